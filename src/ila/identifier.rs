@@ -1,0 +1,201 @@
+//! The 64-bit identifier: type, C-bit and 60 bits of value (ILA draft §3.2-§3.7).
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// The C-bit: checksum-neutral mapping was applied (§3.2). Always 0 in a SIR address.
+pub const C_BIT: u64 = 1 << 60;
+/// The C-bit within the identifier's upper 16 bits.
+const TYPE_SHIFT: u32 = 61;
+
+/// What the three type bits say (§3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentifierType {
+    /// Type 0: an interface identifier, never translated.
+    Interface,
+    /// Type 1: a locally unique identifier, a task.
+    LocallyUnique,
+    /// Type 2: a tenant's IPv4 address.
+    TenantIpv4,
+    /// Type 3: a tenant's IPv6 unicast address.
+    TenantIpv6,
+    /// Type 4: a tenant's IPv6 multicast address.
+    TenantMulticast,
+    /// Types 5 to 7: reserved.
+    Reserved(u8),
+}
+
+impl IdentifierType {
+    /// The three bits.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            IdentifierType::Interface => 0,
+            IdentifierType::LocallyUnique => 1,
+            IdentifierType::TenantIpv4 => 2,
+            IdentifierType::TenantIpv6 => 3,
+            IdentifierType::TenantMulticast => 4,
+            IdentifierType::Reserved(bits) => bits,
+        }
+    }
+}
+
+/// A 64-bit identifier as it stands in the lower half of an address.
+///
+/// Text form is the four groups of the address's lower half, as `ila` tools print it: `2000:0:0:1`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identifier(pub u64);
+
+impl Identifier {
+    /// The lower half of an IPv6 address.
+    #[inline]
+    #[must_use]
+    pub const fn of_address(address: u128) -> Self {
+        Identifier(address as u64)
+    }
+
+    /// What the type bits say.
+    #[inline]
+    #[must_use]
+    pub const fn kind(self) -> IdentifierType {
+        match (self.0 >> TYPE_SHIFT) as u8 {
+            0 => IdentifierType::Interface,
+            1 => IdentifierType::LocallyUnique,
+            2 => IdentifierType::TenantIpv4,
+            3 => IdentifierType::TenantIpv6,
+            4 => IdentifierType::TenantMulticast,
+            bits => IdentifierType::Reserved(bits),
+        }
+    }
+
+    /// Whether the C-bit is set.
+    #[inline]
+    #[must_use]
+    pub const fn neutral(self) -> bool {
+        self.0 & C_BIT != 0
+    }
+
+    /// Virtual network identifier of types 2, 3 and 4, 28 bits.
+    #[must_use]
+    pub const fn vnid(self) -> Option<u32> {
+        match self.kind() {
+            IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast => {
+                Some((self.0 >> 32) as u32 & 0x0fff_ffff)
+            }
+            _ => None,
+        }
+    }
+
+    /// The other of the two identifiers that neutral mapping cannot tell apart: low word 0x0000 for
+    /// 0xffff and the reverse; `None` for all others.
+    #[inline]
+    #[must_use]
+    pub const fn twin(self) -> Option<Identifier> {
+        match self.0 as u16 {
+            0x0000 | 0xffff => Some(Identifier(self.0 ^ 0xffff)),
+            _ => None,
+        }
+    }
+
+    /// The identifier in words: type and fields, for operators.
+    #[must_use]
+    pub const fn describe(self) -> Describe {
+        Describe(self)
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let w = self.0;
+        write!(f, "{:x}:{:x}:{:x}:{:x}", w >> 48, (w >> 32) & 0xffff, (w >> 16) & 0xffff, w & 0xffff)
+    }
+}
+
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Prints type and fields of an identifier.
+#[derive(Debug, Clone, Copy)]
+pub struct Describe(Identifier);
+
+impl fmt::Display for Describe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.0;
+        let low = id.0 as u32;
+        match (id.kind(), id.vnid()) {
+            (IdentifierType::TenantIpv4, Some(vnid)) => write!(f, "ipv4 vnid={vnid} vaddr={}", Ipv4Addr::from(low))?,
+            (IdentifierType::TenantIpv6, Some(vnid)) => write!(f, "ipv6 vnid={vnid} vaddr6l={low:08x}")?,
+            (IdentifierType::TenantMulticast, Some(vnid)) => {
+                write!(f, "multicast vnid={vnid} scope={:x} maddr6l={:07x}", low >> 28, low & 0x0fff_ffff)?;
+            }
+            (IdentifierType::Interface, _) => write!(f, "iid {id}")?,
+            (IdentifierType::LocallyUnique, _) => write!(f, "luid {:015x}", id.0 & !(0xf << 60))?,
+            (kind, _) => write!(f, "reserved type={} {id}", kind.bits())?,
+        }
+        if id.neutral() { f.write_str(" C") } else { Ok(()) }
+    }
+}
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an identifier; write four hexadecimal groups, for example 2000:0:0:1")]
+pub struct IdentifierError(String);
+
+impl std::str::FromStr for Identifier {
+    type Err = IdentifierError;
+
+    fn from_str(text: &str) -> Result<Self, IdentifierError> {
+        let wrong = || IdentifierError(text.to_owned());
+        let mut value = 0u64;
+        let mut groups = 0;
+        for group in text.split(':') {
+            if group.is_empty() || group.len() > 4 || !group.bytes().all(|c| c.is_ascii_hexdigit()) {
+                return Err(wrong());
+            }
+            value = (value << 16) | u64::from_str_radix(group, 16).map_err(|_| wrong())?;
+            groups += 1;
+        }
+        if groups == 4 { Ok(Identifier(value)) } else { Err(wrong()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_read_and_described() {
+        let cases = [
+            (0x0000_0000_0000_0001, IdentifierType::Interface, "iid 0:0:0:1"),
+            (0x2000_0000_0000_0001, IdentifierType::LocallyUnique, "luid 000000000000001"),
+            (0x4000_0005_0a00_0001, IdentifierType::TenantIpv4, "ipv4 vnid=5 vaddr=10.0.0.1"),
+            (0x6000_0005_dead_beef, IdentifierType::TenantIpv6, "ipv6 vnid=5 vaddr6l=deadbeef"),
+            (0x8fff_ffff_5abc_def0, IdentifierType::TenantMulticast, "multicast vnid=268435455 scope=5 maddr6l=abcdef0"),
+            (0xb000_0000_0000_0000, IdentifierType::Reserved(5), "reserved type=5 b000:0:0:0 C"),
+        ];
+        for (bits, kind, text) in cases {
+            let id = Identifier(bits);
+            assert_eq!((id.kind(), id.describe().to_string().as_str()), (kind, text));
+        }
+    }
+
+    #[test]
+    fn text_there_and_back() {
+        let id: Identifier = "2000:0:0:20b4".parse().unwrap();
+        assert_eq!(id, Identifier(0x2000_0000_0000_20b4));
+        assert_eq!(id.to_string(), "2000:0:0:20b4");
+        for wrong in ["", "2000::1", "2000:0:0", "2000:0:0:0:1", "12345:0:0:1", "g:0:0:1"] {
+            assert!(wrong.parse::<Identifier>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_the_two_zeros_have_a_twin() {
+        assert_eq!(Identifier(0x2000_0000_0001_0000).twin(), Some(Identifier(0x2000_0000_0001_ffff)));
+        assert_eq!(Identifier(0x2000_0000_0001_ffff).twin(), Some(Identifier(0x2000_0000_0001_0000)));
+        assert_eq!(Identifier(0x2000_0000_0001_0001).twin(), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! ilagate: an Identifier-Locator Addressing router and network virtualization edge.
+//!
+//! Layers, imports pointing one way: `net ← ila ← table ← path ← {dpdk, node}`; `config` sees `net` and `ila`.
+//!
+//! The life of a packet: a worker (`node::worker`) receives a burst from a port (`dpdk::burst`), lends it to the
+//! pipeline (`path`), which parses, classifies, looks up, translates and routes it against one snapshot of the tables
+//! (`table`), and leaves each packet with one verdict; the burst then sends, answers, punts or frees.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod ila;
+pub mod net;
+pub mod path;

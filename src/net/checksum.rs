@@ -1,0 +1,112 @@
+//! One's complement arithmetic of the Internet checksum (RFC 1071, RFC 1624).
+
+/// One's complement addition of two 16-bit words (`+'`).
+#[inline]
+#[must_use]
+pub const fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u16
+}
+
+/// One's complement subtraction (`-'`): adds the complement.
+#[inline]
+#[must_use]
+pub const fn sub(a: u16, b: u16) -> u16 {
+    add(a, !b)
+}
+
+/// Folds a 64-bit sum of 16-bit words to 16 bits.
+#[inline]
+#[must_use]
+pub const fn fold(mut sum: u64) -> u16 {
+    sum = (sum & 0xffff_ffff) + (sum >> 32);
+    sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum as u16
+}
+
+/// The folded sum of the four 16-bit words of a 64-bit half address.
+#[inline]
+#[must_use]
+pub const fn sum_of_half(half: u64) -> u16 {
+    fold((half >> 48) + ((half >> 32) & 0xffff) + ((half >> 16) & 0xffff) + (half & 0xffff))
+}
+
+/// The folded sum of the eight words of an IPv6 address.
+#[inline]
+#[must_use]
+pub const fn sum_of_address(address: u128) -> u16 {
+    add(sum_of_half((address >> 64) as u64), sum_of_half(address as u64))
+}
+
+/// The folded sum of a byte string, padded with a zero byte when its length is odd.
+#[must_use]
+pub fn sum_of_bytes(bytes: &[u8]) -> u16 {
+    let mut sum = 0u64;
+    let (words, rest) = bytes.as_chunks::<2>();
+    for word in words {
+        sum += u64::from(u16::from_be_bytes(*word));
+    }
+    if let [last] = rest {
+        sum += u64::from(*last) << 8;
+    }
+    fold(sum)
+}
+
+/// The sum of the IPv6 pseudo header (RFC 8200 §8.1).
+#[must_use]
+pub fn pseudo_header(source: u128, destination: u128, length: u32, next_header: u8) -> u16 {
+    let length = add((length >> 16) as u16, length as u16);
+    add(add(sum_of_address(source), sum_of_address(destination)), add(length, u16::from(next_header)))
+}
+
+/// The checksum field of an upper-layer packet whose checksum bytes are zero in `payload`.
+#[must_use]
+pub fn transport(source: u128, destination: u128, next_header: u8, payload: &[u8]) -> u16 {
+    !add(pseudo_header(source, destination, payload.len() as u32, next_header), sum_of_bytes(payload))
+}
+
+/// Updates checksum field `field` after the words summing to `old` became words summing to `new` (RFC 1624 eqn. 3).
+#[inline]
+#[must_use]
+pub const fn update(field: u16, old: u16, new: u16) -> u16 {
+    !add(add(!field, !old), new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_1071_section_3_example() {
+        assert_eq!(sum_of_bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+    }
+
+    #[test]
+    fn an_odd_byte_is_padded_with_zero() {
+        assert_eq!(sum_of_bytes(&[0x12]), 0x1200);
+    }
+
+    #[test]
+    fn rfc_1624_section_4_example() {
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn fold_takes_every_carry() {
+        assert_eq!(fold(u64::MAX), 0xffff);
+        assert_eq!(fold(0x1_0000), 1);
+        assert_eq!(sum_of_half(u64::MAX), 0xffff);
+    }
+
+    #[test]
+    fn subtracting_what_was_added_is_the_identity_up_to_the_two_zeros() {
+        for a in (0..=0xffffu16).step_by(257) {
+            for b in (0..=0xffffu16).step_by(4099) {
+                let back = sub(add(a, b), b);
+                assert!(back == a || (a == 0 && back == 0xffff) || (a == 0xffff && back == 0), "{a:#x} {b:#x} {back:#x}");
+            }
+        }
+    }
+}

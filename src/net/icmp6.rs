@@ -1,0 +1,71 @@
+//! ICMPv6 (RFC 4443): types, codes and which packets may be answered with an error.
+
+/// Message types.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const UNREACHABLE: u8 = 1;
+    pub const PACKET_TOO_BIG: u8 = 2;
+    pub const TIME_EXCEEDED: u8 = 3;
+    pub const PARAMETER_PROBLEM: u8 = 4;
+    pub const ECHO_REQUEST: u8 = 128;
+    pub const ECHO_REPLY: u8 = 129;
+    pub const ROUTER_SOLICITATION: u8 = 133;
+    pub const ROUTER_ADVERTISEMENT: u8 = 134;
+    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+    pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    pub const REDIRECT: u8 = 137;
+}
+
+/// Bytes of an error message before the quoted packet.
+pub const ERROR_HEADER: usize = 8;
+
+/// An error message to be sent (RFC 4443 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// No route to the destination: type 1 code 0.
+    NoRoute,
+    /// Communication administratively prohibited: type 1 code 1.
+    Prohibited,
+    /// Address unreachable: type 1 code 3.
+    AddressUnreachable,
+    /// Packet too big for a link with this MTU in bytes: type 2.
+    PacketTooBig(u16),
+    /// Hop limit exceeded in transit: type 3 code 0.
+    HopLimitExceeded,
+}
+
+impl Error {
+    /// Type, code and the 32-bit parameter of the message.
+    #[must_use]
+    pub const fn fields(self) -> (u8, u8, u32) {
+        match self {
+            Error::NoRoute => (kind::UNREACHABLE, 0, 0),
+            Error::Prohibited => (kind::UNREACHABLE, 1, 0),
+            Error::AddressUnreachable => (kind::UNREACHABLE, 3, 0),
+            Error::PacketTooBig(mtu) => (kind::PACKET_TOO_BIG, 0, mtu as u32),
+            Error::HopLimitExceeded => (kind::TIME_EXCEEDED, 0, 0),
+        }
+    }
+}
+
+/// Whether message type `kind` is an error message: below 128 (RFC 4443 §2.1).
+#[inline]
+#[must_use]
+pub const fn is_error(kind: u8) -> bool {
+    kind < 128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_4443_types_and_codes() {
+        assert_eq!(Error::NoRoute.fields(), (1, 0, 0));
+        assert_eq!(Error::Prohibited.fields(), (1, 1, 0));
+        assert_eq!(Error::AddressUnreachable.fields(), (1, 3, 0));
+        assert_eq!(Error::PacketTooBig(1400).fields(), (2, 0, 1400));
+        assert_eq!(Error::HopLimitExceeded.fields(), (3, 0, 0));
+        assert!(is_error(kind::PARAMETER_PROBLEM) && !is_error(kind::ECHO_REQUEST));
+    }
+}

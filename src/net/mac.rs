@@ -1,0 +1,94 @@
+//! 48-bit MAC addresses.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An IEEE 802 MAC address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// All zero: no address.
+    pub const ZERO: Mac = Mac([0; 6]);
+
+    /// Whether the group bit is set (multicast or broadcast).
+    #[inline]
+    #[must_use]
+    pub const fn is_multicast(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+
+    /// The IPv6 multicast mapping `33:33` plus the low 32 bits (RFC 2464 §7).
+    #[must_use]
+    pub const fn of_ipv6_multicast(group: u128) -> Mac {
+        let low = (group as u32).to_be_bytes();
+        Mac([0x33, 0x33, low[0], low[1], low[2], low[3]])
+    }
+
+    /// The link-local address formed from the modified EUI-64 (RFC 4291 appendix A).
+    #[must_use]
+    pub const fn link_local(self) -> u128 {
+        let m = self.0;
+        let eui = [m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]];
+        (0xfe80u128 << 112) | u64::from_be_bytes(eui) as u128
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let m = self.0;
+        write!(f, "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", m[0], m[1], m[2], m[3], m[4], m[5])
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not a MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a MAC address; write six hexadecimal bytes, for example 02:00:00:00:00:0a")]
+pub struct MacError(String);
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let wrong = || MacError(text.to_owned());
+        let mut bytes = [0u8; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part = parts.next().ok_or_else(wrong)?;
+            if part.len() != 2 || !part.bytes().all(|c| c.is_ascii_hexdigit()) {
+                return Err(wrong());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        }
+        if parts.next().is_some() {
+            return Err(wrong());
+        }
+        Ok(Mac(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_there_and_back() {
+        let mac: Mac = "02:00:5e:00:00:0A".parse().unwrap();
+        assert_eq!(mac.to_string(), "02:00:5e:00:00:0a");
+        for wrong in ["", "02:00", "02:00:00:00:00:0", "02:00:00:00:00:00:00", "02:00:00:00:00:+1", "zz:00:00:00:00:00"] {
+            assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn link_local_is_the_modified_eui_64() {
+        let mac: Mac = "34:56:78:9a:bc:de".parse().unwrap();
+        assert_eq!(std::net::Ipv6Addr::from(mac.link_local()).to_string(), "fe80::3656:78ff:fe9a:bcde");
+    }
+}
