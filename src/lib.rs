@@ -11,3 +11,4 @@
 pub mod ila;
 pub mod net;
 pub mod path;
+pub mod table;

@@ -126,7 +126,9 @@ impl fmt::Display for Describe {
         let id = self.0;
         let low = id.0 as u32;
         match (id.kind(), id.vnid()) {
-            (IdentifierType::TenantIpv4, Some(vnid)) => write!(f, "ipv4 vnid={vnid} vaddr={}", Ipv4Addr::from(low))?,
+            (IdentifierType::TenantIpv4, Some(vnid)) => {
+                write!(f, "ipv4 vnid={vnid} vaddr={}", Ipv4Addr::from(low))?
+            }
             (IdentifierType::TenantIpv6, Some(vnid)) => write!(f, "ipv6 vnid={vnid} vaddr6l={low:08x}")?,
             (IdentifierType::TenantMulticast, Some(vnid)) => {
                 write!(f, "multicast vnid={vnid} scope={:x} maddr6l={:07x}", low >> 28, low & 0x0fff_ffff)?;
@@ -173,7 +175,11 @@ mod tests {
             (0x2000_0000_0000_0001, IdentifierType::LocallyUnique, "luid 000000000000001"),
             (0x4000_0005_0a00_0001, IdentifierType::TenantIpv4, "ipv4 vnid=5 vaddr=10.0.0.1"),
             (0x6000_0005_dead_beef, IdentifierType::TenantIpv6, "ipv6 vnid=5 vaddr6l=deadbeef"),
-            (0x8fff_ffff_5abc_def0, IdentifierType::TenantMulticast, "multicast vnid=268435455 scope=5 maddr6l=abcdef0"),
+            (
+                0x8fff_ffff_5abc_def0,
+                IdentifierType::TenantMulticast,
+                "multicast vnid=268435455 scope=5 maddr6l=abcdef0",
+            ),
             (0xb000_0000_0000_0000, IdentifierType::Reserved(5), "reserved type=5 b000:0:0:0 C"),
         ];
         for (bits, kind, text) in cases {

@@ -27,8 +27,12 @@ pub enum ChecksumMode {
 
 impl ChecksumMode {
     /// Every mode, in the order of the documentation.
-    pub const ALL: [ChecksumMode; 4] =
-        [ChecksumMode::NeutralMap, ChecksumMode::NeutralMapAuto, ChecksumMode::AdjTransport, ChecksumMode::NoAction];
+    pub const ALL: [ChecksumMode; 4] = [
+        ChecksumMode::NeutralMap,
+        ChecksumMode::NeutralMapAuto,
+        ChecksumMode::AdjTransport,
+        ChecksumMode::NoAction,
+    ];
 
     /// The name in configuration and output.
     #[must_use]
@@ -115,7 +119,8 @@ mod tests {
     fn as_linux_sends_it() {
         let sir: SirPrefix = "2001:db8:0:1::/64".parse().unwrap();
         let locator: Locator = "fd00:1:2:3::/64".parse().unwrap();
-        let wire = there(Identifier(0x2000_0000_0000_0001), Adjustment::of(sir, locator), ChecksumMode::NeutralMap);
+        let wire =
+            there(Identifier(0x2000_0000_0000_0001), Adjustment::of(sir, locator), ChecksumMode::NeutralMap);
         assert_eq!(std::net::Ipv6Addr::from(locator.with(wire)).to_string(), "fd00:1:2:3:3000::20b4");
     }
 

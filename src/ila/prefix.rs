@@ -91,7 +91,9 @@ mod tests {
     fn locators_are_global_or_unique_local_and_64_bits_long() {
         assert_eq!("fd00:1:2:3::/64".parse::<Locator>().unwrap(), Locator(0xfd00_0001_0002_0003));
         assert_eq!("2001:db8:0:1::/64".parse::<SirPrefix>().unwrap().to_string(), "2001:db8:0:1::/64");
-        for wrong in ["fe80::/64", "ff02::/64", "::/64", "2001:db8::/63", "2001:db8::/96", "2001:db8::1/64", "x"] {
+        for wrong in
+            ["fe80::/64", "ff02::/64", "::/64", "2001:db8::/63", "2001:db8::/96", "2001:db8::1/64", "x"]
+        {
             assert!(wrong.parse::<Locator>().is_err(), "{wrong}");
         }
     }

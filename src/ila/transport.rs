@@ -37,7 +37,10 @@ pub fn correct(packet: &mut [u8], upper: &Upper, old: u16, new: u16) {
         return;
     }
     let Some(offset) = checksum_offset(upper.protocol) else { return };
-    let Some(field) = packet.get_mut(upper.offset + offset..).and_then(|rest| rest.first_chunk_mut::<2>()) else { return };
+    let Some(field) = packet.get_mut(upper.offset + offset..).and_then(|rest| rest.first_chunk_mut::<2>())
+    else {
+        return;
+    };
     let before = u16::from_be_bytes(*field);
     if upper.protocol == next::UDP && before == 0 {
         return;

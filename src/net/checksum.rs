@@ -105,7 +105,10 @@ mod tests {
         for a in (0..=0xffffu16).step_by(257) {
             for b in (0..=0xffffu16).step_by(4099) {
                 let back = sub(add(a, b), b);
-                assert!(back == a || (a == 0 && back == 0xffff) || (a == 0xffff && back == 0), "{a:#x} {b:#x} {back:#x}");
+                assert!(
+                    back == a || (a == 0 && back == 0xffff) || (a == 0xffff && back == 0),
+                    "{a:#x} {b:#x} {back:#x}"
+                );
             }
         }
     }

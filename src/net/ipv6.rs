@@ -138,7 +138,14 @@ impl<B: std::ops::Deref<Target = [u8; HEADER]>> Ipv6<B> {
 
 impl<B: std::ops::DerefMut<Target = [u8; HEADER]>> Ipv6<B> {
     /// Writes version 6, traffic class 0, flow label 0, and the rest as given.
-    pub fn write(&mut self, payload_length: u16, next_header: u8, hop_limit: u8, source: u128, destination: u128) {
+    pub fn write(
+        &mut self,
+        payload_length: u16,
+        next_header: u8,
+        hop_limit: u8,
+        source: u128,
+        destination: u128,
+    ) {
         self.0[..4].copy_from_slice(&[0x60, 0, 0, 0]);
         self.set_payload_length(payload_length);
         self.0[6] = next_header;
@@ -283,7 +290,10 @@ mod tests {
     fn fields_written_are_fields_read() {
         let mut bytes = packet(next::UDP, &[0; 8]);
         let view = Ipv6::of(&bytes).unwrap();
-        assert_eq!((view.version(), view.payload_length(), view.next_header(), view.hop_limit()), (6, 8, 17, 64));
+        assert_eq!(
+            (view.version(), view.payload_length(), view.next_header(), view.hop_limit()),
+            (6, 8, 17, 64)
+        );
         assert_eq!((view.source(), view.destination()), (1, 2));
         Ipv6::of_mut(&mut bytes).unwrap().set_destination_halves(3, 4);
         assert_eq!(Ipv6::of(&bytes).unwrap().destination(), (3 << 64) | 4);
@@ -292,9 +302,16 @@ mod tests {
 
     #[test]
     fn the_walk_finds_the_upper_layer_behind_extension_headers() {
-        let bytes = packet(next::HOP_BY_HOP, &[&[next::FRAGMENT, 0, 0, 0, 0, 0, 0, 0], &[next::TCP, 0, 0, 1, 0, 0, 0, 9], &[0u8; 20][..]].concat());
+        let bytes = packet(
+            next::HOP_BY_HOP,
+            &[&[next::FRAGMENT, 0, 0, 0, 0, 0, 0, 0], &[next::TCP, 0, 0, 1, 0, 0, 0, 9], &[0u8; 20][..]]
+                .concat(),
+        );
         let found = upper(&bytes).unwrap();
-        assert_eq!((found.protocol, found.offset, found.fragment, found.later_fragment), (next::TCP, 56, true, false));
+        assert_eq!(
+            (found.protocol, found.offset, found.fragment, found.later_fragment),
+            (next::TCP, 56, true, false)
+        );
     }
 
     #[test]
@@ -305,7 +322,10 @@ mod tests {
 
     #[test]
     fn the_walk_is_bounded_in_bytes_and_headers() {
-        assert_eq!(upper(&packet(next::HOP_BY_HOP, &[next::UDP, 200, 0, 0, 0, 0, 0, 0])), Err(WalkError::Truncated));
+        assert_eq!(
+            upper(&packet(next::HOP_BY_HOP, &[next::UDP, 200, 0, 0, 0, 0, 0, 0])),
+            Err(WalkError::Truncated)
+        );
         assert_eq!(upper(&packet(next::DESTINATION, &[])), Err(WalkError::Truncated));
         assert_eq!(upper(&[]), Err(WalkError::Truncated));
         let many = [next::DESTINATION, 0, 0, 0, 0, 0, 0, 0].repeat(20);

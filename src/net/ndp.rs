@@ -8,7 +8,13 @@ pub enum Message {
     /// Neighbour Solicitation for `target`; `source_mac` is the source link-layer address option.
     Solicitation { target: u128, source_mac: Option<Mac> },
     /// Neighbour Advertisement of `target`; `target_mac` is the target link-layer address option.
-    Advertisement { target: u128, target_mac: Option<Mac>, router: bool, solicited: bool, override_flag: bool },
+    Advertisement {
+        target: u128,
+        target_mac: Option<Mac>,
+        router: bool,
+        solicited: bool,
+        override_flag: bool,
+    },
     /// Router Solicitation.
     RouterSolicitation { source_mac: Option<Mac> },
     /// Router Advertisement (its content is not used: we are a router).
@@ -188,7 +194,13 @@ pub fn solicitation(frame: &mut [u8; MAX_FRAME], to: Envelope, target: u128) -> 
 }
 
 /// Writes a Neighbour Advertisement of `target` as a router, with our link-layer address.
-pub fn advertisement(frame: &mut [u8; MAX_FRAME], to: Envelope, target: u128, solicited: bool, override_flag: bool) -> usize {
+pub fn advertisement(
+    frame: &mut [u8; MAX_FRAME],
+    to: Envelope,
+    target: u128,
+    solicited: bool,
+    override_flag: bool,
+) -> usize {
     let mut message = [0u8; 32];
     message[0] = kind::NEIGHBOUR_ADVERTISEMENT;
     message[4] = 0x80 | if solicited { 0x40 } else { 0 } | if override_flag { 0x20 } else { 0 };
@@ -262,7 +274,13 @@ mod tests {
         let length = advertisement(&mut frame, envelope(), A, true, true);
         assert_eq!(
             parse(&frame[14..length]),
-            Ok(Message::Advertisement { target: A, target_mac: Some(MAC_A), router: true, solicited: true, override_flag: true })
+            Ok(Message::Advertisement {
+                target: A,
+                target_mac: Some(MAC_A),
+                router: true,
+                solicited: true,
+                override_flag: true
+            })
         );
         let advert = Advert { lifetime_s: 1800, mtu: 1500, prefix: Some((A, 64, true, true)) };
         let length = router_advertisement(&mut frame, envelope(), advert);
@@ -325,7 +343,8 @@ mod tests {
     fn a_solicited_advertisement_to_a_group_is_discarded() {
         let mut frame = [0; MAX_FRAME];
         let all_nodes = (0xff02u128 << 112) | 1;
-        let length = advertisement(&mut frame, Envelope { destination: all_nodes, ..envelope() }, A, true, true);
+        let length =
+            advertisement(&mut frame, Envelope { destination: all_nodes, ..envelope() }, A, true, true);
         assert_eq!(parse(&frame[14..length]), Err(Invalid::SolicitedMulticast));
     }
 }

@@ -1,0 +1,159 @@
+//! A packet: a window into one buffer, what parsing found, and its verdict.
+
+use super::verdict::Verdict;
+use crate::table::PortId;
+
+/// One frame in a buffer with headroom before it and tailroom after it.
+///
+/// `start` and `end` always satisfy `start <= end <= room.len()`; they are changed only here.
+pub struct Packet<'b> {
+    room: &'b mut [u8],
+    start: u16,
+    end: u16,
+    /// Port that the frame came from.
+    pub port: PortId,
+    /// Bytes before the IPv6 header: 14 or 18. Set by `parse`.
+    pub l3: u8,
+    /// What is to become of it.
+    pub verdict: Verdict,
+}
+
+impl<'b> Packet<'b> {
+    /// The frame `room[start..end]`, received on `port`. Bounds beyond the room are pulled in.
+    #[inline]
+    #[must_use]
+    pub fn new(room: &'b mut [u8], start: u16, end: u16, port: PortId) -> Self {
+        let limit = room.len().min(usize::from(u16::MAX)) as u16;
+        let end = end.min(limit);
+        Packet { room, start: start.min(end), end, port, l3: 0, verdict: Verdict::Continue }
+    }
+
+    /// Offset of the frame in its buffer, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn start(&self) -> u16 {
+        self.start
+    }
+
+    /// End of the frame in its buffer, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> u16 {
+        self.end
+    }
+
+    /// Length of the frame in bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(self.end - self.start)
+    }
+
+    /// Whether the frame has no bytes.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The frame, from its Ethernet header on.
+    #[inline]
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        self.room.get(usize::from(self.start)..usize::from(self.end)).unwrap_or(&[])
+    }
+
+    /// The frame, to be changed in place.
+    #[inline]
+    #[must_use]
+    pub fn frame_mut(&mut self) -> &mut [u8] {
+        self.room.get_mut(usize::from(self.start)..usize::from(self.end)).unwrap_or(&mut [])
+    }
+
+    /// The packet from its IPv6 header on.
+    #[inline]
+    #[must_use]
+    pub fn l3(&self) -> &[u8] {
+        self.frame().get(usize::from(self.l3)..).unwrap_or(&[])
+    }
+
+    /// The packet from its IPv6 header on, to be changed in place.
+    #[inline]
+    #[must_use]
+    pub fn l3_mut(&mut self) -> &mut [u8] {
+        let l3 = usize::from(self.l3);
+        self.frame_mut().get_mut(l3..).unwrap_or(&mut [])
+    }
+
+    /// Puts `bytes` bytes in front of the frame; `false`, and nothing changed, when the headroom is too small.
+    #[must_use]
+    pub fn prepend(&mut self, bytes: u16) -> bool {
+        match self.start.checked_sub(bytes) {
+            Some(start) => {
+                self.start = start;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes `bytes` bytes off the front; `false`, and nothing changed, when the frame is shorter.
+    #[must_use]
+    pub fn strip(&mut self, bytes: u16) -> bool {
+        let fits = usize::from(bytes) <= self.len();
+        if fits {
+            self.start += bytes;
+        }
+        fits
+    }
+
+    /// Cuts or extends the frame to `bytes`; `false`, and nothing changed, when the buffer is too small.
+    #[must_use]
+    pub fn resize(&mut self, bytes: usize) -> bool {
+        let end = usize::from(self.start) + bytes;
+        let fits = end <= self.room.len() && end <= usize::from(u16::MAX);
+        if fits {
+            self.end = end as u16;
+        }
+        fits
+    }
+
+    /// Replaces the link header by `header`, which may be longer or shorter; `false` when the headroom is too small.
+    #[must_use]
+    pub fn relink(&mut self, header: &[u8]) -> bool {
+        let (old, new) = (self.l3 as u16, header.len() as u16);
+        let moved = if new > old { self.prepend(new - old) } else { self.strip(old - new) };
+        if moved {
+            self.l3 = new as u8;
+            self.frame_mut()[..header.len()].copy_from_slice(header);
+        }
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_never_leaves_the_buffer() {
+        let mut room = vec![0u8; 64];
+        let mut packet = Packet::new(&mut room, 16, 32, PortId(0));
+        assert!(!packet.prepend(17) && packet.prepend(16) && packet.len() == 32);
+        assert!(!packet.strip(33) && packet.strip(32) && packet.is_empty());
+        assert!(packet.resize(32) && !packet.resize(33));
+        assert_eq!(Packet::new(&mut room, 60, 90, PortId(0)).len(), 4);
+        assert_eq!(Packet::new(&mut room, 90, 70, PortId(0)).len(), 0);
+    }
+
+    #[test]
+    fn relink_keeps_the_network_layer_in_place() {
+        let mut room: Vec<u8> = (0..64).collect();
+        let mut packet = Packet::new(&mut room, 16, 48, PortId(0));
+        packet.l3 = 14;
+        assert!(packet.relink(&[0xaa; 18]));
+        assert_eq!((packet.len(), packet.l3()[0]), (36, 30));
+        assert!(packet.relink(&[0xbb; 14]));
+        assert_eq!((packet.len(), packet.l3()[0], packet.frame()[0]), (32, 30, 0xbb));
+    }
+}

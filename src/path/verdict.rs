@@ -1,0 +1,141 @@
+//! What becomes of a packet: exactly one fate, and for a loss exactly one reason.
+
+use crate::net::icmp6;
+use crate::table::{HopId, PortId};
+
+/// The decision on one packet.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided yet: the next stage looks at it.
+    Continue,
+    /// Sent on through a port.
+    Forward(PortId),
+    /// Answered: the buffer now holds the answer, sent through a port.
+    Reply(PortId),
+    /// Handed to the control thread.
+    Punt,
+    /// Unchanged, and kept by the worker until the next hop's neighbour is known.
+    Hold(HopId),
+    /// Lost, for this reason.
+    Drop(DropReason),
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $sentence:literal])+ $variant:ident = $label:literal $(=> $error:expr)?;)+) => {
+        /// Why a packet was lost. One list: variant, metric label, operator's sentence, ICMPv6 error if one is due.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $sentence])+ $variant,)+ }
+
+        impl DropReason {
+            /// Every reason, in the order of the list.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant,)+];
+
+            /// The label in metrics and output.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(DropReason::$variant => $label,)+ }
+            }
+
+            /// The operator's sentence.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(DropReason::$variant => concat!($($sentence),+).trim_ascii(),)+ }
+            }
+
+            /// The ICMPv6 error that tells the sender, for reasons that have one (RFC 4443 §3).
+            /// For `packet_too_big` the pipeline fills in the MTU.
+            #[must_use]
+            pub const fn icmp(self) -> Option<icmp6::Error> {
+                match self { $($(DropReason::$variant => Some($error),)?)+ _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Frame too short for its Ethernet header.
+    ShortFrame = "short_frame";
+    /// Destination MAC address is neither this port's nor a group this node listens to.
+    NotOurMac = "not_our_mac";
+    /// Source MAC address is a group address.
+    SourceMacGroup = "source_mac_group";
+    /// VLAN identifier is not configured on this port.
+    UnknownVlan = "unknown_vlan";
+    /// Ethertype is not one that this node handles.
+    UnknownEthertype = "unknown_ethertype";
+    /// IPv6 header is cut short.
+    Ipv6Truncated = "ipv6_truncated";
+    /// IP version is not 6.
+    Ipv6Version = "ipv6_version";
+    /// IPv6 payload length is more than the frame holds.
+    Ipv6Length = "ipv6_length";
+    /// Extension headers are cut short or too many.
+    ExtensionHeaders = "extension_headers";
+    /// Source address is multicast, unspecified, loopback, IPv4-mapped or a translated ILA address.
+    MartianSource = "martian_source";
+    /// Destination address is unspecified, loopback or IPv4-mapped.
+    MartianDestination = "martian_destination";
+    /// Link-local address in a packet that would have to be routed.
+    LinkLocal = "link_local";
+    /// Multicast group that this node neither listens to nor routes.
+    Multicast = "multicast";
+    /// Hop limit ran out.
+    HopLimit = "hop_limit" => icmp6::Error::HopLimitExceeded;
+    /// C-bit is set in a SIR address.
+    SirCBit = "sir_c_bit";
+    /// Identifier type 5 to 7 is reserved.
+    ReservedIdentifier = "reserved_identifier";
+    /// No mapping for the identifier.
+    NoMapping = "no_mapping" => icmp6::Error::AddressUnreachable;
+    /// Identifier under our locator is not attached here: stale or misdelivered.
+    NotLocal = "not_local" => icmp6::Error::AddressUnreachable;
+    /// Mapping says: discard.
+    Blackhole = "blackhole";
+    /// No route to the destination or to its locator.
+    NoRoute = "no_route" => icmp6::Error::NoRoute;
+    /// Route says: discard.
+    RouteBlackhole = "route_blackhole";
+    /// Packet is larger than the MTU of the outgoing port.
+    PacketTooBig = "packet_too_big" => icmp6::Error::PacketTooBig(0);
+    /// Next hop's neighbour does not answer.
+    NeighbourUnreachable = "neighbour_unreachable" => icmp6::Error::AddressUnreachable;
+    /// Next hop's neighbour is not known yet, and no more packets can wait for it.
+    NeighbourUnresolved = "neighbour_unresolved";
+    /// Outgoing port's link is down.
+    LinkDown = "link_down" => icmp6::Error::NoRoute;
+    /// Neighbour Discovery message that RFC 4861 §6.1 or §7.1 tells to discard.
+    NdInvalid = "nd_invalid";
+    /// Valid Neighbour Discovery message that does not concern this node.
+    NdNotForUs = "nd_not_for_us";
+    /// Packet to one of our addresses for a protocol or port that this node does not serve.
+    NotServed = "not_served";
+    /// Packet to one of our addresses whose checksum is wrong.
+    Checksum = "checksum";
+    /// Buffer has several segments or is shared.
+    BufferShape = "buffer_shape";
+    /// Queue to the control thread is full.
+    PuntQueueFull = "punt_queue_full";
+    /// Transmit port is not there.
+    NoPort = "no_port";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn labels_are_unique_metric_label_values_and_sentences_end() {
+        let mut seen = HashSet::new();
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(seen.insert(reason.label()));
+            assert!(
+                reason.label().bytes().all(|c| c.is_ascii_lowercase() || c == b'_' || c.is_ascii_digit())
+            );
+            assert!(reason.sentence().ends_with('.') && !reason.sentence().starts_with(' '));
+        }
+    }
+}
