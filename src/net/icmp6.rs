@@ -28,6 +28,8 @@ pub enum Error {
     Prohibited,
     /// Address unreachable: type 1 code 3.
     AddressUnreachable,
+    /// Port unreachable: type 1 code 4.
+    PortUnreachable,
     /// Packet too big for a link with this MTU in bytes: type 2.
     PacketTooBig(u16),
     /// Hop limit exceeded in transit: type 3 code 0.
@@ -42,6 +44,7 @@ impl Error {
             Error::NoRoute => (kind::UNREACHABLE, 0, 0),
             Error::Prohibited => (kind::UNREACHABLE, 1, 0),
             Error::AddressUnreachable => (kind::UNREACHABLE, 3, 0),
+            Error::PortUnreachable => (kind::UNREACHABLE, 4, 0),
             Error::PacketTooBig(mtu) => (kind::PACKET_TOO_BIG, 0, mtu as u32),
             Error::HopLimitExceeded => (kind::TIME_EXCEEDED, 0, 0),
         }

@@ -17,6 +17,8 @@ pub enum Verdict {
     Punt,
     /// Unchanged, and kept by the worker until the next hop's neighbour is known.
     Hold(HopId),
+    /// Unchanged, and kept by the worker until the neighbour that it is addressed to is known on this port.
+    Resolve(PortId),
     /// Lost, for this reason.
     Drop(DropReason),
 }
@@ -73,7 +75,7 @@ reasons! {
     Ipv6Length = "ipv6_length";
     /// Extension headers are cut short or too many.
     ExtensionHeaders = "extension_headers";
-    /// Source address is multicast, unspecified, loopback, IPv4-mapped or a translated ILA address.
+    /// Source address is multicast, unspecified, loopback or IPv4-mapped.
     MartianSource = "martian_source";
     /// Destination address is unspecified, loopback or IPv4-mapped.
     MartianDestination = "martian_destination";
@@ -110,7 +112,9 @@ reasons! {
     /// Valid Neighbour Discovery message that does not concern this node.
     NdNotForUs = "nd_not_for_us";
     /// Packet to one of our addresses for a protocol or port that this node does not serve.
-    NotServed = "not_served";
+    NotServed = "not_served" => icmp6::Error::PortUnreachable;
+    /// Fragment to one of our addresses: this node does not reassemble.
+    FragmentForUs = "fragment_for_us";
     /// Packet to one of our addresses whose checksum is wrong.
     Checksum = "checksum";
     /// Buffer has several segments or is shared.

@@ -1,9 +1,137 @@
-//! What a worker looks up.
+//! What a worker looks up: one [`Tables`] is one snapshot, published by the control thread and never changed.
+//!
+//! The exception is each domain's [`mapping::MappingTable`], whose single mappings change in place (see there).
+//! A mapping names an [`Action`]; so does a route. An action holds the ready link header of its next hop, so that a
+//! packet costs one lookup and one further line, and a neighbour's change touches actions, never mappings.
+
+pub mod action;
+pub mod mapping;
+pub mod mem;
+pub mod port;
+pub mod rcu;
+pub mod realms;
+pub mod routes;
+
+pub use action::{Action, Hop, HopState, Local, Remote, Spread};
+pub use port::{Port, Role, RouterAdvert};
+
+use crate::ila::{Adjustment, ChecksumMode, SirPrefix};
+use mapping::MappingTable;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Index of a port in the configuration's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PortId(pub u16);
 
-/// Index of a next hop in the snapshot.
+/// Index of a SIR domain in the configuration's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct DomainId(pub u8);
+
+/// Index of an action in the snapshot; 0 is no action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ActionId(pub u32);
+
+/// Identity of a neighbour to the control thread; stays the same over snapshots. 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct HopId(pub u32);
+
+/// What happens to a packet for an identifier without a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnMiss {
+    /// Dropped as `no_mapping`, with an ICMPv6 error.
+    #[default]
+    Drop,
+    /// Routed as it is, for example to an ILA router (ILA draft §4.6).
+    Route,
+}
+
+/// One SIR domain: an identifier space of its own.
+pub struct Domain {
+    /// Its SIR prefix.
+    pub sir: SirPrefix,
+    /// What happens to transport checksums.
+    pub checksum: ChecksumMode,
+    /// What happens to packets without a mapping.
+    pub on_miss: OnMiss,
+    /// Whether payloads without a checksum over the addresses skip neutral mapping (§4.4).
+    pub skip_unchecked: bool,
+    /// Its mappings.
+    pub mappings: Arc<MappingTable>,
+}
+
+/// One snapshot of everything that a worker looks up.
+#[derive(Default)]
+pub struct Tables {
+    /// Meaning of the upper 64 bits of an address.
+    pub realms: realms::Realms,
+    /// SIR domains by [`DomainId`].
+    pub domains: Vec<Domain>,
+    /// Actions by [`ActionId`]; index 0 is a filler that discards.
+    pub actions: Vec<Action>,
+    /// Weighted choices among actions.
+    pub spreads: Vec<Spread>,
+    /// Routes by longest prefix.
+    pub routes: routes::Routes,
+    /// Resolved neighbours of connected subnets.
+    pub neighbours: HashMap<(PortId, u128), Hop, foldhash::fast::FixedState>,
+    /// Ports by [`PortId`].
+    pub ports: Vec<Port>,
+    /// All own addresses of global scope, of every port.
+    pub own: HashSet<u128, foldhash::fast::FixedState>,
+}
+
+impl Tables {
+    /// The action with this index.
+    #[inline(always)]
+    #[must_use]
+    pub fn action(&self, id: ActionId) -> Option<&Action> {
+        self.actions.get(id.0 as usize)
+    }
+
+    /// Follows a weighted choice to the action that the flow with this hash uses.
+    #[inline]
+    #[must_use]
+    pub fn resolve(&self, id: ActionId, flow: impl FnOnce() -> u32) -> Option<&Action> {
+        match self.action(id)? {
+            Action::Spread(index) => {
+                let chosen = self.spreads.get(*index as usize)?.choose(flow());
+                self.action(chosen).filter(|action| !matches!(action, Action::Spread(_)))
+            }
+            action => Some(action),
+        }
+    }
+
+    /// The SIR address, and its domain's mode, of an ILA address under any known locator, own or remote; `None` for all other addresses.
+    ///
+    /// Of two identifiers that neutral mapping cannot tell apart it gives the one that has a mapping.
+    #[must_use]
+    pub fn sir_of(&self, address: u128) -> Option<(u128, ChecksumMode)> {
+        let realm = self.realms.of((address >> 64) as u64)?;
+        let (domain, adjustment) = realm.local.or(realm.remote)?;
+        let domain = self.domains.get(usize::from(domain.0))?;
+        let identifier = domain.sir_identifier(address as u64, adjustment)?;
+        Some((domain.sir.with(crate::ila::Identifier(identifier)), domain.checksum))
+    }
+}
+
+impl Domain {
+    /// The identifier behind one on the wire; `None` for interface identifiers and reserved types.
+    #[must_use]
+    pub fn sir_identifier(&self, wire: u64, adjustment: Adjustment) -> Option<u64> {
+        use crate::ila::{Identifier, IdentifierType, neutral};
+        let wire = Identifier(wire);
+        if matches!(wire.kind(), IdentifierType::Interface | IdentifierType::Reserved(_)) {
+            return None;
+        }
+        let identifier = neutral::back(wire, adjustment, self.checksum);
+        match identifier.twin() {
+            Some(twin)
+                if self.mappings.lookup(identifier.0).is_none() && self.mappings.lookup(twin.0).is_some() =>
+            {
+                Some(twin.0)
+            }
+            _ => Some(identifier.0),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Seventh stage: tells the sender of a dropped packet why, by ICMPv6 (RFC 4443 §2.2, §2.4, §3).
+
+use super::Ctx;
+use super::lane::{Lane, Lanes};
+use super::own::{HOP_LIMIT, answer_to};
+use super::packet::Packet;
+use super::verdict::{DropReason, Verdict};
+use crate::net::checksum;
+use crate::net::icmp6::{self, Error};
+use crate::net::ipv6::{self, Ipv6, next};
+
+/// The limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
+#[derive(Debug, Clone)]
+pub struct Limiter {
+    per_second: u32,
+    burst: u32,
+    /// Thousandths of a message.
+    tokens: u64,
+    last_ms: u64,
+}
+
+impl Limiter {
+    /// A full bucket. A rate of 0 never answers.
+    #[must_use]
+    pub const fn new(per_second: u32, burst: u32) -> Self {
+        Limiter { per_second, burst, tokens: burst as u64 * 1000, last_ms: 0 }
+    }
+
+    /// Takes one message's worth, if there is one.
+    pub fn allow(&mut self, now_ms: u64) -> bool {
+        let passed = now_ms.saturating_sub(self.last_ms);
+        self.last_ms = now_ms;
+        let full = u64::from(self.burst) * 1000;
+        self.tokens = self.tokens.saturating_add(passed.saturating_mul(u64::from(self.per_second))).min(full);
+        let enough = self.tokens >= 1000 && self.per_second > 0;
+        if enough {
+            self.tokens -= 1000;
+        }
+        enough
+    }
+}
+
+/// Turns dropped packets whose sender should know into ICMPv6 errors. Says whether any is to be routed.
+#[must_use]
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Limiter, ctx: &Ctx<'_>) -> bool {
+    let mut answers = false;
+    for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
+        let Verdict::Drop(reason) = packet.verdict else { continue };
+        let Some(error) = reason.icmp() else { continue };
+        if lane.ours || !may_answer(packet, reason) || !limiter.allow(ctx.now_ms) {
+            continue;
+        }
+        let error = if reason == DropReason::PacketTooBig { Error::PacketTooBig(lane.mtu) } else { error };
+        if let Some(verdict) = answer(packet, lane, reason, error, ctx) {
+            packet.verdict = verdict;
+            answers |= verdict == Verdict::Continue;
+        }
+    }
+    answers
+}
+
+/// An error that cannot be sent is no answer: the packet it reports was lost for its own reason.
+pub(super) fn give_up(burst: &mut [Packet<'_>], lanes: &mut Lanes) {
+    for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
+        if let (Verdict::Drop(_), Some(reason)) = (packet.verdict, lane.answered) {
+            packet.verdict = Verdict::Drop(reason);
+            lane.answered = None;
+        }
+    }
+}
+
+/// The rules of RFC 4443 §2.4(e). Group and unspecified addresses and group frames never get this far, as `parse`
+/// drops them with reasons that have no error.
+fn may_answer(packet: &Packet<'_>, reason: DropReason) -> bool {
+    let l3 = packet.l3();
+    let Ok(upper) = ipv6::upper(l3) else { return true };
+    if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
+        return false;
+    }
+    if upper.protocol != next::ICMP6 {
+        return true;
+    }
+    match l3.get(upper.offset) {
+        // Cannot be told from an error message, so it counts as one.
+        _ if upper.later_fragment => false,
+        Some(message) => !icmp6::is_error(*message) && *message != icmp6::kind::REDIRECT,
+        None => false,
+    }
+}
+
+/// Writes the error around as much of the packet as fits the minimum MTU. `None`, and nothing changed, without room.
+fn answer(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    reason: DropReason,
+    error: Error,
+    ctx: &Ctx<'_>,
+) -> Option<Verdict> {
+    let port = ctx.tables.ports.get(usize::from(packet.port.0))?;
+    let source = Ipv6::of(packet.l3())?.source();
+    let link = *packet.frame().first_chunk::<12>()?;
+    let from = if ipv6::is_link_local(source) { port.link_local } else { port.error_source };
+    const GROWTH: u16 = (ipv6::HEADER + icmp6::ERROR_HEADER) as u16;
+    let quoted = packet.l3().len().min(usize::from(ipv6::MIN_MTU - GROWTH));
+    if !packet.prepend(GROWTH) {
+        return None;
+    }
+    let l3 = usize::from(packet.l3);
+    // The link header moves to the new front; it is rewritten when the answer leaves.
+    packet.frame_mut().copy_within(usize::from(GROWTH)..usize::from(GROWTH) + l3, 0);
+    packet.frame_mut().get_mut(..12)?.copy_from_slice(&link);
+    let _ = packet.resize(l3 + usize::from(GROWTH) + quoted);
+    let (kind, code, parameter) = error.fields();
+    let bytes = packet.l3_mut();
+    Ipv6::of_mut(bytes)?.write((icmp6::ERROR_HEADER + quoted) as u16, next::ICMP6, HOP_LIMIT, from, source);
+    let message = bytes.get_mut(ipv6::HEADER..)?;
+    message.get_mut(..4)?.copy_from_slice(&[kind, code, 0, 0]);
+    message.get_mut(4..8)?.copy_from_slice(&parameter.to_be_bytes());
+    let sum = checksum::transport(from, source, next::ICMP6, message);
+    message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
+    lane.answered = Some(reason);
+    Some(answer_to(packet, lane, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limiter_lets_a_burst_through_and_then_the_rate() {
+        let mut limiter = Limiter::new(10, 3);
+        assert_eq!((0..10).filter(|_| limiter.allow(1)).count(), 3);
+        assert_eq!((0..10).filter(|_| limiter.allow(101)).count(), 1);
+        assert_eq!((0..10).filter(|_| limiter.allow(60_000)).count(), 3);
+        assert!(!Limiter::new(0, 5).allow(1_000_000));
+    }
+}

@@ -1,0 +1,122 @@
+//! What became of the packets: written by one worker, read by anyone, settled once per burst.
+
+use super::lane::Lanes;
+use super::packet::Packet;
+use super::verdict::{DropReason, Verdict};
+use crossbeam_utils::CachePadded;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// The counters of one worker for packets received on one port.
+///
+/// `received = forwarded + replied + punted + dropped + waiting`, where dropped is the sum over reasons.
+#[derive(Debug)]
+pub struct Counters {
+    /// Packets received.
+    pub received: Count,
+    /// Bytes received, link header included.
+    pub received_bytes: Count,
+    /// Packets sent on.
+    pub forwarded: Count,
+    /// Packets answered.
+    pub replied: Count,
+    /// Packets handed to the control thread.
+    pub punted: Count,
+    /// Packets that wait for a neighbour now.
+    pub waiting: Count,
+    /// Packets lost without a word, by reason.
+    pub dropped: [Count; REASONS],
+    /// Packets lost whose sender was told by an ICMPv6 error (these count as replied), by reason.
+    pub answered: [Count; REASONS],
+}
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds, by the one writer: no locked instruction.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// Subtracts, by the one writer.
+    #[inline]
+    pub fn sub(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
+    }
+
+    /// The value.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            received: Count::default(),
+            received_bytes: Count::default(),
+            forwarded: Count::default(),
+            replied: Count::default(),
+            punted: Count::default(),
+            waiting: Count::default(),
+            dropped: [const { Count(AtomicU64::new(0)) }; REASONS],
+            answered: [const { Count(AtomicU64::new(0)) }; REASONS],
+        }
+    }
+}
+
+impl Counters {
+    /// The counters of one worker, one per port.
+    #[must_use]
+    pub fn per_port(ports: usize) -> Vec<CachePadded<Counters>> {
+        (0..ports).map(|_| CachePadded::default()).collect()
+    }
+
+    /// Counts what came in: before the pipeline runs.
+    #[inline]
+    pub fn receive(&self, burst: &[Packet<'_>]) {
+        self.received.add(burst.len() as u64);
+        self.received_bytes.add(burst.iter().map(|packet| packet.len() as u64).sum());
+    }
+
+    /// Counts the fates of packets that were all received on this port: after the last decision on them.
+    #[inline]
+    pub fn settle(&self, burst: &[Packet<'_>], lanes: &Lanes) {
+        let forwarded = burst.iter().filter(|packet| matches!(packet.verdict, Verdict::Forward(_))).count();
+        self.forwarded.add(forwarded as u64);
+        if forwarded != burst.len() {
+            self.settle_others(burst, lanes);
+        }
+    }
+
+    #[cold]
+    fn settle_others(&self, burst: &[Packet<'_>], lanes: &Lanes) {
+        for (packet, lane) in burst.iter().zip(lanes) {
+            match packet.verdict {
+                Verdict::Forward(_) => {}
+                Verdict::Reply(_) => {
+                    self.replied.add(1);
+                    if let Some(reason) = lane.answered {
+                        self.answered[reason as usize].add(1);
+                    }
+                }
+                Verdict::Punt => self.punted.add(1),
+                Verdict::Hold(_) | Verdict::Resolve(_) => self.waiting.add(1),
+                Verdict::Drop(reason) => self.dropped[reason as usize].add(1),
+                Verdict::Continue => self.dropped[DropReason::NoRoute as usize].add(1),
+            }
+        }
+    }
+
+    /// All packets lost without a word.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().map(Count::value).sum()
+    }
+}

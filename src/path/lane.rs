@@ -1,0 +1,51 @@
+//! What the stages know of a packet beyond its bytes: one lane per packet of the burst.
+
+use super::verdict::DropReason;
+use crate::ila::Adjustment;
+use crate::table::mapping::Probe;
+use crate::table::{ActionId, DomainId};
+
+/// Packets in a burst at most.
+pub const BURST: usize = 64;
+
+/// Where a packet goes by its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Class {
+    /// Not known yet, or decided already.
+    #[default]
+    None,
+    /// Under a SIR prefix: translate or deliver.
+    Sir(DomainId),
+    /// Under a locator of ours: translate back and deliver.
+    Ila(DomainId, Adjustment),
+    /// Plain IPv6 routing.
+    Route,
+    /// To this node itself.
+    Own,
+}
+
+/// One packet's lane.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lane {
+    /// Destination, upper half.
+    pub high: u64,
+    /// Destination, lower half; after `classify` the identifier that is looked up.
+    pub low: u64,
+    /// What the destination is.
+    pub class: Class,
+    /// The lookup under way.
+    pub probe: Probe,
+    /// What the lookup found.
+    pub action: Option<ActionId>,
+    /// Anything but plain TCP or UDP: an extension header, ICMPv6 or another protocol comes first.
+    pub unusual: bool,
+    /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.
+    pub ours: bool,
+    /// MTU to report with `packet_too_big`, in bytes.
+    pub mtu: u16,
+    /// The loss that the answer in this buffer reports.
+    pub answered: Option<DropReason>,
+}
+
+/// The lanes of a burst.
+pub type Lanes = [Lane; BURST];

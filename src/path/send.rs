@@ -1,0 +1,61 @@
+//! Last steps of every packet that leaves through a hop: what may stop it, then hop limit and link header.
+
+use super::lane::Lane;
+use super::packet::Packet;
+use super::verdict::{DropReason, Verdict};
+use crate::net::ipv6::Ipv6;
+use crate::table::{Hop, HopState};
+
+/// Whether the packet may leave through `hop`; nothing is changed.
+///
+/// # Errors
+/// The verdict that stops it.
+#[inline(always)]
+pub(super) fn check(packet: &Packet<'_>, lane: &mut Lane, hop: &Hop) -> Result<(), Verdict> {
+    let l3 = packet.l3();
+    let hop_limit = l3.get(7).copied().unwrap_or(0);
+    let ready = hop.state == HopState::Ready;
+    if ready & (hop_limit > 1) & (l3.len() <= usize::from(hop.mtu)) {
+        return Ok(());
+    }
+    refuse(lane, hop, hop_limit, l3.len())
+}
+
+#[cold]
+fn refuse(lane: &mut Lane, hop: &Hop, hop_limit: u8, length: usize) -> Result<(), Verdict> {
+    if hop_limit <= 1 && !lane.ours {
+        return Err(Verdict::Drop(DropReason::HopLimit));
+    }
+    match hop.state {
+        HopState::Unresolved => return Err(Verdict::Hold(hop.id)),
+        HopState::Unreachable => return Err(Verdict::Drop(DropReason::NeighbourUnreachable)),
+        HopState::LinkDown => return Err(Verdict::Drop(DropReason::LinkDown)),
+        HopState::NoRoute => return Err(Verdict::Drop(DropReason::NoRoute)),
+        HopState::Ready => {}
+    }
+    if length > usize::from(hop.mtu) {
+        lane.mtu = hop.mtu;
+        return Err(Verdict::Drop(DropReason::PacketTooBig));
+    }
+    Ok(())
+}
+
+/// Lowers the hop limit (RFC 8200 §3), writes the link header and decides for the hop's port.
+#[inline(always)]
+pub(super) fn out(packet: &mut Packet<'_>, lane: &Lane, hop: &Hop) -> Verdict {
+    if !lane.ours {
+        if let Some(mut header) = Ipv6::of_mut(packet.l3_mut()) {
+            let hop_limit = header.hop_limit();
+            header.set_hop_limit(hop_limit.wrapping_sub(1));
+        }
+    }
+    if hop.link_length == packet.l3 {
+        let link = hop.link();
+        if let Some(room) = packet.frame_mut().get_mut(..link.len()) {
+            room.copy_from_slice(link);
+        }
+    } else if !packet.relink(hop.link()) {
+        return Verdict::Drop(DropReason::BufferShape);
+    }
+    if lane.ours { Verdict::Reply(hop.port) } else { Verdict::Forward(hop.port) }
+}

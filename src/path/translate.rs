@@ -1,0 +1,133 @@
+//! Fourth stage: SIR → ILA, ILA → SIR and delivery to local attachments.
+//!
+//! Nothing is written to a packet before everything that could stop it has been checked.
+
+use super::lane::{Class, Lane, Lanes};
+use super::packet::Packet;
+use super::verdict::{DropReason, Verdict};
+use super::{Ctx, flow, quoted, send};
+use crate::ila::{ChecksumMode, neutral, transport};
+use crate::net::checksum::sum_of_half;
+use crate::net::ipv6;
+use crate::table::{Action, Domain, DomainId, Local, OnMiss, Remote};
+
+/// Translates every packet whose lookup is done; those that are to be routed after all become [`Class::Route`].
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
+    for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
+        if packet.verdict != Verdict::Continue {
+            continue;
+        }
+        match lane.class {
+            Class::Sir(domain) => packet.verdict = from_sir(packet, lane, domain, ctx),
+            Class::Ila(domain, _) => packet.verdict = from_ila(packet, lane, domain, ctx),
+            Class::None | Class::Route | Class::Own => {}
+        }
+    }
+}
+
+#[inline(always)]
+fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+    let found = lane.action.and_then(|id| ctx.tables.resolve(id, || flow::hash(packet.l3())));
+    match found {
+        Some(Action::Remote(remote)) => to_locator(packet, lane, remote, ctx),
+        Some(Action::Local(local)) => deliver(packet, lane, local, None, ctx),
+        Some(Action::Blackhole) => Verdict::Drop(DropReason::Blackhole),
+        Some(Action::Forward(_) | Action::Connected(_) | Action::Spread(_)) | None => miss(lane, domain, ctx),
+    }
+}
+
+#[cold]
+fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+    match ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.on_miss) {
+        Some(OnMiss::Route) => {
+            lane.class = Class::Route;
+            Verdict::Continue
+        }
+        Some(OnMiss::Drop) | None => Verdict::Drop(DropReason::NoMapping),
+    }
+}
+
+/// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
+#[inline(always)]
+fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &Ctx<'_>) -> Verdict {
+    if let Err(verdict) = send::check(packet, lane, &remote.hop) {
+        return verdict;
+    }
+    let mut low = neutral::add_low(lane.low, remote.add) | (u64::from(remote.mark) << 48);
+    if lane.unusual || remote.mode == ChecksumMode::AdjTransport {
+        low = to_locator_unusual(packet, lane, remote, low, ctx);
+    }
+    if let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) {
+        header.set_destination_halves(remote.locator.0, low);
+    }
+    send::out(packet, lane, &remote.hop)
+}
+
+/// What depends on the upper layer: the quoted packet of an ICMPv6 error, payloads without a checksum, and mode
+/// `adj-transport`. Returns the identifier to send.
+#[cold]
+fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low: u64, ctx: &Ctx<'_>) -> u64 {
+    let Ok(upper) = ipv6::upper(packet.l3()) else { return low };
+    quoted::translate(packet, &upper, ctx.tables);
+    let skips =
+        ctx.tables.domains.get(usize::from(remote.domain.0)).is_some_and(|domain| domain.skip_unchecked);
+    match remote.mode {
+        ChecksumMode::NeutralMap if skips && !transport::covers_addresses(upper.protocol) => lane.low,
+        ChecksumMode::AdjTransport => {
+            if !upper.source_routed {
+                transport::correct(packet.l3_mut(), &upper, remote.sir_sum, remote.locator_sum);
+            }
+            low
+        }
+        _ => low,
+    }
+}
+
+/// The destination is under a locator of ours: its identifier must be attached here (§4.2.2).
+#[inline(always)]
+fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+    match lane.action.and_then(|id| ctx.tables.action(id)) {
+        Some(Action::Local(local)) => {
+            let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
+                return Verdict::Drop(DropReason::NotLocal);
+            };
+            deliver(packet, lane, local, Some(domain), ctx)
+        }
+        _ => Verdict::Drop(DropReason::NotLocal),
+    }
+}
+
+/// Sends to a local attachment; with `domain`, the SIR address is restored first.
+#[inline(always)]
+fn deliver(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    local: &Local,
+    domain: Option<&Domain>,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    if let Err(verdict) = send::check(packet, lane, &local.hop) {
+        return verdict;
+    }
+    if lane.unusual || domain.is_some_and(|domain| domain.checksum == ChecksumMode::AdjTransport) {
+        deliver_unusual(packet, lane, domain, ctx);
+    }
+    if let Some(domain) = domain {
+        if let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) {
+            header.set_destination_halves(domain.sir.0, lane.low);
+        }
+    }
+    send::out(packet, lane, &local.hop)
+}
+
+#[cold]
+fn deliver_unusual(packet: &mut Packet<'_>, lane: &Lane, domain: Option<&Domain>, ctx: &Ctx<'_>) {
+    let Ok(upper) = ipv6::upper(packet.l3()) else { return };
+    quoted::translate(packet, &upper, ctx.tables);
+    let Some(domain) = domain else { return };
+    let marked = ipv6::Ipv6::of(packet.l3())
+        .is_some_and(|header| crate::ila::Identifier(header.destination_low()).neutral());
+    if domain.checksum == ChecksumMode::AdjTransport && !marked && !upper.source_routed {
+        transport::correct(packet.l3_mut(), &upper, sum_of_half(lane.high), sum_of_half(domain.sir.0));
+    }
+}

@@ -1,0 +1,214 @@
+//! What a mapping or a route does with a packet, with everything needed to do it in one cache line.
+
+use super::{ActionId, DomainId, HopId, PortId};
+use crate::ila::neutral::{Adjustment, ChecksumMode};
+use crate::ila::prefix::{Locator, SirPrefix};
+use crate::net::{Mac, checksum, ethernet};
+
+/// Whether packets can leave through a hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum HopState {
+    /// Its link header is ready.
+    Ready,
+    /// The neighbour's MAC address is being asked for.
+    Unresolved,
+    /// The neighbour does not answer.
+    Unreachable,
+    /// The port's link is down.
+    LinkDown,
+    /// No route leads there.
+    NoRoute,
+}
+
+/// A next hop with its ready link header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    /// Link header, of which `link_length` bytes count.
+    pub link: [u8; ethernet::TAGGED_HEADER],
+    /// 14, or 18 with a tag.
+    pub link_length: u8,
+    /// Whether it can be used.
+    pub state: HopState,
+    /// Port to leave through.
+    pub port: PortId,
+    /// Largest packet in bytes, from the IPv6 header on.
+    pub mtu: u16,
+    /// The neighbour, for the control thread.
+    pub id: HopId,
+}
+
+impl Hop {
+    /// A hop that is ready.
+    #[must_use]
+    pub fn ready(port: PortId, to: Mac, from: Mac, vlan: u16, mtu: u16, id: HopId) -> Self {
+        let (link, length) = ethernet::header(to, from, vlan);
+        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, id }
+    }
+
+    /// A hop that cannot be used.
+    #[must_use]
+    pub fn not_ready(port: PortId, state: HopState, mtu: u16, id: HopId) -> Self {
+        Hop { link: [0; ethernet::TAGGED_HEADER], link_length: ethernet::HEADER as u8, state, port, mtu, id }
+    }
+
+    /// The link header's bytes.
+    #[inline]
+    #[must_use]
+    pub fn link(&self) -> &[u8] {
+        self.link.get(..usize::from(self.link_length)).unwrap_or(&self.link)
+    }
+}
+
+/// SIR → ILA towards one locator, everything that depends on (SIR prefix, locator) computed beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// Locator, the upper half on the wire.
+    pub locator: Locator,
+    /// Where the locator leads.
+    pub hop: Hop,
+    /// Added to the identifier's low word in one's complement; 0 where the mode leaves the identifier alone.
+    pub add: u16,
+    /// Sum of the SIR prefix's words, for correcting transport checksums.
+    pub sir_sum: u16,
+    /// Sum of the locator's words.
+    pub locator_sum: u16,
+    /// Set in the identifier on the wire: the C-bit in mode `neutral-map`. Stored as the upper 16 bits.
+    pub mark: u16,
+    /// What happens to transport checksums.
+    pub mode: ChecksumMode,
+    /// The domain.
+    pub domain: DomainId,
+}
+
+impl Remote {
+    /// Computes what the pair needs.
+    #[must_use]
+    pub fn new(domain: DomainId, sir: SirPrefix, mode: ChecksumMode, locator: Locator, hop: Hop) -> Self {
+        let adjustment = Adjustment::of(sir, locator);
+        let (add, mark) = match mode {
+            ChecksumMode::NeutralMap => {
+                (adjustment.outward(true), (crate::ila::identifier::C_BIT >> 48) as u16)
+            }
+            ChecksumMode::NeutralMapAuto => (adjustment.outward(false), 0),
+            ChecksumMode::AdjTransport | ChecksumMode::NoAction => (0, 0),
+        };
+        Remote {
+            locator,
+            hop,
+            add,
+            sir_sum: checksum::sum_of_half(sir.0),
+            locator_sum: checksum::sum_of_half(locator.0),
+            mark,
+            mode,
+            domain,
+        }
+    }
+}
+
+/// Delivery to an attachment of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    /// Index of the attachment in the configuration's order.
+    pub attachment: u32,
+    /// The attachment's port and link header.
+    pub hop: Hop,
+}
+
+/// What to do with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(64))]
+pub enum Action {
+    /// Discard.
+    Blackhole,
+    /// Translate towards a locator and send.
+    Remote(Remote),
+    /// Deliver here.
+    Local(Local),
+    /// Send unchanged to a next hop.
+    Forward(Hop),
+    /// The destination is a neighbour on this port.
+    Connected(PortId),
+    /// One of several, by flow: index into the snapshot's spreads.
+    Spread(u32),
+}
+
+/// Slots of a weighted choice: a power of two.
+pub const SPREAD_SLOTS: usize = 64;
+
+/// A weighted choice among actions, the same for all packets of a flow.
+///
+/// Each slot independently takes the member with the highest weighted rendezvous score, so that the loss of a member
+/// moves only the flows that used it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    slots: [ActionId; SPREAD_SLOTS],
+}
+
+impl Spread {
+    /// Spreads over `members`: identity (stable over changes of others), weight (0 takes no part), action.
+    ///
+    /// Without any member every slot is action 0, which discards.
+    #[must_use]
+    pub fn new(members: &[(u64, u16, ActionId)]) -> Self {
+        let mut slots = [ActionId(0); SPREAD_SLOTS];
+        for (index, slot) in slots.iter_mut().enumerate() {
+            let score = |identity: u64, weight: u16| {
+                let mixed = mix(identity ^ mix(index as u64 + 1));
+                // Weighted rendezvous: -weight / ln(u), u uniform in (0, 1).
+                let uniform = ((mixed >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+                -f64::from(weight) / uniform.ln()
+            };
+            let best = members
+                .iter()
+                .filter(|member| member.1 > 0)
+                .max_by(|a, b| score(a.0, a.1).total_cmp(&score(b.0, b.1)));
+            if let Some(member) = best {
+                *slot = member.2;
+            }
+        }
+        Spread { slots }
+    }
+
+    /// The action of the flow with this hash.
+    #[inline]
+    #[must_use]
+    pub fn choose(&self, flow: u32) -> ActionId {
+        self.slots[flow as usize % SPREAD_SLOTS]
+    }
+}
+
+const fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_one_cache_line() {
+        assert_eq!((size_of::<Action>(), align_of::<Action>()), (64, 64));
+    }
+
+    #[test]
+    fn a_spread_follows_weights_roughly() {
+        let spread = Spread::new(&[(11, 3, ActionId(1)), (22, 1, ActionId(2)), (33, 0, ActionId(3))]);
+        let count = |id| spread.slots.iter().filter(|slot| **slot == ActionId(id)).count();
+        assert!((36..=60).contains(&count(1)), "{}", count(1));
+        assert_eq!((count(1) + count(2), count(3)), (SPREAD_SLOTS, 0));
+    }
+
+    #[test]
+    fn losing_a_member_moves_only_its_own_flows() {
+        let all = Spread::new(&[(11, 1, ActionId(1)), (22, 1, ActionId(2)), (33, 1, ActionId(3))]);
+        let fewer = Spread::new(&[(11, 1, ActionId(1)), (33, 1, ActionId(3))]);
+        for flow in 0..SPREAD_SLOTS as u32 {
+            let before = all.choose(flow);
+            assert!(before == ActionId(2) || before == fewer.choose(flow));
+        }
+        assert_eq!(Spread::new(&[]).choose(5), ActionId(0));
+    }
+}

@@ -1,0 +1,108 @@
+//! The two things about memory that safe Rust cannot say: prefetch a line, and ask for huge pages.
+//!
+//! The only file outside `dpdk` with `unsafe`. Measured need: without huge pages a lookup in 10 M mappings pays a
+//! page walk beside the cache miss, and without prefetch a burst pays its misses one after the other.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+/// Asks the processor to bring the line of `place` near. Has no effect but on time.
+#[inline(always)]
+pub fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and the address comes from a live reference.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+/// A type whose all-zero bytes are a valid value and which needs no drop.
+///
+/// # Safety
+/// Zeroed memory must be a valid value of the type.
+pub unsafe trait Zeroed {}
+
+/// A fixed slice of zeroed values; from 2 MiB on it lies in transparent huge pages where the system has them.
+pub struct Pages<T: Zeroed> {
+    first: NonNull<T>,
+    length: usize,
+    layout: Layout,
+}
+
+/// Size and alignment of a huge page in bytes.
+const HUGE_PAGE: usize = 2 << 20;
+
+impl<T: Zeroed> Pages<T> {
+    /// Allocates `length` zeroed values (at least one).
+    #[must_use]
+    pub fn zeroed(length: usize) -> Self {
+        const { assert!(size_of::<T>() > 0 && !std::mem::needs_drop::<T>()) };
+        let length = length.max(1);
+        let bytes = length.saturating_mul(size_of::<T>());
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { align_of::<T>() };
+        let Ok(layout) = Layout::from_size_align(bytes, align) else {
+            handle_alloc_error(Layout::new::<T>());
+        };
+        // SAFETY: the layout has a size above zero: T is not zero-sized (asserted above) and length is at least 1.
+        let raw = unsafe { alloc(layout) };
+        let Some(first) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
+        if bytes >= HUGE_PAGE {
+            // SAFETY: the range was just allocated and is ours; MADV_HUGEPAGE changes no content. A refusal only
+            // costs speed, so its result is not needed.
+            let _ = unsafe { libc::madvise(raw.cast(), bytes, libc::MADV_HUGEPAGE) };
+        }
+        // SAFETY: `raw` is valid for `bytes` bytes, as just allocated.
+        unsafe { std::ptr::write_bytes(raw, 0, bytes) };
+        Pages { first, length, layout }
+    }
+}
+
+impl<T: Zeroed> Deref for Pages<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `first` points to `length` values, allocated and zeroed in `zeroed`, valid by `Zeroed`'s contract,
+        // and alive as long as self.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.length) }
+    }
+}
+
+impl<T: Zeroed> Drop for Pages<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `zeroed` with this layout, freed only here; T needs no drop (asserted in `zeroed`).
+        unsafe { dealloc(self.first.as_ptr().cast(), self.layout) };
+    }
+}
+
+// SAFETY: Pages owns its values as a Box<[T]> does.
+unsafe impl<T: Zeroed + Send> Send for Pages<T> {}
+// SAFETY: shared access gives only &T.
+unsafe impl<T: Zeroed + Sync> Sync for Pages<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    // SAFETY: zero is a valid AtomicU64.
+    unsafe impl Zeroed for AtomicU64 {}
+
+    #[test]
+    fn pages_are_zeroed_and_aligned_small_and_huge() {
+        for length in [0, 1, 100, (4 << 20) / 8] {
+            let pages = Pages::<AtomicU64>::zeroed(length);
+            assert_eq!(pages.len(), length.max(1));
+            assert!(pages.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+            prefetch(&pages[0]);
+            if length * 8 >= HUGE_PAGE {
+                assert_eq!(pages.as_ptr() as usize % HUGE_PAGE, 0);
+            }
+        }
+    }
+}
