@@ -1,0 +1,65 @@
+//! From raw structs to [`Config`]: every rule, each with its message.
+//!
+//! A bad value is reported and replaced by a stand-in, so that the rest of the file is judged as well; the stand-ins
+//! never get out, because a single error refuses the whole file. What refers to something that is itself wrong is
+//! not reported again.
+
+mod attachments;
+mod domains;
+mod ports;
+mod routes;
+mod scope;
+mod system;
+
+pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
+pub(super) use scope::{Check, Scope, Seen};
+
+use super::error::ConfigErrors;
+use super::model::Config;
+use super::raw::{List, RawConfig};
+use serde_saphyr::Spanned;
+use std::path::Path;
+
+/// The entries of a list, none if the list is not there.
+pub(super) fn entries<T>(list: &List<T>) -> impl Iterator<Item = (usize, &Spanned<T>)> {
+    list.iter().flat_map(|list| list.value.iter()).enumerate()
+}
+
+/// Judges a whole file; relative paths count from `directory`.
+pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Config, ConfigErrors> {
+    let mut check = Check::new(file);
+    let node = system::node(&mut check, raw);
+    let dpdk = system::dpdk(&mut check, raw);
+    let mbufs = system::mbufs(&mut check, raw);
+    let domains = domains::domains(&mut check, raw);
+    let locators = domains::locators(&mut check, raw, &domains);
+    let ports = ports::ports(&mut check, raw, &domains, &locators);
+    ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
+    let attachments = attachments::attachments(&mut check, raw, &domains, &locators, &ports);
+    let routes = routes::routes(&mut check, raw, &ports);
+    let neighbours = routes::neighbours(&mut check, raw, &ports);
+    let mappings = system::mappings(&mut check, raw, directory);
+    let icmp = system::icmp(&mut check, raw);
+    let neighbour_discovery = system::discovery(&mut check, raw);
+    let metrics = system::metrics(&mut check, raw);
+    let admin = system::admin(&mut check, raw, &node.name);
+    let log = system::log(&mut check, raw);
+    check.finish()?;
+    Ok(Config {
+        node,
+        dpdk,
+        mbufs,
+        sir_domains: domains.list,
+        locators: locators.list,
+        ports: ports.list,
+        attachments,
+        routes,
+        neighbours,
+        mappings,
+        icmp,
+        neighbour_discovery,
+        metrics,
+        admin,
+        log,
+    })
+}

@@ -1,0 +1,220 @@
+//! Reading scalars within one mapping of the file, with errors that know place and path.
+
+use super::super::error::{ConfigError, ConfigErrors};
+use super::super::raw::Text;
+use serde_saphyr::Location;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// Errors kept of one file; nobody reads more.
+const MAX_ERRORS: usize = 1000;
+
+/// The errors of one file as they are found.
+pub(crate) struct Check {
+    file: String,
+    errors: Vec<ConfigError>,
+}
+
+impl Check {
+    pub(crate) fn new(file: &str) -> Self {
+        Check { file: file.to_owned(), errors: Vec::new() }
+    }
+
+    /// Notes an error.
+    pub(crate) fn error(&mut self, at: Location, path: String, message: String) {
+        if self.errors.len() < MAX_ERRORS {
+            let (line, column) = (at.line().max(1), at.column().max(1));
+            self.errors.push(ConfigError { file: self.file.clone(), line, column, path, message });
+        }
+    }
+
+    /// Reads the mapping at `path`, which starts at `at`.
+    pub(crate) fn scope(&mut self, path: impl Into<String>, at: Location) -> Scope<'_> {
+        Scope { check: self, path: path.into(), at }
+    }
+
+    /// `Ok` if nothing was wrong.
+    pub(crate) fn finish(self) -> Result<(), ConfigErrors> {
+        ConfigErrors::check(self.errors)
+    }
+}
+
+/// One mapping of the file.
+pub(crate) struct Scope<'c> {
+    check: &'c mut Check,
+    path: String,
+    at: Location,
+}
+
+impl Scope<'_> {
+    /// The path of a key of this mapping; a list entry is `identifiers[0]`, the mapping itself the empty key.
+    pub(crate) fn key(&self, key: &str) -> String {
+        match (self.path.is_empty(), key.is_empty()) {
+            (true, _) => key.to_owned(),
+            (_, true) => self.path.clone(),
+            _ => format!("{}.{key}", self.path),
+        }
+    }
+
+    /// Notes an error at a value.
+    pub(crate) fn error(&mut self, key: &str, at: Location, message: impl Into<String>) {
+        let path = self.key(key);
+        self.check.error(at, path, message.into());
+    }
+
+    /// Notes an error at the mapping itself.
+    pub(crate) fn error_here(&mut self, key: &str, message: impl Into<String>) {
+        self.error(key, self.at, message);
+    }
+
+    /// Reads the mapping under a key of this one.
+    pub(crate) fn below(&mut self, key: &str, at: Location) -> Scope<'_> {
+        let path = self.key(key);
+        Scope { check: &mut *self.check, path, at }
+    }
+
+    /// How many errors the file has so far.
+    pub(crate) fn count(&self) -> usize {
+        self.check.errors.len()
+    }
+
+    /// A key that must be there.
+    pub(crate) fn required<'r>(
+        &mut self,
+        key: &str,
+        field: &'r Option<Text>,
+        example: &str,
+    ) -> Option<&'r Text> {
+        if field.is_none() {
+            self.error_here(key, format!("missing; write for example `{key}: {example}`"));
+        }
+        field.as_ref()
+    }
+
+    /// A required value of a type that can say what is wrong with a text.
+    pub(crate) fn value<T: FromStr<Err: Display>>(
+        &mut self,
+        key: &str,
+        field: &Option<Text>,
+        example: &str,
+    ) -> Option<T> {
+        let text = self.required(key, field, example)?;
+        self.parse(key, text)
+    }
+
+    /// A value of a type that can say what is wrong with a text.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, key: &str, text: &Text) -> Option<T> {
+        match text.value.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.error(key, text.referenced, format!("{error}"));
+                None
+            }
+        }
+    }
+
+    /// A decimal number within limits, or its default.
+    pub(crate) fn number<T>(
+        &mut self,
+        key: &str,
+        field: &Option<Text>,
+        limits: RangeInclusive<T>,
+        default: T,
+    ) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        field.as_ref().and_then(|text| self.within(key, text, limits)).unwrap_or(default)
+    }
+
+    /// A decimal number within limits.
+    pub(crate) fn within<T>(&mut self, key: &str, text: &Text, limits: RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        let digits = text.value.bytes().all(|c| c.is_ascii_digit());
+        let number = text.value.parse().ok().filter(|number| digits && limits.contains(number));
+        if number.is_none() {
+            let (low, high) = limits.into_inner();
+            let message = format!("`{}` is not a number from {low} to {high}; choose one", text.value);
+            self.error(key, text.referenced, message);
+        }
+        number
+    }
+
+    /// `true` or `false`, or the default.
+    pub(crate) fn flag(&mut self, key: &str, field: &Option<Text>, default: bool) -> bool {
+        self.choice(key, field, &[("true", true), ("false", false)], default)
+    }
+
+    /// One of several words, or the default.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        field: &Option<Text>,
+        words: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let Some(text) = field else { return default };
+        match words.iter().find(|(word, _)| *word == text.value) {
+            Some((_, value)) => *value,
+            None => {
+                let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                let message = format!("`{}` is not known; write one of {}", text.value, known.join(", "));
+                self.error(key, text.referenced, message);
+                default
+            }
+        }
+    }
+
+    /// A required name of 1 to 32 characters that pass `allowed`, which `wording` describes.
+    pub(crate) fn name(
+        &mut self,
+        key: &str,
+        field: &Option<Text>,
+        example: &str,
+        (allowed, wording): (fn(u8) -> bool, &str),
+    ) -> Option<String> {
+        let text = self.required(key, field, example)?;
+        let name = &text.value;
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(allowed) {
+            let message = format!("`{name}` is not a name; use 1 to 32 characters of {wording}");
+            self.error(key, text.referenced, message);
+            return None;
+        }
+        Some(name.clone())
+    }
+}
+
+/// The rule of names of nodes.
+pub(crate) const STRICT: (fn(u8) -> bool, &str) =
+    (|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-', "a-z, 0-9 and -");
+/// The rule of all other names.
+pub(crate) const WORD: (fn(u8) -> bool, &str) =
+    (|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'), "a-z, A-Z, 0-9, -, _ and .");
+
+/// What was seen before, and where.
+pub(crate) struct Seen<K>(HashMap<K, (String, u64)>);
+
+impl<K: Hash + Eq> Seen<K> {
+    pub(crate) fn new() -> Self {
+        Seen(HashMap::new())
+    }
+
+    /// Where `key` was seen before, as `ports[0].name (line 3)`; notes it if it is new.
+    pub(crate) fn before(&mut self, key: K, path: &str, at: Location) -> Option<String> {
+        if let Some(before) = self.place(&key) {
+            return Some(before);
+        }
+        self.0.insert(key, (path.to_owned(), at.line()));
+        None
+    }
+
+    /// Where `key` was seen.
+    pub(crate) fn place(&self, key: &K) -> Option<String> {
+        self.0.get(key).map(|(path, line)| format!("{path} (line {line})"))
+    }
+}

@@ -1,0 +1,188 @@
+//! Rules of the node itself: cores, memory, files, sockets and timers.
+
+use super::super::model::{
+    Admin, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs, Metrics,
+    NeighbourDiscovery, Node,
+};
+use super::super::raw::{RawConfig, Text};
+use super::entries;
+use super::scope::{Check, STRICT, Scope, Seen};
+use serde_saphyr::{Location, Spanned};
+use std::path::{Path, PathBuf};
+
+/// Highest core number that DPDK is asked for.
+const MAX_CORE: u16 = 1023;
+/// Longest path of a Unix socket (`sun_path` less its end).
+const MAX_SOCKET_BYTES: usize = 107;
+
+/// The place and content of an optional section.
+fn section<T>(field: &Option<Spanned<T>>) -> (Location, Option<&T>) {
+    field.as_ref().map_or((Location::UNKNOWN, None), |section| (section.referenced, Some(&section.value)))
+}
+
+/// A key of a section that may not be there.
+fn field<T>(section: Option<&T>, key: impl Fn(&T) -> &Option<Text>) -> &Option<Text> {
+    section.map_or(&None, key)
+}
+
+pub(super) fn node(check: &mut Check, raw: &RawConfig) -> Node {
+    let (at, node) = section(&raw.node);
+    let mut s = check.scope("node", at);
+    let name = s.name("name", field(node, |n| &n.name), "nve1", STRICT).unwrap_or_default();
+    let state_dir = absolute(&mut s, "state_dir", field(node, |n| &n.state_dir), "/var/lib/ilagate".into());
+    Node { name, state_dir }
+}
+
+pub(super) fn dpdk(check: &mut Check, raw: &RawConfig) -> Dpdk {
+    let (at, dpdk) = section(&raw.dpdk);
+    let mut s = check.scope("dpdk", at);
+    let mut workers: Vec<u16> = Vec::new();
+    let mut seen = Seen::new();
+    let list = dpdk.and_then(|d| d.workers.as_ref());
+    if list.is_none_or(|list| list.value.is_empty()) {
+        let message = "missing; name at least one core, for example `workers: [1]`";
+        s.error("workers", list.map_or(at, |list| list.referenced), message);
+    }
+    for (n, text) in entries(dpdk.map_or(&None, |d| &d.workers)) {
+        let key = format!("workers[{n}]");
+        let Some(core) = s.within(&key, text, 0..=MAX_CORE) else { continue };
+        match seen.before(core, &s.key(&key), text.referenced) {
+            Some(before) => {
+                let message = format!("core {core} is already that of {before}; a core runs one worker");
+                s.error(&key, text.referenced, message);
+            }
+            None => workers.push(core),
+        }
+    }
+    let control_core = field(dpdk, |d| &d.control_core).as_ref().and_then(|text| {
+        let core = s.within("control_core", text, 0..=MAX_CORE)?;
+        if let Some(before) = seen.place(&core) {
+            let message =
+                format!("core {core} is already that of {before}; give the control thread its own core");
+            s.error("control_core", text.referenced, message);
+        }
+        Some(core)
+    });
+    let idle = [("poll", Idle::Poll), ("backoff", Idle::Backoff)];
+    let idle = s.choice("idle", field(dpdk, |d| &d.idle), &idle, Idle::Poll);
+    let huge = s.flag("huge", field(dpdk, |d| &d.huge), true);
+    let memory_mib = s.number("memory_mib", field(dpdk, |d| &d.memory_mib), 64..=1_048_576, 512);
+    use DpdkLogLevel::{Debug, Error, Info, Notice, Warning};
+    let levels = [Error, Warning, Notice, Info, Debug].map(|level| (level.name(), level));
+    let log_level = s.choice("log_level", field(dpdk, |d| &d.log_level), &levels, Warning);
+    let mut extra_args = Vec::new();
+    for (n, text) in entries(dpdk.map_or(&None, |d| &d.extra_args)) {
+        if text.value.is_empty() || text.value.contains('\0') {
+            let message = format!("`{}` is not an argument; write one word of the EAL per entry", text.value);
+            s.error(&format!("extra_args[{n}]"), text.referenced, message);
+        }
+        extra_args.push(text.value.clone());
+    }
+    Dpdk { workers, control_core, idle, huge, memory_mib, log_level, extra_args }
+}
+
+pub(super) fn mbufs(check: &mut Check, raw: &RawConfig) -> Mbufs {
+    let (at, mbufs) = section(&raw.mbufs);
+    let mut s = check.scope("mbufs", at);
+    let count = s.number("count", field(mbufs, |m| &m.count), 512..=16_777_215, 16384);
+    let data_bytes = s.number("data_bytes", field(mbufs, |m| &m.data_bytes), 1426..=65535, 2176);
+    let text = field(mbufs, |m| &m.cache);
+    let cache: u16 = s.number("cache", text, 0..=512, 256);
+    // rte_pktmbuf_pool_create refuses a cache of more than two thirds of the pool.
+    if u32::from(cache) * 3 > count * 2 {
+        let at = text.as_ref().map_or(at, |text| text.referenced);
+        let message = format!("{cache} is more than two thirds of {count} buffers; raise mbufs.count");
+        s.error("cache", at, message);
+    }
+    Mbufs { count, data_bytes, cache }
+}
+
+pub(super) fn mappings(check: &mut Check, raw: &RawConfig, directory: &Path) -> Option<MappingFile> {
+    let section = raw.mappings.as_ref()?;
+    let mut s = check.scope("mappings", section.referenced);
+    let file = s.required("file", &section.value.file, "mappings.yaml")?;
+    if file.value.is_empty() {
+        s.error("file", file.referenced, "`` is not a file; write its path or remove `mappings`");
+    }
+    let watch = s.flag("watch", &section.value.watch, true);
+    Some(MappingFile { file: directory.join(&file.value), watch })
+}
+
+pub(super) fn icmp(check: &mut Check, raw: &RawConfig) -> Icmp {
+    let (at, icmp) = section(&raw.icmp);
+    let mut s = check.scope("icmp", at);
+    Icmp {
+        errors_per_second: s.number(
+            "errors_per_second",
+            field(icmp, |i| &i.errors_per_second),
+            0..=1_000_000,
+            1000,
+        ),
+        burst: s.number("burst", field(icmp, |i| &i.burst), 1..=1_000_000, 100),
+    }
+}
+
+pub(super) fn discovery(check: &mut Check, raw: &RawConfig) -> NeighbourDiscovery {
+    let (at, nd) = section(&raw.neighbour_discovery);
+    let mut s = check.scope("neighbour_discovery", at);
+    NeighbourDiscovery {
+        reachable_ms: s.number("reachable_ms", field(nd, |n| &n.reachable_ms), 1000..=3_600_000, 30000),
+        retransmit_ms: s.number("retransmit_ms", field(nd, |n| &n.retransmit_ms), 100..=60_000, 1000),
+        probes: s.number("probes", field(nd, |n| &n.probes), 1..=20, 3),
+        hold_packets: s.number("hold_packets", field(nd, |n| &n.hold_packets), 1..=64, 4),
+    }
+}
+
+pub(super) fn metrics(check: &mut Check, raw: &RawConfig) -> Option<Metrics> {
+    let section = raw.metrics.as_ref()?;
+    let mut s = check.scope("metrics", section.referenced);
+    let text = s.required("listen", &section.value.listen, "\"127.0.0.1:9464\"")?;
+    match text.value.parse::<std::net::SocketAddr>() {
+        Ok(listen) if listen.port() != 0 => Some(Metrics { listen }),
+        _ => {
+            let message = format!(
+                "`{}` is not address:port; write for example 127.0.0.1:9464 or [::1]:9464",
+                text.value
+            );
+            s.error("listen", text.referenced, message);
+            None
+        }
+    }
+}
+
+pub(super) fn admin(check: &mut Check, raw: &RawConfig, name: &str) -> Admin {
+    let (at, admin) = section(&raw.admin);
+    let mut s = check.scope("admin", at);
+    let text = field(admin, |a| &a.socket);
+    let socket = absolute(&mut s, "socket", text, format!("/run/ilagate/{name}.sock").into());
+    let length = socket.as_os_str().len();
+    if let Some(text) = text.as_ref().filter(|_| length > MAX_SOCKET_BYTES) {
+        let message =
+            format!("{length} bytes are too long for a socket's path; use {MAX_SOCKET_BYTES} at most");
+        s.error("socket", text.referenced, message);
+    }
+    Admin { socket }
+}
+
+pub(super) fn log(check: &mut Check, raw: &RawConfig) -> Log {
+    let (at, log) = section(&raw.log);
+    let mut s = check.scope("log", at);
+    use LogLevel::{Debug, Error, Info, Trace, Warn};
+    let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.name(), level));
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    Log {
+        level: s.choice("level", field(log, |l| &l.level), &levels, Info),
+        format: s.choice("format", field(log, |l| &l.format), &formats, LogFormat::Text),
+    }
+}
+
+/// An absolute path, or its default: the working directory of a daemon is nobody's choice.
+fn absolute(s: &mut Scope<'_>, key: &str, field: &Option<Text>, default: PathBuf) -> PathBuf {
+    let Some(text) = field else { return default };
+    let path = PathBuf::from(&text.value);
+    if !path.is_absolute() || text.value.contains('\0') {
+        let message = format!("`{}` is not an absolute path; start it with /", text.value);
+        s.error(key, text.referenced, message);
+    }
+    path
+}

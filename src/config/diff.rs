@@ -1,0 +1,173 @@
+//! What differs between two configurations, and what of it a running node can take over.
+
+use super::Config;
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::Hash;
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is new; the path counts in the new file.
+    Added,
+    /// It is gone; the path counts in the old file.
+    Removed,
+    /// It has another value.
+    Changed,
+}
+
+/// One key that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Path of the key, for example `ports[0].device`.
+    pub path: String,
+    /// What happened to it.
+    pub kind: ChangeKind,
+    /// Whether a reload applies it; otherwise the node must be restarted.
+    pub reload: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Changed => "changed",
+        };
+        let how = if self.reload { "applied by a reload" } else { "needs a restart" };
+        write!(f, "{}: {kind}, {how}", self.path)
+    }
+}
+
+/// The changes found so far.
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn note(&mut self, path: String, kind: ChangeKind, reload: bool) {
+        self.0.push(Change { path, kind, reload });
+    }
+
+    /// A key with one value.
+    fn key<T: PartialEq>(&mut self, path: impl Into<String>, old: &T, new: &T, reload: bool) {
+        if old != new {
+            self.note(path.into(), ChangeKind::Changed, reload);
+        }
+    }
+
+    /// A section that may be absent.
+    fn section<T: PartialEq>(&mut self, path: &str, old: Option<&T>, new: Option<&T>, reload: bool) {
+        match (old, new) {
+            (None, Some(_)) => self.note(path.to_owned(), ChangeKind::Added, reload),
+            (Some(_), None) => self.note(path.to_owned(), ChangeKind::Removed, reload),
+            (old, new) => self.key(path, &old, &new, reload),
+        }
+    }
+
+    /// A list whose order means nothing: what came and what went.
+    fn set<T: Eq + Hash>(&mut self, path: &str, old: &[T], new: &[T]) {
+        let (was, is): (HashSet<&T>, HashSet<&T>) = (old.iter().collect(), new.iter().collect());
+        for (n, _) in old.iter().enumerate().filter(|(_, entry)| !is.contains(entry)) {
+            self.note(format!("{path}[{n}]"), ChangeKind::Removed, true);
+        }
+        for (n, _) in new.iter().enumerate().filter(|(_, entry)| !was.contains(entry)) {
+            self.note(format!("{path}[{n}]"), ChangeKind::Added, true);
+        }
+    }
+}
+
+/// Compares fields of two values under one path.
+macro_rules! fields {
+    ($changes:expr, $path:expr, $old:expr, $new:expr, $reload:expr, [$($field:ident),*]) => {{ $(
+        $changes.key(format!("{}.{}", $path, stringify!($field)), &$old.$field, &$new.$field, $reload);
+    )* }};
+}
+
+impl Config {
+    /// Which keys differ in `new`, and whether a reload can apply each; empty if nothing differs.
+    ///
+    /// Ports and SIR domains are compared by place, because everything refers to them by place: only domains added
+    /// at the end of the list can be taken over by a reload.
+    #[must_use]
+    pub fn diff_class(&self, new: &Config) -> Vec<Change> {
+        let mut changes = Changes(Vec::new());
+        let c = &mut changes;
+        fields!(c, "node", self.node, new.node, false, [name, state_dir]);
+        fields!(
+            c,
+            "dpdk",
+            self.dpdk,
+            new.dpdk,
+            false,
+            [workers, control_core, idle, huge, memory_mib, log_level, extra_args]
+        );
+        fields!(c, "mbufs", self.mbufs, new.mbufs, false, [count, data_bytes, cache]);
+        self.diff_domains(new, c);
+        self.diff_ports(new, c);
+        c.set("locators", &self.locators, &new.locators);
+        c.set("attachments", &self.attachments, &new.attachments);
+        c.set("routes", &self.routes, &new.routes);
+        c.set("neighbours.static", &self.neighbours, &new.neighbours);
+        match (&self.mappings, &new.mappings) {
+            (Some(old), Some(new)) => fields!(c, "mappings", old, new, true, [file, watch]),
+            (old, new) => c.section("mappings", old.as_ref(), new.as_ref(), true),
+        }
+        fields!(c, "icmp", self.icmp, new.icmp, true, [errors_per_second, burst]);
+        fields!(
+            c,
+            "neighbour_discovery",
+            self.neighbour_discovery,
+            new.neighbour_discovery,
+            true,
+            [reachable_ms, retransmit_ms, probes, hold_packets]
+        );
+        match (&self.metrics, &new.metrics) {
+            (Some(old), Some(new)) => fields!(c, "metrics", old, new, false, [listen]),
+            (old, new) => c.section("metrics", old.as_ref(), new.as_ref(), false),
+        }
+        fields!(c, "admin", self.admin, new.admin, false, [socket]);
+        fields!(c, "log", self.log, new.log, true, [level]);
+        fields!(c, "log", self.log, new.log, false, [format]);
+        changes.0
+    }
+
+    fn diff_domains(&self, new: &Config, c: &mut Changes) {
+        for n in 0..self.sir_domains.len().max(new.sir_domains.len()) {
+            let path = format!("sir_domains[{n}]");
+            match (self.sir_domains.get(n), new.sir_domains.get(n)) {
+                (Some(old), Some(new)) => {
+                    fields!(
+                        c,
+                        path,
+                        old,
+                        new,
+                        false,
+                        [name, prefix, checksum, on_miss, skip_unchecked, expected_mappings]
+                    );
+                }
+                (None, _) => c.note(path, ChangeKind::Added, true),
+                (_, None) => c.note(path, ChangeKind::Removed, false),
+            }
+        }
+    }
+
+    fn diff_ports(&self, new: &Config, c: &mut Changes) {
+        for n in 0..self.ports.len().max(new.ports.len()) {
+            let path = format!("ports[{n}]");
+            match (self.ports.get(n), new.ports.get(n)) {
+                (Some(old), Some(new)) => {
+                    fields!(
+                        c,
+                        path,
+                        old,
+                        new,
+                        false,
+                        [name, device, role, queues, descriptors, mtu, promiscuous, vlan]
+                    );
+                    fields!(c, path, old, new, true, [addresses, router_advertisement]);
+                }
+                (None, _) => c.note(path, ChangeKind::Added, false),
+                (_, None) => c.note(path, ChangeKind::Removed, false),
+            }
+        }
+    }
+}

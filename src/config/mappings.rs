@@ -1,0 +1,305 @@
+//! The mapping file: which locators the identifiers of other nodes have.
+//!
+//! Such files are made by programs and grow to millions of lines. Lines in the plainest shape are read directly
+//! (`plain`); at the first line in any other shape, and at anything that is wrong, the whole file goes through
+//! the YAML parser instead, which knows places and says what is wrong. A test holds the two against each other.
+
+mod plain;
+
+use super::check::{Check, Domains, Scope, Seen, judge_identifier, judge_remote_locator};
+use super::raw::Text;
+use super::{Config, ConfigErrors, LocalIdentifier, yaml};
+use crate::ila::{Identifier, Locator};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_saphyr::Spanned;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+/// Most locators of one mapping.
+pub const MAX_LOCATORS: usize = 16;
+/// Highest weight of a locator.
+pub const MAX_WEIGHT: u16 = 1000;
+
+/// One mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingRecord {
+    /// Index into [`Config::sir_domains`].
+    pub domain: u8,
+    /// The identifier, type 1, C-bit 0.
+    pub identifier: Identifier,
+    /// Where it is.
+    pub target: MappingTarget,
+}
+
+/// Where an identifier is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappingTarget {
+    /// At one of these locators, 1 to 16, distinct.
+    Locators(Vec<LocatorChoice>),
+    /// Nowhere: packets to it are dropped.
+    Blackhole,
+}
+
+/// One locator of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocatorChoice {
+    /// The locator.
+    pub locator: Locator,
+    /// The lowest priority that can be reached is used.
+    pub priority: u8,
+    /// Share of the flows among equal priorities, 1 to 1000.
+    pub weight: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    mappings: Option<Vec<Spanned<RawMapping>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMapping {
+    sir: Option<Text>,
+    locators: Option<Spanned<Vec<Spanned<RawChoice>>>>,
+    blackhole: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWeighted {
+    locator: Option<Text>,
+    priority: Option<Text>,
+    weight: Option<Text>,
+}
+
+/// A locator alone, or with priority and weight.
+enum RawChoice {
+    Alone(String),
+    Weighted(Box<RawWeighted>),
+}
+
+impl<'de> Deserialize<'de> for RawChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Choice;
+
+        impl<'de> Visitor<'de> for Choice {
+            type Value = RawChoice;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a locator, or a mapping of locator, priority and weight")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawChoice, E> {
+                Ok(RawChoice::Alone(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawChoice, A::Error> {
+                RawWeighted::deserialize(MapAccessDeserializer::new(map))
+                    .map(|raw| RawChoice::Weighted(Box::new(raw)))
+            }
+        }
+
+        deserializer.deserialize_any(Choice)
+    }
+}
+
+/// Reads and judges a mapping file against the configuration that names it.
+///
+/// # Errors
+/// All that is wrong with the file (the first thousand errors), or why it cannot be read.
+pub fn load(path: impl AsRef<Path>, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
+    let path = path.as_ref();
+    parse(&super::read_text(path)?, &path.display().to_string(), config)
+}
+
+/// Judges mappings that are already text; `file_name` stands in the errors.
+///
+/// # Errors
+/// All that is wrong with the text.
+pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
+    match plain::read(text, config) {
+        Some(records) => Ok(records),
+        None => through_yaml(text, file_name, config),
+    }
+}
+
+/// Reads any YAML, and says what is wrong.
+fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
+    let raw: RawFile = yaml::read(text, file, false)?;
+    let mut judge = Judge {
+        check: Check::new(file),
+        domains: Domains { list: config.sir_domains.clone(), complete: true },
+        config,
+        identifiers: HashMap::new(),
+        locators: HashMap::new(),
+    };
+    for (path, local) in locals(config) {
+        judge.identifiers.insert(local, Place::Local(path));
+    }
+    let mut records = Vec::new();
+    for (n, entry) in raw.mappings.iter().flatten().enumerate() {
+        records.extend(judge.record(n, entry));
+    }
+    judge.check.finish()?;
+    Ok(records)
+}
+
+/// Every identifier of our own attachments, with its path in the configuration.
+fn locals(config: &Config) -> impl Iterator<Item = ((usize, usize), LocalIdentifier)> + '_ {
+    let attachments = config.attachments.iter().enumerate();
+    attachments.flat_map(|(a, attachment)| {
+        attachment.identifiers.iter().enumerate().map(move |(i, local)| ((a, i), *local))
+    })
+}
+
+/// Where an identifier was met before.
+enum Place {
+    /// In the configuration: attachment and identifier.
+    Local((usize, usize)),
+    /// In this file: entry and line.
+    Entry(usize, u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Local((a, i)) => write!(f, "attachments[{a}].identifiers[{i}] of the configuration"),
+            Place::Entry(n, line) => write!(f, "mappings[{n}].sir (line {line})"),
+        }
+    }
+}
+
+/// What is known while a file is judged.
+struct Judge<'c> {
+    check: Check,
+    domains: Domains,
+    config: &'c Config,
+    identifiers: HashMap<LocalIdentifier, Place>,
+    /// Domain and line of the first use of each locator.
+    locators: HashMap<Locator, (u8, u64)>,
+}
+
+impl Judge<'_> {
+    fn record(&mut self, n: usize, entry: &Spanned<RawMapping>) -> Option<MappingRecord> {
+        let raw = &entry.value;
+        let mut s = self.check.scope(format!("mappings[{n}]"), entry.referenced);
+        let text = s.required("sir", &raw.sir, "\"2001:db8:dddd:0:2000::1\"");
+        let local = text.and_then(|text| match judge_identifier(&text.value, &self.domains) {
+            Ok(local) => local,
+            Err(message) => {
+                s.error("sir", text.referenced, message);
+                None
+            }
+        });
+        if let (Some(text), Some(local)) = (text, local) {
+            // The same file may serve every node, so a mapping of a local identifier is no error; its twin is.
+            let twin = local.identifier.twin().filter(|_| self.domains.has_twins(local.domain));
+            let twin =
+                twin.and_then(|twin| self.identifiers.get(&LocalIdentifier { identifier: twin, ..local }));
+            if let Some(before) = twin {
+                let message = format!(
+                    "`{}` is the twin of {before}: neutral mapping cannot tell them apart; use another identifier",
+                    text.value
+                );
+                s.error("sir", text.referenced, message);
+            }
+            let place = Place::Entry(n, text.referenced.line());
+            if let Some(before @ Place::Entry(..)) = self.identifiers.insert(local, place) {
+                let message = format!("`{}` is already {before}; an identifier has one mapping", text.value);
+                s.error("sir", text.referenced, message);
+            }
+        }
+        let blackhole = s.flag("blackhole", &raw.blackhole, false);
+        let target = match (&raw.locators, blackhole) {
+            (None, true) => Some(MappingTarget::Blackhole),
+            (Some(list), false) => {
+                let count = list.value.len();
+                if !(1..=MAX_LOCATORS).contains(&count) {
+                    s.error(
+                        "locators",
+                        list.referenced,
+                        format!("{count} locators; write 1 to {MAX_LOCATORS}"),
+                    );
+                    return None;
+                }
+                let domain = local.map(|local| local.domain);
+                self.choices(n, &list.value, domain).map(MappingTarget::Locators)
+            }
+            (Some(_), true) => {
+                s.error_here("", "has locators and is a blackhole; remove one of the two");
+                None
+            }
+            (None, false) => {
+                s.error_here("", "leads nowhere; write locators, or blackhole: true");
+                None
+            }
+        };
+        let local = local?;
+        Some(MappingRecord { domain: local.domain, identifier: local.identifier, target: target? })
+    }
+
+    /// The locators of one mapping; `None` if one of them is wrong.
+    fn choices(
+        &mut self,
+        n: usize,
+        list: &[Spanned<RawChoice>],
+        domain: Option<u8>,
+    ) -> Option<Vec<LocatorChoice>> {
+        let mut choices: Vec<LocatorChoice> = Vec::with_capacity(list.len());
+        let mut seen = Seen::new();
+        let mut wrong = false;
+        for (m, entry) in list.iter().enumerate() {
+            let mut s = self.check.scope(format!("mappings[{n}].locators[{m}]"), entry.referenced);
+            let Some((choice, key)) = choice(&mut s, entry) else {
+                wrong = true;
+                continue;
+            };
+            let at = entry.referenced;
+            if let Some(before) = seen.before(choice.locator, &s.key(key), at) {
+                s.error(
+                    key,
+                    at,
+                    format!("{} is already {before}; write its share as weight", choice.locator),
+                );
+            }
+            if let Some(domain) = domain {
+                let own = &self.config.locators;
+                if let Err(message) = judge_remote_locator(choice.locator, domain, &self.domains, own) {
+                    s.error(key, at, message);
+                }
+                let first = *self.locators.entry(choice.locator).or_insert((domain, at.line()));
+                if first.0 != domain {
+                    let message = format!(
+                        "{} is already used in another SIR domain (line {}); a locator belongs to exactly one",
+                        choice.locator, first.1
+                    );
+                    s.error(key, at, message);
+                }
+            }
+            choices.push(choice);
+        }
+        (!wrong).then_some(choices)
+    }
+}
+
+/// One locator, and the key that it stands at.
+fn choice(s: &mut Scope<'_>, entry: &Spanned<RawChoice>) -> Option<(LocatorChoice, &'static str)> {
+    match &entry.value {
+        RawChoice::Alone(text) => {
+            let text = Spanned::new(text.clone(), entry.referenced, entry.defined);
+            let locator = s.parse("", &text)?;
+            Some((LocatorChoice { locator, priority: 0, weight: 1 }, ""))
+        }
+        RawChoice::Weighted(raw) => {
+            let priority = s.number("priority", &raw.priority, 0..=255, 0);
+            let weight = s.number("weight", &raw.weight, 1..=MAX_WEIGHT, 1);
+            let locator = s.value("locator", &raw.locator, "\"fd00:1:0:2::/64\"")?;
+            Some((LocatorChoice { locator, priority, weight }, "locator"))
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The plainest shape of a mapping file, read line by line without a YAML parser.
+//!
+//! Only `mappings:`, blank lines, comments and lines of exactly this shape are known here:
+//!
+//! ```yaml
+//!   - {sir: "2001:db8:dddd:0:2000::1", locators: ["fd00:1:0:2::/64", "fd00:1:0:3::/64"]}
+//!   - {sir: "2001:db8:dddd:0:2000::2", blackhole: true}
+//! ```
+//!
+//! Anything else, right or wrong, is `None`: the YAML parser then reads the file from its beginning.
+
+use super::super::check::{Domains, judge_identifier, judge_remote_locator};
+use super::super::{Config, LocalIdentifier};
+use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, locals};
+use crate::ila::Locator;
+use std::collections::{HashMap, HashSet};
+
+/// Reads the whole file, or nothing.
+pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
+    let domains = Domains { list: config.sir_domains.clone(), complete: true };
+    let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    if lines.next()? != "mappings:" {
+        return None;
+    }
+    let own: HashSet<LocalIdentifier> = locals(config).map(|(_, local)| local).collect();
+    let room = text.len() / 64;
+    let mut identifiers: HashSet<LocalIdentifier, foldhash::fast::RandomState> =
+        HashSet::with_capacity_and_hasher(room, foldhash::fast::RandomState::default());
+    let mut locators: HashMap<Locator, u8, foldhash::fast::RandomState> = HashMap::default();
+    let mut records = Vec::with_capacity(room);
+    for line in lines {
+        let rest = line.strip_prefix("  - {sir: \"")?;
+        let (sir, rest) = rest.split_once('"')?;
+        let local = judge_identifier(sir, &domains).ok()??;
+        if !identifiers.insert(local) {
+            return None;
+        }
+        if let Some(twin) = local.identifier.twin().filter(|_| domains.has_twins(local.domain)) {
+            let twin = LocalIdentifier { identifier: twin, ..local };
+            if identifiers.contains(&twin) || own.contains(&twin) {
+                return None;
+            }
+        }
+        let target = if rest == ", blackhole: true}" {
+            MappingTarget::Blackhole
+        } else {
+            let list = rest.strip_prefix(", locators: [\"")?.strip_suffix("\"]}")?;
+            let mut choices: Vec<LocatorChoice> = Vec::with_capacity(1);
+            for text in list.split("\", \"") {
+                let locator: Locator = text.parse().ok()?;
+                // A locator that was met in this domain has passed the rules already.
+                match locators.get(&locator) {
+                    Some(domain) if *domain == local.domain => {}
+                    Some(_) => return None,
+                    None => {
+                        judge_remote_locator(locator, local.domain, &domains, &config.locators).ok()?;
+                        locators.insert(locator, local.domain);
+                    }
+                }
+                if choices.len() == MAX_LOCATORS || choices.iter().any(|choice| choice.locator == locator) {
+                    return None;
+                }
+                choices.push(LocatorChoice { locator, priority: 0, weight: 1 });
+            }
+            MappingTarget::Locators(choices)
+        };
+        records.push(MappingRecord { domain: local.domain, identifier: local.identifier, target });
+    }
+    (!records.is_empty()).then_some(records)
+}

@@ -1,0 +1,392 @@
+//! The checked configuration: plain typed values. What is in here has passed every rule.
+//!
+//! Ports and SIR domains are named by their place in `ports` and `sir_domains`.
+
+use crate::ila::{ChecksumMode, Identifier, Locator, SirPrefix};
+use crate::net::{Ipv6Prefix, Mac};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Room in front of a frame within an mbuf (DPDK's `RTE_PKTMBUF_HEADROOM`).
+pub const HEADROOM_BYTES: u32 = 128;
+/// Ethernet header and one VLAN tag.
+pub const FRAME_OVERHEAD_BYTES: u32 = 18;
+
+/// A configuration that cannot be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Who this node is.
+    pub node: Node,
+    /// Cores and memory of the data plane.
+    pub dpdk: Dpdk,
+    /// Packet buffers.
+    pub mbufs: Mbufs,
+    /// SIR domains, at most 16.
+    pub sir_domains: Vec<SirDomain>,
+    /// Our own locators.
+    pub locators: Vec<OwnLocator>,
+    /// Ports, 1 to 64.
+    pub ports: Vec<Port>,
+    /// Tasks attached to access ports.
+    pub attachments: Vec<Attachment>,
+    /// Static routes.
+    pub routes: Vec<Route>,
+    /// Static neighbours.
+    pub neighbours: Vec<StaticNeighbour>,
+    /// Where the mappings of remote identifiers come from.
+    pub mappings: Option<MappingFile>,
+    /// Limits of the ICMPv6 errors that we send.
+    pub icmp: Icmp,
+    /// Neighbour discovery timers.
+    pub neighbour_discovery: NeighbourDiscovery,
+    /// The Prometheus endpoint.
+    pub metrics: Option<Metrics>,
+    /// The operator's socket.
+    pub admin: Admin,
+    /// The log.
+    pub log: Log,
+}
+
+/// `node`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// 1 to 32 characters of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// Where the node keeps what must survive a restart; absolute.
+    pub state_dir: PathBuf,
+}
+
+/// `dpdk`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dpdk {
+    /// Cores of the workers, distinct, at least one.
+    pub workers: Vec<u16>,
+    /// Core of the control thread; none: the operating system decides.
+    pub control_core: Option<u16>,
+    /// What a worker does when there is nothing to do.
+    pub idle: Idle,
+    /// Whether memory comes from huge pages.
+    pub huge: bool,
+    /// Memory to reserve, in MiB.
+    pub memory_mib: u32,
+    /// What DPDK's own log lets through.
+    pub log_level: DpdkLogLevel,
+    /// Further arguments of the EAL, as they are.
+    pub extra_args: Vec<String>,
+}
+
+/// What a worker does when no packet waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// Busy-poll.
+    Poll,
+    /// Sleep for growing, short times.
+    Backoff,
+}
+
+/// Levels of DPDK's log, by its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DpdkLogLevel {
+    /// Only failures.
+    Error,
+    /// And warnings.
+    Warning,
+    /// And normal but notable events.
+    Notice,
+    /// And information.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+impl DpdkLogLevel {
+    /// The name, as the EAL's `--log-level` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            DpdkLogLevel::Error => "error",
+            DpdkLogLevel::Warning => "warning",
+            DpdkLogLevel::Notice => "notice",
+            DpdkLogLevel::Info => "info",
+            DpdkLogLevel::Debug => "debug",
+        }
+    }
+}
+
+/// `mbufs`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mbufs {
+    /// How many buffers.
+    pub count: u32,
+    /// Data room of each in bytes, the headroom of 128 included.
+    pub data_bytes: u16,
+    /// Buffers that each core keeps for itself.
+    pub cache: u16,
+}
+
+/// `sir_domains[]`: one SIR prefix and its identifier space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SirDomain {
+    /// Name, unique.
+    pub name: String,
+    /// The SIR prefix, unique.
+    pub prefix: SirPrefix,
+    /// How transport checksums are kept right.
+    pub checksum: ChecksumMode,
+    /// What happens to an identifier without a mapping.
+    pub on_miss: OnMiss,
+    /// Whether payloads without a transport checksum over the addresses skip neutral mapping (ILA draft §4.4).
+    pub skip_unchecked: bool,
+    /// Mappings to make room for.
+    pub expected_mappings: u32,
+}
+
+/// What happens to a packet whose identifier has no mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMiss {
+    /// Drop it and tell the source.
+    Drop,
+    /// Route it by its SIR address, towards an ILA router.
+    Route,
+}
+
+/// `locators[]`: a locator of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OwnLocator {
+    /// The locator.
+    pub prefix: Locator,
+    /// Index into `sir_domains`.
+    pub domain: u8,
+}
+
+/// `ports[]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Name, unique.
+    pub name: String,
+    /// DPDK device with its arguments: a PCI address or a vdev.
+    pub device: String,
+    /// What the port is for.
+    pub role: Role,
+    /// Receive queues; at most one per worker.
+    pub queues: u16,
+    /// Descriptors of each receive and transmit ring.
+    pub descriptors: u16,
+    /// Largest IPv6 packet in bytes.
+    pub mtu: u16,
+    /// Our addresses on the link.
+    pub addresses: Vec<PortAddress>,
+    /// Whether the device receives foreign unicast.
+    pub promiscuous: Promiscuous,
+    /// All traffic of the port carries this VLAN tag; never on an access port.
+    pub vlan: Option<u16>,
+    /// Router advertisements, only on an access port.
+    pub router_advertisement: Option<RouterAdvertisement>,
+}
+
+/// What a port is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The underlay, towards other nodes.
+    Fabric,
+    /// The Internet or other sites.
+    External,
+    /// Tenants and tasks.
+    Access,
+}
+
+/// When a port receives unicast for other MAC addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promiscuous {
+    /// When the device cannot filter otherwise.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// One address of ours and the prefix that is on-link by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PortAddress {
+    /// The address.
+    pub address: u128,
+    /// The on-link prefix.
+    pub prefix: Ipv6Prefix,
+}
+
+/// `ports[].router_advertisement` (RFC 4861 §6.2.1); the MTU option carries the port's MTU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouterAdvertisement {
+    /// Router lifetime in seconds; 0: not a default router.
+    pub lifetime_s: u16,
+    /// SIR prefix to advertise.
+    pub prefix: Option<SirPrefix>,
+    /// L flag of the prefix.
+    pub on_link: bool,
+    /// A flag of the prefix.
+    pub autonomous: bool,
+    /// Seconds between unsolicited advertisements.
+    pub interval_s: u16,
+}
+
+/// `attachments[]`: one task on an access port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Attachment {
+    /// Name for operators, unique.
+    pub name: Option<String>,
+    /// Index into `ports`.
+    pub port: u16,
+    /// VLAN tag; none: untagged.
+    pub vlan: Option<u16>,
+    /// The task's MAC address, unique on (port, vlan).
+    pub mac: Mac,
+    /// The task's identifiers, at least one.
+    pub identifiers: Vec<LocalIdentifier>,
+}
+
+/// An identifier in its domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocalIdentifier {
+    /// Index into `sir_domains`.
+    pub domain: u8,
+    /// The identifier, type 1, C-bit 0.
+    pub identifier: Identifier,
+}
+
+/// `routes[]`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Destinations, unique.
+    pub prefix: Ipv6Prefix,
+    /// Where they go.
+    pub target: RouteTarget,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RouteTarget {
+    /// Next hops, 1 to 64, distinct.
+    Via(Vec<NextHop>),
+    /// The destinations are neighbours on this port.
+    OnLink {
+        /// Index into `ports`.
+        port: u16,
+    },
+    /// Dropped.
+    Blackhole,
+}
+
+/// One next hop of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NextHop {
+    /// The neighbour's address.
+    pub via: u128,
+    /// Index into `ports`.
+    pub port: u16,
+    /// Share of the flows, 1 to 1000.
+    pub weight: u16,
+}
+
+/// `neighbours.static[]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StaticNeighbour {
+    /// Index into `ports`.
+    pub port: u16,
+    /// The neighbour's address.
+    pub address: u128,
+    /// Its MAC address.
+    pub mac: Mac,
+}
+
+/// `mappings`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingFile {
+    /// The file; a relative path counts from the directory of the configuration file.
+    pub file: PathBuf,
+    /// Whether changes to the file are applied as they happen.
+    pub watch: bool,
+}
+
+/// `icmp` (RFC 4443 §2.4(f))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Icmp {
+    /// ICMPv6 errors a second, at most; 0: none.
+    pub errors_per_second: u32,
+    /// Errors that may leave at once.
+    pub burst: u32,
+}
+
+/// `neighbour_discovery` (RFC 4861 §10)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighbourDiscovery {
+    /// How long a confirmed neighbour counts as reachable.
+    pub reachable_ms: u32,
+    /// Time between solicitations.
+    pub retransmit_ms: u32,
+    /// Solicitations before a neighbour counts as gone.
+    pub probes: u8,
+    /// Packets that wait for one neighbour's MAC address.
+    pub hold_packets: u8,
+}
+
+/// `metrics`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where Prometheus scrapes.
+    pub listen: SocketAddr,
+}
+
+/// `admin`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket of `ilactl`.
+    pub socket: PathBuf,
+}
+
+/// `log`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// What is written.
+    pub level: LogLevel,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// Levels of our own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only failures.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what an operator wants to know.
+    Info,
+    /// And what an engineer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name, as `tracing` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}

@@ -1,0 +1,169 @@
+//! The keys as they stand in the file: every scalar is text with its place, nothing is judged yet.
+//!
+//! Scalars are read as text so that a wrong number is our error, with path and way out, and so that one bad value
+//! does not hide the next. Unknown and repeated keys are refused here, by the parser.
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// A scalar and where it stands.
+pub(super) type Text = Spanned<String>;
+/// A list whose entries know where they stand.
+pub(super) type List<T> = Option<Spanned<Vec<Spanned<T>>>>;
+
+/// Lists the paths of all keys below a type; the reference file is tested against it.
+pub(super) trait Schema {
+    /// Appends the paths of all leaves, `[]` for a list.
+    #[cfg_attr(not(test), allow(dead_code))]
+    fn leaves(path: &str, into: &mut Vec<String>);
+}
+
+impl Schema for String {
+    fn leaves(path: &str, into: &mut Vec<String>) {
+        into.push(path.to_owned());
+    }
+}
+
+impl<T: Schema> Schema for Option<T> {
+    fn leaves(path: &str, into: &mut Vec<String>) {
+        T::leaves(path, into);
+    }
+}
+
+impl<T: Schema> Schema for Spanned<T> {
+    fn leaves(path: &str, into: &mut Vec<String>) {
+        T::leaves(path, into);
+    }
+}
+
+impl<T: Schema> Schema for Vec<T> {
+    fn leaves(path: &str, into: &mut Vec<String>) {
+        T::leaves(&format!("{path}[]"), into);
+    }
+}
+
+/// Declares raw structs: every key optional (what is required is judged later), unknown keys refused.
+macro_rules! raw {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? })*) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name { $( #[serde(default)] pub(super) $field: $type, )* }
+
+        impl Schema for $name {
+            fn leaves(path: &str, into: &mut Vec<String>) {
+                $(
+                    let key = stringify!($field).trim_start_matches("r#");
+                    let below = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+                    <$type as Schema>::leaves(&below, into);
+                )*
+            }
+        }
+    )* };
+}
+
+raw! {
+    /// The whole file.
+    RawConfig {
+        node: Option<Spanned<RawNode>>,
+        dpdk: Option<Spanned<RawDpdk>>,
+        mbufs: Option<Spanned<RawMbufs>>,
+        sir_domains: List<RawDomain>,
+        locators: List<RawLocator>,
+        ports: List<RawPort>,
+        attachments: List<RawAttachment>,
+        routes: List<RawRoute>,
+        neighbours: Option<Spanned<RawNeighbours>>,
+        mappings: Option<Spanned<RawMappings>>,
+        icmp: Option<Spanned<RawIcmp>>,
+        neighbour_discovery: Option<Spanned<RawDiscovery>>,
+        metrics: Option<Spanned<RawMetrics>>,
+        admin: Option<Spanned<RawAdmin>>,
+        log: Option<Spanned<RawLog>>,
+    }
+    /// `node`
+    RawNode { name: Option<Text>, state_dir: Option<Text> }
+    /// `dpdk`
+    RawDpdk {
+        workers: List<String>,
+        control_core: Option<Text>,
+        idle: Option<Text>,
+        huge: Option<Text>,
+        memory_mib: Option<Text>,
+        log_level: Option<Text>,
+        extra_args: List<String>,
+    }
+    /// `mbufs`
+    RawMbufs { count: Option<Text>, data_bytes: Option<Text>, cache: Option<Text> }
+    /// `sir_domains[]`
+    RawDomain {
+        name: Option<Text>,
+        prefix: Option<Text>,
+        checksum: Option<Text>,
+        on_miss: Option<Text>,
+        skip_unchecked: Option<Text>,
+        expected_mappings: Option<Text>,
+    }
+    /// `locators[]`
+    RawLocator { prefix: Option<Text>, domain: Option<Text> }
+    /// `ports[]`
+    RawPort {
+        name: Option<Text>,
+        device: Option<Text>,
+        role: Option<Text>,
+        queues: Option<Text>,
+        descriptors: Option<Text>,
+        mtu: Option<Text>,
+        addresses: List<String>,
+        promiscuous: Option<Text>,
+        vlan: Option<Text>,
+        router_advertisement: Option<Spanned<RawAdvertisement>>,
+    }
+    /// `ports[].router_advertisement`
+    RawAdvertisement {
+        lifetime_s: Option<Text>,
+        prefix: Option<Text>,
+        on_link: Option<Text>,
+        autonomous: Option<Text>,
+        interval_s: Option<Text>,
+    }
+    /// `attachments[]`
+    RawAttachment {
+        name: Option<Text>,
+        port: Option<Text>,
+        vlan: Option<Text>,
+        mac: Option<Text>,
+        identifiers: List<String>,
+    }
+    /// `routes[]`
+    RawRoute {
+        prefix: Option<Text>,
+        via: Option<Text>,
+        port: Option<Text>,
+        next_hops: List<RawNextHop>,
+        blackhole: Option<Text>,
+    }
+    /// `routes[].next_hops[]`
+    RawNextHop { via: Option<Text>, port: Option<Text>, weight: Option<Text> }
+    /// `neighbours`
+    RawNeighbours { r#static: List<RawNeighbour> }
+    /// `neighbours.static[]`
+    RawNeighbour { port: Option<Text>, address: Option<Text>, mac: Option<Text> }
+    /// `mappings`
+    RawMappings { file: Option<Text>, watch: Option<Text> }
+    /// `icmp`
+    RawIcmp { errors_per_second: Option<Text>, burst: Option<Text> }
+    /// `neighbour_discovery`
+    RawDiscovery {
+        reachable_ms: Option<Text>,
+        retransmit_ms: Option<Text>,
+        probes: Option<Text>,
+        hold_packets: Option<Text>,
+    }
+    /// `metrics`
+    RawMetrics { listen: Option<Text> }
+    /// `admin`
+    RawAdmin { socket: Option<Text> }
+    /// `log`
+    RawLog { level: Option<Text>, format: Option<Text> }
+}
