@@ -121,7 +121,10 @@ fn tsc() -> u64 {
 }
 
 fn main() {
-    for (name, count) in [("1k", 1000), ("1m", 1_000_000), ("10m", 10_000_000)] {
+    let only: u64 = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(u64::MAX);
+    for (name, count) in
+        [("1k", 1000), ("1m", 1_000_000), ("10m", 10_000_000)].into_iter().filter(|c| c.1 <= only)
+    {
         measure(&format!("sir2ila_{name}"), count, false);
         if count <= 1_000_000 {
             measure(&format!("ila2sir_{name}"), count, true);

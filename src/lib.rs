@@ -11,5 +11,6 @@
 pub mod config;
 pub mod ila;
 pub mod net;
+pub mod node;
 pub mod path;
 pub mod table;

@@ -1,0 +1,87 @@
+//! The one interface through which mappings arrive, whoever sends them: the mapping file, the admin API, or an NVA.
+
+use crate::config::{MappingRecord, MappingTarget};
+use crate::ila::Identifier;
+use serde::Serialize;
+
+/// Who stands behind a mapping. An origin replaces and deletes only what is its own, unless it is `Admin`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// An attachment of this node, from the configuration. Nothing else may replace it.
+    Attachment,
+    /// The mapping file.
+    File,
+    /// An operator, through the admin API.
+    Admin,
+}
+
+/// One change of one mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Create or replace.
+    Upsert(MappingRecord),
+    /// Forget.
+    Delete {
+        /// Index into `sir_domains`.
+        domain: u8,
+        /// The identifier, C-bit 0.
+        identifier: Identifier,
+    },
+}
+
+/// A batch of changes that is applied as a whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Who sends it.
+    pub origin: Origin,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// When set, mappings of this origin that the batch does not name are deleted: the batch is the whole truth.
+    pub complete: bool,
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Revision of the tables that includes it; rises with every applied batch.
+    pub revision: u64,
+    /// Mappings that did not exist before.
+    pub created: u64,
+    /// Mappings whose target changed.
+    pub changed: u64,
+    /// Mappings that are gone.
+    pub deleted: u64,
+}
+
+/// Why a batch was refused; nothing of it was applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sir}: {why}")]
+pub struct Refusal {
+    /// The SIR address of the mapping at fault.
+    pub sir: std::net::Ipv6Addr,
+    /// The rule it breaks, with the way out.
+    pub why: String,
+}
+
+/// A mapping as it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Domain and identifier.
+    pub domain: u8,
+    /// The identifier, C-bit 0.
+    pub identifier: Identifier,
+    /// Where it leads.
+    pub target: HeldTarget,
+    /// Who stands behind it.
+    pub origin: Origin,
+}
+
+/// Where a held mapping leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldTarget {
+    /// Remote locators or a blackhole.
+    Remote(MappingTarget),
+    /// An attachment of this node, by index into `attachments`.
+    Local(u32),
+}
