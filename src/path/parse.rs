@@ -1,9 +1,8 @@
 //! First stage: is this a frame for us, and an IPv6 packet that may be looked at further?
 
-use super::Ctx;
-use super::lane::{Class, Lane, Lanes};
+use super::lane::{Class, Lane};
 use super::packet::Packet;
-use super::verdict::{DropReason, Verdict};
+use super::verdict::DropReason;
 use crate::net::{ethernet, ipv6, mac::Mac};
 use crate::table::Port;
 
@@ -13,54 +12,62 @@ const fn plain(high: u64) -> bool {
     high >> 61 == 0b001 || high >> 57 == 0xfc >> 1
 }
 
-/// Parses every packet; the rest of the pipeline sees only valid IPv6 for this node or to be forwarded.
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
-    for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
-        *lane = Lane::default();
-        let Some(port) = ctx.tables.ports.get(usize::from(packet.port.0)) else {
-            packet.verdict = Verdict::Drop(DropReason::NoPort);
-            continue;
-        };
-        if !usual(packet, lane, port) {
-            if let Err(reason) = careful(packet, lane, port) {
-                packet.verdict = Verdict::Drop(reason);
-            }
-        }
-    }
+/// Parses one packet of `port`; what follows sees only valid IPv6 for this node or to be forwarded.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Result<(), DropReason> {
+    if usual(packet, lane, port) { Ok(()) } else { careful(packet, lane, port) }
 }
 
 /// The common case in one go: untagged or tagged as the port wants, for our MAC, IPv6 between plain addresses.
 /// Says `false`, having decided nothing, when anything is out of the ordinary.
 #[inline(always)]
 fn usual(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> bool {
-    let frame = packet.frame();
-    let Some(head) = frame.first_chunk::<{ ethernet::HEADER + ipv6::HEADER }>() else { return false };
-    let link = u64::from_be_bytes([0, 0, head[0], head[1], head[2], head[3], head[4], head[5]]);
-    let kind = u16::from_be_bytes([head[12], head[13]]);
-    let Some(header) = ipv6::Ipv6::of(&head[ethernet::HEADER..]) else { return false };
-    let end = ethernet::HEADER + ipv6::HEADER + usize::from(header.payload_length());
-    let (source, high) = (header.source_high(), header.destination_high());
-    let fits = (link == port.mac_word)
-        & (kind == ethernet::IPV6)
-        & (head[6] & 1 == 0)
-        & (header.version() == 6)
-        & (end <= frame.len())
+    let length = packet.len();
+    let Some(head) = packet.head_mut::<{ ethernet::HEADER + ipv6::HEADER }>() else { return false };
+    // Destination MAC address and the first two bytes of the source's.
+    let addresses = word8(head, 0);
+    // Ethertype and the first two bytes of the IPv6 header; then payload length, next header and hop limit.
+    let (kind, counts) = (word4(head, 12), word4(head, 18));
+    let (source, high) = (word8(head, 22), word8(head, 38));
+    let end = ethernet::HEADER + ipv6::HEADER + (counts >> 16) as usize;
+    let fits = (addresses >> 16 == port.mac_word)
+        & (addresses & 0x100 == 0)
+        & (kind >> 12 == (u32::from(ethernet::IPV6) << 4 | 6))
+        & (end <= length)
         & plain(source)
         & plain(high)
         & port.untagged;
     if !fits {
         return false;
     }
+    let next = (counts >> 8) as u8;
     lane.high = high;
-    lane.low = header.destination_low();
-    let next = header.next_header();
-    lane.unusual = !matches!(next, ipv6::next::TCP | ipv6::next::UDP);
+    lane.low = word8(head, 46);
+    lane.direct = (next == ipv6::next::TCP) | (next == ipv6::next::UDP);
+    lane.unusual = !lane.direct;
     packet.l3 = ethernet::HEADER as u8;
-    if end < packet.len() {
+    if end < length {
         // Ethernet padding does not travel on.
         let _ = packet.resize(end);
     }
     true
+}
+
+#[inline(always)]
+fn word8<const N: usize>(head: &[u8; N], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&head[at..at + 8]);
+    u64::from_be_bytes(word)
+}
+
+#[inline(always)]
+fn word4<const N: usize>(head: &[u8; N], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&head[at..at + 4]);
+    u32::from_be_bytes(word)
 }
 
 /// The same with every case told apart.

@@ -34,6 +34,9 @@ pub struct Hop {
     pub port: PortId,
     /// Largest packet in bytes, from the IPv6 header on.
     pub mtu: u16,
+    /// Largest frame in bytes that may be sent with an untagged header and nothing further to check; 0 when the hop is
+    /// not ready or its link is tagged.
+    pub direct_bytes: u16,
     /// The neighbour, for the control thread.
     pub id: HopId,
 }
@@ -43,13 +46,15 @@ impl Hop {
     #[must_use]
     pub fn ready(port: PortId, to: Mac, from: Mac, vlan: u16, mtu: u16, id: HopId) -> Self {
         let (link, length) = ethernet::header(to, from, vlan);
-        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, id }
+        let direct_bytes = if vlan == 0 { mtu.saturating_add(ethernet::HEADER as u16) } else { 0 };
+        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, direct_bytes, id }
     }
 
     /// A hop that cannot be used.
     #[must_use]
     pub fn not_ready(port: PortId, state: HopState, mtu: u16, id: HopId) -> Self {
-        Hop { link: [0; ethernet::TAGGED_HEADER], link_length: ethernet::HEADER as u8, state, port, mtu, id }
+        let link = [0; ethernet::TAGGED_HEADER];
+        Hop { link, link_length: ethernet::HEADER as u8, state, port, mtu, direct_bytes: 0, id }
     }
 
     /// The link header's bytes.
@@ -75,6 +80,8 @@ pub struct Remote {
     pub locator_sum: u16,
     /// Set in the identifier on the wire: the C-bit in mode `neutral-map`. Stored as the upper 16 bits.
     pub mark: u16,
+    /// Whether TCP and UDP need nothing but the addresses changed: every mode but `adj-transport`.
+    pub addresses_only: bool,
     /// What happens to transport checksums.
     pub mode: ChecksumMode,
     /// The domain.
@@ -100,6 +107,7 @@ impl Remote {
             sir_sum: checksum::sum_of_half(sir.0),
             locator_sum: checksum::sum_of_half(locator.0),
             mark,
+            addresses_only: mode != ChecksumMode::AdjTransport,
             mode,
             domain,
         }
