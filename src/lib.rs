@@ -8,6 +8,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod ila;
 pub mod net;
 pub mod path;
