@@ -245,6 +245,23 @@ fn every_fate_takes_its_buffer_along() {
     isolated("every_fate_takes_its_buffer_along", settle_each_fate);
 }
 
+fn expel_segments(dir: &Path) {
+    // A frame larger than a buffer comes in several.
+    let frames = [frame(0, 64), frame(1, 3000), frame(2, 64), frame(3, 5000), frame(4, 1514)];
+    let eal = start();
+    let mut bench = bench(&eal, dir, &frames);
+    assert_eq!(bench.burst.receive(&mut bench.rx), Received { packets: 3, misshapen: 2 });
+    let numbers: Vec<_> = bench.burst.lend(IN).iter().map(|packet| packet.frame()[0]).collect();
+    assert_eq!(numbers, [0, 2, 4]);
+    assert_eq!(bench.pool.in_use(), 3);
+    assert_eq!(bench.close().in_use(), 0);
+}
+
+#[test]
+fn a_frame_in_several_segments_never_reaches_the_pipeline() {
+    isolated("a_frame_in_several_segments_never_reaches_the_pipeline", expel_segments);
+}
+
 fn refuse_transmission(_: &Path) {
     let eal = start();
     let pool = pool(&eal, "ring");
@@ -487,17 +504,16 @@ fn what_a_burst_costs() {
         let mut tx = TxSet::new();
         tx.insert(OUT, queue);
         for lend in [true, false, true, false] {
-            let (begin, mut packets) = (std::time::Instant::now(), 0);
+            // The best millisecond or two: the machine has other things to do, too.
+            let (begin, mut best) = (std::time::Instant::now(), f64::MAX);
             while begin.elapsed() < Duration::from_secs(2) {
+                let (begin, mut received) = (std::time::Instant::now(), 0);
                 for _ in 0..1000 {
-                    packets += burst.receive(&mut rx).packets;
+                    received += burst.receive(&mut rx).packets;
                     let outcomes: arrayvec::ArrayVec<Outcome, BURST> = if lend {
-                        let lent = burst.lend(IN).into_iter();
-                        lent.map(|mut packet| {
-                            packet.verdict = Verdict::Forward(OUT);
-                            Outcome::from(&packet)
-                        })
-                        .collect()
+                        let mut packets = burst.lend(IN);
+                        packets.iter_mut().for_each(|packet| packet.verdict = Verdict::Forward(OUT));
+                        packets.iter().map(Outcome::from).collect()
                     } else {
                         let verdict = Verdict::Forward(OUT);
                         (0..burst.len()).map(|_| Outcome { verdict, start: 128, end: 192 }).collect()
@@ -505,9 +521,9 @@ fn what_a_burst_costs() {
                     burst.settle(&outcomes, &mut tx, |_, _, _| ());
                     tx.flush();
                 }
+                best = best.min(begin.elapsed().as_secs_f64() * 1e9 / received as f64);
             }
-            let cost = begin.elapsed().as_secs_f64() * 1e9 / packets as f64;
-            println!("{cost:.2} ns per packet, {}", if lend { "lent and settled" } else { "settled only" });
+            println!("{best:.2} ns per packet, {}", if lend { "lent and settled" } else { "settled only" });
         }
     };
     std::thread::spawn(worker).join().unwrap();
