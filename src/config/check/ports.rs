@@ -81,7 +81,7 @@ pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locat
         let errors = s.count();
         let addresses = own_addresses(&mut s, port, &mut addresses, domains, locators);
         ports.addresses &= s.count() == errors;
-        let descriptors = s.number("descriptors", &port.descriptors, 64..=32768, 512);
+        let descriptors: u16 = s.number("descriptors", &port.descriptors, 64..=32768, 512);
         if let Some(text) = port.descriptors.as_ref().filter(|_| !descriptors.is_multiple_of(32)) {
             let message = format!("{descriptors} is not a multiple of 32, as devices want it; round it up");
             s.error("descriptors", text.referenced, message);

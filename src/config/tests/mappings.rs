@@ -163,7 +163,7 @@ fn locators_are_few_and_distinct() {
     assert_eq!(load(&plain(ID, &list[..16])).unwrap().len(), 1);
     wrong(
         &plain(ID, &["fd00:9::/64", "fd00:9::/64"]),
-        "m.yaml:2:64: mappings[0].locators[1]: fd00:9::/64 is already mappings[0].locators[0] (line 2); write its share \
+        "m.yaml:2:64: mappings[0].locators[1]: fd00:9::/64 stands in this mapping twice; write its share \
          as weight",
     );
 }
