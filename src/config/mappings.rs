@@ -131,7 +131,7 @@ pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<Mapping
 
 /// Reads any YAML, and says what is wrong.
 fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
-    let raw: RawFile = yaml::read(text, file, false)?;
+    let raw: RawFile = yaml::read(text, file)?;
     let mut judge = Judge {
         check: Check::new(file),
         domains: Domains { list: config.sir_domains.clone(), complete: true },

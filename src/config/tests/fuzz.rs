@@ -55,3 +55,26 @@ proptest! {
         shown(mappings::parse(&text, "f", &right(LINES[0].1)));
     }
 }
+
+#[test]
+fn deep_nesting_and_alias_bombs_are_refused() {
+    let mut bomb = String::from("a: &a [x]\n");
+    for c in b'b'..=b'k' {
+        let (this, last) = (char::from(c), char::from(c - 1));
+        bomb += &format!("{this}: &{this} [{}]\n", vec![format!("*{last}"); 9].join(", "));
+    }
+    for text in [
+        "[".repeat(100_000),
+        format!("ports: {}", "[".repeat(100_000)),
+        format!("mappings: {}", "[".repeat(100_000)),
+        format!("mappings: [{{locators: {}", "{locator: ".repeat(100_000)),
+        "? ".repeat(100_000),
+        "- ".repeat(100_000),
+        format!("mappings:\n{bomb}"),
+        bomb,
+    ] {
+        assert!(Config::parse(&text, "f").is_err());
+        assert!(mappings::parse(&text, "f", &right(LINES[0].1)).is_err());
+        shown(Config::parse(&text, "f"));
+    }
+}
