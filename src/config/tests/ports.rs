@@ -234,3 +234,15 @@ fn an_advertisement_outlives_its_interval_and_speaks_of_a_sir_prefix() {
         ", router_advertisement: {lifetime_s: 0, prefix: '2001:db8:dddd::/64', on_link: true}",
     ));
 }
+
+#[test]
+fn what_refers_to_a_port_with_a_wrong_role_is_not_reported_again() {
+    let line = "ports: [{name: a, device: d1, role: acces, router_advertisement: {}}]";
+    let tasks =
+        "attachments: [{port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000::1']}]";
+    let text = text("ports", line).replace("attachments: []", tasks);
+    assert_eq!(
+        refused(&text).to_string(),
+        "t.yaml:6:37: ports[0].role: `acces` is not known; write one of fabric, external, access"
+    );
+}
