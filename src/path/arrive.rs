@@ -6,7 +6,7 @@ use super::verdict::{DropReason, Verdict};
 use super::{Ctx, classify, parse};
 use crate::table::Port;
 
-/// Parses and classifies every packet.
+/// Parses and classifies every packet that is still undecided.
 #[inline]
 pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) -> Todo {
     let mut todo = Todo::default();
@@ -15,6 +15,9 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) ->
     let mut port: Option<(u16, &Port)> = None;
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         *lane = Lane::default();
+        if packet.verdict != Verdict::Continue {
+            continue;
+        }
         if port.is_none_or(|(index, _)| index != packet.port.0) {
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }

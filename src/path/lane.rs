@@ -36,8 +36,6 @@ pub struct Lane {
     pub action: ActionId,
     /// What the destination is.
     pub class: Class,
-    /// Untagged TCP or UDP without extension headers, not made here: nothing but addresses can matter.
-    pub direct: bool,
     /// Anything but plain TCP or UDP: an extension header, ICMPv6 or another protocol comes first.
     pub unusual: bool,
     /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.

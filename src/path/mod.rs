@@ -1,4 +1,4 @@
-//! The pipeline: stages over a burst, in this order, each packet ending in exactly one fate (DESIGN §3).
+//! The pipeline: stages over a burst, in the order of [`Pipeline::run`], each packet ending in exactly one fate.
 //!
 //! Safe, silent, without clock or allocation. One [`Ctx`] per burst: one snapshot, one instant.
 
@@ -6,6 +6,7 @@ mod answer;
 mod arrive;
 mod classify;
 pub mod counters;
+mod direct;
 mod flow;
 pub mod lane;
 mod lookup;
@@ -41,18 +42,22 @@ pub struct Ctx<'t> {
 pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
+    direct: bool,
 }
 
 impl Pipeline {
     /// A pipeline whose ICMPv6 errors are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter }
+        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided).
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         let lanes = &mut *self.lanes;
+        if self.direct && direct::run(burst, ctx) == burst.len() {
+            return;
+        }
         let mut todo = arrive::run(burst, lanes, ctx);
         forward(burst, lanes, &mut todo, ctx);
         if todo.own {
@@ -68,6 +73,13 @@ impl Pipeline {
             own::run(burst, lanes, &mut todo, ctx);
             answer::give_up(burst, lanes);
         }
+    }
+
+    /// The same pipeline without the direct way: every packet meets every stage. For tests that compare the two.
+    #[must_use]
+    pub fn without_direct_way(mut self) -> Self {
+        self.direct = false;
+        self
     }
 
     /// What the stages found out about each packet of the last burst.

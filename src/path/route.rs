@@ -52,9 +52,6 @@ fn connected(packet: &mut Packet<'_>, lane: &mut Lane, port: PortId, ctx: &Ctx<'
 
 #[inline]
 fn forward(packet: &mut Packet<'_>, lane: &mut Lane, hop: &Hop, ctx: &Ctx<'_>) -> Verdict {
-    if let Some(verdict) = send::direct(packet, lane, hop, lane.high, lane.low) {
-        return verdict;
-    }
     if let Err(verdict) = send::check(packet, lane, hop) {
         return verdict;
     }

@@ -3,32 +3,8 @@
 use super::lane::Lane;
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
-use crate::net::ethernet;
-use crate::net::ipv6::{self, Ipv6};
+use crate::net::ipv6::Ipv6;
 use crate::table::{Hop, HopState};
-
-/// The usual case of all the others below in one go: an untagged TCP or UDP packet with nothing in its way goes to
-/// `destination` (two halves) through a hop without a tag. `None`, and nothing changed, when anything is different.
-#[inline(always)]
-pub(super) fn direct(
-    packet: &mut Packet<'_>,
-    lane: &Lane,
-    hop: &Hop,
-    high: u64,
-    low: u64,
-) -> Option<Verdict> {
-    let length = packet.len();
-    let head = packet.head_mut::<{ ethernet::HEADER + ipv6::HEADER }>()?;
-    let hop_limit = head[21];
-    if !(lane.direct & (hop_limit > 1) & (length <= usize::from(hop.direct_bytes))) {
-        return None;
-    }
-    head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
-    head[21] = hop_limit - 1;
-    head[38..46].copy_from_slice(&high.to_be_bytes());
-    head[46..54].copy_from_slice(&low.to_be_bytes());
-    Some(Verdict::Forward(hop.port))
-}
 
 /// Whether the packet may leave through `hop`; nothing is changed.
 ///

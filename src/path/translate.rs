@@ -54,11 +54,6 @@ fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
 #[inline(always)]
 fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &Ctx<'_>) -> Verdict {
     let mut low = neutral::add_low(lane.low, remote.add) | (u64::from(remote.mark) << 48);
-    if remote.addresses_only {
-        if let Some(verdict) = send::direct(packet, lane, &remote.hop, remote.locator.0, low) {
-            return verdict;
-        }
-    }
     if let Err(verdict) = send::check(packet, lane, &remote.hop) {
         return verdict;
     }
@@ -114,12 +109,6 @@ fn deliver(
     domain: Option<&Domain>,
     ctx: &Ctx<'_>,
 ) -> Verdict {
-    let high = domain.map_or(lane.high, |domain| domain.sir.0);
-    if domain.is_none_or(|domain| domain.checksum != ChecksumMode::AdjTransport) {
-        if let Some(verdict) = send::direct(packet, lane, &local.hop, high, lane.low) {
-            return verdict;
-        }
-    }
     if let Err(verdict) = send::check(packet, lane, &local.hop) {
         return verdict;
     }

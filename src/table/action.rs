@@ -34,8 +34,8 @@ pub struct Hop {
     pub port: PortId,
     /// Largest packet in bytes, from the IPv6 header on.
     pub mtu: u16,
-    /// Largest frame in bytes that may be sent with an untagged header and nothing further to check; 0 when the hop is
-    /// not ready or its link is tagged.
+    /// Largest frame in bytes that may be sent with an untagged header and nothing but addresses changed; 0 when
+    /// the hop is not ready, its link is tagged, or more than addresses must change.
     pub direct_bytes: u16,
     /// The neighbour, for the control thread.
     pub id: HopId,
@@ -80,8 +80,6 @@ pub struct Remote {
     pub locator_sum: u16,
     /// Set in the identifier on the wire: the C-bit in mode `neutral-map`. Stored as the upper 16 bits.
     pub mark: u16,
-    /// Whether TCP and UDP need nothing but the addresses changed: every mode but `adj-transport`.
-    pub addresses_only: bool,
     /// What happens to transport checksums.
     pub mode: ChecksumMode,
     /// The domain.
@@ -91,14 +89,19 @@ pub struct Remote {
 impl Remote {
     /// Computes what the pair needs.
     #[must_use]
-    pub fn new(domain: DomainId, sir: SirPrefix, mode: ChecksumMode, locator: Locator, hop: Hop) -> Self {
+    pub fn new(domain: DomainId, sir: SirPrefix, mode: ChecksumMode, locator: Locator, mut hop: Hop) -> Self {
         let adjustment = Adjustment::of(sir, locator);
         let (add, mark) = match mode {
             ChecksumMode::NeutralMap => {
                 (adjustment.outward(true), (crate::ila::identifier::C_BIT >> 48) as u16)
             }
             ChecksumMode::NeutralMapAuto => (adjustment.outward(false), 0),
-            ChecksumMode::AdjTransport | ChecksumMode::NoAction => (0, 0),
+            ChecksumMode::NoAction => (0, 0),
+            ChecksumMode::AdjTransport => {
+                // The transport checksum changes too.
+                hop.direct_bytes = 0;
+                (0, 0)
+            }
         };
         Remote {
             locator,
@@ -107,7 +110,6 @@ impl Remote {
             sir_sum: checksum::sum_of_half(sir.0),
             locator_sum: checksum::sum_of_half(locator.0),
             mark,
-            addresses_only: mode != ChecksumMode::AdjTransport,
             mode,
             domain,
         }
