@@ -13,7 +13,7 @@ use crate::ila::{ChecksumMode, neutral};
 use crate::net::{ethernet, ipv6};
 use crate::table::mapping::{MappingTable, Probe};
 use crate::table::mem::prefetch;
-use crate::table::{Action, ActionId, Hop, PortId, Tables};
+use crate::table::{Action, ActionId, DomainId, Hop, PortId, Remote, Tables};
 use arrayvec::ArrayVec;
 
 /// Ethernet and IPv6 header.
@@ -23,203 +23,264 @@ type Head = [u8; HEADERS];
 /// One packet on the direct way.
 #[derive(Clone, Copy)]
 struct Way {
-    /// Identifier of the SIR address.
+    /// Identifier of the SIR address; for a routed packet the lower half of its destination.
     low: u64,
     probe: Probe,
     action: ActionId,
-    index: u8,
-    /// Index of the domain whose mappings are asked, or [`ROUTED`].
-    domain: u8,
-    /// Whether the SIR prefix is to be written for a local attachment: the destination is an ILA address.
-    ila: bool,
+    /// Its place in the burst.
+    index: u16,
+    domain: DomainId,
 }
 
-/// In place of a domain: the packet is routed.
-const ROUTED: u8 = u8::MAX;
+/// The packets of one kind.
+type Ways = ArrayVec<Way, BURST>;
+
+/// The packets of a burst on the direct way, by what their destination is.
+#[derive(Default)]
+struct Kinds {
+    sir: Ways,
+    ila: Ways,
+    routed: Ways,
+}
 
 /// Decides what it can; says how many packets that were.
 #[inline]
 pub(super) fn run(burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> usize {
-    let mut ways: ArrayVec<Way, BURST> = ArrayVec::new();
-    start(burst, &mut ways, ctx);
-    if ways.is_empty() {
-        return 0;
+    let mut kinds = Kinds::default();
+    start(burst, &mut kinds, ctx);
+    let mut decided = 0;
+    if !kinds.sir.is_empty() {
+        look_up(&mut kinds.sir, ctx.tables);
+        for way in &kinds.sir {
+            decided += usize::from(finish_sir(burst, way, ctx));
+        }
     }
-    look_up(burst, &mut ways, ctx.tables);
-    ways.iter().filter(|way| finish(burst, way, ctx)).count()
+    if !kinds.ila.is_empty() {
+        look_up(&mut kinds.ila, ctx.tables);
+        for way in &kinds.ila {
+            decided += usize::from(finish_ila(burst, way, ctx));
+        }
+    }
+    if !kinds.routed.is_empty() {
+        look_up_routes(burst, &mut kinds.routed, ctx.tables);
+        for way in &kinds.routed {
+            decided += usize::from(finish_routed(burst, way, ctx));
+        }
+    }
+    decided
 }
 
 /// First pass: finds the packets for the direct way and starts their lookups.
 #[inline(always)]
-fn start(burst: &mut [Packet<'_>], ways: &mut ArrayVec<Way, BURST>, ctx: &Ctx<'_>) {
+fn start(burst: &mut [Packet<'_>], kinds: &mut Kinds, ctx: &Ctx<'_>) {
     let Some(port_id) = burst.first().map(|packet| packet.port) else { return };
     let Some(port) = ctx.tables.ports.get(usize::from(port_id.0)) else { return };
     if !port.untagged {
         return;
     }
+    let mac_word = port.mac_word << 16;
     let mut last = Destination::of(0, ctx.tables);
-    for (index, packet) in burst.iter_mut().enumerate().take(BURST) {
+    for (index, packet) in burst.iter_mut().enumerate() {
         let length = packet.len();
         if packet.port != port_id {
             continue;
         }
         let Some(head) = packet.head_mut::<HEADERS>() else { continue };
-        if !usual(head, port.mac_word, length) {
+        if !usual(head, mac_word, length) {
             continue;
         }
-        let high = be8(head, 38);
+        let (high, low) = (be8(head, 38), be8(head, 46));
         if high != last.high {
             last = Destination::of(high, ctx.tables);
         }
-        let low = be8(head, 46);
-        let Some(way) = last.way(low, index as u8) else { continue };
-        let _ = ways.try_push(way);
+        let (way, kind) = match last.kind {
+            Kind::Sir(mappings) if translated(low) && low & C_BIT == 0 => {
+                (last.way(low, mappings.hint(low), index), &mut kinds.sir)
+            }
+            Kind::Ila(mappings) if translated(low) => {
+                let add = if low & C_BIT != 0 { last.inward_marked } else { last.inward_bare };
+                let low = neutral::add_low(low & !C_BIT, add);
+                (last.way(low, mappings.hint(low), index), &mut kinds.ila)
+            }
+            Kind::Routed => (last.way(low, Probe::default(), index), &mut kinds.routed),
+            _ => continue,
+        };
+        let _ = kind.try_push(way);
     }
 }
 
 /// Whether the headers are those of the direct way.
 #[inline(always)]
 fn usual(head: &Head, mac_word: u64, length: usize) -> bool {
+    // Ethertype, first half of the IPv6 header; then next header, hop limit and the source's first bytes.
+    let (kind, rest) = (be8(head, 12), head[20]);
     // Our MAC address as destination, and no group bit in the source's first byte.
-    (be8(head, 0) ^ mac_word << 16) & !0xfeff == 0
-        && be4(head, 12) >> 12 == u32::from(ethernet::IPV6) << 4 | 6
-        && HEADERS + usize::from(be2(head, 18)) == length
-        && (head[20] == ipv6::next::UDP || head[20] == ipv6::next::TCP)
+    (be8(head, 0) ^ mac_word) & !0xfeff == 0
+        && kind >> 44 == (ethernet::IPV6 as u64) << 4 | 6
+        && HEADERS + (kind as u16 as usize) == length
+        && (rest == ipv6::next::UDP || rest == ipv6::next::TCP)
         && head[21] > 1
         && (head[22] >> 5 == 0b001 || head[22] >> 1 == 0xfc >> 1)
+}
+
+/// Types 1 to 4.
+#[inline(always)]
+const fn translated(low: u64) -> bool {
+    (low >> 61).wrapping_sub(1) < 4
+}
+
+#[derive(Clone, Copy)]
+enum Kind<'t> {
+    Sir(&'t MappingTable),
+    Ila(&'t MappingTable),
+    Routed,
+    /// Left to the other stages.
+    Other,
 }
 
 /// What the upper half of a destination means on the direct way.
 struct Destination<'t> {
     high: u64,
-    domain: u8,
-    mappings: Option<&'t MappingTable>,
-    ila: bool,
-    /// Added to the low word of an identifier with the C-bit, and of one without.
-    inward: (u16, u16),
+    kind: Kind<'t>,
+    domain: DomainId,
+    /// Added to the low word of an identifier with the C-bit.
+    inward_marked: u16,
+    /// And of one without.
+    inward_bare: u16,
 }
 
 impl<'t> Destination<'t> {
     #[inline(never)]
     fn of(high: u64, tables: &'t Tables) -> Self {
-        let mut of = Destination { high, domain: ROUTED, mappings: None, ila: false, inward: (0, 0) };
+        let mut of =
+            Destination { high, kind: Kind::Other, domain: DomainId(0), inward_marked: 0, inward_bare: 0 };
         let Some(realm) = tables.realms.of(high) else {
-            // Routed: plain destinations only, so that groups and martians meet the stages that know them.
-            let plain = high >> 61 == 0b001 || high >> 57 == 0xfc >> 1;
-            of.domain = if plain { ROUTED } else { ROUTED - 1 };
+            // Plain destinations only, so that groups and martians meet the stages that know them.
+            if high >> 61 == 0b001 || high >> 57 == 0xfc >> 1 {
+                of.kind = Kind::Routed;
+            }
             return of;
         };
-        // A subnet of our own without SIR prefix or locator: left to the other stages.
-        of.domain = ROUTED - 1;
-        let domain = |index: u8| tables.domains.get(usize::from(index));
-        if let Some((index, domain)) = realm.sir.and_then(|id| Some((id.0, domain(id.0)?))) {
-            of.domain = index;
-            of.mappings = Some(&domain.mappings);
-        } else if let Some((index, adjustment, domain)) =
-            realm.local.and_then(|(id, a)| Some((id.0, a, domain(id.0)?)))
+        let domain = |id: DomainId| tables.domains.get(usize::from(id.0));
+        if let Some((id, domain)) = realm.sir.and_then(|id| Some((id, domain(id)?))) {
+            of.domain = id;
+            of.kind = Kind::Sir(&domain.mappings);
+        } else if let Some((id, adjustment, domain)) =
+            realm.local.and_then(|(id, a)| Some((id, a, domain(id)?)))
         {
             if domain.checksum != ChecksumMode::AdjTransport {
                 let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
-                of.domain = index;
-                of.mappings = Some(&domain.mappings);
-                of.ila = true;
-                of.inward = (adjustment.inward(true), if auto { adjustment.inward(false) } else { 0 });
+                of.domain = id;
+                of.kind = Kind::Ila(&domain.mappings);
+                of.inward_marked = adjustment.inward(true);
+                of.inward_bare = if auto { adjustment.inward(false) } else { 0 };
             }
         }
         of
     }
 
     #[inline(always)]
-    fn way(&self, low: u64, index: u8) -> Option<Way> {
-        let Some(mappings) = self.mappings else {
-            let routed =
-                Way { low, probe: Probe::default(), action: ActionId(0), index, domain: ROUTED, ila: false };
-            return (self.domain == ROUTED).then_some(routed);
-        };
-        // Types 1 to 4 only.
-        if (low >> 61).wrapping_sub(1) >= 4 {
-            return None;
-        }
-        let marked = low & C_BIT != 0;
-        let low = if self.ila {
-            neutral::add_low(low & !C_BIT, if marked { self.inward.0 } else { self.inward.1 })
-        } else if marked {
-            return None;
-        } else {
-            low
-        };
-        Some(Way {
-            low,
-            probe: mappings.hint(low),
-            action: ActionId(0),
-            index,
-            domain: self.domain,
-            ila: self.ila,
-        })
+    fn way(&self, low: u64, probe: Probe, index: usize) -> Way {
+        Way { low, probe, action: ActionId(0), index: index as u16, domain: self.domain }
     }
 }
 
 /// Second pass: finishes all lookups and asks for the actions found.
 #[inline(always)]
-fn look_up(burst: &mut [Packet<'_>], ways: &mut [Way], tables: &Tables) {
+fn look_up(ways: &mut Ways, tables: &Tables) {
     let mut open: ArrayVec<(u8, u32), BURST> = ArrayVec::new();
-    let mut last: (u8, Option<&MappingTable>) = (ROUTED, None);
+    let mut domain = ways.first().map_or(DomainId(0), |way| way.domain);
+    let Some(mut mappings) = tables.domains.get(usize::from(domain.0)).map(|domain| &*domain.mappings) else {
+        return;
+    };
     for (at, way) in ways.iter_mut().enumerate() {
-        if way.domain == ROUTED {
-            if let Some(packet) = burst.get_mut(usize::from(way.index)) {
-                way.action = packet.head_mut::<HEADERS>().map_or(ActionId(0), |head| {
-                    let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
-                    tables.routes.lookup(destination).unwrap_or_default()
-                });
-            }
-        } else {
-            if way.domain != last.0 {
-                last =
-                    (way.domain, tables.domains.get(usize::from(way.domain)).map(|domain| &*domain.mappings));
-            }
-            let Some(mappings) = last.1 else { continue };
-            match mappings.first(way.probe, way.low) {
-                Ok(found) => way.action = found.unwrap_or_default(),
-                Err(state) => {
-                    let _ = open.try_push((at as u8, state));
-                    continue;
+        if way.domain != domain {
+            domain = way.domain;
+            let Some(next) = tables.domains.get(usize::from(domain.0)) else { return };
+            mappings = &next.mappings;
+        }
+        match mappings.first(way.probe, way.low) {
+            Ok(found) => {
+                way.action = found.unwrap_or_default();
+                if let Some(action) = tables.action(way.action) {
+                    prefetch(action);
                 }
             }
-        }
-        if let Some(action) = tables.action(way.action) {
-            prefetch(action);
+            Err(state) => {
+                let _ = open.try_push((at as u8, state));
+            }
         }
     }
     for (at, state) in open {
         let Some(way) = ways.get_mut(usize::from(at)) else { continue };
-        let Some(domain) = tables.domains.get(usize::from(way.domain)) else { continue };
+        let Some(domain) = tables.domains.get(usize::from(way.domain.0)) else { continue };
         way.action = domain.mappings.finish(way.probe, way.low, state).unwrap_or_default();
     }
 }
 
-/// Third pass: rewrites one packet and decides on it; `false`, with nothing changed, when something is in its way.
-#[inline(always)]
-fn finish(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
-    let mut action = ctx.tables.action(way.action);
-    if let Some(Action::Spread(_)) = action {
-        packet.l3 = ethernet::HEADER as u8;
-        action = ctx.tables.resolve(way.action, || flow::hash(packet.l3()));
+/// The same for routes.
+#[inline(never)]
+fn look_up_routes(burst: &mut [Packet<'_>], ways: &mut Ways, tables: &Tables) {
+    for way in ways.iter_mut() {
+        let Some(head) =
+            burst.get_mut(usize::from(way.index)).and_then(|packet| packet.head_mut::<HEADERS>())
+        else {
+            continue;
+        };
+        let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
+        way.action = tables.routes.lookup(destination).unwrap_or_default();
+        if let Some(action) = tables.action(way.action) {
+            prefetch(action);
+        }
     }
-    match action {
-        Some(Action::Remote(remote)) if !way.ila => {
-            let low = neutral::add_low(way.low, remote.add) | u64::from(remote.mark) << 48;
-            send(packet, &remote.hop, Some((remote.locator.0, low)))
-        }
-        Some(Action::Local(local)) if way.ila => {
-            let Some(domain) = ctx.tables.domains.get(usize::from(way.domain)) else { return false };
-            send(packet, &local.hop, Some((domain.sir.0, way.low)))
-        }
+}
+
+/// Third pass, towards a locator: `false`, with nothing changed, when something is in the packet's way.
+#[inline(always)]
+fn finish_sir(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
+    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
+    if let Some(Action::Remote(remote)) = ctx.tables.action(way.action) {
+        return to_locator(packet, way, remote);
+    }
+    match chosen(packet, way, ctx) {
+        Some(Action::Remote(remote)) => to_locator(packet, way, remote),
         Some(Action::Local(local)) => send(packet, &local.hop, None),
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> bool {
+    let low = neutral::add_low(way.low, remote.add) | u64::from(remote.mark) << 48;
+    send(packet, &remote.hop, Some((remote.locator.0, low)))
+}
+
+/// Third pass, to a local attachment.
+#[inline(always)]
+fn finish_ila(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
+    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
+    let Some(Action::Local(local)) = ctx.tables.action(way.action) else { return false };
+    let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return false };
+    send(packet, &local.hop, Some((domain.sir.0, way.low)))
+}
+
+/// Third pass, by route.
+#[inline(always)]
+fn finish_routed(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
+    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
+    match chosen(packet, way, ctx) {
         Some(Action::Forward(hop)) => send(packet, hop, None),
         Some(Action::Connected(port)) => connected(packet, way, *port, ctx),
         _ => false,
     }
+}
+
+/// The action, after a weighted choice if there is one.
+#[inline(always)]
+fn chosen<'t>(packet: &mut Packet<'_>, way: &Way, ctx: &Ctx<'t>) -> Option<&'t Action> {
+    let tables: &'t Tables = ctx.tables;
+    packet.l3 = ethernet::HEADER as u8;
+    tables.resolve(way.action, || flow::hash(packet.l3()))
 }
 
 #[inline(never)]
@@ -252,14 +313,4 @@ fn be8(head: &Head, at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&head[at..at + 8]);
     u64::from_be_bytes(word)
-}
-
-#[inline(always)]
-fn be4(head: &Head, at: usize) -> u32 {
-    u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
-}
-
-#[inline(always)]
-fn be2(head: &Head, at: usize) -> u16 {
-    u16::from_be_bytes([head[at], head[at + 1]])
 }
