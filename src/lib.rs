@@ -9,6 +9,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod config;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod ila;
 pub mod net;
 pub mod node;
