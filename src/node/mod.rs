@@ -4,4 +4,5 @@
 //! runs; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
 pub mod handle;
+pub mod rib;
 pub mod source;
