@@ -6,6 +6,7 @@
 pub mod exchange;
 pub mod handle;
 pub mod neighbour;
+pub mod rib;
 pub mod source;
 pub mod stats;
 pub mod waiting;
