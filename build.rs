@@ -1,8 +1,19 @@
 //! Generates what the crate includes from `OUT_DIR`: one function per concern.
 
 use std::error::Error;
+use std::process::ExitCode;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match generate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "dpdk")]
     dpdk::bind()?;
@@ -64,6 +75,7 @@ mod dpdk {
 
     pub(super) fn bind() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={HEADER}");
+        println!("cargo::rerun-if-env-changed=LIBCLANG_PATH");
         let flags = flags()?;
         let out = PathBuf::from(env::var("OUT_DIR")?);
         let header = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join(HEADER);

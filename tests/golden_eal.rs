@@ -24,7 +24,7 @@ fn isolated(test: &str, body: fn(&Path)) {
     }
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture", "--include-ignored"])
         .env("ILAGATE_GOLDEN", test)
         .env("RUNTIME_DIRECTORY", dir.path())
         .output()
@@ -245,6 +245,23 @@ fn every_fate_takes_its_buffer_along() {
     isolated("every_fate_takes_its_buffer_along", settle_each_fate);
 }
 
+fn expel_segments(dir: &Path) {
+    // A frame larger than a buffer comes in several.
+    let frames = [frame(0, 64), frame(1, 3000), frame(2, 64), frame(3, 5000), frame(4, 1514)];
+    let eal = start();
+    let mut bench = bench(&eal, dir, &frames);
+    assert_eq!(bench.burst.receive(&mut bench.rx), Received { packets: 3, misshapen: 2 });
+    let numbers: Vec<_> = bench.burst.lend(IN).iter().map(|packet| packet.frame()[0]).collect();
+    assert_eq!(numbers, [0, 2, 4]);
+    assert_eq!(bench.pool.in_use(), 3);
+    assert_eq!(bench.close().in_use(), 0);
+}
+
+#[test]
+fn a_frame_in_several_segments_never_reaches_the_pipeline() {
+    isolated("a_frame_in_several_segments_never_reaches_the_pipeline", expel_segments);
+}
+
 fn refuse_transmission(_: &Path) {
     let eal = start();
     let pool = pool(&eal, "ring");
@@ -393,4 +410,121 @@ fn seat_workers(_: &Path) {
 #[test]
 fn a_worker_has_a_seat_and_its_own_queues() {
     isolated("a_worker_has_a_seat_and_its_own_queues", seat_workers);
+}
+
+fn ip(arguments: &str) {
+    assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+}
+
+fn cross_a_cable(_: &Path) {
+    ip("link add ilagate0 type veth peer name ilagate1");
+    for end in ["ilagate0", "ilagate1"] {
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "1").unwrap();
+        ip(&format!("link set {end} up"));
+    }
+    let eal = start();
+    let shape = PoolConfig { name: "cable".into(), mbufs: 8191, cache: 0, data_bytes: 4224, socket: None };
+    let pool = Mempool::new(&eal, &shape).unwrap();
+    let device = |end: u8, more: &str| PortConfig {
+        rx_queues: 2,
+        tx_queues: 2,
+        ..config("cable", &format!("net_af_packet{end},iface=ilagate{end},qpairs=2,framecnt=256{more}"))
+    };
+    let refusal = |config: &PortConfig| Port::open(config, &pool).err().unwrap().to_string();
+    let queues = refusal(&PortConfig { rx_queues: 3, ..device(0, "") });
+    assert!(queues.contains("offers 2: add qpairs=N"), "{queues}");
+    let frames = refusal(&PortConfig { mtu: 3000, ..device(0, "") });
+    assert!(frames.contains("raise framesz="), "{frames}");
+    let large = ",framesz=4096,blocksz=8192";
+    let interface = refusal(&PortConfig { mtu: 3000, ..device(0, large) });
+    assert!(interface.contains("ip link set ilagate0 mtu 3000"), "{interface}");
+    for end in ["ilagate0", "ilagate1"] {
+        ip(&format!("link set {end} mtu 3000"));
+    }
+    let mut near = Port::open(&PortConfig { mtu: 3000, ..device(0, large) }, &pool).unwrap();
+    let mut far = Port::open(&PortConfig { mtu: 3000, ..device(1, large) }, &pool).unwrap();
+    assert!(near.link().up && near.mac() != far.mac() && matches!(near.rss(), Rss::Off(_)));
+    assert_ne!(near.reception(), Reception::AsIs);
+    let mut tx = TxSet::new();
+    near.take_tx().unwrap();
+    tx.insert(OUT, near.take_tx().unwrap());
+    for len in [60, 1514, 3014] {
+        assert!(tx.send_bytes(OUT, &pool, &frame(len as u8, len)));
+    }
+    tx.flush();
+    assert_eq!(tx.counts(OUT), TxCounts { sent: 3, sent_bytes: 60 + 1514 + 3014, unsent: 0 });
+    let mut queues: Vec<_> = std::iter::from_fn(|| far.take_rx()).collect();
+    let mut burst = Burst::new(&eal);
+    let begin = std::time::Instant::now();
+    while burst.len() < 3 && begin.elapsed() < Duration::from_secs(5) {
+        for rx in &mut queues {
+            burst.receive(rx);
+        }
+    }
+    let mut lengths: Vec<_> = burst.lend(IN).iter().map(|packet| packet.len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [60, 1514, 3014]);
+    assert_eq!(far.stats().rx_packets, 3);
+    drop((burst, queues, tx, near, far));
+    assert_eq!(pool.in_use(), 0);
+    ip("link del ilagate0");
+}
+
+#[test]
+#[ignore = "makes network interfaces, so needs root"]
+fn frames_cross_a_cable_between_kernel_interfaces() {
+    isolated("frames_cross_a_cable_between_kernel_interfaces", cross_a_cable);
+}
+
+/// `cargo test --release --test golden_eal -- --ignored --nocapture what_a_burst_costs`, with 1 GiB of hugepages, next
+/// to `dpdk-testpmd` in `io` mode on the same devices.
+#[test]
+#[ignore = "a measurement, not a test; needs hugepages"]
+fn what_a_burst_costs() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("in.pcap"), &(0..=255).map(|n| frame(n, 64)).collect::<Vec<_>>());
+    let core = std::thread::available_parallelism().unwrap().get() as u32 - 1;
+    let eal = Eal::start(&EalConfig {
+        name: "cost".into(),
+        worker_cores: vec![core],
+        memory_mib: 512,
+        memory: Memory::Huge(None),
+        ..EalConfig::default()
+    })
+    .unwrap();
+    let shape = PoolConfig { name: "cost".into(), mbufs: 16383, cache: 256, data_bytes: 2176, socket: None };
+    let pool = Mempool::new(&eal, &shape).unwrap();
+    let input = format!("net_pcap0,rx_pcap={},infinite_rx=1", dir.path().join("in.pcap").display());
+    let mut inward = Port::open(&config("in", &input), &pool).unwrap();
+    let mut outward = Port::open(&config("out", "net_null0,no-rx=1"), &pool).unwrap();
+    let (mut rx, queue) = (inward.take_rx().unwrap(), outward.take_tx().unwrap());
+    let (seat, mut burst) = (eal.seat(core).unwrap(), Burst::new(&eal));
+    let worker = move || {
+        let _worker = seat.enter().unwrap();
+        let mut tx = TxSet::new();
+        tx.insert(OUT, queue);
+        for lend in [true, false, true, false] {
+            // The best millisecond or two: the machine has other things to do, too.
+            let (begin, mut best) = (std::time::Instant::now(), f64::MAX);
+            while begin.elapsed() < Duration::from_secs(2) {
+                let (begin, mut received) = (std::time::Instant::now(), 0);
+                for _ in 0..1000 {
+                    received += burst.receive(&mut rx).packets;
+                    let outcomes: arrayvec::ArrayVec<Outcome, BURST> = if lend {
+                        let mut packets = burst.lend(IN);
+                        packets.iter_mut().for_each(|packet| packet.verdict = Verdict::Forward(OUT));
+                        packets.iter().map(Outcome::from).collect()
+                    } else {
+                        let verdict = Verdict::Forward(OUT);
+                        (0..burst.len()).map(|_| Outcome { verdict, start: 128, end: 192 }).collect()
+                    };
+                    burst.settle(&outcomes, &mut tx, |_, _, _| ());
+                    tx.flush();
+                }
+                best = best.min(begin.elapsed().as_secs_f64() * 1e9 / received as f64);
+            }
+            println!("{best:.2} ns per packet, {}", if lend { "lent and settled" } else { "settled only" });
+        }
+    };
+    std::thread::spawn(worker).join().unwrap();
 }

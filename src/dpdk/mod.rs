@@ -15,15 +15,16 @@ mod open;
 mod pool;
 mod port;
 mod preflight;
+mod refused;
 mod sys;
 mod tx;
 
 pub use burst::{BURST, Burst, Outcome, Received, Settled};
 pub use eal::{Eal, EalConfig, EalError, Memory, Seat, Worker};
-pub use open::{PortConfig, PortError};
 pub use pool::{Mbuf, Mempool, PoolConfig, PoolError};
 pub use port::{Link, Port, PortStats, Promiscuous, Reception, Rss, RxQueue, TxQueue};
 pub use preflight::Refusal;
+pub use refused::{PortConfig, PortError};
 pub use tx::{TxCounts, TxSet};
 
 /// The words for an error number, positive or negative.

@@ -4,7 +4,8 @@
 
 use super::pool::Mempool;
 use super::port::{Device, Plugged, Promiscuous, Reception, Rss, Shape};
-use super::preflight::{self, Refusal};
+use super::preflight;
+use super::refused::{PortConfig, PortError};
 use super::{log, sys, words};
 use crate::net::Mac;
 use std::ffi::{CStr, CString};
@@ -12,132 +13,6 @@ use std::sync::PoisonError;
 
 /// What a frame may be longer than its MTU: Ethernet header and one VLAN tag.
 const LINK_BYTES: u32 = 14 + 4;
-
-/// What a port is made of.
-#[derive(Debug, Clone)]
-pub struct PortConfig {
-    /// Name in the configuration, for messages.
-    pub name: String,
-    /// PCI address (`0000:3b:00.1`) or virtual device (`net_af_packet0,iface=eth1`), with the driver's arguments.
-    pub device: String,
-    /// Receive queues, one for each worker.
-    pub rx_queues: u16,
-    /// Transmit queues, one for each worker.
-    pub tx_queues: u16,
-    /// Descriptors of each receive queue.
-    pub rx_desc: u16,
-    /// Descriptors of each transmit queue.
-    pub tx_desc: u16,
-    /// Largest IP packet, in bytes.
-    pub mtu: u16,
-    /// What to accept.
-    pub promiscuous: Promiscuous,
-}
-
-/// Why a port did not open.
-#[derive(Debug, thiserror::Error)]
-pub enum PortError {
-    /// Something the machine lacks.
-    #[error("port {port}: {refusal}")]
-    Machine {
-        /// The port.
-        port: String,
-        /// What is missing.
-        refusal: Refusal,
-    },
-    /// The device string is empty or holds a zero byte.
-    #[error(
-        "port {port}: device {device:?} is neither a pci address nor a virtual device as in net_tap0,iface=tap0"
-    )]
-    DeviceString {
-        /// The port.
-        port: String,
-        /// The string.
-        device: String,
-    },
-    /// The device is a port already.
-    #[error("port {port}: device {device} is in use by another port of this process; give each its own")]
-    InUse {
-        /// The port.
-        port: String,
-        /// The device's name.
-        device: String,
-    },
-    /// DPDK has no such device, or its driver refused.
-    #[error("port {port}: device {device} does not open: {cause}; {way_out}{said}")]
-    Probe {
-        /// The port.
-        port: String,
-        /// The device string.
-        device: String,
-        /// The error number in words.
-        cause: String,
-        /// What may help.
-        way_out: &'static str,
-        /// What DPDK logged.
-        said: String,
-    },
-    /// More queues than the device has, or none.
-    #[error("port {port}: {asked} {direction} queues asked for, {driver} offers {offered}: {way_out}")]
-    Queues {
-        /// The port.
-        port: String,
-        /// "receive" or "transmit".
-        direction: &'static str,
-        /// Queues asked for.
-        asked: u16,
-        /// Queues that there are.
-        offered: u16,
-        /// The device's driver.
-        driver: String,
-        /// What gives more.
-        way_out: &'static str,
-    },
-    /// The MTU does not fit the buffers.
-    #[error(
-        "port {port}: mtu {mtu} does not fit an mbuf of {data_bytes} bytes; raise data_bytes to {needed} or lower the mtu"
-    )]
-    MtuBuffer {
-        /// The port.
-        port: String,
-        /// MTU asked for.
-        mtu: u16,
-        /// Size of a buffer.
-        data_bytes: u16,
-        /// Size that would do.
-        needed: u32,
-    },
-    /// The MTU is not one of the device's.
-    #[error("port {port}: mtu {mtu} is outside of what {driver} does, {least} to {most}{hint}")]
-    MtuDevice {
-        /// The port.
-        port: String,
-        /// MTU asked for.
-        mtu: u16,
-        /// The device's driver.
-        driver: String,
-        /// Smallest.
-        least: u16,
-        /// Largest.
-        most: u16,
-        /// What gives more.
-        hint: &'static str,
-    },
-    /// A step of the device's configuration failed.
-    #[error("port {port}: {step} failed: {cause}; {way_out}{said}")]
-    Step {
-        /// The port.
-        port: String,
-        /// Which step.
-        step: &'static str,
-        /// The error number in words.
-        cause: String,
-        /// What may help.
-        way_out: &'static str,
-        /// What DPDK logged.
-        said: String,
-    },
-}
 
 /// Opens, configures and starts the device of `config`.
 pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape), PortError> {
@@ -288,23 +163,24 @@ impl Opening<'_> {
         rss: Rss,
     ) -> Result<u16, PortError> {
         let mtu = self.config.mtu;
-        let most = largest_mtu(info);
+        let kernels = driver == "net_af_packet";
+        let most = if kernels { largest_ring_mtu(&self.config.device) } else { largest_mtu(info) };
         if mtu < info.min_mtu || mtu > most {
-            return Err(PortError::MtuDevice {
-                port: self.port(),
-                mtu,
-                driver: driver.to_owned(),
-                least: info.min_mtu,
-                most,
-                hint: if driver == "net_af_packet" {
-                    "; framesz= and blocksz= of the device set it"
-                } else {
-                    ""
-                },
-            });
+            let hint = if kernels {
+                "; raise framesz= and blocksz= of the device, both 2^n, the second not less"
+            } else {
+                ""
+            };
+            let (port, driver) = (self.port(), driver.to_owned());
+            return Err(PortError::MtuDevice { port, mtu, driver, least: info.min_mtu, most, hint });
+        }
+        if let Some((interface, has)) =
+            preflight::interface_mtu(&self.config.device).filter(|(_, has)| *has < u32::from(mtu))
+        {
+            return Err(PortError::MtuInterface { port: self.port(), mtu, has, interface });
         }
         let mut conf = sys::rte_eth_conf::default();
-        conf.rxmode.mtu = u32::from(mtu);
+        conf.rxmode.mtu = u32::from(mtu.min(largest_mtu(info)));
         if let Rss::Active(hashes) = rss {
             conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
             conf.rx_adv_conf.rss_conf.rss_hf = hashes;
@@ -313,10 +189,13 @@ impl Opening<'_> {
         // SAFETY: a claimed, stopped port; `conf` outlives the call.
         let code = unsafe { sys::rte_eth_dev_configure(device.id, rx, tx, &conf) };
         self.step("configuring it", "lower mtu or queues", code)?;
-        // SAFETY: as above.
-        let code = unsafe { sys::rte_eth_dev_set_mtu(device.id, mtu) };
-        if code != -libc::ENOTSUP {
-            self.step("setting its mtu", "lower mtu", code)?;
+        // The kernel's interface keeps its own MTU: it is not only ours.
+        if !kernels {
+            // SAFETY: as above.
+            let code = unsafe { sys::rte_eth_dev_set_mtu(device.id, mtu) };
+            if code != -libc::ENOTSUP {
+                self.step("setting its mtu", "lower mtu", code)?;
+            }
         }
         Ok(mtu)
     }
@@ -355,6 +234,16 @@ fn largest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
         14 + 4
     };
     max_mtu.min(info.max_rx_pktlen.saturating_sub(beside)) as u16
+}
+
+/// Largest MTU of a ring shared with the kernel, whose driver tells DPDK 1500 whatever its frames hold: a frame of the
+/// ring carries 66 bytes of the kernel's before ours.
+fn largest_ring_mtu(device: &str) -> u16 {
+    let framesz = device
+        .split(',')
+        .find_map(|argument| argument.strip_prefix("framesz=")?.parse().ok())
+        .unwrap_or(2048u32);
+    framesz.saturating_sub(66 + LINK_BYTES).min(u32::from(u16::MAX)) as u16
 }
 
 fn driver(info: &sys::rte_eth_dev_info) -> String {

@@ -4,8 +4,9 @@
 #![allow(unsafe_code)]
 
 use super::eal::Environment;
-use super::open::{self, PortConfig, PortError};
+use super::open;
 use super::pool::Mempool;
+use super::refused::{PortConfig, PortError};
 use super::sys;
 use crate::net::Mac;
 use std::cell::Cell;

@@ -241,17 +241,27 @@ fn pci(devices: &Path, address: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks the kernel interface that a virtual device string names with `iface=`, for the drivers that do not make it.
+/// The kernel interface that a virtual device works on and does not make.
+fn kernel_interface(device: &str) -> Option<&str> {
+    let works_on = device.starts_with("net_af_packet") || device.starts_with("net_af_xdp");
+    device.split(',').find_map(|argument| argument.strip_prefix("iface=")).filter(|_| works_on)
+}
+
+/// Checks that the kernel interface under a virtual device is there.
 pub(super) fn interface(device: &str) -> Result<(), Refusal> {
-    if !device.starts_with("net_af_packet") && !device.starts_with("net_af_xdp") {
-        return Ok(());
-    }
-    match device.split(',').find_map(|argument| argument.strip_prefix("iface=")) {
+    match kernel_interface(device) {
         Some(interface) if !Path::new("/sys/class/net").join(interface).exists() => {
             Err(Refusal::NoInterface { interface: interface.to_owned(), device: device.to_owned() })
         }
         _ => Ok(()),
     }
+}
+
+/// Name and MTU of the kernel interface under a virtual device.
+pub(super) fn interface_mtu(device: &str) -> Option<(String, u32)> {
+    let interface = kernel_interface(device)?;
+    let text = fs::read_to_string(Path::new("/sys/class/net").join(interface).join("mtu")).ok()?;
+    Some((interface.to_owned(), text.trim().parse().ok()?))
 }
 
 #[cfg(test)]
