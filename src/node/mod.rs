@@ -3,6 +3,8 @@
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
 //! runs; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
+pub mod announce;
+pub mod control;
 pub mod exchange;
 pub mod handle;
 pub mod neighbour;
@@ -10,3 +12,6 @@ pub mod rib;
 pub mod source;
 pub mod stats;
 pub mod waiting;
+pub mod watch;
+#[cfg(feature = "dpdk")]
+pub mod worker;
