@@ -3,5 +3,6 @@
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
 //! runs; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
+pub mod admin;
 pub mod handle;
 pub mod source;
