@@ -30,10 +30,7 @@ impl<'c> Rules<'c> {
     /// The rules of `config`.
     #[must_use]
     pub fn of(config: &'c Config) -> Self {
-        Rules {
-            domains: Domains { list: config.sir_domains.clone(), complete: true },
-            own: &config.locators,
-        }
+        Rules { domains: Domains { list: config.sir_domains.clone(), complete: true }, own: &config.locators }
     }
 
     /// The identifier that is written as the SIR address `sir`.
@@ -42,8 +39,9 @@ impl<'c> Rules<'c> {
     /// Which rule it breaks, with value and way out.
     pub fn identifier(&self, sir: &str) -> Result<LocalIdentifier, String> {
         short(sir, "SIR address")?;
-        judge_identifier(sir, &self.domains)?
-            .ok_or_else(|| format!("{sir} lies under no SIR prefix; add its /64 to sir_domains or correct it"))
+        judge_identifier(sir, &self.domains)?.ok_or_else(|| {
+            format!("{sir} lies under no SIR prefix; add its /64 to sir_domains or correct it")
+        })
     }
 
     /// The locator that is written as `text`.
@@ -68,7 +66,9 @@ impl<'c> Rules<'c> {
         let LocalIdentifier { domain, identifier } = self.identifier(sir)?;
         let target = match (locators, blackhole) {
             ([], true) => MappingTarget::Blackhole,
-            ([], false) => return Err(format!("{sir} leads nowhere; give it locators, or make it a blackhole")),
+            ([], false) => {
+                return Err(format!("{sir} leads nowhere; give it locators, or make it a blackhole"));
+            }
             (_, true) => {
                 return Err(format!("{sir} has locators and is a blackhole; remove one of the two"));
             }
@@ -80,12 +80,7 @@ impl<'c> Rules<'c> {
         Ok(MappingRecord { domain, identifier, target })
     }
 
-    fn choices(
-        &self,
-        sir: &str,
-        locators: &[Written<'_>],
-        domain: u8,
-    ) -> Result<Vec<LocatorChoice>, String> {
+    fn choices(&self, sir: &str, locators: &[Written<'_>], domain: u8) -> Result<Vec<LocatorChoice>, String> {
         let mut choices: Vec<LocatorChoice> = Vec::with_capacity(locators.len());
         for written in locators {
             let locator = self.locator(written.locator).map_err(|why| format!("{sir}: {why}"))?;

@@ -40,8 +40,7 @@ pub async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let Some(listener) = socket.take_listener() else { return Ok(()) };
     let (stopping, mut stopped) = watch::channel(false);
-    let service =
-        v1::admin_server::AdminServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let service = v1::admin_server::AdminServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
     let serving = Server::builder()
         .concurrency_limit_per_connection(32)
         .max_concurrent_streams(64)

@@ -294,10 +294,7 @@ impl v1::admin_server::Admin for Service {
 
     type StatsStream = Stream<v1::StatsSample>;
 
-    async fn stats(
-        &self,
-        request: Request<v1::StatsRequest>,
-    ) -> Result<Response<Self::StatsStream>, Status> {
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<Self::StatsStream>, Status> {
         let interval_ms = request.into_inner().interval_ms;
         if let Some(interval) = interval_ms.filter(|interval| !INTERVAL_MS.contains(interval)) {
             let (low, high) = INTERVAL_MS.into_inner();
