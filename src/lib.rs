@@ -10,6 +10,8 @@
 
 pub mod config;
 pub mod ctl;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod ila;
 pub mod net;
 pub mod node;

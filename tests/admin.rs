@@ -85,7 +85,7 @@ fn lists_are_filtered_by_the_node() {
 #[test]
 fn long_lists_come_in_pages_and_may_be_cut_by_the_reader() {
     let mut mappings = String::from("mappings:\n");
-    for n in 0..12_345 {
+    for n in 0..54_321 {
         mappings +=
             &format!("  - {{sir: \"2001:db8:dddd:0:2000::{n:x}\", locators: [\"fd00:1:0:2::/64\"]}}\n");
     }
@@ -93,16 +93,16 @@ fn long_lists_come_in_pages_and_may_be_cut_by_the_reader() {
     let file = node.directory.path().join("mappings.yaml");
     std::fs::write(&file, mappings).unwrap();
     let text = node.text(&["mapping", "load", file.to_str().unwrap()]);
-    assert_eq!(text, "12345 mappings: 12345 created, 0 changed, revision 2\n");
+    assert_eq!(text, "54321 mappings: 54321 created, 0 changed, revision 6\n");
 
     let listed = node.json(&["mapping", "list"]);
     let sirs: Vec<&str> =
         listed.as_array().unwrap().iter().map(|view| view["sir"].as_str().unwrap()).collect();
-    assert_eq!(sirs.len(), 12_345);
+    assert_eq!(sirs.len(), 54_321);
     let addresses: Vec<std::net::Ipv6Addr> = sirs.iter().map(|sir| sir.parse().unwrap()).collect();
     assert!(addresses.is_sorted_by(|a, b| a < b));
-    assert_eq!(node.json(&["mapping", "list", "--limit", "8001"]).as_array().unwrap().len(), 8001);
-    assert_eq!(node.text(&["mapping", "list"]).lines().count(), 12_346);
+    assert_eq!(node.json(&["mapping", "list", "--limit", "50001"]).as_array().unwrap().len(), 50_001);
+    assert_eq!(node.text(&["mapping", "list"]).lines().count(), 54_322);
 
     // As in `ilactl mapping list | head -1`.
     for arguments in [&["mapping", "list"][..], &["mapping", "list", "--json"]] {

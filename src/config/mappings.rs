@@ -38,7 +38,7 @@ pub struct MappingRecord {
 }
 
 /// Where an identifier is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MappingTarget {
     /// At one of these locators, 1 to 16, distinct.
     Locators(Vec<LocatorChoice>),
@@ -47,7 +47,7 @@ pub enum MappingTarget {
 }
 
 /// One locator of a mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LocatorChoice {
     /// The locator.
     pub locator: Locator,

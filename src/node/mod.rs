@@ -4,5 +4,10 @@
 //! runs; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
 pub mod admin;
+pub mod exchange;
 pub mod handle;
+pub mod neighbour;
+pub mod rib;
 pub mod source;
+pub mod stats;
+pub mod waiting;

@@ -19,8 +19,10 @@ use tonic::{Request, Response, Status};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to reload: mapping files have millions of lines.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
-/// Mappings that the control thread is asked for at once.
-const PAGE: u64 = 4000;
+/// Mappings that the control thread is asked for at once: it goes through all of them each time.
+const PAGE: u64 = 50_000;
+/// Mappings of one message.
+const MESSAGE: usize = 2000;
 /// Longest name in a request.
 const MAX_NAME_BYTES: usize = 64;
 /// Shortest and longest interval of samples.
@@ -98,8 +100,12 @@ impl Service {
             if after.is_some() && first.is_some() && first <= after {
                 return Err(Status::internal("the list of mappings is out of order; report this"));
             }
-            if count > 0 && pages.send(Ok(v1::MappingPage { mappings: page.message() })).await.is_err() {
-                return Ok(());
+            let mut page = page.into_iter();
+            while page.len() > 0 {
+                let mappings = page.by_ref().take(MESSAGE).map(Wire::message).collect();
+                if pages.send(Ok(v1::MappingPage { mappings })).await.is_err() {
+                    return Ok(());
+                }
             }
             if count < limit {
                 return Ok(());
