@@ -5,6 +5,9 @@
 //! the YAML parser instead, which knows places and says what is wrong. A test holds the two against each other.
 
 mod plain;
+mod single;
+
+pub use single::{Rules, Written};
 
 use super::check::{Check, Domains, Scope, Seen, judge_identifier, judge_remote_locator};
 use super::raw::Text;

@@ -5,6 +5,7 @@
 
 pub mod announce;
 pub mod control;
+pub mod admin;
 pub mod exchange;
 pub mod handle;
 pub mod neighbour;
