@@ -17,6 +17,16 @@ fn generate() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "dpdk")]
     dpdk::bind()?;
+    compile_protos()
+}
+
+/// The admin API: messages, client and server. `protox` reads the file, so no `protoc` is needed.
+fn compile_protos() -> Result<(), Box<dyn Error>> {
+    const ROOT: &str = "proto";
+    const ADMIN: &str = "ilagate/admin/v1/admin.proto";
+    println!("cargo::rerun-if-changed={ROOT}/{ADMIN}");
+    let descriptors = protox::compile([ADMIN], [ROOT])?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
 }
 

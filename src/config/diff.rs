@@ -161,7 +161,7 @@ impl Config {
                         old,
                         new,
                         false,
-                        [name, device, role, queues, descriptors, mtu, promiscuous, vlan]
+                        [name, device, role, mac, queues, descriptors, mtu, promiscuous, vlan]
                     );
                     fields!(c, path, old, new, true, [addresses, router_advertisement]);
                 }

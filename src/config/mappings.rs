@@ -5,6 +5,9 @@
 //! the YAML parser instead, which knows places and says what is wrong. A test holds the two against each other.
 
 mod plain;
+mod single;
+
+pub use single::{Rules, Written};
 
 use super::check::{Check, Domains, KeyPath, Scope, judge_identifier, judge_remote_locator};
 use super::raw::Text;
@@ -36,7 +39,7 @@ pub struct MappingRecord {
 }
 
 /// Where an identifier is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MappingTarget {
     /// At one of these locators, 1 to 16, distinct.
     Locators(Vec<LocatorChoice>),
@@ -45,7 +48,7 @@ pub enum MappingTarget {
 }
 
 /// One locator of a mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LocatorChoice {
     /// The locator.
     pub locator: Locator,

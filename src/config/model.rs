@@ -168,6 +168,8 @@ pub struct Port {
     pub device: String,
     /// What the port is for.
     pub role: Role,
+    /// MAC address to set on the device; none: the device's own.
+    pub mac: Option<Mac>,
     /// Receive queues; at most one per worker.
     pub queues: u16,
     /// Descriptors of each receive and transmit ring.

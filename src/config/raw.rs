@@ -111,6 +111,7 @@ raw! {
         name: Option<Text>,
         device: Option<Text>,
         role: Option<Text>,
+        mac: Option<Text>,
         queues: Option<Text>,
         descriptors: Option<Text>,
         mtu: Option<Text>,

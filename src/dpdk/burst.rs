@@ -173,8 +173,8 @@ impl Burst {
         packets
     }
 
-    /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt` and `Hold`, with the packet's
-    /// index), or back to its pool. The burst is empty afterwards.
+    /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with
+    /// the packet's index), or back to its pool. The burst is empty afterwards.
     #[inline]
     pub fn settle(
         &mut self,
@@ -244,7 +244,7 @@ impl Burst {
                     settled.no_port += usize::from(!placed);
                     placed
                 }
-                verdict @ (Verdict::Punt | Verdict::Hold(_)) => {
+                verdict @ (Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_)) => {
                     // SAFETY: well-shaped since it came into the burst, its window in its buffer by `fit`, and not
                     // used again here.
                     let mbuf = unsafe { Mbuf::own(NonNull::new_unchecked(mbuf), self.environment.clone()) };

@@ -1,7 +1,19 @@
 //! The running node: workers, the control thread that owns every write, and the ways in for operators.
 //!
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
-//! runs; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
+//! runs, and `replay` without a device; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
+pub mod announce;
+pub mod control;
+pub mod admin;
+pub mod exchange;
 pub mod handle;
+pub mod neighbour;
+pub mod replay;
+pub mod rib;
 pub mod source;
+pub mod stats;
+pub mod waiting;
+pub mod watch;
+#[cfg(feature = "dpdk")]
+pub mod worker;

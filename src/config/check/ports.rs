@@ -5,6 +5,7 @@ use super::super::model::{
     RouterAdvertisement,
 };
 use super::super::raw::{RawAdvertisement, RawConfig, RawPort, Text};
+use super::attachments::unicast_mac;
 use super::domains::{Domains, Locators};
 use super::entries;
 use super::scope::{Check, Scope, Seen, WORD};
@@ -56,6 +57,7 @@ impl Ports {
 pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locators: &Locators) -> Ports {
     let mut ports = Ports { list: Vec::new(), names: true, roles: true, addresses: true };
     let (mut names, mut devices, mut addresses) = (Seen::new(), Seen::new(), Seen::new());
+    let mut macs = Seen::new();
     if raw.ports.as_ref().is_none_or(|list| list.value.is_empty()) {
         let at = raw.ports.as_ref().map_or(serde_saphyr::Location::UNKNOWN, |list| list.referenced);
         check.error(at, "ports".into(), "missing; a node needs at least one port".into());
@@ -105,10 +107,18 @@ pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locat
             }
             advertisement(&mut s.below("router_advertisement", entry.referenced), &entry.value, domains)
         });
+        let mac = port.mac.as_ref().and_then(|_| unicast_mac(&mut s, "mac", &port.mac));
+        if let (Some(mac), Some(text)) = (mac, &port.mac)
+            && let Some(before) = macs.before(mac, &s.key("mac"), text.referenced)
+        {
+            let message = format!("{mac} is already {before}; give each port its own");
+            s.error("mac", text.referenced, message);
+        }
         ports.list.push(Port {
             name: name.unwrap_or_default(),
             device,
             role,
+            mac,
             queues: s.number("queues", &port.queues, 1..=64, 1),
             descriptors,
             mtu: s.number("mtu", &port.mtu, 1280..=9600, 1500),

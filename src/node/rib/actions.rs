@@ -1,0 +1,231 @@
+//! The actions that mappings name: each distinct target is held once, counted, and keeps its index.
+//!
+//! An index that nothing names any more stays as it is until the next snapshot drops it, and is given to another
+//! target only after [`Actions::release`]: by then every reader has moved on to a snapshot without it.
+
+use super::super::source::Origin;
+use crate::config::MappingTarget;
+use crate::ila::Locator;
+use crate::net::Mac;
+use crate::table::ActionId;
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where an attachment sits; unique, and stable when the configuration's order changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Seat {
+    pub(super) port: u16,
+    /// 0: untagged.
+    pub(super) vlan: u16,
+    pub(super) mac: Mac,
+}
+
+/// Where a mapping leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Goal {
+    Mapping(MappingTarget),
+    Local(Seat),
+}
+
+/// What makes two mappings share an action.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) domain: u8,
+    pub(super) origin: Origin,
+    pub(super) goal: Goal,
+}
+
+impl Key {
+    /// The locators of the target.
+    fn locators(&self) -> impl Iterator<Item = Locator> + '_ {
+        let choices = match &self.goal {
+            Goal::Mapping(MappingTarget::Locators(choices)) => choices.as_slice(),
+            Goal::Mapping(MappingTarget::Blackhole) | Goal::Local(_) => &[],
+        };
+        choices.iter().map(|choice| choice.locator)
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    key: Option<Arc<Key>>,
+    /// Mappings that name it, those of staged batches included.
+    count: u64,
+    /// Whether it stands in the list of idle ones.
+    idle: bool,
+}
+
+/// All targets in use, by index.
+pub(super) struct Actions {
+    slots: Vec<Slot>,
+    ids: HashMap<Arc<Key>, u32, FixedState>,
+    /// Locators of targets in use: their one domain, and how many targets have them.
+    locators: HashMap<Locator, (u8, u32), FixedState>,
+    /// Out of use, still in the last snapshot.
+    idle: Vec<u32>,
+    /// Out of the snapshot, perhaps still read.
+    dropped: Vec<u32>,
+    /// To be given out.
+    free: Vec<u32>,
+}
+
+impl Actions {
+    /// Index 0 is the filler, never a mapping's.
+    pub(super) fn new() -> Self {
+        Actions {
+            slots: vec![Slot::default()],
+            ids: HashMap::default(),
+            locators: HashMap::default(),
+            idle: Vec::new(),
+            dropped: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// The index of a target, counted once more; says whether the last snapshot lacks it.
+    pub(super) fn take(&mut self, key: Key) -> (ActionId, bool) {
+        if let Some(id) = self.ids.get(&key) {
+            let id = *id;
+            let slot = &mut self.slots[id as usize];
+            slot.count += 1;
+            if slot.count == 1 {
+                self.note_locators(&key, true);
+            }
+            return (ActionId(id), false);
+        }
+        self.note_locators(&key, true);
+        let key = Arc::new(key);
+        let slot = Slot { key: Some(key.clone()), count: 1, idle: false };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.slots[id as usize] = slot;
+                id
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.ids.insert(key, id);
+        (ActionId(id), true)
+    }
+
+    /// Counts one mapping less.
+    pub(super) fn give_back(&mut self, id: ActionId) {
+        let Some(slot) = self.slots.get_mut(id.0 as usize) else { return };
+        slot.count = slot.count.saturating_sub(1);
+        if slot.count == 0
+            && let Some(key) = slot.key.clone()
+        {
+            if !std::mem::replace(&mut slot.idle, true) {
+                self.idle.push(id.0);
+            }
+            self.note_locators(&key, false);
+        }
+    }
+
+    fn note_locators(&mut self, key: &Key, used: bool) {
+        for locator in key.locators() {
+            let entry = self.locators.entry(locator).or_insert((key.domain, 0));
+            if used {
+                *entry = (key.domain, entry.1 + 1);
+            } else {
+                entry.1 = entry.1.saturating_sub(1);
+                if entry.1 == 0 {
+                    self.locators.remove(&locator);
+                }
+            }
+        }
+    }
+
+    /// Forgets the targets that nothing names, for the snapshot that is about to be made.
+    pub(super) fn drop_idle(&mut self) {
+        for id in std::mem::take(&mut self.idle) {
+            let slot = &mut self.slots[id as usize];
+            slot.idle = false;
+            if slot.count == 0
+                && let Some(key) = slot.key.take()
+            {
+                self.ids.remove(&key);
+                self.dropped.push(id);
+            }
+        }
+    }
+
+    /// Every reader has moved on: dropped indices may be given out again.
+    pub(super) fn release(&mut self) {
+        self.free.append(&mut self.dropped);
+    }
+
+    /// Indices in all, the filler included.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The target at an index.
+    pub(super) fn key(&self, id: ActionId) -> Option<&Key> {
+        self.slots.get(id.0 as usize)?.key.as_deref()
+    }
+
+    /// All targets by index.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Option<&Key>> {
+        self.slots.iter().map(|slot| slot.key.as_deref())
+    }
+
+    /// The domain in which a locator is in use.
+    pub(super) fn domain_of(&self, locator: Locator) -> Option<u8> {
+        self.locators.get(&locator).map(|(domain, _)| *domain)
+    }
+
+    /// All remote locators in use with their domains.
+    pub(super) fn locators(&self) -> impl Iterator<Item = (Locator, u8)> + '_ {
+        self.locators.iter().map(|(locator, (domain, _))| (*locator, *domain))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LocatorChoice;
+
+    fn key(locator: u64) -> Key {
+        let choice = LocatorChoice { locator: Locator(locator), priority: 0, weight: 1 };
+        let goal = Goal::Mapping(MappingTarget::Locators(vec![choice]));
+        Key { domain: 0, origin: Origin::File, goal }
+    }
+
+    #[test]
+    fn equal_targets_share_an_index_and_index_0_is_nobodys() {
+        let mut actions = Actions::new();
+        assert_eq!(actions.take(key(1)), (ActionId(1), true));
+        assert_eq!(actions.take(key(1)), (ActionId(1), false));
+        assert_eq!(actions.take(key(2)), (ActionId(2), true));
+        assert_eq!(actions.key(ActionId(0)), None);
+    }
+
+    #[test]
+    fn an_index_is_given_to_another_target_only_after_release() {
+        let mut actions = Actions::new();
+        let (id, _) = actions.take(key(1));
+        actions.give_back(id);
+        // Still in the last snapshot: it comes back without a new one.
+        assert_eq!(actions.take(key(1)), (id, false));
+        actions.give_back(id);
+        actions.drop_idle();
+        assert_eq!(actions.take(key(2)), (ActionId(2), true));
+        actions.release();
+        assert_eq!(actions.take(key(3)), (id, true));
+    }
+
+    #[test]
+    fn a_locator_is_known_as_long_as_a_target_in_use_has_it() {
+        let mut actions = Actions::new();
+        let (id, _) = actions.take(key(1));
+        actions.take(key(1));
+        actions.give_back(id);
+        assert_eq!(actions.domain_of(Locator(1)), Some(0));
+        actions.give_back(id);
+        assert_eq!(actions.domain_of(Locator(1)), None);
+    }
+}

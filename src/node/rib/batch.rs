@@ -1,0 +1,355 @@
+//! Batches of mapping changes: judged as a whole, staged, and written.
+
+use super::super::source::{Applied, Batch, Change, Origin, Refusal};
+use super::Rib;
+use super::actions::{Goal, Key};
+use crate::config::{MappingRecord, MappingTarget};
+use crate::ila::{Identifier, IdentifierType};
+use crate::table::ActionId;
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+
+/// Locators of one mapping, at most.
+const MAX_LOCATORS: usize = crate::config::mappings::MAX_LOCATORS;
+
+/// One mapping to be written; action 0 forgets it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Write {
+    pub(super) identifier: u64,
+    pub(super) domain: u8,
+    pub(super) action: ActionId,
+}
+
+/// A batch that was judged and waits for [`Rib::commit`] or [`Rib::abandon`].
+#[derive(Debug, Default)]
+#[must_use = "a staged batch holds its targets until it is committed or abandoned"]
+pub struct Staged {
+    pub(super) writes: Vec<Write>,
+}
+
+/// What is known while one batch is judged.
+struct Judge {
+    origin: Origin,
+    complete: bool,
+    /// Identifiers with a twin that the batch named so far, and whether they are there afterwards.
+    zeros: HashMap<(u8, u64), bool>,
+    /// All identifiers that a complete batch names, by domain, sorted.
+    named: Vec<Vec<u64>>,
+}
+
+impl Rib {
+    /// Judges a batch and adds the targets that it needs. Readers see nothing of it yet.
+    ///
+    /// # Errors
+    /// The first change that breaks a rule; nothing of the batch remains then.
+    pub fn stage(&mut self, batch: Batch) -> Result<Staged, Refusal> {
+        let mut staged = Staged::default();
+        match self.stage_into(batch, &mut staged) {
+            Ok(()) => {
+                self.make_room(&staged);
+                Ok(staged)
+            }
+            Err(refusal) => {
+                self.abandon(staged);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Writes the mappings of a staged batch. Every reader must have the last compiled snapshot by then.
+    pub fn commit(&mut self, staged: Staged) -> Applied {
+        self.revision += 1;
+        let mut applied = Applied { revision: self.revision, created: 0, changed: 0, deleted: 0 };
+        for Write { identifier, domain, action } in staged.writes {
+            let Some(domain) = self.domains.get_mut(usize::from(domain)) else { continue };
+            let before = if action.0 == 0 {
+                domain.mappings.remove(identifier)
+            } else {
+                loop {
+                    match domain.mappings.insert(identifier, action) {
+                        Ok(before) => break before,
+                        Err(_) => {
+                            // Rare: there was room in all, but none where this key may live.
+                            let wanted = domain.mappings.len() * 5 / 4 + 64;
+                            domain.mappings = domain.mappings.grown(wanted);
+                            self.dirty = true;
+                        }
+                    }
+                }
+            };
+            match before {
+                None if action.0 == 0 => {}
+                None => applied.created += 1,
+                Some(_) if action.0 == 0 => applied.deleted += 1,
+                Some(before) if before != action => applied.changed += 1,
+                Some(_) => {}
+            }
+            if let Some(before) = before {
+                self.actions.give_back(before);
+            }
+        }
+        applied
+    }
+
+    /// Forgets a staged batch.
+    pub fn abandon(&mut self, staged: Staged) {
+        for write in staged.writes.into_iter().filter(|write| write.action.0 != 0) {
+            self.actions.give_back(write.action);
+        }
+    }
+
+    /// Stages and commits at once, for callers without readers.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    pub fn apply(&mut self, batch: Batch) -> Result<Applied, Refusal> {
+        let staged = self.stage(batch)?;
+        let applied = self.commit(staged);
+        self.release();
+        Ok(applied)
+    }
+
+    fn stage_into(&mut self, batch: Batch, staged: &mut Staged) -> Result<(), Refusal> {
+        let Batch { origin, changes, complete } = batch;
+        let mut judge = Judge { origin, complete, zeros: HashMap::new(), named: Vec::new() };
+        if complete {
+            judge.named = self.named(&changes);
+            self.forget_unnamed(&judge, staged);
+        }
+        staged.writes.reserve(changes.len());
+        for change in changes {
+            match change {
+                Change::Upsert(record) => self.upsert(record, &mut judge, staged)?,
+                Change::Delete { domain, identifier } => {
+                    self.delete(domain, identifier, &mut judge, staged)?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a complete batch keeps or creates.
+    fn named(&self, changes: &[Change]) -> Vec<Vec<u64>> {
+        let mut named = vec![Vec::new(); self.domains.len()];
+        for change in changes {
+            if let Change::Upsert(record) = change
+                && let Some(list) = named.get_mut(usize::from(record.domain))
+            {
+                list.push(record.identifier.0);
+            }
+        }
+        named.iter_mut().for_each(|list| list.sort_unstable());
+        named
+    }
+
+    /// A complete batch deletes what is its origin's and not in it.
+    fn forget_unnamed(&self, judge: &Judge, staged: &mut Staged) {
+        for (n, (domain, named)) in self.domains.iter().zip(&judge.named).enumerate() {
+            let gone = domain.mappings.iter().filter(|(identifier, action)| {
+                self.origin_of(*action) == Some(judge.origin) && named.binary_search(identifier).is_err()
+            });
+            let forget =
+                gone.map(|(identifier, _)| Write { identifier, domain: n as u8, action: ActionId(0) });
+            staged.writes.extend(forget);
+        }
+    }
+
+    fn upsert(
+        &mut self,
+        record: MappingRecord,
+        judge: &mut Judge,
+        staged: &mut Staged,
+    ) -> Result<(), Refusal> {
+        let MappingRecord { domain, identifier, mut target } = record;
+        let sir = self.sir(domain, identifier);
+        let refuse = |why| Err(Refusal { sir, why });
+        if let Err(why) = self.judge_identifier(domain, identifier) {
+            return refuse(why);
+        }
+        match (judge.origin, self.held_origin(domain, identifier)) {
+            (Origin::Attachment, _) => {
+                return refuse("attachments come from the configuration; add it to attachments".into());
+            }
+            (Origin::Admin, Some(Origin::Attachment)) => {
+                return refuse(
+                    "is attached to this node, which no mapping may replace; remove the attachment first"
+                        .into(),
+                );
+            }
+            // One file may serve every node, and an operator's word counts more than the file's.
+            (Origin::File, Some(Origin::Attachment | Origin::Admin)) => return Ok(()),
+            (Origin::Admin | Origin::File, _) => {}
+        }
+        if let Some(twin) = self.twin_in_use(domain, identifier, judge) {
+            let twin = self.sir(domain, twin);
+            return refuse(format!(
+                "is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier"
+            ));
+        }
+        if let Err(why) = self.judge_target(domain, judge.origin, &mut target) {
+            return refuse(why);
+        }
+        self.note_zero(domain, identifier, true, judge);
+        let key = Key { domain, origin: judge.origin, goal: Goal::Mapping(target) };
+        self.push(staged, domain, identifier.0, key);
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        domain: u8,
+        identifier: Identifier,
+        judge: &mut Judge,
+        staged: &mut Staged,
+    ) -> Result<(), Refusal> {
+        let sir = self.sir(domain, identifier);
+        let refuse = |why: &str| Err(Refusal { sir, why: why.to_owned() });
+        if let Err(why) = self.judge_identifier(domain, identifier) {
+            return refuse(&why);
+        }
+        match (judge.origin, self.held_origin(domain, identifier)) {
+            (Origin::Attachment, _) => {
+                return refuse("attachments come from the configuration; remove it from attachments");
+            }
+            (Origin::Admin, Some(Origin::Attachment)) => {
+                return refuse("is attached to this node; remove the attachment from the configuration");
+            }
+            (Origin::File, Some(Origin::Attachment | Origin::Admin)) => return Ok(()),
+            (Origin::Admin | Origin::File, _) => {}
+        }
+        self.note_zero(domain, identifier, false, judge);
+        staged.writes.push(Write { identifier: identifier.0, domain, action: ActionId(0) });
+        Ok(())
+    }
+
+    /// Adds one mapping to a staged batch.
+    pub(super) fn push(&mut self, staged: &mut Staged, domain: u8, identifier: u64, key: Key) {
+        let (action, new) = self.actions.take(key);
+        self.dirty |= new;
+        staged.writes.push(Write { identifier, domain, action });
+    }
+
+    /// Grows the tables so that a staged batch fits.
+    pub(super) fn make_room(&mut self, staged: &Staged) {
+        let mut more = vec![0usize; self.domains.len()];
+        for write in staged.writes.iter().filter(|write| write.action.0 != 0) {
+            let at = usize::from(write.domain);
+            let Some(domain) = self.domains.get(at) else { continue };
+            // Only near the limit it matters how many of them are new.
+            let near = domain.mappings.len() + staged.writes.len() > domain.mappings.capacity();
+            if near && domain.mappings.table().lookup(write.identifier).is_none() {
+                more[at] += 1;
+            }
+        }
+        for (domain, more) in self.domains.iter_mut().zip(more) {
+            let wanted = domain.mappings.len() + more;
+            if wanted > domain.mappings.capacity() {
+                domain.mappings = domain.mappings.grown(wanted + wanted / 8);
+                self.dirty = true;
+            }
+        }
+    }
+
+    fn judge_identifier(&self, domain: u8, identifier: Identifier) -> Result<(), String> {
+        if self.domains.get(usize::from(domain)).is_none() {
+            return Err(format!("SIR domain {domain} is not configured; add it to sir_domains"));
+        }
+        match identifier.kind() {
+            IdentifierType::LocallyUnique if identifier.neutral() => {
+                Err("has the C-bit set, which is always 0 in a SIR address; clear it".to_owned())
+            }
+            IdentifierType::LocallyUnique => Ok(()),
+            IdentifierType::Interface => Err(
+                "is an interface identifier (type 0), which is never translated; use type 1, for example \
+                 2000:0:0:1"
+                    .to_owned(),
+            ),
+            IdentifierType::Reserved(kind) => {
+                Err(format!("has identifier type {kind}, which is reserved; use type 1"))
+            }
+            kind => Err(format!(
+                "has identifier type {}: tenant identifiers are not supported yet; use type 1",
+                kind.bits()
+            )),
+        }
+    }
+
+    /// Judges a target, and brings it into the order that equal targets share: best locator first.
+    fn judge_target(&self, domain: u8, origin: Origin, target: &mut MappingTarget) -> Result<(), String> {
+        let MappingTarget::Locators(choices) = target else { return Ok(()) };
+        if !(1..=MAX_LOCATORS).contains(&choices.len()) {
+            return Err(format!("{} locators; give 1 to {MAX_LOCATORS}", choices.len()));
+        }
+        choices.sort_unstable_by_key(|choice| (choice.priority, choice.locator));
+        let mut own = 0;
+        for (n, choice) in choices.iter().enumerate() {
+            let locator = choice.locator;
+            if choice.weight == 0 {
+                return Err(format!("{locator} has weight 0; give at least 1, or leave it out"));
+            }
+            if choices[..n].iter().any(|other| other.locator == locator) {
+                return Err(format!("{locator} is given twice; write its share as weight"));
+            }
+            if let Some(sir) = self.domains.iter().find(|domain| domain.config.prefix.0 == locator.0) {
+                let name = &sir.config.name;
+                return Err(format!("{locator} is the SIR prefix of domain {name}, not a locator"));
+            }
+            let ours = self.locators.iter().find(|own| own.prefix == locator);
+            own += usize::from(ours.is_some());
+            let used = ours.map(|own| own.domain).or_else(|| self.actions.domain_of(locator));
+            if let Some(other) = used.filter(|other| *other != domain) {
+                return Err(format!(
+                    "{locator} is a locator of domain {}, and a locator belongs to exactly one SIR domain",
+                    self.domain_name(other)
+                ));
+            }
+        }
+        // In a file that serves every node it may be an attachment that is yet to come.
+        if own == choices.len() && origin == Origin::Admin {
+            return Err(format!(
+                "{} is this node's own locator, but the identifier is not attached here; add it to attachments or \
+                 give the locator of its node",
+                choices[0].locator
+            ));
+        }
+        Ok(())
+    }
+
+    /// The twin of `identifier`, when the domain's mode makes them alike and the batch leaves the twin there.
+    fn twin_in_use(&self, domain: u8, identifier: Identifier, judge: &Judge) -> Option<Identifier> {
+        let held = self.domains.get(usize::from(domain))?;
+        let twin = identifier.twin().filter(|_| held.config.checksum.changes_identifier())?;
+        let there = match judge.zeros.get(&(domain, twin.0)) {
+            Some(there) => *there,
+            None => held.mappings.table().lookup(twin.0).is_some_and(|action| {
+                let named = judge.named.get(usize::from(domain));
+                let goes = judge.complete
+                    && self.origin_of(action) == Some(judge.origin)
+                    && named.is_none_or(|named| named.binary_search(&twin.0).is_err());
+                !goes
+            }),
+        };
+        there.then_some(twin)
+    }
+
+    fn note_zero(&self, domain: u8, identifier: Identifier, there: bool, judge: &mut Judge) {
+        if identifier.twin().is_some() {
+            judge.zeros.insert((domain, identifier.0), there);
+        }
+    }
+
+    fn origin_of(&self, action: ActionId) -> Option<Origin> {
+        self.actions.key(action).map(|key| key.origin)
+    }
+
+    fn held_origin(&self, domain: u8, identifier: Identifier) -> Option<Origin> {
+        let action = self.domains.get(usize::from(domain))?.mappings.table().lookup(identifier.0)?;
+        self.origin_of(action)
+    }
+
+    /// The SIR address of an identifier.
+    pub(super) fn sir(&self, domain: u8, identifier: Identifier) -> Ipv6Addr {
+        let prefix = self.domains.get(usize::from(domain)).map_or(0, |domain| domain.config.prefix.0);
+        Ipv6Addr::from((u128::from(prefix) << 64) | u128::from(identifier.0))
+    }
+}

@@ -1,0 +1,295 @@
+//! From the authoritative state to one snapshot.
+//!
+//! Actions of mappings keep their index over all snapshots; behind them stand those of routes and of spreads, which
+//! only their own snapshot names.
+
+use super::actions::{Goal, Key, Seat};
+use super::router::{Exit, Router, no_route};
+use super::{Port, Rib};
+use crate::config::{self, LocatorChoice, MappingTarget, RouteTarget};
+use crate::ila::{Adjustment, Locator};
+use crate::net::ndp::Advert;
+use crate::table::realms::Realms;
+use crate::table::routes::Routes;
+use crate::table::{
+    self, Action, ActionId, DomainId, Hop, HopId, HopState, Local, PortId, Remote, Role, Spread, Tables,
+};
+use std::collections::HashMap;
+
+impl Rib {
+    /// Renders everything as a snapshot.
+    pub fn compile(&mut self) -> Tables {
+        self.dirty = false;
+        self.actions.drop_idle();
+        let router = Router::of(self);
+        let mut render = Render {
+            rib: self,
+            router,
+            actions: vec![Action::Blackhole; self.actions.len()],
+            spreads: Vec::new(),
+            remotes: HashMap::new(),
+        };
+        let routes = render.routes();
+        for (n, key) in self.actions.keys().enumerate() {
+            if let Some(key) = key {
+                render.actions[n] = render.mapping(key);
+            }
+        }
+        let neighbours = self.neighbours.iter().map(|(_, neighbour)| {
+            let place = (PortId(neighbour.port), neighbour.address);
+            (place, self.hop(neighbour.port, neighbour.address))
+        });
+        let addresses = self.ports.iter().flat_map(|port| &port.addresses);
+        Tables {
+            realms: self.realms(),
+            domains: self.domains.iter().map(domain).collect(),
+            routes,
+            neighbours: neighbours.collect(),
+            ports: self.port_tables(),
+            own: addresses.map(|own| own.address).collect(),
+            actions: render.actions,
+            spreads: render.spreads,
+        }
+    }
+
+    fn realms(&self) -> Realms {
+        let mut realms = Realms::default();
+        for (n, domain) in self.domains.iter().enumerate() {
+            realms.entry(domain.config.prefix.0).sir = Some(DomainId(n as u8));
+        }
+        let adjusted = |domain: u8, locator: Locator| {
+            let sir = self.domains.get(usize::from(domain))?.config.prefix;
+            Some((DomainId(domain), Adjustment::of(sir, locator)))
+        };
+        for own in &self.locators {
+            realms.entry(own.prefix.0).local = adjusted(own.domain, own.prefix);
+        }
+        for (locator, domain) in self.actions.locators() {
+            realms.entry(locator.0).remote = adjusted(domain, locator);
+        }
+        for own in self.ports.iter().flat_map(|port| &port.addresses) {
+            let half = (own.address >> 64) as u64;
+            if half != 0 {
+                realms.entry(half).own = true;
+            }
+        }
+        realms
+    }
+
+    fn port_tables(&self) -> Vec<table::Port> {
+        let fallback = self.ports.iter().flat_map(|port| &port.addresses).next().map(|own| own.address);
+        let ports = self.ports.iter().enumerate().map(|(n, port)| {
+            let vlans = match port.role {
+                config::Role::Fabric | config::Role::External => vec![port.vlan],
+                config::Role::Access => self.access_vlans(n as u16),
+            };
+            let addresses = port.addresses.iter().map(|own| own.address).collect();
+            let mut table = table::Port::new(role(port.role), port.mac, vlans, addresses, fallback);
+            table.advert = advert(port);
+            table
+        });
+        ports.collect()
+    }
+
+    /// The VLAN identifiers of all attachments of an access port.
+    fn access_vlans(&self, port: u16) -> Vec<u16> {
+        let here = self.attachments.iter().filter(|attachment| attachment.port == port);
+        let mut vlans: Vec<u16> = here.map(|attachment| attachment.vlan.unwrap_or(0)).collect();
+        if vlans.is_empty() {
+            vlans.push(0);
+        }
+        vlans
+    }
+
+    fn local(&self, seat: Seat) -> Local {
+        let attachment = self.seats.get(&seat).copied().unwrap_or(u32::MAX);
+        let hop = match self.ports.get(usize::from(seat.port)) {
+            Some(port) if port.up => {
+                Hop::ready(PortId(seat.port), seat.mac, port.mac, seat.vlan, port.mtu, HopId(0))
+            }
+            port => {
+                let mtu = port.map_or(0, |port| port.mtu);
+                Hop::not_ready(PortId(seat.port), HopState::LinkDown, mtu, HopId(0))
+            }
+        };
+        Local { attachment, hop }
+    }
+}
+
+/// A snapshot's actions in the making.
+struct Render<'r> {
+    rib: &'r Rib,
+    router: Router,
+    actions: Vec<Action>,
+    spreads: Vec<Spread>,
+    /// Members of spreads, by domain, locator and next hop.
+    remotes: HashMap<(u8, Locator, HopId), ActionId>,
+}
+
+/// A way that flows may take: its share, before it is scaled, and how to get its action.
+struct Way {
+    identity: u64,
+    share: u64,
+    choice: LocatorChoice,
+    hop: Hop,
+}
+
+impl Render<'_> {
+    fn add(&mut self, action: Action) -> ActionId {
+        self.actions.push(action);
+        ActionId((self.actions.len() - 1) as u32)
+    }
+
+    fn routes(&mut self) -> Routes {
+        let mut list = Vec::new();
+        for (n, port) in self.rib.ports.iter().enumerate() {
+            if port.addresses.is_empty() {
+                continue;
+            }
+            let action = self.add(Action::Connected(PortId(n as u16)));
+            list.extend(port.addresses.iter().map(|own| (own.prefix, action)));
+        }
+        for (n, route) in self.rib.routes.iter().enumerate() {
+            let action = match &route.target {
+                RouteTarget::Via(_) => self.via(n),
+                RouteTarget::OnLink { port } => Action::Connected(PortId(*port)),
+                RouteTarget::Blackhole => Action::Blackhole,
+            };
+            list.push((route.prefix, self.add(action)));
+        }
+        Routes::build(list)
+    }
+
+    /// The action of a route with next hops.
+    fn via(&mut self, route: usize) -> Action {
+        let exits: Vec<Exit> = self.router.exits(route).to_vec();
+        let usable: Vec<Exit> = exits.iter().copied().filter(Exit::usable).collect();
+        match usable.as_slice() {
+            [] => Action::Forward(exits.first().map_or_else(no_route, |exit| exit.hop)),
+            [only] => Action::Forward(only.hop),
+            several => {
+                let member = |exit: &Exit| (exit.identity, exit.weight, self.add(Action::Forward(exit.hop)));
+                let members: Vec<_> = several.iter().map(member).collect();
+                self.spread(&members)
+            }
+        }
+    }
+
+    fn spread(&mut self, members: &[(u64, u16, ActionId)]) -> Action {
+        self.spreads.push(Spread::new(members));
+        Action::Spread((self.spreads.len() - 1) as u32)
+    }
+
+    /// The action of a mapping's target.
+    fn mapping(&mut self, key: &Key) -> Action {
+        match &key.goal {
+            Goal::Local(seat) => Action::Local(self.rib.local(*seat)),
+            Goal::Mapping(MappingTarget::Blackhole) => Action::Blackhole,
+            Goal::Mapping(MappingTarget::Locators(choices)) => self.locators(key.domain, choices),
+        }
+    }
+
+    /// The best priority that can be reached, spread over its locators and their next hops.
+    fn locators(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
+        let rest = choices.chunk_by(|a, b| a.priority == b.priority);
+        let ways = rest.map(|group| self.ways(group)).find(|ways| !ways.is_empty()).unwrap_or_default();
+        match ways.as_slice() {
+            [] => {
+                // None can be reached: the state of the first one tells why.
+                let Some(first) = choices.first() else { return Action::Blackhole };
+                let hop = match self.rib.is_own(first.locator) {
+                    true => no_route(),
+                    false => {
+                        self.router.towards(first.locator).first().map_or_else(no_route, |exit| exit.hop)
+                    }
+                };
+                self.remote(domain, first.locator, hop)
+            }
+            [only] => self.remote(domain, only.choice.locator, only.hop),
+            several => {
+                let most = several.iter().map(|way| way.share).max().unwrap_or(1).max(1);
+                let scale = |share: u64| (share * 60_000 / most).clamp(1, 60_000) as u16;
+                let member = |way: &Way| (way.identity, scale(way.share), self.member(domain, way));
+                let members: Vec<_> = several.iter().map(member).collect();
+                self.spread(&members)
+            }
+        }
+    }
+
+    /// The usable ways to locators of one priority: each locator's weight is shared out over its next hops.
+    fn ways(&self, group: &[LocatorChoice]) -> Vec<Way> {
+        let mut ways = Vec::new();
+        for choice in group.iter().filter(|choice| !self.rib.is_own(choice.locator)) {
+            let usable = || self.router.towards(choice.locator).iter().filter(|exit| exit.usable());
+            let total: u64 = usable().map(|exit| u64::from(exit.weight)).sum();
+            ways.extend(usable().map(|exit| Way {
+                identity: choice.locator.0.rotate_left(17) ^ exit.identity,
+                share: u64::from(choice.weight) * u64::from(exit.weight) * 1_000_000 / total.max(1),
+                choice: *choice,
+                hop: exit.hop,
+            }));
+        }
+        ways
+    }
+
+    /// The action of one way of a spread, shared by all spreads that have it.
+    fn member(&mut self, domain: u8, way: &Way) -> ActionId {
+        let place = (domain, way.choice.locator, way.hop.id);
+        if let Some(known) = self.remotes.get(&place) {
+            return *known;
+        }
+        let remote = self.remote(domain, way.choice.locator, way.hop);
+        let id = self.add(remote);
+        self.remotes.insert(place, id);
+        id
+    }
+
+    fn remote(&self, domain: u8, locator: Locator, hop: Hop) -> Action {
+        match self.rib.domains.get(usize::from(domain)) {
+            Some(held) => Action::Remote(Remote::new(
+                DomainId(domain),
+                held.config.prefix,
+                held.config.checksum,
+                locator,
+                hop,
+            )),
+            None => Action::Blackhole,
+        }
+    }
+}
+
+impl Rib {
+    pub(super) fn is_own(&self, locator: Locator) -> bool {
+        self.locators.iter().any(|own| own.prefix == locator)
+    }
+}
+
+fn domain(domain: &super::Domain) -> table::Domain {
+    table::Domain {
+        sir: domain.config.prefix,
+        checksum: domain.config.checksum,
+        on_miss: match domain.config.on_miss {
+            config::OnMiss::Drop => table::OnMiss::Drop,
+            config::OnMiss::Route => table::OnMiss::Route,
+        },
+        skip_unchecked: domain.config.skip_unchecked,
+        mappings: domain.mappings.table().clone(),
+    }
+}
+
+fn role(role: config::Role) -> Role {
+    match role {
+        config::Role::Fabric => Role::Fabric,
+        config::Role::External => Role::External,
+        config::Role::Access => Role::Access,
+    }
+}
+
+fn advert(port: &Port) -> Option<Advert> {
+    let advert = port.advert?;
+    Some(Advert {
+        lifetime_s: advert.lifetime_s,
+        mtu: port.mtu,
+        prefix: advert.prefix.map(|sir| (sir.prefix().bits(), 64, advert.on_link, advert.autonomous)),
+    })
+}

@@ -1,0 +1,114 @@
+//! Taking over a configuration as a difference: what it does not touch stays as it is.
+
+use super::super::source::Refusal;
+use super::actions::Seat;
+use super::batch::{Staged, Write};
+use super::{Domain, Rib};
+use crate::config::{Config, LocalIdentifier};
+use crate::table::ActionId;
+use crate::table::mapping::MappingWriter;
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+
+impl Rib {
+    /// Takes over attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
+    /// added at the end. All else must be as before, which [`Config::diff_class`] tells.
+    ///
+    /// The result is to be committed like a batch, after a snapshot.
+    ///
+    /// # Errors
+    /// A rule that the new configuration breaks together with mappings that are held; nothing was changed then.
+    pub fn reconfigure(&mut self, config: &Config) -> Result<Staged, Refusal> {
+        self.judge(config)?;
+        for domain in config.sir_domains.iter().skip(self.domains.len()) {
+            let mappings = MappingWriter::new(domain.expected_mappings as usize, self.seed);
+            self.domains.push(Domain { config: domain.clone(), mappings });
+        }
+        for (port, new) in self.ports.iter_mut().zip(&config.ports) {
+            port.addresses.clone_from(&new.addresses);
+            port.advert = new.router_advertisement;
+        }
+        self.locators.clone_from(&config.locators);
+        self.routes.clone_from(&config.routes);
+        self.neighbours.configure(config);
+        let staged = self.stage_attachments(config);
+        self.attachments.clone_from(&config.attachments);
+        let seats = config.attachments.iter().enumerate();
+        self.seats = seats.map(|(n, attachment)| (Seat::of(attachment), n as u32)).collect();
+        self.dirty = true;
+        Ok(staged)
+    }
+
+    /// Judges a new configuration against the mappings that are held.
+    fn judge(&self, config: &Config) -> Result<(), Refusal> {
+        for own in &config.locators {
+            if let Some(domain) = self.actions.domain_of(own.prefix).filter(|domain| *domain != own.domain) {
+                let why = format!(
+                    "mappings of domain {} use it, and a locator belongs to exactly one SIR domain; delete them first",
+                    self.domain_name(domain)
+                );
+                return Err(Refusal { sir: Ipv6Addr::from(own.prefix.prefix().bits()), why });
+            }
+        }
+        for domain in config.sir_domains.iter().skip(self.domains.len()) {
+            if self.actions.domain_of(crate::ila::Locator(domain.prefix.0)).is_some() {
+                let why = "mappings use it as a locator, so it cannot be a SIR prefix; delete them first";
+                return Err(Refusal {
+                    sir: Ipv6Addr::from(domain.prefix.prefix().bits()),
+                    why: why.to_owned(),
+                });
+            }
+        }
+        let new = locals(config.attachments.iter());
+        let old = locals(self.attachments.iter());
+        for local in new.keys() {
+            let Some(domain) = self.domains.get(usize::from(local.domain)) else { continue };
+            let Some(twin) = local.identifier.twin().filter(|_| domain.config.checksum.changes_identifier())
+            else {
+                continue;
+            };
+            let held = domain.mappings.table().lookup(twin.0).is_some();
+            if held && !old.contains_key(&LocalIdentifier { identifier: twin, ..*local }) {
+                let twin = Ipv6Addr::from(domain.config.prefix.with(twin));
+                let why = format!(
+                    "is the twin of {twin}, which has a mapping: neutral mapping cannot tell them apart; delete it \
+                     first"
+                );
+                return Err(Refusal { sir: self.sir(local.domain, local.identifier), why });
+            }
+        }
+        Ok(())
+    }
+
+    /// The mappings that new attachments need and old ones leave behind.
+    fn stage_attachments(&mut self, config: &Config) -> Staged {
+        let (old, new) = (locals(self.attachments.iter()), locals(config.attachments.iter()));
+        let mut staged = Staged::default();
+        for local in old.keys().filter(|local| !new.contains_key(local)) {
+            staged.writes.push(Write {
+                identifier: local.identifier.0,
+                domain: local.domain,
+                action: ActionId(0),
+            });
+        }
+        for (local, seat) in new.iter().filter(|(local, seat)| old.get(local) != Some(seat)) {
+            self.push(&mut staged, local.domain, local.identifier.0, seat.key(local.domain));
+        }
+        staged.writes.sort_unstable_by_key(|write| (write.action.0 != 0, write.domain, write.identifier));
+        self.make_room(&staged);
+        staged
+    }
+
+    pub(super) fn domain_name(&self, domain: u8) -> &str {
+        self.domains.get(usize::from(domain)).map_or("?", |domain| domain.config.name.as_str())
+    }
+}
+
+/// Every local identifier and where it is attached.
+fn locals<'a>(
+    attachments: impl Iterator<Item = &'a crate::config::Attachment>,
+) -> HashMap<LocalIdentifier, Seat> {
+    attachments
+        .flat_map(|attachment| attachment.identifiers.iter().map(move |local| (*local, Seat::of(attachment))))
+        .collect()
+}

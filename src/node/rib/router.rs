@@ -1,0 +1,96 @@
+//! Where a locator leads: the longest route for its whole /64, and the next hops of that route.
+
+use super::Rib;
+use crate::config::RouteTarget;
+use crate::ila::Locator;
+use crate::net::Ipv6Prefix;
+use crate::table::{Hop, HopId, HopState, PortId};
+use std::collections::HashMap;
+
+/// A next hop of a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exit {
+    pub(super) hop: Hop,
+    /// Stays the same over snapshots and restarts.
+    pub(super) identity: u64,
+    pub(super) weight: u16,
+}
+
+impl Exit {
+    /// Whether flows may be given to it: a neighbour that is still being asked for counts.
+    pub(super) fn usable(&self) -> bool {
+        matches!(self.hop.state, HopState::Ready | HopState::Unresolved)
+    }
+}
+
+/// The routes as locators see them.
+pub(super) struct Router {
+    /// Routes of at most 64 bits, longest first: length, then prefix → index of the route.
+    lengths: Vec<(u8, HashMap<u128, usize>)>,
+    /// Next hops by index of the route; none for routes without.
+    exits: Vec<Vec<Exit>>,
+}
+
+impl Router {
+    pub(super) fn of(rib: &Rib) -> Router {
+        let mut lengths: Vec<(u8, HashMap<u128, usize>)> = Vec::new();
+        let mut exits = Vec::with_capacity(rib.routes.len());
+        let connected = rib.ports.iter().flat_map(|port| &port.addresses).map(|own| (own.prefix, usize::MAX));
+        let routes = rib.routes.iter().enumerate().map(|(n, route)| (route.prefix, n));
+        // A route replaces a connected prefix of the same length.
+        for (prefix, n) in connected.chain(routes).filter(|(prefix, _)| prefix.length() <= 64) {
+            let at = match lengths.iter().position(|(length, _)| *length == prefix.length()) {
+                Some(at) => at,
+                None => {
+                    lengths.push((prefix.length(), HashMap::new()));
+                    lengths.len() - 1
+                }
+            };
+            lengths[at].1.insert(prefix.bits(), n);
+        }
+        lengths.sort_unstable_by_key(|(length, _)| std::cmp::Reverse(*length));
+        for route in &rib.routes {
+            let next_hops = match &route.target {
+                RouteTarget::Via(next_hops) => next_hops.as_slice(),
+                RouteTarget::OnLink { .. } | RouteTarget::Blackhole => &[],
+            };
+            let exit = |next: &crate::config::NextHop| Exit {
+                hop: rib.hop(next.port, next.via),
+                identity: identity(next.port, next.via),
+                weight: next.weight,
+            };
+            exits.push(next_hops.iter().map(exit).collect());
+        }
+        Router { lengths, exits }
+    }
+
+    /// The next hops of a route, by its index.
+    pub(super) fn exits(&self, route: usize) -> &[Exit] {
+        self.exits.get(route).map_or(&[], Vec::as_slice)
+    }
+
+    /// The next hops towards a locator; none when no route with next hops leads there.
+    pub(super) fn towards(&self, locator: Locator) -> &[Exit] {
+        let address = locator.prefix().bits();
+        let route = self.lengths.iter().find_map(|(length, prefixes)| {
+            prefixes.get(&Ipv6Prefix::covering(address, *length).bits()).copied()
+        });
+        route.map_or(&[], |route| self.exits(route))
+    }
+
+    /// The state that an operator sees of a locator: of its best next hop.
+    pub(super) fn state(&self, locator: Locator) -> HopState {
+        let exits = self.towards(locator);
+        let best = exits.iter().map(|exit| exit.hop.state).min_by_key(|state| *state as u8);
+        best.unwrap_or(HopState::NoRoute)
+    }
+}
+
+/// A hop for what no route leads to.
+pub(super) fn no_route() -> Hop {
+    Hop::not_ready(PortId(0), HopState::NoRoute, u16::MAX, HopId(0))
+}
+
+fn identity(port: u16, via: u128) -> u64 {
+    (via as u64) ^ ((via >> 64) as u64).rotate_left(31) ^ (u64::from(port) << 48)
+}
