@@ -3,9 +3,9 @@
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
 //! runs, and `replay` without a device; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
+pub mod admin;
 pub mod announce;
 pub mod control;
-pub mod admin;
 pub mod exchange;
 pub mod handle;
 pub mod neighbour;
