@@ -186,19 +186,14 @@ fn open(pool: &Mempool, name: &str, device: &str, rx: u16, tx: u16) -> Port {
 struct Arguments {
     case: String,
     dir: PathBuf,
-    seconds: f64,
+    seconds: u64,
     cores: Vec<u16>,
     write: bool,
 }
 
 fn arguments() -> Option<Arguments> {
-    let mut given = Arguments {
-        case: String::new(),
-        dir: std::env::temp_dir(),
-        seconds: 2.0,
-        cores: vec![],
-        write: false,
-    };
+    let mut given =
+        Arguments { case: String::new(), dir: std::env::temp_dir(), seconds: 2, cores: vec![], write: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().expect("a value");
@@ -282,12 +277,21 @@ fn main() {
         .collect();
     std::thread::sleep(Duration::from_millis(300));
     let total = || stats.workers.iter().map(|worker| worker.received[0].received.value()).sum::<u64>();
-    let (before, begin) = (total(), Instant::now());
-    let updates = if case.churn { churn(&mut rib, &mut publisher, given.seconds) } else { 0 };
-    if !case.churn {
-        std::thread::sleep(Duration::from_secs_f64(given.seconds));
+    let window = |busy: &mut dyn FnMut()| {
+        let (before, begin) = (total(), Instant::now());
+        busy();
+        begin.elapsed().as_secs_f64() * 1e9 / (total() - before) as f64
+    };
+    // The best second counts: other work on the machine only ever adds.
+    let (mut ns, mut calm_ns, mut updates) = (f64::MAX, f64::MAX, 0);
+    for _ in 0..(if case.churn { given.seconds / 2 } else { given.seconds }).max(1) {
+        if case.churn {
+            calm_ns = calm_ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
+            ns = ns.min(window(&mut || updates = churn(&mut rib, &mut publisher, updates)));
+        } else {
+            ns = ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
+        }
     }
-    let (packets, spent) = (total() - before, begin.elapsed().as_secs_f64());
     exchange.stop();
     for thread in threads {
         thread.join().expect("worker");
@@ -295,19 +299,18 @@ fn main() {
     let received = total();
     let forwarded: u64 = stats.workers.iter().map(|worker| worker.received[0].forwarded.value()).sum();
     println!(
-        "{{\"case\": \"{}\", \"ns\": {:.3}, \"packets\": {packets}, \"forwarded_share\": {:.6}, \"updates_per_second\": {:.0}}}",
+        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"forwarded_share\": {:.6}, \"calm_ns\": {calm_ns:.3}, \"updates_per_second\": {}}}",
         given.case,
-        spent * 1e9 / packets as f64,
         forwarded as f64 / received as f64,
-        updates as f64 / spent,
+        updates as f64 / (given.seconds / 2).max(1) as f64,
     );
 }
 
-/// Moves mappings from locator to locator while packets flow, as the control thread does it; returns how many.
-fn churn(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, seconds: f64) -> u64 {
+/// For one second, moves mappings from locator to locator while packets flow, as the control thread does it; returns
+/// how many updates there have been since the start.
+fn churn(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, mut done: u64) -> u64 {
     let begin = Instant::now();
-    let (mut done, mut turn) = (0, 0u32);
-    while begin.elapsed().as_secs_f64() < seconds {
+    for turn in 1..=CHURN_BATCHES_PER_SECOND {
         let first = done % 1_000_000;
         let changes =
             (first..first + CHURN_PER_BATCH).map(|index| record(index, 1 + done / 1_000_000)).collect();
@@ -321,7 +324,6 @@ fn churn(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, secon
         }
         rib.commit(staged);
         done += CHURN_PER_BATCH;
-        turn += 1;
         let due = Duration::from_secs(1) / CHURN_BATCHES_PER_SECOND * turn;
         std::thread::sleep(due.saturating_sub(begin.elapsed()));
     }
