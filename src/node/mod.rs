@@ -6,6 +6,8 @@
 pub mod admin;
 pub mod exchange;
 pub mod handle;
+pub mod http;
+pub mod metrics;
 pub mod neighbour;
 pub mod rib;
 pub mod source;
