@@ -3,7 +3,7 @@
 //! It serves nothing else, reads no bodies, and bounds what a client can hold: connections, headers, time.
 
 use super::metrics;
-use super::stats::Stats;
+use super::stats::{Stats, WorkerStats};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -118,22 +118,26 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
     response
 }
 
-/// Whether every worker has tables and polls, or why not.
+/// Whether the workers poll, or why not. A worker without a queue never does, so only those count that ever did.
 async fn health(stats: &Stats) -> Result<(), String> {
-    let polls = |worker: usize| {
-        let counted = stats.workers.get(worker).map(|worker| &worker.polls);
-        counted.map(|polls| polls.bursts.value().wrapping_add(polls.empty_polls.value()))
-    };
-    if let Some(worker) = stats.workers.iter().position(|worker| worker.polls.snapshot.value() == 0) {
-        return Err(format!("starting: worker {worker} has no tables yet"));
-    }
-    let before: Vec<Option<u64>> = (0..stats.workers.len()).map(polls).collect();
+    let polls =
+        |worker: &WorkerStats| worker.polls.bursts.value().wrapping_add(worker.polls.empty_polls.value());
+    let before: Vec<u64> = stats.workers.iter().map(polls).collect();
     let mut waited = Duration::ZERO;
     loop {
-        let stuck = before.iter().enumerate().find(|(worker, before)| polls(*worker) == **before);
-        let Some((worker, _)) = stuck else { return Ok(()) };
+        let mut now = stats.workers.iter().map(polls).zip(&before).enumerate();
+        let polled = stats.workers.iter().any(|worker| polls(worker) > 0);
+        let stuck = now.find(|(_, (now, before))| **before > 0 && now == *before);
+        if polled && stuck.is_none() {
+            return Ok(());
+        }
         if waited >= ALIVE {
-            return Err(format!("worker {worker} has not polled for {} s; look at the log", ALIVE.as_secs()));
+            return Err(match stuck {
+                Some((worker, _)) => {
+                    format!("worker {worker} has not polled for {} s; look at the log", ALIVE.as_secs())
+                }
+                None => "starting: no worker has polled yet".to_owned(),
+            });
         }
         tokio::time::sleep(STEP).await;
         waited += STEP;

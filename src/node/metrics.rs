@@ -308,7 +308,7 @@ impl Scrape {
 
 /// Writes a line; a `String` takes everything.
 macro_rules! line {
-    ($text:expr, $($argument:tt)*) => { drop(writeln!($text, $($argument)*)) };
+    ($text:expr, $($argument:tt)*) => { let _ = writeln!($text, $($argument)*); };
 }
 
 fn head(text: &mut String, Family { name, kind, help }: Family) {
