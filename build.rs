@@ -53,6 +53,7 @@ mod dpdk {
         "rte_eth_dev_adjust_nb_rx_tx_desc",
         "rte_eth_dev_close",
         "rte_eth_dev_configure",
+        "rte_eth_dev_default_mac_addr_set",
         "rte_eth_dev_get_port_by_name",
         "rte_eth_dev_info_get",
         "rte_eth_dev_set_mtu",
@@ -143,10 +144,17 @@ mod dpdk {
         for name in CONSTANTS {
             builder = builder.allowlist_var(name);
         }
-        // bindgen panics when it finds no libclang, so its own message is the last line of ours.
-        let generated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.generate())).map_err(|_| {
-            "bindgen found no libclang: apt install clang libclang-dev (or set LIBCLANG_PATH, or build with \
-             --no-default-features, without the data plane)"
+        // bindgen panics when it finds no libclang.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let generated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.generate()));
+        std::panic::set_hook(hook);
+        let generated = generated.map_err(|panic| {
+            let cause = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            format!(
+                "bindgen does not run: apt install clang libclang-dev (or set LIBCLANG_PATH, or build with \
+                 --no-default-features, without the data plane)\n{cause}"
+            )
         })?;
         generated
             .map_err(|error| format!("DPDK's headers do not parse: apt install clang libdpdk-dev\n{error}"))?

@@ -370,6 +370,26 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     isolated("what_cannot_work_is_refused_with_a_way_out", refuse_configurations);
 }
 
+fn refuse_a_second_process(_: &Path) {
+    if let Ok(first) = std::env::var("ILAGATE_FIRST") {
+        let config = EalConfig { name: "golden".into(), memory: Memory::Ordinary, ..EalConfig::default() };
+        let error = Eal::start(&config).err().unwrap().to_string();
+        assert!(error.contains(&format!("process {first} runs dpdk under the name \"golden\"")), "{error}");
+        return;
+    }
+    let _eal = start();
+    let second = Command::new(std::env::current_exe().unwrap())
+        .args(["a_name_is_for_one_process", "--exact", "--nocapture"])
+        .env("ILAGATE_FIRST", std::process::id().to_string())
+        .status();
+    assert!(second.unwrap().success());
+}
+
+#[test]
+fn a_name_is_for_one_process() {
+    isolated("a_name_is_for_one_process", refuse_a_second_process);
+}
+
 fn seat_workers(_: &Path) {
     let eal = start();
     let pool = pool(&eal, "seats");
@@ -474,6 +494,31 @@ fn cross_a_cable(_: &Path) {
 #[ignore = "makes network interfaces, so needs root"]
 fn frames_cross_a_cable_between_kernel_interfaces() {
     isolated("frames_cross_a_cable_between_kernel_interfaces", cross_a_cable);
+}
+
+fn open_a_tap(_: &Path) {
+    let eal = start();
+    let pool = pool(&eal, "tap");
+    let taps = PortConfig { rx_queues: 2, tx_queues: 2, ..config("tap", "net_tap0,iface=ilagate2") };
+    let mut port = Port::open(&taps, &pool).unwrap();
+    assert!(port.link().up && port.driver() == "net_tap" && port.offers_tx_checksums());
+    assert_ne!(port.reception(), Reception::AsIs);
+    println!("{:?} {:?} {:?}", port.rss(), port.reception(), port.link());
+    let mut tx = TxSet::new();
+    tx.insert(OUT, port.take_tx().unwrap());
+    assert!(tx.send_bytes(OUT, &pool, &frame(2, 100)));
+    tx.flush();
+    assert_eq!(tx.counts(OUT).sent, 1);
+    let received = std::fs::read_to_string("/sys/class/net/ilagate2/statistics/rx_packets").unwrap();
+    assert_eq!(received.trim(), "1");
+    drop((tx, port));
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+#[ignore = "makes a network interface, so needs root"]
+fn a_tap_carries_frames_to_the_kernel() {
+    isolated("a_tap_carries_frames_to_the_kernel", open_a_tap);
 }
 
 /// `cargo test --release --test golden_eal -- --ignored --nocapture what_a_burst_costs`, with 1 GiB of hugepages, next

@@ -1,6 +1,7 @@
 //! What a worker and the control thread hand each other: bounded queues that neither waits for.
 
-use crate::table::{HopId, PortId};
+use super::neighbour::Key;
+use crate::table::PortId;
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
@@ -30,15 +31,6 @@ impl Frame {
     }
 }
 
-/// A neighbour that a packet waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Wanted {
-    /// The neighbour behind a next hop.
-    Hop(HopId),
-    /// A neighbour on a connected subnet.
-    Address(PortId, u128),
-}
-
 /// What a reload may change for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -53,8 +45,8 @@ pub struct Settings {
 /// The queues between one worker and the control thread.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Worker to control: neighbours that packets wait for.
-    pub wanted: ArrayQueue<Wanted>,
+    /// Worker to control: neighbours on connected subnets that packets wait for. Next hops are asked for anyway.
+    pub wanted: ArrayQueue<Key>,
     /// Worker to control: frames for the control thread to read.
     pub punted: ArrayQueue<Frame>,
     /// Control to worker: frames to send.

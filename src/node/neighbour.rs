@@ -4,6 +4,7 @@
 //! of routes are asked for from the start and never given up; others are asked for when a packet needs them and
 //! forgotten when they fall silent. Nothing here deletes a route.
 
+use super::rib::MAX_GLEANED;
 use crate::config::NeighbourDiscovery;
 use crate::net::Mac;
 use crate::table::PortId;
@@ -15,8 +16,6 @@ const DELAY_FIRST_PROBE_MS: u64 = 5_000;
 const BACKOFF_MS: (u64, u64) = (1_000, 30_000);
 /// How long packets for a silent neighbour are refused before it is asked for again.
 const REFUSE_MS: u64 = 3_000;
-/// Neighbours beside next hops, at most.
-const MAX_GLEANED: usize = 8_192;
 /// Of these, unanswered ones at most: a scan of a subnet must not fill the table (RFC 6583).
 const MAX_UNANSWERED: usize = 512;
 
@@ -194,7 +193,13 @@ impl Neighbours {
         }
         for &key in next_hops {
             match self.known.get(&key).copied() {
-                Some(before) => self.store(key, Neighbour { next_hop: true, ..before }),
+                Some(before) => {
+                    self.store(key, Neighbour { next_hop: true, ..before });
+                    // The tables may have forgotten it while no route named it.
+                    if before.state != State::Static && !before.next_hop {
+                        deeds.push(Deed::Tell(key, before.way()));
+                    }
+                }
                 None => self.ask(key, true, now, deeds),
             }
         }
@@ -359,6 +364,14 @@ impl Neighbour {
             sent: 0,
             due_ms: now,
             backoff_ms: BACKOFF_MS.0 * 2,
+        }
+    }
+
+    fn way(&self) -> Way {
+        match (self.state, self.mac) {
+            (State::Incomplete, _) => Way::Unresolved,
+            (State::Failed, _) | (_, None) => Way::Unreachable,
+            (_, Some(mac)) => Way::Ready(mac),
         }
     }
 

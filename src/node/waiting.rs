@@ -1,18 +1,27 @@
 //! Packets that wait for a neighbour's MAC address (RFC 4861 §7.2.2): few of them, for a short time, in order.
 
-use super::exchange::Wanted;
-use crate::table::PortId;
+use super::neighbour::Key;
+use crate::table::{HopId, PortId};
 
 /// Packets that wait at one worker, at most.
 pub const ROOM: usize = 256;
 /// How long a packet waits, at most.
 pub const PATIENCE_MS: u64 = 3_000;
 
+/// For whom a packet waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Awaited {
+    /// The neighbour behind a next hop.
+    Hop(HopId),
+    /// A neighbour on a connected subnet.
+    Neighbour(Key),
+}
+
 /// One packet that waits; `P` is the packet itself.
 #[derive(Debug)]
 pub struct Entry<P> {
     /// For whom.
-    pub wanted: Wanted,
+    pub awaited: Awaited,
     /// Port that it came from.
     pub port: PortId,
     /// When it has waited long enough.
@@ -56,11 +65,11 @@ impl<P> Waiting<P> {
     /// How many packets wait for this neighbour, if one more may: after `ahead` others that will be added before it, of
     /// which `ahead_same` wait for the same one.
     #[must_use]
-    pub fn room_for(&self, wanted: Wanted, ahead: usize, ahead_same: usize) -> Option<usize> {
+    pub fn room_for(&self, awaited: Awaited, ahead: usize, ahead_same: usize) -> Option<usize> {
         if self.entries.len() + ahead >= ROOM {
             return None;
         }
-        let same = self.entries.iter().filter(|entry| entry.wanted == wanted).count() + ahead_same;
+        let same = self.entries.iter().filter(|entry| entry.awaited == awaited).count() + ahead_same;
         (same < self.each).then_some(same)
     }
 
@@ -97,25 +106,24 @@ impl<P> Waiting<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::HopId;
 
     fn entry(hop: u32, deadline_ms: u64) -> Entry<u32> {
-        Entry { wanted: Wanted::Hop(HopId(hop)), port: PortId(0), deadline_ms, packet: hop }
+        Entry { awaited: Awaited::Hop(HopId(hop)), port: PortId(0), deadline_ms, packet: hop }
     }
 
     #[test]
     fn room_is_bounded_for_each_neighbour_and_in_all() {
         let mut waiting = Waiting::new(2);
-        let wanted = Wanted::Hop(HopId(1));
-        assert_eq!(waiting.room_for(wanted, 0, 0), Some(0));
-        assert_eq!(waiting.room_for(wanted, 2, 2), None);
+        let awaited = Awaited::Hop(HopId(1));
+        assert_eq!(waiting.room_for(awaited, 0, 0), Some(0));
+        assert_eq!(waiting.room_for(awaited, 2, 2), None);
         waiting.push(entry(1, 5)).unwrap();
-        assert_eq!(waiting.room_for(wanted, 0, 0), Some(1));
-        assert_eq!(waiting.room_for(wanted, 1, 1), None);
+        assert_eq!(waiting.room_for(awaited, 0, 0), Some(1));
+        assert_eq!(waiting.room_for(awaited, 1, 1), None);
         for hop in 2..=ROOM as u32 {
             waiting.push(entry(hop, 9)).unwrap();
         }
-        assert_eq!(waiting.room_for(Wanted::Hop(HopId(999)), 0, 0), None);
+        assert_eq!(waiting.room_for(Awaited::Hop(HopId(999)), 0, 0), None);
         assert!(waiting.push(entry(1, 5)).is_err());
     }
 

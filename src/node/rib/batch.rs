@@ -186,7 +186,7 @@ impl Rib {
                 "is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier"
             ));
         }
-        if let Err(why) = self.judge_target(domain, &mut target) {
+        if let Err(why) = self.judge_target(domain, judge.origin, &mut target) {
             return refuse(why);
         }
         self.note_zero(domain, identifier, true, judge);
@@ -275,7 +275,7 @@ impl Rib {
     }
 
     /// Judges a target, and brings it into the order that equal targets share: best locator first.
-    fn judge_target(&self, domain: u8, target: &mut MappingTarget) -> Result<(), String> {
+    fn judge_target(&self, domain: u8, origin: Origin, target: &mut MappingTarget) -> Result<(), String> {
         let MappingTarget::Locators(choices) = target else { return Ok(()) };
         if !(1..=MAX_LOCATORS).contains(&choices.len()) {
             return Err(format!("{} locators; give 1 to {MAX_LOCATORS}", choices.len()));
@@ -304,7 +304,8 @@ impl Rib {
                 ));
             }
         }
-        if own == choices.len() {
+        // In a file that serves every node it may be an attachment that is yet to come.
+        if own == choices.len() && origin == Origin::Admin {
             return Err(format!(
                 "{} is this node's own locator, but the identifier is not attached here; add it to attachments or \
                  give the locator of its node",

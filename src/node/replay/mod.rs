@@ -1,0 +1,244 @@
+//! The pipeline on capture files: the same configuration, tables and stages as on devices, without any.
+//!
+//! Packets of all inputs are merged by time, and rate limits go by the captures' clock. There is nobody to answer
+//! Neighbour Discovery, so what would wait for a neighbour is dropped as `neighbour_unresolved`: give the neighbours
+//! under `neighbours.static`.
+
+pub mod capture;
+
+use super::handle::DropView;
+use super::rib::Rib;
+use super::source::{Batch, Change, Origin};
+use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
+use crate::net::Mac;
+use crate::path::counters::Count;
+use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use crate::table::{PortId, Tables};
+use arrayvec::ArrayVec;
+use capture::Frame;
+use crossbeam_utils::CachePadded;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// What became of the packets of one port.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PortReport {
+    /// Name of the port.
+    pub port: String,
+    /// Packets read for it.
+    pub received: u64,
+    /// Of these, packets that the capture cut short.
+    pub cut: u64,
+    /// Sent on.
+    pub forwarded: u64,
+    /// Answered.
+    pub replied: u64,
+    /// Handed to the control thread, of which a replay has none.
+    pub punted: u64,
+    /// Lost without a word.
+    pub dropped: u64,
+    /// Packets written for this port.
+    pub sent: u64,
+    /// Its losses by reason, those that happened.
+    pub drops: Vec<DropView>,
+}
+
+/// What became of all packets.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// By port, in the configuration's order.
+    pub ports: Vec<PortReport>,
+    /// Losses by reason, those that happened.
+    pub drops: Vec<DropView>,
+}
+
+/// A node without devices.
+pub struct Replay {
+    config: Config,
+    tables: Tables,
+    pipeline: Pipeline,
+    counters: Vec<CachePadded<Counters>>,
+    cut: Vec<u64>,
+    /// What each port sent, with its time.
+    sent: Vec<Vec<(u64, Vec<u8>)>>,
+    now_ms: u64,
+}
+
+/// The MAC address of a port without a device: the configured one, or one made from its place.
+#[must_use]
+pub fn mac_of(config: &Config, port: usize) -> Mac {
+    let made = Mac([2, 0, 0, 0, 0, port as u8 + 1]);
+    config.ports.get(port).and_then(|port| port.mac).unwrap_or(made)
+}
+
+impl Replay {
+    /// A node with this configuration and these mappings of other nodes.
+    ///
+    /// # Errors
+    /// The first mapping that breaks a rule.
+    pub fn new(config: Config, mappings: Vec<MappingRecord>) -> Result<Replay, super::source::Refusal> {
+        let macs: Vec<Mac> = (0..config.ports.len()).map(|port| mac_of(&config, port)).collect();
+        let mut rib = Rib::new(&config, &macs, 0);
+        let changes = mappings.into_iter().map(Change::Upsert).collect();
+        rib.apply(Batch { origin: Origin::File, changes, complete: true })?;
+        let ports = config.ports.len();
+        Ok(Replay {
+            tables: rib.compile(),
+            pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst)),
+            counters: Counters::per_port(ports),
+            cut: vec![0; ports],
+            sent: vec![Vec::new(); ports],
+            now_ms: 0,
+            config,
+        })
+    }
+
+    /// Runs frames of several ports through the pipeline, merged by time; frames of one port keep their order.
+    pub fn run(&mut self, inputs: Vec<(u16, Vec<Frame>)>) {
+        let mut queues: Vec<(u16, VecDeque<Frame>)> =
+            inputs.into_iter().map(|(port, frames)| (port, frames.into())).collect();
+        loop {
+            let heads = queues.iter().enumerate();
+            let times = heads.filter_map(|(n, (_, queue))| Some((queue.front()?.time_ns, n)));
+            let Some((_, first)) = times.min() else { return };
+            let others = queues.iter().enumerate().filter(|(n, _)| *n != first);
+            let limit = others.filter_map(|(_, (_, queue))| queue.front().map(|frame| frame.time_ns)).min();
+            let (port, queue) = &mut queues[first];
+            let mut burst: ArrayVec<Frame, BURST> = ArrayVec::new();
+            let mut now_ms = self.now_ms;
+            // A burst shares one instant, and never overtakes a packet of another input.
+            while let Some(frame) = queue.front() {
+                let at_ms = (frame.time_ns / 1_000_000).max(self.now_ms);
+                let overtakes = limit.is_some_and(|limit| frame.time_ns > limit);
+                if burst.is_full() || !burst.is_empty() && (at_ms != now_ms || overtakes) {
+                    break;
+                }
+                now_ms = at_ms;
+                burst.extend(queue.pop_front());
+            }
+            self.now_ms = now_ms;
+            let port = *port;
+            self.burst(port, &burst);
+        }
+    }
+
+    fn burst(&mut self, port: u16, frames: &[Frame]) {
+        let Some(counters) = self.counters.get(usize::from(port)) else { return };
+        let headroom = HEADROOM_BYTES as usize;
+        let data = usize::from(self.config.mbufs.data_bytes);
+        let mut rooms: ArrayVec<Vec<u8>, BURST> = frames
+            .iter()
+            .map(|frame| {
+                let mut room = vec![0; data.max(headroom + frame.bytes.len())];
+                room[headroom..headroom + frame.bytes.len()].copy_from_slice(&frame.bytes);
+                room
+            })
+            .collect();
+        let mut burst: ArrayVec<Packet<'_>, BURST> = rooms
+            .iter_mut()
+            .zip(frames)
+            .map(|(room, frame)| {
+                let end = u16::try_from(headroom + frame.bytes.len()).unwrap_or(u16::MAX);
+                Packet::new(room, headroom as u16, end, PortId(port))
+            })
+            .collect();
+        counters.receive(&burst);
+        self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
+        for (n, packet) in burst.iter_mut().enumerate() {
+            let lane = self.pipeline.lanes().get(n);
+            match packet.verdict {
+                // An error that waits for a neighbour told nobody: its packet was lost for its own reason.
+                Verdict::Hold(_) | Verdict::Resolve(_) => {
+                    let reason = lane.and_then(|lane| lane.answered);
+                    packet.verdict = Verdict::Drop(reason.unwrap_or(DropReason::NeighbourUnresolved));
+                }
+                Verdict::Forward(to) | Verdict::Reply(to) => match self.sent.get_mut(usize::from(to.0)) {
+                    Some(sent) => sent.push((frames[n].time_ns, packet.frame().to_vec())),
+                    None => packet.verdict = Verdict::Drop(DropReason::NoPort),
+                },
+                Verdict::Continue | Verdict::Punt | Verdict::Drop(_) => {}
+            }
+        }
+        counters.settle(&burst, self.pipeline.lanes());
+        self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
+    }
+
+    /// What each port sent, in the configuration's order: time in nanoseconds and frame.
+    #[must_use]
+    pub fn sent(&self) -> &[Vec<(u64, Vec<u8>)>] {
+        &self.sent
+    }
+
+    /// The counters of packets received, by port.
+    #[must_use]
+    pub fn counters(&self) -> &[CachePadded<Counters>] {
+        &self.counters
+    }
+
+    /// What became of all packets so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let ports = self.config.ports.iter().enumerate().map(|(n, port)| {
+            let counted = &self.counters[n];
+            PortReport {
+                port: port.name.clone(),
+                received: counted.received.value(),
+                cut: self.cut[n],
+                forwarded: counted.forwarded.value(),
+                replied: counted.replied.value(),
+                punted: counted.punted.value(),
+                dropped: counted.dropped_total(),
+                sent: self.sent[n].len() as u64,
+                drops: losses(std::slice::from_ref(counted)),
+            }
+        });
+        Report { ports: ports.collect(), drops: losses(&self.counters) }
+    }
+}
+
+/// Losses by reason over these counters, those that happened.
+fn losses(counters: &[CachePadded<Counters>]) -> Vec<DropView> {
+    let views = DropReason::ALL.iter().map(|reason| {
+        let sum = |of: fn(&Counters) -> &[Count]| {
+            counters.iter().map(|counters| of(counters)[*reason as usize].value()).sum()
+        };
+        DropView {
+            reason: reason.label().to_owned(),
+            sentence: reason.sentence().to_owned(),
+            dropped: sum(|counters| &counters.dropped),
+            answered: sum(|counters| &counters.answered),
+        }
+    });
+    views.filter(|view| view.dropped + view.answered > 0).collect()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.ports.iter().map(|port| port.port.len()).max().unwrap_or(0).max(4);
+        writeln!(
+            f,
+            "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "port", "received", "forwarded", "replied", "punted", "dropped", "sent"
+        )?;
+        for port in &self.ports {
+            writeln!(
+                f,
+                "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+                port.port, port.received, port.forwarded, port.replied, port.punted, port.dropped, port.sent
+            )?;
+        }
+        for port in self.ports.iter().filter(|port| port.cut > 0) {
+            writeln!(f, "{}: {} of its packets were cut short by the capture", port.port, port.cut)?;
+        }
+        if !self.drops.is_empty() {
+            let width = self.drops.iter().map(|drop| drop.reason.len()).max().unwrap_or(0);
+            writeln!(f, "\n{:width$} {:>9} {:>9}", "reason", "dropped", "answered")?;
+            for drop in &self.drops {
+                let DropView { reason, sentence, dropped, answered } = drop;
+                writeln!(f, "{reason:width$} {dropped:>9} {answered:>9}  {sentence}")?;
+            }
+        }
+        Ok(())
+    }
+}
