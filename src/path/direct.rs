@@ -26,11 +26,13 @@ struct Way {
     /// Identifier of the SIR address; for a routed packet the lower half of its destination.
     low: u64,
     probe: Probe,
-    action: ActionId,
     /// Its place in the burst.
-    index: u16,
+    index: u8,
     domain: DomainId,
 }
+
+/// What the lookups of one kind found, in its order.
+type Actions = [ActionId; BURST];
 
 /// The packets of one kind.
 type Ways = ArrayVec<Way, BURST>;
@@ -78,22 +80,23 @@ pub(super) fn run(burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> Decided {
     let mut kinds = Kinds::default();
     start(burst, &mut kinds, ctx);
     let mut decided = Decided::NONE;
+    let mut actions: Actions = [ActionId(0); BURST];
     if !kinds.sir.is_empty() {
-        look_up(&mut kinds.sir, ctx.tables);
-        for way in &kinds.sir {
-            decided.add(finish_sir(burst, way, ctx));
+        look_up(&kinds.sir, &mut actions, ctx.tables);
+        for (way, action) in kinds.sir.iter().zip(actions) {
+            decided.add(finish_sir(burst, way, action, ctx));
         }
     }
     if !kinds.ila.is_empty() {
-        look_up(&mut kinds.ila, ctx.tables);
-        for way in &kinds.ila {
-            decided.add(finish_ila(burst, way, ctx));
+        look_up(&kinds.ila, &mut actions, ctx.tables);
+        for (way, action) in kinds.ila.iter().zip(actions) {
+            decided.add(finish_ila(burst, way, action, ctx));
         }
     }
     if !kinds.routed.is_empty() {
-        look_up_routes(burst, &mut kinds.routed, ctx.tables);
-        for way in &kinds.routed {
-            decided.add(finish_routed(burst, way, ctx));
+        look_up_routes(burst, &kinds.routed, &mut actions, ctx.tables);
+        for (way, action) in kinds.routed.iter().zip(actions) {
+            decided.add(finish_routed(burst, way, action, ctx));
         }
     }
     decided
@@ -107,7 +110,7 @@ fn start(burst: &mut [Packet<'_>], kinds: &mut Kinds, ctx: &Ctx<'_>) {
     if !port.untagged {
         return;
     }
-    let mac_word = port.mac_word << 16;
+    let mac_word = (port.mac_word << 16).to_be();
     let mut last = Destination::of(0, ctx.tables);
     for (index, packet) in burst.iter_mut().enumerate() {
         let length = packet.len();
@@ -118,23 +121,24 @@ fn start(burst: &mut [Packet<'_>], kinds: &mut Kinds, ctx: &Ctx<'_>) {
         if !usual(head, mac_word, length) {
             continue;
         }
-        let (high, low) = (be8(head, 38), be8(head, 46));
-        if high != last.high {
-            last = Destination::of(high, ctx.tables);
+        let (raw_high, low) = (raw8(head, 38), be8(head, 46));
+        if raw_high != last.raw_high {
+            last = Destination::of(raw_high, ctx.tables);
         }
-        let (way, kind) = match last.kind {
-            Kind::Sir(mappings) if translated(low) && low & C_BIT == 0 => {
-                (last.way(low, mappings.hint(low), index), &mut kinds.sir)
+        if let Some(mappings) = last.sir {
+            // Types 1 to 4 without the C-bit: the upper four bits are 2, 4, 6 or 8.
+            if (low >> 60).wrapping_sub(2).rotate_right(1) < 4 {
+                last.add(&mut kinds.sir, low, mappings.hint(low), index);
             }
-            Kind::Ila(mappings) if translated(low) => {
+        } else if let Some(mappings) = last.ila {
+            if (low >> 61).wrapping_sub(1) < 4 {
                 let add = if low & C_BIT != 0 { last.inward_marked } else { last.inward_bare };
                 let low = neutral::add_low(low & !C_BIT, add);
-                (last.way(low, mappings.hint(low), index), &mut kinds.ila)
+                last.add(&mut kinds.ila, low, mappings.hint(low), index);
             }
-            Kind::Routed => (last.way(low, Probe::default(), index), &mut kinds.routed),
-            _ => continue,
-        };
-        let _ = kind.try_push(way);
+        } else if last.routed {
+            last.add(&mut kinds.routed, low, Probe::default(), index);
+        }
     }
 }
 
@@ -144,7 +148,7 @@ fn usual(head: &Head, mac_word: u64, length: usize) -> bool {
     // Ethertype, first half of the IPv6 header; then next header, hop limit and the source's first bytes.
     let (kind, rest) = (be8(head, 12), head[20]);
     // Our MAC address as destination, and no group bit in the source's first byte.
-    (be8(head, 0) ^ mac_word) & !0xfeff == 0
+    (raw8(head, 0) ^ mac_word) & !0xfeff_u64.to_be() == 0
         && kind >> 44 == (ethernet::IPV6 as u64) << 4 | 6
         && HEADERS + (kind as u16 as usize) == length
         && (rest == ipv6::next::UDP || rest == ipv6::next::TCP)
@@ -152,25 +156,16 @@ fn usual(head: &Head, mac_word: u64, length: usize) -> bool {
         && (head[22] >> 5 == 0b001 || head[22] >> 1 == 0xfc >> 1)
 }
 
-/// Types 1 to 4.
-#[inline(always)]
-const fn translated(low: u64) -> bool {
-    (low >> 61).wrapping_sub(1) < 4
-}
-
-#[derive(Clone, Copy)]
-enum Kind<'t> {
-    Sir(&'t MappingTable),
-    Ila(&'t MappingTable),
-    Routed,
-    /// Left to the other stages.
-    Other,
-}
-
-/// What the upper half of a destination means on the direct way.
+/// What the upper half of a destination means on the direct way; nothing at all: left to the other stages.
 struct Destination<'t> {
-    high: u64,
-    kind: Kind<'t>,
+    /// As it stands in the packet.
+    raw_high: u64,
+    /// Under a SIR prefix: its mappings.
+    sir: Option<&'t MappingTable>,
+    /// Under a locator of ours: the domain's mappings.
+    ila: Option<&'t MappingTable>,
+    /// To be routed.
+    routed: bool,
     domain: DomainId,
     /// Added to the low word of an identifier with the C-bit.
     inward_marked: u16,
@@ -180,58 +175,66 @@ struct Destination<'t> {
 
 impl<'t> Destination<'t> {
     #[inline(never)]
-    fn of(high: u64, tables: &'t Tables) -> Self {
-        let mut of =
-            Destination { high, kind: Kind::Other, domain: DomainId(0), inward_marked: 0, inward_bare: 0 };
+    fn of(raw_high: u64, tables: &'t Tables) -> Self {
+        let high = u64::from_be(raw_high);
+        let mut of = Destination {
+            raw_high,
+            sir: None,
+            ila: None,
+            routed: false,
+            domain: DomainId(0),
+            inward_marked: 0,
+            inward_bare: 0,
+        };
         let Some(realm) = tables.realms.of(high) else {
             // Plain destinations only, so that groups and martians meet the stages that know them.
-            if high >> 61 == 0b001 || high >> 57 == 0xfc >> 1 {
-                of.kind = Kind::Routed;
-            }
+            of.routed = high >> 61 == 0b001 || high >> 57 == 0xfc >> 1;
             return of;
         };
         let domain = |id: DomainId| tables.domains.get(usize::from(id.0));
         if let Some((id, domain)) = realm.sir.and_then(|id| Some((id, domain(id)?))) {
             of.domain = id;
-            of.kind = Kind::Sir(&domain.mappings);
+            of.sir = Some(&domain.mappings);
         } else if let Some((id, adjustment, domain)) =
             realm.local.and_then(|(id, a)| Some((id, a, domain(id)?)))
+            && domain.checksum != ChecksumMode::AdjTransport
         {
-            if domain.checksum != ChecksumMode::AdjTransport {
-                let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
-                of.domain = id;
-                of.kind = Kind::Ila(&domain.mappings);
-                of.inward_marked = adjustment.inward(true);
-                of.inward_bare = if auto { adjustment.inward(false) } else { 0 };
-            }
+            let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
+            of.domain = id;
+            of.ila = Some(&domain.mappings);
+            of.inward_marked = adjustment.inward(true);
+            of.inward_bare = if auto { adjustment.inward(false) } else { 0 };
         }
         of
     }
 
     #[inline(always)]
-    fn way(&self, low: u64, probe: Probe, index: usize) -> Way {
-        Way { low, probe, action: ActionId(0), index: index as u16, domain: self.domain }
+    fn add(&self, ways: &mut Ways, low: u64, probe: Probe, index: usize) {
+        let _ = ways.try_push(Way { low, probe, index: index as u8, domain: self.domain });
     }
 }
 
 /// Second pass: finishes all lookups and asks for the actions found.
 #[inline(always)]
-fn look_up(ways: &mut Ways, tables: &Tables) {
+fn look_up(ways: &Ways, actions: &mut Actions, tables: &Tables) {
     let mut open: ArrayVec<(u8, u32), BURST> = ArrayVec::new();
     let mut domain = ways.first().map_or(DomainId(0), |way| way.domain);
     let Some(mut mappings) = tables.domains.get(usize::from(domain.0)).map(|domain| &*domain.mappings) else {
-        return;
+        return actions.fill(ActionId(0));
     };
-    for (at, way) in ways.iter_mut().enumerate() {
+    for (at, (way, action)) in ways.iter().zip(actions.iter_mut()).enumerate() {
         if way.domain != domain {
             domain = way.domain;
-            let Some(next) = tables.domains.get(usize::from(domain.0)) else { return };
-            mappings = &next.mappings;
+            match tables.domains.get(usize::from(domain.0)) {
+                Some(next) => mappings = &next.mappings,
+                None => continue,
+            }
         }
+        *action = ActionId(0);
         match mappings.first(way.probe, way.low) {
             Ok(found) => {
-                way.action = found.unwrap_or_default();
-                if let Some(action) = tables.action(way.action) {
+                *action = found.unwrap_or_default();
+                if let Some(action) = tables.action(*action) {
                     prefetch(action);
                 }
             }
@@ -240,25 +243,26 @@ fn look_up(ways: &mut Ways, tables: &Tables) {
             }
         }
     }
-    for (at, state) in open {
-        let Some(way) = ways.get_mut(usize::from(at)) else { continue };
+    for (at, state) in &open {
+        let at = usize::from(*at) % BURST;
+        let Some(way) = ways.get(at) else { continue };
         let Some(domain) = tables.domains.get(usize::from(way.domain.0)) else { continue };
-        way.action = domain.mappings.finish(way.probe, way.low, state).unwrap_or_default();
+        actions[at] = domain.mappings.finish(way.probe, way.low, *state).unwrap_or_default();
     }
 }
 
 /// The same for routes.
 #[inline(never)]
-fn look_up_routes(burst: &mut [Packet<'_>], ways: &mut Ways, tables: &Tables) {
-    for way in ways.iter_mut() {
+fn look_up_routes(burst: &mut [Packet<'_>], ways: &Ways, actions: &mut Actions, tables: &Tables) {
+    for (way, action) in ways.iter().zip(actions) {
         let Some(head) =
             burst.get_mut(usize::from(way.index)).and_then(|packet| packet.head_mut::<HEADERS>())
         else {
             continue;
         };
         let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
-        way.action = tables.routes.lookup(destination).unwrap_or_default();
-        if let Some(action) = tables.action(way.action) {
+        *action = tables.routes.lookup(destination).unwrap_or_default();
+        if let Some(action) = tables.action(*action) {
             prefetch(action);
         }
     }
@@ -266,12 +270,12 @@ fn look_up_routes(burst: &mut [Packet<'_>], ways: &mut Ways, tables: &Tables) {
 
 /// Third pass, towards a locator: `None`, with nothing changed, when something is in the packet's way.
 #[inline(always)]
-fn finish_sir(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<PortId> {
+fn finish_sir(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
-    if let Some(Action::Remote(remote)) = ctx.tables.action(way.action) {
+    if let Some(Action::Remote(remote)) = ctx.tables.action(action) {
         return to_locator(packet, way, remote);
     }
-    match chosen(packet, way, ctx) {
+    match chosen(packet, action, ctx) {
         Some(Action::Remote(remote)) => to_locator(packet, way, remote),
         Some(Action::Local(local)) => send(packet, &local.hop, None),
         _ => None,
@@ -286,18 +290,18 @@ fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> Option<Por
 
 /// Third pass, to a local attachment.
 #[inline(always)]
-fn finish_ila(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<PortId> {
+fn finish_ila(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
-    let Some(Action::Local(local)) = ctx.tables.action(way.action) else { return None };
+    let Some(Action::Local(local)) = ctx.tables.action(action) else { return None };
     let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return None };
     send(packet, &local.hop, Some((domain.sir.0, way.low)))
 }
 
 /// Third pass, by route.
 #[inline(always)]
-fn finish_routed(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<PortId> {
+fn finish_routed(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
-    match chosen(packet, way, ctx) {
+    match chosen(packet, action, ctx) {
         Some(Action::Forward(hop)) => send(packet, hop, None),
         Some(Action::Connected(port)) => connected(packet, way, *port, ctx),
         _ => None,
@@ -306,10 +310,10 @@ fn finish_routed(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<P
 
 /// The action, after a weighted choice if there is one.
 #[inline(always)]
-fn chosen<'t>(packet: &mut Packet<'_>, way: &Way, ctx: &Ctx<'t>) -> Option<&'t Action> {
+fn chosen<'t>(packet: &mut Packet<'_>, action: ActionId, ctx: &Ctx<'t>) -> Option<&'t Action> {
     let tables: &'t Tables = ctx.tables;
     packet.l3 = ethernet::HEADER as u8;
-    tables.resolve(way.action, || flow::hash(packet.l3()))
+    tables.resolve(action, || flow::hash(packet.l3()))
 }
 
 #[inline(never)]
@@ -337,9 +341,15 @@ fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> 
     Some(hop.port)
 }
 
+/// Eight bytes as they stand, for comparing.
 #[inline(always)]
-fn be8(head: &Head, at: usize) -> u64 {
+fn raw8(head: &Head, at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&head[at..at + 8]);
-    u64::from_be_bytes(word)
+    u64::from_ne_bytes(word)
+}
+
+#[inline(always)]
+fn be8(head: &Head, at: usize) -> u64 {
+    u64::from_be(raw8(head, at))
 }

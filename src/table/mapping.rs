@@ -12,7 +12,7 @@
 //! Growing means building a new table and publishing it with the snapshot; nothing here is ever freed under a reader.
 
 use super::ActionId;
-use super::mem::{Pages, Zeroed, prefetch};
+use super::mem::{Pages, Zeroed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -26,8 +26,9 @@ const MANY: u32 = 0xff;
 const FILL_PERCENT: usize = 72;
 /// Above this fill in percent an insertion asks for a larger table.
 const GROW_PERCENT: usize = 82;
-/// Odd, with well-spread bits: the golden ratio.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+/// A table for so few mappings fits a core's cache however it is filled: it is made roomier, for fewer second looks.
+const SMALL: usize = 16_384;
+const SMALL_FILL_PERCENT: usize = 40;
 /// How many displacements one insertion may cause.
 const MAX_MOVES: usize = 64;
 
@@ -56,10 +57,12 @@ impl Bucket {
             let before = self.state.load(Ordering::Acquire);
             let mut found = SLOTS;
             for (slot, held) in self.keys.iter().enumerate() {
-                if held.load(Ordering::Acquire) == key {
+                if held.load(Ordering::Relaxed) == key {
                     found = slot;
                 }
             }
+            // The value seen is at least as new as the key: it was stored before it.
+            fence(Ordering::Acquire);
             let value = self.values.get(found).map_or(0, |value| value.load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             if self.state.load(Ordering::Relaxed) == before {
@@ -96,6 +99,8 @@ impl Bucket {
 /// The shared part: lookups from any thread.
 pub struct MappingTable {
     buckets: Pages<Bucket>,
+    /// Odd and secret: one for home, one for the second bucket.
+    multipliers: (u64, u64),
     seed: u64,
 }
 
@@ -109,35 +114,39 @@ fn key_of(identifier: u64) -> u64 {
     identifier & !crate::ila::identifier::C_BIT
 }
 
+/// Spreads the bits of a seed (the finalizer of SplitMix64).
+const fn spread(seed: u64) -> u64 {
+    let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 impl MappingTable {
     fn sized_for(mappings: usize, seed: u64) -> Self {
-        let slots = mappings.max(64).saturating_mul(100) / FILL_PERCENT;
+        let fill = if mappings <= SMALL { SMALL_FILL_PERCENT } else { FILL_PERCENT };
+        let slots = mappings.max(64).saturating_mul(100) / fill;
         let buckets = slots.div_ceil(SLOTS).min(u32::MAX as usize);
-        MappingTable { buckets: Pages::zeroed(buckets), seed }
+        let multiplier = |salt: u64| spread(seed ^ salt) | 1;
+        let multipliers = (multiplier(0x9e37_79b9_7f4a_7c15), multiplier(0xd1b5_4a32_d192_ed03));
+        MappingTable { buckets: Pages::zeroed(buckets), multipliers, seed }
     }
 
-    #[inline(always)]
-    fn hash(&self, identifier: u64) -> u64 {
-        let wide = u128::from(key_of(identifier) ^ self.seed) * u128::from(MULTIPLIER);
-        (wide >> 64) as u64 ^ wide as u64
-    }
-
-    /// Scales 32 bits of a hash to a bucket number.
-    #[inline(always)]
-    fn scale(&self, bits: u64) -> u32 {
-        ((bits * self.buckets.len() as u64) >> 32) as u32
-    }
-
-    /// Number of the home bucket of `identifier`.
+    /// Number of the home bucket of `identifier`: the upper half of a product with a secret odd number (universal
+    /// hashing by multiply and shift), scaled to the number of buckets.
     #[inline(always)]
     fn home_of(&self, identifier: u64) -> u32 {
-        self.scale(self.hash(identifier) >> 32)
+        self.scale(key_of(identifier).wrapping_mul(self.multipliers.0))
     }
 
-    /// Number of the second bucket of `identifier`; may be the same as home.
+    /// Number of the second bucket of `identifier`, by another number; may be the same as home.
     #[inline(always)]
     fn second_of(&self, identifier: u64) -> u32 {
-        self.scale(self.hash(identifier) & 0xffff_ffff)
+        self.scale(key_of(identifier).wrapping_mul(self.multipliers.1))
+    }
+
+    #[inline(always)]
+    fn scale(&self, hash: u64) -> u32 {
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32
     }
 
     /// Starts a lookup: finds the home bucket and prefetches it.
@@ -145,9 +154,7 @@ impl MappingTable {
     #[must_use]
     pub fn hint(&self, identifier: u64) -> Probe {
         let home = self.home_of(identifier);
-        if let Some(bucket) = self.buckets.get(home as usize) {
-            prefetch(bucket);
-        }
+        self.buckets.prefetch(home as usize);
         Probe(home)
     }
 
@@ -172,9 +179,7 @@ impl MappingTable {
 
     #[inline(never)]
     fn ask_second(&self, identifier: u64) {
-        if let Some(bucket) = self.buckets.get(self.second_of(identifier) as usize) {
-            prefetch(bucket);
-        }
+        self.buckets.prefetch(self.second_of(identifier) as usize);
     }
 
     /// Finishes a lookup that [`Self::first`] left open, given the state it returned.

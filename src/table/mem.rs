@@ -62,6 +62,21 @@ impl<T: Zeroed> Pages<T> {
     }
 }
 
+impl<T: Zeroed> Pages<T> {
+    /// Prefetches the value at `index`; beyond the end it asks for some other line, which is harmless.
+    #[inline(always)]
+    pub fn prefetch(&self, index: usize) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch never faults, whatever the address; the pointer is only computed, wrapping.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.first.as_ptr().wrapping_add(index).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = index;
+    }
+}
+
 impl<T: Zeroed> Deref for Pages<T> {
     type Target = [T];
 
