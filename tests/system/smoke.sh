@@ -64,7 +64,8 @@ in_ns h1 ip -6 route add default via 2001:db8:1::1
 in_ns t1 ip link set eth0 address 02:00:00:00:00:0a
 in_ns t1 ip -6 addr add 2001:db8:dddd:0:2000::1/128 dev eth0 nodad
 in_ns t1 ip -6 addr add 2001:db8:2::2/64 dev eth0 nodad
-in_ns t1 ip -6 route add default via 2001:db8:2::1 src 2001:db8:dddd:0:2000::1
+# The task learns its way out from the node's Router Advertisements, and nothing else.
+in_ns t1 sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.autoconf=0
 
 config() { # name core
     cat <<EOF
@@ -99,7 +100,8 @@ locators:
   - {prefix: "fd00:1:0:2::/64", domain: tasks}
 ports:
   - {name: fab0, device: "net_af_packet0,iface=fab", role: fabric, addresses: ["fd00:f::2/64"]}
-  - {name: acc0, device: "net_af_packet1,iface=acc", role: access, addresses: ["2001:db8:2::1/64"]}
+  - {name: acc0, device: "net_af_packet1,iface=acc", role: access, addresses: ["2001:db8:2::1/64"],
+     router_advertisement: {lifetime_s: 1800, prefix: "2001:db8:dddd::/64", interval_s: 10}}
 attachments:
   - {port: acc0, mac: "02:00:00:00:00:0a", identifiers: ["2001:db8:dddd:0:2000::1"]}
 routes:
@@ -113,7 +115,7 @@ EOF
 
 NODE_PID=
 start() { # namespace
-    RUNTIME_DIRECTORY="$WORK" ip netns exec "$TAG$1" "$BIN" run --config "$WORK/$1.yaml" >"$WORK/$1.log" 2>&1 &
+    NO_COLOR=1 RUNTIME_DIRECTORY="$WORK" ip netns exec "$TAG$1" "$BIN" run --config "$WORK/$1.yaml" >"$WORK/$1.log" 2>&1 &
     NODE_PID=$!
     PIDS+=("$NODE_PID")
     for _ in $(seq 100); do
@@ -139,9 +141,14 @@ ping6() { in_ns "$1" ping -6 -c "$3" -i 0.2 -W 2 "$2"; }
 no_loss() { ping6 "$@" | tee "$WORK/ping.out" && grep -q " 0% packet loss" "$WORK/ping.out"; }
 
 check "the node's own address answers" no_loss h1 2001:db8:1::1 5
-check "its link-local address answers" no_loss h1 "$(in_ns n1 cat /sys/class/net/ext/address |
-    awk -F: '{printf "fe80::%02x%s:%sff:fe%s:%s%s%%eth0", xor2($1), $2, $3, $4, $5, $6}
-             function xor2(h, v) { v = strtonum("0x" h); return (int(v / 2) % 2) ? v - 2 : v + 2 }')" 3
+link_local() { # namespace interface: by its MAC address
+    local m
+    IFS=: read -r -a m <"$WORK/mac"
+    printf 'fe80::%02x%s:%sff:fe%s:%s%s' $((0x${m[0]} ^ 2)) "${m[1]}" "${m[2]}" "${m[3]}" "${m[4]}" "${m[5]}"
+}
+in_ns n1 cat /sys/class/net/ext/address >"$WORK/mac"
+check "its link-local address answers" no_loss h1 "$(link_local)%eth0" 3
+check "the task learns its default route" wait_for 12 eval 'in_ns t1 ip -6 route show default | grep -q "proto ra"'
 check "plain routing through both nodes" no_loss h1 2001:db8:2::2 5
 check "SIR to ILA to SIR" no_loss h1 2001:db8:dddd:0:2000::1 5
 check "the task reaches the Internet side" in_ns t1 ping -6 -c 3 -i 0.2 -W 2 -I 2001:db8:dddd:0:2000::1 2001:db8:1::2
@@ -209,6 +216,7 @@ sed -i 's|, mtu: 1400||' "$WORK/n1.yaml"
 # A link that goes down and comes back.
 in_ns h1 ip link set eth0 down
 sleep 1
+check "a link that goes down is seen" wait_for 3 grep -q "link changed.*false" "$WORK/n1.log"
 in_ns h1 ip link set eth0 up
 in_ns h1 ip -6 addr add 2001:db8:1::2/64 dev eth0 nodad 2>/dev/null || true
 in_ns h1 ip -6 route replace default via 2001:db8:1::1

@@ -1,0 +1,118 @@
+//! No burst allocates: a counting allocator watches the pipeline over every kind of packet.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use ilagate::config::Config;
+use ilagate::net::Mac;
+use ilagate::net::ipv6::solicited_node;
+use ilagate::node::replay::mac_of;
+use ilagate::node::rib::Rib;
+use ilagate::path::{BURST, Counters, Ctx, Limiter, Packet, Pipeline};
+use ilagate::table::PortId;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use support::packets::*;
+use support::*;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts allocations of each thread.
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const CONFIG: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64", checksum: adj-transport}]
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+ports:
+  - {name: fabric0, device: a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
+  - {name: access0, device: b0, role: access, router_advertisement: {}}
+attachments: [{port: access0, vlan: 5, mac: "02:00:00:00:00:0a", identifiers: ["2001:db8:dddd:0:2000::1"]}]
+routes: [{prefix: "::/0", via: "fd00:1:0:fe::ff", port: fabric0}]
+neighbours: {static: [{port: fabric0, address: "fd00:1:0:fe::ff", mac: "02:00:00:00:00:ff"}]}
+"#;
+
+#[test]
+fn no_burst_allocates() {
+    let config = Config::parse(CONFIG, "alloc.yaml").unwrap();
+    let macs = [mac_of(&config, 0), mac_of(&config, 1)];
+    let mut rib = Rib::new(&config, &macs, 3);
+    let tables = rib.compile();
+    let counters = Counters::per_port(2);
+    let mut pipeline = Pipeline::new(Limiter::new(1_000_000, 1_000_000));
+
+    let task = address("2001:db8:dddd:0:2000::1");
+    let own = address("fd00:1:0:fe::1");
+    let mut frames = Vec::new();
+    let mut fabric = |l3: Vec<u8>| frames.push(frame(macs[0], Mac([2, 0, 0, 0, 0, 0xff]), &l3));
+    for to in [
+        task,
+        address("fd00:1:0:1:2000::1"),
+        address("2001:db8:dddd:0:2000::99"),
+        address("2001:db8::1"),
+        own,
+        address("fd00:1:0:fe::42"),
+        address("::1"),
+        address("fd00:1:0:1:a000::1"),
+    ] {
+        fabric(ipv6(IADDR, to, 6, &tcp(IADDR, to, b"data")));
+        fabric(ipv6(IADDR, to, 17, &udp(IADDR, to, &[0; 1500])));
+        fabric(ipv6(IADDR, to, 58, &icmp6(IADDR, to, 128, 0, &[0; 8])));
+        fabric(ipv6(IADDR, to, 0, &[&[60, 0, 1, 4, 0, 0, 0, 0], &[59, 0, 1, 4, 0, 0, 0, 0][..]].concat()));
+        let quoted = ipv6(to, address("fd00:1:0:1:2000::1"), 17, &udp(to, task, b"x"));
+        fabric(icmp6_error(IADDR, to, 3, 0, 0, &quoted));
+        let mut dying = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"data"));
+        dying[7] = 1;
+        fabric(dying);
+    }
+    let rest = [&[0; 4], &own.to_be_bytes()[..]].concat();
+    let group = solicited_node(own);
+    let mut asking = ipv6(IADDR, group, 58, &icmp6(IADDR, group, 135, 0, &rest));
+    asking[7] = 255;
+    fabric(asking);
+    fabric(vec![0x60; 39]);
+    frames.push(vec![1, 2, 3]);
+
+    let mut rooms: Vec<Vec<u8>> = frames.iter().map(|_| vec![0; 2176]).collect();
+    for now_ms in 0..3 {
+        for (room, frame) in rooms.iter_mut().zip(&frames) {
+            room[128..128 + frame.len()].copy_from_slice(frame);
+        }
+        for (rooms, frames) in rooms.chunks_mut(BURST).zip(frames.chunks(BURST)) {
+            let mut burst: Vec<Packet<'_>> = rooms
+                .iter_mut()
+                .zip(frames)
+                .map(|(room, frame)| Packet::new(room, 128, 128 + frame.len() as u16, PortId(0)))
+                .collect();
+            let before = ALLOCATIONS.with(Cell::get);
+            counters[0].receive(&burst);
+            pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
+            counters[0].settle(&burst, pipeline.lanes());
+            assert_eq!(ALLOCATIONS.with(Cell::get), before);
+        }
+    }
+    // The burst was worth its name: something was forwarded, answered and dropped.
+    let counted = &counters[0];
+    assert!(counted.forwarded.value() > 0 && counted.replied.value() > 0 && counted.dropped_total() > 0);
+}

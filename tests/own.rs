@@ -1,0 +1,248 @@
+//! Packets to the node itself, Neighbour Discovery, and packets that must not be there: each moves its own counter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use ilagate::ila::ChecksumMode;
+use ilagate::net::Mac;
+use ilagate::net::ipv6::solicited_node;
+use ilagate::path::DropReason;
+use support::packets::*;
+use support::*;
+
+const T1: &str = "2001:db8:dddd:0:2000::1";
+const T2: &str = "2001:db8:dddd:0:2000::2";
+const T3: &str = "2001:db8:dddd:0:2000::3";
+const L1: &str = "fd00:1:0:1::/64";
+const L3: &str = "fd00:1:0:3::/64";
+const GATEWAY: &str = "2001:db8:ff::1";
+
+fn the_gateway() -> Node {
+    gateway(ChecksumMode::NeutralMap, "", &[(T3.into(), L3)])
+}
+
+fn the_host() -> Node {
+    nve(ChecksumMode::NeutralMap, L1, &[(T1.into(), TASK), (T2.into(), TASK_2)], &[(T3.into(), L3)])
+}
+
+#[test]
+fn an_echo_request_is_answered_with_the_same_data() {
+    let own = address(GATEWAY);
+    let rest = [&[0x12, 0x34, 0, 7][..], b"abcdefg"].concat();
+    let packet = ipv6(IADDR, own, 58, &icmp6(IADDR, own, 128, 0, &rest));
+    let outcome = the_gateway().receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(None));
+    let reply = outcome.through("ext0");
+    let reply = &reply[14..];
+    assert_eq!((source(reply), destination(reply), checksum_ok(reply)), (own, IADDR, Some(true)));
+    assert_eq!((&reply[40..42], &reply[44..], reply[7]), (&[129, 0][..], &rest[..], 64));
+}
+
+#[test]
+fn an_echo_request_from_a_task_is_answered_over_its_mapping() {
+    let (from, own) = (address(T3), address("fd00:1:0:fe::1"));
+    let packet = ipv6(from, own, 58, &icmp6(from, own, 128, 0, &[0, 1, 0, 2, 9]));
+    let outcome = the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet));
+    let reply = outcome.through("fabric0");
+    assert_eq!(destination(&reply[14..]) >> 64, address("fd00:1:0:3::") >> 64);
+    assert_eq!(checksum_ok(&reply[14..]), Some(true));
+}
+
+#[test]
+fn an_echo_request_with_a_wrong_checksum_is_dropped() {
+    let own = address(GATEWAY);
+    let mut packet = ipv6(IADDR, own, 58, &icmp6(IADDR, own, 128, 0, &[0, 1, 0, 2]));
+    packet[43] ^= 1;
+    let outcome = the_gateway().receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::Checksum));
+}
+
+/// A solicitation for `target` in its group frame.
+fn solicitation(from_mac: Mac, from: u128, target: u128) -> Vec<u8> {
+    let group = solicited_node(target);
+    let option = [&[1, 1], &from_mac.0[..]].concat();
+    let option = if from == 0 { &[] } else { &option[..] };
+    let rest = [&[0; 4], &target.to_be_bytes()[..], option].concat();
+    let mut packet = ipv6(from, group, 58, &icmp6(from, group, 135, 0, &rest));
+    packet[7] = 255;
+    frame(Mac::of_ipv6_multicast(group), from_mac, &packet)
+}
+
+/// Target, router, solicited and override flags, and link-layer address of an advertisement.
+fn advertised(l3: &[u8]) -> (u128, bool, bool, bool, Mac) {
+    assert_eq!((l3[40], l3[7], checksum_ok(l3)), (136, 255, Some(true)));
+    let flags = l3[44];
+    let target = u128::from_be_bytes(l3[48..64].try_into().unwrap());
+    assert_eq!(l3[64..66], [2, 1]);
+    let mac = Mac(l3[66..72].try_into().unwrap());
+    (target, flags & 0x80 != 0, flags & 0x40 != 0, flags & 0x20 != 0, mac)
+}
+
+#[test]
+fn a_solicitation_for_an_own_address_is_answered() {
+    let own = address(GATEWAY);
+    let asker = address("2001:db8:ff::ff");
+    let outcome = the_gateway().receive("ext0", &solicitation(INTERNET, asker, own));
+    assert_eq!(outcome.fate, Fate::Replied(None));
+    let answer = outcome.through("ext0");
+    assert_eq!(&answer[..6], &INTERNET.0);
+    assert_eq!((source(&answer[14..]), destination(&answer[14..])), (own, asker));
+    assert_eq!(advertised(&answer[14..]), (own, true, true, true, GATEWAY_EXTERNAL));
+}
+
+#[test]
+fn a_solicitation_for_another_task_is_answered_by_proxy_without_override() {
+    let mut host = the_host();
+    for target in [T2, T3] {
+        let target = address(target);
+        let answer = host.receive("access0", &solicitation(TASK, address(T1), target)).through("access0");
+        assert_eq!(advertised(&answer[14..]), (target, true, true, false, NVE_ACCESS));
+    }
+    let reason = Fate::Dropped(DropReason::NdNotForUs);
+    // Nobody is asked to vouch for an unknown identifier, nor for the asker's own.
+    for target in ["2001:db8:dddd:0:2000::99", T1, "2001:db8:1::1"] {
+        let solicitation = solicitation(TASK, address(T1), address(target));
+        assert_eq!(host.receive("access0", &solicitation).fate, reason);
+    }
+    // The fabric gets no proxy.
+    let solicitation = solicitation(GATEWAY_FABRIC, address("fd00:ffff::ff"), address(T3));
+    assert_eq!(host.receive("fabric0", &solicitation).fate, reason);
+}
+
+#[test]
+fn duplicate_address_detection_is_answered_when_the_address_is_in_use_elsewhere() {
+    let mut host = the_host();
+    let answer = host.receive("access0", &solicitation(TASK, 0, address(T2))).through("access0");
+    assert_eq!(&answer[..6], &[0x33, 0x33, 0, 0, 0, 1]);
+    assert_eq!(destination(&answer[14..]), address("ff02::1"));
+    assert_eq!(advertised(&answer[14..]), (address(T2), true, false, false, NVE_ACCESS));
+    // The task itself may take its address.
+    let outcome = host.receive("access0", &solicitation(TASK, 0, address(T1)));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::NdNotForUs));
+}
+
+#[test]
+fn a_router_solicitation_is_answered_on_access_ports_only() {
+    let (from, group) = (TASK.link_local(), address("ff02::2"));
+    let mut packet = ipv6(from, group, 58, &icmp6(from, group, 133, 0, &[0; 4]));
+    packet[7] = 255;
+    let frame = frame(Mac::of_ipv6_multicast(group), TASK, &packet);
+    let answer = the_host().receive("access0", &frame).through("access0");
+    let l3 = &answer[14..];
+    assert_eq!((l3[40], l3[7], checksum_ok(l3)), (134, 255, Some(true)));
+    assert_eq!((source(l3), destination(l3)), (NVE_ACCESS.link_local(), from));
+    let outcome = the_host().receive("fabric0", &frame);
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::NdNotForUs));
+}
+
+#[test]
+fn an_advertisement_is_handed_to_the_control_thread() {
+    let (from, own) = (address("2001:db8:ff::ff"), address(GATEWAY));
+    let rest = [&[0x60, 0, 0, 0], &from.to_be_bytes()[..], &[2, 1], &INTERNET.0[..]].concat();
+    let mut packet = ipv6(from, own, 58, &icmp6(from, own, 136, 0, &rest));
+    packet[7] = 255;
+    let outcome = the_gateway().receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet));
+    assert_eq!(outcome.fate, Fate::Punted);
+}
+
+#[test]
+fn neighbour_discovery_from_beyond_the_link_is_discarded() {
+    let mut frame = solicitation(INTERNET, address("2001:db8:ff::ff"), address(GATEWAY));
+    frame[21] = 254;
+    assert_eq!(the_gateway().receive("ext0", &frame).fate, Fate::Dropped(DropReason::NdInvalid));
+}
+
+/// A packet from the Internet to T3, changed, is dropped for `reason` without a word.
+fn assert_dropped(reason: DropReason, edit: impl Fn(&mut Vec<u8>)) {
+    let to = address(T3);
+    let mut bytes = frame(GATEWAY_EXTERNAL, INTERNET, &ipv6(IADDR, to, 6, &tcp(IADDR, to, b"some data")));
+    edit(&mut bytes);
+    assert_eq!(the_gateway().receive("ext0", &bytes).fate, Fate::Dropped(reason), "{reason:?}");
+}
+
+fn set_source(frame: &mut [u8], text: &str) {
+    frame[22..38].copy_from_slice(&address(text).to_be_bytes());
+}
+
+fn set_destination(frame: &mut [u8], text: &str) {
+    frame[38..54].copy_from_slice(&address(text).to_be_bytes());
+}
+
+#[test]
+fn frames_that_are_not_for_us_are_dropped_each_for_its_reason() {
+    assert_dropped(DropReason::ShortFrame, |f| f.truncate(13));
+    assert_dropped(DropReason::ShortFrame, Vec::clear);
+    assert_dropped(DropReason::NotOurMac, |f| f[5] ^= 1);
+    assert_dropped(DropReason::SourceMacGroup, |f| f[6] |= 1);
+    assert_dropped(DropReason::UnknownEthertype, |f| f[12..14].copy_from_slice(&[8, 0]));
+    assert_dropped(DropReason::UnknownEthertype, |f| f[12..14].copy_from_slice(&[8, 6]));
+    assert_dropped(DropReason::UnknownVlan, |f| {
+        f.splice(12..12, [0x81, 0, 0, 5]);
+    });
+    // A priority tag is no VLAN.
+    let to = address(T3);
+    let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"x"));
+    let sent =
+        the_gateway().receive("ext0", &tagged(GATEWAY_EXTERNAL, INTERNET, 0, &packet)).forwarded("fabric0");
+    assert_eq!(sent.len(), 14 + packet.len());
+}
+
+#[test]
+fn packets_that_are_no_ipv6_are_dropped_each_for_its_reason() {
+    assert_dropped(DropReason::Ipv6Truncated, |f| f.truncate(53));
+    assert_dropped(DropReason::Ipv6Version, |f| f[14] = 0x45);
+    assert_dropped(DropReason::Ipv6Length, |f| f.truncate(60));
+    assert_dropped(DropReason::Ipv6Length, |f| f[18] = 0xff);
+}
+
+#[test]
+fn martian_sources_are_dropped() {
+    for text in ["ff0e::1", "ff02::1", "::", "::1", "::ffff:192.0.2.1", "::192.0.2.1"] {
+        assert_dropped(DropReason::MartianSource, |f| set_source(f, text));
+    }
+}
+
+#[test]
+fn martian_destinations_are_dropped() {
+    for text in ["::", "::1", "::ffff:192.0.2.1", "::192.0.2.1"] {
+        assert_dropped(DropReason::MartianDestination, |f| set_destination(f, text));
+    }
+}
+
+#[test]
+fn link_local_packets_are_never_routed() {
+    // RFC 4291 §2.5.6.
+    assert_dropped(DropReason::LinkLocal, |f| set_source(f, "fe80::1"));
+    assert_dropped(DropReason::LinkLocal, |f| set_destination(f, "fe80::1"));
+}
+
+#[test]
+fn identifiers_that_no_sir_address_has_are_dropped() {
+    assert_dropped(DropReason::SirCBit, |f| set_destination(f, "2001:db8:dddd:0:3000::3"));
+    for text in ["2001:db8:dddd:0:a000::", "2001:db8:dddd:0:c000::1", "2001:db8:dddd:0:ffff::1"] {
+        assert_dropped(DropReason::ReservedIdentifier, |f| set_destination(f, text));
+    }
+}
+
+#[test]
+fn a_blackhole_route_discards_without_a_word() {
+    assert_dropped(DropReason::RouteBlackhole, |f| set_destination(f, "fd00:dead::1"));
+}
+
+#[test]
+fn an_interface_identifier_under_a_sir_prefix_is_plain_ipv6() {
+    // ILA draft §3.4: type 0 is a normal address; here it follows the route for 2000::/3.
+    let to = address("2001:db8:dddd::1");
+    let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"x"));
+    let sent =
+        the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet)).forwarded("ext0");
+    assert_eq!(destination(&sent[14..]), to);
+}
+
+#[test]
+fn what_would_wait_for_a_neighbour_is_dropped_in_a_replay() {
+    let to = address("2001:db8:ff::42");
+    let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"x"));
+    let outcome = the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::NeighbourUnresolved));
+}
