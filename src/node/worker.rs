@@ -88,7 +88,8 @@ impl Worker {
         let Settings { errors_per_second, errors_burst, hold_packets } = plan.settings;
         Worker {
             queues: plan.queues,
-            seen: plan.reader.number(),
+            // None yet: the first turn notes and counts the snapshot that it starts with.
+            seen: 0,
             reader: plan.reader,
             now_ms: 0,
             idle: plan.idle,
