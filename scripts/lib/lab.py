@@ -23,6 +23,16 @@ class Failed(Exception):
     """Something was not as it should be; the text says what."""
 
 
+class Skipped(Exception):
+    """This machine lacks what the test needs; the text says what."""
+
+
+def need(program):
+    """Skips a test where `program` is not installed."""
+    if not shutil.which(program):
+        raise Skipped(f"{program} is not installed")
+
+
 def expect(truth, what):
     """The one assertion of tests and demo."""
     if not truth:
@@ -177,6 +187,25 @@ class Ns:
     def capture(self, device, what):
         """Starts tcpdump; ready when this returns."""
         return Capture(self, device, what)
+
+
+class Flows:
+    """UDP packets of many flows from a namespace: source ports tell them apart."""
+
+    def __init__(self, ns, source, to):
+        self.ns, self.source, self.to = ns, source, to
+
+    def send(self, ports, each=1):
+        code = (
+            "import socket\n"
+            f"for n in range({each}):\n"
+            f" for port in {list(ports)!r}:\n"
+            "  s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+            f"  s.bind(({self.source!r}, port))\n"
+            f"  s.sendto(b'flow', ({self.to!r}, 9))\n"
+            "  s.close()\n"
+        )
+        self.ns.run(["/usr/bin/python3", "-c", code])
 
 
 def answers(text):

@@ -132,7 +132,6 @@ class Network:
         # A link that comes up anew makes Linux send Router Solicitations.
         task.run("ip link set eth0 down")
         task.run("ip link set eth0 up")
-        task.addr_missing = None
         if sir not in task.run("ip -6 addr show dev eth0"):
             task.addr("eth0", f"{sir}/128")
         until(lambda: "default via fe80" in task.run("ip -6 route"), 15, f"{task.name}'s default route")
