@@ -9,6 +9,8 @@ pub mod announce;
 pub mod control;
 pub mod exchange;
 pub mod handle;
+pub mod http;
+pub mod metrics;
 pub mod neighbour;
 pub mod replay;
 pub mod rib;
