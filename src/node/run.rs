@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use sd_notify::NotifyState;
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
@@ -239,6 +239,24 @@ fn numa_node(device: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// Where the kernel tells of the link under an AF_PACKET port.
+fn carrier_file(device: &str) -> Option<PathBuf> {
+    let (driver, arguments) = device.split_once(',')?;
+    let interface = arguments.split(',').find_map(|argument| argument.strip_prefix("iface="))?;
+    let named = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
+    (named && !interface.contains('/')).then(|| Path::new("/sys/class/net").join(interface).join("carrier"))
+}
+
+/// Whether the kernel sees a link; `None` when it does not say.
+fn carrier(file: &Path) -> Option<bool> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Some(text.trim() == "1"),
+        // An interface that is down has no carrier to tell of.
+        Err(why) if why.raw_os_error() == Some(libc::EINVAL) => Some(false),
+        Err(_) => None,
+    }
+}
+
 fn port_facts(config: &Config) -> Vec<PortFacts> {
     let facts = |port: &config::Port| PortFacts {
         name: port.name.clone(),
@@ -253,11 +271,13 @@ struct Hardware {
     ports: Vec<Port>,
     /// One for each NUMA node in use; the first is that of the first port.
     pools: Vec<Arc<Mempool>>,
+    /// Where the kernel tells of a port's link, for devices whose driver does not ask it.
+    carriers: Vec<Option<PathBuf>>,
 }
 
 impl Hardware {
     fn open(eal: &Eal, config: &Config) -> Result<Self, RunError> {
-        let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new() };
+        let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new(), carriers: Vec::new() };
         let mut by_node: HashMap<Option<u32>, Arc<Mempool>> = HashMap::new();
         for port in &config.ports {
             let socket = numa_node(&port.device);
@@ -302,6 +322,7 @@ impl Hardware {
             }
             let (driver, mac, rss) = (open.driver(), open.mac(), rss_words(open.rss()));
             tracing::info!(port = open.name(), device = port.device, driver, %mac, rss, "port");
+            hardware.carriers.push(carrier_file(&port.device));
             hardware.ports.push(open);
         }
         Ok(hardware)
@@ -334,7 +355,10 @@ impl Hardware {
 
 impl Devices for Hardware {
     fn link(&self, port: PortId) -> (bool, u32) {
-        self.port(port).map(Port::link).map_or((false, 0), |link| (link.up, link.speed_mbps.unwrap_or(0)))
+        let Some(open) = self.port(port) else { return (false, 0) };
+        let link = open.link();
+        let kernels = self.carriers.get(usize::from(port.0)).and_then(Option::as_deref).and_then(carrier);
+        (link.up && kernels.unwrap_or(true), link.speed_mbps.unwrap_or(0))
     }
 
     fn counters(&self, port: PortId) -> DeviceCounters {
@@ -455,6 +479,14 @@ impl Services {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_link_is_looked_for_under_af_packet_only() {
+        let file = carrier_file("net_af_packet0,qpairs=2,iface=fab0");
+        assert_eq!(file, Some(PathBuf::from("/sys/class/net/fab0/carrier")));
+        assert_eq!(carrier_file("net_tap0,iface=tap0"), None);
+        assert_eq!(carrier_file("net_af_packet0,iface=../x"), None);
+    }
 
     #[test]
     fn pci_addresses_are_told_from_virtual_devices() {

@@ -551,6 +551,7 @@ fn views_say_what_is_held() {
         domain: domain.map(str::to_owned),
         locator: locator.map(str::to_owned),
         origin: origin.map(str::to_owned),
+        after: None,
         limit: 0,
     };
     assert_eq!(list(by(Some("plain"), None, None)), all[3..]);
