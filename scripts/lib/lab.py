@@ -238,8 +238,8 @@ class Node:
 
     def __init__(self, lab, ns, config):
         self.lab, self.ns, self.config = lab, ns, config
-        name = config["node"]["name"]
-        self.file, self.socket = lab.path(f"{name}.yaml"), lab.path(f"{name}.sock")
+        self.socket = config["admin"]["socket"]
+        self.file = self.socket.removesuffix("sock") + "yaml"
         self.process = None
 
     def write(self):
@@ -300,7 +300,8 @@ class Lab:
     """Use as `with Lab() as lab:`."""
 
     def __init__(self, name="ila"):
-        self.tag = f"{name}{os.getpid()}"
+        run = os.environ.get("ILAGATE_LAB")
+        self.tag = f"{run}-{name}{os.getpid()}" if run else f"{name}{os.getpid()}"
         self.namespaces, self.processes, self.nodes, self.count = [], [], [], 0
 
     def __enter__(self):
@@ -310,10 +311,11 @@ class Lab:
         return self
 
     def __exit__(self, kind, error, _trace):
-        if kind is not None and kind is not KeyboardInterrupt:
+        if kind is not None and issubclass(kind, Exception) and kind is not Skipped:
             for node in self.nodes:
                 if node.process:
-                    print(f"--- log of {node.ns.name}:\n{node.log()[-3000:]}", file=sys.stderr)
+                    lines = node.log().splitlines()[-12:]
+                    print(f"--- log of {node.ns.name}:", *lines, sep="\n    ", file=sys.stderr)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         for process in self.processes:
@@ -373,7 +375,7 @@ class Lab:
     def node(self, ns, name, core, **config):
         """A node that is not yet started: `config` are the sections of its configuration."""
         base = {
-            "node": {"name": f"{self.tag}-{name}", "state_dir": self.directory},
+            "node": {"name": f"{self.tag}-{name}"[-32:].lstrip("-"), "state_dir": self.directory},
             "dpdk": {"workers": [core], "idle": "backoff", "huge": False, "memory_mib": 64},
             "mbufs": {"count": 4096, "cache": 128},
             "sir_domains": [{"name": "tasks", "prefix": f"{SIR}:/64"}],

@@ -17,7 +17,7 @@ use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -158,7 +158,8 @@ fn start_log(config: &Config) -> Box<dyn Fn(LogLevel)> {
     let registry = tracing_subscriber::registry().with(filter);
     let written = match config.log.format {
         LogFormat::Text => {
-            let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+            let colours = io::stderr().is_terminal();
+            let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr);
             registry.with(lines).try_init()
         }
         LogFormat::Json => {

@@ -1,42 +1,45 @@
 """Access ports: VLANs, Router Advertisements, Neighbour Discovery by proxy, duplicate addresses; ndisc6 as the peer."""
 
+import os
+
 import packets
 from lab import Lab, expect, need, until
-from reference import INET, ROUTER_MAC, T1, T1_MAC, T2, Network
+from reference import INET, L1, L2, ROUTER_MAC, T1, T1_MAC, T2, Network
 
 T3, T3_MAC = "2001:db8:dddd:0:2000::3", "02:00:00:00:00:0c"
 ROUTER = "fe80::5eff:fe00:1"
 
 
-def test_two_attachments_on_two_vlans_of_one_port():
+def test_attachments_on_vlans_of_one_port():
+    """T1 on VLAN 10 and T3 on VLAN 11 of NVE1's access port, an unknown VLAN beside them."""
     with Lab("ilaa") as lab:
         net = Network(lab, start=False)
-        t3 = lab.ns("t3")
+        host, (t3, t4) = net.nve1.ns, (lab.ns("t3"), lab.ns("t4"))
         net.plug(net.nve1, t3, T3_MAC)
+        net.plug(net.nve1, t4, "02:00:00:00:00:0d")
         net.nve1.config["attachments"] = [
             net.attachment("task1", T1, T1_MAC, vlan=10),
             net.attachment("task3", T3, T3_MAC, vlan=11),
         ]
-        net.write_mappings([(T1, "fd00:1:0:1::/64"), (T3, "fd00:1:0:1::/64"), (T2, "fd00:1:0:2::/64")])
-        for node in net.nodes:
-            node.start()
-        net.task_up(net.t2, T2)
-        for ns, vlan, sir in ((net.t1, 10, T1), (t3, 11, T3)):
-            ns.run(f"ip link add link eth0 name v{vlan} type vlan id {vlan}")
-            ns.run(f"ip link set v{vlan} up")
-            ns.addr(f"v{vlan}", f"{sir}/128")
-            until(lambda: "default via fe80" in ns.run("ip -6 route show dev v%d" % vlan), 15, "a default route")
-        wire = t3.capture("eth0", "icmp6 and ip6[40] == 128 or vlan and icmp6 and ip6[40] == 128")
+        net.write_mappings([(T1, L1), (T3, L1), (T2, L2)])
+        for device in ("node", "t1", "t3", "t4"):
+            host.run(f"ip link set {device} nomaster")
+        switch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vlan_switch.py")
+        host.spawn(["/usr/bin/python3", switch, "node", "t1=10", "t3=11", "t4=12"]).wait_for("switching")
+        net.start()
+        net.task_up(t3, T3)
+        wire = host.capture("node", "vlan")
         net.inet.reaches(T1, 3)
         net.inet.reaches(T3, 3)
         net.t1.reaches(T3, 3)
         t3.reaches(T2, 3)
-        seen = packets.ipv6(wire.frames(at_least=6))
-        expect(all(packet.vlan == 11 for packet in seen if T3 in packet.addresses()), "T3 got a packet on another VLAN")
-        # What comes untagged has no business here.
+        seen = packets.ipv6(wire.frames(at_least=24))
+        for packet in seen:
+            if packet.protocol == packets.ICMP6 and packet.payload[0] in (128, 129):
+                to = {T1_MAC: 10, T3_MAC: 11}.get(packet.to_mac())
+                expect(to in (None, packet.vlan), f"{packet.addresses()} on VLAN {packet.vlan}")
         before = net.nve1.drops().get("unknown_vlan", 0)
-        net.t1.addr("eth0", "fe80::77/64")
-        net.t1.status("ndisc6 -1 -w 500 fe80::1 eth0")
+        t4.status(f"ndisc6 -1 -w 500 {T2} eth0")
         expect(net.nve1.drops().get("unknown_vlan", 0) > before, f"not counted: {net.nve1.drops()}")
         net.stop()
 
