@@ -211,19 +211,25 @@ def test_a_node_that_cannot_start_says_why():
             expect("panicked" not in process.output(), process.output())
 
 
+def agree(node):
+    """Whether ilactl, metrics and the rule that every packet has one fate agree."""
+    samples = node.metrics()
+    for port in node.show("port", "list"):
+        fates = port["counters"]
+        total = fates["forwarded"] + fates["replied"] + fates["punted"] + fates["dropped"] + fates["waiting"]
+        known = samples[f'ilagate_received_packets_total{{worker="0",port="{port["name"]}"}}']
+        if not fates["received"] == total == known or samples[f'ilagate_port_up{{port="{port["name"]}"}}'] != 1:
+            return False
+    return True
+
+
 def test_numbers_agree_in_ilactl_and_metrics():
     with Lab("ilao") as lab:
         net = Network(lab)
         net.inet.reaches(T1, 20, interval=0.02)
         time.sleep(0.5)
         for node in net.nodes:
-            samples = node.metrics()
-            for port in node.show("port", "list"):
-                fates = port["counters"]
-                total = fates["forwarded"] + fates["replied"] + fates["punted"] + fates["dropped"] + fates["waiting"]
-                expect(fates["received"] == total, f"{node.ns.name} {port['name']}: {fates}")
-                known = samples[f'ilagate_received_packets_total{{worker="0",port="{port["name"]}"}}']
-                expect(known <= fates["received"] <= known + 20, f"{known} in metrics, {fates['received']} in ilactl")
-                expect(samples[f'ilagate_port_up{{port="{port["name"]}"}}'] == 1, f"{port['name']} is not up")
+            # A look may fall into the middle of a burst: not every one needs to agree, but one soon must.
+            until(lambda: agree(node), 10, f"the numbers of {node.ns.name} to agree", step=0.2)
         expect(net.inet.ping(INET, 1)[0] == 1, "the Internet host does not reach itself")
         net.stop()
