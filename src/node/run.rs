@@ -3,6 +3,7 @@
 use super::admin::{Service, Socket, SocketError};
 use super::control::{self, Control, ControlError, Devices, Ended, Start};
 use super::exchange::Exchange;
+use super::http::{self, ListenError};
 use super::stats::{DeviceCounters, PortFacts, Stats};
 use super::watch::Fingerprint;
 use super::worker::{Plan, Worker};
@@ -47,6 +48,9 @@ pub enum RunError {
     /// There is no admin socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// There is no metrics endpoint.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -427,7 +431,7 @@ struct Services {
 }
 
 impl Services {
-    fn start(config: &Config, control: &Control, _stats: &Arc<Stats>) -> Result<Self, RunError> {
+    fn start(config: &Config, control: &Control, stats: &Arc<Stats>) -> Result<Self, RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -436,15 +440,27 @@ impl Services {
             let _around = runtime.enter();
             Socket::bind(&config.admin.socket)?
         };
+        let metrics = match config.metrics {
+            Some(metrics) => Some(runtime.block_on(http::listen(metrics.listen))?),
+            None => None,
+        };
         let service = Service::new(control.handle(), control.config());
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
             // A sender that is gone says the same.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
+        let stats = stats.clone();
         let serve = move || {
             runtime.block_on(async {
-                if let Err(why) = super::admin::serve(socket, service, until(stopping)).await {
+                let scrapes = async {
+                    if let Some(listener) = metrics {
+                        http::serve(listener, stats, until(stopping.clone())).await;
+                    }
+                };
+                let (served, ()) =
+                    tokio::join!(super::admin::serve(socket, service, until(stopping.clone())), scrapes);
+                if let Err(why) = served {
                     tracing::error!(%why, "admin socket fails");
                 }
             });

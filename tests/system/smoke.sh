@@ -74,6 +74,7 @@ dpdk: {workers: [$2], idle: backoff, huge: false, memory_mib: 64}
 mbufs: {count: 4096, cache: 128}
 admin: {socket: $WORK/$1.sock}
 log: {level: debug}
+metrics: {listen: "127.0.0.1:9464"}
 sir_domains:
   - {name: tasks, prefix: "2001:db8:dddd::/64", expected_mappings: 1000}
 EOF
@@ -222,6 +223,9 @@ in_ns h1 ip -6 addr add 2001:db8:1::2/64 dev eth0 nodad 2>/dev/null || true
 in_ns h1 ip -6 route replace default via 2001:db8:1::1
 check "traffic after the link was down" wait_for 10 back
 
+if command -v curl >/dev/null; then
+    check "metrics are served" eval 'in_ns n1 curl -sf http://127.0.0.1:9464/metrics | grep -q ilagate_received_packets_total'
+fi
 if [ -x target/debug/ilactl ]; then
     target/debug/ilactl --socket "$WORK/n1.sock" node show || true
 fi
