@@ -50,7 +50,7 @@ pub enum RunError {
     Socket(#[from] SocketError),
     /// There is no metrics endpoint.
     #[error(transparent)]
-    Metrics(#[from] ListenError),
+    Listen(#[from] ListenError),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -441,23 +441,27 @@ impl Services {
             let _around = runtime.enter();
             Socket::bind(&config.admin.socket)?
         };
-        let endpoint = match &config.metrics {
+        let metrics = match config.metrics {
             Some(metrics) => Some(runtime.block_on(http::listen(metrics.listen))?),
             None => None,
         };
-        let stats = stats.clone();
         let service = Service::new(control.handle(), control.config());
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
             // A sender that is gone says the same.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
+        let stats = stats.clone();
         let serve = move || {
             runtime.block_on(async {
-                if let Some(endpoint) = endpoint {
-                    tokio::spawn(http::serve(endpoint, stats, until(stopping.clone())));
-                }
-                if let Err(why) = super::admin::serve(socket, service, until(stopping)).await {
+                let scrapes = async {
+                    if let Some(listener) = metrics {
+                        http::serve(listener, stats, until(stopping.clone())).await;
+                    }
+                };
+                let (served, ()) =
+                    tokio::join!(super::admin::serve(socket, service, until(stopping.clone())), scrapes);
+                if let Err(why) = served {
                     tracing::error!(%why, "admin socket fails");
                 }
             });

@@ -302,6 +302,6 @@ fn views_show_what_there_is() {
     assert_eq!((ports[1].role.as_str(), ports[1].addresses[0].as_str()), ("access", "2001:db8:2::1/64"));
     assert_eq!(bench.control.drop_views().len(), crate::path::DropReason::ALL.len());
     let census = bench.control.stats.census();
-    assert_eq!((census.neighbours[1], census.routes >= 3), (0, true));
+    assert_eq!((census.neighbours[1], census.routes >= 3), (1, true));
     assert_eq!(bench.control.node_view().workers.len(), 1);
 }
