@@ -68,9 +68,8 @@ fn measure(name: &str, count: u64, local: bool) {
     let mut pipeline = Pipeline::new(Limiter::new(1000, 100));
     let mut rooms = vec![0u8; ROOM * BURST * BURSTS];
     let mut random = 88172645463325252u64;
-    let (mut spent, mut packets) = (std::time::Duration::ZERO, 0u64);
-    let mut clocks = 0u64;
-    let rounds = 400;
+    let mut samples: Vec<(u64, u64)> = Vec::new();
+    let rounds = 2000;
     for round in 0..rounds {
         for room in rooms.chunks_exact_mut(ROOM) {
             random ^= random << 13;
@@ -97,16 +96,14 @@ fn measure(name: &str, count: u64, local: bool) {
             assert!(matches!(lent[BURST - 1].verdict, Verdict::Forward(_)));
         }
         if round >= 20 {
-            clocks += tsc() - begin;
-            spent += start.elapsed();
-            packets += (BURST * BURSTS) as u64;
+            samples.push((tsc() - begin, start.elapsed().as_nanos() as u64));
         }
     }
-    println!(
-        "{name:24} {:6.1} ns {:6.1} clocks a packet",
-        spent.as_nanos() as f64 / packets as f64,
-        clocks as f64 / packets as f64
-    );
+    // Other work on the machine only ever adds: the tenth percentile is what the code costs.
+    samples.sort_unstable();
+    let (clocks, ns) = samples[samples.len() / 10];
+    let packets = (BURST * BURSTS) as f64;
+    println!("{name:24} {:6.1} ns {:6.1} clocks a packet", ns as f64 / packets, clocks as f64 / packets);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -9,6 +9,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod config;
+pub mod ctl;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod ila;
 pub mod net;
 pub mod node;

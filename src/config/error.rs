@@ -64,7 +64,7 @@ impl ConfigErrors {
 
     /// A file that cannot be read at all.
     pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
-        let message = format!("cannot be read: {why}; check the path and its permissions");
+        let message = format!("cannot be read: {why}; check path, permissions and that it is UTF-8 text");
         Self::one(ConfigError { file: file.to_owned(), line: 0, column: 0, path: String::new(), message })
     }
 

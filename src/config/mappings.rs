@@ -5,11 +5,15 @@
 //! the YAML parser instead, which knows places and says what is wrong. A test holds the two against each other.
 
 mod plain;
+mod single;
 
-use super::check::{Check, Domains, Scope, Seen, judge_identifier, judge_remote_locator};
+pub use single::{Rules, Written};
+
+use super::check::{Check, Domains, KeyPath, Scope, judge_identifier, judge_remote_locator};
 use super::raw::Text;
 use super::{Config, ConfigErrors, LocalIdentifier, yaml};
 use crate::ila::{Identifier, Locator};
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -130,13 +134,13 @@ pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<Mapping
 
 /// Reads any YAML, and says what is wrong.
 fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
-    let raw: RawFile = yaml::read(text, file, false)?;
+    let raw: RawFile = yaml::read(text, file)?;
     let mut judge = Judge {
         check: Check::new(file),
         domains: Domains { list: config.sir_domains.clone(), complete: true },
         config,
-        identifiers: HashMap::new(),
-        locators: HashMap::new(),
+        identifiers: HashMap::default(),
+        locators: HashMap::default(),
     };
     for (path, local) in locals(config) {
         judge.identifiers.insert(local, Place::Local(path));
@@ -179,15 +183,15 @@ struct Judge<'c> {
     check: Check,
     domains: Domains,
     config: &'c Config,
-    identifiers: HashMap<LocalIdentifier, Place>,
+    identifiers: HashMap<LocalIdentifier, Place, RandomState>,
     /// Domain and line of the first use of each locator.
-    locators: HashMap<Locator, (u8, u64)>,
+    locators: HashMap<Locator, (u8, u64), RandomState>,
 }
 
 impl Judge<'_> {
     fn record(&mut self, n: usize, entry: &Spanned<RawMapping>) -> Option<MappingRecord> {
         let raw = &entry.value;
-        let mut s = self.check.scope(format!("mappings[{n}]"), entry.referenced);
+        let mut s = self.check.scope(KeyPath::Mapping(n), entry.referenced);
         let text = s.required("sir", &raw.sir, "\"2001:db8:dddd:0:2000::1\"");
         let local = text.and_then(|text| match judge_identifier(&text.value, &self.domains) {
             Ok(local) => local,
@@ -251,21 +255,18 @@ impl Judge<'_> {
         domain: Option<u8>,
     ) -> Option<Vec<LocatorChoice>> {
         let mut choices: Vec<LocatorChoice> = Vec::with_capacity(list.len());
-        let mut seen = Seen::new();
         let mut wrong = false;
         for (m, entry) in list.iter().enumerate() {
-            let mut s = self.check.scope(format!("mappings[{n}].locators[{m}]"), entry.referenced);
+            let mut s = self.check.scope(KeyPath::Locator(n, m), entry.referenced);
             let Some((choice, key)) = choice(&mut s, entry) else {
                 wrong = true;
                 continue;
             };
             let at = entry.referenced;
-            if let Some(before) = seen.before(choice.locator, &s.key(key), at) {
-                s.error(
-                    key,
-                    at,
-                    format!("{} is already {before}; write its share as weight", choice.locator),
-                );
+            if choices.iter().any(|before| before.locator == choice.locator) {
+                let message =
+                    format!("{} stands in this mapping twice; write its share as weight", choice.locator);
+                s.error(key, at, message);
             }
             if let Some(domain) = domain {
                 let own = &self.config.locators;

@@ -45,7 +45,7 @@ impl Config {
     }
 
     fn judge(text: &str, file: &str, directory: &Path) -> Result<Config, ConfigErrors> {
-        check::config(&yaml::read(text, file, true)?, file, directory)
+        check::config(&yaml::read(text, file)?, file, directory)
     }
 
     /// Index of the domain whose SIR prefix covers `address`.

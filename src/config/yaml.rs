@@ -7,30 +7,35 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Error, Location, MessageFormatter, Options, Spanned, UserMessageFormatter};
 use std::fmt;
 
+/// Deepest nesting of a file; ours need half of it, and deeper recursion could exhaust the stack.
+const MAX_DEPTH: usize = 16;
+
+/// Most nodes that aliases may repeat.
+const MAX_REPLAYED: usize = 100_000;
+
 /// Options of the parser: `on` is a word, not a truth value; excerpts are left to the caller.
-fn options(bounded: bool) -> Options {
-    let mut options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    if bounded {
-        // A long list of attachments is honest work; depth and aliases keep the parser's own limits.
-        if let Some(budget) = options.budget.as_mut() {
-            budget.max_events = 50_000_000;
-            budget.max_nodes = 20_000_000;
-        }
-    } else {
-        options.budget = None;
+///
+/// A long list is honest work, so only what grows without being written (depth, aliases, merges) keeps its limits.
+fn options() -> Options {
+    let mut options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        emit_comments: false,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
+    };
+    if let Some(budget) = options.budget.as_mut() {
+        budget.max_depth = MAX_DEPTH;
+        budget.flow_nesting_limit = MAX_DEPTH;
+        budget.max_events = usize::MAX;
+        budget.max_nodes = usize::MAX;
+        budget.max_total_scalar_bytes = usize::MAX;
     }
     options
 }
 
 /// Reads `text` as `T`; an error carries place, path and way out.
-///
-/// `bounded` keeps the parser's budget, which a large mapping file would exceed.
-pub(super) fn read<'t, T: Deserialize<'t>>(
-    text: &'t str,
-    file: &str,
-    bounded: bool,
-) -> Result<T, ConfigErrors> {
-    serde_saphyr::from_str_with_options(text, options(bounded)).map_err(|error| refusal(text, file, &error))
+pub(super) fn read<'t, T: Deserialize<'t>>(text: &'t str, file: &str) -> Result<T, ConfigErrors> {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| refusal(text, file, &error))
 }
 
 /// Our words for what the parser refuses.
@@ -115,7 +120,7 @@ impl<'de> Deserialize<'de> for Tree {
 
 /// The path of what stands at a line and column; `None` if the text is no YAML or nothing starts there.
 fn path_at(text: &str, line: u64, column: u64) -> Option<String> {
-    let mut options = options(true);
+    let mut options = options();
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     let root: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options).ok()?;
     let mut path = String::new();

@@ -5,7 +5,7 @@ use super::{Mac, checksum, ethernet, icmp6::kind, ipv6};
 /// A valid Neighbour Discovery message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
-    /// Neighbour Solicitation for `target`; `source_mac` is the source link-layer address option.
+    /// Neighbour Solicitation.
     Solicitation { target: u128, source_mac: Option<Mac> },
     /// Neighbour Advertisement of `target`; `target_mac` is the target link-layer address option.
     Advertisement {

@@ -236,6 +236,8 @@ pub struct MappingFilter {
     pub locator: Option<String>,
     /// Only this origin.
     pub origin: Option<String>,
+    /// Only mappings behind this SIR address: where the page before ended.
+    pub after: Option<Ipv6Addr>,
     /// At most this many; 0: all.
     pub limit: u64,
 }

@@ -3,7 +3,17 @@
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
 //! runs, and `replay` without a device; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
 
+pub mod admin;
+pub mod announce;
+pub mod control;
+pub mod exchange;
 pub mod handle;
+pub mod neighbour;
 pub mod replay;
 pub mod rib;
 pub mod source;
+pub mod stats;
+pub mod waiting;
+pub mod watch;
+#[cfg(feature = "dpdk")]
+pub mod worker;

@@ -40,10 +40,8 @@ impl Limiter {
     }
 }
 
-/// Turns dropped packets whose sender should know into ICMPv6 errors. Says whether any is to be routed.
-#[must_use]
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Limiter, ctx: &Ctx<'_>) -> bool {
-    let mut answers = false;
+/// Turns dropped packets whose sender should know into ICMPv6 errors; those left undecided are to be routed.
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Limiter, ctx: &Ctx<'_>) {
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         let Verdict::Drop(reason) = packet.verdict else { continue };
         let Some(error) = reason.icmp() else { continue };
@@ -53,10 +51,8 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Lim
         let error = if reason == DropReason::PacketTooBig { Error::PacketTooBig(lane.mtu) } else { error };
         if let Some(verdict) = answer(packet, lane, reason, error, ctx) {
             packet.verdict = verdict;
-            answers |= verdict == Verdict::Continue;
         }
     }
-    answers
 }
 
 /// An error that cannot be sent is no answer: the packet it reports was lost for its own reason.

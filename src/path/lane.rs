@@ -1,7 +1,6 @@
 //! What the stages know of a packet beyond its bytes: one lane per packet of the burst.
 
 use super::verdict::DropReason;
-use crate::ila::Adjustment;
 use crate::table::mapping::Probe;
 use crate::table::{ActionId, DomainId};
 
@@ -17,7 +16,7 @@ pub enum Class {
     /// Under a SIR prefix: translate or deliver.
     Sir(DomainId),
     /// Under a locator of ours: translate back and deliver.
-    Ila(DomainId, Adjustment),
+    Ila(DomainId),
     /// Plain IPv6 routing.
     Route,
     /// To this node itself.
@@ -29,14 +28,14 @@ pub enum Class {
 pub struct Lane {
     /// Destination, upper half.
     pub high: u64,
-    /// Destination, lower half; after `classify` the identifier that is looked up.
+    /// Destination, lower half; once classified as SIR or ILA, the identifier that is looked up.
     pub low: u64,
-    /// What the destination is.
-    pub class: Class,
     /// The lookup under way.
     pub probe: Probe,
-    /// What the lookup found.
-    pub action: Option<ActionId>,
+    /// What the lookup found; 0 for nothing.
+    pub action: ActionId,
+    /// What the destination is.
+    pub class: Class,
     /// Anything but plain TCP or UDP: an extension header, ICMPv6 or another protocol comes first.
     pub unusual: bool,
     /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.
@@ -49,3 +48,16 @@ pub struct Lane {
 
 /// The lanes of a burst.
 pub type Lanes = [Lane; BURST];
+
+/// What is left to do in a burst, so that stages with nothing to do are not even entered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Todo {
+    /// Some packet waits for its mapping.
+    pub lookups: bool,
+    /// Some packet is to be routed.
+    pub routes: bool,
+    /// Some packet is to this node.
+    pub own: bool,
+    /// Some packet was dropped, and its sender may have to be told.
+    pub drops: bool,
+}

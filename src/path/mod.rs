@@ -1,10 +1,12 @@
-//! The pipeline: stages over a burst, in this order, each packet ending in exactly one fate (DESIGN §3).
+//! The pipeline: stages over a burst, in the order of [`Pipeline::run`], each packet ending in exactly one fate.
 //!
 //! Safe, silent, without clock or allocation. One [`Ctx`] per burst: one snapshot, one instant.
 
 mod answer;
+mod arrive;
 mod classify;
 pub mod counters;
+mod direct;
 mod flow;
 pub mod lane;
 mod lookup;
@@ -25,6 +27,7 @@ pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::Tables;
+use lane::Todo;
 
 /// What all stages of a burst share.
 #[derive(Clone, Copy)]
@@ -39,28 +42,44 @@ pub struct Ctx<'t> {
 pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
+    direct: bool,
 }
 
 impl Pipeline {
     /// A pipeline whose ICMPv6 errors are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter }
+        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided).
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         let lanes = &mut *self.lanes;
-        parse::run(burst, lanes, ctx);
-        forward(burst, lanes, ctx);
-        let answers = own::run(burst, lanes, ctx);
-        let errors = answer::run(burst, lanes, &mut self.limiter, ctx);
-        if answers || errors {
+        if self.direct && direct::run(burst, ctx) == burst.len() {
+            return;
+        }
+        let mut todo = arrive::run(burst, lanes, ctx);
+        forward(burst, lanes, &mut todo, ctx);
+        if todo.own {
+            own::run(burst, lanes, &mut todo, ctx);
+        }
+        if todo.drops {
+            answer::run(burst, lanes, &mut self.limiter, ctx);
+        }
+        if todo.own || todo.drops {
             // What this node says itself takes the same way out as what it forwards.
-            forward(burst, lanes, ctx);
-            let _ = own::run(burst, lanes, ctx);
+            let mut todo = arrive::again(burst, lanes, ctx);
+            forward(burst, lanes, &mut todo, ctx);
+            own::run(burst, lanes, &mut todo, ctx);
             answer::give_up(burst, lanes);
         }
+    }
+
+    /// The same pipeline without the direct way: every packet meets every stage. For tests that compare the two.
+    #[must_use]
+    pub fn without_direct_way(mut self) -> Self {
+        self.direct = false;
+        self
     }
 
     /// What the stages found out about each packet of the last burst.
@@ -75,11 +94,14 @@ impl Pipeline {
     }
 }
 
-/// Classify, look up, translate, route.
-#[inline]
-fn forward(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
-    classify::run(burst, lanes, ctx);
-    lookup::run(burst, lanes, ctx);
-    translate::run(burst, lanes, ctx);
-    route::run(burst, lanes, ctx);
+/// Look up, translate, route.
+#[inline(always)]
+fn forward(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, ctx: &Ctx<'_>) {
+    if todo.lookups {
+        lookup::run(burst, lanes, ctx);
+        translate::run(burst, lanes, todo, ctx);
+    }
+    if todo.routes {
+        route::run(burst, lanes, todo, ctx);
+    }
 }

@@ -1,6 +1,6 @@
 //! Sixth stage: packets to this node itself: Neighbour Discovery, echo, and a plain no to the rest.
 
-use super::lane::{Class, Lane, Lanes};
+use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use super::{Ctx, ndp};
@@ -11,18 +11,15 @@ use crate::net::ipv6::{self, Ipv6, Upper, next};
 /// Hop limit of packets that this node makes (RFC 1700's recommended default).
 pub(super) const HOP_LIMIT: u8 = 64;
 
-/// Decides every packet of [`Class::Own`]. Says whether it left answers that are still to be routed.
-#[must_use]
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) -> bool {
-    let mut answers = false;
+/// Decides every packet of [`Class::Own`]. Those still undecided afterwards are answers to be routed.
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, ctx: &Ctx<'_>) {
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         if packet.verdict == Verdict::Continue && lane.class == Class::Own {
             packet.verdict =
                 if lane.ours { Verdict::Drop(DropReason::NotServed) } else { decide(packet, lane, ctx) };
-            answers |= packet.verdict == Verdict::Continue;
+            todo.drops |= matches!(packet.verdict, Verdict::Drop(_));
         }
     }
-    answers
 }
 
 fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {

@@ -1,71 +1,16 @@
 //! First stage: is this a frame for us, and an IPv6 packet that may be looked at further?
 
-use super::Ctx;
-use super::lane::{Class, Lane, Lanes};
+use super::lane::{Class, Lane};
 use super::packet::Packet;
-use super::verdict::{DropReason, Verdict};
+use super::verdict::DropReason;
 use crate::net::{ethernet, ipv6, mac::Mac};
 use crate::table::Port;
 
-/// Upper half of an address that is plainly global unicast (2000::/3) or unique local (fc00::/7).
-#[inline(always)]
-const fn plain(high: u64) -> bool {
-    high >> 61 == 0b001 || high >> 57 == 0xfc >> 1
-}
-
-/// Parses every packet; the rest of the pipeline sees only valid IPv6 for this node or to be forwarded.
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
-    for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
-        *lane = Lane::default();
-        let Some(port) = ctx.tables.ports.get(usize::from(packet.port.0)) else {
-            packet.verdict = Verdict::Drop(DropReason::NoPort);
-            continue;
-        };
-        if !usual(packet, lane, port) {
-            if let Err(reason) = careful(packet, lane, port) {
-                packet.verdict = Verdict::Drop(reason);
-            }
-        }
-    }
-}
-
-/// The common case in one go: untagged or tagged as the port wants, for our MAC, IPv6 between plain addresses.
-/// Says `false`, having decided nothing, when anything is out of the ordinary.
-#[inline(always)]
-fn usual(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> bool {
-    let frame = packet.frame();
-    let Some(head) = frame.first_chunk::<{ ethernet::HEADER + ipv6::HEADER }>() else { return false };
-    let link = u64::from_be_bytes([0, 0, head[0], head[1], head[2], head[3], head[4], head[5]]);
-    let kind = u16::from_be_bytes([head[12], head[13]]);
-    let Some(header) = ipv6::Ipv6::of(&head[ethernet::HEADER..]) else { return false };
-    let end = ethernet::HEADER + ipv6::HEADER + usize::from(header.payload_length());
-    let (source, high) = (header.source_high(), header.destination_high());
-    let fits = (link == port.mac_word)
-        & (kind == ethernet::IPV6)
-        & (head[6] & 1 == 0)
-        & (header.version() == 6)
-        & (end <= frame.len())
-        & plain(source)
-        & plain(high)
-        & port.untagged;
-    if !fits {
-        return false;
-    }
-    lane.high = high;
-    lane.low = header.destination_low();
-    let next = header.next_header();
-    lane.unusual = !matches!(next, ipv6::next::TCP | ipv6::next::UDP);
-    packet.l3 = ethernet::HEADER as u8;
-    if end < packet.len() {
-        // Ethernet padding does not travel on.
-        let _ = packet.resize(end);
-    }
-    true
-}
-
-/// The same with every case told apart.
-#[cold]
-fn careful(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Result<(), DropReason> {
+/// Parses one packet of `port`; what follows sees only valid IPv6 for this node or to be forwarded.
+///
+/// # Errors
+/// The reason to drop it.
+pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Result<(), DropReason> {
     let frame = packet.frame();
     let link = ethernet::parse(frame).ok_or(DropReason::ShortFrame)?;
     let to = ethernet::destination(frame).ok_or(DropReason::ShortFrame)?;
@@ -96,6 +41,7 @@ fn careful(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Result<(), 
     lane.unusual = !matches!(header.next_header(), ipv6::next::TCP | ipv6::next::UDP);
     let next = header.next_header();
     packet.l3 = link.header as u8;
+    // Ethernet padding does not travel on.
     let _ = packet.resize(end);
     if ipv6::is_multicast(source) || is_reserved(source) && !(source == 0 && next == ipv6::next::ICMP6) {
         return Err(DropReason::MartianSource);

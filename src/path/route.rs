@@ -1,39 +1,38 @@
 //! Fifth stage: plain IPv6 routing by longest prefix, for everything that needs no translation.
 
-use super::lane::{Class, Lane, Lanes};
+use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use super::{Ctx, flow, quoted, send};
 use crate::net::ipv6;
 use crate::table::mem::prefetch;
-use crate::table::{Action, Hop, PortId};
+use crate::table::{Action, ActionId, Hop, PortId};
 
 /// Routes every undecided packet of [`Class::Route`].
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
-    let mut any = false;
+#[inline]
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, ctx: &Ctx<'_>) {
     for (packet, lane) in burst.iter().zip(lanes.iter_mut()) {
-        if packet.verdict != Verdict::Continue || lane.class != Class::Route {
-            continue;
+        if packet.verdict == Verdict::Continue && lane.class == Class::Route {
+            let destination = (u128::from(lane.high) << 64) | u128::from(lane.low);
+            lane.action = ctx.tables.routes.lookup(destination).unwrap_or_default();
+            if let Some(action) = ctx.tables.action(lane.action) {
+                prefetch(action);
+            }
         }
-        any = true;
-        lane.action = ctx.tables.routes.lookup((u128::from(lane.high) << 64) | u128::from(lane.low));
-        if let Some(action) = lane.action.and_then(|id| ctx.tables.action(id)) {
-            prefetch(action);
-        }
-    }
-    if !any {
-        return;
     }
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         if packet.verdict == Verdict::Continue && lane.class == Class::Route {
             packet.verdict = decide(packet, lane, ctx);
+            todo.drops |= matches!(packet.verdict, Verdict::Drop(_));
         }
     }
 }
 
 fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
-    let found = lane.action.and_then(|id| ctx.tables.resolve(id, || flow::hash(packet.l3())));
-    match found {
+    if lane.action == ActionId::default() {
+        return Verdict::Drop(DropReason::NoRoute);
+    }
+    match ctx.tables.resolve(lane.action, || flow::hash(packet.l3())) {
         Some(Action::Forward(hop)) => forward(packet, lane, hop, ctx),
         Some(Action::Connected(port)) => connected(packet, lane, *port, ctx),
         Some(Action::Blackhole) => Verdict::Drop(DropReason::RouteBlackhole),

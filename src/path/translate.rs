@@ -2,37 +2,40 @@
 //!
 //! Nothing is written to a packet before everything that could stop it has been checked.
 
-use super::lane::{Class, Lane, Lanes};
+use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use super::{Ctx, flow, quoted, send};
 use crate::ila::{ChecksumMode, neutral, transport};
 use crate::net::checksum::sum_of_half;
 use crate::net::ipv6;
-use crate::table::{Action, Domain, DomainId, Local, OnMiss, Remote};
+use crate::table::{Action, ActionId, Domain, DomainId, Local, OnMiss, Remote};
 
 /// Translates every packet whose lookup is done; those that are to be routed after all become [`Class::Route`].
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
+#[inline]
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, ctx: &Ctx<'_>) {
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         if packet.verdict != Verdict::Continue {
             continue;
         }
-        match lane.class {
-            Class::Sir(domain) => packet.verdict = from_sir(packet, lane, domain, ctx),
-            Class::Ila(domain, _) => packet.verdict = from_ila(packet, lane, domain, ctx),
-            Class::None | Class::Route | Class::Own => {}
-        }
+        let verdict = match lane.class {
+            Class::Sir(domain) => from_sir(packet, lane, domain, ctx),
+            Class::Ila(domain) => from_ila(packet, lane, domain, ctx),
+            Class::None | Class::Route | Class::Own => continue,
+        };
+        packet.verdict = verdict;
+        todo.drops |= matches!(verdict, Verdict::Drop(_));
+        todo.routes |= verdict == Verdict::Continue;
     }
 }
 
 #[inline(always)]
 fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
-    let found = lane.action.and_then(|id| ctx.tables.resolve(id, || flow::hash(packet.l3())));
-    match found {
+    match ctx.tables.resolve(lane.action, || flow::hash(packet.l3())) {
         Some(Action::Remote(remote)) => to_locator(packet, lane, remote, ctx),
         Some(Action::Local(local)) => deliver(packet, lane, local, None, ctx),
-        Some(Action::Blackhole) => Verdict::Drop(DropReason::Blackhole),
-        Some(Action::Forward(_) | Action::Connected(_) | Action::Spread(_)) | None => miss(lane, domain, ctx),
+        Some(Action::Blackhole) if lane.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
+        _ => miss(lane, domain, ctx),
     }
 }
 
@@ -50,10 +53,10 @@ fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
 /// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
 #[inline(always)]
 fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &Ctx<'_>) -> Verdict {
+    let mut low = neutral::add_low(lane.low, remote.add) | (u64::from(remote.mark) << 48);
     if let Err(verdict) = send::check(packet, lane, &remote.hop) {
         return verdict;
     }
-    let mut low = neutral::add_low(lane.low, remote.add) | (u64::from(remote.mark) << 48);
     if lane.unusual || remote.mode == ChecksumMode::AdjTransport {
         low = to_locator_unusual(packet, lane, remote, low, ctx);
     }
@@ -86,7 +89,7 @@ fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low
 /// The destination is under a locator of ours: its identifier must be attached here (§4.2.2).
 #[inline(always)]
 fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
-    match lane.action.and_then(|id| ctx.tables.action(id)) {
+    match ctx.tables.action(lane.action) {
         Some(Action::Local(local)) => {
             let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
                 return Verdict::Drop(DropReason::NotLocal);

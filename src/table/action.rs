@@ -34,6 +34,9 @@ pub struct Hop {
     pub port: PortId,
     /// Largest packet in bytes, from the IPv6 header on.
     pub mtu: u16,
+    /// Largest frame in bytes that may be sent with an untagged header and nothing but addresses changed; 0 when
+    /// the hop is not ready, its link is tagged, or more than addresses must change.
+    pub direct_bytes: u16,
     /// The neighbour, for the control thread.
     pub id: HopId,
 }
@@ -43,13 +46,15 @@ impl Hop {
     #[must_use]
     pub fn ready(port: PortId, to: Mac, from: Mac, vlan: u16, mtu: u16, id: HopId) -> Self {
         let (link, length) = ethernet::header(to, from, vlan);
-        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, id }
+        let direct_bytes = if vlan == 0 { mtu.saturating_add(ethernet::HEADER as u16) } else { 0 };
+        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, direct_bytes, id }
     }
 
     /// A hop that cannot be used.
     #[must_use]
     pub fn not_ready(port: PortId, state: HopState, mtu: u16, id: HopId) -> Self {
-        Hop { link: [0; ethernet::TAGGED_HEADER], link_length: ethernet::HEADER as u8, state, port, mtu, id }
+        let link = [0; ethernet::TAGGED_HEADER];
+        Hop { link, link_length: ethernet::HEADER as u8, state, port, mtu, direct_bytes: 0, id }
     }
 
     /// The link header's bytes.
@@ -84,14 +89,19 @@ pub struct Remote {
 impl Remote {
     /// Computes what the pair needs.
     #[must_use]
-    pub fn new(domain: DomainId, sir: SirPrefix, mode: ChecksumMode, locator: Locator, hop: Hop) -> Self {
+    pub fn new(domain: DomainId, sir: SirPrefix, mode: ChecksumMode, locator: Locator, mut hop: Hop) -> Self {
         let adjustment = Adjustment::of(sir, locator);
         let (add, mark) = match mode {
             ChecksumMode::NeutralMap => {
                 (adjustment.outward(true), (crate::ila::identifier::C_BIT >> 48) as u16)
             }
             ChecksumMode::NeutralMapAuto => (adjustment.outward(false), 0),
-            ChecksumMode::AdjTransport | ChecksumMode::NoAction => (0, 0),
+            ChecksumMode::NoAction => (0, 0),
+            ChecksumMode::AdjTransport => {
+                // The transport checksum changes too.
+                hop.direct_bytes = 0;
+                (0, 0)
+            }
         };
         Remote {
             locator,

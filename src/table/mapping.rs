@@ -54,11 +54,13 @@ impl Bucket {
     fn read(&self, key: u64) -> Glance {
         loop {
             let before = self.state.load(Ordering::Acquire);
-            let mut value = 0;
-            for slot in 0..SLOTS {
-                let matches = self.keys[slot].load(Ordering::Acquire) == key;
-                value |= self.values[slot].load(Ordering::Relaxed) & u32::from(matches).wrapping_neg();
+            let mut found = SLOTS;
+            for (slot, held) in self.keys.iter().enumerate() {
+                if held.load(Ordering::Acquire) == key {
+                    found = slot;
+                }
             }
+            let value = self.values.get(found).map_or(0, |value| value.load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             if self.state.load(Ordering::Relaxed) == before {
                 return Glance { value, state: before };
@@ -97,13 +99,9 @@ pub struct MappingTable {
     seed: u64,
 }
 
-/// A key on its way through a bulk lookup: hashed, its home bucket asked for.
+/// A lookup under way: the home bucket, which was asked for.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Probe {
-    key: u64,
-    home: u32,
-    second: u32,
-}
+pub struct Probe(u32);
 
 /// The key of an identifier: the C-bit cleared. Type 0 never has a mapping, so 0 stands for an empty slot.
 #[inline(always)]
@@ -118,47 +116,82 @@ impl MappingTable {
         MappingTable { buckets: Pages::zeroed(buckets), seed }
     }
 
-    /// Hashes `identifier` and prefetches its home bucket.
+    #[inline(always)]
+    fn hash(&self, identifier: u64) -> u64 {
+        let wide = u128::from(key_of(identifier) ^ self.seed) * u128::from(MULTIPLIER);
+        (wide >> 64) as u64 ^ wide as u64
+    }
+
+    /// Scales 32 bits of a hash to a bucket number.
+    #[inline(always)]
+    fn scale(&self, bits: u64) -> u32 {
+        ((bits * self.buckets.len() as u64) >> 32) as u32
+    }
+
+    /// Number of the home bucket of `identifier`.
+    #[inline(always)]
+    fn home_of(&self, identifier: u64) -> u32 {
+        self.scale(self.hash(identifier) >> 32)
+    }
+
+    /// Number of the second bucket of `identifier`; may be the same as home.
+    #[inline(always)]
+    fn second_of(&self, identifier: u64) -> u32 {
+        self.scale(self.hash(identifier) & 0xffff_ffff)
+    }
+
+    /// Starts a lookup: finds the home bucket and prefetches it.
     #[inline(always)]
     #[must_use]
     pub fn hint(&self, identifier: u64) -> Probe {
-        let key = key_of(identifier);
-        let wide = u128::from(key ^ self.seed) * u128::from(MULTIPLIER);
-        let hash = (wide >> 64) as u64 ^ wide as u64;
-        let count = self.buckets.len() as u64;
-        let home = (((hash >> 32) * count) >> 32) as u32;
-        let second = (((hash & 0xffff_ffff) * count) >> 32) as u32;
-        prefetch(&self.buckets[home as usize]);
-        Probe { key, home, second }
+        let home = self.home_of(identifier);
+        if let Some(bucket) = self.buckets.get(home as usize) {
+            prefetch(bucket);
+        }
+        Probe(home)
     }
 
-    /// Looks into the home bucket; `Err` when the second bucket must be seen too (it is prefetched then).
+    /// Looks for `identifier` in the home bucket of its probe; `Err` when the second bucket must be seen too, which is
+    /// prefetched then.
+    ///
+    /// # Errors
+    /// The state of the home bucket, for [`Self::finish`].
     #[inline(always)]
-    pub fn first(&self, probe: Probe) -> Result<Option<ActionId>, u32> {
-        let seen = self.buckets[probe.home as usize].read(probe.key);
+    pub fn first(&self, probe: Probe, identifier: u64) -> Result<Option<ActionId>, u32> {
+        let Some(home) = self.buckets.get(probe.0 as usize) else { return Ok(None) };
+        let seen = home.read(key_of(identifier));
         if seen.value != 0 {
             return Ok(Some(ActionId(seen.value)));
         }
         if seen.state & MANY == 0 {
             return Ok(None);
         }
-        prefetch(&self.buckets[probe.second as usize]);
+        self.ask_second(identifier);
         Err(seen.state)
+    }
+
+    #[inline(never)]
+    fn ask_second(&self, identifier: u64) {
+        if let Some(bucket) = self.buckets.get(self.second_of(identifier) as usize) {
+            prefetch(bucket);
+        }
     }
 
     /// Finishes a lookup that [`Self::first`] left open, given the state it returned.
     #[must_use]
-    pub fn finish(&self, probe: Probe, mut state: u32) -> Option<ActionId> {
-        let home = &self.buckets[probe.home as usize];
+    pub fn finish(&self, probe: Probe, identifier: u64, mut state: u32) -> Option<ActionId> {
+        let key = key_of(identifier);
+        let home = self.buckets.get(probe.0 as usize)?;
+        let second = self.buckets.get(self.second_of(identifier) as usize)?;
         loop {
-            let second = self.buckets[probe.second as usize].read(probe.key);
-            if second.value != 0 {
-                return Some(ActionId(second.value));
+            let there = second.read(key);
+            if there.value != 0 {
+                return Some(ActionId(there.value));
             }
             if home.state.load(Ordering::Acquire) == state {
                 return None;
             }
-            let again = home.read(probe.key);
+            let again = home.read(key);
             if again.value != 0 {
                 return Some(ActionId(again.value));
             }
@@ -170,12 +203,12 @@ impl MappingTable {
     #[must_use]
     pub fn lookup(&self, identifier: u64) -> Option<ActionId> {
         let probe = self.hint(identifier);
-        if probe.key >> 61 == 0 {
+        if identifier >> 61 == 0 {
             return None;
         }
-        match self.first(probe) {
+        match self.first(probe, identifier) {
             Ok(found) => found,
-            Err(state) => self.finish(probe, state),
+            Err(state) => self.finish(probe, identifier, state),
         }
     }
 
@@ -233,28 +266,27 @@ impl MappingWriter {
     /// [`Full`] when a new key finds no place; nothing was changed for readers then.
     pub fn insert(&mut self, identifier: u64, action: ActionId) -> Result<Option<ActionId>, Full> {
         debug_assert!(key_of(identifier) >> 61 != 0 && action.0 != 0);
-        let probe = self.table.hint(identifier);
-        if let Some((bucket, slot)) = self.place_of(probe) {
+        if let Some((bucket, slot)) = self.place_of(identifier) {
             let before = self.table.buckets[bucket].values[slot].swap(action.0, Ordering::Release);
             return Ok(Some(ActionId(before)));
         }
         if self.length >= self.capacity() {
             return Err(Full);
         }
-        self.make_room(probe)?;
-        self.put(probe, action.0);
+        self.make_room(identifier)?;
+        self.put(key_of(identifier), action.0);
         self.length += 1;
         Ok(None)
     }
 
     /// Forgets an identifier; returns its action.
     pub fn remove(&mut self, identifier: u64) -> Option<ActionId> {
-        let probe = self.table.hint(identifier);
-        let (bucket, slot) = self.place_of(probe)?;
+        let (bucket, slot) = self.place_of(identifier)?;
+        let home = self.table.home_of(identifier) as usize;
         let held = &self.table.buckets[bucket];
         held.keys[slot].store(0, Ordering::Release);
-        if bucket != probe.home as usize {
-            self.table.buckets[probe.home as usize].count_displaced(false);
+        if bucket != home {
+            self.table.buckets[home].count_displaced(false);
         }
         self.length -= 1;
         Some(ActionId(held.values[slot].load(Ordering::Relaxed)))
@@ -283,10 +315,10 @@ impl MappingWriter {
         })
     }
 
-    fn place_of(&self, probe: Probe) -> Option<(usize, usize)> {
-        [probe.home, probe.second]
+    fn place_of(&self, identifier: u64) -> Option<(usize, usize)> {
+        [self.table.home_of(identifier), self.table.second_of(identifier)]
             .into_iter()
-            .find_map(|at| Some((at as usize, self.table.buckets[at as usize].slot_of(probe.key)?)))
+            .find_map(|at| Some((at as usize, self.table.buckets[at as usize].slot_of(key_of(identifier))?)))
     }
 
     fn empty_slot(&self, bucket: u32) -> Option<usize> {
@@ -294,31 +326,32 @@ impl MappingWriter {
     }
 
     /// Stores a key that is in neither bucket, one of which has room.
-    fn put(&self, probe: Probe, value: u32) {
-        if let Some(slot) = self.empty_slot(probe.home) {
-            self.table.buckets[probe.home as usize].fill(slot, probe.key, value);
-        } else if let Some(slot) = self.empty_slot(probe.second) {
-            self.table.buckets[probe.second as usize].fill(slot, probe.key, value);
-            self.table.buckets[probe.home as usize].count_displaced(true);
+    fn put(&self, key: u64, value: u32) {
+        let (home, second) = (self.table.home_of(key), self.table.second_of(key));
+        if let Some(slot) = self.empty_slot(home) {
+            self.table.buckets[home as usize].fill(slot, key, value);
+        } else if let Some(slot) = self.empty_slot(second) {
+            self.table.buckets[second as usize].fill(slot, key, value);
+            self.table.buckets[home as usize].count_displaced(true);
         }
     }
 
     /// Frees a slot in one of the two buckets by moving keys to their other bucket, nearest move first.
-    fn make_room(&self, probe: Probe) -> Result<(), Full> {
-        if self.empty_slot(probe.home).is_some() || self.empty_slot(probe.second).is_some() {
+    fn make_room(&self, identifier: u64) -> Result<(), Full> {
+        let (home, second) = (self.table.home_of(identifier), self.table.second_of(identifier));
+        if self.empty_slot(home).is_some() || self.empty_slot(second).is_some() {
             return Ok(());
         }
         // Breadth first: each step is a key (bucket, slot) that would move to its other bucket.
         let mut steps: Vec<(u32, usize, Option<usize>)> = Vec::with_capacity(MAX_MOVES);
-        for bucket in [probe.home, probe.second] {
+        for bucket in [home, second] {
             steps.extend((0..SLOTS).map(|slot| (bucket, slot, None)));
         }
         let mut at = 0;
         while at < steps.len() {
-            let other = self.other_bucket(steps[at].0, steps[at].1);
+            let (_, other) = self.other_bucket(steps[at].0, steps[at].1);
             if self.empty_slot(other).is_some() {
-                self.move_back_to_front(&steps, at);
-                return Ok(());
+                return if self.move_back_to_front(&steps, at) { Ok(()) } else { Err(Full) };
             }
             if steps.len() + SLOTS <= MAX_MOVES {
                 steps.extend((0..SLOTS).map(|slot| (other, slot, Some(at))));
@@ -328,31 +361,32 @@ impl MappingWriter {
         Err(Full)
     }
 
-    fn other_bucket(&self, bucket: u32, slot: usize) -> u32 {
+    /// The key in a slot and its other bucket.
+    fn other_bucket(&self, bucket: u32, slot: usize) -> (u64, u32) {
         let key = self.table.buckets[bucket as usize].keys[slot].load(Ordering::Relaxed);
-        let probe = self.table.hint(key);
-        if probe.home == bucket { probe.second } else { probe.home }
+        let home = self.table.home_of(key);
+        (key, if home == bucket { self.table.second_of(key) } else { home })
     }
 
-    /// Moves the key of step `at`, then that of the step before it into the place it left, and so on.
-    fn move_back_to_front(&self, steps: &[(u32, usize, Option<usize>)], at: usize) {
+    /// Moves the key of step `at`, then that of the step before it into the place it left, and so on. Says whether the
+    /// first step's bucket has room now; a path that meets the same bucket twice may not get that far.
+    fn move_back_to_front(&self, steps: &[(u32, usize, Option<usize>)], at: usize) -> bool {
         let mut next = Some(at);
         while let Some(step) = next {
             let (bucket, slot, before) = steps[step];
+            let (key, to) = self.other_bucket(bucket, slot);
+            let Some(free) = self.empty_slot(to) else { return false };
             let from = &self.table.buckets[bucket as usize];
-            let key = from.keys[slot].load(Ordering::Relaxed);
             let value = from.values[slot].load(Ordering::Relaxed);
-            let probe = self.table.hint(key);
-            let to = if probe.home == bucket { probe.second } else { probe.home };
-            // A breadth-first path may meet the same key twice; then the rest of the path is not needed.
-            let Some(free) = self.empty_slot(to) else { return };
             self.table.buckets[to as usize].fill(free, key, value);
-            if probe.home != probe.second {
-                self.table.buckets[probe.home as usize].count_displaced(probe.home == bucket);
+            if to != bucket {
+                let home = self.table.home_of(key);
+                self.table.buckets[home as usize].count_displaced(home == bucket);
             }
             from.keys[slot].store(0, Ordering::Release);
             next = before;
         }
+        true
     }
 }
 

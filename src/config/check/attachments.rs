@@ -28,7 +28,7 @@ pub(super) fn attachments(
             Some(name)
         });
         let port = ports.named(&mut s, "port", &attachment.port).map(|(index, port)| {
-            if let (Some(text), true) = (&attachment.port, port.role != Role::Access) {
+            if let (Some(text), true) = (&attachment.port, ports.roles && port.role != Role::Access) {
                 let message =
                     format!("port `{}` does not have role access; attach to one that has", text.value);
                 s.error("port", text.referenced, message);

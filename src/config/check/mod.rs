@@ -12,7 +12,7 @@ mod scope;
 mod system;
 
 pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
-pub(super) use scope::{Check, Scope, Seen};
+pub(super) use scope::{Check, Path as KeyPath, Scope};
 
 use super::error::ConfigErrors;
 use super::model::Config;

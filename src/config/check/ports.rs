@@ -22,6 +22,8 @@ pub(super) struct Ports {
     pub(super) list: Vec<Port>,
     /// Whether every name could be read, so that a name that is not found is not there.
     names: bool,
+    /// Whether all roles could be read.
+    pub(super) roles: bool,
     /// Whether all addresses could be read, so that what is not on-link is wrong.
     pub(super) addresses: bool,
 }
@@ -53,7 +55,7 @@ impl Ports {
 }
 
 pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locators: &Locators) -> Ports {
-    let mut ports = Ports { list: Vec::new(), names: true, addresses: true };
+    let mut ports = Ports { list: Vec::new(), names: true, roles: true, addresses: true };
     let (mut names, mut devices, mut addresses) = (Seen::new(), Seen::new(), Seen::new());
     let mut macs = Seen::new();
     if raw.ports.as_ref().is_none_or(|list| list.value.is_empty()) {
@@ -78,25 +80,28 @@ pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locat
         ports.names &= name.is_some();
         let device = device(&mut s, port, &mut devices);
         let roles = [("fabric", Role::Fabric), ("external", Role::External), ("access", Role::Access)];
+        let errors = s.count();
         s.required("role", &port.role, "fabric");
         let role = s.choice("role", &port.role, &roles, Role::Fabric);
+        let role_known = s.count() == errors;
+        ports.roles &= role_known;
         let errors = s.count();
         let addresses = own_addresses(&mut s, port, &mut addresses, domains, locators);
         ports.addresses &= s.count() == errors;
-        let descriptors = s.number("descriptors", &port.descriptors, 64..=32768, 512);
-        if let Some(text) = port.descriptors.as_ref().filter(|_| descriptors % 32 != 0) {
+        let descriptors: u16 = s.number("descriptors", &port.descriptors, 64..=32768, 512);
+        if let Some(text) = port.descriptors.as_ref().filter(|_| !descriptors.is_multiple_of(32)) {
             let message = format!("{descriptors} is not a multiple of 32, as devices want it; round it up");
             s.error("descriptors", text.referenced, message);
         }
         let words = [("auto", Promiscuous::Auto), ("on", Promiscuous::On), ("off", Promiscuous::Off)];
         let vlan = port.vlan.as_ref().and_then(|text| s.within("vlan", text, 1..=4094));
-        if let Some(text) = port.vlan.as_ref().filter(|_| role == Role::Access) {
+        if let Some(text) = port.vlan.as_ref().filter(|_| role_known && role == Role::Access) {
             let message =
                 format!("`{}` on an access port, which its attachments split; write vlan there", text.value);
             s.error("vlan", text.referenced, message);
         }
         let router_advertisement = port.router_advertisement.as_ref().map(|entry| {
-            if role != Role::Access {
+            if role_known && role != Role::Access {
                 let message = "routers are advertised to tasks only; set role: access or remove it";
                 s.error("router_advertisement", entry.referenced, message);
             }

@@ -4,7 +4,7 @@ use super::super::error::{ConfigError, ConfigErrors};
 use super::super::raw::Text;
 use serde_saphyr::Location;
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ impl Check {
     }
 
     /// Reads the mapping at `path`, which starts at `at`.
-    pub(crate) fn scope(&mut self, path: impl Into<String>, at: Location) -> Scope<'_> {
+    pub(crate) fn scope(&mut self, path: impl Into<Path>, at: Location) -> Scope<'_> {
         Scope { check: self, path: path.into(), at }
     }
 
@@ -42,21 +42,48 @@ impl Check {
     }
 }
 
+/// The path of a mapping of the file; those that come by the million are written out only for an error.
+pub(crate) enum Path {
+    Text(String),
+    /// `mappings[n]`
+    Mapping(usize),
+    /// `mappings[n].locators[m]`
+    Locator(usize, usize),
+}
+
+impl From<&str> for Path {
+    fn from(text: &str) -> Self {
+        Path::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Path {
+    fn from(text: String) -> Self {
+        Path::Text(text)
+    }
+}
+
+impl Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Text(text) => f.write_str(text),
+            Path::Mapping(n) => write!(f, "mappings[{n}]"),
+            Path::Locator(n, m) => write!(f, "mappings[{n}].locators[{m}]"),
+        }
+    }
+}
+
 /// One mapping of the file.
 pub(crate) struct Scope<'c> {
     check: &'c mut Check,
-    path: String,
+    path: Path,
     at: Location,
 }
 
 impl Scope<'_> {
     /// The path of a key of this mapping; a list entry is `identifiers[0]`, the mapping itself the empty key.
     pub(crate) fn key(&self, key: &str) -> String {
-        match (self.path.is_empty(), key.is_empty()) {
-            (true, _) => key.to_owned(),
-            (_, true) => self.path.clone(),
-            _ => format!("{}.{key}", self.path),
-        }
+        if key.is_empty() { self.path.to_string() } else { format!("{}.{key}", self.path) }
     }
 
     /// Notes an error at a value.
@@ -72,7 +99,7 @@ impl Scope<'_> {
 
     /// Reads the mapping under a key of this one.
     pub(crate) fn below(&mut self, key: &str, at: Location) -> Scope<'_> {
-        let path = self.key(key);
+        let path = Path::Text(self.key(key));
         Scope { check: &mut *self.check, path, at }
     }
 

@@ -13,6 +13,7 @@ use super::super::check::{Domains, judge_identifier, judge_remote_locator};
 use super::super::{Config, LocalIdentifier};
 use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, locals};
 use crate::ila::Locator;
+use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
 
 /// Reads the whole file, or nothing.
@@ -24,9 +25,9 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
     }
     let own: HashSet<LocalIdentifier> = locals(config).map(|(_, local)| local).collect();
     let room = text.len() / 64;
-    let mut identifiers: HashSet<LocalIdentifier, foldhash::fast::RandomState> =
-        HashSet::with_capacity_and_hasher(room, foldhash::fast::RandomState::default());
-    let mut locators: HashMap<Locator, u8, foldhash::fast::RandomState> = HashMap::default();
+    let mut identifiers: HashSet<LocalIdentifier, RandomState> =
+        HashSet::with_capacity_and_hasher(room, RandomState::default());
+    let mut locators: HashMap<Locator, u8, RandomState> = HashMap::default();
     let mut records = Vec::with_capacity(room);
     for line in lines {
         let rest = line.strip_prefix("  - {sir: \"")?;

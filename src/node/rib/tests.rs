@@ -551,7 +551,7 @@ fn views_say_what_is_held() {
         domain: domain.map(str::to_owned),
         locator: locator.map(str::to_owned),
         origin: origin.map(str::to_owned),
-        limit: 0,
+        ..Default::default()
     };
     assert_eq!(list(by(Some("plain"), None, None)), all[3..]);
     assert_eq!(list(by(None, Some("fd00:1:0:6::/64"), None)), all[1..2]);

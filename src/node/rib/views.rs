@@ -84,10 +84,11 @@ impl Rib {
                 continue;
             }
             for (identifier, action) in domain.mappings.iter() {
-                if !self.is_wanted(&wanted, action) {
+                let sir = domain.config.prefix.with(Identifier(identifier));
+                if filter.after.is_some_and(|after| sir <= after.into()) || !self.is_wanted(&wanted, action) {
                     continue;
                 }
-                found.push((domain.config.prefix.with(Identifier(identifier)), n, action.0));
+                found.push((sir, n, action.0));
                 if limit > 0 && found.len() > limit {
                     found.pop();
                 }

@@ -1,0 +1,125 @@
+//! The files that are shipped, and the promises of the reference.
+
+use crate::config::raw::{RawConfig, Schema};
+use crate::config::{Config, mappings};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dpdk-config").join(name)
+}
+
+#[test]
+fn the_shipped_files_load_with_their_mappings() {
+    for (name, identifiers) in [("reference.yaml", 1), ("router.yaml", 0), ("nve.yaml", 2)] {
+        let config = Config::load(file(name)).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.attachments.iter().map(|a| a.identifiers.len()).sum::<usize>(), identifiers);
+        let source = config.mappings.as_ref().unwrap();
+        assert_eq!(source.file, file("mappings.yaml"));
+        let records = mappings::load(&source.file, &config).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(records.len(), 5);
+    }
+}
+
+/// Path of the leaf on each line of the reference, by indentation; `None` for lines without a leaf.
+fn leaves(text: &str) -> Vec<Option<String>> {
+    let mut open: Vec<(usize, String)> = Vec::new();
+    text.lines()
+        .map(|line| {
+            let content = line.split_once(" #").map_or(line, |(content, _)| content).trim_end();
+            if content.is_empty() || content.starts_with('#') {
+                return None;
+            }
+            let (mut indent, mut rest) = (content.len() - content.trim_start().len(), content.trim_start());
+            open.retain(|(depth, _)| *depth < indent);
+            if let Some(entry) = rest.strip_prefix("- ") {
+                open.push((indent, "[]".to_owned()));
+                (indent, rest) = (indent + 2, entry);
+            }
+            let path = |open: &[(usize, String)]| {
+                open.iter()
+                    .map(|(_, part)| part.as_str())
+                    .collect::<String>()
+                    .trim_start_matches('.')
+                    .to_owned()
+            };
+            match rest.split_once(':') {
+                Some((key, value)) if !key.contains('"') => {
+                    open.push((indent, format!(".{key}")));
+                    (!value.is_empty()).then(|| path(&open))
+                }
+                _ => Some(path(&open)),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn the_reference_has_every_key_and_says_what_leaving_it_out_means() {
+    let text = std::fs::read_to_string(file("reference.yaml")).unwrap();
+    let mut known = Vec::new();
+    RawConfig::leaves("", &mut known);
+    let known: BTreeSet<String> = known.into_iter().collect();
+    let listed = leaves(&text);
+    assert_eq!(listed.iter().flatten().cloned().collect::<BTreeSet<_>>(), known);
+    for (line, leaf) in text.lines().zip(listed) {
+        if let Some(leaf) = leaf {
+            let comment = line.split_once(" # ").map_or("", |(_, comment)| comment);
+            let says = ["required", "default ", "optional"].iter().any(|word| comment.starts_with(word));
+            assert!(says, "{leaf}: {line}");
+        }
+    }
+}
+
+/// The reference without line `n`.
+fn without(text: &str, n: usize) -> String {
+    text.lines().enumerate().filter(|(m, _)| *m != n).map(|(_, line)| format!("{line}\n")).collect()
+}
+
+#[test]
+fn leaving_a_key_out_gives_the_default_of_the_reference() {
+    let path = file("reference.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let name = path.to_str().unwrap();
+    let whole = Config::parse(&text, name).unwrap();
+    let mut tried = 0;
+    for (n, line) in text.lines().enumerate() {
+        let Some((content, comment)) = line.split_once(" # ") else { continue };
+        let Some(default) = comment.strip_prefix("default ") else { continue };
+        let default = default.split_once(". ").unwrap().0;
+        assert_eq!(content.split_once(": ").unwrap().1.trim(), default, "{line}");
+        let config =
+            Config::parse(&without(&text, n), name).unwrap_or_else(|errors| panic!("{line}: {errors}"));
+        assert_eq!(config, whole, "{line}");
+        tried += 1;
+    }
+    assert_eq!(tried, 31);
+}
+
+#[test]
+fn what_the_reference_calls_required_is_missed() {
+    let text = std::fs::read_to_string(file("reference.yaml")).unwrap();
+    let mut tried = 0;
+    for (n, line) in text.lines().enumerate() {
+        let Some((content, _)) = line.split_once(" # required") else { continue };
+        let entry = content.trim_start();
+        let key = entry.trim_start_matches("- ").split(':').next().unwrap();
+        // A list entry's dash stays when its first key goes; one of two workers may go, and an empty `metrics:` is none.
+        let less = match (entry.starts_with("- "), content.contains(": ")) {
+            (true, true) => text.replacen(line, &content.replace(entry, "-"), 1),
+            _ if key.starts_with("1 ") || key == "listen" => continue,
+            _ => without(&text, n),
+        };
+        let errors = Config::parse(&less, "t.yaml").expect_err(line).to_string();
+        let named = errors.contains(&format!(".{key}: missing")) || errors.contains("identifiers: missing");
+        assert!(named, "{line}: {errors}");
+        tried += 1;
+    }
+    assert_eq!(tried, 23);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let message = Config::load("/nowhere/x.yaml").unwrap_err().to_string();
+    assert!(message.starts_with("/nowhere/x.yaml: cannot be read: "), "{message}");
+}

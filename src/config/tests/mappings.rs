@@ -1,0 +1,223 @@
+//! The mapping file.
+
+use super::text;
+use crate::config::{Config, LocatorChoice, MappingRecord, MappingTarget, mappings};
+use crate::ila::{Identifier, Locator};
+
+/// Two domains, two locators of ours, one local identifier that ends in 0000.
+fn config() -> Config {
+    let text = text(
+        "attachments",
+        "attachments: [{port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000:0:1:0']}]",
+    )
+    .replace("dddd::/64'}]", "dddd::/64'}, {name: other, prefix: '2001:db8:eeee::/64', checksum: no-action}]")
+    .replace("domain: tasks}]", "domain: tasks}, {prefix: 'fd00:1:0:e::/64', domain: other}]");
+    Config::parse(&text, "t.yaml").unwrap()
+}
+
+fn load(entries: &str) -> Result<Vec<MappingRecord>, String> {
+    mappings::parse(&format!("mappings:\n{entries}"), "m.yaml", &config())
+        .map_err(|errors| errors.to_string())
+}
+
+fn wrong(entries: &str, expected: &str) {
+    assert_eq!(load(entries).unwrap_err(), expected);
+}
+
+/// A line in the plain shape.
+fn plain(sir: &str, locators: &[&str]) -> String {
+    let list: Vec<String> = locators.iter().map(|locator| format!("\"{locator}\"")).collect();
+    format!("  - {{sir: \"{sir}\", locators: [{}]}}\n", list.join(", "))
+}
+
+const ID: &str = "2001:db8:dddd:0:2000::1";
+
+#[test]
+fn every_shape_of_a_mapping() {
+    let text = "- {sir: '2001:db8:dddd:0:2000::1', locators: ['fd00:9::/64']}\n\
+                - sir: 2001:db8:eeee:0:2000::1\n  locators: [{locator: 'fd00:8::/64', priority: 2, weight: 30}, fd00:7::/64]\n\
+                - {sir: '2001:db8:dddd:0:2000::2', blackhole: true}\n";
+    let choice = |half, priority, weight| LocatorChoice { locator: Locator(half), priority, weight };
+    let record = |domain, low: u64, target| MappingRecord {
+        domain,
+        identifier: Identifier(0x2000 << 48 | low),
+        target,
+    };
+    assert_eq!(
+        load(text).unwrap(),
+        [
+            record(0, 1, MappingTarget::Locators(vec![choice(0xfd00_0009 << 32, 0, 1)])),
+            record(
+                1,
+                1,
+                MappingTarget::Locators(vec![
+                    choice(0xfd00_0008 << 32, 2, 30),
+                    choice(0xfd00_0007 << 32, 0, 1)
+                ])
+            ),
+            record(0, 2, MappingTarget::Blackhole),
+        ]
+    );
+    assert_eq!(load("").unwrap(), []);
+    assert_eq!(load("  []").unwrap(), []);
+}
+
+#[test]
+fn the_plain_shape_and_yaml_agree() {
+    let mut text = String::from("# made by a program\n");
+    for n in 1..500 {
+        let locators = [format!("fd00:2:0:{n:x}::/64"), format!("fd00:3:0:{n:x}::/64")];
+        let list: Vec<&str> = locators.iter().map(String::as_str).take(1 + n % 2).collect();
+        text += &plain(&format!("2001:db8:dddd:0:2000::{n:x}"), &list);
+    }
+    text += "  - {sir: \"2001:db8:eeee:0:2000::1\", blackhole: true}\n";
+    let direct = load(&text).unwrap();
+    assert_eq!(direct.len(), 500);
+    // A document end is nothing to YAML and unknown to the plain shape.
+    assert_eq!(load(&format!("{text}...\n")).unwrap(), direct);
+}
+
+#[test]
+fn identifiers_obey_the_rules_of_attachments() {
+    wrong(
+        &plain("2001:db8:dddd:0:4000::1", &["fd00:9::/64"]),
+        "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:4000::1 has identifier type 2, which is a tenant's address and \
+         not served by this release; use type 1, for example 2000:0:0:1",
+    );
+    wrong(
+        &plain("2001:db8:dddd:0:3000::1", &["fd00:9::/64"]),
+        "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:3000::1 has the C-bit set, which is always 0 in a SIR address; \
+         write 2001:db8:dddd:0:2000::1",
+    );
+    wrong(
+        &plain("2001:db8:ffff:0:2000::1", &["fd00:9::/64"]),
+        "m.yaml:2:11: mappings[0].sir: 2001:db8:ffff:0:2000::1 lies under no SIR prefix; add its /64 to sir_domains or \
+         correct it",
+    );
+    wrong(
+        "  - {blackhole: true}",
+        "m.yaml:2:5: mappings[0].sir: missing; write for example `sir: \"2001:db8:dddd:0:2000::1\"`",
+    );
+}
+
+#[test]
+fn an_identifier_has_one_mapping_and_both_lines_are_named() {
+    wrong(
+        &(plain(ID, &["fd00:9::/64"]) + &plain("2001:db8:dddd:0:2000:0:0:1", &["fd00:9::/64"])),
+        "m.yaml:3:11: mappings[1].sir: `2001:db8:dddd:0:2000:0:0:1` is already mappings[0].sir (line 2); an identifier \
+         has one mapping",
+    );
+}
+
+#[test]
+fn twins_are_refused_in_the_file_and_against_attachments() {
+    wrong(
+        &(plain("2001:db8:dddd:0:2000::", &["fd00:9::/64"])
+            + &plain("2001:db8:dddd:0:2000::ffff", &["fd00:9::/64"])),
+        "m.yaml:3:11: mappings[1].sir: `2001:db8:dddd:0:2000::ffff` is the twin of mappings[0].sir (line 2): neutral \
+         mapping cannot tell them apart; use another identifier",
+    );
+    wrong(
+        &plain("2001:db8:dddd:0:2000:0:1:ffff", &["fd00:9::/64"]),
+        "m.yaml:2:11: mappings[0].sir: `2001:db8:dddd:0:2000:0:1:ffff` is the twin of attachments[0].identifiers[0] of \
+         the configuration: neutral mapping cannot tell them apart; use another identifier",
+    );
+    let harmless = plain("2001:db8:eeee:0:2000::", &["fd00:9::/64"])
+        + &plain("2001:db8:eeee:0:2000::ffff", &["fd00:9::/64"]);
+    assert_eq!(load(&harmless).unwrap().len(), 2);
+}
+
+#[test]
+fn a_file_for_every_node_may_name_our_own_identifiers() {
+    assert_eq!(load(&plain("2001:db8:dddd:0:2000:0:1:0", &["fd00:1:0:1::/64"])).unwrap().len(), 1);
+}
+
+#[test]
+fn a_locator_is_in_one_domain() {
+    wrong(
+        &(plain(ID, &["fd00:9::/64"]) + &plain("2001:db8:eeee:0:2000::1", &["fd00:9::/64"])),
+        "m.yaml:3:49: mappings[1].locators[0]: fd00:9::/64 is already used in another SIR domain (line 2); a locator \
+         belongs to exactly one",
+    );
+    wrong(
+        &plain(ID, &["fd00:1:0:e::/64"]),
+        "m.yaml:2:49: mappings[0].locators[0]: fd00:1:0:e::/64 is our own locator of another domain; a locator belongs \
+         to exactly one SIR domain",
+    );
+    wrong(
+        &plain(ID, &["2001:db8:eeee::/64"]),
+        "m.yaml:2:49: mappings[0].locators[0]: 2001:db8:eeee::/64 is the SIR prefix of domain other; a locator must \
+         not be a SIR prefix",
+    );
+}
+
+#[test]
+fn locators_are_few_and_distinct() {
+    wrong(
+        &plain(ID, &[]).replace("[]", "[ ]"),
+        "m.yaml:2:48: mappings[0].locators: 0 locators; write 1 to 16",
+    );
+    let many: Vec<String> = (0..17).map(|n| format!("fd00:{n:x}::/64")).collect();
+    let list: Vec<&str> = many.iter().map(String::as_str).collect();
+    wrong(&plain(ID, &list), "m.yaml:2:48: mappings[0].locators: 17 locators; write 1 to 16");
+    assert_eq!(load(&plain(ID, &list[..16])).unwrap().len(), 1);
+    wrong(
+        &plain(ID, &["fd00:9::/64", "fd00:9::/64"]),
+        "m.yaml:2:64: mappings[0].locators[1]: fd00:9::/64 stands in this mapping twice; write its share \
+         as weight",
+    );
+}
+
+#[test]
+fn a_mapping_has_exactly_one_target() {
+    wrong(
+        &format!("  - {{sir: '{ID}'}}"),
+        "m.yaml:2:5: mappings[0]: leads nowhere; write locators, or blackhole: true",
+    );
+    wrong(
+        &format!("  - {{sir: '{ID}', blackhole: true, locators: ['fd00:9::/64']}}"),
+        "m.yaml:2:5: mappings[0]: has locators and is a blackhole; remove one of the two",
+    );
+}
+
+#[test]
+fn priority_and_weight_have_limits() {
+    wrong(
+        &format!("  - {{sir: '{ID}', locators: [{{locator: 'fd00::/63', priority: 256, weight: 1001}}]}}"),
+        "m.yaml:2:59: mappings[0].locators[0].locator: `fd00::/63` has length 63; a locator has 64 bits\n\
+         m.yaml:2:82: mappings[0].locators[0].priority: `256` is not a number from 0 to 255; choose one\n\
+         m.yaml:2:95: mappings[0].locators[0].weight: `1001` is not a number from 1 to 1000; choose one",
+    );
+}
+
+#[test]
+fn unknown_keys_and_wrong_shapes_are_errors() {
+    wrong(
+        &format!("  - {{sir: '{ID}', locator: x}}"),
+        "m.yaml:2:38: mappings[0].locator: unknown key `locator`; known here: sir, locators, blackhole",
+    );
+    wrong(
+        &format!("  - {{sir: '{ID}', locators: [{{prefix: x}}]}}"),
+        "m.yaml:2:50: mappings[0].locators[0].prefix: unknown key `prefix`; known here: locator, priority, weight",
+    );
+    let message = load(&format!("  - {{sir: '{ID}', locators: [7]}}")).unwrap_err();
+    assert!(message.starts_with("m.yaml:2:49: mappings[0].locators[0]: "), "{message}");
+}
+
+/// Prints how long a million mappings take; run it with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_mappings() {
+    use std::time::Instant;
+    let mut text = String::from("mappings:\n");
+    for n in 1..=1_000_000u32 {
+        let locator = format!("fd00:2:0:{:x}::/64", n % 10_000);
+        text += &plain(&format!("2001:db8:dddd:0:2000:1:{:x}:{:x}", n / 60_000, n % 60_000 + 1), &[&locator]);
+    }
+    let config = config();
+    for (name, text) in [("plain", text.clone()), ("yaml", format!("{text}...\n"))] {
+        let begin = Instant::now();
+        let records = mappings::parse(&text, "m.yaml", &config).unwrap();
+        println!("{name}: {} mappings, {} bytes, {:?}", records.len(), text.len(), begin.elapsed());
+    }
+}

@@ -1,0 +1,272 @@
+//! Ports.
+
+use super::{refused, right, text, wrong};
+use crate::config::{Promiscuous, Role};
+
+/// The second port of a file, with these keys after its name, device and role.
+fn port(role: &str, rest: &str) -> String {
+    format!(
+        "ports: [{{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}}, {{name: p, device: d1, role: {role}{rest}}}]"
+    )
+}
+
+/// Column behind the role of [`port`].
+fn column(role: &str) -> usize {
+    port(role, "").len() - 2
+}
+
+/// Asserts one error of the second port at the value of `key`.
+fn wrong_port(role: &str, key: &str, value: &str, message: &str) {
+    let at = column(role) + 5 + key.len();
+    wrong(&port(role, &format!(", {key}: {value}")), &format!("t.yaml:6:{at}: ports[1].{message}"));
+}
+
+#[test]
+fn a_port_has_a_name_a_device_and_a_role() {
+    wrong(
+        "ports: [{}]",
+        "t.yaml:6:9: ports[0].name: missing; write for example `name: fabric0`\n\
+         t.yaml:6:9: ports[0].device: missing; write for example `device: \"0000:3b:00.0\"`\n\
+         t.yaml:6:9: ports[0].role: missing; write for example `role: fabric`",
+    );
+    wrong(
+        "ports: [{name: a b, device: ',x', role: core}]",
+        "t.yaml:6:16: ports[0].name: `a b` is not a name; use 1 to 32 characters of a-z, A-Z, 0-9, -, _ and .\n\
+         t.yaml:6:29: ports[0].device: `,x` is not a device; write a PCI address or vdev,arguments without blanks\n\
+         t.yaml:6:41: ports[0].role: `core` is not known; write one of fabric, external, access",
+    );
+}
+
+#[test]
+fn a_mac_address_is_unicast_and_one_ports() {
+    let two = |mac: &str| {
+        port("external, mac: '02:00:00:00:00:02'", "")
+            .replace("role: fabric", &format!("role: fabric, mac: '{mac}'"))
+    };
+    assert_eq!(
+        right(&two("02:00:00:00:00:01")).ports[0].mac.map(|mac| mac.to_string()).as_deref(),
+        Some("02:00:00:00:00:01")
+    );
+    for (mac, words) in [
+        (
+            "02:00:00:00:00:02",
+            "ports[1].mac: 02:00:00:00:00:02 is already ports[0].mac (line 6); give each port its own",
+        ),
+        ("03:00:00:00:00:01", "ports[0].mac: 03:00:00:00:00:01 is a group address"),
+        ("00:00:00:00:00:00", "ports[0].mac: 00:00:00:00:00:00 is no address"),
+        ("2", "ports[0].mac: `2` is not a MAC address"),
+    ] {
+        let message = refused(&text("ports", &two(mac))).to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_device_has_one_port() {
+    let two = |a: &str, b: &str| {
+        refused(&text(
+            "ports",
+            &format!(
+                "ports: [{{name: a, device: '{a}', role: fabric}}, {{name: b, device: '{b}', role: fabric}}]"
+            ),
+        ))
+        .to_string()
+    };
+    let message = two("net_tap0,iface=x", "net_tap0,iface=y");
+    assert!(message.ends_with("ports[1].device: `net_tap0` is already used by ports[0].device (line 6); give each port its own device"), "{message}");
+    let message = two("net_af_packet0,iface=x", "net_af_packet1,blocksz=1,iface=x");
+    assert!(message.contains("`iface=x` is already used by ports[0].device"), "{message}");
+    let message = two("0000:3B:00.1", "3b:00.1,arg=1");
+    assert!(message.contains("`0000:3b:00.1` is already used by ports[0].device"), "{message}");
+}
+
+#[test]
+fn a_name_has_one_port() {
+    wrong(
+        "ports: [{name: a, device: b, role: access}, {name: a, device: c, role: access}]",
+        "t.yaml:6:52: ports[1].name: `a` is already ports[0].name (line 6); names are unique",
+    );
+}
+
+#[test]
+fn a_node_has_at_most_64_ports() {
+    let list: Vec<String> =
+        (0..65).map(|n| format!("{{name: p{n}, device: d{n}, role: access, descriptors: 64}}")).collect();
+    let message = refused(&text("ports", &format!("ports: [{}]", list.join(", ")))).to_string();
+    assert!(message.ends_with("ports[64]: more than 64 ports; a node has at most 64"), "{message}");
+}
+
+#[test]
+fn an_mtu_fits_the_mbuf() {
+    wrong_port(
+        "access",
+        "mtu",
+        "9600",
+        "mtu: 9600 does not fit an mbuf of 2176 bytes; raise mbufs.data_bytes to 9746",
+    );
+    wrong_port("access", "mtu", "1279", "mtu: `1279` is not a number from 1280 to 9600; choose one");
+    assert_eq!(right(&port("access", ", mtu: 2030")).ports[1].mtu, 2030);
+    wrong_port(
+        "access",
+        "mtu",
+        "2031",
+        "mtu: 2031 does not fit an mbuf of 2176 bytes; raise mbufs.data_bytes to 2177",
+    );
+    let message = refused(&text("mbufs", "mbufs: {data_bytes: 1500}")).to_string();
+    assert!(
+        message.starts_with("t.yaml:6:9: ports[0].mtu: 1500 does not fit an mbuf of 1500 bytes"),
+        "{message}"
+    );
+}
+
+#[test]
+fn every_queue_has_a_worker() {
+    wrong_port(
+        "access",
+        "queues",
+        "2",
+        "queues: 2 is more than the 1 of dpdk.workers, a queue without a worker; lower it or add workers",
+    );
+}
+
+#[test]
+fn the_pool_holds_more_than_the_receive_rings() {
+    wrong(
+        "mbufs: {count: 1024}",
+        "t.yaml:3:16: mbufs.count: 1024 buffers are all held by the ports' receive rings, which take 1024; raise it above that",
+    );
+    right("mbufs: {count: 1025}");
+}
+
+#[test]
+fn descriptors_are_a_multiple_of_32() {
+    wrong_port(
+        "access",
+        "descriptors",
+        "100",
+        "descriptors: 100 is not a multiple of 32, as devices want it; round it up",
+    );
+}
+
+#[test]
+fn our_addresses_are_unicast_and_unique() {
+    let refusal = |address: &str| {
+        let errors = refused(&text("ports", &port("fabric", &format!(", addresses: ['{address}']"))));
+        let error = errors.errors()[0].clone();
+        assert_eq!(
+            (errors.errors().len(), error.line, error.column, error.path.as_str()),
+            (1, 6, column("fabric") as u64 + 15, "ports[1].addresses[0]")
+        );
+        error.message
+    };
+    let rule = "write a global or unique local unicast address";
+    assert_eq!(refusal("::/64"), format!("`::/64` is the unspecified address; {rule}"));
+    assert_eq!(refusal("::1/128"), format!("`::1/128` is the loopback address; {rule}"));
+    assert_eq!(refusal("ff02::1/64"), format!("`ff02::1/64` is a multicast address; {rule}"));
+    assert_eq!(
+        refusal("fe80::1/64"),
+        format!("`fe80::1/64` is link-local, which every port has by itself; {rule}")
+    );
+    for text in ["fd00::1", "fd00::1/129", "fd00::1/0", "fd00::1/+4", "10.0.0.1/8"] {
+        assert_eq!(
+            refusal(text),
+            format!("`{text}` is not address/length; write for example fd00:1:0:1::1/64")
+        );
+    }
+    assert_eq!(
+        refusal("fd00:1:0:1:0::1/48"),
+        "`fd00:1:0:1:0::1/48` is already ports[0].addresses[0] (line 6); addresses are unique"
+    );
+}
+
+#[test]
+fn under_sir_prefixes_and_locators_our_addresses_are_interface_identifiers() {
+    let rule = "under a SIR prefix or locator; use an interface identifier (type 0), for example ::1";
+    for (address, kind) in
+        [("2001:db8:dddd:0:2000::1/64", 1), ("fd00:1:0:1:4000::1/64", 2), ("fd00:1:0:1:1000::1/64", 0)]
+    {
+        let errors = refused(&text("ports", &port("fabric", &format!(", addresses: ['{address}']"))));
+        assert_eq!(errors.errors()[0].message, format!("`{address}` has identifier type {kind} {rule}"));
+    }
+    right(&port("access", ", addresses: ['2001:db8:dddd::1/64', '2001:db8:ffff:0:a8bb:ccff:fedd:1/64']"));
+}
+
+#[test]
+fn a_tag_for_the_whole_port_is_not_for_access_ports() {
+    wrong_port(
+        "access",
+        "vlan",
+        "5",
+        "vlan: `5` on an access port, which its attachments split; write vlan there",
+    );
+    wrong_port("external", "vlan", "4095", "vlan: `4095` is not a number from 1 to 4094; choose one");
+    assert_eq!(right(&port("external", ", vlan: 4094")).ports[1].vlan, Some(4094));
+}
+
+#[test]
+fn promiscuous_is_a_word_and_not_a_truth_value() {
+    for (word, value) in [("on", Promiscuous::On), ("off", Promiscuous::Off), ("auto", Promiscuous::Auto)] {
+        assert_eq!(right(&port("access", &format!(", promiscuous: {word}"))).ports[1].promiscuous, value);
+    }
+    wrong_port("access", "promiscuous", "yes", "promiscuous: `yes` is not known; write one of auto, on, off");
+}
+
+#[test]
+fn only_access_ports_advertise_routers() {
+    wrong_port(
+        "fabric",
+        "router_advertisement",
+        "{}",
+        "router_advertisement: routers are advertised to tasks only; set role: access or remove it",
+    );
+    let config = right(&port("access", ", router_advertisement: {}"));
+    assert_eq!(config.ports[1].role, Role::Access);
+    assert_eq!(config.ports[1].router_advertisement.unwrap().lifetime_s, 1800);
+}
+
+#[test]
+fn an_advertisement_outlives_its_interval_and_speaks_of_a_sir_prefix() {
+    let message = |rest: &str| {
+        let text = text("ports", &port("access", &format!(", router_advertisement: {{{rest}}}")));
+        let errors = refused(&text);
+        assert_eq!(errors.errors().len(), 1, "{errors}");
+        format!(
+            "{}: {}",
+            errors.errors()[0].path.replace("ports[1].router_advertisement.", ""),
+            errors.errors()[0].message
+        )
+    };
+    assert_eq!(
+        message("lifetime_s: 100"),
+        "lifetime_s: 100 s end before the next advertisement after 200 s; write 0, or 200 to 9000"
+    );
+    assert_eq!(message("interval_s: 3"), "interval_s: `3` is not a number from 4 to 1800; choose one");
+    assert_eq!(
+        message("prefix: '2001:db8:eeee::/64'"),
+        "prefix: 2001:db8:eeee::/64 is not a SIR prefix; add it to sir_domains or correct it"
+    );
+    assert_eq!(
+        message("on_link: true"),
+        "on_link: `true` says something of a prefix that is not there; add prefix"
+    );
+    assert_eq!(
+        message("autonomous: true"),
+        "autonomous: `true` says something of a prefix that is not there; add prefix"
+    );
+    right(&port(
+        "access",
+        ", router_advertisement: {lifetime_s: 0, prefix: '2001:db8:dddd::/64', on_link: true}",
+    ));
+}
+
+#[test]
+fn what_refers_to_a_port_with_a_wrong_role_is_not_reported_again() {
+    let line = "ports: [{name: a, device: d1, role: acces, router_advertisement: {}}]";
+    let tasks =
+        "attachments: [{port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000::1']}]";
+    let text = text("ports", line).replace("attachments: []", tasks);
+    assert_eq!(
+        refused(&text).to_string(),
+        "t.yaml:6:37: ports[0].role: `acces` is not known; write one of fabric, external, access"
+    );
+}

@@ -1,0 +1,82 @@
+//! What a reload can apply.
+
+use super::right;
+use crate::config::{Change, Config};
+
+fn changes(old: &Config, new: &Config) -> Vec<String> {
+    old.diff_class(new).iter().map(Change::to_string).collect()
+}
+
+/// The changes from the usual file to one with this line.
+fn against_usual(line: &str) -> Vec<String> {
+    changes(&right("mbufs: {}"), &right(line))
+}
+
+#[test]
+fn nothing_changed_is_no_change() {
+    assert_eq!(against_usual("mbufs: {}"), [""; 0]);
+}
+
+#[test]
+fn what_a_reload_applies() {
+    for (line, expected) in [
+        ("routes: [{prefix: '::/0', port: f}]", "routes[0]: added"),
+        (
+            "attachments: [{port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000::1']}]",
+            "attachments[0]: added",
+        ),
+        ("mappings: {file: m.yaml}", "mappings: added"),
+        (
+            "neighbours: {static: [{port: f, address: 'fe80::1', mac: '02:00:00:00:00:01'}]}",
+            "neighbours.static[0]: added",
+        ),
+        ("icmp: {burst: 7}", "icmp.burst: changed"),
+        ("neighbour_discovery: {probes: 7}", "neighbour_discovery.probes: changed"),
+        ("log: {level: debug}", "log.level: changed"),
+        (
+            "sir_domains: [{name: tasks, prefix: '2001:db8:dddd::/64'}, {name: b, prefix: '2001:db8:1::/64'}]",
+            "sir_domains[1]: added",
+        ),
+        (
+            "ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::2/64']}, {name: a, device: d1, role: access}]",
+            "ports[0].addresses: changed",
+        ),
+        (
+            "ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: d1, role: access, router_advertisement: {}}]",
+            "ports[1].router_advertisement: changed",
+        ),
+    ] {
+        assert_eq!(against_usual(line), [format!("{expected}, applied by a reload")], "{line}");
+    }
+}
+
+#[test]
+fn what_needs_a_restart() {
+    for (line, expected) in [
+        ("node: {name: other}", &["node.name: changed", "admin.socket: changed"][..]),
+        ("dpdk: {workers: [2]}", &["dpdk.workers: changed"]),
+        ("mbufs: {count: 20000}", &["mbufs.count: changed"]),
+        ("metrics: {listen: '127.0.0.1:9464'}", &["metrics: added"]),
+        ("admin: {socket: /x}", &["admin.socket: changed"]),
+        ("log: {format: json}", &["log.format: changed"]),
+        (
+            "ports: [{name: f, device: d9, role: fabric, mtu: 1400, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: d1, role: access}, {name: b, device: d2, role: access}]",
+            &["ports[0].device: changed", "ports[0].mtu: changed", "ports[2]: added"],
+        ),
+        ("sir_domains: [{name: tasks, prefix: '2001:db8:1::/64'}]", &["sir_domains[0].prefix: changed"]),
+    ] {
+        let expected: Vec<String> =
+            expected.iter().map(|change| format!("{change}, needs a restart")).collect();
+        assert_eq!(against_usual(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn the_order_of_routes_means_nothing_and_paths_count_in_their_own_file() {
+    let old = right("routes: [{prefix: '::/0', port: f}, {prefix: 'fd00:2::/32', port: f}]");
+    let new = right("routes: [{prefix: 'fd00:2::/32', port: f}, {prefix: 'fd00:3::/32', port: f}]");
+    assert_eq!(
+        changes(&old, &new),
+        ["routes[0]: removed, applied by a reload", "routes[1]: added, applied by a reload"]
+    );
+}

@@ -1,0 +1,209 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Shows and changes a running ilagate node.
+#[derive(Debug, Parser)]
+#[command(name = "ilactl", version, arg_required_else_help = true)]
+pub struct Args {
+    /// The node's socket [default: the only *.sock in /run/ilagate]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mappings of identifiers to locators
+    #[command(subcommand)]
+    Mapping(MappingCommand),
+    /// The node itself
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Ports
+    #[command(subcommand)]
+    Port(PortCommand),
+    /// Neighbours
+    #[command(subcommand, visible_alias = "neighbour")]
+    Neigh(ListCommand),
+    /// Routes
+    #[command(subcommand)]
+    Route(ListCommand),
+    /// Packets lost, by reason
+    Drops {
+        /// Also reasons that never occurred
+        #[arg(long)]
+        all: bool,
+    },
+    /// Totals of workers and ports, or their rates
+    Stats {
+        /// Rates a second, at every interval
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
+        watch: Option<f64>,
+    },
+    /// Completions for a shell, on standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Mappings of identifiers to locators.
+#[derive(Debug, Subcommand)]
+pub enum MappingCommand {
+    /// Create or replace a mapping
+    Add {
+        /// SIR address
+        sir: String,
+        /// A /64 prefix where the identifier is; lower priorities first, weights share the flows
+        #[arg(
+            long = "locator",
+            value_name = "LOCATOR[,priority=P][,weight=W]",
+            required_unless_present = "blackhole"
+        )]
+        locators: Vec<LocatorArg>,
+        /// Drop packets to it
+        #[arg(long, conflicts_with = "locators")]
+        blackhole: bool,
+    },
+    /// Delete a mapping
+    #[command(visible_alias = "delete")]
+    Del {
+        /// SIR address
+        sir: String,
+    },
+    /// Show one mapping
+    Get {
+        /// SIR address
+        sir: String,
+    },
+    /// List mappings by SIR address
+    List {
+        /// Only this SIR domain
+        #[arg(long)]
+        domain: Option<String>,
+        /// Only mappings with this locator, a /64 prefix
+        #[arg(long)]
+        locator: Option<String>,
+        /// Only this origin: attachment, file or admin
+        #[arg(long)]
+        origin: Option<String>,
+        /// At most this many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+    },
+    /// Create or replace the mappings of a file in the format of mapping files
+    Load {
+        /// YAML
+        file: PathBuf,
+    },
+}
+
+/// The node itself.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Show the node, its tables and workers
+    Show,
+    /// Read the configuration again and apply what differs
+    Reload,
+}
+
+/// Ports.
+#[derive(Debug, Subcommand)]
+pub enum PortCommand {
+    /// List ports
+    List {
+        /// With the devices' own statistics
+        #[arg(long)]
+        xstats: bool,
+    },
+}
+
+/// What can only be listed.
+#[derive(Debug, Subcommand)]
+pub enum ListCommand {
+    /// List them
+    List,
+}
+
+/// `LOCATOR[,priority=P][,weight=W]`; the node judges the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocatorArg {
+    /// The locator as written.
+    pub locator: String,
+    /// Priority, 0 if not given.
+    pub priority: u32,
+    /// Weight, if given.
+    pub weight: Option<u32>,
+}
+
+impl FromStr for LocatorArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let locator = parts.next().unwrap_or_default().to_owned();
+        let mut arg = LocatorArg { locator, priority: 0, weight: None };
+        for part in parts {
+            let number = |value: &str| {
+                value
+                    .parse()
+                    .map_err(|_| format!("`{value}` in `{part}` is not a number; write for example 10"))
+            };
+            match part.split_once('=') {
+                Some(("priority", value)) => arg.priority = number(value)?,
+                Some(("weight", value)) => arg.weight = Some(number(value)?),
+                _ => return Err(format!("`{part}` is not known; write priority=P or weight=W")),
+            }
+        }
+        Ok(arg)
+    }
+}
+
+/// An interval in seconds that the node accepts.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("`{text}` is not a number of seconds from 0.1 to 3600; choose one")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn locators_with_priority_and_weight() {
+        let arg: LocatorArg = "fd00:1::/64,weight=3,priority=10".parse().unwrap();
+        assert_eq!((arg.locator.as_str(), arg.priority, arg.weight), ("fd00:1::/64", 10, Some(3)));
+        for wrong in ["fd00::/64,", "fd00::/64,w=1", "fd00::/64,weight=", "fd00::/64,priority=-1"] {
+            assert!(wrong.parse::<LocatorArg>().unwrap_err().contains("write"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn watch_takes_seconds_or_one() {
+        let watch = |args: &[&str]| match Args::try_parse_from(args).unwrap().command {
+            Command::Stats { watch } => watch,
+            _ => None,
+        };
+        assert_eq!(watch(&["ilactl", "stats"]), None);
+        assert_eq!(watch(&["ilactl", "stats", "--watch"]), Some(1.0));
+        assert_eq!(watch(&["ilactl", "stats", "--watch", "0.5"]), Some(0.5));
+        assert!(Args::try_parse_from(["ilactl", "stats", "--watch", "0"]).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! `ilactl`: the operator's command line, a client of the admin API.
+//!
+//! Aligned text for people, with `--json` the node's views as they are. It judges nothing that the node judges.
+
+mod args;
+mod client;
+mod error;
+mod load;
+mod mapping;
+mod output;
+mod rates;
+mod show;
+
+pub use args::Args;
+pub use error::CtlError;
+
+use args::{Command, MappingCommand, NodeCommand, PortCommand};
+use clap::{CommandFactory, Parser};
+use client::Client;
+use output::Output;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Parses the command line and runs it: exit code 0, 1 with a message, or 2 when the command line is wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let stdout = io::stdout().lock();
+    match run(args, &mut io::BufWriter::new(stdout)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough, as in `ilactl mapping list | head`.
+        Err(CtlError::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // If even that cannot be written, the exit code must do.
+            let _ = writeln!(io::stderr(), "ilactl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command and writes its result to `out`.
+///
+/// # Errors
+/// What the operator must know, with the way out.
+pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
+    if let Command::Completions { shell } = args.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), "ilactl", &mut script);
+        out.write_all(&script)?;
+        return Ok(out.flush()?);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut out = Output::new(out, args.json);
+        let socket = match args.socket {
+            Some(socket) => socket,
+            None => client::discover(std::path::Path::new(client::RUN_DIR))?,
+        };
+        let mut client = Client::connect(&socket).await?;
+        perform(args.command, &mut client, &mut out).await?;
+        out.flush()
+    })
+}
+
+async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {
+    match command {
+        Command::Mapping(MappingCommand::Add { sir, locators, blackhole }) => {
+            mapping::add(client, out, sir, locators, blackhole).await
+        }
+        Command::Mapping(MappingCommand::Del { sir }) => mapping::del(client, out, sir).await,
+        Command::Mapping(MappingCommand::Get { sir }) => mapping::get(client, out, sir).await,
+        Command::Mapping(MappingCommand::List { domain, locator, origin, limit }) => {
+            mapping::list(client, out, domain, locator, origin, limit).await
+        }
+        Command::Mapping(MappingCommand::Load { file }) => load::load(client, out, &file).await,
+        Command::Node(NodeCommand::Show) => show::node(client, out).await,
+        Command::Node(NodeCommand::Reload) => show::reload(client, out).await,
+        Command::Port(PortCommand::List { xstats }) => show::ports(client, out, xstats).await,
+        Command::Neigh(_) => show::neighbours(client, out).await,
+        Command::Route(_) => show::routes(client, out).await,
+        Command::Drops { all } => show::drops(client, out, all).await,
+        Command::Stats { watch } => rates::stats(client, out, watch).await,
+        Command::Completions { .. } => Ok(()),
+    }
+}

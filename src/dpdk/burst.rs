@@ -1,0 +1,317 @@
+//! A burst: the buffers that one receive gave, until each has gone its way. The hot path.
+//!
+//! Every buffer in a burst has one segment, one owner and its own memory: checked where it comes in, in every build.
+
+#![allow(unsafe_code)]
+
+use super::eal::{Eal, Environment};
+use super::pool::{Mbuf, free};
+use super::port::RxQueue;
+use super::sys;
+use super::tx::TxSet;
+use crate::path::{Packet, Verdict};
+use crate::table::PortId;
+use arrayvec::ArrayVec;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Packets in a burst, at most.
+pub const BURST: usize = 64;
+
+/// Shortest frame that is sent: an Ethernet header. Devices may hang on less.
+const SHORTEST: u16 = 14;
+
+/// What one receive gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Packets now in the burst.
+    pub packets: usize,
+    /// Packets freed because their buffer is in several segments, shared, or over foreign memory
+    /// (`DropReason::BufferShape`).
+    pub misshapen: usize,
+}
+
+/// What became of one packet in the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The decision.
+    pub verdict: Verdict,
+    /// Where the frame starts in its buffer.
+    pub start: u16,
+    /// Where it ends.
+    pub end: u16,
+}
+
+impl From<&Packet<'_>> for Outcome {
+    #[inline]
+    fn from(packet: &Packet<'_>) -> Outcome {
+        Outcome { verdict: packet.verdict, start: packet.start(), end: packet.end() }
+    }
+}
+
+/// Packets that a settlement had to free against their verdict. All zero in a node without a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Were to be sent through a port that the transmit set does not have (`DropReason::NoPort`).
+    pub no_port: usize,
+    /// Had no outcome, or `Continue`.
+    pub undecided: usize,
+    /// Had a window that is not in the buffer or too short to be sent.
+    pub misfit: usize,
+}
+
+/// The buffers of one receive. Dropping it frees what it still holds.
+pub struct Burst {
+    mbufs: [*mut sys::rte_mbuf; BURST],
+    len: usize,
+    environment: Arc<Environment>,
+}
+
+// SAFETY: buffers belong to no thread, and a burst is the only owner of those in it.
+unsafe impl Send for Burst {}
+
+impl Burst {
+    /// An empty burst.
+    #[must_use]
+    pub fn new(eal: &Eal) -> Burst {
+        Burst { mbufs: [std::ptr::null_mut(); BURST], len: 0, environment: eal.environment().clone() }
+    }
+
+    /// Packets in the burst.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the burst has no packets.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Receives as many packets as there are and the burst has room for. Some devices give none to a burst that has
+    /// room for fewer than 32.
+    #[inline]
+    pub fn receive(&mut self, rx: &mut RxQueue) -> Received {
+        let before = self.len;
+        // SAFETY: the queue exists and is started while `rx` lives, `rx` is its only handle and we hold it mutably;
+        // the array has room for as many pointers as asked for, and those written are ours from now on.
+        let count = unsafe {
+            sys::rte_eth_rx_burst(
+                rx.port(),
+                rx.queue(),
+                self.mbufs.as_mut_ptr().add(before),
+                (BURST - before) as u16,
+            )
+        };
+        let end = before + usize::from(count).min(BURST - before);
+        let mut misshapen = false;
+        for &mbuf in &self.mbufs[before..end] {
+            // SAFETY: the device gave valid buffers, which we own; a prefetch cannot fault.
+            unsafe {
+                misshapen |= !well_shaped(mbuf);
+                prefetch((*mbuf).buf_addr.cast::<u8>().wrapping_add(usize::from((*mbuf).data_off)));
+            }
+        }
+        self.len = end;
+        let misshapen = if misshapen { self.expel(before) } else { 0 };
+        Received { packets: self.len - before, misshapen }
+    }
+
+    /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps.
+    #[cold]
+    fn expel(&mut self, from: usize) -> usize {
+        let end = std::mem::replace(&mut self.len, from);
+        for at in from..end {
+            let mbuf = self.mbufs[at];
+            // SAFETY: as in `receive`; a buffer is either kept, once, or freed here and forgotten.
+            unsafe {
+                if well_shaped(mbuf) {
+                    self.mbufs[self.len] = mbuf;
+                    self.len += 1;
+                } else {
+                    free(&mut [mbuf]);
+                }
+            }
+        }
+        end - self.len
+    }
+
+    /// Adds a packet that was kept, for another run through the pipeline.
+    ///
+    /// # Errors
+    /// The burst is full; the packet comes back.
+    pub fn adopt(&mut self, mbuf: Mbuf) -> Result<(), Mbuf> {
+        match self.mbufs.get_mut(self.len) {
+            Some(slot) => {
+                *slot = mbuf.into_raw();
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(mbuf),
+        }
+    }
+
+    /// The packets, as views over their whole buffers, all as received on `port`.
+    #[inline]
+    pub fn lend(&mut self, port: PortId) -> ArrayVec<Packet<'_>, BURST> {
+        let mut packets = ArrayVec::new();
+        for &mbuf in &self.mbufs[..self.len] {
+            // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), so `buf_len` bytes from
+            // `buf_addr` are initialised (DPDK's memory is zeroed), and nobody else's; no buffer is twice in a burst;
+            // the views borrow the burst, which neither frees nor lends while they live. At most `BURST` are pushed.
+            unsafe {
+                let head = &*mbuf;
+                let room =
+                    std::slice::from_raw_parts_mut(head.buf_addr.cast::<u8>(), usize::from(head.buf_len));
+                let end = head.data_off + head.data_len;
+                packets.push_unchecked(Packet::new(room, head.data_off, end, port));
+            }
+        }
+        packets
+    }
+
+    /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with
+    /// the packet's index), or back to its pool. The burst is empty afterwards.
+    #[inline]
+    pub fn settle(
+        &mut self,
+        outcomes: &[Outcome],
+        tx: &mut TxSet,
+        keep: impl FnMut(usize, Verdict, Mbuf),
+    ) -> Settled {
+        // From here on the buffers are ours alone to place; should `keep` panic, they leak and are not freed twice.
+        let len = std::mem::take(&mut self.len);
+        let Some(Outcome { verdict: Verdict::Forward(first) | Verdict::Reply(first), .. }) = outcomes.first()
+        else {
+            return self.settle_each(len, outcomes, tx, keep);
+        };
+        let mut bytes = 0;
+        let mut same = 0;
+        for (&mbuf, outcome) in self.mbufs[..len].iter().zip(outcomes) {
+            match outcome.verdict {
+                Verdict::Forward(port) | Verdict::Reply(port) if port == *first => {}
+                _ => break,
+            }
+            // SAFETY: a buffer of this burst, which no view borrows any more.
+            if !unsafe { fit(mbuf, outcome) } {
+                break;
+            }
+            bytes += u64::from(outcome.end - outcome.start);
+            same += 1;
+        }
+        // SAFETY: the buffers of this burst, empty since `len` was taken.
+        if same == len && unsafe { tx.send_all(*first, &mut self.mbufs[..len], bytes) } {
+            return Settled::default();
+        }
+        self.settle_each(len, outcomes, tx, keep)
+    }
+
+    /// Places the packets one by one.
+    fn settle_each(
+        &mut self,
+        len: usize,
+        outcomes: &[Outcome],
+        tx: &mut TxSet,
+        mut keep: impl FnMut(usize, Verdict, Mbuf),
+    ) -> Settled {
+        let mut settled = Settled::default();
+        let mut freed = 0;
+        for at in 0..len {
+            let mbuf = self.mbufs[at];
+            let Some(outcome) = outcomes.get(at) else {
+                settled.undecided += 1;
+                self.mbufs[freed] = mbuf;
+                freed += 1;
+                continue;
+            };
+            let placed = match outcome.verdict {
+                Verdict::Drop(_) => false,
+                Verdict::Continue => {
+                    settled.undecided += 1;
+                    false
+                }
+                // SAFETY: a buffer of this burst, which no view borrows any more.
+                _ if !unsafe { fit(mbuf, outcome) } => {
+                    settled.misfit += 1;
+                    false
+                }
+                Verdict::Forward(port) | Verdict::Reply(port) => {
+                    // SAFETY: a buffer of this burst; freed below only when it was not placed.
+                    let placed = unsafe { tx.push(port, mbuf) };
+                    settled.no_port += usize::from(!placed);
+                    placed
+                }
+                verdict @ (Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_)) => {
+                    // SAFETY: well-shaped since it came into the burst, its window in its buffer by `fit`, and not
+                    // used again here.
+                    let mbuf = unsafe { Mbuf::own(NonNull::new_unchecked(mbuf), self.environment.clone()) };
+                    keep(at, verdict, mbuf);
+                    true
+                }
+            };
+            if !placed {
+                self.mbufs[freed] = mbuf;
+                freed += 1;
+            }
+        }
+        // SAFETY: these were not placed, so they are still ours; the burst is empty and forgets them.
+        unsafe { free(&mut self.mbufs[..freed]) };
+        settled
+    }
+}
+
+impl Drop for Burst {
+    fn drop(&mut self) {
+        // SAFETY: the buffers in a burst are ours, and `self` ends here.
+        unsafe { free(&mut self.mbufs[..self.len]) };
+    }
+}
+
+/// Whether the pipeline may have the buffer: one segment, one reference, its own memory, its window inside.
+///
+/// # Safety
+/// `mbuf` is valid and owned by the caller.
+#[inline]
+unsafe fn well_shaped(mbuf: *const sys::rte_mbuf) -> bool {
+    // SAFETY: what the caller promised. Only the first cache line is read: `next` is null where there is one segment.
+    let head = unsafe { &*mbuf };
+    (head.nb_segs == 1)
+        & (head.refcnt == 1)
+        & (head.ol_flags & sys::ILAGATE_MBUF_FOREIGN == 0)
+        & (u32::from(head.data_off) + u32::from(head.data_len) <= u32::from(head.buf_len))
+}
+
+/// Writes the frame's window back to the buffer's head; `false` when it is not in the buffer or too short.
+///
+/// # Safety
+/// `mbuf` is valid, owned by the caller, and nothing borrows it.
+#[inline]
+unsafe fn fit(mbuf: *mut sys::rte_mbuf, outcome: &Outcome) -> bool {
+    // SAFETY: what the caller promised.
+    let head = unsafe { &mut *mbuf };
+    let Some(len) = outcome.end.checked_sub(outcome.start) else { return false };
+    if outcome.end > head.buf_len || len < SHORTEST {
+        return false;
+    }
+    if head.data_off != outcome.start || head.data_len != len {
+        head.data_off = outcome.start;
+        head.data_len = len;
+        head.pkt_len = u32::from(len);
+    }
+    true
+}
+
+/// Asks for the cache line at `address`, where the processor can be asked.
+#[inline(always)]
+fn prefetch(address: *const u8) {
+    // SAFETY: a hint, which reads nothing and never faults, whatever the address.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

@@ -1,0 +1,63 @@
+//! DPDK's own log, told on through `tracing`, and its latest lines for error messages.
+
+#![allow(unsafe_code)]
+
+use super::sys;
+use std::collections::VecDeque;
+use std::ffi::c_char;
+use std::sync::{Mutex, Once, PoisonError};
+
+const KEPT: usize = 16;
+
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// Routes DPDK's log to `tracing` for the life of the process.
+pub(super) fn redirect() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let functions = sys::cookie_io_functions_t { write: Some(write), ..Default::default() };
+        // SAFETY: `write` stays valid for ever and needs no cookie; the stream is never closed, so DPDK, whose threads
+        // write to it until the process ends, never sees it dangle. On failure DPDK keeps its own stream.
+        unsafe {
+            let stream = sys::fopencookie(std::ptr::null_mut(), c"w".as_ptr(), functions);
+            if !stream.is_null() {
+                sys::rte_openlog_stream(stream);
+            }
+        }
+    });
+}
+
+/// Forgets the lines so far: what follows belongs to the next operation.
+pub(super) fn forget() {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// What DPDK said since [`forget`], ready to be appended to an error message; empty when it said nothing.
+pub(super) fn said() -> String {
+    let lines = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("; DPDK says: {}", lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | "))
+}
+
+unsafe extern "C" fn write(_: *mut std::ffi::c_void, text: *const c_char, bytes: usize) -> i64 {
+    // SAFETY: stdio calls this with `bytes` readable bytes at `text`, which live until we return.
+    let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), bytes) };
+    // SAFETY: reads a thread-local number of the calling thread.
+    let level = unsafe { sys::rte_log_cur_msg_loglevel() };
+    for line in String::from_utf8_lossy(text).lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match level {
+            0..=4 => tracing::error!(target: "dpdk", "{line}"),
+            5 => tracing::warn!(target: "dpdk", "{line}"),
+            6 | 7 => tracing::info!(target: "dpdk", "{line}"),
+            _ => tracing::debug!(target: "dpdk", "{line}"),
+        }
+        let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == KEPT {
+            recent.pop_front();
+        }
+        recent.push_back(line.to_owned());
+    }
+    bytes as i64
+}

@@ -1,0 +1,120 @@
+//! Neighbour Discovery frames that the node sends of its own accord: solicitations, unsolicited neighbour and router
+//! advertisements (RFC 4861 §6.2.4, §7.2.2, §7.2.6).
+
+use super::exchange::Frame;
+use super::neighbour::Key;
+use crate::config::PortAddress;
+use crate::net::ipv6::solicited_node;
+use crate::net::ndp::{self, Envelope};
+use crate::net::{Mac, ipv6};
+use crate::table::{Port, PortId};
+
+/// All nodes on the link.
+const ALL_NODES: u128 = (0xff02 << 112) | 1;
+
+/// A Neighbour Solicitation: to `to`, or to the target's solicited-node group.
+///
+/// It comes from the port's address on the target's subnet, or else from the link-local address (§7.2.2).
+#[must_use]
+pub fn solicitation(
+    port: &Port,
+    addresses: &[PortAddress],
+    vlan: u16,
+    key: Key,
+    to: Option<Mac>,
+) -> Option<Frame> {
+    let covering = addresses.iter().find(|own| own.prefix.contains(key.address));
+    let source = match covering {
+        Some(own) if !ipv6::is_link_local(key.address) => own.address,
+        _ => port.link_local,
+    };
+    let group = solicited_node(key.address);
+    let (to_mac, destination) = match to {
+        Some(mac) => (mac, key.address),
+        None => (Mac::of_ipv6_multicast(group), group),
+    };
+    let envelope = Envelope { to_mac, from_mac: port.mac, vlan, source, destination };
+    build(key.port, |frame| ndp::solicitation(frame, envelope, key.address))
+}
+
+/// Neighbour Advertisements of all the port's addresses, to everybody: others correct what they remember.
+pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+    let addresses = port.addresses.iter().copied().chain([port.link_local]);
+    addresses.flat_map(move |address| {
+        port.vlans.iter().filter_map(move |&vlan| {
+            let envelope = to_all(port, vlan, address);
+            build(id, |frame| ndp::advertisement(frame, envelope, address, false, true))
+        })
+    })
+}
+
+/// Router Advertisements to everybody, if the port has any to give.
+pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+    port.advert.iter().flat_map(move |&advert| {
+        port.vlans.iter().filter_map(move |&vlan| {
+            let envelope = to_all(port, vlan, port.link_local);
+            build(id, |frame| ndp::router_advertisement(frame, envelope, advert))
+        })
+    })
+}
+
+fn to_all(port: &Port, vlan: u16, source: u128) -> Envelope {
+    let to_mac = Mac::of_ipv6_multicast(ALL_NODES);
+    Envelope { to_mac, from_mac: port.mac, vlan, source, destination: ALL_NODES }
+}
+
+fn build(port: PortId, write: impl FnOnce(&mut [u8; ndp::MAX_FRAME]) -> usize) -> Option<Frame> {
+    let mut frame = [0; ndp::MAX_FRAME];
+    let length = write(&mut frame);
+    Frame::new(port, frame.get(..length)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ndp::{Advert, Message};
+    use crate::net::{Ipv6Prefix, ethernet};
+    use crate::table::Role;
+
+    const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const ADDRESS: u128 = 0xfd00_0001 << 96 | 1;
+
+    fn port() -> Port {
+        let mut port = Port::new(Role::Access, OURS, vec![0, 10], vec![ADDRESS], None);
+        port.advert = Some(Advert { lifetime_s: 1800, mtu: 1500, prefix: None });
+        port
+    }
+
+    fn message(frame: &Frame) -> (u16, u128, u128, Message) {
+        let link = ethernet::parse(&frame.bytes).unwrap();
+        let packet = &frame.bytes[link.header..];
+        let header = ipv6::Ipv6::of(packet).unwrap();
+        (link.vlan, header.source(), header.destination(), ndp::parse(packet).unwrap())
+    }
+
+    #[test]
+    fn a_solicitation_comes_from_the_address_on_the_targets_subnet() {
+        let own = [PortAddress { address: ADDRESS, prefix: Ipv6Prefix::covering(ADDRESS, 64) }];
+        let near = Key { port: PortId(0), address: ADDRESS + 1 };
+        let (vlan, source, destination, said) = message(&solicitation(&port(), &own, 7, near, None).unwrap());
+        assert_eq!((vlan, source, destination), (7, ADDRESS, solicited_node(near.address)));
+        assert_eq!(said, Message::Solicitation { target: near.address, source_mac: Some(OURS) });
+        let far = Key { address: 0xfe80 << 112 | 9, ..near };
+        let frame = solicitation(&port(), &own, 0, far, Some(Mac([2, 0, 0, 0, 0, 9]))).unwrap();
+        let (vlan, source, destination, _) = message(&frame);
+        assert_eq!((vlan, source, destination), (0, OURS.link_local(), far.address));
+        assert_eq!(frame.bytes[..6], [2, 0, 0, 0, 0, 9]);
+    }
+
+    #[test]
+    fn advertisements_tell_every_address_on_every_vlan() {
+        let said: Vec<_> = advertisements(PortId(3), &port()).map(|frame| message(&frame)).collect();
+        assert_eq!(said.len(), 4);
+        assert!(said.iter().all(|(_, source, to, message)| *to == ALL_NODES
+            && matches!(message, Message::Advertisement { target, solicited: false, override_flag: true, .. }
+                if target == source)));
+        let routers: Vec<_> = router_advertisements(PortId(3), &port()).map(|f| message(&f)).collect();
+        assert_eq!(routers.iter().map(|said| said.0).collect::<Vec<_>>(), [0, 10]);
+        assert!(routers.iter().all(|said| said.1 == OURS.link_local()));
+    }
+}

@@ -1,0 +1,207 @@
+//! Neighbours and links: from frames and timers to tables, and to frames.
+
+use super::Control;
+use crate::config::RouteTarget;
+use crate::net::{Mac, ethernet, ndp};
+use crate::node::announce;
+use crate::node::exchange::Frame;
+use crate::node::neighbour::{Advertisement, Deed, Key, State, Way};
+use crate::node::rib::NeighbourState;
+use crate::table::PortId;
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv6Addr;
+
+/// Time between two looks at the links.
+const LINKS_MS: u64 = 200;
+/// The first advertisements after a link came up, and the longest pause between them (RFC 4861 §10).
+const INITIAL_ADVERTS: (u8, u64) = (3, 16_000);
+/// Time between two warnings about an address that somebody else uses too.
+const WARN_MS: u64 = 10_000;
+
+/// A port's link as it was last seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LinkSeen {
+    pub(super) up: bool,
+    pub(super) speed_mbps: u32,
+    /// When the next Router Advertisement is due.
+    advert_due_ms: u64,
+    /// Initial ones sent since the link came up.
+    adverts: u8,
+}
+
+impl Control {
+    /// Takes the next hops and static neighbours of the configuration over.
+    pub(super) fn configure_neighbours(&mut self) {
+        let key = |port: u16, address: u128| Key { port: PortId(port), address };
+        let mut next_hops = HashSet::new();
+        for route in &self.config.routes {
+            if let RouteTarget::Via(list) = &route.target {
+                next_hops.extend(list.iter().map(|next| key(next.port, next.via)));
+            }
+        }
+        let fixed: HashMap<Key, Mac> =
+            self.config.neighbours.iter().map(|fixed| (key(fixed.port, fixed.address), fixed.mac)).collect();
+        let (timers, now) = (self.config.neighbour_discovery, self.now_ms());
+        self.neighbours.configure(timers, &next_hops, &fixed, now, &mut self.deeds);
+    }
+
+    /// What workers handed over.
+    pub(super) fn hear_workers(&mut self, now_ms: u64) {
+        for n in 0..self.exchanges.len() {
+            let exchange = self.exchanges[n].clone();
+            // What comes meanwhile is for the next turn.
+            for _ in 0..exchange.punted.len() {
+                let Some(frame) = exchange.punted.pop() else { break };
+                self.hear_frame(&frame, now_ms);
+            }
+            for _ in 0..exchange.wanted.len() {
+                let Some(key) = exchange.wanted.pop() else { break };
+                self.neighbours.wanted(key, now_ms, &mut self.deeds);
+            }
+        }
+    }
+
+    fn hear_frame(&mut self, frame: &Frame, now_ms: u64) {
+        let Some(link) = ethernet::parse(&frame.bytes) else { return };
+        let Some(packet) = frame.bytes.get(link.header..) else { return };
+        let Ok(ndp::Message::Advertisement { target, target_mac, solicited, override_flag, .. }) =
+            ndp::parse(packet)
+        else {
+            return;
+        };
+        let port = self.publisher.current().ports.get(usize::from(frame.port.0));
+        if port.is_some_and(|port| port.owns(target) && target_mac.is_some_and(|mac| mac != port.mac)) {
+            if now_ms >= self.warned_ms {
+                self.warned_ms = now_ms + WARN_MS;
+                let (address, mac) = (Ipv6Addr::from(target), target_mac.unwrap_or_default());
+                tracing::warn!(port = self.port_name(frame.port), %address, %mac, "somebody else has our address");
+            }
+            return;
+        }
+        let heard = Advertisement { mac: target_mac, solicited, overrides: override_flag };
+        let key = Key { port: frame.port, address: target };
+        self.neighbours.advertised(key, heard, now_ms, &mut self.deeds);
+    }
+
+    /// Does what the neighbour state machine wants done.
+    pub(super) fn do_deeds(&mut self) {
+        let mut deeds = std::mem::take(&mut self.deeds);
+        for deed in deeds.drain(..) {
+            match deed {
+                Deed::Solicit(key, to) => self.solicit(key, to),
+                Deed::Tell(key, way) => self.tell_tables(key, way),
+                Deed::Note(key, state) => self.note(key, state),
+            }
+        }
+        self.deeds = deeds;
+    }
+
+    fn solicit(&self, key: Key, to: Option<Mac>) {
+        let at = usize::from(key.port.0);
+        let current = self.publisher.current();
+        let (Some(port), Some(config)) = (current.ports.get(at), self.config.ports.get(at)) else { return };
+        let vlan = config.vlan.unwrap_or(0);
+        if !self.links.get(at).is_some_and(|link| link.up) {
+            return;
+        }
+        if let Some(frame) = announce::solicitation(port, &config.addresses, vlan, key, to) {
+            self.send(frame);
+        }
+    }
+
+    fn tell_tables(&mut self, key: Key, way: Way) {
+        let Key { port, address } = key;
+        let state = match way {
+            Way::Gone => return self.rib.forget_neighbour(port, address),
+            Way::Ready(mac) => NeighbourState::Reachable(mac),
+            Way::Unresolved => NeighbourState::Incomplete,
+            Way::Unreachable => NeighbourState::Failed,
+        };
+        if self.rib.add_neighbour(port, address).is_some() {
+            self.rib.set_neighbour(port, address, state);
+        }
+    }
+
+    fn note(&self, key: Key, state: State) {
+        let (port, address) = (self.port_name(key.port), Ipv6Addr::from(key.address));
+        let next_hop = self.neighbours.of(key).is_some_and(|neighbour| neighbour.next_hop);
+        match state {
+            State::Failed if next_hop => tracing::warn!(port, %address, "next hop does not answer"),
+            _ => tracing::debug!(port, %address, state = state.label(), next_hop, "neighbour"),
+        }
+    }
+
+    /// The links before the first snapshot.
+    pub(super) fn first_links(&mut self) {
+        for n in 0..self.links.len() {
+            let port = PortId(n as u16);
+            let (up, speed_mbps) = self.devices.link(port);
+            self.links[n] = LinkSeen { up, speed_mbps, ..LinkSeen::default() };
+            self.rib.set_link(port, up);
+            tracing::info!(port = self.port_name(port), up, speed_mbps, "link");
+        }
+    }
+
+    pub(super) fn look_at_links(&mut self, now_ms: u64) {
+        let first = self.links_due_ms == 0;
+        self.links_due_ms = now_ms + LINKS_MS;
+        for n in 0..self.links.len() {
+            let port = PortId(n as u16);
+            let (up, speed_mbps) = self.devices.link(port);
+            let before = self.links[n];
+            self.links[n].speed_mbps = speed_mbps;
+            if up != before.up {
+                tracing::warn!(port = self.port_name(port), up, speed_mbps, "link changed");
+                self.links[n].up = up;
+                self.rib.set_link(port, up);
+            }
+            if up && (first || !before.up) {
+                self.link_came_up(port, now_ms);
+            }
+        }
+    }
+
+    /// Others learn where we are, and we where they are.
+    fn link_came_up(&mut self, port: PortId, now_ms: u64) {
+        if let Some(link) = self.links.get_mut(usize::from(port.0)) {
+            (link.adverts, link.advert_due_ms) = (0, now_ms);
+        }
+        let current = self.publisher.current().clone();
+        if let Some(facts) = current.ports.get(usize::from(port.0)) {
+            announce::advertisements(port, facts).for_each(|frame| self.send(frame));
+        }
+        self.neighbours.link_up(port, now_ms, &mut self.deeds);
+    }
+
+    /// Unsolicited Router Advertisements (RFC 4861 §6.2.4).
+    pub(super) fn advertise(&mut self, now_ms: u64) {
+        for n in 0..self.links.len() {
+            let Some(config) = self.config.ports.get(n).and_then(|port| port.router_advertisement) else {
+                continue;
+            };
+            if !self.links[n].up || now_ms < self.links[n].advert_due_ms {
+                continue;
+            }
+            let current = self.publisher.current().clone();
+            if let Some(facts) = current.ports.get(n) {
+                announce::router_advertisements(PortId(n as u16), facts).for_each(|frame| self.send(frame));
+            }
+            let most = u64::from(config.interval_s) * 1000;
+            // Between 0.75 and 1 of the interval, so that routers on a link do not fall into step.
+            let pause = rand::random_range(most * 3 / 4..=most).max(1000);
+            let link = &mut self.links[n];
+            link.adverts = link.adverts.saturating_add(1);
+            let initial = link.adverts < INITIAL_ADVERTS.0;
+            link.advert_due_ms = now_ms + if initial { pause.min(INITIAL_ADVERTS.1) } else { pause };
+        }
+    }
+
+    /// Advertises anew after the configuration changed.
+    pub(super) fn advertise_soon(&mut self) {
+        self.links.iter_mut().for_each(|link| (link.adverts, link.advert_due_ms) = (0, 0));
+    }
+
+    pub(super) fn port_name(&self, port: PortId) -> &str {
+        self.config.ports.get(usize::from(port.0)).map_or("?", |port| port.name.as_str())
+    }
+}

@@ -1,0 +1,96 @@
+//! What a worker and the control thread hand each other: bounded queues that neither waits for.
+
+use super::neighbour::Key;
+use crate::table::PortId;
+use arrayvec::ArrayVec;
+use crossbeam_queue::ArrayQueue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Longest frame that is handed over, in bytes: control messages are short, and longer ones are dropped.
+pub const FRAME_BYTES: usize = 512;
+/// Events and frames that wait, at most, each way.
+const DEPTH: usize = 256;
+
+/// A frame handed over by copy.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Port that it came from or goes to.
+    pub port: PortId,
+    /// From the Ethernet header on.
+    pub bytes: ArrayVec<u8, FRAME_BYTES>,
+}
+
+impl Frame {
+    /// A copy of `bytes`; `None` when they are too long.
+    #[must_use]
+    pub fn new(port: PortId, bytes: &[u8]) -> Option<Self> {
+        let mut copy = ArrayVec::new();
+        copy.try_extend_from_slice(bytes).ok()?;
+        Some(Frame { port, bytes: copy })
+    }
+}
+
+/// What a reload may change for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// ICMPv6 errors a second, of this worker.
+    pub errors_per_second: u32,
+    /// ICMPv6 errors at once, of this worker.
+    pub errors_burst: u32,
+    /// Packets that wait for one neighbour.
+    pub hold_packets: u8,
+}
+
+/// The queues between one worker and the control thread.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Worker to control: neighbours on connected subnets that packets wait for. Next hops are asked for anyway.
+    pub wanted: ArrayQueue<Key>,
+    /// Worker to control: frames for the control thread to read.
+    pub punted: ArrayQueue<Frame>,
+    /// Control to worker: frames to send.
+    pub to_send: ArrayQueue<Frame>,
+    /// Control to worker: read when the snapshot changes; the newest counts.
+    pub settings: ArrayQueue<Settings>,
+    stop: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Exchange {
+    /// Empty queues.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Exchange {
+            wanted: ArrayQueue::new(DEPTH),
+            punted: ArrayQueue::new(DEPTH),
+            to_send: ArrayQueue::new(DEPTH),
+            settings: ArrayQueue::new(1),
+            stop: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Tells the worker to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether the worker is to stop.
+    #[inline]
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The worker has come to its end, whether it was told to or not.
+    pub fn set_stopped(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether the worker has come to its end.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}

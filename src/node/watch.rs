@@ -1,0 +1,190 @@
+//! Watches the mapping file: reads it again when it changed, on a thread of its own.
+//!
+//! The directory is watched, not the file, so that a file put in place by renaming is seen; and it is looked at every
+//! few seconds, for file systems that tell nothing. A file that is wrong is reported whole and changes nothing.
+
+use crate::config::{Config, ConfigErrors, MappingFile, MappingRecord, mappings};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Quiet time after a change before the file is read.
+const QUIET: Duration = Duration::from_millis(200);
+/// A file that never comes to rest is read after this.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the file is looked at anyway.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What a reading of the file gave.
+pub type News = Result<Vec<MappingRecord>, ConfigErrors>;
+
+/// Tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    inode: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Fingerprint {
+    /// Of the file as it is now; `None` when it is not there.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let file: Metadata = std::fs::metadata(path).ok()?;
+        Some(Fingerprint {
+            inode: (file.dev(), file.ino()),
+            size: file.len(),
+            changed: (file.mtime(), file.mtime_nsec()),
+        })
+    }
+}
+
+enum Wake {
+    Changed,
+    Stop,
+}
+
+/// A watch; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    wake: Sender<Wake>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // The thread ends by itself if it is gone already.
+        let _ = self.wake.send(Wake::Stop);
+    }
+}
+
+/// Watches `file`, which was `seen` when it was read last; every change goes to `tell`, which says whether anybody
+/// still listens.
+///
+/// # Errors
+/// No thread can be started.
+pub fn start(
+    file: &MappingFile,
+    seen: Option<Fingerprint>,
+    config: Arc<Config>,
+    tell: impl Fn(News) -> bool + Send + 'static,
+) -> std::io::Result<Watch> {
+    let (wake, woken) = channel();
+    let directory = match file.file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => Path::new(".").to_owned(),
+    };
+    let changed = wake.clone();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading the file is an event too, and no reason to read it again.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = changed.send(Wake::Changed);
+        }
+    })
+    .and_then(|mut watcher| watcher.watch(&directory, RecursiveMode::NonRecursive).map(|()| watcher));
+    let watcher = match watcher {
+        Ok(watcher) => Some(watcher),
+        Err(why) => {
+            tracing::warn!(directory = %directory.display(), %why, "changes to mappings are seen only every 5 s");
+            None
+        }
+    };
+    let path = file.file.clone();
+    std::thread::Builder::new()
+        .name("ilagate-watch".into())
+        .spawn(move || watch(&path, seen, &config, &woken, tell))?;
+    Ok(Watch { wake, _watcher: watcher })
+}
+
+fn watch(
+    path: &Path,
+    mut seen: Option<Fingerprint>,
+    config: &Config,
+    woken: &Receiver<Wake>,
+    tell: impl Fn(News) -> bool,
+) {
+    loop {
+        match woken.recv_timeout(LOOK) {
+            Ok(Wake::Changed) if !settle(woken) => return,
+            Ok(Wake::Changed) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let now = Fingerprint::of(path);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        // A file that is gone for good is told of; between removal and renaming it is only not there yet.
+        if !tell(mappings::load(path, config)) {
+            return;
+        }
+    }
+}
+
+/// Waits until nothing happens for a while; `false`: stop.
+fn settle(woken: &Receiver<Wake>) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        match woken.recv_timeout(QUIET) {
+            Ok(Wake::Changed) => {}
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => return true,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    const CONFIG: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+ports: [{name: f, device: net_null0, role: fabric, addresses: ["fd00:1::1/64"]}]
+"#;
+
+    fn mapping(locator: &str) -> String {
+        format!("mappings:\n  - {{sir: \"2001:db8:dddd:0:2000::1\", locators: [\"{locator}\"]}}\n")
+    }
+
+    fn watched(dir: &Path) -> (PathBuf, Receiver<News>, Watch) {
+        let path = dir.join("mappings.yaml");
+        std::fs::write(&path, mapping("fd00:1:0:2::/64")).unwrap();
+        let config = Arc::new(Config::parse(CONFIG, "test.yaml").unwrap());
+        let (tell, told) = channel();
+        let file = MappingFile { file: path.clone(), watch: true };
+        let seen = Fingerprint::of(&path);
+        let watch = start(&file, seen, config, move |news| tell.send(news).is_ok()).unwrap();
+        (path, told, watch)
+    }
+
+    #[test]
+    fn a_file_put_in_place_by_renaming_is_read_and_a_broken_one_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, told, _watch) = watched(dir.path());
+        let other = dir.path().join("new");
+        std::fs::write(&other, mapping("fd00:1:0:3::/64")).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let news = told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+        assert!(format!("{news:?}").contains("fd00:1:0:3"), "{news:?}");
+        std::fs::write(&path, "mappings: [{sir: nonsense}]").unwrap();
+        assert!(told.recv_timeout(Duration::from_secs(10)).unwrap().is_err());
+        std::fs::write(&other, "something else happens in the directory").unwrap();
+        assert!(told.recv_timeout(Duration::from_millis(600)).is_err());
+    }
+
+    #[test]
+    fn dropping_the_watch_ends_its_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, told, watch) = watched(dir.path());
+        drop(watch);
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap_err(), RecvTimeoutError::Disconnected);
+    }
+}

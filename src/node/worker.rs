@@ -1,0 +1,366 @@
+//! A worker: one thread on one core that takes packets from its queues, runs the pipeline over them and sends them on.
+//!
+//! It never locks, allocates, logs or waits for anybody. What it cannot decide it hands to the control thread through
+//! bounded queues ([`Exchange`]); what they do not hold is dropped and counted.
+
+use super::exchange::{Exchange, Frame, Settings};
+use super::neighbour::Key;
+use super::stats::{Stats, WorkerStats};
+use super::waiting::{Awaited, Entry, PATIENCE_MS, ROOM, Waiting};
+use crate::config::Idle;
+use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, RxQueue, Settled, TxSet};
+use crate::net::ipv6::Ipv6;
+use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use crate::table::rcu::Reader;
+use crate::table::{PortId, Tables};
+use arrayvec::ArrayVec;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Turns of a busy loop between two looks at the clock and at the control thread's queues.
+const TURNS: u32 = 16;
+/// Turns without a packet before a worker that may rest does.
+const PATIENT_TURNS: u32 = 64;
+/// Shortest and longest rest.
+const REST_US: (u64, u64) = (20, 200);
+
+/// What a worker needs to begin.
+pub struct Plan {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Receive queues that it serves.
+    pub queues: Vec<(PortId, RxQueue)>,
+    /// A transmit queue on every port.
+    pub tx: TxSet,
+    /// An empty burst.
+    pub burst: Burst,
+    /// Buffers for the control thread's frames.
+    pub pool: Arc<Mempool>,
+    /// Where its snapshots come from.
+    pub reader: Reader<Tables>,
+    /// The queues to and from the control thread.
+    pub exchange: Arc<Exchange>,
+    /// Where it counts.
+    pub stats: Arc<Stats>,
+    /// What it does when there is nothing to do.
+    pub idle: Idle,
+    /// What a reload may change later.
+    pub settings: Settings,
+}
+
+/// A worker at work.
+pub struct Worker {
+    queues: Vec<(PortId, RxQueue)>,
+    reader: Reader<Tables>,
+    seen: u64,
+    now_ms: u64,
+    idle: Idle,
+    desk: Desk,
+}
+
+/// Where packets are worked on.
+struct Desk {
+    number: usize,
+    burst: Burst,
+    pipeline: Pipeline,
+    tx: TxSet,
+    pool: Arc<Mempool>,
+    waiting: Waiting<Mbuf>,
+    /// Scratch for [`Desk::retry`].
+    again: Vec<Entry<Mbuf>>,
+    exchange: Arc<Exchange>,
+    stats: Arc<Stats>,
+}
+
+/// A packet of a burst that is to be kept.
+struct Kept {
+    index: usize,
+    awaited: Awaited,
+    deadline_ms: u64,
+}
+
+type KeptList = ArrayVec<Kept, BURST>;
+
+impl Worker {
+    /// Takes its place.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let Settings { errors_per_second, errors_burst, hold_packets } = plan.settings;
+        Worker {
+            queues: plan.queues,
+            seen: plan.reader.number(),
+            reader: plan.reader,
+            now_ms: 0,
+            idle: plan.idle,
+            desk: Desk {
+                number: plan.number,
+                burst: plan.burst,
+                pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst)),
+                tx: plan.tx,
+                pool: plan.pool,
+                waiting: Waiting::new(hold_packets),
+                again: Vec::with_capacity(ROOM),
+                exchange: plan.exchange,
+                stats: plan.stats,
+            },
+        }
+    }
+
+    /// Works until it is told to stop; then sends what is to be sent, and frees what still waits.
+    pub fn run(mut self) {
+        let mut quiet = 0u32;
+        let mut turn = 0u32;
+        while !self.desk.exchange.stopping() {
+            if quiet > 0 || turn.is_multiple_of(TURNS) {
+                self.look_around();
+            }
+            turn = turn.wrapping_add(1);
+            let _ = self.reader.snapshot();
+            if self.reader.number() != self.seen {
+                self.snapshot_changed();
+            }
+            let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
+            let mut packets = 0;
+            for (port, rx) in &mut self.queues {
+                packets += self.desk.poll(*port, rx, &ctx);
+            }
+            self.desk.tx.flush();
+            if packets > 0 {
+                quiet = 0;
+            } else {
+                quiet = quiet.saturating_add(1);
+                self.rest(quiet);
+            }
+        }
+        self.desk.finish();
+    }
+
+    /// What is not for every turn: the clock, the control thread's frames, packets that waited too long.
+    #[inline(never)]
+    fn look_around(&mut self) {
+        self.now_ms = self.desk.stats.started.elapsed().as_millis() as u64;
+        self.desk.send_originated();
+        if !self.desk.waiting.is_empty() {
+            self.desk.expire(self.now_ms);
+        }
+        self.desk.note_sent();
+    }
+
+    /// A new snapshot: packets that wait may know their way now.
+    #[cold]
+    fn snapshot_changed(&mut self) {
+        self.seen = self.reader.number();
+        let desk = &mut self.desk;
+        desk.own().polls.snapshot.add(self.seen.wrapping_sub(desk.own().polls.snapshot.value()));
+        if let Some(settings) = desk.exchange.settings.pop() {
+            desk.pipeline.set_limiter(Limiter::new(settings.errors_per_second, settings.errors_burst));
+            desk.waiting.set_each(settings.hold_packets);
+        }
+        if !desk.waiting.is_empty() {
+            let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
+            desk.retry(&ctx);
+        }
+    }
+
+    #[inline]
+    fn rest(&mut self, quiet: u32) {
+        if self.idle == Idle::Backoff && quiet > PATIENT_TURNS {
+            self.desk.own().polls.sleeps.add(1);
+            let rest = REST_US.0.saturating_mul(1 + u64::from((quiet - PATIENT_TURNS) / 16)).min(REST_US.1);
+            std::thread::sleep(Duration::from_micros(rest));
+        }
+    }
+}
+
+impl Desk {
+    #[inline]
+    fn own(&self) -> &WorkerStats {
+        &self.stats.workers[self.number]
+    }
+
+    /// Receives one burst and sends it on its way; returns how many packets there were.
+    #[inline]
+    fn poll(&mut self, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
+        let received = self.burst.receive(rx);
+        if received.misshapen > 0 {
+            self.refuse_misshapen(port, received.misshapen);
+        }
+        let polls = &self.own().polls;
+        if received.packets == 0 {
+            polls.empty_polls.add(1);
+            return 0;
+        }
+        polls.bursts.add(1);
+        polls.packets.add(received.packets as u64);
+        self.decide(port, &[], ctx);
+        received.packets
+    }
+
+    /// Runs the pipeline over the burst, all of it received on `port`, and lets every packet go its way.
+    ///
+    /// `deadlines` is empty for a burst just received; for packets that waited before it says how long they still may.
+    #[inline]
+    fn decide(&mut self, port: PortId, deadlines: &[u64], ctx: &Ctx<'_>) {
+        let own = &self.stats.workers[self.number];
+        let counters: &Counters = &own.received[usize::from(port.0)];
+        let mut outcomes: ArrayVec<Outcome, BURST> = ArrayVec::new();
+        let mut kept = KeptList::new();
+        {
+            let mut packets = self.burst.lend(port);
+            if deadlines.is_empty() {
+                counters.receive(&packets);
+            }
+            self.pipeline.run(&mut packets, ctx);
+            let mut others = false;
+            for packet in &packets {
+                others |= matches!(packet.verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
+            }
+            if others {
+                let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
+                handover.look(&mut packets, &mut kept, ctx.now_ms);
+            }
+            counters.settle(&packets, self.pipeline.lanes());
+            outcomes.extend(packets.iter().map(Outcome::from));
+        }
+        let mut next = kept.into_iter();
+        let waiting = &mut self.waiting;
+        let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {
+            if verdict == Verdict::Punt {
+                return;
+            }
+            if let Some(Kept { awaited, deadline_ms, .. }) = next.find(|kept| kept.index == index) {
+                let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
+            }
+        });
+        if settled != Settled::default() {
+            own.polls.misplaced.add((settled.no_port + settled.undecided + settled.misfit) as u64);
+        }
+    }
+
+    /// Runs every packet that waits through the pipeline again, in order.
+    #[cold]
+    fn retry(&mut self, ctx: &Ctx<'_>) {
+        let mut again = std::mem::take(&mut self.again);
+        self.waiting.swap(&mut again);
+        let mut deadlines: ArrayVec<u64, BURST> = ArrayVec::new();
+        let mut port = PortId(0);
+        for entry in again.drain(..) {
+            if entry.port != port || deadlines.is_full() {
+                self.decide_again(port, &mut deadlines, ctx);
+                port = entry.port;
+            }
+            if self.burst.adopt(entry.packet).is_ok() {
+                deadlines.push(entry.deadline_ms);
+            }
+        }
+        self.decide_again(port, &mut deadlines, ctx);
+        self.again = again;
+    }
+
+    fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
+        if !deadlines.is_empty() {
+            self.own().received[usize::from(port.0)].waiting.sub(deadlines.len() as u64);
+            self.decide(port, deadlines, ctx);
+            deadlines.clear();
+        }
+    }
+
+    /// Gives up on packets that waited too long.
+    #[cold]
+    fn expire(&mut self, now_ms: u64) {
+        while let Some(entry) = self.waiting.take_expired(now_ms) {
+            self.lose(entry);
+        }
+    }
+
+    fn lose(&self, entry: Entry<Mbuf>) {
+        let counters = &self.own().received[usize::from(entry.port.0)];
+        counters.waiting.sub(1);
+        counters.dropped[DropReason::NeighbourUnreachable as usize].add(1);
+    }
+
+    #[cold]
+    fn refuse_misshapen(&self, port: PortId, packets: usize) {
+        let counters = &self.own().received[usize::from(port.0)];
+        counters.received.add(packets as u64);
+        counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
+    }
+
+    /// Sends what the control thread made.
+    fn send_originated(&mut self) {
+        while !self.exchange.to_send.is_empty() {
+            let Some(Frame { port, bytes }) = self.exchange.to_send.pop() else { break };
+            if self.tx.send_bytes(port, &self.pool, &bytes) {
+                if let Some(sent) = self.own().sent.get(usize::from(port.0)) {
+                    sent.originated.add(1);
+                }
+            } else {
+                self.stats.originated_lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes over what the transmit queues counted.
+    fn note_sent(&self) {
+        for (port, sent) in self.own().sent.iter().enumerate() {
+            let counts = self.tx.counts(PortId(port as u16));
+            sent.sent.add(counts.sent.wrapping_sub(sent.sent.value()));
+            sent.sent_bytes.add(counts.sent_bytes.wrapping_sub(sent.sent_bytes.value()));
+            sent.unsent.add(counts.unsent.wrapping_sub(sent.unsent.value()));
+        }
+    }
+
+    fn finish(&mut self) {
+        self.send_originated();
+        self.tx.flush();
+        self.expire(u64::MAX);
+        self.note_sent();
+    }
+}
+
+/// What the control thread must hear of, and what must be kept until it has answered.
+struct Handover<'d> {
+    waiting: &'d Waiting<Mbuf>,
+    exchange: &'d Exchange,
+    deadlines: &'d [u64],
+}
+
+impl Handover<'_> {
+    /// Hands over or keeps every packet that is to be; those that there is no room for become drops.
+    #[cold]
+    fn look(&self, packets: &mut [Packet<'_>], kept: &mut KeptList, now_ms: u64) {
+        for (index, packet) in packets.iter_mut().enumerate() {
+            let awaited = match packet.verdict {
+                Verdict::Punt => {
+                    let queued = Frame::new(packet.port, packet.frame())
+                        .is_some_and(|frame| self.exchange.punted.push(frame).is_ok());
+                    if !queued {
+                        packet.verdict = Verdict::Drop(DropReason::PuntQueueFull);
+                    }
+                    continue;
+                }
+                Verdict::Hold(hop) => Awaited::Hop(hop),
+                Verdict::Resolve(port) => {
+                    let address = Ipv6::of(packet.l3()).map_or(0, |header| header.destination());
+                    Awaited::Neighbour(Key { port, address })
+                }
+                Verdict::Continue | Verdict::Forward(_) | Verdict::Reply(_) | Verdict::Drop(_) => continue,
+            };
+            let same = kept.iter().filter(|kept| kept.awaited == awaited).count();
+            let room = self.waiting.room_for(awaited, kept.len(), same);
+            if let Awaited::Neighbour(key) = awaited
+                && room.is_none_or(|waiting| waiting == 0)
+            {
+                // Lost when the queue is full: the next packet asks again.
+                let _ = self.exchange.wanted.push(key);
+            }
+            match room {
+                Some(_) => {
+                    let deadline_ms = self.deadlines.get(index).copied().unwrap_or(now_ms + PATIENCE_MS);
+                    kept.push(Kept { index, awaited, deadline_ms });
+                }
+                None => packet.verdict = Verdict::Drop(DropReason::NeighbourUnresolved),
+            }
+        }
+    }
+}
