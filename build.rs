@@ -53,6 +53,7 @@ mod dpdk {
         "rte_eth_dev_adjust_nb_rx_tx_desc",
         "rte_eth_dev_close",
         "rte_eth_dev_configure",
+        "rte_eth_dev_default_mac_addr_set",
         "rte_eth_dev_get_port_by_name",
         "rte_eth_dev_info_get",
         "rte_eth_dev_set_mtu",

@@ -17,6 +17,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the node.
+    #[cfg(feature = "dpdk")]
+    Run {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Check a configuration file and the mapping file that it names.
     Check {
         /// The configuration file.
@@ -50,6 +57,8 @@ fn input(text: &str) -> Result<(String, PathBuf), String> {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        #[cfg(feature = "dpdk")]
+        Command::Run { config } => ilagate::node::run::run(&config).map_err(anyhow::Error::from),
         Command::Check { file } => check(&file),
         Command::Replay { config, inputs, out_dir, json } => replay(&config, &inputs, &out_dir, json),
     };

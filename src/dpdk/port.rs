@@ -207,6 +207,27 @@ impl Port {
         &self.shape.driver
     }
 
+    /// Gives it another MAC address.
+    ///
+    /// # Errors
+    /// Its driver does not do that, or not with this address.
+    pub fn set_mac(&mut self, mac: Mac) -> Result<(), PortError> {
+        let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
+        // SAFETY: an open port, and an address that DPDK copies.
+        let code = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id, &mut address) };
+        if code < 0 {
+            return Err(PortError::Step {
+                port: self.name.clone(),
+                step: "setting its MAC address",
+                cause: super::words(code),
+                way_out: "leave `mac` out, and set it where the device comes from",
+                said: super::log::said(),
+            });
+        }
+        self.shape.mac = mac;
+        Ok(())
+    }
+
     /// Its MAC address.
     #[must_use]
     pub fn mac(&self) -> Mac {

@@ -1,16 +1,21 @@
 //! The running node: workers, the control thread that owns every write, and the ways in for operators.
 //!
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
-//! runs, and `replay` without a device; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals reach the control thread.
+//! runs, and `replay` without a device; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals
+//! reach the control thread; `run` starts and stops it all.
 
 pub mod admin;
 pub mod announce;
 pub mod control;
 pub mod exchange;
 pub mod handle;
+pub mod http;
+pub mod metrics;
 pub mod neighbour;
 pub mod replay;
 pub mod rib;
+#[cfg(feature = "dpdk")]
+pub mod run;
 pub mod source;
 pub mod stats;
 pub mod waiting;

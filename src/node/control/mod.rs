@@ -7,7 +7,7 @@
 mod discovery;
 mod reload;
 mod updates;
-mod views;
+pub(super) mod views;
 
 use super::exchange::{Exchange, Frame, Settings};
 use super::handle::{ControlHandle, ReloadView, Request};

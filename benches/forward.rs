@@ -1,0 +1,331 @@
+//! One worker (or two) on real DPDK devices: `net_pcap` with `infinite_rx=1` in, `net_null,no-rx=1` out.
+//!
+//! `scripts/bench` runs this once per case and measurement, next to `dpdk-testpmd` in `io` mode on the same devices.
+//! The tables come from the same [`Rib`] and the packets go through the same [`Worker`] as in a running node.
+//!
+//! `forward --case NAME --dir DIR [--seconds S] [--core N]… [--write-pcap]` prints one JSON object.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use ilagate::config::{Config, LocatorChoice, MappingRecord, MappingTarget};
+use ilagate::dpdk::{Burst, Eal, EalConfig, Memory, Mempool, PoolConfig, Port, PortConfig, TxSet};
+use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
+use ilagate::net::{Mac, ethernet, ipv6};
+use ilagate::node::exchange::{Exchange, Settings};
+use ilagate::node::rib::Rib;
+use ilagate::node::source::{Batch, Change, Origin};
+use ilagate::node::stats::{PortFacts, Stats};
+use ilagate::node::worker::{Plan, Worker};
+use ilagate::table::PortId;
+use ilagate::table::rcu::Publisher;
+use pcap_file::pcap::{PcapPacket, PcapWriter};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const NEXT: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const SIR: SirPrefix = SirPrefix(0x2001_0db8_dddd_0000);
+const OWN: Locator = Locator(0xfd00_0001_0000_0001);
+/// Mappings per batch while the tables are filled.
+const CHUNK: u64 = 65_536;
+/// Updates a second in the churn case, and how they are gathered.
+const CHURN_PER_BATCH: u64 = 1000;
+const CHURN_BATCHES_PER_SECOND: u32 = 100;
+
+struct Case {
+    mappings: u64,
+    routes: u64,
+    packets: u64,
+    local: bool,
+    churn: bool,
+}
+
+fn case(name: &str) -> Case {
+    let plain = Case { mappings: 0, routes: 0, packets: 200_000, local: false, churn: false };
+    match name {
+        "sir2ila_1k" | "two_workers" => Case { mappings: 1000, packets: 2048, ..plain },
+        "sir2ila_1m" => Case { mappings: 1_000_000, ..plain },
+        "sir2ila_10m" => Case { mappings: 10_000_000, ..plain },
+        "ila2sir_1k" => Case { mappings: 1000, packets: 2048, local: true, ..plain },
+        "ila2sir_1m" => Case { mappings: 1_000_000, local: true, ..plain },
+        "route6_100k" => Case { routes: 100_000, ..plain },
+        "sir2ila_1m_churn" => Case { mappings: 1_000_000, churn: true, ..plain },
+        other => panic!("no case `{other}`"),
+    }
+}
+
+/// Type 1, spread over the identifier space, never ending in one of the two zeros.
+fn identifier(index: u64) -> Identifier {
+    let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Identifier((1 << 61) | (mixed >> 4 & 0x0fff_ffff_ffff_0000) | (1 + index % 0xfffe))
+}
+
+fn route(index: u64) -> u64 {
+    // Distinct /48s and /56s all over 2400::/8.
+    let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    (0x24 << 56) | (mixed << 32 & 0x00ff_ffff_0000_0000) | (index & 0xffff) << 16
+}
+
+fn configuration(case: &Case, cores: &[u16]) -> String {
+    let mut text = format!(
+        "node: {{name: bench}}\ndpdk: {{workers: {cores:?}}}\n\
+         sir_domains:\n  - {{name: tasks, prefix: \"{SIR}\", expected_mappings: {}}}\n\
+         locators:\n  - {{prefix: \"{OWN}\", domain: tasks}}\n\
+         ports:\n  - {{name: in, device: net_pcap0, role: fabric, mac: \"{OURS}\", addresses: [\"fd00:1:0:1::1/64\"]}}\n\
+         \x20 - {{name: out, device: net_null0, role: access}}\n\
+         \x20 - {{name: out6, device: net_null1, role: external, addresses: [\"fd00:2::1/64\"]}}\n\
+         neighbours:\n  static:\n    - {{port: out6, address: \"fd00:2::2\", mac: \"{NEXT}\"}}\n",
+        case.mappings.max(1024),
+    );
+    if case.local {
+        text.push_str("attachments:\n");
+        // One task a thousand identifiers, as a host with many addresses would have them.
+        for task in 0..1000u64.min(case.mappings) {
+            let _ = write!(
+                text,
+                "  - {{port: out, mac: \"02:00:00:01:{:02x}:{:02x}\", identifiers: [",
+                task >> 8,
+                task & 255
+            );
+            let mut index = task;
+            while index < case.mappings {
+                let sir = std::net::Ipv6Addr::from(SIR.with(identifier(index)));
+                let _ = write!(text, "{}\"{sir}\"", if index == task { "" } else { ", " });
+                index += 1000;
+            }
+            text.push_str("]}\n");
+        }
+    }
+    text.push_str("routes:\n  - {prefix: \"fd00:1::/32\", via: \"fd00:2::2\", port: out6}\n");
+    for index in 0..case.routes {
+        let length = if index % 4 == 0 { 56 } else { 48 };
+        let prefix = ilagate::net::Ipv6Prefix::covering(u128::from(route(index)) << 64, length);
+        let _ = writeln!(text, "  - {{prefix: \"{prefix}\", via: \"fd00:2::2\", port: out6}}");
+    }
+    text
+}
+
+fn destination(case: &Case, index: u64) -> u128 {
+    if case.routes > 0 {
+        return u128::from(route(index % case.routes)) << 64 | u128::from(index);
+    }
+    // Evenly over all mappings, in an order that no prefetcher guesses.
+    let mapping =
+        (u128::from(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(case.mappings) >> 64) as u64;
+    let identifier = identifier(mapping);
+    if case.local {
+        OWN.with(neutral::there(identifier, Adjustment::of(SIR, OWN), ChecksumMode::NeutralMap))
+    } else {
+        SIR.with(identifier)
+    }
+}
+
+fn write_pcap(case: &Case, path: &Path) {
+    let file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
+    let mut writer = PcapWriter::new(file).expect("a capture");
+    for index in 0..case.packets {
+        let mut frame = [0u8; 62];
+        frame[..14].copy_from_slice(&ethernet::header(OURS, NEXT, 0).0[..14]);
+        let source = 0x2001_0db8_0000_0000_0000_0000_0000_0000 + u128::from(index);
+        ipv6::Ipv6::of_mut(&mut frame[14..]).expect("room").write(
+            8,
+            17,
+            64,
+            source,
+            destination(case, index),
+        );
+        frame[54..62].copy_from_slice(&[0x80, 1, 0, 9, 0, 8, 0, 0]);
+        let packet = PcapPacket::new(Duration::ZERO, frame.len() as u32, &frame);
+        writer.write_packet(&packet).expect("written");
+    }
+}
+
+fn record(index: u64, shift: u64) -> Change {
+    let locator = Locator(0xfd00_0001_0001_0000 + (index + shift) % 1000);
+    Change::Upsert(MappingRecord {
+        domain: 0,
+        identifier: identifier(index),
+        target: MappingTarget::Locators(vec![LocatorChoice { locator, priority: 0, weight: 1 }]),
+    })
+}
+
+fn batch(changes: Vec<Change>) -> Batch {
+    Batch { origin: Origin::Admin, changes, complete: false }
+}
+
+fn filled(case: &Case, cores: &[u16]) -> Rib {
+    let config =
+        Config::parse(&configuration(case, cores), "bench.yaml").unwrap_or_else(|errors| panic!("{errors}"));
+    let mut rib = Rib::new(&config, &[OURS, OURS, OURS], 42);
+    if !case.local {
+        let mut from = 0;
+        while from < case.mappings {
+            let to = (from + CHUNK).min(case.mappings);
+            rib.apply(batch((from..to).map(|index| record(index, 0)).collect())).expect("mappings");
+            from = to;
+        }
+    }
+    rib
+}
+
+fn open(pool: &Mempool, name: &str, device: &str, rx: u16, tx: u16) -> Port {
+    let shape = PortConfig {
+        name: name.into(),
+        device: device.into(),
+        rx_queues: rx,
+        tx_queues: tx,
+        rx_desc: 512,
+        tx_desc: 512,
+        mtu: 1500,
+        promiscuous: ilagate::dpdk::Promiscuous::Off,
+    };
+    Port::open(&shape, pool).unwrap_or_else(|error| panic!("{error}"))
+}
+
+struct Arguments {
+    case: String,
+    dir: PathBuf,
+    seconds: u64,
+    cores: Vec<u16>,
+    write: bool,
+}
+
+fn arguments() -> Option<Arguments> {
+    let mut given =
+        Arguments { case: String::new(), dir: std::env::temp_dir(), seconds: 2, cores: vec![], write: false };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().expect("a value");
+        match word.as_str() {
+            "--case" => given.case = value(),
+            "--dir" => given.dir = value().into(),
+            "--seconds" => given.seconds = value().parse().expect("seconds"),
+            "--core" => given.cores.push(value().parse().expect("a core")),
+            "--write-pcap" => given.write = true,
+            _ => {}
+        }
+    }
+    if given.cores.is_empty() {
+        given.cores.push(1);
+    }
+    (!given.case.is_empty()).then_some(given)
+}
+
+fn main() {
+    let Some(given) = arguments() else {
+        println!("forward: run by scripts/bench (--case NAME)");
+        return;
+    };
+    let case = case(&given.case);
+    let pcap = given.dir.join(format!("{}.pcap", given.case));
+    if given.write {
+        write_pcap(&case, &pcap);
+        return;
+    }
+    let workers = given.cores.len() as u16;
+    let mut rib = filled(&case, &given.cores);
+    let mut publisher = Publisher::new(rib.compile());
+    let eal = Eal::start(&EalConfig {
+        name: format!("bench{}", std::process::id()),
+        worker_cores: given.cores.iter().map(|core| u32::from(*core)).collect(),
+        memory_mib: 1024,
+        memory: Memory::Huge(None),
+        ..EalConfig::default()
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    let mbufs = if case.packets > 10_000 { 262_143 } else { 16_383 } * u32::from(workers);
+    let shape = PoolConfig { name: "bench".into(), mbufs, cache: 256, data_bytes: 2176, socket: None };
+    let pool = Arc::new(Mempool::new(&eal, &shape).unwrap_or_else(|error| panic!("{error}")));
+    let inputs: Vec<String> = (0..workers).map(|_| format!("rx_pcap={}", pcap.display())).collect();
+    let mut ports = [
+        open(&pool, "in", &format!("net_pcap0,{},infinite_rx=1", inputs.join(",")), workers, workers),
+        open(&pool, "out", "net_null0,no-rx=1", 1, workers),
+        open(&pool, "out6", "net_null1,no-rx=1", 1, workers),
+    ];
+    let facts = ["in", "out", "out6"].map(|name| PortFacts {
+        name: name.into(),
+        device: name.into(),
+        role: "fabric",
+    });
+    let stats = Arc::new(Stats::new("bench".into(), facts.to_vec(), &given.cores));
+    let exchange = Exchange::new();
+    let threads: Vec<_> = (0..workers)
+        .map(|number| {
+            let mut tx = TxSet::new();
+            for (index, port) in ports.iter_mut().enumerate().skip(1) {
+                tx.insert(PortId(index as u16), port.take_tx().expect("a queue"));
+            }
+            let plan = Plan {
+                number: usize::from(number),
+                queues: vec![(PortId(0), ports[0].take_rx().expect("a queue"))],
+                tx,
+                burst: Burst::new(&eal),
+                pool: pool.clone(),
+                reader: publisher.reader(),
+                exchange: exchange.clone(),
+                stats: stats.clone(),
+                idle: ilagate::config::Idle::Poll,
+                settings: Settings { errors_per_second: 1000, errors_burst: 100, hold_packets: 4 },
+            };
+            let seat = eal.seat(u32::from(given.cores[usize::from(number)])).expect("a core");
+            std::thread::spawn(move || {
+                let _place = seat.enter().expect("pinned");
+                Worker::new(plan).run();
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let total = || stats.workers.iter().map(|worker| worker.received[0].received.value()).sum::<u64>();
+    let window = |busy: &mut dyn FnMut()| {
+        let (before, begin) = (total(), Instant::now());
+        busy();
+        begin.elapsed().as_secs_f64() * 1e9 / (total() - before) as f64
+    };
+    // The best second counts: other work on the machine only ever adds.
+    let (mut ns, mut calm_ns, mut updates) = (f64::MAX, f64::MAX, 0);
+    for _ in 0..(if case.churn { given.seconds / 2 } else { given.seconds }).max(1) {
+        if case.churn {
+            calm_ns = calm_ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
+            ns = ns.min(window(&mut || updates = churn(&mut rib, &mut publisher, updates)));
+        } else {
+            ns = ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
+        }
+    }
+    exchange.stop();
+    for thread in threads {
+        thread.join().expect("worker");
+    }
+    let received = total();
+    let forwarded: u64 = stats.workers.iter().map(|worker| worker.received[0].forwarded.value()).sum();
+    println!(
+        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"forwarded_share\": {:.6}, \"calm_ns\": {calm_ns:.3}, \"updates_per_second\": {}}}",
+        given.case,
+        forwarded as f64 / received as f64,
+        updates as f64 / (given.seconds / 2).max(1) as f64,
+    );
+}
+
+/// For one second, moves mappings from locator to locator while packets flow, as the control thread does it; returns
+/// how many updates there have been since the start.
+fn churn(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, mut done: u64) -> u64 {
+    let begin = Instant::now();
+    for turn in 1..=CHURN_BATCHES_PER_SECOND {
+        let first = done % 1_000_000;
+        let changes =
+            (first..first + CHURN_PER_BATCH).map(|index| record(index, 1 + done / 1_000_000)).collect();
+        let staged = rib.stage(batch(changes)).expect("a batch");
+        if rib.needs_snapshot() {
+            publisher.publish(rib.compile());
+            while !publisher.settled() {
+                std::thread::yield_now();
+            }
+            rib.release();
+        }
+        rib.commit(staged);
+        done += CHURN_PER_BATCH;
+        let due = Duration::from_secs(1) / CHURN_BATCHES_PER_SECOND * turn;
+        std::thread::sleep(due.saturating_sub(begin.elapsed()));
+    }
+    done
+}

@@ -1,0 +1,145 @@
+//! The HTTP endpoint that Prometheus scrapes: `GET /metrics`, and `GET /healthz` for load balancers.
+//!
+//! It serves nothing else, reads no bodies, and bounds what a client can hold: connections, headers, time.
+
+use super::metrics;
+use super::stats::{Stats, WorkerStats};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at once; more must wait.
+const MAX_CONNECTIONS: usize = 64;
+/// Time for the headers of a request, and for the next request of a connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest life of a connection; Prometheus opens another.
+const MAX_CONNECTION: Duration = Duration::from_secs(3600);
+/// Longest headers.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// How long a worker may be busy with one burst or asleep and still count as alive.
+const ALIVE: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(5);
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics.listen: cannot listen at {listen}: {why}; choose another address or port")]
+pub struct ListenError {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What the operating system says.
+    pub why: io::Error,
+}
+
+/// Listens. Needs a tokio runtime around it.
+///
+/// # Errors
+/// When the address is in use or not ours.
+pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(listen).await.map_err(|why| ListenError { listen, why })
+}
+
+/// Serves until `stop` comes true.
+pub async fn serve(listener: TcpListener, stats: Arc<Stats>, stop: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let accept = async {
+        loop {
+            let Ok(seat) = room.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let stats = stats.clone();
+                    tokio::spawn(async move {
+                        connection(stream, stats).await;
+                        drop(seat);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: they come back.
+                    tracing::warn!("metrics: cannot accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = stop => {}
+    }
+}
+
+async fn connection(stream: TcpStream, stats: Arc<Stats>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let stats = stats.clone();
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &stats).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    // What a client does wrong is no news.
+    let _ = tokio::time::timeout(MAX_CONNECTION, serving).await;
+}
+
+async fn answer(method: &Method, path: &str, stats: &Stats) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    if method != Method::GET && method != Method::HEAD {
+        let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use GET\n".to_owned());
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    match path {
+        "/metrics" => {
+            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(stats))
+        }
+        "/healthz" => match health(stats).await {
+            Ok(()) => response(StatusCode::OK, TEXT, "forwarding\n".to_owned()),
+            Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+        },
+        _ => response(StatusCode::NOT_FOUND, TEXT, "not here; there are /metrics and /healthz\n".to_owned()),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Whether the workers poll, or why not. A worker without a queue never does, so only those count that ever did.
+async fn health(stats: &Stats) -> Result<(), String> {
+    let polls =
+        |worker: &WorkerStats| worker.polls.bursts.value().wrapping_add(worker.polls.empty_polls.value());
+    let before: Vec<u64> = stats.workers.iter().map(polls).collect();
+    let mut waited = Duration::ZERO;
+    loop {
+        let mut now = stats.workers.iter().map(polls).zip(&before).enumerate();
+        let polled = stats.workers.iter().any(|worker| polls(worker) > 0);
+        let stuck = now.find(|(_, (now, before))| **before > 0 && now == *before);
+        if polled && stuck.is_none() {
+            return Ok(());
+        }
+        if waited >= ALIVE {
+            return Err(match stuck {
+                Some((worker, _)) => {
+                    format!("worker {worker} has not polled for {} s; look at the log", ALIVE.as_secs())
+                }
+                None => "starting: no worker has polled yet".to_owned(),
+            });
+        }
+        tokio::time::sleep(STEP).await;
+        waited += STEP;
+    }
+}
