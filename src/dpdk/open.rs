@@ -44,7 +44,6 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
         rss,
         reception: accept(device.id, config.promiscuous),
         tx_checksums: info.tx_offload_capa & checksums == checksums,
-        interface: preflight::interface_name(&config.device),
     };
     Ok((device, shape))
 }

@@ -6,7 +6,6 @@
 use super::eal::Environment;
 use super::open;
 use super::pool::Mempool;
-use super::preflight;
 use super::refused::{PortConfig, PortError};
 use super::sys;
 use crate::net::Mac;
@@ -131,8 +130,6 @@ pub(super) struct Shape {
     pub(super) rss: Rss,
     pub(super) reception: Reception,
     pub(super) tx_checksums: bool,
-    /// The kernel interface that the device works on, where it does.
-    pub(super) interface: Option<String>,
 }
 
 macro_rules! queue {
@@ -274,11 +271,7 @@ impl Port {
         // SAFETY: an open port, and room for the answer.
         let code = unsafe { sys::rte_eth_link_get_nowait(self.device.id, &mut link) };
         let known = link.link_speed != 0 && link.link_speed != u32::MAX;
-        let kernels = self.shape.interface.as_deref().is_none_or(preflight::interface_up);
-        Link {
-            up: code == 0 && link.link_status() != 0 && kernels,
-            speed_mbps: known.then_some(link.link_speed),
-        }
+        Link { up: code == 0 && link.link_status() != 0, speed_mbps: known.then_some(link.link_speed) }
     }
 
     /// The device's counters since it was opened; zero where the driver has none.

@@ -264,19 +264,6 @@ pub(super) fn interface_mtu(device: &str) -> Option<(String, u32)> {
     Some((interface.to_owned(), text.trim().parse().ok()?))
 }
 
-/// Whether the kernel interface under a virtual device has its link, by name; one that is gone has none.
-///
-/// DPDK's af_packet and af_xdp drivers call the link up from start to stop.
-pub(super) fn interface_up(interface: &str) -> bool {
-    let state = fs::read_to_string(Path::new("/sys/class/net").join(interface).join("operstate"));
-    state.is_ok_and(|state| matches!(state.trim(), "up" | "unknown"))
-}
-
-/// The name of the kernel interface under a virtual device.
-pub(super) fn interface_name(device: &str) -> Option<String> {
-    kernel_interface(device).map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,8 +307,6 @@ mod tests {
         assert!(interface("net_af_packet0,iface=lo").is_ok());
         assert!(interface("net_af_packet0,iface=no-such-if").unwrap_err().to_string().contains("no-such-if"));
         assert!(interface("net_tap0,iface=no-such-if").is_ok());
-        assert!(interface_up("lo") && !interface_up("no-such-if"));
-        assert_eq!(interface_name("net_af_packet0,iface=fab0,qpairs=1").as_deref(), Some("fab0"));
     }
 
     #[test]
