@@ -112,7 +112,7 @@ fn destination(case: &Case, index: u64) -> u128 {
     }
     // Evenly over all mappings, in an order that no prefetcher guesses.
     let mapping =
-        (u128::from(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(case.mappings) >> 64) as u64;
+        ((u128::from(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(case.mappings)) >> 64) as u64;
     let identifier = identifier(mapping);
     if case.local {
         OWN.with(neutral::there(identifier, Adjustment::of(SIR, OWN), ChecksumMode::NeutralMap))

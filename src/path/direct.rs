@@ -167,14 +167,13 @@ impl<'t> Destination<'t> {
             of.kind = Kind::Sir(&domain.mappings);
         } else if let Some((id, adjustment, domain)) =
             realm.local.and_then(|(id, a)| Some((id, a, domain(id)?)))
+            && domain.checksum != ChecksumMode::AdjTransport
         {
-            if domain.checksum != ChecksumMode::AdjTransport {
-                let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
-                of.domain = id;
-                of.kind = Kind::Ila(&domain.mappings);
-                of.inward_marked = adjustment.inward(true);
-                of.inward_bare = if auto { adjustment.inward(false) } else { 0 };
-            }
+            let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
+            of.domain = id;
+            of.kind = Kind::Ila(&domain.mappings);
+            of.inward_marked = adjustment.inward(true);
+            of.inward_bare = if auto { adjustment.inward(false) } else { 0 };
         }
         of
     }
