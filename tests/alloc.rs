@@ -106,8 +106,8 @@ fn no_burst_allocates() {
                 .map(|(room, frame)| Packet::new(room, 128, 128 + frame.len() as u16, PortId(0)))
                 .collect();
             let before = ALLOCATIONS.with(Cell::get);
-            counters[0].receive(&burst);
-            pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
+            counters[0].receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
+            let _ = pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
             counters[0].settle(&burst, pipeline.lanes());
             assert_eq!(ALLOCATIONS.with(Cell::get), before);
         }

@@ -250,7 +250,10 @@ fn expel_segments(dir: &Path) {
     let frames = [frame(0, 64), frame(1, 3000), frame(2, 64), frame(3, 5000), frame(4, 1514)];
     let eal = start();
     let mut bench = bench(&eal, dir, &frames);
-    assert_eq!(bench.burst.receive(&mut bench.rx), Received { packets: 3, misshapen: 2 });
+    assert_eq!(
+        bench.burst.receive(&mut bench.rx),
+        Received { packets: 3, bytes: 64 + 64 + 1514, misshapen: 2 }
+    );
     let numbers: Vec<_> = bench.burst.lend(IN).iter().map(|packet| packet.frame()[0]).collect();
     assert_eq!(numbers, [0, 2, 4]);
     assert_eq!(bench.pool.in_use(), 3);

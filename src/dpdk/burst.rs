@@ -26,6 +26,8 @@ const SHORTEST: u16 = 14;
 pub struct Received {
     /// Packets now in the burst.
     pub packets: usize,
+    /// Their bytes, from the Ethernet header on.
+    pub bytes: u64,
     /// Packets freed because their buffer is in several segments, shared, or over foreign memory
     /// (`DropReason::BufferShape`).
     pub misshapen: usize,
@@ -107,17 +109,24 @@ impl Burst {
             )
         };
         let end = before + usize::from(count).min(BURST - before);
-        let mut misshapen = false;
+        let (mut misshapen, mut bytes) = (false, 0);
         for &mbuf in &self.mbufs[before..end] {
             // SAFETY: the device gave valid buffers, which we own; a prefetch cannot fault.
             unsafe {
                 misshapen |= !well_shaped(mbuf);
+                bytes += u64::from((*mbuf).data_len);
                 prefetch((*mbuf).buf_addr.cast::<u8>().wrapping_add(usize::from((*mbuf).data_off)));
             }
         }
         self.len = end;
-        let misshapen = if misshapen { self.expel(before) } else { 0 };
-        Received { packets: self.len - before, misshapen }
+        if !misshapen {
+            return Received { packets: self.len - before, bytes, misshapen: 0 };
+        }
+        let misshapen = self.expel(before);
+        // SAFETY: as above; these are still in the burst.
+        let bytes =
+            self.mbufs[before..self.len].iter().map(|&mbuf| u64::from(unsafe { (*mbuf).data_len })).sum();
+        Received { packets: self.len - before, bytes, misshapen }
     }
 
     /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps.
@@ -137,6 +146,20 @@ impl Burst {
             }
         }
         end - self.len
+    }
+
+    /// Bytes of all its packets, from the Ethernet header on.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        // SAFETY: the buffers in a burst are valid and ours.
+        self.mbufs[..self.len].iter().map(|&mbuf| u64::from(unsafe { (*mbuf).data_len })).sum()
+    }
+
+    /// Frees every packet.
+    pub fn clear(&mut self) {
+        let len = std::mem::take(&mut self.len);
+        // SAFETY: the buffers of this burst, which forgot them by the line above.
+        unsafe { free(&mut self.mbufs[..len]) };
     }
 
     /// Adds a packet that was kept, for another run through the pipeline.
@@ -207,6 +230,18 @@ impl Burst {
             return Settled::default();
         }
         self.settle_each(len, outcomes, tx, keep)
+    }
+
+    /// Sends every packet, `bytes` bytes in all, through one port in the window that it came in. `false`, and nothing
+    /// done, when the transmit set does not have the port.
+    #[inline]
+    pub fn send_all(&mut self, port: PortId, bytes: u64, tx: &mut TxSet) -> bool {
+        // SAFETY: the buffers of this burst; it forgets them when the set took them.
+        let sent = unsafe { tx.send_all(port, &mut self.mbufs[..self.len], bytes) };
+        if sent {
+            self.len = 0;
+        }
+        sent
     }
 
     /// Places the packets one by one.

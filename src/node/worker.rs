@@ -193,35 +193,46 @@ impl Desk {
         }
         polls.bursts.add(1);
         polls.packets.add(received.packets as u64);
-        self.decide(port, &[], ctx);
+        self.own().received[usize::from(port.0)].receive(received.packets as u64, received.bytes);
+        self.decide(port, received.bytes, &[], ctx);
         received.packets
     }
 
-    /// Runs the pipeline over the burst, all of it received on `port`, and lets every packet go its way.
+    /// Runs the pipeline over the burst of `bytes` bytes, all of it received on `port`, and lets every packet go its way.
     ///
     /// `deadlines` is empty for a burst just received; for packets that waited before it says how long they still may.
     #[inline]
-    fn decide(&mut self, port: PortId, deadlines: &[u64], ctx: &Ctx<'_>) {
+    fn decide(&mut self, port: PortId, bytes: u64, deadlines: &[u64], ctx: &Ctx<'_>) {
         let own = &self.stats.workers[self.number];
         let counters: &Counters = &own.received[usize::from(port.0)];
         let mut outcomes: ArrayVec<Outcome, BURST> = ArrayVec::new();
         let mut kept = KeptList::new();
+        let alike;
         {
             let mut packets = self.burst.lend(port);
-            if deadlines.is_empty() {
-                counters.receive(&packets);
+            alike = self.pipeline.run(&mut packets, ctx);
+            if alike.is_some() {
+                counters.forwarded.add(packets.len() as u64);
+            } else {
+                let mut others = false;
+                for packet in &packets {
+                    others |=
+                        matches!(packet.verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
+                }
+                if others {
+                    let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
+                    handover.look(&mut packets, &mut kept, ctx.now_ms);
+                }
+                counters.settle(&packets, self.pipeline.lanes());
+                outcomes.extend(packets.iter().map(Outcome::from));
             }
-            self.pipeline.run(&mut packets, ctx);
-            let mut others = false;
-            for packet in &packets {
-                others |= matches!(packet.verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
+        }
+        if let Some(out) = alike {
+            if !self.burst.send_all(out, bytes, &mut self.tx) {
+                own.polls.misplaced.add(self.burst.len() as u64);
+                self.burst.clear();
             }
-            if others {
-                let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
-                handover.look(&mut packets, &mut kept, ctx.now_ms);
-            }
-            counters.settle(&packets, self.pipeline.lanes());
-            outcomes.extend(packets.iter().map(Outcome::from));
+            return;
         }
         let mut next = kept.into_iter();
         let waiting = &mut self.waiting;
@@ -261,7 +272,8 @@ impl Desk {
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
         if !deadlines.is_empty() {
             self.own().received[usize::from(port.0)].waiting.sub(deadlines.len() as u64);
-            self.decide(port, deadlines, ctx);
+            let bytes = self.burst.bytes();
+            self.decide(port, bytes, deadlines, ctx);
             deadlines.clear();
         }
     }

@@ -80,9 +80,9 @@ impl Counters {
 
     /// Counts what came in: before the pipeline runs.
     #[inline]
-    pub fn receive(&self, burst: &[Packet<'_>]) {
-        self.received.add(burst.len() as u64);
-        self.received_bytes.add(burst.iter().map(|packet| packet.len() as u64).sum());
+    pub fn receive(&self, packets: u64, bytes: u64) {
+        self.received.add(packets);
+        self.received_bytes.add(bytes);
     }
 
     /// Counts the fates of packets that were all received on this port: after the last decision on them.

@@ -43,28 +43,57 @@ struct Kinds {
     routed: Ways,
 }
 
-/// Decides what it can; says how many packets that were.
+/// What the direct way made of a burst.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decided {
+    /// Packets that it decided: all of them are forwarded, in the window that they came in.
+    pub(super) packets: usize,
+    /// The bits that any, and that all, of their ports have.
+    any: u16,
+    all: u16,
+}
+
+impl Decided {
+    const NONE: Decided = Decided { packets: 0, any: 0, all: u16::MAX };
+
+    #[inline(always)]
+    fn add(&mut self, hop: Option<PortId>) {
+        if let Some(port) = hop {
+            self.packets += 1;
+            self.any |= port.0;
+            self.all &= port.0;
+        }
+    }
+
+    /// The port that all of them leave through, if it is one.
+    #[inline(always)]
+    pub(super) fn port(self) -> Option<PortId> {
+        (self.any == self.all).then_some(PortId(self.all))
+    }
+}
+
+/// Decides what it can.
 #[inline]
-pub(super) fn run(burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> usize {
+pub(super) fn run(burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> Decided {
     let mut kinds = Kinds::default();
     start(burst, &mut kinds, ctx);
-    let mut decided = 0;
+    let mut decided = Decided::NONE;
     if !kinds.sir.is_empty() {
         look_up(&mut kinds.sir, ctx.tables);
         for way in &kinds.sir {
-            decided += usize::from(finish_sir(burst, way, ctx));
+            decided.add(finish_sir(burst, way, ctx));
         }
     }
     if !kinds.ila.is_empty() {
         look_up(&mut kinds.ila, ctx.tables);
         for way in &kinds.ila {
-            decided += usize::from(finish_ila(burst, way, ctx));
+            decided.add(finish_ila(burst, way, ctx));
         }
     }
     if !kinds.routed.is_empty() {
         look_up_routes(burst, &mut kinds.routed, ctx.tables);
         for way in &kinds.routed {
-            decided += usize::from(finish_routed(burst, way, ctx));
+            decided.add(finish_routed(burst, way, ctx));
         }
     }
     decided
@@ -234,43 +263,43 @@ fn look_up_routes(burst: &mut [Packet<'_>], ways: &mut Ways, tables: &Tables) {
     }
 }
 
-/// Third pass, towards a locator: `false`, with nothing changed, when something is in the packet's way.
+/// Third pass, towards a locator: `None`, with nothing changed, when something is in the packet's way.
 #[inline(always)]
-fn finish_sir(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
+fn finish_sir(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<PortId> {
+    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
     if let Some(Action::Remote(remote)) = ctx.tables.action(way.action) {
         return to_locator(packet, way, remote);
     }
     match chosen(packet, way, ctx) {
         Some(Action::Remote(remote)) => to_locator(packet, way, remote),
         Some(Action::Local(local)) => send(packet, &local.hop, None),
-        _ => false,
+        _ => None,
     }
 }
 
 #[inline(always)]
-fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> bool {
+fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> Option<PortId> {
     let low = neutral::add_low(way.low, remote.add) | u64::from(remote.mark) << 48;
     send(packet, &remote.hop, Some((remote.locator.0, low)))
 }
 
 /// Third pass, to a local attachment.
 #[inline(always)]
-fn finish_ila(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
-    let Some(Action::Local(local)) = ctx.tables.action(way.action) else { return false };
-    let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return false };
+fn finish_ila(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<PortId> {
+    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+    let Some(Action::Local(local)) = ctx.tables.action(way.action) else { return None };
+    let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return None };
     send(packet, &local.hop, Some((domain.sir.0, way.low)))
 }
 
 /// Third pass, by route.
 #[inline(always)]
-fn finish_routed(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> bool {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return false };
+fn finish_routed(burst: &mut [Packet<'_>], way: &Way, ctx: &Ctx<'_>) -> Option<PortId> {
+    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
     match chosen(packet, way, ctx) {
         Some(Action::Forward(hop)) => send(packet, hop, None),
         Some(Action::Connected(port)) => connected(packet, way, *port, ctx),
-        _ => false,
+        _ => None,
     }
 }
 
@@ -283,19 +312,19 @@ fn chosen<'t>(packet: &mut Packet<'_>, way: &Way, ctx: &Ctx<'t>) -> Option<&'t A
 }
 
 #[inline(never)]
-fn connected(packet: &mut Packet<'_>, way: &Way, port: PortId, ctx: &Ctx<'_>) -> bool {
-    let Some(head) = packet.head_mut::<HEADERS>() else { return false };
+fn connected(packet: &mut Packet<'_>, way: &Way, port: PortId, ctx: &Ctx<'_>) -> Option<PortId> {
+    let Some(head) = packet.head_mut::<HEADERS>() else { return None };
     let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
-    ctx.tables.neighbours.get(&(port, destination)).is_some_and(|hop| send(packet, hop, None))
+    ctx.tables.neighbours.get(&(port, destination)).and_then(|hop| send(packet, hop, None))
 }
 
 /// Writes link header, hop limit and, when given, the destination.
 #[inline(always)]
-fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> bool {
+fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> Option<PortId> {
     if packet.len() > usize::from(hop.direct_bytes) {
-        return false;
+        return None;
     }
-    let Some(head) = packet.head_mut::<HEADERS>() else { return false };
+    let Some(head) = packet.head_mut::<HEADERS>() else { return None };
     head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
     head[21] = head[21].wrapping_sub(1);
     if let Some((high, low)) = destination {
@@ -304,7 +333,7 @@ fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> 
     }
     packet.l3 = ethernet::HEADER as u8;
     packet.verdict = Verdict::Forward(hop.port);
-    true
+    Some(hop.port)
 }
 
 #[inline(always)]

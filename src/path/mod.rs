@@ -26,7 +26,7 @@ pub use lane::{BURST, Lane, Lanes};
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
-use crate::table::Tables;
+use crate::table::{PortId, Tables};
 use lane::Todo;
 
 /// What all stages of a burst share.
@@ -53,10 +53,16 @@ impl Pipeline {
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided).
-    pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+    ///
+    /// Returns a port when every packet is to be forwarded through that one port in the window that it came in, so that
+    /// the caller need not look at each.
+    pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> Option<PortId> {
         let lanes = &mut *self.lanes;
-        if self.direct && direct::run(burst, ctx) == burst.len() {
-            return;
+        if self.direct {
+            let decided = direct::run(burst, ctx);
+            if decided.packets == burst.len() {
+                return decided.port();
+            }
         }
         let mut todo = arrive::run(burst, lanes, ctx);
         forward(burst, lanes, &mut todo, ctx);
@@ -73,6 +79,7 @@ impl Pipeline {
             own::run(burst, lanes, &mut todo, ctx);
             answer::give_up(burst, lanes);
         }
+        None
     }
 
     /// The same pipeline without the direct way: every packet meets every stage. For tests that compare the two.

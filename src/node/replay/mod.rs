@@ -143,8 +143,8 @@ impl Replay {
                 Packet::new(room, headroom as u16, end, PortId(port))
             })
             .collect();
-        counters.receive(&burst);
-        self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
+        counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
+        let _ = self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
         for (n, packet) in burst.iter_mut().enumerate() {
             let lane = self.pipeline.lanes().get(n);
             match packet.verdict {
