@@ -249,10 +249,16 @@ class Node:
         return self
 
     def start(self):
+        self.launch()
+        return self.ready()
+
+    def launch(self):
         self.write()
         env = dict(os.environ, RUNTIME_DIRECTORY=self.lab.directory)
         self.process = self.ns.spawn([binary("ilagate"), "run", "--config", self.file], env)
-        self.process.wait_for("forwarding", 20)
+
+    def ready(self):
+        self.process.wait_for("forwarding", 30)
         until(lambda: os.path.exists(self.socket), 5, "the admin socket")
         return self
 
