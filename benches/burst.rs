@@ -21,7 +21,7 @@ const ROOM: usize = 256;
 const BURSTS: usize = 16;
 
 fn identifier(index: u64) -> u64 {
-    (1 << 61) | index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4 & !0xffff | (index & 0x7fff) + 1
+    (1 << 61) | index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4 & !0xffff | ((index & 0x7fff) + 1)
 }
 
 /// One fabric port, `count` mappings over 1000 remote locators, or all local.

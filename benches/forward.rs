@@ -112,7 +112,7 @@ fn destination(case: &Case, index: u64) -> u128 {
     }
     // Evenly over all mappings, in an order that no prefetcher guesses.
     let mapping =
-        (u128::from(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(case.mappings) >> 64) as u64;
+        ((u128::from(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(case.mappings)) >> 64) as u64;
     let identifier = identifier(mapping);
     if case.local {
         OWN.with(neutral::there(identifier, Adjustment::of(SIR, OWN), ChecksumMode::NeutralMap))
@@ -141,8 +141,13 @@ fn write_pcap(case: &Case, path: &Path) {
     }
 }
 
-fn record(index: u64, shift: u64) -> Change {
-    let locator = Locator(0xfd00_0001_0001_0000 + (index + shift) % 1000);
+/// Hosts: sixteen mappings each in a small network, a thousand in a large one.
+fn hosts(case: &Case) -> u64 {
+    (case.mappings / 16).clamp(1, 1000).max(case.mappings / 1000)
+}
+
+fn record(case: &Case, index: u64, shift: u64) -> Change {
+    let locator = Locator(0xfd00_0001_0001_0000 + (index + shift) % hosts(case));
     Change::Upsert(MappingRecord {
         domain: 0,
         identifier: identifier(index),
@@ -162,7 +167,7 @@ fn filled(case: &Case, cores: &[u16]) -> Rib {
         let mut from = 0;
         while from < case.mappings {
             let to = (from + CHUNK).min(case.mappings);
-            rib.apply(batch((from..to).map(|index| record(index, 0)).collect())).expect("mappings");
+            rib.apply(batch((from..to).map(|index| record(case, index, 0)).collect())).expect("mappings");
             from = to;
         }
     }
@@ -287,7 +292,7 @@ fn main() {
     for _ in 0..(if case.churn { given.seconds / 2 } else { given.seconds }).max(1) {
         if case.churn {
             calm_ns = calm_ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
-            ns = ns.min(window(&mut || updates = churn(&mut rib, &mut publisher, updates)));
+            ns = ns.min(window(&mut || updates = churn(&case, &mut rib, &mut publisher, updates)));
         } else {
             ns = ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
         }
@@ -308,12 +313,17 @@ fn main() {
 
 /// For one second, moves mappings from locator to locator while packets flow, as the control thread does it; returns
 /// how many updates there have been since the start.
-fn churn(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, mut done: u64) -> u64 {
+fn churn(
+    case: &Case,
+    rib: &mut Rib,
+    publisher: &mut Publisher<ilagate::table::Tables>,
+    mut done: u64,
+) -> u64 {
     let begin = Instant::now();
     for turn in 1..=CHURN_BATCHES_PER_SECOND {
         let first = done % 1_000_000;
         let changes =
-            (first..first + CHURN_PER_BATCH).map(|index| record(index, 1 + done / 1_000_000)).collect();
+            (first..first + CHURN_PER_BATCH).map(|index| record(case, index, 1 + done / 1_000_000)).collect();
         let staged = rib.stage(batch(changes)).expect("a batch");
         if rib.needs_snapshot() {
             publisher.publish(rib.compile());

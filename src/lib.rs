@@ -1,6 +1,7 @@
 //! ilagate: an Identifier-Locator Addressing router and network virtualization edge.
 //!
-//! Layers, imports pointing one way: `net ← ila ← table ← path ← {dpdk, node}`; `config` sees `net` and `ila`.
+//! Layers, imports pointing one way: `net ← ila ← table ← path ← {dpdk, node}`; `config` sees `net` and `ila`;
+//! `ctl`, the operator's command line, sees `node`.
 //!
 //! The life of a packet: a worker (`node::worker`) receives a burst from a port (`dpdk::burst`), lends it to the
 //! pipeline (`path`), which parses, classifies, looks up, translates and routes it against one snapshot of the tables

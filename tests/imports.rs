@@ -14,6 +14,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dpdk", &["net", "table", "path"]),
     ("config", &["net", "ila"]),
     ("node", &["net", "ila", "siit", "table", "path", "dpdk", "config"]),
+    // What `ilactl` is made of: speaks the admin API, never touches the data plane.
+    ("ctl", &["net", "ila", "config", "node"]),
 ];
 
 /// Names that a text reaches through `crate::`, in `use` lines, groups and inline paths; comments do not count.

@@ -49,6 +49,19 @@ fn an_echo_request_from_a_task_is_answered_over_its_mapping() {
 }
 
 #[test]
+fn an_answer_from_a_link_local_address_never_leaves_its_link() {
+    // RFC 4291 §2.5.6: the asker is far away by its address, but asked over this link.
+    let own = GATEWAY_FABRIC.link_local();
+    let packet = ipv6(IADDR, own, 58, &icmp6(IADDR, own, 128, 0, &[0, 1, 0, 2]));
+    let outcome = the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet));
+    let reply = outcome.through("fabric0");
+    assert_eq!(
+        (&reply[..6], source(&reply[14..]), destination(&reply[14..])),
+        (&NVE_FABRIC.0[..], own, IADDR)
+    );
+}
+
+#[test]
 fn an_echo_request_with_a_wrong_checksum_is_dropped() {
     let own = address(GATEWAY);
     let mut packet = ipv6(IADDR, own, 58, &icmp6(IADDR, own, 128, 0, &[0, 1, 0, 2]));

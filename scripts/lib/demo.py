@@ -183,20 +183,28 @@ def unknown(net):
 FATES = ("forwarded", "replied", "punted", "dropped")
 
 
+def fates(node, port):
+    """Received, fates and waiting of a port; a scrape may fall into the middle of a burst, so it may take several."""
+    for _ in range(20):
+        samples = node.metrics()
+        labels = f'worker="0",port="{port}"'
+        received = samples[f"ilagate_received_packets_total{{{labels}}}"]
+        parts = [samples[f'ilagate_packets_total{{{labels},fate="{fate}"}}'] for fate in FATES]
+        parts.append(samples[f"ilagate_waiting_packets{{{labels}}}"])
+        if received == sum(parts):
+            return [received, *parts]
+        time.sleep(0.1)
+    raise Failed(f"{node.ns.name} {port}: {received} received, {parts} accounted for")
+
+
 def counters(net):
     step("The Prometheus endpoint of each node, as curl gets it", "Every packet received has exactly one fate.")
-    print(f"   {'node':6}{'port':10}{'received':>10}" + "".join(f"{fate:>10}" for fate in FATES) + f"{'waiting':>10}")
+    print(f"   {'node':6}{'port':10}" + "".join(f"{name:>10}" for name in ("received", *FATES, "waiting")))
     for node in net.nodes:
-        samples = node.metrics()
         for port in [port["name"] for port in node.config["ports"]]:
-            labels = f'worker="0",port="{port}"'
-            received = samples[f"ilagate_received_packets_total{{{labels}}}"]
-            waiting = samples[f"ilagate_waiting_packets{{{labels}}}"]
-            fates = [samples[f'ilagate_packets_total{{{labels},fate="{fate}"}}'] for fate in FATES]
-            row = "".join(f"{value:10.0f}" for value in (received, *fates, waiting))
-            print(f"   {node.ns.name:6}{port:10}{row}")
-            expect(received == sum(fates) + waiting, f"{node.ns.name} {port}: {received} received, {fates} accounted for")
-            expect(received > 0, f"{node.ns.name} {port}: nothing received")
+            counted = fates(node, port)
+            print(f"   {node.ns.name:6}{port:10}" + "".join(f"{value:10.0f}" for value in counted))
+            expect(counted[0] > 0, f"{node.ns.name} {port}: nothing received")
     right("received = forwarded + replied + punted + dropped + waiting, on every port")
 
 

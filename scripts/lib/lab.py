@@ -23,6 +23,16 @@ class Failed(Exception):
     """Something was not as it should be; the text says what."""
 
 
+class Skipped(Exception):
+    """This machine lacks what the test needs; the text says what."""
+
+
+def need(program):
+    """Skips a test where `program` is not installed."""
+    if not shutil.which(program):
+        raise Skipped(f"{program} is not installed")
+
+
 def expect(truth, what):
     """The one assertion of tests and demo."""
     if not truth:
@@ -179,6 +189,25 @@ class Ns:
         return Capture(self, device, what)
 
 
+class Flows:
+    """UDP packets of many flows from a namespace: source ports tell them apart."""
+
+    def __init__(self, ns, source, to):
+        self.ns, self.source, self.to = ns, source, to
+
+    def send(self, ports, each=1):
+        code = (
+            "import socket\n"
+            f"for n in range({each}):\n"
+            f" for port in {list(ports)!r}:\n"
+            "  s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+            f"  s.bind(({self.source!r}, port))\n"
+            f"  s.sendto(b'flow', ({self.to!r}, 9))\n"
+            "  s.close()\n"
+        )
+        self.ns.run(["/usr/bin/python3", "-c", code])
+
+
 def answers(text):
     """The answers that ping counted."""
     for line in text.splitlines():
@@ -209,8 +238,8 @@ class Node:
 
     def __init__(self, lab, ns, config):
         self.lab, self.ns, self.config = lab, ns, config
-        name = config["node"]["name"]
-        self.file, self.socket = lab.path(f"{name}.yaml"), lab.path(f"{name}.sock")
+        self.socket = config["admin"]["socket"]
+        self.file = self.socket.removesuffix("sock") + "yaml"
         self.process = None
 
     def write(self):
@@ -220,10 +249,16 @@ class Node:
         return self
 
     def start(self):
+        self.launch()
+        return self.ready()
+
+    def launch(self):
         self.write()
         env = dict(os.environ, RUNTIME_DIRECTORY=self.lab.directory)
         self.process = self.ns.spawn([binary("ilagate"), "run", "--config", self.file], env)
-        self.process.wait_for("forwarding", 20)
+
+    def ready(self):
+        self.process.wait_for("forwarding", 30)
         until(lambda: os.path.exists(self.socket), 5, "the admin socket")
         return self
 
@@ -271,7 +306,8 @@ class Lab:
     """Use as `with Lab() as lab:`."""
 
     def __init__(self, name="ila"):
-        self.tag = f"{name}{os.getpid()}"
+        run = os.environ.get("ILAGATE_LAB")
+        self.tag = f"{run}-{name}{os.getpid()}" if run else f"{name}{os.getpid()}"
         self.namespaces, self.processes, self.nodes, self.count = [], [], [], 0
 
     def __enter__(self):
@@ -281,10 +317,11 @@ class Lab:
         return self
 
     def __exit__(self, kind, error, _trace):
-        if kind is not None and kind is not KeyboardInterrupt:
+        if kind is not None and issubclass(kind, Exception) and kind is not Skipped:
             for node in self.nodes:
                 if node.process:
-                    print(f"--- log of {node.ns.name}:\n{node.log()[-3000:]}", file=sys.stderr)
+                    lines = node.log().splitlines()[-12:]
+                    print(f"--- log of {node.ns.name}:", *lines, sep="\n    ", file=sys.stderr)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         for process in self.processes:
@@ -344,7 +381,7 @@ class Lab:
     def node(self, ns, name, core, **config):
         """A node that is not yet started: `config` are the sections of its configuration."""
         base = {
-            "node": {"name": f"{self.tag}-{name}", "state_dir": self.directory},
+            "node": {"name": f"{self.tag}-{name}"[-32:].lstrip("-"), "state_dir": self.directory},
             "dpdk": {"workers": [core], "idle": "backoff", "huge": False, "memory_mib": 64},
             "mbufs": {"count": 4096, "cache": 128},
             "sir_domains": [{"name": "tasks", "prefix": f"{SIR}:/64"}],

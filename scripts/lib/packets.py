@@ -73,6 +73,9 @@ class Packet:
         pseudo = self.ip[8:40] + struct.pack(">II", len(self.payload), self.protocol)
         return words_sum(pseudo + self.payload) == 0xFFFF
 
+    def to_mac(self):
+        return self.frame[:6].hex(":")
+
     def addresses(self):
         return self.source, self.destination
 

@@ -50,7 +50,9 @@ class Network:
 
     def start(self):
         for node in self.nodes:
-            node.start()
+            node.launch()
+        for node in self.nodes:
+            node.ready()
         self.task_up(self.t1, T1)
         self.task_up(self.t2, T2)
 
@@ -128,13 +130,12 @@ class Network:
 
     def task_up(self, task, sir):
         """A task has its SIR address and waits for its default route by Router Advertisement."""
-        task.addr("eth0", f"{sir}/128")
-        # A link that comes up anew makes Linux send Router Solicitations.
+        # A link that comes up anew makes Linux send Router Solicitations; here without waiting first.
         task.run("ip link set eth0 down")
+        task.sysctl("net.ipv6.conf.eth0.accept_dad", 0)
+        task.sysctl("net.ipv6.conf.eth0.router_solicitation_delay", 0)
         task.run("ip link set eth0 up")
-        task.addr_missing = None
-        if sir not in task.run("ip -6 addr show dev eth0"):
-            task.addr("eth0", f"{sir}/128")
+        task.addr("eth0", f"{sir}/128")
         until(lambda: "default via fe80" in task.run("ip -6 route"), 15, f"{task.name}'s default route")
 
     def move(self, task, old, new):

@@ -86,7 +86,8 @@ impl Rates {
                 core: new.core,
                 fates: FateRates::between(&old.fates, &new.fates, seconds),
                 burst_fill: share(grown(old.fates.received, new.fates.received), bursts),
-                idle_ratio: share(empty, bursts + empty),
+                // A worker without a queue polls nothing and is idle.
+                idle_ratio: 1.0 - share(bursts, bursts + empty),
             }
         });
         let ports = old.ports.iter().zip(&new.ports).map(|(old, new): (&PortView, &PortView)| PortRates {

@@ -178,9 +178,17 @@ impl Burst {
     }
 
     /// The packets, as views over their whole buffers, all as received on `port`.
-    #[inline]
+    #[must_use]
     pub fn lend(&mut self, port: PortId) -> ArrayVec<Packet<'_>, BURST> {
         let mut packets = ArrayVec::new();
+        self.lend_into(port, &mut packets);
+        packets
+    }
+
+    /// The same into a list of the caller's, whose former content is gone: two kilobytes that need not be moved.
+    #[inline]
+    pub fn lend_into<'b>(&'b mut self, port: PortId, packets: &mut ArrayVec<Packet<'b>, BURST>) {
+        packets.clear();
         for &mbuf in &self.mbufs[..self.len] {
             // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), so `buf_len` bytes from
             // `buf_addr` are initialised (DPDK's memory is zeroed), and nobody else's; no buffer is twice in a burst;
@@ -193,7 +201,6 @@ impl Burst {
                 packets.push_unchecked(Packet::new(room, head.data_off, end, port));
             }
         }
-        packets
     }
 
     /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with

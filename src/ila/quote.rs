@@ -36,10 +36,11 @@ pub fn translate_back(
     if let Some(mut header) = Ipv6::of_mut(quote) {
         header.set_destination(sir);
     }
-    if mode == ChecksumMode::AdjTransport && seen as u64 == sir as u64 {
-        if let Ok(quoted_upper) = ipv6::upper(quote) {
-            transport::correct(quote, &quoted_upper, sum_of_address(seen), sum_of_address(sir));
-        }
+    if mode == ChecksumMode::AdjTransport
+        && seen as u64 == sir as u64
+        && let Ok(quoted_upper) = ipv6::upper(quote)
+    {
+        transport::correct(quote, &quoted_upper, sum_of_address(seen), sum_of_address(sir));
     }
     let after = sum_of_bytes(quote);
     if let Some(field) = head.get_mut(upper.offset + 2..).and_then(|rest| rest.first_chunk_mut::<2>()) {

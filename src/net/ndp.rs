@@ -6,17 +6,30 @@ use super::{Mac, checksum, ethernet, icmp6::kind, ipv6};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
     /// Neighbour Solicitation.
-    Solicitation { target: u128, source_mac: Option<Mac> },
-    /// Neighbour Advertisement of `target`; `target_mac` is the target link-layer address option.
-    Advertisement {
+    Solicitation {
+        /// The address that is asked for.
         target: u128,
+        /// The source link-layer address option.
+        source_mac: Option<Mac>,
+    },
+    /// Neighbour Advertisement.
+    Advertisement {
+        /// The address that is told of.
+        target: u128,
+        /// The target link-layer address option.
         target_mac: Option<Mac>,
+        /// R flag.
         router: bool,
+        /// S flag.
         solicited: bool,
+        /// O flag.
         override_flag: bool,
     },
     /// Router Solicitation.
-    RouterSolicitation { source_mac: Option<Mac> },
+    RouterSolicitation {
+        /// The source link-layer address option.
+        source_mac: Option<Mac>,
+    },
     /// Router Advertisement (its content is not used: we are a router).
     RouterAdvertisement,
 }

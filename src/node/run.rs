@@ -3,6 +3,7 @@
 use super::admin::{Service, Socket, SocketError};
 use super::control::{self, Control, ControlError, Devices, Ended, Start};
 use super::exchange::Exchange;
+use super::http::{self, ListenError};
 use super::stats::{DeviceCounters, PortFacts, Stats};
 use super::watch::Fingerprint;
 use super::worker::{Plan, Worker};
@@ -16,8 +17,8 @@ use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
 use std::collections::HashMap;
-use std::io;
-use std::path::Path;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
@@ -47,6 +48,9 @@ pub enum RunError {
     /// There is no admin socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// There is no metrics endpoint.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -154,7 +158,8 @@ fn start_log(config: &Config) -> Box<dyn Fn(LogLevel)> {
     let registry = tracing_subscriber::registry().with(filter);
     let written = match config.log.format {
         LogFormat::Text => {
-            let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+            let colours = io::stderr().is_terminal();
+            let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr);
             registry.with(lines).try_init()
         }
         LogFormat::Json => {
@@ -235,6 +240,24 @@ fn numa_node(device: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// Where the kernel tells of the link under an AF_PACKET port.
+fn carrier_file(device: &str) -> Option<PathBuf> {
+    let (driver, arguments) = device.split_once(',')?;
+    let interface = arguments.split(',').find_map(|argument| argument.strip_prefix("iface="))?;
+    let named = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
+    (named && !interface.contains('/')).then(|| Path::new("/sys/class/net").join(interface).join("carrier"))
+}
+
+/// Whether the kernel sees a link; `None` when it does not say.
+fn carrier(file: &Path) -> Option<bool> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Some(text.trim() == "1"),
+        // An interface that is down has no carrier to tell of.
+        Err(why) if why.raw_os_error() == Some(libc::EINVAL) => Some(false),
+        Err(_) => None,
+    }
+}
+
 fn port_facts(config: &Config) -> Vec<PortFacts> {
     let facts = |port: &config::Port| PortFacts {
         name: port.name.clone(),
@@ -249,11 +272,13 @@ struct Hardware {
     ports: Vec<Port>,
     /// One for each NUMA node in use; the first is that of the first port.
     pools: Vec<Arc<Mempool>>,
+    /// Where the kernel tells of a port's link, for devices whose driver does not ask it.
+    carriers: Vec<Option<PathBuf>>,
 }
 
 impl Hardware {
     fn open(eal: &Eal, config: &Config) -> Result<Self, RunError> {
-        let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new() };
+        let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new(), carriers: Vec::new() };
         let mut by_node: HashMap<Option<u32>, Arc<Mempool>> = HashMap::new();
         for port in &config.ports {
             let socket = numa_node(&port.device);
@@ -298,6 +323,7 @@ impl Hardware {
             }
             let (driver, mac, rss) = (open.driver(), open.mac(), rss_words(open.rss()));
             tracing::info!(port = open.name(), device = port.device, driver, %mac, rss, "port");
+            hardware.carriers.push(carrier_file(&port.device));
             hardware.ports.push(open);
         }
         Ok(hardware)
@@ -330,7 +356,10 @@ impl Hardware {
 
 impl Devices for Hardware {
     fn link(&self, port: PortId) -> (bool, u32) {
-        self.port(port).map(Port::link).map_or((false, 0), |link| (link.up, link.speed_mbps.unwrap_or(0)))
+        let Some(open) = self.port(port) else { return (false, 0) };
+        let link = open.link();
+        let kernels = self.carriers.get(usize::from(port.0)).and_then(Option::as_deref).and_then(carrier);
+        (link.up && kernels.unwrap_or(true), link.speed_mbps.unwrap_or(0))
     }
 
     fn counters(&self, port: PortId) -> DeviceCounters {
@@ -403,7 +432,7 @@ struct Services {
 }
 
 impl Services {
-    fn start(config: &Config, control: &Control, _stats: &Arc<Stats>) -> Result<Self, RunError> {
+    fn start(config: &Config, control: &Control, stats: &Arc<Stats>) -> Result<Self, RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -412,15 +441,27 @@ impl Services {
             let _around = runtime.enter();
             Socket::bind(&config.admin.socket)?
         };
+        let metrics = match config.metrics {
+            Some(metrics) => Some(runtime.block_on(http::listen(metrics.listen))?),
+            None => None,
+        };
         let service = Service::new(control.handle(), control.config());
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
             // A sender that is gone says the same.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
+        let stats = stats.clone();
         let serve = move || {
             runtime.block_on(async {
-                if let Err(why) = super::admin::serve(socket, service, until(stopping)).await {
+                let scrapes = async {
+                    if let Some(listener) = metrics {
+                        http::serve(listener, stats, until(stopping.clone())).await;
+                    }
+                };
+                let (served, ()) =
+                    tokio::join!(super::admin::serve(socket, service, until(stopping.clone())), scrapes);
+                if let Err(why) = served {
                     tracing::error!(%why, "admin socket fails");
                 }
             });
@@ -443,6 +484,14 @@ impl Services {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_link_is_looked_for_under_af_packet_only() {
+        let file = carrier_file("net_af_packet0,qpairs=2,iface=fab0");
+        assert_eq!(file, Some(PathBuf::from("/sys/class/net/fab0/carrier")));
+        assert_eq!(carrier_file("net_tap0,iface=tap0"), None);
+        assert_eq!(carrier_file("net_af_packet0,iface=../x"), None);
+    }
 
     #[test]
     fn pci_addresses_are_told_from_virtual_devices() {

@@ -88,7 +88,8 @@ impl Worker {
         let Settings { errors_per_second, errors_burst, hold_packets } = plan.settings;
         Worker {
             queues: plan.queues,
-            seen: plan.reader.number(),
+            // None yet: the first turn notes and counts the snapshot that it starts with.
+            seen: 0,
             reader: plan.reader,
             now_ms: 0,
             idle: plan.idle,
@@ -208,7 +209,8 @@ impl Desk {
         let mut kept = KeptList::new();
         let alike;
         {
-            let mut packets = self.burst.lend(port);
+            let mut packets = ArrayVec::new();
+            self.burst.lend_into(port, &mut packets);
             alike = self.pipeline.run(&mut packets, ctx);
             if alike.is_some() {
                 counters.forwarded.add(packets.len() as u64);

@@ -13,6 +13,7 @@ use crate::ila::{ChecksumMode, neutral};
 use crate::net::{ethernet, ipv6};
 use crate::table::mapping::{MappingTable, Probe};
 use crate::table::mem::prefetch;
+use crate::table::routes::Search;
 use crate::table::{Action, ActionId, DomainId, Hop, PortId, Remote, Tables};
 use arrayvec::ArrayVec;
 
@@ -251,17 +252,24 @@ fn look_up(ways: &Ways, actions: &mut Actions, tables: &Tables) {
     }
 }
 
-/// The same for routes.
+/// The same for routes: all searches take their steps side by side.
 #[inline(never)]
 fn look_up_routes(burst: &mut [Packet<'_>], ways: &Ways, actions: &mut Actions, tables: &Tables) {
-    for (way, action) in ways.iter().zip(actions) {
-        let Some(head) =
-            burst.get_mut(usize::from(way.index)).and_then(|packet| packet.head_mut::<HEADERS>())
-        else {
-            continue;
-        };
-        let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
-        *action = tables.routes.lookup(destination).unwrap_or_default();
+    let routes = &tables.routes;
+    let mut searches: ArrayVec<(u64, Search), BURST> = ArrayVec::new();
+    for way in ways {
+        let packet = burst.get_mut(usize::from(way.index));
+        let high = packet.and_then(|packet| packet.head_mut::<HEADERS>()).map_or(0, |head| be8(head, 38));
+        let _ = searches.try_push((high, routes.begin(high)));
+    }
+    for _ in 0..routes.steps() {
+        for (high, search) in &mut searches {
+            routes.step(search, *high);
+        }
+    }
+    for ((way, action), (high, search)) in ways.iter().zip(actions).zip(&searches) {
+        let destination = u128::from(*high) << 64 | u128::from(way.low);
+        *action = routes.end(search, destination).unwrap_or_default();
         if let Some(action) = tables.action(*action) {
             prefetch(action);
         }

@@ -51,10 +51,10 @@ pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
 /// Of two identifiers that look the same on the wire at most one is attached here: try the other one.
 #[cold]
 fn other_zero(class: Class, mappings: &MappingTable, low: &mut u64, action: &mut ActionId) {
-    if let (Class::Ila(_), Some(twin)) = (class, Identifier(*low).twin()) {
-        if let Some(found) = mappings.lookup(twin.0) {
-            *action = found;
-            *low = twin.0;
-        }
+    if let (Class::Ila(_), Some(twin)) = (class, Identifier(*low).twin())
+        && let Some(found) = mappings.lookup(twin.0)
+    {
+        *action = found;
+        *low = twin.0;
     }
 }

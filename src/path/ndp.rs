@@ -43,7 +43,7 @@ pub(super) fn decide(packet: &mut Packet<'_>, lane: &Lane, upper: &Upper, ctx: &
 
 fn solicited(packet: &mut Packet<'_>, port: &Port, target: u128, tables: &Tables) -> Verdict {
     let own = port.owns(target);
-    if !own && !(port.role == Role::Access && proxied(packet, target, tables)) {
+    if !own && (port.role != Role::Access || !proxied(packet, target, tables)) {
         return Verdict::Drop(DropReason::NdNotForUs);
     }
     let to = envelope(packet, port, ALL_NODES);

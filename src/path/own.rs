@@ -63,8 +63,8 @@ fn echo(packet: &mut Packet<'_>, lane: &mut Lane, upper: &Upper) -> Verdict {
     answer_to(packet, lane, source)
 }
 
-/// Marks the packet as ours, addressed to `destination`: to a link-local neighbour it goes back the way it came, all
-/// else is routed like any packet.
+/// Marks the packet as ours, addressed to `destination`: from or to a link-local address it goes back the way it came
+/// (RFC 4291 §2.5.6), all else is routed like any packet.
 pub(super) fn answer_to(packet: &mut Packet<'_>, lane: &mut Lane, destination: u128) -> Verdict {
     *lane = Lane {
         high: (destination >> 64) as u64,
@@ -74,7 +74,8 @@ pub(super) fn answer_to(packet: &mut Packet<'_>, lane: &mut Lane, destination: u
         answered: lane.answered,
         ..Lane::default()
     };
-    if !ipv6::is_link_local(destination) {
+    let from = Ipv6::of(packet.l3()).map_or(0, |header| header.source());
+    if !ipv6::is_link_local(destination) && !ipv6::is_link_local(from) {
         return Verdict::Continue;
     }
     if let Some(addresses) = packet.frame_mut().first_chunk_mut::<12>() {

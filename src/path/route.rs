@@ -55,10 +55,10 @@ fn forward(packet: &mut Packet<'_>, lane: &mut Lane, hop: &Hop, ctx: &Ctx<'_>) -
     if let Err(verdict) = send::check(packet, lane, hop) {
         return verdict;
     }
-    if lane.unusual {
-        if let Ok(upper) = ipv6::upper(packet.l3()) {
-            quoted::translate(packet, &upper, ctx.tables);
-        }
+    if lane.unusual
+        && let Ok(upper) = ipv6::upper(packet.l3())
+    {
+        quoted::translate(packet, &upper, ctx.tables);
     }
     send::out(packet, lane, hop)
 }

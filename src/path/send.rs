@@ -43,11 +43,11 @@ fn refuse(lane: &mut Lane, hop: &Hop, hop_limit: u8, length: usize) -> Result<()
 /// Lowers the hop limit (RFC 8200 §3), writes the link header and decides for the hop's port.
 #[inline(always)]
 pub(super) fn out(packet: &mut Packet<'_>, lane: &Lane, hop: &Hop) -> Verdict {
-    if !lane.ours {
-        if let Some(mut header) = Ipv6::of_mut(packet.l3_mut()) {
-            let hop_limit = header.hop_limit();
-            header.set_hop_limit(hop_limit.wrapping_sub(1));
-        }
+    if !lane.ours
+        && let Some(mut header) = Ipv6::of_mut(packet.l3_mut())
+    {
+        let hop_limit = header.hop_limit();
+        header.set_hop_limit(hop_limit.wrapping_sub(1));
     }
     if hop.link_length == packet.l3 {
         let link = hop.link();

@@ -115,10 +115,10 @@ fn deliver(
     if lane.unusual || domain.is_some_and(|domain| domain.checksum == ChecksumMode::AdjTransport) {
         deliver_unusual(packet, lane, domain, ctx);
     }
-    if let Some(domain) = domain {
-        if let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) {
-            header.set_destination_halves(domain.sir.0, lane.low);
-        }
+    if let Some(domain) = domain
+        && let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut())
+    {
+        header.set_destination_halves(domain.sir.0, lane.low);
     }
     send::out(packet, lane, &local.hop)
 }

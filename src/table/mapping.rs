@@ -28,7 +28,7 @@ const FILL_PERCENT: usize = 72;
 const GROW_PERCENT: usize = 82;
 /// A table for so few mappings fits a core's cache however it is filled: it is made roomier, for fewer second looks.
 const SMALL: usize = 16_384;
-const SMALL_FILL_PERCENT: usize = 40;
+const SMALL_FILL_PERCENT: usize = 50;
 /// How many displacements one insertion may cause.
 const MAX_MOVES: usize = 64;
 

@@ -5,6 +5,7 @@
 #   h1 talks to n1's own address, through n1 by plain routing, and to the task's SIR address.
 #
 # Needs root. Ends only what it started; leaves nothing behind.  Usage: tests/system/smoke.sh [path of ilagate]
+# With QUEUES=2, node n1 has two workers and every port of it two queues.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 BIN=${1:-target/debug/ilagate}
@@ -67,26 +68,28 @@ in_ns t1 ip -6 addr add 2001:db8:2::2/64 dev eth0 nodad
 # The task learns its way out from the node's Router Advertisements, and nothing else.
 in_ns t1 sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.autoconf=0
 
-config() { # name core
+if [ "${QUEUES:-1}" = 2 ]; then WORKERS="0, 1" PAIRS=",qpairs=2"; else WORKERS=0 PAIRS=""; fi
+config() { # name cores
     cat <<EOF
 node: {name: $TAG$1, state_dir: $WORK}
 dpdk: {workers: [$2], idle: backoff, huge: false, memory_mib: 64}
 mbufs: {count: 4096, cache: 128}
 admin: {socket: $WORK/$1.sock}
 log: {level: debug}
+metrics: {listen: "127.0.0.1:9464"}
 sir_domains:
   - {name: tasks, prefix: "2001:db8:dddd::/64", expected_mappings: 1000}
 EOF
 }
 
 {
-    config n1 0
+    config n1 "$WORKERS"
     cat <<EOF
 locators:
   - {prefix: "fd00:1:0:1::/64", domain: tasks}
 ports:
-  - {name: ext0, device: "net_af_packet0,iface=ext", role: external, addresses: ["2001:db8:1::1/64"]}
-  - {name: fab0, device: "net_af_packet1,iface=fab", role: fabric, addresses: ["fd00:f::1/64"]}
+  - {name: ext0, device: "net_af_packet0,iface=ext$PAIRS", queues: ${QUEUES:-1}, role: external, mac: "02:00:00:00:01:01", addresses: ["2001:db8:1::1/64"]}
+  - {name: fab0, device: "net_af_packet1,iface=fab$PAIRS", queues: ${QUEUES:-1}, role: fabric, addresses: ["fd00:f::1/64"]}
 routes:
   - {prefix: "fd00:1:0:2::/64", via: "fd00:f::2", port: fab0}
   - {prefix: "2001:db8:2::/64", via: "fd00:f::2", port: fab0}
@@ -147,6 +150,7 @@ link_local() { # namespace interface: by its MAC address
     printf 'fe80::%02x%s:%sff:fe%s:%s%s' $((0x${m[0]} ^ 2)) "${m[1]}" "${m[2]}" "${m[3]}" "${m[4]}" "${m[5]}"
 }
 in_ns n1 cat /sys/class/net/ext/address >"$WORK/mac"
+check "a port takes the MAC address that is configured" grep -q 02:00:00:00:01:01 "$WORK/mac"
 check "its link-local address answers" no_loss h1 "$(link_local)%eth0" 3
 check "the task learns its default route" wait_for 12 eval 'in_ns t1 ip -6 route show default | grep -q "proto ra"'
 check "plain routing through both nodes" no_loss h1 2001:db8:2::2 5
@@ -222,6 +226,9 @@ in_ns h1 ip -6 addr add 2001:db8:1::2/64 dev eth0 nodad 2>/dev/null || true
 in_ns h1 ip -6 route replace default via 2001:db8:1::1
 check "traffic after the link was down" wait_for 10 back
 
+if command -v curl >/dev/null; then
+    check "metrics are served" eval 'in_ns n1 curl -sf http://127.0.0.1:9464/metrics | grep -q ilagate_received_packets_total'
+fi
 if [ -x target/debug/ilactl ]; then
     target/debug/ilactl --socket "$WORK/n1.sock" node show || true
 fi

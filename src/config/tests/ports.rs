@@ -38,6 +38,30 @@ fn a_port_has_a_name_a_device_and_a_role() {
 }
 
 #[test]
+fn a_mac_address_is_unicast_and_one_ports() {
+    let two = |mac: &str| {
+        port("external, mac: '02:00:00:00:00:02'", "")
+            .replace("role: fabric", &format!("role: fabric, mac: '{mac}'"))
+    };
+    assert_eq!(
+        right(&two("02:00:00:00:00:01")).ports[0].mac.map(|mac| mac.to_string()).as_deref(),
+        Some("02:00:00:00:00:01")
+    );
+    for (mac, words) in [
+        (
+            "02:00:00:00:00:02",
+            "ports[1].mac: 02:00:00:00:00:02 is already ports[0].mac (line 6); give each port its own",
+        ),
+        ("03:00:00:00:00:01", "ports[0].mac: 03:00:00:00:00:01 is a group address"),
+        ("00:00:00:00:00:00", "ports[0].mac: 00:00:00:00:00:00 is no address"),
+        ("2", "ports[0].mac: `2` is not a MAC address"),
+    ] {
+        let message = refused(&text("ports", &two(mac))).to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
 fn a_device_has_one_port() {
     let two = |a: &str, b: &str| {
         refused(&text(

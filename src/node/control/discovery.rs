@@ -156,13 +156,16 @@ impl Control {
                 self.rib.set_link(port, up);
             }
             if up && (first || !before.up) {
-                self.link_came_up(port, now_ms);
+                self.announce(port, now_ms);
+            }
+            if up && !before.up {
+                self.neighbours.link_up(port, now_ms, &mut self.deeds);
             }
         }
     }
 
-    /// Others learn where we are, and we where they are.
-    fn link_came_up(&mut self, port: PortId, now_ms: u64) {
+    /// Others learn where we are.
+    fn announce(&mut self, port: PortId, now_ms: u64) {
         if let Some(link) = self.links.get_mut(usize::from(port.0)) {
             (link.adverts, link.advert_due_ms) = (0, now_ms);
         }
@@ -170,7 +173,6 @@ impl Control {
         if let Some(facts) = current.ports.get(usize::from(port.0)) {
             announce::advertisements(port, facts).for_each(|frame| self.send(frame));
         }
-        self.neighbours.link_up(port, now_ms, &mut self.deeds);
     }
 
     /// Unsolicited Router Advertisements (RFC 4861 §6.2.4).

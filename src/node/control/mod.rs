@@ -96,7 +96,8 @@ pub enum Ended {
 
 /// What comes from threads that read files for the control thread.
 enum Event {
-    Mappings(News),
+    /// Of the watch with this number.
+    Mappings(u64, News),
     Loaded(Result<Box<Loaded>, String>, Option<oneshot::Sender<Result<ReloadView, String>>>),
 }
 
@@ -119,6 +120,7 @@ pub struct Control {
     devices: Box<dyn Devices>,
     set_level: Box<dyn Fn(LogLevel)>,
     watch: Option<Watch>,
+    watch_number: u64,
     reloading: bool,
     handle: ControlHandle,
     requests: mpsc::Receiver<Request>,
@@ -158,6 +160,7 @@ impl Control {
             devices,
             set_level,
             watch: None,
+            watch_number: 0,
             reloading: false,
             handle,
             requests,
@@ -257,8 +260,10 @@ impl Control {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Mappings(Ok(records)) => self.accept_file(records),
-            Event::Mappings(Err(errors)) => {
+            // A watch that a reload replaced may know less than the reload.
+            Event::Mappings(number, _) if number != self.watch_number => {}
+            Event::Mappings(_, Ok(records)) => self.accept_file(records),
+            Event::Mappings(_, Err(errors)) => {
                 for error in errors.errors() {
                     tracing::error!(%error, "mapping file is refused, the mappings before it stay");
                 }

@@ -43,11 +43,10 @@ impl Control {
         loaded: Result<Box<Loaded>, String>,
         answer: Option<oneshot::Sender<Result<ReloadView, String>>>,
     ) {
-        self.reloading = false;
         let reply = Reply { answer, applied: Vec::new() };
         match loaded {
             Ok(loaded) => self.accept_reload(loaded, reply),
-            Err(why) => reply.end(Err(why)),
+            Err(why) => self.reloaded(reply, Err(why)),
         }
     }
 
@@ -77,8 +76,9 @@ impl Control {
     pub(super) fn watch_mappings(&mut self, seen: Option<Fingerprint>) -> Result<(), ControlError> {
         self.watch = None;
         let Some(file) = self.config.mappings.as_ref().filter(|file| file.watch) else { return Ok(()) };
-        let tell = self.tell.clone();
-        let tell = move |news| tell.send(Event::Mappings(news)).is_ok();
+        self.watch_number += 1;
+        let (tell, number) = (self.tell.clone(), self.watch_number);
+        let tell = move |news| tell.send(Event::Mappings(number, news)).is_ok();
         let watch = watch::start(file, seen, self.config.clone(), tell);
         self.watch = Some(watch.map_err(|why| ControlError::System("watch the mapping file", why))?);
         Ok(())

@@ -1,1 +1,307 @@
+//! The control thread without devices, workers or a clock of its own: it is told the time turn by turn.
 
+use super::*;
+use crate::config::{LocatorChoice, MappingTarget};
+use crate::ila::{Identifier, Locator};
+use crate::net::ndp::{self, Envelope, Message};
+use crate::net::{ethernet, ipv6};
+use crate::node::neighbour::Key;
+use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
+use crate::table::{Action, HopState};
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+const FABRIC: PortId = PortId(0);
+const ACCESS: PortId = PortId(1);
+const NEXT: u128 = 0xfd00_000f << 96 | 2;
+const PEER: Mac = Mac([2, 0, 0, 0, 0, 9]);
+const HOST: u128 = 0x2001_0db8_0002 << 80 | 7;
+
+const CONFIG: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+ports:
+  - {name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}
+  - {name: a, device: net_null1, role: access, addresses: ["2001:db8:2::1/64"], router_advertisement: {interval_s: 10}}
+routes: [{prefix: "fd00:1::/32", via: "fd00:f::2", port: f}]
+"#;
+
+#[derive(Clone)]
+struct Fake(Rc<RefCell<[bool; 2]>>);
+
+impl Devices for Fake {
+    fn link(&self, port: PortId) -> (bool, u32) {
+        (self.0.borrow()[usize::from(port.0)], 1000)
+    }
+    fn counters(&self, _: PortId) -> DeviceCounters {
+        DeviceCounters::default()
+    }
+    fn xstats(&self, _: PortId) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+    fn rss(&self, _: PortId) -> String {
+        "active".into()
+    }
+    fn mbufs(&self) -> (u64, u64) {
+        (0, 1)
+    }
+}
+
+struct Bench {
+    control: Control,
+    exchange: Arc<Exchange>,
+    reader: Reader<Tables>,
+    links: Fake,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.yaml");
+        std::fs::write(&path, CONFIG).unwrap();
+        let config = Arc::new(Config::load(&path).unwrap());
+        let exchange = Exchange::new();
+        let links = Fake(Rc::new(RefCell::new([true; 2])));
+        let mut control = Control::new(Start {
+            path,
+            config,
+            macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
+            mappings: None,
+            stats: Arc::new(Stats::new("n".into(), Vec::new(), &[1])),
+            exchanges: vec![exchange.clone()],
+            devices: Box::new(links.clone()),
+            set_level: Box::new(|_| ()),
+            seed: 1,
+        })
+        .unwrap();
+        let reader = control.reader();
+        Bench { control, exchange, reader, links, _dir: dir }
+    }
+
+    /// A turn, and the workers' taking of what it published.
+    fn turn(&mut self, now_ms: u64) {
+        self.control.turn(now_ms);
+        let _ = self.reader.snapshot();
+        self.control.turn(now_ms);
+    }
+
+    /// What was sent since the last call.
+    fn sent(&self) -> Vec<(PortId, u128, Message)> {
+        std::iter::from_fn(|| self.exchange.to_send.pop())
+            .map(|frame| {
+                let link = ethernet::parse(&frame.bytes).unwrap();
+                let packet = &frame.bytes[link.header..];
+                let to = ipv6::Ipv6::of(packet).unwrap().destination();
+                (frame.port, to, ndp::parse(packet).unwrap())
+            })
+            .collect()
+    }
+
+    fn solicited(&self, target: u128) -> bool {
+        self.sent()
+            .iter()
+            .any(|(_, _, m)| matches!(m, Message::Solicitation { target: t, .. } if *t == target))
+    }
+
+    /// An advertisement arrives.
+    fn advertise(&self, port: PortId, address: u128) {
+        let mut frame = [0; ndp::MAX_FRAME];
+        let envelope = Envelope {
+            to_mac: Mac([2, 0, 0, 0, 0, 1]),
+            from_mac: PEER,
+            vlan: 0,
+            source: address,
+            destination: 1,
+        };
+        let length = ndp::advertisement(&mut frame, envelope, address, true, true);
+        self.exchange.punted.push(Frame::new(port, &frame[..length]).unwrap()).unwrap();
+    }
+
+    fn next_hop(&mut self) -> HopState {
+        let tables = self.reader.snapshot();
+        let id = tables.routes.lookup(0xfd00_0001 << 96 | 5).unwrap();
+        match tables.action(id) {
+            Some(Action::Forward(hop)) => hop.state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn host(&mut self) -> Option<HopState> {
+        self.reader.snapshot().neighbours.get(&(ACCESS, HOST)).map(|hop| hop.state)
+    }
+
+    fn apply(&mut self, number: u64, locator: u64) -> oneshot::Receiver<Result<Applied, Refusal>> {
+        let target = MappingTarget::Locators(vec![LocatorChoice {
+            locator: Locator(locator),
+            priority: 0,
+            weight: 1,
+        }]);
+        let record = MappingRecord { domain: 0, identifier: Identifier(1 << 61 | number), target };
+        let batch = Batch { origin: Origin::Admin, changes: vec![Change::Upsert(record)], complete: false };
+        let (answer, answered) = oneshot::channel();
+        self.control.answer(Request::Apply(batch, answer));
+        answered
+    }
+
+    fn reload(&mut self, config: &str) -> Result<ReloadView, String> {
+        std::fs::write(&self.control.path, config).unwrap();
+        let (answer, mut answered) = oneshot::channel();
+        self.control.answer(Request::Reload(answer));
+        let event = self.control.events.blocking_recv().unwrap();
+        self.control.hear(event);
+        for now in 1..10 {
+            self.turn(now);
+        }
+        answered.try_recv().unwrap()
+    }
+}
+
+#[test]
+fn a_next_hop_is_asked_for_at_the_start_and_ready_when_it_answers() {
+    let mut bench = Bench::new();
+    assert!(bench.solicited(NEXT));
+    assert_eq!(bench.next_hop(), HopState::Unresolved);
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(5);
+    assert_eq!(bench.next_hop(), HopState::Ready);
+}
+
+#[test]
+fn a_neighbour_that_a_packet_waits_for_is_asked_for_found_unreachable_and_forgotten() {
+    let mut bench = Bench::new();
+    bench.exchange.wanted.push(Key { port: ACCESS, address: HOST }).unwrap();
+    bench.exchange.wanted.push(Key { port: ACCESS, address: HOST }).unwrap();
+    bench.turn(10);
+    assert!(bench.solicited(HOST));
+    assert_eq!(bench.host(), Some(HopState::Unresolved));
+    (10..3_100).step_by(10).for_each(|now| bench.turn(now));
+    assert_eq!(bench.host(), Some(HopState::Unreachable));
+    (3_100..7_000).step_by(10).for_each(|now| bench.turn(now));
+    assert_eq!(bench.host(), None);
+    bench.exchange.wanted.push(Key { port: ACCESS, address: HOST }).unwrap();
+    bench.turn(7_000);
+    bench.advertise(ACCESS, HOST);
+    bench.turn(7_010);
+    assert_eq!(bench.host(), Some(HopState::Ready));
+}
+
+#[test]
+fn a_batch_is_answered_only_when_every_worker_has_what_it_needs() {
+    let mut bench = Bench::new();
+    let identifier = 1 << 61 | 7;
+    let lookup = |bench: &Bench| bench.control.publisher.current().domains[0].mappings.lookup(identifier);
+    let mut answered = bench.apply(7, 0xfd00_0001_0000_0002);
+    bench.control.turn(1);
+    bench.control.turn(2);
+    assert!(answered.try_recv().is_err() && lookup(&bench).is_none());
+    bench.turn(3);
+    let applied = answered.try_recv().unwrap().unwrap();
+    assert_eq!((applied.created, applied.revision), (1, 1));
+    let id = lookup(&bench).unwrap();
+    assert!(matches!(bench.reader.snapshot().action(id), Some(Action::Remote(_))));
+    // A target that is known already needs no snapshot and takes effect at once.
+    let before = bench.control.publisher.number();
+    let mut answered = bench.apply(8, 0xfd00_0001_0000_0002);
+    bench.control.turn(4);
+    assert_eq!(answered.try_recv().unwrap().unwrap().created, 1);
+    assert_eq!(bench.control.publisher.number(), before);
+    assert_eq!(bench.control.stats.update_latency.count(), 2);
+}
+
+#[test]
+fn a_batch_that_breaks_a_rule_is_refused_and_the_next_one_applied() {
+    let mut bench = Bench::new();
+    let mut refused = bench.apply(1 << 60, 0xfd00_0001_0000_0002);
+    let mut applied = bench.apply(9, 0xfd00_0001_0000_0002);
+    bench.turn(1);
+    bench.turn(2);
+    assert!(refused.try_recv().unwrap().is_err());
+    assert!(applied.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn a_link_that_goes_down_takes_its_hops_along_and_asks_anew_when_it_comes_back() {
+    let mut bench = Bench::new();
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(5);
+    bench.links.0.borrow_mut()[0] = false;
+    bench.turn(300);
+    assert_eq!(bench.next_hop(), HopState::LinkDown);
+    bench.sent();
+    bench.links.0.borrow_mut()[0] = true;
+    bench.turn(600);
+    assert_eq!(bench.next_hop(), HopState::Ready);
+    let sent = bench.sent();
+    let told = |address: u128| {
+        sent.iter().any(|(port, _, m)| {
+            *port == FABRIC && matches!(m, Message::Advertisement { target, .. } if *target == address)
+        })
+    };
+    assert!(told(0xfd00_000f << 96 | 1), "others learn where we are");
+    assert!(sent.iter().any(|(_, to, m)| *to == NEXT && matches!(m, Message::Solicitation { .. })));
+}
+
+#[test]
+fn access_ports_advertise_themselves_from_the_start() {
+    let mut bench = Bench::new();
+    let adverts = |bench: &Bench| {
+        let sent = bench.sent();
+        sent.iter().filter(|(port, _, m)| *port == ACCESS && *m == Message::RouterAdvertisement).count()
+    };
+    bench.turn(1);
+    assert_eq!(adverts(&bench), 1);
+    (1..60_000).step_by(100).for_each(|now| bench.control.turn(now));
+    assert!((6..=8).contains(&adverts(&bench)));
+}
+
+#[test]
+fn a_reload_applies_what_it_can_and_refuses_the_whole_file_otherwise() {
+    let mut bench = Bench::new();
+    bench.turn(1);
+    let more =
+        CONFIG.replace("routes: [", r#"routes: [{prefix: "fd00:2::/32", via: "fd00:f::3", port: f}, "#);
+    let view = bench.reload(&more).unwrap();
+    assert_eq!((view.applied.as_slice(), view.mappings), (["routes[0]".to_owned()].as_slice(), None));
+    assert!(bench.solicited(0xfd00_000f << 96 | 3));
+    assert!(bench.reader.snapshot().routes.lookup(0xfd00_0002 << 96 | 5).is_some());
+    let why = bench.reload(&more.replace("role: fabric", "role: fabric, mtu: 1400")).unwrap_err();
+    assert!(why.contains("ports[0].mtu"), "{why}");
+    let why = bench.reload("node: {}").unwrap_err();
+    assert!(why.contains("dpdk.workers"), "{why}");
+    assert_eq!(bench.control.config.routes.len(), 2);
+}
+
+#[test]
+fn a_reload_takes_the_mappings_along_and_lets_them_go() {
+    let mut bench = Bench::new();
+    bench.turn(1);
+    let directory = bench.control.path.parent().map(Path::to_owned).unwrap();
+    let mapping = "mappings:\n  - {sir: \"2001:db8:dddd:0:2000::1\", locators: [\"fd00:1:0:2::/64\"]}\n";
+    std::fs::write(directory.join("mappings.yaml"), mapping).unwrap();
+    let with = format!("{CONFIG}mappings: {{file: mappings.yaml}}\n");
+    let view = bench.reload(&with).unwrap();
+    assert_eq!(view.mappings.map(|applied| applied.created), Some(1));
+    assert!(bench.control.watch.is_some());
+    let view = bench.reload(CONFIG).unwrap();
+    assert_eq!(view.mappings.map(|applied| applied.deleted), Some(1));
+    assert!(bench.control.watch.is_none());
+}
+
+#[test]
+fn views_show_what_there_is() {
+    let mut bench = Bench::new();
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(5);
+    let neighbours = bench.control.neighbour_views();
+    assert_eq!((neighbours.len(), neighbours[0].state.as_str()), (1, "reachable"));
+    assert!(neighbours[0].next_hop && neighbours[0].mac.as_deref() == Some("02:00:00:00:00:09"));
+    let ports = bench.control.port_views(true);
+    assert_eq!((ports[1].role.as_str(), ports[1].addresses[0].as_str()), ("access", "2001:db8:2::1/64"));
+    assert_eq!(bench.control.drop_views().len(), crate::path::DropReason::ALL.len());
+    let census = bench.control.stats.census();
+    assert_eq!((census.neighbours[1], census.routes >= 3), (1, true));
+    assert_eq!(bench.control.node_view().workers.len(), 1);
+}

@@ -189,13 +189,13 @@ impl Control {
             Task::Batch(Asker::File) => {
                 tracing::info!(revision, created, changed, deleted, took_us, "mapping file applied");
             }
-            Task::Batch(Asker::Reload(reply)) => reply.end(Ok(Some(applied))),
+            Task::Batch(Asker::Reload(reply)) => self.reloaded(reply, Ok(Some(applied))),
             Task::Reload(Some(records), reply) => {
                 // Nothing comes between a configuration and its mappings.
                 let work = Work::Batch(whole_file(records), Asker::Reload(reply));
                 self.updates.queue.push_front((work, Instant::now()));
             }
-            Task::Reload(None, reply) => reply.end(Ok(None)),
+            Task::Reload(None, reply) => self.reloaded(reply, Ok(None)),
         }
     }
 
@@ -207,12 +207,21 @@ impl Control {
                 tracing::error!(%refusal, "mapping file is refused, the mappings before it stay");
             }
             Task::Batch(Asker::Reload(reply)) => {
-                reply.end(Err(format!(
-                    "the configuration is in force, but its mappings are refused: {refusal}"
-                )));
+                self.reloaded(
+                    reply,
+                    Err(format!("the configuration is in force, but its mappings are refused: {refusal}")),
+                );
             }
-            Task::Reload(_, reply) => reply.end(Err(refusal.to_string())),
+            Task::Reload(_, reply) => self.reloaded(reply, Err(refusal.to_string())),
         }
+    }
+}
+
+impl Control {
+    /// A reload has come to its end: the next one may begin.
+    pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
+        self.reloading = false;
+        reply.end(result);
     }
 }
 

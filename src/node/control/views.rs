@@ -149,7 +149,7 @@ fn worker_view(number: usize, worker: &WorkerStats) -> WorkerView {
         core: worker.core,
         bursts,
         empty_polls: empty,
-        idle_ratio: share(empty, bursts + empty),
+        idle_ratio: 1.0 - share(bursts, bursts + empty),
         burst_fill: share(packets, bursts),
         snapshot: polls.snapshot.value(),
         fates,

@@ -1,0 +1,216 @@
+//! Batches: what is taken, what is refused, and when readers see it.
+
+use super::*;
+
+#[test]
+fn a_mapping_leads_to_its_locator_over_the_route() {
+    let mut rib = rib();
+    let applied = file(&mut rib, vec![to(2, &[(2, 0, 1)])]).unwrap();
+    assert_eq!((applied.revision, counts(&applied)), (1, (1, 0, 0)));
+    assert!(rib.needs_snapshot());
+    let tables = rib.compile();
+    assert!(!rib.needs_snapshot());
+    let hop = hop_of(&tables, 2);
+    assert_eq!((hop.state, hop.port, &hop.link()[..6]), (HopState::Ready, PortId(0), &NEXT.0[..]));
+    assert_eq!(tables.realms.of(locator(2).0).and_then(|realm| realm.remote).map(|r| r.0.0), Some(0));
+    assert_eq!(tables.realms.of(locator(1).0).and_then(|realm| realm.local).map(|r| r.0.0), Some(0));
+}
+
+#[test]
+fn replacing_and_deleting_are_counted() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)]), to(3, &[(3, 0, 1)])]).unwrap();
+    let again =
+        file(&mut rib, vec![to(2, &[(2, 0, 1)]), to(3, &[(2, 0, 1)]), delete(2), delete(99)]).unwrap();
+    assert_eq!((again.revision, counts(&again)), (2, (0, 1, 1)));
+}
+
+#[test]
+fn a_batch_is_applied_whole_or_not_at_all() {
+    let mut rib = rib();
+    let bad = to(4, &[(4, 0, 1), (4, 1, 1)]);
+    let refusal = file(&mut rib, vec![to(2, &[(2, 0, 1)]), bad]).unwrap_err();
+    assert_eq!(refusal.sir.to_string(), "2001:db8:dddd:0:2000::4");
+    assert!(refusal.why.contains("given twice"), "{refusal}");
+    assert_eq!((rib.held(0, id(2)), rib.actions.domain_of(locator(2)), rib.revision()), (None, None, 0));
+}
+
+#[test]
+fn only_type_1_without_the_c_bit_under_a_known_domain_is_taken() {
+    let mut rib = rib();
+    let cases = [
+        (0, 0x0000_0000_0000_0001, "type 0"),
+        (0, 0x4000_0000_0000_0001, "tenant identifiers are not supported yet"),
+        (0, 0x6000_0000_0000_0001, "tenant identifiers are not supported yet"),
+        (0, 0x8000_0000_0000_0001, "tenant identifiers are not supported yet"),
+        (0, 0xa000_0000_0000_0001, "reserved"),
+        (0, 0x3000_0000_0000_0001, "C-bit"),
+        (7, 0x2000_0000_0000_0001, "not configured"),
+    ];
+    for (domain, identifier, words) in cases {
+        let record =
+            MappingRecord { domain, identifier: Identifier(identifier), target: MappingTarget::Blackhole };
+        let why = file(&mut rib, vec![Change::Upsert(record)]).unwrap_err().why;
+        assert!(why.contains(words), "{why}");
+        let delete = Change::Delete { domain, identifier: Identifier(identifier) };
+        assert!(file(&mut rib, vec![delete]).unwrap_err().why.contains(words));
+    }
+}
+
+#[test]
+fn twins_are_refused_where_the_mode_makes_them_alike() {
+    let mut rib = rib();
+    let twins =
+        |domain| vec![in_domain(domain, 0x1_0000, &[(2, 0, 1)]), in_domain(domain, 0x1_ffff, &[(2, 0, 1)])];
+    assert!(file(&mut rib, twins(0)).unwrap_err().why.contains("twin of 2001:db8:dddd:0:2000:0:1:0"));
+    let mut plain = twins(1);
+    for change in &mut plain {
+        if let Change::Upsert(record) = change {
+            record.target = MappingTarget::Blackhole;
+        }
+    }
+    file(&mut rib, plain).unwrap();
+    file(&mut rib, vec![to(0x1_0000, &[(2, 0, 1)])]).unwrap();
+    assert!(file(&mut rib, vec![to(0x1_ffff, &[(2, 0, 1)])]).is_err());
+    // One leaves, then the other comes.
+    file(&mut rib, vec![delete(0x1_0000), to(0x1_ffff, &[(2, 0, 1)])]).unwrap();
+    // A complete batch that does not name the one may name the other.
+    let whole = Batch { origin: Origin::File, changes: vec![to(0x1_0000, &[(2, 0, 1)])], complete: true };
+    rib.apply(whole).unwrap();
+    assert!(rib.held(0, id(0x1_ffff)).is_none() && rib.held(0, id(0x1_0000)).is_some());
+}
+
+#[test]
+fn a_locator_belongs_to_one_sir_domain() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)])]).unwrap();
+    for (change, words) in [
+        (in_domain(1, 2, &[(2, 0, 1)]), "locator of domain tasks"),
+        (in_domain(1, 2, &[(1, 0, 1)]), "locator of domain tasks"),
+    ] {
+        let why = file(&mut rib, vec![change]).unwrap_err().why;
+        assert!(why.contains(words), "{why}");
+    }
+    let choice = LocatorChoice { locator: Locator(0x2001_0db8_eeee_0000), priority: 0, weight: 1 };
+    let target = MappingTarget::Locators(vec![choice]);
+    let sir = Change::Upsert(MappingRecord { domain: 0, identifier: id(9), target });
+    assert!(file(&mut rib, vec![sir]).unwrap_err().why.contains("SIR prefix of domain plain"));
+    // Within one batch as well.
+    let both = vec![in_domain(0, 5, &[(8, 0, 1)]), in_domain(1, 5, &[(8, 0, 1)])];
+    assert!(file(&mut rib, both).is_err());
+    // Once nothing uses it any more, it is free.
+    file(&mut rib, vec![delete(2)]).unwrap();
+    file(&mut rib, vec![in_domain(1, 2, &[(2, 0, 1)])]).unwrap();
+}
+
+#[test]
+fn an_attachment_wins_over_every_mapping() {
+    let mut rib = rib();
+    let applied = file(&mut rib, vec![to(1, &[(2, 0, 1)]), delete(1)]).unwrap();
+    assert_eq!(counts(&applied), (0, 0, 0));
+    assert_eq!(rib.held(0, id(1)).map(|held| held.target), Some(HeldTarget::Local(0)));
+    for change in [to(1, &[(2, 0, 1)]), delete(1)] {
+        let why = rib.apply(batch(Origin::Admin, vec![change])).unwrap_err().why;
+        assert!(why.contains("remove the attachment"), "{why}");
+    }
+    let why = rib.apply(batch(Origin::Attachment, vec![to(7, &[(2, 0, 1)])])).unwrap_err().why;
+    assert!(why.contains("configuration"), "{why}");
+}
+
+#[test]
+fn an_operators_mapping_wins_over_the_files() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)])]).unwrap();
+    let applied = rib.apply(batch(Origin::Admin, vec![to(2, &[(3, 0, 1)])])).unwrap();
+    assert_eq!(counts(&applied), (0, 1, 0));
+    let whole = Batch { origin: Origin::File, changes: vec![to(2, &[(2, 0, 1)])], complete: true };
+    assert_eq!(counts(&rib.apply(whole).unwrap()), (0, 0, 0));
+    assert_eq!(rib.held(0, id(2)).map(|held| held.origin), Some(Origin::Admin));
+    file(&mut rib, vec![delete(2)]).unwrap();
+    assert!(rib.held(0, id(2)).is_some());
+    rib.apply(batch(Origin::Admin, vec![delete(2)])).unwrap();
+    assert!(rib.held(0, id(2)).is_none());
+}
+
+#[test]
+fn a_complete_batch_is_applied_as_a_difference_and_deletes_only_its_own() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)]), to(3, &[(3, 0, 1)]), to(4, &[(4, 0, 1)])]).unwrap();
+    rib.apply(batch(Origin::Admin, vec![to(9, &[(9, 0, 1)])])).unwrap();
+    let changes = vec![to(2, &[(2, 0, 1)]), to(3, &[(2, 0, 1)]), to(8, &[(2, 0, 1)])];
+    let whole = Batch { origin: Origin::File, changes, complete: true };
+    assert_eq!(counts(&rib.apply(whole).unwrap()), (1, 1, 1));
+    for (low, there) in [(1, true), (2, true), (3, true), (4, false), (8, true), (9, true)] {
+        assert_eq!(rib.held(0, id(low)).is_some(), there, "{low}");
+    }
+}
+
+#[test]
+fn a_mapping_to_our_own_locator_needs_an_attachment() {
+    let mut rib = rib();
+    let why = rib.apply(batch(Origin::Admin, vec![to(2, &[(1, 0, 1)])])).unwrap_err().why;
+    assert!(why.contains("add it to attachments"), "{why}");
+    // The file may serve a node whose attachment is yet to come; until then it leads nowhere.
+    file(&mut rib, vec![to(2, &[(1, 0, 1)])]).unwrap();
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::NoRoute);
+    // Among several the others count.
+    file(&mut rib, vec![to(2, &[(1, 0, 1), (2, 1, 1)])]).unwrap();
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::Ready);
+}
+
+#[test]
+fn changing_between_known_targets_needs_no_snapshot() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)]), to(3, &[(3, 0, 1)])]).unwrap();
+    rib.compile();
+    for round in 0..100 {
+        let at = 2 + round % 2;
+        file(&mut rib, vec![to(2, &[(at, 0, 1)]), to(3, &[(5 - at, 0, 1)])]).unwrap();
+        assert!(!rib.needs_snapshot());
+    }
+    // Even when a target is left by its last mapping and comes back.
+    file(&mut rib, vec![to(3, &[(2, 0, 1)]), to(2, &[(2, 0, 1)])]).unwrap();
+    file(&mut rib, vec![to(3, &[(3, 0, 1)])]).unwrap();
+    assert!(!rib.needs_snapshot());
+}
+
+#[test]
+fn no_reader_sees_an_action_that_its_snapshot_lacks() {
+    let mut rib = rib();
+    let old = rib.compile();
+    let staged = rib.stage(batch(Origin::File, vec![to(2, &[(2, 0, 1)])])).unwrap();
+    assert!(rib.needs_snapshot());
+    assert_eq!(action(&old, 2), None);
+    let new = rib.compile();
+    assert_eq!(action(&new, 2), None);
+    rib.commit(staged);
+    assert!(matches!(action(&new, 2), Some(Action::Remote(_))));
+    rib.release();
+}
+
+#[test]
+fn an_abandoned_batch_leaves_nothing() {
+    let mut rib = rib();
+    let staged = rib.stage(batch(Origin::File, vec![to(2, &[(2, 0, 1)])])).unwrap();
+    rib.abandon(staged);
+    assert_eq!(rib.actions.domain_of(locator(2)), None);
+    assert_eq!(rib.revision(), 0);
+}
+
+#[test]
+fn a_table_grows_before_it_is_full_and_keeps_the_budget() {
+    let mut rib = rib();
+    let changes = (0..100_000).map(|n| to(0x10_0001 + 2 * n, &[(2, 0, 1)])).collect();
+    assert_eq!(counts(&file(&mut rib, changes).unwrap()), (100_000, 0, 0));
+    let view = &rib.tables_view()[0];
+    assert_eq!(view.mappings, 100_001);
+    assert!(view.capacity >= view.mappings);
+    assert!(view.memory_bytes / view.mappings < 24, "{view:?}");
+    for n in 0..100u64 {
+        let changes = (0..1000).map(|m| to(0x1000_0001 + 2 * (1000 * n + m), &[(2, 0, 1)])).collect();
+        file(&mut rib, changes).unwrap();
+    }
+    let view = &rib.tables_view()[0];
+    assert_eq!(view.mappings, 200_001);
+    assert!(view.memory_bytes / view.mappings < 24, "{view:?}");
+}

@@ -1,0 +1,110 @@
+//! From locators over routes to next hops.
+
+use super::*;
+
+const SECOND: u128 = 0xfd00_0001_0000_000f_0000_0000_0000_00ff;
+
+fn members(tables: &Tables, action: Action) -> Vec<(u64, PortId)> {
+    let Action::Spread(spread) = action else { panic!("{action:?}") };
+    let chosen = (0..64).map(|flow| match tables.action(tables.spreads[spread as usize].choose(flow)) {
+        Some(Action::Remote(remote)) => (remote.locator.0 & 0xffff, remote.hop.port),
+        Some(Action::Forward(hop)) => (0, hop.port),
+        other => panic!("{other:?}"),
+    });
+    let mut chosen: Vec<_> = chosen.collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+#[test]
+fn only_the_best_priority_that_can_be_reached_takes_part() {
+    let mut rib = rib();
+    rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
+    file(&mut rib, vec![to(2, &[(2, 0, 1), (6, 1, 1), (3, 1, 1)])]).unwrap();
+    assert_eq!(hop_of(&rib.compile(), 2).port, PortId(0));
+    // The only next hop of locators 2 and 3 is silent: priority 1 takes over with what is left of it.
+    rib.set_neighbour(PortId(0), VIA, NeighbourState::Failed);
+    assert!(rib.needs_snapshot());
+    let hop = hop_of(&rib.compile(), 2);
+    assert_eq!((hop.port, hop.state, hop.mtu), (PortId(1), HopState::Ready, 1400));
+    // All gone: the first one's state tells why.
+    rib.set_link(PortId(1), false);
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::Unreachable);
+    rib.set_link(PortId(0), false);
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::LinkDown);
+    rib.set_link(PortId(0), true);
+    rib.set_neighbour(PortId(0), VIA, NeighbourState::Incomplete);
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::Unresolved);
+}
+
+#[test]
+fn equal_priorities_share_and_leave_out_what_is_down() {
+    let mut rib = rib();
+    rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
+    file(&mut rib, vec![to(2, &[(2, 0, 1), (6, 0, 1)])]).unwrap();
+    let tables = rib.compile();
+    let both = action(&tables, 2).unwrap();
+    assert_eq!(members(&tables, both), [(2, PortId(0)), (6, PortId(1))]);
+    rib.set_link(PortId(1), false);
+    assert_eq!(hop_of(&rib.compile(), 2).port, PortId(0));
+}
+
+#[test]
+fn a_locator_over_several_next_hops_is_spread_over_all_of_them() {
+    let mut rib = rib();
+    rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
+    file(&mut rib, vec![to(2, &[(5, 0, 1), (2, 0, 1)])]).unwrap();
+    let tables = rib.compile();
+    let all = action(&tables, 2).unwrap();
+    assert_eq!(members(&tables, all), [(2, PortId(0)), (5, PortId(0)), (5, PortId(1))]);
+    // The route itself likewise.
+    let route = tables.routes.lookup(locator(5).with(Identifier(1))).unwrap();
+    let route = *tables.action(route).unwrap();
+    assert_eq!(members(&tables, route), [(0, PortId(0)), (0, PortId(1))]);
+}
+
+#[test]
+fn losing_a_locator_moves_only_the_flows_that_used_it() {
+    let mut rib = rib();
+    rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
+    file(&mut rib, vec![to(2, &[(2, 0, 5), (3, 0, 7), (6, 0, 9)])]).unwrap();
+    let locator_of = |tables: &Tables, flow| {
+        let Some(Action::Spread(n)) = action(tables, 2) else { panic!() };
+        match tables.action(tables.spreads[n as usize].choose(flow)) {
+            Some(Action::Remote(remote)) => remote.locator.0 & 0xffff,
+            other => panic!("{other:?}"),
+        }
+    };
+    let before = rib.compile();
+    rib.set_link(PortId(1), false);
+    let after = rib.compile();
+    for flow in 0..64 {
+        let was = locator_of(&before, flow);
+        assert!(was == 6 || was == locator_of(&after, flow));
+    }
+}
+
+#[test]
+fn hops_carry_mac_tag_and_mtu_of_their_port() {
+    let mut rib = rib();
+    rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
+    file(&mut rib, vec![to(2, &[(6, 0, 1)])]).unwrap();
+    let hop = hop_of(&rib.compile(), 2);
+    let wanted = [&NEXT.0[..], &MACS[1].0[..], &[0x81, 0, 0, 7, 0x86, 0xdd]].concat();
+    assert_eq!((hop.link(), hop.mtu), (&wanted[..], 1400));
+}
+
+#[test]
+fn a_locator_without_a_next_hop_is_no_route() {
+    let mut rib = rib();
+    let far = LocatorChoice { locator: Locator(0xfd00_0009_0000_0001), priority: 0, weight: 1 };
+    let target = MappingTarget::Locators(vec![far]);
+    let far = Change::Upsert(MappingRecord { domain: 0, identifier: id(3), target });
+    // Under a blackhole route, under a connected prefix, and under no route at all.
+    file(&mut rib, vec![to(2, &[(7, 0, 1)]), to(4, &[(0xf, 0, 1)]), far]).unwrap();
+    let tables = rib.compile();
+    for low in [2, 3, 4] {
+        assert_eq!(hop_of(&tables, low).state, HopState::NoRoute, "{low}");
+    }
+}

@@ -1,0 +1,235 @@
+"""Operators at work: reload, mapping files, ilactl, signals, restarts, all with traffic running."""
+
+import json
+import os
+import signal
+import time
+
+from lab import Lab, answers, binary, expect, until
+from reference import INET, L1, L2, T1, T1_MAC, T2, Network
+
+COUNT, EVERY_S = 2000, 0.002
+
+
+def lossless(net, change, to=T1):
+    """500 pings a second while `change` is made: every one must be answered."""
+    net.inet.reaches(to, 3)
+    ping = net.inet.spawn(["ping", "-6", "-n", "-q", "-c", COUNT, "-i", EVERY_S, "-W", "2", to])
+    time.sleep(0.5)
+    change()
+    expect(ping.alive(), "the change took longer than the pings")
+    ping.wait(30)
+    text = ping.output()
+    expect(answers(text) == COUNT, f"packets were lost:\n{text}")
+
+
+def test_reload_loses_nothing():
+    """Routes, attachments, domains, limits: by SIGHUP and by ilactl."""
+    with Lab("ilao") as lab:
+        net = Network(lab)
+
+        def change():
+            net.gw.config["routes"].append({"prefix": "2001:db8:5::/48", "via": "fd00:f:0::ff", "port": "fabric0"})
+            net.gw.config["sir_domains"] = [
+                *net.gw.config["sir_domains"], {"name": "more", "prefix": "2001:db8:eeee::/64"},
+            ]  # fmt: skip
+            net.gw.write().process.send(signal.SIGHUP)
+            net.nve1.config["attachments"].append(
+                net.attachment("task3", "2001:db8:dddd:0:2000::3", "02:00:00:00:00:0c")
+            )
+            net.nve1.reload()
+            net.gw.process.wait_for("configuration reloaded")
+
+        lossless(net, change)
+        expect("2001:db8:5::/48" in net.gw.ctl("route", "list"), "the new route is not there")
+        expect("2001:db8:eeee::/64" in net.gw.ctl("node", "show"), "the new domain is not there")
+        mapping = net.nve1.show("mapping", "get", "2001:db8:dddd:0:2000::3")
+        expect(mapping["attachment"] == "task3", f"the new attachment is not there: {mapping}")
+        net.stop()
+
+
+def test_a_reload_that_needs_a_restart_is_refused_as_a_whole():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        net.gw.config["ports"][0]["mtu"] = 1400
+        net.gw.config["routes"].append({"prefix": "2001:db8:5::/48", "via": "fd00:f:0::ff", "port": "fabric0"})
+        done = lab.host([binary("ilactl"), "--socket", net.gw.write().socket, "node", "reload"], check=False)
+        expect(done.returncode != 0 and "ports[0].mtu" in done.stdout, f"{done.returncode}: {done.stdout}")
+        expect("2001:db8:5::/48" not in net.gw.ctl("route", "list"), "half of the file was applied")
+        with open(net.gw.file, "w") as file:
+            file.write("nonsense: true\n")
+        net.gw.process.send(signal.SIGHUP)
+        net.gw.process.wait_for("reload refused")
+        net.inet.reaches(T1, 3)
+        net.stop()
+
+
+def test_a_hundred_thousand_mappings_arrive_under_traffic():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        file = lab.path("many.yaml")
+        with open(file, "w") as out:
+            out.write("mappings:\n")
+            # Identifiers that end in 0000 and ffff are twins for neutral mapping.
+            for n in range(100_000):
+                out.write(f'  - {{sir: "2001:db8:dddd:0:2000:1:{n // 50_000:x}:{n % 50_000:x}", locators: ["{L2}"]}}\n')
+        lossless(net, lambda: net.gw.ctl("mapping", "load", file))
+        mappings = net.gw.show("node", "show")["tables"][0]["mappings"]
+        expect(mappings == 100_002, f"{mappings} mappings")
+        net.stop()
+
+
+def test_the_mapping_file_is_watched():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        net.inet.reaches(T1, 2)
+        old = open(net.mapping_file).read()
+        # Written in place, and replaced by another file.
+        with open(net.mapping_file, "w") as file:
+            file.write(f'mappings:\n  - {{sir: "{T1}", blackhole: true}}\n')
+        until(lambda: answers(net.inet.ping(T1, 1, wait=0.3)[1]) == 0, 10, "the blackhole")
+        with open(lab.path("new"), "w") as file:
+            file.write(old)
+        os.replace(lab.path("new"), net.mapping_file)
+        until(lambda: answers(net.inet.ping(T1, 1, wait=0.3)[1]) == 1, 10, "the mapping to come back")
+
+        # A broken one is refused, named, and changes nothing.
+        def breaking():
+            with open(net.mapping_file, "w") as file:
+                file.write(f'mappings:\n  - {{sir: "{T1}", locators: ["2001:db8::/32"]}}\n')
+            net.gw.process.wait_for("mapping file is refused")
+
+        lossless(net, breaking)
+        expect("locators[0]" in net.gw.log(), "the message does not say where")
+        net.stop()
+
+
+def test_ilactl_changes_mappings():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        gw = net.gw
+        gw.ctl("mapping", "add", T1, "--blackhole")
+        expect(net.inet.ping(T1, 2, wait=0.3)[0] == 0, "a blackhole lets packets through")
+        expect(gw.drops()["blackhole"] >= 2, f"not counted: {gw.drops()}")
+        gw.ctl("mapping", "add", T1, "--locator", f"{L1},weight=2", "--locator", f"{L2},priority=1")
+        net.inet.reaches(T1, 3)
+        view = gw.show("mapping", "get", T1)
+        expect(view["origin"] == "admin" and len(view["locators"]) == 2, f"{view}")
+        gw.ctl("mapping", "del", T1)
+        status, text = net.inet.status(["ping", "-6", "-n", "-c", "1", "-W", "1", T1])
+        expect(status != 0, f"a deleted mapping still works:\n{text}")
+        net.stop()
+
+
+def test_a_move_is_followed():
+    """T1 moves to NVE2 while it is pinged; its address, its stack and its connections stay."""
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        net.t1.spawn(["/usr/bin/python3", "-c", ECHO, T1])
+        until(lambda: ":7777" in net.t1.run("ss -Hltn"), 10, "the echo server")
+        talk = net.inet.spawn(["/usr/bin/python3", "-c", TALK, T1])
+        talk.wait_for("connected")
+        net.nve2.config["attachments"].append(net.attachment("task1", T1, T1_MAC))
+        net.nve2.reload()
+        net.move(net.t1, net.nve1, net.nve2)
+        net.nve1.config["attachments"] = []
+        net.nve1.reload()
+        for node in (net.gw, net.nve1):
+            node.ctl("mapping", "add", T1, "--locator", L2)
+        expect(talk.wait(30) == 0, f"the connection did not survive:\n{talk.output()}")
+        net.inet.reaches(T1, 5)
+        net.t2.reaches(T1, 5)
+        net.t1.reaches(T2, 5)
+        net.stop()
+
+
+ECHO = """
+import socket, sys
+server = socket.socket(socket.AF_INET6); server.bind((sys.argv[1], 7777)); server.listen()
+peer, _ = server.accept()
+while data := peer.recv(4096): peer.sendall(data)
+"""
+TALK = """
+import socket, sys, time
+peer = socket.create_connection((sys.argv[1], 7777), 10); peer.settimeout(20); print("connected", flush=True)
+for n in range(200):
+    line = b"line %3d" % n; peer.sendall(line); got = b""
+    while len(got) < len(line): got += peer.recv(64)
+    assert got == line; time.sleep(0.02)
+"""
+
+
+def test_a_restarted_node_goes_on():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        net.inet.reaches(T1, 2)
+        net.gw.stop()
+        expect(net.inet.ping(T1, 1, wait=0.3)[0] == 0, "there is another way")
+        net.gw.start()
+        until(lambda: answers(net.inet.ping(T1, 1)[1]) == 1, 10, "traffic after a restart")
+        # And after a crash: what the dead process left behind is in nobody's way.
+        net.gw.process.stop(signal.SIGKILL)
+        net.gw.start()
+        until(lambda: answers(net.inet.ping(T1, 1)[1]) == 1, 10, "traffic after a crash")
+        net.inet.reaches(T1, 5)
+        net.stop()
+
+
+def test_sigterm_under_traffic_gives_every_mbuf_back():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        server = net.t1.spawn(["iperf3", "-6", "-s", "-B", T1])
+        until(lambda: ":5201" in net.t1.run("ss -Hltn"), 10, "iperf3")
+        client = net.inet.spawn(["iperf3", "-6", "-u", "-c", T1, "-b", "50M", "-l", "1200", "-t", "20"])
+        time.sleep(1.5)
+        expect(client.alive(), client.output())
+        net.stop()
+        for node in net.nodes:
+            expect(not os.path.exists(node.socket), f"{node.ns.name} left its socket")
+        client.stop(signal.SIGKILL)
+        server.stop(signal.SIGKILL)
+
+
+def test_a_node_that_cannot_start_says_why():
+    with Lab("ilao") as lab:
+        net = Network(lab, start=False)
+        cases = [
+            (lambda c: c["ports"][0].update(device="net_af_packet0,iface=nosuch"), "nosuch"),
+            (lambda c: c["ports"][0].update(mtu=9000), "mtu"),
+            (lambda c: c["dpdk"].update(workers=[999]), "999"),
+            (lambda c: c["mappings"].update(file=lab.path("nosuch.yaml")), "nosuch.yaml"),
+        ]
+        for change, word in cases:
+            node = lab.node(net.gw.ns, "gw", 0, **json.loads(json.dumps(net.gw.config)))
+            change(node.config)
+            node.write()
+            env = dict(os.environ, RUNTIME_DIRECTORY=lab.directory)
+            process = net.gw.ns.spawn([binary("ilagate"), "run", "--config", node.file], env)
+            status = process.wait(20)
+            expect(status not in (0, None) and status > 0, f"exit status {status} with {word}:\n{process.output()}")
+            expect(word in process.output(), f"`{word}` is not named:\n{process.output()}")
+            expect("panicked" not in process.output(), process.output())
+
+
+def agree(node):
+    """Whether ilactl, metrics and the rule that every packet has one fate agree."""
+    samples = node.metrics()
+    for port in node.show("port", "list"):
+        fates = port["counters"]
+        total = fates["forwarded"] + fates["replied"] + fates["punted"] + fates["dropped"] + fates["waiting"]
+        known = samples[f'ilagate_received_packets_total{{worker="0",port="{port["name"]}"}}']
+        if not fates["received"] == total == known or samples[f'ilagate_port_up{{port="{port["name"]}"}}'] != 1:
+            return False
+    return True
+
+
+def test_numbers_agree_in_ilactl_and_metrics():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        net.inet.reaches(T1, 20, interval=0.02)
+        time.sleep(0.5)
+        for node in net.nodes:
+            # A look may fall into the middle of a burst: not every one needs to agree, but one soon must.
+            until(lambda: agree(node), 10, f"the numbers of {node.ns.name} to agree", step=0.2)
+        expect(net.inet.ping(INET, 1)[0] == 1, "the Internet host does not reach itself")
+        net.stop()
