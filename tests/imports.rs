@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dpdk", &["net", "table", "path"]),
     ("config", &["net", "ila"]),
     ("node", &["net", "ila", "siit", "table", "path", "dpdk", "config"]),
+    ("ctl", &["net", "ila", "config", "node"]),
 ];
 
 /// Names that a text reaches through `crate::`, in `use` lines, groups and inline paths; comments do not count.
