@@ -93,9 +93,12 @@ impl Routes {
         }
         for ((length, bits), slot) in &mut table {
             (slot.bits, slot.length, slot.used) = (*bits, *length, true);
-            let found = this.lengths.iter().rev().filter(|shorter| *shorter <= length).find_map(|shorter| {
-                all.get(&(*shorter, u128::from(masked(*bits, *shorter)) << 64))
-            });
+            let found = this
+                .lengths
+                .iter()
+                .rev()
+                .filter(|shorter| *shorter <= length)
+                .find_map(|shorter| all.get(&(*shorter, u128::from(masked(*bits, *shorter)) << 64)));
             slot.action = found.copied().unwrap_or(this.default).0;
         }
         this.slots = vec![Slot::default(); (table.len() * 2).next_power_of_two().max(4)];
