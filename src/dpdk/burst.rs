@@ -15,8 +15,7 @@ use arrayvec::ArrayVec;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Packets in a burst, at most.
-pub const BURST: usize = 64;
+pub use crate::path::BURST;
 
 /// Shortest frame that is sent: an Ethernet header. Devices may hang on less.
 const SHORTEST: u16 = 14;
@@ -198,7 +197,7 @@ impl Burst {
                 let room =
                     std::slice::from_raw_parts_mut(head.buf_addr.cast::<u8>(), usize::from(head.buf_len));
                 let end = head.data_off + head.data_len;
-                packets.push_unchecked(Packet::new(room, head.data_off, end, port));
+                packets.push_unchecked(Packet::within(room, head.data_off, end, port));
             }
         }
     }

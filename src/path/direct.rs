@@ -79,32 +79,47 @@ impl Decided {
 #[inline]
 pub(super) fn run(burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> Decided {
     let mut kinds = Kinds::default();
-    start(burst, &mut kinds, ctx);
-    let mut decided = Decided::NONE;
     let mut actions: Actions = [ActionId(0); BURST];
+    let mut decided = Decided::NONE;
+    start(burst, &mut kinds, ctx);
     if !kinds.sir.is_empty() {
         look_up(&kinds.sir, &mut actions, ctx.tables);
-        for (way, action) in kinds.sir.iter().zip(actions) {
-            decided.add(finish_sir(burst, way, action, ctx));
-        }
+        finish_all(burst, &kinds.sir, &actions, &mut decided, ctx, finish_sir);
     }
     if !kinds.ila.is_empty() {
         look_up(&kinds.ila, &mut actions, ctx.tables);
-        for (way, action) in kinds.ila.iter().zip(actions) {
-            decided.add(finish_ila(burst, way, action, ctx));
-        }
+        finish_all(burst, &kinds.ila, &actions, &mut decided, ctx, finish_ila);
     }
     if !kinds.routed.is_empty() {
         look_up_routes(burst, &kinds.routed, &mut actions, ctx.tables);
-        for (way, action) in kinds.routed.iter().zip(actions) {
-            decided.add(finish_routed(burst, way, action, ctx));
-        }
+        finish_all(burst, &kinds.routed, &actions, &mut decided, ctx, finish_routed);
     }
     decided
 }
 
+/// Third pass: rewrites and decides all packets of one kind.
+#[inline(never)]
+fn finish_all(
+    burst: &mut [Packet<'_>],
+    ways: &Ways,
+    actions: &Actions,
+    decided: &mut Decided,
+    ctx: &Ctx<'_>,
+    finish: impl Fn(&mut Packet<'_>, &Way, ActionId, &Ctx<'_>) -> Option<PortId>,
+) {
+    let mut sum = *decided;
+    for (way, action) in ways.iter().zip(actions) {
+        if let Some(packet) = burst.get_mut(usize::from(way.index)) {
+            sum.add(finish(packet, way, *action, ctx));
+        }
+    }
+    *decided = sum;
+}
+
 /// First pass: finds the packets for the direct way and starts their lookups.
-#[inline(always)]
+///
+/// Each pass is a function of its own: together they would not fit the registers.
+#[inline(never)]
 fn start(burst: &mut [Packet<'_>], kinds: &mut Kinds, ctx: &Ctx<'_>) {
     let Some(port_id) = burst.first().map(|packet| packet.port) else { return };
     let Some(port) = ctx.tables.ports.get(usize::from(port_id.0)) else { return };
@@ -216,7 +231,7 @@ impl<'t> Destination<'t> {
 }
 
 /// Second pass: finishes all lookups and asks for the actions found.
-#[inline(always)]
+#[inline(never)]
 fn look_up(ways: &Ways, actions: &mut Actions, tables: &Tables) {
     let mut open: ArrayVec<(u8, u32), BURST> = ArrayVec::new();
     let mut domain = ways.first().map_or(DomainId(0), |way| way.domain);
@@ -278,8 +293,7 @@ fn look_up_routes(burst: &mut [Packet<'_>], ways: &Ways, actions: &mut Actions, 
 
 /// Third pass, towards a locator: `None`, with nothing changed, when something is in the packet's way.
 #[inline(always)]
-fn finish_sir(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+fn finish_sir(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     if let Some(Action::Remote(remote)) = ctx.tables.action(action) {
         return to_locator(packet, way, remote);
     }
@@ -298,8 +312,7 @@ fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> Option<Por
 
 /// Third pass, to a local attachment.
 #[inline(always)]
-fn finish_ila(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+fn finish_ila(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     let Some(Action::Local(local)) = ctx.tables.action(action) else { return None };
     let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return None };
     send(packet, &local.hop, Some((domain.sir.0, way.low)))
@@ -307,8 +320,7 @@ fn finish_ila(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'
 
 /// Third pass, by route.
 #[inline(always)]
-fn finish_routed(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+fn finish_routed(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     match chosen(packet, action, ctx) {
         Some(Action::Forward(hop)) => send(packet, hop, None),
         Some(Action::Connected(port)) => connected(packet, way, *port, ctx),

@@ -5,7 +5,7 @@ use crate::table::mapping::Probe;
 use crate::table::{ActionId, DomainId};
 
 /// Packets in a burst at most.
-pub const BURST: usize = 64;
+pub const BURST: usize = 32;
 
 /// Where a packet goes by its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
