@@ -279,7 +279,7 @@ fn look_up_routes(burst: &mut [Packet<'_>], ways: &Ways, actions: &mut Actions, 
 /// Third pass, towards a locator: `None`, with nothing changed, when something is in the packet's way.
 #[inline(always)]
 fn finish_sir(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+    let packet = burst.get_mut(usize::from(way.index))?;
     if let Some(Action::Remote(remote)) = ctx.tables.action(action) {
         return to_locator(packet, way, remote);
     }
@@ -299,16 +299,16 @@ fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> Option<Por
 /// Third pass, to a local attachment.
 #[inline(always)]
 fn finish_ila(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+    let packet = burst.get_mut(usize::from(way.index))?;
     let Some(Action::Local(local)) = ctx.tables.action(action) else { return None };
-    let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return None };
+    let domain = ctx.tables.domains.get(usize::from(way.domain.0))?;
     send(packet, &local.hop, Some((domain.sir.0, way.low)))
 }
 
 /// Third pass, by route.
 #[inline(always)]
 fn finish_routed(burst: &mut [Packet<'_>], way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(packet) = burst.get_mut(usize::from(way.index)) else { return None };
+    let packet = burst.get_mut(usize::from(way.index))?;
     match chosen(packet, action, ctx) {
         Some(Action::Forward(hop)) => send(packet, hop, None),
         Some(Action::Connected(port)) => connected(packet, way, *port, ctx),
@@ -326,7 +326,7 @@ fn chosen<'t>(packet: &mut Packet<'_>, action: ActionId, ctx: &Ctx<'t>) -> Optio
 
 #[inline(never)]
 fn connected(packet: &mut Packet<'_>, way: &Way, port: PortId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(head) = packet.head_mut::<HEADERS>() else { return None };
+    let head = packet.head_mut::<HEADERS>()?;
     let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
     ctx.tables.neighbours.get(&(port, destination)).and_then(|hop| send(packet, hop, None))
 }
@@ -337,7 +337,7 @@ fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> 
     if packet.len() > usize::from(hop.direct_bytes) {
         return None;
     }
-    let Some(head) = packet.head_mut::<HEADERS>() else { return None };
+    let head = packet.head_mut::<HEADERS>()?;
     head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
     head[21] = head[21].wrapping_sub(1);
     if let Some((high, low)) = destination {
