@@ -195,7 +195,7 @@ fn run(
             Packet::new(room, 128, 128 + frame.len() as u16, PortId(port))
         })
         .collect();
-    counters.receive(&burst);
+    counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
     pipeline.run(&mut burst, &Ctx { tables, now_ms: 5 });
     counters.settle(&burst, pipeline.lanes());
     let decided = burst.iter().map(|packet| (packet.verdict, packet.frame().to_vec())).collect();

@@ -174,8 +174,14 @@ class Ns:
         return answers(text), text
 
     def reaches(self, to, count=3, **more):
-        got, text = self.ping(to, count, **more)
-        expect(got == count, f"{self.name} pings {to}: {got} of {count} answers\n{text}")
+        # Three attempts: what else a machine does may hold up a worker for longer than its ring holds packets. What
+        # must lose nothing at all is tested apart.
+        for _ in range(3):
+            got, text = self.ping(to, count, **more)
+            if got == count:
+                return
+            time.sleep(1)
+        raise Failed(f"{self.name} pings {to}: {got} of {count} answers\n{text}")
 
     def traceroute(self, to, *extra):
         """The hops' addresses, `*` for none, and the output."""

@@ -314,7 +314,7 @@ fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> Option<Por
 #[inline(always)]
 fn finish_ila(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
     let Some(Action::Local(local)) = ctx.tables.action(action) else { return None };
-    let Some(domain) = ctx.tables.domains.get(usize::from(way.domain.0)) else { return None };
+    let domain = ctx.tables.domains.get(usize::from(way.domain.0))?;
     send(packet, &local.hop, Some((domain.sir.0, way.low)))
 }
 
@@ -338,7 +338,7 @@ fn chosen<'t>(packet: &mut Packet<'_>, action: ActionId, ctx: &Ctx<'t>) -> Optio
 
 #[inline(never)]
 fn connected(packet: &mut Packet<'_>, way: &Way, port: PortId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(head) = packet.head_mut::<HEADERS>() else { return None };
+    let head = packet.head_mut::<HEADERS>()?;
     let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
     ctx.tables.neighbours.get(&(port, destination)).and_then(|hop| send(packet, hop, None))
 }
@@ -349,7 +349,7 @@ fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> 
     if packet.len() > usize::from(hop.direct_bytes) {
         return None;
     }
-    let Some(head) = packet.head_mut::<HEADERS>() else { return None };
+    let head = packet.head_mut::<HEADERS>()?;
     head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
     head[21] = head[21].wrapping_sub(1);
     if let Some((high, low)) = destination {

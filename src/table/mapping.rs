@@ -438,10 +438,12 @@ mod tests {
         let mut writer = MappingWriter::new(1000, 5);
         for i in 0..100_000u64 {
             if writer.insert(TYPE_1 | i, ActionId(1)).is_err() {
-                writer = writer.grown(writer.len() * 14 / 10);
+                let room = writer.len() * 14 / 10;
+                writer = writer.grown(room);
                 writer.insert(TYPE_1 | i, ActionId(1)).unwrap();
                 let bytes = writer.table().memory_bytes() as f64 / writer.len() as f64;
-                assert!(bytes <= 26.0, "{bytes}");
+                // Small tables are roomier on purpose.
+                assert!(bytes <= if room <= SMALL { 37.0 } else { 26.0 }, "{bytes}");
             }
         }
         assert_eq!(writer.iter().count(), 100_000);
