@@ -128,6 +128,47 @@ impl Burst {
         Received { packets: self.len - before, bytes, misshapen }
     }
 
+    /// Receives into an empty burst and lends what came, in one pass over the buffers.
+    #[inline]
+    pub fn receive_into<'b>(
+        &'b mut self,
+        rx: &mut RxQueue,
+        port: PortId,
+        packets: &mut ArrayVec<Packet<'b>, BURST>,
+    ) -> Received {
+        packets.clear();
+        if self.len > 0 {
+            return Received::default();
+        }
+        // SAFETY: as in `receive`.
+        let count =
+            unsafe { sys::rte_eth_rx_burst(rx.port(), rx.queue(), self.mbufs.as_mut_ptr(), BURST as u16) };
+        self.len = usize::from(count).min(BURST);
+        let (mut shaped, mut bytes) = (true, 0);
+        for &mbuf in &self.mbufs[..self.len] {
+            // SAFETY: the device gave valid buffers, which we own; a view is made of well-shaped ones only, as in
+            // `lend_into`.
+            unsafe {
+                if !well_shaped(mbuf) {
+                    shaped = false;
+                    break;
+                }
+                let head = &*mbuf;
+                bytes += u64::from(head.data_len);
+                prefetch(head.buf_addr.cast::<u8>().wrapping_add(usize::from(head.data_off)));
+                packets.push_unchecked(view(head, port));
+            }
+        }
+        if shaped {
+            return Received { packets: self.len, bytes, misshapen: 0 };
+        }
+        packets.clear();
+        let misshapen = self.expel(0);
+        let received = Received { packets: self.len, bytes: self.bytes(), misshapen };
+        self.lend_into(port, packets);
+        received
+    }
+
     /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps.
     #[cold]
     fn expel(&mut self, from: usize) -> usize {
@@ -189,16 +230,10 @@ impl Burst {
     pub fn lend_into<'b>(&'b mut self, port: PortId, packets: &mut ArrayVec<Packet<'b>, BURST>) {
         packets.clear();
         for &mbuf in &self.mbufs[..self.len] {
-            // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), so `buf_len` bytes from
-            // `buf_addr` are initialised (DPDK's memory is zeroed), and nobody else's; no buffer is twice in a burst;
-            // the views borrow the burst, which neither frees nor lends while they live. At most `BURST` are pushed.
-            unsafe {
-                let head = &*mbuf;
-                let room =
-                    std::slice::from_raw_parts_mut(head.buf_addr.cast::<u8>(), usize::from(head.buf_len));
-                let end = head.data_off + head.data_len;
-                packets.push_unchecked(Packet::within(room, head.data_off, end, port));
-            }
+            // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), and no buffer is twice in a
+            // burst; the views borrow the burst, which neither frees nor lends while they live. At most `BURST` are
+            // pushed.
+            unsafe { packets.push_unchecked(view(&*mbuf, port)) };
         }
     }
 
@@ -309,6 +344,19 @@ impl Drop for Burst {
         // SAFETY: the buffers in a burst are ours, and `self` ends here.
         unsafe { free(&mut self.mbufs[..self.len]) };
     }
+}
+
+/// A view over a buffer's whole memory.
+///
+/// # Safety
+/// The buffer is owned by the caller, well-shaped by the time that the view is used, and borrowed by nothing else for
+/// `'b`; `buf_len` bytes from `buf_addr` are initialised, as DPDK's memory is from the start.
+#[inline(always)]
+unsafe fn view<'b>(head: &sys::rte_mbuf, port: PortId) -> Packet<'b> {
+    // SAFETY: what the caller promised.
+    let room =
+        unsafe { std::slice::from_raw_parts_mut(head.buf_addr.cast::<u8>(), usize::from(head.buf_len)) };
+    Packet::within(room, head.data_off, head.data_off.wrapping_add(head.data_len), port)
 }
 
 /// Whether the pipeline may have the buffer: one segment, one reference, its own memory, its window inside.

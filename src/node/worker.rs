@@ -79,6 +79,20 @@ struct Kept {
     deadline_ms: u64,
 }
 
+/// Where a burst comes from.
+enum Source<'q> {
+    /// The device, now.
+    Queue(&'q mut RxQueue),
+    /// Packets that waited for a neighbour, already in the burst, each with the time until which it may wait.
+    Waited(&'q [u64]),
+}
+
+#[cold]
+fn refuse_misshapen(counters: &Counters, packets: usize) {
+    counters.received.add(packets as u64);
+    counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
+}
+
 type KeptList = ArrayVec<Kept, BURST>;
 
 impl Worker {
@@ -182,45 +196,50 @@ impl Desk {
     /// Receives one burst and sends it on its way; returns how many packets there were.
     #[inline]
     fn poll(&mut self, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
-        let received = self.burst.receive(rx);
-        if received.misshapen > 0 {
-            self.refuse_misshapen(port, received.misshapen);
-        }
-        let polls = &self.own().polls;
-        if received.packets == 0 {
-            polls.empty_polls.add(1);
-            return 0;
-        }
-        polls.bursts.add(1);
-        polls.packets.add(received.packets as u64);
-        self.own().received[usize::from(port.0)].receive(received.packets as u64, received.bytes);
-        self.decide(port, received.bytes, &[], ctx);
-        received.packets
+        self.decide(port, Source::Queue(rx), ctx)
     }
 
-    /// Runs the pipeline over the burst of `bytes` bytes, all of it received on `port`, and lets every packet go its way.
-    ///
-    /// `deadlines` is empty for a burst just received; for packets that waited before it says how long they still may.
+    /// Runs the pipeline over a burst, all of it received on `port`, and lets every packet go its way; returns how many
+    /// packets there were.
     #[inline]
-    fn decide(&mut self, port: PortId, bytes: u64, deadlines: &[u64], ctx: &Ctx<'_>) {
+    fn decide(&mut self, port: PortId, source: Source<'_>, ctx: &Ctx<'_>) -> usize {
         let own = &self.stats.workers[self.number];
         let counters: &Counters = &own.received[usize::from(port.0)];
         let mut outcomes: ArrayVec<Outcome, BURST> = ArrayVec::new();
         let mut kept = KeptList::new();
-        let alike;
+        let (alike, count, bytes);
         {
             let mut packets = ArrayVec::new();
-            self.burst.lend_into(port, &mut packets);
+            let deadlines = match source {
+                Source::Queue(rx) => {
+                    let received = self.burst.receive_into(rx, port, &mut packets);
+                    if received.misshapen > 0 {
+                        refuse_misshapen(counters, received.misshapen);
+                    }
+                    if received.packets == 0 {
+                        own.polls.empty_polls.add(1);
+                        return 0;
+                    }
+                    own.polls.bursts.add(1);
+                    own.polls.packets.add(received.packets as u64);
+                    counters.receive(received.packets as u64, received.bytes);
+                    bytes = received.bytes;
+                    [].as_slice()
+                }
+                Source::Waited(deadlines) => {
+                    bytes = self.burst.bytes();
+                    self.burst.lend_into(port, &mut packets);
+                    deadlines
+                }
+            };
+            count = packets.len();
             alike = self.pipeline.run(&mut packets, ctx);
             if alike.is_some() {
-                counters.forwarded.add(packets.len() as u64);
+                counters.forwarded.add(count as u64);
             } else {
-                let mut others = false;
-                for packet in &packets {
-                    others |=
-                        matches!(packet.verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
-                }
-                if others {
+                let held =
+                    |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
+                if packets.iter().any(|packet| held(packet.verdict)) {
                     let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
                     handover.look(&mut packets, &mut kept, ctx.now_ms);
                 }
@@ -233,7 +252,7 @@ impl Desk {
                 own.polls.misplaced.add(self.burst.len() as u64);
                 self.burst.clear();
             }
-            return;
+            return count;
         }
         let mut next = kept.into_iter();
         let waiting = &mut self.waiting;
@@ -248,6 +267,7 @@ impl Desk {
         if settled != Settled::default() {
             own.polls.misplaced.add((settled.no_port + settled.undecided + settled.misfit) as u64);
         }
+        count
     }
 
     /// Runs every packet that waits through the pipeline again, in order.
@@ -273,8 +293,7 @@ impl Desk {
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
         if !deadlines.is_empty() {
             self.own().received[usize::from(port.0)].waiting.sub(deadlines.len() as u64);
-            let bytes = self.burst.bytes();
-            self.decide(port, bytes, deadlines, ctx);
+            self.decide(port, Source::Waited(deadlines), ctx);
             deadlines.clear();
         }
     }
@@ -291,13 +310,6 @@ impl Desk {
         let counters = &self.own().received[usize::from(entry.port.0)];
         counters.waiting.sub(1);
         counters.dropped[DropReason::NeighbourUnreachable as usize].add(1);
-    }
-
-    #[cold]
-    fn refuse_misshapen(&self, port: PortId, packets: usize) {
-        let counters = &self.own().received[usize::from(port.0)];
-        counters.received.add(packets as u64);
-        counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
     }
 
     /// Sends what the control thread made.

@@ -1,0 +1,210 @@
+//! The pipeline and its table without a device: every stage from the Ethernet header to the filled transmit burst,
+//! frames hot in cache, destinations uniformly random over all mappings; and the table alone.
+//!
+//! `cargo bench --bench stages`, or `scripts/bench`, which runs it last.
+#![allow(unsafe_code, clippy::expect_used, missing_docs)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
+use ilagate::net::{Mac, ipv6};
+use ilagate::path::{BURST, Ctx, Limiter, Packet, Pipeline};
+use ilagate::table::mapping::{MappingWriter, Probe};
+use ilagate::table::{
+    Action, ActionId, Domain, DomainId, Hop, HopId, Local, OnMiss, Port, PortId, Remote, Role, Tables,
+};
+use std::time::{Duration, Instant};
+
+const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const NEXT: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const SIR: SirPrefix = SirPrefix(0x2001_0db8_dddd_0000);
+const OWN: Locator = Locator(0xfd00_0001_0000_0001);
+const FRAME: usize = 62;
+const HEADROOM: usize = 128;
+const ROOM: usize = 256;
+const BURSTS: usize = 16;
+
+fn identifier(index: u64) -> u64 {
+    (1 << 61) | index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4 & !0xffff | ((index & 0x7fff) + 1)
+}
+
+/// One fabric port, `count` mappings over 1000 remote locators, or all local.
+fn tables(count: u64, local: bool) -> Tables {
+    let mut tables = Tables::default();
+    tables.ports.push(Port::new(Role::Fabric, OURS, vec![0], vec![], None));
+    let hop = Hop::ready(PortId(0), NEXT, OURS, 0, 1500, HopId(1));
+    tables.actions.push(Action::Blackhole);
+    for i in 0..1000u64 {
+        tables.actions.push(if local {
+            Action::Local(Local { attachment: i as u32, hop })
+        } else {
+            let locator = Locator(0xfd00_0001_0001_0000 + i);
+            Action::Remote(Remote::new(DomainId(0), SIR, ChecksumMode::NeutralMap, locator, hop))
+        });
+    }
+    let writer = filled(count);
+    tables.realms.entry(SIR.0).sir = Some(DomainId(0));
+    tables.realms.entry(OWN.0).local = Some((DomainId(0), ilagate::ila::Adjustment::of(SIR, OWN)));
+    tables.domains.push(Domain {
+        sir: SIR,
+        checksum: ChecksumMode::NeutralMap,
+        on_miss: OnMiss::Drop,
+        skip_unchecked: false,
+        mappings: writer.table().clone(),
+    });
+    tables
+}
+
+/// A table of `count` mappings to a thousand actions.
+fn filled(count: u64) -> MappingWriter {
+    let mut writer = MappingWriter::new(count as usize, 42);
+    for i in 0..count {
+        while writer.insert(identifier(i), ActionId(1 + (i % 1000) as u32)).is_err() {
+            writer = writer.grown(writer.len() * 5 / 4);
+        }
+    }
+    writer
+}
+
+fn frame(destination: u128, room: &mut [u8]) {
+    let frame = &mut room[HEADROOM..HEADROOM + FRAME];
+    frame[..6].copy_from_slice(&OURS.0);
+    frame[6..12].copy_from_slice(&NEXT.0);
+    frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+    ipv6::Ipv6::of_mut(&mut frame[14..]).expect("room").write(8, 17, 64, 0x2001_0db8 << 96 | 1, destination);
+}
+
+/// Frames of a few bursts, made anew before each round so that every lookup is for another random mapping.
+struct Frames {
+    rooms: Vec<u8>,
+    random: u64,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Frames { rooms: vec![0; ROOM * BURST * BURSTS], random: 88_172_645_463_325_252 }
+    }
+
+    fn refill(&mut self, count: u64, local: bool) {
+        for room in self.rooms.chunks_exact_mut(ROOM) {
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            let id = Identifier(identifier(self.random % count));
+            let destination = if local {
+                OWN.with(neutral::there(id, Adjustment::of(SIR, OWN), ChecksumMode::NeutralMap))
+            } else {
+                SIR.with(id)
+            };
+            frame(destination, room);
+        }
+    }
+
+    /// One round of all bursts through the pipeline: time and TSC clocks.
+    fn round(&mut self, pipeline: &mut Pipeline, ctx: &Ctx<'_>) -> (Duration, u64) {
+        let (start, begin) = (Instant::now(), tsc());
+        for burst in self.rooms.chunks_exact_mut(ROOM * BURST) {
+            let mut lent: arrayvec::ArrayVec<Packet<'_>, BURST> = arrayvec::ArrayVec::new();
+            for room in burst.chunks_exact_mut(ROOM) {
+                lent.push(Packet::within(room, HEADROOM as u16, (HEADROOM + FRAME) as u16, PortId(0)));
+            }
+            assert_eq!(pipeline.run(&mut lent, ctx), Some(PortId(0)));
+        }
+        (start.elapsed(), tsc() - begin)
+    }
+}
+
+fn pipeline(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pipeline");
+    for (name, count, local) in [
+        ("sir2ila_1k", 1000, false),
+        ("sir2ila_1m", 1_000_000, false),
+        ("sir2ila_10m", 10_000_000, false),
+        ("ila2sir_1k", 1000, true),
+        ("ila2sir_1m", 1_000_000, true),
+    ] {
+        let tables = tables(count, local);
+        let mut frames = Frames::new();
+        let mut pipeline = Pipeline::new(Limiter::new(1000, 100));
+        let ctx = Ctx { tables: &tables, now_ms: 0 };
+        let per_round = (BURST * BURSTS) as u64;
+        let mut clocks = Vec::new();
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|packets| {
+                let mut spent = Duration::ZERO;
+                let rounds = packets.div_ceil(per_round);
+                for _ in 0..rounds {
+                    frames.refill(count, local);
+                    let (time, tsc) = frames.round(&mut pipeline, &ctx);
+                    spent += time;
+                    clocks.push(tsc);
+                }
+                spent.mul_f64(packets as f64 / (rounds * per_round) as f64)
+            });
+        });
+        // Other work on the machine only ever adds: the tenth percentile is what the code costs.
+        clocks.sort_unstable();
+        if let Some(clocks) = clocks.get(clocks.len() / 10) {
+            println!("{name}: {:.1} TSC clocks a packet", *clocks as f64 / per_round as f64);
+        }
+    }
+    group.finish();
+}
+
+fn table(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("table");
+    group.throughput(Throughput::Elements(1));
+    for (name, count) in [("1k", 1000u64), ("100k", 100_000), ("1m", 1_000_000), ("10m", 10_000_000)] {
+        let mut writer = filled(count);
+        println!("{name}: {:.1} bytes a mapping", writer.table().memory_bytes() as f64 / count as f64);
+        let mut at = 0u64;
+        group.bench_function(format!("lookup_{name}"), |bencher| {
+            bencher.iter_custom(|lookups| {
+                let table = writer.table();
+                let begin = Instant::now();
+                for _ in 0..lookups.div_ceil(BURST as u64) {
+                    let mut probes = [(0, Probe::default()); BURST];
+                    for probe in &mut probes {
+                        at = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                        let id = identifier((u128::from(at) * u128::from(count) >> 64) as u64);
+                        *probe = (id, table.hint(id));
+                    }
+                    for (id, probe) in probes {
+                        let found = match table.first(probe, id) {
+                            Ok(found) => found,
+                            Err(state) => table.finish(probe, id, state),
+                        };
+                        assert!(found.is_some());
+                    }
+                }
+                begin.elapsed()
+            });
+        });
+        group.bench_function(format!("update_{name}"), |bencher| {
+            bencher.iter(|| {
+                at = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let id = identifier((u128::from(at) * u128::from(count) >> 64) as u64);
+                writer.insert(id, ActionId(1 + (at >> 40) as u32)).expect("there already")
+            });
+        });
+    }
+    group.finish();
+}
+
+#[cfg(target_arch = "x86_64")]
+fn tsc() -> u64 {
+    // SAFETY: rdtsc has no preconditions.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn tsc() -> u64 {
+    0
+}
+
+criterion_group! {
+    name = stages;
+    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    targets = pipeline, table
+}
+criterion_main!(stages);
