@@ -85,6 +85,18 @@ fn port_unreachable_for_what_the_node_itself_does_not_serve() {
 }
 
 #[test]
+fn port_unreachable_comes_from_the_address_that_was_asked() {
+    // RFC 4443 §2.2 (a), also for an address of another port.
+    let own = address("fd00:1:0:fe::1");
+    let packet = ipv6(IADDR, own, 17, &udp(IADDR, own, b"x"));
+    let outcome = the_gateway().receive("ext0", &from_internet(&packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NotServed)));
+    let answer = outcome.through("ext0");
+    assert_eq!((source(&answer[14..]), destination(&answer[14..])), (own, IADDR));
+    assert_eq!(told(&answer[14..]).quote, &packet[..]);
+}
+
+#[test]
 fn an_error_to_a_task_takes_the_way_of_its_mapping() {
     let mut host = nve(ChecksumMode::NeutralMap, L1, &[(T1.into(), TASK)], &[]);
     let (from, to) = (address(T1), address(UNKNOWN));
