@@ -70,6 +70,15 @@ fn an_echo_request_with_a_wrong_checksum_is_dropped() {
     assert_eq!(outcome.fate, Fate::Dropped(DropReason::Checksum));
 }
 
+#[test]
+fn an_echo_request_from_the_unspecified_address_is_not_answered() {
+    for own in [address("fd00:1:0:fe::1"), GATEWAY_FABRIC.link_local()] {
+        let packet = ipv6(0, own, 58, &icmp6(0, own, 128, 0, &[0, 1, 0, 2]));
+        let outcome = the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet));
+        assert_eq!(outcome.fate, Fate::Dropped(DropReason::MartianSource));
+    }
+}
+
 /// A solicitation for `target` in its group frame.
 fn solicitation(from_mac: Mac, from: u128, target: u128) -> Vec<u8> {
     let group = solicited_node(target);

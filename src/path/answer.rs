@@ -93,7 +93,8 @@ fn answer(
     ctx: &Ctx<'_>,
 ) -> Option<Verdict> {
     let port = ctx.tables.ports.get(usize::from(packet.port.0))?;
-    let (source, destination) = Ipv6::of(packet.l3()).map(|header| (header.source(), header.destination()))?;
+    let (source, destination) =
+        Ipv6::of(packet.l3()).map(|header| (header.source(), header.destination()))?;
     let link = *packet.frame().first_chunk::<12>()?;
     // RFC 4443 §2.2: what was sent to one of our unicast addresses is answered from that address.
     let from = match lane.class {
