@@ -53,6 +53,14 @@ fn time_exceeded_when_the_hop_limit_runs_out() {
 }
 
 #[test]
+fn time_exceeded_before_a_neighbour_is_asked_for() {
+    let connected = address("2001:db8:ff::42");
+    let mut packet = ipv6(IADDR, connected, 17, &udp(IADDR, connected, b"x"));
+    packet[7] = 1;
+    assert_told(&mut the_gateway(), &packet, DropReason::HopLimit, 3, 0, 0);
+}
+
+#[test]
 fn address_unreachable_without_a_mapping() {
     assert_told(&mut the_gateway(), &to(UNKNOWN), DropReason::NoMapping, 1, 3, 0);
 }
