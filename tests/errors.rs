@@ -158,6 +158,17 @@ fn rfc_4443_2_4_e_1_no_error_about_a_later_fragment_that_may_be_one() {
 }
 
 #[test]
+fn rfc_4443_2_4_e_1_no_error_about_what_may_be_one_behind_too_many_extension_headers() {
+    let mut error = icmp6_error(IADDR, address(T3), 3, 0, 0, &to(UNKNOWN));
+    for n in 0..9 {
+        let header = [if n == 0 { 58 } else { 60 }, 0, 1, 4, 0, 0, 0, 0];
+        error.splice(40..40, header);
+    }
+    (error[5], error[6], error[7]) = ((error.len() - 40) as u8, 60, 1);
+    assert_silent(&mut the_gateway(), "ext0", &from_internet(&error), DropReason::HopLimit);
+}
+
+#[test]
 fn rfc_4443_2_4_e_2_no_error_about_a_redirect() {
     let (from, sir) = (IADDR, address(T3));
     let mut packet = ipv6(from, sir, 58, &icmp6(from, sir, 137, 0, &[0; 36]));

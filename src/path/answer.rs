@@ -69,7 +69,8 @@ pub(super) fn give_up(burst: &mut [Packet<'_>], lanes: &mut Lanes) {
 /// drops them with reasons that have no error.
 fn may_answer(packet: &Packet<'_>, reason: DropReason) -> bool {
     let l3 = packet.l3();
-    let Ok(upper) = ipv6::upper(l3) else { return true };
+    // What cannot be read to its upper layer may be an error message.
+    let Ok(upper) = ipv6::upper(l3) else { return false };
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
         return false;
     }
