@@ -53,6 +53,14 @@ fn time_exceeded_when_the_hop_limit_runs_out() {
 }
 
 #[test]
+fn time_exceeded_before_a_neighbour_is_asked_for() {
+    let connected = address("2001:db8:ff::42");
+    let mut packet = ipv6(IADDR, connected, 17, &udp(IADDR, connected, b"x"));
+    packet[7] = 1;
+    assert_told(&mut the_gateway(), &packet, DropReason::HopLimit, 3, 0, 0);
+}
+
+#[test]
 fn address_unreachable_without_a_mapping() {
     assert_told(&mut the_gateway(), &to(UNKNOWN), DropReason::NoMapping, 1, 3, 0);
 }
@@ -82,6 +90,18 @@ fn port_unreachable_for_what_the_node_itself_does_not_serve() {
     let own = address(GATEWAY);
     let packet = ipv6(IADDR, own, 17, &udp(IADDR, own, b"x"));
     assert_told(&mut the_gateway(), &packet, DropReason::NotServed, 1, 4, 0);
+}
+
+#[test]
+fn port_unreachable_comes_from_the_address_that_was_asked() {
+    // RFC 4443 §2.2 (a), also for an address of another port.
+    let own = address("fd00:1:0:fe::1");
+    let packet = ipv6(IADDR, own, 17, &udp(IADDR, own, b"x"));
+    let outcome = the_gateway().receive("ext0", &from_internet(&packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NotServed)));
+    let answer = outcome.through("ext0");
+    assert_eq!((source(&answer[14..]), destination(&answer[14..])), (own, IADDR));
+    assert_eq!(told(&answer[14..]).quote, &packet[..]);
 }
 
 #[test]
@@ -135,6 +155,17 @@ fn rfc_4443_2_4_e_1_no_error_about_a_later_fragment_that_may_be_one() {
     let mut packet = ipv6(IADDR, address(T3), 44, &[&header[..], &[0; 32]].concat());
     packet[7] = 1;
     assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::HopLimit);
+}
+
+#[test]
+fn rfc_4443_2_4_e_1_no_error_about_what_may_be_one_behind_too_many_extension_headers() {
+    let mut error = icmp6_error(IADDR, address(T3), 3, 0, 0, &to(UNKNOWN));
+    for n in 0..9 {
+        let header = [if n == 0 { 58 } else { 60 }, 0, 1, 4, 0, 0, 0, 0];
+        error.splice(40..40, header);
+    }
+    (error[5], error[6], error[7]) = ((error.len() - 40) as u8, 60, 1);
+    assert_silent(&mut the_gateway(), "ext0", &from_internet(&error), DropReason::HopLimit);
 }
 
 #[test]

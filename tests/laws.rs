@@ -5,6 +5,7 @@ mod support;
 
 use etherparse::IpNumber;
 use ilagate::ila::ChecksumMode;
+use ilagate::path::DropReason;
 use proptest::prelude::*;
 use std::net::Ipv6Addr;
 use support::packets::*;
@@ -204,6 +205,23 @@ fn twins_are_told_apart_by_who_is_attached() {
             let packet = ipv6(IADDR, task, 6, &tcp(IADDR, task, b"x"));
             let (_, received) = deliver(&mut gateway, &mut host, &packet);
             assert_eq!(destination(&received), task, "{mode:?}");
+        }
+    }
+}
+
+#[test]
+fn an_identifier_that_was_not_mapped_is_nobodys_twin() {
+    for mode in [ChecksumMode::NeutralMap, ChecksumMode::AdjTransport, ChecksumMode::NoAction] {
+        for (attached, other) in [("0", "ffff"), ("ffff", "0")] {
+            let (_, mut host) = pair(mode, address(&format!("2001:db8:dddd:0:2000:0:1:{attached}")));
+            let to = address(&format!("fd00:1:0:3:2000:0:1:{other}"));
+            let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"x"));
+            let outcome = host.receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet));
+            assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NotLocal)), "{mode:?}");
+            let answer = outcome.through("fabric0");
+            let quoted = address(&format!("2001:db8:dddd:0:2000:0:1:{other}"));
+            // The error leaves by the default route, and the quote with it names who was meant.
+            assert_eq!(destination(told(&answer[14..]).quote), quoted, "{mode:?}");
         }
     }
 }

@@ -70,6 +70,15 @@ fn an_echo_request_with_a_wrong_checksum_is_dropped() {
     assert_eq!(outcome.fate, Fate::Dropped(DropReason::Checksum));
 }
 
+#[test]
+fn an_echo_request_from_the_unspecified_address_is_not_answered() {
+    for own in [address("fd00:1:0:fe::1"), GATEWAY_FABRIC.link_local()] {
+        let packet = ipv6(0, own, 58, &icmp6(0, own, 128, 0, &[0, 1, 0, 2]));
+        let outcome = the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet));
+        assert_eq!(outcome.fate, Fate::Dropped(DropReason::MartianSource));
+    }
+}
+
 /// A solicitation for `target` in its group frame.
 fn solicitation(from_mac: Mac, from: u128, target: u128) -> Vec<u8> {
     let group = solicited_node(target);
@@ -120,6 +129,37 @@ fn a_solicitation_for_another_task_is_answered_by_proxy_without_override() {
     // The fabric gets no proxy.
     let solicitation = solicitation(GATEWAY_FABRIC, address("fd00:ffff::ff"), address(T3));
     assert_eq!(host.receive("fabric0", &solicitation).fate, reason);
+}
+
+#[test]
+fn tasks_with_the_same_mac_address_on_two_vlans_find_each_other() {
+    let text = format!(
+        r#"
+node: {{name: nve}}
+dpdk: {{workers: [1]}}
+sir_domains:
+  - {{name: tasks, prefix: "2001:db8:dddd::/64"}}
+locators:
+  - {{prefix: "{L1}", domain: tasks}}
+ports:
+  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+attachments:
+  - {{port: access0, mac: "{TASK}", identifiers: ["{T1}"]}}
+  - {{port: access0, vlan: 10, mac: "{TASK}", identifiers: ["{T2}"]}}
+"#
+    );
+    let mut host = Node::new(&text, &[]);
+    let mut asked = solicitation(TASK, address(T2), address(T1));
+    asked.splice(12..12, [0x81, 0, 0, 10]);
+    let answer = host.receive("access0", &asked).through("access0");
+    assert_eq!(answer[12..18], [0x81, 0, 0, 10, 0x86, 0xdd]);
+    assert_eq!(advertised(&answer[18..]), (address(T1), true, true, false, NVE_ACCESS));
+    let asked = solicitation(TASK, address(T1), address(T2));
+    let answer = host.receive("access0", &asked).through("access0");
+    assert_eq!(advertised(&answer[14..]), (address(T2), true, true, false, NVE_ACCESS));
+    // Its own address is still its own.
+    let asked = solicitation(TASK, 0, address(T1));
+    assert_eq!(host.receive("access0", &asked).fate, Fate::Dropped(DropReason::NdNotForUs));
 }
 
 #[test]

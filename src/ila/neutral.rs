@@ -96,6 +96,13 @@ pub const fn there(identifier: Identifier, adjustment: Adjustment, mode: Checksu
     }
 }
 
+/// Whether an identifier on the wire was changed by neutral mapping, so that it may stand for either of two twins.
+#[inline]
+#[must_use]
+pub const fn was_mapped(wire: Identifier, mode: ChecksumMode) -> bool {
+    wire.neutral() || matches!(mode, ChecksumMode::NeutralMapAuto)
+}
+
 /// The identifier of the SIR address, up to its twin. A set C-bit is honoured in every mode (§4.2.2 step 3).
 #[inline]
 #[must_use]

@@ -1,7 +1,7 @@
 //! Seventh stage: tells the sender of a dropped packet why, by ICMPv6 (RFC 4443 §2.2, §2.4, §3).
 
 use super::Ctx;
-use super::lane::{Lane, Lanes};
+use super::lane::{Class, Lane, Lanes};
 use super::own::{HOP_LIMIT, answer_to};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
@@ -69,7 +69,8 @@ pub(super) fn give_up(burst: &mut [Packet<'_>], lanes: &mut Lanes) {
 /// drops them with reasons that have no error.
 fn may_answer(packet: &Packet<'_>, reason: DropReason) -> bool {
     let l3 = packet.l3();
-    let Ok(upper) = ipv6::upper(l3) else { return true };
+    // What cannot be read to its upper layer may be an error message.
+    let Ok(upper) = ipv6::upper(l3) else { return false };
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
         return false;
     }
@@ -93,9 +94,15 @@ fn answer(
     ctx: &Ctx<'_>,
 ) -> Option<Verdict> {
     let port = ctx.tables.ports.get(usize::from(packet.port.0))?;
-    let source = Ipv6::of(packet.l3())?.source();
+    let (source, destination) =
+        Ipv6::of(packet.l3()).map(|header| (header.source(), header.destination()))?;
     let link = *packet.frame().first_chunk::<12>()?;
-    let from = if ipv6::is_link_local(source) { port.link_local } else { port.error_source };
+    // RFC 4443 §2.2: what was sent to one of our unicast addresses is answered from that address.
+    let from = match lane.class {
+        Class::Own => destination,
+        _ if ipv6::is_link_local(source) => port.link_local,
+        _ => port.error_source,
+    };
     const GROWTH: u16 = (ipv6::HEADER + icmp6::ERROR_HEADER) as u16;
     let quoted = packet.l3().len().min(usize::from(ipv6::MIN_MTU - GROWTH));
     if !packet.prepend(GROWTH) {

@@ -2,7 +2,7 @@
 
 use crate::net::ipv6::{self, Ipv6};
 
-/// Hash over addresses, protocol and, when present and the packet is no fragment, ports. 32 uniform bits.
+/// Hash over addresses and, unless the packet is a fragment, protocol and ports where there are any. 32 uniform bits.
 #[must_use]
 pub(super) fn hash(packet: &[u8]) -> u32 {
     let Some(header) = Ipv6::of(packet) else { return 0 };
@@ -16,13 +16,52 @@ pub(super) fn hash(packet: &[u8]) -> u32 {
     (state >> 32) as u32 ^ state as u32
 }
 
-/// Protocol and ports. All fragments of a flow hash alike, since only the first has ports.
+/// Protocol and ports, neither for fragments: all fragments of a packet hash alike, and only the first has ports and
+/// names the protocol behind extension headers in its fragmentable part (RFC 8200 §4.5).
 fn upper_words(packet: &[u8]) -> u64 {
     let Ok(upper) = ipv6::upper(packet) else { return 0 };
+    if upper.fragment {
+        return 0;
+    }
     let protocol = u64::from(upper.protocol) << 32;
-    let has_ports = matches!(upper.protocol, ipv6::next::TCP | ipv6::next::UDP) && !upper.fragment;
+    let has_ports = matches!(upper.protocol, ipv6::next::TCP | ipv6::next::UDP);
     match packet.get(upper.offset..).and_then(|rest| rest.first_chunk::<4>()) {
         Some(ports) if has_ports => protocol | u64::from(u32::from_be_bytes(*ports)),
         _ => protocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(next_header: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0u8; ipv6::HEADER];
+        Ipv6::of_mut(&mut bytes).unwrap().write(rest.len() as u16, next_header, 64, 1, 2);
+        [bytes, rest.to_vec()].concat()
+    }
+
+    #[test]
+    fn all_fragments_of_a_packet_hash_alike() {
+        let options = [ipv6::next::UDP, 0, 1, 4, 0, 0, 0, 0];
+        let datagram = [0x9c, 0x40, 0, 53, 0, 24, 0, 0];
+        for (named, first) in
+            [(ipv6::next::UDP, datagram.to_vec()), (ipv6::next::DESTINATION, [options, datagram].concat())]
+        {
+            let fragment = |offset: u8, data: &[u8]| {
+                packet(ipv6::next::FRAGMENT, &[&[named, 0, 0, offset, 0, 0, 0, 9], data].concat())
+            };
+            let whole = hash(&fragment(1, &first));
+            assert_eq!(whole, hash(&fragment(0x10, &[7; 16])), "{named}");
+            // Options cut off in the first fragment change nothing.
+            assert_eq!(whole, hash(&fragment(1, &first[..4])), "{named}");
+        }
+    }
+
+    #[test]
+    fn ports_and_protocol_tell_flows_apart() {
+        let tcp = hash(&packet(ipv6::next::TCP, &[0x9c, 0x40, 0, 53, 0, 0, 0, 0]));
+        assert_ne!(tcp, hash(&packet(ipv6::next::UDP, &[0x9c, 0x40, 0, 53, 0, 0, 0, 0])));
+        assert_ne!(tcp, hash(&packet(ipv6::next::TCP, &[0x9c, 0x41, 0, 53, 0, 0, 0, 0])));
     }
 }

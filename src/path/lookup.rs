@@ -1,13 +1,14 @@
 //! Finishes the lookups that classification started, all of them before any packet is touched.
 
 use super::Ctx;
-use super::lane::{BURST, Class, Lanes};
+use super::lane::{BURST, Class, Lane, Lanes};
 use super::packet::Packet;
 use super::verdict::Verdict;
-use crate::ila::Identifier;
+use crate::ila::{Identifier, neutral};
+use crate::net::ipv6::Ipv6;
+use crate::table::DomainId;
 use crate::table::mapping::MappingTable;
 use crate::table::mem::prefetch;
-use crate::table::{ActionId, DomainId};
 use arrayvec::ArrayVec;
 
 /// Finds the action of every undecided packet under a SIR prefix or a locator of ours.
@@ -31,7 +32,7 @@ pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
                     prefetch(action);
                 }
             }
-            Ok(None) => other_zero(lane.class, mappings, &mut lane.low, &mut lane.action),
+            Ok(None) => other_zero(packet, lane, ctx),
             Err(state) => {
                 let _ = open.try_push((index as u8, state));
             }
@@ -43,18 +44,25 @@ pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
         let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else { continue };
         match domain.mappings.finish(lane.probe, lane.low, state) {
             Some(found) => lane.action = found,
-            None => other_zero(lane.class, &domain.mappings, &mut lane.low, &mut lane.action),
+            None => {
+                if let Some(packet) = burst.get(usize::from(index)) {
+                    other_zero(packet, lane, ctx);
+                }
+            }
         }
     }
 }
 
 /// Of two identifiers that look the same on the wire at most one is attached here: try the other one.
 #[cold]
-fn other_zero(class: Class, mappings: &MappingTable, low: &mut u64, action: &mut ActionId) {
-    if let (Class::Ila(_), Some(twin)) = (class, Identifier(*low).twin())
-        && let Some(found) = mappings.lookup(twin.0)
+fn other_zero(packet: &Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) {
+    let Class::Ila(domain) = lane.class else { return };
+    let (Some(twin), Some(header)) = (Identifier(lane.low).twin(), Ipv6::of(packet.l3())) else { return };
+    if let Some(domain) = ctx.tables.domains.get(usize::from(domain.0))
+        && neutral::was_mapped(Identifier(header.destination_low()), domain.checksum)
+        && let Some(found) = domain.mappings.lookup(twin.0)
     {
-        *action = found;
-        *low = twin.0;
+        lane.action = found;
+        lane.low = twin.0;
     }
 }

@@ -66,8 +66,10 @@ fn proxied(packet: &Packet<'_>, target: u128, tables: &Tables) -> bool {
     }
     match domain.mappings.lookup(identifier.0).and_then(|id| tables.action(id)) {
         Some(Action::Local(local)) => {
+            let vlan = |frame| ethernet::parse(frame).map(|link| link.vlan);
             local.hop.port != packet.port
                 || ethernet::destination(local.hop.link()) != ethernet::source(packet.frame())
+                || vlan(local.hop.link()) != vlan(packet.frame())
         }
         Some(Action::Remote(_) | Action::Spread(_)) => true,
         _ => false,

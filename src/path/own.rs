@@ -33,6 +33,10 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
             ndp::decide(packet, lane, &upper, ctx)
         }
         _ if lane.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
+        // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
+        _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
+            Verdict::Drop(DropReason::MartianSource)
+        }
         (next::ICMP6, Some(kind::ECHO_REQUEST)) => echo(packet, lane, &upper),
         _ => Verdict::Drop(DropReason::NotServed),
     }

@@ -46,7 +46,11 @@ fn connected(packet: &mut Packet<'_>, lane: &mut Lane, port: PortId, ctx: &Ctx<'
     let destination = (u128::from(lane.high) << 64) | u128::from(lane.low);
     match ctx.tables.neighbours.get(&(port, destination)) {
         Some(hop) => forward(packet, lane, hop, ctx),
-        None => Verdict::Resolve(port),
+        None => match packet.l3().get(7) {
+            // Nobody is asked for on behalf of a packet that goes no further (RFC 8200 §3).
+            Some(0 | 1) if !lane.ours => Verdict::Drop(DropReason::HopLimit),
+            _ => Verdict::Resolve(port),
+        },
     }
 }
 

@@ -125,7 +125,7 @@ impl Domain {
             return None;
         }
         let identifier = neutral::back(wire, adjustment, self.checksum);
-        match identifier.twin() {
+        match identifier.twin().filter(|_| neutral::was_mapped(wire, self.checksum)) {
             Some(twin)
                 if self.mappings.lookup(identifier.0).is_none() && self.mappings.lookup(twin.0).is_some() =>
             {
