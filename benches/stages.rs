@@ -166,7 +166,7 @@ fn table(criterion: &mut Criterion) {
                     let mut probes = [(0, Probe::default()); BURST];
                     for probe in &mut probes {
                         at = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                        let id = identifier((u128::from(at) * u128::from(count) >> 64) as u64);
+                        let id = identifier(((u128::from(at) * u128::from(count)) >> 64) as u64);
                         *probe = (id, table.hint(id));
                     }
                     for (id, probe) in probes {
@@ -183,7 +183,7 @@ fn table(criterion: &mut Criterion) {
         group.bench_function(format!("update_{name}"), |bencher| {
             bencher.iter(|| {
                 at = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let id = identifier((u128::from(at) * u128::from(count) >> 64) as u64);
+                let id = identifier(((u128::from(at) * u128::from(count)) >> 64) as u64);
                 writer.insert(id, ActionId(1 + (at >> 40) as u32)).expect("there already")
             });
         });
