@@ -11,7 +11,7 @@ use super::entries;
 use super::scope::{Check, Scope, Seen, WORD};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Ipv6Prefix;
-use crate::net::ipv6::{is_link_local, is_multicast};
+use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
 use std::net::Ipv6Addr;
 
 /// Most ports of a node.
@@ -210,6 +210,8 @@ fn port_address(text: &str, domains: &Domains, locators: &Locators) -> Result<Po
         1 => Some("the loopback address"),
         _ if is_multicast(address) => Some("a multicast address"),
         _ if is_link_local(address) => Some("link-local, which every port has by itself"),
+        // Nobody could reach it: packets to such addresses are martians.
+        _ if is_ipv4_in_ipv6(address) => Some("an IPv4 address in an IPv6 one"),
         _ => None,
     };
     if let Some(kind) = kind {

@@ -167,6 +167,9 @@ fn our_addresses_are_unicast_and_unique() {
         refusal("fe80::1/64"),
         format!("`fe80::1/64` is link-local, which every port has by itself; {rule}")
     );
+    for text in ["::5/128", "::ffff:10.0.0.1/96"] {
+        assert_eq!(refusal(text), format!("`{text}` is an IPv4 address in an IPv6 one; {rule}"));
+    }
     for text in ["fd00::1", "fd00::1/129", "fd00::1/0", "fd00::1/+4", "10.0.0.1/8"] {
         assert_eq!(
             refusal(text),
