@@ -20,7 +20,7 @@ const MAX_PORTS: usize = 64;
 /// The ports of the file, in its order; a port with errors is there with stand-ins.
 pub(super) struct Ports {
     pub(super) list: Vec<Port>,
-    /// Whether every name could be read, so that a name that is not found is not there.
+    /// Whether every name could be read and is unique, so that a name that is not found is not there.
     names: bool,
     /// Whether all roles could be read.
     pub(super) roles: bool,
@@ -76,6 +76,7 @@ pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locat
             && let Some(before) = names.before(name.clone(), &s.key("name"), text.referenced)
         {
             s.error("name", text.referenced, format!("`{name}` is already {before}; names are unique"));
+            ports.names = false;
         }
         ports.names &= name.is_some();
         let device = device(&mut s, port, &mut devices);

@@ -89,6 +89,16 @@ fn a_name_has_one_port() {
 }
 
 #[test]
+fn what_refers_to_a_port_whose_name_is_taken_is_not_reported_again() {
+    let line = "ports: [{name: a, device: b, role: fabric}, {name: a, device: c, role: fabric}]";
+    let text = text("ports", line).replace("routes: []", "routes: [{prefix: '2000::/3', port: b}]");
+    assert_eq!(
+        refused(&text).to_string(),
+        "t.yaml:6:52: ports[1].name: `a` is already ports[0].name (line 6); names are unique"
+    );
+}
+
+#[test]
 fn a_node_has_at_most_64_ports() {
     let list: Vec<String> =
         (0..65).map(|n| format!("{{name: p{n}, device: d{n}, role: access, descriptors: 64}}")).collect();
