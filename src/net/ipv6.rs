@@ -269,6 +269,14 @@ pub const fn is_link_local(address: u128) -> bool {
     address >> 118 == 0xfe80 >> 6
 }
 
+/// Whether `address` is IPv4-compatible (::/96, the unspecified and the loopback address among them) or IPv4-mapped
+/// (::ffff:0:0/96), never on a wire.
+#[inline]
+#[must_use]
+pub const fn is_ipv4_in_ipv6(address: u128) -> bool {
+    address >> 32 == 0 || address >> 32 == 0xffff
+}
+
 /// The solicited-node group of `address` (RFC 4291 §2.7.1).
 #[must_use]
 pub const fn solicited_node(address: u128) -> u128 {

@@ -43,7 +43,9 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
     packet.l3 = link.header as u8;
     // Ethernet padding does not travel on.
     let _ = packet.resize(end);
-    if ipv6::is_multicast(source) || is_reserved(source) && !(source == 0 && next == ipv6::next::ICMP6) {
+    if ipv6::is_multicast(source)
+        || ipv6::is_ipv4_in_ipv6(source) && !(source == 0 && next == ipv6::next::ICMP6)
+    {
         return Err(DropReason::MartianSource);
     }
     if ipv6::is_multicast(destination) {
@@ -51,7 +53,7 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
         lane.class = Class::Own;
         return Ok(());
     }
-    if is_reserved(destination) {
+    if ipv6::is_ipv4_in_ipv6(destination) {
         return Err(DropReason::MartianDestination);
     }
     if to.is_multicast() {
@@ -66,9 +68,4 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
         return Err(DropReason::LinkLocal);
     }
     Ok(())
-}
-
-/// Unspecified, loopback, IPv4-compatible and IPv4-mapped addresses (::/96 and ::ffff:0:0/96), never on a wire.
-const fn is_reserved(address: u128) -> bool {
-    address >> 32 == 0 || address >> 32 == 0xffff
 }

@@ -11,7 +11,7 @@ use super::entries;
 use super::scope::{Check, Scope, Seen, WORD};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Ipv6Prefix;
-use crate::net::ipv6::{is_link_local, is_multicast};
+use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
 use std::net::Ipv6Addr;
 
 /// Most ports of a node.
@@ -20,7 +20,7 @@ const MAX_PORTS: usize = 64;
 /// The ports of the file, in its order; a port with errors is there with stand-ins.
 pub(super) struct Ports {
     pub(super) list: Vec<Port>,
-    /// Whether every name could be read, so that a name that is not found is not there.
+    /// Whether every name could be read and is unique, so that a name that is not found is not there.
     names: bool,
     /// Whether all roles could be read.
     pub(super) roles: bool,
@@ -76,6 +76,7 @@ pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locat
             && let Some(before) = names.before(name.clone(), &s.key("name"), text.referenced)
         {
             s.error("name", text.referenced, format!("`{name}` is already {before}; names are unique"));
+            ports.names = false;
         }
         ports.names &= name.is_some();
         let device = device(&mut s, port, &mut devices);
@@ -210,6 +211,8 @@ fn port_address(text: &str, domains: &Domains, locators: &Locators) -> Result<Po
         1 => Some("the loopback address"),
         _ if is_multicast(address) => Some("a multicast address"),
         _ if is_link_local(address) => Some("link-local, which every port has by itself"),
+        // Nobody could reach it: packets to such addresses are martians.
+        _ if is_ipv4_in_ipv6(address) => Some("an IPv4 address in an IPv6 one"),
         _ => None,
     };
     if let Some(kind) = kind {

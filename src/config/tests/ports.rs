@@ -89,6 +89,16 @@ fn a_name_has_one_port() {
 }
 
 #[test]
+fn what_refers_to_a_port_whose_name_is_taken_is_not_reported_again() {
+    let line = "ports: [{name: a, device: b, role: fabric}, {name: a, device: c, role: fabric}]";
+    let text = text("ports", line).replace("routes: []", "routes: [{prefix: '2000::/3', port: b}]");
+    assert_eq!(
+        refused(&text).to_string(),
+        "t.yaml:6:52: ports[1].name: `a` is already ports[0].name (line 6); names are unique"
+    );
+}
+
+#[test]
 fn a_node_has_at_most_64_ports() {
     let list: Vec<String> =
         (0..65).map(|n| format!("{{name: p{n}, device: d{n}, role: access, descriptors: 64}}")).collect();
@@ -167,6 +177,9 @@ fn our_addresses_are_unicast_and_unique() {
         refusal("fe80::1/64"),
         format!("`fe80::1/64` is link-local, which every port has by itself; {rule}")
     );
+    for text in ["::5/128", "::ffff:10.0.0.1/96"] {
+        assert_eq!(refusal(text), format!("`{text}` is an IPv4 address in an IPv6 one; {rule}"));
+    }
     for text in ["fd00::1", "fd00::1/129", "fd00::1/0", "fd00::1/+4", "10.0.0.1/8"] {
         assert_eq!(
             refusal(text),
