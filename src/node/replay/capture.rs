@@ -157,7 +157,10 @@ fn pcapng(file: &mut Cursor<'_>) -> Result<Vec<Frame>, CaptureError> {
             file.big = match magic.map(|magic| u32::from_le_bytes(*magic)) {
                 Some(BYTE_ORDER) => false,
                 Some(magic) if magic.swap_bytes() == BYTE_ORDER => true,
-                _ => return error(start + 8, "a section without byte-order magic; the file is damaged"),
+                None => return error(start, "a section needs 12 bytes or more; the file is cut short"),
+                Some(_) => {
+                    return error(start + 8, "a section without byte-order magic; the file is damaged");
+                }
             };
         }
         let kind = file.number("a block")?;
@@ -291,6 +294,14 @@ mod tests {
         let why = read(&file[..file.len() - 1]).unwrap_err().to_string();
         assert_eq!(why, "at byte 40: packet 1 needs 60 bytes but the file has 59 left; it is cut short");
         assert!(read(&file[..30]).is_err() && read(&file[..23]).is_err() && read(&[]).is_err());
+    }
+
+    #[test]
+    fn a_section_cut_before_its_magic_is_refused_at_a_place_in_the_file() {
+        for length in 4..12 {
+            let refused = read(&[10, 13, 13, 10, 28, 0, 0, 0, 0, 0, 0, 0][..length]).unwrap_err();
+            assert_eq!((refused.at, refused.why.contains("cut short")), (0, true), "{length}");
+        }
     }
 
     #[test]

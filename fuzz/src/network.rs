@@ -1,0 +1,83 @@
+//! The small network that every target works in: four domains, one per checksum mode, every kind of action.
+
+use ilagate::config::{Config, mappings};
+use ilagate::net::Mac;
+use ilagate::node::replay::mac_of;
+use ilagate::node::rib::Rib;
+use ilagate::node::source::{Batch, Change, Origin};
+use ilagate::table::Tables;
+use std::sync::OnceLock;
+
+/// The node.
+pub(crate) const CONFIG: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains:
+  - {name: a, prefix: "2001:db8:a::/64", checksum: neutral-map, skip_unchecked: true}
+  - {name: b, prefix: "2001:db8:b::/64", checksum: adj-transport, on_miss: route}
+  - {name: c, prefix: "2001:db8:c::/64", checksum: neutral-map-auto}
+  - {name: d, prefix: "2001:db8:d::/64", checksum: no-action}
+locators:
+  - {prefix: "fd00:1:0:a::/64", domain: a}
+  - {prefix: "fd00:1:0:b::/64", domain: b}
+  - {prefix: "fd00:1:0:c::/64", domain: c}
+  - {prefix: "fd00:1:0:d::/64", domain: d}
+ports:
+  - {name: f0, device: a0, role: fabric, addresses: ["fd00:1:0:a::1/64"]}
+  - {name: f1, device: b0, role: fabric, vlan: 7, mtu: 1280, addresses: ["fd00:1:0:f::1/64"]}
+  - {name: x0, device: c0, role: access, router_advertisement: {}}
+attachments:
+  - {port: x0, mac: "02:00:00:00:00:0a", identifiers: ["2001:db8:a:0:2000::1", "2001:db8:b:0:2000::1"]}
+  - {port: x0, vlan: 9, mac: "02:00:00:00:00:0b", identifiers: ["2001:db8:c:0:2000::1", "2001:db8:d:0:2000:0:1:0"]}
+routes:
+  - {prefix: "fd00:2::/32", via: "fd00:1:0:a::ff", port: f0}
+  - {prefix: "fd00:3::/32", via: "fd00:1:0:f::ff", port: f1}
+  - {prefix: "fd00:4::/32", via: "fd00:1:0:f::99", port: f1}
+  - {prefix: "2001:db8:1::/48", next_hops: [{via: "fd00:1:0:a::ff", port: f0}, {via: "fd00:1:0:f::ff", port: f1}]}
+  - {prefix: "2001:db8:2::/48", blackhole: true}
+  - {prefix: "2001:db8:b::/64", via: "fd00:1:0:a::ff", port: f0}
+neighbours:
+  static:
+    - {port: f0, address: "fd00:1:0:a::ff", mac: "02:00:00:00:00:f0"}
+    - {port: f1, address: "fd00:1:0:f::ff", mac: "02:00:00:00:00:f1"}
+"#;
+
+/// What it knows of other nodes.
+pub(crate) const MAPPINGS: &str = r#"mappings:
+  - {sir: "2001:db8:a:0:2000::2", locators: ["fd00:2:0:a::/64"]}
+  - {sir: "2001:db8:a:0:2000::3", locators: ["fd00:2:0:a::/64", "fd00:3:0:a::/64"]}
+  - {sir: "2001:db8:a:0:2000::4", locators: ["fd00:4:0:a::/64"]}
+  - {sir: "2001:db8:a:0:2000::5", blackhole: true}
+  - {sir: "2001:db8:a:0:2000::6", locators: ["fd00:9:0:a::/64"]}
+  - {sir: "2001:db8:b:0:2000::2", locators: ["fd00:2:0:b::/64"]}
+  - {sir: "2001:db8:c:0:2000::2", locators: ["fd00:3:0:c::/64"]}
+  - {sir: "2001:db8:d:0:2000::2", locators: ["fd00:2:0:d::/64"]}
+"#;
+
+/// The configuration, judged once.
+pub(crate) fn config() -> &'static Config {
+    static CONFIGURED: OnceLock<Config> = OnceLock::new();
+    CONFIGURED.get_or_init(|| Config::parse(CONFIG, "network.yaml").expect("the network's configuration"))
+}
+
+/// MAC addresses of its ports.
+pub(crate) fn macs() -> Vec<Mac> {
+    (0..config().ports.len()).map(|port| mac_of(config(), port)).collect()
+}
+
+/// The node before any mapping.
+pub(crate) fn rib() -> Rib {
+    Rib::new(config(), &macs(), 11)
+}
+
+/// Its tables, compiled once.
+pub(crate) fn tables() -> &'static Tables {
+    static COMPILED: OnceLock<Tables> = OnceLock::new();
+    COMPILED.get_or_init(|| {
+        let mut rib = rib();
+        let records = mappings::parse(MAPPINGS, "mappings.yaml", config()).expect("the network's mappings");
+        let changes = records.into_iter().map(Change::Upsert).collect();
+        rib.apply(Batch { origin: Origin::File, changes, complete: true }).expect("mappings that fit");
+        rib.compile()
+    })
+}
