@@ -79,6 +79,17 @@ fn an_echo_request_from_the_unspecified_address_is_not_answered() {
     }
 }
 
+#[test]
+fn a_group_report_from_a_host_without_an_address_is_no_martian() {
+    // RFC 3810 §5.2.13: a Multicast Listener Report from ::, behind a hop-by-hop header with a router alert.
+    let routers = address("ff02::16");
+    let report = icmp6(0, routers, 143, 0, &[0, 0, 0, 0]);
+    let packet = ipv6(0, routers, 0, &[&[58, 0, 5, 2, 0, 0, 1, 0], &report[..]].concat());
+    let to = Mac::of_ipv6_multicast(routers);
+    let outcome = the_gateway().receive("fabric0", &frame(to, NVE_FABRIC, &packet));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::Multicast));
+}
+
 /// A solicitation for `target` in its group frame.
 fn solicitation(from_mac: Mac, from: u128, target: u128) -> Vec<u8> {
     let group = solicited_node(target);

@@ -43,9 +43,10 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
     packet.l3 = link.header as u8;
     // Ethernet padding does not travel on.
     let _ = packet.resize(end);
-    if ipv6::is_multicast(source)
-        || ipv6::is_ipv4_in_ipv6(source) && !(source == 0 && next == ipv6::next::ICMP6)
-    {
+    // A host without an address yet may ask (RFC 4861 §4.1) and report its groups (RFC 3810 §5.2.13).
+    let unspecified_may =
+        next == ipv6::next::ICMP6 || next == ipv6::next::HOP_BY_HOP && ipv6::is_multicast(destination);
+    if ipv6::is_multicast(source) || ipv6::is_ipv4_in_ipv6(source) && !(source == 0 && unspecified_may) {
         return Err(DropReason::MartianSource);
     }
     if ipv6::is_multicast(destination) {
