@@ -254,6 +254,8 @@ fn carrier(file: &Path) -> Option<bool> {
         Ok(text) => Some(text.trim() == "1"),
         // An interface that is down has no carrier to tell of.
         Err(why) if why.raw_os_error() == Some(libc::EINVAL) => Some(false),
+        // The interface is gone.
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Some(false),
         Err(_) => None,
     }
 }
@@ -491,6 +493,12 @@ mod tests {
         assert_eq!(file, Some(PathBuf::from("/sys/class/net/fab0/carrier")));
         assert_eq!(carrier_file("net_tap0,iface=tap0"), None);
         assert_eq!(carrier_file("net_af_packet0,iface=../x"), None);
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_has_no_link() {
+        assert_eq!(carrier(Path::new("/sys/class/net/no-such-port/carrier")), Some(false));
+        assert_eq!(carrier(Path::new("/sys/class/net/lo/carrier")), Some(true));
     }
 
     #[test]
