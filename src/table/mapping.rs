@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_million_mappings_fit_within_the_budget_and_are_all_found() {
-        let count = 200_000u64;
+        let count = 1_000_000u64;
         let mut writer = MappingWriter::new(count as usize, 99);
         for i in 0..count {
             writer.insert(TYPE_1 | i, ActionId(1 + i as u32)).unwrap();

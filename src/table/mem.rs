@@ -1,7 +1,8 @@
 //! The two things about memory that safe Rust cannot say: prefetch a line, and ask for huge pages.
 //!
-//! The only file outside `dpdk` with `unsafe`. Measured need: without huge pages a lookup in 10 M mappings pays a
-//! page walk beside the cache miss, and without prefetch a burst pays its misses one after the other.
+//! The only file outside `dpdk` with `unsafe` blocks (`mapping` adds the promise that its bucket may be zero).
+//! Measured need: without huge pages a lookup in 10 M mappings pays a page walk beside the cache miss, and without
+//! prefetch a burst pays its misses one after the other.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
