@@ -203,21 +203,3 @@ fn unknown_keys_and_wrong_shapes_are_errors() {
     let message = load(&format!("  - {{sir: '{ID}', locators: [7]}}")).unwrap_err();
     assert!(message.starts_with("m.yaml:2:49: mappings[0].locators[0]: "), "{message}");
 }
-
-/// Prints how long a million mappings take; run it with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_mappings() {
-    use std::time::Instant;
-    let mut text = String::from("mappings:\n");
-    for n in 1..=1_000_000u32 {
-        let locator = format!("fd00:2:0:{:x}::/64", n % 10_000);
-        text += &plain(&format!("2001:db8:dddd:0:2000:1:{:x}:{:x}", n / 60_000, n % 60_000 + 1), &[&locator]);
-    }
-    let config = config();
-    for (name, text) in [("plain", text.clone()), ("yaml", format!("{text}...\n"))] {
-        let begin = Instant::now();
-        let records = mappings::parse(&text, "m.yaml", &config).unwrap();
-        println!("{name}: {} mappings, {} bytes, {:?}", records.len(), text.len(), begin.elapsed());
-    }
-}
