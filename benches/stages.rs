@@ -9,6 +9,7 @@ use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neu
 use ilagate::net::{Mac, ipv6};
 use ilagate::path::{BURST, Ctx, Limiter, Packet, Pipeline};
 use ilagate::table::mapping::{MappingWriter, Probe};
+use ilagate::table::routes::{Routes, Search};
 use ilagate::table::{
     Action, ActionId, Domain, DomainId, Hop, HopId, Local, OnMiss, Port, PortId, Remote, Role, Tables,
 };
@@ -191,6 +192,109 @@ fn table(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Upper halves of destinations, as many as keep a table's cache lines in no order that a prefetcher guesses.
+const DESTINATIONS: usize = 1 << 16;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        ((u128::from(self.next()) * limit as u128) >> 64) as usize
+    }
+}
+
+/// The routes of the case `route6_100k` of `forward`: three /48 to one /56, a /32 and a /64.
+fn even_routes() -> Vec<(u64, u8)> {
+    let mut routes: Vec<_> = (0..100_000u64)
+        .map(|index| {
+            let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let high = (0x24 << 56) | (mixed << 32 & 0x00ff_ffff_0000_0000) | (index & 0xffff) << 16;
+            (high, if index % 4 == 0 { 56 } else { 48 })
+        })
+        .collect();
+    routes.extend([(0xfd00_0001 << 32, 32), (0xfd00_0002 << 32, 64)]);
+    routes
+}
+
+/// Lengths in about the shares that they have in the Internet's routing table, in percent; longer ones lie below
+/// allocations of 29 and 32 bits.
+#[rustfmt::skip]
+const SHARES: [(u8, usize); 18] = [
+    (48, 47), (32, 11), (44, 10), (40, 9), (36, 5), (46, 3), (29, 2), (47, 2), (42, 2),
+    (33, 1), (34, 1), (38, 1), (45, 1), (43, 1), (35, 1), (37, 1), (39, 1), (41, 1),
+];
+
+fn internet_routes() -> Vec<(u64, u8)> {
+    let mut random = Random(88_172_645_463_325_252);
+    let lengths: Vec<u8> = SHARES.iter().flat_map(|(length, share)| vec![*length; *share]).collect();
+    let blocks: Vec<u64> = (0..20_000)
+        .map(|_| {
+            let registry = [0x2001u64, 0x2400, 0x2600, 0x2800, 0x2a00, 0x2c00][random.below(6)];
+            registry << 48 | (random.next() >> 12 & 0x000f_ffff_0000_0000)
+        })
+        .collect();
+    (0..200_000)
+        .map(|_| {
+            let block = blocks[random.below(blocks.len())];
+            (block | (random.next() >> 32), lengths[random.below(lengths.len())])
+        })
+        .collect()
+}
+
+fn routes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("routes");
+    group.throughput(Throughput::Elements(1));
+    for (name, list) in [("even_100k", even_routes()), ("internet_200k", internet_routes())] {
+        let prefixes = list.iter().zip(1..).map(|((high, length), action)| {
+            (ilagate::net::Ipv6Prefix::covering(u128::from(*high) << 64, *length), ActionId(action))
+        });
+        let begin = Instant::now();
+        let table = Routes::build(prefixes);
+        println!(
+            "{name}: {} prefixes, {:.1} bytes each, built in {:?}",
+            table.len(),
+            table.memory_bytes() as f64 / table.len() as f64,
+            begin.elapsed()
+        );
+        let mut random = Random(1);
+        let highs: Vec<u64> = (0..DESTINATIONS)
+            .map(|_| {
+                let (high, length) = list[random.below(list.len())];
+                (high & u64::MAX << (64 - length)) | random.next() & !(u64::MAX << (64 - length))
+            })
+            .collect();
+        let mut bursts = highs.chunks_exact(BURST).cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|lookups| {
+                let begin = Instant::now();
+                for burst in bursts.by_ref().take(lookups.div_ceil(BURST as u64) as usize) {
+                    let mut searches = [Search::default(); BURST];
+                    for (search, high) in searches.iter_mut().zip(burst) {
+                        *search = table.begin(*high);
+                    }
+                    for _ in 0..table.steps() {
+                        for (search, high) in searches.iter_mut().zip(burst) {
+                            table.step(search, *high);
+                        }
+                    }
+                    for (search, high) in searches.iter().zip(burst) {
+                        assert!(table.end(search, u128::from(*high) << 64).is_some());
+                    }
+                }
+                begin.elapsed()
+            });
+        });
+    }
+    group.finish();
+}
+
 #[cfg(target_arch = "x86_64")]
 fn tsc() -> u64 {
     // SAFETY: rdtsc has no preconditions.
@@ -205,6 +309,6 @@ fn tsc() -> u64 {
 criterion_group! {
     name = stages;
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
-    targets = pipeline, table
+    targets = pipeline, table, routes
 }
 criterion_main!(stages);
