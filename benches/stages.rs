@@ -9,7 +9,7 @@ use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neu
 use ilagate::net::{Mac, ipv6};
 use ilagate::path::{BURST, Ctx, Limiter, Packet, Pipeline};
 use ilagate::table::mapping::{MappingWriter, Probe};
-use ilagate::table::routes::{Routes, Search};
+use ilagate::table::routes::{Found, Routes};
 use ilagate::table::{
     Action, ActionId, Domain, DomainId, Hop, HopId, Local, OnMiss, Port, PortId, Remote, Role, Tables,
 };
@@ -275,17 +275,10 @@ fn routes(criterion: &mut Criterion) {
             bencher.iter_custom(|lookups| {
                 let begin = Instant::now();
                 for burst in bursts.by_ref().take(lookups.div_ceil(BURST as u64) as usize) {
-                    let mut searches = [Search::default(); BURST];
-                    for (search, high) in searches.iter_mut().zip(burst) {
-                        *search = table.begin(*high);
-                    }
-                    for _ in 0..table.steps() {
-                        for (search, high) in searches.iter_mut().zip(burst) {
-                            table.step(search, *high);
-                        }
-                    }
-                    for (search, high) in searches.iter().zip(burst) {
-                        assert!(table.end(search, u128::from(*high) << 64).is_some());
+                    let mut found = [Found::default(); BURST];
+                    table.find_all(burst, &mut found);
+                    for (high, found) in burst.iter().zip(found) {
+                        assert!(table.action(found, u128::from(*high) << 64).is_some());
                     }
                 }
                 begin.elapsed()

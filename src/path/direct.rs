@@ -13,7 +13,7 @@ use crate::ila::{ChecksumMode, neutral};
 use crate::net::{ethernet, ipv6};
 use crate::table::mapping::{MappingTable, Probe};
 use crate::table::mem::prefetch;
-use crate::table::routes::Search;
+use crate::table::routes::Found;
 use crate::table::{Action, ActionId, DomainId, Hop, PortId, Remote, Tables};
 use arrayvec::ArrayVec;
 
@@ -270,21 +270,17 @@ fn look_up(ways: &Ways, actions: &mut Actions, tables: &Tables) {
 /// The same for routes: all searches take their steps side by side.
 #[inline(never)]
 fn look_up_routes(burst: &mut [Packet<'_>], ways: &Ways, actions: &mut Actions, tables: &Tables) {
-    let routes = &tables.routes;
-    let mut searches: ArrayVec<(u64, Search), BURST> = ArrayVec::new();
+    let mut highs: ArrayVec<u64, BURST> = ArrayVec::new();
     for way in ways {
         let packet = burst.get_mut(usize::from(way.index));
         let high = packet.and_then(|packet| packet.head_mut::<HEADERS>()).map_or(0, |head| be8(head, 38));
-        let _ = searches.try_push((high, routes.begin(high)));
+        let _ = highs.try_push(high);
     }
-    for _ in 0..routes.steps() {
-        for (high, search) in &mut searches {
-            routes.step(search, *high);
-        }
-    }
-    for ((way, action), (high, search)) in ways.iter().zip(actions).zip(&searches) {
+    let mut found = [Found::default(); BURST];
+    tables.routes.find_all(&highs, &mut found);
+    for ((way, action), (high, found)) in ways.iter().zip(actions).zip(highs.iter().zip(found)) {
         let destination = u128::from(*high) << 64 | u128::from(way.low);
-        *action = routes.end(search, destination).unwrap_or_default();
+        *action = tables.routes.action(found, destination).unwrap_or_default();
         if let Some(action) = tables.action(*action) {
             prefetch(action);
         }
