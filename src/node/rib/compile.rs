@@ -149,13 +149,19 @@ impl Render<'_> {
             let action = self.add(Action::Connected(PortId(n as u16)));
             list.extend(port.addresses.iter().map(|own| (own.prefix, action)));
         }
-        for (n, route) in self.rib.routes.iter().enumerate() {
-            let action = match &route.target {
-                RouteTarget::Via(_) => self.via(n),
-                RouteTarget::OnLink { port } => Action::Connected(PortId(*port)),
-                RouteTarget::Blackhole => Action::Blackhole,
-            };
-            list.push((route.prefix, self.add(action)));
+        // Routes to the same place share an action: it stays in cache, however many they are.
+        let mut places: HashMap<&RouteTarget, ActionId> = HashMap::new();
+        let rib = self.rib;
+        for (n, route) in rib.routes.iter().enumerate() {
+            let action = *places.entry(&route.target).or_insert_with(|| {
+                let action = match &route.target {
+                    RouteTarget::Via(_) => self.via(n),
+                    RouteTarget::OnLink { port } => Action::Connected(PortId(*port)),
+                    RouteTarget::Blackhole => Action::Blackhole,
+                };
+                self.add(action)
+            });
+            list.push((route.prefix, action));
         }
         Routes::build(list)
     }

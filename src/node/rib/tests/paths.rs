@@ -65,6 +65,18 @@ fn a_locator_over_several_next_hops_is_spread_over_all_of_them() {
 }
 
 #[test]
+fn routes_to_the_same_place_share_an_action() {
+    let more: String = (16..32)
+        .map(|n| format!("  - {{prefix: \"fd00:1:0:{n:x}::/64\", via: \"fd00:1:0:f::ff\", port: fabric1}}\n"))
+        .collect();
+    let config = Config::parse(&format!("{CONFIG}{more}"), "test.yaml").unwrap();
+    let tables = Rib::new(&config, &MACS, 1).compile();
+    let route = |n| tables.routes.lookup(locator(n).with(id(1))).unwrap();
+    assert!((16..32).all(|n| route(n) == route(6)));
+    assert!([2, 5, 7].iter().all(|n| route(*n) != route(6)));
+}
+
+#[test]
 fn losing_a_locator_moves_only_the_flows_that_used_it() {
     let mut rib = rib();
     rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
