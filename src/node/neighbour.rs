@@ -207,7 +207,11 @@ impl Neighbours {
 
     /// A packet waits for this neighbour.
     pub fn wanted(&mut self, key: Key, now: u64, deeds: &mut Vec<Deed>) {
-        if self.known.contains_key(&key) || self.gleaned >= MAX_GLEANED || self.unanswered >= MAX_UNANSWERED {
+        if let Some(known) = self.known.get(&key) {
+            // The tables may have forgotten it with the route that it was a next hop of.
+            return deeds.push(Deed::Tell(key, known.way()));
+        }
+        if self.gleaned >= MAX_GLEANED || self.unanswered >= MAX_UNANSWERED {
             return;
         }
         self.ask(key, false, now, deeds);

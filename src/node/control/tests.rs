@@ -275,6 +275,22 @@ fn a_reload_applies_what_it_can_and_refuses_the_whole_file_otherwise() {
 }
 
 #[test]
+fn a_next_hop_that_a_reload_let_go_is_found_by_packets_to_itself() {
+    let mut bench = Bench::new();
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(1);
+    bench
+        .reload(&CONFIG.replace("routes: [{prefix: \"fd00:1::/32\", via: \"fd00:f::2\", port: f}]", ""))
+        .unwrap();
+    let known =
+        |bench: &mut Bench| bench.reader.snapshot().neighbours.get(&(FABRIC, NEXT)).map(|hop| hop.state);
+    assert_eq!(known(&mut bench), None);
+    bench.exchange.wanted.push(Key { port: FABRIC, address: NEXT }).unwrap();
+    bench.turn(20);
+    assert_eq!(known(&mut bench), Some(HopState::Ready));
+}
+
+#[test]
 fn a_reload_takes_the_mappings_along_and_lets_them_go() {
     let mut bench = Bench::new();
     bench.turn(1);
