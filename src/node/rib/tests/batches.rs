@@ -104,6 +104,40 @@ fn a_locator_belongs_to_one_sir_domain() {
 }
 
 #[test]
+fn a_locator_may_move_to_another_sir_domain_within_one_batch() {
+    let realm = |rib: &mut Rib| {
+        let tables = rib.compile();
+        tables.realms.of(locator(2).0).and_then(|realm| realm.remote).map(|(domain, _)| domain.0)
+    };
+    let held = || {
+        let mut rib = rib();
+        file(&mut rib, vec![to(2, &[(2, 0, 1)]), to(3, &[(2, 0, 1), (3, 0, 1)])]).unwrap();
+        rib.compile();
+        rib
+    };
+    let there = in_domain(1, 2, &[(2, 0, 1)]);
+    // A file that no longer has it in the one domain, deletions, and new targets, in any order.
+    let whole = Batch { origin: Origin::File, changes: vec![there.clone()], complete: true };
+    let by_deletion = batch(Origin::File, vec![delete(2), there.clone(), delete(3)]);
+    let by_change = batch(Origin::Admin, vec![there.clone(), to(2, &[(3, 0, 1)]), to(3, &[(3, 0, 1)])]);
+    for batch in [whole, by_deletion, by_change] {
+        let mut rib = held();
+        let staged = rib.stage(batch).unwrap();
+        rib.compile();
+        rib.commit(staged);
+        assert!(rib.needs_snapshot(), "readers learn whose locator it is now");
+        assert_eq!((rib.actions.domain_of(locator(2)), realm(&mut rib)), (Some(1), Some(1)));
+    }
+    // One mapping that stays is enough to keep it.
+    for changes in [vec![delete(2), there.clone()], vec![delete(2), delete(3), there, to(2, &[(2, 0, 1)])]] {
+        let mut rib = held();
+        let why = file(&mut rib, changes).unwrap_err().why;
+        assert!(why.contains("locator of domain tasks"), "{why}");
+        assert_eq!((rib.actions.domain_of(locator(2)), realm(&mut rib)), (Some(0), Some(0)));
+    }
+}
+
+#[test]
 fn an_attachment_wins_over_every_mapping() {
     let mut rib = rib();
     let applied = file(&mut rib, vec![to(1, &[(2, 0, 1)]), delete(1)]).unwrap();
