@@ -29,8 +29,7 @@ pub(super) fn node(check: &mut Check, raw: &RawConfig) -> Node {
     let (at, node) = section(&raw.node);
     let mut s = check.scope("node", at);
     let name = s.name("name", field(node, |n| &n.name), "nve1", STRICT).unwrap_or_default();
-    let state_dir = absolute(&mut s, "state_dir", field(node, |n| &n.state_dir), "/var/lib/ilagate".into());
-    Node { name, state_dir }
+    Node { name }
 }
 
 pub(super) fn dpdk(check: &mut Check, raw: &RawConfig) -> Dpdk {
