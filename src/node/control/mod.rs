@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watched};
 use updates::Updates;
 
@@ -92,6 +92,28 @@ pub enum Ended {
     Asked,
     /// A worker came to its end without being told to.
     WorkerLost(usize),
+}
+
+/// The signals that the control thread listens to, from the moment that this is made.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Listens. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// The operating system refuses signal handlers.
+    pub fn listen() -> Result<Self, ControlError> {
+        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// What comes from threads that read files for the control thread.
@@ -194,27 +216,20 @@ impl Control {
     }
 
     /// Works until it is asked to stop by a request or a signal, or a worker is lost.
-    ///
-    /// # Errors
-    /// The operating system refuses signal handlers.
-    pub async fn run(&mut self) -> Result<Ended, ControlError> {
-        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
-        let mut terminate = on(SignalKind::terminate())?;
-        let mut interrupt = on(SignalKind::interrupt())?;
-        let mut hang_up = on(SignalKind::hangup())?;
+    pub async fn run(&mut self, mut signals: Signals) -> Ended {
         loop {
             if let Some(lost) = self.exchanges.iter().position(|exchange| exchange.stopped()) {
-                return Ok(Ended::WorkerLost(lost));
+                return Ended::WorkerLost(lost);
             }
             let pause = if self.updates.is_idle() { LOOK } else { LOOK_BUSY };
             tokio::select! {
-                _ = terminate.recv() => return Ok(Ended::Asked),
-                _ = interrupt.recv() => return Ok(Ended::Asked),
-                _ = hang_up.recv() => self.begin_reload(None),
+                _ = signals.terminate.recv() => return Ended::Asked,
+                _ = signals.interrupt.recv() => return Ended::Asked,
+                _ = signals.hang_up.recv() => self.begin_reload(None),
                 Some(event) = self.events.recv() => self.hear(event),
                 Some(request) = self.requests.recv() => {
                     if !self.take_requests(request) {
-                        return Ok(Ended::Asked);
+                        return Ended::Asked;
                     }
                 }
                 () = tokio::time::sleep(pause) => {}

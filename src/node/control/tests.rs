@@ -291,6 +291,26 @@ fn a_next_hop_that_a_reload_let_go_is_found_by_packets_to_itself() {
 }
 
 #[test]
+fn signals_from_before_the_first_turn_are_heard() {
+    let mut bench = Bench::new();
+    let raise = |signal: &str| {
+        let kill = format!("kill {signal} {}", std::process::id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let signals = Signals::listen().unwrap();
+        raise("-HUP");
+        let running = bench.control.run(signals);
+        assert!(tokio::time::timeout(Duration::from_millis(200), running).await.is_err());
+        assert!(bench.control.reloading || bench.control.stats.updates_applied.load(Ordering::Relaxed) == 1);
+        let signals = Signals::listen().unwrap();
+        raise("-TERM");
+        assert_eq!(bench.control.run(signals).await, Ended::Asked);
+    });
+}
+
+#[test]
 fn a_reload_takes_the_mappings_along_and_lets_them_go() {
     let mut bench = Bench::new();
     bench.turn(1);
