@@ -291,6 +291,23 @@ fn a_next_hop_that_a_reload_let_go_is_found_by_packets_to_itself() {
 }
 
 #[test]
+fn of_files_that_wait_only_the_last_is_applied() {
+    let mut bench = Bench::new();
+    let mut file = |text: &str| {
+        let records = crate::config::mappings::parse(text, "m.yaml", &bench.control.config).unwrap();
+        bench.control.hear(Event::Mappings(bench.control.watch_number, Ok(records)));
+        bench.control.updates.len()
+    };
+    let line =
+        |n: u64| format!("  - {{sir: \"2001:db8:dddd:0:2000::{n}\", locators: [\"fd00:1:0:2::/64\"]}}\n");
+    let waiting: Vec<usize> = (1..=9).map(|n| file(&format!("mappings:\n{}", line(n)))).collect();
+    assert_eq!(waiting, [1; 9]);
+    (1..5).for_each(|now| bench.turn(now));
+    let held = bench.control.rib.mappings(&Default::default()).unwrap();
+    assert_eq!(held.iter().map(|view| view.sir.segments()[7]).collect::<Vec<_>>(), [9]);
+}
+
+#[test]
 fn signals_from_before_the_first_turn_are_heard() {
     let mut bench = Bench::new();
     let raise = |signal: &str| {

@@ -93,7 +93,10 @@ impl Control {
         self.updates.queue.push_back((Work::Batch(batch, Asker::Request(answer)), Instant::now()));
     }
 
+    /// A file is the whole truth: one that was read before and still waits is not applied any more, so that files that
+    /// change faster than they are applied do not pile up.
     pub(super) fn accept_file(&mut self, records: Vec<MappingRecord>) {
+        self.updates.queue.retain(|(work, _)| !matches!(work, Work::Batch(_, Asker::File)));
         self.updates.queue.push_back((Work::Batch(whole_file(records), Asker::File), Instant::now()));
     }
 
