@@ -156,12 +156,6 @@ impl Neighbours {
         counts
     }
 
-    /// When [`Self::tick`] has something to do next.
-    #[must_use]
-    pub fn next_due_ms(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due)
-    }
-
     /// Takes over the configuration: its timers, the next hops of all routes, and the static neighbours.
     pub fn configure(
         &mut self,
@@ -474,7 +468,7 @@ mod tests {
         }
         assert_eq!(deeds.last(), Some(&Deed::Tell(KEY, Way::Gone)));
         assert!(deeds.contains(&Deed::Tell(KEY, Way::Unreachable)));
-        assert!(all.of(KEY).is_none() && all.next_due_ms().is_none());
+        assert!(all.of(KEY).is_none() && all.due.is_empty());
     }
 
     #[test]
