@@ -291,6 +291,26 @@ fn a_next_hop_that_a_reload_let_go_is_found_by_packets_to_itself() {
 }
 
 #[test]
+fn a_reload_whose_mappings_clash_with_an_operators_changes_nothing() {
+    let mut bench = Bench::new();
+    let mut answered = bench.apply(0x1_0000, 0xfd00_0001_0000_0002);
+    (1..5).for_each(|now| bench.turn(now));
+    assert!(answered.try_recv().unwrap().is_ok());
+    let with = CONFIG.replace("dddd::/64\"}]", "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]");
+    let with = format!("{with}mappings: {{file: mappings.yaml}}\n");
+    let file = bench.control.path.with_file_name("mappings.yaml");
+    for (line, words) in [
+        (r#"{sir: "2001:db8:dddd:0:2000::1:ffff", locators: ["fd00:1:0:3::/64"]}"#, "twin"),
+        (r#"{sir: "2001:db8:eeee:0:2000::1", locators: ["fd00:1:0:2::/64"]}"#, "locator of domain tasks"),
+    ] {
+        std::fs::write(&file, format!("mappings:\n  - {line}\n")).unwrap();
+        let why = bench.reload(&with).unwrap_err();
+        assert!(why.contains(words) && !why.contains("in force"), "{why}");
+        assert_eq!((bench.control.config.sir_domains.len(), bench.control.watch.is_some()), (1, false));
+    }
+}
+
+#[test]
 fn of_files_that_wait_only_the_last_is_applied() {
     let mut bench = Bench::new();
     let mut file = |text: &str| {

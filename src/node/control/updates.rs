@@ -143,7 +143,10 @@ impl Control {
         let (staged, task) = match work {
             Work::Batch(batch, asker) => (self.rib.stage(batch), Task::Batch(asker)),
             Work::Reload(loaded, mut reply) => {
-                let staged = self.rib.reconfigure(&loaded.config);
+                // All of a reload or nothing: its mappings are judged before its configuration is taken over.
+                let judged =
+                    self.rib.judge_file(&loaded.config, loaded.records.as_deref().unwrap_or_default());
+                let staged = judged.and_then(|()| self.rib.reconfigure(&loaded.config));
                 let records = match staged {
                     Ok(_) => self.take_over(*loaded, &mut reply),
                     Err(_) => None,

@@ -181,6 +181,11 @@ impl Actions {
         self.slots.iter().map(|slot| slot.key.as_deref())
     }
 
+    /// All targets that mappings name.
+    pub(super) fn used(&self) -> impl Iterator<Item = &Key> {
+        self.slots.iter().filter(|slot| slot.count > 0).filter_map(|slot| slot.key.as_deref())
+    }
+
     /// Mappings that name a target, those of staged batches included.
     pub(super) fn count(&self, id: ActionId) -> u64 {
         self.slots.get(id.0 as usize).map_or(0, |slot| slot.count)

@@ -169,7 +169,7 @@ impl Rib {
         Ok(())
     }
 
-    fn belongs_to(&self, locator: Locator, domain: u8) -> String {
+    pub(super) fn belongs_to(&self, locator: Locator, domain: u8) -> String {
         format!(
             "{locator} is a locator of domain {}, and a locator belongs to exactly one SIR domain",
             self.domain_name(domain)
@@ -229,10 +229,7 @@ impl Rib {
             (Origin::Admin | Origin::File, _) => {}
         }
         if let Some(twin) = self.twin_in_use(domain, identifier, judge) {
-            let twin = self.sir(domain, twin);
-            return refuse(format!(
-                "is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier"
-            ));
+            return refuse(is_twin_of(self.sir(domain, twin)));
         }
         if let Err(why) = self.judge_target((domain, identifier), judge, &mut target) {
             return refuse(why);
@@ -394,7 +391,7 @@ impl Rib {
         self.actions.key(action).map(|key| key.origin)
     }
 
-    fn held_origin(&self, domain: u8, identifier: Identifier) -> Option<Origin> {
+    pub(super) fn held_origin(&self, domain: u8, identifier: Identifier) -> Option<Origin> {
         let action = self.domains.get(usize::from(domain))?.mappings.table().lookup(identifier.0)?;
         self.origin_of(action)
     }
@@ -404,4 +401,9 @@ impl Rib {
         let prefix = self.domains.get(usize::from(domain)).map_or(0, |domain| domain.config.prefix.0);
         Ipv6Addr::from((u128::from(prefix) << 64) | u128::from(identifier.0))
     }
+}
+
+/// Why an identifier whose twin is there is refused.
+pub(super) fn is_twin_of(twin: Ipv6Addr) -> String {
+    format!("is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier")
 }

@@ -1,10 +1,11 @@
 //! Taking over a configuration as a difference: what it does not touch stays as it is.
 
-use super::super::source::Refusal;
-use super::actions::Seat;
-use super::batch::{Staged, Write};
+use super::super::source::{Origin, Refusal};
+use super::actions::{Key, Seat};
+use super::batch::{Staged, Write, is_twin_of};
 use super::{Domain, Rib};
-use crate::config::{Config, LocalIdentifier};
+use crate::config::{Config, LocalIdentifier, MappingRecord, MappingTarget};
+use crate::ila::Locator;
 use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
 use std::collections::HashMap;
@@ -39,6 +40,45 @@ impl Rib {
         Ok(staged)
     }
 
+    /// Judges what a mapping file holds, which is to be applied after `config`, against the mappings of operators. What
+    /// else could be wrong with it was found when it was read.
+    ///
+    /// # Errors
+    /// The first record that breaks a rule.
+    pub fn judge_file(&self, config: &Config, records: &[MappingRecord]) -> Result<(), Refusal> {
+        let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
+        let operators: Vec<&Key> = operators.collect();
+        if operators.is_empty() {
+            return Ok(());
+        }
+        let locators: HashMap<Locator, u8> =
+            operators.iter().flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
+        let attached = locals(config.attachments.iter());
+        for MappingRecord { domain, identifier, target } in records {
+            let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
+            let attached =
+                |identifier| attached.contains_key(&LocalIdentifier { domain: *domain, identifier });
+            let operators = |identifier| self.held_origin(*domain, identifier) == Some(Origin::Admin);
+            // These win over the file's, whatever it says.
+            if attached(*identifier) || operators(*identifier) {
+                continue;
+            }
+            let sir = |identifier| Ipv6Addr::from(new.prefix.with(identifier));
+            let refuse = |why| Err(Refusal { sir: sir(*identifier), why });
+            let twin = identifier.twin().filter(|_| new.checksum.changes_identifier());
+            if let Some(twin) = twin.filter(|twin| !attached(*twin) && operators(*twin)) {
+                return refuse(is_twin_of(sir(twin)));
+            }
+            let MappingTarget::Locators(choices) = target else { continue };
+            for choice in choices {
+                if let Some(other) = locators.get(&choice.locator).filter(|other| *other != domain) {
+                    return refuse(self.belongs_to(choice.locator, *other));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Judges a new configuration against the mappings that are held.
     fn judge(&self, config: &Config) -> Result<(), Refusal> {
         for own in &config.locators {
@@ -51,7 +91,7 @@ impl Rib {
             }
         }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {
-            if self.actions.domain_of(crate::ila::Locator(domain.prefix.0)).is_some() {
+            if self.actions.domain_of(Locator(domain.prefix.0)).is_some() {
                 let why = "mappings use it as a locator, so it cannot be a SIR prefix; delete them first";
                 return Err(Refusal {
                     sir: Ipv6Addr::from(domain.prefix.prefix().bits()),
