@@ -59,9 +59,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(CONFIG)
+    }
+
+    fn with(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.yaml");
-        std::fs::write(&path, CONFIG).unwrap();
+        std::fs::write(&path, config).unwrap();
         let config = Arc::new(Config::load(&path).unwrap());
         let exchange = Exchange::new();
         let links = Fake(Rc::new(RefCell::new([true; 2])));
@@ -255,6 +259,31 @@ fn access_ports_advertise_themselves_from_the_start() {
     assert_eq!(adverts(&bench), 1);
     (1..60_000).step_by(100).for_each(|now| bench.control.turn(now));
     assert!((6..=8).contains(&adverts(&bench)));
+}
+
+#[test]
+fn every_vlan_of_an_access_port_is_told_of_its_router() {
+    let mut config =
+        CONFIG.replace("ports:", "locators: [{prefix: \"fd00:1:0:1::/64\", domain: tasks}]\nports:");
+    config.push_str("attachments:\n");
+    for vlan in 1..=1000 {
+        let sir = format!("2001:db8:dddd:0:2000::{vlan}");
+        let line = format!("{{port: a, vlan: {vlan}, mac: \"02:00:00:00:00:0a\", identifiers: [\"{sir}\"]}}");
+        config.push_str(&format!("  - {line}\n"));
+    }
+    let mut bench = Bench::with(&config);
+    let mut told = std::collections::BTreeSet::new();
+    for now in 1..20 {
+        bench.control.turn(now);
+        while let Some(frame) = bench.exchange.to_send.pop() {
+            let link = ethernet::parse(&frame.bytes).unwrap();
+            if ndp::parse(&frame.bytes[link.header..]) == Ok(Message::RouterAdvertisement) {
+                told.insert(link.vlan);
+            }
+        }
+    }
+    assert_eq!(told.len(), 1000);
+    assert_eq!(bench.control.stats.originated_lost.load(Ordering::Relaxed), 0);
 }
 
 #[test]
