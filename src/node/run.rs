@@ -209,7 +209,14 @@ fn eal_config(config: &Config) -> EalConfig {
         worker_cores,
         memory_mib: dpdk.memory_mib,
         memory: if dpdk.huge { Memory::Huge(None) } else { Memory::Ordinary },
-        pci: config.ports.iter().filter_map(|port| pci_address(&port.device)).map(str::to_owned).collect(),
+        // With their arguments: DPDK takes a PCI device's only here.
+        pci: config
+            .ports
+            .iter()
+            .map(|port| &port.device)
+            .filter(|device| pci_address(device).is_some())
+            .cloned()
+            .collect(),
         log_level: match dpdk.log_level {
             DpdkLogLevel::Error => 4,
             DpdkLogLevel::Warning => 5,
@@ -504,6 +511,20 @@ mod tests {
     fn an_interface_that_is_gone_has_no_link() {
         assert_eq!(carrier(Path::new("/sys/class/net/no-such-port/carrier")), Some(false));
         assert_eq!(carrier(Path::new("/sys/class/net/lo/carrier")), Some(true));
+    }
+
+    #[test]
+    fn arguments_of_a_pci_device_reach_dpdk() {
+        let text = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+ports:
+  - {name: a, device: "0000:3b:00.0", role: fabric}
+  - {name: b, device: "0000:3b:00.1,mprq_en=1", role: fabric}
+  - {name: c, device: "net_null0,no-rx=1", role: fabric}
+"#;
+        let config = Config::parse(text, "t.yaml").unwrap();
+        assert_eq!(eal_config(&config).pci, ["0000:3b:00.0", "0000:3b:00.1,mprq_en=1"]);
     }
 
     #[test]
