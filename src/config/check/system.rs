@@ -28,7 +28,13 @@ fn field<T>(section: Option<&T>, key: impl Fn(&T) -> &Option<Text>) -> &Option<T
 pub(super) fn node(check: &mut Check, raw: &RawConfig) -> Node {
     let (at, node) = section(&raw.node);
     let mut s = check.scope("node", at);
-    let name = s.name("name", field(node, |n| &n.name), "nve1", STRICT).unwrap_or_default();
+    let text = field(node, |n| &n.name);
+    let name = s.name("name", text, "nve1", STRICT).unwrap_or_default();
+    if let Some(text) = text.as_ref().filter(|_| name.starts_with('-')) {
+        // It names files of DPDK, too.
+        let message = format!("`{name}` looks like an option; begin with a letter or digit");
+        s.error("name", text.referenced, message);
+    }
     Node { name }
 }
 

@@ -10,6 +10,10 @@ fn a_node_has_a_plain_name() {
     wrong("node: {name: ''}", &format!("t.yaml:1:14: node.name: `` {rule}"));
     let long = "n".repeat(33);
     wrong(&format!("node: {{name: {long}}}"), &format!("t.yaml:1:14: node.name: `{long}` {rule}"));
+    wrong(
+        "node: {name: '-a'}",
+        "t.yaml:1:14: node.name: `-a` looks like an option; begin with a letter or digit",
+    );
     wrong("node: {}", "t.yaml:1:7: node.name: missing; write for example `name: nve1`");
 }
 
