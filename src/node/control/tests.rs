@@ -340,6 +340,26 @@ fn a_reload_whose_mappings_clash_with_an_operators_changes_nothing() {
 }
 
 #[test]
+fn a_reload_moves_an_own_locator_to_another_domain_together_with_its_mappings() {
+    let config = |domain: &str| {
+        let domains = "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]\n";
+        let locators = format!("locators: [{{prefix: \"fd00:1:0:1::/64\", domain: {domain}}}]\n");
+        let config = CONFIG.replace("dddd::/64\"}]\n", &format!("{domains}{locators}"));
+        format!("{config}mappings: {{file: mappings.yaml, watch: false}}\n")
+    };
+    let mut bench = Bench::new();
+    let file = bench.control.path.with_file_name("mappings.yaml");
+    for (domain, prefix) in [("tasks", "2001:db8:dddd"), ("new", "2001:db8:eeee"), ("tasks", "2001:db8:dddd")]
+    {
+        let line = format!("{{sir: \"{prefix}:0:2000::1\", locators: [\"fd00:1:0:1::/64\"]}}");
+        std::fs::write(&file, format!("mappings:\n  - {line}\n")).unwrap();
+        bench.reload(&config(domain)).unwrap();
+        let held = bench.control.rib.mappings(&Default::default()).unwrap();
+        assert_eq!(held.iter().map(|view| view.domain.as_str()).collect::<Vec<_>>(), [domain]);
+    }
+}
+
+#[test]
 fn of_files_that_wait_only_the_last_is_applied() {
     let mut bench = Bench::new();
     let mut file = |text: &str| {

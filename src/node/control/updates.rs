@@ -143,10 +143,7 @@ impl Control {
         let (staged, task) = match work {
             Work::Batch(batch, asker) => (self.rib.stage(batch), Task::Batch(asker)),
             Work::Reload(loaded, mut reply) => {
-                // All of a reload or nothing: its mappings are judged before its configuration is taken over.
-                let judged =
-                    self.rib.judge_file(&loaded.config, loaded.records.as_deref().unwrap_or_default());
-                let staged = judged.and_then(|()| self.rib.reconfigure(&loaded.config));
+                let staged = self.rib.reconfigure_with(&loaded.config, loaded.records.as_deref());
                 let records = match staged {
                     Ok(_) => self.take_over(*loaded, &mut reply),
                     Err(_) => None,

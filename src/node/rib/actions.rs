@@ -196,11 +196,6 @@ impl Actions {
         self.locators.get(&locator).into_iter().flatten().map(|(domain, _)| *domain)
     }
 
-    /// The domain in which a locator is in use, while no batch is staged.
-    pub(super) fn domain_of(&self, locator: Locator) -> Option<u8> {
-        self.domains_of(locator).next()
-    }
-
     /// All remote locators in use with their domains.
     pub(super) fn locators(&self) -> impl Iterator<Item = (Locator, u8)> + '_ {
         self.locators
@@ -249,8 +244,8 @@ mod tests {
         let (id, _) = actions.take(key(1));
         actions.take(key(1));
         actions.give_back(id);
-        assert_eq!(actions.domain_of(Locator(1)), Some(0));
+        assert_eq!(actions.domains_of(Locator(1)).next(), Some(0));
         actions.give_back(id);
-        assert_eq!(actions.domain_of(Locator(1)), None);
+        assert_eq!(actions.domains_of(Locator(1)).next(), None);
     }
 }
