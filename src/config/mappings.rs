@@ -151,6 +151,9 @@ pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErro
     let path = path.as_ref();
     let file = path.display().to_string();
     let text = super::read_text(path)?;
+    if let Some(list) = plain::written(&text) {
+        return Ok(list);
+    }
     let raw: RawFile = yaml::read(&text, &file)?;
     let mut check = Check::new(&file);
     let mut list = Vec::new();
