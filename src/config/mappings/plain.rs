@@ -15,6 +15,7 @@ use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, WrittenMa
 use crate::ila::Locator;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
+use std::net::Ipv6Addr;
 
 /// Reads the whole file, or nothing.
 pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
@@ -69,6 +70,7 @@ pub(super) fn written(text: &str) -> Option<Vec<WrittenMapping>> {
     let mut list = Vec::new();
     for line in lines(text)? {
         let (sir, locators) = split(line)?;
+        sir.parse::<Ipv6Addr>().ok()?;
         let mut choices = Vec::with_capacity(1);
         for text in locators.into_iter().flat_map(|list| list.split(BETWEEN)) {
             choices.push(LocatorChoice { locator: text.parse().ok()?, priority: 0, weight: 1 });
