@@ -129,7 +129,17 @@ fn files_of_mappings_are_loaded_or_refused_with_a_reason() {
 
     for (text, message) in [
         ("mappings: []\n", "no mappings; write `mappings:`"),
-        ("mappings: [{sir: 5, locator: x}]\n", "correct the YAML there"),
+        ("mappings: {}\n", "correct the YAML here"),
+        ("mappings: [{sir: 5, locator: x}]\n", ":1:21: mappings[0].locator: unknown key `locator`"),
+        (
+            "mappings: [{sir: 5, locators: [{locator: x, wight: 3}]}]\n",
+            "mappings[0].locators[0].wight: unknown key",
+        ),
+        (
+            "mappings: [{sir: 5, locators: [\"fd00::/64\", {locator: \"fd00:1::/64\", weight: 9999}]}]\n",
+            "from 1 to 1000; choose one",
+        ),
+        ("mappings: [{blackhole: true}]\n", "mappings[0].sir: missing; write for example"),
         ("mappings: [{sir: \"2001:db8:dddd:0:2000::5\"}]\n", "leads nowhere; give it locators"),
     ] {
         write(text);
@@ -137,7 +147,7 @@ fn files_of_mappings_are_loaded_or_refused_with_a_reason() {
         assert!(error.contains(path) && error.contains(message), "{error}");
     }
     let error = node.error(&["mapping", "load", "/no/such/file"]);
-    assert!(error.contains("/no/such/file: cannot be read") && error.contains("check the path"), "{error}");
+    assert!(error.contains("/no/such/file: cannot be read") && error.contains("check path"), "{error}");
 }
 
 #[test]

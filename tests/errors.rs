@@ -73,6 +73,12 @@ fn no_route_without_a_route() {
 }
 
 #[test]
+fn no_route_to_a_locator_on_a_subnet_of_ours() {
+    let mut gateway = gateway(ChecksumMode::NeutralMap, "", &[(T3.into(), "fd00:1:0:fe::/64")]);
+    assert_told(&mut gateway, &to(T3), DropReason::LocatorOnLink, 1, 0, 0);
+}
+
+#[test]
 fn packet_too_big_says_the_mtu_and_quotes_what_fits() {
     let (to, data) = (address(T3), vec![5; 1500]);
     let packet = ipv6(IADDR, to, 17, &udp(IADDR, to, &data));

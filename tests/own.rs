@@ -93,12 +93,17 @@ fn a_group_report_from_a_host_without_an_address_is_no_martian() {
 /// A solicitation for `target` in its group frame.
 fn solicitation(from_mac: Mac, from: u128, target: u128) -> Vec<u8> {
     let group = solicited_node(target);
+    solicitation_to(group, Mac::of_ipv6_multicast(group), from_mac, from, target)
+}
+
+/// A solicitation for `target`, addressed to `to`.
+fn solicitation_to(to: u128, to_mac: Mac, from_mac: Mac, from: u128, target: u128) -> Vec<u8> {
     let option = [&[1, 1], &from_mac.0[..]].concat();
     let option = if from == 0 { &[] } else { &option[..] };
     let rest = [&[0; 4], &target.to_be_bytes()[..], option].concat();
-    let mut packet = ipv6(from, group, 58, &icmp6(from, group, 135, 0, &rest));
+    let mut packet = ipv6(from, to, 58, &icmp6(from, to, 135, 0, &rest));
     packet[7] = 255;
-    frame(Mac::of_ipv6_multicast(group), from_mac, &packet)
+    frame(to_mac, from_mac, &packet)
 }
 
 /// Target, router, solicited and override flags, and link-layer address of an advertisement.
@@ -140,6 +145,25 @@ fn a_solicitation_for_another_task_is_answered_by_proxy_without_override() {
     // The fabric gets no proxy.
     let solicitation = solicitation(GATEWAY_FABRIC, address("fd00:ffff::ff"), address(T3));
     assert_eq!(host.receive("fabric0", &solicitation).fate, reason);
+}
+
+#[test]
+fn a_solicitation_to_the_address_itself_is_answered_by_proxy() {
+    // RFC 4861 §7.3.3: whether a neighbour is still there is asked at its address, in a frame to where it was found.
+    let mut host = the_host();
+    for from in [address(T1), TASK.link_local()] {
+        for target in [T2, T3] {
+            let target = address(target);
+            let asked = solicitation_to(target, NVE_ACCESS, TASK, from, target);
+            let answer = host.receive("access0", &asked).through("access0");
+            assert_eq!((&answer[..6], destination(&answer[14..])), (&TASK.0[..], from));
+            assert_eq!(advertised(&answer[14..]), (target, true, true, false, NVE_ACCESS));
+        }
+        // It never leaves the link, whether anybody answers for the target or not.
+        let unknown = address("2001:db8:dddd:0:2000::99");
+        let asked = solicitation_to(unknown, NVE_ACCESS, TASK, from, unknown);
+        assert_eq!(host.receive("access0", &asked).fate, Fate::Dropped(DropReason::NdNotForUs));
+    }
 }
 
 #[test]

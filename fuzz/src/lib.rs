@@ -5,7 +5,7 @@
 mod network;
 mod packets;
 
-pub use packets::{ndp, pipeline, quote, upper};
+pub use packets::{OUR_MAC, ndp, pipeline, quote, upper};
 
 use ilagate::config::mappings::{Rules, Written};
 use ilagate::config::{Config, ConfigErrors, mappings as file};

@@ -9,8 +9,9 @@ use ilagate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline,
 use ilagate::table::PortId;
 use std::net::Ipv6Addr;
 
-/// Bits of the byte before each frame of [`pipeline`].
-const OUR_MAC: u8 = 1;
+/// Of the byte before each frame of [`pipeline`]: the frame is sent to the port's own MAC address.
+pub const OUR_MAC: u8 = 1;
+/// Its other bits.
 const FIX_LENGTH: u8 = 2;
 const FIX_CHECKSUM: u8 = 4;
 const OTHER_PORT: u8 = 8;

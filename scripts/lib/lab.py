@@ -387,7 +387,7 @@ class Lab:
     def node(self, ns, name, core, **config):
         """A node that is not yet started: `config` are the sections of its configuration."""
         base = {
-            "node": {"name": f"{self.tag}-{name}"[-32:].lstrip("-"), "state_dir": self.directory},
+            "node": {"name": f"{self.tag}-{name}"[-32:].lstrip("-")},
             "dpdk": {"workers": [core], "idle": "backoff", "huge": False, "memory_mib": 64},
             "mbufs": {"count": 4096, "cache": 128},
             "sir_domains": [{"name": "tasks", "prefix": f"{SIR}:/64"}],

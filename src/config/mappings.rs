@@ -132,6 +132,47 @@ pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<Mapping
     }
 }
 
+/// One mapping as it stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenMapping {
+    /// SIR address.
+    pub sir: String,
+    /// Where it is; what the file leaves out has its default.
+    pub locators: Vec<LocatorChoice>,
+    /// Whether packets to it are to be dropped.
+    pub blackhole: bool,
+}
+
+/// Reads a mapping file for somebody who has no configuration, but knows a node that judges what it says.
+///
+/// # Errors
+/// All that is wrong with the file by itself, or why it cannot be read.
+pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErrors> {
+    let path = path.as_ref();
+    let file = path.display().to_string();
+    let text = super::read_text(path)?;
+    if let Some(list) = plain::written(&text) {
+        return Ok(list);
+    }
+    let raw: RawFile = yaml::read(&text, &file)?;
+    let mut check = Check::new(&file);
+    let mut list = Vec::new();
+    for (n, entry) in raw.mappings.iter().flatten().enumerate() {
+        let raw = &entry.value;
+        let mut s = check.scope(KeyPath::Mapping(n), entry.referenced);
+        let sir = s.required("sir", &raw.sir, "\"2001:db8:dddd:0:2000::1\"");
+        let blackhole = s.flag("blackhole", &raw.blackhole, false);
+        let mut locators = Vec::new();
+        for (m, entry) in raw.locators.iter().flat_map(|list| &list.value).enumerate() {
+            let mut s = check.scope(KeyPath::Locator(n, m), entry.referenced);
+            locators.extend(choice(&mut s, entry).map(|(choice, _)| choice));
+        }
+        list.extend(sir.map(|sir| WrittenMapping { sir: sir.value.clone(), locators, blackhole }));
+    }
+    check.finish()?;
+    Ok(list)
+}
+
 /// Reads any YAML, and says what is wrong.
 fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
     let raw: RawFile = yaml::read(text, file)?;

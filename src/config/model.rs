@@ -52,8 +52,6 @@ pub struct Config {
 pub struct Node {
     /// 1 to 32 characters of `a-z`, `0-9` and `-`.
     pub name: String,
-    /// Where the node keeps what must survive a restart; absolute.
-    pub state_dir: PathBuf,
 }
 
 /// `dpdk`

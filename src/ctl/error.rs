@@ -1,5 +1,6 @@
 //! What goes wrong at the operator's end.
 
+use crate::config::ConfigErrors;
 use crate::node::admin::wire::Malformed;
 use std::io;
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ pub enum CtlError {
     /// The node's answer cannot be read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// A mapping file is wrong.
+    #[error(transparent)]
+    Mappings(#[from] ConfigErrors),
     /// A file cannot be used.
     #[error("{file}: {why}")]
     File {

@@ -3,59 +3,15 @@
 use super::client::Client;
 use super::error::CtlError;
 use super::output::Output;
+use crate::config::mappings::{WrittenMapping, written};
 use crate::node::admin::wire::Wire;
 use crate::node::admin::{MAX_BATCH, v1};
 use crate::node::source::Applied;
-use serde::Deserialize;
 use std::path::Path;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mappings {
-    #[serde(default)]
-    mappings: Vec<Mapping>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mapping {
-    sir: String,
-    #[serde(default)]
-    locators: Vec<Choice>,
-    #[serde(default)]
-    blackhole: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Choice {
-    Alone(String),
-    Weighted(Weighted),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Weighted {
-    locator: String,
-    #[serde(default)]
-    priority: u32,
-    weight: Option<u32>,
-}
-
-impl From<Choice> for v1::LocatorChoice {
-    fn from(choice: Choice) -> Self {
-        match choice {
-            Choice::Alone(locator) => v1::LocatorChoice { locator, priority: 0, weight: None },
-            Choice::Weighted(Weighted { locator, priority, weight }) => {
-                v1::LocatorChoice { locator, priority, weight }
-            }
-        }
-    }
-}
 
 /// Sends the mappings of a file. Each batch applies as a whole; those before a refused one stay.
 pub(super) async fn load(client: &mut Client, out: &mut Output<'_>, file: &Path) -> Result<(), CtlError> {
-    let mappings = read(file)?;
+    let mappings = written(file)?;
     let count = mappings.len();
     if count == 0 {
         let why = "no mappings; write `mappings:` and a list of them".to_owned();
@@ -88,19 +44,12 @@ pub(super) async fn load(client: &mut Client, out: &mut Output<'_>, file: &Path)
     out.line(&format!("{count} mappings: {created} created, {changed} changed, revision {revision}"))
 }
 
-fn change(mapping: Mapping) -> v1::MappingChange {
-    let Mapping { sir, locators, blackhole } = mapping;
-    v1::MappingChange { sir, locators: locators.into_iter().map(Into::into).collect(), blackhole }
-}
-
-fn read(file: &Path) -> Result<Vec<Mapping>, CtlError> {
-    let failed = |why: String| CtlError::File { file: file.to_owned(), why };
-    let text = std::fs::read_to_string(file)
-        .map_err(|why| failed(format!("cannot be read: {why}; check the path and its permissions")))?;
-    let mut options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    // Millions of mappings are honest work.
-    options.budget = None;
-    let mappings: Mappings = serde_saphyr::from_str_with_options(&text, options)
-        .map_err(|why| failed(format!("{why}; correct the YAML there")))?;
-    Ok(mappings.mappings)
+fn change(mapping: WrittenMapping) -> v1::MappingChange {
+    let WrittenMapping { sir, locators, blackhole } = mapping;
+    let locators = locators.iter().map(|choice| v1::LocatorChoice {
+        locator: choice.locator.to_string(),
+        priority: choice.priority.into(),
+        weight: Some(choice.weight.into()),
+    });
+    v1::MappingChange { sir, locators: locators.collect(), blackhole }
 }

@@ -36,7 +36,7 @@ pub struct EalConfig {
     pub memory_mib: u32,
     /// Kind of that memory.
     pub memory: Memory,
-    /// PCI addresses that ports will use; empty: the PCI bus is left alone.
+    /// PCI addresses that ports will use, each with its device's arguments if it has any; empty: the PCI bus is left alone.
     pub pci: Vec<String>,
     /// DPDK's log level, 1 (emergency) to 8 (debug); 5 is warning.
     pub log_level: u8,

@@ -207,17 +207,17 @@ impl Opening<'_> {
         // which holds the environment.
         unsafe {
             let code = sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rx_desc, &mut tx_desc);
-            self.step("fitting its descriptors", "change rx_desc or tx_desc", code)?;
+            self.step("fitting its descriptors", "change descriptors", code)?;
             let socket = sys::rte_eth_dev_socket_id(id) as u32;
             for queue in 0..config.rx_queues {
                 let pool = self.pool.as_ptr();
                 let code =
                     sys::rte_eth_rx_queue_setup(id, queue, rx_desc, socket, &info.default_rxconf, pool);
-                self.step("setting up a receive queue", "lower rx_desc or raise the pool's mbufs", code)?;
+                self.step("setting up a receive queue", "lower descriptors or raise mbufs.count", code)?;
             }
             for queue in 0..config.tx_queues {
                 let code = sys::rte_eth_tx_queue_setup(id, queue, tx_desc, socket, &info.default_txconf);
-                self.step("setting up a transmit queue", "lower tx_desc", code)?;
+                self.step("setting up a transmit queue", "lower descriptors", code)?;
             }
         }
         Ok(())

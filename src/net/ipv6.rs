@@ -65,13 +65,6 @@ impl<B: std::ops::Deref<Target = [u8; HEADER]>> Ipv6<B> {
         self.0[0] >> 4
     }
 
-    /// Version, traffic class and flow label.
-    #[inline]
-    #[must_use]
-    pub fn first_word(&self) -> u32 {
-        u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
-    }
-
     /// Bytes after the fixed header.
     #[inline]
     #[must_use]

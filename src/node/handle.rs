@@ -37,7 +37,7 @@ pub struct LocatorView {
     pub weight: u16,
     /// ILA address on the wire.
     pub ila: Ipv6Addr,
-    /// State of its next hop: `ready`, `unresolved`, `unreachable`, `link_down` or `no_route`.
+    /// State of its next hop: `ready`, `unresolved`, `unreachable`, `link_down`, `no_route` or `on_link`.
     pub state: String,
 }
 

@@ -156,12 +156,6 @@ impl Neighbours {
         counts
     }
 
-    /// When [`Self::tick`] has something to do next.
-    #[must_use]
-    pub fn next_due_ms(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due)
-    }
-
     /// Takes over the configuration: its timers, the next hops of all routes, and the static neighbours.
     pub fn configure(
         &mut self,
@@ -207,7 +201,11 @@ impl Neighbours {
 
     /// A packet waits for this neighbour.
     pub fn wanted(&mut self, key: Key, now: u64, deeds: &mut Vec<Deed>) {
-        if self.known.contains_key(&key) || self.gleaned >= MAX_GLEANED || self.unanswered >= MAX_UNANSWERED {
+        if let Some(known) = self.known.get(&key) {
+            // The tables may have forgotten it with the route that it was a next hop of.
+            return deeds.push(Deed::Tell(key, known.way()));
+        }
+        if self.gleaned >= MAX_GLEANED || self.unanswered >= MAX_UNANSWERED {
             return;
         }
         self.ask(key, false, now, deeds);
@@ -470,7 +468,7 @@ mod tests {
         }
         assert_eq!(deeds.last(), Some(&Deed::Tell(KEY, Way::Gone)));
         assert!(deeds.contains(&Deed::Tell(KEY, Way::Unreachable)));
-        assert!(all.of(KEY).is_none() && all.next_due_ms().is_none());
+        assert!(all.of(KEY).is_none() && all.due.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Starting and stopping a node: DPDK, pools, ports, workers, services; and everything back in its place at the end.
 
 use super::admin::{Service, Socket, SocketError};
-use super::control::{self, Control, ControlError, Devices, Ended, Start};
+use super::control::{self, Control, ControlError, Devices, Ended, Signals, Start};
 use super::exchange::Exchange;
 use super::http::{self, ListenError};
 use super::stats::{DeviceCounters, PortFacts, Stats};
@@ -101,6 +101,15 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         set_level,
         seed: rand::random(),
     })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| RunError::System("start the control thread", why))?;
+    // From here on a signal ends or reloads the node in order, even one that comes before it forwards.
+    let signals = {
+        let _around = runtime.enter();
+        Signals::listen()?
+    };
     let services = Services::start(&config, &control, &stats)?;
     let mut threads = Vec::new();
     for (number, (seat, (queues, tx))) in seats.into_iter().zip(queues).enumerate() {
@@ -118,10 +127,6 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         };
         threads.push(start_worker(seat, plan)?);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| RunError::System("start the control thread", why))?;
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(
@@ -130,7 +135,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         ports = config.ports.len(),
         "forwarding"
     );
-    let ended = runtime.block_on(control.run());
+    let ended = runtime.block_on(control.run(signals));
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     exchanges.iter().for_each(|exchange| exchange.stop());
@@ -142,7 +147,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let leaked: u32 = pools.iter().map(|pool| pool.in_use()).sum();
     drop(pools);
     drop(eal);
-    match (ended?, panicked) {
+    match (ended, panicked) {
         (Ended::WorkerLost(number), _) | (_, Some(number)) => Err(RunError::WorkerLost(number)),
         _ if leaked > 0 => Err(RunError::Leaked(leaked)),
         (Ended::Asked, None) => {
@@ -204,7 +209,14 @@ fn eal_config(config: &Config) -> EalConfig {
         worker_cores,
         memory_mib: dpdk.memory_mib,
         memory: if dpdk.huge { Memory::Huge(None) } else { Memory::Ordinary },
-        pci: config.ports.iter().filter_map(|port| pci_address(&port.device)).map(str::to_owned).collect(),
+        // With their arguments: DPDK takes a PCI device's only here.
+        pci: config
+            .ports
+            .iter()
+            .map(|port| &port.device)
+            .filter(|device| pci_address(device).is_some())
+            .cloned()
+            .collect(),
         log_level: match dpdk.log_level {
             DpdkLogLevel::Error => 4,
             DpdkLogLevel::Warning => 5,
@@ -499,6 +511,20 @@ mod tests {
     fn an_interface_that_is_gone_has_no_link() {
         assert_eq!(carrier(Path::new("/sys/class/net/no-such-port/carrier")), Some(false));
         assert_eq!(carrier(Path::new("/sys/class/net/lo/carrier")), Some(true));
+    }
+
+    #[test]
+    fn arguments_of_a_pci_device_reach_dpdk() {
+        let text = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+ports:
+  - {name: a, device: "0000:3b:00.0", role: fabric}
+  - {name: b, device: "0000:3b:00.1,mprq_en=1", role: fabric}
+  - {name: c, device: "net_null0,no-rx=1", role: fabric}
+"#;
+        let config = Config::parse(text, "t.yaml").unwrap();
+        assert_eq!(eal_config(&config).pci, ["0000:3b:00.0", "0000:3b:00.1,mprq_en=1"]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! and for Router Solicitations; hands advertisements to the control thread.
 
 use super::Ctx;
-use super::lane::Lane;
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use crate::ila::{Identifier, IdentifierType};
@@ -15,7 +14,7 @@ use crate::table::{Action, Port, Role, Tables};
 const ALL_NODES: u128 = (0xff02 << 112) | 1;
 
 /// Decides a Neighbour Discovery message.
-pub(super) fn decide(packet: &mut Packet<'_>, lane: &Lane, upper: &Upper, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn decide(packet: &mut Packet<'_>, upper: &Upper, ctx: &Ctx<'_>) -> Verdict {
     let Some(port) = ctx.tables.ports.get(usize::from(packet.port.0)) else {
         return Verdict::Drop(DropReason::NoPort);
     };
@@ -23,7 +22,6 @@ pub(super) fn decide(packet: &mut Packet<'_>, lane: &Lane, upper: &Upper, ctx: &
         // Neighbour Discovery behind extension headers has no honest use here.
         return Verdict::Drop(DropReason::NdInvalid);
     }
-    let _ = lane;
     match ndp::parse(packet.l3()) {
         Err(_) => Verdict::Drop(DropReason::NdInvalid),
         Ok(Message::Solicitation { target, .. }) => solicited(packet, port, target, ctx.tables),

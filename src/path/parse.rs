@@ -3,8 +3,8 @@
 use super::lane::{Class, Lane};
 use super::packet::Packet;
 use super::verdict::DropReason;
-use crate::net::{ethernet, ipv6, mac::Mac};
-use crate::table::Port;
+use crate::net::{ethernet, icmp6::kind, ipv6, mac::Mac, ndp};
+use crate::table::{Port, Role};
 
 /// Parses one packet of `port`; what follows sees only valid IPv6 for this node or to be forwarded.
 ///
@@ -61,6 +61,11 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
         // A unicast packet in a group frame is somebody's flood (RFC 1122 §3.3.6, the same for IPv6).
         return Err(DropReason::NotOurMac);
     }
+    if next == ipv6::next::ICMP6 && is_solicitation(packet.l3()) && port.role == Role::Access {
+        // Neighbours that we answer for by proxy are asked at their own addresses, too (RFC 4861 §7.3.3).
+        lane.class = Class::Own;
+        return Ok(());
+    }
     if ipv6::is_link_local(destination) || ipv6::is_link_local(source) || source == 0 {
         if port.owns(destination) {
             lane.class = Class::Own;
@@ -69,4 +74,9 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
         return Err(DropReason::LinkLocal);
     }
     Ok(())
+}
+
+/// Whether an ICMPv6 packet is a Neighbour Solicitation from this link.
+fn is_solicitation(packet: &[u8]) -> bool {
+    packet.get(7) == Some(&ndp::HOP_LIMIT) && packet.get(ipv6::HEADER) == Some(&kind::NEIGHBOUR_SOLICITATION)
 }

@@ -31,6 +31,7 @@ fn refuse(lane: &mut Lane, hop: &Hop, hop_limit: u8, length: usize) -> Result<()
         HopState::Unreachable => return Err(Verdict::Drop(DropReason::NeighbourUnreachable)),
         HopState::LinkDown => return Err(Verdict::Drop(DropReason::LinkDown)),
         HopState::NoRoute => return Err(Verdict::Drop(DropReason::NoRoute)),
+        HopState::OnLink => return Err(Verdict::Drop(DropReason::LocatorOnLink)),
         HopState::Ready => {}
     }
     if length > usize::from(hop.mtu) {

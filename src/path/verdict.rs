@@ -97,6 +97,8 @@ reasons! {
     Blackhole = "blackhole";
     /// No route to the destination or to its locator.
     NoRoute = "no_route" => icmp6::Error::NoRoute;
+    /// Locator lies on a subnet of ours, where nobody answers for ILA addresses: it needs a route with a next hop.
+    LocatorOnLink = "locator_on_link" => icmp6::Error::NoRoute;
     /// Route says: discard.
     RouteBlackhole = "route_blackhole";
     /// Packet is larger than the MTU of the outgoing port.

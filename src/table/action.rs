@@ -19,6 +19,8 @@ pub enum HopState {
     LinkDown,
     /// No route leads there.
     NoRoute,
+    /// A locator whose addresses would all be neighbours, and nobody answers for ILA addresses.
+    OnLink,
 }
 
 /// A next hop with its ready link header.

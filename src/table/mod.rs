@@ -13,7 +13,7 @@ pub mod realms;
 pub mod routes;
 
 pub use action::{Action, Hop, HopState, Local, Remote, Spread};
-pub use port::{Port, Role, RouterAdvert};
+pub use port::{Port, Role};
 
 use crate::ila::{Adjustment, ChecksumMode, SirPrefix};
 use mapping::MappingTable;

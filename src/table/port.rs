@@ -14,9 +14,6 @@ pub enum Role {
     Access,
 }
 
-/// What an access port advertises as a router.
-pub type RouterAdvert = Advert;
-
 /// A port as the pipeline sees it.
 #[derive(Debug, Clone)]
 pub struct Port {
@@ -37,7 +34,7 @@ pub struct Port {
     /// Source of ICMPv6 errors about packets received here: an own address of global scope, or the link-local one.
     pub error_source: u128,
     /// What it answers to a Router Solicitation, if anything.
-    pub advert: Option<RouterAdvert>,
+    pub advert: Option<Advert>,
 }
 
 impl Port {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub const CONFIG: &str = r#"
-node: {name: nve1, state_dir: /tmp}
+node: {name: nve1}
 dpdk: {workers: [1, 2]}
 sir_domains:
   - {name: tasks, prefix: "2001:db8:dddd::/64"}

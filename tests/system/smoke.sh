@@ -71,7 +71,7 @@ in_ns t1 sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.autoconf=0
 if [ "${QUEUES:-1}" = 2 ]; then WORKERS="0, 1" PAIRS=",qpairs=2"; else WORKERS=0 PAIRS=""; fi
 config() { # name cores
     cat <<EOF
-node: {name: $TAG$1, state_dir: $WORK}
+node: {name: $TAG$1}
 dpdk: {workers: [$2], idle: backoff, huge: false, memory_mib: 64}
 mbufs: {count: 4096, cache: 128}
 admin: {socket: $WORK/$1.sock}

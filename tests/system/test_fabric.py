@@ -204,6 +204,15 @@ def test_a_next_hop_goes_and_comes_back():
         net.stop()
 
 
+def test_a_sender_is_told_that_nobody_has_the_address():
+    """RFC 4861 §7.2.2: a packet that waited for a neighbour in vain is answered, and the very first one does."""
+    with Lab("ilaf") as lab:
+        net = Network(lab)
+        _, text = net.inet.ping("fd00:f::99", 1, wait=6)
+        expect("Address unreachable" in text, f"the sender is not told:\n{text}")
+        net.stop()
+
+
 def test_a_link_goes_down_and_comes_back():
     with Lab("ilaf") as lab:
         net = Network(lab)

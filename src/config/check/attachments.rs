@@ -37,6 +37,13 @@ pub(super) fn attachments(
         });
         let vlan = attachment.vlan.as_ref().and_then(|text| s.within("vlan", text, 1..=4094));
         let mac = unicast_mac(&mut s, "mac", &attachment.mac);
+        if let (Some(link), Some(mac), Some(text)) =
+            (port.and_then(|n| ports.list.get(usize::from(n))), mac, &attachment.mac)
+            && link.mac == Some(mac)
+        {
+            let message = format!("{mac} is that of port {}; write the task's own", link.name);
+            s.error("mac", text.referenced, message);
+        }
         if let (Some(port), Some(mac), Some(text)) = (port, mac, &attachment.mac)
             && let Some(before) = places.before((port, vlan, mac), &s.key("mac"), text.referenced)
         {

@@ -81,6 +81,14 @@ pub(super) fn domains(check: &mut Check, raw: &RawConfig) -> Domains {
             }
         };
         let skip_unchecked = s.flag("skip_unchecked", &domain.skip_unchecked, false);
+        if let Some(text) =
+            domain.skip_unchecked.as_ref().filter(|_| skip_unchecked && checksum != ChecksumMode::NeutralMap)
+        {
+            let mode = checksum.name();
+            let message =
+                format!("`true` has no effect with checksum {mode}; write neutral-map there, or false");
+            s.error("skip_unchecked", text.referenced, message);
+        }
         let expected_mappings =
             s.number("expected_mappings", &domain.expected_mappings, 1..=100_000_000, 1024);
         match (name, prefix) {

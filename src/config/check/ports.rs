@@ -146,7 +146,13 @@ fn device(s: &mut Scope<'_>, port: &RawPort, seen: &mut Seen<String>) -> String 
         return String::new();
     }
     let mut parts = device.split(',');
-    let name = canonical(parts.next().unwrap_or_default());
+    let written = parts.next().unwrap_or_default();
+    let name = canonical(written);
+    if name != written {
+        let message =
+            format!("`{written}` is not how DPDK and the kernel name this PCI device; write {name}");
+        s.error("device", text.referenced, message);
+    }
     let interfaces =
         parts.filter_map(|part| part.strip_prefix("iface=")).map(|iface| format!("iface={iface}"));
     for part in std::iter::once(name).chain(interfaces) {

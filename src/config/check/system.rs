@@ -28,9 +28,14 @@ fn field<T>(section: Option<&T>, key: impl Fn(&T) -> &Option<Text>) -> &Option<T
 pub(super) fn node(check: &mut Check, raw: &RawConfig) -> Node {
     let (at, node) = section(&raw.node);
     let mut s = check.scope("node", at);
-    let name = s.name("name", field(node, |n| &n.name), "nve1", STRICT).unwrap_or_default();
-    let state_dir = absolute(&mut s, "state_dir", field(node, |n| &n.state_dir), "/var/lib/ilagate".into());
-    Node { name, state_dir }
+    let text = field(node, |n| &n.name);
+    let name = s.name("name", text, "nve1", STRICT).unwrap_or_default();
+    if let Some(text) = text.as_ref().filter(|_| name.starts_with('-')) {
+        // It names files of DPDK, too.
+        let message = format!("`{name}` looks like an option; begin with a letter or digit");
+        s.error("name", text.referenced, message);
+    }
+    Node { name }
 }
 
 pub(super) fn dpdk(check: &mut Check, raw: &RawConfig) -> Dpdk {

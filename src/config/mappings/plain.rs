@@ -11,27 +11,23 @@
 
 use super::super::check::{Domains, judge_identifier, judge_remote_locator};
 use super::super::{Config, LocalIdentifier};
-use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, locals};
+use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, WrittenMapping, locals};
 use crate::ila::Locator;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
+use std::net::Ipv6Addr;
 
 /// Reads the whole file, or nothing.
 pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
     let domains = Domains { list: config.sir_domains.clone(), complete: true };
-    let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    if lines.next()? != "mappings:" {
-        return None;
-    }
     let own: HashSet<LocalIdentifier> = locals(config).map(|(_, local)| local).collect();
     let room = text.len() / 64;
     let mut identifiers: HashSet<LocalIdentifier, RandomState> =
         HashSet::with_capacity_and_hasher(room, RandomState::default());
     let mut locators: HashMap<Locator, u8, RandomState> = HashMap::default();
     let mut records = Vec::with_capacity(room);
-    for line in lines {
-        let rest = line.strip_prefix("  - {sir: \"")?;
-        let (sir, rest) = rest.split_once('"')?;
+    for line in lines(text)? {
+        let (sir, list) = split(line)?;
         let local = judge_identifier(sir, &domains).ok()??;
         if !identifiers.insert(local) {
             return None;
@@ -42,12 +38,9 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
                 return None;
             }
         }
-        let target = if rest == ", blackhole: true}" {
-            MappingTarget::Blackhole
-        } else {
-            let list = rest.strip_prefix(", locators: [\"")?.strip_suffix("\"]}")?;
+        let target = if let Some(list) = list {
             let mut choices: Vec<LocatorChoice> = Vec::with_capacity(1);
-            for text in list.split("\", \"") {
+            for text in list.split(BETWEEN) {
                 let locator: Locator = text.parse().ok()?;
                 // A locator that was met in this domain has passed the rules already.
                 match locators.get(&locator) {
@@ -64,8 +57,43 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
                 choices.push(LocatorChoice { locator, priority: 0, weight: 1 });
             }
             MappingTarget::Locators(choices)
+        } else {
+            MappingTarget::Blackhole
         };
         records.push(MappingRecord { domain: local.domain, identifier: local.identifier, target });
     }
     (!records.is_empty()).then_some(records)
+}
+
+/// Reads the whole file without judging what it says, or nothing.
+pub(super) fn written(text: &str) -> Option<Vec<WrittenMapping>> {
+    let mut list = Vec::new();
+    for line in lines(text)? {
+        let (sir, locators) = split(line)?;
+        sir.parse::<Ipv6Addr>().ok()?;
+        let mut choices = Vec::with_capacity(1);
+        for text in locators.into_iter().flat_map(|list| list.split(BETWEEN)) {
+            choices.push(LocatorChoice { locator: text.parse().ok()?, priority: 0, weight: 1 });
+        }
+        list.push(WrittenMapping { sir: sir.to_owned(), locators: choices, blackhole: locators.is_none() });
+    }
+    (!list.is_empty()).then_some(list)
+}
+
+/// What stands between two locators.
+const BETWEEN: &str = "\", \"";
+
+/// The lines with mappings.
+fn lines(text: &str) -> Option<impl Iterator<Item = &str>> {
+    let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    (lines.next()? == "mappings:").then_some(lines)
+}
+
+/// SIR address and locators of one line; no locators for a blackhole.
+fn split(line: &str) -> Option<(&str, Option<&str>)> {
+    let (sir, rest) = line.strip_prefix("  - {sir: \"")?.split_once('"')?;
+    if rest == ", blackhole: true}" {
+        return Some((sir, None));
+    }
+    Some((sir, Some(rest.strip_prefix(", locators: [\"")?.strip_suffix("\"]}")?)))
 }

@@ -22,6 +22,17 @@ fn at_identifier(identifier: &str) -> String {
 }
 
 #[test]
+fn a_task_has_another_mac_address_than_its_port() {
+    let ports = "ports: [{name: a, device: d, role: access, mac: '02:00:00:00:00:0a'}]";
+    let attached =
+        "attachments: [{port: a, mac: '02:00:00:00:00:0a', identifiers: ['2001:db8:dddd:0:2000::1']}]";
+    assert_eq!(
+        super::refused(&super::text("ports", ports).replace("attachments: []", attached)).to_string(),
+        "t.yaml:7:30: attachments[0].mac: 02:00:00:00:00:0a is that of port a; write the task's own"
+    );
+}
+
+#[test]
 fn what_an_attachment_needs() {
     wrong(
         "attachments: [{}]",

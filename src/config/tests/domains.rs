@@ -108,3 +108,20 @@ fn what_refers_to_a_wrong_domain_is_not_reported_again() {
         "t.yaml:4:37: sir_domains[0].prefix: `x` is not an IPv6 prefix; write address/length, for example 2001:db8::/32",
     );
 }
+
+#[test]
+fn payloads_skip_neutral_mapping_only_where_it_is_marked() {
+    let line = |mode: &str| {
+        format!(
+            "sir_domains: [{{name: tasks, prefix: '2001:db8::/64', skip_unchecked: true, checksum: {mode}}}]"
+        )
+    };
+    assert!(right(&line("neutral-map")).sir_domains[0].skip_unchecked);
+    for mode in ["neutral-map-auto", "adj-transport", "no-action"] {
+        let error = format!(
+            "t.yaml:4:70: sir_domains[0].skip_unchecked: `true` has no effect with checksum {mode}; write neutral-map \
+             there, or false"
+        );
+        wrong(&line(mode), &error);
+    }
+}

@@ -203,3 +203,22 @@ fn unknown_keys_and_wrong_shapes_are_errors() {
     let message = load(&format!("  - {{sir: '{ID}', locators: [7]}}")).unwrap_err();
     assert!(message.starts_with("m.yaml:2:49: mappings[0].locators[0]: "), "{message}");
 }
+
+#[test]
+fn a_file_is_read_alike_without_a_configuration_in_either_shape() {
+    let directory = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        let file = directory.path().join("m.yaml");
+        std::fs::write(&file, text).unwrap();
+        mappings::written(&file)
+    };
+    let blackhole = "  - {sir: \"2001:db8:dddd:0:2000::9\", blackhole: true}\n";
+    let text = format!("mappings:\n{}{blackhole}", plain(ID, &["fd00:9::/64", "fd00:9:0:1::/64"]));
+    let list = read(&text).unwrap();
+    assert_eq!((list[0].sir.as_str(), list[0].locators.len(), list[1].blackhole), (ID, 2, true));
+    assert_eq!(read(&text.replace("mappings:", "mappings: # not plain")).unwrap(), list);
+    // What only YAML understands is left to it.
+    assert_eq!(read(&text.replace("2000::9", "2000::\\x39")).unwrap(), list);
+    let message = read(&text.replace("fd00:9:0:1::/64", "fd00:9:0:1::/63")).unwrap_err().to_string();
+    assert!(message.contains(":2:64: mappings[0].locators[1]: `fd00:9:0:1::/63` has"), "{message}");
+}

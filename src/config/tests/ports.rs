@@ -81,6 +81,17 @@ fn a_device_has_one_port() {
 }
 
 #[test]
+fn a_pci_address_is_written_in_full_and_in_lower_case() {
+    for written in ["3b:00.1", "0000:3B:00.1"] {
+        let error = format!(
+            "t.yaml:6:27: ports[0].device: `{written}` is not how DPDK and the kernel name this PCI device; write \
+             0000:3b:00.1"
+        );
+        wrong(&format!("ports: [{{name: a, device: '{written},x=1', role: access}}]"), &error);
+    }
+}
+
+#[test]
 fn a_name_has_one_port() {
     wrong(
         "ports: [{name: a, device: b, role: access}, {name: a, device: c, role: access}]",

@@ -4,10 +4,7 @@ use super::{refused, wrong};
 
 #[test]
 fn an_unknown_key_is_an_error_everywhere() {
-    wrong(
-        "node: {name: nve1, nmae: x}",
-        "t.yaml:1:20: node.nmae: unknown key `nmae`; known here: name, state_dir",
-    );
+    wrong("node: {name: nve1, nmae: x}", "t.yaml:1:20: node.nmae: unknown key `nmae`; known here: name");
     wrong(
         "ports: [{name: a, device: b, role: access}, {mtuu: 3}]",
         "t.yaml:6:46: ports[1].mtuu: unknown key `mtuu`; known here: name, device, role, mac, queues, descriptors, mtu, \

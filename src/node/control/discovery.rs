@@ -96,7 +96,7 @@ impl Control {
         self.deeds = deeds;
     }
 
-    fn solicit(&self, key: Key, to: Option<Mac>) {
+    fn solicit(&mut self, key: Key, to: Option<Mac>) {
         let at = usize::from(key.port.0);
         let current = self.publisher.current();
         let (Some(port), Some(config)) = (current.ports.get(at), self.config.ports.get(at)) else { return };

@@ -21,14 +21,17 @@ use crate::table::rcu::{Publisher, Reader};
 use crate::table::{PortId, Tables};
 use discovery::LinkSeen;
 use reload::Loaded;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watched};
 use updates::Updates;
 
+/// Frames that wait for room at a worker, at most: one of each kind for every VLAN of several ports.
+const OUTBOX: usize = 32_768;
 /// Requests that wait, at most.
 const REQUESTS: usize = 1024;
 /// Longest time between two looks around.
@@ -94,6 +97,28 @@ pub enum Ended {
     WorkerLost(usize),
 }
 
+/// The signals that the control thread listens to, from the moment that this is made.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Listens. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// The operating system refuses signal handlers.
+    pub fn listen() -> Result<Self, ControlError> {
+        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// What comes from threads that read files for the control thread.
 enum Event {
     /// Of the watch with this number.
@@ -110,6 +135,7 @@ pub struct Control {
     publisher: Publisher<Tables>,
     neighbours: Neighbours,
     deeds: Vec<Deed>,
+    outbox: VecDeque<Frame>,
     updates: Updates,
     links: Vec<LinkSeen>,
     links_due_ms: u64,
@@ -151,6 +177,7 @@ impl Control {
             config,
             rib,
             deeds: Vec::new(),
+            outbox: VecDeque::new(),
             updates: Updates::default(),
             links_due_ms: 0,
             census_due_ms: 0,
@@ -171,6 +198,7 @@ impl Control {
         control.publisher = Publisher::new(control.rib.compile());
         control.configure_neighbours();
         control.do_deeds();
+        control.empty_outbox();
         control.publish();
         control.watch_mappings(seen)?;
         Ok(control)
@@ -194,27 +222,21 @@ impl Control {
     }
 
     /// Works until it is asked to stop by a request or a signal, or a worker is lost.
-    ///
-    /// # Errors
-    /// The operating system refuses signal handlers.
-    pub async fn run(&mut self) -> Result<Ended, ControlError> {
-        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
-        let mut terminate = on(SignalKind::terminate())?;
-        let mut interrupt = on(SignalKind::interrupt())?;
-        let mut hang_up = on(SignalKind::hangup())?;
+    pub async fn run(&mut self, mut signals: Signals) -> Ended {
         loop {
             if let Some(lost) = self.exchanges.iter().position(|exchange| exchange.stopped()) {
-                return Ok(Ended::WorkerLost(lost));
+                return Ended::WorkerLost(lost);
             }
-            let pause = if self.updates.is_idle() { LOOK } else { LOOK_BUSY };
+            let idle = self.updates.is_idle() && self.outbox.is_empty();
+            let pause = if idle { LOOK } else { LOOK_BUSY };
             tokio::select! {
-                _ = terminate.recv() => return Ok(Ended::Asked),
-                _ = interrupt.recv() => return Ok(Ended::Asked),
-                _ = hang_up.recv() => self.begin_reload(None),
+                _ = signals.terminate.recv() => return Ended::Asked,
+                _ = signals.interrupt.recv() => return Ended::Asked,
+                _ = signals.hang_up.recv() => self.begin_reload(None),
                 Some(event) = self.events.recv() => self.hear(event),
                 Some(request) = self.requests.recv() => {
                     if !self.take_requests(request) {
-                        return Ok(Ended::Asked);
+                        return Ended::Asked;
                     }
                 }
                 () = tokio::time::sleep(pause) => {}
@@ -281,6 +303,7 @@ impl Control {
         }
         self.advertise(now_ms);
         self.do_deeds();
+        self.empty_outbox();
         self.advance();
         if now_ms >= self.census_due_ms {
             self.census_due_ms = now_ms + CENSUS_MS;
@@ -292,11 +315,22 @@ impl Control {
         self.stats.started.elapsed().as_millis() as u64
     }
 
-    /// Sends a frame through the first worker.
-    fn send(&self, frame: Frame) {
-        let sent = self.exchanges.first().is_some_and(|exchange| exchange.to_send.push(frame).is_ok());
-        if !sent {
+    /// Sends a frame, after those that wait.
+    fn send(&mut self, frame: Frame) {
+        if self.outbox.len() < OUTBOX {
+            self.outbox.push_back(frame);
+        } else {
             self.stats.originated_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands frames to the first worker, as many as it has room for.
+    fn empty_outbox(&mut self) {
+        let Some(exchange) = self.exchanges.first() else { return };
+        while let Some(frame) = self.outbox.pop_front() {
+            if let Err(frame) = exchange.to_send.push(frame) {
+                return self.outbox.push_front(frame);
+            }
         }
     }
 

@@ -59,9 +59,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(CONFIG)
+    }
+
+    fn with(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.yaml");
-        std::fs::write(&path, CONFIG).unwrap();
+        std::fs::write(&path, config).unwrap();
         let config = Arc::new(Config::load(&path).unwrap());
         let exchange = Exchange::new();
         let links = Fake(Rc::new(RefCell::new([true; 2])));
@@ -258,6 +262,31 @@ fn access_ports_advertise_themselves_from_the_start() {
 }
 
 #[test]
+fn every_vlan_of_an_access_port_is_told_of_its_router() {
+    let mut config =
+        CONFIG.replace("ports:", "locators: [{prefix: \"fd00:1:0:1::/64\", domain: tasks}]\nports:");
+    config.push_str("attachments:\n");
+    for vlan in 1..=1000 {
+        let sir = format!("2001:db8:dddd:0:2000::{vlan}");
+        let line = format!("{{port: a, vlan: {vlan}, mac: \"02:00:00:00:00:0a\", identifiers: [\"{sir}\"]}}");
+        config.push_str(&format!("  - {line}\n"));
+    }
+    let mut bench = Bench::with(&config);
+    let mut told = std::collections::BTreeSet::new();
+    for now in 1..20 {
+        bench.control.turn(now);
+        while let Some(frame) = bench.exchange.to_send.pop() {
+            let link = ethernet::parse(&frame.bytes).unwrap();
+            if ndp::parse(&frame.bytes[link.header..]) == Ok(Message::RouterAdvertisement) {
+                told.insert(link.vlan);
+            }
+        }
+    }
+    assert_eq!(told.len(), 1000);
+    assert_eq!(bench.control.stats.originated_lost.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn a_reload_applies_what_it_can_and_refuses_the_whole_file_otherwise() {
     let mut bench = Bench::new();
     bench.turn(1);
@@ -272,6 +301,99 @@ fn a_reload_applies_what_it_can_and_refuses_the_whole_file_otherwise() {
     let why = bench.reload("node: {}").unwrap_err();
     assert!(why.contains("dpdk.workers"), "{why}");
     assert_eq!(bench.control.config.routes.len(), 2);
+}
+
+#[test]
+fn a_next_hop_that_a_reload_let_go_is_found_by_packets_to_itself() {
+    let mut bench = Bench::new();
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(1);
+    bench
+        .reload(&CONFIG.replace("routes: [{prefix: \"fd00:1::/32\", via: \"fd00:f::2\", port: f}]", ""))
+        .unwrap();
+    let known =
+        |bench: &mut Bench| bench.reader.snapshot().neighbours.get(&(FABRIC, NEXT)).map(|hop| hop.state);
+    assert_eq!(known(&mut bench), None);
+    bench.exchange.wanted.push(Key { port: FABRIC, address: NEXT }).unwrap();
+    bench.turn(20);
+    assert_eq!(known(&mut bench), Some(HopState::Ready));
+}
+
+#[test]
+fn a_reload_whose_mappings_clash_with_an_operators_changes_nothing() {
+    let mut bench = Bench::new();
+    let mut answered = bench.apply(0x1_0000, 0xfd00_0001_0000_0002);
+    (1..5).for_each(|now| bench.turn(now));
+    assert!(answered.try_recv().unwrap().is_ok());
+    let with = CONFIG.replace("dddd::/64\"}]", "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]");
+    let with = format!("{with}mappings: {{file: mappings.yaml}}\n");
+    let file = bench.control.path.with_file_name("mappings.yaml");
+    for (line, words) in [
+        (r#"{sir: "2001:db8:dddd:0:2000::1:ffff", locators: ["fd00:1:0:3::/64"]}"#, "twin"),
+        (r#"{sir: "2001:db8:eeee:0:2000::1", locators: ["fd00:1:0:2::/64"]}"#, "locator of domain tasks"),
+    ] {
+        std::fs::write(&file, format!("mappings:\n  - {line}\n")).unwrap();
+        let why = bench.reload(&with).unwrap_err();
+        assert!(why.contains(words) && !why.contains("in force"), "{why}");
+        assert_eq!((bench.control.config.sir_domains.len(), bench.control.watch.is_some()), (1, false));
+    }
+}
+
+#[test]
+fn a_reload_moves_an_own_locator_to_another_domain_together_with_its_mappings() {
+    let config = |domain: &str| {
+        let domains = "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]\n";
+        let locators = format!("locators: [{{prefix: \"fd00:1:0:1::/64\", domain: {domain}}}]\n");
+        let config = CONFIG.replace("dddd::/64\"}]\n", &format!("{domains}{locators}"));
+        format!("{config}mappings: {{file: mappings.yaml, watch: false}}\n")
+    };
+    let mut bench = Bench::new();
+    let file = bench.control.path.with_file_name("mappings.yaml");
+    for (domain, prefix) in [("tasks", "2001:db8:dddd"), ("new", "2001:db8:eeee"), ("tasks", "2001:db8:dddd")]
+    {
+        let line = format!("{{sir: \"{prefix}:0:2000::1\", locators: [\"fd00:1:0:1::/64\"]}}");
+        std::fs::write(&file, format!("mappings:\n  - {line}\n")).unwrap();
+        bench.reload(&config(domain)).unwrap();
+        let held = bench.control.rib.mappings(&Default::default()).unwrap();
+        assert_eq!(held.iter().map(|view| view.domain.as_str()).collect::<Vec<_>>(), [domain]);
+    }
+}
+
+#[test]
+fn of_files_that_wait_only_the_last_is_applied() {
+    let mut bench = Bench::new();
+    let mut file = |text: &str| {
+        let records = crate::config::mappings::parse(text, "m.yaml", &bench.control.config).unwrap();
+        bench.control.hear(Event::Mappings(bench.control.watch_number, Ok(records)));
+        bench.control.updates.len()
+    };
+    let line =
+        |n: u64| format!("  - {{sir: \"2001:db8:dddd:0:2000::{n}\", locators: [\"fd00:1:0:2::/64\"]}}\n");
+    let waiting: Vec<usize> = (1..=9).map(|n| file(&format!("mappings:\n{}", line(n)))).collect();
+    assert_eq!(waiting, [1; 9]);
+    (1..5).for_each(|now| bench.turn(now));
+    let held = bench.control.rib.mappings(&Default::default()).unwrap();
+    assert_eq!(held.iter().map(|view| view.sir.segments()[7]).collect::<Vec<_>>(), [9]);
+}
+
+#[test]
+fn signals_from_before_the_first_turn_are_heard() {
+    let mut bench = Bench::new();
+    let raise = |signal: &str| {
+        let kill = format!("kill {signal} {}", std::process::id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let signals = Signals::listen().unwrap();
+        raise("-HUP");
+        let running = bench.control.run(signals);
+        assert!(tokio::time::timeout(Duration::from_millis(200), running).await.is_err());
+        assert!(bench.control.reloading || bench.control.stats.updates_applied.load(Ordering::Relaxed) == 1);
+        let signals = Signals::listen().unwrap();
+        raise("-TERM");
+        assert_eq!(bench.control.run(signals).await, Ended::Asked);
+    });
 }
 
 #[test]

@@ -93,7 +93,10 @@ impl Control {
         self.updates.queue.push_back((Work::Batch(batch, Asker::Request(answer)), Instant::now()));
     }
 
+    /// A file is the whole truth: one that was read before and still waits is not applied any more, so that files that
+    /// change faster than they are applied do not pile up.
     pub(super) fn accept_file(&mut self, records: Vec<MappingRecord>) {
+        self.updates.queue.retain(|(work, _)| !matches!(work, Work::Batch(_, Asker::File)));
         self.updates.queue.push_back((Work::Batch(whole_file(records), Asker::File), Instant::now()));
     }
 
@@ -140,7 +143,7 @@ impl Control {
         let (staged, task) = match work {
             Work::Batch(batch, asker) => (self.rib.stage(batch), Task::Batch(asker)),
             Work::Reload(loaded, mut reply) => {
-                let staged = self.rib.reconfigure(&loaded.config);
+                let staged = self.rib.reconfigure_with(&loaded.config, loaded.records.as_deref());
                 let records = match staged {
                     Ok(_) => self.take_over(*loaded, &mut reply),
                     Err(_) => None,

@@ -38,7 +38,7 @@ pub(super) struct Key {
 
 impl Key {
     /// The locators of the target.
-    fn locators(&self) -> impl Iterator<Item = Locator> + '_ {
+    pub(super) fn locators(&self) -> impl Iterator<Item = Locator> + '_ {
         let choices = match &self.goal {
             Goal::Mapping(MappingTarget::Locators(choices)) => choices.as_slice(),
             Goal::Mapping(MappingTarget::Blackhole) | Goal::Local(_) => &[],
@@ -60,8 +60,9 @@ struct Slot {
 pub(super) struct Actions {
     slots: Vec<Slot>,
     ids: HashMap<Arc<Key>, u32, FixedState>,
-    /// Locators of targets in use: their one domain, and how many targets have them.
-    locators: HashMap<Locator, (u8, u32), FixedState>,
+    /// Locators of targets in use: their domain, and how many targets have them. There are two domains only while a
+    /// batch is staged that moves a locator from one to the other.
+    locators: HashMap<Locator, Vec<(u8, u32)>, FixedState>,
     /// Out of use, still in the last snapshot.
     idle: Vec<u32>,
     /// Out of the snapshot, perhaps still read.
@@ -111,9 +112,9 @@ impl Actions {
         (ActionId(id), true)
     }
 
-    /// Counts one mapping less.
-    pub(super) fn give_back(&mut self, id: ActionId) {
-        let Some(slot) = self.slots.get_mut(id.0 as usize) else { return };
+    /// Counts one mapping less; says whether a locator has only one domain again.
+    pub(super) fn give_back(&mut self, id: ActionId) -> bool {
+        let Some(slot) = self.slots.get_mut(id.0 as usize) else { return false };
         slot.count = slot.count.saturating_sub(1);
         if slot.count == 0
             && let Some(key) = slot.key.clone()
@@ -121,22 +122,29 @@ impl Actions {
             if !std::mem::replace(&mut slot.idle, true) {
                 self.idle.push(id.0);
             }
-            self.note_locators(&key, false);
+            return self.note_locators(&key, false);
         }
+        false
     }
 
-    fn note_locators(&mut self, key: &Key, used: bool) {
+    fn note_locators(&mut self, key: &Key, used: bool) -> bool {
+        let mut settled = false;
         for locator in key.locators() {
-            let entry = self.locators.entry(locator).or_insert((key.domain, 0));
-            if used {
-                *entry = (key.domain, entry.1 + 1);
-            } else {
-                entry.1 = entry.1.saturating_sub(1);
-                if entry.1 == 0 {
-                    self.locators.remove(&locator);
-                }
+            let domains = self.locators.entry(locator).or_default();
+            match domains.iter_mut().find(|(domain, _)| *domain == key.domain) {
+                Some((_, targets)) if used => *targets += 1,
+                Some((_, targets)) => *targets = targets.saturating_sub(1),
+                None if used => domains.push((key.domain, 1)),
+                None => {}
+            }
+            let several = domains.len() > 1;
+            domains.retain(|(_, targets)| *targets > 0);
+            settled |= several && domains.len() == 1;
+            if domains.is_empty() {
+                self.locators.remove(&locator);
             }
         }
+        settled
     }
 
     /// Forgets the targets that nothing names, for the snapshot that is about to be made.
@@ -173,14 +181,26 @@ impl Actions {
         self.slots.iter().map(|slot| slot.key.as_deref())
     }
 
-    /// The domain in which a locator is in use.
-    pub(super) fn domain_of(&self, locator: Locator) -> Option<u8> {
-        self.locators.get(&locator).map(|(domain, _)| *domain)
+    /// All targets that mappings name.
+    pub(super) fn used(&self) -> impl Iterator<Item = &Key> {
+        self.slots.iter().filter(|slot| slot.count > 0).filter_map(|slot| slot.key.as_deref())
+    }
+
+    /// Mappings that name a target, those of staged batches included.
+    pub(super) fn count(&self, id: ActionId) -> u64 {
+        self.slots.get(id.0 as usize).map_or(0, |slot| slot.count)
+    }
+
+    /// The domains in which a locator is in use.
+    pub(super) fn domains_of(&self, locator: Locator) -> impl Iterator<Item = u8> + '_ {
+        self.locators.get(&locator).into_iter().flatten().map(|(domain, _)| *domain)
     }
 
     /// All remote locators in use with their domains.
     pub(super) fn locators(&self) -> impl Iterator<Item = (Locator, u8)> + '_ {
-        self.locators.iter().map(|(locator, (domain, _))| (*locator, *domain))
+        self.locators
+            .iter()
+            .flat_map(|(locator, domains)| domains.iter().map(|(domain, _)| (*locator, *domain)))
     }
 }
 
@@ -224,8 +244,8 @@ mod tests {
         let (id, _) = actions.take(key(1));
         actions.take(key(1));
         actions.give_back(id);
-        assert_eq!(actions.domain_of(Locator(1)), Some(0));
+        assert_eq!(actions.domains_of(Locator(1)).next(), Some(0));
         actions.give_back(id);
-        assert_eq!(actions.domain_of(Locator(1)), None);
+        assert_eq!(actions.domains_of(Locator(1)).next(), None);
     }
 }

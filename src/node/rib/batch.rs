@@ -4,7 +4,7 @@ use super::super::source::{Applied, Batch, Change, Origin, Refusal};
 use super::Rib;
 use super::actions::{Goal, Key};
 use crate::config::{MappingRecord, MappingTarget};
-use crate::ila::{Identifier, IdentifierType};
+use crate::ila::{Identifier, IdentifierType, Locator};
 use crate::table::ActionId;
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -35,6 +35,8 @@ struct Judge {
     zeros: HashMap<(u8, u64), bool>,
     /// All identifiers that a complete batch names, by domain, sorted.
     named: Vec<Vec<u64>>,
+    /// Locators that were in use in another domain than that of a change: the first such change of each.
+    contested: HashMap<Locator, (u8, Identifier)>,
 }
 
 impl Rib {
@@ -85,7 +87,7 @@ impl Rib {
                 Some(_) => {}
             }
             if let Some(before) = before {
-                self.actions.give_back(before);
+                self.dirty |= self.actions.give_back(before);
             }
         }
         applied
@@ -94,7 +96,7 @@ impl Rib {
     /// Forgets a staged batch.
     pub fn abandon(&mut self, staged: Staged) {
         for write in staged.writes.into_iter().filter(|write| write.action.0 != 0) {
-            self.actions.give_back(write.action);
+            self.dirty |= self.actions.give_back(write.action);
         }
     }
 
@@ -111,7 +113,8 @@ impl Rib {
 
     fn stage_into(&mut self, batch: Batch, staged: &mut Staged) -> Result<(), Refusal> {
         let Batch { origin, changes, complete } = batch;
-        let mut judge = Judge { origin, complete, zeros: HashMap::new(), named: Vec::new() };
+        let (zeros, contested) = (HashMap::new(), HashMap::new());
+        let mut judge = Judge { origin, complete, zeros, named: Vec::new(), contested };
         if complete {
             judge.named = self.named(&changes);
             self.forget_unnamed(&judge, staged);
@@ -125,7 +128,52 @@ impl Rib {
                 }
             }
         }
+        self.judge_contested(&judge, staged)
+    }
+
+    /// A locator that changes of a batch brought to another domain must be left by every mapping of its old one.
+    fn judge_contested(&self, judge: &Judge, staged: &Staged) -> Result<(), Refusal> {
+        if judge.contested.is_empty() {
+            return Ok(());
+        }
+        // Mappings by target when the batch is in force: those held, but for what it writes over, and its own.
+        let mut after: HashMap<ActionId, i64> = HashMap::new();
+        let mut last: HashMap<(u8, u64), ActionId> = HashMap::new();
+        for write in &staged.writes {
+            *after.entry(write.action).or_default() -= 1;
+            last.insert((write.domain, write.identifier), write.action);
+        }
+        for ((domain, identifier), action) in last {
+            *after.entry(action).or_default() += 1;
+            let held =
+                self.domains.get(usize::from(domain)).and_then(|d| d.mappings.table().lookup(identifier));
+            if let Some(held) = held {
+                *after.entry(held).or_default() -= 1;
+            }
+        }
+        for (n, key) in self.actions.keys().enumerate() {
+            let id = ActionId(n as u32);
+            let Some(key) = key else { continue };
+            if self.actions.count(id) as i64 + after.get(&id).copied().unwrap_or(0) <= 0 {
+                continue;
+            }
+            for locator in key.locators() {
+                if let Some((domain, identifier)) = judge.contested.get(&locator)
+                    && *domain != key.domain
+                {
+                    let why = self.belongs_to(locator, key.domain);
+                    return Err(Refusal { sir: self.sir(*domain, *identifier), why });
+                }
+            }
+        }
         Ok(())
+    }
+
+    pub(super) fn belongs_to(&self, locator: Locator, domain: u8) -> String {
+        format!(
+            "{locator} is a locator of domain {}, and a locator belongs to exactly one SIR domain",
+            self.domain_name(domain)
+        )
     }
 
     /// What a complete batch keeps or creates.
@@ -181,12 +229,9 @@ impl Rib {
             (Origin::Admin | Origin::File, _) => {}
         }
         if let Some(twin) = self.twin_in_use(domain, identifier, judge) {
-            let twin = self.sir(domain, twin);
-            return refuse(format!(
-                "is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier"
-            ));
+            return refuse(is_twin_of(self.sir(domain, twin)));
         }
-        if let Err(why) = self.judge_target(domain, judge.origin, &mut target) {
+        if let Err(why) = self.judge_target((domain, identifier), judge, &mut target) {
             return refuse(why);
         }
         self.note_zero(domain, identifier, true, judge);
@@ -275,7 +320,12 @@ impl Rib {
     }
 
     /// Judges a target, and brings it into the order that equal targets share: best locator first.
-    fn judge_target(&self, domain: u8, origin: Origin, target: &mut MappingTarget) -> Result<(), String> {
+    fn judge_target(
+        &self,
+        (domain, identifier): (u8, Identifier),
+        judge: &mut Judge,
+        target: &mut MappingTarget,
+    ) -> Result<(), String> {
         let MappingTarget::Locators(choices) = target else { return Ok(()) };
         if !(1..=MAX_LOCATORS).contains(&choices.len()) {
             return Err(format!("{} locators; give 1 to {MAX_LOCATORS}", choices.len()));
@@ -296,16 +346,15 @@ impl Rib {
             }
             let ours = self.locators.iter().find(|own| own.prefix == locator);
             own += usize::from(ours.is_some());
-            let used = ours.map(|own| own.domain).or_else(|| self.actions.domain_of(locator));
-            if let Some(other) = used.filter(|other| *other != domain) {
-                return Err(format!(
-                    "{locator} is a locator of domain {}, and a locator belongs to exactly one SIR domain",
-                    self.domain_name(other)
-                ));
+            if let Some(ours) = ours.filter(|ours| ours.domain != domain) {
+                return Err(self.belongs_to(locator, ours.domain));
+            }
+            if self.actions.domains_of(locator).any(|other| other != domain) {
+                judge.contested.entry(locator).or_insert((domain, identifier));
             }
         }
         // In a file that serves every node it may be an attachment that is yet to come.
-        if own == choices.len() && origin == Origin::Admin {
+        if own == choices.len() && judge.origin == Origin::Admin {
             return Err(format!(
                 "{} is this node's own locator, but the identifier is not attached here; add it to attachments or \
                  give the locator of its node",
@@ -342,7 +391,7 @@ impl Rib {
         self.actions.key(action).map(|key| key.origin)
     }
 
-    fn held_origin(&self, domain: u8, identifier: Identifier) -> Option<Origin> {
+    pub(super) fn held_origin(&self, domain: u8, identifier: Identifier) -> Option<Origin> {
         let action = self.domains.get(usize::from(domain))?.mappings.table().lookup(identifier.0)?;
         self.origin_of(action)
     }
@@ -352,4 +401,9 @@ impl Rib {
         let prefix = self.domains.get(usize::from(domain)).map_or(0, |domain| domain.config.prefix.0);
         Ipv6Addr::from((u128::from(prefix) << 64) | u128::from(identifier.0))
     }
+}
+
+/// Why an identifier whose twin is there is refused.
+pub(super) fn is_twin_of(twin: Ipv6Addr) -> String {
+    format!("is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier")
 }

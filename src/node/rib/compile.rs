@@ -205,9 +205,7 @@ impl Render<'_> {
                 let Some(first) = choices.first() else { return Action::Blackhole };
                 let hop = match self.rib.is_own(first.locator) {
                     true => no_route(),
-                    false => {
-                        self.router.towards(first.locator).first().map_or_else(no_route, |exit| exit.hop)
-                    }
+                    false => self.router.dead_end(first.locator),
                 };
                 self.remote(domain, first.locator, hop)
             }

@@ -93,14 +93,6 @@ impl Neighbours {
 }
 
 impl Rib {
-    /// The neighbours whose MAC addresses are to be found out by Neighbour Discovery: identity, port, address, and
-    /// whether a route leads over them (those are asked for without traffic).
-    #[must_use]
-    pub fn neighbours_wanted(&self) -> Vec<(HopId, PortId, u128, bool)> {
-        let dynamic = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.fixed);
-        dynamic.map(|(id, n)| (id, PortId(n.port), n.address, n.next_hop)).collect()
-    }
-
     /// Notes what is known of a neighbour. One that is static or not known is left alone; says whether it changed.
     pub fn set_neighbour(&mut self, port: PortId, address: u128, state: NeighbourState) -> bool {
         let known = self.neighbours.ids.get(&(port.0, address)).copied();

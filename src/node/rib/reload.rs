@@ -1,10 +1,11 @@
 //! Taking over a configuration as a difference: what it does not touch stays as it is.
 
-use super::super::source::Refusal;
-use super::actions::Seat;
-use super::batch::{Staged, Write};
+use super::super::source::{Origin, Refusal};
+use super::actions::{Key, Seat};
+use super::batch::{Staged, Write, is_twin_of};
 use super::{Domain, Rib};
-use crate::config::{Config, LocalIdentifier};
+use crate::config::{Config, LocalIdentifier, MappingRecord, MappingTarget};
+use crate::ila::Locator;
 use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
 use std::collections::HashMap;
@@ -19,7 +20,21 @@ impl Rib {
     /// # Errors
     /// A rule that the new configuration breaks together with mappings that are held; nothing was changed then.
     pub fn reconfigure(&mut self, config: &Config) -> Result<Staged, Refusal> {
-        self.judge(config)?;
+        self.reconfigure_with(config, None)
+    }
+
+    /// The same, when a complete batch of `file` records will be applied next: then the file's mappings that are held
+    /// forbid nothing, and the new ones must be allowed.
+    ///
+    /// # Errors
+    /// As [`Self::reconfigure`], of the new records as well.
+    pub fn reconfigure_with(
+        &mut self,
+        config: &Config,
+        file: Option<&[MappingRecord]>,
+    ) -> Result<Staged, Refusal> {
+        self.judge(config, file.is_some())?;
+        self.judge_file(config, file.unwrap_or_default())?;
         for domain in config.sir_domains.iter().skip(self.domains.len()) {
             let mappings = MappingWriter::new(domain.expected_mappings as usize, self.seed);
             self.domains.push(Domain { config: domain.clone(), mappings });
@@ -39,10 +54,50 @@ impl Rib {
         Ok(staged)
     }
 
-    /// Judges a new configuration against the mappings that are held.
-    fn judge(&self, config: &Config) -> Result<(), Refusal> {
+    /// Judges what a mapping file holds, which is to be applied after `config`, against the mappings of operators. What
+    /// else could be wrong with it was found when it was read.
+    fn judge_file(&self, config: &Config, records: &[MappingRecord]) -> Result<(), Refusal> {
+        let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
+        let operators: Vec<&Key> = operators.collect();
+        if operators.is_empty() {
+            return Ok(());
+        }
+        let locators: HashMap<Locator, u8> =
+            operators.iter().flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
+        let attached = locals(config.attachments.iter());
+        for MappingRecord { domain, identifier, target } in records {
+            let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
+            let attached =
+                |identifier| attached.contains_key(&LocalIdentifier { domain: *domain, identifier });
+            let operators = |identifier| self.held_origin(*domain, identifier) == Some(Origin::Admin);
+            // These win over the file's, whatever it says.
+            if attached(*identifier) || operators(*identifier) {
+                continue;
+            }
+            let sir = |identifier| Ipv6Addr::from(new.prefix.with(identifier));
+            let refuse = |why| Err(Refusal { sir: sir(*identifier), why });
+            let twin = identifier.twin().filter(|_| new.checksum.changes_identifier());
+            if let Some(twin) = twin.filter(|twin| !attached(*twin) && operators(*twin)) {
+                return refuse(is_twin_of(sir(twin)));
+            }
+            let MappingTarget::Locators(choices) = target else { continue };
+            for choice in choices {
+                if let Some(other) = locators.get(&choice.locator).filter(|other| *other != domain) {
+                    return refuse(self.belongs_to(choice.locator, *other));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a new configuration against the mappings that are held, and that stay.
+    fn judge(&self, config: &Config, file_goes: bool) -> Result<(), Refusal> {
+        let stays = |origin: Origin| !(file_goes && origin == Origin::File);
+        let used = self.actions.used().filter(|key| stays(key.origin));
+        let used: HashMap<Locator, u8> =
+            used.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
         for own in &config.locators {
-            if let Some(domain) = self.actions.domain_of(own.prefix).filter(|domain| *domain != own.domain) {
+            if let Some(domain) = used.get(&own.prefix).copied().filter(|domain| *domain != own.domain) {
                 let why = format!(
                     "mappings of domain {} use it, and a locator belongs to exactly one SIR domain; delete them first",
                     self.domain_name(domain)
@@ -51,7 +106,7 @@ impl Rib {
             }
         }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {
-            if self.actions.domain_of(crate::ila::Locator(domain.prefix.0)).is_some() {
+            if used.contains_key(&Locator(domain.prefix.0)) {
                 let why = "mappings use it as a locator, so it cannot be a SIR prefix; delete them first";
                 return Err(Refusal {
                     sir: Ipv6Addr::from(domain.prefix.prefix().bits()),
@@ -67,8 +122,8 @@ impl Rib {
             else {
                 continue;
             };
-            let held = domain.mappings.table().lookup(twin.0).is_some();
-            if held && !old.contains_key(&LocalIdentifier { identifier: twin, ..*local }) {
+            let held = self.held_origin(local.domain, twin);
+            if held.is_some_and(stays) && !old.contains_key(&LocalIdentifier { identifier: twin, ..*local }) {
                 let twin = Ipv6Addr::from(domain.config.prefix.with(twin));
                 let why = format!(
                     "is the twin of {twin}, which has a mapping: neutral mapping cannot tell them apart; delete it \

@@ -23,6 +23,9 @@ impl Exit {
     }
 }
 
+/// Stands for the index of a route whose destinations are neighbours.
+const ON_LINK: usize = usize::MAX;
+
 /// The routes as locators see them.
 pub(super) struct Router {
     /// Routes of at most 64 bits, longest first: length, then prefix → index of the route.
@@ -35,8 +38,11 @@ impl Router {
     pub(super) fn of(rib: &Rib) -> Router {
         let mut lengths: Vec<(u8, HashMap<u128, usize>)> = Vec::new();
         let mut exits = Vec::with_capacity(rib.routes.len());
-        let connected = rib.ports.iter().flat_map(|port| &port.addresses).map(|own| (own.prefix, usize::MAX));
-        let routes = rib.routes.iter().enumerate().map(|(n, route)| (route.prefix, n));
+        let connected = rib.ports.iter().flat_map(|port| &port.addresses).map(|own| (own.prefix, ON_LINK));
+        let routes = rib.routes.iter().enumerate().map(|(n, route)| match route.target {
+            RouteTarget::OnLink { .. } => (route.prefix, ON_LINK),
+            RouteTarget::Via(_) | RouteTarget::Blackhole => (route.prefix, n),
+        });
         // A route replaces a connected prefix of the same length.
         for (prefix, n) in connected.chain(routes).filter(|(prefix, _)| prefix.length() <= 64) {
             let at = match lengths.iter().position(|(length, _)| *length == prefix.length()) {
@@ -69,26 +75,42 @@ impl Router {
         self.exits.get(route).map_or(&[], Vec::as_slice)
     }
 
+    fn route(&self, locator: Locator) -> Option<usize> {
+        let address = locator.prefix().bits();
+        self.lengths.iter().find_map(|(length, prefixes)| {
+            prefixes.get(&Ipv6Prefix::covering(address, *length).bits()).copied()
+        })
+    }
+
     /// The next hops towards a locator; none when no route with next hops leads there.
     pub(super) fn towards(&self, locator: Locator) -> &[Exit] {
-        let address = locator.prefix().bits();
-        let route = self.lengths.iter().find_map(|(length, prefixes)| {
-            prefixes.get(&Ipv6Prefix::covering(address, *length).bits()).copied()
-        });
-        route.map_or(&[], |route| self.exits(route))
+        self.route(locator).map_or(&[], |route| self.exits(route))
+    }
+
+    /// The hop towards a locator that no next hop can be used for: it tells why.
+    pub(super) fn dead_end(&self, locator: Locator) -> Hop {
+        let first = self.towards(locator).first().map(|exit| exit.hop);
+        first.unwrap_or_else(|| without(self.state(locator)))
     }
 
     /// The state that an operator sees of a locator: of its best next hop.
     pub(super) fn state(&self, locator: Locator) -> HopState {
         let exits = self.towards(locator);
         let best = exits.iter().map(|exit| exit.hop.state).min_by_key(|state| *state as u8);
-        best.unwrap_or(HopState::NoRoute)
+        best.unwrap_or(match self.route(locator) {
+            Some(ON_LINK) => HopState::OnLink,
+            Some(_) | None => HopState::NoRoute,
+        })
     }
 }
 
 /// A hop for what no route leads to.
 pub(super) fn no_route() -> Hop {
-    Hop::not_ready(PortId(0), HopState::NoRoute, u16::MAX, HopId(0))
+    without(HopState::NoRoute)
+}
+
+fn without(state: HopState) -> Hop {
+    Hop::not_ready(PortId(0), state, u16::MAX, HopId(0))
 }
 
 fn identity(port: u16, via: u128) -> u64 {

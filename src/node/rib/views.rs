@@ -31,6 +31,7 @@ pub const fn state_name(state: HopState) -> &'static str {
         HopState::Unreachable => "unreachable",
         HopState::LinkDown => "link_down",
         HopState::NoRoute => "no_route",
+        HopState::OnLink => "on_link",
     }
 }
 

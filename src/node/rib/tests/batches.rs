@@ -32,7 +32,10 @@ fn a_batch_is_applied_whole_or_not_at_all() {
     let refusal = file(&mut rib, vec![to(2, &[(2, 0, 1)]), bad]).unwrap_err();
     assert_eq!(refusal.sir.to_string(), "2001:db8:dddd:0:2000::4");
     assert!(refusal.why.contains("given twice"), "{refusal}");
-    assert_eq!((rib.held(0, id(2)), rib.actions.domain_of(locator(2)), rib.revision()), (None, None, 0));
+    assert_eq!(
+        (rib.held(0, id(2)), rib.actions.domains_of(locator(2)).next(), rib.revision()),
+        (None, None, 0)
+    );
 }
 
 #[test]
@@ -101,6 +104,41 @@ fn a_locator_belongs_to_one_sir_domain() {
     // Once nothing uses it any more, it is free.
     file(&mut rib, vec![delete(2)]).unwrap();
     file(&mut rib, vec![in_domain(1, 2, &[(2, 0, 1)])]).unwrap();
+}
+
+#[test]
+fn a_locator_may_move_to_another_sir_domain_within_one_batch() {
+    let domain = |rib: &Rib| rib.actions.domains_of(locator(2)).next();
+    let realm = |rib: &mut Rib| {
+        let tables = rib.compile();
+        tables.realms.of(locator(2).0).and_then(|realm| realm.remote).map(|(domain, _)| domain.0)
+    };
+    let held = || {
+        let mut rib = rib();
+        file(&mut rib, vec![to(2, &[(2, 0, 1)]), to(3, &[(2, 0, 1), (3, 0, 1)])]).unwrap();
+        rib.compile();
+        rib
+    };
+    let there = in_domain(1, 2, &[(2, 0, 1)]);
+    // A file that no longer has it in the one domain, deletions, and new targets, in any order.
+    let whole = Batch { origin: Origin::File, changes: vec![there.clone()], complete: true };
+    let by_deletion = batch(Origin::File, vec![delete(2), there.clone(), delete(3)]);
+    let by_change = batch(Origin::Admin, vec![there.clone(), to(2, &[(3, 0, 1)]), to(3, &[(3, 0, 1)])]);
+    for batch in [whole, by_deletion, by_change] {
+        let mut rib = held();
+        let staged = rib.stage(batch).unwrap();
+        rib.compile();
+        rib.commit(staged);
+        assert!(rib.needs_snapshot(), "readers learn whose locator it is now");
+        assert_eq!((domain(&rib), realm(&mut rib)), (Some(1), Some(1)));
+    }
+    // One mapping that stays is enough to keep it.
+    for changes in [vec![delete(2), there.clone()], vec![delete(2), delete(3), there, to(2, &[(2, 0, 1)])]] {
+        let mut rib = held();
+        let why = file(&mut rib, changes).unwrap_err().why;
+        assert!(why.contains("locator of domain tasks"), "{why}");
+        assert_eq!((domain(&rib), realm(&mut rib)), (Some(0), Some(0)));
+    }
 }
 
 #[test]
@@ -193,7 +231,7 @@ fn an_abandoned_batch_leaves_nothing() {
     let mut rib = rib();
     let staged = rib.stage(batch(Origin::File, vec![to(2, &[(2, 0, 1)])])).unwrap();
     rib.abandon(staged);
-    assert_eq!(rib.actions.domain_of(locator(2)), None);
+    assert_eq!(rib.actions.domains_of(locator(2)).next(), None);
     assert_eq!(rib.revision(), 0);
 }
 

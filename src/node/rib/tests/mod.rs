@@ -16,7 +16,7 @@ const NEXT: Mac = Mac([2, 0, 0, 0, 1, 0xff]);
 const VIA: u128 = 0xfd00_0001_0000_0001_0000_0000_0000_00ff;
 
 const CONFIG: &str = r#"
-node: {name: n1, state_dir: /tmp/n1}
+node: {name: n1}
 dpdk: {workers: [1]}
 sir_domains:
   - {name: tasks, prefix: "2001:db8:dddd::/64"}

@@ -113,10 +113,30 @@ fn a_locator_without_a_next_hop_is_no_route() {
     let far = LocatorChoice { locator: Locator(0xfd00_0009_0000_0001), priority: 0, weight: 1 };
     let target = MappingTarget::Locators(vec![far]);
     let far = Change::Upsert(MappingRecord { domain: 0, identifier: id(3), target });
-    // Under a blackhole route, under a connected prefix, and under no route at all.
-    file(&mut rib, vec![to(2, &[(7, 0, 1)]), to(4, &[(0xf, 0, 1)]), far]).unwrap();
+    // Under a blackhole route, and under no route at all.
+    file(&mut rib, vec![to(2, &[(7, 0, 1)]), far]).unwrap();
     let tables = rib.compile();
-    for low in [2, 3, 4] {
+    for low in [2, 3] {
         assert_eq!(hop_of(&tables, low).state, HopState::NoRoute, "{low}");
     }
+}
+
+#[test]
+fn a_locator_on_a_subnet_of_ours_says_so_until_a_route_has_a_next_hop_for_it() {
+    let mut rib = rib();
+    rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
+    let on_link = "routes:\n  - {prefix: \"fd00:1:0:8::/64\", port: fabric1}\n";
+    let config = |routes: &str| Config::parse(&CONFIG.replace("routes:\n", routes), "test.yaml").unwrap();
+    let staged = rib.reconfigure(&config(on_link)).unwrap();
+    rib.commit(staged);
+    // Under a connected prefix, and under a route without next hops.
+    file(&mut rib, vec![to(2, &[(0xf, 0, 1)]), to(3, &[(8, 0, 1)])]).unwrap();
+    let tables = rib.compile();
+    assert_eq!([2, 3].map(|low| hop_of(&tables, low).state), [HopState::OnLink; 2]);
+    let view = rib.mapping_get("2001:db8:dddd:0:2000::2".parse().unwrap()).unwrap();
+    assert_eq!(view.locators[0].state, "on_link");
+    let via = "routes:\n  - {prefix: \"fd00:1:0:f::/64\", via: \"fd00:1:0:f::ff\", port: fabric1}\n";
+    let staged = rib.reconfigure(&config(via)).unwrap();
+    rib.commit(staged);
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::Ready);
 }
