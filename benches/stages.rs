@@ -7,8 +7,8 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
 use ilagate::net::{Mac, ipv6};
-use ilagate::path::{BURST, Ctx, Limiter, Packet, Pipeline};
-use ilagate::table::mapping::{MappingWriter, Probe};
+use ilagate::path::{BURST, Decided, Direct, Packet};
+use ilagate::table::mapping::{Key, MappingWriter};
 use ilagate::table::routes::{Found, Routes};
 use ilagate::table::{
     Action, ActionId, Domain, DomainId, Hop, HopId, Local, OnMiss, Port, PortId, Remote, Role, Tables,
@@ -101,14 +101,18 @@ impl Frames {
     }
 
     /// One round of all bursts through the pipeline: time and TSC clocks.
-    fn round(&mut self, pipeline: &mut Pipeline, ctx: &Ctx<'_>) -> (Duration, u64) {
+    fn round(&mut self, tables: &Tables) -> (Duration, u64) {
+        let mut decided = Decided::NOTHING;
         let (start, begin) = (Instant::now(), tsc());
         for burst in self.rooms.chunks_exact_mut(ROOM * BURST) {
             let mut lent: arrayvec::ArrayVec<Packet<'_>, BURST> = arrayvec::ArrayVec::new();
             for room in burst.chunks_exact_mut(ROOM) {
                 lent.push(Packet::within(room, HEADROOM as u16, (HEADROOM + FRAME) as u16, PortId(0)));
             }
-            assert_eq!(pipeline.run(&mut lent, ctx), Some(PortId(0)));
+            let mut direct = Direct::new(PortId(0), tables).expect("untagged");
+            lent.iter_mut().for_each(|packet| direct.start(packet.frame_mut()));
+            direct.decide(&mut decided);
+            assert_eq!(decided.alike(BURST), Some(PortId(0)));
         }
         (start.elapsed(), tsc() - begin)
     }
@@ -125,8 +129,6 @@ fn pipeline(criterion: &mut Criterion) {
     ] {
         let tables = tables(count, local);
         let mut frames = Frames::new();
-        let mut pipeline = Pipeline::new(Limiter::new(1000, 100));
-        let ctx = Ctx { tables: &tables, now_ms: 0 };
         let per_round = (BURST * BURSTS) as u64;
         let mut clocks = Vec::new();
         group.throughput(Throughput::Elements(1));
@@ -136,7 +138,7 @@ fn pipeline(criterion: &mut Criterion) {
                 let rounds = packets.div_ceil(per_round);
                 for _ in 0..rounds {
                     frames.refill(count, local);
-                    let (time, tsc) = frames.round(&mut pipeline, &ctx);
+                    let (time, tsc) = frames.round(&tables);
                     spent += time;
                     clocks.push(tsc);
                 }
@@ -164,18 +166,15 @@ fn table(criterion: &mut Criterion) {
                 let table = writer.table();
                 let begin = Instant::now();
                 for _ in 0..lookups.div_ceil(BURST as u64) {
-                    let mut probes = [(0, Probe::default()); BURST];
-                    for probe in &mut probes {
+                    let mut keys = [Key::default(); BURST];
+                    for key in &mut keys {
                         at = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
                         let id = identifier(((u128::from(at) * u128::from(count)) >> 64) as u64);
-                        *probe = (id, table.hint(id));
+                        *key = Key::of(id);
+                        let _ = table.probe(*key);
                     }
-                    for (id, probe) in probes {
-                        let found = match table.first(probe, id) {
-                            Ok(found) => found,
-                            Err(state) => table.finish(probe, id, state),
-                        };
-                        assert!(found.is_some());
+                    for key in keys {
+                        assert!(table.look(key).is_some());
                     }
                 }
                 begin.elapsed()

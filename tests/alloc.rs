@@ -107,7 +107,7 @@ fn no_burst_allocates() {
                 .collect();
             let before = ALLOCATIONS.with(Cell::get);
             counters[0].receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
-            let _ = pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
+            pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
             counters[0].settle(&burst, pipeline.lanes());
             assert_eq!(ALLOCATIONS.with(Cell::get), before);
         }

@@ -12,10 +12,14 @@ use super::tx::TxSet;
 use crate::path::{Packet, Verdict};
 use crate::table::PortId;
 use arrayvec::ArrayVec;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 pub use crate::path::BURST;
+
+/// Where a frame usually lies behind the head of its buffer.
+const USUAL_FRAME: usize = size_of::<sys::rte_mbuf>() + sys::RTE_PKTMBUF_HEADROOM as usize;
 
 /// Shortest frame that is sent: an Ethernet header. Devices may hang on less.
 const SHORTEST: u16 = 14;
@@ -96,6 +100,12 @@ impl Burst {
     /// room for fewer than 32.
     #[inline]
     pub fn receive(&mut self, rx: &mut RxQueue) -> Received {
+        self.receive_each(rx, |_| {})
+    }
+
+    /// The same, and lends `take` the frame of every packet that came, in the order that they have in the burst.
+    #[inline]
+    pub fn receive_each<'b>(&'b mut self, rx: &mut RxQueue, mut take: impl FnMut(&'b mut [u8])) -> Received {
         let before = self.len;
         // SAFETY: the queue exists and is started while `rx` lives, `rx` is its only handle and we hold it mutably;
         // the array has room for as many pointers as asked for, and those written are ours from now on.
@@ -107,70 +117,33 @@ impl Burst {
                 (BURST - before) as u16,
             )
         };
-        let end = before + usize::from(count).min(BURST - before);
-        let (mut misshapen, mut bytes) = (false, 0);
-        for &mbuf in &self.mbufs[before..end] {
-            // SAFETY: the device gave valid buffers, which we own; a prefetch cannot fault.
-            unsafe {
-                misshapen |= !well_shaped(mbuf);
-                bytes += u64::from((*mbuf).data_len);
-                prefetch((*mbuf).buf_addr.cast::<u8>().wrapping_add(usize::from((*mbuf).data_off)));
+        self.len = before + usize::from(count).min(BURST - before);
+        let mut shaped = true;
+        for &mbuf in &self.mbufs[before..self.len] {
+            prefetch(mbuf.cast::<u8>().wrapping_add(USUAL_FRAME));
+            // SAFETY: the device gave valid buffers, which we own.
+            if !unsafe { well_shaped(mbuf) } {
+                shaped = false;
+                break;
             }
         }
-        self.len = end;
-        if !misshapen {
-            return Received { packets: self.len - before, bytes, misshapen: 0 };
+        let mut received = Received::default();
+        if !shaped {
+            received.misshapen = self.expel(before);
         }
-        let misshapen = self.expel(before);
-        // SAFETY: as above; these are still in the burst.
-        let bytes =
-            self.mbufs[before..self.len].iter().map(|&mbuf| u64::from(unsafe { (*mbuf).data_len })).sum();
-        Received { packets: self.len - before, bytes, misshapen }
-    }
-
-    /// Receives into an empty burst and lends what came, in one pass over the buffers.
-    #[inline]
-    pub fn receive_into<'b>(
-        &'b mut self,
-        rx: &mut RxQueue,
-        port: PortId,
-        packets: &mut ArrayVec<Packet<'b>, BURST>,
-    ) -> Received {
-        packets.clear();
-        if self.len > 0 {
-            return Received::default();
+        received.packets = self.len - before;
+        for &mbuf in &self.mbufs[before..self.len] {
+            // SAFETY: as in `frames`.
+            let frame = unsafe { frame(mbuf) };
+            received.bytes += frame.len() as u64;
+            take(frame);
         }
-        // SAFETY: as in `receive`.
-        let count =
-            unsafe { sys::rte_eth_rx_burst(rx.port(), rx.queue(), self.mbufs.as_mut_ptr(), BURST as u16) };
-        self.len = usize::from(count).min(BURST);
-        let (mut shaped, mut bytes) = (true, 0);
-        for &mbuf in &self.mbufs[..self.len] {
-            // SAFETY: the device gave valid buffers, which we own; a view is made of well-shaped ones only, as in
-            // `lend_into`.
-            unsafe {
-                if !well_shaped(mbuf) {
-                    shaped = false;
-                    break;
-                }
-                let head = &*mbuf;
-                bytes += u64::from(head.data_len);
-                prefetch(head.buf_addr.cast::<u8>().wrapping_add(usize::from(head.data_off)));
-                packets.push_unchecked(view(head, port));
-            }
-        }
-        if shaped {
-            return Received { packets: self.len, bytes, misshapen: 0 };
-        }
-        packets.clear();
-        let misshapen = self.expel(0);
-        let received = Received { packets: self.len, bytes: self.bytes(), misshapen };
-        self.lend_into(port, packets);
         received
     }
 
-    /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps.
+    /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps; says how many.
     #[cold]
+    #[inline(never)]
     fn expel(&mut self, from: usize) -> usize {
         let end = std::mem::replace(&mut self.len, from);
         for at in from..end {
@@ -218,23 +191,19 @@ impl Burst {
     }
 
     /// The packets, as views over their whole buffers, all as received on `port`.
+    #[inline]
     #[must_use]
     pub fn lend(&mut self, port: PortId) -> ArrayVec<Packet<'_>, BURST> {
-        let mut packets = ArrayVec::new();
-        self.lend_into(port, &mut packets);
-        packets
+        // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), and no buffer is twice in a
+        // burst; the views borrow the burst, which neither frees nor lends while they live.
+        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { view(&*mbuf, port) }).collect()
     }
 
-    /// The same into a list of the caller's, whose former content is gone: two kilobytes that need not be moved.
+    /// The packets' frames, from the Ethernet header on.
     #[inline]
-    pub fn lend_into<'b>(&'b mut self, port: PortId, packets: &mut ArrayVec<Packet<'b>, BURST>) {
-        packets.clear();
-        for &mbuf in &self.mbufs[..self.len] {
-            // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), and no buffer is twice in a
-            // burst; the views borrow the burst, which neither frees nor lends while they live. At most `BURST` are
-            // pushed.
-            unsafe { packets.push_unchecked(view(&*mbuf, port)) };
-        }
+    pub fn frames(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        // SAFETY: as in `lend`: every buffer has its own memory, and the frames borrow the burst.
+        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame(mbuf) })
     }
 
     /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with
@@ -346,6 +315,21 @@ impl Drop for Burst {
     }
 }
 
+/// The frame in a buffer.
+///
+/// # Safety
+/// The buffer is owned by the caller, well-shaped, and borrowed by nothing else for `'b`.
+#[inline(always)]
+unsafe fn frame<'b>(mbuf: *mut sys::rte_mbuf) -> &'b mut [u8] {
+    // SAFETY: what the caller promised: the window lies in the buffer, whose bytes are initialised, as DPDK's memory is
+    // from the start.
+    unsafe {
+        let head = &*mbuf;
+        let start = head.buf_addr.cast::<u8>().add(usize::from(head.data_off));
+        std::slice::from_raw_parts_mut(start, usize::from(head.data_len))
+    }
+}
+
 /// A view over a buffer's whole memory.
 ///
 /// # Safety
@@ -359,18 +343,23 @@ unsafe fn view<'b>(head: &sys::rte_mbuf, port: PortId) -> Packet<'b> {
     Packet::within(room, head.data_off, head.data_off.wrapping_add(head.data_len), port)
 }
 
-/// Whether the pipeline may have the buffer: one segment, one reference, its own memory, its window inside.
+const _: () = assert!(offset_of!(sys::rte_mbuf, refcnt) + 2 == offset_of!(sys::rte_mbuf, nb_segs));
+
+/// Whether the pipeline may have the buffer: one segment, one reference, its own memory. That its window lies in its
+/// memory is the device's promise, as its pointers are.
 ///
 /// # Safety
 /// `mbuf` is valid and owned by the caller.
-#[inline]
+#[inline(always)]
 unsafe fn well_shaped(mbuf: *const sys::rte_mbuf) -> bool {
-    // SAFETY: what the caller promised. Only the first cache line is read: `next` is null where there is one segment.
-    let head = unsafe { &*mbuf };
-    (head.nb_segs == 1)
-        & (head.refcnt == 1)
-        & (head.ol_flags & sys::ILAGATE_MBUF_FOREIGN == 0)
-        & (u32::from(head.data_off) + u32::from(head.data_len) <= u32::from(head.buf_len))
+    const FOREIGN: u8 = (sys::ILAGATE_MBUF_FOREIGN >> 56) as u8;
+    const { assert!(sys::ILAGATE_MBUF_FOREIGN == (FOREIGN as u64) << 56) };
+    // SAFETY: what the caller promised, and two neighbouring words in one comparison. Only the first cache line is read:
+    // `next` is null where there is one segment.
+    unsafe {
+        let counts = mbuf.cast::<u8>().add(offset_of!(sys::rte_mbuf, refcnt)).cast::<[u16; 2]>();
+        counts.read_unaligned() == [1, 1] && ((*mbuf).ol_flags >> 56) as u8 & FOREIGN == 0
+    }
 }
 
 /// Writes the frame's window back to the buffer's head; `false` when it is not in the buffer or too short.

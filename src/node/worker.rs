@@ -8,9 +8,9 @@ use super::neighbour::Key;
 use super::stats::{Stats, WorkerStats};
 use super::waiting::{Awaited, Entry, PATIENCE_MS, ROOM, Waiting};
 use crate::config::Idle;
-use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, RxQueue, Settled, TxSet};
+use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
 use crate::net::ipv6::Ipv6;
-use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use crate::path::{BURST, Counters, Ctx, Decided, Direct, DropReason, Limiter, Packet, Pipeline, Verdict};
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
@@ -62,6 +62,8 @@ pub struct Worker {
 struct Desk {
     number: usize,
     burst: Burst,
+    /// What the direct way made of it.
+    decided: Decided,
     pipeline: Pipeline,
     tx: TxSet,
     pool: Arc<Mempool>,
@@ -79,12 +81,26 @@ struct Kept {
     deadline_ms: u64,
 }
 
-/// Where a burst comes from.
-enum Source<'q> {
-    /// The device, now.
-    Queue(&'q mut RxQueue),
-    /// Packets that waited for a neighbour, already in the burst, each with the time until which it may wait.
-    Waited(&'q [u64]),
+/// Receives a burst and decides what the direct way can. A function of its own: it needs all registers.
+#[inline(never)]
+fn receive(
+    burst: &mut Burst,
+    rx: &mut RxQueue,
+    port: PortId,
+    tables: &Tables,
+    decided: &mut Decided,
+) -> Received {
+    match Direct::new(port, tables) {
+        Some(mut direct) => {
+            let received = burst.receive_each(rx, |frame| direct.start(frame));
+            direct.decide(decided);
+            received
+        }
+        None => {
+            *decided = Decided::NOTHING;
+            burst.receive(rx)
+        }
+    }
 }
 
 #[cold]
@@ -110,6 +126,7 @@ impl Worker {
             desk: Desk {
                 number: plan.number,
                 burst: plan.burst,
+                decided: Decided::NOTHING,
                 pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst)),
                 tx: plan.tx,
                 pool: plan.pool,
@@ -196,64 +213,44 @@ impl Desk {
     /// Receives one burst and sends it on its way; returns how many packets there were.
     #[inline]
     fn poll(&mut self, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
-        self.decide(port, Source::Queue(rx), ctx)
-    }
-
-    /// Runs the pipeline over a burst, all of it received on `port`, and lets every packet go its way; returns how many
-    /// packets there were.
-    #[inline]
-    fn decide(&mut self, port: PortId, source: Source<'_>, ctx: &Ctx<'_>) -> usize {
         let own = &self.stats.workers[self.number];
         let counters: &Counters = &own.received[usize::from(port.0)];
-        let mut outcomes: ArrayVec<Outcome, BURST> = ArrayVec::new();
+        let received = receive(&mut self.burst, rx, port, ctx.tables, &mut self.decided);
+        if received.misshapen > 0 {
+            refuse_misshapen(counters, received.misshapen);
+        }
+        if received.packets == 0 {
+            own.polls.empty_polls.add(1);
+            return 0;
+        }
+        own.polls.bursts.add(1);
+        own.polls.packets.add(received.packets as u64);
+        counters.receive(received.packets as u64, received.bytes);
+        match self.decided.alike(received.packets) {
+            Some(out) if self.burst.send_all(out, received.bytes, &mut self.tx) => {
+                counters.forwarded.add(received.packets as u64);
+            }
+            _ => self.settle(port, &[], ctx),
+        }
+        received.packets
+    }
+
+    /// Lets the stages decide what the direct way has not, and every packet go its own way.
+    #[inline(never)]
+    fn settle(&mut self, port: PortId, deadlines: &[u64], ctx: &Ctx<'_>) {
+        let own = &self.stats.workers[self.number];
+        let counters: &Counters = &own.received[usize::from(port.0)];
         let mut kept = KeptList::new();
-        let (alike, count, bytes);
-        {
-            let mut packets = ArrayVec::new();
-            let deadlines = match source {
-                Source::Queue(rx) => {
-                    let received = self.burst.receive_into(rx, port, &mut packets);
-                    if received.misshapen > 0 {
-                        refuse_misshapen(counters, received.misshapen);
-                    }
-                    if received.packets == 0 {
-                        own.polls.empty_polls.add(1);
-                        return 0;
-                    }
-                    own.polls.bursts.add(1);
-                    own.polls.packets.add(received.packets as u64);
-                    counters.receive(received.packets as u64, received.bytes);
-                    bytes = received.bytes;
-                    [].as_slice()
-                }
-                Source::Waited(deadlines) => {
-                    bytes = self.burst.bytes();
-                    self.burst.lend_into(port, &mut packets);
-                    deadlines
-                }
-            };
-            count = packets.len();
-            alike = self.pipeline.run(&mut packets, ctx);
-            if alike.is_some() {
-                counters.forwarded.add(count as u64);
-            } else {
-                let held =
-                    |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
-                if packets.iter().any(|packet| held(packet.verdict)) {
-                    let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
-                    handover.look(&mut packets, &mut kept, ctx.now_ms);
-                }
-                counters.settle(&packets, self.pipeline.lanes());
-                outcomes.extend(packets.iter().map(Outcome::from));
-            }
+        let mut packets = self.burst.lend(port);
+        self.pipeline.finish(&mut packets, &self.decided, ctx);
+        let held = |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
+        if packets.iter().any(|packet| held(packet.verdict)) {
+            let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
+            handover.look(&mut packets, &mut kept, ctx.now_ms);
         }
-        if let Some(out) = alike {
-            if !self.burst.send_all(out, bytes, &mut self.tx) {
-                own.polls.misplaced.add(self.burst.len() as u64);
-                self.burst.clear();
-            }
-            return count;
-        }
+        counters.settle(&packets, self.pipeline.lanes());
+        let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
+        drop(packets);
         let mut next = kept.into_iter();
         let waiting = &mut self.waiting;
         let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {
@@ -267,7 +264,6 @@ impl Desk {
         if settled != Settled::default() {
             own.polls.misplaced.add((settled.no_port + settled.undecided + settled.misfit) as u64);
         }
-        count
     }
 
     /// Runs every packet that waits through the pipeline again, in order.
@@ -293,7 +289,8 @@ impl Desk {
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
         if !deadlines.is_empty() {
             self.own().received[usize::from(port.0)].waiting.sub(deadlines.len() as u64);
-            self.decide(port, Source::Waited(deadlines), ctx);
+            self.decided = Decided::NOTHING;
+            self.settle(port, deadlines, ctx);
             deadlines.clear();
         }
     }

@@ -4,7 +4,7 @@ use super::lane::{Class, Lane, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
-use crate::table::mapping::MappingTable;
+use crate::table::mapping::{Key, MappingTable};
 use crate::table::realms::Realm;
 use crate::table::{Domain, DomainId, Tables};
 
@@ -62,12 +62,12 @@ pub(super) fn class_of<'t>(
             if identifier.neutral() {
                 return Err(DropReason::SirCBit);
             }
-            lane.probe = mappings.hint(lane.low);
+            let _ = mappings.probe(Key::of(lane.low));
             Ok(Class::Sir(domain))
         }
         Some(Meaning::Ila(domain, mappings, mode, adjustment)) if translated(identifier) => {
             lane.low = neutral::back(identifier, adjustment, mode).0;
-            lane.probe = mappings.hint(lane.low);
+            let _ = mappings.probe(Key::of(lane.low));
             Ok(Class::Ila(domain))
         }
         Some(meaning) => untranslated(lane, meaning, tables),

@@ -3,369 +3,403 @@
 //! Untagged TCP or UDP without extension headers or padding, from a plain address, towards a SIR prefix, a locator of
 //! ours or a route, with nothing in its way. Everything else is left undecided and untouched for the stages that tell
 //! every case apart; they would decide these packets alike, and a law test holds the two together.
+//!
+//! [`Direct::start`] checks the headers of each frame as it comes in and asks for the first line that its lookup reads;
+//! [`Direct::decide`] finishes all lookups and asks for their actions, then rewrites. So the waits for memory of a burst
+//! overlap, and little is in the way of the processor running several packets side by side.
 
+use super::flow;
 use super::lane::BURST;
-use super::packet::Packet;
-use super::verdict::Verdict;
-use super::{Ctx, flow};
 use crate::ila::identifier::C_BIT;
 use crate::ila::{ChecksumMode, neutral};
-use crate::net::{ethernet, ipv6};
-use crate::table::mapping::{MappingTable, Probe};
-use crate::table::mem::prefetch;
+use crate::net::{checksum, ethernet, ipv6};
+use crate::table::mapping::{Elsewhere, Key, MappingTable, Probe};
 use crate::table::routes::Found;
 use crate::table::{Action, ActionId, DomainId, Hop, PortId, Remote, Tables};
 use arrayvec::ArrayVec;
 
 /// Ethernet and IPv6 header.
 const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
-type Head = [u8; HEADERS];
+/// The same and both ports, for the flow hash.
+type Head = [u8; HEADERS + 4];
 
-/// One packet on the direct way.
-#[derive(Clone, Copy)]
-struct Way {
-    /// Identifier of the SIR address; for a routed packet the lower half of its destination.
-    low: u64,
-    probe: Probe,
+/// A packet to an identifier.
+struct Mapped<'t, 'b> {
+    head: &'b mut Head,
+    key: Key,
+    probe: Probe<'t>,
+    /// Of the frame, in bytes.
+    length: u16,
     /// Its place in the burst.
     index: u8,
-    domain: DomainId,
+    side: Side,
 }
 
-/// What the lookups of one kind found, in its order.
+/// A packet to a plain address.
+struct Plain<'b> {
+    head: &'b mut Head,
+    high: u64,
+    low: u64,
+    length: u16,
+    index: u8,
+}
+
+/// From which side an identifier is met: under the SIR prefix of a domain, or under a locator of ours in it. One word,
+/// so that it is copied as one.
+#[derive(Clone, Copy)]
+struct Side(u16);
+
+impl Side {
+    const INWARD: u16 = 0x100;
+
+    const fn new(domain: DomainId, inward: bool) -> Self {
+        Side(domain.0 as u16 | if inward { Self::INWARD } else { 0 })
+    }
+
+    #[inline(always)]
+    const fn domain(self) -> usize {
+        self.0 as u8 as usize
+    }
+
+    #[inline(always)]
+    const fn inward(self) -> bool {
+        self.0 & Self::INWARD != 0
+    }
+}
+
+/// What the lookups found, in the order of their ways.
 type Actions = [ActionId; BURST];
 
-/// The packets of one kind.
-type Ways = ArrayVec<Way, BURST>;
-
-/// The packets of a burst on the direct way, by what their destination is.
-#[derive(Default)]
-struct Kinds {
-    sir: Ways,
-    ila: Ways,
-    routed: Ways,
-}
-
 /// What the direct way made of a burst.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Decided {
-    /// Packets that it decided: all of them are forwarded, in the window that they came in.
-    pub(super) packets: usize,
-    /// The bits that any, and that all, of their ports have.
-    any: u16,
-    all: u16,
+pub struct Decided {
+    ports: [PortId; BURST],
 }
+
+/// Stands for the port of a packet that is left to the stages.
+const LEFT: PortId = PortId(u16::MAX);
 
 impl Decided {
-    const NONE: Decided = Decided { packets: 0, any: 0, all: u16::MAX };
+    /// Nothing decided.
+    pub const NOTHING: Decided = Decided { ports: [LEFT; BURST] };
 
+    /// The port that all packets of a burst of so many are to be sent through, in the window that they came in.
+    #[inline]
+    #[must_use]
+    pub fn alike(&self, packets: usize) -> Option<PortId> {
+        let ports = self.ports.get(..packets)?;
+        let first = *ports.first()?;
+        // No early end: these are a few instructions on whole vectors.
+        let differing = ports.iter().fold(0, |all, port| all | (port.0 ^ first.0));
+        (differing == 0 && first != LEFT).then_some(first)
+    }
+
+    /// The port that the packet at `index` is to be sent through, if it was decided.
+    #[inline]
+    pub(super) fn port(&self, index: usize) -> Option<PortId> {
+        self.ports.get(index).copied().filter(|port| *port != LEFT)
+    }
+}
+
+/// The direct way of one burst, all of it received on one port.
+pub struct Direct<'t, 'b> {
+    tables: &'t Tables,
+    /// The port's MAC address, its first byte lowest.
+    mac: u64,
+    last: Destination<'t>,
+    /// Frames seen.
+    seen: usize,
+    mapped: ArrayVec<Mapped<'t, 'b>, BURST>,
+    routed: ArrayVec<Plain<'b>, BURST>,
+}
+
+/// What the upper half of a destination means on the direct way.
+struct Destination<'t> {
+    /// As it stands in a frame.
+    raw_high: u64,
+    /// The mappings under SIR prefixes and locators of ours.
+    mappings: Option<&'t MappingTable>,
+    /// Otherwise: whether it is to be routed. If not, it is left to the stages.
+    routed: bool,
+    side: Side,
+    /// Under a locator, added to the low word of an identifier with the C-bit.
+    marked: u16,
+    /// And of one without.
+    bare: u16,
+}
+
+impl<'t, 'b> Direct<'t, 'b> {
+    /// The direct way for a burst received on `port`; `None` where there is none, because its frames are tagged.
+    #[inline]
+    #[must_use]
+    pub fn new(port: PortId, tables: &'t Tables) -> Option<Self> {
+        let port = tables.ports.get(usize::from(port.0)).filter(|port| port.untagged)?;
+        Some(Direct {
+            tables,
+            mac: (port.mac_word << 16).swap_bytes(),
+            last: Destination::NONE,
+            seen: 0,
+            mapped: ArrayVec::new(),
+            routed: ArrayVec::new(),
+        })
+    }
+
+    /// First pass: takes the next frame of the burst, from its Ethernet header on, and starts its lookup if it may go
+    /// this way.
     #[inline(always)]
-    fn add(&mut self, hop: Option<PortId>) {
-        if let Some(port) = hop {
-            self.packets += 1;
-            self.any |= port.0;
-            self.all &= port.0;
+    pub fn start(&mut self, frame: &'b mut [u8]) {
+        let index = self.seen as u8;
+        self.seen += 1;
+        let length = frame.len() as u16;
+        let Some(head) = frame.first_chunk_mut::<{ HEADERS + 4 }>() else { return };
+        if !usual(head, self.mac, length) {
+            return;
         }
-    }
-
-    /// The port that all of them leave through, if it is one.
-    #[inline(always)]
-    pub(super) fn port(self) -> Option<PortId> {
-        (self.any == self.all).then_some(PortId(self.all))
-    }
-}
-
-/// Decides what it can.
-#[inline]
-pub(super) fn run(burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> Decided {
-    let mut kinds = Kinds::default();
-    let mut actions: Actions = [ActionId(0); BURST];
-    let mut decided = Decided::NONE;
-    start(burst, &mut kinds, ctx);
-    if !kinds.sir.is_empty() {
-        look_up(&kinds.sir, &mut actions, ctx.tables);
-        finish_all(burst, &kinds.sir, &actions, &mut decided, ctx, finish_sir);
-    }
-    if !kinds.ila.is_empty() {
-        look_up(&kinds.ila, &mut actions, ctx.tables);
-        finish_all(burst, &kinds.ila, &actions, &mut decided, ctx, finish_ila);
-    }
-    if !kinds.routed.is_empty() {
-        look_up_routes(burst, &kinds.routed, &mut actions, ctx.tables);
-        finish_all(burst, &kinds.routed, &actions, &mut decided, ctx, finish_routed);
-    }
-    decided
-}
-
-/// Third pass: rewrites and decides all packets of one kind.
-#[inline(never)]
-fn finish_all(
-    burst: &mut [Packet<'_>],
-    ways: &Ways,
-    actions: &Actions,
-    decided: &mut Decided,
-    ctx: &Ctx<'_>,
-    finish: impl Fn(&mut Packet<'_>, &Way, ActionId, &Ctx<'_>) -> Option<PortId>,
-) {
-    let mut sum = *decided;
-    for (way, action) in ways.iter().zip(actions) {
-        if let Some(packet) = burst.get_mut(usize::from(way.index)) {
-            sum.add(finish(packet, way, *action, ctx));
+        let (raw_high, wire) = (le8(head, 38), be8(head, 46));
+        if raw_high != self.last.raw_high {
+            self.last = Destination::of(raw_high, self.tables);
         }
-    }
-    *decided = sum;
-}
-
-/// First pass: finds the packets for the direct way and starts their lookups.
-///
-/// Each pass is a function of its own: together they would not fit the registers.
-#[inline(never)]
-fn start(burst: &mut [Packet<'_>], kinds: &mut Kinds, ctx: &Ctx<'_>) {
-    let Some(port_id) = burst.first().map(|packet| packet.port) else { return };
-    let Some(port) = ctx.tables.ports.get(usize::from(port_id.0)) else { return };
-    if !port.untagged {
-        return;
-    }
-    let mac_word = (port.mac_word << 16).to_be();
-    let mut last = Destination::of(0, ctx.tables);
-    for (index, packet) in burst.iter_mut().enumerate() {
-        let length = packet.len();
-        if packet.port != port_id {
-            continue;
-        }
-        let Some(head) = packet.head_mut::<HEADERS>() else { continue };
-        if !usual(head, mac_word, length) {
-            continue;
-        }
-        let (raw_high, low) = (raw8(head, 38), be8(head, 46));
-        if raw_high != last.raw_high {
-            last = Destination::of(raw_high, ctx.tables);
-        }
-        if let Some(mappings) = last.sir {
-            // Types 1 to 4 without the C-bit: the upper four bits are 2, 4, 6 or 8.
-            if (low >> 60).wrapping_sub(2).rotate_right(1) < 4 {
-                last.add(&mut kinds.sir, low, mappings.hint(low), index);
+        let Some(mappings) = self.last.mappings else {
+            if self.last.routed {
+                let high = raw_high.swap_bytes();
+                let _ = self.routed.try_push(Plain { head, high, low: wire, length, index });
             }
-        } else if let Some(mappings) = last.ila {
-            if (low >> 61).wrapping_sub(1) < 4 {
-                let add = if low & C_BIT != 0 { last.inward_marked } else { last.inward_bare };
-                let low = neutral::add_low(low & !C_BIT, add);
-                last.add(&mut kinds.ila, low, mappings.hint(low), index);
+            return;
+        };
+        let side = self.last.side;
+        // A SIR address with the C-bit set has no such key: the stages say what is wrong with it.
+        let identifier = if side.inward() { self.last.identifier(wire) } else { wire };
+        if let Some(key) = Key::exact(identifier) {
+            let probe = mappings.probe(key);
+            let _ = self.mapped.try_push(Mapped { head, key, probe, length, index, side });
+        }
+    }
+
+    /// Second and third pass: decides what it can of the frames that were started, and rewrites those.
+    #[inline]
+    pub fn decide(&mut self, decided: &mut Decided) {
+        *decided = Decided::NOTHING;
+        let tables = self.tables;
+        if !self.mapped.is_empty() {
+            let actions = look_up(&self.mapped, tables);
+            for (way, action) in self.mapped.iter_mut().zip(&actions) {
+                if let Some(port) = translate(way, *action, tables) {
+                    decided.ports[usize::from(way.index) % BURST] = port;
+                }
             }
-        } else if last.routed {
-            last.add(&mut kinds.routed, low, Probe::default(), index);
+        }
+        if !self.routed.is_empty() {
+            let actions = look_up_routes(&self.routed, tables);
+            for (way, action) in self.routed.iter_mut().zip(&actions) {
+                if let Some(port) = along(way, *action, tables) {
+                    decided.ports[usize::from(way.index) % BURST] = port;
+                }
+            }
         }
     }
 }
 
 /// Whether the headers are those of the direct way.
 #[inline(always)]
-fn usual(head: &Head, mac_word: u64, length: usize) -> bool {
-    // Ethertype, first half of the IPv6 header; then next header, hop limit and the source's first bytes.
-    let (kind, rest) = (be8(head, 12), head[20]);
+fn usual(head: &Head, mac: u64, length: u16) -> bool {
+    let kind = le8(head, 12) as u32;
+    let payload = u16::from_be_bytes([head[18], head[19]]);
     // Our MAC address as destination, and no group bit in the source's first byte.
-    (raw8(head, 0) ^ mac_word) & !0xfeff_u64.to_be() == 0
-        && kind >> 44 == (ethernet::IPV6 as u64) << 4 | 6
-        && HEADERS + (kind as u16 as usize) == length
-        && (rest == ipv6::next::UDP || rest == ipv6::next::TCP)
+    (le8(head, 0) ^ mac) << (64 - 49) == 0
+        // Ethertype and version; the payload is what the frame has behind the headers, all of it.
+        && kind & 0x00f0_ffff == u32::from_le_bytes([0x86, 0xdd, 6 << 4, 0])
+        && payload == length.wrapping_sub(HEADERS as u16)
+        && USUAL[usize::from(head[20])] & USUAL[256 + usize::from(head[22])] != 0
         && head[21] > 1
-        && (head[22] >> 5 == 0b001 || head[22] >> 1 == 0xfc >> 1)
 }
 
-/// What the upper half of a destination means on the direct way; nothing at all: left to the other stages.
-struct Destination<'t> {
-    /// As it stands in the packet.
-    raw_high: u64,
-    /// Under a SIR prefix: its mappings.
-    sir: Option<&'t MappingTable>,
-    /// Under a locator of ours: the domain's mappings.
-    ila: Option<&'t MappingTable>,
-    /// To be routed.
-    routed: bool,
-    domain: DomainId,
-    /// Added to the low word of an identifier with the C-bit.
-    inward_marked: u16,
-    /// And of one without.
-    inward_bare: u16,
+/// 1 for the next headers of the direct way; then 1 for the first bytes of plain sources: global and unique local ones.
+const USUAL: [u8; 512] = {
+    let mut table = [0; 512];
+    table[ipv6::next::TCP as usize] = 1;
+    table[ipv6::next::UDP as usize] = 1;
+    let mut byte = 0;
+    while byte < 256 {
+        table[256 + byte] = plain((byte as u64) << 56) as u8;
+        byte += 1;
+    }
+    table
+};
+
+/// Whether an address with this upper half is global or unique local unicast: groups and martians must meet the stages
+/// that know them.
+#[inline(always)]
+const fn plain(high: u64) -> bool {
+    high >> 61 == 0b001 || high >> 57 == 0xfc >> 1
 }
 
 impl<'t> Destination<'t> {
+    const NONE: Destination<'static> =
+        Destination { raw_high: 0, mappings: None, routed: false, side: Side(0), marked: 0, bare: 0 };
+
     #[inline(never)]
     fn of(raw_high: u64, tables: &'t Tables) -> Self {
-        let high = u64::from_be(raw_high);
-        let mut of = Destination {
-            raw_high,
-            sir: None,
-            ila: None,
-            routed: false,
-            domain: DomainId(0),
-            inward_marked: 0,
-            inward_bare: 0,
-        };
+        let mut of = Destination { raw_high, ..Destination::NONE };
+        let high = raw_high.swap_bytes();
         let Some(realm) = tables.realms.of(high) else {
-            // Plain destinations only, so that groups and martians meet the stages that know them.
-            of.routed = high >> 61 == 0b001 || high >> 57 == 0xfc >> 1;
+            of.routed = plain(high);
             return of;
         };
-        let domain = |id: DomainId| tables.domains.get(usize::from(id.0));
-        if let Some((id, domain)) = realm.sir.and_then(|id| Some((id, domain(id)?))) {
-            of.domain = id;
-            of.sir = Some(&domain.mappings);
-        } else if let Some((id, adjustment, domain)) =
-            realm.local.and_then(|(id, a)| Some((id, a, domain(id)?)))
+        let domain = |id: DomainId| Some((id, tables.domains.get(usize::from(id.0))?));
+        if let Some((id, domain)) = realm.sir.and_then(domain) {
+            (of.side, of.mappings) = (Side::new(id, false), Some(&*domain.mappings));
+        } else if let Some((id, adjustment)) = realm.local
+            && let Some((id, domain)) = domain(id)
             && domain.checksum != ChecksumMode::AdjTransport
         {
             let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
-            of.domain = id;
-            of.ila = Some(&domain.mappings);
-            of.inward_marked = adjustment.inward(true);
-            of.inward_bare = if auto { adjustment.inward(false) } else { 0 };
+            (of.side, of.mappings) = (Side::new(id, true), Some(&*domain.mappings));
+            of.marked = adjustment.inward(true);
+            of.bare = if auto { adjustment.inward(false) } else { 0 };
         }
         of
     }
 
+    /// The identifier behind one under a locator of ours.
     #[inline(always)]
-    fn add(&self, ways: &mut Ways, low: u64, probe: Probe, index: usize) {
-        let _ = ways.try_push(Way { low, probe, index: index as u8, domain: self.domain });
+    fn identifier(&self, wire: u64) -> u64 {
+        let add = if wire & C_BIT != 0 { self.marked } else { self.bare };
+        neutral::add_low(wire & !C_BIT, add)
     }
 }
 
 /// Second pass: finishes all lookups and asks for the actions found.
 #[inline(never)]
-fn look_up(ways: &Ways, actions: &mut Actions, tables: &Tables) {
-    let mut open: ArrayVec<(u8, u32), BURST> = ArrayVec::new();
-    let mut domain = ways.first().map_or(DomainId(0), |way| way.domain);
-    let Some(mut mappings) = tables.domains.get(usize::from(domain.0)).map(|domain| &*domain.mappings) else {
-        return actions.fill(ActionId(0));
-    };
-    for (at, (way, action)) in ways.iter().zip(actions.iter_mut()).enumerate() {
-        if way.domain != domain {
-            domain = way.domain;
-            match tables.domains.get(usize::from(domain.0)) {
-                Some(next) => mappings = &next.mappings,
-                None => continue,
+fn look_up(ways: &[Mapped<'_, '_>], tables: &Tables) -> Actions {
+    let mut actions: Actions = [ActionId(0); BURST];
+    let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
+    for (at, (way, action)) in ways.iter().zip(&mut actions).enumerate() {
+        let (found, elsewhere) = way.probe.first(way.key);
+        *action = found;
+        tables.prefetch_action(found);
+        if let Some(elsewhere) = elsewhere {
+            if let Some(domain) = tables.domains.get(way.side.domain()) {
+                domain.mappings.ask_second(way.key);
             }
-        }
-        *action = ActionId(0);
-        match mappings.first(way.probe, way.low) {
-            Ok(found) => {
-                *action = found.unwrap_or_default();
-                if let Some(action) = tables.action(*action) {
-                    prefetch(action);
-                }
-            }
-            Err(state) => {
-                let _ = open.try_push((at as u8, state));
-            }
+            let _ = open.try_push((at as u8, elsewhere));
         }
     }
-    for (at, state) in &open {
+    for (at, elsewhere) in &open {
         let at = usize::from(*at) % BURST;
-        let Some(way) = ways.get(at) else { continue };
-        let Some(domain) = tables.domains.get(usize::from(way.domain.0)) else { continue };
-        actions[at] = domain.mappings.finish(way.probe, way.low, *state).unwrap_or_default();
+        if let Some(way) = ways.get(at)
+            && let Some(domain) = tables.domains.get(way.side.domain())
+        {
+            actions[at] = domain.mappings.finish(way.key, *elsewhere);
+        }
     }
+    actions
 }
 
 /// The same for routes: all searches take their steps side by side.
 #[inline(never)]
-fn look_up_routes(burst: &mut [Packet<'_>], ways: &Ways, actions: &mut Actions, tables: &Tables) {
-    let mut highs: ArrayVec<u64, BURST> = ArrayVec::new();
-    for way in ways {
-        let packet = burst.get_mut(usize::from(way.index));
-        let high = packet.and_then(|packet| packet.head_mut::<HEADERS>()).map_or(0, |head| be8(head, 38));
-        let _ = highs.try_push(high);
-    }
+fn look_up_routes(ways: &[Plain<'_>], tables: &Tables) -> Actions {
+    let mut actions: Actions = [ActionId(0); BURST];
+    let highs: ArrayVec<u64, BURST> = ways.iter().map(|way| way.high).collect();
     let mut found = [Found::default(); BURST];
     tables.routes.find_all(&highs, &mut found);
-    for ((way, action), (high, found)) in ways.iter().zip(actions).zip(highs.iter().zip(found)) {
-        let destination = u128::from(*high) << 64 | u128::from(way.low);
+    for ((way, action), found) in ways.iter().zip(&mut actions).zip(found) {
+        let destination = u128::from(way.high) << 64 | u128::from(way.low);
         *action = tables.routes.action(found, destination).unwrap_or_default();
-        if let Some(action) = tables.action(*action) {
-            prefetch(action);
-        }
+        tables.prefetch_action(*action);
     }
+    actions
 }
 
-/// Third pass, towards a locator: `None`, with nothing changed, when something is in the packet's way.
+/// Third pass, by mapping: `None`, with nothing changed, when something is in the packet's way.
 #[inline(always)]
-fn finish_sir(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    if let Some(Action::Remote(remote)) = ctx.tables.action(action) {
-        return to_locator(packet, way, remote);
+fn translate(way: &mut Mapped<'_, '_>, action: ActionId, tables: &Tables) -> Option<PortId> {
+    let action = tables.action(action)?;
+    if let Action::Remote(remote) = action
+        && !way.side.inward()
+    {
+        return to_locator(way, remote);
     }
-    match chosen(packet, action, ctx) {
-        Some(Action::Remote(remote)) => to_locator(packet, way, remote),
-        Some(Action::Local(local)) => send(packet, &local.hop, None),
+    match action {
+        Action::Local(local) => to_task(way, &local.hop, tables),
+        Action::Spread(_) if !way.side.inward() => spread(way, action, tables),
         _ => None,
     }
 }
 
-#[inline(always)]
-fn to_locator(packet: &mut Packet<'_>, way: &Way, remote: &Remote) -> Option<PortId> {
-    let low = neutral::add_low(way.low, remote.add) | u64::from(remote.mark) << 48;
-    send(packet, &remote.hop, Some((remote.locator.0, low)))
+/// One of several locators.
+#[inline(never)]
+fn spread(way: &mut Mapped<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
+    match chosen(way.head, action, tables)? {
+        Action::Remote(remote) => to_locator(way, remote),
+        Action::Local(local) => to_task(way, &local.hop, tables),
+        _ => None,
+    }
 }
 
-/// Third pass, to a local attachment.
+/// From a SIR address to an ILA address.
 #[inline(always)]
-fn finish_ila(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let Some(Action::Local(local)) = ctx.tables.action(action) else { return None };
-    let domain = ctx.tables.domains.get(usize::from(way.domain.0))?;
-    send(packet, &local.hop, Some((domain.sir.0, way.low)))
+fn to_locator(way: &mut Mapped<'_, '_>, remote: &Remote) -> Option<PortId> {
+    let port = send(way.head, way.length, &remote.hop)?;
+    let head = &mut *way.head;
+    head[38..46].copy_from_slice(&remote.locator.0.to_be_bytes());
+    // Neutral mapping as the frame has it: one's complement sums are the same in either byte order (RFC 1071 §2 (B)).
+    let low = checksum::add(u16::from_ne_bytes([head[52], head[53]]), remote.add.to_be());
+    head[52..54].copy_from_slice(&low.to_ne_bytes());
+    head[46] |= (remote.mark >> 8) as u8;
+    Some(port)
+}
+
+/// To a local attachment, by its SIR address.
+#[inline(always)]
+fn to_task(way: &mut Mapped<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
+    let sir = if way.side.inward() { Some(tables.domains.get(way.side.domain())?.sir) } else { None };
+    let port = send(way.head, way.length, hop)?;
+    if let Some(sir) = sir {
+        way.head[38..46].copy_from_slice(&sir.0.to_be_bytes());
+        way.head[46..54].copy_from_slice(&way.key.identifier().to_be_bytes());
+    }
+    Some(port)
 }
 
 /// Third pass, by route.
 #[inline(always)]
-fn finish_routed(packet: &mut Packet<'_>, way: &Way, action: ActionId, ctx: &Ctx<'_>) -> Option<PortId> {
-    match chosen(packet, action, ctx) {
-        Some(Action::Forward(hop)) => send(packet, hop, None),
-        Some(Action::Connected(port)) => connected(packet, way, *port, ctx),
+fn along(way: &mut Plain<'_>, action: ActionId, tables: &Tables) -> Option<PortId> {
+    match chosen(way.head, tables.action(action)?, tables)? {
+        Action::Forward(hop) => send(way.head, way.length, hop),
+        Action::Connected(port) => {
+            let destination = u128::from(way.high) << 64 | u128::from(way.low);
+            send(way.head, way.length, tables.neighbours.get(&(*port, destination))?)
+        }
         _ => None,
     }
 }
 
 /// The action, after a weighted choice if there is one.
 #[inline(always)]
-fn chosen<'t>(packet: &mut Packet<'_>, action: ActionId, ctx: &Ctx<'t>) -> Option<&'t Action> {
-    let tables: &'t Tables = ctx.tables;
-    packet.l3 = ethernet::HEADER as u8;
-    tables.resolve(action, || flow::hash(packet.l3()))
+fn chosen<'t>(head: &Head, action: &'t Action, tables: &'t Tables) -> Option<&'t Action> {
+    tables.choose(action, || flow::hash(head.get(ethernet::HEADER..).unwrap_or_default()))
 }
 
-#[inline(never)]
-fn connected(packet: &mut Packet<'_>, way: &Way, port: PortId, ctx: &Ctx<'_>) -> Option<PortId> {
-    let head = packet.head_mut::<HEADERS>()?;
-    let destination = u128::from(be8(head, 38)) << 64 | u128::from(way.low);
-    ctx.tables.neighbours.get(&(port, destination)).and_then(|hop| send(packet, hop, None))
-}
-
-/// Writes link header, hop limit and, when given, the destination.
+/// Writes link header and hop limit.
 #[inline(always)]
-fn send(packet: &mut Packet<'_>, hop: &Hop, destination: Option<(u64, u64)>) -> Option<PortId> {
-    if packet.len() > usize::from(hop.direct_bytes) {
+fn send(head: &mut Head, length: u16, hop: &Hop) -> Option<PortId> {
+    if length > hop.direct_bytes {
         return None;
     }
-    let head = packet.head_mut::<HEADERS>()?;
     head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
     head[21] = head[21].wrapping_sub(1);
-    if let Some((high, low)) = destination {
-        head[38..46].copy_from_slice(&high.to_be_bytes());
-        head[46..54].copy_from_slice(&low.to_be_bytes());
-    }
-    packet.l3 = ethernet::HEADER as u8;
-    packet.verdict = Verdict::Forward(hop.port);
     Some(hop.port)
 }
 
-/// Eight bytes as they stand, for comparing.
+/// Eight bytes, the first one lowest.
 #[inline(always)]
-fn raw8(head: &Head, at: usize) -> u64 {
+fn le8(head: &Head, at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&head[at..at + 8]);
-    u64::from_ne_bytes(word)
+    u64::from_le_bytes(word)
 }
 
+/// Eight bytes, the first one highest.
 #[inline(always)]
 fn be8(head: &Head, at: usize) -> u64 {
-    u64::from_be(raw8(head, at))
+    le8(head, at).swap_bytes()
 }

@@ -1,7 +1,6 @@
 //! What the stages know of a packet beyond its bytes: one lane per packet of the burst.
 
 use super::verdict::DropReason;
-use crate::table::mapping::Probe;
 use crate::table::{ActionId, DomainId};
 
 /// Packets in a burst at most.
@@ -30,8 +29,6 @@ pub struct Lane {
     pub high: u64,
     /// Destination, lower half; once classified as SIR or ILA, the identifier that is looked up.
     pub low: u64,
-    /// The lookup under way.
-    pub probe: Probe,
     /// What the lookup found; 0 for nothing.
     pub action: ActionId,
     /// What the destination is.

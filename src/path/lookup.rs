@@ -7,14 +7,13 @@ use super::verdict::Verdict;
 use crate::ila::{Identifier, neutral};
 use crate::net::ipv6::Ipv6;
 use crate::table::DomainId;
-use crate::table::mapping::MappingTable;
-use crate::table::mem::prefetch;
+use crate::table::mapping::{Elsewhere, Key, MappingTable};
 use arrayvec::ArrayVec;
 
 /// Finds the action of every undecided packet under a SIR prefix or a locator of ours.
 #[inline]
 pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
-    let mut open: ArrayVec<(u8, u32), BURST> = ArrayVec::new();
+    let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
     let mut last: Option<(DomainId, &MappingTable)> = None;
     for (index, (packet, lane)) in burst.iter().zip(lanes.iter_mut()).enumerate() {
         let (Class::Sir(domain) | Class::Ila(domain)) = lane.class else { continue };
@@ -25,30 +24,26 @@ pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
             last = ctx.tables.domains.get(usize::from(domain.0)).map(|found| (domain, &*found.mappings));
         }
         let Some((_, mappings)) = last else { continue };
-        match mappings.first(lane.probe, lane.low) {
-            Ok(Some(found)) => {
-                lane.action = found;
-                if let Some(action) = ctx.tables.action(found) {
-                    prefetch(action);
-                }
-            }
-            Ok(None) => other_zero(packet, lane, ctx),
-            Err(state) => {
-                let _ = open.try_push((index as u8, state));
-            }
+        let key = Key::of(lane.low);
+        let (found, elsewhere) = mappings.probe(key).first(key);
+        lane.action = found;
+        ctx.tables.prefetch_action(found);
+        if let Some(elsewhere) = elsewhere {
+            mappings.ask_second(key);
+            let _ = open.try_push((index as u8, elsewhere));
+        } else if found.0 == 0 {
+            other_zero(packet, lane, ctx);
         }
     }
-    for (index, state) in open {
+    for (index, elsewhere) in open {
         let lane = &mut lanes[usize::from(index) % BURST];
         let (Class::Sir(domain) | Class::Ila(domain)) = lane.class else { continue };
         let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else { continue };
-        match domain.mappings.finish(lane.probe, lane.low, state) {
-            Some(found) => lane.action = found,
-            None => {
-                if let Some(packet) = burst.get(usize::from(index)) {
-                    other_zero(packet, lane, ctx);
-                }
-            }
+        lane.action = domain.mappings.finish(Key::of(lane.low), elsewhere);
+        if lane.action.0 == 0
+            && let Some(packet) = burst.get(usize::from(index))
+        {
+            other_zero(packet, lane, ctx);
         }
     }
 }

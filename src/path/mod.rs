@@ -22,11 +22,12 @@ pub mod verdict;
 
 pub use answer::Limiter;
 pub use counters::Counters;
+pub use direct::{Decided, Direct};
 pub use lane::{BURST, Lane, Lanes};
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
-use crate::table::{PortId, Tables};
+use crate::table::Tables;
 use lane::Todo;
 
 /// What all stages of a burst share.
@@ -52,18 +53,35 @@ impl Pipeline {
         Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
     }
 
-    /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided).
-    ///
-    /// Returns a port when every packet is to be forwarded through that one port in the window that it came in, so that
-    /// the caller need not look at each.
-    pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) -> Option<PortId> {
-        let lanes = &mut *self.lanes;
-        if self.direct {
-            let decided = direct::run(burst, ctx);
-            if decided.packets == burst.len() {
-                return decided.port();
+    /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
+    /// [`Self::finish`] over packets that lie anywhere.
+    pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+        let Some(port) = burst.first().map(|packet| packet.port) else { return };
+        let alone = self.direct && burst.iter().all(|packet| packet.port == port);
+        let mut decided = Decided::NOTHING;
+        if let Some(mut direct) = Direct::new(port, ctx.tables).filter(|_| alone) {
+            burst.iter_mut().for_each(|packet| direct.start(packet.frame_mut()));
+            direct.decide(&mut decided);
+        }
+        self.finish(burst, &decided, ctx);
+    }
+
+    /// Decides every packet of `burst` that the direct way has not.
+    pub fn finish(&mut self, burst: &mut [Packet<'_>], decided: &Decided, ctx: &Ctx<'_>) {
+        let mut left = false;
+        for (index, packet) in burst.iter_mut().enumerate() {
+            match decided.port(index) {
+                Some(port) => packet.verdict = Verdict::Forward(port),
+                None => left = true,
             }
         }
+        if left {
+            self.stages(burst, ctx);
+        }
+    }
+
+    fn stages(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+        let lanes = &mut *self.lanes;
         let mut todo = arrive::run(burst, lanes, ctx);
         forward(burst, lanes, &mut todo, ctx);
         if todo.own {
@@ -79,7 +97,6 @@ impl Pipeline {
             own::run(burst, lanes, &mut todo, ctx);
             answer::give_up(burst, lanes);
         }
-        None
     }
 
     /// The same pipeline without the direct way: every packet meets every stage. For tests that compare the two.

@@ -78,14 +78,6 @@ impl<'b> Packet<'b> {
         self.room.get_mut(usize::from(self.start)..usize::from(self.end)).unwrap_or(&mut [])
     }
 
-    /// The first `N` bytes of the frame, `None` when the buffer ends before. `N` is at most the frame's length once a
-    /// header of `N` bytes was parsed.
-    #[inline(always)]
-    #[must_use]
-    pub fn head_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        self.room.get_mut(usize::from(self.start)..)?.first_chunk_mut()
-    }
-
     /// The packet from its IPv6 header on.
     #[inline]
     #[must_use]

@@ -22,6 +22,35 @@ pub fn prefetch<T>(place: &T) {
     let _ = place;
 }
 
+/// Asks for the line of `slice[index]`; beyond the end for some other line, which is harmless.
+#[inline(always)]
+pub fn prefetch_at<T>(slice: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address; the pointer is only computed, wrapping.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_add(index).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (slice, index);
+}
+
+/// All bits of `value` mixed into 32: CRC-32C where it is an instruction. It has no secret.
+#[inline(always)]
+#[must_use]
+pub fn mixed(value: u64) -> u32 {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse4.2"))]
+    // SAFETY: compiled only for processors that have the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_crc32_u64(0, value) as u32
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
+    {
+        let wide = u128::from(value ^ 0x2545_f491_4f6c_dd1d) * 0x9e37_79b9_7f4a_7c15;
+        (wide >> 64) as u32 ^ (wide as u64 >> 32) as u32 ^ (wide >> 96) as u32
+    }
+}
+
 /// A type whose all-zero bytes are a valid value and which needs no drop.
 ///
 /// # Safety
@@ -40,10 +69,14 @@ const HUGE_PAGE: usize = 2 << 20;
 
 impl<T: Zeroed> Pages<T> {
     /// Allocates `length` zeroed values (at least one).
+    ///
+    /// # Panics
+    /// From 2^32 values on.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
         const { assert!(size_of::<T>() > 0 && !std::mem::needs_drop::<T>()) };
         let length = length.max(1);
+        assert!(u32::try_from(length).is_ok(), "{length} values are too many for a table");
         let bytes = length.saturating_mul(size_of::<T>());
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { align_of::<T>() };
         let Ok(layout) = Layout::from_size_align(bytes, align) else {
@@ -64,17 +97,20 @@ impl<T: Zeroed> Pages<T> {
 }
 
 impl<T: Zeroed> Pages<T> {
-    /// Prefetches the value at `index`; beyond the end it asks for some other line, which is harmless.
+    /// The index that a uniform 32-bit `hash` picks, uniformly: its share of the length.
     #[inline(always)]
-    pub fn prefetch(&self, index: usize) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch never faults, whatever the address; the pointer is only computed, wrapping.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.first.as_ptr().wrapping_add(index).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = index;
+    #[must_use]
+    pub fn picked(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.length as u64) >> 32) as usize
+    }
+
+    /// The value that it picks.
+    #[inline(always)]
+    #[must_use]
+    pub fn pick(&self, hash: u32) -> &T {
+        // SAFETY: hash / 2^32 is below 1, so its share of the length is below the length. The product does not overflow:
+        // lengths are below 2^32 (asserted in `zeroed`).
+        unsafe { self.get_unchecked(self.picked(hash)) }
     }
 }
 

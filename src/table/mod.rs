@@ -5,6 +5,7 @@
 //! packet costs one lookup and one further line, and a neighbour's change touches actions, never mappings.
 
 pub mod action;
+mod bucket;
 pub mod mapping;
 pub mod mem;
 pub mod port;
@@ -89,11 +90,24 @@ impl Tables {
         self.actions.get(id.0 as usize)
     }
 
+    /// Asks for the action with this index.
+    #[inline(always)]
+    pub fn prefetch_action(&self, id: ActionId) {
+        mem::prefetch_at(&self.actions, id.0 as usize);
+    }
+
     /// Follows a weighted choice to the action that the flow with this hash uses.
     #[inline]
     #[must_use]
     pub fn resolve(&self, id: ActionId, flow: impl FnOnce() -> u32) -> Option<&Action> {
-        match self.action(id)? {
+        self.choose(self.action(id)?, flow)
+    }
+
+    /// The same for an action already at hand.
+    #[inline]
+    #[must_use]
+    pub fn choose<'t>(&'t self, action: &'t Action, flow: impl FnOnce() -> u32) -> Option<&'t Action> {
+        match action {
             Action::Spread(index) => {
                 let chosen = self.spreads.get(*index as usize)?.choose(flow());
                 self.action(chosen).filter(|action| !matches!(action, Action::Spread(_)))

@@ -144,7 +144,7 @@ impl Replay {
             })
             .collect();
         counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
-        let _ = self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
+        self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
         for (n, packet) in burst.iter_mut().enumerate() {
             let lane = self.pipeline.lanes().get(n);
             match packet.verdict {

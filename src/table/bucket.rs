@@ -1,0 +1,159 @@
+//! One bucket of the mapping table: a cache line of five keys and values that one writer changes under readers.
+#![allow(unsafe_code)]
+
+use super::mem::Zeroed;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Keys in a bucket.
+pub(super) const SLOTS: usize = 5;
+/// One version step in a bucket's state word; the low eight bits count the keys that live in their second bucket.
+const VERSION: u32 = 0x100;
+/// The count of displaced keys saturates here and then stays.
+const MANY: u32 = 0xff;
+
+/// A bucket. A key of 0 is an empty slot.
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    state: AtomicU32,
+    values: [AtomicU32; SLOTS],
+    keys: [AtomicU64; SLOTS],
+}
+
+// SAFETY: a bucket is atomics only, and zero is valid for each.
+unsafe impl Zeroed for Bucket {}
+
+/// A bucket's version and how many of its keys live elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State(u32);
+
+impl State {
+    /// Whether a key whose home this is may live in its second bucket.
+    #[inline(always)]
+    pub(super) fn some_elsewhere(self) -> bool {
+        self.0 & MANY != 0
+    }
+}
+
+impl Bucket {
+    /// The value of `key` (0 when absent) together with the state under which it was read.
+    #[inline(always)]
+    pub(super) fn read(&self, key: u64) -> (u32, State) {
+        loop {
+            let before = self.state();
+            let value = self.value_of(key);
+            fence(Ordering::Acquire);
+            if self.state.load(Ordering::Relaxed) == before.0 {
+                return (value, before);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn state(&self) -> State {
+        State(self.state.load(Ordering::Acquire))
+    }
+
+    /// The value beside `key`, or 0. A value seen is at least as new as its key: it was stored before it.
+    ///
+    /// By hand because the compiler folds no atomic load into a comparison: 11 instructions instead of 24.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[inline(always)]
+    fn value_of(&self, key: u64) -> u32 {
+        let value: u32;
+        // SAFETY: reads the fields of a live bucket, at the places that `repr(C)` gives them, whole words at a time and
+        // in the order written, which this architecture keeps; writes nothing but its output.
+        unsafe {
+            std::arch::asm!(
+                "xor {value:e}, {value:e}",
+                "cmp {key}, qword ptr [{bucket} + 24]",
+                "cmove {value:e}, dword ptr [{bucket} + 4]",
+                "cmp {key}, qword ptr [{bucket} + 32]",
+                "cmove {value:e}, dword ptr [{bucket} + 8]",
+                "cmp {key}, qword ptr [{bucket} + 40]",
+                "cmove {value:e}, dword ptr [{bucket} + 12]",
+                "cmp {key}, qword ptr [{bucket} + 48]",
+                "cmove {value:e}, dword ptr [{bucket} + 16]",
+                "cmp {key}, qword ptr [{bucket} + 56]",
+                "cmove {value:e}, dword ptr [{bucket} + 20]",
+                bucket = in(reg) std::ptr::from_ref(self),
+                key = in(reg) key,
+                value = out(reg) value,
+                options(nostack, readonly),
+            );
+        }
+        value
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[inline(always)]
+    fn value_of(&self, key: u64) -> u32 {
+        let mut found = 0;
+        for (held, value) in self.keys.iter().zip(&self.values) {
+            if held.load(Ordering::Acquire) == key {
+                found = value.load(Ordering::Relaxed);
+            }
+        }
+        found
+    }
+
+    /// The slot that holds `key`.
+    pub(super) fn slot_of(&self, key: u64) -> Option<usize> {
+        self.keys.iter().position(|slot| slot.load(Ordering::Relaxed) == key)
+    }
+
+    /// Key and value of a slot.
+    pub(super) fn slot(&self, slot: usize) -> (u64, u32) {
+        (self.keys[slot].load(Ordering::Relaxed), self.values[slot].load(Ordering::Relaxed))
+    }
+
+    /// Writer: gives a key another value; returns the one before.
+    pub(super) fn change(&self, slot: usize, value: u32) -> u32 {
+        self.values[slot].swap(value, Ordering::Release)
+    }
+
+    /// Writer: fills an empty slot.
+    pub(super) fn fill(&self, slot: usize, key: u64, value: u32) {
+        let state = self.state.load(Ordering::Relaxed);
+        self.state.store(state.wrapping_add(VERSION), Ordering::Release);
+        fence(Ordering::Release);
+        self.values[slot].store(value, Ordering::Relaxed);
+        self.keys[slot].store(key, Ordering::Release);
+    }
+
+    /// Writer: empties a slot.
+    pub(super) fn clear(&self, slot: usize) {
+        self.keys[slot].store(0, Ordering::Release);
+    }
+
+    /// Writer: counts one more (or one less) key that lives elsewhere.
+    pub(super) fn count_displaced(&self, more: bool) {
+        let state = self.state.load(Ordering::Relaxed);
+        let count = state & MANY;
+        if count == MANY {
+            return;
+        }
+        let state = if more { state + 1 } else { state - 1 };
+        self.state.store(state.wrapping_add(VERSION), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_one_cache_line_whose_words_lie_where_reading_expects_them() {
+        assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (64, 64));
+        let pages = super::super::mem::Pages::<Bucket>::zeroed(1);
+        let bucket = &pages[0];
+        for slot in 0..SLOTS {
+            assert_eq!(bucket.read(100 + slot as u64).0, 0);
+            bucket.fill(slot, 100 + slot as u64, 7 + slot as u32);
+            assert_eq!(bucket.read(100 + slot as u64).0, 7 + slot as u32);
+        }
+        for slot in 0..SLOTS {
+            bucket.clear(slot);
+            assert_eq!(bucket.read(100 + slot as u64).0, 0);
+        }
+    }
+}
