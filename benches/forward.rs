@@ -147,7 +147,10 @@ fn hosts(case: &Case) -> u64 {
 }
 
 fn record(case: &Case, index: u64, shift: u64) -> Change {
-    let locator = Locator(0xfd00_0001_0001_0000 + (index + shift) % hosts(case));
+    upsert(index, Locator(0xfd00_0001_0001_0000 + (index + shift) % hosts(case)))
+}
+
+fn upsert(index: u64, locator: Locator) -> Change {
     Change::Upsert(MappingRecord {
         domain: 0,
         identifier: identifier(index),
@@ -271,7 +274,12 @@ fn main() {
                 exchange: exchange.clone(),
                 stats: stats.clone(),
                 idle: ilagate::config::Idle::Poll,
-                settings: Settings { errors_per_second: 1000, errors_burst: 100, hold_packets: 4 },
+                settings: Settings {
+                    errors_per_second: 1000,
+                    errors_burst: 100,
+                    hold_packets: 4,
+                    patience_ms: 5000,
+                },
             };
             let seat = eal.seat(u32::from(given.cores[usize::from(number)])).expect("a core");
             std::thread::spawn(move || {
@@ -297,18 +305,26 @@ fn main() {
             ns = ns.min(window(&mut || std::thread::sleep(Duration::from_secs(1))));
         }
     }
+    let update_us = case.churn.then(|| update_us(&case, &mut rib, &mut publisher));
     exchange.stop();
     for thread in threads {
         thread.join().expect("worker");
     }
     let received = total();
     let forwarded: u64 = stats.workers.iter().map(|worker| worker.received[0].forwarded.value()).sum();
-    println!(
-        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"forwarded_share\": {:.6}, \"calm_ns\": {calm_ns:.3}, \"updates_per_second\": {}}}",
+    let mut text = format!(
+        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"forwarded_share\": {:.6}",
         given.case,
-        forwarded as f64 / received as f64,
-        updates as f64 / (given.seconds / 2).max(1) as f64,
+        forwarded as f64 / received as f64
     );
+    if let Some([known, new]) = update_us {
+        let rate = updates as f64 / (given.seconds / 2).max(1) as f64;
+        let _ = write!(
+            text,
+            ", \"calm_ns\": {calm_ns:.3}, \"updates_per_second\": {rate}, \"update_us\": {known:.1?}, \"update_new_locator_us\": {new:.1?}"
+        );
+    }
+    println!("{text}}}");
 }
 
 /// For one second, moves mappings from locator to locator while packets flow, as the control thread does it; returns
@@ -324,18 +340,42 @@ fn churn(
         let first = done % 1_000_000;
         let changes =
             (first..first + CHURN_PER_BATCH).map(|index| record(case, index, 1 + done / 1_000_000)).collect();
-        let staged = rib.stage(batch(changes)).expect("a batch");
-        if rib.needs_snapshot() {
-            publisher.publish(rib.compile());
-            while !publisher.settled() {
-                std::thread::yield_now();
-            }
-            rib.release();
-        }
-        rib.commit(staged);
+        apply(rib, publisher, changes);
         done += CHURN_PER_BATCH;
         let due = Duration::from_secs(1) / CHURN_BATCHES_PER_SECOND * turn;
         std::thread::sleep(due.saturating_sub(begin.elapsed()));
     }
     done
+}
+
+/// One batch, as the control thread applies it: from the moment it was accepted until every worker has it.
+fn apply(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, changes: Vec<Change>) {
+    let staged = rib.stage(batch(changes)).expect("a batch");
+    if rib.needs_snapshot() {
+        publisher.publish(rib.compile());
+        while !publisher.settled() {
+            std::thread::yield_now();
+        }
+        rib.release();
+    }
+    rib.commit(staged);
+}
+
+/// Microseconds from an accepted update to its effect, p50 and p99, one update at a time under traffic: towards locators
+/// in use, and towards ones never seen before, which take a new snapshot.
+fn update_us(case: &Case, rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>) -> [[f64; 2]; 2] {
+    [(2000, 0xfd00_0001_0001_0000, hosts(case)), (500, 0xfd00_0001_0002_0000, u64::MAX)].map(
+        |(count, first, locators): (u64, u64, u64)| {
+            let mut times: Vec<f64> = (0..count)
+                .map(|n| {
+                    let changes = vec![upsert(n * 499 % case.mappings, Locator(first + n % locators))];
+                    let begin = Instant::now();
+                    apply(rib, publisher, changes);
+                    begin.elapsed().as_secs_f64() * 1e6
+                })
+                .collect();
+            times.sort_unstable_by(f64::total_cmp);
+            [times[times.len() / 2], times[times.len() * 99 / 100]]
+        },
+    )
 }

@@ -5,10 +5,6 @@ use crate::table::{HopId, PortId};
 
 /// Packets that wait at one worker, at most.
 pub const ROOM: usize = 256;
-/// How long a packet waits, at most: longer than three solicitations a second apart are given, so that its sender can
-/// be told that nobody answered (§7.2.2).
-pub const PATIENCE_MS: u64 = 5_000;
-
 /// For whom a packet waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Awaited {

@@ -6,7 +6,7 @@
 use super::exchange::{Exchange, Frame, Settings};
 use super::neighbour::Key;
 use super::stats::{Stats, WorkerStats};
-use super::waiting::{Awaited, Entry, PATIENCE_MS, ROOM, Waiting};
+use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
 use crate::net::ipv6::Ipv6;
@@ -68,6 +68,7 @@ struct Desk {
     tx: TxSet,
     pool: Arc<Mempool>,
     waiting: Waiting<Mbuf>,
+    patience_ms: u64,
     /// Scratch for [`Desk::retry`].
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
@@ -115,7 +116,7 @@ impl Worker {
     /// Takes its place.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let Settings { errors_per_second, errors_burst, hold_packets } = plan.settings;
+        let Settings { errors_per_second, errors_burst, hold_packets, patience_ms } = plan.settings;
         Worker {
             queues: plan.queues,
             // None yet: the first turn notes and counts the snapshot that it starts with.
@@ -131,6 +132,7 @@ impl Worker {
                 tx: plan.tx,
                 pool: plan.pool,
                 waiting: Waiting::new(hold_packets),
+                patience_ms,
                 again: Vec::with_capacity(ROOM),
                 exchange: plan.exchange,
                 stats: plan.stats,
@@ -187,6 +189,7 @@ impl Worker {
         if let Some(settings) = desk.exchange.settings.pop() {
             desk.pipeline.set_limiter(Limiter::new(settings.errors_per_second, settings.errors_burst));
             desk.waiting.set_each(settings.hold_packets);
+            desk.patience_ms = settings.patience_ms;
         }
         if !desk.waiting.is_empty() {
             let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
@@ -245,7 +248,12 @@ impl Desk {
         self.pipeline.finish(&mut packets, &self.decided, ctx);
         let held = |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
         if packets.iter().any(|packet| held(packet.verdict)) {
-            let handover = Handover { waiting: &self.waiting, exchange: &self.exchange, deadlines };
+            let handover = Handover {
+                waiting: &self.waiting,
+                patience_ms: self.patience_ms,
+                exchange: &self.exchange,
+                deadlines,
+            };
             handover.look(&mut packets, &mut kept, ctx.now_ms);
         }
         counters.settle(&packets, self.pipeline.lanes());
@@ -344,6 +352,7 @@ impl Desk {
 /// What the control thread must hear of, and what must be kept until it has answered.
 struct Handover<'d> {
     waiting: &'d Waiting<Mbuf>,
+    patience_ms: u64,
     exchange: &'d Exchange,
     deadlines: &'d [u64],
 }
@@ -379,7 +388,7 @@ impl Handover<'_> {
             }
             match room {
                 Some(_) => {
-                    let deadline_ms = self.deadlines.get(index).copied().unwrap_or(now_ms + PATIENCE_MS);
+                    let deadline_ms = self.deadlines.get(index).copied().unwrap_or(now_ms + self.patience_ms);
                     kept.push(Kept { index, awaited, deadline_ms });
                 }
                 None => packet.verdict = Verdict::Drop(DropReason::NeighbourUnresolved),

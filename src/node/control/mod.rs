@@ -353,8 +353,14 @@ pub fn settings(config: &Config, workers: usize) -> Settings {
         errors_per_second: share(config.icmp.errors_per_second),
         errors_burst: share(config.icmp.burst),
         hold_packets: config.neighbour_discovery.hold_packets,
+        patience_ms: PATIENCE_BEYOND_MS
+            + u64::from(config.neighbour_discovery.retransmit_ms)
+                * u64::from(config.neighbour_discovery.probes),
     }
 }
+
+/// How much longer packets wait than a neighbour has to answer: for the news to come round.
+const PATIENCE_BEYOND_MS: u64 = 2_000;
 
 #[cfg(test)]
 mod tests;

@@ -193,6 +193,15 @@ fn a_neighbour_that_a_packet_waits_for_is_asked_for_found_unreachable_and_forgot
 }
 
 #[test]
+fn packets_wait_longer_than_their_neighbour_is_given_to_answer() {
+    for (retransmit_ms, probes) in [(100, 1), (1000, 3), (60_000, 20)] {
+        let timers = format!("neighbour_discovery: {{retransmit_ms: {retransmit_ms}, probes: {probes}}}");
+        let config = Config::parse(&format!("{CONFIG}{timers}\n"), "wait.yaml").unwrap();
+        assert!(settings(&config, 2).patience_ms > retransmit_ms * probes);
+    }
+}
+
+#[test]
 fn a_batch_is_answered_only_when_every_worker_has_what_it_needs() {
     let mut bench = Bench::new();
     let identifier = 1 << 61 | 7;

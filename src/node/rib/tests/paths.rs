@@ -7,7 +7,7 @@ const SECOND: u128 = 0xfd00_0001_0000_000f_0000_0000_0000_00ff;
 fn members(tables: &Tables, action: Action) -> Vec<(u64, PortId)> {
     let Action::Spread(spread) = action else { panic!("{action:?}") };
     let chosen = (0..64).map(|flow| match tables.action(tables.spreads[spread as usize].choose(flow)) {
-        Some(Action::Remote(remote)) => (remote.locator.0 & 0xffff, remote.hop.port),
+        Some(Action::Remote(remote)) => (remote.locator().0 & 0xffff, remote.hop.port),
         Some(Action::Forward(hop)) => (0, hop.port),
         other => panic!("{other:?}"),
     });
@@ -84,7 +84,7 @@ fn losing_a_locator_moves_only_the_flows_that_used_it() {
     let locator_of = |tables: &Tables, flow| {
         let Some(Action::Spread(n)) = action(tables, 2) else { panic!() };
         match tables.action(tables.spreads[n as usize].choose(flow)) {
-            Some(Action::Remote(remote)) => remote.locator.0 & 0xffff,
+            Some(Action::Remote(remote)) => remote.locator().0 & 0xffff,
             other => panic!("{other:?}"),
         }
     };
