@@ -15,7 +15,7 @@ use crate::ila::{ChecksumMode, neutral};
 use crate::net::{checksum, ethernet, ipv6};
 use crate::table::mapping::{Elsewhere, Key, MappingTable, Probe};
 use crate::table::routes::Found;
-use crate::table::{Action, ActionId, DomainId, Hop, PortId, Remote, Tables};
+use crate::table::{Action, DomainId, Hop, PortId, Remote, Tables};
 use arrayvec::ArrayVec;
 
 /// Ethernet and IPv6 header.
@@ -44,6 +44,12 @@ struct Plain<'b> {
     index: u8,
 }
 
+impl Plain<'_> {
+    fn destination(&self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
+}
+
 /// From which side an identifier is met: under the SIR prefix of a domain, or under a locator of ours in it. One word,
 /// so that it is copied as one.
 #[derive(Clone, Copy)]
@@ -68,7 +74,7 @@ impl Side {
 }
 
 /// What the lookups found, in the order of their ways.
-type Actions = [ActionId; BURST];
+type Actions<'t> = [Option<&'t Action>; BURST];
 
 /// What the direct way made of a burst.
 pub struct Decided {
@@ -144,9 +150,10 @@ impl<'t, 'b> Direct<'t, 'b> {
     }
 
     /// First pass: takes the next frame of the burst, from its Ethernet header on, and starts its lookup if it may go
-    /// this way.
+    /// this way. At most [`BURST`] times.
     #[inline(always)]
     pub fn start(&mut self, frame: &'b mut [u8]) {
+        debug_assert!(self.seen < BURST);
         let index = self.seen as u8;
         self.seen += 1;
         let length = frame.len() as u16;
@@ -182,7 +189,7 @@ impl<'t, 'b> Direct<'t, 'b> {
         if !self.mapped.is_empty() {
             let actions = look_up(&self.mapped, tables);
             for (way, action) in self.mapped.iter_mut().zip(&actions) {
-                if let Some(port) = translate(way, *action, tables) {
+                if let Some(port) = action.and_then(|action| translate(way, action, tables)) {
                     decided.ports[usize::from(way.index) % BURST] = port;
                 }
             }
@@ -190,7 +197,7 @@ impl<'t, 'b> Direct<'t, 'b> {
         if !self.routed.is_empty() {
             let actions = look_up_routes(&self.routed, tables);
             for (way, action) in self.routed.iter_mut().zip(&actions) {
-                if let Some(port) = along(way, *action, tables) {
+                if let Some(port) = action.and_then(|action| along(way, action, tables)) {
                     decided.ports[usize::from(way.index) % BURST] = port;
                 }
             }
@@ -201,13 +208,12 @@ impl<'t, 'b> Direct<'t, 'b> {
 /// Whether the headers are those of the direct way.
 #[inline(always)]
 fn usual(head: &Head, mac: u64, length: u16) -> bool {
-    let kind = le8(head, 12) as u32;
-    let payload = u16::from_be_bytes([head[18], head[19]]);
+    // Ethertype, version, traffic class, flow label, payload length: the last is what the frame has behind the headers,
+    // all of it.
+    let kind = be8(head, 12).wrapping_sub(u64::from(length - HEADERS as u16));
     // Our MAC address as destination, and no group bit in the source's first byte.
     (le8(head, 0) ^ mac) << (64 - 49) == 0
-        // Ethertype and version; the payload is what the frame has behind the headers, all of it.
-        && kind & 0x00f0_ffff == u32::from_le_bytes([0x86, 0xdd, 6 << 4, 0])
-        && payload == length.wrapping_sub(HEADERS as u16)
+        && kind & 0xffff_f000_0000_ffff == (ethernet::IPV6 as u64) << 48 | 6 << 44
         && USUAL[usize::from(head[20])] & USUAL[256 + usize::from(head[22])] != 0
         && head[21] > 1
 }
@@ -269,13 +275,12 @@ impl<'t> Destination<'t> {
 
 /// Second pass: finishes all lookups and asks for the actions found.
 #[inline(never)]
-fn look_up(ways: &[Mapped<'_, '_>], tables: &Tables) -> Actions {
-    let mut actions: Actions = [ActionId(0); BURST];
+fn look_up<'t>(ways: &[Mapped<'t, '_>], tables: &'t Tables) -> Actions<'t> {
+    let mut actions: Actions<'t> = [None; BURST];
     let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
     for (at, (way, action)) in ways.iter().zip(&mut actions).enumerate() {
         let (found, elsewhere) = way.probe.first(way.key);
-        *action = found;
-        tables.prefetch_action(found);
+        *action = tables.ask(found);
         if let Some(elsewhere) = elsewhere {
             if let Some(domain) = tables.domains.get(way.side.domain()) {
                 domain.mappings.ask_second(way.key);
@@ -288,7 +293,7 @@ fn look_up(ways: &[Mapped<'_, '_>], tables: &Tables) -> Actions {
         if let Some(way) = ways.get(at)
             && let Some(domain) = tables.domains.get(way.side.domain())
         {
-            actions[at] = domain.mappings.finish(way.key, *elsewhere);
+            actions[at] = tables.ask(domain.mappings.finish(way.key, *elsewhere));
         }
     }
     actions
@@ -296,23 +301,20 @@ fn look_up(ways: &[Mapped<'_, '_>], tables: &Tables) -> Actions {
 
 /// The same for routes: all searches take their steps side by side.
 #[inline(never)]
-fn look_up_routes(ways: &[Plain<'_>], tables: &Tables) -> Actions {
-    let mut actions: Actions = [ActionId(0); BURST];
+fn look_up_routes<'t>(ways: &[Plain<'_>], tables: &'t Tables) -> Actions<'t> {
+    let mut actions: Actions<'t> = [None; BURST];
     let highs: ArrayVec<u64, BURST> = ways.iter().map(|way| way.high).collect();
     let mut found = [Found::default(); BURST];
     tables.routes.find_all(&highs, &mut found);
     for ((way, action), found) in ways.iter().zip(&mut actions).zip(found) {
-        let destination = u128::from(way.high) << 64 | u128::from(way.low);
-        *action = tables.routes.action(found, destination).unwrap_or_default();
-        tables.prefetch_action(*action);
+        *action = tables.ask(tables.routes.action(found, way.destination()).unwrap_or_default());
     }
     actions
 }
 
 /// Third pass, by mapping: `None`, with nothing changed, when something is in the packet's way.
 #[inline(always)]
-fn translate(way: &mut Mapped<'_, '_>, action: ActionId, tables: &Tables) -> Option<PortId> {
-    let action = tables.action(action)?;
+fn translate(way: &mut Mapped<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
     if let Action::Remote(remote) = action
         && !way.side.inward()
     {
@@ -340,9 +342,9 @@ fn spread(way: &mut Mapped<'_, '_>, action: &Action, tables: &Tables) -> Option<
 fn to_locator(way: &mut Mapped<'_, '_>, remote: &Remote) -> Option<PortId> {
     let port = send(way.head, way.length, &remote.hop)?;
     let head = &mut *way.head;
-    head[38..46].copy_from_slice(&remote.locator.0.to_be_bytes());
+    head[38..46].copy_from_slice(&remote.locator_bytes);
     // Neutral mapping as the frame has it: one's complement sums are the same in either byte order (RFC 1071 §2 (B)).
-    let low = checksum::add(u16::from_ne_bytes([head[52], head[53]]), remote.add.to_be());
+    let low = checksum::add(u16::from_ne_bytes([head[52], head[53]]), u16::from_ne_bytes(remote.add_bytes));
     head[52..54].copy_from_slice(&low.to_ne_bytes());
     head[46] |= (remote.mark >> 8) as u8;
     Some(port)
@@ -362,12 +364,11 @@ fn to_task(way: &mut Mapped<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortI
 
 /// Third pass, by route.
 #[inline(always)]
-fn along(way: &mut Plain<'_>, action: ActionId, tables: &Tables) -> Option<PortId> {
-    match chosen(way.head, tables.action(action)?, tables)? {
+fn along(way: &mut Plain<'_>, action: &Action, tables: &Tables) -> Option<PortId> {
+    match chosen(way.head, action, tables)? {
         Action::Forward(hop) => send(way.head, way.length, hop),
         Action::Connected(port) => {
-            let destination = u128::from(way.high) << 64 | u128::from(way.low);
-            send(way.head, way.length, tables.neighbours.get(&(*port, destination))?)
+            send(way.head, way.length, tables.neighbours.get(&(*port, way.destination()))?)
         }
         _ => None,
     }

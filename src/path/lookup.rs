@@ -27,7 +27,7 @@ pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
         let key = Key::of(lane.low);
         let (found, elsewhere) = mappings.probe(key).first(key);
         lane.action = found;
-        ctx.tables.prefetch_action(found);
+        let _ = ctx.tables.ask(found);
         if let Some(elsewhere) = elsewhere {
             mappings.ask_second(key);
             let _ = open.try_push((index as u8, elsewhere));

@@ -60,7 +60,7 @@ impl Pipeline {
         let alone = self.direct && burst.iter().all(|packet| packet.port == port);
         let mut decided = Decided::NOTHING;
         if let Some(mut direct) = Direct::new(port, ctx.tables).filter(|_| alone) {
-            burst.iter_mut().for_each(|packet| direct.start(packet.frame_mut()));
+            burst.iter_mut().take(BURST).for_each(|packet| direct.start(packet.frame_mut()));
             direct.decide(&mut decided);
         }
         self.finish(burst, &decided, ctx);

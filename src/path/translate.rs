@@ -61,7 +61,7 @@ fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &C
         low = to_locator_unusual(packet, lane, remote, low, ctx);
     }
     if let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) {
-        header.set_destination_halves(remote.locator.0, low);
+        header.set_destination_halves(remote.locator().0, low);
     }
     send::out(packet, lane, &remote.hop)
 }

@@ -70,12 +70,14 @@ impl Hop {
 /// SIR → ILA towards one locator, everything that depends on (SIR prefix, locator) computed beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remote {
-    /// Locator, the upper half on the wire.
-    pub locator: Locator,
+    /// Locator, the upper half on the wire, as a frame has it.
+    pub locator_bytes: [u8; 8],
     /// Where the locator leads.
     pub hop: Hop,
     /// Added to the identifier's low word in one's complement; 0 where the mode leaves the identifier alone.
     pub add: u16,
+    /// The same as a frame has it.
+    pub add_bytes: [u8; 2],
     /// Sum of the SIR prefix's words, for correcting transport checksums.
     pub sir_sum: u16,
     /// Sum of the locator's words.
@@ -106,15 +108,25 @@ impl Remote {
             }
         };
         Remote {
-            locator,
+            locator_bytes: locator.0.to_be_bytes(),
             hop,
             add,
+            add_bytes: add.to_be_bytes(),
             sir_sum: checksum::sum_of_half(sir.0),
             locator_sum: checksum::sum_of_half(locator.0),
             mark,
             mode,
             domain,
         }
+    }
+}
+
+impl Remote {
+    /// The locator.
+    #[inline]
+    #[must_use]
+    pub fn locator(&self) -> Locator {
+        Locator(u64::from_be_bytes(self.locator_bytes))
     }
 }
 

@@ -1,6 +1,7 @@
-//! The two things about memory that safe Rust cannot say: prefetch a line, and ask for huge pages.
+//! What safe Rust cannot say about memory and processor: prefetch a line, ask for huge pages, index by a share of the
+//! length without a check, mix by CRC.
 //!
-//! The only file outside `dpdk` with `unsafe` blocks (`mapping` adds the promise that its bucket may be zero).
+//! With `bucket`, which reads a cache line by hand, the only file outside `dpdk` with `unsafe` blocks.
 //! Measured need: without huge pages a lookup in 10 M mappings pays a page walk beside the cache miss, and without
 //! prefetch a burst pays its misses one after the other.
 #![allow(unsafe_code)]
@@ -20,19 +21,6 @@ pub fn prefetch<T>(place: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
-}
-
-/// Asks for the line of `slice[index]`; beyond the end for some other line, which is harmless.
-#[inline(always)]
-pub fn prefetch_at<T>(slice: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults, whatever the address; the pointer is only computed, wrapping.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_add(index).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, index);
 }
 
 /// All bits of `value` mixed into 32: CRC-32C where it is an instruction. It has no secret.

@@ -90,10 +90,13 @@ impl Tables {
         self.actions.get(id.0 as usize)
     }
 
-    /// Asks for the action with this index.
+    /// The same, and asks for its line.
     #[inline(always)]
-    pub fn prefetch_action(&self, id: ActionId) {
-        mem::prefetch_at(&self.actions, id.0 as usize);
+    #[must_use]
+    pub fn ask(&self, id: ActionId) -> Option<&Action> {
+        let action = self.action(id)?;
+        mem::prefetch(action);
+        Some(action)
     }
 
     /// Follows a weighted choice to the action that the flow with this hash uses.
