@@ -4,7 +4,7 @@ use super::verdict::DropReason;
 use crate::table::{ActionId, DomainId};
 
 /// Packets in a burst at most.
-pub const BURST: usize = 32;
+pub const BURST: usize = 64;
 
 /// Where a packet goes by its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -26,7 +26,7 @@ use std::hint::select_unpredictable;
 /// The length at which the hash tables end.
 const SHORT: u8 = 64;
 /// Searches that go side by side: a burst.
-const ABREAST: usize = 32;
+const ABREAST: usize = 64;
 /// Entries in a bucket, which is a cache line.
 const ENTRIES: usize = 4;
 /// The node where every search begins; 0 is where it ends.
