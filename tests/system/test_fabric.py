@@ -22,7 +22,12 @@ def test_traceroute_over_udp_icmp_and_tcp():
         ]
         for ns, to, expected in ways:
             for kind in ([], ["-I"], ["-T", "-p", "81"]):
-                hops, text = ns.traceroute(to, *kind)
+                # Now and then traceroute shows no last hop although every answer reached its host (captures and the
+                # host's own counters say so): it may try again, but one trace must be complete.
+                for _ in range(4):
+                    hops, text = ns.traceroute(to, *kind)
+                    if hops == expected:
+                        break
                 expect(hops == expected, f"{ns.name} to {to} {kind}: {hops}, not {expected}\n{text}")
         no_wrong_checksums(net)
         net.stop()
