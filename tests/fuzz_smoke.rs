@@ -3,8 +3,11 @@
 //! `fuzz/README.md` says how to let libFuzzer search on. What it finds stands below under its own name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/direct.rs"]
+mod direct;
+mod support;
 #[path = "../fuzz/src/lib.rs"]
-#[allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
+#[allow(missing_docs, unreachable_pub)]
 mod targets;
 
 use rand::rngs::StdRng;

@@ -182,7 +182,7 @@ pub fn pipeline(bytes: &[u8]) {
     let limiter = || Limiter::new(10, 5);
     let mut direct = Pipeline::new(limiter());
     let mut stages = Pipeline::new(limiter()).without_direct_way();
-    for burst in sent.chunks(BURST.min(1 + usize::from(first >> 3))) {
+    for burst in sent.chunks(BURST.min(1 + usize::from(first >> 2))) {
         let (fates, counted) = decide(&mut direct, burst);
         let (wanted, wanted_counts) = decide(&mut stages, burst);
         assert_eq!(fates, wanted);
@@ -380,7 +380,7 @@ pub(crate) fn bursts() -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     for (n, several) in kinds().chunks(6).enumerate() {
         for (port, vlan) in [(0, None), (1, Some(7)), (2, None), (2, Some(9))] {
-            let mut input = vec![port | ((n as u8 % 8) << 3)];
+            let mut input = vec![port | ((n as u8 % 8) << 2)];
             for packet in several {
                 let mut frame = vec![0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0xf0];
                 if let Some(vlan) = vlan {

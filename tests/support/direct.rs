@@ -1,13 +1,7 @@
 //! The direct way and the stages decide alike: same verdicts, same bytes, same counters, over mixed bursts.
 //!
 //! Here are the packets, close to what the direct way takes; network and comparison are those of the fuzz target.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-#[path = "../fuzz/src/lib.rs"]
-#[allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
-mod targets;
-
+use crate::{support, targets};
 use ilagate::net::Mac;
 use ilagate::path::BURST;
 use proptest::prelude::*;
@@ -137,7 +131,7 @@ fn the_direct_way_decides_as_the_stages_do() {
     let bursts = (0u8..3, 1u8..=BURST as u8, proptest::collection::vec(sent(), 1..=2 * BURST));
     runner
         .run(&bursts, |(port, size, sent)| {
-            let mut input = vec![port | (size - 1) << 3];
+            let mut input = vec![port | (size - 1) << 2];
             sent.iter().for_each(|sent| sent.write(&mut input));
             targets::pipeline(&input);
             Ok(())
