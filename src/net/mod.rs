@@ -2,6 +2,7 @@
 //!
 //! A view is made from a slice that has been proven long enough, so its accessors cannot panic.
 
+pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp6;
