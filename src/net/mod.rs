@@ -6,8 +6,11 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp6;
+pub mod igmp;
 pub mod ipv6;
 pub mod mac;
+pub mod membership;
+pub mod mld;
 pub mod ndp;
 pub mod prefix;
 
