@@ -133,7 +133,8 @@ pub fn parse(packet: &[u8]) -> Result<Message<'_>, Invalid> {
         kind::LISTENER_REPORT | kind::LISTENER_DONE | kind::LISTENER_REPORT_2 => true,
         _ => return Err(Invalid::Type),
     };
-    if !ipv6::is_link_local(source) && !(reports && source == 0) {
+    let fits = ipv6::is_link_local(source) || (reports && source == 0);
+    if !fits {
         return Err(Invalid::Source);
     }
     if checksum::transport(source, destination, next::ICMP6, message) != 0 {

@@ -137,8 +137,11 @@ pub fn parse(packet: &[u8]) -> Result<Message, Invalid> {
     }
 }
 
-/// The IPv6 header, the message and its first bytes, once the rules are kept that all messages share.
-fn checked(packet: &[u8]) -> Result<(Ipv6<&[u8; ipv6::HEADER]>, &[u8], &[u8; 8]), Invalid> {
+/// The IPv6 header, the message and its first bytes.
+type Checked<'a> = (Ipv6<&'a [u8; ipv6::HEADER]>, &'a [u8], &'a [u8; 8]);
+
+/// The parts of a packet that keeps the rules that all messages share.
+fn checked(packet: &[u8]) -> Result<Checked<'_>, Invalid> {
     let header = Ipv6::of(packet).ok_or(Invalid::Length)?;
     let message = packet.get(ipv6::HEADER..).ok_or(Invalid::Length)?;
     if header.hop_limit() != HOP_LIMIT {

@@ -71,7 +71,7 @@ fn edited(kind: u8, edit: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<(u32, Interes
     told(&sealed(bytes))
 }
 
-fn no_alert(bytes: &mut Vec<u8>) {
+fn no_alert(bytes: &mut [u8]) {
     bytes[20..24].fill(1);
 }
 
@@ -151,8 +151,8 @@ fn a_time_to_live_other_than_1_is_discarded() {
 
 #[test]
 fn messages_of_versions_2_and_3_without_router_alert_are_discarded() {
-    assert_eq!(edited(0x16, no_alert), Err(Invalid::RouterAlert));
-    assert_eq!(edited(0x17, no_alert), Err(Invalid::RouterAlert));
+    assert_eq!(edited(0x16, |bytes| no_alert(bytes)), Err(Invalid::RouterAlert));
+    assert_eq!(edited(0x17, |bytes| no_alert(bytes)), Err(Invalid::RouterAlert));
     for message in [report(&[record(4, GROUP, 0, 0)]), old(0x11, 100, GROUP)] {
         let mut bytes = packet(&message);
         no_alert(&mut bytes);
@@ -167,7 +167,7 @@ fn messages_of_versions_2_and_3_without_router_alert_are_discarded() {
 
 #[test]
 fn version_1_knows_no_router_alert() {
-    assert_eq!(edited(0x12, no_alert), Ok(vec![(GROUP, Interest::Join, 0)]));
+    assert_eq!(edited(0x12, |bytes| no_alert(bytes)), Ok(vec![(GROUP, Interest::Join, 0)]));
     let mut bytes = packet(&old(0x11, 0, 0));
     no_alert(&mut bytes);
     assert_eq!(parse(&sealed(bytes)), Ok(Message::Query(asked(Version::V1, None))));

@@ -264,7 +264,8 @@ fn prefixes_that_make_no_sense_are_passed_over() {
 
 #[test]
 fn an_advertisement_with_too_many_prefixes_or_too_little_room_is_not_written() {
-    let (advert, _) = router_advert(&packet(AdvertiseRouter)).map(|(advert, _)| (advert, ())).unwrap();
+    let packet = packet(AdvertiseRouter);
+    let (advert, _) = router_advert(&packet).unwrap();
     let prefix = PrefixInformation::new(Ipv6Prefix::covering(A, 64), true, true);
     let mut frame = [0; MAX_ROUTER_FRAME];
     let most = Envelope { vlan: 1, ..envelope() };
