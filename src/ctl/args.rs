@@ -1,6 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use crate::ila::SirPrefix;
+use crate::ila::generate::{Eui64, Registrar};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -49,6 +51,9 @@ pub enum Command {
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
         watch: Option<f64>,
     },
+    /// Identifiers; needs no node
+    #[command(subcommand)]
+    Id(IdCommand),
     /// Completions for a shell, on standard output
     Completions {
         /// Which shell
@@ -132,6 +137,56 @@ pub enum PortCommand {
 pub enum ListCommand {
     /// List them
     List,
+}
+
+/// Identifiers.
+#[derive(Debug, Subcommand)]
+pub enum IdCommand {
+    /// Make identifiers for tasks
+    New(NewArgs),
+}
+
+/// Which identifiers to make.
+#[derive(Debug, clap::Args)]
+pub struct NewArgs {
+    /// How they are made
+    #[arg(long, value_enum, default_value_t = Method::Hash)]
+    pub method: Method,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// Write them as addresses under this SIR prefix, a /64 prefix
+    #[arg(long, value_name = "PREFIX")]
+    pub sir: Option<SirPrefix>,
+    /// Tell the odds of a collision when so many are in use, the new ones among them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub population: Option<u64>,
+    /// Method hash: the EUI-64 or MAC address of the machine [default: of its first Ethernet interface]
+    #[arg(long, value_name = "EUI64")]
+    pub eui64: Option<Eui64>,
+    /// Method block: the registrar block, 24 bits, that nobody else uses and that one ilactl at a time uses
+    #[arg(long, value_name = "BLOCK", required_if_eq("method", "block"))]
+    pub block: Option<Registrar>,
+}
+
+/// How identifiers are made (ILA draft, appendix A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// Hash of the time and the machine's EUI-64: for up to some millions of them (appendix A.1)
+    Hash,
+    /// Registrar block and time stamp: never twice, 100 a second for 21.8 years (appendix A.2)
+    Block,
+}
+
+impl Method {
+    /// The name on the command line and in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Hash => "hash",
+            Method::Block => "block",
+        }
+    }
 }
 
 /// `LOCATOR[,priority=P][,weight=W]`; the node judges the values.

@@ -43,6 +43,15 @@ pub enum CtlError {
         /// Why, with the way out.
         why: String,
     },
+    /// Values that do not go together.
+    #[error("{0}")]
+    Values(String),
+    /// The machine has nothing to be known by.
+    #[error("no Ethernet interface in {0}; name this machine with --eui64, for example 02:00:00:00:00:0a")]
+    NoHost(PathBuf),
+    /// The clock is of no use.
+    #[error("the clock stands before 1970; set it, or identifiers would repeat")]
+    Clock,
     /// The result cannot be written.
     #[error("cannot write the result: {0}; check where the output goes")]
     Output(#[from] io::Error),

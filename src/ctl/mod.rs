@@ -1,10 +1,12 @@
 //! `ilactl`: the operator's command line, a client of the admin API.
 //!
-//! Aligned text for people, with `--json` the node's views as they are. It judges nothing that the node judges.
+//! Aligned text for people, with `--json` the node's views as they are. It judges nothing that the node judges. What
+//! needs no node, completions and new identifiers, is done here.
 
 mod args;
 mod client;
 mod error;
+mod id;
 mod load;
 mod mapping;
 mod output;
@@ -14,7 +16,7 @@ mod show;
 pub use args::Args;
 pub use error::CtlError;
 
-use args::{Command, MappingCommand, NodeCommand, PortCommand};
+use args::{Command, IdCommand, MappingCommand, NodeCommand, PortCommand};
 use clap::{CommandFactory, Parser};
 use client::Client;
 use output::Output;
@@ -49,6 +51,11 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
         out.write_all(&script)?;
         return Ok(out.flush()?);
     }
+    if let Command::Id(IdCommand::New(new)) = &args.command {
+        let mut out = Output::new(out, args.json);
+        id::new(&mut out, new)?;
+        return out.flush();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut out = Output::new(out, args.json);
@@ -80,6 +87,7 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Route(_) => show::routes(client, out).await,
         Command::Drops { all } => show::drops(client, out, all).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
-        Command::Completions { .. } => Ok(()),
+        // Done before, without a node.
+        Command::Id(_) | Command::Completions { .. } => Ok(()),
     }
 }

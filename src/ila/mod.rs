@@ -2,6 +2,7 @@
 //!
 //! Pure arithmetic: no tables, no packets, no clock.
 
+pub mod generate;
 pub mod identifier;
 pub mod neutral;
 pub mod prefix;

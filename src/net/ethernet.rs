@@ -12,6 +12,8 @@ pub const IPV6: u16 = 0x86dd;
 pub const IPV4: u16 = 0x0800;
 /// Ethertype of ARP.
 pub const ARP: u16 = 0x0806;
+/// Ethertype of RARP (RFC 903).
+pub const RARP: u16 = 0x8035;
 /// Ethertype of an 802.1Q tag.
 pub const VLAN: u16 = 0x8100;
 
@@ -57,21 +59,27 @@ pub fn source(frame: &[u8]) -> Option<Mac> {
     frame.get(6..)?.first_chunk::<6>().map(|bytes| Mac(*bytes))
 }
 
-/// A ready link header: both addresses, an 802.1Q tag unless `vlan` is 0, and the ethertype of IPv6.
+/// A ready link header for IPv6: [`header_of`] with its ethertype.
+#[must_use]
+pub fn header(destination: Mac, source: Mac, vlan: u16) -> ([u8; TAGGED_HEADER], usize) {
+    header_of(destination, source, vlan, IPV6)
+}
+
+/// A ready link header: both addresses, an 802.1Q tag unless `vlan` is 0, and the ethertype.
 ///
 /// Returns the bytes and how many of them count (14 or 18).
 #[must_use]
-pub fn header(destination: Mac, source: Mac, vlan: u16) -> ([u8; TAGGED_HEADER], usize) {
+pub fn header_of(destination: Mac, source: Mac, vlan: u16, ethertype: u16) -> ([u8; TAGGED_HEADER], usize) {
     let mut bytes = [0; TAGGED_HEADER];
     bytes[..6].copy_from_slice(&destination.0);
     bytes[6..12].copy_from_slice(&source.0);
     if vlan == 0 {
-        bytes[12..14].copy_from_slice(&IPV6.to_be_bytes());
+        bytes[12..14].copy_from_slice(&ethertype.to_be_bytes());
         (bytes, HEADER)
     } else {
         bytes[12..14].copy_from_slice(&VLAN.to_be_bytes());
         bytes[14..16].copy_from_slice(&vlan.to_be_bytes());
-        bytes[16..18].copy_from_slice(&IPV6.to_be_bytes());
+        bytes[16..18].copy_from_slice(&ethertype.to_be_bytes());
         (bytes, TAGGED_HEADER)
     }
 }

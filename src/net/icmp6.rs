@@ -9,11 +9,15 @@ pub mod kind {
     pub const PARAMETER_PROBLEM: u8 = 4;
     pub const ECHO_REQUEST: u8 = 128;
     pub const ECHO_REPLY: u8 = 129;
+    pub const LISTENER_QUERY: u8 = 130;
+    pub const LISTENER_REPORT: u8 = 131;
+    pub const LISTENER_DONE: u8 = 132;
     pub const ROUTER_SOLICITATION: u8 = 133;
     pub const ROUTER_ADVERTISEMENT: u8 = 134;
     pub const NEIGHBOUR_SOLICITATION: u8 = 135;
     pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
     pub const REDIRECT: u8 = 137;
+    pub const LISTENER_REPORT_2: u8 = 143;
 }
 
 /// Bytes of an error message before the quoted packet.

@@ -10,6 +10,8 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// All zero: no address.
     pub const ZERO: Mac = Mac([0; 6]);
+    /// All ones: everybody on the link.
+    pub const BROADCAST: Mac = Mac([0xff; 6]);
 
     /// Whether the group bit is set (multicast or broadcast).
     #[inline]
@@ -25,12 +27,24 @@ impl Mac {
         Mac([0x33, 0x33, low[0], low[1], low[2], low[3]])
     }
 
-    /// The link-local address formed from the modified EUI-64 (RFC 4291 appendix A).
+    /// The IPv4 multicast mapping `01:00:5e` plus the low 23 bits (RFC 1112 §6.4).
+    #[must_use]
+    pub const fn of_ipv4_multicast(group: u32) -> Mac {
+        let low = group.to_be_bytes();
+        Mac([0x01, 0x00, 0x5e, low[1] & 0x7f, low[2], low[3]])
+    }
+
+    /// The modified EUI-64 (RFC 4291 appendix A): `ff:fe` in the middle, the universal bit turned over.
+    #[must_use]
+    pub const fn modified_eui_64(self) -> u64 {
+        let m = self.0;
+        u64::from_be_bytes([m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]])
+    }
+
+    /// The link-local address formed from the modified EUI-64.
     #[must_use]
     pub const fn link_local(self) -> u128 {
-        let m = self.0;
-        let eui = [m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]];
-        (0xfe80u128 << 112) | u64::from_be_bytes(eui) as u128
+        (0xfe80u128 << 112) | self.modified_eui_64() as u128
     }
 }
 
@@ -91,6 +105,13 @@ mod tests {
         ] {
             assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn multicast_mappings() {
+        assert_eq!(Mac::of_ipv4_multicast(0xe081_0203).to_string(), "01:00:5e:01:02:03");
+        assert_eq!(Mac::of_ipv6_multicast((0xff02 << 112) | 0x1_0203_0405).to_string(), "33:33:02:03:04:05");
+        assert!(Mac::BROADCAST.is_multicast());
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //!
 //! A view is made from a slice that has been proven long enough, so its accessors cannot panic.
 
+pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp6;
+pub mod igmp;
 pub mod ipv6;
 pub mod mac;
+pub mod membership;
+pub mod mld;
 pub mod ndp;
 pub mod prefix;
 

@@ -1,0 +1,256 @@
+//! ARP (RFC 826) and RARP (RFC 903) for IPv4 over Ethernet: parse with the validity rules, classify, and build.
+//!
+//! An address is a `u32` as IPv6 addresses are `u128`: its first byte is the highest. Probes and announcements are
+//! those of RFC 5227. Nothing is remembered here: who may speak for which address is the caller's to judge.
+
+use super::{Mac, ethernet};
+
+/// Length of the message in bytes, all kinds alike.
+pub const LENGTH: usize = 28;
+/// The longest frame that the builders write, in bytes.
+///
+/// Frames are padded with zeros to 60 bytes, or 64 with a tag, so that neither a device that does not pad nor a switch
+/// that takes the tag off makes a frame below the minimum of IEEE 802.3.
+pub const MAX_FRAME: usize = ethernet::TAGGED_HEADER + PADDED;
+
+/// Shortest payload of an Ethernet frame in bytes.
+const PADDED: usize = 46;
+/// Hardware type of Ethernet.
+const ETHERNET: u16 = 1;
+
+/// What a message does (RFC 826, RFC 903).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Operation {
+    /// Asks for the MAC address of an IPv4 address.
+    Request = 1,
+    /// Tells the MAC address of an IPv4 address.
+    Reply = 2,
+    /// Asks for the IPv4 address of a MAC address (RARP).
+    ReverseRequest = 3,
+    /// Tells the IPv4 address of a MAC address (RARP).
+    ReverseReply = 4,
+}
+
+impl Operation {
+    /// The ethertype that carries it: RARP has one of its own (RFC 903).
+    #[must_use]
+    pub const fn ethertype(self) -> u16 {
+        match self {
+            Operation::Request | Operation::Reply => ethernet::ARP,
+            Operation::ReverseRequest | Operation::ReverseReply => ethernet::RARP,
+        }
+    }
+}
+
+/// What a valid message means to who hears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A request by somebody who has an address.
+    Request,
+    /// A reply to somebody.
+    Reply,
+    /// Sender and target address are the same, request or reply: the sender tells all that the address is its own
+    /// (RFC 5227 §2.3, RFC 5944 §4.6).
+    Gratuitous,
+    /// A request from 0.0.0.0: does anybody have the address (RFC 5227 §2.1)? Teaches nobody anything.
+    Probe,
+    /// Somebody asks for the IPv4 address of the target MAC address, mostly its own.
+    ReverseRequest,
+    /// A server's answer to that.
+    ReverseReply,
+}
+
+/// Why a message must be discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// The frame is neither ARP nor RARP.
+    Ethertype,
+    /// Shorter than 28 bytes.
+    Length,
+    /// The hardware is not Ethernet.
+    HardwareType,
+    /// The protocol is not IPv4.
+    ProtocolType,
+    /// Addresses are not 6 and 4 bytes long.
+    AddressLength,
+    /// An operation unknown, or one of the other ethertype's.
+    Operation,
+    /// The sender's MAC address is a group's or zero (RFC 1812 §3.3.2 forbids to believe it).
+    SenderMac,
+    /// The sender's IPv4 address cannot be anybody's own.
+    Sender,
+    /// The target's IPv4 address cannot be anybody's own.
+    Target,
+}
+
+/// A valid message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arp {
+    /// What it does.
+    pub operation: Operation,
+    /// Sender's MAC address: not necessarily the frame's source.
+    pub sender_mac: Mac,
+    /// Sender's IPv4 address; 0 in a probe, undefined in a reverse request.
+    pub sender: u32,
+    /// Target's MAC address; meaningless in a request.
+    pub target_mac: Mac,
+    /// Target's IPv4 address; undefined in a reverse request, the answer in a reverse reply.
+    pub target: u32,
+}
+
+/// Whether `address` can be one host's: not multicast or reserved (224.0.0.0/3), loopback, or of network 0.
+#[must_use]
+pub const fn is_host(address: u32) -> bool {
+    address >> 29 != 0b111 && address >> 24 != 127 && address >> 24 != 0
+}
+
+impl Arp {
+    /// What the message means.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self.operation {
+            Operation::ReverseRequest => Kind::ReverseRequest,
+            Operation::ReverseReply => Kind::ReverseReply,
+            Operation::Request if self.sender == 0 => Kind::Probe,
+            Operation::Request | Operation::Reply if self.sender == self.target => Kind::Gratuitous,
+            Operation::Request => Kind::Request,
+            Operation::Reply => Kind::Reply,
+        }
+    }
+}
+
+/// Parses the message that follows the link header of a frame with this ethertype; padding after it is ignored.
+///
+/// # Errors
+/// [`Invalid`] names the rule that the message breaks.
+pub fn parse(ethertype: u16, payload: &[u8]) -> Result<Arp, Invalid> {
+    if ethertype != ethernet::ARP && ethertype != ethernet::RARP {
+        return Err(Invalid::Ethertype);
+    }
+    let bytes = payload.first_chunk::<LENGTH>().ok_or(Invalid::Length)?;
+    let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    if word(0) != ETHERNET {
+        return Err(Invalid::HardwareType);
+    }
+    if word(2) != ethernet::IPV4 {
+        return Err(Invalid::ProtocolType);
+    }
+    if (bytes[4], bytes[5]) != (6, 4) {
+        return Err(Invalid::AddressLength);
+    }
+    let operation = match word(6) {
+        1 => Operation::Request,
+        2 => Operation::Reply,
+        3 => Operation::ReverseRequest,
+        4 => Operation::ReverseReply,
+        _ => return Err(Invalid::Operation),
+    };
+    if operation.ethertype() != ethertype {
+        return Err(Invalid::Operation);
+    }
+    let mac = |at: usize| {
+        Mac([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3], bytes[at + 4], bytes[at + 5]])
+    };
+    let address = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let message =
+        Arp { operation, sender_mac: mac(8), sender: address(14), target_mac: mac(18), target: address(24) };
+    if message.sender_mac.is_multicast() || message.sender_mac == Mac::ZERO {
+        return Err(Invalid::SenderMac);
+    }
+    let (sender_fits, target_fits) = match operation {
+        // Who replies has an address; a reply to a probe goes to 0.0.0.0.
+        Operation::Request => (message.sender == 0 || is_host(message.sender), is_host(message.target)),
+        Operation::Reply => (is_host(message.sender), message.target == 0 || is_host(message.target)),
+        // RFC 903: both addresses of a request are undefined.
+        Operation::ReverseRequest => (true, true),
+        Operation::ReverseReply => (is_host(message.sender), is_host(message.target)),
+    };
+    match (sender_fits, target_fits) {
+        (false, _) => Err(Invalid::Sender),
+        (true, false) => Err(Invalid::Target),
+        (true, true) => Ok(message),
+    }
+}
+
+/// Writes the frame of `message`, which leaves from its sender's MAC address to `to`; returns its length, 60 or 64 bytes.
+///
+/// `vlan` is 0 for an untagged frame.
+pub fn write(frame: &mut [u8; MAX_FRAME], to: Mac, vlan: u16, message: &Arp) -> usize {
+    let (link, start) = ethernet::header_of(to, message.sender_mac, vlan, message.operation.ethertype());
+    frame.fill(0);
+    frame[..start].copy_from_slice(&link[..start]);
+    let body = &mut frame[start..];
+    body[0..2].copy_from_slice(&ETHERNET.to_be_bytes());
+    body[2..4].copy_from_slice(&ethernet::IPV4.to_be_bytes());
+    body[4..6].copy_from_slice(&[6, 4]);
+    body[6..8].copy_from_slice(&(message.operation as u16).to_be_bytes());
+    body[8..14].copy_from_slice(&message.sender_mac.0);
+    body[14..18].copy_from_slice(&message.sender.to_be_bytes());
+    body[18..24].copy_from_slice(&message.target_mac.0);
+    body[24..28].copy_from_slice(&message.target.to_be_bytes());
+    start + PADDED
+}
+
+/// Writes the reply that tells who sent `request` that its target is at `mac` (RFC 826: sender and target change places).
+///
+/// It goes to the request's sender alone. The reply to a probe is the same: it carries 0.0.0.0 back.
+pub fn reply(frame: &mut [u8; MAX_FRAME], request: &Arp, mac: Mac, vlan: u16) -> usize {
+    let message = Arp {
+        operation: Operation::Reply,
+        sender_mac: mac,
+        sender: request.target,
+        target_mac: request.sender_mac,
+        target: request.sender,
+    };
+    write(frame, request.sender_mac, vlan, &message)
+}
+
+/// Writes a request for `target` by the host at (`mac`, `address`): to everybody, or only to `to` when it is known and
+/// one wants to hear whether it still lives (RFC 1122 §2.3.2.1).
+///
+/// From address 0 it is a probe (RFC 5227 §2.1.1).
+pub fn request(
+    frame: &mut [u8; MAX_FRAME],
+    (mac, address): (Mac, u32),
+    vlan: u16,
+    target: u32,
+    to: Option<Mac>,
+) -> usize {
+    let message = Arp {
+        operation: Operation::Request,
+        sender_mac: mac,
+        sender: address,
+        target_mac: Mac::ZERO,
+        target,
+    };
+    write(frame, to.unwrap_or(Mac::BROADCAST), vlan, &message)
+}
+
+/// Writes the announcement to everybody that `address` is at `mac` (RFC 5227 §2.3: a request for one's own address).
+pub fn gratuitous(frame: &mut [u8; MAX_FRAME], mac: Mac, address: u32, vlan: u16) -> usize {
+    request(frame, (mac, address), vlan, address, None)
+}
+
+/// Writes the answer of the server at (`mac`, `address`) to a reverse request: its target MAC address has `answer`.
+///
+/// The answer goes to who asked, which need not be who is asked for (RFC 903).
+pub fn reverse_reply(
+    frame: &mut [u8; MAX_FRAME],
+    request: &Arp,
+    (mac, address): (Mac, u32),
+    vlan: u16,
+    answer: u32,
+) -> usize {
+    let message = Arp {
+        operation: Operation::ReverseReply,
+        sender_mac: mac,
+        sender: address,
+        target_mac: request.target_mac,
+        target: answer,
+    };
+    write(frame, request.sender_mac, vlan, &message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Frames of Neighbour Discovery: solicitations and advertisements of neighbours.
+
+use super::{HOP_LIMIT, OVERRIDE, ROUTER, SOLICITED, SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
+use crate::net::{Mac, checksum, ethernet, icmp6::kind, ipv6};
+
+/// The longest frame that the builders with a fixed frame write, in bytes.
+pub const MAX_FRAME: usize = 18 + 40 + 16 + 8 + 8 + 32;
+
+/// Who sends a frame to whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope {
+    /// Destination MAC address.
+    pub to_mac: Mac,
+    /// Source MAC address.
+    pub from_mac: Mac,
+    /// VLAN identifier, 0 for untagged.
+    pub vlan: u16,
+    /// Source address.
+    pub source: u128,
+    /// Destination address.
+    pub destination: u128,
+}
+
+/// What a Neighbour Advertisement tells (RFC 4861 §4.4).
+///
+/// A proxy tells of somebody else: it does not override (§7.2.8), says whether *that* one is a router, and answers a
+/// solicitation from the unspecified address unsolicited to all nodes (§7.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// The address that is told of.
+    pub target: u128,
+    /// The target link-layer address option; may be left out only of an answer to a unicast solicitation.
+    pub target_mac: Option<Mac>,
+    /// R flag: the target is a router.
+    pub router: bool,
+    /// S flag: this answers a solicitation.
+    pub solicited: bool,
+    /// O flag: what is cached of another MAC address is to be replaced.
+    pub override_flag: bool,
+}
+
+/// Writes a frame with an ICMPv6 `message` whose checksum bytes are zero; returns its length, or `None` when `frame` is
+/// too short for it.
+pub(super) fn seal(frame: &mut [u8], to: Envelope, message: &[u8]) -> Option<usize> {
+    let (link, link_length) = ethernet::header(to.to_mac, to.from_mac, to.vlan);
+    let length = link_length + ipv6::HEADER + message.len();
+    let frame = frame.get_mut(..length)?;
+    frame[..link_length].copy_from_slice(&link[..link_length]);
+    let mut header = ipv6::Ipv6::of_mut(&mut frame[link_length..])?;
+    header.write(message.len() as u16, ipv6::next::ICMP6, HOP_LIMIT, to.source, to.destination);
+    let body = &mut frame[link_length + ipv6::HEADER..];
+    body.copy_from_slice(message);
+    let sum = checksum::transport(to.source, to.destination, ipv6::next::ICMP6, body);
+    body[2..4].copy_from_slice(&sum.to_be_bytes());
+    Some(length)
+}
+
+/// [`seal`] for messages that are known to fit: the longest is a Router Advertisement with one prefix.
+pub(super) fn seal_short(frame: &mut [u8; MAX_FRAME], to: Envelope, message: &[u8]) -> usize {
+    seal(frame, to, message).unwrap_or_default()
+}
+
+/// Writes a Neighbour Solicitation for `target` with our link-layer address, unless the source is unspecified.
+pub fn solicitation(frame: &mut [u8; MAX_FRAME], to: Envelope, target: u128) -> usize {
+    let mut message = [0u8; 32];
+    message[0] = kind::NEIGHBOUR_SOLICITATION;
+    message[8..24].copy_from_slice(&target.to_be_bytes());
+    message[24..26].copy_from_slice(&[SOURCE_LINK_LAYER, 1]);
+    message[26..32].copy_from_slice(&to.from_mac.0);
+    seal_short(frame, to, if to.source == 0 { &message[..24] } else { &message })
+}
+
+/// Writes a Neighbour Advertisement of `target` as a router, with our link-layer address.
+pub fn advertisement(
+    frame: &mut [u8; MAX_FRAME],
+    to: Envelope,
+    target: u128,
+    solicited: bool,
+    override_flag: bool,
+) -> usize {
+    let told = Told { target, target_mac: Some(to.from_mac), router: true, solicited, override_flag };
+    neighbour_advertisement(frame, to, &told)
+}
+
+/// Writes a Neighbour Advertisement as `told`.
+pub fn neighbour_advertisement(frame: &mut [u8; MAX_FRAME], to: Envelope, told: &Told) -> usize {
+    let mut message = [0u8; 32];
+    message[0] = kind::NEIGHBOUR_ADVERTISEMENT;
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    message[4] =
+        flag(told.router, ROUTER) | flag(told.solicited, SOLICITED) | flag(told.override_flag, OVERRIDE);
+    message[8..24].copy_from_slice(&told.target.to_be_bytes());
+    message[24..26].copy_from_slice(&[TARGET_LINK_LAYER, 1]);
+    match told.target_mac {
+        Some(mac) => {
+            message[26..32].copy_from_slice(&mac.0);
+            seal_short(frame, to, &message)
+        }
+        None => seal_short(frame, to, &message[..24]),
+    }
+}
+
+/// Writes a Router Solicitation with our link-layer address, unless the source is unspecified.
+pub fn router_solicitation(frame: &mut [u8; MAX_FRAME], to: Envelope) -> usize {
+    let mut message = [0u8; 16];
+    message[0] = kind::ROUTER_SOLICITATION;
+    message[8..10].copy_from_slice(&[SOURCE_LINK_LAYER, 1]);
+    message[10..16].copy_from_slice(&to.from_mac.0);
+    seal_short(frame, to, if to.source == 0 { &message[..8] } else { &message })
+}
