@@ -4,7 +4,10 @@
 
 pub mod checksum;
 pub mod ethernet;
+pub mod fragment;
+pub mod icmp4;
 pub mod icmp6;
+pub mod ipv4;
 pub mod ipv6;
 pub mod mac;
 pub mod ndp;
