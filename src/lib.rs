@@ -1,6 +1,6 @@
 //! ilagate: an Identifier-Locator Addressing router and network virtualization edge.
 //!
-//! Layers, imports pointing one way: `net ← ila ← table ← path ← {dpdk, node}`; `config` sees `net` and `ila`;
+//! Layers, imports pointing one way: `net ← ila ← siit ← table ← path ← {dpdk, node}`; `config` sees `net` and `ila`;
 //! `ctl`, the operator's command line, sees `node`.
 //!
 //! The life of a packet: a worker (`node::worker`) receives a burst from a port (`dpdk::burst`), lends it to the
@@ -17,4 +17,5 @@ pub mod ila;
 pub mod net;
 pub mod node;
 pub mod path;
+pub mod siit;
 pub mod table;

@@ -40,6 +40,13 @@ pub const fn sum_of_address(address: u128) -> u16 {
     add(sum_of_half((address >> 64) as u64), sum_of_half(address as u64))
 }
 
+/// The folded sum of the two words of an IPv4 address.
+#[inline]
+#[must_use]
+pub const fn sum_of_address4(address: u32) -> u16 {
+    add((address >> 16) as u16, address as u16)
+}
+
 /// The folded sum of a byte string, padded with a zero byte when its length is odd.
 #[must_use]
 pub fn sum_of_bytes(bytes: &[u8]) -> u16 {

@@ -26,6 +26,8 @@ pub mod next {
     pub const ETHERIP: u8 = 97;
     pub const L2TP: u8 = 115;
     pub const MOBILITY: u8 = 135;
+    pub const HIP: u8 = 139;
+    pub const SHIM6: u8 = 140;
 }
 
 /// A view of a fixed IPv6 header.
@@ -63,6 +65,13 @@ impl<B: std::ops::Deref<Target = [u8; HEADER]>> Ipv6<B> {
     #[must_use]
     pub fn version(&self) -> u8 {
         self.0[0] >> 4
+    }
+
+    /// Traffic class: DSCP and ECN.
+    #[inline]
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        self.0[0] << 4 | self.0[1] >> 4
     }
 
     /// Bytes after the fixed header.
@@ -145,6 +154,17 @@ impl<B: std::ops::DerefMut<Target = [u8; HEADER]>> Ipv6<B> {
         self.0[7] = hop_limit;
         self.set_source(source);
         self.set_destination(destination);
+    }
+
+    /// Sets the traffic class; the flow label stays.
+    pub fn set_traffic_class(&mut self, class: u8) {
+        self.0[0] = 0x60 | class >> 4;
+        self.0[1] = self.0[1] & 0xf | class << 4;
+    }
+
+    /// Sets the type of the header that follows.
+    pub fn set_next_header(&mut self, next_header: u8) {
+        self.0[6] = next_header;
     }
 
     /// Sets the payload length.
@@ -296,6 +316,9 @@ mod tests {
             (6, 8, 17, 64)
         );
         assert_eq!((view.source(), view.destination()), (1, 2));
+        Ipv6::of_mut(&mut bytes).unwrap().set_traffic_class(0xb9);
+        assert_eq!(bytes[..4], [0x6b, 0x90, 0, 0]);
+        assert_eq!(Ipv6::of(&bytes).unwrap().traffic_class(), 0xb9);
         Ipv6::of_mut(&mut bytes).unwrap().set_destination_halves(3, 4);
         assert_eq!(Ipv6::of(&bytes).unwrap().destination(), (3 << 64) | 4);
         assert!(Ipv6::of(&bytes[..39]).is_none());

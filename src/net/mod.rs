@@ -5,8 +5,11 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod fragment;
+pub mod icmp4;
 pub mod icmp6;
 pub mod igmp;
+pub mod ipv4;
 pub mod ipv6;
 pub mod mac;
 pub mod membership;

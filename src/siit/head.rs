@@ -1,0 +1,236 @@
+//! What an IPv4 or IPv6 header says, and the header of the other family that says the same (RFC 7915 §4.1, §5.1).
+
+use super::{Options, Refused, To4, To6};
+use crate::net::fragment::{self, Fragment};
+use crate::net::ipv4::{self, Ipv4, protocol};
+use crate::net::ipv6::{self, Ipv6, next};
+
+/// IPv4 packets up to this many bytes leave the translator without DF (§5.1): 1280 less the difference of the headers.
+const WITHOUT_DF: usize = ipv6::MIN_MTU as usize - (ipv6::HEADER - ipv4::HEADER);
+
+/// The headers of a packet before its upper layer; `A` is the address of the family it came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<A> {
+    pub(super) source: A,
+    pub(super) destination: A,
+    /// Type of service or traffic class, as it is to be written.
+    pub(super) class: u8,
+    /// TTL or hop limit.
+    pub(super) hops: u8,
+    /// Upper-layer protocol, by the numbers of the family it came in.
+    pub(super) protocol: u8,
+    /// Bytes before the upper layer, options and extension headers included.
+    pub(super) length: usize,
+    /// Bytes of upper layer that the header claims; a quote often has fewer.
+    pub(super) payload: usize,
+    /// The place in a datagram, when the packet has or is to have a fragment header.
+    pub(super) fragment: Option<Fragment>,
+}
+
+impl<A> Head<A> {
+    /// Whether this is one of several fragments.
+    pub(super) fn is_piece(&self) -> bool {
+        self.fragment.is_some_and(|fragment| !fragment.is_atomic())
+    }
+
+    /// Whether this is a fragment other than the first: it has no upper-layer header.
+    pub(super) fn is_later(&self) -> bool {
+        self.fragment.is_some_and(|fragment| fragment.offset != 0)
+    }
+
+    fn check_fragment(&self, icmp: u8) -> Result<(), Refused> {
+        let Some(fragment) = self.fragment else { return Ok(()) };
+        if !fragment.is_sound(self.payload) {
+            return Err(Refused::Fragment);
+        }
+        if self.protocol == icmp && self.is_piece() {
+            return Err(Refused::FragmentedIcmp);
+        }
+        Ok(())
+    }
+}
+
+impl Head<u32> {
+    /// Reads the header of an IPv4 packet, which is to be translated and must be whole.
+    pub(super) fn accept(packet: &[u8], options: &Options) -> Result<Self, Refused> {
+        let head = Self::read(packet, options)?;
+        let header = ipv4::header(packet).ok_or(Refused::Truncated)?;
+        if !ipv4::is_intact(header) {
+            return Err(Refused::HeaderChecksum);
+        }
+        for option in ipv4::options(header) {
+            let option = option.map_err(|bad| Refused::Option { pointer: bad.0 })?;
+            if option.is_unexpired_source_route() {
+                return Err(Refused::SourceRoute);
+            }
+        }
+        if head.length + head.payload > packet.len() {
+            return Err(Refused::Truncated);
+        }
+        head.check_fragment(protocol::ICMP)?;
+        Ok(head)
+    }
+
+    /// Reads the header of an IPv4 packet, of which a quote may hold no more; options are skipped.
+    pub(super) fn read(packet: &[u8], options: &Options) -> Result<Self, Refused> {
+        let view = Ipv4::of(packet).ok_or(Refused::Truncated)?;
+        if view.version() != 4 || view.header_length() < ipv4::HEADER {
+            return Err(Refused::Version);
+        }
+        let length = ipv4::header(packet).ok_or(Refused::Truncated)?.len();
+        let payload = usize::from(view.total_length()).checked_sub(length).ok_or(Refused::Truncated)?;
+        if is_ipv6_only(view.protocol()) || view.protocol() == protocol::IGMP {
+            return Err(Refused::Protocol);
+        }
+        let (offset, more) = (view.fragment_offset(), view.more_fragments());
+        // What may be split on the way needs its identification, once it may have to be.
+        let may_be_split = !view.dont_fragment() && ipv6::HEADER + payload > usize::from(options.lowest_mtu6);
+        let identification = u32::from(view.identification());
+        Ok(Head {
+            source: view.source(),
+            destination: view.destination(),
+            class: if options.copies_class { view.tos() } else { 0 },
+            hops: view.ttl(),
+            protocol: view.protocol(),
+            length,
+            payload,
+            fragment: (offset != 0 || more || may_be_split).then_some(Fragment {
+                offset,
+                more,
+                identification,
+            }),
+        })
+    }
+
+    /// Bytes of the IPv6 header, with its fragment header if there is one.
+    pub(super) fn length6(&self) -> usize {
+        ipv6::HEADER + if self.fragment.is_some() { fragment::HEADER } else { 0 }
+    }
+
+    /// Writes the IPv6 header into the [`Self::length6`] bytes of `header`.
+    pub(super) fn write6(&self, header: &mut [u8], to: &To6) {
+        let protocol = if self.protocol == protocol::ICMP { next::ICMP6 } else { self.protocol };
+        let first = if self.fragment.is_some() { next::FRAGMENT } else { protocol };
+        // An IPv4 payload has at most 65515 bytes: with a fragment header it still fits.
+        let payload = (self.length6() - ipv6::HEADER + self.payload) as u16;
+        if let Some(mut view) = Ipv6::of_mut(header) {
+            view.write(payload, first, self.hops, to.source, to.destination);
+            view.set_traffic_class(self.class);
+        }
+        let rest = header.get_mut(ipv6::HEADER..).and_then(|rest| rest.first_chunk_mut());
+        if let (Some(fragment), Some(rest)) = (self.fragment, rest) {
+            fragment.write(rest, protocol);
+        }
+    }
+}
+
+impl Head<u128> {
+    /// Reads the headers of an IPv6 packet, which is to be translated and must be whole.
+    pub(super) fn accept(packet: &[u8], options: &Options) -> Result<Self, Refused> {
+        let view = Ipv6::of(packet).ok_or(Refused::Truncated)?;
+        if view.version() != 6 {
+            return Err(Refused::Version);
+        }
+        // Extension headers lie within the packet, never in what a link padded it with.
+        let whole = ipv6::HEADER + usize::from(view.payload_length());
+        let head = Self::read(packet.get(..whole).ok_or(Refused::Truncated)?, options)?;
+        if head.payload + ipv4::HEADER > usize::from(u16::MAX) {
+            return Err(Refused::TooLong);
+        }
+        head.check_fragment(next::ICMP6)?;
+        Ok(head)
+    }
+
+    /// Reads the headers of an IPv6 packet, of which a quote may hold no more.
+    ///
+    /// Hop-by-hop options, destination options and routing headers with no segments left are skipped.
+    pub(super) fn read(packet: &[u8], options: &Options) -> Result<Self, Refused> {
+        let view = Ipv6::of(packet).ok_or(Refused::Truncated)?;
+        if view.version() != 6 {
+            return Err(Refused::Version);
+        }
+        let mut head = Head {
+            source: view.source(),
+            destination: view.destination(),
+            class: if options.copies_class { view.traffic_class() } else { 0 },
+            hops: view.hop_limit(),
+            protocol: view.next_header(),
+            length: ipv6::HEADER,
+            payload: 0,
+            fragment: None,
+        };
+        for walked in 0.. {
+            if !matches!(head.protocol, next::HOP_BY_HOP | next::ROUTING | next::DESTINATION | next::FRAGMENT)
+            {
+                break;
+            }
+            if walked == ipv6::MAX_EXTENSIONS {
+                return Err(Refused::TooManyExtensions);
+            }
+            let header: &[u8; 8] =
+                packet.get(head.length..).and_then(|rest| rest.first_chunk()).ok_or(Refused::Truncated)?;
+            if head.protocol == next::ROUTING && header[3] != 0 {
+                return Err(Refused::Routing { pointer: head.length as u16 + 3 });
+            }
+            if head.protocol == next::FRAGMENT {
+                let (protocol, fragment) = Fragment::read(header);
+                if is_extension(protocol) {
+                    return Err(Refused::FragmentedExtension);
+                }
+                (head.protocol, head.fragment) = (protocol, Some(fragment));
+                head.length += fragment::HEADER;
+                break;
+            }
+            head.protocol = header[0];
+            head.length += 8 + 8 * usize::from(header[1]);
+        }
+        if matches!(head.protocol, protocol::ICMP | protocol::IGMP) {
+            return Err(Refused::Protocol);
+        }
+        let whole = ipv6::HEADER + usize::from(view.payload_length());
+        head.payload = whole.checked_sub(head.length).ok_or(Refused::Truncated)?;
+        Ok(head)
+    }
+
+    /// Writes the IPv4 header into the 20 bytes of `header`.
+    pub(super) fn write4(&self, header: &mut [u8], to: &To4) {
+        let protocol = if self.protocol == next::ICMP6 { protocol::ICMP } else { self.protocol };
+        // Only a quote can claim more than fits.
+        let total = (ipv4::HEADER + self.payload).min(usize::from(u16::MAX));
+        if let Some(mut view) = Ipv4::of_mut(header) {
+            view.write(total as u16, protocol, self.hops, to.source, to.destination);
+            view.set_tos(self.class);
+            match self.fragment {
+                Some(fragment) => {
+                    view.set_identification(fragment.identification as u16);
+                    view.set_fragment(false, fragment.more, fragment.offset);
+                }
+                None => {
+                    view.set_identification(to.identification);
+                    view.set_fragment(total > WITHOUT_DF, false, 0);
+                }
+            }
+        }
+        ipv4::seal(header);
+    }
+}
+
+/// Whether protocol number `protocol` would turn an IPv4 payload into IPv6 headers or into ICMPv6.
+const fn is_ipv6_only(protocol: u8) -> bool {
+    matches!(protocol, next::HOP_BY_HOP | next::ROUTING | next::FRAGMENT | next::DESTINATION | next::ICMP6)
+}
+
+/// Whether `next_header` is an extension header that must not follow a fragment header: all but ESP (§5.1.1).
+const fn is_extension(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        next::HOP_BY_HOP
+            | next::ROUTING
+            | next::FRAGMENT
+            | next::DESTINATION
+            | next::AH
+            | next::MOBILITY
+            | next::HIP
+            | next::SHIM6
+    )
+}

@@ -1,0 +1,154 @@
+//! Upper-layer checksums under translation (RFC 7915 §4.5, §5.5): they cover the addresses, in ICMPv6 but not in ICMP.
+
+use super::head::Head;
+use super::{Options, Refused, To4, To6, message};
+use crate::ila::transport::checksum_offset;
+use crate::net::checksum::{self, add, sum_of_address, sum_of_address4};
+use crate::net::ipv4::protocol;
+use crate::net::ipv6::next;
+use crate::net::{icmp4, icmp6};
+
+/// Where ICMP and ICMPv6 keep their checksum.
+const ICMP_CHECKSUM: usize = 2;
+
+/// What is to be changed in an upper-layer header.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Patch {
+    kind: Option<u8>,
+    checksum: Option<(usize, u16)>,
+}
+
+impl Patch {
+    /// Changes `upper`; what lies past its end is left out.
+    pub(super) fn apply(self, upper: &mut [u8]) {
+        if let (Some(kind), Some(byte)) = (self.kind, upper.first_mut()) {
+            *byte = kind;
+        }
+        let Some((at, value)) = self.checksum else { return };
+        if let Some(field) = upper.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *field = u16::to_be_bytes(value);
+        }
+    }
+}
+
+/// The 16-bit field at `at` of `upper`, `None` past its end.
+fn field(upper: &[u8], at: usize) -> Option<u16> {
+    upper.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u16::from_be_bytes)
+}
+
+fn sums4(source: u32, destination: u32) -> u16 {
+    add(sum_of_address4(source), sum_of_address4(destination))
+}
+
+fn sums6(source: u128, destination: u128) -> u16 {
+    add(sum_of_address(source), sum_of_address(destination))
+}
+
+/// A UDP checksum of zero means that there is none.
+const fn written(protocol: u8, value: u16) -> u16 {
+    if protocol == next::UDP && value == 0 { 0xffff } else { value }
+}
+
+/// Corrects the checksum of TCP and UDP after words summing to `old` became words summing to `new`; `None` when `upper`
+/// is cut before it. Length and protocol number in the pseudo headers of the two families are the same.
+fn correct<A>(upper: &[u8], head: &Head<A>, old: u16, new: u16) -> Option<Patch> {
+    let Some(at) = checksum_offset(head.protocol).filter(|_| !head.is_later()) else {
+        return Some(Patch::default());
+    };
+    let before = field(upper, at)?;
+    if head.protocol == next::UDP && before == 0 {
+        return Some(Patch::default());
+    }
+    let value = written(head.protocol, checksum::update(before, old, new));
+    Some(Patch { kind: None, checksum: Some((at, value)) })
+}
+
+/// Computes the checksum of a whole UDP datagram that has none.
+fn compute_udp(upper: &[u8], to: &To6) -> Result<Patch, Refused> {
+    let length = usize::from(field(upper, 4).ok_or(Refused::Truncated)?);
+    let datagram = upper.get(..length).filter(|datagram| datagram.len() >= 8).ok_or(Refused::Truncated)?;
+    let value = checksum::transport(to.source, to.destination, next::UDP, datagram);
+    Ok(Patch { kind: None, checksum: Some((6, written(next::UDP, value))) })
+}
+
+/// TCP, UDP and everything that needs no change, from IPv4.
+pub(super) fn to_6(upper: &[u8], head: &Head<u32>, to: &To6, options: &Options) -> Result<Patch, Refused> {
+    if head.protocol == next::UDP && !head.is_later() && field(upper, 6) == Some(0) {
+        // Of a datagram in fragments, the first holds neither all data nor its sum.
+        if head.is_piece() || !options.computes_udp_checksum {
+            return Err(Refused::UdpWithoutChecksum);
+        }
+        return compute_udp(upper, to);
+    }
+    correct(upper, head, sums4(head.source, head.destination), sums6(to.source, to.destination))
+        .ok_or(Refused::Truncated)
+}
+
+/// TCP, UDP and everything that needs no change, from IPv6. A UDP checksum of zero, as RFC 6935 lets tunnels send it,
+/// stays: IPv4 needs none.
+pub(super) fn to_4(upper: &[u8], head: &Head<u128>, to: &To4) -> Result<Patch, Refused> {
+    correct(upper, head, sums6(head.source, head.destination), sums4(to.source, to.destination))
+        .ok_or(Refused::Truncated)
+}
+
+/// An ICMP message that is not an error: type by `table`, checksum with the pseudo header's sum `new` for `old`.
+pub(super) fn query(
+    message: &[u8],
+    table: fn(u8) -> Option<u8>,
+    old: u16,
+    new: u16,
+) -> Result<Patch, Refused> {
+    let word = message.get(..icmp4::HEADER).and_then(|header| field(header, 0)).ok_or(Refused::Truncated)?;
+    let kind = table((word >> 8) as u8).ok_or(Refused::IcmpType)?;
+    Ok(query_patch(message, word, kind, old, new))
+}
+
+fn query_patch(message: &[u8], word: u16, kind: u8, old: u16, new: u16) -> Patch {
+    let after = u16::from(kind) << 8 | word & 0xff;
+    let value =
+        field(message, ICMP_CHECKSUM).map(|before| checksum::update(before, add(old, word), add(new, after)));
+    Patch { kind: Some(kind), checksum: value.map(|value| (ICMP_CHECKSUM, value)) }
+}
+
+/// The pseudo header of a quoted ICMPv6 message. A first fragment does not tell the message's length, which is then
+/// taken to be the fragment's: no one checks a quoted checksum that it cannot compute.
+fn quoted_pseudo(source: u128, destination: u128, payload: usize) -> u16 {
+    checksum::pseudo_header(source, destination, payload as u32, next::ICMP6)
+}
+
+/// A quoted ICMP message, of which any part may be missing.
+fn quoted_query(
+    upper: &[u8],
+    is_error: fn(u8) -> bool,
+    table: fn(u8) -> Option<u8>,
+    old: u16,
+    new: u16,
+) -> Result<Patch, Refused> {
+    let Some(kind) = upper.first() else { return Ok(Patch::default()) };
+    if is_error(*kind) {
+        return Err(Refused::QuotedError);
+    }
+    let translated = table(*kind).ok_or(Refused::Quote)?;
+    let word = field(upper, 0).unwrap_or(u16::from(*kind) << 8);
+    Ok(query_patch(upper, word, translated, old, new))
+}
+
+/// The upper layer of a packet that an ICMP error quotes, as far as it is there.
+pub(super) fn quoted_to_6(upper: &[u8], head: &Head<u32>, to: &To6) -> Result<Patch, Refused> {
+    if head.protocol == protocol::ICMP && !head.is_later() {
+        let pseudo = quoted_pseudo(to.source, to.destination, head.payload);
+        return quoted_query(upper, icmp4::is_error, message::query_to_6, 0, pseudo);
+    }
+    let (old, new) = (sums4(head.source, head.destination), sums6(to.source, to.destination));
+    Ok(correct(upper, head, old, new).unwrap_or_default())
+}
+
+/// The upper layer of a packet that an ICMPv6 error quotes, as far as it is there.
+pub(super) fn quoted_to_4(upper: &[u8], head: &Head<u128>, to: &To4) -> Result<Patch, Refused> {
+    if head.protocol == next::ICMP6 && !head.is_later() {
+        let pseudo = quoted_pseudo(head.source, head.destination, head.payload);
+        return quoted_query(upper, icmp6::is_error, message::query_to_4, pseudo, 0);
+    }
+    let (old, new) = (sums6(head.source, head.destination), sums4(to.source, to.destination));
+    Ok(correct(upper, head, old, new).unwrap_or_default())
+}
