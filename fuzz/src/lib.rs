@@ -4,8 +4,10 @@
 
 mod network;
 mod packets;
+mod siit;
 
 pub use packets::{OUR_MAC, ndp, pipeline, quote, upper};
+pub use siit::siit;
 
 use ilagate::config::mappings::{Rules, Written};
 use ilagate::config::{Config, ConfigErrors, mappings as file};
@@ -33,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "upper", body: upper, seeds: packets::chains },
     Target { name: "ndp", body: ndp, seeds: packets::messages },
     Target { name: "quote", body: quote, seeds: packets::quotes },
+    Target { name: "siit", body: siit, seeds: siit::seeds },
     Target { name: "config", body: config, seeds: configs },
     Target { name: "mappings", body: mappings, seeds: mapping_files },
     Target { name: "capture", body: capture, seeds: captures },

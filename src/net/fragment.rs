@@ -42,7 +42,7 @@ impl Fragment {
     /// Whether a fragment of `bytes` of data can be part of a datagram of at most 65535 bytes.
     #[must_use]
     pub const fn is_sound(self, bytes: usize) -> bool {
-        let whole = !self.more || bytes % UNIT == 0;
+        let whole = !self.more || bytes.is_multiple_of(UNIT);
         whole && self.offset as usize * UNIT + bytes <= u16::MAX as usize
     }
 }

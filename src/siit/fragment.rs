@@ -185,8 +185,8 @@ impl Split6 {
         let mut split = Self::per_fragment(packet, identification)?;
         let upper = ipv6::upper(packet).map_err(|_| Unsplittable::Malformed)?;
         split.most = usize::from(mtu).saturating_sub(split.shared + fragment::HEADER) / UNIT * UNIT;
-        // RFC 8200 §4.5: the first fragment holds all headers up to the upper layer's.
-        let headers = if split.fragment.offset == 0 { upper.offset.saturating_sub(split.start) } else { 0 };
+        // RFC 8200 §4.5: the first fragment holds all headers up to the upper layer's; a later one has none.
+        let headers = upper.offset.saturating_sub(split.start);
         if split.most == 0 || headers > split.most {
             return Err(Unsplittable::Mtu);
         }

@@ -129,7 +129,8 @@ fn quoted_query(
         return Err(Refused::QuotedError);
     }
     let translated = table(*kind).ok_or(Refused::Quote)?;
-    let word = field(upper, 0).unwrap_or(u16::from(*kind) << 8);
+    // Cut within the first word, there is no checksum to put right either.
+    let word = field(upper, 0).unwrap_or_default();
     Ok(query_patch(upper, word, translated, old, new))
 }
 
