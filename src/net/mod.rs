@@ -9,6 +9,8 @@ pub mod ipv6;
 pub mod mac;
 pub mod ndp;
 pub mod prefix;
+pub mod prefix4;
 
 pub use mac::Mac;
 pub use prefix::Ipv6Prefix;
+pub use prefix4::Ipv4Prefix;
