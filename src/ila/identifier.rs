@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 pub const C_BIT: u64 = 1 << 60;
 /// The C-bit within the identifier's upper 16 bits.
 const TYPE_SHIFT: u32 = 61;
+/// The highest virtual network identifier: 28 bits (§3.6, §3.7).
+pub const MAX_VNID: u32 = 0x0fff_ffff;
 
 /// What the three type bits say (§3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +49,34 @@ impl IdentifierType {
 pub struct Identifier(pub u64);
 
 impl Identifier {
+    /// Type 2: a tenant's IPv4 address (§3.6). Of `vnid` the low 28 bits count.
+    #[inline]
+    #[must_use]
+    pub const fn tenant_ipv4(vnid: u32, address: u32) -> Identifier {
+        Identifier::tenant(IdentifierType::TenantIpv4, vnid, address)
+    }
+
+    /// Type 3: a tenant's IPv6 unicast address, by its low 32 bits (§3.7.1). Of `vnid` the low 28 bits count.
+    #[inline]
+    #[must_use]
+    pub const fn tenant_ipv6(vnid: u32, low: u32) -> Identifier {
+        Identifier::tenant(IdentifierType::TenantIpv6, vnid, low)
+    }
+
+    /// Type 4: a tenant's IPv6 multicast address `ff0X::low`, `X` being `scope` (§3.7.2). Of `vnid` and `low` the low
+    /// 28 bits count, of `scope` the low 4.
+    #[inline]
+    #[must_use]
+    pub const fn tenant_multicast(vnid: u32, scope: u8, low: u32) -> Identifier {
+        let low = ((scope as u32 & 0xf) << 28) | (low & 0x0fff_ffff);
+        Identifier::tenant(IdentifierType::TenantMulticast, vnid, low)
+    }
+
+    const fn tenant(kind: IdentifierType, vnid: u32, low: u32) -> Identifier {
+        let high = ((kind.bits() as u64) << TYPE_SHIFT) | (((vnid & MAX_VNID) as u64) << 32);
+        Identifier(high | low as u64)
+    }
+
     /// The lower half of an IPv6 address.
     #[inline]
     #[must_use]
@@ -80,7 +110,7 @@ impl Identifier {
     pub const fn vnid(self) -> Option<u32> {
         match self.kind() {
             IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast => {
-                Some((self.0 >> 32) as u32 & 0x0fff_ffff)
+                Some((self.0 >> 32) as u32 & MAX_VNID)
             }
             _ => None,
         }
@@ -196,6 +226,30 @@ mod tests {
         for wrong in ["", "2000::1", "2000:0:0", "2000:0:0:0:1", "12345:0:0:1", "g:0:0:1"] {
             assert!(wrong.parse::<Identifier>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn tenants_are_laid_out_as_in_the_draft() {
+        // | type 3 | C 1 | VNID 28 | VADDR 32 |
+        assert_eq!(Identifier::tenant_ipv4(5, 0x0a00_0001), Identifier(0x4000_0005_0a00_0001));
+        assert_eq!(Identifier::tenant_ipv6(5, 0xdead_beef), Identifier(0x6000_0005_dead_beef));
+        // | type 3 | C 1 | VNID 28 | scope 4 | MADDR6L 28 |
+        assert_eq!(Identifier::tenant_multicast(5, 0xe, 0x0abc_def0), Identifier(0x8000_0005_eabc_def0));
+        for (id, kind) in [
+            (Identifier::tenant_ipv4(MAX_VNID, u32::MAX), IdentifierType::TenantIpv4),
+            (Identifier::tenant_ipv6(MAX_VNID, u32::MAX), IdentifierType::TenantIpv6),
+            (Identifier::tenant_multicast(MAX_VNID, 0xf, u32::MAX), IdentifierType::TenantMulticast),
+        ] {
+            assert_eq!((id.kind(), id.vnid(), id.neutral()), (kind, Some(MAX_VNID), false));
+            assert_eq!(id.0 as u32, u32::MAX);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_field_stays_out_of_the_others() {
+        assert_eq!(Identifier::tenant_ipv4(u32::MAX, 0), Identifier(0x4fff_ffff_0000_0000));
+        assert_eq!(Identifier::tenant_ipv6(1 << 28, 0), Identifier(0x6000_0000_0000_0000));
+        assert_eq!(Identifier::tenant_multicast(0, 0xff, 0xf000_0000), Identifier(0x8000_0000_f000_0000));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod membership;
 pub mod mld;
 pub mod ndp;
 pub mod prefix;
+pub mod prefix4;
 
 pub use mac::Mac;
 pub use prefix::Ipv6Prefix;
+pub use prefix4::Ipv4Prefix;
