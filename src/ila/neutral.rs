@@ -63,6 +63,13 @@ impl Adjustment {
         Adjustment(sub(sum_of_half(sir.0), sum_of_half(locator.0)))
     }
 
+    /// The adjustment where `extra` more changes than SIR prefix and locator (identifiers of type 3).
+    #[inline]
+    #[must_use]
+    pub const fn with(self, extra: u16) -> Self {
+        Adjustment(add(self.0, extra))
+    }
+
     /// What is added to the low word on the way out, the C-bit's weight included when it is set.
     #[inline]
     #[must_use]

@@ -22,9 +22,13 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) ->
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }
         let parsed = match port {
-            Some((_, port)) => parse::parse(packet, lane, port),
+            Some((_, port)) => parse::parse(packet, lane, port, ctx),
             None => Err(DropReason::NoPort),
         };
+        if packet.verdict != Verdict::Continue {
+            // Answered on the spot.
+            continue;
+        }
         let classified = parsed.and_then(|()| match lane.class {
             Class::None => classify::class_of(lane, &mut memo, ctx.tables),
             class => Ok(class),

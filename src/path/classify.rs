@@ -6,7 +6,7 @@ use super::verdict::{DropReason, Verdict};
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
 use crate::table::mapping::{Key, MappingTable};
 use crate::table::realms::Realm;
-use crate::table::{Domain, DomainId, Tables};
+use crate::table::{Domain, DomainId, Network, NetworkId, Tables};
 
 /// The last realm that was looked up: packets of a burst often share it.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(super) struct Memo<'t> {
 enum Meaning<'t> {
     Sir(DomainId, &'t MappingTable),
     Ila(DomainId, &'t MappingTable, ChecksumMode, Adjustment),
+    /// Tenants' own addresses lie under it.
+    Tenants,
     Subnet,
 }
 
@@ -40,6 +42,8 @@ impl<'t> Memo<'t> {
             realm.local.and_then(|(id, a)| Some((id, a, domain(id)?)))
         {
             Meaning::Ila(id, &domain.mappings, domain.checksum, adjustment)
+        } else if realm.tenants {
+            Meaning::Tenants
         } else {
             Meaning::Subnet
         }
@@ -62,10 +66,21 @@ pub(super) fn class_of<'t>(
             if identifier.neutral() {
                 return Err(DropReason::SirCBit);
             }
+            if (lane.low >> 61) > 1 {
+                sir_of_tenant(lane, domain, tables)?;
+            }
             let _ = mappings.probe(Key::of(lane.low));
             Ok(Class::Sir(domain))
         }
         Some(Meaning::Ila(domain, mappings, mode, adjustment)) if translated(identifier) => {
+            if lane.from.is_some() {
+                return Err(DropReason::TenantToFabric);
+            }
+            let adjustment = if (lane.low >> 61) > 1 {
+                adjustment.with(ila_of_tenant(lane, domain, tables))
+            } else {
+                adjustment
+            };
             lane.low = neutral::back(identifier, adjustment, mode).0;
             let _ = mappings.probe(Key::of(lane.low));
             Ok(Class::Ila(domain))
@@ -82,13 +97,74 @@ const fn translated(identifier: Identifier) -> bool {
 }
 
 #[cold]
-fn untranslated(lane: &Lane, meaning: Meaning<'_>, tables: &Tables) -> Result<Class, DropReason> {
+fn untranslated(lane: &mut Lane, meaning: Meaning<'_>, tables: &Tables) -> Result<Class, DropReason> {
     let identifier = Identifier(lane.low);
-    if !matches!(meaning, Meaning::Subnet) && matches!(identifier.kind(), IdentifierType::Reserved(_)) {
+    if !matches!(meaning, Meaning::Subnet | Meaning::Tenants)
+        && matches!(identifier.kind(), IdentifierType::Reserved(_))
+    {
         return Err(DropReason::ReservedIdentifier);
     }
     let address = (u128::from(lane.high) << 64) | u128::from(lane.low);
-    Ok(if tables.own.contains(&address) { Class::Own } else { Class::Route })
+    if tables.own.contains(&address) {
+        return own(lane, address, tables);
+    }
+    if lane.from.is_some() && tables.realms.of(lane.high).is_some_and(|realm| realm.remote.is_some()) {
+        return Err(DropReason::TenantToFabric);
+    }
+    if let Some((id, network)) = network_of(address, tables)
+        && let Some(vnet) = network.ipv6
+    {
+        may_reach(lane, id)?;
+        (lane.to, lane.extra) = (Some(id), vnet.extra);
+        lane.low = Identifier::tenant_ipv6(network.vnid, lane.low as u32).0;
+        return Ok(Class::Sir(network.domain));
+    }
+    Ok(Class::Route)
+}
+
+fn network_of(address: u128, tables: &Tables) -> Option<(NetworkId, &Network)> {
+    let id = tables.networks.of_address(address)?;
+    Some((id, tables.networks.get(id)?))
+}
+
+/// A tenant may speak to its own gateway, and to nothing else that is ours.
+fn own(lane: &Lane, address: u128, tables: &Tables) -> Result<Class, DropReason> {
+    match lane.from {
+        Some(from) if tables.networks.of_address(address) != Some(from) => Err(DropReason::TenantToFabric),
+        _ => Ok(Class::Own),
+    }
+}
+
+/// Whether the sender may speak to tenants of `network`.
+fn may_reach(lane: &Lane, network: NetworkId) -> Result<(), DropReason> {
+    match lane.from {
+        Some(from) if from != network => Err(DropReason::NoPolicy),
+        _ => Ok(()),
+    }
+}
+
+/// A SIR address of type 2 to 4: IPv4 tenants are met at theirs (§5.11), IPv6 tenants at their own addresses.
+#[cold]
+fn sir_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> Result<(), DropReason> {
+    let identifier = Identifier(lane.low);
+    let Some(network) = tables.networks.of_identifier(domain, identifier) else {
+        return if lane.from.is_some() { Err(DropReason::NoPolicy) } else { Ok(()) };
+    };
+    if identifier.kind() == IdentifierType::TenantIpv6 {
+        return Err(DropReason::SirTenant);
+    }
+    lane.to = Some(network);
+    may_reach(lane, network)
+}
+
+/// Notes the network of a tenant's identifier under a locator of ours; what neutral mapping added beyond the locator's
+/// adjustment.
+#[cold]
+fn ila_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> u16 {
+    let identifier = Identifier(lane.low);
+    lane.to = tables.networks.of_identifier(domain, identifier);
+    lane.extra = tables.vnet_of(domain, identifier).map_or(0, |vnet| vnet.extra);
+    lane.extra
 }
 
 /// Writes the outcome down.

@@ -134,11 +134,12 @@ struct Destination<'t> {
 }
 
 impl<'t, 'b> Direct<'t, 'b> {
-    /// The direct way for a burst received on `port`; `None` where there is none, because its frames are tagged.
+    /// The direct way for a burst received on `port`; `None` where there is none, because its frames are tagged or come
+    /// from tenants.
     #[inline]
     #[must_use]
     pub fn new(port: PortId, tables: &'t Tables) -> Option<Self> {
-        let port = tables.ports.get(usize::from(port.0)).filter(|port| port.untagged)?;
+        let port = tables.ports.get(usize::from(port.0)).filter(|port| port.untagged && !port.tenants)?;
         Some(Direct {
             tables,
             mac: (port.mac_word << 16).swap_bytes(),
@@ -173,9 +174,10 @@ impl<'t, 'b> Direct<'t, 'b> {
             return;
         };
         let side = self.last.side;
-        // A SIR address with the C-bit set has no such key: the stages say what is wrong with it.
+        // A SIR address with the C-bit set has no such key: the stages say what is wrong with it. Tenants' identifiers
+        // need more than this way does.
         let identifier = if side.inward() { self.last.identifier(wire) } else { wire };
-        if let Some(key) = Key::exact(identifier) {
+        if let Some(key) = Key::of_task(identifier) {
             let probe = mappings.probe(key);
             let _ = self.mapped.try_push(Mapped { head, key, probe, length, index, side });
         }

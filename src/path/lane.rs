@@ -1,7 +1,7 @@
 //! What the stages know of a packet beyond its bytes: one lane per packet of the burst.
 
 use super::verdict::DropReason;
-use crate::table::{ActionId, DomainId};
+use crate::table::{ActionId, DomainId, NetworkId};
 
 /// Packets in a burst at most.
 pub const BURST: usize = 64;
@@ -12,7 +12,7 @@ pub enum Class {
     /// Not known yet, or decided already.
     #[default]
     None,
-    /// Under a SIR prefix: translate or deliver.
+    /// Under a SIR prefix, or a tenant's own address in this domain: translate or deliver.
     Sir(DomainId),
     /// Under a locator of ours: translate back and deliver.
     Ila(DomainId),
@@ -37,6 +37,12 @@ pub struct Lane {
     pub unusual: bool,
     /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.
     pub ours: bool,
+    /// The sender's network, if it is a tenant attached here.
+    pub from: Option<NetworkId>,
+    /// The network of the tenant that it goes to.
+    pub to: Option<NetworkId>,
+    /// Added to the low word beyond the locator's adjustment: see [`crate::table::network::Vnet`].
+    pub extra: u16,
     /// MTU to report with `packet_too_big`, in bytes.
     pub mtu: u16,
     /// The loss that the answer in this buffer reports.

@@ -3,6 +3,7 @@
 //! Safe, silent, without clock or allocation. One [`Ctx`] per burst: one snapshot, one instant.
 
 mod answer;
+mod arp;
 mod arrive;
 mod classify;
 pub mod counters;
@@ -17,7 +18,9 @@ mod parse;
 mod quoted;
 mod route;
 mod send;
+mod tenant;
 mod translate;
+mod v4;
 pub mod verdict;
 
 pub use answer::Limiter;

@@ -29,7 +29,9 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
     }
     let message = packet.l3().get(upper.offset).copied();
     match (upper.protocol, message) {
-        (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT)) => ndp::decide(packet, &upper, ctx),
+        (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT)) => {
+            ndp::decide(packet, lane, &upper, ctx)
+        }
         _ if lane.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
         // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {

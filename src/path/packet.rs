@@ -1,7 +1,10 @@
 //! A packet: a window into one buffer, what parsing found, and its verdict.
 
 use super::verdict::Verdict;
+use crate::net::ethernet;
+use crate::siit::Refused;
 use crate::table::PortId;
+use std::ops::Range;
 
 /// One frame in a buffer with headroom before it and tailroom after it.
 ///
@@ -124,6 +127,31 @@ impl<'b> Packet<'b> {
             self.end = end as u16;
         }
         fits
+    }
+
+    /// Lets `change` rewrite what follows the link header, in a buffer with room around it; it says where the result
+    /// lies. The link header moves along.
+    ///
+    /// # Errors
+    /// What `change` says; it changed nothing then. Also [`Refused::Headroom`] when the link header has no room.
+    pub fn reshape(
+        &mut self,
+        change: impl FnOnce(&mut [u8], Range<usize>) -> Result<Range<usize>, Refused>,
+    ) -> Result<(), Refused> {
+        let link = usize::from(self.l3);
+        let mut header = [0; ethernet::TAGGED_HEADER];
+        let header = header.get_mut(..link).ok_or(Refused::Truncated)?;
+        header.copy_from_slice(self.frame().get(..link).ok_or(Refused::Truncated)?);
+        // In this view of the buffer the network layer begins where the link header does in the buffer itself, so that
+        // whatever comes out leaves the link header its place in front.
+        let room = self.room.get_mut(link..).ok_or(Refused::Truncated)?;
+        let after = change(room, usize::from(self.start)..usize::from(self.end) - link)?;
+        self.start = after.start as u16;
+        self.end = (after.end + link) as u16;
+        if let Some(front) = self.frame_mut().get_mut(..link) {
+            front.copy_from_slice(header);
+        }
+        Ok(())
     }
 
     /// Replaces the link header by `header`, which may be longer or shorter; `false` when the headroom is too small.

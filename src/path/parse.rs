@@ -3,6 +3,7 @@
 use super::lane::{Class, Lane};
 use super::packet::Packet;
 use super::verdict::DropReason;
+use super::{Ctx, arp, tenant, v4};
 use crate::net::{ethernet, icmp6::kind, ipv6, mac::Mac, ndp};
 use crate::table::{Port, Role};
 
@@ -10,19 +11,45 @@ use crate::table::{Port, Role};
 ///
 /// # Errors
 /// The reason to drop it.
-pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Result<(), DropReason> {
+pub(super) fn parse(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    port: &Port,
+    ctx: &Ctx<'_>,
+) -> Result<(), DropReason> {
     let frame = packet.frame();
     let link = ethernet::parse(frame).ok_or(DropReason::ShortFrame)?;
     let to = ethernet::destination(frame).ok_or(DropReason::ShortFrame)?;
     if ethernet::source(frame).is_none_or(Mac::is_multicast) {
         return Err(DropReason::SourceMacGroup);
     }
-    if to != port.mac && !to.is_multicast() {
+    let ours = to == port.mac || to.is_multicast();
+    if !ours && !port.tenants {
         return Err(DropReason::NotOurMac);
     }
     if !port.accepts_vlan(link.vlan) {
         return Err(DropReason::UnknownVlan);
     }
+    let sender = if port.tenants { tenant::sender(packet, link.vlan, ctx)? } else { None };
+    if !ours && sender.is_none_or(|sender| sender.network.mac != to) {
+        return Err(DropReason::NotOurMac);
+    }
+    if let Some(sender) = &sender {
+        lane.from = Some(sender.id);
+        match link.ethertype {
+            ethernet::ARP | ethernet::RARP => {
+                packet.verdict = arp::decide(packet, sender, link.ethertype, link.header, ctx);
+                return Ok(());
+            }
+            ethernet::IPV4 if to.is_multicast() => return Err(DropReason::Multicast),
+            ethernet::IPV4 => {
+                packet.l3 = link.header as u8;
+                return v4::enter(packet, lane, sender, ctx);
+            }
+            _ => {}
+        }
+    }
+    let frame = packet.frame();
     if link.ethertype != ethernet::IPV6 {
         return Err(DropReason::UnknownEthertype);
     }
@@ -36,6 +63,9 @@ pub(super) fn parse(packet: &mut Packet<'_>, lane: &mut Lane, port: &Port) -> Re
         return Err(DropReason::Ipv6Length);
     }
     let (source, destination) = (header.source(), header.destination());
+    if let Some(sender) = &sender {
+        sender.may_send(source, destination)?;
+    }
     lane.high = header.destination_high();
     lane.low = header.destination_low();
     lane.unusual = !matches!(header.next_header(), ipv6::next::TCP | ipv6::next::UDP);

@@ -12,17 +12,37 @@ use crate::table::{Hop, HopState};
 /// The verdict that stops it.
 #[inline(always)]
 pub(super) fn check(packet: &Packet<'_>, lane: &mut Lane, hop: &Hop) -> Result<(), Verdict> {
+    check_shrinking(packet, lane, hop, 0)
+}
+
+/// The same for a packet that will be `shrinks_by` bytes shorter when it leaves.
+///
+/// # Errors
+/// The verdict that stops it.
+#[inline(always)]
+pub(super) fn check_shrinking(
+    packet: &Packet<'_>,
+    lane: &mut Lane,
+    hop: &Hop,
+    shrinks_by: usize,
+) -> Result<(), Verdict> {
     let l3 = packet.l3();
     let hop_limit = l3.get(7).copied().unwrap_or(0);
     let ready = hop.state == HopState::Ready;
-    if ready & (hop_limit > 1) & (l3.len() <= usize::from(hop.mtu)) {
+    if ready & (hop_limit > 1) & (l3.len() <= usize::from(hop.mtu) + shrinks_by) {
         return Ok(());
     }
-    refuse(lane, hop, hop_limit, l3.len())
+    refuse(lane, hop, hop_limit, l3.len(), shrinks_by)
 }
 
 #[cold]
-fn refuse(lane: &mut Lane, hop: &Hop, hop_limit: u8, length: usize) -> Result<(), Verdict> {
+fn refuse(
+    lane: &mut Lane,
+    hop: &Hop,
+    hop_limit: u8,
+    length: usize,
+    shrinks_by: usize,
+) -> Result<(), Verdict> {
     if hop_limit <= 1 && !lane.ours {
         return Err(Verdict::Drop(DropReason::HopLimit));
     }
@@ -34,8 +54,8 @@ fn refuse(lane: &mut Lane, hop: &Hop, hop_limit: u8, length: usize) -> Result<()
         HopState::OnLink => return Err(Verdict::Drop(DropReason::LocatorOnLink)),
         HopState::Ready => {}
     }
-    if length > usize::from(hop.mtu) {
-        lane.mtu = hop.mtu;
+    if length > usize::from(hop.mtu) + shrinks_by {
+        lane.mtu = hop.mtu + shrinks_by as u16;
         return Err(Verdict::Drop(DropReason::PacketTooBig));
     }
     Ok(())

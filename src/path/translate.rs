@@ -5,9 +5,9 @@
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, flow, quoted, send};
-use crate::ila::{ChecksumMode, neutral, transport};
-use crate::net::checksum::sum_of_half;
+use super::{Ctx, flow, quoted, send, v4};
+use crate::ila::{ChecksumMode, Identifier, IdentifierType, neutral, transport};
+use crate::net::checksum::{self, sum_of_half};
 use crate::net::ipv6;
 use crate::table::{Action, ActionId, Domain, DomainId, Local, OnMiss, Remote};
 
@@ -33,6 +33,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
 fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.resolve(lane.action, || flow::hash(packet.l3())) {
         Some(Action::Remote(remote)) => to_locator(packet, lane, remote, ctx),
+        Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),
         Some(Action::Local(local)) => deliver(packet, lane, local, None, ctx),
         Some(Action::Blackhole) if lane.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
         _ => miss(lane, domain, ctx),
@@ -53,7 +54,8 @@ fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
 /// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
 #[inline(always)]
 fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &Ctx<'_>) -> Verdict {
-    let mut low = neutral::add_low(lane.low, remote.add) | (u64::from(remote.mark) << 48);
+    let add = checksum::add(remote.add, lane.extra & remote.identifier_changes());
+    let mut low = neutral::add_low(lane.low, add) | (u64::from(remote.mark) << 48);
     if let Err(verdict) = send::check(packet, lane, &remote.hop) {
         return verdict;
     }
@@ -78,7 +80,8 @@ fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low
         ChecksumMode::NeutralMap if skips && !transport::covers_addresses(upper.protocol) => lane.low,
         ChecksumMode::AdjTransport => {
             if !upper.source_routed {
-                transport::correct(packet.l3_mut(), &upper, remote.sir_sum, remote.locator_sum);
+                let before = checksum::add(remote.sir_sum, lane.extra);
+                transport::correct(packet.l3_mut(), &upper, before, remote.locator_sum);
             }
             low
         }
@@ -90,6 +93,7 @@ fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low
 #[inline(always)]
 fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.action(lane.action) {
+        Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),
         Some(Action::Local(local)) => {
             let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
                 return Verdict::Drop(DropReason::NotLocal);
@@ -118,9 +122,18 @@ fn deliver(
     if let Some(domain) = domain
         && let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut())
     {
-        header.set_destination_halves(domain.sir.0, lane.low);
+        match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6) {
+            // The tenant must see its own address (§5.8, §5.12.1).
+            Some(vnet) => header.set_destination(vnet.prefix | u128::from(lane.low as u32)),
+            None => header.set_destination_halves(domain.sir.0, lane.low),
+        }
     }
     send::out(packet, lane, &local.hop)
+}
+
+/// Whether the identifier is a tenant's IPv4 address.
+fn is_ipv4(lane: &Lane) -> bool {
+    Identifier(lane.low).kind() == IdentifierType::TenantIpv4
 }
 
 #[cold]
@@ -131,6 +144,7 @@ fn deliver_unusual(packet: &mut Packet<'_>, lane: &Lane, domain: Option<&Domain>
     let marked = ipv6::Ipv6::of(packet.l3())
         .is_some_and(|header| crate::ila::Identifier(header.destination_low()).neutral());
     if domain.checksum == ChecksumMode::AdjTransport && !marked && !upper.source_routed {
-        transport::correct(packet.l3_mut(), &upper, sum_of_half(lane.high), sum_of_half(domain.sir.0));
+        let after = checksum::add(sum_of_half(domain.sir.0), lane.extra);
+        transport::correct(packet.l3_mut(), &upper, sum_of_half(lane.high), after);
     }
 }

@@ -67,6 +67,24 @@ reasons! {
     UnknownVlan = "unknown_vlan";
     /// Ethertype is not one that this node handles.
     UnknownEthertype = "unknown_ethertype";
+    /// Source MAC address belongs to no tenant of this link.
+    UnknownTenant = "unknown_tenant";
+    /// Source address is not the sending tenant's.
+    SpoofedSource = "spoofed_source";
+    /// Tenant's packet to a locator or to this fabric's own addresses.
+    TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
+    /// No policy lets the tenant's network speak to that one.
+    NoPolicy = "no_policy" => icmp6::Error::Prohibited;
+    /// ARP message that RFC 826 or RFC 5227 tells to discard.
+    ArpInvalid = "arp_invalid";
+    /// Valid ARP message that asks for nobody known, or tells nothing.
+    ArpNotForUs = "arp_not_for_us";
+    /// IPv4 packet that RFC 791 or RFC 1122 tells to discard.
+    Ipv4Invalid = "ipv4_invalid";
+    /// IPv4 packet that RFC 7915 does not translate.
+    Untranslatable = "untranslatable";
+    /// IPv4 destination that the tenant's network does not know.
+    Ipv4NoRoute = "ipv4_no_route";
     /// IPv6 header is cut short.
     Ipv6Truncated = "ipv6_truncated";
     /// IP version is not 6.
@@ -87,6 +105,8 @@ reasons! {
     HopLimit = "hop_limit" => icmp6::Error::HopLimitExceeded;
     /// C-bit is set in a SIR address.
     SirCBit = "sir_c_bit";
+    /// SIR form of a tenant's IPv6 address: tenants are met at their own addresses.
+    SirTenant = "sir_tenant";
     /// Identifier type 5 to 7 is reserved.
     ReservedIdentifier = "reserved_identifier";
     /// No mapping for the identifier.

@@ -122,6 +122,13 @@ impl Remote {
 }
 
 impl Remote {
+    /// All ones where the mode changes the identifier's low word, otherwise 0.
+    #[inline]
+    #[must_use]
+    pub const fn identifier_changes(&self) -> u16 {
+        if self.mode.changes_identifier() { 0xffff } else { 0 }
+    }
+
     /// The locator.
     #[inline]
     #[must_use]

@@ -47,11 +47,11 @@ impl Key {
         Key(identifier & !crate::ila::identifier::C_BIT)
     }
 
-    /// The key that is exactly `identifier`: with the C-bit set it is no mapping's. `None` for 0.
+    /// The key that is exactly `identifier`, if that is of type 1 with its C-bit clear.
     #[inline(always)]
     #[must_use]
-    pub fn exact(identifier: u64) -> Option<Self> {
-        (identifier != 0).then_some(Key(identifier))
+    pub fn of_task(identifier: u64) -> Option<Self> {
+        (identifier >> 60 == 0b0010).then_some(Key(identifier))
     }
 
     /// The identifier, its C-bit cleared.

@@ -8,15 +8,17 @@ pub mod action;
 mod bucket;
 pub mod mapping;
 pub mod mem;
+pub mod network;
 pub mod port;
 pub mod rcu;
 pub mod realms;
 pub mod routes;
 
 pub use action::{Action, Hop, HopState, Local, Remote, Spread};
+pub use network::{Network, NetworkId, Networks, Tenant};
 pub use port::{Port, Role};
 
-use crate::ila::{Adjustment, ChecksumMode, SirPrefix};
+use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -66,6 +68,8 @@ pub struct Domain {
 pub struct Tables {
     /// Meaning of the upper 64 bits of an address.
     pub realms: realms::Realms,
+    /// Virtual networks and their tenants.
+    pub networks: Networks,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
     /// Actions by [`ActionId`]; index 0 is a filler that discards.
@@ -125,10 +129,26 @@ impl Tables {
     #[must_use]
     pub fn sir_of(&self, address: u128) -> Option<(u128, ChecksumMode)> {
         let realm = self.realms.of((address >> 64) as u64)?;
-        let (domain, adjustment) = realm.local.or(realm.remote)?;
-        let domain = self.domains.get(usize::from(domain.0))?;
+        let (id, adjustment) = realm.local.or(realm.remote)?;
+        let domain = self.domains.get(usize::from(id.0))?;
+        if let Some(vnet) = self.vnet_of(id, Identifier::of_address(address)) {
+            // The tenant's own address, not a SIR address, is what the sender wrote.
+            let identifier = domain.sir_identifier(address as u64, adjustment.with(vnet.extra))?;
+            return Some((vnet.prefix | u128::from(identifier as u32), domain.checksum));
+        }
         let identifier = domain.sir_identifier(address as u64, adjustment)?;
-        Some((domain.sir.with(crate::ila::Identifier(identifier)), domain.checksum))
+        Some((domain.sir.with(Identifier(identifier)), domain.checksum))
+    }
+}
+
+impl Tables {
+    /// The prefix of the network that an identifier of type 3 belongs to.
+    #[must_use]
+    pub fn vnet_of(&self, domain: DomainId, identifier: Identifier) -> Option<&network::Vnet> {
+        if identifier.kind() != IdentifierType::TenantIpv6 {
+            return None;
+        }
+        self.networks.get(self.networks.of_identifier(domain, identifier)?)?.ipv6.as_ref()
     }
 }
 
@@ -136,7 +156,6 @@ impl Domain {
     /// The identifier behind one on the wire; `None` for interface identifiers and reserved types.
     #[must_use]
     pub fn sir_identifier(&self, wire: u64, adjustment: Adjustment) -> Option<u64> {
-        use crate::ila::{Identifier, IdentifierType, neutral};
         let wire = Identifier(wire);
         if matches!(wire.kind(), IdentifierType::Interface | IdentifierType::Reserved(_)) {
             return None;

@@ -33,6 +33,8 @@ pub struct Port {
     pub link_local: u128,
     /// Source of ICMPv6 errors about packets received here: an own address of global scope, or the link-local one.
     pub error_source: u128,
+    /// Whether tenants are attached: what they send is checked before anything else.
+    pub tenants: bool,
     /// What it answers to a Router Solicitation, if anything.
     pub advert: Option<Advert>,
 }
@@ -64,6 +66,7 @@ impl Port {
             addresses,
             link_local,
             advert: None,
+            tenants: false,
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Realm {
     pub remote: Option<(DomainId, Adjustment)>,
     /// At least one own address lies under it.
     pub own: bool,
+    /// At least one virtual network's prefix lies under it.
+    pub tenants: bool,
 }
 
 /// The table of all known prefixes.

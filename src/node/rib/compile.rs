@@ -39,14 +39,16 @@ impl Rib {
             let place = (PortId(neighbour.port), neighbour.address);
             (place, self.hop(neighbour.port, neighbour.address))
         });
-        let addresses = self.ports.iter().flat_map(|port| &port.addresses);
+        let addresses = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.address);
+        let gateways = self.networks.iter().filter_map(|network| network.ipv6?.gateway);
         Tables {
             realms: self.realms(),
+            networks: self.network_tables(),
             domains: self.domains.iter().map(domain).collect(),
             routes,
             neighbours: neighbours.collect(),
             ports: self.port_tables(),
-            own: addresses.map(|own| own.address).collect(),
+            own: addresses.chain(gateways).collect(),
             actions: render.actions,
             spreads: render.spreads,
         }
@@ -73,6 +75,12 @@ impl Rib {
                 realms.entry(half).own = true;
             }
         }
+        for vnet in self.networks.iter().filter_map(|network| network.ipv6) {
+            let half = (vnet.prefix.bits() >> 64) as u64;
+            if half != 0 {
+                realms.entry(half).tenants = true;
+            }
+        }
         realms
     }
 
@@ -86,6 +94,8 @@ impl Rib {
             let addresses = port.addresses.iter().map(|own| own.address).collect();
             let mut table = table::Port::new(role(port.role), port.mac, vlans, addresses, fallback);
             table.advert = advert(port);
+            table.tenants =
+                self.attachments.iter().any(|tenant| tenant.port == n as u16 && tenant.network.is_some());
             table
         });
         ports.collect()

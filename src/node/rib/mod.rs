@@ -14,6 +14,7 @@ mod actions;
 mod batch;
 mod compile;
 mod hops;
+mod networks;
 mod reload;
 mod router;
 mod views;
@@ -25,7 +26,7 @@ pub use batch::Staged;
 pub use hops::{MAX_GLEANED, NeighbourState};
 pub use views::{origin_name, state_name};
 
-use crate::config::{self, Attachment, Config, OwnLocator, Role, Route, SirDomain};
+use crate::config::{self, Attachment, Config, OwnLocator, Role, Route, SirDomain, VirtualNetwork};
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use actions::{Actions, Goal, Key, Seat};
@@ -60,6 +61,7 @@ pub struct Rib {
     ports: Vec<Port>,
     locators: Vec<OwnLocator>,
     attachments: Vec<Attachment>,
+    networks: Vec<VirtualNetwork>,
     /// Attachments by where they sit.
     seats: HashMap<Seat, u32>,
     routes: Vec<Route>,
@@ -94,6 +96,7 @@ impl Rib {
             ports: ports.collect(),
             locators: Vec::new(),
             attachments: Vec::new(),
+            networks: Vec::new(),
             seats: HashMap::new(),
             routes: Vec::new(),
             neighbours: Neighbours::default(),

@@ -48,6 +48,7 @@ impl Rib {
         self.neighbours.configure(config);
         let staged = self.stage_attachments(config);
         self.attachments.clone_from(&config.attachments);
+        self.networks.clone_from(&config.virtual_networks);
         let seats = config.attachments.iter().enumerate();
         self.seats = seats.map(|(n, attachment)| (Seat::of(attachment), n as u32)).collect();
         self.dirty = true;

@@ -1,0 +1,80 @@
+//! ARP and RARP by proxy: the tables answer for every address of the tenant's network that is in use elsewhere, and for
+//! the gateway; nothing is flooded (VMM draft §4.2, §4.3).
+
+use super::Ctx;
+use super::packet::Packet;
+use super::tenant::Sender;
+use super::verdict::{DropReason, Verdict};
+use crate::net::arp::{self, Arp, Kind};
+use crate::table::Action;
+
+/// Decides an ARP or RARP message of a tenant; `payload` is the offset behind the link header.
+pub(super) fn decide(
+    packet: &mut Packet<'_>,
+    from: &Sender<'_>,
+    ethertype: u16,
+    payload: usize,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    let message = match arp::parse(ethertype, packet.frame().get(payload..).unwrap_or(&[])) {
+        Ok(message) => message,
+        Err(_) => return Verdict::Drop(DropReason::ArpInvalid),
+    };
+    // Whoever speaks of another's MAC or IPv4 address would poison its neighbours.
+    let bound = message.sender_mac == from.mac && from.tenant.ipv4.contains(&message.sender);
+    match message.kind() {
+        Kind::Probe if message.sender_mac != from.mac => Verdict::Drop(DropReason::SpoofedSource),
+        Kind::Request | Kind::Reply | Kind::Gratuitous if !bound => Verdict::Drop(DropReason::SpoofedSource),
+        Kind::Request | Kind::Probe if answers_for(from, message.target, ctx) => {
+            answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
+        }
+        Kind::ReverseRequest => reverse(packet, from, &message, ctx),
+        Kind::Request | Kind::Probe | Kind::Reply | Kind::Gratuitous | Kind::ReverseReply => {
+            Verdict::Drop(DropReason::ArpNotForUs)
+        }
+    }
+}
+
+/// Whether `target` is the gateway's address, or in use by somebody other than the asker.
+fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
+    let Some(subnet) = from.network.subnet_of(target) else { return false };
+    if subnet.gateway == target {
+        return true;
+    }
+    if from.tenant.ipv4.contains(&target) {
+        return false;
+    }
+    let Some(domain) = ctx.tables.domains.get(usize::from(from.network.domain.0)) else { return false };
+    let found = domain.mappings.lookup(from.network.ipv4_identifier(target).0);
+    found
+        .and_then(|id| ctx.tables.action(id))
+        .is_some_and(|action| matches!(action, Action::Local(_) | Action::Remote(_) | Action::Spread(_)))
+}
+
+/// Tells the IPv4 address of a MAC address on the asker's link (RFC 903).
+fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<'_>) -> Verdict {
+    if message.sender_mac != from.mac {
+        return Verdict::Drop(DropReason::SpoofedSource);
+    }
+    let asked = ctx.tables.networks.tenant(packet.port, from.vlan, message.target_mac);
+    let Some(address) = asked.filter(|asked| asked.network == from.id).and_then(|asked| asked.ipv4.first())
+    else {
+        return Verdict::Drop(DropReason::ArpNotForUs);
+    };
+    let Some(gateway) = from.network.ipv4_gateway(*address) else {
+        return Verdict::Drop(DropReason::ArpNotForUs);
+    };
+    let server = (from.network.mac, gateway);
+    answer(packet, |frame| arp::reverse_reply(frame, message, server, from.vlan, *address))
+}
+
+/// Writes the answer over the packet.
+fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; arp::MAX_FRAME]) -> usize) -> Verdict {
+    let mut frame = [0; arp::MAX_FRAME];
+    let length = build(&mut frame);
+    if !packet.resize(length) {
+        return Verdict::Drop(DropReason::BufferShape);
+    }
+    packet.frame_mut().copy_from_slice(&frame[..length]);
+    Verdict::Reply(packet.port)
+}

@@ -1,0 +1,52 @@
+//! What a tenant may say: its frames are held against the bindings of its attachment before anything else is done with
+//! them (ILA draft §6, VMM draft §10).
+
+use super::Ctx;
+use super::packet::Packet;
+use super::verdict::DropReason;
+use crate::net::{Mac, ethernet, ipv6};
+use crate::table::{Network, NetworkId, Tenant};
+
+/// The sender of a frame.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'t> {
+    pub(super) id: NetworkId,
+    pub(super) network: &'t Network,
+    pub(super) tenant: &'t Tenant,
+    pub(super) mac: Mac,
+    pub(super) vlan: u16,
+}
+
+/// Who sent the frame; `None` on links without tenants.
+///
+/// # Errors
+/// A link with tenants, and none of them has the frame's source address.
+pub(super) fn sender<'t>(
+    packet: &Packet<'_>,
+    vlan: u16,
+    ctx: &Ctx<'t>,
+) -> Result<Option<Sender<'t>>, DropReason> {
+    let networks = &ctx.tables.networks;
+    if !networks.guards(packet.port, vlan) {
+        return Ok(None);
+    }
+    let mac = ethernet::source(packet.frame()).ok_or(DropReason::ShortFrame)?;
+    let tenant = networks.tenant(packet.port, vlan, mac).ok_or(DropReason::UnknownTenant)?;
+    let network = networks.get(tenant.network).ok_or(DropReason::UnknownTenant)?;
+    Ok(Some(Sender { id: tenant.network, network, tenant, mac, vlan }))
+}
+
+impl Sender<'_> {
+    /// Whether the tenant may send an IPv6 packet with these addresses.
+    ///
+    /// From a link-local address it may speak on its link only; from none at all it may ask for an address and report
+    /// its groups, which `parse` judges.
+    ///
+    /// # Errors
+    /// The source is somebody else's.
+    pub(super) fn may_send(&self, source: u128, destination: u128) -> Result<(), DropReason> {
+        let on_link = ipv6::is_link_local(destination) || ipv6::is_multicast(destination);
+        let own = self.tenant.ipv6.contains(&source) || source == 0 || on_link && ipv6::is_link_local(source);
+        if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
+    }
+}

@@ -1,0 +1,199 @@
+//! A tenant's IPv4, joined with ILA: translated to IPv6 where it comes in, back where it goes out (RFC 7915, ILA draft
+//! §4.3.2, §5.12.2). In between it is IPv6 from and to SIR addresses of type 2, and every other stage treats it so.
+
+use super::lane::Lane;
+use super::packet::Packet;
+use super::tenant::Sender;
+use super::verdict::{DropReason, Verdict};
+use super::{Ctx, quoted, send};
+use crate::ila::{Identifier, IdentifierType, SirPrefix};
+use crate::net::checksum;
+use crate::net::ipv4::{self, Ipv4};
+use crate::net::{ethernet, icmp4, icmp6, ipv6};
+use crate::siit::{self, Options, Refused, To4, To6};
+use crate::table::{DomainId, Local, Network};
+
+/// Protocol number of ICMP.
+const ICMP: u8 = 1;
+
+/// Type of service travels, a missing UDP checksum is made.
+fn options(mtu4: u16) -> Options {
+    Options { mtu4, ..Options::default() }
+}
+
+/// Takes an IPv4 packet from a tenant: what follows sees the IPv6 packet that it becomes.
+///
+/// # Errors
+/// The reason to drop it.
+pub(super) fn enter(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    from: &Sender<'_>,
+    ctx: &Ctx<'_>,
+) -> Result<(), DropReason> {
+    let l3 = packet.l3();
+    let header = Ipv4::of(l3).ok_or(DropReason::Ipv4Invalid)?;
+    let (source, destination) = (header.source(), header.destination());
+    let total = usize::from(header.total_length());
+    let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
+    if !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
+        return Err(DropReason::Ipv4Invalid);
+    }
+    // Ethernet padding does not travel on.
+    let _ = packet.resize(usize::from(packet.l3) + total);
+    if !from.tenant.ipv4.contains(&source) {
+        return Err(DropReason::SpoofedSource);
+    }
+    if destination >> 28 >= 0xe {
+        return Err(DropReason::Multicast);
+    }
+    let subnet = from.network.subnet_of(destination).ok_or(DropReason::Ipv4NoRoute)?;
+    if destination == subnet.gateway {
+        packet.verdict = gateway(packet, from);
+        return Ok(());
+    }
+    let sir = sir_of(from.network.domain, ctx).ok_or(DropReason::Ipv4NoRoute)?;
+    let as_sir = |address: u32| sir.with(from.network.ipv4_identifier(address));
+    let quoted = |source: u32, destination: u32| {
+        let known = |address| from.network.subnet_of(address).map(|_| as_sir(address));
+        Some((known(source)?, known(destination)?))
+    };
+    let to = To6 { source: as_sir(source), destination: as_sir(destination) };
+    let options = options(from.network.mtu);
+    packet
+        .reshape(|room, at| siit::to_v6(room, at, &to, quoted, &options))
+        .map_err(|_| DropReason::Untranslatable)?;
+    lane.high = (to.destination >> 64) as u64;
+    lane.low = to.destination as u64;
+    lane.unusual = true;
+    Ok(())
+}
+
+fn sir_of(domain: DomainId, ctx: &Ctx<'_>) -> Option<SirPrefix> {
+    Some(ctx.tables.domains.get(usize::from(domain.0))?.sir)
+}
+
+/// The gateway answers echo requests; it serves nothing else.
+fn gateway(packet: &mut Packet<'_>, from: &Sender<'_>) -> Verdict {
+    let l3 = packet.l3_mut();
+    let Some(offset) = ipv4::header(l3).map(<[u8]>::len) else {
+        return Verdict::Drop(DropReason::Ipv4Invalid);
+    };
+    let Some(header) = Ipv4::of(l3) else { return Verdict::Drop(DropReason::Ipv4Invalid) };
+    let (source, destination) = (header.source(), header.destination());
+    let fragment = header.more_fragments() || header.fragment_offset() != 0;
+    let message = l3.get(offset..).unwrap_or(&[]);
+    if header.protocol() != ICMP || message.first() != Some(&icmp4::kind::ECHO_REQUEST) {
+        return Verdict::Drop(DropReason::NotServed);
+    }
+    if fragment {
+        return Verdict::Drop(DropReason::FragmentForUs);
+    }
+    if checksum::sum_of_bytes(message) != 0xffff {
+        return Verdict::Drop(DropReason::Checksum);
+    }
+    if let Some([kind, _, high, low]) = l3.get_mut(offset..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+        *kind = icmp4::kind::ECHO_REPLY;
+        let before = u16::from(icmp4::kind::ECHO_REQUEST) << 8;
+        let sum = checksum::update(u16::from_be_bytes([*high, *low]), before, 0);
+        [*high, *low] = sum.to_be_bytes();
+    }
+    if let Some(addresses) = l3.get_mut(12..20) {
+        addresses[..4].copy_from_slice(&destination.to_be_bytes());
+        addresses[4..].copy_from_slice(&source.to_be_bytes());
+    }
+    if let Some(mut header) = Ipv4::of_mut(l3) {
+        header.set_ttl(super::own::HOP_LIMIT);
+    }
+    if let Some(header) = l3.get_mut(..offset) {
+        ipv4::seal(header);
+    }
+    if let Some(link) = packet.frame_mut().first_chunk_mut::<12>() {
+        link[..6].copy_from_slice(&from.mac.0);
+        link[6..].copy_from_slice(&from.network.mac.0);
+    }
+    Verdict::Reply(packet.port)
+}
+
+/// Delivers to a tenant's IPv4 address here: the packet becomes IPv4 again.
+#[cold]
+pub(super) fn deliver(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    local: &Local,
+    domain: DomainId,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    let (Some(network), Some(sir)) =
+        (lane.to.and_then(|id| ctx.tables.networks.get(id)), sir_of(domain, ctx))
+    else {
+        return Verdict::Drop(DropReason::NotLocal);
+    };
+    if let Err(verdict) = send::check_shrinking(packet, lane, &local.hop, ipv6::HEADER - ipv4::HEADER) {
+        return verdict;
+    }
+    let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
+    let destination = lane.low as u32;
+    let Some(header) = ipv6::Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
+    let error = upper.protocol == ipv6::next::ICMP6
+        && packet.l3().get(upper.offset).is_some_and(|kind| icmp6::is_error(*kind));
+    let source = match tenant_ipv4(header.source(), network, sir) {
+        Some(source) => source,
+        // What the fabric or this node has to say is said by the gateway (RFC 6791 asks for an address of the kind).
+        None if error => match network.ipv4_gateway(destination) {
+            Some(gateway) => gateway,
+            None => return Verdict::Drop(DropReason::Untranslatable),
+        },
+        None => return Verdict::Drop(DropReason::NoPolicy),
+    };
+    quoted::translate(packet, &upper, ctx.tables);
+    let quoted = |source: u128, destination: u128| {
+        Some((tenant_ipv4(source, network, sir)?, tenant_ipv4(destination, network, sir)?))
+    };
+    let to = To4 { source, destination, identification: name_of(packet.l3()) };
+    let options = options(local.hop.mtu);
+    match packet.reshape(|room, at| siit::to_v4(room, at, &to, quoted, &options)) {
+        Ok(()) => leave(packet, lane, local),
+        Err(Refused::Headroom) => Verdict::Drop(DropReason::BufferShape),
+        Err(_) => Verdict::Drop(DropReason::Untranslatable),
+    }
+}
+
+/// The IPv4 address behind a SIR address of the network's own.
+fn tenant_ipv4(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> {
+    let identifier = Identifier::of_address(address);
+    let ours = (address >> 64) as u64 == sir.0
+        && identifier.kind() == IdentifierType::TenantIpv4
+        && identifier.vnid() == Some(network.vnid)
+        && !identifier.neutral();
+    ours.then_some(identifier.0 as u32)
+}
+
+/// Names a datagram that comes without a name, for whoever may have to cut it (RFC 7915 §5.1): a sum over its first
+/// bytes, sequence numbers and checksums among them, differs from one packet of a flow to the next as a counter does.
+fn name_of(packet: &[u8]) -> u16 {
+    checksum::sum_of_bytes(packet.get(4..96).unwrap_or(packet))
+}
+
+/// Lowers the time to live, writes the link header and decides for the tenant's port.
+fn leave(packet: &mut Packet<'_>, lane: &Lane, local: &Local) -> Verdict {
+    let l3 = packet.l3_mut();
+    if !lane.ours
+        && let Some(mut header) = Ipv4::of_mut(l3)
+    {
+        let ttl = header.ttl();
+        header.set_ttl(ttl.wrapping_sub(1));
+    }
+    let length = ipv4::header(l3).map_or(0, <[u8]>::len);
+    if let Some(header) = l3.get_mut(..length) {
+        ipv4::seal(header);
+    }
+    if !packet.relink(local.hop.link()) {
+        return Verdict::Drop(DropReason::BufferShape);
+    }
+    let at = usize::from(packet.l3);
+    if let Some(ethertype) = packet.frame_mut().get_mut(at - 2..at) {
+        ethertype.copy_from_slice(&ethernet::IPV4.to_be_bytes());
+    }
+    if lane.ours { Verdict::Reply(local.hop.port) } else { Verdict::Forward(local.hop.port) }
+}

@@ -1,0 +1,198 @@
+//! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
+
+use super::{DomainId, PortId};
+use crate::ila::{Identifier, SirPrefix};
+use crate::net::Mac;
+use crate::net::checksum::{add, sub, sum_of_half};
+use foldhash::fast::FixedState;
+use std::collections::{HashMap, HashSet};
+
+/// Index of a virtual network in the configuration's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct NetworkId(pub u16);
+
+/// A virtual network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its identifier, 28 bits.
+    pub vnid: u32,
+    /// Where its identifiers live.
+    pub domain: DomainId,
+    /// The gateway's MAC address, the same on every node.
+    pub mac: Mac,
+    /// Largest packet in bytes that tenants may send.
+    pub mtu: u16,
+    /// Its IPv6 side.
+    pub ipv6: Option<Vnet>,
+    /// Its IPv4 subnets.
+    pub ipv4: Vec<Subnet>,
+}
+
+/// The 96-bit prefix of a network's IPv6 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vnet {
+    /// The prefix; its lower 32 bits are 0.
+    pub prefix: u128,
+    /// The gateway's address.
+    pub gateway: Option<u128>,
+    /// What neutral mapping adds to the low word beyond what it adds for a SIR address, because all 96 bits change:
+    /// `Σ prefix -' Σ upper half of the identifier -' Σ SIR prefix`. The same for every locator.
+    pub extra: u16,
+}
+
+impl Vnet {
+    /// The prefix of the network `vnid` in the domain with this SIR prefix.
+    #[must_use]
+    pub const fn new(prefix: u128, gateway: Option<u128>, vnid: u32, sir: SirPrefix) -> Self {
+        let vnet = add(sum_of_half((prefix >> 64) as u64), sum_of_half(prefix as u64));
+        let upper = sum_of_half(Identifier::tenant_ipv6(vnid, 0).0);
+        Vnet { prefix, gateway, extra: sub(sub(vnet, upper), sum_of_half(sir.0)) }
+    }
+}
+
+/// An IPv4 subnet of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    /// The prefix.
+    pub prefix: u32,
+    /// Ones where the prefix counts.
+    pub mask: u32,
+    /// The gateway's address.
+    pub gateway: u32,
+}
+
+impl Subnet {
+    /// Whether `address` is one of the subnet's.
+    #[must_use]
+    pub const fn contains(&self, address: u32) -> bool {
+        address & self.mask == self.prefix
+    }
+}
+
+impl Network {
+    /// The subnet of an IPv4 address.
+    #[must_use]
+    pub fn subnet_of(&self, address: u32) -> Option<&Subnet> {
+        self.ipv4.iter().find(|subnet| subnet.contains(address))
+    }
+
+    /// The identifier of a tenant's IPv4 address.
+    #[must_use]
+    pub const fn ipv4_identifier(&self, address: u32) -> Identifier {
+        Identifier::tenant_ipv4(self.vnid, address)
+    }
+
+    /// The address of the gateway that speaks to `tenant`, for what this node or the fabric has to say.
+    #[must_use]
+    pub fn ipv4_gateway(&self, tenant: u32) -> Option<u32> {
+        self.subnet_of(tenant).map(|subnet| subnet.gateway)
+    }
+}
+
+/// A tenant system attached here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its network.
+    pub network: NetworkId,
+    /// Index of the attachment in the configuration's order.
+    pub attachment: u32,
+    /// IPv4 addresses that it may use.
+    pub ipv4: Vec<u32>,
+    /// IPv6 addresses that it may use.
+    pub ipv6: Vec<u128>,
+}
+
+/// All networks and tenants.
+#[derive(Debug, Clone, Default)]
+pub struct Networks {
+    list: Vec<Network>,
+    by_vnid: HashMap<(DomainId, u32), NetworkId, FixedState>,
+    /// By the upper 96 bits of an address.
+    by_vnet: HashMap<u128, NetworkId, FixedState>,
+    tenants: HashMap<(PortId, u16, Mac), Tenant, FixedState>,
+    links: HashSet<(PortId, u16), FixedState>,
+}
+
+impl Networks {
+    /// Adds a network.
+    pub fn add(&mut self, network: Network) -> NetworkId {
+        let id = NetworkId(self.list.len() as u16);
+        self.by_vnid.insert((network.domain, network.vnid), id);
+        if let Some(vnet) = &network.ipv6 {
+            self.by_vnet.insert(vnet.prefix >> 32, id);
+        }
+        self.list.push(network);
+        id
+    }
+
+    /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.
+    pub fn seat(&mut self, place: (PortId, u16, Mac), tenant: Tenant) {
+        self.links.insert((place.0, place.1));
+        self.tenants.insert(place, tenant);
+    }
+
+    /// A network.
+    #[must_use]
+    pub fn get(&self, id: NetworkId) -> Option<&Network> {
+        self.list.get(usize::from(id.0))
+    }
+
+    /// All networks, in the order of their indices.
+    pub fn iter(&self) -> impl Iterator<Item = &Network> {
+        self.list.iter()
+    }
+
+    /// The network of an identifier of type 2, 3 or 4.
+    #[must_use]
+    pub fn of_identifier(&self, domain: DomainId, identifier: Identifier) -> Option<NetworkId> {
+        self.by_vnid.get(&(domain, identifier.vnid()?)).copied()
+    }
+
+    /// The network whose prefix an IPv6 address has.
+    #[must_use]
+    pub fn of_address(&self, address: u128) -> Option<NetworkId> {
+        self.by_vnet.get(&(address >> 32)).copied()
+    }
+
+    /// Who sits there.
+    #[must_use]
+    pub fn tenant(&self, port: PortId, vlan: u16, mac: Mac) -> Option<&Tenant> {
+        self.tenants.get(&(port, vlan, mac))
+    }
+
+    /// Whether only tenants may speak on this link.
+    #[must_use]
+    pub fn guards(&self, port: PortId, vlan: u16) -> bool {
+        self.links.contains(&(port, vlan))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ila::{Adjustment, ChecksumMode, Locator, neutral};
+    use crate::net::checksum::sum_of_address;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Type 3 over the 96 bits that change: the address sums to the same before and on the wire, and comes back.
+        #[test]
+        fn neutral_mapping_of_a_tenants_ipv6_address_keeps_the_sum_and_comes_back(
+            upper in 0x2000_0000_0000_0000u64..0x3fff_ffff_ffff_ffff, middle: u32, low: u32, vnid in 1u32..1 << 28,
+            sir in 0x2000_0000_0000_0000u64..0x3fff_ffff_ffff_ffff, locator in 0xfc00_0000_0000_0000u64..0xfdff_ffff_ffff_ffff,
+        ) {
+            let (sir, locator) = (SirPrefix(sir), Locator(locator));
+            let prefix = u128::from(upper) << 64 | u128::from(middle) << 32;
+            let vnet = Vnet::new(prefix, None, vnid, sir);
+            let adjustment = Adjustment::of(sir, locator);
+            let identifier = Identifier::tenant_ipv6(vnid, low);
+            let wire = neutral::there(
+                Identifier(neutral::add_low(identifier.0, vnet.extra)), adjustment, ChecksumMode::NeutralMap);
+            let on_wire = u128::from(locator.0) << 64 | u128::from(wire.0);
+            let zero = |sum: u16| if sum == 0xffff { 0 } else { sum };
+            prop_assert_eq!(zero(sum_of_address(on_wire)), zero(sum_of_address(prefix | u128::from(low))));
+            let back = neutral::add_low(neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0, !vnet.extra);
+            prop_assert!(back == identifier.0 || Some(Identifier(back)) == identifier.twin());
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Tenants of virtual networks: the scenarios of the ILA draft that they take part in (§5.7 to §5.13), what they are
+//! answered, and what they may not do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use ilagate::net::{Mac, arp, ethernet, ipv4};
+use ilagate::path::DropReason;
+use support::packets::*;
+use support::*;
+
+const L1: &str = "fd00:1:0:1::/64";
+const L2: &str = "fd00:1:0:2::/64";
+/// The gateway's MAC address of every network here.
+const ANYCAST: Mac = Mac([2, 0, 0x5e, 0, 0, 1]);
+const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
+const VM2: Mac = Mac([2, 0, 0, 0, 1, 2]);
+const VM3: Mac = Mac([2, 0, 0, 0, 1, 3]);
+const SERVICE: &str = "2001:db8:dddd:0:2000::4";
+
+/// VM1 and VM2 are in network red (VNID 100), VM3 in blue (VNID 200), which has the same IPv4 addresses. VM1 and VM3 are
+/// on the host with locator L1, VM2 on L2, where the service task is, too.
+fn host(locator: &str) -> Node {
+    let (attachments, mapped) = if locator == L1 {
+        (
+            format!(
+                "  - {{name: vm1, port: access0, mac: \"{VM1}\", network: red, addresses: [\"10.0.0.1\", \"2001:db8:a::1\"]}}\n\
+                 \x20 - {{name: vm3, port: access0, vlan: 7, mac: \"{VM3}\", network: blue, addresses: [\"10.0.0.2\", \"2001:db8:b::3\"]}}\n"
+            ),
+            vec![("2001:db8:dddd:0:4000:64:a00:2", L2), ("2001:db8:dddd:0:6000:64:0:2", L2), (SERVICE, L2)],
+        )
+    } else {
+        (
+            format!(
+                "  - {{name: vm2, port: access0, mac: \"{VM2}\", network: red, addresses: [\"10.0.0.2\", \"2001:db8:a::2\"]}}\n\
+                 \x20 - {{name: service, port: access0, vlan: 9, mac: \"{TASK}\", identifiers: [\"{SERVICE}\"]}}\n"
+            ),
+            vec![
+                ("2001:db8:dddd:0:4000:64:a00:1", L1),
+                ("2001:db8:dddd:0:6000:64:0:1", L1),
+                ("2001:db8:dddd:0:6000:c8:0:3", L1),
+            ],
+        )
+    };
+    let text = format!(
+        r#"
+node: {{name: nve}}
+dpdk: {{workers: [1]}}
+sir_domains:
+  - {{name: tasks, prefix: "2001:db8:dddd::/64"}}
+locators:
+  - {{prefix: "{locator}", domain: tasks}}
+virtual_networks:
+  - name: red
+    vnid: 100
+    domain: tasks
+    mac: "{ANYCAST}"
+    ipv6: {{prefix: "2001:db8:a::/96", gateway: "2001:db8:a::ffff:fffe"}}
+    ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]
+  - name: blue
+    vnid: 200
+    domain: tasks
+    mac: "{ANYCAST}"
+    ipv6: {{prefix: "2001:db8:b::/96", gateway: "2001:db8:b::ffff:fffe"}}
+    ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]
+ports:
+  - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
+  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+attachments:
+{attachments}
+routes:
+  - {{prefix: "::/0", via: "fd00:ffff::ff", port: fabric0}}
+neighbours:
+  static:
+    - {{port: fabric0, address: "fd00:ffff::ff", mac: "{GATEWAY_FABRIC}"}}
+"#
+    );
+    let mapped: Vec<(String, &str)> =
+        mapped.into_iter().map(|(sir, locator)| (sir.to_owned(), locator)).collect();
+    Node::new(&text, &mapped)
+}
+
+/// What left through the fabric, as it comes in at another host.
+fn carried(on_wire: &[u8]) -> Vec<u8> {
+    frame(NVE_FABRIC, GATEWAY_FABRIC, &on_wire[14..])
+}
+
+/// A whole frame with an IPv4 packet.
+fn ipv4_frame(to: Mac, from: Mac, packet: &[u8]) -> Vec<u8> {
+    let (link, length) = ethernet::header_of(to, from, 0, ethernet::IPV4);
+    [&link[..length], packet].concat()
+}
+
+fn ipv4_packet(from: [u8; 4], to: [u8; 4], ttl: u8, payload: &[u8]) -> Vec<u8> {
+    use etherparse::PacketBuilder;
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(from, to, ttl).udp(4000, 53).write(&mut bytes, payload).unwrap();
+    bytes
+}
+
+fn ipv4_line(packet: &[u8]) -> String {
+    let header = ipv4::Ipv4::of(packet).unwrap();
+    let text = |address: u32| std::net::Ipv4Addr::from(address).to_string();
+    format!("{},{}", text(header.source()), text(header.destination()))
+}
+
+fn ipv4_checksums_ok(packet: &[u8]) -> bool {
+    let parsed = etherparse::SlicedPacket::from_ip(packet).unwrap();
+    let Some(etherparse::NetSlice::Ipv4(ip)) = &parsed.net else { panic!("not IPv4") };
+    let header = ip.header().to_header();
+    let transport = match &parsed.transport {
+        Some(etherparse::TransportSlice::Udp(udp)) => {
+            udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap() == udp.checksum()
+        }
+        Some(etherparse::TransportSlice::Icmpv4(icmp)) => {
+            icmp.icmp_type().calc_checksum(icmp.payload()) == icmp.checksum()
+        }
+        other => panic!("{other:?}"),
+    };
+    header.calc_header_checksum() == header.header_checksum && transport
+}
+
+#[test]
+fn scenario_04_tenant_to_service() {
+    let (from, to) = (address("2001:db8:a::1"), address(SERVICE));
+    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
+    let on_wire = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    // As for a task: see scenario 1.
+    assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,fd00:1:0:2:3000::fe96");
+    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    assert_eq!(line(&received[18..]), format!("2001:db8:a::1,{SERVICE}"));
+    assert_eq!(checksum_ok(&received[18..]), Some(true));
+}
+
+/// The wire form of VA1 under L1, worked by hand: Σ VNET = 2001+0db8+000a = 2dc3, Σ L1 = fd02, and the upper half of the
+/// identifier with the C-bit is 7000+0064 = 7064. 2dc3 -' fd02 -' 7064 = c05b, so 1 becomes c05c.
+#[test]
+fn scenario_05_task_to_tenant() {
+    let (from, to) = (address(SERVICE), address("2001:db8:a::1"));
+    let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
+    let on_wire = host(L2).receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
+    assert_eq!(line(&on_wire[14..]), format!("{SERVICE},fd00:1:0:1:7000:64:0:c05c"));
+    assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
+    let received = host(L1).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    assert_eq!(line(&received[14..]), format!("{SERVICE},2001:db8:a::1"));
+    assert_eq!((&received[..6], &received[6..12]), (&VM1.0[..], &NVE_ACCESS.0[..]));
+    assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
+}
+
+#[test]
+fn scenario_06_tenant_to_internet() {
+    let from = address("2001:db8:a::1");
+    let packet = ipv6(from, IADDR, 6, &tcp(from, IADDR, b"GET /"));
+    let on_wire = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,2001:db8:1::99");
+    assert_eq!(&on_wire[54..], &packet[40..]);
+}
+
+#[test]
+fn scenario_07_internet_to_tenant() {
+    let to = address("2001:db8:a::2");
+    let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"200 OK"));
+    // The host of VM1 is the gateway here: what comes from the fabric for a tenant elsewhere is sent on.
+    let on_wire =
+        host(L1).receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet)).forwarded("fabric0");
+    // Σ L2 = fd03: one less than in scenario 5.
+    assert_eq!(line(&on_wire[14..]), "2001:db8:1::99,fd00:1:0:2:7000:64:0:c05c");
+    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    assert_eq!(line(&received[14..]), "2001:db8:1::99,2001:db8:a::2");
+    assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
+}
+
+#[test]
+fn scenario_09_same_network_ipv6() {
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::2"));
+    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
+    let on_wire = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,fd00:1:0:2:7000:64:0:c05c");
+    assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
+    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    assert_eq!(line(&received[14..]), "2001:db8:a::1,2001:db8:a::2");
+    assert_eq!((&received[..6], checksum_ok(&received[14..])), (&VM2.0[..], Some(true)));
+    assert_eq!((received[21], &received[54..]), (62, &packet[40..]));
+}
+
+#[test]
+fn scenario_10_same_network_ipv4() {
+    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"query");
+    let on_wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    // Σ SIR = 0b97, Σ L2 = fd03: 0e93 +' efff = fe92, so 2 becomes fe94.
+    assert_eq!(line(&on_wire[14..]), "2001:db8:dddd:0:4000:64:a00:1,fd00:1:0:2:5000:64:a00:fe94");
+    assert_eq!((checksum_ok(&on_wire[14..]), on_wire[21]), (Some(true), 63));
+    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    assert_eq!(&received[..14], &ipv4_frame(VM2, NVE_ACCESS, &[])[..]);
+    assert_eq!(ipv4_line(&received[14..]), "10.0.0.1,10.0.0.2");
+    assert!(ipv4_checksums_ok(&received[14..]));
+    assert_eq!((received[22], &received[34..]), (62, &packet[20..]));
+}
+
+#[test]
+fn the_same_ipv4_address_in_two_networks_is_two_tenants() {
+    // VM3 has 10.0.0.2 in blue, and is on the sender's own host; red's 10.0.0.2 is elsewhere.
+    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"query");
+    let on_wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    assert_eq!(destination(&on_wire[14..]) >> 64, address("fd00:1:0:2::") >> 64);
+    // And blue has no 10.0.0.1.
+    let packet = ipv4_packet([10, 0, 0, 2], [10, 0, 0, 1], 64, b"query");
+    let (link, length) = ethernet::header_of(ANYCAST, VM3, 7, ethernet::IPV4);
+    let outcome = host(L1).receive("access0", &[&link[..length], &packet].concat());
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NoMapping)));
+}
+
+#[test]
+fn no_tenant_reaches_another_network_without_a_policy() {
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:b::3"));
+    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
+    let outcome = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NoPolicy)));
+    // Nor by the SIR address of the other's IPv4 address.
+    let to = address("2001:db8:dddd:0:4000:c8:a00:2");
+    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
+    let outcome = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NoPolicy)));
+}
+
+#[test]
+fn a_tenant_speaks_from_its_own_addresses_only() {
+    let mut node = host(L1);
+    let to = address("2001:db8:a::2");
+    for from in ["2001:db8:a::9", "2001:db8:b::3", SERVICE, "fd00:1:0:1::1"].map(address) {
+        let packet = ipv6(from, to, 17, &udp(from, to, b"spoofed"));
+        let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
+        assert_eq!(outcome.fate, Fate::Dropped(DropReason::SpoofedSource));
+    }
+    let packet = ipv4_packet([10, 0, 0, 9], [10, 0, 0, 2], 64, b"spoofed");
+    let outcome = node.receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::SpoofedSource));
+    // Another's MAC address, and a neighbour's on another VLAN.
+    let from = address("2001:db8:a::1");
+    let packet = ipv6(from, to, 17, &udp(from, to, b"spoofed"));
+    for mac in [TASK, VM3] {
+        let outcome = node.receive("access0", &frame(ANYCAST, mac, &packet));
+        assert_eq!(outcome.fate, Fate::Dropped(DropReason::UnknownTenant));
+    }
+}
+
+#[test]
+fn a_tenant_cannot_speak_to_the_fabric() {
+    let mut node = host(L1);
+    let from = address("2001:db8:a::1");
+    for to in ["fd00:1:0:1:3000::1", "fd00:1:0:2:3000::fe96", "fd00:1:0:2::1", "fd00:ffff::1"] {
+        let to = address(to);
+        let packet = ipv6(from, to, 17, &udp(from, to, b"x"));
+        let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
+        assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::TenantToFabric)), "{to:x}");
+    }
+}
+
+#[test]
+fn what_is_not_attached_here_is_not_delivered() {
+    let (from, to) = (address("2001:db8:a::2"), address("fd00:1:0:1:7000:64:0:c05d"));
+    let packet = ipv6(from, to, 17, &udp(from, to, b"stale"));
+    let outcome = host(L1).receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet));
+    assert!(matches!(outcome.fate, Fate::Replied(Some(DropReason::NotLocal))));
+}
+
+fn arp_frame(message: &arp::Arp, vlan: u16) -> Vec<u8> {
+    let mut frame = [0; arp::MAX_FRAME];
+    let length = arp::write(&mut frame, Mac::BROADCAST, vlan, message);
+    frame[..length].to_vec()
+}
+
+fn asks(sender_mac: Mac, sender: u32, target: u32) -> arp::Arp {
+    arp::Arp { operation: arp::Operation::Request, sender_mac, sender, target_mac: Mac::ZERO, target }
+}
+
+#[test]
+fn arp_is_answered_for_the_gateway_and_for_known_peers_and_is_never_flooded() {
+    let mut node = host(L1);
+    let own = 0x0a00_0001;
+    for (target, known) in
+        [(0x0a00_00fe, true), (0x0a00_0002, true), (0x0a00_0003, false), (0x0a00_0102, false)]
+    {
+        let outcome = node.receive("access0", &arp_frame(&asks(VM1, own, target), 0));
+        if known {
+            let answer = outcome.through("access0");
+            let message = arp::parse(ethernet::ARP, &answer[14..]).unwrap();
+            assert_eq!((message.sender_mac, message.sender), (ANYCAST, target));
+            assert_eq!((message.target_mac, message.target, &answer[..6]), (VM1, own, &VM1.0[..]));
+        } else {
+            assert_eq!(outcome.fate, Fate::Dropped(DropReason::ArpNotForUs));
+        }
+    }
+    // An address in use elsewhere is defended, the tenant's own is not (RFC 5227 §2.1).
+    assert_eq!(node.receive("access0", &arp_frame(&asks(VM1, 0, 0x0a00_0002), 0)).fate, Fate::Replied(None));
+    let own_probe = node.receive("access0", &arp_frame(&asks(VM1, 0, own), 0));
+    assert_eq!(own_probe.fate, Fate::Dropped(DropReason::ArpNotForUs));
+    // Nobody is told of a MAC or IPv4 address that is not the sender's.
+    for message in [asks(VM1, 0x0a00_0002, 0x0a00_00fe), asks(VM2, own, 0x0a00_00fe)] {
+        let mut frame = arp_frame(&message, 0);
+        frame[6..12].copy_from_slice(&VM1.0);
+        assert_eq!(node.receive("access0", &frame).fate, Fate::Dropped(DropReason::SpoofedSource));
+    }
+}
+
+#[test]
+fn rarp_tells_a_tenant_its_address() {
+    let ask = arp::Arp {
+        operation: arp::Operation::ReverseRequest,
+        sender_mac: VM1,
+        sender: 0,
+        target_mac: VM1,
+        target: 0,
+    };
+    let answer = host(L1).receive("access0", &arp_frame(&ask, 0)).through("access0");
+    let message = arp::parse(ethernet::RARP, &answer[14..]).unwrap();
+    assert_eq!(message.kind(), arp::Kind::ReverseReply);
+    assert_eq!((message.target_mac, message.target), (VM1, 0x0a00_0001));
+}
+
+/// A Neighbour Solicitation for `target`; from `::` it is a DAD probe.
+fn solicitation(from: u128, target: u128) -> Vec<u8> {
+    let group = (0xff02u128 << 112) | (1 << 32) | 0xff00_0000 | (target & 0x00ff_ffff);
+    let mut rest = vec![0; 4];
+    rest.extend(target.to_be_bytes());
+    if from != 0 {
+        rest.extend([1, 1]);
+        rest.extend(VM1.0);
+    }
+    let mut packet = ipv6(from, group, 58, &icmp6(from, group, 135, 0, &rest));
+    packet[7] = 255;
+    frame(Mac::of_ipv6_multicast(group), VM1, &packet)
+}
+
+#[test]
+fn neighbour_discovery_is_answered_for_the_gateway_and_for_known_peers() {
+    let mut node = host(L1);
+    let own = address("2001:db8:a::1");
+    for (target, known) in [
+        ("2001:db8:a::ffff:fffe", true),
+        ("2001:db8:a::2", true),
+        ("2001:db8:a::7", false),
+        ("2001:db8:b::3", false),
+    ] {
+        let outcome = node.receive("access0", &solicitation(own, address(target)));
+        if known {
+            let answer = outcome.through("access0");
+            assert_eq!((&answer[6..12], &answer[80..86]), (&ANYCAST.0[..], &ANYCAST.0[..]));
+            assert_eq!(checksum_ok(&answer[14..]), Some(true));
+        } else {
+            assert_eq!(outcome.fate, Fate::Dropped(DropReason::NdNotForUs), "{target}");
+        }
+    }
+    // DAD: in use elsewhere, and free (RFC 4862 §5.4).
+    assert_eq!(node.receive("access0", &solicitation(0, address("2001:db8:a::2"))).fate, Fate::Replied(None));
+    let free = node.receive("access0", &solicitation(0, own));
+    assert_eq!(free.fate, Fate::Dropped(DropReason::NdNotForUs));
+}
+
+#[test]
+fn the_gateway_answers_echo_in_both_families() {
+    use etherparse::PacketBuilder;
+    let mut node = host(L1);
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 254], 64)
+        .icmpv4_echo_request(7, 1)
+        .write(&mut packet, b"ping")
+        .unwrap();
+    let answer = node.receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).through("access0");
+    assert_eq!((&answer[..6], &answer[6..12]), (&VM1.0[..], &ANYCAST.0[..]));
+    assert_eq!((ipv4_line(&answer[14..]), answer[34]), ("10.0.0.254,10.0.0.1".to_owned(), 0));
+    assert!(ipv4_checksums_ok(&answer[14..]));
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::ffff:fffe"));
+    let packet = ipv6(from, to, 58, &icmp6(from, to, 128, 0, &[0, 7, 0, 1]));
+    let answer = node.receive("access0", &frame(ANYCAST, VM1, &packet)).through("access0");
+    assert_eq!(line(&answer[14..]), "2001:db8:a::ffff:fffe,2001:db8:a::1");
+    assert_eq!((answer[54], checksum_ok(&answer[14..])), (129, Some(true)));
+}
+
+#[test]
+fn an_ipv4_tenant_is_told_of_time_exceeded_by_its_gateway() {
+    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 1, b"traceroute");
+    let outcome = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::HopLimit)));
+    let answer = outcome.through("access0");
+    assert_eq!(ipv4_line(&answer[14..]), "10.0.0.254,10.0.0.1");
+    assert_eq!(&answer[34..36], &[11, 0]);
+    assert!(ipv4_checksums_ok(&answer[14..]));
+    // The quote is the packet that it sent: addresses and ports.
+    assert_eq!(&answer[42 + 12..42 + 28], &packet[12..28]);
+}
+
+#[test]
+fn an_ipv4_tenant_is_told_the_mtu_of_the_path() {
+    let packet = {
+        let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &[0; 1472]);
+        packet[6] = 0x40;
+        let (header, _) = packet.split_at_mut(20);
+        ipv4::seal(header);
+        packet
+    };
+    let outcome = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+    let answer = outcome.through("access0");
+    // 1500 of the fabric, less 20 by which the header grows.
+    assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 1480));
+    assert_eq!(&answer[42 + 12..42 + 28], &packet[12..28]);
+}
