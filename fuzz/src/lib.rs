@@ -149,6 +149,7 @@ fn configs() -> Vec<Vec<u8>> {
         network::CONFIG,
         include_str!("../../dpdk-config/reference.yaml"),
         include_str!("../../dpdk-config/nve.yaml"),
+        include_str!("../../dpdk-config/nve-tenants.yaml"),
         include_str!("../../dpdk-config/router.yaml"),
     ]
     .map(|text| text.as_bytes().to_vec())
@@ -157,7 +158,8 @@ fn configs() -> Vec<Vec<u8>> {
 
 fn mapping_files() -> Vec<Vec<u8>> {
     let weighted = "mappings:\n  - sir: '2001:db8:a:0:2000::3'\n    locators: [{locator: 'fd00:2:0:a::/64', weight: 3}]\n";
-    [network::MAPPINGS, weighted, include_str!("../../dpdk-config/mappings.yaml")]
+    let tenants = include_str!("../../dpdk-config/mappings-tenants.yaml");
+    [network::MAPPINGS, weighted, include_str!("../../dpdk-config/mappings.yaml"), tenants]
         .map(|text| text.trim_start().as_bytes().to_vec())
         .to_vec()
 }

@@ -85,8 +85,9 @@ macro_rules! fields {
 impl Config {
     /// Which keys differ in `new`, and whether a reload can apply each; empty if nothing differs.
     ///
-    /// Ports and SIR domains are compared by place, because everything refers to them by place: only domains added
-    /// at the end of the list can be taken over by a reload.
+    /// Ports, SIR domains and virtual networks are compared by place, because everything refers to them by place. Of
+    /// domains only those added at the end of the list can be taken over by a reload; networks all can, because
+    /// attachments are taken over together with them.
     #[must_use]
     pub fn diff_class(&self, new: &Config) -> Vec<Change> {
         let mut changes = Changes(Vec::new());
@@ -104,6 +105,7 @@ impl Config {
         self.diff_domains(new, c);
         self.diff_ports(new, c);
         c.set("locators", &self.locators, &new.locators);
+        self.diff_networks(new, c);
         c.set("attachments", &self.attachments, &new.attachments);
         c.set("routes", &self.routes, &new.routes);
         c.set("neighbours.static", &self.neighbours, &new.neighbours);
@@ -146,6 +148,19 @@ impl Config {
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),
                 (_, None) => c.note(path, ChangeKind::Removed, false),
+            }
+        }
+    }
+
+    fn diff_networks(&self, new: &Config, c: &mut Changes) {
+        for n in 0..self.virtual_networks.len().max(new.virtual_networks.len()) {
+            let path = format!("virtual_networks[{n}]");
+            match (self.virtual_networks.get(n), new.virtual_networks.get(n)) {
+                (Some(old), Some(new)) => {
+                    fields!(c, path, old, new, true, [name, vnid, domain, mac, mtu, ipv6, ipv4]);
+                }
+                (None, _) => c.note(path, ChangeKind::Added, true),
+                (_, None) => c.note(path, ChangeKind::Removed, true),
             }
         }
     }

@@ -32,7 +32,7 @@ pub const MAX_WEIGHT: u16 = 1000;
 pub struct MappingRecord {
     /// Index into [`Config::sir_domains`].
     pub domain: u8,
-    /// The identifier, type 1, C-bit 0.
+    /// The identifier, types 1 to 3, C-bit 0; the VNID of types 2 and 3 is not 0.
     pub identifier: Identifier,
     /// Where it is.
     pub target: MappingTarget,
@@ -194,18 +194,28 @@ fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRe
     Ok(records)
 }
 
-/// Every identifier of our own attachments, with its path in the configuration.
-fn locals(config: &Config) -> impl Iterator<Item = ((usize, usize), LocalIdentifier)> + '_ {
+/// Every identifier of our own attachments, with its place in the configuration.
+fn locals(config: &Config) -> impl Iterator<Item = (Local, LocalIdentifier)> + '_ {
     let attachments = config.attachments.iter().enumerate();
-    attachments.flat_map(|(a, attachment)| {
-        attachment.identifiers.iter().enumerate().map(move |(i, local)| ((a, i), *local))
+    attachments.flat_map(|(n, attachment)| {
+        let tenant = attachment.network.is_some();
+        let identifiers = attachment.identifiers.iter().enumerate();
+        identifiers.map(move |(m, local)| (Local { attachment: n, tenant, entry: m }, *local))
     })
+}
+
+/// The place of an identifier in the configuration.
+struct Local {
+    attachment: usize,
+    /// Whether it is that of an address; both lists have the same order.
+    tenant: bool,
+    entry: usize,
 }
 
 /// Where an identifier was met before.
 enum Place {
-    /// In the configuration: attachment and identifier.
-    Local((usize, usize)),
+    /// In the configuration.
+    Local(Local),
     /// In this file: entry and line.
     Entry(usize, u64),
 }
@@ -213,7 +223,10 @@ enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Local((a, i)) => write!(f, "attachments[{a}].identifiers[{i}] of the configuration"),
+            Place::Local(Local { attachment, tenant, entry }) => {
+                let list = if *tenant { "addresses" } else { "identifiers" };
+                write!(f, "attachments[{attachment}].{list}[{entry}] of the configuration")
+            }
             Place::Entry(n, line) => write!(f, "mappings[{n}].sir (line {line})"),
         }
     }

@@ -1,8 +1,12 @@
 //! The checked configuration: plain typed values. What is in here has passed every rule.
 //!
-//! Ports and SIR domains are named by their place in `ports` and `sir_domains`.
+//! Ports, SIR domains and virtual networks are named by their place in `ports`, `sir_domains` and `virtual_networks`.
 
-use crate::ila::{ChecksumMode, Identifier, Locator, SirPrefix};
+mod tenants;
+
+pub use tenants::*;
+
+use crate::ila::{ChecksumMode, Locator, SirPrefix};
 use crate::net::{Ipv6Prefix, Mac};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,7 +31,9 @@ pub struct Config {
     pub locators: Vec<OwnLocator>,
     /// Ports, 1 to 64.
     pub ports: Vec<Port>,
-    /// Tasks attached to access ports.
+    /// Virtual networks, at most 4096.
+    pub virtual_networks: Vec<VirtualNetwork>,
+    /// Tasks and tenants attached to access ports.
     pub attachments: Vec<Attachment>,
     /// Static routes.
     pub routes: Vec<Route>,
@@ -228,30 +234,6 @@ pub struct RouterAdvertisement {
     pub autonomous: bool,
     /// Seconds between unsolicited advertisements.
     pub interval_s: u16,
-}
-
-/// `attachments[]`: one task on an access port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Attachment {
-    /// Name for operators, unique.
-    pub name: Option<String>,
-    /// Index into `ports`.
-    pub port: u16,
-    /// VLAN tag; none: untagged.
-    pub vlan: Option<u16>,
-    /// The task's MAC address, unique on (port, vlan).
-    pub mac: Mac,
-    /// The task's identifiers, at least one.
-    pub identifiers: Vec<LocalIdentifier>,
-}
-
-/// An identifier in its domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LocalIdentifier {
-    /// Index into `sir_domains`.
-    pub domain: u8,
-    /// The identifier, type 1, C-bit 0.
-    pub identifier: Identifier,
 }
 
 /// `routes[]`

@@ -71,6 +71,7 @@ raw! {
         sir_domains: List<RawDomain>,
         locators: List<RawLocator>,
         ports: List<RawPort>,
+        virtual_networks: List<RawNetwork>,
         attachments: List<RawAttachment>,
         routes: List<RawRoute>,
         neighbours: Option<Spanned<RawNeighbours>>,
@@ -128,6 +129,20 @@ raw! {
         autonomous: Option<Text>,
         interval_s: Option<Text>,
     }
+    /// `virtual_networks[]`
+    RawNetwork {
+        name: Option<Text>,
+        vnid: Option<Text>,
+        domain: Option<Text>,
+        mac: Option<Text>,
+        mtu: Option<Text>,
+        ipv6: Option<Spanned<RawNetworkIpv6>>,
+        ipv4: List<RawNetworkIpv4>,
+    }
+    /// `virtual_networks[].ipv6`
+    RawNetworkIpv6 { prefix: Option<Text>, gateway: Option<Text> }
+    /// `virtual_networks[].ipv4[]`
+    RawNetworkIpv4 { prefix: Option<Text>, gateway: Option<Text> }
     /// `attachments[]`
     RawAttachment {
         name: Option<Text>,
@@ -135,6 +150,8 @@ raw! {
         vlan: Option<Text>,
         mac: Option<Text>,
         identifiers: List<String>,
+        network: Option<Text>,
+        addresses: List<String>,
     }
     /// `routes[]`
     RawRoute {

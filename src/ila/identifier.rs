@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 pub const C_BIT: u64 = 1 << 60;
 /// The C-bit within the identifier's upper 16 bits.
 const TYPE_SHIFT: u32 = 61;
-/// The highest virtual network identifier: 28 bits (§3.5-§3.7).
+/// The highest virtual network identifier: 28 bits (§3.6, §3.7).
 pub const MAX_VNID: u32 = 0x0fff_ffff;
 
 /// What the three type bits say (§3.3).
@@ -49,21 +49,21 @@ impl IdentifierType {
 pub struct Identifier(pub u64);
 
 impl Identifier {
-    /// Type 2: a tenant's IPv4 address (§3.5). Of `vnid` the low 28 bits count.
+    /// Type 2: a tenant's IPv4 address (§3.6). Of `vnid` the low 28 bits count.
     #[inline]
     #[must_use]
     pub const fn tenant_ipv4(vnid: u32, address: u32) -> Identifier {
         Identifier::tenant(IdentifierType::TenantIpv4, vnid, address)
     }
 
-    /// Type 3: a tenant's IPv6 unicast address, by its low 32 bits (§3.6). Of `vnid` the low 28 bits count.
+    /// Type 3: a tenant's IPv6 unicast address, by its low 32 bits (§3.7.1). Of `vnid` the low 28 bits count.
     #[inline]
     #[must_use]
     pub const fn tenant_ipv6(vnid: u32, low: u32) -> Identifier {
         Identifier::tenant(IdentifierType::TenantIpv6, vnid, low)
     }
 
-    /// Type 4: a tenant's IPv6 multicast address `ff0X::low`, `X` being `scope` (§3.7). Of `vnid` and `low` the low
+    /// Type 4: a tenant's IPv6 multicast address `ff0X::low`, `X` being `scope` (§3.7.2). Of `vnid` and `low` the low
     /// 28 bits count, of `scope` the low 4.
     #[inline]
     #[must_use]

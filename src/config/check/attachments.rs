@@ -1,22 +1,21 @@
-//! Rules of attachments: who sits on an access port, and which identifiers are theirs.
+//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside (`seats`).
 
-use super::super::model::{Attachment, LocalIdentifier, Role};
-use super::super::raw::{RawAttachment, RawConfig, Text};
-use super::domains::{Domains, Locators, judge_identifier};
+use super::super::model::{Attachment, Role};
+use super::super::raw::{RawConfig, Text};
 use super::entries;
 use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD};
+use super::seats::Seats;
 use crate::net::Mac;
 
 pub(super) fn attachments(
     check: &mut Check,
     raw: &RawConfig,
-    domains: &Domains,
-    locators: &Locators,
     ports: &Ports,
+    mut seats: Seats<'_>,
 ) -> Vec<Attachment> {
     let mut list = Vec::new();
-    let (mut names, mut places, mut identifiers) = (Seen::new(), Seen::new(), Seen::new());
+    let (mut names, mut places) = (Seen::new(), Seen::new());
     for (n, entry) in entries(&raw.attachments) {
         let attachment = &entry.value;
         let mut s = check.scope(format!("attachments[{n}]"), entry.referenced);
@@ -51,9 +50,9 @@ pub(super) fn attachments(
                 format!("{mac} is already {before} on this port and vlan; MAC addresses are unique there");
             s.error("mac", text.referenced, message);
         }
-        let identifiers = local_identifiers(&mut s, attachment, domains, locators, &mut identifiers);
+        let (network, addresses, identifiers) = seats.of(&mut s, attachment, mac);
         if let (Some(port), Some(mac)) = (port, mac) {
-            list.push(Attachment { name, port, vlan, mac, identifiers });
+            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers });
         }
     }
     list
@@ -70,57 +69,4 @@ pub(super) fn unicast_mac(s: &mut Scope<'_>, key: &str, field: &Option<Text>) ->
         return None;
     }
     Some(mac)
-}
-
-/// The identifiers of one attachment.
-fn local_identifiers(
-    s: &mut Scope<'_>,
-    raw: &RawAttachment,
-    domains: &Domains,
-    locators: &Locators,
-    seen: &mut Seen<LocalIdentifier>,
-) -> Vec<LocalIdentifier> {
-    let mut list = Vec::new();
-    if raw.identifiers.as_ref().is_none_or(|list| list.value.is_empty()) {
-        let message = "missing; name at least one SIR address, for example \"2001:db8:dddd:0:2000::1\"";
-        match &raw.identifiers {
-            Some(empty) => s.error("identifiers", empty.referenced, message),
-            None => s.error_here("identifiers", message),
-        }
-    }
-    for (n, text) in entries(&raw.identifiers) {
-        let key = format!("identifiers[{n}]");
-        let local = match judge_identifier(&text.value, domains) {
-            Ok(Some(local)) => local,
-            Ok(None) => continue,
-            Err(message) => {
-                s.error(&key, text.referenced, message);
-                continue;
-            }
-        };
-        if let Some(before) = seen.before(local, &s.key(&key), text.referenced) {
-            let message = format!("`{}` is already {before}; an identifier has one attachment", text.value);
-            s.error(&key, text.referenced, message);
-            continue;
-        }
-        let twin = local.identifier.twin().filter(|_| domains.has_twins(local.domain));
-        let twin = twin.and_then(|twin| seen.place(&LocalIdentifier { identifier: twin, ..local }));
-        if let Some(before) = twin {
-            let message = format!(
-                "`{}` is the twin of {before}: neutral mapping cannot tell them apart; use another identifier",
-                text.value
-            );
-            s.error(&key, text.referenced, message);
-        }
-        if locators.complete && !locators.list.iter().any(|own| own.domain == local.domain) {
-            let name = domains.list.get(usize::from(local.domain)).map_or("", |domain| domain.name.as_str());
-            let message = format!(
-                "`{}` is in domain {name}, where this node has no locator; add one to locators",
-                text.value
-            );
-            s.error(&key, text.referenced, message);
-        }
-        list.push(local);
-    }
-    list
 }

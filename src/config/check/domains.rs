@@ -1,10 +1,10 @@
 //! Rules of SIR domains, locators and identifiers.
 
 use super::super::model::{LocalIdentifier, OnMiss, OwnLocator, SirDomain};
-use super::super::raw::RawConfig;
+use super::super::raw::{RawConfig, Text};
 use super::entries;
-use super::scope::{Check, Seen, WORD};
-use crate::ila::identifier::C_BIT;
+use super::scope::{Check, Scope, Seen, WORD};
+use crate::ila::identifier::{C_BIT, MAX_VNID};
 use crate::ila::{ChecksumMode, Identifier, IdentifierType, Locator, SirPrefix};
 use std::net::Ipv6Addr;
 
@@ -28,6 +28,17 @@ impl Domains {
     /// Index of the domain called `name`.
     fn named(&self, name: &str) -> Option<u8> {
         self.list.iter().position(|domain| domain.name == name).map(|n| n as u8)
+    }
+
+    /// The domain that a required key names; reports a name that is not there.
+    pub(super) fn required(&self, s: &mut Scope<'_>, field: &Option<Text>) -> Option<u8> {
+        let text = s.required("domain", field, "tasks")?;
+        let domain = self.named(&text.value);
+        if domain.is_none() && self.complete {
+            let message = format!("`{}` is not the name of a SIR domain; add it to sir_domains", text.value);
+            s.error("domain", text.referenced, message);
+        }
+        domain
     }
 
     /// Whether two identifiers of a domain can be twins on the wire.
@@ -108,12 +119,7 @@ pub(super) fn locators(check: &mut Check, raw: &RawConfig, domains: &Domains) ->
     for (n, entry) in entries(&raw.locators) {
         let mut s = check.scope(format!("locators[{n}]"), entry.referenced);
         let prefix: Option<Locator> = s.value("prefix", &entry.value.prefix, "\"fd00:1:0:1::/64\"");
-        let name = s.required("domain", &entry.value.domain, "tasks");
-        let domain = name.and_then(|text| domains.named(&text.value));
-        if let Some(text) = name.filter(|_| domain.is_none() && domains.complete) {
-            let message = format!("`{}` is not the name of a SIR domain; add it to sir_domains", text.value);
-            s.error("domain", text.referenced, message);
-        }
+        let domain = domains.required(&mut s, &entry.value.domain);
         if let (Some(prefix), Some(text)) = (prefix, &entry.value.prefix) {
             if let Some(sir) =
                 domains.of(prefix.with(Identifier(0))).and_then(|d| domains.list.get(d as usize))
@@ -138,7 +144,7 @@ pub(super) fn locators(check: &mut Check, raw: &RawConfig, domains: &Domains) ->
     locators
 }
 
-/// Reads an identifier that is written as its SIR address: under a SIR prefix, type 1, C-bit 0.
+/// Reads an identifier that is written as its SIR address: under a SIR prefix, types 1 to 3, C-bit 0.
 ///
 /// `Ok(None)`: the domains of the file are themselves wrong, so there is nothing to judge against.
 pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, String> {
@@ -147,10 +153,10 @@ pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<L
     };
     let identifier = Identifier::of_address(address.into());
     let wrong_type = match identifier.kind() {
-        IdentifierType::LocallyUnique => None,
+        IdentifierType::LocallyUnique | IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => None,
         IdentifierType::Interface => Some("is never translated"),
-        IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast => {
-            Some("is a tenant's address and not served by this release")
+        IdentifierType::TenantMulticast => {
+            Some("is a tenant's multicast address and not served by this release")
         }
         IdentifierType::Reserved(_) => Some("is reserved"),
     };
@@ -171,6 +177,9 @@ pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<L
         return Err(format!(
             "{address} has the C-bit set, which is always 0 in a SIR address; write {clear}"
         ));
+    }
+    if identifier.vnid() == Some(0) {
+        return Err(format!("{address} has VNID 0, which no virtual network has; write 1 to {MAX_VNID}"));
     }
     Ok(Some(LocalIdentifier { domain, identifier }))
 }

@@ -6,9 +6,11 @@
 
 mod attachments;
 mod domains;
+mod networks;
 mod ports;
 mod routes;
 mod scope;
+mod seats;
 mod system;
 
 pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
@@ -35,7 +37,9 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let locators = domains::locators(&mut check, raw, &domains);
     let ports = ports::ports(&mut check, raw, &domains, &locators);
     ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
-    let attachments = attachments::attachments(&mut check, raw, &domains, &locators, &ports);
+    let networks = networks::networks(&mut check, raw, &domains, &locators);
+    let seats = seats::Seats::new(&domains, &locators, &networks);
+    let attachments = attachments::attachments(&mut check, raw, &ports, seats);
     let routes = routes::routes(&mut check, raw, &ports);
     let neighbours = routes::neighbours(&mut check, raw, &ports);
     let mappings = system::mappings(&mut check, raw, directory);
@@ -52,6 +56,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         sir_domains: domains.list,
         locators: locators.list,
         ports: ports.list,
+        virtual_networks: networks.list,
         attachments,
         routes,
         neighbours,

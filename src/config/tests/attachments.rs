@@ -39,12 +39,12 @@ fn what_an_attachment_needs() {
         "t.yaml:7:15: attachments[0].port: missing; write for example `port: fabric0`\n\
          t.yaml:7:15: attachments[0].mac: missing; write for example `mac: \"02:00:00:00:00:0a\"`\n\
          t.yaml:7:15: attachments[0].identifiers: missing; name at least one SIR address, for example \
-         \"2001:db8:dddd:0:2000::1\"",
+         \"2001:db8:dddd:0:2000::1\", or network and addresses of a tenant",
     );
     wrong(
         "attachments: [{port: a, mac: '02:00:00:00:00:01', identifiers: []}]",
         "t.yaml:7:64: attachments[0].identifiers: missing; name at least one SIR address, for example \
-         \"2001:db8:dddd:0:2000::1\"",
+         \"2001:db8:dddd:0:2000::1\", or network and addresses of a tenant",
     );
 }
 
@@ -128,20 +128,28 @@ fn an_identifier_is_an_address_under_a_sir_prefix() {
 }
 
 #[test]
-fn an_identifier_has_type_1() {
+fn the_identifier_of_a_task_has_type_1() {
     let rule = "use type 1, for example 2000:0:0:1";
     assert_eq!(
         at_identifier("2001:db8:dddd::1"),
         format!("2001:db8:dddd::1 has identifier type 0, which is never translated; {rule}")
     );
-    for (group, kind) in [("4000", 2), ("6000", 3), ("8000", 4)] {
+    for (group, kind) in [("4000", 2), ("6000", 3)] {
         assert_eq!(
-            at_identifier(&format!("2001:db8:dddd:0:{group}::1")),
+            at_identifier(&format!("2001:db8:dddd:0:{group}:1:a00:5")),
             format!(
-                "2001:db8:dddd:0:{group}::1 has identifier type {kind}, which is a tenant's address and not served by this release; {rule}"
+                "2001:db8:dddd:0:{group}:1:a00:5 has identifier type {kind}, which is a tenant's address; write \
+                 network and addresses in place of identifiers"
             )
         );
     }
+    assert_eq!(
+        at_identifier("2001:db8:dddd:0:8000:1:e000:5"),
+        format!(
+            "2001:db8:dddd:0:8000:1:e000:5 has identifier type 4, which is a tenant's multicast address and not \
+             served by this release; {rule}"
+        )
+    );
     for (group, kind) in [("a000", 5), ("c000", 6), ("e000", 7)] {
         assert_eq!(
             at_identifier(&format!("2001:db8:dddd:0:{group}::1")),

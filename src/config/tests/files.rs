@@ -11,13 +11,17 @@ fn file(name: &str) -> PathBuf {
 
 #[test]
 fn the_shipped_files_load_with_their_mappings() {
-    for (name, identifiers) in [("reference.yaml", 1), ("router.yaml", 0), ("nve.yaml", 2)] {
+    for (name, identifiers, source, mapped) in [
+        ("reference.yaml", 2, "mappings.yaml", 5),
+        ("router.yaml", 0, "mappings.yaml", 5),
+        ("nve.yaml", 2, "mappings.yaml", 5),
+        ("nve-tenants.yaml", 5, "mappings-tenants.yaml", 3),
+    ] {
         let config = Config::load(file(name)).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(config.attachments.iter().map(|a| a.identifiers.len()).sum::<usize>(), identifiers);
-        let source = config.mappings.as_ref().unwrap();
-        assert_eq!(source.file, file("mappings.yaml"));
-        let records = mappings::load(&source.file, &config).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(records.len(), 5);
+        assert_eq!(config.mappings.as_ref().unwrap().file, file(source));
+        let records = mappings::load(file(source), &config).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(records.len(), mapped);
     }
 }
 
@@ -93,7 +97,7 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
         assert_eq!(config, whole, "{line}");
         tried += 1;
     }
-    assert_eq!(tried, 30);
+    assert_eq!(tried, 32);
 }
 
 #[test]
@@ -111,11 +115,13 @@ fn what_the_reference_calls_required_is_missed() {
             _ => without(&text, n),
         };
         let errors = Config::parse(&less, "t.yaml").expect_err(line).to_string();
-        let named = errors.contains(&format!(".{key}: missing")) || errors.contains("identifiers: missing");
+        let named = [&format!(".{key}"), "identifiers", "addresses"]
+            .iter()
+            .any(|path| errors.contains(&format!("{path}: missing")));
         assert!(named, "{line}: {errors}");
         tried += 1;
     }
-    assert_eq!(tried, 23);
+    assert_eq!(tried, 33);
 }
 
 #[test]

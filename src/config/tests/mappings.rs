@@ -80,11 +80,6 @@ fn the_plain_shape_and_yaml_agree() {
 #[test]
 fn identifiers_obey_the_rules_of_attachments() {
     wrong(
-        &plain("2001:db8:dddd:0:4000::1", &["fd00:9::/64"]),
-        "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:4000::1 has identifier type 2, which is a tenant's address and \
-         not served by this release; use type 1, for example 2000:0:0:1",
-    );
-    wrong(
         &plain("2001:db8:dddd:0:3000::1", &["fd00:9::/64"]),
         "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:3000::1 has the C-bit set, which is always 0 in a SIR address; \
          write 2001:db8:dddd:0:2000::1",
@@ -97,6 +92,47 @@ fn identifiers_obey_the_rules_of_attachments() {
     wrong(
         "  - {blackhole: true}",
         "m.yaml:2:5: mappings[0].sir: missing; write for example `sir: \"2001:db8:dddd:0:2000::1\"`",
+    );
+}
+
+#[test]
+fn addresses_of_tenants_are_mapped_by_their_sir_address() {
+    let (ipv4, ipv6) = ("2001:db8:dddd:0:4000:64:a00:7", "2001:db8:dddd:0:6000:64:0:7");
+    let lines = plain(ipv4, &["fd00:9::/64"]) + &plain(ipv6, &["fd00:9::/64"]);
+    let records = load(&lines).unwrap();
+    assert_eq!(
+        records.iter().map(|record| record.identifier).collect::<Vec<_>>(),
+        [Identifier::tenant_ipv4(100, 0x0a00_0007), Identifier::tenant_ipv6(100, 7)]
+    );
+    assert_eq!(load(&format!("{lines}...\n")).unwrap(), records);
+    let config = config();
+    let rules = mappings::Rules::of(&config);
+    for (record, sir) in records.iter().zip([ipv4, ipv6]) {
+        assert_eq!(rules.identifier(sir).map(|local| local.identifier), Ok(record.identifier));
+    }
+}
+
+#[test]
+fn addresses_of_tenants_are_in_a_network_and_unicast() {
+    for (group, kind) in [("4000", "a00:7"), ("6000", "0:7")] {
+        let sir = format!("2001:db8:dddd:0:{group}:0:{kind}");
+        let shown: std::net::Ipv6Addr = sir.parse().unwrap();
+        wrong(
+            &plain(&sir, &["fd00:9::/64"]),
+            &format!(
+                "m.yaml:2:11: mappings[0].sir: {shown} has VNID 0, which no virtual network has; write 1 to 268435455"
+            ),
+        );
+    }
+    wrong(
+        &plain("2001:db8:dddd:0:5000:64:a00:7", &["fd00:9::/64"]),
+        "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:5000:64:a00:7 has the C-bit set, which is always 0 in a SIR \
+         address; write 2001:db8:dddd:0:4000:64:a00:7",
+    );
+    wrong(
+        &plain("2001:db8:dddd:0:8000:64:e000:7", &["fd00:9::/64"]),
+        "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:8000:64:e000:7 has identifier type 4, which is a tenant's \
+         multicast address and not served by this release; use type 1, for example 2000:0:0:1",
     );
 }
 

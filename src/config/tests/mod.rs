@@ -5,11 +5,13 @@ mod domains;
 mod files;
 mod fuzz;
 mod mappings;
+mod networks;
 mod ports;
 mod reload;
 mod routes;
 mod syntax;
 mod system;
+mod tenants;
 
 use super::{Config, ConfigErrors};
 

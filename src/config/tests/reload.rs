@@ -51,6 +51,30 @@ fn what_a_reload_applies() {
 }
 
 #[test]
+fn virtual_networks_are_taken_over_by_a_reload() {
+    let networks = |list: &str| right(&format!("virtual_networks: [{list}]"));
+    let usual = "{name: red, vnid: 1, domain: tasks}";
+    assert_eq!(changes(&networks(""), &networks(usual)), ["virtual_networks[0]: added, applied by a reload"]);
+    assert_eq!(
+        changes(&networks(usual), &networks("")),
+        ["virtual_networks[0]: removed, applied by a reload"]
+    );
+    for (other, key) in [
+        ("{name: blue, vnid: 1, domain: tasks}", "name"),
+        ("{name: red, vnid: 2, domain: tasks}", "vnid"),
+        ("{name: red, vnid: 1, domain: tasks, mac: '02:00:00:00:00:07'}", "mac"),
+        ("{name: red, vnid: 1, domain: tasks, mtu: 1400}", "mtu"),
+        ("{name: red, vnid: 1, domain: tasks, ipv6: {prefix: '2001:db8:a::/96'}}", "ipv6"),
+        ("{name: red, vnid: 1, domain: tasks, ipv4: [{prefix: 10.0.0.0/8, gateway: 10.0.0.1}]}", "ipv4"),
+    ] {
+        assert_eq!(
+            changes(&networks(usual), &networks(other)),
+            [format!("virtual_networks[0].{key}: changed, applied by a reload")]
+        );
+    }
+}
+
+#[test]
 fn what_needs_a_restart() {
     for (line, expected) in [
         ("node: {name: other}", &["node.name: changed", "admin.socket: changed"][..]),

@@ -300,22 +300,25 @@ impl Rib {
             return Err(format!("SIR domain {domain} is not configured; add it to sir_domains"));
         }
         match identifier.kind() {
-            IdentifierType::LocallyUnique if identifier.neutral() => {
-                Err("has the C-bit set, which is always 0 in a SIR address; clear it".to_owned())
-            }
-            IdentifierType::LocallyUnique => Ok(()),
             IdentifierType::Interface => Err(
                 "is an interface identifier (type 0), which is never translated; use type 1, for example \
                  2000:0:0:1"
                     .to_owned(),
             ),
+            IdentifierType::TenantMulticast => {
+                Err("is a tenant's multicast address (type 4), not supported yet; use types 1 to 3"
+                    .to_owned())
+            }
             IdentifierType::Reserved(kind) => {
                 Err(format!("has identifier type {kind}, which is reserved; use type 1"))
             }
-            kind => Err(format!(
-                "has identifier type {}: tenant identifiers are not supported yet; use type 1",
-                kind.bits()
-            )),
+            _ if identifier.neutral() => {
+                Err("has the C-bit set, which is always 0 in a SIR address; clear it".to_owned())
+            }
+            _ if identifier.vnid() == Some(0) => {
+                Err("has VNID 0, which no virtual network has; write its own".to_owned())
+            }
+            IdentifierType::LocallyUnique | IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => Ok(()),
         }
     }
 

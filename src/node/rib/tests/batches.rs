@@ -39,13 +39,14 @@ fn a_batch_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
-fn only_type_1_without_the_c_bit_under_a_known_domain_is_taken() {
+fn only_types_1_to_3_without_the_c_bit_under_a_known_domain_are_taken() {
     let mut rib = rib();
     let cases = [
         (0, 0x0000_0000_0000_0001, "type 0"),
-        (0, 0x4000_0000_0000_0001, "tenant identifiers are not supported yet"),
-        (0, 0x6000_0000_0000_0001, "tenant identifiers are not supported yet"),
-        (0, 0x8000_0000_0000_0001, "tenant identifiers are not supported yet"),
+        (0, 0x4000_0000_0a00_0001, "VNID 0"),
+        (0, 0x6000_0000_0000_0001, "VNID 0"),
+        (0, 0x5000_0001_0a00_0001, "C-bit"),
+        (0, 0x8000_0001_0000_0001, "multicast address (type 4)"),
         (0, 0xa000_0000_0000_0001, "reserved"),
         (0, 0x3000_0000_0000_0001, "C-bit"),
         (7, 0x2000_0000_0000_0001, "not configured"),
@@ -57,6 +58,11 @@ fn only_type_1_without_the_c_bit_under_a_known_domain_is_taken() {
         assert!(why.contains(words), "{why}");
         let delete = Change::Delete { domain, identifier: Identifier(identifier) };
         assert!(file(&mut rib, vec![delete]).unwrap_err().why.contains(words));
+    }
+    for identifier in [Identifier::tenant_ipv4(1, 0x0a00_0001), Identifier::tenant_ipv6(1, 1)] {
+        let record = MappingRecord { domain: 0, identifier, target: MappingTarget::Blackhole };
+        file(&mut rib, vec![Change::Upsert(record)]).unwrap();
+        assert!(rib.held(0, identifier).is_some());
     }
 }
 

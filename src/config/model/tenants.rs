@@ -1,0 +1,78 @@
+//! Virtual networks, and who is attached to access ports: tasks and tenants.
+
+use crate::ila::Identifier;
+use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
+
+/// `virtual_networks[]`: the address space of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualNetwork {
+    /// Name, unique.
+    pub name: String,
+    /// Virtual network identifier, 1 to 2^28 - 1, unique.
+    pub vnid: u32,
+    /// Index into `sir_domains`: where the network's identifiers live.
+    pub domain: u8,
+    /// MAC address of the gateway, the same at every node; unicast.
+    pub mac: Mac,
+    /// Largest packet that tenants may send, in bytes.
+    pub mtu: u16,
+    /// IPv6 in this network.
+    pub ipv6: Option<NetworkIpv6>,
+    /// IPv4 subnets, at most 64, none within another.
+    pub ipv4: Vec<NetworkIpv4>,
+}
+
+/// `virtual_networks[].ipv6`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NetworkIpv6 {
+    /// 96 bits, unique over all networks, neither under a SIR prefix nor under a locator of ours.
+    pub prefix: Ipv6Prefix,
+    /// The gateway's address, under the prefix.
+    pub gateway: Option<u128>,
+}
+
+/// `virtual_networks[].ipv4[]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NetworkIpv4 {
+    /// The subnet.
+    pub prefix: Ipv4Prefix,
+    /// The gateway's address, a host address of the subnet.
+    pub gateway: u32,
+}
+
+/// `attachments[]`: one task or one tenant on an access port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Attachment {
+    /// Name for operators, unique.
+    pub name: Option<String>,
+    /// Index into `ports`.
+    pub port: u16,
+    /// VLAN tag; none: untagged.
+    pub vlan: Option<u16>,
+    /// The MAC address of the task or tenant, unique on (port, vlan).
+    pub mac: Mac,
+    /// Index into `virtual_networks`: the tenant's; none for a task.
+    pub network: Option<u16>,
+    /// The tenant's addresses, each once in its network; at least one for a tenant, none for a task.
+    pub addresses: Vec<TenantAddress>,
+    /// The identifiers, at least one: a task's own, or those of the tenant's addresses in their order.
+    pub identifiers: Vec<LocalIdentifier>,
+}
+
+/// An address of a tenant in its virtual network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TenantAddress {
+    /// An IPv4 address of one of the network's subnets.
+    V4(u32),
+    /// An IPv6 address under the network's prefix.
+    V6(u128),
+}
+
+/// An identifier in its domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocalIdentifier {
+    /// Index into `sir_domains`.
+    pub domain: u8,
+    /// The identifier, C-bit 0: type 1 for a task, types 2 and 3 (VNID not 0) for a tenant.
+    pub identifier: Identifier,
+}

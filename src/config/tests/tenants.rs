@@ -1,0 +1,215 @@
+//! Attachments of tenants: addresses in a virtual network.
+
+use super::{refused, text};
+use crate::config::{Config, LocalIdentifier, TenantAddress, mappings};
+use crate::ila::Identifier;
+
+/// Two networks with the same IPv4 subnet; `red` has a /31, a large subnet and IPv6 as well.
+const NETWORKS: &str = "virtual_networks: [\
+    {name: red, vnid: 100, domain: tasks, ipv6: {prefix: '2001:db8:a::/96', gateway: '2001:db8:a::1'}, ipv4: [\
+    {prefix: 10.0.0.0/24, gateway: 10.0.0.1}, {prefix: 10.0.1.0/31, gateway: 10.0.1.0}, \
+    {prefix: 172.16.0.0/12, gateway: 172.16.0.1}]}, \
+    {name: blue, vnid: 7, domain: tasks, ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.1}]}]\n";
+
+/// The file with these attachments in line 7, one per line from there.
+fn attached(list: &[String]) -> String {
+    text("attachments", &format!("attachments: [{}]", list.join(",\n "))) + NETWORKS
+}
+
+/// An attachment with these keys.
+fn with(mac: u8, keys: &str) -> String {
+    format!("{{port: a, mac: '02:00:00:00:00:{mac:02x}', {keys}}}")
+}
+
+/// A tenant in a network.
+fn tenant(mac: u8, network: &str, addresses: &str) -> String {
+    with(mac, &format!("network: {network}, addresses: [{addresses}]"))
+}
+
+/// Asserts the errors of the file with these attachments.
+fn wrong(list: &[String], expected: &str) {
+    assert_eq!(refused(&attached(list)).to_string(), expected);
+}
+
+/// The message at the only address of a tenant.
+fn at_address(network: &str, address: &str) -> String {
+    let errors = refused(&attached(&[tenant(10, network, &format!("'{address}'"))]));
+    assert_eq!(errors.errors().len(), 1, "{errors}");
+    let error = &errors.errors()[0];
+    assert_eq!((error.path.as_str(), error.line), ("attachments[0].addresses[0]", 7));
+    error.message.clone()
+}
+
+fn accepted(list: &[String]) -> Config {
+    Config::parse(&attached(list), "t.yaml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn every_address_becomes_an_identifier() {
+    let config = accepted(&[
+        tenant(10, "red", "10.0.0.5, '2001:db8:a::5', 10.0.1.1"),
+        with(11, "identifiers: ['2001:db8:dddd:0:2000::1']"),
+    ]);
+    let [first, task] = &config.attachments[..] else { panic!() };
+    assert_eq!((first.network, task.network), (Some(0), None));
+    assert_eq!(
+        first.addresses,
+        [
+            TenantAddress::V4(0x0a00_0005),
+            TenantAddress::V6(0x2001_0db8_000a << 80 | 5),
+            TenantAddress::V4(0x0a00_0101)
+        ]
+    );
+    let identifiers = [
+        Identifier::tenant_ipv4(100, 0x0a00_0005),
+        Identifier::tenant_ipv6(100, 5),
+        Identifier::tenant_ipv4(100, 0x0a00_0101),
+    ];
+    assert_eq!(first.identifiers, identifiers.map(|identifier| LocalIdentifier { domain: 0, identifier }));
+    assert_eq!((task.addresses.len(), task.identifiers.len()), (0, 1));
+}
+
+#[test]
+fn an_attachment_is_a_task_or_a_tenant() {
+    let message = "a task has identifiers, a tenant has network and addresses; remove one of the two";
+    for list in ["['2001:db8:dddd:0:2000::1']", "[]"] {
+        wrong(
+            &[with(10, &format!("network: red, addresses: [10.0.0.5], identifiers: {list}"))],
+            &format!("t.yaml:7:101: attachments[0].identifiers: {message}"),
+        );
+    }
+}
+
+#[test]
+fn a_tenant_has_network_and_addresses() {
+    let missing = "missing; name at least one address of the tenant, for example \"10.0.0.5\"";
+    wrong(&[with(10, "network: red")], &format!("t.yaml:7:15: attachments[0].addresses: {missing}"));
+    wrong(&[tenant(10, "red", "")], &format!("t.yaml:7:76: attachments[0].addresses: {missing}"));
+    wrong(
+        &[with(10, "addresses: [10.0.0.5]")],
+        "t.yaml:7:15: attachments[0].network: missing; write for example `network: red`",
+    );
+    wrong(
+        &[tenant(10, "x", "10.0.0.5")],
+        "t.yaml:7:60: attachments[0].network: `x` is not the name of a virtual network; add it to virtual_networks",
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_network_is_not_said_of_its_tenants() {
+    let file = attached(&[tenant(10, "red", "10.0.9.9, nonsense")]).replace("10.0.0.0/24", "10.0.0.1/24");
+    let errors = refused(&file).to_string();
+    assert!(!errors.contains("attachments"), "{errors}");
+}
+
+#[test]
+fn an_ipv4_address_is_a_host_of_a_subnet() {
+    assert_eq!(
+        at_address("red", "10.0.2.5"),
+        "10.0.2.5 lies in no IPv4 subnet of network red; correct it, or add its subnet there"
+    );
+    assert_eq!(
+        at_address("blue", "172.16.0.9"),
+        "172.16.0.9 lies in no IPv4 subnet of network blue; correct it, or add its subnet there"
+    );
+    let rule = "use one between its first and its last";
+    assert_eq!(
+        at_address("red", "10.0.0.0"),
+        format!("10.0.0.0 is the address of the network 10.0.0.0/24; {rule}")
+    );
+    assert_eq!(
+        at_address("red", "10.0.0.255"),
+        format!("10.0.0.255 is the broadcast address of 10.0.0.0/24; {rule}")
+    );
+    assert_eq!(
+        at_address("red", "10.0.0.1"),
+        "10.0.0.1 is the gateway of 10.0.0.0/24; write the tenant's own"
+    );
+    assert_eq!(
+        at_address("red", "10.0.1.0"),
+        "10.0.1.0 is the gateway of 10.0.1.0/31; write the tenant's own"
+    );
+    assert_eq!(
+        at_address("red", "10.0.0.05"),
+        "`10.0.0.05` is not an address; write for example 10.0.0.5 or 2001:db8:a::5"
+    );
+}
+
+#[test]
+fn an_ipv6_address_lies_under_the_prefix() {
+    assert_eq!(
+        at_address("red", "2001:db8:a:0:0:1::5"),
+        "2001:db8:a::1:0:5 does not lie under 2001:db8:a::/96 of network red; use one that does"
+    );
+    assert_eq!(
+        at_address("blue", "2001:db8:a::5"),
+        "2001:db8:a::5 is IPv6, which network blue has not; add ipv6 there"
+    );
+    assert_eq!(
+        at_address("red", "2001:db8:a::1"),
+        "2001:db8:a::1 is the gateway of 2001:db8:a::/96; write the tenant's own"
+    );
+}
+
+#[test]
+fn an_address_of_a_network_has_one_attachment() {
+    wrong(
+        &[tenant(10, "red", "10.0.0.5, '2001:db8:a::5'"), tenant(11, "red", "'2001:db8:a:0::5', 10.0.0.5")],
+        "t.yaml:8:64: attachments[1].addresses[0]: `2001:db8:a:0::5` is already attachments[0].addresses[1] (line 7); \
+         an address has one attachment\n\
+         t.yaml:8:83: attachments[1].addresses[1]: `10.0.0.5` is already attachments[0].addresses[0] (line 7); \
+         an address has one attachment",
+    );
+    let config = accepted(&[tenant(10, "red", "10.0.0.5"), tenant(11, "blue", "10.0.0.5")]);
+    assert_eq!(config.attachments[0].addresses, config.attachments[1].addresses);
+    assert_ne!(config.attachments[0].identifiers, config.attachments[1].identifiers);
+}
+
+#[test]
+fn addresses_have_twins_where_neutral_mapping_makes_them_one() {
+    let both = [tenant(10, "red", "172.17.0.0"), tenant(11, "red", "172.17.255.255")];
+    wrong(
+        &both,
+        "t.yaml:8:64: attachments[1].addresses[0]: `172.17.255.255` is the twin of attachments[0].addresses[0] \
+         (line 7): neutral mapping cannot tell them apart; use another address",
+    );
+    let plain = attached(&both).replace("dddd::/64'}", "dddd::/64', checksum: no-action}");
+    assert_eq!(Config::parse(&plain, "t.yaml").unwrap().attachments.len(), 2);
+    accepted(&[tenant(10, "red", "172.17.0.0"), tenant(11, "red", "172.18.255.255")]);
+}
+
+#[test]
+fn a_tenant_needs_a_locator_of_ours_in_the_domain_of_its_network() {
+    let file = attached(&[tenant(10, "red", "10.0.0.5")])
+        .replace("[{prefix: 'fd00:1:0:1::/64', domain: tasks}]", "[]");
+    assert_eq!(
+        refused(&file).to_string(),
+        "t.yaml:7:77: attachments[0].addresses[0]: `10.0.0.5` is in domain tasks, where this node has no locator; add \
+         one to locators"
+    );
+}
+
+#[test]
+fn a_tenant_has_another_mac_address_than_its_gateway() {
+    let same = tenant(10, "red", "10.0.0.5").replace("02:00:00:00:00:0a", "02:00:5e:00:00:01");
+    wrong(
+        std::slice::from_ref(&same),
+        "t.yaml:7:30: attachments[0].mac: 02:00:5e:00:00:01 is that of the gateway of network red; write the tenant's \
+         own",
+    );
+    // To a task that address is like any other.
+    accepted(&[
+        same.replace("network: red, addresses: [10.0.0.5]", "identifiers: ['2001:db8:dddd:0:2000::1']")
+    ]);
+}
+
+#[test]
+fn a_mapping_beside_a_tenant_names_its_address() {
+    let config = accepted(&[tenant(10, "red", "10.0.0.5, 172.17.0.0")]);
+    let line = "mappings: [{sir: '2001:db8:dddd:0:4000:64:ac11:ffff', locators: ['fd00:9::/64']}]";
+    assert_eq!(
+        mappings::parse(line, "m.yaml", &config).unwrap_err().to_string(),
+        "m.yaml:1:18: mappings[0].sir: `2001:db8:dddd:0:4000:64:ac11:ffff` is the twin of attachments[0].addresses[1] \
+         of the configuration: neutral mapping cannot tell them apart; use another identifier"
+    );
+}
