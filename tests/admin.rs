@@ -315,6 +315,18 @@ fn command_lines_that_are_wrong() {
 }
 
 #[test]
+fn addresses_of_tenants_are_mapped_as_sir_addresses() {
+    let node = Node::start();
+    for (sir, identifier) in
+        [("2001:db8:dddd:0:4000:64:a00:7", "4000:64:a00:7"), ("2001:db8:dddd:0:6000:64:0:7", "6000:64:0:7")]
+    {
+        node.text(&["mapping", "add", sir, "--locator", "fd00:1:0:2::/64"]);
+        assert_eq!(node.json(&["mapping", "get", sir])["identifier"], identifier);
+    }
+    assert_eq!(node.json(&["mapping", "list"]).as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn mappings_that_cannot_be() {
     let node = Node::start();
     let locator = "fd00:1:0:2::/64";
@@ -330,7 +342,8 @@ fn mappings_that_cannot_be() {
             "C-bit set, which is always 0 in a SIR address; write 2001:db8:dddd:0:2000::1",
         ),
         ("2001:db8:dddd::1", &[locator], "identifier type 0, which is never translated; use type 1"),
-        ("2001:db8:dddd:0:4000::1", &[locator], "identifier type 2"),
+        ("2001:db8:dddd:0:4000::1", &[locator], "has VNID 0, which no virtual network has"),
+        ("2001:db8:dddd:0:8000:1::1", &[locator], "identifier type 4"),
         ("2001:db8:dddd:0:e000::1", &[locator], "identifier type 7, which is reserved"),
         (SIR, &["fd00:1:0:2::/63"], "has length 63"),
         (SIR, &["fe80::/64"], "is not global unicast"),

@@ -4,16 +4,18 @@
 //! (`plain`); at the first line in any other shape, and at anything that is wrong, the whole file goes through
 //! the YAML parser instead, which knows places and says what is wrong. A test holds the two against each other.
 
+mod place;
 mod plain;
 mod single;
 
 pub use single::{Rules, Written};
 
-use super::check::{Check, Domains, KeyPath, Scope, judge_identifier, judge_remote_locator};
+use super::check::{Check, Domains, KeyPath, Scope, judge_address, judge_identifier, judge_remote_locator};
 use super::raw::Text;
-use super::{Config, ConfigErrors, LocalIdentifier, yaml};
+use super::{Config, ConfigErrors, LocalIdentifier, VirtualNetwork, yaml};
 use crate::ila::{Identifier, Locator};
 use foldhash::fast::RandomState;
+use place::{Place, locals};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -69,6 +71,8 @@ struct RawFile {
 #[serde(deny_unknown_fields)]
 struct RawMapping {
     sir: Option<Text>,
+    network: Option<Text>,
+    address: Option<Text>,
     locators: Option<Spanned<Vec<Spanned<RawChoice>>>>,
     blackhole: Option<Text>,
 }
@@ -160,6 +164,11 @@ pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErro
     for (n, entry) in raw.mappings.iter().flatten().enumerate() {
         let raw = &entry.value;
         let mut s = check.scope(KeyPath::Mapping(n), entry.referenced);
+        if let Some(text) = raw.network.as_ref().or(raw.address.as_ref()) {
+            let message = "networks are known to a node's configuration only; write sir in place of network and address";
+            s.error("", text.referenced, message);
+            continue;
+        }
         let sir = s.required("sir", &raw.sir, "\"2001:db8:dddd:0:2000::1\"");
         let blackhole = s.flag("blackhole", &raw.blackhole, false);
         let mut locators = Vec::new();
@@ -180,6 +189,7 @@ fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRe
         check: Check::new(file),
         domains: Domains { list: config.sir_domains.clone(), complete: true },
         config,
+        networks: config.virtual_networks.iter().map(|network| (network.name.as_str(), network)).collect(),
         identifiers: HashMap::default(),
         locators: HashMap::default(),
     };
@@ -194,49 +204,12 @@ fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRe
     Ok(records)
 }
 
-/// Every identifier of our own attachments, with its place in the configuration.
-fn locals(config: &Config) -> impl Iterator<Item = (Local, LocalIdentifier)> + '_ {
-    let attachments = config.attachments.iter().enumerate();
-    attachments.flat_map(|(n, attachment)| {
-        let tenant = attachment.network.is_some();
-        let identifiers = attachment.identifiers.iter().enumerate();
-        identifiers.map(move |(m, local)| (Local { attachment: n, tenant, entry: m }, *local))
-    })
-}
-
-/// The place of an identifier in the configuration.
-struct Local {
-    attachment: usize,
-    /// Whether it is that of an address; both lists have the same order.
-    tenant: bool,
-    entry: usize,
-}
-
-/// Where an identifier was met before.
-enum Place {
-    /// In the configuration.
-    Local(Local),
-    /// In this file: entry and line.
-    Entry(usize, u64),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Local(Local { attachment, tenant, entry }) => {
-                let list = if *tenant { "addresses" } else { "identifiers" };
-                write!(f, "attachments[{attachment}].{list}[{entry}] of the configuration")
-            }
-            Place::Entry(n, line) => write!(f, "mappings[{n}].sir (line {line})"),
-        }
-    }
-}
-
 /// What is known while a file is judged.
 struct Judge<'c> {
     check: Check,
     domains: Domains,
     config: &'c Config,
+    networks: HashMap<&'c str, &'c VirtualNetwork, RandomState>,
     identifiers: HashMap<LocalIdentifier, Place, RandomState>,
     /// Domain and line of the first use of each locator.
     locators: HashMap<Locator, (u8, u64), RandomState>,
@@ -246,15 +219,9 @@ impl Judge<'_> {
     fn record(&mut self, n: usize, entry: &Spanned<RawMapping>) -> Option<MappingRecord> {
         let raw = &entry.value;
         let mut s = self.check.scope(KeyPath::Mapping(n), entry.referenced);
-        let text = s.required("sir", &raw.sir, "\"2001:db8:dddd:0:2000::1\"");
-        let local = text.and_then(|text| match judge_identifier(&text.value, &self.domains) {
-            Ok(local) => local,
-            Err(message) => {
-                s.error("sir", text.referenced, message);
-                None
-            }
-        });
-        if let (Some(text), Some(local)) = (text, local) {
+        let named = named(&mut s, raw, &self.domains, &self.networks);
+        let local = named.map(|(_, _, local)| local);
+        if let Some((key, text, local)) = named {
             // The same file may serve every node, so a mapping of a local identifier is no error; its twin is.
             let twin = local.identifier.twin().filter(|_| self.domains.has_twins(local.domain));
             let twin =
@@ -264,12 +231,12 @@ impl Judge<'_> {
                     "`{}` is the twin of {before}: neutral mapping cannot tell them apart; use another identifier",
                     text.value
                 );
-                s.error("sir", text.referenced, message);
+                s.error(key, text.referenced, message);
             }
-            let place = Place::Entry(n, text.referenced.line());
+            let place = Place::Entry(n, key, text.referenced.line());
             if let Some(before @ Place::Entry(..)) = self.identifiers.insert(local, place) {
                 let message = format!("`{}` is already {before}; an identifier has one mapping", text.value);
-                s.error("sir", text.referenced, message);
+                s.error(key, text.referenced, message);
             }
         }
         let blackhole = s.flag("blackhole", &raw.blackhole, false);
@@ -339,6 +306,48 @@ impl Judge<'_> {
             choices.push(choice);
         }
         (!wrong).then_some(choices)
+    }
+}
+
+/// What one mapping is of, with its key and text: an identifier as its SIR address, or a tenant's address.
+fn named<'r>(
+    s: &mut Scope<'_>,
+    raw: &'r RawMapping,
+    domains: &Domains,
+    networks: &HashMap<&str, &VirtualNetwork, RandomState>,
+) -> Option<(&'static str, &'r Text, LocalIdentifier)> {
+    let (key, text, judged) = match (&raw.sir, &raw.network, &raw.address) {
+        (sir, None, None) => {
+            let text = s.required("sir", sir, "\"2001:db8:dddd:0:2000::1\"")?;
+            ("sir", text, judge_identifier(&text.value, domains))
+        }
+        (Some(_), _, _) => {
+            s.error_here("", "says twice what it maps; write sir, or network and address");
+            return None;
+        }
+        (None, network, address) => {
+            let network = s.required("network", network, "red");
+            let text = s.required("address", address, "\"10.0.0.7\"");
+            let (name, text) = (network?, text?);
+            let Some(network) = networks.get(name.value.as_str()) else {
+                let message = format!(
+                    "`{}` is not the name of a virtual network; add it to virtual_networks",
+                    name.value
+                );
+                s.error("network", name.referenced, message);
+                return None;
+            };
+            let judged = judge_address(&text.value, network);
+            let domain = network.domain;
+            ("address", text, judged.map(|(_, identifier)| Some(LocalIdentifier { domain, identifier })))
+        }
+    };
+    match judged {
+        Ok(local) => local.map(|local| (key, text, local)),
+        Err(message) => {
+            s.error(key, text.referenced, message);
+            None
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod system;
 
 pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
 pub(super) use scope::{Check, Path as KeyPath, Scope};
+pub(super) use seats::judge_address;
 
 use super::error::ConfigErrors;
 use super::model::Config;

@@ -160,7 +160,10 @@ fn of_task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, Str
 }
 
 /// Judges an address of a tenant in its network; with its identifier.
-fn judge_address(text: &str, network: &VirtualNetwork) -> Result<(TenantAddress, Identifier), String> {
+pub(crate) fn judge_address(
+    text: &str,
+    network: &VirtualNetwork,
+) -> Result<(TenantAddress, Identifier), String> {
     match text.parse() {
         Ok(IpAddr::V4(address)) => {
             judge_ipv4(address, network)?;

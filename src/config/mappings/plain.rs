@@ -11,7 +11,8 @@
 
 use super::super::check::{Domains, judge_identifier, judge_remote_locator};
 use super::super::{Config, LocalIdentifier};
-use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, WrittenMapping, locals};
+use super::place::locals;
+use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, WrittenMapping};
 use crate::ila::Locator;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};

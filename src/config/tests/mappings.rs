@@ -230,7 +230,7 @@ fn priority_and_weight_have_limits() {
 fn unknown_keys_and_wrong_shapes_are_errors() {
     wrong(
         &format!("  - {{sir: '{ID}', locator: x}}"),
-        "m.yaml:2:38: mappings[0].locator: unknown key `locator`; known here: sir, locators, blackhole",
+        "m.yaml:2:38: mappings[0].locator: unknown key `locator`; known here: sir, network, address, locators, blackhole",
     );
     wrong(
         &format!("  - {{sir: '{ID}', locators: [{{prefix: x}}]}}"),

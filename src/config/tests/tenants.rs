@@ -203,6 +203,70 @@ fn a_tenant_has_another_mac_address_than_its_gateway() {
     ]);
 }
 
+/// Reads mappings of the networks' addresses.
+fn mapped(list: &str) -> Result<Vec<mappings::MappingRecord>, String> {
+    mappings::parse(&format!("mappings: [{list}]"), "m.yaml", &accepted(&[]))
+        .map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn a_mapping_may_name_network_and_address() {
+    let target = "locators: ['fd00:9::/64']";
+    let named = mapped(&format!(
+        "{{network: red, address: 10.0.0.7, {target}}}, {{network: red, address: '2001:db8:a::7', {target}}}, \
+         {{network: blue, address: 10.0.0.7, blackhole: true}}"
+    ));
+    let as_sir = mapped(&format!(
+        "{{sir: '2001:db8:dddd:0:4000:64:a00:7', {target}}}, {{sir: '2001:db8:dddd:0:6000:64:0:7', {target}}}, \
+         {{sir: '2001:db8:dddd:0:4000:7:a00:7', blackhole: true}}"
+    ));
+    assert_eq!(named.unwrap(), as_sir.unwrap());
+}
+
+#[test]
+fn a_mapping_of_an_address_obeys_the_rules_of_tenants() {
+    let wrong = |entry: &str, expected: &str| {
+        let errors = mapped(&format!("{{blackhole: true, {entry}}}")).unwrap_err();
+        assert_eq!(errors, format!("m.yaml:1:{expected}"));
+    };
+    wrong("network: red", "12: mappings[0].address: missing; write for example `address: \"10.0.0.7\"`");
+    wrong("address: 10.0.0.7", "12: mappings[0].network: missing; write for example `network: red`");
+    wrong(
+        "network: red, address: 10.0.0.7, sir: '2001:db8:dddd:0:2000::1'",
+        "12: mappings[0]: says twice what it maps; write sir, or network and address",
+    );
+    wrong(
+        "network: x, address: 10.0.0.7",
+        "39: mappings[0].network: `x` is not the name of a virtual network; add it to virtual_networks",
+    );
+    wrong(
+        "network: red, address: 10.0.0.1",
+        "53: mappings[0].address: 10.0.0.1 is the gateway of 10.0.0.0/24; write the tenant's own",
+    );
+    let same = "{network: red, address: 10.0.0.7, blackhole: true}, \
+                {sir: '2001:db8:dddd:0:4000:64:a00:7', blackhole: true}";
+    assert_eq!(
+        mapped(same).unwrap_err(),
+        "m.yaml:1:70: mappings[1].sir: `2001:db8:dddd:0:4000:64:a00:7` is already mappings[0].address (line 1); an \
+         identifier has one mapping"
+    );
+}
+
+#[test]
+fn without_a_configuration_a_network_cannot_be_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("m.yaml");
+    std::fs::write(&file, "mappings: [{network: red, address: 10.0.0.7, blackhole: true}]").unwrap();
+    let message = mappings::written(&file).unwrap_err().to_string();
+    assert!(
+        message.ends_with(
+            ":1:22: mappings[0]: networks are known to a node's configuration only; write sir in place of network and \
+             address"
+        ),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_mapping_beside_a_tenant_names_its_address() {
     let config = accepted(&[tenant(10, "red", "10.0.0.5, 172.17.0.0")]);

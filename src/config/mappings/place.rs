@@ -1,0 +1,42 @@
+//! Where an identifier stands: in the configuration or in the mapping file.
+
+use super::super::{Config, LocalIdentifier};
+use std::fmt;
+
+/// Every identifier of our own attachments, with its place in the configuration.
+pub(super) fn locals(config: &Config) -> impl Iterator<Item = (Local, LocalIdentifier)> + '_ {
+    let attachments = config.attachments.iter().enumerate();
+    attachments.flat_map(|(n, attachment)| {
+        let tenant = attachment.network.is_some();
+        let identifiers = attachment.identifiers.iter().enumerate();
+        identifiers.map(move |(m, local)| (Local { attachment: n, tenant, entry: m }, *local))
+    })
+}
+
+/// The place of an identifier in the configuration.
+pub(super) struct Local {
+    attachment: usize,
+    /// Whether it is that of an address; both lists have the same order.
+    tenant: bool,
+    entry: usize,
+}
+
+/// Where an identifier was met before.
+pub(super) enum Place {
+    /// In the configuration.
+    Local(Local),
+    /// In this file: entry, key and line.
+    Entry(usize, &'static str, u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Local(Local { attachment, tenant, entry }) => {
+                let list = if *tenant { "addresses" } else { "identifiers" };
+                write!(f, "attachments[{attachment}].{list}[{entry}] of the configuration")
+            }
+            Place::Entry(n, key, line) => write!(f, "mappings[{n}].{key} (line {line})"),
+        }
+    }
+}
