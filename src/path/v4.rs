@@ -9,7 +9,7 @@ use super::{Ctx, quoted, send};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::checksum;
 use crate::net::ipv4::{self, Ipv4};
-use crate::net::{ethernet, icmp4, icmp6, ipv6};
+use crate::net::{ethernet, fragment, icmp4, icmp6, ipv6};
 use crate::siit::{self, Options, Refused, To4, To6};
 use crate::table::{DomainId, Local, Network};
 
@@ -129,10 +129,11 @@ pub(super) fn deliver(
     else {
         return Verdict::Drop(DropReason::NotLocal);
     };
-    if let Err(verdict) = send::check_shrinking(packet, lane, &local.hop, ipv6::HEADER - ipv4::HEADER) {
+    let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
+    let shrinks_by = ipv6::HEADER - ipv4::HEADER + if upper.fragment { fragment::HEADER } else { 0 };
+    if let Err(verdict) = send::check_shrinking(packet, lane, &local.hop, shrinks_by) {
         return verdict;
     }
-    let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     let destination = lane.low as u32;
     let Some(header) = ipv6::Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
     let error = upper.protocol == ipv6::next::ICMP6

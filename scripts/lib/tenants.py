@@ -1,0 +1,130 @@
+"""The tenants' network: two hosts, two virtual networks with the same IPv4 addresses, a service task, the Internet.
+
+    vm1 (red)  --- nve1 ---\\           /--- nve2 --- vm2 (red)
+    vm3 (blue) ---/         fab (IPv6 router and Internet host)  \\--- vm4 (blue), service
+"""
+
+from lab import SIR
+from reference import L1, L2, short
+
+INET = "2001:db8:1::2"
+SERVICE = short(f"{SIR}2000::4")
+ANYCAST = "02:00:5e:00:00:01"
+GATEWAY4 = "10.0.0.254"
+# Name: network, host, last part of its addresses.
+VMS = {"vm1": ("red", 1, 1), "vm2": ("red", 2, 2), "vm3": ("blue", 1, 1), "vm4": ("blue", 2, 2)}
+VNETS = {"red": ("2001:db8:a::", 100), "blue": ("2001:db8:b::", 200)}
+
+
+def ipv4(vm):
+    return f"10.0.0.{VMS[vm][2]}"
+
+
+def ipv6(vm):
+    return f"{VNETS[VMS[vm][0]][0]}{VMS[vm][2]}"
+
+
+def mac(vm):
+    return f"02:00:00:00:02:0{vm[-1]}"
+
+
+def gateway6(network):
+    return f"{VNETS[network][0]}ffff:fffe"
+
+
+class TenantNetwork:
+    """Builds all of it; `start` lets it run."""
+
+    def __init__(self, lab, fabric_mtu=1600):
+        self.lab = lab
+        self.fab = lab.ns("fab").router()
+        self.fab.run("ip link set lo up")
+        self.fab.run(f"ip -6 addr add {INET}/128 dev lo")
+        self.vms = {name: lab.ns(name) for name in VMS}
+        self.service = lab.ns("service")
+        self.mapping_file = lab.path("mappings.yaml")
+        self.write_mappings()
+        self.nodes = [self._nve(1, L1, fabric_mtu), self._nve(2, L2, fabric_mtu)]
+        self.nve1, self.nve2 = self.nodes
+        for leg, locator in ((1, L1), (2, L2)):
+            self.fab.addr(f"nve{leg}", f"fd00:f:{leg}::ff/64")
+            self.fab.route(f"{locator} via fd00:f:{leg}::1")
+        # Any host is a gateway to the virtual networks; here the first one.
+        for prefix in (f"{SIR}:/64", *(f"{prefix}/96" for prefix, _ in VNETS.values())):
+            self.fab.route(f"{prefix} via fd00:f:1::1")
+
+    def write_mappings(self):
+        lines = [f'  - {{sir: "{SERVICE}", locators: ["{L2}"]}}\n']
+        for vm, (network, host, _) in VMS.items():
+            for address in (ipv4(vm), ipv6(vm)):
+                locator = (L1, L2)[host - 1]
+                lines.append(f'  - {{network: {network}, address: "{address}", locators: ["{locator}"]}}\n')
+        with open(self.mapping_file, "w") as file:
+            file.write("mappings:\n" + "".join(lines))
+
+    def _nve(self, number, locator, fabric_mtu):
+        ns = self.lab.ns(f"nve{number}").quiet()
+        self.lab.wire(ns, "fab", self.fab, f"nve{number}", fabric_mtu)
+        here = [vm for vm, (_, host, _) in VMS.items() if host == number]
+        attachments = []
+        ports = [
+            {"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": fabric_mtu,
+             "addresses": [f"fd00:f:{number}::1/64"]}
+        ]  # fmt: skip
+        for n, vm in enumerate(here):
+            self.lab.wire(self.vms[vm], "eth0", ns, vm)
+            self.vms[vm].run(f"ip link set eth0 address {mac(vm)}")
+            ports.append({"name": f"access{n}", "device": f"net_af_packet{n + 1},iface={vm}", "role": "access"})
+            attachments.append(
+                {"name": vm, "port": f"access{n}", "mac": mac(vm), "network": VMS[vm][0], "addresses": [ipv4(vm), ipv6(vm)]}
+            )
+        if number == 2:
+            self.lab.wire(self.service, "eth0", ns, "service")
+            self.service.run("ip link set eth0 address 02:00:00:00:02:09")
+            ports.append(
+                {"name": "access2", "device": "net_af_packet3,iface=service", "role": "access",
+                 "router_advertisement": {"interval_s": 4}}
+            )  # fmt: skip
+            attachments.append(
+                {"name": "service", "port": "access2", "mac": "02:00:00:00:02:09", "identifiers": [SERVICE]}
+            )
+        networks = [
+            {"name": name, "vnid": vnid, "domain": "tasks", "mac": ANYCAST,
+             "ipv6": {"prefix": f"{prefix}/96", "gateway": gateway6(name)},
+             "ipv4": [{"prefix": "10.0.0.0/24", "gateway": GATEWAY4}]}
+            for name, (prefix, vnid) in VNETS.items()
+        ]  # fmt: skip
+        return self.lab.node(
+            ns, f"nve{number}", number % 2,
+            locators=[{"prefix": locator, "domain": "tasks"}],
+            virtual_networks=networks, ports=ports, attachments=attachments,
+            routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],
+            mappings={"file": self.mapping_file},
+        )  # fmt: skip
+
+    def start(self):
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.ready()
+        for vm, ns in self.vms.items():
+            network = VMS[vm][0]
+            ns.sysctl("net.ipv6.conf.eth0.accept_ra", 0)
+            ns.run(f"ip addr add {ipv4(vm)}/24 dev eth0")
+            ns.run(f"ip -6 addr add {ipv6(vm)}/96 dev eth0 nodad")
+            ns.run(f"ip route add default via {GATEWAY4}")
+            ns.route(f"default via {gateway6(network)}")
+        self.service.addr("eth0", f"{SERVICE}/128")
+        self.service.route(f"default via {self.router_of_service()} dev eth0")
+        return self
+
+    def router_of_service(self):
+        """The link-local address of the service's access port."""
+        import ipaddress
+
+        raw = bytes.fromhex(self.nve2.ns.mac("service").replace(":", ""))
+        return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]))
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()

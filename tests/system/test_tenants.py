@@ -1,0 +1,168 @@
+"""Tenants of virtual networks: ordinary Linux stacks, dual stack, on two hosts."""
+
+import packets
+from lab import Lab, answers, expect, need, until
+from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, gateway6, ipv4, ipv6
+
+
+def ping4(ns, to, count=3, extra=()):
+    """Pings by IPv4, at most three times: what else a machine does may hold a worker up."""
+    for _ in range(3):
+        _, text = ns.status(["ping", "-4", "-n", "-c", count, "-i", "0.1", "-W", 1, *extra, to], timeout=30)
+        if answers(text) == count:
+            return text
+    return None
+
+
+def transfer(sender, receiver, to, family, size=300_000):
+    """Sends `size` bytes by TCP; the receiver says how many came, and their checksum."""
+    listen = (
+        "import socket,zlib\n"
+        f"s=socket.socket(socket.{family});s.bind(({to!r},7000));s.listen(1);print('listening',flush=True)\n"
+        "c,_=s.accept();n=k=0\n"
+        "while d:=c.recv(65536): n+=len(d);k=zlib.crc32(d,k)\n"
+        "print('got',n,k,flush=True)\n"
+    )
+    send = (
+        "import socket,zlib\n"
+        f"d=bytes(i*7%251 for i in range({size}))\n"
+        f"s=socket.socket(socket.{family});s.settimeout(20);s.connect(({to!r},7000));s.sendall(d);s.close()\n"
+        "print(zlib.crc32(d))\n"
+    )
+    server = receiver.spawn(["/usr/bin/python3", "-c", listen])
+    server.wait_for("listening")
+    crc = sender.run(["/usr/bin/python3", "-c", send], timeout=60).strip()
+    server.wait_for(f"got {size} {crc}", 20)
+
+
+def test_tenants_of_one_network_reach_each_other_by_ipv6_and_ipv4():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm1, vm2 = net.vms["vm1"], net.vms["vm2"]
+        vm1.reaches(ipv6("vm2"))
+        wire = net.fab.capture("nve1", "ip6 and dst net fd00:1::/32")
+        expect(ping4(vm1, ipv4("vm2")), "vm1 pings vm2 by IPv4")
+        seen = packets.ipv6(wire.frames(at_least=2))
+        # Scenario 10: SIR:(VNI1:VA1), L2:(VNI1:VA2), and the checksum is right on the wire.
+        expect(any(p.source == "2001:db8:dddd:0:4000:64:a00:1" and p.destination.startswith("fd00:1:0:2:5000:64:a00:")
+                   for p in seen), [p.addresses() for p in seen])  # fmt: skip
+        expect(all(p.checksum_is_right() for p in seen), "a wrong checksum on the wire")
+        for family, address in (("AF_INET", ipv4("vm2")), ("AF_INET6", ipv6("vm2"))):
+            transfer(vm1, vm2, address, family)
+        # The neighbour caches know the gateway's MAC address and no other.
+        neighbours = vm1.run("ip neigh show dev eth0 nud reachable nud stale nud delay nud probe")
+        expect("02:00:5e:00:00:01" in neighbours and "02:00:00:00:02:02" not in neighbours, neighbours)
+        net.stop()
+
+
+def test_fragments_in_both_families():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm1 = net.vms["vm1"]
+        # Fragments of ICMP are translated by nobody (RFC 7915 1.2), so IPv4 is tried with UDP.
+        _, text = vm1.status(["ping", "-6", "-n", "-c", 3, "-i", "0.1", "-W", 1, "-s", 2800, ipv6("vm2")])
+        expect(answers(text) == 3, f"fragmented IPv6 echo:\n{text}")
+        receive = (
+            "import socket\n"
+            "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(('10.0.0.2',9));print('listening',flush=True)\n"
+            "d,a=s.recvfrom(9000);print('got',len(d),a[0],d==bytes(i*3%256 for i in range(4000)),flush=True)\n"
+        )
+        send = (
+            "import socket\n"
+            "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.setsockopt(0,10,0)\n"
+            "s.sendto(bytes(i*3%256 for i in range(4000)),('10.0.0.2',9))\n"
+        )
+        server = net.vms["vm2"].spawn(["/usr/bin/python3", "-c", receive])
+        server.wait_for("listening")
+        vm1.run(["/usr/bin/python3", "-c", send])
+        server.wait_for("got 4000 10.0.0.1 True", 10)
+        net.stop()
+
+
+def test_networks_with_the_same_addresses_never_meet():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        red, blue = net.vms["vm2"], net.vms["vm4"]
+        wires = {ns.name: ns.capture("eth0", "icmp or (icmp6 and ip6[40] == 128)") for ns in (red, blue)}
+        expect(ping4(net.vms["vm1"], "10.0.0.2"), "vm1 pings red's 10.0.0.2")
+        got = {red.name: len(wires[red.name].frames(at_least=6)), blue.name: len(wires[blue.name].frames())}
+        expect(got[blue.name] == 0, got)
+        # By IPv6 the other network is known by address, and refused with administratively prohibited.
+        for vm, other in (("vm1", "vm4"), ("vm3", "vm2")):
+            _, text = net.vms[vm].status(["ping", "-6", "-n", "-c", 1, "-W", 1, ipv6(other)])
+            expect("prohibited" in text and answers(text) == 0, text)
+        expect(net.nve1.drops().get("no_policy") == 2, net.nve1.drops())
+        net.stop()
+
+
+def test_tenants_services_and_the_internet():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        net.vms["vm1"].reaches(SERVICE)
+        net.service.reaches(ipv6("vm1"))
+        net.vms["vm2"].reaches(INET)
+        net.fab.reaches(ipv6("vm2"), extra=("-I", INET))
+        net.stop()
+
+
+def test_the_gateway_and_traceroute_in_both_families():
+    need("traceroute")
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm1 = net.vms["vm1"]
+        expect(ping4(vm1, GATEWAY4), "the gateway's IPv4 address")
+        vm1.reaches(gateway6("red"))
+        words = ["traceroute", "-4", "-n", "-q", 1, "-w", 2, "-m", 8, "-N", 1, ipv4("vm2")]
+        hops = []
+        for _ in range(4):
+            lines = vm1.run(words, check=False, timeout=60).splitlines()[1:]
+            hops = [line.split()[1] for line in lines]
+            if hops == [GATEWAY4, GATEWAY4, GATEWAY4, ipv4("vm2")]:
+                break
+        expect(hops == [GATEWAY4, GATEWAY4, GATEWAY4, ipv4("vm2")], f"two hosts and a router, then vm2: {hops}")
+        for _ in range(4):
+            hops, text = vm1.traceroute(ipv6("vm2"))
+            if len(hops) == 4 and hops[3] == ipv6("vm2"):
+                break
+        expect(len(hops) == 4 and hops[3] == ipv6("vm2") and "*" not in hops, text)
+        net.stop()
+
+
+def test_path_mtu_by_ipv4():
+    """The fabric carries 1500 bytes, so a tenant's packets may have 1480: TCP must find out."""
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab, fabric_mtu=1500).start()
+        vm1, vm2 = net.vms["vm1"], net.vms["vm2"]
+        _, text = vm1.status(["ping", "-4", "-n", "-c", 1, "-W", 1, "-s", 1472, "-M", "do", ipv4("vm2")])
+        expect("mtu = 1480" in text or "mtu=1480" in text, text)
+        transfer(vm1, vm2, ipv4("vm2"), "AF_INET")
+        net.stop()
+
+
+def test_duplicate_addresses_and_arping():
+    need("arping")
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm1 = net.vms["vm1"]
+        status, text = vm1.status(["arping", "-c", 1, "-w", 2, "-I", "eth0", ipv4("vm2")])
+        expect(status == 0 and "02:00:5e:00:00:01" in text.lower(), f"arping a peer:\n{text}")
+        status, text = vm1.status(["arping", "-c", 1, "-w", 1, "-I", "eth0", "10.0.0.77"])
+        expect(status != 0, f"an answer for nobody:\n{text}")
+        vm1.run(f"ip -6 addr add {ipv6('vm2')}/96 dev eth0")
+        until(lambda: "dadfailed" in vm1.run("ip -6 addr show dev eth0"), 10, "the duplicate to be noticed")
+        net.stop()
+
+
+def test_a_tenant_cannot_speak_for_another():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm3 = net.vms["vm3"]
+        vm3.run("ip addr add 10.0.0.66/24 dev eth0")
+        vm3.status(["ping", "-4", "-c", 1, "-W", 1, "-I", "10.0.0.66", "10.0.0.2"])
+        vm3.run("ip -6 addr add 2001:db8:b::66/96 dev eth0 nodad")
+        vm3.status(["ping", "-6", "-c", 1, "-W", 1, "-I", "2001:db8:b::66", ipv6("vm4")])
+        expect(net.nve1.drops().get("spoofed_source", 0) >= 2, net.nve1.drops())
+        vm3.run("ip link set eth0 address 02:00:00:00:02:01")
+        vm3.status(["ping", "-4", "-c", 1, "-W", 1, "10.0.0.2"])
+        expect(net.nve1.drops().get("unknown_tenant", 0) >= 1, net.nve1.drops())
+        net.stop()
