@@ -64,7 +64,7 @@ pub(super) fn parse(
     }
     let (source, destination) = (header.source(), header.destination());
     if let Some(sender) = &sender {
-        sender.may_send(source, destination)?;
+        sender.may_send(source, destination, ctx)?;
     }
     lane.high = header.destination_high();
     lane.low = header.destination_low();

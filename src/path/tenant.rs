@@ -40,13 +40,24 @@ impl Sender<'_> {
     /// Whether the tenant may send an IPv6 packet with these addresses.
     ///
     /// From a link-local address it may speak on its link only; from none at all it may ask for an address and report
-    /// its groups, which `parse` judges.
+    /// its groups, which `parse` judges. The SIR form of its own IPv4 address is its own as well: that is how its IPv4
+    /// packets come back that had to wait for their next hop.
     ///
     /// # Errors
     /// The source is somebody else's.
-    pub(super) fn may_send(&self, source: u128, destination: u128) -> Result<(), DropReason> {
+    pub(super) fn may_send(&self, source: u128, destination: u128, ctx: &Ctx<'_>) -> Result<(), DropReason> {
         let on_link = ipv6::is_link_local(destination) || ipv6::is_multicast(destination);
-        let own = self.tenant.ipv6.contains(&source) || source == 0 || on_link && ipv6::is_link_local(source);
+        let own = self.tenant.ipv6.contains(&source)
+            || source == 0
+            || on_link && ipv6::is_link_local(source)
+            || self.is_own_ipv4(source, ctx);
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
+    }
+
+    fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
+        let domain = ctx.tables.domains.get(usize::from(self.network.domain.0));
+        let low = source as u32;
+        self.tenant.ipv4.contains(&low)
+            && domain.is_some_and(|domain| domain.sir.with(self.network.ipv4_identifier(low)) == source)
     }
 }

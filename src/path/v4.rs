@@ -63,6 +63,8 @@ pub(super) fn enter(
     packet
         .reshape(|room, at| siit::to_v6(room, at, &to, quoted, &options))
         .map_err(|_| DropReason::Untranslatable)?;
+    // Should it have to wait for its next hop, it comes back through `parse` as what it is now.
+    set_ethertype(packet, ethernet::IPV6);
     lane.high = (to.destination >> 64) as u64;
     lane.low = to.destination as u64;
     lane.unusual = true;
@@ -176,6 +178,14 @@ fn name_of(packet: &[u8]) -> u16 {
     checksum::sum_of_bytes(packet.get(4..96).unwrap_or(packet))
 }
 
+/// Writes the last two bytes of the link header.
+fn set_ethertype(packet: &mut Packet<'_>, ethertype: u16) {
+    let at = usize::from(packet.l3);
+    if let Some(bytes) = at.checked_sub(2).and_then(|from| packet.frame_mut().get_mut(from..at)) {
+        bytes.copy_from_slice(&ethertype.to_be_bytes());
+    }
+}
+
 /// Lowers the time to live, writes the link header and decides for the tenant's port.
 fn leave(packet: &mut Packet<'_>, lane: &Lane, local: &Local) -> Verdict {
     let l3 = packet.l3_mut();
@@ -192,9 +202,6 @@ fn leave(packet: &mut Packet<'_>, lane: &Lane, local: &Local) -> Verdict {
     if !packet.relink(local.hop.link()) {
         return Verdict::Drop(DropReason::BufferShape);
     }
-    let at = usize::from(packet.l3);
-    if let Some(ethertype) = packet.frame_mut().get_mut(at - 2..at) {
-        ethertype.copy_from_slice(&ethernet::IPV4.to_be_bytes());
-    }
+    set_ethertype(packet, ethernet::IPV4);
     if lane.ours { Verdict::Reply(local.hop.port) } else { Verdict::Forward(local.hop.port) }
 }
