@@ -5,6 +5,7 @@ use super::super::raw::{RawAttachment, Text};
 use super::domains::{Domains, Locators, judge_identifier};
 use super::entries;
 use super::networks::{Networks, host_of};
+use super::peers::Peers;
 use super::scope::{Scope, Seen};
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::Mac;
@@ -15,12 +16,18 @@ pub(super) struct Seats<'c> {
     domains: &'c Domains,
     locators: &'c Locators,
     networks: &'c Networks,
+    peers: &'c Peers,
     seen: Seen<LocalIdentifier>,
 }
 
 impl<'c> Seats<'c> {
-    pub(super) fn new(domains: &'c Domains, locators: &'c Locators, networks: &'c Networks) -> Self {
-        Seats { domains, locators, networks, seen: Seen::new() }
+    pub(super) fn new(
+        domains: &'c Domains,
+        locators: &'c Locators,
+        networks: &'c Networks,
+        peers: &'c Peers,
+    ) -> Self {
+        Seats { domains, locators, networks, peers, seen: Seen::new() }
     }
 
     /// Network, addresses and identifiers of one attachment.
@@ -97,6 +104,13 @@ impl<'c> Seats<'c> {
             let key = format!("addresses[{n}]");
             match judge_address(&text.value, network) {
                 Ok((address, identifier)) => {
+                    if let TenantAddress::V4(mapped) = address
+                        && let Some(peer) = self.peers.place(&(place as u16, mapped))
+                    {
+                        let message =
+                            format!("`{}` is already {peer}; a peer's address is nobody else's", text.value);
+                        s.error(&key, text.referenced, message);
+                    }
                     let local = LocalIdentifier { domain: network.domain, identifier };
                     if self.take(s, &key, text, local, "address") {
                         addresses.push(address);
@@ -160,7 +174,10 @@ fn of_task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, Str
 }
 
 /// Judges an address of a tenant in its network; with its identifier.
-fn judge_address(text: &str, network: &VirtualNetwork) -> Result<(TenantAddress, Identifier), String> {
+pub(super) fn judge_address(
+    text: &str,
+    network: &VirtualNetwork,
+) -> Result<(TenantAddress, Identifier), String> {
     match text.parse() {
         Ok(IpAddr::V4(address)) => {
             judge_ipv4(address, network)?;
