@@ -106,6 +106,7 @@ impl Config {
         self.diff_ports(new, c);
         c.set("locators", &self.locators, &new.locators);
         self.diff_networks(new, c);
+        c.set("policies", &self.policies, &new.policies);
         c.set("attachments", &self.attachments, &new.attachments);
         c.set("routes", &self.routes, &new.routes);
         c.set("neighbours.static", &self.neighbours, &new.neighbours);
@@ -157,7 +158,7 @@ impl Config {
             let path = format!("virtual_networks[{n}]");
             match (self.virtual_networks.get(n), new.virtual_networks.get(n)) {
                 (Some(old), Some(new)) => {
-                    fields!(c, path, old, new, true, [name, vnid, domain, mac, mtu, ipv6, ipv4]);
+                    fields!(c, path, old, new, true, [name, vnid, domain, mac, mtu, ipv6, ipv4, peers]);
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),
                 (_, None) => c.note(path, ChangeKind::Removed, true),

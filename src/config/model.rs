@@ -33,6 +33,8 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// Virtual networks, at most 4096.
     pub virtual_networks: Vec<VirtualNetwork>,
+    /// Which networks may send to which others; each pair once.
+    pub policies: Vec<Policy>,
     /// Tasks and tenants attached to access ports.
     pub attachments: Vec<Attachment>,
     /// Static routes.

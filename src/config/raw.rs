@@ -4,7 +4,9 @@
 //! does not hide the next. Unknown and repeated keys are refused here, by the parser.
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde_saphyr::Spanned;
+use std::fmt;
 
 /// A scalar and where it stands.
 pub(super) type Text = Spanned<String>;
@@ -72,6 +74,7 @@ raw! {
         locators: List<RawLocator>,
         ports: List<RawPort>,
         virtual_networks: List<RawNetwork>,
+        policies: List<RawPolicy>,
         attachments: List<RawAttachment>,
         routes: List<RawRoute>,
         neighbours: Option<Spanned<RawNeighbours>>,
@@ -138,11 +141,18 @@ raw! {
         mtu: Option<Text>,
         ipv6: Option<Spanned<RawNetworkIpv6>>,
         ipv4: List<RawNetworkIpv4>,
+        peers: List<RawPeer>,
     }
     /// `virtual_networks[].ipv6`
     RawNetworkIpv6 { prefix: Option<Text>, gateway: Option<Text> }
     /// `virtual_networks[].ipv4[]`
     RawNetworkIpv4 { prefix: Option<Text>, gateway: Option<Text> }
+    /// `virtual_networks[].peers[]`
+    RawPeer { address: Option<Text>, to: Option<Spanned<RawPeerTo>> }
+    /// `virtual_networks[].peers[].to` of a tenant
+    RawPeerTenant { network: Option<Text>, address: Option<Text> }
+    /// `policies[]`
+    RawPolicy { from: Option<Text>, to: Option<Text> }
     /// `attachments[]`
     RawAttachment {
         name: Option<Text>,
@@ -184,4 +194,58 @@ raw! {
     RawAdmin { socket: Option<Text> }
     /// `log`
     RawLog { level: Option<Text>, format: Option<Text> }
+}
+
+/// `virtual_networks[].peers[].to`: the SIR address of a task, or a tenant.
+#[derive(Debug)]
+pub(super) enum RawPeerTo {
+    Task(String),
+    Tenant(RawPeerTenant),
+}
+
+impl Schema for RawPeerTo {
+    fn leaves(path: &str, into: &mut Vec<String>) {
+        String::leaves(path, into);
+        RawPeerTenant::leaves(path, into);
+    }
+}
+
+impl<'de> Deserialize<'de> for RawPeerTo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PeerToVisitor)
+    }
+}
+
+struct PeerToVisitor;
+
+impl<'de> Visitor<'de> for PeerToVisitor {
+    type Value = RawPeerTo;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a SIR address, or network and address")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        RawPeerTenant::deserialize(MapAccessDeserializer::new(map)).map(RawPeerTo::Tenant)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(RawPeerTo::Task(text.to_owned()))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(RawPeerTo::Task(value.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(RawPeerTo::Task(value.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(RawPeerTo::Task(value.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(RawPeerTo::Task(value.to_string()))
+    }
 }

@@ -44,6 +44,9 @@ fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
     if from.tenant.ipv4.contains(&target) {
         return false;
     }
+    if from.network.peers.ipv6(target).is_some() {
+        return true;
+    }
     let Some(domain) = ctx.tables.domains.get(usize::from(from.network.domain.0)) else { return false };
     let found = domain.mappings.lookup(from.network.ipv4_identifier(target).0);
     found

@@ -114,7 +114,7 @@ fn untranslated(lane: &mut Lane, meaning: Meaning<'_>, tables: &Tables) -> Resul
     if let Some((id, network)) = network_of(address, tables)
         && let Some(vnet) = network.ipv6
     {
-        may_reach(lane, id)?;
+        may_reach(lane, id, tables)?;
         (lane.to, lane.extra) = (Some(id), vnet.extra);
         lane.low = Identifier::tenant_ipv6(network.vnid, lane.low as u32).0;
         return Ok(Class::Sir(network.domain));
@@ -136,9 +136,9 @@ fn own(lane: &Lane, address: u128, tables: &Tables) -> Result<Class, DropReason>
 }
 
 /// Whether the sender may speak to tenants of `network`.
-fn may_reach(lane: &Lane, network: NetworkId) -> Result<(), DropReason> {
+fn may_reach(lane: &Lane, network: NetworkId, tables: &Tables) -> Result<(), DropReason> {
     match lane.from {
-        Some(from) if from != network => Err(DropReason::NoPolicy),
+        Some(from) if !tables.networks.may_reach(from, network) => Err(DropReason::NoPolicy),
         _ => Ok(()),
     }
 }
@@ -154,7 +154,7 @@ fn sir_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> Result<(
         return Err(DropReason::SirTenant);
     }
     lane.to = Some(network);
-    may_reach(lane, network)
+    may_reach(lane, network, tables)
 }
 
 /// Notes the network of a tenant's identifier under a locator of ours; what neutral mapping added beyond the locator's

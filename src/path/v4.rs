@@ -47,18 +47,17 @@ pub(super) fn enter(
     if destination >> 28 >= 0xe {
         return Err(DropReason::Multicast);
     }
-    let subnet = from.network.subnet_of(destination).ok_or(DropReason::Ipv4NoRoute)?;
-    if destination == subnet.gateway {
+    if from.network.subnet_of(destination).is_some_and(|subnet| subnet.gateway == destination) {
         packet.verdict = gateway(packet, from);
         return Ok(());
     }
     let sir = sir_of(from.network.domain, ctx).ok_or(DropReason::Ipv4NoRoute)?;
-    let as_sir = |address: u32| sir.with(from.network.ipv4_identifier(address));
-    let quoted = |source: u32, destination: u32| {
-        let known = |address| from.network.subnet_of(address).map(|_| as_sir(address));
-        Some((known(source)?, known(destination)?))
+    let ipv6 = |address| ipv6_of(address, from.network, sir);
+    let quoted = |source, destination| Some((ipv6(source)?, ipv6(destination)?));
+    let to = To6 {
+        source: sir.with(from.network.ipv4_identifier(source)),
+        destination: ipv6(destination).ok_or(DropReason::Ipv4NoRoute)?,
     };
-    let to = To6 { source: as_sir(source), destination: as_sir(destination) };
     let options = options(from.network.mtu);
     packet
         .reshape(|room, at| siit::to_v6(room, at, &to, quoted, &options))
@@ -69,6 +68,17 @@ pub(super) fn enter(
     lane.low = to.destination as u64;
     lane.unusual = true;
     Ok(())
+}
+
+/// The address behind an IPv4 address as the network sees it: a peer's own (§5.11, §5.13), or a tenant's SIR address.
+fn ipv6_of(address: u32, network: &Network, sir: SirPrefix) -> Option<u128> {
+    let tenant = || network.subnet_of(address).map(|_| sir.with(network.ipv4_identifier(address)));
+    network.peers.ipv6(address).or_else(tenant)
+}
+
+/// The reverse: the IPv4 address by which the network knows somebody.
+fn ipv4_of(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> {
+    tenant_ipv4(address, network, sir).or_else(|| network.peers.ipv4(address))
 }
 
 fn sir_of(domain: DomainId, ctx: &Ctx<'_>) -> Option<SirPrefix> {
@@ -140,7 +150,7 @@ pub(super) fn deliver(
     let Some(header) = ipv6::Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
     let error = upper.protocol == ipv6::next::ICMP6
         && packet.l3().get(upper.offset).is_some_and(|kind| icmp6::is_error(*kind));
-    let source = match tenant_ipv4(header.source(), network, sir) {
+    let source = match ipv4_of(header.source(), network, sir) {
         Some(source) => source,
         // What the fabric or this node has to say is said by the gateway (RFC 6791 asks for an address of the kind).
         None if error => match network.ipv4_gateway(destination) {
@@ -151,7 +161,7 @@ pub(super) fn deliver(
     };
     quoted::translate(packet, &upper, ctx.tables);
     let quoted = |source: u128, destination: u128| {
-        Some((tenant_ipv4(source, network, sir)?, tenant_ipv4(destination, network, sir)?))
+        Some((ipv4_of(source, network, sir)?, ipv4_of(destination, network, sir)?))
     };
     let to = To4 { source, destination, identification: name_of(packet.l3()) };
     let options = options(local.hop.mtu);

@@ -142,6 +142,24 @@ impl Tables {
 }
 
 impl Tables {
+    /// Whether a packet from this address may be delivered to tenants of `to`: always, unless it is the address of a
+    /// tenant of another network that has no policy.
+    #[must_use]
+    pub fn accepts(&self, source: u128, to: NetworkId) -> bool {
+        if let Some(from) = self.networks.of_address(source) {
+            return self.networks.may_reach(from, to);
+        }
+        let identifier = Identifier::of_address(source);
+        if identifier.vnid().is_none() {
+            return true;
+        }
+        let Some(domain) = self.realms.of((source >> 64) as u64).and_then(|realm| realm.sir) else {
+            return true;
+        };
+        // Of a network that is not known here nobody can have said that it may.
+        self.networks.of_identifier(domain, identifier).is_some_and(|from| self.networks.may_reach(from, to))
+    }
+
     /// The prefix of the network that an identifier of type 3 belongs to.
     #[must_use]
     pub fn vnet_of(&self, domain: DomainId, identifier: Identifier) -> Option<&network::Vnet> {

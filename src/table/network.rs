@@ -26,6 +26,44 @@ pub struct Network {
     pub ipv6: Option<Vnet>,
     /// Its IPv4 subnets.
     pub ipv4: Vec<Subnet>,
+    /// IPv4 addresses that stand for somebody outside.
+    pub peers: Peers,
+    /// The other networks that its tenants may send to, in order.
+    pub reaches: Vec<NetworkId>,
+}
+
+/// Who outside of a network has an IPv4 address in it (ILA draft §5.11, §5.13).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peers {
+    by_ipv4: Vec<(u32, u128)>,
+    by_ipv6: Vec<(u128, u32)>,
+}
+
+impl Peers {
+    /// From pairs of mapped address and the peer's own: a SIR address, or an IPv6 address of its network. Each stands in
+    /// one pair.
+    #[must_use]
+    pub fn new(pairs: impl Iterator<Item = (u32, u128)>) -> Self {
+        let mut by_ipv4: Vec<_> = pairs.collect();
+        by_ipv4.sort_unstable();
+        let mut by_ipv6: Vec<_> = by_ipv4.iter().map(|(ipv4, ipv6)| (*ipv6, *ipv4)).collect();
+        by_ipv6.sort_unstable();
+        Peers { by_ipv4, by_ipv6 }
+    }
+
+    /// The peer behind a mapped address.
+    #[must_use]
+    pub fn ipv6(&self, address: u32) -> Option<u128> {
+        let at = self.by_ipv4.binary_search_by_key(&address, |pair| pair.0).ok()?;
+        Some(self.by_ipv4.get(at)?.1)
+    }
+
+    /// The mapped address of a peer.
+    #[must_use]
+    pub fn ipv4(&self, address: u128) -> Option<u32> {
+        let at = self.by_ipv6.binary_search_by_key(&address, |pair| pair.0).ok()?;
+        Some(self.by_ipv6.get(at)?.1)
+    }
 }
 
 /// The 96-bit prefix of a network's IPv6 addresses.
@@ -123,6 +161,21 @@ impl Networks {
         }
         self.list.push(network);
         id
+    }
+
+    /// Lets tenants of `from` send to tenants of `to`.
+    pub fn permit(&mut self, from: NetworkId, to: NetworkId) {
+        if let Some(network) = self.list.get_mut(usize::from(from.0))
+            && let Err(at) = network.reaches.binary_search(&to)
+        {
+            network.reaches.insert(at, to);
+        }
+    }
+
+    /// Whether tenants of `from` may send to tenants of `to`.
+    #[must_use]
+    pub fn may_reach(&self, from: NetworkId, to: NetworkId) -> bool {
+        from == to || self.get(from).is_some_and(|network| network.reaches.binary_search(&to).is_ok())
     }
 
     /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod packets;
+pub mod tenants;
 
 use ilagate::config::{Config, mappings};
 use ilagate::ila::ChecksumMode;

@@ -7,6 +7,8 @@
 mod attachments;
 mod domains;
 mod networks;
+mod peers;
+mod policies;
 mod ports;
 mod routes;
 mod scope;
@@ -38,8 +40,10 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let locators = domains::locators(&mut check, raw, &domains);
     let ports = ports::ports(&mut check, raw, &domains, &locators);
     ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
-    let networks = networks::networks(&mut check, raw, &domains, &locators);
-    let seats = seats::Seats::new(&domains, &locators, &networks);
+    let mut networks = networks::networks(&mut check, raw, &domains, &locators);
+    let peers = peers::peers(&mut check, raw, &domains, &mut networks);
+    let policies = policies::policies(&mut check, raw, &networks);
+    let seats = seats::Seats::new(&domains, &locators, &networks, &peers);
     let attachments = attachments::attachments(&mut check, raw, &ports, seats);
     let routes = routes::routes(&mut check, raw, &ports);
     let neighbours = routes::neighbours(&mut check, raw, &ports);
@@ -58,6 +62,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         locators: locators.list,
         ports: ports.list,
         virtual_networks: networks.list,
+        policies,
         attachments,
         routes,
         neighbours,

@@ -19,7 +19,7 @@ const MAX_SUBNETS: usize = 64;
 /// The gateway's MAC address unless the file says otherwise.
 const GATEWAY_MAC: Mac = Mac([0x02, 0x00, 0x5e, 0, 0, 1]);
 /// What no tenant can have as an address.
-const REFUSED: [(Ipv4Prefix, &str); 5] = [
+pub(super) const REFUSED: [(Ipv4Prefix, &str); 5] = [
     (Ipv4Prefix::covering(0, 8), "\"this host\""),
     (Ipv4Prefix::covering(0x7f00_0000, 8), "loopback"),
     (Ipv4Prefix::covering(0xa9fe_0000, 16), "link-local"),
@@ -97,6 +97,7 @@ pub(super) fn networks(
             mtu,
             ipv6,
             ipv4,
+            peers: Vec::new(),
         });
     }
     networks

@@ -5,6 +5,7 @@ use super::super::raw::{RawAttachment, Text};
 use super::domains::{Domains, Locators, judge_identifier};
 use super::entries;
 use super::networks::{Networks, host_of};
+use super::peers::Peers;
 use super::scope::{Scope, Seen};
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::Mac;
@@ -15,12 +16,18 @@ pub(super) struct Seats<'c> {
     domains: &'c Domains,
     locators: &'c Locators,
     networks: &'c Networks,
+    peers: &'c Peers,
     seen: Seen<LocalIdentifier>,
 }
 
 impl<'c> Seats<'c> {
-    pub(super) fn new(domains: &'c Domains, locators: &'c Locators, networks: &'c Networks) -> Self {
-        Seats { domains, locators, networks, seen: Seen::new() }
+    pub(super) fn new(
+        domains: &'c Domains,
+        locators: &'c Locators,
+        networks: &'c Networks,
+        peers: &'c Peers,
+    ) -> Self {
+        Seats { domains, locators, networks, peers, seen: Seen::new() }
     }
 
     /// Network, addresses and identifiers of one attachment.
@@ -97,6 +104,13 @@ impl<'c> Seats<'c> {
             let key = format!("addresses[{n}]");
             match judge_address(&text.value, network) {
                 Ok((address, identifier)) => {
+                    if let TenantAddress::V4(mapped) = address
+                        && let Some(peer) = self.peers.place(&(place as u16, mapped))
+                    {
+                        let message =
+                            format!("`{}` is already {peer}; a peer's address is nobody else's", text.value);
+                        s.error(&key, text.referenced, message);
+                    }
                     let local = LocalIdentifier { domain: network.domain, identifier };
                     if self.take(s, &key, text, local, "address") {
                         addresses.push(address);

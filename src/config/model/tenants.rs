@@ -20,6 +20,8 @@ pub struct VirtualNetwork {
     pub ipv6: Option<NetworkIpv6>,
     /// IPv4 subnets, at most 64, none within another.
     pub ipv4: Vec<NetworkIpv4>,
+    /// Who else has an IPv4 address in this network, at most 4096; each address and each peer once.
+    pub peers: Vec<NetworkPeer>,
 }
 
 /// `virtual_networks[].ipv6`
@@ -38,6 +40,39 @@ pub struct NetworkIpv4 {
     pub prefix: Ipv4Prefix,
     /// The gateway's address, a host address of the subnet.
     pub gateway: u32,
+}
+
+/// `virtual_networks[].peers[]`: an IPv4 address of the network that stands for somebody outside of it (ILA draft §5.11,
+/// §5.13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NetworkPeer {
+    /// The address, of no tenant of the network and not a gateway's.
+    pub address: u32,
+    /// Who it is.
+    pub to: PeerTarget,
+}
+
+/// Whom a mapped address stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerTarget {
+    /// A task; its identifier has type 1.
+    Task(LocalIdentifier),
+    /// A tenant of another network.
+    Tenant {
+        /// Index into `virtual_networks`.
+        network: u16,
+        /// Its address there.
+        address: TenantAddress,
+    },
+}
+
+/// `policies[]`: tenants of one network may send to those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// Index into `virtual_networks`: who sends.
+    pub from: u16,
+    /// Index into `virtual_networks`, another one: who receives.
+    pub to: u16,
 }
 
 /// `attachments[]`: one task or one tenant on an access port.

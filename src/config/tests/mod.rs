@@ -6,6 +6,8 @@ mod files;
 mod fuzz;
 mod mappings;
 mod networks;
+mod peers;
+mod policies;
 mod ports;
 mod reload;
 mod routes;

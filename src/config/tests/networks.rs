@@ -45,6 +45,7 @@ fn a_network_with_every_key() {
                 gateway: Some(0x2001_0db8_000a << 80 | 1),
             }),
             ipv4: vec![subnet("10.0.0.0/24", 0x0a00_0001), subnet("10.0.1.0/31", 0x0a00_0100)],
+            peers: Vec::new(),
         }]
     );
 }

@@ -66,12 +66,28 @@ fn virtual_networks_are_taken_over_by_a_reload() {
         ("{name: red, vnid: 1, domain: tasks, mtu: 1400}", "mtu"),
         ("{name: red, vnid: 1, domain: tasks, ipv6: {prefix: '2001:db8:a::/96'}}", "ipv6"),
         ("{name: red, vnid: 1, domain: tasks, ipv4: [{prefix: 10.0.0.0/8, gateway: 10.0.0.1}]}", "ipv4"),
+        (
+            "{name: red, vnid: 1, domain: tasks, peers: [{address: 192.0.2.4, to: '2001:db8:dddd:0:2000::4'}]}",
+            "peers",
+        ),
     ] {
         assert_eq!(
             changes(&networks(usual), &networks(other)),
             [format!("virtual_networks[0].{key}: changed, applied by a reload")]
         );
     }
+}
+
+#[test]
+fn policies_are_taken_over_by_a_reload() {
+    let with = |list: &str| {
+        let networks = "[{name: red, vnid: 1, domain: tasks}, {name: blue, vnid: 2, domain: tasks}]";
+        right(&format!("policies: [{list}]\nvirtual_networks: {networks}"))
+    };
+    assert_eq!(
+        changes(&with("{from: red, to: blue}"), &with("{from: blue, to: red}")),
+        ["policies[0]: removed, applied by a reload", "policies[0]: added, applied by a reload"]
+    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub use batch::Staged;
 pub use hops::{MAX_GLEANED, NeighbourState};
 pub use views::{origin_name, state_name};
 
-use crate::config::{self, Attachment, Config, OwnLocator, Role, Route, SirDomain, VirtualNetwork};
+use crate::config::{self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, VirtualNetwork};
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use actions::{Actions, Goal, Key, Seat};
@@ -62,6 +62,7 @@ pub struct Rib {
     locators: Vec<OwnLocator>,
     attachments: Vec<Attachment>,
     networks: Vec<VirtualNetwork>,
+    policies: Vec<Policy>,
     /// Attachments by where they sit.
     seats: HashMap<Seat, u32>,
     routes: Vec<Route>,
@@ -97,6 +98,7 @@ impl Rib {
             locators: Vec::new(),
             attachments: Vec::new(),
             networks: Vec::new(),
+            policies: Vec::new(),
             seats: HashMap::new(),
             routes: Vec::new(),
             neighbours: Neighbours::default(),

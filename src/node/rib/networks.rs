@@ -1,8 +1,9 @@
 //! Virtual networks and tenants as the tables have them.
 
 use super::{Rib, Seat};
-use crate::config::{TenantAddress, VirtualNetwork};
-use crate::table::network::{Subnet, Vnet};
+use crate::config::{NetworkPeer, PeerTarget, TenantAddress, VirtualNetwork};
+use crate::ila::Identifier;
+use crate::table::network::{Peers, Subnet, Vnet};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
 
 impl Rib {
@@ -11,6 +12,9 @@ impl Rib {
         let mut networks = Networks::default();
         for network in &self.networks {
             networks.add(self.network(network));
+        }
+        for policy in &self.policies {
+            networks.permit(NetworkId(policy.from), NetworkId(policy.to));
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
             let Some(network) = attachment.network else { continue };
@@ -51,6 +55,22 @@ impl Rib {
                     gateway: subnet.gateway,
                 })
                 .collect(),
+            peers: Peers::new(network.peers.iter().filter_map(|peer| self.peer(peer))),
+            reaches: Vec::new(),
         }
+    }
+
+    /// A mapped address, and the address of the peer as the fabric and others see it.
+    fn peer(&self, peer: &NetworkPeer) -> Option<(u32, u128)> {
+        let sir = |domain: u8| Some(self.domains.get(usize::from(domain))?.config.prefix);
+        let to = match peer.to {
+            PeerTarget::Task(task) => sir(task.domain)?.with(task.identifier),
+            PeerTarget::Tenant { address: TenantAddress::V6(address), .. } => address,
+            PeerTarget::Tenant { network, address: TenantAddress::V4(address) } => {
+                let network = self.networks.get(usize::from(network))?;
+                sir(network.domain)?.with(Identifier::tenant_ipv4(network.vnid, address))
+            }
+        };
+        Some((peer.address, to))
     }
 }

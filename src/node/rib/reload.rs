@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
 impl Rib {
-    /// Takes over attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
+    /// Takes over networks, policies, attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
     /// added at the end. All else must be as before, which [`Config::diff_class`] tells.
     ///
     /// The result is to be committed like a batch, after a snapshot.
@@ -49,6 +49,7 @@ impl Rib {
         let staged = self.stage_attachments(config);
         self.attachments.clone_from(&config.attachments);
         self.networks.clone_from(&config.virtual_networks);
+        self.policies.clone_from(&config.policies);
         let seats = config.attachments.iter().enumerate();
         self.seats = seats.map(|(n, attachment)| (Seat::of(attachment), n as u32)).collect();
         self.dirty = true;
