@@ -178,7 +178,10 @@ fn another_networks_address_does_not_help_whoever_claims_it() {
     // A tenant is held to its own addresses, policy or not.
     let mut node = with(L1, BOTH);
     let to = address("2001:db8:a::2");
-    for from in ["2001:db8:a::1", "2001:db8:b::4", VM3_SIR, "2001:db8:dddd:0:4000:64:a00:1"].map(address) {
+    for from in
+        ["2001:db8:a::1", "2001:db8:b::4", "2001:db8:dddd:0:4000:c8:a00:1", "2001:db8:dddd:0:4000:64:a00:1"]
+            .map(address)
+    {
         let packet = ipv6(from, to, 17, &udp(from, to, b"spoofed"));
         let outcome = node.receive("access0", &tagged(ANYCAST, VM3, 7, &packet));
         assert_eq!(outcome.fate, Fate::Dropped(DropReason::SpoofedSource));

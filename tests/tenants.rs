@@ -302,3 +302,31 @@ fn an_ipv4_packet_that_waited_for_its_next_hop_is_taken_for_what_it_became() {
         assert_eq!(outcome.fate, Fate::Dropped(DropReason::SpoofedSource));
     }
 }
+
+#[test]
+fn fragments_of_ipv4_travel_as_fragments_of_ipv6_and_come_back_as_they_were() {
+    let (mut sender, mut receiver) = (host(L1), host(L2));
+    let data: Vec<u8> = (0..4000).map(|n| (n * 3) as u8).collect();
+    let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &data);
+    ipv4::Ipv4::of_mut(&mut packet).unwrap().set_fragment(false, false, 0);
+    ipv4::seal(&mut packet[..20]);
+    // The header grows by 28, and the fabric carries 1500.
+    let mut payload = vec![0; packet.len() - 20];
+    let mut names = Vec::new();
+    for piece in ilagate::siit::fragment::v4(&packet, 1400).unwrap() {
+        let mut bytes = vec![0; piece.len()];
+        piece.write(&mut bytes).unwrap();
+        let on_wire = sender.receive("access0", &ipv4_frame(ANYCAST, VM1, &bytes)).forwarded("fabric0");
+        assert_eq!((on_wire[20], on_wire.len()), (44, 14 + bytes.len() + 28));
+        let received = receiver.receive("fabric0", &carried(&on_wire)).forwarded("access0");
+        let header = ipv4::Ipv4::of(&received[14..]).unwrap();
+        assert!(ipv4::is_intact(&received[14..34]));
+        let at = 8 * usize::from(header.fragment_offset());
+        payload[at..at + received.len() - 34].copy_from_slice(&received[34..]);
+        names.push((header.identification(), header.more_fragments()));
+    }
+    assert_eq!(names.len(), 3);
+    assert!(names.iter().all(|name| name.0 == names[0].0));
+    assert_eq!(names.iter().map(|name| name.1).collect::<Vec<_>>(), [true, true, false]);
+    assert!(payload == packet[20..]);
+}
