@@ -1,0 +1,84 @@
+"""The demo of virtual networks: two hosts, two networks with the same IPv4 addresses. See scripts/demo."""
+
+import signal
+import sys
+
+import packets
+from demo import right, show, step
+from lab import Failed, Lab, answers, expect
+from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, ipv4, ipv6
+
+LIMIT_S = 120
+
+
+def on_the_wire(net, sender, title, words):
+    """Pings once; shows the packets to a locator that the fabric carried."""
+    wire = net.fab.capture("nve1", "ip6 and dst net fd00:1::/32")
+    for _ in range(3):
+        _, text = sender.status(["ping", "-n", "-c", 1, "-W", 1, *words])
+        if answers(text) == 1:
+            break
+    expect(answers(text) == 1, f"{title}:\n{text}")
+    seen = packets.ipv6(wire.frames(at_least=2))
+    expect(all(packet.checksum_is_right() for packet in seen), f"{title}: a wrong checksum on the wire")
+    print(f"\n   {title}")
+    for packet in seen[-2:]:
+        print(f"     fabric    {packet.source} > {packet.destination}")
+    right("answered; every checksum on the wire is right")
+
+
+def demonstrate(lab):
+    print(
+        """
+ilagate: tenants of virtual networks. vm1 and vm2 are in network red (VNID 100), vm3 and vm4 in blue (VNID 200), each
+pair on two hosts; both networks use 10.0.0.1 and 10.0.0.2. Each tenant is an ordinary dual-stack Linux. Nothing is
+encapsulated: IPv6 travels as type 3, IPv4 as type 2 identifiers under the locator of the host where the peer is."""
+    )
+    net = TenantNetwork(lab).start()
+    vm1, vm3 = net.vms["vm1"], net.vms["vm3"]
+    step("One network, two hosts", "Scenario 9 of the ILA draft by IPv6, scenario 10 by IPv4.")
+    on_the_wire(net, vm1, f"vm1 pings vm2: {ipv6('vm1')} > {ipv6('vm2')}", ["-6", ipv6("vm2")])
+    on_the_wire(net, vm1, f"vm1 pings vm2: {ipv4('vm1')} > {ipv4('vm2')}", ["-4", ipv4("vm2")])
+    on_the_wire(net, vm3, "vm3 pings vm4 by the same IPv4 addresses, in the other network", ["-4", ipv4("vm4")])
+    step("Neighbours", "ARP and ND are answered by the node with the gateway's MAC address; nothing is flooded.")
+    show(vm1.run("ip neigh show dev eth0"))
+    step("A service task, and the Internet", "Scenarios 4 to 7.")
+    vm1.reaches(SERVICE)
+    net.service.reaches(ipv6("vm1"))
+    right("vm1 and the service reach each other")
+    net.vms["vm2"].reaches(INET)
+    net.fab.reaches(ipv6("vm2"), extra=("-I", INET))
+    right("vm2 and the Internet host reach each other")
+    step("Traceroute by IPv4", f"What hosts and routers of the fabric have to say is said by the gateway, {GATEWAY4}.")
+    show(vm1.run(["traceroute", "-4", "-n", "-q", 1, "-w", 2, "-m", 8, "-N", 1, ipv4("vm2")], check=False, timeout=60))
+    step("What is refused")
+    _, text = vm1.status(["ping", "-6", "-n", "-c", 1, "-W", 1, ipv6("vm4")])
+    expect("prohibited" in text, text)
+    right("vm1 to vm4, in another network, without a policy: administratively prohibited")
+    vm3.run("ip addr add 10.0.0.66/24 dev eth0")
+    vm3.status(["ping", "-4", "-c", 1, "-W", 1, "-I", "10.0.0.66", ipv4("vm4")])
+    expect(net.nve1.drops().get("spoofed_source", 0) >= 1, net.nve1.drops())
+    right("vm3 with an address that is not its own")
+    show(net.nve1.ctl("drops"))
+    net.stop()
+
+
+def late(_number, _frame):
+    raise Failed(f"not done after {LIMIT_S} s")
+
+
+def main():
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT_S)
+    try:
+        with Lab("ilad") as lab:
+            demonstrate(lab)
+    except Failed as why:
+        print(f"\ndemo: FAILED: {why}", file=sys.stderr)
+        return 1
+    print("\ndemo: all was right; nothing is left behind")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
