@@ -6,179 +6,30 @@
 //! `forward --case NAME --dir DIR [--seconds S] [--core N]… [--write-pcap]` prints one JSON object.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use ilagate::config::{Config, LocatorChoice, MappingRecord, MappingTarget};
+mod traffic;
+
 use ilagate::dpdk::{Burst, Eal, EalConfig, Memory, Mempool, PoolConfig, Port, PortConfig, TxSet};
-use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
-use ilagate::net::{Mac, ethernet, ipv6};
+use ilagate::ila::Locator;
 use ilagate::node::exchange::{Exchange, Settings};
 use ilagate::node::rib::Rib;
-use ilagate::node::source::{Batch, Change, Origin};
+use ilagate::node::source::Change;
 use ilagate::node::stats::{PortFacts, Stats};
 use ilagate::node::worker::{Plan, Worker};
+use ilagate::path::Counters;
 use ilagate::table::PortId;
 use ilagate::table::rcu::Publisher;
-use pcap_file::pcap::{PcapPacket, PcapWriter};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use traffic::{Case, batch};
 
-const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const NEXT: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const SIR: SirPrefix = SirPrefix(0x2001_0db8_dddd_0000);
-const OWN: Locator = Locator(0xfd00_0001_0000_0001);
-/// Mappings per batch while the tables are filled.
-const CHUNK: u64 = 65_536;
 /// Updates a second in the churn case, and how they are gathered.
 const CHURN_PER_BATCH: u64 = 1000;
 /// In a window: 100 000 updates a second.
 const CHURN_BATCHES: u32 = 5;
 /// What is measured at once, as in scripts/bench.
 const WINDOW: Duration = Duration::from_millis(50);
-
-struct Case {
-    mappings: u64,
-    routes: u64,
-    packets: u64,
-    local: bool,
-    churn: bool,
-}
-
-fn case(name: &str) -> Case {
-    let plain = Case { mappings: 0, routes: 0, packets: 200_000, local: false, churn: false };
-    match name {
-        "sir2ila_1k" | "two_workers" => Case { mappings: 1000, packets: 2048, ..plain },
-        "sir2ila_1m" => Case { mappings: 1_000_000, ..plain },
-        "sir2ila_10m" => Case { mappings: 10_000_000, ..plain },
-        "ila2sir_1k" => Case { mappings: 1000, packets: 2048, local: true, ..plain },
-        "ila2sir_1m" => Case { mappings: 1_000_000, local: true, ..plain },
-        "route6_100k" => Case { routes: 100_000, ..plain },
-        "sir2ila_1m_churn" => Case { mappings: 1_000_000, churn: true, ..plain },
-        other => panic!("no case `{other}`"),
-    }
-}
-
-/// Type 1, spread over the identifier space, never ending in one of the two zeros.
-fn identifier(index: u64) -> Identifier {
-    let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Identifier((1 << 61) | (mixed >> 4 & 0x0fff_ffff_ffff_0000) | (1 + index % 0xfffe))
-}
-
-fn route(index: u64) -> u64 {
-    // Distinct /48s and /56s all over 2400::/8.
-    let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    (0x24 << 56) | (mixed << 32 & 0x00ff_ffff_0000_0000) | (index & 0xffff) << 16
-}
-
-fn configuration(case: &Case, cores: &[u16]) -> String {
-    let mut text = format!(
-        "node: {{name: bench}}\ndpdk: {{workers: {cores:?}}}\n\
-         sir_domains:\n  - {{name: tasks, prefix: \"{SIR}\", expected_mappings: {}}}\n\
-         locators:\n  - {{prefix: \"{OWN}\", domain: tasks}}\n\
-         ports:\n  - {{name: in, device: net_pcap0, role: fabric, mac: \"{OURS}\", addresses: [\"fd00:1:0:1::1/64\"]}}\n\
-         \x20 - {{name: out, device: net_null0, role: access}}\n\
-         \x20 - {{name: out6, device: net_null1, role: external, addresses: [\"fd00:2::1/64\"]}}\n\
-         neighbours:\n  static:\n    - {{port: out6, address: \"fd00:2::2\", mac: \"{NEXT}\"}}\n",
-        case.mappings.max(1024),
-    );
-    if case.local {
-        text.push_str("attachments:\n");
-        // One task a thousand identifiers, as a host with many addresses would have them.
-        for task in 0..1000u64.min(case.mappings) {
-            let _ = write!(
-                text,
-                "  - {{port: out, mac: \"02:00:00:01:{:02x}:{:02x}\", identifiers: [",
-                task >> 8,
-                task & 255
-            );
-            let mut index = task;
-            while index < case.mappings {
-                let sir = std::net::Ipv6Addr::from(SIR.with(identifier(index)));
-                let _ = write!(text, "{}\"{sir}\"", if index == task { "" } else { ", " });
-                index += 1000;
-            }
-            text.push_str("]}\n");
-        }
-    }
-    text.push_str("routes:\n  - {prefix: \"fd00:1::/32\", via: \"fd00:2::2\", port: out6}\n");
-    for index in 0..case.routes {
-        let length = if index % 4 == 0 { 56 } else { 48 };
-        let prefix = ilagate::net::Ipv6Prefix::covering(u128::from(route(index)) << 64, length);
-        let _ = writeln!(text, "  - {{prefix: \"{prefix}\", via: \"fd00:2::2\", port: out6}}");
-    }
-    text
-}
-
-fn destination(case: &Case, index: u64) -> u128 {
-    if case.routes > 0 {
-        return u128::from(route(index % case.routes)) << 64 | u128::from(index);
-    }
-    // Evenly over all mappings, in an order that no prefetcher guesses.
-    let mapping =
-        ((u128::from(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(case.mappings)) >> 64) as u64;
-    let identifier = identifier(mapping);
-    if case.local {
-        OWN.with(neutral::there(identifier, Adjustment::of(SIR, OWN), ChecksumMode::NeutralMap))
-    } else {
-        SIR.with(identifier)
-    }
-}
-
-fn write_pcap(case: &Case, path: &Path) {
-    let file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
-    let mut writer = PcapWriter::new(file).expect("a capture");
-    for index in 0..case.packets {
-        let mut frame = [0u8; 62];
-        frame[..14].copy_from_slice(&ethernet::header(OURS, NEXT, 0).0[..14]);
-        let source = 0x2001_0db8_0000_0000_0000_0000_0000_0000 + u128::from(index);
-        ipv6::Ipv6::of_mut(&mut frame[14..]).expect("room").write(
-            8,
-            17,
-            64,
-            source,
-            destination(case, index),
-        );
-        frame[54..62].copy_from_slice(&[0x80, 1, 0, 9, 0, 8, 0, 0]);
-        let packet = PcapPacket::new(Duration::ZERO, frame.len() as u32, &frame);
-        writer.write_packet(&packet).expect("written");
-    }
-}
-
-/// Hosts: sixteen mappings each in a small network, a thousand in a large one.
-fn hosts(case: &Case) -> u64 {
-    (case.mappings / 16).clamp(1, 1000).max(case.mappings / 1000)
-}
-
-fn record(case: &Case, index: u64, shift: u64) -> Change {
-    upsert(index, Locator(0xfd00_0001_0001_0000 + (index + shift) % hosts(case)))
-}
-
-fn upsert(index: u64, locator: Locator) -> Change {
-    Change::Upsert(MappingRecord {
-        domain: 0,
-        identifier: identifier(index),
-        target: MappingTarget::Locators(vec![LocatorChoice { locator, priority: 0, weight: 1 }]),
-    })
-}
-
-fn batch(changes: Vec<Change>) -> Batch {
-    Batch { origin: Origin::Admin, changes, complete: false }
-}
-
-fn filled(case: &Case, cores: &[u16]) -> Rib {
-    let config =
-        Config::parse(&configuration(case, cores), "bench.yaml").unwrap_or_else(|errors| panic!("{errors}"));
-    let mut rib = Rib::new(&config, &[OURS, OURS, OURS], 42);
-    if !case.local {
-        let mut from = 0;
-        while from < case.mappings {
-            let to = (from + CHUNK).min(case.mappings);
-            rib.apply(batch((from..to).map(|index| record(case, index, 0)).collect())).expect("mappings");
-            from = to;
-        }
-    }
-    rib
-}
 
 fn open(pool: &Mempool, name: &str, device: &str, rx: u16, tx: u16) -> Port {
     let shape = PortConfig {
@@ -228,14 +79,14 @@ fn main() {
         println!("forward: run by scripts/bench (--case NAME)");
         return;
     };
-    let case = case(&given.case);
+    let case = Case::named(&given.case);
     let pcap = given.dir.join(format!("{}.pcap", given.case));
     if given.write {
-        write_pcap(&case, &pcap);
+        case.write_pcap(&pcap);
         return;
     }
     let workers = given.cores.len() as u16;
-    let mut rib = filled(&case, &given.cores);
+    let mut rib = case.filled(&given.cores);
     let mut publisher = Publisher::new(rib.compile());
     let eal = Eal::start(&EalConfig {
         name: format!("bench{}", std::process::id()),
@@ -264,7 +115,7 @@ fn main() {
     let threads: Vec<_> = (0..workers)
         .map(|number| {
             let mut tx = TxSet::new();
-            for (index, port) in ports.iter_mut().enumerate().skip(1) {
+            for (index, port) in ports.iter_mut().enumerate() {
                 tx.insert(PortId(index as u16), port.take_tx().expect("a queue"));
             }
             let plan = Plan {
@@ -318,11 +169,12 @@ fn main() {
         thread.join().expect("worker");
     }
     let received = total();
-    let forwarded: u64 = stats.workers.iter().map(|worker| worker.received[0].forwarded.value()).sum();
+    let done = |counters: &Counters| counters.forwarded.value() + counters.replied.value();
+    let done: u64 = stats.workers.iter().map(|worker| done(&worker.received[0])).sum();
     let mut text = format!(
-        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"forwarded_share\": {:.6}",
+        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"done_share\": {:.6}",
         given.case,
-        forwarded as f64 / received as f64
+        done as f64 / received as f64
     );
     if let Some([known, new]) = update_us {
         let rate = updates as f64 / churned.as_secs_f64();
@@ -346,7 +198,7 @@ fn churn(
     for turn in 1..=CHURN_BATCHES {
         let first = done % 1_000_000;
         let changes =
-            (first..first + CHURN_PER_BATCH).map(|index| record(case, index, 1 + done / 1_000_000)).collect();
+            (first..first + CHURN_PER_BATCH).map(|index| case.record(index, 1 + done / 1_000_000)).collect();
         apply(rib, publisher, changes);
         done += CHURN_PER_BATCH;
         let due = WINDOW / CHURN_BATCHES * turn;
@@ -371,11 +223,11 @@ fn apply(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, chang
 /// Microseconds from an accepted update to its effect, p50 and p99, one update at a time under traffic: towards locators
 /// in use, and towards ones never seen before, which take a new snapshot.
 fn update_us(case: &Case, rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>) -> [[f64; 2]; 2] {
-    [(2000, 0xfd00_0001_0001_0000, hosts(case)), (500, 0xfd00_0001_0002_0000, u64::MAX)].map(
+    [(2000, 0xfd00_0001_0001_0000, case.hosts()), (500, 0xfd00_0001_0002_0000, u64::MAX)].map(
         |(count, first, locators): (u64, u64, u64)| {
             let mut times: Vec<f64> = (0..count)
                 .map(|n| {
-                    let changes = vec![upsert(n * 499 % case.mappings, Locator(first + n % locators))];
+                    let changes = vec![case.upsert(n * 499 % case.mappings, Locator(first + n % locators))];
                     let begin = Instant::now();
                     apply(rib, publisher, changes);
                     begin.elapsed().as_secs_f64() * 1e6
