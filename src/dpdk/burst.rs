@@ -100,12 +100,17 @@ impl Burst {
     /// room for fewer than 32.
     #[inline]
     pub fn receive(&mut self, rx: &mut RxQueue) -> Received {
-        self.receive_each(rx, |_| {})
+        self.receive_each::<0>(rx, |_| {})
     }
 
-    /// The same, and lends `take` the frame of every packet that came, in the order that they have in the burst.
+    /// The same, and lends `take` the frame of every packet that came behind `FRONT` bytes of its headroom, in the
+    /// order that they have in the burst; of a packet with less headroom, nothing.
     #[inline]
-    pub fn receive_each<'b>(&'b mut self, rx: &mut RxQueue, mut take: impl FnMut(&'b mut [u8])) -> Received {
+    pub fn receive_each<'b, const FRONT: usize>(
+        &'b mut self,
+        rx: &mut RxQueue,
+        mut take: impl FnMut(&'b mut [u8]),
+    ) -> Received {
         let before = self.len;
         // SAFETY: the queue exists and is started while `rx` lives, `rx` is its only handle and we hold it mutably;
         // the array has room for as many pointers as asked for, and those written are ours from now on.
@@ -134,8 +139,8 @@ impl Burst {
         received.packets = self.len - before;
         for &mbuf in &self.mbufs[before..self.len] {
             // SAFETY: as in `frames`.
-            let frame = unsafe { frame(mbuf) };
-            received.bytes += frame.len() as u64;
+            let (frame, bytes) = unsafe { (frame_behind::<FRONT>(mbuf), (*mbuf).data_len) };
+            received.bytes += u64::from(bytes);
             take(frame);
         }
         received
@@ -203,7 +208,7 @@ impl Burst {
     #[inline]
     pub fn frames(&mut self) -> impl Iterator<Item = &mut [u8]> {
         // SAFETY: as in `lend`: every buffer has its own memory, and the frames borrow the burst.
-        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame(mbuf) })
+        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame_behind::<0>(mbuf) })
     }
 
     /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with
@@ -242,16 +247,37 @@ impl Burst {
         self.settle_each(len, outcomes, tx, keep)
     }
 
-    /// Sends every packet, `bytes` bytes in all, through one port in the window that it came in. `false`, and nothing
-    /// done, when the transmit set does not have the port.
+    /// Sends every packet, `bytes` bytes in all, through one port in the window that it came in, its start moved by
+    /// `moves` where that has something for it. `false`, and nothing done, when the transmit set does not have the port.
     #[inline]
-    pub fn send_all(&mut self, port: PortId, bytes: u64, tx: &mut TxSet) -> bool {
+    pub fn send_all(&mut self, port: PortId, bytes: u64, moves: &[i8], tx: &mut TxSet) -> bool {
+        if !tx.has(port) {
+            return false;
+        }
+        let bytes = bytes.wrapping_sub(self.move_starts(moves) as u64);
         // SAFETY: the buffers of this burst; it forgets them when the set took them.
         let sent = unsafe { tx.send_all(port, &mut self.mbufs[..self.len], bytes) };
         if sent {
             self.len = 0;
         }
         sent
+    }
+
+    /// Moves the starts of the frames, never out of their buffers; says by how much in all.
+    #[inline]
+    fn move_starts(&mut self, moves: &[i8]) -> i64 {
+        let mut all = 0;
+        for (&mbuf, by) in self.mbufs[..self.len].iter().zip(moves) {
+            // SAFETY: the buffers of this burst, which nothing else borrows.
+            let head = unsafe { &mut *mbuf };
+            let end = head.data_off.saturating_add(head.data_len);
+            let start = head.data_off.saturating_add_signed(i16::from(*by)).min(end);
+            all += i64::from(start) - i64::from(head.data_off);
+            head.data_off = start;
+            head.data_len = end - start;
+            head.pkt_len = u32::from(end - start);
+        }
+        all
     }
 
     /// Places the packets one by one.
@@ -315,18 +341,19 @@ impl Drop for Burst {
     }
 }
 
-/// The frame in a buffer.
+/// The frame in a buffer behind `FRONT` bytes of its headroom; nothing where there are fewer.
 ///
 /// # Safety
 /// The buffer is owned by the caller, well-shaped, and borrowed by nothing else for `'b`.
 #[inline(always)]
-unsafe fn frame<'b>(mbuf: *mut sys::rte_mbuf) -> &'b mut [u8] {
+unsafe fn frame_behind<'b, const FRONT: usize>(mbuf: *mut sys::rte_mbuf) -> &'b mut [u8] {
     // SAFETY: what the caller promised: the window lies in the buffer, whose bytes are initialised, as DPDK's memory is
     // from the start.
     unsafe {
         let head = &*mbuf;
-        let start = head.buf_addr.cast::<u8>().add(usize::from(head.data_off));
-        std::slice::from_raw_parts_mut(start, usize::from(head.data_len))
+        let Some(start) = usize::from(head.data_off).checked_sub(FRONT) else { return &mut [] };
+        let start = head.buf_addr.cast::<u8>().add(start);
+        std::slice::from_raw_parts_mut(start, FRONT + usize::from(head.data_len))
     }
 }
 

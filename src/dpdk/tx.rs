@@ -62,6 +62,13 @@ impl TxSet {
         }
     }
 
+    /// Whether the set has the port.
+    #[inline]
+    #[must_use]
+    pub fn has(&self, port: PortId) -> bool {
+        matches!(self.lanes.get(usize::from(port.0)), Some(Some(_)))
+    }
+
     /// What went through a port; zero for one that is not in the set.
     #[must_use]
     pub fn counts(&self, port: PortId) -> TxCounts {

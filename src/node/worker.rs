@@ -10,7 +10,9 @@ use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
 use crate::net::ipv6::Ipv6;
-use crate::path::{BURST, Counters, Ctx, Decided, Direct, DropReason, Limiter, Packet, Pipeline, Verdict};
+use crate::path::{
+    BURST, Counters, Ctx, Decided, Direct, DropReason, FRONT, Limiter, Packet, Pipeline, Verdict,
+};
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
@@ -93,7 +95,11 @@ fn receive(
 ) -> Received {
     match Direct::new(port, tables) {
         Some(mut direct) => {
-            let received = burst.receive_each(rx, |frame| direct.start(frame));
+            let received = if direct.is_guarded() {
+                burst.receive_each::<FRONT>(rx, |room| direct.start_behind(room))
+            } else {
+                burst.receive_each::<0>(rx, |frame| direct.start(frame))
+            };
             direct.decide(decided);
             received
         }
@@ -230,7 +236,7 @@ impl Desk {
         own.polls.packets.add(received.packets as u64);
         counters.receive(received.packets as u64, received.bytes);
         match self.decided.alike(received.packets) {
-            Some(out) if self.burst.send_all(out, received.bytes, &mut self.tx) => {
+            Some(out) if self.burst.send_all(out, received.bytes, self.decided.moves(), &mut self.tx) => {
                 counters.forwarded.add(received.packets as u64);
             }
             _ => self.settle(port, &[], ctx),

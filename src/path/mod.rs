@@ -25,7 +25,7 @@ pub mod verdict;
 
 pub use answer::Limiter;
 pub use counters::Counters;
-pub use direct::{Decided, Direct};
+pub use direct::{Decided, Direct, FRONT};
 pub use lane::{BURST, Lane, Lanes};
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
@@ -63,7 +63,13 @@ impl Pipeline {
         let alone = self.direct && burst.iter().all(|packet| packet.port == port);
         let mut decided = Decided::NOTHING;
         if let Some(mut direct) = Direct::new(port, ctx.tables).filter(|_| alone) {
-            burst.iter_mut().take(BURST).for_each(|packet| direct.start(packet.frame_mut()));
+            for packet in burst.iter_mut().take(BURST) {
+                if direct.is_guarded() {
+                    direct.start_behind(packet.frame_behind(FRONT));
+                } else {
+                    direct.start(packet.frame_mut());
+                }
+            }
             direct.decide(&mut decided);
         }
         self.finish(burst, &decided, ctx);
@@ -74,7 +80,10 @@ impl Pipeline {
         let mut left = false;
         for (index, packet) in burst.iter_mut().enumerate() {
             match decided.port(index) {
-                Some(port) => packet.verdict = Verdict::Forward(port),
+                Some((port, moves)) => {
+                    packet.move_start(moves);
+                    packet.verdict = Verdict::Forward(port);
+                }
                 None => left = true,
             }
         }

@@ -81,6 +81,21 @@ impl<'b> Packet<'b> {
         self.room.get_mut(usize::from(self.start)..usize::from(self.end)).unwrap_or(&mut [])
     }
 
+    /// The frame behind `front` bytes of its headroom; nothing where the headroom is smaller.
+    #[inline]
+    #[must_use]
+    pub fn frame_behind(&mut self, front: usize) -> &mut [u8] {
+        let start = usize::from(self.start).checked_sub(front);
+        let end = usize::from(self.end);
+        start.and_then(|start| self.room.get_mut(start..end)).unwrap_or(&mut [])
+    }
+
+    /// Moves the frame's start by as much as the direct way found room for.
+    #[inline]
+    pub(super) fn move_start(&mut self, by: i8) {
+        self.start = self.start.saturating_add_signed(i16::from(by)).min(self.end);
+    }
+
     /// The packet from its IPv6 header on.
     #[inline]
     #[must_use]

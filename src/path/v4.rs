@@ -182,10 +182,13 @@ fn tenant_ipv4(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> 
     ours.then_some(identifier.0 as u32)
 }
 
-/// Names a datagram that comes without a name, for whoever may have to cut it (RFC 7915 §5.1): a sum over its first
-/// bytes, sequence numbers and checksums among them, differs from one packet of a flow to the next as a counter does.
-fn name_of(packet: &[u8]) -> u16 {
-    checksum::sum_of_bytes(packet.get(4..96).unwrap_or(packet))
+/// Names a datagram that comes without a name, for whoever may have to cut it (RFC 7915 §5.1): a sum over the first
+/// bytes behind its IPv6 header, sequence numbers and checksums among them, differs from one packet of a flow to the
+/// next as a counter does.
+#[inline]
+pub(super) fn name_of(packet: &[u8]) -> u16 {
+    let upper = packet.get(ipv6::HEADER..).unwrap_or(packet);
+    checksum::sum_of_bytes(upper.get(..20).unwrap_or(upper))
 }
 
 /// Writes the last two bytes of the link header.

@@ -13,6 +13,7 @@ pub mod port;
 pub mod rcu;
 pub mod realms;
 pub mod routes;
+pub mod seats;
 
 pub use action::{Action, Hop, HopState, Local, Remote, Spread};
 pub use network::{Network, NetworkId, Networks, Tenant};

@@ -1,5 +1,6 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
+use super::seats::{self, Binding, Seats};
 use super::{DomainId, PortId};
 use crate::ila::{Identifier, SirPrefix};
 use crate::net::Mac;
@@ -30,6 +31,49 @@ pub struct Network {
     pub peers: Peers,
     /// The other networks that its tenants may send to, in order.
     pub reaches: Vec<NetworkId>,
+}
+
+/// What the direct way must know of a network, most of it as a frame has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// Its domain's SIR prefix.
+    pub sir: [u8; 8],
+    /// Upper 96 bits of its IPv6 addresses, if it has any.
+    pub vnet: Option<[u8; 12]>,
+    /// The gateway's MAC address, its first byte lowest.
+    pub mac: u64,
+    /// Lower 32 bits of the gateway's IPv6 address; 0 without one.
+    pub gateway: u32,
+    /// Its virtual network identifier.
+    pub vnid: u32,
+    /// As [`Vnet::extra`].
+    pub extra: u16,
+    /// What the pseudo header's sum grows by when both IPv4 addresses become SIR addresses; not 0.
+    pub growth: u16,
+    /// Largest packet that its tenants may send, in bytes.
+    pub mtu: u16,
+    /// Where its identifiers live.
+    pub domain: DomainId,
+}
+
+impl Outline {
+    fn of(network: &Network, sir: SirPrefix) -> Self {
+        let mut vnet = [0; 12];
+        let prefix = network.ipv6.map_or(0, |vnet| vnet.prefix).to_be_bytes();
+        vnet.copy_from_slice(&prefix[..12]);
+        let upper = add(sum_of_half(sir.0), sum_of_half(Identifier::tenant_ipv4(network.vnid, 0).0));
+        Outline {
+            sir: sir.0.to_be_bytes(),
+            vnet: network.ipv6.map(|_| vnet),
+            mac: seats::raw(network.mac),
+            gateway: network.ipv6.and_then(|vnet| vnet.gateway).unwrap_or(0) as u32,
+            vnid: network.vnid,
+            extra: network.ipv6.map_or(0, |vnet| vnet.extra),
+            growth: add(upper, upper),
+            mtu: network.mtu,
+            domain: network.domain,
+        }
+    }
 }
 
 /// Who outside of a network has an IPv4 address in it (ILA draft §5.11, §5.13).
@@ -144,6 +188,9 @@ pub struct Tenant {
 #[derive(Debug, Clone, Default)]
 pub struct Networks {
     list: Vec<Network>,
+    outlines: Vec<Outline>,
+    /// By port.
+    seats: Vec<Seats>,
     by_vnid: HashMap<(DomainId, u32), NetworkId, FixedState>,
     /// By the upper 96 bits of an address.
     by_vnet: HashMap<u128, NetworkId, FixedState>,
@@ -152,13 +199,14 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Adds a network.
-    pub fn add(&mut self, network: Network) -> NetworkId {
+    /// Adds a network of the domain with this SIR prefix.
+    pub fn add(&mut self, network: Network, sir: SirPrefix) -> NetworkId {
         let id = NetworkId(self.list.len() as u16);
         self.by_vnid.insert((network.domain, network.vnid), id);
         if let Some(vnet) = &network.ipv6 {
             self.by_vnet.insert(vnet.prefix >> 32, id);
         }
+        self.outlines.push(Outline::of(&network, sir));
         self.list.push(network);
         id
     }
@@ -181,7 +229,39 @@ impl Networks {
     /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.
     pub fn seat(&mut self, place: (PortId, u16, Mac), tenant: Tenant) {
         self.links.insert((place.0, place.1));
+        if place.1 == 0 {
+            self.seat_untagged(place.0, place.2, &tenant);
+        }
         self.tenants.insert(place, tenant);
+    }
+
+    fn seat_untagged(&mut self, port: PortId, mac: Mac, tenant: &Tenant) {
+        let port = usize::from(port.0);
+        if self.seats.len() <= port {
+            self.seats.resize(port + 1, Seats::default());
+        }
+        let Some(seats) = self.seats.get_mut(port) else { return };
+        let mac = seats::raw(mac);
+        for address in &tenant.ipv4 {
+            seats.insert(Binding::ipv4(mac, *address), tenant.network);
+        }
+        for address in &tenant.ipv6 {
+            seats.insert(Binding::ipv6(mac, *address as u32), tenant.network);
+        }
+    }
+
+    /// The bindings of the untagged tenants of a port, if it has any.
+    #[inline]
+    #[must_use]
+    pub fn seats(&self, port: PortId) -> Option<&Seats> {
+        self.seats.get(usize::from(port.0)).filter(|seats| !seats.is_empty())
+    }
+
+    /// The outline of a network.
+    #[inline]
+    #[must_use]
+    pub fn outline(&self, id: NetworkId) -> Option<&Outline> {
+        self.outlines.get(usize::from(id.0))
     }
 
     /// A network.
@@ -198,7 +278,14 @@ impl Networks {
     /// The network of an identifier of type 2, 3 or 4.
     #[must_use]
     pub fn of_identifier(&self, domain: DomainId, identifier: Identifier) -> Option<NetworkId> {
-        self.by_vnid.get(&(domain, identifier.vnid()?)).copied()
+        self.of_vnid(domain, identifier.vnid()?)
+    }
+
+    /// The network with this virtual network identifier.
+    #[inline]
+    #[must_use]
+    pub fn of_vnid(&self, domain: DomainId, vnid: u32) -> Option<NetworkId> {
+        self.by_vnid.get(&(domain, vnid)).copied()
     }
 
     /// The network whose prefix an IPv6 address has.

@@ -2,7 +2,7 @@
 
 use super::{Rib, Seat};
 use crate::config::{NetworkPeer, PeerTarget, TenantAddress, VirtualNetwork};
-use crate::ila::Identifier;
+use crate::ila::{Identifier, SirPrefix};
 use crate::table::network::{Peers, Subnet, Vnet};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
 
@@ -11,7 +11,9 @@ impl Rib {
     pub(super) fn network_tables(&self) -> Networks {
         let mut networks = Networks::default();
         for network in &self.networks {
-            networks.add(self.network(network));
+            let domain = self.domains.get(usize::from(network.domain));
+            let sir = domain.map_or(SirPrefix(0), |domain| domain.config.prefix);
+            networks.add(self.network(network, sir), sir);
         }
         for policy in &self.policies {
             networks.permit(NetworkId(policy.from), NetworkId(policy.to));
@@ -36,16 +38,13 @@ impl Rib {
         networks
     }
 
-    fn network(&self, network: &VirtualNetwork) -> Network {
-        let sir = self.domains.get(usize::from(network.domain)).map(|domain| domain.config.prefix);
+    fn network(&self, network: &VirtualNetwork, sir: SirPrefix) -> Network {
         Network {
             vnid: network.vnid,
             domain: DomainId(network.domain),
             mac: network.mac,
             mtu: network.mtu,
-            ipv6: network
-                .ipv6
-                .and_then(|vnet| Some(Vnet::new(vnet.prefix.bits(), vnet.gateway, network.vnid, sir?))),
+            ipv6: network.ipv6.map(|vnet| Vnet::new(vnet.prefix.bits(), vnet.gateway, network.vnid, sir)),
             ipv4: network
                 .ipv4
                 .iter()

@@ -8,15 +8,21 @@
 //! [`Direct::decide`] finishes all lookups and asks for their actions, then rewrites. So the waits for memory of a burst
 //! overlap, and little is in the way of the processor running several packets side by side.
 
+mod tenants;
+
 use super::flow;
 use super::lane::BURST;
-use crate::ila::identifier::C_BIT;
-use crate::ila::{ChecksumMode, neutral};
+use crate::ila::identifier::{C_BIT, MAX_VNID};
+use crate::ila::{Adjustment, ChecksumMode, neutral};
 use crate::net::{checksum, ethernet, ipv6};
 use crate::table::mapping::{Elsewhere, Key, MappingTable, Probe};
+use crate::table::network::Outline;
 use crate::table::routes::Found;
+use crate::table::seats::Seats;
 use crate::table::{Action, DomainId, Hop, PortId, Remote, Tables};
 use arrayvec::ArrayVec;
+
+pub use tenants::FRONT;
 
 /// Ethernet and IPv6 header.
 const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
@@ -33,6 +39,31 @@ struct Mapped<'t, 'b> {
     /// Its place in the burst.
     index: u8,
     side: Side,
+}
+
+/// A packet whose identifier is looked up.
+trait Sought<'t> {
+    fn key(&self) -> Key;
+    fn probe(&self) -> Probe<'t>;
+    /// Index of its domain.
+    fn domain(&self) -> usize;
+}
+
+impl<'t> Sought<'t> for Mapped<'t, '_> {
+    #[inline(always)]
+    fn key(&self) -> Key {
+        self.key
+    }
+
+    #[inline(always)]
+    fn probe(&self) -> Probe<'t> {
+        self.probe
+    }
+
+    #[inline(always)]
+    fn domain(&self) -> usize {
+        self.side.domain()
+    }
 }
 
 /// A packet to a plain address.
@@ -79,6 +110,9 @@ type Actions<'t> = [Option<&'t Action>; BURST];
 /// What the direct way made of a burst.
 pub struct Decided {
     ports: [PortId; BURST],
+    /// How far the frames' starts move; 0 where there are no tenants.
+    moves: [i8; BURST],
+    moved: bool,
 }
 
 /// Stands for the port of a packet that is left to the stages.
@@ -86,9 +120,9 @@ const LEFT: PortId = PortId(u16::MAX);
 
 impl Decided {
     /// Nothing decided.
-    pub const NOTHING: Decided = Decided { ports: [LEFT; BURST] };
+    pub const NOTHING: Decided = Decided { ports: [LEFT; BURST], moves: [0; BURST], moved: false };
 
-    /// The port that all packets of a burst of so many are to be sent through, in the window that they came in.
+    /// The port that all packets of a burst of so many are to be sent through, their starts moved by [`Self::moves`].
     #[inline]
     #[must_use]
     pub fn alike(&self, packets: usize) -> Option<PortId> {
@@ -99,16 +133,26 @@ impl Decided {
         (differing == 0 && first != LEFT).then_some(first)
     }
 
-    /// The port that the packet at `index` is to be sent through, if it was decided.
+    /// How far the starts of the frames move, by their places in the burst; nothing where none does.
     #[inline]
-    pub(super) fn port(&self, index: usize) -> Option<PortId> {
-        self.ports.get(index).copied().filter(|port| *port != LEFT)
+    #[must_use]
+    pub fn moves(&self) -> &[i8] {
+        if self.moved { &self.moves } else { &[] }
+    }
+
+    /// The port that the packet at `index` is to be sent through, if it was decided, and how far its start moved.
+    #[inline]
+    pub(super) fn port(&self, index: usize) -> Option<(PortId, i8)> {
+        let port = self.ports.get(index).copied().filter(|port| *port != LEFT)?;
+        Some((port, if self.moved { self.moves.get(index).copied().unwrap_or(0) } else { 0 }))
     }
 }
 
 /// The direct way of one burst, all of it received on one port.
 pub struct Direct<'t, 'b> {
     tables: &'t Tables,
+    /// Who may speak on the port, if it is one of tenants.
+    seats: Option<&'t Seats>,
     /// The port's MAC address, its first byte lowest.
     mac: u64,
     last: Destination<'t>,
@@ -116,6 +160,9 @@ pub struct Direct<'t, 'b> {
     seen: usize,
     mapped: ArrayVec<Mapped<'t, 'b>, BURST>,
     routed: ArrayVec<Plain<'b>, BURST>,
+    tenants: ArrayVec<tenants::Way<'t, 'b>, BURST>,
+    /// The network of the last packet to a tenant.
+    network: Option<(DomainId, u32, &'t Outline)>,
 }
 
 /// What the upper half of a destination means on the direct way.
@@ -131,23 +178,53 @@ struct Destination<'t> {
     marked: u16,
     /// And of one without.
     bare: u16,
+    /// What both are made of.
+    adjustment: Adjustment,
+    mode: ChecksumMode,
 }
 
 impl<'t, 'b> Direct<'t, 'b> {
-    /// The direct way for a burst received on `port`; `None` where there is none, because its frames are tagged or come
-    /// from tenants.
+    /// The direct way for a burst received on `port`; `None` where there is none, because all its frames are tagged.
     #[inline]
     #[must_use]
     pub fn new(port: PortId, tables: &'t Tables) -> Option<Self> {
-        let port = tables.ports.get(usize::from(port.0)).filter(|port| port.untagged && !port.tenants)?;
+        let shape = tables.ports.get(usize::from(port.0))?;
+        let seats = if shape.tenants { tables.networks.seats(port) } else { None };
+        if shape.tenants != seats.is_some() || !shape.tenants && !shape.untagged {
+            return None;
+        }
         Some(Direct {
             tables,
-            mac: (port.mac_word << 16).swap_bytes(),
+            seats,
+            mac: (shape.mac_word << 16).swap_bytes(),
             last: Destination::NONE,
             seen: 0,
             mapped: ArrayVec::new(),
             routed: ArrayVec::new(),
+            tenants: ArrayVec::new(),
+            network: None,
         })
+    }
+
+    /// Whether the burst comes from tenants: [`Self::start_behind`] takes its frames.
+    #[inline]
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.seats.is_some()
+    }
+
+    /// First pass over a tenant's frame: the next one of the burst, behind [`FRONT`] bytes that it may grow into. What
+    /// is shorter than that is left to the stages. At most [`BURST`] times.
+    #[inline(always)]
+    pub fn start_behind(&mut self, room: &'b mut [u8]) {
+        debug_assert!(self.seen < BURST);
+        let index = self.seen as u8;
+        self.seen += 1;
+        if let Some(seats) = self.seats
+            && let Some(way) = tenants::outward(room, index, seats, self.tables)
+        {
+            let _ = self.tenants.try_push(way);
+        }
     }
 
     /// First pass: takes the next frame of the burst, from its Ethernet header on, and starts its lookup if it may go
@@ -158,7 +235,7 @@ impl<'t, 'b> Direct<'t, 'b> {
         let index = self.seen as u8;
         self.seen += 1;
         let length = frame.len() as u16;
-        let Some(head) = frame.first_chunk_mut::<{ HEADERS + 4 }>() else { return };
+        let Some(head) = frame.first_chunk::<{ HEADERS + 4 }>() else { return };
         if !usual(head, self.mac, length) {
             return;
         }
@@ -167,19 +244,51 @@ impl<'t, 'b> Direct<'t, 'b> {
             self.last = Destination::of(raw_high, self.tables);
         }
         let Some(mappings) = self.last.mappings else {
-            if self.last.routed {
+            if self.last.routed
+                && let Some(head) = frame.first_chunk_mut()
+            {
                 let high = raw_high.swap_bytes();
                 let _ = self.routed.try_push(Plain { head, high, low: wire, length, index });
             }
             return;
         };
         let side = self.last.side;
-        // A SIR address with the C-bit set has no such key: the stages say what is wrong with it. Tenants' identifiers
-        // need more than this way does.
+        // A SIR address with the C-bit set has no such key: the stages say what is wrong with it.
         let identifier = if side.inward() { self.last.identifier(wire) } else { wire };
-        if let Some(key) = Key::of_task(identifier) {
+        let Some(key) = Key::of_task(identifier) else {
+            if side.inward() {
+                self.start_inward(frame, index, mappings);
+            }
+            return;
+        };
+        if let Some(head) = frame.first_chunk_mut() {
             let probe = mappings.probe(key);
             let _ = self.mapped.try_push(Mapped { head, key, probe, length, index, side });
+        }
+    }
+
+    /// The same for an identifier under a locator of ours that is no task's.
+    #[inline(never)]
+    fn start_inward(&mut self, frame: &'b mut [u8], index: u8, mappings: &'t MappingTable) {
+        let domain = DomainId(self.last.side.domain() as u8);
+        let Destination { adjustment, mode, .. } = self.last;
+        let Some(vnid) = frame.get(46..).and_then(|wire| wire.first_chunk().copied()).map(u32::from_be_bytes)
+        else {
+            return;
+        };
+        let network = match self.network {
+            Some((of, number, network)) if (of, number) == (domain, vnid & MAX_VNID) => network,
+            _ => {
+                let networks = &self.tables.networks;
+                let id = networks.of_vnid(domain, vnid & MAX_VNID);
+                let Some(network) = id.and_then(|id| networks.outline(id)) else { return };
+                self.network = Some((domain, vnid & MAX_VNID, network));
+                network
+            }
+        };
+        let under = tenants::Under { network, adjustment, mode, mappings };
+        if let Some(way) = tenants::inward(frame, index, &under) {
+            let _ = self.tenants.try_push(way);
         }
     }
 
@@ -193,6 +302,16 @@ impl<'t, 'b> Direct<'t, 'b> {
             for (way, action) in self.mapped.iter_mut().zip(&actions) {
                 if let Some(port) = action.and_then(|action| translate(way, action, tables)) {
                     decided.ports[usize::from(way.index) % BURST] = port;
+                }
+            }
+        }
+        if !self.tenants.is_empty() {
+            let actions = look_up(&self.tenants, tables);
+            for (way, action) in self.tenants.iter_mut().zip(&actions) {
+                if let Some((port, moves)) = action.and_then(|action| tenants::rewrite(way, action, tables)) {
+                    let index = usize::from(way.index) % BURST;
+                    (decided.ports[index], decided.moves[index]) = (port, moves);
+                    decided.moved |= moves != 0;
                 }
             }
         }
@@ -241,8 +360,16 @@ const fn plain(high: u64) -> bool {
 }
 
 impl<'t> Destination<'t> {
-    const NONE: Destination<'static> =
-        Destination { raw_high: 0, mappings: None, routed: false, side: Side(0), marked: 0, bare: 0 };
+    const NONE: Destination<'static> = Destination {
+        raw_high: 0,
+        mappings: None,
+        routed: false,
+        side: Side(0),
+        marked: 0,
+        bare: 0,
+        adjustment: Adjustment(0),
+        mode: ChecksumMode::NeutralMap,
+    };
 
     #[inline(never)]
     fn of(raw_high: u64, tables: &'t Tables) -> Self {
@@ -261,6 +388,7 @@ impl<'t> Destination<'t> {
         {
             let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
             (of.side, of.mappings) = (Side::new(id, true), Some(&*domain.mappings));
+            (of.adjustment, of.mode) = (adjustment, domain.checksum);
             of.marked = adjustment.inward(true);
             of.bare = if auto { adjustment.inward(false) } else { 0 };
         }
@@ -277,15 +405,15 @@ impl<'t> Destination<'t> {
 
 /// Second pass: finishes all lookups and asks for the actions found.
 #[inline(never)]
-fn look_up<'t>(ways: &[Mapped<'t, '_>], tables: &'t Tables) -> Actions<'t> {
+fn look_up<'t, W: Sought<'t>>(ways: &[W], tables: &'t Tables) -> Actions<'t> {
     let mut actions: Actions<'t> = [None; BURST];
     let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
     for (at, (way, action)) in ways.iter().zip(&mut actions).enumerate() {
-        let (found, elsewhere) = way.probe.first(way.key);
+        let (found, elsewhere) = way.probe().first(way.key());
         *action = tables.ask(found);
         if let Some(elsewhere) = elsewhere {
-            if let Some(domain) = tables.domains.get(way.side.domain()) {
-                domain.mappings.ask_second(way.key);
+            if let Some(domain) = tables.domains.get(way.domain()) {
+                domain.mappings.ask_second(way.key());
             }
             let _ = open.try_push((at as u8, elsewhere));
         }
@@ -293,9 +421,9 @@ fn look_up<'t>(ways: &[Mapped<'t, '_>], tables: &'t Tables) -> Actions<'t> {
     for (at, elsewhere) in &open {
         let at = usize::from(*at) % BURST;
         if let Some(way) = ways.get(at)
-            && let Some(domain) = tables.domains.get(way.side.domain())
+            && let Some(domain) = tables.domains.get(way.domain())
         {
-            actions[at] = tables.ask(domain.mappings.finish(way.key, *elsewhere));
+            actions[at] = tables.ask(domain.mappings.finish(way.key(), *elsewhere));
         }
     }
     actions

@@ -1,0 +1,322 @@
+//! Tenants' packets on the direct way: between tenants of one network, from an access port to a locator or to another
+//! attachment (IPv6), and from the fabric to an attachment here. IPv4 becomes IPv6 and comes back (RFC 7915) on the way.
+//!
+//! TCP and UDP, whole, without options; everything else is left to the stages, as on the rest of the direct way.
+
+use super::super::v4;
+use super::{Head, Sought, chosen};
+use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
+use crate::net::{checksum, ethernet, ipv4, ipv6};
+use crate::table::mapping::{Key, MappingTable, Probe};
+use crate::table::network::Outline;
+use crate::table::seats::{Binding, Seats};
+use crate::table::{Action, Hop, PortId, Remote, Tables};
+
+/// Bytes in front of a frame that it may grow into: what an IPv6 header is longer than an IPv4 header.
+pub const FRONT: usize = ipv6::HEADER - ipv4::HEADER;
+/// Link header and IPv4 header.
+const HEADERS4: usize = ethernet::HEADER + ipv4::HEADER;
+/// Link header and IPv6 header.
+const HEADERS6: usize = ethernet::HEADER + ipv6::HEADER;
+/// UDP header, of which every packet here has at least as much behind its IP header.
+const LEAST: usize = 8;
+/// The longest IPv6 packet that an IPv4 packet without DF may become without a fragment header (RFC 7915 §4).
+const WITHOUT_FRAGMENT_HEADER: usize = ipv6::MIN_MTU as usize;
+/// The longest IPv4 packet that leaves without DF (§5.1).
+const WITHOUT_DF: u16 = ipv6::MIN_MTU - FRONT as u16;
+
+/// A packet on its way.
+pub(super) struct Way<'t, 'b> {
+    /// The frame; from an access port with [`FRONT`] bytes before it.
+    room: &'b mut [u8],
+    network: &'t Outline,
+    key: Key,
+    probe: Probe<'t>,
+    pub(super) index: u8,
+    turn: Turn,
+}
+
+/// Where it comes from, and what the tenants here see of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// From a tenant here.
+    Out6,
+    Out4,
+    /// From the fabric.
+    In6,
+    In4,
+}
+
+impl<'t> Sought<'t> for Way<'t, '_> {
+    fn key(&self) -> Key {
+        self.key
+    }
+
+    fn probe(&self) -> Probe<'t> {
+        self.probe
+    }
+
+    fn domain(&self) -> usize {
+        usize::from(self.network.domain.0)
+    }
+}
+
+/// First pass over a frame from a port where tenants sit: [`FRONT`] bytes, then the frame.
+#[inline]
+pub(super) fn outward<'t, 'b>(
+    room: &'b mut [u8],
+    index: u8,
+    seats: &Seats,
+    tables: &'t Tables,
+) -> Option<Way<'t, 'b>> {
+    let frame = room.get(FRONT..)?;
+    let packet_bytes = frame.len().checked_sub(ethernet::HEADER)?;
+    let (&head, rest) = frame.split_first_chunk::<{ HEADERS4 }>()?;
+    let mac = u64::from_le_bytes(*head[6..].first_chunk()?);
+    let (network, identifier, turn) = match u16::from_be_bytes([head[12], head[13]]) {
+        ethernet::IPV6 => {
+            let head: &Head = frame.first_chunk()?;
+            let network = tables.networks.outline(seats.find(Binding::ipv6(mac, low(head, 34)))?)?;
+            let vnet = network.vnet?;
+            let payload = usize::from(u16::from_be_bytes([head[18], head[19]]));
+            let fine = head[14] >> 4 == 6
+                && payload + ipv6::HEADER == packet_bytes
+                && payload >= LEAST
+                && carries_checksum(head[20])
+                && head[21] > 1
+                && head[22..34] == vnet
+                && head[38..50] == vnet
+                && low(head, 50) != network.gateway;
+            if !fine {
+                return None;
+            }
+            (network, Identifier::tenant_ipv6(network.vnid, low(head, 50)), Turn::Out6)
+        }
+        ethernet::IPV4 => {
+            let id = seats.find(Binding::ipv4(mac, low(&head, 26)))?;
+            let network = tables.networks.outline(id)?;
+            let destination = low(&head, 30);
+            let fragment = u16::from_be_bytes([head[20], head[21]]);
+            let fine = head[14] == 0x45
+                && usize::from(u16::from_be_bytes([head[16], head[17]])) == packet_bytes
+                && packet_bytes >= ipv4::HEADER + LEAST
+                && (fragment == DONT_FRAGMENT
+                    || fragment == 0 && packet_bytes + FRONT <= WITHOUT_FRAGMENT_HEADER)
+                && carries_checksum(head[23])
+                && head[22] > 1
+                && sum_of_header(&head[ethernet::HEADER..]) == 0xffff
+                && !(head[23] == ipv6::next::UDP && rest.get(6..8)? == [0, 0]);
+            let network_addresses = tables.networks.get(id)?;
+            let subnet = network_addresses.subnet_of(destination)?;
+            if !fine || subnet.gateway == destination || network_addresses.peers.ipv6(destination).is_some() {
+                return None;
+            }
+            (network, Identifier::tenant_ipv4(network.vnid, destination), Turn::Out4)
+        }
+        _ => return None,
+    };
+    let to_gateway = (u64::from_le_bytes(*head.first_chunk()?) ^ network.mac) << 16 == 0;
+    if !to_gateway || packet_bytes > usize::from(network.mtu) {
+        return None;
+    }
+    let key = Key::of(identifier.0);
+    let mappings = &tables.domains.get(usize::from(network.domain.0))?.mappings;
+    Some(Way { room, network, key, probe: mappings.probe(key), index, turn })
+}
+
+/// What is known of a locator of ours, and of the network of an identifier under it.
+pub(super) struct Under<'t> {
+    pub(super) network: &'t Outline,
+    pub(super) adjustment: Adjustment,
+    pub(super) mode: ChecksumMode,
+    pub(super) mappings: &'t MappingTable,
+}
+
+/// First pass over a frame from the fabric to a tenant's identifier under a locator of ours, its headers usual ones.
+#[inline]
+pub(super) fn inward<'t, 'b>(frame: &'b mut [u8], index: u8, under: &Under<'t>) -> Option<Way<'t, 'b>> {
+    let head: &Head = frame.first_chunk()?;
+    let wire = Identifier(u64::from_be_bytes(*head[46..].first_chunk()?));
+    let network = under.network;
+    // From a tenant of the same network; of others it takes a policy to say.
+    let (turn, adjustment) = match wire.kind() {
+        IdentifierType::TenantIpv6 if network.vnet? == head[22..34] => {
+            (Turn::In6, under.adjustment.with(network.extra))
+        }
+        IdentifierType::TenantIpv4 if sir4(network, low(head, 34)) == head[22..38] => {
+            (Turn::In4, under.adjustment)
+        }
+        _ => return None,
+    };
+    if frame.len() < HEADERS6 + LEAST {
+        return None;
+    }
+    let key = Key::of(neutral::back(wire, adjustment, under.mode).0);
+    Some(Way { room: frame, network, key, probe: under.mappings.probe(key), index, turn })
+}
+
+/// Third pass: port, and how far the frame's start moves; `None`, with nothing changed, when something is in the
+/// packet's way.
+#[inline]
+pub(super) fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -> Option<(PortId, i8)> {
+    let action = match way.turn {
+        Turn::Out6 => chosen(way.room.get(FRONT..)?.first_chunk()?, action, tables)?,
+        // Flows are told apart by the headers of the IPv6 packet that this is to become.
+        Turn::Out4 | Turn::In6 | Turn::In4 => action,
+    };
+    match (way.turn, action) {
+        (Turn::Out6, Action::Remote(remote)) => out6(way, remote),
+        (Turn::Out6, Action::Local(local)) => {
+            let frame = way.room.get_mut(FRONT..)?;
+            send6(frame, &local.hop).map(|port| (port, 0))
+        }
+        (Turn::Out4, Action::Remote(remote)) => out4(way, remote),
+        (Turn::In6, Action::Local(local)) => in6(way, &local.hop),
+        (Turn::In4, Action::Local(local)) => in4(way, &local.hop),
+        _ => None,
+    }
+}
+
+/// IPv6 from a tenant to a locator: all upper 96 bits of the destination change.
+fn out6(way: &mut Way<'_, '_>, remote: &Remote) -> Option<(PortId, i8)> {
+    let frame = way.room.get_mut(FRONT..)?;
+    let port = send6(frame, &remote.hop)?;
+    let add = checksum::add(remote.add, way.network.extra & remote.identifier_changes());
+    frame.get_mut(38..54)?.copy_from_slice(&on_wire(way.key, add, remote));
+    Some((port, 0))
+}
+
+/// IPv6 to a tenant here, which must see its own address (ILA draft §5.8, §5.12.1).
+fn in6(way: &mut Way<'_, '_>, hop: &Hop) -> Option<(PortId, i8)> {
+    let vnet = way.network.vnet?;
+    let port = send6(way.room, hop)?;
+    let destination = way.room.get_mut(38..54)?;
+    destination[..12].copy_from_slice(&vnet);
+    destination[12..].copy_from_slice(&(way.key.identifier() as u32).to_be_bytes());
+    Some((port, 0))
+}
+
+/// IPv4 from a tenant to a locator: IPv6 from its SIR address (RFC 7915 §4, ILA draft §5.12.2).
+fn out4(way: &mut Way<'_, '_>, remote: &Remote) -> Option<(PortId, i8)> {
+    if way.room.len() > usize::from(remote.hop.direct_bytes) {
+        return None;
+    }
+    let (head, payload) = way.room.split_first_chunk_mut::<{ FRONT + HEADERS4 }>()?;
+    let header: [u8; ipv4::HEADER] = *head.last_chunk()?;
+    let [_, tos, .., ttl, protocol, _, _, a, b, c, d, _, _, _, _] = header;
+    let length = payload.len() as u16;
+    let field = checksum_field(payload, protocol)?;
+    *field = (!checksum::add(!u16::from_be_bytes(*field), way.network.growth)).to_be_bytes();
+    if protocol == ipv6::next::UDP && *field == [0, 0] {
+        *field = [0xff, 0xff];
+    }
+    head[..ethernet::HEADER].copy_from_slice(&remote.hop.link[..ethernet::HEADER]);
+    head[14..18].copy_from_slice(&(6 << 28 | u32::from(tos) << 20).to_be_bytes());
+    head[18..20].copy_from_slice(&length.to_be_bytes());
+    head[20..22].copy_from_slice(&[protocol, ttl - 1]);
+    head[22..38].copy_from_slice(&sir4(way.network, u32::from_be_bytes([a, b, c, d])));
+    head[38..54].copy_from_slice(&on_wire(way.key, remote.add, remote));
+    Some((remote.hop.port, -(FRONT as i8)))
+}
+
+/// IPv4 to a tenant here (RFC 7915 §5, ILA draft §5.12.2).
+fn in4(way: &mut Way<'_, '_>, hop: &Hop) -> Option<(PortId, i8)> {
+    let frame = &mut *way.room;
+    // It gets shorter, so that this is on the safe side.
+    if frame.len() > usize::from(hop.direct_bytes) {
+        return None;
+    }
+    let identification = v4::name_of(frame.get(ethernet::HEADER..)?);
+    let (head, payload) = frame.split_first_chunk_mut::<{ HEADERS6 }>()?;
+    let (class, protocol) = ((head[14] << 4) | (head[15] >> 4), head[20]);
+    let (source, length) = (low(head, 34), (ipv4::HEADER + payload.len()) as u16);
+    let hop_limit = head[21];
+    let field = checksum_field(payload, protocol)?;
+    if protocol == ipv6::next::UDP && *field == [0, 0] {
+        return None;
+    }
+    // Less what it grew by; of the two zeros the one that changes nothing.
+    let shrinks_by = if way.network.growth == 0xffff { 0xffff } else { !way.network.growth };
+    *field = (!checksum::add(!u16::from_be_bytes(*field), shrinks_by)).to_be_bytes();
+    if protocol == ipv6::next::UDP && *field == [0, 0] {
+        *field = [0xff, 0xff];
+    }
+    let destination = way.key.identifier() as u32;
+    let fragment = if length > WITHOUT_DF { DONT_FRAGMENT } else { 0 };
+    let first = [0x4500 | u16::from(class), length, identification, fragment];
+    let hops = u16::from_be_bytes([hop_limit - 1, protocol]);
+    // From what is at hand: reading back what was just written would have to wait for it.
+    let words = first.iter().chain(&[hops]).map(|word| u64::from(*word)).sum::<u64>();
+    let halves = |address: u32| u64::from(address >> 16) + u64::from(address as u16);
+    let sum = !checksum::fold(words + halves(source) + halves(destination));
+    head[FRONT..FRONT + ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
+    let mut header = [0; 2 + ipv4::HEADER];
+    header[..2].copy_from_slice(&ethernet::IPV4.to_be_bytes());
+    for (bytes, word) in header[2..].chunks_exact_mut(2).zip(first.iter().chain(&[hops, sum])) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    header[14..18].copy_from_slice(&source.to_be_bytes());
+    header[18..].copy_from_slice(&destination.to_be_bytes());
+    *head.last_chunk_mut()? = header;
+    Some((hop.port, FRONT as i8))
+}
+
+/// The IPv4 flag, and nothing else in its word.
+const DONT_FRAGMENT: u16 = 0x4000;
+
+/// Writes link header and hop limit of an IPv6 packet.
+#[inline(always)]
+fn send6(frame: &mut [u8], hop: &Hop) -> Option<PortId> {
+    if frame.len() > usize::from(hop.direct_bytes) {
+        return None;
+    }
+    let head = frame.first_chunk_mut::<HEADERS6>()?;
+    head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
+    head[21] = head[21].wrapping_sub(1);
+    Some(hop.port)
+}
+
+/// The destination on the wire.
+#[inline(always)]
+fn on_wire(key: Key, add: u16, remote: &Remote) -> [u8; 16] {
+    let identifier = neutral::add_low(key.identifier(), add) | u64::from(remote.mark) << 48;
+    let mut address = [0; 16];
+    address[..8].copy_from_slice(&remote.locator_bytes);
+    address[8..].copy_from_slice(&identifier.to_be_bytes());
+    address
+}
+
+/// The SIR address of a tenant's IPv4 address.
+#[inline(always)]
+fn sir4(network: &Outline, address: u32) -> [u8; 16] {
+    let mut sir = [0; 16];
+    sir[..8].copy_from_slice(&network.sir);
+    sir[8..].copy_from_slice(&Identifier::tenant_ipv4(network.vnid, address).0.to_be_bytes());
+    sir
+}
+
+/// Whether this is TCP or UDP.
+#[inline(always)]
+const fn carries_checksum(protocol: u8) -> bool {
+    matches!(protocol, ipv6::next::TCP | ipv6::next::UDP)
+}
+
+/// The checksum of TCP or UDP.
+#[inline(always)]
+fn checksum_field(payload: &mut [u8], protocol: u8) -> Option<&mut [u8; 2]> {
+    let at = if protocol == ipv6::next::UDP { 6 } else { 16 };
+    payload.get_mut(at..)?.first_chunk_mut()
+}
+
+#[inline(always)]
+fn low<const N: usize>(head: &[u8; N], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&head[at..at + 4]);
+    u32::from_be_bytes(word)
+}
+
+/// The sum of an IPv4 header without options.
+#[inline(always)]
+fn sum_of_header(header: &[u8]) -> u16 {
+    checksum::sum_of_bytes(header.get(..ipv4::HEADER).unwrap_or(header))
+}
