@@ -32,11 +32,19 @@ def gateway6(network):
     return f"{VNETS[network][0]}ffff:fffe"
 
 
+# Red reaches services and the Internet, and these reach red; blue has no policy.
+POLICIES = [
+    {"from": "red", "to": f"{SIR}:/64"}, {"from": f"{SIR}:/64", "to": "red"},
+    {"from": "red", "to": "outside"}, {"from": "outside", "to": "red"},
+]  # fmt: skip
+
+
 class TenantNetwork:
     """Builds all of it; `start` lets it run."""
 
-    def __init__(self, lab, fabric_mtu=1600):
+    def __init__(self, lab, fabric_mtu=1600, policies=POLICIES):
         self.lab = lab
+        self.policies = policies
         self.fab = lab.ns("fab").router()
         self.fab.run("ip link set lo up")
         self.fab.run(f"ip -6 addr add {INET}/128 dev lo")
@@ -97,7 +105,7 @@ class TenantNetwork:
         return self.lab.node(
             ns, f"nve{number}", number % 2,
             locators=[{"prefix": locator, "domain": "tasks"}],
-            virtual_networks=networks, ports=ports, attachments=attachments,
+            virtual_networks=networks, policies=self.policies, ports=ports, attachments=attachments,
             routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],
             mappings={"file": self.mapping_file},
         )  # fmt: skip

@@ -33,7 +33,7 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// Virtual networks, at most 4096.
     pub virtual_networks: Vec<VirtualNetwork>,
-    /// Which networks may send to which others; each pair once.
+    /// Who may send to whom across the edges of networks, at most 65536; each once.
     pub policies: Vec<Policy>,
     /// Tasks and tenants attached to access ports.
     pub attachments: Vec<Attachment>,

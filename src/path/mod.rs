@@ -15,6 +15,7 @@ mod ndp;
 mod own;
 pub mod packet;
 mod parse;
+mod policy;
 mod quoted;
 mod route;
 mod send;

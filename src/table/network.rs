@@ -1,5 +1,6 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
+use super::reach::{Named, Party, Reach};
 use super::{DomainId, PortId};
 use crate::ila::{Identifier, SirPrefix};
 use crate::net::Mac;
@@ -28,8 +29,10 @@ pub struct Network {
     pub ipv4: Vec<Subnet>,
     /// IPv4 addresses that stand for somebody outside.
     pub peers: Peers,
-    /// The other networks that its tenants may send to, in order.
-    pub reaches: Vec<NetworkId>,
+    /// Whom else its tenants may send to.
+    pub sends: Reach,
+    /// From whom else they hear.
+    pub hears: Reach,
 }
 
 /// Who outside of a network has an IPv4 address in it (ILA draft §5.11, §5.13).
@@ -163,19 +166,30 @@ impl Networks {
         id
     }
 
-    /// Lets tenants of `from` send to tenants of `to`.
-    pub fn permit(&mut self, from: NetworkId, to: NetworkId) {
-        if let Some(network) = self.list.get_mut(usize::from(from.0))
-            && let Err(at) = network.reaches.binary_search(&to)
-        {
-            network.reaches.insert(at, to);
+    /// Lets tenants of `from` send to others.
+    pub fn let_send(&mut self, from: NetworkId, to: Named) {
+        if let Some(network) = self.list.get_mut(usize::from(from.0)) {
+            network.sends.add(to);
         }
     }
 
-    /// Whether tenants of `from` may send to tenants of `to`.
+    /// Lets tenants of `to` hear others.
+    pub fn let_hear(&mut self, to: NetworkId, from: Named) {
+        if let Some(network) = self.list.get_mut(usize::from(to.0)) {
+            network.hears.add(from);
+        }
+    }
+
+    /// Whether tenants of `from` may send to a party.
     #[must_use]
-    pub fn may_reach(&self, from: NetworkId, to: NetworkId) -> bool {
-        from == to || self.get(from).is_some_and(|network| network.reaches.binary_search(&to).is_ok())
+    pub fn may_send(&self, from: NetworkId, to: Party) -> bool {
+        to == Party::Network(from) || self.get(from).is_some_and(|network| network.sends.has(to))
+    }
+
+    /// Whether tenants of `to` hear a party.
+    #[must_use]
+    pub fn may_hear(&self, to: NetworkId, from: Party) -> bool {
+        from == Party::Network(to) || self.get(to).is_some_and(|network| network.hears.has(from))
     }
 
     /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.

@@ -42,7 +42,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
     let mut networks = networks::networks(&mut check, raw, &domains, &locators);
     let peers = peers::peers(&mut check, raw, &domains, &mut networks);
-    let policies = policies::policies(&mut check, raw, &networks);
+    let policies = policies::policies(&mut check, raw, &domains, &networks);
     let seats = seats::Seats::new(&domains, &locators, &networks, &peers);
     let attachments = attachments::attachments(&mut check, raw, &ports, seats);
     let routes = routes::routes(&mut check, raw, &ports);

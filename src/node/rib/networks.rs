@@ -1,9 +1,10 @@
 //! Virtual networks and tenants as the tables have them.
 
 use super::{Rib, Seat};
-use crate::config::{NetworkPeer, PeerTarget, TenantAddress, VirtualNetwork};
+use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
 use crate::ila::Identifier;
 use crate::table::network::{Peers, Subnet, Vnet};
+use crate::table::reach::{Named, Reach};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
 
 impl Rib {
@@ -14,7 +15,7 @@ impl Rib {
             networks.add(self.network(network));
         }
         for policy in &self.policies {
-            networks.permit(NetworkId(policy.from), NetworkId(policy.to));
+            permit(&mut networks, policy);
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
             let Some(network) = attachment.network else { continue };
@@ -56,7 +57,8 @@ impl Rib {
                 })
                 .collect(),
             peers: Peers::new(network.peers.iter().filter_map(|peer| self.peer(peer))),
-            reaches: Vec::new(),
+            sends: Reach::default(),
+            hears: Reach::default(),
         }
     }
 
@@ -72,5 +74,22 @@ impl Rib {
             }
         };
         Some((peer.address, to))
+    }
+}
+
+/// Writes a policy down at both of its ends, as far as they are networks.
+fn permit(networks: &mut Networks, policy: &Policy) {
+    let named = |beyond: Beyond| match beyond {
+        Beyond::Tasks(domain) => Named::Tasks(DomainId(domain)),
+        Beyond::Task(task) => Named::Task(DomainId(task.domain), task.identifier),
+        Beyond::Outside => Named::Outside,
+    };
+    match *policy {
+        Policy::Between { from, to } => {
+            networks.let_send(NetworkId(from), Named::Network(NetworkId(to)));
+            networks.let_hear(NetworkId(to), Named::Network(NetworkId(from)));
+        }
+        Policy::Out { from, to } => networks.let_send(NetworkId(from), named(to)),
+        Policy::In { from, to } => networks.let_hear(NetworkId(to), named(from)),
     }
 }
