@@ -4,6 +4,7 @@
 //! a file without errors becomes a [`Config`]. All errors of a file are reported together, each with file, line,
 //! column, path, value and the way out. Nothing here opens devices or sockets; [`mappings`] reads the second file.
 
+mod amend;
 mod check;
 mod diff;
 pub mod error;
@@ -15,6 +16,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
 pub use diff::{Change, ChangeKind};
 pub use error::{ConfigError, ConfigErrors};
 pub use mappings::{LocatorChoice, MappingRecord, MappingTarget};

@@ -1,6 +1,6 @@
 //! Rules of virtual networks: whose they are, and the addresses that they have.
 
-use super::super::model::{NetworkIpv4, NetworkIpv6, VirtualNetwork};
+use super::super::model::{Config, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, Text};
 use super::attachments::unicast_mac;
 use super::domains::{Domains, Locators};
@@ -31,7 +31,7 @@ pub(super) const REFUSED: [(Ipv4Prefix, &str); 5] = [
 ];
 
 /// The networks of the file, in its order; a network with errors is there with stand-ins.
-pub(super) struct Networks {
+pub(crate) struct Networks {
     pub(super) list: Vec<VirtualNetwork>,
     /// Whether the network at the same place has no errors, so that its attachments can be judged by it.
     pub(super) whole: Vec<bool>,
@@ -41,6 +41,13 @@ pub(super) struct Networks {
 }
 
 impl Networks {
+    /// Those of a configuration, which have no errors.
+    pub(crate) fn of(config: &Config) -> Self {
+        let list = config.virtual_networks.clone();
+        let places = list.iter().enumerate().map(|(n, network)| (network.name.clone(), n as u16));
+        Networks { whole: vec![true; list.len()], places: places.collect(), list, names: true }
+    }
+
     /// Place of the network that a key names; reports a name that is not there.
     pub(super) fn named(&self, s: &mut Scope<'_>, key: &str, text: &Text) -> Option<u16> {
         match self.find(&text.value) {

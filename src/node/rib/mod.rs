@@ -68,6 +68,8 @@ pub struct Rib {
     routes: Vec<Route>,
     neighbours: Neighbours,
     actions: Actions,
+    /// Mappings of tenants' addresses by domain and VNID; none where there are none.
+    mapped: HashMap<(u8, u32), u64>,
     /// Rises with every batch.
     revision: u64,
     /// Something changed since the last snapshot was compiled.
@@ -103,6 +105,7 @@ impl Rib {
             routes: Vec::new(),
             neighbours: Neighbours::default(),
             actions: Actions::new(),
+            mapped: HashMap::new(),
             revision: 0,
             dirty: true,
         };
