@@ -57,6 +57,12 @@ impl Config {
         self.sir_domains.iter().position(|domain| domain.prefix.0 == half).map(|index| index as u8)
     }
 
+    /// How many virtual networks are counted each for itself.
+    #[must_use]
+    pub fn counted_networks(&self) -> u16 {
+        self.metrics.map_or(model::COUNTED_NETWORKS, |metrics| metrics.networks)
+    }
+
     /// Index of the port named `name`.
     #[must_use]
     pub fn port_named(&self, name: &str) -> Option<u16> {

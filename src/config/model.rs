@@ -16,6 +16,9 @@ pub const HEADROOM_BYTES: u32 = 128;
 /// Ethernet header and one VLAN tag.
 pub const FRAME_OVERHEAD_BYTES: u32 = 18;
 
+/// Virtual networks that have counters of their own unless the file says otherwise.
+pub const COUNTED_NETWORKS: u16 = 256;
+
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -319,6 +322,8 @@ pub struct NeighbourDiscovery {
 pub struct Metrics {
     /// Where Prometheus scrapes.
     pub listen: SocketAddr,
+    /// Virtual networks with counters of their own, 0 to 4096; all others are counted together.
+    pub networks: u16,
 }
 
 /// `admin`

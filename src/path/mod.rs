@@ -12,6 +12,7 @@ mod flow;
 pub mod lane;
 mod lookup;
 mod ndp;
+pub mod networks;
 mod own;
 pub mod packet;
 mod parse;
@@ -28,6 +29,7 @@ pub use answer::Limiter;
 pub use counters::Counters;
 pub use direct::{Decided, Direct};
 pub use lane::{BURST, Lane, Lanes};
+pub use networks::NetworkTally;
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
@@ -48,13 +50,15 @@ pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
     direct: bool,
+    /// Whether the lanes are those of the last burst.
+    staged: bool,
 }
 
 impl Pipeline {
     /// A pipeline whose ICMPv6 errors are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
+        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true, staged: false }
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
@@ -79,6 +83,7 @@ impl Pipeline {
                 None => left = true,
             }
         }
+        self.staged = left;
         if left {
             self.stages(burst, ctx);
         }
@@ -114,6 +119,12 @@ impl Pipeline {
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// The same; `None` if no stage saw the last burst.
+    #[must_use]
+    pub fn staged(&self) -> Option<&Lanes> {
+        self.staged.then_some(&*self.lanes)
     }
 
     /// Replaces the limiter of ICMPv6 errors.

@@ -29,6 +29,8 @@ pub struct Network {
     pub ipv4: Vec<Subnet>,
     /// IPv4 addresses that stand for somebody outside.
     pub peers: Peers,
+    /// Where its packets are counted; 0: with those of other networks.
+    pub slot: u16,
     /// Whom else its tenants may send to.
     pub sends: Reach,
     /// From whom else they hear.
@@ -202,6 +204,12 @@ impl Networks {
     #[must_use]
     pub fn get(&self, id: NetworkId) -> Option<&Network> {
         self.list.get(usize::from(id.0))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// All networks, in the order of their indices.

@@ -28,6 +28,8 @@ pub struct Rules<'t> {
     pub red_peers: &'t str,
     pub blue_peers: &'t str,
     pub policies: &'t str,
+    /// Further sections of the configuration.
+    pub more: &'t str,
 }
 
 /// The same with policies.
@@ -35,9 +37,14 @@ pub fn host_where(locator: &str, policies: &str) -> Node {
     host_with(locator, &Rules { policies, ..Rules::default() })
 }
 
+/// The same with a further section of the configuration.
+pub fn host_limited(locator: &str, more: &str) -> Node {
+    host_with(locator, &Rules { more, ..Rules::default() })
+}
+
 /// The same with policies and peers.
 pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
-    let Rules { red_peers, blue_peers, policies } = rules;
+    let Rules { red_peers, blue_peers, policies, more } = rules;
     let (attachments, mapped) = if locator == L1 {
         (
             format!(
@@ -94,6 +101,7 @@ routes:
 neighbours:
   static:
     - {{port: fabric0, address: "fd00:ffff::ff", mac: "{GATEWAY_FABRIC}"}}
+{more}
 "#
     );
     let mapped: Vec<(String, &str)> =

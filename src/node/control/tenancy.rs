@@ -10,6 +10,7 @@ use crate::node::handle::{
     Amend, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
     PrefixView,
 };
+use crate::node::stats::NetworkCensus;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -136,15 +137,44 @@ impl Control {
         peers.map(view).collect()
     }
 
-    pub(super) fn network_views(&self) -> Vec<NetworkView> {
+    /// How many tenants of each network are attached here.
+    fn attached(&self) -> Vec<u64> {
         let mut attached = vec![0; self.config.virtual_networks.len()];
         for attachment in &self.config.attachments {
             if let Some(count) = attachment.network.and_then(|n| attached.get_mut(usize::from(n))) {
                 *count += 1;
             }
         }
-        let networks = self.config.virtual_networks.iter().zip(attached);
+        attached
+    }
+
+    pub(super) fn network_census(&self) -> Vec<NetworkCensus> {
+        let networks = self.config.virtual_networks.iter().zip(self.attached());
+        let census = |(network, attachments): (&crate::config::VirtualNetwork, u64)| NetworkCensus {
+            name: network.name.clone(),
+            slot: self.rib.slot_of(network.vnid),
+            attachments,
+            mappings: self.rib.mappings_of(network.domain, network.vnid),
+        };
+        networks.map(census).collect()
+    }
+
+    pub(super) fn network_views(&self) -> Vec<NetworkView> {
+        let networks = self.config.virtual_networks.iter().zip(self.attached());
         networks.map(|(network, attachments)| self.network_view(network, attachments)).collect()
+    }
+
+    fn network_counters(&self, vnid: u32) -> NetworkCountersView {
+        let slot = self.rib.slot_of(vnid);
+        let mut view = NetworkCountersView { own: slot != 0, ..NetworkCountersView::default() };
+        for counters in self.stats.network(slot) {
+            view.from_tenants += counters.from_tenants.value();
+            view.from_tenants_bytes += counters.from_tenants_bytes.value();
+            view.to_tenants += counters.to_tenants.value();
+            view.to_tenants_bytes += counters.to_tenants_bytes.value();
+            view.dropped += counters.dropped.value();
+        }
+        view
     }
 
     fn network_view(&self, network: &crate::config::VirtualNetwork, attachments: u64) -> NetworkView {
@@ -166,7 +196,7 @@ impl Control {
             prefixes: ipv6.chain(ipv4).collect(),
             attachments,
             mappings: self.rib.mappings_of(network.domain, network.vnid),
-            counters: NetworkCountersView::default(),
+            counters: self.network_counters(network.vnid),
         }
     }
 

@@ -37,6 +37,23 @@ impl Rib {
         networks
     }
 
+    /// Where the packets of a network are counted; 0: with those of others.
+    #[must_use]
+    pub fn slot_of(&self, vnid: u32) -> u16 {
+        self.slots.get(&vnid).copied().unwrap_or(0)
+    }
+
+    /// Gives new networks counters of their own, as long as there are some. They stay a network's when it goes, so that
+    /// no counter ever goes back or counts two networks.
+    pub(super) fn give_slots(&mut self) {
+        for network in &self.networks {
+            let next = self.slots.len() + 1;
+            if next <= usize::from(self.counted) {
+                self.slots.entry(network.vnid).or_insert(next as u16);
+            }
+        }
+    }
+
     fn network(&self, network: &VirtualNetwork) -> Network {
         let sir = self.domains.get(usize::from(network.domain)).map(|domain| domain.config.prefix);
         Network {
@@ -57,6 +74,7 @@ impl Rib {
                 })
                 .collect(),
             peers: Peers::new(network.peers.iter().filter_map(|peer| self.peer(peer))),
+            slot: self.slot_of(network.vnid),
             sends: Reach::default(),
             hears: Reach::default(),
         }

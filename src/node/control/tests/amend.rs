@@ -238,3 +238,23 @@ fn networks_and_attachments_are_shown_with_what_belongs_to_them() {
     assert_eq!((attachment.name.as_str(), attachment.network.as_deref()), ("vm1", Some("red")));
     assert_eq!(attachment.identifiers, ["2001:db8:dddd:0:4000:1:a00:1"]);
 }
+
+#[test]
+fn counters_stay_a_networks_own_and_are_given_as_long_as_there_are_some() {
+    // The bench has one.
+    let limited =
+        |text: String| text.replace("dpdk:", "metrics: {listen: \"127.0.0.1:9464\", networks: 1}\ndpdk:");
+    let mut bench = Bench::with(&limited(config("", "", "")));
+    let slots =
+        |bench: &Bench| bench.control.network_census().iter().map(|network| network.slot).collect::<Vec<_>>();
+    assert_eq!(slots(&bench), [1, 0]);
+    bench.control.stats.workers[0].networks.slot(1).unwrap().from_tenants.add(5);
+    let counted = |bench: &Bench| bench.control.network_detail("red").unwrap().network.counters;
+    assert_eq!((counted(&bench).own, counted(&bench).from_tenants), (true, 5));
+    // Another network in red's place counts with all others.
+    let other = limited(config("", "", "")).replace("vnid: 1\n", "vnid: 9\n");
+    bench.reload(&other).unwrap();
+    assert_eq!((slots(&bench), counted(&bench).own, counted(&bench).from_tenants), (vec![0, 0], false, 0));
+    bench.reload(&limited(config("", "", ""))).unwrap();
+    assert_eq!((slots(&bench), counted(&bench).from_tenants), (vec![1, 0], 5));
+}
