@@ -28,7 +28,7 @@ pub(super) fn unwanted(packet: &Packet<'_>, lane: &Lane, tables: &Tables) -> boo
     lane.to.is_some_and(|to| lane.from.is_none() && !lane.ours && !heard(packet, lane, to, tables))
 }
 
-#[cold]
+#[inline(never)]
 fn heard(packet: &Packet<'_>, lane: &Lane, to: NetworkId, tables: &Tables) -> bool {
     let (Some(header), Some(network)) = (Ipv6::of(packet.l3()), tables.networks.get(to)) else {
         return false;
