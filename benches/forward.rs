@@ -110,7 +110,7 @@ fn main() {
         device: name.into(),
         role: "fabric",
     });
-    let stats = Arc::new(Stats::new("bench".into(), facts.to_vec(), &given.cores));
+    let stats = Arc::new(Stats::new("bench".into(), facts.to_vec(), &given.cores, 256));
     let exchange = Exchange::new();
     let threads: Vec<_> = (0..workers)
         .map(|number| {

@@ -5,7 +5,7 @@
 use ilagate::node::handle::TableView;
 use ilagate::node::http;
 use ilagate::node::metrics::{FAMILIES, Kind, render};
-use ilagate::node::stats::{Census, DeviceCounters, PortCensus, PortFacts, Stats};
+use ilagate::node::stats::{Census, DeviceCounters, NetworkCensus, PortCensus, PortFacts, Stats};
 use ilagate::path::verdict::DropReason;
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ fn stats() -> Stats {
     let port = |name: &str, role| PortFacts { name: name.into(), device: format!("net_null,{name}"), role };
     // The last worker has no queue.
     let stats =
-        Stats::new("nve1".into(), vec![port("fabric0", "fabric"), port("access0", "access")], &[4, 5, 6]);
+        Stats::new("nve1".into(), vec![port("fabric0", "fabric"), port("access0", "access")], &[4, 5, 6], 2);
     for (n, worker) in stats.workers.iter().take(2).enumerate() {
         worker.polls.snapshot.add(3);
         worker.polls.bursts.add(10);
@@ -34,6 +34,13 @@ fn stats() -> Stats {
         worker.sent[1].sent.add(93);
         worker.sent[1].sent_bytes.add(8000);
         worker.sent[1].unsent.add(1);
+        let red = worker.networks.slot(1).unwrap();
+        red.from_tenants.add(7);
+        red.from_tenants_bytes.add(700);
+        red.to_tenants.add(8);
+        red.to_tenants_bytes.add(800);
+        red.dropped.add(1);
+        worker.networks.slot(0).unwrap().from_tenants.add(2);
     }
     for us in [40, 60, 1200, 5_000_000] {
         stats.update_latency.record(us);
@@ -49,6 +56,9 @@ fn stats() -> Stats {
             capacity: 2_000_000,
             memory_bytes: 24_000_000,
         }],
+        networks: [("red", 1), ("blue", 0), ("green", 0)]
+            .map(|(name, slot)| NetworkCensus { name: name.into(), slot, attachments: 3, mappings: 40 })
+            .into(),
         neighbours: [0, 5, 0, 0, 1, 0],
         ports: vec![
             PortCensus {
@@ -104,6 +114,15 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_sent_packets_total{port=access0,worker=0}", 93.0),
         ("ilagate_sent_bytes_total{port=access0,worker=0}", 8000.0),
         ("ilagate_unsent_packets_total{port=access0,worker=0}", 1.0),
+        ("ilagate_vn_packets_total{direction=from_tenants,vn=red}", 14.0),
+        ("ilagate_vn_packets_total{direction=to_tenants,vn=red}", 16.0),
+        ("ilagate_vn_bytes_total{direction=from_tenants,vn=red}", 1400.0),
+        ("ilagate_vn_bytes_total{direction=to_tenants,vn=red}", 1600.0),
+        ("ilagate_vn_dropped_packets_total{vn=red}", 2.0),
+        ("ilagate_vn_packets_total{direction=from_tenants,vn=other}", 4.0),
+        ("ilagate_vn_attachments{vn=red}", 3.0),
+        ("ilagate_vn_attachments{vn=other}", 6.0),
+        ("ilagate_vn_mappings{vn=other}", 80.0),
         ("ilagate_worker_polls_total{result=packets,worker=0}", 10.0),
         ("ilagate_worker_polls_total{result=empty,worker=0}", 90.0),
         ("ilagate_worker_core{worker=1}", 5.0),
@@ -132,6 +151,7 @@ fn the_numbers_are_those_of_the_node() {
     ] {
         assert_eq!(samples.get(series), Some(&value), "{series}");
     }
+    assert!(!samples.keys().any(|series| series.contains("vn=blue") || series.contains("vn=green")));
     let build = format!("ilagate_build_info{{node=nve1,version={}}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(samples.get(&build), Some(&1.0));
 }
@@ -312,7 +332,7 @@ fn served_over_http() {
 
 #[test]
 fn healthy_is_who_forwards() {
-    let fresh = Stats::new("n".into(), Vec::new(), &[1]);
+    let fresh = Stats::new("n".into(), Vec::new(), &[1], 0);
     let answer = get(serve(fresh), "/healthz");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("starting: no worker"), "{answer}");
     // They did, and do not any more.

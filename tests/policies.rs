@@ -14,6 +14,10 @@ use support::*;
 const RED_TO_BLUE: &str = "{from: red, to: blue}";
 const BLUE_TO_RED: &str = "{from: blue, to: red}";
 const BOTH: &str = "{from: red, to: blue}, {from: blue, to: red}";
+/// Red and the service, each direction.
+const TO_SERVICE: &str = r#"{from: red, to: "2001:db8:dddd:0:2000::4"}"#;
+const FROM_SERVICE: &str = r#"{from: "2001:db8:dddd:0:2000::4", to: red}"#;
+const BLUE_TO_SERVICE: &str = r#"{from: blue, to: "2001:db8:dddd:0:2000::4"}"#;
 /// VA4 of the draft is VM3's in blue (VNI2), VA1 is VM2's in red (VNI1): both are 10.0.0.2. ADDR4 lies in red's subnet,
 /// and outside of blue's.
 const RED_PEERS: &str = r#"{address: "10.0.0.200", to: "2001:db8:dddd:0:2000::4"},
@@ -28,7 +32,7 @@ const VM3_SIR: &str = "2001:db8:dddd:0:4000:c8:a00:2";
 
 /// A host where these policies hold, and all peers are known.
 fn with(locator: &str, policies: &str) -> Node {
-    host_with(locator, &Rules { red_peers: RED_PEERS, blue_peers: BLUE_PEERS, policies })
+    host_with(locator, &Rules { red_peers: RED_PEERS, blue_peers: BLUE_PEERS, policies, ..Rules::default() })
 }
 
 /// An IPv4 packet of VM3.
@@ -49,13 +53,17 @@ fn refused() -> Fate {
 #[test]
 fn scenario_08_ipv4_tenant_to_service() {
     let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 200], 64, b"query");
-    let on_wire = with(L1, "").receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let on_wire =
+        with(L1, TO_SERVICE).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     // The destination is that of scenario 4.
     assert_eq!(line(&on_wire[14..]), "2001:db8:dddd:0:4000:64:a00:1,fd00:1:0:2:3000::fe96");
     assert_eq!((checksum_ok(&on_wire[14..]), on_wire[21]), (Some(true), 63));
-    let received = with(L2, "").receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    let received = with(L2, TO_SERVICE).receive("fabric0", &carried(&on_wire)).forwarded("access0");
     assert_eq!(line(&received[18..]), format!("2001:db8:dddd:0:4000:64:a00:1,{SERVICE}"));
     assert_eq!((checksum_ok(&received[18..]), &received[58 + 8..]), (Some(true), &b"query"[..]));
+    for policies in ["", FROM_SERVICE] {
+        assert_eq!(with(L1, policies).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).fate, refused());
+    }
 }
 
 /// Σ SIR = 0b97, Σ L1 = fd02: 0b97 -' fd02 -' 1000 = fe93, so 1 becomes fe94.
@@ -63,21 +71,27 @@ fn scenario_08_ipv4_tenant_to_service() {
 fn scenario_08_service_to_ipv4_tenant() {
     let (from, to) = (address(SERVICE), address("2001:db8:dddd:0:4000:64:a00:1"));
     let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
-    let on_wire = with(L2, "").receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
+    let on_wire =
+        with(L2, FROM_SERVICE).receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), format!("{SERVICE},fd00:1:0:1:5000:64:a00:fe94"));
     assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
-    let received = with(L1, "").receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    let received = with(L1, FROM_SERVICE).receive("fabric0", &carried(&on_wire)).forwarded("access0");
     assert_eq!(&received[..14], &ipv4_frame(VM1, NVE_ACCESS, &[])[..]);
     assert_eq!(ipv4_line(&received[14..]), "10.0.0.200,10.0.0.1");
     assert!(ipv4_checksums_ok(&received[14..]));
+    for policies in ["", TO_SERVICE] {
+        let sent = tagged(NVE_ACCESS, TASK, 9, &packet);
+        assert_eq!(with(L2, policies).receive("access0", &sent).fate, refused());
+        assert_eq!(with(L1, policies).receive("fabric0", &carried(&on_wire)).fate, refused());
+    }
     // A service without an address in the network cannot be shown to the tenant.
-    let outcome = host(L1).receive("fabric0", &carried(&on_wire));
+    let outcome = host_where(L1, FROM_SERVICE).receive("fabric0", &carried(&on_wire));
     assert_eq!(outcome.fate, refused());
 }
 
 #[test]
 fn a_mapped_address_may_lie_outside_of_the_subnets() {
-    let on_wire = with(L1, "").receive("access0", &of_vm3([192, 0, 2, 4])).forwarded("fabric0");
+    let on_wire = with(L1, BLUE_TO_SERVICE).receive("access0", &of_vm3([192, 0, 2, 4])).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), format!("{VM3_SIR},fd00:1:0:2:3000::fe96"));
     assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
     // In red nobody has it.
@@ -265,11 +279,12 @@ fn an_error_of_an_ipv6_tenant_or_service_quotes_what_the_ipv4_tenant_sent() {
     assert_eq!((ipv4_line(&told[46..]), &told[66..]), ("10.0.0.2,10.0.0.102".to_owned(), &sent[38..]));
     // A router of the fabric quotes the service's ILA address.
     let sent = of_vm3([192, 0, 2, 4]);
-    let on_wire = with(L1, "").receive("access0", &sent).forwarded("fabric0");
+    let on_wire = with(L1, BLUE_TO_SERVICE).receive("access0", &sent).forwarded("fabric0");
     let router = address("fd00:9::9");
     let error = icmp6_error(router, address(VM3_SIR), 3, 0, 0, &on_wire[14..]);
-    let told =
-        with(L1, "").receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &error)).forwarded("access0");
+    let told = with(L1, BLUE_TO_SERVICE)
+        .receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &error))
+        .forwarded("access0");
     assert_eq!((ipv4_line(&told[18..]), &told[38..40]), ("10.0.0.254,10.0.0.2".to_owned(), &[11, 0][..]));
     assert_eq!((ipv4_line(&told[46..]), &told[66..]), ("10.0.0.2,192.0.2.4".to_owned(), &sent[38..]));
     assert!(ipv4_checksums_ok(&told[18..]));

@@ -14,10 +14,11 @@ use support::*;
 fn scenario_04_tenant_to_service() {
     let (from, to) = (address("2001:db8:a::1"), address(SERVICE));
     let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
-    let on_wire = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let on_wire =
+        host_where(L1, TASKS).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     // As for a task: see scenario 1.
     assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,fd00:1:0:2:3000::fe96");
-    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    let received = host_where(L2, TASKS).receive("fabric0", &carried(&on_wire)).forwarded("access0");
     assert_eq!(line(&received[18..]), format!("2001:db8:a::1,{SERVICE}"));
     assert_eq!(checksum_ok(&received[18..]), Some(true));
 }
@@ -28,10 +29,11 @@ fn scenario_04_tenant_to_service() {
 fn scenario_05_task_to_tenant() {
     let (from, to) = (address(SERVICE), address("2001:db8:a::1"));
     let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
-    let on_wire = host(L2).receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
+    let on_wire =
+        host_where(L2, TASKS).receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), format!("{SERVICE},fd00:1:0:1:7000:64:0:c05c"));
     assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
-    let received = host(L1).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    let received = host_where(L1, TASKS).receive("fabric0", &carried(&on_wire)).forwarded("access0");
     assert_eq!(line(&received[14..]), format!("{SERVICE},2001:db8:a::1"));
     assert_eq!((&received[..6], &received[6..12]), (&VM1.0[..], &NVE_ACCESS.0[..]));
     assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
@@ -41,7 +43,8 @@ fn scenario_05_task_to_tenant() {
 fn scenario_06_tenant_to_internet() {
     let from = address("2001:db8:a::1");
     let packet = ipv6(from, IADDR, 6, &tcp(from, IADDR, b"GET /"));
-    let on_wire = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let on_wire =
+        host_where(L1, INTERNET_TOO).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,2001:db8:1::99");
     assert_eq!(&on_wire[54..], &packet[40..]);
 }
@@ -51,11 +54,12 @@ fn scenario_07_internet_to_tenant() {
     let to = address("2001:db8:a::2");
     let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"200 OK"));
     // The host of VM1 is the gateway here: what comes from the fabric for a tenant elsewhere is sent on.
-    let on_wire =
-        host(L1).receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet)).forwarded("fabric0");
+    let on_wire = host_where(L1, INTERNET_TOO)
+        .receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet))
+        .forwarded("fabric0");
     // Σ L2 = fd03: one less than in scenario 5.
     assert_eq!(line(&on_wire[14..]), "2001:db8:1::99,fd00:1:0:2:7000:64:0:c05c");
-    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
+    let received = host_where(L2, INTERNET_TOO).receive("fabric0", &carried(&on_wire)).forwarded("access0");
     assert_eq!(line(&received[14..]), "2001:db8:1::99,2001:db8:a::2");
     assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
 }

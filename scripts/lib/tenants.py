@@ -4,7 +4,7 @@
     vm3 (blue) ---/         fab (IPv6 router and Internet host)  \\--- vm4 (blue), service
 """
 
-from lab import SIR
+from lab import SIR, answers
 from reference import L1, L2, short
 
 INET = "2001:db8:1::2"
@@ -28,15 +28,75 @@ def mac(vm):
     return f"02:00:00:00:02:0{vm[-1]}"
 
 
+def ping4(ns, to, count=3, extra=()):
+    """Pings by IPv4, at most three times: what else a machine does may hold a worker up."""
+    for _ in range(3):
+        _, text = ns.status(["ping", "-4", "-n", "-c", count, "-i", "0.1", "-W", 1, *extra, to], timeout=30)
+        if answers(text) == count:
+            return text
+    return None
+
+
+def transfer(sender, receiver, to, family, size=300_000, listen_at=None):
+    """Sends `size` bytes by TCP; the receiver says how many came, and their checksum. It may listen at another address
+    than the sender knows it by, of another family: address and family."""
+    here, heard = listen_at or (to, family)
+    listen = (
+        "import socket,zlib\n"
+        f"s=socket.socket(socket.{heard});s.bind(({here!r},7000));s.listen(1);print('listening',flush=True)\n"
+        "c,_=s.accept();n=k=0\n"
+        "while d:=c.recv(65536): n+=len(d);k=zlib.crc32(d,k)\n"
+        "print('got',n,k,flush=True)\n"
+    )
+    send = (
+        "import socket,zlib\n"
+        f"d=bytes(i*7%251 for i in range({size}))\n"
+        f"s=socket.socket(socket.{family});s.settimeout(20);s.connect(({to!r},7000));s.sendall(d);s.close()\n"
+        "print(zlib.crc32(d))\n"
+    )
+    server = receiver.spawn(["/usr/bin/python3", "-c", listen])
+    server.wait_for("listening")
+    crc = sender.run(["/usr/bin/python3", "-c", send], timeout=60).strip()
+    server.wait_for(f"got {size} {crc}", 20)
+
+
+def datagram(sender, receiver, to, size=5000):
+    """Sends one datagram by IPv6 that no packet holds; the receiver says how much came, and its checksum."""
+    listen = (
+        "import socket,zlib\n"
+        f"s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM);s.bind(({to!r},7001));print('listening',flush=True)\n"
+        "while True: d=s.recv(65536);print('got',len(d),zlib.crc32(d),flush=True)\n"
+    )
+    send = (
+        "import socket,zlib\n"
+        f"d=bytes(i*7%251 for i in range({size}))\n"
+        f"s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\n"
+        f"for _ in range(3): s.sendto(d,({to!r},7001))\n"
+        "print(zlib.crc32(d))\n"
+    )
+    server = receiver.spawn(["/usr/bin/python3", "-c", listen])
+    server.wait_for("listening")
+    crc = sender.run(["/usr/bin/python3", "-c", send], timeout=60).strip()
+    server.wait_for(f"got {size} {crc}", 20)
+
+
 def gateway6(network):
     return f"{VNETS[network][0]}ffff:fffe"
+
+
+# Red reaches services and the Internet, and these reach red; blue has no policy.
+POLICIES = [
+    {"from": "red", "to": f"{SIR}:/64"}, {"from": f"{SIR}:/64", "to": "red"},
+    {"from": "red", "to": "outside"}, {"from": "outside", "to": "red"},
+]  # fmt: skip
 
 
 class TenantNetwork:
     """Builds all of it; `start` lets it run."""
 
-    def __init__(self, lab, fabric_mtu=1600):
+    def __init__(self, lab, fabric_mtu=1600, policies=POLICIES):
         self.lab = lab
+        self.policies = policies
         self.fab = lab.ns("fab").router()
         self.fab.run("ip link set lo up")
         self.fab.run(f"ip -6 addr add {INET}/128 dev lo")
@@ -97,7 +157,7 @@ class TenantNetwork:
         return self.lab.node(
             ns, f"nve{number}", number % 2,
             locators=[{"prefix": locator, "domain": "tasks"}],
-            virtual_networks=networks, ports=ports, attachments=attachments,
+            virtual_networks=networks, policies=self.policies, ports=ports, attachments=attachments,
             routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],
             mappings={"file": self.mapping_file},
         )  # fmt: skip

@@ -124,7 +124,7 @@ impl Config {
             [reachable_ms, retransmit_ms, probes, hold_packets]
         );
         match (&self.metrics, &new.metrics) {
-            (Some(old), Some(new)) => fields!(c, "metrics", old, new, false, [listen]),
+            (Some(old), Some(new)) => fields!(c, "metrics", old, new, false, [listen, networks]),
             (old, new) => c.section("metrics", old.as_ref(), new.as_ref(), false),
         }
         fields!(c, "admin", self.admin, new.admin, false, [socket]);

@@ -4,6 +4,7 @@
 //! a file without errors becomes a [`Config`]. All errors of a file are reported together, each with file, line,
 //! column, path, value and the way out. Nothing here opens devices or sockets; [`mappings`] reads the second file.
 
+mod amend;
 mod check;
 mod diff;
 pub mod error;
@@ -15,6 +16,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
 pub use diff::{Change, ChangeKind};
 pub use error::{ConfigError, ConfigErrors};
 pub use mappings::{LocatorChoice, MappingRecord, MappingTarget};
@@ -53,6 +55,12 @@ impl Config {
     pub fn domain_of(&self, address: u128) -> Option<u8> {
         let half = (address >> 64) as u64;
         self.sir_domains.iter().position(|domain| domain.prefix.0 == half).map(|index| index as u8)
+    }
+
+    /// How many virtual networks are counted each for itself.
+    #[must_use]
+    pub fn counted_networks(&self) -> u16 {
+        self.metrics.map_or(model::COUNTED_NETWORKS, |metrics| metrics.networks)
     }
 
     /// Index of the port named `name`.

@@ -16,6 +16,9 @@ pub const HEADROOM_BYTES: u32 = 128;
 /// Ethernet header and one VLAN tag.
 pub const FRAME_OVERHEAD_BYTES: u32 = 18;
 
+/// Virtual networks that have counters of their own unless the file says otherwise.
+pub const COUNTED_NETWORKS: u16 = 256;
+
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -33,7 +36,7 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// Virtual networks, at most 4096.
     pub virtual_networks: Vec<VirtualNetwork>,
-    /// Which networks may send to which others; each pair once.
+    /// Who may send to whom across the edges of networks, at most 65536; each once.
     pub policies: Vec<Policy>,
     /// Tasks and tenants attached to access ports.
     pub attachments: Vec<Attachment>,
@@ -319,6 +322,8 @@ pub struct NeighbourDiscovery {
 pub struct Metrics {
     /// Where Prometheus scrapes.
     pub listen: SocketAddr,
+    /// Virtual networks with counters of their own, 0 to 4096; all others are counted together.
+    pub networks: u16,
 }
 
 /// `admin`

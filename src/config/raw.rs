@@ -189,7 +189,7 @@ raw! {
         hold_packets: Option<Text>,
     }
     /// `metrics`
-    RawMetrics { listen: Option<Text> }
+    RawMetrics { listen: Option<Text>, networks: Option<Text> }
     /// `admin`
     RawAdmin { socket: Option<Text> }
     /// `log`

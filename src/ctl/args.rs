@@ -39,6 +39,18 @@ pub enum Command {
     /// Routes
     #[command(subcommand)]
     Route(ListCommand),
+    /// Virtual networks
+    #[command(subcommand)]
+    Vn(NetworkCommand),
+    /// Tasks and tenants on access ports
+    #[command(subcommand)]
+    Attachment(AttachmentCommand),
+    /// Who may send to whom across the edges of virtual networks
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// IPv4 addresses of virtual networks that stand for tasks and for tenants of others
+    #[command(subcommand)]
+    Peer(PeerCommand),
     /// Packets lost, by reason
     Drops {
         /// Also reasons that never occurred
@@ -137,6 +149,87 @@ pub enum PortCommand {
 pub enum ListCommand {
     /// List them
     List,
+}
+
+/// Virtual networks.
+#[derive(Debug, Subcommand)]
+pub enum NetworkCommand {
+    /// List virtual networks
+    List,
+    /// Show one virtual network with its policies and peers
+    Get {
+        /// Name or VNID
+        network: String,
+    },
+}
+
+/// Tasks and tenants.
+#[derive(Debug, Subcommand)]
+pub enum AttachmentCommand {
+    /// List attachments
+    List {
+        /// Only the tenants of this virtual network
+        #[arg(long)]
+        network: Option<String>,
+    },
+    /// Show one attachment
+    Get {
+        /// Name, or place in the configuration
+        name: String,
+    },
+}
+
+/// Policies. What is added here counts until the node restarts; write it into the configuration to keep it.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// List policies
+    List,
+    /// Let one send to the other, until the node restarts
+    Add(PolicyArgs),
+    /// Delete a policy that was added here
+    #[command(visible_alias = "delete")]
+    Del(PolicyArgs),
+}
+
+/// The two ends of a policy, one of them a virtual network.
+#[derive(Debug, clap::Args)]
+pub struct PolicyArgs {
+    /// Who sends: a virtual network, a task's SIR address, a SIR prefix for all its tasks, or outside
+    pub from: String,
+    /// Who receives
+    pub to: String,
+}
+
+/// Mapped peers. What is added here counts until the node restarts; write it into the configuration to keep it.
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// List mapped peers
+    List {
+        /// Only those of this virtual network
+        #[arg(long)]
+        network: Option<String>,
+    },
+    /// Give somebody an IPv4 address in a virtual network, until the node restarts
+    Add {
+        /// The virtual network
+        network: String,
+        /// The IPv4 address there
+        address: String,
+        /// Whom it stands for: a task's SIR address, or with --of a tenant's address
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// The tenant's virtual network
+        #[arg(long, value_name = "NETWORK")]
+        of: Option<String>,
+    },
+    /// Delete a mapped peer that was added here
+    #[command(visible_alias = "delete")]
+    Del {
+        /// The virtual network
+        network: String,
+        /// The IPv4 address there
+        address: String,
+    },
 }
 
 /// Identifiers.

@@ -9,14 +9,20 @@ mod error;
 mod id;
 mod load;
 mod mapping;
+mod network;
 mod output;
+mod policy;
 mod rates;
 mod show;
 
 pub use args::Args;
 pub use error::CtlError;
 
-use args::{Command, IdCommand, MappingCommand, NodeCommand, PortCommand};
+use crate::node::admin::v1;
+use args::{
+    AttachmentCommand, Command, IdCommand, MappingCommand, NetworkCommand, NodeCommand, PeerCommand,
+    PolicyCommand, PortCommand,
+};
 use clap::{CommandFactory, Parser};
 use client::Client;
 use output::Output;
@@ -85,6 +91,22 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Port(PortCommand::List { xstats }) => show::ports(client, out, xstats).await,
         Command::Neigh(_) => show::neighbours(client, out).await,
         Command::Route(_) => show::routes(client, out).await,
+        Command::Vn(NetworkCommand::List) => network::list(client, out).await,
+        Command::Vn(NetworkCommand::Get { network }) => network::get(client, out, network).await,
+        Command::Attachment(AttachmentCommand::List { network }) => {
+            network::attachments(client, out, network).await
+        }
+        Command::Attachment(AttachmentCommand::Get { name }) => network::attachment(client, out, &name).await,
+        Command::Policy(PolicyCommand::List) => policy::list(client, out).await,
+        Command::Policy(PolicyCommand::Add(ends)) => policy::add(client, out, ends).await,
+        Command::Policy(PolicyCommand::Del(ends)) => policy::del(client, out, ends).await,
+        Command::Peer(PeerCommand::List { network }) => policy::peers(client, out, network).await,
+        Command::Peer(PeerCommand::Add { network, address, to, of }) => {
+            policy::add_peer(client, out, v1::PeerAddRequest { network, address, to, of }).await
+        }
+        Command::Peer(PeerCommand::Del { network, address }) => {
+            policy::del_peer(client, out, v1::PeerDeleteRequest { network, address }).await
+        }
         Command::Drops { all } => show::drops(client, out, all).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
         // Done before, without a node.

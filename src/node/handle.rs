@@ -2,7 +2,12 @@
 //!
 //! Views are plain data with field names that `ilactl --json` shows as they are.
 
+mod networks;
+
+pub use networks::*;
+
 use super::source::{Applied, Batch, Refusal};
+use crate::config::{Amendment, PolicyWords};
 use serde::Serialize;
 use std::net::Ipv6Addr;
 use tokio::sync::{mpsc, oneshot};
@@ -263,8 +268,36 @@ pub enum Request {
     Routes(oneshot::Sender<Vec<RouteView>>),
     /// Losses by reason over all workers and ports.
     Drops(oneshot::Sender<Vec<DropView>>),
+    /// Virtual networks.
+    Networks(oneshot::Sender<Vec<NetworkView>>),
+    /// One virtual network, by name or VNID.
+    Network(String, oneshot::Sender<Option<NetworkDetailView>>),
+    /// Attachments.
+    Attachments(oneshot::Sender<Vec<AttachmentView>>),
+    /// Policies.
+    Policies(oneshot::Sender<Vec<PolicyView>>),
+    /// Mapped peers of all networks, or of the one with this name.
+    Peers(Option<String>, oneshot::Sender<Vec<PeerView>>),
+    /// Change policies or peers. Answered when it is in force in every worker.
+    Amend(Amend, oneshot::Sender<Result<(), String>>),
     /// Stop the node.
     Stop,
+}
+
+/// A change of policies or mapped peers by an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Amend {
+    /// Add one.
+    Add(Amendment),
+    /// Delete a policy that an operator added.
+    DeletePolicy(PolicyWords),
+    /// Delete a peer that an operator added.
+    DeletePeer {
+        /// Name of the network.
+        network: String,
+        /// Its address there.
+        address: String,
+    },
 }
 
 /// Sends requests to the control thread.

@@ -7,6 +7,8 @@
 use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
 use crate::path::Counters;
+use crate::path::counters::Count;
+use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
 use crate::table::PortId;
 use metrics::{Key, Label, Level, Metadata, Recorder};
@@ -78,6 +80,17 @@ families! {
     /// Packets made by the control thread for which no worker had room.
     ORIGINATED_LOST: Counter = "ilagate_originated_lost_packets_total";
 
+    /// Packets of tenants attached here, by virtual network and direction: from_tenants or to_tenants.
+    VN_PACKETS: Counter = "ilagate_vn_packets_total";
+    /// Bytes of tenants attached here, link header included, by virtual network and direction.
+    VN_BYTES: Counter = "ilagate_vn_bytes_total";
+    /// Packets of and to tenants that were lost, whether or not their sender was told, by virtual network.
+    VN_DROPPED: Counter = "ilagate_vn_dropped_packets_total";
+    /// Tenants attached here, by virtual network.
+    VN_ATTACHMENTS: Gauge = "ilagate_vn_attachments";
+    /// Mappings of tenants' addresses, by virtual network.
+    VN_MAPPINGS: Gauge = "ilagate_vn_mappings";
+
     /// Core that a worker runs on.
     WORKER_CORE: Gauge = "ilagate_worker_core";
     /// Polls of receive queues, by worker and result: packets or empty.
@@ -146,6 +159,7 @@ pub fn render(stats: &Stats) -> String {
     let scrape = Scrape(PrometheusBuilder::new().build_recorder());
     scrape.describe();
     scrape.node(stats, &census);
+    scrape.networks(stats, &census);
     for (port, facts) in stats.ports.iter().enumerate() {
         scrape.port(stats, &census, port, &facts.name);
     }
@@ -239,6 +253,37 @@ impl Scrape {
             self.set(CAPACITY, &labels, table.capacity as f64);
             self.set(TABLE_BYTES, &labels, table.memory_bytes as f64);
         }
+    }
+
+    /// Those that have counters of their own, and all others together as `other`: no network has that name.
+    fn networks(&self, stats: &Stats, census: &Census) {
+        let alone = census.networks.iter().filter(|network| network.slot != 0);
+        for network in alone {
+            self.network(stats, &network.name, network.slot, network.attachments, network.mappings);
+        }
+        let (mut attachments, mut mappings) = (0, 0);
+        for network in census.networks.iter().filter(|network| network.slot == 0) {
+            attachments += network.attachments;
+            mappings += network.mappings;
+        }
+        self.network(stats, "other", 0, attachments, mappings);
+    }
+
+    fn network(&self, stats: &Stats, name: &str, slot: u16, attachments: u64, mappings: u64) {
+        let sum = |pick: fn(&NetworkCounters) -> &Count| -> u64 {
+            stats.network(slot).map(|counters| pick(counters).value()).sum()
+        };
+        for (direction, packets, bytes) in [
+            ("from_tenants", sum(|c| &c.from_tenants), sum(|c| &c.from_tenants_bytes)),
+            ("to_tenants", sum(|c| &c.to_tenants), sum(|c| &c.to_tenants_bytes)),
+        ] {
+            let labels = [("vn", name), ("direction", direction)];
+            self.count(VN_PACKETS, &labels, packets);
+            self.count(VN_BYTES, &labels, bytes);
+        }
+        self.count(VN_DROPPED, &[("vn", name)], sum(|c| &c.dropped));
+        self.set(VN_ATTACHMENTS, &[("vn", name)], attachments as f64);
+        self.set(VN_MAPPINGS, &[("vn", name)], mappings as f64);
     }
 
     /// What one worker received on one port.

@@ -85,7 +85,9 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         .iter()
         .map(|&core| eal.seat(u32::from(core)))
         .collect::<Result<Vec<Seat>, EalError>>()?;
-    let stats = Arc::new(Stats::new(config.node.name.clone(), port_facts(&config), &config.dpdk.workers));
+    let networks = config.counted_networks();
+    let stats = Stats::new(config.node.name.clone(), port_facts(&config), &config.dpdk.workers, networks);
+    let stats = Arc::new(stats);
     let exchanges: Vec<_> = seats.iter().map(|_| Exchange::new()).collect();
     let queues = hardware.queues(&config);
     let pools = hardware.pools.clone();

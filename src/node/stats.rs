@@ -5,8 +5,9 @@
 
 use super::handle::TableView;
 use super::neighbour::State;
-use crate::path::Counters;
 use crate::path::counters::Count;
+use crate::path::networks::NetworkCounters;
+use crate::path::{Counters, NetworkTally};
 use crate::table::PortId;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,8 @@ pub struct WorkerStats {
     pub received: Vec<CachePadded<Counters>>,
     /// Packets sent, by port.
     pub sent: Vec<CachePadded<SentCounters>>,
+    /// The packets of tenants, by network.
+    pub networks: NetworkTally,
     /// The loop itself.
     pub polls: CachePadded<PollCounters>,
 }
@@ -104,6 +107,8 @@ pub struct Census {
     pub updates_pending: u64,
     /// The tables by SIR domain.
     pub tables: Vec<TableView>,
+    /// Virtual networks, in the configuration's order.
+    pub networks: Vec<NetworkCensus>,
     /// Routes.
     pub routes: u64,
     /// Neighbours in each state, in the order of [`State::ALL`].
@@ -116,6 +121,19 @@ pub struct Census {
     pub mbufs: u64,
     /// Microseconds that the last update took.
     pub last_update_us: u64,
+}
+
+/// A virtual network at the last count.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkCensus {
+    /// Name.
+    pub name: String,
+    /// Where its packets are counted; 0: with those of others.
+    pub slot: u16,
+    /// Tenants attached here.
+    pub attachments: u64,
+    /// Mappings of its addresses.
+    pub mappings: u64,
 }
 
 /// A port at the last count.
@@ -157,10 +175,10 @@ pub struct DeviceCounters {
 }
 
 impl Stats {
-    /// Zeroes for these ports and these workers' cores.
+    /// Zeroes for these ports and these workers' cores; so many networks are counted each for itself.
     #[must_use]
-    pub fn new(node: String, ports: Vec<PortFacts>, cores: &[u16]) -> Self {
-        let workers = cores.iter().map(|&core| WorkerStats::new(core, ports.len())).collect();
+    pub fn new(node: String, ports: Vec<PortFacts>, cores: &[u16], networks: u16) -> Self {
+        let workers = cores.iter().map(|&core| WorkerStats::new(core, ports.len(), networks)).collect();
         Stats {
             node,
             started: Instant::now(),
@@ -191,6 +209,11 @@ impl Stats {
         self.workers.iter().filter_map(move |worker| worker.received.get(usize::from(port.0)).map(|c| &**c))
     }
 
+    /// The counters of every worker for tenants' packets of the network with this slot.
+    pub fn network(&self, slot: u16) -> impl Iterator<Item = &NetworkCounters> {
+        self.workers.iter().filter_map(move |worker| worker.networks.slot(slot))
+    }
+
     /// The counters of every worker for packets sent through `port`.
     pub fn sent(&self, port: PortId) -> impl Iterator<Item = &SentCounters> {
         self.workers.iter().filter_map(move |worker| worker.sent.get(usize::from(port.0)).map(|c| &**c))
@@ -198,11 +221,12 @@ impl Stats {
 }
 
 impl WorkerStats {
-    fn new(core: u16, ports: usize) -> Self {
+    fn new(core: u16, ports: usize, networks: u16) -> Self {
         WorkerStats {
             core,
             received: Counters::per_port(ports),
             sent: (0..ports).map(|_| CachePadded::default()).collect(),
+            networks: NetworkTally::new(networks),
             polls: CachePadded::default(),
         }
     }
@@ -284,7 +308,7 @@ mod tests {
     #[test]
     fn the_census_is_replaced_whole() {
         let ports = vec![PortFacts { name: "p".into(), device: "net_null0".into(), role: "fabric" }];
-        let stats = Stats::new("n".into(), ports, &[1, 2]);
+        let stats = Stats::new("n".into(), ports, &[1, 2], 0);
         let before = stats.census();
         stats.set_census(Census { revision: 7, ..Census::default() });
         assert_eq!((before.revision, stats.census().revision), (0, 7));

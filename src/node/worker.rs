@@ -263,6 +263,9 @@ impl Desk {
             handover.look(&mut packets, &mut kept, ctx.now_ms);
         }
         counters.settle(&packets, self.pipeline.lanes());
+        if let Some(lanes) = self.pipeline.staged() {
+            own.networks.settle(&packets, lanes, ctx.tables);
+        }
         let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
         drop(packets);
         let mut next = kept.into_iter();

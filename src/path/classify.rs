@@ -2,11 +2,12 @@
 
 use super::lane::{Class, Lane, Todo};
 use super::packet::Packet;
+use super::policy::may_send;
 use super::verdict::{DropReason, Verdict};
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
 use crate::table::mapping::{Key, MappingTable};
 use crate::table::realms::Realm;
-use crate::table::{Domain, DomainId, Network, NetworkId, Tables};
+use crate::table::{Domain, DomainId, Network, NetworkId, Party, Tables};
 
 /// The last realm that was looked up: packets of a burst often share it.
 #[derive(Default)]
@@ -68,6 +69,8 @@ pub(super) fn class_of<'t>(
             }
             if (lane.low >> 61) > 1 {
                 sir_of_tenant(lane, domain, tables)?;
+            } else {
+                may_send(lane, Party::Task(domain, identifier), tables)?;
             }
             let _ = mappings.probe(Key::of(lane.low));
             Ok(Class::Sir(domain))
@@ -86,7 +89,7 @@ pub(super) fn class_of<'t>(
             Ok(Class::Ila(domain))
         }
         Some(meaning) => untranslated(lane, meaning, tables),
-        None => Ok(Class::Route),
+        None => may_send(lane, Party::Outside, tables).map(|()| Class::Route),
     }
 }
 
@@ -114,12 +117,12 @@ fn untranslated(lane: &mut Lane, meaning: Meaning<'_>, tables: &Tables) -> Resul
     if let Some((id, network)) = network_of(address, tables)
         && let Some(vnet) = network.ipv6
     {
-        may_reach(lane, id, tables)?;
+        may_send(lane, Party::Network(id), tables)?;
         (lane.to, lane.extra) = (Some(id), vnet.extra);
         lane.low = Identifier::tenant_ipv6(network.vnid, lane.low as u32).0;
         return Ok(Class::Sir(network.domain));
     }
-    Ok(Class::Route)
+    may_send(lane, Party::Outside, tables).map(|()| Class::Route)
 }
 
 fn network_of(address: u128, tables: &Tables) -> Option<(NetworkId, &Network)> {
@@ -135,14 +138,6 @@ fn own(lane: &Lane, address: u128, tables: &Tables) -> Result<Class, DropReason>
     }
 }
 
-/// Whether the sender may speak to tenants of `network`.
-fn may_reach(lane: &Lane, network: NetworkId, tables: &Tables) -> Result<(), DropReason> {
-    match lane.from {
-        Some(from) if !tables.networks.may_reach(from, network) => Err(DropReason::NoPolicy),
-        _ => Ok(()),
-    }
-}
-
 /// A SIR address of type 2 to 4: IPv4 tenants are met at theirs (§5.11), IPv6 tenants at their own addresses.
 #[cold]
 fn sir_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> Result<(), DropReason> {
@@ -154,7 +149,7 @@ fn sir_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> Result<(
         return Err(DropReason::SirTenant);
     }
     lane.to = Some(network);
-    may_reach(lane, network, tables)
+    may_send(lane, Party::Network(network), tables)
 }
 
 /// Notes the network of a tenant's identifier under a locator of ours; what neutral mapping added beyond the locator's

@@ -47,6 +47,19 @@ pub struct Lane {
     pub mtu: u16,
     /// The loss that the answer in this buffer reports.
     pub answered: Option<DropReason>,
+    /// Of an answer: the network whose packet it answers.
+    pub charged: Option<NetworkId>,
+    /// Bytes of the frame that a tenant sent; 0 for all other packets.
+    pub bytes: u16,
+}
+
+impl Lane {
+    /// The network whose packet it is or was: of its sender, or of whom it goes to.
+    #[inline]
+    #[must_use]
+    pub fn party(&self) -> Option<NetworkId> {
+        self.charged.or(self.from).or(self.to)
+    }
 }
 
 /// The lanes of a burst.

@@ -12,9 +12,11 @@ mod flow;
 pub mod lane;
 mod lookup;
 mod ndp;
+pub mod networks;
 mod own;
 pub mod packet;
 mod parse;
+mod policy;
 mod quoted;
 mod route;
 mod send;
@@ -27,6 +29,7 @@ pub use answer::Limiter;
 pub use counters::Counters;
 pub use direct::{Decided, Direct, FRONT};
 pub use lane::{BURST, Lane, Lanes};
+pub use networks::NetworkTally;
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
@@ -47,13 +50,15 @@ pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
     direct: bool,
+    /// Whether the lanes are those of the last burst.
+    staged: bool,
 }
 
 impl Pipeline {
     /// A pipeline whose ICMPv6 errors are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
+        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true, staged: false }
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
@@ -87,6 +92,7 @@ impl Pipeline {
                 None => left = true,
             }
         }
+        self.staged = left;
         if left {
             self.stages(burst, ctx);
         }
@@ -122,6 +128,12 @@ impl Pipeline {
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// The same; `None` if no stage saw the last burst.
+    #[must_use]
+    pub fn staged(&self) -> Option<&Lanes> {
+        self.staged.then_some(&*self.lanes)
     }
 
     /// Replaces the limiter of ICMPv6 errors.

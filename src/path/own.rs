@@ -76,6 +76,8 @@ pub(super) fn answer_to(packet: &mut Packet<'_>, lane: &mut Lane, destination: u
         unusual: true,
         ours: true,
         answered: lane.answered,
+        charged: lane.party(),
+        bytes: lane.bytes,
         ..Lane::default()
     };
     let from = Ipv6::of(packet.l3()).map_or(0, |header| header.source());

@@ -36,6 +36,7 @@ pub(super) fn parse(
     }
     if let Some(sender) = &sender {
         lane.from = Some(sender.id);
+        lane.bytes = packet.len() as u16;
         match link.ethertype {
             ethernet::ARP | ethernet::RARP => {
                 packet.verdict = arp::decide(packet, sender, link.ethertype, link.header, ctx);

@@ -4,12 +4,13 @@
 
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
+use super::policy::unwanted;
 use super::verdict::{DropReason, Verdict};
 use super::{Ctx, flow, quoted, send, v4};
 use crate::ila::{ChecksumMode, Identifier, IdentifierType, neutral, transport};
 use crate::net::checksum::{self, sum_of_half};
 use crate::net::ipv6;
-use crate::table::{Action, ActionId, Domain, DomainId, Local, NetworkId, OnMiss, Remote};
+use crate::table::{Action, ActionId, Domain, DomainId, Local, OnMiss, Remote};
 
 /// Translates every packet whose lookup is done; those that are to be routed after all become [`Class::Route`].
 #[inline]
@@ -31,9 +32,11 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
 
 #[inline(always)]
 fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+    if unwanted(packet, lane, ctx.tables) {
+        return Verdict::Drop(DropReason::NoPolicy);
+    }
     match ctx.tables.resolve(lane.action, || flow::hash(packet.l3())) {
         Some(Action::Remote(remote)) => to_locator(packet, lane, remote, ctx),
-        Some(Action::Local(_)) if unwanted(packet, lane, ctx) => Verdict::Drop(DropReason::NoPolicy),
         Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),
         Some(Action::Local(local)) => deliver(packet, lane, local, None, ctx),
         Some(Action::Blackhole) if lane.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
@@ -94,7 +97,7 @@ fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low
 #[inline(always)]
 fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.action(lane.action) {
-        Some(Action::Local(_)) if unwanted(packet, lane, ctx) => Verdict::Drop(DropReason::NoPolicy),
+        Some(Action::Local(_)) if unwanted(packet, lane, ctx.tables) => Verdict::Drop(DropReason::NoPolicy),
         Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),
         Some(Action::Local(local)) => {
             let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
@@ -131,18 +134,6 @@ fn deliver(
         }
     }
     send::out(packet, lane, &local.hop)
-}
-
-/// Whether the packet is to a tenant, from a tenant of another network that has no policy. Its own node should have seen
-/// to that; nothing but this node can.
-#[inline(always)]
-fn unwanted(packet: &Packet<'_>, lane: &Lane, ctx: &Ctx<'_>) -> bool {
-    lane.to.is_some_and(|to| !accepted(packet, to, ctx))
-}
-
-#[cold]
-fn accepted(packet: &Packet<'_>, to: NetworkId, ctx: &Ctx<'_>) -> bool {
-    ipv6::Ipv6::of(packet.l3()).is_some_and(|header| ctx.tables.accepts(header.source(), to))
 }
 
 /// Whether the identifier is a tenant's IPv4 address.

@@ -73,7 +73,7 @@ reasons! {
     SpoofedSource = "spoofed_source";
     /// Tenant's packet to a locator or to this fabric's own addresses.
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
-    /// No policy lets the tenant's network speak to that one.
+    /// No policy lets the one speak to the other across the edge of a virtual network.
     NoPolicy = "no_policy" => icmp6::Error::Prohibited;
     /// ARP message that RFC 826 or RFC 5227 tells to discard.
     ArpInvalid = "arp_invalid";

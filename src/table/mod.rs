@@ -11,6 +11,7 @@ pub mod mem;
 pub mod network;
 pub mod port;
 pub mod rcu;
+pub mod reach;
 pub mod realms;
 pub mod routes;
 pub mod seats;
@@ -18,6 +19,7 @@ pub mod seats;
 pub use action::{Action, Hop, HopState, Local, Remote, Spread};
 pub use network::{Network, NetworkId, Networks, Tenant};
 pub use port::{Port, Role};
+pub use reach::{Named, Party};
 
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;
@@ -143,22 +145,29 @@ impl Tables {
 }
 
 impl Tables {
-    /// Whether a packet from this address may be delivered to tenants of `to`: always, unless it is the address of a
-    /// tenant of another network that has no policy.
+    /// Whose an address is that a packet comes from, or that its sender wrote; `None` for addresses that nobody sends
+    /// from or writes: those of networks that are not known here, identifiers under a locator, reserved ones.
     #[must_use]
-    pub fn accepts(&self, source: u128, to: NetworkId) -> bool {
-        if let Some(from) = self.networks.of_address(source) {
-            return self.networks.may_reach(from, to);
+    pub fn party(&self, address: u128) -> Option<Party> {
+        if let Some(network) = self.networks.of_address(address) {
+            return Some(Party::Network(network));
         }
-        let identifier = Identifier::of_address(source);
-        if identifier.vnid().is_none() {
-            return true;
+        let identifier = Identifier::of_address(address);
+        let Some(realm) = self.realms.of((address >> 64) as u64) else { return Some(Party::Outside) };
+        if identifier.kind() == IdentifierType::Interface {
+            return Some(Party::Outside);
         }
-        let Some(domain) = self.realms.of((source >> 64) as u64).and_then(|realm| realm.sir) else {
-            return true;
+        let Some(domain) = realm.sir else {
+            let ila = realm.local.is_some() || realm.remote.is_some();
+            return if ila { None } else { Some(Party::Outside) };
         };
-        // Of a network that is not known here nobody can have said that it may.
-        self.networks.of_identifier(domain, identifier).is_some_and(|from| self.networks.may_reach(from, to))
+        if identifier.neutral() {
+            return None;
+        }
+        match identifier.kind() {
+            IdentifierType::LocallyUnique => Some(Party::Task(domain, identifier)),
+            _ => self.networks.of_identifier(domain, identifier).map(Party::Network),
+        }
     }
 
     /// The prefix of the network that an identifier of type 3 belongs to.

@@ -1,5 +1,6 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
+use super::reach::{Named, Party, Reach};
 use super::seats::{self, Binding, Seats};
 use super::{DomainId, PortId};
 use crate::ila::{Identifier, SirPrefix};
@@ -29,8 +30,12 @@ pub struct Network {
     pub ipv4: Vec<Subnet>,
     /// IPv4 addresses that stand for somebody outside.
     pub peers: Peers,
-    /// The other networks that its tenants may send to, in order.
-    pub reaches: Vec<NetworkId>,
+    /// Where its packets are counted; 0: with those of other networks.
+    pub slot: u16,
+    /// Whom else its tenants may send to.
+    pub sends: Reach,
+    /// From whom else they hear.
+    pub hears: Reach,
 }
 
 /// What the direct way must know of a network, most of it as a frame has it.
@@ -211,19 +216,30 @@ impl Networks {
         id
     }
 
-    /// Lets tenants of `from` send to tenants of `to`.
-    pub fn permit(&mut self, from: NetworkId, to: NetworkId) {
-        if let Some(network) = self.list.get_mut(usize::from(from.0))
-            && let Err(at) = network.reaches.binary_search(&to)
-        {
-            network.reaches.insert(at, to);
+    /// Lets tenants of `from` send to others.
+    pub fn let_send(&mut self, from: NetworkId, to: Named) {
+        if let Some(network) = self.list.get_mut(usize::from(from.0)) {
+            network.sends.add(to);
         }
     }
 
-    /// Whether tenants of `from` may send to tenants of `to`.
+    /// Lets tenants of `to` hear others.
+    pub fn let_hear(&mut self, to: NetworkId, from: Named) {
+        if let Some(network) = self.list.get_mut(usize::from(to.0)) {
+            network.hears.add(from);
+        }
+    }
+
+    /// Whether tenants of `from` may send to a party.
     #[must_use]
-    pub fn may_reach(&self, from: NetworkId, to: NetworkId) -> bool {
-        from == to || self.get(from).is_some_and(|network| network.reaches.binary_search(&to).is_ok())
+    pub fn may_send(&self, from: NetworkId, to: Party) -> bool {
+        to == Party::Network(from) || self.get(from).is_some_and(|network| network.sends.has(to))
+    }
+
+    /// Whether tenants of `to` hear a party.
+    #[must_use]
+    pub fn may_hear(&self, to: NetworkId, from: Party) -> bool {
+        from == Party::Network(to) || self.get(to).is_some_and(|network| network.hears.has(from))
     }
 
     /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.
@@ -268,6 +284,12 @@ impl Networks {
     #[must_use]
     pub fn get(&self, id: NetworkId) -> Option<&Network> {
         self.list.get(usize::from(id.0))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// All networks, in the order of their indices.

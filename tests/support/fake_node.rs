@@ -2,6 +2,9 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+#[path = "fake_networks.rs"]
+mod networks;
+
 use ilagate::config::{Config, MappingTarget};
 use ilagate::node::admin::{self, Service, Socket};
 use ilagate::node::handle::{
@@ -25,6 +28,9 @@ sir_domains:
   - {name: other, prefix: "2001:db8:eeee::/64"}
 locators:
   - {prefix: "fd00:1:0:1::/64", domain: tasks}
+virtual_networks:
+  - {name: red, vnid: 100, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}
+  - {name: blue, vnid: 200, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}
 ports:
   - {name: fabric0, device: net_null0, role: fabric, addresses: ["fd00:1:0:1::1/64"]}
 "#;
@@ -130,6 +136,7 @@ impl Drop for Node {
 }
 
 async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Receiver<Request>) {
+    let mut amended = (*config).clone();
     while let Some(request) = queue.recv().await {
         match request {
             Request::Apply(batch, answer) => {
@@ -143,6 +150,12 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Neighbours(answer) => drop(answer.send(vec![neighbour()])),
             Request::Routes(answer) => drop(answer.send(vec![route(), blackhole()])),
             Request::Drops(answer) => drop(answer.send(drops())),
+            Request::Networks(answer) => drop(answer.send(networks::networks())),
+            Request::Network(name, answer) => drop(answer.send(networks::detail(&amended, &name))),
+            Request::Attachments(answer) => drop(answer.send(networks::attachments())),
+            Request::Policies(answer) => drop(answer.send(networks::policies(&amended))),
+            Request::Peers(only, answer) => drop(answer.send(networks::peers(&amended, only.as_deref()))),
+            Request::Amend(amend, answer) => drop(answer.send(networks::amend(&mut amended, amend))),
             Request::Stop => return,
         }
     }

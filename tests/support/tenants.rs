@@ -12,6 +12,9 @@ pub const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
 pub const VM2: Mac = Mac([2, 0, 0, 0, 1, 2]);
 pub const VM3: Mac = Mac([2, 0, 0, 0, 1, 3]);
 pub const SERVICE: &str = "2001:db8:dddd:0:2000::4";
+/// Red and all tasks, red and the Internet, in both directions.
+pub const TASKS: &str = r#"{from: red, to: "2001:db8:dddd::/64"}, {from: "2001:db8:dddd::/64", to: red}"#;
+pub const INTERNET_TOO: &str = "{from: red, to: outside}, {from: outside, to: red}";
 
 /// VM1 and VM2 are in network red (VNID 100), VM3 in blue (VNID 200), which has the same IPv4 addresses. VM1 and VM3 are
 /// on the host with locator L1, VM2 on L2, where the service task is, too.
@@ -25,11 +28,23 @@ pub struct Rules<'t> {
     pub red_peers: &'t str,
     pub blue_peers: &'t str,
     pub policies: &'t str,
+    /// Further sections of the configuration.
+    pub more: &'t str,
+}
+
+/// The same with policies.
+pub fn host_where(locator: &str, policies: &str) -> Node {
+    host_with(locator, &Rules { policies, ..Rules::default() })
+}
+
+/// The same with a further section of the configuration.
+pub fn host_limited(locator: &str, more: &str) -> Node {
+    host_with(locator, &Rules { more, ..Rules::default() })
 }
 
 /// The same with policies and peers.
 pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
-    let Rules { red_peers, blue_peers, policies } = rules;
+    let Rules { red_peers, blue_peers, policies, more } = rules;
     let (attachments, mapped) = if locator == L1 {
         (
             format!(
@@ -86,6 +101,7 @@ routes:
 neighbours:
   static:
     - {{port: fabric0, address: "fd00:ffff::ff", mac: "{GATEWAY_FABRIC}"}}
+{more}
 "#
     );
     let mapped: Vec<(String, &str)> =

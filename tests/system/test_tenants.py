@@ -2,37 +2,7 @@
 
 import packets
 from lab import Lab, answers, expect, need, until
-from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, gateway6, ipv4, ipv6
-
-
-def ping4(ns, to, count=3, extra=()):
-    """Pings by IPv4, at most three times: what else a machine does may hold a worker up."""
-    for _ in range(3):
-        _, text = ns.status(["ping", "-4", "-n", "-c", count, "-i", "0.1", "-W", 1, *extra, to], timeout=30)
-        if answers(text) == count:
-            return text
-    return None
-
-
-def transfer(sender, receiver, to, family, size=300_000):
-    """Sends `size` bytes by TCP; the receiver says how many came, and their checksum."""
-    listen = (
-        "import socket,zlib\n"
-        f"s=socket.socket(socket.{family});s.bind(({to!r},7000));s.listen(1);print('listening',flush=True)\n"
-        "c,_=s.accept();n=k=0\n"
-        "while d:=c.recv(65536): n+=len(d);k=zlib.crc32(d,k)\n"
-        "print('got',n,k,flush=True)\n"
-    )
-    send = (
-        "import socket,zlib\n"
-        f"d=bytes(i*7%251 for i in range({size}))\n"
-        f"s=socket.socket(socket.{family});s.settimeout(20);s.connect(({to!r},7000));s.sendall(d);s.close()\n"
-        "print(zlib.crc32(d))\n"
-    )
-    server = receiver.spawn(["/usr/bin/python3", "-c", listen])
-    server.wait_for("listening")
-    crc = sender.run(["/usr/bin/python3", "-c", send], timeout=60).strip()
-    server.wait_for(f"got {size} {crc}", 20)
+from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, datagram, gateway6, ipv4, ipv6, ping4, transfer
 
 
 def test_tenants_of_one_network_reach_each_other_by_ipv6_and_ipv4():
@@ -88,6 +58,63 @@ def test_tenants_services_and_the_internet():
         net.service.reaches(ipv6("vm1"))
         net.vms["vm2"].reaches(INET)
         net.fab.reaches(ipv6("vm2"), extra=("-I", INET))
+        net.stop()
+
+
+def test_what_no_policy_names_is_refused_and_what_an_operator_adds_passes():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm3, service = net.vms["vm3"], net.service
+        for ns, to in ((vm3, SERVICE), (vm3, INET), (service, ipv6("vm3"))):
+            _, text = ns.status(["ping", "-6", "-n", "-c", 1, "-W", 1, to])
+            expect("prohibited" in text and answers(text) == 0, text)
+        # One direction lets the question through, and no answer.
+        for node in net.nodes:
+            node.ctl("policy", "add", "blue", SERVICE)
+        wire = service.capture("eth0", "icmp6 and ip6[40] == 128")
+        _, text = vm3.status(["ping", "-6", "-n", "-c", 1, "-W", 1, SERVICE])
+        expect(answers(text) == 0 and len(wire.frames(at_least=1)) == 1, text)
+        for node in net.nodes:
+            node.ctl("policy", "add", SERVICE, "blue")
+        vm3.reaches(SERVICE)
+        # By IPv4 the service needs an address in the network.
+        expect(not ping4(vm3, "10.0.0.200", 1), "an address that nobody has")
+        for node in net.nodes:
+            node.ctl("peer", "add", "blue", "10.0.0.200", "--to", SERVICE)
+        transfer(vm3, service, "10.0.0.200", "AF_INET", listen_at=(SERVICE, "AF_INET6"))
+        for node in net.nodes:
+            node.ctl("node", "reload")
+            node.ctl("policy", "del", "blue", SERVICE)
+        _, text = vm3.status(["ping", "-6", "-n", "-c", 1, "-W", 1, SERVICE])
+        expect("prohibited" in text, text)
+        counters = net.nve1.show("vn", "get", "blue")["counters"]
+        expect(counters["from_tenants"] > 5 and counters["to_tenants"] > 5 and counters["dropped"] >= 3, counters)
+        net.stop()
+
+
+def test_tenants_of_two_networks_meet_by_policy():
+    """Scenarios 11 and 12, with TCP in both families."""
+    both = [{"from": "red", "to": "blue"}, {"from": "blue", "to": "red"}]
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab, policies=both).start()
+        vm1, vm4 = net.vms["vm1"], net.vms["vm4"]
+        vm1.reaches(ipv6("vm4"))
+        transfer(vm1, vm4, ipv6("vm4"), "AF_INET6")
+        for node in net.nodes:
+            node.ctl("peer", "add", "red", "10.0.0.204", "--to", ipv4("vm4"), "--of", "blue")
+            node.ctl("peer", "add", "blue", "10.0.0.201", "--to", ipv4("vm1"), "--of", "red")
+        expect(ping4(vm1, "10.0.0.204"), "vm1 pings vm4 by its mapped address")
+        transfer(vm1, vm4, "10.0.0.204", "AF_INET", listen_at=(ipv4("vm4"), "AF_INET"))
+        # Tasks and the Internet have no policy here.
+        _, text = vm1.status(["ping", "-6", "-n", "-c", 1, "-W", 1, SERVICE])
+        expect("prohibited" in text, text)
+        net.stop()
+
+
+def test_datagrams_in_fragments():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        datagram(net.vms["vm1"], net.vms["vm2"], ipv6("vm2"))
         net.stop()
 
 

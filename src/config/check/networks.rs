@@ -1,10 +1,11 @@
 //! Rules of virtual networks: whose they are, and the addresses that they have.
 
-use super::super::model::{NetworkIpv4, NetworkIpv6, VirtualNetwork};
+use super::super::model::{Config, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, Text};
 use super::attachments::unicast_mac;
 use super::domains::{Domains, Locators};
 use super::entries;
+use super::policies::OUTSIDE;
 use super::scope::{Check, Scope, Seen, WORD};
 use crate::ila::identifier::MAX_VNID;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
@@ -14,6 +15,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Most virtual networks of a node.
 const MAX_NETWORKS: usize = 4096;
+/// `outside` in policies: what is no tenant and no task; `other` in metrics: all networks beyond the limit.
+const RESERVED: [&str; 2] = [OUTSIDE, "other"];
 /// Most IPv4 subnets of a network.
 const MAX_SUBNETS: usize = 64;
 /// The gateway's MAC address unless the file says otherwise.
@@ -28,7 +31,7 @@ pub(super) const REFUSED: [(Ipv4Prefix, &str); 5] = [
 ];
 
 /// The networks of the file, in its order; a network with errors is there with stand-ins.
-pub(super) struct Networks {
+pub(crate) struct Networks {
     pub(super) list: Vec<VirtualNetwork>,
     /// Whether the network at the same place has no errors, so that its attachments can be judged by it.
     pub(super) whole: Vec<bool>,
@@ -38,15 +41,32 @@ pub(super) struct Networks {
 }
 
 impl Networks {
+    /// Those of a configuration, which have no errors.
+    pub(crate) fn of(config: &Config) -> Self {
+        let list = config.virtual_networks.clone();
+        let places = list.iter().enumerate().map(|(n, network)| (network.name.clone(), n as u16));
+        Networks { whole: vec![true; list.len()], places: places.collect(), list, names: true }
+    }
+
     /// Place of the network that a key names; reports a name that is not there.
     pub(super) fn named(&self, s: &mut Scope<'_>, key: &str, text: &Text) -> Option<u16> {
-        let place = self.places.get(&text.value).copied();
-        if place.is_none() && self.names {
-            let message =
-                format!("`{}` is not the name of a virtual network; add it to virtual_networks", text.value);
-            s.error(key, text.referenced, message);
+        match self.find(&text.value) {
+            Ok(place) => place,
+            Err(message) => {
+                s.error(key, text.referenced, message);
+                None
+            }
         }
-        place
+    }
+
+    /// Place of the network with this name; `Ok(None)` when names of the file could not be read.
+    pub(super) fn find(&self, name: &str) -> Result<Option<u16>, String> {
+        match self.places.get(name).copied() {
+            None if self.names => {
+                Err(format!("`{name}` is not the name of a virtual network; add it to virtual_networks"))
+            }
+            place => Ok(place),
+        }
     }
 }
 
@@ -70,6 +90,9 @@ pub(super) fn networks(
         let name = s.name("name", &network.name, "red", WORD);
         networks.names &= name.is_some();
         if let (Some(name), Some(text)) = (&name, &network.name) {
+            if RESERVED.contains(&name.as_str()) {
+                s.error("name", text.referenced, format!("`{name}` means something else; use another name"));
+            }
             if let Some(before) = names.before(name.clone(), &s.key("name"), text.referenced) {
                 s.error("name", text.referenced, format!("`{name}` is already {before}; names are unique"));
             } else {

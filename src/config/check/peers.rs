@@ -6,13 +6,13 @@ use super::domains::{Domains, judge_identifier};
 use super::entries;
 use super::networks::{Networks, REFUSED, host_of};
 use super::scope::{Check, Scope, Seen};
-use super::seats::judge_address;
+use super::seats;
 use crate::ila::IdentifierType;
 use crate::net::Ipv4Prefix;
 use std::net::Ipv4Addr;
 
 /// Most peers of a network.
-const MAX_PEERS: usize = 4096;
+pub(crate) const MAX_PEERS: usize = 4096;
 
 /// Where mapped addresses stand, by network and address.
 pub(super) type Peers = Seen<(u16, u32)>;
@@ -24,8 +24,7 @@ pub(super) fn peers(check: &mut Check, raw: &RawConfig, domains: &Domains, netwo
         let mut s = check.scope(format!("virtual_networks[{place}]"), entry.referenced);
         let raw = &entry.value.peers;
         if let Some(all) = raw.as_ref().filter(|all| all.value.len() > MAX_PEERS) {
-            let count = all.value.len();
-            s.error("peers", all.referenced, format!("{count} peers; a network has at most {MAX_PEERS}"));
+            s.error("peers", all.referenced, too_many(all.value.len()));
             continue;
         }
         let place = place as u16;
@@ -52,6 +51,11 @@ pub(super) fn peers(check: &mut Check, raw: &RawConfig, domains: &Domains, netwo
     addresses
 }
 
+/// Why a network cannot have so many peers.
+pub(crate) fn too_many(count: usize) -> String {
+    format!("{count} peers; a network has at most {MAX_PEERS}")
+}
+
 /// The address in the network's own space.
 fn address(
     s: &mut Scope<'_>,
@@ -61,21 +65,34 @@ fn address(
     seen: &mut Peers,
 ) -> Option<u32> {
     let text = s.required("address", &raw.address, "\"10.0.0.200\"")?;
-    let Ok(address) = text.value.parse::<Ipv4Addr>() else {
-        let message = format!("`{}` is not an IPv4 address; write for example 10.0.0.200", text.value);
-        s.error("address", text.referenced, message);
-        return None;
+    let address = match judge_address(&text.value, place, networks) {
+        Ok(address) => address,
+        Err(message) => {
+            s.error("address", text.referenced, message);
+            // An address that is wrong only here may still be somebody's.
+            return text.value.parse::<Ipv4Addr>().ok().map(u32::from);
+        }
     };
-    if let Err(message) = judge(address, &networks.list[usize::from(place)]) {
-        s.error("address", text.referenced, message);
-    } else if let Some(before) = seen.before((place, address.into()), &s.key("address"), text.referenced) {
+    if let Some(before) = seen.before((place, address), &s.key("address"), text.referenced) {
+        let address = Ipv4Addr::from(address);
         s.error(
             "address",
             text.referenced,
             format!("{address} is already {before}; an address has one peer"),
         );
     }
-    Some(address.into())
+    Some(address)
+}
+
+/// Judges a mapped address in the network at `place`.
+pub(crate) fn judge_address(text: &str, place: u16, networks: &Networks) -> Result<u32, String> {
+    let Ok(address) = text.parse::<Ipv4Addr>() else {
+        return Err(format!("`{text}` is not an IPv4 address; write for example 10.0.0.200"));
+    };
+    if let Some(network) = networks.list.get(usize::from(place)) {
+        judge(address, network)?;
+    }
+    Ok(address.into())
 }
 
 fn judge(address: Ipv4Addr, network: &VirtualNetwork) -> Result<(), String> {
@@ -119,7 +136,8 @@ fn target(
     }
 }
 
-fn task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, String> {
+/// Judges the SIR address of a task.
+pub(crate) fn task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, String> {
     let local = judge_identifier(text, domains)?;
     match local.map(|local| local.identifier.kind()) {
         Some(IdentifierType::LocallyUnique) | None => Ok(local),
@@ -136,8 +154,7 @@ fn tenant(s: &mut Scope<'_>, raw: &RawPeerTenant, place: u16, networks: &Network
     let address = s.required("address", &raw.address, "\"10.0.0.5\"");
     let name = name?;
     let network = networks.named(s, "network", name)?;
-    if network == place {
-        let message = format!("`{}` is the peer's own network; name another one", name.value);
+    if let Err(message) = judge_other(&name.value, network, place) {
         s.error("network", name.referenced, message);
         return None;
     }
@@ -145,11 +162,38 @@ fn tenant(s: &mut Scope<'_>, raw: &RawPeerTenant, place: u16, networks: &Network
     if networks.whole.get(usize::from(network)) != Some(&true) {
         return None;
     }
-    match judge_address(&address.value, networks.list.get(usize::from(network))?) {
-        Ok((address, _)) => Some(PeerTarget::Tenant { network, address }),
+    match tenant_at(&address.value, network, networks) {
+        Ok(target) => Some(target),
         Err(message) => {
             s.error("address", address.referenced, message);
             None
         }
     }
+}
+
+/// Judges a tenant of the network `name`, which stands at `network`, as a peer in the network at `place`.
+pub(crate) fn tenant_of(
+    name: &str,
+    network: u16,
+    address: &str,
+    place: u16,
+    networks: &Networks,
+) -> Result<PeerTarget, String> {
+    judge_other(name, network, place)?;
+    tenant_at(address, network, networks)
+}
+
+fn judge_other(name: &str, network: u16, place: u16) -> Result<(), String> {
+    if network == place {
+        return Err(format!("`{name}` is the peer's own network; name another one"));
+    }
+    Ok(())
+}
+
+fn tenant_at(address: &str, network: u16, networks: &Networks) -> Result<PeerTarget, String> {
+    let Some(of) = networks.list.get(usize::from(network)) else {
+        return Err(format!("`{address}` lies in no known network"));
+    };
+    let (address, _) = seats::judge_address(address, of)?;
+    Ok(PeerTarget::Tenant { network, address })
 }

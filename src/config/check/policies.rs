@@ -1,39 +1,119 @@
 //! Rules of policies: who may send to whom.
 
-use super::super::model::Policy;
-use super::super::raw::RawConfig;
+use super::super::model::{Beyond, Policy};
+use super::super::raw::{RawConfig, Text};
+use super::domains::{Domains, judge_identifier};
 use super::entries;
 use super::networks::Networks;
-use super::scope::{Check, Seen};
+use super::scope::{Check, Scope, Seen};
+use crate::ila::{IdentifierType, SirPrefix};
 
 /// Most policies of a node.
-const MAX_POLICIES: usize = 65536;
+pub(crate) const MAX_POLICIES: usize = 65536;
+/// What stands for all that is neither tenant nor task.
+pub(crate) const OUTSIDE: &str = "outside";
 
-pub(super) fn policies(check: &mut Check, raw: &RawConfig, networks: &Networks) -> Vec<Policy> {
+/// One end of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Index into `virtual_networks`.
+    Network(u16),
+    /// In no network.
+    Beyond(Beyond),
+}
+
+pub(super) fn policies(
+    check: &mut Check,
+    raw: &RawConfig,
+    domains: &Domains,
+    networks: &Networks,
+) -> Vec<Policy> {
     let mut list = Vec::new();
     let mut seen = Seen::new();
     for (n, entry) in entries(&raw.policies) {
         let mut s = check.scope(format!("policies[{n}]"), entry.referenced);
         if n == MAX_POLICIES {
-            s.error_here("", format!("more than {MAX_POLICIES} policies; a node has at most {MAX_POLICIES}"));
+            s.error_here("", too_many());
             break;
         }
         let from = s.required("from", &entry.value.from, "red");
         let to = s.required("to", &entry.value.to, "blue");
-        let from_place = from.and_then(|text| networks.named(&mut s, "from", text));
-        let to_place = to.and_then(|text| networks.named(&mut s, "to", text));
-        let (Some(to), Some(from_place), Some(to_place)) = (to, from_place, to_place) else { continue };
-        if from_place == to_place {
-            let message = format!("`{}` is from as well; within a network no policy is needed", to.value);
-            s.error("to", to.referenced, message);
-            continue;
-        }
-        let policy = Policy { from: from_place, to: to_place };
-        if let Some(before) = seen.before((from_place, to_place), &s.key(""), entry.referenced) {
+        let from_end = from.and_then(|text| end(&mut s, "from", text, domains, networks));
+        let to_end = to.and_then(|text| end(&mut s, "to", text, domains, networks));
+        let (Some(to), Some(from_end), Some(to_end)) = (to, from_end, to_end) else { continue };
+        let policy = match judge_ends(from_end, to_end, &to.value) {
+            Ok(policy) => policy,
+            Err(message) => {
+                s.error("to", to.referenced, message);
+                continue;
+            }
+        };
+        if let Some(before) = seen.before(policy, &s.key(""), entry.referenced) {
             s.error_here("", format!("the same as {before}; remove one of the two"));
             continue;
         }
         list.push(policy);
     }
     list
+}
+
+/// Why there can be no further policy.
+pub(crate) fn too_many() -> String {
+    format!("more than {MAX_POLICIES} policies; a node has at most {MAX_POLICIES}")
+}
+
+fn end(s: &mut Scope<'_>, key: &str, text: &Text, domains: &Domains, networks: &Networks) -> Option<End> {
+    match judge_end(&text.value, domains, networks) {
+        Ok(end) => end,
+        Err(message) => {
+            s.error(key, text.referenced, message);
+            None
+        }
+    }
+}
+
+/// Reads one end of a policy: the name of a network, a SIR prefix, the SIR address of a task, or `outside`.
+///
+/// `Ok(None)`: what it could name is itself wrong, so there is nothing to judge against.
+pub(crate) fn judge_end(text: &str, domains: &Domains, networks: &Networks) -> Result<Option<End>, String> {
+    if text == OUTSIDE {
+        return Ok(Some(End::Beyond(Beyond::Outside)));
+    }
+    // No name has a colon, and every address has one.
+    if !text.contains(':') {
+        return Ok(networks.find(text)?.map(End::Network));
+    }
+    if text.contains('/') {
+        let prefix: SirPrefix = text.parse().map_err(|why| format!("{why}"))?;
+        let domain = domains.list.iter().position(|domain| domain.prefix == prefix);
+        return match domain {
+            None if domains.complete => {
+                Err(format!("{prefix} is no SIR prefix; add it to sir_domains or correct it"))
+            }
+            domain => Ok(domain.map(|n| End::Beyond(Beyond::Tasks(n as u8)))),
+        };
+    }
+    let local = judge_identifier(text, domains)?;
+    match local.map(|local| local.identifier.kind()) {
+        Some(IdentifierType::LocallyUnique) | None => Ok(local.map(|local| End::Beyond(Beyond::Task(local)))),
+        Some(kind) => Err(format!(
+            "{text} has identifier type {}, which is a tenant's address; policies name whole networks, for example red",
+            kind.bits()
+        )),
+    }
+}
+
+/// Joins two ends; `to` is how the second one was written.
+pub(crate) fn judge_ends(from: End, to_end: End, to: &str) -> Result<Policy, String> {
+    match (from, to_end) {
+        (End::Network(from), End::Network(place)) if from == place => {
+            Err(format!("`{to}` is from as well; within a network no policy is needed"))
+        }
+        (End::Network(from), End::Network(to)) => Ok(Policy::Between { from, to }),
+        (End::Network(from), End::Beyond(to)) => Ok(Policy::Out { from, to }),
+        (End::Beyond(from), End::Network(to)) => Ok(Policy::In { from, to }),
+        (End::Beyond(_), End::Beyond(_)) => Err(format!(
+            "`{to}` is no virtual network, and neither is from; policies are for tenants, name a network"
+        )),
+    }
 }

@@ -1,8 +1,8 @@
 //! Rules of the node itself: cores, memory, files, sockets and timers.
 
 use super::super::model::{
-    Admin, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs, Metrics,
-    NeighbourDiscovery, Node,
+    Admin, COUNTED_NETWORKS, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs,
+    Metrics, NeighbourDiscovery, Node,
 };
 use super::super::raw::{RawConfig, Text};
 use super::entries;
@@ -141,9 +141,10 @@ pub(super) fn discovery(check: &mut Check, raw: &RawConfig) -> NeighbourDiscover
 pub(super) fn metrics(check: &mut Check, raw: &RawConfig) -> Option<Metrics> {
     let section = raw.metrics.as_ref()?;
     let mut s = check.scope("metrics", section.referenced);
+    let networks = s.number("networks", &section.value.networks, 0..=4096, COUNTED_NETWORKS);
     let text = s.required("listen", &section.value.listen, "\"127.0.0.1:9464\"")?;
     match text.value.parse::<std::net::SocketAddr>() {
-        Ok(listen) if listen.port() != 0 => Some(Metrics { listen }),
+        Ok(listen) if listen.port() != 0 => Some(Metrics { listen, networks }),
         _ => {
             let message = format!(
                 "`{}` is not address:port; write for example 127.0.0.1:9464 or [::1]:9464",

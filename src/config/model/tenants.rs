@@ -66,13 +66,41 @@ pub enum PeerTarget {
     },
 }
 
-/// `policies[]`: tenants of one network may send to those of another.
+/// `policies[]`: who may send to whom across the edge of a virtual network, in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Policy {
-    /// Index into `virtual_networks`: who sends.
-    pub from: u16,
-    /// Index into `virtual_networks`, another one: who receives.
-    pub to: u16,
+pub enum Policy {
+    /// Tenants of one network to those of another.
+    Between {
+        /// Index into `virtual_networks`.
+        from: u16,
+        /// Index into `virtual_networks`, another one.
+        to: u16,
+    },
+    /// Tenants to others.
+    Out {
+        /// Index into `virtual_networks`.
+        from: u16,
+        /// Who receives.
+        to: Beyond,
+    },
+    /// Others to tenants.
+    In {
+        /// Who sends.
+        from: Beyond,
+        /// Index into `virtual_networks`.
+        to: u16,
+    },
+}
+
+/// Who is in no virtual network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Beyond {
+    /// All tasks of a SIR domain, by its index into `sir_domains`.
+    Tasks(u8),
+    /// One task; its identifier has type 1.
+    Task(LocalIdentifier),
+    /// All that is neither tenant nor task: what is only routed.
+    Outside,
 }
 
 /// `attachments[]`: one task or one tenant on an access port.

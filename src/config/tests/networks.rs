@@ -80,6 +80,14 @@ fn names_and_vnids_are_unique() {
         "t.yaml:9:64: virtual_networks[1].name: `red` is already virtual_networks[0].name (line 9); names are unique\n\
          t.yaml:9:75: virtual_networks[1].vnid: 1 is already virtual_networks[0].vnid (line 9); give each network its own",
     );
+    for word in ["outside", "other"] {
+        wrong(
+            &format!("virtual_networks: [{{name: {word}, vnid: 1, domain: tasks}}]"),
+            &format!(
+                "t.yaml:9:27: virtual_networks[0].name: `{word}` means something else; use another name"
+            ),
+        );
+    }
     wrong(
         "virtual_networks: [{name: 'a b', vnid: 1, domain: tasks}]",
         "t.yaml:9:27: virtual_networks[0].name: `a b` is not a name; use 1 to 32 characters of a-z, A-Z, 0-9, -, _ and .",

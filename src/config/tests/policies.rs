@@ -1,7 +1,8 @@
 //! Policies between networks.
 
 use super::{refused, right, text};
-use crate::config::{Config, Policy};
+use crate::config::{Beyond, Config, LocalIdentifier, Policy};
+use crate::ila::Identifier;
 
 const NETWORKS: &str =
     "virtual_networks: [{name: red, vnid: 1, domain: tasks}, {name: blue, vnid: 2, domain: tasks}]";
@@ -18,7 +19,7 @@ fn wrong(policies: &str, expected: &str) {
 #[test]
 fn a_policy_has_a_direction() {
     let config = Config::parse(&with("{from: red, to: blue}, {from: blue, to: red}"), "t.yaml").unwrap();
-    assert_eq!(config.policies, [Policy { from: 0, to: 1 }, Policy { from: 1, to: 0 }]);
+    assert_eq!(config.policies, [Policy::Between { from: 0, to: 1 }, Policy::Between { from: 1, to: 0 }]);
     assert_eq!(right("mbufs: {}").policies, []);
 }
 
@@ -38,6 +39,56 @@ fn a_policy_names_two_networks() {
         "{from: red, to: red}",
         "t.yaml:9:28: policies[0].to: `red` is from as well; within a network no policy is needed",
     );
+}
+
+#[test]
+fn a_policy_may_name_tasks_and_the_outside() {
+    let task = LocalIdentifier { domain: 0, identifier: Identifier(0x2000 << 48 | 4) };
+    let list = r#"{from: red, to: outside}, {from: "2001:db8:dddd::/64", to: red},
+        {from: red, to: "2001:db8:dddd:0:2000::4"}"#;
+    let policies = Config::parse(&with(list), "t.yaml").unwrap().policies;
+    assert_eq!(
+        policies,
+        [
+            Policy::Out { from: 0, to: Beyond::Outside },
+            Policy::In { from: Beyond::Tasks(0), to: 0 },
+            Policy::Out { from: 0, to: Beyond::Task(task) },
+        ]
+    );
+}
+
+#[test]
+fn a_policy_that_names_nobody_or_no_network_is_refused() {
+    for (policy, expected) in [
+        (
+            r#"{from: red, to: "2001:db8:eeee::/64"}"#,
+            "9:28: policies[0].to: 2001:db8:eeee::/64 is no SIR prefix; add it to sir_domains or correct it",
+        ),
+        (
+            r#"{from: red, to: "2001:db8:dddd::/65"}"#,
+            "9:28: policies[0].to: `2001:db8:dddd::/65` has length 65; a SIR prefix has 64 bits",
+        ),
+        (
+            r#"{from: red, to: "2001:db8:eeee:0:2000::4"}"#,
+            "9:28: policies[0].to: 2001:db8:eeee:0:2000::4 lies under no SIR prefix; add its /64 to sir_domains or correct it",
+        ),
+        (
+            r#"{from: "2001:db8:dddd:0:4000:1:a00:2", to: red}"#,
+            "9:19: policies[0].from: 2001:db8:dddd:0:4000:1:a00:2 has identifier type 2, which is a tenant's address; \
+             policies name whole networks, for example red",
+        ),
+        (
+            r#"{from: "2001:db8:dddd::/64", to: outside}"#,
+            "9:45: policies[0].to: `outside` is no virtual network, and neither is from; policies are for tenants, name \
+             a network",
+        ),
+        (
+            r#"{from: red, to: outside}, {from: red, to: outside}"#,
+            "9:38: policies[1]: the same as policies[0] (line 9); remove one of the two",
+        ),
+    ] {
+        wrong(policy, &format!("t.yaml:{expected}"));
+    }
 }
 
 #[test]

@@ -120,6 +120,12 @@ fn metrics_need_an_address_and_port() {
         );
     }
     wrong(
+        "metrics: {listen: '127.0.0.1:9464', networks: 4097}",
+        "t.yaml:9:47: metrics.networks: `4097` is not a number from 0 to 4096; choose one",
+    );
+    assert_eq!(right("metrics: {listen: '127.0.0.1:9464', networks: 9}").counted_networks(), 9);
+    assert_eq!(right("mbufs: {}").counted_networks(), 256);
+    wrong(
         "metrics: {}",
         "t.yaml:9:10: metrics.listen: missing; write for example `listen: \"127.0.0.1:9464\"`",
     );

@@ -2,10 +2,10 @@
 
 use super::wire::{StatsView, Wire};
 use super::{MAX_BATCH, v1};
-use crate::config::Config;
 use crate::config::mappings::{Rules, Written};
+use crate::config::{Amendment, Config, PeerWords, PolicyWords};
 use crate::ila::SirPrefix;
-use crate::node::handle::{ControlHandle, Gone, MappingFilter, Request as Ask};
+use crate::node::handle::{Amend, ControlHandle, Gone, MappingFilter, Request as Ask};
 use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -73,6 +73,16 @@ impl Service {
         let Applied { revision, created, changed, deleted } = applied;
         tracing::info!(%peer, revision, created, changed, deleted, "mappings changed by an operator");
         Ok(applied)
+    }
+
+    async fn amend(&self, peer: Peer, amend: Amend) -> Result<Response<v1::Amended>, Status> {
+        let refused = |why: String| {
+            tracing::info!(%peer, "change of policies or peers refused: {why}");
+            Status::failed_precondition(why)
+        };
+        self.ask(|answer| Ask::Amend(amend, answer)).await?.map_err(refused)?;
+        tracing::info!(%peer, "policies or peers changed by an operator");
+        Ok(Response::new(v1::Amended {}))
     }
 
     async fn sample(&self) -> Result<v1::StatsSample, Status> {
@@ -293,6 +303,89 @@ impl v1::admin_server::Admin for Service {
         Ok(Response::new(v1::RouteListResponse { routes }))
     }
 
+    async fn network_list(
+        &self,
+        _: Request<v1::NetworkListRequest>,
+    ) -> Result<Response<v1::NetworkListResponse>, Status> {
+        let networks = self.ask(Ask::Networks).await?.message();
+        Ok(Response::new(v1::NetworkListResponse { networks }))
+    }
+
+    async fn network_get(
+        &self,
+        request: Request<v1::NetworkGetRequest>,
+    ) -> Result<Response<v1::NetworkDetail>, Status> {
+        let network = request.into_inner().network;
+        let name = network.clone();
+        let view = self.ask(|answer| Ask::Network(name, answer)).await?;
+        let view = view.ok_or_else(|| Status::not_found(no_network(&network)))?;
+        Ok(Response::new(view.message()))
+    }
+
+    async fn attachment_list(
+        &self,
+        _: Request<v1::AttachmentListRequest>,
+    ) -> Result<Response<v1::AttachmentListResponse>, Status> {
+        let attachments = self.ask(Ask::Attachments).await?.message();
+        Ok(Response::new(v1::AttachmentListResponse { attachments }))
+    }
+
+    async fn policy_list(
+        &self,
+        _: Request<v1::PolicyListRequest>,
+    ) -> Result<Response<v1::PolicyListResponse>, Status> {
+        let policies = self.ask(Ask::Policies).await?.message();
+        Ok(Response::new(v1::PolicyListResponse { policies }))
+    }
+
+    async fn policy_add(
+        &self,
+        request: Request<v1::PolicyAddRequest>,
+    ) -> Result<Response<v1::Amended>, Status> {
+        let peer = Peer::of(&request);
+        let v1::PolicyAddRequest { from, to } = request.into_inner();
+        self.amend(peer, Amend::Add(Amendment::Policy(PolicyWords { from, to }))).await
+    }
+
+    async fn policy_delete(
+        &self,
+        request: Request<v1::PolicyDeleteRequest>,
+    ) -> Result<Response<v1::Amended>, Status> {
+        let peer = Peer::of(&request);
+        let v1::PolicyDeleteRequest { from, to } = request.into_inner();
+        self.amend(peer, Amend::DeletePolicy(PolicyWords { from, to })).await
+    }
+
+    async fn peer_list(
+        &self,
+        request: Request<v1::PeerListRequest>,
+    ) -> Result<Response<v1::PeerListResponse>, Status> {
+        let network = request.into_inner().network;
+        let config = self.config.borrow().clone();
+        if let Some(name) = &network
+            && !config.virtual_networks.iter().any(|network| network.name == *name)
+        {
+            return Err(Status::not_found(no_network(name)));
+        }
+        let peers = self.ask(|answer| Ask::Peers(network, answer)).await?.message();
+        Ok(Response::new(v1::PeerListResponse { peers }))
+    }
+
+    async fn peer_add(&self, request: Request<v1::PeerAddRequest>) -> Result<Response<v1::Amended>, Status> {
+        let peer = Peer::of(&request);
+        let v1::PeerAddRequest { network, address, to, of } = request.into_inner();
+        self.amend(peer, Amend::Add(Amendment::Peer(PeerWords { network, address, to, of }))).await
+    }
+
+    async fn peer_delete(
+        &self,
+        request: Request<v1::PeerDeleteRequest>,
+    ) -> Result<Response<v1::Amended>, Status> {
+        let peer = Peer::of(&request);
+        let v1::PeerDeleteRequest { network, address } = request.into_inner();
+        self.amend(peer, Amend::DeletePeer { network, address }).await
+    }
+
     async fn drops(&self, _: Request<v1::DropsRequest>) -> Result<Response<v1::DropsResponse>, Status> {
         let drops = self.ask(Ask::Drops).await?.message();
         Ok(Response::new(v1::DropsResponse { drops }))
@@ -330,6 +423,11 @@ impl v1::admin_server::Admin for Service {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+fn no_network(name: &str) -> String {
+    let name: String = name.chars().take(MAX_NAME_BYTES).collect();
+    format!("`{name}` is no virtual network; `ilactl vn list` shows them")
 }
 
 fn no_mapping(sir: &str) -> Status {

@@ -2,6 +2,9 @@
 
 use super::v1;
 use crate::node::handle::{
+    AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView, PrefixView,
+};
+use crate::node::handle::{
     DropView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView, ReloadView,
     RouteView, TableView, WorkerView,
 };
@@ -108,6 +111,76 @@ same! {
     NextHopView is NextHop { via, port, weight, state }
     DropView is Drop { reason, sentence, dropped, answered }
     StatsView is StatsSample { at_us, workers, ports }
+    PrefixView is Prefix { prefix, gateway }
+    PolicyView is Policy { from, to, origin }
+    PeerView is Peer { network, address, to, of, origin }
+    AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers }
+    NetworkView is Network { name, vnid, domain, mac, mtu, prefixes, attachments, mappings, counters }
+}
+
+impl Wire for NetworkCountersView {
+    type Message = Option<v1::NetworkCounters>;
+
+    fn message(self) -> Self::Message {
+        let NetworkCountersView {
+            own,
+            from_tenants,
+            from_tenants_bytes,
+            to_tenants,
+            to_tenants_bytes,
+            dropped,
+        } = self;
+        Some(v1::NetworkCounters {
+            own,
+            from_tenants,
+            from_tenants_bytes,
+            to_tenants,
+            to_tenants_bytes,
+            dropped,
+        })
+    }
+
+    fn read(message: Self::Message) -> Result<Self, Malformed> {
+        let v1::NetworkCounters {
+            own,
+            from_tenants,
+            from_tenants_bytes,
+            to_tenants,
+            to_tenants_bytes,
+            dropped,
+        } = message.unwrap_or_default();
+        Ok(NetworkCountersView {
+            own,
+            from_tenants,
+            from_tenants_bytes,
+            to_tenants,
+            to_tenants_bytes,
+            dropped,
+        })
+    }
+}
+
+impl Wire for NetworkDetailView {
+    type Message = v1::NetworkDetail;
+
+    fn message(self) -> v1::NetworkDetail {
+        let NetworkDetailView { network, policies, peers } = self;
+        v1::NetworkDetail {
+            network: Some(network.message()),
+            policies: policies.message(),
+            peers: peers.message(),
+        }
+    }
+
+    fn read(message: v1::NetworkDetail) -> Result<Self, Malformed> {
+        let v1::NetworkDetail { network, policies, peers } = message;
+        let network = network.ok_or_else(|| Malformed("network".to_owned()))?;
+        Ok(NetworkDetailView {
+            network: Wire::read(network)?,
+            policies: Wire::read(policies)?,
+            peers: Wire::read(peers)?,
+        })
+    }
 }
 
 impl Wire for Ipv6Addr {

@@ -6,6 +6,7 @@
 
 mod discovery;
 mod reload;
+mod tenancy;
 mod updates;
 pub(super) mod views;
 
@@ -15,7 +16,7 @@ use super::neighbour::{Deed, Neighbours};
 use super::rib::Rib;
 use super::stats::{DeviceCounters, Stats};
 use super::watch::{self, News, Watch};
-use crate::config::{Config, LogLevel, MappingRecord};
+use crate::config::{Amendment, Config, LogLevel, MappingRecord};
 use crate::net::Mac;
 use crate::table::rcu::{Publisher, Reader};
 use crate::table::{PortId, Tables};
@@ -129,6 +130,11 @@ enum Event {
 /// The control thread's state.
 pub struct Control {
     path: PathBuf,
+    /// What the file says.
+    file: Arc<Config>,
+    /// What operators added to it.
+    amendments: Vec<Amendment>,
+    /// Both together: what is in force.
     config: Arc<Config>,
     config_told: watched::Sender<Arc<Config>>,
     rib: Rib,
@@ -174,6 +180,8 @@ impl Control {
             config_told: watched::Sender::new(config.clone()),
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
             path,
+            file: config.clone(),
+            amendments: Vec::new(),
             config,
             rib,
             deeds: Vec::new(),
@@ -276,6 +284,12 @@ impl Control {
             Request::Neighbours(answer) => drop(answer.send(self.neighbour_views())),
             Request::Routes(answer) => drop(answer.send(self.rib.routes_view())),
             Request::Drops(answer) => drop(answer.send(self.drop_views())),
+            Request::Networks(answer) => drop(answer.send(self.network_views())),
+            Request::Network(name, answer) => drop(answer.send(self.network_detail(&name))),
+            Request::Attachments(answer) => drop(answer.send(self.attachment_views())),
+            Request::Policies(answer) => drop(answer.send(self.policy_views())),
+            Request::Peers(network, answer) => drop(answer.send(self.peer_views(network.as_deref()))),
+            Request::Amend(amend, answer) => self.accept_amend(amend, answer),
             Request::Stop => {}
         }
     }

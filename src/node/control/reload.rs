@@ -2,7 +2,7 @@
 
 use super::updates::Reply;
 use super::{Control, ControlError, Event, settings};
-use crate::config::{Config, MappingRecord, mappings};
+use crate::config::{Amendment, Config, MappingRecord, mappings};
 use crate::node::handle::ReloadView;
 use crate::node::watch::{self, Fingerprint};
 use std::path::Path;
@@ -27,7 +27,7 @@ impl Control {
             return reply.end(Err("a reload is under way; wait until it has ended".to_owned()));
         }
         tracing::info!(config = %self.path.display(), "reload");
-        let (path, old, tell) = (self.path.clone(), self.config.clone(), self.tell.clone());
+        let (path, old, tell) = (self.path.clone(), self.file.clone(), self.tell.clone());
         let read = move || {
             // Nobody listens any more when the node stops.
             let _ = tell.send(Event::Loaded(load(&path, &old).map(Box::new), reply.answer));
@@ -50,10 +50,16 @@ impl Control {
         }
     }
 
-    /// All of a reload that is not the tables', after these took it over; gives the mappings that come next.
-    pub(super) fn take_over(&mut self, loaded: Loaded, reply: &mut Reply) -> Option<Vec<MappingRecord>> {
-        let Loaded { config, changes, records, seen } = loaded;
+    /// All of a reload that is not the tables', after these took over its amended configuration; gives the mappings that come next.
+    pub(super) fn take_over(
+        &mut self,
+        loaded: Loaded,
+        (config, amendments): (Arc<Config>, Vec<Amendment>),
+        reply: &mut Reply,
+    ) -> Option<Vec<MappingRecord>> {
+        let Loaded { config: file, changes, records, seen } = loaded;
         reply.applied = changes;
+        (self.file, self.amendments) = (file, amendments);
         let old = std::mem::replace(&mut self.config, config.clone());
         self.config_told.send_replace(config.clone());
         self.configure_neighbours();

@@ -1,5 +1,7 @@
 //! The control thread without devices, workers or a clock of its own: it is told the time turn by turn.
 
+mod amend;
+
 use super::*;
 use crate::config::{LocatorChoice, MappingTarget};
 use crate::ila::{Identifier, Locator};
@@ -74,7 +76,7 @@ impl Bench {
             config,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             mappings: None,
-            stats: Arc::new(Stats::new("n".into(), Vec::new(), &[1])),
+            stats: Arc::new(Stats::new("n".into(), Vec::new(), &[1], 1)),
             exchanges: vec![exchange.clone()],
             devices: Box::new(links.clone()),
             set_level: Box::new(|_| ()),

@@ -5,7 +5,7 @@
 
 use super::{Control, Loaded};
 use crate::config::MappingRecord;
-use crate::node::handle::ReloadView;
+use crate::node::handle::{Amend, ReloadView};
 use crate::node::rib::Staged;
 use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
 use std::collections::VecDeque;
@@ -37,13 +37,18 @@ pub(super) struct Reply {
 enum Work {
     Batch(Batch, Asker),
     Reload(Box<Loaded>, Reply),
+    Amend(Amend, AmendAnswer),
 }
+
+/// The way back to who changes policies or peers.
+pub(super) type AmendAnswer = oneshot::Sender<Result<(), String>>;
 
 /// What is known of a task that was staged.
 enum Task {
     Batch(Asker),
     /// A configuration was taken over; its mappings come next.
     Reload(Option<Vec<MappingRecord>>, Reply),
+    Amend(AmendAnswer),
 }
 
 struct Flight {
@@ -75,6 +80,10 @@ impl Updates {
 
     pub(super) fn published(&mut self) {
         self.open = true;
+    }
+
+    pub(super) fn amend(&mut self, amend: Amend, answer: AmendAnswer) {
+        self.queue.push_back((Work::Amend(amend, answer), Instant::now()));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -143,12 +152,27 @@ impl Control {
         let (staged, task) = match work {
             Work::Batch(batch, asker) => (self.rib.stage(batch), Task::Batch(asker)),
             Work::Reload(loaded, mut reply) => {
-                let staged = self.rib.reconfigure_with(&loaded.config, loaded.records.as_deref());
+                let amended = match self.amended(&loaded.config) {
+                    Ok(amended) => amended,
+                    Err(why) => return self.reloaded(reply, Err(why)),
+                };
+                let staged = self.rib.reconfigure_with(&amended.0, loaded.records.as_deref());
                 let records = match staged {
-                    Ok(_) => self.take_over(*loaded, &mut reply),
+                    Ok(_) => self.take_over(*loaded, amended, &mut reply),
                     Err(_) => None,
                 };
                 (staged, Task::Reload(records, reply))
+            }
+            Work::Amend(amend, answer) => {
+                let (config, kept) = match self.after(&amend) {
+                    Ok(after) => after,
+                    Err(why) => return drop(answer.send(Err(why))),
+                };
+                let staged = self.rib.reconfigure(&config);
+                if staged.is_ok() {
+                    self.take_amended(&amend, config, kept);
+                }
+                (staged, Task::Amend(answer))
             }
         };
         match staged {
@@ -199,6 +223,7 @@ impl Control {
                 self.updates.queue.push_front((work, Instant::now()));
             }
             Task::Reload(None, reply) => self.reloaded(reply, Ok(None)),
+            Task::Amend(answer) => drop(answer.send(Ok(()))),
         }
     }
 
@@ -216,6 +241,7 @@ impl Control {
                 );
             }
             Task::Reload(_, reply) => self.reloaded(reply, Err(refusal.to_string())),
+            Task::Amend(answer) => drop(answer.send(Err(refusal.to_string()))),
         }
     }
 }

@@ -118,6 +118,7 @@ impl Control {
             snapshots_waiting: self.publisher.waiting() as u64,
             updates_pending: self.updates.len() as u64,
             tables: self.rib.tables_view(),
+            networks: self.network_census(),
             routes: current.routes.len() as u64,
             neighbours: self.neighbours.count(),
             ports: self.links.iter().enumerate().map(port).collect(),

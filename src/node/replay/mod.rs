@@ -12,8 +12,9 @@ use super::source::{Batch, Change, Origin};
 use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
 use crate::net::Mac;
 use crate::path::counters::Count;
-use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
-use crate::table::{PortId, Tables};
+use crate::path::networks::NetworkCounters;
+use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Verdict};
+use crate::table::{NetworkId, PortId, Tables};
 use arrayvec::ArrayVec;
 use capture::Frame;
 use crossbeam_utils::CachePadded;
@@ -59,6 +60,7 @@ pub struct Replay {
     tables: Tables,
     pipeline: Pipeline,
     counters: Vec<CachePadded<Counters>>,
+    networks: NetworkTally,
     cut: Vec<u64>,
     /// What each port sent, with its time.
     sent: Vec<Vec<(u64, Vec<u8>)>>,
@@ -87,6 +89,7 @@ impl Replay {
             tables: rib.compile(),
             pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst)),
             counters: Counters::per_port(ports),
+            networks: NetworkTally::new(config.counted_networks()),
             cut: vec![0; ports],
             sent: vec![Vec::new(); ports],
             now_ms: 0,
@@ -161,6 +164,9 @@ impl Replay {
             }
         }
         counters.settle(&burst, self.pipeline.lanes());
+        if let Some(lanes) = self.pipeline.staged() {
+            self.networks.settle(&burst, lanes, &self.tables);
+        }
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
     }
 
@@ -174,6 +180,12 @@ impl Replay {
     #[must_use]
     pub fn counters(&self) -> &[CachePadded<Counters>] {
         &self.counters
+    }
+
+    /// The counters of the packets of tenants, by the place of their network in the configuration.
+    #[must_use]
+    pub fn network(&self, place: u16) -> Option<&NetworkCounters> {
+        self.networks.slot(self.tables.networks.get(NetworkId(place))?.slot)
     }
 
     /// What became of all packets so far.

@@ -63,6 +63,7 @@ impl Rib {
         self.revision += 1;
         let mut applied = Applied { revision: self.revision, created: 0, changed: 0, deleted: 0 };
         for Write { identifier, domain, action } in staged.writes {
+            let at = domain;
             let Some(domain) = self.domains.get_mut(usize::from(domain)) else { continue };
             let before = if action.0 == 0 {
                 domain.mappings.remove(identifier)
@@ -81,8 +82,14 @@ impl Rib {
             };
             match before {
                 None if action.0 == 0 => {}
-                None => applied.created += 1,
-                Some(_) if action.0 == 0 => applied.deleted += 1,
+                None => {
+                    applied.created += 1;
+                    count(&mut self.mapped, at, identifier, true);
+                }
+                Some(_) if action.0 == 0 => {
+                    applied.deleted += 1;
+                    count(&mut self.mapped, at, identifier, false);
+                }
                 Some(before) if before != action => applied.changed += 1,
                 Some(_) => {}
             }
@@ -403,6 +410,16 @@ impl Rib {
     pub(super) fn sir(&self, domain: u8, identifier: Identifier) -> Ipv6Addr {
         let prefix = self.domains.get(usize::from(domain)).map_or(0, |domain| domain.config.prefix.0);
         Ipv6Addr::from((u128::from(prefix) << 64) | u128::from(identifier.0))
+    }
+}
+
+/// Counts a mapping of a tenant's address that came or went.
+fn count(mapped: &mut HashMap<(u8, u32), u64>, domain: u8, identifier: u64, came: bool) {
+    let Some(vnid) = Identifier(identifier).vnid() else { return };
+    let held = mapped.entry((domain, vnid)).or_default();
+    *held = if came { *held + 1 } else { held.saturating_sub(1) };
+    if *held == 0 {
+        mapped.remove(&(domain, vnid));
     }
 }
 

@@ -68,6 +68,12 @@ pub struct Rib {
     routes: Vec<Route>,
     neighbours: Neighbours,
     actions: Actions,
+    /// Networks that have counters of their own, at most.
+    counted: u16,
+    /// Where the packets of a network are counted, by VNID.
+    slots: HashMap<u32, u16>,
+    /// Mappings of tenants' addresses by domain and VNID; none where there are none.
+    mapped: HashMap<(u8, u32), u64>,
     /// Rises with every batch.
     revision: u64,
     /// Something changed since the last snapshot was compiled.
@@ -103,6 +109,9 @@ impl Rib {
             routes: Vec::new(),
             neighbours: Neighbours::default(),
             actions: Actions::new(),
+            counted: config.counted_networks(),
+            slots: HashMap::new(),
+            mapped: HashMap::new(),
             revision: 0,
             dirty: true,
         };

@@ -1,9 +1,10 @@
 //! Virtual networks and tenants as the tables have them.
 
 use super::{Rib, Seat};
-use crate::config::{NetworkPeer, PeerTarget, TenantAddress, VirtualNetwork};
+use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, SirPrefix};
 use crate::table::network::{Peers, Subnet, Vnet};
+use crate::table::reach::{Named, Reach};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
 
 impl Rib {
@@ -16,7 +17,7 @@ impl Rib {
             networks.add(self.network(network, sir), sir);
         }
         for policy in &self.policies {
-            networks.permit(NetworkId(policy.from), NetworkId(policy.to));
+            permit(&mut networks, policy);
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
             let Some(network) = attachment.network else { continue };
@@ -38,6 +39,23 @@ impl Rib {
         networks
     }
 
+    /// Where the packets of a network are counted; 0: with those of others.
+    #[must_use]
+    pub fn slot_of(&self, vnid: u32) -> u16 {
+        self.slots.get(&vnid).copied().unwrap_or(0)
+    }
+
+    /// Gives new networks counters of their own, as long as there are some. They stay a network's when it goes, so that
+    /// no counter ever goes back or counts two networks.
+    pub(super) fn give_slots(&mut self) {
+        for network in &self.networks {
+            let next = self.slots.len() + 1;
+            if next <= usize::from(self.counted) {
+                self.slots.entry(network.vnid).or_insert(next as u16);
+            }
+        }
+    }
+
     fn network(&self, network: &VirtualNetwork, sir: SirPrefix) -> Network {
         Network {
             vnid: network.vnid,
@@ -55,7 +73,9 @@ impl Rib {
                 })
                 .collect(),
             peers: Peers::new(network.peers.iter().filter_map(|peer| self.peer(peer))),
-            reaches: Vec::new(),
+            slot: self.slot_of(network.vnid),
+            sends: Reach::default(),
+            hears: Reach::default(),
         }
     }
 
@@ -71,5 +91,22 @@ impl Rib {
             }
         };
         Some((peer.address, to))
+    }
+}
+
+/// Writes a policy down at both of its ends, as far as they are networks.
+fn permit(networks: &mut Networks, policy: &Policy) {
+    let named = |beyond: Beyond| match beyond {
+        Beyond::Tasks(domain) => Named::Tasks(DomainId(domain)),
+        Beyond::Task(task) => Named::Task(DomainId(task.domain), task.identifier),
+        Beyond::Outside => Named::Outside,
+    };
+    match *policy {
+        Policy::Between { from, to } => {
+            networks.let_send(NetworkId(from), Named::Network(NetworkId(to)));
+            networks.let_hear(NetworkId(to), Named::Network(NetworkId(from)));
+        }
+        Policy::Out { from, to } => networks.let_send(NetworkId(from), named(to)),
+        Policy::In { from, to } => networks.let_hear(NetworkId(to), named(from)),
     }
 }

@@ -49,6 +49,7 @@ impl Rib {
         let staged = self.stage_attachments(config);
         self.attachments.clone_from(&config.attachments);
         self.networks.clone_from(&config.virtual_networks);
+        self.give_slots();
         self.policies.clone_from(&config.policies);
         let seats = config.attachments.iter().enumerate();
         self.seats = seats.map(|(n, attachment)| (Seat::of(attachment), n as u32)).collect();

@@ -103,6 +103,12 @@ impl Rib {
         Ok(sorted.filter_map(view).collect())
     }
 
+    /// How many mappings the addresses of a virtual network have.
+    #[must_use]
+    pub fn mappings_of(&self, domain: u8, vnid: u32) -> u64 {
+        self.mapped.get(&(domain, vnid)).copied().unwrap_or(0)
+    }
+
     /// The routes: those of the configuration, then the connected prefixes.
     #[must_use]
     pub fn routes_view(&self) -> Vec<RouteView> {

@@ -1,0 +1,109 @@
+//! Virtual networks, who is attached, policies and mapped peers, for operators.
+
+use serde::Serialize;
+
+/// A virtual network.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NetworkView {
+    /// Name.
+    pub name: String,
+    /// Virtual network identifier.
+    pub vnid: u32,
+    /// Name of the SIR domain of its identifiers.
+    pub domain: String,
+    /// MAC address of the gateway.
+    pub mac: String,
+    /// Largest packet in bytes that tenants may send.
+    pub mtu: u16,
+    /// Its prefixes with their gateways, IPv6 first.
+    pub prefixes: Vec<PrefixView>,
+    /// Tenants attached to this node.
+    pub attachments: u64,
+    /// Mappings of its addresses, those attached here among them.
+    pub mappings: u64,
+    /// What the workers counted of its tenants' packets.
+    pub counters: NetworkCountersView,
+}
+
+/// A prefix of a virtual network.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PrefixView {
+    /// IPv6 or IPv4 prefix.
+    pub prefix: String,
+    /// The gateway's address.
+    pub gateway: Option<String>,
+}
+
+/// Packets of the tenants that are attached to this node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct NetworkCountersView {
+    /// Whether they are counted for this network alone; otherwise for all networks beyond the limit together.
+    pub own: bool,
+    /// Packets that its tenants sent.
+    pub from_tenants: u64,
+    /// Their bytes, as sent.
+    pub from_tenants_bytes: u64,
+    /// Packets delivered to its tenants.
+    pub to_tenants: u64,
+    /// Their bytes, as delivered.
+    pub to_tenants_bytes: u64,
+    /// Packets of or to its tenants that were lost, whether or not their sender was told.
+    pub dropped: u64,
+}
+
+/// A virtual network with everything around it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NetworkDetailView {
+    /// The network itself.
+    #[serde(flatten)]
+    pub network: NetworkView,
+    /// Policies that name it.
+    pub policies: Vec<PolicyView>,
+    /// Its mapped peers.
+    pub peers: Vec<PeerView>,
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicyView {
+    /// Who sends: a network, a task's SIR address, a SIR prefix, or `outside`.
+    pub from: String,
+    /// Who receives.
+    pub to: String,
+    /// `config` or `admin`.
+    pub origin: String,
+}
+
+/// A mapped peer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PeerView {
+    /// Name of the network.
+    pub network: String,
+    /// The peer's IPv4 address there.
+    pub address: String,
+    /// A task's SIR address, or a tenant's address.
+    pub to: String,
+    /// Name of the tenant's network; none for a task.
+    pub of: Option<String>,
+    /// `config` or `admin`.
+    pub origin: String,
+}
+
+/// A task or tenant on an access port.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttachmentView {
+    /// Name, or its place in the configuration.
+    pub name: String,
+    /// Port.
+    pub port: String,
+    /// VLAN tag; none: untagged.
+    pub vlan: Option<u16>,
+    /// MAC address.
+    pub mac: String,
+    /// Name of the tenant's network; none for a task.
+    pub network: Option<String>,
+    /// The tenant's addresses in its network.
+    pub addresses: Vec<String>,
+    /// Its identifiers, as SIR addresses.
+    pub identifiers: Vec<String>,
+}

@@ -1,0 +1,104 @@
+//! What became of the packets of tenants that are attached here, by virtual network: written by one worker, read by
+//! anyone. A node without virtual networks never gets here.
+
+use super::counters::Count;
+use super::lane::{Lane, Lanes};
+use super::packet::Packet;
+use super::verdict::Verdict;
+use crate::table::{NetworkId, PortId, Role, Tables};
+
+/// The counters of one worker for one virtual network, or for all that have none of their own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct NetworkCounters {
+    /// Packets that tenants sent.
+    pub from_tenants: Count,
+    /// Their bytes as they came in, link header included.
+    pub from_tenants_bytes: Count,
+    /// Packets delivered to tenants.
+    pub to_tenants: Count,
+    /// Their bytes as they were delivered, link header included.
+    pub to_tenants_bytes: Count,
+    /// Packets of and to tenants that were lost, whether or not their sender was told.
+    pub dropped: Count,
+}
+
+/// The counters of one worker, by the slots of [`crate::table::Network::slot`]; the first is of all other networks.
+#[derive(Debug)]
+pub struct NetworkTally(Vec<NetworkCounters>);
+
+impl NetworkTally {
+    /// Zeroes for so many networks, and for all others together.
+    #[must_use]
+    pub fn new(networks: u16) -> Self {
+        NetworkTally((0..=networks).map(|_| NetworkCounters::default()).collect())
+    }
+
+    /// The counters of a slot.
+    #[must_use]
+    pub fn slot(&self, slot: u16) -> Option<&NetworkCounters> {
+        self.0.get(usize::from(slot)).or(self.0.first())
+    }
+
+    fn of(&self, network: NetworkId, tables: &Tables) -> Option<&NetworkCounters> {
+        self.slot(tables.networks.get(network)?.slot)
+    }
+
+    /// Counts a packet that a tenant sent.
+    #[inline]
+    pub fn sent(&self, from: NetworkId, bytes: u64, tables: &Tables) {
+        if let Some(counters) = self.of(from, tables) {
+            counters.from_tenants.add(1);
+            counters.from_tenants_bytes.add(bytes);
+        }
+    }
+
+    /// Counts a packet that was delivered to a tenant.
+    #[inline]
+    pub fn delivered(&self, to: NetworkId, bytes: u64, tables: &Tables) {
+        if let Some(counters) = self.of(to, tables) {
+            counters.to_tenants.add(1);
+            counters.to_tenants_bytes.add(bytes);
+        }
+    }
+
+    /// Counts the packets of a burst that the stages decided: after the last decision on them. Those that wait are
+    /// counted when they go on.
+    pub fn settle(&self, burst: &[Packet<'_>], lanes: &Lanes, tables: &Tables) {
+        if tables.networks.is_empty() {
+            return;
+        }
+        for (packet, lane) in burst.iter().zip(lanes) {
+            if lane.party().is_some() && !matches!(packet.verdict, Verdict::Hold(_) | Verdict::Resolve(_)) {
+                self.settle_one(packet, lane, tables);
+            }
+        }
+    }
+
+    fn settle_one(&self, packet: &Packet<'_>, lane: &Lane, tables: &Tables) {
+        let Some(party) = lane.party() else { return };
+        if lane.bytes > 0 {
+            self.sent(lane.from.unwrap_or(party), lane.bytes.into(), tables);
+        }
+        match packet.verdict {
+            Verdict::Forward(port) if is_access(port, tables) => {
+                if let Some(to) = lane.to {
+                    self.delivered(to, packet.len() as u64, tables);
+                }
+            }
+            Verdict::Drop(_) | Verdict::Continue => self.lost(party, tables),
+            Verdict::Reply(_) if lane.answered.is_some() => self.lost(party, tables),
+            _ => {}
+        }
+    }
+
+    fn lost(&self, of: NetworkId, tables: &Tables) {
+        if let Some(counters) = self.of(of, tables) {
+            counters.dropped.add(1);
+        }
+    }
+}
+
+fn is_access(port: PortId, tables: &Tables) -> bool {
+    tables.ports.get(usize::from(port.0)).is_some_and(|port| port.role == Role::Access)
+}
