@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod error;
+mod events;
 mod id;
 mod load;
 mod mapping;
@@ -86,6 +87,7 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Neigh(_) => show::neighbours(client, out).await,
         Command::Route(_) => show::routes(client, out).await,
         Command::Drops { all } => show::drops(client, out, all).await,
+        Command::Events { follow, since } => events::events(client, out, follow, since).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
         // Done before, without a node.
         Command::Id(_) | Command::Completions { .. } => Ok(()),

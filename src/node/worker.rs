@@ -10,7 +10,9 @@ use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
 use crate::net::ipv6::Ipv6;
-use crate::path::{BURST, Counters, Ctx, Decided, Direct, DropReason, Limiter, Packet, Pipeline, Verdict};
+use crate::path::{
+    BURST, Counters, Ctx, Decided, Direct, DropReason, Guard, Limiter, Packet, Pipeline, Verdict,
+};
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
@@ -128,7 +130,8 @@ impl Worker {
                 number: plan.number,
                 burst: plan.burst,
                 decided: Decided::NOTHING,
-                pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst)),
+                pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst))
+                    .with_guard(Guard::new(plan.stats.workers[plan.number].tenants.clone())),
                 tx: plan.tx,
                 pool: plan.pool,
                 waiting: Waiting::new(hold_packets),
@@ -246,6 +249,9 @@ impl Desk {
         let mut kept = KeptList::new();
         let mut packets = self.burst.lend(port);
         self.pipeline.finish(&mut packets, &self.decided, ctx);
+        if self.pipeline.has_notices() {
+            self.pass_on_notices();
+        }
         let held = |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
         if packets.iter().any(|packet| held(packet.verdict)) {
             let handover = Handover {
@@ -315,6 +321,14 @@ impl Desk {
         let counters = &self.own().received[usize::from(entry.port.0)];
         counters.waiting.sub(1);
         counters.dropped[DropReason::NeighbourUnreachable as usize].add(1);
+    }
+
+    /// Hands the pipeline's notices over; those that there is no room for are counted.
+    #[cold]
+    fn pass_on_notices(&mut self) {
+        let (notices, lost) = self.pipeline.take_notices();
+        let unheard = notices.into_iter().filter(|notice| self.exchange.notices.push(*notice).is_err());
+        self.stats.events.suppress(lost + unheard.count() as u64);
     }
 
     /// Sends what the control thread made.

@@ -9,8 +9,10 @@ mod classify;
 pub mod counters;
 mod direct;
 mod flow;
+pub mod guard;
 pub mod lane;
 mod lookup;
+mod manners;
 mod ndp;
 mod own;
 pub mod packet;
@@ -26,11 +28,13 @@ pub mod verdict;
 pub use answer::Limiter;
 pub use counters::Counters;
 pub use direct::{Decided, Direct};
+pub use guard::{Guard, Notice};
 pub use lane::{BURST, Lane, Lanes};
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::Tables;
+use arrayvec::ArrayVec;
 use lane::Todo;
 
 /// What all stages of a burst share.
@@ -42,18 +46,30 @@ pub struct Ctx<'t> {
     pub now_ms: u64,
 }
 
-/// One worker's pipeline: its scratch memory and its rate limiter.
+/// Tenants that a pipeline without a guard of its own has room for.
+const FEW_TENANTS: usize = 64;
+
+/// One worker's pipeline: its scratch memory, its rate limiter and what it remembers of tenants.
 pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
+    guard: Guard,
     direct: bool,
 }
 
 impl Pipeline {
-    /// A pipeline whose ICMPv6 errors are limited by `limiter`.
+    /// A pipeline with room for a few tenants, whose ICMPv6 errors to all but tenants are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
+        let guard = Guard::new(guard::TenantCounts::of(FEW_TENANTS));
+        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, guard, direct: true }
+    }
+
+    /// The same, guarded by `guard`.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
@@ -85,19 +101,19 @@ impl Pipeline {
 
     fn stages(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         let lanes = &mut *self.lanes;
-        let mut todo = arrive::run(burst, lanes, ctx);
+        let mut todo = arrive::run(burst, lanes, &mut self.guard, ctx);
         forward(burst, lanes, &mut todo, ctx);
         if todo.own {
-            own::run(burst, lanes, &mut todo, ctx);
+            own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
         }
         if todo.drops {
-            answer::run(burst, lanes, &mut self.limiter, ctx);
+            answer::run(burst, lanes, &mut self.limiter, &mut self.guard, ctx);
         }
         if todo.own || todo.drops {
             // What this node says itself takes the same way out as what it forwards.
             let mut todo = arrive::again(burst, lanes, ctx);
             forward(burst, lanes, &mut todo, ctx);
-            own::run(burst, lanes, &mut todo, ctx);
+            own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
             answer::give_up(burst, lanes);
         }
     }
@@ -113,6 +129,18 @@ impl Pipeline {
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// Whether [`Self::take_notices`] has any.
+    #[inline]
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        self.guard.has_notices()
+    }
+
+    /// What the control thread should hear of, and how many more notices there was no room for.
+    pub fn take_notices(&mut self) -> (ArrayVec<Notice, { guard::NOTICES }>, u64) {
+        self.guard.take_notices()
     }
 
     /// Replaces the limiter of ICMPv6 errors.

@@ -8,7 +8,7 @@ use ilagate::node::handle::{
     ControlHandle, DropView, FateView, LocatorView, MappingFilter, MappingView, NeighbourView, NextHopView,
     NodeView, PortView, ReloadView, Request, RouteView, TableView, WorkerView,
 };
-use ilagate::node::source::{Applied, Change, Origin, Refusal};
+use ilagate::node::source::{self, Applied, Change, EventKind, Events, Origin, Refusal};
 use ilagate::path::verdict::DropReason;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -143,9 +143,23 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Neighbours(answer) => drop(answer.send(vec![neighbour()])),
             Request::Routes(answer) => drop(answer.send(vec![route(), blackhole()])),
             Request::Drops(answer) => drop(answer.send(drops())),
+            Request::Events(after, answer) => drop(answer.send(source::follow(&events(), after))),
             Request::Stop => return,
         }
     }
+}
+
+/// One event of each kind.
+fn events() -> Arc<Events> {
+    let events = Arc::new(Events::default());
+    let tell = |attachment: &str, kind| events.tell(attachment.into(), "red".into(), 100, kind);
+    let address = std::net::IpAddr::from([10, 0, 0, 5]);
+    tell("vm1", EventKind::Learnt { address, mac: ilagate::net::Mac([2, 0, 0, 0, 1, 1]) });
+    tell("vm2", EventKind::Conflict { address });
+    tell("vm2", EventKind::Spoofed { packets: 7 });
+    tell("vm2", EventKind::Quarantined { seconds: 60 });
+    tell("vm2", EventKind::Released);
+    events
 }
 
 impl Fake {

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::config::mappings::{Rules, Written};
 use crate::ila::SirPrefix;
 use crate::node::handle::{ControlHandle, Gone, MappingFilter, Request as Ask};
-use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
+use crate::node::source::{Applied, Batch, Change, Event, Heard, Origin, Refusal};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -298,6 +298,36 @@ impl v1::admin_server::Admin for Service {
         Ok(Response::new(v1::DropsResponse { drops }))
     }
 
+    type EventsStream = Stream<v1::EventPage>;
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let v1::EventsRequest { after, follow } = request.into_inner();
+        let mut feed = self.ask(|answer| Ask::Events(after, answer)).await?;
+        let (pages, stream) = mpsc::channel(2);
+        tokio::spawn(async move {
+            loop {
+                let heard = feed.heard();
+                if !heard.events.is_empty() {
+                    if pages.send(Ok(page(heard))).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                if !follow {
+                    return;
+                }
+                tokio::select! {
+                    () = feed.ready() => {}
+                    () = pages.closed() => return,
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
     type StatsStream = Stream<v1::StatsSample>;
 
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<Self::StatsStream>, Status> {
@@ -330,6 +360,11 @@ impl v1::admin_server::Admin for Service {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+fn page(heard: Heard) -> v1::EventPage {
+    let Heard { missed, events } = heard;
+    v1::EventPage { missed, events: events.iter().map(|event: &Event| event.view().message()).collect() }
 }
 
 fn no_mapping(sir: &str) -> Status {

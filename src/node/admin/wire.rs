@@ -2,8 +2,8 @@
 
 use super::v1;
 use crate::node::handle::{
-    DropView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView, ReloadView,
-    RouteView, TableView, WorkerView,
+    DropView, EventView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView,
+    ReloadView, RouteView, TableView, WorkerView,
 };
 use crate::node::source::Applied;
 use serde::Serialize;
@@ -107,6 +107,7 @@ same! {
     RouteView is Route { prefix, kind, next_hops }
     NextHopView is NextHop { via, port, weight, state }
     DropView is Drop { reason, sentence, dropped, answered }
+    EventView is Event { seq, time_ms, attachment, network, vnid, kind, address, mac, packets, seconds }
     StatsView is StatsSample { at_us, workers, ports }
 }
 

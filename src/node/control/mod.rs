@@ -6,6 +6,7 @@
 
 mod discovery;
 mod reload;
+mod tenants;
 mod updates;
 pub(super) mod views;
 
@@ -13,6 +14,7 @@ use super::exchange::{Exchange, Frame, Settings};
 use super::handle::{ControlHandle, ReloadView, Request};
 use super::neighbour::{Deed, Neighbours};
 use super::rib::Rib;
+use super::source;
 use super::stats::{DeviceCounters, Stats};
 use super::watch::{self, News, Watch};
 use crate::config::{Config, LogLevel, MappingRecord};
@@ -26,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tenants::Wards;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watched};
 use updates::Updates;
@@ -137,6 +140,7 @@ pub struct Control {
     deeds: Vec<Deed>,
     outbox: VecDeque<Frame>,
     updates: Updates,
+    wards: Wards,
     links: Vec<LinkSeen>,
     links_due_ms: u64,
     census_due_ms: u64,
@@ -179,6 +183,7 @@ impl Control {
             deeds: Vec::new(),
             outbox: VecDeque::new(),
             updates: Updates::default(),
+            wards: Wards::default(),
             links_due_ms: 0,
             census_due_ms: 0,
             warned_ms: 0,
@@ -276,6 +281,7 @@ impl Control {
             Request::Neighbours(answer) => drop(answer.send(self.neighbour_views())),
             Request::Routes(answer) => drop(answer.send(self.rib.routes_view())),
             Request::Drops(answer) => drop(answer.send(self.drop_views())),
+            Request::Events(after, answer) => drop(answer.send(source::follow(&self.stats.events, after))),
             Request::Stop => {}
         }
     }
@@ -303,6 +309,7 @@ impl Control {
         }
         self.advertise(now_ms);
         self.do_deeds();
+        self.look_at_tenants(now_ms);
         self.empty_outbox();
         self.advance();
         if now_ms >= self.census_due_ms {

@@ -12,7 +12,8 @@ use super::source::{Batch, Change, Origin};
 use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
 use crate::net::Mac;
 use crate::path::counters::Count;
-use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use crate::path::guard::TenantCounts;
+use crate::path::{BURST, Counters, Ctx, DropReason, Guard, Limiter, Packet, Pipeline, Verdict};
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
 use capture::Frame;
@@ -79,13 +80,17 @@ impl Replay {
     /// The first mapping that breaks a rule.
     pub fn new(config: Config, mappings: Vec<MappingRecord>) -> Result<Replay, super::source::Refusal> {
         let macs: Vec<Mac> = (0..config.ports.len()).map(|port| mac_of(&config, port)).collect();
-        let mut rib = Rib::new(&config, &macs, 0);
+        // One pipeline does all the work, and has all that is allowed.
+        let mut alone = config.clone();
+        alone.dpdk.workers.truncate(1);
+        let mut rib = Rib::new(&alone, &macs, 0);
         let changes = mappings.into_iter().map(Change::Upsert).collect();
         rib.apply(Batch { origin: Origin::File, changes, complete: true })?;
         let ports = config.ports.len();
         Ok(Replay {
             tables: rib.compile(),
-            pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst)),
+            pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst))
+                .with_guard(Guard::new(TenantCounts::of(config.attachments.len()))),
             counters: Counters::per_port(ports),
             cut: vec![0; ports],
             sent: vec![Vec::new(); ports],
@@ -160,6 +165,8 @@ impl Replay {
                 Verdict::Continue | Verdict::Punt | Verdict::Drop(_) => {}
             }
         }
+        // There is nobody here to hear of them.
+        let _ = self.pipeline.take_notices();
         counters.settle(&burst, self.pipeline.lanes());
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
     }

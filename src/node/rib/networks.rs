@@ -4,7 +4,7 @@ use super::{Rib, Seat};
 use crate::config::{NetworkPeer, PeerTarget, TenantAddress, VirtualNetwork};
 use crate::ila::Identifier;
 use crate::table::network::{Peers, Subnet, Vnet};
-use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
+use crate::table::{DomainId, Network, NetworkId, Networks, PortId};
 
 impl Rib {
     /// All networks, and every tenant where it sits.
@@ -17,21 +17,15 @@ impl Rib {
             networks.permit(NetworkId(policy.from), NetworkId(policy.to));
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
-            let Some(network) = attachment.network else { continue };
             let seat = Seat::of(attachment);
-            let mut tenant = Tenant {
-                network: NetworkId(network),
-                attachment: n as u32,
-                ipv4: Vec::new(),
-                ipv6: Vec::new(),
-            };
+            let Some((mut tenant, rates)) = self.tenant(n, attachment) else { continue };
             for address in &attachment.addresses {
                 match address {
                     TenantAddress::V4(address) => tenant.ipv4.push(*address),
                     TenantAddress::V6(address) => tenant.ipv6.push(*address),
                 }
             }
-            networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant);
+            networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant, rates);
         }
         networks
     }

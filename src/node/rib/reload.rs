@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
 impl Rib {
-    /// Takes over networks, policies, attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
+    /// Takes over networks, infrastructure, policies, attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
     /// added at the end. All else must be as before, which [`Config::diff_class`] tells.
     ///
     /// The result is to be committed like a batch, after a snapshot.
@@ -48,6 +48,8 @@ impl Rib {
         self.neighbours.configure(config);
         let staged = self.stage_attachments(config);
         self.attachments.clone_from(&config.attachments);
+        self.slots.assign(&config.attachments);
+        self.infrastructure.clone_from(&config.infrastructure);
         self.networks.clone_from(&config.virtual_networks);
         self.policies.clone_from(&config.policies);
         let seats = config.attachments.iter().enumerate();
