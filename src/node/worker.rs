@@ -249,9 +249,6 @@ impl Desk {
         let mut kept = KeptList::new();
         let mut packets = self.burst.lend(port);
         self.pipeline.finish(&mut packets, &self.decided, ctx);
-        if self.pipeline.has_notices() {
-            self.pass_on_notices();
-        }
         let held = |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
         if packets.iter().any(|packet| held(packet.verdict)) {
             let handover = Handover {
@@ -265,6 +262,9 @@ impl Desk {
         counters.settle(&packets, self.pipeline.lanes());
         let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
         drop(packets);
+        if self.pipeline.has_notices() {
+            self.pass_on_notices();
+        }
         let mut next = kept.into_iter();
         let waiting = &mut self.waiting;
         let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {
