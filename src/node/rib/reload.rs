@@ -5,7 +5,7 @@ use super::actions::{Key, Seat};
 use super::batch::{Staged, Write, is_twin_of};
 use super::{Domain, Rib};
 use crate::config::{Config, LocalIdentifier, MappingRecord, MappingTarget};
-use crate::ila::Locator;
+use crate::ila::{Identifier, Locator};
 use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
 use std::collections::HashMap;
@@ -116,6 +116,18 @@ impl Rib {
                     sir: Ipv6Addr::from(domain.prefix.prefix().bits()),
                     why: why.to_owned(),
                 });
+            }
+        }
+        for network in &config.virtual_networks {
+            for peer in &network.peers {
+                let identifier = Identifier::tenant_ipv4(network.vnid, peer.address);
+                if self
+                    .held_origin(network.domain, identifier)
+                    .is_some_and(|held| held != Origin::Attachment && stays(held))
+                {
+                    let why = "has a mapping, so that its address cannot stand for a peer; delete it first";
+                    return Err(Refusal { sir: self.sir(network.domain, identifier), why: why.to_owned() });
+                }
             }
         }
         let new = locals(config.attachments.iter());
