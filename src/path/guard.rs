@@ -145,7 +145,7 @@ impl Guard {
     /// # Errors
     /// The bucket is empty, or the tenant is under quarantine: the reason to drop the packet, which is counted here.
     #[inline]
-    pub(super) fn pass(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> Result<(), DropReason> {
+    pub fn pass(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> Result<(), DropReason> {
         if who.quarantined {
             self.counts.add(who.slot, Abuse::Quarantined);
             return Err(DropReason::Quarantined);

@@ -1,5 +1,7 @@
 //! The control thread without devices, workers or a clock of its own: it is told the time turn by turn.
 
+mod tenants;
+
 use super::*;
 use crate::config::{LocatorChoice, MappingTarget};
 use crate::ila::{Identifier, Locator};
