@@ -112,6 +112,14 @@ fn refuse_misshapen(counters: &Counters, packets: usize) {
     counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
 }
 
+/// Hands the pipeline's notices over; those that there is no room for are counted.
+#[cold]
+fn pass_on_notices(pipeline: &mut Pipeline, exchange: &Exchange, stats: &Stats) {
+    let (notices, lost) = pipeline.take_notices();
+    let unheard = notices.into_iter().filter(|notice| exchange.notices.push(*notice).is_err());
+    stats.events.suppress(lost + unheard.count() as u64);
+}
+
 type KeptList = ArrayVec<Kept, BURST>;
 
 impl Worker {
@@ -263,7 +271,7 @@ impl Desk {
         let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
         drop(packets);
         if self.pipeline.has_notices() {
-            self.pass_on_notices();
+            pass_on_notices(&mut self.pipeline, &self.exchange, &self.stats);
         }
         let mut next = kept.into_iter();
         let waiting = &mut self.waiting;
@@ -321,14 +329,6 @@ impl Desk {
         let counters = &self.own().received[usize::from(entry.port.0)];
         counters.waiting.sub(1);
         counters.dropped[DropReason::NeighbourUnreachable as usize].add(1);
-    }
-
-    /// Hands the pipeline's notices over; those that there is no room for are counted.
-    #[cold]
-    fn pass_on_notices(&mut self) {
-        let (notices, lost) = self.pipeline.take_notices();
-        let unheard = notices.into_iter().filter(|notice| self.exchange.notices.push(*notice).is_err());
-        self.stats.events.suppress(lost + unheard.count() as u64);
     }
 
     /// Sends what the control thread made.

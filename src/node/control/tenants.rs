@@ -18,11 +18,20 @@ const LOOK_MS: u64 = 1_000;
 /// Events that one tenant may cause by what it says: a second, and at once.
 const VOICE: (u32, u32) = (10, 50);
 
+/// Time in which a tenant that says the same again tells nothing new: announcements come in threes.
+const REPEAT_MS: u64 = 1_000;
+
+/// How often a tenant was heard of.
+struct Voice {
+    limiter: Limiter,
+    last: Option<(EventKind, u64)>,
+}
+
 /// What is known of each tenant, by slot.
 #[derive(Default)]
 pub(super) struct Wards {
     by_slot: HashMap<u16, (TenantAt, Ward)>,
-    voices: HashMap<u16, Limiter>,
+    voices: HashMap<u16, Voice>,
     due_ms: u64,
 }
 
@@ -110,10 +119,13 @@ impl Control {
 
     /// Tells of something that a tenant can cause as often as it likes.
     fn tell_voiced(&mut self, slot: u16, kind: EventKind, now_ms: u64) {
-        let voice = self.wards.voices.entry(slot).or_insert_with(|| Limiter::new(VOICE.0, VOICE.1));
-        if !voice.allow(now_ms) {
+        let limiter = Limiter::new(VOICE.0, VOICE.1);
+        let voice = self.wards.voices.entry(slot).or_insert(Voice { limiter, last: None });
+        let again = voice.last.is_some_and(|(said, at)| said == kind && now_ms < at + REPEAT_MS);
+        if again || !voice.limiter.allow(now_ms) {
             return self.stats.events.suppress(1);
         }
+        voice.last = Some((kind, now_ms));
         // One that a reload has just removed says nothing any more.
         if let Some((tenant, _)) = self.wards.by_slot.get(&slot) {
             self.tell_event(*tenant, kind);

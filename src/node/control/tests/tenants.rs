@@ -80,8 +80,9 @@ fn an_announcement_is_told_with_address_and_place() {
 fn a_notice_becomes_an_event_and_a_flood_of_them_a_few() {
     let mut bench = Bench::with(TENANTS);
     bench.turn(1000);
-    let address = IpAddr::from([10, 0, 0, 9]);
-    for _ in 0..200 {
+    let address = IpAddr::from([10, 0, 0, 0]);
+    for n in 0..200 {
+        let address = IpAddr::from([10, 0, 0, n]);
         bench.exchange.notices.push(Notice { slot: 1, network: NetworkId(0), address }).unwrap();
     }
     bench.turn(1010);
@@ -92,6 +93,19 @@ fn a_notice_becomes_an_event_and_a_flood_of_them_a_few() {
     bench.exchange.notices.push(Notice { slot: 9, network: NetworkId(0), address }).unwrap();
     bench.turn(1020);
     assert_eq!(events(&bench).len(), 50);
+}
+
+#[test]
+fn what_is_said_three_times_is_told_once() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    let mut told = Vec::new();
+    for now_ms in [1010, 1200, 1500, 2010] {
+        bench.exchange.punted.push(announcement(VM1, 0, 0x0a00_0005)).unwrap();
+        bench.turn(now_ms);
+        told.push(events(&bench).len());
+    }
+    assert_eq!((told, bench.control.stats.events.suppressed()), (vec![1, 1, 1, 2], 2));
 }
 
 #[test]
