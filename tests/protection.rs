@@ -23,10 +23,9 @@ fn limited(network: &'static str, file: &'static str) -> Node {
 
 /// The same with another tenant of VM1's network on VLAN 8.
 fn neighbours() -> Node {
-    let vm1 = format!(
-        "  - {{name: vm5, port: access0, vlan: 8, mac: \"02:00:00:00:01:05\", network: red, addresses: [\"10.0.0.5\", \"2001:db8:a::5\"]}}\n"
-    );
-    host_with(L1, &Rules { attachments: &vm1, ..Rules::default() })
+    let attachments = "  - {name: vm5, port: access0, vlan: 8, mac: \"02:00:00:00:01:05\", network: red, \
+                       addresses: [\"10.0.0.5\", \"2001:db8:a::5\"]}\n";
+    host_with(L1, &Rules { attachments, ..Rules::default() })
 }
 
 /// Small limits, so that a few packets show them.
