@@ -6,12 +6,14 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
-use ilagate::net::{Mac, ipv6};
-use ilagate::path::{BURST, Decided, Direct, Packet};
+use ilagate::net::{Mac, arp, ipv6, ndp};
+use ilagate::path::{BURST, Ctx, Decided, Direct, Limiter, Packet, Pipeline, Verdict};
 use ilagate::table::mapping::{Key, MappingWriter};
+use ilagate::table::reach::Reach;
 use ilagate::table::routes::{Found, Routes};
 use ilagate::table::{
-    Action, ActionId, Domain, DomainId, Hop, HopId, Local, OnMiss, Port, PortId, Remote, Role, Tables,
+    Action, ActionId, Domain, DomainId, Hop, HopId, Local, Network, NetworkId, OnMiss, Port, PortId,
+    Quarantine, Rate, Remote, Role, Tables, Tenant, network,
 };
 use std::time::{Duration, Instant};
 
@@ -149,6 +151,94 @@ fn pipeline(criterion: &mut Criterion) {
         clocks.sort_unstable();
         if let Some(clocks) = clocks.get(clocks.len() / 10) {
             println!("{name}: {:.1} TSC clocks a packet", *clocks as f64 / per_round as f64);
+        }
+    }
+    group.finish();
+}
+
+/// A tenant's ARP requests and Neighbour Solicitations for its gateway, with and without room in its buckets.
+fn questions(criterion: &mut Criterion) {
+    const TENANT: Mac = Mac([2, 0, 0, 0, 1, 1]);
+    const OWN6: u128 = 0x2001_0db8_000a << 80 | 1;
+    const GATEWAY6: u128 = 0x2001_0db8_000a << 80 | 0xfe;
+    let tables = |rate: Rate| {
+        let mut tables = tables(1000, false);
+        tables.ports[0].role = Role::Access;
+        tables.ports[0].tenants = true;
+        let network = tables.networks.add(
+            Network {
+                vnid: 100,
+                domain: DomainId(0),
+                mac: NEXT,
+                mtu: 1500,
+                ipv6: Some(network::Vnet::new(OWN6 - 1, Some(GATEWAY6), 100, SIR)),
+                ipv4: vec![network::Subnet { prefix: 0x0a00_0000, mask: !0xff, gateway: 0x0a00_00fe }],
+                peers: network::Peers::default(),
+                slot: 0,
+                sends: Reach::default(),
+                hears: Reach::default(),
+            },
+            SIR,
+        );
+        assert_eq!(network, NetworkId(0));
+        let tenant = Tenant {
+            network,
+            attachment: 0,
+            slot: 0,
+            quarantine: Quarantine::None,
+            ipv4: vec![0x0a00_0001],
+            ipv6: vec![OWN6],
+        };
+        tables.networks.seat((PortId(0), 0, TENANT), tenant, [rate; 6]);
+        tables
+    };
+    let mut asked = [0; arp::MAX_FRAME];
+    let length = arp::request(&mut asked, (TENANT, 0x0a00_0001), 0, 0x0a00_00fe, None);
+    let mut solicited = [0; ndp::MAX_FRAME];
+    let group = ipv6::solicited_node(GATEWAY6);
+    let to = ndp::Envelope {
+        to_mac: Mac::of_ipv6_multicast(group),
+        from_mac: TENANT,
+        vlan: 0,
+        source: OWN6,
+        destination: group,
+    };
+    let solicited_length = ndp::solicitation(&mut solicited, to, GATEWAY6);
+    let mut group = criterion.benchmark_group("questions");
+    group.throughput(Throughput::Elements(1));
+    for (name, frame) in [("arp", &asked[..length]), ("nd", &solicited[..solicited_length])] {
+        for (state, rate, answered) in
+            [("answered", Rate::new(10_000_000, 1_000_000), true), ("over_limit", Rate::new(1, 1), false)]
+        {
+            let tables = tables(rate);
+            let mut pipeline = Pipeline::new(Limiter::new(1, 1));
+            let mut rooms = vec![0; ROOM * BURST];
+            let mut now_ms = 0;
+            group.bench_function(format!("{name}_{state}"), |bencher| {
+                bencher.iter_custom(|packets| {
+                    let mut spent = Duration::ZERO;
+                    let rounds = packets.div_ceil(BURST as u64);
+                    for _ in 0..rounds {
+                        // Buckets never run out while answers are measured, and never fill while refusals are.
+                        now_ms += u64::from(answered);
+                        for room in rooms.chunks_exact_mut(ROOM) {
+                            room[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
+                        }
+                        let start = Instant::now();
+                        let mut lent: arrayvec::ArrayVec<Packet<'_>, BURST> = arrayvec::ArrayVec::new();
+                        for room in rooms.chunks_exact_mut(ROOM) {
+                            let end = HEADROOM + frame.len();
+                            lent.push(Packet::within(room, HEADROOM as u16, end as u16, PortId(0)));
+                        }
+                        pipeline.run(&mut lent, &Ctx { tables: &tables, now_ms });
+                        spent += start.elapsed();
+                        let replies =
+                            lent.iter().filter(|packet| matches!(packet.verdict, Verdict::Reply(_)));
+                        assert!(if answered { replies.count() == BURST } else { replies.count() <= 1 });
+                    }
+                    spent.mul_f64(packets as f64 / (rounds * BURST as u64) as f64)
+                });
+            });
         }
     }
     group.finish();
@@ -301,6 +391,6 @@ fn tsc() -> u64 {
 criterion_group! {
     name = stages;
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
-    targets = pipeline, table, routes
+    targets = pipeline, questions, table, routes
 }
 criterion_main!(stages);

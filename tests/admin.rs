@@ -464,3 +464,51 @@ async fn full_batches_fit_and_what_is_larger_does_no_harm() {
     );
     assert!(node.text(&["node", "show"]).contains("nve1"));
 }
+
+#[test]
+fn events_so_far_and_behind_a_number() {
+    let node = Node::start();
+    let text = node.text(&["events"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5);
+    for (line, ends) in lines.iter().zip([
+        "  red/vm1  learnt  10.0.0.5 is at 02:00:00:00:01:01",
+        "  red/vm2  conflict  10.0.0.5 is somebody else's",
+        "  red/vm2  spoofed  7 packets",
+        "  red/vm2  quarantined  for 60 s",
+        "  red/vm2  released",
+    ]) {
+        assert!(line.ends_with(ends), "{line}");
+    }
+    let text = node.text(&["events", "--since", "3", "--json"]);
+    let events: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (events.len(), &events[0]["kind"], &events[0]["seconds"]),
+        (2, &json!("quarantined"), &json!(60))
+    );
+    assert_eq!(
+        (&events[1]["seq"], &events[1]["vnid"], &events[1]["address"]),
+        (&json!(5), &json!(100), &json!(null))
+    );
+    // A node that started anew has not given that number yet.
+    assert_eq!(node.text(&["events", "--since", "70"]).lines().count(), 5);
+}
+
+#[test]
+fn following_events_ends_when_the_caller_hangs_up() {
+    let node = Node::start();
+    let mut child = node.command(&["events", "--follow", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let kinds: Vec<String> = (0..5)
+        .map(|_| {
+            let event: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            event["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kinds, ["learnt", "conflict", "spoofed", "quarantined", "released"]);
+    // It waits for more.
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

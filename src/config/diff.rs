@@ -114,6 +114,13 @@ impl Config {
             (Some(old), Some(new)) => fields!(c, "mappings", old, new, true, [file, watch]),
             (old, new) => c.section("mappings", old.as_ref(), new.as_ref(), true),
         }
+        c.set("infrastructure", &self.infrastructure, &new.infrastructure);
+        match (&self.quarantine, &new.quarantine) {
+            (Some(old), Some(new)) => {
+                fields!(c, "quarantine", old, new, true, [drops_per_second, seconds, duration_s, mode]);
+            }
+            (old, new) => c.section("quarantine", old.as_ref(), new.as_ref(), true),
+        }
         fields!(c, "icmp", self.icmp, new.icmp, true, [errors_per_second, burst]);
         fields!(
             c,
@@ -158,7 +165,14 @@ impl Config {
             let path = format!("virtual_networks[{n}]");
             match (self.virtual_networks.get(n), new.virtual_networks.get(n)) {
                 (Some(old), Some(new)) => {
-                    fields!(c, path, old, new, true, [name, vnid, domain, mac, mtu, ipv6, ipv4, peers]);
+                    fields!(
+                        c,
+                        path,
+                        old,
+                        new,
+                        true,
+                        [name, vnid, domain, mac, mtu, ipv6, ipv4, peers, limits]
+                    );
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),
                 (_, None) => c.note(path, ChangeKind::Removed, true),

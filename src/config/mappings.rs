@@ -15,7 +15,7 @@ use super::raw::Text;
 use super::{Config, ConfigErrors, LocalIdentifier, VirtualNetwork, yaml};
 use crate::ila::{Identifier, Locator};
 use foldhash::fast::RandomState;
-use place::{Place, locals};
+use place::{Place, is_mapped, locals, mapped};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -190,6 +190,7 @@ fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRe
         domains: Domains { list: config.sir_domains.clone(), complete: true },
         config,
         networks: config.virtual_networks.iter().map(|network| (network.name.as_str(), network)).collect(),
+        mapped: mapped(config),
         identifiers: HashMap::default(),
         locators: HashMap::default(),
     };
@@ -210,6 +211,7 @@ struct Judge<'c> {
     domains: Domains,
     config: &'c Config,
     networks: HashMap<&'c str, &'c VirtualNetwork, RandomState>,
+    mapped: std::collections::HashSet<LocalIdentifier>,
     identifiers: HashMap<LocalIdentifier, Place, RandomState>,
     /// Domain and line of the first use of each locator.
     locators: HashMap<Locator, (u8, u64), RandomState>,
@@ -222,6 +224,9 @@ impl Judge<'_> {
         let named = named(&mut s, raw, &self.domains, &self.networks);
         let local = named.map(|(_, _, local)| local);
         if let Some((key, text, local)) = named {
+            if self.mapped.contains(&local) {
+                s.error(key, text.referenced, is_mapped(local.identifier));
+            }
             // The same file may serve every node, so a mapping of a local identifier is no error; its twin is.
             let twin = local.identifier.twin().filter(|_| self.domains.has_twins(local.domain));
             let twin =

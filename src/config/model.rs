@@ -2,8 +2,10 @@
 //!
 //! Ports, SIR domains and virtual networks are named by their place in `ports`, `sir_domains` and `virtual_networks`.
 
+mod limits;
 mod tenants;
 
+pub use limits::*;
 pub use tenants::*;
 
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
@@ -46,7 +48,11 @@ pub struct Config {
     pub neighbours: Vec<StaticNeighbour>,
     /// Where the mappings of remote identifiers come from.
     pub mappings: Option<MappingFile>,
-    /// Limits of the ICMPv6 errors that we send.
+    /// What tenants can never reach, beside our own addresses and their subnets.
+    pub infrastructure: Vec<Ipv6Prefix>,
+    /// When tenants are put under quarantine; none: never.
+    pub quarantine: Option<Quarantine>,
+    /// Limits of the ICMPv6 errors that we send to all but tenants.
     pub icmp: Icmp,
     /// Neighbour discovery timers.
     pub neighbour_discovery: NeighbourDiscovery,

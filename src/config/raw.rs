@@ -79,6 +79,8 @@ raw! {
         routes: List<RawRoute>,
         neighbours: Option<Spanned<RawNeighbours>>,
         mappings: Option<Spanned<RawMappings>>,
+        infrastructure: List<String>,
+        quarantine: Option<Spanned<RawQuarantine>>,
         icmp: Option<Spanned<RawIcmp>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
         metrics: Option<Spanned<RawMetrics>>,
@@ -142,6 +144,7 @@ raw! {
         ipv6: Option<Spanned<RawNetworkIpv6>>,
         ipv4: List<RawNetworkIpv4>,
         peers: List<RawPeer>,
+        limits: Option<Spanned<RawLimits>>,
     }
     /// `virtual_networks[].ipv6`
     RawNetworkIpv6 { prefix: Option<Text>, gateway: Option<Text> }
@@ -162,6 +165,25 @@ raw! {
         identifiers: List<String>,
         network: Option<Text>,
         addresses: List<String>,
+        limits: Option<Spanned<RawLimits>>,
+    }
+    /// `virtual_networks[].limits`, `attachments[].limits`
+    RawLimits {
+        arp: Option<Spanned<RawLimit>>,
+        nd: Option<Spanned<RawLimit>>,
+        rarp: Option<Spanned<RawLimit>>,
+        dad: Option<Spanned<RawLimit>>,
+        unknown: Option<Spanned<RawLimit>>,
+        icmp_errors: Option<Spanned<RawLimit>>,
+    }
+    /// One of them
+    RawLimit { per_second: Option<Text>, burst: Option<Text> }
+    /// `quarantine`
+    RawQuarantine {
+        drops_per_second: Option<Text>,
+        seconds: Option<Text>,
+        duration_s: Option<Text>,
+        mode: Option<Text>,
     }
     /// `routes[]`
     RawRoute {

@@ -57,6 +57,15 @@ pub enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// What happened to tenants: addresses learnt, conflicts, spoofing, quarantine
+    Events {
+        /// Go on with what comes
+        #[arg(long)]
+        follow: bool,
+        /// Only events behind the one with this number
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        since: u64,
+    },
     /// Totals of workers and ports, or their rates
     Stats {
         /// Rates a second, at every interval

@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod error;
+mod events;
 mod id;
 mod load;
 mod mapping;
@@ -108,6 +109,7 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
             policy::del_peer(client, out, v1::PeerDeleteRequest { network, address }).await
         }
         Command::Drops { all } => show::drops(client, out, all).await,
+        Command::Events { follow, since } => events::events(client, out, follow, since).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
         // Done before, without a node.
         Command::Id(_) | Command::Completions { .. } => Ok(()),

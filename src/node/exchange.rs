@@ -1,6 +1,7 @@
 //! What a worker and the control thread hand each other: bounded queues that neither waits for.
 
 use super::neighbour::Key;
+use crate::path::Notice;
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
@@ -52,6 +53,8 @@ pub struct Exchange {
     pub wanted: ArrayQueue<Key>,
     /// Worker to control: frames for the control thread to read.
     pub punted: ArrayQueue<Frame>,
+    /// Worker to control: what tenants want that is not theirs.
+    pub notices: ArrayQueue<Notice>,
     /// Control to worker: frames to send.
     pub to_send: ArrayQueue<Frame>,
     /// Control to worker: read when the snapshot changes; the newest counts.
@@ -67,6 +70,7 @@ impl Exchange {
         Arc::new(Exchange {
             wanted: ArrayQueue::new(DEPTH),
             punted: ArrayQueue::new(DEPTH),
+            notices: ArrayQueue::new(DEPTH),
             to_send: ArrayQueue::new(DEPTH),
             settings: ArrayQueue::new(1),
             stop: AtomicBool::new(false),

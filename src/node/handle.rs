@@ -6,7 +6,7 @@ mod networks;
 
 pub use networks::*;
 
-use super::source::{Applied, Batch, Refusal};
+use super::source::{Applied, Batch, Feed, Refusal};
 use crate::config::{Amendment, PolicyWords};
 use serde::Serialize;
 use std::net::Ipv6Addr;
@@ -232,6 +232,31 @@ pub struct ReloadView {
     pub mappings: Option<Applied>,
 }
 
+/// Something that happened to a tenant, for operators.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EventView {
+    /// Number in the order of events, from 1 when the node starts.
+    pub seq: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// Name or index of the attachment.
+    pub attachment: String,
+    /// Name of its network.
+    pub network: String,
+    /// Virtual network identifier.
+    pub vnid: u32,
+    /// `learnt`, `conflict`, `spoofed`, `quarantined` or `released`.
+    pub kind: String,
+    /// The address announced, or wanted.
+    pub address: Option<String>,
+    /// Where the address is.
+    pub mac: Option<String>,
+    /// Packets that spoke for others.
+    pub packets: Option<u64>,
+    /// Length of the quarantine.
+    pub seconds: Option<u64>,
+}
+
 /// Which mappings to list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MappingFilter {
@@ -280,6 +305,8 @@ pub enum Request {
     Peers(Option<String>, oneshot::Sender<Vec<PeerView>>),
     /// Change policies or peers. Answered when it is in force in every worker.
     Amend(Amend, oneshot::Sender<Result<(), String>>),
+    /// What happens to tenants, behind the event with this number.
+    Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.
     Stop,
 }

@@ -8,6 +8,7 @@ use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
 use crate::path::Counters;
 use crate::path::counters::Count;
+use crate::path::guard::Abuse;
 use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
 use crate::table::PortId;
@@ -125,6 +126,13 @@ families! {
     /// Snapshots published.
     SNAPSHOTS: Counter = "ilagate_snapshots_published_total";
 
+    /// Events of tenants, by kind (ilactl events lists them).
+    EVENTS: Counter = "ilagate_tenant_events_total";
+    /// Events of tenants that were not told, because a tenant causes too many of them or a queue was full.
+    EVENTS_SUPPRESSED: Counter = "ilagate_tenant_events_suppressed_total";
+    /// Packets of tenants that were refused as abuse, and ICMP errors beyond a tenant's limit, by kind.
+    ABUSE: Counter = "ilagate_tenant_abuse_total";
+
     /// Routes.
     ROUTES: Gauge = "ilagate_routes";
     /// Neighbours, by state.
@@ -235,6 +243,14 @@ impl Scrape {
         self.set(START_TIME, &[], started.unwrap_or_default().as_secs_f64());
         count(ORIGINATED_LOST, &stats.originated_lost);
         count(SNAPSHOTS, &stats.snapshots_published);
+        for (kind, told) in stats.events.counts() {
+            self.count(EVENTS, &[("kind", kind)], told);
+        }
+        self.count(EVENTS_SUPPRESSED, &[], stats.events.suppressed());
+        for abuse in Abuse::ALL {
+            let refused = stats.workers.iter().map(|worker| worker.tenants.total(abuse)).sum();
+            self.count(ABUSE, &[("kind", abuse.label())], refused);
+        }
         self.count(UPDATES, &[("result", "applied")], stats.updates_applied.load(Ordering::Relaxed));
         self.count(UPDATES, &[("result", "refused")], stats.updates_refused.load(Ordering::Relaxed));
         self.set(UPDATES_PENDING, &[], census.updates_pending as f64);

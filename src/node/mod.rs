@@ -7,11 +7,13 @@
 pub mod admin;
 pub mod announce;
 pub mod control;
+pub mod events;
 pub mod exchange;
 pub mod handle;
 pub mod http;
 pub mod metrics;
 pub mod neighbour;
+pub mod quarantine;
 pub mod replay;
 pub mod rib;
 #[cfg(feature = "dpdk")]

@@ -1,8 +1,13 @@
 //! The one interface through which mappings arrive, whoever sends them: the mapping file, the admin API, or an NVA.
+//!
+//! And what goes back the same way: [`follow`] tells whoever decides on mappings what tenants made known of themselves.
+
+pub use super::events::{Event, EventKind, Events, Feed, Heard};
 
 use crate::config::{MappingRecord, MappingTarget};
 use crate::ila::Identifier;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Who stands behind a mapping. An origin replaces and deletes only what is its own, unless it is `Admin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -62,6 +67,16 @@ pub struct Refusal {
     pub sir: std::net::Ipv6Addr,
     /// The rule it breaks, with the way out.
     pub why: String,
+}
+
+/// Follows what happens to tenants, behind the event with number `after`: addresses that came to life here
+/// ([`EventKind::Learnt`]), such as a controller of mobility waits for, addresses that two want, and abuse.
+///
+/// [`Feed::ready`] waits for events. Whoever comes back later goes on behind the last number that it heard; what it missed
+/// is counted for it, so that it knows when to look at everything again.
+#[must_use]
+pub fn follow(events: &Arc<Events>, after: u64) -> Feed {
+    Feed::new(events.clone(), after)
 }
 
 /// A mapping as it is held.

@@ -3,12 +3,15 @@
 //! Counters that grow with packets have one writer (a worker) and any number of readers. What the control thread
 //! knows is a [`Census`], replaced once a second. Names carry units.
 
+use super::events::Events;
 use super::handle::TableView;
 use super::neighbour::State;
 use crate::path::counters::Count;
+use crate::path::guard::TenantCounts;
 use crate::path::networks::NetworkCounters;
 use crate::path::{Counters, NetworkTally};
 use crate::table::PortId;
+use crate::table::network::MAX_TENANTS;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +38,8 @@ pub struct Stats {
     pub snapshots_published: AtomicU64,
     /// Frames that the control thread made and no worker had room to send.
     pub originated_lost: AtomicU64,
+    /// What happened to tenants.
+    pub events: Arc<Events>,
     census: Mutex<Arc<Census>>,
 }
 
@@ -60,6 +65,8 @@ pub struct WorkerStats {
     pub sent: Vec<CachePadded<SentCounters>>,
     /// The packets of tenants, by network.
     pub networks: NetworkTally,
+    /// What was refused of tenants.
+    pub tenants: Arc<TenantCounts>,
     /// The loop itself.
     pub polls: CachePadded<PollCounters>,
 }
@@ -189,6 +196,7 @@ impl Stats {
             updates_refused: AtomicU64::new(0),
             snapshots_published: AtomicU64::new(0),
             originated_lost: AtomicU64::new(0),
+            events: Arc::default(),
             census: Mutex::default(),
         }
     }
@@ -227,6 +235,7 @@ impl WorkerStats {
             received: Counters::per_port(ports),
             sent: (0..ports).map(|_| CachePadded::default()).collect(),
             networks: NetworkTally::new(networks),
+            tenants: TenantCounts::of(MAX_TENANTS),
             polls: CachePadded::default(),
         }
     }

@@ -11,7 +11,7 @@ use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
 use crate::net::ipv6::Ipv6;
 use crate::path::{
-    BURST, Counters, Ctx, Decided, Direct, DropReason, FRONT, Limiter, Packet, Pipeline, Verdict,
+    BURST, Counters, Ctx, Decided, Direct, DropReason, FRONT, Guard, Limiter, Packet, Pipeline, Verdict,
 };
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
@@ -116,6 +116,14 @@ fn refuse_misshapen(counters: &Counters, packets: usize) {
     counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
 }
 
+/// Hands the pipeline's notices over; those that there is no room for are counted.
+#[cold]
+fn pass_on_notices(pipeline: &mut Pipeline, exchange: &Exchange, stats: &Stats) {
+    let (notices, lost) = pipeline.take_notices();
+    let unheard = notices.into_iter().filter(|notice| exchange.notices.push(*notice).is_err());
+    stats.events.suppress(lost + unheard.count() as u64);
+}
+
 type KeptList = ArrayVec<Kept, BURST>;
 
 impl Worker {
@@ -134,7 +142,8 @@ impl Worker {
                 number: plan.number,
                 burst: plan.burst,
                 decided: Decided::NOTHING,
-                pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst)),
+                pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst))
+                    .with_guard(Guard::new(plan.stats.workers[plan.number].tenants.clone())),
                 tx: plan.tx,
                 pool: plan.pool,
                 waiting: Waiting::new(hold_packets),
@@ -235,6 +244,7 @@ impl Desk {
         own.polls.bursts.add(1);
         own.polls.packets.add(received.packets as u64);
         counters.receive(received.packets as u64, received.bytes);
+        own.networks.settle_direct(self.decided.tally());
         match self.decided.alike(received.packets) {
             Some(out) if self.burst.send_all(out, received.bytes, self.decided.moves(), &mut self.tx) => {
                 counters.forwarded.add(received.packets as u64);
@@ -268,6 +278,9 @@ impl Desk {
         }
         let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
         drop(packets);
+        if self.pipeline.has_notices() {
+            pass_on_notices(&mut self.pipeline, &self.exchange, &self.stats);
+        }
         let mut next = kept.into_iter();
         let waiting = &mut self.waiting;
         let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {

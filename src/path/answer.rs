@@ -1,6 +1,7 @@
 //! Seventh stage: tells the sender of a dropped packet why, by ICMPv6 (RFC 4443 §2.2, §2.4, §3).
 
 use super::Ctx;
+use super::guard::Guard;
 use super::lane::{Class, Lane, Lanes};
 use super::own::{HOP_LIMIT, answer_to};
 use super::packet::Packet;
@@ -8,6 +9,7 @@ use super::verdict::{DropReason, Verdict};
 use crate::net::checksum;
 use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
+use crate::table::LimitKind;
 
 /// The limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
 #[derive(Debug, Clone)]
@@ -26,6 +28,12 @@ impl Limiter {
         Limiter { per_second, burst, tokens: burst as u64 * 1000, last_ms: 0 }
     }
 
+    /// Whether it ever lets anything through.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.per_second > 0
+    }
+
     /// Takes one message's worth, if there is one.
     pub fn allow(&mut self, now_ms: u64) -> bool {
         let passed = now_ms.saturating_sub(self.last_ms);
@@ -41,11 +49,31 @@ impl Limiter {
 }
 
 /// Turns dropped packets whose sender should know into ICMPv6 errors; those left undecided are to be routed.
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Limiter, ctx: &Ctx<'_>) {
+///
+/// What tenants are told is limited by their own buckets alone, so that none of them uses up what others may be told.
+pub(super) fn run(
+    burst: &mut [Packet<'_>],
+    lanes: &mut Lanes,
+    limiter: &mut Limiter,
+    guard: &mut Guard,
+    ctx: &Ctx<'_>,
+) {
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
+        if let Some(who) = lane.watched.filter(|_| seeks(packet.verdict))
+            && let Err(over) = guard.pass(who, LimitKind::Unknown, ctx)
+        {
+            packet.verdict = Verdict::Drop(over);
+        }
         let Verdict::Drop(reason) = packet.verdict else { continue };
         let Some(error) = reason.icmp() else { continue };
-        if lane.ours || !may_answer(packet, reason) || !limiter.allow(ctx.now_ms) {
+        if lane.ours || !may_answer(packet, reason) {
+            continue;
+        }
+        let allowed = match lane.watched {
+            Some(who) => limiter.is_open() && guard.pass(who, LimitKind::IcmpErrors, ctx).is_ok(),
+            None => limiter.allow(ctx.now_ms),
+        };
+        if !allowed {
             continue;
         }
         let error = if reason == DropReason::PacketTooBig { Error::PacketTooBig(lane.mtu) } else { error };
@@ -53,6 +81,15 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Lim
             packet.verdict = verdict;
         }
     }
+}
+
+/// Whether a packet's destination is nobody's that is known.
+const fn seeks(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Resolve(_)
+            | Verdict::Drop(DropReason::NoMapping | DropReason::NoRoute | DropReason::Ipv4NoRoute)
+    )
 }
 
 /// An error that cannot be sent is no answer: the packet it reports was lost for its own reason.

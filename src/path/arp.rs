@@ -2,11 +2,13 @@
 //! the gateway; nothing is flooded (VMM draft §4.2, §4.3).
 
 use super::Ctx;
+use super::guard::{Guard, Notice, Watched};
 use super::packet::Packet;
 use super::tenant::Sender;
 use super::verdict::{DropReason, Verdict};
 use crate::net::arp::{self, Arp, Kind};
-use crate::table::Action;
+use crate::table::{Action, LimitKind};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Decides an ARP or RARP message of a tenant; `payload` is the offset behind the link header.
 pub(super) fn decide(
@@ -14,6 +16,7 @@ pub(super) fn decide(
     from: &Sender<'_>,
     ethertype: u16,
     payload: usize,
+    guard: &mut Guard,
     ctx: &Ctx<'_>,
 ) -> Verdict {
     let message = match arp::parse(ethertype, packet.frame().get(payload..).unwrap_or(&[])) {
@@ -22,17 +25,48 @@ pub(super) fn decide(
     };
     // Whoever speaks of another's MAC or IPv4 address would poison its neighbours.
     let bound = message.sender_mac == from.mac && from.tenant.ipv4.contains(&message.sender);
-    match message.kind() {
-        Kind::Probe if message.sender_mac != from.mac => Verdict::Drop(DropReason::SpoofedSource),
-        Kind::Request | Kind::Reply | Kind::Gratuitous if !bound => Verdict::Drop(DropReason::SpoofedSource),
+    let who = Watched::of(from.tenant);
+    let kind = message.kind();
+    match kind {
+        Kind::Probe | Kind::ReverseRequest if message.sender_mac != from.mac => {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        Kind::Gratuitous if !bound => {
+            // Twice the same address may be a mistake, which somebody should hear of.
+            if answers_for(from, message.sender, ctx) && guard.take(who, LimitKind::Arp, ctx) {
+                guard.notice(conflict(from, message.sender));
+            }
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        Kind::Request | Kind::Reply if !bound => return Verdict::Drop(DropReason::SpoofedSource),
+        _ => {}
+    }
+    let limit = match kind {
+        Kind::Probe => LimitKind::Dad,
+        Kind::ReverseRequest | Kind::ReverseReply => LimitKind::Rarp,
+        Kind::Request | Kind::Reply | Kind::Gratuitous => LimitKind::Arp,
+    };
+    if let Err(over) = guard.pass(who, limit, ctx) {
+        return Verdict::Drop(over);
+    }
+    match kind {
         Kind::Request | Kind::Probe if answers_for(from, message.target, ctx) => {
+            if kind == Kind::Probe {
+                guard.notice(conflict(from, message.target));
+            }
             answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
         }
+        Kind::Gratuitous => Verdict::Punt,
         Kind::ReverseRequest => reverse(packet, from, &message, ctx),
-        Kind::Request | Kind::Probe | Kind::Reply | Kind::Gratuitous | Kind::ReverseReply => {
+        Kind::Request | Kind::Probe | Kind::Reply | Kind::ReverseReply => {
             Verdict::Drop(DropReason::ArpNotForUs)
         }
     }
+}
+
+fn conflict(from: &Sender<'_>, address: u32) -> Notice {
+    let address = IpAddr::V4(Ipv4Addr::from(address));
+    Notice { slot: from.tenant.slot, network: from.id, address }
 }
 
 /// Whether `target` is the gateway's address, or in use by somebody other than the asker.
@@ -54,14 +88,14 @@ fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
         .is_some_and(|action| matches!(action, Action::Local(_) | Action::Remote(_) | Action::Spread(_)))
 }
 
-/// Tells the IPv4 address of a MAC address on the asker's link (RFC 903).
+/// Tells the IPv4 address of a MAC address of the asker's network (RFC 903): on its own link, or else anywhere here.
 fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<'_>) -> Verdict {
-    if message.sender_mac != from.mac {
-        return Verdict::Drop(DropReason::SpoofedSource);
-    }
-    let asked = ctx.tables.networks.tenant(packet.port, from.vlan, message.target_mac);
-    let Some(address) = asked.filter(|asked| asked.network == from.id).and_then(|asked| asked.ipv4.first())
-    else {
+    let networks = &ctx.tables.networks;
+    let here = networks.tenant(packet.port, from.vlan, message.target_mac);
+    let asked = here
+        .filter(|asked| asked.network == from.id)
+        .or_else(|| networks.with_mac(from.id, message.target_mac));
+    let Some(address) = asked.and_then(|asked| asked.ipv4.first()) else {
         return Verdict::Drop(DropReason::ArpNotForUs);
     };
     let Some(gateway) = from.network.ipv4_gateway(*address) else {

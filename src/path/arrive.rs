@@ -1,5 +1,6 @@
 //! First pass over a burst: parse, classify by destination, and start every lookup before any is waited for.
 
+use super::guard::Guard;
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
@@ -8,7 +9,7 @@ use crate::table::Port;
 
 /// Parses and classifies every packet that is still undecided.
 #[inline]
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) -> Todo {
+pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, guard: &mut Guard, ctx: &Ctx<'_>) -> Todo {
     let mut todo = Todo::default();
     let mut memo = classify::Memo::default();
     // Bursts come from one port but for packets that waited.
@@ -22,11 +23,14 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) ->
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }
         let parsed = match port {
-            Some((_, port)) => parse::parse(packet, lane, port, ctx),
+            Some((_, port)) => parse::parse(packet, lane, port, guard, ctx),
             None => Err(DropReason::NoPort),
         };
         if packet.verdict != Verdict::Continue {
             // Answered on the spot.
+            if let Some(who) = lane.watched {
+                guard.note(who, packet.verdict);
+            }
             continue;
         }
         let classified = parsed.and_then(|()| match lane.class {
@@ -34,6 +38,9 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) ->
             class => Ok(class),
         });
         classify::note(classified, packet, lane, &mut todo);
+        if let Some(who) = lane.watched {
+            guard.note(who, packet.verdict);
+        }
     }
     todo
 }

@@ -89,7 +89,7 @@ pub(super) fn class_of<'t>(
             Ok(Class::Ila(domain))
         }
         Some(meaning) => untranslated(lane, meaning, tables),
-        None => may_send(lane, Party::Outside, tables).map(|()| Class::Route),
+        None => routed(lane, tables),
     }
 }
 
@@ -121,6 +121,19 @@ fn untranslated(lane: &mut Lane, meaning: Meaning<'_>, tables: &Tables) -> Resul
         (lane.to, lane.extra) = (Some(id), vnet.extra);
         lane.low = Identifier::tenant_ipv6(network.vnid, lane.low as u32).0;
         return Ok(Class::Sir(network.domain));
+    }
+    // An interface identifier under a SIR prefix or a locator is no task, but a node.
+    if lane.from.is_some() && matches!(meaning, Meaning::Sir(..) | Meaning::Ila(..)) {
+        return Err(DropReason::TenantToFabric);
+    }
+    routed(lane, tables)
+}
+
+/// What a tenant sends is routed unless it goes to what carries its packets.
+fn routed(lane: &Lane, tables: &Tables) -> Result<Class, DropReason> {
+    let address = (u128::from(lane.high) << 64) | u128::from(lane.low);
+    if lane.from.is_some() && tables.infrastructure.lookup(address).is_some() {
+        return Err(DropReason::TenantToFabric);
     }
     may_send(lane, Party::Outside, tables).map(|()| Class::Route)
 }

@@ -1,5 +1,6 @@
 //! What the stages know of a packet beyond its bytes: one lane per packet of the burst.
 
+use super::guard::Watched;
 use super::verdict::DropReason;
 use crate::table::{ActionId, DomainId, NetworkId};
 
@@ -39,6 +40,8 @@ pub struct Lane {
     pub ours: bool,
     /// The sender's network, if it is a tenant attached here.
     pub from: Option<NetworkId>,
+    /// The sender itself, if it is a tenant attached here.
+    pub watched: Option<Watched>,
     /// The network of the tenant that it goes to.
     pub to: Option<NetworkId>,
     /// Added to the low word beyond the locator's adjustment: see [`crate::table::network::Vnet`].

@@ -9,8 +9,10 @@ mod classify;
 pub mod counters;
 mod direct;
 mod flow;
+pub mod guard;
 pub mod lane;
 mod lookup;
+mod manners;
 mod ndp;
 pub mod networks;
 mod own;
@@ -27,13 +29,15 @@ pub mod verdict;
 
 pub use answer::Limiter;
 pub use counters::Counters;
-pub use direct::{Decided, Direct, FRONT};
+pub use direct::{Decided, Direct, FRONT, Tally};
+pub use guard::{Guard, Notice};
 pub use lane::{BURST, Lane, Lanes};
 pub use networks::NetworkTally;
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::Tables;
+use arrayvec::ArrayVec;
 use lane::Todo;
 
 /// What all stages of a burst share.
@@ -45,25 +49,47 @@ pub struct Ctx<'t> {
     pub now_ms: u64,
 }
 
-/// One worker's pipeline: its scratch memory and its rate limiter.
+/// Tenants that a pipeline without a guard of its own has room for.
+const FEW_TENANTS: usize = 64;
+
+/// One worker's pipeline: its scratch memory, its rate limiter and what it remembers of tenants.
 pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
+    guard: Guard,
     direct: bool,
     /// Whether the lanes are those of the last burst.
     staged: bool,
+    /// What the direct way made of the last burst that was run whole.
+    decided: Decided,
 }
 
 impl Pipeline {
-    /// A pipeline whose ICMPv6 errors are limited by `limiter`.
+    /// A pipeline with room for a few tenants, whose ICMPv6 errors to all but tenants are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true, staged: false }
+        let guard = Guard::new(guard::TenantCounts::of(FEW_TENANTS));
+        Pipeline {
+            lanes: Box::new([Lane::default(); BURST]),
+            limiter,
+            guard,
+            direct: true,
+            staged: false,
+            decided: Decided::NOTHING,
+        }
+    }
+
+    /// The same, guarded by `guard`.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
     /// [`Self::finish`] over packets that lie anywhere.
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+        self.decided = Decided::NOTHING;
         let Some(port) = burst.first().map(|packet| packet.port) else { return };
         let alone = self.direct && burst.iter().all(|packet| packet.port == port);
         let mut decided = Decided::NOTHING;
@@ -78,6 +104,7 @@ impl Pipeline {
             direct.decide(&mut decided);
         }
         self.finish(burst, &decided, ctx);
+        self.decided = decided;
     }
 
     /// Decides every packet of `burst` that the direct way has not.
@@ -100,19 +127,19 @@ impl Pipeline {
 
     fn stages(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         let lanes = &mut *self.lanes;
-        let mut todo = arrive::run(burst, lanes, ctx);
+        let mut todo = arrive::run(burst, lanes, &mut self.guard, ctx);
         forward(burst, lanes, &mut todo, ctx);
         if todo.own {
-            own::run(burst, lanes, &mut todo, ctx);
+            own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
         }
         if todo.drops {
-            answer::run(burst, lanes, &mut self.limiter, ctx);
+            answer::run(burst, lanes, &mut self.limiter, &mut self.guard, ctx);
         }
         if todo.own || todo.drops {
             // What this node says itself takes the same way out as what it forwards.
             let mut todo = arrive::again(burst, lanes, ctx);
             forward(burst, lanes, &mut todo, ctx);
-            own::run(burst, lanes, &mut todo, ctx);
+            own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
             answer::give_up(burst, lanes);
         }
     }
@@ -134,6 +161,24 @@ impl Pipeline {
     #[must_use]
     pub fn staged(&self) -> Option<&Lanes> {
         self.staged.then_some(&*self.lanes)
+    }
+
+    /// What the direct way decided of the tenants' packets of the last burst that was [`Self::run`].
+    #[must_use]
+    pub fn tally(&self) -> &[Tally] {
+        self.decided.tally()
+    }
+
+    /// Whether [`Self::take_notices`] has any.
+    #[inline]
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        self.guard.has_notices()
+    }
+
+    /// What the control thread should hear of, and how many more notices there was no room for.
+    pub fn take_notices(&mut self) -> (ArrayVec<Notice, { guard::NOTICES }>, u64) {
+        self.guard.take_notices()
     }
 
     /// Replaces the limiter of ICMPv6 errors.

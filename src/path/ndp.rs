@@ -2,6 +2,7 @@
 //! and for Router Solicitations; hands advertisements to the control thread.
 
 use super::Ctx;
+use super::guard::{Guard, Notice};
 use super::lane::Lane;
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
@@ -9,7 +10,8 @@ use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, Upper};
 use crate::net::ndp::{self, Advert, Envelope, Message, Told};
 use crate::net::{Mac, ethernet};
-use crate::table::{Action, DomainId, Network, NetworkId, Port, Role, Tables};
+use crate::table::{Action, DomainId, LimitKind, Network, NetworkId, Port, Role, Tables};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Lifetime of a tenant's default router in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
 const ROUTER_LIFETIME_S: u16 = 1800;
@@ -17,7 +19,13 @@ const ROUTER_LIFETIME_S: u16 = 1800;
 const ALL_NODES: u128 = (0xff02 << 112) | 1;
 
 /// Decides a Neighbour Discovery message.
-pub(super) fn decide(packet: &mut Packet<'_>, lane: &Lane, upper: &Upper, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn decide(
+    packet: &mut Packet<'_>,
+    lane: &Lane,
+    upper: &Upper,
+    guard: &mut Guard,
+    ctx: &Ctx<'_>,
+) -> Verdict {
     let Some(port) = ctx.tables.ports.get(usize::from(packet.port.0)) else {
         return Verdict::Drop(DropReason::NoPort);
     };
@@ -25,13 +33,27 @@ pub(super) fn decide(packet: &mut Packet<'_>, lane: &Lane, upper: &Upper, ctx: &
         // Neighbour Discovery behind extension headers has no honest use here.
         return Verdict::Drop(DropReason::NdInvalid);
     }
-    match ndp::parse(packet.l3()) {
-        Err(_) => Verdict::Drop(DropReason::NdInvalid),
-        Ok(Message::Solicitation { target, .. }) => solicited(packet, lane, port, target, ctx.tables),
-        // A tenant's word changes nothing here: its attachment says which addresses it has.
-        Ok(Message::Advertisement { .. }) if lane.from.is_some() => Verdict::Drop(DropReason::NdNotForUs),
-        Ok(Message::Advertisement { .. }) => Verdict::Punt,
-        Ok(Message::RouterSolicitation { .. }) => match advert(lane, port, ctx.tables) {
+    let Ok(message) = ndp::parse(packet.l3()) else { return Verdict::Drop(DropReason::NdInvalid) };
+    let probe = Ipv6::of(packet.l3()).is_some_and(|header| header.source() == 0);
+    if let Err(reason) = of_tenant(packet, lane, port, message, probe, guard, ctx) {
+        return Verdict::Drop(reason);
+    }
+    match message {
+        Message::Solicitation { target, .. } => {
+            let verdict = solicited(packet, lane, port, target, ctx.tables);
+            if let (true, Verdict::Reply(_)) = (probe, verdict) {
+                conflict(lane, target, guard);
+            }
+            verdict
+        }
+        // What is left of a tenant's are its own addresses: who moves it should hear that it came.
+        Message::Advertisement { target, solicited, .. }
+            if lane.from.is_some() && (solicited || ipv6::is_link_local(target)) =>
+        {
+            Verdict::Drop(DropReason::NdNotForUs)
+        }
+        Message::Advertisement { .. } => Verdict::Punt,
+        Message::RouterSolicitation { .. } => match advert(lane, port, ctx.tables) {
             Some(advert) => {
                 let to = envelope(packet, port, ALL_NODES);
                 answer(packet, |frame| {
@@ -40,7 +62,61 @@ pub(super) fn decide(packet: &mut Packet<'_>, lane: &Lane, upper: &Upper, ctx: &
             }
             None => Verdict::Drop(DropReason::NdNotForUs),
         },
-        Ok(Message::RouterAdvertisement) => Verdict::Drop(DropReason::NdNotForUs),
+        Message::RouterAdvertisement => Verdict::Drop(DropReason::NdNotForUs),
+    }
+}
+
+/// Whether a tenant may say that: it names no MAC address but its own, advertises no address but its own, and keeps
+/// within its limits.
+fn of_tenant(
+    packet: &Packet<'_>,
+    lane: &Lane,
+    port: &Port,
+    message: Message,
+    probe: bool,
+    guard: &mut Guard,
+    ctx: &Ctx<'_>,
+) -> Result<(), DropReason> {
+    let Some(who) = lane.watched else { return Ok(()) };
+    let mac = ethernet::source(packet.frame());
+    let (named, target) = match message {
+        Message::Solicitation { source_mac, .. } | Message::RouterSolicitation { source_mac } => {
+            (source_mac, None)
+        }
+        Message::Advertisement { target_mac, target, .. } => (target_mac, Some(target)),
+        Message::RouterAdvertisement => (None, None),
+    };
+    if named.is_some() && named != mac {
+        return Err(DropReason::SpoofedSource);
+    }
+    if let Some(target) = target {
+        let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
+        let tenant = mac.and_then(|mac| ctx.tables.networks.tenant(packet.port, vlan, mac));
+        let own = tenant.is_some_and(|tenant| tenant.ipv6.contains(&target))
+            || ipv6::is_link_local(target) && !port.owns(target);
+        if !own {
+            if in_use(packet, lane, target, ctx.tables) && guard.take(who, LimitKind::Nd, ctx) {
+                conflict(lane, target, guard);
+            }
+            return Err(DropReason::SpoofedSource);
+        }
+    }
+    guard.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)
+}
+
+/// Whether an address of the tenant's network is the gateway's, or somebody else has it.
+fn in_use(packet: &Packet<'_>, lane: &Lane, address: u128, tables: &Tables) -> bool {
+    let network = tables.networks.of_address(address).filter(|id| lane.from == Some(*id));
+    network.and_then(|id| tables.networks.get(id)).is_some_and(|network| {
+        let identifier = Identifier::tenant_ipv6(network.vnid, address as u32);
+        network.ipv6.is_some_and(|vnet| vnet.gateway == Some(address))
+            || in_use_elsewhere(packet, network.domain, identifier, tables)
+    })
+}
+
+fn conflict(lane: &Lane, address: u128, guard: &mut Guard) {
+    if let (Some(who), Some(network)) = (lane.watched, lane.from) {
+        guard.notice(Notice { slot: who.slot, network, address: IpAddr::V6(Ipv6Addr::from(address)) });
     }
 }
 

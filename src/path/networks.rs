@@ -2,6 +2,7 @@
 //! anyone. A node without virtual networks never gets here.
 
 use super::counters::Count;
+use super::direct::Tally;
 use super::lane::{Lane, Lanes};
 use super::packet::Packet;
 use super::verdict::Verdict;
@@ -59,6 +60,22 @@ impl NetworkTally {
         if let Some(counters) = self.of(to, tables) {
             counters.to_tenants.add(1);
             counters.to_tenants_bytes.add(bytes);
+        }
+    }
+
+    /// Counts the packets of a burst that the direct way decided.
+    #[inline]
+    pub fn settle_direct(&self, tally: &[Tally]) {
+        for packet in tally {
+            let Some(counters) = self.slot(packet.slot) else { continue };
+            if packet.sent > 0 {
+                counters.from_tenants.add(1);
+                counters.from_tenants_bytes.add(packet.sent.into());
+            }
+            if packet.delivered > 0 {
+                counters.to_tenants.add(1);
+                counters.to_tenants_bytes.add(packet.delivered.into());
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Sixth stage: packets to this node itself: Neighbour Discovery, echo, and a plain no to the rest.
 
+use super::guard::Guard;
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
@@ -12,17 +13,29 @@ use crate::net::ipv6::{self, Ipv6, Upper, next};
 pub(super) const HOP_LIMIT: u8 = 64;
 
 /// Decides every packet of [`Class::Own`]. Those still undecided afterwards are answers to be routed.
-pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, ctx: &Ctx<'_>) {
+pub(super) fn run(
+    burst: &mut [Packet<'_>],
+    lanes: &mut Lanes,
+    todo: &mut Todo,
+    guard: &mut Guard,
+    ctx: &Ctx<'_>,
+) {
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         if packet.verdict == Verdict::Continue && lane.class == Class::Own {
-            packet.verdict =
-                if lane.ours { Verdict::Drop(DropReason::NotServed) } else { decide(packet, lane, ctx) };
+            packet.verdict = if lane.ours {
+                Verdict::Drop(DropReason::NotServed)
+            } else {
+                decide(packet, lane, guard, ctx)
+            };
             todo.drops |= matches!(packet.verdict, Verdict::Drop(_));
+            if let Some(who) = lane.watched {
+                guard.note(who, packet.verdict);
+            }
         }
     }
 }
 
-fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
+fn decide(packet: &mut Packet<'_>, lane: &mut Lane, guard: &mut Guard, ctx: &Ctx<'_>) -> Verdict {
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     if upper.fragment {
         return Verdict::Drop(DropReason::FragmentForUs);
@@ -30,7 +43,7 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
     let message = packet.l3().get(upper.offset).copied();
     match (upper.protocol, message) {
         (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT)) => {
-            ndp::decide(packet, lane, &upper, ctx)
+            ndp::decide(packet, lane, &upper, guard, ctx)
         }
         _ if lane.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
         // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.

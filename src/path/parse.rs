@@ -1,11 +1,12 @@
 //! First stage: is this a frame for us, and an IPv6 packet that may be looked at further?
 
+use super::guard::{Guard, Watched};
 use super::lane::{Class, Lane};
 use super::packet::Packet;
 use super::verdict::DropReason;
-use super::{Ctx, arp, tenant, v4};
+use super::{Ctx, arp, manners, tenant, v4};
 use crate::net::{ethernet, icmp6::kind, ipv6, mac::Mac, ndp};
-use crate::table::{Port, Role};
+use crate::table::{Port, Quarantine, Role};
 
 /// Parses one packet of `port`; what follows sees only valid IPv6 for this node or to be forwarded.
 ///
@@ -15,6 +16,7 @@ pub(super) fn parse(
     packet: &mut Packet<'_>,
     lane: &mut Lane,
     port: &Port,
+    guard: &mut Guard,
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     let frame = packet.frame();
@@ -37,13 +39,22 @@ pub(super) fn parse(
     if let Some(sender) = &sender {
         lane.from = Some(sender.id);
         lane.bytes = packet.len() as u16;
+        let who = Watched::of(sender.tenant);
+        lane.watched = Some(who);
+        if sender.tenant.quarantine == Quarantine::All {
+            guard.silenced(who);
+            return Err(DropReason::Quarantined);
+        }
         match link.ethertype {
             ethernet::ARP | ethernet::RARP => {
-                packet.verdict = arp::decide(packet, sender, link.ethertype, link.header, ctx);
+                packet.verdict = arp::decide(packet, sender, link.ethertype, link.header, guard, ctx);
                 return Ok(());
             }
-            ethernet::IPV4 if to.is_multicast() => return Err(DropReason::Multicast),
             ethernet::IPV4 => {
+                manners::ipv4(packet.frame().get(link.header..).unwrap_or(&[]))?;
+                if to.is_multicast() {
+                    return Err(DropReason::Multicast);
+                }
                 packet.l3 = link.header as u8;
                 return v4::enter(packet, lane, sender, ctx);
             }
@@ -65,7 +76,8 @@ pub(super) fn parse(
     }
     let (source, destination) = (header.source(), header.destination());
     if let Some(sender) = &sender {
-        sender.may_send(source, destination, ctx)?;
+        sender.may_send(source, destination, port, ctx)?;
+        manners::ipv6(frame.get(link.header..end).unwrap_or(&[]))?;
     }
     lane.high = header.destination_high();
     lane.low = header.destination_low();
@@ -104,7 +116,13 @@ pub(super) fn parse(
         }
         return Err(DropReason::LinkLocal);
     }
-    Ok(())
+    match &sender {
+        Some(sender) if packet.l3().len() > usize::from(sender.network.mtu) => {
+            lane.mtu = sender.network.mtu;
+            Err(DropReason::PacketTooBig)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether an ICMPv6 packet is a Neighbour Solicitation from this link.

@@ -23,7 +23,9 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         if packet.verdict == Verdict::Continue && lane.class == Class::Route {
             packet.verdict = decide(packet, lane, ctx);
-            todo.drops |= matches!(packet.verdict, Verdict::Drop(_));
+            // What a tenant makes this node ask for is limited where its losses are.
+            let asks = lane.watched.is_some() && matches!(packet.verdict, Verdict::Resolve(_));
+            todo.drops |= asks || matches!(packet.verdict, Verdict::Drop(_));
         }
     }
 }

@@ -5,7 +5,7 @@ use super::Ctx;
 use super::packet::Packet;
 use super::verdict::DropReason;
 use crate::net::{Mac, ethernet, ipv6};
-use crate::table::{Network, NetworkId, Tenant};
+use crate::table::{Network, NetworkId, Port, Tenant};
 
 /// The sender of a frame.
 #[derive(Clone, Copy)]
@@ -39,17 +39,23 @@ pub(super) fn sender<'t>(
 impl Sender<'_> {
     /// Whether the tenant may send an IPv6 packet with these addresses.
     ///
-    /// From a link-local address it may speak on its link only; from none at all it may ask for an address and report
+    /// From a link-local address, not that of its router, it may speak on its link only; from none at all it may ask for an address and report
     /// its groups, which `parse` judges. The SIR form of its own IPv4 address is its own as well: that is how its IPv4
     /// packets come back that had to wait for their next hop.
     ///
     /// # Errors
     /// The source is somebody else's.
-    pub(super) fn may_send(&self, source: u128, destination: u128, ctx: &Ctx<'_>) -> Result<(), DropReason> {
+    pub(super) fn may_send(
+        &self,
+        source: u128,
+        destination: u128,
+        port: &Port,
+        ctx: &Ctx<'_>,
+    ) -> Result<(), DropReason> {
         let on_link = ipv6::is_link_local(destination) || ipv6::is_multicast(destination);
         let own = self.tenant.ipv6.contains(&source)
             || source == 0
-            || on_link && ipv6::is_link_local(source)
+            || on_link && ipv6::is_link_local(source) && !port.owns(source)
             || self.is_own_ipv4(source, ctx);
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
     }

@@ -67,6 +67,11 @@ pub(super) fn enter(
     lane.high = (to.destination >> 64) as u64;
     lane.low = to.destination as u64;
     lane.unusual = true;
+    if total > usize::from(from.network.mtu) {
+        // The tenant is told in the terms of IPv4: the difference of the headers goes off again.
+        lane.mtu = from.network.mtu + (ipv6::HEADER - ipv4::HEADER) as u16;
+        return Err(DropReason::PacketTooBig);
+    }
     Ok(())
 }
 

@@ -73,6 +73,26 @@ reasons! {
     SpoofedSource = "spoofed_source";
     /// Tenant's packet to a locator or to this fabric's own addresses.
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
+    /// Tenant under quarantine: it abused this node for too long.
+    Quarantined = "quarantined";
+    /// More ARP messages of a tenant than its limit.
+    ArpRate = "arp_rate";
+    /// More Neighbour Discovery messages of a tenant than its limit.
+    NdRate = "nd_rate";
+    /// More RARP requests of a tenant than its limit.
+    RarpRate = "rarp_rate";
+    /// More questions of a tenant whether an address is in use than its limit.
+    DadRate = "dad_rate";
+    /// More packets of a tenant to unknown destinations than its limit.
+    UnknownRate = "unknown_rate";
+    /// Router Advertisement or Redirect of a tenant: only this node is its router.
+    TenantRouter = "tenant_router";
+    /// Multicast listener query or IGMP query of a tenant: only this node asks.
+    TenantQuery = "tenant_query";
+    /// DHCP server's message of a tenant: its addresses come from this fabric.
+    TenantDhcp = "tenant_dhcp";
+    /// Fragmented Neighbour Discovery message of a tenant (RFC 6980).
+    NdFragment = "nd_fragment";
     /// No policy lets the one speak to the other across the edge of a virtual network.
     NoPolicy = "no_policy" => icmp6::Error::Prohibited;
     /// ARP message that RFC 826 or RFC 5227 tells to discard.

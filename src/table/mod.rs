@@ -6,6 +6,7 @@
 
 pub mod action;
 mod bucket;
+pub mod limits;
 pub mod mapping;
 pub mod mem;
 pub mod network;
@@ -17,6 +18,7 @@ pub mod routes;
 pub mod seats;
 
 pub use action::{Action, Hop, HopState, Local, Remote, Spread};
+pub use limits::{LimitKind, Quarantine, Rate, Rates};
 pub use network::{Network, NetworkId, Networks, Tenant};
 pub use port::{Port, Role};
 pub use reach::{Named, Party};
@@ -87,6 +89,8 @@ pub struct Tables {
     pub ports: Vec<Port>,
     /// All own addresses of global scope, of every port.
     pub own: HashSet<u128, foldhash::fast::FixedState>,
+    /// Prefixes that tenants can never reach; any action stands for yes.
+    pub infrastructure: routes::Routes,
 }
 
 impl Tables {

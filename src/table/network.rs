@@ -1,5 +1,6 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
+use super::limits::{Quarantine, Rates};
 use super::reach::{Named, Party, Reach};
 use super::seats::{self, Binding, Seats};
 use super::{DomainId, PortId};
@@ -59,6 +60,8 @@ pub struct Outline {
     pub mtu: u16,
     /// Where its identifiers live.
     pub domain: DomainId,
+    /// As [`Network::slot`].
+    pub slot: u16,
 }
 
 impl Outline {
@@ -77,6 +80,7 @@ impl Outline {
             growth: add(upper, upper),
             mtu: network.mtu,
             domain: network.domain,
+            slot: network.slot,
         }
     }
 }
@@ -176,6 +180,9 @@ impl Network {
     }
 }
 
+/// Most tenants of a node.
+pub const MAX_TENANTS: usize = 16_384;
+
 /// A tenant system attached here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
@@ -183,6 +190,10 @@ pub struct Tenant {
     pub network: NetworkId,
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
+    /// Its place in what workers remember of tenants; stays its own as long as it is attached, below [`MAX_TENANTS`].
+    pub slot: u16,
+    /// Whether it abused the node.
+    pub quarantine: Quarantine,
     /// IPv4 addresses that it may use.
     pub ipv4: Vec<u32>,
     /// IPv6 addresses that it may use.
@@ -201,6 +212,9 @@ pub struct Networks {
     by_vnet: HashMap<u128, NetworkId, FixedState>,
     tenants: HashMap<(PortId, u16, Mac), Tenant, FixedState>,
     links: HashSet<(PortId, u16), FixedState>,
+    /// By slot.
+    rates: Vec<Rates>,
+    by_mac: HashMap<(NetworkId, Mac), (PortId, u16), FixedState>,
 }
 
 impl Networks {
@@ -243,11 +257,18 @@ impl Networks {
     }
 
     /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.
-    pub fn seat(&mut self, place: (PortId, u16, Mac), tenant: Tenant) {
+    pub fn seat(&mut self, place: (PortId, u16, Mac), tenant: Tenant, rates: Rates) {
         self.links.insert((place.0, place.1));
-        if place.1 == 0 {
+        if place.1 == 0 && tenant.quarantine != Quarantine::All {
             self.seat_untagged(place.0, place.2, &tenant);
         }
+        // Of several with one MAC address in a network the first one has it.
+        self.by_mac.entry((tenant.network, place.2)).or_insert((place.0, place.1));
+        let slot = usize::from(tenant.slot);
+        if self.rates.len() <= slot {
+            self.rates.resize(slot + 1, Rates::default());
+        }
+        self.rates[slot] = rates;
         self.tenants.insert(place, tenant);
     }
 
@@ -320,6 +341,20 @@ impl Networks {
     #[must_use]
     pub fn tenant(&self, port: PortId, vlan: u16, mac: Mac) -> Option<&Tenant> {
         self.tenants.get(&(port, vlan, mac))
+    }
+
+    /// The tenant of a network with this MAC address, wherever it sits on this node.
+    #[must_use]
+    pub fn with_mac(&self, network: NetworkId, mac: Mac) -> Option<&Tenant> {
+        let (port, vlan) = self.by_mac.get(&(network, mac))?;
+        self.tenant(*port, *vlan, mac)
+    }
+
+    /// How much the tenant with this slot may ask.
+    #[inline]
+    #[must_use]
+    pub fn rates(&self, slot: u16) -> Option<&Rates> {
+        self.rates.get(usize::from(slot))
     }
 
     /// Whether only tenants may speak on this link.

@@ -11,7 +11,7 @@ use ilagate::node::handle::{
     ControlHandle, DropView, FateView, LocatorView, MappingFilter, MappingView, NeighbourView, NextHopView,
     NodeView, PortView, ReloadView, Request, RouteView, TableView, WorkerView,
 };
-use ilagate::node::source::{Applied, Change, Origin, Refusal};
+use ilagate::node::source::{self, Applied, Change, EventKind, Events, Origin, Refusal};
 use ilagate::path::verdict::DropReason;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -156,9 +156,23 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Policies(answer) => drop(answer.send(networks::policies(&amended))),
             Request::Peers(only, answer) => drop(answer.send(networks::peers(&amended, only.as_deref()))),
             Request::Amend(amend, answer) => drop(answer.send(networks::amend(&mut amended, amend))),
+            Request::Events(after, answer) => drop(answer.send(source::follow(&events(), after))),
             Request::Stop => return,
         }
     }
+}
+
+/// One event of each kind.
+fn events() -> Arc<Events> {
+    let events = Arc::new(Events::default());
+    let tell = |attachment: &str, kind| events.tell(attachment.into(), "red".into(), 100, kind);
+    let address = std::net::IpAddr::from([10, 0, 0, 5]);
+    tell("vm1", EventKind::Learnt { address, mac: ilagate::net::Mac([2, 0, 0, 0, 1, 1]) });
+    tell("vm2", EventKind::Conflict { address });
+    tell("vm2", EventKind::Spoofed { packets: 7 });
+    tell("vm2", EventKind::Quarantined { seconds: 60 });
+    tell("vm2", EventKind::Released);
+    events
 }
 
 impl Fake {

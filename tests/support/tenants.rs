@@ -28,6 +28,12 @@ pub struct Rules<'t> {
     pub red_peers: &'t str,
     pub blue_peers: &'t str,
     pub policies: &'t str,
+    /// Further keys of network red.
+    pub red: &'t str,
+    /// Further keys of VM1.
+    pub vm1: &'t str,
+    /// Further attachments, one per line.
+    pub attachments: &'t str,
     /// Further sections of the configuration.
     pub more: &'t str,
 }
@@ -44,11 +50,11 @@ pub fn host_limited(locator: &str, more: &str) -> Node {
 
 /// The same with policies and peers.
 pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
-    let Rules { red_peers, blue_peers, policies, more } = rules;
+    let Rules { red_peers, blue_peers, policies, red, vm1, attachments: others, more } = rules;
     let (attachments, mapped) = if locator == L1 {
         (
             format!(
-                "  - {{name: vm1, port: access0, mac: \"{VM1}\", network: red, addresses: [\"10.0.0.1\", \"2001:db8:a::1\"]}}\n\
+                "  - {{name: vm1, port: access0, mac: \"{VM1}\", network: red, addresses: [\"10.0.0.1\", \"2001:db8:a::1\"]{vm1}}}\n\
                  \x20 - {{name: vm3, port: access0, vlan: 7, mac: \"{VM3}\", network: blue, addresses: [\"10.0.0.2\", \"2001:db8:b::3\"]}}\n"
             ),
             vec![("2001:db8:dddd:0:4000:64:a00:2", L2), ("2001:db8:dddd:0:6000:64:0:2", L2), (SERVICE, L2)],
@@ -83,6 +89,7 @@ virtual_networks:
     ipv6: {{prefix: "2001:db8:a::/96", gateway: "2001:db8:a::ffff:fffe"}}
     ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]
     peers: [{red_peers}]
+    {red}
   - name: blue
     vnid: 200
     domain: tasks
@@ -95,7 +102,7 @@ ports:
   - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
   - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
 attachments:
-{attachments}
+{attachments}{others}
 routes:
   - {{prefix: "::/0", via: "fd00:ffff::ff", port: fabric0}}
 neighbours:

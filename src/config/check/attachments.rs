@@ -1,12 +1,16 @@
 //! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside (`seats`).
 
-use super::super::model::{Attachment, Role};
-use super::super::raw::{RawConfig, Text};
+use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
+use super::super::raw::{RawAttachment, RawConfig, Text};
 use super::entries;
+use super::limits::limits;
 use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD};
 use super::seats::Seats;
 use crate::net::Mac;
+
+/// Most tenants of a node.
+const MAX_TENANTS: usize = 16_384;
 
 pub(super) fn attachments(
     check: &mut Check,
@@ -15,6 +19,7 @@ pub(super) fn attachments(
     mut seats: Seats<'_>,
 ) -> Vec<Attachment> {
     let mut list = Vec::new();
+    let mut tenants = 0;
     let (mut names, mut places) = (Seen::new(), Seen::new());
     for (n, entry) in entries(&raw.attachments) {
         let attachment = &entry.value;
@@ -51,11 +56,39 @@ pub(super) fn attachments(
             s.error("mac", text.referenced, message);
         }
         let (network, addresses, identifiers) = seats.of(&mut s, attachment, mac);
+        let its = seats.network(network);
+        if let (Some(its), Some(port)) = (its, port.and_then(|n| ports.list.get(usize::from(n)))) {
+            judge_mtu(&mut s, attachment, its, port);
+        }
+        tenants += usize::from(network.is_some());
+        if network.is_some() && tenants == MAX_TENANTS + 1 {
+            s.error_here("", format!("more than {MAX_TENANTS} tenants; a node has at most {MAX_TENANTS}"));
+        }
+        let limits = attachment.limits.as_ref().map(|raw| {
+            if attachment.network.is_none() {
+                s.error(
+                    "limits",
+                    raw.referenced,
+                    "only a tenant has limits; remove them, or name its network",
+                );
+            }
+            limits(&mut s, raw, its.map_or_else(Limits::default, |network| network.limits))
+        });
         if let (Some(port), Some(mac)) = (port, mac) {
-            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers });
+            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers, limits });
         }
     }
     list
+}
+
+/// A network's packets must fit the port of each of its tenants.
+fn judge_mtu(s: &mut Scope<'_>, raw: &RawAttachment, network: &VirtualNetwork, port: &Port) {
+    let Some(text) = raw.network.as_ref().filter(|_| network.mtu > port.mtu) else { return };
+    let message = format!(
+        "mtu {} of network {} does not fit mtu {} of port {}; lower the one or raise the other",
+        network.mtu, network.name, port.mtu, port.name
+    );
+    s.error("network", text.referenced, message);
 }
 
 /// A required MAC address that can be somebody's own.

@@ -6,6 +6,7 @@
 
 mod attachments;
 mod domains;
+mod limits;
 mod networks;
 mod peers;
 mod policies;
@@ -46,7 +47,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let locators = domains::locators(&mut check, raw, &domains);
     let ports = ports::ports(&mut check, raw, &domains, &locators);
     ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
-    let mut networks = networks::networks(&mut check, raw, &domains, &locators);
+    let mut networks = networks::networks(&mut check, raw, &domains, &locators, &ports);
     let peers = peers::peers(&mut check, raw, &domains, &mut networks);
     let policies = policies::policies(&mut check, raw, &domains, &networks);
     let seats = seats::Seats::new(&domains, &locators, &networks, &peers);
@@ -54,6 +55,8 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let routes = routes::routes(&mut check, raw, &ports);
     let neighbours = routes::neighbours(&mut check, raw, &ports);
     let mappings = system::mappings(&mut check, raw, directory);
+    let infrastructure = limits::infrastructure(&mut check, raw, &domains, &networks.list);
+    let quarantine = limits::quarantine(&mut check, raw);
     let icmp = system::icmp(&mut check, raw);
     let neighbour_discovery = system::discovery(&mut check, raw);
     let metrics = system::metrics(&mut check, raw);
@@ -73,6 +76,8 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         routes,
         neighbours,
         mappings,
+        infrastructure,
+        quarantine,
         icmp,
         neighbour_discovery,
         metrics,

@@ -1,11 +1,13 @@
 //! Rules of virtual networks: whose they are, and the addresses that they have.
 
-use super::super::model::{Config, NetworkIpv4, NetworkIpv6, VirtualNetwork};
+use super::super::model::{Config, Limits, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, Text};
 use super::attachments::unicast_mac;
 use super::domains::{Domains, Locators};
 use super::entries;
+use super::limits::limits;
 use super::policies::OUTSIDE;
+use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD};
 use crate::ila::identifier::MAX_VNID;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
@@ -75,6 +77,7 @@ pub(super) fn networks(
     raw: &RawConfig,
     domains: &Domains,
     locators: &Locators,
+    ports: &Ports,
 ) -> Networks {
     let mut networks = Networks { list: Vec::new(), whole: Vec::new(), places: HashMap::new(), names: true };
     let (mut names, mut vnids, mut prefixes) = (Seen::new(), Seen::new(), Seen::new());
@@ -108,9 +111,11 @@ pub(super) fn networks(
         let mtu = s.number("mtu", &network.mtu, 1280..=9600, 1500);
         let ipv6 = network.ipv6.as_ref().and_then(|entry| {
             let mut s = s.below("ipv6", entry.referenced);
-            ipv6(&mut s, &entry.value, &mut prefixes, domains, locators)
+            ipv6(&mut s, &entry.value, &mut prefixes, domains, locators, ports)
         });
         let ipv4 = subnets(&mut s, network);
+        let usual = Limits::default();
+        let limits = network.limits.as_ref().map_or(usual, |raw| limits(&mut s, raw, usual));
         networks.whole.push(s.count() == errors);
         networks.list.push(VirtualNetwork {
             name: name.unwrap_or_default(),
@@ -121,6 +126,7 @@ pub(super) fn networks(
             ipv6,
             ipv4,
             peers: Vec::new(),
+            limits,
         });
     }
     networks
@@ -144,10 +150,11 @@ fn ipv6(
     seen: &mut Seen<Ipv6Prefix>,
     domains: &Domains,
     locators: &Locators,
+    ports: &Ports,
 ) -> Option<NetworkIpv6> {
     let prefix: Option<Ipv6Prefix> = s.value("prefix", &raw.prefix, "\"2001:db8:a::/96\"");
     if let (Some(prefix), Some(text)) = (prefix, &raw.prefix) {
-        if let Err(message) = judge_prefix(prefix, domains, locators) {
+        if let Err(message) = judge_prefix(prefix, domains, locators, ports) {
             s.error("prefix", text.referenced, message);
         } else if let Some(before) = seen.before(prefix, &s.key("prefix"), text.referenced) {
             let message = format!("{prefix} is already {before}; give each network its own");
@@ -171,7 +178,12 @@ fn ipv6(
 }
 
 /// Judges the prefix of a network against all that is not a tenant's.
-fn judge_prefix(prefix: Ipv6Prefix, domains: &Domains, locators: &Locators) -> Result<(), String> {
+fn judge_prefix(
+    prefix: Ipv6Prefix,
+    domains: &Domains,
+    locators: &Locators,
+    ports: &Ports,
+) -> Result<(), String> {
     let (bits, length) = (prefix.bits(), prefix.length());
     if length != 96 {
         return Err(format!("{prefix} has length {length}; the prefix of a network has 96 bits"));
@@ -190,6 +202,14 @@ fn judge_prefix(prefix: Ipv6Prefix, domains: &Domains, locators: &Locators) -> R
         return Err(format!(
             "{prefix} lies under the SIR prefix of domain {name}; use a prefix of the tenant's own"
         ));
+    }
+    for port in &ports.list {
+        if let Some(own) = port.addresses.iter().find(|own| prefix.contains(own.address)) {
+            let (address, name) = (Ipv6Addr::from(own.address), &port.name);
+            return Err(format!(
+                "{address} of port {name} lies under {prefix}; use a prefix of the tenant's own"
+            ));
+        }
     }
     match locators.list.iter().find(|own| own.prefix.prefix().contains(bits)) {
         Some(own) => {

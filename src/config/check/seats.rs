@@ -30,6 +30,12 @@ impl<'c> Seats<'c> {
         Seats { domains, locators, networks, peers, seen: Seen::new() }
     }
 
+    /// A network without errors.
+    pub(super) fn network(&self, place: Option<u16>) -> Option<&'c VirtualNetwork> {
+        let place = usize::from(place?);
+        self.networks.list.get(place).filter(|_| self.networks.whole.get(place) == Some(&true))
+    }
+
     /// Network, addresses and identifiers of one attachment.
     pub(super) fn of(
         &mut self,

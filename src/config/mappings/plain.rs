@@ -11,7 +11,7 @@
 
 use super::super::check::{Domains, judge_identifier, judge_remote_locator};
 use super::super::{Config, LocalIdentifier};
-use super::place::locals;
+use super::place::{locals, mapped};
 use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, WrittenMapping};
 use crate::ila::Locator;
 use foldhash::fast::RandomState;
@@ -22,6 +22,7 @@ use std::net::Ipv6Addr;
 pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
     let domains = Domains { list: config.sir_domains.clone(), complete: true };
     let own: HashSet<LocalIdentifier> = locals(config).map(|(_, local)| local).collect();
+    let mapped = mapped(config);
     let room = text.len() / 64;
     let mut identifiers: HashSet<LocalIdentifier, RandomState> =
         HashSet::with_capacity_and_hasher(room, RandomState::default());
@@ -30,7 +31,7 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
     for line in lines(text)? {
         let (sir, list) = split(line)?;
         let local = judge_identifier(sir, &domains).ok()??;
-        if !identifiers.insert(local) {
+        if !identifiers.insert(local) || mapped.contains(&local) {
             return None;
         }
         if let Some(twin) = local.identifier.twin().filter(|_| domains.has_twins(local.domain)) {

@@ -2,8 +2,10 @@
 
 use super::super::check::{Domains, judge_identifier, judge_remote_locator};
 use super::super::{Config, LocalIdentifier, OwnLocator};
+use super::place::{is_mapped, mapped};
 use super::{LocatorChoice, MAX_LOCATORS, MAX_WEIGHT, MappingRecord, MappingTarget};
 use crate::ila::Locator;
+use std::collections::HashSet;
 
 /// Longest text of an address or prefix; a message quotes no more than that.
 const MAX_TEXT_BYTES: usize = 64;
@@ -23,6 +25,7 @@ pub struct Written<'t> {
 /// judged where mappings are held.
 pub struct Rules<'c> {
     domains: Domains,
+    mapped: HashSet<LocalIdentifier>,
     own: &'c [OwnLocator],
 }
 
@@ -30,7 +33,11 @@ impl<'c> Rules<'c> {
     /// The rules of `config`.
     #[must_use]
     pub fn of(config: &'c Config) -> Self {
-        Rules { domains: Domains { list: config.sir_domains.clone(), complete: true }, own: &config.locators }
+        Rules {
+            domains: Domains { list: config.sir_domains.clone(), complete: true },
+            mapped: mapped(config),
+            own: &config.locators,
+        }
     }
 
     /// The identifier that is written as the SIR address `sir`.
@@ -64,6 +71,9 @@ impl<'c> Rules<'c> {
         blackhole: bool,
     ) -> Result<MappingRecord, String> {
         let LocalIdentifier { domain, identifier } = self.identifier(sir)?;
+        if self.mapped.contains(&LocalIdentifier { domain, identifier }) {
+            return Err(format!("{sir}: {}", is_mapped(identifier)));
+        }
         let target = match (locators, blackhole) {
             ([], true) => MappingTarget::Blackhole,
             ([], false) => {

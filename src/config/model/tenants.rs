@@ -1,5 +1,6 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
+use super::Limits;
 use crate::ila::Identifier;
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 
@@ -22,6 +23,8 @@ pub struct VirtualNetwork {
     pub ipv4: Vec<NetworkIpv4>,
     /// Who else has an IPv4 address in this network, at most 4096; each address and each peer once.
     pub peers: Vec<NetworkPeer>,
+    /// What each of its tenants may ask of the node.
+    pub limits: Limits,
 }
 
 /// `virtual_networks[].ipv6`
@@ -120,6 +123,8 @@ pub struct Attachment {
     pub addresses: Vec<TenantAddress>,
     /// The identifiers, at least one: a task's own, or those of the tenant's addresses in their order.
     pub identifiers: Vec<LocalIdentifier>,
+    /// What the tenant may ask of the node; none: what its network says.
+    pub limits: Option<Limits>,
 }
 
 /// An address of a tenant in its virtual network.

@@ -1,7 +1,7 @@
 //! Virtual networks.
 
 use super::{refused, right, text, wrong};
-use crate::config::{Config, NetworkIpv4, NetworkIpv6, VirtualNetwork};
+use crate::config::{Config, Limits, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use crate::net::Mac;
 
 /// The only error of a network with these keys besides name, VNID and domain.
@@ -46,6 +46,7 @@ fn a_network_with_every_key() {
             }),
             ipv4: vec![subnet("10.0.0.0/24", 0x0a00_0001), subnet("10.0.1.0/31", 0x0a00_0100)],
             peers: Vec::new(),
+            limits: Limits::default(),
         }]
     );
 }

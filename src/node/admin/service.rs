@@ -6,7 +6,7 @@ use crate::config::mappings::{Rules, Written};
 use crate::config::{Amendment, Config, PeerWords, PolicyWords};
 use crate::ila::SirPrefix;
 use crate::node::handle::{Amend, ControlHandle, Gone, MappingFilter, Request as Ask};
-use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
+use crate::node::source::{Applied, Batch, Change, Event, Heard, Origin, Refusal};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -391,6 +391,36 @@ impl v1::admin_server::Admin for Service {
         Ok(Response::new(v1::DropsResponse { drops }))
     }
 
+    type EventsStream = Stream<v1::EventPage>;
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let v1::EventsRequest { after, follow } = request.into_inner();
+        let mut feed = self.ask(|answer| Ask::Events(after, answer)).await?;
+        let (pages, stream) = mpsc::channel(2);
+        tokio::spawn(async move {
+            loop {
+                let heard = feed.heard();
+                if !heard.events.is_empty() {
+                    if pages.send(Ok(page(heard))).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                if !follow {
+                    return;
+                }
+                tokio::select! {
+                    () = feed.ready() => {}
+                    () = pages.closed() => return,
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
     type StatsStream = Stream<v1::StatsSample>;
 
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<Self::StatsStream>, Status> {
@@ -428,6 +458,11 @@ impl v1::admin_server::Admin for Service {
 fn no_network(name: &str) -> String {
     let name: String = name.chars().take(MAX_NAME_BYTES).collect();
     format!("`{name}` is no virtual network; `ilactl vn list` shows them")
+}
+
+fn page(heard: Heard) -> v1::EventPage {
+    let Heard { missed, events } = heard;
+    v1::EventPage { missed, events: events.iter().map(|event: &Event| event.view().message()).collect() }
 }
 
 fn no_mapping(sir: &str) -> Status {

@@ -5,8 +5,8 @@ use crate::node::handle::{
     AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView, PrefixView,
 };
 use crate::node::handle::{
-    DropView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView, ReloadView,
-    RouteView, TableView, WorkerView,
+    DropView, EventView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView,
+    ReloadView, RouteView, TableView, WorkerView,
 };
 use crate::node::source::Applied;
 use serde::Serialize;
@@ -110,6 +110,7 @@ same! {
     RouteView is Route { prefix, kind, next_hops }
     NextHopView is NextHop { via, port, weight, state }
     DropView is Drop { reason, sentence, dropped, answered }
+    EventView is Event { seq, time_ms, attachment, network, vnid, kind, address, mac, packets, seconds }
     StatsView is StatsSample { at_us, workers, ports }
     PrefixView is Prefix { prefix, gateway }
     PolicyView is Policy { from, to, origin }

@@ -52,7 +52,13 @@ impl Control {
             // What comes meanwhile is for the next turn.
             for _ in 0..exchange.punted.len() {
                 let Some(frame) = exchange.punted.pop() else { break };
-                self.hear_frame(&frame, now_ms);
+                if !self.hear_tenant(&frame, now_ms) {
+                    self.hear_frame(&frame, now_ms);
+                }
+            }
+            for _ in 0..exchange.notices.len() {
+                let Some(notice) = exchange.notices.pop() else { break };
+                self.hear_notice(&notice, now_ms);
             }
             for _ in 0..exchange.wanted.len() {
                 let Some(key) = exchange.wanted.pop() else { break };

@@ -7,6 +7,7 @@
 mod discovery;
 mod reload;
 mod tenancy;
+mod tenants;
 mod updates;
 pub(super) mod views;
 
@@ -14,6 +15,7 @@ use super::exchange::{Exchange, Frame, Settings};
 use super::handle::{ControlHandle, ReloadView, Request};
 use super::neighbour::{Deed, Neighbours};
 use super::rib::Rib;
+use super::source;
 use super::stats::{DeviceCounters, Stats};
 use super::watch::{self, News, Watch};
 use crate::config::{Amendment, Config, LogLevel, MappingRecord};
@@ -27,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tenants::Wards;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watched};
 use updates::Updates;
@@ -143,6 +146,7 @@ pub struct Control {
     deeds: Vec<Deed>,
     outbox: VecDeque<Frame>,
     updates: Updates,
+    wards: Wards,
     links: Vec<LinkSeen>,
     links_due_ms: u64,
     census_due_ms: u64,
@@ -187,6 +191,7 @@ impl Control {
             deeds: Vec::new(),
             outbox: VecDeque::new(),
             updates: Updates::default(),
+            wards: Wards::default(),
             links_due_ms: 0,
             census_due_ms: 0,
             warned_ms: 0,
@@ -290,6 +295,7 @@ impl Control {
             Request::Policies(answer) => drop(answer.send(self.policy_views())),
             Request::Peers(network, answer) => drop(answer.send(self.peer_views(network.as_deref()))),
             Request::Amend(amend, answer) => self.accept_amend(amend, answer),
+            Request::Events(after, answer) => drop(answer.send(source::follow(&self.stats.events, after))),
             Request::Stop => {}
         }
     }
@@ -317,6 +323,7 @@ impl Control {
         }
         self.advertise(now_ms);
         self.do_deeds();
+        self.look_at_tenants(now_ms);
         self.empty_outbox();
         self.advance();
         if now_ms >= self.census_due_ms {

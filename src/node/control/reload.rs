@@ -62,6 +62,7 @@ impl Control {
         (self.file, self.amendments) = (file, amendments);
         let old = std::mem::replace(&mut self.config, config.clone());
         self.config_told.send_replace(config.clone());
+        self.look_at_each_tenant(self.now_ms());
         self.configure_neighbours();
         self.do_deeds();
         let settings = settings(&config, self.exchanges.len());

@@ -1,6 +1,7 @@
 //! The control thread without devices, workers or a clock of its own: it is told the time turn by turn.
 
 mod amend;
+mod tenants;
 
 use super::*;
 use crate::config::{LocatorChoice, MappingTarget};

@@ -12,8 +12,11 @@ use super::source::{Batch, Change, Origin};
 use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
 use crate::net::Mac;
 use crate::path::counters::Count;
+use crate::path::guard::TenantCounts;
 use crate::path::networks::NetworkCounters;
-use crate::path::{BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Verdict};
+use crate::path::{
+    BURST, Counters, Ctx, DropReason, Guard, Limiter, NetworkTally, Packet, Pipeline, Verdict,
+};
 use crate::table::{NetworkId, PortId, Tables};
 use arrayvec::ArrayVec;
 use capture::Frame;
@@ -81,13 +84,17 @@ impl Replay {
     /// The first mapping that breaks a rule.
     pub fn new(config: Config, mappings: Vec<MappingRecord>) -> Result<Replay, super::source::Refusal> {
         let macs: Vec<Mac> = (0..config.ports.len()).map(|port| mac_of(&config, port)).collect();
-        let mut rib = Rib::new(&config, &macs, 0);
+        // One pipeline does all the work, and has all that is allowed.
+        let mut alone = config.clone();
+        alone.dpdk.workers.truncate(1);
+        let mut rib = Rib::new(&alone, &macs, 0);
         let changes = mappings.into_iter().map(Change::Upsert).collect();
         rib.apply(Batch { origin: Origin::File, changes, complete: true })?;
         let ports = config.ports.len();
         Ok(Replay {
             tables: rib.compile(),
-            pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst)),
+            pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst))
+                .with_guard(Guard::new(TenantCounts::of(config.attachments.len()))),
             counters: Counters::per_port(ports),
             networks: NetworkTally::new(config.counted_networks()),
             cut: vec![0; ports],
@@ -163,7 +170,10 @@ impl Replay {
                 Verdict::Continue | Verdict::Punt | Verdict::Drop(_) => {}
             }
         }
+        // There is nobody here to hear of them.
+        let _ = self.pipeline.take_notices();
         counters.settle(&burst, self.pipeline.lanes());
+        self.networks.settle_direct(self.pipeline.tally());
         if let Some(lanes) = self.pipeline.staged() {
             self.networks.settle(&burst, lanes, &self.tables);
         }

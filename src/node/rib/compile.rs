@@ -49,6 +49,7 @@ impl Rib {
             neighbours: neighbours.collect(),
             ports: self.port_tables(),
             own: addresses.chain(gateways).collect(),
+            infrastructure: self.infrastructure(),
             actions: render.actions,
             spreads: render.spreads,
         }
@@ -82,6 +83,12 @@ impl Rib {
             }
         }
         realms
+    }
+
+    /// What tenants cannot reach: what the configuration says, and every subnet of ours, next hops among them.
+    fn infrastructure(&self) -> Routes {
+        let subnets = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.prefix);
+        Routes::build(self.infrastructure.iter().copied().chain(subnets).map(|prefix| (prefix, ActionId(1))))
     }
 
     fn port_tables(&self) -> Vec<table::Port> {

@@ -17,6 +17,7 @@ mod hops;
 mod networks;
 mod reload;
 mod router;
+mod slots;
 mod views;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 
 pub use batch::Staged;
 pub use hops::{MAX_GLEANED, NeighbourState};
+pub use slots::TenantAt;
 pub use views::{origin_name, state_name};
 
 use crate::config::{self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, VirtualNetwork};
@@ -31,6 +33,7 @@ use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use actions::{Actions, Goal, Key, Seat};
 use hops::Neighbours;
+use slots::Slots;
 use std::collections::HashMap;
 
 use super::source::Origin;
@@ -65,13 +68,15 @@ pub struct Rib {
     policies: Vec<Policy>,
     /// Attachments by where they sit.
     seats: HashMap<Seat, u32>,
+    slots: Slots,
+    infrastructure: Vec<crate::net::Ipv6Prefix>,
     routes: Vec<Route>,
     neighbours: Neighbours,
     actions: Actions,
     /// Networks that have counters of their own, at most.
     counted: u16,
     /// Where the packets of a network are counted, by VNID.
-    slots: HashMap<u32, u16>,
+    counters: HashMap<u32, u16>,
     /// Mappings of tenants' addresses by domain and VNID; none where there are none.
     mapped: HashMap<(u8, u32), u64>,
     /// Rises with every batch.
@@ -106,11 +111,13 @@ impl Rib {
             networks: Vec::new(),
             policies: Vec::new(),
             seats: HashMap::new(),
+            slots: Slots::of(config.dpdk.workers.len()),
+            infrastructure: Vec::new(),
             routes: Vec::new(),
             neighbours: Neighbours::default(),
             actions: Actions::new(),
             counted: config.counted_networks(),
-            slots: HashMap::new(),
+            counters: HashMap::new(),
             mapped: HashMap::new(),
             revision: 0,
             dirty: true,

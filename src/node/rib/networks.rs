@@ -5,7 +5,7 @@ use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, Virt
 use crate::ila::{Identifier, SirPrefix};
 use crate::table::network::{Peers, Subnet, Vnet};
 use crate::table::reach::{Named, Reach};
-use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
+use crate::table::{DomainId, Network, NetworkId, Networks, PortId};
 
 impl Rib {
     /// All networks, and every tenant where it sits.
@@ -20,21 +20,15 @@ impl Rib {
             permit(&mut networks, policy);
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
-            let Some(network) = attachment.network else { continue };
             let seat = Seat::of(attachment);
-            let mut tenant = Tenant {
-                network: NetworkId(network),
-                attachment: n as u32,
-                ipv4: Vec::new(),
-                ipv6: Vec::new(),
-            };
+            let Some((mut tenant, rates)) = self.tenant(n, attachment) else { continue };
             for address in &attachment.addresses {
                 match address {
                     TenantAddress::V4(address) => tenant.ipv4.push(*address),
                     TenantAddress::V6(address) => tenant.ipv6.push(*address),
                 }
             }
-            networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant);
+            networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant, rates);
         }
         networks
     }
@@ -42,16 +36,16 @@ impl Rib {
     /// Where the packets of a network are counted; 0: with those of others.
     #[must_use]
     pub fn slot_of(&self, vnid: u32) -> u16 {
-        self.slots.get(&vnid).copied().unwrap_or(0)
+        self.counters.get(&vnid).copied().unwrap_or(0)
     }
 
     /// Gives new networks counters of their own, as long as there are some. They stay a network's when it goes, so that
     /// no counter ever goes back or counts two networks.
     pub(super) fn give_slots(&mut self) {
         for network in &self.networks {
-            let next = self.slots.len() + 1;
+            let next = self.counters.len() + 1;
             if next <= usize::from(self.counted) {
-                self.slots.entry(network.vnid).or_insert(next as u16);
+                self.counters.entry(network.vnid).or_insert(next as u16);
             }
         }
     }

@@ -5,14 +5,14 @@ use super::actions::{Key, Seat};
 use super::batch::{Staged, Write, is_twin_of};
 use super::{Domain, Rib};
 use crate::config::{Config, LocalIdentifier, MappingRecord, MappingTarget};
-use crate::ila::Locator;
+use crate::ila::{Identifier, Locator};
 use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
 impl Rib {
-    /// Takes over networks, policies, attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
+    /// Takes over networks, infrastructure, policies, attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
     /// added at the end. All else must be as before, which [`Config::diff_class`] tells.
     ///
     /// The result is to be committed like a batch, after a snapshot.
@@ -48,6 +48,8 @@ impl Rib {
         self.neighbours.configure(config);
         let staged = self.stage_attachments(config);
         self.attachments.clone_from(&config.attachments);
+        self.slots.assign(&config.attachments);
+        self.infrastructure.clone_from(&config.infrastructure);
         self.networks.clone_from(&config.virtual_networks);
         self.give_slots();
         self.policies.clone_from(&config.policies);
@@ -115,6 +117,18 @@ impl Rib {
                     sir: Ipv6Addr::from(domain.prefix.prefix().bits()),
                     why: why.to_owned(),
                 });
+            }
+        }
+        for network in &config.virtual_networks {
+            for peer in &network.peers {
+                let identifier = Identifier::tenant_ipv4(network.vnid, peer.address);
+                if self
+                    .held_origin(network.domain, identifier)
+                    .is_some_and(|held| held != Origin::Attachment && stays(held))
+                {
+                    let why = "has a mapping, so that its address cannot stand for a peer; delete it first";
+                    return Err(Refusal { sir: self.sir(network.domain, identifier), why: why.to_owned() });
+                }
             }
         }
         let new = locals(config.attachments.iter());

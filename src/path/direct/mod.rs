@@ -113,6 +113,18 @@ pub struct Decided {
     /// How far the frames' starts move; 0 where there are no tenants.
     moves: [i8; BURST],
     moved: bool,
+    tally: ArrayVec<Tally, BURST>,
+}
+
+/// What a tenant's packet counts for its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// As [`crate::table::Network::slot`].
+    pub slot: u16,
+    /// Bytes of the frame as a tenant sent it; 0 if none here did.
+    pub sent: u16,
+    /// Bytes of the frame as a tenant here gets it; 0 if none does.
+    pub delivered: u16,
 }
 
 /// Stands for the port of a packet that is left to the stages.
@@ -120,7 +132,8 @@ const LEFT: PortId = PortId(u16::MAX);
 
 impl Decided {
     /// Nothing decided.
-    pub const NOTHING: Decided = Decided { ports: [LEFT; BURST], moves: [0; BURST], moved: false };
+    pub const NOTHING: Decided =
+        Decided { ports: [LEFT; BURST], moves: [0; BURST], moved: false, tally: ArrayVec::new_const() };
 
     /// The port that all packets of a burst of so many are to be sent through, their starts moved by [`Self::moves`].
     #[inline]
@@ -131,6 +144,13 @@ impl Decided {
         // No early end: these are a few instructions on whole vectors.
         let differing = ports.iter().fold(0, |all, port| all | (port.0 ^ first.0));
         (differing == 0 && first != LEFT).then_some(first)
+    }
+
+    /// Of each tenant's packet that was decided.
+    #[inline]
+    #[must_use]
+    pub fn tally(&self) -> &[Tally] {
+        &self.tally
     }
 
     /// How far the starts of the frames move, by their places in the burst; nothing where none does.
@@ -308,10 +328,11 @@ impl<'t, 'b> Direct<'t, 'b> {
         if !self.tenants.is_empty() {
             let actions = look_up(&self.tenants, tables);
             for (way, action) in self.tenants.iter_mut().zip(&actions) {
-                if let Some((port, moves)) = action.and_then(|action| tenants::rewrite(way, action, tables)) {
+                if let Some(sent) = action.and_then(|action| tenants::rewrite(way, action, tables)) {
                     let index = usize::from(way.index) % BURST;
-                    (decided.ports[index], decided.moves[index]) = (port, moves);
-                    decided.moved |= moves != 0;
+                    (decided.ports[index], decided.moves[index]) = (sent.port, sent.moves);
+                    decided.moved |= sent.moves != 0;
+                    let _ = decided.tally.try_push(way.tally(&sent));
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! TCP and UDP, whole, without options; everything else is left to the stages, as on the rest of the direct way.
 
 use super::super::v4;
-use super::{Head, Sought, chosen};
+use super::{Head, Sought, Tally, chosen};
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
 use crate::net::{checksum, ethernet, ipv4, ipv6};
 use crate::table::mapping::{Key, MappingTable, Probe};
@@ -87,7 +87,7 @@ pub(super) fn outward<'t, 'b>(
                 && head[22..34] == vnet
                 && head[38..50] == vnet
                 && low(head, 50) != network.gateway;
-            if !fine {
+            if !fine || is_server(head[20], frame.get(HEADERS6..)?) {
                 return None;
             }
             (network, Identifier::tenant_ipv6(network.vnid, low(head, 50)), Turn::Out6)
@@ -106,9 +106,13 @@ pub(super) fn outward<'t, 'b>(
                 && head[22] > 1
                 && sum_of_header(&head[ethernet::HEADER..]) == 0xffff
                 && !(head[23] == ipv6::next::UDP && rest.get(6..8)? == [0, 0]);
-            let network_addresses = tables.networks.get(id)?;
-            let subnet = network_addresses.subnet_of(destination)?;
-            if !fine || subnet.gateway == destination || network_addresses.peers.ipv6(destination).is_some() {
+            let addresses = tables.networks.get(id)?;
+            let subnet = addresses.subnet_of(destination)?;
+            if !fine
+                || is_server(head[23], rest)
+                || subnet.gateway == destination
+                || addresses.peers.ipv6(destination).is_some()
+            {
                 return None;
             }
             (network, Identifier::tenant_ipv4(network.vnid, destination), Turn::Out4)
@@ -155,10 +159,36 @@ pub(super) fn inward<'t, 'b>(frame: &'b mut [u8], index: u8, under: &Under<'t>) 
     Some(Way { room: frame, network, key, probe: under.mappings.probe(key), index, turn })
 }
 
-/// Third pass: port, and how far the frame's start moves; `None`, with nothing changed, when something is in the
-/// packet's way.
+/// How a packet leaves.
+pub(super) struct Sent {
+    pub(super) port: PortId,
+    /// How far the frame's start moves.
+    pub(super) moves: i8,
+    /// Whether a tenant here gets it.
+    delivered: bool,
+}
+
+impl Way<'_, '_> {
+    /// What the packet counts.
+    #[inline]
+    pub(super) fn tally(&self, sent: &Sent) -> Tally {
+        let bytes = self.room.len() as u16;
+        let own = match self.turn {
+            Turn::Out6 | Turn::Out4 => bytes.wrapping_sub(FRONT as u16),
+            Turn::In6 | Turn::In4 => 0,
+        };
+        let seen = match self.turn {
+            Turn::In6 => bytes,
+            Turn::In4 => bytes.wrapping_sub(FRONT as u16),
+            Turn::Out6 | Turn::Out4 => own,
+        };
+        Tally { slot: self.network.slot, sent: own, delivered: if sent.delivered { seen } else { 0 } }
+    }
+}
+
+/// Third pass; `None`, with nothing changed, when something is in the packet's way.
 #[inline]
-pub(super) fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -> Option<(PortId, i8)> {
+pub(super) fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
     let action = match way.turn {
         Turn::Out6 => chosen(way.room.get(FRONT..)?.first_chunk()?, action, tables)?,
         // Flows are told apart by the headers of the IPv6 packet that this is to become.
@@ -168,7 +198,7 @@ pub(super) fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -
         (Turn::Out6, Action::Remote(remote)) => out6(way, remote),
         (Turn::Out6, Action::Local(local)) => {
             let frame = way.room.get_mut(FRONT..)?;
-            send6(frame, &local.hop).map(|port| (port, 0))
+            send6(frame, &local.hop).map(|port| Sent { port, moves: 0, delivered: true })
         }
         (Turn::Out4, Action::Remote(remote)) => out4(way, remote),
         (Turn::In6, Action::Local(local)) => in6(way, &local.hop),
@@ -178,26 +208,26 @@ pub(super) fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -
 }
 
 /// IPv6 from a tenant to a locator: all upper 96 bits of the destination change.
-fn out6(way: &mut Way<'_, '_>, remote: &Remote) -> Option<(PortId, i8)> {
+fn out6(way: &mut Way<'_, '_>, remote: &Remote) -> Option<Sent> {
     let frame = way.room.get_mut(FRONT..)?;
     let port = send6(frame, &remote.hop)?;
     let add = checksum::add(remote.add, way.network.extra & remote.identifier_changes());
     frame.get_mut(38..54)?.copy_from_slice(&on_wire(way.key, add, remote));
-    Some((port, 0))
+    Some(Sent { port, moves: 0, delivered: false })
 }
 
 /// IPv6 to a tenant here, which must see its own address (ILA draft §5.8, §5.12.1).
-fn in6(way: &mut Way<'_, '_>, hop: &Hop) -> Option<(PortId, i8)> {
+fn in6(way: &mut Way<'_, '_>, hop: &Hop) -> Option<Sent> {
     let vnet = way.network.vnet?;
     let port = send6(way.room, hop)?;
     let destination = way.room.get_mut(38..54)?;
     destination[..12].copy_from_slice(&vnet);
     destination[12..].copy_from_slice(&(way.key.identifier() as u32).to_be_bytes());
-    Some((port, 0))
+    Some(Sent { port, moves: 0, delivered: true })
 }
 
 /// IPv4 from a tenant to a locator: IPv6 from its SIR address (RFC 7915 §4, ILA draft §5.12.2).
-fn out4(way: &mut Way<'_, '_>, remote: &Remote) -> Option<(PortId, i8)> {
+fn out4(way: &mut Way<'_, '_>, remote: &Remote) -> Option<Sent> {
     if way.room.len() > usize::from(remote.hop.direct_bytes) {
         return None;
     }
@@ -216,11 +246,11 @@ fn out4(way: &mut Way<'_, '_>, remote: &Remote) -> Option<(PortId, i8)> {
     head[20..22].copy_from_slice(&[protocol, ttl - 1]);
     head[22..38].copy_from_slice(&sir4(way.network, u32::from_be_bytes([a, b, c, d])));
     head[38..54].copy_from_slice(&on_wire(way.key, remote.add, remote));
-    Some((remote.hop.port, -(FRONT as i8)))
+    Some(Sent { port: remote.hop.port, moves: -(FRONT as i8), delivered: false })
 }
 
 /// IPv4 to a tenant here (RFC 7915 §5, ILA draft §5.12.2).
-fn in4(way: &mut Way<'_, '_>, hop: &Hop) -> Option<(PortId, i8)> {
+fn in4(way: &mut Way<'_, '_>, hop: &Hop) -> Option<Sent> {
     let frame = &mut *way.room;
     // It gets shorter, so that this is on the safe side.
     if frame.len() > usize::from(hop.direct_bytes) {
@@ -258,7 +288,7 @@ fn in4(way: &mut Way<'_, '_>, hop: &Hop) -> Option<(PortId, i8)> {
     header[14..18].copy_from_slice(&source.to_be_bytes());
     header[18..].copy_from_slice(&destination.to_be_bytes());
     *head.last_chunk_mut()? = header;
-    Some((hop.port, FRONT as i8))
+    Some(Sent { port: hop.port, moves: FRONT as i8, delivered: true })
 }
 
 /// The IPv4 flag, and nothing else in its word.
@@ -299,6 +329,13 @@ fn sir4(network: &Outline, address: u32) -> [u8; 16] {
 #[inline(always)]
 const fn carries_checksum(protocol: u8) -> bool {
     matches!(protocol, ipv6::next::TCP | ipv6::next::UDP)
+}
+
+/// Whether a datagram may be a DHCP server's, which no tenant is: by its source port (RFC 2131 §4.1, RFC 8415 §7.2).
+#[inline(always)]
+fn is_server(protocol: u8, payload: &[u8]) -> bool {
+    let port = payload.first_chunk().copied().map(u16::from_be_bytes);
+    protocol == ipv6::next::UDP && matches!(port, None | Some(67 | 547))
 }
 
 /// The checksum of TCP or UDP.

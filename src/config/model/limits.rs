@@ -1,0 +1,68 @@
+//! What protects the node and the fabric from tenants.
+
+/// A rate, and what it lets through at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// 1 to 10 million.
+    pub per_second: u32,
+    /// 1 to a million.
+    pub burst: u32,
+}
+
+impl Limit {
+    const fn new(per_second: u32, burst: u32) -> Self {
+        Limit { per_second, burst }
+    }
+}
+
+/// `virtual_networks[].limits` and `attachments[].limits`: what one tenant may ask of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// ARP messages.
+    pub arp: Limit,
+    /// Neighbour Discovery messages.
+    pub nd: Limit,
+    /// RARP requests.
+    pub rarp: Limit,
+    /// Questions whether an address is in use.
+    pub dad: Limit,
+    /// Packets to destinations that nobody is known to have.
+    pub unknown: Limit,
+    /// ICMP errors that it is sent.
+    pub icmp_errors: Limit,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            arp: Limit::new(100, 300),
+            nd: Limit::new(100, 300),
+            rarp: Limit::new(10, 20),
+            dad: Limit::new(20, 50),
+            unknown: Limit::new(1000, 1000),
+            icmp_errors: Limit::new(50, 50),
+        }
+    }
+}
+
+/// `quarantine`: when a tenant has abused the node for too long, and what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantine {
+    /// A second with more packets refused than this is a bad one.
+    pub drops_per_second: u32,
+    /// Bad seconds in a row until quarantine begins.
+    pub seconds: u16,
+    /// How long it lasts.
+    pub duration_s: u32,
+    /// What is not let through meanwhile.
+    pub mode: QuarantineMode,
+}
+
+/// What a quarantine keeps back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuarantineMode {
+    /// All that the tenant asks of the node; data to peers that it knows flows on.
+    Control,
+    /// All that it sends.
+    All,
+}

@@ -1,0 +1,158 @@
+//! Tenants: who announced itself, who wants another's address, and who abuses the node.
+
+use super::Control;
+use crate::config::QuarantineMode;
+use crate::net::{arp, ethernet, ndp};
+use crate::node::events::EventKind;
+use crate::node::exchange::Frame;
+use crate::node::quarantine::{Finding, Refused, Ward};
+use crate::node::rib::TenantAt;
+use crate::path::guard::Abuse;
+use crate::path::{Limiter, Notice};
+use crate::table::Quarantine;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Time between two looks at what workers refused.
+const LOOK_MS: u64 = 1_000;
+/// Events that one tenant may cause by what it says: a second, and at once.
+const VOICE: (u32, u32) = (10, 50);
+
+/// Time in which a tenant that says the same again tells nothing new: announcements come in threes.
+const REPEAT_MS: u64 = 1_000;
+
+/// How often a tenant was heard of.
+struct Voice {
+    limiter: Limiter,
+    last: Option<(EventKind, u64)>,
+}
+
+/// What is known of each tenant, by slot.
+#[derive(Default)]
+pub(super) struct Wards {
+    by_slot: HashMap<u16, (TenantAt, Ward)>,
+    voices: HashMap<u16, Voice>,
+    due_ms: u64,
+}
+
+impl Control {
+    /// Looks at what workers refused of each tenant, and decides on quarantine.
+    pub(super) fn look_at_tenants(&mut self, now_ms: u64) {
+        if now_ms < self.wards.due_ms {
+            return;
+        }
+        self.look_at_each_tenant(now_ms);
+    }
+
+    /// The same at once: after a reload tenants have other places.
+    pub(super) fn look_at_each_tenant(&mut self, now_ms: u64) {
+        self.wards.due_ms = now_ms + LOOK_MS;
+        let tenants: Vec<TenantAt> = self.rib.tenants().collect();
+        let mut before = std::mem::take(&mut self.wards.by_slot);
+        for tenant in tenants {
+            let refused = self.refused(tenant.slot);
+            let known = before.remove(&tenant.slot).filter(|(known, _)| known.since == tenant.since);
+            let mut ward = known.map_or_else(|| Ward::new(refused, now_ms), |(_, ward)| ward);
+            let finding = ward.look(refused, self.config.quarantine.as_ref(), now_ms);
+            let mode = match self.config.quarantine.as_ref().filter(|_| ward.is_quarantined()) {
+                None => Quarantine::None,
+                Some(rule) => match rule.mode {
+                    QuarantineMode::Control => Quarantine::Control,
+                    QuarantineMode::All => Quarantine::All,
+                },
+            };
+            self.rib.set_quarantine(tenant.slot, mode);
+            self.tell_finding(tenant, finding);
+            self.wards.by_slot.insert(tenant.slot, (tenant, ward));
+        }
+        let Wards { by_slot, voices, .. } = &mut self.wards;
+        voices.retain(|slot, _| by_slot.contains_key(slot));
+    }
+
+    fn tell_finding(&self, tenant: TenantAt, finding: Finding) {
+        if finding.spoofed > 0 {
+            self.tell_event(tenant, EventKind::Spoofed { packets: finding.spoofed });
+        }
+        if let Some(seconds) = finding.began_s {
+            self.tell_event(tenant, EventKind::Quarantined { seconds });
+        }
+        if finding.ended {
+            self.tell_event(tenant, EventKind::Released);
+        }
+    }
+
+    fn refused(&self, slot: u16) -> Refused {
+        let workers = &self.stats.workers;
+        Abuse::ALL.map(|abuse| workers.iter().map(|worker| worker.tenants.value(slot, abuse)).sum())
+    }
+
+    /// A frame that a tenant sent to announce itself; `false`: it is no tenant's.
+    pub(super) fn hear_tenant(&mut self, frame: &Frame, now_ms: u64) -> bool {
+        let Some(link) = ethernet::parse(&frame.bytes) else { return false };
+        let networks = &self.publisher.current().networks;
+        if !networks.guards(frame.port, link.vlan) {
+            return false;
+        }
+        let Some(mac) = ethernet::source(&frame.bytes) else { return true };
+        let slot = networks.tenant(frame.port, link.vlan, mac).map(|tenant| tenant.slot);
+        let payload = frame.bytes.get(link.header..).unwrap_or(&[]);
+        let address = match link.ethertype {
+            ethernet::ARP => arp::parse(link.ethertype, payload)
+                .ok()
+                .filter(|message| message.kind() == arp::Kind::Gratuitous)
+                .map(|message| IpAddr::V4(Ipv4Addr::from(message.sender))),
+            _ => match ndp::parse(payload) {
+                Ok(ndp::Message::Advertisement { target, .. }) => Some(IpAddr::V6(Ipv6Addr::from(target))),
+                _ => None,
+            },
+        };
+        if let (Some(slot), Some(address)) = (slot, address) {
+            self.tell_voiced(slot, EventKind::Learnt { address, mac }, now_ms);
+        }
+        true
+    }
+
+    /// A notice that a worker left.
+    pub(super) fn hear_notice(&mut self, notice: &Notice, now_ms: u64) {
+        self.tell_voiced(notice.slot, EventKind::Conflict { address: notice.address }, now_ms);
+    }
+
+    /// Tells of something that a tenant can cause as often as it likes.
+    fn tell_voiced(&mut self, slot: u16, kind: EventKind, now_ms: u64) {
+        let limiter = Limiter::new(VOICE.0, VOICE.1);
+        let voice = self.wards.voices.entry(slot).or_insert(Voice { limiter, last: None });
+        let again = voice.last.is_some_and(|(said, at)| said == kind && now_ms < at + REPEAT_MS);
+        if again || !voice.limiter.allow(now_ms) {
+            return self.stats.events.suppress(1);
+        }
+        voice.last = Some((kind, now_ms));
+        // One that a reload has just removed says nothing any more.
+        if let Some((tenant, _)) = self.wards.by_slot.get(&slot) {
+            self.tell_event(*tenant, kind);
+        }
+    }
+
+    fn tell_event(&self, tenant: TenantAt, kind: EventKind) {
+        let attachment = self.config.attachments.get(tenant.attachment as usize);
+        let name = attachment.and_then(|attachment| attachment.name.clone());
+        let attachment = name.unwrap_or_else(|| tenant.attachment.to_string());
+        let network = self.config.virtual_networks.get(usize::from(tenant.network.0));
+        let (network, vnid) = network.map_or(("?", 0), |network| (network.name.as_str(), network.vnid));
+        match kind {
+            EventKind::Learnt { address, mac } => {
+                tracing::info!(attachment, network, %address, %mac, "tenant announced its address");
+            }
+            EventKind::Conflict { address } => {
+                tracing::warn!(attachment, network, %address, "tenant wants an address that somebody else has");
+            }
+            EventKind::Spoofed { packets } => {
+                tracing::warn!(attachment, network, packets, "tenant spoke for others");
+            }
+            EventKind::Quarantined { seconds } => {
+                tracing::warn!(attachment, network, seconds, "tenant is under quarantine");
+            }
+            EventKind::Released => tracing::info!(attachment, network, "tenant is released from quarantine"),
+        }
+        self.stats.events.tell(attachment, network.to_owned(), vnid, kind);
+    }
+}

@@ -1,0 +1,164 @@
+//! What the control thread makes of what workers hand over of tenants.
+
+use super::*;
+use crate::net::{Mac, arp};
+use crate::node::source::{EventKind, follow};
+use crate::path::guard::{Guard, Watched};
+use crate::path::{Ctx, Notice};
+use crate::table::{LimitKind, NetworkId, Quarantine};
+use std::net::IpAddr;
+
+const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
+const TENANTS: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+ports:
+  - {name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}
+  - {name: a, device: net_null1, role: access}
+virtual_networks:
+  - {name: red, vnid: 100, domain: tasks, ipv6: {prefix: "2001:db8:a::/96"}, ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.1}], limits: {arp: {per_second: 1, burst: 1}}}
+attachments:
+  - {name: vm1, port: a, mac: "02:00:00:00:01:01", network: red, addresses: [10.0.0.5, "2001:db8:a::5"]}
+  - {port: a, vlan: 7, mac: "02:00:00:00:01:02", network: red, addresses: [10.0.0.6]}
+quarantine: {drops_per_second: 10, seconds: 2, duration_s: 5}
+"#;
+
+/// Attachment and kind of every event so far.
+fn events(bench: &Bench) -> Vec<(String, EventKind)> {
+    let heard = follow(&bench.control.stats.events, 0).heard();
+    heard.events.into_iter().map(|event| (event.attachment, event.kind)).collect()
+}
+
+/// Lets the worker refuse so many ARP messages of the tenant in this slot.
+fn abuse(bench: &Bench, slot: u16, count: usize) {
+    let mut guard = Guard::new(bench.control.stats.workers[0].tenants.clone());
+    let tables = bench.control.publisher.current().clone();
+    let who = Watched { slot, quarantined: false };
+    let ctx = Ctx { tables: &tables, now_ms: 0 };
+    // The first one passes.
+    let refused = (0..=count).filter(|_| guard.pass(who, LimitKind::Arp, &ctx).is_err());
+    assert_eq!(refused.count(), count);
+}
+
+fn quarantine(bench: &Bench) -> Quarantine {
+    let tables = bench.control.publisher.current();
+    tables.networks.tenant(ACCESS, 0, VM1).unwrap().quarantine
+}
+
+fn announcement(mac: Mac, vlan: u16, address: u32) -> Frame {
+    let mut frame = [0; arp::MAX_FRAME];
+    let length = arp::gratuitous(&mut frame, mac, address, vlan);
+    Frame::new(ACCESS, &frame[..length]).unwrap()
+}
+
+#[test]
+fn an_announcement_is_told_with_address_and_place() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    bench.exchange.punted.push(announcement(VM1, 0, 0x0a00_0005)).unwrap();
+    let mut frame = [0; ndp::MAX_FRAME];
+    let address = 0x2001_0db8_000a << 80 | 5;
+    let envelope = Envelope {
+        to_mac: Mac::of_ipv6_multicast((0xff02 << 112) | 1),
+        from_mac: VM1,
+        vlan: 0,
+        source: address,
+        destination: (0xff02 << 112) | 1,
+    };
+    let length = ndp::advertisement(&mut frame, envelope, address, false, true);
+    bench.exchange.punted.push(Frame::new(ACCESS, &frame[..length]).unwrap()).unwrap();
+    bench.turn(1010);
+    let learnt = |address: &str| EventKind::Learnt { address: address.parse().unwrap(), mac: VM1 };
+    assert_eq!(events(&bench), [("vm1".into(), learnt("10.0.0.5")), ("vm1".into(), learnt("2001:db8:a::5"))]);
+    // It made no neighbour of the fabric's.
+    assert!(bench.control.neighbours.of(Key { port: ACCESS, address }).is_none());
+}
+
+#[test]
+fn a_notice_becomes_an_event_and_a_flood_of_them_a_few() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    let address = IpAddr::from([10, 0, 0, 0]);
+    for n in 0..200 {
+        let address = IpAddr::from([10, 0, 0, n]);
+        bench.exchange.notices.push(Notice { slot: 1, network: NetworkId(0), address }).unwrap();
+    }
+    bench.turn(1010);
+    let told = events(&bench);
+    // Nameless, it goes by its index.
+    assert_eq!(told[0], ("1".into(), EventKind::Conflict { address }));
+    assert_eq!((told.len(), bench.control.stats.events.suppressed()), (50, 150));
+    bench.exchange.notices.push(Notice { slot: 9, network: NetworkId(0), address }).unwrap();
+    bench.turn(1020);
+    assert_eq!(events(&bench).len(), 50);
+}
+
+#[test]
+fn what_is_said_three_times_is_told_once() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    let mut told = Vec::new();
+    for now_ms in [1010, 1200, 1500, 2010] {
+        bench.exchange.punted.push(announcement(VM1, 0, 0x0a00_0005)).unwrap();
+        bench.turn(now_ms);
+        told.push(events(&bench).len());
+    }
+    assert_eq!((told, bench.control.stats.events.suppressed()), (vec![1, 1, 1, 2], 2));
+}
+
+#[test]
+fn abuse_for_too_long_is_quarantine_in_the_workers_tables_until_it_ends() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    abuse(&bench, 0, 100);
+    bench.turn(2000);
+    assert_eq!((quarantine(&bench), events(&bench).len()), (Quarantine::None, 0));
+    abuse(&bench, 0, 100);
+    bench.turn(3000);
+    assert_eq!(quarantine(&bench), Quarantine::Control);
+    assert_eq!(events(&bench), [("vm1".into(), EventKind::Quarantined { seconds: 5 })]);
+    for second in 4..8 {
+        bench.turn(second * 1000);
+        assert_eq!(quarantine(&bench), Quarantine::Control);
+    }
+    bench.turn(8000);
+    assert_eq!(quarantine(&bench), Quarantine::None);
+    assert_eq!(events(&bench)[1..], [("vm1".into(), EventKind::Released)]);
+}
+
+#[test]
+fn who_takes_a_tenants_place_inherits_nothing_of_it() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    for second in 2..4 {
+        abuse(&bench, 0, 100);
+        bench.turn(second * 1000);
+    }
+    assert_eq!(quarantine(&bench), Quarantine::Control);
+    let others = TENANTS.replace("02:00:00:00:01:01", "02:00:00:00:01:03").replace("name: vm1", "name: vm3");
+    let config = Config::parse(&others, "t.yaml").unwrap();
+    let staged = bench.control.rib.reconfigure(&config).unwrap();
+    bench.control.rib.commit(staged);
+    bench.control.config = Arc::new(config);
+    bench.turn(4000);
+    bench.turn(5000);
+    let tables = bench.control.publisher.current();
+    let tenant = tables.networks.tenant(ACCESS, 0, Mac([2, 0, 0, 0, 1, 3])).unwrap();
+    assert_eq!((tenant.slot, tenant.quarantine), (0, Quarantine::None));
+    // The one beside it stayed where it was remembered.
+    assert_eq!(tables.networks.tenant(ACCESS, 7, Mac([2, 0, 0, 0, 1, 2])).unwrap().slot, 1);
+    assert_eq!(events(&bench), [("vm1".into(), EventKind::Quarantined { seconds: 5 })]);
+}
+
+#[test]
+fn workers_share_what_a_tenant_may_ask() {
+    let config = TENANTS.replace("workers: [1]", "workers: [1, 2, 3, 4]");
+    let rates = |config: &str| {
+        let mut rib = Rib::new(&Config::parse(config, "t.yaml").unwrap(), &[VM1; 2], 1);
+        rib.compile().networks.rates(0).unwrap()[LimitKind::Nd as usize]
+    };
+    assert_eq!(rates(&config), crate::table::Rate::new(25, 75));
+    assert_eq!(rates(TENANTS), crate::table::Rate::new(100, 300));
+}

@@ -1,0 +1,276 @@
+//! What happened to tenants that somebody else should hear of: a bounded list with sequence numbers.
+//!
+//! The control thread writes, anyone follows ([`Feed`]). Who follows too slowly misses events and is told how many.
+
+use super::handle::EventView;
+use crate::net::Mac;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::watch;
+
+/// Events kept.
+pub const KEPT: usize = 4096;
+/// Events that a follower gets at once.
+const AT_ONCE: usize = 256;
+
+/// Something that happened to a tenant of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Number in the order of events, from 1 when the node starts; without gaps.
+    pub seq: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// Name of the attachment, or its index.
+    pub attachment: String,
+    /// Name of its network.
+    pub network: String,
+    /// Virtual network identifier.
+    pub vnid: u32,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// The tenant announced an address that is its own: it is here, and speaks.
+    Learnt {
+        /// The address.
+        address: IpAddr,
+        /// Where it is.
+        mac: Mac,
+    },
+    /// The tenant wants an address that somebody else has.
+    Conflict {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The tenant spoke for others, or as only the node may; at most one event a second.
+    Spoofed {
+        /// Packets since the event before.
+        packets: u64,
+    },
+    /// The tenant abused the node for too long.
+    Quarantined {
+        /// How long it will be kept from asking.
+        seconds: u64,
+    },
+    /// Its quarantine is over.
+    Released,
+}
+
+impl EventKind {
+    /// Labels of all kinds, in the order of [`Events::counts`].
+    pub const LABELS: [&'static str; 5] = ["learnt", "conflict", "spoofed", "quarantined", "released"];
+
+    const fn index(&self) -> usize {
+        match self {
+            EventKind::Learnt { .. } => 0,
+            EventKind::Conflict { .. } => 1,
+            EventKind::Spoofed { .. } => 2,
+            EventKind::Quarantined { .. } => 3,
+            EventKind::Released => 4,
+        }
+    }
+
+    /// The label in metrics and output.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        Self::LABELS.get(self.index()).copied().unwrap_or("?")
+    }
+}
+
+impl Event {
+    /// For operators.
+    #[must_use]
+    pub fn view(&self) -> EventView {
+        let (address, mac) = match self.kind {
+            EventKind::Learnt { address, mac } => (Some(address), Some(mac)),
+            EventKind::Conflict { address } => (Some(address), None),
+            _ => (None, None),
+        };
+        let (packets, seconds) = match self.kind {
+            EventKind::Spoofed { packets } => (Some(packets), None),
+            EventKind::Quarantined { seconds } => (None, Some(seconds)),
+            _ => (None, None),
+        };
+        EventView {
+            seq: self.seq,
+            time_ms: self.time_ms,
+            attachment: self.attachment.clone(),
+            network: self.network.clone(),
+            vnid: self.vnid,
+            kind: self.kind.label().to_owned(),
+            address: address.map(|address| address.to_string()),
+            mac: mac.map(|mac| mac.to_string()),
+            packets,
+            seconds,
+        }
+    }
+}
+
+/// The events of a node.
+#[derive(Debug)]
+pub struct Events {
+    kept: Mutex<VecDeque<Event>>,
+    /// Sequence number of the newest event.
+    newest: watch::Sender<u64>,
+    counts: [AtomicU64; EventKind::LABELS.len()],
+    suppressed: AtomicU64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Events {
+            kept: Mutex::default(),
+            newest: watch::Sender::new(0),
+            counts: Default::default(),
+            suppressed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Events {
+    /// Tells of something; for the control thread.
+    pub fn tell(&self, attachment: String, network: String, vnid: u32, kind: EventKind) {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if let Some(count) = self.counts.get(kind.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut kept = self.kept();
+        let seq = *self.newest.borrow() + 1;
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Event { seq, time_ms, attachment, network, vnid, kind });
+        self.newest.send_replace(seq);
+    }
+
+    /// Counts events that were not told, because a tenant causes too many of them or a queue was full.
+    pub fn suppress(&self, events: u64) {
+        self.suppressed.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events told since the start, by kind and with its label.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        EventKind::LABELS.into_iter().zip(&self.counts).map(|(kind, n)| (kind, n.load(Ordering::Relaxed)))
+    }
+
+    /// Events that were not told.
+    #[must_use]
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        // A list of whole events is right whatever happened to who held it.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Events from one on.
+#[derive(Debug)]
+pub struct Feed {
+    events: Arc<Events>,
+    after: u64,
+    newest: watch::Receiver<u64>,
+}
+
+/// What a follower gets at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Events before these that are no longer there.
+    pub missed: u64,
+    /// Events in order; empty: there are no others yet.
+    pub events: Vec<Event>,
+}
+
+impl Feed {
+    /// Events behind the one with number `after`, beginning with those that are still kept. A number that was never
+    /// given is of a node that has started anew since then: then all events are.
+    #[must_use]
+    pub fn new(events: Arc<Events>, after: u64) -> Self {
+        let newest = events.newest.subscribe();
+        let after = if after > *newest.borrow() { 0 } else { after };
+        Feed { events, after, newest }
+    }
+
+    /// The next events that are there.
+    pub fn heard(&mut self) -> Heard {
+        let kept = self.events.kept();
+        let first = kept.front().map_or(self.after + 1, |event| event.seq);
+        let missed = first.saturating_sub(self.after + 1);
+        let skip = usize::try_from((self.after + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let events: Vec<Event> = kept.iter().skip(skip).take(AT_ONCE).cloned().collect();
+        self.after = events.last().map_or(self.after, |event| event.seq);
+        Heard { missed, events }
+    }
+
+    /// Waits until there are events to be heard.
+    pub async fn ready(&mut self) {
+        let after = self.after;
+        // The sender lives as long as this feed, which holds the events.
+        let _ = self.newest.wait_for(|newest| *newest > after).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tell(events: &Events, count: u64) {
+        for packets in 0..count {
+            events.tell("vm1".into(), "red".into(), 100, EventKind::Spoofed { packets });
+        }
+    }
+
+    fn numbers(heard: &Heard) -> Vec<u64> {
+        heard.events.iter().map(|event| event.seq).collect()
+    }
+
+    #[test]
+    fn who_follows_hears_every_event_once_and_in_order() {
+        let events = Arc::new(Events::default());
+        tell(&events, 3);
+        let mut feed = Feed::new(events.clone(), 1);
+        assert_eq!(numbers(&feed.heard()), [2, 3]);
+        assert_eq!(feed.heard(), Heard::default());
+        tell(&events, 1);
+        assert_eq!(numbers(&feed.heard()), [4]);
+    }
+
+    #[test]
+    fn who_is_too_slow_is_told_how_many_it_missed() {
+        let events = Arc::new(Events::default());
+        let mut feed = Feed::new(events.clone(), 0);
+        tell(&events, KEPT as u64 + 10);
+        let heard = feed.heard();
+        assert_eq!((heard.missed, heard.events[0].seq, heard.events.len()), (10, 11, AT_ONCE));
+        assert_eq!((feed.heard().missed, feed.after), (0, 10 + 2 * AT_ONCE as u64));
+        assert_eq!(events.counts().map(|(_, count)| count).sum::<u64>(), KEPT as u64 + 10);
+    }
+
+    #[test]
+    fn a_number_from_before_a_restart_means_from_the_start() {
+        let events = Arc::new(Events::default());
+        tell(&events, 2);
+        assert_eq!(numbers(&Feed::new(events, 500).heard()), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_follower_waits_for_what_comes() {
+        let events = Arc::new(Events::default());
+        let mut feed = Feed::new(events.clone(), 0);
+        let follower = tokio::spawn(async move {
+            feed.ready().await;
+            numbers(&feed.heard())
+        });
+        tokio::task::yield_now().await;
+        tell(&events, 1);
+        assert_eq!(follower.await.unwrap(), [1]);
+    }
+}

@@ -1,0 +1,171 @@
+//! When a tenant is put under quarantine: after so many seconds in a row with too many packets refused.
+
+use crate::config::Quarantine;
+use crate::path::guard::{ABUSES, Abuse};
+use crate::table::LimitKind;
+
+/// Less than this after the last look is no second to judge.
+const SHORTEST_MS: u64 = 500;
+
+/// What was refused of a tenant, by the order of [`Abuse::ALL`].
+pub type Refused = [u64; ABUSES];
+
+/// One tenant as it was last seen.
+#[derive(Debug, Clone)]
+pub struct Ward {
+    before: Refused,
+    looked_ms: u64,
+    bad_seconds: u16,
+    until_ms: Option<u64>,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// Packets since the look before that spoke for others.
+    pub spoofed: u64,
+    /// Quarantine began: for so many seconds.
+    pub began_s: Option<u64>,
+    /// Quarantine ended.
+    pub ended: bool,
+}
+
+impl Ward {
+    /// A tenant that nothing is held against: what was counted before is another's.
+    #[must_use]
+    pub fn new(refused: Refused, now_ms: u64) -> Self {
+        Ward { before: refused, looked_ms: now_ms, bad_seconds: 0, until_ms: None }
+    }
+
+    /// Whether it is under quarantine.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.until_ms.is_some()
+    }
+
+    /// Looks at the counters, about once a second.
+    pub fn look(&mut self, refused: Refused, rule: Option<&Quarantine>, now_ms: u64) -> Finding {
+        let elapsed_ms = now_ms.saturating_sub(self.looked_ms);
+        if elapsed_ms < SHORTEST_MS && rule.is_some() {
+            return Finding::default();
+        }
+        let grown = |n: usize| refused[n].wrapping_sub(self.before[n]);
+        let mut finding = Finding::default();
+        let mut abused = 0u64;
+        for (n, abuse) in Abuse::ALL.iter().enumerate() {
+            match abuse {
+                // Errors that were not sent are no abuse, and what quarantine keeps back has its punishment.
+                Abuse::Over(LimitKind::IcmpErrors) | Abuse::Quarantined => {}
+                Abuse::Spoofed => {
+                    finding.spoofed = grown(n);
+                    abused += grown(n);
+                }
+                Abuse::Over(_) => abused += grown(n),
+            }
+        }
+        (self.before, self.looked_ms) = (refused, now_ms);
+        let Some(rule) = rule else {
+            (finding.ended, self.bad_seconds) = (self.until_ms.take().is_some(), 0);
+            return finding;
+        };
+        if let Some(until_ms) = self.until_ms {
+            finding.ended = now_ms >= until_ms;
+            if finding.ended {
+                self.until_ms = None;
+            }
+            return finding;
+        }
+        let bad = abused.saturating_mul(1000) / elapsed_ms.max(1) > u64::from(rule.drops_per_second);
+        self.bad_seconds = if bad { self.bad_seconds + 1 } else { 0 };
+        if self.bad_seconds >= rule.seconds {
+            let seconds = u64::from(rule.duration_s);
+            (self.bad_seconds, self.until_ms) = (0, Some(now_ms + seconds * 1000));
+            finding.began_s = Some(seconds);
+        }
+        finding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::QuarantineMode;
+
+    const RULE: Quarantine =
+        Quarantine { drops_per_second: 100, seconds: 3, duration_s: 10, mode: QuarantineMode::Control };
+
+    /// The findings when a counter grows by so many every second.
+    fn over(abuse: usize, growth: &[u64]) -> Vec<Finding> {
+        let mut counts = [7; ABUSES];
+        let mut ward = Ward::new(counts, 0);
+        let seconds = growth.iter().enumerate();
+        seconds
+            .map(|(second, grown)| {
+                counts[abuse] += grown;
+                ward.look(counts, Some(&RULE), 1000 * (second as u64 + 1))
+            })
+            .collect()
+    }
+
+    fn began(findings: &[Finding]) -> Option<usize> {
+        findings.iter().position(|finding| finding.began_s.is_some())
+    }
+
+    #[test]
+    fn quarantine_begins_after_bad_seconds_in_a_row_and_ends_by_itself() {
+        let mut growth = vec![101; 3];
+        growth.extend([0; 11]);
+        let findings = over(0, &growth);
+        assert_eq!((began(&findings), findings[2].began_s), (Some(2), Some(10)));
+        assert_eq!(findings.iter().position(|finding| finding.ended), Some(12));
+    }
+
+    #[test]
+    fn a_good_second_between_bad_ones_forgives_them() {
+        assert_eq!(began(&over(0, &[500, 500, 100, 500, 500, 0])), None);
+    }
+
+    #[test]
+    fn spoofing_counts_and_errors_that_are_not_sent_do_not() {
+        let at = |wanted| Abuse::ALL.iter().position(|abuse| *abuse == wanted).unwrap();
+        let spoofed = over(at(Abuse::Spoofed), &[200; 3]);
+        assert_eq!((began(&spoofed), spoofed[1].spoofed), (Some(2), 200));
+        assert_eq!(began(&over(at(Abuse::Over(LimitKind::IcmpErrors)), &[9999; 9])), None);
+        assert_eq!(began(&over(at(Abuse::Quarantined), &[9999; 9])), None);
+        for kind in [LimitKind::Arp, LimitKind::Nd, LimitKind::Rarp, LimitKind::Dad, LimitKind::Unknown] {
+            assert_eq!(began(&over(at(Abuse::Over(kind)), &[101; 3])), Some(2), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_look_is_no_worse_a_second() {
+        let mut counts = [0; ABUSES];
+        let mut ward = Ward::new(counts, 0);
+        for look in 1..10 {
+            counts[0] += 150;
+            assert_eq!(ward.look(counts, Some(&RULE), look * 2000).began_s, None);
+        }
+    }
+
+    #[test]
+    fn looks_in_quick_succession_are_one_second() {
+        let mut counts = [0; ABUSES];
+        let mut ward = Ward::new(counts, 0);
+        for look in 1..100 {
+            counts[0] += 1;
+            assert_eq!(ward.look(counts, Some(&RULE), look * 10).began_s, None);
+        }
+    }
+
+    #[test]
+    fn without_a_rule_everybody_is_released() {
+        let mut counts = [0; ABUSES];
+        let mut ward = Ward::new(counts, 0);
+        for second in 1..4 {
+            counts[0] += 500;
+            ward.look(counts, Some(&RULE), second * 1000);
+        }
+        assert!(ward.is_quarantined());
+        assert!(ward.look(counts, None, 4000).ended && !ward.is_quarantined());
+    }
+}

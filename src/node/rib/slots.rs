@@ -1,0 +1,124 @@
+//! Where workers remember each tenant, over all reloads; how much it may ask, and whether it is under quarantine.
+
+use super::actions::Seat;
+use super::{Attachment, Rib};
+use crate::config::{Limit, Limits, VirtualNetwork};
+use crate::table::{LimitKind, NetworkId, Quarantine, Rate, Rates, Tenant};
+use std::collections::HashMap;
+
+/// The slots of all tenants.
+pub(super) struct Slots {
+    /// Workers that share what is allowed.
+    workers: u32,
+    /// With the number of the tenant, which nobody else ever has.
+    by_seat: HashMap<Seat, (u16, u64)>,
+    tenants: u64,
+    free: Vec<u16>,
+    next: u16,
+    quarantines: HashMap<u16, Quarantine>,
+}
+
+impl Slots {
+    pub(super) fn of(workers: usize) -> Self {
+        Slots {
+            workers: workers.max(1) as u32,
+            by_seat: HashMap::new(),
+            tenants: 0,
+            free: Vec::new(),
+            next: 0,
+            quarantines: HashMap::new(),
+        }
+    }
+
+    /// Keeps the slots of tenants that stay, frees those of others, and gives new tenants theirs.
+    pub(super) fn assign(&mut self, attachments: &[Attachment]) {
+        let tenants = || attachments.iter().filter(|attachment| attachment.network.is_some()).map(Seat::of);
+        let stay: std::collections::HashSet<Seat> = tenants().collect();
+        for (_, (slot, _)) in self.by_seat.extract_if(|seat, _| !stay.contains(seat)) {
+            self.free.push(slot);
+            self.quarantines.remove(&slot);
+        }
+        for seat in tenants() {
+            self.by_seat.entry(seat).or_insert_with(|| {
+                self.tenants += 1;
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next - 1
+                });
+                (slot, self.tenants)
+            });
+        }
+    }
+
+    /// The slot and number of the tenant that sits there.
+    fn slot(&self, seat: Seat) -> Option<(u16, u64)> {
+        self.by_seat.get(&seat).copied()
+    }
+
+    fn quarantine(&self, slot: u16) -> Quarantine {
+        self.quarantines.get(&slot).copied().unwrap_or_default()
+    }
+
+    /// One worker's share of what a tenant may ask.
+    fn rates(&self, attachment: &Attachment, network: &VirtualNetwork) -> Rates {
+        let Limits { arp, nd, rarp, dad, unknown, icmp_errors } = attachment.limits.unwrap_or(network.limits);
+        LimitKind::ALL.map(|kind| {
+            let Limit { per_second, burst } = match kind {
+                LimitKind::Arp => arp,
+                LimitKind::Nd => nd,
+                LimitKind::Rarp => rarp,
+                LimitKind::Dad => dad,
+                LimitKind::Unknown => unknown,
+                LimitKind::IcmpErrors => icmp_errors,
+            };
+            Rate::new(per_second.div_ceil(self.workers), burst.div_ceil(self.workers))
+        })
+    }
+}
+
+/// A tenant as the control thread watches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantAt {
+    /// See [`Tenant::slot`].
+    pub slot: u16,
+    /// Its number: another tenant in the same slot has another one.
+    pub since: u64,
+    /// Index of the attachment in the configuration's order.
+    pub attachment: u32,
+    /// Its network.
+    pub network: NetworkId,
+}
+
+impl Rib {
+    /// All tenants, in the configuration's order.
+    pub fn tenants(&self) -> impl Iterator<Item = TenantAt> {
+        self.attachments.iter().enumerate().filter_map(|(n, attachment)| {
+            let (slot, since) = self.slots.slot(Seat::of(attachment))?;
+            Some(TenantAt { slot, since, attachment: n as u32, network: NetworkId(attachment.network?) })
+        })
+    }
+
+    /// The tenant that sits there, as readers see it.
+    pub(super) fn tenant(&self, n: usize, attachment: &Attachment) -> Option<(Tenant, Rates)> {
+        let network = attachment.network?;
+        let (slot, _) = self.slots.slot(Seat::of(attachment))?;
+        let tenant = Tenant {
+            network: NetworkId(network),
+            attachment: n as u32,
+            slot,
+            quarantine: self.slots.quarantine(slot),
+            ipv4: Vec::new(),
+            ipv6: Vec::new(),
+        };
+        Some((tenant, self.slots.rates(attachment, self.networks.get(usize::from(network))?)))
+    }
+
+    /// Puts the tenant with this slot under quarantine, or releases it.
+    pub fn set_quarantine(&mut self, slot: u16, quarantine: Quarantine) {
+        let before = match quarantine {
+            Quarantine::None => self.slots.quarantines.remove(&slot),
+            quarantine => self.slots.quarantines.insert(slot, quarantine),
+        };
+        self.dirty |= before.unwrap_or_default() != quarantine;
+    }
+}

@@ -1,0 +1,308 @@
+//! What one worker remembers of its tenants, so that none of them can overwhelm the node: a bucket for each thing that
+//! a tenant may ask for, counters of what was refused, and notices for the control thread.
+
+use super::Ctx;
+use super::counters::Count;
+use super::verdict::{DropReason, Verdict};
+use crate::table::{LimitKind, NetworkId, Quarantine, Tenant};
+use arrayvec::ArrayVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Notices that a burst may leave; more are lost and counted.
+pub const NOTICES: usize = 16;
+
+/// The sender of a packet, as the stages after `parse` know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// See [`Tenant::slot`].
+    pub slot: u16,
+    /// Whether what it asks for is not answered.
+    pub quarantined: bool,
+}
+
+impl Watched {
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        Watched { slot: tenant.slot, quarantined: tenant.quarantine != Quarantine::None }
+    }
+}
+
+/// Why tenants' packets were refused, as far as it tells of abuse: one counter each by tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abuse {
+    /// More of a kind than its limit lets through.
+    Over(LimitKind),
+    /// Spoke for somebody else, or as only the node may.
+    Spoofed,
+    /// Anything while it was under quarantine.
+    Quarantined,
+}
+
+/// How many kinds of [`Abuse`] there are.
+pub const ABUSES: usize = LimitKind::ALL.len() + 2;
+
+impl Abuse {
+    /// Every kind.
+    pub const ALL: [Abuse; ABUSES] = [
+        Abuse::Over(LimitKind::Arp),
+        Abuse::Over(LimitKind::Nd),
+        Abuse::Over(LimitKind::Rarp),
+        Abuse::Over(LimitKind::Dad),
+        Abuse::Over(LimitKind::Unknown),
+        Abuse::Over(LimitKind::IcmpErrors),
+        Abuse::Spoofed,
+        Abuse::Quarantined,
+    ];
+
+    const fn index(self) -> usize {
+        match self {
+            Abuse::Over(kind) => kind as usize,
+            Abuse::Spoofed => LimitKind::ALL.len(),
+            Abuse::Quarantined => LimitKind::ALL.len() + 1,
+        }
+    }
+
+    /// The label in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Abuse::Over(LimitKind::Arp) => "arp_rate",
+            Abuse::Over(LimitKind::Nd) => "nd_rate",
+            Abuse::Over(LimitKind::Rarp) => "rarp_rate",
+            Abuse::Over(LimitKind::Dad) => "dad_rate",
+            Abuse::Over(LimitKind::Unknown) => "unknown_rate",
+            Abuse::Over(LimitKind::IcmpErrors) => "icmp_error_rate",
+            Abuse::Spoofed => "spoofed",
+            Abuse::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// What one worker refused, by tenant: written by the worker, read by anyone.
+#[derive(Debug, Default)]
+pub struct TenantCounts(Box<[[Count; ABUSES]]>);
+
+impl TenantCounts {
+    /// Zeroes for so many tenants: their slots must be below.
+    #[must_use]
+    pub fn of(tenants: usize) -> Arc<Self> {
+        Arc::new(TenantCounts((0..tenants).map(|_| Default::default()).collect()))
+    }
+
+    /// What was refused of the tenant with this slot.
+    #[must_use]
+    pub fn value(&self, slot: u16, abuse: Abuse) -> u64 {
+        self.0.get(usize::from(slot)).map_or(0, |counts| counts[abuse.index()].value())
+    }
+
+    /// The sum over all tenants.
+    #[must_use]
+    pub fn total(&self, abuse: Abuse) -> u64 {
+        self.0.iter().map(|counts| counts[abuse.index()].value()).sum()
+    }
+
+    fn add(&self, slot: u16, abuse: Abuse) {
+        if let Some(counts) = self.0.get(usize::from(slot)) {
+            counts[abuse.index()].add(1);
+        }
+    }
+}
+
+/// Something that the control thread should hear of although its packet is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// The tenant.
+    pub slot: u16,
+    /// Its network.
+    pub network: NetworkId,
+    /// The address that it wants and somebody else has.
+    pub address: IpAddr,
+}
+
+/// The memory of one worker.
+pub struct Guard {
+    /// By slot and kind: the instant, in nanoseconds, at which the bucket would be full again.
+    spent: Vec<[u64; LimitKind::ALL.len()]>,
+    counts: Arc<TenantCounts>,
+    notices: ArrayVec<Notice, NOTICES>,
+    notices_lost: u64,
+}
+
+impl Guard {
+    /// A guard with full buckets for as many tenants as it can count. All that others ask for is refused.
+    #[must_use]
+    pub fn new(counts: Arc<TenantCounts>) -> Self {
+        Guard {
+            spent: vec![[0; LimitKind::ALL.len()]; counts.0.len()],
+            counts,
+            notices: ArrayVec::new(),
+            notices_lost: 0,
+        }
+    }
+
+    /// Takes one packet's worth of the tenant's bucket.
+    ///
+    /// # Errors
+    /// The bucket is empty, or the tenant is under quarantine: the reason to drop the packet, which is counted here.
+    #[inline]
+    pub fn pass(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> Result<(), DropReason> {
+        if who.quarantined {
+            self.counts.add(who.slot, Abuse::Quarantined);
+            return Err(DropReason::Quarantined);
+        }
+        if self.take(who, kind, ctx) {
+            return Ok(());
+        }
+        self.counts.add(who.slot, Abuse::Over(kind));
+        Err(reason(kind))
+    }
+
+    /// The same, without a count of what is refused.
+    #[inline]
+    pub(super) fn take(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> bool {
+        let (Some(rates), Some(spent)) =
+            (ctx.tables.networks.rates(who.slot), self.spent.get_mut(usize::from(who.slot)))
+        else {
+            return false;
+        };
+        let (rate, spent) = (rates[kind as usize], &mut spent[kind as usize]);
+        let now = ctx.now_ms * 1_000_000;
+        // After a reload the bucket may hold less than what is missing in it.
+        let full = now + rate.room_ns;
+        *spent = (*spent).clamp(now, full);
+        let enough = *spent + rate.every_ns <= full;
+        if enough {
+            *spent += rate.every_ns;
+        }
+        enough
+    }
+
+    /// Counts a packet if its tenant had no right to send it.
+    #[inline]
+    pub(super) fn note(&self, who: Watched, verdict: Verdict) {
+        if let Verdict::Drop(
+            DropReason::SpoofedSource
+            | DropReason::TenantRouter
+            | DropReason::TenantQuery
+            | DropReason::TenantDhcp
+            | DropReason::NdFragment,
+        ) = verdict
+        {
+            self.counts.add(who.slot, Abuse::Spoofed);
+        }
+    }
+
+    /// Counts a packet that was dropped because its tenant is under quarantine.
+    #[cold]
+    pub(super) fn silenced(&self, who: Watched) {
+        self.counts.add(who.slot, Abuse::Quarantined);
+    }
+
+    /// Leaves a notice.
+    #[cold]
+    pub(super) fn notice(&mut self, notice: Notice) {
+        if self.notices.try_push(notice).is_err() {
+            self.notices_lost += 1;
+        }
+    }
+
+    /// Takes the notices of the bursts so far, and how many there was no room for.
+    pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
+        (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
+    }
+
+    #[inline]
+    pub(super) fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+}
+
+const fn reason(kind: LimitKind) -> DropReason {
+    match kind {
+        LimitKind::Arp => DropReason::ArpRate,
+        LimitKind::Nd => DropReason::NdRate,
+        LimitKind::Rarp => DropReason::RarpRate,
+        LimitKind::Dad => DropReason::DadRate,
+        // An error that is not sent is no loss of its own: its packet keeps its reason.
+        LimitKind::Unknown | LimitKind::IcmpErrors => DropReason::UnknownRate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Mac;
+    use crate::table::{PortId, Rate, Rates, Tables};
+
+    fn tables(rates: Rates) -> Tables {
+        let mut tables = Tables::default();
+        for slot in 0..2u16 {
+            let tenant = Tenant {
+                network: NetworkId(0),
+                attachment: u32::from(slot),
+                slot,
+                quarantine: Quarantine::None,
+                ipv4: Vec::new(),
+                ipv6: Vec::new(),
+            };
+            tables.networks.seat((PortId(0), 0, Mac([2, 0, 0, 0, 0, slot as u8])), tenant, rates);
+        }
+        tables
+    }
+
+    fn passed(guard: &mut Guard, tables: &Tables, slot: u16, kind: LimitKind, now_ms: u64) -> usize {
+        let who = Watched { slot, quarantined: false };
+        (0..100).filter(|_| guard.pass(who, kind, &Ctx { tables, now_ms }).is_ok()).count()
+    }
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_and_then_the_rate() {
+        let tables = tables([Rate::new(10, 3); 6]);
+        let mut guard = Guard::new(TenantCounts::of(2));
+        let arp = |guard: &mut Guard, now_ms| passed(guard, &tables, 0, LimitKind::Arp, now_ms);
+        assert_eq!((arp(&mut guard, 0), arp(&mut guard, 99)), (3, 0));
+        assert_eq!((arp(&mut guard, 100), arp(&mut guard, 300), arp(&mut guard, 60_000)), (1, 2, 3));
+        assert_eq!(guard.counts.value(0, Abuse::Over(LimitKind::Arp)), 500 - 9);
+        assert_eq!(guard.counts.total(Abuse::Over(LimitKind::Nd)), 0);
+    }
+
+    #[test]
+    fn every_tenant_and_every_kind_has_a_bucket_of_its_own() {
+        let tables = tables([Rate::new(1, 2); 6]);
+        let mut guard = Guard::new(TenantCounts::of(2));
+        for slot in 0..2 {
+            for kind in LimitKind::ALL {
+                assert_eq!(passed(&mut guard, &tables, slot, kind, 5), 2, "{slot} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_becomes_smaller_is_empty_and_no_worse() {
+        let (slow, fast) = (tables([Rate::new(1, 1_000_000); 6]), tables([Rate::new(100, 10); 6]));
+        let mut guard = Guard::new(TenantCounts::of(2));
+        for _ in 0..10 {
+            passed(&mut guard, &slow, 0, LimitKind::Dad, 0);
+        }
+        assert_eq!(passed(&mut guard, &fast, 0, LimitKind::Dad, 0), 0);
+        assert_eq!(passed(&mut guard, &fast, 0, LimitKind::Dad, 100), 10);
+    }
+
+    #[test]
+    fn nothing_passes_under_quarantine_or_at_a_rate_of_zero() {
+        let tables = tables([Rate::new(0, 5); 6]);
+        let mut guard = Guard::new(TenantCounts::of(2));
+        assert_eq!(passed(&mut guard, &tables, 0, LimitKind::Arp, 10_000), 0);
+        let who = Watched { slot: 1, quarantined: true };
+        let ctx = Ctx { tables: &tables, now_ms: 0 };
+        assert_eq!(guard.pass(who, LimitKind::Nd, &ctx), Err(DropReason::Quarantined));
+        assert_eq!(guard.counts.value(1, Abuse::Quarantined), 1);
+    }
+
+    #[test]
+    fn labels_of_abuses_are_unique_and_so_are_their_counters() {
+        let labels: std::collections::HashSet<_> = Abuse::ALL.iter().map(|abuse| abuse.label()).collect();
+        assert_eq!(labels.len(), ABUSES);
+        assert!(Abuse::ALL.iter().enumerate().all(|(n, abuse)| abuse.index() == n));
+    }
+}
