@@ -326,7 +326,11 @@ fn extension_headers_and_fragments_hide_nothing() {
         assert_eq!(fate, Fate::Dropped(DropReason::TenantDhcp), "{what}");
     }
     // A first fragment that leaves its upper layer to the next one (RFC 7112).
-    for split in [vec![60, 0, 0, 1, 0, 0, 0, 9], vec![60, 0, 0, 1, 0, 0, 0, 9, 58, 1, 1, 4, 0, 0, 0, 0]] {
+    for split in [
+        vec![58, 0, 0, 1, 0, 0, 0, 9],
+        vec![60, 0, 0, 1, 0, 0, 0, 9],
+        vec![60, 0, 0, 1, 0, 0, 0, 9, 58, 1, 1, 4, 0, 0, 0, 0],
+    ] {
         let fate = node.receive("access0", &frame(ANYCAST, VM1, &ipv6(own(), peer, 44, &split))).fate;
         assert_eq!(fate, Fate::Dropped(DropReason::ExtensionHeaders));
     }
