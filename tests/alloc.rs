@@ -8,11 +8,13 @@ use ilagate::net::Mac;
 use ilagate::net::ipv6::solicited_node;
 use ilagate::node::replay::mac_of;
 use ilagate::node::rib::Rib;
-use ilagate::path::{BURST, Counters, Ctx, Limiter, Packet, Pipeline};
+use ilagate::node::source::{Batch, Change, Origin};
+use ilagate::path::{BURST, Counters, Ctx, Limiter, Packet, Pipeline, Verdict};
 use ilagate::table::PortId;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::packets::*;
+use support::tenants::*;
 use support::*;
 
 thread_local! {
@@ -115,4 +117,54 @@ fn no_burst_allocates() {
     // The burst was worth its name: something was forwarded, answered and dropped.
     let counted = &counters[0];
     assert!(counted.forwarded.value() > 0 && counted.replied.value() > 0 && counted.dropped_total() > 0);
+}
+
+/// Answers, refusals, notices and announcements of tenants.
+#[test]
+fn no_burst_of_tenants_allocates() {
+    let (text, mapped) = written(L1, &Rules::default());
+    let config = Config::parse(&text, "alloc.yaml").unwrap();
+    let mut rib = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 3);
+    let changes = records(&config, &mapped).into_iter().map(Change::Upsert).collect();
+    rib.apply(Batch { origin: Origin::File, changes, complete: true }).unwrap();
+    let tables = rib.compile();
+    let mut pipeline = Pipeline::new(Limiter::new(1_000_000, 1_000_000));
+    let (own, own6) = (0x0a00_0001, address("2001:db8:a::1"));
+    let mut frames: Vec<Vec<u8>> =
+        [(own, 0x0a00_00fe), (own, 0x0a00_0077), (own, own), (0, 0x0a00_0002), (7 << 24, 7 << 24)]
+            .map(|(sender, target)| arp_frame(&asks(VM1, sender, target), 0))
+            .to_vec();
+    frames.push(ipv4_frame(ANYCAST, VM1, &ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"data")));
+    frames.push(ipv4_frame(ANYCAST, VM1, &ipv4_packet([10, 0, 0, 1], [10, 0, 0, 9], 64, b"data")));
+    for to in ["2001:db8:a::2", "2001:db8:a::77", "2001:db8:b::3", "fd00:ffff::1", "2001:db8:a::ffff:fffe"] {
+        let to = address(to);
+        frames.push(frame(ANYCAST, VM1, &ipv6(own6, to, 17, &udp(own6, to, b"data"))));
+        frames.push(frame(ANYCAST, VM1, &ipv6(to, own6, 17, &udp(to, own6, b"spoofed"))));
+        for kind in [128, 134, 135, 136] {
+            let rest = [&[0; 4], &to.to_be_bytes()[..]].concat();
+            let mut packet = ipv6(own6, to, 58, &icmp6(own6, to, kind, 0, &rest));
+            packet[7] = 255;
+            frames.push(frame(ANYCAST, VM1, &packet));
+        }
+    }
+    assert!(frames.len() <= BURST);
+    let mut rooms: Vec<Vec<u8>> = frames.iter().map(|_| vec![0; 2176]).collect();
+    let (mut replied, mut noticed) = (0, 0);
+    for now_ms in 0..500 {
+        for (room, frame) in rooms.iter_mut().zip(&frames) {
+            room[128..128 + frame.len()].copy_from_slice(frame);
+        }
+        let mut burst: Vec<Packet<'_>> = rooms
+            .iter_mut()
+            .zip(&frames)
+            .map(|(room, frame)| Packet::new(room, 128, 128 + frame.len() as u16, PortId(1)))
+            .collect();
+        let before = ALLOCATIONS.with(Cell::get);
+        pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
+        let (notices, _) = pipeline.take_notices();
+        assert_eq!(ALLOCATIONS.with(Cell::get), before);
+        replied += burst.iter().filter(|packet| matches!(packet.verdict, Verdict::Reply(_))).count();
+        noticed += notices.len();
+    }
+    assert!(replied > 0 && noticed > 0);
 }

@@ -3,8 +3,12 @@
 
 mod support;
 
+use ilagate::config::Config;
 use ilagate::net::{Mac, arp, ethernet, ipv4};
-use ilagate::path::DropReason;
+use ilagate::node::rib::Rib;
+use ilagate::node::source::{Batch, Change, Origin};
+use ilagate::path::{Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use ilagate::table::{PortId, Quarantine};
 use support::packets::*;
 use support::tenants::*;
 use support::*;
@@ -322,7 +326,11 @@ fn extension_headers_and_fragments_hide_nothing() {
         assert_eq!(fate, Fate::Dropped(DropReason::TenantDhcp), "{what}");
     }
     // A first fragment that leaves its upper layer to the next one (RFC 7112).
-    for split in [vec![60, 0, 0, 1, 0, 0, 0, 9], vec![60, 0, 0, 1, 0, 0, 0, 9, 58, 1, 1, 4, 0, 0, 0, 0]] {
+    for split in [
+        vec![58, 0, 0, 1, 0, 0, 0, 9],
+        vec![60, 0, 0, 1, 0, 0, 0, 9],
+        vec![60, 0, 0, 1, 0, 0, 0, 9, 58, 1, 1, 4, 0, 0, 0, 0],
+    ] {
         let fate = node.receive("access0", &frame(ANYCAST, VM1, &ipv6(own(), peer, 44, &split))).fate;
         assert_eq!(fate, Fate::Dropped(DropReason::ExtensionHeaders));
     }
@@ -428,5 +436,100 @@ fn what_is_misdelivered_counts() {
         let packet = ipv6(IADDR, to, 17, &udp(IADDR, to, b"stale"));
         let outcome = host(L1).receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet));
         assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NotLocal)), "{to:x}");
+    }
+}
+
+/// The first host as the control thread has it, and a pipeline over its tables.
+struct Watched {
+    rib: Rib,
+    pipeline: Pipeline,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let (text, mapped) = written(L1, &Rules::default());
+        let config = Config::parse(&text, "test.yaml").unwrap();
+        let mut rib = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 1);
+        let changes = records(&config, &mapped).into_iter().map(Change::Upsert).collect();
+        rib.apply(Batch { origin: Origin::File, changes, complete: true }).unwrap();
+        Watched { rib, pipeline: Pipeline::new(Limiter::new(1000, 1000)) }
+    }
+
+    fn verdict(&mut self, frame: &[u8]) -> Verdict {
+        let tables = self.rib.compile();
+        let mut room = vec![0; 2176];
+        room[128..128 + frame.len()].copy_from_slice(frame);
+        let mut burst = [Packet::new(&mut room, 128, 128 + frame.len() as u16, PortId(1))];
+        self.pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
+        burst[0].verdict
+    }
+
+    fn quarantine(&mut self, quarantine: Quarantine) {
+        let vm1 = self.rib.tenants().next().unwrap();
+        self.rib.set_quarantine(vm1.slot, quarantine);
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        let (notices, lost) = self.pipeline.take_notices();
+        assert_eq!(lost, 0);
+        notices.iter().map(|notice| format!("{} {}", notice.slot, notice.address)).collect()
+    }
+}
+
+#[test]
+fn under_quarantine_nothing_that_is_asked_is_answered_and_data_flows_on() {
+    let mut host = Watched::new();
+    let (peer, nobody, other) =
+        (address("2001:db8:a::2"), address("2001:db8:a::77"), address("2001:db8:b::3"));
+    let data = |to| frame(ANYCAST, VM1, &ipv6(own(), to, 17, &udp(own(), to, b"x")));
+    let questions = [
+        arp_frame(&asks(VM1, OWN4, OTHER4), 0),
+        arp_frame(&asks(VM1, OWN4, OWN4), 0),
+        arp_frame(&asks(VM1, 0, OTHER4), 0),
+        solicitation(own(), peer, Some(VM1)),
+        solicitation(0, peer, None),
+        advertisement(own(), own(), VM1, 0x20),
+        reverse(VM1),
+        data(nobody),
+    ];
+    let neighbour = arp_frame(&asks(VM3, OTHER4, 0x0a00_00fe), 7);
+    for (mode, prohibited, known) in [
+        (Quarantine::Control, DropReason::NoPolicy, Verdict::Forward(PortId(0))),
+        (Quarantine::All, DropReason::Quarantined, Verdict::Drop(DropReason::Quarantined)),
+    ] {
+        host.quarantine(mode);
+        for question in &questions {
+            assert_eq!(host.verdict(question), Verdict::Drop(DropReason::Quarantined), "{mode:?}");
+        }
+        // Nor is it told of anything.
+        assert_eq!(host.verdict(&data(other)), Verdict::Drop(prohibited));
+        assert_eq!(host.verdict(&data(peer)), known);
+        assert_eq!(host.verdict(&neighbour), Verdict::Reply(PortId(1)));
+        assert_eq!(host.notices(), [""; 0]);
+    }
+    host.quarantine(Quarantine::None);
+    assert!(questions.iter().all(|question| !matches!(host.verdict(question), Verdict::Drop(_))));
+    assert_eq!(host.verdict(&data(other)), Verdict::Reply(PortId(1)));
+}
+
+#[test]
+fn who_wants_an_address_that_is_taken_leaves_a_notice() {
+    let mut host = Watched::new();
+    let (taken, free) = (address("2001:db8:a::2"), address("2001:db8:a::77"));
+    for (frame, notice) in [
+        (arp_frame(&asks(VM1, 0, OTHER4), 0), Some("0 10.0.0.2")),
+        (arp_frame(&asks(VM1, OTHER4, OTHER4), 0), Some("0 10.0.0.2")),
+        (solicitation(0, taken, None), Some("0 2001:db8:a::2")),
+        (advertisement(own(), taken, VM1, 0x20), Some("0 2001:db8:a::2")),
+        (arp_frame(&asks(VM1, 0, 0x0a00_0077), 0), None),
+        (arp_frame(&asks(VM1, 0x0a00_0077, 0x0a00_0077), 0), None),
+        (arp_frame(&asks(VM1, OWN4, OTHER4), 0), None),
+        (solicitation(0, free, None), None),
+        (solicitation(own(), taken, Some(VM1)), None),
+        (advertisement(own(), free, VM1, 0x20), None),
+        (advertisement(own(), own(), VM1, 0x20), None),
+    ] {
+        let _ = host.verdict(&frame);
+        assert_eq!(host.notices(), notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
     }
 }

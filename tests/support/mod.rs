@@ -4,7 +4,7 @@
 pub mod packets;
 pub mod tenants;
 
-use ilagate::config::{Config, mappings};
+use ilagate::config::{Config, MappingRecord, mappings};
 use ilagate::ila::ChecksumMode;
 use ilagate::net::Mac;
 use ilagate::node::replay::Replay;
@@ -86,6 +86,18 @@ neighbours:
     Node::new(&text, mapped)
 }
 
+/// The mappings of a file with one per (SIR address, locator).
+pub fn records(config: &Config, mapped: &[(String, &str)]) -> Vec<MappingRecord> {
+    let mut file = String::from("mappings:\n");
+    for (sir, locator) in mapped {
+        file.push_str(&format!("  - {{sir: \"{sir}\", locators: [\"{locator}\"]}}\n"));
+    }
+    match mapped {
+        [] => Vec::new(),
+        _ => mappings::parse(&file, "mappings.yaml", config).unwrap_or_else(|errors| panic!("{errors}")),
+    }
+}
+
 /// A node without devices.
 pub struct Node {
     pub replay: Replay,
@@ -129,14 +141,7 @@ impl Outcome {
 impl Node {
     pub fn new(text: &str, mapped: &[(String, &str)]) -> Node {
         let config = Config::parse(text, "test.yaml").unwrap_or_else(|errors| panic!("{errors}"));
-        let mut file = String::from("mappings:\n");
-        for (sir, locator) in mapped {
-            file.push_str(&format!("  - {{sir: \"{sir}\", locators: [\"{locator}\"]}}\n"));
-        }
-        let records = match mapped {
-            [] => Vec::new(),
-            _ => mappings::parse(&file, "mappings.yaml", &config).unwrap_or_else(|errors| panic!("{errors}")),
-        };
+        let records = records(&config, mapped);
         let replay = Replay::new(config.clone(), records).unwrap_or_else(|refusal| panic!("{refusal}"));
         Node { replay, config, time_ns: 1_000_000_000 }
     }

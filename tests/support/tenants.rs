@@ -50,6 +50,12 @@ pub fn host_limited(locator: &str, more: &str) -> Node {
 
 /// The same with policies and peers.
 pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
+    let (text, mapped) = written(locator, rules);
+    Node::new(&text, &mapped)
+}
+
+/// Its configuration, and its mappings.
+pub fn written(locator: &str, rules: &Rules<'_>) -> (String, Vec<(String, &'static str)>) {
     let Rules { red_peers, blue_peers, policies, red, vm1, attachments: others, more } = rules;
     let (attachments, mapped) = if locator == L1 {
         (
@@ -111,9 +117,7 @@ neighbours:
 {more}
 "#
     );
-    let mapped: Vec<(String, &str)> =
-        mapped.into_iter().map(|(sir, locator)| (sir.to_owned(), locator)).collect();
-    Node::new(&text, &mapped)
+    (text, mapped.into_iter().map(|(sir, locator)| (sir.to_owned(), locator)).collect())
 }
 
 /// What left through the fabric, as it comes in at another host.

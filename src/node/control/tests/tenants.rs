@@ -162,3 +162,23 @@ fn workers_share_what_a_tenant_may_ask() {
     assert_eq!(rates(&config), crate::table::Rate::new(25, 75));
     assert_eq!(rates(TENANTS), crate::table::Rate::new(100, 300));
 }
+
+#[test]
+fn a_reload_cannot_give_a_peer_an_address_that_has_a_mapping() {
+    let with_peer = |address: &str| {
+        let peer =
+            format!("domain: tasks, peers: [{{address: {address}, to: '2001:db8:dddd:0:2000::4'}}], ipv6");
+        Config::parse(&TENANTS.replace("domain: tasks, ipv6", &peer), "t.yaml").unwrap()
+    };
+    let mut rib = Rib::new(&Config::parse(TENANTS, "t.yaml").unwrap(), &[VM1; 2], 1);
+    let identifier = Identifier::tenant_ipv4(100, 0x0a00_0009);
+    let record = MappingRecord { domain: 0, identifier, target: MappingTarget::Blackhole };
+    let changes = vec![Change::Upsert(record)];
+    rib.apply(Batch { origin: Origin::Admin, changes, complete: false }).unwrap();
+    let refusal = rib.reconfigure(&with_peer("10.0.0.9")).err().unwrap().to_string();
+    assert_eq!(
+        refusal,
+        "2001:db8:dddd:0:4000:64:a00:9: has a mapping, so that its address cannot stand for a peer; delete it first"
+    );
+    assert!(rib.reconfigure(&with_peer("10.0.0.8")).is_ok());
+}
