@@ -147,8 +147,16 @@ fn refusals_have_the_codes_that_the_api_promises() {
         assert_eq!(answer.unwrap_err().code(), Code::NotFound);
         let answer = calls.peer_list(v1::PeerListRequest { network: Some(network()) }).await;
         assert_eq!(answer.unwrap_err().code(), Code::NotFound);
-        let answer = calls.policy_add(v1::PolicyAddRequest { from: network(), to: "red".into() }).await;
+        let add = |from: String, to: &str| v1::PolicyAddRequest { from, to: to.into() };
+        let answer = calls.policy_add(add(network(), "red")).await;
+        assert_eq!(answer.unwrap_err().code(), Code::InvalidArgument);
+        calls.policy_add(add("red".into(), "blue")).await.unwrap();
+        let answer = calls.policy_add(add("red".into(), "blue")).await;
         assert_eq!(answer.unwrap_err().code(), Code::FailedPrecondition);
+        let green = v1::PolicyDeleteRequest { from: network(), to: "red".into() };
+        assert_eq!(calls.policy_delete(green).await.unwrap_err().code(), Code::InvalidArgument);
+        let absent = v1::PolicyDeleteRequest { from: "blue".into(), to: "red".into() };
+        assert_eq!(calls.policy_delete(absent).await.unwrap_err().code(), Code::NotFound);
         let long = "x".repeat(100_000);
         let answer = calls.network_get(v1::NetworkGetRequest { network: long }).await.unwrap_err();
         assert!(answer.code() == Code::NotFound && answer.message().len() < 200, "{answer}");

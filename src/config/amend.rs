@@ -68,7 +68,10 @@ impl AmendmentRules {
     }
 
     /// Reads a peer; with the place of its network.
-    fn peer(&self, config: &Config, words: &PeerWords) -> Result<(u16, NetworkPeer), String> {
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn peer(&self, config: &Config, words: &PeerWords) -> Result<(u16, NetworkPeer), String> {
         let PeerWords { network, address, to, of } = words;
         let place = config.network_named(network)?;
         short(address)?;

@@ -304,11 +304,25 @@ pub enum Request {
     /// Mapped peers of all networks, or of the one with this name.
     Peers(Option<String>, oneshot::Sender<Vec<PeerView>>),
     /// Change policies or peers. Answered when it is in force in every worker.
-    Amend(Amend, oneshot::Sender<Result<(), String>>),
+    Amend(Amend, oneshot::Sender<Result<(), AmendRefusal>>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.
     Stop,
+}
+
+/// Why a change of policies or mapped peers is refused, with the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AmendRefusal {
+    /// It is wrong by itself.
+    #[error("{0}")]
+    Wrong(String),
+    /// There is nothing to delete.
+    #[error("{0}")]
+    NotThere(String),
+    /// What is there forbids it.
+    #[error("{0}")]
+    Forbidden(String),
 }
 
 /// A change of policies or mapped peers by an operator.

@@ -1,9 +1,9 @@
 //! Networks, attachments, policies and peers of the fake node: what the configuration says, and what was added.
 
-use ilagate::config::{AmendmentRules, Config};
+use ilagate::config::{Amendment, AmendmentRules, Config};
 use ilagate::node::handle::{
-    Amend, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
-    PrefixView,
+    Amend, AmendRefusal, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView,
+    PolicyView, PrefixView,
 };
 
 pub fn network(name: &str, vnid: u32, own: bool) -> NetworkView {
@@ -87,18 +87,27 @@ pub fn peers(config: &Config, only: Option<&str>) -> Vec<PeerView> {
         .collect()
 }
 
-pub fn amend(config: &mut Config, amend: Amend) -> Result<(), String> {
+pub fn amend(config: &mut Config, amend: Amend) -> Result<(), AmendRefusal> {
     let rules = AmendmentRules::of(config);
     match amend {
-        Amend::Add(amendment) => config.amend(&rules, &amendment).map(|_| ()),
+        Amend::Add(amendment) => {
+            if let Amendment::Policy(words) = &amendment {
+                rules.policy(words).map_err(AmendRefusal::Wrong)?;
+            }
+            config.amend(&rules, &amendment).map(|_| ()).map_err(AmendRefusal::Forbidden)
+        }
         Amend::DeletePolicy(words) => {
-            let policy = rules.policy(&words)?;
+            let policy = rules.policy(&words).map_err(AmendRefusal::Wrong)?;
             let before = config.policies.len();
             config.policies.retain(|other| *other != policy);
-            if config.policies.len() < before { Ok(()) } else { Err("it is not there".into()) }
+            if config.policies.len() < before {
+                Ok(())
+            } else {
+                Err(AmendRefusal::NotThere("it is not there".into()))
+            }
         }
         Amend::DeletePeer { network, address } => {
-            let place = usize::from(config.network_named(&network)?);
+            let place = usize::from(config.network_named(&network).map_err(AmendRefusal::Wrong)?);
             let bits = u32::from(address.parse::<std::net::Ipv4Addr>().unwrap());
             config.virtual_networks[place].peers.retain(|peer| peer.address != bits);
             Ok(())

@@ -5,7 +5,7 @@ use super::{MAX_BATCH, v1};
 use crate::config::mappings::{Rules, Written};
 use crate::config::{Amendment, Config, PeerWords, PolicyWords};
 use crate::ila::SirPrefix;
-use crate::node::handle::{Amend, ControlHandle, Gone, MappingFilter, Request as Ask};
+use crate::node::handle::{Amend, AmendRefusal, ControlHandle, Gone, MappingFilter, Request as Ask};
 use crate::node::source::{Applied, Batch, Change, Event, Heard, Origin, Refusal};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -76,9 +76,13 @@ impl Service {
     }
 
     async fn amend(&self, peer: Peer, amend: Amend) -> Result<Response<v1::Amended>, Status> {
-        let refused = |why: String| {
+        let refused = |why: AmendRefusal| {
             tracing::info!(%peer, "change of policies or peers refused: {why}");
-            Status::failed_precondition(why)
+            match why {
+                AmendRefusal::Wrong(why) => Status::invalid_argument(why),
+                AmendRefusal::NotThere(why) => Status::not_found(why),
+                AmendRefusal::Forbidden(why) => Status::failed_precondition(why),
+            }
         };
         self.ask(|answer| Ask::Amend(amend, answer)).await?.map_err(refused)?;
         tracing::info!(%peer, "policies or peers changed by an operator");

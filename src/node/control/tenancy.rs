@@ -7,8 +7,8 @@ use super::Control;
 use super::updates::AmendAnswer;
 use crate::config::{Amendment, AmendmentRules, Config, PeerWords, PolicyWords, TenantAddress};
 use crate::node::handle::{
-    Amend, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
-    PrefixView,
+    Amend, AmendRefusal, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView,
+    PolicyView, PrefixView,
 };
 use crate::node::stats::NetworkCensus;
 use std::collections::HashSet;
@@ -44,16 +44,22 @@ impl Control {
     ///
     /// # Errors
     /// Why it is refused, with the way out.
-    pub(super) fn after(&self, amend: &Amend) -> Result<(Arc<Config>, Vec<Amendment>), String> {
+    pub(super) fn after(&self, amend: &Amend) -> Result<(Arc<Config>, Vec<Amendment>), AmendRefusal> {
+        let rules = AmendmentRules::of(&self.config);
         let mut kept = self.amendments.clone();
         match amend {
             Amend::Add(amendment) => {
+                let judged = match amendment {
+                    Amendment::Policy(words) => rules.policy(words).map(|_| ()),
+                    Amendment::Peer(words) => rules.peer(&self.config, words).map(|_| ()),
+                };
+                judged.map_err(AmendRefusal::Wrong)?;
                 let mut config = (*self.config).clone();
-                kept.push(config.amend(&AmendmentRules::of(&self.config), amendment)?);
+                kept.push(config.amend(&rules, amendment).map_err(AmendRefusal::Forbidden)?);
                 Ok((Arc::new(config), kept))
             }
             Amend::DeletePolicy(words) => {
-                let policy = AmendmentRules::of(&self.config).policy(words)?;
+                let policy = rules.policy(words).map_err(AmendRefusal::Wrong)?;
                 let words = Amendment::Policy(self.config.policy_words(policy));
                 let here = self.config.policies.contains(&policy);
                 let at = self.place_of(&words, here)?;
@@ -63,9 +69,11 @@ impl Control {
                 Ok((Arc::new(config), kept))
             }
             Amend::DeletePeer { network, address } => {
-                let place = usize::from(self.config.network_named(network)?);
+                let place = usize::from(self.config.network_named(network).map_err(AmendRefusal::Wrong)?);
                 let Ok(bits) = address.parse::<Ipv4Addr>().map(u32::from) else {
-                    return Err(format!("`{address}` is not an IPv4 address; write for example 10.0.0.200"));
+                    let address: String = address.chars().take(64).collect();
+                    let why = format!("`{address}` is not an IPv4 address; write for example 10.0.0.200");
+                    return Err(AmendRefusal::Wrong(why));
                 };
                 let mut config = (*self.config).clone();
                 let peers = config.virtual_networks.get_mut(place).map(|network| &mut network.peers);
@@ -74,9 +82,9 @@ impl Control {
                     Some(peers.remove(at))
                 });
                 let Some(peer) = found else {
-                    return Err(format!(
+                    return Err(AmendRefusal::NotThere(format!(
                         "{address} is no peer's in network {network}; `ilactl peer list` shows them"
-                    ));
+                    )));
                 };
                 let at = self.place_of(&Amendment::Peer(self.config.peer_words(place as u16, peer)), true)?;
                 kept.remove(at);
@@ -86,12 +94,16 @@ impl Control {
     }
 
     /// Where among the operators' something stands that is to be deleted; `here`: whether it is in force at all.
-    fn place_of(&self, amendment: &Amendment, here: bool) -> Result<usize, String> {
+    fn place_of(&self, amendment: &Amendment, here: bool) -> Result<usize, AmendRefusal> {
         let name = name_of(amendment);
         match self.amendments.iter().position(|other| other == amendment) {
             Some(at) => Ok(at),
-            None if here => Err(format!("{name} comes from the configuration; remove it there and reload")),
-            None => Err(format!("{name} is not there; `ilactl policy list` shows them")),
+            None if here => Err(AmendRefusal::Forbidden(format!(
+                "{name} comes from the configuration; remove it there and reload"
+            ))),
+            None => {
+                Err(AmendRefusal::NotThere(format!("{name} is not there; `ilactl policy list` shows them")))
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::{Control, Loaded};
 use crate::config::MappingRecord;
-use crate::node::handle::{Amend, ReloadView};
+use crate::node::handle::{Amend, AmendRefusal, ReloadView};
 use crate::node::rib::Staged;
 use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
 use std::collections::VecDeque;
@@ -41,7 +41,7 @@ enum Work {
 }
 
 /// The way back to who changes policies or peers.
-pub(super) type AmendAnswer = oneshot::Sender<Result<(), String>>;
+pub(super) type AmendAnswer = oneshot::Sender<Result<(), AmendRefusal>>;
 
 /// What is known of a task that was staged.
 enum Task {
@@ -241,7 +241,7 @@ impl Control {
                 );
             }
             Task::Reload(_, reply) => self.reloaded(reply, Err(refusal.to_string())),
-            Task::Amend(answer) => drop(answer.send(Err(refusal.to_string()))),
+            Task::Amend(answer) => drop(answer.send(Err(AmendRefusal::Forbidden(refusal.to_string())))),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Bench {
         let (answer, mut answered) = oneshot::channel();
         self.control.answer(Request::Amend(amend, answer));
         (1..10).for_each(|now| self.turn(now));
-        answered.try_recv().unwrap()
+        answered.try_recv().unwrap().map_err(|why| why.to_string())
     }
 
     fn add(&mut self, from: &str, to: &str) -> Result<(), String> {
@@ -257,4 +257,27 @@ fn counters_stay_a_networks_own_and_are_given_as_long_as_there_are_some() {
     assert_eq!((slots(&bench), counted(&bench).own, counted(&bench).from_tenants), (vec![0, 0], false, 0));
     bench.reload(&limited(config("", "", ""))).unwrap();
     assert_eq!((slots(&bench), counted(&bench).from_tenants), (vec![1, 0], 5));
+}
+
+#[test]
+fn a_refusal_says_whose_fault_it_is() {
+    use crate::node::handle::AmendRefusal::{Forbidden, NotThere, Wrong};
+    let mut bench = Bench::with(&config("{from: red, to: blue}", "", ""));
+    let mut refused = |amend: Amend| {
+        let (answer, mut answered) = oneshot::channel();
+        bench.control.answer(Request::Amend(amend, answer));
+        (1..10).for_each(|now| bench.turn(now));
+        answered.try_recv().unwrap().unwrap_err()
+    };
+    let words = |from: &str, to: &str| PolicyWords { from: from.into(), to: to.into() };
+    let peer =
+        |network: &str, address: &str| Amend::DeletePeer { network: network.into(), address: address.into() };
+    let add = |from, to| Amend::Add(Amendment::Policy(words(from, to)));
+    assert!(matches!(refused(add("red", "green")), Wrong(_)));
+    assert!(matches!(refused(add("red", "blue")), Forbidden(_)));
+    assert!(matches!(refused(Amend::DeletePolicy(words("red", "green"))), Wrong(_)));
+    assert!(matches!(refused(Amend::DeletePolicy(words("blue", "red"))), NotThere(_)));
+    assert!(matches!(refused(Amend::DeletePolicy(words("red", "blue"))), Forbidden(_)));
+    assert!(matches!(refused(peer("green", "10.0.0.9")), Wrong(_)));
+    assert!(matches!(refused(peer("red", "10.0.0.9")), NotThere(_)));
 }
