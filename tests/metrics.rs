@@ -27,11 +27,13 @@ fn stats() -> Stats {
         counters.received.add(100);
         counters.received_bytes.add(9000);
         counters.forwarded.add(90);
+        counters.copied.add(4);
+        counters.copies_lost[DropReason::CopyRoom as usize].add(1);
         counters.replied.add(3);
         counters.dropped[DropReason::Blackhole as usize].add(2 + n as u64);
         counters.answered[DropReason::HopLimit as usize].add(3);
         counters.waiting.add(1);
-        worker.sent[1].sent.add(93);
+        worker.sent[1].sent.add(96);
         worker.sent[1].sent_bytes.add(8000);
         worker.sent[1].unsent.add(1);
     }
@@ -101,7 +103,9 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_waiting_packets{port=fabric0,worker=1}", 1.0),
         ("ilagate_dropped_packets_total{port=fabric0,reason=blackhole}", 5.0),
         ("ilagate_icmp_errors_total{port=fabric0,reason=hop_limit}", 6.0),
-        ("ilagate_sent_packets_total{port=access0,worker=0}", 93.0),
+        ("ilagate_copied_packets_total{port=fabric0,worker=1}", 4.0),
+        ("ilagate_lost_copies_total{port=fabric0,reason=copy_room}", 2.0),
+        ("ilagate_sent_packets_total{port=access0,worker=0}", 96.0),
         ("ilagate_sent_bytes_total{port=access0,worker=0}", 8000.0),
         ("ilagate_unsent_packets_total{port=access0,worker=0}", 1.0),
         ("ilagate_worker_polls_total{result=packets,worker=0}", 10.0),

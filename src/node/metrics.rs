@@ -67,6 +67,11 @@ families! {
     DROPPED: Counter = "ilagate_dropped_packets_total";
     /// Packets lost whose sender was told by an ICMPv6 error, by port they came in at and reason.
     ICMP_ERRORS: Counter = "ilagate_icmp_errors_total";
+    /// Frames made beyond the one of each packet and handed to the rings, by worker and port the packets came in at:
+    /// copies for the members of a group, and fragments after the first.
+    COPIED: Counter = "ilagate_copied_packets_total";
+    /// Such frames lost, by port the packets came in at and reason (ilactl drops explains each).
+    COPIES_LOST: Counter = "ilagate_lost_copies_total";
     /// Packets sent, by worker and port.
     SENT: Counter = "ilagate_sent_packets_total";
     /// Bytes sent, link header included, by worker and port.
@@ -246,6 +251,7 @@ impl Scrape {
         let labels = [("worker", worker), ("port", port)];
         self.count(RECEIVED, &labels, counters.received.value());
         self.count(RECEIVED_BYTES, &labels, counters.received_bytes.value());
+        self.count(COPIED, &labels, counters.copied.value());
         self.set(WAITING, &labels, counters.waiting.value() as f64);
         for (fate, count) in [
             ("forwarded", counters.forwarded.value()),
@@ -268,6 +274,10 @@ impl Scrape {
             let dropped =
                 over_workers(|counters, reason| counters.dropped.get(reason).map_or(0, |c| c.value()));
             self.count(DROPPED, &labels, dropped);
+            let lost = over_workers(|counters, reason| {
+                counters.copies_lost.get(reason).map_or(0, |count| count.value())
+            });
+            self.count(COPIES_LOST, &labels, lost);
             if reason.icmp().is_some() {
                 let told =
                     over_workers(|counters, reason| counters.answered.get(reason).map_or(0, |c| c.value()));

@@ -12,6 +12,7 @@ mod flow;
 pub mod lane;
 mod lookup;
 mod ndp;
+mod outbox;
 mod own;
 pub mod packet;
 mod parse;
@@ -27,6 +28,7 @@ pub use answer::Limiter;
 pub use counters::Counters;
 pub use direct::{Decided, Direct};
 pub use lane::{BURST, Lane, Lanes};
+pub use outbox::{Extra, Outbox};
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
@@ -46,6 +48,7 @@ pub struct Ctx<'t> {
 pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
+    outbox: Outbox,
     direct: bool,
 }
 
@@ -53,7 +56,12 @@ impl Pipeline {
     /// A pipeline whose ICMPv6 errors are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Pipeline { lanes: Box::new([Lane::default(); BURST]), limiter, direct: true }
+        Pipeline {
+            lanes: Box::new([Lane::default(); BURST]),
+            limiter,
+            outbox: Outbox::default(),
+            direct: true,
+        }
     }
 
     /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
@@ -71,6 +79,7 @@ impl Pipeline {
 
     /// Decides every packet of `burst` that the direct way has not.
     pub fn finish(&mut self, burst: &mut [Packet<'_>], decided: &Decided, ctx: &Ctx<'_>) {
+        self.outbox.clear();
         let mut left = false;
         for (index, packet) in burst.iter_mut().enumerate() {
             match decided.port(index) {
@@ -113,6 +122,12 @@ impl Pipeline {
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// The frames that the last burst became beyond one for each packet.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Replaces the limiter of ICMPv6 errors.

@@ -141,6 +141,8 @@ reasons! {
     Checksum = "checksum";
     /// Buffer has several segments or is shared.
     BufferShape = "buffer_shape";
+    /// Copy or fragment of a packet that there was no room for.
+    CopyRoom = "copy_room";
     /// Queue to the control thread is full.
     PuntQueueFull = "punt_queue_full";
     /// Transmit port is not there.

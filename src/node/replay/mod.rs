@@ -38,6 +38,8 @@ pub struct PortReport {
     pub punted: u64,
     /// Lost without a word.
     pub dropped: u64,
+    /// Frames sent beyond the one of each packet: copies and fragments.
+    pub copied: u64,
     /// Packets written for this port.
     pub sent: u64,
     /// Its losses by reason, those that happened.
@@ -160,6 +162,12 @@ impl Replay {
                 Verdict::Continue | Verdict::Punt | Verdict::Drop(_) => {}
             }
         }
+        counters.settle_copies(self.pipeline.outbox(), |copy| {
+            let sent = self.sent.get_mut(usize::from(copy.port.0));
+            sent.zip(frames.get(copy.of))
+                .map(|(sent, of)| sent.push((of.time_ns, copy.frame.to_vec())))
+                .is_some()
+        });
         counters.settle(&burst, self.pipeline.lanes());
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
     }
@@ -189,6 +197,7 @@ impl Replay {
                 replied: counted.replied.value(),
                 punted: counted.punted.value(),
                 dropped: counted.dropped_total(),
+                copied: counted.copied.value(),
                 sent: self.sent[n].len() as u64,
                 drops: losses(std::slice::from_ref(counted)),
             }
@@ -218,14 +227,21 @@ impl fmt::Display for Report {
         let width = self.ports.iter().map(|port| port.port.len()).max().unwrap_or(0).max(4);
         writeln!(
             f,
-            "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "port", "received", "forwarded", "replied", "punted", "dropped", "sent"
+            "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "port", "received", "forwarded", "replied", "punted", "dropped", "copied", "sent"
         )?;
         for port in &self.ports {
             writeln!(
                 f,
-                "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-                port.port, port.received, port.forwarded, port.replied, port.punted, port.dropped, port.sent
+                "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+                port.port,
+                port.received,
+                port.forwarded,
+                port.replied,
+                port.punted,
+                port.dropped,
+                port.copied,
+                port.sent
             )?;
         }
         for port in self.ports.iter().filter(|port| port.cut > 0) {
