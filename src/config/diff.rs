@@ -123,6 +123,14 @@ impl Config {
             true,
             [reachable_ms, retransmit_ms, probes, hold_packets]
         );
+        fields!(
+            c,
+            "multicast",
+            self.multicast,
+            new.multicast,
+            true,
+            [query_interval_s, groups_per_tenant, groups_per_network]
+        );
         match (&self.metrics, &new.metrics) {
             (Some(old), Some(new)) => fields!(c, "metrics", old, new, false, [listen]),
             (old, new) => c.section("metrics", old.as_ref(), new.as_ref(), false),
@@ -158,7 +166,14 @@ impl Config {
             let path = format!("virtual_networks[{n}]");
             match (self.virtual_networks.get(n), new.virtual_networks.get(n)) {
                 (Some(old), Some(new)) => {
-                    fields!(c, path, old, new, true, [name, vnid, domain, mac, mtu, ipv6, ipv4, peers]);
+                    fields!(
+                        c,
+                        path,
+                        old,
+                        new,
+                        true,
+                        [name, vnid, domain, mac, mtu, ipv6, ipv4, peers, replicate_to]
+                    );
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),
                 (_, None) => c.note(path, ChangeKind::Removed, true),

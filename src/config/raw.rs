@@ -81,6 +81,7 @@ raw! {
         mappings: Option<Spanned<RawMappings>>,
         icmp: Option<Spanned<RawIcmp>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
+        multicast: Option<Spanned<RawMulticast>>,
         metrics: Option<Spanned<RawMetrics>>,
         admin: Option<Spanned<RawAdmin>>,
         log: Option<Spanned<RawLog>>,
@@ -142,6 +143,7 @@ raw! {
         ipv6: Option<Spanned<RawNetworkIpv6>>,
         ipv4: List<RawNetworkIpv4>,
         peers: List<RawPeer>,
+        replicate_to: List<String>,
     }
     /// `virtual_networks[].ipv6`
     RawNetworkIpv6 { prefix: Option<Text>, gateway: Option<Text> }
@@ -162,6 +164,7 @@ raw! {
         identifiers: List<String>,
         network: Option<Text>,
         addresses: List<String>,
+        groups: List<String>,
     }
     /// `routes[]`
     RawRoute {
@@ -187,6 +190,12 @@ raw! {
         retransmit_ms: Option<Text>,
         probes: Option<Text>,
         hold_packets: Option<Text>,
+    }
+    /// `multicast`
+    RawMulticast {
+        query_interval_s: Option<Text>,
+        groups_per_tenant: Option<Text>,
+        groups_per_network: Option<Text>,
     }
     /// `metrics`
     RawMetrics { listen: Option<Text> }

@@ -45,7 +45,11 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, limiter: &mut Lim
     for (packet, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
         let Verdict::Drop(reason) = packet.verdict else { continue };
         let Some(error) = reason.icmp() else { continue };
-        if lane.ours || !may_answer(packet, reason) || !limiter.allow(ctx.now_ms) {
+        if lane.ours
+            || matches!(lane.class, Class::Group(_))
+            || !may_answer(packet, reason)
+            || !limiter.allow(ctx.now_ms)
+        {
             continue;
         }
         let error = if reason == DropReason::PacketTooBig { Error::PacketTooBig(lane.mtu) } else { error };

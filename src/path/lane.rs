@@ -16,6 +16,8 @@ pub enum Class {
     Sir(DomainId),
     /// Under a locator of ours: translate back and deliver.
     Ila(DomainId),
+    /// To a group of tenants in this domain: copy.
+    Group(DomainId),
     /// Plain IPv6 routing.
     Route,
     /// To this node itself.
@@ -57,6 +59,8 @@ pub type Lanes = [Lane; BURST];
 pub struct Todo {
     /// Some packet waits for its mapping.
     pub lookups: bool,
+    /// Some packet is for a group.
+    pub groups: bool,
     /// Some packet is to be routed.
     pub routes: bool,
     /// Some packet is to this node.

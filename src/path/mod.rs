@@ -9,6 +9,7 @@ mod classify;
 pub mod counters;
 mod direct;
 mod flow;
+mod group;
 pub mod lane;
 mod lookup;
 mod ndp;
@@ -96,6 +97,9 @@ impl Pipeline {
         let lanes = &mut *self.lanes;
         let mut todo = arrive::run(burst, lanes, ctx);
         forward(burst, lanes, &mut todo, ctx);
+        if todo.groups {
+            group::run(burst, lanes, &mut self.outbox, &mut todo, ctx);
+        }
         if todo.own {
             own::run(burst, lanes, &mut todo, ctx);
         }

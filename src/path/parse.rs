@@ -3,7 +3,7 @@
 use super::lane::{Class, Lane};
 use super::packet::Packet;
 use super::verdict::DropReason;
-use super::{Ctx, arp, tenant, v4};
+use super::{Ctx, arp, group, tenant, v4};
 use crate::net::{ethernet, icmp6::kind, ipv6, mac::Mac, ndp};
 use crate::table::{Port, Role};
 
@@ -41,10 +41,9 @@ pub(super) fn parse(
                 packet.verdict = arp::decide(packet, sender, link.ethertype, link.header, ctx);
                 return Ok(());
             }
-            ethernet::IPV4 if to.is_multicast() => return Err(DropReason::Multicast),
             ethernet::IPV4 => {
                 packet.l3 = link.header as u8;
-                return v4::enter(packet, lane, sender, ctx);
+                return v4::enter(packet, lane, sender, to.is_multicast(), ctx);
             }
             _ => {}
         }
@@ -80,6 +79,11 @@ pub(super) fn parse(
         return Err(DropReason::MartianSource);
     }
     if ipv6::is_multicast(destination) {
+        if let Some(sender) = &sender
+            && group::is_copied(packet.l3(), destination)
+        {
+            return group::enter(lane, sender, source, destination, ctx);
+        }
         // Only groups that this node listens to, and only from the link: see `own`.
         lane.class = Class::Own;
         return Ok(());

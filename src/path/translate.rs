@@ -21,7 +21,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
         let verdict = match lane.class {
             Class::Sir(domain) => from_sir(packet, lane, domain, ctx),
             Class::Ila(domain) => from_ila(packet, lane, domain, ctx),
-            Class::None | Class::Route | Class::Own => continue,
+            Class::None | Class::Group(_) | Class::Route | Class::Own => continue,
         };
         packet.verdict = verdict;
         todo.drops |= matches!(verdict, Verdict::Drop(_));
@@ -54,7 +54,12 @@ fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
 
 /// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
 #[inline(always)]
-fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn to_locator(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    remote: &Remote,
+    ctx: &Ctx<'_>,
+) -> Verdict {
     let add = checksum::add(remote.add, lane.extra & remote.identifier_changes());
     let mut low = neutral::add_low(lane.low, add) | (u64::from(remote.mark) << 48);
     if let Err(verdict) = send::check(packet, lane, &remote.hop) {
@@ -108,7 +113,7 @@ fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ct
 
 /// Sends to a local attachment; with `domain`, the SIR address is restored first.
 #[inline(always)]
-fn deliver(
+pub(super) fn deliver(
     packet: &mut Packet<'_>,
     lane: &mut Lane,
     local: &Local,
@@ -124,9 +129,9 @@ fn deliver(
     if let Some(domain) = domain
         && let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut())
     {
-        match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6) {
+        match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6.as_ref()) {
             // The tenant must see its own address (§5.8, §5.12.1).
-            Some(vnet) => header.set_destination(vnet.prefix | u128::from(lane.low as u32)),
+            Some(vnet) => header.set_destination(vnet.address_of(Identifier(lane.low))),
             None => header.set_destination_halves(domain.sir.0, lane.low),
         }
     }

@@ -1,7 +1,8 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
-use super::{DomainId, PortId};
-use crate::ila::{Identifier, SirPrefix};
+use super::{ActionId, DomainId, Local, PortId};
+use crate::ila::group;
+use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Mac;
 use crate::net::checksum::{add, sub, sum_of_half};
 use foldhash::fast::FixedState;
@@ -30,6 +31,8 @@ pub struct Network {
     pub peers: Peers,
     /// The other networks that its tenants may send to, in order.
     pub reaches: Vec<NetworkId>,
+    /// Where copies of multicast and broadcast go that have no mapping of their own; 0 for nowhere.
+    pub replicas: ActionId,
 }
 
 /// Who outside of a network has an IPv4 address in it (ILA draft §5.11, §5.13).
@@ -76,6 +79,8 @@ pub struct Vnet {
     /// What neutral mapping adds to the low word beyond what it adds for a SIR address, because all 96 bits change:
     /// `Σ prefix -' Σ upper half of the identifier -' Σ SIR prefix`. The same for every locator.
     pub extra: u16,
+    /// The same for multicast addresses, by scope: all 128 bits change.
+    group_extra: [u16; 16],
 }
 
 impl Vnet {
@@ -84,7 +89,34 @@ impl Vnet {
     pub const fn new(prefix: u128, gateway: Option<u128>, vnid: u32, sir: SirPrefix) -> Self {
         let vnet = add(sum_of_half((prefix >> 64) as u64), sum_of_half(prefix as u64));
         let upper = sum_of_half(Identifier::tenant_ipv6(vnid, 0).0);
-        Vnet { prefix, gateway, extra: sub(sub(vnet, upper), sum_of_half(sir.0)) }
+        let sir = sum_of_half(sir.0);
+        let mut group_extra = [0; 16];
+        let mut scope = 0;
+        while scope < 16 {
+            // ff0X stands in the address, X alone in the identifier.
+            let identifier = Identifier::tenant_multicast(vnid, scope, 0);
+            group_extra[scope as usize] = sub(sub(0xff00 + scope as u16, sum_of_half(identifier.0)), sir);
+            scope += 1;
+        }
+        Vnet { prefix, gateway, extra: sub(sub(vnet, upper), sir), group_extra }
+    }
+
+    /// What neutral mapping adds for an identifier of type 3 or 4.
+    #[must_use]
+    pub const fn extra_of(&self, identifier: Identifier) -> u16 {
+        match identifier.kind() {
+            IdentifierType::TenantMulticast => self.group_extra[(identifier.0 as u32 >> 28) as usize],
+            _ => self.extra,
+        }
+    }
+
+    /// The tenants' own form of an address with an identifier of type 3 or 4.
+    #[must_use]
+    pub const fn address_of(&self, identifier: Identifier) -> u128 {
+        match identifier.kind() {
+            IdentifierType::TenantMulticast => group::ipv6_address(identifier),
+            _ => self.prefix | identifier.0 as u32 as u128,
+        }
     }
 }
 
@@ -149,6 +181,8 @@ pub struct Networks {
     by_vnet: HashMap<u128, NetworkId, FixedState>,
     tenants: HashMap<(PortId, u16, Mac), Tenant, FixedState>,
     links: HashSet<(PortId, u16), FixedState>,
+    /// Tenants attached here that want a group, by its identifier.
+    members: HashMap<(NetworkId, u64), Vec<Local>, FixedState>,
 }
 
 impl Networks {
@@ -182,6 +216,17 @@ impl Networks {
     pub fn seat(&mut self, place: (PortId, u16, Mac), tenant: Tenant) {
         self.links.insert((place.0, place.1));
         self.tenants.insert(place, tenant);
+    }
+
+    /// Adds a tenant attached here to a group.
+    pub fn join(&mut self, network: NetworkId, group: Identifier, member: Local) {
+        self.members.entry((network, group.0)).or_default().push(member);
+    }
+
+    /// The tenants attached here that want a group.
+    #[must_use]
+    pub fn members(&self, network: NetworkId, group: Identifier) -> &[Local] {
+        self.members.get(&(network, group.0)).map_or(&[], Vec::as_slice)
     }
 
     /// A network.
@@ -246,6 +291,25 @@ mod tests {
             prop_assert_eq!(zero(sum_of_address(on_wire)), zero(sum_of_address(prefix | u128::from(low))));
             let back = neutral::add_low(neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0, !vnet.extra);
             prop_assert!(back == identifier.0 || Some(Identifier(back)) == identifier.twin());
+        }
+
+        /// The same of type 4, where all 128 bits change.
+        #[test]
+        fn neutral_mapping_of_a_group_keeps_the_sum_and_comes_back(
+            scope in 0u8..16, low in 0u32..1 << 28, vnid in 1u32..1 << 28, sir: u64, locator: u64,
+        ) {
+            let (sir, locator) = (SirPrefix(sir), Locator(locator));
+            let vnet = Vnet::new(0x2001_0db8 << 96, None, vnid, sir);
+            let identifier = Identifier::tenant_multicast(vnid, scope, low);
+            let adjustment = Adjustment::of(sir, locator).with(vnet.extra_of(identifier));
+            let wire = neutral::there(identifier, adjustment, ChecksumMode::NeutralMap);
+            let zero = |sum: u16| if sum == 0xffff { 0 } else { sum };
+            let group = vnet.address_of(identifier);
+            prop_assert_eq!(group >> 112, 0xff00 | u128::from(scope));
+            prop_assert_eq!(zero(sum_of_address(locator.with(wire))), zero(sum_of_address(group)));
+            prop_assert_eq!(vnet.extra_of(wire), vnet.extra_of(identifier));
+            let back = neutral::back(wire, adjustment, ChecksumMode::NeutralMap);
+            prop_assert!(back == identifier || Some(back) == identifier.twin());
         }
     }
 }

@@ -51,8 +51,9 @@ pub(super) fn attachments(
             s.error("mac", text.referenced, message);
         }
         let (network, addresses, identifiers) = seats.of(&mut s, attachment, mac);
+        let groups = seats.groups(&mut s, attachment, network);
         if let (Some(port), Some(mac)) = (port, mac) {
-            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers });
+            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers, groups });
         }
     }
     list

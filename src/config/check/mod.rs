@@ -6,6 +6,7 @@
 
 mod attachments;
 mod domains;
+mod groups;
 mod networks;
 mod peers;
 mod policies;
@@ -16,6 +17,8 @@ mod seats;
 mod system;
 
 pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
+pub(super) use groups::judge_group;
+pub(crate) use groups::{judge_group_choices, judge_group_identifier, max_locators};
 pub(super) use scope::{Check, Path as KeyPath, Scope};
 pub(super) use seats::judge_address;
 
@@ -50,6 +53,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let mappings = system::mappings(&mut check, raw, directory);
     let icmp = system::icmp(&mut check, raw);
     let neighbour_discovery = system::discovery(&mut check, raw);
+    let multicast = system::multicast(&mut check, raw);
     let metrics = system::metrics(&mut check, raw);
     let admin = system::admin(&mut check, raw, &node.name);
     let log = system::log(&mut check, raw);
@@ -69,6 +73,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         mappings,
         icmp,
         neighbour_discovery,
+        multicast,
         metrics,
         admin,
         log,

@@ -5,6 +5,7 @@ use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, T
 use super::attachments::unicast_mac;
 use super::domains::{Domains, Locators};
 use super::entries;
+use super::groups::replicate_to;
 use super::scope::{Check, Scope, Seen, WORD};
 use crate::ila::identifier::MAX_VNID;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
@@ -58,6 +59,7 @@ pub(super) fn networks(
 ) -> Networks {
     let mut networks = Networks { list: Vec::new(), whole: Vec::new(), places: HashMap::new(), names: true };
     let (mut names, mut vnids, mut prefixes) = (Seen::new(), Seen::new(), Seen::new());
+    let mut hosts = HashMap::new();
     for (n, entry) in entries(&raw.virtual_networks) {
         let network = &entry.value;
         let mut s = check.scope(format!("virtual_networks[{n}]"), entry.referenced);
@@ -88,6 +90,7 @@ pub(super) fn networks(
             ipv6(&mut s, &entry.value, &mut prefixes, domains, locators)
         });
         let ipv4 = subnets(&mut s, network);
+        let replicate_to = replicate_to(&mut s, network, domain, (domains, locators), &mut hosts);
         networks.whole.push(s.count() == errors);
         networks.list.push(VirtualNetwork {
             name: name.unwrap_or_default(),
@@ -98,6 +101,7 @@ pub(super) fn networks(
             ipv6,
             ipv4,
             peers: Vec::new(),
+            replicate_to,
         });
     }
     networks

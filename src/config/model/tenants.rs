@@ -1,6 +1,6 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
-use crate::ila::Identifier;
+use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 
 /// `virtual_networks[]`: the address space of one tenant.
@@ -22,6 +22,9 @@ pub struct VirtualNetwork {
     pub ipv4: Vec<NetworkIpv4>,
     /// Who else has an IPv4 address in this network, at most 4096; each address and each peer once.
     pub peers: Vec<NetworkPeer>,
+    /// Hosts that get a copy of what is broadcast, and of groups without a mapping of their own: at most 256 locators,
+    /// distinct; our own are passed over.
+    pub replicate_to: Vec<Locator>,
 }
 
 /// `virtual_networks[].ipv6`
@@ -92,10 +95,12 @@ pub struct Attachment {
     pub addresses: Vec<TenantAddress>,
     /// The identifiers, at least one: a task's own, or those of the tenant's addresses in their order.
     pub identifiers: Vec<LocalIdentifier>,
+    /// Groups that the tenant is a member of whether or not it says so, each once.
+    pub groups: Vec<TenantAddress>,
 }
 
-/// An address of a tenant in its virtual network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An address of a tenant in its virtual network, or of a group there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TenantAddress {
     /// An IPv4 address of one of the network's subnets.
     V4(u32),

@@ -4,6 +4,7 @@ mod attachments;
 mod domains;
 mod files;
 mod fuzz;
+mod groups;
 mod mappings;
 mod networks;
 mod peers;

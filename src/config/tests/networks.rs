@@ -46,6 +46,7 @@ fn a_network_with_every_key() {
             }),
             ipv4: vec![subnet("10.0.0.0/24", 0x0a00_0001), subnet("10.0.1.0/31", 0x0a00_0100)],
             peers: Vec::new(),
+            replicate_to: Vec::new(),
         }]
     );
 }

@@ -10,8 +10,8 @@ impl Rib {
     /// All networks, and every tenant where it sits.
     pub(super) fn network_tables(&self) -> Networks {
         let mut networks = Networks::default();
-        for network in &self.networks {
-            networks.add(self.network(network));
+        for (place, network) in self.networks.iter().enumerate() {
+            networks.add(self.network(place, network));
         }
         for policy in &self.policies {
             networks.permit(NetworkId(policy.from), NetworkId(policy.to));
@@ -33,10 +33,11 @@ impl Rib {
             }
             networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant);
         }
+        self.join_groups(&mut networks);
         networks
     }
 
-    fn network(&self, network: &VirtualNetwork) -> Network {
+    fn network(&self, place: usize, network: &VirtualNetwork) -> Network {
         let sir = self.domains.get(usize::from(network.domain)).map(|domain| domain.config.prefix);
         Network {
             vnid: network.vnid,
@@ -57,6 +58,7 @@ impl Rib {
                 .collect(),
             peers: Peers::new(network.peers.iter().filter_map(|peer| self.peer(peer))),
             reaches: Vec::new(),
+            replicas: self.replicas.get(place).copied().unwrap_or_default(),
         }
     }
 
