@@ -51,6 +51,8 @@ fn stats() -> Stats {
             capacity: 2_000_000,
             memory_bytes: 24_000_000,
         }],
+        group_members: 11,
+        joins_refused: 2,
         neighbours: [0, 5, 0, 0, 1, 0],
         ports: vec![
             PortCensus {
@@ -117,6 +119,8 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_table_capacity{domain=tasks}", 2e6),
         ("ilagate_mapping_table_bytes{domain=tasks}", 24e6),
         ("ilagate_mapping_revision", 12.0),
+        ("ilagate_group_members", 11.0),
+        ("ilagate_group_joins_refused_total", 2.0),
         ("ilagate_neighbours{state=reachable}", 5.0),
         ("ilagate_neighbours{state=failed}", 1.0),
         ("ilagate_mbufs{state=free}", 8000.0),

@@ -6,7 +6,7 @@ mod support;
 
 use ilagate::config::{Config, mappings};
 use ilagate::ila::ChecksumMode;
-use ilagate::net::{Mac, ipv4};
+use ilagate::net::{Mac, checksum, ipv4};
 use ilagate::node::replay::Replay;
 use ilagate::path::DropReason;
 use support::packets::*;
@@ -414,6 +414,100 @@ fn errors_that_quote_a_groups_wire_form_say_the_group() {
     let to_tenant = |packet: &[u8]| frame(NVE_FABRIC, GATEWAY_FABRIC, packet);
     let got = HOSTS.node(L1).receive("fabric0", &to_tenant(&error)).forwarded("access0");
     assert_eq!(destination(told(&got[14..]).quote), address(G6));
+}
+
+/// A report of IGMPv3 by vm4: record type 4 joins, 3 leaves.
+fn report4(kind: u8, source: [u8; 4]) -> Vec<u8> {
+    let message = [&[0x22, 0, 0, 0, 0, 0, 0, 1, kind, 0, 0, 0], &G4[..]].concat();
+    igmp(source, [224, 0, 0, 22], message)
+}
+
+/// A message of IGMP by vm4, its checksum yet to be made.
+fn igmp(source: [u8; 4], to: [u8; 4], mut message: Vec<u8>) -> Vec<u8> {
+    let sum = !checksum::sum_of_bytes(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = vec![0x46, 0xc0, 0, 24 + message.len() as u8, 0, 0, 0, 0, 1, 2, 0, 0];
+    packet.extend([source, to, [148, 4, 0, 0]].concat());
+    ipv4::seal(&mut packet);
+    packet.extend(message);
+    ipv4_tagged(Mac::of_ipv4_multicast(u32::from_be_bytes(to)), VM4, 4, &packet)
+}
+
+/// A message of MLD by vm4: 131 joins, 132 leaves, 130 asks; 143 is a report of version 2 that joins.
+fn mld(kind: u8, to: &str, group: &str) -> Vec<u8> {
+    let (from, to) = (VM4.link_local(), address(to));
+    let rest = match kind {
+        143 => [&[0, 0, 0, 1, 4, 0, 0, 0][..], &address(group).to_be_bytes()].concat(),
+        _ => [&[0; 4][..], &address(group).to_be_bytes()].concat(),
+    };
+    let message = icmp6(from, to, kind, 0, &rest);
+    let mut packet = ipv6(from, to, 0, &[&[58, 0, 5, 2, 0, 0, 1, 0], &message[..]].concat());
+    packet[7] = 1;
+    tagged(Mac::of_ipv6_multicast(to), VM4, 4, &packet)
+}
+
+/// A node whose tenants are in no group yet, and copies of whose tenants' packets go nowhere else.
+fn alone(rest: &str) -> Node {
+    Hosts { groups: "", replicate_to: "", rest, ..HOSTS }.node(L1)
+}
+
+#[test]
+fn a_tenant_gets_the_groups_that_it_joins_and_no_more_when_it_leaves() {
+    let mut node = alone("");
+    for (join, leave, datagram) in [
+        (report4(4, [10, 0, 0, 4]), report4(3, [10, 0, 0, 4]), to_group4(G4_MAC, G4)),
+        (mld(143, "ff02::16", G6), mld(132, "ff02::2", G6), to_group6(G6)),
+        // Version 1 reports to the group itself: that is not for its members.
+        (mld(131, G6, G6), mld(132, "ff02::2", G6), to_group6(G6)),
+    ] {
+        assert_eq!(dropped(&mut node, "access0", &datagram), DropReason::NoMembers);
+        assert_eq!(node.receive("access0", &join).fate, Fate::Punted);
+        let got = node.receive("access0", &datagram).forwarded("access0");
+        assert_eq!(tag(&got).0, 4);
+        assert_eq!(node.receive("access0", &leave).fate, Fate::Punted);
+        assert_eq!(dropped(&mut node, "access0", &datagram), DropReason::NoMembers);
+    }
+}
+
+#[test]
+fn a_tenant_that_says_nothing_any_more_is_no_member_any_more() {
+    let mut node = alone("multicast: {query_interval_s: 20}");
+    assert_eq!(node.receive("access0", &report4(4, [10, 0, 0, 4])).fate, Fate::Punted);
+    node.wait_ms(49_000);
+    node.receive("access0", &to_group4(G4_MAC, G4)).forwarded("access0");
+    node.wait_ms(1_500);
+    assert_eq!(dropped(&mut node, "access0", &to_group4(G4_MAC, G4)), DropReason::NoMembers);
+}
+
+#[test]
+fn a_tenant_joins_so_many_groups_and_no_more() {
+    let mut node = alone("multicast: {groups_per_tenant: 1}");
+    node.receive("access0", &mld(131, G6, G6));
+    node.receive("access0", &mld(131, "ff05::9", "ff05::9"));
+    node.receive("access0", &to_group6(G6)).forwarded("access0");
+    assert_eq!(dropped(&mut node, "access0", &to_group6("ff05::9")), DropReason::NoMembers);
+}
+
+#[test]
+fn only_what_a_tenant_says_of_itself_counts() {
+    let mut node = alone("");
+    let invalid = DropReason::MembershipInvalid;
+    // Queries are the gateway's.
+    assert_eq!(dropped(&mut node, "access0", &mld(130, "ff02::1", "::")), invalid);
+    let query = igmp([10, 0, 0, 4], [224, 0, 0, 1], vec![0x11, 100, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(dropped(&mut node, "access0", &query), invalid);
+    // A wrong checksum, and a report that was routed.
+    let mut broken = report4(4, [10, 0, 0, 4]);
+    *broken.last_mut().unwrap() ^= 1;
+    assert_eq!(dropped(&mut node, "access0", &broken), invalid);
+    let mut routed = mld(131, G6, G6);
+    routed[18 + 7] = 2;
+    assert_eq!(dropped(&mut node, "access0", &routed), invalid);
+    assert_eq!(dropped(&mut node, "access0", &report4(4, [10, 0, 0, 5])), DropReason::SpoofedSource);
+    assert_eq!(dropped(&mut node, "access0", &to_group4(G4_MAC, G4)), DropReason::NoMembers);
+    // A host without an address may join (RFC 3376 §4.2.13).
+    assert_eq!(node.receive("access0", &report4(4, [0; 4])).fate, Fate::Punted);
+    node.receive("access0", &to_group4(G4_MAC, G4)).forwarded("access0");
 }
 
 #[test]

@@ -121,6 +121,10 @@ families! {
     ROUTES: Gauge = "ilagate_routes";
     /// Neighbours, by state.
     NEIGHBOURS: Gauge = "ilagate_neighbours";
+    /// Groups that tenants joined by IGMP and MLD, each counted once for each tenant.
+    GROUP_MEMBERS: Gauge = "ilagate_group_members";
+    /// Groups that tenants wanted to join beyond the configuration's limits.
+    JOINS_REFUSED: Counter = "ilagate_group_joins_refused_total";
     /// Packet buffers, by state: in_use or free.
     MBUFS: Gauge = "ilagate_mbufs";
 
@@ -232,6 +236,8 @@ impl Scrape {
         self.set(SNAPSHOT, &[], census.snapshot as f64);
         self.set(SNAPSHOTS_WAITING, &[], census.snapshots_waiting as f64);
         self.set(REVISION, &[], census.revision as f64);
+        self.set(GROUP_MEMBERS, &[], census.group_members as f64);
+        self.count(JOINS_REFUSED, &[], census.joins_refused);
         self.set(ROUTES, &[], census.routes as f64);
         self.set(MBUFS, &[("state", "in_use")], census.mbufs_in_use as f64);
         self.set(MBUFS, &[("state", "free")], census.mbufs.saturating_sub(census.mbufs_in_use) as f64);

@@ -10,6 +10,7 @@ pub mod control;
 pub mod exchange;
 pub mod handle;
 pub mod http;
+pub mod membership;
 pub mod metrics;
 pub mod neighbour;
 pub mod replay;

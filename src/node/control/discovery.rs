@@ -67,7 +67,7 @@ impl Control {
         let Ok(ndp::Message::Advertisement { target, target_mac, solicited, override_flag, .. }) =
             ndp::parse(packet)
         else {
-            return;
+            return self.memberships.hear(frame.port, &frame.bytes, now_ms, &mut self.group_deeds);
         };
         let port = self.publisher.current().ports.get(usize::from(frame.port.0));
         if port.is_some_and(|port| port.owns(target) && target_mac.is_some_and(|mac| mac != port.mac)) {
@@ -159,6 +159,7 @@ impl Control {
                 self.announce(port, now_ms);
             }
             if up && !before.up {
+                self.memberships.ask_soon(now_ms);
                 self.neighbours.link_up(port, now_ms, &mut self.deeds);
             }
         }

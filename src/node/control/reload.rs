@@ -57,6 +57,7 @@ impl Control {
         let old = std::mem::replace(&mut self.config, config.clone());
         self.config_told.send_replace(config.clone());
         self.configure_neighbours();
+        self.configure_groups(self.now_ms());
         self.do_deeds();
         let settings = settings(&config, self.exchanges.len());
         for exchange in &self.exchanges {

@@ -2,11 +2,12 @@
 //!
 //! Packets of all inputs are merged by time, and rate limits go by the captures' clock. There is nobody to answer
 //! Neighbour Discovery, so what would wait for a neighbour is dropped as `neighbour_unresolved`: give the neighbours
-//! under `neighbours.static`.
+//! under `neighbours.static`. Tenants join groups by what they report in the captures; they are not queried.
 
 pub mod capture;
 
 use super::handle::DropView;
+use super::membership::{Deed, Memberships};
 use super::rib::Rib;
 use super::source::{Batch, Change, Origin};
 use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
@@ -34,7 +35,7 @@ pub struct PortReport {
     pub forwarded: u64,
     /// Answered.
     pub replied: u64,
-    /// Handed to the control thread, of which a replay has none.
+    /// Handed to the control thread, of which a replay has none but for what tenants say of their groups.
     pub punted: u64,
     /// Lost without a word.
     pub dropped: u64,
@@ -58,7 +59,9 @@ pub struct Report {
 /// A node without devices.
 pub struct Replay {
     config: Config,
+    rib: Rib,
     tables: Tables,
+    memberships: Memberships,
     pipeline: Pipeline,
     counters: Vec<CachePadded<Counters>>,
     cut: Vec<u64>,
@@ -87,6 +90,8 @@ impl Replay {
         let ports = config.ports.len();
         Ok(Replay {
             tables: rib.compile(),
+            memberships: Memberships::new(&config),
+            rib,
             pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst)),
             counters: Counters::per_port(ports),
             cut: vec![0; ports],
@@ -126,6 +131,9 @@ impl Replay {
     }
 
     fn burst(&mut self, port: u16, frames: &[Frame]) {
+        let mut deeds = Vec::new();
+        self.memberships.tick(self.now_ms, &mut deeds);
+        self.tend_groups(deeds.drain(..));
         let Some(counters) = self.counters.get(usize::from(port)) else { return };
         let headroom = HEADROOM_BYTES as usize;
         let data = usize::from(self.config.mbufs.data_bytes);
@@ -159,7 +167,10 @@ impl Replay {
                     Some(sent) => sent.push((frames[n].time_ns, packet.frame().to_vec())),
                     None => packet.verdict = Verdict::Drop(DropReason::NoPort),
                 },
-                Verdict::Continue | Verdict::Punt | Verdict::Drop(_) => {}
+                Verdict::Punt => {
+                    self.memberships.hear(PortId(port), packet.frame(), self.now_ms, &mut deeds);
+                }
+                Verdict::Continue | Verdict::Drop(_) => {}
             }
         }
         counters.settle_copies(self.pipeline.outbox(), |copy| {
@@ -170,6 +181,23 @@ impl Replay {
         });
         counters.settle(&burst, self.pipeline.lanes());
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
+        self.tend_groups(deeds);
+    }
+
+    /// What tenants join or leave in the captures counts from the next burst on.
+    fn tend_groups(&mut self, deeds: impl IntoIterator<Item = Deed>) {
+        for deed in deeds {
+            match deed {
+                Deed::Joined(place, group) => self.rib.set_member(place, group, true),
+                Deed::Left(place, group) => self.rib.set_member(place, group, false),
+                // There is nobody to answer.
+                Deed::Ask(_) => {}
+            }
+        }
+        if self.rib.needs_snapshot() {
+            self.tables = self.rib.compile();
+            self.rib.release();
+        }
     }
 
     /// What each port sent, in the configuration's order: time in nanoseconds and frame.
