@@ -393,6 +393,35 @@ fn nobody_is_told_of_a_packet_to_a_group_that_was_lost() {
 }
 
 #[test]
+fn a_packet_to_a_group_without_df_is_cut_for_those_that_it_is_too_long_for() {
+    let mut packet = ipv4_packet([10, 0, 0, 1], G4, 64, &[7; 1472]);
+    ipv4::Ipv4::of_mut(&mut packet).unwrap().set_fragment(false, false, 0);
+    ipv4::seal(&mut packet[..20]);
+    let (fate, sent) = HOSTS.node(L1).receive_copies("access0", &ipv4_frame(G4_MAC, VM1, &packet));
+    assert_eq!(fate, Fate::Forwarded);
+    // Three locators, two fragments each; both members here get it whole.
+    let wire = through(&sent, "fabric0");
+    assert_eq!((wire.len(), wire.iter().all(|frame| frame[20] == 44 && frame.len() <= 1514)), (6, true));
+    assert!(
+        through(&sent, "access0").iter().all(|frame| frame.len() == 1518 && ipv4_checksums_ok(&frame[18..]))
+    );
+    assert_eq!(sent.len(), 8);
+    // With DF it is lost for the three, and nobody is told.
+    packet[6] = 0x40;
+    ipv4::seal(&mut packet[..20]);
+    let mut node = HOSTS.node(L1);
+    let (fate, sent) = node.receive_copies("access0", &ipv4_frame(G4_MAC, VM1, &packet));
+    assert_eq!((fate, sent.len()), (Fate::Forwarded, 2));
+    assert_eq!(node.replay.counters()[1].copies_lost[DropReason::PacketTooBig as usize].value(), 3);
+    // The last one takes the packet itself: here it is a locator.
+    let hosts = Hosts { groups: "", ..HOSTS };
+    packet[6] = 0;
+    ipv4::seal(&mut packet[..20]);
+    let (fate, sent) = hosts.node(L1).receive_copies("access0", &ipv4_frame(G4_MAC, VM1, &packet));
+    assert_eq!((fate, sent.len()), (Fate::Forwarded, 6));
+}
+
+#[test]
 fn twins_of_groups_and_broadcast_are_told_apart() {
     // Σ of what is added for the type 4 identifiers of red under L2 is 33d1 -' 1234 = 219d: on the wire a low word of 0000
     // and one of ffff are both 219d.

@@ -28,7 +28,7 @@ const VM3_SIR: &str = "2001:db8:dddd:0:4000:c8:a00:2";
 
 /// A host where these policies hold, and all peers are known.
 fn with(locator: &str, policies: &str) -> Node {
-    host_with(locator, &Rules { red_peers: RED_PEERS, blue_peers: BLUE_PEERS, policies })
+    host_with(locator, &Rules { red_peers: RED_PEERS, blue_peers: BLUE_PEERS, policies, ..Rules::default() })
 }
 
 /// An IPv4 packet of VM3.

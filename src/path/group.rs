@@ -9,7 +9,7 @@ use super::outbox::Outbox;
 use super::packet::Packet;
 use super::tenant::Sender;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, flow, translate, v4};
+use super::{Ctx, flow, split, translate, v4};
 use crate::ila::group::{self, ipv4_leaves_link, ipv6_identifier, leaves_link, scope, stands_back};
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, next};
@@ -167,10 +167,18 @@ fn replicate(
     let mut targets = remotes.chain(members);
     let Some(mut target) = targets.next() else { return Verdict::Drop(DropReason::NoMembers) };
     for next in targets {
-        outbox.copy(packet, of, |copy| send(copy, &mut lane.clone(), &target, domain, ctx));
+        let to = |copy: &mut Packet<'_>, lane: &mut Lane| send(copy, lane, &target, domain, ctx);
+        let mut own = *lane;
+        let mut made = outbox.copy(packet, of, |copy| to(copy, &mut own));
+        if made == Err(DropReason::PacketTooBig) {
+            made = split::copies(packet, &own, of, outbox, to);
+        }
+        outbox.note(made);
         target = next;
     }
-    match send(packet, lane, &target, domain, ctx) {
+    let to = |copy: &mut Packet<'_>, lane: &mut Lane| send(copy, lane, &target, domain, ctx);
+    match to(packet, lane) {
+        Verdict::Drop(DropReason::PacketTooBig) => split::cut(packet, lane, of, outbox, to),
         // To come back would be to be copied again.
         Verdict::Hold(_) | Verdict::Resolve(_) => Verdict::Drop(DropReason::NeighbourUnresolved),
         verdict => verdict,

@@ -37,6 +37,8 @@ pub struct Lane {
     pub class: Class,
     /// Anything but plain TCP or UDP: an extension header, ICMPv6 or another protocol comes first.
     pub unusual: bool,
+    /// Fragments may be made of it: as IPv4 it has or would have no DF.
+    pub splits: bool,
     /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.
     pub ours: bool,
     /// The sender's network, if it is a tenant attached here.

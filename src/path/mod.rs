@@ -20,6 +20,7 @@ mod parse;
 mod quoted;
 mod route;
 mod send;
+mod split;
 mod tenant;
 mod translate;
 mod v4;
@@ -99,6 +100,9 @@ impl Pipeline {
         forward(burst, lanes, &mut todo, ctx);
         if todo.groups {
             group::run(burst, lanes, &mut self.outbox, &mut todo, ctx);
+        }
+        if todo.drops {
+            split::run(burst, lanes, &mut self.outbox, ctx);
         }
         if todo.own {
             own::run(burst, lanes, &mut todo, ctx);

@@ -60,30 +60,36 @@ impl Default for Outbox {
 
 impl Outbox {
     /// Copies `packet`, the one at place `of` of the burst, and lets `make` turn the copy into a frame to be sent.
+    ///
+    /// # Errors
+    /// The reason that the copy cannot be sent for; [`Self::note`] counts it.
     pub(super) fn copy(
         &mut self,
         packet: &Packet<'_>,
         of: usize,
         make: impl FnOnce(&mut Packet<'_>) -> Verdict,
-    ) {
+    ) -> Result<(), DropReason> {
         self.make(packet, of, packet.len(), |copy| {
             copy.frame_mut().copy_from_slice(packet.frame());
             make(copy)
-        });
+        })
     }
 
     /// Lets `make` write a frame of `bytes` bytes, or fewer, that belongs to `packet`, the one at place `of`.
+    ///
+    /// # Errors
+    /// As [`Self::copy`].
     pub(super) fn make(
         &mut self,
         packet: &Packet<'_>,
         of: usize,
         bytes: usize,
         make: impl FnOnce(&mut Packet<'_>) -> Verdict,
-    ) {
+    ) -> Result<(), DropReason> {
         let end = self.used + HEADROOM + bytes;
         let room = self.room.get_mut(self.used..end).filter(|room| room.len() <= usize::from(u16::MAX));
         let Some(room) = room.filter(|_| self.copies.len() < COPIES) else {
-            return self.lose(DropReason::CopyRoom);
+            return Err(DropReason::CopyRoom);
         };
         let mut copy = Packet::new(room, HEADROOM as u16, (HEADROOM + bytes) as u16, packet.port);
         copy.l3 = packet.l3;
@@ -93,17 +99,21 @@ impl Outbox {
                 let place = Place { start: at(copy.start()), end: at(copy.end()), port, of: of as u8 };
                 self.copies.push(place);
                 self.used = end;
+                Ok(())
             }
-            Verdict::Drop(reason) => self.lose(reason),
+            Verdict::Drop(reason) => Err(reason),
             // A copy waits for nobody.
-            Verdict::Hold(_) | Verdict::Resolve(_) => self.lose(DropReason::NeighbourUnresolved),
-            Verdict::Continue | Verdict::Punt => self.lose(DropReason::NoRoute),
+            Verdict::Hold(_) | Verdict::Resolve(_) => Err(DropReason::NeighbourUnresolved),
+            Verdict::Continue | Verdict::Punt => Err(DropReason::NoRoute),
         }
     }
 
-    fn lose(&mut self, reason: DropReason) {
-        self.lost[reason as usize] += 1;
-        self.any_lost = true;
+    /// Counts a copy that was lost.
+    pub(super) fn note(&mut self, made: Result<(), DropReason>) {
+        if let Err(reason) = made {
+            self.lost[reason as usize] += 1;
+            self.any_lost = true;
+        }
     }
 
     /// Whether there is neither a copy nor the loss of one.
@@ -152,7 +162,8 @@ mod tests {
         for _ in 0..3 {
             let mut tries = 0;
             while outbox.lost(DropReason::CopyRoom) == 0 {
-                outbox.copy(&packet, 3, |_| Verdict::Forward(PortId(2)));
+                let made = outbox.copy(&packet, 3, |_| Verdict::Forward(PortId(2)));
+                outbox.note(made);
                 tries += 1;
             }
             assert_eq!(outbox.copies().count(), ROOM_BYTES / (9000 + HEADROOM));
@@ -168,12 +179,15 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut room = vec![7; 100];
         let packet = Packet::new(&mut room, 0, 100, PortId(1));
-        outbox.copy(&packet, 0, |_| Verdict::Drop(DropReason::LinkDown));
-        outbox.copy(&packet, 0, |_| Verdict::Hold(crate::table::HopId(1)));
-        outbox.copy(&packet, 0, |copy| {
-            assert!(copy.prepend(4) && copy.frame().len() == 104);
-            Verdict::Forward(PortId(0))
-        });
+        let made = [
+            outbox.copy(&packet, 0, |_| Verdict::Drop(DropReason::LinkDown)),
+            outbox.copy(&packet, 0, |_| Verdict::Hold(crate::table::HopId(1))),
+            outbox.copy(&packet, 0, |copy| {
+                assert!(copy.prepend(4) && copy.frame().len() == 104);
+                Verdict::Forward(PortId(0))
+            }),
+        ];
+        made.into_iter().for_each(|made| outbox.note(made));
         assert_eq!(outbox.lost(DropReason::LinkDown), 1);
         assert_eq!(outbox.lost(DropReason::NeighbourUnresolved), 1);
         let lengths: Vec<usize> = outbox.copies().map(|copy| copy.frame.len()).collect();
@@ -185,7 +199,10 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut room = vec![7; 20];
         let packet = Packet::new(&mut room, 0, 20, PortId(1));
-        (0..COPIES + 5).for_each(|_| outbox.copy(&packet, 0, |_| Verdict::Forward(PortId(0))));
+        for _ in 0..COPIES + 5 {
+            let made = outbox.copy(&packet, 0, |_| Verdict::Forward(PortId(0)));
+            outbox.note(made);
+        }
         assert_eq!((outbox.copies().count(), outbox.lost(DropReason::CopyRoom)), (COPIES, 5));
         assert_eq!(outbox.copies.capacity(), COPIES);
     }

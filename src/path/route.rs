@@ -28,7 +28,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
     }
 }
 
-fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
     if lane.action == ActionId::default() {
         return Verdict::Drop(DropReason::NoRoute);
     }

@@ -30,7 +30,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
 }
 
 #[inline(always)]
-fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.resolve(lane.action, || flow::hash(packet.l3())) {
         Some(Action::Remote(remote)) => to_locator(packet, lane, remote, ctx),
         Some(Action::Local(_)) if unwanted(packet, lane, ctx) => Verdict::Drop(DropReason::NoPolicy),
@@ -97,7 +97,7 @@ fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low
 
 /// The destination is under a locator of ours: its identifier must be attached here (§4.2.2).
 #[inline(always)]
-fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.action(lane.action) {
         Some(Action::Local(_)) if unwanted(packet, lane, ctx) => Verdict::Drop(DropReason::NoPolicy),
         Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),

@@ -37,6 +37,7 @@ pub(super) fn enter(
     let header = Ipv4::of(l3).ok_or(DropReason::Ipv4Invalid)?;
     let (source, destination) = (header.source(), header.destination());
     let total = usize::from(header.total_length());
+    lane.splits = !header.dont_fragment();
     let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
     if !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);
@@ -158,6 +159,7 @@ pub(super) fn deliver(
     };
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     let shrinks_by = ipv6::HEADER - ipv4::HEADER + if upper.fragment { fragment::HEADER } else { 0 };
+    lane.splits |= upper.fragment;
     if let Err(verdict) = send::check_shrinking(packet, lane, &local.hop, shrinks_by) {
         return verdict;
     }

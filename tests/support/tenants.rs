@@ -25,11 +25,13 @@ pub struct Rules<'t> {
     pub red_peers: &'t str,
     pub blue_peers: &'t str,
     pub policies: &'t str,
+    /// Further keys of the access port, a comma before each.
+    pub access: &'t str,
 }
 
 /// The same with policies and peers.
 pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
-    let Rules { red_peers, blue_peers, policies } = rules;
+    let Rules { red_peers, blue_peers, policies, access } = rules;
     let (attachments, mapped) = if locator == L1 {
         (
             format!(
@@ -78,7 +80,7 @@ virtual_networks:
 policies: [{policies}]
 ports:
   - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"{access}}}
 attachments:
 {attachments}
 routes:
