@@ -34,7 +34,7 @@ pub enum Deed {
     /// It does not any more, or says nothing.
     Left(Place, TenantAddress),
     /// A query is to be sent.
-    Ask(Frame),
+    Ask(Box<Frame>),
 }
 
 /// A tenant, and until when its groups count.
@@ -184,7 +184,7 @@ impl Memberships {
                     response_ms: LAST_RESPONSE_MS,
                     interval_s: self.settings.query_interval_s,
                 };
-                deeds.extend(network.query(place.0, place.1, &asked).map(Deed::Ask));
+                deeds.extend(network.query(place.0, place.1, &asked).map(|frame| Deed::Ask(Box::new(frame))));
             }
             (Interest::Leave | Interest::Fewer, None) => {}
         }
@@ -228,7 +228,7 @@ impl Memberships {
         };
         for (port, vlan, network) in &self.links {
             let Some(network) = self.networks.get(usize::from(*network)) else { continue };
-            deeds.extend(network.query(*port, *vlan, &asked).map(Deed::Ask));
+            deeds.extend(network.query(*port, *vlan, &asked).map(|frame| Deed::Ask(Box::new(frame))));
         }
     }
 

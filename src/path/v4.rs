@@ -46,7 +46,7 @@ pub(super) fn enter(
     // Ethernet padding does not travel on.
     let _ = packet.resize(usize::from(packet.l3) + total);
     // A host without an address may report its groups (RFC 3376 §4.2.13).
-    if !from.tenant.ipv4.contains(&source) && !(is_igmp && source == 0) {
+    if !(from.tenant.ipv4.contains(&source) || is_igmp && source == 0) {
         return Err(DropReason::SpoofedSource);
     }
     if is_igmp && destination >> 28 == 0xe {

@@ -25,7 +25,7 @@ impl Control {
             match deed {
                 Deed::Joined(place, group) => self.rib.set_member(place, group, true),
                 Deed::Left(place, group) => self.rib.set_member(place, group, false),
-                Deed::Ask(frame) => self.send(frame),
+                Deed::Ask(frame) => self.send(*frame),
             }
         }
         self.group_deeds = deeds;
