@@ -343,7 +343,7 @@ fn mappings_that_cannot_be() {
         ),
         ("2001:db8:dddd::1", &[locator], "identifier type 0, which is never translated; use type 1"),
         ("2001:db8:dddd:0:4000::1", &[locator], "has VNID 0, which no virtual network has"),
-        ("2001:db8:dddd:0:8000:1::1", &[locator], "identifier type 4"),
+        ("2001:db8:dddd:0:8000:1:2000:1", &[locator], "is a group of scope 2, which never leaves its link"),
         ("2001:db8:dddd:0:e000::1", &[locator], "identifier type 7, which is reserved"),
         (SIR, &["fd00:1:0:2::/63"], "has length 63"),
         (SIR, &["fe80::/64"], "is not global unicast"),

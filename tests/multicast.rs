@@ -9,6 +9,7 @@ use ilagate::ila::ChecksumMode;
 use ilagate::net::{Mac, checksum, ipv4};
 use ilagate::node::replay::Replay;
 use ilagate::path::DropReason;
+use proptest::prelude::*;
 use support::packets::*;
 use support::tenants::*;
 use support::*;
@@ -537,6 +538,63 @@ fn only_what_a_tenant_says_of_itself_counts() {
     // A host without an address may join (RFC 3376 §4.2.13).
     assert_eq!(node.receive("access0", &report4(4, [0; 4])).fate, Fate::Punted);
     node.receive("access0", &to_group4(G4_MAC, G4)).forwarded("access0");
+}
+
+#[test]
+fn no_answer_goes_to_a_group() {
+    // An error about this packet would go to all members of a group here.
+    let (from, to) = (address("fd00:1:0:1:9000:64:5abc:33d2"), address("fd00:1:0:1:3000::99"));
+    let packet = ipv6(from, to, 17, &udp(from, to, b"x"));
+    let reason = dropped(&mut HOSTS.node(L1), "fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet));
+    assert_eq!(reason, DropReason::NotLocal);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_damaged_frame_to_a_group_has_one_fate_and_the_books_hold(
+        which in 0usize..8, carried_over: bool, length in 20usize..200,
+        edits in proptest::collection::vec((0usize..120, any::<u8>()), 0..5),
+    ) {
+        let mut bytes = match which {
+            0 => to_group6(G6),
+            1 => to_group4(G4_MAC, G4),
+            2 => to_group4(Mac::BROADCAST, [255; 4]),
+            3 => report4(4, [10, 0, 0, 4]),
+            4 => mld(143, "ff02::16", G6),
+            5 => mld(131, G6, G6),
+            6 => to_group6("ff02::1"),
+            _ => to_group4(Mac::BROADCAST, [10, 0, 0, 255]),
+        };
+        let mut port = "access0";
+        if carried_over && matches!(which, 0..3) {
+            let (_, sent) = HOSTS.node(L2).receive_copies("access0", &from_vm2(&bytes));
+            bytes = carried(through(&sent, "fabric0")[0]);
+            port = "fabric0";
+        }
+        for (at, value) in edits {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+        }
+        bytes.truncate(length);
+        HOSTS.node(L1).receive_copies(port, &bytes);
+    }
+}
+
+/// The same frame, had vm2 sent it.
+fn from_vm2(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[6..12].copy_from_slice(&VM2.0);
+    match frame[12..14] {
+        [8, 0] => {
+            frame[14 + 15] = 2;
+            ipv4::seal(&mut frame[14..34]);
+        }
+        _ => frame[14 + 23] = 2,
+    }
+    frame
 }
 
 #[test]

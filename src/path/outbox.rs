@@ -8,9 +8,9 @@ use super::verdict::{DropReason, Verdict};
 use crate::table::PortId;
 
 /// Bytes of all copies of a burst.
-const ROOM_BYTES: usize = 1 << 20;
+const ROOM_BYTES: usize = 4 << 20;
 /// Copies of a burst.
-const COPIES: usize = 2048;
+const COPIES: usize = 4096;
 /// Bytes in front of each copy, for what a stage puts there.
 const HEADROOM: usize = 64;
 

@@ -64,6 +64,8 @@ pub(super) fn parse(
     let (source, destination) = (header.source(), header.destination());
     if let Some(sender) = &sender {
         sender.may_send(source, destination, ctx)?;
+        // One that waited was IPv4, and has a fragment header only if it may be cut.
+        lane.splits = header.next_header() == ipv6::next::FRAGMENT && sender.is_own_ipv4(source, ctx);
     }
     lane.high = header.destination_high();
     lane.low = header.destination_low();

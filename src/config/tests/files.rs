@@ -15,7 +15,7 @@ fn the_shipped_files_load_with_their_mappings() {
         ("reference.yaml", 2, "mappings.yaml", 5),
         ("router.yaml", 0, "mappings.yaml", 5),
         ("nve.yaml", 2, "mappings.yaml", 5),
-        ("nve-tenants.yaml", 5, "mappings-tenants.yaml", 3),
+        ("nve-tenants.yaml", 5, "mappings-tenants.yaml", 4),
     ] {
         let config = Config::load(file(name)).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(config.attachments.iter().map(|a| a.identifiers.len()).sum::<usize>(), identifiers);

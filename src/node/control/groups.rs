@@ -22,6 +22,10 @@ impl Control {
         self.groups_due_ms = now_ms + GATHER_MS;
         let mut deeds = std::mem::take(&mut self.group_deeds);
         for deed in deeds.drain(..) {
+            match &deed {
+                Deed::Joined(..) | Deed::Left(..) => tracing::debug!(?deed, "group"),
+                Deed::Ask(_) => {}
+            }
             match deed {
                 Deed::Joined(place, group) => self.rib.set_member(place, group, true),
                 Deed::Left(place, group) => self.rib.set_member(place, group, false),
