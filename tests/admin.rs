@@ -327,6 +327,20 @@ fn addresses_of_tenants_are_mapped_as_sir_addresses() {
 }
 
 #[test]
+fn a_group_is_mapped_to_all_its_locators() {
+    let node = Node::start();
+    let group = "2001:db8:dddd:0:8000:64:5000:1234";
+    let list: Vec<String> = (0x20..0x40).map(|n| format!("fd00:1:0:{n:x}::/64")).collect();
+    let mut arguments = vec!["mapping", "add", group];
+    arguments.extend(list.iter().flat_map(|locator| ["--locator", locator.as_str()]));
+    node.text(&arguments);
+    let view = node.json(&["mapping", "get", group]);
+    assert_eq!(view["locators"].as_array().unwrap().len(), 32);
+    let error = node.error(&["mapping", "add", group, "--locator", "fd00:1:0:20::/64,weight=2"]);
+    assert!(error.contains("every locator of a group gets a copy; leave them out"), "{error}");
+}
+
+#[test]
 fn mappings_that_cannot_be() {
     let node = Node::start();
     let locator = "fd00:1:0:2::/64";

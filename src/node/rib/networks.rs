@@ -2,7 +2,7 @@
 
 use super::{Rib, Seat};
 use crate::config::{NetworkPeer, PeerTarget, TenantAddress, VirtualNetwork};
-use crate::ila::Identifier;
+use crate::ila::{Identifier, IdentifierType};
 use crate::table::network::{Peers, Subnet, Vnet};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId, Tenant};
 
@@ -37,16 +37,32 @@ impl Rib {
         networks
     }
 
+    /// What neutral mapping adds for an identifier of a network that is known.
+    pub(super) fn extra(&self, domain: usize, identifier: Identifier) -> u16 {
+        let of = |network: &&VirtualNetwork| {
+            usize::from(network.domain) == domain && Some(network.vnid) == identifier.vnid()
+        };
+        let vnet = self.networks.iter().find(of).and_then(|network| self.vnet(network));
+        match identifier.kind() {
+            IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast => {
+                vnet.map_or(0, |vnet| vnet.extra_of(identifier))
+            }
+            _ => 0,
+        }
+    }
+
+    fn vnet(&self, network: &VirtualNetwork) -> Option<Vnet> {
+        let sir = self.domains.get(usize::from(network.domain))?.config.prefix;
+        network.ipv6.map(|vnet| Vnet::new(vnet.prefix.bits(), vnet.gateway, network.vnid, sir))
+    }
+
     fn network(&self, place: usize, network: &VirtualNetwork) -> Network {
-        let sir = self.domains.get(usize::from(network.domain)).map(|domain| domain.config.prefix);
         Network {
             vnid: network.vnid,
             domain: DomainId(network.domain),
             mac: network.mac,
             mtu: network.mtu,
-            ipv6: network
-                .ipv6
-                .and_then(|vnet| Some(Vnet::new(vnet.prefix.bits(), vnet.gateway, network.vnid, sir?))),
+            ipv6: self.vnet(network),
             ipv4: network
                 .ipv4
                 .iter()

@@ -217,13 +217,14 @@ impl Rib {
         if matches!(key.goal, Goal::Group(_)) {
             view.kind = "group".to_owned();
         }
+        let extra = self.extra(domain, identifier);
         match &key.goal {
             Goal::Mapping(MappingTarget::Blackhole) => view.kind = "blackhole".to_owned(),
             Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => {
                 view.locators = choices
                     .iter()
                     .map(|choice| {
-                        let adjustment = Adjustment::of(config.prefix, choice.locator);
+                        let adjustment = Adjustment::of(config.prefix, choice.locator).with(extra);
                         let ila = choice.locator.with(there(identifier, adjustment, config.checksum));
                         let state = match self.is_own(choice.locator) {
                             true => HopState::NoRoute,
