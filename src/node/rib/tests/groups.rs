@@ -12,8 +12,8 @@ fn networked(domain: &str, replicate_to: &str) -> Config {
          ipv4: [{{prefix: 10.0.0.0/24, gateway: 10.0.0.1}}], replicate_to: [{replicate_to}]}}]\n"
     );
     let tenant = "  - {port: access0, vlan: 11, mac: '02:00:00:00:00:0b', network: red, addresses: [10.0.0.5]}\nroutes:";
-    let more = format!("locators:\n  - {{prefix: 'fd00:1:0:e::/64', domain: plain}}");
-    let text = CONFIG.replace("routes:", tenant).replace("locators:", &more) + &network;
+    let more = "locators:\n  - {prefix: 'fd00:1:0:e::/64', domain: plain}";
+    let text = CONFIG.replace("routes:", tenant).replace("locators:", more) + &network;
     Config::parse(&text, "test.yaml").unwrap_or_else(|errors| panic!("{errors}"))
 }
 
