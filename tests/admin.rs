@@ -327,6 +327,20 @@ fn addresses_of_tenants_are_mapped_as_sir_addresses() {
 }
 
 #[test]
+fn a_group_is_mapped_to_all_its_locators() {
+    let node = Node::start();
+    let group = "2001:db8:dddd:0:8000:64:5000:1234";
+    let list: Vec<String> = (0x20..0x40).map(|n| format!("fd00:1:0:{n:x}::/64")).collect();
+    let mut arguments = vec!["mapping", "add", group];
+    arguments.extend(list.iter().flat_map(|locator| ["--locator", locator.as_str()]));
+    node.text(&arguments);
+    let view = node.json(&["mapping", "get", group]);
+    assert_eq!(view["locators"].as_array().unwrap().len(), 32);
+    let error = node.error(&["mapping", "add", group, "--locator", "fd00:1:0:20::/64,weight=2"]);
+    assert!(error.contains("every locator of a group gets a copy; leave them out"), "{error}");
+}
+
+#[test]
 fn mappings_that_cannot_be() {
     let node = Node::start();
     let locator = "fd00:1:0:2::/64";
@@ -343,7 +357,7 @@ fn mappings_that_cannot_be() {
         ),
         ("2001:db8:dddd::1", &[locator], "identifier type 0, which is never translated; use type 1"),
         ("2001:db8:dddd:0:4000::1", &[locator], "has VNID 0, which no virtual network has"),
-        ("2001:db8:dddd:0:8000:1::1", &[locator], "identifier type 4"),
+        ("2001:db8:dddd:0:8000:1:2000:1", &[locator], "is a group of scope 2, which never leaves its link"),
         ("2001:db8:dddd:0:e000::1", &[locator], "identifier type 7, which is reserved"),
         (SIR, &["fd00:1:0:2::/63"], "has length 63"),
         (SIR, &["fe80::/64"], "is not global unicast"),

@@ -168,3 +168,69 @@ fn no_burst_of_tenants_allocates() {
     }
     assert!(replied > 0 && noticed > 0);
 }
+
+const TENANTS: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+virtual_networks:
+  - {name: red, vnid: 100, domain: tasks, ipv6: {prefix: "2001:db8:a::/96"},
+     ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}], replicate_to: ["fd00:1:0:2::/64", "fd00:1:0:3::/64"]}
+ports:
+  - {name: fabric0, device: a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
+  - {name: access0, device: b0, role: access}
+attachments:
+  - {port: access0, mac: "02:00:00:00:01:01", network: red, addresses: ["10.0.0.1", "2001:db8:a::1"]}
+  - {port: access0, vlan: 4, mac: "02:00:00:00:01:04", network: red, addresses: ["10.0.0.4"], groups: ["239.1.2.3", "ff05::1"]}
+routes: [{prefix: "::/0", via: "fd00:1:0:fe::ff", port: fabric0}]
+neighbours: {static: [{port: fabric0, address: "fd00:1:0:fe::ff", mac: "02:00:00:00:00:ff"}]}
+"#;
+
+#[test]
+fn no_copy_and_no_fragment_allocates() {
+    let config = Config::parse(TENANTS, "alloc.yaml").unwrap();
+    let macs = [mac_of(&config, 0), mac_of(&config, 1)];
+    let tables = Rib::new(&config, &macs, 3).compile();
+    let counters = Counters::per_port(2);
+    let mut pipeline = Pipeline::new(Limiter::new(1_000_000, 1_000_000));
+    let (from, group) = (address("2001:db8:a::1"), address("ff05::1"));
+    let (vm, gateway) = (tenants::VM1, tenants::ANYCAST);
+    let mut frames = vec![
+        frame(Mac::of_ipv6_multicast(group), vm, &ipv6(from, group, 17, &udp(from, group, &[0; 1000]))),
+        frame(Mac::of_ipv6_multicast(group), vm, &ipv6(from, group, 17, &udp(from, group, &[0; 1500]))),
+    ];
+    for (to, mac) in [
+        ([239, 1, 2, 3], Mac([1, 0, 0x5e, 1, 2, 3])),
+        ([255; 4], Mac::BROADCAST),
+        ([10, 0, 0, 4], gateway),
+        ([10, 0, 0, 9], gateway),
+    ] {
+        for length in [100, 1472] {
+            let mut packet = tenants::ipv4_packet([10, 0, 0, 1], to, 64, &vec![0; length]);
+            packet[6] = 0;
+            ilagate::net::ipv4::seal(&mut packet[..20]);
+            frames.push(tenants::ipv4_frame(mac, vm, &packet));
+        }
+    }
+    let loud = frames[0].clone();
+    frames.resize(BURST, loud);
+    let mut rooms: Vec<Vec<u8>> = frames.iter().map(|_| vec![0; 2176]).collect();
+    for now_ms in 0..3 {
+        for (room, frame) in rooms.iter_mut().zip(&frames) {
+            room[128..128 + frame.len()].copy_from_slice(frame);
+        }
+        let mut burst: Vec<Packet<'_>> = rooms
+            .iter_mut()
+            .zip(&frames)
+            .map(|(room, frame)| Packet::new(room, 128, 128 + frame.len() as u16, PortId(1)))
+            .collect();
+        let before = ALLOCATIONS.with(Cell::get);
+        counters[1].receive(burst.len() as u64, 0);
+        pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
+        counters[1].settle(&burst, pipeline.lanes());
+        counters[1].settle_copies(pipeline.outbox(), |copy| !copy.frame.is_empty());
+        assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    }
+    assert!(counters[1].copied.value() > 3 * 2 * BURST as u64 - 60 && counters[1].forwarded.value() > 0);
+}

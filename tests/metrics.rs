@@ -27,11 +27,13 @@ fn stats() -> Stats {
         counters.received.add(100);
         counters.received_bytes.add(9000);
         counters.forwarded.add(90);
+        counters.copied.add(4);
+        counters.copies_lost[DropReason::CopyRoom as usize].add(1);
         counters.replied.add(3);
         counters.dropped[DropReason::Blackhole as usize].add(2 + n as u64);
         counters.answered[DropReason::HopLimit as usize].add(3);
         counters.waiting.add(1);
-        worker.sent[1].sent.add(93);
+        worker.sent[1].sent.add(96);
         worker.sent[1].sent_bytes.add(8000);
         worker.sent[1].unsent.add(1);
         let red = worker.networks.slot(1).unwrap();
@@ -59,6 +61,8 @@ fn stats() -> Stats {
         networks: [("red", 1), ("blue", 0), ("green", 0)]
             .map(|(name, slot)| NetworkCensus { name: name.into(), slot, attachments: 3, mappings: 40 })
             .into(),
+        group_members: 11,
+        joins_refused: 2,
         neighbours: [0, 5, 0, 0, 1, 0],
         ports: vec![
             PortCensus {
@@ -111,7 +115,9 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_waiting_packets{port=fabric0,worker=1}", 1.0),
         ("ilagate_dropped_packets_total{port=fabric0,reason=blackhole}", 5.0),
         ("ilagate_icmp_errors_total{port=fabric0,reason=hop_limit}", 6.0),
-        ("ilagate_sent_packets_total{port=access0,worker=0}", 93.0),
+        ("ilagate_copied_packets_total{port=fabric0,worker=1}", 4.0),
+        ("ilagate_lost_copies_total{port=fabric0,reason=copy_room}", 2.0),
+        ("ilagate_sent_packets_total{port=access0,worker=0}", 96.0),
         ("ilagate_sent_bytes_total{port=access0,worker=0}", 8000.0),
         ("ilagate_unsent_packets_total{port=access0,worker=0}", 1.0),
         ("ilagate_vn_packets_total{direction=from_tenants,vn=red}", 14.0),
@@ -132,6 +138,8 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_table_capacity{domain=tasks}", 2e6),
         ("ilagate_mapping_table_bytes{domain=tasks}", 24e6),
         ("ilagate_mapping_revision", 12.0),
+        ("ilagate_group_members", 11.0),
+        ("ilagate_group_joins_refused_total", 2.0),
         ("ilagate_neighbours{state=reachable}", 5.0),
         ("ilagate_neighbours{state=failed}", 1.0),
         ("ilagate_mbufs{state=free}", 8000.0),

@@ -151,7 +151,9 @@ class TenantNetwork:
         networks = [
             {"name": name, "vnid": vnid, "domain": "tasks", "mac": ANYCAST,
              "ipv6": {"prefix": f"{prefix}/96", "gateway": gateway6(name)},
-             "ipv4": [{"prefix": "10.0.0.0/24", "gateway": GATEWAY4}]}
+             "ipv4": [{"prefix": "10.0.0.0/24", "gateway": GATEWAY4}],
+             # The last one is nobody's.
+             "replicate_to": [L1, L2, "fd00:1:0:9::/64"]}
             for name, (prefix, vnid) in VNETS.items()
         ]  # fmt: skip
         return self.lab.node(

@@ -130,6 +130,14 @@ impl Config {
             true,
             [reachable_ms, retransmit_ms, probes, hold_packets]
         );
+        fields!(
+            c,
+            "multicast",
+            self.multicast,
+            new.multicast,
+            true,
+            [query_interval_s, groups_per_tenant, groups_per_network]
+        );
         match (&self.metrics, &new.metrics) {
             (Some(old), Some(new)) => fields!(c, "metrics", old, new, false, [listen, networks]),
             (old, new) => c.section("metrics", old.as_ref(), new.as_ref(), false),
@@ -171,7 +179,7 @@ impl Config {
                         old,
                         new,
                         true,
-                        [name, vnid, domain, mac, mtu, ipv6, ipv4, peers, limits]
+                        [name, vnid, domain, mac, mtu, ipv6, ipv4, peers, limits, replicate_to]
                     );
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),

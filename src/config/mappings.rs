@@ -10,7 +10,11 @@ mod single;
 
 pub use single::{Rules, Written};
 
-use super::check::{Check, Domains, KeyPath, Scope, judge_address, judge_identifier, judge_remote_locator};
+pub(crate) use super::check::{judge_group_choices, judge_group_identifier, max_locators};
+
+use super::check::{
+    Check, Domains, KeyPath, Scope, judge_address, judge_group, judge_identifier, judge_remote_locator,
+};
 use super::raw::Text;
 use super::{Config, ConfigErrors, LocalIdentifier, VirtualNetwork, yaml};
 use crate::ila::{Identifier, Locator};
@@ -34,7 +38,7 @@ pub const MAX_WEIGHT: u16 = 1000;
 pub struct MappingRecord {
     /// Index into [`Config::sir_domains`].
     pub domain: u8,
-    /// The identifier, types 1 to 3, C-bit 0; the VNID of types 2 and 3 is not 0.
+    /// The identifier, types 1 to 4, C-bit 0; the VNID of types 2 to 4 is not 0.
     pub identifier: Identifier,
     /// Where it is.
     pub target: MappingTarget,
@@ -43,7 +47,7 @@ pub struct MappingRecord {
 /// Where an identifier is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MappingTarget {
-    /// At one of these locators, 1 to 16, distinct.
+    /// At one of these locators, 1 to 16, distinct; for a group at all of them, 1 to 256.
     Locators(Vec<LocatorChoice>),
     /// Nowhere: packets to it are dropped.
     Blackhole,
@@ -249,16 +253,20 @@ impl Judge<'_> {
             (None, true) => Some(MappingTarget::Blackhole),
             (Some(list), false) => {
                 let count = list.value.len();
-                if !(1..=MAX_LOCATORS).contains(&count) {
-                    s.error(
-                        "locators",
-                        list.referenced,
-                        format!("{count} locators; write 1 to {MAX_LOCATORS}"),
-                    );
+                let most = local.map_or(MAX_LOCATORS, |local| max_locators(local.identifier));
+                if !(1..=most).contains(&count) {
+                    s.error("locators", list.referenced, format!("{count} locators; write 1 to {most}"));
                     return None;
                 }
                 let domain = local.map(|local| local.domain);
-                self.choices(n, &list.value, domain).map(MappingTarget::Locators)
+                let choices = self.choices(n, &list.value, domain);
+                if let (Some(choices), Some(local)) = (&choices, local)
+                    && let Err(why) = judge_group_choices(local.identifier, choices)
+                {
+                    let path = KeyPath::Mapping(n);
+                    self.check.scope(path, entry.referenced).error("locators", list.referenced, why);
+                }
+                choices.map(MappingTarget::Locators)
             }
             (Some(_), true) => {
                 s.error_here("", "has locators and is a blackhole; remove one of the two");
@@ -342,8 +350,9 @@ fn named<'r>(
                 s.error("network", name.referenced, message);
                 return None;
             };
-            let judged = judge_address(&text.value, network);
             let domain = network.domain;
+            let judged = judge_group(&text.value, network, domains.has_twins(domain))
+                .unwrap_or_else(|| judge_address(&text.value, network));
             ("address", text, judged.map(|(_, identifier)| Some(LocalIdentifier { domain, identifier })))
         }
     };

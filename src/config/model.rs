@@ -56,6 +56,8 @@ pub struct Config {
     pub icmp: Icmp,
     /// Neighbour discovery timers.
     pub neighbour_discovery: NeighbourDiscovery,
+    /// Groups that tenants join.
+    pub multicast: Multicast,
     /// The Prometheus endpoint.
     pub metrics: Option<Metrics>,
     /// The operator's socket.
@@ -321,6 +323,17 @@ pub struct NeighbourDiscovery {
     pub probes: u8,
     /// Packets that wait for one neighbour's MAC address.
     pub hold_packets: u8,
+}
+
+/// `multicast` (RFC 3376 §8, RFC 3810 §9)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multicast {
+    /// Time between two general queries to tenants.
+    pub query_interval_s: u16,
+    /// Groups that one tenant may join.
+    pub groups_per_tenant: u16,
+    /// Groups that the tenants of one network may join here, counted once for each tenant.
+    pub groups_per_network: u32,
 }
 
 /// `metrics`

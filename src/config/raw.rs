@@ -83,6 +83,7 @@ raw! {
         quarantine: Option<Spanned<RawQuarantine>>,
         icmp: Option<Spanned<RawIcmp>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
+        multicast: Option<Spanned<RawMulticast>>,
         metrics: Option<Spanned<RawMetrics>>,
         admin: Option<Spanned<RawAdmin>>,
         log: Option<Spanned<RawLog>>,
@@ -145,6 +146,7 @@ raw! {
         ipv4: List<RawNetworkIpv4>,
         peers: List<RawPeer>,
         limits: Option<Spanned<RawLimits>>,
+        replicate_to: List<String>,
     }
     /// `virtual_networks[].ipv6`
     RawNetworkIpv6 { prefix: Option<Text>, gateway: Option<Text> }
@@ -166,6 +168,7 @@ raw! {
         network: Option<Text>,
         addresses: List<String>,
         limits: Option<Spanned<RawLimits>>,
+        groups: List<String>,
     }
     /// `virtual_networks[].limits`, `attachments[].limits`
     RawLimits {
@@ -209,6 +212,12 @@ raw! {
         retransmit_ms: Option<Text>,
         probes: Option<Text>,
         hold_packets: Option<Text>,
+    }
+    /// `multicast`
+    RawMulticast {
+        query_interval_s: Option<Text>,
+        groups_per_tenant: Option<Text>,
+        groups_per_network: Option<Text>,
     }
     /// `metrics`
     RawMetrics { listen: Option<Text>, networks: Option<Text> }

@@ -114,7 +114,7 @@ pub(super) async fn list(
 fn row(view: MappingView) -> Vec<String> {
     let (target, state) = match view.kind.as_str() {
         "local" => (format!("attachment {}", or_dash(view.attachment)), "local".to_owned()),
-        "locators" => {
+        "locators" | "group" => {
             let plain = view.locators.iter().all(|choice| choice.priority == 0 && choice.weight == 1);
             let target: Vec<String> = view
                 .locators

@@ -3,6 +3,7 @@
 //! Pure arithmetic: no tables, no packets, no clock.
 
 pub mod generate;
+pub mod group;
 pub mod identifier;
 pub mod neutral;
 pub mod prefix;

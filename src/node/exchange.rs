@@ -8,8 +8,9 @@ use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Longest frame that is handed over, in bytes: control messages are short, and longer ones are dropped.
-pub const FRAME_BYTES: usize = 512;
+/// Longest frame that is handed over, in bytes: control messages are short, and longer ones are dropped. A report of
+/// many groups fills a packet of 1500 bytes.
+pub const FRAME_BYTES: usize = 1536;
 /// Events and frames that wait, at most, each way.
 const DEPTH: usize = 256;
 

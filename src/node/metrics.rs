@@ -70,6 +70,11 @@ families! {
     DROPPED: Counter = "ilagate_dropped_packets_total";
     /// Packets lost whose sender was told by an ICMPv6 error, by port they came in at and reason.
     ICMP_ERRORS: Counter = "ilagate_icmp_errors_total";
+    /// Frames made beyond the one of each packet and handed to the rings, by worker and port the packets came in at:
+    /// copies for the members of a group, and fragments after the first.
+    COPIED: Counter = "ilagate_copied_packets_total";
+    /// Such frames lost, by port the packets came in at and reason (ilactl drops explains each).
+    COPIES_LOST: Counter = "ilagate_lost_copies_total";
     /// Packets sent, by worker and port.
     SENT: Counter = "ilagate_sent_packets_total";
     /// Bytes sent, link header included, by worker and port.
@@ -137,6 +142,10 @@ families! {
     ROUTES: Gauge = "ilagate_routes";
     /// Neighbours, by state.
     NEIGHBOURS: Gauge = "ilagate_neighbours";
+    /// Groups that tenants joined by IGMP and MLD, each counted once for each tenant.
+    GROUP_MEMBERS: Gauge = "ilagate_group_members";
+    /// Groups that tenants wanted to join beyond the configuration's limits.
+    JOINS_REFUSED: Counter = "ilagate_group_joins_refused_total";
     /// Packet buffers, by state: in_use or free.
     MBUFS: Gauge = "ilagate_mbufs";
 
@@ -257,6 +266,8 @@ impl Scrape {
         self.set(SNAPSHOT, &[], census.snapshot as f64);
         self.set(SNAPSHOTS_WAITING, &[], census.snapshots_waiting as f64);
         self.set(REVISION, &[], census.revision as f64);
+        self.set(GROUP_MEMBERS, &[], census.group_members as f64);
+        self.count(JOINS_REFUSED, &[], census.joins_refused);
         self.set(ROUTES, &[], census.routes as f64);
         self.set(MBUFS, &[("state", "in_use")], census.mbufs_in_use as f64);
         self.set(MBUFS, &[("state", "free")], census.mbufs.saturating_sub(census.mbufs_in_use) as f64);
@@ -307,6 +318,7 @@ impl Scrape {
         let labels = [("worker", worker), ("port", port)];
         self.count(RECEIVED, &labels, counters.received.value());
         self.count(RECEIVED_BYTES, &labels, counters.received_bytes.value());
+        self.count(COPIED, &labels, counters.copied.value());
         self.set(WAITING, &labels, counters.waiting.value() as f64);
         for (fate, count) in [
             ("forwarded", counters.forwarded.value()),
@@ -329,6 +341,10 @@ impl Scrape {
             let dropped =
                 over_workers(|counters, reason| counters.dropped.get(reason).map_or(0, |c| c.value()));
             self.count(DROPPED, &labels, dropped);
+            let lost = over_workers(|counters, reason| {
+                counters.copies_lost.get(reason).map_or(0, |count| count.value())
+            });
+            self.count(COPIES_LOST, &labels, lost);
             if reason.icmp().is_some() {
                 let told =
                     over_workers(|counters, reason| counters.answered.get(reason).map_or(0, |c| c.value()));

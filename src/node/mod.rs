@@ -11,6 +11,7 @@ pub mod events;
 pub mod exchange;
 pub mod handle;
 pub mod http;
+pub mod membership;
 pub mod metrics;
 pub mod neighbour;
 pub mod quarantine;

@@ -120,6 +120,10 @@ pub struct Census {
     pub routes: u64,
     /// Neighbours in each state, in the order of [`State::ALL`].
     pub neighbours: [u64; State::ALL.len()],
+    /// Groups that tenants are members of by their own word, each counted once for each tenant.
+    pub group_members: u64,
+    /// Groups that tenants wanted to join and could not, because they are too many.
+    pub joins_refused: u64,
     /// Links and devices, by port.
     pub ports: Vec<PortCensus>,
     /// Mbufs in use over all pools.

@@ -291,6 +291,11 @@ impl Desk {
                 let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
             }
         });
+        if !self.pipeline.outbox().is_empty() {
+            counters.settle_copies(self.pipeline.outbox(), |copy| {
+                self.tx.send_bytes(copy.port, &self.pool, copy.frame)
+            });
+        }
         if settled != Settled::default() {
             own.polls.misplaced.add((settled.no_port + settled.undecided + settled.misfit) as u64);
         }

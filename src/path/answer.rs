@@ -66,7 +66,7 @@ pub(super) fn run(
         }
         let Verdict::Drop(reason) = packet.verdict else { continue };
         let Some(error) = reason.icmp() else { continue };
-        if lane.ours || !may_answer(packet, reason) {
+        if lane.ours || matches!(lane.class, Class::Group(_)) || !may_answer(packet, reason) {
             continue;
         }
         let allowed = match lane.watched {

@@ -4,6 +4,7 @@ use super::lane::{Class, Lane, Todo};
 use super::packet::Packet;
 use super::policy::may_send;
 use super::verdict::{DropReason, Verdict};
+use crate::ila::group;
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
 use crate::table::mapping::{Key, MappingTable};
 use crate::table::realms::Realm;
@@ -79,12 +80,13 @@ pub(super) fn class_of<'t>(
             if lane.from.is_some() {
                 return Err(DropReason::TenantToFabric);
             }
-            let adjustment = if (lane.low >> 61) > 1 {
-                adjustment.with(ila_of_tenant(lane, domain, tables))
-            } else {
-                adjustment
-            };
+            let of_tenant = (lane.low >> 61) > 1;
+            let adjustment =
+                if of_tenant { adjustment.with(ila_of_tenant(lane, domain, tables)) } else { adjustment };
             lane.low = neutral::back(identifier, adjustment, mode).0;
+            if of_tenant && is_for_group(lane, mappings, neutral::was_mapped(identifier, mode), tables)? {
+                return Ok(Class::Group(domain));
+            }
             let _ = mappings.probe(Key::of(lane.low));
             Ok(Class::Ila(domain))
         }
@@ -151,10 +153,14 @@ fn own(lane: &Lane, address: u128, tables: &Tables) -> Result<Class, DropReason>
     }
 }
 
-/// A SIR address of type 2 to 4: IPv4 tenants are met at theirs (§5.11), IPv6 tenants at their own addresses.
+/// A SIR address of type 2 to 4: IPv4 tenants are met at theirs (§5.11), IPv6 tenants at their own addresses, groups at
+/// none.
 #[cold]
 fn sir_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> Result<(), DropReason> {
     let identifier = Identifier(lane.low);
+    if group::is_group(identifier) {
+        return Err(DropReason::SirTenant);
+    }
     let Some(network) = tables.networks.of_identifier(domain, identifier) else {
         return if lane.from.is_some() { Err(DropReason::NoPolicy) } else { Ok(()) };
     };
@@ -171,8 +177,35 @@ fn sir_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> Result<(
 fn ila_of_tenant(lane: &mut Lane, domain: DomainId, tables: &Tables) -> u16 {
     let identifier = Identifier(lane.low);
     lane.to = tables.networks.of_identifier(domain, identifier);
-    lane.extra = tables.vnet_of(domain, identifier).map_or(0, |vnet| vnet.extra);
+    lane.extra = tables.vnet_of(domain, identifier).map_or(0, |vnet| vnet.extra_of(identifier));
     lane.extra
+}
+
+/// Whether a tenant's identifier under a locator of ours is that of a group; `lane` has the group's identifier then.
+///
+/// # Errors
+/// A group that no tenant here can be a member of, or an answer that would go to a group.
+#[cold]
+fn is_for_group(
+    lane: &mut Lane,
+    mappings: &MappingTable,
+    mapped: bool,
+    tables: &Tables,
+) -> Result<bool, DropReason> {
+    let identifier = Identifier(lane.low);
+    let network = lane.to.and_then(|id| tables.networks.get(id));
+    let Some(group) = network.and_then(|network| network.group_of(identifier, mapped)) else {
+        return if group::is_group(identifier) { Err(DropReason::NoMembers) } else { Ok(false) };
+    };
+    // A tenant whose address is a twin of a broadcast address is still a tenant.
+    if group != identifier && !group::is_group(identifier) && mappings.lookup(identifier.0).is_some() {
+        return Ok(false);
+    }
+    if lane.ours {
+        return Err(DropReason::Multicast);
+    }
+    (lane.low, lane.unusual) = (group.0, true);
+    Ok(true)
 }
 
 /// Writes the outcome down.
@@ -187,6 +220,7 @@ pub(super) fn note(
         Ok(class) => {
             lane.class = class;
             todo.lookups |= matches!(class, Class::Sir(_) | Class::Ila(_));
+            todo.groups |= matches!(class, Class::Group(_));
             todo.routes |= class == Class::Route;
             todo.own |= class == Class::Own;
         }

@@ -1,6 +1,7 @@
 //! What became of the packets: written by one worker, read by anyone, settled once per burst.
 
 use super::lane::Lanes;
+use super::outbox::{Extra, Outbox};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use crossbeam_utils::CachePadded;
@@ -29,6 +30,10 @@ pub struct Counters {
     pub dropped: [Count; REASONS],
     /// Packets lost whose sender was told by an ICMPv6 error (these count as replied), by reason.
     pub answered: [Count; REASONS],
+    /// Frames sent beyond the one of each packet: copies and fragments.
+    pub copied: Count,
+    /// Such frames lost, by reason.
+    pub copies_lost: [Count; REASONS],
 }
 
 /// A counter with one writer.
@@ -67,6 +72,8 @@ impl Default for Counters {
             waiting: Count::default(),
             dropped: [const { Count(AtomicU64::new(0)) }; REASONS],
             answered: [const { Count(AtomicU64::new(0)) }; REASONS],
+            copied: Count::default(),
+            copies_lost: [const { Count(AtomicU64::new(0)) }; REASONS],
         }
     }
 }
@@ -111,6 +118,21 @@ impl Counters {
                 Verdict::Drop(reason) => self.dropped[reason as usize].add(1),
                 Verdict::Continue => self.dropped[DropReason::NoRoute as usize].add(1),
             }
+        }
+    }
+
+    /// Counts the copies made of packets that were received on this port; `send` sends one and says whether it could.
+    #[cold]
+    pub fn settle_copies(&self, outbox: &Outbox, mut send: impl FnMut(&Extra<'_>) -> bool) {
+        for copy in outbox.copies() {
+            if send(&copy) {
+                self.copied.add(1);
+            } else {
+                self.copies_lost[DropReason::CopyRoom as usize].add(1);
+            }
+        }
+        for reason in DropReason::ALL {
+            self.copies_lost[*reason as usize].add(outbox.lost(*reason));
         }
     }
 

@@ -17,6 +17,8 @@ pub enum Class {
     Sir(DomainId),
     /// Under a locator of ours: translate back and deliver.
     Ila(DomainId),
+    /// To a group of tenants in this domain: copy.
+    Group(DomainId),
     /// Plain IPv6 routing.
     Route,
     /// To this node itself.
@@ -36,6 +38,8 @@ pub struct Lane {
     pub class: Class,
     /// Anything but plain TCP or UDP: an extension header, ICMPv6 or another protocol comes first.
     pub unusual: bool,
+    /// Fragments may be made of it: as IPv4 it has or would have no DF.
+    pub splits: bool,
     /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.
     pub ours: bool,
     /// The sender's network, if it is a tenant attached here.
@@ -73,6 +77,8 @@ pub type Lanes = [Lane; BURST];
 pub struct Todo {
     /// Some packet waits for its mapping.
     pub lookups: bool,
+    /// Some packet is for a group.
+    pub groups: bool,
     /// Some packet is to be routed.
     pub routes: bool,
     /// Some packet is to this node.

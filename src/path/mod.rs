@@ -9,12 +9,14 @@ mod classify;
 pub mod counters;
 mod direct;
 mod flow;
+mod group;
 pub mod guard;
 pub mod lane;
 mod lookup;
 mod manners;
 mod ndp;
 pub mod networks;
+mod outbox;
 mod own;
 pub mod packet;
 mod parse;
@@ -22,6 +24,7 @@ mod policy;
 mod quoted;
 mod route;
 mod send;
+mod split;
 mod tenant;
 mod translate;
 mod v4;
@@ -33,6 +36,7 @@ pub use direct::{Decided, Direct, FRONT, Tally};
 pub use guard::{Guard, Notice};
 pub use lane::{BURST, Lane, Lanes};
 pub use networks::NetworkTally;
+pub use outbox::{Extra, Outbox};
 pub use packet::Packet;
 pub use verdict::{DropReason, Verdict};
 
@@ -57,6 +61,7 @@ pub struct Pipeline {
     lanes: Box<Lanes>,
     limiter: Limiter,
     guard: Guard,
+    outbox: Outbox,
     direct: bool,
     /// Whether the lanes are those of the last burst.
     staged: bool,
@@ -73,6 +78,7 @@ impl Pipeline {
             lanes: Box::new([Lane::default(); BURST]),
             limiter,
             guard,
+            outbox: Outbox::default(),
             direct: true,
             staged: false,
             decided: Decided::NOTHING,
@@ -109,6 +115,7 @@ impl Pipeline {
 
     /// Decides every packet of `burst` that the direct way has not.
     pub fn finish(&mut self, burst: &mut [Packet<'_>], decided: &Decided, ctx: &Ctx<'_>) {
+        self.outbox.clear();
         let mut left = false;
         for (index, packet) in burst.iter_mut().enumerate() {
             match decided.port(index) {
@@ -129,6 +136,12 @@ impl Pipeline {
         let lanes = &mut *self.lanes;
         let mut todo = arrive::run(burst, lanes, &mut self.guard, ctx);
         forward(burst, lanes, &mut todo, ctx);
+        if todo.groups {
+            group::run(burst, lanes, &mut self.outbox, &mut todo, ctx);
+        }
+        if todo.drops {
+            split::run(burst, lanes, &mut self.outbox, ctx);
+        }
         if todo.own {
             own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
         }
@@ -179,6 +192,12 @@ impl Pipeline {
     /// What the control thread should hear of, and how many more notices there was no room for.
     pub fn take_notices(&mut self) -> (ArrayVec<Notice, { guard::NOTICES }>, u64) {
         self.guard.take_notices()
+    }
+
+    /// The frames that the last burst became beyond one for each packet.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Replaces the limiter of ICMPv6 errors.

@@ -4,7 +4,7 @@ use super::guard::Guard;
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, ndp};
+use super::{Ctx, group, ndp};
 use crate::net::checksum;
 use crate::net::icmp6::kind;
 use crate::net::ipv6::{self, Ipv6, Upper, next};
@@ -45,6 +45,7 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, guard: &mut Guard, ctx: &Ctx
         (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT)) => {
             ndp::decide(packet, lane, &upper, guard, ctx)
         }
+        (next::ICMP6, Some(kind)) if lane.from.is_some() && group::is_mld(kind) => group::decide_mld(packet),
         _ if lane.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
         // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {

@@ -4,7 +4,7 @@ use super::guard::{Guard, Watched};
 use super::lane::{Class, Lane};
 use super::packet::Packet;
 use super::verdict::DropReason;
-use super::{Ctx, arp, manners, tenant, v4};
+use super::{Ctx, arp, group, manners, tenant, v4};
 use crate::net::{ethernet, icmp6::kind, ipv6, mac::Mac, ndp};
 use crate::table::{Port, Quarantine, Role};
 
@@ -52,11 +52,8 @@ pub(super) fn parse(
             }
             ethernet::IPV4 => {
                 manners::ipv4(packet.frame().get(link.header..).unwrap_or(&[]))?;
-                if to.is_multicast() {
-                    return Err(DropReason::Multicast);
-                }
                 packet.l3 = link.header as u8;
-                return v4::enter(packet, lane, sender, ctx);
+                return v4::enter(packet, lane, sender, to.is_multicast(), ctx);
             }
             _ => {}
         }
@@ -78,6 +75,8 @@ pub(super) fn parse(
     if let Some(sender) = &sender {
         sender.may_send(source, destination, port, ctx)?;
         manners::ipv6(frame.get(link.header..end).unwrap_or(&[]))?;
+        // One that waited was IPv4, and has a fragment header only if it may be cut.
+        lane.splits = header.next_header() == ipv6::next::FRAGMENT && sender.is_own_ipv4(source, ctx);
     }
     lane.high = header.destination_high();
     lane.low = header.destination_low();
@@ -93,6 +92,11 @@ pub(super) fn parse(
         return Err(DropReason::MartianSource);
     }
     if ipv6::is_multicast(destination) {
+        if let Some(sender) = &sender
+            && group::is_copied(packet.l3(), destination)
+        {
+            return group::enter(lane, sender, source, destination, ctx);
+        }
         // Only groups that this node listens to, and only from the link: see `own`.
         lane.class = Class::Own;
         return Ok(());
@@ -117,7 +121,10 @@ pub(super) fn parse(
         return Err(DropReason::LinkLocal);
     }
     match &sender {
-        Some(sender) if packet.l3().len() > usize::from(sender.network.mtu) => {
+        // One that waited was judged as the IPv4 packet that it was.
+        Some(sender)
+            if packet.l3().len() > usize::from(sender.network.mtu) && !sender.is_own_ipv4(source, ctx) =>
+        {
             lane.mtu = sender.network.mtu;
             Err(DropReason::PacketTooBig)
         }

@@ -53,8 +53,10 @@ fn answers(packet: &Packet<'_>, lane: &Lane, to: NetworkId, network: &Network, t
     let Some((source, destination)) = quoted else { return false };
     // Within the fabric it had its locator already.
     let destination = tables.sir_of(destination).map_or(destination, |(address, _)| address);
-    address_of(Identifier(lane.low), network, tables) == Some(source)
-        && tables.party(destination).is_some_and(|party| tables.networks.may_send(to, party))
+    // Groups are of the sender's own network.
+    let may_send = ipv6::is_multicast(destination)
+        || tables.party(destination).is_some_and(|party| tables.networks.may_send(to, party));
+    may_send && address_of(Identifier(lane.low), network, tables) == Some(source)
 }
 
 /// The address from which the tenant with this identifier sends.

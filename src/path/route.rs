@@ -30,7 +30,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
     }
 }
 
-fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
     if lane.action == ActionId::default() {
         return Verdict::Drop(DropReason::NoRoute);
     }
@@ -38,7 +38,7 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, ctx: &Ctx<'_>) -> Verdict {
         Some(Action::Forward(hop)) => forward(packet, lane, hop, ctx),
         Some(Action::Connected(port)) => connected(packet, lane, *port, ctx),
         Some(Action::Blackhole) => Verdict::Drop(DropReason::RouteBlackhole),
-        Some(Action::Remote(_) | Action::Local(_) | Action::Spread(_)) | None => {
+        Some(Action::Remote(_) | Action::Local(_) | Action::Spread(_) | Action::Group(_)) | None => {
             Verdict::Drop(DropReason::NoRoute)
         }
     }

@@ -60,7 +60,7 @@ impl Sender<'_> {
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
     }
 
-    fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
         let domain = ctx.tables.domains.get(usize::from(self.network.domain.0));
         let low = source as u32;
         self.tenant.ipv4.contains(&low)

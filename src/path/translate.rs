@@ -22,7 +22,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
         let verdict = match lane.class {
             Class::Sir(domain) => from_sir(packet, lane, domain, ctx),
             Class::Ila(domain) => from_ila(packet, lane, domain, ctx),
-            Class::None | Class::Route | Class::Own => continue,
+            Class::None | Class::Group(_) | Class::Route | Class::Own => continue,
         };
         packet.verdict = verdict;
         todo.drops |= matches!(verdict, Verdict::Drop(_));
@@ -31,7 +31,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
 }
 
 #[inline(always)]
-fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     if unwanted(packet, lane, ctx.tables) {
         return Verdict::Drop(DropReason::NoPolicy);
     }
@@ -57,7 +57,12 @@ fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
 
 /// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
 #[inline(always)]
-fn to_locator(packet: &mut Packet<'_>, lane: &mut Lane, remote: &Remote, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn to_locator(
+    packet: &mut Packet<'_>,
+    lane: &mut Lane,
+    remote: &Remote,
+    ctx: &Ctx<'_>,
+) -> Verdict {
     let add = checksum::add(remote.add, lane.extra & remote.identifier_changes());
     let mut low = neutral::add_low(lane.low, add) | (u64::from(remote.mark) << 48);
     if let Err(verdict) = send::check(packet, lane, &remote.hop) {
@@ -95,7 +100,7 @@ fn to_locator_unusual(packet: &mut Packet<'_>, lane: &Lane, remote: &Remote, low
 
 /// The destination is under a locator of ours: its identifier must be attached here (§4.2.2).
 #[inline(always)]
-fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+pub(super) fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.action(lane.action) {
         Some(Action::Local(_)) if unwanted(packet, lane, ctx.tables) => Verdict::Drop(DropReason::NoPolicy),
         Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),
@@ -111,7 +116,7 @@ fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ct
 
 /// Sends to a local attachment; with `domain`, the SIR address is restored first.
 #[inline(always)]
-fn deliver(
+pub(super) fn deliver(
     packet: &mut Packet<'_>,
     lane: &mut Lane,
     local: &Local,
@@ -127,9 +132,9 @@ fn deliver(
     if let Some(domain) = domain
         && let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut())
     {
-        match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6) {
+        match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6.as_ref()) {
             // The tenant must see its own address (§5.8, §5.12.1).
-            Some(vnet) => header.set_destination(vnet.prefix | u128::from(lane.low as u32)),
+            Some(vnet) => header.set_destination(vnet.address_of(Identifier(lane.low))),
             None => header.set_destination_halves(domain.sir.0, lane.low),
         }
     }

@@ -5,11 +5,11 @@ use super::lane::Lane;
 use super::packet::Packet;
 use super::tenant::Sender;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, quoted, send};
+use super::{Ctx, group, quoted, send};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::checksum;
 use crate::net::ipv4::{self, Ipv4};
-use crate::net::{ethernet, fragment, icmp4, icmp6, ipv6};
+use crate::net::{ethernet, fragment, icmp4, icmp6, igmp, ipv6};
 use crate::siit::{self, Options, Refused, To4, To6};
 use crate::table::{DomainId, Local, Network};
 
@@ -21,7 +21,8 @@ fn options(mtu4: u16) -> Options {
     Options { mtu4, ..Options::default() }
 }
 
-/// Takes an IPv4 packet from a tenant: what follows sees the IPv6 packet that it becomes.
+/// Takes an IPv4 packet from a tenant: what follows sees the IPv6 packet that it becomes. In a group frame only packets
+/// to groups are welcome.
 ///
 /// # Errors
 /// The reason to drop it.
@@ -29,23 +30,35 @@ pub(super) fn enter(
     packet: &mut Packet<'_>,
     lane: &mut Lane,
     from: &Sender<'_>,
+    group_frame: bool,
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     let l3 = packet.l3();
     let header = Ipv4::of(l3).ok_or(DropReason::Ipv4Invalid)?;
     let (source, destination) = (header.source(), header.destination());
     let total = usize::from(header.total_length());
+    lane.splits = !header.dont_fragment();
     let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
     if !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);
     }
+    let is_igmp = header.protocol() == igmp::PROTOCOL;
     // Ethernet padding does not travel on.
     let _ = packet.resize(usize::from(packet.l3) + total);
-    if !from.tenant.ipv4.contains(&source) {
+    // A host without an address may report its groups (RFC 3376 §4.2.13).
+    if !(from.tenant.ipv4.contains(&source) || is_igmp && source == 0) {
         return Err(DropReason::SpoofedSource);
     }
-    if destination >> 28 >= 0xe {
+    if is_igmp && destination >> 28 == 0xe {
+        packet.verdict = group::decide_igmp(packet);
+        return Ok(());
+    }
+    let group = group::ipv4_group(destination, from.network)?;
+    if group_frame && group.is_none() {
         return Err(DropReason::Multicast);
+    }
+    if let Some(group) = group {
+        group::begin(lane, from, group, ctx)?;
     }
     if from.network.subnet_of(destination).is_some_and(|subnet| subnet.gateway == destination) {
         packet.verdict = gateway(packet, from);
@@ -56,7 +69,10 @@ pub(super) fn enter(
     let quoted = |source, destination| Some((ipv6(source)?, ipv6(destination)?));
     let to = To6 {
         source: sir.with(from.network.ipv4_identifier(source)),
-        destination: ipv6(destination).ok_or(DropReason::Ipv4NoRoute)?,
+        destination: match group {
+            Some(group) => sir.with(group),
+            None => ipv6(destination).ok_or(DropReason::Ipv4NoRoute)?,
+        },
     };
     let options = options(from.network.mtu);
     packet
@@ -148,6 +164,7 @@ pub(super) fn deliver(
     };
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     let shrinks_by = ipv6::HEADER - ipv4::HEADER + if upper.fragment { fragment::HEADER } else { 0 };
+    lane.splits |= upper.fragment;
     if let Err(verdict) = send::check_shrinking(packet, lane, &local.hop, shrinks_by) {
         return verdict;
     }

@@ -119,13 +119,20 @@ reasons! {
     MartianDestination = "martian_destination";
     /// Link-local address in a packet that would have to be routed.
     LinkLocal = "link_local";
-    /// Multicast group that this node neither listens to nor routes.
+    /// Multicast group that this node neither listens to nor copies: those of tenants whose scope is wider than their
+    /// link are.
     Multicast = "multicast";
+    /// Group or broadcast address of a tenant's network that has no member anywhere.
+    NoMembers = "no_members";
+    /// IPv6 group other than ff0X::0 to ff0X::fff:ffff, or group ending in ffff, which neutral mapping cannot keep.
+    GroupUnmappable = "group_unmappable";
+    /// MLD or IGMP message of a tenant that is malformed, or a query, which only the gateway sends.
+    MembershipInvalid = "membership_invalid";
     /// Hop limit ran out.
     HopLimit = "hop_limit" => icmp6::Error::HopLimitExceeded;
     /// C-bit is set in a SIR address.
     SirCBit = "sir_c_bit";
-    /// SIR form of a tenant's IPv6 address: tenants are met at their own addresses.
+    /// SIR form of a tenant's IPv6 address or of a group: these are met at their own addresses.
     SirTenant = "sir_tenant";
     /// Identifier type 5 to 7 is reserved.
     ReservedIdentifier = "reserved_identifier";
@@ -161,6 +168,8 @@ reasons! {
     Checksum = "checksum";
     /// Buffer has several segments or is shared.
     BufferShape = "buffer_shape";
+    /// Copy or fragment of a packet that there was no room for.
+    CopyRoom = "copy_room";
     /// Queue to the control thread is full.
     PuntQueueFull = "punt_queue_full";
     /// Transmit port is not there.

@@ -162,6 +162,8 @@ pub enum Action {
     Connected(PortId),
     /// One of several, by flow: index into the snapshot's spreads.
     Spread(u32),
+    /// A copy for each of several: index into the snapshot's groups.
+    Group(u32),
 }
 
 /// Slots of a weighted choice: a power of two.

@@ -6,6 +6,7 @@
 
 pub mod action;
 mod bucket;
+mod group;
 pub mod limits;
 pub mod mapping;
 pub mod mem;
@@ -54,6 +55,10 @@ pub enum OnMiss {
     Route,
 }
 
+/// A group's mapping says: discard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropGroup;
+
 /// One SIR domain: an identifier space of its own.
 pub struct Domain {
     /// Its SIR prefix.
@@ -81,6 +86,8 @@ pub struct Tables {
     pub actions: Vec<Action>,
     /// Weighted choices among actions.
     pub spreads: Vec<Spread>,
+    /// Where copies go, one for each action: see [`Action::Group`].
+    pub groups: Vec<Vec<ActionId>>,
     /// Routes by longest prefix.
     pub routes: routes::Routes,
     /// Resolved neighbours of connected subnets.
@@ -140,8 +147,9 @@ impl Tables {
         let domain = self.domains.get(usize::from(id.0))?;
         if let Some(vnet) = self.vnet_of(id, Identifier::of_address(address)) {
             // The tenant's own address, not a SIR address, is what the sender wrote.
-            let identifier = domain.sir_identifier(address as u64, adjustment.with(vnet.extra))?;
-            return Some((vnet.prefix | u128::from(identifier as u32), domain.checksum));
+            let adjustment = adjustment.with(vnet.extra_of(Identifier::of_address(address)));
+            let identifier = domain.sir_identifier(address as u64, adjustment)?;
+            return Some((vnet.address_of(Identifier(identifier)), domain.checksum));
         }
         let identifier = domain.sir_identifier(address as u64, adjustment)?;
         Some((domain.sir.with(Identifier(identifier)), domain.checksum))
@@ -174,10 +182,39 @@ impl Tables {
         }
     }
 
-    /// The prefix of the network that an identifier of type 3 belongs to.
+    /// The network whose tenant has this address, its own or the SIR address of its IPv4 address.
+    #[must_use]
+    pub fn network_of(&self, address: u128) -> Option<NetworkId> {
+        self.networks.of_address(address).or_else(|| {
+            let domain = self.realms.of((address >> 64) as u64)?.sir?;
+            let identifier = Identifier::of_address(address);
+            let ipv4 = identifier.kind() == IdentifierType::TenantIpv4 && !identifier.neutral();
+            self.networks.of_identifier(domain, identifier).filter(|_| ipv4)
+        })
+    }
+
+    /// Where the copies of a packet to a group of `network` go: to the locators of its own mapping, or else to those of
+    /// the network. Nowhere if its mapping says so, which is an error.
+    ///
+    /// # Errors
+    /// The mapping says: discard.
+    pub fn replicas(&self, network: &Network, group: Identifier) -> Result<&[ActionId], DropGroup> {
+        let mapped = self.domains.get(usize::from(network.domain.0)).and_then(|domain| {
+            let id = domain.mappings.lookup(group.0)?;
+            self.action(id)
+        });
+        let action = mapped.or_else(|| self.action(network.replicas));
+        match action {
+            Some(Action::Group(index)) => Ok(self.groups.get(*index as usize).map_or(&[], Vec::as_slice)),
+            Some(Action::Blackhole) if mapped.is_some() => Err(DropGroup),
+            _ => Ok(&[]),
+        }
+    }
+
+    /// The prefix of the network that an identifier of type 3 or 4 belongs to.
     #[must_use]
     pub fn vnet_of(&self, domain: DomainId, identifier: Identifier) -> Option<&network::Vnet> {
-        if identifier.kind() != IdentifierType::TenantIpv6 {
+        if !matches!(identifier.kind(), IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast) {
             return None;
         }
         self.networks.get(self.networks.of_identifier(domain, identifier)?)?.ipv6.as_ref()

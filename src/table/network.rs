@@ -3,8 +3,9 @@
 use super::limits::{Quarantine, Rates};
 use super::reach::{Named, Party, Reach};
 use super::seats::{self, Binding, Seats};
-use super::{DomainId, PortId};
-use crate::ila::{Identifier, SirPrefix};
+use super::{ActionId, DomainId, Local, PortId};
+use crate::ila::group;
+use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Mac;
 use crate::net::checksum::{add, sub, sum_of_half};
 use foldhash::fast::FixedState;
@@ -37,6 +38,8 @@ pub struct Network {
     pub sends: Reach,
     /// From whom else they hear.
     pub hears: Reach,
+    /// Where copies of multicast and broadcast go that have no mapping of their own; 0 for nowhere.
+    pub replicas: ActionId,
 }
 
 /// What the direct way must know of a network, most of it as a frame has it.
@@ -129,6 +132,8 @@ pub struct Vnet {
     /// What neutral mapping adds to the low word beyond what it adds for a SIR address, because all 96 bits change:
     /// `Σ prefix -' Σ upper half of the identifier -' Σ SIR prefix`. The same for every locator.
     pub extra: u16,
+    /// The same for multicast addresses, by scope: all 128 bits change.
+    group_extra: [u16; 16],
 }
 
 impl Vnet {
@@ -137,7 +142,34 @@ impl Vnet {
     pub const fn new(prefix: u128, gateway: Option<u128>, vnid: u32, sir: SirPrefix) -> Self {
         let vnet = add(sum_of_half((prefix >> 64) as u64), sum_of_half(prefix as u64));
         let upper = sum_of_half(Identifier::tenant_ipv6(vnid, 0).0);
-        Vnet { prefix, gateway, extra: sub(sub(vnet, upper), sum_of_half(sir.0)) }
+        let sir = sum_of_half(sir.0);
+        let mut group_extra = [0; 16];
+        let mut scope = 0;
+        while scope < 16 {
+            // ff0X stands in the address, X alone in the identifier.
+            let identifier = Identifier::tenant_multicast(vnid, scope, 0);
+            group_extra[scope as usize] = sub(sub(0xff00 + scope as u16, sum_of_half(identifier.0)), sir);
+            scope += 1;
+        }
+        Vnet { prefix, gateway, extra: sub(sub(vnet, upper), sir), group_extra }
+    }
+
+    /// What neutral mapping adds for an identifier of type 3 or 4.
+    #[must_use]
+    pub const fn extra_of(&self, identifier: Identifier) -> u16 {
+        match identifier.kind() {
+            IdentifierType::TenantMulticast => self.group_extra[(identifier.0 as u32 >> 28) as usize],
+            _ => self.extra,
+        }
+    }
+
+    /// The tenants' own form of an address with an identifier of type 3 or 4.
+    #[must_use]
+    pub const fn address_of(&self, identifier: Identifier) -> u128 {
+        match identifier.kind() {
+            IdentifierType::TenantMulticast => group::ipv6_address(identifier),
+            _ => self.prefix | identifier.0 as u32 as u128,
+        }
     }
 }
 
@@ -215,6 +247,8 @@ pub struct Networks {
     /// By slot.
     rates: Vec<Rates>,
     by_mac: HashMap<(NetworkId, Mac), (PortId, u16), FixedState>,
+    /// Tenants attached here that want a group, by its identifier.
+    members: HashMap<(NetworkId, u64), Vec<Local>, FixedState>,
 }
 
 impl Networks {
@@ -299,6 +333,17 @@ impl Networks {
     #[must_use]
     pub fn outline(&self, id: NetworkId) -> Option<&Outline> {
         self.outlines.get(usize::from(id.0))
+    }
+
+    /// Adds a tenant attached here to a group.
+    pub fn join(&mut self, network: NetworkId, group: Identifier, member: Local) {
+        self.members.entry((network, group.0)).or_default().push(member);
+    }
+
+    /// The tenants attached here that want a group.
+    #[must_use]
+    pub fn members(&self, network: NetworkId, group: Identifier) -> &[Local] {
+        self.members.get(&(network, group.0)).map_or(&[], Vec::as_slice)
     }
 
     /// A network.
@@ -390,6 +435,25 @@ mod tests {
             prop_assert_eq!(zero(sum_of_address(on_wire)), zero(sum_of_address(prefix | u128::from(low))));
             let back = neutral::add_low(neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0, !vnet.extra);
             prop_assert!(back == identifier.0 || Some(Identifier(back)) == identifier.twin());
+        }
+
+        /// The same of type 4, where all 128 bits change.
+        #[test]
+        fn neutral_mapping_of_a_group_keeps_the_sum_and_comes_back(
+            scope in 0u8..16, low in 0u32..1 << 28, vnid in 1u32..1 << 28, sir: u64, locator: u64,
+        ) {
+            let (sir, locator) = (SirPrefix(sir), Locator(locator));
+            let vnet = Vnet::new(0x2001_0db8 << 96, None, vnid, sir);
+            let identifier = Identifier::tenant_multicast(vnid, scope, low);
+            let adjustment = Adjustment::of(sir, locator).with(vnet.extra_of(identifier));
+            let wire = neutral::there(identifier, adjustment, ChecksumMode::NeutralMap);
+            let zero = |sum: u16| if sum == 0xffff { 0 } else { sum };
+            let group = vnet.address_of(identifier);
+            prop_assert_eq!(group >> 112, 0xff00 | u128::from(scope));
+            prop_assert_eq!(zero(sum_of_address(locator.with(wire))), zero(sum_of_address(group)));
+            prop_assert_eq!(vnet.extra_of(wire), vnet.extra_of(identifier));
+            let back = neutral::back(wire, adjustment, ChecksumMode::NeutralMap);
+            prop_assert!(back == identifier || Some(back) == identifier.twin());
         }
     }
 }

@@ -143,6 +143,11 @@ impl Node {
         let config = Config::parse(text, "test.yaml").unwrap_or_else(|errors| panic!("{errors}"));
         let records = records(&config, mapped);
         let replay = Replay::new(config.clone(), records).unwrap_or_else(|refusal| panic!("{refusal}"));
+        Node::of(config, replay)
+    }
+
+    /// A node that was made with these.
+    pub fn of(config: Config, replay: Replay) -> Node {
         Node { replay, config, time_ns: 1_000_000_000 }
     }
 
@@ -151,21 +156,36 @@ impl Node {
         self.time_ns += ms * 1_000_000;
     }
 
-    /// Receives one frame; asserts that exactly one fate was counted.
+    /// Receives one frame; asserts that exactly one fate was counted, and that no copies were made.
     pub fn receive(&mut self, port: &str, frame: &[u8]) -> Outcome {
+        let (fate, sent) = self.receive_copies(port, frame);
+        assert!(sent.len() <= 1, "{} frames", sent.len());
+        Outcome { fate, sent: sent.into_iter().next() }
+    }
+
+    /// Receives one frame; asserts that exactly one fate was counted, and that the books hold with the copies. Gives all
+    /// frames that were sent, by port.
+    pub fn receive_copies(&mut self, port: &str, frame: &[u8]) -> (Fate, Vec<(String, Vec<u8>)>) {
         let index = self.config.port_named(port).expect("port");
         let before = numbers(&self.replay.counters()[usize::from(index)]);
         let sent_before: Vec<usize> = self.replay.sent().iter().map(Vec::len).collect();
         let frame = Frame { time_ns: self.time_ns, bytes: frame.to_vec(), cut: false };
         self.replay.run(vec![(index, vec![frame])]);
         let after = numbers(&self.replay.counters()[usize::from(index)]);
+        let mut copies = 0;
         let moved: Vec<Moved> = after
             .iter()
             .zip(&before)
             .filter(|(after, before)| after.1 != before.1)
-            .map(|(after, before)| {
-                assert_eq!(after.1, before.1 + 1, "{:?}", after.0);
-                after.0
+            .filter_map(|(after, before)| match after.0 {
+                Moved::Copied => {
+                    copies = after.1 - before.1;
+                    None
+                }
+                moved => {
+                    assert_eq!(after.1, before.1 + 1, "{moved:?}");
+                    Some(moved)
+                }
             })
             .collect();
         let fate = match moved.as_slice() {
@@ -184,8 +204,9 @@ impl Node {
             .flat_map(|(n, sent)| sent[sent_before[n]..].iter().map(move |(_, frame)| (n, frame.clone())))
             .map(|(n, frame)| (self.config.ports[n].name.clone(), frame))
             .collect();
-        assert_eq!(new.len(), usize::from(matches!(fate, Fate::Forwarded | Fate::Replied(_))));
-        Outcome { fate, sent: new.into_iter().next() }
+        let one = u64::from(matches!(fate, Fate::Forwarded | Fate::Replied(_)));
+        assert_eq!(new.len() as u64, one + copies);
+        (fate, new)
     }
 }
 
@@ -196,6 +217,7 @@ enum Moved {
     Replied,
     Punted,
     Waiting,
+    Copied,
     Dropped(DropReason),
     Answered(DropReason),
 }
@@ -207,6 +229,7 @@ fn numbers(counters: &Counters) -> Vec<(Moved, u64)> {
         (Moved::Replied, counters.replied.value()),
         (Moved::Punted, counters.punted.value()),
         (Moved::Waiting, counters.waiting.value()),
+        (Moved::Copied, counters.copied.value()),
     ];
     for reason in DropReason::ALL {
         all.push((Moved::Dropped(*reason), counters.dropped[*reason as usize].value()));

@@ -36,6 +36,8 @@ pub struct Rules<'t> {
     pub attachments: &'t str,
     /// Further sections of the configuration.
     pub more: &'t str,
+    /// Further keys of the access port, a comma before each.
+    pub access: &'t str,
 }
 
 /// The same with policies.
@@ -56,7 +58,7 @@ pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
 
 /// Its configuration, and its mappings.
 pub fn written(locator: &str, rules: &Rules<'_>) -> (String, Vec<(String, &'static str)>) {
-    let Rules { red_peers, blue_peers, policies, red, vm1, attachments: others, more } = rules;
+    let Rules { red_peers, blue_peers, policies, red, vm1, attachments: others, more, access } = rules;
     let (attachments, mapped) = if locator == L1 {
         (
             format!(
@@ -106,7 +108,7 @@ virtual_networks:
 policies: [{policies}]
 ports:
   - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"{access}}}
 attachments:
 {attachments}{others}
 routes:

@@ -179,3 +179,76 @@ def test_a_tenant_cannot_speak_for_another():
         vm3.status(["ping", "-4", "-c", 1, "-W", 1, "10.0.0.2"])
         expect(net.nve1.drops().get("unknown_tenant", 0) >= 1, net.nve1.drops())
         net.stop()
+
+
+# What a listener does: joins, and tells of one datagram from whom it came.
+LISTEN = """
+import socket, struct, sys
+group, port = sys.argv[1], int(sys.argv[2])
+if ":" in group:
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(("::", port))
+    index = socket.if_nametoindex("eth0")
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index))
+else:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", port))
+    if group.startswith("239"):
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(sys.argv[3]))
+print("listening", flush=True)
+data, whom = s.recvfrom(100)
+print("got", data.decode(), whom[0], flush=True)
+s.recvfrom(100)
+"""
+SEND = """
+import socket, sys
+group, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET6 if ":" in group else socket.AF_INET, socket.SOCK_DGRAM)
+if ":" in group:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 8)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("eth0"))
+else:
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[3]))
+s.sendto(b"hello", (group, port))
+"""
+
+
+def test_multicast_and_broadcast_reach_the_network_and_no_other():
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        vm1 = net.vms["vm1"]
+        vm1.reaches(ipv6("vm2"))
+        wire = net.fab.capture("nve1", "ip6 dst net fd00:1::/32")
+        for n, group in enumerate(("239.1.2.3", "ff05::1234", "10.0.0.255", "255.255.255.255")):
+            port = 7100 + n
+            listen = lambda vm: net.vms[vm].spawn(["/usr/bin/python3", "-c", LISTEN, group, port, ipv4(vm)])  # noqa: E731, B023
+            red, blue = listen("vm2"), listen("vm4")
+            red.wait_for("listening")
+            blue.wait_for("listening")
+            sender = ipv6("vm1") if ":" in group else ipv4("vm1")
+
+            def heard():
+                vm1.run(["/usr/bin/python3", "-c", SEND, group, port, ipv4("vm1")])  # noqa: B023
+                return f"got hello {sender}" in red.output()  # noqa: B023
+
+            until(heard, 10, f"vm2 to hear {group}", step=0.3)
+            expect("got" not in blue.output(), f"{group} came to another network: {blue.output()}")
+            red.stop()
+            blue.stop()
+        seen = packets.ipv6(wire.frames(at_least=4))
+        # Type 4 with the VNID, and type 2 with the group's address: the C-bit is set, the low word is what keeps the sum.
+        for start in ("fd00:1:0:2:9000:64:5000:", "fd00:1:0:2:5000:64:ef01:"):
+            copies = [p for p in seen if p.destination.startswith(start)]
+            expect(copies and all(p.checksum_is_right() for p in copies), (start, [p.addresses() for p in seen]))
+        # The books hold with the copies, once they are at rest.
+        def books():
+            samples = net.nve1.metrics()
+            total = lambda start: sum(v for k, v in samples.items() if k.startswith(f"ilagate_{start}"))  # noqa: E731
+            fates = {k: v for k, v in samples.items() if k.startswith("ilagate_packets_total{")}
+            made = sum(v for k, v in fates.items() if 'fate="forwarded"' in k or 'fate="replied"' in k)
+            copies = total("copied_packets_total")
+            sent = total("sent_packets_total") + total("unsent_packets_total")
+            return copies >= 4 and made + copies + total("originated_packets_total") == sent
+
+        until(books, 10, "forwarded + replied + copied + originated = sent + unsent")
+        net.stop()

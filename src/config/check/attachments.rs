@@ -56,6 +56,7 @@ pub(super) fn attachments(
             s.error("mac", text.referenced, message);
         }
         let (network, addresses, identifiers) = seats.of(&mut s, attachment, mac);
+        let groups = seats.groups(&mut s, attachment, network);
         let its = seats.network(network);
         if let (Some(its), Some(port)) = (its, port.and_then(|n| ports.list.get(usize::from(n)))) {
             judge_mtu(&mut s, attachment, its, port);
@@ -75,7 +76,7 @@ pub(super) fn attachments(
             limits(&mut s, raw, its.map_or_else(Limits::default, |network| network.limits))
         });
         if let (Some(port), Some(mac)) = (port, mac) {
-            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers, limits });
+            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers, limits, groups });
         }
     }
     list

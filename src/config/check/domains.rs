@@ -3,7 +3,9 @@
 use super::super::model::{LocalIdentifier, OnMiss, OwnLocator, SirDomain};
 use super::super::raw::{RawConfig, Text};
 use super::entries;
+use super::groups::judge_group_identifier;
 use super::scope::{Check, Scope, Seen, WORD};
+use crate::ila::group;
 use crate::ila::identifier::{C_BIT, MAX_VNID};
 use crate::ila::{ChecksumMode, Identifier, IdentifierType, Locator, SirPrefix};
 use std::net::Ipv6Addr;
@@ -153,11 +155,11 @@ pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<L
     };
     let identifier = Identifier::of_address(address.into());
     let wrong_type = match identifier.kind() {
-        IdentifierType::LocallyUnique | IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => None,
+        IdentifierType::LocallyUnique
+        | IdentifierType::TenantIpv4
+        | IdentifierType::TenantIpv6
+        | IdentifierType::TenantMulticast => None,
         IdentifierType::Interface => Some("is never translated"),
-        IdentifierType::TenantMulticast => {
-            Some("is a tenant's multicast address and not served by this release")
-        }
         IdentifierType::Reserved(_) => Some("is reserved"),
     };
     let Some(domain) = domains.of(address.into()) else {
@@ -180,6 +182,10 @@ pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<L
     }
     if identifier.vnid() == Some(0) {
         return Err(format!("{address} has VNID 0, which no virtual network has; write 1 to {MAX_VNID}"));
+    }
+    if group::is_group(identifier) {
+        judge_group_identifier(identifier, domains.has_twins(domain))
+            .map_err(|why| format!("{address} {why}"))?;
     }
     Ok(Some(LocalIdentifier { domain, identifier }))
 }

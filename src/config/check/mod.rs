@@ -6,6 +6,7 @@
 
 mod attachments;
 mod domains;
+mod groups;
 mod limits;
 mod networks;
 mod peers;
@@ -17,6 +18,8 @@ mod seats;
 mod system;
 
 pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
+pub(super) use groups::judge_group;
+pub(crate) use groups::{judge_group_choices, judge_group_identifier, max_locators};
 pub(super) use networks::Networks;
 pub(super) use peers::{
     MAX_PEERS, judge_address as judge_peer, task as judge_peer_task, tenant_of as judge_peer_tenant,
@@ -59,6 +62,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let quarantine = limits::quarantine(&mut check, raw);
     let icmp = system::icmp(&mut check, raw);
     let neighbour_discovery = system::discovery(&mut check, raw);
+    let multicast = system::multicast(&mut check, raw);
     let metrics = system::metrics(&mut check, raw);
     let admin = system::admin(&mut check, raw, &node.name);
     let log = system::log(&mut check, raw);
@@ -80,6 +84,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         quarantine,
         icmp,
         neighbour_discovery,
+        multicast,
         metrics,
         admin,
         log,

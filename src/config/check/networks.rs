@@ -5,6 +5,7 @@ use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, T
 use super::attachments::unicast_mac;
 use super::domains::{Domains, Locators};
 use super::entries;
+use super::groups::replicate_to;
 use super::limits::limits;
 use super::policies::OUTSIDE;
 use super::ports::Ports;
@@ -81,6 +82,7 @@ pub(super) fn networks(
 ) -> Networks {
     let mut networks = Networks { list: Vec::new(), whole: Vec::new(), places: HashMap::new(), names: true };
     let (mut names, mut vnids, mut prefixes) = (Seen::new(), Seen::new(), Seen::new());
+    let mut hosts = HashMap::new();
     for (n, entry) in entries(&raw.virtual_networks) {
         let network = &entry.value;
         let mut s = check.scope(format!("virtual_networks[{n}]"), entry.referenced);
@@ -116,6 +118,7 @@ pub(super) fn networks(
         let ipv4 = subnets(&mut s, network);
         let usual = Limits::default();
         let limits = network.limits.as_ref().map_or(usual, |raw| limits(&mut s, raw, usual));
+        let replicate_to = replicate_to(&mut s, network, domain, (domains, locators), &mut hosts);
         networks.whole.push(s.count() == errors);
         networks.list.push(VirtualNetwork {
             name: name.unwrap_or_default(),
@@ -127,6 +130,7 @@ pub(super) fn networks(
             ipv4,
             peers: Vec::new(),
             limits,
+            replicate_to,
         });
     }
     networks

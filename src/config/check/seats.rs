@@ -4,6 +4,7 @@ use super::super::model::{LocalIdentifier, TenantAddress, VirtualNetwork};
 use super::super::raw::{RawAttachment, Text};
 use super::domains::{Domains, Locators, judge_identifier};
 use super::entries;
+use super::groups::groups;
 use super::networks::{Networks, host_of};
 use super::peers::Peers;
 use super::scope::{Scope, Seen};
@@ -64,6 +65,28 @@ impl<'c> Seats<'c> {
             None => (Vec::new(), Vec::new()),
         };
         (place, addresses, identifiers)
+    }
+
+    /// The groups of one attachment of a network.
+    pub(super) fn groups(
+        &self,
+        s: &mut Scope<'_>,
+        raw: &RawAttachment,
+        network: Option<u16>,
+    ) -> Vec<TenantAddress> {
+        let place = network.map(usize::from);
+        if let (None, Some(list)) = (&raw.network, &raw.groups) {
+            s.error(
+                "groups",
+                list.referenced,
+                "a task is in no groups; remove them, or write network and addresses",
+            );
+        }
+        match place.and_then(|place| Some((self.networks.list.get(place)?, self.networks.whole.get(place)?)))
+        {
+            Some((network, true)) => groups(s, raw, network, self.domains.has_twins(network.domain)),
+            _ => Vec::new(),
+        }
     }
 
     /// The identifiers of a task.

@@ -2,7 +2,7 @@
 
 use super::super::model::{
     Admin, COUNTED_NETWORKS, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs,
-    Metrics, NeighbourDiscovery, Node,
+    Metrics, Multicast, NeighbourDiscovery, Node,
 };
 use super::super::raw::{RawConfig, Text};
 use super::entries;
@@ -136,6 +136,18 @@ pub(super) fn discovery(check: &mut Check, raw: &RawConfig) -> NeighbourDiscover
         probes: s.number("probes", field(nd, |n| &n.probes), 1..=20, 3),
         hold_packets: s.number("hold_packets", field(nd, |n| &n.hold_packets), 1..=64, 4),
     }
+}
+
+pub(super) fn multicast(check: &mut Check, raw: &RawConfig) -> Multicast {
+    let (at, multicast) = section(&raw.multicast);
+    let mut s = check.scope("multicast", at);
+    let text = field(multicast, |m| &m.query_interval_s);
+    let query_interval_s = s.number("query_interval_s", text, 2..=31744, 125);
+    let text = field(multicast, |m| &m.groups_per_tenant);
+    let groups_per_tenant = s.number("groups_per_tenant", text, 0..=4096, 64);
+    let text = field(multicast, |m| &m.groups_per_network);
+    let groups_per_network = s.number("groups_per_network", text, 0..=1_000_000, 4096);
+    Multicast { query_interval_s, groups_per_tenant, groups_per_network }
 }
 
 pub(super) fn metrics(check: &mut Check, raw: &RawConfig) -> Option<Metrics> {

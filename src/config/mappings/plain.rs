@@ -9,10 +9,10 @@
 //!
 //! Anything else, right or wrong, is `None`: the YAML parser then reads the file from its beginning.
 
-use super::super::check::{Domains, judge_identifier, judge_remote_locator};
+use super::super::check::{Domains, judge_identifier, judge_remote_locator, max_locators};
 use super::super::{Config, LocalIdentifier};
 use super::place::{locals, mapped};
-use super::{LocatorChoice, MAX_LOCATORS, MappingRecord, MappingTarget, WrittenMapping};
+use super::{LocatorChoice, MappingRecord, MappingTarget, WrittenMapping};
 use crate::ila::Locator;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
@@ -53,7 +53,9 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
                         locators.insert(locator, local.domain);
                     }
                 }
-                if choices.len() == MAX_LOCATORS || choices.iter().any(|choice| choice.locator == locator) {
+                if choices.len() == max_locators(local.identifier)
+                    || choices.iter().any(|choice| choice.locator == locator)
+                {
                     return None;
                 }
                 choices.push(LocatorChoice { locator, priority: 0, weight: 1 });

@@ -1,9 +1,11 @@
 //! Single mappings as an operator writes them, by the rules of the mapping file.
 
-use super::super::check::{Domains, judge_identifier, judge_remote_locator};
+use super::super::check::{
+    Domains, judge_group_choices, judge_identifier, judge_remote_locator, max_locators,
+};
 use super::super::{Config, LocalIdentifier, OwnLocator};
 use super::place::{is_mapped, mapped};
-use super::{LocatorChoice, MAX_LOCATORS, MAX_WEIGHT, MappingRecord, MappingTarget};
+use super::{LocatorChoice, MAX_WEIGHT, MappingRecord, MappingTarget};
 use crate::ila::Locator;
 use std::collections::HashSet;
 
@@ -82,10 +84,15 @@ impl<'c> Rules<'c> {
             (_, true) => {
                 return Err(format!("{sir} has locators and is a blackhole; remove one of the two"));
             }
-            (locators, false) if locators.len() > MAX_LOCATORS => {
-                return Err(format!("{sir} has {} locators; give it 1 to {MAX_LOCATORS}", locators.len()));
+            (locators, false) if locators.len() > max_locators(identifier) => {
+                let most = max_locators(identifier);
+                return Err(format!("{sir} has {} locators; give it 1 to {most}", locators.len()));
             }
-            (locators, false) => MappingTarget::Locators(self.choices(sir, locators, domain)?),
+            (locators, false) => {
+                let choices = self.choices(sir, locators, domain)?;
+                judge_group_choices(identifier, &choices).map_err(|why| format!("{sir}: {why}"))?;
+                MappingTarget::Locators(choices)
+            }
         };
         Ok(MappingRecord { domain, identifier, target })
     }

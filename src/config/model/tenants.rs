@@ -1,7 +1,7 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
 use super::Limits;
-use crate::ila::Identifier;
+use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 
 /// `virtual_networks[]`: the address space of one tenant.
@@ -25,6 +25,9 @@ pub struct VirtualNetwork {
     pub peers: Vec<NetworkPeer>,
     /// What each of its tenants may ask of the node.
     pub limits: Limits,
+    /// Hosts that get a copy of what is broadcast, and of groups without a mapping of their own: at most 256 locators,
+    /// distinct; our own are passed over.
+    pub replicate_to: Vec<Locator>,
 }
 
 /// `virtual_networks[].ipv6`
@@ -125,10 +128,12 @@ pub struct Attachment {
     pub identifiers: Vec<LocalIdentifier>,
     /// What the tenant may ask of the node; none: what its network says.
     pub limits: Option<Limits>,
+    /// Groups that the tenant is a member of whether or not it says so, each once.
+    pub groups: Vec<TenantAddress>,
 }
 
-/// An address of a tenant in its virtual network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An address of a tenant in its virtual network, or of a group there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TenantAddress {
     /// An IPv4 address of one of the network's subnets.
     V4(u32),

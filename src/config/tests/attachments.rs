@@ -134,22 +134,15 @@ fn the_identifier_of_a_task_has_type_1() {
         at_identifier("2001:db8:dddd::1"),
         format!("2001:db8:dddd::1 has identifier type 0, which is never translated; {rule}")
     );
-    for (group, kind) in [("4000", 2), ("6000", 3)] {
+    for (group, kind) in [("4000", 2), ("6000", 3), ("8000", 4)] {
         assert_eq!(
-            at_identifier(&format!("2001:db8:dddd:0:{group}:1:a00:5")),
+            at_identifier(&format!("2001:db8:dddd:0:{group}:1:5a00:5")),
             format!(
-                "2001:db8:dddd:0:{group}:1:a00:5 has identifier type {kind}, which is a tenant's address; write \
+                "2001:db8:dddd:0:{group}:1:5a00:5 has identifier type {kind}, which is a tenant's address; write \
                  network and addresses in place of identifiers"
             )
         );
     }
-    assert_eq!(
-        at_identifier("2001:db8:dddd:0:8000:1:e000:5"),
-        format!(
-            "2001:db8:dddd:0:8000:1:e000:5 has identifier type 4, which is a tenant's multicast address and not \
-             served by this release; {rule}"
-        )
-    );
     for (group, kind) in [("a000", 5), ("c000", 6), ("e000", 7)] {
         assert_eq!(
             at_identifier(&format!("2001:db8:dddd:0:{group}::1")),

@@ -129,10 +129,42 @@ fn addresses_of_tenants_are_in_a_network_and_unicast() {
         "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:5000:64:a00:7 has the C-bit set, which is always 0 in a SIR \
          address; write 2001:db8:dddd:0:4000:64:a00:7",
     );
+}
+
+#[test]
+fn a_group_is_one_that_leaves_its_link_and_is_not_like_another_on_the_wire() {
+    for (sir, why) in [
+        ("8000:64:2000:7", "is a group of scope 2, which never leaves its link; write 3 to e"),
+        ("8000:64:f000:7", "is a group of scope f, which never leaves its link; write 3 to e"),
+        ("8000:64:5000:ffff", "ends in ffff, which neutral mapping cannot tell from 0000; use another group"),
+        ("4000:64:ef01:ffff", "ends in ffff, which neutral mapping cannot tell from 0000; use another group"),
+        (
+            "4000:64:e000:fb",
+            "is an IPv4 address that never leaves its link, or nobody's; write a group from 224.0.1.0 to \
+             239.255.255.255, or 255.255.255.255",
+        ),
+        (
+            "4000:64:f000:1",
+            "is an IPv4 address that never leaves its link, or nobody's; write a group from 224.0.1.0 to \
+             239.255.255.255, or 255.255.255.255",
+        ),
+    ] {
+        let sir = format!("2001:db8:dddd:0:{sir}");
+        wrong(&plain(&sir, &["fd00:9::/64"]), &format!("m.yaml:2:11: mappings[0].sir: {sir} {why}"));
+    }
+}
+
+#[test]
+fn a_group_has_many_locators_and_none_of_them_is_chosen() {
+    let locators: Vec<String> = (0..257).map(|n| format!("fd00:9:0:{n:x}::/64")).collect();
+    let list = |count| locators[..count].iter().map(String::as_str).collect::<Vec<_>>();
+    let group = "2001:db8:dddd:0:8000:64:5000:1234";
+    assert_eq!(load(&plain(group, &list(256))).unwrap().len(), 1);
+    wrong(&plain(group, &list(257)), "m.yaml:2:58: mappings[0].locators: 257 locators; write 1 to 256");
     wrong(
-        &plain("2001:db8:dddd:0:8000:64:e000:7", &["fd00:9::/64"]),
-        "m.yaml:2:11: mappings[0].sir: 2001:db8:dddd:0:8000:64:e000:7 has identifier type 4, which is a tenant's \
-         multicast address and not served by this release; use type 1, for example 2000:0:0:1",
+        &format!("  - {{sir: \"{group}\", locators: [{{locator: \"fd00:9::/64\", weight: 2}}]}}\n"),
+        "m.yaml:2:58: mappings[0].locators: fd00:9::/64 has priority or weight, but every locator of a group gets a \
+         copy; leave them out",
     );
 }
 

@@ -4,6 +4,7 @@ mod attachments;
 mod domains;
 mod files;
 mod fuzz;
+mod groups;
 mod limits;
 mod mappings;
 mod networks;

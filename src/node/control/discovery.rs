@@ -165,6 +165,7 @@ impl Control {
                 self.announce(port, now_ms);
             }
             if up && !before.up {
+                self.memberships.ask_soon(now_ms);
                 self.neighbours.link_up(port, now_ms, &mut self.deeds);
             }
         }

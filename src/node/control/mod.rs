@@ -5,6 +5,7 @@
 //! than a fraction of a millisecond at a time.
 
 mod discovery;
+mod groups;
 mod reload;
 mod tenancy;
 mod tenants;
@@ -13,6 +14,7 @@ pub(super) mod views;
 
 use super::exchange::{Exchange, Frame, Settings};
 use super::handle::{ControlHandle, ReloadView, Request};
+use super::membership::{self, Memberships};
 use super::neighbour::{Deed, Neighbours};
 use super::rib::Rib;
 use super::source;
@@ -144,6 +146,9 @@ pub struct Control {
     publisher: Publisher<Tables>,
     neighbours: Neighbours,
     deeds: Vec<Deed>,
+    memberships: Memberships,
+    group_deeds: Vec<membership::Deed>,
+    groups_due_ms: u64,
     outbox: VecDeque<Frame>,
     updates: Updates,
     wards: Wards,
@@ -183,6 +188,9 @@ impl Control {
             publisher: Publisher::new(Tables::default()),
             config_told: watched::Sender::new(config.clone()),
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
+            memberships: Memberships::new(&config),
+            group_deeds: Vec::new(),
+            groups_due_ms: 0,
             path,
             file: config.clone(),
             amendments: Vec::new(),
@@ -322,6 +330,7 @@ impl Control {
             self.look_at_links(now_ms);
         }
         self.advertise(now_ms);
+        self.tend_groups(now_ms);
         self.do_deeds();
         self.look_at_tenants(now_ms);
         self.empty_outbox();

@@ -64,6 +64,7 @@ impl Control {
         self.config_told.send_replace(config.clone());
         self.look_at_each_tenant(self.now_ms());
         self.configure_neighbours();
+        self.configure_groups(self.now_ms());
         self.do_deeds();
         let settings = settings(&config, self.exchanges.len());
         for exchange in &self.exchanges {

@@ -106,8 +106,12 @@ impl Control {
                 _ => None,
             },
         };
-        if let (Some(slot), Some(address)) = (slot, address) {
-            self.tell_voiced(slot, EventKind::Learnt { address, mac }, now_ms);
+        match (slot, address) {
+            (Some(slot), Some(address)) => {
+                self.tell_voiced(slot, EventKind::Learnt { address, mac }, now_ms);
+            }
+            // What else they have to say is about groups.
+            _ => self.memberships.hear(frame.port, &frame.bytes, now_ms, &mut self.group_deeds),
         }
         true
     }

@@ -439,3 +439,44 @@ fn views_show_what_there_is() {
     assert_eq!((census.neighbours[1], census.routes >= 3), (1, true));
     assert_eq!(bench.control.node_view().workers.len(), 1);
 }
+
+#[test]
+fn what_a_tenant_reports_of_its_groups_comes_into_force_and_it_is_asked_again() {
+    use crate::net::{igmp, ipv4};
+    let tenants = r#"
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+virtual_networks: [{name: red, vnid: 100, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}]
+attachments: [{port: a, mac: "02:00:00:00:01:01", network: red, addresses: ["10.0.0.1"]}]
+"#;
+    let mut bench = Bench::with(&format!("{CONFIG}{tenants}"));
+    let queries = |bench: &Bench| {
+        let frames = std::iter::from_fn(|| bench.exchange.to_send.pop());
+        frames.filter(|frame| frame.port == ACCESS && igmp::parse(&frame.bytes[14..]).is_ok()).count()
+    };
+    bench.turn(0);
+    assert_eq!(queries(&bench), 1);
+    let members = |bench: &mut Bench| {
+        let group = Identifier::tenant_ipv4(100, 0xef01_0203);
+        bench.reader.snapshot().networks.members(crate::table::NetworkId(0), group).len()
+    };
+    let report = |kind: u8| {
+        let mut message = [0x22, 0, 0, 0, 0, 0, 0, 1, kind, 0, 0, 0, 239, 1, 2, 3];
+        let sum = !crate::net::checksum::sum_of_bytes(&message);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut header =
+            vec![0x46, 0, 0, 40, 0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 0, 1, 224, 0, 0, 22, 148, 4, 0, 0];
+        ipv4::seal(&mut header);
+        let (to, from) = (Mac::of_ipv4_multicast(0xe000_0016), Mac([2, 0, 0, 0, 1, 1]));
+        let (link, length) = ethernet::header_of(to, from, 0, ethernet::IPV4);
+        Frame::new(ACCESS, &[&link[..length], &header, &message].concat()).unwrap()
+    };
+    assert_eq!(members(&mut bench), 0);
+    bench.exchange.punted.push(report(4)).unwrap();
+    bench.turn(100);
+    assert_eq!(members(&mut bench), 1);
+    bench.turn(31_300);
+    assert_eq!(queries(&bench), 1);
+    bench.exchange.punted.push(report(3)).unwrap();
+    bench.turn(31_400);
+    assert_eq!(members(&mut bench), 0);
+}

@@ -121,6 +121,8 @@ impl Control {
             networks: self.network_census(),
             routes: current.routes.len() as u64,
             neighbours: self.neighbours.count(),
+            group_members: self.memberships.joined(),
+            joins_refused: self.memberships.refused(),
             ports: self.links.iter().enumerate().map(port).collect(),
             mbufs_in_use,
             mbufs,

@@ -2,11 +2,12 @@
 //!
 //! Packets of all inputs are merged by time, and rate limits go by the captures' clock. There is nobody to answer
 //! Neighbour Discovery, so what would wait for a neighbour is dropped as `neighbour_unresolved`: give the neighbours
-//! under `neighbours.static`.
+//! under `neighbours.static`. Tenants join groups by what they report in the captures; they are not queried.
 
 pub mod capture;
 
 use super::handle::DropView;
+use super::membership::{Deed, Memberships};
 use super::rib::Rib;
 use super::source::{Batch, Change, Origin};
 use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
@@ -38,10 +39,12 @@ pub struct PortReport {
     pub forwarded: u64,
     /// Answered.
     pub replied: u64,
-    /// Handed to the control thread, of which a replay has none.
+    /// Handed to the control thread, of which a replay has none but for what tenants say of their groups.
     pub punted: u64,
     /// Lost without a word.
     pub dropped: u64,
+    /// Frames sent beyond the one of each packet: copies and fragments.
+    pub copied: u64,
     /// Packets written for this port.
     pub sent: u64,
     /// Its losses by reason, those that happened.
@@ -60,7 +63,9 @@ pub struct Report {
 /// A node without devices.
 pub struct Replay {
     config: Config,
+    rib: Rib,
     tables: Tables,
+    memberships: Memberships,
     pipeline: Pipeline,
     counters: Vec<CachePadded<Counters>>,
     networks: NetworkTally,
@@ -95,6 +100,8 @@ impl Replay {
             tables: rib.compile(),
             pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst))
                 .with_guard(Guard::new(TenantCounts::of(config.attachments.len()))),
+            memberships: Memberships::new(&config),
+            rib,
             counters: Counters::per_port(ports),
             networks: NetworkTally::new(config.counted_networks()),
             cut: vec![0; ports],
@@ -134,6 +141,9 @@ impl Replay {
     }
 
     fn burst(&mut self, port: u16, frames: &[Frame]) {
+        let mut deeds = Vec::new();
+        self.memberships.tick(self.now_ms, &mut deeds);
+        self.tend_groups(deeds.drain(..));
         let Some(counters) = self.counters.get(usize::from(port)) else { return };
         let headroom = HEADROOM_BYTES as usize;
         let data = usize::from(self.config.mbufs.data_bytes);
@@ -167,17 +177,43 @@ impl Replay {
                     Some(sent) => sent.push((frames[n].time_ns, packet.frame().to_vec())),
                     None => packet.verdict = Verdict::Drop(DropReason::NoPort),
                 },
-                Verdict::Continue | Verdict::Punt | Verdict::Drop(_) => {}
+                Verdict::Punt => {
+                    self.memberships.hear(PortId(port), packet.frame(), self.now_ms, &mut deeds);
+                }
+                Verdict::Continue | Verdict::Drop(_) => {}
             }
         }
         // There is nobody here to hear of them.
         let _ = self.pipeline.take_notices();
+        counters.settle_copies(self.pipeline.outbox(), |copy| {
+            let sent = self.sent.get_mut(usize::from(copy.port.0));
+            sent.zip(frames.get(copy.of))
+                .map(|(sent, of)| sent.push((of.time_ns, copy.frame.to_vec())))
+                .is_some()
+        });
         counters.settle(&burst, self.pipeline.lanes());
         self.networks.settle_direct(self.pipeline.tally());
         if let Some(lanes) = self.pipeline.staged() {
             self.networks.settle(&burst, lanes, &self.tables);
         }
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
+        self.tend_groups(deeds);
+    }
+
+    /// What tenants join or leave in the captures counts from the next burst on.
+    fn tend_groups(&mut self, deeds: impl IntoIterator<Item = Deed>) {
+        for deed in deeds {
+            match deed {
+                Deed::Joined(place, group) => self.rib.set_member(place, group, true),
+                Deed::Left(place, group) => self.rib.set_member(place, group, false),
+                // There is nobody to answer.
+                Deed::Ask(_) => {}
+            }
+        }
+        if self.rib.needs_snapshot() {
+            self.tables = self.rib.compile();
+            self.rib.release();
+        }
     }
 
     /// What each port sent, in the configuration's order: time in nanoseconds and frame.
@@ -211,6 +247,7 @@ impl Replay {
                 replied: counted.replied.value(),
                 punted: counted.punted.value(),
                 dropped: counted.dropped_total(),
+                copied: counted.copied.value(),
                 sent: self.sent[n].len() as u64,
                 drops: losses(std::slice::from_ref(counted)),
             }
@@ -240,14 +277,21 @@ impl fmt::Display for Report {
         let width = self.ports.iter().map(|port| port.port.len()).max().unwrap_or(0).max(4);
         writeln!(
             f,
-            "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "port", "received", "forwarded", "replied", "punted", "dropped", "sent"
+            "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "port", "received", "forwarded", "replied", "punted", "dropped", "copied", "sent"
         )?;
         for port in &self.ports {
             writeln!(
                 f,
-                "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-                port.port, port.received, port.forwarded, port.replied, port.punted, port.dropped, port.sent
+                "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+                port.port,
+                port.received,
+                port.forwarded,
+                port.replied,
+                port.punted,
+                port.dropped,
+                port.copied,
+                port.sent
             )?;
         }
         for port in self.ports.iter().filter(|port| port.cut > 0) {

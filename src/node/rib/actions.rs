@@ -4,7 +4,7 @@
 //! target only after [`Actions::release`]: by then every reader has moved on to a snapshot without it.
 
 use super::super::source::Origin;
-use crate::config::MappingTarget;
+use crate::config::{LocatorChoice, MappingTarget};
 use crate::ila::Locator;
 use crate::net::Mac;
 use crate::table::ActionId;
@@ -25,6 +25,8 @@ pub(super) struct Seat {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Goal {
     Mapping(MappingTarget),
+    /// A copy to each.
+    Group(Vec<LocatorChoice>),
     Local(Seat),
 }
 
@@ -40,7 +42,7 @@ impl Key {
     /// The locators of the target.
     pub(super) fn locators(&self) -> impl Iterator<Item = Locator> + '_ {
         let choices = match &self.goal {
-            Goal::Mapping(MappingTarget::Locators(choices)) => choices.as_slice(),
+            Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => choices.as_slice(),
             Goal::Mapping(MappingTarget::Blackhole) | Goal::Local(_) => &[],
         };
         choices.iter().map(|choice| choice.locator)
@@ -207,7 +209,6 @@ impl Actions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LocatorChoice;
 
     fn key(locator: u64) -> Key {
         let choice = LocatorChoice { locator: Locator(locator), priority: 0, weight: 1 };

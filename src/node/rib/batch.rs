@@ -3,14 +3,13 @@
 use super::super::source::{Applied, Batch, Change, Origin, Refusal};
 use super::Rib;
 use super::actions::{Goal, Key};
+use crate::config::mappings::{judge_group_choices, judge_group_identifier, max_locators};
 use crate::config::{MappingRecord, MappingTarget};
+use crate::ila::group::is_group;
 use crate::ila::{Identifier, IdentifierType, Locator};
 use crate::table::ActionId;
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
-
-/// Locators of one mapping, at most.
-const MAX_LOCATORS: usize = crate::config::mappings::MAX_LOCATORS;
 
 /// One mapping to be written; action 0 forgets it.
 #[derive(Debug, Clone, Copy)]
@@ -242,7 +241,11 @@ impl Rib {
             return refuse(why);
         }
         self.note_zero(domain, identifier, true, judge);
-        let key = Key { domain, origin: judge.origin, goal: Goal::Mapping(target) };
+        let goal = match target {
+            MappingTarget::Locators(choices) if is_group(identifier) => Goal::Group(choices),
+            target => Goal::Mapping(target),
+        };
+        let key = Key { domain, origin: judge.origin, goal };
         self.push(staged, domain, identifier.0, key);
         Ok(())
     }
@@ -306,16 +309,14 @@ impl Rib {
         if self.domains.get(usize::from(domain)).is_none() {
             return Err(format!("SIR domain {domain} is not configured; add it to sir_domains"));
         }
+        let twins =
+            self.domains.get(usize::from(domain)).is_none_or(|d| d.config.checksum.changes_identifier());
         match identifier.kind() {
             IdentifierType::Interface => Err(
                 "is an interface identifier (type 0), which is never translated; use type 1, for example \
                  2000:0:0:1"
                     .to_owned(),
             ),
-            IdentifierType::TenantMulticast => {
-                Err("is a tenant's multicast address (type 4), not supported yet; use types 1 to 3"
-                    .to_owned())
-            }
             IdentifierType::Reserved(kind) => {
                 Err(format!("has identifier type {kind}, which is reserved; use type 1"))
             }
@@ -325,7 +326,11 @@ impl Rib {
             _ if identifier.vnid() == Some(0) => {
                 Err("has VNID 0, which no virtual network has; write its own".to_owned())
             }
-            IdentifierType::LocallyUnique | IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => Ok(()),
+            _ if is_group(identifier) => judge_group_identifier(identifier, twins),
+            IdentifierType::LocallyUnique
+            | IdentifierType::TenantIpv4
+            | IdentifierType::TenantIpv6
+            | IdentifierType::TenantMulticast => Ok(()),
         }
     }
 
@@ -337,9 +342,11 @@ impl Rib {
         target: &mut MappingTarget,
     ) -> Result<(), String> {
         let MappingTarget::Locators(choices) = target else { return Ok(()) };
-        if !(1..=MAX_LOCATORS).contains(&choices.len()) {
-            return Err(format!("{} locators; give 1 to {MAX_LOCATORS}", choices.len()));
+        let most = max_locators(identifier);
+        if !(1..=most).contains(&choices.len()) {
+            return Err(format!("{} locators; give 1 to {most}", choices.len()));
         }
+        judge_group_choices(identifier, choices)?;
         choices.sort_unstable_by_key(|choice| (choice.priority, choice.locator));
         let mut own = 0;
         for (n, choice) in choices.iter().enumerate() {
@@ -364,7 +371,7 @@ impl Rib {
             }
         }
         // In a file that serves every node it may be an attachment that is yet to come.
-        if own == choices.len() && judge.origin == Origin::Admin {
+        if own == choices.len() && judge.origin == Origin::Admin && !is_group(identifier) {
             return Err(format!(
                 "{} is this node's own locator, but the identifier is not attached here; add it to attachments or \
                  give the locator of its node",

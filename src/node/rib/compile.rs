@@ -27,7 +27,9 @@ impl Rib {
             router,
             actions: vec![Action::Blackhole; self.actions.len()],
             spreads: Vec::new(),
+            groups: Vec::new(),
             remotes: HashMap::new(),
+            replicas: HashMap::new(),
         };
         let routes = render.routes();
         for (n, key) in self.actions.keys().enumerate() {
@@ -52,6 +54,7 @@ impl Rib {
             infrastructure: self.infrastructure(),
             actions: render.actions,
             spreads: render.spreads,
+            groups: render.groups,
         }
     }
 
@@ -118,7 +121,7 @@ impl Rib {
         vlans
     }
 
-    fn local(&self, seat: Seat) -> Local {
+    pub(super) fn local(&self, seat: Seat) -> Local {
         let attachment = self.seats.get(&seat).copied().unwrap_or(u32::MAX);
         let hop = match self.ports.get(usize::from(seat.port)) {
             Some(port) if port.up => {
@@ -139,8 +142,11 @@ struct Render<'r> {
     router: Router,
     actions: Vec<Action>,
     spreads: Vec<Spread>,
+    groups: Vec<Vec<ActionId>>,
     /// Members of spreads, by domain, locator and next hop.
     remotes: HashMap<(u8, Locator, HopId), ActionId>,
+    /// Locators that copies go to, by domain.
+    replicas: HashMap<(u8, Locator), ActionId>,
 }
 
 /// A way that flows may take: its share, before it is scaled, and how to get its action.
@@ -208,8 +214,28 @@ impl Render<'_> {
         match &key.goal {
             Goal::Local(seat) => Action::Local(self.rib.local(*seat)),
             Goal::Mapping(MappingTarget::Blackhole) => Action::Blackhole,
+            Goal::Group(choices) => self.group(key.domain, choices),
             Goal::Mapping(MappingTarget::Locators(choices)) => self.locators(key.domain, choices),
         }
+    }
+
+    /// A copy for each locator but ours.
+    fn group(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
+        let mut copies = Vec::with_capacity(choices.len());
+        for choice in choices.iter().filter(|choice| !self.rib.is_own(choice.locator)) {
+            let id = match self.replicas.get(&(domain, choice.locator)) {
+                Some(known) => *known,
+                None => {
+                    let action = self.locators(domain, std::slice::from_ref(choice));
+                    let id = self.add(action);
+                    self.replicas.insert((domain, choice.locator), id);
+                    id
+                }
+            };
+            copies.push(id);
+        }
+        self.groups.push(copies);
+        Action::Group((self.groups.len() - 1) as u32)
     }
 
     /// The best priority that can be reached, spread over its locators and their next hops.

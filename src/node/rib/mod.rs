@@ -13,6 +13,7 @@
 mod actions;
 mod batch;
 mod compile;
+mod groups;
 mod hops;
 mod networks;
 mod reload;
@@ -24,17 +25,21 @@ mod views;
 mod tests;
 
 pub use batch::Staged;
+pub use groups::Place;
 pub use hops::{MAX_GLEANED, NeighbourState};
 pub use slots::TenantAt;
 pub use views::{origin_name, state_name};
 
-use crate::config::{self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, VirtualNetwork};
+use crate::config::{
+    self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
+};
 use crate::net::Mac;
+use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
 use actions::{Actions, Goal, Key, Seat};
 use hops::Neighbours;
 use slots::Slots;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::source::Origin;
 
@@ -66,6 +71,10 @@ pub struct Rib {
     attachments: Vec<Attachment>,
     networks: Vec<VirtualNetwork>,
     policies: Vec<Policy>,
+    /// Where copies of a network's groups go, by its place; action 0 for nowhere.
+    replicas: Vec<ActionId>,
+    /// Groups that tenants say they want.
+    joined: HashMap<Seat, BTreeSet<TenantAddress>>,
     /// Attachments by where they sit.
     seats: HashMap<Seat, u32>,
     slots: Slots,
@@ -110,6 +119,8 @@ impl Rib {
             attachments: Vec::new(),
             networks: Vec::new(),
             policies: Vec::new(),
+            replicas: Vec::new(),
+            joined: HashMap::new(),
             seats: HashMap::new(),
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),

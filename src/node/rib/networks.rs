@@ -2,7 +2,7 @@
 
 use super::{Rib, Seat};
 use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
-use crate::ila::{Identifier, SirPrefix};
+use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::table::network::{Peers, Subnet, Vnet};
 use crate::table::reach::{Named, Reach};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId};
@@ -11,10 +11,10 @@ impl Rib {
     /// All networks, and every tenant where it sits.
     pub(super) fn network_tables(&self) -> Networks {
         let mut networks = Networks::default();
-        for network in &self.networks {
+        for (place, network) in self.networks.iter().enumerate() {
             let domain = self.domains.get(usize::from(network.domain));
             let sir = domain.map_or(SirPrefix(0), |domain| domain.config.prefix);
-            networks.add(self.network(network, sir), sir);
+            networks.add(self.network(place, network), sir);
         }
         for policy in &self.policies {
             permit(&mut networks, policy);
@@ -30,6 +30,7 @@ impl Rib {
             }
             networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant, rates);
         }
+        self.join_groups(&mut networks);
         networks
     }
 
@@ -50,13 +51,32 @@ impl Rib {
         }
     }
 
-    fn network(&self, network: &VirtualNetwork, sir: SirPrefix) -> Network {
+    /// What neutral mapping adds for an identifier of a network that is known.
+    pub(super) fn extra(&self, domain: usize, identifier: Identifier) -> u16 {
+        let of = |network: &&VirtualNetwork| {
+            usize::from(network.domain) == domain && Some(network.vnid) == identifier.vnid()
+        };
+        let vnet = self.networks.iter().find(of).and_then(|network| self.vnet(network));
+        match identifier.kind() {
+            IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast => {
+                vnet.map_or(0, |vnet| vnet.extra_of(identifier))
+            }
+            _ => 0,
+        }
+    }
+
+    fn vnet(&self, network: &VirtualNetwork) -> Option<Vnet> {
+        let sir = self.domains.get(usize::from(network.domain))?.config.prefix;
+        network.ipv6.map(|vnet| Vnet::new(vnet.prefix.bits(), vnet.gateway, network.vnid, sir))
+    }
+
+    fn network(&self, place: usize, network: &VirtualNetwork) -> Network {
         Network {
             vnid: network.vnid,
             domain: DomainId(network.domain),
             mac: network.mac,
             mtu: network.mtu,
-            ipv6: network.ipv6.map(|vnet| Vnet::new(vnet.prefix.bits(), vnet.gateway, network.vnid, sir)),
+            ipv6: self.vnet(network),
             ipv4: network
                 .ipv4
                 .iter()
@@ -70,6 +90,7 @@ impl Rib {
             slot: self.slot_of(network.vnid),
             sends: Reach::default(),
             hears: Reach::default(),
+            replicas: self.replicas.get(place).copied().unwrap_or_default(),
         }
     }
 

@@ -47,6 +47,7 @@ impl Rib {
         self.routes.clone_from(&config.routes);
         self.neighbours.configure(config);
         let staged = self.stage_attachments(config);
+        self.replace_replicas(config);
         self.attachments.clone_from(&config.attachments);
         self.slots.assign(&config.attachments);
         self.infrastructure.clone_from(&config.infrastructure);
@@ -98,7 +99,9 @@ impl Rib {
     /// Judges a new configuration against the mappings that are held, and that stay.
     fn judge(&self, config: &Config, file_goes: bool) -> Result<(), Refusal> {
         let stays = |origin: Origin| !(file_goes && origin == Origin::File);
-        let used = self.actions.used().filter(|key| stays(key.origin));
+        // What the configuration itself names may change with it.
+        let named = |key: &&Key| stays(key.origin) && key.origin != Origin::Attachment;
+        let used = self.actions.used().filter(named);
         let used: HashMap<Locator, u8> =
             used.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
         for own in &config.locators {
@@ -108,6 +111,14 @@ impl Rib {
                     self.domain_name(domain)
                 );
                 return Err(Refusal { sir: Ipv6Addr::from(own.prefix.prefix().bits()), why });
+            }
+        }
+        for network in &config.virtual_networks {
+            for locator in &network.replicate_to {
+                if let Some(domain) = used.get(locator).copied().filter(|domain| *domain != network.domain) {
+                    let why = self.belongs_to(*locator, domain);
+                    return Err(Refusal { sir: Ipv6Addr::from(locator.prefix().bits()), why });
+                }
             }
         }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {

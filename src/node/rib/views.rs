@@ -53,6 +53,7 @@ impl Rib {
         let key = self.actions.key(action)?;
         let target = match &key.goal {
             Goal::Mapping(target) => HeldTarget::Remote(target.clone()),
+            Goal::Group(choices) => HeldTarget::Remote(MappingTarget::Locators(choices.clone())),
             Goal::Local(seat) => HeldTarget::Local(*self.seats.get(seat)?),
         };
         Some(Held { domain, identifier, target, origin: key.origin })
@@ -193,7 +194,7 @@ impl Rib {
         }
         let Some(key) = self.actions.key(action) else { return false };
         let has = |locator: Locator| match &key.goal {
-            Goal::Mapping(MappingTarget::Locators(choices)) => {
+            Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => {
                 choices.iter().any(|choice| choice.locator == locator)
             }
             Goal::Mapping(MappingTarget::Blackhole) | Goal::Local(_) => false,
@@ -219,13 +220,17 @@ impl Rib {
             attachment: None,
             origin: origin_name(key.origin).to_owned(),
         };
+        if matches!(key.goal, Goal::Group(_)) {
+            view.kind = "group".to_owned();
+        }
+        let extra = self.extra(domain, identifier);
         match &key.goal {
             Goal::Mapping(MappingTarget::Blackhole) => view.kind = "blackhole".to_owned(),
-            Goal::Mapping(MappingTarget::Locators(choices)) => {
+            Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => {
                 view.locators = choices
                     .iter()
                     .map(|choice| {
-                        let adjustment = Adjustment::of(config.prefix, choice.locator);
+                        let adjustment = Adjustment::of(config.prefix, choice.locator).with(extra);
                         let ila = choice.locator.with(there(identifier, adjustment, config.checksum));
                         let state = match self.is_own(choice.locator) {
                             true => HopState::NoRoute,

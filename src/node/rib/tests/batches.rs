@@ -39,14 +39,15 @@ fn a_batch_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
-fn only_types_1_to_3_without_the_c_bit_under_a_known_domain_are_taken() {
+fn only_types_1_to_4_without_the_c_bit_under_a_known_domain_are_taken() {
     let mut rib = rib();
     let cases = [
         (0, 0x0000_0000_0000_0001, "type 0"),
         (0, 0x4000_0000_0a00_0001, "VNID 0"),
         (0, 0x6000_0000_0000_0001, "VNID 0"),
         (0, 0x5000_0001_0a00_0001, "C-bit"),
-        (0, 0x8000_0001_0000_0001, "multicast address (type 4)"),
+        (0, 0x8000_0001_2000_0001, "scope 2"),
+        (0, 0x4000_0001_e000_0001, "never leaves its link"),
         (0, 0xa000_0000_0000_0001, "reserved"),
         (0, 0x3000_0000_0000_0001, "C-bit"),
         (7, 0x2000_0000_0000_0001, "not configured"),
@@ -59,7 +60,12 @@ fn only_types_1_to_3_without_the_c_bit_under_a_known_domain_are_taken() {
         let delete = Change::Delete { domain, identifier: Identifier(identifier) };
         assert!(file(&mut rib, vec![delete]).unwrap_err().why.contains(words));
     }
-    for identifier in [Identifier::tenant_ipv4(1, 0x0a00_0001), Identifier::tenant_ipv6(1, 1)] {
+    for identifier in [
+        Identifier::tenant_ipv4(1, 0x0a00_0001),
+        Identifier::tenant_ipv6(1, 1),
+        Identifier::tenant_multicast(1, 5, 1),
+        Identifier::tenant_ipv4(1, u32::MAX),
+    ] {
         let record = MappingRecord { domain: 0, identifier, target: MappingTarget::Blackhole };
         file(&mut rib, vec![Change::Upsert(record)]).unwrap();
         assert!(rib.held(0, identifier).is_some());

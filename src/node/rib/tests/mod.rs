@@ -1,6 +1,7 @@
 //! The rules of the state, one test each.
 
 mod batches;
+mod groups;
 mod paths;
 mod reloads;
 

@@ -1,0 +1,325 @@
+//! Which groups the tenants attached here want: what they report by IGMP and MLD, and the queries that keep it true
+//! (RFC 3376 §6, RFC 3810 §7; snooping as of RFC 4541).
+//!
+//! Pure: told of frames and of time, it answers with [`Deed`]s. Every tenant is a host of its own, known by where it
+//! sits, so what it leaves it has left: nobody else has to be asked. Sources are not filtered: who wants a group from
+//! some sources gets it from all.
+
+use super::exchange::Frame;
+use super::rib::Place;
+use crate::config::mappings::judge_group_identifier;
+use crate::config::{Config, Multicast, TenantAddress};
+use crate::ila::{Identifier, group::ipv6_identifier};
+use crate::net::membership::Interest;
+use crate::net::{Mac, ethernet, igmp, mld};
+use crate::table::PortId;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Robustness variable and query response interval of both protocols (RFC 3376 §8.1, §8.3; RFC 3810 §9.1, §9.3).
+const ROBUSTNESS: u8 = 2;
+const RESPONSE_MS: u64 = 10_000;
+/// How long a tenant that named fewer sources than before may take to say that it still wants the group: last member
+/// query time (RFC 3376 §8.8 and §8.9, RFC 3810 §9.8 and §9.9).
+const LAST_MEMBER_MS: u64 = 2_000;
+/// Time between two looks for memberships that ran out.
+const LOOK_MS: u64 = 250;
+/// What one query allows of it.
+const LAST_RESPONSE_MS: u64 = 1_000;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// A tenant wants a group.
+    Joined(Place, TenantAddress),
+    /// It does not any more, or says nothing.
+    Left(Place, TenantAddress),
+    /// A query is to be sent.
+    Ask(Box<Frame>),
+}
+
+/// A tenant, and until when its groups count.
+struct Home {
+    network: u16,
+    groups: BTreeMap<TenantAddress, u64>,
+}
+
+/// What queries and reports of a network need to know of it.
+struct Network {
+    vnid: u32,
+    mac: Mac,
+    ipv6: bool,
+    gateway: Option<u32>,
+    twins: bool,
+    /// Groups of its tenants, each counted once for each tenant.
+    joined: u32,
+}
+
+/// All tenants and their groups.
+pub struct Memberships {
+    settings: Multicast,
+    networks: Vec<Network>,
+    homes: HashMap<Place, Home>,
+    /// Links with tenants, once for each network that they have.
+    links: BTreeSet<(PortId, u16, u16)>,
+    /// When to look for memberships that ran out.
+    look_due_ms: u64,
+    query_due_ms: u64,
+    /// General queries since the last start.
+    queries: u8,
+    refused: u64,
+}
+
+impl Memberships {
+    /// The tenants of a configuration, none of which has said anything yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let mut memberships = Memberships {
+            settings: config.multicast,
+            networks: Vec::new(),
+            homes: HashMap::new(),
+            links: BTreeSet::new(),
+            look_due_ms: 0,
+            query_due_ms: 0,
+            queries: 0,
+            refused: 0,
+        };
+        memberships.configure(config, 0, &mut Vec::new());
+        memberships
+    }
+
+    /// Takes over another configuration: who stays keeps its groups, and everybody is asked.
+    pub fn configure(&mut self, config: &Config, now_ms: u64, deeds: &mut Vec<Deed>) {
+        self.settings = config.multicast;
+        self.networks = config
+            .virtual_networks
+            .iter()
+            .map(|network| Network {
+                vnid: network.vnid,
+                mac: network.mac,
+                ipv6: network.ipv6.is_some(),
+                gateway: network.ipv4.first().map(|subnet| subnet.gateway),
+                twins: config
+                    .sir_domains
+                    .get(usize::from(network.domain))
+                    .is_none_or(|domain| domain.checksum.changes_identifier()),
+                joined: 0,
+            })
+            .collect();
+        let mut old = std::mem::take(&mut self.homes);
+        self.links.clear();
+        for attachment in &config.attachments {
+            let Some(network) = attachment.network else { continue };
+            let place = (PortId(attachment.port), attachment.vlan.unwrap_or(0), attachment.mac);
+            let stays = old.get(&place).is_some_and(|home| home.network == network);
+            let home = if stays { old.remove(&place) } else { None };
+            let home = home.unwrap_or(Home { network, groups: BTreeMap::new() });
+            if let Some(network) = self.networks.get_mut(usize::from(network)) {
+                network.joined += home.groups.len() as u32;
+            }
+            self.homes.insert(place, home);
+            self.links.insert((place.0, place.1, network));
+        }
+        for (place, home) in old {
+            deeds.extend(home.groups.into_keys().map(|group| Deed::Left(place, group)));
+        }
+        self.ask_soon(now_ms);
+    }
+
+    /// Asks everybody as at the start: somebody may have come who has not been asked.
+    pub fn ask_soon(&mut self, now_ms: u64) {
+        (self.query_due_ms, self.queries) = (now_ms, 0);
+    }
+
+    /// Hears a frame that a tenant sent.
+    pub fn hear(&mut self, port: PortId, frame: &[u8], now_ms: u64, deeds: &mut Vec<Deed>) {
+        let (Some(link), Some(mac)) = (ethernet::parse(frame), ethernet::source(frame)) else { return };
+        let (place, packet) = ((port, link.vlan, mac), frame.get(link.header..).unwrap_or(&[]));
+        if link.ethertype == ethernet::IPV4 {
+            let Ok(igmp::Message::Report(changes)) = igmp::parse(packet) else { return };
+            for change in changes {
+                self.change(place, TenantAddress::V4(change.group), change.interest, now_ms, deeds);
+            }
+        } else {
+            let Ok(mld::Message::Report(changes)) = mld::parse(packet) else { return };
+            for change in changes {
+                self.change(place, TenantAddress::V6(change.group), change.interest, now_ms, deeds);
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        place: Place,
+        group: TenantAddress,
+        interest: Interest,
+        now_ms: u64,
+        deeds: &mut Vec<Deed>,
+    ) {
+        let lifetime_ms = self.lifetime_ms();
+        let Some(home) = self.homes.get_mut(&place) else { return };
+        let Some(network) = self.networks.get_mut(usize::from(home.network)) else { return };
+        match (interest, home.groups.get_mut(&group)) {
+            (Interest::Join, Some(expires)) => *expires = now_ms + lifetime_ms,
+            (Interest::Join, None) if !network.has(group) => {}
+            (Interest::Join, None) => {
+                let room = home.groups.len() < usize::from(self.settings.groups_per_tenant)
+                    && network.joined < self.settings.groups_per_network;
+                if !room {
+                    self.refused += 1;
+                    return;
+                }
+                home.groups.insert(group, now_ms + lifetime_ms);
+                network.joined += 1;
+                deeds.push(Deed::Joined(place, group));
+            }
+            (Interest::Leave, Some(_)) => {
+                home.groups.remove(&group);
+                network.joined -= 1;
+                deeds.push(Deed::Left(place, group));
+            }
+            (Interest::Fewer, Some(expires)) => {
+                *expires = (*expires).min(now_ms + LAST_MEMBER_MS);
+                let asked = Asked {
+                    group: Some(group),
+                    response_ms: LAST_RESPONSE_MS,
+                    interval_s: self.settings.query_interval_s,
+                };
+                deeds.extend(network.query(place.0, place.1, &asked).map(|frame| Deed::Ask(Box::new(frame))));
+            }
+            (Interest::Leave | Interest::Fewer, None) => {}
+        }
+    }
+
+    /// Lets time pass: sends queries that are due, and gives up on who did not answer.
+    pub fn tick(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
+        if now_ms >= self.look_due_ms {
+            self.look_due_ms = now_ms + LOOK_MS;
+            self.expire(now_ms, deeds);
+        }
+        if now_ms >= self.query_due_ms && !self.links.is_empty() {
+            self.query(now_ms, deeds);
+        }
+    }
+
+    fn expire(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
+        for (place, home) in &mut self.homes {
+            let Some(network) = self.networks.get_mut(usize::from(home.network)) else { continue };
+            home.groups.retain(|group, expires| {
+                let stays = now_ms < *expires;
+                if !stays {
+                    network.joined -= 1;
+                    deeds.push(Deed::Left(*place, *group));
+                }
+                stays
+            });
+        }
+    }
+
+    fn query(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
+        let interval_ms = u64::from(self.settings.query_interval_s) * 1000;
+        self.queries = self.queries.saturating_add(1);
+        // The first ones follow each other sooner (RFC 3376 §8.6, §8.7).
+        let pause_ms = if self.queries < ROBUSTNESS { interval_ms / 4 } else { interval_ms };
+        self.query_due_ms = now_ms + pause_ms;
+        let asked = Asked {
+            group: None,
+            response_ms: self.response_ms(),
+            interval_s: self.settings.query_interval_s,
+        };
+        for (port, vlan, network) in &self.links {
+            let Some(network) = self.networks.get(usize::from(*network)) else { continue };
+            deeds.extend(network.query(*port, *vlan, &asked).map(|frame| Deed::Ask(Box::new(frame))));
+        }
+    }
+
+    /// Answers have come well before the next query.
+    fn response_ms(&self) -> u64 {
+        RESPONSE_MS.min(u64::from(self.settings.query_interval_s) * 500)
+    }
+
+    /// How long a report counts: group membership interval (RFC 3376 §8.4), multicast address listening interval
+    /// (RFC 3810 §9.4).
+    fn lifetime_ms(&self) -> u64 {
+        u64::from(ROBUSTNESS) * u64::from(self.settings.query_interval_s) * 1000 + self.response_ms()
+    }
+
+    /// Groups that tenants want now, each counted once for each tenant.
+    #[must_use]
+    pub fn joined(&self) -> u64 {
+        self.networks.iter().map(|network| u64::from(network.joined)).sum()
+    }
+
+    /// Groups that tenants wanted and did not get, because there are too many.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+/// What a query asks.
+struct Asked {
+    /// All groups, or one.
+    group: Option<TenantAddress>,
+    response_ms: u64,
+    interval_s: u16,
+}
+
+impl Network {
+    /// Whether packets to a group may come to a tenant of the network at all.
+    fn has(&self, group: TenantAddress) -> bool {
+        let identifier = match group {
+            TenantAddress::V4(address) => self.gateway.map(|_| Identifier::tenant_ipv4(self.vnid, address)),
+            TenantAddress::V6(address) if self.ipv6 => ipv6_identifier(self.vnid, address),
+            TenantAddress::V6(_) => None,
+        };
+        identifier.is_some_and(|identifier| judge_group_identifier(identifier, self.twins).is_ok())
+    }
+
+    /// The queries to one link, from the gateway: of MLD, of IGMP or of both.
+    fn query(&self, port: PortId, vlan: u16, asked: &Asked) -> impl Iterator<Item = Frame> {
+        let group6 = match asked.group {
+            None => Some(None),
+            Some(TenantAddress::V6(group)) => Some(Some(group)),
+            Some(TenantAddress::V4(_)) => None,
+        };
+        let group4 = match asked.group {
+            None => Some(None),
+            Some(TenantAddress::V4(group)) => Some(Some(group)),
+            Some(TenantAddress::V6(_)) => None,
+        };
+        let mld = group6.filter(|_| self.ipv6).and_then(|group| {
+            let mut frame = [0; mld::MAX_FRAME];
+            let query = mld::Query {
+                version: mld::Version::V2,
+                querier: self.mac.link_local(),
+                group,
+                max_response_ms: asked.response_ms as u32,
+                sources: 0,
+                suppress: false,
+                robustness: ROBUSTNESS,
+                interval_s: asked.interval_s.into(),
+            };
+            let length = mld::query(&mut frame, self.mac, vlan, &query);
+            Frame::new(port, frame.get(..length)?)
+        });
+        let igmp = group4.zip(self.gateway).and_then(|(group, querier)| {
+            let mut frame = [0; igmp::MAX_FRAME];
+            let query = igmp::Query {
+                version: igmp::Version::V3,
+                querier,
+                group,
+                max_response_ds: (asked.response_ms / 100) as u32,
+                sources: 0,
+                suppress: false,
+                robustness: ROBUSTNESS,
+                interval_s: asked.interval_s.into(),
+            };
+            let length = igmp::query(&mut frame, self.mac, vlan, &query);
+            Frame::new(port, frame.get(..length)?)
+        });
+        mld.into_iter().chain(igmp)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Groups: where copies go by configuration, and which tenants here are members.
+
+use super::super::source::Origin;
+use super::actions::{Goal, Key};
+use super::{Rib, Seat};
+use crate::config::{Config, LocatorChoice, TenantAddress, VirtualNetwork};
+use crate::ila::{Identifier, group};
+use crate::net::Mac;
+use crate::table::{ActionId, NetworkId, Networks, PortId};
+use std::collections::BTreeSet;
+
+/// Where a tenant sits: port, VLAN identifier (0: untagged) and MAC address.
+pub type Place = (PortId, u16, Mac);
+
+impl Rib {
+    /// Notes that a tenant wants a group, or no longer does. Readers learn of it from the next snapshot.
+    pub fn set_member(&mut self, (port, vlan, mac): Place, group: TenantAddress, joined: bool) {
+        let seat = Seat { port: port.0, vlan, mac };
+        let groups = self.joined.entry(seat).or_default();
+        self.dirty |= if joined { groups.insert(group) } else { groups.remove(&group) };
+        if groups.is_empty() {
+            self.joined.remove(&seat);
+        }
+    }
+
+    /// Takes over where copies go.
+    pub(super) fn replace_replicas(&mut self, config: &Config) {
+        let mut replicas = Vec::with_capacity(config.virtual_networks.len());
+        for network in &config.virtual_networks {
+            replicas.push(match network.replicate_to.as_slice() {
+                [] => ActionId(0),
+                locators => {
+                    let choice = |locator: &_| LocatorChoice { locator: *locator, priority: 0, weight: 1 };
+                    let mut choices: Vec<_> = locators.iter().map(choice).collect();
+                    choices.sort_unstable_by_key(|choice| choice.locator);
+                    let goal = Goal::Group(choices);
+                    self.actions.take(Key { domain: network.domain, origin: Origin::Attachment, goal }).0
+                }
+            });
+        }
+        for old in std::mem::replace(&mut self.replicas, replicas) {
+            self.actions.give_back(old);
+        }
+        self.dirty = true;
+    }
+
+    /// Makes the tenants attached here members of their groups.
+    pub(super) fn join_groups(&self, networks: &mut Networks) {
+        for attachment in &self.attachments {
+            let Some(place) = attachment.network else { continue };
+            let Some(network) = self.networks.get(usize::from(place)) else { continue };
+            let seat = Seat::of(attachment);
+            let joined = self.joined.get(&seat).into_iter().flatten();
+            let mut groups: BTreeSet<u64> = attachment
+                .groups
+                .iter()
+                .chain(joined)
+                .filter_map(|group| identifier(network, *group))
+                .collect();
+            if attachment.addresses.iter().any(|address| matches!(address, TenantAddress::V4(_))) {
+                groups.insert(Identifier::tenant_ipv4(network.vnid, u32::MAX).0);
+            }
+            for group in groups {
+                networks.join(NetworkId(place), Identifier(group), self.local(seat));
+            }
+        }
+    }
+}
+
+fn identifier(network: &VirtualNetwork, group: TenantAddress) -> Option<u64> {
+    let identifier = match group {
+        TenantAddress::V4(address) => Some(Identifier::tenant_ipv4(network.vnid, address)),
+        TenantAddress::V6(address) => group::ipv6_identifier(network.vnid, address),
+    };
+    identifier.map(|identifier| identifier.0)
+}

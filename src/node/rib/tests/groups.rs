@@ -1,0 +1,114 @@
+//! Groups: all locators of a mapping, the network's own, and members.
+
+use super::*;
+use crate::table::NetworkId;
+
+const VM: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
+
+/// With a network, in this domain and with these locators to copy to, and its tenant.
+fn networked(domain: &str, replicate_to: &str) -> Config {
+    let network = format!(
+        "virtual_networks: [{{name: red, vnid: 100, domain: {domain}, ipv6: {{prefix: '2001:db8:a::/96'}}, \
+         ipv4: [{{prefix: 10.0.0.0/24, gateway: 10.0.0.1}}], replicate_to: [{replicate_to}]}}]\n"
+    );
+    let tenant = "  - {port: access0, vlan: 11, mac: '02:00:00:00:00:0b', network: red, addresses: [10.0.0.5]}\nroutes:";
+    let more = "locators:\n  - {prefix: 'fd00:1:0:e::/64', domain: plain}";
+    let text = CONFIG.replace("routes:", tenant).replace("locators:", more) + &network;
+    Config::parse(&text, "test.yaml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn group(locators: &[u64]) -> Change {
+    let choice = |n: &u64| LocatorChoice { locator: locator(*n), priority: 0, weight: 1 };
+    let target = MappingTarget::Locators(locators.iter().map(choice).collect());
+    Change::Upsert(MappingRecord { domain: 0, identifier: GROUP, target })
+}
+
+const GROUP: Identifier = Identifier::tenant_multicast(100, 5, 0x1234);
+
+/// Where copies of a group go.
+fn copies(rib: &mut Rib, identifier: Identifier) -> Vec<Locator> {
+    let tables = rib.compile();
+    let network = tables.networks.get(NetworkId(0)).unwrap();
+    let ids = tables.replicas(network, identifier).unwrap();
+    let locator = |id: &ActionId| match tables.resolve(*id, || 7) {
+        Some(Action::Remote(remote)) => remote.locator(),
+        other => panic!("{other:?}"),
+    };
+    ids.iter().map(locator).collect()
+}
+
+#[test]
+fn a_groups_mapping_wins_over_its_networks_locators_and_our_own_gets_no_copy() {
+    let mut rib = Rib::new(&networked("tasks", "'fd00:1:0:1::/64', 'fd00:1:0:3::/64'"), &MACS, 1);
+    assert_eq!(copies(&mut rib, GROUP), [locator(3)]);
+    // The locators are known, as those of mappings are.
+    assert!(rib.compile().realms.of(locator(3).0).is_some_and(|realm| realm.remote.is_some()));
+    file(&mut rib, vec![group(&[5, 1, 2])]).unwrap();
+    assert_eq!(copies(&mut rib, GROUP), [locator(2), locator(5)]);
+    assert_eq!(copies(&mut rib, Identifier::tenant_multicast(100, 5, 1)), [locator(3)]);
+    let view = rib.mapping_get(rib.sir(0, GROUP)).unwrap();
+    assert_eq!((view.kind.as_str(), view.locators.len()), ("group", 3));
+    // As it is seen on the wire: see tests/multicast.rs for the sum.
+    let wire = u128::from(view.locators[1].ila);
+    let adjustment = crate::ila::Adjustment::of(crate::ila::SirPrefix(0x2001_0db8_dddd_0000), locator(2));
+    let tables = rib.compile();
+    let extra = tables.vnet_of(crate::table::DomainId(0), GROUP).unwrap().extra_of(GROUP);
+    let mode = crate::ila::ChecksumMode::NeutralMap;
+    assert_eq!(wire as u64, crate::ila::neutral::there(GROUP, adjustment.with(extra), mode).0);
+    // With the mapping gone the network's count again.
+    let delete = Change::Delete { domain: 0, identifier: GROUP };
+    file(&mut rib, vec![delete]).unwrap();
+    assert_eq!(copies(&mut rib, GROUP), [locator(3)]);
+}
+
+#[test]
+fn a_reload_replaces_a_networks_locators() {
+    let mut rib = Rib::new(&networked("tasks", "'fd00:1:0:3::/64'"), &MACS, 1);
+    for (list, expected) in [
+        ("'fd00:1:0:4::/64', 'fd00:1:0:2::/64'", vec![locator(2), locator(4)]),
+        ("", vec![]),
+        ("'fd00:1:0:3::/64'", vec![locator(3)]),
+    ] {
+        let staged = rib.reconfigure(&networked("tasks", list)).unwrap();
+        let _ = rib.commit(staged);
+        assert_eq!(copies(&mut rib, GROUP), expected);
+        rib.release();
+    }
+}
+
+#[test]
+fn a_locator_that_copies_go_to_belongs_to_one_domain() {
+    let mut rib = Rib::new(&networked("tasks", "'fd00:1:0:3::/64'"), &MACS, 1);
+    let why = file(&mut rib, vec![in_domain(1, 1, &[(3, 0, 1)])]).unwrap_err().why;
+    assert!(why.contains("is a locator of domain tasks"), "{why}");
+    file(&mut rib, vec![to(9, &[(3, 0, 1)])]).unwrap();
+    // Nor may the network move to another one while a mapping is in the first.
+    let why = rib.reconfigure(&networked("plain", "'fd00:1:0:3::/64'")).unwrap_err().why;
+    assert!(why.contains("is a locator of domain tasks"), "{why}");
+    file(&mut rib, vec![delete(9)]).unwrap();
+    let staged = rib.reconfigure(&networked("plain", "'fd00:1:0:3::/64'")).unwrap();
+    let _ = rib.commit(staged);
+    file(&mut rib, vec![in_domain(1, 1, &[(3, 0, 1)])]).unwrap();
+}
+
+#[test]
+fn members_are_those_that_joined_and_everybody_with_ipv4_for_broadcast() {
+    let mut rib = Rib::new(&networked("tasks", ""), &MACS, 1);
+    let members = |rib: &mut Rib, identifier| rib.compile().networks.members(NetworkId(0), identifier).len();
+    let (red, place) = (NetworkId(0), (PortId(2), 11, VM));
+    assert_eq!((members(&mut rib, GROUP), members(&mut rib, Identifier::tenant_ipv4(100, u32::MAX))), (0, 1));
+    let address = TenantAddress::V6((0xff05 << 112) | 0x1234);
+    rib.set_member(place, address, true);
+    assert!(rib.needs_snapshot());
+    let tables = rib.compile();
+    assert_eq!(tables.networks.members(red, GROUP)[0].hop.port, PortId(2));
+    // What changes nothing needs no snapshot.
+    rib.set_member(place, address, true);
+    rib.set_member(place, TenantAddress::V4(0xef01_0203), false);
+    assert!(!rib.needs_snapshot());
+    rib.set_member(place, address, false);
+    assert_eq!(members(&mut rib, GROUP), 0);
+    // Somebody who is not attached is no member.
+    rib.set_member((PortId(2), 12, VM), address, true);
+    assert_eq!(members(&mut rib, GROUP), 0);
+}

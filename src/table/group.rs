@@ -1,0 +1,121 @@
+//! Which identifiers of a virtual network are those of groups. All its broadcast addresses stand for one group,
+//! everybody with IPv4.
+
+use super::network::Network;
+use crate::ila::group::stands_back;
+use crate::ila::{Identifier, IdentifierType};
+
+impl Network {
+    /// Whether packets to an IPv4 address are for everybody in the network (RFC 919) or in one subnet of it (RFC 922).
+    #[must_use]
+    pub fn is_broadcast(&self, address: u32) -> bool {
+        let directed = || {
+            self.subnet_of(address).is_some_and(|subnet| {
+                // A subnet of two addresses or of one has no broadcast (RFC 3021).
+                subnet.mask.count_zeros() > 1 && address | subnet.mask == u32::MAX
+            })
+        };
+        address == u32::MAX || directed()
+    }
+
+    /// Whether an identifier is that of a broadcast address of the network.
+    #[must_use]
+    pub fn is_broadcast_identifier(&self, identifier: Identifier) -> bool {
+        identifier.kind() == IdentifierType::TenantIpv4 && self.is_broadcast(identifier.0 as u32)
+    }
+
+    /// The identifier that all broadcast of the network is known by.
+    #[must_use]
+    pub const fn broadcast(&self) -> Identifier {
+        self.ipv4_identifier(u32::MAX)
+    }
+
+    /// The group that an identifier on its way here is of; `None` if it is not a group's. `mapped` if neutral mapping
+    /// changed it on the way, so that it may stand for either of two twins.
+    #[must_use]
+    pub fn group_of(&self, identifier: Identifier, mapped: bool) -> Option<Identifier> {
+        let low = identifier.0 as u32;
+        let twin = identifier.twin().filter(|_| mapped);
+        match identifier.kind() {
+            IdentifierType::TenantIpv4 if self.is_broadcast(low) => Some(identifier),
+            IdentifierType::TenantIpv4 => match twin.filter(|twin| self.is_broadcast(twin.0 as u32)) {
+                Some(twin) => Some(twin),
+                None => (low >> 28 == 0xe).then(|| first(identifier, twin)),
+            },
+            IdentifierType::TenantMulticast => Some(first(identifier, twin)),
+            _ => None,
+        }
+    }
+}
+
+/// Of two twins the one that is a group's.
+fn first(identifier: Identifier, twin: Option<Identifier>) -> Identifier {
+    twin.filter(|_| stands_back(identifier)).unwrap_or(identifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::network::{Peers, Subnet};
+    use super::super::{DomainId, Network};
+    use super::*;
+    use crate::net::{Ipv4Prefix, Mac};
+
+    fn network(subnets: &[(u32, u8)]) -> Network {
+        let subnet = |(prefix, length): &(u32, u8)| Subnet {
+            prefix: *prefix,
+            mask: Ipv4Prefix::mask(*length),
+            gateway: 0,
+        };
+        Network {
+            vnid: 100,
+            domain: DomainId(0),
+            mac: Mac::ZERO,
+            mtu: 1500,
+            ipv6: None,
+            ipv4: subnets.iter().map(subnet).collect(),
+            peers: Peers::default(),
+            slot: 0,
+            sends: Default::default(),
+            hears: Default::default(),
+            replicas: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_last_address_of_a_subnet_is_for_all_of_it() {
+        let network = network(&[(0x0a00_0000, 24), (0x0a00_0100, 31), (0x0a00_0102, 32)]);
+        for (address, everybody) in [
+            (0x0a00_00ff, true),
+            (0x0a00_00fe, false),
+            (0x0a00_0101, false),
+            (0x0a00_0102, false),
+            (0x0b00_00ff, false),
+            (u32::MAX, true),
+        ] {
+            assert_eq!(network.is_broadcast(address), everybody, "{address:x}");
+        }
+    }
+
+    #[test]
+    fn twins_are_one_group_where_neutral_mapping_made_them_alike() {
+        let network = network(&[(0x0a00_0000, 16)]);
+        let ipv4 = |address| Identifier::tenant_ipv4(100, address);
+        let ipv6 = |low| Identifier::tenant_multicast(100, 5, low);
+        for (id, mapped, group) in [
+            (ipv6(0x1_ffff), true, Some(ipv6(0x1_0000))),
+            (ipv6(0x1_ffff), false, Some(ipv6(0x1_ffff))),
+            (ipv6(0x1_0000), true, Some(ipv6(0x1_0000))),
+            (ipv4(0xef01_ffff), true, Some(ipv4(0xef01_0000))),
+            (ipv4(0xef01_0203), true, Some(ipv4(0xef01_0203))),
+            // Of broadcast it is the other twin that nobody can have.
+            (ipv4(0xffff_0000), true, Some(network.broadcast())),
+            (ipv4(0xffff_0000), false, None),
+            (ipv4(0x0a00_0000), true, Some(ipv4(0x0a00_ffff))),
+            (ipv4(0x0a00_0000), false, None),
+            (ipv4(0x0a00_0001), true, None),
+            (Identifier::tenant_ipv6(100, 0xef01_0203), true, None),
+        ] {
+            assert_eq!(network.group_of(id, mapped), group, "{id} {mapped}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! IPv4 packets that outgrow a next hop as IPv6, or a tenant's link as IPv4 again: cut where they may be, and whole again
+//! at the receiver (RFC 7915 §4, §5.1.1). etherparse puts them together.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use etherparse::SlicedPacket;
+use etherparse::defrag::IpDefragPool;
+use ilagate::ila::ChecksumMode;
+use ilagate::net::ipv4;
+use ilagate::path::DropReason;
+use support::packets::*;
+use support::tenants::*;
+use support::*;
+
+/// A datagram of vm1 with `data` bytes of payload; by default without DF.
+fn datagram(to: [u8; 4], data: usize, df: bool) -> Vec<u8> {
+    let data: Vec<u8> = (0..data).map(|n| (n * 7 + n / 256) as u8).collect();
+    let mut packet = ipv4_packet([10, 0, 0, 1], to, 64, &data);
+    ipv4::Ipv4::of_mut(&mut packet).unwrap().set_identification(0x1234);
+    ipv4::Ipv4::of_mut(&mut packet).unwrap().set_fragment(df, false, 0);
+    ipv4::seal(&mut packet[..20]);
+    packet
+}
+
+/// Puts together what came in these packets; asserts that it is all of one datagram, none longer than `mtu`.
+fn whole(packets: &[&[u8]], mtu: usize) -> Vec<u8> {
+    let mut pool: IpDefragPool<(), ()> = IpDefragPool::new();
+    let mut done = None;
+    for packet in packets {
+        assert!(packet.len() <= mtu, "{}", packet.len());
+        assert_eq!(done, None);
+        let sliced = SlicedPacket::from_ip(packet).unwrap();
+        done = pool.process_sliced_packet(&sliced, (), ()).unwrap().map(|whole| whole.payload);
+    }
+    done.expect("all fragments")
+}
+
+/// Whether the UDP checksum is that of an IPv4 datagram between these.
+fn udp4_ok(segment: &[u8], from: [u8; 4], to: [u8; 4]) -> bool {
+    let udp = etherparse::UdpSlice::from_slice(segment).unwrap();
+    udp.to_header().calc_checksum_ipv4_raw(from, to, udp.payload()).unwrap() == udp.checksum()
+}
+
+fn frames<'s>(sent: &'s [(String, Vec<u8>)], port: &str) -> Vec<&'s [u8]> {
+    sent.iter().filter(|(name, _)| name == port).map(|(_, frame)| frame.as_slice()).collect()
+}
+
+#[test]
+fn without_df_it_crosses_the_fabric_in_fragments_and_is_whole_at_the_receiver() {
+    // 1500 grows to 1528; fragments that are too long themselves are cut again.
+    for (data, pieces) in [(1472, 2), (1445, 2), (1444, 1)] {
+        let packet = datagram([10, 0, 0, 2], data, false);
+        let (fate, sent) = host(L1).receive_copies("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+        assert_eq!((fate, sent.len()), (Fate::Forwarded, pieces), "{data}");
+        let wire = frames(&sent, "fabric0");
+        for frame in &wire {
+            assert_eq!((frame[20], frame[21]), (44, 63));
+            assert_eq!(line(&frame[14..]), "2001:db8:dddd:0:4000:64:a00:1,fd00:1:0:2:5000:64:a00:fe94");
+            assert_eq!(frame[14 + 44..14 + 48], 0x1234u32.to_be_bytes());
+        }
+        if pieces == 1 {
+            continue;
+        }
+        let wire: Vec<&[u8]> = wire.iter().map(|frame| &frame[14..]).collect();
+        let segment = whole(&wire, 1500);
+        // Neutral on the wire: the checksum is right for the addresses that are seen there.
+        let (from, to) = (source(wire[0]), destination(wire[0]));
+        assert_eq!(transport_ok(etherparse::IpNumber::UDP, &segment, from, to), Some(true));
+        let mut receiver = host(L2);
+        let got: Vec<Vec<u8>> = sent
+            .iter()
+            .map(|(_, frame)| receiver.receive("fabric0", &carried(frame)).forwarded("access0"))
+            .collect();
+        for frame in &got {
+            assert!(ipv4::is_intact(&frame[14..34]));
+            assert_eq!((ipv4_line(&frame[14..]), frame[22]), ("10.0.0.1,10.0.0.2".to_owned(), 62));
+        }
+        let got: Vec<&[u8]> = got.iter().map(|frame| &frame[14..]).collect();
+        let segment = whole(&got, 1500);
+        assert!(segment[8..] == packet[28..] && udp4_ok(&segment, [10, 0, 0, 1], [10, 0, 0, 2]));
+    }
+}
+
+#[test]
+fn a_fragment_without_df_that_outgrows_the_fabric_is_cut_into_fragments_of_the_same_datagram() {
+    let packet = datagram([10, 0, 0, 2], 4000, false);
+    let (mut sender, mut receiver) = (host(L1), host(L2));
+    let mut got = Vec::new();
+    let mut on_wire = 0;
+    for piece in ilagate::siit::fragment::v4(&packet, 1500).unwrap() {
+        let mut bytes = vec![0; piece.len()];
+        piece.write(&mut bytes).unwrap();
+        let (fate, sent) = sender.receive_copies("access0", &ipv4_frame(ANYCAST, VM1, &bytes));
+        assert_eq!(fate, Fate::Forwarded);
+        on_wire += sent.len();
+        for (_, frame) in &sent {
+            got.push(receiver.receive("fabric0", &carried(frame)).forwarded("access0")[14..].to_vec());
+        }
+    }
+    assert_eq!(on_wire, 5);
+    let got: Vec<&[u8]> = got.iter().map(Vec::as_slice).collect();
+    let segment = whole(&got, 1500);
+    assert!(segment[8..] == packet[28..] && udp4_ok(&segment, [10, 0, 0, 1], [10, 0, 0, 2]));
+}
+
+#[test]
+fn what_waited_for_its_next_hop_is_cut_as_well() {
+    // It comes back as what it became, with the tenant's link header in front.
+    let (from, to) = (address("2001:db8:dddd:0:4000:64:a00:1"), address("2001:db8:dddd:0:4000:64:a00:2"));
+    let segment = udp(from, to, &[5; 1472]);
+    let header = [17, 0, 0, 0, 0, 0, 0x12, 0x34];
+    let packet = ipv6(from, to, 44, &[&header[..], &segment].concat());
+    let (fate, sent) = host(L1).receive_copies("access0", &frame(ANYCAST, VM1, &packet));
+    assert_eq!((fate, sent.len()), (Fate::Forwarded, 2));
+    let wire: Vec<&[u8]> = frames(&sent, "fabric0").iter().map(|frame| &frame[14..]).collect();
+    assert!(whole(&wire, 1500) == segment);
+    // A tenant's own IPv6 is its own to cut.
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::2"));
+    let packet = ipv6(from, to, 44, &[&header[..], &udp(from, to, &[5; 1472])].concat());
+    let outcome = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+}
+
+#[test]
+fn with_df_it_is_not_cut_and_its_sender_is_told_the_mtu() {
+    let packet = datagram([10, 0, 0, 2], 1472, true);
+    let outcome = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+    let answer = outcome.through("access0");
+    assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 1480));
+}
+
+#[test]
+fn icmp_is_not_cut_because_its_fragments_cannot_be_translated() {
+    let mut packet = Vec::new();
+    etherparse::PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .icmpv4_echo_request(7, 1)
+        .write(&mut packet, &[0; 1472])
+        .unwrap();
+    ipv4::Ipv4::of_mut(&mut packet).unwrap().set_fragment(false, false, 0);
+    ipv4::seal(&mut packet[..20]);
+    let outcome = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+}
+
+#[test]
+fn what_is_too_long_for_the_receivers_link_is_cut_there() {
+    let small = Rules { access: ", mtu: 1280", red: "mtu: 1280", ..Rules::default() };
+    let packet = datagram([10, 0, 0, 2], 1372, false);
+    let wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let (fate, sent) = host_with(L2, &small).receive_copies("fabric0", &carried(&wire));
+    assert_eq!((fate, sent.len()), (Fate::Forwarded, 2));
+    for frame in frames(&sent, "access0") {
+        assert!(ipv4::is_intact(&frame[14..34]));
+        assert_eq!((&frame[..6], frame[22]), (&VM2.0[..], 62));
+    }
+    let got: Vec<&[u8]> = frames(&sent, "access0").iter().map(|frame| &frame[14..]).collect();
+    let segment = whole(&got, 1280);
+    assert!(segment[8..] == packet[28..] && udp4_ok(&segment, [10, 0, 0, 1], [10, 0, 0, 2]));
+    // With DF its sender is told, from there too.
+    let packet = datagram([10, 0, 0, 2], 1372, true);
+    let wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let outcome = host_with(L2, &small).receive("fabric0", &carried(&wire));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+}
+
+#[test]
+fn a_task_gets_all_of_what_an_ipv4_tenant_sent_it_in_fragments() {
+    let peers = format!("{{address: \"10.0.0.200\", to: \"{SERVICE}\"}}");
+    let policies = format!("{{from: red, to: \"{SERVICE}\"}}");
+    let rules = Rules { red_peers: &peers, policies: &policies, ..Rules::default() };
+    let packet = datagram([10, 0, 0, 200], 1472, false);
+    let (_, sent) = host_with(L1, &rules).receive_copies("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    let mut receiver = host_with(L2, &rules);
+    let got: Vec<Vec<u8>> = sent
+        .iter()
+        .map(|(_, frame)| receiver.receive("fabric0", &carried(frame)).forwarded("access0")[18..].to_vec())
+        .collect();
+    let got: Vec<&[u8]> = got.iter().map(Vec::as_slice).collect();
+    assert_eq!((got.len(), line(got[1])), (2, format!("2001:db8:dddd:0:4000:64:a00:1,{SERVICE}")));
+    let segment = whole(&got, 1500);
+    assert!(segment[8..] == packet[28..]);
+    let (from, to) = (source(got[0]), destination(got[0]));
+    assert_eq!(transport_ok(etherparse::IpNumber::UDP, &segment, from, to), Some(true));
+}
+
+#[test]
+fn an_ipv6_packet_is_never_cut_by_a_router() {
+    let task = "2001:db8:dddd:0:2000::5";
+    let mut node = gateway(ChecksumMode::NeutralMap, "", &[(task.into(), "fd00:1:0:3::/64")]);
+    let piece = [&[17, 0, 0, 1, 0, 0, 0, 9][..], &[0; 2000]].concat();
+    let packet = ipv6(IADDR, address(task), 44, &piece);
+    let outcome = node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+}
