@@ -1,4 +1,5 @@
-//! The small network that every target works in: four domains, one per checksum mode, every kind of action.
+//! The small network that every target works in: four domains, one per checksum mode, every kind of action, and tenants
+//! of a virtual network in each domain.
 
 use ilagate::config::{Config, mappings};
 use ilagate::net::Mac;
@@ -22,11 +23,24 @@ locators:
   - {prefix: "fd00:1:0:b::/64", domain: b}
   - {prefix: "fd00:1:0:c::/64", domain: c}
   - {prefix: "fd00:1:0:d::/64", domain: d}
+virtual_networks:
+  - {name: na, vnid: 10, domain: a, mac: "02:00:5e:00:00:01", ipv6: {prefix: "2001:db8:aa::/96", gateway: "2001:db8:aa::fffe"}, ipv4: [{prefix: "10.0.0.0/16", gateway: "10.0.0.254"}], peers: [{address: "10.0.0.200", to: "2001:db8:a:0:2000::2"}], replicate_to: ["fd00:2:0:a::/64"]}
+  - {name: nb, vnid: 11, domain: b, mac: "02:00:5e:00:00:01", ipv6: {prefix: "2001:db8:ab::/96"}, ipv4: [{prefix: "10.0.0.0/16", gateway: "10.0.0.254"}]}
+  - {name: nc, vnid: 12, domain: c, mac: "02:00:5e:00:00:01", mtu: 1280, ipv6: {prefix: "2001:db8:ac::/96"}, ipv4: [{prefix: "10.0.0.0/16", gateway: "10.0.0.254"}]}
+  - {name: nd, vnid: 13, domain: d, mac: "02:00:5e:00:00:02", ipv6: {prefix: "2001:db8:ad::/96"}, ipv4: [{prefix: "10.0.0.0/16", gateway: "10.0.0.254"}]}
+policies: [{from: na, to: nc}, {from: na, to: "2001:db8:a:0:2000::2"}, {from: outside, to: na}]
 ports:
   - {name: f0, device: a0, role: fabric, addresses: ["fd00:1:0:a::1/64"]}
   - {name: f1, device: b0, role: fabric, vlan: 7, mtu: 1280, addresses: ["fd00:1:0:f::1/64"]}
   - {name: x0, device: c0, role: access, router_advertisement: {}}
+  - {name: t0, device: d0, role: access}
 attachments:
+  - {port: t0, mac: "02:00:00:00:00:1a", network: na, addresses: ["10.0.0.1", "2001:db8:aa::1", "10.0.1.0", "2001:db8:aa::1:0"]}
+  - {port: t0, mac: "02:00:00:00:00:1b", network: na, addresses: ["10.0.0.2", "2001:db8:aa::2"]}
+  - {port: t0, mac: "02:00:00:00:00:1c", network: nb, addresses: ["10.0.0.1", "2001:db8:ab::1"]}
+  - {port: t0, mac: "02:00:00:00:00:1d", network: nc, addresses: ["10.0.0.1", "2001:db8:ac::1"]}
+  - {port: t0, mac: "02:00:00:00:00:1e", network: nd, addresses: ["10.0.0.1", "2001:db8:ad::1"]}
+  - {port: t0, vlan: 9, mac: "02:00:00:00:00:1f", network: nd, addresses: ["10.0.0.3", "2001:db8:ad::3"]}
   - {port: x0, mac: "02:00:00:00:00:0a", identifiers: ["2001:db8:a:0:2000::1", "2001:db8:b:0:2000::1"]}
   - {port: x0, vlan: 9, mac: "02:00:00:00:00:0b", identifiers: ["2001:db8:c:0:2000::1", "2001:db8:d:0:2000:0:1:0"]}
 routes:
@@ -52,6 +66,16 @@ pub(crate) const MAPPINGS: &str = r#"mappings:
   - {sir: "2001:db8:b:0:2000::2", locators: ["fd00:2:0:b::/64"]}
   - {sir: "2001:db8:c:0:2000::2", locators: ["fd00:3:0:c::/64"]}
   - {sir: "2001:db8:d:0:2000::2", locators: ["fd00:2:0:d::/64"]}
+  - {network: na, address: "10.0.0.9", locators: ["fd00:2:0:a::/64"]}
+  - {network: na, address: "2001:db8:aa::9", locators: ["fd00:2:0:a::/64", "fd00:3:0:a::/64"]}
+  - {network: na, address: "10.0.2.0", locators: ["fd00:2:0:a::/64"]}
+  - {network: na, address: "2001:db8:aa::2:ffff", locators: ["fd00:3:0:a::/64"]}
+  - {network: nb, address: "10.0.0.9", locators: ["fd00:2:0:b::/64"]}
+  - {network: nb, address: "2001:db8:ab::9", locators: ["fd00:2:0:b::/64"]}
+  - {network: nc, address: "10.0.0.9", locators: ["fd00:3:0:c::/64"]}
+  - {network: nc, address: "2001:db8:ac::9", locators: ["fd00:2:0:c::/64"]}
+  - {network: nd, address: "10.0.0.9", locators: ["fd00:2:0:d::/64"]}
+  - {network: nd, address: "2001:db8:ad::9", blackhole: true}
 "#;
 
 /// The configuration, judged once.

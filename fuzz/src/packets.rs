@@ -4,8 +4,8 @@ use super::network;
 use ilagate::ila::{ChecksumMode, SirPrefix, quote as ila_quote};
 use ilagate::net::ipv6::{self, HEADER, Ipv6, MAX_EXTENSIONS, next};
 use ilagate::net::ndp::{self as nd, Envelope, Message};
-use ilagate::net::{Mac, checksum};
-use ilagate::path::{BURST, Counters, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use ilagate::net::{Mac, checksum, ipv4};
+use ilagate::path::{BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Verdict};
 use ilagate::table::PortId;
 use std::net::Ipv6Addr;
 
@@ -42,7 +42,7 @@ fn next_frame(rest: &mut &[u8], port: u16, macs: &[Mac]) -> Option<Sent> {
     if bits & LONG != 0 {
         frame.resize(frame.len() + 1400, 0xa5);
     }
-    let port = if bits & OTHER_PORT == 0 { port } else { (port + 1) % 4 };
+    let port = if bits & OTHER_PORT == 0 { port } else { (port + 1) % 5 };
     if let (Some(mac), Some(to), true) =
         (macs.get(usize::from(port)), frame.get_mut(..6), bits & OUR_MAC != 0)
     {
@@ -88,9 +88,10 @@ fn fix_checksum(packet: &mut [u8]) {
 /// What became of one packet: verdict, window, buffer.
 type Fate = (Verdict, u16, u16, Vec<u8>);
 
-/// Fates and counters of one burst.
-fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>) {
+/// Fates, counters and the networks' counters of one burst.
+fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>, Vec<u64>) {
     let tables = network::tables();
+    let tally = NetworkTally::new(network::config().counted_networks());
     let counters = Counters::default();
     let mut rooms: Vec<Vec<u8>> = sent.iter().map(|sent| sent.room.clone()).collect();
     let mut burst: Vec<Packet<'_>> = rooms
@@ -101,11 +102,18 @@ fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>) {
     counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
     pipeline.run(&mut burst, &Ctx { tables, now_ms: 5 });
     counters.settle(&burst, pipeline.lanes());
+    tally.settle_direct(pipeline.tally());
+    if let Some(lanes) = pipeline.staged() {
+        tally.settle(&burst, lanes, tables);
+    }
     for ((packet, sent), lane) in burst.iter().zip(sent).zip(pipeline.lanes()) {
         assert!(packet.start() <= packet.end() && usize::from(packet.end()) <= sent.room.len());
         assert_eq!(packet.frame().len(), packet.len());
-        let untouched =
-            || usize::from(packet.start()) == sent.start && sent.frame().starts_with(packet.frame());
+        // What a tenant sends in IPv4 becomes IPv6 where it comes in.
+        let untouched = || {
+            is_ipv4(sent.frame())
+                || usize::from(packet.start()) == sent.start && sent.frame().starts_with(packet.frame())
+        };
         match packet.verdict {
             Verdict::Continue => panic!("undecided"),
             Verdict::Forward(port) => {
@@ -139,7 +147,11 @@ fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>) {
         counted.push(counters.dropped[*reason as usize].value());
         counted.push(counters.answered[*reason as usize].value());
     }
-    (fates.collect(), counted)
+    let networks = (0..5).filter_map(|slot| tally.slot(slot)).flat_map(|c| {
+        [&c.from_tenants, &c.from_tenants_bytes, &c.to_tenants, &c.to_tenants_bytes, &c.dropped]
+            .map(|count| count.value())
+    });
+    (fates.collect(), counted, networks.collect())
 }
 
 /// The network layer of a frame, and its header.
@@ -150,14 +162,61 @@ fn l3(frame: &[u8]) -> (&[u8], Ipv6<&[u8; HEADER]>) {
 }
 
 fn forwarded(packet: &Packet<'_>, sent: &Sent) {
+    if is_ipv4(packet.frame()) || is_ipv4(sent.frame()) {
+        return forwarded4(packet, sent);
+    }
     let ((bytes, out), (_, came)) = (l3(packet.frame()), l3(sent.frame()));
     assert_eq!(bytes.len(), HEADER + usize::from(out.payload_length()));
     assert_eq!((out.version(), out.source()), (6, came.source()));
     assert_eq!(Some(out.hop_limit()), came.hop_limit().checked_sub(1));
 }
 
+fn is_ipv4(frame: &[u8]) -> bool {
+    ethertype(frame) == Some(&[0x08, 0x00])
+}
+
+fn is_ipv6(frame: &[u8]) -> bool {
+    ethertype(frame) == Some(&[0x86, 0xdd])
+}
+
+fn ethertype(frame: &[u8]) -> Option<&[u8]> {
+    let at = if frame.get(12..14) == Some(&[0x81, 0x00]) { 16 } else { 12 };
+    frame.get(at..at + 2)
+}
+
+/// What a tenant here sees of it is IPv4: whole, and one hop nearer.
+fn forwarded4(packet: &Packet<'_>, sent: &Sent) {
+    let hops = |frame: &[u8]| {
+        let at = if frame.get(12..14) == Some(&[0x81, 0x00]) { 18 } else { 14 };
+        let bytes = &frame[at..];
+        if is_ipv4(frame) {
+            let header = ipv4::header(bytes).expect("an IPv4 header");
+            assert!(ipv4::is_intact(header));
+            bytes[8]
+        } else {
+            bytes[7]
+        }
+    };
+    let (out, came) = (hops(packet.frame()), hops(sent.frame()));
+    // Between two tenants here it crosses two headers, but one hop.
+    assert_eq!(Some(out), came.checked_sub(1));
+    if is_ipv4(packet.frame()) {
+        let at = if packet.frame().get(12..14) == Some(&[0x81, 0x00]) { 18 } else { 14 };
+        let total = u16::from_be_bytes([packet.frame()[at + 2], packet.frame()[at + 3]]);
+        assert_eq!(usize::from(total), packet.len() - at);
+    }
+}
+
 /// What this node says itself has a right checksum, unless it was translated on its way out.
 fn replied(packet: &Packet<'_>, sent: &Sent) {
+    if is_ipv4(packet.frame()) {
+        let at = if packet.frame().get(12..14) == Some(&[0x81, 0x00]) { 18 } else { 14 };
+        return assert!(ipv4::is_intact(ipv4::header(&packet.frame()[at..]).expect("an IPv4 header")));
+    }
+    if !is_ipv6(packet.frame()) {
+        // An answer to an ARP request.
+        return;
+    }
     let ((bytes, out), (_, came)) = (l3(packet.frame()), l3(sent.frame()));
     assert_eq!(bytes.len(), HEADER + usize::from(out.payload_length()));
     assert_eq!(out.version(), 6);
@@ -183,10 +242,11 @@ pub fn pipeline(bytes: &[u8]) {
     let mut direct = Pipeline::new(limiter());
     let mut stages = Pipeline::new(limiter()).without_direct_way();
     for burst in sent.chunks(BURST.min(1 + usize::from(first >> 2))) {
-        let (fates, counted) = decide(&mut direct, burst);
-        let (wanted, wanted_counts) = decide(&mut stages, burst);
+        let (fates, counted, networks) = decide(&mut direct, burst);
+        let (wanted, wanted_counts, wanted_networks) = decide(&mut stages, burst);
         assert_eq!(fates, wanted);
         assert_eq!(counted, wanted_counts);
+        assert_eq!(networks, wanted_networks);
         let ended: u64 = counted[1..5].iter().sum::<u64>() + counted[5..].iter().step_by(2).sum::<u64>();
         assert_eq!(counted[0], ended);
     }

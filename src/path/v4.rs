@@ -6,7 +6,7 @@ use super::packet::Packet;
 use super::tenant::Sender;
 use super::verdict::{DropReason, Verdict};
 use super::{Ctx, group, quoted, send};
-use crate::ila::{Identifier, IdentifierType, SirPrefix};
+use crate::ila::{ChecksumMode, Identifier, IdentifierType, SirPrefix};
 use crate::net::checksum;
 use crate::net::ipv4::{self, Ipv4};
 use crate::net::{ethernet, fragment, icmp4, icmp6, igmp, ipv6};
@@ -170,6 +170,7 @@ pub(super) fn deliver(
     }
     let destination = lane.low as u32;
     let Some(header) = ipv6::Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
+    let wire = header.destination();
     let error = upper.protocol == ipv6::next::ICMP6
         && packet.l3().get(upper.offset).is_some_and(|kind| icmp6::is_error(*kind));
     let source = match ipv4_of(header.source(), network, sir) {
@@ -187,10 +188,25 @@ pub(super) fn deliver(
     };
     let to = To4 { source, destination, identification: name_of(packet.l3()) };
     let options = options(local.hop.mtu);
-    match packet.reshape(|room, at| siit::to_v4(room, at, &to, quoted, &options)) {
+    // In this mode the checksum is that of the SIR address all the way.
+    let mode = ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.checksum);
+    if mode == Some(ChecksumMode::NoAction) {
+        set_destination(packet, sir.with(Identifier(lane.low)));
+    }
+    let reshaped = packet.reshape(|room, at| siit::to_v4(room, at, &to, quoted, &options));
+    if reshaped.is_err() {
+        set_destination(packet, wire);
+    }
+    match reshaped {
         Ok(()) => leave(packet, lane, local),
         Err(Refused::Headroom) => Verdict::Drop(DropReason::BufferShape),
         Err(_) => Verdict::Drop(DropReason::Untranslatable),
+    }
+}
+
+fn set_destination(packet: &mut Packet<'_>, address: u128) {
+    if let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) {
+        header.set_destination(address);
     }
 }
 

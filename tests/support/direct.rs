@@ -2,8 +2,10 @@
 //!
 //! Here are the packets, close to what the direct way takes; network and comparison are those of the fuzz target.
 use crate::{support, targets};
-use ilagate::net::Mac;
+use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
+use ilagate::net::{Mac, ethernet, ipv4};
 use ilagate::path::BURST;
+use ilagate::table::network::Vnet;
 use proptest::prelude::*;
 use support::address;
 use support::packets::*;
@@ -122,6 +124,186 @@ impl Sent {
         input.extend_from_slice(&(frame.len() as u16).to_le_bytes());
         input.extend_from_slice(&frame);
     }
+}
+
+/// A packet of or to a tenant, close to what the direct way takes.
+#[derive(Debug, Clone)]
+struct OfTenant {
+    /// From a tenant here; otherwise from the fabric.
+    out: bool,
+    ipv4: bool,
+    /// The domain's number, and its network's.
+    network: usize,
+    from: usize,
+    to: usize,
+    kind: u8,
+    hops: u8,
+    dont_fragment: bool,
+    size: usize,
+    padding: usize,
+    edit: Option<(usize, u8)>,
+}
+
+/// Tenants' addresses: lower halves, or lower bits of IPv4 ones. Here; elsewhere; the gateway's, a peer's; nobody's.
+const LOWS: &[u32] = &[1, 2, 9, 0x100, 0x1_0000, 0x200, 0x2_ffff, 0xfffe, 0xfe, 200, 0x77];
+const MODES: [ChecksumMode; 4] = [
+    ChecksumMode::NeutralMap,
+    ChecksumMode::AdjTransport,
+    ChecksumMode::NeutralMapAuto,
+    ChecksumMode::NoAction,
+];
+const VNIDS: [u32; 4] = [10, 11, 12, 13];
+
+fn of_tenant() -> impl Strategy<Value = OfTenant> {
+    let low = || prop_oneof![3 => 0usize..3, 2 => 3usize..7, 1 => 0..LOWS.len()];
+    (
+        (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(0usize), 2 => 1usize..4]),
+        (low(), low(), prop_oneof![Just(0u8), Just(1), Just(2), 0u8..6]),
+        (prop_oneof![Just(1u8), Just(2), Just(64), Just(64)], any::<bool>()),
+        prop_oneof![4 => 0usize..60, 1 => 1150usize..1480],
+        prop_oneof![4 => Just(0usize), 1 => 1usize..8],
+        proptest::option::weighted(0.2, (0usize..80, any::<u8>())),
+    )
+        .prop_map(
+            |((out, ipv4, network), (from, to, kind), (hops, dont_fragment), size, padding, edit)| OfTenant {
+                out,
+                ipv4,
+                network,
+                from,
+                to,
+                kind,
+                hops,
+                dont_fragment,
+                size,
+                padding,
+                edit,
+            },
+        )
+}
+
+impl OfTenant {
+    fn sir(&self) -> SirPrefix {
+        SirPrefix(0x2001_0db8_000a_0000 + ((self.network as u64) << 16))
+    }
+
+    fn vnet(&self) -> u128 {
+        (0x2001_0db8_00aa + self.network as u128) << 80
+    }
+
+    fn address6(&self, low: usize) -> u128 {
+        self.vnet() | u128::from(LOWS[low])
+    }
+
+    fn address4(&self, low: usize) -> u32 {
+        0x0a00_0000 | LOWS[low] & 0xffff
+    }
+
+    /// What the addresses are to whoever checks the transport checksum, and what they are in the packet.
+    fn addresses(&self) -> ((u128, u128), (u128, u128)) {
+        let vnid = VNIDS[self.network];
+        let (known, identifier, extra) = if self.ipv4 {
+            let sir = |low| self.sir().with(Identifier::tenant_ipv4(vnid, self.address4(low)));
+            let identifier = Identifier::tenant_ipv4(vnid, self.address4(self.to));
+            ((sir(self.from), sir(self.to)), identifier, 0)
+        } else {
+            let known = (self.address6(self.from), self.address6(self.to));
+            let extra = Vnet::new(self.vnet(), None, vnid, self.sir()).extra;
+            (known, Identifier::tenant_ipv6(vnid, LOWS[self.to]), extra)
+        };
+        if self.out {
+            return (known, known);
+        }
+        let locator = Locator(0xfd00_0001_0000_000a + self.network as u64);
+        let adjustment = Adjustment::of(self.sir(), locator).with(extra);
+        let wire = locator.with(neutral::there(identifier, adjustment, MODES[self.network]));
+        (known, (known.0, wire))
+    }
+
+    /// The tenant's MAC address, or of the one beside it.
+    fn mac(&self) -> Mac {
+        let mac = match (self.network, self.from) {
+            (0, 1) => 0x1b,
+            (0, _) => 0x1a,
+            (network, _) => 0x1b + network as u8,
+        };
+        Mac([2, 0, 0, 0, 0, mac])
+    }
+
+    fn frame(&self) -> Vec<u8> {
+        let ((from, to), (source, destination)) = self.addresses();
+        let data = vec![7; self.size];
+        let four = self.ipv4 && self.out;
+        let (next, mut segment) = match self.kind {
+            0 | 3 => (6, tcp(from, to, &data)),
+            1 | 4 => (17, udp(from, to, &data)),
+            2 => (17, [&udp(from, to, &data)[..6], &[0, 0], &data[..]].concat()),
+            _ if four => (1, [&[8, 0, 0, 0, 0, 9, 0, 1][..], &data].concat()),
+            _ => (58, icmp6(from, to, 128, 0, &[&[0; 4], &data[..]].concat())),
+        };
+        if self.kind == 4 {
+            // Of a DHCP server.
+            segment[..2].copy_from_slice(&(if four { 67u16 } else { 547 }).to_be_bytes());
+        }
+        let gateway = Mac([2, 0, 0x5e, 0, 0, if self.network == 3 { 2 } else { 1 }]);
+        let (mac, peer) = if self.out {
+            (gateway, self.mac())
+        } else {
+            (Mac([2, 9, 9, 9, 9, 9]), Mac([2, 0, 0, 0, 0, 0xf0]))
+        };
+        let mut bytes = if four {
+            let mut packet = vec![0; ipv4::HEADER];
+            let mut header = ipv4::Ipv4::of_mut(&mut packet).unwrap();
+            let total = (ipv4::HEADER + segment.len()) as u16;
+            header.write(total, next, self.hops, self.address4(self.from), self.address4(self.to));
+            header.set_tos(self.kind << 3);
+            header.set_identification(0x1234);
+            header.set_fragment(self.dont_fragment, false, 0);
+            ipv4::seal(&mut packet);
+            let (link, length) = ethernet::header_of(mac, peer, 0, ethernet::IPV4);
+            [&link[..length], &packet, &segment].concat()
+        } else {
+            let mut l3 = ipv6(source, destination, next, &segment);
+            l3[7] = self.hops;
+            l3[1] |= self.kind << 4;
+            frame(mac, peer, &l3)
+        };
+        bytes.resize(bytes.len() + self.padding, 0xee);
+        if let Some((at, value)) = self.edit
+            && let Some(byte) = bytes.get_mut(at)
+        {
+            *byte = value;
+        }
+        if four && self.edit.is_some_and(|(at, _)| (14..34).contains(&at) && at % 2 == 0) {
+            ipv4::seal(&mut bytes[14..34]);
+        }
+        bytes
+    }
+
+    /// As the fuzz target reads it; tenants are on the fourth port, the fabric is on the first.
+    fn write(&self, input: &mut Vec<u8>) {
+        let frame = self.frame();
+        input.push(if self.out { 0 } else { targets::OUR_MAC });
+        input.extend_from_slice(&(frame.len() as u16).to_le_bytes());
+        input.extend_from_slice(&frame);
+    }
+}
+
+#[test]
+fn the_direct_way_of_tenants_decides_as_the_stages_do() {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));
+    let bursts = (any::<bool>(), 1u8..=BURST as u8, proptest::collection::vec(of_tenant(), 1..=2 * BURST));
+    runner
+        .run(&bursts, |(out, size, mut sent)| {
+            let port = if out { 3 } else { 0 };
+            let mut input = vec![port | (size - 1) << 2];
+            for sent in &mut sent {
+                sent.out = out;
+                sent.write(&mut input);
+            }
+            targets::pipeline(&input);
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[test]
