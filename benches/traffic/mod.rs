@@ -122,7 +122,8 @@ impl Case {
             let _ = write!(
                 text,
                 "virtual_networks:\n  - {{name: red, vnid: {VNID}, domain: tasks, mac: \"{GATEWAY}\", \
-                 ipv6: {{prefix: \"{}/96\"}}, ipv4: [{{prefix: \"{}/8\", gateway: \"10.255.255.254\"}}]}}\n",
+                 ipv6: {{prefix: \"{}/96\"}}, ipv4: [{{prefix: \"{}/8\", gateway: \"10.255.255.254\"}}], \
+                 limits: {{arp: {{per_second: 10000000, burst: 1000000}}, nd: {{per_second: 10000000, burst: 1000000}}}}}}\n",
                 std::net::Ipv6Addr::from(VNET),
                 std::net::Ipv4Addr::from(SUBNET),
             );

@@ -4,12 +4,13 @@ use super::guard::Guard;
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, classify, parse};
+use super::{Ctx, ahead, classify, parse};
 use crate::table::Port;
 
 /// Parses and classifies every packet that is still undecided.
 #[inline]
 pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, guard: &mut Guard, ctx: &Ctx<'_>) -> Todo {
+    ahead::run(burst, ctx.tables);
     let mut todo = Todo::default();
     let mut memo = classify::Memo::default();
     // Bursts come from one port but for packets that waited.

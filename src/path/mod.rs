@@ -2,6 +2,7 @@
 //!
 //! Safe, silent, without clock or allocation. One [`Ctx`] per burst: one snapshot, one instant.
 
+mod ahead;
 mod answer;
 mod arp;
 mod arrive;

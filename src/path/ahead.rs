@@ -1,0 +1,60 @@
+//! Asks for what tenants' questions will look up, before the first of them is read: so that the waits for memory of a
+//! burst overlap here as they do for data.
+
+use super::packet::Packet;
+use super::verdict::Verdict;
+use crate::ila::Identifier;
+use crate::net::{arp, ethernet, icmp6::kind, ipv6};
+use crate::table::Tables;
+use crate::table::mapping::Key;
+use crate::table::network::Outline;
+use crate::table::seats::{Binding, Seats};
+
+/// Link header and ARP message.
+const ASKED: usize = ethernet::HEADER + arp::LENGTH;
+/// Link header, IPv6 header, and a solicitation up to its target's end.
+const SOLICITED: usize = ethernet::HEADER + ipv6::HEADER + 24;
+
+/// Looks at every undecided packet of a burst whose first came in where tenants sit; decides nothing.
+#[inline]
+pub(super) fn run(burst: &[Packet<'_>], tables: &Tables) {
+    let Some(first) = burst.first() else { return };
+    let Some(seats) = tables.networks.seats(first.port) else { return };
+    for packet in burst.iter().filter(|packet| packet.verdict == Verdict::Continue) {
+        if let Some((network, identifier)) = question(packet.frame(), seats, tables)
+            && let Some(domain) = tables.domains.get(usize::from(network.domain.0))
+        {
+            let _ = domain.mappings.probe(Key::of(identifier.0));
+        }
+    }
+}
+
+/// Whom an untagged ARP request or Neighbour Solicitation asks for.
+#[inline]
+fn question<'t>(frame: &[u8], seats: &Seats, tables: &'t Tables) -> Option<(&'t Outline, Identifier)> {
+    let mac = u64::from_le_bytes(*frame.get(6..)?.first_chunk()?);
+    let outline = |binding| tables.networks.outline(seats.find(binding)?);
+    match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
+        ethernet::ARP => {
+            let frame: &[u8; ASKED] = frame.first_chunk()?;
+            let network = outline(Binding::ipv4(mac, word(frame, 28)))?;
+            Some((network, Identifier::tenant_ipv4(network.vnid, word(frame, 38))))
+        }
+        ethernet::IPV6 => {
+            let frame: &[u8; SOLICITED] = frame.first_chunk()?;
+            if frame[20] != ipv6::next::ICMP6 || frame[54] != kind::NEIGHBOUR_SOLICITATION {
+                return None;
+            }
+            let network = outline(Binding::ipv6(mac, word(frame, 34)))?;
+            Some((network, Identifier::tenant_ipv6(network.vnid, word(frame, 74))))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn word<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&frame[at..at + 4]);
+    u32::from_be_bytes(bytes)
+}
