@@ -1,14 +1,16 @@
 //! Asks for what tenants' questions will look up, before the first of them is read: so that the waits for memory of a
 //! burst overlap here as they do for data.
 
+use super::lane::BURST;
 use super::packet::Packet;
 use super::verdict::Verdict;
 use crate::ila::Identifier;
 use crate::net::{arp, ethernet, icmp6::kind, ipv6};
 use crate::table::Tables;
-use crate::table::mapping::Key;
+use crate::table::mapping::{Key, MappingTable, Probe};
 use crate::table::network::Outline;
 use crate::table::seats::{Binding, Seats};
+use arrayvec::ArrayVec;
 
 /// Link header and ARP message.
 const ASKED: usize = ethernet::HEADER + arp::LENGTH;
@@ -20,11 +22,21 @@ const SOLICITED: usize = ethernet::HEADER + ipv6::HEADER + 24;
 pub(super) fn run(burst: &[Packet<'_>], tables: &Tables) {
     let Some(first) = burst.first() else { return };
     let Some(seats) = tables.networks.seats(first.port) else { return };
+    let mut asked: ArrayVec<(&MappingTable, Key, Probe<'_>), BURST> = ArrayVec::new();
     for packet in burst.iter().filter(|packet| packet.verdict == Verdict::Continue) {
         if let Some((network, identifier)) = question(packet.frame(), seats, tables)
             && let Some(domain) = tables.domains.get(usize::from(network.domain.0))
         {
-            let _ = domain.mappings.probe(Key::of(identifier.0));
+            let key = Key::of(identifier.0);
+            let _ = asked.try_push((&domain.mappings, key, domain.mappings.probe(key)));
+        }
+    }
+    for (mappings, key, probe) in asked {
+        let (found, elsewhere) = probe.first(key);
+        if elsewhere.is_some() {
+            mappings.ask_second(key);
+        } else {
+            let _ = tables.ask(found);
         }
     }
 }
