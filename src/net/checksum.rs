@@ -30,7 +30,7 @@ pub const fn fold(mut sum: u64) -> u16 {
 #[inline]
 #[must_use]
 pub const fn sum_of_half(half: u64) -> u16 {
-    fold((half >> 48) + ((half >> 32) & 0xffff) + ((half >> 16) & 0xffff) + (half & 0xffff))
+    fold((half >> 32) + (half & 0xffff_ffff))
 }
 
 /// The folded sum of the eight words of an IPv6 address.
@@ -71,8 +71,9 @@ pub fn sum_of_bytes(bytes: &[u8]) -> u16 {
 #[inline]
 #[must_use]
 pub fn pseudo_header(source: u128, destination: u128, length: u32, next_header: u8) -> u16 {
-    let length = add((length >> 16) as u16, length as u16);
-    add(add(sum_of_address(source), sum_of_address(destination)), add(length, u16::from(next_header)))
+    let halves = [source >> 64, source, destination >> 64, destination].map(|half| half as u64);
+    let sum: u64 = halves.iter().map(|half| (half >> 32) + (half & 0xffff_ffff)).sum();
+    fold(sum + u64::from(length) + u64::from(next_header))
 }
 
 /// The checksum field of an upper-layer packet whose checksum bytes are zero in `payload`.
