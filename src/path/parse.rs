@@ -53,7 +53,7 @@ pub(super) fn parse(
             ethernet::IPV4 => {
                 manners::ipv4(packet.frame().get(link.header..).unwrap_or(&[]))?;
                 packet.l3 = link.header as u8;
-                return v4::enter(packet, lane, sender, to.is_multicast(), ctx);
+                return v4::enter(packet, lane, sender, to.is_multicast(), guard, ctx);
             }
             _ => {}
         }

@@ -75,9 +75,9 @@ reasons! {
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
     /// Tenant under quarantine: it abused this node for too long.
     Quarantined = "quarantined";
-    /// More ARP messages of a tenant than its limit.
+    /// More ARP messages or IGMP reports of a tenant than its limit.
     ArpRate = "arp_rate";
-    /// More Neighbour Discovery messages of a tenant than its limit.
+    /// More Neighbour Discovery messages or MLD reports of a tenant than its limit.
     NdRate = "nd_rate";
     /// More RARP requests of a tenant than its limit.
     RarpRate = "rarp_rate";
