@@ -69,7 +69,7 @@ reasons! {
     UnknownEthertype = "unknown_ethertype";
     /// Source MAC address belongs to no tenant of this link.
     UnknownTenant = "unknown_tenant";
-    /// Source address is not the sending tenant's.
+    /// Source address is not the sending tenant's, or is a tenant's and a task sent it.
     SpoofedSource = "spoofed_source";
     /// Tenant's packet to a locator or to this fabric's own addresses.
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;

@@ -182,6 +182,12 @@ impl Tables {
         }
     }
 
+    /// Whether an address is that of a tenant of a network that is known here.
+    #[must_use]
+    pub fn is_tenants(&self, address: u128) -> bool {
+        !self.networks.is_empty() && matches!(self.party(address), Some(Party::Network(_)))
+    }
+
     /// The network whose tenant has this address, its own or the SIR address of its IPv4 address.
     #[must_use]
     pub fn network_of(&self, address: u128) -> Option<NetworkId> {
