@@ -255,7 +255,11 @@ mod tests {
                 ipv4: Vec::new(),
                 ipv6: Vec::new(),
             };
-            tables.networks.seat((PortId(0), 0, Mac([2, 0, 0, 0, 0, slot as u8])), tenant, rates);
+            Arc::make_mut(&mut tables.networks).seat(
+                (PortId(0), 0, Mac([2, 0, 0, 0, 0, slot as u8])),
+                tenant,
+                rates,
+            );
         }
         tables
     }

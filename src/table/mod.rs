@@ -78,8 +78,8 @@ pub struct Domain {
 pub struct Tables {
     /// Meaning of the upper 64 bits of an address.
     pub realms: realms::Realms,
-    /// Virtual networks and their tenants.
-    pub networks: Networks,
+    /// Virtual networks and their tenants; the same in all snapshots between which nothing about them changed.
+    pub networks: Arc<Networks>,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
     /// Actions by [`ActionId`]; index 0 is a filler that discards.
