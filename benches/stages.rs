@@ -15,6 +15,7 @@ use ilagate::table::{
     Action, ActionId, Domain, DomainId, Hop, HopId, Local, Network, NetworkId, OnMiss, Port, PortId,
     Quarantine, Rate, Remote, Role, Tables, Tenant, network,
 };
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -165,7 +166,7 @@ fn questions(criterion: &mut Criterion) {
         let mut tables = tables(1000, false);
         tables.ports[0].role = Role::Access;
         tables.ports[0].tenants = true;
-        let network = tables.networks.add(
+        let network = Arc::make_mut(&mut tables.networks).add(
             Network {
                 vnid: 100,
                 domain: DomainId(0),
@@ -190,7 +191,7 @@ fn questions(criterion: &mut Criterion) {
             ipv4: vec![0x0a00_0001],
             ipv6: vec![OWN6],
         };
-        tables.networks.seat((PortId(0), 0, TENANT), tenant, [rate; 6]);
+        Arc::make_mut(&mut tables.networks).seat((PortId(0), 0, TENANT), tenant, [rate; 6]);
         tables
     };
     let mut asked = [0; arp::MAX_FRAME];

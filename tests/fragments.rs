@@ -194,3 +194,13 @@ fn an_ipv6_packet_is_never_cut_by_a_router() {
     let outcome = node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
 }
+
+#[test]
+fn what_is_more_than_a_tenant_may_send_is_refused_whole() {
+    // The port takes it, the network does not: no piece of it is made, none is counted as lost.
+    let mut node = host_with(L1, &Rules { red: "mtu: 1400", ..Rules::default() });
+    let packet = datagram([10, 0, 0, 2], 1472, false);
+    let outcome = node.receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+    assert_eq!(node.lost_copies(), 0);
+}

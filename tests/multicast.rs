@@ -236,6 +236,16 @@ fn broadcast_goes_to_everybody_with_ipv4_in_the_network() {
 }
 
 #[test]
+fn a_subnets_broadcast_address_is_everybodys_even_if_it_has_a_mapping() {
+    let (text, _) = written(L1, &Rules::default());
+    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 255], 64, b"all");
+    for mapped in [vec![], vec![("2001:db8:dddd:0:4000:64:a00:ff".to_owned(), L2)]] {
+        let mut node = Node::new(&text, &mapped);
+        assert_eq!(dropped(&mut node, "access0", &ipv4_frame(ANYCAST, VM1, &packet)), DropReason::NoMembers);
+    }
+}
+
+#[test]
 fn a_group_with_a_mapping_goes_to_its_locators_only_and_one_that_is_mapped_to_nowhere_is_dropped() {
     let mappings = "  - {network: red, address: \"ff05::abc:1234\", locators: [\"fd00:1:0:9::/64\", \"fd00:1:0:1::/64\"]}\n\
                     \x20 - {network: red, address: \"255.255.255.255\", locators: [\"fd00:1:0:8::/64\"]}\n\

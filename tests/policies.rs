@@ -226,6 +226,43 @@ fn another_networks_address_does_not_help_whoever_claims_it() {
 }
 
 #[test]
+fn a_task_cannot_speak_as_a_tenant() {
+    // On a port of its own, where packets may take the direct way.
+    let more = r#"
+ports:
+  - {name: fabric0, device: a0, role: fabric, mac: "02:00:00:00:00:20", addresses: ["fd00:ffff::1/64"]}
+  - {name: access0, device: b0, role: access, mac: "02:00:00:00:00:21"}
+  - {name: access1, device: b1, role: access, mac: "02:00:00:00:00:22"}
+attachments:
+  - {name: vm1, port: access0, mac: "02:00:00:00:01:01", network: red, addresses: ["10.0.0.1", "2001:db8:a::1"]}
+  - {name: task, port: access1, mac: "02:00:00:00:01:09", identifiers: ["2001:db8:dddd:0:2000::9"]}
+"#;
+    let (text, _) = written(L1, &Rules { policies: TASKS, ..Rules::default() });
+    let (before, rest) = text.split_once("ports:").unwrap();
+    let (_, after) = rest.split_once("routes:").unwrap();
+    let task = ilagate::net::Mac([2, 0, 0, 0, 1, 9]);
+    let mut node = Node::new(&format!("{before}{more}\nroutes:{after}"), &[(SERVICE.to_owned(), L2)]);
+    let port = ilagate::net::Mac([2, 0, 0, 0, 0, 0x22]);
+    // To the tenant's own addresses, and to what its packets look like on the wire.
+    let (vm2, vm1) = (address("2001:db8:a::2"), address("2001:db8:a::1"));
+    let carried = frame(ANYCAST, VM2, &ipv6(vm2, vm1, 17, &udp(vm2, vm1, b"honest")));
+    let on_wire = destination(&host(L2).receive("access0", &carried).forwarded("fabric0")[14..]);
+    // Nor to services, nor outside.
+    for to in [vm1, address("2001:db8:dddd:0:4000:64:a00:1"), on_wire, address(SERVICE), IADDR] {
+        for from in ["2001:db8:a::2", "2001:db8:dddd:0:4000:64:a00:2", "2001:db8:dddd:0:6000:64:0:2"] {
+            let from = address(from);
+            let packet = ipv6(from, to, 17, &udp(from, to, b"spoofed"));
+            let fate = node.receive("access1", &frame(port, task, &packet)).fate;
+            assert_eq!(fate, Fate::Dropped(DropReason::SpoofedSource), "{from:x} {to:x}");
+        }
+    }
+    // As itself it may, by its policy.
+    let (from, to) = (address("2001:db8:dddd:0:2000::9"), address("2001:db8:a::1"));
+    let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
+    assert_eq!(node.receive("access1", &frame(port, task, &packet)).fate, Fate::Forwarded);
+}
+
+#[test]
 fn arp_is_answered_for_mapped_addresses_of_the_own_network() {
     let mut node = with(L1, "");
     for (target, known) in [(200, true), (104, true), (103, true), (101, false), (199, false)] {

@@ -4,7 +4,7 @@
 mod support;
 
 use ilagate::config::Config;
-use ilagate::net::{Mac, arp, ethernet, ipv4};
+use ilagate::net::{Mac, arp, checksum, ethernet, ipv4};
 use ilagate::node::rib::Rib;
 use ilagate::node::source::{Batch, Change, Origin};
 use ilagate::path::{Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
@@ -279,6 +279,79 @@ fn a_tenant_cannot_be_router_querier_or_dhcp_server() {
     // The client's side of the same is no such thing.
     offer[20..22].copy_from_slice(&68u16.to_be_bytes());
     assert_eq!(node.receive("access0", &ipv4_frame(ANYCAST, VM1, &offer)).fate, Fate::Forwarded);
+}
+
+#[test]
+fn a_dhcp_server_cannot_hide_in_the_family_that_its_packets_are_translated_from() {
+    let mut node = host(L1);
+    // As IPv6 between the SIR addresses of two IPv4 addresses it would reach the other tenant as IPv4.
+    let (from, to) = (address("2001:db8:dddd:0:4000:64:a00:1"), address("2001:db8:dddd:0:4000:64:a00:2"));
+    let sent = |port: u16| {
+        let mut offer = udp(from, to, b"offer");
+        offer[..2].copy_from_slice(&port.to_be_bytes());
+        frame(ANYCAST, VM1, &ipv6(from, to, 17, &offer))
+    };
+    assert_eq!(node.receive("access0", &sent(67)).fate, Fate::Dropped(DropReason::TenantDhcp));
+    assert_eq!(node.receive("access0", &sent(68)).fate, Fate::Forwarded);
+    // And the other way round: a peer of IPv4 may be an IPv6 tenant.
+    let mut offer = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"advertise");
+    offer[20..22].copy_from_slice(&547u16.to_be_bytes());
+    let outcome = node.receive("access0", &ipv4_frame(ANYCAST, VM1, &offer));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::TenantDhcp));
+}
+
+/// An echo request of VM1 to its gateway, in either family.
+fn echoes() -> [Vec<u8>; 2] {
+    let gateway = address("2001:db8:a::ffff:fffe");
+    let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 254], 64, &[0; 4]);
+    packet[9] = 1;
+    ipv4::seal(&mut packet[..20]);
+    packet[20..28].copy_from_slice(&[8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
+    packet[28..].fill(0);
+    [
+        frame(ANYCAST, VM1, &ipv6(own(), gateway, 58, &icmp6(own(), gateway, 128, 0, &[0; 4]))),
+        ipv4_frame(ANYCAST, VM1, &packet),
+    ]
+}
+
+#[test]
+fn under_quarantine_not_even_echoes_are_answered() {
+    let mut host = Watched::new();
+    for echo in &echoes() {
+        assert_eq!(host.verdict(echo), Verdict::Reply(PortId(1)));
+        host.quarantine(Quarantine::Control);
+        assert_eq!(host.verdict(echo), Verdict::Drop(DropReason::Quarantined));
+        host.quarantine(Quarantine::None);
+    }
+}
+
+/// Reports of VM1 that it wants a group, by MLD and by IGMP.
+fn reports() -> [Vec<u8>; 2] {
+    let (from, group) = (VM1.link_local(), address("ff05::9"));
+    let message = icmp6(from, group, 131, 0, &[&[0; 4][..], &group.to_be_bytes()].concat());
+    let mut mld = ipv6(from, group, 0, &[&[58, 0, 5, 2, 0, 0, 1, 0], &message[..]].concat());
+    mld[7] = 1;
+    let mut igmp = vec![0x46, 0xc0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1, 148, 4, 0, 0];
+    ipv4::seal(&mut igmp);
+    let sum = !checksum::sum_of_bytes(&[0x16, 0, 0, 0, 239, 1, 1, 1]);
+    igmp.extend([&[0x16, 0], &sum.to_be_bytes()[..], &[239, 1, 1, 1]].concat());
+    let to = Mac::of_ipv4_multicast(u32::from_be_bytes([239, 1, 1, 1]));
+    [frame(Mac::of_ipv6_multicast(group), VM1, &mld), ipv4_frame(to, VM1, &igmp)]
+}
+
+#[test]
+fn a_tenant_cannot_flood_the_control_thread_with_reports_of_groups() {
+    for (report, reason) in reports().iter().zip([DropReason::NdRate, DropReason::ArpRate]) {
+        let mut node = small();
+        let fates = fates(&mut node, report, 10);
+        assert_eq!(fates.iter().filter(|fate| **fate == Fate::Punted).count(), 3, "{reason:?}");
+        assert_eq!(over(&fates, reason), 7, "{reason:?}");
+        // Nor is it heard under quarantine.
+        let mut host = Watched::new();
+        assert_eq!(host.verdict(report), Verdict::Punt);
+        host.quarantine(Quarantine::Control);
+        assert_eq!(host.verdict(report), Verdict::Drop(DropReason::Quarantined));
+    }
 }
 
 /// Extension headers in front of an upper layer: kind of the first and all their bytes, the last one naming `next`.

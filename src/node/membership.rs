@@ -40,7 +40,13 @@ pub enum Deed {
 /// A tenant, and until when its groups count.
 struct Home {
     network: u16,
-    groups: BTreeMap<TenantAddress, u64>,
+    groups: BTreeMap<TenantAddress, Until>,
+}
+
+/// How long a group counts, and when its tenant may be asked about it again.
+struct Until {
+    expires_ms: u64,
+    ask_ms: u64,
 }
 
 /// What queries and reports of a network need to know of it.
@@ -159,7 +165,7 @@ impl Memberships {
         let Some(home) = self.homes.get_mut(&place) else { return };
         let Some(network) = self.networks.get_mut(usize::from(home.network)) else { return };
         match (interest, home.groups.get_mut(&group)) {
-            (Interest::Join, Some(expires)) => *expires = now_ms + lifetime_ms,
+            (Interest::Join, Some(until)) => until.expires_ms = now_ms + lifetime_ms,
             (Interest::Join, None) if !network.has(group) => {}
             (Interest::Join, None) => {
                 let room = home.groups.len() < usize::from(self.settings.groups_per_tenant)
@@ -168,7 +174,7 @@ impl Memberships {
                     self.refused += 1;
                     return;
                 }
-                home.groups.insert(group, now_ms + lifetime_ms);
+                home.groups.insert(group, Until { expires_ms: now_ms + lifetime_ms, ask_ms: 0 });
                 network.joined += 1;
                 deeds.push(Deed::Joined(place, group));
             }
@@ -177,8 +183,13 @@ impl Memberships {
                 network.joined -= 1;
                 deeds.push(Deed::Left(place, group));
             }
-            (Interest::Fewer, Some(expires)) => {
-                *expires = (*expires).min(now_ms + LAST_MEMBER_MS);
+            (Interest::Fewer, Some(until)) => {
+                // One report can say it a hundred times, each time for a query.
+                if now_ms < until.ask_ms {
+                    return;
+                }
+                until.ask_ms = now_ms + LAST_RESPONSE_MS;
+                until.expires_ms = until.expires_ms.min(now_ms + LAST_MEMBER_MS);
                 let asked = Asked {
                     group: Some(group),
                     response_ms: LAST_RESPONSE_MS,
@@ -204,8 +215,8 @@ impl Memberships {
     fn expire(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
         for (place, home) in &mut self.homes {
             let Some(network) = self.networks.get_mut(usize::from(home.network)) else { continue };
-            home.groups.retain(|group, expires| {
-                let stays = now_ms < *expires;
+            home.groups.retain(|group, until| {
+                let stays = now_ms < until.expires_ms;
                 if !stays {
                     network.joined -= 1;
                     deeds.push(Deed::Left(*place, *group));

@@ -4,6 +4,7 @@
 //! What comes from the fabric is for members here alone, so that no copy is ever copied back. Nobody is told by ICMP what
 //! became of a packet to a group (RFC 1122 §3.2.2, RFC 4443 §2.4 (e.3)).
 
+use super::guard::{Guard, Watched};
 use super::lane::{Class, Lane, Lanes, Todo};
 use super::outbox::Outbox;
 use super::packet::Packet;
@@ -14,7 +15,7 @@ use crate::ila::group::{self, ipv4_leaves_link, ipv6_identifier, leaves_link, sc
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, next};
 use crate::net::{Mac, ethernet, icmp6::kind, igmp, mld};
-use crate::table::{Action, DomainId, Local, Network, NetworkId, PortId, Remote};
+use crate::table::{Action, DomainId, LimitKind, Local, Network, NetworkId, PortId, Remote};
 
 /// Whether a tenant's packet to an IPv6 group is to be copied to others; what it says of groups is for this node.
 pub(super) fn is_copied(packet: &[u8], destination: u128) -> bool {
@@ -36,20 +37,24 @@ pub(super) const fn is_mld(kind: u8) -> bool {
     matches!(kind, kind::LISTENER_QUERY..=kind::LISTENER_DONE | kind::LISTENER_REPORT_2)
 }
 
-/// A tenant's MLD: the control thread hears reports. Queries are the gateway's to send.
-pub(super) fn decide_mld(packet: &Packet<'_>) -> Verdict {
+/// A tenant's MLD: the control thread hears reports, as many as Neighbour Discovery. Queries are the gateway's to send.
+pub(super) fn decide_mld(packet: &Packet<'_>, who: Watched, guard: &mut Guard, ctx: &Ctx<'_>) -> Verdict {
     match mld::parse(packet.l3()) {
-        Ok(mld::Message::Report(_)) => Verdict::Punt,
+        Ok(mld::Message::Report(_)) => heard(guard.pass(who, LimitKind::Nd, ctx)),
         Ok(mld::Message::Query(_)) | Err(_) => Verdict::Drop(DropReason::MembershipInvalid),
     }
 }
 
-/// The same for IGMP.
-pub(super) fn decide_igmp(packet: &Packet<'_>) -> Verdict {
+/// The same for IGMP, as many as ARP.
+pub(super) fn decide_igmp(packet: &Packet<'_>, who: Watched, guard: &mut Guard, ctx: &Ctx<'_>) -> Verdict {
     match igmp::parse(packet.l3()) {
-        Ok(igmp::Message::Report(_)) => Verdict::Punt,
+        Ok(igmp::Message::Report(_)) => heard(guard.pass(who, LimitKind::Arp, ctx)),
         Ok(igmp::Message::Query(_)) | Err(_) => Verdict::Drop(DropReason::MembershipInvalid),
     }
+}
+
+fn heard(passed: Result<(), DropReason>) -> Verdict {
+    passed.map_or_else(Verdict::Drop, |()| Verdict::Punt)
 }
 
 /// Takes a tenant's packet to an IPv6 group.

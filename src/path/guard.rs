@@ -146,10 +146,7 @@ impl Guard {
     /// The bucket is empty, or the tenant is under quarantine: the reason to drop the packet, which is counted here.
     #[inline]
     pub fn pass(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> Result<(), DropReason> {
-        if who.quarantined {
-            self.counts.add(who.slot, Abuse::Quarantined);
-            return Err(DropReason::Quarantined);
-        }
+        self.heed(who)?;
         if self.take(who, kind, ctx) {
             return Ok(());
         }
@@ -157,7 +154,20 @@ impl Guard {
         Err(reason(kind))
     }
 
-    /// The same, without a count of what is refused.
+    /// Whether the tenant is answered at all, where nothing limits how often.
+    ///
+    /// # Errors
+    /// It is under quarantine, which is counted here.
+    #[inline]
+    pub(super) fn heed(&self, who: Watched) -> Result<(), DropReason> {
+        if who.quarantined {
+            self.silenced(who);
+            return Err(DropReason::Quarantined);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::pass`], without a count of what is refused.
     #[inline]
     pub(super) fn take(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> bool {
         let (Some(rates), Some(spent)) =
@@ -245,7 +255,11 @@ mod tests {
                 ipv4: Vec::new(),
                 ipv6: Vec::new(),
             };
-            tables.networks.seat((PortId(0), 0, Mac([2, 0, 0, 0, 0, slot as u8])), tenant, rates);
+            Arc::make_mut(&mut tables.networks).seat(
+                (PortId(0), 0, Mac([2, 0, 0, 0, 0, slot as u8])),
+                tenant,
+                rates,
+            );
         }
         tables
     }

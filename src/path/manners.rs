@@ -7,9 +7,9 @@ use crate::net::icmp6::kind;
 use crate::net::ipv4::{self, Ipv4};
 use crate::net::ipv6::{self, next};
 
-/// UDP ports of DHCP servers and relays.
-const DHCP_SERVER: [u8; 2] = 67u16.to_be_bytes();
-const DHCP6_SERVER: [u8; 2] = 547u16.to_be_bytes();
+/// UDP ports of DHCP servers and relays (RFC 2131 §4.1, RFC 8415 §7.2). Either is refused in both families: what comes
+/// as one may leave as the other.
+const DHCP_SERVERS: [[u8; 2]; 2] = [67u16.to_be_bytes(), 547u16.to_be_bytes()];
 /// Protocol and type of a membership query (RFC 3376 §4.1).
 const IGMP: u8 = 2;
 const IGMP_QUERY: u8 = 0x11;
@@ -22,7 +22,7 @@ const IGMP_QUERY: u8 = 0x11;
 pub(super) fn ipv6(packet: &[u8]) -> Result<(), DropReason> {
     match packet.get(6) {
         Some(&next::TCP) => Ok(()),
-        Some(&next::UDP) => datagram(packet.get(ipv6::HEADER..).unwrap_or(&[]), DHCP6_SERVER),
+        Some(&next::UDP) => datagram(packet.get(ipv6::HEADER..).unwrap_or(&[])),
         _ => unusual(packet),
     }
 }
@@ -35,7 +35,7 @@ fn unusual(packet: &[u8]) -> Result<(), DropReason> {
     let message = packet.get(upper.offset..).unwrap_or(&[]);
     match (upper.protocol, message.first()) {
         (_, None) => Err(DropReason::ExtensionHeaders),
-        (next::UDP, _) => datagram(message, DHCP6_SERVER),
+        (next::UDP, _) => datagram(message),
         (next::ICMP6, Some(&(kind::ROUTER_ADVERTISEMENT | kind::REDIRECT))) => Err(DropReason::TenantRouter),
         (next::ICMP6, Some(&kind::LISTENER_QUERY)) => Err(DropReason::TenantQuery),
         (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::NEIGHBOUR_ADVERTISEMENT)) if upper.fragment => {
@@ -54,7 +54,7 @@ pub(super) fn ipv4(packet: &[u8]) -> Result<(), DropReason> {
     let (Some(header), Some(view)) = (ipv4::header(packet), Ipv4::of(packet)) else { return Ok(()) };
     let message = packet.get(header.len()..).unwrap_or(&[]);
     match view.protocol() {
-        next::UDP if view.fragment_offset() == 0 => datagram(message, DHCP_SERVER),
+        next::UDP if view.fragment_offset() == 0 => datagram(message),
         IGMP if message.first() == Some(&IGMP_QUERY) && view.fragment_offset() == 0 => {
             Err(DropReason::TenantQuery)
         }
@@ -62,6 +62,7 @@ pub(super) fn ipv4(packet: &[u8]) -> Result<(), DropReason> {
     }
 }
 
-fn datagram(datagram: &[u8], server: [u8; 2]) -> Result<(), DropReason> {
-    if datagram.first_chunk() == Some(&server) { Err(DropReason::TenantDhcp) } else { Ok(()) }
+fn datagram(datagram: &[u8]) -> Result<(), DropReason> {
+    let from = datagram.first_chunk();
+    if from.is_some_and(|port| DHCP_SERVERS.contains(port)) { Err(DropReason::TenantDhcp) } else { Ok(()) }
 }

@@ -45,13 +45,21 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, guard: &mut Guard, ctx: &Ctx
         (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT)) => {
             ndp::decide(packet, lane, &upper, guard, ctx)
         }
-        (next::ICMP6, Some(kind)) if lane.from.is_some() && group::is_mld(kind) => group::decide_mld(packet),
+        (next::ICMP6, Some(kind))
+            if group::is_mld(kind)
+                && let Some(who) = lane.watched =>
+        {
+            group::decide_mld(packet, who, guard, ctx)
+        }
         _ if lane.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
         // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
             Verdict::Drop(DropReason::MartianSource)
         }
-        (next::ICMP6, Some(kind::ECHO_REQUEST)) => echo(packet, lane, &upper),
+        (next::ICMP6, Some(kind::ECHO_REQUEST)) => match lane.watched.map_or(Ok(()), |who| guard.heed(who)) {
+            Ok(()) => echo(packet, lane, &upper),
+            Err(reason) => Verdict::Drop(reason),
+        },
         _ => Verdict::Drop(DropReason::NotServed),
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn parse(
             ethernet::IPV4 => {
                 manners::ipv4(packet.frame().get(link.header..).unwrap_or(&[]))?;
                 packet.l3 = link.header as u8;
-                return v4::enter(packet, lane, sender, to.is_multicast(), ctx);
+                return v4::enter(packet, lane, sender, to.is_multicast(), guard, ctx);
             }
             _ => {}
         }
@@ -77,6 +77,9 @@ pub(super) fn parse(
         manners::ipv6(frame.get(link.header..end).unwrap_or(&[]))?;
         // One that waited was IPv4, and has a fragment header only if it may be cut.
         lane.splits = header.next_header() == ipv6::next::FRAGMENT && sender.is_own_ipv4(source, ctx);
+    } else if port.role == Role::Access && ctx.tables.is_tenants(source) {
+        // Tenants sit at their attachments: a task must not speak for one.
+        return Err(DropReason::SpoofedSource);
     }
     lane.high = header.destination_high();
     lane.low = header.destination_low();

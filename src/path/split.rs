@@ -19,9 +19,9 @@ const LONGEST: usize = 9600 + 28;
 #[cold]
 pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, outbox: &mut Outbox, ctx: &Ctx<'_>) {
     for (of, (packet, lane)) in burst.iter_mut().zip(lanes.iter_mut()).enumerate() {
-        // Packets to groups were cut for each receiver.
-        if packet.verdict == Verdict::Drop(DropReason::PacketTooBig) && !matches!(lane.class, Class::Group(_))
-        {
+        // Packets to groups were cut for each receiver; what is more than a tenant may send has no class.
+        let once = !matches!(lane.class, Class::Group(_) | Class::None);
+        if once && packet.verdict == Verdict::Drop(DropReason::PacketTooBig) {
             packet.verdict = cut(packet, lane, of, outbox, |piece, lane| again(piece, lane, ctx));
         }
     }

@@ -1,6 +1,7 @@
 //! A tenant's IPv4, joined with ILA: translated to IPv6 where it comes in, back where it goes out (RFC 7915, ILA draft
 //! §4.3.2, §5.12.2). In between it is IPv6 from and to SIR addresses of type 2, and every other stage treats it so.
 
+use super::guard::{Guard, Watched};
 use super::lane::Lane;
 use super::packet::Packet;
 use super::tenant::Sender;
@@ -31,6 +32,7 @@ pub(super) fn enter(
     lane: &mut Lane,
     from: &Sender<'_>,
     group_frame: bool,
+    guard: &mut Guard,
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     let l3 = packet.l3();
@@ -50,7 +52,7 @@ pub(super) fn enter(
         return Err(DropReason::SpoofedSource);
     }
     if is_igmp && destination >> 28 == 0xe {
-        packet.verdict = group::decide_igmp(packet);
+        packet.verdict = group::decide_igmp(packet, Watched::of(from.tenant), guard, ctx);
         return Ok(());
     }
     let group = group::ipv4_group(destination, from.network)?;
@@ -61,6 +63,7 @@ pub(super) fn enter(
         group::begin(lane, from, group, ctx)?;
     }
     if from.network.subnet_of(destination).is_some_and(|subnet| subnet.gateway == destination) {
+        guard.heed(Watched::of(from.tenant))?;
         packet.verdict = gateway(packet, from);
         return Ok(());
     }

@@ -69,15 +69,15 @@ reasons! {
     UnknownEthertype = "unknown_ethertype";
     /// Source MAC address belongs to no tenant of this link.
     UnknownTenant = "unknown_tenant";
-    /// Source address is not the sending tenant's.
+    /// Source address is not the sending tenant's, or is a tenant's and a task sent it.
     SpoofedSource = "spoofed_source";
     /// Tenant's packet to a locator or to this fabric's own addresses.
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
     /// Tenant under quarantine: it abused this node for too long.
     Quarantined = "quarantined";
-    /// More ARP messages of a tenant than its limit.
+    /// More ARP messages or IGMP reports of a tenant than its limit.
     ArpRate = "arp_rate";
-    /// More Neighbour Discovery messages of a tenant than its limit.
+    /// More Neighbour Discovery messages or MLD reports of a tenant than its limit.
     NdRate = "nd_rate";
     /// More RARP requests of a tenant than its limit.
     RarpRate = "rarp_rate";

@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LimitKind {
-    /// ARP requests, replies and announcements.
+    /// ARP requests, replies and announcements; IGMP reports.
     Arp,
-    /// Neighbour and Router Solicitations, Neighbour Advertisements.
+    /// Neighbour and Router Solicitations, Neighbour Advertisements; MLD reports.
     Nd,
     /// RARP requests.
     Rarp,

@@ -78,8 +78,8 @@ pub struct Domain {
 pub struct Tables {
     /// Meaning of the upper 64 bits of an address.
     pub realms: realms::Realms,
-    /// Virtual networks and their tenants.
-    pub networks: Networks,
+    /// Virtual networks and their tenants; the same in all snapshots between which nothing about them changed.
+    pub networks: Arc<Networks>,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
     /// Actions by [`ActionId`]; index 0 is a filler that discards.
@@ -180,6 +180,12 @@ impl Tables {
             IdentifierType::LocallyUnique => Some(Party::Task(domain, identifier)),
             _ => self.networks.of_identifier(domain, identifier).map(Party::Network),
         }
+    }
+
+    /// Whether an address is that of a tenant of a network that is known here.
+    #[must_use]
+    pub fn is_tenants(&self, address: u128) -> bool {
+        !self.networks.is_empty() && matches!(self.party(address), Some(Party::Network(_)))
     }
 
     /// The network whose tenant has this address, its own or the SIR address of its IPv4 address.

@@ -163,6 +163,11 @@ impl Node {
         Outcome { fate, sent: sent.into_iter().next() }
     }
 
+    /// Copies and fragments that were lost so far, for any reason.
+    pub fn lost_copies(&self) -> u64 {
+        self.replay.counters().iter().flat_map(|port| &port.copies_lost).map(|lost| lost.value()).sum()
+    }
+
     /// Receives one frame; asserts that exactly one fate was counted, and that the books hold with the copies. Gives all
     /// frames that were sent, by port.
     pub fn receive_copies(&mut self, port: &str, frame: &[u8]) -> (Fate, Vec<(String, Vec<u8>)>) {

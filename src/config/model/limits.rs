@@ -18,9 +18,9 @@ impl Limit {
 /// `virtual_networks[].limits` and `attachments[].limits`: what one tenant may ask of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// ARP messages.
+    /// ARP messages and IGMP reports.
     pub arp: Limit,
-    /// Neighbour Discovery messages.
+    /// Neighbour Discovery messages and MLD reports.
     pub nd: Limit,
     /// RARP requests.
     pub rarp: Limit,

@@ -150,6 +150,20 @@ fn who_wants_a_group_from_some_sources_gets_it_and_is_asked_when_it_wants_fewer(
 }
 
 #[test]
+fn a_tenant_cannot_make_the_node_ask_about_a_group_more_than_once_a_second() {
+    let mut bench = Bench::new(&both(), "");
+    bench.tick(0);
+    bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
+    // Wants it, wants fewer, and so on: in one report, and in many.
+    let records: Vec<(u8, u32, &[u32])> =
+        (0..10).map(|n| (if n % 2 == 0 { 6 } else { 5 }, G4, &[7][..])).collect();
+    for now_ms in [1000, 1001, 1999, 2000] {
+        bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &records), now_ms, &mut bench.deeds);
+    }
+    assert_eq!(bench.deeds.iter().filter(|deed| matches!(deed, Deed::Ask(_))).count(), 2);
+}
+
+#[test]
 fn who_does_not_answer_is_no_member_any_more_and_who_does_stays() {
     let mut bench = Bench::new(&both(), "query_interval_s: 20");
     bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);

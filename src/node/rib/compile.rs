@@ -15,12 +15,18 @@ use crate::table::{
     self, Action, ActionId, DomainId, Hop, HopId, HopState, Local, PortId, Remote, Role, Spread, Tables,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl Rib {
     /// Renders everything as a snapshot.
     pub fn compile(&mut self) -> Tables {
         self.dirty = false;
         self.actions.drop_idle();
+        let networks = match self.told.take() {
+            Some(told) => told,
+            None => Arc::new(self.network_tables()),
+        };
+        self.told = Some(networks.clone());
         let router = Router::of(self);
         let mut render = Render {
             rib: self,
@@ -45,7 +51,7 @@ impl Rib {
         let gateways = self.networks.iter().filter_map(|network| network.ipv6?.gateway);
         Tables {
             realms: self.realms(),
-            networks: self.network_tables(),
+            networks,
             domains: self.domains.iter().map(domain).collect(),
             routes,
             neighbours: neighbours.collect(),

@@ -17,9 +17,12 @@ impl Rib {
     pub fn set_member(&mut self, (port, vlan, mac): Place, group: TenantAddress, joined: bool) {
         let seat = Seat { port: port.0, vlan, mac };
         let groups = self.joined.entry(seat).or_default();
-        self.dirty |= if joined { groups.insert(group) } else { groups.remove(&group) };
+        let changed = if joined { groups.insert(group) } else { groups.remove(&group) };
         if groups.is_empty() {
             self.joined.remove(&seat);
+        }
+        if changed {
+            self.networks_changed();
         }
     }
 

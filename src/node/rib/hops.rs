@@ -147,7 +147,8 @@ impl Rib {
     pub fn set_link(&mut self, port: PortId, up: bool) {
         if let Some(port) = self.ports.get_mut(usize::from(port.0)).filter(|port| port.up != up) {
             port.up = up;
-            self.dirty = true;
+            // Members of groups have their link's state.
+            self.networks_changed();
         }
     }
 

@@ -34,12 +34,13 @@ use crate::config::{
     self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
 };
 use crate::net::Mac;
-use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
+use crate::table::{ActionId, Networks};
 use actions::{Actions, Goal, Key, Seat};
 use hops::Neighbours;
 use slots::Slots;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::source::Origin;
 
@@ -88,6 +89,8 @@ pub struct Rib {
     counters: HashMap<u32, u16>,
     /// Mappings of tenants' addresses by domain and VNID; none where there are none.
     mapped: HashMap<(u8, u32), u64>,
+    /// The networks as readers have them, unless something about them changed since.
+    told: Option<Arc<Networks>>,
     /// Rises with every batch.
     revision: u64,
     /// Something changed since the last snapshot was compiled.
@@ -130,6 +133,7 @@ impl Rib {
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),
+            told: None,
             revision: 0,
             dirty: true,
         };

@@ -8,6 +8,12 @@ use crate::table::reach::{Named, Reach};
 use crate::table::{DomainId, Network, NetworkId, Networks, PortId};
 
 impl Rib {
+    /// Something about networks or tenants changed that readers learn only from a new snapshot.
+    pub(super) fn networks_changed(&mut self) {
+        self.told = None;
+        self.dirty = true;
+    }
+
     /// All networks, and every tenant where it sits.
     pub(super) fn network_tables(&self) -> Networks {
         let mut networks = Networks::default();

@@ -56,7 +56,7 @@ impl Rib {
         self.policies.clone_from(&config.policies);
         let seats = config.attachments.iter().enumerate();
         self.seats = seats.map(|(n, attachment)| (Seat::of(attachment), n as u32)).collect();
-        self.dirty = true;
+        self.networks_changed();
         Ok(staged)
     }
 

@@ -119,6 +119,8 @@ impl Rib {
             Quarantine::None => self.slots.quarantines.remove(&slot),
             quarantine => self.slots.quarantines.insert(slot, quarantine),
         };
-        self.dirty |= before.unwrap_or_default() != quarantine;
+        if before.unwrap_or_default() != quarantine {
+            self.networks_changed();
+        }
     }
 }

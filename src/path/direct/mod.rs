@@ -19,7 +19,7 @@ use crate::table::mapping::{Elsewhere, Key, MappingTable, Probe};
 use crate::table::network::Outline;
 use crate::table::routes::Found;
 use crate::table::seats::Seats;
-use crate::table::{Action, DomainId, Hop, PortId, Remote, Tables};
+use crate::table::{Action, DomainId, Hop, PortId, Remote, Role, Tables};
 use arrayvec::ArrayVec;
 
 pub use tenants::FRONT;
@@ -181,6 +181,8 @@ pub struct Direct<'t, 'b> {
     mapped: ArrayVec<Mapped<'t, 'b>, BURST>,
     routed: ArrayVec<Plain<'b>, BURST>,
     tenants: ArrayVec<tenants::Way<'t, 'b>, BURST>,
+    /// Whether it is one of tasks beside tenants, whom they must not speak for.
+    beside: bool,
     /// The network of the last packet to a tenant.
     network: Option<(DomainId, u32, &'t Outline)>,
 }
@@ -222,6 +224,7 @@ impl<'t, 'b> Direct<'t, 'b> {
             mapped: ArrayVec::new(),
             routed: ArrayVec::new(),
             tenants: ArrayVec::new(),
+            beside: shape.role == Role::Access && !tables.networks.is_empty(),
             network: None,
         })
     }
@@ -257,6 +260,10 @@ impl<'t, 'b> Direct<'t, 'b> {
         let length = frame.len() as u16;
         let Some(head) = frame.first_chunk::<{ HEADERS + 4 }>() else { return };
         if !usual(head, self.mac, length) {
+            return;
+        }
+        if self.beside && self.tables.is_tenants(u128::from(be8(head, 22)) << 64 | u128::from(be8(head, 30)))
+        {
             return;
         }
         let (raw_high, wire) = (le8(head, 38), be8(head, 46));

@@ -111,6 +111,7 @@ pub(super) fn outward<'t, 'b>(
             if !fine
                 || is_server(head[23], rest)
                 || subnet.gateway == destination
+                || addresses.is_broadcast(destination)
                 || addresses.peers.ipv6(destination).is_some()
             {
                 return None;

@@ -1,6 +1,7 @@
 //! Groups: all locators of a mapping, the network's own, and members.
 
 use super::*;
+use crate::config::TenantAddress;
 use crate::table::NetworkId;
 
 const VM: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
@@ -111,4 +112,34 @@ fn members_are_those_that_joined_and_everybody_with_ipv4_for_broadcast() {
     // Somebody who is not attached is no member.
     rib.set_member((PortId(2), 12, VM), address, true);
     assert_eq!(members(&mut rib, GROUP), 0);
+}
+
+#[test]
+fn networks_are_made_anew_only_when_something_about_them_changed() {
+    let mut rib = Rib::new(&networked("tasks", ""), &MACS, 1);
+    let place = (PortId(2), 11, VM);
+    let first = rib.compile().networks;
+    // What changes the way of packets, and nothing about networks.
+    assert!(rib.set_neighbour(PortId(0), VIA, NeighbourState::Reachable(NEXT)));
+    file(&mut rib, vec![to(1, &[(3, 0, 1)])]).unwrap();
+    assert!(Arc::ptr_eq(&first, &rib.compile().networks));
+    // What does change them, and then does not any more.
+    let slot = rib.tenants().next().unwrap().slot;
+    let group = TenantAddress::V4(0xef01_0203);
+    let steps: [&dyn Fn(&mut Rib); 5] = [
+        &|rib| rib.set_member(place, group, true),
+        &|rib| rib.set_quarantine(slot, crate::table::Quarantine::All),
+        &|rib| rib.set_link(PortId(2), false),
+        &|rib| drop(rib.reconfigure(&networked("tasks", "'fd00:1:0:3::/64'"))),
+        &|rib| rib.set_member(place, group, false),
+    ];
+    let mut before = first;
+    for (n, step) in steps.iter().enumerate() {
+        step(&mut rib);
+        let after = rib.compile().networks;
+        assert!(!Arc::ptr_eq(&before, &after), "{n}");
+        step(&mut rib);
+        before = rib.compile().networks;
+        assert!(Arc::ptr_eq(&before, &after) || n == 3, "{n}");
+    }
 }
