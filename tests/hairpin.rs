@@ -83,3 +83,22 @@ fn a_gateway_lets_the_outside_in_only_by_a_policy_and_the_networks_out() {
     let sent = from_fabric("2001:db8:a::1", "2001:db8:1::99");
     relay("").receive("fabric0", &sent).forwarded("ext0");
 }
+
+#[test]
+fn nobody_outside_can_speak_for_a_tenant() {
+    let mut node = relay(RED_TO_BLUE);
+    let outside = |from: &str, to: &str| {
+        let (from, to) = (address(from), address(to));
+        frame(GATEWAY_EXTERNAL, INTERNET, &ipv6(from, to, 17, &udp(from, to, b"spoofed")))
+    };
+    for from in ["2001:db8:a::2", "2001:db8:dddd:0:4000:64:a00:2"] {
+        // To tenants of the same network, of one that hears it by policy, to a task, and to anybody.
+        for to in ["2001:db8:a::1", "2001:db8:b::3", VM3_SIR, "2001:db8:dddd:0:2000::7", "fd00:1:0:fe::1"] {
+            let fate = node.receive("ext0", &outside(from, to)).fate;
+            assert_eq!(fate, Fate::Dropped(DropReason::SpoofedSource), "{from} {to}");
+        }
+    }
+    let fate =
+        relay("{from: outside, to: red}").receive("ext0", &outside("2001:db8:99::1", "2001:db8:a::1")).fate;
+    assert_eq!(fate, Fate::Forwarded);
+}

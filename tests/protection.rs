@@ -606,3 +606,18 @@ fn who_wants_an_address_that_is_taken_leaves_a_notice() {
         assert_eq!(host.notices(), notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_tenant_cannot_find_out_by_asking_who_lives_beyond_its_policies() {
+    let asks = |node: &mut Node, target: &str| {
+        let target = address(target);
+        let body = [&[0; 4][..], &target.to_be_bytes(), &[1, 1], &VM1.0].concat();
+        node.receive("access0", &discovery(own(), target, 135, &body)).fate
+    };
+    let silence = Fate::Dropped(DropReason::NdNotForUs);
+    let others = "2001:db8:dddd:0:4000:c8:a00:2";
+    let mut node = host(L1);
+    assert_eq!((asks(&mut node, SERVICE), asks(&mut node, others)), (silence, silence));
+    let mut node = host_where(L1, &format!("{{from: red, to: \"{SERVICE}\"}}"));
+    assert_eq!((asks(&mut node, SERVICE), asks(&mut node, others)), (Fate::Replied(None), silence));
+}

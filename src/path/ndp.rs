@@ -10,7 +10,7 @@ use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, Upper};
 use crate::net::ndp::{self, Advert, Envelope, Message, Told};
 use crate::net::{Mac, ethernet};
-use crate::table::{Action, DomainId, LimitKind, Network, NetworkId, Port, Role, Tables};
+use crate::table::{Action, DomainId, LimitKind, Network, NetworkId, Party, Port, Role, Tables};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Lifetime of a tenant's default router in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
@@ -159,7 +159,13 @@ fn solicited(packet: &mut Packet<'_>, lane: &Lane, port: &Port, target: u128, ta
         return verdict;
     }
     let own = port.owns(target);
-    if !own && (port.role != Role::Access || !proxied(packet, target, tables)) {
+    // Of others than its own network a tenant learns nothing without a policy.
+    let may_know = lane.from.is_none_or(|from| {
+        tables
+            .party(target)
+            .is_some_and(|party| matches!(party, Party::Task(..)) && tables.networks.may_send(from, party))
+    });
+    if !own && (port.role != Role::Access || !may_know || !proxied(packet, target, tables)) {
         return Verdict::Drop(DropReason::NdNotForUs);
     }
     let to = envelope(packet, port, ALL_NODES);

@@ -77,8 +77,9 @@ pub(super) fn parse(
         manners::ipv6(frame.get(link.header..end).unwrap_or(&[]))?;
         // One that waited was IPv4, and has a fragment header only if it may be cut.
         lane.splits = header.next_header() == ipv6::next::FRAGMENT && sender.is_own_ipv4(source, ctx);
-    } else if port.role == Role::Access && ctx.tables.is_tenants(source) {
-        // Tenants sit at their attachments: a task must not speak for one.
+    } else if port.role != Role::Fabric && ctx.tables.is_tenants(source) {
+        // Tenants sit at their attachments, and their packets come over the fabric: neither a task nor anybody outside
+        // may speak for one.
         return Err(DropReason::SpoofedSource);
     }
     lane.high = header.destination_high();

@@ -224,7 +224,7 @@ impl<'t, 'b> Direct<'t, 'b> {
             mapped: ArrayVec::new(),
             routed: ArrayVec::new(),
             tenants: ArrayVec::new(),
-            beside: shape.role == Role::Access && !tables.networks.is_empty(),
+            beside: shape.role != Role::Fabric && !tables.networks.is_empty(),
             network: None,
         })
     }
