@@ -6,7 +6,7 @@ use super::packet::Packet;
 use super::tenant::Sender;
 use super::verdict::{DropReason, Verdict};
 use super::{Ctx, group, quoted, send};
-use crate::ila::{Identifier, IdentifierType, SirPrefix};
+use crate::ila::{ChecksumMode, Identifier, IdentifierType, SirPrefix};
 use crate::net::checksum;
 use crate::net::ipv4::{self, Ipv4};
 use crate::net::{ethernet, fragment, icmp4, icmp6, igmp, ipv6};
@@ -182,6 +182,16 @@ pub(super) fn deliver(
         None => return Verdict::Drop(DropReason::NoPolicy),
     };
     quoted::translate(packet, &upper, ctx.tables);
+    // The upper layer's checksum covers the SIR address, except where it was corrected for the locator.
+    if ctx
+        .tables
+        .domains
+        .get(usize::from(domain.0))
+        .is_some_and(|domain| domain.checksum != ChecksumMode::AdjTransport)
+        && let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut())
+    {
+        header.set_destination_halves(sir.0, lane.low);
+    }
     let quoted = |source: u128, destination: u128| {
         Some((ipv4_of(source, network, sir)?, ipv4_of(destination, network, sir)?))
     };
