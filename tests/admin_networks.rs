@@ -29,7 +29,7 @@ fn networks_are_listed_and_shown_whole() {
     let mut listed = node.json(&["vn", "list"])[0].clone();
     assert_eq!((&shown["name"], &shown["counters"]["from_tenants_bytes"]), (&json!("red"), &json!(1100)));
     let more = listed.as_object_mut().unwrap();
-    more.insert("policies".into(), json!([{"from": "red", "to": "outside", "origin": "admin"}]));
+    more.insert("policies".into(), json!([{"from": "red", "to": "outside", "via": null, "origin": "admin"}]));
     let peer = json!({"network": "red", "address": "10.0.0.200", "to": TASK, "of": null, "origin": "admin"});
     more.insert("peers".into(), json!([peer]));
     assert_eq!(shown, listed);
@@ -83,19 +83,26 @@ fn attachments_are_listed_and_shown() {
 #[test]
 fn a_policy_from_add_to_del() {
     let node = Node::start();
-    assert_eq!(node.text(&["policy", "list"]), "FROM  TO  ORIGIN\n");
+    assert_eq!(node.text(&["policy", "list"]), "FROM  TO  VIA  ORIGIN\n");
     assert_eq!(node.text(&["policy", "add", "red", "blue"]), "policy from red to blue: added\n");
     assert_eq!(node.json(&["policy", "add", TASK, "red"]), json!({"result": "added"}));
     let error = node.error(&["policy", "add", "red", "blue"]);
     assert_eq!(error, "ilactl: the policy from red to blue is there already\n");
     let listed = node.json(&["policy", "list"]);
-    assert_eq!(listed[1], json!({"from": TASK, "to": "red", "origin": "admin"}));
+    assert_eq!(listed[1], json!({"from": TASK, "to": "red", "via": null, "origin": "admin"}));
     assert_eq!(node.text(&["policy", "del", "red", "blue"]), "policy from red to blue: deleted\n");
     assert_eq!(
         node.text(&["policy", "list"]),
-        format!("FROM                     TO   ORIGIN\n{TASK}  red  admin\n")
+        format!("FROM                     TO   VIA  ORIGIN\n{TASK}  red  -    admin\n")
     );
     assert_eq!(node.error(&["policy", "del", "red", "blue"]), "ilactl: it is not there\n");
+    // Through a gateway; it is deleted by its ends.
+    node.text(&["policy", "add", "red", "blue", "--via", "fd00:9::/64"]);
+    let listed = node.json(&["policy", "list"]);
+    assert_eq!(listed[1], json!({"from": "red", "to": "blue", "via": "fd00:9::/64", "origin": "admin"}));
+    let error = node.error(&["policy", "add", "red", "outside", "--via", "fd00:9::/64"]);
+    assert!(error.contains("a gateway is between two virtual networks"), "{error}");
+    node.text(&["policy", "del", "red", "blue"]);
     assert_eq!(node.run(&["policy", "add", "red"]).status.code(), Some(2));
 }
 
@@ -147,7 +154,7 @@ fn refusals_have_the_codes_that_the_api_promises() {
         assert_eq!(answer.unwrap_err().code(), Code::NotFound);
         let answer = calls.peer_list(v1::PeerListRequest { network: Some(network()) }).await;
         assert_eq!(answer.unwrap_err().code(), Code::NotFound);
-        let add = |from: String, to: &str| v1::PolicyAddRequest { from, to: to.into() };
+        let add = |from: String, to: &str| v1::PolicyAddRequest { from, to: to.into(), via: None };
         let answer = calls.policy_add(add(network(), "red")).await;
         assert_eq!(answer.unwrap_err().code(), Code::InvalidArgument);
         calls.policy_add(add("red".into(), "blue")).await.unwrap();

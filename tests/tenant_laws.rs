@@ -203,7 +203,7 @@ struct Sent4 {
 
 fn data() -> impl Strategy<Value = Vec<u8>> {
     let any = any::<u8>;
-    prop_oneof![proptest::collection::vec(any(), 0..80), proptest::collection::vec(any(), 1170..1430)]
+    prop_oneof![proptest::collection::vec(any(), 0..80), proptest::collection::vec(any(), 1170..1400)]
 }
 
 /// Well-formed IPv4 options.

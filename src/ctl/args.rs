@@ -194,7 +194,13 @@ pub enum PolicyCommand {
     /// List policies
     List,
     /// Let one send to the other, until the node restarts
-    Add(PolicyArgs),
+    Add {
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// Between two networks: locator of the gateway that the packets go through
+        #[arg(long, value_name = "LOCATOR")]
+        via: Option<String>,
+    },
     /// Delete a policy that was added here
     #[command(visible_alias = "delete")]
     Del(PolicyArgs),

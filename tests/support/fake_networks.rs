@@ -68,7 +68,9 @@ pub fn attachments() -> Vec<AttachmentView> {
 /// All are the operators' here.
 pub fn policies(config: &Config) -> Vec<PolicyView> {
     let words = config.policies.iter().map(|policy| config.policy_words(*policy));
-    words.map(|words| PolicyView { from: words.from, to: words.to, origin: "admin".into() }).collect()
+    words
+        .map(|words| PolicyView { from: words.from, to: words.to, via: words.via, origin: "admin".into() })
+        .collect()
 }
 
 pub fn peers(config: &Config, only: Option<&str>) -> Vec<PeerView> {
@@ -99,7 +101,7 @@ pub fn amend(config: &mut Config, amend: Amend) -> Result<(), AmendRefusal> {
         Amend::DeletePolicy(words) => {
             let policy = rules.policy(&words).map_err(AmendRefusal::Wrong)?;
             let before = config.policies.len();
-            config.policies.retain(|other| *other != policy);
+            config.policies.retain(|other| other.straight() != policy);
             if config.policies.len() < before {
                 Ok(())
             } else {

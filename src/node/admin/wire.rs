@@ -113,7 +113,7 @@ same! {
     EventView is Event { seq, time_ms, attachment, network, vnid, kind, address, mac, packets, seconds }
     StatsView is StatsSample { at_us, workers, ports }
     PrefixView is Prefix { prefix, gateway }
-    PolicyView is Policy { from, to, origin }
+    PolicyView is Policy { from, to, via, origin }
     PeerView is Peer { network, address, to, of, origin }
     AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers }
     NetworkView is Network { name, vnid, domain, mac, mtu, prefixes, attachments, mappings, counters }

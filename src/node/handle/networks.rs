@@ -70,6 +70,8 @@ pub struct PolicyView {
     pub from: String,
     /// Who receives.
     pub to: String,
+    /// Locator of the gateway that the packets go through.
+    pub via: Option<String>,
     /// `config` or `admin`.
     pub origin: String,
 }
