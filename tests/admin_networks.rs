@@ -38,7 +38,7 @@ fn networks_are_listed_and_shown_whole() {
         "network      red\nvnid         100\ndomain       tasks\nprefix       2001:db8:a::/96\n",
         "prefix       10.0.0.0/24 (gateway 10.0.0.254)\nmac          02:00:5e:00:00:01\nmtu          1500\n",
         "attachments  1\nmappings     7\nsent         11 packets, 1100 bytes\nreceived     12 packets, 1200 bytes\n",
-        "dropped      13 packets\n\nFROM  TO       ORIGIN\nred   outside  admin\n\nNETWORK",
+        "dropped      13 packets\n\nFROM  TO       VIA  ORIGIN\nred   outside  -    admin\n\nNETWORK",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -170,4 +170,21 @@ fn refusals_have_the_codes_that_the_api_promises() {
     });
     let gone = Node::with(Fake { gone: true, ..Fake::default() });
     assert!(gone.error(&["vn", "list"]).contains("the node is shutting down"));
+}
+
+#[test]
+fn groups_are_listed_with_their_members_and_where_copies_go() {
+    let node = Node::start();
+    assert_eq!(
+        node.text(&["group", "list"]),
+        "NETWORK  GROUP       MEMBER  KIND    EXPIRES  LOCATORS\n\
+         red      -           -       copies        -  fd00:1:0:2::/64\n\
+         red      239.1.2.3   vm1     static        -  -\n\
+         red      ff05::1234  vm1     joined    260 s  -\n"
+    );
+    let listed = node.json(&["group", "list"]);
+    let joined = json!({"network": "red", "group": "ff05::1234", "attachment": "vm1", "kind": "joined", "expires_s": 260,
+        "locators": []});
+    assert_eq!((listed.as_array().unwrap().len(), &listed[2]), (3, &joined));
+    assert_eq!(listed[0]["locators"], json!(["fd00:1:0:2::/64"]));
 }

@@ -45,6 +45,9 @@ pub enum Command {
     /// Tasks and tenants on access ports
     #[command(subcommand)]
     Attachment(AttachmentCommand),
+    /// Members of groups here, and where copies go
+    #[command(subcommand)]
+    Group(ListCommand),
     /// Who may send to whom across the edges of virtual networks
     #[command(subcommand)]
     Policy(PolicyCommand),

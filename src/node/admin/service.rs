@@ -334,6 +334,14 @@ impl v1::admin_server::Admin for Service {
         Ok(Response::new(v1::AttachmentListResponse { attachments }))
     }
 
+    async fn group_list(
+        &self,
+        _: Request<v1::GroupListRequest>,
+    ) -> Result<Response<v1::GroupListResponse>, Status> {
+        let groups = self.ask(Ask::Groups).await?.message();
+        Ok(Response::new(v1::GroupListResponse { groups }))
+    }
+
     async fn policy_list(
         &self,
         _: Request<v1::PolicyListRequest>,
