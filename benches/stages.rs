@@ -178,6 +178,7 @@ fn questions(criterion: &mut Criterion) {
                 slot: 0,
                 sends: Reach::default(),
                 hears: Reach::default(),
+                gateways: Default::default(),
                 replicas: ActionId::default(),
             },
             SIR,

@@ -29,7 +29,7 @@ fn networks_are_listed_and_shown_whole() {
     let mut listed = node.json(&["vn", "list"])[0].clone();
     assert_eq!((&shown["name"], &shown["counters"]["from_tenants_bytes"]), (&json!("red"), &json!(1100)));
     let more = listed.as_object_mut().unwrap();
-    more.insert("policies".into(), json!([{"from": "red", "to": "outside", "origin": "admin"}]));
+    more.insert("policies".into(), json!([{"from": "red", "to": "outside", "via": null, "origin": "admin"}]));
     let peer = json!({"network": "red", "address": "10.0.0.200", "to": TASK, "of": null, "origin": "admin"});
     more.insert("peers".into(), json!([peer]));
     assert_eq!(shown, listed);
@@ -38,7 +38,7 @@ fn networks_are_listed_and_shown_whole() {
         "network      red\nvnid         100\ndomain       tasks\nprefix       2001:db8:a::/96\n",
         "prefix       10.0.0.0/24 (gateway 10.0.0.254)\nmac          02:00:5e:00:00:01\nmtu          1500\n",
         "attachments  1\nmappings     7\nsent         11 packets, 1100 bytes\nreceived     12 packets, 1200 bytes\n",
-        "dropped      13 packets\n\nFROM  TO       ORIGIN\nred   outside  admin\n\nNETWORK",
+        "dropped      13 packets\n\nFROM  TO       VIA  ORIGIN\nred   outside  -    admin\n\nNETWORK",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -83,19 +83,26 @@ fn attachments_are_listed_and_shown() {
 #[test]
 fn a_policy_from_add_to_del() {
     let node = Node::start();
-    assert_eq!(node.text(&["policy", "list"]), "FROM  TO  ORIGIN\n");
+    assert_eq!(node.text(&["policy", "list"]), "FROM  TO  VIA  ORIGIN\n");
     assert_eq!(node.text(&["policy", "add", "red", "blue"]), "policy from red to blue: added\n");
     assert_eq!(node.json(&["policy", "add", TASK, "red"]), json!({"result": "added"}));
     let error = node.error(&["policy", "add", "red", "blue"]);
     assert_eq!(error, "ilactl: the policy from red to blue is there already\n");
     let listed = node.json(&["policy", "list"]);
-    assert_eq!(listed[1], json!({"from": TASK, "to": "red", "origin": "admin"}));
+    assert_eq!(listed[1], json!({"from": TASK, "to": "red", "via": null, "origin": "admin"}));
     assert_eq!(node.text(&["policy", "del", "red", "blue"]), "policy from red to blue: deleted\n");
     assert_eq!(
         node.text(&["policy", "list"]),
-        format!("FROM                     TO   ORIGIN\n{TASK}  red  admin\n")
+        format!("FROM                     TO   VIA  ORIGIN\n{TASK}  red  -    admin\n")
     );
     assert_eq!(node.error(&["policy", "del", "red", "blue"]), "ilactl: it is not there\n");
+    // Through a gateway; it is deleted by its ends.
+    node.text(&["policy", "add", "red", "blue", "--via", "fd00:9::/64"]);
+    let listed = node.json(&["policy", "list"]);
+    assert_eq!(listed[1], json!({"from": "red", "to": "blue", "via": "fd00:9::/64", "origin": "admin"}));
+    let error = node.error(&["policy", "add", "red", "outside", "--via", "fd00:9::/64"]);
+    assert!(error.contains("a gateway is between two virtual networks"), "{error}");
+    node.text(&["policy", "del", "red", "blue"]);
     assert_eq!(node.run(&["policy", "add", "red"]).status.code(), Some(2));
 }
 
@@ -147,7 +154,7 @@ fn refusals_have_the_codes_that_the_api_promises() {
         assert_eq!(answer.unwrap_err().code(), Code::NotFound);
         let answer = calls.peer_list(v1::PeerListRequest { network: Some(network()) }).await;
         assert_eq!(answer.unwrap_err().code(), Code::NotFound);
-        let add = |from: String, to: &str| v1::PolicyAddRequest { from, to: to.into() };
+        let add = |from: String, to: &str| v1::PolicyAddRequest { from, to: to.into(), via: None };
         let answer = calls.policy_add(add(network(), "red")).await;
         assert_eq!(answer.unwrap_err().code(), Code::InvalidArgument);
         calls.policy_add(add("red".into(), "blue")).await.unwrap();
@@ -163,4 +170,21 @@ fn refusals_have_the_codes_that_the_api_promises() {
     });
     let gone = Node::with(Fake { gone: true, ..Fake::default() });
     assert!(gone.error(&["vn", "list"]).contains("the node is shutting down"));
+}
+
+#[test]
+fn groups_are_listed_with_their_members_and_where_copies_go() {
+    let node = Node::start();
+    assert_eq!(
+        node.text(&["group", "list"]),
+        "NETWORK  GROUP       MEMBER  KIND    EXPIRES  LOCATORS\n\
+         red      -           -       copies        -  fd00:1:0:2::/64\n\
+         red      239.1.2.3   vm1     static        -  -\n\
+         red      ff05::1234  vm1     joined    260 s  -\n"
+    );
+    let listed = node.json(&["group", "list"]);
+    let joined = json!({"network": "red", "group": "ff05::1234", "attachment": "vm1", "kind": "joined", "expires_s": 260,
+        "locators": []});
+    assert_eq!((listed.as_array().unwrap().len(), &listed[2]), (3, &joined));
+    assert_eq!(listed[0]["locators"], json!(["fd00:1:0:2::/64"]));
 }

@@ -2,9 +2,9 @@
 
 use super::check::{
     Domains, End, MAX_PEERS, MAX_POLICIES, Networks, judge_end, judge_ends, judge_peer, judge_peer_task,
-    judge_peer_tenant, too_many_peers, too_many_policies,
+    judge_peer_tenant, judge_via, too_many_peers, too_many_policies,
 };
-use super::{Beyond, Config, LocalIdentifier, NetworkPeer, PeerTarget, Policy, TenantAddress};
+use super::{Beyond, Config, LocalIdentifier, NetworkPeer, OwnLocator, PeerTarget, Policy, TenantAddress};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Longest word that is judged.
@@ -17,6 +17,8 @@ pub struct PolicyWords {
     pub from: String,
     /// Who receives.
     pub to: String,
+    /// Locator of the gateway that the packets go through.
+    pub via: Option<String>,
 }
 
 /// A mapped peer as it is written in the file.
@@ -45,6 +47,8 @@ pub enum Amendment {
 pub struct AmendmentRules {
     domains: Domains,
     networks: Networks,
+    locators: Vec<OwnLocator>,
+    policies: Vec<Policy>,
 }
 
 impl AmendmentRules {
@@ -52,7 +56,12 @@ impl AmendmentRules {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let domains = Domains { list: config.sir_domains.clone(), complete: true };
-        AmendmentRules { domains, networks: Networks::of(config) }
+        AmendmentRules {
+            domains,
+            networks: Networks::of(config),
+            locators: config.locators.clone(),
+            policies: config.policies.clone(),
+        }
     }
 
     /// Reads a policy.
@@ -64,7 +73,11 @@ impl AmendmentRules {
             short(text)?;
             judge_end(text, &self.domains, &self.networks)?.ok_or_else(|| format!("`{text}` is not known"))
         };
-        judge_ends(end(&words.from)?, end(&words.to)?, &words.to)
+        let policy = judge_ends(end(&words.from)?, end(&words.to)?, &words.to)?;
+        let Some(via) = &words.via else { return Ok(policy) };
+        short(via)?;
+        let via = via.parse().map_err(|why| format!("{why}"))?;
+        judge_via(policy, via, (&self.domains, &self.locators), &self.networks, &self.policies)
     }
 
     /// Reads a peer; with the place of its network.
@@ -96,7 +109,7 @@ impl Config {
             Amendment::Policy(words) => {
                 let policy = rules.policy(words)?;
                 let words = self.policy_words(policy);
-                if self.policies.contains(&policy) {
+                if self.policies.iter().any(|other| other.straight() == policy.straight()) {
                     return Err(format!("the policy from {} to {} is there already", words.from, words.to));
                 }
                 if self.policies.len() >= MAX_POLICIES {
@@ -162,11 +175,15 @@ impl Config {
     #[must_use]
     pub fn policy_words(&self, policy: Policy) -> PolicyWords {
         let (from, to) = match policy {
-            Policy::Between { from, to } => (End::Network(from), End::Network(to)),
+            Policy::Between { from, to, .. } => (End::Network(from), End::Network(to)),
             Policy::Out { from, to } => (End::Network(from), End::Beyond(to)),
             Policy::In { from, to } => (End::Beyond(from), End::Network(to)),
         };
-        PolicyWords { from: self.end_word(from), to: self.end_word(to) }
+        let via = match policy {
+            Policy::Between { via, .. } => via.map(|via| via.to_string()),
+            Policy::Out { .. } | Policy::In { .. } => None,
+        };
+        PolicyWords { from: self.end_word(from), to: self.end_word(to), via }
     }
 
     /// How the file writes a peer of the network at `place`.

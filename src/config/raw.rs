@@ -157,7 +157,7 @@ raw! {
     /// `virtual_networks[].peers[].to` of a tenant
     RawPeerTenant { network: Option<Text>, address: Option<Text> }
     /// `policies[]`
-    RawPolicy { from: Option<Text>, to: Option<Text> }
+    RawPolicy { from: Option<Text>, to: Option<Text>, via: Option<Text> }
     /// `attachments[]`
     RawAttachment {
         name: Option<Text>,

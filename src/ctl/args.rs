@@ -45,6 +45,9 @@ pub enum Command {
     /// Tasks and tenants on access ports
     #[command(subcommand)]
     Attachment(AttachmentCommand),
+    /// Members of groups here, and where copies go
+    #[command(subcommand)]
+    Group(ListCommand),
     /// Who may send to whom across the edges of virtual networks
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -194,7 +197,13 @@ pub enum PolicyCommand {
     /// List policies
     List,
     /// Let one send to the other, until the node restarts
-    Add(PolicyArgs),
+    Add {
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// Between two networks: locator of the gateway that the packets go through
+        #[arg(long, value_name = "LOCATOR")]
+        via: Option<String>,
+    },
     /// Delete a policy that was added here
     #[command(visible_alias = "delete")]
     Del(PolicyArgs),

@@ -98,8 +98,9 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
             network::attachments(client, out, network).await
         }
         Command::Attachment(AttachmentCommand::Get { name }) => network::attachment(client, out, &name).await,
+        Command::Group(_) => network::groups(client, out).await,
         Command::Policy(PolicyCommand::List) => policy::list(client, out).await,
-        Command::Policy(PolicyCommand::Add(ends)) => policy::add(client, out, ends).await,
+        Command::Policy(PolicyCommand::Add { policy, via }) => policy::add(client, out, policy, via).await,
         Command::Policy(PolicyCommand::Del(ends)) => policy::del(client, out, ends).await,
         Command::Peer(PeerCommand::List { network }) => policy::peers(client, out, network).await,
         Command::Peer(PeerCommand::Add { network, address, to, of }) => {

@@ -1,4 +1,4 @@
-//! `ilactl vn …` and `ilactl attachment …`
+//! `ilactl vn …`, `ilactl attachment …` and `ilactl group …`
 
 use super::client::Client;
 use super::error::CtlError;
@@ -6,7 +6,7 @@ use super::output::{Output, Table, or_dash};
 use super::policy;
 use crate::node::admin::v1;
 use crate::node::admin::wire::Wire;
-use crate::node::handle::{AttachmentView, NetworkDetailView, NetworkView};
+use crate::node::handle::{AttachmentView, GroupView, NetworkDetailView, NetworkView};
 
 /// `vn list`
 pub(super) async fn list(client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {
@@ -146,6 +146,27 @@ pub(super) async fn attachment(
         out.line(&format!("identifier   {identifier}"))?;
     }
     Ok(())
+}
+
+/// `group list`
+pub(super) async fn groups(client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {
+    let answer = client.calls().group_list(v1::GroupListRequest {}).await?.into_inner();
+    let views: Vec<GroupView> = Wire::read(answer.groups)?;
+    if out.json() {
+        return out.value(&views);
+    }
+    let mut table = Table::new(&["NETWORK", "GROUP", "MEMBER", "KIND", ">EXPIRES", "LOCATORS"]);
+    for GroupView { network, group, attachment, kind, expires_s, locators } in views {
+        table.row(vec![
+            network,
+            or_dash(group),
+            or_dash(attachment),
+            kind,
+            or_dash(expires_s.map(|seconds| format!("{seconds} s"))),
+            or_dash((!locators.is_empty()).then(|| locators.join(" "))),
+        ]);
+    }
+    table.write(out)
 }
 
 async fn all(client: &mut Client) -> Result<Vec<AttachmentView>, CtlError> {

@@ -27,9 +27,9 @@ pub(super) async fn list(client: &mut Client, out: &mut Output<'_>) -> Result<()
 
 /// The table of policies.
 pub(super) fn policies(views: &[PolicyView], out: &mut Output<'_>) -> Result<(), CtlError> {
-    let mut table = Table::new(&["FROM", "TO", "ORIGIN"]);
-    for PolicyView { from, to, origin } in views {
-        table.row(vec![from.clone(), to.clone(), origin.clone()]);
+    let mut table = Table::new(&["FROM", "TO", "VIA", "ORIGIN"]);
+    for PolicyView { from, to, via, origin } in views.iter().cloned() {
+        table.row(vec![from, to, or_dash(via), origin]);
     }
     table.write(out)
 }
@@ -39,9 +39,10 @@ pub(super) async fn add(
     client: &mut Client,
     out: &mut Output<'_>,
     PolicyArgs { from, to }: PolicyArgs,
+    via: Option<String>,
 ) -> Result<(), CtlError> {
     let what = format!("policy from {from} to {to}");
-    client.calls().policy_add(v1::PolicyAddRequest { from, to }).await?;
+    client.calls().policy_add(v1::PolicyAddRequest { from, to, via }).await?;
     done(out, &what, "added")
 }
 

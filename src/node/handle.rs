@@ -299,6 +299,8 @@ pub enum Request {
     Network(String, oneshot::Sender<Option<NetworkDetailView>>),
     /// Attachments.
     Attachments(oneshot::Sender<Vec<AttachmentView>>),
+    /// Groups of virtual networks.
+    Groups(oneshot::Sender<Vec<GroupView>>),
     /// Policies.
     Policies(oneshot::Sender<Vec<PolicyView>>),
     /// Mapped peers of all networks, or of the one with this name.

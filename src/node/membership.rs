@@ -254,6 +254,12 @@ impl Memberships {
         u64::from(ROBUSTNESS) * u64::from(self.settings.query_interval_s) * 1000 + self.response_ms()
     }
 
+    /// The groups that the tenant at this place joined, and when each ends unless it says so again.
+    pub fn of(&self, place: Place) -> impl Iterator<Item = (TenantAddress, u64)> + '_ {
+        let groups = self.homes.get(&place).map(|home| &home.groups);
+        groups.into_iter().flatten().map(|(group, until)| (*group, until.expires_ms))
+    }
+
     /// Groups that tenants want now, each counted once for each tenant.
     #[must_use]
     pub fn joined(&self) -> u64 {

@@ -8,7 +8,7 @@ use crate::ila::group;
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
 use crate::table::mapping::{Key, MappingTable};
 use crate::table::realms::Realm;
-use crate::table::{Domain, DomainId, Network, NetworkId, Party, Tables};
+use crate::table::{Action, Domain, DomainId, Network, NetworkId, Party, Tables};
 
 /// The last realm that was looked up: packets of a burst often share it.
 #[derive(Default)]
@@ -197,8 +197,16 @@ fn is_for_group(
     let Some(group) = network.and_then(|network| network.group_of(identifier, mapped)) else {
         return if group::is_group(identifier) { Err(DropReason::NoMembers) } else { Ok(false) };
     };
-    // A tenant whose address is a twin of a broadcast address is still a tenant.
-    if group != identifier && !group::is_group(identifier) && mappings.lookup(identifier.0).is_some() {
+    // Of a broadcast address and a tenant attached here that look the same on the wire the tenant is meant.
+    let is_here = |identifier: &Identifier| {
+        let action = mappings.lookup(identifier.0).and_then(|id| tables.action(id));
+        matches!(action, Some(Action::Local(_)))
+    };
+    let mut either = [Some(identifier), identifier.twin().filter(|_| mapped)].into_iter().flatten();
+    if !group::is_group(identifier)
+        && let Some(tenant) = either.find(is_here)
+    {
+        lane.low = tenant.0;
         return Ok(false);
     }
     if lane.ours {

@@ -23,6 +23,7 @@ pub mod packet;
 mod parse;
 mod policy;
 mod quoted;
+mod relay;
 mod route;
 mod send;
 mod split;

@@ -6,7 +6,7 @@ use super::lane::{Class, Lane, Lanes, Todo};
 use super::packet::Packet;
 use super::policy::unwanted;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, flow, quoted, send, v4};
+use super::{Ctx, flow, quoted, relay, send, v4};
 use crate::ila::{ChecksumMode, Identifier, IdentifierType, neutral, transport};
 use crate::net::checksum::{self, sum_of_half};
 use crate::net::ipv6;
@@ -34,6 +34,9 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, 
 pub(super) fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     if unwanted(packet, lane, ctx.tables) {
         return Verdict::Drop(DropReason::NoPolicy);
+    }
+    if let Some(way) = relay::detour(lane, ctx.tables) {
+        lane.action = way;
     }
     match ctx.tables.resolve(lane.action, || flow::hash(packet.l3())) {
         Some(Action::Remote(remote)) => to_locator(packet, lane, remote, ctx),
@@ -110,6 +113,7 @@ pub(super) fn from_ila(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainI
             };
             deliver(packet, lane, local, Some(domain), ctx)
         }
+        Some(Action::Remote(_) | Action::Spread(_)) => relay::send_on(packet, lane, domain, ctx),
         _ => Verdict::Drop(DropReason::NotLocal),
     }
 }
@@ -126,19 +130,26 @@ pub(super) fn deliver(
     if let Err(verdict) = send::check(packet, lane, &local.hop) {
         return verdict;
     }
-    if lane.unusual || domain.is_some_and(|domain| domain.checksum == ChecksumMode::AdjTransport) {
-        deliver_unusual(packet, lane, domain, ctx);
-    }
-    if let Some(domain) = domain
-        && let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut())
-    {
-        match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6.as_ref()) {
-            // The tenant must see its own address (§5.8, §5.12.1).
-            Some(vnet) => header.set_destination(vnet.address_of(Identifier(lane.low))),
-            None => header.set_destination_halves(domain.sir.0, lane.low),
-        }
+    match domain {
+        Some(domain) => restore(packet, lane, domain, ctx),
+        None if lane.unusual => deliver_unusual(packet, lane, None, ctx),
+        None => {}
     }
     send::out(packet, lane, &local.hop)
+}
+
+/// Undoes what the sender's node did: the destination is what the sender wrote, and the transport checksum with it.
+#[inline(always)]
+pub(super) fn restore(packet: &mut Packet<'_>, lane: &Lane, domain: &Domain, ctx: &Ctx<'_>) {
+    if lane.unusual || domain.checksum == ChecksumMode::AdjTransport {
+        deliver_unusual(packet, lane, Some(domain), ctx);
+    }
+    let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) else { return };
+    match lane.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6.as_ref()) {
+        // The tenant must see its own address (§5.8, §5.12.1).
+        Some(vnet) if !is_ipv4(lane) => header.set_destination(vnet.address_of(Identifier(lane.low))),
+        _ => header.set_destination_halves(domain.sir.0, lane.low),
+    }
 }
 
 /// Whether the identifier is a tenant's IPv4 address.

@@ -77,6 +77,7 @@ mod tests {
             slot: 0,
             sends: Default::default(),
             hears: Default::default(),
+            gateways: Default::default(),
             replicas: Default::default(),
         }
     }

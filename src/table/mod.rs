@@ -6,6 +6,7 @@
 
 pub mod action;
 mod bucket;
+pub mod gateway;
 mod group;
 pub mod limits;
 pub mod mapping;
@@ -19,6 +20,7 @@ pub mod routes;
 pub mod seats;
 
 pub use action::{Action, Hop, HopState, Local, Remote, Spread};
+pub use gateway::{Gateway, Gateways};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};
 pub use network::{Network, NetworkId, Networks, Tenant};
 pub use port::{Port, Role};

@@ -1,5 +1,6 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
+use super::gateway::{Gateway, Gateways};
 use super::limits::{Quarantine, Rates};
 use super::reach::{Named, Party, Reach};
 use super::seats::{self, Binding, Seats};
@@ -38,6 +39,8 @@ pub struct Network {
     pub sends: Reach,
     /// From whom else they hear.
     pub hears: Reach,
+    /// Through which gateways they send.
+    pub gateways: Gateways,
     /// Where copies of multicast and broadcast go that have no mapping of their own; 0 for nowhere.
     pub replicas: ActionId,
 }
@@ -276,6 +279,19 @@ impl Networks {
         if let Some(network) = self.list.get_mut(usize::from(to.0)) {
             network.hears.add(from);
         }
+    }
+
+    /// Sends the packets of tenants of `from` to those of `to` through a gateway.
+    pub fn send_through(&mut self, from: NetworkId, to: NetworkId, gateway: Gateway) {
+        if let Some(network) = self.list.get_mut(usize::from(from.0)) {
+            network.gateways.add(to, gateway);
+        }
+    }
+
+    /// The gateway that packets of tenants of `from` go through to those of `to`.
+    #[must_use]
+    pub fn gateway(&self, from: NetworkId, to: NetworkId) -> Option<&Gateway> {
+        self.get(from)?.gateways.towards(to)
     }
 
     /// Whether tenants of `from` may send to a party.

@@ -2,8 +2,8 @@
 
 use ilagate::config::{Amendment, AmendmentRules, Config};
 use ilagate::node::handle::{
-    Amend, AmendRefusal, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView,
-    PolicyView, PrefixView,
+    Amend, AmendRefusal, AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView,
+    PeerView, PolicyView, PrefixView,
 };
 
 pub fn network(name: &str, vnid: u32, own: bool) -> NetworkView {
@@ -66,9 +66,28 @@ pub fn attachments() -> Vec<AttachmentView> {
 }
 
 /// All are the operators' here.
+pub fn groups() -> Vec<GroupView> {
+    let view = |group: Option<&str>, attachment: Option<&str>, kind: &str, expires_s| GroupView {
+        network: "red".into(),
+        group: group.map(str::to_owned),
+        attachment: attachment.map(str::to_owned),
+        kind: kind.into(),
+        expires_s,
+        locators: Vec::new(),
+    };
+    let copies = GroupView { locators: vec!["fd00:1:0:2::/64".into()], ..view(None, None, "copies", None) };
+    vec![
+        copies,
+        view(Some("239.1.2.3"), Some("vm1"), "static", None),
+        view(Some("ff05::1234"), Some("vm1"), "joined", Some(260)),
+    ]
+}
+
 pub fn policies(config: &Config) -> Vec<PolicyView> {
     let words = config.policies.iter().map(|policy| config.policy_words(*policy));
-    words.map(|words| PolicyView { from: words.from, to: words.to, origin: "admin".into() }).collect()
+    words
+        .map(|words| PolicyView { from: words.from, to: words.to, via: words.via, origin: "admin".into() })
+        .collect()
 }
 
 pub fn peers(config: &Config, only: Option<&str>) -> Vec<PeerView> {
@@ -99,7 +118,7 @@ pub fn amend(config: &mut Config, amend: Amend) -> Result<(), AmendRefusal> {
         Amend::DeletePolicy(words) => {
             let policy = rules.policy(&words).map_err(AmendRefusal::Wrong)?;
             let before = config.policies.len();
-            config.policies.retain(|other| *other != policy);
+            config.policies.retain(|other| other.straight() != policy);
             if config.policies.len() < before {
                 Ok(())
             } else {

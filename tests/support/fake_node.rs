@@ -153,6 +153,7 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Networks(answer) => drop(answer.send(networks::networks())),
             Request::Network(name, answer) => drop(answer.send(networks::detail(&amended, &name))),
             Request::Attachments(answer) => drop(answer.send(networks::attachments())),
+            Request::Groups(answer) => drop(answer.send(networks::groups())),
             Request::Policies(answer) => drop(answer.send(networks::policies(&amended))),
             Request::Peers(only, answer) => drop(answer.send(networks::peers(&amended, only.as_deref()))),
             Request::Amend(amend, answer) => drop(answer.send(networks::amend(&mut amended, amend))),

@@ -25,7 +25,9 @@ pub(super) use peers::{
     MAX_PEERS, judge_address as judge_peer, task as judge_peer_task, tenant_of as judge_peer_tenant,
     too_many as too_many_peers,
 };
-pub(super) use policies::{End, MAX_POLICIES, OUTSIDE, judge_end, judge_ends, too_many as too_many_policies};
+pub(super) use policies::{
+    End, MAX_POLICIES, OUTSIDE, judge_end, judge_ends, judge_via, too_many as too_many_policies,
+};
 pub(super) use scope::{Check, Path as KeyPath, Scope};
 pub(super) use seats::judge_address;
 
@@ -52,7 +54,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
     let mut networks = networks::networks(&mut check, raw, &domains, &locators, &ports);
     let peers = peers::peers(&mut check, raw, &domains, &mut networks);
-    let policies = policies::policies(&mut check, raw, &domains, &networks);
+    let policies = policies::policies(&mut check, raw, (&domains, &locators), &networks);
     let seats = seats::Seats::new(&domains, &locators, &networks, &peers);
     let attachments = attachments::attachments(&mut check, raw, &ports, seats);
     let routes = routes::routes(&mut check, raw, &ports);

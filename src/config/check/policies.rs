@@ -1,12 +1,12 @@
-//! Rules of policies: who may send to whom.
+//! Rules of policies: who may send to whom, and through which gateway.
 
-use super::super::model::{Beyond, Policy};
+use super::super::model::{Beyond, OwnLocator, Policy};
 use super::super::raw::{RawConfig, Text};
-use super::domains::{Domains, judge_identifier};
+use super::domains::{Domains, Locators, judge_identifier, judge_remote_locator};
 use super::entries;
 use super::networks::Networks;
 use super::scope::{Check, Scope, Seen};
-use crate::ila::{IdentifierType, SirPrefix};
+use crate::ila::{IdentifierType, Locator, SirPrefix};
 
 /// Most policies of a node.
 pub(crate) const MAX_POLICIES: usize = 65536;
@@ -25,7 +25,7 @@ pub(crate) enum End {
 pub(super) fn policies(
     check: &mut Check,
     raw: &RawConfig,
-    domains: &Domains,
+    (domains, own): (&Domains, &Locators),
     networks: &Networks,
 ) -> Vec<Policy> {
     let mut list = Vec::new();
@@ -48,7 +48,19 @@ pub(super) fn policies(
                 continue;
             }
         };
-        if let Some(before) = seen.before(policy, &s.key(""), entry.referenced) {
+        let via = entry.value.via.as_ref().map(|text| (text, s.parse::<Locator>("via", text)));
+        let policy = match via {
+            None => policy,
+            Some((_, None)) => continue,
+            Some((text, Some(via))) => match judge_via(policy, via, (domains, &own.list), networks, &list) {
+                Ok(policy) => policy,
+                Err(message) => {
+                    s.error("via", text.referenced, message);
+                    continue;
+                }
+            },
+        };
+        if let Some(before) = seen.before(policy.straight(), &s.key(""), entry.referenced) {
             s.error_here("", format!("the same as {before}; remove one of the two"));
             continue;
         }
@@ -109,11 +121,40 @@ pub(crate) fn judge_ends(from: End, to_end: End, to: &str) -> Result<Policy, Str
         (End::Network(from), End::Network(place)) if from == place => {
             Err(format!("`{to}` is from as well; within a network no policy is needed"))
         }
-        (End::Network(from), End::Network(to)) => Ok(Policy::Between { from, to }),
+        (End::Network(from), End::Network(to)) => Ok(Policy::Between { from, to, via: None }),
         (End::Network(from), End::Beyond(to)) => Ok(Policy::Out { from, to }),
         (End::Beyond(from), End::Network(to)) => Ok(Policy::In { from, to }),
         (End::Beyond(_), End::Beyond(_)) => Err(format!(
             "`{to}` is no virtual network, and neither is from; policies are for tenants, name a network"
         )),
     }
+}
+
+/// Sends the packets of a policy through the gateway with the locator `via`, beside the policies `others`.
+pub(crate) fn judge_via(
+    policy: Policy,
+    via: Locator,
+    (domains, own): (&Domains, &[OwnLocator]),
+    networks: &Networks,
+    others: &[Policy],
+) -> Result<Policy, String> {
+    let Policy::Between { from, to, .. } = policy else {
+        return Err("a gateway is between two virtual networks; leave via out".to_owned());
+    };
+    let domain_of = |place: u16| networks.list.get(usize::from(place)).map(|network| network.domain);
+    let Some(domain) = domain_of(to) else { return Ok(policy) };
+    judge_remote_locator(via, domain, domains, own)?;
+    let copies =
+        |place: usize| networks.list.get(place).is_some_and(|other| other.replicate_to.contains(&via));
+    let copied = (0..networks.list.len()).filter(|place| copies(*place)).filter_map(|n| domain_of(n as u16));
+    let relayed = others.iter().filter_map(|other| match other {
+        Policy::Between { to, via: Some(other), .. } if *other == via => domain_of(*to),
+        _ => None,
+    });
+    if copied.chain(relayed).any(|other| other != domain) {
+        return Err(format!(
+            "{via} is already used in another SIR domain; a locator belongs to exactly one SIR domain"
+        ));
+    }
+    Ok(Policy::Between { from, to, via: Some(via) })
 }

@@ -1,8 +1,9 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
-use super::Limits;
+use super::{Config, Limits};
 use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
+use std::collections::BTreeMap;
 
 /// `virtual_networks[]`: the address space of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub enum Policy {
         from: u16,
         /// Index into `virtual_networks`, another one.
         to: u16,
+        /// Locator of the gateway that the packets go through; ours: this node is the gateway.
+        via: Option<Locator>,
     },
     /// Tenants to others.
     Out {
@@ -96,6 +99,31 @@ pub enum Policy {
         /// Index into `virtual_networks`.
         to: u16,
     },
+}
+
+impl Policy {
+    /// The same without a gateway: who may send to whom.
+    #[must_use]
+    pub const fn straight(self) -> Policy {
+        match self {
+            Policy::Between { from, to, .. } => Policy::Between { from, to, via: None },
+            other => other,
+        }
+    }
+}
+
+impl Config {
+    /// The locators of all gateways between networks, each once, with the SIR domain of what they send on.
+    #[must_use]
+    pub fn gateways(&self) -> BTreeMap<Locator, u8> {
+        let named = self.policies.iter().filter_map(|policy| match policy {
+            Policy::Between { to, via: Some(via), .. } => {
+                Some((*via, self.virtual_networks.get(usize::from(*to))?.domain))
+            }
+            _ => None,
+        });
+        named.collect()
+    }
 }
 
 /// Who is in no virtual network.

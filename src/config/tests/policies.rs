@@ -19,7 +19,10 @@ fn wrong(policies: &str, expected: &str) {
 #[test]
 fn a_policy_has_a_direction() {
     let config = Config::parse(&with("{from: red, to: blue}, {from: blue, to: red}"), "t.yaml").unwrap();
-    assert_eq!(config.policies, [Policy::Between { from: 0, to: 1 }, Policy::Between { from: 1, to: 0 }]);
+    assert_eq!(
+        config.policies,
+        [Policy::Between { from: 0, to: 1, via: None }, Policy::Between { from: 1, to: 0, via: None }]
+    );
     assert_eq!(right("mbufs: {}").policies, []);
 }
 
@@ -128,4 +131,76 @@ fn policies_are_counted() {
         (errors.errors()[0].path.as_str(), errors.errors()[0].message.as_str()),
         ("policies[65536]", "more than 65536 policies; a node has at most 65536")
     );
+}
+
+/// Two networks in two domains, a locator of ours in each; the policies stand in line 9.
+fn with_domains(policies: &str) -> String {
+    format!(
+        "node: {{name: nve1}}\ndpdk: {{workers: [1]}}\nsir_domains:\n  - {{name: tasks, prefix: \"2001:db8:dddd::/64\"}}\n  \
+         - {{name: other, prefix: \"2001:db8:eeee::/64\"}}\nports: [{{name: a, device: a, role: fabric, addresses: [\"fd00:f::1/64\"]}}]\nlocators:\n  [{{prefix: \"fd00:1::/64\", domain: tasks}}, {{prefix: \"fd00:2::/64\", domain: other}}]\n\
+         policies: [{policies}]\nvirtual_networks: [{{name: red, vnid: 1, domain: tasks}}, {{name: blue, vnid: 2, domain: tasks}}, \
+         {{name: green, vnid: 3, domain: other, replicate_to: [\"fd00:7::/64\"]}}]"
+    )
+}
+
+#[test]
+fn a_policy_between_networks_may_name_a_gateway() {
+    let list = r#"{from: red, to: blue, via: "fd00:9::/64"}, {from: blue, to: red, via: "fd00:1::/64"}"#;
+    let config = Config::parse(&with_domains(list), "t.yaml").unwrap_or_else(|errors| panic!("{errors}"));
+    let via = |bits: u64| Some(crate::ila::Locator(bits));
+    assert_eq!(
+        config.policies,
+        [
+            Policy::Between { from: 0, to: 1, via: via(0xfd00_0009 << 32) },
+            Policy::Between { from: 1, to: 0, via: via(0xfd00_0001 << 32) },
+        ]
+    );
+    let words = config.policy_words(config.policies[0]);
+    assert_eq!((words.from.as_str(), words.via.as_deref()), ("red", Some("fd00:9::/64")));
+    let gateways: Vec<_> =
+        config.gateways().into_iter().map(|(locator, domain)| (locator.0 >> 32, domain)).collect();
+    assert_eq!(gateways, [(0xfd00_0001, 0), (0xfd00_0009, 0)]);
+}
+
+#[test]
+fn a_gateway_is_a_locator_of_the_domain_that_it_serves_between_two_networks() {
+    for (list, expected) in [
+        (
+            r#"{from: red, to: blue, via: "fd00:9::/65"}"#,
+            "9:39: policies[0].via: `fd00:9::/65` has length 65; a locator has 64 bits",
+        ),
+        (
+            r#"{from: red, to: outside, via: "fd00:9::/64"}"#,
+            "9:42: policies[0].via: a gateway is between two virtual networks; leave via out",
+        ),
+        (
+            r#"{from: "2001:db8:dddd::/64", to: red, via: "fd00:9::/64"}"#,
+            "9:55: policies[0].via: a gateway is between two virtual networks; leave via out",
+        ),
+        (
+            r#"{from: red, to: blue, via: "2001:db8:dddd::/64"}"#,
+            "9:39: policies[0].via: 2001:db8:dddd::/64 is the SIR prefix of domain tasks; a locator must not be a SIR prefix",
+        ),
+        (
+            r#"{from: red, to: blue, via: "fd00:2::/64"}"#,
+            "9:39: policies[0].via: fd00:2::/64 is our own locator of another domain; a locator belongs to exactly one SIR \
+             domain",
+        ),
+        (
+            r#"{from: red, to: blue, via: "fd00:7::/64"}"#,
+            "9:39: policies[0].via: fd00:7::/64 is already used in another SIR domain; a locator belongs to exactly one SIR \
+             domain",
+        ),
+        (
+            r#"{from: red, to: blue, via: "fd00:9::/64"}, {from: red, to: green, via: "fd00:9::/64"}"#,
+            "9:83: policies[1].via: fd00:9::/64 is already used in another SIR domain; a locator belongs to exactly one SIR \
+             domain",
+        ),
+        (
+            r#"{from: red, to: blue, via: "fd00:9::/64"}, {from: red, to: blue}"#,
+            "9:55: policies[1]: the same as policies[0] (line 9); remove one of the two",
+        ),
+    ] {
+        assert_eq!(refused(&with_domains(list)).to_string(), format!("t.yaml:{expected}"));
+    }
 }

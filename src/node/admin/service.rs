@@ -334,6 +334,14 @@ impl v1::admin_server::Admin for Service {
         Ok(Response::new(v1::AttachmentListResponse { attachments }))
     }
 
+    async fn group_list(
+        &self,
+        _: Request<v1::GroupListRequest>,
+    ) -> Result<Response<v1::GroupListResponse>, Status> {
+        let groups = self.ask(Ask::Groups).await?.message();
+        Ok(Response::new(v1::GroupListResponse { groups }))
+    }
+
     async fn policy_list(
         &self,
         _: Request<v1::PolicyListRequest>,
@@ -347,8 +355,8 @@ impl v1::admin_server::Admin for Service {
         request: Request<v1::PolicyAddRequest>,
     ) -> Result<Response<v1::Amended>, Status> {
         let peer = Peer::of(&request);
-        let v1::PolicyAddRequest { from, to } = request.into_inner();
-        self.amend(peer, Amend::Add(Amendment::Policy(PolicyWords { from, to }))).await
+        let v1::PolicyAddRequest { from, to, via } = request.into_inner();
+        self.amend(peer, Amend::Add(Amendment::Policy(PolicyWords { from, to, via }))).await
     }
 
     async fn policy_delete(
@@ -357,7 +365,7 @@ impl v1::admin_server::Admin for Service {
     ) -> Result<Response<v1::Amended>, Status> {
         let peer = Peer::of(&request);
         let v1::PolicyDeleteRequest { from, to } = request.into_inner();
-        self.amend(peer, Amend::DeletePolicy(PolicyWords { from, to })).await
+        self.amend(peer, Amend::DeletePolicy(PolicyWords { from, to, via: None })).await
     }
 
     async fn peer_list(

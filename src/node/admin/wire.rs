@@ -2,7 +2,8 @@
 
 use super::v1;
 use crate::node::handle::{
-    AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView, PrefixView,
+    AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
+    PrefixView,
 };
 use crate::node::handle::{
     DropView, EventView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView,
@@ -113,7 +114,8 @@ same! {
     EventView is Event { seq, time_ms, attachment, network, vnid, kind, address, mac, packets, seconds }
     StatsView is StatsSample { at_us, workers, ports }
     PrefixView is Prefix { prefix, gateway }
-    PolicyView is Policy { from, to, origin }
+    GroupView is Group { network, group, attachment, kind, expires_s, locators }
+    PolicyView is Policy { from, to, via, origin }
     PeerView is Peer { network, address, to, of, origin }
     AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers }
     NetworkView is Network { name, vnid, domain, mac, mtu, prefixes, attachments, mappings, counters }

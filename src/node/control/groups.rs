@@ -1,7 +1,11 @@
 //! Groups of tenants: from what they report to the tables, and queries to them.
 
 use super::Control;
+use crate::config::{Attachment, TenantAddress, VirtualNetwork};
+use crate::node::handle::GroupView;
 use crate::node::membership::Deed;
+use crate::table::PortId;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Time over which joins and leaves are gathered: each snapshot is for all of them.
 const GATHER_MS: u64 = 50;
@@ -33,5 +37,54 @@ impl Control {
             }
         }
         self.group_deeds = deeds;
+    }
+
+    /// Members here, and where copies go, by network.
+    pub(super) fn group_views(&self) -> Vec<GroupView> {
+        let mut views = Vec::new();
+        for (n, network) in self.config.virtual_networks.iter().enumerate() {
+            views.extend(self.copies_view(network));
+            for (place, attachment) in self.config.attachments.iter().enumerate() {
+                if attachment.network == Some(n as u16) {
+                    let name = attachment.name.clone().unwrap_or_else(|| place.to_string());
+                    self.member_views(&network.name, &name, attachment, &mut views);
+                }
+            }
+        }
+        views
+    }
+
+    fn copies_view(&self, network: &VirtualNetwork) -> Option<GroupView> {
+        let own = |locator| self.config.locators.iter().any(|own| own.prefix == locator);
+        let locators: Vec<String> =
+            network.replicate_to.iter().filter(|locator| !own(**locator)).map(ToString::to_string).collect();
+        (!locators.is_empty()).then(|| GroupView {
+            network: network.name.clone(),
+            group: None,
+            attachment: None,
+            kind: "copies".to_owned(),
+            expires_s: None,
+            locators,
+        })
+    }
+
+    /// A group that the configuration names is a member's whether or not it joined it as well.
+    fn member_views(&self, network: &str, name: &str, attachment: &Attachment, views: &mut Vec<GroupView>) {
+        let now_ms = self.now_ms();
+        let view = |group: TenantAddress, expires_ms: Option<u64>| GroupView {
+            network: network.to_owned(),
+            group: Some(match group {
+                TenantAddress::V4(group) => Ipv4Addr::from(group).to_string(),
+                TenantAddress::V6(group) => Ipv6Addr::from(group).to_string(),
+            }),
+            attachment: Some(name.to_owned()),
+            kind: if expires_ms.is_some() { "joined" } else { "static" }.to_owned(),
+            expires_s: expires_ms.map(|expires_ms| expires_ms.saturating_sub(now_ms).div_ceil(1000)),
+            locators: Vec::new(),
+        };
+        views.extend(attachment.groups.iter().map(|group| view(*group, None)));
+        let place = (PortId(attachment.port), attachment.vlan.unwrap_or(0), attachment.mac);
+        let joined = self.memberships.of(place).filter(|(group, _)| !attachment.groups.contains(group));
+        views.extend(joined.map(|(group, expires_ms)| view(group, Some(expires_ms))));
     }
 }

@@ -300,6 +300,7 @@ impl Control {
             Request::Networks(answer) => drop(answer.send(self.network_views())),
             Request::Network(name, answer) => drop(answer.send(self.network_detail(&name))),
             Request::Attachments(answer) => drop(answer.send(self.attachment_views())),
+            Request::Groups(answer) => drop(answer.send(self.group_views())),
             Request::Policies(answer) => drop(answer.send(self.policy_views())),
             Request::Peers(network, answer) => drop(answer.send(self.peer_views(network.as_deref()))),
             Request::Amend(amend, answer) => self.accept_amend(amend, answer),

@@ -59,12 +59,13 @@ impl Control {
                 Ok((Arc::new(config), kept))
             }
             Amend::DeletePolicy(words) => {
-                let policy = rules.policy(words).map_err(AmendRefusal::Wrong)?;
-                let words = Amendment::Policy(self.config.policy_words(policy));
-                let here = self.config.policies.contains(&policy);
+                let policy = rules.policy(words).map_err(AmendRefusal::Wrong)?.straight();
+                let held = self.config.policies.iter().find(|held| held.straight() == policy);
+                let here = held.is_some();
+                let words = Amendment::Policy(self.config.policy_words(*held.unwrap_or(&policy)));
                 let at = self.place_of(&words, here)?;
                 let mut config = (*self.config).clone();
-                config.policies.retain(|other| *other != policy);
+                config.policies.retain(|other| other.straight() != policy);
                 kept.remove(at);
                 Ok((Arc::new(config), kept))
             }
@@ -128,8 +129,8 @@ impl Control {
         let view = |policy: &crate::config::Policy| {
             let words = self.config.policy_words(*policy);
             let origin = self.origin_of(&own, &Amendment::Policy(words.clone()));
-            let PolicyWords { from, to } = words;
-            PolicyView { from, to, origin }
+            let PolicyWords { from, to, via } = words;
+            PolicyView { from, to, via, origin }
         };
         self.config.policies.iter().map(view).collect()
     }
@@ -262,7 +263,7 @@ fn said_by(config: &Config) -> HashSet<Amendment> {
 
 fn name_of(amendment: &Amendment) -> String {
     match amendment {
-        Amendment::Policy(PolicyWords { from, to }) => format!("the policy from {from} to {to}"),
+        Amendment::Policy(PolicyWords { from, to, .. }) => format!("the policy from {from} to {to}"),
         Amendment::Peer(PeerWords { network, address, .. }) => {
             format!("the peer {address} of network {network}")
         }
@@ -271,7 +272,7 @@ fn name_of(amendment: &Amendment) -> String {
 
 fn way_to_delete(amendment: &Amendment) -> String {
     match amendment {
-        Amendment::Policy(PolicyWords { from, to }) => format!("`ilactl policy del {from} {to}`"),
+        Amendment::Policy(PolicyWords { from, to, .. }) => format!("`ilactl policy del {from} {to}`"),
         Amendment::Peer(PeerWords { network, address, .. }) => {
             format!("`ilactl peer del {network} {address}`")
         }

@@ -63,6 +63,23 @@ pub struct NetworkDetailView {
     pub peers: Vec<PeerView>,
 }
 
+/// A member of a group on this node, or where copies of a network's packets to groups go.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupView {
+    /// Name of the network.
+    pub network: String,
+    /// The group; none: all groups without a mapping of their own.
+    pub group: Option<String>,
+    /// Name of the member, or its place in the configuration; none for copies.
+    pub attachment: Option<String>,
+    /// `static`, `joined` or `copies`.
+    pub kind: String,
+    /// Of what was joined: so long it counts if nothing more is said, in seconds.
+    pub expires_s: Option<u64>,
+    /// Of copies: the locators of other nodes that get one.
+    pub locators: Vec<String>,
+}
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyView {
@@ -70,6 +87,8 @@ pub struct PolicyView {
     pub from: String,
     /// Who receives.
     pub to: String,
+    /// Locator of the gateway that the packets go through.
+    pub via: Option<String>,
     /// `config` or `admin`.
     pub origin: String,
 }

@@ -13,6 +13,7 @@
 mod actions;
 mod batch;
 mod compile;
+mod gateways;
 mod groups;
 mod hops;
 mod networks;
@@ -33,6 +34,7 @@ pub use views::{origin_name, state_name};
 use crate::config::{
     self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
 };
+use crate::ila::Locator;
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, Networks};
@@ -74,6 +76,8 @@ pub struct Rib {
     policies: Vec<Policy>,
     /// Where copies of a network's groups go, by its place; action 0 for nowhere.
     replicas: Vec<ActionId>,
+    /// Ways to the gateways between networks, in the order of their locators.
+    gateways: Vec<(Locator, ActionId)>,
     /// Groups that tenants say they want.
     joined: HashMap<Seat, BTreeSet<TenantAddress>>,
     /// Attachments by where they sit.
@@ -123,6 +127,7 @@ impl Rib {
             networks: Vec::new(),
             policies: Vec::new(),
             replicas: Vec::new(),
+            gateways: Vec::new(),
             joined: HashMap::new(),
             seats: HashMap::new(),
             slots: Slots::of(config.dpdk.workers.len()),

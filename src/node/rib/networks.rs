@@ -5,7 +5,7 @@ use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, Virt
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::table::network::{Peers, Subnet, Vnet};
 use crate::table::reach::{Named, Reach};
-use crate::table::{DomainId, Network, NetworkId, Networks, PortId};
+use crate::table::{DomainId, Gateways, Network, NetworkId, Networks, PortId};
 
 impl Rib {
     /// Something about networks or tenants changed that readers learn only from a new snapshot.
@@ -24,6 +24,7 @@ impl Rib {
         }
         for policy in &self.policies {
             permit(&mut networks, policy);
+            self.send_through(&mut networks, policy);
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
             let seat = Seat::of(attachment);
@@ -96,6 +97,7 @@ impl Rib {
             slot: self.slot_of(network.vnid),
             sends: Reach::default(),
             hears: Reach::default(),
+            gateways: Gateways::default(),
             replicas: self.replicas.get(place).copied().unwrap_or_default(),
         }
     }
@@ -123,7 +125,7 @@ fn permit(networks: &mut Networks, policy: &Policy) {
         Beyond::Outside => Named::Outside,
     };
     match *policy {
-        Policy::Between { from, to } => {
+        Policy::Between { from, to, .. } => {
             networks.let_send(NetworkId(from), Named::Network(NetworkId(to)));
             networks.let_hear(NetworkId(to), Named::Network(NetworkId(from)));
         }

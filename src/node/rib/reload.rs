@@ -48,6 +48,7 @@ impl Rib {
         self.neighbours.configure(config);
         let staged = self.stage_attachments(config);
         self.replace_replicas(config);
+        self.replace_gateways(config);
         self.attachments.clone_from(&config.attachments);
         self.slots.assign(&config.attachments);
         self.infrastructure.clone_from(&config.infrastructure);
@@ -113,12 +114,14 @@ impl Rib {
                 return Err(Refusal { sir: Ipv6Addr::from(own.prefix.prefix().bits()), why });
             }
         }
-        for network in &config.virtual_networks {
-            for locator in &network.replicate_to {
-                if let Some(domain) = used.get(locator).copied().filter(|domain| *domain != network.domain) {
-                    let why = self.belongs_to(*locator, domain);
-                    return Err(Refusal { sir: Ipv6Addr::from(locator.prefix().bits()), why });
-                }
+        let copies = config
+            .virtual_networks
+            .iter()
+            .flat_map(|network| network.replicate_to.iter().map(|locator| (*locator, network.domain)));
+        for (locator, domain) in copies.chain(config.gateways()) {
+            if let Some(other) = used.get(&locator).copied().filter(|other| *other != domain) {
+                let why = self.belongs_to(locator, other);
+                return Err(Refusal { sir: Ipv6Addr::from(locator.prefix().bits()), why });
             }
         }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {

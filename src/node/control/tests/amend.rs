@@ -32,11 +32,11 @@ impl Bench {
     }
 
     fn add(&mut self, from: &str, to: &str) -> Result<(), String> {
-        self.amend(Amend::Add(Amendment::Policy(PolicyWords { from: from.into(), to: to.into() })))
+        self.amend(Amend::Add(Amendment::Policy(PolicyWords { from: from.into(), to: to.into(), via: None })))
     }
 
     fn delete(&mut self, from: &str, to: &str) -> Result<(), String> {
-        self.amend(Amend::DeletePolicy(PolicyWords { from: from.into(), to: to.into() }))
+        self.amend(Amend::DeletePolicy(PolicyWords { from: from.into(), to: to.into(), via: None }))
     }
 
     fn add_peer(&mut self, address: &str, to: &str, of: Option<&str>) -> Result<(), String> {
@@ -269,7 +269,7 @@ fn a_refusal_says_whose_fault_it_is() {
         (1..10).for_each(|now| bench.turn(now));
         answered.try_recv().unwrap().unwrap_err()
     };
-    let words = |from: &str, to: &str| PolicyWords { from: from.into(), to: to.into() };
+    let words = |from: &str, to: &str| PolicyWords { from: from.into(), to: to.into(), via: None };
     let peer =
         |network: &str, address: &str| Amend::DeletePeer { network: network.into(), address: address.into() };
     let add = |from, to| Amend::Add(Amendment::Policy(words(from, to)));
@@ -280,4 +280,34 @@ fn a_refusal_says_whose_fault_it_is() {
     assert!(matches!(refused(Amend::DeletePolicy(words("red", "blue"))), Forbidden(_)));
     assert!(matches!(refused(peer("green", "10.0.0.9")), Wrong(_)));
     assert!(matches!(refused(peer("red", "10.0.0.9")), NotThere(_)));
+}
+
+#[test]
+fn an_operators_policy_through_a_gateway_is_in_force_and_deleted_by_its_ends() {
+    let mut bench = Bench::with(&config("", "", ""));
+    let words = |via: &str| PolicyWords { from: "red".into(), to: "blue".into(), via: Some(via.into()) };
+    let add = |bench: &mut Bench, via: &str| bench.amend(Amend::Add(Amendment::Policy(words(via))));
+    let gateway = |bench: &mut Bench| bench.reader.snapshot().networks.gateway(RED, BLUE).copied();
+    for wrong in ["fd00::1", "2001:db8:dddd::/64"] {
+        add(&mut bench, wrong).unwrap_err();
+    }
+    assert_eq!(gateway(&mut bench), None);
+    add(&mut bench, "fd00:1:0:9::/64").unwrap();
+    let there = gateway(&mut bench).unwrap();
+    assert_eq!((there.ours, bench.may_send(Party::Network(BLUE))), (false, true));
+    let action = bench.reader.snapshot().action(there.action).copied();
+    assert!(
+        matches!(action, Some(crate::table::Action::Remote(to)) if to.locator() == there.locator),
+        "{action:?}"
+    );
+    assert_eq!(bench.control.policy_views()[0].via.as_deref(), Some("fd00:1:0:9::/64"));
+    // The pair has one gateway.
+    add(&mut bench, "fd00:1:0:8::/64").unwrap_err();
+    bench.add("red", "blue").unwrap_err();
+    // A reload keeps it; a locator that becomes ours makes this node the gateway.
+    let here = config("", "", "").replace("fd00:1:0:1::/64", "fd00:1:0:9::/64");
+    bench.reload(&here).unwrap();
+    assert!(gateway(&mut bench).unwrap().ours);
+    bench.delete("red", "blue").unwrap();
+    assert_eq!((gateway(&mut bench), bench.may_send(Party::Network(BLUE))), (None, false));
 }

@@ -1,7 +1,7 @@
 //! What the control thread makes of what workers hand over of tenants.
 
 use super::*;
-use crate::net::{Mac, arp};
+use crate::net::{Mac, arp, checksum, ethernet, ipv6};
 use crate::node::source::{EventKind, follow};
 use crate::path::guard::{Guard, Watched};
 use crate::path::{Ctx, Notice};
@@ -181,4 +181,51 @@ fn a_reload_cannot_give_a_peer_an_address_that_has_a_mapping() {
         "2001:db8:dddd:0:4000:64:a00:9: has a mapping, so that its address cannot stand for a peer; delete it first"
     );
     assert!(rib.reconfigure(&with_peer("10.0.0.8")).is_ok());
+}
+
+/// vm1 joins ff05::1234 by MLD.
+fn joins() -> Frame {
+    let (from, group) = (VM1.link_local(), 0xff05 << 112 | 0x1234);
+    let mut message = vec![131, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(u128::to_be_bytes(group));
+    let sum = checksum::transport(from, group, ipv6::next::ICMP6, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = vec![0; ipv6::HEADER];
+    ipv6::Ipv6::of_mut(&mut packet).unwrap().write(32, ipv6::next::HOP_BY_HOP, 1, from, group);
+    let (link, length) = ethernet::header(Mac::of_ipv6_multicast(group), VM1, 0);
+    Frame::new(ACCESS, &[&link[..length], &packet, &[58, 0, 5, 2, 0, 0, 1, 0], &message].concat()).unwrap()
+}
+
+#[test]
+fn groups_are_shown_with_their_members_and_where_copies_go() {
+    let text = TENANTS
+        .replace("limits: {arp", "replicate_to: [\"fd00:1:0:1::/64\", \"fd00:1:0:2::/64\"], limits: {arp")
+        .replace(
+            "network: red, addresses: [10.0.0.5",
+            "network: red, groups: [239.1.2.3], addresses: [10.0.0.5",
+        );
+    let mut bench = Bench::with(&text);
+    bench.turn(1000);
+    let shown = |bench: &Bench| -> Vec<(String, Option<String>, Option<String>, bool)> {
+        let views = bench.control.group_views().into_iter();
+        views.map(|view| (view.kind, view.group, view.attachment, view.expires_s.is_some())).collect()
+    };
+    let copies = ("copies".to_owned(), None, None, false);
+    let group = |kind: &str, group: &str, joined| {
+        (kind.to_owned(), Some(group.to_owned()), Some("vm1".to_owned()), joined)
+    };
+    assert_eq!(shown(&bench), [copies.clone(), group("static", "239.1.2.3", false)]);
+    // Our own locator gets no copy.
+    assert_eq!(bench.control.group_views()[0].locators, ["fd00:1:0:2::/64"]);
+    bench.exchange.punted.push(joins()).unwrap();
+    bench.turn(1010);
+    assert_eq!(
+        shown(&bench),
+        [copies.clone(), group("static", "239.1.2.3", false), group("joined", "ff05::1234", true)]
+    );
+    let expires_s = bench.control.group_views()[2].expires_s.unwrap();
+    assert!((200..=262).contains(&expires_s), "{expires_s}");
+    // It says no more.
+    bench.turn(400_000);
+    assert_eq!(shown(&bench), [copies, group("static", "239.1.2.3", false)]);
 }

@@ -1,0 +1,38 @@
+//! Gateways between virtual networks, and the ways to them.
+
+use super::super::source::Origin;
+use super::Rib;
+use super::actions::{Goal, Key};
+use crate::config::{Config, LocatorChoice, MappingTarget, Policy};
+use crate::ila::Locator;
+use crate::table::{ActionId, Gateway, NetworkId, Networks};
+
+impl Rib {
+    /// Takes over the ways to the gateways that policies name.
+    pub(super) fn replace_gateways(&mut self, config: &Config) {
+        let mut ways = Vec::new();
+        for (locator, domain) in config.gateways() {
+            let choice = LocatorChoice { locator, priority: 0, weight: 1 };
+            let goal = Goal::Mapping(MappingTarget::Locators(vec![choice]));
+            let key = Key { domain, origin: Origin::Attachment, goal };
+            ways.push((locator, self.actions.take(key).0));
+        }
+        for (_, old) in std::mem::replace(&mut self.gateways, ways) {
+            self.actions.give_back(old);
+        }
+        self.dirty = true;
+    }
+
+    /// Writes down through which gateway a policy's packets go.
+    pub(super) fn send_through(&self, networks: &mut Networks, policy: &Policy) {
+        if let Policy::Between { from, to, via: Some(locator) } = *policy {
+            let gateway = Gateway { locator, ours: self.is_own(locator), action: self.way_to(locator) };
+            networks.send_through(NetworkId(from), NetworkId(to), gateway);
+        }
+    }
+
+    fn way_to(&self, locator: Locator) -> ActionId {
+        let at = self.gateways.binary_search_by_key(&locator, |way| way.0);
+        at.ok().and_then(|at| self.gateways.get(at)).map_or(ActionId(0), |way| way.1)
+    }
+}
