@@ -53,8 +53,24 @@ pub fn raw(mac: Mac) -> u64 {
 #[derive(Debug, Clone, Default)]
 pub struct Seats {
     /// A power of two, at most half of them taken; each searched from where its hash says.
-    slots: Vec<Option<(Binding, NetworkId)>>,
+    slots: Vec<Slot>,
     taken: usize,
+}
+
+/// A binding and its network; free where no family's bit is set.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    binding: Binding,
+    network: NetworkId,
+}
+
+impl Slot {
+    const FREE: Slot = Slot { binding: Binding { who: 0, address: 0 }, network: NetworkId(0) };
+
+    #[inline(always)]
+    fn is_free(self) -> bool {
+        self.binding.who == 0
+    }
 }
 
 impl Seats {
@@ -67,21 +83,20 @@ impl Seats {
     /// Adds a binding.
     pub fn insert(&mut self, binding: Binding, network: NetworkId) {
         if (self.taken + 1) * 2 > self.slots.len() {
-            let larger = vec![None; (self.slots.len() * 2).max(16)];
-            for (binding, network) in std::mem::replace(&mut self.slots, larger).into_iter().flatten() {
-                self.place(binding, network);
-            }
+            let larger = vec![Slot::FREE; (self.slots.len() * 2).max(16)];
+            let before = std::mem::replace(&mut self.slots, larger);
+            before.into_iter().filter(|slot| !slot.is_free()).for_each(|slot| self.place(slot));
         }
         self.taken += 1;
-        self.place(binding, network);
+        self.place(Slot { binding, network });
     }
 
-    fn place(&mut self, binding: Binding, network: NetworkId) {
+    fn place(&mut self, new: Slot) {
         let mask = self.slots.len().wrapping_sub(1);
-        let mut at = binding.hash() as usize & mask;
+        let mut at = new.binding.hash() as usize & mask;
         while let Some(slot) = self.slots.get_mut(at) {
-            if slot.is_none() {
-                *slot = Some((binding, network));
+            if slot.is_free() {
+                *slot = new;
                 return;
             }
             at = (at + 1) & mask;
@@ -94,13 +109,16 @@ impl Seats {
     pub fn find(&self, binding: Binding) -> Option<NetworkId> {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = binding.hash() as usize & mask;
-        while let Some(Some((held, network))) = self.slots.get(at) {
-            if *held == binding {
-                return Some(*network);
+        loop {
+            let slot = self.slots.get(at)?;
+            if slot.binding == binding {
+                return Some(slot.network);
+            }
+            if slot.is_free() {
+                return None;
             }
             at = (at + 1) & mask;
         }
-        None
     }
 }
 

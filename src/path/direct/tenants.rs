@@ -71,7 +71,8 @@ pub(super) fn outward<'t, 'b>(
 ) -> Option<Way<'t, 'b>> {
     let frame = room.get(FRONT..)?;
     let packet_bytes = frame.len().checked_sub(ethernet::HEADER)?;
-    let (&head, rest) = frame.split_first_chunk::<{ HEADERS4 }>()?;
+    // Not copied: what would be read back from the copy had to wait for it.
+    let (head, rest) = frame.split_first_chunk::<{ HEADERS4 }>()?;
     let mac = u64::from_le_bytes(*head[6..].first_chunk()?);
     let (network, identifier, turn) = match u16::from_be_bytes([head[12], head[13]]) {
         ethernet::IPV6 => {
@@ -93,9 +94,9 @@ pub(super) fn outward<'t, 'b>(
             (network, Identifier::tenant_ipv6(network.vnid, low(head, 50)), Turn::Out6)
         }
         ethernet::IPV4 => {
-            let id = seats.find(Binding::ipv4(mac, low(&head, 26)))?;
+            let id = seats.find(Binding::ipv4(mac, low(head, 26)))?;
             let network = tables.networks.outline(id)?;
-            let destination = low(&head, 30);
+            let destination = low(head, 30);
             let fragment = u16::from_be_bytes([head[20], head[21]]);
             let fine = head[14] == 0x45
                 && usize::from(u16::from_be_bytes([head[16], head[17]])) == packet_bytes
