@@ -1,6 +1,7 @@
 //! Asks for what tenants' questions will look up, before the first of them is read: so that the waits for memory of a
 //! burst overlap here as they do for data.
 
+use super::direct::be4;
 use super::lane::BURST;
 use super::packet::Packet;
 use super::verdict::Verdict;
@@ -49,24 +50,17 @@ fn question<'t>(frame: &[u8], seats: &Seats, tables: &'t Tables) -> Option<(&'t 
     match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
         ethernet::ARP => {
             let frame: &[u8; ASKED] = frame.first_chunk()?;
-            let network = outline(Binding::ipv4(mac, word(frame, 28)))?;
-            Some((network, Identifier::tenant_ipv4(network.vnid, word(frame, 38))))
+            let network = outline(Binding::ipv4(mac, be4(frame, 28)))?;
+            Some((network, Identifier::tenant_ipv4(network.vnid, be4(frame, 38))))
         }
         ethernet::IPV6 => {
             let frame: &[u8; SOLICITED] = frame.first_chunk()?;
             if frame[20] != ipv6::next::ICMP6 || frame[54] != kind::NEIGHBOUR_SOLICITATION {
                 return None;
             }
-            let network = outline(Binding::ipv6(mac, word(frame, 34)))?;
-            Some((network, Identifier::tenant_ipv6(network.vnid, word(frame, 74))))
+            let network = outline(Binding::ipv6(mac, be4(frame, 34)))?;
+            Some((network, Identifier::tenant_ipv6(network.vnid, be4(frame, 74))))
         }
         _ => None,
     }
-}
-
-#[inline(always)]
-fn word<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(&frame[at..at + 4]);
-    u32::from_be_bytes(bytes)
 }

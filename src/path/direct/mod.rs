@@ -562,3 +562,11 @@ fn le8(head: &Head, at: usize) -> u64 {
 fn be8(head: &Head, at: usize) -> u64 {
     le8(head, at).swap_bytes()
 }
+
+/// Four bytes of a frame, the first one highest.
+#[inline(always)]
+pub(super) fn be4<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&frame[at..at + 4]);
+    u32::from_be_bytes(word)
+}

@@ -4,7 +4,7 @@
 //! TCP and UDP, whole, without options; everything else is left to the stages, as on the rest of the direct way.
 
 use super::super::v4;
-use super::{Head, Sought, Tally, chosen};
+use super::{Head, Sought, Tally, be4, chosen};
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
 use crate::net::{checksum, ethernet, ipv4, ipv6};
 use crate::table::mapping::{Key, MappingTable, Probe};
@@ -77,7 +77,7 @@ pub(super) fn outward<'t, 'b>(
     let (network, identifier, turn) = match u16::from_be_bytes([head[12], head[13]]) {
         ethernet::IPV6 => {
             let head: &Head = frame.first_chunk()?;
-            let network = tables.networks.outline(seats.find(Binding::ipv6(mac, low(head, 34)))?)?;
+            let network = tables.networks.outline(seats.find(Binding::ipv6(mac, be4(head, 34)))?)?;
             let vnet = network.vnet?;
             let payload = usize::from(u16::from_be_bytes([head[18], head[19]]));
             let fine = head[14] >> 4 == 6
@@ -87,16 +87,16 @@ pub(super) fn outward<'t, 'b>(
                 && head[21] > 1
                 && head[22..34] == vnet
                 && head[38..50] == vnet
-                && low(head, 50) != network.gateway;
+                && be4(head, 50) != network.gateway;
             if !fine || is_server(head[20], frame.get(HEADERS6..)?) {
                 return None;
             }
-            (network, Identifier::tenant_ipv6(network.vnid, low(head, 50)), Turn::Out6)
+            (network, Identifier::tenant_ipv6(network.vnid, be4(head, 50)), Turn::Out6)
         }
         ethernet::IPV4 => {
-            let id = seats.find(Binding::ipv4(mac, low(head, 26)))?;
+            let id = seats.find(Binding::ipv4(mac, be4(head, 26)))?;
             let network = tables.networks.outline(id)?;
-            let destination = low(head, 30);
+            let destination = be4(head, 30);
             let fragment = u16::from_be_bytes([head[20], head[21]]);
             let fine = head[14] == 0x45
                 && usize::from(u16::from_be_bytes([head[16], head[17]])) == packet_bytes
@@ -149,7 +149,7 @@ pub(super) fn inward<'t, 'b>(frame: &'b mut [u8], index: u8, under: &Under<'t>) 
         IdentifierType::TenantIpv6 if network.vnet? == head[22..34] => {
             (Turn::In6, under.adjustment.with(network.extra))
         }
-        IdentifierType::TenantIpv4 if sir4(network, low(head, 34)) == head[22..38] => {
+        IdentifierType::TenantIpv4 if sir4(network, be4(head, 34)) == head[22..38] => {
             (Turn::In4, under.adjustment)
         }
         _ => return None,
@@ -261,7 +261,7 @@ fn in4(way: &mut Way<'_, '_>, hop: &Hop) -> Option<Sent> {
     let identification = v4::name_of(frame.get(ethernet::HEADER..)?);
     let (head, payload) = frame.split_first_chunk_mut::<{ HEADERS6 }>()?;
     let (class, protocol) = ((head[14] << 4) | (head[15] >> 4), head[20]);
-    let (source, length) = (low(head, 34), (ipv4::HEADER + payload.len()) as u16);
+    let (source, length) = (be4(head, 34), (ipv4::HEADER + payload.len()) as u16);
     let hop_limit = head[21];
     let field = checksum_field(payload, protocol)?;
     if protocol == ipv6::next::UDP && *field == [0, 0] {
@@ -345,13 +345,6 @@ fn is_server(protocol: u8, payload: &[u8]) -> bool {
 fn checksum_field(payload: &mut [u8], protocol: u8) -> Option<&mut [u8; 2]> {
     let at = if protocol == ipv6::next::UDP { 6 } else { 16 };
     payload.get_mut(at..)?.first_chunk_mut()
-}
-
-#[inline(always)]
-fn low<const N: usize>(head: &[u8; N], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&head[at..at + 4]);
-    u32::from_be_bytes(word)
 }
 
 /// The sum of an IPv4 header without options.
