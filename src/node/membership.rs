@@ -96,6 +96,8 @@ impl Memberships {
     /// Takes over another configuration: who stays keeps its groups, and everybody is asked.
     pub fn configure(&mut self, config: &Config, now_ms: u64, deeds: &mut Vec<Deed>) {
         self.settings = config.multicast;
+        // By their VNIDs: a file may list networks in another order than before.
+        let before: Vec<u32> = self.networks.iter().map(|network| network.vnid).collect();
         self.networks = config
             .virtual_networks
             .iter()
@@ -116,9 +118,11 @@ impl Memberships {
         for attachment in &config.attachments {
             let Some(network) = attachment.network else { continue };
             let place = (PortId(attachment.port), attachment.vlan.unwrap_or(0), attachment.mac);
-            let stays = old.get(&place).is_some_and(|home| home.network == network);
-            let home = if stays { old.remove(&place) } else { None };
-            let home = home.unwrap_or(Home { network, groups: BTreeMap::new() });
+            let vnid = self.networks.get(usize::from(network)).map(|network| network.vnid);
+            let stays = |home: &Home| before.get(usize::from(home.network)).copied() == vnid;
+            let home = if old.get(&place).is_some_and(stays) { old.remove(&place) } else { None };
+            let groups = home.map_or_else(BTreeMap::new, |home| home.groups);
+            let home = Home { network, groups };
             if let Some(network) = self.networks.get_mut(usize::from(network)) {
                 network.joined += home.groups.len() as u32;
             }

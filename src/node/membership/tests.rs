@@ -9,7 +9,15 @@ const G4: u32 = 0xef01_0203;
 const G6: u128 = (0xff05 << 112) | 0x1234;
 
 fn config(tenants: &str, multicast: &str) -> Config {
-    let text = format!(
+    parsed(&config_text(tenants, multicast))
+}
+
+fn parsed(text: &str) -> Config {
+    Config::parse(text, "t.yaml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn config_text(tenants: &str, multicast: &str) -> String {
+    format!(
         r#"
 node: {{name: n}}
 dpdk: {{workers: [1]}}
@@ -22,8 +30,7 @@ virtual_networks:
 attachments: [{tenants}]
 multicast: {{{multicast}}}
 "#
-    );
-    Config::parse(&text, "t.yaml").unwrap_or_else(|errors| panic!("{errors}"))
+    )
 }
 
 fn tenant(mac: Mac, vlan: u16, network: &str, number: u8) -> String {
@@ -240,6 +247,26 @@ fn groups_that_never_come_from_elsewhere_take_no_room() {
     // Who is not attached, and who sits elsewhere.
     assert_eq!(bench.hear(&igmp3(GATEWAY, 1, &[(4, G4, &[])]), 0), []);
     assert_eq!(bench.hear(&igmp3(VM1, 2, &[(4, G4, &[])]), 0), []);
+}
+
+#[test]
+fn nobody_leaves_because_the_networks_stand_in_another_order() {
+    let text = config_text(&both(), "");
+    let Some((start, end)) = text.find("  - {name: red").zip(text.find("attachments:")) else {
+        panic!("{text}")
+    };
+    let lines: Vec<&str> = text[start..end].lines().rev().collect();
+    let turned = format!("{}{}\n{}", &text[..start], lines.join("\n"), &text[end..]);
+    let mut bench = Bench::new(&both(), "");
+    bench.tick(0);
+    bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
+    bench.hear(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
+    bench.memberships.configure(&parsed(&turned), 1000, &mut bench.deeds);
+    assert_eq!(said(&mut bench.deeds).0, []);
+    assert_eq!(bench.memberships.joined(), 2);
+    // And they are where they were: their networks count them.
+    bench.memberships.configure(&config("", ""), 2000, &mut bench.deeds);
+    assert_eq!(said(&mut bench.deeds).0.len(), 2);
 }
 
 #[test]
