@@ -23,6 +23,19 @@ pub fn prefetch<T>(place: &T) {
     let _ = place;
 }
 
+/// The same, into the second cache only: that one waits for more lines at once than the first.
+#[inline(always)]
+fn prefetch_second<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// All bits of `value` mixed into 32: CRC-32C where it is an instruction. It has no secret.
 #[inline(always)]
 #[must_use]
@@ -45,15 +58,42 @@ pub fn mixed(value: u64) -> u32 {
 /// Zeroed memory must be a valid value of the type.
 pub unsafe trait Zeroed {}
 
-/// A fixed slice of zeroed values; from 2 MiB on it lies in transparent huge pages where the system has them.
-pub struct Pages<T: Zeroed> {
+/// A fixed slice; from 2 MiB on it lies in transparent huge pages where the system has them.
+pub struct Pages<T> {
     first: NonNull<T>,
     length: usize,
     layout: Layout,
+    /// Whether it is larger than the caches of a core.
+    far: bool,
 }
 
+/// More bytes than this are not expected to stay in a core's own caches.
+const NEAR: usize = 512 << 10;
 /// Size and alignment of a huge page in bytes.
 const HUGE_PAGE: usize = 2 << 20;
+
+impl<T> Pages<T> {
+    /// Room for `length` values, which must be written before anything else is done with them.
+    fn room(length: usize) -> Self {
+        const { assert!(size_of::<T>() > 0 && !std::mem::needs_drop::<T>()) };
+        assert!(length > 0, "a table has at least one value");
+        assert!(u32::try_from(length).is_ok(), "{length} values are too many for a table");
+        let bytes = length.saturating_mul(size_of::<T>());
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { align_of::<T>() };
+        let Ok(layout) = Layout::from_size_align(bytes, align) else {
+            handle_alloc_error(Layout::new::<T>());
+        };
+        // SAFETY: the layout has a size above zero: T is not zero-sized and there is at least one (asserted above).
+        let raw = unsafe { alloc(layout) };
+        let Some(first) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
+        if bytes >= HUGE_PAGE {
+            // SAFETY: the range was just allocated and is ours; MADV_HUGEPAGE changes no content. A refusal only
+            // costs speed, so its result is not needed.
+            let _ = unsafe { libc::madvise(raw.cast(), bytes, libc::MADV_HUGEPAGE) };
+        }
+        Pages { first, length, layout, far: bytes > NEAR }
+    }
+}
 
 impl<T: Zeroed> Pages<T> {
     /// Allocates `length` zeroed values (at least one).
@@ -62,29 +102,35 @@ impl<T: Zeroed> Pages<T> {
     /// From 2^32 values on.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
-        const { assert!(size_of::<T>() > 0 && !std::mem::needs_drop::<T>()) };
-        let length = length.max(1);
-        assert!(u32::try_from(length).is_ok(), "{length} values are too many for a table");
-        let bytes = length.saturating_mul(size_of::<T>());
-        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { align_of::<T>() };
-        let Ok(layout) = Layout::from_size_align(bytes, align) else {
-            handle_alloc_error(Layout::new::<T>());
-        };
-        // SAFETY: the layout has a size above zero: T is not zero-sized (asserted above) and length is at least 1.
-        let raw = unsafe { alloc(layout) };
-        let Some(first) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
-        if bytes >= HUGE_PAGE {
-            // SAFETY: the range was just allocated and is ours; MADV_HUGEPAGE changes no content. A refusal only
-            // costs speed, so its result is not needed.
-            let _ = unsafe { libc::madvise(raw.cast(), bytes, libc::MADV_HUGEPAGE) };
-        }
-        // SAFETY: `raw` is valid for `bytes` bytes, as just allocated.
-        unsafe { std::ptr::write_bytes(raw, 0, bytes) };
-        Pages { first, length, layout }
+        let pages = Self::room(length.max(1));
+        // SAFETY: `first` is valid for as many values, as just allocated; zero is one, by `Zeroed`'s contract.
+        unsafe { pages.first.write_bytes(0, pages.length) };
+        pages
     }
 }
 
-impl<T: Zeroed> Pages<T> {
+impl<T: Copy> Pages<T> {
+    /// Allocates copies of `values`.
+    ///
+    /// # Panics
+    /// Without any, and from 2^32 on.
+    #[must_use]
+    pub fn copied(values: &[T]) -> Self {
+        let pages = Self::room(values.len());
+        // SAFETY: `first` is valid for as many values, as just allocated, and overlaps nothing.
+        unsafe { pages.first.copy_from_nonoverlapping(NonNull::from(values).cast(), values.len()) };
+        pages
+    }
+}
+
+impl<T: Copy + Default> Default for Pages<T> {
+    /// One value.
+    fn default() -> Self {
+        Self::copied(&[T::default()])
+    }
+}
+
+impl<T> Pages<T> {
     /// The index that a uniform 32-bit `hash` picks, uniformly: its share of the length.
     #[inline(always)]
     #[must_use]
@@ -92,38 +138,44 @@ impl<T: Zeroed> Pages<T> {
         ((u64::from(hash) * self.length as u64) >> 32) as usize
     }
 
+    /// Asks for one of the values, which lookups side by side will read later.
+    #[inline(always)]
+    pub fn ask(&self, place: &T) {
+        // Waits for memory fill the first cache's queue, and whoever asks next waits for room in it.
+        if self.far { prefetch_second(place) } else { prefetch(place) }
+    }
+
     /// The value that it picks.
     #[inline(always)]
     #[must_use]
     pub fn pick(&self, hash: u32) -> &T {
         // SAFETY: hash / 2^32 is below 1, so its share of the length is below the length. The product does not overflow:
-        // lengths are below 2^32 (asserted in `zeroed`).
+        // lengths are between 1 and 2^32 (asserted in `room`).
         unsafe { self.get_unchecked(self.picked(hash)) }
     }
 }
 
-impl<T: Zeroed> Deref for Pages<T> {
+impl<T> Deref for Pages<T> {
     type Target = [T];
 
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        // SAFETY: `first` points to `length` values, allocated and zeroed in `zeroed`, valid by `Zeroed`'s contract,
-        // and alive as long as self.
+        // SAFETY: `first` points to `length` values, written where they were allocated, and alive as long as self.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.length) }
     }
 }
 
-impl<T: Zeroed> Drop for Pages<T> {
+impl<T> Drop for Pages<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this layout, freed only here; T needs no drop (asserted in `zeroed`).
+        // SAFETY: allocated in `room` with this layout, freed only here; T needs no drop (asserted there).
         unsafe { dealloc(self.first.as_ptr().cast(), self.layout) };
     }
 }
 
 // SAFETY: Pages owns its values as a Box<[T]> does.
-unsafe impl<T: Zeroed + Send> Send for Pages<T> {}
+unsafe impl<T: Send> Send for Pages<T> {}
 // SAFETY: shared access gives only &T.
-unsafe impl<T: Zeroed + Sync> Sync for Pages<T> {}
+unsafe impl<T: Sync> Sync for Pages<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -132,6 +184,14 @@ mod tests {
 
     // SAFETY: zero is a valid AtomicU64.
     unsafe impl Zeroed for AtomicU64 {}
+
+    #[test]
+    fn copies_are_as_their_values_few_and_many() {
+        for length in [1, 100, (4 << 20) / 8] {
+            let values: Vec<u64> = (0..length).collect();
+            assert_eq!(*Pages::copied(&values), values);
+        }
+    }
 
     #[test]
     fn pages_are_zeroed_and_aligned_small_and_huge() {

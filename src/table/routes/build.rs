@@ -3,6 +3,7 @@
 use super::{Bucket, ENTRIES, LONGER, Map, NEXT, Node, ROOT, Routes, SHORT, SPILLED, USED};
 use crate::net::Ipv6Prefix;
 use crate::table::ActionId;
+use crate::table::mem::Pages;
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -114,8 +115,10 @@ impl Routes {
         for _ in 0..TRIES {
             // Drawn anew for each table, so that nobody can choose prefixes that share a bucket.
             self.multiplier = RandomState::new().build_hasher().finish() | 1;
-            self.buckets = vec![Bucket::default(); all as usize];
-            let spilled: usize = entries.iter().map(|((at, bits), entry)| self.put(*at, *bits, entry)).sum();
+            let mut buckets = vec![Bucket::default(); all.max(1) as usize];
+            let put = |((at, bits), entry): (&(u8, u64), &Entry)| self.put(*at, *bits, entry, &mut buckets);
+            let spilled: usize = entries.iter().map(put).sum();
+            self.buckets = Pages::copied(&buckets);
             if spilled <= entries.len() / 8 {
                 break;
             }
@@ -123,12 +126,12 @@ impl Routes {
     }
 
     /// Stores one entry; says how many buckets it met that were full.
-    fn put(&mut self, at: u8, bits: u64, entry: &Entry) -> usize {
+    fn put(&self, at: u8, bits: u64, entry: &Entry, buckets: &mut [Bucket]) -> usize {
         let node = self.nodes[usize::from(at)];
         let mut bucket = self.home(&node, bits);
         let mut full = 0;
         loop {
-            let held = &mut self.buckets[bucket as usize];
+            let held = &mut buckets[bucket as usize];
             if let Some(free) = held.entries.iter().position(|entry| *entry == 0) {
                 let longer = if entry.longer { LONGER } else { 0 };
                 held.bits[free] = bits;

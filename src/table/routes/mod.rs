@@ -18,7 +18,7 @@
 mod build;
 
 use super::ActionId;
-use super::mem::prefetch;
+use super::mem::Pages;
 use crate::net::Ipv6Prefix;
 use std::collections::HashMap;
 use std::hint::select_unpredictable;
@@ -100,7 +100,7 @@ struct Search {
 /// The routes of one snapshot: destination → action.
 #[derive(Default)]
 pub struct Routes {
-    buckets: Vec<Bucket>,
+    buckets: Pages<Bucket>,
     nodes: Vec<Node>,
     /// Odd: spreads bits over buckets.
     multiplier: u64,
@@ -178,7 +178,7 @@ impl Routes {
     fn ask(&self, node: &Node, high: u64) -> u32 {
         let at = self.home(node, high & node.mask);
         if let Some(bucket) = self.buckets.get(at as usize) {
-            prefetch(bucket);
+            self.buckets.ask(bucket);
         }
         at
     }
