@@ -107,11 +107,11 @@ fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<
 
 /// Writes the answer over the packet.
 fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; arp::MAX_FRAME]) -> usize) -> Verdict {
-    let mut frame = [0; arp::MAX_FRAME];
-    let length = build(&mut frame);
-    if !packet.resize(length) {
+    // In its place: what is written elsewhere and copied has to wait for itself.
+    if !packet.resize(arp::MAX_FRAME) {
         return Verdict::Drop(DropReason::BufferShape);
     }
-    packet.frame_mut().copy_from_slice(&frame[..length]);
+    let length = packet.frame_mut().first_chunk_mut().map_or(0, build);
+    let _ = packet.resize(length);
     Verdict::Reply(packet.port)
 }

@@ -216,11 +216,11 @@ fn envelope(packet: &Packet<'_>, port: &Port, all_nodes: u128) -> Envelope {
 
 /// Writes the answer over the packet.
 fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; ndp::MAX_FRAME]) -> usize) -> Verdict {
-    let mut frame = [0; ndp::MAX_FRAME];
-    let length = build(&mut frame);
-    if !packet.resize(length) {
+    // In its place: what is written elsewhere and copied has to wait for itself.
+    if !packet.resize(ndp::MAX_FRAME) {
         return Verdict::Drop(DropReason::BufferShape);
     }
-    packet.frame_mut().copy_from_slice(&frame[..length]);
+    let length = packet.frame_mut().first_chunk_mut().map_or(0, build);
+    let _ = packet.resize(length);
     Verdict::Reply(packet.port)
 }

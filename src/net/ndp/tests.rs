@@ -39,7 +39,7 @@ fn envelope() -> Envelope {
 
 /// The packet of a valid message with link-layer options.
 fn packet(kind: Kind) -> Vec<u8> {
-    let mut frame = [0; MAX_FRAME];
+    let mut frame = [0xa5; MAX_FRAME];
     let length = match kind {
         Solicit => solicitation(&mut frame, envelope(), B),
         Advertise => advertisement(&mut frame, envelope(), A, true, true),
@@ -169,7 +169,7 @@ fn an_unspecified_source_with_a_link_layer_option_is_discarded() {
 
 #[test]
 fn an_unspecified_source_must_ask_the_solicited_node_group() {
-    let mut frame = [0; MAX_FRAME];
+    let mut frame = [0xa5; MAX_FRAME];
     let length = solicitation(&mut frame, Envelope { source: 0, ..envelope() }, B);
     assert_eq!(parse(&frame[14..length]), Err(Invalid::UnspecifiedSource));
     let group = ipv6::solicited_node(B);
@@ -179,7 +179,7 @@ fn an_unspecified_source_must_ask_the_solicited_node_group() {
 
 #[test]
 fn a_router_solicitation_from_the_unspecified_address_without_an_option_is_valid() {
-    let mut frame = [0; MAX_FRAME];
+    let mut frame = [0xa5; MAX_FRAME];
     let length = router_solicitation(&mut frame, Envelope { source: 0, ..envelope() });
     assert_eq!(parse(&frame[14..length]), Ok(Message::RouterSolicitation { source_mac: None }));
 }
@@ -211,7 +211,7 @@ fn redirects_and_other_messages_are_not_read() {
 
 #[test]
 fn section_7_2_8_a_proxy_may_tell_of_another_without_overriding() {
-    let mut frame = [0; MAX_FRAME];
+    let mut frame = [0xa5; MAX_FRAME];
     for bits in 0..8 {
         let (router, solicited, override_flag) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
         for target_mac in [None, Some(MAC_B)] {
