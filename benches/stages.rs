@@ -112,9 +112,8 @@ impl Frames {
             for room in burst.chunks_exact_mut(ROOM) {
                 lent.push(Packet::within(room, HEADROOM as u16, (HEADROOM + FRAME) as u16, PortId(0)));
             }
-            let mut direct = Direct::new(PortId(0), tables).expect("untagged");
-            lent.iter_mut().for_each(|packet| direct.start(packet.frame_mut()));
-            direct.decide(&mut decided);
+            let direct = Direct::new(PortId(0), tables).expect("untagged");
+            direct.decide(lent.iter_mut().map(Packet::frame_mut), &mut decided);
             assert_eq!(decided.alike(BURST), Some(PortId(0)));
         }
         (start.elapsed(), tsc() - begin)

@@ -100,17 +100,6 @@ impl Burst {
     /// room for fewer than 32.
     #[inline]
     pub fn receive(&mut self, rx: &mut RxQueue) -> Received {
-        self.receive_each::<0>(rx, |_| {})
-    }
-
-    /// The same, and lends `take` the frame of every packet that came behind `FRONT` bytes of its headroom, in the
-    /// order that they have in the burst; of a packet with less headroom, nothing.
-    #[inline]
-    pub fn receive_each<'b, const FRONT: usize>(
-        &'b mut self,
-        rx: &mut RxQueue,
-        mut take: impl FnMut(&'b mut [u8]),
-    ) -> Received {
         let before = self.len;
         // SAFETY: the queue exists and is started while `rx` lives, `rx` is its only handle and we hold it mutably;
         // the array has room for as many pointers as asked for, and those written are ours from now on.
@@ -123,47 +112,44 @@ impl Burst {
             )
         };
         self.len = before + usize::from(count).min(BURST - before);
+        let mut received = Received { packets: self.len - before, ..Received::default() };
         let mut shaped = true;
         for &mbuf in &self.mbufs[before..self.len] {
             prefetch(mbuf.cast::<u8>().wrapping_add(USUAL_FRAME));
             // SAFETY: the device gave valid buffers, which we own.
-            if !unsafe { well_shaped(mbuf) } {
-                shaped = false;
-                break;
+            unsafe {
+                received.bytes += u64::from((*mbuf).data_len);
+                shaped &= well_shaped(mbuf);
             }
         }
-        let mut received = Received::default();
         if !shaped {
-            received.misshapen = self.expel(before);
-        }
-        received.packets = self.len - before;
-        for &mbuf in &self.mbufs[before..self.len] {
-            // SAFETY: as in `frames`.
-            let (frame, bytes) = unsafe { (frame_behind::<FRONT>(mbuf), (*mbuf).data_len) };
-            received.bytes += u64::from(bytes);
-            take(frame);
+            received = self.expel(before);
         }
         received
     }
 
-    /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps; says how many.
+    /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps; says what is left.
     #[cold]
     #[inline(never)]
-    fn expel(&mut self, from: usize) -> usize {
+    fn expel(&mut self, from: usize) -> Received {
         let end = std::mem::replace(&mut self.len, from);
+        let mut received = Received::default();
         for at in from..end {
             let mbuf = self.mbufs[at];
             // SAFETY: as in `receive`; a buffer is either kept, once, or freed here and forgotten.
             unsafe {
                 if well_shaped(mbuf) {
+                    received.bytes += u64::from((*mbuf).data_len);
+                    received.packets += 1;
                     self.mbufs[self.len] = mbuf;
                     self.len += 1;
                 } else {
+                    received.misshapen += 1;
                     free(&mut [mbuf]);
                 }
             }
         }
-        end - self.len
+        received
     }
 
     /// Bytes of all its packets, from the Ethernet header on.
@@ -204,11 +190,12 @@ impl Burst {
         self.mbufs[..self.len].iter().map(|&mbuf| unsafe { view(&*mbuf, port) }).collect()
     }
 
-    /// The packets' frames, from the Ethernet header on.
+    /// The packets' frames, from the Ethernet header on, behind `FRONT` bytes of their headroom; of a packet with less
+    /// headroom, nothing.
     #[inline]
-    pub fn frames(&mut self) -> impl Iterator<Item = &mut [u8]> {
+    pub fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
         // SAFETY: as in `lend`: every buffer has its own memory, and the frames borrow the burst.
-        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame_behind::<0>(mbuf) })
+        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame_behind::<FRONT>(mbuf) })
     }
 
     /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with
@@ -353,6 +340,8 @@ unsafe fn frame_behind<'b, const FRONT: usize>(mbuf: *mut sys::rte_mbuf) -> &'b 
         let head = &*mbuf;
         let Some(start) = usize::from(head.data_off).checked_sub(FRONT) else { return &mut [] };
         let start = head.buf_addr.cast::<u8>().add(start);
+        // Said, because an `Option` of the frame would have to look.
+        std::hint::assert_unchecked(!start.is_null());
         std::slice::from_raw_parts_mut(start, FRONT + usize::from(head.data_len))
     }
 }

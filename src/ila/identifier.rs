@@ -5,8 +5,10 @@ use std::net::Ipv4Addr;
 
 /// The C-bit: checksum-neutral mapping was applied (§3.2). Always 0 in a SIR address.
 pub const C_BIT: u64 = 1 << 60;
-/// The C-bit within the identifier's upper 16 bits.
+/// Where the three type bits begin.
 const TYPE_SHIFT: u32 = 61;
+/// A task's upper four bits: type 1, and the C-bit clear.
+pub const TASK: u64 = 0b0010;
 /// The highest virtual network identifier: 28 bits (§3.6, §3.7).
 pub const MAX_VNID: u32 = 0x0fff_ffff;
 

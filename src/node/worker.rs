@@ -84,8 +84,8 @@ struct Kept {
     deadline_ms: u64,
 }
 
-/// Receives a burst and decides what the direct way can. A function of its own: it needs all registers.
-#[inline(never)]
+/// Receives a burst and decides what the direct way can.
+#[inline]
 fn receive(
     burst: &mut Burst,
     rx: &mut RxQueue,
@@ -93,21 +93,14 @@ fn receive(
     tables: &Tables,
     decided: &mut Decided,
 ) -> Received {
+    let received = burst.receive(rx);
     match Direct::new(port, tables) {
-        Some(mut direct) => {
-            let received = if direct.is_guarded() {
-                burst.receive_each::<FRONT>(rx, |room| direct.start_behind(room))
-            } else {
-                burst.receive_each::<0>(rx, |frame| direct.start(frame))
-            };
-            direct.decide(decided);
-            received
-        }
-        None => {
-            *decided = Decided::NOTHING;
-            burst.receive(rx)
-        }
+        _ if received.packets == 0 => {}
+        Some(direct) if direct.is_guarded() => direct.decide_tenants(burst.frames::<FRONT>(), decided),
+        Some(direct) => direct.decide(burst.frames::<0>(), decided),
+        None => *decided = Decided::NOTHING,
     }
+    received
 }
 
 #[cold]

@@ -33,8 +33,8 @@ pub(super) fn run(burst: &[Packet<'_>], tables: &Tables) {
         }
     }
     for (mappings, key, probe) in asked {
-        let (found, elsewhere) = probe.first(key);
-        if elsewhere.is_some() {
+        let (found, home) = probe.first(key);
+        if home.elsewhere(found).is_some() {
             mappings.ask_second(key);
         } else {
             let _ = tables.ask(found);

@@ -25,10 +25,10 @@ pub(super) fn run(burst: &[Packet<'_>], lanes: &mut Lanes, ctx: &Ctx<'_>) {
         }
         let Some((_, mappings)) = last else { continue };
         let key = Key::of(lane.low);
-        let (found, elsewhere) = mappings.probe(key).first(key);
+        let (found, home) = mappings.probe(key).first(key);
         lane.action = found;
         let _ = ctx.tables.ask(found);
-        if let Some(elsewhere) = elsewhere {
+        if let Some(elsewhere) = home.elsewhere(found) {
             mappings.ask_second(key);
             let _ = open.try_push((index as u8, elsewhere));
         } else if found.0 == 0 {

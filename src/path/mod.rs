@@ -101,15 +101,13 @@ impl Pipeline {
         let Some(port) = burst.first().map(|packet| packet.port) else { return };
         let alone = self.direct && burst.iter().all(|packet| packet.port == port);
         let mut decided = Decided::NOTHING;
-        if let Some(mut direct) = Direct::new(port, ctx.tables).filter(|_| alone) {
-            for packet in burst.iter_mut().take(BURST) {
-                if direct.is_guarded() {
-                    direct.start_behind(packet.frame_behind(FRONT));
-                } else {
-                    direct.start(packet.frame_mut());
-                }
+        match Direct::new(port, ctx.tables).filter(|_| alone) {
+            Some(direct) if direct.is_guarded() => {
+                let rooms = burst.iter_mut().map(|packet| packet.frame_behind(FRONT));
+                direct.decide_tenants(rooms, &mut decided);
             }
-            direct.decide(&mut decided);
+            Some(direct) => direct.decide(burst.iter_mut().map(Packet::frame_mut), &mut decided),
+            None => {}
         }
         self.finish(burst, &decided, ctx);
         self.decided = decided;

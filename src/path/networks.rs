@@ -66,16 +66,12 @@ impl NetworkTally {
     /// Counts the packets of a burst that the direct way decided.
     #[inline]
     pub fn settle_direct(&self, tally: &[Tally]) {
-        for packet in tally {
-            let Some(counters) = self.slot(packet.slot) else { continue };
-            if packet.sent > 0 {
-                counters.from_tenants.add(1);
-                counters.from_tenants_bytes.add(packet.sent.into());
-            }
-            if packet.delivered > 0 {
-                counters.to_tenants.add(1);
-                counters.to_tenants_bytes.add(packet.delivered.into());
-            }
+        for run in tally {
+            let Some(counters) = self.slot(run.slot) else { continue };
+            counters.from_tenants.add(run.sent.into());
+            counters.from_tenants_bytes.add(run.sent_bytes.into());
+            counters.to_tenants.add(run.delivered.into());
+            counters.to_tenants_bytes.add(run.delivered_bytes.into());
         }
     }
 

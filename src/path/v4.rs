@@ -225,11 +225,15 @@ fn tenant_ipv4(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> 
 
 /// Names a datagram that comes without a name, for whoever may have to cut it (RFC 7915 §5.1): a sum over the first
 /// bytes behind its IPv6 header, sequence numbers and checksums among them, differs from one packet of a flow to the
-/// next as a counter does.
+/// next as a counter does. The bytes are those of a TCP header, or of a UDP header where there are fewer.
 #[inline]
 pub(super) fn name_of(packet: &[u8]) -> u16 {
     let upper = packet.get(ipv6::HEADER..).unwrap_or(packet);
-    checksum::sum_of_bytes(upper.get(..20).unwrap_or(upper))
+    match (upper.first_chunk::<20>(), upper.first_chunk::<8>()) {
+        (Some(bytes), _) => checksum::sum_of_bytes(bytes),
+        (None, Some(bytes)) => checksum::sum_of_bytes(bytes),
+        (None, None) => checksum::sum_of_bytes(upper),
+    }
 }
 
 /// Writes the last two bytes of the link header.

@@ -9,13 +9,7 @@ impl Network {
     /// Whether packets to an IPv4 address are for everybody in the network (RFC 919) or in one subnet of it (RFC 922).
     #[must_use]
     pub fn is_broadcast(&self, address: u32) -> bool {
-        let directed = || {
-            self.subnet_of(address).is_some_and(|subnet| {
-                // A subnet of two addresses or of one has no broadcast (RFC 3021).
-                subnet.mask.count_zeros() > 1 && address | subnet.mask == u32::MAX
-            })
-        };
-        address == u32::MAX || directed()
+        address == u32::MAX || self.subnet_of(address).is_some_and(|subnet| subnet.is_broadcast(address))
     }
 
     /// Whether an identifier is that of a broadcast address of the network.

@@ -13,7 +13,8 @@
 
 use super::ActionId;
 use super::bucket::{Bucket, SLOTS, State};
-use super::mem::{Pages, mixed, prefetch};
+use super::mem::{Pages, mixed};
+use crate::ila::identifier::TASK;
 use std::sync::Arc;
 
 /// How full a table is made, in percent, when it is sized for a number of mappings.
@@ -51,7 +52,7 @@ impl Key {
     #[inline(always)]
     #[must_use]
     pub fn of_task(identifier: u64) -> Option<Self> {
-        (identifier >> 60 == 0b0010).then_some(Key(identifier))
+        (identifier >> 60 == TASK).then_some(Key(identifier))
     }
 
     /// The identifier, its C-bit cleared.
@@ -66,18 +67,30 @@ impl Key {
 #[derive(Clone, Copy)]
 pub struct Probe<'t>(&'t Bucket);
 
+/// What a home bucket says beside the action.
+#[derive(Debug, Clone, Copy)]
+pub struct Home(State);
+
 /// The key was not found at home, but may live in its second bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Elsewhere(State);
 
-impl Probe<'_> {
-    /// Looks in the home bucket: the action, 0 for none; and then, when the second bucket must be seen too, what
-    /// [`MappingTable::finish`] needs.
+impl Home {
+    /// What [`MappingTable::finish`] needs, when a key that has not been found here may be elsewhere.
     #[inline(always)]
     #[must_use]
-    pub fn first(self, key: Key) -> (ActionId, Option<Elsewhere>) {
+    pub fn elsewhere(self, found: ActionId) -> Option<Elsewhere> {
+        (found.0 == 0 && self.0.some_elsewhere()).then_some(Elsewhere(self.0))
+    }
+}
+
+impl Probe<'_> {
+    /// Looks in the home bucket: the action, 0 for none, and what the bucket says of others.
+    #[inline(always)]
+    #[must_use]
+    pub fn first(self, key: Key) -> (ActionId, Home) {
         let (value, state) = self.0.read(key.0);
-        (ActionId(value), (value == 0 && state.some_elsewhere()).then_some(Elsewhere(state)))
+        (ActionId(value), Home(state))
     }
 }
 
@@ -114,14 +127,14 @@ impl MappingTable {
     #[inline(always)]
     pub fn probe(&self, key: Key) -> Probe<'_> {
         let home = self.buckets.pick(self.home_of(key));
-        prefetch(home);
+        self.buckets.ask(home);
         Probe(home)
     }
 
     /// Asks for the second bucket.
     #[inline]
     pub fn ask_second(&self, key: Key) {
-        prefetch(self.buckets.pick(self.second_of(key)));
+        self.buckets.ask(self.buckets.pick(self.second_of(key)));
     }
 
     /// Finishes a lookup that [`Probe::first`] left open: the action, 0 for none.
@@ -145,8 +158,8 @@ impl MappingTable {
     /// The action of a key, or `None`.
     #[must_use]
     pub fn look(&self, key: Key) -> Option<ActionId> {
-        let (found, elsewhere) = self.probe(key).first(key);
-        let found = elsewhere.map_or(found, |elsewhere| self.finish(key, elsewhere));
+        let (found, home) = self.probe(key).first(key);
+        let found = home.elsewhere(found).map_or(found, |elsewhere| self.finish(key, elsewhere));
         (found.0 != 0).then_some(found)
     }
 
@@ -408,7 +421,10 @@ mod tests {
                 }
                 let table = writer.table();
                 let away = (0..count)
-                    .filter(|i| table.probe(Key::of(key(*i))).first(Key::of(key(*i))).1.is_some())
+                    .filter(|i| {
+                        let (found, home) = table.probe(Key::of(key(*i))).first(Key::of(key(*i)));
+                        home.elsewhere(found).is_some()
+                    })
                     .count() as u64;
                 assert!(away * 100 <= count * 16, "{away} of {count} away from home at stride 2^{stride}");
             }

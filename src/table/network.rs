@@ -193,6 +193,12 @@ impl Subnet {
     pub const fn contains(&self, address: u32) -> bool {
         address & self.mask == self.prefix
     }
+
+    /// Whether one of its addresses is its broadcast. A subnet of two addresses or of one has none (RFC 3021).
+    #[must_use]
+    pub const fn is_broadcast(&self, address: u32) -> bool {
+        !self.mask > 1 && address | self.mask == u32::MAX
+    }
 }
 
 impl Network {
@@ -200,6 +206,15 @@ impl Network {
     #[must_use]
     pub fn subnet_of(&self, address: u32) -> Option<&Subnet> {
         self.ipv4.iter().find(|subnet| subnet.contains(address))
+    }
+
+    /// Whether an IPv4 address can only be another tenant's: neither the gateway's, nor a peer's, nor everybody's.
+    #[inline]
+    #[must_use]
+    pub fn is_others(&self, address: u32) -> bool {
+        self.subnet_of(address).is_some_and(|subnet| {
+            address != subnet.gateway && !subnet.is_broadcast(address) && self.peers.ipv6(address).is_none()
+        })
     }
 
     /// The identifier of a tenant's IPv4 address.

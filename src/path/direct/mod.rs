@@ -4,22 +4,22 @@
 //! ours or a route, with nothing in its way. Everything else is left undecided and untouched for the stages that tell
 //! every case apart; they would decide these packets alike, and a law test holds the two together.
 //!
-//! [`Direct::start`] checks the headers of each frame as it comes in and asks for the first line that its lookup reads;
-//! [`Direct::decide`] finishes all lookups and asks for their actions, then rewrites. So the waits for memory of a burst
-//! overlap, and little is in the way of the processor running several packets side by side.
+//! [`Direct::decide`] checks the headers of each frame and asks for the first line that its lookup reads; then it finishes
+//! all lookups and asks for their actions; then it rewrites. So the waits for memory of a burst overlap, and little is in
+//! the way of the processor running several packets side by side. At 1 k mappings the instructions count: each loop
+//! holds what it needs in registers, and has one array for each kind of destination.
 
 mod tenants;
 
 use super::flow;
 use super::lane::BURST;
-use crate::ila::identifier::{C_BIT, MAX_VNID};
+use crate::ila::identifier::{C_BIT, TASK};
 use crate::ila::{Adjustment, ChecksumMode, neutral};
 use crate::net::{checksum, ethernet, ipv6};
-use crate::table::mapping::{Elsewhere, Key, MappingTable, Probe};
-use crate::table::network::Outline;
+use crate::table::mapping::{Elsewhere, Home, Key, MappingTable, Probe};
 use crate::table::routes::Found;
 use crate::table::seats::Seats;
-use crate::table::{Action, DomainId, Hop, PortId, Remote, Role, Tables};
+use crate::table::{Action, ActionId, Domain, DomainId, Hop, PortId, Remote, Role, Tables};
 use arrayvec::ArrayVec;
 
 pub use tenants::FRONT;
@@ -32,21 +32,20 @@ type Head = [u8; HEADERS + 4];
 /// A packet to an identifier.
 struct Mapped<'t, 'b> {
     head: &'b mut Head,
-    key: Key,
     probe: Probe<'t>,
+    key: Key,
     /// Of the frame, in bytes.
     length: u16,
+    domain: DomainId,
     /// Its place in the burst.
     index: u8,
-    side: Side,
 }
 
 /// A packet whose identifier is looked up.
 trait Sought<'t> {
     fn key(&self) -> Key;
     fn probe(&self) -> Probe<'t>;
-    /// Index of its domain.
-    fn domain(&self) -> usize;
+    fn domain(&self) -> DomainId;
 }
 
 impl<'t> Sought<'t> for Mapped<'t, '_> {
@@ -61,8 +60,8 @@ impl<'t> Sought<'t> for Mapped<'t, '_> {
     }
 
     #[inline(always)]
-    fn domain(&self) -> usize {
-        self.side.domain()
+    fn domain(&self) -> DomainId {
+        self.domain
     }
 }
 
@@ -81,28 +80,8 @@ impl Plain<'_> {
     }
 }
 
-/// From which side an identifier is met: under the SIR prefix of a domain, or under a locator of ours in it. One word,
-/// so that it is copied as one.
-#[derive(Clone, Copy)]
-struct Side(u16);
-
-impl Side {
-    const INWARD: u16 = 0x100;
-
-    const fn new(domain: DomainId, inward: bool) -> Self {
-        Side(domain.0 as u16 | if inward { Self::INWARD } else { 0 })
-    }
-
-    #[inline(always)]
-    const fn domain(self) -> usize {
-        self.0 as u8 as usize
-    }
-
-    #[inline(always)]
-    const fn inward(self) -> bool {
-        self.0 & Self::INWARD != 0
-    }
-}
+/// Packets of one kind, at most a burst of them.
+type Ways<W> = ArrayVec<W, BURST>;
 
 /// What the lookups found, in the order of their ways.
 type Actions<'t> = [Option<&'t Action>; BURST];
@@ -110,21 +89,25 @@ type Actions<'t> = [Option<&'t Action>; BURST];
 /// What the direct way made of a burst.
 pub struct Decided {
     ports: [PortId; BURST],
-    /// How far the frames' starts move; 0 where there are no tenants.
+    /// How far the frames' starts move, if any does.
     moves: [i8; BURST],
     moved: bool,
     tally: ArrayVec<Tally, BURST>,
 }
 
-/// What a tenant's packet counts for its network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tenants' packets of one network, one after the other in a burst, count for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     /// As [`crate::table::Network::slot`].
     pub slot: u16,
-    /// Bytes of the frame as a tenant sent it; 0 if none here did.
+    /// Packets that tenants here sent, and the bytes of their frames as they sent them.
     pub sent: u16,
-    /// Bytes of the frame as a tenant here gets it; 0 if none does.
+    /// Packets that tenants here get, and the bytes of their frames as they get them.
     pub delivered: u16,
+    /// See `sent`.
+    pub sent_bytes: u32,
+    /// See `delivered`.
+    pub delivered_bytes: u32,
 }
 
 /// Stands for the port of a packet that is left to the stages.
@@ -134,6 +117,14 @@ impl Decided {
     /// Nothing decided.
     pub const NOTHING: Decided =
         Decided { ports: [LEFT; BURST], moves: [0; BURST], moved: false, tally: ArrayVec::new_const() };
+
+    /// Makes it nothing again.
+    #[inline]
+    fn forget(&mut self) {
+        self.ports = [LEFT; BURST];
+        (self.moves, self.moved) = ([0; BURST], false);
+        self.tally.clear();
+    }
 
     /// The port that all packets of a burst of so many are to be sent through, their starts moved by [`Self::moves`].
     #[inline]
@@ -146,7 +137,7 @@ impl Decided {
         (differing == 0 && first != LEFT).then_some(first)
     }
 
-    /// Of each tenant's packet that was decided.
+    /// Of the tenants' packets that were decided.
     #[inline]
     #[must_use]
     pub fn tally(&self) -> &[Tally] {
@@ -169,43 +160,17 @@ impl Decided {
 }
 
 /// The direct way of one burst, all of it received on one port.
-pub struct Direct<'t, 'b> {
+pub struct Direct<'t> {
     tables: &'t Tables,
     /// Who may speak on the port, if it is one of tenants.
     seats: Option<&'t Seats>,
     /// The port's MAC address, its first byte lowest.
     mac: u64,
-    last: Destination<'t>,
-    /// Frames seen.
-    seen: usize,
-    mapped: ArrayVec<Mapped<'t, 'b>, BURST>,
-    routed: ArrayVec<Plain<'b>, BURST>,
-    tenants: ArrayVec<tenants::Way<'t, 'b>, BURST>,
     /// Whether it is one of tasks beside tenants, whom they must not speak for.
     beside: bool,
-    /// The network of the last packet to a tenant.
-    network: Option<(DomainId, u32, &'t Outline)>,
 }
 
-/// What the upper half of a destination means on the direct way.
-struct Destination<'t> {
-    /// As it stands in a frame.
-    raw_high: u64,
-    /// The mappings under SIR prefixes and locators of ours.
-    mappings: Option<&'t MappingTable>,
-    /// Otherwise: whether it is to be routed. If not, it is left to the stages.
-    routed: bool,
-    side: Side,
-    /// Under a locator, added to the low word of an identifier with the C-bit.
-    marked: u16,
-    /// And of one without.
-    bare: u16,
-    /// What both are made of.
-    adjustment: Adjustment,
-    mode: ChecksumMode,
-}
-
-impl<'t, 'b> Direct<'t, 'b> {
+impl<'t> Direct<'t> {
     /// The direct way for a burst received on `port`; `None` where there is none, because all its frames are tagged.
     #[inline]
     #[must_use]
@@ -219,150 +184,238 @@ impl<'t, 'b> Direct<'t, 'b> {
             tables,
             seats,
             mac: (shape.mac_word << 16).swap_bytes(),
-            last: Destination::NONE,
-            seen: 0,
-            mapped: ArrayVec::new(),
-            routed: ArrayVec::new(),
-            tenants: ArrayVec::new(),
             beside: shape.role != Role::Fabric && !tables.networks.is_empty(),
-            network: None,
         })
     }
 
-    /// Whether the burst comes from tenants: [`Self::start_behind`] takes its frames.
+    /// Whether the burst comes from tenants: [`Self::decide_tenants`] takes its frames.
     #[inline]
     #[must_use]
     pub fn is_guarded(&self) -> bool {
         self.seats.is_some()
     }
 
-    /// First pass over a tenant's frame: the next one of the burst, behind [`FRONT`] bytes that it may grow into. What
-    /// is shorter than that is left to the stages. At most [`BURST`] times.
-    #[inline(always)]
-    pub fn start_behind(&mut self, room: &'b mut [u8]) {
-        debug_assert!(self.seen < BURST);
-        let index = self.seen as u8;
-        self.seen += 1;
-        if let Some(seats) = self.seats
-            && let Some(way) = tenants::outward(room, index, seats, self.tables)
-        {
-            let _ = self.tenants.try_push(way);
-        }
-    }
-
-    /// First pass: takes the next frame of the burst, from its Ethernet header on, and starts its lookup if it may go
-    /// this way. At most [`BURST`] times.
-    #[inline(always)]
-    pub fn start(&mut self, frame: &'b mut [u8]) {
-        debug_assert!(self.seen < BURST);
-        let index = self.seen as u8;
-        self.seen += 1;
-        let length = frame.len() as u16;
-        let Some(head) = frame.first_chunk::<{ HEADERS + 4 }>() else { return };
-        if !usual(head, self.mac, length) {
-            return;
-        }
-        if self.beside && self.tables.is_tenants(u128::from(be8(head, 22)) << 64 | u128::from(be8(head, 30)))
-        {
-            return;
-        }
-        let (raw_high, wire) = (le8(head, 38), be8(head, 46));
-        if raw_high != self.last.raw_high {
-            self.last = Destination::of(raw_high, self.tables);
-        }
-        let Some(mappings) = self.last.mappings else {
-            if self.last.routed
-                && let Some(head) = frame.first_chunk_mut()
-            {
-                let high = raw_high.swap_bytes();
-                let _ = self.routed.try_push(Plain { head, high, low: wire, length, index });
-            }
-            return;
-        };
-        let side = self.last.side;
-        // A SIR address with the C-bit set has no such key: the stages say what is wrong with it.
-        let identifier = if side.inward() { self.last.identifier(wire) } else { wire };
-        let Some(key) = Key::of_task(identifier) else {
-            if side.inward() {
-                self.start_inward(frame, index, mappings);
-            }
-            return;
-        };
-        if let Some(head) = frame.first_chunk_mut() {
-            let probe = mappings.probe(key);
-            let _ = self.mapped.try_push(Mapped { head, key, probe, length, index, side });
-        }
-    }
-
-    /// The same for an identifier under a locator of ours that is no task's.
+    /// Decides what it can of tenants' frames, the first [`BURST`] of them, each behind [`FRONT`] bytes that it may grow
+    /// into, and rewrites those. What is shorter than that is left to the stages.
     #[inline(never)]
-    fn start_inward(&mut self, frame: &'b mut [u8], index: u8, mappings: &'t MappingTable) {
-        let domain = DomainId(self.last.side.domain() as u8);
-        let Destination { adjustment, mode, .. } = self.last;
-        let Some(vnid) = frame.get(46..).and_then(|wire| wire.first_chunk().copied()).map(u32::from_be_bytes)
-        else {
-            return;
-        };
-        let network = match self.network {
-            Some((of, number, network)) if (of, number) == (domain, vnid & MAX_VNID) => network,
-            _ => {
-                let networks = &self.tables.networks;
-                let id = networks.of_vnid(domain, vnid & MAX_VNID);
-                let Some(network) = id.and_then(|id| networks.outline(id)) else { return };
-                self.network = Some((domain, vnid & MAX_VNID, network));
-                network
-            }
-        };
-        let under = tenants::Under { network, adjustment, mode, mappings };
-        if let Some(way) = tenants::inward(frame, index, &under) {
-            let _ = self.tenants.try_push(way);
+    pub fn decide_tenants<'b>(&self, rooms: impl Iterator<Item = &'b mut [u8]>, decided: &mut Decided) {
+        decided.forget();
+        let Some(seats) = self.seats else { return };
+        let mut ways = Ways::new();
+        for (room, index) in rooms.zip(0..BURST as u8) {
+            tenants::outward(room, index, seats, self.tables, &mut ways);
+        }
+        tenants::finish(&mut ways, self.tables, decided);
+    }
+
+    /// Decides what it can of other frames, the first [`BURST`] of them, each from its Ethernet header on, and rewrites
+    /// those.
+    #[inline]
+    pub fn decide<'b>(&self, frames: impl Iterator<Item = &'b mut [u8]>, decided: &mut Decided) {
+        let mut origin = Origin::NONE;
+        if self.beside {
+            self.decide_those(frames, |head| !origin.is_tenants(head, self.tables), decided);
+        } else {
+            self.decide_those(frames, |_| true, decided);
         }
     }
 
-    /// Second and third pass: decides what it can of the frames that were started, and rewrites those.
-    #[inline]
-    pub fn decide(&mut self, decided: &mut Decided) {
-        *decided = Decided::NOTHING;
+    /// The same of those frames that `may` speak.
+    #[inline(never)]
+    fn decide_those<'b>(
+        &self,
+        frames: impl Iterator<Item = &'b mut [u8]>,
+        may: impl FnMut(&Head) -> bool,
+        decided: &mut Decided,
+    ) {
+        decided.forget();
         let tables = self.tables;
-        if !self.mapped.is_empty() {
-            let actions = look_up(&self.mapped, tables);
-            for (way, action) in self.mapped.iter_mut().zip(&actions) {
-                if let Some(port) = action.and_then(|action| translate(way, action, tables)) {
-                    decided.ports[usize::from(way.index) % BURST] = port;
-                }
+        let (mut outward, mut inward) = (Ways::<Mapped<'_, '_>>::new(), Ways::<Mapped<'_, '_>>::new());
+        let (mut routed, mut delivered) = (Ways::<Plain<'_>>::new(), Ways::new());
+        let mut network = None;
+        let mut runs = Runs { frames: frames.zip(0..BURST as u8), may, mac: self.mac, next: None };
+        runs.find();
+        while let Some(raw_high) = runs.destination() {
+            match Meaning::of(raw_high.swap_bytes(), tables) {
+                Some(Meaning::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
+                    let length = frame.len() as u16;
+                    let head: &mut Head = frame.first_chunk_mut()?;
+                    // One with the C-bit has no such key: the stages say what is wrong with it.
+                    let key = Key::of_task(be8(head, 46))?;
+                    outward
+                        .try_push(Mapped { head, probe: mappings.probe(key), key, length, domain, index })
+                        .ok()
+                }),
+                Some(Meaning::Ours(under)) => runs.each(raw_high, |frame, index| {
+                    let length = frame.len() as u16;
+                    let wire = be8(frame.first_chunk::<HEADERS>()?, 46);
+                    let Some(key) = Key::of_task(under.identifier(wire)) else {
+                        return tenants::inward(frame, index, &under, &mut network, tables, &mut delivered);
+                    };
+                    let (probe, domain) = (under.mappings.probe(key), under.domain);
+                    let head = frame.first_chunk_mut()?;
+                    inward.try_push(Mapped { head, probe, key, length, domain, index }).ok()
+                }),
+                Some(Meaning::Routed) => runs.each(raw_high, |frame, index| {
+                    let length = frame.len() as u16;
+                    let head: &mut Head = frame.first_chunk_mut()?;
+                    let (high, low) = (raw_high.swap_bytes(), be8(head, 46));
+                    routed.try_push(Plain { head, high, low, length, index }).ok()
+                }),
+                None => runs.each(raw_high, |_, _| None),
             }
         }
-        if !self.tenants.is_empty() {
-            let actions = look_up(&self.tenants, tables);
-            for (way, action) in self.tenants.iter_mut().zip(&actions) {
-                if let Some(sent) = action.and_then(|action| tenants::rewrite(way, action, tables)) {
-                    let index = usize::from(way.index) % BURST;
-                    (decided.ports[index], decided.moves[index]) = (sent.port, sent.moves);
-                    decided.moved |= sent.moves != 0;
-                    let _ = decided.tally.try_push(way.tally(&sent));
-                }
-            }
+        finish(
+            &mut outward,
+            decided,
+            |ways| look_up(ways, tables),
+            |way, action| match action {
+                Action::Remote(remote) => to_locator(way, remote),
+                Action::Local(local) => send(way.head, way.length, &local.hop),
+                Action::Spread(_) => spread(way, action, tables),
+                _ => None,
+            },
+        );
+        finish(
+            &mut inward,
+            decided,
+            |ways| look_up(ways, tables),
+            |way, action| match action {
+                Action::Local(local) => to_task(way, &local.hop, tables),
+                _ => None,
+            },
+        );
+        finish(
+            &mut routed,
+            decided,
+            |ways| look_up_routes(ways, tables),
+            |way, action| along(way, action, tables),
+        );
+        tenants::finish(&mut delivered, tables, decided);
+    }
+}
+
+/// The usual frames of a burst, cut into runs of those to one upper half: a run is a loop so small that all it needs
+/// stays in registers.
+struct Runs<'b, F, M> {
+    frames: F,
+    may: M,
+    /// As in [`Direct`].
+    mac: u64,
+    /// The first frame of the next run, and its place.
+    next: Option<(&'b mut [u8], u8)>,
+}
+
+impl<'b, F: Iterator<Item = (&'b mut [u8], u8)>, M: FnMut(&Head) -> bool> Runs<'b, F, M> {
+    /// Goes on to the next usual frame.
+    #[inline(always)]
+    fn find(&mut self) {
+        let (mac, may) = (self.mac, &mut self.may);
+        self.next = self.frames.find(|(frame, _)| {
+            frame.first_chunk().is_some_and(|head| usual(head, mac, frame.len()) && may(head))
+        });
+    }
+
+    /// The upper half where the next frame goes, as it stands there.
+    #[inline(always)]
+    fn destination(&self) -> Option<u64> {
+        let (frame, _) = self.next.as_ref()?;
+        frame.first_chunk::<HEADERS>().map(|head| le8(head, 38))
+    }
+
+    /// Gives `take` the next frame and those after it, as long as they go to this upper half.
+    #[inline(always)]
+    fn each(&mut self, raw_high: u64, mut take: impl FnMut(&'b mut [u8], u8) -> Option<()>) {
+        while self.destination() == Some(raw_high)
+            && let Some((frame, index)) = self.next.take()
+        {
+            let _ = take(frame, index);
+            self.find();
         }
-        if !self.routed.is_empty() {
-            let actions = look_up_routes(&self.routed, tables);
-            for (way, action) in self.routed.iter_mut().zip(&actions) {
-                if let Some(port) = action.and_then(|action| along(way, action, tables)) {
-                    decided.ports[usize::from(way.index) % BURST] = port;
-                }
-            }
+    }
+}
+
+/// What the upper half of a source says of tenants, on ports of tasks beside them.
+struct Origin {
+    /// As it stands in a frame.
+    raw_high: u64,
+    /// A bit for each value of an identifier's upper four bits with which it is no tenant's.
+    others: u16,
+}
+
+impl Origin {
+    const NONE: Origin = Origin { raw_high: 0, others: 0 };
+
+    /// Whether a frame claims to come from a tenant.
+    #[inline(always)]
+    fn is_tenants(&mut self, head: &Head, tables: &Tables) -> bool {
+        let (raw_high, low) = (le8(head, 22), be8(head, 30));
+        if raw_high != self.raw_high {
+            *self = Self::of(raw_high, tables);
+        }
+        self.others >> (low >> 60) & 1 == 0
+            && tables.is_tenants(u128::from(raw_high.swap_bytes()) << 64 | u128::from(low))
+    }
+
+    #[inline(never)]
+    fn of(raw_high: u64, tables: &Tables) -> Self {
+        let others = match tables.realms.of(raw_high.swap_bytes()) {
+            Some(realm) if realm.tenants => 0,
+            Some(realm) if realm.sir.is_some() => 1 << TASK,
+            _ => u16::MAX,
+        };
+        Origin { raw_high, others }
+    }
+}
+
+/// A packet with a place in its burst.
+trait Placed {
+    fn index(&self) -> u8;
+}
+
+impl Placed for Mapped<'_, '_> {
+    #[inline(always)]
+    fn index(&self) -> u8 {
+        self.index
+    }
+}
+
+impl Placed for Plain<'_> {
+    #[inline(always)]
+    fn index(&self) -> u8 {
+        self.index
+    }
+}
+
+/// Second and third pass over packets of one kind.
+#[inline(always)]
+fn finish<'t, W: Placed>(
+    ways: &mut Ways<W>,
+    decided: &mut Decided,
+    look_up: impl FnOnce(&[W]) -> Actions<'t>,
+    rewrite: impl Fn(&mut W, &'t Action) -> Option<PortId>,
+) {
+    if ways.is_empty() {
+        return;
+    }
+    let actions = look_up(ways);
+    for (way, action) in ways.iter_mut().zip(&actions) {
+        if let Some(port) = action.and_then(|action| rewrite(way, action)) {
+            decided.ports[usize::from(way.index()) % BURST] = port;
         }
     }
 }
 
 /// Whether the headers are those of the direct way.
 #[inline(always)]
-fn usual(head: &Head, mac: u64, length: u16) -> bool {
-    // Ethertype, version, traffic class, flow label, payload length: the last is what the frame has behind the headers,
-    // all of it.
-    let kind = be8(head, 12).wrapping_sub(u64::from(length - HEADERS as u16));
+fn usual(head: &Head, mac: u64, length: usize) -> bool {
+    /// Ethertype, version, traffic class, flow label, payload length: those that count, and what they must be. The
+    /// length is what the frame has behind the headers, all of it.
+    const COUNTS: u64 = 0xffff_f000_0000_ffff;
+    const USUAL_KIND: u64 = (ethernet::IPV6 as u64) << 48 | 6 << 44;
     // Our MAC address as destination, and no group bit in the source's first byte.
     (le8(head, 0) ^ mac) << (64 - 49) == 0
-        && kind & 0xffff_f000_0000_ffff == (ethernet::IPV6 as u64) << 48 | 6 << 44
+        && be8(head, 12).wrapping_sub(USUAL_KIND.wrapping_add((length - HEADERS) as u64)) & COUNTS == 0
         && USUAL[usize::from(head[20])] & USUAL[256 + usize::from(head[22])] != 0
         && head[21] > 1
 }
@@ -387,47 +440,50 @@ const fn plain(high: u64) -> bool {
     high >> 61 == 0b001 || high >> 57 == 0xfc >> 1
 }
 
-impl<'t> Destination<'t> {
-    const NONE: Destination<'static> = Destination {
-        raw_high: 0,
-        mappings: None,
-        routed: false,
-        side: Side(0),
-        marked: 0,
-        bare: 0,
-        adjustment: Adjustment(0),
-        mode: ChecksumMode::NeutralMap,
-    };
+/// What the upper half of a destination means on the direct way; none where it is left to the stages.
+enum Meaning<'t> {
+    /// A SIR prefix.
+    Sir(DomainId, &'t MappingTable),
+    /// A locator of ours.
+    Ours(Under<'t>),
+    /// To be routed.
+    Routed,
+}
 
-    #[inline(never)]
-    fn of(raw_high: u64, tables: &'t Tables) -> Self {
-        let mut of = Destination { raw_high, ..Destination::NONE };
-        let high = raw_high.swap_bytes();
-        let Some(realm) = tables.realms.of(high) else {
-            of.routed = plain(high);
-            return of;
-        };
-        let domain = |id: DomainId| Some((id, tables.domains.get(usize::from(id.0))?));
-        if let Some((id, domain)) = realm.sir.and_then(domain) {
-            (of.side, of.mappings) = (Side::new(id, false), Some(&*domain.mappings));
-        } else if let Some((id, adjustment)) = realm.local
-            && let Some((id, domain)) = domain(id)
-            && domain.checksum != ChecksumMode::AdjTransport
-        {
-            let auto = domain.checksum == ChecksumMode::NeutralMapAuto;
-            (of.side, of.mappings) = (Side::new(id, true), Some(&*domain.mappings));
-            (of.adjustment, of.mode) = (adjustment, domain.checksum);
-            of.marked = adjustment.inward(true);
-            of.bare = if auto { adjustment.inward(false) } else { 0 };
-        }
-        of
-    }
+/// A locator of ours.
+struct Under<'t> {
+    domain: DomainId,
+    mappings: &'t MappingTable,
+    mode: ChecksumMode,
+    adjustment: Adjustment,
+    /// What takes the adjustment back, by an identifier's C-bit.
+    back: [u16; 2],
+}
 
-    /// The identifier behind one under a locator of ours.
+impl Under<'_> {
+    /// The identifier behind one under the locator.
     #[inline(always)]
     fn identifier(&self, wire: u64) -> u64 {
-        let add = if wire & C_BIT != 0 { self.marked } else { self.bare };
-        neutral::add_low(wire & !C_BIT, add)
+        neutral::add_low(wire & !C_BIT, self.back[usize::from(wire & C_BIT != 0)])
+    }
+}
+
+impl<'t> Meaning<'t> {
+    #[inline(never)]
+    fn of(high: u64, tables: &'t Tables) -> Option<Self> {
+        let Some(realm) = tables.realms.of(high) else { return plain(high).then_some(Meaning::Routed) };
+        let domain = |id: DomainId| tables.domains.get(usize::from(id.0));
+        if let Some(id) = realm.sir {
+            return Some(Meaning::Sir(id, &domain(id)?.mappings));
+        }
+        let (id, adjustment) = realm.local?;
+        let Domain { mappings, checksum: mode, .. } = domain(id)?;
+        if *mode == ChecksumMode::AdjTransport {
+            return None;
+        }
+        let bare = if *mode == ChecksumMode::NeutralMapAuto { adjustment.inward(false) } else { 0 };
+        let back = [bare, adjustment.inward(true)];
+        Some(Meaning::Ours(Under { domain: id, mappings, mode: *mode, adjustment, back }))
     }
 }
 
@@ -437,24 +493,38 @@ fn look_up<'t, W: Sought<'t>>(ways: &[W], tables: &'t Tables) -> Actions<'t> {
     let mut actions: Actions<'t> = [None; BURST];
     let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
     for (at, (way, action)) in ways.iter().zip(&mut actions).enumerate() {
-        let (found, elsewhere) = way.probe().first(way.key());
+        let (found, state) = way.probe().first(way.key());
         *action = tables.ask(found);
-        if let Some(elsewhere) = elsewhere {
-            if let Some(domain) = tables.domains.get(way.domain()) {
-                domain.mappings.ask_second(way.key());
-            }
-            let _ = open.try_push((at as u8, elsewhere));
+        if found == ActionId::default() {
+            look_elsewhere(way, at, state, tables, &mut open);
         }
     }
     for (at, elsewhere) in &open {
         let at = usize::from(*at) % BURST;
         if let Some(way) = ways.get(at)
-            && let Some(domain) = tables.domains.get(way.domain())
+            && let Some(domain) = tables.domains.get(usize::from(way.domain().0))
         {
             actions[at] = tables.ask(domain.mappings.finish(way.key(), *elsewhere));
         }
     }
     actions
+}
+
+/// Asks for the second bucket of an identifier that was not found at home, if it may be there. Out of the way of most.
+#[inline(never)]
+fn look_elsewhere<'t, W: Sought<'t>>(
+    way: &W,
+    at: usize,
+    home: Home,
+    tables: &'t Tables,
+    open: &mut ArrayVec<(u8, Elsewhere), BURST>,
+) {
+    if let Some(elsewhere) = home.elsewhere(ActionId::default()) {
+        if let Some(domain) = tables.domains.get(usize::from(way.domain().0)) {
+            domain.mappings.ask_second(way.key());
+        }
+        let _ = open.try_push((at as u8, elsewhere));
+    }
 }
 
 /// The same for routes: all searches take their steps side by side.
@@ -470,27 +540,14 @@ fn look_up_routes<'t>(ways: &[Plain<'_>], tables: &'t Tables) -> Actions<'t> {
     actions
 }
 
-/// Third pass, by mapping: `None`, with nothing changed, when something is in the packet's way.
-#[inline(always)]
-fn translate(way: &mut Mapped<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
-    if let Action::Remote(remote) = action
-        && !way.side.inward()
-    {
-        return to_locator(way, remote);
-    }
-    match action {
-        Action::Local(local) => to_task(way, &local.hop, tables),
-        Action::Spread(_) if !way.side.inward() => spread(way, action, tables),
-        _ => None,
-    }
-}
-
-/// One of several locators.
+/// Third pass: one of several locators. As all of them: `None`, with nothing changed, when something is in the packet's
+/// way.
+#[cold]
 #[inline(never)]
 fn spread(way: &mut Mapped<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
     match chosen(way.head, action, tables)? {
         Action::Remote(remote) => to_locator(way, remote),
-        Action::Local(local) => to_task(way, &local.hop, tables),
+        Action::Local(local) => send(way.head, way.length, &local.hop),
         _ => None,
     }
 }
@@ -508,15 +565,13 @@ fn to_locator(way: &mut Mapped<'_, '_>, remote: &Remote) -> Option<PortId> {
     Some(port)
 }
 
-/// To a local attachment, by its SIR address.
+/// From an ILA address to a local task's SIR address.
 #[inline(always)]
 fn to_task(way: &mut Mapped<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
-    let sir = if way.side.inward() { Some(tables.domains.get(way.side.domain())?.sir) } else { None };
+    let sir = tables.domains.get(usize::from(way.domain.0))?.sir;
     let port = send(way.head, way.length, hop)?;
-    if let Some(sir) = sir {
-        way.head[38..46].copy_from_slice(&sir.0.to_be_bytes());
-        way.head[46..54].copy_from_slice(&way.key.identifier().to_be_bytes());
-    }
+    way.head[38..46].copy_from_slice(&sir.0.to_be_bytes());
+    way.head[46..54].copy_from_slice(&way.key.identifier().to_be_bytes());
     Some(port)
 }
 
@@ -551,22 +606,28 @@ fn send(head: &mut Head, length: u16, hop: &Hop) -> Option<PortId> {
 
 /// Eight bytes, the first one lowest.
 #[inline(always)]
-fn le8(head: &Head, at: usize) -> u64 {
+fn le8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
     let mut word = [0; 8];
-    word.copy_from_slice(&head[at..at + 8]);
+    word.copy_from_slice(&frame[at..at + 8]);
     u64::from_le_bytes(word)
 }
 
 /// Eight bytes, the first one highest.
 #[inline(always)]
-fn be8(head: &Head, at: usize) -> u64 {
-    le8(head, at).swap_bytes()
+fn be8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
+    le8(frame, at).swap_bytes()
 }
 
-/// Four bytes of a frame, the first one highest.
+/// Four bytes, the first one highest.
 #[inline(always)]
 pub(super) fn be4<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&frame[at..at + 4]);
     u32::from_be_bytes(word)
+}
+
+/// Two bytes, the first one highest.
+#[inline(always)]
+fn be2<const N: usize>(frame: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([frame[at], frame[at + 1]])
 }

@@ -4,13 +4,15 @@
 //! TCP and UDP, whole, without options; everything else is left to the stages, as on the rest of the direct way.
 
 use super::super::v4;
-use super::{Head, Sought, Tally, be4, chosen};
-use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
+use super::{Decided, Sought, Tally, Under, Ways, be2, be4, chosen, le8, look_up};
+use crate::ila::identifier::MAX_VNID;
+use crate::ila::{Identifier, IdentifierType, neutral};
 use crate::net::{checksum, ethernet, ipv4, ipv6};
-use crate::table::mapping::{Key, MappingTable, Probe};
+use crate::path::lane::BURST;
+use crate::table::mapping::{Key, Probe};
 use crate::table::network::Outline;
 use crate::table::seats::{Binding, Seats};
-use crate::table::{Action, Hop, PortId, Remote, Tables};
+use crate::table::{Action, DomainId, Hop, PortId, Remote, Tables};
 
 /// Bytes in front of a frame that it may grow into: what an IPv6 header is longer than an IPv4 header.
 pub const FRONT: usize = ipv6::HEADER - ipv4::HEADER;
@@ -32,7 +34,7 @@ pub(super) struct Way<'t, 'b> {
     network: &'t Outline,
     key: Key,
     probe: Probe<'t>,
-    pub(super) index: u8,
+    index: u8,
     turn: Turn,
 }
 
@@ -56,8 +58,8 @@ impl<'t> Sought<'t> for Way<'t, '_> {
         self.probe
     }
 
-    fn domain(&self) -> usize {
-        usize::from(self.network.domain.0)
+    fn domain(&self) -> DomainId {
+        self.network.domain
     }
 }
 
@@ -68,82 +70,95 @@ pub(super) fn outward<'t, 'b>(
     index: u8,
     seats: &Seats,
     tables: &'t Tables,
-) -> Option<Way<'t, 'b>> {
+    ways: &mut Ways<Way<'t, 'b>>,
+) -> Option<()> {
     let frame = room.get(FRONT..)?;
-    let packet_bytes = frame.len().checked_sub(ethernet::HEADER)?;
     // Not copied: what would be read back from the copy had to wait for it.
-    let (head, rest) = frame.split_first_chunk::<{ HEADERS4 }>()?;
-    let mac = u64::from_le_bytes(*head[6..].first_chunk()?);
-    let (network, identifier, turn) = match u16::from_be_bytes([head[12], head[13]]) {
-        ethernet::IPV6 => {
-            let head: &Head = frame.first_chunk()?;
-            let network = tables.networks.outline(seats.find(Binding::ipv6(mac, be4(head, 34)))?)?;
-            let vnet = network.vnet?;
-            let payload = usize::from(u16::from_be_bytes([head[18], head[19]]));
-            let fine = head[14] >> 4 == 6
-                && payload + ipv6::HEADER == packet_bytes
-                && payload >= LEAST
-                && carries_checksum(head[20])
-                && head[21] > 1
-                && head[22..34] == vnet
-                && head[38..50] == vnet
-                && be4(head, 50) != network.gateway;
-            if !fine || is_server(head[20], frame.get(HEADERS6..)?) {
-                return None;
-            }
-            (network, Identifier::tenant_ipv6(network.vnid, be4(head, 50)), Turn::Out6)
-        }
-        ethernet::IPV4 => {
-            let id = seats.find(Binding::ipv4(mac, be4(head, 26)))?;
-            let network = tables.networks.outline(id)?;
-            let destination = be4(head, 30);
-            let fragment = u16::from_be_bytes([head[20], head[21]]);
-            let fine = head[14] == 0x45
-                && usize::from(u16::from_be_bytes([head[16], head[17]])) == packet_bytes
-                && packet_bytes >= ipv4::HEADER + LEAST
-                && (fragment == DONT_FRAGMENT
-                    || fragment == 0 && packet_bytes + FRONT <= WITHOUT_FRAGMENT_HEADER)
-                && carries_checksum(head[23])
-                && head[22] > 1
-                && head.last_chunk().is_some_and(|header| sum_of_header(header) == 0xffff)
-                && !(head[23] == ipv6::next::UDP && rest.get(6..8)? == [0, 0]);
-            let addresses = tables.networks.get(id)?;
-            let subnet = addresses.subnet_of(destination)?;
-            if !fine
-                || is_server(head[23], rest)
-                || subnet.gateway == destination
-                || addresses.is_broadcast(destination)
-                || addresses.peers.ipv6(destination).is_some()
-            {
-                return None;
-            }
-            (network, Identifier::tenant_ipv4(network.vnid, destination), Turn::Out4)
-        }
+    let head: &[u8; HEADERS4 + LEAST] = frame.first_chunk()?;
+    let ((network, key), turn) = match be2(head, 12) {
+        ethernet::IPV6 => (outward6(frame, seats, tables)?, Turn::Out6),
+        ethernet::IPV4 => (outward4(frame, seats, tables)?, Turn::Out4),
         _ => return None,
     };
-    let to_gateway = (u64::from_le_bytes(*head.first_chunk()?) ^ network.mac) << 16 == 0;
-    if !to_gateway || packet_bytes > usize::from(network.mtu) {
-        return None;
-    }
-    let key = Key::of(identifier.0);
     let mappings = &tables.domains.get(usize::from(network.domain.0))?.mappings;
-    Some(Way { room, network, key, probe: mappings.probe(key), index, turn })
+    let probe = mappings.probe(key);
+    ways.try_push(Way { room, network, key, probe, index, turn }).ok()
 }
 
-/// What is known of a locator of ours, and of the network of an identifier under it.
-pub(super) struct Under<'t> {
-    pub(super) network: &'t Outline,
-    pub(super) adjustment: Adjustment,
-    pub(super) mode: ChecksumMode,
-    pub(super) mappings: &'t MappingTable,
+/// The network and the destination of an IPv6 packet from one tenant to another in it.
+#[inline(never)]
+fn outward6<'t>(frame: &[u8], seats: &Seats, tables: &'t Tables) -> Option<(&'t Outline, Key)> {
+    let head: &[u8; HEADERS6 + LEAST] = frame.first_chunk()?;
+    let who = Binding::ipv6(le8(head, 6), be4(head, 34));
+    let network = tables.networks.outline(seats.find(who)?)?;
+    let vnet = network.vnet?;
+    let destination = be4(head, 50);
+    // Version, traffic class, flow label, payload length: what the frame has behind the headers.
+    let kind = be4(head, 14) >> 28 == 6 && usize::from(be2(head, 18)) == frame.len() - HEADERS6;
+    let fine = kind
+        && carries_checksum(head[20])
+        && head[21] > 1
+        && head[22..34] == vnet
+        && head[38..50] == vnet
+        && destination != network.gateway
+        && goes_to(head, network, frame.len())
+        && !is_server(head[20], be2(head, HEADERS6));
+    fine.then(|| (network, Key::of(Identifier::tenant_ipv6(network.vnid, destination).0)))
 }
 
-/// First pass over a frame from the fabric to a tenant's identifier under a locator of ours, its headers usual ones.
-#[inline]
-pub(super) fn inward<'t, 'b>(frame: &'b mut [u8], index: u8, under: &Under<'t>) -> Option<Way<'t, 'b>> {
-    let head: &Head = frame.first_chunk()?;
-    let wire = Identifier(u64::from_be_bytes(*head[46..].first_chunk()?));
-    let network = under.network;
+/// The same of an IPv4 packet.
+#[inline(never)]
+fn outward4<'t>(frame: &[u8], seats: &Seats, tables: &'t Tables) -> Option<(&'t Outline, Key)> {
+    let head: &[u8; HEADERS4 + LEAST] = frame.first_chunk()?;
+    let id = seats.find(Binding::ipv4(le8(head, 6), be4(head, 26)))?;
+    let network = tables.networks.outline(id)?;
+    let destination = be4(head, 30);
+    let packet_bytes = frame.len() - ethernet::HEADER;
+    let fragment = be2(head, 20);
+    let fine = head[14] == 0x45
+        && usize::from(be2(head, 16)) == packet_bytes
+        && (fragment == DONT_FRAGMENT || fragment == 0 && packet_bytes + FRONT <= WITHOUT_FRAGMENT_HEADER)
+        && carries_checksum(head[23])
+        && head[22] > 1
+        && sum_of_header(head[ethernet::HEADER..].first_chunk()?) == 0xffff
+        && !(head[23] == ipv6::next::UDP && be2(head, HEADERS4 + 6) == 0)
+        && goes_to(head, network, frame.len())
+        && !is_server(head[23], be2(head, HEADERS4));
+    let stays = fine && tables.networks.get(id)?.is_others(destination);
+    stays.then(|| (network, Key::of(Identifier::tenant_ipv4(network.vnid, destination).0)))
+}
+
+/// Whether a frame goes to its network's gateway and is no longer than the network's packets may be.
+#[inline(always)]
+fn goes_to<const N: usize>(head: &[u8; N], network: &Outline, frame_bytes: usize) -> bool {
+    (le8(head, 0) ^ network.mac) << 16 == 0 && frame_bytes <= usize::from(network.mtu) + ethernet::HEADER
+}
+
+/// The network of the last packet to a tenant.
+pub(super) type Last<'t> = Option<(DomainId, u32, &'t Outline)>;
+
+/// First pass over a frame from the fabric to an identifier under a locator of ours that is no task's, its headers usual
+/// ones.
+#[inline(never)]
+pub(super) fn inward<'t, 'b>(
+    frame: &'b mut [u8],
+    index: u8,
+    under: &Under<'t>,
+    last: &mut Last<'t>,
+    tables: &'t Tables,
+    ways: &mut Ways<Way<'t, 'b>>,
+) -> Option<()> {
+    let head: &[u8; HEADERS6 + LEAST] = frame.first_chunk()?;
+    let wire = Identifier(le8(head, 46).swap_bytes());
+    let vnid = be4(head, 46) & MAX_VNID;
+    let network = match *last {
+        Some((domain, number, network)) if (domain, number) == (under.domain, vnid) => network,
+        _ => {
+            let network = tables.networks.outline(tables.networks.of_vnid(under.domain, vnid)?)?;
+            *last = Some((under.domain, vnid, network));
+            network
+        }
+    };
     // From a tenant of the same network; of others it takes a policy to say.
     let (turn, adjustment) = match wire.kind() {
         IdentifierType::TenantIpv6 if network.vnet? == head[22..34] => {
@@ -154,43 +169,64 @@ pub(super) fn inward<'t, 'b>(frame: &'b mut [u8], index: u8, under: &Under<'t>) 
         }
         _ => return None,
     };
-    if frame.len() < HEADERS6 + LEAST {
-        return None;
-    }
     let key = Key::of(neutral::back(wire, adjustment, under.mode).0);
-    Some(Way { room: frame, network, key, probe: under.mappings.probe(key), index, turn })
+    let probe = under.mappings.probe(key);
+    ways.try_push(Way { room: frame, network, key, probe, index, turn }).ok()
+}
+
+/// Second and third pass over tenants' packets.
+#[inline(never)]
+pub(super) fn finish(ways: &mut Ways<Way<'_, '_>>, tables: &Tables, decided: &mut Decided) {
+    if ways.is_empty() {
+        return;
+    }
+    let actions = look_up(ways, tables);
+    for (way, action) in ways.iter_mut().zip(&actions) {
+        if let Some(sent) = action.and_then(|action| rewrite(way, action, tables)) {
+            let index = usize::from(way.index) % BURST;
+            (decided.ports[index], decided.moves[index]) = (sent.port, sent.moves);
+            decided.moved |= sent.moves != 0;
+            way.count(&sent, &mut decided.tally);
+        }
+    }
 }
 
 /// How a packet leaves.
-pub(super) struct Sent {
-    pub(super) port: PortId,
+struct Sent {
+    port: PortId,
     /// How far the frame's start moves.
-    pub(super) moves: i8,
+    moves: i8,
     /// Whether a tenant here gets it.
     delivered: bool,
 }
 
 impl Way<'_, '_> {
-    /// What the packet counts.
+    /// Counts the packet.
     #[inline]
-    pub(super) fn tally(&self, sent: &Sent) -> Tally {
-        let bytes = self.room.len() as u16;
-        let own = match self.turn {
-            Turn::Out6 | Turn::Out4 => bytes.wrapping_sub(FRONT as u16),
-            Turn::In6 | Turn::In4 => 0,
-        };
-        let seen = match self.turn {
-            Turn::In6 => bytes,
-            Turn::In4 => bytes.wrapping_sub(FRONT as u16),
-            Turn::Out6 | Turn::Out4 => own,
-        };
-        Tally { slot: self.network.slot, sent: own, delivered: if sent.delivered { seen } else { 0 } }
+    fn count(&self, sent: &Sent, tally: &mut Ways<Tally>) {
+        let slot = self.network.slot;
+        if tally.last().is_none_or(|last| last.slot != slot) {
+            let _ = tally.try_push(Tally { slot, ..Tally::default() });
+        }
+        let Some(last) = tally.last_mut() else { return };
+        let bytes = self.room.len() as u32;
+        let out = matches!(self.turn, Turn::Out6 | Turn::Out4);
+        if out {
+            last.sent += 1;
+            last.sent_bytes += bytes.wrapping_sub(FRONT as u32);
+        }
+        if sent.delivered {
+            last.delivered += 1;
+            // From an access port there are so many bytes before it; IPv4 gets shorter by as many.
+            let front = if self.turn == Turn::In6 { 0 } else { FRONT as u32 };
+            last.delivered_bytes += bytes.wrapping_sub(front);
+        }
     }
 }
 
 /// Third pass; `None`, with nothing changed, when something is in the packet's way.
 #[inline]
-pub(super) fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
+fn rewrite(way: &mut Way<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
     let action = match way.turn {
         Turn::Out6 => chosen(way.room.get(FRONT..)?.first_chunk()?, action, tables)?,
         // Flows are told apart by the headers of the IPv6 packet that this is to become.
@@ -333,11 +369,10 @@ const fn carries_checksum(protocol: u8) -> bool {
     matches!(protocol, ipv6::next::TCP | ipv6::next::UDP)
 }
 
-/// Whether a datagram may be a DHCP server's, which no tenant is: by its source port (RFC 2131 §4.1, RFC 8415 §7.2).
+/// Whether a packet is a DHCP server's, which no tenant is: by its source port (RFC 2131 §4.1, RFC 8415 §7.2).
 #[inline(always)]
-fn is_server(protocol: u8, payload: &[u8]) -> bool {
-    let port = payload.first_chunk().copied().map(u16::from_be_bytes);
-    protocol == ipv6::next::UDP && matches!(port, None | Some(67 | 547))
+const fn is_server(protocol: u8, source_port: u16) -> bool {
+    protocol == ipv6::next::UDP && matches!(source_port, 67 | 547)
 }
 
 /// The checksum of TCP or UDP.
