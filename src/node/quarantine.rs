@@ -132,7 +132,14 @@ mod tests {
         assert_eq!((began(&spoofed), spoofed[1].spoofed), (Some(2), 200));
         assert_eq!(began(&over(at(Abuse::Over(LimitKind::IcmpErrors)), &[9999; 9])), None);
         assert_eq!(began(&over(at(Abuse::Quarantined), &[9999; 9])), None);
-        for kind in [LimitKind::Arp, LimitKind::Nd, LimitKind::Rarp, LimitKind::Dad, LimitKind::Unknown] {
+        for kind in [
+            LimitKind::Arp,
+            LimitKind::Nd,
+            LimitKind::Rarp,
+            LimitKind::Dad,
+            LimitKind::Unknown,
+            LimitKind::Copies,
+        ] {
             assert_eq!(began(&over(at(Abuse::Over(kind)), &[101; 3])), Some(2), "{kind:?}");
         }
     }

@@ -85,6 +85,8 @@ reasons! {
     DadRate = "dad_rate";
     /// More packets of a tenant to unknown destinations than its limit.
     UnknownRate = "unknown_rate";
+    /// More copies of a tenant's multicast and broadcast than its limit.
+    CopyRate = "copy_rate";
     /// Router Advertisement or Redirect of a tenant: only this node is its router.
     TenantRouter = "tenant_router";
     /// Multicast listener query or IGMP query of a tenant: only this node asks.
