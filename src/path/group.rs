@@ -150,6 +150,10 @@ fn replicate(
     let Some((id, network)) = lane.to.and_then(|id| Some((id, ctx.tables.networks.get(id)?))) else {
         return Verdict::Drop(DropReason::NoMembers);
     };
+    // Every host takes one, this one as well, so that no copy would leave.
+    if lane.from.is_some() && Ipv6::of(packet.l3()).is_none_or(|header| header.hop_limit() <= 1) {
+        return Verdict::Drop(DropReason::GroupHopLimit);
+    }
     let identifier = Identifier(lane.low);
     let group = if network.is_broadcast_identifier(identifier) { network.broadcast() } else { identifier };
     let remotes = match lane.from {

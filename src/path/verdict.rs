@@ -126,8 +126,11 @@ reasons! {
     Multicast = "multicast";
     /// Group or broadcast address of a tenant's network that has no member anywhere.
     NoMembers = "no_members";
-    /// IPv6 group other than ff0X::0 to ff0X::fff:ffff, or group ending in ffff, which neutral mapping cannot keep.
+    /// IPv6 group other than ff0X::0 to ff0X::fff:ffff, or group ending in ffff (as IPv4 in 255.255), which neutral
+    /// mapping cannot keep.
     GroupUnmappable = "group_unmappable";
+    /// Tenant's packet to a group with hop limit 1, which keeps it on the sender's own link: nobody gets a copy.
+    GroupHopLimit = "group_hop_limit";
     /// MLD or IGMP message of a tenant that is malformed, or a query, which only the gateway sends.
     MembershipInvalid = "membership_invalid";
     /// Hop limit ran out.
