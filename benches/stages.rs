@@ -12,8 +12,8 @@ use ilagate::table::mapping::{Key, MappingWriter};
 use ilagate::table::reach::Reach;
 use ilagate::table::routes::{Found, Routes};
 use ilagate::table::{
-    Action, ActionId, Domain, DomainId, Hop, HopId, Local, Network, NetworkId, OnMiss, Port, PortId,
-    Quarantine, Rate, Remote, Role, Tables, Tenant, network,
+    Action, ActionId, Domain, DomainId, Hop, HopId, LimitKind, Local, Network, NetworkId, OnMiss, Port,
+    PortId, Quarantine, Rate, Remote, Role, Tables, Tenant, network,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -191,7 +191,11 @@ fn questions(criterion: &mut Criterion) {
             ipv4: vec![0x0a00_0001],
             ipv6: vec![OWN6],
         };
-        Arc::make_mut(&mut tables.networks).seat((PortId(0), 0, TENANT), tenant, [rate; 6]);
+        Arc::make_mut(&mut tables.networks).seat(
+            (PortId(0), 0, TENANT),
+            tenant,
+            [rate; LimitKind::ALL.len()],
+        );
         tables
     };
     let mut asked = [0; arp::MAX_FRAME];

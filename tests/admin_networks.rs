@@ -68,11 +68,17 @@ fn attachments_are_listed_and_shown() {
     let text = node.text(&["attachment", "get", "vm1"]);
     assert!(
         text.contains(
-            "network      red\naddress      10.0.0.1\nidentifier   2001:db8:dddd:0:4000:64:a00:1\n"
-        )
+            "network      red\naddress      10.0.0.1\nidentifier   2001:db8:dddd:0:4000:64:a00:1\n\
+             refused      35 copy_rate\nquarantine   yes\n"
+        ),
+        "{text}"
+    );
+    assert_eq!(
+        (&shown["refused"], &shown["quarantined"]),
+        (&json!([{"kind": "arp_rate", "packets": 0}, {"kind": "copy_rate", "packets": 35}]), &json!(true))
     );
     let text = node.text(&["attachment", "get", "1"]);
-    assert!(!text.contains("vlan") && !text.contains("network"), "{text}");
+    assert!(["vlan", "network", "refused", "quarantine"].iter().all(|word| !text.contains(word)), "{text}");
     let error = node.error(&["attachment", "get", "vm9"]);
     assert!(error.contains("`vm9` is no attachment of this node; `ilactl attachment list`"), "{error}");
     assert!(

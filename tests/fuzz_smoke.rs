@@ -95,4 +95,4 @@ macro_rules! smoke {
     };
 }
 
-smoke! { pipeline 4000 upper 8000 ndp 8000 quote 8000 siit 8000 config 1500 mappings 4000 capture 8000 text 8000 }
+smoke! { pipeline 4000 ethernet 8000 ipv4 8000 ipv6 8000 upper 8000 ndp 8000 arp 8000 igmp 8000 mld 8000 icmp 8000 quote 8000 siit 8000 config 1500 mappings 4000 capture 8000 text 8000 }

@@ -300,6 +300,65 @@ fn what_was_sent_on_is_not_sent_on_again() {
     assert_eq!(fate, Fate::Replied(Some(DropReason::NotLocal)));
 }
 
+/// A gateway that believes to be the one at its own locator, and vm3 (and with `lost` vm1 as well) at the other's.
+fn contrary(own: &str, other: &'static str, lost: bool) -> Node {
+    let extra = format!(
+        r#"locators: [{{prefix: "{own}", domain: tasks}}]
+virtual_networks:
+  - {{name: red, vnid: 100, domain: tasks, ipv6: {{prefix: "2001:db8:a::/96"}}}}
+  - {{name: blue, vnid: 200, domain: tasks, ipv6: {{prefix: "2001:db8:b::/96"}}}}
+policies: [{{from: red, to: blue, via: "{own}"}}]"#
+    );
+    let mapped = [(VM3_V6, other), (VM1_V6, if lost { other } else { L1 })];
+    gateway(ChecksumMode::NeutralMap, &extra, &mapped.map(|(sir, locator)| (sir.to_owned(), locator)))
+}
+
+/// No word of a packet tells one that came from a sender's host from one that came from another gateway: what ends
+/// this is the hop limit, which every turn lowers.
+#[test]
+fn gateways_that_contradict_each_other_pass_a_packet_on_as_often_as_its_hop_limit_allows() {
+    const OTHER: &str = "fd00:1:0:a::/64";
+    for lost in [false, true] {
+        let mut gateways = [contrary(LG, OTHER, lost), contrary(OTHER, LG, lost)];
+        for hops in [2, 3, 64, 255] {
+            let mut wire = node(ChecksumMode::NeutralMap, L1, THROUGH)
+                .receive("access0", &of_vm1(hops))
+                .forwarded("fabric0");
+            let mut turns = 0;
+            let outcome = loop {
+                let sent = frame(GATEWAY_FABRIC, NVE_FABRIC, &wire[14..]);
+                let outcome = gateways[turns % 2].receive("fabric0", &sent);
+                if outcome.fate != Fate::Forwarded {
+                    break outcome;
+                }
+                wire = outcome.forwarded("fabric0");
+                assert_eq!(checksum_ok(&wire[14..]), Some(true));
+                turns += 1;
+            };
+            // The sender's host took the first hop, and the gateway at which it is 1 the last.
+            assert_eq!(turns, usize::from(hops) - 2);
+            assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::HopLimit)));
+            // One error for it, which no gateway passes on: it does not come from a tenant.
+            let error = outcome.through("fabric0");
+            let to = if lost { [LG, OTHER][(turns + 1) % 2] } else { L1 };
+            let to = address(to.trim_end_matches("/64"));
+            assert_eq!((destination(&error[14..]) >> 64, error[20]), (to >> 64, 58), "{lost} {hops}");
+            if lost {
+                let sent = frame(GATEWAY_FABRIC, NVE_FABRIC, &error[14..]);
+                let fate = gateways[(turns + 1) % 2].receive("fabric0", &sent).fate;
+                assert_eq!(fate, Fate::Dropped(DropReason::NotLocal));
+            } else {
+                let got = node(ChecksumMode::NeutralMap, L1, THROUGH)
+                    .receive("fabric0", &carried(&error))
+                    .forwarded("access0");
+                let told = told(&got[14..]);
+                assert_eq!((told.kind, told.code), (3, 0));
+                assert_eq!(destination(told.quote), address("2001:db8:b::3"));
+            }
+        }
+    }
+}
+
 #[test]
 fn packets_within_a_network_do_not_go_through_a_gateway() {
     let mode = ChecksumMode::NeutralMap;

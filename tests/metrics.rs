@@ -63,6 +63,7 @@ fn stats() -> Stats {
             .into(),
         group_members: 11,
         joins_refused: 2,
+        joins_unmappable: 4,
         neighbours: [0, 5, 0, 0, 1, 0],
         ports: vec![
             PortCensus {
@@ -139,7 +140,8 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_table_bytes{domain=tasks}", 24e6),
         ("ilagate_mapping_revision", 12.0),
         ("ilagate_group_members", 11.0),
-        ("ilagate_group_joins_refused_total", 2.0),
+        ("ilagate_group_joins_refused_total{reason=limit}", 2.0),
+        ("ilagate_group_joins_refused_total{reason=unmappable}", 4.0),
         ("ilagate_neighbours{state=reachable}", 5.0),
         ("ilagate_neighbours{state=failed}", 1.0),
         ("ilagate_mbufs{state=free}", 8000.0),

@@ -36,6 +36,9 @@ struct Hosts<'t> {
     /// Whether the fabric's next hop is known.
     resolved: bool,
     mappings: &'t str,
+    /// Of the tenants of both networks, and of vm1 in their place.
+    limits: &'t str,
+    limits_of_vm1: &'t str,
 }
 
 const HOSTS: Hosts<'static> = Hosts {
@@ -46,16 +49,18 @@ const HOSTS: Hosts<'static> = Hosts {
     rest: "",
     resolved: true,
     mappings: "",
+    limits: "",
+    limits_of_vm1: "",
 };
 
 impl Hosts<'_> {
     /// vm1, vm4 and vm5 of red and vm3 of blue on L1; vm2 and vm6 of red on L2.
     fn node(&self, locator: &str) -> Node {
-        let Hosts { mode, groups, replicate_to, rest, resolved, mappings } = self;
+        let Hosts { mode, groups, replicate_to, rest, resolved, mappings, limits, limits_of_vm1 } = self;
         let mode = mode.name();
         let attachments = if locator == L1 {
             format!(
-                "  - {{name: vm1, port: access0, mac: \"{VM1}\", network: red, addresses: [\"10.0.0.1\", \"2001:db8:a::1\"]}}\n\
+                "  - {{name: vm1, port: access0, mac: \"{VM1}\", network: red, addresses: [\"10.0.0.1\", \"2001:db8:a::1\"], limits: {{{limits_of_vm1}}}}}\n\
                  \x20 - {{name: vm4, port: access0, vlan: 4, mac: \"{VM4}\", network: red, addresses: [\"10.0.0.4\", \"2001:db8:a::4\"], groups: [{groups}]}}\n\
                  \x20 - {{name: vm5, port: access0, vlan: 5, mac: \"{VM5}\", network: red, addresses: [\"10.0.0.5\", \"2001:db8:a::5\"], groups: [{groups}]}}\n\
                  \x20 - {{name: vm3, port: access0, vlan: 7, mac: \"{VM3}\", network: blue, addresses: [\"10.0.0.1\", \"2001:db8:b::3\"], groups: [{groups}]}}\n"
@@ -69,7 +74,7 @@ impl Hosts<'_> {
         let network = |name: &str, vnid: u32, ipv6: &str| {
             format!(
                 "  - {{name: {name}, vnid: {vnid}, domain: tasks, ipv6: {{prefix: \"{ipv6}::/96\", gateway: \"{ipv6}::ffff:fffe\"}}, \
-                 ipv4: [{{prefix: \"10.0.0.0/24\", gateway: \"10.0.0.254\"}}], replicate_to: [{replicate_to}]}}\n"
+                 ipv4: [{{prefix: \"10.0.0.0/24\", gateway: \"10.0.0.254\"}}], replicate_to: [{replicate_to}], limits: {{{limits}}}}}\n"
             )
         };
         let known = if *resolved { "ff" } else { "fe" };
@@ -245,6 +250,78 @@ fn a_subnets_broadcast_address_is_everybodys_even_if_it_has_a_mapping() {
     }
 }
 
+/// The fates of so many of the same frame at once, and the frames that left.
+fn flood(node: &mut Node, frame: &[u8], count: usize) -> (usize, Vec<(String, Vec<u8>)>) {
+    let (mut over, mut left) = (0, Vec::new());
+    for _ in 0..count {
+        let (fate, sent) = node.receive_copies("access0", frame);
+        match fate {
+            Fate::Forwarded => left.extend(sent),
+            Fate::Dropped(DropReason::CopyRate) => over += 1,
+            fate => panic!("{fate:?}"),
+        }
+    }
+    (over, left)
+}
+
+/// Each packet of vm1 is five copies: three for other hosts, one each for vm4 and vm5.
+#[test]
+fn a_tenant_makes_this_node_copy_no_more_than_its_limit() {
+    let broadcast = to_group4(Mac::BROADCAST, [255; 4]);
+    for frame in [&to_group6(G6), &to_group4(G4_MAC, G4), &broadcast] {
+        let mut node = Hosts { limits: "copies: {per_second: 10, burst: 20}", ..HOSTS }.node(L1);
+        let (over, left) = flood(&mut node, frame, 10);
+        assert_eq!((over, left.len()), (6, 20));
+        // Time gives it back, 10 a second; a packet whose copies are more than that is paid for later.
+        node.wait_ms(100);
+        assert_eq!(flood(&mut node, frame, 10), (9, left[..5].to_vec()));
+        node.wait_ms(400);
+        assert_eq!(flood(&mut node, frame, 10).0, 10);
+        node.wait_ms(100);
+        assert_eq!(flood(&mut node, frame, 10).0, 9);
+    }
+}
+
+#[test]
+fn one_tenants_copies_take_nothing_from_another_tenant_of_its_network() {
+    let mut node = Hosts { limits: "copies: {per_second: 10, burst: 20}", ..HOSTS }.node(L1);
+    assert_eq!(flood(&mut node, &to_group6(G6), 100).0, 96);
+    let (from, to) = (address("2001:db8:a::4"), address(G6));
+    let other = tagged(G6_MAC, VM4, 4, &ipv6(from, to, 17, &udp(from, to, b"x")));
+    // Its four copies: vm5 is the only member besides it.
+    assert_eq!(flood(&mut node, &other, 5).0, 0);
+    // Nor from what vm1 itself sends to one receiver, nor from what it asks.
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::4"));
+    let straight = frame(ANYCAST, VM1, &ipv6(from, to, 17, &udp(from, to, b"x")));
+    node.receive("access0", &straight).forwarded("access0");
+    let ask = arp_frame(&asks(VM1, 0x0a00_0001, 0x0a00_0004), 0);
+    assert_eq!(node.receive("access0", &ask).fate, Fate::Replied(None));
+}
+
+#[test]
+fn an_attachments_own_limit_of_copies_counts_in_place_of_its_networks() {
+    let limits = "copies: {per_second: 10, burst: 20}";
+    let mut node = Hosts { limits, limits_of_vm1: "copies: {burst: 50}", ..HOSTS }.node(L1);
+    assert_eq!(flood(&mut node, &to_group6(G6), 20).0, 10);
+    // The usual limit is far beyond.
+    assert_eq!(flood(&mut HOSTS.node(L1), &to_group6(G6), 20).0, 0);
+}
+
+#[test]
+fn what_reaches_nobody_and_what_comes_from_the_fabric_takes_nothing_of_the_limit() {
+    let hosts = Hosts { limits: "copies: {per_second: 10, burst: 1}", ..HOSTS };
+    let mut alone = Hosts { groups: "", replicate_to: "", ..hosts }.node(L1);
+    for _ in 0..10 {
+        assert_eq!(dropped(&mut alone, "access0", &to_group6(G6)), DropReason::NoMembers);
+    }
+    let (_, sent) = HOSTS.node(L1).receive_copies("access0", &to_group6(G6));
+    let wire = carried(through(&sent, "fabric0")[0]);
+    let mut far = hosts.node(L2);
+    for _ in 0..10 {
+        far.receive("fabric0", &wire).forwarded("access0");
+    }
+}
+
 #[test]
 fn a_group_with_a_mapping_goes_to_its_locators_only_and_one_that_is_mapped_to_nowhere_is_dropped() {
     let mappings = "  - {network: red, address: \"ff05::abc:1234\", locators: [\"fd00:1:0:9::/64\", \"fd00:1:0:1::/64\"]}\n\
@@ -378,19 +455,48 @@ fn a_tenant_speaks_to_groups_from_its_own_addresses_only() {
 }
 
 #[test]
+fn a_packet_that_its_sender_keeps_on_its_link_is_dropped_whole_and_takes_nothing_of_the_limit() {
+    let mut node = Hosts { limits: "copies: {per_second: 10, burst: 5}", ..HOSTS }.node(L1);
+    let with_ttl = |ttl, to, mac| {
+        let mut packet = ipv4_packet([10, 0, 0, 1], to, ttl, b"x");
+        ipv4::seal(&mut packet[..20]);
+        ipv4_frame(mac, VM1, &packet)
+    };
+    let with_hops = |hops| {
+        let mut frame = to_group6(G6);
+        frame[14 + 7] = hops;
+        frame
+    };
+    for frame in [
+        with_hops(1),
+        with_hops(0),
+        with_ttl(1, G4, G4_MAC),
+        with_ttl(1, [255; 4], Mac::BROADCAST),
+        with_ttl(1, [10, 0, 0, 255], Mac::BROADCAST),
+    ] {
+        assert_eq!(dropped(&mut node, "access0", &frame), DropReason::GroupHopLimit);
+    }
+    assert_eq!(node.lost_copies(), 0);
+    // One more is enough for members here and for the way, but not for members elsewhere: there it has run out.
+    let (fate, sent) = node.receive_copies("access0", &with_hops(2));
+    assert_eq!((fate, sent.len()), (Fate::Forwarded, 5));
+    let wire = carried(through(&sent, "fabric0")[0]);
+    assert_eq!(dropped(&mut HOSTS.node(L2), "fabric0", &wire), DropReason::HopLimit);
+    let (_, sent) = HOSTS.node(L1).receive_copies("access0", &with_hops(3));
+    HOSTS.node(L2).receive("fabric0", &carried(through(&sent, "fabric0")[0])).forwarded("access0");
+}
+
+#[test]
 fn nobody_is_told_of_a_packet_to_a_group_that_was_lost() {
     let mut node = HOSTS.node(L1);
     let mut last = to_group6(G6);
     last[14 + 7] = 1;
-    assert_eq!(dropped(&mut node, "access0", &last), DropReason::HopLimit);
-    // Each copy that did not leave is counted, and the last is the packet itself.
+    assert_eq!(dropped(&mut node, "access0", &last), DropReason::GroupHopLimit);
     let lost =
         |node: &Node, reason: DropReason| node.replay.counters()[1].copies_lost[reason as usize].value();
-    assert_eq!(lost(&node, DropReason::HopLimit), 4);
     let mut packet = ipv4_packet([10, 0, 0, 1], G4, 1, b"x");
     ipv4::seal(&mut packet[..20]);
-    assert_eq!(dropped(&mut node, "access0", &ipv4_frame(G4_MAC, VM1, &packet)), DropReason::HopLimit);
-    assert_eq!(lost(&node, DropReason::HopLimit), 8);
+    assert_eq!(dropped(&mut node, "access0", &ipv4_frame(G4_MAC, VM1, &packet)), DropReason::GroupHopLimit);
     // A locator whose neighbour is not known yet: copies wait for nobody.
     let hosts = Hosts {
         resolved: false,

@@ -2,17 +2,21 @@
 //!
 //! One file for two users: libFuzzer (`fuzz_targets`) and `tests/fuzz_smoke.rs` of the main package, on stable.
 
+mod headers;
+mod messages;
 mod network;
 mod packets;
 mod siit;
 
-pub use packets::{OUR_MAC, ndp, pipeline, quote, upper};
+pub use headers::{ethernet, ipv4, ipv6, upper};
+pub use messages::{arp, icmp, igmp, mld};
+pub use packets::{OUR_MAC, ndp, pipeline, quote};
 pub use siit::siit;
 
 use ilagate::config::mappings::{Rules, Written};
 use ilagate::config::{Config, ConfigErrors, mappings as file};
 use ilagate::ila::{Identifier, Locator, SirPrefix};
-use ilagate::net::{Ipv6Prefix, Mac};
+use ilagate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 use ilagate::node::replay::{capture as pcap, mac_of};
 use ilagate::node::rib::Rib;
 use ilagate::node::source::{Batch, Change, Origin};
@@ -32,8 +36,15 @@ pub struct Target {
 /// Every target.
 pub const TARGETS: &[Target] = &[
     Target { name: "pipeline", body: pipeline, seeds: packets::bursts },
+    Target { name: "ethernet", body: ethernet, seeds: headers::frames },
+    Target { name: "ipv4", body: ipv4, seeds: headers::headers4 },
+    Target { name: "ipv6", body: ipv6, seeds: packets::chains },
     Target { name: "upper", body: upper, seeds: packets::chains },
     Target { name: "ndp", body: ndp, seeds: packets::messages },
+    Target { name: "arp", body: arp, seeds: messages::addresses },
+    Target { name: "igmp", body: igmp, seeds: messages::reports4 },
+    Target { name: "mld", body: mld, seeds: messages::reports6 },
+    Target { name: "icmp", body: icmp, seeds: messages::icmps },
     Target { name: "quote", body: quote, seeds: packets::quotes },
     Target { name: "siit", body: siit, seeds: siit::seeds },
     Target { name: "config", body: config, seeds: configs },
@@ -121,6 +132,7 @@ fn there_and_back<T: FromStr<Err: Display> + Display + PartialEq + Debug>(text: 
 pub fn text(bytes: &[u8]) {
     let text = &*String::from_utf8_lossy(bytes);
     there_and_back::<Mac>(text);
+    there_and_back::<Ipv4Prefix>(text);
     there_and_back::<Ipv6Prefix>(text);
     there_and_back::<SirPrefix>(text);
     there_and_back::<Locator>(text);
@@ -195,6 +207,7 @@ fn captures() -> Vec<Vec<u8>> {
 fn texts() -> Vec<Vec<u8>> {
     [
         "02:00:5e:00:00:0A",
+        "192.0.2.0/24",
         "2001:db8::/32",
         "2001:db8:a::/64",
         "fd00:2:0:a::/64",

@@ -2,8 +2,8 @@
 
 use super::network;
 use ilagate::ila::{ChecksumMode, SirPrefix, quote as ila_quote};
-use ilagate::net::ipv6::{self, HEADER, Ipv6, MAX_EXTENSIONS, next};
-use ilagate::net::ndp::{self as nd, Envelope, Message};
+use ilagate::net::ipv6::{self, HEADER, Ipv6, next};
+use ilagate::net::ndp::{self as nd, Envelope, Message, PrefixInformation, Told};
 use ilagate::net::{Mac, checksum, ipv4};
 use ilagate::path::{BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Verdict};
 use ilagate::table::PortId;
@@ -252,17 +252,6 @@ pub fn pipeline(bytes: &[u8]) {
     }
 }
 
-/// The walk over extension headers.
-pub fn upper(packet: &[u8]) {
-    let Ok(found) = ipv6::upper(packet) else { return };
-    assert!(found.offset == HEADER || (found.offset > HEADER && found.offset <= packet.len()));
-    assert!(found.offset <= HEADER + MAX_EXTENSIONS * 2048);
-    assert!(found.fragment || !found.later_fragment);
-    // What lies behind the upper layer's header plays no part.
-    let kept = packet.len().min(found.offset + 8);
-    assert_eq!(ipv6::upper(&packet[..kept]), Ok(found));
-}
-
 /// Neighbour Discovery messages, as they are and with what a stranger cannot guess made right.
 pub fn ndp(bytes: &[u8]) {
     neighbour(bytes);
@@ -298,23 +287,32 @@ fn neighbour(packet: &[u8]) {
             let source_mac = (source != 0).then_some(from_mac);
             assert_eq!(again, Ok(Message::Solicitation { target, source_mac }));
         }
-        Message::Advertisement { target, target_mac, solicited, override_flag, .. } => {
+        Message::Advertisement { target, target_mac, router, solicited, override_flag } => {
             options(&body[24..]);
             assert!(!ipv6::is_multicast(target));
             assert!(!solicited || !ipv6::is_multicast(destination));
-            let from_mac = target_mac.unwrap_or(mac);
-            let to = Envelope { from_mac, ..to };
-            let length = nd::advertisement(&mut frame, to, target, solicited, override_flag);
-            let target_mac = Some(from_mac);
-            let wanted =
-                Message::Advertisement { target, target_mac, router: true, solicited, override_flag };
-            assert_eq!(nd::parse(&frame[14..length]), Ok(wanted));
+            let told = Told { target, target_mac, router, solicited, override_flag };
+            let length = nd::neighbour_advertisement(&mut frame, to, &told);
+            assert_eq!(nd::parse(&frame[14..length]), Ok(message));
         }
         Message::RouterSolicitation { source_mac } => {
             options(&body[8..]);
             assert!(source != 0 || source_mac.is_none());
+            let from_mac = source_mac.unwrap_or(mac);
+            let length = nd::router_solicitation(&mut frame, Envelope { from_mac, ..to });
+            let source_mac = (source != 0).then_some(from_mac);
+            assert_eq!(nd::parse(&frame[14..length]), Ok(Message::RouterSolicitation { source_mac }));
         }
-        Message::RouterAdvertisement => assert!(body.len() >= 16),
+        Message::RouterAdvertisement => {
+            options(&body[16..]);
+            let (advert, prefixes) = nd::router_advert(packet).expect("an advertisement");
+            assert!(ipv6::is_link_local(source));
+            let prefixes: Vec<PrefixInformation> = prefixes.take(nd::MAX_PREFIXES).collect();
+            let mut frame = [0; nd::MAX_ROUTER_FRAME];
+            let length = nd::write_router_advert(&mut frame, to, &advert, &prefixes).expect("it has room");
+            let again = nd::router_advert(&frame[14..length]).map(|(told, all)| (told, all.collect()));
+            assert_eq!(again, Ok((advert, prefixes)));
+        }
     }
 }
 
@@ -458,7 +456,7 @@ pub(crate) fn bursts() -> Vec<Vec<u8>> {
     inputs
 }
 
-/// Inputs of [`upper`].
+/// Inputs of [`super::upper`].
 pub(crate) fn chains() -> Vec<Vec<u8>> {
     let (from, to) = ("2001:db8:1::1", "2001:db8:a:0:2000::2");
     let fragment = [next::TCP, 0, 0, 1, 0, 0, 0, 9];
@@ -502,6 +500,9 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     let advert =
         nd::Advert { lifetime_s: 1800, mtu: 1500, prefix: Some((0x2001_0db8 << 96, 64, true, true)) };
     let length = nd::router_advertisement(&mut frame, to, advert);
+    messages.push(frame[14..length].to_vec());
+    let local = Envelope { source: 0xfe80 << 112 | 9, ..to };
+    let length = nd::router_advertisement(&mut frame, local, advert);
     messages.push(frame[14..length].to_vec());
     let mut solicitation =
         ipv6("fe80::9", "ff02::2", next::ICMP6, &[133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 9]);

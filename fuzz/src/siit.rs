@@ -7,8 +7,8 @@ use std::ops::Range;
 
 const FRONT: usize = 2 * HEADROOM;
 const BACK: usize = 8;
-const ENDS4: (u32, u32) = (0xc000_0201, 0xc633_640a);
-const ENDS6: (u128, u128) = (0x2001_0db8 << 96 | 1, 0x2001_0db8_ffff << 80 | 2);
+pub(crate) const ENDS4: (u32, u32) = (0xc000_0201, 0xc633_640a);
+pub(crate) const ENDS6: (u128, u128) = (0x2001_0db8 << 96 | 1, 0x2001_0db8_ffff << 80 | 2);
 
 /// Translates in a room with guards; what came out and all that is not the window stays as it was.
 fn guarded(
@@ -31,12 +31,12 @@ fn guarded(
     }
 }
 
-fn into_v6(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn into_v6(bytes: &[u8]) -> Option<Vec<u8>> {
     let to = To6 { source: ENDS6.0, destination: ENDS6.1 };
     guarded(bytes, |room, at| to_v6(room, at, &to, |_, _| Some(ENDS6), &Options::default()))
 }
 
-fn into_v4(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn into_v4(bytes: &[u8]) -> Option<Vec<u8>> {
     let to = To4 { source: ENDS4.0, destination: ENDS4.1, identification: 1 };
     guarded(bytes, |room, at| to_v4(room, at, &to, |_, _| Some(ENDS4), &Options::default()))
 }

@@ -2,6 +2,7 @@
 
     vm1 (red)  --- nve1 ---\\           /--- nve2 --- vm2 (red)
     vm3 (blue) ---/         fab (IPv6 router and Internet host)  \\--- vm4 (blue), service
+                             \\--- gw, if wanted: no tenants, a locator of its own
 """
 
 from lab import SIR, answers
@@ -11,6 +12,7 @@ INET = "2001:db8:1::2"
 SERVICE = short(f"{SIR}2000::4")
 ANYCAST = "02:00:5e:00:00:01"
 GATEWAY4 = "10.0.0.254"
+LG = "fd00:1:0:8::/64"
 # Name: network, host, last part of its addresses.
 VMS = {"vm1": ("red", 1, 1), "vm2": ("red", 2, 2), "vm3": ("blue", 1, 1), "vm4": ("blue", 2, 2)}
 VNETS = {"red": ("2001:db8:a::", 100), "blue": ("2001:db8:b::", 200)}
@@ -94,7 +96,7 @@ POLICIES = [
 class TenantNetwork:
     """Builds all of it; `start` lets it run."""
 
-    def __init__(self, lab, fabric_mtu=1600, policies=POLICIES):
+    def __init__(self, lab, fabric_mtu=1600, policies=POLICIES, gateway=False):
         self.lab = lab
         self.policies = policies
         self.fab = lab.ns("fab").router()
@@ -106,8 +108,13 @@ class TenantNetwork:
         self.write_mappings()
         self.nodes = [self._nve(1, L1, fabric_mtu), self._nve(2, L2, fabric_mtu)]
         self.nve1, self.nve2 = self.nodes
-        for leg, locator in ((1, L1), (2, L2)):
-            self.fab.addr(f"nve{leg}", f"fd00:f:{leg}::ff/64")
+        legs = [("nve1", 1, L1), ("nve2", 2, L2)]
+        if gateway:
+            self.gw = self._gateway(4, fabric_mtu)
+            self.nodes.append(self.gw)
+            legs.append(("gw", 4, LG))
+        for name, leg, locator in legs:
+            self.fab.addr(name, f"fd00:f:{leg}::ff/64")
             self.fab.route(f"{locator} via fd00:f:{leg}::1")
         # Any host is a gateway to the virtual networks; here the first one.
         for prefix in (f"{SIR}:/64", *(f"{prefix}/96" for prefix, _ in VNETS.values())):
@@ -124,13 +131,9 @@ class TenantNetwork:
 
     def _nve(self, number, locator, fabric_mtu):
         ns = self.lab.ns(f"nve{number}").quiet()
-        self.lab.wire(ns, "fab", self.fab, f"nve{number}", fabric_mtu)
         here = [vm for vm, (_, host, _) in VMS.items() if host == number]
         attachments = []
-        ports = [
-            {"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": fabric_mtu,
-             "addresses": [f"fd00:f:{number}::1/64"]}
-        ]  # fmt: skip
+        ports = [self._fabric_port(ns, f"nve{number}", number, fabric_mtu)]
         for n, vm in enumerate(here):
             self.lab.wire(self.vms[vm], "eth0", ns, vm)
             self.vms[vm].run(f"ip link set eth0 address {mac(vm)}")
@@ -148,6 +151,18 @@ class TenantNetwork:
             attachments.append(
                 {"name": "service", "port": "access2", "mac": "02:00:00:00:02:09", "identifiers": [SERVICE]}
             )
+        return self._node(ns, f"nve{number}", number, locator, ports=ports, attachments=attachments)
+
+    def _gateway(self, number, fabric_mtu):
+        ns = self.lab.ns("gw").quiet()
+        return self._node(ns, "gw", number, LG, ports=[self._fabric_port(ns, "gw", number, fabric_mtu)])
+
+    def _fabric_port(self, ns, name, number, mtu):
+        self.lab.wire(ns, "fab", self.fab, name, mtu)
+        return {"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": mtu,
+                "addresses": [f"fd00:f:{number}::1/64"]}  # fmt: skip
+
+    def _node(self, ns, name, number, locator, **config):
         networks = [
             {"name": name, "vnid": vnid, "domain": "tasks", "mac": ANYCAST,
              "ipv6": {"prefix": f"{prefix}/96", "gateway": gateway6(name)},
@@ -157,11 +172,11 @@ class TenantNetwork:
             for name, (prefix, vnid) in VNETS.items()
         ]  # fmt: skip
         return self.lab.node(
-            ns, f"nve{number}", number % 2,
+            ns, name, number % 2,
             locators=[{"prefix": locator, "domain": "tasks"}],
-            virtual_networks=networks, policies=self.policies, ports=ports, attachments=attachments,
+            virtual_networks=networks, policies=self.policies,
             routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],
-            mappings={"file": self.mapping_file},
+            mappings={"file": self.mapping_file}, **config,
         )  # fmt: skip
 
     def start(self):

@@ -178,6 +178,7 @@ raw! {
         dad: Option<Spanned<RawLimit>>,
         unknown: Option<Spanned<RawLimit>>,
         icmp_errors: Option<Spanned<RawLimit>>,
+        copies: Option<Spanned<RawLimit>>,
     }
     /// One of them
     RawLimit { per_second: Option<Text>, burst: Option<Text> }

@@ -6,7 +6,7 @@ use super::output::{Output, Table, or_dash};
 use super::policy;
 use crate::node::admin::v1;
 use crate::node::admin::wire::Wire;
-use crate::node::handle::{AttachmentView, GroupView, NetworkDetailView, NetworkView};
+use crate::node::handle::{AttachmentView, GroupView, NetworkDetailView, NetworkView, RefusedView};
 
 /// `vn list`
 pub(super) async fn list(client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {
@@ -144,6 +144,12 @@ pub(super) async fn attachment(
     }
     for identifier in &view.identifiers {
         out.line(&format!("identifier   {identifier}"))?;
+    }
+    for RefusedView { kind, packets } in view.refused.iter().filter(|refused| refused.packets > 0) {
+        out.line(&format!("refused      {packets} {kind}"))?;
+    }
+    if view.quarantined {
+        out.line("quarantine   yes")?;
     }
     Ok(())
 }

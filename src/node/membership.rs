@@ -9,7 +9,8 @@ use super::exchange::Frame;
 use super::rib::Place;
 use crate::config::mappings::judge_group_identifier;
 use crate::config::{Config, Multicast, TenantAddress};
-use crate::ila::{Identifier, group::ipv6_identifier};
+use crate::ila::Identifier;
+use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, leaves_link, scope};
 use crate::net::membership::Interest;
 use crate::net::{Mac, ethernet, igmp, mld};
 use crate::table::PortId;
@@ -73,6 +74,7 @@ pub struct Memberships {
     /// General queries since the last start.
     queries: u8,
     refused: u64,
+    unmappable: u64,
 }
 
 impl Memberships {
@@ -88,6 +90,7 @@ impl Memberships {
             query_due_ms: 0,
             queries: 0,
             refused: 0,
+            unmappable: 0,
         };
         memberships.configure(config, 0, &mut Vec::new());
         memberships
@@ -170,7 +173,9 @@ impl Memberships {
         let Some(network) = self.networks.get_mut(usize::from(home.network)) else { return };
         match (interest, home.groups.get_mut(&group)) {
             (Interest::Join, Some(until)) => until.expires_ms = now_ms + lifetime_ms,
-            (Interest::Join, None) if !network.has(group) => {}
+            (Interest::Join, None) if !network.has(group) => {
+                self.unmappable += u64::from(network.lacks(group));
+            }
             (Interest::Join, None) => {
                 let room = home.groups.len() < usize::from(self.settings.groups_per_tenant)
                     && network.joined < self.settings.groups_per_network;
@@ -275,6 +280,13 @@ impl Memberships {
     pub fn refused(&self) -> u64 {
         self.refused
     }
+
+    /// How often tenants wanted a group that leaves its link and cannot come to them: it has no identifier, or one that
+    /// neutral mapping cannot tell from another.
+    #[must_use]
+    pub fn unmappable(&self) -> u64 {
+        self.unmappable
+    }
 }
 
 /// What a query asks.
@@ -294,6 +306,14 @@ impl Network {
             TenantAddress::V6(_) => None,
         };
         identifier.is_some_and(|identifier| judge_group_identifier(identifier, self.twins).is_ok())
+    }
+
+    /// Whether a group that it has not is one that a tenant may miss: of a family of the network, and wider than a link.
+    fn lacks(&self, group: TenantAddress) -> bool {
+        match group {
+            TenantAddress::V4(address) => self.gateway.is_some() && ipv4_leaves_link(address),
+            TenantAddress::V6(address) => self.ipv6 && leaves_link(scope(address)),
+        }
     }
 
     /// The queries to one link, from the gateway: of MLD, of IGMP or of both.

@@ -144,7 +144,8 @@ families! {
     NEIGHBOURS: Gauge = "ilagate_neighbours";
     /// Groups that tenants joined by IGMP and MLD, each counted once for each tenant.
     GROUP_MEMBERS: Gauge = "ilagate_group_members";
-    /// Groups that tenants wanted to join beyond the configuration's limits.
+    /// Joins of tenants that were refused, by reason: limit (too many groups) or unmappable (a group without identifier,
+    /// or ending in ffff under neutral mapping).
     JOINS_REFUSED: Counter = "ilagate_group_joins_refused_total";
     /// Packet buffers, by state: in_use or free.
     MBUFS: Gauge = "ilagate_mbufs";
@@ -267,7 +268,8 @@ impl Scrape {
         self.set(SNAPSHOTS_WAITING, &[], census.snapshots_waiting as f64);
         self.set(REVISION, &[], census.revision as f64);
         self.set(GROUP_MEMBERS, &[], census.group_members as f64);
-        self.count(JOINS_REFUSED, &[], census.joins_refused);
+        self.count(JOINS_REFUSED, &[("reason", "limit")], census.joins_refused);
+        self.count(JOINS_REFUSED, &[("reason", "unmappable")], census.joins_unmappable);
         self.set(ROUTES, &[], census.routes as f64);
         self.set(MBUFS, &[("state", "in_use")], census.mbufs_in_use as f64);
         self.set(MBUFS, &[("state", "free")], census.mbufs.saturating_sub(census.mbufs_in_use) as f64);

@@ -13,6 +13,7 @@ pub type Refused = [u64; ABUSES];
 /// One tenant as it was last seen.
 #[derive(Debug, Clone)]
 pub struct Ward {
+    first: Refused,
     before: Refused,
     looked_ms: u64,
     bad_seconds: u16,
@@ -34,7 +35,13 @@ impl Ward {
     /// A tenant that nothing is held against: what was counted before is another's.
     #[must_use]
     pub fn new(refused: Refused, now_ms: u64) -> Self {
-        Ward { before: refused, looked_ms: now_ms, bad_seconds: 0, until_ms: None }
+        Ward { first: refused, before: refused, looked_ms: now_ms, bad_seconds: 0, until_ms: None }
+    }
+
+    /// What was refused of it since it is here, from what is counted now.
+    #[must_use]
+    pub fn refused(&self, now: Refused) -> Refused {
+        std::array::from_fn(|n| now[n].wrapping_sub(self.first[n]))
     }
 
     /// Whether it is under quarantine.
@@ -132,7 +139,14 @@ mod tests {
         assert_eq!((began(&spoofed), spoofed[1].spoofed), (Some(2), 200));
         assert_eq!(began(&over(at(Abuse::Over(LimitKind::IcmpErrors)), &[9999; 9])), None);
         assert_eq!(began(&over(at(Abuse::Quarantined), &[9999; 9])), None);
-        for kind in [LimitKind::Arp, LimitKind::Nd, LimitKind::Rarp, LimitKind::Dad, LimitKind::Unknown] {
+        for kind in [
+            LimitKind::Arp,
+            LimitKind::Nd,
+            LimitKind::Rarp,
+            LimitKind::Dad,
+            LimitKind::Unknown,
+            LimitKind::Copies,
+        ] {
             assert_eq!(began(&over(at(Abuse::Over(kind)), &[101; 3])), Some(2), "{kind:?}");
         }
     }

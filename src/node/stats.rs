@@ -124,6 +124,8 @@ pub struct Census {
     pub group_members: u64,
     /// Groups that tenants wanted to join and could not, because they are too many.
     pub joins_refused: u64,
+    /// How often they wanted one that has no identifier that can travel.
+    pub joins_unmappable: u64,
     /// Links and devices, by port.
     pub ports: Vec<PortCensus>,
     /// Mbufs in use over all pools.

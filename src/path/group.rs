@@ -127,13 +127,14 @@ pub(super) fn run(
     burst: &mut [Packet<'_>],
     lanes: &mut Lanes,
     outbox: &mut Outbox,
+    guard: &mut Guard,
     todo: &mut Todo,
     ctx: &Ctx<'_>,
 ) {
     for (of, (packet, lane)) in burst.iter_mut().zip(lanes.iter_mut()).enumerate() {
         let Class::Group(domain) = lane.class else { continue };
         if packet.verdict == Verdict::Continue {
-            packet.verdict = replicate(packet, lane, (of, domain), outbox, ctx);
+            packet.verdict = replicate(packet, lane, (of, domain), (outbox, guard), ctx);
             todo.drops |= matches!(packet.verdict, Verdict::Drop(_));
         }
     }
@@ -143,12 +144,16 @@ fn replicate(
     packet: &mut Packet<'_>,
     lane: &mut Lane,
     (of, domain): (usize, DomainId),
-    outbox: &mut Outbox,
+    (outbox, guard): (&mut Outbox, &mut Guard),
     ctx: &Ctx<'_>,
 ) -> Verdict {
     let Some((id, network)) = lane.to.and_then(|id| Some((id, ctx.tables.networks.get(id)?))) else {
         return Verdict::Drop(DropReason::NoMembers);
     };
+    // Every host takes one, this one as well, so that no copy would leave.
+    if lane.from.is_some() && Ipv6::of(packet.l3()).is_none_or(|header| header.hop_limit() <= 1) {
+        return Verdict::Drop(DropReason::GroupHopLimit);
+    }
     let identifier = Identifier(lane.low);
     let group = if network.is_broadcast_identifier(identifier) { network.broadcast() } else { identifier };
     let remotes = match lane.from {
@@ -170,7 +175,12 @@ fn replicate(
         .filter(|member| place(member.hop.port, member.hop.link(), ethernet::destination) != sender)
         .map(Target::Member);
     let mut targets = remotes.chain(members);
+    let count = targets.clone().count();
     let Some(mut target) = targets.next() else { return Verdict::Drop(DropReason::NoMembers) };
+    // What comes from the fabric was counted at its sender's host.
+    if let Some(Err(over)) = lane.watched.map(|who| guard.pass_copies(who, count, ctx)) {
+        return Verdict::Drop(over);
+    }
     for next in targets {
         let to = |copy: &mut Packet<'_>, lane: &mut Lane| send(copy, lane, &target, domain, ctx);
         let mut own = *lane;

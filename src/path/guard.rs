@@ -50,6 +50,7 @@ impl Abuse {
         Abuse::Over(LimitKind::Dad),
         Abuse::Over(LimitKind::Unknown),
         Abuse::Over(LimitKind::IcmpErrors),
+        Abuse::Over(LimitKind::Copies),
         Abuse::Spoofed,
         Abuse::Quarantined,
     ];
@@ -72,6 +73,7 @@ impl Abuse {
             Abuse::Over(LimitKind::Dad) => "dad_rate",
             Abuse::Over(LimitKind::Unknown) => "unknown_rate",
             Abuse::Over(LimitKind::IcmpErrors) => "icmp_error_rate",
+            Abuse::Over(LimitKind::Copies) => "copy_rate",
             Abuse::Spoofed => "spoofed",
             Abuse::Quarantined => "quarantined",
         }
@@ -119,9 +121,13 @@ pub struct Notice {
     pub address: IpAddr,
 }
 
+/// Copies of one packet that its tenant's bucket remembers at most.
+const MOST_COPIES: u64 = 4096;
+
 /// The memory of one worker.
 pub struct Guard {
-    /// By slot and kind: the instant, in nanoseconds, at which the bucket would be full again.
+    /// By slot and kind: the instant, in nanoseconds, at which the bucket would be full again. That of copies can be
+    /// overdrawn by those of one packet.
     spent: Vec<[u64; LimitKind::ALL.len()]>,
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
@@ -154,6 +160,24 @@ impl Guard {
         Err(reason(kind))
     }
 
+    /// Takes the copies of one packet of the tenant's bucket, which need not hold more than the first of them: however
+    /// many hosts there are, a packet passes once the copies of those before it are paid for.
+    ///
+    /// # Errors
+    /// The bucket is empty: the reason to drop the packet, which is counted here.
+    pub(super) fn pass_copies(
+        &mut self,
+        who: Watched,
+        count: usize,
+        ctx: &Ctx<'_>,
+    ) -> Result<(), DropReason> {
+        if self.spend(who, LimitKind::Copies, (count as u64).min(MOST_COPIES), MOST_COPIES, ctx) {
+            return Ok(());
+        }
+        self.counts.add(who.slot, Abuse::Over(LimitKind::Copies));
+        Err(reason(LimitKind::Copies))
+    }
+
     /// Whether the tenant is answered at all, where nothing limits how often.
     ///
     /// # Errors
@@ -170,6 +194,12 @@ impl Guard {
     /// As [`Self::pass`], without a count of what is refused.
     #[inline]
     pub(super) fn take(&mut self, who: Watched, kind: LimitKind, ctx: &Ctx<'_>) -> bool {
+        self.spend(who, kind, 1, 1, ctx)
+    }
+
+    /// Takes `count` packets' worth of a bucket that holds one at least; `most` is what is ever taken at once.
+    #[inline]
+    fn spend(&mut self, who: Watched, kind: LimitKind, count: u64, most: u64, ctx: &Ctx<'_>) -> bool {
         let (Some(rates), Some(spent)) =
             (ctx.tables.networks.rates(who.slot), self.spent.get_mut(usize::from(who.slot)))
         else {
@@ -179,10 +209,10 @@ impl Guard {
         let now = ctx.now_ms * 1_000_000;
         // After a reload the bucket may hold less than what is missing in it.
         let full = now + rate.room_ns;
-        *spent = (*spent).clamp(now, full);
+        *spent = (*spent).clamp(now, full + (most - 1) * rate.every_ns);
         let enough = *spent + rate.every_ns <= full;
         if enough {
-            *spent += rate.every_ns;
+            *spent += count * rate.every_ns;
         }
         enough
     }
@@ -233,6 +263,7 @@ const fn reason(kind: LimitKind) -> DropReason {
         LimitKind::Nd => DropReason::NdRate,
         LimitKind::Rarp => DropReason::RarpRate,
         LimitKind::Dad => DropReason::DadRate,
+        LimitKind::Copies => DropReason::CopyRate,
         // An error that is not sent is no loss of its own: its packet keeps its reason.
         LimitKind::Unknown | LimitKind::IcmpErrors => DropReason::UnknownRate,
     }
@@ -271,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_bucket_lets_a_burst_through_and_then_the_rate() {
-        let tables = tables([Rate::new(10, 3); 6]);
+        let tables = tables([Rate::new(10, 3); LimitKind::ALL.len()]);
         let mut guard = Guard::new(TenantCounts::of(2));
         let arp = |guard: &mut Guard, now_ms| passed(guard, &tables, 0, LimitKind::Arp, now_ms);
         assert_eq!((arp(&mut guard, 0), arp(&mut guard, 99)), (3, 0));
@@ -282,7 +313,7 @@ mod tests {
 
     #[test]
     fn every_tenant_and_every_kind_has_a_bucket_of_its_own() {
-        let tables = tables([Rate::new(1, 2); 6]);
+        let tables = tables([Rate::new(1, 2); LimitKind::ALL.len()]);
         let mut guard = Guard::new(TenantCounts::of(2));
         for slot in 0..2 {
             for kind in LimitKind::ALL {
@@ -293,7 +324,10 @@ mod tests {
 
     #[test]
     fn a_bucket_that_becomes_smaller_is_empty_and_no_worse() {
-        let (slow, fast) = (tables([Rate::new(1, 1_000_000); 6]), tables([Rate::new(100, 10); 6]));
+        let (slow, fast) = (
+            tables([Rate::new(1, 1_000_000); LimitKind::ALL.len()]),
+            tables([Rate::new(100, 10); LimitKind::ALL.len()]),
+        );
         let mut guard = Guard::new(TenantCounts::of(2));
         for _ in 0..10 {
             passed(&mut guard, &slow, 0, LimitKind::Dad, 0);
@@ -303,8 +337,45 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_with_more_copies_than_its_bucket_holds_passes_and_is_paid_for_later() {
+        let tables = tables([Rate::new(100, 10); LimitKind::ALL.len()]);
+        for copies in [1, 3, 10, 50, 1000] {
+            let mut guard = Guard::new(TenantCounts::of(1));
+            let who = Watched { slot: 0, quarantined: false };
+            // Small packets between the large ones forgive nothing.
+            let made: usize = (0..60_000)
+                .flat_map(|now_ms| [(now_ms, copies), (now_ms, 1)])
+                .filter(|(now_ms, count)| {
+                    guard.pass_copies(who, *count, &Ctx { tables: &tables, now_ms: *now_ms }).is_ok()
+                })
+                .map(|(_, count)| count)
+                .sum();
+            // A burst, a minute of the rate, and what was not paid for yet.
+            assert!((6000 - 10..=6010 + copies).contains(&made), "{copies} {made}");
+        }
+    }
+
+    #[test]
+    fn what_one_packet_can_overdraw_is_bounded() {
+        let [slow, fast] = [1, 100].map(|rate| tables([Rate::new(rate, 10); LimitKind::ALL.len()]));
+        let mut guard = Guard::new(TenantCounts::of(2));
+        let mut pass = |tables: &Tables, slot, now_ms| {
+            let who = Watched { slot, quarantined: false };
+            guard.pass_copies(who, usize::MAX, &Ctx { tables, now_ms }).is_ok()
+        };
+        assert!(pass(&slow, 0, 0) && !pass(&slow, 0, 0));
+        // After a reload it is paid for at the new rate: 4096 copies but for the one that there always was.
+        assert!(!pass(&fast, 0, 1) && !pass(&fast, 0, 40_000));
+        assert!(pass(&fast, 0, 40_970));
+        // Another tenant has a bucket of its own.
+        assert!(pass(&fast, 1, 1));
+        let refused = [0, 1].map(|slot| guard.counts.value(slot, Abuse::Over(LimitKind::Copies)));
+        assert_eq!(refused, [3, 0]);
+    }
+
+    #[test]
     fn nothing_passes_under_quarantine_or_at_a_rate_of_zero() {
-        let tables = tables([Rate::new(0, 5); 6]);
+        let tables = tables([Rate::new(0, 5); LimitKind::ALL.len()]);
         let mut guard = Guard::new(TenantCounts::of(2));
         assert_eq!(passed(&mut guard, &tables, 0, LimitKind::Arp, 10_000), 0);
         let who = Watched { slot: 1, quarantined: true };

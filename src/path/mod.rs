@@ -137,7 +137,7 @@ impl Pipeline {
         let mut todo = arrive::run(burst, lanes, &mut self.guard, ctx);
         forward(burst, lanes, &mut todo, ctx);
         if todo.groups {
-            group::run(burst, lanes, &mut self.outbox, &mut todo, ctx);
+            group::run(burst, lanes, &mut self.outbox, &mut self.guard, &mut todo, ctx);
         }
         if todo.drops {
             split::run(burst, lanes, &mut self.outbox, ctx);

@@ -2,7 +2,8 @@
 //! in place of the destination's, and it sends on from there: as often as not through the port that a packet came in at.
 //!
 //! A pair of networks has one gateway and a gateway never sends to a locator of its own, so that what was sent on is not
-//! sent on again.
+//! sent on again. Of nodes whose files contradict each other this does not hold, and no word of a packet tells who sent
+//! it on before: then the hop limit, which every turn lowers, ends it, and no error about it is ever sent on.
 
 use super::lane::Lane;
 use super::packet::Packet;

@@ -85,6 +85,8 @@ reasons! {
     DadRate = "dad_rate";
     /// More packets of a tenant to unknown destinations than its limit.
     UnknownRate = "unknown_rate";
+    /// More copies of a tenant's multicast and broadcast than its limit.
+    CopyRate = "copy_rate";
     /// Router Advertisement or Redirect of a tenant: only this node is its router.
     TenantRouter = "tenant_router";
     /// Multicast listener query or IGMP query of a tenant: only this node asks.
@@ -124,8 +126,11 @@ reasons! {
     Multicast = "multicast";
     /// Group or broadcast address of a tenant's network that has no member anywhere.
     NoMembers = "no_members";
-    /// IPv6 group other than ff0X::0 to ff0X::fff:ffff, or group ending in ffff, which neutral mapping cannot keep.
+    /// IPv6 group other than ff0X::0 to ff0X::fff:ffff, or group ending in ffff (as IPv4 in 255.255), which neutral
+    /// mapping cannot keep.
     GroupUnmappable = "group_unmappable";
+    /// Tenant's packet to a group with hop limit 1, which keeps it on the sender's own link: nobody gets a copy.
+    GroupHopLimit = "group_hop_limit";
     /// MLD or IGMP message of a tenant that is malformed, or a query, which only the gateway sends.
     MembershipInvalid = "membership_invalid";
     /// Hop limit ran out.

@@ -105,8 +105,13 @@ pub(super) fn query(
 
 fn query_patch(message: &[u8], word: u16, kind: u8, old: u16, new: u16) -> Patch {
     let after = u16::from(kind) << 8 | word & 0xff;
-    let value =
-        field(message, ICMP_CHECKSUM).map(|before| checksum::update(before, add(old, word), add(new, after)));
+    let value = field(message, ICMP_CHECKSUM).map(|before| {
+        match checksum::update(before, add(old, word), add(new, after)) {
+            // Of the two zeros of one's complement only the other one is right when there is nothing else.
+            0 if after == 0 && message.iter().skip(ICMP_CHECKSUM + 2).all(|byte| *byte == 0) => 0xffff,
+            value => value,
+        }
+    });
     Patch { kind: Some(kind), checksum: value.map(|value| (ICMP_CHECKSUM, value)) }
 }
 

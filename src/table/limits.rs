@@ -16,17 +16,20 @@ pub enum LimitKind {
     Unknown,
     /// ICMP errors that the tenant is sent.
     IcmpErrors,
+    /// Copies of its multicast and broadcast, one for each host and each member here.
+    Copies,
 }
 
 impl LimitKind {
     /// Every kind, in the order of the list.
-    pub const ALL: [LimitKind; 6] = [
+    pub const ALL: [LimitKind; 7] = [
         LimitKind::Arp,
         LimitKind::Nd,
         LimitKind::Rarp,
         LimitKind::Dad,
         LimitKind::Unknown,
         LimitKind::IcmpErrors,
+        LimitKind::Copies,
     ];
 }
 

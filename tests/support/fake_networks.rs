@@ -3,7 +3,7 @@
 use ilagate::config::{Amendment, AmendmentRules, Config};
 use ilagate::node::handle::{
     Amend, AmendRefusal, AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView,
-    PeerView, PolicyView, PrefixView,
+    PeerView, PolicyView, PrefixView, RefusedView,
 };
 
 pub fn network(name: &str, vnid: u32, own: bool) -> NetworkView {
@@ -52,6 +52,10 @@ pub fn attachments() -> Vec<AttachmentView> {
             network: Some("red".into()),
             addresses: vec!["10.0.0.1".into()],
             identifiers: vec!["2001:db8:dddd:0:4000:64:a00:1".into()],
+            refused: [("arp_rate", 0), ("copy_rate", 35)]
+                .map(|(kind, packets)| RefusedView { kind: kind.into(), packets })
+                .into(),
+            quarantined: true,
         },
         AttachmentView {
             name: "1".into(),
@@ -61,6 +65,8 @@ pub fn attachments() -> Vec<AttachmentView> {
             network: None,
             addresses: Vec::new(),
             identifiers: vec!["2001:db8:dddd:0:2000::4".into()],
+            refused: Vec::new(),
+            quarantined: false,
         },
     ]
 }

@@ -2,7 +2,7 @@
 
 import packets
 from lab import Lab, answers, expect, need, until
-from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, datagram, gateway6, ipv4, ipv6, ping4, transfer
+from tenants import GATEWAY4, INET, L1, L2, LG, SERVICE, TenantNetwork, datagram, gateway6, ipv4, ipv6, ping4, transfer
 
 
 def test_tenants_of_one_network_reach_each_other_by_ipv6_and_ipv4():
@@ -108,6 +108,71 @@ def test_tenants_of_two_networks_meet_by_policy():
         # Tasks and the Internet have no policy here.
         _, text = vm1.status(["ping", "-6", "-n", "-c", 1, "-W", 1, SERVICE])
         expect("prohibited" in text, text)
+        net.stop()
+
+
+def test_what_a_policy_sends_through_a_gateway_passes_there_and_nowhere_else():
+    """A node without tenants turns packets round in its one port, within TCP of both families."""
+    through = [{"from": "red", "to": "blue", "via": LG}, {"from": "blue", "to": "red", "via": LG}]
+
+    def tell(node, policies):
+        node.config["policies"] = policies
+        node.reload()
+
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab, policies=[], gateway=True).start()
+        vm1, vm3, vm4 = net.vms["vm1"], net.vms["vm3"], net.vms["vm4"]
+        _, text = vm1.status(["ping", "-6", "-n", "-c", 1, "-W", 1, ipv6("vm4")])
+        expect(answers(text) == 0 and "prohibited" in text, text)
+        for node in net.nodes:
+            tell(node, through)
+        for node in net.nodes:
+            node.ctl("peer", "add", "red", "10.0.0.204", "--to", ipv4("vm4"), "--of", "blue")
+            node.ctl("peer", "add", "blue", "10.0.0.201", "--to", ipv4("vm1"), "--of", "red")
+        # Neighbours are known before anything is counted.
+        vm1.reaches(ipv6("vm4"))
+        turned = net.fab.capture("gw", "ip6 and dst net fd00:1::/32")
+        straight = [net.fab.capture("nve1", f"ip6 and dst net {L2}"), net.fab.capture("nve2", f"ip6 and dst net {L1}")]
+        vm1.reaches(ipv6("vm4"))
+        expect(ping4(vm1, "10.0.0.204"), "vm1 pings vm4 by its mapped address")
+        # Even between tenants of one host.
+        vm1.reaches(ipv6("vm3"))
+        seen = packets.ipv6(turned.frames(at_least=36))
+        expect(all(p.checksum_is_right() for p in seen), "a wrong checksum on the wire")
+        came = [p for p in seen if p.destination.startswith("fd00:1:0:8:")]
+        left = [p for p in seen if not p.destination.startswith("fd00:1:0:8:")]
+        expect(len(left) >= 18, (len(came), len(left)))
+        # Types 3 and 2 with the receiver's VNID; each comes out as it came in, under the receiver's locator, one hop on.
+        for start in ("fd00:1:0:8:7000:c8:", "fd00:1:0:8:5000:c8:", "fd00:1:0:8:7000:64:", "fd00:1:0:8:5000:64:"):
+            expect(any(p.destination.startswith(start) for p in came), (start, [p.addresses() for p in came]))
+        arrived = {(p.source, p.payload, p.hop_limit - 1) for p in came}
+        expect(all((p.source, p.payload, p.hop_limit) in arrived for p in left), [p.addresses() for p in seen])
+        ours, theirs = net.gw.ns.mac("fab"), net.fab.mac("gw")
+        expect(all(p.to_mac() == ours for p in came) and all(p.to_mac() == theirs for p in left), "another port")
+        transfer(vm1, vm4, ipv6("vm4"), "AF_INET6")
+        transfer(vm1, vm4, "10.0.0.204", "AF_INET", listen_at=(ipv4("vm4"), "AF_INET"))
+        transfer(vm4, vm1, ipv6("vm1"), "AF_INET6")
+        transfer(vm1, vm3, ipv6("vm3"), "AF_INET6")
+        expect([len(wire.frames()) for wire in straight] == [0, 0], "packets beside the gateway")
+        # What Linux stacks say to everybody on a link is nobody's loss.
+        expect(net.gw.drops().keys() <= {"multicast", "nd_not_for_us"}, net.gw.drops())
+
+        # The gateway that is told nothing sends nothing on, whatever the hosts send it.
+        tell(net.gw, through[1:])
+        _, text = vm1.status(["ping", "-6", "-n", "-c", 1, "-W", 1, ipv6("vm4")])
+        expect(answers(text) == 0 and "ddress unreachable" in text, text)
+        expect(net.gw.drops().get("not_local") == 1, net.gw.drops())
+        expect(not ping4(vm1, "10.0.0.204", 1), "an answer by IPv4 past the gateway")
+        net.gw.ctl("policy", "add", "red", "blue", "--via", LG)
+        vm1.reaches(ipv6("vm4"))
+        # Nor does a host that is told nothing send anything to it.
+        at_gateway = net.fab.capture("gw", "ip6 and dst net fd00:1::/32")
+        tell(net.nve1, through[1:])
+        _, text = vm1.status(["ping", "-6", "-n", "-c", 1, "-W", 1, ipv6("vm4")])
+        expect(answers(text) == 0 and "prohibited" in text, text)
+        expect(net.nve1.drops().get("no_policy") == 2, net.nve1.drops())
+        expect(not ping4(vm1, "10.0.0.204", 1), "an answer by IPv4 without a policy")
+        expect(not at_gateway.frames(), "a packet without a policy came to the gateway")
         net.stop()
 
 

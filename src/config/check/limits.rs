@@ -31,6 +31,7 @@ pub(super) fn limits(s: &mut Scope<'_>, raw: &Spanned<RawLimits>, base: Limits) 
         dad: of("dad", &raw.dad, base.dad),
         unknown: of("unknown", &raw.unknown, base.unknown),
         icmp_errors: of("icmp_errors", &raw.icmp_errors, base.icmp_errors),
+        copies: of("copies", &raw.copies, base.copies),
     }
 }
 

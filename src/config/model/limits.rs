@@ -30,6 +30,8 @@ pub struct Limits {
     pub unknown: Limit,
     /// ICMP errors that it is sent.
     pub icmp_errors: Limit,
+    /// Copies of its multicast and broadcast.
+    pub copies: Limit,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             dad: Limit::new(20, 50),
             unknown: Limit::new(1000, 1000),
             icmp_errors: Limit::new(50, 50),
+            copies: Limit::new(10_000, 10_000),
         }
     }
 }

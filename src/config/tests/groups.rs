@@ -91,6 +91,20 @@ fn a_tenant_is_in_groups_of_families_that_its_network_has() {
     ] {
         assert_eq!(at_group(group, ipv6), message);
     }
+    // Where nothing is added to identifiers, one that ends in ffff is like no other.
+    for (mode, fits) in
+        [("neutral-map", false), ("neutral-map-auto", false), ("adj-transport", true), ("no-action", true)]
+    {
+        let text = tenant("239.1.255.255, 'ff05::ffff'", true).replace(
+            "prefix: '2001:db8:dddd::/64'",
+            &format!("prefix: '2001:db8:dddd::/64', checksum: {mode}"),
+        );
+        assert!(text.contains(mode), "{text}");
+        match crate::config::Config::parse(&text, "test.yaml") {
+            Ok(config) => assert!(fits && config.attachments[0].groups.len() == 2, "{mode}"),
+            Err(errors) => assert!(!fits && errors.errors().len() == 2, "{mode}: {errors}"),
+        }
+    }
     let twice = refused(&tenant("239.1.2.3, 239.1.2.3", false)).to_string();
     assert!(twice.contains("groups[1]: `239.1.2.3` is already attachments[0].groups[0]"), "{twice}");
 }

@@ -42,7 +42,7 @@ fn a_limit_is_neither_zero_nor_beyond_what_can_be_counted() {
     for (key, value, most) in
         [("per_second", "0", 10_000_000), ("per_second", "10000001", 10_000_000), ("burst", "0", 1_000_000)]
     {
-        for kind in ["arp", "nd", "rarp", "dad", "unknown", "icmp_errors"] {
+        for kind in ["arp", "nd", "rarp", "dad", "unknown", "icmp_errors", "copies"] {
             let errors = refused(&with(&format!(", limits: {{{kind}: {{{key}: {value}}}}}"), ""));
             let [error] = errors.errors() else { panic!("{errors}") };
             assert_eq!(error.path, format!("virtual_networks[0].limits.{kind}.{key}"));

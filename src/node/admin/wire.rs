@@ -3,7 +3,7 @@
 use super::v1;
 use crate::node::handle::{
     AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
-    PrefixView,
+    PrefixView, RefusedView,
 };
 use crate::node::handle::{
     DropView, EventView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView,
@@ -117,7 +117,8 @@ same! {
     GroupView is Group { network, group, attachment, kind, expires_s, locators }
     PolicyView is Policy { from, to, via, origin }
     PeerView is Peer { network, address, to, of, origin }
-    AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers }
+    AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers, refused, quarantined }
+    RefusedView is Refused { kind, packets }
     NetworkView is Network { name, vnid, domain, mac, mtu, prefixes, attachments, mappings, counters }
 }
 

@@ -227,7 +227,9 @@ impl Control {
     }
 
     pub(super) fn attachment_views(&self) -> Vec<AttachmentView> {
+        let mut tenants = self.refused_views();
         let view = |(n, attachment): (usize, &crate::config::Attachment)| {
+            let (refused, quarantined) = tenants.remove(&(n as u32)).unwrap_or_default();
             let network = attachment.network.and_then(|n| self.config.virtual_networks.get(usize::from(n)));
             let address = |address: &TenantAddress| match address {
                 TenantAddress::V4(address) => Ipv4Addr::from(*address).to_string(),
@@ -245,6 +247,8 @@ impl Control {
                     .iter()
                     .map(|local| self.config.sir_address(*local))
                     .collect(),
+                refused,
+                quarantined,
             }
         };
         self.config.attachments.iter().enumerate().map(view).collect()

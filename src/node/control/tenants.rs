@@ -5,9 +5,10 @@ use crate::config::QuarantineMode;
 use crate::net::{arp, ethernet, ndp};
 use crate::node::events::EventKind;
 use crate::node::exchange::Frame;
+use crate::node::handle::RefusedView;
 use crate::node::quarantine::{Finding, Refused, Ward};
 use crate::node::rib::TenantAt;
-use crate::path::guard::Abuse;
+use crate::path::guard::{ABUSES, Abuse};
 use crate::path::{Limiter, Notice};
 use crate::table::Quarantine;
 use std::collections::HashMap;
@@ -79,6 +80,20 @@ impl Control {
         if finding.ended {
             self.tell_event(tenant, EventKind::Released);
         }
+    }
+
+    /// What was refused of each tenant since it is here, and whether it is under quarantine, by its place among the
+    /// attachments.
+    pub(super) fn refused_views(&self) -> HashMap<u32, (Vec<RefusedView>, bool)> {
+        let view = |tenant: TenantAt| {
+            let now = self.refused(tenant.slot);
+            let known = self.wards.by_slot.get(&tenant.slot).filter(|(known, _)| known.since == tenant.since);
+            let refused = known.map_or([0; ABUSES], |(_, ward)| ward.refused(now));
+            let kinds = Abuse::ALL.iter().zip(refused);
+            let kinds = kinds.map(|(abuse, packets)| RefusedView { kind: abuse.label().to_owned(), packets });
+            (tenant.attachment, (kinds.collect(), known.is_some_and(|(_, ward)| ward.is_quarantined())))
+        };
+        self.rib.tenants().map(view).collect()
     }
 
     fn refused(&self, slot: u16) -> Refused {

@@ -123,6 +123,7 @@ impl Control {
             neighbours: self.neighbours.count(),
             group_members: self.memberships.joined(),
             joins_refused: self.memberships.refused(),
+            joins_unmappable: self.memberships.unmappable(),
             ports: self.links.iter().enumerate().map(port).collect(),
             mbufs_in_use,
             mbufs,

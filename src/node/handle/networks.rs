@@ -125,4 +125,17 @@ pub struct AttachmentView {
     pub addresses: Vec<String>,
     /// Its identifiers, as SIR addresses.
     pub identifiers: Vec<String>,
+    /// What was refused of the tenant since it is here, by kind; none of a task.
+    pub refused: Vec<RefusedView>,
+    /// Whether the tenant is under quarantine.
+    pub quarantined: bool,
+}
+
+/// Packets of a tenant that were refused as abuse or beyond a limit, and errors that it was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedView {
+    /// As in `ilagate_tenant_abuse_total`.
+    pub kind: String,
+    /// How many.
+    pub packets: u64,
 }

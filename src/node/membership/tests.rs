@@ -244,6 +244,10 @@ fn groups_that_never_come_from_elsewhere_take_no_room() {
     // A network without IPv6.
     assert_eq!(bench.hear(&mld1(VM2, 2, 131, G6), 0), []);
     assert_eq!((bench.memberships.joined(), bench.memberships.refused()), (0, 0));
+    // What no link keeps is missed: 239.1.255.255, ff15::1 and ff05::ffff.
+    assert_eq!(bench.memberships.unmappable(), 3);
+    bench.hear(&igmp3(VM1, 1, &[(3, 0xef01_ffff, &[]), (4, G4, &[])]), 0);
+    assert_eq!((bench.memberships.joined(), bench.memberships.unmappable()), (1, 3));
     // Who is not attached, and who sits elsewhere.
     assert_eq!(bench.hear(&igmp3(GATEWAY, 1, &[(4, G4, &[])]), 0), []);
     assert_eq!(bench.hear(&igmp3(VM1, 2, &[(4, G4, &[])]), 0), []);

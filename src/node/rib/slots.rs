@@ -61,7 +61,8 @@ impl Slots {
 
     /// One worker's share of what a tenant may ask.
     fn rates(&self, attachment: &Attachment, network: &VirtualNetwork) -> Rates {
-        let Limits { arp, nd, rarp, dad, unknown, icmp_errors } = attachment.limits.unwrap_or(network.limits);
+        let Limits { arp, nd, rarp, dad, unknown, icmp_errors, copies } =
+            attachment.limits.unwrap_or(network.limits);
         LimitKind::ALL.map(|kind| {
             let Limit { per_second, burst } = match kind {
                 LimitKind::Arp => arp,
@@ -70,6 +71,7 @@ impl Slots {
                 LimitKind::Dad => dad,
                 LimitKind::Unknown => unknown,
                 LimitKind::IcmpErrors => icmp_errors,
+                LimitKind::Copies => copies,
             };
             Rate::new(per_second.div_ceil(self.workers), burst.div_ceil(self.workers))
         })

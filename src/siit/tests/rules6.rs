@@ -135,6 +135,22 @@ fn rfc_7915_section_5_2_echo() {
 }
 
 #[test]
+fn an_echo_reply_of_zeros_has_the_one_checksum_that_is_right() {
+    for length in [8, 9, 64] {
+        let mut message = vec![0; length];
+        message[0] = 129;
+        let sum = crate::net::checksum::transport(A6, B6, 58, &message);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let four = there4(&v6(A6, B6, 58, &message)).unwrap();
+        assert_eq!(four[20..24], [0, 0, 0xff, 0xff]);
+        assert!(is_right(&four));
+        // Wrong before, it is wrong after.
+        message[2] ^= 1;
+        assert!(!is_right(&there4(&v6(A6, B6, 58, &message)).unwrap()));
+    }
+}
+
+#[test]
 fn rfc_7915_section_5_2_neighbour_and_listener_discovery_are_dropped() {
     for kind in (130..=255).chain([128, 129]).filter(|kind| *kind > 129) {
         assert_eq!(there4(&v6(A6, B6, 58, &[kind, 0, 0, 0, 0, 0, 0, 0])), Err(Refused::IcmpType));

@@ -47,6 +47,17 @@ fn quarantine(bench: &Bench) -> Quarantine {
     tables.networks.tenant(ACCESS, 0, VM1).unwrap().quarantine
 }
 
+/// Kinds and counts of what was refused of each attachment, zeros left out, and who is under quarantine.
+fn refused(bench: &Bench) -> Vec<(Vec<(String, u64)>, bool)> {
+    let views = bench.control.attachment_views().into_iter();
+    let of = |view: crate::node::handle::AttachmentView| {
+        assert_eq!(view.refused.len(), crate::path::guard::ABUSES);
+        let kinds = view.refused.into_iter().filter(|refused| refused.packets > 0);
+        (kinds.map(|refused| (refused.kind, refused.packets)).collect(), view.quarantined)
+    };
+    views.map(of).collect()
+}
+
 fn announcement(mac: Mac, vlan: u16, address: u32) -> Frame {
     let mut frame = [0; arp::MAX_FRAME];
     let length = arp::gratuitous(&mut frame, mac, address, vlan);
@@ -118,6 +129,7 @@ fn abuse_for_too_long_is_quarantine_in_the_workers_tables_until_it_ends() {
     abuse(&bench, 0, 100);
     bench.turn(3000);
     assert_eq!(quarantine(&bench), Quarantine::Control);
+    assert_eq!(refused(&bench), [(vec![("arp_rate".to_owned(), 200)], true), (vec![], false)]);
     assert_eq!(events(&bench), [("vm1".into(), EventKind::Quarantined { seconds: 5 })]);
     for second in 4..8 {
         bench.turn(second * 1000);
@@ -142,7 +154,10 @@ fn who_takes_a_tenants_place_inherits_nothing_of_it() {
     let staged = bench.control.rib.reconfigure(&config).unwrap();
     bench.control.rib.commit(staged);
     bench.control.config = Arc::new(config);
+    assert_eq!(refused(&bench), [(vec![], false), (vec![], false)]);
     bench.turn(4000);
+    abuse(&bench, 0, 7);
+    assert_eq!(refused(&bench), [(vec![("arp_rate".to_owned(), 7)], false), (vec![], false)]);
     bench.turn(5000);
     let tables = bench.control.publisher.current();
     let tenant = tables.networks.tenant(ACCESS, 0, Mac([2, 0, 0, 0, 1, 3])).unwrap();
