@@ -35,7 +35,7 @@ fn a_mapping_from_add_to_del() {
             {"locator": "fd00:1:0:2::/64", "priority": 1, "weight": 1, "ila": "fd00:1:0:2:2000::1", "state": "ready"},
             {"locator": "fd00:1:0:3::/64", "priority": 2, "weight": 7, "ila": "fd00:1:0:3:2000::1", "state": "ready"},
         ],
-        "attachment": null, "origin": "admin",
+        "attachment": null, "origin": "admin", "covers": [],
     });
     assert_eq!(node.json(&["mapping", "get", SIR]), expected);
     assert_eq!(node.json(&["mapping", "list"]), json!([expected]));
@@ -55,6 +55,16 @@ fn a_mapping_from_add_to_del() {
         let error = node.error(&["mapping", command, SIR]);
         assert!(error.contains(SIR) && error.contains("has no mapping; `ilactl mapping list`"), "{error}");
     }
+}
+
+#[test]
+fn a_deleted_mapping_says_what_it_covered() {
+    let node = Node::start();
+    let sir = "2001:db8:dddd:0:2000::f";
+    node.text(&["mapping", "add", sir, "--locator", "fd00:1:0:2::/64"]);
+    assert!(node.text(&["mapping", "get", sir]).contains("origin      admin\ncovers      file\n"));
+    let text = node.text(&["mapping", "del", sir]);
+    assert_eq!(text, format!("{sir}: deleted, what it covered is in force again, revision 2\n"));
 }
 
 #[test]

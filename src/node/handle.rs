@@ -29,6 +29,8 @@ pub struct MappingView {
     pub attachment: Option<String>,
     /// `attachment`, `file` or `admin`.
     pub origin: String,
+    /// Origins of mappings that this one covers, the next in line first.
+    pub covers: Vec<String>,
 }
 
 /// One locator of a mapping.

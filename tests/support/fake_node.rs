@@ -204,7 +204,10 @@ impl Fake {
                     }
                 }
                 Change::Delete { domain, identifier } => {
-                    applied.deleted += u64::from(self.mappings.remove(&sir(domain, identifier)).is_some());
+                    let gone = self.mappings.remove(&sir(domain, identifier));
+                    let covered = gone.as_ref().is_some_and(|view| !view.covers.is_empty());
+                    applied.changed += u64::from(covered);
+                    applied.deleted += u64::from(gone.is_some() && !covered);
                 }
             }
         }
@@ -335,6 +338,8 @@ fn view(
         locators,
         attachment: None,
         origin: "admin".into(),
+        // Of these the file speaks as well.
+        covers: if identifier.0 as u16 == 0xf { vec!["file".into()] } else { Vec::new() },
     }
 }
 
