@@ -32,7 +32,7 @@ virtual_networks:
   - {name: red, vnid: 100, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}
   - {name: blue, vnid: 200, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}
 ports:
-  - {name: fabric0, device: net_null0, role: fabric, addresses: ["fd00:1:0:1::1/64"]}
+  - {name: fabric0, device: net_null0, role: fabric, queues: 2, addresses: ["fd00:1:0:1::1/64"]}
 "#;
 
 /// What the fake control thread remembers.

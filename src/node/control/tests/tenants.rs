@@ -154,7 +154,9 @@ fn who_takes_a_tenants_place_inherits_nothing_of_it() {
 
 #[test]
 fn workers_share_what_a_tenant_may_ask() {
-    let config = TENANTS.replace("workers: [1]", "workers: [1, 2, 3, 4]");
+    let config = TENANTS
+        .replace("workers: [1]", "workers: [1, 2, 3, 4]")
+        .replace("device: net_null1,", "device: net_null1, queues: 4,");
     let rates = |config: &str| {
         let mut rib = Rib::new(&Config::parse(config, "t.yaml").unwrap(), &[VM1; 2], 1);
         rib.compile().networks.rates(0).unwrap()[LimitKind::Nd as usize]
