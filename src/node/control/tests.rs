@@ -10,6 +10,8 @@ use crate::net::ndp::{self, Envelope, Message};
 use crate::net::{ethernet, ipv6};
 use crate::node::neighbour::Key;
 use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
+use crate::node::stats::PortFacts;
+use crate::path::Notice;
 use crate::table::{Action, HopState};
 use std::cell::RefCell;
 use std::path::Path;
@@ -72,12 +74,18 @@ impl Bench {
         let config = Arc::new(Config::load(&path).unwrap());
         let exchange = Exchange::new();
         let links = Fake(Rc::new(RefCell::new([true; 2])));
+        let facts = |port: &crate::config::Port| PortFacts {
+            name: port.name.clone(),
+            device: port.device.clone(),
+            role: views::role_name(port.role),
+        };
+        let facts = config.ports.iter().map(facts).collect();
         let mut control = Control::new(Start {
             path,
             config,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             mappings: None,
-            stats: Arc::new(Stats::new("n".into(), Vec::new(), &[1], 1)),
+            stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             exchanges: vec![exchange.clone()],
             devices: Box::new(links.clone()),
             set_level: Box::new(|_| ()),
@@ -193,6 +201,45 @@ fn a_neighbour_that_a_packet_waits_for_is_asked_for_found_unreachable_and_forgot
     bench.advertise(ACCESS, HOST);
     bench.turn(7_010);
     assert_eq!(bench.host(), Some(HopState::Ready));
+}
+
+#[test]
+fn a_neighbour_that_asks_from_another_mac_is_followed() {
+    let mut bench = Bench::new();
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(5);
+    let moved = Mac([2, 0, 0, 0, 0, 10]);
+    bench.exchange.notices.push(Notice::Neighbour { port: FABRIC, address: NEXT, mac: moved }).unwrap();
+    bench.turn(10);
+    let hop = bench.reader.snapshot().neighbours[&(FABRIC, NEXT)];
+    assert_eq!((hop.state, ethernet::destination(hop.link())), (HopState::Ready, Some(moved)));
+    assert_eq!(bench.control.neighbour_views()[0].state, "stale");
+}
+
+#[test]
+fn somebody_who_has_our_address_is_counted_however_it_shows() {
+    let mut bench = Bench::new();
+    let own = 0xfd00_000f << 96 | 1;
+    let conflicts = |bench: &Bench| bench.control.stats.address_conflicts[0].load(Ordering::Relaxed);
+    bench.turn(1);
+    // Nobody but asks whether it is free at first.
+    assert!(bench.sent().iter().any(|(port, _, m)| {
+        *port == FABRIC && *m == Message::Solicitation { target: own, source_mac: None }
+    }));
+    bench.advertise(FABRIC, own);
+    bench.turn(10);
+    assert_eq!(conflicts(&bench), 1);
+    bench.exchange.notices.push(Notice::Ours { port: FABRIC, address: own, mac: PEER }).unwrap();
+    bench.turn(20);
+    assert_eq!((conflicts(&bench), bench.control.neighbours.iter().count()), (2, 1));
+    // Our own, which came back.
+    let mut frame = [0; ndp::MAX_FRAME];
+    let from_mac = bench.control.publisher.current().ports[0].mac;
+    let envelope = Envelope { to_mac: PEER, from_mac, vlan: 0, source: own, destination: 1 };
+    let length = ndp::advertisement(&mut frame, envelope, own, true, true);
+    bench.exchange.punted.push(Frame::new(FABRIC, &frame[..length]).unwrap()).unwrap();
+    bench.turn(30);
+    assert_eq!(conflicts(&bench), 2);
 }
 
 #[test]
