@@ -5,7 +5,7 @@ use super::exchange::Frame;
 use super::neighbour::Key;
 use crate::config::PortAddress;
 use crate::net::ipv6::solicited_node;
-use crate::net::ndp::{self, Envelope};
+use crate::net::ndp::{self, Advert, Envelope};
 use crate::net::{Mac, ipv6};
 use crate::table::{Port, PortId};
 
@@ -63,7 +63,17 @@ pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + 
 
 /// Router Advertisements to everybody, if the port has any to give.
 pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
-    port.advert.iter().flat_map(move |&advert| {
+    advertise(id, port, port.advert)
+}
+
+/// The last Router Advertisements of a port, to everybody: it is no default router any more (RFC 4861 §6.2.5).
+pub fn farewells(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+    let last = |advert: Advert| Advert { lifetime_s: 0, ..advert };
+    advertise(id, port, port.advert.map(last))
+}
+
+fn advertise(id: PortId, port: &Port, advert: Option<Advert>) -> impl Iterator<Item = Frame> + '_ {
+    advert.into_iter().flat_map(move |advert| {
         port.vlans.iter().filter_map(move |&vlan| {
             let envelope = to_all(port, vlan, port.link_local);
             build(id, |frame| ndp::router_advertisement(frame, envelope, advert))
@@ -85,7 +95,7 @@ fn build(port: PortId, write: impl FnOnce(&mut [u8; ndp::MAX_FRAME]) -> usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ndp::{Advert, Message};
+    use crate::net::ndp::Message;
     use crate::net::{Ipv6Prefix, ethernet};
     use crate::table::Role;
 

@@ -140,6 +140,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let ended = runtime.block_on(control.run(signals));
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
+    runtime.block_on(control.say_goodbye());
     exchanges.iter().for_each(|exchange| exchange.stop());
     let mut panicked = threads.into_iter().map(JoinHandle::join).enumerate().filter(|(_, end)| end.is_err());
     let panicked = panicked.next().map(|(number, _)| number);

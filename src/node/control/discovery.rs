@@ -227,6 +227,16 @@ impl Control {
         }
     }
 
+    /// Tells everybody that this node is no default router any more, on ports that `stop` advertising (RFC 4861 §6.2.5).
+    pub(super) fn stop_advertising(&mut self, stop: impl Fn(usize) -> bool) {
+        let current = self.publisher.current().clone();
+        for (n, facts) in current.ports.iter().enumerate().filter(|(n, _)| stop(*n)) {
+            if self.links.get(n).is_some_and(|link| link.up && link.adverts > 0) {
+                announce::farewells(PortId(n as u16), facts).for_each(|frame| self.send(frame));
+            }
+        }
+    }
+
     /// Advertises anew after the configuration changed.
     pub(super) fn advertise_soon(&mut self) {
         self.links.iter_mut().for_each(|link| (link.adverts, link.advert_due_ms) = (0, 0));

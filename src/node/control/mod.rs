@@ -44,6 +44,8 @@ const REQUESTS: usize = 1024;
 const LOOK: Duration = Duration::from_millis(10);
 /// The same while something is under way.
 const LOOK_BUSY: Duration = Duration::from_millis(1);
+/// Longest time that saying goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
 /// Time between two counts for the census.
 const CENSUS_MS: u64 = 1_000;
 
@@ -261,6 +263,19 @@ impl Control {
                 () = tokio::time::sleep(pause) => {}
             }
             self.turn(self.now_ms());
+        }
+    }
+
+    /// Says goodbye before the workers stop, and waits a moment until they have sent that.
+    pub async fn say_goodbye(&mut self) {
+        self.stop_advertising(|_| true);
+        let began = Instant::now();
+        while began.elapsed() < GOODBYE && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
+            self.empty_outbox();
+            if self.outbox.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_BUSY).await;
         }
     }
 

@@ -61,6 +61,11 @@ impl Control {
         reply.applied = changes;
         (self.file, self.amendments) = (file, amendments);
         let old = std::mem::replace(&mut self.config, config.clone());
+        let advertised = |config: &Config, n: usize| {
+            config.ports.get(n).and_then(|port| port.router_advertisement).is_some()
+        };
+        // Of the snapshot before: the next one has nothing to say of these.
+        self.stop_advertising(|n| advertised(&old, n) && !advertised(&config, n));
         self.config_told.send_replace(config.clone());
         self.look_at_each_tenant(self.now_ms());
         self.configure_neighbours();

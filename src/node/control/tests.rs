@@ -320,6 +320,38 @@ fn access_ports_advertise_themselves_from_the_start() {
     assert!((6..=8).contains(&adverts(&bench)));
 }
 
+/// Lifetimes of the Router Advertisements that were sent on the access port since the last call.
+fn lifetimes(bench: &Bench) -> Vec<u16> {
+    let frames = std::iter::from_fn(|| bench.exchange.to_send.pop()).filter(|frame| frame.port == ACCESS);
+    frames
+        .filter_map(|frame| ndp::router_advert(&frame.bytes[14..]).ok().map(|(advert, _)| advert.lifetime_s))
+        .collect()
+}
+
+#[test]
+fn rfc_4861_6_2_5_who_stops_advertising_says_so() {
+    let goodbye = |bench: &mut Bench| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(bench.control.say_goodbye());
+        lifetimes(bench)
+    };
+    let mut bench = Bench::new();
+    bench.turn(1);
+    assert_eq!(lifetimes(&bench), [1800]);
+    assert_eq!(goodbye(&mut bench), [0]);
+    // A reload that takes it away says so once, and the end has nothing to add.
+    let mut bench = Bench::new();
+    bench.turn(1);
+    lifetimes(&bench);
+    bench.reload(&CONFIG.replace(", router_advertisement: {interval_s: 10}", "")).unwrap();
+    assert_eq!((lifetimes(&bench), goodbye(&mut bench)), (vec![0], vec![]));
+    // One that changes something else says nothing of the kind.
+    let mut bench = Bench::new();
+    bench.turn(1);
+    bench.reload(&CONFIG.replace("fd00:1::/32", "fd00:2::/32")).unwrap();
+    assert!(!lifetimes(&bench).contains(&0));
+}
+
 #[test]
 fn every_vlan_of_an_access_port_is_told_of_its_router() {
     let mut config =
