@@ -206,13 +206,15 @@ fn ports_neighbours_and_routes() {
 fn losses_with_their_sentences() {
     let node = Node::start();
     let text = node.text(&["drops"]);
-    assert_eq!(text.lines().count(), 3, "{text}");
-    assert!(text.contains("hop_limit        0         2  Hop limit ran out.\n"), "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.contains("hop_limit        0         2            0  Hop limit ran out.\n"), "{text}");
+    // Nothing but copies were lost for this one.
+    assert!(text.contains("no_route         0         0            3  "), "{text}");
     assert!(node.text(&["drops", "--all"]).contains("no_mapping"));
     let view = node.json(&["drops"]);
     assert_eq!(
         view[1],
-        json!({"reason": "blackhole", "sentence": "Mapping says: discard.", "dropped": 4, "answered": 0})
+        json!({"reason": "blackhole", "sentence": "Mapping says: discard.", "dropped": 4, "answered": 0, "lost_copies": 0})
     );
     let all = node.json(&["drops", "--all"]);
     assert_eq!(all.as_array().unwrap().len(), ilagate::path::verdict::DropReason::ALL.len());
@@ -225,6 +227,8 @@ fn totals_and_rates() {
     assert!(text.contains("WORKER  CORE  RECEIVED") && text.contains("fabric0"), "{text}");
     let view = node.json(&["stats"]);
     assert_eq!(view["workers"][0]["fates"]["punted"], 1);
+    assert_eq!(view["ports"][0]["counters"]["lost_copies"], 3);
+    assert!(text.contains("COPIED  LOST COPIES"), "{text}");
 
     let mut child =
         node.command(&["stats", "--watch", "0.1", "--json"]).stdout(Stdio::piped()).spawn().unwrap();

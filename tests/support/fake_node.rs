@@ -241,6 +241,8 @@ impl Fake {
             punted: 1,
             dropped: 2,
             waiting: 0,
+            copied: 9,
+            lost_copies: 3,
         }
     }
 
@@ -380,6 +382,7 @@ fn drops() -> Vec<DropView> {
             sentence: reason.sentence().into(),
             dropped: if *reason == DropReason::Blackhole { 4 } else { 0 },
             answered: if *reason == DropReason::HopLimit { 2 } else { 0 },
+            lost_copies: if *reason == DropReason::NoRoute { 3 } else { 0 },
         })
         .collect()
 }

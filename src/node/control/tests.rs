@@ -504,6 +504,20 @@ fn a_reload_takes_the_mappings_along_and_lets_them_go() {
 }
 
 #[test]
+fn views_show_copies_that_were_lost() {
+    let bench = Bench::new();
+    let counters = &bench.control.stats.workers[0].received[1];
+    let reason = crate::path::DropReason::NoRoute;
+    counters.copies_lost[reason as usize].add(3);
+    counters.copied.add(5);
+    let drops = bench.control.drop_views();
+    let lost: Vec<_> = drops.iter().filter(|view| view.lost_copies > 0).collect();
+    assert_eq!((lost.len(), lost[0].reason.as_str(), lost[0].lost_copies), (1, "no_route", 3));
+    let fates = &bench.control.port_views(false)[1].counters;
+    assert_eq!((fates.copied, fates.lost_copies, fates.dropped), (5, 3, 0));
+}
+
+#[test]
 fn views_show_what_there_is() {
     let mut bench = Bench::new();
     bench.advertise(FABRIC, NEXT);
