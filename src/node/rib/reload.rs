@@ -61,16 +61,14 @@ impl Rib {
         Ok(staged)
     }
 
-    /// Judges what a mapping file holds, which is to be applied after `config`, against the mappings of operators. What
-    /// else could be wrong with it was found when it was read.
+    /// Judges what a mapping file holds, which is to be applied after `config`, against what operators added. What else
+    /// could be wrong with it was found when it was read.
     fn judge_file(&self, config: &Config, records: &[MappingRecord]) -> Result<(), Refusal> {
         let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
-        let operators: Vec<&Key> = operators.collect();
-        if operators.is_empty() {
-            return Ok(());
-        }
-        let locators: HashMap<Locator, u8> =
-            operators.iter().flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
+        let mut locators: HashMap<Locator, u8> =
+            operators.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
+        // With what operators added to the configuration, which the file was not read with.
+        locators.extend(config.locators_in_use());
         for MappingRecord { domain, identifier, target } in records {
             let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
             let operators = |identifier| self.origins(*domain, identifier).any(|held| held == Origin::Admin);
@@ -107,11 +105,7 @@ impl Rib {
                 return Err(Refusal { sir: Ipv6Addr::from(own.prefix.prefix().bits()), why });
             }
         }
-        let copies = config
-            .virtual_networks
-            .iter()
-            .flat_map(|network| network.replicate_to.iter().map(|locator| (*locator, network.domain)));
-        for (locator, domain) in copies.chain(config.gateways()) {
+        for (locator, domain) in config.locators_in_use() {
             if let Some(other) = used.get(&locator).copied().filter(|other| *other != domain) {
                 let why = self.belongs_to(locator, other);
                 return Err(Refusal { sir: Ipv6Addr::from(locator.prefix().bits()), why });
