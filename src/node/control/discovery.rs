@@ -28,6 +28,8 @@ pub(super) struct LinkSeen {
     advert_due_ms: u64,
     /// Initial ones sent since the link came up.
     adverts: u8,
+    /// Addresses changed, and nobody was told.
+    pub(super) untold: bool,
     /// When there may be another error about somebody who has our address.
     warned_ms: u64,
 }
@@ -179,7 +181,8 @@ impl Control {
                 self.links[n].up = up;
                 self.rib.set_link(port, up);
             }
-            if up && (first || !before.up) {
+            if up && (first || !before.up || before.untold) {
+                self.links[n].untold = false;
                 self.announce(port, now_ms);
             }
             if up && !before.up {

@@ -164,6 +164,8 @@ pub struct Control {
     watch: Option<Watch>,
     watch_number: u64,
     reloading: bool,
+    /// A signal came while a reload was under way: it may have read what was old by then.
+    reload_again: bool,
     handle: ControlHandle,
     requests: mpsc::Receiver<Request>,
     tell: mpsc::UnboundedSender<Event>,
@@ -210,6 +212,7 @@ impl Control {
             watch: None,
             watch_number: 0,
             reloading: false,
+            reload_again: false,
             handle,
             requests,
             tell,

@@ -22,6 +22,10 @@ pub(super) struct Loaded {
 impl Control {
     /// Reads the files on a thread of its own.
     pub(super) fn begin_reload(&mut self, answer: Option<oneshot::Sender<Result<ReloadView, String>>>) {
+        if self.reloading && answer.is_none() {
+            self.reload_again = true;
+            return;
+        }
         let reply = Reply { answer, applied: Vec::new() };
         if self.reloading {
             return reply.end(Err("a reload is under way; wait until it has ended".to_owned()));
@@ -79,6 +83,9 @@ impl Control {
             (self.set_level)(config.log.level);
         }
         self.advertise_soon();
+        for ((link, old), new) in self.links.iter_mut().zip(&old.ports).zip(&config.ports) {
+            link.untold |= old.addresses != new.addresses;
+        }
         if let Err(why) = self.watch_mappings(seen) {
             tracing::error!(%why, "mapping file is not watched");
         }

@@ -431,6 +431,75 @@ fn a_reload_whose_mappings_clash_with_an_operators_changes_nothing() {
 }
 
 #[test]
+fn a_reload_whose_mappings_clash_with_an_operators_gateway_changes_nothing() {
+    let networks = r#"
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+virtual_networks:
+  - {name: red, vnid: 1, domain: tasks, ipv6: {prefix: "2001:db8:a::/96"}}
+  - {name: blue, vnid: 2, domain: tasks, ipv6: {prefix: "2001:db8:b::/96"}}
+"#;
+    let mut bench = Bench::with(&format!("{CONFIG}{networks}"));
+    let (from, to, via) = ("red".to_owned(), "blue".to_owned(), Some("fd00:1:0:3::/64".to_owned()));
+    let policy = crate::config::Amendment::Policy(crate::config::PolicyWords { from, to, via });
+    let (answer, mut answered) = oneshot::channel();
+    bench.control.answer(Request::Amend(crate::node::handle::Amend::Add(policy), answer));
+    (1..5).for_each(|now| bench.turn(now));
+    answered.try_recv().unwrap().unwrap();
+    let with = CONFIG.replace("dddd::/64\"}]", "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]");
+    let with = format!("{with}{networks}mappings: {{file: mappings.yaml}}\n");
+    let line = r#"{sir: "2001:db8:eeee:0:2000::1", locators: ["fd00:1:0:3::/64"]}"#;
+    std::fs::write(bench.control.path.with_file_name("mappings.yaml"), format!("mappings:\n  - {line}\n"))
+        .unwrap();
+    let why = bench.reload(&with).unwrap_err();
+    assert!(why.contains("locator of domain tasks") && !why.contains("in force"), "{why}");
+    assert_eq!(bench.control.config.sir_domains.len(), 1);
+}
+
+#[test]
+fn a_signal_during_a_reload_is_remembered() {
+    let mut bench = Bench::new();
+    bench.turn(1);
+    bench.control.begin_reload(None);
+    let event = bench.control.events.blocking_recv().unwrap();
+    // The file that was read is old by the time that the second signal comes.
+    let more =
+        CONFIG.replace("routes: [", r#"routes: [{prefix: "fd00:2::/32", via: "fd00:f::3", port: f}, "#);
+    std::fs::write(&bench.control.path, more).unwrap();
+    bench.control.begin_reload(None);
+    bench.control.begin_reload(None);
+    bench.control.hear(event);
+    (2..6).for_each(|now| bench.turn(now));
+    assert!(bench.control.reloading);
+    let event = bench.control.events.blocking_recv().unwrap();
+    bench.control.hear(event);
+    (6..10).for_each(|now| bench.turn(now));
+    assert_eq!((bench.control.reloading, bench.control.config.routes.len()), (false, 2));
+    // Who asks by ilactl is told, and asks again.
+    bench.control.begin_reload(None);
+    let (answer, mut answered) = oneshot::channel();
+    bench.control.begin_reload(Some(answer));
+    assert!(answered.try_recv().unwrap().unwrap_err().contains("under way"));
+}
+
+#[test]
+fn a_new_address_is_asked_for_and_told_of() {
+    let mut bench = Bench::new();
+    bench.turn(1);
+    bench.turn(300);
+    bench.sent();
+    let new = 0xfd00_000f << 96 | 0x11;
+    bench.reload(&CONFIG.replace(r#"["fd00:f::1/64"]"#, r#"["fd00:f::1/64", "fd00:f::11/64"]"#)).unwrap();
+    bench.turn(600);
+    let sent = bench.sent();
+    let said =
+        |wanted: &dyn Fn(&Message) -> bool| sent.iter().any(|(port, _, m)| *port == FABRIC && wanted(m));
+    assert!(said(&|m| *m == Message::Solicitation { target: new, source_mac: None }), "{sent:?}");
+    assert!(said(&|m| matches!(m, Message::Advertisement { target, .. } if *target == new)), "{sent:?}");
+    // Only where something is new.
+    assert!(!sent.iter().any(|(port, _, m)| *port == ACCESS && matches!(m, Message::Advertisement { .. })));
+}
+
+#[test]
 fn a_reload_moves_an_own_locator_to_another_domain_together_with_its_mappings() {
     let config = |domain: &str| {
         let domains = "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]\n";

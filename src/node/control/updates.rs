@@ -251,6 +251,9 @@ impl Control {
     pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         self.reloading = false;
         reply.end(result);
+        if std::mem::take(&mut self.reload_again) {
+            self.begin_reload(None);
+        }
     }
 }
 
