@@ -296,6 +296,33 @@ fn nobody_at_the_socket() {
 }
 
 #[test]
+fn a_node_that_does_not_answer_is_not_waited_for_for_ever() {
+    let mut node = Node::start();
+    node.stop();
+    // Whoever connects is let in, as the kernel does for a process that is stopped.
+    let _listener = std::os::unix::net::UnixListener::bind(&node.socket).unwrap();
+    let begun = std::time::Instant::now();
+    for command in
+        [&["node", "show"][..], &["mapping", "list"], &["stats", "--watch"], &["events", "--follow"]]
+    {
+        let error = node.error(&[&["--timeout", "0.2"], command].concat());
+        assert!(error.contains("the node does not answer"), "{error}");
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    // Nor is a stream cut short that has begun.
+    let node = Node::start();
+    let mut child = node
+        .command(&["--timeout", "0.1", "stats", "--watch", "0.3"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!((0..8).all(|_| lines.next().is_some()));
+    drop(lines);
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_node_that_is_shutting_down_says_so() {
     let node = Node::with(Fake { gone: true, ..Fake::default() });
     for arguments in
