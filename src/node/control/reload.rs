@@ -86,6 +86,8 @@ impl Control {
         for ((link, old), new) in self.links.iter_mut().zip(&old.ports).zip(&config.ports) {
             link.untold |= old.addresses != new.addresses;
         }
+        // What the watch before has read may be older than what the reload did; the new one knows what that saw.
+        self.updates.forget_files();
         if let Err(why) = self.watch_mappings(seen) {
             tracing::error!(%why, "mapping file is not watched");
         }

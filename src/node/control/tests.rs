@@ -537,6 +537,33 @@ fn of_files_that_wait_only_the_last_is_applied() {
 }
 
 #[test]
+fn a_mapping_file_that_was_read_before_a_reload_does_not_win_over_it() {
+    let with = format!("{CONFIG}mappings: {{file: mappings.yaml}}\n");
+    let mapping = |n: u64| {
+        format!("mappings:\n  - {{sir: \"2001:db8:dddd:0:2000::{n}\", locators: [\"fd00:1:0:2::/64\"]}}\n")
+    };
+    let mut bench = Bench::new();
+    let file = bench.control.path.with_file_name("mappings.yaml");
+    std::fs::write(&file, mapping(1)).unwrap();
+    bench.reload(&with).unwrap();
+    let old = crate::config::mappings::parse(&mapping(1), "m.yaml", &bench.control.config).unwrap();
+    std::fs::write(&file, mapping(2)).unwrap();
+    bench.control.begin_reload(None);
+    let loaded = loop {
+        match bench.control.events.blocking_recv().unwrap() {
+            loaded @ Event::Loaded(..) => break loaded,
+            // The watch may have seen it first.
+            Event::Mappings(..) => {}
+        }
+    };
+    bench.control.hear(loaded);
+    bench.control.hear(Event::Mappings(bench.control.watch_number, Ok(old)));
+    (20..30).for_each(|now| bench.turn(now));
+    let held = bench.control.rib.mappings(&Default::default()).unwrap();
+    assert_eq!(held.iter().map(|view| view.sir.segments()[7]).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn signals_from_before_the_first_turn_are_heard() {
     let mut bench = Bench::new();
     let raise = |signal: &str| {
