@@ -187,6 +187,7 @@ fn questions(criterion: &mut Criterion) {
             network,
             attachment: 0,
             slot: 0,
+            number: 1,
             quarantine: Quarantine::None,
             ipv4: vec![0x0a00_0001],
             ipv6: vec![OWN6],

@@ -35,7 +35,7 @@ fn a_mapping_from_add_to_del() {
             {"locator": "fd00:1:0:2::/64", "priority": 1, "weight": 1, "ila": "fd00:1:0:2:2000::1", "state": "ready"},
             {"locator": "fd00:1:0:3::/64", "priority": 2, "weight": 7, "ila": "fd00:1:0:3:2000::1", "state": "ready"},
         ],
-        "attachment": null, "origin": "admin",
+        "attachment": null, "origin": "admin", "covers": [],
     });
     assert_eq!(node.json(&["mapping", "get", SIR]), expected);
     assert_eq!(node.json(&["mapping", "list"]), json!([expected]));
@@ -55,6 +55,16 @@ fn a_mapping_from_add_to_del() {
         let error = node.error(&["mapping", command, SIR]);
         assert!(error.contains(SIR) && error.contains("has no mapping; `ilactl mapping list`"), "{error}");
     }
+}
+
+#[test]
+fn a_deleted_mapping_says_what_it_covered() {
+    let node = Node::start();
+    let sir = "2001:db8:dddd:0:2000::f";
+    node.text(&["mapping", "add", sir, "--locator", "fd00:1:0:2::/64"]);
+    assert!(node.text(&["mapping", "get", sir]).contains("origin      admin\ncovers      file\n"));
+    let text = node.text(&["mapping", "del", sir]);
+    assert_eq!(text, format!("{sir}: deleted, what it covered is in force again, revision 2\n"));
 }
 
 #[test]
@@ -196,13 +206,15 @@ fn ports_neighbours_and_routes() {
 fn losses_with_their_sentences() {
     let node = Node::start();
     let text = node.text(&["drops"]);
-    assert_eq!(text.lines().count(), 3, "{text}");
-    assert!(text.contains("hop_limit        0         2  Hop limit ran out.\n"), "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.contains("hop_limit        0         2            0  Hop limit ran out.\n"), "{text}");
+    // Nothing but copies were lost for this one.
+    assert!(text.contains("no_route         0         0            3  "), "{text}");
     assert!(node.text(&["drops", "--all"]).contains("no_mapping"));
     let view = node.json(&["drops"]);
     assert_eq!(
         view[1],
-        json!({"reason": "blackhole", "sentence": "Mapping says: discard.", "dropped": 4, "answered": 0})
+        json!({"reason": "blackhole", "sentence": "Mapping says: discard.", "dropped": 4, "answered": 0, "lost_copies": 0})
     );
     let all = node.json(&["drops", "--all"]);
     assert_eq!(all.as_array().unwrap().len(), ilagate::path::verdict::DropReason::ALL.len());
@@ -215,6 +227,8 @@ fn totals_and_rates() {
     assert!(text.contains("WORKER  CORE  RECEIVED") && text.contains("fabric0"), "{text}");
     let view = node.json(&["stats"]);
     assert_eq!(view["workers"][0]["fates"]["punted"], 1);
+    assert_eq!(view["ports"][0]["counters"]["lost_copies"], 3);
+    assert!(text.contains("COPIED  LOST COPIES"), "{text}");
 
     let mut child =
         node.command(&["stats", "--watch", "0.1", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -279,6 +293,33 @@ fn nobody_at_the_socket() {
     let error = node.error(&["node", "show"]);
     assert!(error.contains("hung up"), "{error}");
     stranger.join().unwrap();
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_not_waited_for_for_ever() {
+    let mut node = Node::start();
+    node.stop();
+    // Whoever connects is let in, as the kernel does for a process that is stopped.
+    let _listener = std::os::unix::net::UnixListener::bind(&node.socket).unwrap();
+    let begun = std::time::Instant::now();
+    for command in
+        [&["node", "show"][..], &["mapping", "list"], &["stats", "--watch"], &["events", "--follow"]]
+    {
+        let error = node.error(&[&["--timeout", "0.2"], command].concat());
+        assert!(error.contains("the node does not answer"), "{error}");
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    // Nor is a stream cut short that has begun.
+    let node = Node::start();
+    let mut child = node
+        .command(&["--timeout", "0.1", "stats", "--watch", "0.3"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!((0..8).all(|_| lines.next().is_some()));
+    drop(lines);
+    child.wait().unwrap();
 }
 
 #[test]

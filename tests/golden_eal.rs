@@ -507,6 +507,14 @@ fn open_a_tap(_: &Path) {
     let mut port = Port::open(&taps, &pool).unwrap();
     assert!(port.link().up && port.driver() == "net_tap" && port.offers_tx_checksums());
     assert_ne!(port.reception(), Reception::AsIs);
+    // Neighbour Discovery needs multicast even where nothing else is wanted.
+    for (n, promiscuous, accepted) in
+        [(1, Promiscuous::Off, Reception::AllMulticast), (2, Promiscuous::On, Reception::Promiscuous)]
+    {
+        let device = format!("net_tap{n},iface=ilagate{}", n + 2);
+        let other = Port::open(&PortConfig { promiscuous, ..config("other", &device) }, &pool).unwrap();
+        assert_eq!(other.reception(), accepted);
+    }
     println!("{:?} {:?} {:?}", port.rss(), port.reception(), port.link());
     let mut tx = TxSet::new();
     tx.insert(OUT, port.take_tx().unwrap());

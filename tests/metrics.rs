@@ -288,7 +288,8 @@ fn the_dashboard_shows_what_is_exported() {
 }
 
 /// The real server on a free port.
-fn serve(stats: Stats) -> SocketAddr {
+fn serve(stats: impl Into<Arc<Stats>>) -> SocketAddr {
+    let stats = stats.into();
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -298,7 +299,7 @@ fn serve(stats: Stats) -> SocketAddr {
             let error = http::listen(address).await.unwrap_err().to_string();
             assert!(error.contains(&address.to_string()) && error.contains("choose another"), "{error}");
             send.send(address).unwrap();
-            http::serve(listener, Arc::new(stats), std::future::pending()).await;
+            http::serve(listener, stats, std::future::pending()).await;
         });
     });
     receive.recv().unwrap()
@@ -344,7 +345,21 @@ fn served_over_http() {
 fn healthy_is_who_forwards() {
     let fresh = Stats::new("n".into(), Vec::new(), &[1], 0);
     let answer = get(serve(fresh), "/healthz");
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("starting: no worker"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("starting: worker 0 has not polled yet"),
+        "{answer}"
+    );
+    // One did, and the other does not yet.
+    let half = Arc::new(Stats::new("n".into(), Vec::new(), &[1, 2], 0));
+    let polling = half.clone();
+    std::thread::spawn(move || {
+        for _ in 0..200 {
+            polling.workers[0].polls.empty_polls.add(1);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    });
+    let answer = get(serve(half), "/healthz");
+    assert!(answer.contains("starting: worker 1 has not polled yet"), "{answer}");
     // They did, and do not any more.
     let answer = get(serve(stats()), "/healthz");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("worker 0 has not polled"), "{answer}");
@@ -358,7 +373,7 @@ async fn polling_workers_are_healthy() {
     let polling = stats.clone();
     tokio::spawn(async move {
         loop {
-            polling.workers.iter().take(2).for_each(|worker| worker.polls.empty_polls.add(1));
+            polling.workers.iter().for_each(|worker| worker.polls.empty_polls.add(1));
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     });

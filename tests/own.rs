@@ -3,10 +3,14 @@
 
 mod support;
 
+use ilagate::config::Config;
 use ilagate::ila::ChecksumMode;
 use ilagate::net::Mac;
 use ilagate::net::ipv6::solicited_node;
-use ilagate::path::DropReason;
+use ilagate::net::ndp::{self, Envelope};
+use ilagate::node::rib::{NeighbourState, Rib};
+use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline, Verdict};
+use ilagate::table::PortId;
 use support::packets::*;
 use support::*;
 
@@ -23,6 +27,65 @@ fn the_gateway() -> Node {
 
 fn the_host() -> Node {
     nve(ChecksumMode::NeutralMap, L1, &[(T1.into(), TASK), (T2.into(), TASK_2)], &[(T3.into(), L3)])
+}
+
+/// What the control thread hears of a message from `MOVED` that arrives at the gateway's fabric port.
+fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> (Verdict, Vec<Notice>) {
+    let config = Config::parse(
+        "node: {name: n}\ndpdk: {workers: [1]}\n\
+         ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:f::1/64']}]\n",
+        "test.yaml",
+    );
+    let mut rib = Rib::new(&config.unwrap(), &[GATEWAY_FABRIC], 1);
+    rib.add_neighbour(PortId(0), NEIGHBOUR);
+    rib.set_neighbour(PortId(0), NEIGHBOUR, known.map_or(NeighbourState::Failed, NeighbourState::Reachable));
+    let (tables, mut pipeline) = (rib.compile(), Pipeline::new(Limiter::new(10, 10)));
+    let mut frame = [0; ndp::MAX_FRAME];
+    let length = build(&mut frame);
+    let mut room = vec![0; 2176];
+    room[128..128 + length].copy_from_slice(&frame[..length]);
+    let mut burst = [Packet::new(&mut room, 128, 128 + length as u16, PortId(0))];
+    pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
+    let verdict = burst[0].verdict;
+    (verdict, pipeline.take_notices().0.to_vec())
+}
+
+const NEIGHBOUR: u128 = 0xfd00_000f << 96 | 7;
+const OWN: u128 = 0xfd00_000f << 96 | 1;
+const MOVED: Mac = Mac([2, 0, 0, 0, 7, 7]);
+
+fn asks(from_mac: Mac, source: u128, target: u128) -> impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize {
+    move |frame| {
+        let to_mac = Mac::of_ipv6_multicast(solicited_node(target));
+        let destination = solicited_node(target);
+        ndp::solicitation(frame, Envelope { to_mac, from_mac, vlan: 0, source, destination }, target)
+    }
+}
+
+#[test]
+fn a_neighbour_that_asks_is_heard_of_only_if_it_tells_something_new() {
+    let told = [Notice::Neighbour { port: PortId(0), address: NEIGHBOUR, mac: MOVED }];
+    let replied = Verdict::Reply(PortId(0));
+    for (known, heard) in [(Some(NVE_FABRIC), &told[..]), (None, &told[..]), (Some(MOVED), &[])] {
+        assert_eq!(noticed(known, asks(MOVED, NEIGHBOUR, OWN)), (replied, heard.to_vec()));
+    }
+    // Nobody whom we know, and a question that is not for us.
+    assert_eq!(noticed(None, asks(MOVED, NEIGHBOUR + 1, OWN)), (replied, vec![]));
+    let (verdict, heard) = noticed(None, asks(MOVED, NEIGHBOUR, NEIGHBOUR + 1));
+    assert!(matches!(verdict, Verdict::Drop(_)) && heard.is_empty(), "{verdict:?} {heard:?}");
+}
+
+#[test]
+fn who_wants_or_has_our_address_is_told_the_truth_and_the_control_thread_hears_of_it() {
+    let told = vec![Notice::Ours { port: PortId(0), address: OWN, mac: MOVED }];
+    let (verdict, heard) = noticed(None, asks(MOVED, 0, OWN));
+    assert_eq!((verdict, heard), (Verdict::Reply(PortId(0)), told.clone()));
+    let (_, heard) = noticed(None, asks(MOVED, OWN, NEIGHBOUR));
+    assert_eq!(heard, told);
+    // Another's address, and our own probe that came back.
+    for probe in [asks(MOVED, 0, NEIGHBOUR), asks(GATEWAY_FABRIC, 0, OWN)] {
+        assert_eq!(noticed(None, probe).1, []);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ilagate::config::Config;
 use ilagate::net::{Mac, arp, checksum, ethernet, ipv4};
 use ilagate::node::rib::Rib;
 use ilagate::node::source::{Batch, Change, Origin};
-use ilagate::path::{Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
+use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline, Verdict};
 use ilagate::table::{PortId, Quarantine};
 use support::packets::*;
 use support::tenants::*;
@@ -545,7 +545,11 @@ impl Watched {
     fn notices(&mut self) -> Vec<String> {
         let (notices, lost) = self.pipeline.take_notices();
         assert_eq!(lost, 0);
-        notices.iter().map(|notice| format!("{} {}", notice.slot, notice.address)).collect()
+        let words = |notice: &Notice| match notice {
+            Notice::Conflict { slot, number: 1, address } => format!("{slot} {address}"),
+            other => format!("{other:?}"),
+        };
+        notices.iter().map(words).collect()
     }
 }
 

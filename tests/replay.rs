@@ -220,7 +220,9 @@ fn the_report_is_a_table_for_people() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("port     received forwarded"), "{text}");
     assert!(
-        text.contains("reserved_identifier         1         0  Identifier type 5 to 7 is reserved."),
+        text.contains(
+            "reserved_identifier         1         0         0  Identifier type 5 to 7 is reserved."
+        ),
         "{text}"
     );
 }

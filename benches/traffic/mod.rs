@@ -112,11 +112,12 @@ impl Case {
             "node: {{name: bench}}\ndpdk: {{workers: {cores:?}}}\n\
              sir_domains:\n  - {{name: tasks, prefix: \"{SIR}\", expected_mappings: {}}}\n\
              locators:\n  - {{prefix: \"{OWN}\", domain: tasks}}\n\
-             ports:\n  - {{name: in, device: net_pcap0, role: {role}, mac: \"{OURS}\", addresses: [\"fd00:1:0:1::1/64\"]}}\n\
+             ports:\n  - {{name: in, device: net_pcap0, queues: {queues}, role: {role}, mac: \"{OURS}\", addresses: [\"fd00:1:0:1::1/64\"]}}\n\
              \x20 - {{name: out, device: net_null0, role: access}}\n\
              \x20 - {{name: out6, device: net_null1, role: external, addresses: [\"fd00:2::1/64\"]}}\n\
              neighbours:\n  static:\n    - {{port: out6, address: \"fd00:2::2\", mac: \"{NEXT}\"}}\n",
             self.mappings.max(1024),
+            queues = cores.len(),
         );
         if self.tenants() {
             let _ = write!(

@@ -16,7 +16,7 @@ use super::check::{
     Check, Domains, KeyPath, Scope, judge_address, judge_group, judge_identifier, judge_remote_locator,
 };
 use super::raw::Text;
-use super::{Config, ConfigErrors, LocalIdentifier, VirtualNetwork, yaml};
+use super::{Config, ConfigError, ConfigErrors, LocalIdentifier, VirtualNetwork, yaml};
 use crate::ila::{Identifier, Locator};
 use foldhash::fast::RandomState;
 use place::{Place, is_mapped, locals, mapped};
@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
@@ -67,8 +67,14 @@ pub struct LocatorChoice {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
-    #[serde(default)]
+    /// `None` only if the key is not there.
+    #[serde(default, deserialize_with = "present")]
     mappings: Option<Vec<Spanned<RawMapping>>>,
+}
+
+/// A list that may be left empty.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Spanned<RawMapping>>>, D::Error> {
+    Option::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
 }
 
 #[derive(Deserialize)]
@@ -189,6 +195,12 @@ pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErro
 /// Reads any YAML, and says what is wrong.
 fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
     let raw: RawFile = yaml::read(text, file)?;
+    // As a program leaves a file that it could not write: nobody means to lose every mapping by that.
+    if raw.mappings.is_none() {
+        let (file, path) = (file.to_owned(), "mappings".to_owned());
+        let message = "is empty; write `mappings: []` if there are none".to_owned();
+        return Err(ConfigErrors::one(ConfigError { file, line: 1, column: 1, path, message }));
+    }
     let mut judge = Judge {
         check: Check::new(file),
         domains: Domains { list: config.sir_domains.clone(), complete: true },
@@ -197,6 +209,7 @@ fn through_yaml(text: &str, file: &str, config: &Config) -> Result<Vec<MappingRe
         mapped: mapped(config),
         identifiers: HashMap::default(),
         locators: HashMap::default(),
+        in_use: config.locators_in_use(),
     };
     for (path, local) in locals(config) {
         judge.identifiers.insert(local, Place::Local(path));
@@ -219,6 +232,8 @@ struct Judge<'c> {
     identifiers: HashMap<LocalIdentifier, Place, RandomState>,
     /// Domain and line of the first use of each locator.
     locators: HashMap<Locator, (u8, u64), RandomState>,
+    /// Those of the configuration with their domain.
+    in_use: BTreeMap<Locator, u8>,
 }
 
 impl Judge<'_> {
@@ -305,6 +320,14 @@ impl Judge<'_> {
             if let Some(domain) = domain {
                 let own = &self.config.locators;
                 if let Err(message) = judge_remote_locator(choice.locator, domain, &self.domains, own) {
+                    s.error(key, at, message);
+                }
+                if self.in_use.get(&choice.locator).is_some_and(|other| *other != domain) {
+                    let message = format!(
+                        "{} stands in the configuration for another SIR domain, as replicate_to of a network or via of a \
+                         policy; a locator belongs to exactly one",
+                        choice.locator
+                    );
                     s.error(key, at, message);
                 }
                 let first = *self.locators.entry(choice.locator).or_insert((domain, at.line()));

@@ -217,7 +217,7 @@ pub enum Role {
 /// When a port receives unicast for other MAC addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promiscuous {
-    /// When the device cannot filter otherwise.
+    /// On access ports, where tenants speak to the MAC addresses of their networks, and where the device cannot filter.
     Auto,
     /// Always.
     On,

@@ -16,6 +16,9 @@ pub struct Args {
     /// Write JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Longest wait until the node begins to answer [default: 40, for a reload 610]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<f64>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -6,6 +6,7 @@ use crate::node::admin::v1::admin_client::AdminClient;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -18,12 +19,13 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 pub(super) struct Client(AdminClient<Channel>);
 
 impl Client {
-    /// Connects to a socket.
-    pub(super) async fn connect(socket: &Path) -> Result<Self, CtlError> {
+    /// Connects to a socket. Every answer must begin within `patience`.
+    pub(super) async fn connect(socket: &Path, patience: Duration) -> Result<Self, CtlError> {
         let failed = |why| CtlError::Connect { socket: socket.to_owned(), why };
         let mut stream = Some(UnixStream::connect(socket).await.map_err(failed)?);
         // The name is never resolved: the connector hands out the stream that is open already.
         let channel = Endpoint::from_static("http://ilagate")
+            .timeout(patience)
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let stream = stream.take().map(TokioIo::new);
                 async move { stream.ok_or_else(|| io::Error::other("the connection was closed")) }

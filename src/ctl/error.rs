@@ -26,6 +26,11 @@ pub enum CtlError {
     /// The connection broke.
     #[error("the node hung up ({0}); is ilagate running? look at its log")]
     Broken(String),
+    /// The node says nothing.
+    #[error(
+        "the node does not answer; look at its log and whether its process is stopped, or wait longer by --timeout"
+    )]
+    Silent,
     /// The node refuses.
     #[error("{0}")]
     Refused(String),
@@ -79,6 +84,9 @@ impl From<Status> for CtlError {
                 let mut cause: &dyn std::error::Error = &status;
                 while let Some(source) = cause.source() {
                     cause = source;
+                }
+                if cause.is::<tonic::TimeoutExpired>() {
+                    return CtlError::Silent;
                 }
                 CtlError::Broken(cause.to_string())
             }

@@ -25,11 +25,10 @@ pub(super) async fn load(client: &mut Client, out: &mut Output<'_>, file: &Path)
         let size = batch.len();
         let applied: Applied = match client.upsert(batch).await {
             Ok(applied) => Wire::read(applied)?,
-            Err(CtlError::Refused(why)) => {
-                let why = format!("{why} ({sent} of {count} mappings were applied before)");
+            Err(error) => {
+                let why = format!("{error} ({sent} of {count} mappings were applied before)");
                 return Err(CtlError::File { file: file.to_owned(), why });
             }
-            Err(error) => return Err(error),
         };
         sent += size;
         sum.revision = applied.revision;

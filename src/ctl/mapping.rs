@@ -41,7 +41,11 @@ pub(super) async fn del(client: &mut Client, out: &mut Output<'_>, sir: String) 
     if out.json() {
         return out.value(&applied);
     }
-    out.line(&format!("{sir}: deleted, revision {}", applied.revision))
+    let what = match applied {
+        Applied { deleted: 0, .. } => "deleted, what it covered is in force again",
+        _ => "deleted",
+    };
+    out.line(&format!("{sir}: {what}, revision {}", applied.revision))
 }
 
 /// `mapping get`
@@ -56,6 +60,9 @@ pub(super) async fn get(client: &mut Client, out: &mut Output<'_>, sir: String) 
     out.line(&format!("identifier  {}", view.identifier))?;
     out.line(&format!("kind        {}", view.kind))?;
     out.line(&format!("origin      {}", view.origin))?;
+    if !view.covers.is_empty() {
+        out.line(&format!("covers      {}", view.covers.join(", ")))?;
+    }
     if let Some(attachment) = &view.attachment {
         out.line(&format!("attachment  {attachment}"))?;
     }

@@ -29,6 +29,7 @@ use client::Client;
 use output::Output;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Parses the command line and runs it: exit code 0, 1 with a message, or 2 when the command line is wrong.
 #[must_use]
@@ -70,10 +71,19 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
             Some(socket) => socket,
             None => client::discover(std::path::Path::new(client::RUN_DIR))?,
         };
-        let mut client = Client::connect(&socket).await?;
+        let patience = args.timeout.map_or_else(|| patience(&args.command), Duration::from_secs_f64);
+        let mut client = Client::connect(&socket, patience).await?;
         perform(args.command, &mut client, &mut out).await?;
         out.flush()
     })
+}
+
+/// How long an answer may take: somewhat longer than the node gives itself. A reload reads files of millions of lines.
+fn patience(command: &Command) -> Duration {
+    match command {
+        Command::Node(NodeCommand::Reload) => Duration::from_secs(610),
+        _ => Duration::from_secs(40),
+    }
 }
 
 async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {

@@ -27,6 +27,8 @@ struct FateRates {
     replied_pps: f64,
     punted_pps: f64,
     dropped_pps: f64,
+    copied_pps: f64,
+    lost_copies_pps: f64,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -71,6 +73,8 @@ impl FateRates {
             replied_pps: rate(old.replied, new.replied),
             punted_pps: rate(old.punted, new.punted),
             dropped_pps: rate(old.dropped, new.dropped),
+            copied_pps: rate(old.copied, new.copied),
+            lost_copies_pps: rate(old.lost_copies, new.lost_copies),
         }
     }
 }

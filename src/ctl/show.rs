@@ -163,6 +163,8 @@ pub(super) fn traffic(ports: &[PortView], out: &mut Output<'_>) -> Result<(), Ct
         ">PUNTED",
         ">DROPPED",
         ">WAITING",
+        ">COPIED",
+        ">LOST COPIES",
         ">SENT",
         ">SENT BYTES",
         ">UNSENT",
@@ -179,6 +181,8 @@ pub(super) fn traffic(ports: &[PortView], out: &mut Output<'_>) -> Result<(), Ct
                 fates.punted,
                 fates.dropped,
                 fates.waiting,
+                fates.copied,
+                fates.lost_copies,
                 view.sent,
                 view.sent_bytes,
                 view.unsent,
@@ -245,16 +249,18 @@ pub(super) async fn routes(client: &mut Client, out: &mut Output<'_>) -> Result<
 pub(super) async fn drops(client: &mut Client, out: &mut Output<'_>, all: bool) -> Result<(), CtlError> {
     let answer = client.calls().drops(v1::DropsRequest {}).await?.into_inner();
     let mut views: Vec<DropView> = Wire::read(answer.drops)?;
-    views.retain(|view| all || view.dropped > 0 || view.answered > 0);
+    views.retain(|view| all || view.dropped > 0 || view.answered > 0 || view.lost_copies > 0);
     if out.json() {
         return out.value(&views);
     }
     if views.is_empty() {
         return out.line("no packet was dropped");
     }
-    let mut table = Table::new(&["REASON", ">DROPPED", ">ANSWERED", "MEANING"]);
+    let mut table = Table::new(&["REASON", ">DROPPED", ">ANSWERED", ">LOST COPIES", "MEANING"]);
     for view in views {
-        table.row(vec![view.reason, view.dropped.to_string(), view.answered.to_string(), view.sentence]);
+        let [dropped, answered, copies] =
+            [view.dropped, view.answered, view.lost_copies].map(|count| count.to_string());
+        table.row(vec![view.reason, dropped, answered, copies, view.sentence]);
     }
     table.write(out)
 }

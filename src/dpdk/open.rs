@@ -259,7 +259,9 @@ fn accept(id: u16, promiscuous: Promiscuous) -> Reception {
     // SAFETY: a started port that is ours.
     unsafe {
         match promiscuous {
-            Promiscuous::Auto if sys::rte_eth_allmulticast_enable(id) == 0 => Reception::AllMulticast,
+            Promiscuous::Auto | Promiscuous::Off if sys::rte_eth_allmulticast_enable(id) == 0 => {
+                Reception::AllMulticast
+            }
             Promiscuous::Auto | Promiscuous::On if sys::rte_eth_promiscuous_enable(id) == 0 => {
                 Reception::Promiscuous
             }

@@ -22,7 +22,7 @@ pub enum Promiscuous {
     Auto,
     /// Everything.
     On,
-    /// As the device starts.
+    /// All multicast, where the device can do that; never everything.
     Off,
 }
 

@@ -5,7 +5,7 @@ use super::exchange::Frame;
 use super::neighbour::Key;
 use crate::config::PortAddress;
 use crate::net::ipv6::solicited_node;
-use crate::net::ndp::{self, Envelope};
+use crate::net::ndp::{self, Advert, Envelope};
 use crate::net::{Mac, ipv6};
 use crate::table::{Port, PortId};
 
@@ -37,6 +37,19 @@ pub fn solicitation(
     build(key.port, |frame| ndp::solicitation(frame, envelope, key.address))
 }
 
+/// A question who has the port's addresses, from one that does not know yet whether they are its own (RFC 4862 §5.4.2).
+pub fn probes(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+    let addresses = port.addresses.iter().copied().chain([port.link_local]);
+    addresses.flat_map(move |address| {
+        port.vlans.iter().filter_map(move |&vlan| {
+            let destination = solicited_node(address);
+            let to_mac = Mac::of_ipv6_multicast(destination);
+            let envelope = Envelope { to_mac, from_mac: port.mac, vlan, source: 0, destination };
+            build(id, |frame| ndp::solicitation(frame, envelope, address))
+        })
+    })
+}
+
 /// Neighbour Advertisements of all the port's addresses, to everybody: others correct what they remember.
 pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let addresses = port.addresses.iter().copied().chain([port.link_local]);
@@ -50,7 +63,17 @@ pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + 
 
 /// Router Advertisements to everybody, if the port has any to give.
 pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
-    port.advert.iter().flat_map(move |&advert| {
+    advertise(id, port, port.advert)
+}
+
+/// The last Router Advertisements of a port, to everybody: it is no default router any more (RFC 4861 §6.2.5).
+pub fn farewells(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+    let last = |advert: Advert| Advert { lifetime_s: 0, ..advert };
+    advertise(id, port, port.advert.map(last))
+}
+
+fn advertise(id: PortId, port: &Port, advert: Option<Advert>) -> impl Iterator<Item = Frame> + '_ {
+    advert.into_iter().flat_map(move |advert| {
         port.vlans.iter().filter_map(move |&vlan| {
             let envelope = to_all(port, vlan, port.link_local);
             build(id, |frame| ndp::router_advertisement(frame, envelope, advert))
@@ -72,7 +95,7 @@ fn build(port: PortId, write: impl FnOnce(&mut [u8; ndp::MAX_FRAME]) -> usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ndp::{Advert, Message};
+    use crate::net::ndp::Message;
     use crate::net::{Ipv6Prefix, ethernet};
     use crate::table::Role;
 
@@ -104,6 +127,15 @@ mod tests {
         let (vlan, source, destination, _) = message(&frame);
         assert_eq!((vlan, source, destination), (0, OURS.link_local(), far.address));
         assert_eq!(frame.bytes[..6], [2, 0, 0, 0, 0, 9]);
+    }
+
+    #[test]
+    fn rfc_4862_5_4_2_a_probe_comes_from_nowhere_and_names_no_mac() {
+        let said: Vec<_> = probes(PortId(3), &port()).map(|frame| message(&frame)).collect();
+        let target = |address| Message::Solicitation { target: address, source_mac: None };
+        let of = |vlan, address| (vlan, 0, solicited_node(address), target(address));
+        let own = OURS.link_local();
+        assert_eq!(said, [of(0, ADDRESS), of(10, ADDRESS), of(0, own), of(10, own)]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct MappingView {
     pub attachment: Option<String>,
     /// `attachment`, `file` or `admin`.
     pub origin: String,
+    /// Origins of mappings that this one covers, the next in line first.
+    pub covers: Vec<String>,
 }
 
 /// One locator of a mapping.
@@ -100,6 +102,10 @@ pub struct FateView {
     pub dropped: u64,
     /// Packets waiting for a neighbour now.
     pub waiting: u64,
+    /// Frames made beyond the one of each packet: copies for a group, fragments.
+    pub copied: u64,
+    /// Such frames lost, over all reasons.
+    pub lost_copies: u64,
 }
 
 /// A neighbour, for operators.
@@ -154,6 +160,8 @@ pub struct DropView {
     pub dropped: u64,
     /// Packets lost whose sender was told by ICMPv6.
     pub answered: u64,
+    /// Copies for a group and fragments lost, of packets that were not lost as such.
+    pub lost_copies: u64,
 }
 
 /// One worker, for operators.

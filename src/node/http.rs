@@ -118,7 +118,7 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
     response
 }
 
-/// Whether the workers poll, or why not. A worker without a queue never does, so only those count that ever did.
+/// Whether every worker polls, or why not.
 async fn health(stats: &Stats) -> Result<(), String> {
     let polls =
         |worker: &WorkerStats| worker.polls.bursts.value().wrapping_add(worker.polls.empty_polls.value());
@@ -126,17 +126,13 @@ async fn health(stats: &Stats) -> Result<(), String> {
     let mut waited = Duration::ZERO;
     loop {
         let mut now = stats.workers.iter().map(polls).zip(&before).enumerate();
-        let polled = stats.workers.iter().any(|worker| polls(worker) > 0);
-        let stuck = now.find(|(_, (now, before))| **before > 0 && now == *before);
-        if polled && stuck.is_none() {
+        let Some((worker, (polled, _))) = now.find(|(_, (now, before))| now == *before) else {
             return Ok(());
-        }
+        };
         if waited >= ALIVE {
-            return Err(match stuck {
-                Some((worker, _)) => {
-                    format!("worker {worker} has not polled for {} s; look at the log", ALIVE.as_secs())
-                }
-                None => "starting: no worker has polled yet".to_owned(),
+            return Err(match polled {
+                0 => format!("starting: worker {worker} has not polled yet"),
+                _ => format!("worker {worker} has not polled for {} s; look at the log", ALIVE.as_secs()),
             });
         }
         tokio::time::sleep(STEP).await;

@@ -154,6 +154,8 @@ families! {
     PORT_INFO: Gauge = "ilagate_port_info";
     /// Whether a port's link is up.
     PORT_UP: Gauge = "ilagate_port_up";
+    /// Messages in which somebody else had an address of ours, or was about to take it, by port.
+    ADDRESS_CONFLICTS: Counter = "ilagate_address_conflicts_total";
     /// Speed of a port's link, 0 when unknown.
     PORT_SPEED: Gauge = "ilagate_port_speed_bytes_per_second";
     /// Packets that the device says it received.
@@ -353,6 +355,8 @@ impl Scrape {
                 self.count(ICMP_ERRORS, &labels, told);
             }
         }
+        let conflicts = stats.address_conflicts.get(index).map_or(0, |count| count.load(Ordering::Relaxed));
+        self.count(ADDRESS_CONFLICTS, &[("port", port)], conflicts);
         let (Some(facts), Some(counted)) = (stats.ports.get(index), census.ports.get(index)) else { return };
         let mac = counted.mac.to_string();
         let info = [

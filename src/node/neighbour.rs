@@ -246,6 +246,20 @@ impl Neighbours {
         }
     }
 
+    /// A neighbour named its MAC address while it asked for something: the rules of §6.2.6 and §7.2.3. Whoever is not known
+    /// stays so: there is time to ask when a packet wants it.
+    pub fn solicited(&mut self, key: Key, mac: Mac, now: u64, deeds: &mut Vec<Deed>) {
+        let Some(before) = self.known.get(&key).copied() else { return };
+        if before.state == State::Static || before.mac == Some(mac) || mac.is_multicast() || mac == Mac::ZERO
+        {
+            return;
+        }
+        let next =
+            Neighbour { next_hop: before.next_hop, ..Neighbour::entering(State::Stale, Some(mac), now) };
+        self.enter(key, next, deeds);
+        deeds.push(Deed::Tell(key, Way::Ready(mac)));
+    }
+
     /// A link came up: everybody on it is asked again, at once.
     pub fn link_up(&mut self, port: PortId, now: u64, deeds: &mut Vec<Deed>) {
         let there: Vec<Key> = self.known.keys().filter(|key| key.port == port).copied().collect();
@@ -508,6 +522,38 @@ mod tests {
     }
 
     #[test]
+    fn rfc_4861_7_2_3_who_asks_from_another_mac_is_stale_with_it() {
+        let mut all = gleaned();
+        let ask = |all: &mut Neighbours, mac, now| {
+            let mut deeds = Vec::new();
+            all.solicited(KEY, mac, now, &mut deeds);
+            deeds
+        };
+        let stale = |mac| vec![Deed::Note(KEY, State::Stale), Deed::Tell(KEY, Way::Ready(mac))];
+        // One that is being asked for has answered by asking.
+        assert_eq!(ask(&mut all, A, 5), stale(A));
+        hear(&mut all, answer(Some(A), true, true), 6);
+        assert_eq!(ask(&mut all, A, 7), []);
+        assert_eq!(state(&all), (State::Reachable, Some(A)));
+        assert_eq!(ask(&mut all, B, 8), stale(B));
+        // It is asked whether it is true, as any that is stale.
+        assert!(at(&mut all, 5_008).contains(&Deed::Solicit(KEY, Some(B))));
+        for nobody in [Mac::ZERO, Mac([0x33, 0x33, 0, 0, 0, 1])] {
+            assert_eq!(ask(&mut all, nobody, 5_009), []);
+        }
+    }
+
+    #[test]
+    fn a_failed_neighbour_that_asks_has_not_failed_any_more() {
+        let (mut all, mut deeds) = next_hop(0);
+        (0..4_000).step_by(100).for_each(|now| drop(at(&mut all, now)));
+        assert_eq!(state(&all), (State::Failed, None));
+        all.solicited(KEY, A, 4_000, &mut deeds);
+        assert_eq!(state(&all), (State::Stale, Some(A)));
+        assert!(deeds.contains(&Deed::Tell(KEY, Way::Ready(A))) && all.of(KEY).is_some_and(|n| n.next_hop));
+    }
+
+    #[test]
     fn group_and_zero_macs_and_strangers_are_not_believed() {
         let mut all = gleaned();
         assert_eq!(hear(&mut all, answer(Some(Mac([0x33, 0x33, 0, 0, 0, 1])), true, true), 5), []);
@@ -515,6 +561,7 @@ mod tests {
         let mut deeds = Vec::new();
         let stranger = Key { address: 9, ..KEY };
         all.advertised(stranger, answer(Some(A), true, true), 5, &mut deeds);
+        all.solicited(stranger, A, 5, &mut deeds);
         assert!(deeds.is_empty() && all.of(stranger).is_none());
     }
 
@@ -527,6 +574,8 @@ mod tests {
         assert_eq!(hear(&mut all, answer(Some(B), true, true), 5), []);
         assert_eq!(at(&mut all, 1_000_000), []);
         deeds.clear();
+        all.solicited(KEY, B, 5, &mut deeds);
+        assert_eq!(deeds, []);
         all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 6, &mut deeds);
         assert_eq!(deeds, []);
         all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), 7, &mut deeds);

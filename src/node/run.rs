@@ -140,6 +140,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let ended = runtime.block_on(control.run(signals));
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
+    runtime.block_on(control.say_goodbye());
     exchanges.iter().for_each(|exchange| exchange.stop());
     let mut panicked = threads.into_iter().map(JoinHandle::join).enumerate().filter(|(_, end)| end.is_err());
     let panicked = panicked.next().map(|(number, _)| number);
@@ -326,11 +327,7 @@ impl Hardware {
                     rx_desc: port.descriptors,
                     tx_desc: port.descriptors,
                     mtu: port.mtu,
-                    promiscuous: match port.promiscuous {
-                        config::Promiscuous::Auto => Promiscuous::Auto,
-                        config::Promiscuous::On => Promiscuous::On,
-                        config::Promiscuous::Off => Promiscuous::Off,
-                    },
+                    promiscuous: promiscuous(port),
                 },
                 &pool,
             )?;
@@ -403,6 +400,16 @@ impl Devices for Hardware {
     fn mbufs(&self) -> (u64, u64) {
         let sum = |what: fn(&Mempool) -> u32| self.pools.iter().map(|pool| u64::from(what(pool))).sum();
         (sum(Mempool::in_use), sum(Mempool::total))
+    }
+}
+
+/// What a port is to accept. Tenants speak to the MAC addresses of their networks, which change by a reload and which a
+/// device knows nothing of.
+fn promiscuous(port: &config::Port) -> Promiscuous {
+    match (port.promiscuous, port.role) {
+        (config::Promiscuous::Auto, config::Role::Access) | (config::Promiscuous::On, _) => Promiscuous::On,
+        (config::Promiscuous::Auto, _) => Promiscuous::Auto,
+        (config::Promiscuous::Off, _) => Promiscuous::Off,
     }
 }
 
@@ -527,6 +534,20 @@ ports:
 "#;
         let config = Config::parse(text, "t.yaml").unwrap();
         assert_eq!(eal_config(&config).pci, ["0000:3b:00.0", "0000:3b:00.1,mprq_en=1"]);
+    }
+
+    #[test]
+    fn an_access_port_hears_what_is_sent_to_the_mac_addresses_of_networks() {
+        let of = |role: &str, word: &str| {
+            let text = format!(
+                "node: {{name: n}}\ndpdk: {{workers: [1]}}\n\
+                 ports: [{{name: p, device: d0, role: {role}, promiscuous: {word}}}]\n"
+            );
+            promiscuous(&Config::parse(&text, "t.yaml").unwrap().ports[0])
+        };
+        assert_eq!(of("access", "auto"), Promiscuous::On);
+        assert_eq!((of("fabric", "auto"), of("external", "auto")), (Promiscuous::Auto, Promiscuous::Auto));
+        assert_eq!((of("access", "off"), of("fabric", "on")), (Promiscuous::Off, Promiscuous::On));
     }
 
     #[test]

@@ -9,16 +9,24 @@ use crate::ila::Identifier;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Who stands behind a mapping. An origin replaces and deletes only what is its own, unless it is `Admin`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// Who stands behind a mapping, lowest first. An origin replaces and deletes only what is its own; of several mappings of
+/// one identifier that of the highest origin is in force, and the others come into force when it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// An attachment of this node, from the configuration. Nothing else may replace it.
-    Attachment,
     /// The mapping file.
     File,
     /// An operator, through the admin API.
     Admin,
+    /// An attachment of this node, from the configuration.
+    Attachment,
+}
+
+impl Origin {
+    /// The one that every other covers.
+    pub const LOWEST: Origin = Origin::File;
+    /// The one that covers every other.
+    pub const HIGHEST: Origin = Origin::Attachment;
 }
 
 /// One change of one mapping.
@@ -51,11 +59,11 @@ pub struct Batch {
 pub struct Applied {
     /// Revision of the tables that includes it; rises with every applied batch.
     pub revision: u64,
-    /// Mappings that did not exist before.
+    /// Identifiers that had no mapping before.
     pub created: u64,
-    /// Mappings whose target changed.
+    /// Identifiers for which another mapping is in force: a changed one, one that covers, or one that was covered.
     pub changed: u64,
-    /// Mappings that are gone.
+    /// Identifiers that have no mapping any more.
     pub deleted: u64,
 }
 

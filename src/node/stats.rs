@@ -38,6 +38,8 @@ pub struct Stats {
     pub snapshots_published: AtomicU64,
     /// Frames that the control thread made and no worker had room to send.
     pub originated_lost: AtomicU64,
+    /// Times that somebody else had an address of ours, by port.
+    pub address_conflicts: Vec<AtomicU64>,
     /// What happened to tenants.
     pub events: Arc<Events>,
     census: Mutex<Arc<Census>>,
@@ -195,6 +197,7 @@ impl Stats {
         Stats {
             node,
             started: Instant::now(),
+            address_conflicts: ports.iter().map(|_| AtomicU64::new(0)).collect(),
             ports,
             workers,
             update_latency: Histogram::default(),

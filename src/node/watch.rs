@@ -27,7 +27,8 @@ pub type News = Result<Vec<MappingRecord>, ConfigErrors>;
 pub struct Fingerprint {
     inode: (u64, u64),
     size: u64,
-    changed: (i64, i64),
+    /// When its content was changed by its own account, and when by the kernel's, which nobody can set back.
+    changed: [(i64, i64); 2],
 }
 
 impl Fingerprint {
@@ -38,7 +39,7 @@ impl Fingerprint {
         Some(Fingerprint {
             inode: (file.dev(), file.ino()),
             size: file.len(),
-            changed: (file.mtime(), file.mtime_nsec()),
+            changed: [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())],
         })
     }
 }
@@ -178,6 +179,55 @@ ports: [{name: f, device: net_null0, role: fabric, addresses: ["fd00:1::1/64"]}]
         assert!(told.recv_timeout(Duration::from_secs(10)).unwrap().is_err());
         std::fs::write(&other, "something else happens in the directory").unwrap();
         assert!(told.recv_timeout(Duration::from_millis(600)).is_err());
+    }
+
+    #[test]
+    fn a_file_that_vanishes_is_told_of_and_read_again_when_it_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, told, _watch) = watched(dir.path());
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let why = told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap_err().to_string();
+        assert!(why.contains("cannot be read"), "{why}");
+        std::fs::write(&path, "").unwrap();
+        assert!(told.recv_timeout(Duration::from_secs(10)).unwrap().is_err());
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_link_that_is_swapped_as_kubernetes_does_is_followed() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (version, locator) in [("..1", "fd00:1:0:2::/64"), ("..2", "fd00:1:0:3::/64")] {
+            std::fs::create_dir(at(version)).unwrap();
+            std::fs::write(at(version).join("mappings.yaml"), mapping(locator)).unwrap();
+        }
+        symlink("..1", at("..data")).unwrap();
+        symlink("..data/mappings.yaml", at("mappings.yaml")).unwrap();
+        let config = Arc::new(Config::parse(CONFIG, "test.yaml").unwrap());
+        let (tell, told) = channel();
+        let file = MappingFile { file: at("mappings.yaml"), watch: true };
+        let seen = Fingerprint::of(&file.file);
+        let _watch = start(&file, seen, config, move |news| tell.send(news).is_ok()).unwrap();
+        symlink("..2", at("..data_tmp")).unwrap();
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        let news = told.recv_timeout(Duration::from_secs(4)).unwrap().unwrap();
+        assert!(format!("{news:?}").contains("fd00:1:0:3"), "{news:?}");
+    }
+
+    #[test]
+    fn a_change_of_the_same_length_with_an_old_date_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m");
+        std::fs::write(&path, "one").unwrap();
+        let before = Fingerprint::of(&path);
+        let old = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::write(&path, "two").unwrap();
+        std::fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
+        assert_ne!(Fingerprint::of(&path), before);
     }
 
     #[test]

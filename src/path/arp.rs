@@ -2,7 +2,7 @@
 //! the gateway; nothing is flooded (VMM draft §4.2, §4.3).
 
 use super::Ctx;
-use super::guard::{Guard, Notice, Watched};
+use super::guard::{Guard, Watched};
 use super::packet::Packet;
 use super::tenant::Sender;
 use super::verdict::{DropReason, Verdict};
@@ -34,7 +34,7 @@ pub(super) fn decide(
         Kind::Gratuitous if !bound => {
             // Twice the same address may be a mistake, which somebody should hear of.
             if answers_for(from, message.sender, ctx) && guard.take(who, LimitKind::Arp, ctx) {
-                guard.notice(conflict(from, message.sender));
+                guard.conflict(who.slot, IpAddr::V4(Ipv4Addr::from(message.sender)), ctx);
             }
             return Verdict::Drop(DropReason::SpoofedSource);
         }
@@ -52,7 +52,7 @@ pub(super) fn decide(
     match kind {
         Kind::Request | Kind::Probe if answers_for(from, message.target, ctx) => {
             if kind == Kind::Probe {
-                guard.notice(conflict(from, message.target));
+                guard.conflict(who.slot, IpAddr::V4(Ipv4Addr::from(message.target)), ctx);
             }
             answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
         }
@@ -62,11 +62,6 @@ pub(super) fn decide(
             Verdict::Drop(DropReason::ArpNotForUs)
         }
     }
-}
-
-fn conflict(from: &Sender<'_>, address: u32) -> Notice {
-    let address = IpAddr::V4(Ipv4Addr::from(address));
-    Notice { slot: from.tenant.slot, network: from.id, address }
 }
 
 /// Whether `target` is the gateway's address, or in use by somebody other than the asker.

@@ -141,4 +141,10 @@ impl Counters {
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().map(Count::value).sum()
     }
+
+    /// All copies lost.
+    #[must_use]
+    pub fn copies_lost_total(&self) -> u64 {
+        self.copies_lost.iter().map(Count::value).sum()
+    }
 }

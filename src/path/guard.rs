@@ -4,7 +4,8 @@
 use super::Ctx;
 use super::counters::Count;
 use super::verdict::{DropReason, Verdict};
-use crate::table::{LimitKind, NetworkId, Quarantine, Tenant};
+use crate::net::Mac;
+use crate::table::{LimitKind, PortId, Quarantine, Tenant};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -112,13 +113,34 @@ impl TenantCounts {
 
 /// Something that the control thread should hear of although its packet is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
-    /// The tenant.
-    pub slot: u16,
-    /// Its network.
-    pub network: NetworkId,
-    /// The address that it wants and somebody else has.
-    pub address: IpAddr,
+pub enum Notice {
+    /// A tenant wants an address that somebody else has.
+    Conflict {
+        /// Its slot.
+        slot: u16,
+        /// Its number, because after a reload its slot may be another's.
+        number: u64,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A neighbour named a MAC address that is not the one by which it is known (RFC 4861 §6.2.6, §7.2.3).
+    Neighbour {
+        /// The port that it is at.
+        port: PortId,
+        /// Its address.
+        address: u128,
+        /// The MAC address.
+        mac: Mac,
+    },
+    /// Somebody else has an address of ours, or is about to take it (RFC 4862 §5.4.3).
+    Ours {
+        /// The port with that address.
+        port: PortId,
+        /// The address.
+        address: u128,
+        /// Who it is.
+        mac: Mac,
+    },
 }
 
 /// Copies of one packet that its tenant's bucket remembers at most.
@@ -238,6 +260,12 @@ impl Guard {
         self.counts.add(who.slot, Abuse::Quarantined);
     }
 
+    /// Leaves the notice that a tenant wants an address that somebody else has.
+    #[cold]
+    pub(super) fn conflict(&mut self, slot: u16, address: IpAddr, ctx: &Ctx<'_>) {
+        self.notice(Notice::Conflict { slot, number: ctx.tables.networks.number(slot), address });
+    }
+
     /// Leaves a notice.
     #[cold]
     pub(super) fn notice(&mut self, notice: Notice) {
@@ -272,8 +300,7 @@ const fn reason(kind: LimitKind) -> DropReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Mac;
-    use crate::table::{PortId, Rate, Rates, Tables};
+    use crate::table::{NetworkId, Rate, Rates, Tables};
 
     fn tables(rates: Rates) -> Tables {
         let mut tables = Tables::default();
@@ -282,6 +309,7 @@ mod tests {
                 network: NetworkId(0),
                 attachment: u32::from(slot),
                 slot,
+                number: 1,
                 quarantine: Quarantine::None,
                 ipv4: Vec::new(),
                 ipv6: Vec::new(),

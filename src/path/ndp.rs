@@ -10,7 +10,7 @@ use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, Upper};
 use crate::net::ndp::{self, Advert, Envelope, Message, Told};
 use crate::net::{Mac, ethernet};
-use crate::table::{Action, DomainId, LimitKind, Network, NetworkId, Party, Port, Role, Tables};
+use crate::table::{Action, DomainId, HopState, LimitKind, Network, NetworkId, Party, Port, Role, Tables};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Lifetime of a tenant's default router in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
@@ -38,11 +38,31 @@ pub(super) fn decide(
     if let Err(reason) = of_tenant(packet, lane, port, message, probe, guard, ctx) {
         return Verdict::Drop(reason);
     }
+    let overheard = overheard(packet, lane, port, message, ctx.tables);
+    let verdict = answered(packet, lane, port, (message, probe), guard, ctx);
+    // Of others' questions no more is taken than that somebody has an address of ours.
+    if let Some(notice) = overheard
+        && (matches!(notice, Notice::Ours { .. }) || matches!(verdict, Verdict::Reply(_)))
+    {
+        guard.notice(notice);
+    }
+    verdict
+}
+
+/// What becomes of a message that its sender may send.
+fn answered(
+    packet: &mut Packet<'_>,
+    lane: &Lane,
+    port: &Port,
+    (message, probe): (Message, bool),
+    guard: &mut Guard,
+    ctx: &Ctx<'_>,
+) -> Verdict {
     match message {
         Message::Solicitation { target, .. } => {
             let verdict = solicited(packet, lane, port, target, ctx.tables);
             if let (true, Verdict::Reply(_)) = (probe, verdict) {
-                conflict(lane, target, guard);
+                conflict(lane, target, guard, ctx);
             }
             verdict
         }
@@ -96,7 +116,7 @@ fn of_tenant(
             || ipv6::is_link_local(target) && !port.owns(target);
         if !own {
             if in_use(packet, lane, target, ctx.tables) && guard.take(who, LimitKind::Nd, ctx) {
-                conflict(lane, target, guard);
+                conflict(lane, target, guard, ctx);
             }
             return Err(DropReason::SpoofedSource);
         }
@@ -114,10 +134,39 @@ fn in_use(packet: &Packet<'_>, lane: &Lane, address: u128, tables: &Tables) -> b
     })
 }
 
-fn conflict(lane: &Lane, address: u128, guard: &mut Guard) {
-    if let (Some(who), Some(network)) = (lane.watched, lane.from) {
-        guard.notice(Notice { slot: who.slot, network, address: IpAddr::V6(Ipv6Addr::from(address)) });
+fn conflict(lane: &Lane, address: u128, guard: &mut Guard, ctx: &Ctx<'_>) {
+    if let Some(who) = lane.watched {
+        guard.conflict(who.slot, IpAddr::V6(Ipv6Addr::from(address)), ctx);
     }
+}
+
+/// What a solicitation tells of its sender, who is no tenant: that it has an address of ours, or where a neighbour is.
+fn overheard(
+    packet: &Packet<'_>,
+    lane: &Lane,
+    port: &Port,
+    message: Message,
+    tables: &Tables,
+) -> Option<Notice> {
+    let (target, named) = match message {
+        Message::Solicitation { target, source_mac } => (Some(target), source_mac),
+        Message::RouterSolicitation { source_mac } => (None, source_mac),
+        Message::Advertisement { .. } | Message::RouterAdvertisement => return None,
+    };
+    let sender = ethernet::source(packet.frame())?;
+    // What we sent ourselves comes back over some links.
+    if lane.watched.is_some() || sender == port.mac {
+        return None;
+    }
+    let source = Ipv6::of(packet.l3())?.source();
+    let wanted = if source == 0 { target? } else { source };
+    if port.owns(wanted) {
+        return Some(Notice::Ours { port: packet.port, address: wanted, mac: sender });
+    }
+    let hop = tables.neighbours.get(&(packet.port, source))?;
+    let mac = named.filter(|mac| !mac.is_multicast() && *mac != Mac::ZERO)?;
+    let known = hop.state == HopState::Ready && ethernet::destination(hop.link()) == Some(mac);
+    (!known).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
 }
 
 /// What a Router Solicitation is answered with. Tenants learn their default router and the MTU; their /96 is no prefix

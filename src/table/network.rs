@@ -242,6 +242,8 @@ pub struct Tenant {
     pub attachment: u32,
     /// Its place in what workers remember of tenants; stays its own as long as it is attached, below [`MAX_TENANTS`].
     pub slot: u16,
+    /// Its number: another tenant in the same slot, before or later, has another one.
+    pub number: u64,
     /// Whether it abused the node.
     pub quarantine: Quarantine,
     /// IPv4 addresses that it may use.
@@ -264,6 +266,8 @@ pub struct Networks {
     links: HashSet<(PortId, u16), FixedState>,
     /// By slot.
     rates: Vec<Rates>,
+    /// Numbers of tenants by slot; 0 for nobody.
+    numbers: Vec<u64>,
     by_mac: HashMap<(NetworkId, Mac), (PortId, u16), FixedState>,
     /// Tenants attached here that want a group, by its identifier.
     members: HashMap<(NetworkId, u64), Vec<Local>, FixedState>,
@@ -332,8 +336,10 @@ impl Networks {
         let slot = usize::from(tenant.slot);
         if self.rates.len() <= slot {
             self.rates.resize(slot + 1, Rates::default());
+            self.numbers.resize(slot + 1, 0);
         }
         self.rates[slot] = rates;
+        self.numbers[slot] = tenant.number;
         self.tenants.insert(place, tenant);
     }
 
@@ -431,6 +437,12 @@ impl Networks {
     #[must_use]
     pub fn rates(&self, slot: u16) -> Option<&Rates> {
         self.rates.get(usize::from(slot))
+    }
+
+    /// The number of the tenant with this slot.
+    #[must_use]
+    pub fn number(&self, slot: u16) -> u64 {
+        self.numbers.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
     /// Whether only tenants may speak on this link.

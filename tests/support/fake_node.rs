@@ -32,7 +32,7 @@ virtual_networks:
   - {name: red, vnid: 100, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}
   - {name: blue, vnid: 200, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}]}
 ports:
-  - {name: fabric0, device: net_null0, role: fabric, addresses: ["fd00:1:0:1::1/64"]}
+  - {name: fabric0, device: net_null0, role: fabric, queues: 2, addresses: ["fd00:1:0:1::1/64"]}
 "#;
 
 /// What the fake control thread remembers.
@@ -204,7 +204,10 @@ impl Fake {
                     }
                 }
                 Change::Delete { domain, identifier } => {
-                    applied.deleted += u64::from(self.mappings.remove(&sir(domain, identifier)).is_some());
+                    let gone = self.mappings.remove(&sir(domain, identifier));
+                    let covered = gone.as_ref().is_some_and(|view| !view.covers.is_empty());
+                    applied.changed += u64::from(covered);
+                    applied.deleted += u64::from(gone.is_some() && !covered);
                 }
             }
         }
@@ -238,6 +241,8 @@ impl Fake {
             punted: 1,
             dropped: 2,
             waiting: 0,
+            copied: 9,
+            lost_copies: 3,
         }
     }
 
@@ -335,6 +340,8 @@ fn view(
         locators,
         attachment: None,
         origin: "admin".into(),
+        // Of these the file speaks as well.
+        covers: if identifier.0 as u16 == 0xf { vec!["file".into()] } else { Vec::new() },
     }
 }
 
@@ -375,6 +382,7 @@ fn drops() -> Vec<DropView> {
             sentence: reason.sentence().into(),
             dropped: if *reason == DropReason::Blackhole { 4 } else { 0 },
             answered: if *reason == DropReason::HopLimit { 2 } else { 0 },
+            lost_copies: if *reason == DropReason::NoRoute { 3 } else { 0 },
         })
         .collect()
 }

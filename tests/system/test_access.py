@@ -58,6 +58,7 @@ def test_router_advertisements_configure_linux():
         frames = wire.frames(at_least=2, timeout=10)
         expect(all(p.destination == "ff02::1" and p.hop_limit == 255 for p in packets.ipv6(frames)), "wrong header")
         net.stop()
+        until(lambda: net.t1.run("ip -6 route show default").strip() == "", 5, "the router that stopped to be forgotten")
 
 
 def test_the_link_local_address_answers():

@@ -293,6 +293,18 @@ pub(super) fn against_node(check: &mut Check, raw: &RawConfig, ports: &Ports, dp
             at_or_here(&mut s, "queues", &entry.value.queues, message);
         }
     }
+    let most = ports.list.iter().map(|port| usize::from(port.queues)).max().unwrap_or(0);
+    let workers = raw.dpdk.as_ref().map_or(&None, |section| &section.value.workers);
+    // Queue q of every port is worker q's.
+    let right = most > 0 && entries(workers).count() == dpdk.workers.len();
+    if let Some((n, text)) = entries(workers).nth(most).filter(|_| right) {
+        let message = format!(
+            "core {} would have no packet to work on, because no port has more than {most} queues; raise `queues` of \
+             a port, or remove this worker",
+            text.value
+        );
+        check.error(text.referenced, format!("dpdk.workers[{n}]"), message);
+    }
     if held >= u64::from(mbufs.count) {
         let section = raw.mbufs.as_ref();
         let text = section.and_then(|section| section.value.count.as_ref());

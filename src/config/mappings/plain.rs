@@ -27,6 +27,7 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
     let mut identifiers: HashSet<LocalIdentifier, RandomState> =
         HashSet::with_capacity_and_hasher(room, RandomState::default());
     let mut locators: HashMap<Locator, u8, RandomState> = HashMap::default();
+    let in_use = config.locators_in_use();
     let mut records = Vec::with_capacity(room);
     for line in lines(text)? {
         let (sir, list) = split(line)?;
@@ -50,6 +51,9 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
                     Some(_) => return None,
                     None => {
                         judge_remote_locator(locator, local.domain, &domains, &config.locators).ok()?;
+                        if in_use.get(&locator).is_some_and(|domain| *domain != local.domain) {
+                            return None;
+                        }
                         locators.insert(locator, local.domain);
                     }
                 }

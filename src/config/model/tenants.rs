@@ -124,6 +124,16 @@ impl Config {
         });
         named.collect()
     }
+
+    /// Locators that the configuration itself sends to, with their SIR domain: of gateways, and of hosts that get copies.
+    #[must_use]
+    pub fn locators_in_use(&self) -> BTreeMap<Locator, u8> {
+        let copies = self
+            .virtual_networks
+            .iter()
+            .flat_map(|network| network.replicate_to.iter().map(|locator| (*locator, network.domain)));
+        copies.chain(self.gateways()).collect()
+    }
 }
 
 /// Who is in no virtual network.

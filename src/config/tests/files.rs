@@ -100,6 +100,42 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
     assert_eq!(tried, 68);
 }
 
+/// The range that a comment of the reference names first.
+fn range(comment: &str) -> Option<(i64, i64)> {
+    let words: Vec<&str> = comment.split([' ', ',', '.', ';']).collect();
+    words.windows(3).find_map(|three| match three {
+        [low, "to", high] => Some((low.parse().ok()?, high.parse().ok()?)),
+        _ => None,
+    })
+}
+
+#[test]
+fn numbers_are_what_the_reference_says_at_both_ends_and_nothing_beyond() {
+    let path = file("reference.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut tried = 0;
+    for line in text.lines() {
+        let Some((content, comment)) = line.split_once(" # ") else { continue };
+        let Some((key, value)) = content.split_once(": ") else { continue };
+        let (Ok(_), Some((low, high))) = (value.trim().parse::<i64>(), range(comment)) else { continue };
+        let key = key.trim_start_matches([' ', '-']);
+        let with = |number: i64| {
+            let text = text.replacen(line, &format!("{}{number}", content.replace(value, "")), 1);
+            Config::parse(&text, path.to_str().unwrap())
+                .map_or_else(|errors| errors.to_string(), |_| String::new())
+        };
+        let rule = |number: i64| format!("{key}: `{number}` is not a number from {low} to {high}");
+        for number in [low, high] {
+            assert!(!with(number).contains("is not a number from"), "{line}: {}", with(number));
+        }
+        for number in [low - 1, high + 1] {
+            assert!(with(number).contains(&rule(number)), "{line} with {number}: {}", with(number));
+        }
+        tried += 1;
+    }
+    assert_eq!(tried, 50);
+}
+
 #[test]
 fn what_the_reference_calls_required_is_missed() {
     let text = std::fs::read_to_string(file("reference.yaml")).unwrap();
@@ -108,7 +144,7 @@ fn what_the_reference_calls_required_is_missed() {
         let Some((content, _)) = line.split_once(" # required") else { continue };
         let entry = content.trim_start();
         let key = entry.trim_start_matches("- ").split(':').next().unwrap();
-        // A list entry's dash stays when its first key goes; one of two workers may go, and an empty `metrics:` is none.
+        // A list entry's dash stays when its first key goes; the list of workers has words of its own, and an empty `metrics:` is none.
         let less = match (entry.starts_with("- "), content.contains(": ")) {
             (true, true) => text.replacen(line, &content.replace(entry, "-"), 1),
             _ if key.starts_with("1 ") || key == "listen" => continue,

@@ -220,6 +220,37 @@ fn a_locator_is_in_one_domain() {
 }
 
 #[test]
+fn a_locator_of_the_configuration_is_in_its_domain_only() {
+    let networks = "virtual_networks:\n\
+        \x20 - {name: red, vnid: 1, domain: other, ipv6: {prefix: '2001:db8:a::/96'}, replicate_to: ['fd00:9::/64']}\n\
+        \x20 - {name: blue, vnid: 2, domain: other, ipv6: {prefix: '2001:db8:b::/96'}}\n\
+        policies: [{from: red, to: blue, via: 'fd00:a::/64'}]\n";
+    let text = text("virtual_networks", networks).replace(
+        "dddd::/64'}]",
+        "dddd::/64'}, {name: other, prefix: '2001:db8:eeee::/64', checksum: no-action}]",
+    );
+    let config = Config::parse(&text, "t.yaml").unwrap();
+    let load = |entry: &str| mappings::parse(&format!("mappings:\n{entry}"), "m.yaml", &config);
+    for locator in ["fd00:9::/64", "fd00:a::/64"] {
+        let why = load(&plain(ID, &[locator])).unwrap_err().to_string();
+        let rule = "stands in the configuration for another SIR domain, as replicate_to of a network or via of a policy";
+        assert!(why.starts_with(&format!("m.yaml:2:49: mappings[0].locators[0]: {locator} {rule}")), "{why}");
+        assert_eq!(load(&plain("2001:db8:eeee:0:2000::1", &[locator])).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_mistake_and_no_mapping_must_be_said() {
+    for text in ["", "\n", "# nothing\n"] {
+        let why = mappings::parse(text, "m.yaml", &config()).unwrap_err().to_string();
+        assert!(why.contains("is empty") && why.contains("`mappings: []`"), "{text:?}: {why}");
+    }
+    for text in ["mappings: []\n", "mappings:\n"] {
+        assert_eq!(mappings::parse(text, "m.yaml", &config()).unwrap(), []);
+    }
+}
+
+#[test]
 fn locators_are_few_and_distinct() {
     wrong(
         &plain(ID, &[]).replace("[]", "[ ]"),

@@ -1,7 +1,7 @@
 //! Ports.
 
 use super::{refused, right, text, wrong};
-use crate::config::{Promiscuous, Role};
+use crate::config::{Config, Promiscuous, Role};
 
 /// The second port of a file, with these keys after its name, device and role.
 fn port(role: &str, rest: &str) -> String {
@@ -148,6 +148,22 @@ fn every_queue_has_a_worker() {
         "2",
         "queues: 2 is more than the 1 of dpdk.workers, a queue without a worker; lower it or add workers",
     );
+}
+
+#[test]
+fn every_worker_has_a_queue() {
+    let rule = "would have no packet to work on, because no port has more than";
+    wrong(
+        "dpdk: {workers: [1, 2, 3]}",
+        &format!(
+            "t.yaml:2:21: dpdk.workers[1]: core 2 {rule} 1 queues; raise `queues` of a port, or remove this worker"
+        ),
+    );
+    // One port that feeds them all is enough.
+    let fed = |workers: &str| text("dpdk", workers).replace("role: fabric", "role: fabric, queues: 2");
+    assert_eq!(Config::parse(&fed("dpdk: {workers: [1, 2]}"), "t.yaml").unwrap().dpdk.workers, [1, 2]);
+    let why = refused(&fed("dpdk: {workers: [1, 2, 3]}")).to_string();
+    assert!(why.contains("dpdk.workers[2]: core 3") && why.contains("more than 2 queues"), "{why}");
 }
 
 #[test]

@@ -231,7 +231,7 @@ impl v1::admin_server::Admin for Service {
         }
         let applied = self.apply(peer, changes).await?;
         match sirs.as_slice() {
-            [sir] if applied.deleted == 0 => Err(no_mapping(sir)),
+            [sir] if applied.deleted + applied.changed == 0 => Err(no_mapping(sir)),
             _ => Ok(Response::new(applied.message())),
         }
     }

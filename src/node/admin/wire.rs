@@ -94,7 +94,7 @@ widened!(u8, u16);
 
 same! {
     Applied is Applied { revision, created, changed, deleted }
-    MappingView is Mapping { sir, domain, identifier, kind, locators, attachment, origin }
+    MappingView is Mapping { sir, domain, identifier, kind, locators, attachment, origin, covers }
     LocatorView is Locator { locator, priority, weight, ila, state }
     NodeView is Node {
         name, version, uptime_s, revision, snapshot, last_update_us, config, tables, workers, originated,
@@ -110,7 +110,7 @@ same! {
     NeighbourView is Neighbour { port, address, mac, state, age_ms, next_hop }
     RouteView is Route { prefix, kind, next_hops }
     NextHopView is NextHop { via, port, weight, state }
-    DropView is Drop { reason, sentence, dropped, answered }
+    DropView is Drop { reason, sentence, dropped, answered, lost_copies }
     EventView is Event { seq, time_ms, attachment, network, vnid, kind, address, mac, packets, seconds }
     StatsView is StatsSample { at_us, workers, ports }
     PrefixView is Prefix { prefix, gateway }
@@ -215,14 +215,53 @@ impl Wire for FateView {
     type Message = Option<v1::Fates>;
 
     fn message(self) -> Option<v1::Fates> {
-        let FateView { received, received_bytes, forwarded, replied, punted, dropped, waiting } = self;
-        Some(v1::Fates { received, received_bytes, forwarded, replied, punted, dropped, waiting })
+        let FateView {
+            received,
+            received_bytes,
+            forwarded,
+            replied,
+            punted,
+            dropped,
+            waiting,
+            copied,
+            lost_copies,
+        } = self;
+        Some(v1::Fates {
+            received,
+            received_bytes,
+            forwarded,
+            replied,
+            punted,
+            dropped,
+            waiting,
+            copied,
+            lost_copies,
+        })
     }
 
     fn read(message: Option<v1::Fates>) -> Result<Self, Malformed> {
-        let v1::Fates { received, received_bytes, forwarded, replied, punted, dropped, waiting } =
-            message.unwrap_or_default();
-        Ok(FateView { received, received_bytes, forwarded, replied, punted, dropped, waiting })
+        let v1::Fates {
+            received,
+            received_bytes,
+            forwarded,
+            replied,
+            punted,
+            dropped,
+            waiting,
+            copied,
+            lost_copies,
+        } = message.unwrap_or_default();
+        Ok(FateView {
+            received,
+            received_bytes,
+            forwarded,
+            replied,
+            punted,
+            dropped,
+            waiting,
+            copied,
+            lost_copies,
+        })
     }
 }
 

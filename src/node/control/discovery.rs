@@ -7,15 +7,16 @@ use crate::node::announce;
 use crate::node::exchange::Frame;
 use crate::node::neighbour::{Advertisement, Deed, Key, State, Way};
 use crate::node::rib::NeighbourState;
-use crate::table::PortId;
+use crate::table::{PortId, Role};
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
+use std::sync::atomic::Ordering;
 
 /// Time between two looks at the links.
 const LINKS_MS: u64 = 200;
 /// The first advertisements after a link came up, and the longest pause between them (RFC 4861 §10).
 const INITIAL_ADVERTS: (u8, u64) = (3, 16_000);
-/// Time between two warnings about an address that somebody else uses too.
+/// Time between two errors about addresses of a port that somebody else has, too.
 const WARN_MS: u64 = 10_000;
 
 /// A port's link as it was last seen.
@@ -27,6 +28,10 @@ pub(super) struct LinkSeen {
     advert_due_ms: u64,
     /// Initial ones sent since the link came up.
     adverts: u8,
+    /// Addresses changed, and nobody was told.
+    pub(super) untold: bool,
+    /// When there may be another error about somebody who has our address.
+    warned_ms: u64,
 }
 
 impl Control {
@@ -76,17 +81,32 @@ impl Control {
             return;
         };
         let port = self.publisher.current().ports.get(usize::from(frame.port.0));
-        if port.is_some_and(|port| port.owns(target) && target_mac.is_some_and(|mac| mac != port.mac)) {
-            if now_ms >= self.warned_ms {
-                self.warned_ms = now_ms + WARN_MS;
-                let (address, mac) = (Ipv6Addr::from(target), target_mac.unwrap_or_default());
-                tracing::warn!(port = self.port_name(frame.port), %address, %mac, "somebody else has our address");
+        if let Some(port) = port.filter(|port| port.owns(target)) {
+            // What we sent ourselves comes back over some links.
+            let mac = target_mac.or(ethernet::source(&frame.bytes)).filter(|mac| *mac != port.mac);
+            if let Some(mac) = mac {
+                self.somebody_has(frame.port, target, mac, now_ms);
             }
             return;
         }
         let heard = Advertisement { mac: target_mac, solicited, overrides: override_flag };
         let key = Key { port: frame.port, address: target };
         self.neighbours.advertised(key, heard, now_ms, &mut self.deeds);
+    }
+
+    /// Somebody else has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours: a router that went
+    /// silent would be the greater harm, but the operator must know.
+    pub(super) fn somebody_has(&mut self, port: PortId, address: u128, mac: Mac, now_ms: u64) {
+        if let Some(count) = self.stats.address_conflicts.get(usize::from(port.0)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(link) = self.links.get_mut(usize::from(port.0)).filter(|link| now_ms >= link.warned_ms)
+        else {
+            return;
+        };
+        link.warned_ms = now_ms + WARN_MS;
+        let address = Ipv6Addr::from(address);
+        tracing::error!(port = self.port_name(port), %address, %mac, "somebody else has our address");
     }
 
     /// Does what the neighbour state machine wants done.
@@ -161,7 +181,8 @@ impl Control {
                 self.links[n].up = up;
                 self.rib.set_link(port, up);
             }
-            if up && (first || !before.up) {
+            if up && (first || !before.up || before.untold) {
+                self.links[n].untold = false;
                 self.announce(port, now_ms);
             }
             if up && !before.up {
@@ -178,6 +199,10 @@ impl Control {
         }
         let current = self.publisher.current().clone();
         if let Some(facts) = current.ports.get(usize::from(port.0)) {
+            // Of tenants and tasks, who may be on thousands of VLANs, it is they who ask.
+            if facts.role != Role::Access {
+                announce::probes(port, facts).for_each(|frame| self.send(frame));
+            }
             announce::advertisements(port, facts).for_each(|frame| self.send(frame));
         }
     }
@@ -202,6 +227,16 @@ impl Control {
             link.adverts = link.adverts.saturating_add(1);
             let initial = link.adverts < INITIAL_ADVERTS.0;
             link.advert_due_ms = now_ms + if initial { pause.min(INITIAL_ADVERTS.1) } else { pause };
+        }
+    }
+
+    /// Tells everybody that this node is no default router any more, on ports that `stop` advertising (RFC 4861 §6.2.5).
+    pub(super) fn stop_advertising(&mut self, stop: impl Fn(usize) -> bool) {
+        let current = self.publisher.current().clone();
+        for (n, facts) in current.ports.iter().enumerate().filter(|(n, _)| stop(*n)) {
+            if self.links.get(n).is_some_and(|link| link.up && link.adverts > 0) {
+                announce::farewells(PortId(n as u16), facts).for_each(|frame| self.send(frame));
+            }
         }
     }
 

@@ -44,6 +44,8 @@ const REQUESTS: usize = 1024;
 const LOOK: Duration = Duration::from_millis(10);
 /// The same while something is under way.
 const LOOK_BUSY: Duration = Duration::from_millis(1);
+/// Longest time that saying goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
 /// Time between two counts for the census.
 const CENSUS_MS: u64 = 1_000;
 
@@ -155,7 +157,6 @@ pub struct Control {
     links: Vec<LinkSeen>,
     links_due_ms: u64,
     census_due_ms: u64,
-    warned_ms: u64,
     stats: Arc<Stats>,
     exchanges: Vec<Arc<Exchange>>,
     devices: Box<dyn Devices>,
@@ -163,6 +164,8 @@ pub struct Control {
     watch: Option<Watch>,
     watch_number: u64,
     reloading: bool,
+    /// A signal came while a reload was under way: it may have read what was old by then.
+    reload_again: bool,
     handle: ControlHandle,
     requests: mpsc::Receiver<Request>,
     tell: mpsc::UnboundedSender<Event>,
@@ -202,7 +205,6 @@ impl Control {
             wards: Wards::default(),
             links_due_ms: 0,
             census_due_ms: 0,
-            warned_ms: 0,
             stats,
             exchanges,
             devices,
@@ -210,6 +212,7 @@ impl Control {
             watch: None,
             watch_number: 0,
             reloading: false,
+            reload_again: false,
             handle,
             requests,
             tell,
@@ -263,6 +266,19 @@ impl Control {
                 () = tokio::time::sleep(pause) => {}
             }
             self.turn(self.now_ms());
+        }
+    }
+
+    /// Says goodbye before the workers stop, and waits a moment until they have sent that.
+    pub async fn say_goodbye(&mut self) {
+        self.stop_advertising(|_| true);
+        let began = Instant::now();
+        while began.elapsed() < GOODBYE && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
+            self.empty_outbox();
+            if self.outbox.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_BUSY).await;
         }
     }
 

@@ -22,6 +22,10 @@ pub(super) struct Loaded {
 impl Control {
     /// Reads the files on a thread of its own.
     pub(super) fn begin_reload(&mut self, answer: Option<oneshot::Sender<Result<ReloadView, String>>>) {
+        if self.reloading && answer.is_none() {
+            self.reload_again = true;
+            return;
+        }
         let reply = Reply { answer, applied: Vec::new() };
         if self.reloading {
             return reply.end(Err("a reload is under way; wait until it has ended".to_owned()));
@@ -61,6 +65,11 @@ impl Control {
         reply.applied = changes;
         (self.file, self.amendments) = (file, amendments);
         let old = std::mem::replace(&mut self.config, config.clone());
+        let advertised = |config: &Config, n: usize| {
+            config.ports.get(n).and_then(|port| port.router_advertisement).is_some()
+        };
+        // Of the snapshot before: the next one has nothing to say of these.
+        self.stop_advertising(|n| advertised(&old, n) && !advertised(&config, n));
         self.config_told.send_replace(config.clone());
         self.look_at_each_tenant(self.now_ms());
         self.configure_neighbours();
@@ -74,6 +83,11 @@ impl Control {
             (self.set_level)(config.log.level);
         }
         self.advertise_soon();
+        for ((link, old), new) in self.links.iter_mut().zip(&old.ports).zip(&config.ports) {
+            link.untold |= old.addresses != new.addresses;
+        }
+        // What the watch before has read may be older than what the reload did; the new one knows what that saw.
+        self.updates.forget_files();
         if let Err(why) = self.watch_mappings(seen) {
             tracing::error!(%why, "mapping file is not watched");
         }

@@ -6,12 +6,13 @@ use crate::net::{arp, ethernet, ndp};
 use crate::node::events::EventKind;
 use crate::node::exchange::Frame;
 use crate::node::handle::RefusedView;
+use crate::node::neighbour::Key;
 use crate::node::quarantine::{Finding, Refused, Ward};
 use crate::node::rib::TenantAt;
 use crate::path::guard::{ABUSES, Abuse};
 use crate::path::{Limiter, Notice};
 use crate::table::Quarantine;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Time between two looks at what workers refused.
@@ -32,7 +33,8 @@ struct Voice {
 #[derive(Default)]
 pub(super) struct Wards {
     by_slot: HashMap<u16, (TenantAt, Ward)>,
-    voices: HashMap<u16, Voice>,
+    /// By number.
+    voices: HashMap<u64, Voice>,
     due_ms: u64,
 }
 
@@ -52,7 +54,7 @@ impl Control {
         let mut before = std::mem::take(&mut self.wards.by_slot);
         for tenant in tenants {
             let refused = self.refused(tenant.slot);
-            let known = before.remove(&tenant.slot).filter(|(known, _)| known.since == tenant.since);
+            let known = before.remove(&tenant.slot).filter(|(known, _)| known.number == tenant.number);
             let mut ward = known.map_or_else(|| Ward::new(refused, now_ms), |(_, ward)| ward);
             let finding = ward.look(refused, self.config.quarantine.as_ref(), now_ms);
             let mode = match self.config.quarantine.as_ref().filter(|_| ward.is_quarantined()) {
@@ -67,7 +69,8 @@ impl Control {
             self.wards.by_slot.insert(tenant.slot, (tenant, ward));
         }
         let Wards { by_slot, voices, .. } = &mut self.wards;
-        voices.retain(|slot, _| by_slot.contains_key(slot));
+        let there: HashSet<u64> = by_slot.values().map(|(tenant, _)| tenant.number).collect();
+        voices.retain(|number, _| there.contains(number));
     }
 
     fn tell_finding(&self, tenant: TenantAt, finding: Finding) {
@@ -109,7 +112,7 @@ impl Control {
             return false;
         }
         let Some(mac) = ethernet::source(&frame.bytes) else { return true };
-        let slot = networks.tenant(frame.port, link.vlan, mac).map(|tenant| tenant.slot);
+        let who = networks.tenant(frame.port, link.vlan, mac).map(|tenant| (tenant.slot, tenant.number));
         let payload = frame.bytes.get(link.header..).unwrap_or(&[]);
         let address = match link.ethertype {
             ethernet::ARP => arp::parse(link.ethertype, payload)
@@ -121,9 +124,9 @@ impl Control {
                 _ => None,
             },
         };
-        match (slot, address) {
-            (Some(slot), Some(address)) => {
-                self.tell_voiced(slot, EventKind::Learnt { address, mac }, now_ms);
+        match (who, address) {
+            (Some(who), Some(address)) => {
+                self.tell_voiced(who, EventKind::Learnt { address, mac }, now_ms);
             }
             // What else they have to say is about groups.
             _ => self.memberships.hear(frame.port, &frame.bytes, now_ms, &mut self.group_deeds),
@@ -133,22 +136,30 @@ impl Control {
 
     /// A notice that a worker left.
     pub(super) fn hear_notice(&mut self, notice: &Notice, now_ms: u64) {
-        self.tell_voiced(notice.slot, EventKind::Conflict { address: notice.address }, now_ms);
+        match *notice {
+            Notice::Conflict { slot, number, address } => {
+                self.tell_voiced((slot, number), EventKind::Conflict { address }, now_ms);
+            }
+            Notice::Neighbour { port, address, mac } => {
+                self.neighbours.solicited(Key { port, address }, mac, now_ms, &mut self.deeds);
+            }
+            Notice::Ours { port, address, mac } => self.somebody_has(port, address, mac, now_ms),
+        }
     }
 
     /// Tells of something that a tenant can cause as often as it likes.
-    fn tell_voiced(&mut self, slot: u16, kind: EventKind, now_ms: u64) {
+    fn tell_voiced(&mut self, (slot, number): (u16, u64), kind: EventKind, now_ms: u64) {
+        let known = self.wards.by_slot.get(&slot).filter(|(tenant, _)| tenant.number == number);
+        // One that a reload has just removed says nothing any more, and its successor did not say it.
+        let Some(tenant) = known.map(|(tenant, _)| *tenant) else { return };
         let limiter = Limiter::new(VOICE.0, VOICE.1);
-        let voice = self.wards.voices.entry(slot).or_insert(Voice { limiter, last: None });
+        let voice = self.wards.voices.entry(number).or_insert(Voice { limiter, last: None });
         let again = voice.last.is_some_and(|(said, at)| said == kind && now_ms < at + REPEAT_MS);
         if again || !voice.limiter.allow(now_ms) {
             return self.stats.events.suppress(1);
         }
         voice.last = Some((kind, now_ms));
-        // One that a reload has just removed says nothing any more.
-        if let Some((tenant, _)) = self.wards.by_slot.get(&slot) {
-            self.tell_event(*tenant, kind);
-        }
+        self.tell_event(tenant, kind);
     }
 
     fn tell_event(&self, tenant: TenantAt, kind: EventKind) {

@@ -10,6 +10,8 @@ use crate::net::ndp::{self, Envelope, Message};
 use crate::net::{ethernet, ipv6};
 use crate::node::neighbour::Key;
 use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
+use crate::node::stats::PortFacts;
+use crate::path::Notice;
 use crate::table::{Action, HopState};
 use std::cell::RefCell;
 use std::path::Path;
@@ -72,12 +74,18 @@ impl Bench {
         let config = Arc::new(Config::load(&path).unwrap());
         let exchange = Exchange::new();
         let links = Fake(Rc::new(RefCell::new([true; 2])));
+        let facts = |port: &crate::config::Port| PortFacts {
+            name: port.name.clone(),
+            device: port.device.clone(),
+            role: views::role_name(port.role),
+        };
+        let facts = config.ports.iter().map(facts).collect();
         let mut control = Control::new(Start {
             path,
             config,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             mappings: None,
-            stats: Arc::new(Stats::new("n".into(), Vec::new(), &[1], 1)),
+            stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             exchanges: vec![exchange.clone()],
             devices: Box::new(links.clone()),
             set_level: Box::new(|_| ()),
@@ -196,6 +204,45 @@ fn a_neighbour_that_a_packet_waits_for_is_asked_for_found_unreachable_and_forgot
 }
 
 #[test]
+fn a_neighbour_that_asks_from_another_mac_is_followed() {
+    let mut bench = Bench::new();
+    bench.advertise(FABRIC, NEXT);
+    bench.turn(5);
+    let moved = Mac([2, 0, 0, 0, 0, 10]);
+    bench.exchange.notices.push(Notice::Neighbour { port: FABRIC, address: NEXT, mac: moved }).unwrap();
+    bench.turn(10);
+    let hop = bench.reader.snapshot().neighbours[&(FABRIC, NEXT)];
+    assert_eq!((hop.state, ethernet::destination(hop.link())), (HopState::Ready, Some(moved)));
+    assert_eq!(bench.control.neighbour_views()[0].state, "stale");
+}
+
+#[test]
+fn somebody_who_has_our_address_is_counted_however_it_shows() {
+    let mut bench = Bench::new();
+    let own = 0xfd00_000f << 96 | 1;
+    let conflicts = |bench: &Bench| bench.control.stats.address_conflicts[0].load(Ordering::Relaxed);
+    bench.turn(1);
+    // Nobody but asks whether it is free at first.
+    assert!(bench.sent().iter().any(|(port, _, m)| {
+        *port == FABRIC && *m == Message::Solicitation { target: own, source_mac: None }
+    }));
+    bench.advertise(FABRIC, own);
+    bench.turn(10);
+    assert_eq!(conflicts(&bench), 1);
+    bench.exchange.notices.push(Notice::Ours { port: FABRIC, address: own, mac: PEER }).unwrap();
+    bench.turn(20);
+    assert_eq!((conflicts(&bench), bench.control.neighbours.iter().count()), (2, 1));
+    // Our own, which came back.
+    let mut frame = [0; ndp::MAX_FRAME];
+    let from_mac = bench.control.publisher.current().ports[0].mac;
+    let envelope = Envelope { to_mac: PEER, from_mac, vlan: 0, source: own, destination: 1 };
+    let length = ndp::advertisement(&mut frame, envelope, own, true, true);
+    bench.exchange.punted.push(Frame::new(FABRIC, &frame[..length]).unwrap()).unwrap();
+    bench.turn(30);
+    assert_eq!(conflicts(&bench), 2);
+}
+
+#[test]
 fn packets_wait_longer_than_their_neighbour_is_given_to_answer() {
     for (retransmit_ms, probes) in [(100, 1), (1000, 3), (60_000, 20)] {
         let timers = format!("neighbour_discovery: {{retransmit_ms: {retransmit_ms}, probes: {probes}}}");
@@ -271,6 +318,38 @@ fn access_ports_advertise_themselves_from_the_start() {
     assert_eq!(adverts(&bench), 1);
     (1..60_000).step_by(100).for_each(|now| bench.control.turn(now));
     assert!((6..=8).contains(&adverts(&bench)));
+}
+
+/// Lifetimes of the Router Advertisements that were sent on the access port since the last call.
+fn lifetimes(bench: &Bench) -> Vec<u16> {
+    let frames = std::iter::from_fn(|| bench.exchange.to_send.pop()).filter(|frame| frame.port == ACCESS);
+    frames
+        .filter_map(|frame| ndp::router_advert(&frame.bytes[14..]).ok().map(|(advert, _)| advert.lifetime_s))
+        .collect()
+}
+
+#[test]
+fn rfc_4861_6_2_5_who_stops_advertising_says_so() {
+    let goodbye = |bench: &mut Bench| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(bench.control.say_goodbye());
+        lifetimes(bench)
+    };
+    let mut bench = Bench::new();
+    bench.turn(1);
+    assert_eq!(lifetimes(&bench), [1800]);
+    assert_eq!(goodbye(&mut bench), [0]);
+    // A reload that takes it away says so once, and the end has nothing to add.
+    let mut bench = Bench::new();
+    bench.turn(1);
+    lifetimes(&bench);
+    bench.reload(&CONFIG.replace(", router_advertisement: {interval_s: 10}", "")).unwrap();
+    assert_eq!((lifetimes(&bench), goodbye(&mut bench)), (vec![0], vec![]));
+    // One that changes something else says nothing of the kind.
+    let mut bench = Bench::new();
+    bench.turn(1);
+    bench.reload(&CONFIG.replace("fd00:1::/32", "fd00:2::/32")).unwrap();
+    assert!(!lifetimes(&bench).contains(&0));
 }
 
 #[test]
@@ -352,6 +431,75 @@ fn a_reload_whose_mappings_clash_with_an_operators_changes_nothing() {
 }
 
 #[test]
+fn a_reload_whose_mappings_clash_with_an_operators_gateway_changes_nothing() {
+    let networks = r#"
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+virtual_networks:
+  - {name: red, vnid: 1, domain: tasks, ipv6: {prefix: "2001:db8:a::/96"}}
+  - {name: blue, vnid: 2, domain: tasks, ipv6: {prefix: "2001:db8:b::/96"}}
+"#;
+    let mut bench = Bench::with(&format!("{CONFIG}{networks}"));
+    let (from, to, via) = ("red".to_owned(), "blue".to_owned(), Some("fd00:1:0:3::/64".to_owned()));
+    let policy = crate::config::Amendment::Policy(crate::config::PolicyWords { from, to, via });
+    let (answer, mut answered) = oneshot::channel();
+    bench.control.answer(Request::Amend(crate::node::handle::Amend::Add(policy), answer));
+    (1..5).for_each(|now| bench.turn(now));
+    answered.try_recv().unwrap().unwrap();
+    let with = CONFIG.replace("dddd::/64\"}]", "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]");
+    let with = format!("{with}{networks}mappings: {{file: mappings.yaml}}\n");
+    let line = r#"{sir: "2001:db8:eeee:0:2000::1", locators: ["fd00:1:0:3::/64"]}"#;
+    std::fs::write(bench.control.path.with_file_name("mappings.yaml"), format!("mappings:\n  - {line}\n"))
+        .unwrap();
+    let why = bench.reload(&with).unwrap_err();
+    assert!(why.contains("locator of domain tasks") && !why.contains("in force"), "{why}");
+    assert_eq!(bench.control.config.sir_domains.len(), 1);
+}
+
+#[test]
+fn a_signal_during_a_reload_is_remembered() {
+    let mut bench = Bench::new();
+    bench.turn(1);
+    bench.control.begin_reload(None);
+    let event = bench.control.events.blocking_recv().unwrap();
+    // The file that was read is old by the time that the second signal comes.
+    let more =
+        CONFIG.replace("routes: [", r#"routes: [{prefix: "fd00:2::/32", via: "fd00:f::3", port: f}, "#);
+    std::fs::write(&bench.control.path, more).unwrap();
+    bench.control.begin_reload(None);
+    bench.control.begin_reload(None);
+    bench.control.hear(event);
+    (2..6).for_each(|now| bench.turn(now));
+    assert!(bench.control.reloading);
+    let event = bench.control.events.blocking_recv().unwrap();
+    bench.control.hear(event);
+    (6..10).for_each(|now| bench.turn(now));
+    assert_eq!((bench.control.reloading, bench.control.config.routes.len()), (false, 2));
+    // Who asks by ilactl is told, and asks again.
+    bench.control.begin_reload(None);
+    let (answer, mut answered) = oneshot::channel();
+    bench.control.begin_reload(Some(answer));
+    assert!(answered.try_recv().unwrap().unwrap_err().contains("under way"));
+}
+
+#[test]
+fn a_new_address_is_asked_for_and_told_of() {
+    let mut bench = Bench::new();
+    bench.turn(1);
+    bench.turn(300);
+    bench.sent();
+    let new = 0xfd00_000f << 96 | 0x11;
+    bench.reload(&CONFIG.replace(r#"["fd00:f::1/64"]"#, r#"["fd00:f::1/64", "fd00:f::11/64"]"#)).unwrap();
+    bench.turn(600);
+    let sent = bench.sent();
+    let said =
+        |wanted: &dyn Fn(&Message) -> bool| sent.iter().any(|(port, _, m)| *port == FABRIC && wanted(m));
+    assert!(said(&|m| *m == Message::Solicitation { target: new, source_mac: None }), "{sent:?}");
+    assert!(said(&|m| matches!(m, Message::Advertisement { target, .. } if *target == new)), "{sent:?}");
+    // Only where something is new.
+    assert!(!sent.iter().any(|(port, _, m)| *port == ACCESS && matches!(m, Message::Advertisement { .. })));
+}
+
+#[test]
 fn a_reload_moves_an_own_locator_to_another_domain_together_with_its_mappings() {
     let config = |domain: &str| {
         let domains = "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]\n";
@@ -389,6 +537,33 @@ fn of_files_that_wait_only_the_last_is_applied() {
 }
 
 #[test]
+fn a_mapping_file_that_was_read_before_a_reload_does_not_win_over_it() {
+    let with = format!("{CONFIG}mappings: {{file: mappings.yaml}}\n");
+    let mapping = |n: u64| {
+        format!("mappings:\n  - {{sir: \"2001:db8:dddd:0:2000::{n}\", locators: [\"fd00:1:0:2::/64\"]}}\n")
+    };
+    let mut bench = Bench::new();
+    let file = bench.control.path.with_file_name("mappings.yaml");
+    std::fs::write(&file, mapping(1)).unwrap();
+    bench.reload(&with).unwrap();
+    let old = crate::config::mappings::parse(&mapping(1), "m.yaml", &bench.control.config).unwrap();
+    std::fs::write(&file, mapping(2)).unwrap();
+    bench.control.begin_reload(None);
+    let loaded = loop {
+        match bench.control.events.blocking_recv().unwrap() {
+            loaded @ Event::Loaded(..) => break loaded,
+            // The watch may have seen it first.
+            Event::Mappings(..) => {}
+        }
+    };
+    bench.control.hear(loaded);
+    bench.control.hear(Event::Mappings(bench.control.watch_number, Ok(old)));
+    (20..30).for_each(|now| bench.turn(now));
+    let held = bench.control.rib.mappings(&Default::default()).unwrap();
+    assert_eq!(held.iter().map(|view| view.sir.segments()[7]).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn signals_from_before_the_first_turn_are_heard() {
     let mut bench = Bench::new();
     let raise = |signal: &str| {
@@ -422,6 +597,20 @@ fn a_reload_takes_the_mappings_along_and_lets_them_go() {
     let view = bench.reload(CONFIG).unwrap();
     assert_eq!(view.mappings.map(|applied| applied.deleted), Some(1));
     assert!(bench.control.watch.is_none());
+}
+
+#[test]
+fn views_show_copies_that_were_lost() {
+    let bench = Bench::new();
+    let counters = &bench.control.stats.workers[0].received[1];
+    let reason = crate::path::DropReason::NoRoute;
+    counters.copies_lost[reason as usize].add(3);
+    counters.copied.add(5);
+    let drops = bench.control.drop_views();
+    let lost: Vec<_> = drops.iter().filter(|view| view.lost_copies > 0).collect();
+    assert_eq!((lost.len(), lost[0].reason.as_str(), lost[0].lost_copies), (1, "no_route", 3));
+    let fates = &bench.control.port_views(false)[1].counters;
+    assert_eq!((fates.copied, fates.lost_copies, fates.dropped), (5, 3, 0));
 }
 
 #[test]

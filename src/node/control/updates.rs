@@ -86,6 +86,11 @@ impl Updates {
         self.queue.push_back((Work::Amend(amend, answer), Instant::now()));
     }
 
+    /// Forgets mapping files that were read and wait.
+    pub(super) fn forget_files(&mut self) {
+        self.queue.retain(|(work, _)| !matches!(work, Work::Batch(_, Asker::File)));
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len() + usize::from(self.flight.is_some())
     }
@@ -105,7 +110,7 @@ impl Control {
     /// A file is the whole truth: one that was read before and still waits is not applied any more, so that files that
     /// change faster than they are applied do not pile up.
     pub(super) fn accept_file(&mut self, records: Vec<MappingRecord>) {
-        self.updates.queue.retain(|(work, _)| !matches!(work, Work::Batch(_, Asker::File)));
+        self.updates.forget_files();
         self.updates.queue.push_back((Work::Batch(whole_file(records), Asker::File), Instant::now()));
     }
 
@@ -251,6 +256,9 @@ impl Control {
     pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         self.reloading = false;
         reply.end(result);
+        if std::mem::take(&mut self.reload_again) {
+            self.begin_reload(None);
+        }
     }
 }
 

@@ -94,6 +94,7 @@ impl Control {
             sentence: reason.sentence().to_owned(),
             dropped: all().map(|counters| counters.dropped[reason as usize].value()).sum(),
             answered: all().map(|counters| counters.answered[reason as usize].value()).sum(),
+            lost_copies: all().map(|counters| counters.copies_lost[reason as usize].value()).sum(),
         };
         DropReason::ALL.iter().map(view).collect()
     }
@@ -168,4 +169,6 @@ fn add(fates: &mut FateView, counters: &Counters) {
     fates.punted += counters.punted.value();
     fates.dropped += counters.dropped_total();
     fates.waiting += counters.waiting.value();
+    fates.copied += counters.copied.value();
+    fates.lost_copies += counters.copies_lost_total();
 }

@@ -267,9 +267,10 @@ fn losses(counters: &[CachePadded<Counters>]) -> Vec<DropView> {
             sentence: reason.sentence().to_owned(),
             dropped: sum(|counters| &counters.dropped),
             answered: sum(|counters| &counters.answered),
+            lost_copies: sum(|counters| &counters.copies_lost),
         }
     });
-    views.filter(|view| view.dropped + view.answered > 0).collect()
+    views.filter(|view| view.dropped + view.answered + view.lost_copies > 0).collect()
 }
 
 impl fmt::Display for Report {
@@ -299,10 +300,10 @@ impl fmt::Display for Report {
         }
         if !self.drops.is_empty() {
             let width = self.drops.iter().map(|drop| drop.reason.len()).max().unwrap_or(0);
-            writeln!(f, "\n{:width$} {:>9} {:>9}", "reason", "dropped", "answered")?;
+            writeln!(f, "\n{:width$} {:>9} {:>9} {:>9}", "reason", "dropped", "answered", "copies")?;
             for drop in &self.drops {
-                let DropView { reason, sentence, dropped, answered } = drop;
-                writeln!(f, "{reason:width$} {dropped:>9} {answered:>9}  {sentence}")?;
+                let DropView { reason, sentence, dropped, answered, lost_copies } = drop;
+                writeln!(f, "{reason:width$} {dropped:>9} {answered:>9} {lost_copies:>9}  {sentence}")?;
             }
         }
         Ok(())

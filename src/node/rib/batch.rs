@@ -11,11 +11,12 @@ use crate::table::ActionId;
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
-/// One mapping to be written; action 0 forgets it.
+/// One mapping of an origin to be written; action 0 forgets it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Write {
     pub(super) identifier: u64,
     pub(super) domain: u8,
+    pub(super) origin: Origin,
     pub(super) action: ActionId,
 }
 
@@ -36,6 +37,13 @@ struct Judge {
     named: Vec<Vec<u64>>,
     /// Locators that were in use in another domain than that of a change: the first such change of each.
     contested: HashMap<Locator, (u8, Identifier)>,
+}
+
+impl Judge {
+    /// Whether a complete batch keeps or creates a mapping.
+    fn names(&self, domain: u8, identifier: u64) -> bool {
+        self.named.get(usize::from(domain)).is_some_and(|named| named.binary_search(&identifier).is_ok())
+    }
 }
 
 impl Rib {
@@ -61,8 +69,13 @@ impl Rib {
     pub fn commit(&mut self, staged: Staged) -> Applied {
         self.revision += 1;
         let mut applied = Applied { revision: self.revision, created: 0, changed: 0, deleted: 0 };
-        for Write { identifier, domain, action } in staged.writes {
+        for Write { identifier, domain, origin, action } in staged.writes {
             let at = domain;
+            let (write, replaced) = self.settle(domain, identifier, origin, action);
+            if let Some(replaced) = replaced {
+                self.dirty |= self.actions.give_back(replaced);
+            }
+            let Some(action) = write else { continue };
             let Some(domain) = self.domains.get_mut(usize::from(domain)) else { continue };
             let before = if action.0 == 0 {
                 domain.mappings.remove(identifier)
@@ -91,9 +104,6 @@ impl Rib {
                 }
                 Some(before) if before != action => applied.changed += 1,
                 Some(_) => {}
-            }
-            if let Some(before) = before {
-                self.dirty |= self.actions.give_back(before);
             }
         }
         applied
@@ -144,16 +154,14 @@ impl Rib {
         }
         // Mappings by target when the batch is in force: those held, but for what it writes over, and its own.
         let mut after: HashMap<ActionId, i64> = HashMap::new();
-        let mut last: HashMap<(u8, u64), ActionId> = HashMap::new();
+        let mut last: HashMap<(u8, u64, Origin), ActionId> = HashMap::new();
         for write in &staged.writes {
             *after.entry(write.action).or_default() -= 1;
-            last.insert((write.domain, write.identifier), write.action);
+            last.insert((write.domain, write.identifier, write.origin), write.action);
         }
-        for ((domain, identifier), action) in last {
+        for ((domain, identifier, origin), action) in last {
             *after.entry(action).or_default() += 1;
-            let held =
-                self.domains.get(usize::from(domain)).and_then(|d| d.mappings.table().lookup(identifier));
-            if let Some(held) = held {
+            if let Some((_, held)) = self.layers(domain, identifier).find(|(held, _)| *held == origin) {
                 *after.entry(held).or_default() -= 1;
             }
         }
@@ -198,14 +206,29 @@ impl Rib {
 
     /// A complete batch deletes what is its origin's and not in it.
     fn forget_unnamed(&self, judge: &Judge, staged: &mut Staged) {
+        let origin = judge.origin;
         for (n, (domain, named)) in self.domains.iter().zip(&judge.named).enumerate() {
             let gone = domain.mappings.iter().filter(|(identifier, action)| {
-                self.origin_of(*action) == Some(judge.origin) && named.binary_search(identifier).is_err()
+                self.origin_of(*action) == Some(origin) && named.binary_search(identifier).is_err()
             });
-            let forget =
-                gone.map(|(identifier, _)| Write { identifier, domain: n as u8, action: ActionId(0) });
+            let forget = gone.map(|(identifier, _)| Write {
+                identifier,
+                domain: n as u8,
+                origin,
+                action: ActionId(0),
+            });
             staged.writes.extend(forget);
         }
+        let covered = self
+            .covered
+            .iter()
+            .filter(|(domain, identifier, held)| *held == origin && !judge.names(*domain, *identifier));
+        staged.writes.extend(covered.map(|(domain, identifier, _)| Write {
+            identifier,
+            domain,
+            origin,
+            action: ActionId(0),
+        }));
     }
 
     fn upsert(
@@ -220,7 +243,7 @@ impl Rib {
         if let Err(why) = self.judge_identifier(domain, identifier) {
             return refuse(why);
         }
-        match (judge.origin, self.held_origin(domain, identifier)) {
+        match (judge.origin, self.origins(domain, identifier).next()) {
             (Origin::Attachment, _) => {
                 return refuse("attachments come from the configuration; add it to attachments".into());
             }
@@ -230,8 +253,7 @@ impl Rib {
                         .into(),
                 );
             }
-            // One file may serve every node, and an operator's word counts more than the file's.
-            (Origin::File, Some(Origin::Attachment | Origin::Admin)) => return Ok(()),
+            // One file may serve every node, so it may name what is attached here.
             (Origin::Admin | Origin::File, _) => {}
         }
         if let Some(twin) = self.twin_in_use(domain, identifier, judge) {
@@ -257,31 +279,38 @@ impl Rib {
         judge: &mut Judge,
         staged: &mut Staged,
     ) -> Result<(), Refusal> {
-        let sir = self.sir(domain, identifier);
+        let (sir, origin) = (self.sir(domain, identifier), judge.origin);
         let refuse = |why: &str| Err(Refusal { sir, why: why.to_owned() });
         if let Err(why) = self.judge_identifier(domain, identifier) {
             return refuse(&why);
         }
-        match (judge.origin, self.held_origin(domain, identifier)) {
-            (Origin::Attachment, _) => {
-                return refuse("attachments come from the configuration; remove it from attachments");
-            }
-            (Origin::Admin, Some(Origin::Attachment)) => {
+        if origin == Origin::Attachment {
+            return refuse("attachments come from the configuration; remove it from attachments");
+        }
+        let own = self.origins(domain, identifier).any(|held| held == origin);
+        match self.origins(domain, identifier).next().filter(|_| !own && origin == Origin::Admin) {
+            Some(Origin::Attachment) => {
                 return refuse("is attached to this node; remove the attachment from the configuration");
             }
-            (Origin::File, Some(Origin::Attachment | Origin::Admin)) => return Ok(()),
-            (Origin::Admin | Origin::File, _) => {}
+            Some(Origin::File) => {
+                return refuse(
+                    "comes from the mapping file; remove it there, or add a mapping that covers it",
+                );
+            }
+            Some(Origin::Admin) | None => {}
         }
-        self.note_zero(domain, identifier, false, judge);
-        staged.writes.push(Write { identifier: identifier.0, domain, action: ActionId(0) });
+        let stays = self.origins(domain, identifier).any(|held| held != origin);
+        self.note_zero(domain, identifier, stays, judge);
+        staged.writes.push(Write { identifier: identifier.0, domain, origin, action: ActionId(0) });
         Ok(())
     }
 
     /// Adds one mapping to a staged batch.
     pub(super) fn push(&mut self, staged: &mut Staged, domain: u8, identifier: u64, key: Key) {
+        let origin = key.origin;
         let (action, new) = self.actions.take(key);
         self.dirty |= new;
-        staged.writes.push(Write { identifier, domain, action });
+        staged.writes.push(Write { identifier, domain, origin, action });
     }
 
     /// Grows the tables so that a staged batch fits.
@@ -387,11 +416,8 @@ impl Rib {
         let twin = identifier.twin().filter(|_| held.config.checksum.changes_identifier())?;
         let there = match judge.zeros.get(&(domain, twin.0)) {
             Some(there) => *there,
-            None => held.mappings.table().lookup(twin.0).is_some_and(|action| {
-                let named = judge.named.get(usize::from(domain));
-                let goes = judge.complete
-                    && self.origin_of(action) == Some(judge.origin)
-                    && named.is_none_or(|named| named.binary_search(&twin.0).is_err());
+            None => self.origins(domain, twin).any(|origin| {
+                let goes = judge.complete && origin == judge.origin && !judge.names(domain, twin.0);
                 !goes
             }),
         };
@@ -406,11 +432,6 @@ impl Rib {
 
     fn origin_of(&self, action: ActionId) -> Option<Origin> {
         self.actions.key(action).map(|key| key.origin)
-    }
-
-    pub(super) fn held_origin(&self, domain: u8, identifier: Identifier) -> Option<Origin> {
-        let action = self.domains.get(usize::from(domain))?.mappings.table().lookup(identifier.0)?;
-        self.origin_of(action)
     }
 
     /// The SIR address of an identifier.

@@ -16,6 +16,7 @@ mod compile;
 mod gateways;
 mod groups;
 mod hops;
+mod layers;
 mod networks;
 mod reload;
 mod router;
@@ -40,6 +41,7 @@ use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, Networks};
 use actions::{Actions, Goal, Key, Seat};
 use hops::Neighbours;
+use layers::Covered;
 use slots::Slots;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -87,6 +89,7 @@ pub struct Rib {
     routes: Vec<Route>,
     neighbours: Neighbours,
     actions: Actions,
+    covered: Covered,
     /// Networks that have counters of their own, at most.
     counted: u16,
     /// Where the packets of a network are counted, by VNID.
@@ -135,6 +138,7 @@ impl Rib {
             routes: Vec::new(),
             neighbours: Neighbours::default(),
             actions: Actions::new(),
+            covered: Covered::default(),
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),

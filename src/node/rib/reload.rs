@@ -61,30 +61,21 @@ impl Rib {
         Ok(staged)
     }
 
-    /// Judges what a mapping file holds, which is to be applied after `config`, against the mappings of operators. What
-    /// else could be wrong with it was found when it was read.
+    /// Judges what a mapping file holds, which is to be applied after `config`, against what operators added. What else
+    /// could be wrong with it was found when it was read.
     fn judge_file(&self, config: &Config, records: &[MappingRecord]) -> Result<(), Refusal> {
         let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
-        let operators: Vec<&Key> = operators.collect();
-        if operators.is_empty() {
-            return Ok(());
-        }
-        let locators: HashMap<Locator, u8> =
-            operators.iter().flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
-        let attached = locals(config.attachments.iter());
+        let mut locators: HashMap<Locator, u8> =
+            operators.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
+        // With what operators added to the configuration, which the file was not read with.
+        locators.extend(config.locators_in_use());
         for MappingRecord { domain, identifier, target } in records {
             let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
-            let attached =
-                |identifier| attached.contains_key(&LocalIdentifier { domain: *domain, identifier });
-            let operators = |identifier| self.held_origin(*domain, identifier) == Some(Origin::Admin);
-            // These win over the file's, whatever it says.
-            if attached(*identifier) || operators(*identifier) {
-                continue;
-            }
+            let operators = |identifier| self.origins(*domain, identifier).any(|held| held == Origin::Admin);
             let sir = |identifier| Ipv6Addr::from(new.prefix.with(identifier));
             let refuse = |why| Err(Refusal { sir: sir(*identifier), why });
             let twin = identifier.twin().filter(|_| new.checksum.changes_identifier());
-            if let Some(twin) = twin.filter(|twin| !attached(*twin) && operators(*twin)) {
+            if let Some(twin) = twin.filter(|twin| operators(*twin)) {
                 return refuse(is_twin_of(sir(twin)));
             }
             let MappingTarget::Locators(choices) = target else { continue };
@@ -114,11 +105,7 @@ impl Rib {
                 return Err(Refusal { sir: Ipv6Addr::from(own.prefix.prefix().bits()), why });
             }
         }
-        let copies = config
-            .virtual_networks
-            .iter()
-            .flat_map(|network| network.replicate_to.iter().map(|locator| (*locator, network.domain)));
-        for (locator, domain) in copies.chain(config.gateways()) {
+        for (locator, domain) in config.locators_in_use() {
             if let Some(other) = used.get(&locator).copied().filter(|other| *other != domain) {
                 let why = self.belongs_to(locator, other);
                 return Err(Refusal { sir: Ipv6Addr::from(locator.prefix().bits()), why });
@@ -137,8 +124,8 @@ impl Rib {
             for peer in &network.peers {
                 let identifier = Identifier::tenant_ipv4(network.vnid, peer.address);
                 if self
-                    .held_origin(network.domain, identifier)
-                    .is_some_and(|held| held != Origin::Attachment && stays(held))
+                    .origins(network.domain, identifier)
+                    .any(|held| held != Origin::Attachment && stays(held))
                 {
                     let why = "has a mapping, so that its address cannot stand for a peer; delete it first";
                     return Err(Refusal { sir: self.sir(network.domain, identifier), why: why.to_owned() });
@@ -146,15 +133,13 @@ impl Rib {
             }
         }
         let new = locals(config.attachments.iter());
-        let old = locals(self.attachments.iter());
         for local in new.keys() {
             let Some(domain) = self.domains.get(usize::from(local.domain)) else { continue };
             let Some(twin) = local.identifier.twin().filter(|_| domain.config.checksum.changes_identifier())
             else {
                 continue;
             };
-            let held = self.held_origin(local.domain, twin);
-            if held.is_some_and(stays) && !old.contains_key(&LocalIdentifier { identifier: twin, ..*local }) {
+            if self.origins(local.domain, twin).any(|held| held != Origin::Attachment && stays(held)) {
                 let twin = Ipv6Addr::from(domain.config.prefix.with(twin));
                 let why = format!(
                     "is the twin of {twin}, which has a mapping: neutral mapping cannot tell them apart; delete it \
@@ -174,6 +159,7 @@ impl Rib {
             staged.writes.push(Write {
                 identifier: local.identifier.0,
                 domain: local.domain,
+                origin: Origin::Attachment,
                 action: ActionId(0),
             });
         }

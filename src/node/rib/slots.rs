@@ -83,8 +83,8 @@ impl Slots {
 pub struct TenantAt {
     /// See [`Tenant::slot`].
     pub slot: u16,
-    /// Its number: another tenant in the same slot has another one.
-    pub since: u64,
+    /// See [`Tenant::number`].
+    pub number: u64,
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
     /// Its network.
@@ -95,19 +95,20 @@ impl Rib {
     /// All tenants, in the configuration's order.
     pub fn tenants(&self) -> impl Iterator<Item = TenantAt> {
         self.attachments.iter().enumerate().filter_map(|(n, attachment)| {
-            let (slot, since) = self.slots.slot(Seat::of(attachment))?;
-            Some(TenantAt { slot, since, attachment: n as u32, network: NetworkId(attachment.network?) })
+            let (slot, number) = self.slots.slot(Seat::of(attachment))?;
+            Some(TenantAt { slot, number, attachment: n as u32, network: NetworkId(attachment.network?) })
         })
     }
 
     /// The tenant that sits there, as readers see it.
     pub(super) fn tenant(&self, n: usize, attachment: &Attachment) -> Option<(Tenant, Rates)> {
         let network = attachment.network?;
-        let (slot, _) = self.slots.slot(Seat::of(attachment))?;
+        let (slot, number) = self.slots.slot(Seat::of(attachment))?;
         let tenant = Tenant {
             network: NetworkId(network),
             attachment: n as u32,
             slot,
+            number,
             quarantine: self.slots.quarantine(slot),
             ipv4: Vec::new(),
             ipv6: Vec::new(),

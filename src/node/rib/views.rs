@@ -219,6 +219,11 @@ impl Rib {
             locators: Vec::new(),
             attachment: None,
             origin: origin_name(key.origin).to_owned(),
+            covers: self
+                .origins(domain as u8, identifier)
+                .skip(1)
+                .map(|origin| origin_name(origin).to_owned())
+                .collect(),
         };
         if matches!(key.goal, Goal::Group(_)) {
             view.kind = "group".to_owned();

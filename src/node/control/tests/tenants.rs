@@ -5,7 +5,7 @@ use crate::net::{Mac, arp, checksum, ethernet, ipv6};
 use crate::node::source::{EventKind, follow};
 use crate::path::guard::{Guard, Watched};
 use crate::path::{Ctx, Notice};
-use crate::table::{LimitKind, NetworkId, Quarantine};
+use crate::table::{LimitKind, Quarantine};
 use std::net::IpAddr;
 
 const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
@@ -94,16 +94,49 @@ fn a_notice_becomes_an_event_and_a_flood_of_them_a_few() {
     let address = IpAddr::from([10, 0, 0, 0]);
     for n in 0..200 {
         let address = IpAddr::from([10, 0, 0, n]);
-        bench.exchange.notices.push(Notice { slot: 1, network: NetworkId(0), address }).unwrap();
+        bench.exchange.notices.push(Notice::Conflict { slot: 1, number: 2, address }).unwrap();
     }
     bench.turn(1010);
     let told = events(&bench);
     // Nameless, it goes by its index.
     assert_eq!(told[0], ("1".into(), EventKind::Conflict { address }));
     assert_eq!((told.len(), bench.control.stats.events.suppressed()), (50, 150));
-    bench.exchange.notices.push(Notice { slot: 9, network: NetworkId(0), address }).unwrap();
+    bench.exchange.notices.push(Notice::Conflict { slot: 9, number: 10, address }).unwrap();
     bench.turn(1020);
     assert_eq!(events(&bench).len(), 50);
+}
+
+#[test]
+fn what_a_tenant_did_is_not_told_of_the_one_that_took_its_place() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    let address = IpAddr::from([10, 0, 0, 9]);
+    let said =
+        Notice::Conflict { slot: 0, number: bench.control.publisher.current().networks.number(0), address };
+    let others = TENANTS.replace("02:00:00:00:01:01", "02:00:00:00:01:03").replace("name: vm1", "name: vm3");
+    bench.reload(&others).unwrap();
+    bench.exchange.notices.push(said).unwrap();
+    bench.turn(1010);
+    assert_eq!(events(&bench), []);
+    let number = bench.control.publisher.current().networks.number(0);
+    bench.exchange.notices.push(Notice::Conflict { slot: 0, number, address }).unwrap();
+    bench.turn(1020);
+    assert_eq!(events(&bench), [("vm3".into(), EventKind::Conflict { address })]);
+}
+
+#[test]
+fn a_reload_that_turns_the_order_round_leaves_each_tenant_its_events() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    let number = bench.control.publisher.current().networks.number(0);
+    let lines: Vec<&str> = TENANTS.lines().filter(|line| line.contains("mac: \"02:00:00:00:01:0")).collect();
+    let [first, second] = lines[..] else { panic!("{lines:?}") };
+    let turned = TENANTS.replace(first, "X").replace(second, first).replace('X', second);
+    bench.reload(&turned).unwrap();
+    let address = IpAddr::from([10, 0, 0, 9]);
+    bench.exchange.notices.push(Notice::Conflict { slot: 0, number, address }).unwrap();
+    bench.turn(1010);
+    assert_eq!(events(&bench), [("vm1".into(), EventKind::Conflict { address })]);
 }
 
 #[test]
@@ -169,7 +202,9 @@ fn who_takes_a_tenants_place_inherits_nothing_of_it() {
 
 #[test]
 fn workers_share_what_a_tenant_may_ask() {
-    let config = TENANTS.replace("workers: [1]", "workers: [1, 2, 3, 4]");
+    let config = TENANTS
+        .replace("workers: [1]", "workers: [1, 2, 3, 4]")
+        .replace("device: net_null1,", "device: net_null1, queues: 4,");
     let rates = |config: &str| {
         let mut rib = Rib::new(&Config::parse(config, "t.yaml").unwrap(), &[VM1; 2], 1);
         rib.compile().networks.rates(0).unwrap()[LimitKind::Nd as usize]

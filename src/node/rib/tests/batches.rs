@@ -1,6 +1,7 @@
 //! Batches: what is taken, what is refused, and when readers see it.
 
 use super::*;
+use crate::node::source::Held;
 
 #[test]
 fn a_mapping_leads_to_its_locator_over_the_route() {
@@ -135,7 +136,7 @@ fn a_locator_may_move_to_another_sir_domain_within_one_batch() {
     // A file that no longer has it in the one domain, deletions, and new targets, in any order.
     let whole = Batch { origin: Origin::File, changes: vec![there.clone()], complete: true };
     let by_deletion = batch(Origin::File, vec![delete(2), there.clone(), delete(3)]);
-    let by_change = batch(Origin::Admin, vec![there.clone(), to(2, &[(3, 0, 1)]), to(3, &[(3, 0, 1)])]);
+    let by_change = batch(Origin::File, vec![there.clone(), to(2, &[(3, 0, 1)]), to(3, &[(3, 0, 1)])]);
     for batch in [whole, by_deletion, by_change] {
         let mut rib = held();
         let staged = rib.stage(batch).unwrap();
@@ -180,6 +181,116 @@ fn an_operators_mapping_wins_over_the_files() {
     assert!(rib.held(0, id(2)).is_some());
     rib.apply(batch(Origin::Admin, vec![delete(2)])).unwrap();
     assert!(rib.held(0, id(2)).is_none());
+}
+
+fn held(rib: &Rib, low: u64) -> Option<(Origin, u64)> {
+    match rib.held(0, id(low))? {
+        Held { origin, target: HeldTarget::Remote(MappingTarget::Locators(choices)), .. } => {
+            Some((origin, choices[0].locator.0 & 0xffff))
+        }
+        Held { origin, .. } => Some((origin, 0)),
+    }
+}
+
+fn admin(rib: &mut Rib, change: Change) -> Result<(u64, u64, u64), Refusal> {
+    rib.apply(batch(Origin::Admin, vec![change])).map(|applied| counts(&applied))
+}
+
+#[test]
+fn the_files_mapping_is_in_force_again_when_an_operators_goes() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)])]).unwrap();
+    assert_eq!(admin(&mut rib, to(2, &[(3, 0, 1)])), Ok((0, 1, 0)));
+    assert_eq!(held(&rib, 2), Some((Origin::Admin, 3)));
+    let covers = |rib: &Rib| rib.mapping_get("2001:db8:dddd:0:2000::2".parse().unwrap()).unwrap().covers;
+    assert_eq!(covers(&rib), ["file"]);
+    assert_eq!(admin(&mut rib, delete(2)), Ok((0, 1, 0)));
+    assert!(covers(&rib).is_empty());
+    assert_eq!(held(&rib, 2), Some((Origin::File, 2)));
+    assert_eq!(hop_of(&rib.compile(), 2).state, HopState::Ready);
+    // What the file says meanwhile is what comes back.
+    admin(&mut rib, to(2, &[(3, 0, 1)])).unwrap();
+    let changes = vec![to(2, &[(6, 0, 1)]), to(4, &[(4, 0, 1)])];
+    let whole = rib.apply(Batch { origin: Origin::File, changes, complete: true }).unwrap();
+    assert_eq!((counts(&whole), held(&rib, 2)), ((1, 0, 0), Some((Origin::Admin, 3))));
+    admin(&mut rib, delete(2)).unwrap();
+    assert_eq!(held(&rib, 2), Some((Origin::File, 6)));
+    // And nothing comes back of what it no longer says.
+    admin(&mut rib, to(2, &[(3, 0, 1)])).unwrap();
+    rib.apply(Batch { origin: Origin::File, changes: Vec::new(), complete: true }).unwrap();
+    assert_eq!(admin(&mut rib, delete(2)), Ok((0, 0, 1)));
+    assert_eq!(
+        (held(&rib, 2), rib.actions.used().filter(|key| key.origin != Origin::Attachment).count()),
+        (None, 0)
+    );
+}
+
+#[test]
+fn an_operators_mapping_may_come_before_the_files() {
+    let mut rib = rib();
+    assert_eq!(admin(&mut rib, to(2, &[(3, 0, 1)])), Ok((1, 0, 0)));
+    file(&mut rib, vec![to(2, &[(2, 0, 1)])]).unwrap();
+    assert_eq!(held(&rib, 2), Some((Origin::Admin, 3)));
+    admin(&mut rib, delete(2)).unwrap();
+    assert_eq!(held(&rib, 2), Some((Origin::File, 2)));
+}
+
+#[test]
+fn an_operator_cannot_delete_what_the_file_says() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(2, &[(2, 0, 1)])]).unwrap();
+    let why = admin(&mut rib, delete(2)).unwrap_err().why;
+    assert!(why.contains("comes from the mapping file; remove it there"), "{why}");
+    assert_eq!(held(&rib, 2), Some((Origin::File, 2)));
+    // What nobody has is no fault.
+    assert_eq!(admin(&mut rib, delete(3)), Ok((0, 0, 0)));
+}
+
+#[test]
+fn what_is_covered_keeps_its_twin_and_its_locators_out() {
+    let mut rib = rib();
+    file(&mut rib, vec![to(0x1_0000, &[(2, 0, 1)])]).unwrap();
+    admin(&mut rib, to(0x1_0000, &[(3, 0, 1)])).unwrap();
+    let both = vec![delete(0x1_0000), to(0x1_ffff, &[(3, 0, 1)])];
+    let why = rib.apply(batch(Origin::Admin, both.clone())).unwrap_err().why;
+    assert!(why.contains("twin"), "{why}");
+    let why = admin(&mut rib, in_domain(1, 7, &[(2, 0, 1)])).unwrap_err().why;
+    assert!(why.contains("locator of domain tasks"), "{why}");
+    rib.apply(Batch { origin: Origin::File, changes: Vec::new(), complete: true }).unwrap();
+    rib.apply(batch(Origin::Admin, both)).unwrap();
+    admin(&mut rib, in_domain(1, 7, &[(2, 0, 1)])).unwrap();
+}
+
+#[test]
+fn what_an_attachment_covers_is_in_force_again_when_it_goes() {
+    let (mut rib, away) = (rib(), CONFIG.replace("2000::1\"]", "2000::b\"]"));
+    let away = Config::parse(&away, "test.yaml").unwrap();
+    file(&mut rib, vec![to(1, &[(2, 0, 1)]), to(0xb, &[(3, 0, 1)])]).unwrap();
+    admin(&mut rib, to(0xb, &[(6, 0, 1)])).unwrap();
+    for round in 0..3 {
+        assert_eq!(
+            (held(&rib, 1), held(&rib, 0xb)),
+            (Some((Origin::Attachment, 0)), Some((Origin::Admin, 6)))
+        );
+        let staged = rib.reconfigure(&away).unwrap();
+        assert_eq!(counts(&rib.commit(staged)), (0, 2, 0), "{round}");
+        assert_eq!(
+            (held(&rib, 1), held(&rib, 0xb)),
+            (Some((Origin::File, 2)), Some((Origin::Attachment, 0)))
+        );
+        let staged = rib.reconfigure(&config()).unwrap();
+        assert_eq!(counts(&rib.commit(staged)), (0, 2, 0), "{round}");
+        rib.compile();
+        rib.release();
+    }
+    // An operator's mapping below an attachment is still the operator's.
+    let staged = rib.reconfigure(&away).unwrap();
+    rib.commit(staged);
+    admin(&mut rib, delete(0xb)).unwrap();
+    assert!(admin(&mut rib, delete(0xb)).unwrap_err().why.contains("is attached to this node"));
+    let staged = rib.reconfigure(&config()).unwrap();
+    rib.commit(staged);
+    assert_eq!(held(&rib, 0xb), Some((Origin::File, 3)));
 }
 
 #[test]
