@@ -106,6 +106,10 @@ pub(super) fn give_up(burst: &mut [Packet<'_>], lanes: &mut Lanes) {
 /// drops them with reasons that have no error.
 fn may_answer(packet: &Packet<'_>, reason: DropReason) -> bool {
     let l3 = packet.l3();
+    // What was dropped before it became IPv6 has no addresses where they would be read.
+    if Ipv6::of(l3).is_none_or(|header| header.version() != 6) {
+        return false;
+    }
     // What cannot be read to its upper layer may be an error message.
     let Ok(upper) = ipv6::upper(l3) else { return false };
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {

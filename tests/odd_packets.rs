@@ -1,0 +1,43 @@
+//! Odd packets, valid or not, that a careless node gets wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use ilagate::net::ipv4;
+use ilagate::node::replay::capture::Frame;
+use ilagate::path::DropReason;
+use support::packets::*;
+use support::tenants::*;
+use support::*;
+
+const GATEWAY4: [u8; 4] = [10, 0, 0, 254];
+
+fn dropped(node: &Node, port: usize, reason: DropReason) -> u64 {
+    node.replay.counters()[port].dropped[reason as usize].value()
+}
+
+fn sealed(mut packet: Vec<u8>, edit: impl Fn(&mut [u8])) -> Vec<u8> {
+    edit(&mut packet);
+    ipv4::seal(&mut packet[..20]);
+    packet
+}
+
+fn from_vm1(packet: &[u8]) -> Vec<u8> {
+    ipv4_frame(ANYCAST, VM1, packet)
+}
+
+#[test]
+fn an_ipv4_packet_that_its_gateway_does_not_serve_is_never_read_as_ipv6() {
+    // Read as IPv6, it has an extension header and UDP, and the sender 2011:…, who would be told.
+    let payload = [&[0; 12][..], &[17, 0, 1, 4, 0, 0, 0, 0], &[0; 16]].concat();
+    let odd = sealed(ipv4_packet([10, 0, 0, 1], GATEWAY4, 0x20, &payload), |packet| packet[6] = 0);
+    let odd = from_vm1(&odd);
+    // Somebody in the burst is to be told something.
+    let other = from_vm1(&ipv4_packet([10, 0, 0, 1], [10, 0, 0, 99], 64, b"nobody"));
+    let mut node = host_where(L1, INTERNET_TOO);
+    let frames = [odd, other].map(|bytes| Frame { time_ns: 1_000_000_000, bytes, cut: false });
+    node.replay.run(vec![(1, frames.into())]);
+    assert_eq!(dropped(&node, 1, DropReason::NotServed), 1);
+    let sent: Vec<usize> = node.replay.sent().iter().map(Vec::len).collect();
+    assert_eq!(sent, [0, 1]);
+}
