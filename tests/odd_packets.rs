@@ -41,3 +41,21 @@ fn an_ipv4_packet_that_its_gateway_does_not_serve_is_never_read_as_ipv6() {
     let sent: Vec<usize> = node.replay.sent().iter().map(Vec::len).collect();
     assert_eq!(sent, [0, 1]);
 }
+
+#[test]
+fn an_ipv4_packet_of_another_version_is_invalid() {
+    for (version, to) in [0x55, 0x65].into_iter().flat_map(|v| [(v, GATEWAY4), (v, [10, 0, 0, 2])]) {
+        let mut packet = Vec::new();
+        etherparse::PacketBuilder::ipv4([10, 0, 0, 1], to, 64)
+            .icmpv4_echo_request(7, 1)
+            .write(&mut packet, b"echo")
+            .unwrap();
+        assert!(matches!(
+            host(L1).receive("access0", &from_vm1(&packet)).fate,
+            Fate::Forwarded | Fate::Replied(None)
+        ));
+        let packet = sealed(packet, |packet| packet[0] = version);
+        let fate = host(L1).receive("access0", &from_vm1(&packet)).fate;
+        assert_eq!(fate, Fate::Dropped(DropReason::Ipv4Invalid), "{version:x} {to:?}");
+    }
+}

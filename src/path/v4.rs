@@ -41,7 +41,7 @@ pub(super) fn enter(
     let total = usize::from(header.total_length());
     lane.splits = !header.dont_fragment();
     let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
-    if !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
+    if header.version() != 4 || !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);
     }
     let is_igmp = header.protocol() == igmp::PROTOCOL;
