@@ -59,3 +59,12 @@ fn an_ipv4_packet_of_another_version_is_invalid() {
         assert_eq!(fate, Fate::Dropped(DropReason::Ipv4Invalid), "{version:x} {to:?}");
     }
 }
+
+#[test]
+fn only_a_report_to_a_group_may_come_from_a_host_without_an_ipv4_address() {
+    for to in [[10, 0, 0, 2], GATEWAY4, [255; 4]] {
+        let packet = sealed(ipv4_packet([0; 4], to, 1, &[]), |packet| packet[9] = 2);
+        let fate = host(L1).receive("access0", &from_vm1(&packet)).fate;
+        assert_eq!(fate, Fate::Dropped(DropReason::SpoofedSource), "{to:?}");
+    }
+}

@@ -44,14 +44,14 @@ pub(super) fn enter(
     if header.version() != 4 || !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);
     }
-    let is_igmp = header.protocol() == igmp::PROTOCOL;
+    let is_report = header.protocol() == igmp::PROTOCOL && destination >> 28 == 0xe;
     // Ethernet padding does not travel on.
     let _ = packet.resize(usize::from(packet.l3) + total);
     // A host without an address may report its groups (RFC 3376 §4.2.13).
-    if !(from.tenant.ipv4.contains(&source) || is_igmp && source == 0) {
+    if !(from.tenant.ipv4.contains(&source) || is_report && source == 0) {
         return Err(DropReason::SpoofedSource);
     }
-    if is_igmp && destination >> 28 == 0xe {
+    if is_report {
         packet.verdict = group::decide_igmp(packet, Watched::of(from.tenant), guard, ctx);
         return Ok(());
     }
