@@ -68,3 +68,36 @@ fn only_a_report_to_a_group_may_come_from_a_host_without_an_ipv4_address() {
         assert_eq!(fate, Fate::Dropped(DropReason::SpoofedSource), "{to:?}");
     }
 }
+
+#[test]
+fn rfc_1122_3_2_2_no_error_about_an_ipv4_fragment_other_than_the_first() {
+    let piece = |offset: u16, ttl: u8, to: [u8; 4]| {
+        sealed(ipv4_packet([10, 0, 0, 1], to, ttl, &[5; 32]), |packet| {
+            ipv4::Ipv4::of_mut(packet).unwrap().set_fragment(false, true, offset);
+        })
+    };
+    for (ttl, to, reason) in
+        [(1, [10, 0, 0, 2], DropReason::HopLimit), (64, [10, 0, 0, 99], DropReason::NoMapping)]
+    {
+        let told = host(L1).receive("access0", &from_vm1(&piece(0, ttl, to))).fate;
+        assert_eq!(told, Fate::Replied(Some(reason)));
+        let silent = host(L1).receive("access0", &from_vm1(&piece(8, ttl, to))).fate;
+        assert_eq!(silent, Fate::Dropped(reason));
+    }
+}
+
+#[test]
+fn rfc_1122_3_2_2_nor_from_the_receivers_host() {
+    let small = Rules { access: ", mtu: 1280", red: "mtu: 1280", ..Rules::default() };
+    let piece = |offset: u16| {
+        sealed(ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 2, &[5; 32]), |packet| {
+            ipv4::Ipv4::of_mut(packet).unwrap().set_fragment(false, true, offset);
+        })
+    };
+    for (offset, fate) in
+        [(0, Fate::Replied(Some(DropReason::HopLimit))), (8, Fate::Dropped(DropReason::HopLimit))]
+    {
+        let wire = host(L1).receive("access0", &from_vm1(&piece(offset))).forwarded("fabric0");
+        assert_eq!(host_with(L2, &small).receive("fabric0", &carried(&wire)).fate, fate);
+    }
+}
