@@ -101,3 +101,20 @@ fn rfc_1122_3_2_2_nor_from_the_receivers_host() {
         assert_eq!(host_with(L2, &small).receive("fabric0", &carried(&wire)).fate, fate);
     }
 }
+
+#[test]
+fn an_ipv4_tenant_is_told_the_mtu_of_a_fabric_of_jumbo_frames() {
+    let rules = Rules {
+        red: "mtu: 9000",
+        access: ", mtu: 9000",
+        more: "mbufs: {data_bytes: 9216}",
+        ..Rules::default()
+    };
+    let (text, mapped) = written(L1, &rules);
+    let mut node = Node::new(&text.replace("role: fabric,", "role: fabric, mtu: 4000,"), &mapped);
+    let packet = sealed(ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &[5; 8000]), |packet| packet[6] = 0x40);
+    let outcome = node.receive("access0", &from_vm1(&packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+    let answer = outcome.through("access0");
+    assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 3980));
+}

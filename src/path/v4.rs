@@ -17,9 +17,10 @@ use crate::table::{DomainId, Local, Network};
 /// Protocol number of ICMP.
 const ICMP: u8 = 1;
 
-/// Type of service travels, a missing UDP checksum is made.
+/// Type of service travels, a missing UDP checksum is made. What is too long for an IPv6 link was found so there, and
+/// what an error says of its MTU holds.
 fn options(mtu4: u16) -> Options {
-    Options { mtu4, ..Options::default() }
+    Options { mtu4, mtu6: u16::MAX, ..Options::default() }
 }
 
 /// Takes an IPv4 packet from a tenant: what follows sees the IPv6 packet that it becomes. In a group frame only packets
