@@ -118,3 +118,23 @@ fn an_ipv4_tenant_is_told_the_mtu_of_a_fabric_of_jumbo_frames() {
     let answer = outcome.through("access0");
     assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 3980));
 }
+
+#[test]
+fn a_tenants_packet_without_a_mapping_is_routed_by_the_address_that_it_has() {
+    let (text, mapped) = written(L1, &Rules::default());
+    let text = text
+        .replace("prefix: \"2001:db8:dddd::/64\"}", "prefix: \"2001:db8:dddd::/64\", on_miss: route}")
+        .replace(
+            "routes:\n",
+            "routes:\n  - {prefix: \"2001:db8:a::/96\", via: \"fd00:ffff::fe\", port: fabric0}\n",
+        )
+        .replace(
+            "  static:\n",
+            &format!("  static:\n    - {{port: fabric0, address: \"fd00:ffff::fe\", mac: \"{INTERNET}\"}}\n"),
+        );
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::99"));
+    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
+    let sent =
+        Node::new(&text, &mapped).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    assert_eq!((&sent[..6], &sent[54 - 16..54]), (&INTERNET.0[..], &packet[24..40]));
+}
