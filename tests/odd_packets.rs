@@ -3,6 +3,7 @@
 
 mod support;
 
+use ilagate::ila::ChecksumMode;
 use ilagate::net::ipv4;
 use ilagate::node::replay::capture::Frame;
 use ilagate::path::DropReason;
@@ -137,4 +138,16 @@ fn a_tenants_packet_without_a_mapping_is_routed_by_the_address_that_it_has() {
     let sent =
         Node::new(&text, &mapped).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     assert_eq!((&sent[..6], &sent[54 - 16..54]), (&INTERNET.0[..], &packet[24..40]));
+}
+
+#[test]
+fn a_source_route_to_an_own_address_is_not_turned_around() {
+    let own = address("2001:db8:ff::1");
+    let echo = icmp6(IADDR, own, 128, 0, &[0, 1, 0, 2]);
+    let mut node = gateway(ChecksumMode::NeutralMap, "", &[]);
+    for (left, fate) in [(0, Fate::Replied(None)), (1, Fate::Dropped(DropReason::NotServed))] {
+        let routing = [&[58, 2, 0, left, 0, 0, 0, 0][..], &IADDR.to_be_bytes()].concat();
+        let packet = ipv6(IADDR, own, 43, &[&routing[..], &echo].concat());
+        assert_eq!(node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate, fate);
+    }
 }
