@@ -151,3 +151,18 @@ fn a_source_route_to_an_own_address_is_not_turned_around() {
         assert_eq!(node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate, fate);
     }
 }
+
+#[test]
+fn a_jumbogram_is_dropped_and_not_cut_to_its_header() {
+    let to = address("2001:db8:2::1");
+    let jumbo = [&[17, 0, 0xc2, 4, 0, 1, 0, 0][..], &[0; 64]].concat();
+    let mut packet = ipv6(IADDR, to, 0, &jumbo);
+    packet[4..6].fill(0);
+    let mut node = gateway(ChecksumMode::NeutralMap, "", &[]);
+    let fate = node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate;
+    assert_eq!(fate, Fate::Dropped(DropReason::ExtensionHeaders));
+    // Nothing at all is no jumbogram.
+    let packet = ipv6(IADDR, to, 59, &[]);
+    let fate = node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate;
+    assert_eq!(fate, Fate::Forwarded);
+}
