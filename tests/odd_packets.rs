@@ -166,3 +166,22 @@ fn a_jumbogram_is_dropped_and_not_cut_to_its_header() {
     let fate = node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate;
     assert_eq!(fate, Fate::Forwarded);
 }
+
+#[test]
+fn a_quoted_checksum_of_a_tenants_is_put_back_as_well() {
+    let (text, mapped) = written(L1, &Rules::default());
+    let text = text.replace(
+        "prefix: \"2001:db8:dddd::/64\"}",
+        "prefix: \"2001:db8:dddd::/64\", checksum: adj-transport}",
+    );
+    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::2"));
+    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
+    let mut node = Node::new(&text, &mapped);
+    let wire = node.receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    assert_eq!(checksum_ok(&wire[14..]), Some(true));
+    let error = icmp6_error(address("fd00:1:0:aaaa::1"), from, 3, 0, 0, &wire[14..]);
+    let got = node.receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &error)).forwarded("access0");
+    let quote = told(&got[14..]).quote;
+    assert_eq!((line(quote), checksum_ok(quote)), ("2001:db8:a::1,2001:db8:a::2".to_owned(), Some(true)));
+    assert_eq!(quote[40..], packet[40..]);
+}
