@@ -4,7 +4,7 @@
 mod support;
 
 use ilagate::ila::ChecksumMode;
-use ilagate::net::ipv4;
+use ilagate::net::{Mac, ipv4};
 use ilagate::node::replay::capture::Frame;
 use ilagate::path::DropReason;
 use support::packets::*;
@@ -184,4 +184,16 @@ fn a_quoted_checksum_of_a_tenants_is_put_back_as_well() {
     let quote = told(&got[14..]).quote;
     assert_eq!((line(quote), checksum_ok(quote)), ("2001:db8:a::1,2001:db8:a::2".to_owned(), Some(true)));
     assert_eq!(quote[40..], packet[40..]);
+}
+
+#[test]
+fn a_packet_to_a_group_is_no_longer_than_the_network_allows() {
+    let rules = Rules { red: "mtu: 1400\n    replicate_to: [\"fd00:1:0:2::/64\"]", ..Rules::default() };
+    let (from, to) = (address("2001:db8:a::1"), address("ff05::1234"));
+    let sized = |length: usize| {
+        frame(Mac::of_ipv6_multicast(to), VM1, &ipv6(from, to, 17, &udp(from, to, &vec![0; length - 48])))
+    };
+    let mut node = host_with(L1, &rules);
+    assert_eq!(node.receive("access0", &sized(1400)).fate, Fate::Forwarded);
+    assert_eq!(node.receive("access0", &sized(1401)).fate, Fate::Dropped(DropReason::PacketTooBig));
 }

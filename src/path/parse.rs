@@ -103,7 +103,9 @@ pub(super) fn parse(
         if let Some(sender) = &sender
             && group::is_copied(packet.l3(), destination)
         {
-            return group::enter(lane, sender, source, destination, ctx);
+            group::enter(lane, sender, source, destination, ctx)?;
+            let fits = packet.l3().len() <= usize::from(sender.network.mtu);
+            return if fits { Ok(()) } else { Err(DropReason::PacketTooBig) };
         }
         // Only groups that this node listens to, and only from the link: see `own`.
         lane.class = Class::Own;
