@@ -197,3 +197,22 @@ fn a_packet_to_a_group_is_no_longer_than_the_network_allows() {
     assert_eq!(node.receive("access0", &sized(1400)).fate, Fate::Forwarded);
     assert_eq!(node.receive("access0", &sized(1401)).fate, Fate::Dropped(DropReason::PacketTooBig));
 }
+
+#[test]
+fn rfc_6946_a_whole_echo_request_behind_a_fragment_header_is_answered() {
+    let own = address("2001:db8:ff::1");
+    let echo = icmp6(IADDR, own, 128, 0, &[0, 1, 0, 2, 0, 0, 0, 0]);
+    let mut node = gateway(ChecksumMode::NeutralMap, "", &[]);
+    for (more, fate) in [(0, Fate::Replied(None)), (1, Fate::Dropped(DropReason::FragmentForUs))] {
+        let packet = ipv6(IADDR, own, 44, &[&[58, 0, 0, more, 0, 0, 0, 9][..], &echo].concat());
+        assert_eq!(node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate, fate);
+    }
+    // But never Neighbour Discovery (RFC 6980).
+    let (from, group) = (INTERNET.link_local(), ilagate::net::ipv6::solicited_node(own));
+    let asks = [&[0; 4][..], &own.to_be_bytes()].concat();
+    let asks = icmp6(from, group, 135, 0, &asks);
+    let mut packet = ipv6(from, group, 44, &[&[58, 0, 0, 0, 0, 0, 0, 9][..], &asks].concat());
+    packet[7] = 255;
+    let fate = node.receive("ext0", &frame(Mac::of_ipv6_multicast(group), INTERNET, &packet)).fate;
+    assert_eq!(fate, Fate::Dropped(DropReason::NdInvalid));
+}

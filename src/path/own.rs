@@ -37,7 +37,7 @@ pub(super) fn run(
 
 fn decide(packet: &mut Packet<'_>, lane: &mut Lane, guard: &mut Guard, ctx: &Ctx<'_>) -> Verdict {
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
-    if upper.fragment {
+    if upper.piece {
         return Verdict::Drop(DropReason::FragmentForUs);
     }
     let message = packet.l3().get(upper.offset).copied();
