@@ -163,6 +163,12 @@ fn what_is_too_long_for_the_receivers_link_is_cut_there() {
     let wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     let outcome = host_with(L2, &small).receive("fabric0", &carried(&wire));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+    // As IPv6 it may be longer by the difference of the headers, which its own host takes off again.
+    let error = outcome.through("fabric0");
+    assert_eq!((told(&error[14..]).kind, told(&error[14..]).parameter), (2, 1300));
+    let answer = host(L1).receive("fabric0", &carried(&error)).forwarded("access0");
+    assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 1280));
+    assert_eq!(ipv4_line(&answer[42..]), "10.0.0.1,10.0.0.2");
 }
 
 #[test]

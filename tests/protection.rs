@@ -243,6 +243,12 @@ fn rarp_finds_tenants_of_the_network_on_other_links_and_of_no_other_network() {
         let outcome = node.receive("access0", &reverse(mac));
         assert_eq!(outcome.fate, Fate::Dropped(DropReason::ArpNotForUs), "{mac}");
     }
+    // Nor one of another network on the same link.
+    let attachments = "  - {name: vm6, port: access0, mac: \"02:00:00:00:01:06\", network: blue, \
+                       addresses: [\"10.0.0.6\"]}\n";
+    let mut node = host_with(L1, &Rules { attachments, ..Rules::default() });
+    let outcome = node.receive("access0", &reverse(Mac([2, 0, 0, 0, 1, 6])));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::ArpNotForUs));
 }
 
 #[test]
