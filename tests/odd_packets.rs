@@ -216,3 +216,15 @@ fn rfc_6946_a_whole_echo_request_behind_a_fragment_header_is_answered() {
     let fate = node.receive("ext0", &frame(Mac::of_ipv6_multicast(group), INTERNET, &packet)).fate;
     assert_eq!(fate, Fate::Dropped(DropReason::NdInvalid));
 }
+
+#[test]
+fn an_ipv4_tenant_of_a_host_without_addresses_is_told_by_its_gateway() {
+    let (text, mapped) = written(L1, &Rules::default());
+    let text = text.replace(", addresses: [\"fd00:ffff::1/64\"]", "").replace("fd00:ffff::ff", "fe80::ff");
+    let mut node = Node::new(&text, &mapped);
+    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 1, b"x");
+    let outcome = node.receive("access0", &from_vm1(&packet));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::HopLimit)));
+    let answer = outcome.through("access0");
+    assert_eq!((&answer[12..14], ipv4_line(&answer[14..])), (&[8, 0][..], "10.0.0.254,10.0.0.1".to_owned()));
+}

@@ -172,7 +172,12 @@ fn answer(
     let sum = checksum::transport(from, source, next::ICMP6, message);
     message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
     lane.answered = Some(reason);
-    Some(answer_to(packet, lane, source))
+    let to_tenant = lane.watched.is_some();
+    match answer_to(packet, lane, source) {
+        // From a link-local address, too, it is to become IPv4 on its way.
+        Verdict::Reply(_) if to_tenant && is_ipv4_sender(source, ctx.tables) => Some(Verdict::Continue),
+        verdict => Some(verdict),
+    }
 }
 
 #[cfg(test)]
