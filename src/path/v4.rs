@@ -89,7 +89,9 @@ pub(super) fn enter(
     lane.unusual = true;
     if total > usize::from(from.network.mtu) {
         // The tenant is told in the terms of IPv4: the difference of the headers goes off again.
-        lane.mtu = from.network.mtu + (ipv6::HEADER - ipv4::HEADER) as u16;
+        let in_fragment = packet.l3().get(6) == Some(&ipv6::next::FRAGMENT);
+        let growth = ipv6::HEADER - ipv4::HEADER + if in_fragment { fragment::HEADER } else { 0 };
+        lane.mtu = from.network.mtu + growth as u16;
         return Err(DropReason::PacketTooBig);
     }
     Ok(())
