@@ -3,6 +3,7 @@
 
 mod support;
 
+use ilagate::net::{Mac, ipv4};
 use ilagate::path::DropReason;
 use support::packets::*;
 use support::tenants::*;
@@ -112,4 +113,39 @@ fn networks_beyond_the_limit_are_counted_together() {
     let mut node = host_limited(L1, "metrics: {listen: \"127.0.0.1:9464\", networks: 0}");
     node.receive("access0", &sent);
     assert_eq!((counted(&node, RED)[0], counted(&node, BLUE)[0]), (1, 1));
+}
+
+#[test]
+fn copies_for_tenants_here_count_as_delivered_and_those_for_elsewhere_as_nothing() {
+    let more = |name: &str, vlan: u16| {
+        format!(
+            "  - {{name: {name}, port: access0, vlan: {vlan}, mac: \"02:00:00:00:01:0{vlan}\", network: red, \
+             addresses: [\"2001:db8:a::{vlan}\"], groups: [\"ff05::1234\"]}}\n"
+        )
+    };
+    let attachments = [more("vm4", 4), more("vm5", 5)].concat();
+    let red = "replicate_to: [\"fd00:1:0:2::/64\"]";
+    let mut node = host_with(L1, &Rules { red, attachments: &attachments, ..Rules::default() });
+    let (from, to) = (address("2001:db8:a::1"), address("ff05::1234"));
+    let packet = ipv6(from, to, 17, &udp(from, to, b"to all of you"));
+    let sent = frame(Mac::of_ipv6_multicast(to), VM1, &packet);
+    let (fate, copies) = node.receive_copies("access0", &sent);
+    assert_eq!((fate, copies.len()), (Fate::Forwarded, 3));
+    // Those here are tagged.
+    let delivered = 2 * (sent.len() as u64 + 4);
+    assert_eq!(counted(&node, RED), [1, sent.len() as u64, 2, delivered, 0]);
+}
+
+#[test]
+fn every_fragment_that_a_tenant_gets_counts() {
+    let small = Rules { access: ", mtu: 1280", red: "mtu: 1280", ..Rules::default() };
+    let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &[5; 1372]);
+    packet[6] = 0;
+    ipv4::seal(&mut packet[..20]);
+    let on_wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let mut receiver = host_with(L2, &small);
+    let (fate, got) = receiver.receive_copies("fabric0", &carried(&on_wire));
+    assert_eq!((fate, got.len()), (Fate::Forwarded, 2));
+    let bytes: usize = got.iter().map(|(_, frame)| frame.len()).sum();
+    assert_eq!(counted(&receiver, RED), [0, 0, 2, bytes as u64, 0]);
 }

@@ -163,6 +163,12 @@ fn what_is_too_long_for_the_receivers_link_is_cut_there() {
     let wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     let outcome = host_with(L2, &small).receive("fabric0", &carried(&wire));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+    // As IPv6 it may be longer by the difference of the headers, which its own host takes off again.
+    let error = outcome.through("fabric0");
+    assert_eq!((told(&error[14..]).kind, told(&error[14..]).parameter), (2, 1300));
+    let answer = host(L1).receive("fabric0", &carried(&error)).forwarded("access0");
+    assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 1280));
+    assert_eq!(ipv4_line(&answer[42..]), "10.0.0.1,10.0.0.2");
 }
 
 #[test]
@@ -203,4 +209,28 @@ fn what_is_more_than_a_tenant_may_send_is_refused_whole() {
     let outcome = node.receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
     assert_eq!(node.lost_copies(), 0);
+}
+
+#[test]
+fn all_sizes_of_packets_of_a_flow_go_to_the_same_one_of_several_locators() {
+    let (text, mut mapped) = written(L1, &Rules::default());
+    mapped[0].1 = "fd00:1:0:2::/64\", \"fd00:1:0:3::/64";
+    let mut node = Node::new(&text, &mapped);
+    let mut locators = std::collections::HashSet::new();
+    for port in 0..16 {
+        // Without a fragment header, with one around the whole, and in two pieces.
+        let flow: std::collections::HashSet<u128> = [(10, 1), (1300, 1), (1472, 2)]
+            .into_iter()
+            .flat_map(|(data, pieces)| {
+                let mut packet = datagram([10, 0, 0, 2], data, false);
+                packet[21] = port;
+                let (fate, sent) = node.receive_copies("access0", &ipv4_frame(ANYCAST, VM1, &packet));
+                assert_eq!((fate, sent.len()), (Fate::Forwarded, pieces));
+                sent.into_iter().map(|(_, frame)| destination(&frame[14..]) >> 64)
+            })
+            .collect();
+        assert_eq!(flow.len(), 1, "{port}");
+        locators.extend(flow);
+    }
+    assert_eq!(locators.len(), 2);
 }

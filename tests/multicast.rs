@@ -155,6 +155,13 @@ fn an_ipv6_group_is_of_type_4_on_the_wire_bit_for_bit() {
     assert_eq!(line(&wire[0][14..]), "2001:db8:a::1,fd00:1:0:2:9000:64:5abc:33d1");
     assert_eq!((&wire[0][..6], wire[0][21]), (&GATEWAY_FABRIC.0[..], 63));
     assert_eq!(checksum_ok(&wire[0][14..]), Some(true));
+    // Of scope 8: ff08 + 0abc + 1234 is 1bf9, fd03 + 9064 + 8abc is 1825, and 1bf9 -' 1825 = 03d4.
+    let groups = "\"ff08::abc:1234\"";
+    let (_, sent) =
+        Hosts { groups, ..HOSTS }.node(L1).receive_copies("access0", &to_group6("ff08::abc:1234"));
+    let wire = through(&sent, "fabric0");
+    assert_eq!(line(&wire[0][14..]), "2001:db8:a::1,fd00:1:0:2:9000:64:8abc:3d4");
+    assert_eq!(checksum_ok(&wire[0][14..]), Some(true));
 }
 
 #[test]

@@ -243,6 +243,12 @@ fn rarp_finds_tenants_of_the_network_on_other_links_and_of_no_other_network() {
         let outcome = node.receive("access0", &reverse(mac));
         assert_eq!(outcome.fate, Fate::Dropped(DropReason::ArpNotForUs), "{mac}");
     }
+    // Nor one of another network on the same link.
+    let attachments = "  - {name: vm6, port: access0, mac: \"02:00:00:00:01:06\", network: blue, \
+                       addresses: [\"10.0.0.6\"]}\n";
+    let mut node = host_with(L1, &Rules { attachments, ..Rules::default() });
+    let outcome = node.receive("access0", &reverse(Mac([2, 0, 0, 0, 1, 6])));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::ArpNotForUs));
 }
 
 #[test]
@@ -489,17 +495,19 @@ fn a_packet_beyond_the_networks_mtu_is_told_the_mtu_in_both_families() {
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
     let answer = outcome.through("access0");
     assert_eq!((told(&answer[14..]).kind, told(&answer[14..]).parameter), (2, 1400));
-    let sized = |length: usize| {
-        let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &vec![0; length - 28]);
-        packet[6] = 0x40;
-        ipv4::seal(&mut packet[..20]);
-        ipv4_frame(ANYCAST, VM1, &packet)
-    };
-    assert_eq!(node.receive("access0", &sized(1400)).fate, Fate::Forwarded);
-    let outcome = node.receive("access0", &sized(1401));
-    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
-    let answer = outcome.through("access0");
-    assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 1400));
+    for flags in [0x40, 0] {
+        let sized = |length: usize| {
+            let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &vec![0; length - 28]);
+            packet[6] = flags;
+            ipv4::seal(&mut packet[..20]);
+            ipv4_frame(ANYCAST, VM1, &packet)
+        };
+        assert_eq!(node.receive("access0", &sized(1400)).fate, Fate::Forwarded);
+        let outcome = node.receive("access0", &sized(1401));
+        assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+        let answer = outcome.through("access0");
+        assert_eq!((&answer[34..36], u16::from_be_bytes([answer[40], answer[41]])), (&[3, 4][..], 1400));
+    }
 }
 
 #[test]

@@ -220,15 +220,17 @@ fn solicitation(from: u128, target: u128) -> Vec<u8> {
 fn neighbour_discovery_is_answered_for_the_gateway_and_for_known_peers() {
     let mut node = host(L1);
     let own = address("2001:db8:a::1");
-    for (target, known) in [
-        ("2001:db8:a::ffff:fffe", true),
-        ("2001:db8:a::2", true),
-        ("2001:db8:a::7", false),
-        ("2001:db8:b::3", false),
+    // The gateway is a router and speaks for itself; a peer is none, and spoken for (RFC 4861 §7.2.4, §7.2.8).
+    for (target, flags) in [
+        ("2001:db8:a::ffff:fffe", Some(0xe0)),
+        ("2001:db8:a::2", Some(0x40)),
+        ("2001:db8:a::7", None),
+        ("2001:db8:b::3", None),
     ] {
         let outcome = node.receive("access0", &solicitation(own, address(target)));
-        if known {
+        if let Some(flags) = flags {
             let answer = outcome.through("access0");
+            assert_eq!((source(&answer[14..]), answer[58]), (address(target), flags), "{target}");
             assert_eq!((&answer[6..12], &answer[80..86]), (&ANYCAST.0[..], &ANYCAST.0[..]));
             assert_eq!(checksum_ok(&answer[14..]), Some(true));
         } else {
@@ -236,7 +238,8 @@ fn neighbour_discovery_is_answered_for_the_gateway_and_for_known_peers() {
         }
     }
     // DAD: in use elsewhere, and free (RFC 4862 §5.4).
-    assert_eq!(node.receive("access0", &solicitation(0, address("2001:db8:a::2"))).fate, Fate::Replied(None));
+    let taken = node.receive("access0", &solicitation(0, address("2001:db8:a::2"))).through("access0");
+    assert_eq!((destination(&taken[14..]), taken[58]), (address("ff02::1"), 0));
     let free = node.receive("access0", &solicitation(0, own));
     assert_eq!(free.fate, Fate::Dropped(DropReason::NdNotForUs));
 }

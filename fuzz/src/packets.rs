@@ -1,7 +1,7 @@
 //! Targets that take packets.
 
 use super::network;
-use ilagate::ila::{ChecksumMode, SirPrefix, quote as ila_quote};
+use ilagate::ila::{ChecksumMode, Identifier, SirPrefix, quote as ila_quote};
 use ilagate::net::ipv6::{self, HEADER, Ipv6, next};
 use ilagate::net::ndp::{self as nd, Envelope, Message, PrefixInformation, Told};
 use ilagate::net::{Mac, checksum, ipv4};
@@ -354,7 +354,8 @@ pub fn quote(bytes: &[u8]) {
     let (seen, told) = (seen.destination(), told.destination());
     assert_eq!(Some((told, mode)), sir_of(seen));
     // Nothing else changes but two checksums: the error's, and in `adj-transport` the quoted one.
-    let quoted = ipv6::upper(&came[at..]).ok().filter(|_| mode == ChecksumMode::AdjTransport && change == 0);
+    let corrected = mode == ChecksumMode::AdjTransport && !Identifier::of_address(seen).neutral();
+    let quoted = ipv6::upper(&came[at..]).ok().filter(|_| corrected);
     let field = quoted.and_then(|quoted| {
         let offset = ilagate::ila::transport::checksum_offset(quoted.protocol)?;
         (!quoted.later_fragment).then_some((at + quoted.offset + offset, quoted))

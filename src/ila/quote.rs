@@ -1,7 +1,7 @@
 //! Translating back the packet that an ICMPv6 error quotes, checksums included (ILA draft §4.2.2, RFC 4443 §3).
 
-use super::ChecksumMode;
 use super::transport;
+use super::{ChecksumMode, Identifier};
 use crate::net::checksum::{sum_of_address, sum_of_bytes, update};
 use crate::net::icmp6;
 use crate::net::ipv6::{self, Ipv6, Upper, next};
@@ -37,7 +37,7 @@ pub fn translate_back(
         header.set_destination(sir);
     }
     if mode == ChecksumMode::AdjTransport
-        && seen as u64 == sir as u64
+        && !Identifier::of_address(seen).neutral()
         && let Ok(quoted_upper) = ipv6::upper(quote)
     {
         transport::correct(quote, &quoted_upper, sum_of_address(seen), sum_of_address(sir));

@@ -209,6 +209,8 @@ pub struct Upper {
     pub later_fragment: bool,
     /// Set when a fragment header is present.
     pub fragment: bool,
+    /// Set when this is one of several fragments. A fragment header alone makes none: RFC 6946.
+    pub piece: bool,
     /// Set when a routing header with segments left is present: the checksum's destination is not this header's.
     pub source_routed: bool,
 }
@@ -234,6 +236,7 @@ pub fn upper(packet: &[u8]) -> Result<Upper, WalkError> {
         offset: HEADER,
         later_fragment: false,
         fragment: false,
+        piece: false,
         source_routed: false,
     };
     for _ in 0..=MAX_EXTENSIONS {
@@ -255,6 +258,7 @@ pub fn upper(packet: &[u8]) -> Result<Upper, WalkError> {
         found.fragment |= found.protocol == next::FRAGMENT;
         let offset = u16::from_be_bytes([header[2], header[3]]) >> 3;
         let later = found.protocol == next::FRAGMENT && offset != 0;
+        found.piece |= later || found.protocol == next::FRAGMENT && header[3] & 1 != 0;
         found.protocol = header[0];
         found.offset += length;
         if found.offset > packet.len() {
@@ -336,6 +340,15 @@ mod tests {
             (found.protocol, found.offset, found.fragment, found.later_fragment),
             (next::TCP, 56, true, false)
         );
+        assert!(found.piece);
+    }
+
+    #[test]
+    fn rfc_6946_a_fragment_header_around_all_of_a_packet_makes_no_piece() {
+        let pieces = [[0, 0], [0, 6], [0, 1], [0, 8], [0x10, 0]].map(|[high, low]| {
+            upper(&packet(next::FRAGMENT, &[next::TCP, 0, high, low, 0, 0, 0, 9])).unwrap().piece
+        });
+        assert_eq!(pieces, [false, false, true, true, true]);
     }
 
     #[test]

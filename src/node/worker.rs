@@ -268,6 +268,7 @@ impl Desk {
         counters.settle(&packets, self.pipeline.lanes());
         if let Some(lanes) = self.pipeline.staged() {
             own.networks.settle(&packets, lanes, ctx.tables);
+            own.networks.settle_copies(self.pipeline.outbox(), lanes, ctx.tables);
         }
         let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
         drop(packets);

@@ -6,10 +6,11 @@ use super::lane::{Class, Lane, Lanes};
 use super::own::{HOP_LIMIT, answer_to};
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
+use crate::ila::{Identifier, IdentifierType};
 use crate::net::checksum;
 use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
-use crate::table::LimitKind;
+use crate::table::{LimitKind, Tables};
 
 /// The limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ pub(super) fn run(
         }
         let Verdict::Drop(reason) = packet.verdict else { continue };
         let Some(error) = reason.icmp() else { continue };
-        if lane.ours || matches!(lane.class, Class::Group(_)) || !may_answer(packet, reason) {
+        if lane.ours || matches!(lane.class, Class::Group(_)) || !may_answer(packet, reason, ctx.tables) {
             continue;
         }
         let allowed = match lane.watched {
@@ -104,11 +105,17 @@ pub(super) fn give_up(burst: &mut [Packet<'_>], lanes: &mut Lanes) {
 
 /// The rules of RFC 4443 §2.4(e). Group and unspecified addresses and group frames never get this far, as `parse`
 /// drops them with reasons that have no error.
-fn may_answer(packet: &Packet<'_>, reason: DropReason) -> bool {
+fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool {
     let l3 = packet.l3();
+    // What was dropped before it became IPv6 has no addresses where they would be read.
+    let Some(header) = Ipv6::of(l3).filter(|header| header.version() == 6) else { return false };
     // What cannot be read to its upper layer may be an error message.
     let Ok(upper) = ipv6::upper(l3) else { return false };
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
+        return false;
+    }
+    // An IPv4 sender is told of a datagram by its first fragment alone (RFC 1122 §3.2.2).
+    if upper.later_fragment && is_ipv4_sender(header.source(), tables) {
         return false;
     }
     if upper.protocol != next::ICMP6 {
@@ -120,6 +127,12 @@ fn may_answer(packet: &Packet<'_>, reason: DropReason) -> bool {
         Some(message) => !icmp6::is_error(*message) && *message != icmp6::kind::REDIRECT,
         None => false,
     }
+}
+
+/// Whether an address is the SIR address of a tenant's IPv4 address.
+fn is_ipv4_sender(address: u128, tables: &Tables) -> bool {
+    Identifier::of_address(address).kind() == IdentifierType::TenantIpv4
+        && tables.realms.of((address >> 64) as u64).is_some_and(|realm| realm.sir.is_some())
 }
 
 /// Writes the error around as much of the packet as fits the minimum MTU. `None`, and nothing changed, without room.
@@ -159,7 +172,12 @@ fn answer(
     let sum = checksum::transport(from, source, next::ICMP6, message);
     message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
     lane.answered = Some(reason);
-    Some(answer_to(packet, lane, source))
+    let to_tenant = lane.watched.is_some();
+    match answer_to(packet, lane, source) {
+        // From a link-local address, too, it is to become IPv4 on its way.
+        Verdict::Reply(_) if to_tenant && is_ipv4_sender(source, ctx.tables) => Some(Verdict::Continue),
+        verdict => Some(verdict),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::net::ipv6::{self, Ipv6};
 
-/// Hash over addresses and, unless the packet is a fragment, protocol and ports where there are any. 32 uniform bits.
+/// Hash over addresses and, unless the packet is one of several fragments, protocol and ports where there are any. 32
+/// uniform bits.
 #[must_use]
 pub(super) fn hash(packet: &[u8]) -> u32 {
     let Some(header) = Ipv6::of(packet) else { return 0 };
@@ -20,7 +21,7 @@ pub(super) fn hash(packet: &[u8]) -> u32 {
 /// names the protocol behind extension headers in its fragmentable part (RFC 8200 §4.5).
 fn upper_words(packet: &[u8]) -> u64 {
     let Ok(upper) = ipv6::upper(packet) else { return 0 };
-    if upper.fragment {
+    if upper.piece {
         return 0;
     }
     let protocol = u64::from(upper.protocol) << 32;
@@ -56,6 +57,13 @@ mod tests {
             // Options cut off in the first fragment change nothing.
             assert_eq!(whole, hash(&fragment(1, &first[..4])), "{named}");
         }
+    }
+
+    #[test]
+    fn a_fragment_header_around_a_whole_packet_changes_nothing() {
+        let datagram = [0x9c, 0x40, 0, 53, 0, 8, 0, 0];
+        let atomic = [&[ipv6::next::UDP, 0, 0, 0, 0, 0, 0, 9][..], &datagram].concat();
+        assert_eq!(hash(&packet(ipv6::next::FRAGMENT, &atomic)), hash(&packet(ipv6::next::UDP, &datagram)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::counters::Count;
 use super::direct::Tally;
 use super::lane::{Lane, Lanes};
+use super::outbox::Outbox;
 use super::packet::Packet;
 use super::verdict::Verdict;
 use crate::table::{NetworkId, PortId, Role, Tables};
@@ -84,6 +85,17 @@ impl NetworkTally {
         for (packet, lane) in burst.iter().zip(lanes) {
             if lane.party().is_some() && !matches!(packet.verdict, Verdict::Hold(_) | Verdict::Resolve(_)) {
                 self.settle_one(packet, lane, tables);
+            }
+        }
+    }
+
+    /// Counts the copies that were made of the packets of a burst, before its lanes are forgotten.
+    pub fn settle_copies(&self, outbox: &Outbox, lanes: &Lanes, tables: &Tables) {
+        for copy in outbox.copies() {
+            if let Some(to) = lanes.get(copy.of).and_then(|lane| lane.to)
+                && is_access(copy.port, tables)
+            {
+                self.delivered(to, copy.frame.len() as u64, tables);
             }
         }
     }

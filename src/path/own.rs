@@ -37,7 +37,7 @@ pub(super) fn run(
 
 fn decide(packet: &mut Packet<'_>, lane: &mut Lane, guard: &mut Guard, ctx: &Ctx<'_>) -> Verdict {
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
-    if upper.fragment {
+    if upper.piece {
         return Verdict::Drop(DropReason::FragmentForUs);
     }
     let message = packet.l3().get(upper.offset).copied();
@@ -66,6 +66,10 @@ fn decide(packet: &mut Packet<'_>, lane: &mut Lane, guard: &mut Guard, ctx: &Ctx
 
 /// Turns an echo request into its reply (RFC 4443 §4.2) and leaves it to be routed.
 fn echo(packet: &mut Packet<'_>, lane: &mut Lane, upper: &Upper) -> Verdict {
+    // Turned around, a route would lead wherever its sender likes.
+    if upper.source_routed {
+        return Verdict::Drop(DropReason::NotServed);
+    }
     let Some(header) = Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
     let (source, destination) = (header.source(), header.destination());
     let message = packet.l3().get(upper.offset..).unwrap_or(&[]);

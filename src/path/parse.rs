@@ -71,6 +71,10 @@ pub(super) fn parse(
     if end > frame.len() {
         return Err(DropReason::Ipv6Length);
     }
+    // A jumbogram (RFC 2675), which no link here can carry, or else an option header without a byte.
+    if header.payload_length() == 0 && header.next_header() == ipv6::next::HOP_BY_HOP {
+        return Err(DropReason::ExtensionHeaders);
+    }
     let (source, destination) = (header.source(), header.destination());
     if let Some(sender) = &sender {
         sender.may_send(source, destination, port, ctx)?;
@@ -99,7 +103,9 @@ pub(super) fn parse(
         if let Some(sender) = &sender
             && group::is_copied(packet.l3(), destination)
         {
-            return group::enter(lane, sender, source, destination, ctx);
+            group::enter(lane, sender, source, destination, ctx)?;
+            let fits = packet.l3().len() <= usize::from(sender.network.mtu);
+            return if fits { Ok(()) } else { Err(DropReason::PacketTooBig) };
         }
         // Only groups that this node listens to, and only from the link: see `own`.
         lane.class = Class::Own;

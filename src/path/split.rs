@@ -8,7 +8,7 @@ use super::lane::{Class, Lane, Lanes};
 use super::outbox::Outbox;
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
-use super::{Ctx, route, translate};
+use super::{Ctx, flow, route, translate};
 use crate::net::ipv6::{self, next};
 use crate::siit::fragment;
 
@@ -22,6 +22,8 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, outbox: &mut Outb
         // Packets to groups were cut for each receiver; what is more than a tenant may send has no class.
         let once = !matches!(lane.class, Class::Group(_) | Class::None);
         if once && packet.verdict == Verdict::Drop(DropReason::PacketTooBig) {
+            // Its fragments hash differently, and go the way that the rest of its flow goes.
+            lane.action = ctx.tables.pinned(lane.action, || flow::hash(packet.l3()));
             packet.verdict = cut(packet, lane, of, outbox, |piece, lane| again(piece, lane, ctx));
         }
     }

@@ -43,15 +43,17 @@ pub(super) fn from_sir(packet: &mut Packet<'_>, lane: &mut Lane, domain: DomainI
         Some(Action::Local(local)) if is_ipv4(lane) => v4::deliver(packet, lane, local, domain, ctx),
         Some(Action::Local(local)) => deliver(packet, lane, local, None, ctx),
         Some(Action::Blackhole) if lane.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
-        _ => miss(lane, domain, ctx),
+        _ => miss(packet, lane, domain, ctx),
     }
 }
 
 #[cold]
-fn miss(lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+fn miss(packet: &Packet<'_>, lane: &mut Lane, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.on_miss) {
         Some(OnMiss::Route) => {
             lane.class = Class::Route;
+            // A tenant was looked up by its identifier, which is not how its address ends.
+            lane.low = ipv6::Ipv6::of(packet.l3()).map_or(lane.low, |header| header.destination_low());
             Verdict::Continue
         }
         Some(OnMiss::Drop) | None => Verdict::Drop(DropReason::NoMapping),

@@ -17,9 +17,10 @@ use crate::table::{DomainId, Local, Network};
 /// Protocol number of ICMP.
 const ICMP: u8 = 1;
 
-/// Type of service travels, a missing UDP checksum is made.
+/// Type of service travels, a missing UDP checksum is made. What is too long for an IPv6 link was found so there, and
+/// what an error says of its MTU holds.
 fn options(mtu4: u16) -> Options {
-    Options { mtu4, ..Options::default() }
+    Options { mtu4, mtu6: u16::MAX, ..Options::default() }
 }
 
 /// Takes an IPv4 packet from a tenant: what follows sees the IPv6 packet that it becomes. In a group frame only packets
@@ -41,17 +42,17 @@ pub(super) fn enter(
     let total = usize::from(header.total_length());
     lane.splits = !header.dont_fragment();
     let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
-    if !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
+    if header.version() != 4 || !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);
     }
-    let is_igmp = header.protocol() == igmp::PROTOCOL;
+    let is_report = header.protocol() == igmp::PROTOCOL && destination >> 28 == 0xe;
     // Ethernet padding does not travel on.
     let _ = packet.resize(usize::from(packet.l3) + total);
     // A host without an address may report its groups (RFC 3376 §4.2.13).
-    if !(from.tenant.ipv4.contains(&source) || is_igmp && source == 0) {
+    if !(from.tenant.ipv4.contains(&source) || is_report && source == 0) {
         return Err(DropReason::SpoofedSource);
     }
-    if is_igmp && destination >> 28 == 0xe {
+    if is_report {
         packet.verdict = group::decide_igmp(packet, Watched::of(from.tenant), guard, ctx);
         return Ok(());
     }
@@ -88,7 +89,9 @@ pub(super) fn enter(
     lane.unusual = true;
     if total > usize::from(from.network.mtu) {
         // The tenant is told in the terms of IPv4: the difference of the headers goes off again.
-        lane.mtu = from.network.mtu + (ipv6::HEADER - ipv4::HEADER) as u16;
+        let in_fragment = packet.l3().get(6) == Some(&ipv6::next::FRAGMENT);
+        let growth = ipv6::HEADER - ipv4::HEADER + if in_fragment { fragment::HEADER } else { 0 };
+        lane.mtu = from.network.mtu + growth as u16;
         return Err(DropReason::PacketTooBig);
     }
     Ok(())

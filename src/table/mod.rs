@@ -126,7 +126,18 @@ impl Tables {
         self.choose(self.action(id)?, flow)
     }
 
-    /// The same for an action already at hand.
+    /// The index of that action.
+    #[must_use]
+    pub fn pinned(&self, id: ActionId, flow: impl FnOnce() -> u32) -> ActionId {
+        match self.action(id) {
+            Some(Action::Spread(index)) => {
+                self.spreads.get(*index as usize).map_or(id, |spread| spread.choose(flow()))
+            }
+            _ => id,
+        }
+    }
+
+    /// The same as [`Self::resolve`] for an action already at hand.
     #[inline]
     #[must_use]
     pub fn choose<'t>(&'t self, action: &'t Action, flow: impl FnOnce() -> u32) -> Option<&'t Action> {

@@ -90,7 +90,8 @@ impl Control {
     pub(super) fn refused_views(&self) -> HashMap<u32, (Vec<RefusedView>, bool)> {
         let view = |tenant: TenantAt| {
             let now = self.refused(tenant.slot);
-            let known = self.wards.by_slot.get(&tenant.slot).filter(|(known, _)| known.since == tenant.since);
+            let known =
+                self.wards.by_slot.get(&tenant.slot).filter(|(known, _)| known.number == tenant.number);
             let refused = known.map_or([0; ABUSES], |(_, ward)| ward.refused(now));
             let kinds = Abuse::ALL.iter().zip(refused);
             let kinds = kinds.map(|(abuse, packets)| RefusedView { kind: abuse.label().to_owned(), packets });

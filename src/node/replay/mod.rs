@@ -195,6 +195,7 @@ impl Replay {
         self.networks.settle_direct(self.pipeline.tally());
         if let Some(lanes) = self.pipeline.staged() {
             self.networks.settle(&burst, lanes, &self.tables);
+            self.networks.settle_copies(self.pipeline.outbox(), lanes, &self.tables);
         }
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
         self.tend_groups(deeds);

@@ -13,8 +13,14 @@ fn a_mapping_leads_to_its_locator_over_the_route() {
     assert!(!rib.needs_snapshot());
     let hop = hop_of(&tables, 2);
     assert_eq!((hop.state, hop.port, &hop.link()[..6]), (HopState::Ready, PortId(0), &NEXT.0[..]));
-    assert_eq!(tables.realms.of(locator(2).0).and_then(|realm| realm.remote).map(|r| r.0.0), Some(0));
-    assert_eq!(tables.realms.of(locator(1).0).and_then(|realm| realm.local).map(|r| r.0.0), Some(0));
+    // Σ SIR = 0b97, Σ locator = fd03: the difference is kept with the mapping, with the C-bit's weight, and with the
+    // locator.
+    let Some(Action::Remote(remote)) = action(&tables, 2) else { panic!() };
+    assert_eq!((remote.add, remote.mark, remote.locator()), (0xfe92, 0x1000, locator(2)));
+    let adjustment = |n: u64| tables.realms.of(locator(n).0).map(|realm| (realm.remote, realm.local));
+    let told = |adjustment| Some((DomainId(0), Adjustment(adjustment)));
+    assert_eq!(adjustment(2), Some((told(0x0e93), None)));
+    assert_eq!(adjustment(1), Some((None, told(0x0e94))));
 }
 
 #[test]
