@@ -113,16 +113,16 @@ impl Burst {
         };
         self.len = before + usize::from(count).min(BURST - before);
         let mut received = Received { packets: self.len - before, ..Received::default() };
-        let mut shaped = true;
+        let mut shapes = Shapes::NONE;
         for &mbuf in &self.mbufs[before..self.len] {
             prefetch(mbuf.cast::<u8>().wrapping_add(USUAL_FRAME));
             // SAFETY: the device gave valid buffers, which we own.
             unsafe {
                 received.bytes += u64::from((*mbuf).data_len);
-                shaped &= well_shaped(mbuf);
+                shapes.see(mbuf);
             }
         }
-        if !shaped {
+        if received.packets > 0 && !shapes.all_well() {
             received = self.expel(before);
         }
         received
@@ -359,23 +359,53 @@ unsafe fn view<'b>(head: &sys::rte_mbuf, port: PortId) -> Packet<'b> {
     Packet::within(room, head.data_off, head.data_off.wrapping_add(head.data_len), port)
 }
 
+/// The shapes of some buffers together. The pipeline may have those with one segment, one reference and their own memory;
+/// that a buffer's window lies in its memory is the device's promise, as its pointers are.
+struct Shapes {
+    /// Of the counts of references and segments: bits that all have, and bits that any has.
+    all: u32,
+    any: u32,
+    flags: u64,
+}
+
 const _: () = assert!(offset_of!(sys::rte_mbuf, refcnt) + 2 == offset_of!(sys::rte_mbuf, nb_segs));
 
-/// Whether the pipeline may have the buffer: one segment, one reference, its own memory. That its window lies in its
-/// memory is the device's promise, as its pointers are.
+impl Shapes {
+    const NONE: Shapes = Shapes { all: u32::MAX, any: 0, flags: 0 };
+
+    /// Looks at one more. Without a branch, at its first cache line only: `next` is null where there is one segment.
+    ///
+    /// # Safety
+    /// `mbuf` is valid and owned by the caller.
+    #[inline(always)]
+    unsafe fn see(&mut self, mbuf: *const sys::rte_mbuf) {
+        // SAFETY: what the caller promised; two neighbouring words are read as one.
+        let (counts, flags) = unsafe {
+            let counts = mbuf.cast::<u8>().add(offset_of!(sys::rte_mbuf, refcnt)).cast::<u32>();
+            (counts.read_unaligned(), (*mbuf).ol_flags)
+        };
+        self.all &= counts;
+        self.any |= counts;
+        self.flags |= flags;
+    }
+
+    /// Whether the pipeline may have all of them; there is at least one.
+    #[inline(always)]
+    fn all_well(&self) -> bool {
+        const ONE_EACH: u32 = 1 << 16 | 1;
+        (self.all, self.any) == (ONE_EACH, ONE_EACH) && self.flags & sys::ILAGATE_MBUF_FOREIGN == 0
+    }
+}
+
+/// Whether the pipeline may have the buffer.
 ///
 /// # Safety
 /// `mbuf` is valid and owned by the caller.
-#[inline(always)]
 unsafe fn well_shaped(mbuf: *const sys::rte_mbuf) -> bool {
-    const FOREIGN: u8 = (sys::ILAGATE_MBUF_FOREIGN >> 56) as u8;
-    const { assert!(sys::ILAGATE_MBUF_FOREIGN == (FOREIGN as u64) << 56) };
-    // SAFETY: what the caller promised, and two neighbouring words in one comparison. Only the first cache line is read:
-    // `next` is null where there is one segment.
-    unsafe {
-        let counts = mbuf.cast::<u8>().add(offset_of!(sys::rte_mbuf, refcnt)).cast::<[u16; 2]>();
-        counts.read_unaligned() == [1, 1] && ((*mbuf).ol_flags >> 56) as u8 & FOREIGN == 0
-    }
+    let mut shape = Shapes::NONE;
+    // SAFETY: what the caller promised.
+    unsafe { shape.see(mbuf) };
+    shape.all_well()
 }
 
 /// Writes the frame's window back to the buffer's head; `false` when it is not in the buffer or too short.

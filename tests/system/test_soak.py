@@ -157,4 +157,5 @@ def test_a_million_broken_packets_through_a_node():
         sent = sum(port["sent"] for port in node.show("port", "list"))
         node.stop()
         written = sum(len(packets.read_pcap(file)) for file in out)
-        expect(written == sent, f"{sent} sent, {written} in the files")
+        # One more when it goes: that the tasks' default router is gone (RFC 4861 §6.2.5).
+        expect(written == sent + 1, f"{sent} sent before the end, {written} in the files")

@@ -41,6 +41,7 @@ pub struct Told {
 
 /// Writes a frame with an ICMPv6 `message` whose checksum bytes are zero; returns its length, or `None` when `frame` is
 /// too short for it.
+#[inline]
 pub(super) fn seal(frame: &mut [u8], to: Envelope, message: &[u8]) -> Option<usize> {
     let (link, link_length) = ethernet::header(to.to_mac, to.from_mac, to.vlan);
     let length = link_length + ipv6::HEADER + message.len();
@@ -56,6 +57,7 @@ pub(super) fn seal(frame: &mut [u8], to: Envelope, message: &[u8]) -> Option<usi
 }
 
 /// [`seal`] for messages that are known to fit: the longest is a Router Advertisement with one prefix.
+#[inline]
 pub(super) fn seal_short(frame: &mut [u8; MAX_FRAME], to: Envelope, message: &[u8]) -> usize {
     seal(frame, to, message).unwrap_or_default()
 }
@@ -84,19 +86,18 @@ pub fn advertisement(
 
 /// Writes a Neighbour Advertisement as `told`.
 pub fn neighbour_advertisement(frame: &mut [u8; MAX_FRAME], to: Envelope, told: &Told) -> usize {
-    let mut message = [0u8; 32];
-    message[0] = kind::NEIGHBOUR_ADVERTISEMENT;
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-    message[4] =
+    let flags =
         flag(told.router, ROUTER) | flag(told.solicited, SOLICITED) | flag(told.override_flag, OVERRIDE);
-    message[8..24].copy_from_slice(&told.target.to_be_bytes());
-    message[24..26].copy_from_slice(&[TARGET_LINK_LAYER, 1]);
+    // In words, not bytes: what is stored in small pieces is read back late, and this is written many times a second.
+    let head = [kind::NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
+    let target = [(told.target >> 64) as u64, told.target as u64].map(u64::to_be_bytes);
     match told.target_mac {
-        Some(mac) => {
-            message[26..32].copy_from_slice(&mac.0);
-            seal_short(frame, to, &message)
+        Some(Mac([a, b, c, d, e, f])) => {
+            let option = [TARGET_LINK_LAYER, 1, a, b, c, d, e, f];
+            seal_short(frame, to, [head, target[0], target[1], option].as_flattened())
         }
-        None => seal_short(frame, to, &message[..24]),
+        None => seal_short(frame, to, [head, target[0], target[1]].as_flattened()),
     }
 }
 

@@ -234,7 +234,6 @@ impl<'t> Direct<'t> {
         let (mut routed, mut delivered) = (Ways::<Plain<'_>>::new(), Ways::new());
         let mut network = None;
         let mut runs = Runs { frames: frames.zip(0..BURST as u8), may, mac: self.mac, next: None };
-        runs.find();
         while let Some(raw_high) = runs.destination() {
             match Meaning::of(raw_high.swap_bytes(), tables) {
                 Some(Meaning::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
@@ -302,37 +301,49 @@ struct Runs<'b, F, M> {
     may: M,
     /// As in [`Direct`].
     mac: u64,
-    /// The first frame of the next run, and its place.
+    /// The frame that the next run begins with, and its place.
     next: Option<(&'b mut [u8], u8)>,
 }
 
 impl<'b, F: Iterator<Item = (&'b mut [u8], u8)>, M: FnMut(&Head) -> bool> Runs<'b, F, M> {
-    /// Goes on to the next usual frame.
-    #[inline(always)]
-    fn find(&mut self) {
-        let (mac, may) = (self.mac, &mut self.may);
-        self.next = self.frames.find(|(frame, _)| {
-            frame.first_chunk().is_some_and(|head| usual(head, mac, frame.len()) && may(head))
-        });
+    /// The upper half where the next run goes, as it stands in its frames.
+    #[inline]
+    fn destination(&mut self) -> Option<u64> {
+        if self.next.is_none() {
+            self.next = self.frames.find(|(frame, _)| is_usual(frame, self.mac, &mut self.may));
+        }
+        self.next.as_ref().and_then(|(frame, _)| to(frame))
     }
 
-    /// The upper half where the next frame goes, as it stands there.
-    #[inline(always)]
-    fn destination(&self) -> Option<u64> {
-        let (frame, _) = self.next.as_ref()?;
-        frame.first_chunk::<HEADERS>().map(|head| le8(head, 38))
-    }
-
-    /// Gives `take` the next frame and those after it, as long as they go to this upper half.
+    /// Gives the frames of the run to this upper half to `take`.
     #[inline(always)]
     fn each(&mut self, raw_high: u64, mut take: impl FnMut(&'b mut [u8], u8) -> Option<()>) {
-        while self.destination() == Some(raw_high)
-            && let Some((frame, index)) = self.next.take()
-        {
+        if let Some((frame, index)) = self.next.take() {
             let _ = take(frame, index);
-            self.find();
+        }
+        for (frame, index) in &mut self.frames {
+            if !is_usual(frame, self.mac, &mut self.may) {
+                continue;
+            }
+            if to(frame) != Some(raw_high) {
+                self.next = Some((frame, index));
+                break;
+            }
+            let _ = take(frame, index);
         }
     }
+}
+
+/// Whether a frame has usual headers, from somebody who `may` speak.
+#[inline(always)]
+fn is_usual(frame: &[u8], mac: u64, may: &mut impl FnMut(&Head) -> bool) -> bool {
+    frame.first_chunk().is_some_and(|head| usual(head, mac, frame.len()) && may(head))
+}
+
+/// The upper half of the destination, as it stands in a frame.
+#[inline(always)]
+fn to(frame: &[u8]) -> Option<u64> {
+    frame.first_chunk::<HEADERS>().map(|head| le8(head, 38))
 }
 
 /// What the upper half of a source says of tenants, on ports of tasks beside them.
