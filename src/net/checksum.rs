@@ -53,18 +53,24 @@ pub const fn sum_of_address4(address: u32) -> u16 {
 pub fn sum_of_bytes(bytes: &[u8]) -> u16 {
     // Several words at a time, in the machine's byte order, as the sum's bytes are swapped just as its words' are
     // (RFC 1071 §2 (B), (C)).
+    let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
+    let (lines, rest) = bytes.as_chunks::<64>();
     let mut sum = 0u64;
-    let (words, rest) = bytes.as_chunks::<8>();
+    for line in lines {
+        sum += line.as_chunks().0.iter().map(|word| halves(u64::from_ne_bytes(*word))).sum::<u64>();
+    }
+    // The rest one by one, with the carry: wider loads would wait for what was just written in words.
+    let (words, rest) = rest.as_chunks::<8>();
+    let mut end = 0u64;
     for word in words {
-        let word = u64::from_ne_bytes(*word);
-        sum += (word & 0xffff_ffff) + (word >> 32);
+        let (next, carry) = end.overflowing_add(u64::from_ne_bytes(*word));
+        end = next + u64::from(carry);
     }
     let mut last = [0; 8];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    let last = u64::from_ne_bytes(last);
-    u16::from_be_bytes(fold(sum + (last & 0xffff_ffff) + (last >> 32)).to_ne_bytes())
+    u16::from_be_bytes(fold(sum + halves(end) + halves(u64::from_ne_bytes(last))).to_ne_bytes())
 }
 
 /// The sum of the IPv6 pseudo header (RFC 8200 §8.1).

@@ -91,6 +91,7 @@ pub const HOP_LIMIT: u8 = 255;
 ///
 /// # Errors
 /// [`Invalid`] by the rules of RFC 4861 §6.1.1, §6.1.2, §7.1.1 and §7.1.2.
+#[inline]
 pub fn parse(packet: &[u8]) -> Result<Message, Invalid> {
     let (header, message, head) = checked(packet)?;
     let (source, destination) = (header.source(), header.destination());

@@ -30,7 +30,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, guard: &mut Guard
         if packet.verdict != Verdict::Continue {
             // Answered on the spot.
             if let Some(who) = lane.watched {
-                guard.note(who, packet.verdict);
+                guard.note(who, &packet.verdict);
             }
             continue;
         }
@@ -40,7 +40,7 @@ pub(super) fn run(burst: &mut [Packet<'_>], lanes: &mut Lanes, guard: &mut Guard
         });
         classify::note(classified, packet, lane, &mut todo);
         if let Some(who) = lane.watched {
-            guard.note(who, packet.verdict);
+            guard.note(who, &packet.verdict);
         }
     }
     todo

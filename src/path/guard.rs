@@ -239,9 +239,9 @@ impl Guard {
         enough
     }
 
-    /// Counts a packet if its tenant had no right to send it.
+    /// Counts a packet if its tenant had no right to send it. Looks at the verdict where it lies: it was just written.
     #[inline]
-    pub(super) fn note(&self, who: Watched, verdict: Verdict) {
+    pub(super) fn note(&self, who: Watched, verdict: &Verdict) {
         if let Verdict::Drop(
             DropReason::SpoofedSource
             | DropReason::TenantRouter

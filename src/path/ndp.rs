@@ -253,6 +253,7 @@ fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifie
 }
 
 /// Back to who asked; to all nodes when the asker has no address yet.
+#[inline]
 fn envelope(packet: &Packet<'_>, port: &Port, all_nodes: u128) -> Envelope {
     let source = Ipv6::of(packet.l3()).map_or(0, |header| header.source());
     let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);

@@ -29,7 +29,7 @@ pub(super) fn run(
             };
             todo.drops |= matches!(packet.verdict, Verdict::Drop(_));
             if let Some(who) = lane.watched {
-                guard.note(who, packet.verdict);
+                guard.note(who, &packet.verdict);
             }
         }
     }
