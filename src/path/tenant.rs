@@ -27,11 +27,10 @@ pub(super) fn sender<'t>(
     ctx: &Ctx<'t>,
 ) -> Result<Option<Sender<'t>>, DropReason> {
     let networks = &ctx.tables.networks;
-    if !networks.guards(packet.port, vlan) {
-        return Ok(None);
-    }
     let mac = ethernet::source(packet.frame()).ok_or(DropReason::ShortFrame)?;
-    let tenant = networks.tenant(packet.port, vlan, mac).ok_or(DropReason::UnknownTenant)?;
+    let Some(tenant) = networks.tenant(packet.port, vlan, mac) else {
+        return if networks.guards(packet.port, vlan) { Err(DropReason::UnknownTenant) } else { Ok(None) };
+    };
     let network = networks.get(tenant.network).ok_or(DropReason::UnknownTenant)?;
     Ok(Some(Sender { id: tenant.network, network, tenant, mac, vlan }))
 }
