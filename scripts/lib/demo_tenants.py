@@ -118,7 +118,7 @@ def main():
     except Failed as why:
         print(f"\ndemo: FAILED: {why}", file=sys.stderr)
         return 1
-    print("\ndemo: all was right; nothing is left behind")
+    print("\ndemo: ok")
     return 0
 
 
