@@ -14,7 +14,7 @@ use ilagate::node::exchange::{Exchange, Settings};
 use ilagate::node::rib::Rib;
 use ilagate::node::source::Change;
 use ilagate::node::stats::{PortFacts, Stats};
-use ilagate::node::worker::{Plan, Worker};
+use ilagate::node::worker::{Worker, WorkerSetup};
 use ilagate::path::Counters;
 use ilagate::table::PortId;
 use ilagate::table::rcu::Publisher;
@@ -118,7 +118,7 @@ fn main() {
             for (index, port) in ports.iter_mut().enumerate() {
                 tx.insert(PortId(index as u16), port.take_tx().expect("a queue"));
             }
-            let plan = Plan {
+            let plan = WorkerSetup {
                 number: usize::from(number),
                 queues: vec![(PortId(0), ports[0].take_rx().expect("a queue"))],
                 tx,
@@ -132,12 +132,12 @@ fn main() {
                     errors_per_second: 1000,
                     errors_burst: 100,
                     hold_packets: 4,
-                    patience_ms: 5000,
+                    hold_timeout_ms: 5000,
                 },
             };
-            let seat = eal.seat(u32::from(given.cores[usize::from(number)])).expect("a core");
+            let lease = eal.lease(u32::from(given.cores[usize::from(number)])).expect("a core");
             std::thread::spawn(move || {
-                let _place = seat.enter().expect("pinned");
+                let _place = lease.enter().expect("pinned");
                 Worker::new(plan).run();
             })
         })

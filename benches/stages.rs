@@ -7,13 +7,13 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
 use ilagate::net::{Mac, arp, ipv6, ndp};
-use ilagate::path::{BURST, Ctx, Decided, Direct, Limiter, Packet, Pipeline, Verdict};
+use ilagate::path::{BURST, Ctx, Decided, FastPath, Limiter, Packet, Pipeline, Verdict};
 use ilagate::table::mapping::{Key, MappingWriter};
-use ilagate::table::reach::Reach;
+use ilagate::table::policy::PolicySet;
 use ilagate::table::routes::{Found, Routes};
 use ilagate::table::{
-    Action, ActionId, Domain, DomainId, Hop, HopId, LimitKind, Local, Network, NetworkId, OnMiss, Port,
-    PortId, Quarantine, Rate, Remote, Role, Tables, Tenant, network,
+    Action, ActionId, AttachmentKey, Domain, DomainId, Hop, HopId, LimitKind, Local, Network, NetworkId,
+    OnMiss, Port, PortId, Quarantine, Rate, Remote, Role, Tables, Tenant, TenantHandle, network,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,8 +46,8 @@ fn tables(count: u64, local: bool) -> Tables {
         });
     }
     let writer = filled(count);
-    tables.realms.entry(SIR.0).sir = Some(DomainId(0));
-    tables.realms.entry(OWN.0).local = Some((DomainId(0), ilagate::ila::Adjustment::of(SIR, OWN)));
+    tables.prefixes.entry(SIR.0).sir = Some(DomainId(0));
+    tables.prefixes.entry(OWN.0).local = Some((DomainId(0), ilagate::ila::Adjustment::of(SIR, OWN)));
     tables.domains.push(Domain {
         sir: SIR,
         checksum: ChecksumMode::NeutralMap,
@@ -112,8 +112,8 @@ impl Frames {
             for room in burst.chunks_exact_mut(ROOM) {
                 lent.push(Packet::within(room, HEADROOM as u16, (HEADROOM + FRAME) as u16, PortId(0)));
             }
-            let direct = Direct::new(PortId(0), tables).expect("untagged");
-            direct.decide(lent.iter_mut().map(Packet::frame_mut), &mut decided);
+            let fast = FastPath::new(PortId(0), tables).expect("untagged");
+            fast.decide(lent.iter_mut().map(Packet::frame_mut), &mut decided);
             assert_eq!(decided.alike(BURST), Some(PortId(0)));
         }
         (start.elapsed(), tsc() - begin)
@@ -175,8 +175,8 @@ fn questions(criterion: &mut Criterion) {
                 ipv4: vec![network::Subnet { prefix: 0x0a00_0000, mask: !0xff, gateway: 0x0a00_00fe }],
                 peers: network::Peers::default(),
                 slot: 0,
-                sends: Reach::default(),
-                hears: Reach::default(),
+                sends: PolicySet::default(),
+                hears: PolicySet::default(),
                 gateways: Default::default(),
                 replicas: ActionId::default(),
             },
@@ -186,14 +186,13 @@ fn questions(criterion: &mut Criterion) {
         let tenant = Tenant {
             network,
             attachment: 0,
-            slot: 0,
-            number: 1,
+            handle: TenantHandle { slot: 0, generation: 1 },
             quarantine: Quarantine::None,
             ipv4: vec![0x0a00_0001],
             ipv6: vec![OWN6],
         };
-        Arc::make_mut(&mut tables.networks).seat(
-            (PortId(0), 0, TENANT),
+        Arc::make_mut(&mut tables.networks).attach(
+            AttachmentKey { port: PortId(0), vlan: 0, mac: TENANT },
             tenant,
             [rate; LimitKind::ALL.len()],
         );

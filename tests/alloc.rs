@@ -110,7 +110,7 @@ fn no_burst_allocates() {
             let before = ALLOCATIONS.with(Cell::get);
             counters[0].receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
             pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
-            counters[0].settle(&burst, pipeline.lanes());
+            counters[0].settle(&burst, pipeline.metas());
             assert_eq!(ALLOCATIONS.with(Cell::get), before);
         }
     }
@@ -228,8 +228,8 @@ fn no_copy_and_no_fragment_allocates() {
         let before = ALLOCATIONS.with(Cell::get);
         counters[1].receive(burst.len() as u64, 0);
         pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
-        counters[1].settle(&burst, pipeline.lanes());
-        counters[1].settle_copies(pipeline.outbox(), |copy| !copy.frame.is_empty());
+        counters[1].settle(&burst, pipeline.metas());
+        counters[1].settle_copies(pipeline.copies(), |copy| !copy.frame.is_empty());
         assert_eq!(ALLOCATIONS.with(Cell::get), before);
     }
     assert!(counters[1].copied.value() > 3 * 2 * BURST as u64 - 60 && counters[1].forwarded.value() > 0);

@@ -166,8 +166,8 @@ fn an_error_is_no_way_round_a_policy() {
     let outcome = node.receive("fabric0", &error(router, 128, &of_vm1(IADDR)[14..]));
     assert!(lost.contains(&outcome.fate), "{:?}", outcome.fate);
     // Tasks and tenants of other networks are parties, with policies of their own.
-    for party in [SERVICE, "2001:db8:b::3", "2001:db8:dddd:0:4000:c8:a00:2"].map(address) {
-        let outcome = node.receive("fabric0", &error(party, 1, &of_vm1(IADDR)[14..]));
+    for endpoint in [SERVICE, "2001:db8:b::3", "2001:db8:dddd:0:4000:c8:a00:2"].map(address) {
+        let outcome = node.receive("fabric0", &error(endpoint, 1, &of_vm1(IADDR)[14..]));
         assert!(lost.contains(&outcome.fate), "{:?}", outcome.fate);
     }
 }

@@ -173,7 +173,7 @@ fn settle_each_fate(dir: &Path) {
         Verdict::Forward(OUT),
         Verdict::Drop(DropReason::NoMapping),
         Verdict::Punt,
-        Verdict::Hold(HopId(7)),
+        Verdict::AwaitNextHop(HopId(7)),
         Verdict::Forward(PortId(9)),
         Verdict::Continue,
         Verdict::Reply(OUT),
@@ -201,7 +201,7 @@ fn settle_each_fate(dir: &Path) {
     // What was kept crosses a thread, is read, and one of the two goes through a burst again.
     assert_eq!(
         kept.iter().map(|k| (k.0, k.1)).collect::<Vec<_>>(),
-        [(2, Verdict::Punt), (3, Verdict::Hold(HopId(7)))]
+        [(2, Verdict::Punt), (3, Verdict::AwaitNextHop(HopId(7)))]
     );
     let mut mbufs = std::thread::spawn(move || {
         kept.into_iter()
@@ -399,13 +399,13 @@ fn seat_workers(_: &Path) {
     let config = PortConfig { rx_queues: 2, tx_queues: 2, ..config("null", "net_null0") };
     let mut port = Port::open(&config, &pool).unwrap();
     assert!(matches!(port.rss(), Rss::Active(hashes) if hashes != 0));
-    let seat = eal.seat(0).unwrap();
-    assert!(matches!(eal.seat(0), Err(EalError::NoSeat(0))));
+    let lease = eal.lease(0).unwrap();
+    assert!(matches!(eal.lease(0), Err(EalError::NoLease(0))));
     let (mut rx, queue) = (port.take_rx().unwrap(), port.take_tx().unwrap());
     let mut burst = Burst::new(&eal);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let worker = seat.enter().unwrap();
+            let worker = lease.enter().unwrap();
             assert_eq!((worker.core(), worker.lcore().is_some()), (0, true));
             let mut tx = TxSet::new();
             tx.insert(OUT, queue);

@@ -322,7 +322,7 @@ fn echoes() -> [Vec<u8>; 2] {
 
 #[test]
 fn under_quarantine_not_even_echoes_are_answered() {
-    let mut host = Watched::new();
+    let mut host = FirstHost::new();
     for echo in &echoes() {
         assert_eq!(host.verdict(echo), Verdict::Reply(PortId(1)));
         host.quarantine(Quarantine::Control);
@@ -353,7 +353,7 @@ fn a_tenant_cannot_flood_the_control_thread_with_reports_of_groups() {
         assert_eq!(fates.iter().filter(|fate| **fate == Fate::Punted).count(), 3, "{reason:?}");
         assert_eq!(over(&fates, reason), 7, "{reason:?}");
         // Nor is it heard under quarantine.
-        let mut host = Watched::new();
+        let mut host = FirstHost::new();
         assert_eq!(host.verdict(report), Verdict::Punt);
         host.quarantine(Quarantine::Control);
         assert_eq!(host.verdict(report), Verdict::Drop(DropReason::Quarantined));
@@ -521,19 +521,19 @@ fn what_is_misdelivered_counts() {
 }
 
 /// The first host as the control thread has it, and a pipeline over its tables.
-struct Watched {
+struct FirstHost {
     rib: Rib,
     pipeline: Pipeline,
 }
 
-impl Watched {
+impl FirstHost {
     fn new() -> Self {
         let (text, mapped) = written(L1, &Rules::default());
         let config = Config::parse(&text, "test.yaml").unwrap();
         let mut rib = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 1);
         let changes = records(&config, &mapped).into_iter().map(Change::Upsert).collect();
         rib.apply(Batch { origin: Origin::File, changes, complete: true }).unwrap();
-        Watched { rib, pipeline: Pipeline::new(Limiter::new(1000, 1000)) }
+        FirstHost { rib, pipeline: Pipeline::new(Limiter::new(1000, 1000)) }
     }
 
     fn verdict(&mut self, frame: &[u8]) -> Verdict {
@@ -547,14 +547,16 @@ impl Watched {
 
     fn quarantine(&mut self, quarantine: Quarantine) {
         let vm1 = self.rib.tenants().next().unwrap();
-        self.rib.set_quarantine(vm1.slot, quarantine);
+        self.rib.set_quarantine(vm1.handle.slot, quarantine);
     }
 
     fn notices(&mut self) -> Vec<String> {
         let (notices, lost) = self.pipeline.take_notices();
         assert_eq!(lost, 0);
         let words = |notice: &Notice| match notice {
-            Notice::Conflict { slot, number: 1, address } => format!("{slot} {address}"),
+            Notice::Conflict { tenant: ilagate::table::TenantHandle { slot, generation: 1 }, address } => {
+                format!("{slot} {address}")
+            }
             other => format!("{other:?}"),
         };
         notices.iter().map(words).collect()
@@ -563,7 +565,7 @@ impl Watched {
 
 #[test]
 fn under_quarantine_nothing_that_is_asked_is_answered_and_data_flows_on() {
-    let mut host = Watched::new();
+    let mut host = FirstHost::new();
     let (peer, nobody, other) =
         (address("2001:db8:a::2"), address("2001:db8:a::77"), address("2001:db8:b::3"));
     let data = |to| frame(ANYCAST, VM1, &ipv6(own(), to, 17, &udp(own(), to, b"x")));
@@ -599,7 +601,7 @@ fn under_quarantine_nothing_that_is_asked_is_answered_and_data_flows_on() {
 
 #[test]
 fn who_wants_an_address_that_is_taken_leaves_a_notice() {
-    let mut host = Watched::new();
+    let mut host = FirstHost::new();
     let (taken, free) = (address("2001:db8:a::2"), address("2001:db8:a::77"));
     for (frame, notice) in [
         (arp_frame(&asks(VM1, 0, OTHER4), 0), Some("0 10.0.0.2")),

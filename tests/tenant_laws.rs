@@ -637,15 +637,15 @@ fn where_nothing_is_corrected_the_checksum_of_what_becomes_ipv4_is_that_for_the_
 
 #[test]
 fn a_tenant_whose_address_looks_like_broadcast_on_the_wire_gets_what_is_for_it() {
-    let (twin, broadcast) = (0x0aff_0000, 0x0aff_ffff);
-    let world = World { ipv4: [0x0a00_0001, twin], ..WORLD };
+    let (zero_alias, broadcast) = (0x0aff_0000, 0x0aff_ffff);
+    let world = World { ipv4: [0x0a00_0001, zero_alias], ..WORLD };
     let to = |received: &[u8]| Ipv4::of(received).unwrap().destination();
-    assert_eq!(to(&arrives(&world, Upper::Udp, twin, ANYCAST)), twin);
+    assert_eq!(to(&arrives(&world, Upper::Udp, zero_alias, ANYCAST)), zero_alias);
     // Nobody could tell them apart. Everybody else, and all modes that leave the identifier alone, can.
-    assert_eq!(to(&arrives(&world, Upper::Udp, broadcast, Mac::BROADCAST)), twin);
+    assert_eq!(to(&arrives(&world, Upper::Udp, broadcast, Mac::BROADCAST)), zero_alias);
     assert_eq!(to(&arrives(&WORLD, Upper::Udp, broadcast, Mac::BROADCAST)), broadcast);
     let world = World { mode: ChecksumMode::AdjTransport, ..world };
-    assert_eq!(to(&arrives(&world, Upper::Udp, twin, ANYCAST)), twin);
+    assert_eq!(to(&arrives(&world, Upper::Udp, zero_alias, ANYCAST)), zero_alias);
     assert_eq!(to(&arrives(&world, Upper::Udp, broadcast, Mac::BROADCAST)), broadcast);
 }
 

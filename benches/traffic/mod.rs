@@ -205,7 +205,7 @@ impl Case {
             }
             (Kind::Tenant6, true) => {
                 let vnet = Vnet::new(VNET, None, VNID, SIR);
-                let wire = on_wire(self.identifier(mapping), vnet.extra);
+                let wire = on_wire(self.identifier(mapping), vnet.checksum_delta);
                 udp6(OURS, mac, VNET | u128::from(from), wire, VNET | u128::from(tenant(mapping)))
             }
             (Kind::Tenant4, true) => {

@@ -155,7 +155,7 @@ pub fn text(bytes: &[u8]) {
     if let Some(word) = bytes.first_chunk::<8>() {
         let identifier = Identifier(u64::from_be_bytes(*word));
         assert!(!identifier.to_string().is_empty() && !identifier.describe().to_string().is_empty());
-        assert!(identifier.twin().is_none_or(|twin| twin.twin() == Some(identifier)));
+        assert!(identifier.zero_alias().is_none_or(|zero_alias| zero_alias.zero_alias() == Some(identifier)));
     }
 }
 

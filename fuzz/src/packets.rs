@@ -101,12 +101,12 @@ fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>, Vec<u
         .collect();
     counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
     pipeline.run(&mut burst, &Ctx { tables, now_ms: 5 });
-    counters.settle(&burst, pipeline.lanes());
-    tally.settle_direct(pipeline.tally());
-    if let Some(lanes) = pipeline.staged() {
-        tally.settle(&burst, lanes, tables);
+    counters.settle(&burst, pipeline.metas());
+    tally.settle_fast(pipeline.tally());
+    if let Some(metas) = pipeline.staged() {
+        tally.settle(&burst, metas, tables);
     }
-    for ((packet, sent), lane) in burst.iter().zip(sent).zip(pipeline.lanes()) {
+    for ((packet, sent), meta) in burst.iter().zip(sent).zip(pipeline.metas()) {
         assert!(packet.start() <= packet.end() && usize::from(packet.end()) <= sent.room.len());
         assert_eq!(packet.frame().len(), packet.len());
         // What a tenant sends in IPv4 becomes IPv6 where it comes in.
@@ -125,9 +125,9 @@ fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>, Vec<u
                 replied(packet, sent);
             }
             Verdict::Punt => assert!(untouched()),
-            Verdict::Hold(_) | Verdict::Resolve(_) => assert!(lane.ours || untouched()),
+            Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => assert!(meta.ours || untouched()),
             // A next hop whose header does not fit is noticed last.
-            Verdict::Drop(reason) => assert!(lane.ours || reason == DropReason::BufferShape || untouched()),
+            Verdict::Drop(reason) => assert!(meta.ours || reason == DropReason::BufferShape || untouched()),
         }
     }
     let windows: Vec<(Verdict, u16, u16)> =
@@ -240,7 +240,7 @@ pub fn pipeline(bytes: &[u8]) {
     }
     let limiter = || Limiter::new(10, 5);
     let mut direct = Pipeline::new(limiter());
-    let mut stages = Pipeline::new(limiter()).without_direct_way();
+    let mut stages = Pipeline::new(limiter()).without_fast_path();
     for burst in sent.chunks(BURST.min(1 + usize::from(first >> 2))) {
         let (fates, counted, networks) = decide(&mut direct, burst);
         let (wanted, wanted_counts, wanted_networks) = decide(&mut stages, burst);

@@ -247,10 +247,11 @@ impl Judge<'_> {
                 s.error(key, text.referenced, is_mapped(local.identifier));
             }
             // The same file may serve every node, so a mapping of a local identifier is no error; its twin is.
-            let twin = local.identifier.twin().filter(|_| self.domains.has_twins(local.domain));
-            let twin =
-                twin.and_then(|twin| self.identifiers.get(&LocalIdentifier { identifier: twin, ..local }));
-            if let Some(before) = twin {
+            let zero_alias = local.identifier.zero_alias().filter(|_| self.domains.has_twins(local.domain));
+            let zero_alias = zero_alias.and_then(|zero_alias| {
+                self.identifiers.get(&LocalIdentifier { identifier: zero_alias, ..local })
+            });
+            if let Some(before) = zero_alias {
                 let message = format!(
                     "`{}` is the twin of {before}: neutral mapping cannot tell them apart; use another identifier",
                     text.value

@@ -165,7 +165,9 @@ mod tests {
         let text = ilactl(&[EUI64, &["--count", "50"]]).unwrap();
         let made: HashSet<Identifier> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(made.len(), 50);
-        assert!(made.iter().all(|id| id.kind() == IdentifierType::LocallyUnique && id.twin().is_none()));
+        assert!(
+            made.iter().all(|id| id.kind() == IdentifierType::LocallyUnique && id.zero_alias().is_none())
+        );
         assert_ne!(ilactl(&[EUI64]).unwrap(), ilactl(&[EUI64]).unwrap());
     }
 

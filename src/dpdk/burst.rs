@@ -198,7 +198,7 @@ impl Burst {
         self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame_behind::<FRONT>(mbuf) })
     }
 
-    /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `Hold` and `Resolve`, with
+    /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `AwaitNextHop` and `AwaitNeighbour`, with
     /// the packet's index), or back to its pool. The burst is empty afterwards.
     #[inline]
     pub fn settle(
@@ -302,7 +302,7 @@ impl Burst {
                     settled.no_port += usize::from(!placed);
                     placed
                 }
-                verdict @ (Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_)) => {
+                verdict @ (Verdict::Punt | Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_)) => {
                     // SAFETY: well-shaped since it came into the burst, its window in its buffer by `fit`, and not
                     // used again here.
                     let mbuf = unsafe { Mbuf::own(NonNull::new_unchecked(mbuf), self.environment.clone()) };

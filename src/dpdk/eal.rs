@@ -1,5 +1,5 @@
 //! DPDK's environment: started once in a process, ended when the last thing that needs it is gone. Worker threads are
-//! ours: they take a [`Seat`], which pins them and gives them a number, so that mempools keep a cache for each.
+//! ours: they take a [`CoreLease`], which pins them and gives them a number, so that mempools keep a cache for each.
 
 #![allow(unsafe_code)]
 
@@ -30,7 +30,7 @@ pub struct EalConfig {
     pub name: String,
     /// Cores for the control thread and DPDK's own threads; empty: wherever this process may run.
     pub control_cores: Vec<u32>,
-    /// Cores of the workers; each is asked for a [`Seat`] later.
+    /// Cores of the workers; each is asked for a [`CoreLease`] later.
     pub worker_cores: Vec<u32>,
     /// Memory for all buffers, in MiB.
     pub memory_mib: u32,
@@ -83,7 +83,7 @@ pub enum EalError {
     },
     /// The core is not one of `worker_cores`, or its seat is taken.
     #[error("core {0} has no free seat; list it in worker_cores, once for each worker")]
-    NoSeat(u32),
+    NoLease(u32),
     /// The operating system did not pin the thread.
     #[error("thread does not run on core {core}: {cause}; see the cpuset of the service or container")]
     Pin {
@@ -214,10 +214,10 @@ impl Eal {
     ///
     /// # Errors
     /// The core has no seat, or it is taken.
-    pub fn seat(&self, core: u32) -> Result<Seat, EalError> {
+    pub fn lease(&self, core: u32) -> Result<CoreLease, EalError> {
         let mut free = self.free_seats.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = free.iter().position(|&free| free == core).ok_or(EalError::NoSeat(core))?;
-        Ok(Seat { core: free.swap_remove(at), environment: self.environment.clone() })
+        let at = free.iter().position(|&free| free == core).ok_or(EalError::NoLease(core))?;
+        Ok(CoreLease { core: free.swap_remove(at), environment: self.environment.clone() })
     }
 
     /// DPDK's name and version.
@@ -233,12 +233,12 @@ impl Eal {
 }
 
 /// The right to be the worker of one core.
-pub struct Seat {
+pub struct CoreLease {
     core: u32,
     environment: Arc<Environment>,
 }
 
-impl Seat {
+impl CoreLease {
     /// Pins the calling thread to the core and registers it with DPDK, until the [`Worker`] is dropped.
     ///
     /// # Errors
@@ -282,7 +282,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // SAFETY: this thread registered in `Seat::enter`, and `Worker` is neither `Send` nor `Clone`.
+        // SAFETY: this thread registered in `CoreLease::enter`, and `Worker` is neither `Send` nor `Clone`.
         unsafe { sys::rte_thread_unregister() };
     }
 }

@@ -20,7 +20,7 @@ mod sys;
 mod tx;
 
 pub use burst::{BURST, Burst, Outcome, Received, Settled};
-pub use eal::{Eal, EalConfig, EalError, Memory, Seat, Worker};
+pub use eal::{CoreLease, Eal, EalConfig, EalError, Memory, Worker};
 pub use pool::{Mbuf, Mempool, PoolConfig, PoolError};
 pub use port::{Link, Port, PortStats, Promiscuous, Reception, Rss, RxQueue, TxQueue};
 pub use preflight::Refusal;

@@ -29,7 +29,7 @@ pub enum Promiscuous {
 /// Whether received packets are spread over the queues by a hash of their flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rss {
-    /// Spread by these IPv6 hash types (DPDK's bits).
+    /// NexthopGroup by these IPv6 hash types (DPDK's bits).
     Active(u64),
     /// Not spread, and why.
     Off(&'static str),

@@ -20,7 +20,7 @@ pub struct TxCounts {
     pub unsent: u64,
 }
 
-struct Lane {
+struct TxBuffer {
     queue: TxQueue,
     waiting: [*mut sys::rte_mbuf; BURST],
     len: usize,
@@ -29,12 +29,12 @@ struct Lane {
 }
 
 // SAFETY: buffers belong to no thread, and a lane is the only owner of those that wait in it.
-unsafe impl Send for Lane {}
+unsafe impl Send for TxBuffer {}
 
 /// A worker's transmit queues, by port.
 #[derive(Default)]
 pub struct TxSet {
-    lanes: Vec<Option<Box<Lane>>>,
+    buffers: Vec<Option<Box<TxBuffer>>>,
 }
 
 impl TxSet {
@@ -47,17 +47,17 @@ impl TxSet {
     /// Adds or replaces the queue of a port; the replaced one is flushed.
     pub fn insert(&mut self, port: PortId, queue: TxQueue) {
         let at = usize::from(port.0);
-        if self.lanes.len() <= at {
-            self.lanes.resize_with(at + 1, || None);
+        if self.buffers.len() <= at {
+            self.buffers.resize_with(at + 1, || None);
         }
-        let lane = Lane {
+        let buffer = TxBuffer {
             queue,
             waiting: [std::ptr::null_mut(); BURST],
             len: 0,
             bytes: 0,
             counts: TxCounts::default(),
         };
-        if let Some(mut old) = self.lanes[at].replace(Box::new(lane)) {
+        if let Some(mut old) = self.buffers[at].replace(Box::new(buffer)) {
             old.flush();
         }
     }
@@ -66,14 +66,14 @@ impl TxSet {
     #[inline]
     #[must_use]
     pub fn has(&self, port: PortId) -> bool {
-        matches!(self.lanes.get(usize::from(port.0)), Some(Some(_)))
+        matches!(self.buffers.get(usize::from(port.0)), Some(Some(_)))
     }
 
     /// What went through a port; zero for one that is not in the set.
     #[must_use]
     pub fn counts(&self, port: PortId) -> TxCounts {
-        match self.lanes.get(usize::from(port.0)) {
-            Some(Some(lane)) => lane.counts,
+        match self.buffers.get(usize::from(port.0)) {
+            Some(Some(buffer)) => buffer.counts,
             _ => TxCounts::default(),
         }
     }
@@ -81,14 +81,14 @@ impl TxSet {
     /// Sends everything that waits, one call for each port.
     #[inline]
     pub fn flush(&mut self) {
-        for lane in self.lanes.iter_mut().flatten() {
-            lane.flush();
+        for buffer in self.buffers.iter_mut().flatten() {
+            buffer.flush();
         }
     }
 
     /// Queues a frame made by this node, copied into a buffer of `pool`. `false`: no such port, no buffer, or too long.
     pub fn send_bytes(&mut self, port: PortId, pool: &Mempool, frame: &[u8]) -> bool {
-        self.lane(port).is_some() && pool.mbuf(frame).is_some_and(|mbuf| self.send(port, mbuf).is_ok())
+        self.buffer(port).is_some() && pool.mbuf(frame).is_some_and(|mbuf| self.send(port, mbuf).is_ok())
     }
 
     /// Queues a packet that was kept.
@@ -96,10 +96,10 @@ impl TxSet {
     /// # Errors
     /// No such port; the packet comes back.
     pub fn send(&mut self, port: PortId, mbuf: Mbuf) -> Result<(), Mbuf> {
-        match self.lane(port) {
-            Some(lane) => {
+        match self.buffer(port) {
+            Some(buffer) => {
                 // SAFETY: the packet is the lane's from now on.
-                unsafe { lane.push(mbuf.into_raw()) };
+                unsafe { buffer.push(mbuf.into_raw()) };
                 Ok(())
             }
             None => Err(mbuf),
@@ -107,8 +107,8 @@ impl TxSet {
     }
 
     #[inline]
-    fn lane(&mut self, port: PortId) -> Option<&mut Lane> {
-        self.lanes.get_mut(usize::from(port.0))?.as_deref_mut()
+    fn buffer(&mut self, port: PortId) -> Option<&mut TxBuffer> {
+        self.buffers.get_mut(usize::from(port.0))?.as_deref_mut()
     }
 
     /// Queues a buffer, whose owner the set becomes unless it returns `false`: no such port.
@@ -117,9 +117,9 @@ impl TxSet {
     /// `mbuf` is valid, owned by the caller, who forgets it when `true` comes back.
     #[inline]
     pub(super) unsafe fn push(&mut self, port: PortId, mbuf: *mut sys::rte_mbuf) -> bool {
-        let Some(lane) = self.lane(port) else { return false };
+        let Some(buffer) = self.buffer(port) else { return false };
         // SAFETY: what the caller promised.
-        unsafe { lane.push(mbuf) };
+        unsafe { buffer.push(mbuf) };
         true
     }
 
@@ -135,17 +135,17 @@ impl TxSet {
         mbufs: &mut [*mut sys::rte_mbuf],
         bytes: u64,
     ) -> bool {
-        let Some(lane) = self.lane(port) else { return false };
-        if lane.len > 0 {
-            lane.flush();
+        let Some(buffer) = self.buffer(port) else { return false };
+        if buffer.len > 0 {
+            buffer.flush();
         }
         // SAFETY: what the caller promised.
-        unsafe { transmit(&mut lane.queue, mbufs, bytes, &mut lane.counts) };
+        unsafe { transmit(&mut buffer.queue, mbufs, bytes, &mut buffer.counts) };
         true
     }
 }
 
-impl Lane {
+impl TxBuffer {
     /// # Safety
     /// `mbuf` is valid, owned by the caller, who forgets it.
     #[inline]
@@ -170,7 +170,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for TxBuffer {
     fn drop(&mut self) {
         // SAFETY: what waits is ours, and `self` ends here; its queue holds the environment.
         unsafe { free(&mut self.waiting[..self.len]) };

@@ -4,7 +4,7 @@
 //! stamp of a [`Block`].
 //!
 //! No identifier made here ends in 0x0000 or 0xffff. Neutral mapping cannot tell these two apart
-//! ([`Identifier::twin`]), so that the second of a pair would have to be refused, and peers that turn 0x0000 into 0xffff
+//! ([`Identifier::zero_alias`]), so that the second of a pair would have to be refused, and peers that turn 0x0000 into 0xffff
 //! lose the first. Both methods pass over them and go on with the next stamp: of 60 bits this costs less than
 //! 0.00005 bit, and no registry ever has to refuse what was made here for its twin.
 
@@ -102,7 +102,7 @@ impl FromStr for Eui64 {
 /// The 60 bits as an identifier, unless it would have a twin.
 fn without_twin(bits: u64) -> Option<Identifier> {
     let identifier = Identifier(LOCALLY_UNIQUE | bits & ((1 << BITS) - 1));
-    if identifier.twin().is_some() { None } else { Some(identifier) }
+    if identifier.zero_alias().is_some() { None } else { Some(identifier) }
 }
 
 /// Identifiers by the method of globally unique identifiers (appendix A.1): the low 60 bits of the SHA-1 digest of a time

@@ -57,7 +57,7 @@ pub const fn is_group(identifier: Identifier) -> bool {
 /// Whether neutral mapping makes the group look like another one, so that it has to stand back: of two identifiers that
 /// are twins only the one that ends in 0000 is a group's.
 #[must_use]
-pub const fn stands_back(identifier: Identifier) -> bool {
+pub const fn yields_to_zero_alias(identifier: Identifier) -> bool {
     identifier.0 & 0xffff == 0xffff && identifier.0 as u32 != u32::MAX
 }
 

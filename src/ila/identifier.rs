@@ -122,7 +122,7 @@ impl Identifier {
     /// 0xffff and the reverse; `None` for all others.
     #[inline]
     #[must_use]
-    pub const fn twin(self) -> Option<Identifier> {
+    pub const fn zero_alias(self) -> Option<Identifier> {
         match self.0 as u16 {
             0x0000 | 0xffff => Some(Identifier(self.0 ^ 0xffff)),
             _ => None,
@@ -256,8 +256,8 @@ mod tests {
 
     #[test]
     fn only_the_two_zeros_have_a_twin() {
-        assert_eq!(Identifier(0x2000_0000_0001_0000).twin(), Some(Identifier(0x2000_0000_0001_ffff)));
-        assert_eq!(Identifier(0x2000_0000_0001_ffff).twin(), Some(Identifier(0x2000_0000_0001_0000)));
-        assert_eq!(Identifier(0x2000_0000_0001_0001).twin(), None);
+        assert_eq!(Identifier(0x2000_0000_0001_0000).zero_alias(), Some(Identifier(0x2000_0000_0001_ffff)));
+        assert_eq!(Identifier(0x2000_0000_0001_ffff).zero_alias(), Some(Identifier(0x2000_0000_0001_0000)));
+        assert_eq!(Identifier(0x2000_0000_0001_0001).zero_alias(), None);
     }
 }

@@ -4,7 +4,7 @@
 //! opposite sign and `+' 0x1000`. The adjustment is fixed per (SIR prefix, locator).
 //!
 //! One's complement has two zeros: 0x0000 and 0xffff as a low word map to the same value on the wire.
-//! The law of the round trip is therefore: back(there(i)) is `i` or its [`Identifier::twin`], and who
+//! The law of the round trip is therefore: back(there(i)) is `i` or its [`Identifier::zero_alias`], and who
 //! knows the local identifiers tells them apart.
 
 use super::identifier::{C_BIT, Identifier};
@@ -66,8 +66,8 @@ impl Adjustment {
     /// The adjustment where `extra` more changes than SIR prefix and locator (identifiers of type 3).
     #[inline]
     #[must_use]
-    pub const fn with(self, extra: u16) -> Self {
-        Adjustment(add(self.0, extra))
+    pub const fn with(self, delta: u16) -> Self {
+        Adjustment(add(self.0, delta))
     }
 
     /// What is added to the low word on the way out, the C-bit's weight included when it is set.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn same_or_twin(a: Identifier, b: Identifier) -> bool {
-        a == b || a.twin() == Some(b)
+        a == b || a.zero_alias() == Some(b)
     }
 
     proptest! {
@@ -150,7 +150,7 @@ mod tests {
             let adjustment = Adjustment::of(SirPrefix(sir), Locator(locator));
             let round = back(there(id, adjustment, mode), adjustment, mode);
             prop_assert!(same_or_twin(id, round), "{id} {round}");
-            if id.twin().is_none() { prop_assert_eq!(id, round); }
+            if id.zero_alias().is_none() { prop_assert_eq!(id, round); }
         }
 
         #[test]
@@ -171,7 +171,7 @@ mod tests {
                 let low = there(id, adjustment, ChecksumMode::NeutralMap).0;
                 if low as u16 == 0xffff { low & !0xffff } else { low }
             };
-            prop_assert_eq!(wire(id), wire(id.twin().unwrap()));
+            prop_assert_eq!(wire(id), wire(id.zero_alias().unwrap()));
         }
     }
 }

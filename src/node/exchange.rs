@@ -44,7 +44,7 @@ pub struct Settings {
     pub hold_packets: u8,
     /// How long a packet waits, at most: longer than a neighbour is given to answer, so that the packet's sender can be
     /// told that it did not (RFC 4861 §7.2.2).
-    pub patience_ms: u64,
+    pub hold_timeout_ms: u64,
 }
 
 /// The queues between one worker and the control thread.

@@ -1,19 +1,19 @@
 //! Which groups the tenants attached here want: what they report by IGMP and MLD, and the queries that keep it true
 //! (RFC 3376 §6, RFC 3810 §7; snooping as of RFC 4541).
 //!
-//! Pure: told of frames and of time, it answers with [`Deed`]s. Every tenant is a host of its own, known by where it
+//! Pure: told of frames and of time, it answers with [`Effect`]s. Every tenant is a host of its own, known by where it
 //! sits, so what it leaves it has left: nobody else has to be asked. Sources are not filtered: who wants a group from
 //! some sources gets it from all.
 
 use super::exchange::Frame;
-use super::rib::Place;
+use super::rib::attachment_key;
 use crate::config::mappings::judge_group_identifier;
 use crate::config::{Config, Multicast, TenantAddress};
 use crate::ila::Identifier;
 use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, leaves_link, scope};
 use crate::net::membership::Interest;
 use crate::net::{Mac, ethernet, igmp, mld};
-use crate::table::PortId;
+use crate::table::{AttachmentKey, PortId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Robustness variable and query response interval of both protocols (RFC 3376 §8.1, §8.3; RFC 3810 §9.1, §9.3).
@@ -29,17 +29,17 @@ const LAST_RESPONSE_MS: u64 = 1_000;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
-pub enum Deed {
+pub enum Effect {
     /// A tenant wants a group.
-    Joined(Place, TenantAddress),
+    Joined(AttachmentKey, TenantAddress),
     /// It does not any more, or says nothing.
-    Left(Place, TenantAddress),
+    Left(AttachmentKey, TenantAddress),
     /// A query is to be sent.
     Ask(Box<Frame>),
 }
 
 /// A tenant, and until when its groups count.
-struct Home {
+struct Member {
     network: u16,
     groups: BTreeMap<TenantAddress, Until>,
 }
@@ -56,7 +56,7 @@ struct Network {
     mac: Mac,
     ipv6: bool,
     gateway: Option<u32>,
-    twins: bool,
+    zero_aliases: bool,
     /// Groups of its tenants, each counted once for each tenant.
     joined: u32,
 }
@@ -65,7 +65,7 @@ struct Network {
 pub struct Memberships {
     settings: Multicast,
     networks: Vec<Network>,
-    homes: HashMap<Place, Home>,
+    members: HashMap<AttachmentKey, Member>,
     /// Links with tenants, once for each network that they have.
     links: BTreeSet<(PortId, u16, u16)>,
     /// When to look for memberships that ran out.
@@ -84,7 +84,7 @@ impl Memberships {
         let mut memberships = Memberships {
             settings: config.multicast,
             networks: Vec::new(),
-            homes: HashMap::new(),
+            members: HashMap::new(),
             links: BTreeSet::new(),
             look_due_ms: 0,
             query_due_ms: 0,
@@ -97,7 +97,7 @@ impl Memberships {
     }
 
     /// Takes over another configuration: who stays keeps its groups, and everybody is asked.
-    pub fn configure(&mut self, config: &Config, now_ms: u64, deeds: &mut Vec<Deed>) {
+    pub fn configure(&mut self, config: &Config, now_ms: u64, effects: &mut Vec<Effect>) {
         self.settings = config.multicast;
         // By their VNIDs: a file may list networks in another order than before.
         let before: Vec<u32> = self.networks.iter().map(|network| network.vnid).collect();
@@ -109,31 +109,31 @@ impl Memberships {
                 mac: network.mac,
                 ipv6: network.ipv6.is_some(),
                 gateway: network.ipv4.first().map(|subnet| subnet.gateway),
-                twins: config
+                zero_aliases: config
                     .sir_domains
                     .get(usize::from(network.domain))
                     .is_none_or(|domain| domain.checksum.changes_identifier()),
                 joined: 0,
             })
             .collect();
-        let mut old = std::mem::take(&mut self.homes);
+        let mut old = std::mem::take(&mut self.members);
         self.links.clear();
         for attachment in &config.attachments {
             let Some(network) = attachment.network else { continue };
-            let place = (PortId(attachment.port), attachment.vlan.unwrap_or(0), attachment.mac);
+            let key = attachment_key(attachment);
             let vnid = self.networks.get(usize::from(network)).map(|network| network.vnid);
-            let stays = |home: &Home| before.get(usize::from(home.network)).copied() == vnid;
-            let home = if old.get(&place).is_some_and(stays) { old.remove(&place) } else { None };
-            let groups = home.map_or_else(BTreeMap::new, |home| home.groups);
-            let home = Home { network, groups };
+            let stays = |member: &Member| before.get(usize::from(member.network)).copied() == vnid;
+            let member = if old.get(&key).is_some_and(stays) { old.remove(&key) } else { None };
+            let groups = member.map_or_else(BTreeMap::new, |member| member.groups);
+            let member = Member { network, groups };
             if let Some(network) = self.networks.get_mut(usize::from(network)) {
-                network.joined += home.groups.len() as u32;
+                network.joined += member.groups.len() as u32;
             }
-            self.homes.insert(place, home);
-            self.links.insert((place.0, place.1, network));
+            self.members.insert(key, member);
+            self.links.insert((key.port, key.vlan, network));
         }
-        for (place, home) in old {
-            deeds.extend(home.groups.into_keys().map(|group| Deed::Left(place, group)));
+        for (key, member) in old {
+            effects.extend(member.groups.into_keys().map(|group| Effect::Left(key, group)));
         }
         self.ask_soon(now_ms);
     }
@@ -144,53 +144,54 @@ impl Memberships {
     }
 
     /// Hears a frame that a tenant sent.
-    pub fn hear(&mut self, port: PortId, frame: &[u8], now_ms: u64, deeds: &mut Vec<Deed>) {
+    pub fn hear(&mut self, port: PortId, frame: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
         let (Some(link), Some(mac)) = (ethernet::parse(frame), ethernet::source(frame)) else { return };
-        let (place, packet) = ((port, link.vlan, mac), frame.get(link.header..).unwrap_or(&[]));
+        let (key, packet) =
+            (AttachmentKey { port, vlan: link.vlan, mac }, frame.get(link.header..).unwrap_or(&[]));
         if link.ethertype == ethernet::IPV4 {
             let Ok(igmp::Message::Report(changes)) = igmp::parse(packet) else { return };
             for change in changes {
-                self.change(place, TenantAddress::V4(change.group), change.interest, now_ms, deeds);
+                self.change(key, TenantAddress::V4(change.group), change.interest, now_ms, effects);
             }
         } else {
             let Ok(mld::Message::Report(changes)) = mld::parse(packet) else { return };
             for change in changes {
-                self.change(place, TenantAddress::V6(change.group), change.interest, now_ms, deeds);
+                self.change(key, TenantAddress::V6(change.group), change.interest, now_ms, effects);
             }
         }
     }
 
     fn change(
         &mut self,
-        place: Place,
+        key: AttachmentKey,
         group: TenantAddress,
         interest: Interest,
         now_ms: u64,
-        deeds: &mut Vec<Deed>,
+        effects: &mut Vec<Effect>,
     ) {
         let lifetime_ms = self.lifetime_ms();
-        let Some(home) = self.homes.get_mut(&place) else { return };
-        let Some(network) = self.networks.get_mut(usize::from(home.network)) else { return };
-        match (interest, home.groups.get_mut(&group)) {
+        let Some(member) = self.members.get_mut(&key) else { return };
+        let Some(network) = self.networks.get_mut(usize::from(member.network)) else { return };
+        match (interest, member.groups.get_mut(&group)) {
             (Interest::Join, Some(until)) => until.expires_ms = now_ms + lifetime_ms,
             (Interest::Join, None) if !network.has(group) => {
                 self.unmappable += u64::from(network.lacks(group));
             }
             (Interest::Join, None) => {
-                let room = home.groups.len() < usize::from(self.settings.groups_per_tenant)
+                let room = member.groups.len() < usize::from(self.settings.groups_per_tenant)
                     && network.joined < self.settings.groups_per_network;
                 if !room {
                     self.refused += 1;
                     return;
                 }
-                home.groups.insert(group, Until { expires_ms: now_ms + lifetime_ms, ask_ms: 0 });
+                member.groups.insert(group, Until { expires_ms: now_ms + lifetime_ms, ask_ms: 0 });
                 network.joined += 1;
-                deeds.push(Deed::Joined(place, group));
+                effects.push(Effect::Joined(key, group));
             }
             (Interest::Leave, Some(_)) => {
-                home.groups.remove(&group);
+                member.groups.remove(&group);
                 network.joined -= 1;
-                deeds.push(Deed::Left(place, group));
+                effects.push(Effect::Left(key, group));
             }
             (Interest::Fewer, Some(until)) => {
                 // One report can say it a hundred times, each time for a query.
@@ -204,38 +205,40 @@ impl Memberships {
                     response_ms: LAST_RESPONSE_MS,
                     interval_s: self.settings.query_interval_s,
                 };
-                deeds.extend(network.query(place.0, place.1, &asked).map(|frame| Deed::Ask(Box::new(frame))));
+                effects.extend(
+                    network.query(key.port, key.vlan, &asked).map(|frame| Effect::Ask(Box::new(frame))),
+                );
             }
             (Interest::Leave | Interest::Fewer, None) => {}
         }
     }
 
     /// Lets time pass: sends queries that are due, and gives up on who did not answer.
-    pub fn tick(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
+    pub fn tick(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         if now_ms >= self.look_due_ms {
             self.look_due_ms = now_ms + LOOK_MS;
-            self.expire(now_ms, deeds);
+            self.expire(now_ms, effects);
         }
         if now_ms >= self.query_due_ms && !self.links.is_empty() {
-            self.query(now_ms, deeds);
+            self.query(now_ms, effects);
         }
     }
 
-    fn expire(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
-        for (place, home) in &mut self.homes {
-            let Some(network) = self.networks.get_mut(usize::from(home.network)) else { continue };
-            home.groups.retain(|group, until| {
+    fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        for (key, member) in &mut self.members {
+            let Some(network) = self.networks.get_mut(usize::from(member.network)) else { continue };
+            member.groups.retain(|group, until| {
                 let stays = now_ms < until.expires_ms;
                 if !stays {
                     network.joined -= 1;
-                    deeds.push(Deed::Left(*place, *group));
+                    effects.push(Effect::Left(*key, *group));
                 }
                 stays
             });
         }
     }
 
-    fn query(&mut self, now_ms: u64, deeds: &mut Vec<Deed>) {
+    fn query(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let interval_ms = u64::from(self.settings.query_interval_s) * 1000;
         self.queries = self.queries.saturating_add(1);
         // The first ones follow each other sooner (RFC 3376 §8.6, §8.7).
@@ -248,7 +251,7 @@ impl Memberships {
         };
         for (port, vlan, network) in &self.links {
             let Some(network) = self.networks.get(usize::from(*network)) else { continue };
-            deeds.extend(network.query(*port, *vlan, &asked).map(|frame| Deed::Ask(Box::new(frame))));
+            effects.extend(network.query(*port, *vlan, &asked).map(|frame| Effect::Ask(Box::new(frame))));
         }
     }
 
@@ -263,9 +266,9 @@ impl Memberships {
         u64::from(ROBUSTNESS) * u64::from(self.settings.query_interval_s) * 1000 + self.response_ms()
     }
 
-    /// The groups that the tenant at this place joined, and when each ends unless it says so again.
-    pub fn of(&self, place: Place) -> impl Iterator<Item = (TenantAddress, u64)> + '_ {
-        let groups = self.homes.get(&place).map(|home| &home.groups);
+    /// The groups that the tenant at this key joined, and when each ends unless it says so again.
+    pub fn of(&self, key: AttachmentKey) -> impl Iterator<Item = (TenantAddress, u64)> + '_ {
+        let groups = self.members.get(&key).map(|member| &member.groups);
         groups.into_iter().flatten().map(|(group, until)| (*group, until.expires_ms))
     }
 
@@ -305,7 +308,7 @@ impl Network {
             TenantAddress::V6(address) if self.ipv6 => ipv6_identifier(self.vnid, address),
             TenantAddress::V6(_) => None,
         };
-        identifier.is_some_and(|identifier| judge_group_identifier(identifier, self.twins).is_ok())
+        identifier.is_some_and(|identifier| judge_group_identifier(identifier, self.zero_aliases).is_ok())
     }
 
     /// Whether a group that it has not is one that a tenant may miss: of a family of the network, and wider than a link.

@@ -8,9 +8,9 @@ use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
 use crate::path::Counters;
 use crate::path::counters::Count;
-use crate::path::guard::Abuse;
 use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
+use crate::path::violations::Violation;
 use crate::table::PortId;
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -259,7 +259,7 @@ impl Scrape {
             self.count(EVENTS, &[("kind", kind)], told);
         }
         self.count(EVENTS_SUPPRESSED, &[], stats.events.suppressed());
-        for abuse in Abuse::ALL {
+        for abuse in Violation::ALL {
             let refused = stats.workers.iter().map(|worker| worker.tenants.total(abuse)).sum();
             self.count(ABUSE, &[("kind", abuse.label())], refused);
         }

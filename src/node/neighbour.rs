@@ -4,7 +4,7 @@
 //! of routes are asked for from the start and never given up; others are asked for when a packet needs them and
 //! forgotten when they fall silent. Nothing here deletes a route.
 
-use super::rib::MAX_GLEANED;
+use super::rib::MAX_DYNAMIC;
 use crate::config::NeighbourDiscovery;
 use crate::net::Mac;
 use crate::table::PortId;
@@ -85,7 +85,7 @@ pub struct Neighbour {
 
 /// What packets to a neighbour do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Resolution {
     /// Leave to this MAC address.
     Ready(Mac),
     /// Wait.
@@ -98,11 +98,11 @@ pub enum Way {
 
 /// What the state machine wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Effect {
     /// Send a Neighbour Solicitation: to this MAC address, or to the solicited-node group.
     Solicit(Key, Option<Mac>),
     /// Tell the tables.
-    Tell(Key, Way),
+    Tell(Key, Resolution),
     /// Tell the operator: a state was entered.
     Note(Key, State),
 }
@@ -124,7 +124,7 @@ pub struct Neighbours {
     timers: NeighbourDiscovery,
     known: HashMap<Key, Neighbour>,
     due: BTreeSet<(u64, Key)>,
-    gleaned: usize,
+    dynamic: usize,
     unanswered: usize,
 }
 
@@ -132,7 +132,7 @@ impl Neighbours {
     /// None yet.
     #[must_use]
     pub fn new(timers: NeighbourDiscovery) -> Self {
-        Neighbours { timers, known: HashMap::new(), due: BTreeSet::new(), gleaned: 0, unanswered: 0 }
+        Neighbours { timers, known: HashMap::new(), due: BTreeSet::new(), dynamic: 0, unanswered: 0 }
     }
 
     /// All that are known.
@@ -163,14 +163,14 @@ impl Neighbours {
         next_hops: &HashSet<Key>,
         fixed: &HashMap<Key, Mac>,
         now: u64,
-        deeds: &mut Vec<Deed>,
+        effects: &mut Vec<Effect>,
     ) {
         self.timers = timers;
         let known: Vec<Key> = self.known.keys().copied().collect();
         for key in known {
             let Some(before) = self.known.get(&key).copied() else { continue };
             if before.state == State::Static && !fixed.contains_key(&key) {
-                self.forget(key, deeds);
+                self.forget(key, effects);
             } else if before.next_hop && !next_hops.contains(&key) {
                 self.store(key, Neighbour { next_hop: false, ..before });
             }
@@ -182,7 +182,7 @@ impl Neighbours {
             if before.is_none_or(|b| b.state != State::Static || b.mac != Some(mac) || b.next_hop != next_hop)
             {
                 self.store(key, Neighbour { due_ms: u64::MAX, ..fixed });
-                deeds.push(Deed::Tell(key, Way::Ready(mac)));
+                effects.push(Effect::Tell(key, Resolution::Ready(mac)));
             }
         }
         for &key in next_hops {
@@ -191,28 +191,28 @@ impl Neighbours {
                     self.store(key, Neighbour { next_hop: true, ..before });
                     // The tables may have forgotten it while no route named it.
                     if before.state != State::Static && !before.next_hop {
-                        deeds.push(Deed::Tell(key, before.way()));
+                        effects.push(Effect::Tell(key, before.resolution()));
                     }
                 }
-                None => self.ask(key, true, now, deeds),
+                None => self.ask(key, true, now, effects),
             }
         }
     }
 
     /// A packet waits for this neighbour.
-    pub fn wanted(&mut self, key: Key, now: u64, deeds: &mut Vec<Deed>) {
+    pub fn wanted(&mut self, key: Key, now: u64, effects: &mut Vec<Effect>) {
         if let Some(known) = self.known.get(&key) {
             // The tables may have forgotten it with the route that it was a next hop of.
-            return deeds.push(Deed::Tell(key, known.way()));
+            return effects.push(Effect::Tell(key, known.resolution()));
         }
-        if self.gleaned >= MAX_GLEANED || self.unanswered >= MAX_UNANSWERED {
+        if self.dynamic >= MAX_DYNAMIC || self.unanswered >= MAX_UNANSWERED {
             return;
         }
-        self.ask(key, false, now, deeds);
+        self.ask(key, false, now, effects);
     }
 
     /// A neighbour advertised itself: the rules of §7.2.5.
-    pub fn advertised(&mut self, key: Key, heard: Advertisement, now: u64, deeds: &mut Vec<Deed>) {
+    pub fn advertised(&mut self, key: Key, heard: Advertisement, now: u64, effects: &mut Vec<Effect>) {
         let Some(before) = self.known.get(&key).copied() else { return };
         if heard.mac.is_some_and(|mac| mac.is_multicast() || mac == Mac::ZERO) {
             return;
@@ -240,15 +240,15 @@ impl Neighbours {
             }
         };
         let next = Neighbour { next_hop: before.next_hop, ..Neighbour::entering(state, Some(mac), now) };
-        self.enter(key, next, deeds);
+        self.enter(key, next, effects);
         if before.mac != Some(mac) || matches!(before.state, State::Incomplete | State::Failed) {
-            deeds.push(Deed::Tell(key, Way::Ready(mac)));
+            effects.push(Effect::Tell(key, Resolution::Ready(mac)));
         }
     }
 
     /// A neighbour named its MAC address while it asked for something: the rules of §6.2.6 and §7.2.3. Whoever is not known
     /// stays so: there is time to ask when a packet wants it.
-    pub fn solicited(&mut self, key: Key, mac: Mac, now: u64, deeds: &mut Vec<Deed>) {
+    pub fn solicited(&mut self, key: Key, mac: Mac, now: u64, effects: &mut Vec<Effect>) {
         let Some(before) = self.known.get(&key).copied() else { return };
         if before.state == State::Static || before.mac == Some(mac) || mac.is_multicast() || mac == Mac::ZERO
         {
@@ -256,12 +256,12 @@ impl Neighbours {
         }
         let next =
             Neighbour { next_hop: before.next_hop, ..Neighbour::entering(State::Stale, Some(mac), now) };
-        self.enter(key, next, deeds);
-        deeds.push(Deed::Tell(key, Way::Ready(mac)));
+        self.enter(key, next, effects);
+        effects.push(Effect::Tell(key, Resolution::Ready(mac)));
     }
 
     /// A link came up: everybody on it is asked again, at once.
-    pub fn link_up(&mut self, port: PortId, now: u64, deeds: &mut Vec<Deed>) {
+    pub fn link_up(&mut self, port: PortId, now: u64, effects: &mut Vec<Effect>) {
         let there: Vec<Key> = self.known.keys().filter(|key| key.port == port).copied().collect();
         for key in there {
             let Some(before) = self.known.get(&key).copied() else { continue };
@@ -269,7 +269,7 @@ impl Neighbours {
                 State::Static => {}
                 State::Reachable | State::Stale | State::Probe => {
                     let next = Neighbour::entering(State::Probe, before.mac, now);
-                    self.enter(key, Neighbour { next_hop: before.next_hop, ..next }, deeds);
+                    self.enter(key, Neighbour { next_hop: before.next_hop, ..next }, effects);
                 }
                 State::Incomplete | State::Failed => {
                     let next = Neighbour { sent: 0, due_ms: now, backoff_ms: BACKOFF_MS.0, ..before };
@@ -277,56 +277,56 @@ impl Neighbours {
                 }
             }
         }
-        self.tick(now, deeds);
+        self.tick(now, effects);
     }
 
     /// Does what is due.
-    pub fn tick(&mut self, now: u64, deeds: &mut Vec<Deed>) {
+    pub fn tick(&mut self, now: u64, effects: &mut Vec<Effect>) {
         while let Some((_, key)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             let Some(neighbour) = self.known.get(&key).copied() else {
                 self.due.pop_first();
                 continue;
             };
-            self.act(key, neighbour, now, deeds);
+            self.act(key, neighbour, now, effects);
         }
     }
 
-    fn act(&mut self, key: Key, before: Neighbour, now: u64, deeds: &mut Vec<Deed>) {
+    fn act(&mut self, key: Key, before: Neighbour, now: u64, effects: &mut Vec<Effect>) {
         let retransmit = u64::from(self.timers.retransmit_ms);
         let next =
             |state, mac| Neighbour { next_hop: before.next_hop, ..Neighbour::entering(state, mac, now) };
         match before.state {
             State::Incomplete | State::Probe if before.sent < self.timers.probes => {
-                deeds.push(Deed::Solicit(key, before.mac));
+                effects.push(Effect::Solicit(key, before.mac));
                 let due_ms = now + retransmit;
                 self.store(key, Neighbour { sent: before.sent + 1, due_ms, ..before });
             }
             State::Incomplete | State::Probe => {
-                self.enter(key, next(State::Failed, None), deeds);
-                deeds.push(Deed::Tell(key, Way::Unreachable));
+                self.enter(key, next(State::Failed, None), effects);
+                effects.push(Effect::Tell(key, Resolution::Unreachable));
             }
-            State::Reachable => self.enter(key, next(State::Stale, before.mac), deeds),
-            State::Stale => self.enter(key, next(State::Probe, before.mac), deeds),
+            State::Reachable => self.enter(key, next(State::Stale, before.mac), effects),
+            State::Stale => self.enter(key, next(State::Probe, before.mac), effects),
             State::Failed if before.next_hop => {
-                deeds.push(Deed::Solicit(key, None));
+                effects.push(Effect::Solicit(key, None));
                 let backoff_ms = (before.backoff_ms * 2).min(BACKOFF_MS.1);
                 self.store(key, Neighbour { due_ms: now + before.backoff_ms, backoff_ms, ..before });
             }
-            State::Failed => self.forget(key, deeds),
+            State::Failed => self.forget(key, effects),
             State::Static => self.store(key, Neighbour { due_ms: u64::MAX, ..before }),
         }
     }
 
     /// Starts address resolution (§7.2.2).
-    fn ask(&mut self, key: Key, next_hop: bool, now: u64, deeds: &mut Vec<Deed>) {
+    fn ask(&mut self, key: Key, next_hop: bool, now: u64, effects: &mut Vec<Effect>) {
         let asked = Neighbour { next_hop, ..Neighbour::entering(State::Incomplete, None, now) };
-        self.enter(key, asked, deeds);
-        deeds.push(Deed::Tell(key, Way::Unresolved));
-        self.tick(now, deeds);
+        self.enter(key, asked, effects);
+        effects.push(Effect::Tell(key, Resolution::Unresolved));
+        self.tick(now, effects);
     }
 
     /// Enters a state, with what is due in it.
-    fn enter(&mut self, key: Key, mut next: Neighbour, deeds: &mut Vec<Deed>) {
+    fn enter(&mut self, key: Key, mut next: Neighbour, effects: &mut Vec<Effect>) {
         next.due_ms = next.since_ms
             + match next.state {
                 State::Incomplete | State::Probe => 0,
@@ -337,14 +337,14 @@ impl Neighbours {
                 State::Static => u64::MAX - next.since_ms,
             };
         if self.known.get(&key).is_none_or(|before| before.state != next.state) {
-            deeds.push(Deed::Note(key, next.state));
+            effects.push(Effect::Note(key, next.state));
         }
         self.store(key, next);
     }
 
     fn store(&mut self, key: Key, next: Neighbour) {
         self.remove(key);
-        self.gleaned += usize::from(next.is_gleaned());
+        self.dynamic += usize::from(next.is_gleaned());
         self.unanswered += usize::from(next.is_unanswered());
         if next.due_ms != u64::MAX {
             self.due.insert((next.due_ms, key));
@@ -355,14 +355,14 @@ impl Neighbours {
     fn remove(&mut self, key: Key) {
         if let Some(before) = self.known.remove(&key) {
             self.due.remove(&(before.due_ms, key));
-            self.gleaned -= usize::from(before.is_gleaned());
+            self.dynamic -= usize::from(before.is_gleaned());
             self.unanswered -= usize::from(before.is_unanswered());
         }
     }
 
-    fn forget(&mut self, key: Key, deeds: &mut Vec<Deed>) {
+    fn forget(&mut self, key: Key, effects: &mut Vec<Effect>) {
         self.remove(key);
-        deeds.push(Deed::Tell(key, Way::Gone));
+        effects.push(Effect::Tell(key, Resolution::Gone));
     }
 }
 
@@ -379,11 +379,11 @@ impl Neighbour {
         }
     }
 
-    fn way(&self) -> Way {
+    fn resolution(&self) -> Resolution {
         match (self.state, self.mac) {
-            (State::Incomplete, _) => Way::Unresolved,
-            (State::Failed, _) | (_, None) => Way::Unreachable,
-            (_, Some(mac)) => Way::Ready(mac),
+            (State::Incomplete, _) => Resolution::Unresolved,
+            (State::Failed, _) | (_, None) => Resolution::Unreachable,
+            (_, Some(mac)) => Resolution::Ready(mac),
         }
     }
 
@@ -410,28 +410,28 @@ mod tests {
         Advertisement { mac, solicited, overrides }
     }
 
-    fn next_hop(now: u64) -> (Neighbours, Vec<Deed>) {
-        let (mut all, mut deeds) = (Neighbours::new(TIMERS), Vec::new());
-        all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), now, &mut deeds);
-        (all, deeds)
+    fn next_hop(now: u64) -> (Neighbours, Vec<Effect>) {
+        let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
+        all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), now, &mut effects);
+        (all, effects)
     }
 
-    fn gleaned() -> Neighbours {
-        let (mut all, mut deeds) = (Neighbours::new(TIMERS), Vec::new());
-        all.wanted(KEY, 0, &mut deeds);
+    fn dynamic() -> Neighbours {
+        let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
+        all.wanted(KEY, 0, &mut effects);
         all
     }
 
-    fn at(all: &mut Neighbours, now: u64) -> Vec<Deed> {
-        let mut deeds = Vec::new();
-        all.tick(now, &mut deeds);
-        deeds
+    fn at(all: &mut Neighbours, now: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        all.tick(now, &mut effects);
+        effects
     }
 
-    fn hear(all: &mut Neighbours, heard: Advertisement, now: u64) -> Vec<Deed> {
-        let mut deeds = Vec::new();
-        all.advertised(KEY, heard, now, &mut deeds);
-        deeds
+    fn hear(all: &mut Neighbours, heard: Advertisement, now: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        all.advertised(KEY, heard, now, &mut effects);
+        effects
     }
 
     fn state(all: &Neighbours) -> (State, Option<Mac>) {
@@ -440,25 +440,26 @@ mod tests {
 
     #[test]
     fn a_next_hop_is_asked_for_at_once_and_three_times_then_failed_but_never_given_up() {
-        let (mut all, deeds) = next_hop(100);
+        let (mut all, effects) = next_hop(100);
         assert!(
-            deeds.contains(&Deed::Solicit(KEY, None)) && deeds.contains(&Deed::Tell(KEY, Way::Unresolved))
+            effects.contains(&Effect::Solicit(KEY, None))
+                && effects.contains(&Effect::Tell(KEY, Resolution::Unresolved))
         );
         assert_eq!(at(&mut all, 1_099), []);
-        assert_eq!(at(&mut all, 1_100), [Deed::Solicit(KEY, None)]);
-        assert_eq!(at(&mut all, 2_100), [Deed::Solicit(KEY, None)]);
-        let deeds = at(&mut all, 3_100);
-        assert_eq!(deeds, [Deed::Note(KEY, State::Failed), Deed::Tell(KEY, Way::Unreachable)]);
+        assert_eq!(at(&mut all, 1_100), [Effect::Solicit(KEY, None)]);
+        assert_eq!(at(&mut all, 2_100), [Effect::Solicit(KEY, None)]);
+        let effects = at(&mut all, 3_100);
+        assert_eq!(effects, [Effect::Note(KEY, State::Failed), Effect::Tell(KEY, Resolution::Unreachable)]);
         // 1 s, then doubling to 30 s.
         let mut asked = Vec::new();
         for now in (3_100..120_000).step_by(100) {
-            if at(&mut all, now) == [Deed::Solicit(KEY, None)] {
+            if at(&mut all, now) == [Effect::Solicit(KEY, None)] {
                 asked.push(now - 3_100);
             }
         }
         assert_eq!(asked[..7], [1_000, 3_000, 7_000, 15_000, 31_000, 61_000, 91_000]);
-        let deeds = hear(&mut all, answer(Some(A), true, true), 120_000);
-        assert!(deeds.contains(&Deed::Tell(KEY, Way::Ready(A))), "it came back");
+        let effects = hear(&mut all, answer(Some(A), true, true), 120_000);
+        assert!(effects.contains(&Effect::Tell(KEY, Resolution::Ready(A))), "it came back");
     }
 
     #[test]
@@ -466,28 +467,28 @@ mod tests {
         let (mut all, _) = next_hop(0);
         hear(&mut all, answer(Some(A), true, true), 10);
         assert_eq!(state(&all), (State::Reachable, Some(A)));
-        assert_eq!(at(&mut all, 30_010), [Deed::Note(KEY, State::Stale)]);
-        assert_eq!(at(&mut all, 35_010), [Deed::Note(KEY, State::Probe), Deed::Solicit(KEY, Some(A))]);
-        let deeds = hear(&mut all, answer(None, true, false), 35_020);
-        assert_eq!(deeds, [Deed::Note(KEY, State::Reachable)]);
+        assert_eq!(at(&mut all, 30_010), [Effect::Note(KEY, State::Stale)]);
+        assert_eq!(at(&mut all, 35_010), [Effect::Note(KEY, State::Probe), Effect::Solicit(KEY, Some(A))]);
+        let effects = hear(&mut all, answer(None, true, false), 35_020);
+        assert_eq!(effects, [Effect::Note(KEY, State::Reachable)]);
     }
 
     #[test]
     fn one_that_was_gleaned_is_forgotten_when_it_falls_silent() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         hear(&mut all, answer(Some(A), true, false), 10);
-        let mut deeds = Vec::new();
+        let mut effects = Vec::new();
         for now in (10..60_000).step_by(10) {
-            deeds.extend(at(&mut all, now));
+            effects.extend(at(&mut all, now));
         }
-        assert_eq!(deeds.last(), Some(&Deed::Tell(KEY, Way::Gone)));
-        assert!(deeds.contains(&Deed::Tell(KEY, Way::Unreachable)));
+        assert_eq!(effects.last(), Some(&Effect::Tell(KEY, Resolution::Gone)));
+        assert!(effects.contains(&Effect::Tell(KEY, Resolution::Unreachable)));
         assert!(all.of(KEY).is_none() && all.due.is_empty());
     }
 
     #[test]
     fn rfc_4861_7_2_5_incomplete_needs_a_link_layer_address() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         assert_eq!(hear(&mut all, answer(None, true, true), 5), []);
         hear(&mut all, answer(Some(A), false, true), 5);
         assert_eq!(state(&all), (State::Stale, Some(A)));
@@ -495,9 +496,9 @@ mod tests {
 
     #[test]
     fn rfc_4861_7_2_5_without_override_another_mac_makes_reachable_stale_and_is_not_taken() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         hear(&mut all, answer(Some(A), true, true), 5);
-        assert_eq!(hear(&mut all, answer(Some(B), true, false), 6), [Deed::Note(KEY, State::Stale)]);
+        assert_eq!(hear(&mut all, answer(Some(B), true, false), 6), [Effect::Note(KEY, State::Stale)]);
         assert_eq!(state(&all), (State::Stale, Some(A)));
         assert_eq!(hear(&mut all, answer(Some(B), true, false), 7), []);
         assert_eq!(state(&all), (State::Stale, Some(A)));
@@ -505,17 +506,17 @@ mod tests {
 
     #[test]
     fn rfc_4861_7_2_5_with_override_another_mac_is_taken() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         hear(&mut all, answer(Some(A), true, true), 5);
-        let deeds = hear(&mut all, answer(Some(B), false, true), 6);
-        assert_eq!(deeds, [Deed::Note(KEY, State::Stale), Deed::Tell(KEY, Way::Ready(B))]);
+        let effects = hear(&mut all, answer(Some(B), false, true), 6);
+        assert_eq!(effects, [Effect::Note(KEY, State::Stale), Effect::Tell(KEY, Resolution::Ready(B))]);
         hear(&mut all, answer(Some(A), true, true), 7);
         assert_eq!(state(&all), (State::Reachable, Some(A)));
     }
 
     #[test]
     fn rfc_4861_7_2_5_an_unsolicited_one_without_news_changes_nothing() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         hear(&mut all, answer(Some(A), true, true), 5);
         assert_eq!(hear(&mut all, answer(Some(A), false, true), 6), []);
         assert_eq!(state(&all).0, State::Reachable);
@@ -523,13 +524,13 @@ mod tests {
 
     #[test]
     fn rfc_4861_7_2_3_who_asks_from_another_mac_is_stale_with_it() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         let ask = |all: &mut Neighbours, mac, now| {
-            let mut deeds = Vec::new();
-            all.solicited(KEY, mac, now, &mut deeds);
-            deeds
+            let mut effects = Vec::new();
+            all.solicited(KEY, mac, now, &mut effects);
+            effects
         };
-        let stale = |mac| vec![Deed::Note(KEY, State::Stale), Deed::Tell(KEY, Way::Ready(mac))];
+        let stale = |mac| vec![Effect::Note(KEY, State::Stale), Effect::Tell(KEY, Resolution::Ready(mac))];
         // One that is being asked for has answered by asking.
         assert_eq!(ask(&mut all, A, 5), stale(A));
         hear(&mut all, answer(Some(A), true, true), 6);
@@ -537,7 +538,7 @@ mod tests {
         assert_eq!(state(&all), (State::Reachable, Some(A)));
         assert_eq!(ask(&mut all, B, 8), stale(B));
         // It is asked whether it is true, as any that is stale.
-        assert!(at(&mut all, 5_008).contains(&Deed::Solicit(KEY, Some(B))));
+        assert!(at(&mut all, 5_008).contains(&Effect::Solicit(KEY, Some(B))));
         for nobody in [Mac::ZERO, Mac([0x33, 0x33, 0, 0, 0, 1])] {
             assert_eq!(ask(&mut all, nobody, 5_009), []);
         }
@@ -545,49 +546,52 @@ mod tests {
 
     #[test]
     fn a_failed_neighbour_that_asks_has_not_failed_any_more() {
-        let (mut all, mut deeds) = next_hop(0);
+        let (mut all, mut effects) = next_hop(0);
         (0..4_000).step_by(100).for_each(|now| drop(at(&mut all, now)));
         assert_eq!(state(&all), (State::Failed, None));
-        all.solicited(KEY, A, 4_000, &mut deeds);
+        all.solicited(KEY, A, 4_000, &mut effects);
         assert_eq!(state(&all), (State::Stale, Some(A)));
-        assert!(deeds.contains(&Deed::Tell(KEY, Way::Ready(A))) && all.of(KEY).is_some_and(|n| n.next_hop));
+        assert!(
+            effects.contains(&Effect::Tell(KEY, Resolution::Ready(A)))
+                && all.of(KEY).is_some_and(|n| n.next_hop)
+        );
     }
 
     #[test]
     fn group_and_zero_macs_and_strangers_are_not_believed() {
-        let mut all = gleaned();
+        let mut all = dynamic();
         assert_eq!(hear(&mut all, answer(Some(Mac([0x33, 0x33, 0, 0, 0, 1])), true, true), 5), []);
         assert_eq!(hear(&mut all, answer(Some(Mac::ZERO), true, true), 5), []);
-        let mut deeds = Vec::new();
+        let mut effects = Vec::new();
         let stranger = Key { address: 9, ..KEY };
-        all.advertised(stranger, answer(Some(A), true, true), 5, &mut deeds);
-        all.solicited(stranger, A, 5, &mut deeds);
-        assert!(deeds.is_empty() && all.of(stranger).is_none());
+        all.advertised(stranger, answer(Some(A), true, true), 5, &mut effects);
+        all.solicited(stranger, A, 5, &mut effects);
+        assert!(effects.is_empty() && all.of(stranger).is_none());
     }
 
     #[test]
     fn static_neighbours_never_change_and_go_with_their_line() {
-        let (mut all, mut deeds) = (Neighbours::new(TIMERS), Vec::new());
+        let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
         let fixed = HashMap::from([(KEY, A)]);
-        all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 0, &mut deeds);
-        assert_eq!(deeds, [Deed::Tell(KEY, Way::Ready(A))]);
+        all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 0, &mut effects);
+        assert_eq!(effects, [Effect::Tell(KEY, Resolution::Ready(A))]);
         assert_eq!(hear(&mut all, answer(Some(B), true, true), 5), []);
         assert_eq!(at(&mut all, 1_000_000), []);
-        deeds.clear();
-        all.solicited(KEY, B, 5, &mut deeds);
-        assert_eq!(deeds, []);
-        all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 6, &mut deeds);
-        assert_eq!(deeds, []);
-        all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), 7, &mut deeds);
-        assert_eq!(deeds[0], Deed::Tell(KEY, Way::Gone));
-        assert!(deeds.contains(&Deed::Solicit(KEY, None)));
+        effects.clear();
+        all.solicited(KEY, B, 5, &mut effects);
+        assert_eq!(effects, []);
+        all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 6, &mut effects);
+        assert_eq!(effects, []);
+        all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), 7, &mut effects);
+        assert_eq!(effects[0], Effect::Tell(KEY, Resolution::Gone));
+        assert!(effects.contains(&Effect::Solicit(KEY, None)));
     }
 
     #[test]
     fn a_next_hop_whose_route_is_gone_stays_as_long_as_it_answers() {
-        let (mut all, mut deeds) = next_hop(0);
+        let (mut all, mut effects) = next_hop(0);
         hear(&mut all, answer(Some(A), true, true), 1);
-        all.configure(TIMERS, &HashSet::new(), &HashMap::new(), 2, &mut deeds);
+        all.configure(TIMERS, &HashSet::new(), &HashMap::new(), 2, &mut effects);
         assert!(!all.of(KEY).unwrap().next_hop);
         for now in (0..60_000).step_by(10) {
             at(&mut all, now);
@@ -599,30 +603,30 @@ mod tests {
     fn a_link_that_comes_up_asks_everybody_again() {
         let (mut all, _) = next_hop(0);
         hear(&mut all, answer(Some(A), true, true), 1);
-        let mut deeds = Vec::new();
-        all.link_up(PortId(0), 2, &mut deeds);
-        assert_eq!(deeds, []);
-        all.link_up(PortId(1), 2, &mut deeds);
-        assert_eq!(deeds, [Deed::Note(KEY, State::Probe), Deed::Solicit(KEY, Some(A))]);
+        let mut effects = Vec::new();
+        all.link_up(PortId(0), 2, &mut effects);
+        assert_eq!(effects, []);
+        all.link_up(PortId(1), 2, &mut effects);
+        assert_eq!(effects, [Effect::Note(KEY, State::Probe), Effect::Solicit(KEY, Some(A))]);
         for now in 3..40_000 {
             at(&mut all, now);
         }
         assert_eq!(state(&all).0, State::Failed);
-        deeds.clear();
-        all.link_up(PortId(1), 40_000, &mut deeds);
-        assert_eq!(deeds, [Deed::Solicit(KEY, None)]);
+        effects.clear();
+        all.link_up(PortId(1), 40_000, &mut effects);
+        assert_eq!(effects, [Effect::Solicit(KEY, None)]);
     }
 
     #[test]
     fn a_scan_does_not_fill_the_table() {
-        let (mut all, mut deeds) = (Neighbours::new(TIMERS), Vec::new());
+        let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
         for address in 0..10_000 {
-            all.wanted(Key { port: PortId(0), address }, 0, &mut deeds);
+            all.wanted(Key { port: PortId(0), address }, 0, &mut effects);
         }
         assert_eq!(all.iter().count(), MAX_UNANSWERED);
         for now in (0..10_000).step_by(100) {
             at(&mut all, now);
         }
-        assert_eq!((all.iter().count(), all.unanswered, all.gleaned), (0, 0, 0));
+        assert_eq!((all.iter().count(), all.unanswered, all.dynamic), (0, 0, 0));
     }
 }

@@ -1,18 +1,18 @@
 //! When a tenant is put under quarantine: after so many seconds in a row with too many packets refused.
 
 use crate::config::Quarantine;
-use crate::path::guard::{ABUSES, Abuse};
+use crate::path::violations::{VIOLATIONS, Violation};
 use crate::table::LimitKind;
 
 /// Less than this after the last look is no second to judge.
 const SHORTEST_MS: u64 = 500;
 
-/// What was refused of a tenant, by the order of [`Abuse::ALL`].
-pub type Refused = [u64; ABUSES];
+/// What was refused of a tenant, by the order of [`Violation::ALL`].
+pub type Refused = [u64; VIOLATIONS];
 
 /// One tenant as it was last seen.
 #[derive(Debug, Clone)]
-pub struct Ward {
+pub struct QuarantineState {
     first: Refused,
     before: Refused,
     looked_ms: u64,
@@ -31,11 +31,11 @@ pub struct Finding {
     pub ended: bool,
 }
 
-impl Ward {
+impl QuarantineState {
     /// A tenant that nothing is held against: what was counted before is another's.
     #[must_use]
     pub fn new(refused: Refused, now_ms: u64) -> Self {
-        Ward { first: refused, before: refused, looked_ms: now_ms, bad_seconds: 0, until_ms: None }
+        QuarantineState { first: refused, before: refused, looked_ms: now_ms, bad_seconds: 0, until_ms: None }
     }
 
     /// What was refused of it since it is here, from what is counted now.
@@ -59,15 +59,15 @@ impl Ward {
         let grown = |n: usize| refused[n].wrapping_sub(self.before[n]);
         let mut finding = Finding::default();
         let mut abused = 0u64;
-        for (n, abuse) in Abuse::ALL.iter().enumerate() {
+        for (n, abuse) in Violation::ALL.iter().enumerate() {
             match abuse {
                 // Errors that were not sent are no abuse, and what quarantine keeps back has its punishment.
-                Abuse::Over(LimitKind::IcmpErrors) | Abuse::Quarantined => {}
-                Abuse::Spoofed => {
+                Violation::Over(LimitKind::IcmpErrors) | Violation::Quarantined => {}
+                Violation::Spoofed => {
                     finding.spoofed = grown(n);
                     abused += grown(n);
                 }
-                Abuse::Over(_) => abused += grown(n),
+                Violation::Over(_) => abused += grown(n),
             }
         }
         (self.before, self.looked_ms) = (refused, now_ms);
@@ -103,13 +103,13 @@ mod tests {
 
     /// The findings when a counter grows by so many every second.
     fn over(abuse: usize, growth: &[u64]) -> Vec<Finding> {
-        let mut counts = [7; ABUSES];
-        let mut ward = Ward::new(counts, 0);
+        let mut counts = [7; VIOLATIONS];
+        let mut quarantine_state = QuarantineState::new(counts, 0);
         let seconds = growth.iter().enumerate();
         seconds
             .map(|(second, grown)| {
                 counts[abuse] += grown;
-                ward.look(counts, Some(&RULE), 1000 * (second as u64 + 1))
+                quarantine_state.look(counts, Some(&RULE), 1000 * (second as u64 + 1))
             })
             .collect()
     }
@@ -134,11 +134,11 @@ mod tests {
 
     #[test]
     fn spoofing_counts_and_errors_that_are_not_sent_do_not() {
-        let at = |wanted| Abuse::ALL.iter().position(|abuse| *abuse == wanted).unwrap();
-        let spoofed = over(at(Abuse::Spoofed), &[200; 3]);
+        let at = |wanted| Violation::ALL.iter().position(|abuse| *abuse == wanted).unwrap();
+        let spoofed = over(at(Violation::Spoofed), &[200; 3]);
         assert_eq!((began(&spoofed), spoofed[1].spoofed), (Some(2), 200));
-        assert_eq!(began(&over(at(Abuse::Over(LimitKind::IcmpErrors)), &[9999; 9])), None);
-        assert_eq!(began(&over(at(Abuse::Quarantined), &[9999; 9])), None);
+        assert_eq!(began(&over(at(Violation::Over(LimitKind::IcmpErrors)), &[9999; 9])), None);
+        assert_eq!(began(&over(at(Violation::Quarantined), &[9999; 9])), None);
         for kind in [
             LimitKind::Arp,
             LimitKind::Nd,
@@ -147,39 +147,39 @@ mod tests {
             LimitKind::Unknown,
             LimitKind::Copies,
         ] {
-            assert_eq!(began(&over(at(Abuse::Over(kind)), &[101; 3])), Some(2), "{kind:?}");
+            assert_eq!(began(&over(at(Violation::Over(kind)), &[101; 3])), Some(2), "{kind:?}");
         }
     }
 
     #[test]
     fn a_late_look_is_no_worse_a_second() {
-        let mut counts = [0; ABUSES];
-        let mut ward = Ward::new(counts, 0);
+        let mut counts = [0; VIOLATIONS];
+        let mut quarantine_state = QuarantineState::new(counts, 0);
         for look in 1..10 {
             counts[0] += 150;
-            assert_eq!(ward.look(counts, Some(&RULE), look * 2000).began_s, None);
+            assert_eq!(quarantine_state.look(counts, Some(&RULE), look * 2000).began_s, None);
         }
     }
 
     #[test]
     fn looks_in_quick_succession_are_one_second() {
-        let mut counts = [0; ABUSES];
-        let mut ward = Ward::new(counts, 0);
+        let mut counts = [0; VIOLATIONS];
+        let mut quarantine_state = QuarantineState::new(counts, 0);
         for look in 1..100 {
             counts[0] += 1;
-            assert_eq!(ward.look(counts, Some(&RULE), look * 10).began_s, None);
+            assert_eq!(quarantine_state.look(counts, Some(&RULE), look * 10).began_s, None);
         }
     }
 
     #[test]
     fn without_a_rule_everybody_is_released() {
-        let mut counts = [0; ABUSES];
-        let mut ward = Ward::new(counts, 0);
+        let mut counts = [0; VIOLATIONS];
+        let mut quarantine_state = QuarantineState::new(counts, 0);
         for second in 1..4 {
             counts[0] += 500;
-            ward.look(counts, Some(&RULE), second * 1000);
+            quarantine_state.look(counts, Some(&RULE), second * 1000);
         }
-        assert!(ward.is_quarantined());
-        assert!(ward.look(counts, None, 4000).ended && !ward.is_quarantined());
+        assert!(quarantine_state.is_quarantined());
+        assert!(quarantine_state.look(counts, None, 4000).ended && !quarantine_state.is_quarantined());
     }
 }

@@ -6,11 +6,11 @@ use super::exchange::Exchange;
 use super::http::{self, ListenError};
 use super::stats::{DeviceCounters, PortFacts, Stats};
 use super::watch::Fingerprint;
-use super::worker::{Plan, Worker};
+use super::worker::{Worker, WorkerSetup};
 use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, LogFormat, LogLevel, mappings};
 use crate::dpdk::{
-    Burst, Eal, EalConfig, EalError, Memory, Mempool, PoolConfig, PoolError, Port, PortConfig, PortError,
-    Promiscuous, Rss, RxQueue, Seat, TxSet,
+    Burst, CoreLease, Eal, EalConfig, EalError, Memory, Mempool, PoolConfig, PoolError, Port, PortConfig,
+    PortError, Promiscuous, Rss, RxQueue, TxSet,
 };
 use crate::table::PortId;
 use nix::sched::sched_getaffinity;
@@ -79,16 +79,16 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
     let eal = Eal::start(&eal_config(&config))?;
     let mut hardware = Hardware::open(&eal, &config)?;
-    let seats = config
+    let leases = config
         .dpdk
         .workers
         .iter()
-        .map(|&core| eal.seat(u32::from(core)))
-        .collect::<Result<Vec<Seat>, EalError>>()?;
+        .map(|&core| eal.lease(u32::from(core)))
+        .collect::<Result<Vec<CoreLease>, EalError>>()?;
     let networks = config.counted_networks();
     let stats = Stats::new(config.node.name.clone(), port_facts(&config), &config.dpdk.workers, networks);
     let stats = Arc::new(stats);
-    let exchanges: Vec<_> = seats.iter().map(|_| Exchange::new()).collect();
+    let exchanges: Vec<_> = leases.iter().map(|_| Exchange::new()).collect();
     let queues = hardware.queues(&config);
     let pools = hardware.pools.clone();
     let macs = hardware.ports.iter().map(Port::mac).collect();
@@ -114,8 +114,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     };
     let services = Services::start(&config, &control, &stats)?;
     let mut threads = Vec::new();
-    for (number, (seat, (queues, tx))) in seats.into_iter().zip(queues).enumerate() {
-        let plan = Plan {
+    for (number, (lease, (queues, tx))) in leases.into_iter().zip(queues).enumerate() {
+        let setup = WorkerSetup {
             number,
             queues,
             tx,
@@ -127,7 +127,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             idle: config.dpdk.idle,
             settings: control::settings(&config, exchanges.len()),
         };
-        threads.push(start_worker(seat, plan)?);
+        threads.push(start_worker(lease, setup)?);
     }
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -429,15 +429,15 @@ impl Drop for End {
     }
 }
 
-fn start_worker(seat: Seat, plan: Plan) -> Result<JoinHandle<()>, RunError> {
-    let number = plan.number;
+fn start_worker(lease: CoreLease, setup: WorkerSetup) -> Result<JoinHandle<()>, RunError> {
+    let number = setup.number;
     let work = move || {
-        let _end = End(plan.exchange.clone());
-        match seat.enter() {
-            Ok(seat) => {
-                tracing::info!(worker = number, core = seat.core(), "worker");
-                Worker::new(plan).run();
-                drop(seat);
+        let _end = End(setup.exchange.clone());
+        match lease.enter() {
+            Ok(lease) => {
+                tracing::info!(worker = number, core = lease.core(), "worker");
+                Worker::new(setup).run();
+                drop(lease);
             }
             Err(why) => tracing::error!(worker = number, %why, "worker does not start"),
         }

@@ -11,7 +11,7 @@ use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
 use crate::net::ipv6::Ipv6;
 use crate::path::{
-    BURST, Counters, Ctx, Decided, Direct, DropReason, FRONT, Guard, Limiter, Packet, Pipeline, Verdict,
+    BURST, Counters, Ctx, Decided, DropReason, FRONT, FastPath, Limiter, Packet, Pipeline, Policer, Verdict,
 };
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
@@ -22,12 +22,12 @@ use std::time::Duration;
 /// Turns of a busy loop between two looks at the clock and at the control thread's queues.
 const TURNS: u32 = 16;
 /// Turns without a packet before a worker that may rest does.
-const PATIENT_TURNS: u32 = 64;
+const TURNS_BEFORE_BACKOFF: u32 = 64;
 /// Shortest and longest rest.
-const REST_US: (u64, u64) = (20, 200);
+const BACKOFF_US: (u64, u64) = (20, 200);
 
 /// What a worker needs to begin.
-pub struct Plan {
+pub struct WorkerSetup {
     /// Its number, from 0.
     pub number: usize,
     /// Receive queues that it serves.
@@ -57,11 +57,11 @@ pub struct Worker {
     seen: u64,
     now_ms: u64,
     idle: Idle,
-    desk: Desk,
+    datapath: Datapath,
 }
 
 /// Where packets are worked on.
-struct Desk {
+struct Datapath {
     number: usize,
     burst: Burst,
     /// What the direct way made of it.
@@ -70,8 +70,8 @@ struct Desk {
     tx: TxSet,
     pool: Arc<Mempool>,
     waiting: Waiting<Mbuf>,
-    patience_ms: u64,
-    /// Scratch for [`Desk::retry`].
+    hold_timeout_ms: u64,
+    /// Scratch for [`Datapath::retry`].
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
     stats: Arc<Stats>,
@@ -94,10 +94,10 @@ fn receive(
     decided: &mut Decided,
 ) -> Received {
     let received = burst.receive(rx);
-    match Direct::new(port, tables) {
+    match FastPath::new(port, tables) {
         _ if received.packets == 0 => {}
-        Some(direct) if direct.is_guarded() => direct.decide_tenants(burst.frames::<FRONT>(), decided),
-        Some(direct) => direct.decide(burst.frames::<0>(), decided),
+        Some(fast) if fast.checks_sources() => fast.decide_tenants(burst.frames::<FRONT>(), decided),
+        Some(fast) => fast.decide(burst.frames::<0>(), decided),
         None => *decided = Decided::NOTHING,
     }
     received
@@ -122,28 +122,28 @@ type KeptList = ArrayVec<Kept, BURST>;
 impl Worker {
     /// Takes its place.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        let Settings { errors_per_second, errors_burst, hold_packets, patience_ms } = plan.settings;
+    pub fn new(setup: WorkerSetup) -> Self {
+        let Settings { errors_per_second, errors_burst, hold_packets, hold_timeout_ms } = setup.settings;
         Worker {
-            queues: plan.queues,
+            queues: setup.queues,
             // None yet: the first turn notes and counts the snapshot that it starts with.
             seen: 0,
-            reader: plan.reader,
+            reader: setup.reader,
             now_ms: 0,
-            idle: plan.idle,
-            desk: Desk {
-                number: plan.number,
-                burst: plan.burst,
+            idle: setup.idle,
+            datapath: Datapath {
+                number: setup.number,
+                burst: setup.burst,
                 decided: Decided::NOTHING,
                 pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst))
-                    .with_guard(Guard::new(plan.stats.workers[plan.number].tenants.clone())),
-                tx: plan.tx,
-                pool: plan.pool,
+                    .with_policer(Policer::new(setup.stats.workers[setup.number].tenants.clone())),
+                tx: setup.tx,
+                pool: setup.pool,
                 waiting: Waiting::new(hold_packets),
-                patience_ms,
+                hold_timeout_ms,
                 again: Vec::with_capacity(ROOM),
-                exchange: plan.exchange,
-                stats: plan.stats,
+                exchange: setup.exchange,
+                stats: setup.stats,
             },
         }
     }
@@ -152,9 +152,9 @@ impl Worker {
     pub fn run(mut self) {
         let mut quiet = 0u32;
         let mut turn = 0u32;
-        while !self.desk.exchange.stopping() {
+        while !self.datapath.exchange.stopping() {
             if quiet > 0 || turn.is_multiple_of(TURNS) {
-                self.look_around();
+                self.housekeeping();
             }
             turn = turn.wrapping_add(1);
             let _ = self.reader.snapshot();
@@ -164,9 +164,9 @@ impl Worker {
             let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
             let mut packets = 0;
             for (port, rx) in &mut self.queues {
-                packets += self.desk.poll(*port, rx, &ctx);
+                packets += self.datapath.poll(*port, rx, &ctx);
             }
-            self.desk.tx.flush();
+            self.datapath.tx.flush();
             if packets > 0 {
                 quiet = 0;
             } else {
@@ -174,48 +174,51 @@ impl Worker {
                 self.rest(quiet);
             }
         }
-        self.desk.finish();
+        self.datapath.finish();
     }
 
     /// What is not for every turn: the clock, the control thread's frames, packets that waited too long.
     #[inline(never)]
-    fn look_around(&mut self) {
-        self.now_ms = self.desk.stats.started.elapsed().as_millis() as u64;
-        self.desk.send_originated();
-        if !self.desk.waiting.is_empty() {
-            self.desk.expire(self.now_ms);
+    fn housekeeping(&mut self) {
+        self.now_ms = self.datapath.stats.started.elapsed().as_millis() as u64;
+        self.datapath.send_originated();
+        if !self.datapath.waiting.is_empty() {
+            self.datapath.expire(self.now_ms);
         }
-        self.desk.note_sent();
+        self.datapath.note_sent();
     }
 
     /// A new snapshot: packets that wait may know their way now.
     #[cold]
     fn snapshot_changed(&mut self) {
         self.seen = self.reader.number();
-        let desk = &mut self.desk;
-        desk.own().polls.snapshot.add(self.seen.wrapping_sub(desk.own().polls.snapshot.value()));
-        if let Some(settings) = desk.exchange.settings.pop() {
-            desk.pipeline.set_limiter(Limiter::new(settings.errors_per_second, settings.errors_burst));
-            desk.waiting.set_each(settings.hold_packets);
-            desk.patience_ms = settings.patience_ms;
+        let datapath = &mut self.datapath;
+        datapath.own().polls.snapshot.add(self.seen.wrapping_sub(datapath.own().polls.snapshot.value()));
+        if let Some(settings) = datapath.exchange.settings.pop() {
+            datapath.pipeline.set_limiter(Limiter::new(settings.errors_per_second, settings.errors_burst));
+            datapath.waiting.set_each(settings.hold_packets);
+            datapath.hold_timeout_ms = settings.hold_timeout_ms;
         }
-        if !desk.waiting.is_empty() {
+        if !datapath.waiting.is_empty() {
             let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
-            desk.retry(&ctx);
+            datapath.retry(&ctx);
         }
     }
 
     #[inline]
     fn rest(&mut self, quiet: u32) {
-        if self.idle == Idle::Backoff && quiet > PATIENT_TURNS {
-            self.desk.own().polls.sleeps.add(1);
-            let rest = REST_US.0.saturating_mul(1 + u64::from((quiet - PATIENT_TURNS) / 16)).min(REST_US.1);
+        if self.idle == Idle::Backoff && quiet > TURNS_BEFORE_BACKOFF {
+            self.datapath.own().polls.sleeps.add(1);
+            let rest = BACKOFF_US
+                .0
+                .saturating_mul(1 + u64::from((quiet - TURNS_BEFORE_BACKOFF) / 16))
+                .min(BACKOFF_US.1);
             std::thread::sleep(Duration::from_micros(rest));
         }
     }
 }
 
-impl Desk {
+impl Datapath {
     #[inline]
     fn own(&self) -> &WorkerStats {
         &self.stats.workers[self.number]
@@ -237,7 +240,7 @@ impl Desk {
         own.polls.bursts.add(1);
         own.polls.packets.add(received.packets as u64);
         counters.receive(received.packets as u64, received.bytes);
-        own.networks.settle_direct(self.decided.tally());
+        own.networks.settle_fast(self.decided.tally());
         match self.decided.alike(received.packets) {
             Some(out) if self.burst.send_all(out, received.bytes, self.decided.moves(), &mut self.tx) => {
                 counters.forwarded.add(received.packets as u64);
@@ -255,20 +258,22 @@ impl Desk {
         let mut kept = KeptList::new();
         let mut packets = self.burst.lend(port);
         self.pipeline.finish(&mut packets, &self.decided, ctx);
-        let held = |verdict| matches!(verdict, Verdict::Punt | Verdict::Hold(_) | Verdict::Resolve(_));
+        let held = |verdict| {
+            matches!(verdict, Verdict::Punt | Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
+        };
         if packets.iter().any(|packet| held(packet.verdict)) {
             let handover = Handover {
                 waiting: &self.waiting,
-                patience_ms: self.patience_ms,
+                hold_timeout_ms: self.hold_timeout_ms,
                 exchange: &self.exchange,
                 deadlines,
             };
             handover.look(&mut packets, &mut kept, ctx.now_ms);
         }
-        counters.settle(&packets, self.pipeline.lanes());
-        if let Some(lanes) = self.pipeline.staged() {
-            own.networks.settle(&packets, lanes, ctx.tables);
-            own.networks.settle_copies(self.pipeline.outbox(), lanes, ctx.tables);
+        counters.settle(&packets, self.pipeline.metas());
+        if let Some(metas) = self.pipeline.staged() {
+            own.networks.settle(&packets, metas, ctx.tables);
+            own.networks.settle_copies(self.pipeline.copies(), metas, ctx.tables);
         }
         let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
         drop(packets);
@@ -285,8 +290,8 @@ impl Desk {
                 let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
             }
         });
-        if !self.pipeline.outbox().is_empty() {
-            counters.settle_copies(self.pipeline.outbox(), |copy| {
+        if !self.pipeline.copies().is_empty() {
+            counters.settle_copies(self.pipeline.copies(), |copy| {
                 self.tx.send_bytes(copy.port, &self.pool, copy.frame)
             });
         }
@@ -373,7 +378,7 @@ impl Desk {
 /// What the control thread must hear of, and what must be kept until it has answered.
 struct Handover<'d> {
     waiting: &'d Waiting<Mbuf>,
-    patience_ms: u64,
+    hold_timeout_ms: u64,
     exchange: &'d Exchange,
     deadlines: &'d [u64],
 }
@@ -392,8 +397,8 @@ impl Handover<'_> {
                     }
                     continue;
                 }
-                Verdict::Hold(hop) => Awaited::Hop(hop),
-                Verdict::Resolve(port) => {
+                Verdict::AwaitNextHop(hop) => Awaited::Hop(hop),
+                Verdict::AwaitNeighbour(port) => {
                     let address = Ipv6::of(packet.l3()).map_or(0, |header| header.destination());
                     Awaited::Neighbour(Key { port, address })
                 }
@@ -409,7 +414,8 @@ impl Handover<'_> {
             }
             match room {
                 Some(_) => {
-                    let deadline_ms = self.deadlines.get(index).copied().unwrap_or(now_ms + self.patience_ms);
+                    let deadline_ms =
+                        self.deadlines.get(index).copied().unwrap_or(now_ms + self.hold_timeout_ms);
                     kept.push(Kept { index, awaited, deadline_ms });
                 }
                 None => packet.verdict = Verdict::Drop(DropReason::NeighbourUnresolved),

@@ -1,7 +1,7 @@
 //! What became of the packets: written by one worker, read by anyone, settled once per burst.
 
-use super::lane::Lanes;
-use super::outbox::{Extra, Outbox};
+use super::copies::{CopiedFrame, Copies};
+use super::meta::BurstMeta;
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use crossbeam_utils::CachePadded;
@@ -94,27 +94,27 @@ impl Counters {
 
     /// Counts the fates of packets that were all received on this port: after the last decision on them.
     #[inline]
-    pub fn settle(&self, burst: &[Packet<'_>], lanes: &Lanes) {
+    pub fn settle(&self, burst: &[Packet<'_>], metas: &BurstMeta) {
         let forwarded = burst.iter().filter(|packet| matches!(packet.verdict, Verdict::Forward(_))).count();
         self.forwarded.add(forwarded as u64);
         if forwarded != burst.len() {
-            self.settle_others(burst, lanes);
+            self.settle_others(burst, metas);
         }
     }
 
     #[cold]
-    fn settle_others(&self, burst: &[Packet<'_>], lanes: &Lanes) {
-        for (packet, lane) in burst.iter().zip(lanes) {
+    fn settle_others(&self, burst: &[Packet<'_>], metas: &BurstMeta) {
+        for (packet, meta) in burst.iter().zip(metas) {
             match packet.verdict {
                 Verdict::Forward(_) => {}
                 Verdict::Reply(_) => {
                     self.replied.add(1);
-                    if let Some(reason) = lane.answered {
+                    if let Some(reason) = meta.answered {
                         self.answered[reason as usize].add(1);
                     }
                 }
                 Verdict::Punt => self.punted.add(1),
-                Verdict::Hold(_) | Verdict::Resolve(_) => self.waiting.add(1),
+                Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => self.waiting.add(1),
                 Verdict::Drop(reason) => self.dropped[reason as usize].add(1),
                 Verdict::Continue => self.dropped[DropReason::NoRoute as usize].add(1),
             }
@@ -123,8 +123,8 @@ impl Counters {
 
     /// Counts the copies made of packets that were received on this port; `send` sends one and says whether it could.
     #[cold]
-    pub fn settle_copies(&self, outbox: &Outbox, mut send: impl FnMut(&Extra<'_>) -> bool) {
-        for copy in outbox.copies() {
+    pub fn settle_copies(&self, copies: &Copies, mut send: impl FnMut(&CopiedFrame<'_>) -> bool) {
+        for copy in copies.copies() {
             if send(&copy) {
                 self.copied.add(1);
             } else {
@@ -132,7 +132,7 @@ impl Counters {
             }
         }
         for reason in DropReason::ALL {
-            self.copies_lost[*reason as usize].add(outbox.lost(*reason));
+            self.copies_lost[*reason as usize].add(copies.lost(*reason));
         }
     }
 

@@ -2,49 +2,37 @@
 //!
 //! Safe, silent, without clock or allocation. One [`Ctx`] per burst: one snapshot, one instant.
 
-mod ahead;
-mod answer;
-mod arp;
-mod arrive;
-mod classify;
+mod admit;
+mod copies;
 pub mod counters;
-mod direct;
+mod fast;
 mod flow;
-mod group;
-pub mod guard;
-pub mod lane;
-mod lookup;
-mod manners;
-mod ndp;
+pub mod meta;
 pub mod networks;
-mod outbox;
-mod own;
+pub mod notice;
 pub mod packet;
-mod parse;
+pub mod policer;
 mod policy;
-mod quoted;
-mod relay;
-mod route;
-mod send;
-mod split;
-mod tenant;
-mod translate;
-mod v4;
+mod proxy;
+mod rewrite;
+mod stage;
 pub mod verdict;
+pub mod violations;
 
-pub use answer::Limiter;
+pub use copies::{CopiedFrame, Copies};
 pub use counters::Counters;
-pub use direct::{Decided, Direct, FRONT, Tally};
-pub use guard::{Guard, Notice};
-pub use lane::{BURST, Lane, Lanes};
+pub use fast::{Decided, FRONT, FastPath, Tally};
+pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use networks::NetworkTally;
-pub use outbox::{Extra, Outbox};
+pub use notice::Notice;
 pub use packet::Packet;
+pub use policer::Policer;
+pub use stage::icmp_error::Limiter;
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::Tables;
 use arrayvec::ArrayVec;
-use lane::Todo;
+use meta::PendingWork;
 
 /// What all stages of a burst share.
 #[derive(Clone, Copy)]
@@ -60,11 +48,11 @@ const FEW_TENANTS: usize = 64;
 
 /// One worker's pipeline: its scratch memory, its rate limiter and what it remembers of tenants.
 pub struct Pipeline {
-    lanes: Box<Lanes>,
+    metas: Box<BurstMeta>,
     limiter: Limiter,
-    guard: Guard,
-    outbox: Outbox,
-    direct: bool,
+    policer: Policer,
+    copies: Copies,
+    fast: bool,
     /// Whether the lanes are those of the last burst.
     staged: bool,
     /// What the direct way made of the last burst that was run whole.
@@ -75,22 +63,22 @@ impl Pipeline {
     /// A pipeline with room for a few tenants, whose ICMPv6 errors to all but tenants are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        let guard = Guard::new(guard::TenantCounts::of(FEW_TENANTS));
+        let policer = Policer::new(violations::TenantCounts::of(FEW_TENANTS));
         Pipeline {
-            lanes: Box::new([Lane::default(); BURST]),
+            metas: Box::new([PacketMeta::default(); BURST]),
             limiter,
-            guard,
-            outbox: Outbox::default(),
-            direct: true,
+            policer,
+            copies: Copies::default(),
+            fast: true,
             staged: false,
             decided: Decided::NOTHING,
         }
     }
 
-    /// The same, guarded by `guard`.
+    /// The same, guarded by `policer`.
     #[must_use]
-    pub fn with_guard(mut self, guard: Guard) -> Self {
-        self.guard = guard;
+    pub fn with_policer(mut self, policer: Policer) -> Self {
+        self.policer = policer;
         self
     }
 
@@ -99,14 +87,14 @@ impl Pipeline {
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         self.decided = Decided::NOTHING;
         let Some(port) = burst.first().map(|packet| packet.port) else { return };
-        let alone = self.direct && burst.iter().all(|packet| packet.port == port);
+        let alone = self.fast && burst.iter().all(|packet| packet.port == port);
         let mut decided = Decided::NOTHING;
-        match Direct::new(port, ctx.tables).filter(|_| alone) {
-            Some(direct) if direct.is_guarded() => {
+        match FastPath::new(port, ctx.tables).filter(|_| alone) {
+            Some(fast) if fast.checks_sources() => {
                 let rooms = burst.iter_mut().map(|packet| packet.frame_behind(FRONT));
-                direct.decide_tenants(rooms, &mut decided);
+                fast.decide_tenants(rooms, &mut decided);
             }
-            Some(direct) => direct.decide(burst.iter_mut().map(Packet::frame_mut), &mut decided),
+            Some(fast) => fast.decide(burst.iter_mut().map(Packet::frame_mut), &mut decided),
             None => {}
         }
         self.finish(burst, &decided, ctx);
@@ -115,7 +103,7 @@ impl Pipeline {
 
     /// Decides every packet of `burst` that the direct way has not.
     pub fn finish(&mut self, burst: &mut [Packet<'_>], decided: &Decided, ctx: &Ctx<'_>) {
-        self.outbox.clear();
+        self.copies.clear();
         let mut left = false;
         for (index, packet) in burst.iter_mut().enumerate() {
             match decided.port(index) {
@@ -133,47 +121,47 @@ impl Pipeline {
     }
 
     fn stages(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
-        let lanes = &mut *self.lanes;
-        let mut todo = arrive::run(burst, lanes, &mut self.guard, ctx);
-        forward(burst, lanes, &mut todo, ctx);
-        if todo.groups {
-            group::run(burst, lanes, &mut self.outbox, &mut self.guard, &mut todo, ctx);
+        let metas = &mut *self.metas;
+        let mut pending = stage::arrive::run(burst, metas, &mut self.policer, ctx);
+        forward(burst, metas, &mut pending, ctx);
+        if pending.groups {
+            stage::replicate::run(burst, metas, &mut self.copies, &mut self.policer, &mut pending, ctx);
         }
-        if todo.drops {
-            split::run(burst, lanes, &mut self.outbox, ctx);
+        if pending.drops {
+            stage::fragment::run(burst, metas, &mut self.copies, ctx);
         }
-        if todo.own {
-            own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
+        if pending.own {
+            stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
         }
-        if todo.drops {
-            answer::run(burst, lanes, &mut self.limiter, &mut self.guard, ctx);
+        if pending.drops {
+            stage::icmp_error::run(burst, metas, &mut self.limiter, &mut self.policer, ctx);
         }
-        if todo.own || todo.drops {
+        if pending.own || pending.drops {
             // What this node says itself takes the same way out as what it forwards.
-            let mut todo = arrive::again(burst, lanes, ctx);
-            forward(burst, lanes, &mut todo, ctx);
-            own::run(burst, lanes, &mut todo, &mut self.guard, ctx);
-            answer::give_up(burst, lanes);
+            let mut pending = stage::arrive::again(burst, metas, ctx);
+            forward(burst, metas, &mut pending, ctx);
+            stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
+            stage::icmp_error::give_up(burst, metas);
         }
     }
 
     /// The same pipeline without the direct way: every packet meets every stage. For tests that compare the two.
     #[must_use]
-    pub fn without_direct_way(mut self) -> Self {
-        self.direct = false;
+    pub fn without_fast_path(mut self) -> Self {
+        self.fast = false;
         self
     }
 
     /// What the stages found out about each packet of the last burst.
     #[must_use]
-    pub fn lanes(&self) -> &Lanes {
-        &self.lanes
+    pub fn metas(&self) -> &BurstMeta {
+        &self.metas
     }
 
     /// The same; `None` if no stage saw the last burst.
     #[must_use]
-    pub fn staged(&self) -> Option<&Lanes> {
-        self.staged.then_some(&*self.lanes)
+    pub fn staged(&self) -> Option<&BurstMeta> {
+        self.staged.then_some(&*self.metas)
     }
 
     /// What the direct way decided of the tenants' packets of the last burst that was [`Self::run`].
@@ -186,18 +174,18 @@ impl Pipeline {
     #[inline]
     #[must_use]
     pub fn has_notices(&self) -> bool {
-        self.guard.has_notices()
+        self.policer.has_notices()
     }
 
     /// What the control thread should hear of, and how many more notices there was no room for.
-    pub fn take_notices(&mut self) -> (ArrayVec<Notice, { guard::NOTICES }>, u64) {
-        self.guard.take_notices()
+    pub fn take_notices(&mut self) -> (ArrayVec<Notice, { notice::NOTICES }>, u64) {
+        self.policer.take_notices()
     }
 
     /// The frames that the last burst became beyond one for each packet.
     #[must_use]
-    pub fn outbox(&self) -> &Outbox {
-        &self.outbox
+    pub fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// Replaces the limiter of ICMPv6 errors.
@@ -208,12 +196,12 @@ impl Pipeline {
 
 /// Look up, translate, route.
 #[inline(always)]
-fn forward(burst: &mut [Packet<'_>], lanes: &mut Lanes, todo: &mut Todo, ctx: &Ctx<'_>) {
-    if todo.lookups {
-        lookup::run(burst, lanes, ctx);
-        translate::run(burst, lanes, todo, ctx);
+fn forward(burst: &mut [Packet<'_>], metas: &mut BurstMeta, pending: &mut PendingWork, ctx: &Ctx<'_>) {
+    if pending.lookups {
+        stage::lookup::run(burst, metas, ctx);
+        stage::translate::run(burst, metas, pending, ctx);
     }
-    if todo.routes {
-        route::run(burst, lanes, todo, ctx);
+    if pending.routes {
+        stage::route::run(burst, metas, pending, ctx);
     }
 }

@@ -1,10 +1,10 @@
 //! What became of the packets of tenants that are attached here, by virtual network: written by one worker, read by
 //! anyone. A node without virtual networks never gets here.
 
+use super::copies::Copies;
 use super::counters::Count;
-use super::direct::Tally;
-use super::lane::{Lane, Lanes};
-use super::outbox::Outbox;
+use super::fast::Tally;
+use super::meta::{BurstMeta, PacketMeta};
 use super::packet::Packet;
 use super::verdict::Verdict;
 use crate::table::{NetworkId, PortId, Role, Tables};
@@ -66,7 +66,7 @@ impl NetworkTally {
 
     /// Counts the packets of a burst that the direct way decided.
     #[inline]
-    pub fn settle_direct(&self, tally: &[Tally]) {
+    pub fn settle_fast(&self, tally: &[Tally]) {
         for run in tally {
             let Some(counters) = self.slot(run.slot) else { continue };
             counters.from_tenants.add(run.sent.into());
@@ -78,21 +78,23 @@ impl NetworkTally {
 
     /// Counts the packets of a burst that the stages decided: after the last decision on them. Those that wait are
     /// counted when they go on.
-    pub fn settle(&self, burst: &[Packet<'_>], lanes: &Lanes, tables: &Tables) {
+    pub fn settle(&self, burst: &[Packet<'_>], metas: &BurstMeta, tables: &Tables) {
         if tables.networks.is_empty() {
             return;
         }
-        for (packet, lane) in burst.iter().zip(lanes) {
-            if lane.party().is_some() && !matches!(packet.verdict, Verdict::Hold(_) | Verdict::Resolve(_)) {
-                self.settle_one(packet, lane, tables);
+        for (packet, meta) in burst.iter().zip(metas) {
+            if meta.endpoint().is_some()
+                && !matches!(packet.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
+            {
+                self.settle_one(packet, meta, tables);
             }
         }
     }
 
     /// Counts the copies that were made of the packets of a burst, before its lanes are forgotten.
-    pub fn settle_copies(&self, outbox: &Outbox, lanes: &Lanes, tables: &Tables) {
-        for copy in outbox.copies() {
-            if let Some(to) = lanes.get(copy.of).and_then(|lane| lane.to)
+    pub fn settle_copies(&self, copies: &Copies, metas: &BurstMeta, tables: &Tables) {
+        for copy in copies.copies() {
+            if let Some(to) = metas.get(copy.of).and_then(|meta| meta.to)
                 && is_access(copy.port, tables)
             {
                 self.delivered(to, copy.frame.len() as u64, tables);
@@ -100,19 +102,19 @@ impl NetworkTally {
         }
     }
 
-    fn settle_one(&self, packet: &Packet<'_>, lane: &Lane, tables: &Tables) {
-        let Some(party) = lane.party() else { return };
-        if lane.bytes > 0 {
-            self.sent(lane.from.unwrap_or(party), lane.bytes.into(), tables);
+    fn settle_one(&self, packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) {
+        let Some(endpoint) = meta.endpoint() else { return };
+        if meta.bytes > 0 {
+            self.sent(meta.from.unwrap_or(endpoint), meta.bytes.into(), tables);
         }
         match packet.verdict {
             Verdict::Forward(port) if is_access(port, tables) => {
-                if let Some(to) = lane.to {
+                if let Some(to) = meta.to {
                     self.delivered(to, packet.len() as u64, tables);
                 }
             }
-            Verdict::Drop(_) | Verdict::Continue => self.lost(party, tables),
-            Verdict::Reply(_) if lane.answered.is_some() => self.lost(party, tables),
+            Verdict::Drop(_) | Verdict::Continue => self.lost(endpoint, tables),
+            Verdict::Reply(_) if meta.answered.is_some() => self.lost(endpoint, tables),
             _ => {}
         }
     }

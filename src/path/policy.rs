@@ -2,20 +2,20 @@
 //!
 //! Every node that meets the packet asks: that of the sender, a gateway on the way, that of the receiver.
 
-use super::lane::Lane;
+use super::meta::PacketMeta;
 use super::packet::Packet;
 use super::verdict::DropReason;
 use crate::ila::{Identifier, IdentifierType, quote};
 use crate::net::ipv6::{self, Ipv6};
-use crate::table::{Network, NetworkId, Party, Tables};
+use crate::table::{Endpoint, Network, NetworkId, Tables};
 
 /// Whether the sender, if it is a tenant, may send to this party.
 ///
 /// # Errors
 /// It may not.
 #[inline(always)]
-pub(super) fn may_send(lane: &Lane, to: Party, tables: &Tables) -> Result<(), DropReason> {
-    match lane.from {
+pub(super) fn may_send(meta: &PacketMeta, to: Endpoint, tables: &Tables) -> Result<(), DropReason> {
+    match meta.from {
         Some(from) if !tables.networks.may_send(from, to) => Err(DropReason::NoPolicy),
         _ => Ok(()),
     }
@@ -24,26 +24,32 @@ pub(super) fn may_send(lane: &Lane, to: Party, tables: &Tables) -> Result<(), Dr
 /// Whether the packet is for a tenant that must not hear its sender. What tenants of this node send was judged before,
 /// and what this node says itself is always heard.
 #[inline(always)]
-pub(super) fn unwanted(packet: &Packet<'_>, lane: &Lane, tables: &Tables) -> bool {
-    lane.to.is_some_and(|to| lane.from.is_none() && !lane.ours && !heard(packet, lane, to, tables))
+pub(super) fn unwanted(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
+    meta.to.is_some_and(|to| meta.from.is_none() && !meta.ours && !heard(packet, meta, to, tables))
 }
 
 #[inline(never)]
-fn heard(packet: &Packet<'_>, lane: &Lane, to: NetworkId, tables: &Tables) -> bool {
+fn heard(packet: &Packet<'_>, meta: &PacketMeta, to: NetworkId, tables: &Tables) -> bool {
     let (Some(header), Some(network)) = (Ipv6::of(packet.l3()), tables.networks.get(to)) else {
         return false;
     };
-    match tables.party(header.source()) {
+    match tables.endpoint(header.source()) {
         None => false,
         Some(from) if tables.networks.may_hear(to, from) => true,
         // Without this, neither path MTU discovery nor traceroute would work for a tenant that may only send.
-        Some(from) => from == Party::Outside && answers(packet, lane, to, network, tables),
+        Some(from) => from == Endpoint::Outside && answers(packet, meta, to, network, tables),
     }
 }
 
 /// Whether the packet is an ICMPv6 error about a packet that its receiver may have sent: routers on the way, of the
 /// fabric or outside, are no party to any policy.
-fn answers(packet: &Packet<'_>, lane: &Lane, to: NetworkId, network: &Network, tables: &Tables) -> bool {
+fn answers(
+    packet: &Packet<'_>,
+    meta: &PacketMeta,
+    to: NetworkId,
+    network: &Network,
+    tables: &Tables,
+) -> bool {
     let l3 = packet.l3();
     let quoted = ipv6::upper(l3)
         .ok()
@@ -55,8 +61,8 @@ fn answers(packet: &Packet<'_>, lane: &Lane, to: NetworkId, network: &Network, t
     let destination = tables.sir_of(destination).map_or(destination, |(address, _)| address);
     // Groups are of the sender's own network.
     let may_send = ipv6::is_multicast(destination)
-        || tables.party(destination).is_some_and(|party| tables.networks.may_send(to, party));
-    may_send && address_of(Identifier(lane.low), network, tables) == Some(source)
+        || tables.endpoint(destination).is_some_and(|endpoint| tables.networks.may_send(to, endpoint));
+    may_send && address_of(Identifier(meta.low), network, tables) == Some(source)
 }
 
 /// The address from which the tenant with this identifier sends.

@@ -16,9 +16,9 @@ pub enum Verdict {
     /// Handed to the control thread.
     Punt,
     /// Unchanged, and kept by the worker until the next hop's neighbour is known.
-    Hold(HopId),
+    AwaitNextHop(HopId),
     /// Unchanged, and kept by the worker until the neighbour that it is addressed to is known on this port.
-    Resolve(PortId),
+    AwaitNeighbour(PortId),
     /// Lost, for this reason.
     Drop(DropReason),
 }

@@ -38,7 +38,7 @@ pub struct Hop {
     pub mtu: u16,
     /// Largest frame in bytes that may be sent with an untagged header and nothing but addresses changed; 0 when
     /// the hop is not ready, its link is tagged, or more than addresses must change.
-    pub direct_bytes: u16,
+    pub fast_bytes: u16,
     /// The neighbour, for the control thread.
     pub id: HopId,
 }
@@ -48,15 +48,15 @@ impl Hop {
     #[must_use]
     pub fn ready(port: PortId, to: Mac, from: Mac, vlan: u16, mtu: u16, id: HopId) -> Self {
         let (link, length) = ethernet::header(to, from, vlan);
-        let direct_bytes = if vlan == 0 { mtu.saturating_add(ethernet::HEADER as u16) } else { 0 };
-        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, direct_bytes, id }
+        let fast_bytes = if vlan == 0 { mtu.saturating_add(ethernet::HEADER as u16) } else { 0 };
+        Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, fast_bytes, id }
     }
 
     /// A hop that cannot be used.
     #[must_use]
     pub fn not_ready(port: PortId, state: HopState, mtu: u16, id: HopId) -> Self {
         let link = [0; ethernet::TAGGED_HEADER];
-        Hop { link, link_length: ethernet::HEADER as u8, state, port, mtu, direct_bytes: 0, id }
+        Hop { link, link_length: ethernet::HEADER as u8, state, port, mtu, fast_bytes: 0, id }
     }
 
     /// The link header's bytes.
@@ -103,7 +103,7 @@ impl Remote {
             ChecksumMode::NoAction => (0, 0),
             ChecksumMode::AdjTransport => {
                 // The transport checksum changes too.
-                hop.direct_bytes = 0;
+                hop.fast_bytes = 0;
                 (0, 0)
             }
         };
@@ -161,30 +161,30 @@ pub enum Action {
     /// The destination is a neighbour on this port.
     Connected(PortId),
     /// One of several, by flow: index into the snapshot's spreads.
-    Spread(u32),
+    NexthopGroup(u32),
     /// A copy for each of several: index into the snapshot's groups.
     Group(u32),
 }
 
 /// Slots of a weighted choice: a power of two.
-pub const SPREAD_SLOTS: usize = 64;
+pub const NEXTHOP_SLOTS: usize = 64;
 
 /// A weighted choice among actions, the same for all packets of a flow.
 ///
 /// Each slot independently takes the member with the highest weighted rendezvous score, so that the loss of a member
 /// moves only the flows that used it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spread {
-    slots: [ActionId; SPREAD_SLOTS],
+pub struct NexthopGroup {
+    slots: [ActionId; NEXTHOP_SLOTS],
 }
 
-impl Spread {
+impl NexthopGroup {
     /// Spreads over `members`: identity (stable over changes of others), weight (0 takes no part), action.
     ///
     /// Without any member every slot is action 0, which discards.
     #[must_use]
     pub fn new(members: &[(u64, u16, ActionId)]) -> Self {
-        let mut slots = [ActionId(0); SPREAD_SLOTS];
+        let mut slots = [ActionId(0); NEXTHOP_SLOTS];
         for (index, slot) in slots.iter_mut().enumerate() {
             let score = |identity: u64, weight: u16| {
                 let mixed = mix(identity ^ mix(index as u64 + 1));
@@ -200,14 +200,14 @@ impl Spread {
                 *slot = member.2;
             }
         }
-        Spread { slots }
+        NexthopGroup { slots }
     }
 
     /// The action of the flow with this hash.
     #[inline]
     #[must_use]
     pub fn choose(&self, flow: u32) -> ActionId {
-        self.slots[flow as usize % SPREAD_SLOTS]
+        self.slots[flow as usize % NEXTHOP_SLOTS]
     }
 }
 
@@ -228,20 +228,21 @@ mod tests {
 
     #[test]
     fn a_spread_follows_weights_roughly() {
-        let spread = Spread::new(&[(11, 3, ActionId(1)), (22, 1, ActionId(2)), (33, 0, ActionId(3))]);
-        let count = |id| spread.slots.iter().filter(|slot| **slot == ActionId(id)).count();
+        let nexthop_group =
+            NexthopGroup::new(&[(11, 3, ActionId(1)), (22, 1, ActionId(2)), (33, 0, ActionId(3))]);
+        let count = |id| nexthop_group.slots.iter().filter(|slot| **slot == ActionId(id)).count();
         assert!((36..=60).contains(&count(1)), "{}", count(1));
-        assert_eq!((count(1) + count(2), count(3)), (SPREAD_SLOTS, 0));
+        assert_eq!((count(1) + count(2), count(3)), (NEXTHOP_SLOTS, 0));
     }
 
     #[test]
     fn losing_a_member_moves_only_its_own_flows() {
-        let all = Spread::new(&[(11, 1, ActionId(1)), (22, 1, ActionId(2)), (33, 1, ActionId(3))]);
-        let fewer = Spread::new(&[(11, 1, ActionId(1)), (33, 1, ActionId(3))]);
-        for flow in 0..SPREAD_SLOTS as u32 {
+        let all = NexthopGroup::new(&[(11, 1, ActionId(1)), (22, 1, ActionId(2)), (33, 1, ActionId(3))]);
+        let fewer = NexthopGroup::new(&[(11, 1, ActionId(1)), (33, 1, ActionId(3))]);
+        for flow in 0..NEXTHOP_SLOTS as u32 {
             let before = all.choose(flow);
             assert!(before == ActionId(2) || before == fewer.choose(flow));
         }
-        assert_eq!(Spread::new(&[]).choose(5), ActionId(0));
+        assert_eq!(NexthopGroup::new(&[]).choose(5), ActionId(0));
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct State(u32);
 impl State {
     /// Whether a key whose home this is may live in its second bucket.
     #[inline(always)]
-    pub(super) fn some_elsewhere(self) -> bool {
+    pub(super) fn has_displaced(self) -> bool {
         self.0 & MANY != 0
     }
 }

@@ -2,7 +2,7 @@
 //! everybody with IPv4.
 
 use super::network::Network;
-use crate::ila::group::stands_back;
+use crate::ila::group::yields_to_zero_alias;
 use crate::ila::{Identifier, IdentifierType};
 
 impl Network {
@@ -29,22 +29,24 @@ impl Network {
     #[must_use]
     pub fn group_of(&self, identifier: Identifier, mapped: bool) -> Option<Identifier> {
         let low = identifier.0 as u32;
-        let twin = identifier.twin().filter(|_| mapped);
+        let zero_alias = identifier.zero_alias().filter(|_| mapped);
         match identifier.kind() {
             IdentifierType::TenantIpv4 if self.is_broadcast(low) => Some(identifier),
-            IdentifierType::TenantIpv4 => match twin.filter(|twin| self.is_broadcast(twin.0 as u32)) {
-                Some(twin) => Some(twin),
-                None => (low >> 28 == 0xe).then(|| first(identifier, twin)),
-            },
-            IdentifierType::TenantMulticast => Some(first(identifier, twin)),
+            IdentifierType::TenantIpv4 => {
+                match zero_alias.filter(|zero_alias| self.is_broadcast(zero_alias.0 as u32)) {
+                    Some(zero_alias) => Some(zero_alias),
+                    None => (low >> 28 == 0xe).then(|| first(identifier, zero_alias)),
+                }
+            }
+            IdentifierType::TenantMulticast => Some(first(identifier, zero_alias)),
             _ => None,
         }
     }
 }
 
 /// Of two twins the one that is a group's.
-fn first(identifier: Identifier, twin: Option<Identifier>) -> Identifier {
-    twin.filter(|_| stands_back(identifier)).unwrap_or(identifier)
+fn first(identifier: Identifier, zero_alias: Option<Identifier>) -> Identifier {
+    zero_alias.filter(|_| yields_to_zero_alias(identifier)).unwrap_or(identifier)
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Home {
     #[inline(always)]
     #[must_use]
     pub fn elsewhere(self, found: ActionId) -> Option<Elsewhere> {
-        (found.0 == 0 && self.0.some_elsewhere()).then_some(Elsewhere(self.0))
+        (found.0 == 0 && self.0.has_displaced()).then_some(Elsewhere(self.0))
     }
 }
 
@@ -133,7 +133,7 @@ impl MappingTable {
 
     /// Asks for the second bucket.
     #[inline]
-    pub fn ask_second(&self, key: Key) {
+    pub fn prefetch_secondary(&self, key: Key) {
         self.buckets.ask(self.buckets.pick(self.second_of(key)));
     }
 

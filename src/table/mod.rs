@@ -5,6 +5,7 @@
 //! packet costs one lookup and one further line, and a neighbour's change touches actions, never mappings.
 
 pub mod action;
+pub mod bindings;
 mod bucket;
 pub mod gateway;
 mod group;
@@ -12,19 +13,18 @@ pub mod limits;
 pub mod mapping;
 pub mod mem;
 pub mod network;
+pub mod policy;
 pub mod port;
+pub mod prefixes;
 pub mod rcu;
-pub mod reach;
-pub mod realms;
 pub mod routes;
-pub mod seats;
 
-pub use action::{Action, Hop, HopState, Local, Remote, Spread};
+pub use action::{Action, Hop, HopState, Local, NexthopGroup, Remote};
 pub use gateway::{Gateway, Gateways};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};
-pub use network::{Network, NetworkId, Networks, Tenant};
+pub use network::{AttachmentKey, Network, NetworkId, Networks, Tenant, TenantHandle};
+pub use policy::{Endpoint, Selector};
 pub use port::{Port, Role};
-pub use reach::{Named, Party};
 
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;
@@ -79,7 +79,7 @@ pub struct Domain {
 #[derive(Default)]
 pub struct Tables {
     /// Meaning of the upper 64 bits of an address.
-    pub realms: realms::Realms,
+    pub prefixes: prefixes::PrefixTable,
     /// Virtual networks and their tenants; the same in all snapshots between which nothing about them changed.
     pub networks: Arc<Networks>,
     /// SIR domains by [`DomainId`].
@@ -87,7 +87,7 @@ pub struct Tables {
     /// Actions by [`ActionId`]; index 0 is a filler that discards.
     pub actions: Vec<Action>,
     /// Weighted choices among actions.
-    pub spreads: Vec<Spread>,
+    pub nexthop_groups: Vec<NexthopGroup>,
     /// Where copies go, one for each action: see [`Action::Group`].
     pub groups: Vec<Vec<ActionId>>,
     /// Routes by longest prefix.
@@ -128,11 +128,12 @@ impl Tables {
 
     /// The index of that action.
     #[must_use]
-    pub fn pinned(&self, id: ActionId, flow: impl FnOnce() -> u32) -> ActionId {
+    pub fn member(&self, id: ActionId, flow: impl FnOnce() -> u32) -> ActionId {
         match self.action(id) {
-            Some(Action::Spread(index)) => {
-                self.spreads.get(*index as usize).map_or(id, |spread| spread.choose(flow()))
-            }
+            Some(Action::NexthopGroup(index)) => self
+                .nexthop_groups
+                .get(*index as usize)
+                .map_or(id, |nexthop_group| nexthop_group.choose(flow())),
             _ => id,
         }
     }
@@ -142,9 +143,9 @@ impl Tables {
     #[must_use]
     pub fn choose<'t>(&'t self, action: &'t Action, flow: impl FnOnce() -> u32) -> Option<&'t Action> {
         match action {
-            Action::Spread(index) => {
-                let chosen = self.spreads.get(*index as usize)?.choose(flow());
-                self.action(chosen).filter(|action| !matches!(action, Action::Spread(_)))
+            Action::NexthopGroup(index) => {
+                let chosen = self.nexthop_groups.get(*index as usize)?.choose(flow());
+                self.action(chosen).filter(|action| !matches!(action, Action::NexthopGroup(_)))
             }
             action => Some(action),
         }
@@ -155,12 +156,12 @@ impl Tables {
     /// Of two identifiers that neutral mapping cannot tell apart it gives the one that has a mapping.
     #[must_use]
     pub fn sir_of(&self, address: u128) -> Option<(u128, ChecksumMode)> {
-        let realm = self.realms.of((address >> 64) as u64)?;
-        let (id, adjustment) = realm.local.or(realm.remote)?;
+        let prefix_info = self.prefixes.of((address >> 64) as u64)?;
+        let (id, adjustment) = prefix_info.local.or(prefix_info.remote)?;
         let domain = self.domains.get(usize::from(id.0))?;
         if let Some(vnet) = self.vnet_of(id, Identifier::of_address(address)) {
             // The tenant's own address, not a SIR address, is what the sender wrote.
-            let adjustment = adjustment.with(vnet.extra_of(Identifier::of_address(address)));
+            let adjustment = adjustment.with(vnet.checksum_delta_of(Identifier::of_address(address)));
             let identifier = domain.sir_identifier(address as u64, adjustment)?;
             return Some((vnet.address_of(Identifier(identifier)), domain.checksum));
         }
@@ -173,39 +174,41 @@ impl Tables {
     /// Whose an address is that a packet comes from, or that its sender wrote; `None` for addresses that nobody sends
     /// from or writes: those of networks that are not known here, identifiers under a locator, reserved ones.
     #[must_use]
-    pub fn party(&self, address: u128) -> Option<Party> {
+    pub fn endpoint(&self, address: u128) -> Option<Endpoint> {
         if let Some(network) = self.networks.of_address(address) {
-            return Some(Party::Network(network));
+            return Some(Endpoint::Network(network));
         }
         let identifier = Identifier::of_address(address);
-        let Some(realm) = self.realms.of((address >> 64) as u64) else { return Some(Party::Outside) };
+        let Some(prefix_info) = self.prefixes.of((address >> 64) as u64) else {
+            return Some(Endpoint::Outside);
+        };
         if identifier.kind() == IdentifierType::Interface {
-            return Some(Party::Outside);
+            return Some(Endpoint::Outside);
         }
-        let Some(domain) = realm.sir else {
-            let ila = realm.local.is_some() || realm.remote.is_some();
-            return if ila { None } else { Some(Party::Outside) };
+        let Some(domain) = prefix_info.sir else {
+            let ila = prefix_info.local.is_some() || prefix_info.remote.is_some();
+            return if ila { None } else { Some(Endpoint::Outside) };
         };
         if identifier.neutral() {
             return None;
         }
         match identifier.kind() {
-            IdentifierType::LocallyUnique => Some(Party::Task(domain, identifier)),
-            _ => self.networks.of_identifier(domain, identifier).map(Party::Network),
+            IdentifierType::LocallyUnique => Some(Endpoint::Task(domain, identifier)),
+            _ => self.networks.of_identifier(domain, identifier).map(Endpoint::Network),
         }
     }
 
     /// Whether an address is that of a tenant of a network that is known here.
     #[must_use]
     pub fn is_tenants(&self, address: u128) -> bool {
-        !self.networks.is_empty() && matches!(self.party(address), Some(Party::Network(_)))
+        !self.networks.is_empty() && matches!(self.endpoint(address), Some(Endpoint::Network(_)))
     }
 
     /// The network whose tenant has this address, its own or the SIR address of its IPv4 address.
     #[must_use]
     pub fn network_of(&self, address: u128) -> Option<NetworkId> {
         self.networks.of_address(address).or_else(|| {
-            let domain = self.realms.of((address >> 64) as u64)?.sir?;
+            let domain = self.prefixes.of((address >> 64) as u64)?.sir?;
             let identifier = Identifier::of_address(address);
             let ipv4 = identifier.kind() == IdentifierType::TenantIpv4 && !identifier.neutral();
             self.networks.of_identifier(domain, identifier).filter(|_| ipv4)
@@ -249,11 +252,12 @@ impl Domain {
             return None;
         }
         let identifier = neutral::back(wire, adjustment, self.checksum);
-        match identifier.twin().filter(|_| neutral::was_mapped(wire, self.checksum)) {
-            Some(twin)
-                if self.mappings.lookup(identifier.0).is_none() && self.mappings.lookup(twin.0).is_some() =>
+        match identifier.zero_alias().filter(|_| neutral::was_mapped(wire, self.checksum)) {
+            Some(zero_alias)
+                if self.mappings.lookup(identifier.0).is_none()
+                    && self.mappings.lookup(zero_alias.0).is_some() =>
             {
-                Some(twin.0)
+                Some(zero_alias.0)
             }
             _ => Some(identifier.0),
         }

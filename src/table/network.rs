@@ -1,9 +1,9 @@
 //! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
 
+use super::bindings::{self, Binding, SourceBindings};
 use super::gateway::{Gateway, Gateways};
 use super::limits::{Quarantine, Rates};
-use super::reach::{Named, Party, Reach};
-use super::seats::{self, Binding, Seats};
+use super::policy::{Endpoint, PolicySet, Selector};
 use super::{ActionId, DomainId, Local, PortId};
 use crate::ila::group;
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
@@ -36,9 +36,9 @@ pub struct Network {
     /// Where its packets are counted; 0: with those of other networks.
     pub slot: u16,
     /// Whom else its tenants may send to.
-    pub sends: Reach,
+    pub sends: PolicySet,
     /// From whom else they hear.
-    pub hears: Reach,
+    pub hears: PolicySet,
     /// Through which gateways they send.
     pub gateways: Gateways,
     /// Where copies of multicast and broadcast go that have no mapping of their own; 0 for nowhere.
@@ -47,7 +47,7 @@ pub struct Network {
 
 /// What the direct way must know of a network, most of it as a frame has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outline {
+pub struct NetworkHot {
     /// Its domain's SIR prefix.
     pub sir: [u8; 8],
     /// Upper 96 bits of its IPv6 addresses, if it has any.
@@ -58,10 +58,10 @@ pub struct Outline {
     pub gateway: u32,
     /// Its virtual network identifier.
     pub vnid: u32,
-    /// As [`Vnet::extra`].
-    pub extra: u16,
+    /// As [`Vnet::checksum_delta`].
+    pub checksum_delta: u16,
     /// What the pseudo header's sum grows by when both IPv4 addresses become SIR addresses; not 0.
-    pub growth: u16,
+    pub checksum_delta_ipv4: u16,
     /// Largest packet that its tenants may send, in bytes.
     pub mtu: u16,
     /// Where its identifiers live.
@@ -70,20 +70,20 @@ pub struct Outline {
     pub slot: u16,
 }
 
-impl Outline {
+impl NetworkHot {
     fn of(network: &Network, sir: SirPrefix) -> Self {
         let mut vnet = [0; 12];
         let prefix = network.ipv6.map_or(0, |vnet| vnet.prefix).to_be_bytes();
         vnet.copy_from_slice(&prefix[..12]);
         let upper = add(sum_of_half(sir.0), sum_of_half(Identifier::tenant_ipv4(network.vnid, 0).0));
-        Outline {
+        NetworkHot {
             sir: sir.0.to_be_bytes(),
             vnet: network.ipv6.map(|_| vnet),
-            mac: seats::raw(network.mac),
+            mac: bindings::raw(network.mac),
             gateway: network.ipv6.and_then(|vnet| vnet.gateway).unwrap_or(0) as u32,
             vnid: network.vnid,
-            extra: network.ipv6.map_or(0, |vnet| vnet.extra),
-            growth: add(upper, upper),
+            checksum_delta: network.ipv6.map_or(0, |vnet| vnet.checksum_delta),
+            checksum_delta_ipv4: add(upper, upper),
             mtu: network.mtu,
             domain: network.domain,
             slot: network.slot,
@@ -134,9 +134,9 @@ pub struct Vnet {
     pub gateway: Option<u128>,
     /// What neutral mapping adds to the low word beyond what it adds for a SIR address, because all 96 bits change:
     /// `Σ prefix -' Σ upper half of the identifier -' Σ SIR prefix`. The same for every locator.
-    pub extra: u16,
+    pub checksum_delta: u16,
     /// The same for multicast addresses, by scope: all 128 bits change.
-    group_extra: [u16; 16],
+    group_checksum_delta: [u16; 16],
 }
 
 impl Vnet {
@@ -146,23 +146,26 @@ impl Vnet {
         let vnet = add(sum_of_half((prefix >> 64) as u64), sum_of_half(prefix as u64));
         let upper = sum_of_half(Identifier::tenant_ipv6(vnid, 0).0);
         let sir = sum_of_half(sir.0);
-        let mut group_extra = [0; 16];
+        let mut group_checksum_delta = [0; 16];
         let mut scope = 0;
         while scope < 16 {
             // ff0X stands in the address, X alone in the identifier.
             let identifier = Identifier::tenant_multicast(vnid, scope, 0);
-            group_extra[scope as usize] = sub(sub(0xff00 + scope as u16, sum_of_half(identifier.0)), sir);
+            group_checksum_delta[scope as usize] =
+                sub(sub(0xff00 + scope as u16, sum_of_half(identifier.0)), sir);
             scope += 1;
         }
-        Vnet { prefix, gateway, extra: sub(sub(vnet, upper), sir), group_extra }
+        Vnet { prefix, gateway, checksum_delta: sub(sub(vnet, upper), sir), group_checksum_delta }
     }
 
     /// What neutral mapping adds for an identifier of type 3 or 4.
     #[must_use]
-    pub const fn extra_of(&self, identifier: Identifier) -> u16 {
+    pub const fn checksum_delta_of(&self, identifier: Identifier) -> u16 {
         match identifier.kind() {
-            IdentifierType::TenantMulticast => self.group_extra[(identifier.0 as u32 >> 28) as usize],
-            _ => self.extra,
+            IdentifierType::TenantMulticast => {
+                self.group_checksum_delta[(identifier.0 as u32 >> 28) as usize]
+            }
+            _ => self.checksum_delta,
         }
     }
 
@@ -240,10 +243,8 @@ pub struct Tenant {
     pub network: NetworkId,
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
-    /// Its place in what workers remember of tenants; stays its own as long as it is attached, below [`MAX_TENANTS`].
-    pub slot: u16,
-    /// Its number: another tenant in the same slot, before or later, has another one.
-    pub number: u64,
+    /// What workers and the control thread know it by.
+    pub handle: TenantHandle,
     /// Whether it abused the node.
     pub quarantine: Quarantine,
     /// IPv4 addresses that it may use.
@@ -252,22 +253,42 @@ pub struct Tenant {
     pub ipv6: Vec<u128>,
 }
 
+/// What workers and the control thread know a tenant by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TenantHandle {
+    /// Index into what workers remember of tenants, below [`MAX_TENANTS`]; it stays while the tenant is attached.
+    pub slot: u16,
+    /// Tells the tenants apart that have the same slot one after the other; never 0.
+    pub generation: u64,
+}
+
+/// Which attachment of this node: unique among all tenants and tasks here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttachmentKey {
+    /// The access port.
+    pub port: PortId,
+    /// VLAN identifier; 0: untagged.
+    pub vlan: u16,
+    /// MAC address of the tenant or task.
+    pub mac: Mac,
+}
+
 /// All networks and tenants.
 #[derive(Debug, Clone, Default)]
 pub struct Networks {
     list: Vec<Network>,
-    outlines: Vec<Outline>,
+    hots: Vec<NetworkHot>,
     /// By port.
-    seats: Vec<Seats>,
+    bindings: Vec<SourceBindings>,
     by_vnid: HashMap<(DomainId, u32), NetworkId, FixedState>,
     /// By the upper 96 bits of an address.
     by_vnet: HashMap<u128, NetworkId, FixedState>,
-    tenants: HashMap<(PortId, u16, Mac), Tenant, FixedState>,
+    tenants: HashMap<AttachmentKey, Tenant, FixedState>,
     links: HashSet<(PortId, u16), FixedState>,
     /// By slot.
     rates: Vec<Rates>,
-    /// Numbers of tenants by slot; 0 for nobody.
-    numbers: Vec<u64>,
+    /// Generations of tenants by slot; 0 for nobody.
+    generations: Vec<u64>,
     by_mac: HashMap<(NetworkId, Mac), (PortId, u16), FixedState>,
     /// Tenants attached here that want a group, by its identifier.
     members: HashMap<(NetworkId, u64), Vec<Local>, FixedState>,
@@ -281,20 +302,20 @@ impl Networks {
         if let Some(vnet) = &network.ipv6 {
             self.by_vnet.insert(vnet.prefix >> 32, id);
         }
-        self.outlines.push(Outline::of(&network, sir));
+        self.hots.push(NetworkHot::of(&network, sir));
         self.list.push(network);
         id
     }
 
     /// Lets tenants of `from` send to others.
-    pub fn let_send(&mut self, from: NetworkId, to: Named) {
+    pub fn allow_send(&mut self, from: NetworkId, to: Selector) {
         if let Some(network) = self.list.get_mut(usize::from(from.0)) {
             network.sends.add(to);
         }
     }
 
     /// Lets tenants of `to` hear others.
-    pub fn let_hear(&mut self, to: NetworkId, from: Named) {
+    pub fn allow_hear(&mut self, to: NetworkId, from: Selector) {
         if let Some(network) = self.list.get_mut(usize::from(to.0)) {
             network.hears.add(from);
         }
@@ -315,61 +336,61 @@ impl Networks {
 
     /// Whether tenants of `from` may send to a party.
     #[must_use]
-    pub fn may_send(&self, from: NetworkId, to: Party) -> bool {
-        to == Party::Network(from) || self.get(from).is_some_and(|network| network.sends.has(to))
+    pub fn may_send(&self, from: NetworkId, to: Endpoint) -> bool {
+        to == Endpoint::Network(from) || self.get(from).is_some_and(|network| network.sends.has(to))
     }
 
     /// Whether tenants of `to` hear a party.
     #[must_use]
-    pub fn may_hear(&self, to: NetworkId, from: Party) -> bool {
-        from == Party::Network(to) || self.get(to).is_some_and(|network| network.hears.has(from))
+    pub fn may_hear(&self, to: NetworkId, from: Endpoint) -> bool {
+        from == Endpoint::Network(to) || self.get(to).is_some_and(|network| network.hears.has(from))
     }
 
-    /// Adds a tenant by where it sits: port, VLAN identifier (0: untagged), MAC address.
-    pub fn seat(&mut self, place: (PortId, u16, Mac), tenant: Tenant, rates: Rates) {
-        self.links.insert((place.0, place.1));
-        if place.1 == 0 && tenant.quarantine != Quarantine::All {
-            self.seat_untagged(place.0, place.2, &tenant);
+    /// Adds a tenant where it is attached.
+    pub fn attach(&mut self, key: AttachmentKey, tenant: Tenant, rates: Rates) {
+        self.links.insert((key.port, key.vlan));
+        if key.vlan == 0 && tenant.quarantine != Quarantine::All {
+            self.attach_untagged(key.port, key.mac, &tenant);
         }
-        // Of several with one MAC address in a network the first one has it.
-        self.by_mac.entry((tenant.network, place.2)).or_insert((place.0, place.1));
-        let slot = usize::from(tenant.slot);
+        // If several tenants of a network have the same MAC address, the first one is found by it.
+        self.by_mac.entry((tenant.network, key.mac)).or_insert((key.port, key.vlan));
+        let slot = usize::from(tenant.handle.slot);
         if self.rates.len() <= slot {
             self.rates.resize(slot + 1, Rates::default());
-            self.numbers.resize(slot + 1, 0);
+            self.generations.resize(slot + 1, 0);
         }
         self.rates[slot] = rates;
-        self.numbers[slot] = tenant.number;
-        self.tenants.insert(place, tenant);
+        self.generations[slot] = tenant.handle.generation;
+        self.tenants.insert(key, tenant);
     }
 
-    fn seat_untagged(&mut self, port: PortId, mac: Mac, tenant: &Tenant) {
+    fn attach_untagged(&mut self, port: PortId, mac: Mac, tenant: &Tenant) {
         let port = usize::from(port.0);
-        if self.seats.len() <= port {
-            self.seats.resize(port + 1, Seats::default());
+        if self.bindings.len() <= port {
+            self.bindings.resize(port + 1, SourceBindings::default());
         }
-        let Some(seats) = self.seats.get_mut(port) else { return };
-        let mac = seats::raw(mac);
+        let Some(bindings) = self.bindings.get_mut(port) else { return };
+        let mac = bindings::raw(mac);
         for address in &tenant.ipv4 {
-            seats.insert(Binding::ipv4(mac, *address), tenant.network);
+            bindings.insert(Binding::ipv4(mac, *address), tenant.network);
         }
         for address in &tenant.ipv6 {
-            seats.insert(Binding::ipv6(mac, *address as u32), tenant.network);
+            bindings.insert(Binding::ipv6(mac, *address as u32), tenant.network);
         }
     }
 
     /// The bindings of the untagged tenants of a port, if it has any.
     #[inline]
     #[must_use]
-    pub fn seats(&self, port: PortId) -> Option<&Seats> {
-        self.seats.get(usize::from(port.0)).filter(|seats| !seats.is_empty())
+    pub fn bindings(&self, port: PortId) -> Option<&SourceBindings> {
+        self.bindings.get(usize::from(port.0)).filter(|bindings| !bindings.is_empty())
     }
 
-    /// The outline of a network.
+    /// The hot part of a network.
     #[inline]
     #[must_use]
-    pub fn outline(&self, id: NetworkId) -> Option<&Outline> {
-        self.outlines.get(usize::from(id.0))
+    pub fn hot(&self, id: NetworkId) -> Option<&NetworkHot> {
+        self.hots.get(usize::from(id.0))
     }
 
     /// Adds a tenant attached here to a group.
@@ -422,7 +443,7 @@ impl Networks {
     /// Who sits there.
     #[must_use]
     pub fn tenant(&self, port: PortId, vlan: u16, mac: Mac) -> Option<&Tenant> {
-        self.tenants.get(&(port, vlan, mac))
+        self.tenants.get(&AttachmentKey { port, vlan, mac })
     }
 
     /// The tenant of a network with this MAC address, wherever it sits on this node.
@@ -439,15 +460,15 @@ impl Networks {
         self.rates.get(usize::from(slot))
     }
 
-    /// The number of the tenant with this slot.
+    /// The generation of the tenant that has this slot now; 0: nobody has it.
     #[must_use]
-    pub fn number(&self, slot: u16) -> u64 {
-        self.numbers.get(usize::from(slot)).copied().unwrap_or(0)
+    pub fn generation(&self, slot: u16) -> u64 {
+        self.generations.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
     /// Whether only tenants may speak on this link.
     #[must_use]
-    pub fn guards(&self, port: PortId, vlan: u16) -> bool {
+    pub fn has_tenants(&self, port: PortId, vlan: u16) -> bool {
         self.links.contains(&(port, vlan))
     }
 }
@@ -472,12 +493,12 @@ mod tests {
             let adjustment = Adjustment::of(sir, locator);
             let identifier = Identifier::tenant_ipv6(vnid, low);
             let wire = neutral::there(
-                Identifier(neutral::add_low(identifier.0, vnet.extra)), adjustment, ChecksumMode::NeutralMap);
+                Identifier(neutral::add_low(identifier.0, vnet.checksum_delta)), adjustment, ChecksumMode::NeutralMap);
             let on_wire = u128::from(locator.0) << 64 | u128::from(wire.0);
             let zero = |sum: u16| if sum == 0xffff { 0 } else { sum };
             prop_assert_eq!(zero(sum_of_address(on_wire)), zero(sum_of_address(prefix | u128::from(low))));
-            let back = neutral::add_low(neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0, !vnet.extra);
-            prop_assert!(back == identifier.0 || Some(Identifier(back)) == identifier.twin());
+            let back = neutral::add_low(neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0, !vnet.checksum_delta);
+            prop_assert!(back == identifier.0 || Some(Identifier(back)) == identifier.zero_alias());
         }
 
         /// The same of type 4, where all 128 bits change.
@@ -488,15 +509,15 @@ mod tests {
             let (sir, locator) = (SirPrefix(sir), Locator(locator));
             let vnet = Vnet::new(0x2001_0db8 << 96, None, vnid, sir);
             let identifier = Identifier::tenant_multicast(vnid, scope, low);
-            let adjustment = Adjustment::of(sir, locator).with(vnet.extra_of(identifier));
+            let adjustment = Adjustment::of(sir, locator).with(vnet.checksum_delta_of(identifier));
             let wire = neutral::there(identifier, adjustment, ChecksumMode::NeutralMap);
             let zero = |sum: u16| if sum == 0xffff { 0 } else { sum };
             let group = vnet.address_of(identifier);
             prop_assert_eq!(group >> 112, 0xff00 | u128::from(scope));
             prop_assert_eq!(zero(sum_of_address(locator.with(wire))), zero(sum_of_address(group)));
-            prop_assert_eq!(vnet.extra_of(wire), vnet.extra_of(identifier));
+            prop_assert_eq!(vnet.checksum_delta_of(wire), vnet.checksum_delta_of(identifier));
             let back = neutral::back(wire, adjustment, ChecksumMode::NeutralMap);
-            prop_assert!(back == identifier || Some(back) == identifier.twin());
+            prop_assert!(back == identifier || Some(back) == identifier.zero_alias());
         }
     }
 }

@@ -207,7 +207,7 @@ impl OfTenant {
             ((sir(self.from), sir(self.to)), identifier, 0)
         } else {
             let known = (self.address6(self.from), self.address6(self.to));
-            let extra = Vnet::new(self.vnet(), None, vnid, self.sir()).extra;
+            let extra = Vnet::new(self.vnet(), None, vnid, self.sir()).checksum_delta;
             (known, Identifier::tenant_ipv6(vnid, LOWS[self.to]), extra)
         };
         if self.out {

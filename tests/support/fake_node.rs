@@ -205,9 +205,9 @@ impl Fake {
                 }
                 Change::Delete { domain, identifier } => {
                     let gone = self.mappings.remove(&sir(domain, identifier));
-                    let covered = gone.as_ref().is_some_and(|view| !view.covers.is_empty());
-                    applied.changed += u64::from(covered);
-                    applied.deleted += u64::from(gone.is_some() && !covered);
+                    let shadowed = gone.as_ref().is_some_and(|view| !view.covers.is_empty());
+                    applied.changed += u64::from(shadowed);
+                    applied.deleted += u64::from(gone.is_some() && !shadowed);
                 }
             }
         }

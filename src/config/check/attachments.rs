@@ -1,12 +1,12 @@
-//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside (`seats`).
+//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside (`identifier_rules`).
 
 use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawConfig, Text};
 use super::entries;
+use super::identifier_rules::IdentifierRules;
 use super::limits::limits;
 use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD};
-use super::seats::Seats;
 use crate::net::Mac;
 
 /// Most tenants of a node.
@@ -16,7 +16,7 @@ pub(super) fn attachments(
     check: &mut Check,
     raw: &RawConfig,
     ports: &Ports,
-    mut seats: Seats<'_>,
+    mut identifier_rules: IdentifierRules<'_>,
 ) -> Vec<Attachment> {
     let mut list = Vec::new();
     let mut tenants = 0;
@@ -55,9 +55,9 @@ pub(super) fn attachments(
                 format!("{mac} is already {before} on this port and vlan; MAC addresses are unique there");
             s.error("mac", text.referenced, message);
         }
-        let (network, addresses, identifiers) = seats.of(&mut s, attachment, mac);
-        let groups = seats.groups(&mut s, attachment, network);
-        let its = seats.network(network);
+        let (network, addresses, identifiers) = identifier_rules.of(&mut s, attachment, mac);
+        let groups = identifier_rules.groups(&mut s, attachment, network);
+        let its = identifier_rules.network(network);
         if let (Some(its), Some(port)) = (its, port.and_then(|n| ports.list.get(usize::from(n)))) {
             judge_mtu(&mut s, attachment, its, port);
         }

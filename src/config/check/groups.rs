@@ -6,7 +6,7 @@ use super::super::raw::{RawAttachment, RawNetwork};
 use super::domains::{Domains, Locators, judge_remote_locator};
 use super::entries;
 use super::scope::{Scope, Seen};
-use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, is_group, leaves_link, stands_back};
+use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, is_group, leaves_link, yields_to_zero_alias};
 use crate::ila::{Identifier, IdentifierType, Locator};
 use crate::net::ipv6::is_multicast;
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ pub(crate) fn judge_group_choices(identifier: Identifier, choices: &[LocatorChoi
 }
 
 /// Judges the identifier of a group.
-pub(crate) fn judge_group_identifier(identifier: Identifier, twins: bool) -> Result<(), String> {
+pub(crate) fn judge_group_identifier(identifier: Identifier, zero_aliases: bool) -> Result<(), String> {
     let low = identifier.0 as u32;
     let multicast = identifier.kind() == IdentifierType::TenantMulticast;
     if multicast && !leaves_link((low >> 28) as u8) {
@@ -51,7 +51,7 @@ pub(crate) fn judge_group_identifier(identifier: Identifier, twins: bool) -> Res
                 .to_owned(),
         );
     }
-    if twins && stands_back(identifier) {
+    if zero_aliases && yields_to_zero_alias(identifier) {
         return Err("ends in ffff, which neutral mapping cannot tell from 0000; use another group".to_owned());
     }
     Ok(())
@@ -61,7 +61,7 @@ pub(crate) fn judge_group_identifier(identifier: Identifier, twins: bool) -> Res
 pub(crate) fn judge_group(
     text: &str,
     network: &VirtualNetwork,
-    twins: bool,
+    zero_aliases: bool,
 ) -> Option<Result<(TenantAddress, Identifier), String>> {
     let (vnid, name) = (network.vnid, &network.name);
     let (address, identifier) = match text.parse().ok()? {
@@ -93,7 +93,7 @@ pub(crate) fn judge_group(
             }
         }
     };
-    let judged = judge_group_identifier(identifier, twins);
+    let judged = judge_group_identifier(identifier, zero_aliases);
     Some(judged.map(|()| (address, identifier)).map_err(|why| format!("{text} {why}")))
 }
 
@@ -102,7 +102,7 @@ pub(super) fn groups(
     s: &mut Scope<'_>,
     raw: &RawAttachment,
     network: &VirtualNetwork,
-    twins: bool,
+    zero_aliases: bool,
 ) -> Vec<TenantAddress> {
     let (mut list, mut seen) = (Vec::new(), Seen::new());
     if let Some(all) = raw.groups.as_ref().filter(|all| all.value.len() > MAX_GROUPS) {
@@ -112,7 +112,7 @@ pub(super) fn groups(
     }
     for (n, text) in entries(&raw.groups) {
         let key = format!("groups[{n}]");
-        let judged = judge_group(&text.value, network, twins).unwrap_or_else(|| {
+        let judged = judge_group(&text.value, network, zero_aliases).unwrap_or_else(|| {
             Err(format!("`{}` is not a group; write for example 239.1.2.3 or ff05::1234", text.value))
         });
         match judged {

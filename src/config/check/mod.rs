@@ -7,6 +7,7 @@
 mod attachments;
 mod domains;
 mod groups;
+mod identifier_rules;
 mod limits;
 mod networks;
 mod peers;
@@ -14,12 +15,12 @@ mod policies;
 mod ports;
 mod routes;
 mod scope;
-mod seats;
 mod system;
 
 pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
 pub(super) use groups::judge_group;
 pub(crate) use groups::{judge_group_choices, judge_group_identifier, max_locators};
+pub(super) use identifier_rules::judge_address;
 pub(super) use networks::Networks;
 pub(super) use peers::{
     MAX_PEERS, judge_address as judge_peer, task as judge_peer_task, tenant_of as judge_peer_tenant,
@@ -29,7 +30,6 @@ pub(super) use policies::{
     End, MAX_POLICIES, OUTSIDE, judge_end, judge_ends, judge_via, too_many as too_many_policies,
 };
 pub(super) use scope::{Check, Path as KeyPath, Scope};
-pub(super) use seats::judge_address;
 
 use super::error::ConfigErrors;
 use super::model::Config;
@@ -55,8 +55,8 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let mut networks = networks::networks(&mut check, raw, &domains, &locators, &ports);
     let peers = peers::peers(&mut check, raw, &domains, &mut networks);
     let policies = policies::policies(&mut check, raw, (&domains, &locators), &networks);
-    let seats = seats::Seats::new(&domains, &locators, &networks, &peers);
-    let attachments = attachments::attachments(&mut check, raw, &ports, seats);
+    let identifier_rules = identifier_rules::IdentifierRules::new(&domains, &locators, &networks, &peers);
+    let attachments = attachments::attachments(&mut check, raw, &ports, identifier_rules);
     let routes = routes::routes(&mut check, raw, &ports);
     let neighbours = routes::neighbours(&mut check, raw, &ports);
     let mappings = system::mappings(&mut check, raw, directory);

@@ -35,9 +35,9 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
         if !identifiers.insert(local) || mapped.contains(&local) {
             return None;
         }
-        if let Some(twin) = local.identifier.twin().filter(|_| domains.has_twins(local.domain)) {
-            let twin = LocalIdentifier { identifier: twin, ..local };
-            if identifiers.contains(&twin) || own.contains(&twin) {
+        if let Some(zero_alias) = local.identifier.zero_alias().filter(|_| domains.has_twins(local.domain)) {
+            let zero_alias = LocalIdentifier { identifier: zero_alias, ..local };
+            if identifiers.contains(&zero_alias) || own.contains(&zero_alias) {
                 return None;
             }
         }

@@ -174,7 +174,7 @@ fn an_identifier_has_one_attachment_and_both_lines_are_named() {
 }
 
 /// A file with two twins in a domain of this checksum mode.
-fn twins(mode: &str) -> String {
+fn zero_aliases(mode: &str) -> String {
     let list = task(1, "'2001:db8:dddd:0:2000::', '2001:db8:dddd:0:2000::ffff'");
     text("attachments", &format!("attachments: [{list}]")).replace(
         "prefix: '2001:db8:dddd::/64'}",
@@ -186,13 +186,13 @@ fn twins(mode: &str) -> String {
 fn twins_are_refused_where_neutral_mapping_makes_them_one() {
     for mode in ["neutral-map", "neutral-map-auto"] {
         assert_eq!(
-            refused(&twins(mode)).to_string(),
+            refused(&zero_aliases(mode)).to_string(),
             "t.yaml:7:91: attachments[0].identifiers[1]: `2001:db8:dddd:0:2000::ffff` is the twin of \
              attachments[0].identifiers[0] (line 7): neutral mapping cannot tell them apart; use another identifier"
         );
     }
     for mode in ["adj-transport", "no-action"] {
-        assert_eq!(Config::parse(&twins(mode), "t.yaml").unwrap().attachments[0].identifiers.len(), 2);
+        assert_eq!(Config::parse(&zero_aliases(mode), "t.yaml").unwrap().attachments[0].identifiers.len(), 2);
     }
 }
 

@@ -9,7 +9,9 @@ const HOST: Eui64 = Eui64(0x0200_00ff_fe00_000a);
 const TICK: Duration = Duration::from_millis(TICK_MS);
 
 fn is_made(identifier: Identifier) -> bool {
-    identifier.kind() == IdentifierType::LocallyUnique && !identifier.neutral() && identifier.twin().is_none()
+    identifier.kind() == IdentifierType::LocallyUnique
+        && !identifier.neutral()
+        && identifier.zero_alias().is_none()
 }
 
 #[test]

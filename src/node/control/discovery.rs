@@ -5,7 +5,7 @@ use crate::config::RouteTarget;
 use crate::net::{Mac, ethernet, ndp};
 use crate::node::announce;
 use crate::node::exchange::Frame;
-use crate::node::neighbour::{Advertisement, Deed, Key, State, Way};
+use crate::node::neighbour::{Advertisement, Effect, Key, Resolution, State};
 use crate::node::rib::NeighbourState;
 use crate::table::{PortId, Role};
 use std::collections::{HashMap, HashSet};
@@ -47,7 +47,7 @@ impl Control {
         let fixed: HashMap<Key, Mac> =
             self.config.neighbours.iter().map(|fixed| (key(fixed.port, fixed.address), fixed.mac)).collect();
         let (timers, now) = (self.config.neighbour_discovery, self.now_ms());
-        self.neighbours.configure(timers, &next_hops, &fixed, now, &mut self.deeds);
+        self.neighbours.configure(timers, &next_hops, &fixed, now, &mut self.effects);
     }
 
     /// What workers handed over.
@@ -67,7 +67,7 @@ impl Control {
             }
             for _ in 0..exchange.wanted.len() {
                 let Some(key) = exchange.wanted.pop() else { break };
-                self.neighbours.wanted(key, now_ms, &mut self.deeds);
+                self.neighbours.wanted(key, now_ms, &mut self.effects);
             }
         }
     }
@@ -91,7 +91,7 @@ impl Control {
         }
         let heard = Advertisement { mac: target_mac, solicited, overrides: override_flag };
         let key = Key { port: frame.port, address: target };
-        self.neighbours.advertised(key, heard, now_ms, &mut self.deeds);
+        self.neighbours.advertised(key, heard, now_ms, &mut self.effects);
     }
 
     /// Somebody else has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours: a router that went
@@ -110,16 +110,16 @@ impl Control {
     }
 
     /// Does what the neighbour state machine wants done.
-    pub(super) fn do_deeds(&mut self) {
-        let mut deeds = std::mem::take(&mut self.deeds);
-        for deed in deeds.drain(..) {
-            match deed {
-                Deed::Solicit(key, to) => self.solicit(key, to),
-                Deed::Tell(key, way) => self.tell_tables(key, way),
-                Deed::Note(key, state) => self.note(key, state),
+    pub(super) fn apply_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Solicit(key, to) => self.solicit(key, to),
+                Effect::Tell(key, resolution) => self.tell_tables(key, resolution),
+                Effect::Note(key, state) => self.note(key, state),
             }
         }
-        self.deeds = deeds;
+        self.effects = effects;
     }
 
     fn solicit(&mut self, key: Key, to: Option<Mac>) {
@@ -135,13 +135,13 @@ impl Control {
         }
     }
 
-    fn tell_tables(&mut self, key: Key, way: Way) {
+    fn tell_tables(&mut self, key: Key, resolution: Resolution) {
         let Key { port, address } = key;
-        let state = match way {
-            Way::Gone => return self.rib.forget_neighbour(port, address),
-            Way::Ready(mac) => NeighbourState::Reachable(mac),
-            Way::Unresolved => NeighbourState::Incomplete,
-            Way::Unreachable => NeighbourState::Failed,
+        let state = match resolution {
+            Resolution::Gone => return self.rib.forget_neighbour(port, address),
+            Resolution::Ready(mac) => NeighbourState::Reachable(mac),
+            Resolution::Unresolved => NeighbourState::Incomplete,
+            Resolution::Unreachable => NeighbourState::Failed,
         };
         if self.rib.add_neighbour(port, address).is_some() {
             self.rib.set_neighbour(port, address, state);
@@ -187,7 +187,7 @@ impl Control {
             }
             if up && !before.up {
                 self.memberships.ask_soon(now_ms);
-                self.neighbours.link_up(port, now_ms, &mut self.deeds);
+                self.neighbours.link_up(port, now_ms, &mut self.effects);
             }
         }
     }

@@ -3,8 +3,8 @@
 use super::Control;
 use crate::config::{Attachment, TenantAddress, VirtualNetwork};
 use crate::node::handle::GroupView;
-use crate::node::membership::Deed;
-use crate::table::PortId;
+use crate::node::membership::Effect;
+use crate::node::rib::attachment_key;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Time over which joins and leaves are gathered: each snapshot is for all of them.
@@ -14,29 +14,29 @@ impl Control {
     /// Takes the tenants of the configuration over.
     pub(super) fn configure_groups(&mut self, now_ms: u64) {
         let config = self.config.clone();
-        self.memberships.configure(&config, now_ms, &mut self.group_deeds);
+        self.memberships.configure(&config, now_ms, &mut self.group_effects);
     }
 
     /// Lets time pass for groups, and does what was gathered when it is time.
     pub(super) fn tend_groups(&mut self, now_ms: u64) {
-        self.memberships.tick(now_ms, &mut self.group_deeds);
-        if self.group_deeds.is_empty() || now_ms < self.groups_due_ms {
+        self.memberships.tick(now_ms, &mut self.group_effects);
+        if self.group_effects.is_empty() || now_ms < self.groups_due_ms {
             return;
         }
         self.groups_due_ms = now_ms + GATHER_MS;
-        let mut deeds = std::mem::take(&mut self.group_deeds);
-        for deed in deeds.drain(..) {
-            match &deed {
-                Deed::Joined(..) | Deed::Left(..) => tracing::debug!(?deed, "group"),
-                Deed::Ask(_) => {}
+        let mut effects = std::mem::take(&mut self.group_effects);
+        for effect in effects.drain(..) {
+            match &effect {
+                Effect::Joined(..) | Effect::Left(..) => tracing::debug!(?effect, "group"),
+                Effect::Ask(_) => {}
             }
-            match deed {
-                Deed::Joined(place, group) => self.rib.set_member(place, group, true),
-                Deed::Left(place, group) => self.rib.set_member(place, group, false),
-                Deed::Ask(frame) => self.send(*frame),
+            match effect {
+                Effect::Joined(place, group) => self.rib.set_member(place, group, true),
+                Effect::Left(place, group) => self.rib.set_member(place, group, false),
+                Effect::Ask(frame) => self.send(*frame),
             }
         }
-        self.group_deeds = deeds;
+        self.group_effects = effects;
     }
 
     /// Members here, and where copies go, by network.
@@ -83,8 +83,8 @@ impl Control {
             locators: Vec::new(),
         };
         views.extend(attachment.groups.iter().map(|group| view(*group, None)));
-        let place = (PortId(attachment.port), attachment.vlan.unwrap_or(0), attachment.mac);
-        let joined = self.memberships.of(place).filter(|(group, _)| !attachment.groups.contains(group));
+        let key = attachment_key(attachment);
+        let joined = self.memberships.of(key).filter(|(group, _)| !attachment.groups.contains(group));
         views.extend(joined.map(|(group, expires_ms)| view(group, Some(expires_ms))));
     }
 }

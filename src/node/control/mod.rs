@@ -15,7 +15,7 @@ pub(super) mod views;
 use super::exchange::{Exchange, Frame, Settings};
 use super::handle::{ControlHandle, ReloadView, Request};
 use super::membership::{self, Memberships};
-use super::neighbour::{Deed, Neighbours};
+use super::neighbour::{Effect, Neighbours};
 use super::rib::Rib;
 use super::source;
 use super::stats::{DeviceCounters, Stats};
@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tenants::Wards;
+use tenants::QuarantineStates;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watched};
 use updates::Updates;
@@ -147,13 +147,13 @@ pub struct Control {
     rib: Rib,
     publisher: Publisher<Tables>,
     neighbours: Neighbours,
-    deeds: Vec<Deed>,
+    effects: Vec<Effect>,
     memberships: Memberships,
-    group_deeds: Vec<membership::Deed>,
+    group_effects: Vec<membership::Effect>,
     groups_due_ms: u64,
     outbox: VecDeque<Frame>,
     updates: Updates,
-    wards: Wards,
+    quarantine_states: QuarantineStates,
     links: Vec<LinkSeen>,
     links_due_ms: u64,
     census_due_ms: u64,
@@ -192,17 +192,17 @@ impl Control {
             config_told: watched::Sender::new(config.clone()),
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
             memberships: Memberships::new(&config),
-            group_deeds: Vec::new(),
+            group_effects: Vec::new(),
             groups_due_ms: 0,
             path,
             file: config.clone(),
             amendments: Vec::new(),
             config,
             rib,
-            deeds: Vec::new(),
+            effects: Vec::new(),
             outbox: VecDeque::new(),
             updates: Updates::default(),
-            wards: Wards::default(),
+            quarantine_states: QuarantineStates::default(),
             links_due_ms: 0,
             census_due_ms: 0,
             stats,
@@ -221,7 +221,7 @@ impl Control {
         control.first_links();
         control.publisher = Publisher::new(control.rib.compile());
         control.configure_neighbours();
-        control.do_deeds();
+        control.apply_effects();
         control.empty_outbox();
         control.publish();
         control.watch_mappings(seen)?;
@@ -342,13 +342,13 @@ impl Control {
     /// Looks around once.
     fn turn(&mut self, now_ms: u64) {
         self.hear_workers(now_ms);
-        self.neighbours.tick(now_ms, &mut self.deeds);
+        self.neighbours.tick(now_ms, &mut self.effects);
         if now_ms >= self.links_due_ms {
             self.look_at_links(now_ms);
         }
         self.advertise(now_ms);
         self.tend_groups(now_ms);
-        self.do_deeds();
+        self.apply_effects();
         self.look_at_tenants(now_ms);
         self.empty_outbox();
         self.advance();
@@ -400,14 +400,14 @@ pub fn settings(config: &Config, workers: usize) -> Settings {
         errors_per_second: share(config.icmp.errors_per_second),
         errors_burst: share(config.icmp.burst),
         hold_packets: config.neighbour_discovery.hold_packets,
-        patience_ms: PATIENCE_BEYOND_MS
+        hold_timeout_ms: HOLD_BEYOND_MS
             + u64::from(config.neighbour_discovery.retransmit_ms)
                 * u64::from(config.neighbour_discovery.probes),
     }
 }
 
 /// How much longer packets wait than a neighbour has to answer: for the news to come round.
-const PATIENCE_BEYOND_MS: u64 = 2_000;
+const HOLD_BEYOND_MS: u64 = 2_000;
 
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,7 @@ impl Control {
         self.look_at_each_tenant(self.now_ms());
         self.configure_neighbours();
         self.configure_groups(self.now_ms());
-        self.do_deeds();
+        self.apply_effects();
         let settings = settings(&config, self.exchanges.len());
         for exchange in &self.exchanges {
             exchange.settings.force_push(settings);

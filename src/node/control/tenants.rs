@@ -7,41 +7,41 @@ use crate::node::events::EventKind;
 use crate::node::exchange::Frame;
 use crate::node::handle::RefusedView;
 use crate::node::neighbour::Key;
-use crate::node::quarantine::{Finding, Refused, Ward};
-use crate::node::rib::TenantAt;
-use crate::path::guard::{ABUSES, Abuse};
+use crate::node::quarantine::{Finding, QuarantineState, Refused};
+use crate::node::rib::AttachedTenant;
+use crate::path::violations::{VIOLATIONS, Violation};
 use crate::path::{Limiter, Notice};
-use crate::table::Quarantine;
+use crate::table::{Quarantine, TenantHandle};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Time between two looks at what workers refused.
 const LOOK_MS: u64 = 1_000;
 /// Events that one tenant may cause by what it says: a second, and at once.
-const VOICE: (u32, u32) = (10, 50);
+const EVENT_RATE: (u32, u32) = (10, 50);
 
 /// Time in which a tenant that says the same again tells nothing new: announcements come in threes.
 const REPEAT_MS: u64 = 1_000;
 
 /// How often a tenant was heard of.
-struct Voice {
+struct EventDamper {
     limiter: Limiter,
     last: Option<(EventKind, u64)>,
 }
 
 /// What is known of each tenant, by slot.
 #[derive(Default)]
-pub(super) struct Wards {
-    by_slot: HashMap<u16, (TenantAt, Ward)>,
+pub(super) struct QuarantineStates {
+    by_slot: HashMap<u16, (AttachedTenant, QuarantineState)>,
     /// By number.
-    voices: HashMap<u64, Voice>,
+    dampers: HashMap<u64, EventDamper>,
     due_ms: u64,
 }
 
 impl Control {
     /// Looks at what workers refused of each tenant, and decides on quarantine.
     pub(super) fn look_at_tenants(&mut self, now_ms: u64) {
-        if now_ms < self.wards.due_ms {
+        if now_ms < self.quarantine_states.due_ms {
             return;
         }
         self.look_at_each_tenant(now_ms);
@@ -49,31 +49,34 @@ impl Control {
 
     /// The same at once: after a reload tenants have other places.
     pub(super) fn look_at_each_tenant(&mut self, now_ms: u64) {
-        self.wards.due_ms = now_ms + LOOK_MS;
-        let tenants: Vec<TenantAt> = self.rib.tenants().collect();
-        let mut before = std::mem::take(&mut self.wards.by_slot);
+        self.quarantine_states.due_ms = now_ms + LOOK_MS;
+        let tenants: Vec<AttachedTenant> = self.rib.tenants().collect();
+        let mut before = std::mem::take(&mut self.quarantine_states.by_slot);
         for tenant in tenants {
-            let refused = self.refused(tenant.slot);
-            let known = before.remove(&tenant.slot).filter(|(known, _)| known.number == tenant.number);
-            let mut ward = known.map_or_else(|| Ward::new(refused, now_ms), |(_, ward)| ward);
-            let finding = ward.look(refused, self.config.quarantine.as_ref(), now_ms);
-            let mode = match self.config.quarantine.as_ref().filter(|_| ward.is_quarantined()) {
+            let refused = self.refused(tenant.handle.slot);
+            let known = before.remove(&tenant.handle.slot).filter(|(known, _)| known.handle == tenant.handle);
+            let mut quarantine_state = known.map_or_else(
+                || QuarantineState::new(refused, now_ms),
+                |(_, quarantine_state)| quarantine_state,
+            );
+            let finding = quarantine_state.look(refused, self.config.quarantine.as_ref(), now_ms);
+            let mode = match self.config.quarantine.as_ref().filter(|_| quarantine_state.is_quarantined()) {
                 None => Quarantine::None,
                 Some(rule) => match rule.mode {
                     QuarantineMode::Control => Quarantine::Control,
                     QuarantineMode::All => Quarantine::All,
                 },
             };
-            self.rib.set_quarantine(tenant.slot, mode);
+            self.rib.set_quarantine(tenant.handle.slot, mode);
             self.tell_finding(tenant, finding);
-            self.wards.by_slot.insert(tenant.slot, (tenant, ward));
+            self.quarantine_states.by_slot.insert(tenant.handle.slot, (tenant, quarantine_state));
         }
-        let Wards { by_slot, voices, .. } = &mut self.wards;
-        let there: HashSet<u64> = by_slot.values().map(|(tenant, _)| tenant.number).collect();
-        voices.retain(|number, _| there.contains(number));
+        let QuarantineStates { by_slot, dampers, .. } = &mut self.quarantine_states;
+        let there: HashSet<u64> = by_slot.values().map(|(tenant, _)| tenant.handle.generation).collect();
+        dampers.retain(|number, _| there.contains(number));
     }
 
-    fn tell_finding(&self, tenant: TenantAt, finding: Finding) {
+    fn tell_finding(&self, tenant: AttachedTenant, finding: Finding) {
         if finding.spoofed > 0 {
             self.tell_event(tenant, EventKind::Spoofed { packets: finding.spoofed });
         }
@@ -88,32 +91,42 @@ impl Control {
     /// What was refused of each tenant since it is here, and whether it is under quarantine, by its place among the
     /// attachments.
     pub(super) fn refused_views(&self) -> HashMap<u32, (Vec<RefusedView>, bool)> {
-        let view = |tenant: TenantAt| {
-            let now = self.refused(tenant.slot);
-            let known =
-                self.wards.by_slot.get(&tenant.slot).filter(|(known, _)| known.number == tenant.number);
-            let refused = known.map_or([0; ABUSES], |(_, ward)| ward.refused(now));
-            let kinds = Abuse::ALL.iter().zip(refused);
+        let view = |tenant: AttachedTenant| {
+            let now = self.refused(tenant.handle.slot);
+            let known = self
+                .quarantine_states
+                .by_slot
+                .get(&tenant.handle.slot)
+                .filter(|(known, _)| known.handle == tenant.handle);
+            let refused =
+                known.map_or([0; VIOLATIONS], |(_, quarantine_state)| quarantine_state.refused(now));
+            let kinds = Violation::ALL.iter().zip(refused);
             let kinds = kinds.map(|(abuse, packets)| RefusedView { kind: abuse.label().to_owned(), packets });
-            (tenant.attachment, (kinds.collect(), known.is_some_and(|(_, ward)| ward.is_quarantined())))
+            (
+                tenant.attachment,
+                (
+                    kinds.collect(),
+                    known.is_some_and(|(_, quarantine_state)| quarantine_state.is_quarantined()),
+                ),
+            )
         };
         self.rib.tenants().map(view).collect()
     }
 
     fn refused(&self, slot: u16) -> Refused {
         let workers = &self.stats.workers;
-        Abuse::ALL.map(|abuse| workers.iter().map(|worker| worker.tenants.value(slot, abuse)).sum())
+        Violation::ALL.map(|abuse| workers.iter().map(|worker| worker.tenants.value(slot, abuse)).sum())
     }
 
     /// A frame that a tenant sent to announce itself; `false`: it is no tenant's.
     pub(super) fn hear_tenant(&mut self, frame: &Frame, now_ms: u64) -> bool {
         let Some(link) = ethernet::parse(&frame.bytes) else { return false };
         let networks = &self.publisher.current().networks;
-        if !networks.guards(frame.port, link.vlan) {
+        if !networks.has_tenants(frame.port, link.vlan) {
             return false;
         }
         let Some(mac) = ethernet::source(&frame.bytes) else { return true };
-        let who = networks.tenant(frame.port, link.vlan, mac).map(|tenant| (tenant.slot, tenant.number));
+        let who = networks.tenant(frame.port, link.vlan, mac).map(|tenant| tenant.handle);
         let payload = frame.bytes.get(link.header..).unwrap_or(&[]);
         let address = match link.ethertype {
             ethernet::ARP => arp::parse(link.ethertype, payload)
@@ -127,10 +140,10 @@ impl Control {
         };
         match (who, address) {
             (Some(who), Some(address)) => {
-                self.tell_voiced(who, EventKind::Learnt { address, mac }, now_ms);
+                self.tell_damped(who, EventKind::Learnt { address, mac }, now_ms);
             }
             // What else they have to say is about groups.
-            _ => self.memberships.hear(frame.port, &frame.bytes, now_ms, &mut self.group_deeds),
+            _ => self.memberships.hear(frame.port, &frame.bytes, now_ms, &mut self.group_effects),
         }
         true
     }
@@ -138,32 +151,37 @@ impl Control {
     /// A notice that a worker left.
     pub(super) fn hear_notice(&mut self, notice: &Notice, now_ms: u64) {
         match *notice {
-            Notice::Conflict { slot, number, address } => {
-                self.tell_voiced((slot, number), EventKind::Conflict { address }, now_ms);
+            Notice::Conflict { tenant, address } => {
+                self.tell_damped(tenant, EventKind::Conflict { address }, now_ms);
             }
             Notice::Neighbour { port, address, mac } => {
-                self.neighbours.solicited(Key { port, address }, mac, now_ms, &mut self.deeds);
+                self.neighbours.solicited(Key { port, address }, mac, now_ms, &mut self.effects);
             }
             Notice::Ours { port, address, mac } => self.somebody_has(port, address, mac, now_ms),
         }
     }
 
     /// Tells of something that a tenant can cause as often as it likes.
-    fn tell_voiced(&mut self, (slot, number): (u16, u64), kind: EventKind, now_ms: u64) {
-        let known = self.wards.by_slot.get(&slot).filter(|(tenant, _)| tenant.number == number);
+    fn tell_damped(&mut self, tenant: TenantHandle, kind: EventKind, now_ms: u64) {
+        let known =
+            self.quarantine_states.by_slot.get(&tenant.slot).filter(|(known, _)| known.handle == tenant);
         // One that a reload has just removed says nothing any more, and its successor did not say it.
         let Some(tenant) = known.map(|(tenant, _)| *tenant) else { return };
-        let limiter = Limiter::new(VOICE.0, VOICE.1);
-        let voice = self.wards.voices.entry(number).or_insert(Voice { limiter, last: None });
-        let again = voice.last.is_some_and(|(said, at)| said == kind && now_ms < at + REPEAT_MS);
-        if again || !voice.limiter.allow(now_ms) {
+        let limiter = Limiter::new(EVENT_RATE.0, EVENT_RATE.1);
+        let damper = self
+            .quarantine_states
+            .dampers
+            .entry(tenant.handle.generation)
+            .or_insert(EventDamper { limiter, last: None });
+        let again = damper.last.is_some_and(|(said, at)| said == kind && now_ms < at + REPEAT_MS);
+        if again || !damper.limiter.allow(now_ms) {
             return self.stats.events.suppress(1);
         }
-        voice.last = Some((kind, now_ms));
+        damper.last = Some((kind, now_ms));
         self.tell_event(tenant, kind);
     }
 
-    fn tell_event(&self, tenant: TenantAt, kind: EventKind) {
+    fn tell_event(&self, tenant: AttachedTenant, kind: EventKind) {
         let attachment = self.config.attachments.get(tenant.attachment as usize);
         let name = attachment.and_then(|attachment| attachment.name.clone());
         let attachment = name.unwrap_or_else(|| tenant.attachment.to_string());

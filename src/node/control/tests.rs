@@ -247,7 +247,7 @@ fn packets_wait_longer_than_their_neighbour_is_given_to_answer() {
     for (retransmit_ms, probes) in [(100, 1), (1000, 3), (60_000, 20)] {
         let timers = format!("neighbour_discovery: {{retransmit_ms: {retransmit_ms}, probes: {probes}}}");
         let config = Config::parse(&format!("{CONFIG}{timers}\n"), "wait.yaml").unwrap();
-        assert!(settings(&config, 2).patience_ms > retransmit_ms * probes);
+        assert!(settings(&config, 2).hold_timeout_ms > retransmit_ms * probes);
     }
 }
 

@@ -77,12 +77,12 @@ fn mld1(mac: Mac, vlan: u16, kind: u8, group: u128) -> Vec<u8> {
 }
 
 /// The joins and leaves, and how many queries.
-fn said(deeds: &mut Vec<Deed>) -> (Vec<(Mac, TenantAddress, bool)>, usize) {
+fn said(effects: &mut Vec<Effect>) -> (Vec<(Mac, TenantAddress, bool)>, usize) {
     let mut queries = 0;
-    let changes = deeds.drain(..).filter_map(|deed| match deed {
-        Deed::Joined((_, _, mac), group) => Some((mac, group, true)),
-        Deed::Left((_, _, mac), group) => Some((mac, group, false)),
-        Deed::Ask(_) => {
+    let changes = effects.drain(..).filter_map(|effect| match effect {
+        Effect::Joined(key, group) => Some((key.mac, group, true)),
+        Effect::Left(key, group) => Some((key.mac, group, false)),
+        Effect::Ask(_) => {
             queries += 1;
             None
         }
@@ -92,22 +92,22 @@ fn said(deeds: &mut Vec<Deed>) -> (Vec<(Mac, TenantAddress, bool)>, usize) {
 
 struct Bench {
     memberships: Memberships,
-    deeds: Vec<Deed>,
+    effects: Vec<Effect>,
 }
 
 impl Bench {
     fn new(tenants: &str, multicast: &str) -> Self {
-        Bench { memberships: Memberships::new(&config(tenants, multicast)), deeds: Vec::new() }
+        Bench { memberships: Memberships::new(&config(tenants, multicast)), effects: Vec::new() }
     }
 
     fn hear(&mut self, frame: &[u8], now_ms: u64) -> Vec<(Mac, TenantAddress, bool)> {
-        self.memberships.hear(ACCESS, frame, now_ms, &mut self.deeds);
-        said(&mut self.deeds).0
+        self.memberships.hear(ACCESS, frame, now_ms, &mut self.effects);
+        said(&mut self.effects).0
     }
 
     fn tick(&mut self, now_ms: u64) -> (Vec<(Mac, TenantAddress, bool)>, usize) {
-        self.memberships.tick(now_ms, &mut self.deeds);
-        said(&mut self.deeds)
+        self.memberships.tick(now_ms, &mut self.effects);
+        said(&mut self.effects)
     }
 }
 
@@ -140,8 +140,8 @@ fn who_wants_a_group_from_some_sources_gets_it_and_is_asked_when_it_wants_fewer(
     let group = TenantAddress::V4(G4);
     bench.tick(0);
     assert_eq!(bench.hear(&igmp3(VM1, 1, &[(3, G4, &[7, 8])]), 0), [(VM1, group, true)]);
-    bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &[(6, G4, &[7])]), 1000, &mut bench.deeds);
-    let Some(Deed::Ask(frame)) = bench.deeds.pop() else { panic!("no query") };
+    bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &[(6, G4, &[7])]), 1000, &mut bench.effects);
+    let Some(Effect::Ask(frame)) = bench.effects.pop() else { panic!("no query") };
     let link = ethernet::parse(&frame.bytes).unwrap();
     assert_eq!((link.vlan, ethernet::destination(&frame.bytes)), (1, Some(Mac::of_ipv4_multicast(G4))));
     let Ok(igmp::Message::Query(query)) = igmp::parse(&frame.bytes[link.header..]) else {
@@ -165,9 +165,9 @@ fn a_tenant_cannot_make_the_node_ask_about_a_group_more_than_once_a_second() {
     let records: Vec<(u8, u32, &[u32])> =
         (0..10).map(|n| (if n % 2 == 0 { 6 } else { 5 }, G4, &[7][..])).collect();
     for now_ms in [1000, 1001, 1999, 2000] {
-        bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &records), now_ms, &mut bench.deeds);
+        bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &records), now_ms, &mut bench.effects);
     }
-    assert_eq!(bench.deeds.iter().filter(|deed| matches!(deed, Deed::Ask(_))).count(), 2);
+    assert_eq!(bench.effects.iter().filter(|effect| matches!(effect, Effect::Ask(_))).count(), 2);
 }
 
 #[test]
@@ -187,9 +187,9 @@ fn who_does_not_answer_is_no_member_any_more_and_who_does_stays() {
 fn the_gateway_asks_every_link_in_the_families_of_its_network() {
     let mut bench = Bench::new(&both(), "query_interval_s: 100");
     let mut asked = |now_ms| {
-        bench.memberships.tick(now_ms, &mut bench.deeds);
-        let frames = bench.deeds.drain(..).map(|deed| match deed {
-            Deed::Ask(frame) => {
+        bench.memberships.tick(now_ms, &mut bench.effects);
+        let frames = bench.effects.drain(..).map(|effect| match effect {
+            Effect::Ask(frame) => {
                 let link = ethernet::parse(&frame.bytes).unwrap();
                 let packet = &frame.bytes[link.header..];
                 assert_eq!(ethernet::source(&frame.bytes), Some(GATEWAY));
@@ -265,12 +265,12 @@ fn nobody_leaves_because_the_networks_stand_in_another_order() {
     bench.tick(0);
     bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
     bench.hear(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
-    bench.memberships.configure(&parsed(&turned), 1000, &mut bench.deeds);
-    assert_eq!(said(&mut bench.deeds).0, []);
+    bench.memberships.configure(&parsed(&turned), 1000, &mut bench.effects);
+    assert_eq!(said(&mut bench.effects).0, []);
     assert_eq!(bench.memberships.joined(), 2);
     // And they are where they were: their networks count them.
-    bench.memberships.configure(&config("", ""), 2000, &mut bench.deeds);
-    assert_eq!(said(&mut bench.deeds).0.len(), 2);
+    bench.memberships.configure(&config("", ""), 2000, &mut bench.effects);
+    assert_eq!(said(&mut bench.effects).0.len(), 2);
 }
 
 #[test]
@@ -281,11 +281,11 @@ fn who_is_not_attached_any_more_has_left_and_the_others_stay() {
     bench.hear(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
     // The first one changes its network, too.
     let after = format!("{}, {}", tenant(VM1, 1, "four", 1), tenant(VM2, 2, "four", 2));
-    bench.memberships.configure(&config(&after, ""), 1000, &mut bench.deeds);
-    assert_eq!(said(&mut bench.deeds).0, [(VM1, TenantAddress::V4(G4), false)]);
+    bench.memberships.configure(&config(&after, ""), 1000, &mut bench.effects);
+    assert_eq!(said(&mut bench.effects).0, [(VM1, TenantAddress::V4(G4), false)]);
     assert_eq!(bench.memberships.joined(), 1);
-    bench.memberships.configure(&config(&tenant(VM1, 1, "four", 1), ""), 2000, &mut bench.deeds);
-    assert_eq!(said(&mut bench.deeds).0, [(VM2, TenantAddress::V4(G4), false)]);
+    bench.memberships.configure(&config(&tenant(VM1, 1, "four", 1), ""), 2000, &mut bench.effects);
+    assert_eq!(said(&mut bench.effects).0, [(VM2, TenantAddress::V4(G4), false)]);
     assert_eq!(bench.memberships.joined(), 0);
     // Those who came are asked at once.
     assert_eq!(bench.tick(2000).1, 1);

@@ -7,16 +7,16 @@
 pub mod capture;
 
 use super::handle::DropView;
-use super::membership::{Deed, Memberships};
+use super::membership::{Effect, Memberships};
 use super::rib::Rib;
 use super::source::{Batch, Change, Origin};
 use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
 use crate::net::Mac;
 use crate::path::counters::Count;
-use crate::path::guard::TenantCounts;
 use crate::path::networks::NetworkCounters;
+use crate::path::violations::TenantCounts;
 use crate::path::{
-    BURST, Counters, Ctx, DropReason, Guard, Limiter, NetworkTally, Packet, Pipeline, Verdict,
+    BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Policer, Verdict,
 };
 use crate::table::{NetworkId, PortId, Tables};
 use arrayvec::ArrayVec;
@@ -99,7 +99,7 @@ impl Replay {
         Ok(Replay {
             tables: rib.compile(),
             pipeline: Pipeline::new(Limiter::new(config.icmp.errors_per_second, config.icmp.burst))
-                .with_guard(Guard::new(TenantCounts::of(config.attachments.len()))),
+                .with_policer(Policer::new(TenantCounts::of(config.attachments.len()))),
             memberships: Memberships::new(&config),
             rib,
             counters: Counters::per_port(ports),
@@ -141,9 +141,9 @@ impl Replay {
     }
 
     fn burst(&mut self, port: u16, frames: &[Frame]) {
-        let mut deeds = Vec::new();
-        self.memberships.tick(self.now_ms, &mut deeds);
-        self.tend_groups(deeds.drain(..));
+        let mut effects = Vec::new();
+        self.memberships.tick(self.now_ms, &mut effects);
+        self.tend_groups(effects.drain(..));
         let Some(counters) = self.counters.get(usize::from(port)) else { return };
         let headroom = HEADROOM_BYTES as usize;
         let data = usize::from(self.config.mbufs.data_bytes);
@@ -166,11 +166,11 @@ impl Replay {
         counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
         self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
         for (n, packet) in burst.iter_mut().enumerate() {
-            let lane = self.pipeline.lanes().get(n);
+            let meta = self.pipeline.metas().get(n);
             match packet.verdict {
                 // An error that waits for a neighbour told nobody: its packet was lost for its own reason.
-                Verdict::Hold(_) | Verdict::Resolve(_) => {
-                    let reason = lane.and_then(|lane| lane.answered);
+                Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
+                    let reason = meta.and_then(|meta| meta.answered);
                     packet.verdict = Verdict::Drop(reason.unwrap_or(DropReason::NeighbourUnresolved));
                 }
                 Verdict::Forward(to) | Verdict::Reply(to) => match self.sent.get_mut(usize::from(to.0)) {
@@ -178,37 +178,37 @@ impl Replay {
                     None => packet.verdict = Verdict::Drop(DropReason::NoPort),
                 },
                 Verdict::Punt => {
-                    self.memberships.hear(PortId(port), packet.frame(), self.now_ms, &mut deeds);
+                    self.memberships.hear(PortId(port), packet.frame(), self.now_ms, &mut effects);
                 }
                 Verdict::Continue | Verdict::Drop(_) => {}
             }
         }
         // There is nobody here to hear of them.
         let _ = self.pipeline.take_notices();
-        counters.settle_copies(self.pipeline.outbox(), |copy| {
+        counters.settle_copies(self.pipeline.copies(), |copy| {
             let sent = self.sent.get_mut(usize::from(copy.port.0));
             sent.zip(frames.get(copy.of))
                 .map(|(sent, of)| sent.push((of.time_ns, copy.frame.to_vec())))
                 .is_some()
         });
-        counters.settle(&burst, self.pipeline.lanes());
-        self.networks.settle_direct(self.pipeline.tally());
-        if let Some(lanes) = self.pipeline.staged() {
-            self.networks.settle(&burst, lanes, &self.tables);
-            self.networks.settle_copies(self.pipeline.outbox(), lanes, &self.tables);
+        counters.settle(&burst, self.pipeline.metas());
+        self.networks.settle_fast(self.pipeline.tally());
+        if let Some(metas) = self.pipeline.staged() {
+            self.networks.settle(&burst, metas, &self.tables);
+            self.networks.settle_copies(self.pipeline.copies(), metas, &self.tables);
         }
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
-        self.tend_groups(deeds);
+        self.tend_groups(effects);
     }
 
     /// What tenants join or leave in the captures counts from the next burst on.
-    fn tend_groups(&mut self, deeds: impl IntoIterator<Item = Deed>) {
-        for deed in deeds {
-            match deed {
-                Deed::Joined(place, group) => self.rib.set_member(place, group, true),
-                Deed::Left(place, group) => self.rib.set_member(place, group, false),
+    fn tend_groups(&mut self, effects: impl IntoIterator<Item = Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Joined(place, group) => self.rib.set_member(place, group, true),
+                Effect::Left(place, group) => self.rib.set_member(place, group, false),
                 // There is nobody to answer.
-                Deed::Ask(_) => {}
+                Effect::Ask(_) => {}
             }
         }
         if self.rib.needs_snapshot() {

@@ -6,20 +6,10 @@
 use super::super::source::Origin;
 use crate::config::{LocatorChoice, MappingTarget};
 use crate::ila::Locator;
-use crate::net::Mac;
-use crate::table::ActionId;
+use crate::table::{ActionId, AttachmentKey};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Where an attachment sits; unique, and stable when the configuration's order changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Seat {
-    pub(super) port: u16,
-    /// 0: untagged.
-    pub(super) vlan: u16,
-    pub(super) mac: Mac,
-}
 
 /// Where a mapping leads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,7 +17,7 @@ pub(super) enum Goal {
     Mapping(MappingTarget),
     /// A copy to each.
     Group(Vec<LocatorChoice>),
-    Local(Seat),
+    Local(AttachmentKey),
 }
 
 /// What makes two mappings share an action.
@@ -39,6 +29,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// An identifier of a domain at an attachment of this node.
+    pub(super) fn local(domain: u8, attached: AttachmentKey) -> Key {
+        Key { domain, origin: Origin::Attachment, goal: Goal::Local(attached) }
+    }
+
     /// The locators of the target.
     pub(super) fn locators(&self) -> impl Iterator<Item = Locator> + '_ {
         let choices = match &self.goal {

@@ -161,7 +161,8 @@ impl Rib {
         }
         for ((domain, identifier, origin), action) in last {
             *after.entry(action).or_default() += 1;
-            if let Some((_, held)) = self.layers(domain, identifier).find(|(held, _)| *held == origin) {
+            if let Some((_, held)) = self.by_precedence(domain, identifier).find(|(held, _)| *held == origin)
+            {
                 *after.entry(held).or_default() -= 1;
             }
         }
@@ -219,11 +220,11 @@ impl Rib {
             });
             staged.writes.extend(forget);
         }
-        let covered = self
-            .covered
+        let shadowed = self
+            .shadowed
             .iter()
             .filter(|(domain, identifier, held)| *held == origin && !judge.names(*domain, *identifier));
-        staged.writes.extend(covered.map(|(domain, identifier, _)| Write {
+        staged.writes.extend(shadowed.map(|(domain, identifier, _)| Write {
             identifier,
             domain,
             origin,
@@ -256,8 +257,8 @@ impl Rib {
             // One file may serve every node, so it may name what is attached here.
             (Origin::Admin | Origin::File, _) => {}
         }
-        if let Some(twin) = self.twin_in_use(domain, identifier, judge) {
-            return refuse(is_twin_of(self.sir(domain, twin)));
+        if let Some(zero_alias) = self.zero_alias_in_use(domain, identifier, judge) {
+            return refuse(is_zero_alias_of(self.sir(domain, zero_alias)));
         }
         if let Err(why) = self.judge_target((domain, identifier), judge, &mut target) {
             return refuse(why);
@@ -338,7 +339,7 @@ impl Rib {
         if self.domains.get(usize::from(domain)).is_none() {
             return Err(format!("SIR domain {domain} is not configured; add it to sir_domains"));
         }
-        let twins =
+        let zero_aliases =
             self.domains.get(usize::from(domain)).is_none_or(|d| d.config.checksum.changes_identifier());
         match identifier.kind() {
             IdentifierType::Interface => Err(
@@ -355,7 +356,7 @@ impl Rib {
             _ if identifier.vnid() == Some(0) => {
                 Err("has VNID 0, which no virtual network has; write its own".to_owned())
             }
-            _ if is_group(identifier) => judge_group_identifier(identifier, twins),
+            _ if is_group(identifier) => judge_group_identifier(identifier, zero_aliases),
             IdentifierType::LocallyUnique
             | IdentifierType::TenantIpv4
             | IdentifierType::TenantIpv6
@@ -411,21 +412,21 @@ impl Rib {
     }
 
     /// The twin of `identifier`, when the domain's mode makes them alike and the batch leaves the twin there.
-    fn twin_in_use(&self, domain: u8, identifier: Identifier, judge: &Judge) -> Option<Identifier> {
+    fn zero_alias_in_use(&self, domain: u8, identifier: Identifier, judge: &Judge) -> Option<Identifier> {
         let held = self.domains.get(usize::from(domain))?;
-        let twin = identifier.twin().filter(|_| held.config.checksum.changes_identifier())?;
-        let there = match judge.zeros.get(&(domain, twin.0)) {
+        let zero_alias = identifier.zero_alias().filter(|_| held.config.checksum.changes_identifier())?;
+        let there = match judge.zeros.get(&(domain, zero_alias.0)) {
             Some(there) => *there,
-            None => self.origins(domain, twin).any(|origin| {
-                let goes = judge.complete && origin == judge.origin && !judge.names(domain, twin.0);
+            None => self.origins(domain, zero_alias).any(|origin| {
+                let goes = judge.complete && origin == judge.origin && !judge.names(domain, zero_alias.0);
                 !goes
             }),
         };
-        there.then_some(twin)
+        there.then_some(zero_alias)
     }
 
     fn note_zero(&self, domain: u8, identifier: Identifier, there: bool, judge: &mut Judge) {
-        if identifier.twin().is_some() {
+        if identifier.zero_alias().is_some() {
             judge.zeros.insert((domain, identifier.0), there);
         }
     }
@@ -452,6 +453,6 @@ fn count(mapped: &mut HashMap<(u8, u32), u64>, domain: u8, identifier: u64, came
 }
 
 /// Why an identifier whose twin is there is refused.
-pub(super) fn is_twin_of(twin: Ipv6Addr) -> String {
-    format!("is the twin of {twin}: neutral mapping cannot tell them apart; use another identifier")
+pub(super) fn is_zero_alias_of(zero_alias: Ipv6Addr) -> String {
+    format!("is the twin of {zero_alias}: neutral mapping cannot tell them apart; use another identifier")
 }

@@ -3,16 +3,17 @@
 //! Actions of mappings keep their index over all snapshots; behind them stand those of routes and of spreads, which
 //! only their own snapshot names.
 
-use super::actions::{Goal, Key, Seat};
+use super::actions::{Goal, Key};
 use super::router::{Exit, Router, no_route};
 use super::{Port, Rib};
 use crate::config::{self, LocatorChoice, MappingTarget, RouteTarget};
 use crate::ila::{Adjustment, Locator};
 use crate::net::ndp::Advert;
-use crate::table::realms::Realms;
+use crate::table::prefixes::PrefixTable;
 use crate::table::routes::Routes;
 use crate::table::{
-    self, Action, ActionId, DomainId, Hop, HopId, HopState, Local, PortId, Remote, Role, Spread, Tables,
+    self, Action, ActionId, AttachmentKey, DomainId, Hop, HopId, HopState, Local, NexthopGroup, PortId,
+    Remote, Role, Tables,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ impl Rib {
             rib: self,
             router,
             actions: vec![Action::Blackhole; self.actions.len()],
-            spreads: Vec::new(),
+            nexthop_groups: Vec::new(),
             groups: Vec::new(),
             remotes: HashMap::new(),
             replicas: HashMap::new(),
@@ -50,7 +51,7 @@ impl Rib {
         let addresses = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.address);
         let gateways = self.networks.iter().filter_map(|network| network.ipv6?.gateway);
         Tables {
-            realms: self.realms(),
+            prefixes: self.prefixes(),
             networks,
             domains: self.domains.iter().map(domain).collect(),
             routes,
@@ -59,39 +60,39 @@ impl Rib {
             own: addresses.chain(gateways).collect(),
             infrastructure: self.infrastructure(),
             actions: render.actions,
-            spreads: render.spreads,
+            nexthop_groups: render.nexthop_groups,
             groups: render.groups,
         }
     }
 
-    fn realms(&self) -> Realms {
-        let mut realms = Realms::default();
+    fn prefixes(&self) -> PrefixTable {
+        let mut prefixes = PrefixTable::default();
         for (n, domain) in self.domains.iter().enumerate() {
-            realms.entry(domain.config.prefix.0).sir = Some(DomainId(n as u8));
+            prefixes.entry(domain.config.prefix.0).sir = Some(DomainId(n as u8));
         }
         let adjusted = |domain: u8, locator: Locator| {
             let sir = self.domains.get(usize::from(domain))?.config.prefix;
             Some((DomainId(domain), Adjustment::of(sir, locator)))
         };
         for own in &self.locators {
-            realms.entry(own.prefix.0).local = adjusted(own.domain, own.prefix);
+            prefixes.entry(own.prefix.0).local = adjusted(own.domain, own.prefix);
         }
         for (locator, domain) in self.actions.locators() {
-            realms.entry(locator.0).remote = adjusted(domain, locator);
+            prefixes.entry(locator.0).remote = adjusted(domain, locator);
         }
         for own in self.ports.iter().flat_map(|port| &port.addresses) {
             let half = (own.address >> 64) as u64;
             if half != 0 {
-                realms.entry(half).own = true;
+                prefixes.entry(half).own = true;
             }
         }
         for vnet in self.networks.iter().filter_map(|network| network.ipv6) {
             let half = (vnet.prefix.bits() >> 64) as u64;
             if half != 0 {
-                realms.entry(half).tenants = true;
+                prefixes.entry(half).tenants = true;
             }
         }
-        realms
+        prefixes
     }
 
     /// What tenants cannot reach: what the configuration says, and every subnet of ours, next hops among them.
@@ -127,15 +128,15 @@ impl Rib {
         vlans
     }
 
-    pub(super) fn local(&self, seat: Seat) -> Local {
-        let attachment = self.seats.get(&seat).copied().unwrap_or(u32::MAX);
-        let hop = match self.ports.get(usize::from(seat.port)) {
+    pub(super) fn local(&self, attached: AttachmentKey) -> Local {
+        let attachment = self.attachment_index.get(&attached).copied().unwrap_or(u32::MAX);
+        let hop = match self.ports.get(usize::from(attached.port.0)) {
             Some(port) if port.up => {
-                Hop::ready(PortId(seat.port), seat.mac, port.mac, seat.vlan, port.mtu, HopId(0))
+                Hop::ready(attached.port, attached.mac, port.mac, attached.vlan, port.mtu, HopId(0))
             }
             port => {
                 let mtu = port.map_or(0, |port| port.mtu);
-                Hop::not_ready(PortId(seat.port), HopState::LinkDown, mtu, HopId(0))
+                Hop::not_ready(attached.port, HopState::LinkDown, mtu, HopId(0))
             }
         };
         Local { attachment, hop }
@@ -147,7 +148,7 @@ struct Render<'r> {
     rib: &'r Rib,
     router: Router,
     actions: Vec<Action>,
-    spreads: Vec<Spread>,
+    nexthop_groups: Vec<NexthopGroup>,
     groups: Vec<Vec<ActionId>>,
     /// Members of spreads, by domain, locator and next hop.
     remotes: HashMap<(u8, Locator, HopId), ActionId>,
@@ -156,7 +157,7 @@ struct Render<'r> {
 }
 
 /// A way that flows may take: its share, before it is scaled, and how to get its action.
-struct Way {
+struct Path {
     identity: u64,
     share: u64,
     choice: LocatorChoice,
@@ -205,20 +206,20 @@ impl Render<'_> {
             several => {
                 let member = |exit: &Exit| (exit.identity, exit.weight, self.add(Action::Forward(exit.hop)));
                 let members: Vec<_> = several.iter().map(member).collect();
-                self.spread(&members)
+                self.nexthop_group(&members)
             }
         }
     }
 
-    fn spread(&mut self, members: &[(u64, u16, ActionId)]) -> Action {
-        self.spreads.push(Spread::new(members));
-        Action::Spread((self.spreads.len() - 1) as u32)
+    fn nexthop_group(&mut self, members: &[(u64, u16, ActionId)]) -> Action {
+        self.nexthop_groups.push(NexthopGroup::new(members));
+        Action::NexthopGroup((self.nexthop_groups.len() - 1) as u32)
     }
 
     /// The action of a mapping's target.
     fn mapping(&mut self, key: &Key) -> Action {
         match &key.goal {
-            Goal::Local(seat) => Action::Local(self.rib.local(*seat)),
+            Goal::Local(attached) => Action::Local(self.rib.local(*attached)),
             Goal::Mapping(MappingTarget::Blackhole) => Action::Blackhole,
             Goal::Group(choices) => self.group(key.domain, choices),
             Goal::Mapping(MappingTarget::Locators(choices)) => self.locators(key.domain, choices),
@@ -247,8 +248,8 @@ impl Render<'_> {
     /// The best priority that can be reached, spread over its locators and their next hops.
     fn locators(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
         let rest = choices.chunk_by(|a, b| a.priority == b.priority);
-        let ways = rest.map(|group| self.ways(group)).find(|ways| !ways.is_empty()).unwrap_or_default();
-        match ways.as_slice() {
+        let paths = rest.map(|group| self.paths(group)).find(|paths| !paths.is_empty()).unwrap_or_default();
+        match paths.as_slice() {
             [] => {
                 // None can be reached: the state of the first one tells why.
                 let Some(first) = choices.first() else { return Action::Blackhole };
@@ -260,38 +261,38 @@ impl Render<'_> {
             }
             [only] => self.remote(domain, only.choice.locator, only.hop),
             several => {
-                let most = several.iter().map(|way| way.share).max().unwrap_or(1).max(1);
+                let most = several.iter().map(|path| path.share).max().unwrap_or(1).max(1);
                 let scale = |share: u64| (share * 60_000 / most).clamp(1, 60_000) as u16;
-                let member = |way: &Way| (way.identity, scale(way.share), self.member(domain, way));
+                let member = |path: &Path| (path.identity, scale(path.share), self.member(domain, path));
                 let members: Vec<_> = several.iter().map(member).collect();
-                self.spread(&members)
+                self.nexthop_group(&members)
             }
         }
     }
 
     /// The usable ways to locators of one priority: each locator's weight is shared out over its next hops.
-    fn ways(&self, group: &[LocatorChoice]) -> Vec<Way> {
-        let mut ways = Vec::new();
+    fn paths(&self, group: &[LocatorChoice]) -> Vec<Path> {
+        let mut paths = Vec::new();
         for choice in group.iter().filter(|choice| !self.rib.is_own(choice.locator)) {
             let usable = || self.router.towards(choice.locator).iter().filter(|exit| exit.usable());
             let total: u64 = usable().map(|exit| u64::from(exit.weight)).sum();
-            ways.extend(usable().map(|exit| Way {
+            paths.extend(usable().map(|exit| Path {
                 identity: choice.locator.0.rotate_left(17) ^ exit.identity,
                 share: u64::from(choice.weight) * u64::from(exit.weight) * 1_000_000 / total.max(1),
                 choice: *choice,
                 hop: exit.hop,
             }));
         }
-        ways
+        paths
     }
 
     /// The action of one way of a spread, shared by all spreads that have it.
-    fn member(&mut self, domain: u8, way: &Way) -> ActionId {
-        let place = (domain, way.choice.locator, way.hop.id);
+    fn member(&mut self, domain: u8, path: &Path) -> ActionId {
+        let place = (domain, path.choice.locator, path.hop.id);
         if let Some(known) = self.remotes.get(&place) {
             return *known;
         }
-        let remote = self.remote(domain, way.choice.locator, way.hop);
+        let remote = self.remote(domain, path.choice.locator, path.hop);
         let id = self.add(remote);
         self.remotes.insert(place, id);
         id

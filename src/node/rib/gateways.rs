@@ -10,14 +10,14 @@ use crate::table::{ActionId, Gateway, NetworkId, Networks};
 impl Rib {
     /// Takes over the ways to the gateways that policies name.
     pub(super) fn replace_gateways(&mut self, config: &Config) {
-        let mut ways = Vec::new();
+        let mut actions = Vec::new();
         for (locator, domain) in config.gateways() {
             let choice = LocatorChoice { locator, priority: 0, weight: 1 };
             let goal = Goal::Mapping(MappingTarget::Locators(vec![choice]));
             let key = Key { domain, origin: Origin::Attachment, goal };
-            ways.push((locator, self.actions.take(key).0));
+            actions.push((locator, self.actions.take(key).0));
         }
-        for (_, old) in std::mem::replace(&mut self.gateways, ways) {
+        for (_, old) in std::mem::replace(&mut self.gateways, actions) {
             self.actions.give_back(old);
         }
         self.dirty = true;
@@ -32,7 +32,7 @@ impl Rib {
     }
 
     fn way_to(&self, locator: Locator) -> ActionId {
-        let at = self.gateways.binary_search_by_key(&locator, |way| way.0);
-        at.ok().and_then(|at| self.gateways.get(at)).map_or(ActionId(0), |way| way.1)
+        let at = self.gateways.binary_search_by_key(&locator, |entry| entry.0);
+        at.ok().and_then(|at| self.gateways.get(at)).map_or(ActionId(0), |entry| entry.1)
     }
 }

@@ -2,24 +2,19 @@
 
 use super::super::source::Origin;
 use super::actions::{Goal, Key};
-use super::{Rib, Seat};
+use super::{Rib, attachment_key};
 use crate::config::{Config, LocatorChoice, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, group};
-use crate::net::Mac;
-use crate::table::{ActionId, NetworkId, Networks, PortId};
+use crate::table::{ActionId, AttachmentKey, NetworkId, Networks};
 use std::collections::BTreeSet;
-
-/// Where a tenant sits: port, VLAN identifier (0: untagged) and MAC address.
-pub type Place = (PortId, u16, Mac);
 
 impl Rib {
     /// Notes that a tenant wants a group, or no longer does. Readers learn of it from the next snapshot.
-    pub fn set_member(&mut self, (port, vlan, mac): Place, group: TenantAddress, joined: bool) {
-        let seat = Seat { port: port.0, vlan, mac };
-        let groups = self.joined.entry(seat).or_default();
+    pub fn set_member(&mut self, attached: AttachmentKey, group: TenantAddress, joined: bool) {
+        let groups = self.joined.entry(attached).or_default();
         let changed = if joined { groups.insert(group) } else { groups.remove(&group) };
         if groups.is_empty() {
-            self.joined.remove(&seat);
+            self.joined.remove(&attached);
         }
         if changed {
             self.networks_changed();
@@ -52,8 +47,8 @@ impl Rib {
         for attachment in &self.attachments {
             let Some(place) = attachment.network else { continue };
             let Some(network) = self.networks.get(usize::from(place)) else { continue };
-            let seat = Seat::of(attachment);
-            let joined = self.joined.get(&seat).into_iter().flatten();
+            let attached = attachment_key(attachment);
+            let joined = self.joined.get(&attached).into_iter().flatten();
             let mut groups: BTreeSet<u64> = attachment
                 .groups
                 .iter()
@@ -64,7 +59,7 @@ impl Rib {
                 groups.insert(Identifier::tenant_ipv4(network.vnid, u32::MAX).0);
             }
             for group in groups {
-                networks.join(NetworkId(place), Identifier(group), self.local(seat));
+                networks.join(NetworkId(place), Identifier(group), self.local(attached));
             }
         }
     }

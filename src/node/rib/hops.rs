@@ -7,7 +7,7 @@ use crate::table::{Hop, HopId, HopState, PortId};
 use std::collections::{BTreeMap, HashMap};
 
 /// Neighbours met on connected subnets, at most.
-pub const MAX_GLEANED: usize = 4096;
+pub const MAX_DYNAMIC: usize = 4096;
 
 /// What is known of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Neighbour {
     /// A route leads over it.
     next_hop: bool,
     /// Met on a connected subnet.
-    gleaned: bool,
+    dynamic: bool,
 }
 
 /// All neighbours by their identity, which is never used twice.
@@ -41,7 +41,7 @@ pub(super) struct Neighbours {
     by_id: BTreeMap<u32, Neighbour>,
     ids: HashMap<(u16, u128), u32>,
     last: u32,
-    gleaned: usize,
+    dynamic: usize,
 }
 
 impl Neighbours {
@@ -52,7 +52,7 @@ impl Neighbours {
             self.last
         });
         let state = NeighbourState::Incomplete;
-        let new = Neighbour { port, address, state, fixed: false, next_hop: false, gleaned: false };
+        let new = Neighbour { port, address, state, fixed: false, next_hop: false, dynamic: false };
         (id, self.by_id.entry(id).or_insert(new))
     }
 
@@ -75,7 +75,7 @@ impl Neighbours {
             neighbour.fixed = true;
             neighbour.state = NeighbourState::Reachable(*mac);
         }
-        self.by_id.retain(|_, neighbour| neighbour.fixed || neighbour.next_hop || neighbour.gleaned);
+        self.by_id.retain(|_, neighbour| neighbour.fixed || neighbour.next_hop || neighbour.dynamic);
         let by_id = &self.by_id;
         self.ids.retain(|_, id| by_id.contains_key(id));
     }
@@ -107,18 +107,18 @@ impl Rib {
 
     /// Begins with a neighbour that a worker asks for on a connected subnet.
     ///
-    /// `None` when the port is not there or [`MAX_GLEANED`] are held already: forget some first.
+    /// `None` when the port is not there or [`MAX_DYNAMIC`] are held already: forget some first.
     pub fn add_neighbour(&mut self, port: PortId, address: u128) -> Option<HopId> {
         self.ports.get(usize::from(port.0))?;
         if let Some((id, _)) = self.neighbours.of(port.0, address) {
             return Some(id);
         }
-        if self.neighbours.gleaned >= MAX_GLEANED {
+        if self.neighbours.dynamic >= MAX_DYNAMIC {
             return None;
         }
-        self.neighbours.gleaned += 1;
+        self.neighbours.dynamic += 1;
         let (id, neighbour) = self.neighbours.entry(port.0, address);
-        neighbour.gleaned = true;
+        neighbour.dynamic = true;
         self.dirty = true;
         Some(HopId(id))
     }
@@ -127,9 +127,9 @@ impl Rib {
     pub fn forget_neighbour(&mut self, port: PortId, address: u128) {
         let Some(id) = self.neighbours.ids.get(&(port.0, address)).copied() else { return };
         let Some(neighbour) = self.neighbours.by_id.get_mut(&id) else { return };
-        if neighbour.gleaned {
-            neighbour.gleaned = false;
-            self.neighbours.gleaned -= 1;
+        if neighbour.dynamic {
+            neighbour.dynamic = false;
+            self.neighbours.dynamic -= 1;
         }
         if neighbour.fixed {
             return;

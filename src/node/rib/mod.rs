@@ -16,8 +16,8 @@ mod compile;
 mod gateways;
 mod groups;
 mod hops;
-mod layers;
 mod networks;
+mod precedence;
 mod reload;
 mod router;
 mod slots;
@@ -27,9 +27,8 @@ mod views;
 mod tests;
 
 pub use batch::Staged;
-pub use groups::Place;
-pub use hops::{MAX_GLEANED, NeighbourState};
-pub use slots::TenantAt;
+pub use hops::{MAX_DYNAMIC, NeighbourState};
+pub use slots::AttachedTenant;
 pub use views::{origin_name, state_name};
 
 use crate::config::{
@@ -38,15 +37,13 @@ use crate::config::{
 use crate::ila::Locator;
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
-use crate::table::{ActionId, Networks};
-use actions::{Actions, Goal, Key, Seat};
+use crate::table::{ActionId, AttachmentKey, Networks, PortId};
+use actions::Actions;
 use hops::Neighbours;
-use layers::Covered;
+use precedence::Shadowed;
 use slots::Slots;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-use super::source::Origin;
 
 /// A SIR domain and its mappings.
 struct Domain {
@@ -81,15 +78,15 @@ pub struct Rib {
     /// Ways to the gateways between networks, in the order of their locators.
     gateways: Vec<(Locator, ActionId)>,
     /// Groups that tenants say they want.
-    joined: HashMap<Seat, BTreeSet<TenantAddress>>,
+    joined: HashMap<AttachmentKey, BTreeSet<TenantAddress>>,
     /// Attachments by where they sit.
-    seats: HashMap<Seat, u32>,
+    attachment_index: HashMap<AttachmentKey, u32>,
     slots: Slots,
     infrastructure: Vec<crate::net::Ipv6Prefix>,
     routes: Vec<Route>,
     neighbours: Neighbours,
     actions: Actions,
-    covered: Covered,
+    shadowed: Shadowed,
     /// Networks that have counters of their own, at most.
     counted: u16,
     /// Where the packets of a network are counted, by VNID.
@@ -132,13 +129,13 @@ impl Rib {
             replicas: Vec::new(),
             gateways: Vec::new(),
             joined: HashMap::new(),
-            seats: HashMap::new(),
+            attachment_index: HashMap::new(),
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),
             routes: Vec::new(),
             neighbours: Neighbours::default(),
             actions: Actions::new(),
-            covered: Covered::default(),
+            shadowed: Shadowed::default(),
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),
@@ -172,12 +169,8 @@ impl Rib {
     }
 }
 
-impl Seat {
-    fn of(attachment: &Attachment) -> Seat {
-        Seat { port: attachment.port, vlan: attachment.vlan.unwrap_or(0), mac: attachment.mac }
-    }
-
-    fn key(self, domain: u8) -> Key {
-        Key { domain, origin: Origin::Attachment, goal: Goal::Local(self) }
-    }
+/// Where an attachment sits: stable when the configuration's order changes.
+#[must_use]
+pub fn attachment_key(attachment: &Attachment) -> AttachmentKey {
+    AttachmentKey { port: PortId(attachment.port), vlan: attachment.vlan.unwrap_or(0), mac: attachment.mac }
 }

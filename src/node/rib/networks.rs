@@ -1,11 +1,11 @@
 //! Virtual networks and tenants as the tables have them.
 
-use super::{Rib, Seat};
+use super::{Rib, attachment_key};
 use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::table::network::{Peers, Subnet, Vnet};
-use crate::table::reach::{Named, Reach};
-use crate::table::{DomainId, Gateways, Network, NetworkId, Networks, PortId};
+use crate::table::policy::{PolicySet, Selector};
+use crate::table::{DomainId, Gateways, Network, NetworkId, Networks};
 
 impl Rib {
     /// Something about networks or tenants changed that readers learn only from a new snapshot.
@@ -27,7 +27,7 @@ impl Rib {
             self.send_through(&mut networks, policy);
         }
         for (n, attachment) in self.attachments.iter().enumerate() {
-            let seat = Seat::of(attachment);
+            let attached = attachment_key(attachment);
             let Some((mut tenant, rates)) = self.tenant(n, attachment) else { continue };
             for address in &attachment.addresses {
                 match address {
@@ -35,7 +35,7 @@ impl Rib {
                     TenantAddress::V6(address) => tenant.ipv6.push(*address),
                 }
             }
-            networks.seat((PortId(seat.port), seat.vlan, seat.mac), tenant, rates);
+            networks.attach(attached, tenant, rates);
         }
         self.join_groups(&mut networks);
         networks
@@ -59,14 +59,14 @@ impl Rib {
     }
 
     /// What neutral mapping adds for an identifier of a network that is known.
-    pub(super) fn extra(&self, domain: usize, identifier: Identifier) -> u16 {
+    pub(super) fn checksum_delta(&self, domain: usize, identifier: Identifier) -> u16 {
         let of = |network: &&VirtualNetwork| {
             usize::from(network.domain) == domain && Some(network.vnid) == identifier.vnid()
         };
         let vnet = self.networks.iter().find(of).and_then(|network| self.vnet(network));
         match identifier.kind() {
             IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast => {
-                vnet.map_or(0, |vnet| vnet.extra_of(identifier))
+                vnet.map_or(0, |vnet| vnet.checksum_delta_of(identifier))
             }
             _ => 0,
         }
@@ -95,8 +95,8 @@ impl Rib {
                 .collect(),
             peers: Peers::new(network.peers.iter().filter_map(|peer| self.peer(peer))),
             slot: self.slot_of(network.vnid),
-            sends: Reach::default(),
-            hears: Reach::default(),
+            sends: PolicySet::default(),
+            hears: PolicySet::default(),
             gateways: Gateways::default(),
             replicas: self.replicas.get(place).copied().unwrap_or_default(),
         }
@@ -120,16 +120,16 @@ impl Rib {
 /// Writes a policy down at both of its ends, as far as they are networks.
 fn permit(networks: &mut Networks, policy: &Policy) {
     let named = |beyond: Beyond| match beyond {
-        Beyond::Tasks(domain) => Named::Tasks(DomainId(domain)),
-        Beyond::Task(task) => Named::Task(DomainId(task.domain), task.identifier),
-        Beyond::Outside => Named::Outside,
+        Beyond::Tasks(domain) => Selector::Tasks(DomainId(domain)),
+        Beyond::Task(task) => Selector::Task(DomainId(task.domain), task.identifier),
+        Beyond::Outside => Selector::Outside,
     };
     match *policy {
         Policy::Between { from, to, .. } => {
-            networks.let_send(NetworkId(from), Named::Network(NetworkId(to)));
-            networks.let_hear(NetworkId(to), Named::Network(NetworkId(from)));
+            networks.allow_send(NetworkId(from), Selector::Network(NetworkId(to)));
+            networks.allow_hear(NetworkId(to), Selector::Network(NetworkId(from)));
         }
-        Policy::Out { from, to } => networks.let_send(NetworkId(from), named(to)),
-        Policy::In { from, to } => networks.let_hear(NetworkId(to), named(from)),
+        Policy::Out { from, to } => networks.allow_send(NetworkId(from), named(to)),
+        Policy::In { from, to } => networks.allow_hear(NetworkId(to), named(from)),
     }
 }

@@ -1,13 +1,13 @@
 //! Taking over a configuration as a difference: what it does not touch stays as it is.
 
 use super::super::source::{Origin, Refusal};
-use super::actions::{Key, Seat};
-use super::batch::{Staged, Write, is_twin_of};
-use super::{Domain, Rib};
+use super::actions::Key;
+use super::batch::{Staged, Write, is_zero_alias_of};
+use super::{Domain, Rib, attachment_key};
 use crate::config::{Config, LocalIdentifier, MappingRecord, MappingTarget};
 use crate::ila::{Identifier, Locator};
-use crate::table::ActionId;
 use crate::table::mapping::MappingWriter;
+use crate::table::{ActionId, AttachmentKey};
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
@@ -55,8 +55,9 @@ impl Rib {
         self.networks.clone_from(&config.virtual_networks);
         self.give_slots();
         self.policies.clone_from(&config.policies);
-        let seats = config.attachments.iter().enumerate();
-        self.seats = seats.map(|(n, attachment)| (Seat::of(attachment), n as u32)).collect();
+        let attachments = config.attachments.iter().enumerate();
+        self.attachment_index =
+            attachments.map(|(n, attachment)| (attachment_key(attachment), n as u32)).collect();
         self.networks_changed();
         Ok(staged)
     }
@@ -74,9 +75,9 @@ impl Rib {
             let operators = |identifier| self.origins(*domain, identifier).any(|held| held == Origin::Admin);
             let sir = |identifier| Ipv6Addr::from(new.prefix.with(identifier));
             let refuse = |why| Err(Refusal { sir: sir(*identifier), why });
-            let twin = identifier.twin().filter(|_| new.checksum.changes_identifier());
-            if let Some(twin) = twin.filter(|twin| operators(*twin)) {
-                return refuse(is_twin_of(sir(twin)));
+            let zero_alias = identifier.zero_alias().filter(|_| new.checksum.changes_identifier());
+            if let Some(zero_alias) = zero_alias.filter(|zero_alias| operators(*zero_alias)) {
+                return refuse(is_zero_alias_of(sir(zero_alias)));
             }
             let MappingTarget::Locators(choices) = target else { continue };
             for choice in choices {
@@ -135,14 +136,15 @@ impl Rib {
         let new = locals(config.attachments.iter());
         for local in new.keys() {
             let Some(domain) = self.domains.get(usize::from(local.domain)) else { continue };
-            let Some(twin) = local.identifier.twin().filter(|_| domain.config.checksum.changes_identifier())
+            let Some(zero_alias) =
+                local.identifier.zero_alias().filter(|_| domain.config.checksum.changes_identifier())
             else {
                 continue;
             };
-            if self.origins(local.domain, twin).any(|held| held != Origin::Attachment && stays(held)) {
-                let twin = Ipv6Addr::from(domain.config.prefix.with(twin));
+            if self.origins(local.domain, zero_alias).any(|held| held != Origin::Attachment && stays(held)) {
+                let zero_alias = Ipv6Addr::from(domain.config.prefix.with(zero_alias));
                 let why = format!(
-                    "is the twin of {twin}, which has a mapping: neutral mapping cannot tell them apart; delete it \
+                    "is the twin of {zero_alias}, which has a mapping: neutral mapping cannot tell them apart; delete it \
                      first"
                 );
                 return Err(Refusal { sir: self.sir(local.domain, local.identifier), why });
@@ -163,8 +165,8 @@ impl Rib {
                 action: ActionId(0),
             });
         }
-        for (local, seat) in new.iter().filter(|(local, seat)| old.get(local) != Some(seat)) {
-            self.push(&mut staged, local.domain, local.identifier.0, seat.key(local.domain));
+        for (local, attached) in new.iter().filter(|(local, attached)| old.get(local) != Some(attached)) {
+            self.push(&mut staged, local.domain, local.identifier.0, Key::local(local.domain, *attached));
         }
         staged.writes.sort_unstable_by_key(|write| (write.action.0 != 0, write.domain, write.identifier));
         self.make_room(&staged);
@@ -179,8 +181,10 @@ impl Rib {
 /// Every local identifier and where it is attached.
 fn locals<'a>(
     attachments: impl Iterator<Item = &'a crate::config::Attachment>,
-) -> HashMap<LocalIdentifier, Seat> {
+) -> HashMap<LocalIdentifier, AttachmentKey> {
     attachments
-        .flat_map(|attachment| attachment.identifiers.iter().map(move |local| (*local, Seat::of(attachment))))
+        .flat_map(|attachment| {
+            attachment.identifiers.iter().map(move |local| (*local, attachment_key(attachment)))
+        })
         .collect()
 }

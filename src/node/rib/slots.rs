@@ -1,18 +1,17 @@
 //! Where workers remember each tenant, over all reloads; how much it may ask, and whether it is under quarantine.
 
-use super::actions::Seat;
-use super::{Attachment, Rib};
+use super::{Attachment, Rib, attachment_key};
 use crate::config::{Limit, Limits, VirtualNetwork};
-use crate::table::{LimitKind, NetworkId, Quarantine, Rate, Rates, Tenant};
+use crate::table::{AttachmentKey, LimitKind, NetworkId, Quarantine, Rate, Rates, Tenant, TenantHandle};
 use std::collections::HashMap;
 
 /// The slots of all tenants.
 pub(super) struct Slots {
     /// Workers that share what is allowed.
     workers: u32,
-    /// With the number of the tenant, which nobody else ever has.
-    by_seat: HashMap<Seat, (u16, u64)>,
-    tenants: u64,
+    by_attachment: HashMap<AttachmentKey, TenantHandle>,
+    /// The last generation that was given to a tenant.
+    generation: u64,
     free: Vec<u16>,
     next: u16,
     quarantines: HashMap<u16, Quarantine>,
@@ -22,8 +21,8 @@ impl Slots {
     pub(super) fn of(workers: usize) -> Self {
         Slots {
             workers: workers.max(1) as u32,
-            by_seat: HashMap::new(),
-            tenants: 0,
+            by_attachment: HashMap::new(),
+            generation: 0,
             free: Vec::new(),
             next: 0,
             quarantines: HashMap::new(),
@@ -32,27 +31,30 @@ impl Slots {
 
     /// Keeps the slots of tenants that stay, frees those of others, and gives new tenants theirs.
     pub(super) fn assign(&mut self, attachments: &[Attachment]) {
-        let tenants = || attachments.iter().filter(|attachment| attachment.network.is_some()).map(Seat::of);
-        let stay: std::collections::HashSet<Seat> = tenants().collect();
-        for (_, (slot, _)) in self.by_seat.extract_if(|seat, _| !stay.contains(seat)) {
+        let tenants =
+            || attachments.iter().filter(|attachment| attachment.network.is_some()).map(attachment_key);
+        let stay: std::collections::HashSet<AttachmentKey> = tenants().collect();
+        for (_, TenantHandle { slot, .. }) in
+            self.by_attachment.extract_if(|attached, _| !stay.contains(attached))
+        {
             self.free.push(slot);
             self.quarantines.remove(&slot);
         }
-        for seat in tenants() {
-            self.by_seat.entry(seat).or_insert_with(|| {
-                self.tenants += 1;
+        for attached in tenants() {
+            self.by_attachment.entry(attached).or_insert_with(|| {
+                self.generation += 1;
                 let slot = self.free.pop().unwrap_or_else(|| {
                     self.next += 1;
                     self.next - 1
                 });
-                (slot, self.tenants)
+                TenantHandle { slot, generation: self.generation }
             });
         }
     }
 
-    /// The slot and number of the tenant that sits there.
-    fn slot(&self, seat: Seat) -> Option<(u16, u64)> {
-        self.by_seat.get(&seat).copied()
+    /// The tenant that is attached there.
+    fn handle(&self, attached: AttachmentKey) -> Option<TenantHandle> {
+        self.by_attachment.get(&attached).copied()
     }
 
     fn quarantine(&self, slot: u16) -> Quarantine {
@@ -80,11 +82,9 @@ impl Slots {
 
 /// A tenant as the control thread watches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TenantAt {
-    /// See [`Tenant::slot`].
-    pub slot: u16,
-    /// See [`Tenant::number`].
-    pub number: u64,
+pub struct AttachedTenant {
+    /// What workers know it by.
+    pub handle: TenantHandle,
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
     /// Its network.
@@ -93,23 +93,22 @@ pub struct TenantAt {
 
 impl Rib {
     /// All tenants, in the configuration's order.
-    pub fn tenants(&self) -> impl Iterator<Item = TenantAt> {
+    pub fn tenants(&self) -> impl Iterator<Item = AttachedTenant> {
         self.attachments.iter().enumerate().filter_map(|(n, attachment)| {
-            let (slot, number) = self.slots.slot(Seat::of(attachment))?;
-            Some(TenantAt { slot, number, attachment: n as u32, network: NetworkId(attachment.network?) })
+            let handle = self.slots.handle(attachment_key(attachment))?;
+            Some(AttachedTenant { handle, attachment: n as u32, network: NetworkId(attachment.network?) })
         })
     }
 
-    /// The tenant that sits there, as readers see it.
+    /// The tenant that is attached there, as readers see it.
     pub(super) fn tenant(&self, n: usize, attachment: &Attachment) -> Option<(Tenant, Rates)> {
         let network = attachment.network?;
-        let (slot, number) = self.slots.slot(Seat::of(attachment))?;
+        let handle = self.slots.handle(attachment_key(attachment))?;
         let tenant = Tenant {
             network: NetworkId(network),
             attachment: n as u32,
-            slot,
-            number,
-            quarantine: self.slots.quarantine(slot),
+            handle,
+            quarantine: self.slots.quarantine(handle.slot),
             ipv4: Vec::new(),
             ipv6: Vec::new(),
         };

@@ -54,7 +54,7 @@ impl Rib {
         let target = match &key.goal {
             Goal::Mapping(target) => HeldTarget::Remote(target.clone()),
             Goal::Group(choices) => HeldTarget::Remote(MappingTarget::Locators(choices.clone())),
-            Goal::Local(seat) => HeldTarget::Local(*self.seats.get(seat)?),
+            Goal::Local(attached) => HeldTarget::Local(*self.attachment_index.get(attached)?),
         };
         Some(Held { domain, identifier, target, origin: key.origin })
     }
@@ -228,14 +228,14 @@ impl Rib {
         if matches!(key.goal, Goal::Group(_)) {
             view.kind = "group".to_owned();
         }
-        let extra = self.extra(domain, identifier);
+        let checksum_delta = self.checksum_delta(domain, identifier);
         match &key.goal {
             Goal::Mapping(MappingTarget::Blackhole) => view.kind = "blackhole".to_owned(),
             Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => {
                 view.locators = choices
                     .iter()
                     .map(|choice| {
-                        let adjustment = Adjustment::of(config.prefix, choice.locator).with(extra);
+                        let adjustment = Adjustment::of(config.prefix, choice.locator).with(checksum_delta);
                         let ila = choice.locator.with(there(identifier, adjustment, config.checksum));
                         let state = match self.is_own(choice.locator) {
                             true => HopState::NoRoute,
@@ -251,9 +251,9 @@ impl Rib {
                     })
                     .collect();
             }
-            Goal::Local(seat) => {
+            Goal::Local(attached) => {
                 view.kind = "local".to_owned();
-                let n = self.seats.get(seat).copied()?;
+                let n = self.attachment_index.get(attached).copied()?;
                 let name = self.attachments.get(n as usize).and_then(|attachment| attachment.name.clone());
                 view.attachment = Some(name.unwrap_or_else(|| n.to_string()));
             }

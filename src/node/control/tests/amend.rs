@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{PeerWords, PolicyWords};
 use crate::node::handle::Amend;
-use crate::table::reach::Party;
+use crate::table::policy::Endpoint;
 use crate::table::{DomainId, NetworkId};
 
 const RED: NetworkId = NetworkId(0);
@@ -55,7 +55,7 @@ impl Bench {
         views.map(|view| format!("{} {} {}", view.from, view.to, view.origin)).collect()
     }
 
-    fn may_send(&mut self, to: Party) -> bool {
+    fn may_send(&mut self, to: Endpoint) -> bool {
         self.reader.snapshot().networks.may_send(RED, to)
     }
 
@@ -67,16 +67,17 @@ impl Bench {
 #[test]
 fn an_operators_policy_is_in_force_when_it_is_answered_and_gone_when_deleted() {
     let mut bench = Bench::with(&config("", "", ""));
-    let (blue, task) = (Party::Network(BLUE), Party::Task(DomainId(0), Identifier(0x2000_u64 << 48 | 4)));
-    assert!(![blue, task, Party::Outside].into_iter().any(|party| bench.may_send(party)));
-    for (to, party) in
-        [("blue", blue), ("outside", Party::Outside), ("2001:db8:dddd::/64", task), (TASK, task)]
+    let (blue, task) =
+        (Endpoint::Network(BLUE), Endpoint::Task(DomainId(0), Identifier(0x2000_u64 << 48 | 4)));
+    assert!(![blue, task, Endpoint::Outside].into_iter().any(|endpoint| bench.may_send(endpoint)));
+    for (to, endpoint) in
+        [("blue", blue), ("outside", Endpoint::Outside), ("2001:db8:dddd::/64", task), (TASK, task)]
     {
         bench.add("red", to).unwrap();
-        assert!(bench.may_send(party), "{to}");
+        assert!(bench.may_send(endpoint), "{to}");
         assert_eq!(bench.policies(), [format!("red {to} admin")]);
         bench.delete("red", to).unwrap();
-        assert!(!bench.may_send(party), "{to}");
+        assert!(!bench.may_send(endpoint), "{to}");
         assert_eq!(bench.policies(), [""; 0]);
     }
 }
@@ -167,7 +168,7 @@ fn a_reload_keeps_what_operators_added_and_takes_over_what_the_file_says_too() {
     let view = bench.reload(&config("{from: blue, to: red}, {from: red, to: blue}", "", "")).unwrap();
     assert_eq!(view.applied, ["policies[0]", "policies[1]"]);
     assert_eq!(bench.policies(), ["blue red config", "red blue config", "red outside admin"]);
-    assert!(bench.may_send(Party::Outside) && bench.peer([10, 0, 0, 201]).is_some());
+    assert!(bench.may_send(Endpoint::Outside) && bench.peer([10, 0, 0, 201]).is_some());
     // What became the file's goes with it.
     bench.reload(&config("", "", "")).unwrap();
     assert_eq!(bench.policies(), ["red outside admin"]);
@@ -180,7 +181,8 @@ fn a_reload_keeps_what_operators_added_and_takes_over_what_the_file_says_too() {
     bench.delete_peer("10.0.0.201").unwrap();
     bench.reload(&swapped).unwrap();
     assert!(
-        bench.reader.snapshot().networks.may_send(BLUE, Party::Outside) && !bench.may_send(Party::Outside)
+        bench.reader.snapshot().networks.may_send(BLUE, Endpoint::Outside)
+            && !bench.may_send(Endpoint::Outside)
     );
 }
 
@@ -294,7 +296,7 @@ fn an_operators_policy_through_a_gateway_is_in_force_and_deleted_by_its_ends() {
     assert_eq!(gateway(&mut bench), None);
     add(&mut bench, "fd00:1:0:9::/64").unwrap();
     let there = gateway(&mut bench).unwrap();
-    assert_eq!((there.ours, bench.may_send(Party::Network(BLUE))), (false, true));
+    assert_eq!((there.ours, bench.may_send(Endpoint::Network(BLUE))), (false, true));
     let action = bench.reader.snapshot().action(there.action).copied();
     assert!(
         matches!(action, Some(crate::table::Action::Remote(to)) if to.locator() == there.locator),
@@ -309,5 +311,5 @@ fn an_operators_policy_through_a_gateway_is_in_force_and_deleted_by_its_ends() {
     bench.reload(&here).unwrap();
     assert!(gateway(&mut bench).unwrap().ours);
     bench.delete("red", "blue").unwrap();
-    assert_eq!((gateway(&mut bench), bench.may_send(Party::Network(BLUE))), (None, false));
+    assert_eq!((gateway(&mut bench), bench.may_send(Endpoint::Network(BLUE))), (None, false));
 }

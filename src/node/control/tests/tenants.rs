@@ -3,9 +3,9 @@
 use super::*;
 use crate::net::{Mac, arp, checksum, ethernet, ipv6};
 use crate::node::source::{EventKind, follow};
-use crate::path::guard::{Guard, Watched};
+use crate::path::policer::{Policed, Policer};
 use crate::path::{Ctx, Notice};
-use crate::table::{LimitKind, Quarantine};
+use crate::table::{LimitKind, Quarantine, TenantHandle};
 use std::net::IpAddr;
 
 const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
@@ -32,13 +32,18 @@ fn events(bench: &Bench) -> Vec<(String, EventKind)> {
 }
 
 /// Lets the worker refuse so many ARP messages of the tenant in this slot.
+/// The tenant that has slot 0 now.
+fn tenant(bench: &Bench) -> TenantHandle {
+    TenantHandle { slot: 0, generation: bench.control.publisher.current().networks.generation(0) }
+}
+
 fn abuse(bench: &Bench, slot: u16, count: usize) {
-    let mut guard = Guard::new(bench.control.stats.workers[0].tenants.clone());
+    let mut policer = Policer::new(bench.control.stats.workers[0].tenants.clone());
     let tables = bench.control.publisher.current().clone();
-    let who = Watched { slot, quarantined: false };
+    let who = Policed { tenant: TenantHandle { slot, generation: 1 }, quarantined: false };
     let ctx = Ctx { tables: &tables, now_ms: 0 };
     // The first one passes.
-    let refused = (0..=count).filter(|_| guard.pass(who, LimitKind::Arp, &ctx).is_err());
+    let refused = (0..=count).filter(|_| policer.pass(who, LimitKind::Arp, &ctx).is_err());
     assert_eq!(refused.count(), count);
 }
 
@@ -51,7 +56,7 @@ fn quarantine(bench: &Bench) -> Quarantine {
 fn refused(bench: &Bench) -> Vec<(Vec<(String, u64)>, bool)> {
     let views = bench.control.attachment_views().into_iter();
     let of = |view: crate::node::handle::AttachmentView| {
-        assert_eq!(view.refused.len(), crate::path::guard::ABUSES);
+        assert_eq!(view.refused.len(), crate::path::violations::VIOLATIONS);
         let kinds = view.refused.into_iter().filter(|refused| refused.packets > 0);
         (kinds.map(|refused| (refused.kind, refused.packets)).collect(), view.quarantined)
     };
@@ -94,14 +99,22 @@ fn a_notice_becomes_an_event_and_a_flood_of_them_a_few() {
     let address = IpAddr::from([10, 0, 0, 0]);
     for n in 0..200 {
         let address = IpAddr::from([10, 0, 0, n]);
-        bench.exchange.notices.push(Notice::Conflict { slot: 1, number: 2, address }).unwrap();
+        bench
+            .exchange
+            .notices
+            .push(Notice::Conflict { tenant: TenantHandle { slot: 1, generation: 2 }, address })
+            .unwrap();
     }
     bench.turn(1010);
     let told = events(&bench);
     // Nameless, it goes by its index.
     assert_eq!(told[0], ("1".into(), EventKind::Conflict { address }));
     assert_eq!((told.len(), bench.control.stats.events.suppressed()), (50, 150));
-    bench.exchange.notices.push(Notice::Conflict { slot: 9, number: 10, address }).unwrap();
+    bench
+        .exchange
+        .notices
+        .push(Notice::Conflict { tenant: TenantHandle { slot: 9, generation: 10 }, address })
+        .unwrap();
     bench.turn(1020);
     assert_eq!(events(&bench).len(), 50);
 }
@@ -111,15 +124,14 @@ fn what_a_tenant_did_is_not_told_of_the_one_that_took_its_place() {
     let mut bench = Bench::with(TENANTS);
     bench.turn(1000);
     let address = IpAddr::from([10, 0, 0, 9]);
-    let said =
-        Notice::Conflict { slot: 0, number: bench.control.publisher.current().networks.number(0), address };
+    let said = Notice::Conflict { tenant: tenant(&bench), address };
     let others = TENANTS.replace("02:00:00:00:01:01", "02:00:00:00:01:03").replace("name: vm1", "name: vm3");
     bench.reload(&others).unwrap();
     bench.exchange.notices.push(said).unwrap();
     bench.turn(1010);
     assert_eq!(events(&bench), []);
-    let number = bench.control.publisher.current().networks.number(0);
-    bench.exchange.notices.push(Notice::Conflict { slot: 0, number, address }).unwrap();
+    let tenant = tenant(&bench);
+    bench.exchange.notices.push(Notice::Conflict { tenant, address }).unwrap();
     bench.turn(1020);
     assert_eq!(events(&bench), [("vm3".into(), EventKind::Conflict { address })]);
 }
@@ -128,13 +140,13 @@ fn what_a_tenant_did_is_not_told_of_the_one_that_took_its_place() {
 fn a_reload_that_turns_the_order_round_leaves_each_tenant_its_events() {
     let mut bench = Bench::with(TENANTS);
     bench.turn(1000);
-    let number = bench.control.publisher.current().networks.number(0);
+    let tenant = tenant(&bench);
     let lines: Vec<&str> = TENANTS.lines().filter(|line| line.contains("mac: \"02:00:00:00:01:0")).collect();
     let [first, second] = lines[..] else { panic!("{lines:?}") };
     let turned = TENANTS.replace(first, "X").replace(second, first).replace('X', second);
     bench.reload(&turned).unwrap();
     let address = IpAddr::from([10, 0, 0, 9]);
-    bench.exchange.notices.push(Notice::Conflict { slot: 0, number, address }).unwrap();
+    bench.exchange.notices.push(Notice::Conflict { tenant, address }).unwrap();
     bench.turn(1010);
     assert_eq!(events(&bench), [("vm1".into(), EventKind::Conflict { address })]);
 }
@@ -194,9 +206,9 @@ fn who_takes_a_tenants_place_inherits_nothing_of_it() {
     bench.turn(5000);
     let tables = bench.control.publisher.current();
     let tenant = tables.networks.tenant(ACCESS, 0, Mac([2, 0, 0, 0, 1, 3])).unwrap();
-    assert_eq!((tenant.slot, tenant.quarantine), (0, Quarantine::None));
+    assert_eq!((tenant.handle.slot, tenant.quarantine), (0, Quarantine::None));
     // The one beside it stayed where it was remembered.
-    assert_eq!(tables.networks.tenant(ACCESS, 7, Mac([2, 0, 0, 0, 1, 2])).unwrap().slot, 1);
+    assert_eq!(tables.networks.tenant(ACCESS, 7, Mac([2, 0, 0, 0, 1, 2])).unwrap().handle.slot, 1);
     assert_eq!(events(&bench), [("vm1".into(), EventKind::Quarantined { seconds: 5 })]);
 }
 

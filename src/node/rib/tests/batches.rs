@@ -17,7 +17,8 @@ fn a_mapping_leads_to_its_locator_over_the_route() {
     // locator.
     let Some(Action::Remote(remote)) = action(&tables, 2) else { panic!() };
     assert_eq!((remote.add, remote.mark, remote.locator()), (0xfe92, 0x1000, locator(2)));
-    let adjustment = |n: u64| tables.realms.of(locator(n).0).map(|realm| (realm.remote, realm.local));
+    let adjustment =
+        |n: u64| tables.prefixes.of(locator(n).0).map(|prefix_info| (prefix_info.remote, prefix_info.local));
     let told = |adjustment| Some((DomainId(0), Adjustment(adjustment)));
     assert_eq!(adjustment(2), Some((told(0x0e93), None)));
     assert_eq!(adjustment(1), Some((None, told(0x0e94))));
@@ -82,10 +83,10 @@ fn only_types_1_to_4_without_the_c_bit_under_a_known_domain_are_taken() {
 #[test]
 fn twins_are_refused_where_the_mode_makes_them_alike() {
     let mut rib = rib();
-    let twins =
+    let zero_aliases =
         |domain| vec![in_domain(domain, 0x1_0000, &[(2, 0, 1)]), in_domain(domain, 0x1_ffff, &[(2, 0, 1)])];
-    assert!(file(&mut rib, twins(0)).unwrap_err().why.contains("twin of 2001:db8:dddd:0:2000:0:1:0"));
-    let mut plain = twins(1);
+    assert!(file(&mut rib, zero_aliases(0)).unwrap_err().why.contains("twin of 2001:db8:dddd:0:2000:0:1:0"));
+    let mut plain = zero_aliases(1);
     for change in &mut plain {
         if let Change::Upsert(record) = change {
             record.target = MappingTarget::Blackhole;
@@ -128,9 +129,13 @@ fn a_locator_belongs_to_one_sir_domain() {
 #[test]
 fn a_locator_may_move_to_another_sir_domain_within_one_batch() {
     let domain = |rib: &Rib| rib.actions.domains_of(locator(2)).next();
-    let realm = |rib: &mut Rib| {
+    let prefix_info = |rib: &mut Rib| {
         let tables = rib.compile();
-        tables.realms.of(locator(2).0).and_then(|realm| realm.remote).map(|(domain, _)| domain.0)
+        tables
+            .prefixes
+            .of(locator(2).0)
+            .and_then(|prefix_info| prefix_info.remote)
+            .map(|(domain, _)| domain.0)
     };
     let held = || {
         let mut rib = rib();
@@ -149,14 +154,14 @@ fn a_locator_may_move_to_another_sir_domain_within_one_batch() {
         rib.compile();
         rib.commit(staged);
         assert!(rib.needs_snapshot(), "readers learn whose locator it is now");
-        assert_eq!((domain(&rib), realm(&mut rib)), (Some(1), Some(1)));
+        assert_eq!((domain(&rib), prefix_info(&mut rib)), (Some(1), Some(1)));
     }
     // One mapping that stays is enough to keep it.
     for changes in [vec![delete(2), there.clone()], vec![delete(2), delete(3), there, to(2, &[(2, 0, 1)])]] {
         let mut rib = held();
         let why = file(&mut rib, changes).unwrap_err().why;
         assert!(why.contains("locator of domain tasks"), "{why}");
-        assert_eq!((domain(&rib), realm(&mut rib)), (Some(0), Some(0)));
+        assert_eq!((domain(&rib), prefix_info(&mut rib)), (Some(0), Some(0)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::TenantAddress;
-use crate::table::NetworkId;
+use crate::table::{AttachmentKey, NetworkId, PortId};
 
 const VM: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
 
@@ -43,7 +43,7 @@ fn a_groups_mapping_wins_over_its_networks_locators_and_our_own_gets_no_copy() {
     let mut rib = Rib::new(&networked("tasks", "'fd00:1:0:1::/64', 'fd00:1:0:3::/64'"), &MACS, 1);
     assert_eq!(copies(&mut rib, GROUP), [locator(3)]);
     // The locators are known, as those of mappings are.
-    assert!(rib.compile().realms.of(locator(3).0).is_some_and(|realm| realm.remote.is_some()));
+    assert!(rib.compile().prefixes.of(locator(3).0).is_some_and(|prefix_info| prefix_info.remote.is_some()));
     file(&mut rib, vec![group(&[5, 1, 2])]).unwrap();
     assert_eq!(copies(&mut rib, GROUP), [locator(2), locator(5)]);
     assert_eq!(copies(&mut rib, Identifier::tenant_multicast(100, 5, 1)), [locator(3)]);
@@ -53,9 +53,9 @@ fn a_groups_mapping_wins_over_its_networks_locators_and_our_own_gets_no_copy() {
     let wire = u128::from(view.locators[1].ila);
     let adjustment = crate::ila::Adjustment::of(crate::ila::SirPrefix(0x2001_0db8_dddd_0000), locator(2));
     let tables = rib.compile();
-    let extra = tables.vnet_of(crate::table::DomainId(0), GROUP).unwrap().extra_of(GROUP);
+    let checksum_delta = tables.vnet_of(crate::table::DomainId(0), GROUP).unwrap().checksum_delta_of(GROUP);
     let mode = crate::ila::ChecksumMode::NeutralMap;
-    assert_eq!(wire as u64, crate::ila::neutral::there(GROUP, adjustment.with(extra), mode).0);
+    assert_eq!(wire as u64, crate::ila::neutral::there(GROUP, adjustment.with(checksum_delta), mode).0);
     // With the mapping gone the network's count again.
     let delete = Change::Delete { domain: 0, identifier: GROUP };
     file(&mut rib, vec![delete]).unwrap();
@@ -96,42 +96,42 @@ fn a_locator_that_copies_go_to_belongs_to_one_domain() {
 fn members_are_those_that_joined_and_everybody_with_ipv4_for_broadcast() {
     let mut rib = Rib::new(&networked("tasks", ""), &MACS, 1);
     let members = |rib: &mut Rib, identifier| rib.compile().networks.members(NetworkId(0), identifier).len();
-    let (red, place) = (NetworkId(0), (PortId(2), 11, VM));
+    let (red, key) = (NetworkId(0), AttachmentKey { port: PortId(2), vlan: 11, mac: VM });
     assert_eq!((members(&mut rib, GROUP), members(&mut rib, Identifier::tenant_ipv4(100, u32::MAX))), (0, 1));
     let address = TenantAddress::V6((0xff05 << 112) | 0x1234);
-    rib.set_member(place, address, true);
+    rib.set_member(key, address, true);
     assert!(rib.needs_snapshot());
     let tables = rib.compile();
     assert_eq!(tables.networks.members(red, GROUP)[0].hop.port, PortId(2));
     // What changes nothing needs no snapshot.
-    rib.set_member(place, address, true);
-    rib.set_member(place, TenantAddress::V4(0xef01_0203), false);
+    rib.set_member(key, address, true);
+    rib.set_member(key, TenantAddress::V4(0xef01_0203), false);
     assert!(!rib.needs_snapshot());
-    rib.set_member(place, address, false);
+    rib.set_member(key, address, false);
     assert_eq!(members(&mut rib, GROUP), 0);
     // Somebody who is not attached is no member.
-    rib.set_member((PortId(2), 12, VM), address, true);
+    rib.set_member(AttachmentKey { port: PortId(2), vlan: 12, mac: VM }, address, true);
     assert_eq!(members(&mut rib, GROUP), 0);
 }
 
 #[test]
 fn networks_are_made_anew_only_when_something_about_them_changed() {
     let mut rib = Rib::new(&networked("tasks", ""), &MACS, 1);
-    let place = (PortId(2), 11, VM);
+    let key = AttachmentKey { port: PortId(2), vlan: 11, mac: VM };
     let first = rib.compile().networks;
     // What changes the way of packets, and nothing about networks.
     assert!(rib.set_neighbour(PortId(0), VIA, NeighbourState::Reachable(NEXT)));
     file(&mut rib, vec![to(1, &[(3, 0, 1)])]).unwrap();
     assert!(Arc::ptr_eq(&first, &rib.compile().networks));
     // What does change them, and then does not any more.
-    let slot = rib.tenants().next().unwrap().slot;
+    let slot = rib.tenants().next().unwrap().handle.slot;
     let group = TenantAddress::V4(0xef01_0203);
     let steps: [&dyn Fn(&mut Rib); 5] = [
-        &|rib| rib.set_member(place, group, true),
+        &|rib| rib.set_member(key, group, true),
         &|rib| rib.set_quarantine(slot, crate::table::Quarantine::All),
         &|rib| rib.set_link(PortId(2), false),
         &|rib| drop(rib.reconfigure(&networked("tasks", "'fd00:1:0:3::/64'"))),
-        &|rib| rib.set_member(place, group, false),
+        &|rib| rib.set_member(key, group, false),
     ];
     let mut before = first;
     for (n, step) in steps.iter().enumerate() {

@@ -5,12 +5,13 @@ use super::*;
 const SECOND: u128 = 0xfd00_0001_0000_000f_0000_0000_0000_00ff;
 
 fn members(tables: &Tables, action: Action) -> Vec<(u64, PortId)> {
-    let Action::Spread(spread) = action else { panic!("{action:?}") };
-    let chosen = (0..64).map(|flow| match tables.action(tables.spreads[spread as usize].choose(flow)) {
-        Some(Action::Remote(remote)) => (remote.locator().0 & 0xffff, remote.hop.port),
-        Some(Action::Forward(hop)) => (0, hop.port),
-        other => panic!("{other:?}"),
-    });
+    let Action::NexthopGroup(nexthop_group) = action else { panic!("{action:?}") };
+    let chosen =
+        (0..64).map(|flow| match tables.action(tables.nexthop_groups[nexthop_group as usize].choose(flow)) {
+            Some(Action::Remote(remote)) => (remote.locator().0 & 0xffff, remote.hop.port),
+            Some(Action::Forward(hop)) => (0, hop.port),
+            other => panic!("{other:?}"),
+        });
     let mut chosen: Vec<_> = chosen.collect();
     chosen.sort_unstable();
     chosen.dedup();
@@ -82,8 +83,8 @@ fn losing_a_locator_moves_only_the_flows_that_used_it() {
     rib.set_neighbour(PortId(1), SECOND, NeighbourState::Reachable(NEXT));
     file(&mut rib, vec![to(2, &[(2, 0, 5), (3, 0, 7), (6, 0, 9)])]).unwrap();
     let locator_of = |tables: &Tables, flow| {
-        let Some(Action::Spread(n)) = action(tables, 2) else { panic!() };
-        match tables.action(tables.spreads[n as usize].choose(flow)) {
+        let Some(Action::NexthopGroup(n)) = action(tables, 2) else { panic!() };
+        match tables.action(tables.nexthop_groups[n as usize].choose(flow)) {
             Some(Action::Remote(remote)) => remote.locator().0 & 0xffff,
             other => panic!("{other:?}"),
         }

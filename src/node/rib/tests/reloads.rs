@@ -9,7 +9,12 @@ fn connected_prefixes_are_routes_and_addresses_our_own() {
     let action = |address: u128| tables.routes.lookup(address).and_then(|id| tables.action(id)).copied();
     assert_eq!(action(VIA + 1), Some(Action::Connected(PortId(0))));
     assert!(tables.own.contains(&(VIA - 0xfe)));
-    assert!(tables.realms.of((VIA >> 64) as u64).is_some_and(|realm| realm.own && realm.local.is_some()));
+    assert!(
+        tables
+            .prefixes
+            .of((VIA >> 64) as u64)
+            .is_some_and(|prefix_info| prefix_info.own && prefix_info.local.is_some())
+    );
     assert!(matches!(action(locator(99).with(id(1))), Some(Action::Forward(_))));
     assert!(matches!(action(locator(7).with(id(1))), Some(Action::Blackhole)));
     assert_eq!(tables.ports[2].error_source, VIA - 0xfe);
@@ -37,7 +42,7 @@ fn neighbours_are_wanted_met_and_forgotten() {
     assert!(!tables.neighbours.contains_key(&(PortId(0), VIA + 1)));
     // A route is never deleted because a neighbour is silent.
     assert_eq!(tables.neighbours[&(PortId(0), VIA)].state, HopState::Unresolved);
-    for n in 0..MAX_GLEANED as u128 {
+    for n in 0..MAX_DYNAMIC as u128 {
         assert!(rib.add_neighbour(PortId(0), VIA + 2 + n).is_some());
     }
     assert_eq!(rib.add_neighbour(PortId(0), VIA + 1), None);

@@ -1,0 +1,253 @@
+//! Which identifiers an attachment has: a task's own, or those of a tenant's addresses in its virtual network.
+
+use super::super::model::{LocalIdentifier, TenantAddress, VirtualNetwork};
+use super::super::raw::{RawAttachment, Text};
+use super::domains::{Domains, Locators, judge_identifier};
+use super::entries;
+use super::groups::groups;
+use super::networks::{Networks, host_of};
+use super::peers::Peers;
+use super::scope::{Scope, Seen};
+use crate::ila::{Identifier, IdentifierType};
+use crate::net::Mac;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What identifiers are judged by, and those that were met so far.
+pub(super) struct IdentifierRules<'c> {
+    domains: &'c Domains,
+    locators: &'c Locators,
+    networks: &'c Networks,
+    peers: &'c Peers,
+    seen: Seen<LocalIdentifier>,
+}
+
+impl<'c> IdentifierRules<'c> {
+    pub(super) fn new(
+        domains: &'c Domains,
+        locators: &'c Locators,
+        networks: &'c Networks,
+        peers: &'c Peers,
+    ) -> Self {
+        IdentifierRules { domains, locators, networks, peers, seen: Seen::new() }
+    }
+
+    /// A network without errors.
+    pub(super) fn network(&self, place: Option<u16>) -> Option<&'c VirtualNetwork> {
+        let place = usize::from(place?);
+        self.networks.list.get(place).filter(|_| self.networks.whole.get(place) == Some(&true))
+    }
+
+    /// Network, addresses and identifiers of one attachment.
+    pub(super) fn of(
+        &mut self,
+        s: &mut Scope<'_>,
+        raw: &RawAttachment,
+        mac: Option<Mac>,
+    ) -> (Option<u16>, Vec<TenantAddress>, Vec<LocalIdentifier>) {
+        if raw.network.is_none() && raw.addresses.is_none() {
+            return (None, Vec::new(), self.task(s, raw));
+        }
+        if let Some(identifiers) = &raw.identifiers {
+            let message = "a task has identifiers, a tenant has network and addresses; remove one of the two";
+            s.error("identifiers", identifiers.referenced, message);
+        }
+        if raw.addresses.as_ref().is_none_or(|list| list.value.is_empty()) {
+            let message = "missing; name at least one address of the tenant, for example \"10.0.0.5\"";
+            match &raw.addresses {
+                Some(empty) => s.error("addresses", empty.referenced, message),
+                None => s.error_here("addresses", message),
+            }
+        }
+        let network = s.required("network", &raw.network, "red");
+        let place = network.and_then(|text| self.networks.named(s, "network", text));
+        let (addresses, identifiers) = match place {
+            Some(place) => self.tenant(s, raw, usize::from(place), mac),
+            None => (Vec::new(), Vec::new()),
+        };
+        (place, addresses, identifiers)
+    }
+
+    /// The groups of one attachment of a network.
+    pub(super) fn groups(
+        &self,
+        s: &mut Scope<'_>,
+        raw: &RawAttachment,
+        network: Option<u16>,
+    ) -> Vec<TenantAddress> {
+        let place = network.map(usize::from);
+        if let (None, Some(list)) = (&raw.network, &raw.groups) {
+            s.error(
+                "groups",
+                list.referenced,
+                "a task is in no groups; remove them, or write network and addresses",
+            );
+        }
+        match place.and_then(|place| Some((self.networks.list.get(place)?, self.networks.whole.get(place)?)))
+        {
+            Some((network, true)) => groups(s, raw, network, self.domains.has_twins(network.domain)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The identifiers of a task.
+    fn task(&mut self, s: &mut Scope<'_>, raw: &RawAttachment) -> Vec<LocalIdentifier> {
+        if raw.identifiers.as_ref().is_none_or(|list| list.value.is_empty()) {
+            let message = "missing; name at least one SIR address, for example \"2001:db8:dddd:0:2000::1\", or \
+                           network and addresses of a tenant";
+            match &raw.identifiers {
+                Some(empty) => s.error("identifiers", empty.referenced, message),
+                None => s.error_here("identifiers", message),
+            }
+        }
+        let mut list = Vec::new();
+        for (n, text) in entries(&raw.identifiers) {
+            let key = format!("identifiers[{n}]");
+            match of_task(&text.value, self.domains) {
+                Ok(Some(local)) if self.take(s, &key, text, local, "identifier") => list.push(local),
+                Ok(_) => {}
+                Err(message) => s.error(&key, text.referenced, message),
+            }
+        }
+        list
+    }
+
+    /// Addresses and identifiers of a tenant.
+    fn tenant(
+        &mut self,
+        s: &mut Scope<'_>,
+        raw: &RawAttachment,
+        place: usize,
+        mac: Option<Mac>,
+    ) -> (Vec<TenantAddress>, Vec<LocalIdentifier>) {
+        let (mut addresses, mut identifiers) = (Vec::new(), Vec::new());
+        let Some(network) = self.networks.list.get(place) else { return (addresses, identifiers) };
+        if self.networks.whole.get(place) != Some(&true) {
+            return (addresses, identifiers);
+        }
+        if let Some(text) = raw.mac.as_ref().filter(|_| mac == Some(network.mac)) {
+            let (mac, name) = (network.mac, &network.name);
+            let message = format!("{mac} is that of the gateway of network {name}; write the tenant's own");
+            s.error("mac", text.referenced, message);
+        }
+        for (n, text) in entries(&raw.addresses) {
+            let key = format!("addresses[{n}]");
+            match judge_address(&text.value, network) {
+                Ok((address, identifier)) => {
+                    if let TenantAddress::V4(mapped) = address
+                        && let Some(peer) = self.peers.place(&(place as u16, mapped))
+                    {
+                        let message =
+                            format!("`{}` is already {peer}; a peer's address is nobody else's", text.value);
+                        s.error(&key, text.referenced, message);
+                    }
+                    let local = LocalIdentifier { domain: network.domain, identifier };
+                    if self.take(s, &key, text, local, "address") {
+                        addresses.push(address);
+                        identifiers.push(local);
+                    }
+                }
+                Err(message) => s.error(&key, text.referenced, message),
+            }
+        }
+        (addresses, identifiers)
+    }
+
+    /// Takes an identifier for an attachment: nobody else has it or its twin, and there is a locator for it.
+    /// Whether it was new; `what` is the word for it.
+    fn take(
+        &mut self,
+        s: &mut Scope<'_>,
+        key: &str,
+        text: &Text,
+        local: LocalIdentifier,
+        what: &str,
+    ) -> bool {
+        if let Some(before) = self.seen.before(local, &s.key(key), text.referenced) {
+            let message = format!("`{}` is already {before}; an {what} has one attachment", text.value);
+            s.error(key, text.referenced, message);
+            return false;
+        }
+        let zero_alias = local.identifier.zero_alias().filter(|_| self.domains.has_twins(local.domain));
+        let zero_alias = zero_alias
+            .and_then(|zero_alias| self.seen.place(&LocalIdentifier { identifier: zero_alias, ..local }));
+        if let Some(before) = zero_alias {
+            let message = format!(
+                "`{}` is the twin of {before}: neutral mapping cannot tell them apart; use another {what}",
+                text.value
+            );
+            s.error(key, text.referenced, message);
+        }
+        if self.locators.complete && !self.locators.list.iter().any(|own| own.domain == local.domain) {
+            let domain = self.domains.list.get(usize::from(local.domain));
+            let name = domain.map_or("", |domain| domain.name.as_str());
+            let message = format!(
+                "`{}` is in domain {name}, where this node has no locator; add one to locators",
+                text.value
+            );
+            s.error(key, text.referenced, message);
+        }
+        true
+    }
+}
+
+/// Judges the SIR address of a task's identifier.
+fn of_task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, String> {
+    let local = judge_identifier(text, domains)?;
+    match local.map(|local| local.identifier.kind()) {
+        Some(IdentifierType::LocallyUnique) | None => Ok(local),
+        Some(kind) => Err(format!(
+            "{text} has identifier type {}, which is a tenant's address; write network and addresses in place of \
+             identifiers",
+            kind.bits()
+        )),
+    }
+}
+
+/// Judges an address of a tenant in its network; with its identifier.
+pub(crate) fn judge_address(
+    text: &str,
+    network: &VirtualNetwork,
+) -> Result<(TenantAddress, Identifier), String> {
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => {
+            judge_ipv4(address, network)?;
+            let address = u32::from(address);
+            Ok((TenantAddress::V4(address), Identifier::tenant_ipv4(network.vnid, address)))
+        }
+        Ok(IpAddr::V6(address)) => {
+            judge_ipv6(address, network)?;
+            let address = u128::from(address);
+            Ok((TenantAddress::V6(address), Identifier::tenant_ipv6(network.vnid, address as u32)))
+        }
+        Err(_) => Err(format!("`{text}` is not an address; write for example 10.0.0.5 or 2001:db8:a::5")),
+    }
+}
+
+fn judge_ipv4(address: Ipv4Addr, network: &VirtualNetwork) -> Result<(), String> {
+    let (bits, name) = (u32::from(address), &network.name);
+    let Some(subnet) = network.ipv4.iter().find(|subnet| subnet.prefix.contains(bits)) else {
+        return Err(format!(
+            "{address} lies in no IPv4 subnet of network {name}; correct it, or add its subnet there"
+        ));
+    };
+    host_of(subnet.prefix, bits)?;
+    if subnet.gateway == bits {
+        return Err(format!("{address} is the gateway of {}; write the tenant's own", subnet.prefix));
+    }
+    Ok(())
+}
+
+fn judge_ipv6(address: Ipv6Addr, network: &VirtualNetwork) -> Result<(), String> {
+    let (bits, name) = (u128::from(address), &network.name);
+    let Some(ipv6) = network.ipv6 else {
+        return Err(format!("{address} is IPv6, which network {name} has not; add ipv6 there"));
+    };
+    if !ipv6.prefix.contains(bits) {
+        let prefix = ipv6.prefix;
+        return Err(format!("{address} does not lie under {prefix} of network {name}; use one that does"));
+    }
+    if ipv6.gateway == Some(bits) {
+        return Err(format!("{address} is the gateway of {}; write the tenant's own", ipv6.prefix));
+    }
+    Ok(())
+}

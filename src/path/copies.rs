@@ -1,0 +1,209 @@
+//! Frames beyond the one that a received packet becomes: copies for several receivers, fragments after the first.
+//!
+//! Bounded memory of a worker's own, filled by the stages and emptied by who runs them. What does not fit is lost and
+//! counted. The received packet keeps its one fate; the frames here are counted apart.
+
+use super::packet::Packet;
+use super::verdict::{DropReason, Verdict};
+use crate::table::PortId;
+
+/// Bytes of all copies of a burst.
+const ROOM_BYTES: usize = 4 << 20;
+/// Copies of a burst.
+const COPIES: usize = 4096;
+/// Bytes in front of each copy, for what a stage puts there.
+const HEADROOM: usize = 64;
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// The copies of one burst.
+pub struct Copies {
+    room: Box<[u8]>,
+    used: usize,
+    copies: Vec<Place>,
+    lost: [u32; REASONS],
+    any_lost: bool,
+}
+
+/// Where a copy lies.
+#[derive(Clone, Copy)]
+struct Place {
+    start: u32,
+    end: u32,
+    port: PortId,
+    /// Place in the burst of the packet that it was made of.
+    of: u8,
+}
+
+/// A copy to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct CopiedFrame<'o> {
+    /// Place in the burst of the packet that it was made of.
+    pub of: usize,
+    /// Port to leave through.
+    pub port: PortId,
+    /// The frame.
+    pub frame: &'o [u8],
+}
+
+impl Default for Copies {
+    fn default() -> Self {
+        Copies {
+            room: vec![0; ROOM_BYTES].into_boxed_slice(),
+            used: 0,
+            copies: Vec::with_capacity(COPIES),
+            lost: [0; REASONS],
+            any_lost: false,
+        }
+    }
+}
+
+impl Copies {
+    /// Copies `packet`, the one at place `of` of the burst, and lets `make` turn the copy into a frame to be sent.
+    ///
+    /// # Errors
+    /// The reason that the copy cannot be sent for; [`Self::note`] counts it.
+    pub(super) fn copy(
+        &mut self,
+        packet: &Packet<'_>,
+        of: usize,
+        make: impl FnOnce(&mut Packet<'_>) -> Verdict,
+    ) -> Result<(), DropReason> {
+        self.make(packet, of, packet.len(), |copy| {
+            copy.frame_mut().copy_from_slice(packet.frame());
+            make(copy)
+        })
+    }
+
+    /// Lets `make` write a frame of `bytes` bytes, or fewer, that belongs to `packet`, the one at place `of`.
+    ///
+    /// # Errors
+    /// As [`Self::copy`].
+    pub(super) fn make(
+        &mut self,
+        packet: &Packet<'_>,
+        of: usize,
+        bytes: usize,
+        make: impl FnOnce(&mut Packet<'_>) -> Verdict,
+    ) -> Result<(), DropReason> {
+        let end = self.used + HEADROOM + bytes;
+        let room = self.room.get_mut(self.used..end).filter(|room| room.len() <= usize::from(u16::MAX));
+        let Some(room) = room.filter(|_| self.copies.len() < COPIES) else {
+            return Err(DropReason::CopyRoom);
+        };
+        let mut copy = Packet::new(room, HEADROOM as u16, (HEADROOM + bytes) as u16, packet.port);
+        copy.l3 = packet.l3;
+        match make(&mut copy) {
+            Verdict::Forward(port) | Verdict::Reply(port) => {
+                let at = |offset: u16| (self.used + usize::from(offset)) as u32;
+                let place = Place { start: at(copy.start()), end: at(copy.end()), port, of: of as u8 };
+                self.copies.push(place);
+                self.used = end;
+                Ok(())
+            }
+            Verdict::Drop(reason) => Err(reason),
+            // A copy waits for nobody.
+            Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => Err(DropReason::NeighbourUnresolved),
+            Verdict::Continue | Verdict::Punt => Err(DropReason::NoRoute),
+        }
+    }
+
+    /// Counts a copy that was lost.
+    pub(super) fn note(&mut self, made: Result<(), DropReason>) {
+        if let Err(reason) = made {
+            self.lost[reason as usize] += 1;
+            self.any_lost = true;
+        }
+    }
+
+    /// Whether there is neither a copy nor the loss of one.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty() && !self.any_lost
+    }
+
+    /// The copies, in the order they were made in.
+    pub fn copies(&self) -> impl Iterator<Item = CopiedFrame<'_>> {
+        self.copies.iter().map(|place| CopiedFrame {
+            of: usize::from(place.of),
+            port: place.port,
+            frame: self.room.get(place.start as usize..place.end as usize).unwrap_or(&[]),
+        })
+    }
+
+    /// How many copies were lost for a reason.
+    #[must_use]
+    pub fn lost(&self, reason: DropReason) -> u64 {
+        u64::from(self.lost[reason as usize])
+    }
+
+    /// Forgets everything.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        if !self.is_empty() {
+            self.used = 0;
+            self.copies.clear();
+            self.lost = [0; REASONS];
+            self.any_lost = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_lost_and_counted_and_room_comes_back() {
+        let mut copies = Copies::default();
+        let mut room = vec![7; 9000];
+        let packet = Packet::new(&mut room, 0, 9000, PortId(1));
+        for _ in 0..3 {
+            let mut tries = 0;
+            while copies.lost(DropReason::CopyRoom) == 0 {
+                let made = copies.copy(&packet, 3, |_| Verdict::Forward(PortId(2)));
+                copies.note(made);
+                tries += 1;
+            }
+            assert_eq!(copies.copies().count(), ROOM_BYTES / (9000 + HEADROOM));
+            assert_eq!(copies.copies().count() + 1, tries);
+            assert!(copies.copies().all(|c| c.of == 3 && c.port == PortId(2) && c.frame == [7; 9000]));
+            copies.clear();
+            assert!(copies.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_copy_that_cannot_leave_takes_no_room_and_is_counted_by_its_reason() {
+        let mut copies = Copies::default();
+        let mut room = vec![7; 100];
+        let packet = Packet::new(&mut room, 0, 100, PortId(1));
+        let made = [
+            copies.copy(&packet, 0, |_| Verdict::Drop(DropReason::LinkDown)),
+            copies.copy(&packet, 0, |_| Verdict::AwaitNextHop(crate::table::HopId(1))),
+            copies.copy(&packet, 0, |copy| {
+                assert!(copy.prepend(4) && copy.frame().len() == 104);
+                Verdict::Forward(PortId(0))
+            }),
+        ];
+        made.into_iter().for_each(|made| copies.note(made));
+        assert_eq!(copies.lost(DropReason::LinkDown), 1);
+        assert_eq!(copies.lost(DropReason::NeighbourUnresolved), 1);
+        let lengths: Vec<usize> = copies.copies().map(|copy| copy.frame.len()).collect();
+        assert_eq!((lengths, copies.used), (vec![104], HEADROOM + 100));
+    }
+
+    #[test]
+    fn copies_are_bounded_in_number_too() {
+        let mut copies = Copies::default();
+        let mut room = vec![7; 20];
+        let packet = Packet::new(&mut room, 0, 20, PortId(1));
+        for _ in 0..COPIES + 5 {
+            let made = copies.copy(&packet, 0, |_| Verdict::Forward(PortId(0)));
+            copies.note(made);
+        }
+        assert_eq!((copies.copies().count(), copies.lost(DropReason::CopyRoom)), (COPIES, 5));
+        assert_eq!(copies.copies.capacity(), COPIES);
+    }
+}

@@ -1,0 +1,300 @@
+//! What one worker remembers of its tenants, so that none of them can overwhelm the node: a bucket for each thing that
+//! a tenant may ask for, counters of what was refused, and notices for the control thread.
+
+use super::Ctx;
+use super::notice::{NOTICES, Notice};
+use super::verdict::{DropReason, Verdict};
+use super::violations::{TenantCounts, Violation};
+use crate::table::{LimitKind, Quarantine, Tenant, TenantHandle};
+use arrayvec::ArrayVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The tenant that sent a packet, as the policer knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policed {
+    /// The tenant.
+    pub tenant: TenantHandle,
+    /// Whether what it asks for is not answered.
+    pub quarantined: bool,
+}
+
+impl Policed {
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        Policed { tenant: tenant.handle, quarantined: tenant.quarantine != Quarantine::None }
+    }
+}
+
+/// Copies of one packet that its tenant's bucket remembers at most.
+const MOST_COPIES: u64 = 4096;
+
+/// The memory of one worker.
+pub struct Policer {
+    /// By slot and kind: the instant, in nanoseconds, at which the bucket would be full again. That of copies can be
+    /// overdrawn by those of one packet.
+    spent: Vec<[u64; LimitKind::ALL.len()]>,
+    counts: Arc<TenantCounts>,
+    notices: ArrayVec<Notice, NOTICES>,
+    notices_lost: u64,
+}
+
+impl Policer {
+    /// A guard with full buckets for as many tenants as it can count. All that others ask for is refused.
+    #[must_use]
+    pub fn new(counts: Arc<TenantCounts>) -> Self {
+        Policer {
+            spent: vec![[0; LimitKind::ALL.len()]; counts.tenants()],
+            counts,
+            notices: ArrayVec::new(),
+            notices_lost: 0,
+        }
+    }
+
+    /// Takes one packet's worth of the tenant's bucket.
+    ///
+    /// # Errors
+    /// The bucket is empty, or the tenant is under quarantine: the reason to drop the packet, which is counted here.
+    #[inline]
+    pub fn pass(&mut self, who: Policed, kind: LimitKind, ctx: &Ctx<'_>) -> Result<(), DropReason> {
+        self.heed(who)?;
+        if self.take(who, kind, ctx) {
+            return Ok(());
+        }
+        self.counts.add(who.tenant.slot, Violation::Over(kind));
+        Err(reason(kind))
+    }
+
+    /// Takes the copies of one packet of the tenant's bucket, which need not hold more than the first of them: however
+    /// many hosts there are, a packet passes once the copies of those before it are paid for.
+    ///
+    /// # Errors
+    /// The bucket is empty: the reason to drop the packet, which is counted here.
+    pub(super) fn pass_copies(
+        &mut self,
+        who: Policed,
+        count: usize,
+        ctx: &Ctx<'_>,
+    ) -> Result<(), DropReason> {
+        if self.spend(who, LimitKind::Copies, (count as u64).min(MOST_COPIES), MOST_COPIES, ctx) {
+            return Ok(());
+        }
+        self.counts.add(who.tenant.slot, Violation::Over(LimitKind::Copies));
+        Err(reason(LimitKind::Copies))
+    }
+
+    /// Whether the tenant is answered at all, where nothing limits how often.
+    ///
+    /// # Errors
+    /// It is under quarantine, which is counted here.
+    #[inline]
+    pub(super) fn heed(&self, who: Policed) -> Result<(), DropReason> {
+        if who.quarantined {
+            self.silenced(who);
+            return Err(DropReason::Quarantined);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::pass`], without a count of what is refused.
+    #[inline]
+    pub(super) fn take(&mut self, who: Policed, kind: LimitKind, ctx: &Ctx<'_>) -> bool {
+        self.spend(who, kind, 1, 1, ctx)
+    }
+
+    /// Takes `count` packets' worth of a bucket that holds one at least; `most` is what is ever taken at once.
+    #[inline]
+    fn spend(&mut self, who: Policed, kind: LimitKind, count: u64, most: u64, ctx: &Ctx<'_>) -> bool {
+        let (Some(rates), Some(spent)) =
+            (ctx.tables.networks.rates(who.tenant.slot), self.spent.get_mut(usize::from(who.tenant.slot)))
+        else {
+            return false;
+        };
+        let (rate, spent) = (rates[kind as usize], &mut spent[kind as usize]);
+        let now = ctx.now_ms * 1_000_000;
+        // After a reload the bucket may hold less than what is missing in it.
+        let full = now + rate.room_ns;
+        *spent = (*spent).clamp(now, full + (most - 1) * rate.every_ns);
+        let enough = *spent + rate.every_ns <= full;
+        if enough {
+            *spent += count * rate.every_ns;
+        }
+        enough
+    }
+
+    /// Counts a packet if its tenant had no right to send it. Looks at the verdict where it lies: it was just written.
+    #[inline]
+    pub(super) fn note(&self, who: Policed, verdict: &Verdict) {
+        if let Verdict::Drop(
+            DropReason::SpoofedSource
+            | DropReason::TenantRouter
+            | DropReason::TenantQuery
+            | DropReason::TenantDhcp
+            | DropReason::NdFragment,
+        ) = verdict
+        {
+            self.counts.add(who.tenant.slot, Violation::Spoofed);
+        }
+    }
+
+    /// Counts a packet that was dropped because its tenant is under quarantine.
+    #[cold]
+    pub(super) fn silenced(&self, who: Policed) {
+        self.counts.add(who.tenant.slot, Violation::Quarantined);
+    }
+
+    /// Leaves the notice that a tenant wants an address that somebody else has.
+    #[cold]
+    pub(super) fn conflict(&mut self, tenant: TenantHandle, address: IpAddr) {
+        self.notice(Notice::Conflict { tenant, address });
+    }
+
+    /// Leaves a notice.
+    #[cold]
+    pub(super) fn notice(&mut self, notice: Notice) {
+        if self.notices.try_push(notice).is_err() {
+            self.notices_lost += 1;
+        }
+    }
+
+    /// Takes the notices of the bursts so far, and how many there was no room for.
+    pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
+        (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
+    }
+
+    #[inline]
+    pub(super) fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+}
+
+const fn reason(kind: LimitKind) -> DropReason {
+    match kind {
+        LimitKind::Arp => DropReason::ArpRate,
+        LimitKind::Nd => DropReason::NdRate,
+        LimitKind::Rarp => DropReason::RarpRate,
+        LimitKind::Dad => DropReason::DadRate,
+        LimitKind::Copies => DropReason::CopyRate,
+        // An error that is not sent is no loss of its own: its packet keeps its reason.
+        LimitKind::Unknown | LimitKind::IcmpErrors => DropReason::UnknownRate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Mac;
+    use crate::table::{AttachmentKey, NetworkId, PortId, Rate, Rates, Tables};
+
+    const fn handle(slot: u16) -> TenantHandle {
+        TenantHandle { slot, generation: 1 }
+    }
+
+    fn tables(rates: Rates) -> Tables {
+        let mut tables = Tables::default();
+        for slot in 0..2u16 {
+            let tenant = Tenant {
+                network: NetworkId(0),
+                attachment: u32::from(slot),
+                handle: handle(slot),
+                quarantine: Quarantine::None,
+                ipv4: Vec::new(),
+                ipv6: Vec::new(),
+            };
+            Arc::make_mut(&mut tables.networks).attach(
+                AttachmentKey { port: PortId(0), vlan: 0, mac: Mac([2, 0, 0, 0, 0, slot as u8]) },
+                tenant,
+                rates,
+            );
+        }
+        tables
+    }
+
+    fn passed(policer: &mut Policer, tables: &Tables, slot: u16, kind: LimitKind, now_ms: u64) -> usize {
+        let who = Policed { tenant: handle(slot), quarantined: false };
+        (0..100).filter(|_| policer.pass(who, kind, &Ctx { tables, now_ms }).is_ok()).count()
+    }
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_and_then_the_rate() {
+        let tables = tables([Rate::new(10, 3); LimitKind::ALL.len()]);
+        let mut policer = Policer::new(TenantCounts::of(2));
+        let arp = |policer: &mut Policer, now_ms| passed(policer, &tables, 0, LimitKind::Arp, now_ms);
+        assert_eq!((arp(&mut policer, 0), arp(&mut policer, 99)), (3, 0));
+        assert_eq!((arp(&mut policer, 100), arp(&mut policer, 300), arp(&mut policer, 60_000)), (1, 2, 3));
+        assert_eq!(policer.counts.value(0, Violation::Over(LimitKind::Arp)), 500 - 9);
+        assert_eq!(policer.counts.total(Violation::Over(LimitKind::Nd)), 0);
+    }
+
+    #[test]
+    fn every_tenant_and_every_kind_has_a_bucket_of_its_own() {
+        let tables = tables([Rate::new(1, 2); LimitKind::ALL.len()]);
+        let mut policer = Policer::new(TenantCounts::of(2));
+        for slot in 0..2 {
+            for kind in LimitKind::ALL {
+                assert_eq!(passed(&mut policer, &tables, slot, kind, 5), 2, "{slot} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_becomes_smaller_is_empty_and_no_worse() {
+        let (slow, fast) = (
+            tables([Rate::new(1, 1_000_000); LimitKind::ALL.len()]),
+            tables([Rate::new(100, 10); LimitKind::ALL.len()]),
+        );
+        let mut policer = Policer::new(TenantCounts::of(2));
+        for _ in 0..10 {
+            passed(&mut policer, &slow, 0, LimitKind::Dad, 0);
+        }
+        assert_eq!(passed(&mut policer, &fast, 0, LimitKind::Dad, 0), 0);
+        assert_eq!(passed(&mut policer, &fast, 0, LimitKind::Dad, 100), 10);
+    }
+
+    #[test]
+    fn a_packet_with_more_copies_than_its_bucket_holds_passes_and_is_paid_for_later() {
+        let tables = tables([Rate::new(100, 10); LimitKind::ALL.len()]);
+        for copies in [1, 3, 10, 50, 1000] {
+            let mut policer = Policer::new(TenantCounts::of(1));
+            let who = Policed { tenant: handle(0), quarantined: false };
+            // Small packets between the large ones forgive nothing.
+            let made: usize = (0..60_000)
+                .flat_map(|now_ms| [(now_ms, copies), (now_ms, 1)])
+                .filter(|(now_ms, count)| {
+                    policer.pass_copies(who, *count, &Ctx { tables: &tables, now_ms: *now_ms }).is_ok()
+                })
+                .map(|(_, count)| count)
+                .sum();
+            // A burst, a minute of the rate, and what was not paid for yet.
+            assert!((6000 - 10..=6010 + copies).contains(&made), "{copies} {made}");
+        }
+    }
+
+    #[test]
+    fn what_one_packet_can_overdraw_is_bounded() {
+        let [slow, fast] = [1, 100].map(|rate| tables([Rate::new(rate, 10); LimitKind::ALL.len()]));
+        let mut policer = Policer::new(TenantCounts::of(2));
+        let mut pass = |tables: &Tables, slot, now_ms| {
+            let who = Policed { tenant: handle(slot), quarantined: false };
+            policer.pass_copies(who, usize::MAX, &Ctx { tables, now_ms }).is_ok()
+        };
+        assert!(pass(&slow, 0, 0) && !pass(&slow, 0, 0));
+        // After a reload it is paid for at the new rate: 4096 copies but for the one that there always was.
+        assert!(!pass(&fast, 0, 1) && !pass(&fast, 0, 40_000));
+        assert!(pass(&fast, 0, 40_970));
+        // Another tenant has a bucket of its own.
+        assert!(pass(&fast, 1, 1));
+        let refused = [0, 1].map(|slot| policer.counts.value(slot, Violation::Over(LimitKind::Copies)));
+        assert_eq!(refused, [3, 0]);
+    }
+
+    #[test]
+    fn nothing_passes_under_quarantine_or_at_a_rate_of_zero() {
+        let tables = tables([Rate::new(0, 5); LimitKind::ALL.len()]);
+        let mut policer = Policer::new(TenantCounts::of(2));
+        assert_eq!(passed(&mut policer, &tables, 0, LimitKind::Arp, 10_000), 0);
+        let who = Policed { tenant: handle(1), quarantined: true };
+        let ctx = Ctx { tables: &tables, now_ms: 0 };
+        assert_eq!(policer.pass(who, LimitKind::Nd, &ctx), Err(DropReason::Quarantined));
+        assert_eq!(policer.counts.value(1, Violation::Quarantined), 1);
+    }
+}

@@ -1,0 +1,112 @@
+//! ARP and RARP by proxy: the tables answer for every address of the tenant's network that is in use elsewhere, and for
+//! the gateway; nothing is flooded (VMM draft §4.2, §4.3).
+
+use crate::net::arp::{self, Arp, Kind};
+use crate::path::Ctx;
+use crate::path::admit::source::Sender;
+use crate::path::packet::Packet;
+use crate::path::policer::{Policed, Policer};
+use crate::path::verdict::{DropReason, Verdict};
+use crate::table::{Action, LimitKind};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Decides an ARP or RARP message of a tenant; `payload` is the offset behind the link header.
+pub(in crate::path) fn decide(
+    packet: &mut Packet<'_>,
+    from: &Sender<'_>,
+    ethertype: u16,
+    payload: usize,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    let message = match arp::parse(ethertype, packet.frame().get(payload..).unwrap_or(&[])) {
+        Ok(message) => message,
+        Err(_) => return Verdict::Drop(DropReason::ArpInvalid),
+    };
+    // Whoever speaks of another's MAC or IPv4 address would poison its neighbours.
+    let bound = message.sender_mac == from.mac && from.tenant.ipv4.contains(&message.sender);
+    let who = Policed::of(from.tenant);
+    let kind = message.kind();
+    match kind {
+        Kind::Probe | Kind::ReverseRequest if message.sender_mac != from.mac => {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        Kind::Gratuitous if !bound => {
+            // Twice the same address may be a mistake, which somebody should hear of.
+            if answers_for(from, message.sender, ctx) && policer.take(who, LimitKind::Arp, ctx) {
+                policer.conflict(who.tenant, IpAddr::V4(Ipv4Addr::from(message.sender)));
+            }
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        Kind::Request | Kind::Reply if !bound => return Verdict::Drop(DropReason::SpoofedSource),
+        _ => {}
+    }
+    let limit = match kind {
+        Kind::Probe => LimitKind::Dad,
+        Kind::ReverseRequest | Kind::ReverseReply => LimitKind::Rarp,
+        Kind::Request | Kind::Reply | Kind::Gratuitous => LimitKind::Arp,
+    };
+    if let Err(over) = policer.pass(who, limit, ctx) {
+        return Verdict::Drop(over);
+    }
+    match kind {
+        Kind::Request | Kind::Probe if answers_for(from, message.target, ctx) => {
+            if kind == Kind::Probe {
+                policer.conflict(who.tenant, IpAddr::V4(Ipv4Addr::from(message.target)));
+            }
+            answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
+        }
+        Kind::Gratuitous => Verdict::Punt,
+        Kind::ReverseRequest => reverse(packet, from, &message, ctx),
+        Kind::Request | Kind::Probe | Kind::Reply | Kind::ReverseReply => {
+            Verdict::Drop(DropReason::ArpNotForUs)
+        }
+    }
+}
+
+/// Whether `target` is the gateway's address, or in use by somebody other than the asker.
+fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
+    let Some(subnet) = from.network.subnet_of(target) else { return false };
+    if subnet.gateway == target {
+        return true;
+    }
+    if from.tenant.ipv4.contains(&target) {
+        return false;
+    }
+    if from.network.peers.ipv6(target).is_some() {
+        return true;
+    }
+    let Some(domain) = ctx.tables.domains.get(usize::from(from.network.domain.0)) else { return false };
+    let found = domain.mappings.lookup(from.network.ipv4_identifier(target).0);
+    found.and_then(|id| ctx.tables.action(id)).is_some_and(|action| {
+        matches!(action, Action::Local(_) | Action::Remote(_) | Action::NexthopGroup(_))
+    })
+}
+
+/// Tells the IPv4 address of a MAC address of the asker's network (RFC 903): on its own link, or else anywhere here.
+fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<'_>) -> Verdict {
+    let networks = &ctx.tables.networks;
+    let here = networks.tenant(packet.port, from.vlan, message.target_mac);
+    let asked = here
+        .filter(|asked| asked.network == from.id)
+        .or_else(|| networks.with_mac(from.id, message.target_mac));
+    let Some(address) = asked.and_then(|asked| asked.ipv4.first()) else {
+        return Verdict::Drop(DropReason::ArpNotForUs);
+    };
+    let Some(gateway) = from.network.ipv4_gateway(*address) else {
+        return Verdict::Drop(DropReason::ArpNotForUs);
+    };
+    let server = (from.network.mac, gateway);
+    answer(packet, |frame| arp::reverse_reply(frame, message, server, from.vlan, *address))
+}
+
+/// Writes the answer over the packet.
+fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; arp::MAX_FRAME]) -> usize) -> Verdict {
+    // In its place: what is written elsewhere and copied has to wait for itself.
+    if !packet.resize(arp::MAX_FRAME) {
+        return Verdict::Drop(DropReason::BufferShape);
+    }
+    let length = packet.frame_mut().first_chunk_mut().map_or(0, build);
+    let _ = packet.resize(length);
+    Verdict::Reply(packet.port)
+}

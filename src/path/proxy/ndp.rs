@@ -1,0 +1,284 @@
+//! Neighbour Discovery as a router (RFC 4861): answers for own addresses, for SIR addresses on access ports by proxy,
+//! and for Router Solicitations; hands advertisements to the control thread.
+
+use crate::ila::{Identifier, IdentifierType};
+use crate::net::ipv6::{self, Ipv6, Upper};
+use crate::net::ndp::{self, Advert, Envelope, Message, Told};
+use crate::net::{Mac, ethernet};
+use crate::path::Ctx;
+use crate::path::meta::PacketMeta;
+use crate::path::notice::Notice;
+use crate::path::packet::Packet;
+use crate::path::policer::Policer;
+use crate::path::verdict::{DropReason, Verdict};
+use crate::table::{Action, DomainId, Endpoint, HopState, LimitKind, Network, NetworkId, Port, Role, Tables};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Lifetime of a tenant's default router in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
+const ROUTER_LIFETIME_S: u16 = 1800;
+/// All nodes on the link.
+const ALL_NODES: u128 = (0xff02 << 112) | 1;
+
+/// Decides a Neighbour Discovery message.
+pub(in crate::path) fn decide(
+    packet: &mut Packet<'_>,
+    meta: &PacketMeta,
+    upper: &Upper,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    let Some(port) = ctx.tables.ports.get(usize::from(packet.port.0)) else {
+        return Verdict::Drop(DropReason::NoPort);
+    };
+    if upper.offset != ipv6::HEADER {
+        // Neighbour Discovery behind extension headers has no honest use here.
+        return Verdict::Drop(DropReason::NdInvalid);
+    }
+    let Ok(message) = ndp::parse(packet.l3()) else { return Verdict::Drop(DropReason::NdInvalid) };
+    let probe = Ipv6::of(packet.l3()).is_some_and(|header| header.source() == 0);
+    if let Err(reason) = of_tenant(packet, meta, port, message, probe, policer, ctx) {
+        return Verdict::Drop(reason);
+    }
+    let overheard = overheard(packet, meta, port, message, ctx.tables);
+    let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
+    // Of others' questions no more is taken than that somebody has an address of ours.
+    if let Some(notice) = overheard
+        && (matches!(notice, Notice::Ours { .. }) || matches!(verdict, Verdict::Reply(_)))
+    {
+        policer.notice(notice);
+    }
+    verdict
+}
+
+/// What becomes of a message that its sender may send.
+fn answered(
+    packet: &mut Packet<'_>,
+    meta: &PacketMeta,
+    port: &Port,
+    (message, probe): (Message, bool),
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    match message {
+        Message::Solicitation { target, .. } => {
+            let verdict = solicited(packet, meta, port, target, ctx.tables);
+            if let (true, Verdict::Reply(_)) = (probe, verdict) {
+                conflict(meta, target, policer);
+            }
+            verdict
+        }
+        // What is left of a tenant's are its own addresses: who moves it should hear that it came.
+        Message::Advertisement { target, solicited, .. }
+            if meta.from.is_some() && (solicited || ipv6::is_link_local(target)) =>
+        {
+            Verdict::Drop(DropReason::NdNotForUs)
+        }
+        Message::Advertisement { .. } => Verdict::Punt,
+        Message::RouterSolicitation { .. } => match advert(meta, port, ctx.tables) {
+            Some(advert) => {
+                let to = envelope(packet, port, ALL_NODES);
+                answer(packet, |frame| {
+                    ndp::router_advertisement(frame, Envelope { source: port.link_local, ..to }, advert)
+                })
+            }
+            None => Verdict::Drop(DropReason::NdNotForUs),
+        },
+        Message::RouterAdvertisement => Verdict::Drop(DropReason::NdNotForUs),
+    }
+}
+
+/// Whether a tenant may say that: it names no MAC address but its own, advertises no address but its own, and keeps
+/// within its limits.
+fn of_tenant(
+    packet: &Packet<'_>,
+    meta: &PacketMeta,
+    port: &Port,
+    message: Message,
+    probe: bool,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) -> Result<(), DropReason> {
+    let Some(who) = meta.policed else { return Ok(()) };
+    let mac = ethernet::source(packet.frame());
+    let (named, target) = match message {
+        Message::Solicitation { source_mac, .. } | Message::RouterSolicitation { source_mac } => {
+            (source_mac, None)
+        }
+        Message::Advertisement { target_mac, target, .. } => (target_mac, Some(target)),
+        Message::RouterAdvertisement => (None, None),
+    };
+    if named.is_some() && named != mac {
+        return Err(DropReason::SpoofedSource);
+    }
+    if let Some(target) = target {
+        let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
+        let tenant = mac.and_then(|mac| ctx.tables.networks.tenant(packet.port, vlan, mac));
+        let own = tenant.is_some_and(|tenant| tenant.ipv6.contains(&target))
+            || ipv6::is_link_local(target) && !port.owns(target);
+        if !own {
+            if in_use(packet, meta, target, ctx.tables) && policer.take(who, LimitKind::Nd, ctx) {
+                conflict(meta, target, policer);
+            }
+            return Err(DropReason::SpoofedSource);
+        }
+    }
+    policer.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)
+}
+
+/// Whether an address of the tenant's network is the gateway's, or somebody else has it.
+fn in_use(packet: &Packet<'_>, meta: &PacketMeta, address: u128, tables: &Tables) -> bool {
+    let network = tables.networks.of_address(address).filter(|id| meta.from == Some(*id));
+    network.and_then(|id| tables.networks.get(id)).is_some_and(|network| {
+        let identifier = Identifier::tenant_ipv6(network.vnid, address as u32);
+        network.ipv6.is_some_and(|vnet| vnet.gateway == Some(address))
+            || in_use_elsewhere(packet, network.domain, identifier, tables)
+    })
+}
+
+fn conflict(meta: &PacketMeta, address: u128, policer: &mut Policer) {
+    if let Some(who) = meta.policed {
+        policer.conflict(who.tenant, IpAddr::V6(Ipv6Addr::from(address)));
+    }
+}
+
+/// What a solicitation tells of its sender, who is no tenant: that it has an address of ours, or where a neighbour is.
+fn overheard(
+    packet: &Packet<'_>,
+    meta: &PacketMeta,
+    port: &Port,
+    message: Message,
+    tables: &Tables,
+) -> Option<Notice> {
+    let (target, named) = match message {
+        Message::Solicitation { target, source_mac } => (Some(target), source_mac),
+        Message::RouterSolicitation { source_mac } => (None, source_mac),
+        Message::Advertisement { .. } | Message::RouterAdvertisement => return None,
+    };
+    let sender = ethernet::source(packet.frame())?;
+    // What we sent ourselves comes back over some links.
+    if meta.policed.is_some() || sender == port.mac {
+        return None;
+    }
+    let source = Ipv6::of(packet.l3())?.source();
+    let wanted = if source == 0 { target? } else { source };
+    if port.owns(wanted) {
+        return Some(Notice::Ours { port: packet.port, address: wanted, mac: sender });
+    }
+    let hop = tables.neighbours.get(&(packet.port, source))?;
+    let mac = named.filter(|mac| !mac.is_multicast() && *mac != Mac::ZERO)?;
+    let known = hop.state == HopState::Ready && ethernet::destination(hop.link()) == Some(mac);
+    (!known).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
+}
+
+/// What a Router Solicitation is answered with. Tenants learn their default router and the MTU; their /96 is no prefix
+/// that a host could form addresses from (RFC 4862 §5.5.3 d).
+fn advert(meta: &PacketMeta, port: &Port, tables: &Tables) -> Option<Advert> {
+    let Some(network) = meta.from.and_then(|id| tables.networks.get(id)) else { return port.advert };
+    network.ipv6.map(|_| Advert { lifetime_s: ROUTER_LIFETIME_S, mtu: network.mtu, prefix: None })
+}
+
+/// A tenant asks for its gateway, or for another tenant of its network.
+fn solicited_by_tenant(
+    packet: &mut Packet<'_>,
+    port: &Port,
+    (id, network): (NetworkId, &Network),
+    target: u128,
+    tables: &Tables,
+) -> Option<Verdict> {
+    let vnet = network.ipv6.filter(|_| tables.networks.of_address(target) == Some(id))?;
+    let gateway = vnet.gateway == Some(target);
+    let identifier = Identifier::tenant_ipv6(network.vnid, target as u32);
+    if !gateway && !in_use_elsewhere(packet, network.domain, identifier, tables) {
+        return Some(Verdict::Drop(DropReason::NdNotForUs));
+    }
+    let to = Envelope { from_mac: network.mac, source: target, ..envelope(packet, port, ALL_NODES) };
+    let told = Told {
+        target,
+        target_mac: Some(network.mac),
+        router: gateway,
+        solicited: to.destination != ALL_NODES,
+        override_flag: gateway,
+    };
+    Some(answer(packet, |frame| ndp::neighbour_advertisement(frame, to, &told)))
+}
+
+fn solicited(
+    packet: &mut Packet<'_>,
+    meta: &PacketMeta,
+    port: &Port,
+    target: u128,
+    tables: &Tables,
+) -> Verdict {
+    if let Some(network) = meta.from.and_then(|id| Some((id, tables.networks.get(id)?)))
+        && let Some(verdict) = solicited_by_tenant(packet, port, network, target, tables)
+    {
+        return verdict;
+    }
+    let own = port.owns(target);
+    // Of others than its own network a tenant learns nothing without a policy.
+    let may_know = meta.from.is_none_or(|from| {
+        tables.endpoint(target).is_some_and(|endpoint| {
+            matches!(endpoint, Endpoint::Task(..)) && tables.networks.may_send(from, endpoint)
+        })
+    });
+    if !own && (port.role != Role::Access || !may_know || !proxied(packet, target, tables)) {
+        return Verdict::Drop(DropReason::NdNotForUs);
+    }
+    let to = envelope(packet, port, ALL_NODES);
+    // An advertisement to all nodes is never a solicited one; a proxy does not override (RFC 4861 §7.2.4, §7.2.8).
+    let solicited = to.destination != ALL_NODES;
+    answer(packet, |frame| {
+        ndp::advertisement(frame, Envelope { source: target, ..to }, target, solicited, own)
+    })
+}
+
+/// Whether `target` is a SIR address in use by somebody other than the asker.
+fn proxied(packet: &Packet<'_>, target: u128, tables: &Tables) -> bool {
+    let Some(domain) = tables.prefixes.of((target >> 64) as u64).and_then(|prefix_info| prefix_info.sir)
+    else {
+        return false;
+    };
+    let identifier = Identifier::of_address(target);
+    if identifier.neutral() || identifier.kind() == IdentifierType::Interface {
+        return false;
+    }
+    in_use_elsewhere(packet, domain, identifier, tables)
+}
+
+/// Whether somebody other than the asker has the identifier.
+fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifier, tables: &Tables) -> bool {
+    let Some(domain) = tables.domains.get(usize::from(domain.0)) else { return false };
+    match domain.mappings.lookup(identifier.0).and_then(|id| tables.action(id)) {
+        Some(Action::Local(local)) => {
+            let vlan = |frame| ethernet::parse(frame).map(|link| link.vlan);
+            local.hop.port != packet.port
+                || ethernet::destination(local.hop.link()) != ethernet::source(packet.frame())
+                || vlan(local.hop.link()) != vlan(packet.frame())
+        }
+        Some(Action::Remote(_) | Action::NexthopGroup(_)) => true,
+        _ => false,
+    }
+}
+
+/// Back to who asked; to all nodes when the asker has no address yet.
+#[inline]
+fn envelope(packet: &Packet<'_>, port: &Port, all_nodes: u128) -> Envelope {
+    let source = Ipv6::of(packet.l3()).map_or(0, |header| header.source());
+    let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
+    let (to_mac, destination) = match source {
+        0 => (Mac::of_ipv6_multicast(all_nodes), all_nodes),
+        _ => (ethernet::source(packet.frame()).unwrap_or_default(), source),
+    };
+    Envelope { to_mac, from_mac: port.mac, vlan, source: port.link_local, destination }
+}
+
+/// Writes the answer over the packet.
+fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; ndp::MAX_FRAME]) -> usize) -> Verdict {
+    // In its place: what is written elsewhere and copied has to wait for itself.
+    if !packet.resize(ndp::MAX_FRAME) {
+        return Verdict::Drop(DropReason::BufferShape);
+    }
+    let length = packet.frame_mut().first_chunk_mut().map_or(0, build);
+    let _ = packet.resize(length);
+    Verdict::Reply(packet.port)
+}

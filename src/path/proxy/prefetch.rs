@@ -1,0 +1,70 @@
+//! Asks for what tenants' questions will look up, before the first of them is read: so that the waits for memory of a
+//! burst overlap here as they do for data.
+
+use crate::ila::Identifier;
+use crate::net::{arp, ethernet, icmp6::kind, ipv6};
+use crate::path::fast::be4;
+use crate::path::meta::BURST;
+use crate::path::packet::Packet;
+use crate::path::verdict::Verdict;
+use crate::table::Tables;
+use crate::table::bindings::{Binding, SourceBindings};
+use crate::table::mapping::{Key, MappingTable, Probe};
+use crate::table::network::NetworkHot;
+use arrayvec::ArrayVec;
+
+/// Link header and ARP message.
+const ASKED: usize = ethernet::HEADER + arp::LENGTH;
+/// Link header, IPv6 header, and a solicitation up to its target's end.
+const SOLICITED: usize = ethernet::HEADER + ipv6::HEADER + 24;
+
+/// Looks at every undecided packet of a burst whose first came in where tenants sit; decides nothing.
+#[inline]
+pub(in crate::path) fn run(burst: &[Packet<'_>], tables: &Tables) {
+    let Some(first) = burst.first() else { return };
+    let Some(bindings) = tables.networks.bindings(first.port) else { return };
+    let mut asked: ArrayVec<(&MappingTable, Key, Probe<'_>), BURST> = ArrayVec::new();
+    for packet in burst.iter().filter(|packet| packet.verdict == Verdict::Continue) {
+        if let Some((network, identifier)) = question(packet.frame(), bindings, tables)
+            && let Some(domain) = tables.domains.get(usize::from(network.domain.0))
+        {
+            let key = Key::of(identifier.0);
+            let _ = asked.try_push((&domain.mappings, key, domain.mappings.probe(key)));
+        }
+    }
+    for (mappings, key, probe) in asked {
+        let (found, home) = probe.first(key);
+        if home.elsewhere(found).is_some() {
+            mappings.prefetch_secondary(key);
+        } else {
+            let _ = tables.ask(found);
+        }
+    }
+}
+
+/// Whom an untagged ARP request or Neighbour Solicitation asks for.
+#[inline]
+fn question<'t>(
+    frame: &[u8],
+    bindings: &SourceBindings,
+    tables: &'t Tables,
+) -> Option<(&'t NetworkHot, Identifier)> {
+    let mac = u64::from_le_bytes(*frame.get(6..)?.first_chunk()?);
+    let hot = |binding| tables.networks.hot(bindings.find(binding)?);
+    match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
+        ethernet::ARP => {
+            let frame: &[u8; ASKED] = frame.first_chunk()?;
+            let network = hot(Binding::ipv4(mac, be4(frame, 28)))?;
+            Some((network, Identifier::tenant_ipv4(network.vnid, be4(frame, 38))))
+        }
+        ethernet::IPV6 => {
+            let frame: &[u8; SOLICITED] = frame.first_chunk()?;
+            if frame[20] != ipv6::next::ICMP6 || frame[54] != kind::NEIGHBOUR_SOLICITATION {
+                return None;
+            }
+            let network = hot(Binding::ipv6(mac, be4(frame, 34)))?;
+            Some((network, Identifier::tenant_ipv6(network.vnid, be4(frame, 74))))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! Sixth stage: packets to this node itself: Neighbour Discovery, echo, and a plain no to the rest.
+
+use crate::net::icmp6::kind;
+use crate::net::ipv6::{self, Ipv6, next};
+use crate::path::Ctx;
+use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
+use crate::path::packet::Packet;
+use crate::path::policer::Policer;
+use crate::path::proxy::ndp;
+use crate::path::proxy::{echo, membership};
+use crate::path::verdict::{DropReason, Verdict};
+
+/// Decides every packet of [`Class::Own`]. Those still undecided afterwards are answers to be routed.
+pub(in crate::path) fn run(
+    burst: &mut [Packet<'_>],
+    metas: &mut BurstMeta,
+    pending: &mut PendingWork,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) {
+    for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
+        if packet.verdict == Verdict::Continue && meta.class == Class::Own {
+            packet.verdict = if meta.ours {
+                Verdict::Drop(DropReason::NotServed)
+            } else {
+                decide(packet, meta, policer, ctx)
+            };
+            pending.drops |= matches!(packet.verdict, Verdict::Drop(_));
+            if let Some(who) = meta.policed {
+                policer.note(who, &packet.verdict);
+            }
+        }
+    }
+}
+
+fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer, ctx: &Ctx<'_>) -> Verdict {
+    let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
+    if upper.piece {
+        return Verdict::Drop(DropReason::FragmentForUs);
+    }
+    let message = packet.l3().get(upper.offset).copied();
+    match (upper.protocol, message) {
+        (next::ICMP6, Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT)) => {
+            ndp::decide(packet, meta, &upper, policer, ctx)
+        }
+        (next::ICMP6, Some(kind))
+            if membership::is_mld(kind)
+                && let Some(who) = meta.policed =>
+        {
+            membership::decide_mld(packet, who, policer, ctx)
+        }
+        _ if meta.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
+        // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
+        _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
+            Verdict::Drop(DropReason::MartianSource)
+        }
+        (next::ICMP6, Some(kind::ECHO_REQUEST)) => match meta.policed.map_or(Ok(()), |who| policer.heed(who))
+        {
+            Ok(()) => echo::reply(packet, meta, &upper),
+            Err(reason) => Verdict::Drop(reason),
+        },
+        _ => Verdict::Drop(DropReason::NotServed),
+    }
+}

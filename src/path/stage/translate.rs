@@ -1,0 +1,94 @@
+//! Fourth stage: SIR → ILA, ILA → SIR and delivery to local attachments.
+//!
+//! Nothing is written to a packet before everything that could stop it has been checked.
+
+use crate::net::ipv6;
+use crate::path::Ctx;
+use crate::path::flow;
+use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
+use crate::path::packet::Packet;
+use crate::path::policy::unwanted;
+use crate::path::rewrite::{siit, sir};
+use crate::path::stage::gateway;
+use crate::path::verdict::{DropReason, Verdict};
+use crate::table::{Action, ActionId, DomainId, OnMiss};
+
+/// Translates every packet whose lookup is done; those that are to be routed after all become [`Class::Route`].
+#[inline]
+pub(in crate::path) fn run(
+    burst: &mut [Packet<'_>],
+    metas: &mut BurstMeta,
+    pending: &mut PendingWork,
+    ctx: &Ctx<'_>,
+) {
+    for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
+        if packet.verdict != Verdict::Continue {
+            continue;
+        }
+        let verdict = match meta.class {
+            Class::Sir(domain) => from_sir(packet, meta, domain, ctx),
+            Class::Ila(domain) => from_ila(packet, meta, domain, ctx),
+            Class::None | Class::Group(_) | Class::Route | Class::Own => continue,
+        };
+        packet.verdict = verdict;
+        pending.drops |= matches!(verdict, Verdict::Drop(_));
+        pending.routes |= verdict == Verdict::Continue;
+    }
+}
+
+#[inline(always)]
+pub(in crate::path) fn from_sir(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    domain: DomainId,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    if unwanted(packet, meta, ctx.tables) {
+        return Verdict::Drop(DropReason::NoPolicy);
+    }
+    if let Some(job) = gateway::detour(meta, ctx.tables) {
+        meta.action = job;
+    }
+    match ctx.tables.resolve(meta.action, || flow::hash(packet.l3())) {
+        Some(Action::Remote(remote)) => sir::to_locator(packet, meta, remote, ctx),
+        Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
+        Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),
+        Some(Action::Blackhole) if meta.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
+        _ => miss(packet, meta, domain, ctx),
+    }
+}
+
+#[cold]
+fn miss(packet: &Packet<'_>, meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+    match ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.on_miss) {
+        Some(OnMiss::Route) => {
+            meta.class = Class::Route;
+            // A tenant was looked up by its identifier, which is not how its address ends.
+            meta.low = ipv6::Ipv6::of(packet.l3()).map_or(meta.low, |header| header.destination_low());
+            Verdict::Continue
+        }
+        Some(OnMiss::Drop) | None => Verdict::Drop(DropReason::NoMapping),
+    }
+}
+
+/// The destination is under a locator of ours: its identifier must be attached here (§4.2.2).
+#[inline(always)]
+pub(in crate::path) fn from_ila(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    domain: DomainId,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    match ctx.tables.action(meta.action) {
+        Some(Action::Local(_)) if unwanted(packet, meta, ctx.tables) => Verdict::Drop(DropReason::NoPolicy),
+        Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
+        Some(Action::Local(local)) => {
+            let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
+                return Verdict::Drop(DropReason::NotLocal);
+            };
+            sir::deliver(packet, meta, local, Some(domain), ctx)
+        }
+        Some(Action::Remote(_) | Action::NexthopGroup(_)) => gateway::send_on(packet, meta, domain, ctx),
+        _ => Verdict::Drop(DropReason::NotLocal),
+    }
+}
