@@ -11,7 +11,7 @@ mod support;
 mod targets;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 /// Bytes at which parsers change their minds.
 const EDGES: &[u8] =
