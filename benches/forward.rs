@@ -3,7 +3,7 @@
 //! `scripts/bench` runs this once per case and measurement, next to `dpdk-testpmd` in `io` mode on the same devices.
 //! The tables come from the same [`Rib`] and the packets go through the same [`Worker`] as in a running node.
 //!
-//! `forward --case NAME --dir DIR [--seconds S] [--core N]… [--write-pcap]` prints one JSON object.
+//! `forward --case NAME --dir DIR [--seconds S] [--core N]… [--small] [--write-pcap]` prints one JSON object.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod traffic;
@@ -30,6 +30,9 @@ const CHURN_PER_BATCH: u64 = 1000;
 const CHURN_BATCHES: u32 = 5;
 /// What is measured at once, as in scripts/bench.
 const WINDOW: Duration = Duration::from_millis(50);
+/// The most mappings and packets with `--small`, which measures nothing of interest but shows that a case works.
+const SMALL_MAPPINGS: u64 = 10_000;
+const SMALL_PACKETS: u64 = 2048;
 
 fn open(pool: &Mempool, name: &str, device: &str, rx: u16, tx: u16) -> Port {
     let shape = PortConfig {
@@ -50,12 +53,19 @@ struct Arguments {
     dir: PathBuf,
     seconds: u64,
     cores: Vec<u16>,
+    small: bool,
     write: bool,
 }
 
 fn arguments() -> Option<Arguments> {
-    let mut given =
-        Arguments { case: String::new(), dir: std::env::temp_dir(), seconds: 2, cores: vec![], write: false };
+    let mut given = Arguments {
+        case: String::new(),
+        dir: std::env::temp_dir(),
+        seconds: 2,
+        cores: vec![],
+        small: false,
+        write: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().expect("a value");
@@ -64,6 +74,7 @@ fn arguments() -> Option<Arguments> {
             "--dir" => given.dir = value().into(),
             "--seconds" => given.seconds = value().parse().expect("seconds"),
             "--core" => given.cores.push(value().parse().expect("a core")),
+            "--small" => given.small = true,
             "--write-pcap" => given.write = true,
             _ => {}
         }
@@ -79,7 +90,11 @@ fn main() {
         println!("forward: run by scripts/bench (--case NAME)");
         return;
     };
-    let case = Case::named(&given.case);
+    let mut case = Case::named(&given.case);
+    if given.small {
+        case.mappings = case.mappings.min(SMALL_MAPPINGS);
+        case.packets = case.packets.min(SMALL_PACKETS);
+    }
     let pcap = given.dir.join(format!("{}.pcap", given.case));
     if given.write {
         case.write_pcap(&pcap);
@@ -91,7 +106,7 @@ fn main() {
     let eal = Eal::start(&EalConfig {
         name: format!("bench{}", std::process::id()),
         worker_cores: given.cores.iter().map(|core| u32::from(*core)).collect(),
-        memory_mib: 1024,
+        memory_mib: if given.small { 192 } else { 1024 },
         memory: Memory::Huge(None),
         ..EalConfig::default()
     })
@@ -172,9 +187,9 @@ fn main() {
     let done = |counters: &Counters| counters.forwarded.value() + counters.replied.value();
     let done: u64 = stats.workers.iter().map(|worker| done(&worker.received[0])).sum();
     let mut text = format!(
-        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"done_share\": {:.6}",
+        "{{\"case\": \"{}\", \"ns\": {ns:.3}, \"received\": {received}, \"done_share\": {:.6}",
         given.case,
-        done as f64 / received as f64
+        done as f64 / received.max(1) as f64
     );
     if let Some([known, new]) = update_us {
         let rate = updates as f64 / churned.as_secs_f64();
@@ -196,9 +211,10 @@ fn churn(
 ) -> u64 {
     let begin = Instant::now();
     for turn in 1..=CHURN_BATCHES {
-        let first = done % 1_000_000;
-        let changes =
-            (first..first + CHURN_PER_BATCH).map(|index| case.record(index, 1 + done / 1_000_000)).collect();
+        let first = done % case.mappings;
+        let changes = (first..first + CHURN_PER_BATCH)
+            .map(|index| case.record(index, 1 + done / case.mappings))
+            .collect();
         apply(rib, publisher, changes);
         done += CHURN_PER_BATCH;
         let due = WINDOW / CHURN_BATCHES * turn;

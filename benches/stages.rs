@@ -1,7 +1,8 @@
 //! The pipeline and its table without a device: every stage from the Ethernet header to the filled transmit burst,
 //! frames hot in cache, destinations uniformly random over all mappings; and the table alone.
 //!
-//! `cargo bench --bench stages`, or `scripts/bench`, which runs it last.
+//! `cargo bench --bench stages`, or `scripts/bench`, which runs it last. Run as a test (`--test`, or without `--bench`)
+//! everything runs once, with small tables.
 #![allow(unsafe_code, clippy::expect_used, missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -29,6 +30,12 @@ const BURSTS: usize = 16;
 
 fn identifier(index: u64) -> u64 {
     (1 << 61) | index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4 & !0xffff | ((index & 0x7fff) + 1)
+}
+
+/// The size of a table: `count` where something is measured, less where it is only shown to work.
+fn size(count: u64) -> u64 {
+    let given = |word| std::env::args().any(|argument| argument == word);
+    if given("--bench") && !given("--test") { count } else { count.min(10_000) }
 }
 
 /// One fabric port, `count` mappings over 1000 remote locators, or all local.
@@ -129,6 +136,7 @@ fn pipeline(criterion: &mut Criterion) {
         ("ila2sir_1k", 1000, true),
         ("ila2sir_1m", 1_000_000, true),
     ] {
+        let count = size(count);
         let tables = tables(count, local);
         let mut frames = Frames::new();
         let per_round = (BURST * BURSTS) as u64;
@@ -254,6 +262,7 @@ fn table(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("table");
     group.throughput(Throughput::Elements(1));
     for (name, count) in [("1k", 1000u64), ("100k", 100_000), ("1m", 1_000_000), ("10m", 10_000_000)] {
+        let count = size(count);
         let mut writer = filled(count);
         println!("{name}: {:.1} bytes a mapping", writer.table().memory_bytes() as f64 / count as f64);
         let mut at = 0u64;
@@ -307,7 +316,7 @@ impl Random {
 
 /// The routes of the case `route6_100k` of `forward`: three /48 to one /56, a /32 and a /64.
 fn even_routes() -> Vec<(u64, u8)> {
-    let mut routes: Vec<_> = (0..100_000u64)
+    let mut routes: Vec<_> = (0..size(100_000))
         .map(|index| {
             let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
             let high = (0x24 << 56) | (mixed << 32 & 0x00ff_ffff_0000_0000) | (index & 0xffff) << 16;
@@ -335,7 +344,7 @@ fn internet_routes() -> Vec<(u64, u8)> {
             registry << 48 | (random.next() >> 12 & 0x000f_ffff_0000_0000)
         })
         .collect();
-    (0..200_000)
+    (0..size(200_000))
         .map(|_| {
             let block = blocks[random.below(blocks.len())];
             (block | (random.next() >> 32), lengths[random.below(lengths.len())])
