@@ -8,7 +8,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
 use ilagate::net::{Mac, arp, ipv6, ndp};
-use ilagate::path::{BURST, Ctx, Decided, FastPath, Limiter, Packet, Pipeline, Verdict};
+use ilagate::path::{self, BURST, Ctx, Decision, Limiter, Outcome, Packet, Pipeline, Verdict};
 use ilagate::table::mapping::{Key, MappingWriter};
 use ilagate::table::policy::PolicySet;
 use ilagate::table::routes::{Found, Routes};
@@ -111,19 +111,40 @@ impl Frames {
     }
 
     /// One round of all bursts through the pipeline: time and TSC clocks.
-    fn round(&mut self, tables: &Tables) -> (Duration, u64) {
-        let mut decided = Decided::NOTHING;
+    fn round(&mut self, pipeline: &mut Pipeline, tables: &Tables) -> (Duration, u64) {
+        let ctx = Ctx { tables, now_ms: 0 };
         let (start, begin) = (Instant::now(), tsc());
-        for burst in self.rooms.chunks_exact_mut(ROOM * BURST) {
-            let mut lent: arrayvec::ArrayVec<Packet<'_>, BURST> = arrayvec::ArrayVec::new();
-            for room in burst.chunks_exact_mut(ROOM) {
-                lent.push(Packet::within(room, HEADROOM as u16, (HEADROOM + FRAME) as u16, PortId(0)));
-            }
-            let fast = FastPath::new(PortId(0), tables).expect("untagged");
-            fast.decide(lent.iter_mut().map(Packet::frame_mut), &mut decided);
-            assert_eq!(decided.alike(BURST), Some(PortId(0)));
+        for rooms in self.rooms.chunks_exact_mut(ROOM * BURST) {
+            let decision = pipeline.decide(&mut Rooms { rooms, frame_bytes: FRAME }, &ctx);
+            assert_eq!(decision, Decision::SamePort(PortId(0)));
         }
         (start.elapsed(), tsc() - begin)
+    }
+}
+
+/// A burst of frames of one length.
+struct Rooms<'b> {
+    rooms: &'b mut [u8],
+    frame_bytes: usize,
+}
+
+impl path::Frames for Rooms<'_> {
+    fn len(&self) -> usize {
+        self.rooms.len() / ROOM
+    }
+
+    fn port(&self) -> Option<PortId> {
+        Some(PortId(0))
+    }
+
+    fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let window = HEADROOM - FRONT..HEADROOM + self.frame_bytes;
+        self.rooms.chunks_exact_mut(ROOM).filter_map(move |room| room.get_mut(window.clone()))
+    }
+
+    fn packets(&mut self) -> arrayvec::ArrayVec<Packet<'_>, BURST> {
+        let (start, end) = (HEADROOM as u16, (HEADROOM + self.frame_bytes) as u16);
+        self.rooms.chunks_exact_mut(ROOM).map(|room| Packet::within(room, start, end, PortId(0))).collect()
     }
 }
 
@@ -138,7 +159,7 @@ fn pipeline(criterion: &mut Criterion) {
     ] {
         let count = size(count);
         let tables = tables(count, local);
-        let mut frames = Frames::new();
+        let (mut frames, mut pipeline) = (Frames::new(), Pipeline::new(Limiter::new(1, 1)));
         let per_round = (BURST * BURSTS) as u64;
         let mut clocks = Vec::new();
         group.throughput(Throughput::Elements(1));
@@ -148,7 +169,7 @@ fn pipeline(criterion: &mut Criterion) {
                 let rounds = packets.div_ceil(per_round);
                 for _ in 0..rounds {
                     frames.refill(count, local);
-                    let (time, tsc) = frames.round(&tables);
+                    let (time, tsc) = frames.round(&mut pipeline, &tables);
                     spent += time;
                     clocks.push(tsc);
                 }
@@ -239,16 +260,13 @@ fn questions(criterion: &mut Criterion) {
                             room[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
                         }
                         let start = Instant::now();
-                        let mut lent: arrayvec::ArrayVec<Packet<'_>, BURST> = arrayvec::ArrayVec::new();
-                        for room in rooms.chunks_exact_mut(ROOM) {
-                            let end = HEADROOM + frame.len();
-                            lent.push(Packet::within(room, HEADROOM as u16, end as u16, PortId(0)));
-                        }
-                        pipeline.run(&mut lent, &Ctx { tables: &tables, now_ms });
+                        let mut burst = Rooms { rooms: &mut rooms, frame_bytes: frame.len() };
+                        let decision = pipeline.decide(&mut burst, &Ctx { tables: &tables, now_ms });
                         spent += start.elapsed();
-                        let replies =
-                            lent.iter().filter(|packet| matches!(packet.verdict, Verdict::Reply(_)));
-                        assert!(if answered { replies.count() == BURST } else { replies.count() <= 1 });
+                        assert_eq!(decision, Decision::Each);
+                        let replied = |outcome: &&Outcome| matches!(outcome.verdict, Verdict::Reply(_));
+                        let replies = pipeline.outcomes().iter().filter(replied).count();
+                        assert!(if answered { replies == BURST } else { replies <= 1 });
                     }
                     spent.mul_f64(packets as f64 / (rounds * BURST as u64) as f64)
                 });

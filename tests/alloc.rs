@@ -3,13 +3,17 @@
 
 mod support;
 
+use arrayvec::ArrayVec;
 use ilagate::config::Config;
 use ilagate::net::Mac;
 use ilagate::net::ipv6::solicited_node;
 use ilagate::node::replay::mac_of;
 use ilagate::node::rib::Rib;
 use ilagate::node::source::{Batch, Change, Origin};
-use ilagate::path::{BURST, Counters, Ctx, Limiter, Packet, Pipeline, Verdict};
+use ilagate::path::{
+    Account, Arrival, BURST, CopiedFrame, Counters, Ctx, Fates, Limiter, NetworkTally, Outcome, Packet,
+    Pipeline, Verdict,
+};
 use ilagate::table::PortId;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -55,6 +59,21 @@ routes: [{prefix: "::/0", via: "fd00:1:0:fe::ff", port: fabric0}]
 neighbours: {static: [{port: fabric0, address: "fd00:1:0:fe::ff", mac: "02:00:00:00:00:ff"}]}
 "#;
 
+/// Decides a burst and counts it, as a worker does.
+fn run(
+    pipeline: &mut Pipeline,
+    burst: &mut [Packet<'_>],
+    ctx: &Ctx<'_>,
+    account: Account<'_>,
+    send: impl FnMut(&CopiedFrame<'_>) -> bool,
+) {
+    let bytes = burst.iter().map(|packet| packet.len() as u64).sum();
+    let arrival = Arrival::Received { packets: burst.len(), bytes };
+    pipeline.run(burst, ctx);
+    let outcomes: ArrayVec<Outcome, BURST> = burst.iter().map(|packet| Outcome::from(packet)).collect();
+    pipeline.account(arrival, Fates::Each(&outcomes), account, ctx.tables, send);
+}
+
 #[test]
 fn no_burst_allocates() {
     let config = Config::parse(CONFIG, "alloc.yaml").unwrap();
@@ -62,6 +81,7 @@ fn no_burst_allocates() {
     let mut rib = Rib::new(&config, &macs, 3);
     let tables = rib.compile();
     let counters = Counters::per_port(2);
+    let networks = NetworkTally::new(1);
     let mut pipeline = Pipeline::new(Limiter::new(1_000_000, 1_000_000));
 
     let task = address("2001:db8:dddd:0:2000::1");
@@ -97,6 +117,7 @@ fn no_burst_allocates() {
     frames.push(vec![1, 2, 3]);
 
     let mut rooms: Vec<Vec<u8>> = frames.iter().map(|_| vec![0; 2176]).collect();
+    let account = Account { counters: &counters[0], networks: &networks };
     for now_ms in 0..3 {
         for (room, frame) in rooms.iter_mut().zip(&frames) {
             room[128..128 + frame.len()].copy_from_slice(frame);
@@ -108,9 +129,7 @@ fn no_burst_allocates() {
                 .map(|(room, frame)| Packet::new(room, 128, 128 + frame.len() as u16, PortId(0)))
                 .collect();
             let before = ALLOCATIONS.with(Cell::get);
-            counters[0].receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
-            pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
-            counters[0].settle(&burst, pipeline.metas());
+            run(&mut pipeline, &mut burst, &Ctx { tables: &tables, now_ms }, account, |_| true);
             assert_eq!(ALLOCATIONS.with(Cell::get), before);
         }
     }
@@ -193,6 +212,7 @@ fn no_copy_and_no_fragment_allocates() {
     let macs = [mac_of(&config, 0), mac_of(&config, 1)];
     let tables = Rib::new(&config, &macs, 3).compile();
     let counters = Counters::per_port(2);
+    let networks = NetworkTally::new(1);
     let mut pipeline = Pipeline::new(Limiter::new(1_000_000, 1_000_000));
     let (from, group) = (address("2001:db8:a::1"), address("ff05::1"));
     let (vm, gateway) = (tenants::VM1, tenants::ANYCAST);
@@ -216,6 +236,7 @@ fn no_copy_and_no_fragment_allocates() {
     let loud = frames[0].clone();
     frames.resize(BURST, loud);
     let mut rooms: Vec<Vec<u8>> = frames.iter().map(|_| vec![0; 2176]).collect();
+    let account = Account { counters: &counters[1], networks: &networks };
     for now_ms in 0..3 {
         for (room, frame) in rooms.iter_mut().zip(&frames) {
             room[128..128 + frame.len()].copy_from_slice(frame);
@@ -226,10 +247,9 @@ fn no_copy_and_no_fragment_allocates() {
             .map(|(room, frame)| Packet::new(room, 128, 128 + frame.len() as u16, PortId(1)))
             .collect();
         let before = ALLOCATIONS.with(Cell::get);
-        counters[1].receive(burst.len() as u64, 0);
-        pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms });
-        counters[1].settle(&burst, pipeline.metas());
-        counters[1].settle_copies(pipeline.copies(), |copy| !copy.frame.is_empty());
+        run(&mut pipeline, &mut burst, &Ctx { tables: &tables, now_ms }, account, |copy| {
+            !copy.frame.is_empty()
+        });
         assert_eq!(ALLOCATIONS.with(Cell::get), before);
     }
     assert!(counters[1].copied.value() > 3 * 2 * BURST as u64 - 60 && counters[1].forwarded.value() > 0);

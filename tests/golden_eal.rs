@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use ilagate::dpdk::*;
-use ilagate::path::{DropReason, Verdict};
+use ilagate::path::{DropReason, Outcome, Verdict};
 use ilagate::table::{HopId, PortId};
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use std::fs::File;

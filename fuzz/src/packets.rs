@@ -5,7 +5,10 @@ use ilagate::ila::{ChecksumMode, Identifier, SirPrefix, quote as ila_quote};
 use ilagate::net::ipv6::{self, HEADER, Ipv6, next};
 use ilagate::net::ndp::{self as nd, Envelope, Message, PrefixInformation, Told};
 use ilagate::net::{Mac, checksum, ipv4};
-use ilagate::path::{BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Verdict};
+use ilagate::path::{
+    Account, Arrival, BURST, Counters, Ctx, DropReason, Fates, Limiter, NetworkTally, Outcome, Packet,
+    Pipeline, Verdict,
+};
 use ilagate::table::PortId;
 use std::net::Ipv6Addr;
 
@@ -99,13 +102,14 @@ fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>, Vec<u
         .zip(sent)
         .map(|(room, sent)| Packet::new(room, sent.start as u16, sent.end as u16, PortId(sent.port)))
         .collect();
-    counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
+    let arrival = Arrival::Received {
+        packets: burst.len(),
+        bytes: burst.iter().map(|packet| packet.len() as u64).sum(),
+    };
     pipeline.run(&mut burst, &Ctx { tables, now_ms: 5 });
-    counters.settle(&burst, pipeline.metas());
-    tally.settle_fast(pipeline.tally());
-    if let Some(metas) = pipeline.staged() {
-        tally.settle(&burst, metas, tables);
-    }
+    let outcomes: Vec<Outcome> = burst.iter().map(Outcome::from).collect();
+    let account = Account { counters: &counters, networks: &tally };
+    pipeline.account(arrival, Fates::Each(&outcomes), account, tables, |_| true);
     for ((packet, sent), meta) in burst.iter().zip(sent).zip(pipeline.metas()) {
         assert!(packet.start() <= packet.end() && usize::from(packet.end()) <= sent.room.len());
         assert_eq!(packet.frame().len(), packet.len());

@@ -9,7 +9,7 @@ use super::pool::{Mbuf, free};
 use super::port::RxQueue;
 use super::sys;
 use super::tx::TxSet;
-use crate::path::{Packet, Verdict};
+use crate::path::{Frames, Outcome, Packet, Verdict};
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 use std::mem::offset_of;
@@ -34,24 +34,6 @@ pub struct Received {
     /// Packets freed because their buffer is in several segments, shared, or over foreign memory
     /// (`DropReason::BufferShape`).
     pub misshapen: usize,
-}
-
-/// What became of one packet in the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// The decision.
-    pub verdict: Verdict,
-    /// Where the frame starts in its buffer.
-    pub start: u16,
-    /// Where it ends.
-    pub end: u16,
-}
-
-impl From<&Packet<'_>> for Outcome {
-    #[inline]
-    fn from(packet: &Packet<'_>) -> Outcome {
-        Outcome { verdict: packet.verdict, start: packet.start(), end: packet.end() }
-    }
 }
 
 /// Packets that a settlement had to free against their verdict. All zero in a node without a bug.
@@ -190,12 +172,10 @@ impl Burst {
         self.mbufs[..self.len].iter().map(|&mbuf| unsafe { view(&*mbuf, port) }).collect()
     }
 
-    /// The packets' frames, from the Ethernet header on, behind `FRONT` bytes of their headroom; of a packet with less
-    /// headroom, nothing.
+    /// The burst as frames that came in on `port`.
     #[inline]
-    pub fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        // SAFETY: as in `lend`: every buffer has its own memory, and the frames borrow the burst.
-        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { frame_behind::<FRONT>(mbuf) })
+    pub fn on(&mut self, port: PortId) -> OnPort<'_> {
+        OnPort { burst: self, port }
     }
 
     /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `AwaitNextHop` and `AwaitNeighbour`, with
@@ -318,6 +298,35 @@ impl Burst {
         // SAFETY: these were not placed, so they are still ours; the burst is empty and forgets them.
         unsafe { free(&mut self.mbufs[..freed]) };
         settled
+    }
+}
+
+/// A burst whose packets came in at one port: what the pipeline is given.
+pub struct OnPort<'b> {
+    burst: &'b mut Burst,
+    port: PortId,
+}
+
+impl Frames for OnPort<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.burst.len
+    }
+
+    #[inline(always)]
+    fn port(&self) -> Option<PortId> {
+        Some(self.port)
+    }
+
+    #[inline(always)]
+    fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        // SAFETY: as in `lend`: every buffer has its own memory, and the frames borrow the burst.
+        self.burst.mbufs[..self.burst.len].iter().map(|&mbuf| unsafe { frame_behind::<FRONT>(mbuf) })
+    }
+
+    #[inline]
+    fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST> {
+        self.burst.lend(self.port)
     }
 }
 

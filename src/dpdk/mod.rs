@@ -19,7 +19,7 @@ mod refused;
 mod sys;
 mod tx;
 
-pub use burst::{BURST, Burst, Outcome, Received, Settled};
+pub use burst::{BURST, Burst, Received, Settled};
 pub use eal::{CoreLease, Eal, EalConfig, EalError, Memory, Worker};
 pub use pool::{Mbuf, Mempool, PoolConfig, PoolError};
 pub use port::{Link, Port, PortStats, Promiscuous, Reception, Rss, RxQueue, TxQueue};

@@ -47,7 +47,7 @@ impl IdentifierType {
 /// A 64-bit identifier as it stands in the lower half of an address.
 ///
 /// Text form is the four groups of the address's lower half, as `ila` tools print it: `2000:0:0:1`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(pub u64);
 
 impl Identifier {

@@ -110,17 +110,23 @@ pub const fn was_mapped(wire: Identifier, mode: ChecksumMode) -> bool {
     wire.neutral() || matches!(mode, ChecksumMode::NeutralMapAuto)
 }
 
-/// The identifier of the SIR address, up to its twin. A set C-bit is honoured in every mode (§4.2.2 step 3).
+/// What is added to the low word of an identifier on the wire to undo neutral mapping, by its C-bit. A set C-bit is
+/// honoured in every mode (§4.2.2 step 3).
+#[inline]
+#[must_use]
+pub const fn inverse(adjustment: Adjustment, mode: ChecksumMode, c_bit: bool) -> u16 {
+    match mode {
+        _ if c_bit => adjustment.inward(true),
+        ChecksumMode::NeutralMapAuto => adjustment.inward(false),
+        ChecksumMode::NeutralMap | ChecksumMode::AdjTransport | ChecksumMode::NoAction => 0,
+    }
+}
+
+/// The identifier of the SIR address, up to its zero alias (see [`Identifier::zero_alias`]). Its C-bit is 0.
 #[inline]
 #[must_use]
 pub const fn back(wire: Identifier, adjustment: Adjustment, mode: ChecksumMode) -> Identifier {
-    if wire.neutral() {
-        Identifier(add_low(wire.0, adjustment.inward(true)) & !C_BIT)
-    } else if matches!(mode, ChecksumMode::NeutralMapAuto) {
-        Identifier(add_low(wire.0, adjustment.inward(false)))
-    } else {
-        wire
-    }
+    Identifier(add_low(wire.0 & !C_BIT, inverse(adjustment, mode, wire.neutral())))
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use super::neighbour::Key;
 use super::stats::{Stats, WorkerStats};
 use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
-use crate::dpdk::{Burst, Mbuf, Mempool, Outcome, Received, RxQueue, Settled, TxSet};
-use crate::net::ipv6::Ipv6;
+use crate::dpdk::{Burst, Mbuf, Mempool, RxQueue, Settled, TxSet};
+use crate::path::meta::BurstMeta;
 use crate::path::{
-    BURST, Counters, Ctx, Decided, DropReason, FRONT, FastPath, Limiter, Packet, Pipeline, Policer, Verdict,
+    Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Outcome, Pipeline, Policer,
+    Verdict,
 };
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
@@ -21,9 +22,9 @@ use std::time::Duration;
 
 /// Turns of a busy loop between two looks at the clock and at the control thread's queues.
 const TURNS: u32 = 16;
-/// Turns without a packet before a worker that may rest does.
+/// Turns without a packet before a worker with idle backoff sleeps.
 const TURNS_BEFORE_BACKOFF: u32 = 64;
-/// Shortest and longest rest.
+/// Shortest and longest sleep in microseconds.
 const BACKOFF_US: (u64, u64) = (20, 200);
 
 /// What a worker needs to begin.
@@ -64,8 +65,6 @@ pub struct Worker {
 struct Datapath {
     number: usize,
     burst: Burst,
-    /// What the direct way made of it.
-    decided: Decided,
     pipeline: Pipeline,
     tx: TxSet,
     pool: Arc<Mempool>,
@@ -82,25 +81,6 @@ struct Kept {
     index: usize,
     awaited: Awaited,
     deadline_ms: u64,
-}
-
-/// Receives a burst and decides what the direct way can.
-#[inline]
-fn receive(
-    burst: &mut Burst,
-    rx: &mut RxQueue,
-    port: PortId,
-    tables: &Tables,
-    decided: &mut Decided,
-) -> Received {
-    let received = burst.receive(rx);
-    match FastPath::new(port, tables) {
-        _ if received.packets == 0 => {}
-        Some(fast) if fast.checks_sources() => fast.decide_tenants(burst.frames::<FRONT>(), decided),
-        Some(fast) => fast.decide(burst.frames::<0>(), decided),
-        None => *decided = Decided::NOTHING,
-    }
-    received
 }
 
 #[cold]
@@ -134,7 +114,6 @@ impl Worker {
             datapath: Datapath {
                 number: setup.number,
                 burst: setup.burst,
-                decided: Decided::NOTHING,
                 pipeline: Pipeline::new(Limiter::new(errors_per_second, errors_burst))
                     .with_policer(Policer::new(setup.stats.workers[setup.number].tenants.clone())),
                 tx: setup.tx,
@@ -229,7 +208,7 @@ impl Datapath {
     fn poll(&mut self, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
         let own = &self.stats.workers[self.number];
         let counters: &Counters = &own.received[usize::from(port.0)];
-        let received = receive(&mut self.burst, rx, port, ctx.tables, &mut self.decided);
+        let received = self.burst.receive(rx);
         if received.misshapen > 0 {
             refuse_misshapen(counters, received.misshapen);
         }
@@ -239,62 +218,60 @@ impl Datapath {
         }
         own.polls.bursts.add(1);
         own.polls.packets.add(received.packets as u64);
-        counters.receive(received.packets as u64, received.bytes);
-        own.networks.settle_fast(self.decided.tally());
-        match self.decided.alike(received.packets) {
-            Some(out) if self.burst.send_all(out, received.bytes, self.decided.moves(), &mut self.tx) => {
-                counters.forwarded.add(received.packets as u64);
+        let arrival = Arrival::Received { packets: received.packets, bytes: received.bytes };
+        match self.pipeline.decide(&mut self.burst.on(port), ctx) {
+            Decision::SamePort(out) => {
+                if !self.burst.send_all(out, received.bytes, self.pipeline.moves(), &mut self.tx) {
+                    own.polls.misplaced.add(received.packets as u64);
+                    self.burst.clear();
+                }
+                let account = Account { counters, networks: &own.networks };
+                let fates = Fates::AllForwarded(received.packets);
+                self.pipeline.account(arrival, fates, account, ctx.tables, |_| false);
             }
-            _ => self.settle(port, &[], ctx),
+            Decision::Each => self.settle(port, arrival, &[], ctx),
         }
         received.packets
     }
 
-    /// Lets the stages decide what the direct way has not, and every packet go its own way.
+    /// Lets every packet that the pipeline decided go its own way, and counts it.
     #[inline(never)]
-    fn settle(&mut self, port: PortId, deadlines: &[u64], ctx: &Ctx<'_>) {
+    fn settle(&mut self, port: PortId, arrival: Arrival, deadlines: &[u64], ctx: &Ctx<'_>) {
         let own = &self.stats.workers[self.number];
-        let counters: &Counters = &own.received[usize::from(port.0)];
+        let mut outcomes: ArrayVec<Outcome, BURST> = self.pipeline.outcomes().iter().copied().collect();
         let mut kept = KeptList::new();
-        let mut packets = self.burst.lend(port);
-        self.pipeline.finish(&mut packets, &self.decided, ctx);
-        let held = |verdict| {
-            matches!(verdict, Verdict::Punt | Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
-        };
-        if packets.iter().any(|packet| held(packet.verdict)) {
+        if outcomes.iter().any(|outcome| waits(outcome.verdict)) {
             let handover = Handover {
                 waiting: &self.waiting,
                 hold_timeout_ms: self.hold_timeout_ms,
                 exchange: &self.exchange,
                 deadlines,
             };
-            handover.look(&mut packets, &mut kept, ctx.now_ms);
+            handover.keep(&mut outcomes, self.pipeline.metas(), &mut kept, ctx.now_ms);
         }
-        counters.settle(&packets, self.pipeline.metas());
-        if let Some(metas) = self.pipeline.staged() {
-            own.networks.settle(&packets, metas, ctx.tables);
-            own.networks.settle_copies(self.pipeline.copies(), metas, ctx.tables);
-        }
-        let outcomes: ArrayVec<Outcome, BURST> = packets.iter().map(Outcome::from).collect();
-        drop(packets);
         if self.pipeline.has_notices() {
             pass_on_notices(&mut self.pipeline, &self.exchange, &self.stats);
         }
         let mut next = kept.into_iter();
-        let waiting = &mut self.waiting;
+        let (waiting, exchange) = (&mut self.waiting, &self.exchange);
+        let mut unheard: ArrayVec<usize, BURST> = ArrayVec::new();
         let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {
             if verdict == Verdict::Punt {
-                return;
-            }
-            if let Some(Kept { awaited, deadline_ms, .. }) = next.find(|kept| kept.index == index) {
+                let frame = Frame::new(port, packet.frame());
+                if frame.is_none_or(|frame| exchange.punted.push(frame).is_err()) {
+                    let _ = unheard.try_push(index);
+                }
+            } else if let Some(Kept { awaited, deadline_ms, .. }) = next.find(|kept| kept.index == index) {
                 let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
             }
         });
-        if !self.pipeline.copies().is_empty() {
-            counters.settle_copies(self.pipeline.copies(), |copy| {
-                self.tx.send_bytes(copy.port, &self.pool, copy.frame)
-            });
+        for index in unheard {
+            outcomes[index].verdict = Verdict::Drop(DropReason::PuntQueueFull);
         }
+        let account = Account { counters: &own.received[usize::from(port.0)], networks: &own.networks };
+        self.pipeline.account(arrival, Fates::Each(&outcomes), account, ctx.tables, |copy| {
+            self.tx.send_bytes(copy.port, &self.pool, copy.frame)
+        });
         if settled != Settled::default() {
             own.polls.misplaced.add((settled.no_port + settled.undecided + settled.misfit) as u64);
         }
@@ -322,9 +299,8 @@ impl Datapath {
 
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
         if !deadlines.is_empty() {
-            self.own().received[usize::from(port.0)].waiting.sub(deadlines.len() as u64);
-            self.decided = Decided::NOTHING;
-            self.settle(port, deadlines, ctx);
+            self.pipeline.decide_again(&mut self.burst.on(port), ctx);
+            self.settle(port, Arrival::Retried { packets: deadlines.len() }, deadlines, ctx);
             deadlines.clear();
         }
     }
@@ -375,7 +351,12 @@ impl Datapath {
     }
 }
 
-/// What the control thread must hear of, and what must be kept until it has answered.
+/// Whether a packet with this verdict must be kept until the control thread has answered.
+const fn waits(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
+}
+
+/// Which packets are kept until their next hop is known, and what the control thread is asked for.
 struct Handover<'d> {
     waiting: &'d Waiting<Mbuf>,
     hold_timeout_ms: u64,
@@ -384,25 +365,18 @@ struct Handover<'d> {
 }
 
 impl Handover<'_> {
-    /// Hands over or keeps every packet that is to be; those that there is no room for become drops.
+    /// Notes every packet that is to be kept; those that there is no room for become drops.
     #[cold]
-    fn look(&self, packets: &mut [Packet<'_>], kept: &mut KeptList, now_ms: u64) {
-        for (index, packet) in packets.iter_mut().enumerate() {
-            let awaited = match packet.verdict {
-                Verdict::Punt => {
-                    let queued = Frame::new(packet.port, packet.frame())
-                        .is_some_and(|frame| self.exchange.punted.push(frame).is_ok());
-                    if !queued {
-                        packet.verdict = Verdict::Drop(DropReason::PuntQueueFull);
-                    }
-                    continue;
-                }
+    fn keep(&self, outcomes: &mut [Outcome], metas: &BurstMeta, kept: &mut KeptList, now_ms: u64) {
+        for (index, (outcome, meta)) in outcomes.iter_mut().zip(metas).enumerate() {
+            let awaited = match outcome.verdict {
                 Verdict::AwaitNextHop(hop) => Awaited::Hop(hop),
-                Verdict::AwaitNeighbour(port) => {
-                    let address = Ipv6::of(packet.l3()).map_or(0, |header| header.destination());
-                    Awaited::Neighbour(Key { port, address })
-                }
-                Verdict::Continue | Verdict::Forward(_) | Verdict::Reply(_) | Verdict::Drop(_) => continue,
+                Verdict::AwaitNeighbour(port) => Awaited::Neighbour(Key { port, address: meta.destination }),
+                Verdict::Continue
+                | Verdict::Forward(_)
+                | Verdict::Reply(_)
+                | Verdict::Punt
+                | Verdict::Drop(_) => continue,
             };
             let same = kept.iter().filter(|kept| kept.awaited == awaited).count();
             let room = self.waiting.room_for(awaited, kept.len(), same);
@@ -414,11 +388,11 @@ impl Handover<'_> {
             }
             match room {
                 Some(_) => {
-                    let deadline_ms =
-                        self.deadlines.get(index).copied().unwrap_or(now_ms + self.hold_timeout_ms);
+                    let deadline_ms = self.deadlines.get(index).copied();
+                    let deadline_ms = deadline_ms.unwrap_or(now_ms + self.hold_timeout_ms);
                     kept.push(Kept { index, awaited, deadline_ms });
                 }
-                None => packet.verdict = Verdict::Drop(DropReason::NeighbourUnresolved),
+                None => outcome.verdict = Verdict::Drop(DropReason::NeighbourUnresolved),
             }
         }
     }

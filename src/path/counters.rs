@@ -1,8 +1,8 @@
 //! What became of the packets: written by one worker, read by anyone, settled once per burst.
 
 use super::copies::{CopiedFrame, Copies};
+use super::frames::Outcome;
 use super::meta::BurstMeta;
-use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,18 +94,19 @@ impl Counters {
 
     /// Counts the fates of packets that were all received on this port: after the last decision on them.
     #[inline]
-    pub fn settle(&self, burst: &[Packet<'_>], metas: &BurstMeta) {
-        let forwarded = burst.iter().filter(|packet| matches!(packet.verdict, Verdict::Forward(_))).count();
+    pub fn settle(&self, outcomes: &[Outcome], metas: &BurstMeta) {
+        let forwarded =
+            outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Forward(_))).count();
         self.forwarded.add(forwarded as u64);
-        if forwarded != burst.len() {
-            self.settle_others(burst, metas);
+        if forwarded != outcomes.len() {
+            self.settle_others(outcomes, metas);
         }
     }
 
     #[cold]
-    fn settle_others(&self, burst: &[Packet<'_>], metas: &BurstMeta) {
-        for (packet, meta) in burst.iter().zip(metas) {
-            match packet.verdict {
+    fn settle_others(&self, outcomes: &[Outcome], metas: &BurstMeta) {
+        for (outcome, meta) in outcomes.iter().zip(metas) {
+            match outcome.verdict {
                 Verdict::Forward(_) => {}
                 Verdict::Reply(_) => {
                     self.replied.add(1);

@@ -2,6 +2,7 @@
 
 use super::policer::Policed;
 use super::verdict::DropReason;
+use crate::ila::Identifier;
 use crate::table::{ActionId, DomainId, NetworkId};
 
 /// Packets in a burst at most.
@@ -28,10 +29,10 @@ pub enum Class {
 /// One packet's lane.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PacketMeta {
-    /// Destination, upper half.
-    pub high: u64,
-    /// Destination, lower half; once classified as SIR or ILA, the identifier that is looked up.
-    pub low: u64,
+    /// Destination address, as the packet came or as this node made it.
+    pub destination: u128,
+    /// The identifier that is looked up, C-bit 0; for a group, that of the group. Means nothing where none is.
+    pub identifier: Identifier,
     /// What the lookup found; 0 for nothing.
     pub action: ActionId,
     /// What the destination is.

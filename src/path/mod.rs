@@ -7,12 +7,14 @@ mod copies;
 pub mod counters;
 mod fast;
 mod flow;
+pub mod frames;
 pub mod meta;
 pub mod networks;
 pub mod notice;
 pub mod packet;
 pub mod policer;
 mod policy;
+mod prefix;
 mod proxy;
 mod rewrite;
 mod stage;
@@ -21,7 +23,8 @@ pub mod violations;
 
 pub use copies::{CopiedFrame, Copies};
 pub use counters::Counters;
-pub use fast::{Decided, FRONT, FastPath, Tally};
+pub use fast::{Decided, FRONT, FastPath};
+pub use frames::{Arrival, Decision, Fates, Frames, Outcome};
 pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use networks::NetworkTally;
 pub use notice::Notice;
@@ -30,8 +33,9 @@ pub use policer::Policer;
 pub use stage::icmp_error::Limiter;
 pub use verdict::{DropReason, Verdict};
 
-use crate::table::Tables;
+use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
+use frames::Lent;
 use meta::PendingWork;
 
 /// What all stages of a burst share.
@@ -43,70 +47,106 @@ pub struct Ctx<'t> {
     pub now_ms: u64,
 }
 
-/// Tenants that a pipeline without a guard of its own has room for.
+/// Tenants that a pipeline without a policer of its own has room for.
 const FEW_TENANTS: usize = 64;
 
-/// One worker's pipeline: its scratch memory, its rate limiter and what it remembers of tenants.
+/// One worker's pipeline: its scratch memory, its rate limiters and what it remembers of tenants.
+///
+/// Whoever has a burst calls [`Self::decide`], does what it says, and then [`Self::account`].
 pub struct Pipeline {
     metas: Box<BurstMeta>,
+    outcomes: ArrayVec<Outcome, BURST>,
     limiter: Limiter,
     policer: Policer,
     copies: Copies,
-    fast: bool,
-    /// Whether the lanes are those of the last burst.
+    takes_fast_path: bool,
+    /// Whether the stages saw the last burst.
     staged: bool,
-    /// What the direct way made of the last burst that was run whole.
+    /// What the fast path made of the last burst.
     decided: Decided,
+}
+
+/// Where the packets of a burst are counted.
+#[derive(Clone, Copy)]
+pub struct Account<'c> {
+    /// Of this worker, for the port that they came in at.
+    pub counters: &'c Counters,
+    /// Of this worker, by virtual network.
+    pub networks: &'c NetworkTally,
 }
 
 impl Pipeline {
     /// A pipeline with room for a few tenants, whose ICMPv6 errors to all but tenants are limited by `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        let policer = Policer::new(violations::TenantCounts::of(FEW_TENANTS));
         Pipeline {
             metas: Box::new([PacketMeta::default(); BURST]),
+            outcomes: ArrayVec::new(),
             limiter,
-            policer,
+            policer: Policer::new(violations::TenantCounts::of(FEW_TENANTS)),
             copies: Copies::default(),
-            fast: true,
+            takes_fast_path: true,
             staged: false,
             decided: Decided::NOTHING,
         }
     }
 
-    /// The same, guarded by `policer`.
+    /// The same with this policer.
     #[must_use]
     pub fn with_policer(mut self, policer: Policer) -> Self {
         self.policer = policer;
         self
     }
 
-    /// Decides every packet of `burst` (at most [`BURST`]; further ones are left undecided): [`Self::direct`] and
-    /// [`Self::finish`] over packets that lie anywhere.
-    pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
-        self.decided = Decided::NOTHING;
-        let Some(port) = burst.first().map(|packet| packet.port) else { return };
-        let alone = self.fast && burst.iter().all(|packet| packet.port == port);
-        let mut decided = Decided::NOTHING;
-        match FastPath::new(port, ctx.tables).filter(|_| alone) {
-            Some(fast) if fast.checks_sources() => {
-                let rooms = burst.iter_mut().map(|packet| packet.frame_behind(FRONT));
-                fast.decide_tenants(rooms, &mut decided);
+    /// Decides every packet of a burst that was received: on the fast path those that may take it, in the stages all
+    /// others. The frames are rewritten in their buffers.
+    #[inline]
+    pub fn decide(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) -> Decision {
+        match self.decide_fast(frames, ctx) {
+            Some(port) => {
+                self.staged = false;
+                Decision::SamePort(port)
             }
-            Some(fast) => fast.decide(burst.iter_mut().map(Packet::frame_mut), &mut decided),
-            None => {}
+            None => {
+                self.decide_rest(&mut frames.packets(), ctx);
+                Decision::Each
+            }
         }
-        self.finish(burst, &decided, ctx);
-        self.decided = decided;
     }
 
-    /// Decides every packet of `burst` that the direct way has not.
-    pub fn finish(&mut self, burst: &mut [Packet<'_>], decided: &Decided, ctx: &Ctx<'_>) {
+    /// The port that all packets leave through, if the fast path decided all of them, and all for one port.
+    #[inline]
+    fn decide_fast(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) -> Option<PortId> {
+        let packets = frames.len();
+        let port = frames.port().filter(|_| self.takes_fast_path);
+        match port.and_then(|port| FastPath::new(port, ctx.tables)) {
+            Some(fast) if fast.checks_sources() => {
+                fast.decide_tenants(frames.frames::<FRONT>(), &mut self.decided);
+            }
+            Some(fast) => fast.decide(frames.frames::<0>(), &mut self.decided),
+            None => {
+                self.decided = Decided::NOTHING;
+                return None;
+            }
+        }
+        self.decided.alike(packets)
+    }
+
+    /// Decides every packet of a burst that waited for a next hop or a neighbour: it was admitted before.
+    pub fn decide_again(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) {
+        self.decided = Decided::NOTHING;
+        let mut packets = frames.packets();
+        packets.iter_mut().for_each(|packet| packet.admitted = true);
+        self.decide_rest(&mut packets, ctx);
+    }
+
+    /// Decides every packet that the fast path has not.
+    #[inline(never)]
+    fn decide_rest(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         self.copies.clear();
         let mut left = false;
         for (index, packet) in burst.iter_mut().enumerate() {
-            match decided.port(index) {
+            match self.decided.port(index) {
                 Some((port, moves)) => {
                     packet.move_start(moves);
                     packet.verdict = Verdict::Forward(port);
@@ -117,6 +157,64 @@ impl Pipeline {
         self.staged = left;
         if left {
             self.stages(burst, ctx);
+        }
+        self.outcomes = burst.iter().map(Outcome::from).collect();
+    }
+
+    /// [`Self::decide`] for packets in memory of the caller's; their verdicts are set. Only the first [`BURST`] of them
+    /// are decided.
+    pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+        match self.decide(&mut Lent(burst), ctx) {
+            Decision::SamePort(port) => {
+                for (index, packet) in burst.iter_mut().enumerate() {
+                    packet.move_start(self.decided.moves().get(index).copied().unwrap_or(0));
+                    packet.verdict = Verdict::Forward(port);
+                }
+            }
+            Decision::Each => {
+                for (packet, outcome) in burst.iter_mut().zip(&self.outcomes) {
+                    packet.take_over(outcome);
+                }
+            }
+        }
+    }
+
+    /// Counts a burst, after the last decision on its packets, and has its copies sent: `send` says whether it could.
+    #[inline]
+    pub fn account(
+        &self,
+        arrival: Arrival,
+        fates: Fates<'_>,
+        to: Account<'_>,
+        tables: &Tables,
+        send: impl FnMut(&CopiedFrame<'_>) -> bool,
+    ) {
+        match arrival {
+            Arrival::Received { packets, bytes } => to.counters.receive(packets as u64, bytes),
+            Arrival::Retried { packets } => to.counters.waiting.sub(packets as u64),
+        }
+        to.networks.settle_fast(self.decided.tally());
+        match fates {
+            Fates::AllForwarded(packets) => to.counters.forwarded.add(packets as u64),
+            Fates::Each(outcomes) => self.account_each(outcomes, to, tables, send),
+        }
+    }
+
+    #[inline(never)]
+    fn account_each(
+        &self,
+        outcomes: &[Outcome],
+        to: Account<'_>,
+        tables: &Tables,
+        send: impl FnMut(&CopiedFrame<'_>) -> bool,
+    ) {
+        to.counters.settle(outcomes, &self.metas);
+        if self.staged {
+            to.networks.settle(outcomes, &self.metas, tables);
+            to.networks.settle_copies(&self.copies, &self.metas, tables);
+        }
+        if !self.copies.is_empty() {
+            to.counters.settle_copies(&self.copies, send);
         }
     }
 
@@ -145,29 +243,32 @@ impl Pipeline {
         }
     }
 
-    /// The same pipeline without the direct way: every packet meets every stage. For tests that compare the two.
+    /// The same pipeline without the fast path: every packet meets every stage. For tests that compare the two.
     #[must_use]
     pub fn without_fast_path(mut self) -> Self {
-        self.fast = false;
+        self.takes_fast_path = false;
         self
     }
 
-    /// What the stages found out about each packet of the last burst.
+    /// What became of each packet of the last burst, after [`Decision::Each`].
+    #[inline]
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    /// How far the starts of the frames moved, by their places in the burst, after [`Decision::SamePort`]; nothing where
+    /// none moves.
+    #[inline]
+    #[must_use]
+    pub fn moves(&self) -> &[i8] {
+        self.decided.moves()
+    }
+
+    /// What the stages found out about each packet of the last burst that they saw.
     #[must_use]
     pub fn metas(&self) -> &BurstMeta {
         &self.metas
-    }
-
-    /// The same; `None` if no stage saw the last burst.
-    #[must_use]
-    pub fn staged(&self) -> Option<&BurstMeta> {
-        self.staged.then_some(&*self.metas)
-    }
-
-    /// What the direct way decided of the tenants' packets of the last burst that was [`Self::run`].
-    #[must_use]
-    pub fn tally(&self) -> &[Tally] {
-        self.decided.tally()
     }
 
     /// Whether [`Self::take_notices`] has any.
@@ -182,7 +283,7 @@ impl Pipeline {
         self.policer.take_notices()
     }
 
-    /// The frames that the last burst became beyond one for each packet.
+    /// The frames that the last burst became beyond one for each packet, after [`Decision::Each`].
     #[must_use]
     pub fn copies(&self) -> &Copies {
         &self.copies

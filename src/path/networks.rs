@@ -4,8 +4,8 @@
 use super::copies::Copies;
 use super::counters::Count;
 use super::fast::Tally;
+use super::frames::Outcome;
 use super::meta::{BurstMeta, PacketMeta};
-use super::packet::Packet;
 use super::verdict::Verdict;
 use crate::table::{NetworkId, PortId, Role, Tables};
 
@@ -64,7 +64,7 @@ impl NetworkTally {
         }
     }
 
-    /// Counts the packets of a burst that the direct way decided.
+    /// Counts the packets of a burst that the fast path decided.
     #[inline]
     pub fn settle_fast(&self, tally: &[Tally]) {
         for run in tally {
@@ -78,20 +78,20 @@ impl NetworkTally {
 
     /// Counts the packets of a burst that the stages decided: after the last decision on them. Those that wait are
     /// counted when they go on.
-    pub fn settle(&self, burst: &[Packet<'_>], metas: &BurstMeta, tables: &Tables) {
+    pub fn settle(&self, outcomes: &[Outcome], metas: &BurstMeta, tables: &Tables) {
         if tables.networks.is_empty() {
             return;
         }
-        for (packet, meta) in burst.iter().zip(metas) {
+        for (outcome, meta) in outcomes.iter().zip(metas) {
             if meta.endpoint().is_some()
-                && !matches!(packet.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
+                && !matches!(outcome.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
             {
-                self.settle_one(packet, meta, tables);
+                self.settle_one(outcome, meta, tables);
             }
         }
     }
 
-    /// Counts the copies that were made of the packets of a burst, before its lanes are forgotten.
+    /// Counts the copies that were made of the packets of a burst, before its metadata are forgotten.
     pub fn settle_copies(&self, copies: &Copies, metas: &BurstMeta, tables: &Tables) {
         for copy in copies.copies() {
             if let Some(to) = metas.get(copy.of).and_then(|meta| meta.to)
@@ -102,15 +102,15 @@ impl NetworkTally {
         }
     }
 
-    fn settle_one(&self, packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) {
+    fn settle_one(&self, outcome: &Outcome, meta: &PacketMeta, tables: &Tables) {
         let Some(endpoint) = meta.endpoint() else { return };
         if meta.bytes > 0 {
             self.sent(meta.from.unwrap_or(endpoint), meta.bytes.into(), tables);
         }
-        match packet.verdict {
+        match outcome.verdict {
             Verdict::Forward(port) if is_access(port, tables) => {
                 if let Some(to) = meta.to {
-                    self.delivered(to, packet.len() as u64, tables);
+                    self.delivered(to, outcome.bytes(), tables);
                 }
             }
             Verdict::Drop(_) | Verdict::Continue => self.lost(endpoint, tables),

@@ -1,5 +1,6 @@
 //! A packet: a window into one buffer, what parsing found, and its verdict.
 
+use super::frames::Outcome;
 use super::verdict::Verdict;
 use crate::net::ethernet;
 use crate::siit::Refused;
@@ -17,6 +18,8 @@ pub struct Packet<'b> {
     pub port: PortId,
     /// Bytes before the IPv6 header: 14 or 18. Set by `parse`.
     pub l3: u8,
+    /// Whether its source was admitted before: it waited for its next hop, and is what admission made of it.
+    pub admitted: bool,
     /// What is to become of it.
     pub verdict: Verdict,
 }
@@ -28,7 +31,7 @@ impl<'b> Packet<'b> {
     pub fn new(room: &'b mut [u8], start: u16, end: u16, port: PortId) -> Self {
         let limit = room.len().min(usize::from(u16::MAX)) as u16;
         let end = end.min(limit);
-        Packet { room, start: start.min(end), end, port, l3: 0, verdict: Verdict::Continue }
+        Packet { room, start: start.min(end), end, port, l3: 0, admitted: false, verdict: Verdict::Continue }
     }
 
     /// The same for a caller that has seen `start <= end <= room.len()`. Were it wrong, the frame would read as empty.
@@ -36,7 +39,7 @@ impl<'b> Packet<'b> {
     #[must_use]
     pub fn within(room: &'b mut [u8], start: u16, end: u16, port: PortId) -> Self {
         debug_assert!(start <= end && usize::from(end) <= room.len());
-        Packet { room, start, end, port, l3: 0, verdict: Verdict::Continue }
+        Packet { room, start, end, port, l3: 0, admitted: false, verdict: Verdict::Continue }
     }
 
     /// Offset of the frame in its buffer, in bytes.
@@ -67,6 +70,20 @@ impl<'b> Packet<'b> {
         self.start == self.end
     }
 
+    /// The same packet as a view that lives shorter.
+    pub(super) fn reborrow(&mut self) -> Packet<'_> {
+        let Packet { start, end, port, l3, admitted, verdict, .. } = *self;
+        Packet { room: &mut *self.room, start, end, port, l3, admitted, verdict }
+    }
+
+    /// Takes over what became of a view of this packet.
+    pub(super) fn take_over(&mut self, outcome: &Outcome) {
+        let limit = self.room.len().min(usize::from(u16::MAX)) as u16;
+        self.end = outcome.end.min(limit);
+        self.start = outcome.start.min(self.end);
+        self.verdict = outcome.verdict;
+    }
+
     /// The frame, from its Ethernet header on.
     #[inline]
     #[must_use]
@@ -90,7 +107,7 @@ impl<'b> Packet<'b> {
         start.and_then(|start| self.room.get_mut(start..end)).unwrap_or(&mut [])
     }
 
-    /// Moves the frame's start by as much as the direct way found room for.
+    /// Moves the frame's start by as much as the fast path found room for.
     #[inline]
     pub(super) fn move_start(&mut self, by: i8) {
         self.start = self.start.saturating_add_signed(i16::from(by)).min(self.end);

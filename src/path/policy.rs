@@ -62,7 +62,7 @@ fn answers(
     // Groups are of the sender's own network.
     let may_send = ipv6::is_multicast(destination)
         || tables.endpoint(destination).is_some_and(|endpoint| tables.networks.may_send(to, endpoint));
-    may_send && address_of(Identifier(meta.low), network, tables) == Some(source)
+    may_send && address_of(meta.identifier, network, tables) == Some(source)
 }
 
 /// The address from which the tenant with this identifier sends.

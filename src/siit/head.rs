@@ -6,7 +6,7 @@ use crate::net::ipv4::{self, Ipv4, protocol};
 use crate::net::ipv6::{self, Ipv6, next};
 
 /// IPv4 packets up to this many bytes leave the translator without DF (§5.1): 1280 less the difference of the headers.
-const WITHOUT_DF: usize = ipv6::MIN_MTU as usize - (ipv6::HEADER - ipv4::HEADER);
+pub const WITHOUT_DF: usize = ipv6::MIN_MTU as usize - (ipv6::HEADER - ipv4::HEADER);
 
 /// The headers of a packet before its upper layer; `A` is the address of the family it came in.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,9 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use head::WITHOUT_DF;
 pub use refused::{Answer, Refused};
+pub use transport::written;
 
 use crate::net::ipv4::{self, protocol};
 use crate::net::ipv6::{self, next};

@@ -44,8 +44,10 @@ fn sums6(source: u128, destination: u128) -> u16 {
     add(sum_of_address(source), sum_of_address(destination))
 }
 
-/// A UDP checksum of zero means that there is none.
-const fn written(protocol: u8, value: u16) -> u16 {
+/// A transport checksum as it is written: in UDP, a zero would mean that there is none (RFC 768).
+#[inline]
+#[must_use]
+pub const fn written(protocol: u8, value: u16) -> u16 {
     if protocol == next::UDP && value == 0 { 0xffff } else { value }
 }
 

@@ -69,18 +69,18 @@ pub struct Probe<'t>(&'t Bucket);
 
 /// What a home bucket says beside the action.
 #[derive(Debug, Clone, Copy)]
-pub struct Home(State);
+pub struct Primary(State);
 
 /// The key was not found at home, but may live in its second bucket.
 #[derive(Debug, Clone, Copy)]
-pub struct Elsewhere(State);
+pub struct Secondary(State);
 
-impl Home {
-    /// What [`MappingTable::finish`] needs, when a key that has not been found here may be elsewhere.
+impl Primary {
+    /// What [`MappingTable::probe_secondary`] needs, when a key that has not been found here may be elsewhere.
     #[inline(always)]
     #[must_use]
-    pub fn elsewhere(self, found: ActionId) -> Option<Elsewhere> {
-        (found.0 == 0 && self.0.has_displaced()).then_some(Elsewhere(self.0))
+    pub fn secondary(self, found: ActionId) -> Option<Secondary> {
+        (found.0 == 0 && self.0.has_displaced()).then_some(Secondary(self.0))
     }
 }
 
@@ -88,9 +88,9 @@ impl Probe<'_> {
     /// Looks in the home bucket: the action, 0 for none, and what the bucket says of others.
     #[inline(always)]
     #[must_use]
-    pub fn first(self, key: Key) -> (ActionId, Home) {
+    pub fn first(self, key: Key) -> (ActionId, Primary) {
         let (value, state) = self.0.read(key.0);
-        (ActionId(value), Home(state))
+        (ActionId(value), Primary(state))
     }
 }
 
@@ -113,41 +113,41 @@ impl MappingTable {
     /// What picks the home bucket: a product with a secret odd number, mixed, so that any set of identifiers spreads as
     /// a random one does, and nobody can choose a crowded one.
     #[inline(always)]
-    fn home_of(&self, key: Key) -> u32 {
+    fn primary_of(&self, key: Key) -> u32 {
         mixed(key.0.wrapping_mul(self.multiplier))
     }
 
     /// What picks the second bucket: the same product, mixed otherwise. The bucket may be the same as home.
     #[inline(always)]
-    fn second_of(&self, key: Key) -> u32 {
+    fn secondary_of(&self, key: Key) -> u32 {
         mixed(key.0.wrapping_mul(self.multiplier).rotate_left(29))
     }
 
     /// Starts a lookup: finds the home bucket and asks for it.
     #[inline(always)]
     pub fn probe(&self, key: Key) -> Probe<'_> {
-        let home = self.buckets.pick(self.home_of(key));
-        self.buckets.ask(home);
-        Probe(home)
+        let primary = self.buckets.pick(self.primary_of(key));
+        self.buckets.prefetch(primary);
+        Probe(primary)
     }
 
     /// Asks for the second bucket.
     #[inline]
     pub fn prefetch_secondary(&self, key: Key) {
-        self.buckets.ask(self.buckets.pick(self.second_of(key)));
+        self.buckets.prefetch(self.buckets.pick(self.secondary_of(key)));
     }
 
     /// Finishes a lookup that [`Probe::first`] left open: the action, 0 for none.
     #[must_use]
-    pub fn finish(&self, key: Key, Elsewhere(mut state): Elsewhere) -> ActionId {
-        let home = self.buckets.pick(self.home_of(key));
-        let second = self.buckets.pick(self.second_of(key));
+    pub fn probe_secondary(&self, key: Key, Secondary(mut state): Secondary) -> ActionId {
+        let primary = self.buckets.pick(self.primary_of(key));
+        let second = self.buckets.pick(self.secondary_of(key));
         loop {
             let (value, _) = second.read(key.0);
-            if value != 0 || home.state() == state {
+            if value != 0 || primary.state() == state {
                 return ActionId(value);
             }
-            let (value, now) = home.read(key.0);
+            let (value, now) = primary.read(key.0);
             if value != 0 {
                 return ActionId(value);
             }
@@ -158,8 +158,8 @@ impl MappingTable {
     /// The action of a key, or `None`.
     #[must_use]
     pub fn look(&self, key: Key) -> Option<ActionId> {
-        let (found, home) = self.probe(key).first(key);
-        let found = home.elsewhere(found).map_or(found, |elsewhere| self.finish(key, elsewhere));
+        let (found, primary) = self.probe(key).first(key);
+        let found = primary.secondary(found).map_or(found, |secondary| self.probe_secondary(key, secondary));
         (found.0 != 0).then_some(found)
     }
 
@@ -240,11 +240,11 @@ impl MappingWriter {
     pub fn remove(&mut self, identifier: u64) -> Option<ActionId> {
         let key = Key::of(identifier);
         let (bucket, slot) = self.place_of(key)?;
-        let (home, _) = self.buckets_of(key);
+        let (primary, _) = self.buckets_of(key);
         let (_, value) = self.table.buckets[bucket].slot(slot);
         self.table.buckets[bucket].clear(slot);
-        if bucket != home {
-            self.table.buckets[home].count_displaced(false);
+        if bucket != primary {
+            self.table.buckets[primary].count_displaced(false);
         }
         self.length -= 1;
         Some(ActionId(value))
@@ -279,12 +279,12 @@ impl MappingWriter {
     /// Numbers of a key's home and second bucket.
     fn buckets_of(&self, key: Key) -> (usize, usize) {
         let table = &self.table;
-        (table.buckets.picked(table.home_of(key)), table.buckets.picked(table.second_of(key)))
+        (table.buckets.picked(table.primary_of(key)), table.buckets.picked(table.secondary_of(key)))
     }
 
     fn place_of(&self, key: Key) -> Option<(usize, usize)> {
-        let (home, second) = self.buckets_of(key);
-        [home, second].into_iter().find_map(|at| Some((at, self.table.buckets[at].slot_of(key.0)?)))
+        let (primary, second) = self.buckets_of(key);
+        [primary, second].into_iter().find_map(|at| Some((at, self.table.buckets[at].slot_of(key.0)?)))
     }
 
     fn empty_slot(&self, bucket: usize) -> Option<usize> {
@@ -293,24 +293,24 @@ impl MappingWriter {
 
     /// Stores a key that is in neither bucket, one of which has room.
     fn put(&self, key: Key, value: u32) {
-        let (home, second) = self.buckets_of(key);
-        if let Some(slot) = self.empty_slot(home) {
-            self.table.buckets[home].fill(slot, key.0, value);
+        let (primary, second) = self.buckets_of(key);
+        if let Some(slot) = self.empty_slot(primary) {
+            self.table.buckets[primary].fill(slot, key.0, value);
         } else if let Some(slot) = self.empty_slot(second) {
             self.table.buckets[second].fill(slot, key.0, value);
-            self.table.buckets[home].count_displaced(true);
+            self.table.buckets[primary].count_displaced(true);
         }
     }
 
     /// Frees a slot in one of the two buckets by moving keys to their other bucket, nearest move first.
     fn make_room(&self, key: Key) -> Result<(), Full> {
-        let (home, second) = self.buckets_of(key);
-        if self.empty_slot(home).is_some() || self.empty_slot(second).is_some() {
+        let (primary, second) = self.buckets_of(key);
+        if self.empty_slot(primary).is_some() || self.empty_slot(second).is_some() {
             return Ok(());
         }
         // Breadth first: each step is a key that would move to its other bucket.
         let mut steps: Vec<Step> = Vec::with_capacity(MAX_MOVES);
-        for bucket in [home, second] {
+        for bucket in [primary, second] {
             steps.extend((0..SLOTS).map(|slot| Step { bucket, slot, before: None }));
         }
         let mut at = 0;
@@ -330,8 +330,8 @@ impl MappingWriter {
     /// The key in a slot and its other bucket.
     fn other_bucket(&self, step: &Step) -> (Key, usize) {
         let key = Key(self.table.buckets[step.bucket].slot(step.slot).0);
-        let (home, second) = self.buckets_of(key);
-        (key, if home == step.bucket { second } else { home })
+        let (primary, second) = self.buckets_of(key);
+        (key, if primary == step.bucket { second } else { primary })
     }
 
     /// Moves the key of step `at`, then that of the step before it into the place it left, and so on. Says whether the
@@ -344,8 +344,8 @@ impl MappingWriter {
             let from = &self.table.buckets[step.bucket];
             self.table.buckets[to].fill(free, key.0, from.slot(step.slot).1);
             if to != step.bucket {
-                let (home, _) = self.buckets_of(key);
-                self.table.buckets[home].count_displaced(home == step.bucket);
+                let (primary, _) = self.buckets_of(key);
+                self.table.buckets[primary].count_displaced(primary == step.bucket);
             }
             from.clear(step.slot);
             next = step.before;
@@ -422,8 +422,8 @@ mod tests {
                 let table = writer.table();
                 let away = (0..count)
                     .filter(|i| {
-                        let (found, home) = table.probe(Key::of(key(*i))).first(Key::of(key(*i)));
-                        home.elsewhere(found).is_some()
+                        let (found, primary) = table.probe(Key::of(key(*i))).first(Key::of(key(*i)));
+                        primary.secondary(found).is_some()
                     })
                     .count() as u64;
                 assert!(away * 100 <= count * 16, "{away} of {count} away from home at stride 2^{stride}");

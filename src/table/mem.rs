@@ -140,7 +140,7 @@ impl<T> Pages<T> {
 
     /// Asks for one of the values, which lookups side by side will read later.
     #[inline(always)]
-    pub fn ask(&self, place: &T) {
+    pub fn prefetch(&self, place: &T) {
         // Waits for memory fill the first cache's queue, and whoever asks next waits for room in it.
         if self.far { prefetch_second(place) } else { prefetch(place) }
     }

@@ -113,7 +113,7 @@ impl Tables {
     /// The same, and asks for its line.
     #[inline(always)]
     #[must_use]
-    pub fn ask(&self, id: ActionId) -> Option<&Action> {
+    pub fn prefetch(&self, id: ActionId) -> Option<&Action> {
         let action = self.action(id)?;
         mem::prefetch(action);
         Some(action)

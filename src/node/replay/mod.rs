@@ -16,7 +16,8 @@ use crate::path::counters::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
 use crate::path::{
-    BURST, Counters, Ctx, DropReason, Limiter, NetworkTally, Packet, Pipeline, Policer, Verdict,
+    Account, Arrival, BURST, Counters, Ctx, DropReason, Fates, Limiter, NetworkTally, Outcome, Packet,
+    Pipeline, Policer, Verdict,
 };
 use crate::table::{NetworkId, PortId, Tables};
 use arrayvec::ArrayVec;
@@ -163,7 +164,10 @@ impl Replay {
                 Packet::new(room, headroom as u16, end, PortId(port))
             })
             .collect();
-        counters.receive(burst.len() as u64, burst.iter().map(|packet| packet.len() as u64).sum());
+        let arrival = Arrival::Received {
+            packets: burst.len(),
+            bytes: burst.iter().map(|packet| packet.len() as u64).sum(),
+        };
         self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: self.now_ms });
         for (n, packet) in burst.iter_mut().enumerate() {
             let meta = self.pipeline.metas().get(n);
@@ -185,18 +189,14 @@ impl Replay {
         }
         // There is nobody here to hear of them.
         let _ = self.pipeline.take_notices();
-        counters.settle_copies(self.pipeline.copies(), |copy| {
+        let outcomes: ArrayVec<Outcome, BURST> = burst.iter().map(Outcome::from).collect();
+        let account = Account { counters, networks: &self.networks };
+        self.pipeline.account(arrival, Fates::Each(&outcomes), account, &self.tables, |copy| {
             let sent = self.sent.get_mut(usize::from(copy.port.0));
             sent.zip(frames.get(copy.of))
                 .map(|(sent, of)| sent.push((of.time_ns, copy.frame.to_vec())))
                 .is_some()
         });
-        counters.settle(&burst, self.pipeline.metas());
-        self.networks.settle_fast(self.pipeline.tally());
-        if let Some(metas) = self.pipeline.staged() {
-            self.networks.settle(&burst, metas, &self.tables);
-            self.networks.settle_copies(self.pipeline.copies(), metas, &self.tables);
-        }
         self.cut[usize::from(port)] += frames.iter().filter(|frame| frame.cut).count() as u64;
         self.tend_groups(effects);
     }

@@ -61,7 +61,7 @@ pub(in crate::path) fn begin(
     if zero_aliases && yields_to_zero_alias(identifier) && !from.network.is_broadcast(identifier.0 as u32) {
         return Err(DropReason::GroupUnmappable);
     }
-    (meta.low, meta.to, meta.unusual) = (identifier.0, Some(from.id), true);
+    (meta.identifier, meta.to, meta.unusual) = (identifier, Some(from.id), true);
     meta.class = Class::Group(from.network.domain);
     Ok(())
 }

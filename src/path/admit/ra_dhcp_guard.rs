@@ -9,7 +9,14 @@ use crate::path::verdict::DropReason;
 
 /// UDP ports of DHCP servers and relays (RFC 2131 §4.1, RFC 8415 §7.2). Either is refused in both families: what comes
 /// as one may leave as the other.
-const DHCP_SERVERS: [[u8; 2]; 2] = [67u16.to_be_bytes(), 547u16.to_be_bytes()];
+const DHCP_SERVERS: [u16; 2] = [67, 547];
+
+/// Whether a packet with this protocol and source port is a DHCP server's, which no tenant is.
+#[inline(always)]
+pub(in crate::path) const fn is_dhcp_server(protocol: u8, source_port: u16) -> bool {
+    protocol == next::UDP && (source_port == DHCP_SERVERS[0] || source_port == DHCP_SERVERS[1])
+}
+
 /// Protocol and type of a membership query (RFC 3376 §4.1).
 const IGMP: u8 = 2;
 const IGMP_QUERY: u8 = 0x11;
@@ -63,6 +70,8 @@ pub(in crate::path) fn ipv4(packet: &[u8]) -> Result<(), DropReason> {
 }
 
 fn datagram(datagram: &[u8]) -> Result<(), DropReason> {
-    let from = datagram.first_chunk();
-    if from.is_some_and(|port| DHCP_SERVERS.contains(port)) { Err(DropReason::TenantDhcp) } else { Ok(()) }
+    match datagram.first_chunk() {
+        Some(port) if is_dhcp_server(next::UDP, u16::from_be_bytes(*port)) => Err(DropReason::TenantDhcp),
+        _ => Ok(()),
+    }
 }

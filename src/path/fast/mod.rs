@@ -1,25 +1,30 @@
-//! The direct way: the packets that a router sees most, decided in three tight passes.
+//! The fast path: the packets that a router sees most, decided in three tight passes.
 //!
-//! Untagged TCP or UDP without extension headers or padding, from a plain address, towards a SIR prefix, a locator of
-//! ours or a route, with nothing in its way. Everything else is left undecided and untouched for the stages that tell
-//! every case apart; they would decide these packets alike, and a law test holds the two together.
+//! Untagged TCP or UDP without extension headers or padding, from a plain address, to a SIR prefix, a locator of ours or
+//! a route, with nothing in its way. It adds two things to the stages: the test whether a packet may take it, and the
+//! order in which memory is read. What a prefix means, how identifiers are looked up and how a packet is rewritten it
+//! asks the same code that the stages ask. Everything else it leaves undecided and untouched for the stages; a law test
+//! shows that both decide alike.
 //!
-//! [`FastPath::decide`] checks the headers of each frame and asks for the first line that its lookup reads; then it finishes
-//! all lookups and asks for their actions; then it rewrites. So the waits for memory of a burst overlap, and little is in
-//! the way of the processor running several packets side by side. At 1 k mappings the instructions count: each loop
-//! holds what it needs in registers, and has one array for each kind of destination.
+//! [`FastPath::decide`] checks the headers of each frame and prefetches the first line that its lookup reads; then it
+//! finishes all lookups and prefetches their actions; then it rewrites. So the waits for memory of a burst overlap, and
+//! the processor can work on several packets at a time. At 1 k mappings the instructions count: each loop holds what it
+//! needs in registers, and each kind of destination has an array of its own.
 
 mod tenants;
 
 use super::flow;
 use super::meta::BURST;
-use crate::ila::identifier::{C_BIT, TASK};
-use crate::ila::{Adjustment, ChecksumMode, neutral};
-use crate::net::{checksum, ethernet, ipv6};
+use super::prefix::{OwnLocator, Prefix};
+use super::rewrite::{hop, sir};
+use super::stage::lookup::{self, Job};
+use crate::ila::ChecksumMode;
+use crate::ila::identifier::TASK;
+use crate::net::{ethernet, ipv6};
 use crate::table::bindings::SourceBindings;
-use crate::table::mapping::{Elsewhere, Home, Key, MappingTable, Probe};
+use crate::table::mapping::{Key, MappingTable, Probe};
 use crate::table::routes::Found;
-use crate::table::{Action, ActionId, Domain, DomainId, Hop, PortId, Remote, Role, Tables};
+use crate::table::{Action, DomainId, Hop, PortId, Remote, Role, Tables};
 use arrayvec::ArrayVec;
 
 pub use tenants::FRONT;
@@ -30,7 +35,7 @@ const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
 type Head = [u8; HEADERS + 4];
 
 /// A packet to an identifier.
-struct Mapped<'t, 'b> {
+struct MappedPacket<'t, 'b> {
     head: &'b mut Head,
     probe: Probe<'t>,
     key: Key,
@@ -41,14 +46,7 @@ struct Mapped<'t, 'b> {
     index: u8,
 }
 
-/// A packet whose identifier is looked up.
-trait Sought<'t> {
-    fn key(&self) -> Key;
-    fn probe(&self) -> Probe<'t>;
-    fn domain(&self) -> DomainId;
-}
-
-impl<'t> Sought<'t> for Mapped<'t, '_> {
+impl<'t> Job<'t> for MappedPacket<'t, '_> {
     #[inline(always)]
     fn key(&self) -> Key {
         self.key
@@ -66,7 +64,7 @@ impl<'t> Sought<'t> for Mapped<'t, '_> {
 }
 
 /// A packet to a plain address.
-struct Plain<'b> {
+struct RoutedPacket<'b> {
     head: &'b mut Head,
     high: u64,
     low: u64,
@@ -74,7 +72,7 @@ struct Plain<'b> {
     index: u8,
 }
 
-impl Plain<'_> {
+impl RoutedPacket<'_> {
     fn destination(&self) -> u128 {
         u128::from(self.high) << 64 | u128::from(self.low)
     }
@@ -230,36 +228,44 @@ impl<'t> FastPath<'t> {
     ) {
         decided.forget();
         let tables = self.tables;
-        let (mut outward, mut inward) = (Jobs::<Mapped<'_, '_>>::new(), Jobs::<Mapped<'_, '_>>::new());
-        let (mut routed, mut delivered) = (Jobs::<Plain<'_>>::new(), Jobs::new());
+        let (mut outward, mut inward) =
+            (Jobs::<MappedPacket<'_, '_>>::new(), Jobs::<MappedPacket<'_, '_>>::new());
+        let (mut routed, mut delivered) = (Jobs::<RoutedPacket<'_>>::new(), Jobs::new());
         let mut network = None;
         let mut runs = Runs { frames: frames.zip(0..BURST as u8), may, mac: self.mac, next: None };
         while let Some(raw_high) = runs.destination() {
-            match Meaning::of(raw_high.swap_bytes(), tables) {
-                Some(Meaning::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
+            match admitted(raw_high.swap_bytes(), tables) {
+                Some(To::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
                     let length = frame.len() as u16;
                     let head: &mut Head = frame.first_chunk_mut()?;
                     // One with the C-bit has no such key: the stages say what is wrong with it.
                     let key = Key::of_task(be8(head, 46))?;
                     outward
-                        .try_push(Mapped { head, probe: mappings.probe(key), key, length, domain, index })
+                        .try_push(MappedPacket {
+                            head,
+                            probe: mappings.probe(key),
+                            key,
+                            length,
+                            domain,
+                            index,
+                        })
                         .ok()
                 }),
-                Some(Meaning::Ours(under)) => runs.each(raw_high, |frame, index| {
+                Some(To::Locator(locator)) => runs.each(raw_high, |frame, index| {
                     let length = frame.len() as u16;
                     let wire = be8(frame.first_chunk::<HEADERS>()?, 46);
-                    let Some(key) = Key::of_task(under.identifier(wire)) else {
-                        return tenants::inward(frame, index, &under, &mut network, tables, &mut delivered);
+                    let Some(key) = Key::of_task(locator.identifier(wire)) else {
+                        return tenants::inward(frame, index, &locator, &mut network, tables, &mut delivered);
                     };
-                    let (probe, domain) = (under.mappings.probe(key), under.domain);
+                    let (probe, domain) = (locator.mappings.probe(key), locator.domain);
                     let head = frame.first_chunk_mut()?;
-                    inward.try_push(Mapped { head, probe, key, length, domain, index }).ok()
+                    inward.try_push(MappedPacket { head, probe, key, length, domain, index }).ok()
                 }),
-                Some(Meaning::Routed) => runs.each(raw_high, |frame, index| {
+                Some(To::Route) => runs.each(raw_high, |frame, index| {
                     let length = frame.len() as u16;
                     let head: &mut Head = frame.first_chunk_mut()?;
                     let (high, low) = (raw_high.swap_bytes(), be8(head, 46));
-                    routed.try_push(Plain { head, high, low, length, index }).ok()
+                    routed.try_push(RoutedPacket { head, high, low, length, index }).ok()
                 }),
                 None => runs.each(raw_high, |_, _| None),
             }
@@ -270,8 +276,8 @@ impl<'t> FastPath<'t> {
             |jobs| look_up(jobs, tables),
             |job, action| match action {
                 Action::Remote(remote) => to_locator(job, remote),
-                Action::Local(local) => send(job.head, job.length, &local.hop),
-                Action::NexthopGroup(_) => nexthop_group(job, action, tables),
+                Action::Local(local) => out(job.head, job.length, &local.hop),
+                Action::NexthopGroup(_) => to_member(job, action, tables),
                 _ => None,
             },
         );
@@ -384,14 +390,14 @@ trait Placed {
     fn index(&self) -> u8;
 }
 
-impl Placed for Mapped<'_, '_> {
+impl Placed for MappedPacket<'_, '_> {
     #[inline(always)]
     fn index(&self) -> u8 {
         self.index
     }
 }
 
-impl Placed for Plain<'_> {
+impl Placed for RoutedPacket<'_> {
     #[inline(always)]
     fn index(&self) -> u8 {
         self.index
@@ -451,171 +457,109 @@ const fn plain(high: u64) -> bool {
     high >> 61 == 0b001 || high >> 57 == 0xfc >> 1
 }
 
-/// What the upper half of a destination means on the direct way; none where it is left to the stages.
-enum Meaning<'t> {
-    /// A SIR prefix.
+/// The destinations of the fast path.
+enum To<'t> {
     Sir(DomainId, &'t MappingTable),
-    /// A locator of ours.
-    Ours(Under<'t>),
-    /// To be routed.
-    Routed,
+    Locator(OwnLocator<'t>),
+    Route,
 }
 
-/// A locator of ours.
-struct Under<'t> {
-    domain: DomainId,
-    mappings: &'t MappingTable,
-    mode: ChecksumMode,
-    adjustment: Adjustment,
-    /// What takes the adjustment back, by an identifier's C-bit.
-    back: [u16; 2],
-}
-
-impl Under<'_> {
-    /// The identifier behind one under the locator.
-    #[inline(always)]
-    fn identifier(&self, wire: u64) -> u64 {
-        neutral::add_low(wire & !C_BIT, self.back[usize::from(wire & C_BIT != 0)])
-    }
-}
-
-impl<'t> Meaning<'t> {
-    #[inline(never)]
-    fn of(high: u64, tables: &'t Tables) -> Option<Self> {
-        let Some(prefix_info) = tables.prefixes.of(high) else {
-            return plain(high).then_some(Meaning::Routed);
-        };
-        let domain = |id: DomainId| tables.domains.get(usize::from(id.0));
-        if let Some(id) = prefix_info.sir {
-            return Some(Meaning::Sir(id, &domain(id)?.mappings));
-        }
-        let (id, adjustment) = prefix_info.local?;
-        let Domain { mappings, checksum: mode, .. } = domain(id)?;
-        if *mode == ChecksumMode::AdjTransport {
-            return None;
-        }
-        let bare = if *mode == ChecksumMode::NeutralMapAuto { adjustment.inward(false) } else { 0 };
-        let back = [bare, adjustment.inward(true)];
-        Some(Meaning::Ours(Under { domain: id, mappings, mode: *mode, adjustment, back }))
-    }
-}
-
-/// Second pass: finishes all lookups and asks for the actions found.
+/// Whether the fast path takes packets to addresses with this upper half, and what they mean.
 #[inline(never)]
-fn look_up<'t, W: Sought<'t>>(jobs: &[W], tables: &'t Tables) -> Actions<'t> {
+fn admitted(high: u64, tables: &Tables) -> Option<To<'_>> {
+    match Prefix::of(high, tables) {
+        Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
+        // This mode changes transport checksums as well.
+        Some(Prefix::Locator(locator)) if locator.mode == ChecksumMode::AdjTransport => None,
+        Some(Prefix::Locator(locator)) => Some(To::Locator(locator)),
+        Some(Prefix::Tenants | Prefix::Subnet) => None,
+        None => plain(high).then_some(To::Route),
+    }
+}
+
+/// Second pass: finishes all lookups and prefetches the actions that they found.
+#[inline(never)]
+fn look_up<'t, J: Job<'t>>(jobs: &[J], tables: &'t Tables) -> Actions<'t> {
     let mut actions: Actions<'t> = [None; BURST];
-    let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
-    for (at, (job, action)) in jobs.iter().zip(&mut actions).enumerate() {
-        let (found, state) = job.probe().first(job.key());
-        *action = tables.ask(found);
-        if found == ActionId::default() {
-            probe_secondary(job, at, state, tables, &mut open);
-        }
-    }
-    for (at, elsewhere) in &open {
-        let at = usize::from(*at) % BURST;
-        if let Some(job) = jobs.get(at)
-            && let Some(domain) = tables.domains.get(usize::from(job.domain().0))
-        {
-            actions[at] = tables.ask(domain.mappings.finish(job.key(), *elsewhere));
-        }
-    }
+    lookup::bulk(jobs, &mut actions, tables, |action| tables.prefetch(action));
     actions
-}
-
-/// Asks for the second bucket of an identifier that was not found at home, if it may be there. Out of the way of most.
-#[inline(never)]
-fn probe_secondary<'t, W: Sought<'t>>(
-    job: &W,
-    at: usize,
-    home: Home,
-    tables: &'t Tables,
-    open: &mut ArrayVec<(u8, Elsewhere), BURST>,
-) {
-    if let Some(elsewhere) = home.elsewhere(ActionId::default()) {
-        if let Some(domain) = tables.domains.get(usize::from(job.domain().0)) {
-            domain.mappings.prefetch_secondary(job.key());
-        }
-        let _ = open.try_push((at as u8, elsewhere));
-    }
 }
 
 /// The same for routes: all searches take their steps side by side.
 #[inline(never)]
-fn look_up_routes<'t>(jobs: &[Plain<'_>], tables: &'t Tables) -> Actions<'t> {
+fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<'t> {
     let mut actions: Actions<'t> = [None; BURST];
     let highs: ArrayVec<u64, BURST> = jobs.iter().map(|job| job.high).collect();
     let mut found = [Found::default(); BURST];
     tables.routes.find_all(&highs, &mut found);
     for ((job, action), found) in jobs.iter().zip(&mut actions).zip(found) {
-        *action = tables.ask(tables.routes.action(found, job.destination()).unwrap_or_default());
+        *action = tables.prefetch(tables.routes.action(found, job.destination()).unwrap_or_default());
     }
     actions
 }
 
-/// Third pass: one of several locators. As all of them: `None`, with nothing changed, when something is in the packet's
-/// way.
+/// Third pass: one of several locators. As all of the third pass it gives `None`, and changes nothing, when something is
+/// in the packet's way.
 #[cold]
 #[inline(never)]
-fn nexthop_group(job: &mut Mapped<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
-    match chosen(job.head, action, tables)? {
+fn to_member(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
+    match member(job.head, action, tables)? {
         Action::Remote(remote) => to_locator(job, remote),
-        Action::Local(local) => send(job.head, job.length, &local.hop),
-        _ => None,
+        Action::Local(local) => out(job.head, job.length, &local.hop),
+        Action::Blackhole | Action::Forward(_) | Action::Connected(_) => None,
+        Action::NexthopGroup(_) | Action::Group(_) => None,
     }
 }
 
 /// From a SIR address to an ILA address.
 #[inline(always)]
-fn to_locator(job: &mut Mapped<'_, '_>, remote: &Remote) -> Option<PortId> {
-    let port = send(job.head, job.length, &remote.hop)?;
-    let head = &mut *job.head;
-    head[38..46].copy_from_slice(&remote.locator_bytes);
-    // Neutral mapping as the frame has it: one's complement sums are the same in either byte order (RFC 1071 §2 (B)).
-    let low = checksum::add(u16::from_ne_bytes([head[52], head[53]]), u16::from_ne_bytes(remote.add_bytes));
-    head[52..54].copy_from_slice(&low.to_ne_bytes());
-    head[46] |= (remote.mark >> 8) as u8;
+fn to_locator(job: &mut MappedPacket<'_, '_>, remote: &Remote) -> Option<PortId> {
+    let port = out(job.head, job.length, &remote.hop)?;
+    sir::write_locator_in_place(destination(job.head)?, remote);
     Some(port)
 }
 
 /// From an ILA address to a local task's SIR address.
 #[inline(always)]
-fn to_task(job: &mut Mapped<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
-    let sir = tables.domains.get(usize::from(job.domain.0))?.sir;
-    let port = send(job.head, job.length, hop)?;
-    job.head[38..46].copy_from_slice(&sir.0.to_be_bytes());
-    job.head[46..54].copy_from_slice(&job.key.identifier().to_be_bytes());
+fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
+    let prefix = tables.domains.get(usize::from(job.domain.0))?.sir;
+    let port = out(job.head, job.length, hop)?;
+    *destination(job.head)? = sir::sir_address(prefix, job.key.identifier());
     Some(port)
 }
 
 /// Third pass, by route.
 #[inline(always)]
-fn along(job: &mut Plain<'_>, action: &Action, tables: &Tables) -> Option<PortId> {
-    match chosen(job.head, action, tables)? {
-        Action::Forward(hop) => send(job.head, job.length, hop),
+fn along(job: &mut RoutedPacket<'_>, action: &Action, tables: &Tables) -> Option<PortId> {
+    match member(job.head, action, tables)? {
+        Action::Forward(hop) => out(job.head, job.length, hop),
         Action::Connected(port) => {
-            send(job.head, job.length, tables.neighbours.get(&(*port, job.destination()))?)
+            out(job.head, job.length, tables.neighbours.get(&(*port, job.destination()))?)
         }
         _ => None,
     }
 }
 
-/// The action, after a weighted choice if there is one.
+/// The action itself, or the member of a group that the packet's flow uses.
 #[inline(always)]
-fn chosen<'t>(head: &Head, action: &'t Action, tables: &'t Tables) -> Option<&'t Action> {
+fn member<'t>(head: &Head, action: &'t Action, tables: &'t Tables) -> Option<&'t Action> {
     tables.choose(action, || flow::hash(head.get(ethernet::HEADER..).unwrap_or_default()))
 }
 
 /// Writes link header and hop limit.
 #[inline(always)]
-fn send(head: &mut Head, length: u16, hop: &Hop) -> Option<PortId> {
-    if length > hop.fast_bytes {
-        return None;
-    }
-    head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
-    head[21] = head[21].wrapping_sub(1);
-    Some(hop.port)
+fn out(head: &mut Head, length: u16, hop: &Hop) -> Option<PortId> {
+    hop::out_untagged(head, usize::from(length), hop)
 }
+
+/// The destination address of a frame.
+#[inline(always)]
+fn destination(head: &mut Head) -> Option<&mut [u8; 16]> {
+    head[DESTINATION..].first_chunk_mut()
+}
+
+/// Where an untagged frame has its destination address.
+const DESTINATION: usize = ethernet::HEADER + 24;
 
 /// Eight bytes, the first one lowest.
 #[inline(always)]

@@ -53,8 +53,7 @@ pub(in crate::path) fn answer_to(
     destination: u128,
 ) -> Verdict {
     *meta = PacketMeta {
-        high: (destination >> 64) as u64,
-        low: destination as u64,
+        destination,
         unusual: true,
         ours: true,
         answered: meta.answered,

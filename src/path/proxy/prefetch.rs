@@ -6,11 +6,12 @@ use crate::net::{arp, ethernet, icmp6::kind, ipv6};
 use crate::path::fast::be4;
 use crate::path::meta::BURST;
 use crate::path::packet::Packet;
+use crate::path::stage::lookup::{self, Job};
 use crate::path::verdict::Verdict;
-use crate::table::Tables;
 use crate::table::bindings::{Binding, SourceBindings};
-use crate::table::mapping::{Key, MappingTable, Probe};
+use crate::table::mapping::{Key, Probe};
 use crate::table::network::NetworkHot;
+use crate::table::{DomainId, Tables};
 use arrayvec::ArrayVec;
 
 /// Link header and ARP message.
@@ -18,28 +19,45 @@ const ASKED: usize = ethernet::HEADER + arp::LENGTH;
 /// Link header, IPv6 header, and a solicitation up to its target's end.
 const SOLICITED: usize = ethernet::HEADER + ipv6::HEADER + 24;
 
-/// Looks at every undecided packet of a burst whose first came in where tenants sit; decides nothing.
+/// The address that a tenant asks for.
+struct Asked<'t> {
+    key: Key,
+    probe: Probe<'t>,
+    domain: DomainId,
+}
+
+impl<'t> Job<'t> for Asked<'t> {
+    fn key(&self) -> Key {
+        self.key
+    }
+
+    fn probe(&self) -> Probe<'t> {
+        self.probe
+    }
+
+    fn domain(&self) -> DomainId {
+        self.domain
+    }
+}
+
+/// Looks at every undecided packet of a burst that came in at a port with tenants; decides nothing.
 #[inline]
 pub(in crate::path) fn run(burst: &[Packet<'_>], tables: &Tables) {
     let Some(first) = burst.first() else { return };
     let Some(bindings) = tables.networks.bindings(first.port) else { return };
-    let mut asked: ArrayVec<(&MappingTable, Key, Probe<'_>), BURST> = ArrayVec::new();
+    let mut jobs: ArrayVec<Asked<'_>, BURST> = ArrayVec::new();
     for packet in burst.iter().filter(|packet| packet.verdict == Verdict::Continue) {
         if let Some((network, identifier)) = question(packet.frame(), bindings, tables)
             && let Some(domain) = tables.domains.get(usize::from(network.domain.0))
         {
             let key = Key::of(identifier.0);
-            let _ = asked.try_push((&domain.mappings, key, domain.mappings.probe(key)));
+            let _ = jobs.try_push(Asked { key, probe: domain.mappings.probe(key), domain: network.domain });
         }
     }
-    for (mappings, key, probe) in asked {
-        let (found, home) = probe.first(key);
-        if home.elsewhere(found).is_some() {
-            mappings.prefetch_secondary(key);
-        } else {
-            let _ = tables.ask(found);
-        }
-    }
+    // The secondary buckets that are prefetched here are read when the question is answered.
+    let _ = lookup::probe_primary(&jobs, &mut [(); BURST], tables, |action| {
+        let _ = tables.prefetch(action);
+    });
 }
 
 /// Whom an untagged ARP request or Neighbour Solicitation asks for.

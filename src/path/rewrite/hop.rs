@@ -1,10 +1,11 @@
 //! Last steps of every packet that leaves through a hop: what may stop it, then hop limit and link header.
 
-use crate::net::ipv6::Ipv6;
+use crate::net::ethernet;
+use crate::net::ipv6::{self, Ipv6};
 use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Hop, HopState};
+use crate::table::{Hop, HopState, PortId};
 
 /// Whether the packet may leave through `hop`; nothing is changed.
 ///
@@ -80,3 +81,29 @@ pub(in crate::path) fn out(packet: &mut Packet<'_>, meta: &PacketMeta, hop: &Hop
     }
     if meta.ours { Verdict::Reply(hop.port) } else { Verdict::Forward(hop.port) }
 }
+
+/// Ethernet and IPv6 header, in bytes.
+const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
+
+/// The same for a frame whose link header has no tag and that `hop` takes as it is: writes the link header and lowers the
+/// hop limit. `head` is the frame from its Ethernet header on, `frame_bytes` its length.
+///
+/// `None`, and nothing changed, when the frame is too long or `hop` is not ready or has a tag. The caller has seen a hop
+/// limit above 1.
+#[inline(always)]
+pub(in crate::path) fn out_untagged<const N: usize>(
+    head: &mut [u8; N],
+    frame_bytes: usize,
+    hop: &Hop,
+) -> Option<PortId> {
+    const { assert!(N >= HEADERS) };
+    if frame_bytes > usize::from(hop.fast_bytes) {
+        return None;
+    }
+    head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
+    head[HOP_LIMIT] = head[HOP_LIMIT].wrapping_sub(1);
+    Some(hop.port)
+}
+
+/// Where an untagged frame has its hop limit.
+const HOP_LIMIT: usize = ethernet::HEADER + 7;

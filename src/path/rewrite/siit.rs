@@ -12,7 +12,8 @@ use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::siit::{self, Options, Refused, To4, To6};
-use crate::table::{DomainId, Local, Network};
+use crate::table::network::NetworkHot;
+use crate::table::{DomainId, Hop, Local, Network};
 
 /// Type of service travels, a missing UDP checksum is made. What is too long for an IPv6 link was found so there, and
 /// what an error says of its MTU holds.
@@ -45,6 +46,101 @@ fn sir_of(domain: DomainId, ctx: &Ctx<'_>) -> Option<SirPrefix> {
     Some(ctx.tables.domains.get(usize::from(domain.0))?.sir)
 }
 
+/// Bytes in front of a frame that it may grow into: what an IPv6 header is longer than an IPv4 header.
+pub const FRONT: usize = ipv6::HEADER - ipv4::HEADER;
+/// Ethernet and IPv4 header, Ethernet and IPv6 header.
+const HEADERS4: usize = ethernet::HEADER + ipv4::HEADER;
+const HEADERS6: usize = ethernet::HEADER + ipv6::HEADER;
+
+/// The SIR address of a tenant's IPv4 address.
+#[inline(always)]
+pub(in crate::path) fn sir_address(network: &NetworkHot, address: u32) -> [u8; 16] {
+    let mut sir = [0; 16];
+    sir[..8].copy_from_slice(&network.sir);
+    sir[8..].copy_from_slice(&Identifier::tenant_ipv4(network.vnid, address).0.to_be_bytes());
+    sir
+}
+
+/// Turns an untagged IPv4 packet of a tenant into IPv6, as [`to_ipv6`] and [`hop::out`] do: TCP or UDP, whole, without
+/// options, with DF or short enough, its UDP checksum there, its TTL above 1. `room` has [`FRONT`] bytes before the frame;
+/// the IPv6 frame fills all of it.
+///
+/// `None`, and nothing changed, when the packet is shorter than its headers.
+#[inline(always)]
+pub(in crate::path) fn plain_to_ipv6(
+    room: &mut [u8],
+    network: &NetworkHot,
+    destination: [u8; 16],
+    hop: &Hop,
+) -> Option<()> {
+    let (head, payload) = room.split_first_chunk_mut::<{ FRONT + HEADERS4 }>()?;
+    let header: [u8; ipv4::HEADER] = *head.last_chunk()?;
+    let [_, tos, .., ttl, protocol, _, _, a, b, c, d, _, _, _, _] = header;
+    let length = payload.len() as u16;
+    let field = checksum_field(payload, protocol)?;
+    let sum = !checksum::add(!u16::from_be_bytes(*field), network.checksum_delta_ipv4);
+    *field = siit::written(protocol, sum).to_be_bytes();
+    head[..ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
+    head[14..18].copy_from_slice(&(6 << 28 | u32::from(tos) << 20).to_be_bytes());
+    head[18..20].copy_from_slice(&length.to_be_bytes());
+    head[20..22].copy_from_slice(&[protocol, ttl - 1]);
+    head[22..38].copy_from_slice(&sir_address(network, u32::from_be_bytes([a, b, c, d])));
+    head[38..54].copy_from_slice(&destination);
+    Some(())
+}
+
+/// Turns an untagged IPv6 packet between tenants of one network into IPv4, as [`deliver`] does: TCP or UDP, whole, without
+/// extension headers, its hop limit above 1. The IPv4 frame lies at the end of `frame`, [`FRONT`] bytes further on.
+///
+/// `None`, and nothing changed, when the packet is shorter than its headers, or is UDP without a checksum.
+#[inline(always)]
+pub(in crate::path) fn plain_to_ipv4(
+    frame: &mut [u8],
+    network: &NetworkHot,
+    destination: u32,
+    hop: &Hop,
+) -> Option<()> {
+    let identification = name_of(frame.get(ethernet::HEADER..)?);
+    let (head, payload) = frame.split_first_chunk_mut::<HEADERS6>()?;
+    let (class, protocol) = ((head[14] << 4) | (head[15] >> 4), head[20]);
+    let source = u32::from_be_bytes([head[34], head[35], head[36], head[37]]);
+    let length = (ipv4::HEADER + payload.len()) as u16;
+    let hop_limit = head[21];
+    let field = checksum_field(payload, protocol)?;
+    if protocol == ipv6::next::UDP && *field == [0, 0] {
+        return None;
+    }
+    // The delta goes off again; of the two zeros, the one is subtracted that changes nothing.
+    let delta = network.checksum_delta_ipv4;
+    let minus_delta = if delta == 0xffff { 0xffff } else { !delta };
+    let sum = !checksum::add(!u16::from_be_bytes(*field), minus_delta);
+    *field = siit::written(protocol, sum).to_be_bytes();
+    let fragment = if usize::from(length) > siit::WITHOUT_DF { ipv4::DONT_FRAGMENT } else { 0 };
+    let first = [0x4500 | u16::from(class), length, identification, fragment];
+    let hops = u16::from_be_bytes([hop_limit - 1, protocol]);
+    // Summed from what is at hand: reading back what was just written would have to wait for it.
+    let words = first.iter().chain(&[hops]).map(|word| u64::from(*word)).sum::<u64>();
+    let halves = |address: u32| u64::from(address >> 16) + u64::from(address as u16);
+    let sum = !checksum::fold(words + halves(source) + halves(destination));
+    head[FRONT..FRONT + ethernet::HEADER].copy_from_slice(&hop.link[..ethernet::HEADER]);
+    let mut header = [0; 2 + ipv4::HEADER];
+    header[..2].copy_from_slice(&ethernet::IPV4.to_be_bytes());
+    for (bytes, word) in header[2..].chunks_exact_mut(2).zip(first.iter().chain(&[hops, sum])) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    header[14..18].copy_from_slice(&source.to_be_bytes());
+    header[18..].copy_from_slice(&destination.to_be_bytes());
+    *head.last_chunk_mut()? = header;
+    Some(())
+}
+
+/// The checksum of TCP or UDP.
+#[inline(always)]
+fn checksum_field(payload: &mut [u8], protocol: u8) -> Option<&mut [u8; 2]> {
+    let at = if protocol == ipv6::next::UDP { 6 } else { 16 };
+    payload.get_mut(at..)?.first_chunk_mut()
+}
+
 /// Turns an IPv4 packet of the tenant `from` into IPv6, to `group` or to the address behind `destination`, and notes its
 /// new destination in `meta`.
 ///
@@ -74,8 +170,7 @@ pub(in crate::path) fn to_ipv6(
         .reshape(|room, at| siit::to_v6(room, at, &to, quoted, &options))
         .map_err(|_| DropReason::Untranslatable)?;
     set_ethertype(packet, ethernet::IPV6);
-    meta.high = (to.destination >> 64) as u64;
-    meta.low = to.destination as u64;
+    meta.destination = to.destination;
     meta.unusual = true;
     Ok(())
 }
@@ -100,7 +195,7 @@ pub(in crate::path) fn deliver(
     if let Err(verdict) = hop::check_shrinking(packet, meta, &local.hop, shrinks_by) {
         return verdict;
     }
-    let destination = meta.low as u32;
+    let destination = meta.identifier.0 as u32;
     let Some(header) = ipv6::Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
     let wire = header.destination();
     let error = upper.protocol == ipv6::next::ICMP6
@@ -123,7 +218,7 @@ pub(in crate::path) fn deliver(
     // In this mode the checksum is that of the SIR address all the way.
     let mode = ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.checksum);
     if mode == Some(ChecksumMode::NoAction) {
-        set_destination(packet, sir.with(Identifier(meta.low)));
+        set_destination(packet, sir.with(meta.identifier));
     }
     let reshaped = packet.reshape(|room, at| siit::to_v4(room, at, &to, quoted, &options));
     if reshaped.is_err() {

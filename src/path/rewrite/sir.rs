@@ -3,7 +3,7 @@
 //! Nothing is written to a packet before everything that could stop it has been checked.
 
 use super::{hop, quote};
-use crate::ila::{ChecksumMode, Identifier, IdentifierType, neutral, transport};
+use crate::ila::{ChecksumMode, IdentifierType, SirPrefix, neutral, transport};
 use crate::net::checksum::{self, sum_of_half};
 use crate::net::ipv6;
 use crate::path::Ctx;
@@ -11,6 +11,41 @@ use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
 use crate::path::verdict::Verdict;
 use crate::table::{Domain, Local, Remote};
+
+/// The identifier on the wire, after `add` was added to its low word in one's complement.
+#[inline(always)]
+fn ila_identifier(identifier: u64, add: u16, remote: &Remote) -> u64 {
+    neutral::add_low(identifier, add) | u64::from(remote.mark) << 48
+}
+
+/// The ILA address of an identifier under the locator of `remote`; `add` is what neutral mapping adds.
+#[inline(always)]
+pub(in crate::path) fn ila_address(identifier: u64, add: u16, remote: &Remote) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[..8].copy_from_slice(&remote.locator_bytes);
+    address[8..].copy_from_slice(&ila_identifier(identifier, add, remote).to_be_bytes());
+    address
+}
+
+/// Turns the SIR address in `destination` into the ILA address: the same as [`ila_address`] of its own identifier, without
+/// waiting for what was read from it. Sums are the same in either byte order (RFC 1071 §2 (B)).
+#[inline(always)]
+pub(in crate::path) fn write_locator_in_place(destination: &mut [u8; 16], remote: &Remote) {
+    destination[..8].copy_from_slice(&remote.locator_bytes);
+    let low = u16::from_ne_bytes([destination[14], destination[15]]);
+    let low = checksum::add(low, u16::from_ne_bytes(remote.add_bytes));
+    destination[14..].copy_from_slice(&low.to_ne_bytes());
+    destination[8] |= (remote.mark >> 8) as u8;
+}
+
+/// The SIR address of an identifier.
+#[inline(always)]
+pub(in crate::path) fn sir_address(prefix: SirPrefix, identifier: u64) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[..8].copy_from_slice(&prefix.0.to_be_bytes());
+    address[8..].copy_from_slice(&identifier.to_be_bytes());
+    address
+}
 
 /// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
 #[inline(always)]
@@ -21,7 +56,7 @@ pub(in crate::path) fn to_locator(
     ctx: &Ctx<'_>,
 ) -> Verdict {
     let add = checksum::add(remote.add, meta.checksum_delta & remote.identifier_changes());
-    let mut low = neutral::add_low(meta.low, add) | (u64::from(remote.mark) << 48);
+    let mut low = ila_identifier(meta.identifier.0, add, remote);
     if let Err(verdict) = hop::check(packet, meta, &remote.hop) {
         return verdict;
     }
@@ -49,7 +84,9 @@ fn to_locator_unusual(
     let skips =
         ctx.tables.domains.get(usize::from(remote.domain.0)).is_some_and(|domain| domain.skip_unchecked);
     match remote.mode {
-        ChecksumMode::NeutralMap if skips && !transport::covers_addresses(upper.protocol) => meta.low,
+        ChecksumMode::NeutralMap if skips && !transport::covers_addresses(upper.protocol) => {
+            meta.identifier.0
+        }
         ChecksumMode::AdjTransport => {
             if !upper.source_routed {
                 let before = checksum::add(remote.sir_sum, meta.checksum_delta);
@@ -90,14 +127,14 @@ pub(in crate::path) fn restore(packet: &mut Packet<'_>, meta: &PacketMeta, domai
     let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) else { return };
     match meta.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6.as_ref()) {
         // The tenant must see its own address (§5.8, §5.12.1).
-        Some(vnet) if !is_ipv4(meta) => header.set_destination(vnet.address_of(Identifier(meta.low))),
-        _ => header.set_destination_halves(domain.sir.0, meta.low),
+        Some(vnet) if !is_ipv4(meta) => header.set_destination(vnet.address_of(meta.identifier)),
+        _ => header.set_destination_halves(domain.sir.0, meta.identifier.0),
     }
 }
 
 /// Whether the identifier is a tenant's IPv4 address.
 pub(in crate::path) fn is_ipv4(meta: &PacketMeta) -> bool {
-    Identifier(meta.low).kind() == IdentifierType::TenantIpv4
+    meta.identifier.kind() == IdentifierType::TenantIpv4
 }
 
 #[cold]
@@ -109,6 +146,36 @@ fn deliver_unusual(packet: &mut Packet<'_>, meta: &PacketMeta, domain: Option<&D
         .is_some_and(|header| crate::ila::Identifier(header.destination_low()).neutral());
     if domain.checksum == ChecksumMode::AdjTransport && !marked && !upper.source_routed {
         let after = checksum::add(sum_of_half(domain.sir.0), meta.checksum_delta);
-        transport::correct(packet.l3_mut(), &upper, sum_of_half(meta.high), after);
+        transport::correct(packet.l3_mut(), &upper, sum_of_half((meta.destination >> 64) as u64), after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ila::Locator;
+    use crate::ila::identifier::C_BIT;
+    use crate::net::Mac;
+    use crate::table::{DomainId, Hop, HopId, PortId};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_locator_written_in_place_is_the_one_written_from_the_identifier(
+            prefix: u64, locator: u64, identifier: u64, mode in 0..4usize,
+        ) {
+            let mode = [
+                ChecksumMode::NeutralMap,
+                ChecksumMode::NeutralMapAuto,
+                ChecksumMode::NoAction,
+                ChecksumMode::AdjTransport,
+            ][mode];
+            let identifier = identifier & !C_BIT;
+            let hop = Hop::ready(PortId(0), Mac::ZERO, Mac::ZERO, 0, 1500, HopId(0));
+            let remote = Remote::new(DomainId(0), SirPrefix(prefix), mode, Locator(locator), hop);
+            let mut destination = sir_address(SirPrefix(prefix), identifier);
+            write_locator_in_place(&mut destination, &remote);
+            prop_assert_eq!(destination, ila_address(identifier, remote.add, &remote));
+        }
     }
 }

@@ -1,54 +1,29 @@
 //! What a destination is, by its upper 64 bits and its identifier type; starts the lookup where one is needed.
 
 use crate::ila::group;
-use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, neutral};
+use crate::ila::{Identifier, IdentifierType, neutral};
 use crate::path::meta::{Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policy::may_send;
+use crate::path::prefix::{OwnLocator, Prefix};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::mapping::{Key, MappingTable};
-use crate::table::prefixes::PrefixInfo;
-use crate::table::{Action, Domain, DomainId, Endpoint, Network, NetworkId, Tables};
+use crate::table::{Action, DomainId, Endpoint, Network, NetworkId, Tables};
 
-/// The last realm that was looked up: packets of a burst often share it.
+/// The prefix that was looked up last: packets of a burst often share it.
 #[derive(Default)]
 pub(in crate::path) struct Memo<'t> {
     high: u64,
-    meaning: Option<Meaning<'t>>,
-}
-
-#[derive(Clone, Copy)]
-enum Meaning<'t> {
-    Sir(DomainId, &'t MappingTable),
-    Ila(DomainId, &'t MappingTable, ChecksumMode, Adjustment),
-    /// Tenants' own addresses lie under it.
-    Tenants,
-    Subnet,
+    prefix: Option<Prefix<'t>>,
 }
 
 impl<'t> Memo<'t> {
     #[inline(always)]
-    fn meaning(&mut self, high: u64, tables: &'t Tables) -> Option<Meaning<'t>> {
+    fn prefix(&mut self, high: u64, tables: &'t Tables) -> Option<Prefix<'t>> {
         if self.high != high {
-            self.high = high;
-            self.meaning = tables.prefixes.of(high).map(|prefix_info| Self::of(prefix_info, tables));
+            (self.high, self.prefix) = (high, Prefix::of(high, tables));
         }
-        self.meaning
-    }
-
-    fn of(prefix_info: &PrefixInfo, tables: &'t Tables) -> Meaning<'t> {
-        let domain = |id: DomainId| -> Option<&'t Domain> { tables.domains.get(usize::from(id.0)) };
-        if let Some((id, domain)) = prefix_info.sir.and_then(|id| Some((id, domain(id)?))) {
-            Meaning::Sir(id, &domain.mappings)
-        } else if let Some((id, adjustment, domain)) =
-            prefix_info.local.and_then(|(id, a)| Some((id, a, domain(id)?)))
-        {
-            Meaning::Ila(id, &domain.mappings, domain.checksum, adjustment)
-        } else if prefix_info.tenants {
-            Meaning::Tenants
-        } else {
-            Meaning::Subnet
-        }
+        self.prefix
     }
 }
 
@@ -62,37 +37,48 @@ pub(in crate::path) fn class_of<'t>(
     memo: &mut Memo<'t>,
     tables: &'t Tables,
 ) -> Result<Class, DropReason> {
-    let identifier = Identifier(meta.low);
-    match memo.meaning(meta.high, tables) {
-        Some(Meaning::Sir(domain, mappings)) if translated(identifier) => {
+    let high = (meta.destination >> 64) as u64;
+    let identifier = Identifier::of_address(meta.destination);
+    match memo.prefix(high, tables) {
+        Some(Prefix::Sir(domain, mappings)) if translated(identifier) => {
             if identifier.neutral() {
                 return Err(DropReason::SirCBit);
             }
-            if (meta.low >> 61) > 1 {
+            meta.identifier = identifier;
+            if of_tenant(identifier) {
                 sir_of_tenant(meta, domain, tables)?;
             } else {
                 may_send(meta, Endpoint::Task(domain, identifier), tables)?;
             }
-            let _ = mappings.probe(Key::of(meta.low));
+            let _ = mappings.probe(Key::of(identifier.0));
             Ok(Class::Sir(domain))
         }
-        Some(Meaning::Ila(domain, mappings, mode, adjustment)) if translated(identifier) => {
+        Some(Prefix::Locator(locator)) if translated(identifier) => {
             if meta.from.is_some() {
                 return Err(DropReason::TenantToFabric);
             }
-            let of_tenant = (meta.low >> 61) > 1;
-            let adjustment =
-                if of_tenant { adjustment.with(ila_of_tenant(meta, domain, tables)) } else { adjustment };
-            meta.low = neutral::back(identifier, adjustment, mode).0;
-            if of_tenant && is_for_group(meta, mappings, neutral::was_mapped(identifier, mode), tables)? {
-                return Ok(Class::Group(domain));
+            let OwnLocator { domain, mappings, mode, .. } = locator;
+            if of_tenant(identifier) {
+                let checksum_delta = ila_of_tenant(meta, identifier, domain, tables);
+                meta.identifier = Identifier(locator.identifier_of_tenant(identifier.0, checksum_delta));
+                if is_for_group(meta, mappings, neutral::was_mapped(identifier, mode), tables)? {
+                    return Ok(Class::Group(domain));
+                }
+            } else {
+                meta.identifier = Identifier(locator.identifier(identifier.0));
             }
-            let _ = mappings.probe(Key::of(meta.low));
+            let _ = mappings.probe(Key::of(meta.identifier.0));
             Ok(Class::Ila(domain))
         }
-        Some(meaning) => untranslated(meta, meaning, tables),
+        Some(prefix) => untranslated(meta, prefix, tables),
         None => routed(meta, tables),
     }
+}
+
+/// Types 2 to 7.
+#[inline(always)]
+const fn of_tenant(identifier: Identifier) -> bool {
+    identifier.0 >> 61 > 1
 }
 
 /// Types 1 to 4.
@@ -102,19 +88,19 @@ const fn translated(identifier: Identifier) -> bool {
 }
 
 #[cold]
-fn untranslated(meta: &mut PacketMeta, meaning: Meaning<'_>, tables: &Tables) -> Result<Class, DropReason> {
-    let identifier = Identifier(meta.low);
-    if !matches!(meaning, Meaning::Subnet | Meaning::Tenants)
+fn untranslated(meta: &mut PacketMeta, prefix: Prefix<'_>, tables: &Tables) -> Result<Class, DropReason> {
+    let identifier = Identifier::of_address(meta.destination);
+    if matches!(prefix, Prefix::Sir(..) | Prefix::Locator(_))
         && matches!(identifier.kind(), IdentifierType::Reserved(_))
     {
         return Err(DropReason::ReservedIdentifier);
     }
-    let address = (u128::from(meta.high) << 64) | u128::from(meta.low);
+    let address = meta.destination;
     if tables.own.contains(&address) {
         return own(meta, address, tables);
     }
     if meta.from.is_some()
-        && tables.prefixes.of(meta.high).is_some_and(|prefix_info| prefix_info.remote.is_some())
+        && tables.prefixes.of((address >> 64) as u64).is_some_and(|prefix_info| prefix_info.remote.is_some())
     {
         return Err(DropReason::TenantToFabric);
     }
@@ -123,11 +109,11 @@ fn untranslated(meta: &mut PacketMeta, meaning: Meaning<'_>, tables: &Tables) ->
     {
         may_send(meta, Endpoint::Network(id), tables)?;
         (meta.to, meta.checksum_delta) = (Some(id), vnet.checksum_delta);
-        meta.low = Identifier::tenant_ipv6(network.vnid, meta.low as u32).0;
+        meta.identifier = Identifier::tenant_ipv6(network.vnid, address as u32);
         return Ok(Class::Sir(network.domain));
     }
     // An interface identifier under a SIR prefix or a locator is no task, but a node.
-    if meta.from.is_some() && matches!(meaning, Meaning::Sir(..) | Meaning::Ila(..)) {
+    if meta.from.is_some() && matches!(prefix, Prefix::Sir(..) | Prefix::Locator(_)) {
         return Err(DropReason::TenantToFabric);
     }
     routed(meta, tables)
@@ -135,7 +121,7 @@ fn untranslated(meta: &mut PacketMeta, meaning: Meaning<'_>, tables: &Tables) ->
 
 /// What a tenant sends is routed unless it goes to what carries its packets.
 fn routed(meta: &PacketMeta, tables: &Tables) -> Result<Class, DropReason> {
-    let address = (u128::from(meta.high) << 64) | u128::from(meta.low);
+    let address = meta.destination;
     if meta.from.is_some() && tables.infrastructure.lookup(address).is_some() {
         return Err(DropReason::TenantToFabric);
     }
@@ -159,7 +145,7 @@ fn own(meta: &PacketMeta, address: u128, tables: &Tables) -> Result<Class, DropR
 /// none.
 #[cold]
 fn sir_of_tenant(meta: &mut PacketMeta, domain: DomainId, tables: &Tables) -> Result<(), DropReason> {
-    let identifier = Identifier(meta.low);
+    let identifier = meta.identifier;
     if group::is_group(identifier) {
         return Err(DropReason::SirTenant);
     }
@@ -176,8 +162,7 @@ fn sir_of_tenant(meta: &mut PacketMeta, domain: DomainId, tables: &Tables) -> Re
 /// Notes the network of a tenant's identifier under a locator of ours; what neutral mapping added beyond the locator's
 /// adjustment.
 #[cold]
-fn ila_of_tenant(meta: &mut PacketMeta, domain: DomainId, tables: &Tables) -> u16 {
-    let identifier = Identifier(meta.low);
+fn ila_of_tenant(meta: &mut PacketMeta, identifier: Identifier, domain: DomainId, tables: &Tables) -> u16 {
     meta.to = tables.networks.of_identifier(domain, identifier);
     meta.checksum_delta =
         tables.vnet_of(domain, identifier).map_or(0, |vnet| vnet.checksum_delta_of(identifier));
@@ -195,7 +180,7 @@ fn is_for_group(
     mapped: bool,
     tables: &Tables,
 ) -> Result<bool, DropReason> {
-    let identifier = Identifier(meta.low);
+    let identifier = meta.identifier;
     let network = meta.to.and_then(|id| tables.networks.get(id));
     let Some(group) = network.and_then(|network| network.group_of(identifier, mapped)) else {
         return if group::is_group(identifier) { Err(DropReason::NoMembers) } else { Ok(false) };
@@ -209,13 +194,13 @@ fn is_for_group(
     if !group::is_group(identifier)
         && let Some(tenant) = either.find(is_here)
     {
-        meta.low = tenant.0;
+        meta.identifier = tenant;
         return Ok(false);
     }
     if meta.ours {
         return Err(DropReason::Multicast);
     }
-    (meta.low, meta.unusual) = (group.0, true);
+    (meta.identifier, meta.unusual) = (group, true);
     Ok(true)
 }
 

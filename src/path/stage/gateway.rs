@@ -62,5 +62,8 @@ fn is_told_to(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
         return false;
     };
     // It came under a locator of ours.
-    tables.networks.gateway(from, to).is_some_and(|gateway| gateway.locator.0 == meta.high)
+    tables
+        .networks
+        .gateway(from, to)
+        .is_some_and(|gateway| gateway.locator.0 == (meta.destination >> 64) as u64)
 }

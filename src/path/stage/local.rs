@@ -49,7 +49,7 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
         {
             membership::decide_mld(packet, who, policer, ctx)
         }
-        _ if meta.high >> 56 == 0xff => Verdict::Drop(DropReason::Multicast),
+        _ if ipv6::is_multicast(meta.destination) => Verdict::Drop(DropReason::Multicast),
         // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
             Verdict::Drop(DropReason::MartianSource)

@@ -1,4 +1,5 @@
-//! Finishes the lookups that classification started, all of them before any packet is touched.
+//! Looks identifiers up in bulk: every bucket and action of a burst is asked for before the first one is waited for. The
+//! fast path, the stages and the prefetch of the proxy all look up here.
 
 use crate::ila::{Identifier, neutral};
 use crate::net::ipv6::Ipv6;
@@ -6,16 +7,99 @@ use crate::path::Ctx;
 use crate::path::meta::{BURST, BurstMeta, Class, PacketMeta};
 use crate::path::packet::Packet;
 use crate::path::verdict::Verdict;
-use crate::table::DomainId;
-use crate::table::mapping::{Elsewhere, Key, MappingTable};
+use crate::table::mapping::{Key, MappingTable, Primary, Probe, Secondary};
+use crate::table::{ActionId, DomainId, Tables};
 use arrayvec::ArrayVec;
+
+/// One lookup, whose primary bucket was prefetched.
+pub(in crate::path) trait Job<'t> {
+    fn key(&self) -> Key;
+    fn probe(&self) -> Probe<'t>;
+    fn domain(&self) -> DomainId;
+}
+
+/// Lookups that did not end in the primary bucket, by their index.
+pub(in crate::path) type Open = ArrayVec<(u8, Secondary), BURST>;
+
+/// Looks all jobs up, at most a burst of them; `found` notes the action of each in its slot, 0 for none, and prefetches
+/// it.
+#[inline(always)]
+pub(in crate::path) fn bulk<'t, J: Job<'t>, S>(
+    jobs: &[J],
+    slots: &mut [S],
+    tables: &'t Tables,
+    found: impl Fn(ActionId) -> S,
+) {
+    let open = probe_primary(jobs, slots, tables, &found);
+    for (at, secondary) in &open {
+        let at = usize::from(*at);
+        if let (Some(job), Some(slot)) = (jobs.get(at), slots.get_mut(at))
+            && let Some(domain) = tables.domains.get(usize::from(job.domain().0))
+        {
+            *slot = found(domain.mappings.probe_secondary(job.key(), *secondary));
+        }
+    }
+}
+
+/// Reads all primary buckets, and prefetches the secondary ones of those lookups that it leaves open.
+#[inline(always)]
+pub(in crate::path) fn probe_primary<'t, J: Job<'t>, S>(
+    jobs: &[J],
+    slots: &mut [S],
+    tables: &'t Tables,
+    found: impl Fn(ActionId) -> S,
+) -> Open {
+    let mut open = Open::new();
+    for (at, (job, slot)) in jobs.iter().zip(slots).enumerate() {
+        let (action, primary) = job.probe().first(job.key());
+        *slot = found(action);
+        if action == ActionId::default() {
+            leave_open(job, at, primary, tables, &mut open);
+        }
+    }
+    open
+}
+
+/// Prefetches the secondary bucket, if the key may be there. A function of its own, out of the way of most packets.
+#[inline(never)]
+fn leave_open<'t, J: Job<'t>>(job: &J, at: usize, primary: Primary, tables: &'t Tables, open: &mut Open) {
+    if let Some(secondary) = primary.secondary(ActionId::default()) {
+        if let Some(domain) = tables.domains.get(usize::from(job.domain().0)) {
+            domain.mappings.prefetch_secondary(job.key());
+        }
+        let _ = open.try_push((at as u8, secondary));
+    }
+}
+
+/// The lookup of a packet in the stages.
+struct StagedJob<'t> {
+    /// The packet's place in its burst.
+    index: u8,
+    key: Key,
+    probe: Probe<'t>,
+    domain: DomainId,
+}
+
+impl<'t> Job<'t> for StagedJob<'t> {
+    fn key(&self) -> Key {
+        self.key
+    }
+
+    fn probe(&self) -> Probe<'t> {
+        self.probe
+    }
+
+    fn domain(&self) -> DomainId {
+        self.domain
+    }
+}
 
 /// Finds the action of every undecided packet under a SIR prefix or a locator of ours.
 #[inline]
 pub(in crate::path) fn run(burst: &[Packet<'_>], metas: &mut BurstMeta, ctx: &Ctx<'_>) {
-    let mut open: ArrayVec<(u8, Elsewhere), BURST> = ArrayVec::new();
+    let mut jobs: ArrayVec<StagedJob<'_>, BURST> = ArrayVec::new();
     let mut last: Option<(DomainId, &MappingTable)> = None;
-    for (index, (packet, meta)) in burst.iter().zip(metas.iter_mut()).enumerate() {
+    for (index, (packet, meta)) in burst.iter().zip(metas.iter()).enumerate() {
         let (Class::Sir(domain) | Class::Ila(domain)) = meta.class else { continue };
         if packet.verdict != Verdict::Continue {
             continue;
@@ -24,35 +108,31 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], metas: &mut BurstMeta, ctx: &Ct
             last = ctx.tables.domains.get(usize::from(domain.0)).map(|found| (domain, &*found.mappings));
         }
         let Some((_, mappings)) = last else { continue };
-        let key = Key::of(meta.low);
-        let (found, home) = mappings.probe(key).first(key);
-        meta.action = found;
-        let _ = ctx.tables.ask(found);
-        if let Some(elsewhere) = home.elsewhere(found) {
-            mappings.prefetch_secondary(key);
-            let _ = open.try_push((index as u8, elsewhere));
-        } else if found.0 == 0 {
-            try_zero_alias(packet, meta, ctx);
-        }
+        let key = Key::of(meta.identifier.0);
+        let _ = jobs.try_push(StagedJob { index: index as u8, key, probe: mappings.probe(key), domain });
     }
-    for (index, elsewhere) in open {
-        let meta = &mut metas[usize::from(index) % BURST];
-        let (Class::Sir(domain) | Class::Ila(domain)) = meta.class else { continue };
-        let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else { continue };
-        meta.action = domain.mappings.finish(Key::of(meta.low), elsewhere);
-        if meta.action.0 == 0
-            && let Some(packet) = burst.get(usize::from(index))
+    let mut actions = [ActionId::default(); BURST];
+    bulk(&jobs, &mut actions, ctx.tables, |action| {
+        let _ = ctx.tables.prefetch(action);
+        action
+    });
+    for (job, action) in jobs.iter().zip(actions) {
+        let index = usize::from(job.index) % BURST;
+        metas[index].action = action;
+        if action == ActionId::default()
+            && let Some(packet) = burst.get(index)
         {
-            try_zero_alias(packet, meta, ctx);
+            try_zero_alias(packet, &mut metas[index], ctx);
         }
     }
 }
 
-/// Of two identifiers that look the same on the wire at most one is attached here: try the other one.
+/// Tries the zero alias of an identifier without a mapping: neutral mapping cannot tell the two apart, and at most one of
+/// them is attached here.
 #[cold]
 fn try_zero_alias(packet: &Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) {
     let Class::Ila(domain) = meta.class else { return };
-    let (Some(zero_alias), Some(header)) = (Identifier(meta.low).zero_alias(), Ipv6::of(packet.l3())) else {
+    let (Some(zero_alias), Some(header)) = (meta.identifier.zero_alias(), Ipv6::of(packet.l3())) else {
         return;
     };
     if let Some(domain) = ctx.tables.domains.get(usize::from(domain.0))
@@ -60,6 +140,6 @@ fn try_zero_alias(packet: &Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) {
         && let Some(found) = domain.mappings.lookup(zero_alias.0)
     {
         meta.action = found;
-        meta.low = zero_alias.0;
+        meta.identifier = zero_alias;
     }
 }

@@ -92,8 +92,7 @@ pub(in crate::path) fn parse(
         // may speak for one.
         return Err(DropReason::SpoofedSource);
     }
-    meta.high = header.destination_high();
-    meta.low = header.destination_low();
+    meta.destination = destination;
     meta.unusual = !matches!(header.next_header(), ipv6::next::TCP | ipv6::next::UDP);
     let next = header.next_header();
     packet.l3 = link.header as u8;

@@ -4,8 +4,8 @@
 //! What comes from the fabric is for members here alone, so that no copy is ever copied back. Nobody is told by ICMP what
 //! became of a packet to a group (RFC 1122 §3.2.2, RFC 4443 §2.4 (e.3)).
 
+use crate::ila::IdentifierType;
 use crate::ila::group::{self};
-use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::Ipv6;
 use crate::net::{Mac, ethernet};
 use crate::path::Ctx;
@@ -63,7 +63,7 @@ fn replicate(
     if meta.from.is_some() && Ipv6::of(packet.l3()).is_none_or(|header| header.hop_limit() <= 1) {
         return Verdict::Drop(DropReason::GroupHopLimit);
     }
-    let identifier = Identifier(meta.low);
+    let identifier = meta.identifier;
     let group = if network.is_broadcast_identifier(identifier) { network.broadcast() } else { identifier };
     let remotes = match meta.from {
         Some(_) => match ctx.tables.replicas(network, group) {
@@ -142,7 +142,7 @@ fn deliver(
     ctx: &Ctx<'_>,
 ) -> Verdict {
     let mut member = *member;
-    let identifier = Identifier(meta.low);
+    let identifier = meta.identifier;
     let ipv4 = identifier.kind() == IdentifierType::TenantIpv4;
     let mac = match identifier.0 as u32 {
         address if ipv4 && address >> 28 == 0xe => Mac::of_ipv4_multicast(address),

@@ -21,8 +21,7 @@ pub(in crate::path) fn run(
 ) {
     for (packet, meta) in burst.iter().zip(metas.iter_mut()) {
         if packet.verdict == Verdict::Continue && meta.class == Class::Route {
-            let destination = (u128::from(meta.high) << 64) | u128::from(meta.low);
-            meta.action = ctx.tables.routes.lookup(destination).unwrap_or_default();
+            meta.action = ctx.tables.routes.lookup(meta.destination).unwrap_or_default();
             if let Some(action) = ctx.tables.action(meta.action) {
                 prefetch(action);
             }
@@ -53,8 +52,7 @@ pub(in crate::path) fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, ct
 }
 
 fn connected(packet: &mut Packet<'_>, meta: &mut PacketMeta, port: PortId, ctx: &Ctx<'_>) -> Verdict {
-    let destination = (u128::from(meta.high) << 64) | u128::from(meta.low);
-    match ctx.tables.neighbours.get(&(port, destination)) {
+    match ctx.tables.neighbours.get(&(port, meta.destination)) {
         Some(hop) => forward(packet, meta, hop, ctx),
         None => match packet.l3().get(7) {
             // Nobody is asked for on behalf of a packet that goes no further (RFC 8200 §3).

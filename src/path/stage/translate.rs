@@ -2,7 +2,6 @@
 //!
 //! Nothing is written to a packet before everything that could stop it has been checked.
 
-use crate::net::ipv6;
 use crate::path::Ctx;
 use crate::path::flow;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
@@ -54,17 +53,15 @@ pub(in crate::path) fn from_sir(
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),
         Some(Action::Blackhole) if meta.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
-        _ => miss(packet, meta, domain, ctx),
+        _ => miss(meta, domain, ctx),
     }
 }
 
 #[cold]
-fn miss(packet: &Packet<'_>, meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
+fn miss(meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.on_miss) {
         Some(OnMiss::Route) => {
             meta.class = Class::Route;
-            // A tenant was looked up by its identifier, which is not how its address ends.
-            meta.low = ipv6::Ipv6::of(packet.l3()).map_or(meta.low, |header| header.destination_low());
             Verdict::Continue
         }
         Some(OnMiss::Drop) | None => Verdict::Drop(DropReason::NoMapping),

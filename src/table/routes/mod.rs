@@ -129,7 +129,7 @@ impl Routes {
         let Some(root) = self.nodes.get(usize::from(ROOT)) else { return found };
         let mut asked = [0; ABREAST];
         for (high, at) in highs.iter().zip(&mut asked) {
-            *at = self.ask(root, *high);
+            *at = self.prefetch(root, *high);
         }
         // Those that are not at their end, at the front.
         let mut open = [Search::default(); ABREAST];
@@ -152,7 +152,7 @@ impl Routes {
         let count = count.min(ABREAST);
         for search in &mut open[..count] {
             if let Some(node) = self.nodes.get(usize::from(search.node)) {
-                search.at = self.ask(node, search.high);
+                search.at = self.prefetch(node, search.high);
             }
         }
         let mut left = 0;
@@ -175,10 +175,10 @@ impl Routes {
 
     /// Asks for the bucket where an upper half is to be looked for; says which it is.
     #[inline(always)]
-    fn ask(&self, node: &Node, high: u64) -> u32 {
+    fn prefetch(&self, node: &Node, high: u64) -> u32 {
         let at = self.home(node, high & node.mask);
         if let Some(bucket) = self.buckets.get(at as usize) {
-            self.buckets.ask(bucket);
+            self.buckets.prefetch(bucket);
         }
         at
     }
@@ -243,7 +243,7 @@ impl Routes {
         while at != 0
             && let Some(node) = self.nodes.get(usize::from(at))
         {
-            at = self.look(node, high, self.ask(node, high), &mut found);
+            at = self.look(node, high, self.prefetch(node, high), &mut found);
             probes += 1;
         }
         (found, probes)
