@@ -105,24 +105,6 @@ fn a_fragment_without_df_that_outgrows_the_fabric_is_cut_into_fragments_of_the_s
 }
 
 #[test]
-fn what_waited_for_its_next_hop_is_cut_as_well() {
-    // It comes back as what it became, with the tenant's link header in front.
-    let (from, to) = (address("2001:db8:dddd:0:4000:64:a00:1"), address("2001:db8:dddd:0:4000:64:a00:2"));
-    let segment = udp(from, to, &[5; 1472]);
-    let header = [17, 0, 0, 0, 0, 0, 0x12, 0x34];
-    let packet = ipv6(from, to, 44, &[&header[..], &segment].concat());
-    let (fate, sent) = host(L1).receive_copies("access0", &frame(ANYCAST, VM1, &packet));
-    assert_eq!((fate, sent.len()), (Fate::Forwarded, 2));
-    let wire: Vec<&[u8]> = frames(&sent, "fabric0").iter().map(|frame| &frame[14..]).collect();
-    assert!(whole(&wire, 1500) == segment);
-    // A tenant's own IPv6 is its own to cut.
-    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::2"));
-    let packet = ipv6(from, to, 44, &[&header[..], &udp(from, to, &[5; 1472])].concat());
-    let outcome = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet));
-    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
-}
-
-#[test]
 fn with_df_it_is_not_cut_and_its_sender_is_told_the_mtu() {
     let packet = datagram([10, 0, 0, 2], 1472, true);
     let outcome = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));

@@ -295,22 +295,6 @@ fn an_ipv4_tenant_is_told_the_mtu_of_the_path() {
 }
 
 #[test]
-fn an_ipv4_packet_that_waited_for_its_next_hop_is_taken_for_what_it_became() {
-    let mut node = host(L1);
-    // What becomes of a tenant's packet on its way in, with the tenant's own link header in front.
-    let (from, to) = (address("2001:db8:dddd:0:4000:64:a00:1"), address("2001:db8:dddd:0:4000:64:a00:2"));
-    let packet = ipv6(from, to, 17, &udp(from, to, b"query"));
-    let on_wire = node.receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
-    assert_eq!(line(&on_wire[14..]), "2001:db8:dddd:0:4000:64:a00:1,fd00:1:0:2:5000:64:a00:fe94");
-    // Of another's address, or in another network, it is no tenant's own.
-    for from in ["2001:db8:dddd:0:4000:64:a00:9", "2001:db8:dddd:0:4000:c8:a00:1"].map(address) {
-        let packet = ipv6(from, to, 17, &udp(from, to, b"query"));
-        let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
-        assert_eq!(outcome.fate, Fate::Dropped(DropReason::SpoofedSource));
-    }
-}
-
-#[test]
 fn fragments_of_ipv4_travel_as_fragments_of_ipv6_and_come_back_as_they_were() {
     let (mut sender, mut receiver) = (host(L1), host(L2));
     let data: Vec<u8> = (0..4000).map(|n| (n * 3) as u8).collect();

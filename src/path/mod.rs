@@ -164,7 +164,18 @@ impl Pipeline {
     /// [`Self::decide`] for packets in memory of the caller's; their verdicts are set. Only the first [`BURST`] of them
     /// are decided.
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
-        match self.decide(&mut Lent(burst), ctx) {
+        let decision = self.decide(&mut Lent(burst), ctx);
+        self.take_over(burst, decision);
+    }
+
+    /// The same for [`Self::decide_again`].
+    pub fn run_again(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+        self.decide_again(&mut Lent(burst), ctx);
+        self.take_over(burst, Decision::Each);
+    }
+
+    fn take_over(&self, burst: &mut [Packet<'_>], decision: Decision) {
+        match decision {
             Decision::SamePort(port) => {
                 for (index, packet) in burst.iter_mut().enumerate() {
                     packet.move_start(self.decided.moves().get(index).copied().unwrap_or(0));

@@ -42,27 +42,26 @@ pub(in crate::path) fn sender<'t>(
 impl Sender<'_> {
     /// Whether the tenant may send an IPv6 packet with these addresses.
     ///
-    /// From a link-local address, not that of its router, it may speak on its link only; from none at all it may ask for an address and report
-    /// its groups, which `parse` judges. The SIR form of its own IPv4 address is its own as well: that is how its IPv4
-    /// packets come back that had to wait for their next hop.
+    /// From its link-local address, which is not that of its router, it may send on its link only. From the unspecified
+    /// address it may ask for an address and report its groups; `parse` judges that. The SIR form of its IPv4 address is
+    /// only for this node to write.
     ///
     /// # Errors
-    /// The source is somebody else's.
+    /// [`DropReason::SpoofedSource`] when the source is not the tenant's.
     pub(in crate::path) fn may_send(
         &self,
         source: u128,
         destination: u128,
         port: &Port,
-        ctx: &Ctx<'_>,
     ) -> Result<(), DropReason> {
         let on_link = ipv6::is_link_local(destination) || ipv6::is_multicast(destination);
         let own = self.tenant.ipv6.contains(&source)
             || source == 0
-            || on_link && ipv6::is_link_local(source) && !port.owns(source)
-            || self.is_own_ipv4(source, ctx);
+            || on_link && ipv6::is_link_local(source) && !port.owns(source);
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
     }
 
+    /// Whether an address is the SIR form of the tenant's IPv4 address.
     pub(in crate::path) fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
         let domain = ctx.tables.domains.get(usize::from(self.network.domain.0));
         let low = source as u32;

@@ -82,11 +82,13 @@ pub(in crate::path) fn parse(
         return Err(DropReason::ExtensionHeaders);
     }
     let (source, destination) = (header.source(), header.destination());
-    if let Some(sender) = &sender {
-        sender.may_send(source, destination, port, ctx)?;
+    if packet.admitted {
+        // What came as IPv4 has a fragment header only if it may be fragmented.
+        meta.splits = header.next_header() == ipv6::next::FRAGMENT
+            && sender.is_some_and(|sender| sender.is_own_ipv4(source, ctx));
+    } else if let Some(sender) = &sender {
+        sender.may_send(source, destination, port)?;
         ra_dhcp_guard::ipv6(frame.get(link.header..end).unwrap_or(&[]))?;
-        // One that waited was IPv4, and has a fragment header only if it may be cut.
-        meta.splits = header.next_header() == ipv6::next::FRAGMENT && sender.is_own_ipv4(source, ctx);
     } else if port.role != Role::Fabric && ctx.tables.is_tenants(source) {
         // Tenants sit at their attachments, and their packets come over the fabric: neither a task nor anybody outside
         // may speak for one.
@@ -136,10 +138,7 @@ pub(in crate::path) fn parse(
         return Err(DropReason::LinkLocal);
     }
     match &sender {
-        // One that waited was judged as the IPv4 packet that it was.
-        Some(sender)
-            if packet.l3().len() > usize::from(sender.network.mtu) && !sender.is_own_ipv4(source, ctx) =>
-        {
+        Some(sender) if !packet.admitted && packet.l3().len() > usize::from(sender.network.mtu) => {
             meta.mtu = sender.network.mtu;
             Err(DropReason::PacketTooBig)
         }
