@@ -68,9 +68,7 @@ fn answers(
 /// The address from which the tenant with this identifier sends.
 fn address_of(identifier: Identifier, network: &Network, tables: &Tables) -> Option<u128> {
     match identifier.kind() {
-        IdentifierType::TenantIpv4 => {
-            Some(tables.domains.get(usize::from(network.domain.0))?.sir.with(identifier))
-        }
+        IdentifierType::TenantIpv4 => Some(tables.domain(network.domain)?.sir.with(identifier)),
         IdentifierType::TenantIpv6 => Some(network.ipv6?.prefix | u128::from(identifier.0 as u32)),
         _ => None,
     }

@@ -59,7 +59,7 @@ impl<'t> Prefix<'t> {
     }
 
     fn from_info(info: &PrefixInfo, tables: &'t Tables) -> Self {
-        let domain = |id: DomainId| tables.domains.get(usize::from(id.0));
+        let domain = |id: DomainId| tables.domain(id);
         if let Some((id, domain)) = info.sir.and_then(|id| Some((id, domain(id)?))) {
             Prefix::Sir(id, &domain.mappings)
         } else if let Some((id, adjustment)) = info.local

@@ -166,6 +166,63 @@ pub enum Action {
     Group(u32),
 }
 
+impl Action {
+    /// The attachment of this node, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn local(&self) -> Option<&Local> {
+        match self {
+            Action::Local(local) => Some(local),
+            Action::Blackhole
+            | Action::Remote(_)
+            | Action::Forward(_)
+            | Action::Connected(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_) => None,
+        }
+    }
+
+    /// The locator of another node, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn remote(&self) -> Option<&Remote> {
+        match self {
+            Action::Remote(remote) => Some(remote),
+            Action::Blackhole
+            | Action::Local(_)
+            | Action::Forward(_)
+            | Action::Connected(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_) => None,
+        }
+    }
+
+    /// The index of a weighted choice, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn nexthop_group(&self) -> Option<u32> {
+        match self {
+            Action::NexthopGroup(index) => Some(*index),
+            Action::Blackhole
+            | Action::Remote(_)
+            | Action::Local(_)
+            | Action::Forward(_)
+            | Action::Connected(_)
+            | Action::Group(_) => None,
+        }
+    }
+
+    /// Whether an identifier with this action is in use: here, or at another node.
+    #[inline]
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        match self {
+            Action::Local(_) | Action::Remote(_) | Action::NexthopGroup(_) => true,
+            Action::Blackhole | Action::Forward(_) | Action::Connected(_) | Action::Group(_) => false,
+        }
+    }
+}
+
 /// Slots of a weighted choice: a power of two.
 pub const NEXTHOP_SLOTS: usize = 64;
 

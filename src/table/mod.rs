@@ -103,6 +103,13 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// A SIR domain.
+    #[inline(always)]
+    #[must_use]
+    pub fn domain(&self, id: DomainId) -> Option<&Domain> {
+        self.domains.get(usize::from(id.0))
+    }
+
     /// The action with this index.
     #[inline(always)]
     #[must_use]
@@ -129,25 +136,21 @@ impl Tables {
     /// The index of that action.
     #[must_use]
     pub fn member(&self, id: ActionId, flow: impl FnOnce() -> u32) -> ActionId {
-        match self.action(id) {
-            Some(Action::NexthopGroup(index)) => self
-                .nexthop_groups
-                .get(*index as usize)
-                .map_or(id, |nexthop_group| nexthop_group.choose(flow())),
-            _ => id,
-        }
+        let group = self.action(id).and_then(Action::nexthop_group);
+        let group = group.and_then(|index| self.nexthop_groups.get(index as usize));
+        group.map_or(id, |group| group.choose(flow()))
     }
 
     /// The same as [`Self::resolve`] for an action already at hand.
     #[inline]
     #[must_use]
     pub fn choose<'t>(&'t self, action: &'t Action, flow: impl FnOnce() -> u32) -> Option<&'t Action> {
-        match action {
-            Action::NexthopGroup(index) => {
-                let chosen = self.nexthop_groups.get(*index as usize)?.choose(flow());
-                self.action(chosen).filter(|action| !matches!(action, Action::NexthopGroup(_)))
+        match action.nexthop_group() {
+            Some(index) => {
+                let chosen = self.nexthop_groups.get(index as usize)?.choose(flow());
+                self.action(chosen).filter(|action| action.nexthop_group().is_none())
             }
-            action => Some(action),
+            None => Some(action),
         }
     }
 
@@ -158,7 +161,7 @@ impl Tables {
     pub fn sir_of(&self, address: u128) -> Option<(u128, ChecksumMode)> {
         let prefix_info = self.prefixes.of((address >> 64) as u64)?;
         let (id, adjustment) = prefix_info.local.or(prefix_info.remote)?;
-        let domain = self.domains.get(usize::from(id.0))?;
+        let domain = self.domain(id)?;
         if let Some(vnet) = self.vnet_of(id, Identifier::of_address(address)) {
             // The tenant's own address, not a SIR address, is what the sender wrote.
             let adjustment = adjustment.with(vnet.checksum_delta_of(Identifier::of_address(address)));
@@ -221,7 +224,7 @@ impl Tables {
     /// # Errors
     /// The mapping says: discard.
     pub fn replicas(&self, network: &Network, group: Identifier) -> Result<&[ActionId], DropGroup> {
-        let mapped = self.domains.get(usize::from(network.domain.0)).and_then(|domain| {
+        let mapped = self.domain(network.domain).and_then(|domain| {
             let id = domain.mappings.lookup(group.0)?;
             self.action(id)
         });
@@ -229,7 +232,15 @@ impl Tables {
         match action {
             Some(Action::Group(index)) => Ok(self.groups.get(*index as usize).map_or(&[], Vec::as_slice)),
             Some(Action::Blackhole) if mapped.is_some() => Err(DropGroup),
-            _ => Ok(&[]),
+            Some(
+                Action::Blackhole
+                | Action::Remote(_)
+                | Action::Local(_)
+                | Action::Forward(_)
+                | Action::Connected(_)
+                | Action::NexthopGroup(_),
+            )
+            | None => Ok(&[]),
         }
     }
 

@@ -56,7 +56,7 @@ pub(in crate::path) fn begin(
     identifier: Identifier,
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
-    let domain = ctx.tables.domains.get(usize::from(from.network.domain.0));
+    let domain = ctx.tables.domain(from.network.domain);
     let zero_aliases = domain.is_none_or(|domain| domain.checksum.changes_identifier());
     if zero_aliases && yields_to_zero_alias(identifier) && !from.network.is_broadcast(identifier.0 as u32) {
         return Err(DropReason::GroupUnmappable);

@@ -63,7 +63,7 @@ impl Sender<'_> {
 
     /// Whether an address is the SIR form of the tenant's IPv4 address.
     pub(in crate::path) fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
-        let domain = ctx.tables.domains.get(usize::from(self.network.domain.0));
+        let domain = ctx.tables.domain(self.network.domain);
         let low = source as u32;
         self.tenant.ipv4.contains(&low)
             && domain.is_some_and(|domain| domain.sir.with(self.network.ipv4_identifier(low)) == source)

@@ -278,17 +278,14 @@ impl<'t> FastPath<'t> {
                 Action::Remote(remote) => to_locator(job, remote),
                 Action::Local(local) => out(job.head, job.length, &local.hop),
                 Action::NexthopGroup(_) => to_member(job, action, tables),
-                _ => None,
+                Action::Blackhole | Action::Forward(_) | Action::Connected(_) | Action::Group(_) => None,
             },
         );
         finish(
             &mut inward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action| match action {
-                Action::Local(local) => to_task(job, &local.hop, tables),
-                _ => None,
-            },
+            |job, action| to_task(job, &action.local()?.hop, tables),
         );
         finish(
             &mut routed,
@@ -522,7 +519,7 @@ fn to_locator(job: &mut MappedPacket<'_, '_>, remote: &Remote) -> Option<PortId>
 /// From an ILA address to a local task's SIR address.
 #[inline(always)]
 fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
-    let prefix = tables.domains.get(usize::from(job.domain.0))?.sir;
+    let prefix = tables.domain(job.domain)?.sir;
     let port = out(job.head, job.length, hop)?;
     *destination(job.head)? = sir::sir_address(prefix, job.key.identifier());
     Some(port)
@@ -536,7 +533,8 @@ fn along(job: &mut RoutedPacket<'_>, action: &Action, tables: &Tables) -> Option
         Action::Connected(port) => {
             out(job.head, job.length, tables.neighbours.get(&(*port, job.destination()))?)
         }
-        _ => None,
+        Action::Blackhole | Action::Remote(_) | Action::Local(_) => None,
+        Action::NexthopGroup(_) | Action::Group(_) => None,
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn outward<'t, 'b>(
         ethernet::IPV4 => (outward4(frame, bindings, tables)?, Turn::Out4),
         _ => return None,
     };
-    let mappings = &tables.domains.get(usize::from(network.domain.0))?.mappings;
+    let mappings = &tables.domain(network.domain)?.mappings;
     let probe = mappings.probe(key);
     jobs.try_push(TenantPacket { room, network, key, probe, index, turn }).ok()
 }
@@ -232,21 +232,20 @@ impl TenantPacket<'_, '_> {
 /// Third pass; `None`, with nothing changed, when something is in the packet's way.
 #[inline]
 fn rewrite(job: &mut TenantPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
-    let action = match job.turn {
-        Turn::Out6 => member(job.room.get(FRONT..)?.first_chunk()?, action, tables)?,
-        // Flows are told apart by the headers of the IPv6 packet that this is to become.
-        Turn::Out4 | Turn::In6 | Turn::In4 => action,
-    };
-    match (job.turn, action) {
-        (Turn::Out6, Action::Remote(remote)) => out6(job, remote),
-        (Turn::Out6, Action::Local(local)) => {
-            let frame = job.room.get_mut(FRONT..)?;
-            out(frame, &local.hop).map(|port| Sent { port, moves: 0, delivered: true })
-        }
-        (Turn::Out4, Action::Remote(remote)) => out4(job, remote),
-        (Turn::In6, Action::Local(local)) => in6(job, &local.hop),
-        (Turn::In4, Action::Local(local)) => in4(job, &local.hop),
-        _ => None,
+    match job.turn {
+        Turn::Out6 => match member(job.room.get(FRONT..)?.first_chunk()?, action, tables)? {
+            Action::Remote(remote) => out6(job, remote),
+            Action::Local(local) => {
+                let frame = job.room.get_mut(FRONT..)?;
+                out(frame, &local.hop).map(|port| Sent { port, moves: 0, delivered: true })
+            }
+            Action::Blackhole | Action::Forward(_) | Action::Connected(_) => None,
+            Action::NexthopGroup(_) | Action::Group(_) => None,
+        },
+        // Its flow is told by the headers of the IPv6 packet that it is to become: a choice is for the stages.
+        Turn::Out4 => out4(job, action.remote()?),
+        Turn::In6 => in6(job, &action.local()?.hop),
+        Turn::In4 => in4(job, &action.local()?.hop),
     }
 }
 

@@ -76,11 +76,9 @@ fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
     if from.network.peers.ipv6(target).is_some() {
         return true;
     }
-    let Some(domain) = ctx.tables.domains.get(usize::from(from.network.domain.0)) else { return false };
+    let Some(domain) = ctx.tables.domain(from.network.domain) else { return false };
     let found = domain.mappings.lookup(from.network.ipv4_identifier(target).0);
-    found.and_then(|id| ctx.tables.action(id)).is_some_and(|action| {
-        matches!(action, Action::Local(_) | Action::Remote(_) | Action::NexthopGroup(_))
-    })
+    found.and_then(|id| ctx.tables.action(id)).is_some_and(Action::is_in_use)
 }
 
 /// Tells the IPv4 address of a MAC address of the asker's network (RFC 903): on its own link, or else anywhere here.

@@ -11,7 +11,7 @@ use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, DomainId, Endpoint, HopState, LimitKind, Network, NetworkId, Port, Role, Tables};
+use crate::table::{DomainId, Endpoint, HopState, LimitKind, Local, Network, NetworkId, Port, Role, Tables};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Lifetime of a tenant's default router in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
@@ -247,17 +247,17 @@ fn proxied(packet: &Packet<'_>, target: u128, tables: &Tables) -> bool {
 
 /// Whether somebody other than the asker has the identifier.
 fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifier, tables: &Tables) -> bool {
-    let Some(domain) = tables.domains.get(usize::from(domain.0)) else { return false };
-    match domain.mappings.lookup(identifier.0).and_then(|id| tables.action(id)) {
-        Some(Action::Local(local)) => {
-            let vlan = |frame| ethernet::parse(frame).map(|link| link.vlan);
-            local.hop.port != packet.port
-                || ethernet::destination(local.hop.link()) != ethernet::source(packet.frame())
-                || vlan(local.hop.link()) != vlan(packet.frame())
-        }
-        Some(Action::Remote(_) | Action::NexthopGroup(_)) => true,
-        _ => false,
-    }
+    let Some(domain) = tables.domain(domain) else { return false };
+    let Some(action) = domain.mappings.lookup(identifier.0).and_then(|id| tables.action(id)) else {
+        return false;
+    };
+    let is_asker = |local: &Local| {
+        let vlan = |frame| ethernet::parse(frame).map(|link| link.vlan);
+        local.hop.port == packet.port
+            && ethernet::destination(local.hop.link()) == ethernet::source(packet.frame())
+            && vlan(local.hop.link()) == vlan(packet.frame())
+    };
+    action.is_in_use() && !action.local().is_some_and(is_asker)
 }
 
 /// Back to who asked; to all nodes when the asker has no address yet.

@@ -48,7 +48,7 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], tables: &Tables) {
     let mut jobs: ArrayVec<Asked<'_>, BURST> = ArrayVec::new();
     for packet in burst.iter().filter(|packet| packet.verdict == Verdict::Continue) {
         if let Some((network, identifier)) = question(packet.frame(), bindings, tables)
-            && let Some(domain) = tables.domains.get(usize::from(network.domain.0))
+            && let Some(domain) = tables.domain(network.domain)
         {
             let key = Key::of(identifier.0);
             let _ = jobs.try_push(Asked { key, probe: domain.mappings.probe(key), domain: network.domain });

@@ -43,7 +43,7 @@ fn tenant_ipv4(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> 
 }
 
 fn sir_of(domain: DomainId, ctx: &Ctx<'_>) -> Option<SirPrefix> {
-    Some(ctx.tables.domains.get(usize::from(domain.0))?.sir)
+    Some(ctx.tables.domain(domain)?.sir)
 }
 
 /// Bytes in front of a frame that it may grow into: what an IPv6 header is longer than an IPv4 header.
@@ -216,7 +216,7 @@ pub(in crate::path) fn deliver(
     let to = To4 { source, destination, identification: name_of(packet.l3()) };
     let options = options(local.hop.mtu);
     // In this mode the checksum is that of the SIR address all the way.
-    let mode = ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.checksum);
+    let mode = ctx.tables.domain(domain).map(|domain| domain.checksum);
     if mode == Some(ChecksumMode::NoAction) {
         set_destination(packet, sir.with(meta.identifier));
     }

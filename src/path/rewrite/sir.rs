@@ -81,8 +81,7 @@ fn to_locator_unusual(
 ) -> u64 {
     let Ok(upper) = ipv6::upper(packet.l3()) else { return low };
     quote::translate(packet, &upper, ctx.tables);
-    let skips =
-        ctx.tables.domains.get(usize::from(remote.domain.0)).is_some_and(|domain| domain.skip_unchecked);
+    let skips = ctx.tables.domain(remote.domain).is_some_and(|domain| domain.skip_unchecked);
     match remote.mode {
         ChecksumMode::NeutralMap if skips && !transport::covers_addresses(upper.protocol) => {
             meta.identifier.0

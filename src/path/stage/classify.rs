@@ -188,7 +188,7 @@ fn is_for_group(
     // Of a broadcast address and a tenant attached here that look the same on the wire the tenant is meant.
     let is_here = |identifier: &Identifier| {
         let action = mappings.lookup(identifier.0).and_then(|id| tables.action(id));
-        matches!(action, Some(Action::Local(_)))
+        action.and_then(Action::local).is_some()
     };
     let mut either = [Some(identifier), identifier.zero_alias().filter(|_| mapped)].into_iter().flatten();
     if !group::is_group(identifier)

@@ -40,19 +40,18 @@ pub(in crate::path) fn send_on(
     if !is_told_to(packet, meta, ctx.tables) {
         return Verdict::Drop(DropReason::NotLocal);
     }
-    let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
+    let Some(domain) = ctx.tables.domain(domain) else {
         return Verdict::Drop(DropReason::NotLocal);
     };
-    match ctx.tables.resolve(meta.action, || flow::hash(packet.l3())) {
-        Some(Action::Remote(remote)) => {
-            if let Err(verdict) = hop::check(packet, meta, &remote.hop) {
-                return verdict;
-            }
-            sir::restore(packet, meta, domain, ctx);
-            sir::to_locator(packet, meta, remote, ctx)
-        }
-        _ => Verdict::Drop(DropReason::NotLocal),
+    let action = ctx.tables.resolve(meta.action, || flow::hash(packet.l3()));
+    let Some(remote) = action.and_then(Action::remote) else {
+        return Verdict::Drop(DropReason::NotLocal);
+    };
+    if let Err(verdict) = hop::check(packet, meta, &remote.hop) {
+        return verdict;
     }
+    sir::restore(packet, meta, domain, ctx);
+    sir::to_locator(packet, meta, remote, ctx)
 }
 
 /// Whether a policy makes this node the gateway from the sender's network to the receiver's.

@@ -34,7 +34,7 @@ pub(in crate::path) fn bulk<'t, J: Job<'t>, S>(
     for (at, secondary) in &open {
         let at = usize::from(*at);
         if let (Some(job), Some(slot)) = (jobs.get(at), slots.get_mut(at))
-            && let Some(domain) = tables.domains.get(usize::from(job.domain().0))
+            && let Some(domain) = tables.domain(job.domain())
         {
             *slot = found(domain.mappings.probe_secondary(job.key(), *secondary));
         }
@@ -64,7 +64,7 @@ pub(in crate::path) fn probe_primary<'t, J: Job<'t>, S>(
 #[inline(never)]
 fn leave_open<'t, J: Job<'t>>(job: &J, at: usize, primary: Primary, tables: &'t Tables, open: &mut Open) {
     if let Some(secondary) = primary.secondary(ActionId::default()) {
-        if let Some(domain) = tables.domains.get(usize::from(job.domain().0)) {
+        if let Some(domain) = tables.domain(job.domain()) {
             domain.mappings.prefetch_secondary(job.key());
         }
         let _ = open.try_push((at as u8, secondary));
@@ -105,7 +105,7 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], metas: &mut BurstMeta, ctx: &Ct
             continue;
         }
         if last.is_none_or(|(id, _)| id != domain) {
-            last = ctx.tables.domains.get(usize::from(domain.0)).map(|found| (domain, &*found.mappings));
+            last = ctx.tables.domain(domain).map(|found| (domain, &*found.mappings));
         }
         let Some((_, mappings)) = last else { continue };
         let key = Key::of(meta.identifier.0);
@@ -135,7 +135,7 @@ fn try_zero_alias(packet: &Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) {
     let (Some(zero_alias), Some(header)) = (meta.identifier.zero_alias(), Ipv6::of(packet.l3())) else {
         return;
     };
-    if let Some(domain) = ctx.tables.domains.get(usize::from(domain.0))
+    if let Some(domain) = ctx.tables.domain(domain)
         && neutral::was_mapped(Identifier(header.destination_low()), domain.checksum)
         && let Some(found) = domain.mappings.lookup(zero_alias.0)
     {

@@ -75,10 +75,10 @@ fn replicate(
     };
     let flow = flow::hash(packet.l3());
     let sender = place(packet.port, packet.frame(), ethernet::source);
-    let remotes = remotes.iter().filter_map(|id| match ctx.tables.resolve(*id, || flow) {
-        Some(Action::Remote(remote)) => Some(Target::Remote(remote)),
-        _ => None,
-    });
+    let remotes = remotes
+        .iter()
+        .filter_map(|id| ctx.tables.resolve(*id, || flow).and_then(Action::remote))
+        .map(Target::Remote);
     let members = ctx.tables.networks.members(id, group).iter();
     let members = members
         .filter(|member| place(member.hop.port, member.hop.link(), ethernet::destination) != sender)
@@ -156,6 +156,6 @@ fn deliver(
         return siit::deliver(packet, meta, &member, domain, ctx);
     }
     // What a tenant here sent still has the group's own address.
-    let domain = ctx.tables.domains.get(usize::from(domain.0)).filter(|_| meta.from.is_none());
+    let domain = ctx.tables.domain(domain).filter(|_| meta.from.is_none());
     sir::deliver(packet, meta, &member, domain, ctx)
 }

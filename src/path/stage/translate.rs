@@ -45,21 +45,29 @@ pub(in crate::path) fn from_sir(
     if unwanted(packet, meta, ctx.tables) {
         return Verdict::Drop(DropReason::NoPolicy);
     }
-    if let Some(job) = gateway::detour(meta, ctx.tables) {
-        meta.action = job;
+    if let Some(action) = gateway::detour(meta, ctx.tables) {
+        meta.action = action;
     }
     match ctx.tables.resolve(meta.action, || flow::hash(packet.l3())) {
         Some(Action::Remote(remote)) => sir::to_locator(packet, meta, remote, ctx),
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),
+        // Index 0 stands for no mapping, and its action discards.
         Some(Action::Blackhole) if meta.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
-        _ => miss(meta, domain, ctx),
+        Some(
+            Action::Blackhole
+            | Action::Forward(_)
+            | Action::Connected(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_),
+        )
+        | None => miss(meta, domain, ctx),
     }
 }
 
 #[cold]
 fn miss(meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
-    match ctx.tables.domains.get(usize::from(domain.0)).map(|domain| domain.on_miss) {
+    match ctx.tables.domain(domain).map(|domain| domain.on_miss) {
         Some(OnMiss::Route) => {
             meta.class = Class::Route;
             Verdict::Continue
@@ -80,12 +88,14 @@ pub(in crate::path) fn from_ila(
         Some(Action::Local(_)) if unwanted(packet, meta, ctx.tables) => Verdict::Drop(DropReason::NoPolicy),
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => {
-            let Some(domain) = ctx.tables.domains.get(usize::from(domain.0)) else {
+            let Some(domain) = ctx.tables.domain(domain) else {
                 return Verdict::Drop(DropReason::NotLocal);
             };
             sir::deliver(packet, meta, local, Some(domain), ctx)
         }
         Some(Action::Remote(_) | Action::NexthopGroup(_)) => gateway::send_on(packet, meta, domain, ctx),
-        _ => Verdict::Drop(DropReason::NotLocal),
+        Some(Action::Blackhole | Action::Forward(_) | Action::Connected(_) | Action::Group(_)) | None => {
+            Verdict::Drop(DropReason::NotLocal)
+        }
     }
 }
