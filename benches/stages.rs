@@ -8,7 +8,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
 use ilagate::net::{Mac, arp, ipv6, ndp};
-use ilagate::path::{self, BURST, Ctx, Decision, Limiter, Outcome, Packet, Pipeline, Verdict};
+use ilagate::path::{BURST, Ctx, Decision, Lent, Limiter, Outcome, Packet, Pipeline, Verdict};
 use ilagate::table::mapping::{Key, MappingWriter};
 use ilagate::table::policy::PolicySet;
 use ilagate::table::routes::{Found, Routes};
@@ -115,7 +115,8 @@ impl Frames {
         let ctx = Ctx { tables, now_ms: 0 };
         let (start, begin) = (Instant::now(), tsc());
         for rooms in self.rooms.chunks_exact_mut(ROOM * BURST) {
-            let decision = pipeline.decide(&mut Rooms { rooms, frame_bytes: FRAME }, &ctx);
+            let mut burst = lend(rooms, FRAME);
+            let decision = pipeline.decide(&mut Lent(&mut burst), &ctx);
             assert_eq!(decision, Decision::SamePort(PortId(0)));
         }
         (start.elapsed(), tsc() - begin)
@@ -123,29 +124,9 @@ impl Frames {
 }
 
 /// A burst of frames of one length.
-struct Rooms<'b> {
-    rooms: &'b mut [u8],
-    frame_bytes: usize,
-}
-
-impl path::Frames for Rooms<'_> {
-    fn len(&self) -> usize {
-        self.rooms.len() / ROOM
-    }
-
-    fn port(&self) -> Option<PortId> {
-        Some(PortId(0))
-    }
-
-    fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let window = HEADROOM - FRONT..HEADROOM + self.frame_bytes;
-        self.rooms.chunks_exact_mut(ROOM).filter_map(move |room| room.get_mut(window.clone()))
-    }
-
-    fn packets(&mut self) -> arrayvec::ArrayVec<Packet<'_>, BURST> {
-        let (start, end) = (HEADROOM as u16, (HEADROOM + self.frame_bytes) as u16);
-        self.rooms.chunks_exact_mut(ROOM).map(|room| Packet::within(room, start, end, PortId(0))).collect()
-    }
+fn lend(rooms: &mut [u8], frame_bytes: usize) -> arrayvec::ArrayVec<Packet<'_>, BURST> {
+    let (start, end) = (HEADROOM as u16, (HEADROOM + frame_bytes) as u16);
+    rooms.chunks_exact_mut(ROOM).map(|room| Packet::within(room, start, end, PortId(0))).collect()
 }
 
 fn pipeline(criterion: &mut Criterion) {
@@ -260,8 +241,9 @@ fn questions(criterion: &mut Criterion) {
                             room[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
                         }
                         let start = Instant::now();
-                        let mut burst = Rooms { rooms: &mut rooms, frame_bytes: frame.len() };
-                        let decision = pipeline.decide(&mut burst, &Ctx { tables: &tables, now_ms });
+                        let mut burst = lend(&mut rooms, frame.len());
+                        let decision =
+                            pipeline.decide(&mut Lent(&mut burst), &Ctx { tables: &tables, now_ms });
                         spent += start.elapsed();
                         assert_eq!(decision, Decision::Each);
                         let replied = |outcome: &&Outcome| matches!(outcome.verdict, Verdict::Reply(_));

@@ -70,7 +70,7 @@ fn run(
     let bytes = burst.iter().map(|packet| packet.len() as u64).sum();
     let arrival = Arrival::Received { packets: burst.len(), bytes };
     pipeline.run(burst, ctx);
-    let outcomes: ArrayVec<Outcome, BURST> = burst.iter().map(|packet| Outcome::from(packet)).collect();
+    let outcomes: ArrayVec<Outcome, BURST> = burst.iter().map(Outcome::from).collect();
     pipeline.account(arrival, Fates::Each(&outcomes), account, ctx.tables, send);
 }
 

@@ -91,10 +91,11 @@ pub enum Arrival {
     },
 }
 
-/// Packets in memory of their owner's, as a burst of frames.
-pub(super) struct Lent<'p, 'b>(pub(super) &'p mut [Packet<'b>]);
+/// Packets in memory of the caller's, as a burst of frames.
+pub struct Lent<'p, 'b>(pub &'p mut [Packet<'b>]);
 
 impl Frames for Lent<'_, '_> {
+    #[inline(always)]
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -104,6 +105,7 @@ impl Frames for Lent<'_, '_> {
         self.0.iter().all(|packet| packet.port == port).then_some(port)
     }
 
+    #[inline(always)]
     fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.0.iter_mut().map(|packet| packet.frame_behind(FRONT))
     }

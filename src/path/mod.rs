@@ -24,7 +24,7 @@ pub mod violations;
 pub use copies::{CopiedFrame, Copies};
 pub use counters::Counters;
 pub use fast::{Decided, FRONT, FastPath};
-pub use frames::{Arrival, Decision, Fates, Frames, Outcome};
+pub use frames::{Arrival, Decision, Fates, Frames, Lent, Outcome};
 pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use networks::NetworkTally;
 pub use notice::Notice;
@@ -35,7 +35,6 @@ pub use verdict::{DropReason, Verdict};
 
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
-use frames::Lent;
 use meta::PendingWork;
 
 /// What all stages of a burst share.
