@@ -11,7 +11,15 @@
 //! the processor can work on several packets at a time. At 1 k mappings the instructions count: each loop holds what it
 //! needs in registers, and each kind of destination has an array of its own.
 
+mod admit;
+mod bytes;
+mod decided;
 mod tenants;
+
+pub use decided::Decided;
+pub(super) use decided::Tally;
+
+pub(super) use bytes::be4;
 
 use super::flow;
 use super::meta::BURST;
@@ -19,13 +27,14 @@ use super::prefix::{OwnLocator, Prefix};
 use super::rewrite::{hop, sir};
 use super::stage::lookup::{self, Job};
 use crate::ila::ChecksumMode;
-use crate::ila::identifier::TASK;
 use crate::net::{ethernet, ipv6};
 use crate::table::bindings::SourceBindings;
 use crate::table::mapping::{Key, MappingTable, Probe};
 use crate::table::routes::Found;
 use crate::table::{Action, DomainId, Hop, PortId, Remote, Role, Tables};
+use admit::{Origin, Runs, plain};
 use arrayvec::ArrayVec;
+use bytes::be8;
 
 pub use tenants::FRONT;
 
@@ -83,79 +92,6 @@ type Jobs<W> = ArrayVec<W, BURST>;
 
 /// What the lookups found, in the order of their ways.
 type Actions<'t> = [Option<&'t Action>; BURST];
-
-/// What the direct way made of a burst.
-pub struct Decided {
-    ports: [PortId; BURST],
-    /// How far the frames' starts move, if any does.
-    moves: [i8; BURST],
-    moved: bool,
-    tally: ArrayVec<Tally, BURST>,
-}
-
-/// What tenants' packets of one network, one after the other in a burst, count for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// As [`crate::table::Network::slot`].
-    pub slot: u16,
-    /// Packets that tenants here sent, and the bytes of their frames as they sent them.
-    pub sent: u16,
-    /// Packets that tenants here get, and the bytes of their frames as they get them.
-    pub delivered: u16,
-    /// See `sent`.
-    pub sent_bytes: u32,
-    /// See `delivered`.
-    pub delivered_bytes: u32,
-}
-
-/// Stands for the port of a packet that is left to the stages.
-const LEFT: PortId = PortId(u16::MAX);
-
-impl Decided {
-    /// Nothing decided.
-    pub const NOTHING: Decided =
-        Decided { ports: [LEFT; BURST], moves: [0; BURST], moved: false, tally: ArrayVec::new_const() };
-
-    /// Makes it nothing again.
-    #[inline]
-    fn forget(&mut self) {
-        self.ports = [LEFT; BURST];
-        (self.moves, self.moved) = ([0; BURST], false);
-        self.tally.clear();
-    }
-
-    /// The port that all packets of a burst of so many are to be sent through, their starts moved by [`Self::moves`].
-    #[inline]
-    #[must_use]
-    pub fn alike(&self, packets: usize) -> Option<PortId> {
-        let ports = self.ports.get(..packets)?;
-        let first = *ports.first()?;
-        // No early end: these are a few instructions on whole vectors.
-        let differing = ports.iter().fold(0, |all, port| all | (port.0 ^ first.0));
-        (differing == 0 && first != LEFT).then_some(first)
-    }
-
-    /// Of the tenants' packets that were decided.
-    #[inline]
-    #[must_use]
-    pub fn tally(&self) -> &[Tally] {
-        &self.tally
-    }
-
-    /// How far the starts of the frames move, by their places in the burst; nothing where none does.
-    #[inline]
-    #[must_use]
-    pub fn moves(&self) -> &[i8] {
-        if self.moved { &self.moves } else { &[] }
-    }
-
-    /// The port that the packet at `index` is to be sent through, if it was decided, and how far its start moved.
-    #[inline]
-    pub(super) fn port(&self, index: usize) -> Option<(PortId, i8)> {
-        let port = self.ports.get(index).copied().filter(|port| *port != LEFT)?;
-        Some((port, if self.moved { self.moves.get(index).copied().unwrap_or(0) } else { 0 }))
-    }
-}
 
 /// The direct way of one burst, all of it received on one port.
 pub struct FastPath<'t> {
@@ -297,91 +233,6 @@ impl<'t> FastPath<'t> {
     }
 }
 
-/// The usual frames of a burst, cut into runs of those to one upper half: a run is a loop so small that all it needs
-/// stays in registers.
-struct Runs<'b, F, M> {
-    frames: F,
-    may: M,
-    /// As in [`FastPath`].
-    mac: u64,
-    /// The frame that the next run begins with, and its place.
-    next: Option<(&'b mut [u8], u8)>,
-}
-
-impl<'b, F: Iterator<Item = (&'b mut [u8], u8)>, M: FnMut(&Head) -> bool> Runs<'b, F, M> {
-    /// The upper half where the next run goes, as it stands in its frames.
-    #[inline]
-    fn destination(&mut self) -> Option<u64> {
-        if self.next.is_none() {
-            self.next = self.frames.find(|(frame, _)| is_usual(frame, self.mac, &mut self.may));
-        }
-        self.next.as_ref().and_then(|(frame, _)| to(frame))
-    }
-
-    /// Gives the frames of the run to this upper half to `take`.
-    #[inline(always)]
-    fn each(&mut self, raw_high: u64, mut take: impl FnMut(&'b mut [u8], u8) -> Option<()>) {
-        if let Some((frame, index)) = self.next.take() {
-            let _ = take(frame, index);
-        }
-        for (frame, index) in &mut self.frames {
-            if !is_usual(frame, self.mac, &mut self.may) {
-                continue;
-            }
-            if to(frame) != Some(raw_high) {
-                self.next = Some((frame, index));
-                break;
-            }
-            let _ = take(frame, index);
-        }
-    }
-}
-
-/// Whether a frame has usual headers, from somebody who `may` speak.
-#[inline(always)]
-fn is_usual(frame: &[u8], mac: u64, may: &mut impl FnMut(&Head) -> bool) -> bool {
-    frame.first_chunk().is_some_and(|head| usual(head, mac, frame.len()) && may(head))
-}
-
-/// The upper half of the destination, as it stands in a frame.
-#[inline(always)]
-fn to(frame: &[u8]) -> Option<u64> {
-    frame.first_chunk::<HEADERS>().map(|head| le8(head, 38))
-}
-
-/// What the upper half of a source says of tenants, on ports of tasks beside them.
-struct Origin {
-    /// As it stands in a frame.
-    raw_high: u64,
-    /// A bit for each value of an identifier's upper four bits with which it is no tenant's.
-    others: u16,
-}
-
-impl Origin {
-    const NONE: Origin = Origin { raw_high: 0, others: 0 };
-
-    /// Whether a frame claims to come from a tenant.
-    #[inline(always)]
-    fn is_tenants(&mut self, head: &Head, tables: &Tables) -> bool {
-        let (raw_high, low) = (le8(head, 22), be8(head, 30));
-        if raw_high != self.raw_high {
-            *self = Self::of(raw_high, tables);
-        }
-        self.others >> (low >> 60) & 1 == 0
-            && tables.is_tenants(u128::from(raw_high.swap_bytes()) << 64 | u128::from(low))
-    }
-
-    #[inline(never)]
-    fn of(raw_high: u64, tables: &Tables) -> Self {
-        let others = match tables.prefixes.of(raw_high.swap_bytes()) {
-            Some(prefix_info) if prefix_info.tenants => 0,
-            Some(prefix_info) if prefix_info.sir.is_some() => 1 << TASK,
-            _ => u16::MAX,
-        };
-        Origin { raw_high, others }
-    }
-}
-
 /// A packet with a place in its burst.
 trait Placed {
     fn index(&self) -> u8;
@@ -418,40 +269,6 @@ fn finish<'t, W: Placed>(
             decided.ports[usize::from(job.index()) % BURST] = port;
         }
     }
-}
-
-/// Whether the headers are those of the direct way.
-#[inline(always)]
-fn usual(head: &Head, mac: u64, length: usize) -> bool {
-    /// Ethertype, version, traffic class, flow label, payload length: those that count, and what they must be. The
-    /// length is what the frame has behind the headers, all of it.
-    const COUNTS: u64 = 0xffff_f000_0000_ffff;
-    const USUAL_KIND: u64 = (ethernet::IPV6 as u64) << 48 | 6 << 44;
-    // Our MAC address as destination, and no group bit in the source's first byte.
-    (le8(head, 0) ^ mac) << (64 - 49) == 0
-        && be8(head, 12).wrapping_sub(USUAL_KIND.wrapping_add((length - HEADERS) as u64)) & COUNTS == 0
-        && USUAL[usize::from(head[20])] & USUAL[256 + usize::from(head[22])] != 0
-        && head[21] > 1
-}
-
-/// 1 for the next headers of the direct way; then 1 for the first bytes of plain sources: global and unique local ones.
-const USUAL: [u8; 512] = {
-    let mut table = [0; 512];
-    table[ipv6::next::TCP as usize] = 1;
-    table[ipv6::next::UDP as usize] = 1;
-    let mut byte = 0;
-    while byte < 256 {
-        table[256 + byte] = plain((byte as u64) << 56) as u8;
-        byte += 1;
-    }
-    table
-};
-
-/// Whether an address with this upper half is global or unique local unicast: groups and martians must meet the stages
-/// that know them.
-#[inline(always)]
-const fn plain(high: u64) -> bool {
-    high >> 61 == 0b001 || high >> 57 == 0xfc >> 1
 }
 
 /// The destinations of the fast path.
@@ -558,31 +375,3 @@ fn destination(head: &mut Head) -> Option<&mut [u8; 16]> {
 
 /// Where an untagged frame has its destination address.
 const DESTINATION: usize = ethernet::HEADER + 24;
-
-/// Eight bytes, the first one lowest.
-#[inline(always)]
-fn le8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&frame[at..at + 8]);
-    u64::from_le_bytes(word)
-}
-
-/// Eight bytes, the first one highest.
-#[inline(always)]
-fn be8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
-    le8(frame, at).swap_bytes()
-}
-
-/// Four bytes, the first one highest.
-#[inline(always)]
-pub(super) fn be4<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&frame[at..at + 4]);
-    u32::from_be_bytes(word)
-}
-
-/// Two bytes, the first one highest.
-#[inline(always)]
-fn be2<const N: usize>(frame: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([frame[at], frame[at + 1]])
-}

@@ -1,0 +1,29 @@
+//! Words of a frame at fixed places.
+
+/// Eight bytes, the first one lowest.
+#[inline(always)]
+pub(in crate::path) fn le8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&frame[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+/// Eight bytes, the first one highest.
+#[inline(always)]
+pub(in crate::path) fn be8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
+    le8(frame, at).swap_bytes()
+}
+
+/// Four bytes, the first one highest.
+#[inline(always)]
+pub(in crate::path) fn be4<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&frame[at..at + 4]);
+    u32::from_be_bytes(word)
+}
+
+/// Two bytes, the first one highest.
+#[inline(always)]
+pub(in crate::path) fn be2<const N: usize>(frame: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([frame[at], frame[at + 1]])
+}
