@@ -23,7 +23,7 @@ pub enum Class {
     /// Plain IPv6 routing.
     Route,
     /// To this node itself.
-    Own,
+    Local,
 }
 
 /// One packet's lane.
@@ -65,7 +65,7 @@ impl PacketMeta {
     /// The network whose packet it is or was: of its sender, or of whom it goes to.
     #[inline]
     #[must_use]
-    pub fn endpoint(&self) -> Option<NetworkId> {
+    pub fn accounted_network(&self) -> Option<NetworkId> {
         self.charged.or(self.from).or(self.to)
     }
 }
@@ -83,7 +83,7 @@ pub struct PendingWork {
     /// Some packet is to be routed.
     pub routes: bool,
     /// Some packet is to this node.
-    pub own: bool,
+    pub local: bool,
     /// Some packet was dropped, and its sender may have to be told.
     pub drops: bool,
 }

@@ -238,13 +238,13 @@ impl Pipeline {
         if pending.drops {
             stage::fragment::run(burst, metas, &mut self.copies, ctx);
         }
-        if pending.own {
+        if pending.local {
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
         }
         if pending.drops {
             stage::icmp_error::run(burst, metas, &mut self.limiter, &mut self.policer, ctx);
         }
-        if pending.own || pending.drops {
+        if pending.local || pending.drops {
             // What this node says itself takes the same way out as what it forwards.
             let mut pending = stage::arrive::again(burst, metas, ctx);
             forward(burst, metas, &mut pending, ctx);

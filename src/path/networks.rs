@@ -83,7 +83,7 @@ impl NetworkTally {
             return;
         }
         for (outcome, meta) in outcomes.iter().zip(metas) {
-            if meta.endpoint().is_some()
+            if meta.accounted_network().is_some()
                 && !matches!(outcome.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
             {
                 self.settle_one(outcome, meta, tables);
@@ -103,7 +103,7 @@ impl NetworkTally {
     }
 
     fn settle_one(&self, outcome: &Outcome, meta: &PacketMeta, tables: &Tables) {
-        let Some(endpoint) = meta.endpoint() else { return };
+        let Some(endpoint) = meta.accounted_network() else { return };
         if meta.bytes > 0 {
             self.sent(meta.from.unwrap_or(endpoint), meta.bytes.into(), tables);
         }

@@ -57,7 +57,7 @@ pub(in crate::path) fn answer_to(
         unusual: true,
         ours: true,
         answered: meta.answered,
-        charged: meta.endpoint(),
+        charged: meta.accounted_network(),
         bytes: meta.bytes,
         ..PacketMeta::default()
     };

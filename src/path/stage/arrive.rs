@@ -1,16 +1,17 @@
-//! First pass over a burst: parse, classify by destination, and start every lookup before any is waited for.
+//! First pass over a burst: parses, admits, classifies, and starts every lookup before any is waited for.
 
+use super::{classify, parse};
+use crate::net::ethernet;
 use crate::path::Ctx;
+use crate::path::admit::{ipv4, ra_dhcp_guard, source};
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
-use crate::path::proxy::prefetch;
-use crate::path::stage::classify;
-use crate::path::stage::parse;
+use crate::path::proxy::{arp, prefetch};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::Port;
 
-/// Parses and classifies every packet that is still undecided.
+/// Parses, admits and classifies every packet that is still undecided.
 #[inline]
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
@@ -21,7 +22,7 @@ pub(in crate::path) fn run(
     prefetch::run(burst, ctx.tables);
     let mut pending = PendingWork::default();
     let mut memo = classify::Memo::default();
-    // Bursts come from one port but for packets that waited.
+    // The packets of a burst usually came in at one port.
     let mut port: Option<(u16, &Port)> = None;
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
         *meta = PacketMeta::default();
@@ -31,27 +32,57 @@ pub(in crate::path) fn run(
         if port.is_none_or(|(index, _)| index != packet.port.0) {
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }
-        let parsed = match port {
-            Some((_, port)) => parse::parse(packet, meta, port, policer, ctx),
+        let admitted = match port {
+            Some((_, port)) => admit(packet, meta, port, policer, ctx),
             None => Err(DropReason::NoPort),
         };
-        if packet.verdict != Verdict::Continue {
-            // Answered on the spot.
-            if let Some(who) = meta.policed {
-                policer.note(who, &packet.verdict);
-            }
-            continue;
+        // Proxies decide on the spot.
+        if packet.verdict == Verdict::Continue {
+            let classified = admitted.and_then(|()| match meta.class {
+                Class::None => classify::class_of(meta, &mut memo, ctx.tables),
+                class => Ok(class),
+            });
+            classify::note(classified, packet, meta, &mut pending);
         }
-        let classified = parsed.and_then(|()| match meta.class {
-            Class::None => classify::class_of(meta, &mut memo, ctx.tables),
-            class => Ok(class),
-        });
-        classify::note(classified, packet, meta, &mut pending);
-        if let Some(who) = meta.policed {
-            policer.note(who, &packet.verdict);
+        if let Some(sender) = meta.policed {
+            policer.note(sender, &packet.verdict);
         }
     }
     pending
+}
+
+/// Reads the headers of a packet and holds it against what may come in at its port. Later stages see only valid IPv6 that
+/// its sender may send; ARP, and IPv4 for the gateway, are decided here.
+///
+/// # Errors
+/// The reason to drop it: see `parse`, `admit` and [`classify::special`].
+fn admit(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    port: &Port,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) -> Result<(), DropReason> {
+    let link = parse::link(packet, port)?;
+    let sender = source::admit(packet, meta, &link, port, policer, ctx)?;
+    if let Some(sender) = &sender {
+        match link.ethertype {
+            ethernet::ARP | ethernet::RARP => {
+                packet.verdict = arp::decide(packet, sender, link.ethertype, link.bytes, policer, ctx);
+                return Ok(());
+            }
+            ethernet::IPV4 => {
+                ra_dhcp_guard::ipv4(packet.frame().get(link.bytes..).unwrap_or(&[]))?;
+                packet.l3 = link.bytes as u8;
+                return ipv4::enter(packet, meta, sender, link.destination.is_multicast(), policer, ctx);
+            }
+            _ => {}
+        }
+    }
+    let header = parse::ipv6(packet, &link)?;
+    source::admit_ipv6(packet, meta, sender.as_ref(), &link, &header, port, ctx)?;
+    parse::note(packet, meta, &link, &header);
+    classify::special(packet, meta, sender.as_ref(), &link, &header, port, ctx)
 }
 
 /// Classifies the packets that this node has made out of others.

@@ -1,14 +1,20 @@
 //! What a destination is, by its upper 64 bits and its identifier type; starts the lookup where one is needed.
 
-use crate::ila::group;
+use super::parse::{Header, Link};
+use crate::ila::group as ila_group;
 use crate::ila::{Identifier, IdentifierType, neutral};
+use crate::net::{icmp6::kind, ipv6, ndp};
+use crate::path::Ctx;
+use crate::path::admit::group;
+use crate::path::admit::source::Sender;
 use crate::path::meta::{Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policy::may_send;
 use crate::path::prefix::{OwnLocator, Prefix};
+use crate::path::proxy::membership;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::mapping::{Key, MappingTable};
-use crate::table::{Action, DomainId, Endpoint, Network, NetworkId, Tables};
+use crate::table::{Action, DomainId, Endpoint, Network, NetworkId, Port, Role, Tables};
 
 /// The prefix that was looked up last: packets of a burst often share it.
 #[derive(Default)]
@@ -25,6 +31,76 @@ impl<'t> Memo<'t> {
         }
         self.prefix
     }
+}
+
+/// Classifies the destinations that are no matter of prefixes: groups, link-local and martian addresses, and what a
+/// tenant's network cannot carry. Leaves [`Class::None`] for [`class_of`].
+///
+/// # Errors
+/// [`DropReason::MartianSource`], [`DropReason::MartianDestination`], [`DropReason::LinkLocal`],
+/// [`DropReason::NotOurMac`] for a unicast packet in a group frame; [`DropReason::PacketTooBig`] for one that is longer
+/// than the MTU of its tenant's network; what [`group::enter`] says.
+pub(in crate::path) fn special(
+    packet: &Packet<'_>,
+    meta: &mut PacketMeta,
+    sender: Option<&Sender<'_>>,
+    link: &Link,
+    header: &Header,
+    port: &Port,
+    ctx: &Ctx<'_>,
+) -> Result<(), DropReason> {
+    let Header { source, destination, next_header, .. } = *header;
+    // A host without an address yet may ask (RFC 4861 §4.1) and report its groups (RFC 3810 §5.2.13).
+    let may_be_unspecified = next_header == ipv6::next::ICMP6
+        || next_header == ipv6::next::HOP_BY_HOP && ipv6::is_multicast(destination);
+    let is_martian = ipv6::is_ipv4_in_ipv6(source) && !(source == 0 && may_be_unspecified);
+    if ipv6::is_multicast(source) || is_martian {
+        return Err(DropReason::MartianSource);
+    }
+    let exceeds = |sender: &Sender<'_>| packet.l3().len() > usize::from(sender.network.mtu);
+    if ipv6::is_multicast(destination) {
+        if let Some(sender) = sender
+            && membership::is_copied(packet.l3(), destination)
+        {
+            group::enter(meta, sender, source, destination, ctx)?;
+            return if exceeds(sender) { Err(DropReason::PacketTooBig) } else { Ok(()) };
+        }
+        // Only groups that this node listens to, and only from the link: see `local`.
+        meta.class = Class::Local;
+        return Ok(());
+    }
+    if ipv6::is_ipv4_in_ipv6(destination) {
+        return Err(DropReason::MartianDestination);
+    }
+    if link.destination.is_multicast() {
+        // A unicast packet in a group frame is somebody's flood (RFC 1122 §3.3.6, the same for IPv6).
+        return Err(DropReason::NotOurMac);
+    }
+    if next_header == ipv6::next::ICMP6 && is_solicitation(packet.l3()) && port.role == Role::Access {
+        // Neighbours for which this node answers are asked at their own addresses, too (RFC 4861 §7.3.3).
+        meta.class = Class::Local;
+        return Ok(());
+    }
+    if ipv6::is_link_local(destination) || ipv6::is_link_local(source) || source == 0 {
+        if port.owns(destination) {
+            meta.class = Class::Local;
+            return Ok(());
+        }
+        return Err(DropReason::LinkLocal);
+    }
+    match sender {
+        // A packet that is tried again was compared as what it came as.
+        Some(sender) if !packet.admitted && exceeds(sender) => {
+            meta.mtu = sender.network.mtu;
+            Err(DropReason::PacketTooBig)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an ICMPv6 packet is a Neighbour Solicitation from this link.
+fn is_solicitation(packet: &[u8]) -> bool {
+    packet.get(7) == Some(&ndp::HOP_LIMIT) && packet.get(ipv6::HEADER) == Some(&kind::NEIGHBOUR_SOLICITATION)
 }
 
 /// Classifies the destination in `meta`.
@@ -137,7 +213,7 @@ fn network_of(address: u128, tables: &Tables) -> Option<(NetworkId, &Network)> {
 fn own(meta: &PacketMeta, address: u128, tables: &Tables) -> Result<Class, DropReason> {
     match meta.from {
         Some(from) if tables.networks.of_address(address) != Some(from) => Err(DropReason::TenantToFabric),
-        _ => Ok(Class::Own),
+        _ => Ok(Class::Local),
     }
 }
 
@@ -146,7 +222,7 @@ fn own(meta: &PacketMeta, address: u128, tables: &Tables) -> Result<Class, DropR
 #[cold]
 fn sir_of_tenant(meta: &mut PacketMeta, domain: DomainId, tables: &Tables) -> Result<(), DropReason> {
     let identifier = meta.identifier;
-    if group::is_group(identifier) {
+    if ila_group::is_group(identifier) {
         return Err(DropReason::SirTenant);
     }
     let Some(network) = tables.networks.of_identifier(domain, identifier) else {
@@ -183,7 +259,7 @@ fn is_for_group(
     let identifier = meta.identifier;
     let network = meta.to.and_then(|id| tables.networks.get(id));
     let Some(group) = network.and_then(|network| network.group_of(identifier, mapped)) else {
-        return if group::is_group(identifier) { Err(DropReason::NoMembers) } else { Ok(false) };
+        return if ila_group::is_group(identifier) { Err(DropReason::NoMembers) } else { Ok(false) };
     };
     // Of a broadcast address and a tenant attached here that look the same on the wire the tenant is meant.
     let is_here = |identifier: &Identifier| {
@@ -191,7 +267,7 @@ fn is_for_group(
         action.and_then(Action::local).is_some()
     };
     let mut either = [Some(identifier), identifier.zero_alias().filter(|_| mapped)].into_iter().flatten();
-    if !group::is_group(identifier)
+    if !ila_group::is_group(identifier)
         && let Some(tenant) = either.find(is_here)
     {
         meta.identifier = tenant;
@@ -218,7 +294,7 @@ pub(in crate::path) fn note(
             pending.lookups |= matches!(class, Class::Sir(_) | Class::Ila(_));
             pending.groups |= matches!(class, Class::Group(_));
             pending.routes |= class == Class::Route;
-            pending.own |= class == Class::Own;
+            pending.local |= class == Class::Local;
         }
         Err(reason) => {
             packet.verdict = Verdict::Drop(reason);

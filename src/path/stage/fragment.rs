@@ -43,7 +43,7 @@ fn again(piece: &mut Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) -> Verdic
         Class::Sir(domain) => translate::from_sir(piece, meta, domain, ctx),
         Class::Ila(domain) => translate::from_ila(piece, meta, domain, ctx),
         Class::Route => route::decide(piece, meta, ctx),
-        Class::None | Class::Group(_) | Class::Own => Verdict::Drop(DropReason::PacketTooBig),
+        Class::None | Class::Group(_) | Class::Local => Verdict::Drop(DropReason::PacketTooBig),
     }
 }
 

@@ -149,7 +149,7 @@ fn answer(
     let link = *packet.frame().first_chunk::<12>()?;
     // RFC 4443 §2.2: what was sent to one of our unicast addresses is answered from that address.
     let from = match meta.class {
-        Class::Own => destination,
+        Class::Local => destination,
         _ if ipv6::is_link_local(source) => port.link_local,
         _ => port.error_source,
     };

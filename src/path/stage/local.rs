@@ -10,7 +10,7 @@ use crate::path::proxy::ndp;
 use crate::path::proxy::{echo, membership};
 use crate::path::verdict::{DropReason, Verdict};
 
-/// Decides every packet of [`Class::Own`]. Those still undecided afterwards are answers to be routed.
+/// Decides every packet of [`Class::Local`]. Those still undecided afterwards are answers to be routed.
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
@@ -19,7 +19,7 @@ pub(in crate::path) fn run(
     ctx: &Ctx<'_>,
 ) {
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
-        if packet.verdict == Verdict::Continue && meta.class == Class::Own {
+        if packet.verdict == Verdict::Continue && meta.class == Class::Local {
             packet.verdict = if meta.ours {
                 Verdict::Drop(DropReason::NotServed)
             } else {

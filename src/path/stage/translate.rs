@@ -27,7 +27,7 @@ pub(in crate::path) fn run(
         let verdict = match meta.class {
             Class::Sir(domain) => from_sir(packet, meta, domain, ctx),
             Class::Ila(domain) => from_ila(packet, meta, domain, ctx),
-            Class::None | Class::Group(_) | Class::Route | Class::Own => continue,
+            Class::None | Class::Group(_) | Class::Route | Class::Local => continue,
         };
         packet.verdict = verdict;
         pending.drops |= matches!(verdict, Verdict::Drop(_));
