@@ -107,7 +107,9 @@ impl Frames for Lent<'_, '_> {
 
     #[inline(always)]
     fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.0.iter_mut().map(|packet| packet.frame_behind(FRONT))
+        self.0
+            .iter_mut()
+            .map(|packet| if FRONT == 0 { packet.frame_mut() } else { packet.frame_behind(FRONT) })
     }
 
     fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST> {

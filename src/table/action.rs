@@ -197,6 +197,36 @@ impl Action {
         }
     }
 
+    /// The next hop that packets are sent to unchanged, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn forward(&self) -> Option<&Hop> {
+        match self {
+            Action::Forward(hop) => Some(hop),
+            Action::Blackhole
+            | Action::Remote(_)
+            | Action::Local(_)
+            | Action::Connected(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_) => None,
+        }
+    }
+
+    /// The port of a connected subnet, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn connected(&self) -> Option<PortId> {
+        match self {
+            Action::Connected(port) => Some(*port),
+            Action::Blackhole
+            | Action::Remote(_)
+            | Action::Local(_)
+            | Action::Forward(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_) => None,
+        }
+    }
+
     /// The index of a weighted choice, if it is one.
     #[inline(always)]
     #[must_use]

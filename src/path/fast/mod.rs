@@ -210,11 +210,9 @@ impl<'t> FastPath<'t> {
             &mut outward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action| match action {
-                Action::Remote(remote) => to_locator(job, remote),
-                Action::Local(local) => out(job.head, job.length, &local.hop),
-                Action::NexthopGroup(_) => to_member(job, action, tables),
-                Action::Blackhole | Action::Forward(_) | Action::Connected(_) | Action::Group(_) => None,
+            |job, action| match action.remote() {
+                Some(remote) => to_locator(job, remote),
+                None => to_other(job, action, tables),
             },
         );
         finish(
@@ -312,11 +310,11 @@ fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<
     actions
 }
 
-/// Third pass: one of several locators. As all of the third pass it gives `None`, and changes nothing, when something is
-/// in the packet's way.
-#[cold]
+/// Third pass: to an attachment here, or to one of several locators. A function of its own, so that the loop over packets
+/// to one locator stays small. As all of the third pass it gives `None`, and changes nothing, when something is in the
+/// packet's way.
 #[inline(never)]
-fn to_member(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
+fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
     match member(job.head, action, tables)? {
         Action::Remote(remote) => to_locator(job, remote),
         Action::Local(local) => out(job.head, job.length, &local.hop),
@@ -345,13 +343,13 @@ fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, tables: &Tables) -> Option
 /// Third pass, by route.
 #[inline(always)]
 fn along(job: &mut RoutedPacket<'_>, action: &Action, tables: &Tables) -> Option<PortId> {
-    match member(job.head, action, tables)? {
-        Action::Forward(hop) => out(job.head, job.length, hop),
-        Action::Connected(port) => {
-            out(job.head, job.length, tables.neighbours.get(&(*port, job.destination()))?)
+    let action = member(job.head, action, tables)?;
+    match action.forward() {
+        Some(hop) => out(job.head, job.length, hop),
+        None => {
+            let neighbour = (action.connected()?, job.destination());
+            out(job.head, job.length, tables.neighbours.get(&neighbour)?)
         }
-        Action::Blackhole | Action::Remote(_) | Action::Local(_) => None,
-        Action::NexthopGroup(_) | Action::Group(_) => None,
     }
 }
 

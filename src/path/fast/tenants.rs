@@ -234,15 +234,16 @@ impl TenantPacket<'_, '_> {
 #[inline]
 fn rewrite(job: &mut TenantPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
     match job.turn {
-        Turn::Out6 => match member(job.room.get(FRONT..)?.first_chunk()?, action, tables)? {
-            Action::Remote(remote) => out6(job, remote),
-            Action::Local(local) => {
-                let frame = job.room.get_mut(FRONT..)?;
-                out(frame, &local.hop).map(|port| Sent { port, moves: 0, delivered: true })
+        Turn::Out6 => {
+            let action = member(job.room.get(FRONT..)?.first_chunk()?, action, tables)?;
+            match action.remote() {
+                Some(remote) => out6(job, remote),
+                None => {
+                    let port = out(job.room.get_mut(FRONT..)?, &action.local()?.hop)?;
+                    Some(Sent { port, moves: 0, delivered: true })
+                }
             }
-            Action::Blackhole | Action::Forward(_) | Action::Connected(_) => None,
-            Action::NexthopGroup(_) | Action::Group(_) => None,
-        },
+        }
         // Its flow is told by the headers of the IPv6 packet that it is to become: a choice is for the stages.
         Turn::Out4 => out4(job, action.remote()?),
         Turn::In6 => in6(job, &action.local()?.hop),
