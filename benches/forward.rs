@@ -178,7 +178,8 @@ fn main() {
             ns = ns.min(window(&mut || std::thread::sleep(WINDOW)));
         }
     }
-    let update_us = case.churn.then(|| update_us(&case, &mut rib, &mut publisher));
+    let updates_timed = if given.small { [100, 10] } else { [2000, 500] };
+    let update_us = case.churn.then(|| update_us(&case, updates_timed, &mut rib, &mut publisher));
     exchange.stop();
     for thread in threads {
         thread.join().expect("worker");
@@ -238,8 +239,13 @@ fn apply(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, chang
 
 /// Microseconds from an accepted update to its effect, p50 and p99, one update at a time under traffic: towards locators
 /// in use, and towards ones never seen before, which take a new snapshot.
-fn update_us(case: &Case, rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>) -> [[f64; 2]; 2] {
-    [(2000, 0xfd00_0001_0001_0000, case.hosts()), (500, 0xfd00_0001_0002_0000, u64::MAX)].map(
+fn update_us(
+    case: &Case,
+    counts: [u64; 2],
+    rib: &mut Rib,
+    publisher: &mut Publisher<ilagate::table::Tables>,
+) -> [[f64; 2]; 2] {
+    [(counts[0], 0xfd00_0001_0001_0000, case.hosts()), (counts[1], 0xfd00_0001_0002_0000, u64::MAX)].map(
         |(count, first, locators): (u64, u64, u64)| {
             let mut times: Vec<f64> = (0..count)
                 .map(|n| {
