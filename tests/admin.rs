@@ -58,7 +58,7 @@ fn a_mapping_from_add_to_del() {
 }
 
 #[test]
-fn a_deleted_mapping_says_what_it_covered() {
+fn a_deleted_mapping_says_what_it_shadowed() {
     let node = Node::start();
     let sir = "2001:db8:dddd:0:2000::f";
     node.text(&["mapping", "add", sir, "--locator", "fd00:1:0:2::/64"]);

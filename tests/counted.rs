@@ -86,14 +86,14 @@ fn what_a_tenant_asks_its_gateway_counts_as_sent_and_answers_count_for_nobody() 
 }
 
 #[test]
-fn relayed_packets_and_those_of_tasks_count_for_no_network() {
+fn what_a_gateway_forwards_and_packets_of_tasks_count_for_no_network() {
     let mut node = host_where(L1, &format!("{TASKS}, {INTERNET_TOO}"));
     let to = address("2001:db8:a::2");
     let packet = ipv6(IADDR, to, 17, &udp(IADDR, to, b"x"));
     let outcome = node.receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet));
     assert_eq!(outcome.fate, Fate::Forwarded);
     assert_eq!(counted(&node, RED), [0; 5]);
-    // What goes the direct way after a tenant's packet does not count that one again.
+    // What takes the fast path after a tenant's packet does not count that one again.
     node.receive("access0", &of_vm1("2001:db8:a::2"));
     let before = counted(&node, RED);
     let to = address(SERVICE);

@@ -1,11 +1,9 @@
 //! The fuzz targets on stable: each meets a few thousand random and damaged inputs, the same in every run.
 //!
-//! `fuzz/README.md` says how to let libFuzzer search on. What it finds stands below under its own name.
+//! `FUZZ_SMOKE_INPUTS` sets another number of them. `fuzz/README.md` says how to let libFuzzer search on. What it finds
+//! stands below under its own name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/direct.rs"]
-mod direct;
-mod support;
 #[path = "../fuzz/src/lib.rs"]
 #[allow(missing_docs, unreachable_pub)]
 mod targets;
@@ -65,6 +63,8 @@ impl Drop for Input<'_> {
 fn smoke(name: &str, inputs: usize) {
     let target = targets::TARGETS.iter().find(|target| target.name == name).unwrap();
     let seeds = (target.seeds)();
+    let asked = std::env::var("FUZZ_SMOKE_INPUTS").ok();
+    let inputs = asked.map_or(inputs, |inputs| inputs.parse().expect("a number in FUZZ_SMOKE_INPUTS"));
     let feed = |bytes: &[u8]| {
         let input = Input(name, bytes);
         (target.body)(input.1);

@@ -393,9 +393,9 @@ fn a_name_is_for_one_process() {
     isolated("a_name_is_for_one_process", refuse_a_second_process);
 }
 
-fn seat_workers(_: &Path) {
+fn lease_cores(_: &Path) {
     let eal = start();
-    let pool = pool(&eal, "seats");
+    let pool = pool(&eal, "leases");
     let config = PortConfig { rx_queues: 2, tx_queues: 2, ..config("null", "net_null0") };
     let mut port = Port::open(&config, &pool).unwrap();
     assert!(matches!(port.rss(), Rss::Active(hashes) if hashes != 0));
@@ -432,8 +432,8 @@ fn seat_workers(_: &Path) {
 }
 
 #[test]
-fn a_worker_has_a_seat_and_its_own_queues() {
-    isolated("a_worker_has_a_seat_and_its_own_queues", seat_workers);
+fn a_worker_has_a_core_lease_and_its_own_queues() {
+    isolated("a_worker_has_a_core_lease_and_its_own_queues", lease_cores);
 }
 
 fn ip(arguments: &str) {

@@ -1,4 +1,4 @@
-//! A gateway to virtual networks (VMM draft §4.1): no tenant is attached; it relays between networks, back out through the
+//! A gateway to virtual networks (VMM draft §4.1): no tenant is attached; it forwards between networks, back out through the
 //! port that a packet came in at, and between networks and the outside, as policies say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,25 +10,11 @@ use support::packets::*;
 use support::tenants::*;
 use support::*;
 
-const RED_TO_BLUE: &str = "{from: red, to: blue}";
 const VM1_SIR: &str = "2001:db8:dddd:0:4000:64:a00:1";
-const VM3_SIR: &str = "2001:db8:dddd:0:4000:c8:a00:2";
 
-/// Knows where all tenants are.
-fn relay(policies: &str) -> Node {
-    let networks = format!(
-        r#"virtual_networks:
-  - {{name: red, vnid: 100, domain: tasks, ipv6: {{prefix: "2001:db8:a::/96"}}, ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]}}
-  - {{name: blue, vnid: 200, domain: tasks, ipv6: {{prefix: "2001:db8:b::/96"}}, ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]}}
-policies: [{policies}]"#
-    );
-    let mapped = [
-        (VM1_SIR, L1),
-        ("2001:db8:dddd:0:6000:64:0:1", L1),
-        (VM3_SIR, L1),
-        ("2001:db8:dddd:0:6000:c8:0:3", L1),
-    ];
-    gateway(ChecksumMode::NeutralMap, &networks, &mapped.map(|(sir, locator)| (sir.to_owned(), locator)))
+/// Knows where those of VM1 and VM3 are.
+fn gateway_where(policies: &str) -> Node {
+    network_gateway(policies, &ALL)
 }
 
 fn from_fabric(from: &str, to: &str) -> Vec<u8> {
@@ -46,7 +32,7 @@ fn what_goes_to_another_network_leaves_through_the_port_that_it_came_in_at() {
         ("2001:db8:dddd:0:4000:64:a00:2", VM3_SIR, "fd00:1:0:1:5000:c8:a00:fe95"),
     ] {
         let sent = from_fabric(from, to);
-        let on_wire = relay(RED_TO_BLUE).receive("fabric0", &sent).forwarded("fabric0");
+        let on_wire = gateway_where(RED_TO_BLUE).receive("fabric0", &sent).forwarded("fabric0");
         assert_eq!((&on_wire[..6], &on_wire[6..12]), (&NVE_FABRIC.0[..], &GATEWAY_FABRIC.0[..]));
         assert_eq!((line(&on_wire[14..]), on_wire[21]), (format!("{from},{on_wire_to}"), sent[21] - 1));
         assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
@@ -58,13 +44,15 @@ fn what_goes_to_another_network_leaves_through_the_port_that_it_came_in_at() {
 }
 
 #[test]
-fn a_gateway_relays_between_networks_only_by_a_policy_in_that_direction() {
+fn a_gateway_forwards_between_networks_only_by_a_policy_in_that_direction() {
     let refused = Fate::Replied(Some(DropReason::NoPolicy));
     for policies in ["", "{from: blue, to: red}", "{from: red, to: outside}, {from: outside, to: blue}"] {
-        let fate = relay(policies).receive("fabric0", &from_fabric("2001:db8:a::2", "2001:db8:b::3")).fate;
+        let fate =
+            gateway_where(policies).receive("fabric0", &from_fabric("2001:db8:a::2", "2001:db8:b::3")).fate;
         // It knows no way to red's 10.0.0.2 and ::2, so that nobody can be told.
         assert!([refused, Fate::Dropped(DropReason::NoPolicy)].contains(&fate), "{policies} {fate:?}");
-        let fate = relay(policies).receive("fabric0", &from_fabric("2001:db8:a::1", "2001:db8:b::3")).fate;
+        let fate =
+            gateway_where(policies).receive("fabric0", &from_fabric("2001:db8:a::1", "2001:db8:b::3")).fate;
         assert_eq!(fate, refused, "{policies}");
     }
 }
@@ -73,20 +61,20 @@ fn a_gateway_relays_between_networks_only_by_a_policy_in_that_direction() {
 fn a_gateway_lets_the_outside_in_only_by_a_policy_and_the_networks_out() {
     let to = address("2001:db8:a::1");
     let sent = frame(GATEWAY_EXTERNAL, INTERNET, &ipv6(IADDR, to, 17, &udp(IADDR, to, b"query")));
-    let on_wire = relay("{from: outside, to: red}").receive("ext0", &sent).forwarded("fabric0");
+    let on_wire = gateway_where("{from: outside, to: red}").receive("ext0", &sent).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), "2001:db8:1::99,fd00:1:0:1:7000:64:0:c05c");
     for policies in ["", "{from: red, to: outside}", "{from: outside, to: blue}"] {
-        let fate = relay(policies).receive("ext0", &sent).fate;
+        let fate = gateway_where(policies).receive("ext0", &sent).fate;
         assert_eq!(fate, Fate::Replied(Some(DropReason::NoPolicy)), "{policies}");
     }
     // Whether a tenant may send is for its own host to say.
     let sent = from_fabric("2001:db8:a::1", "2001:db8:1::99");
-    relay("").receive("fabric0", &sent).forwarded("ext0");
+    gateway_where("").receive("fabric0", &sent).forwarded("ext0");
 }
 
 #[test]
 fn nobody_outside_can_speak_for_a_tenant() {
-    let mut node = relay(RED_TO_BLUE);
+    let mut node = gateway_where(RED_TO_BLUE);
     let outside = |from: &str, to: &str| {
         let (from, to) = (address(from), address(to));
         frame(GATEWAY_EXTERNAL, INTERNET, &ipv6(from, to, 17, &udp(from, to, b"spoofed")))
@@ -98,8 +86,9 @@ fn nobody_outside_can_speak_for_a_tenant() {
             assert_eq!(fate, Fate::Dropped(DropReason::SpoofedSource), "{from} {to}");
         }
     }
-    let fate =
-        relay("{from: outside, to: red}").receive("ext0", &outside("2001:db8:99::1", "2001:db8:a::1")).fate;
+    let fate = gateway_where("{from: outside, to: red}")
+        .receive("ext0", &outside("2001:db8:99::1", "2001:db8:a::1"))
+        .fate;
     assert_eq!(fate, Fate::Forwarded);
 }
 
@@ -108,7 +97,7 @@ const LG: &str = "fd00:1:0:9::/64";
 const THROUGH: &str = r#"{from: red, to: blue, via: "fd00:1:0:9::/64"}"#;
 
 /// The gateway with that locator and another one.
-fn relaying(mode: ChecksumMode, policies: &str, mapped: &[(&str, &'static str)]) -> Node {
+fn gateway_at_lg(mode: ChecksumMode, policies: &str, mapped: &[(&str, &'static str)]) -> Node {
     let extra = format!(
         r#"locators: [{{prefix: "{LG}", domain: tasks}}, {{prefix: "fd00:1:0:a::/64", domain: tasks}}]
 virtual_networks:
@@ -152,7 +141,7 @@ fn what_a_policy_sends_through_a_gateway_goes_there_and_on_from_there() {
         for sent in of_vm2() {
             let first = node(mode, L2, THROUGH).receive("access0", &sent).forwarded("fabric0");
             assert_eq!(destination(&first[14..]) >> 64, address("fd00:1:0:9::") >> 64, "{mode:?}");
-            let second = relaying(mode, THROUGH, &ALL)
+            let second = gateway_at_lg(mode, THROUGH, &ALL)
                 .receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &first[14..]))
                 .forwarded("fabric0");
             assert_eq!(destination(&second[14..]) >> 64, address("fd00:1:0:1::") >> 64, "{mode:?}");
@@ -237,9 +226,9 @@ fn where_the_receiver_is_is_for_the_gateway_to_know() {
     let wire = node(mode, L2, THROUGH).receive("access0", &sent).forwarded("fabric0");
     let mapped = [("2001:db8:dddd:0:6000:c8:0:7", L1)];
     let at_gateway = frame(GATEWAY_FABRIC, NVE_FABRIC, &wire[14..]);
-    relaying(mode, THROUGH, &mapped).receive("fabric0", &at_gateway).forwarded("fabric0");
+    gateway_at_lg(mode, THROUGH, &mapped).receive("fabric0", &at_gateway).forwarded("fabric0");
     // Not even the gateway knows; nor does it know the way to vm2, which cannot be told.
-    let fate = relaying(mode, THROUGH, &ALL).receive("fabric0", &at_gateway).fate;
+    let fate = gateway_at_lg(mode, THROUGH, &ALL).receive("fabric0", &at_gateway).fate;
     assert_eq!(fate, Fate::Dropped(DropReason::NotLocal));
     let fate = node(mode, L2, RED_TO_BLUE).receive("access0", &sent).fate;
     assert_eq!(fate, Fate::Replied(Some(DropReason::NoMapping)));
@@ -260,17 +249,17 @@ fn a_node_sends_on_only_what_a_policy_sends_through_it() {
         r#"{from: red, to: blue, via: "fd00:1:0:b::/64"}"#,
     ] {
         assert_eq!(
-            relaying(mode, policies, &ALL).receive("fabric0", &at_gateway).fate,
+            gateway_at_lg(mode, policies, &ALL).receive("fabric0", &at_gateway).fate,
             not_local,
             "{policies}"
         );
     }
-    relaying(mode, THROUGH, &ALL).receive("fabric0", &at_gateway).forwarded("fabric0");
+    gateway_at_lg(mode, THROUGH, &ALL).receive("fabric0", &at_gateway).forwarded("fabric0");
     // From whoever is not of the network that the policy names.
     let to = destination(&first[14..]);
     for from in ["2001:db8:1::99", "2001:db8:b::1", "2001:db8:dddd:0:4000:c8:a00:1", SERVICE].map(address) {
         let sent = frame(GATEWAY_FABRIC, NVE_FABRIC, &ipv6(from, to, 17, &udp(from, to, b"x")));
-        let fate = relaying(mode, THROUGH, &ALL).receive("fabric0", &sent).fate;
+        let fate = gateway_at_lg(mode, THROUGH, &ALL).receive("fabric0", &sent).fate;
         assert!([not_local, Fate::Dropped(DropReason::NotLocal)].contains(&fate), "{from:x} {fate:?}");
     }
     // Within a network nobody goes through it, whoever asks for that.
@@ -278,7 +267,7 @@ fn a_node_sends_on_only_what_a_policy_sends_through_it() {
     let to = address("fd00:1:0:9:7000:64:0:c054");
     let mut within = frame(GATEWAY_FABRIC, NVE_FABRIC, &sent[14..]);
     within[38..54].copy_from_slice(&to.to_be_bytes());
-    let fate = relaying(mode, THROUGH, &ALL).receive("fabric0", &within).fate;
+    let fate = gateway_at_lg(mode, THROUGH, &ALL).receive("fabric0", &within).fate;
     assert_eq!(fate, Fate::Dropped(DropReason::NotLocal));
 }
 
@@ -290,12 +279,12 @@ fn what_was_sent_on_is_not_sent_on_again() {
     // A mapping that leads to the gateway itself.
     for own in [LG, "fd00:1:0:a::/64"] {
         let mapped = [(VM3_V6, own), (VM1_V6, L1)];
-        let fate = relaying(mode, THROUGH, &mapped).receive("fabric0", &at_gateway).fate;
+        let fate = gateway_at_lg(mode, THROUGH, &mapped).receive("fabric0", &at_gateway).fate;
         assert_eq!(fate, Fate::Replied(Some(DropReason::NoRoute)), "{own}");
     }
     // The host where the gateway believes vm3 to be does not have it: it is no gateway, whatever it knows.
     let mapped = [(VM3_V6, L2), (VM1_V6, L1)];
-    let second = relaying(mode, THROUGH, &mapped).receive("fabric0", &at_gateway).forwarded("fabric0");
+    let second = gateway_at_lg(mode, THROUGH, &mapped).receive("fabric0", &at_gateway).forwarded("fabric0");
     let fate = node(mode, L2, THROUGH).receive("fabric0", &carried(&second)).fate;
     assert_eq!(fate, Fate::Replied(Some(DropReason::NotLocal)));
 }
@@ -377,7 +366,7 @@ fn a_tenant_is_told_of_what_is_lost_at_the_gateway() {
     for mode in ChecksumMode::ALL {
         let sent = of_vm1(2);
         let first = node(mode, L1, THROUGH).receive("access0", &sent).forwarded("fabric0");
-        let outcome = relaying(mode, THROUGH, &ALL)
+        let outcome = gateway_at_lg(mode, THROUGH, &ALL)
             .receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &first[14..]));
         assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::HopLimit)));
         let error = outcome.through("fabric0");

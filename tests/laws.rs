@@ -88,7 +88,7 @@ fn checksum_field(upper: Upper, at: usize) -> Option<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn what_was_sent_is_what_is_received(
@@ -197,7 +197,7 @@ proptest! {
 }
 
 #[test]
-fn twins_are_told_apart_by_who_is_attached() {
+fn zero_aliases_are_told_apart_by_who_is_attached() {
     for mode in ChecksumMode::ALL {
         for low in ["0", "ffff"] {
             let task = address(&format!("2001:db8:dddd:0:2000:0:1:{low}"));
@@ -210,7 +210,7 @@ fn twins_are_told_apart_by_who_is_attached() {
 }
 
 #[test]
-fn an_identifier_that_was_not_mapped_is_nobodys_twin() {
+fn an_identifier_that_was_not_mapped_is_nobodys_zero_alias() {
     for mode in [ChecksumMode::NeutralMap, ChecksumMode::AdjTransport, ChecksumMode::NoAction] {
         for (attached, other) in [("0", "ffff"), ("ffff", "0")] {
             let (_, mut host) = pair(mode, address(&format!("2001:db8:dddd:0:2000:0:1:{attached}")));

@@ -546,7 +546,7 @@ fn a_packet_to_a_group_without_df_is_cut_for_those_that_it_is_too_long_for() {
 }
 
 #[test]
-fn twins_of_groups_and_broadcast_are_told_apart() {
+fn zero_aliases_of_groups_and_broadcast_are_told_apart() {
     // Σ of what is added for the type 4 identifiers of red under L2 is 33d1 -' 1234 = 219d: on the wire a low word of 0000
     // and one of ffff are both 219d.
     let hosts = Hosts { groups: "\"ff05::1:0\"", ..HOSTS };
@@ -673,7 +673,7 @@ fn no_answer_goes_to_a_group() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn a_damaged_frame_to_a_group_has_one_fate_and_the_books_hold(

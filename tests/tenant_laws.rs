@@ -44,9 +44,9 @@ fn word() -> impl Strategy<Value = u32> {
     (any::<u16>(), low()).prop_map(|(high, low)| u32::from(high) << 16 | u32::from(low))
 }
 
-/// Two that are not each other's twin.
+/// Two that are not each other's zero alias.
 fn words() -> impl Strategy<Value = [u32; 2]> {
-    [word(), word()].prop_filter("twins", |[a, b]| (a ^ b) & 0x00ff_0000 != 0)
+    [word(), word()].prop_filter("zero aliases", |[a, b]| (a ^ b) & 0x00ff_0000 != 0)
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -72,7 +72,7 @@ fn world() -> impl Strategy<Value = World> {
 fn tenable(address: u32) -> u32 {
     match address {
         0x0a00_0000 => 0x0a00_0100,
-        // The twin of the subnet's broadcast address.
+        // The zero alias of the subnet's broadcast address.
         0x0aff_ffff => 0x0aff_0000,
         GATEWAY4 => GATEWAY4 + 1,
         _ => address,
@@ -353,7 +353,7 @@ fn identification(packet: &[u8]) -> u16 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn an_ipv4_packet_arrives_as_it_was_sent_up_to_what_translation_loses(world in world(), sent in sent4()) {

@@ -1,5 +1,5 @@
-//! Tenants of virtual networks: the scenarios of the ILA draft that they take part in (§5.7 to §5.13), what they are
-//! answered, and what they may not do.
+//! Tenants of virtual networks: what they are answered, what they may not do, and how their IPv4 travels. Their scenarios
+//! are in `scenarios.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -9,87 +9,6 @@ use ilagate::path::DropReason;
 use support::packets::*;
 use support::tenants::*;
 use support::*;
-
-#[test]
-fn scenario_04_tenant_to_service() {
-    let (from, to) = (address("2001:db8:a::1"), address(SERVICE));
-    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
-    let on_wire =
-        host_where(L1, TASKS).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
-    // As for a task: see scenario 1.
-    assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,fd00:1:0:2:3000::fe96");
-    let received = host_where(L2, TASKS).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(line(&received[18..]), format!("2001:db8:a::1,{SERVICE}"));
-    assert_eq!(checksum_ok(&received[18..]), Some(true));
-}
-
-/// The wire form of VA1 under L1, worked by hand: Σ VNET = 2001+0db8+000a = 2dc3, Σ L1 = fd02, and the upper half of the
-/// identifier with the C-bit is 7000+0064 = 7064. 2dc3 -' fd02 -' 7064 = c05b, so 1 becomes c05c.
-#[test]
-fn scenario_05_task_to_tenant() {
-    let (from, to) = (address(SERVICE), address("2001:db8:a::1"));
-    let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
-    let on_wire =
-        host_where(L2, TASKS).receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
-    assert_eq!(line(&on_wire[14..]), format!("{SERVICE},fd00:1:0:1:7000:64:0:c05c"));
-    assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
-    let received = host_where(L1, TASKS).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(line(&received[14..]), format!("{SERVICE},2001:db8:a::1"));
-    assert_eq!((&received[..6], &received[6..12]), (&VM1.0[..], &NVE_ACCESS.0[..]));
-    assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
-}
-
-#[test]
-fn scenario_06_tenant_to_internet() {
-    let from = address("2001:db8:a::1");
-    let packet = ipv6(from, IADDR, 6, &tcp(from, IADDR, b"GET /"));
-    let on_wire =
-        host_where(L1, INTERNET_TOO).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
-    assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,2001:db8:1::99");
-    assert_eq!(&on_wire[54..], &packet[40..]);
-}
-
-#[test]
-fn scenario_07_internet_to_tenant() {
-    let to = address("2001:db8:a::2");
-    let packet = ipv6(IADDR, to, 6, &tcp(IADDR, to, b"200 OK"));
-    // The host of VM1 is the gateway here: what comes from the fabric for a tenant elsewhere is sent on.
-    let on_wire = host_where(L1, INTERNET_TOO)
-        .receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &packet))
-        .forwarded("fabric0");
-    // Σ L2 = fd03: one less than in scenario 5.
-    assert_eq!(line(&on_wire[14..]), "2001:db8:1::99,fd00:1:0:2:7000:64:0:c05c");
-    let received = host_where(L2, INTERNET_TOO).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(line(&received[14..]), "2001:db8:1::99,2001:db8:a::2");
-    assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
-}
-
-#[test]
-fn scenario_09_same_network_ipv6() {
-    let (from, to) = (address("2001:db8:a::1"), address("2001:db8:a::2"));
-    let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
-    let on_wire = host(L1).receive("access0", &frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
-    assert_eq!(line(&on_wire[14..]), "2001:db8:a::1,fd00:1:0:2:7000:64:0:c05c");
-    assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
-    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(line(&received[14..]), "2001:db8:a::1,2001:db8:a::2");
-    assert_eq!((&received[..6], checksum_ok(&received[14..])), (&VM2.0[..], Some(true)));
-    assert_eq!((received[21], &received[54..]), (62, &packet[40..]));
-}
-
-#[test]
-fn scenario_10_same_network_ipv4() {
-    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"query");
-    let on_wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
-    // Σ SIR = 0b97, Σ L2 = fd03: 0e93 +' efff = fe92, so 2 becomes fe94.
-    assert_eq!(line(&on_wire[14..]), "2001:db8:dddd:0:4000:64:a00:1,fd00:1:0:2:5000:64:a00:fe94");
-    assert_eq!((checksum_ok(&on_wire[14..]), on_wire[21]), (Some(true), 63));
-    let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(&received[..14], &ipv4_frame(VM2, NVE_ACCESS, &[])[..]);
-    assert_eq!(ipv4_line(&received[14..]), "10.0.0.1,10.0.0.2");
-    assert!(ipv4_checksums_ok(&received[14..]));
-    assert_eq!((received[22], &received[34..]), (62, &packet[20..]));
-}
 
 #[test]
 fn the_same_ipv4_address_in_two_networks_is_two_tenants() {

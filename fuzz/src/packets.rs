@@ -230,7 +230,7 @@ fn replied(packet: &Packet<'_>, sent: &Sent) {
     }
 }
 
-/// Frames through the pipeline, with and without the direct way.
+/// Frames through the pipeline, with and without the fast path.
 ///
 /// The first byte holds the port (lower two bits) and the size of the bursts; each frame follows three bytes of its own.
 pub fn pipeline(bytes: &[u8]) {
@@ -243,10 +243,10 @@ pub fn pipeline(bytes: &[u8]) {
         sent.push(frame);
     }
     let limiter = || Limiter::new(10, 5);
-    let mut direct = Pipeline::new(limiter());
+    let mut fast = Pipeline::new(limiter());
     let mut stages = Pipeline::new(limiter()).without_fast_path();
     for burst in sent.chunks(BURST.min(1 + usize::from(first >> 2))) {
-        let (fates, counted, networks) = decide(&mut direct, burst);
+        let (fates, counted, networks) = decide(&mut fast, burst);
         let (wanted, wanted_counts, wanted_networks) = decide(&mut stages, burst);
         assert_eq!(fates, wanted);
         assert_eq!(counted, wanted_counts);

@@ -25,6 +25,14 @@ pub const IADDR: u128 = 0x2001_0db8_0001_0000_0000_0000_0000_0099;
 /// The SIR prefix of the reference network.
 pub const SIR: u64 = 0x2001_0db8_dddd_0000;
 
+/// A law's number of cases, unless `PROPTEST_CASES` says another: of mutants there are many, and fewer must do.
+pub fn cases(count: u32) -> proptest::test_runner::Config {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => proptest::test_runner::Config::default(),
+        None => proptest::test_runner::Config::with_cases(count),
+    }
+}
+
 pub fn address(text: &str) -> u128 {
     text.parse::<std::net::Ipv6Addr>().unwrap_or_else(|_| panic!("{text}")).into()
 }

@@ -16,6 +16,25 @@ pub const SERVICE: &str = "2001:db8:dddd:0:2000::4";
 pub const TASKS: &str = r#"{from: red, to: "2001:db8:dddd::/64"}, {from: "2001:db8:dddd::/64", to: red}"#;
 pub const INTERNET_TOO: &str = "{from: red, to: outside}, {from: outside, to: red}";
 
+pub const RED_TO_BLUE: &str = "{from: red, to: blue}";
+pub const BLUE_TO_RED: &str = "{from: blue, to: red}";
+pub const BOTH: &str = "{from: red, to: blue}, {from: blue, to: red}";
+/// Red and the service, each direction.
+pub const TO_SERVICE: &str = r#"{from: red, to: "2001:db8:dddd:0:2000::4"}"#;
+pub const FROM_SERVICE: &str = r#"{from: "2001:db8:dddd:0:2000::4", to: red}"#;
+pub const BLUE_TO_SERVICE: &str = r#"{from: blue, to: "2001:db8:dddd:0:2000::4"}"#;
+/// VA4 of the draft is VM3's in blue (VNI2), VA1 is VM2's in red (VNI1): both are 10.0.0.2. ADDR4 lies in red's subnet,
+/// and outside of blue's.
+pub const RED_PEERS: &str = r#"{address: "10.0.0.200", to: "2001:db8:dddd:0:2000::4"},
+    {address: "10.0.0.104", to: {network: blue, address: "10.0.0.2"}},
+    {address: "10.0.0.103", to: {network: blue, address: "2001:db8:b::3"}}"#;
+pub const BLUE_PEERS: &str = r#"{address: "192.0.2.4", to: "2001:db8:dddd:0:2000::4"},
+    {address: "10.0.0.101", to: {network: red, address: "10.0.0.2"}},
+    {address: "10.0.0.102", to: {network: red, address: "2001:db8:a::2"}},
+    {address: "10.0.0.111", to: {network: red, address: "10.0.0.1"}}"#;
+/// SIR:(VNI2:VA4).
+pub const VM3_SIR: &str = "2001:db8:dddd:0:4000:c8:a00:2";
+
 /// VM1 and VM2 are in network red (VNID 100), VM3 in blue (VNID 200), which has the same IPv4 addresses. VM1 and VM3 are
 /// on the host with locator L1, VM2 on L2, where the service task is, too.
 pub fn host(locator: &str) -> Node {
@@ -54,6 +73,23 @@ pub fn host_limited(locator: &str, more: &str) -> Node {
 pub fn host_with(locator: &str, rules: &Rules<'_>) -> Node {
     let (text, mapped) = written(locator, rules);
     Node::new(&text, &mapped)
+}
+
+/// The same where these policies hold, and all peers are known.
+pub fn peered(locator: &str, policies: &str) -> Node {
+    host_with(locator, &Rules { red_peers: RED_PEERS, blue_peers: BLUE_PEERS, policies, ..Rules::default() })
+}
+
+/// A gateway that knows both networks and has no tenants; one mapping per (SIR address, locator).
+pub fn network_gateway(policies: &str, mapped: &[(&str, &'static str)]) -> Node {
+    let networks = format!(
+        r#"virtual_networks:
+  - {{name: red, vnid: 100, domain: tasks, ipv6: {{prefix: "2001:db8:a::/96"}}, ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]}}
+  - {{name: blue, vnid: 200, domain: tasks, ipv6: {{prefix: "2001:db8:b::/96"}}, ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]}}
+policies: [{policies}]"#
+    );
+    let mapped: Vec<_> = mapped.iter().map(|(sir, locator)| ((*sir).to_owned(), *locator)).collect();
+    gateway(ChecksumMode::NeutralMap, &networks, &mapped)
 }
 
 /// Its configuration, and its mappings.
@@ -175,4 +211,20 @@ pub fn arp_frame(message: &arp::Arp, vlan: u16) -> Vec<u8> {
 
 pub fn asks(sender_mac: Mac, sender: u32, target: u32) -> arp::Arp {
     arp::Arp { operation: arp::Operation::Request, sender_mac, sender, target_mac: Mac::ZERO, target }
+}
+
+/// An IPv4 packet of VM3.
+pub fn of_vm3(to: [u8; 4]) -> Vec<u8> {
+    ipv4_tagged(ANYCAST, VM3, 7, &ipv4_packet([10, 0, 0, 2], to, 64, b"query"))
+}
+
+/// An IPv6 packet of VM3.
+pub fn of_vm3_ipv6(to: &str) -> Vec<u8> {
+    let (from, to) = (address("2001:db8:b::3"), address(to));
+    tagged(ANYCAST, VM3, 7, &ipv6(from, to, 6, &tcp(from, to, b"hello")))
+}
+
+/// What no policy allows, and its sender is told so.
+pub fn refused() -> Fate {
+    Fate::Replied(Some(DropReason::NoPolicy))
 }

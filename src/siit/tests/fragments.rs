@@ -140,7 +140,7 @@ fn rfc_7915_section_4_1_a_long_packet_with_df_clear_becomes_fragments_of_at_most
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(cases(1024))]
 
     #[test]
     fn ipv4_pieces_put_together_are_the_packet(

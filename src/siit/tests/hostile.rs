@@ -63,7 +63,7 @@ fn any_options() -> impl Strategy<Value = Options> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(cases(4096))]
 
     #[test]
     fn no_bytes_panic_and_a_refusal_changes_nothing(packet in any_packet(), options in any_options()) {

@@ -55,7 +55,7 @@ fn made6(to: &To6, upper: Upper, class: u8, hops: u8, data: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(cases(1024))]
 
     #[test]
     fn from_ipv4_there_and_back_is_the_identity_up_to_df(

@@ -370,13 +370,14 @@ mod tests {
     fn regular_patterns_spread_over_the_buckets() {
         for (step, length) in [(1u64 << 16, 48), (1, 64), (1 << 24, 56), (0x1_0001_0000, 48), (10 << 32, 48)]
         {
-            let highs = || (0..10_000u64).map(|n| n.wrapping_mul(step));
+            let count = if cfg!(miri) { 500 } else { 10_000u64 };
+            let highs = || (0..count).map(|n| n.wrapping_mul(step));
             let table = Routes::build(highs().map(|high| (prefix(high, length), ActionId(1))));
             let node = table.nodes[usize::from(ROOT)];
             let away = highs().filter(|high| {
                 table.buckets[table.home(&node, high & node.mask) as usize].entry(high & node.mask) == 0
             });
-            assert!(away.count() <= 10_000 / 8, "step {step:x}");
+            assert!(away.count() as u64 <= count / 8, "step {step:x}");
             assert!(highs().all(|high| table.search(high).1 == 1));
         }
     }

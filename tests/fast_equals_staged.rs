@@ -1,7 +1,14 @@
-//! The direct way and the stages decide alike: same verdicts, same bytes, same counters, over mixed bursts.
+//! The law "fast = staged": the fast path and the stages decide alike. Same verdicts, same bytes, same counters, over mixed
+//! bursts.
 //!
-//! Here are the packets, close to what the direct way takes; network and comparison are those of the fuzz target.
-use crate::{support, targets};
+//! Here are the packets, close to what the fast path takes; network and comparison are those of the fuzz target.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+#[path = "../fuzz/src/lib.rs"]
+#[allow(missing_docs, unreachable_pub)]
+mod targets;
+
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
 use ilagate::net::{Mac, ethernet, ipv4};
 use ilagate::path::BURST;
@@ -126,7 +133,7 @@ impl Sent {
     }
 }
 
-/// A packet of or to a tenant, close to what the direct way takes.
+/// A packet of or to a tenant, close to what the fast path takes.
 #[derive(Debug, Clone)]
 struct OfTenant {
     /// From a tenant here; otherwise from the fabric.
@@ -289,8 +296,8 @@ impl OfTenant {
 }
 
 #[test]
-fn the_direct_way_of_tenants_decides_as_the_stages_do() {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));
+fn the_fast_path_of_tenants_decides_as_the_stages_do() {
+    let mut runner = proptest::test_runner::TestRunner::new(support::cases(1500));
     let bursts = (any::<bool>(), 1u8..=BURST as u8, proptest::collection::vec(of_tenant(), 1..=2 * BURST));
     runner
         .run(&bursts, |(out, size, mut sent)| {
@@ -307,9 +314,9 @@ fn the_direct_way_of_tenants_decides_as_the_stages_do() {
 }
 
 #[test]
-fn the_direct_way_decides_as_the_stages_do() {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));
-    // More than one burst: lanes of earlier ones must not shine through.
+fn the_fast_path_decides_as_the_stages_do() {
+    let mut runner = proptest::test_runner::TestRunner::new(support::cases(1500));
+    // More than one burst: metadata of earlier ones must not shine through.
     let bursts = (0u8..3, 1u8..=BURST as u8, proptest::collection::vec(sent(), 1..=2 * BURST));
     runner
         .run(&bursts, |(port, size, sent)| {
