@@ -1,16 +1,16 @@
 //! ARP (RFC 826) and RARP (RFC 903) for IPv4 over Ethernet: parse with the validity rules, classify, and build.
 //!
-//! An address is a `u32` as IPv6 addresses are `u128`: its first byte is the highest. Probes and announcements are
-//! those of RFC 5227. Nothing is remembered here: who may speak for which address is the caller's to judge.
+//! Probes and announcements are those of RFC 5227. An IPv4 address is a `u32` whose highest byte is the first on the
+//! wire. The module keeps no state. It does not judge whether the sender owns the address; the caller does.
 
 use super::{Mac, ethernet};
 
-/// Length of the message in bytes, all kinds alike.
+/// Length of every message in bytes.
 pub const LENGTH: usize = 28;
 /// The longest frame that the builders write, in bytes.
 ///
-/// Frames are padded with zeros to 60 bytes, or 64 with a tag, so that neither a device that does not pad nor a switch
-/// that takes the tag off makes a frame below the minimum of IEEE 802.3.
+/// Frames are padded with zeros to 60 bytes, or 64 with a tag. The frame then has the minimum length of IEEE 802.3 even
+/// if the device does not pad, and also after a switch has removed the tag.
 pub const MAX_FRAME: usize = ethernet::TAGGED_HEADER + PADDED;
 
 /// Shortest payload of an Ethernet frame in bytes.
@@ -18,7 +18,7 @@ const PADDED: usize = 46;
 /// Hardware type of Ethernet.
 const ETHERNET: u16 = 1;
 
-/// What a message does (RFC 826, RFC 903).
+/// The operation of a message (RFC 826, RFC 903), with its value on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Operation {
@@ -33,7 +33,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The ethertype that carries it: RARP has one of its own (RFC 903).
+    /// The ethertype of the frame: [`ethernet::ARP`], or [`ethernet::RARP`] for the reverse operations (RFC 903).
     #[must_use]
     pub const fn ethertype(self) -> u16 {
         match self {
@@ -43,21 +43,22 @@ impl Operation {
     }
 }
 
-/// What a valid message means to who hears it.
+/// The meaning of a valid message to its receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A request by somebody who has an address.
+    /// A request from a host that has an address.
     Request,
-    /// A reply to somebody.
+    /// A reply to a request or a probe.
     Reply,
-    /// Sender and target address are the same, request or reply: the sender tells all that the address is its own
+    /// A request or reply with the same sender and target address: the sender announces its own address
     /// (RFC 5227 §2.3, RFC 5944 §4.6).
     Gratuitous,
-    /// A request from 0.0.0.0: does anybody have the address (RFC 5227 §2.1)? Teaches nobody anything.
+    /// A request from 0.0.0.0: the sender asks whether another host uses the address (RFC 5227 §2.1). Receivers must not
+    /// update their caches from it.
     Probe,
-    /// Somebody asks for the IPv4 address of the target MAC address, mostly its own.
+    /// A request for the IPv4 address of the target MAC address, which is usually the sender's own (RFC 903).
     ReverseRequest,
-    /// A server's answer to that.
+    /// A server's answer to a reverse request (RFC 903).
     ReverseReply,
 }
 
@@ -74,39 +75,41 @@ pub enum Invalid {
     ProtocolType,
     /// Addresses are not 6 and 4 bytes long.
     AddressLength,
-    /// An operation unknown, or one of the other ethertype's.
+    /// The operation is unknown, or belongs to the other ethertype.
     Operation,
-    /// The sender's MAC address is a group's or zero (RFC 1812 §3.3.2 forbids to believe it).
+    /// The sender's MAC address is zero, multicast or broadcast. A router must not believe such a message
+    /// (RFC 1812 §3.3.2).
     SenderMac,
-    /// The sender's IPv4 address cannot be anybody's own.
+    /// The sender's IPv4 address is not a host address ([`is_host`]).
     Sender,
-    /// The target's IPv4 address cannot be anybody's own.
+    /// The target's IPv4 address is not a host address ([`is_host`]).
     Target,
 }
 
 /// A valid message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arp {
-    /// What it does.
+    /// The operation.
     pub operation: Operation,
-    /// Sender's MAC address: not necessarily the frame's source.
+    /// Sender's MAC address. It may differ from the source of the frame.
     pub sender_mac: Mac,
     /// Sender's IPv4 address; 0 in a probe, undefined in a reverse request.
     pub sender: u32,
     /// Target's MAC address; meaningless in a request.
     pub target_mac: Mac,
-    /// Target's IPv4 address; undefined in a reverse request, the answer in a reverse reply.
+    /// Target's IPv4 address; undefined in a reverse request, the address that was asked for in a reverse reply.
     pub target: u32,
 }
 
-/// Whether `address` can be one host's: not multicast or reserved (224.0.0.0/3), loopback, or of network 0.
+/// Whether `address` can belong to a host: it is not multicast or reserved (224.0.0.0/3), not loopback (127.0.0.0/8) and
+/// not in 0.0.0.0/8.
 #[must_use]
 pub const fn is_host(address: u32) -> bool {
     address >> 29 != 0b111 && address >> 24 != 127 && address >> 24 != 0
 }
 
 impl Arp {
-    /// What the message means.
+    /// Classifies the message.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self.operation {
@@ -120,10 +123,11 @@ impl Arp {
     }
 }
 
-/// Parses the message that follows the link header of a frame with this ethertype; padding after it is ignored.
+/// Parses the message in `payload`, which follows the link header of a frame with this ethertype. Padding after the
+/// message is ignored.
 ///
 /// # Errors
-/// [`Invalid`] names the rule that the message breaks.
+/// The first variant of [`Invalid`], in the order of its declaration, whose rule the message breaks.
 pub fn parse(ethertype: u16, payload: &[u8]) -> Result<Arp, Invalid> {
     if ethertype != ethernet::ARP && ethertype != ethernet::RARP {
         return Err(Invalid::Ethertype);
@@ -159,7 +163,7 @@ pub fn parse(ethertype: u16, payload: &[u8]) -> Result<Arp, Invalid> {
         return Err(Invalid::SenderMac);
     }
     let (sender_fits, target_fits) = match operation {
-        // Who replies has an address; a reply to a probe goes to 0.0.0.0.
+        // The sender of a reply has an address. The target of a reply to a probe is 0.0.0.0 (RFC 5227 §2.1.1).
         Operation::Request => (message.sender == 0 || is_host(message.sender), is_host(message.target)),
         Operation::Reply => (is_host(message.sender), message.target == 0 || is_host(message.target)),
         // RFC 903: both addresses of a request are undefined.
@@ -173,9 +177,9 @@ pub fn parse(ethertype: u16, payload: &[u8]) -> Result<Arp, Invalid> {
     }
 }
 
-/// Writes the frame of `message`, which leaves from its sender's MAC address to `to`; returns its length, 60 or 64 bytes.
+/// Writes the frame of `message`; returns its length, 60 or 64 bytes.
 ///
-/// `vlan` is 0 for an untagged frame.
+/// The frame goes to `to`. Its source is the sender's MAC address. `vlan` is 0 for an untagged frame.
 pub fn write(frame: &mut [u8; MAX_FRAME], to: Mac, vlan: u16, message: &Arp) -> usize {
     let (link, start) = ethernet::header_of(to, message.sender_mac, vlan, message.operation.ethertype());
     frame.fill(0);
@@ -192,9 +196,10 @@ pub fn write(frame: &mut [u8; MAX_FRAME], to: Mac, vlan: u16, message: &Arp) -> 
     start + PADDED
 }
 
-/// Writes the reply that tells who sent `request` that its target is at `mac` (RFC 826: sender and target change places).
+/// Writes the reply to `request`: the target of the request has the MAC address `mac` (RFC 826).
 ///
-/// It goes to the request's sender alone. The reply to a probe is the same: it carries 0.0.0.0 back.
+/// Sender and target are swapped. The frame goes to the MAC address of the request's sender. The reply to a probe is
+/// built alike; its target address is 0.0.0.0.
 pub fn reply(frame: &mut [u8; MAX_FRAME], request: &Arp, mac: Mac, vlan: u16) -> usize {
     let message = Arp {
         operation: Operation::Reply,
@@ -206,10 +211,10 @@ pub fn reply(frame: &mut [u8; MAX_FRAME], request: &Arp, mac: Mac, vlan: u16) ->
     write(frame, request.sender_mac, vlan, &message)
 }
 
-/// Writes a request for `target` by the host at (`mac`, `address`): to everybody, or only to `to` when it is known and
-/// one wants to hear whether it still lives (RFC 1122 §2.3.2.1).
+/// Writes a request for `target` from the host (`mac`, `address`).
 ///
-/// From address 0 it is a probe (RFC 5227 §2.1.1).
+/// The frame goes to the broadcast address, or to `to` for a unicast poll, which checks that a cached MAC address is
+/// still valid (RFC 1122 §2.3.2.1). With `address` 0 the request is a probe (RFC 5227 §2.1.1).
 pub fn request(
     frame: &mut [u8; MAX_FRAME],
     (mac, address): (Mac, u32),
@@ -227,14 +232,15 @@ pub fn request(
     write(frame, to.unwrap_or(Mac::BROADCAST), vlan, &message)
 }
 
-/// Writes the announcement to everybody that `address` is at `mac` (RFC 5227 §2.3: a request for one's own address).
+/// Writes the announcement that `address` is at `mac`: a broadcast request for the sender's own address (RFC 5227 §2.3).
 pub fn gratuitous(frame: &mut [u8; MAX_FRAME], mac: Mac, address: u32, vlan: u16) -> usize {
     request(frame, (mac, address), vlan, address, None)
 }
 
-/// Writes the answer of the server at (`mac`, `address`) to a reverse request: its target MAC address has `answer`.
+/// Writes the reply of the server (`mac`, `address`) to a reverse request: the target MAC address has the IPv4 address
+/// `answer`.
 ///
-/// The answer goes to who asked, which need not be who is asked for (RFC 903).
+/// The frame goes to the sender of the request, which may differ from its target (RFC 903).
 pub fn reverse_reply(
     frame: &mut [u8; MAX_FRAME],
     request: &Arp,

@@ -51,15 +51,16 @@ pub const fn sum_of_address4(address: u32) -> u16 {
 #[inline]
 #[must_use]
 pub fn sum_of_bytes(bytes: &[u8]) -> u16 {
-    // Several words at a time, in the machine's byte order, as the sum's bytes are swapped just as its words' are
-    // (RFC 1071 §2 (B), (C)).
+    // The loop adds several words at a time (RFC 1071 §2 (C)) in the machine's byte order. Swapping the bytes of every
+    // word swaps the bytes of the sum (RFC 1071 §2 (B)); the last line swaps them back.
     let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
     let (lines, rest) = bytes.as_chunks::<64>();
     let mut sum = 0u64;
     for line in lines {
         sum += line.as_chunks().0.iter().map(|word| halves(u64::from_ne_bytes(*word))).sum::<u64>();
     }
-    // The rest one by one, with the carry: wider loads would wait for what was just written in words.
+    // The remaining words are added one by one with the carry. A wider load would stall on bytes that the caller has
+    // just written with narrower stores.
     let (words, rest) = rest.as_chunks::<8>();
     let mut end = 0u64;
     for word in words {
@@ -82,13 +83,16 @@ pub fn pseudo_header(source: u128, destination: u128, length: u32, next_header: 
     fold(sum + u64::from(length) + u64::from(next_header))
 }
 
-/// The checksum field of an upper-layer packet whose checksum bytes are zero in `payload`.
+/// Computes the checksum field of the upper-layer packet `payload`, whose checksum bytes must be zero (RFC 8200 §8.1).
+///
+/// Over a received packet, checksum bytes included, the result is 0 if the checksum is right.
 #[must_use]
 pub fn transport(source: u128, destination: u128, next_header: u8, payload: &[u8]) -> u16 {
     !add(pseudo_header(source, destination, payload.len() as u32, next_header), sum_of_bytes(payload))
 }
 
-/// Updates checksum field `field` after the words summing to `old` became words summing to `new` (RFC 1624 eqn. 3).
+/// Updates the checksum field `field` after words whose sum is `old` were replaced by words whose sum is `new`
+/// (RFC 1624 §3, equation 3).
 #[inline]
 #[must_use]
 pub const fn update(field: u16, old: u16, new: u16) -> u16 {
@@ -99,11 +103,13 @@ pub const fn update(field: u16, old: u16, new: u16) -> u16 {
 mod tests {
     use super::*;
 
+    // RFC 1071 §3
     #[test]
     fn rfc_1071_section_3_example() {
         assert_eq!(sum_of_bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
     }
 
+    // RFC 1071 §2 (B), RFC 1071 §2 (C)
     #[test]
     fn several_words_at_a_time_sum_as_one_by_one() {
         let bytes: Vec<u8> = (0..100u8).map(|n| n.wrapping_mul(151) ^ 0xa5).chain([0xff; 40]).collect();
@@ -121,6 +127,7 @@ mod tests {
         assert_eq!(sum_of_bytes(&[0x12]), 0x1200);
     }
 
+    // RFC 1624 §3 (equation 3), RFC 1624 §4 (example)
     #[test]
     fn rfc_1624_section_4_example() {
         assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);

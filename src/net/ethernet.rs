@@ -1,4 +1,4 @@
-//! Ethernet II with at most one 802.1Q tag.
+//! Ethernet II headers with at most one IEEE 802.1Q tag: parse and write.
 
 use super::Mac;
 
@@ -17,7 +17,7 @@ pub const RARP: u16 = 0x8035;
 /// Ethertype of an 802.1Q tag.
 pub const VLAN: u16 = 0x8100;
 
-/// What the link layer says of a frame.
+/// The link header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// VLAN identifier, 1 to 4094; 0 when untagged or only priority tagged.
@@ -59,15 +59,15 @@ pub fn source(frame: &[u8]) -> Option<Mac> {
     frame.get(6..)?.first_chunk::<6>().map(|bytes| Mac(*bytes))
 }
 
-/// A ready link header for IPv6: [`header_of`] with its ethertype.
+/// Builds a link header for IPv6: [`header_of`] with ethertype [`IPV6`].
 #[must_use]
 pub fn header(destination: Mac, source: Mac, vlan: u16) -> ([u8; TAGGED_HEADER], usize) {
     header_of(destination, source, vlan, IPV6)
 }
 
-/// A ready link header: both addresses, an 802.1Q tag unless `vlan` is 0, and the ethertype.
+/// Builds a link header: both addresses, an 802.1Q tag unless `vlan` is 0, and the ethertype.
 ///
-/// Returns the bytes and how many of them count (14 or 18).
+/// Returns the bytes and the length of the header: 14 or 18.
 #[must_use]
 pub fn header_of(destination: Mac, source: Mac, vlan: u16, ethertype: u16) -> ([u8; TAGGED_HEADER], usize) {
     let mut bytes = [0; TAGGED_HEADER];

@@ -1,23 +1,23 @@
-//! The IPv6 fragment header (RFC 8200 §4.5).
+//! The IPv6 fragment header (RFC 8200 §4.5): read and write. Nothing is reassembled here.
 
 /// Length of the header in bytes.
 pub const HEADER: usize = 8;
-/// Fragment data starts and, but for the last fragment, ends at a multiple of this many bytes.
+/// The unit of fragment offsets, in bytes. The data of every fragment but the last is a multiple of it.
 pub const UNIT: usize = 8;
 
-/// What a fragment says of its place in the datagram.
+/// The place of a fragment in its datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
-    /// Where its data belongs, in units of 8 bytes: 0 to 8191.
+    /// Fragment offset in units of 8 bytes: 0 to 8191.
     pub offset: u16,
     /// Whether more fragments follow.
     pub more: bool,
-    /// Names the datagram; 16 bits of it in IPv4.
+    /// Identification of the datagram: 32 bits in IPv6, 16 in IPv4.
     pub identification: u32,
 }
 
 impl Fragment {
-    /// Reads a fragment header: the type of the header after it and the fragment.
+    /// Reads a fragment header. Returns the type of the header that follows it, and the fragment.
     #[must_use]
     pub const fn read(header: &[u8; HEADER]) -> (u8, Self) {
         let word = u16::from_be_bytes([header[2], header[3]]);
@@ -25,7 +25,7 @@ impl Fragment {
         (header[0], Fragment { offset: word >> 3, more: word & 1 != 0, identification })
     }
 
-    /// Writes a fragment header, its reserved bits 0.
+    /// Writes a fragment header with its reserved bits 0.
     pub fn write(self, header: &mut [u8; HEADER], next_header: u8) {
         let word = (self.offset << 3) | u16::from(self.more);
         header[..2].copy_from_slice(&[next_header, 0]);
@@ -33,13 +33,14 @@ impl Fragment {
         header[4..].copy_from_slice(&self.identification.to_be_bytes());
     }
 
-    /// Whether the whole datagram is here (RFC 6946: an atomic fragment).
+    /// Whether the fragment carries the whole datagram: an atomic fragment (RFC 6946 §2).
     #[must_use]
     pub const fn is_atomic(self) -> bool {
         self.offset == 0 && !self.more
     }
 
-    /// Whether a fragment of `bytes` of data can be part of a datagram of at most 65535 bytes.
+    /// Whether a fragment with `bytes` bytes of data is possible: all but the last are multiples of 8 bytes, and none
+    /// ends past byte 65535 (RFC 8200 §4.5).
     #[must_use]
     pub const fn is_sound(self, bytes: usize) -> bool {
         let whole = !self.more || bytes.is_multiple_of(UNIT);
@@ -64,6 +65,7 @@ mod tests {
         }
     }
 
+    // RFC 8200 §4.5, RFC 6946 §2
     #[test]
     fn rfc_8200_all_but_the_last_are_multiples_of_8_and_none_ends_past_65535() {
         let fragment = |offset, more| Fragment { offset, more, identification: 0 };

@@ -1,4 +1,4 @@
-//! ICMP for IPv4 (RFC 792, RFC 1191): types and codes. Its checksum has no pseudo header.
+//! ICMP for IPv4 (RFC 792, RFC 1191): types, codes and plateau MTUs. Its checksum has no pseudo header.
 
 /// Message types.
 pub mod kind {
@@ -34,7 +34,7 @@ pub mod unreachable {
     pub const PROHIBITED: u8 = 13;
 }
 
-/// Bytes of a message before the quoted packet or the data.
+/// Length in bytes of a message before the quoted packet or the data.
 pub const HEADER: usize = 8;
 
 /// Whether message type `kind` is an error message, which quotes a packet (RFC 1122 §3.2.2).
@@ -51,19 +51,21 @@ pub const fn is_error(kind: u8) -> bool {
     )
 }
 
-/// Likely MTUs of links, greatest first (RFC 1191 §7, table 7-1).
+/// Plateau MTUs in bytes, greatest first (RFC 1191 §7, table 7-1).
 pub const PLATEAUS: [u16; 11] = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    // RFC 1122 §3.2.2
     #[test]
     fn rfc_1122_error_messages_and_queries() {
         let errors: Vec<u8> = (0..=255).filter(|kind| is_error(*kind)).collect();
         assert_eq!(errors, [3, 4, 5, 11, 12]);
     }
 
+    // RFC 1191 §7
     #[test]
     fn plateaus_fall() {
         assert!(PLATEAUS.is_sorted_by(|a, b| a > b));

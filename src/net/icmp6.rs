@@ -1,4 +1,4 @@
-//! ICMPv6 (RFC 4443): types, codes and which packets may be answered with an error.
+//! ICMPv6 (RFC 4443): types, and the codes of the errors that this router sends.
 
 /// Message types.
 pub mod kind {
@@ -20,10 +20,10 @@ pub mod kind {
     pub const LISTENER_REPORT_2: u8 = 143;
 }
 
-/// Bytes of an error message before the quoted packet.
+/// Length in bytes of an error message before the quoted packet.
 pub const ERROR_HEADER: usize = 8;
 
-/// An error message to be sent (RFC 4443 §3).
+/// An error message that this router sends (RFC 4443 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// No route to the destination: type 1 code 0.
@@ -66,6 +66,7 @@ pub const fn is_error(kind: u8) -> bool {
 mod tests {
     use super::*;
 
+    // RFC 4443 §2.1, RFC 4443 §3
     #[test]
     fn rfc_4443_types_and_codes() {
         assert_eq!(Error::NoRoute.fields(), (1, 0, 0));

@@ -1,24 +1,25 @@
-//! IGMP, versions 1 (RFC 1112), 2 (RFC 2236) and 3 (RFC 3376): what a snooping node must hear, and queries.
+//! IGMP versions 1 (RFC 1112), 2 (RFC 2236) and 3 (RFC 3376): parse what a snooping switch needs (RFC 4541), and write
+//! queries.
 //!
-//! Reports become joins and leaves ([`Changes`]); sources are counted, not filtered. Whatever follows the message within
-//! its packet counts for the checksum and nothing else.
+//! Reports become joins and leaves ([`Changes`]). Sources are counted, not filtered. Data that follows the message within
+//! its packet is covered by the checksum and otherwise ignored (RFC 3376 §4.2.11). The module keeps no membership state.
 
 use super::membership::{self, Group, Interest, code_of_8, value_of_8};
 use super::{Mac, checksum, ethernet};
 
-/// One thing that a report says.
+/// One change of interest in a group.
 pub type Change = membership::Change<u32>;
-/// The joins and leaves that one message tells, in its order.
+/// Iterates over the joins and leaves of one message, in its order.
 ///
-/// The group of all systems, 224.0.0.1, is never reported (RFC 3376 §6) and passed over.
+/// The all-systems group 224.0.0.1 is never reported (RFC 3376 §6) and is skipped.
 pub type Changes<'a> = membership::Changes<'a, u32>;
 
-/// All systems on the link, 224.0.0.1: where a general query goes.
+/// All systems on the link, 224.0.0.1: the destination of a general query.
 pub const ALL_SYSTEMS: u32 = 0xe000_0001;
-/// IGMP in an IPv4 header.
+/// The protocol number of IGMP in an IPv4 header.
 pub const PROTOCOL: u8 = 2;
-/// The longest frame that [`query`] writes, in bytes; shorter ones are padded to the minimum of IEEE 802.3, which is 60
-/// bytes and 64 with a tag.
+/// The longest frame that [`query`] writes, in bytes. Frames are padded to the minimum of IEEE 802.3: 60 bytes, or 64
+/// with a tag.
 pub const MAX_FRAME: usize = ethernet::TAGGED_HEADER + PADDED;
 
 /// Message types (RFC 3376 §4).
@@ -72,20 +73,21 @@ pub enum Version {
     V3,
 }
 
-/// A query: who wants what, and how soon.
+/// A query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query {
-    /// Its version, known by length and code (RFC 3376 §7.1).
+    /// Its version, told by length and code (RFC 3376 §7.1).
     pub version: Version,
-    /// The querier's address; the lowest on a link is elected, but not 0.0.0.0 (RFC 3376 §6.6.2, RFC 4541 §2.1.1).
+    /// The querier's address. The lowest on a link wins the election (RFC 3376 §6.6.2), except 0.0.0.0
+    /// (RFC 4541 §2.1.1).
     pub querier: u32,
     /// The group asked about; `None` in a general query.
     pub group: Option<u32>,
-    /// Answers come within this many tenths of a second; codes exist for up to 255 in version 2, 31744 in version 3.
+    /// Maximum response time in tenths of a second. The largest encodable value is 255 in version 2, 31744 in version 3.
     pub max_response_ds: u32,
     /// Number of sources asked about; 0 before version 3.
     pub sources: u16,
-    /// Version 3: routers shall not change their timers (S flag).
+    /// Version 3, S flag: other routers do not update their timers (RFC 3376 §4.1.5).
     pub suppress: bool,
     /// Version 3: the querier's robustness variable, 0 to 7.
     pub robustness: u8,
@@ -96,20 +98,20 @@ pub struct Query {
 /// A valid message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Somebody asks.
+    /// A membership query.
     Query(Query),
-    /// A host tells what it wants: a report of any version, or a leave.
+    /// A membership report of any version, or a leave.
     Report(Changes<'a>),
 }
 
-/// Why a message must be discarded silently (RFC 2236 §2, RFC 3376 §4, §9).
+/// Why a message must be discarded silently (RFC 2236 §2, RFC 3376 §4, RFC 3376 §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// Shorter than its headers or its type say, or a query of a length that no version has.
     Length,
     /// The IPv4 header's checksum is wrong.
     HeaderChecksum,
-    /// A fragment: the message is not whole.
+    /// The packet is a fragment.
     Fragment,
     /// Time to live is not 1.
     TimeToLive,
@@ -117,18 +119,20 @@ pub enum Invalid {
     RouterAlert,
     /// The message's checksum is wrong.
     Checksum,
-    /// A group that is no multicast address, or a record that runs past the end.
+    /// A group that is not a multicast address, or a record that runs past the end.
     Group,
-    /// Not IGMP, or a type that is not read here.
+    /// Not IGMP, or an unknown message type.
     Type,
 }
 
-/// Parses the message of `packet`, which starts at its IPv4 header; what lies beyond the total length is ignored.
+/// Parses the message of `packet`, which starts at its IPv4 header. Bytes beyond the total length are ignored.
 ///
-/// Any source will do: hosts without an address report from 0.0.0.0 (RFC 3376 §4.2.13, RFC 4541 §2.1.1).
+/// Every source is accepted: a host without an address reports from 0.0.0.0 (RFC 3376 §4.2.13, RFC 4541 §2.1.1).
 ///
 /// # Errors
-/// [`Invalid`] names the rule that the message breaks.
+/// [`Invalid::Length`] and [`Invalid::Type`] for packets that are not whole IGMP messages; [`Invalid::HeaderChecksum`],
+/// [`Invalid::Fragment`], [`Invalid::TimeToLive`] and [`Invalid::RouterAlert`] for the IPv4 header;
+/// [`Invalid::Checksum`] and [`Invalid::Group`] for the message.
 pub fn parse(packet: &[u8]) -> Result<Message<'_>, Invalid> {
     let head = packet.first_chunk::<IPV4_HEADER>().ok_or(Invalid::Length)?;
     let start = usize::from(head[0] & 0xf) * 4;
@@ -168,7 +172,7 @@ pub fn parse(packet: &[u8]) -> Result<Message<'_>, Invalid> {
     changes.map(Message::Report).ok_or(Invalid::Group)
 }
 
-/// Whether router alert is among the options of an IPv4 header.
+/// Whether `options`, those of an IPv4 header, hold a router alert (RFC 2113).
 fn has_router_alert(mut options: &[u8]) -> bool {
     loop {
         options = match *options {
@@ -185,7 +189,7 @@ fn has_router_alert(mut options: &[u8]) -> bool {
     }
 }
 
-/// Reads a query, whose version length and code tell (RFC 3376 §7.1).
+/// Reads a query. Its length and its code tell its version (RFC 3376 §7.1).
 fn heard(message: &[u8], querier: u32, code: u8, group: u32) -> Result<Query, Invalid> {
     let group = match group {
         0 => None,
@@ -196,9 +200,9 @@ fn heard(message: &[u8], querier: u32, code: u8, group: u32) -> Result<Query, In
         return Ok(Query {
             version: if code == 0 { Version::V1 } else { Version::V2 },
             querier,
-            // The field has no meaning in version 1 (RFC 1112 appendix I).
+            // Version 1 does not use the group field of a query (RFC 1112 appendix I).
             group: if code == 0 { None } else { group },
-            // Version 1 always means ten seconds (RFC 2236 §4).
+            // The maximum response time of version 1 is ten seconds (RFC 2236 §4).
             max_response_ds: if code == 0 { 100 } else { code.into() },
             sources: 0,
             suppress: false,
@@ -224,15 +228,15 @@ fn heard(message: &[u8], querier: u32, code: u8, group: u32) -> Result<Query, In
     })
 }
 
-/// Writes the frame of a query without sources, from its querier, whose MAC address is `mac`; returns its length, 60 or
-/// 64 bytes.
+/// Writes the frame of a query without sources; returns its length, 60 or 64 bytes.
 ///
-/// A general query goes to all systems, another to its group (RFC 3376 §4.1.12). Times that have no code are rounded
-/// down; `vlan` is 0 for an untagged frame. Version 1 knows neither groups nor times.
+/// The querier's MAC address is `mac`. A general query goes to all systems, a group-specific one to its group
+/// (RFC 3376 §4.1.12). A time that has no code is rounded down. `vlan` is 0 for an untagged frame. A query of version 1
+/// carries neither group nor times.
 pub fn query(frame: &mut [u8; MAX_FRAME], mac: Mac, vlan: u16, query: &Query) -> usize {
     let (length, code, group) = match query.version {
         Version::V1 => (LENGTH_2, 0, None),
-        // Code 0 would make it version 1.
+        // A query with code 0 is of version 1 (RFC 3376 §7.1).
         Version::V2 => (LENGTH_2, query.max_response_ds.clamp(1, 255) as u8, query.group),
         Version::V3 => (QUERY_3, code_of_8(query.max_response_ds), query.group),
     };

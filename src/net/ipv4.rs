@@ -6,7 +6,8 @@ use super::checksum;
 pub const HEADER: usize = 20;
 /// Length of the longest header in bytes.
 pub const MAX_HEADER: usize = 60;
-/// Largest packet that every host takes, in bytes (RFC 791 §3.1); no ICMP error is longer (RFC 1812 §4.3.2.3).
+/// The largest packet that every host accepts, in bytes (RFC 791 §3.1). ICMP errors are not longer either
+/// (RFC 1812 §4.3.2.3).
 pub const MIN_REASSEMBLY: usize = 576;
 /// Smallest MTU of a link in bytes (RFC 791 §3.2).
 pub const MIN_MTU: u16 = 68;
@@ -25,7 +26,7 @@ pub mod option {
     pub const NO_OPERATION: u8 = 1;
     pub const LOOSE_SOURCE_ROUTE: u8 = 131;
     pub const STRICT_SOURCE_ROUTE: u8 = 137;
-    /// The bit of an option type that asks for the option in every fragment.
+    /// The copied flag of an option type: every fragment carries the option (RFC 791 §3.1).
     pub const COPIED: u8 = 0x80;
 }
 
@@ -74,7 +75,7 @@ impl<B: std::ops::Deref<Target = [u8; HEADER]>> Ipv4<B> {
         self.0[0] >> 4
     }
 
-    /// Bytes of the header with its options, as the header says: 0 to 60; below 20 it is malformed.
+    /// Length in bytes of the header with its options, by its IHL field: 0 to 60. Below 20 the header is malformed.
     #[inline]
     #[must_use]
     pub fn header_length(&self) -> usize {
@@ -116,7 +117,7 @@ impl<B: std::ops::Deref<Target = [u8; HEADER]>> Ipv4<B> {
         self.word::<6>() & MORE_FRAGMENTS != 0
     }
 
-    /// Where this fragment belongs, in units of 8 bytes.
+    /// Fragment offset in units of 8 bytes.
     #[inline]
     #[must_use]
     pub fn fragment_offset(&self) -> u16 {
@@ -160,8 +161,9 @@ impl<B: std::ops::Deref<Target = [u8; HEADER]>> Ipv4<B> {
 }
 
 impl<B: std::ops::DerefMut<Target = [u8; HEADER]>> Ipv4<B> {
-    /// Writes version 4, a header without options, TOS 0, identification 0, no fragment, and the rest as given; the
-    /// checksum is left 0, see [`seal`].
+    /// Writes a header without options: version 4, TOS 0, identification 0, no fragment, and the rest as given.
+    ///
+    /// The checksum field is left 0; [`seal`] computes it.
     pub fn write(&mut self, total_length: u16, protocol: u8, ttl: u8, source: u32, destination: u32) {
         self.0.fill(0);
         self.0[0] = 0x45;
@@ -220,13 +222,13 @@ pub fn header(packet: &[u8]) -> Option<&[u8]> {
     packet.get(..length).filter(|header| header.len() >= HEADER)
 }
 
-/// Whether the checksum of `header`, options included, is right.
+/// Whether the checksum of `header`, options included, is right (RFC 1071 §1).
 #[must_use]
 pub fn is_intact(header: &[u8]) -> bool {
     checksum::sum_of_bytes(header) == 0xffff
 }
 
-/// The same for a header without options.
+/// Whether the checksum of a header without options is right. The fast path calls it for every tenant IPv4 packet.
 #[inline(always)]
 #[must_use]
 pub fn is_plain_intact(header: &[u8; HEADER]) -> bool {
@@ -236,7 +238,7 @@ pub fn is_plain_intact(header: &[u8; HEADER]) -> bool {
     checksum::fold(sum) == 0xffff
 }
 
-/// Computes and sets the checksum of `header`, options included; shorter than 20 bytes it is left alone.
+/// Computes and sets the checksum of `header`, options included. A header shorter than 20 bytes is left unchanged.
 pub fn seal(header: &mut [u8]) {
     if let Some(mut view) = Ipv4::of_mut(header) {
         view.set_checksum(0);
@@ -271,12 +273,13 @@ impl Opt<'_> {
     }
 }
 
-/// What is wrong lies this many bytes from the start of the header: an option's length byte, or its type when nothing
-/// follows it.
+/// A malformed option. The number is the pointer for a Parameter Problem: the offset in bytes, from the start of the
+/// header, of the option's length byte, or of its type byte when the header ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadOption(pub u8);
 
-/// The options of `header`, up to the end-of-list option or the first one that is malformed.
+/// Iterates over the options of `header`. It ends at the end-of-list option, at the end of the header, or after the
+/// first malformed option, which it yields as [`BadOption`].
 pub fn options(header: &[u8]) -> impl Iterator<Item = Result<Opt<'_>, BadOption>> {
     let header = &header[..header.len().min(MAX_HEADER)];
     let mut at = HEADER;
@@ -334,7 +337,7 @@ mod tests {
     fn a_sealed_header_is_intact_and_one_flipped_bit_breaks_it() {
         let mut bytes = with_options(&[1, 1, 1, 0]);
         assert!(is_intact(&bytes));
-        // As etherparse computes it.
+        // etherparse computes the same checksum.
         let theirs = etherparse::Ipv4Header::from_slice(&bytes).unwrap().0;
         assert_eq!(theirs.header_checksum, theirs.calc_header_checksum());
         bytes[8] ^= 1;
@@ -367,6 +370,7 @@ mod tests {
         assert_eq!(options(&with_options(&[1, 1, 1, 7])).last(), Some(Err(BadOption(23))));
     }
 
+    // RFC 791 §3.1
     #[test]
     fn rfc_791_a_source_route_is_expired_when_its_pointer_is_past_its_end() {
         let route = |kind, pointer| {

@@ -2,9 +2,9 @@
 
 /// Length of the fixed header in bytes.
 pub const HEADER: usize = 40;
-/// Smallest MTU of an IPv6 link (RFC 8200 §5).
+/// Smallest MTU of an IPv6 link in bytes (RFC 8200 §5).
 pub const MIN_MTU: u16 = 1280;
-/// At most this many extension headers are walked; a packet with more is dropped.
+/// The largest number of extension headers that [`upper`] walks. A packet with more is dropped.
 pub const MAX_EXTENSIONS: usize = 8;
 
 /// Next header values.
@@ -198,7 +198,7 @@ impl<B: std::ops::DerefMut<Target = [u8; HEADER]>> Ipv6<B> {
     }
 }
 
-/// Where the upper layer starts and what stands before it.
+/// Where the upper layer starts, and which headers precede it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upper {
     /// Upper-layer protocol. For a fragment, the protocol that its fragment header names.
@@ -209,9 +209,11 @@ pub struct Upper {
     pub later_fragment: bool,
     /// Set when a fragment header is present.
     pub fragment: bool,
-    /// Set when this is one of several fragments. A fragment header alone makes none: RFC 6946.
+    /// Set when this is one of several fragments: more follow or the offset is not 0. An atomic fragment (RFC 6946) is
+    /// not.
     pub piece: bool,
-    /// Set when a routing header with segments left is present: the checksum's destination is not this header's.
+    /// Set when a routing header with segments left is present. The pseudo header then has the final destination, not
+    /// that of this header (RFC 8200 §8.1).
     pub source_routed: bool,
 }
 
@@ -229,7 +231,8 @@ pub enum WalkError {
 /// Never reads beyond `packet` nor walks more than [`MAX_EXTENSIONS`] headers.
 ///
 /// # Errors
-/// [`WalkError`] when a header is cut short or there are too many.
+/// [`WalkError::Truncated`] when a header runs past the end of `packet`; [`WalkError::TooMany`] when more than
+/// [`MAX_EXTENSIONS`] extension headers come first.
 pub fn upper(packet: &[u8]) -> Result<Upper, WalkError> {
     let mut found = Upper {
         protocol: *packet.get(6).ok_or(WalkError::Truncated)?,
@@ -251,7 +254,8 @@ pub fn upper(packet: &[u8]) -> Result<Upper, WalkError> {
         };
         let header = header.ok_or(WalkError::Truncated)?;
         if found.protocol == next::MOBILITY {
-            // Mobility carries its own checksum and is always last: an upper layer for our purposes.
+            // A mobility header carries its own checksum and is always the last header (RFC 6275 §6.1.1). The walk
+            // takes it for the upper layer.
             return Ok(found);
         }
         found.source_routed |= found.protocol == next::ROUTING && header[3] != 0;
@@ -286,8 +290,8 @@ pub const fn is_link_local(address: u128) -> bool {
     address >> 118 == 0xfe80 >> 6
 }
 
-/// Whether `address` is IPv4-compatible (::/96, the unspecified and the loopback address among them) or IPv4-mapped
-/// (::ffff:0:0/96), never on a wire.
+/// Whether `address` is IPv4-compatible (::/96, which includes the unspecified and the loopback address) or IPv4-mapped
+/// (::ffff:0:0/96). Neither appears on a wire as a unicast address of a host.
 #[inline]
 #[must_use]
 pub const fn is_ipv4_in_ipv6(address: u128) -> bool {
@@ -328,6 +332,7 @@ mod tests {
         assert!(Ipv6::of(&bytes[..39]).is_none());
     }
 
+    // RFC 8200 §4
     #[test]
     fn the_walk_finds_the_upper_layer_behind_extension_headers() {
         let bytes = packet(
@@ -343,6 +348,7 @@ mod tests {
         assert!(found.piece);
     }
 
+    // RFC 6946
     #[test]
     fn rfc_6946_a_fragment_header_around_all_of_a_packet_makes_no_piece() {
         let pieces = [[0, 0], [0, 6], [0, 1], [0, 8], [0x10, 0]].map(|[high, low]| {
@@ -369,6 +375,7 @@ mod tests {
         assert_eq!(upper(&packet(next::DESTINATION, &many)), Err(WalkError::TooMany));
     }
 
+    // RFC 4291 §2.7.1
     #[test]
     fn address_classes() {
         let parse = |text: &str| u128::from(text.parse::<std::net::Ipv6Addr>().unwrap());

@@ -8,9 +8,9 @@ use std::str::FromStr;
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// All zero: no address.
+    /// All zero: stands for no address.
     pub const ZERO: Mac = Mac([0; 6]);
-    /// All ones: everybody on the link.
+    /// All ones: the broadcast address.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
 
     /// Whether the group bit is set (multicast or broadcast).
@@ -34,7 +34,7 @@ impl Mac {
         Mac([0x01, 0x00, 0x5e, low[1] & 0x7f, low[2], low[3]])
     }
 
-    /// The modified EUI-64 (RFC 4291 appendix A): `ff:fe` in the middle, the universal bit turned over.
+    /// The modified EUI-64 (RFC 4291 appendix A): `ff:fe` in the middle, the universal/local bit inverted.
     #[must_use]
     pub const fn modified_eui_64(self) -> u64 {
         let m = self.0;
@@ -107,6 +107,7 @@ mod tests {
         }
     }
 
+    // RFC 1112 §6.4, RFC 2464 §7
     #[test]
     fn multicast_mappings() {
         assert_eq!(Mac::of_ipv4_multicast(0xe081_0203).to_string(), "01:00:5e:01:02:03");
@@ -114,6 +115,7 @@ mod tests {
         assert!(Mac::BROADCAST.is_multicast());
     }
 
+    // RFC 4291 appendix A
     #[test]
     fn link_local_is_the_modified_eui_64() {
         let mac: Mac = "34:56:78:9a:bc:de".parse().unwrap();

@@ -1,43 +1,44 @@
-//! What MLD and IGMP share: the interest in a group that a message tells of, records of groups, and codes for times.
+//! The parts that MLD and IGMP share: changes of interest in a group, group records, and the codes of times
+//! (RFC 3376 §4, RFC 3810 §5).
 //!
-//! Sources are counted, never filtered: whoever wants a group from some sources wants the group.
+//! Sources are counted, never filtered: a host that wants a group from some sources receives the whole group.
 
-/// What a host wants of a group from now on.
+/// The interest of a host in a group, from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// The group, from at least one source.
+    /// It wants the group from at least one source.
     Join,
-    /// Nothing of it any more.
+    /// It no longer wants the group.
     Leave,
-    /// Fewer sources than before, perhaps none: a host that wanted some sources only leaves like this. Who keeps no
-    /// sources cannot tell; a query of the group can.
+    /// It wants fewer sources than before, perhaps none. A host that wanted only some sources leaves with such a record.
+    /// A receiver that keeps no source lists has to query the group to learn whether the host left.
     Fewer,
 }
 
-/// One thing that a report, or a message to leave, says.
+/// One change of interest, from a record of a report or from a message of an older version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<A> {
     /// The group: `u128` for IPv6, `u32` for IPv4.
     pub group: A,
-    /// What the host wants of it.
+    /// The host's interest in it.
     pub interest: Interest,
-    /// How many sources the record names.
+    /// Number of sources that the record names; 0 in messages of older versions.
     pub sources: u16,
 }
 
-/// A group address as it stands in a record.
+/// A group address as a record holds it: `u32` for IGMP, `u128` for MLD.
 pub trait Group: Copy {
-    /// Its length in bytes.
+    /// Length of the address in bytes.
     const BYTES: usize;
     /// Reads it from the start of `bytes`; `None` when cut short.
     fn read(bytes: &[u8]) -> Option<Self>;
     /// Whether it is a multicast address.
     fn is_group(self) -> bool;
-    /// Whether hosts report it: not the all-hosts group, nor a scope that never leaves the host.
+    /// Whether hosts report it. They never report the all-hosts group nor groups of interface-local scope.
     fn is_reported(self) -> bool;
 }
 
-/// The changes that one message tells, in its order; made only of records that were checked.
+/// Iterates over the changes of one message, in its order. The constructors have checked every record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes<'a, A> {
     one: Option<Change<A>>,
@@ -48,7 +49,7 @@ pub struct Changes<'a, A> {
 /// Bytes of a record before its group.
 const RECORD_HEADER: usize = 4;
 
-/// Type, group, number of sources and length in bytes of the record at the start of `bytes`; `None` when it is cut short.
+/// Type, group, number of sources and length in bytes of the record at the start of `bytes`; `None` when cut short.
 fn record<A: Group>(bytes: &[u8]) -> Option<(u8, A, u16, usize)> {
     let &[kind, auxiliary_words, high, low] = bytes.first_chunk::<RECORD_HEADER>()?;
     let group = A::read(bytes.get(RECORD_HEADER..)?)?;
@@ -57,29 +58,29 @@ fn record<A: Group>(bytes: &[u8]) -> Option<(u8, A, u16, usize)> {
     (length <= bytes.len()).then_some((kind, group, sources, length))
 }
 
-/// What a record of this type says (RFC 3376 §4.2.12, RFC 3810 §5.2.12), with `some` sources or none.
+/// The meaning of a record of type `kind` (RFC 3376 §4.2.12, RFC 3810 §5.2.12). `some` tells whether it names sources.
 const fn interest(kind: u8, some: bool) -> Option<Interest> {
     match (kind, some) {
-        // Mode is, or changes to, include: without sources it is the word for leaving.
+        // The filter mode is include, or changes to it. Include of no sources means leave.
         (1 | 3, true) => Some(Interest::Join),
         (1 | 3, false) => Some(Interest::Leave),
-        // Mode is, or changes to, exclude: all sources but those.
+        // The filter mode is exclude, or changes to it: all sources but those named.
         (2 | 4, _) => Some(Interest::Join),
         (5, true) => Some(Interest::Join),
         (6, true) => Some(Interest::Fewer),
-        // Nothing allowed or blocked, or a type that is not known and must be ignored.
+        // An allow or block record without sources changes nothing. Unknown types must be ignored.
         _ => None,
     }
 }
 
 impl<'a, A: Group> Changes<'a, A> {
-    /// The one change of a message of an older version; `None` when `group` is no group.
+    /// The single change of a message of IGMP version 1 or 2 or MLD version 1; `None` when `group` is not multicast.
     pub(super) fn one(group: A, interest: Interest) -> Option<Self> {
         let change = Change { group, interest, sources: 0 };
         group.is_group().then_some(Changes { one: Some(change), records: &[], left: 0 })
     }
 
-    /// The changes of `count` records; `None` when one is cut short or its group is no group.
+    /// The changes of `count` records; `None` when one is cut short or its group is not multicast.
     pub(super) fn of(count: u16, records: &'a [u8]) -> Option<Self> {
         let mut rest = records;
         for _ in 0..count {
@@ -116,7 +117,8 @@ impl<A: Group> Iterator for Changes<'_, A> {
     }
 }
 
-/// The value of an 8-bit code: itself below 128, else 4 bits of mantissa and 3 of exponent (RFC 3376 §4.1.1, §4.1.7).
+/// The value of an 8-bit code: itself below 128, else 4 bits of mantissa and 3 of exponent (RFC 3376 §4.1.1,
+/// RFC 3376 §4.1.7).
 #[must_use]
 pub const fn value_of_8(code: u8) -> u32 {
     if code < 128 { code as u32 } else { ((code & 0xf) as u32 | 0x10) << ((code >> 4 & 7) + 3) }
@@ -129,7 +131,7 @@ pub const fn code_of_8(value: u32) -> u8 {
         return value as u8;
     }
     let value = if value > 0x1f << 10 { 0x1f << 10 } else { value };
-    // The highest bit stands for the mantissa's hidden one.
+    // The highest bit of the value is the implicit leading one of the mantissa.
     let exponent = value.ilog2() - 4;
     0x80 | ((exponent - 3) << 4) as u8 | (value >> exponent) as u8 & 0xf
 }
@@ -155,6 +157,7 @@ pub const fn code_of_16(value: u32) -> u16 {
 mod tests {
     use super::*;
 
+    // RFC 3376 §4.2.12, RFC 3810 §5.2.12
     #[test]
     fn rfc_3376_section_4_2_12_what_each_record_type_says() {
         let said = |kind| (interest(kind, false), interest(kind, true));
@@ -169,6 +172,7 @@ mod tests {
         }
     }
 
+    // RFC 3376 §4.1.1, RFC 3376 §4.1.7, RFC 3810 §5.1.3
     #[test]
     fn every_code_is_the_code_of_its_value() {
         for code in 0..=u8::MAX {

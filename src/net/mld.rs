@@ -1,23 +1,25 @@
-//! Multicast Listener Discovery, versions 1 (RFC 2710) and 2 (RFC 3810): what a snooping node must hear, and queries.
+//! Multicast Listener Discovery versions 1 (RFC 2710) and 2 (RFC 3810): parse what a snooping switch needs (RFC 4541),
+//! and write queries.
 //!
-//! Reports become joins and leaves ([`Changes`]); sources are counted, not filtered. Codes are ignored, as RFC 3810
-//! §5.1.1 and §5.2.1 want it, and so is whatever follows the message within its packet.
+//! Reports become joins and leaves ([`Changes`]). Sources are counted, not filtered. The code field is ignored
+//! (RFC 3810 §5.1.1, RFC 3810 §5.2.1), as is data that follows the message within its packet. The module keeps no
+//! membership state.
 
 use super::icmp6::kind;
 use super::ipv6::{self, Ipv6, next};
 use super::membership::{self, Group, Interest, code_of_8, code_of_16, value_of_8, value_of_16};
 use super::{Mac, checksum, ethernet};
 
-/// One thing that a report says.
+/// One change of interest in a group.
 pub type Change = membership::Change<u128>;
-/// The joins and leaves that one message tells, in its order.
+/// Iterates over the joins and leaves of one message, in its order.
 ///
-/// Groups that are never reported, all nodes and those of scope 0 and 1 (RFC 2710 §5), are passed over.
+/// The all-nodes group and the groups of scope 0 and 1 are never reported (RFC 2710 §5) and are skipped.
 pub type Changes<'a> = membership::Changes<'a, u128>;
 
-/// All nodes on the link: where a general query goes.
+/// All nodes on the link: the destination of a general query.
 pub const ALL_NODES: u128 = (0xff02 << 112) | 1;
-/// All MLDv2-capable routers on the link: where version 2 reports go.
+/// All MLDv2-capable routers on the link: the destination of version 2 reports (RFC 3810 §5.2.14).
 pub const ALL_MLD2_ROUTERS: u128 = (0xff02 << 112) | 0x16;
 /// The longest frame that [`query`] writes, in bytes.
 pub const MAX_FRAME: usize = ethernet::TAGGED_HEADER + ipv6::HEADER + HOP_BY_HOP.len() + QUERY_2;
@@ -28,7 +30,7 @@ const HOP_LIMIT: u8 = 1;
 const LENGTH_1: usize = 24;
 /// Bytes of a version 2 query before its sources.
 const QUERY_2: usize = 28;
-/// The hop-by-hop header of every message: ICMPv6 follows, router alert 0 for MLD (RFC 2711), two bytes of padding.
+/// The hop-by-hop header of every message: next header ICMPv6, router alert 0 for MLD (RFC 2711), two bytes of padding.
 const HOP_BY_HOP: [u8; 8] = [next::ICMP6, 0, ROUTER_ALERT, 2, 0, 0, PAD_N, 0];
 const ROUTER_ALERT: u8 = 5;
 const PAD_1: u8 = 0;
@@ -62,17 +64,17 @@ pub enum Version {
 /// A query: who wants what, and how soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query {
-    /// Its version, known by its length (RFC 3810 §8.1).
+    /// Its version, told by its length (RFC 3810 §8.1).
     pub version: Version,
-    /// The querier's address; the lowest on a link is elected (RFC 3810 §7.6.2).
+    /// The querier's address. The lowest on a link wins the election (RFC 3810 §7.6.2).
     pub querier: u128,
     /// The group asked about; `None` in a general query.
     pub group: Option<u128>,
-    /// Answers come within this many milliseconds; codes exist for up to 65535 in version 1, 8387584 in version 2.
+    /// Maximum response delay in milliseconds. The largest encodable value is 65535 in version 1, 8387584 in version 2.
     pub max_response_ms: u32,
     /// Number of sources asked about; 0 in version 1.
     pub sources: u16,
-    /// Version 2: routers shall not change their timers (S flag).
+    /// Version 2, S flag: other routers do not update their timers (RFC 3810 §5.1.7).
     pub suppress: bool,
     /// Version 2: the querier's robustness variable, 0 to 7.
     pub robustness: u8,
@@ -83,13 +85,13 @@ pub struct Query {
 /// A valid message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Somebody asks.
+    /// A listener query.
     Query(Query),
-    /// A host tells what it wants: a report of either version, or done.
+    /// A listener report of either version, or a done message.
     Report(Changes<'a>),
 }
 
-/// Why a message must be discarded silently (RFC 2710 §3, RFC 3810 §5.1.14, §6.2, §7.4).
+/// Why a message must be discarded silently (RFC 2710 §3, RFC 3810 §5.1.14, RFC 3810 §6.2, RFC 3810 §7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// Shorter than its headers or its type say, or a query of a length that no version has.
@@ -102,19 +104,21 @@ pub enum Invalid {
     Source,
     /// The ICMPv6 checksum is wrong.
     Checksum,
-    /// A group that is no multicast address, or a record that runs past the end.
+    /// A group that is not a multicast address, or a record that runs past the end.
     Group,
-    /// Not a type of MLD.
+    /// Not a message type of MLD.
     Type,
 }
 
-/// Parses the message of `packet`, which starts at its IPv6 header; what lies beyond the payload length is ignored.
+/// Parses the message of `packet`, which starts at its IPv6 header. Bytes beyond the payload length are ignored.
 ///
 /// A report from the unspecified address is valid: a host without an address joins its solicited-node groups, and a
-/// snooping node must hear it (RFC 3590 §4, RFC 4541 §3).
+/// snooping switch must not discard its report (RFC 3590 §4, RFC 4541 §3).
 ///
 /// # Errors
-/// [`Invalid`] names the rule that the message breaks.
+/// [`Invalid::Length`] and [`Invalid::Type`] for packets that are not whole MLD messages; [`Invalid::RouterAlert`],
+/// [`Invalid::HopLimit`] and [`Invalid::Source`] for the IPv6 headers; [`Invalid::Checksum`] and [`Invalid::Group`] for
+/// the message.
 pub fn parse(packet: &[u8]) -> Result<Message<'_>, Invalid> {
     let header = Ipv6::of(packet).ok_or(Invalid::Length)?;
     let (source, destination) = (header.source(), header.destination());
@@ -157,7 +161,11 @@ pub fn parse(packet: &[u8]) -> Result<Message<'_>, Invalid> {
     }
 }
 
-/// What follows the hop-by-hop header at the start of `payload`, if that has the router alert and ICMPv6 follows.
+/// The ICMPv6 message that follows the hop-by-hop header at the start of `payload`.
+///
+/// # Errors
+/// [`Invalid::Length`] when the header is cut short; [`Invalid::Type`] when another protocol follows it;
+/// [`Invalid::RouterAlert`] when it has no router alert for MLD (RFC 2711).
 fn alerted(payload: &[u8]) -> Result<&[u8], Invalid> {
     let head = payload.first_chunk::<8>().ok_or(Invalid::Length)?;
     let end = 8 + 8 * usize::from(head[1]);
@@ -176,7 +184,7 @@ fn alerted(payload: &[u8]) -> Result<&[u8], Invalid> {
     }
 }
 
-/// Reads a query, whose version its length tells (RFC 3810 §8.1).
+/// Reads a query. Its length tells its version (RFC 3810 §8.1).
 fn heard(message: &[u8], querier: u128, code: u16, group: u128) -> Result<Query, Invalid> {
     let group = match group {
         0 => None,
@@ -213,10 +221,11 @@ fn heard(message: &[u8], querier: u128, code: u16, group: u128) -> Result<Query,
     })
 }
 
-/// Writes the frame of a query without sources, from its querier, whose MAC address is `mac`; returns its length.
+/// Writes the frame of a query without sources; returns its length in bytes.
 ///
-/// A general query goes to all nodes, another to its group (RFC 3810 §5.1.15). Times that have no code are rounded
-/// down; `vlan` is 0 for an untagged frame; the querier's address must be link-local to be heard.
+/// The querier's MAC address is `mac`. Hosts discard the query unless the querier's address is link-local
+/// (RFC 3810 §5.1.14). A general query goes to all nodes, an address-specific one to its group (RFC 3810 §5.1.15). A
+/// time that has no code is rounded down. `vlan` is 0 for an untagged frame.
 pub fn query(frame: &mut [u8; MAX_FRAME], mac: Mac, vlan: u16, query: &Query) -> usize {
     let destination = query.group.unwrap_or(ALL_NODES);
     let (link, start) = ethernet::header(Mac::of_ipv6_multicast(destination), mac, vlan);

@@ -1,6 +1,8 @@
-//! Wire formats as views over byte arrays. Knows nothing of ILA, tables or devices.
+//! Wire formats: Ethernet, ARP, IPv4, IPv6, ICMP, Neighbour Discovery, IGMP and MLD.
 //!
-//! A view is made from a slice that has been proven long enough, so its accessors cannot panic.
+//! Each module parses and writes one protocol. None of them knows ILA, tables or devices; none keeps state or reads a
+//! clock. The header views ([`ipv4::Ipv4`], [`ipv6::Ipv6`]) wrap a byte array of the header's length, so that their
+//! accessors cannot panic.
 
 pub mod arp;
 pub mod checksum;

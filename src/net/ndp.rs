@@ -1,6 +1,7 @@
 //! Neighbour Discovery messages (RFC 4861): parse with the validity rules, and build.
 //!
-//! Redirects are not read: a router takes none (§8.2).
+//! Redirects are not read: a router must not update its routes from one (RFC 4861 §8.2). The module keeps no neighbour
+//! cache and no timers.
 
 mod build;
 mod router;
@@ -21,14 +22,14 @@ use super::{Mac, checksum, icmp6::kind};
 pub enum Message {
     /// Neighbour Solicitation.
     Solicitation {
-        /// The address that is asked for.
+        /// The address whose MAC address is asked for.
         target: u128,
         /// The source link-layer address option.
         source_mac: Option<Mac>,
     },
     /// Neighbour Advertisement.
     Advertisement {
-        /// The address that is told of.
+        /// The address that is advertised.
         target: u128,
         /// The target link-layer address option.
         target_mac: Option<Mac>,
@@ -44,14 +45,14 @@ pub enum Message {
         /// The source link-layer address option.
         source_mac: Option<Mac>,
     },
-    /// Router Advertisement; [`router_advert`] reads what it says.
+    /// Router Advertisement; [`router_advert`] reads its fields.
     RouterAdvertisement,
 }
 
-/// Why a message must be discarded silently (RFC 4861 §6.1, §7.1).
+/// Why a message must be discarded silently (RFC 4861 §6.1, RFC 4861 §7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// Hop limit is not 255: it may have been forwarded by a router.
+    /// Hop limit is not 255: a router may have forwarded the packet.
     HopLimit,
     /// The ICMPv6 checksum is wrong.
     Checksum,
@@ -63,7 +64,8 @@ pub enum Invalid {
     Option,
     /// The target is a multicast address.
     MulticastTarget,
-    /// From the unspecified address with a link-layer option, or not to a solicited-node group.
+    /// A solicitation from the unspecified address that carries a source link-layer option, or (for a neighbour) whose
+    /// destination is not the solicited-node group of the target.
     UnspecifiedSource,
     /// A router advertisement that is not from a link-local address.
     Source,
@@ -87,10 +89,13 @@ pub const HOP_LIMIT: u8 = 255;
 
 /// Parses the ICMPv6 message of `packet`, which starts at its IPv6 header and ends with its payload.
 ///
-/// Reserved fields, flags and options that are not known are ignored.
+/// No extension header may precede the message. Reserved fields and unknown flags and options are ignored.
 ///
 /// # Errors
-/// [`Invalid`] by the rules of RFC 4861 §6.1.1, §6.1.2, §7.1.1 and §7.1.2.
+/// [`Invalid::Length`], [`Invalid::HopLimit`], [`Invalid::Checksum`], [`Invalid::Code`] and [`Invalid::Option`] for any
+/// message; [`Invalid::UnspecifiedSource`] for solicitations (RFC 4861 §6.1.1, RFC 4861 §7.1.1);
+/// [`Invalid::MulticastTarget`] for neighbour messages; [`Invalid::SolicitedMulticast`] for neighbour advertisements
+/// (RFC 4861 §7.1.2); [`Invalid::Source`] for router advertisements (RFC 4861 §6.1.2); [`Invalid::Type`] for others.
 #[inline]
 pub fn parse(packet: &[u8]) -> Result<Message, Invalid> {
     let (header, message, head) = checked(packet)?;
@@ -138,10 +143,10 @@ pub fn parse(packet: &[u8]) -> Result<Message, Invalid> {
     }
 }
 
-/// The IPv6 header, the message and its first bytes.
+/// The IPv6 header, the message, and the first 8 bytes of the message.
 type Checked<'a> = (Ipv6<&'a [u8; ipv6::HEADER]>, &'a [u8], &'a [u8; 8]);
 
-/// The parts of a packet that keeps the rules that all messages share.
+/// Checks the rules that all messages share (hop limit, checksum, length, code) and splits the packet.
 fn checked(packet: &[u8]) -> Result<Checked<'_>, Invalid> {
     let header = Ipv6::of(packet).ok_or(Invalid::Length)?;
     let message = packet.get(ipv6::HEADER..).ok_or(Invalid::Length)?;
@@ -158,7 +163,8 @@ fn checked(packet: &[u8]) -> Result<Checked<'_>, Invalid> {
     Ok((header, message, head))
 }
 
-/// Type and bytes of the first of `options`, and what follows; an option is counted in units of 8 bytes.
+/// Type and bytes of the first of `options`, and the rest. The length field of an option counts units of 8 bytes
+/// (RFC 4861 §4.6).
 fn first_option(options: &[u8]) -> Result<(u8, &[u8], &[u8]), Invalid> {
     match *options {
         [kind, units, ..] if units > 0 => {
@@ -169,12 +175,12 @@ fn first_option(options: &[u8]) -> Result<(u8, &[u8], &[u8]), Invalid> {
     }
 }
 
-/// The MAC address that a link-layer option carries.
+/// The MAC address in a link-layer address option.
 fn link_layer_address(option: &[u8]) -> Option<Mac> {
     option.get(2..).and_then(|rest| rest.first_chunk()).map(|mac| Mac(*mac))
 }
 
-/// Finds the link-layer option of type `wanted` among the options that start at `at`.
+/// The MAC address in the last link-layer address option of type `wanted`. Checks all options, which start at `at`.
 fn link_layer_option(message: &[u8], at: usize, wanted: u8) -> Result<Option<Mac>, Invalid> {
     let mut found = None;
     let mut options = message.get(at..).ok_or(Invalid::Length)?;

@@ -1,4 +1,4 @@
-//! IPv6 prefixes in text and as a range of addresses.
+//! IPv6 prefixes: text form (RFC 4291 §2.3) and the range of addresses that they cover.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,7 +11,7 @@ pub struct Ipv6Prefix {
     length: u8,
 }
 
-/// Why a text or pair is not a prefix.
+/// Why a text is not a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
     /// Not `address/length`.
@@ -29,7 +29,7 @@ impl Ipv6Prefix {
     /// The whole address space.
     pub const DEFAULT: Ipv6Prefix = Ipv6Prefix { bits: 0, length: 0 };
 
-    /// The mask of a prefix of `length` bits.
+    /// The mask of a prefix of `length` bits; lengths over 128 count as 128.
     #[must_use]
     pub const fn mask(length: u8) -> u128 {
         if length == 0 { 0 } else { u128::MAX << (128 - if length > 128 { 128 } else { length }) }
@@ -54,14 +54,14 @@ impl Ipv6Prefix {
         self.length
     }
 
-    /// Whether `address` lies under the prefix.
+    /// Whether the prefix covers `address`.
     #[inline]
     #[must_use]
     pub const fn contains(self, address: u128) -> bool {
         address & Self::mask(self.length) == self.bits
     }
 
-    /// Whether one of the two prefixes lies within the other.
+    /// Whether one of the two prefixes covers the other.
     #[must_use]
     pub const fn overlaps(self, other: Ipv6Prefix) -> bool {
         let shorter = Self::mask(if self.length < other.length { self.length } else { other.length });

@@ -1,4 +1,4 @@
-//! IPv4 prefixes in text and as a range of addresses.
+//! IPv4 prefixes: text form (RFC 4632 §3.1) and the range of addresses that they cover.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -57,14 +57,14 @@ impl Ipv4Prefix {
         self.bits | !Self::mask(self.length)
     }
 
-    /// Whether `address` lies under the prefix.
+    /// Whether the prefix covers `address`.
     #[inline]
     #[must_use]
     pub const fn contains(self, address: u32) -> bool {
         address & Self::mask(self.length) == self.bits
     }
 
-    /// Whether one of the two prefixes lies within the other.
+    /// Whether one of the two prefixes covers the other.
     #[must_use]
     pub const fn overlaps(self, other: Ipv4Prefix) -> bool {
         let shorter = Self::mask(if self.length < other.length { self.length } else { other.length });

@@ -9,7 +9,7 @@ const B: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const ADDRESS_A: u32 = 0x0a00_0001;
 const ADDRESS_B: u32 = 0x0a00_0002;
 
-/// What a frame says, with its link header: destination, source, VLAN, message.
+/// A frame as it is read back: destination, source, VLAN, message.
 fn read(frame: &[u8]) -> (Mac, Mac, u16, Result<Arp, Invalid>) {
     let link = ethernet::parse(frame).unwrap();
     let message = parse(link.ethertype, &frame[link.header..]);
@@ -29,6 +29,7 @@ fn edited(edit: impl FnOnce(&mut Vec<u8>)) -> Result<Arp, Invalid> {
     parse(ethernet::ARP, &bytes)
 }
 
+// RFC 826, RFC 1122 §2.3.2.1
 #[test]
 fn a_request_goes_to_everybody_or_to_one() {
     let (to, from, vlan, message) = read(&built(|f| request(f, (A, ADDRESS_A), 0, ADDRESS_B, None)));
@@ -51,6 +52,7 @@ fn rfc_826_a_reply_swaps_sender_and_target_and_goes_to_the_asker() {
     assert_eq!((told.sender_mac, told.sender, told.target_mac, told.target), (B, ADDRESS_B, A, ADDRESS_A));
 }
 
+// RFC 5227 §2.1, RFC 5227 §2.1.1
 #[test]
 fn rfc_5227_a_request_from_no_address_is_a_probe_and_its_reply_is_valid() {
     let (.., asked) = read(&built(|f| request(f, (A, 0), 0, ADDRESS_B, None)));
@@ -61,6 +63,7 @@ fn rfc_5227_a_request_from_no_address_is_a_probe_and_its_reply_is_valid() {
     assert_eq!((told.kind(), told.sender, told.target), (Kind::Reply, ADDRESS_B, 0));
 }
 
+// RFC 5227 §2.3
 #[test]
 fn rfc_5227_an_announcement_has_the_address_as_sender_and_target() {
     let (to, _, _, said) = read(&built(|f| gratuitous(f, A, ADDRESS_A, 0)));
@@ -71,6 +74,7 @@ fn rfc_5227_an_announcement_has_the_address_as_sender_and_target() {
     );
 }
 
+// RFC 5944 §4.6
 #[test]
 fn rfc_5944_a_gratuitous_message_may_be_a_reply() {
     let said = edited(|bytes| {
@@ -153,6 +157,7 @@ fn each_ethertype_has_its_own_operations() {
     assert_eq!(parse(ethernet::RARP, &bytes[14..]), Err(Invalid::Operation));
 }
 
+// RFC 1812 §3.3.2
 #[test]
 fn rfc_1812_a_sender_at_a_group_address_is_not_believed() {
     assert_eq!(edited(|bytes| bytes[8] = 1), Err(Invalid::SenderMac));

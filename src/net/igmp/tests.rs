@@ -8,10 +8,10 @@ const HOST: u32 = 0x0a00_0009;
 const GROUP: u32 = 0xef01_0203;
 const OTHER: u32 = 0xe981_0203;
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
-/// Where the message starts in the packets below.
+/// Offset of the message in the packets below.
 const AT: usize = 24;
 
-/// A packet with this message, all rules kept.
+/// A valid packet with this message.
 fn packet(message: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x46, 0xc0, 0, 0, 0, 0, 0x40, 0, 1, PROTOCOL, 0, 0];
     bytes.extend_from_slice(&HOST.to_be_bytes());
@@ -21,7 +21,7 @@ fn packet(message: &[u8]) -> Vec<u8> {
     sealed(bytes)
 }
 
-/// The packet with the right length and checksums.
+/// The packet with its length and checksums made right.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let length = bytes.len() as u16;
     bytes[2..4].copy_from_slice(&length.to_be_bytes());
@@ -56,7 +56,7 @@ fn report(records: &[Vec<u8>]) -> Vec<u8> {
     message
 }
 
-/// What a packet tells, in short.
+/// The changes of a packet as tuples: group, interest, number of sources.
 fn told(packet: &[u8]) -> Result<Vec<(u32, Interest, u16)>, Invalid> {
     match parse(packet)? {
         Message::Report(changes) => Ok(changes.map(|c| (c.group, c.interest, c.sources)).collect()),
@@ -64,7 +64,7 @@ fn told(packet: &[u8]) -> Result<Vec<(u32, Interest, u16)>, Invalid> {
     }
 }
 
-/// What becomes of a message of this kind after `edit`, with the right length and checksums.
+/// The result of parsing a message of this kind after `edit`, with length and checksums made right again.
 fn edited(kind: u8, edit: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<(u32, Interest, u16)>, Invalid> {
     let mut bytes = packet(&old(kind, 0, GROUP));
     edit(&mut bytes);
@@ -102,6 +102,7 @@ fn reports_of_versions_1_and_2_join_and_leave_leaves() {
     assert_eq!(told(&packet(&old(0x17, 0, GROUP))), Ok(vec![(GROUP, Interest::Leave, 0)]));
 }
 
+// RFC 3376 §4.2.12
 #[test]
 fn rfc_3376_each_record_joins_leaves_or_wants_fewer() {
     let bytes = packet(&report(&[
@@ -127,12 +128,14 @@ fn rfc_3376_each_record_joins_leaves_or_wants_fewer() {
     );
 }
 
+// RFC 3376 §4.2.12
 #[test]
 fn rfc_3376_section_4_2_12_unknown_record_types_are_ignored() {
     let bytes = packet(&report(&[record(7, GROUP, 1, 1), record(4, OTHER, 0, 0), record(0, GROUP, 0, 0)]));
     assert_eq!(told(&bytes), Ok(vec![(OTHER, Interest::Join, 0)]));
 }
 
+// RFC 3376 §6
 #[test]
 fn rfc_3376_section_6_all_systems_are_not_reported() {
     assert_eq!(told(&packet(&old(0x16, 0, ALL_SYSTEMS))), Ok(vec![]));
@@ -140,6 +143,7 @@ fn rfc_3376_section_6_all_systems_are_not_reported() {
     assert_eq!(told(&bytes), Ok(vec![(GROUP, Interest::Join, 0)]));
 }
 
+// RFC 2236 §2, RFC 3376 §4
 #[test]
 fn a_time_to_live_other_than_1_is_discarded() {
     for kind in [0x12, 0x16, 0x17] {
@@ -149,6 +153,7 @@ fn a_time_to_live_other_than_1_is_discarded() {
     }
 }
 
+// RFC 2113, RFC 2236 §2, RFC 3376 §4
 #[test]
 fn messages_of_versions_2_and_3_without_router_alert_are_discarded() {
     assert_eq!(edited(0x16, |bytes| no_alert(bytes)), Err(Invalid::RouterAlert));
@@ -180,6 +185,7 @@ fn router_alert_is_found_behind_other_options() {
     assert!(!has_router_alert(&[7, 7, 0, 148, 4, 0, 0, 0]));
 }
 
+// RFC 3376 §4.2.13, RFC 4541 §2.1.1
 #[test]
 fn rfc_3376_section_4_2_13_a_report_from_no_address_is_heard() {
     assert!(edited(0x16, |bytes| bytes[12..16].fill(0)).is_ok());
@@ -195,6 +201,7 @@ fn a_wrong_checksum_is_discarded() {
     assert_eq!(parse(&bytes), Err(Invalid::HeaderChecksum));
 }
 
+// RFC 3376 §4.2.11
 #[test]
 fn rfc_3376_section_4_2_11_the_checksum_runs_over_what_follows_the_message_too() {
     let message = [report(&[record(4, GROUP, 0, 0)]), vec![0xab, 0xcd]].concat();
@@ -256,6 +263,7 @@ fn other_messages_are_not_of_this_protocol() {
     assert_eq!(edited(0x16, |bytes| bytes[0] = 0x66), Err(Invalid::Type));
 }
 
+// RFC 2236 §4, RFC 3376 §7.1
 #[test]
 fn rfc_3376_section_7_1_length_and_code_of_a_query_tell_its_version() {
     let version = |message: &[u8]| match parse(&packet(message)) {
@@ -278,6 +286,7 @@ fn rfc_3376_section_7_1_length_and_code_of_a_query_tell_its_version() {
     assert_eq!(version(&message), Ok((Version::V3, 20, 1)));
 }
 
+// RFC 3376 §4.1.12
 #[test]
 fn a_general_query_goes_to_all_systems_and_a_specific_one_to_its_group() {
     for version in [Version::V2, Version::V3] {
@@ -305,12 +314,14 @@ fn a_general_query_goes_to_all_systems_and_a_specific_one_to_its_group() {
     }
 }
 
+// RFC 1112 appendix I
 #[test]
 fn a_query_of_version_1_asks_for_all_groups() {
     let frame = built(&asked(Version::V1, Some(GROUP)), 0);
     assert_eq!(parse(&frame[14..]), Ok(Message::Query(asked(Version::V1, None))));
 }
 
+// RFC 3376 §7.1
 #[test]
 fn a_query_of_version_2_never_looks_like_version_1() {
     let frame = built(&Query { max_response_ds: 0, ..asked(Version::V2, Some(GROUP)) }, 0);

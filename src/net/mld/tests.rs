@@ -8,10 +8,10 @@ const HOST: u128 = (0xfe80 << 112) | 0x99;
 const GROUP: u128 = (0xff05 << 112) | 0x1234;
 const OTHER: u128 = (0xff0e << 112) | 0x5678;
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
-/// Where the message starts in the packets below.
+/// Offset of the message in the packets below.
 const AT: usize = 48;
 
-/// A packet with this message, all rules kept.
+/// A valid packet with this message.
 fn packet(message: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; ipv6::HEADER];
     let length = (HOP_BY_HOP.len() + message.len()) as u16;
@@ -21,7 +21,7 @@ fn packet(message: &[u8]) -> Vec<u8> {
     sealed(bytes)
 }
 
-/// The packet with the right checksum.
+/// The packet with its checksum made right.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let header = Ipv6::of(&bytes).unwrap();
     let (source, destination) = (header.source(), header.destination());
@@ -54,7 +54,7 @@ fn report(records: &[Vec<u8>]) -> Vec<u8> {
     message
 }
 
-/// What a packet tells, in short.
+/// The changes of a packet as tuples: group, interest, number of sources.
 fn told(packet: &[u8]) -> Result<Vec<(u128, Interest, u16)>, Invalid> {
     match parse(packet)? {
         Message::Report(changes) => Ok(changes.map(|c| (c.group, c.interest, c.sources)).collect()),
@@ -62,7 +62,7 @@ fn told(packet: &[u8]) -> Result<Vec<(u128, Interest, u16)>, Invalid> {
     }
 }
 
-/// What becomes of a valid report after `edit`, which must keep the length, with the right checksum.
+/// The result of parsing a valid report after `edit`, with the checksum made right again. `edit` must keep the length.
 fn edited(edit: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<(u128, Interest, u16)>, Invalid> {
     let mut bytes = packet(&old(kind::LISTENER_REPORT, GROUP));
     edit(&mut bytes);
@@ -94,6 +94,7 @@ fn rfc_2710_a_report_joins_and_done_leaves() {
     assert_eq!(told(&packet(&old(132, GROUP))), Ok(vec![(GROUP, Interest::Leave, 0)]));
 }
 
+// RFC 3810 §5.2.12
 #[test]
 fn rfc_3810_each_record_joins_leaves_or_wants_fewer() {
     let bytes = packet(&report(&[
@@ -119,12 +120,14 @@ fn rfc_3810_each_record_joins_leaves_or_wants_fewer() {
     );
 }
 
+// RFC 3810 §5.2.12
 #[test]
 fn rfc_3810_section_5_2_12_unknown_record_types_are_ignored() {
     let bytes = packet(&report(&[record(7, GROUP, 1, 1), record(4, OTHER, 0, 0), record(0, GROUP, 0, 0)]));
     assert_eq!(told(&bytes), Ok(vec![(OTHER, Interest::Join, 0)]));
 }
 
+// RFC 2710 §5
 #[test]
 fn rfc_2710_section_5_groups_that_stay_on_the_node_and_all_nodes_are_not_reported() {
     for never in [ALL_NODES, 0xff00 << 112 | 5, 0xff01 << 112 | 5, 0xff11 << 112 | 5] {
@@ -134,6 +137,7 @@ fn rfc_2710_section_5_groups_that_stay_on_the_node_and_all_nodes_are_not_reporte
     }
 }
 
+// RFC 2710 §3, RFC 3810 §6.2
 #[test]
 fn a_hop_limit_other_than_1_is_discarded() {
     for hops in [0, 2, 255] {
@@ -141,16 +145,19 @@ fn a_hop_limit_other_than_1_is_discarded() {
     }
 }
 
+// RFC 3810 §5.1.14, RFC 2710 §3
 #[test]
 fn a_source_that_is_not_link_local_is_discarded() {
     assert_eq!(edited(|bytes| bytes[8] = 0x20), Err(Invalid::Source));
 }
 
+// RFC 3590 §4, RFC 4541 §3
 #[test]
 fn rfc_4541_section_3_a_report_from_the_unspecified_address_is_heard() {
     assert_eq!(edited(|bytes| bytes[8..24].fill(0)), Ok(vec![(GROUP, Interest::Join, 0)]));
 }
 
+// RFC 3810 §5.1.14
 #[test]
 fn rfc_3810_section_5_1_14_a_query_from_the_unspecified_address_is_discarded() {
     let mut bytes = packet(&old(130, 0));
@@ -158,6 +165,7 @@ fn rfc_3810_section_5_1_14_a_query_from_the_unspecified_address_is_discarded() {
     assert_eq!(parse(&sealed(bytes)), Err(Invalid::Source));
 }
 
+// RFC 2711, RFC 3810 §6.2
 #[test]
 fn a_message_without_router_alert_is_discarded() {
     // Only padding; an alert for another protocol; an option that runs past the end.
@@ -183,6 +191,7 @@ fn a_wrong_checksum_is_discarded() {
     assert_eq!(parse(&bytes), Err(Invalid::Checksum));
 }
 
+// RFC 3810 §5.1.1, RFC 3810 §5.2.1
 #[test]
 fn rfc_3810_the_code_is_ignored() {
     assert!(edited(|bytes| bytes[AT + 1] = 77).is_ok());
@@ -231,6 +240,7 @@ fn other_messages_are_not_of_this_protocol() {
     assert_eq!(edited(|bytes| bytes[40] = next::UDP), Err(Invalid::Type));
 }
 
+// RFC 3810 §8.1
 #[test]
 fn rfc_3810_section_8_1_the_length_of_a_query_tells_its_version() {
     let mut message = old(130, GROUP);
@@ -253,6 +263,7 @@ fn rfc_3810_section_8_1_the_length_of_a_query_tells_its_version() {
     assert_eq!(version(&message), Ok((Version::V2, 1000, 1)));
 }
 
+// RFC 3810 §5.1.15
 #[test]
 fn a_general_query_goes_to_all_nodes_and_a_specific_one_to_its_group() {
     for (group, mac) in [(None, "33:33:00:00:00:01"), (Some(GROUP), "33:33:00:00:12:34")] {

@@ -1,12 +1,14 @@
-//! Frames of Neighbour Discovery: solicitations and advertisements of neighbours.
+//! Writes frames of Neighbour Discovery: Neighbour Solicitations, Neighbour Advertisements and Router Solicitations
+//! (RFC 4861 §4.1, RFC 4861 §4.3, RFC 4861 §4.4).
 
 use super::{HOP_LIMIT, OVERRIDE, ROUTER, SOLICITED, SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
 use crate::net::{Mac, checksum, ethernet, icmp6::kind, ipv6};
 
-/// The longest frame that the builders with a fixed frame write, in bytes.
+/// The longest frame that the builders with a buffer of fixed length write, in bytes: a tagged Router Advertisement with
+/// one prefix.
 pub const MAX_FRAME: usize = 18 + 40 + 16 + 8 + 8 + 32;
 
-/// Who sends a frame to whom.
+/// The addresses of a frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope {
     /// Destination MAC address.
@@ -21,26 +23,27 @@ pub struct Envelope {
     pub destination: u128,
 }
 
-/// What a Neighbour Advertisement tells (RFC 4861 §4.4).
+/// The content of a Neighbour Advertisement (RFC 4861 §4.4).
 ///
-/// A proxy tells of somebody else: it does not override (§7.2.8), says whether *that* one is a router, and answers a
-/// solicitation from the unspecified address unsolicited to all nodes (§7.2.4).
+/// A proxy advertises the address of another node. It clears the O flag (RFC 4861 §7.2.8) and sets the R flag if that
+/// node is a router. It answers a solicitation from the unspecified address with an unsolicited advertisement to all
+/// nodes (RFC 4861 §7.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// The address that is told of.
+    /// The address that is advertised.
     pub target: u128,
-    /// The target link-layer address option; may be left out only of an answer to a unicast solicitation.
+    /// The target link-layer address option. Only an answer to a unicast solicitation may omit it.
     pub target_mac: Option<Mac>,
     /// R flag: the target is a router.
     pub router: bool,
     /// S flag: this answers a solicitation.
     pub solicited: bool,
-    /// O flag: what is cached of another MAC address is to be replaced.
+    /// O flag: the receiver replaces a different cached MAC address.
     pub override_flag: bool,
 }
 
-/// Writes a frame with an ICMPv6 `message` whose checksum bytes are zero; returns its length, or `None` when `frame` is
-/// too short for it.
+/// Writes a frame with the ICMPv6 message `message`, whose checksum bytes must be zero; returns its length in bytes, or
+/// `None` when `frame` is too short.
 #[inline]
 pub(super) fn seal(frame: &mut [u8], to: Envelope, message: &[u8]) -> Option<usize> {
     let (link, link_length) = ethernet::header(to.to_mac, to.from_mac, to.vlan);
@@ -56,13 +59,15 @@ pub(super) fn seal(frame: &mut [u8], to: Envelope, message: &[u8]) -> Option<usi
     Some(length)
 }
 
-/// [`seal`] for messages that are known to fit: the longest is a Router Advertisement with one prefix.
+/// [`seal`] for messages that fit [`MAX_FRAME`]: the longest is a Router Advertisement with one prefix.
 #[inline]
 pub(super) fn seal_short(frame: &mut [u8; MAX_FRAME], to: Envelope, message: &[u8]) -> usize {
     seal(frame, to, message).unwrap_or_default()
 }
 
-/// Writes a Neighbour Solicitation for `target` with our link-layer address, unless the source is unspecified.
+/// Writes the frame of a Neighbour Solicitation for `target`; returns its length in bytes.
+///
+/// The message carries the sender's MAC address unless the source is unspecified (RFC 4861 §4.3).
 pub fn solicitation(frame: &mut [u8; MAX_FRAME], to: Envelope, target: u128) -> usize {
     let mut message = [0u8; 32];
     message[0] = kind::NEIGHBOUR_SOLICITATION;
@@ -72,7 +77,8 @@ pub fn solicitation(frame: &mut [u8; MAX_FRAME], to: Envelope, target: u128) -> 
     seal_short(frame, to, if to.source == 0 { &message[..24] } else { &message })
 }
 
-/// Writes a Neighbour Advertisement of `target` as a router, with our link-layer address.
+/// Writes the frame of a router's Neighbour Advertisement for its own address `target`, with its MAC address; returns
+/// the length in bytes.
 pub fn advertisement(
     frame: &mut [u8; MAX_FRAME],
     to: Envelope,
@@ -84,12 +90,13 @@ pub fn advertisement(
     neighbour_advertisement(frame, to, &told)
 }
 
-/// Writes a Neighbour Advertisement as `told`.
+/// Writes the frame of the Neighbour Advertisement `told`; returns its length in bytes.
 pub fn neighbour_advertisement(frame: &mut [u8; MAX_FRAME], to: Envelope, told: &Told) -> usize {
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags =
         flag(told.router, ROUTER) | flag(told.solicited, SOLICITED) | flag(told.override_flag, OVERRIDE);
-    // In words, not bytes: what is stored in small pieces is read back late, and this is written many times a second.
+    // The message is assembled from words of 8 bytes. The checksum reads it back at once, and a read of 8 bytes would
+    // stall on narrower stores. A busy proxy runs this code for every solicitation.
     let head = [kind::NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
     let target = [(told.target >> 64) as u64, told.target as u64].map(u64::to_be_bytes);
     match told.target_mac {
@@ -101,7 +108,9 @@ pub fn neighbour_advertisement(frame: &mut [u8; MAX_FRAME], to: Envelope, told: 
     }
 }
 
-/// Writes a Router Solicitation with our link-layer address, unless the source is unspecified.
+/// Writes the frame of a Router Solicitation; returns its length in bytes.
+///
+/// The message carries the sender's MAC address unless the source is unspecified (RFC 4861 §4.1).
 pub fn router_solicitation(frame: &mut [u8; MAX_FRAME], to: Envelope) -> usize {
     let mut message = [0u8; 16];
     message[0] = kind::ROUTER_SOLICITATION;

@@ -1,10 +1,10 @@
-//! Router Advertisements (RFC 4861 §4.2, §4.6.2, §4.6.4): read and write.
+//! Router Advertisements: read and write (RFC 4861 §4.2, RFC 4861 §4.6.2, RFC 4861 §4.6.4).
 
 use super::build::{Envelope, MAX_FRAME, seal, seal_short};
 use super::{Invalid, SOURCE_LINK_LAYER, checked, first_option, link_layer_address};
 use crate::net::{Ipv6Prefix, Mac, icmp6::kind, ipv6};
 
-/// Prefixes that [`write_router_advert`] puts into one message at most.
+/// The largest number of prefixes that [`write_router_advert`] puts into one message.
 pub const MAX_PREFIXES: usize = 8;
 /// The longest frame that [`write_router_advert`] writes, in bytes.
 pub const MAX_ROUTER_FRAME: usize = 18 + 40 + MESSAGE;
@@ -25,10 +25,10 @@ const OTHER: u8 = 0x40;
 const ON_LINK: u8 = 0x80;
 const AUTONOMOUS: u8 = 0x40;
 
-/// What a short Router Advertisement says, with the rest as a host expects it.
+/// The fields of a short Router Advertisement. The others have fixed values: hop limit 64, flags M and O clear, timers 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advert {
-    /// Router lifetime in seconds; 0 says that this is not a default router.
+    /// Router lifetime in seconds; 0 means that the sender is not a default router.
     pub lifetime_s: u16,
     /// MTU of the link in bytes.
     pub mtu: u16,
@@ -36,20 +36,20 @@ pub struct Advert {
     pub prefix: Option<(u128, u8, bool, bool)>,
 }
 
-/// What a Router Advertisement says besides its prefixes.
+/// The fields and options of a Router Advertisement, without its prefixes (RFC 4861 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouterAdvert {
-    /// Hop limit that hosts put into their packets; 0 says nothing.
+    /// Hop limit that hosts put into their packets; 0 means unspecified.
     pub hop_limit: u8,
     /// M flag: addresses come from DHCPv6.
     pub managed: bool,
     /// O flag: other configuration comes from DHCPv6.
     pub other: bool,
-    /// Router lifetime in seconds; 0 says that this is not a default router.
+    /// Router lifetime in seconds; 0 means that the sender is not a default router.
     pub lifetime_s: u16,
-    /// How long a neighbour counts as reachable in milliseconds; 0 says nothing.
+    /// Reachable time in milliseconds: how long a neighbour counts as reachable; 0 means unspecified.
     pub reachable_ms: u32,
-    /// Milliseconds between solicitations of a neighbour; 0 says nothing.
+    /// Retransmission timer in milliseconds: the time between solicitations of a neighbour; 0 means unspecified.
     pub retransmit_ms: u32,
     /// The source link-layer address option.
     pub source_mac: Option<Mac>,
@@ -66,21 +66,21 @@ pub struct PrefixInformation {
     pub on_link: bool,
     /// A flag: hosts may form addresses from it.
     pub autonomous: bool,
-    /// Valid lifetime in seconds; `u32::MAX` is for ever.
+    /// Valid lifetime in seconds; `u32::MAX` means infinity.
     pub valid_s: u32,
-    /// Preferred lifetime in seconds, not above the valid one; `u32::MAX` is for ever.
+    /// Preferred lifetime in seconds, not above the valid one; `u32::MAX` means infinity.
     pub preferred_s: u32,
 }
 
 impl PrefixInformation {
-    /// A prefix with the lifetimes of RFC 4861 §6.2.1: valid 30 days, preferred 7.
+    /// A prefix with the default lifetimes: valid for 30 days, preferred for 7 (RFC 4861 §6.2.1).
     #[must_use]
     pub const fn new(prefix: Ipv6Prefix, on_link: bool, autonomous: bool) -> Self {
         PrefixInformation { prefix, on_link, autonomous, valid_s: 2_592_000, preferred_s: 604_800 }
     }
 }
 
-/// The prefixes of a valid Router Advertisement, in its order.
+/// Iterates over the prefixes of a valid Router Advertisement, in the order of the message.
 #[derive(Debug, Clone, Copy)]
 pub struct Prefixes<'a> {
     options: &'a [u8],
@@ -89,7 +89,8 @@ pub struct Prefixes<'a> {
 impl Iterator for Prefixes<'_> {
     type Item = PrefixInformation;
 
-    /// Passes over options of a length or with a prefix length or lifetimes that they cannot have (RFC 4862 §5.5.3).
+    /// Skips an option whose length is not 32 bytes, whose prefix is longer than 128 bits, or whose preferred lifetime is
+    /// above the valid one (RFC 4862 §5.5.3).
     fn next(&mut self) -> Option<PrefixInformation> {
         while let Ok((kind, option, rest)) = first_option(self.options) {
             self.options = rest;
@@ -104,7 +105,7 @@ impl Iterator for Prefixes<'_> {
                 continue;
             }
             return Some(PrefixInformation {
-                // Bits beyond the length are to be ignored (§4.6.2).
+                // The receiver ignores bits beyond the prefix length (RFC 4861 §4.6.2).
                 prefix: Ipv6Prefix::covering(bits, length),
                 on_link: option[3] & ON_LINK != 0,
                 autonomous: option[3] & AUTONOMOUS != 0,
@@ -119,7 +120,8 @@ impl Iterator for Prefixes<'_> {
 /// Reads the Router Advertisement of `packet`, which starts at its IPv6 header and ends with its payload.
 ///
 /// # Errors
-/// [`Invalid`] by the rules of RFC 4861 §6.1.2.
+/// [`Invalid::Type`] for another message; [`Invalid::Source`], [`Invalid::HopLimit`], [`Invalid::Checksum`],
+/// [`Invalid::Code`], [`Invalid::Length`] and [`Invalid::Option`] by RFC 4861 §6.1.2.
 pub fn router_advert(packet: &[u8]) -> Result<(RouterAdvert, Prefixes<'_>), Invalid> {
     let (header, message, head) = checked(packet)?;
     if head[0] != kind::ROUTER_ADVERTISEMENT {
@@ -128,7 +130,7 @@ pub fn router_advert(packet: &[u8]) -> Result<(RouterAdvert, Prefixes<'_>), Inva
     read(header.source(), message)
 }
 
-/// Reads a message that keeps the rules of all messages.
+/// Reads a message that [`checked`] has accepted.
 pub(super) fn read(source: u128, message: &[u8]) -> Result<(RouterAdvert, Prefixes<'_>), Invalid> {
     if !ipv6::is_link_local(source) {
         return Err(Invalid::Source);
@@ -160,7 +162,7 @@ pub(super) fn read(source: u128, message: &[u8]) -> Result<(RouterAdvert, Prefix
     Ok((advert, Prefixes { options }))
 }
 
-/// Puts the message together and says how many bytes it has; `None` when there are too many prefixes.
+/// Assembles the message; returns its length in bytes, or `None` when there are more than [`MAX_PREFIXES`] prefixes.
 fn assemble(
     message: &mut [u8; MESSAGE],
     advert: &RouterAdvert,
@@ -200,10 +202,10 @@ fn assemble(
     Some(at)
 }
 
-/// Writes a Router Advertisement; returns its length, or `None` when there are more than [`MAX_PREFIXES`] or `frame` is
-/// too short ([`MAX_ROUTER_FRAME`] never is).
+/// Writes the frame of a Router Advertisement; returns its length in bytes.
 ///
-/// A preferred lifetime above the valid one is cut to it (§4.6.2).
+/// Returns `None` when there are more than [`MAX_PREFIXES`] prefixes or `frame` is too short; [`MAX_ROUTER_FRAME`] bytes
+/// always suffice. A preferred lifetime above the valid one is lowered to it (RFC 4861 §4.6.2).
 pub fn write_router_advert(
     frame: &mut [u8],
     to: Envelope,
@@ -215,7 +217,7 @@ pub fn write_router_advert(
     seal(frame, to, message.get(..length)?)
 }
 
-/// Writes a short Router Advertisement with our link-layer address.
+/// Writes the frame of a short Router Advertisement that carries the sender's MAC address; returns its length in bytes.
 pub fn router_advertisement(frame: &mut [u8; MAX_FRAME], to: Envelope, advert: Advert) -> usize {
     let all = RouterAdvert {
         hop_limit: 64,

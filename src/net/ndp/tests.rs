@@ -1,5 +1,6 @@
-//! The rules of RFC 4861 §6.1.1 (router solicitation), §6.1.2 (router advertisement), §7.1.1 (neighbour solicitation)
-//! and §7.1.2 (neighbour advertisement), one test for each, and laws of the builders.
+//! Laws of Neighbour Discovery: one test for each validity rule of RFC 4861 §6.1.1 (router solicitation),
+//! RFC 4861 §6.1.2 (router advertisement), RFC 4861 §7.1.1 (neighbour solicitation) and RFC 4861 §7.1.2 (neighbour
+//! advertisement), and laws of the builders.
 
 use super::*;
 use crate::net::{Ipv6Prefix, ethernet};
@@ -24,7 +25,7 @@ use Kind::{Advertise, AdvertiseRouter, Solicit, SolicitRouter};
 
 const ALL: [Kind; 4] = [Solicit, Advertise, SolicitRouter, AdvertiseRouter];
 
-/// Fixed bytes of a message, and its least length.
+/// Length in bytes of the fixed part of a message, which is also its least length.
 fn fixed(kind: Kind) -> usize {
     match kind {
         Solicit | Advertise => 24,
@@ -49,7 +50,7 @@ fn packet(kind: Kind) -> Vec<u8> {
     frame[14..length].to_vec()
 }
 
-/// What becomes of a valid message after `edit`, with the right checksum.
+/// The result of parsing a valid message after `edit`, with the checksum made right again.
 fn edited(kind: Kind, edit: impl FnOnce(&mut Vec<u8>)) -> Result<Message, Invalid> {
     let mut packet = packet(kind);
     edit(&mut packet);
@@ -82,6 +83,7 @@ fn what_is_built_is_what_is_parsed() {
     assert_eq!(parse(&packet(AdvertiseRouter)), Ok(Message::RouterAdvertisement));
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §6.1.2, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn hop_limit_other_than_255_is_discarded() {
     for kind in ALL {
@@ -91,6 +93,7 @@ fn hop_limit_other_than_255_is_discarded() {
     }
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §6.1.2, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn a_wrong_checksum_is_discarded() {
     for kind in ALL {
@@ -100,6 +103,7 @@ fn a_wrong_checksum_is_discarded() {
     }
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §6.1.2, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn a_code_other_than_0_is_discarded() {
     for kind in ALL {
@@ -107,6 +111,7 @@ fn a_code_other_than_0_is_discarded() {
     }
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §6.1.2, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn a_short_message_is_discarded() {
     for kind in ALL {
@@ -117,16 +122,18 @@ fn a_short_message_is_discarded() {
     }
 }
 
+// RFC 4861 §4.6, RFC 4861 §6.1.1, RFC 4861 §6.1.2, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn an_option_of_length_0_is_discarded() {
     for kind in ALL {
         assert_eq!(edited(kind, |p| p[40 + fixed(kind) + 1] = 0), Err(Invalid::Option), "{kind:?}");
-        // Also one that would not be looked at.
+        // The rule holds for unknown option types too.
         let appended = edited(kind, |p| p.extend_from_slice(&[200, 0, 0, 0, 0, 0, 0, 0]));
         assert_eq!(appended, Err(Invalid::Option), "{kind:?}");
     }
 }
 
+// RFC 4861 §4.6
 #[test]
 fn an_option_past_the_end_is_discarded() {
     for kind in ALL {
@@ -135,6 +142,7 @@ fn an_option_past_the_end_is_discarded() {
     }
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §6.1.2, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn options_that_are_not_known_are_ignored() {
     for kind in ALL {
@@ -143,6 +151,7 @@ fn options_that_are_not_known_are_ignored() {
     }
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn reserved_fields_are_ignored() {
     assert_eq!(edited(Solicit, |p| p[44..48].fill(0xff)), parse(&packet(Solicit)));
@@ -150,6 +159,7 @@ fn reserved_fields_are_ignored() {
     assert_eq!(edited(Advertise, |p| p[45..48].fill(0xff)), parse(&packet(Advertise)));
 }
 
+// RFC 4861 §7.1.1, RFC 4861 §7.1.2
 #[test]
 fn a_multicast_target_is_discarded() {
     for kind in [Solicit, Advertise] {
@@ -157,6 +167,7 @@ fn a_multicast_target_is_discarded() {
     }
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §7.1.1
 #[test]
 fn an_unspecified_source_with_a_link_layer_option_is_discarded() {
     let from_nobody = |p: &mut Vec<u8>| {
@@ -167,6 +178,7 @@ fn an_unspecified_source_with_a_link_layer_option_is_discarded() {
     assert_eq!(edited(SolicitRouter, from_nobody), Err(Invalid::UnspecifiedSource));
 }
 
+// RFC 4861 §7.1.1, RFC 4861 §4.3
 #[test]
 fn an_unspecified_source_must_ask_the_solicited_node_group() {
     let mut frame = [0xa5; MAX_FRAME];
@@ -177,6 +189,7 @@ fn an_unspecified_source_must_ask_the_solicited_node_group() {
     assert_eq!(parse(&frame[14..length]), Ok(Message::Solicitation { target: B, source_mac: None }));
 }
 
+// RFC 4861 §6.1.1, RFC 4861 §4.1
 #[test]
 fn a_router_solicitation_from_the_unspecified_address_without_an_option_is_valid() {
     let mut frame = [0xa5; MAX_FRAME];
@@ -184,6 +197,7 @@ fn a_router_solicitation_from_the_unspecified_address_without_an_option_is_valid
     assert_eq!(parse(&frame[14..length]), Ok(Message::RouterSolicitation { source_mac: None }));
 }
 
+// RFC 4861 §7.1.2
 #[test]
 fn a_solicited_advertisement_to_a_group_is_discarded() {
     let to_all = |p: &mut Vec<u8>| p[24..40].copy_from_slice(&ALL_NODES.to_be_bytes());
@@ -195,12 +209,14 @@ fn a_solicited_advertisement_to_a_group_is_discarded() {
     assert!(unsolicited.is_ok());
 }
 
+// RFC 4861 §6.1.2
 #[test]
 fn a_router_advertisement_that_is_not_from_a_link_local_address_is_discarded() {
     assert_eq!(edited(AdvertiseRouter, |p| p[8] = 0x20), Err(Invalid::Source));
     assert_eq!(edited(AdvertiseRouter, |p| p[8..24].fill(0)), Err(Invalid::Source));
 }
 
+// RFC 4861 §8.2
 #[test]
 fn redirects_and_other_messages_are_not_read() {
     for other in [kind::REDIRECT, kind::ECHO_REQUEST, kind::LISTENER_QUERY] {
@@ -209,6 +225,7 @@ fn redirects_and_other_messages_are_not_read() {
     assert_eq!(router_advert(&packet(Solicit)).err(), Some(Invalid::Type));
 }
 
+// RFC 4861 §7.2.8
 #[test]
 fn section_7_2_8_a_proxy_may_tell_of_another_without_overriding() {
     let mut frame = [0xa5; MAX_FRAME];
@@ -224,6 +241,7 @@ fn section_7_2_8_a_proxy_may_tell_of_another_without_overriding() {
     }
 }
 
+// RFC 4861 §6.2.1
 #[test]
 fn section_6_2_1_a_short_advertisement_has_the_default_lifetimes() {
     let packet = packet(AdvertiseRouter);
@@ -245,9 +263,10 @@ fn section_6_2_1_a_short_advertisement_has_the_default_lifetimes() {
     assert!(prefixes.next().is_none());
 }
 
+// RFC 4862 §5.5.3
 #[test]
 fn prefixes_that_make_no_sense_are_passed_over() {
-    // Where the prefix information starts: after the message and the options of MAC address and MTU.
+    // Offset of the prefix information option: it follows the fixed part and the options of MAC address and MTU.
     let at = 40 + 16 + 8 + 8;
     let count = |edit: fn(&mut [u8])| {
         let mut packet = packet(AdvertiseRouter);
