@@ -82,7 +82,7 @@ pub enum EalError {
         said: String,
     },
     /// The core is not one of `worker_cores`, or its seat is taken.
-    #[error("core {0} has no free seat; list it in worker_cores, once for each worker")]
+    #[error("core {0} is not free; list it in worker_cores, once for each worker")]
     NoLease(u32),
     /// The operating system did not pin the thread.
     #[error("thread does not run on core {core}: {cause}; see the cpuset of the service or container")]
@@ -161,7 +161,7 @@ impl Drop for Environment {
 /// The process's DPDK.
 pub struct Eal {
     environment: Arc<Environment>,
-    free_seats: Mutex<Vec<u32>>,
+    free_cores: Mutex<Vec<u32>>,
 }
 
 impl Eal {
@@ -206,7 +206,7 @@ impl Eal {
                 ports: Mutex::default(),
                 plugging: Mutex::default(),
             }),
-            free_seats: Mutex::new(config.worker_cores.clone()),
+            free_cores: Mutex::new(config.worker_cores.clone()),
         })
     }
 
@@ -215,7 +215,7 @@ impl Eal {
     /// # Errors
     /// The core has no seat, or it is taken.
     pub fn lease(&self, core: u32) -> Result<CoreLease, EalError> {
-        let mut free = self.free_seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free_cores.lock().unwrap_or_else(PoisonError::into_inner);
         let at = free.iter().position(|&free| free == core).ok_or(EalError::NoLease(core))?;
         Ok(CoreLease { core: free.swap_remove(at), environment: self.environment.clone() })
     }

@@ -100,7 +100,7 @@ impl FromStr for Eui64 {
 }
 
 /// The 60 bits as an identifier, unless it would have a twin.
-fn without_twin(bits: u64) -> Option<Identifier> {
+fn without_zero_alias(bits: u64) -> Option<Identifier> {
     let identifier = Identifier(LOCALLY_UNIQUE | bits & ((1 << BITS) - 1));
     if identifier.zero_alias().is_some() { None } else { Some(identifier) }
 }
@@ -136,7 +136,7 @@ impl Iterator for Hashed {
             self.time = self.time.wrapping_add(1);
             // One in 32768 is passed over.
             if let Some(identifier) =
-                without_twin(digest.last_chunk().map_or(0, |low| u64::from_be_bytes(*low)))
+                without_zero_alias(digest.last_chunk().map_or(0, |low| u64::from_be_bytes(*low)))
             {
                 return Some(identifier);
             }
@@ -221,7 +221,8 @@ impl Block {
             let stamp = tick & ((1 << STAMP_BITS) - 1);
             tick = tick.wrapping_add(1);
             // At most two in a row are passed over: 0xffff and the 0x0000 after it.
-            if let Some(identifier) = without_twin((u64::from(self.registrar.0) << STAMP_BITS) | stamp) {
+            if let Some(identifier) = without_zero_alias((u64::from(self.registrar.0) << STAMP_BITS) | stamp)
+            {
                 self.free = tick;
                 return identifier;
             }

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(std::net::Ipv6Addr::from(locator.with(wire)).to_string(), "fd00:1:2:3:3000::20b4");
     }
 
-    fn same_or_twin(a: Identifier, b: Identifier) -> bool {
+    fn same_or_zero_alias(a: Identifier, b: Identifier) -> bool {
         a == b || a.zero_alias() == Some(b)
     }
 
@@ -155,7 +155,7 @@ mod tests {
             let id = Identifier(value & !C_BIT);
             let adjustment = Adjustment::of(SirPrefix(sir), Locator(locator));
             let round = back(there(id, adjustment, mode), adjustment, mode);
-            prop_assert!(same_or_twin(id, round), "{id} {round}");
+            prop_assert!(same_or_zero_alias(id, round), "{id} {round}");
             if id.zero_alias().is_none() { prop_assert_eq!(id, round); }
         }
 

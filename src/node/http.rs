@@ -55,13 +55,13 @@ pub async fn serve(listener: TcpListener, stats: Arc<Stats>, stop: impl Future<O
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let accept = async {
         loop {
-            let Ok(seat) = room.clone().acquire_owned().await else { return };
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let stats = stats.clone();
                     tokio::spawn(async move {
                         connection(stream, stats).await;
-                        drop(seat);
+                        drop(permit);
                     });
                 }
                 Err(error) => {

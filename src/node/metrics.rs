@@ -136,7 +136,7 @@ families! {
     /// Events of tenants that were not told, because a tenant causes too many of them or a queue was full.
     EVENTS_SUPPRESSED: Counter = "ilagate_tenant_events_suppressed_total";
     /// Packets of tenants that were refused as abuse, and ICMP errors beyond a tenant's limit, by kind.
-    ABUSE: Counter = "ilagate_tenant_abuse_total";
+    VIOLATION: Counter = "ilagate_tenant_abuse_total";
 
     /// Routes.
     ROUTES: Gauge = "ilagate_routes";
@@ -259,9 +259,9 @@ impl Scrape {
             self.count(EVENTS, &[("kind", kind)], told);
         }
         self.count(EVENTS_SUPPRESSED, &[], stats.events.suppressed());
-        for abuse in Violation::ALL {
-            let refused = stats.workers.iter().map(|worker| worker.tenants.total(abuse)).sum();
-            self.count(ABUSE, &[("kind", abuse.label())], refused);
+        for violation in Violation::ALL {
+            let refused = stats.workers.iter().map(|worker| worker.tenants.total(violation)).sum();
+            self.count(VIOLATION, &[("kind", violation.label())], refused);
         }
         self.count(UPDATES, &[("result", "applied")], stats.updates_applied.load(Ordering::Relaxed));
         self.count(UPDATES, &[("result", "refused")], stats.updates_refused.load(Ordering::Relaxed));

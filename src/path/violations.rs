@@ -75,19 +75,19 @@ impl TenantCounts {
 
     /// What was refused of the tenant with this slot.
     #[must_use]
-    pub fn value(&self, slot: u16, abuse: Violation) -> u64 {
-        self.0.get(usize::from(slot)).map_or(0, |counts| counts[abuse.index()].value())
+    pub fn value(&self, slot: u16, violation: Violation) -> u64 {
+        self.0.get(usize::from(slot)).map_or(0, |counts| counts[violation.index()].value())
     }
 
     /// The sum over all tenants.
     #[must_use]
-    pub fn total(&self, abuse: Violation) -> u64 {
-        self.0.iter().map(|counts| counts[abuse.index()].value()).sum()
+    pub fn total(&self, violation: Violation) -> u64 {
+        self.0.iter().map(|counts| counts[violation.index()].value()).sum()
     }
 
-    pub(super) fn add(&self, slot: u16, abuse: Violation) {
+    pub(super) fn add(&self, slot: u16, violation: Violation) {
         if let Some(counts) = self.0.get(usize::from(slot)) {
-            counts[abuse.index()].add(1);
+            counts[violation.index()].add(1);
         }
     }
 }
@@ -98,8 +98,9 @@ mod tests {
 
     #[test]
     fn labels_of_violations_are_unique_and_so_are_their_counters() {
-        let labels: std::collections::HashSet<_> = Violation::ALL.iter().map(|abuse| abuse.label()).collect();
+        let labels: std::collections::HashSet<_> =
+            Violation::ALL.iter().map(|violation| violation.label()).collect();
         assert_eq!(labels.len(), VIOLATIONS);
-        assert!(Violation::ALL.iter().enumerate().all(|(n, abuse)| abuse.index() == n));
+        assert!(Violation::ALL.iter().enumerate().all(|(n, violation)| violation.index() == n));
     }
 }
