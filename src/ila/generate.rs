@@ -1,12 +1,13 @@
-//! Making identifiers for tasks: both methods of appendix A of the ILA draft, and the odds of a collision.
+//! Generates identifiers for tasks by both methods of ILA draft appendix A, and computes the odds of a collision.
 //!
-//! Pure arithmetic on the entropy that the caller gives: no clock is read here, nothing is remembered but the last
-//! stamp of a [`Block`].
+//! Pure arithmetic on the time and host that the caller passes. The module reads no clock. It keeps no state but the
+//! next time of a [`Hashed`] and the next free stamp of a [`Block`].
 //!
-//! No identifier made here ends in 0x0000 or 0xffff. Neutral mapping cannot tell these two apart
-//! ([`Identifier::zero_alias`]), so that the second of a pair would have to be refused, and peers that turn 0x0000 into 0xffff
-//! lose the first. Both methods pass over them and go on with the next stamp: of 60 bits this costs less than
-//! 0.00005 bit, and no registry ever has to refuse what was made here for its twin.
+//! No generated identifier ends in 0x0000 or 0xffff. Neutral mapping cannot tell these two apart
+//! ([`Identifier::zero_alias`]): a registry would have to refuse the second of such a pair, and a peer that turns
+//! 0x0000 into 0xffff would lose the first. Both methods skip such an identifier and go on with the next time or
+//! stamp. This costs less than 0.00005 of the 60 bits, and no registry has to refuse a generated identifier because
+//! of its zero alias.
 
 use super::Identifier;
 use crate::net::Mac;
@@ -16,18 +17,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Bits of a locally unique identifier (§3.5).
+/// Bits of a locally unique identifier (ILA draft §3.5).
 pub const BITS: u32 = 60;
-/// Bits of a registrar block (appendix A.2).
+/// Bits of a registrar block (ILA draft appendix A.2).
 pub const REGISTRAR_BITS: u32 = 24;
-/// Bits of a stamp within a block (appendix A.2).
+/// Bits of a stamp within a block (ILA draft appendix A.2).
 pub const STAMP_BITS: u32 = 36;
-/// Milliseconds of a stamp: appendix A.2 allows 100 identifiers a second, which lasts 21.8 years.
+/// Length of one stamp in milliseconds. ILA draft appendix A.2 allows 100 identifiers a second, which lasts 21.8 years.
 pub const TICK_MS: u64 = 10;
 
 /// The type bits of a locally unique identifier; the C-bit is clear.
 const LOCALLY_UNIQUE: u64 = 1 << 61;
-/// Seconds from 1900, where NTP starts, to 1970.
+/// Seconds from 1900, the NTP epoch, to 1970, the Unix epoch.
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
 /// A time in the 64-bit format of NTP: seconds since 1900 modulo 2^32, and a fraction of 2^32 (RFC 5905 §6).
@@ -35,17 +36,17 @@ const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 pub struct NtpTime(pub u64);
 
 impl NtpTime {
-    /// The time that is this long after 1970.
+    /// The time `since_1970` after the Unix epoch.
     #[must_use]
     pub const fn of_unix(since_1970: Duration) -> Self {
         let seconds = since_1970.as_secs().wrapping_add(NTP_TO_UNIX_S);
         let fraction = ((since_1970.subsec_nanos() as u64) << 32) / 1_000_000_000;
-        // The shift drops the era.
+        // The shift drops the bits above 32: the NTP era number.
         NtpTime((seconds << 32) | fraction)
     }
 }
 
-/// A machine's EUI-64, or the modified EUI-64 of its MAC address (RFC 4193 §3.2.2).
+/// The EUI-64 of a machine, or the modified EUI-64 of its MAC address (RFC 4193 §3.2.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Eui64(pub u64);
 
@@ -80,7 +81,10 @@ pub struct Eui64Error(String);
 impl FromStr for Eui64 {
     type Err = Eui64Error;
 
-    /// Eight hexadecimal bytes, or the six of a MAC address.
+    /// Reads eight hexadecimal bytes, or the six of a MAC address, separated by colons or hyphens.
+    ///
+    /// # Errors
+    /// [`Eui64Error`] for any other text.
     fn from_str(text: &str) -> Result<Self, Eui64Error> {
         let wrong = || Eui64Error(text.to_owned());
         if text.split([':', '-']).count() == 6 {
@@ -99,17 +103,18 @@ impl FromStr for Eui64 {
     }
 }
 
-/// The 60 bits as an identifier, unless it would have a twin.
+/// The low 60 bits of `bits` as a locally unique identifier; `None` when it would have a zero alias.
 fn without_zero_alias(bits: u64) -> Option<Identifier> {
     let identifier = Identifier(LOCALLY_UNIQUE | bits & ((1 << BITS) - 1));
     if identifier.zero_alias().is_some() { None } else { Some(identifier) }
 }
 
-/// Identifiers by the method of globally unique identifiers (appendix A.1): the low 60 bits of the SHA-1 digest of a time
-/// in NTP format and an EUI-64, as RFC 4193 §3.2.2 takes the low 40 for a prefix.
+/// Generates globally unique identifiers (ILA draft appendix A.1).
 ///
-/// Each identifier takes a time of its own, 2^-32 s after the one before: faster than they can be hashed, so that
-/// later calls with a clock that goes forward never meet the same time. It does not end.
+/// An identifier is the low 60 bits of the SHA-1 digest of a time in NTP format and an EUI-64. RFC 4193 §3.2.2 takes
+/// the low 40 bits of the same digest for a prefix. Each identifier uses its own time, 2^-32 s after the previous
+/// one. No machine hashes that fast, so that a later start with a clock that went forward never reuses a time. The
+/// iterator does not end.
 #[derive(Debug, Clone)]
 pub struct Hashed {
     time: u64,
@@ -134,7 +139,7 @@ impl Iterator for Hashed {
                 .chain_update(self.host.to_be_bytes())
                 .finalize();
             self.time = self.time.wrapping_add(1);
-            // One in 32768 is passed over.
+            // One digest in 32768 is skipped.
             if let Some(identifier) =
                 without_zero_alias(digest.last_chunk().map_or(0, |low| u64::from_be_bytes(*low)))
             {
@@ -144,12 +149,12 @@ impl Iterator for Hashed {
     }
 }
 
-/// A registrar block: 24 bits that one agent, say a host, has for itself (appendix A.2).
+/// A registrar block: 24 bits that are assigned to one agent, for example a host (ILA draft appendix A.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registrar(u32);
 
 impl Registrar {
-    /// The block with this number; `None` above 24 bits.
+    /// The block with this number; `None` when the number has more than 24 bits.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
         if number >> REGISTRAR_BITS == 0 { Some(Registrar(number)) } else { None }
@@ -170,32 +175,35 @@ pub struct RegistrarError(String);
 impl FromStr for Registrar {
     type Err = RegistrarError;
 
-    /// A decimal number, or a hexadecimal one after `0x`.
+    /// Reads a decimal number, or a hexadecimal one after `0x`.
+    ///
+    /// # Errors
+    /// [`RegistrarError`] for any other text and for numbers above 16777215.
     fn from_str(text: &str) -> Result<Self, RegistrarError> {
         let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
-        // A sign would be accepted otherwise.
+        // `from_str_radix` accepts a sign; this check does not.
         let plain = digits.bytes().all(|c| c.is_ascii_hexdigit());
         let number = if plain { u32::from_str_radix(digits, radix).ok() } else { None };
         number.and_then(Registrar::new).ok_or_else(|| RegistrarError(text.to_owned()))
     }
 }
 
-/// Identifiers by the method of universally unique identifiers (appendix A.2): 24 bits of registrar block, 36 bits of
-/// stamp, which counts hundredths of a second.
+/// Generates universally unique identifiers (ILA draft appendix A.2): 24 bits of registrar block, then 36 bits of
+/// stamp.
 ///
-/// Within a block no stamp is given twice for 21.8 years: whoever draws faster than the clock borrows from the future,
-/// and a clock that goes back is not followed. After a restart the block must be [resumed](Block::resume), or not be
-/// used before [`Block::busy_until`]. Stamps count from 1970: the seconds of NTP start again in 2036, and stamps
-/// counted from them would then repeat those of the years before.
+/// A stamp counts hundredths of a second. Within a block no stamp repeats for 21.8 years. A caller that draws faster
+/// than the clock receives stamps of future times; a clock that goes back is ignored. After a restart the caller must
+/// [resume](Block::resume) the block, or not use it before [`Block::busy_until`]. Stamps count from 1970, not from the
+/// NTP epoch: NTP seconds wrap in 2036, and stamps counted from them would then repeat earlier ones.
 #[derive(Debug, Clone)]
 pub struct Block {
     registrar: Registrar,
-    /// The first tick that is free, counted from 1970 in full.
+    /// The first free tick, counted from 1970 and not cut to [`STAMP_BITS`].
     free: u64,
 }
 
 impl Block {
-    /// A block of which no identifier was drawn yet.
+    /// A block from which no identifier was drawn yet.
     #[must_use]
     pub const fn new(registrar: Registrar) -> Self {
         Block { registrar, free: 0 }
@@ -207,20 +215,20 @@ impl Block {
         Block { registrar, free: ticks(busy_until) }
     }
 
-    /// The time since 1970 when the last stamp given is over.
+    /// The time since 1970 at which the last drawn stamp ends.
     #[must_use]
     pub const fn busy_until(&self) -> Duration {
         Duration::from_millis(self.free.saturating_mul(TICK_MS))
     }
 
-    /// The next identifier at the time `now` since 1970.
+    /// Draws the next identifier. `now` is the time since 1970.
     #[must_use]
     pub fn draw(&mut self, now: Duration) -> Identifier {
         let mut tick = self.free.max(ticks(now));
         loop {
             let stamp = tick & ((1 << STAMP_BITS) - 1);
             tick = tick.wrapping_add(1);
-            // At most two in a row are passed over: 0xffff and the 0x0000 after it.
+            // The loop skips at most two stamps in a row: 0xffff and the 0x0000 after it.
             if let Some(identifier) = without_zero_alias((u64::from(self.registrar.0) << STAMP_BITS) | stamp)
             {
                 self.free = tick;
@@ -230,15 +238,16 @@ impl Block {
     }
 }
 
-/// Ticks in `time`.
+/// Number of whole ticks in `time`.
 const fn ticks(time: Duration) -> u64 {
     (time.as_millis() / TICK_MS as u128) as u64
 }
 
-/// The probability that among `population` identifiers of `bits` random bits two are the same.
+/// The probability that two of `population` identifiers with `bits` random bits are equal.
 ///
-/// `P = 1 - exp(-N² / 2^(L+1))` (appendix A.1, as in RFC 4193 §3.2.3): an approximation for `N` well below `2^L`, a
-/// little too high for small `N`. Small odds keep all their digits: they are not taken from 1.
+/// The formula is `P = 1 - exp(-N² / 2^(L+1))` (ILA draft appendix A.1, RFC 4193 §3.2.3). It approximates for `N` well
+/// below `2^L` and is a little too high for small `N`. Small odds keep their precision, because the code computes
+/// `exp(x) - 1` and never subtracts from 1.
 #[must_use]
 pub fn collision_odds(population: u64, bits: u32) -> f64 {
     let n = population as f64;

@@ -1,18 +1,20 @@
-//! The 64-bit identifier: type, C-bit and 60 bits of value (ILA draft §3.2-§3.7).
+//! The 64-bit identifier: type, C-bit and 60 bits of value (ILA draft §3.2 to §3.7).
+//!
+//! This module only reads and composes the bits. [`super::neutral`] changes them on the way to the wire.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// The C-bit: checksum-neutral mapping was applied (§3.2). Always 0 in a SIR address.
+/// The C-bit: checksum-neutral mapping was applied (ILA draft §3.2). It is always 0 in a SIR address.
 pub const C_BIT: u64 = 1 << 60;
-/// Where the three type bits begin.
+/// Position of the lowest of the three type bits.
 const TYPE_SHIFT: u32 = 61;
-/// A task's upper four bits: type 1, and the C-bit clear.
+/// The upper four bits of a task's identifier: type 1, C-bit clear.
 pub const TASK: u64 = 0b0010;
-/// The highest virtual network identifier: 28 bits (§3.6, §3.7).
+/// The highest virtual network identifier (VNID): 28 bits (ILA draft §3.6, ILA draft §3.7).
 pub const MAX_VNID: u32 = 0x0fff_ffff;
 
-/// What the three type bits say (§3.3).
+/// The identifier type in the three highest bits (ILA draft §3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IdentifierType {
     /// Type 0: an interface identifier, never translated.
@@ -30,7 +32,7 @@ pub enum IdentifierType {
 }
 
 impl IdentifierType {
-    /// The three bits.
+    /// The value of the three type bits.
     #[must_use]
     pub const fn bits(self) -> u8 {
         match self {
@@ -44,29 +46,30 @@ impl IdentifierType {
     }
 }
 
-/// A 64-bit identifier as it stands in the lower half of an address.
+/// A 64-bit identifier: the lower half of an IPv6 address.
 ///
-/// Text form is the four groups of the address's lower half, as `ila` tools print it: `2000:0:0:1`.
+/// Its text form is four hexadecimal groups, as `ip ila` of iproute2 prints them: `2000:0:0:1`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(pub u64);
 
 impl Identifier {
-    /// Type 2: a tenant's IPv4 address (§3.6). Of `vnid` the low 28 bits count.
+    /// Type 2: a tenant's IPv4 address (ILA draft §3.6). Only the low 28 bits of `vnid` are used.
     #[inline]
     #[must_use]
     pub const fn tenant_ipv4(vnid: u32, address: u32) -> Identifier {
         Identifier::tenant(IdentifierType::TenantIpv4, vnid, address)
     }
 
-    /// Type 3: a tenant's IPv6 unicast address, by its low 32 bits (§3.7.1). Of `vnid` the low 28 bits count.
+    /// Type 3: the low 32 bits of a tenant's IPv6 unicast address (ILA draft §3.7.1). Only the low 28 bits of `vnid`
+    /// are used.
     #[inline]
     #[must_use]
     pub const fn tenant_ipv6(vnid: u32, low: u32) -> Identifier {
         Identifier::tenant(IdentifierType::TenantIpv6, vnid, low)
     }
 
-    /// Type 4: a tenant's IPv6 multicast address `ff0X::low`, `X` being `scope` (§3.7.2). Of `vnid` and `low` the low
-    /// 28 bits count, of `scope` the low 4.
+    /// Type 4: a tenant's IPv6 multicast address `ff0X::low`, `X` being `scope` (ILA draft §3.7.2). Only the low 28
+    /// bits of `vnid` and `low` and the low 4 of `scope` are used.
     #[inline]
     #[must_use]
     pub const fn tenant_multicast(vnid: u32, scope: u8, low: u32) -> Identifier {
@@ -86,7 +89,7 @@ impl Identifier {
         Identifier(address as u64)
     }
 
-    /// What the type bits say.
+    /// The identifier type.
     #[inline]
     #[must_use]
     pub const fn kind(self) -> IdentifierType {
@@ -107,7 +110,7 @@ impl Identifier {
         self.0 & C_BIT != 0
     }
 
-    /// Virtual network identifier of types 2, 3 and 4, 28 bits.
+    /// The virtual network identifier of types 2, 3 and 4: 28 bits. `None` for the other types.
     #[must_use]
     pub const fn vnid(self) -> Option<u32> {
         match self.kind() {
@@ -118,8 +121,10 @@ impl Identifier {
         }
     }
 
-    /// The other of the two identifiers that neutral mapping cannot tell apart: low word 0x0000 for
-    /// 0xffff and the reverse; `None` for all others.
+    /// The other identifier of a pair that neutral mapping cannot tell apart.
+    ///
+    /// One's complement has two zeros. The zero alias of an identifier whose low 16 bits are 0x0000 has 0xffff there,
+    /// and the reverse. Every other identifier has none: `None`.
     #[inline]
     #[must_use]
     pub const fn zero_alias(self) -> Option<Identifier> {
@@ -129,7 +134,7 @@ impl Identifier {
         }
     }
 
-    /// The identifier in words: type and fields, for operators.
+    /// A text form for operators: the type and its fields.
     #[must_use]
     pub const fn describe(self) -> Describe {
         Describe(self)
@@ -149,7 +154,7 @@ impl fmt::Debug for Identifier {
     }
 }
 
-/// Prints type and fields of an identifier.
+/// Displays type and fields of an identifier; see [`Identifier::describe`].
 #[derive(Debug, Clone, Copy)]
 pub struct Describe(Identifier);
 
@@ -200,6 +205,7 @@ impl std::str::FromStr for Identifier {
 mod tests {
     use super::*;
 
+    // ILA draft §3.3
     #[test]
     fn every_type_is_read_and_described() {
         let cases = [
@@ -230,6 +236,7 @@ mod tests {
         }
     }
 
+    // ILA draft §3.6, ILA draft §3.7.1, ILA draft §3.7.2
     #[test]
     fn tenants_are_laid_out_as_in_the_draft() {
         // | type 3 | C 1 | VNID 28 | VADDR 32 |

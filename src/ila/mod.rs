@@ -1,6 +1,7 @@
-//! Identifiers, SIR prefixes, locators and the arithmetic between them (ILA draft §3, §4.2, §4.4).
+//! Identifiers, SIR prefixes, locators and the arithmetic between them (draft-herbert-nvo3-ila-02 §3, §4.2, §4.4).
 //!
-//! Pure arithmetic: no tables, no packets, no clock.
+//! Pure arithmetic: the layer holds no tables, reads no clock and sends nothing. [`quote`] and [`transport`] change
+//! bytes of a packet that the caller lends them. "ILA draft" is draft-herbert-nvo3-ila-02 in every comment.
 
 pub mod generate;
 pub mod group;

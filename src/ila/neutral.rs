@@ -1,27 +1,28 @@
-//! Checksum-neutral mapping (ILA draft §4.4.1, with the sign of step 3 as later revisions and Linux have it).
+//! Checksum-neutral mapping (ILA draft §4.4.1; step 3 has the sign of later revisions of the draft and of Linux).
 //!
-//! `low16' = low16 +' (Σ SIR prefix -' Σ locator) +' 0xefff`, then the C-bit is set; backwards with the
-//! opposite sign and `+' 0x1000`. The adjustment is fixed per (SIR prefix, locator).
+//! Outward, `low16' = low16 +' (Σ SIR prefix -' Σ locator) +' 0xefff`, and the C-bit is set. Inward, the sign is the
+//! opposite, the constant is `+' 0x1000`, and the C-bit is cleared. `+'`, `-'` and `Σ` are one's complement
+//! operations on 16-bit words. The adjustment is fixed for each pair of SIR prefix and locator.
 //!
-//! One's complement has two zeros: 0x0000 and 0xffff as a low word map to the same value on the wire.
-//! The law of the round trip is therefore: back(there(i)) is `i` or its [`Identifier::zero_alias`], and who
-//! knows the local identifiers tells them apart.
+//! One's complement has two zeros: low words 0x0000 and 0xffff map to the same value on the wire. back(there(i)) is
+//! therefore `i` or its [`Identifier::zero_alias`]. The receiver finds out which by looking both up among its local
+//! identifiers.
 
 use super::identifier::{C_BIT, Identifier};
 use super::prefix::{Locator, SirPrefix};
 use crate::net::checksum::{add, sub, sum_of_half};
 
-/// What happens to transport checksums under translation, by the names that Linux uses.
+/// How translation treats transport checksums. The names are those of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ChecksumMode {
     /// Neutral mapping, marked by the C-bit.
     #[default]
     NeutralMap,
-    /// Neutral mapping without a mark: sender and receiver know.
+    /// Neutral mapping without the C-bit: sender and receiver are configured alike.
     NeutralMapAuto,
     /// The TCP, UDP or ICMPv6 checksum in the packet is corrected.
     AdjTransport,
-    /// Nothing: the checksum stays that of the SIR address.
+    /// No change: the checksum stays that over the SIR address.
     NoAction,
 }
 
@@ -45,7 +46,7 @@ impl ChecksumMode {
         }
     }
 
-    /// Whether the identifier's low word changes on the wire, so that two identifiers can be twins.
+    /// Whether the low word of the identifier changes on the wire, so that an identifier can have a zero alias.
     #[must_use]
     pub const fn changes_identifier(self) -> bool {
         matches!(self, ChecksumMode::NeutralMap | ChecksumMode::NeutralMapAuto)
@@ -57,27 +58,28 @@ impl ChecksumMode {
 pub struct Adjustment(pub u16);
 
 impl Adjustment {
-    /// Computes the pair's adjustment; done once per mapping, never per packet.
+    /// Computes the adjustment of a pair. Callers do so once per mapping, not per packet.
     #[must_use]
     pub const fn of(sir: SirPrefix, locator: Locator) -> Self {
         Adjustment(sub(sum_of_half(sir.0), sum_of_half(locator.0)))
     }
 
-    /// The adjustment where `extra` more changes than SIR prefix and locator (identifiers of type 3).
+    /// The adjustment when translation changes more than SIR prefix and locator (identifiers of type 3). `delta` is the
+    /// one's complement sum of the additional change.
     #[inline]
     #[must_use]
     pub const fn with(self, delta: u16) -> Self {
         Adjustment(add(self.0, delta))
     }
 
-    /// What is added to the low word on the way out, the C-bit's weight included when it is set.
+    /// The value to add to the low word from SIR address to wire. With `sets_c` it also compensates the C-bit.
     #[inline]
     #[must_use]
     pub const fn outward(self, sets_c: bool) -> u16 {
         if sets_c { add(self.0, 0xefff) } else { self.0 }
     }
 
-    /// What is added to the low word on the way back, the C-bit's weight included when it is cleared.
+    /// The value to add to the low word from wire to SIR address. With `clears_c` it also compensates the C-bit.
     #[inline]
     #[must_use]
     pub const fn inward(self, clears_c: bool) -> u16 {
@@ -92,7 +94,7 @@ pub const fn add_low(identifier: u64, value: u16) -> u64 {
     (identifier & !0xffff) | add(identifier as u16, value) as u64
 }
 
-/// The identifier on the wire.
+/// Maps the identifier of a SIR address to the identifier on the wire.
 #[inline]
 #[must_use]
 pub const fn there(identifier: Identifier, adjustment: Adjustment, mode: ChecksumMode) -> Identifier {
@@ -103,15 +105,16 @@ pub const fn there(identifier: Identifier, adjustment: Adjustment, mode: Checksu
     }
 }
 
-/// Whether an identifier on the wire was changed by neutral mapping, so that it may stand for either of two twins.
+/// Whether neutral mapping has changed an identifier on the wire, so that it may stand for an identifier or its zero
+/// alias.
 #[inline]
 #[must_use]
 pub const fn was_mapped(wire: Identifier, mode: ChecksumMode) -> bool {
     wire.neutral() || matches!(mode, ChecksumMode::NeutralMapAuto)
 }
 
-/// What is added to the low word of an identifier on the wire to undo neutral mapping, by its C-bit. A set C-bit is
-/// honoured in every mode (§4.2.2 step 3).
+/// The value to add to the low word of an identifier on the wire to undo neutral mapping. A set C-bit is honoured in
+/// every mode (ILA draft §4.2.2, step 3).
 #[inline]
 #[must_use]
 pub const fn inverse(adjustment: Adjustment, mode: ChecksumMode, c_bit: bool) -> u16 {
@@ -122,7 +125,8 @@ pub const fn inverse(adjustment: Adjustment, mode: ChecksumMode, c_bit: bool) ->
     }
 }
 
-/// The identifier of the SIR address, up to its zero alias (see [`Identifier::zero_alias`]). Its C-bit is 0.
+/// Maps the identifier on the wire back to that of the SIR address, or to its zero alias
+/// ([`Identifier::zero_alias`]). The C-bit of the result is 0.
 #[inline]
 #[must_use]
 pub const fn back(wire: Identifier, adjustment: Adjustment, mode: ChecksumMode) -> Identifier {
@@ -135,6 +139,7 @@ mod tests {
     use crate::net::checksum::sum_of_address;
     use proptest::prelude::*;
 
+    // ILA draft §4.4.1
     #[test]
     fn as_linux_sends_it() {
         let sir: SirPrefix = "2001:db8:0:1::/64".parse().unwrap();

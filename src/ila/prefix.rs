@@ -1,20 +1,20 @@
-//! SIR prefixes and locators: the upper 64 bits of an address (ILA draft §3.8, §3.9).
+//! SIR prefixes and locators: the upper 64 bits of an address (ILA draft §3.8, ILA draft §3.9).
 
 use crate::net::Ipv6Prefix;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// Why a text is not a 64-bit prefix of the kind wanted.
+/// Why a text is not a SIR prefix or not a locator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HalfError {
-    /// Not a prefix at all.
+    /// The text is not an IPv6 prefix.
     #[error(transparent)]
     Prefix(#[from] crate::net::prefix::PrefixError),
-    /// Length is not 64.
+    /// The prefix length is not 64.
     #[error("`{0}` has length {1}; a {2} has 64 bits")]
     Length(String, u8, &'static str),
-    /// Not global unicast nor unique local.
+    /// The prefix is neither global unicast (2000::/3) nor unique local (fc00::/7).
     #[error("`{0}` is not global unicast or unique local; a {1} lies in 2000::/3 or fc00::/7")]
     Kind(String, &'static str),
 }
@@ -39,7 +39,7 @@ macro_rules! half {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The prefix of 64 bits.
+            /// The 64 bits as an [`Ipv6Prefix`].
             #[must_use]
             pub const fn prefix(self) -> Ipv6Prefix {
                 Ipv6Prefix::covering((self.0 as u128) << 64, 64)
@@ -75,11 +75,12 @@ macro_rules! half {
 }
 
 half!(
-    /// A SIR prefix: stands where the locator would and makes an identifier an ordinary address (§3.8).
+    /// A SIR prefix: it takes the place of the locator and makes an identifier an ordinary IPv6 address (ILA draft
+    /// §3.8).
     SirPrefix, "SIR prefix"
 );
 half!(
-    /// A locator: routes to a host (§3.9), global unicast or unique local.
+    /// A locator: the /64 that routes to a host, global unicast or unique local (ILA draft §3.9).
     Locator, "locator"
 );
 
@@ -87,6 +88,7 @@ half!(
 mod tests {
     use super::*;
 
+    // ILA draft §3.8, ILA draft §3.9
     #[test]
     fn locators_are_global_or_unique_local_and_64_bits_long() {
         assert_eq!("fd00:1:2:3::/64".parse::<Locator>().unwrap(), Locator(0xfd00_0001_0002_0003));

@@ -1,4 +1,7 @@
-//! Translating back the packet that an ICMPv6 error quotes, checksums included (ILA draft §4.2.2, RFC 4443 §3).
+//! Translates the packet that an ICMPv6 error quotes back to its SIR address, checksums included (ILA draft §4.2.2,
+//! RFC 4443 §3).
+//!
+//! The module does not look up the SIR address; the caller passes that function.
 
 use super::transport;
 use super::{ChecksumMode, Identifier};
@@ -6,7 +9,8 @@ use crate::net::checksum::{sum_of_address, sum_of_bytes, update};
 use crate::net::icmp6;
 use crate::net::ipv6::{self, Ipv6, Upper, next};
 
-/// Where the quote starts within the packet, when `packet` is an ICMPv6 error that quotes at least an IPv6 header.
+/// Offset of the quoted packet within `packet` in bytes; `None` unless `packet` is an ICMPv6 error that quotes at
+/// least an IPv6 header.
 #[must_use]
 pub fn position(packet: &[u8], upper: &Upper) -> Option<usize> {
     if upper.protocol != next::ICMP6 || upper.later_fragment || !icmp6::is_error(*packet.get(upper.offset)?) {
@@ -17,10 +21,11 @@ pub fn position(packet: &[u8], upper: &Upper) -> Option<usize> {
     (header.version() == 6).then_some(quote)
 }
 
-/// Replaces the quoted destination by what `sir_of` says it was, keeps the checksums right, and says whether it did.
+/// Replaces the quoted destination by its SIR address and corrects the ICMPv6 checksum. Returns whether it did.
 ///
-/// `packet` starts at its IPv6 header. In mode `adj-transport` the quoted transport checksum is put back as well, when
-/// the quote is long enough to hold it.
+/// `packet` starts at its IPv6 header. `sir_of` maps the quoted destination to its SIR address and checksum mode;
+/// `None` leaves the packet unchanged. In mode `adj-transport` the quoted transport checksum is restored too, if the
+/// quote is long enough to hold it.
 pub fn translate_back(
     packet: &mut [u8],
     upper: &Upper,

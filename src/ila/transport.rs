@@ -1,11 +1,12 @@
-//! Transport checksums under translation: which payloads have one, and its correction (`adj-transport`).
+//! Transport checksums under translation: which protocols have one, and its correction (`adj-transport`, ILA draft
+//! §4.4).
 
 use crate::net::checksum;
 use crate::net::ipv6::{Upper, next};
 
-/// Whether an upper-layer protocol carries a checksum over the IPv6 addresses (ILA draft §4.4: GRE does not).
+/// Whether the checksum of an upper-layer protocol covers the IPv6 addresses (ILA draft §4.4; that of GRE does not).
 ///
-/// Unknown protocols count as if they did: neutral mapping never harms.
+/// The answer for an unknown protocol is true, because neutral mapping harms no protocol.
 #[inline]
 #[must_use]
 pub const fn covers_addresses(protocol: u8) -> bool {
@@ -15,7 +16,7 @@ pub const fn covers_addresses(protocol: u8) -> bool {
     )
 }
 
-/// Offset of the checksum field within the upper-layer header, for protocols whose checksum covers the addresses.
+/// Offset in bytes of the checksum field within the header of TCP, UDP or ICMPv6; `None` for other protocols.
 #[inline]
 #[must_use]
 pub const fn checksum_offset(protocol: u8) -> Option<usize> {
@@ -27,11 +28,12 @@ pub const fn checksum_offset(protocol: u8) -> Option<usize> {
     }
 }
 
-/// Corrects the transport checksum of `packet` (from its IPv6 header on) after address words summing to `old`
-/// became words summing to `new`.
+/// Corrects the transport checksum of `packet` after address words whose sum is `old` were replaced by words whose
+/// sum is `new`.
 ///
-/// Later fragments have no checksum to correct; a UDP checksum of zero stays zero, and one that becomes zero is
-/// sent as 0xffff (RFC 8200 §8.1). A packet cut before its checksum is left alone.
+/// `packet` starts at its IPv6 header. A fragment other than the first has no checksum. A UDP checksum of zero stays
+/// zero; one that becomes zero is written as 0xffff (RFC 8200 §8.1). A packet that ends before its checksum is left
+/// unchanged.
 pub fn correct(packet: &mut [u8], upper: &Upper, old: u16, new: u16) {
     if upper.later_fragment {
         return;

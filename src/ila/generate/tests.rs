@@ -1,4 +1,4 @@
-//! Laws of making identifiers.
+//! Laws of generated identifiers (ILA draft appendix A).
 
 use super::*;
 use crate::ila::IdentifierType;
@@ -14,6 +14,7 @@ fn is_made(identifier: Identifier) -> bool {
         && identifier.zero_alias().is_none()
 }
 
+// RFC 5905 §6
 #[test]
 fn rfc_5905_figure_4_times_in_the_format_of_ntp() {
     let at = |seconds, nanoseconds| NtpTime::of_unix(Duration::new(seconds, nanoseconds)).0;
@@ -25,6 +26,7 @@ fn rfc_5905_figure_4_times_in_the_format_of_ntp() {
     assert_eq!(at(2_085_978_496, 0), 0);
 }
 
+// RFC 4193 §3.2.2, ILA draft appendix A.1
 #[test]
 fn rfc_4193_section_3_2_2_the_low_bits_of_sha_1_over_time_and_eui_64() {
     // sha1(e5f3b2a180000000 020000fffe00000a) = 0dfaff3efa66f8f94fb0ecd6e6101572e6421ef9,
@@ -36,12 +38,14 @@ fn rfc_4193_section_3_2_2_the_low_bits_of_sha_1_over_time_and_eui_64() {
 
 #[test]
 fn a_hash_that_ends_in_one_of_the_two_zeros_is_passed_over() {
-    // The digests of these times end in c142700000 and 5cdcffff; what is made is of the digests after them.
+    // The digests of these times end in c142700000 and 5cdcffff. The identifiers come from the digests of the next
+    // time.
     let first = |time| Hashed::new(NtpTime(time), HOST).next();
     assert_eq!(first(0xe5f3_b2a1_8000_4f66), Some(Identifier(0x25c3_c9e2_086e_6043)));
     assert_eq!(first(0xe5f3_b2a1_8001_87ba), Some(Identifier(0x2427_2c42_a6ba_33f8)));
 }
 
+// ILA draft appendix A.2
 #[test]
 fn appendix_a_2_24_bits_of_block_and_36_of_stamp() {
     let mut block = Block::new(Registrar::new(0x00ab_cdef).unwrap());
@@ -50,6 +54,7 @@ fn appendix_a_2_24_bits_of_block_and_36_of_stamp() {
     assert_eq!(block.busy_until(), Duration::from_millis(0x1_2345_678a * TICK_MS));
 }
 
+// ILA draft appendix A.2
 #[test]
 fn appendix_a_2_a_hundred_a_second_last_21_8_years() {
     let usable = (1u64 << STAMP_BITS) as f64 * 65_534.0 / 65_536.0;
@@ -98,6 +103,7 @@ fn stamps_do_not_repeat_when_ntp_starts_again_in_2036() {
     assert_eq!(block.draw(rollover).0, before.0 + 1);
 }
 
+// ILA draft appendix A.1, RFC 4193 §3.2.3
 #[test]
 fn appendix_a_1_the_table_of_odds() {
     for (population, odds) in
@@ -117,7 +123,7 @@ fn odds_are_a_probability_that_grows() {
         assert!(odds > before && odds < 1.0, "{shift}");
         before = odds;
     }
-    // Half at about 1.18 * 2^30.
+    // The odds are one half at about 1.18 * 2^30 identifiers.
     assert!((collision_odds(1_264_000_000, BITS) - 0.5).abs() < 0.001);
 }
 
@@ -125,7 +131,7 @@ fn odds_are_a_probability_that_grows() {
 fn eui_64_in_text_and_of_a_mac_address() {
     let eui: Eui64 = "02-00-00-FF-fe-00-00-0a".parse().unwrap();
     assert_eq!((eui, eui.to_string().as_str()), (HOST, "02:00:00:ff:fe:00:00:0a"));
-    // RFC 4291 appendix A turns the universal bit over.
+    // RFC 4291 appendix A inverts the universal/local bit.
     assert_eq!("00:00:00:00:00:0a".parse(), Ok(HOST));
     for wrong in ["", "02:00", "02:00:00:ff:fe:00:00", "02:00:00:ff:fe:00:00:zz", "020000fffe00000a"] {
         assert!(wrong.parse::<Eui64>().unwrap_err().to_string().contains("write for example"), "{wrong}");
