@@ -1,4 +1,6 @@
-//! ICMP errors: the packet that they quote is translated too, once (RFC 7915 §4.3, §5.3, RFC 4884).
+//! Translates ICMP errors and the packet that they quote (RFC 7915 §4.3, RFC 7915 §5.3, RFC 4884).
+//!
+//! An error that quotes an ICMP error is refused, so that the translation recurses only once.
 
 use super::head::Head;
 use super::message::{self, Message};
@@ -7,40 +9,44 @@ use crate::net::checksum::{add, pseudo_header, sum_of_bytes, update};
 use crate::net::{icmp4, icmp6, ipv4, ipv6};
 use std::ops::Range;
 
-/// Bytes of an error before the quoted packet, in both families.
+/// Length in bytes of an error before the quoted packet, in both families.
 const HEADER: usize = icmp4::HEADER;
-/// Fewest bytes of quoted packet in front of extension objects (RFC 4884 §3).
+/// Least length in bytes of the quoted packet before extension objects (RFC 4884 §3).
 const QUOTE_BEFORE_EXTENSION: usize = 128;
-/// Bytes that the length of the quoted packet counts in, in ICMP and ICMPv6 (RFC 4884 §4.1, §4.4).
+/// Units in bytes of the length field, in ICMP and in ICMPv6 (RFC 4884 §4.1, RFC 4884 §4.4).
 const UNIT4: usize = 4;
 const UNIT6: usize = 8;
 
-/// Where the parts of a translated error lie in the room.
+/// Where the parts of a translated error lie in the buffer, in bytes.
 struct Layout {
-    /// Start of the quoted packet's upper layer, and as much of it as is kept.
+    /// Offset of the quoted packet's upper layer.
     body: usize,
+    /// Length of the part of it that is kept.
     kept: usize,
     /// Zero bytes after it, before the extension objects.
     padding: usize,
+    /// End of the message.
     end: usize,
     /// Length of quote and padding when extension objects follow, otherwise 0.
     quote: usize,
 }
 
-/// What bounds a translated error.
+/// The limits of a translated error, in bytes.
 struct Form {
-    /// Bytes of the quoted packet's new header.
+    /// Length of the quoted packet's new header.
     header: usize,
-    /// Most bytes of error with all but its outer header.
+    /// The most bytes of the ICMP message, without the outer IP header.
     space: usize,
+    /// Unit of the length field.
     unit: usize,
 }
 
 impl Layout {
-    /// Lays out an error whose quoted packet has its upper layer at `body`, and whose extension objects, if any, are the
-    /// bytes at `extension` and stay where they are.
+    /// Lays out an error. The upper layer of its quoted packet is at `body`; its extension objects, if any, are at
+    /// `extension` and stay in place.
     ///
-    /// A quote that is too long loses its end; extension objects that leave no room for 128 bytes of it are left out.
+    /// A quote that is too long is truncated. Extension objects are omitted when they leave less than 128 bytes for the
+    /// quote.
     fn of(body: Range<usize>, extension: Option<Range<usize>>, form: &Form) -> Option<Self> {
         let plain = Layout {
             body: body.start,
@@ -68,14 +74,15 @@ impl Layout {
     }
 }
 
-/// The length of the quote in `message` when extension objects follow it; `words` is its length field.
+/// Length in bytes of the quote in `message` when extension objects follow it, otherwise `None`. `words` is the length
+/// field.
 fn quote_before_extension(message: &[u8], words: u32, unit: usize) -> Option<usize> {
     let quote = words as usize * unit;
     (quote >= QUOTE_BEFORE_EXTENSION && HEADER + quote < message.len()).then_some(quote)
 }
 
-/// The quoted packet's place and the extension objects' place, from a message at `at` whose quote has `quote` bytes, if
-/// that is known. Only some messages can carry extension objects: `keeps_extension`.
+/// The ranges of the quoted packet and of the extension objects in the message at `at`. `quote` is the length of the
+/// quote, if the message tells it. `keeps_extension` tells whether the translated message can carry extension objects.
 fn split(
     at: &Range<usize>,
     quote: Option<usize>,
@@ -92,9 +99,11 @@ fn sum(message: &[u8]) -> u16 {
     add(sum_of_bytes(head), sum_of_bytes(rest.get(2..).unwrap_or(&[])))
 }
 
-/// Writes the first eight bytes at `start` and the checksum of the message up to `end`, wrong if it was wrong before.
+/// Writes the first eight bytes `told` and the checksum of the message at `at`. A checksum that was wrong before stays
+/// wrong.
 ///
-/// `field` and `old` are the checksum and the sum of the original, `pseudo` the sum of the new pseudo header.
+/// `field` and `old` are the checksum field and the sum of the original message; `pseudo` is the sum of the new pseudo
+/// header.
 fn seal(room: &mut [u8], at: Range<usize>, told: Message, field: u16, old: u16, pseudo: u16) {
     let Some(message) = room.get_mut(at) else { return };
     if let Some(header) = message.first_chunk_mut() {
@@ -106,7 +115,7 @@ fn seal(room: &mut [u8], at: Range<usize>, told: Message, field: u16, old: u16, 
     }
 }
 
-/// Moves what is kept of the quoted packet's upper layer to its place and pads it.
+/// Moves the kept part of the quoted packet's upper layer to its new offset and pads it with zeros.
 fn arrange(room: &mut [u8], body: Range<usize>, layout: &Layout) {
     let end = layout.body + layout.kept;
     if layout.body != body.start {
@@ -115,7 +124,7 @@ fn arrange(room: &mut [u8], body: Range<usize>, layout: &Layout) {
     room[end..end + layout.padding].fill(0);
 }
 
-/// Translates the ICMP error at `at`, which stands behind the IPv4 header `head`.
+/// Translates the ICMP error at `at`, which follows the IPv4 header `head`.
 pub(super) fn to_v6(
     room: &mut [u8],
     head: &Head<u32>,
@@ -158,7 +167,7 @@ pub(super) fn to_v6(
     inner.write6(&mut room[start + HEADER..layout.body], &inner_to);
     patch.apply(&mut room[layout.body..layout.body + layout.kept]);
     let length = layout.end - start;
-    // An error is at most 1280 bytes long: it needs no fragment header.
+    // The error is at most 1280 bytes long and needs no fragment header.
     let outer = Head { payload: length, fragment: None, ..*head };
     outer.write6(&mut room[start - ipv6::HEADER..start], to);
     told.word |= ((layout.quote / UNIT6) as u32) << 24;
@@ -167,7 +176,7 @@ pub(super) fn to_v6(
     Ok(start - ipv6::HEADER..layout.end)
 }
 
-/// Translates the ICMPv6 error at `at`, which stands behind the IPv6 headers `head`.
+/// Translates the ICMPv6 error at `at`, which follows the IPv6 headers `head`.
 pub(super) fn to_v4(
     room: &mut [u8],
     head: &Head<u128>,
@@ -184,14 +193,14 @@ pub(super) fn to_v4(
         }
         _ => None,
     };
-    // Both kinds that carry extension objects become kinds that do.
+    // Both message types that can carry extension objects become types that can, too.
     let (quote, extension) = split(&at, quote, true);
     let quoted = room.get(quote.clone()).ok_or(Refused::Truncated)?;
     let inner = Head::<u128>::read(quoted, options).map_err(|_| Refused::Quote);
     let mut told = message::error_to_4(from, inner.is_ok_and(|inner| inner.fragment.is_some()), options)?;
     let inner = inner?;
     let (source, destination) = addresses(inner.source, inner.destination).ok_or(Refused::QuotedAddress)?;
-    // Whatever the name of that packet was in IPv4, it is not known here.
+    // The IPv6 packet did not keep the identification of its IPv4 packet. 0 stands for it.
     let inner_to = To4 { source, destination, identification: 0 };
     let upper = quoted.get(inner.length..).ok_or(Refused::Quote)?;
     let patch = transport::quoted_to_4(upper, &inner, &inner_to)?;

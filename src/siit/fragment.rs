@@ -1,28 +1,28 @@
-//! Splitting a translated packet into fragments that fit a link (RFC 7915 §4.1, §5.1.1; RFC 8200 §4.5, RFC 791 §3.2).
+//! Fragments a translated packet so that it fits a link (RFC 7915 §4.1, RFC 7915 §5.1.1, RFC 8200 §4.5, RFC 791 §3.2).
 //!
-//! A packet that already is a fragment is split into fragments of the same datagram.
+//! A packet that is a fragment itself becomes smaller fragments of the same datagram. Nothing is reassembled here.
 
 use crate::net::fragment::{self, Fragment, UNIT};
 use crate::net::ipv4::{self, Ipv4, option};
 use crate::net::ipv6::{self, Ipv6, next};
 
-/// Why a packet cannot be split.
+/// Why a packet cannot be fragmented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unsplittable {
     /// The packet is malformed, or not as long as its header says.
     Malformed,
-    /// The IPv4 packet is longer than the MTU and must not be split.
+    /// The IPv4 packet is longer than the MTU and has DF set.
     DontFragment,
-    /// The MTU leaves no room for eight bytes after the headers that every fragment has, or for the headers that the
-    /// first fragment of an IPv6 packet must hold.
+    /// The MTU has no room for eight bytes of data after the headers that every fragment carries, or for the headers
+    /// that the first fragment of an IPv6 packet must carry.
     Mtu,
 }
 
-/// One fragment, or the whole packet when it fits; [`Piece::write`] makes it.
+/// One fragment, or the whole packet when it fits. [`Piece::write`] writes its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece<'a> {
     packet: &'a [u8],
-    /// The part of `packet` that this piece carries.
+    /// Start and end of the part of `packet` that this fragment carries.
     data: (usize, usize),
     form: Form,
 }
@@ -31,14 +31,15 @@ pub struct Piece<'a> {
 enum Form {
     /// The packet as it is.
     Whole,
-    /// Headers up to `shared`, the last of which names its successor at `named`; then a fragment header.
+    /// An IPv6 fragment: the first `shared` bytes of headers, then a fragment header. `named` is the offset of the Next
+    /// Header field of the last shared header.
     V6 { shared: usize, named: usize, next_header: u8, place: Fragment },
-    /// A header of `length` bytes, for other fragments than the datagram's first without some options.
+    /// An IPv4 fragment: a header of `length` bytes. Fragments other than the first carry only the copied options.
     V4 { length: usize, first: bool, place: Fragment },
 }
 
 impl Piece<'_> {
-    /// Bytes of the fragment with its headers.
+    /// Length in bytes of the fragment with its headers.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A piece is never empty.
     pub fn len(&self) -> usize {
@@ -50,7 +51,7 @@ impl Piece<'_> {
         }
     }
 
-    /// Writes the fragment to the start of `buffer` and says how long it is; `None` when it does not fit.
+    /// Writes the fragment to the start of `buffer`; returns its length in bytes, or `None` when it does not fit.
     #[must_use]
     pub fn write(&self, buffer: &mut [u8]) -> Option<usize> {
         let buffer = buffer.get_mut(..self.len())?;
@@ -91,7 +92,7 @@ impl Piece<'_> {
     }
 }
 
-/// The options that every fragment has (RFC 791 §3.1).
+/// The options that every fragment carries: those with the copied flag (RFC 791 §3.1).
 fn copied_options(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     ipv4::options(header)
         .filter_map(Result::ok)
@@ -99,7 +100,7 @@ fn copied_options(header: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(|found| found.bytes)
 }
 
-/// Cuts `from..to` into parts of `first` bytes and then `rest` bytes, the last as long as what is left.
+/// Cuts `from..to` into one part of `first` bytes and further parts of `rest` bytes. The last part may be shorter.
 fn cut(from: usize, to: usize, first: usize, rest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut at = from;
     std::iter::from_fn(move || {
@@ -112,7 +113,8 @@ fn cut(from: usize, to: usize, first: usize, rest: usize) -> impl Iterator<Item 
     })
 }
 
-/// The place of the part `part` of a packet whose data begins at `start` and ends at `end` and is itself at `whole`.
+/// The fragment fields of `part`, a range of the packet's data, which lies at `start..end`. `whole` are the fragment
+/// fields of the packet itself.
 const fn place(whole: Fragment, part: (usize, usize), start: usize, end: usize) -> Fragment {
     Fragment {
         offset: whole.offset + ((part.0 - start) / UNIT) as u16,
@@ -121,13 +123,14 @@ const fn place(whole: Fragment, part: (usize, usize), start: usize, end: usize) 
     }
 }
 
-/// The fragments of the IPv6 packet `packet`, each at most `mtu` bytes long, in order (RFC 8200 §4.5).
+/// Fragments the IPv6 packet `packet`: yields fragments of at most `mtu` bytes, in order (RFC 8200 §4.5).
 ///
-/// A packet that fits is yielded as it is. `identification` names the datagram unless the packet has a fragment header
-/// of its own, as [`super::to_v6`] gives to packets that may have to be split.
+/// A packet that fits is yielded unchanged. `identification` is used unless the packet has a fragment header, which
+/// [`super::to_v6`] adds to packets that may have to be fragmented.
 ///
 /// # Errors
-/// [`Unsplittable`].
+/// [`Unsplittable::Malformed`] when the headers are wrong or the packet is not as long as its header says;
+/// [`Unsplittable::Mtu`] when `mtu` has no room for the headers and eight bytes of data.
 pub fn v6(
     packet: &[u8],
     mtu: u16,
@@ -153,22 +156,22 @@ pub fn v6(
     Ok(untouched(packet, whole).into_iter().chain(pieces))
 }
 
-/// The piece that is the packet itself, when it is to be left as it is.
+/// The unchanged packet as its only piece, if it is `whole`.
 fn untouched(packet: &[u8], whole: bool) -> Option<Piece<'_>> {
     whole.then_some(Piece { packet, data: (0, packet.len()), form: Form::Whole })
 }
 
-/// How an IPv6 packet is split; `most` is 0 when it is not.
+/// How an IPv6 packet is fragmented; `most` is 0 when it fits.
 #[derive(Clone, Copy)]
 struct Split6 {
-    /// Bytes of headers that every fragment has.
+    /// Length in bytes of the headers that every fragment carries.
     shared: usize,
-    /// Where the last of them names its successor.
+    /// Offset of the Next Header field of the last of them.
     named: usize,
     next_header: u8,
-    /// Where the data to be split begins.
+    /// Offset of the data that is fragmented.
     start: usize,
-    /// Most bytes of data in a fragment.
+    /// The most bytes of data in a fragment.
     most: usize,
     fragment: Fragment,
 }
@@ -185,7 +188,8 @@ impl Split6 {
         let mut split = Self::per_fragment(packet, identification)?;
         let upper = ipv6::upper(packet).map_err(|_| Unsplittable::Malformed)?;
         split.most = usize::from(mtu).saturating_sub(split.shared + fragment::HEADER) / UNIT * UNIT;
-        // RFC 8200 §4.5: the first fragment holds all headers up to the upper layer's; a later one has none.
+        // RFC 8200 §4.5: the first fragment carries all headers up to the upper-layer header. A later fragment has
+        // none.
         let headers = upper.offset.saturating_sub(split.start);
         if split.most == 0 || headers > split.most {
             return Err(Unsplittable::Mtu);
@@ -196,8 +200,8 @@ impl Split6 {
         Ok(split)
     }
 
-    /// Finds the headers that every fragment has: up to a fragment header that is there already, otherwise up to the
-    /// routing header, or the hop-by-hop options when there is none.
+    /// Finds the headers that every fragment carries (RFC 8200 §4.5): those before an existing fragment header,
+    /// otherwise those up to the routing header, or else up to the hop-by-hop options.
     fn per_fragment(packet: &[u8], identification: u32) -> Result<Self, Unsplittable> {
         let mut split = Split6 {
             shared: ipv6::HEADER,
@@ -233,12 +237,15 @@ impl Split6 {
     }
 }
 
-/// The fragments of the IPv4 packet `packet`, each at most `mtu` bytes long, in order (RFC 791 §3.2).
+/// Fragments the IPv4 packet `packet`: yields fragments of at most `mtu` bytes, in order (RFC 791 §3.2).
 ///
-/// A packet that fits is yielded as it is. Options go where RFC 791 wants them.
+/// A packet that fits is yielded unchanged. The first fragment carries all options, later ones those with the copied
+/// flag (RFC 791 §3.1).
 ///
 /// # Errors
-/// [`Unsplittable`].
+/// [`Unsplittable::Malformed`] when the header is wrong or the packet is not as long as it says;
+/// [`Unsplittable::DontFragment`] when the packet does not fit and has DF set; [`Unsplittable::Mtu`] when `mtu` has no room
+/// for the header and eight bytes of data.
 pub fn v4(packet: &[u8], mtu: u16) -> Result<impl Iterator<Item = Piece<'_>>, Unsplittable> {
     let header = ipv4::header(packet).ok_or(Unsplittable::Malformed)?;
     let view = Ipv4::of(packet).filter(|view| view.version() == 4).ok_or(Unsplittable::Malformed)?;

@@ -1,29 +1,30 @@
-//! What an IPv4 or IPv6 header says, and the header of the other family that says the same (RFC 7915 §4.1, §5.1).
+//! Reads an IPv4 or IPv6 header and writes the corresponding header of the other family (RFC 7915 §4.1, RFC 7915 §5.1).
 
 use super::{Options, Refused, To4, To6};
 use crate::net::fragment::{self, Fragment};
 use crate::net::ipv4::{self, Ipv4, protocol};
 use crate::net::ipv6::{self, Ipv6, next};
 
-/// IPv4 packets up to this many bytes leave the translator without DF (§5.1): 1280 less the difference of the headers.
+/// The longest IPv4 packet in bytes that leaves the translator with DF clear: 1280 less the difference of the headers
+/// (RFC 7915 §5.1).
 pub const WITHOUT_DF: usize = ipv6::MIN_MTU as usize - (ipv6::HEADER - ipv4::HEADER);
 
-/// The headers of a packet before its upper layer; `A` is the address of the family it came in.
+/// The headers of a packet before its upper layer. `A` is the address type of the family in which it was received.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<A> {
     pub(super) source: A,
     pub(super) destination: A,
-    /// Type of service or traffic class, as it is to be written.
+    /// Type of service or traffic class to be written.
     pub(super) class: u8,
     /// TTL or hop limit.
     pub(super) hops: u8,
-    /// Upper-layer protocol, by the numbers of the family it came in.
+    /// Upper-layer protocol, by the numbers of the family in which the packet was received.
     pub(super) protocol: u8,
-    /// Bytes before the upper layer, options and extension headers included.
+    /// Length in bytes of all headers before the upper layer, options and extension headers included.
     pub(super) length: usize,
-    /// Bytes of upper layer that the header claims; a quote often has fewer.
+    /// Length in bytes of the upper layer according to the header. A quoted packet often has fewer bytes.
     pub(super) payload: usize,
-    /// The place in a datagram, when the packet has or is to have a fragment header.
+    /// Fragment fields, when the packet has or will have a fragment header.
     pub(super) fragment: Option<Fragment>,
 }
 
@@ -33,7 +34,7 @@ impl<A> Head<A> {
         self.fragment.is_some_and(|fragment| !fragment.is_atomic())
     }
 
-    /// Whether this is a fragment other than the first: it has no upper-layer header.
+    /// Whether this is a fragment other than the first, which has no upper-layer header.
     pub(super) fn is_later(&self) -> bool {
         self.fragment.is_some_and(|fragment| fragment.offset != 0)
     }
@@ -51,7 +52,7 @@ impl<A> Head<A> {
 }
 
 impl Head<u32> {
-    /// Reads the header of an IPv4 packet, which is to be translated and must be whole.
+    /// Reads and checks the header of a whole IPv4 packet that is to be translated.
     pub(super) fn accept(packet: &[u8], options: &Options) -> Result<Self, Refused> {
         let head = Self::read(packet, options)?;
         let header = ipv4::header(packet).ok_or(Refused::Truncated)?;
@@ -71,7 +72,7 @@ impl Head<u32> {
         Ok(head)
     }
 
-    /// Reads the header of an IPv4 packet, of which a quote may hold no more; options are skipped.
+    /// Reads the header of an IPv4 packet, of which a quote may hold nothing else. Options are skipped.
     pub(super) fn read(packet: &[u8], options: &Options) -> Result<Self, Refused> {
         let view = Ipv4::of(packet).ok_or(Refused::Truncated)?;
         if view.version() != 4 || view.header_length() < ipv4::HEADER {
@@ -83,7 +84,8 @@ impl Head<u32> {
             return Err(Refused::Protocol);
         }
         let (offset, more) = (view.fragment_offset(), view.more_fragments());
-        // What may be split on the way needs its identification, once it may have to be.
+        // A packet with DF clear may be fragmented later. If it is long enough, the fragment header keeps its
+        // identification (RFC 7915 §4.1).
         let may_be_split = !view.dont_fragment() && ipv6::HEADER + payload > usize::from(options.lowest_mtu6);
         let identification = u32::from(view.identification());
         Ok(Head {
@@ -102,7 +104,7 @@ impl Head<u32> {
         })
     }
 
-    /// Bytes of the IPv6 header, with its fragment header if there is one.
+    /// Length in bytes of the IPv6 header, with its fragment header if there is one.
     pub(super) fn length6(&self) -> usize {
         ipv6::HEADER + if self.fragment.is_some() { fragment::HEADER } else { 0 }
     }
@@ -111,7 +113,7 @@ impl Head<u32> {
     pub(super) fn write6(&self, header: &mut [u8], to: &To6) {
         let protocol = if self.protocol == protocol::ICMP { next::ICMP6 } else { self.protocol };
         let first = if self.fragment.is_some() { next::FRAGMENT } else { protocol };
-        // An IPv4 payload has at most 65515 bytes: with a fragment header it still fits.
+        // An IPv4 payload has at most 65515 bytes, so that it fits with a fragment header.
         let payload = (self.length6() - ipv6::HEADER + self.payload) as u16;
         if let Some(mut view) = Ipv6::of_mut(header) {
             view.write(payload, first, self.hops, to.source, to.destination);
@@ -125,13 +127,13 @@ impl Head<u32> {
 }
 
 impl Head<u128> {
-    /// Reads the headers of an IPv6 packet, which is to be translated and must be whole.
+    /// Reads and checks the headers of a whole IPv6 packet that is to be translated.
     pub(super) fn accept(packet: &[u8], options: &Options) -> Result<Self, Refused> {
         let view = Ipv6::of(packet).ok_or(Refused::Truncated)?;
         if view.version() != 6 {
             return Err(Refused::Version);
         }
-        // Extension headers lie within the packet, never in what a link padded it with.
+        // Extension headers must lie within the payload length, not in padding of the link.
         let whole = ipv6::HEADER + usize::from(view.payload_length());
         let head = Self::read(packet.get(..whole).ok_or(Refused::Truncated)?, options)?;
         if head.payload + ipv4::HEADER > usize::from(u16::MAX) {
@@ -141,7 +143,7 @@ impl Head<u128> {
         Ok(head)
     }
 
-    /// Reads the headers of an IPv6 packet, of which a quote may hold no more.
+    /// Reads the headers of an IPv6 packet, of which a quote may hold nothing else.
     ///
     /// Hop-by-hop options, destination options and routing headers with no segments left are skipped.
     pub(super) fn read(packet: &[u8], options: &Options) -> Result<Self, Refused> {
@@ -195,7 +197,7 @@ impl Head<u128> {
     /// Writes the IPv4 header into the 20 bytes of `header`.
     pub(super) fn write4(&self, header: &mut [u8], to: &To4) {
         let protocol = if self.protocol == next::ICMP6 { protocol::ICMP } else { self.protocol };
-        // Only a quote can claim more than fits.
+        // Only the header of a quoted packet can claim more than fits: `accept` refuses a whole packet that does.
         let total = (ipv4::HEADER + self.payload).min(usize::from(u16::MAX));
         if let Some(mut view) = Ipv4::of_mut(header) {
             view.write(total as u16, protocol, self.hops, to.source, to.destination);
@@ -215,12 +217,12 @@ impl Head<u128> {
     }
 }
 
-/// Whether protocol number `protocol` would turn an IPv4 payload into IPv6 headers or into ICMPv6.
+/// Whether IPv6 would read protocol number `protocol` as an extension header or as ICMPv6.
 const fn is_ipv6_only(protocol: u8) -> bool {
     matches!(protocol, next::HOP_BY_HOP | next::ROUTING | next::FRAGMENT | next::DESTINATION | next::ICMP6)
 }
 
-/// Whether `next_header` is an extension header that must not follow a fragment header: all but ESP (§5.1.1).
+/// Whether `next_header` is an extension header that must not follow a fragment header: all but ESP (RFC 7915 §5.1.1).
 const fn is_extension(next_header: u8) -> bool {
     matches!(
         next_header,

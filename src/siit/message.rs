@@ -1,15 +1,15 @@
-//! Types, codes, pointers and MTUs of ICMP messages (RFC 7915 §4.2, §5.2).
+//! Translates types, codes, pointers and MTUs of ICMP messages (RFC 7915 §4.2, RFC 7915 §5.2).
 
 use super::{Options, Refused};
 use crate::net::icmp4::{self, PLATEAUS, unreachable};
 use crate::net::{icmp6, ipv4, ipv6};
 
-/// The first eight bytes of an ICMP error, without its checksum.
+/// The first eight bytes of an ICMP error, without the checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) kind: u8,
     pub(super) code: u8,
-    /// What follows the checksum: a pointer or an MTU, otherwise 0.
+    /// The 32 bits after the checksum: a pointer, an MTU or a length field (RFC 4884), otherwise 0.
     pub(super) word: u32,
 }
 
@@ -20,14 +20,15 @@ impl Message {
         Some(Message { kind, code, word: u32::from_be_bytes([a, b, c, d]) })
     }
 
-    /// Writes the eight bytes, the checksum 0.
+    /// Writes the eight bytes with checksum 0.
     pub(super) fn write(self, into: &mut [u8; 8]) {
         into[..4].copy_from_slice(&[self.kind, self.code, 0, 0]);
         into[4..].copy_from_slice(&self.word.to_be_bytes());
     }
 }
 
-/// The ICMPv6 type of an ICMP message that is not an error. All but echo stay on their link or are obsolete (§4.2).
+/// The ICMPv6 type for an ICMP message that is not an error. Only echo is translated: the others stay on their link or
+/// are obsolete (RFC 7915 §4.2).
 pub(super) fn query_to_6(kind: u8) -> Option<u8> {
     match kind {
         icmp4::kind::ECHO_REQUEST => Some(icmp6::kind::ECHO_REQUEST),
@@ -36,8 +37,8 @@ pub(super) fn query_to_6(kind: u8) -> Option<u8> {
     }
 }
 
-/// The ICMP type of an ICMPv6 message that is not an error. Multicast Listener Discovery and Neighbour Discovery stay
-/// on their link (§5.2).
+/// The ICMP type for an ICMPv6 message that is not an error. Only echo is translated: Multicast Listener Discovery and
+/// Neighbour Discovery stay on their link (RFC 7915 §5.2).
 pub(super) fn query_to_4(kind: u8) -> Option<u8> {
     match kind {
         icmp6::kind::ECHO_REQUEST => Some(icmp4::kind::ECHO_REQUEST),
@@ -46,11 +47,11 @@ pub(super) fn query_to_4(kind: u8) -> Option<u8> {
     }
 }
 
-/// The ICMPv6 error that says what an ICMP error says, which quotes a packet of `total` bytes (§4.2).
+/// The ICMPv6 error for an ICMP error that quotes a packet of `total` bytes (RFC 7915 §4.2).
 pub(super) fn error_to_6(from: Message, total: u16, options: &Options) -> Result<Message, Refused> {
     let (kind, code, word) = match (from.kind, from.code) {
         (icmp4::kind::UNREACHABLE, unreachable::PROTOCOL) => {
-            // The header field that was not understood: Next Header.
+            // The pointer names the field that was not understood: Next Header, at offset 6.
             (icmp6::kind::PARAMETER_PROBLEM, 1, 6)
         }
         (icmp4::kind::UNREACHABLE, unreachable::FRAGMENTATION_NEEDED) => {
@@ -76,8 +77,8 @@ pub(super) fn error_to_6(from: Message, total: u16, options: &Options) -> Result
     Ok(Message { kind, code, word })
 }
 
-/// The ICMP error that says what an ICMPv6 error says; `fragmented` when the packet that it quotes has a fragment
-/// header (§5.2).
+/// The ICMP error for an ICMPv6 error (RFC 7915 §5.2). `fragmented` tells whether the quoted packet has a fragment
+/// header.
 pub(super) fn error_to_4(from: Message, fragmented: bool, options: &Options) -> Result<Message, Refused> {
     let (kind, code, word) = match (from.kind, from.code) {
         (icmp6::kind::UNREACHABLE, code) => {
@@ -105,7 +106,7 @@ pub(super) fn error_to_4(from: Message, fragmented: bool, options: &Options) -> 
     Ok(Message { kind, code, word })
 }
 
-/// The IPv6 header field for an IPv4 header field (§4.2, figure 3).
+/// The offset of the IPv6 header field for that of an IPv4 header field (RFC 7915 §4.2, figure 3).
 fn pointer_to_6(pointer: u8) -> Option<u8> {
     match pointer {
         0 | 1 => Some(pointer), // version, type of service
@@ -118,7 +119,7 @@ fn pointer_to_6(pointer: u8) -> Option<u8> {
     }
 }
 
-/// The IPv4 header field for an IPv6 header field (§5.2, figure 6).
+/// The offset of the IPv4 header field for that of an IPv6 header field (RFC 7915 §5.2, figure 6).
 fn pointer_to_4(pointer: u32) -> Option<u8> {
     match pointer {
         0 => Some(0),        // version
@@ -132,23 +133,26 @@ fn pointer_to_4(pointer: u32) -> Option<u8> {
     }
 }
 
-/// The difference between an IPv6 packet and the IPv4 packet that says the same, in bytes.
+/// Bytes by which the IPv6 header is longer than the IPv4 header; [`FRAGMENT_GROWTH`] counts a fragment header too.
 const GROWTH: u32 = (ipv6::HEADER - ipv4::HEADER) as u32;
 const FRAGMENT_GROWTH: u32 = GROWTH + crate::net::fragment::HEADER as u32;
 
-/// The MTU that an IPv6 sender is told: never below 1280 (§4.2).
+/// The MTU of a Packet Too Big, from that of a Fragmentation Needed; at least 1280 (RFC 7915 §4.2).
 fn mtu_to_6(mtu: u16, total: u16, options: &Options) -> u32 {
     let lowest = u32::from(ipv6::MIN_MTU);
     let told = match mtu {
-        // A router older than RFC 1191 does not say: the next plateau below the packet that was too big.
+        // A router older than RFC 1191 sends MTU 0. The next plateau below the length of the packet is then the guess
+        // (RFC 1191 §5).
         0 => PLATEAUS.iter().find(|plateau| **plateau < total).map_or(lowest, |plateau| u32::from(*plateau)),
         mtu => u32::from(mtu) + GROWTH,
     };
     told.min(u32::from(options.mtu6)).min(u32::from(options.mtu4) + GROWTH).max(lowest)
 }
 
-/// The MTU that an IPv4 sender is told: what fits when the headers grow, and never below the 68 bytes of any link, as 0
-/// would say that the MTU is not known (§5.2).
+/// The MTU of a Fragmentation Needed, from that of a Packet Too Big (RFC 7915 §5.2).
+///
+/// It leaves room for the growth of the headers. It is at least 68, the MTU of any link, because 0 would mean that
+/// the MTU is unknown.
 fn mtu_to_4(mtu: u32, fragmented: bool, options: &Options) -> u16 {
     let growth = if fragmented { FRAGMENT_GROWTH } else { GROWTH };
     let told = mtu.saturating_sub(growth).min(u32::from(options.mtu6).saturating_sub(growth));
@@ -171,12 +175,14 @@ mod tests {
         error_to_4(message(kind, code, word), false, &Options::default()).map(|m| (m.kind, m.code, m.word))
     }
 
+    // RFC 7915 §4.2
     #[test]
     fn rfc_7915_section_4_2_queries() {
         let translated: Vec<_> = (0..=255).filter_map(|kind| Some((kind, query_to_6(kind)?))).collect();
         assert_eq!(translated, [(0, 129), (8, 128)]);
     }
 
+    // RFC 7915 §4.2
     #[test]
     fn rfc_7915_section_4_2_unreachable() {
         let codes = [0, 0, 255, 4, 255, 0, 0, 0, 0, 1, 1, 0, 0, 1, 255, 1];
@@ -192,6 +198,7 @@ mod tests {
         assert!((16..=255).all(|code| to_6(3, code, 0) == Err(Refused::IcmpCode)));
     }
 
+    // RFC 7915 §4.2
     #[test]
     fn rfc_7915_section_4_2_other_errors() {
         assert_eq!(to_6(11, 0, 9), Ok((3, 0, 0)));
@@ -203,6 +210,7 @@ mod tests {
         }
     }
 
+    // RFC 7915 §4.2
     #[test]
     fn rfc_7915_section_4_2_figure_3_pointers() {
         let fields = [0, 1, 4, 4, 99, 99, 99, 99, 7, 6, 99, 99, 8, 8, 8, 8, 24, 24, 24, 24, 99];
@@ -213,6 +221,7 @@ mod tests {
         }
     }
 
+    // RFC 7915 §4.2
     #[test]
     fn rfc_7915_section_4_2_mtu_is_between_1280_and_the_next_hops() {
         let told = |mtu, mtu4, mtu6| mtu_to_6(mtu, 1500, &Options { mtu4, mtu6, ..Options::default() });
@@ -223,6 +232,7 @@ mod tests {
         assert_eq!(told(65535, 65535, 65535), 65535);
     }
 
+    // RFC 1191 §5, RFC 1191 §7, RFC 7915 §4.2
     #[test]
     fn rfc_1191_a_missing_mtu_is_the_plateau_below_the_packet() {
         let told = |total| mtu_to_6(0, total, &Options { mtu4: 65535, mtu6: 65535, ..Options::default() });
@@ -233,12 +243,14 @@ mod tests {
         assert_eq!(told(0), 1280);
     }
 
+    // RFC 7915 §5.2
     #[test]
     fn rfc_7915_section_5_2_queries() {
         let translated: Vec<_> = (0..=255).filter_map(|kind| Some((kind, query_to_4(kind)?))).collect();
         assert_eq!(translated, [(128, 8), (129, 0)]);
     }
 
+    // RFC 7915 §5.2
     #[test]
     fn rfc_7915_section_5_2_errors() {
         for (code, wanted) in [1, 10, 1, 1, 3].into_iter().enumerate() {
@@ -255,6 +267,7 @@ mod tests {
         }
     }
 
+    // RFC 7915 §5.2
     #[test]
     fn rfc_7915_section_5_2_figure_6_pointers() {
         for pointer in (0..=48).chain([255, 256, u32::MAX]) {
@@ -271,6 +284,7 @@ mod tests {
         }
     }
 
+    // RFC 7915 §5.2
     #[test]
     fn rfc_7915_section_5_2_mtu_leaves_room_for_the_longer_headers() {
         let told = |mtu, fragmented, mtu4, mtu6| {

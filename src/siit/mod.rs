@@ -1,12 +1,12 @@
-//! Stateless translation between IPv4 and IPv6 (RFC 7915), of one packet in its buffer.
+//! Stateless translation of one packet between IPv4 and IPv6, in its buffer (RFC 7915).
 //!
-//! Knows nothing of how addresses are chosen, never counts down TTL or hop limit, never sends: the caller maps
-//! addresses, compares lengths with MTUs, answers what [`Refused::answer`] says, and splits what is too long with
-//! [`fragment`]. A packet that is refused is left as it was.
+//! The layer never chooses addresses, never decrements TTL or hop limit, and never sends. The caller maps addresses,
+//! compares lengths with MTUs, sends the ICMP error that [`Refused::answer`] names, and fragments long packets with
+//! [`fragment`]. A refused packet is left unchanged.
 //!
-//! Beyond RFC 7915, protocol numbers that mean something else in the other family (IPv6 extension headers and ICMPv6 in
-//! IPv4, ICMP in IPv6) are refused: copied as §4.1 and §5.1 have it, they would let a sender forge headers of the other
-//! family.
+//! The layer is stricter than RFC 7915 in one point. It refuses protocol numbers with another meaning in the other
+//! family: IPv6 extension headers and ICMPv6 in IPv4, ICMP and IGMP in IPv6. RFC 7915 §4.1 and RFC 7915 §5.1 copy
+//! them, which would let a sender forge headers of the other family.
 
 mod error;
 pub mod fragment;
@@ -28,7 +28,7 @@ use crate::net::{checksum, fragment as piece, icmp4, icmp6};
 use head::Head;
 use std::ops::Range;
 
-/// Where an IPv6 packet made from an IPv4 packet comes from and goes to.
+/// The addresses of the IPv6 packet that is made from an IPv4 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct To6 {
     /// The source address.
@@ -37,30 +37,30 @@ pub struct To6 {
     pub destination: u128,
 }
 
-/// Where an IPv4 packet made from an IPv6 packet comes from and goes to.
+/// The addresses and the identification of the IPv4 packet that is made from an IPv6 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct To4 {
     /// The source address.
     pub source: u32,
     /// The destination address.
     pub destination: u32,
-    /// Names the datagram when there is no fragment header to take a name from (§5.1).
+    /// Identification of the datagram, used when the IPv6 packet has no fragment header (RFC 7915 §5.1).
     pub identification: u16,
 }
 
-/// What RFC 7915 leaves to the operator.
+/// The choices that RFC 7915 leaves to the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Copy the type of service and the traffic class; otherwise 0 is written (§4.1, §5.1).
+    /// Copy type of service and traffic class; otherwise 0 is written (RFC 7915 §4.1, RFC 7915 §5.1).
     pub copies_class: bool,
-    /// Compute the checksum of UDP datagrams that come without one from IPv4; otherwise they are refused (§4.5).
+    /// Compute the checksum of IPv4 UDP datagrams that have none; otherwise they are refused (RFC 7915 §4.5).
     pub computes_udp_checksum: bool,
-    /// Packets from IPv4 whose DF is clear get a fragment header when the IPv6 packet would be longer than this many
-    /// bytes (§4.1): 1280, or more when every link is known to take more.
+    /// Lowest MTU of the IPv6 network in bytes: 1280, or more if the operator knows that every link has more. An IPv4
+    /// packet with DF clear gets a fragment header when its IPv6 packet would be longer (RFC 7915 §4.1).
     pub lowest_mtu6: u16,
-    /// MTU of the IPv4 next hop in bytes (§4.2, §5.2).
+    /// MTU of the IPv4 next hop in bytes (RFC 7915 §4.2, RFC 7915 §5.2).
     pub mtu4: u16,
-    /// MTU of the IPv6 next hop in bytes (§4.2, §5.2).
+    /// MTU of the IPv6 next hop in bytes (RFC 7915 §4.2, RFC 7915 §5.2).
     pub mtu6: u16,
 }
 
@@ -76,18 +76,21 @@ impl Default for Options {
     }
 }
 
-/// Most bytes in front of a packet that [`to_v6`] can need: outer and quoted header grow, and RFC 4884 pads the quote.
+/// The most bytes in front of a packet that [`to_v6`] needs. The outer and the quoted header grow, and RFC 4884 §3 pads
+/// the quote.
 pub const HEADROOM: usize = 2 * (ipv6::HEADER - ipv4::HEADER) + piece::HEADER + 4;
 
-/// Turns the IPv4 packet at `at` of `room` into an IPv6 packet, and says where it lies (RFC 7915 §4).
+/// Translates the IPv4 packet at `at` of `room` to IPv6; returns the range of the result (RFC 7915 §4).
 ///
-/// The payload stays where it is and the header grows to the front: by 20 bytes, 28 with a fragment header, less the
-/// IPv4 options; an ICMP error by at most [`HEADROOM`]. `at` begins with the IPv4 header; bytes after the packet's total
-/// length are left out of the result. `quoted` gives the addresses of a packet that an ICMP error quotes, from its
-/// source and destination. The result can be longer than an MTU: see [`fragment::v6`].
+/// `at` starts with the IPv4 header. Bytes after the packet's total length are not part of the result. The payload
+/// stays in place; the header grows to the front: by 20 bytes, 28 with a fragment header, less the IPv4 options. An
+/// ICMP error grows by at most [`HEADROOM`]. `quoted` maps source and destination of the packet that an ICMP error
+/// quotes; `None` refuses the error. The result may be longer than an MTU: see [`fragment::v6`].
 ///
 /// # Errors
-/// [`Refused`]; then `room` has not been changed.
+/// [`Refused`]; `room` is then unchanged. For any packet: `Headroom`, `Truncated`, `Version`, `HeaderChecksum`, `Option`,
+/// `SourceRoute`, `Fragment`, `FragmentedIcmp`, `Protocol`, `UdpWithoutChecksum` and `IcmpType`. For ICMP errors also
+/// `IcmpCode`, `IcmpPointer`, `Quote`, `QuotedError` and `QuotedAddress`.
 pub fn to_v6(
     room: &mut [u8],
     at: Range<usize>,
@@ -116,15 +119,17 @@ pub fn to_v6(
     Ok(start..end)
 }
 
-/// Turns the IPv6 packet at `at` of `room` into an IPv4 packet, and says where it lies, within `at` (RFC 7915 §5).
+/// Translates the IPv6 packet at `at` of `room` to IPv4; returns the range of the result, within `at` (RFC 7915 §5).
 ///
-/// The payload stays where it is and the header shrinks from the front: by 20 bytes and the length of extension headers;
-/// an ICMPv6 error also by its quoted packet. `at` begins with the IPv6 header; bytes after the packet's payload length
-/// are left out of the result. `quoted` gives the addresses of a packet that an ICMPv6 error quotes, from its source and
-/// destination. The result can be longer than an MTU: see [`fragment::v4`].
+/// `at` starts with the IPv6 header. Bytes after the packet's payload length are not part of the result. The payload
+/// stays in place; the header shrinks from the front: by 20 bytes and the length of extension headers. In an ICMPv6
+/// error the quoted packet shrinks too. `quoted` maps source and destination of the packet that an ICMPv6 error
+/// quotes; `None` refuses the error. The result may be longer than an MTU: see [`fragment::v4`].
 ///
 /// # Errors
-/// [`Refused`]; then `room` has not been changed.
+/// [`Refused`]; `room` is then unchanged. For any packet: `Truncated`, `Version`, `Routing`, `TooManyExtensions`,
+/// `FragmentedExtension`, `Fragment`, `FragmentedIcmp`, `TooLong`, `Protocol` and `IcmpType`. For ICMPv6 errors also
+/// `Headroom`, `IcmpCode`, `IcmpPointer`, `Quote`, `QuotedError` and `QuotedAddress`.
 pub fn to_v4(
     room: &mut [u8],
     at: Range<usize>,

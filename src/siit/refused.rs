@@ -1,9 +1,9 @@
-//! Why a packet is not translated, and what its sender is told (RFC 7915 §4.4, §5.4).
+//! Why a packet is not translated, and the ICMP error for its sender (RFC 7915 §4.4, RFC 7915 §5.4).
 
 use crate::net::icmp4::{self, unreachable};
 use crate::net::icmp6;
 
-/// An ICMP error for the sender of a refused packet, in the sender's family.
+/// An ICMP error for the sender of a refused packet, in the address family of the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// ICMP for IPv4.
@@ -33,55 +33,56 @@ pub enum Refused {
     Headroom,
     /// The packet, a header or an upper-layer header that must be changed is cut short.
     Truncated,
-    /// Not of the IP version that is to be translated, or an IPv4 header shorter than 20 bytes.
+    /// The packet is not of the expected IP version, or its IPv4 header is shorter than 20 bytes.
     Version,
     /// The IPv4 header's checksum is wrong.
     HeaderChecksum,
     /// An IPv4 option has no length or runs past the header.
     Option {
-        /// Offset of what is wrong from the start of the IPv4 header, in bytes.
+        /// Offset of the wrong byte from the start of the IPv4 header, in bytes.
         pointer: u8,
     },
-    /// IPv4 source route with hops left (§4.1).
+    /// IPv4 source route with hops left (RFC 7915 §4.1).
     SourceRoute,
-    /// IPv6 routing header with segments left (§5.1).
+    /// IPv6 routing header with segments left (RFC 7915 §5.1).
     Routing {
         /// Offset of its segments left field from the start of the IPv6 header, in bytes.
         pointer: u16,
     },
-    /// More IPv6 extension headers than are walked.
+    /// More than [`crate::net::ipv6::MAX_EXTENSIONS`] IPv6 extension headers.
     TooManyExtensions,
-    /// An IPv6 fragment header is followed by another extension header (§5.1.1).
+    /// Another extension header follows an IPv6 fragment header (RFC 7915 §5.1.1).
     FragmentedExtension,
-    /// A fragment that no datagram can contain: its length is not a multiple of 8, or it ends past 65535 bytes.
+    /// An impossible fragment: its length is not a multiple of 8, or it ends past 65535 bytes (RFC 8200 §4.5).
     Fragment,
-    /// A fragment of an ICMP message, whose checksum cannot be made (§1.2).
+    /// A fragment of an ICMP message. Its checksum covers the whole message and cannot be updated (RFC 7915 §1.2).
     FragmentedIcmp,
     /// The payload is too long for IPv4.
     TooLong,
-    /// The protocol number is one of the other family's, or IGMP, which never leaves its link (§4.2).
+    /// The protocol number has another meaning in the other family, or is IGMP, which never leaves its link
+    /// (RFC 7915 §4.2).
     Protocol,
-    /// UDP without a checksum, in fragments or while none is to be computed (§4.5).
+    /// UDP without a checksum, in fragments or with [`super::Options::computes_udp_checksum`] off (RFC 7915 §4.5).
     UdpWithoutChecksum,
-    /// The other family has no such ICMP message (§4.2, §5.2).
+    /// The other family has no such ICMP message (RFC 7915 §4.2, RFC 7915 §5.2).
     IcmpType,
-    /// The other family has no such code of an ICMP error (§4.2, §5.2).
+    /// The other family has no such code of an ICMP error (RFC 7915 §4.2, RFC 7915 §5.2).
     IcmpCode,
-    /// A parameter problem with a field that the other family's header lacks (§4.2, §5.2).
+    /// A parameter problem with a field that the header of the other family lacks (RFC 7915 §4.2, RFC 7915 §5.2).
     IcmpPointer,
-    /// The packet that an ICMP error quotes is malformed, or would not have been translated.
+    /// The packet that an ICMP error quotes is malformed, or cannot be translated.
     Quote,
-    /// An ICMP error quotes an ICMP error (§4.3, §5.3).
+    /// An ICMP error quotes an ICMP error (RFC 7915 §4.3, RFC 7915 §5.3).
     QuotedError,
-    /// The addresses of the packet that an ICMP error quotes have no counterpart.
+    /// The addresses of the packet that an ICMP error quotes have no counterpart in the other family.
     QuotedAddress,
 }
 
 impl Refused {
-    /// The error message that the sender should get; `None` when the packet is dropped silently.
+    /// The ICMP error for the sender; `None` when the packet is dropped silently.
     ///
-    /// The caller still keeps the rules of every ICMP error: none about an ICMP error, about a fragment other than the
-    /// first, to or about a multicast or broadcast (RFC 1122 §3.2.2, RFC 4443 §2.4), and not too many.
+    /// The caller still applies the rules for every ICMP error: no error about an ICMP error, about a fragment other
+    /// than the first, or to or about a multicast or broadcast (RFC 1122 §3.2.2, RFC 4443 §2.4), and a rate limit.
     #[must_use]
     pub const fn answer(self) -> Option<Answer> {
         match self {

@@ -1,4 +1,6 @@
-//! Upper-layer checksums under translation (RFC 7915 §4.5, §5.5): they cover the addresses, in ICMPv6 but not in ICMP.
+//! Upper-layer checksums under translation (RFC 7915 §4.5, RFC 7915 §5.5).
+//!
+//! TCP, UDP and ICMPv6 checksums cover the addresses; ICMP checksums do not.
 
 use super::head::Head;
 use super::{Options, Refused, To4, To6, message};
@@ -8,10 +10,10 @@ use crate::net::ipv4::protocol;
 use crate::net::ipv6::next;
 use crate::net::{icmp4, icmp6};
 
-/// Where ICMP and ICMPv6 keep their checksum.
+/// Offset in bytes of the checksum in ICMP and ICMPv6.
 const ICMP_CHECKSUM: usize = 2;
 
-/// What is to be changed in an upper-layer header.
+/// The changes of an upper-layer header: the ICMP type, and the checksum with its offset.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Patch {
     kind: Option<u8>,
@@ -19,7 +21,7 @@ pub(super) struct Patch {
 }
 
 impl Patch {
-    /// Changes `upper`; what lies past its end is left out.
+    /// Applies the changes to `upper`. Fields past its end are skipped.
     pub(super) fn apply(self, upper: &mut [u8]) {
         if let (Some(kind), Some(byte)) = (self.kind, upper.first_mut()) {
             *byte = kind;
@@ -31,7 +33,7 @@ impl Patch {
     }
 }
 
-/// The 16-bit field at `at` of `upper`, `None` past its end.
+/// The 16-bit field at offset `at` of `upper`; `None` past its end.
 fn field(upper: &[u8], at: usize) -> Option<u16> {
     upper.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u16::from_be_bytes)
 }
@@ -44,15 +46,19 @@ fn sums6(source: u128, destination: u128) -> u16 {
     add(sum_of_address(source), sum_of_address(destination))
 }
 
-/// A transport checksum as it is written: in UDP, a zero would mean that there is none (RFC 768).
+/// The value to write for a transport checksum. UDP writes 0xffff for 0, because 0 means that there is no checksum
+/// (RFC 768).
 #[inline]
 #[must_use]
 pub const fn written(protocol: u8, value: u16) -> u16 {
     if protocol == next::UDP && value == 0 { 0xffff } else { value }
 }
 
-/// Corrects the checksum of TCP and UDP after words summing to `old` became words summing to `new`; `None` when `upper`
-/// is cut before it. Length and protocol number in the pseudo headers of the two families are the same.
+/// Corrects the checksum of TCP or UDP after address words whose sum is `old` were replaced by words whose sum is
+/// `new`.
+///
+/// Returns `None` when `upper` ends before the checksum. Length and protocol number in the pseudo headers of the two
+/// families are the same, so that only the addresses count.
 fn correct<A>(upper: &[u8], head: &Head<A>, old: u16, new: u16) -> Option<Patch> {
     let Some(at) = checksum_offset(head.protocol).filter(|_| !head.is_later()) else {
         return Some(Patch::default());
@@ -73,10 +79,10 @@ fn compute_udp(upper: &[u8], to: &To6) -> Result<Patch, Refused> {
     Ok(Patch { kind: None, checksum: Some((6, written(next::UDP, value))) })
 }
 
-/// TCP, UDP and everything that needs no change, from IPv4.
+/// The changes of an upper layer from IPv4 other than ICMP: the checksum of TCP and UDP, nothing for other protocols.
 pub(super) fn to_6(upper: &[u8], head: &Head<u32>, to: &To6, options: &Options) -> Result<Patch, Refused> {
     if head.protocol == next::UDP && !head.is_later() && field(upper, 6) == Some(0) {
-        // Of a datagram in fragments, the first holds neither all data nor its sum.
+        // The first fragment does not hold all data that the checksum must cover.
         if head.is_piece() || !options.computes_udp_checksum {
             return Err(Refused::UdpWithoutChecksum);
         }
@@ -86,14 +92,16 @@ pub(super) fn to_6(upper: &[u8], head: &Head<u32>, to: &To6, options: &Options) 
         .ok_or(Refused::Truncated)
 }
 
-/// TCP, UDP and everything that needs no change, from IPv6. A UDP checksum of zero, as RFC 6935 lets tunnels send it,
-/// stays: IPv4 needs none.
+/// The changes of an upper layer from IPv6 other than ICMPv6: the checksum of TCP and UDP, nothing for other protocols.
+///
+/// A UDP checksum of zero, which RFC 6935 allows to tunnels, stays zero: IPv4 needs none.
 pub(super) fn to_4(upper: &[u8], head: &Head<u128>, to: &To4) -> Result<Patch, Refused> {
     correct(upper, head, sums6(head.source, head.destination), sums4(to.source, to.destination))
         .ok_or(Refused::Truncated)
 }
 
-/// An ICMP message that is not an error: type by `table`, checksum with the pseudo header's sum `new` for `old`.
+/// The changes of an ICMP message that is not an error: the type by `table`, and the checksum, in which the sum `new`
+/// of the pseudo header replaces `old`.
 pub(super) fn query(
     message: &[u8],
     table: fn(u8) -> Option<u8>,
@@ -109,7 +117,7 @@ fn query_patch(message: &[u8], word: u16, kind: u8, old: u16, new: u16) -> Patch
     let after = u16::from(kind) << 8 | word & 0xff;
     let value = field(message, ICMP_CHECKSUM).map(|before| {
         match checksum::update(before, add(old, word), add(new, after)) {
-            // Of the two zeros of one's complement only the other one is right when there is nothing else.
+            // One's complement has two zeros. In a message of zeros only 0xffff is the right checksum.
             0 if after == 0 && message.iter().skip(ICMP_CHECKSUM + 2).all(|byte| *byte == 0) => 0xffff,
             value => value,
         }
@@ -117,13 +125,15 @@ fn query_patch(message: &[u8], word: u16, kind: u8, old: u16, new: u16) -> Patch
     Patch { kind: Some(kind), checksum: value.map(|value| (ICMP_CHECKSUM, value)) }
 }
 
-/// The pseudo header of a quoted ICMPv6 message. A first fragment does not tell the message's length, which is then
-/// taken to be the fragment's: no one checks a quoted checksum that it cannot compute.
+/// The sum of the pseudo header of a quoted ICMPv6 message.
+///
+/// A first fragment does not tell the length of the whole message. The length of the fragment is used instead; the
+/// receiver cannot verify the quoted checksum of a fragment anyway.
 fn quoted_pseudo(source: u128, destination: u128, payload: usize) -> u16 {
     checksum::pseudo_header(source, destination, payload as u32, next::ICMP6)
 }
 
-/// A quoted ICMP message, of which any part may be missing.
+/// The changes of a quoted ICMP message that is not an error. Any part of it may be missing.
 fn quoted_query(
     upper: &[u8],
     is_error: fn(u8) -> bool,
@@ -136,12 +146,12 @@ fn quoted_query(
         return Err(Refused::QuotedError);
     }
     let translated = table(*kind).ok_or(Refused::Quote)?;
-    // Cut within the first word, there is no checksum to put right either.
+    // If the quote ends within the first word, it has no checksum either.
     let word = field(upper, 0).unwrap_or_default();
     Ok(query_patch(upper, word, translated, old, new))
 }
 
-/// The upper layer of a packet that an ICMP error quotes, as far as it is there.
+/// The changes of the upper layer of a packet that an ICMP error quotes. The quote may be truncated.
 pub(super) fn quoted_to_6(upper: &[u8], head: &Head<u32>, to: &To6) -> Result<Patch, Refused> {
     if head.protocol == protocol::ICMP && !head.is_later() {
         let pseudo = quoted_pseudo(to.source, to.destination, head.payload);
@@ -151,7 +161,7 @@ pub(super) fn quoted_to_6(upper: &[u8], head: &Head<u32>, to: &To6) -> Result<Pa
     Ok(correct(upper, head, old, new).unwrap_or_default())
 }
 
-/// The upper layer of a packet that an ICMPv6 error quotes, as far as it is there.
+/// The changes of the upper layer of a packet that an ICMPv6 error quotes. The quote may be truncated.
 pub(super) fn quoted_to_4(upper: &[u8], head: &Head<u128>, to: &To4) -> Result<Patch, Refused> {
     if head.protocol == next::ICMP6 && !head.is_later() {
         let pseudo = quoted_pseudo(head.source, head.destination, head.payload);

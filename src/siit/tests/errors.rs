@@ -1,4 +1,5 @@
-//! RFC 7915 §4.2, §4.3, §5.2, §5.3: ICMP errors and what they quote; RFC 4884: what follows the quote.
+//! ICMP errors and the packets that they quote (RFC 7915 §4.2, RFC 7915 §4.3, RFC 7915 §5.2, RFC 7915 §5.3), and the
+//! extension objects after the quote (RFC 4884).
 
 use super::*;
 use crate::net::checksum;
@@ -18,13 +19,14 @@ fn icmp6(kind: u8, code: u8, word: u32, quote: &[u8]) -> Vec<u8> {
     v6(B6, A6, 58, &message)
 }
 
-/// What A sent, as both families see it: from IPv6 on its way, and as it is quoted back.
+/// A packet from A to B in both families: as A sent it in IPv6, and as its IPv4 translation, which the error quotes.
 fn sent(upper: Upper, data: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let six = packet6(upper, data);
     let four = there4(&six).unwrap();
     (six, four)
 }
 
+// RFC 7915 §4.3
 #[test]
 fn rfc_7915_section_4_3_the_sender_sees_what_it_sent() {
     for upper in UPPERS {
@@ -34,7 +36,7 @@ fn rfc_7915_section_4_3_the_sender_sees_what_it_sent() {
             assert!(is_right(&translated), "{upper:?} {length}");
             assert_eq!(translated[40..42], [3, 0]);
             let mut wanted = six[..length + 20].to_vec();
-            // A checksum that is cut in two cannot be put back.
+            // A checksum of which the quote holds one byte cannot be restored.
             let at = match upper {
                 Upper::Tcp => 16,
                 Upper::Udp => 6,
@@ -48,13 +50,14 @@ fn rfc_7915_section_4_3_the_sender_sees_what_it_sent() {
     }
 }
 
+// RFC 7915 §5.3
 #[test]
 fn rfc_7915_section_5_3_the_sender_sees_what_it_sent() {
     for upper in UPPERS {
         let mut four = packet4(upper, b"some data");
         edit4(&mut four, |mut view| view.set_identification(0));
         let six = there6(&four).unwrap();
-        // DF is not seen in IPv6, and follows the length.
+        // IPv6 does not carry DF. The translator derives it from the length.
         edit4(&mut four, |mut view| view.set_fragment(false, false, 0));
         for length in 40..=six.len() {
             let translated = error4(&icmp6(1, 4, 0, &six[..length])).unwrap();
@@ -86,18 +89,20 @@ fn quoted_options_and_extension_headers_are_skipped() {
     assert_eq!(error4(&icmp6(3, 0, 0, &extended)).unwrap(), plain);
 }
 
+// RFC 7915 §4.3, RFC 7915 §5.3
 #[test]
 fn a_quoted_fragment_keeps_its_place() {
     let (_, mut four) = sent(Upper::Udp, &[5; 24]);
     edit4(&mut four, |mut view| view.set_fragment(false, true, 3));
     let six = error6(&icmp4(11, 1, 0, &four)).unwrap();
     assert_eq!((six[54], &six[88..96]), (44, &[17, 0, 0, 25, 0, 0, 0x77, 0x77][..]));
-    // Of a later fragment nothing but the header changes.
+    // In a fragment other than the first only the header changes.
     assert_eq!(six[96..], four[20..]);
     let back = error4(&icmp6(3, 1, 0, &six[48..])).unwrap();
     assert_eq!(back[28..], four);
 }
 
+// RFC 7915 §4.2
 #[test]
 fn rfc_7915_section_4_2_messages_through_the_translator() {
     let (_, four) = sent(Upper::Udp, b"data");
@@ -121,6 +126,7 @@ fn rfc_7915_section_4_2_messages_through_the_translator() {
     }
 }
 
+// RFC 7915 §5.2
 #[test]
 fn rfc_7915_section_5_2_messages_through_the_translator() {
     let (six, _) = sent(Upper::Udp, b"data");
@@ -139,10 +145,11 @@ fn rfc_7915_section_5_2_messages_through_the_translator() {
     assert_eq!(error4(&icmp6(4, 2, 40, &six)), Err(Refused::IcmpCode));
     assert_eq!(error4(&icmp6(4, 0, 2, &six)), Err(Refused::IcmpPointer));
     assert_eq!(error4(&icmp6(100, 0, 0, &six)), Err(Refused::IcmpType));
-    // An error that no quote is expected of is judged by its type all the same.
+    // The type is checked even when the message has no valid quote.
     assert_eq!(error4(&icmp6(127, 0, 0, &[])), Err(Refused::IcmpType));
 }
 
+// RFC 7915 §4.3
 #[test]
 fn rfc_7915_section_4_3_an_error_about_an_error_is_dropped() {
     let (six, four) = sent(Upper::Udp, b"data");
@@ -186,6 +193,7 @@ fn a_quote_between_unknown_addresses_is_refused() {
     assert_eq!(error4(&icmp6(1, 0, 0, &quote)), Err(Refused::QuotedAddress));
 }
 
+// RFC 4443 §2.4
 #[test]
 fn rfc_4443_an_error_is_at_most_1280_bytes_long() {
     let (_, four) = sent(Upper::Tcp, &[9; 2000]);
@@ -194,12 +202,13 @@ fn rfc_4443_an_error_is_at_most_1280_bytes_long() {
         assert_eq!(translated.len(), (length + 68).min(1280));
         assert!(is_right(&translated));
     }
-    // DF clear: still no fragment header.
+    // DF is clear, and still there is no fragment header.
     let mut packet = icmp4(11, 0, 0, &four[..1300]);
     edit4(&mut packet, |mut view| view.set_fragment(false, false, 0));
     assert_eq!(error6(&packet).unwrap()[6], 58);
 }
 
+// RFC 1812 §4.3.2.3
 #[test]
 fn rfc_1812_an_error_is_at_most_576_bytes_long() {
     let (six, _) = sent(Upper::Tcp, &[9; 1160]);
@@ -212,12 +221,13 @@ fn rfc_1812_an_error_is_at_most_576_bytes_long() {
 
 const MPLS: [u8; 12] = [0x20, 0, 0, 0, 0, 8, 1, 1, 0x12, 0x34, 0x51, 0xff];
 
-/// The quote and the extension objects behind it, from a message's length field.
+/// The quote and the extension objects after it, by the length field at `field`.
 fn parts(message: &[u8], field: usize, unit: usize) -> (&[u8], &[u8]) {
     let quote = usize::from(message[field]) * unit;
     if quote == 0 { (&message[8..], &[]) } else { message[8..].split_at(quote) }
 }
 
+// RFC 4884 §3, RFC 4884 §4.4
 #[test]
 fn rfc_4884_the_length_field_follows_the_quote_into_ipv6() {
     for data in [100, 104, 108, 1100] {
@@ -237,6 +247,7 @@ fn rfc_4884_the_length_field_follows_the_quote_into_ipv6() {
     }
 }
 
+// RFC 4884 §3, RFC 4884 §4.1
 #[test]
 fn rfc_4884_the_length_field_follows_the_quote_into_ipv4() {
     for data in [80, 88, 128, 600, 1104] {
@@ -246,7 +257,7 @@ fn rfc_4884_the_length_field_follows_the_quote_into_ipv4() {
         assert!(is_right(&translated) && translated.len() <= 576);
         let (found, objects) = parts(&translated[20..], 5, 4);
         assert_eq!(objects, MPLS);
-        // The packet had a name of its own, which the quote in IPv6 does not tell.
+        // The IPv4 packet had an identification, which the quote in IPv6 does not carry.
         let mut four = four.clone();
         edit4(&mut four, |mut view| view.set_identification(0));
         let kept = four.len().min(found.len());
@@ -259,7 +270,7 @@ fn rfc_4884_the_length_field_follows_the_quote_into_ipv4() {
 fn rfc_4884_extension_objects_are_left_out_where_no_length_field_is() {
     let (six, four) = sent(Upper::Udp, &[3; 100]);
     let message = [&four[..], &MPLS].concat();
-    // Frag needed and protocol unreachable become messages without one.
+    // Fragmentation Needed and Protocol Unreachable become messages without a length field.
     for (code, mtu) in [(4, 1400), (2, 0)] {
         let translated = error6(&icmp4(3, code, (four.len() as u32 / 4) << 16 | mtu, &message)).unwrap();
         assert_eq!(translated[48..], six);
@@ -267,6 +278,7 @@ fn rfc_4884_extension_objects_are_left_out_where_no_length_field_is() {
     }
 }
 
+// RFC 7915 §4.2
 #[test]
 fn rfc_7915_section_4_2_extension_objects_that_leave_no_room_are_left_out() {
     let (six, four) = sent(Upper::Udp, &[3; 100]);

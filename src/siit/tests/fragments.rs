@@ -1,4 +1,4 @@
-//! Splitting: the pieces put together are the packet (RFC 8200 §4.5, RFC 791 §3.2).
+//! Fragmentation: the reassembled fragments are the packet (RFC 8200 §4.5, RFC 791 §3.2).
 
 use super::*;
 use crate::siit::fragment::{self, Unsplittable};
@@ -24,7 +24,8 @@ fn split6(packet: &[u8], mtu: u16, identification: u32) -> Result<Vec<Vec<u8>>, 
     Ok(fragment::v6(packet, mtu, identification)?.map(write).collect())
 }
 
-/// Puts pieces together as a receiver does: place and data of each, and whether more follow the last.
+/// Reassembles fragments as a receiver does. Each is given as offset, more flag and data; the result is the data and
+/// the more flag of the last.
 fn joined(pieces: &[(u16, bool, Vec<u8>)], from: u16) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     for (at, (offset, more, part)) in pieces.iter().enumerate() {
@@ -43,7 +44,7 @@ fn place4(piece: &[u8]) -> (u16, bool, Vec<u8>) {
     (view.fragment_offset(), view.more_fragments(), piece[view.header_length()..].to_vec())
 }
 
-/// A piece of a packet whose fragment header stands at `at`.
+/// Offset, more flag and data of a fragment whose fragment header is at `at`.
 fn place6(piece: &[u8], at: usize) -> (u16, bool, Vec<u8>) {
     assert_eq!(usize::from(Ipv6::of(piece).unwrap().payload_length()) + 40, piece.len());
     let (_, fragment) = Fragment::read(piece[at..].first_chunk().unwrap());
@@ -64,6 +65,7 @@ fn a_packet_that_fits_is_left_as_it_is() {
     assert_eq!(split6(&six, six.len() as u16, 1), Ok(vec![six]));
 }
 
+// RFC 791 §3.2
 #[test]
 fn rfc_791_what_must_not_be_split_is_not() {
     assert_eq!(split4(&packet4(Upper::Udp, &[0; 100]), 100), Err(Unsplittable::DontFragment));
@@ -71,6 +73,7 @@ fn rfc_791_what_must_not_be_split_is_not() {
     assert_eq!(split4(&splittable4(100), 28).unwrap().len(), 14);
 }
 
+// RFC 791 §3.1
 #[test]
 fn rfc_791_options_are_copied_when_their_type_says_so() {
     let packet = with_options(&splittable4(100), &[1, 7, 3, 4, 0x94, 4, 0, 0, 0x88, 3, 9, 0]);
@@ -83,6 +86,7 @@ fn rfc_791_options_are_copied_when_their_type_says_so() {
     assert_eq!(joined(&pieces, 0), (packet[32..].to_vec(), false));
 }
 
+// RFC 8200 §4.5
 #[test]
 fn rfc_8200_headers_for_the_way_are_in_every_fragment() {
     let (_, segment) = segment6(Upper::Udp, &[7; 300]);
@@ -94,17 +98,18 @@ fn rfc_8200_headers_for_the_way_are_in_every_fragment() {
     let pieces = split6(&packet, 200, 0xabcd_ef01).unwrap();
     for piece in &pieces {
         assert_eq!((&piece[8..56], piece[6]), (&packet[8..56], 0));
-        // The routing header names the fragment header, which names what the routing header named.
+        // The Next Header of the routing header is now the fragment header, whose Next Header is the original one.
         assert_eq!((piece[56], piece[64]), (44, 60));
         assert_eq!(piece[68..72], [0xab, 0xcd, 0xef, 1]);
     }
     let pieces: Vec<_> = pieces.iter().map(|piece| place6(piece, 64)).collect();
     assert_eq!(joined(&pieces, 0), (packet[64..].to_vec(), false));
-    // Without a routing header, destination options are split off.
+    // Without a routing header, destination options belong to the fragmented part.
     let packet = v6(A6, B6, 60, &[&last[..], &segment].concat());
     assert_eq!(split6(&packet, 200, 1).unwrap()[0][6..7], [44]);
 }
 
+// RFC 8200 §4.5
 #[test]
 fn rfc_8200_the_first_fragment_holds_all_headers() {
     let (_, segment) = segment6(Upper::Udp, &[7; 300]);
@@ -128,13 +133,14 @@ fn what_is_not_as_long_as_it_says_is_not_split() {
     );
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_a_long_packet_with_df_clear_becomes_fragments_of_at_most_1280_bytes() {
     let packet = splittable4(1472);
     let translated = there6(&packet).unwrap();
     let pieces = split6(&translated, 1280, 0).unwrap();
     assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [1280, 296]);
-    // §4.1 says the same as: split in IPv4 at 1232 bytes, then translate each.
+    // RFC 7915 §4.1 gives the same result as fragmenting in IPv4 at 1232 bytes of data and translating each fragment.
     let first: Vec<_> = split4(&packet, 1252).unwrap().iter().map(|piece| there6(piece).unwrap()).collect();
     assert_eq!(pieces, first);
 }
@@ -152,7 +158,7 @@ proptest! {
         let header = ipv4::header(&packet).unwrap().len();
         let pieces = split4(&packet, mtu).unwrap();
         prop_assert!(pieces.iter().all(|piece| piece.len() <= usize::from(mtu)));
-        // Fragments of fragments are fragments of the datagram.
+        // Fragments of a fragment are fragments of the datagram.
         let finer: Vec<_> = pieces.iter().flat_map(|piece| split4(piece, again).unwrap()).collect();
         prop_assert!(finer.iter().all(|piece| piece.len() <= usize::from(again) && piece[4..6] == packet[4..6]));
         for pieces in [pieces, finer] {

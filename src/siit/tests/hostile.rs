@@ -1,10 +1,10 @@
-//! Whatever bytes come: no panic, nothing changed on refusal, nothing written outside the window.
+//! For any bytes the translator does not panic, changes nothing on refusal and writes nothing outside its window.
 
 use super::*;
 use crate::siit::fragment;
 use proptest::prelude::*;
 
-/// Bytes that pass the first checks often: a good header in front, some bytes overwritten, cut anywhere.
+/// Bytes that often pass the first checks: a valid packet with some bytes overwritten, truncated anywhere.
 fn damaged(packet: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let length = packet.len();
     (proptest::collection::vec((0..length, any::<u8>()), 0..8), 0..=length).prop_map(move |(changes, cut)| {
@@ -67,7 +67,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic_and_a_refusal_changes_nothing(packet in any_packet(), options in any_options()) {
-        // The helpers hold the room against what it was.
+        // The helpers compare the buffer with its content before the call.
         if let Ok(translated) = into_v6(&packet, &FROM_A6, &options) {
             prop_assert_eq!(usize::from(Ipv6::of(&translated).unwrap().payload_length()) + 40, translated.len());
             prop_assert!(translated.len() <= packet.len() + crate::siit::HEADROOM);

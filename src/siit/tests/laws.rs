@@ -1,10 +1,10 @@
-//! There and back is the identity up to what RFC 7915 says is lost, and a checksum is right before if and only if it is
-//! right after.
+//! Two laws: translation there and back is the identity except for what RFC 7915 loses, and a checksum is right
+//! afterwards if and only if it was right before.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Addresses: checksum-neutral pairs would hide what is to be shown, so both families are at random.
+/// Random addresses in both families. Checksum-neutral pairs would hide a missing correction.
 fn addresses() -> impl Strategy<Value = (To4, To6)> {
     any::<(u32, u32, u16, u128, u128)>().prop_map(|(a, b, identification, c, d)| {
         (To4 { source: a, destination: b, identification }, To6 { source: c, destination: d })
@@ -22,7 +22,7 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A packet of etherparse's between any addresses.
+/// A packet built by etherparse between the given addresses.
 fn made4(to: &To4, upper: Upper, class: u8, hops: u8, data: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ipv4(to.source.to_be_bytes(), to.destination.to_be_bytes(), hops);
     let mut bytes = Vec::new();
@@ -66,7 +66,7 @@ proptest! {
         let there = into_v6(&packet, &six, &Options::default()).unwrap();
         prop_assert!(is_right(&packet) && is_right(&there));
         let back = into_v4(&there, &four, &Options::default()).unwrap();
-        // DF is not seen in IPv6: up to 1260 bytes it comes back clear, above as it was, by the fragment header.
+        // IPv6 does not carry DF. Up to 1260 bytes it returns clear; above, the fragment header restores it.
         let kept = df && packet.len() > 1260;
         edit4(&mut packet, |mut view| view.set_fragment(kept, false, 0));
         prop_assert_eq!(back, packet);
@@ -106,7 +106,7 @@ proptest! {
     ) {
         let packet = v6(six.source, six.destination, 44, &fragment_of(offset, more, identification, 17, &vec![9; units * 8]));
         let there = into_v4(&packet, &four, &Options::default()).unwrap();
-        // An atomic fragment that is short enough comes back without its header.
+        // An atomic fragment that is short enough returns without its fragment header.
         prop_assume!(offset != 0 || more);
         let back = into_v6(&there, &six, &Options::default()).unwrap();
         let mut wanted = packet;
@@ -119,7 +119,7 @@ proptest! {
         (four, six) in addresses(), upper in uppers(), data in data(), flip in 1u16..0xffff, at: usize,
     ) {
         let mut packet = made4(&four, upper, 0, 64, &data);
-        // Any word of the upper layer but UDP's checksum, which must not become 0, and its length.
+        // Any word of the upper layer except UDP's checksum, which must not become 0, and UDP's length.
         let words = (packet.len() - 20) / 2;
         let word = 20 + at % words * 2;
         prop_assume!(upper != Upper::Udp || ![24, 26].contains(&word));

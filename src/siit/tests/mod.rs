@@ -1,4 +1,4 @@
-//! Packets to translate, and what is said of them by a library we did not write.
+//! Builds packets to translate, and checks results with etherparse, an independent library.
 
 mod errors;
 mod fragments;
@@ -15,7 +15,7 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::{IpHeaders, PacketBuilder, TcpSlice, UdpSlice};
 use std::ops::Range;
 
-/// The IPv4 sides of a conversation, and their IPv6 counterparts: not neutral to the checksum.
+/// The IPv4 addresses of hosts A and B and their IPv6 counterparts. The pairs are not checksum-neutral.
 pub(super) const A4: u32 = 0xc000_0201;
 pub(super) const B4: u32 = 0xc633_640a;
 pub(super) const A6: u128 = 0x2001_0db8_0001_0002_0003_0000_c000_0201;
@@ -51,7 +51,7 @@ pub(super) fn quoted4(source: u128, destination: u128) -> Option<(u32, u32)> {
     Some((map(source)?, map(destination)?))
 }
 
-/// Bytes before and after the packet in its room; all of them must survive a refusal.
+/// Bytes before and after the packet in its buffer. A refusal must leave all of them unchanged.
 pub(super) const FRONT: usize = 96;
 const BACK: usize = 16;
 
@@ -154,7 +154,7 @@ pub(super) fn fragment_of(offset: u16, more: bool, identification: u32, next: u8
     [&header, payload].concat()
 }
 
-/// The upper layers that are told apart, as etherparse makes them.
+/// The upper layers that the translator distinguishes, built by etherparse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upper {
     Tcp,
@@ -214,7 +214,7 @@ pub(super) fn is_right(packet: &[u8]) -> bool {
                     17 => {
                         let udp = UdpSlice::from_slice(upper).unwrap().to_header();
                         let sum = udp.calc_checksum_ipv4_raw(source, destination, &upper[8..]).unwrap();
-                        // Most stacks say 0xffff for a sum of zero, and so does etherparse.
+                        // Most stacks write 0xffff for a sum of zero, and so does etherparse.
                         udp.checksum == sum
                     }
                     1 => Sum16BitWords::new().add_slice(upper).ones_complement() == 0,

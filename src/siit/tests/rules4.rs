@@ -1,8 +1,9 @@
-//! RFC 7915 §4: from IPv4 to IPv6.
+//! The rules of RFC 7915 §4: translation from IPv4 to IPv6.
 
 use super::*;
 use crate::siit::Answer;
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_fields_of_the_header() {
     let mut packet = packet4(Upper::Tcp, b"data");
@@ -17,6 +18,7 @@ fn rfc_7915_section_4_1_fields_of_the_header() {
     assert!(is_right(&translated));
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_type_of_service_can_be_ignored() {
     let mut packet = packet4(Upper::Tcp, b"");
@@ -25,6 +27,7 @@ fn rfc_7915_section_4_1_type_of_service_can_be_ignored() {
     assert_eq!(into_v6(&packet, &FROM_A6, &options).unwrap()[..4], [0x60, 0, 0, 0]);
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_options_are_skipped() {
     let packet = packet4(Upper::Udp, b"data");
@@ -34,6 +37,7 @@ fn rfc_7915_section_4_1_options_are_skipped() {
     }
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_an_unexpired_source_route_is_refused_with_source_route_failed() {
     for kind in [131, 137] {
@@ -95,6 +99,7 @@ fn too_little_headroom_is_refused() {
     assert_eq!(result, Err(Refused::Truncated));
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_fragments() {
     let (_, segment) = segment4(Upper::Udp, &[7; 56]);
@@ -108,12 +113,13 @@ fn rfc_7915_section_4_1_fragments() {
         assert_eq!(translated.len(), packet.len() + 28);
         assert_eq!((translated[6], &translated[4..6]), (44, &(part.len() as u16 + 8).to_be_bytes()[..]));
         assert_eq!(translated[40..48], wanted[..8]);
-        // Only the first holds the checksum.
+        // Only the first fragment holds the checksum.
         let same = if offset == 0 { 56.. } else { 48.. };
         assert_eq!(translated[same.clone()], wanted[same.start - 40..]);
     }
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_df_decides_on_the_fragment_header_above_1280() {
     let translated = |data: usize, df: bool| {
@@ -133,6 +139,7 @@ fn rfc_7915_section_4_1_df_decides_on_the_fragment_header_above_1280() {
     assert_eq!(into_v6(&packet, &FROM_A6, &options).unwrap()[6], 17);
 }
 
+// RFC 791 §3.1
 #[test]
 fn rfc_791_a_fragment_that_no_datagram_holds_is_refused() {
     let fragment = |offset, more, bytes| {
@@ -145,6 +152,7 @@ fn rfc_791_a_fragment_that_no_datagram_holds_is_refused() {
     assert!(fragment(8, false, 9).is_ok() && fragment(8, true, 16).is_ok());
 }
 
+// RFC 7915 §1.2
 #[test]
 fn rfc_7915_section_1_2_fragments_of_icmp_are_refused() {
     let mut packet = packet4(Upper::EchoRequest, &[1; 24]);
@@ -154,6 +162,7 @@ fn rfc_7915_section_1_2_fragments_of_icmp_are_refused() {
     assert_eq!(there6(&packet), Err(Refused::FragmentedIcmp));
 }
 
+// RFC 7915 §4.2
 #[test]
 fn rfc_7915_section_4_2_echo() {
     for (upper, kind) in [(Upper::EchoRequest, 128), (Upper::EchoReply, 129)] {
@@ -163,6 +172,7 @@ fn rfc_7915_section_4_2_echo() {
     }
 }
 
+// RFC 7915 §4.2
 #[test]
 fn rfc_7915_section_4_2_all_other_queries_are_dropped() {
     for kind in (0..=255u8).filter(|kind| ![0, 3, 4, 5, 8, 11, 12].contains(kind)) {
@@ -170,6 +180,7 @@ fn rfc_7915_section_4_2_all_other_queries_are_dropped() {
     }
 }
 
+// RFC 7915 §4.2
 #[test]
 fn rfc_7915_section_4_2_igmp_is_dropped() {
     assert_eq!(there6(&v4(A4, B4, 2, &[0x11, 0, 0, 0, 0, 0, 0, 0])), Err(Refused::Protocol));
@@ -182,6 +193,7 @@ fn no_sender_forges_headers_of_the_other_family() {
     }
 }
 
+// RFC 7915 §4.5
 #[test]
 fn rfc_7915_section_4_5_udp_without_a_checksum_gets_one_when_all_of_it_is_there() {
     let mut packet = packet4(Upper::Udp, b"odd");
@@ -195,21 +207,23 @@ fn rfc_7915_section_4_5_udp_without_a_checksum_gets_one_when_all_of_it_is_there(
     }
 }
 
+// RFC 7915 §4.5
 #[test]
 fn rfc_7915_section_4_5_the_first_fragment_of_udp_without_a_checksum_is_refused() {
     let mut packet = packet4(Upper::Udp, &[1; 24]);
     packet[26..28].fill(0);
     edit4(&mut packet, |mut view| view.set_fragment(false, true, 0));
     assert_eq!(there6(&packet), Err(Refused::UdpWithoutChecksum));
-    // Nothing in a later fragment tells.
+    // A later fragment does not show whether the datagram has a checksum.
     edit4(&mut packet, |mut view| view.set_fragment(false, false, 4));
     assert_eq!(there6(&packet).unwrap()[48..], packet[20..]);
     assert_eq!(Refused::UdpWithoutChecksum.answer(), Some(Answer::V4 { kind: 3, code: 13, pointer: 0 }));
 }
 
+// RFC 768
 #[test]
 fn a_udp_checksum_that_becomes_zero_is_sent_as_ffff() {
-    // A payload word that makes the sum come out as zero in IPv6.
+    // The payload word makes the sum in IPv6 zero.
     let mut packet = packet4(Upper::Udp, &[0, 0]);
     let sum = there6(&packet).unwrap()[46..48].to_vec();
     packet[28..30].copy_from_slice(&sum);
@@ -222,6 +236,7 @@ fn a_udp_checksum_that_becomes_zero_is_sent_as_ffff() {
     assert!(is_right(&translated));
 }
 
+// RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_every_other_protocol_passes_untouched() {
     for protocol in [4, 33, 41, 47, 50, 51, 59, 132, 136, 253] {

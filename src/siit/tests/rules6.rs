@@ -1,4 +1,4 @@
-//! RFC 7915 §5: from IPv6 to IPv4.
+//! The rules of RFC 7915 §5: translation from IPv6 to IPv4.
 
 use super::*;
 use crate::siit::Answer;
@@ -7,6 +7,7 @@ fn fields(packet: &[u8]) -> Ipv4<&[u8; ipv4::HEADER]> {
     Ipv4::of(packet).unwrap()
 }
 
+// RFC 7915 §5.1
 #[test]
 fn rfc_7915_section_5_1_fields_of_the_header() {
     let mut packet = packet6(Upper::Tcp, b"data");
@@ -21,6 +22,7 @@ fn rfc_7915_section_5_1_fields_of_the_header() {
     assert_eq!(fields(&into_v4(&packet, &FROM_A4, &options).unwrap()).tos(), 0);
 }
 
+// RFC 7915 §5.1
 #[test]
 fn rfc_7915_section_5_1_df_is_set_above_1260_bytes() {
     let df = |data| {
@@ -30,6 +32,7 @@ fn rfc_7915_section_5_1_df_is_set_above_1260_bytes() {
     assert_eq!((df(1232), df(1233)), ((1260, false), (1261, true)));
 }
 
+// RFC 7915 §5.1
 #[test]
 fn rfc_7915_section_5_1_extension_headers_are_skipped() {
     let (_, segment) = segment6(Upper::Tcp, b"data");
@@ -44,6 +47,7 @@ fn rfc_7915_section_5_1_extension_headers_are_skipped() {
     assert_eq!(translated, plain);
 }
 
+// RFC 7915 §5.1
 #[test]
 fn rfc_7915_section_5_1_segments_left_are_a_parameter_problem() {
     let (_, segment) = segment6(Upper::Tcp, b"data");
@@ -65,6 +69,7 @@ fn the_walk_over_extension_headers_is_bounded() {
     assert_eq!(many(ipv6::MAX_EXTENSIONS + 1), Err(Refused::TooManyExtensions));
 }
 
+// RFC 7915 §5.1.1
 #[test]
 fn rfc_7915_section_5_1_1_fragments() {
     let (_, segment) = segment6(Upper::Udp, &[7; 56]);
@@ -81,6 +86,7 @@ fn rfc_7915_section_5_1_1_fragments() {
     }
 }
 
+// RFC 7915 §5.1.1
 #[test]
 fn rfc_7915_section_5_1_1_an_atomic_fragment_may_be_split_on_the_way() {
     for upper in UPPERS {
@@ -96,6 +102,7 @@ fn rfc_7915_section_5_1_1_an_atomic_fragment_may_be_split_on_the_way() {
     }
 }
 
+// RFC 7915 §5.1.1
 #[test]
 fn rfc_7915_section_5_1_1_an_extension_header_behind_a_fragment_header_is_refused() {
     for next in [0, 43, 44, 51, 60, 135, 139, 140] {
@@ -106,6 +113,7 @@ fn rfc_7915_section_5_1_1_an_extension_header_behind_a_fragment_header_is_refuse
     assert_eq!(Refused::FragmentedExtension.answer(), Some(Answer::V6 { kind: 1, code: 1, pointer: 0 }));
 }
 
+// RFC 8200 §4.5
 #[test]
 fn rfc_8200_a_fragment_that_no_datagram_holds_is_refused() {
     let fragment = |offset, more, bytes: usize| {
@@ -116,6 +124,7 @@ fn rfc_8200_a_fragment_that_no_datagram_holds_is_refused() {
     assert!(fragment(8, false, 9).is_ok());
 }
 
+// RFC 7915 §1.2
 #[test]
 fn rfc_7915_section_1_2_fragments_of_icmp6_are_refused() {
     let (_, segment) = segment6(Upper::EchoRequest, &[1; 24]);
@@ -125,6 +134,7 @@ fn rfc_7915_section_1_2_fragments_of_icmp6_are_refused() {
     }
 }
 
+// RFC 7915 §5.2
 #[test]
 fn rfc_7915_section_5_2_echo() {
     for upper in [Upper::EchoRequest, Upper::EchoReply] {
@@ -144,12 +154,13 @@ fn an_echo_reply_of_zeros_has_the_one_checksum_that_is_right() {
         let four = there4(&v6(A6, B6, 58, &message)).unwrap();
         assert_eq!(four[20..24], [0, 0, 0xff, 0xff]);
         assert!(is_right(&four));
-        // Wrong before, it is wrong after.
+        // A checksum that was wrong before is wrong afterwards.
         message[2] ^= 1;
         assert!(!is_right(&there4(&v6(A6, B6, 58, &message)).unwrap()));
     }
 }
 
+// RFC 7915 §5.2
 #[test]
 fn rfc_7915_section_5_2_neighbour_and_listener_discovery_are_dropped() {
     for kind in (130..=255).chain([128, 129]).filter(|kind| *kind > 129) {
@@ -164,6 +175,7 @@ fn no_sender_forges_icmp() {
     }
 }
 
+// RFC 7915 §5.1
 #[test]
 fn rfc_7915_section_5_1_every_other_protocol_passes_untouched() {
     for protocol in [4, 33, 41, 47, 50, 51, 59, 132, 135, 136, 253] {
@@ -172,6 +184,7 @@ fn rfc_7915_section_5_1_every_other_protocol_passes_untouched() {
     }
 }
 
+// RFC 6935
 #[test]
 fn a_udp_checksum_of_zero_stays() {
     let mut packet = packet6(Upper::Udp, b"data");
@@ -188,7 +201,7 @@ fn what_is_cut_short_is_refused_and_padding_is_left_out() {
     assert_eq!(there4(&[&packet[..], &[0; 9]].concat()), there4(&packet));
     assert_eq!(there4(&packet4(Upper::Tcp, &[0; 40])), Err(Refused::Version));
     assert_eq!(there4(&v6(A6, B6, 6, &[0; 17])), Err(Refused::Truncated));
-    // An extension header is never taken from the padding.
+    // The walk never takes an extension header from the padding.
     let past = [&v6(A6, B6, 60, &[])[..], &[6, 0, 0, 0, 0, 0, 0, 0]].concat();
     assert_eq!(there4(&past), Err(Refused::Truncated));
     assert_eq!(there4(&v6(A6, B6, 60, &[6, 9, 0, 0, 0, 0, 0, 0])), Err(Refused::Truncated));
