@@ -53,8 +53,8 @@ pub enum Kind {
     /// A request or reply with the same sender and target address: the sender announces its own address
     /// (RFC 5227 §2.3, RFC 5944 §4.6).
     Gratuitous,
-    /// A request from 0.0.0.0: the sender asks whether another host uses the address (RFC 5227 §2.1). Receivers must not
-    /// update their caches from it.
+    /// A request from 0.0.0.0: the sender asks whether another host uses the address (RFC 5227 §2.1). Receivers must
+    /// not update their caches from it.
     Probe,
     /// A request for the IPv4 address of the target MAC address, which is usually the sender's own (RFC 903).
     ReverseRequest,
@@ -101,8 +101,8 @@ pub struct Arp {
     pub target: u32,
 }
 
-/// Whether `address` can belong to a host: it is not multicast or reserved (224.0.0.0/3), not loopback (127.0.0.0/8) and
-/// not in 0.0.0.0/8.
+/// Whether `address` can belong to a host: it is not multicast or reserved (224.0.0.0/3), not loopback (127.0.0.0/8)
+/// and not in 0.0.0.0/8.
 #[must_use]
 pub const fn is_host(address: u32) -> bool {
     address >> 29 != 0b111 && address >> 24 != 127 && address >> 24 != 0
@@ -232,7 +232,8 @@ pub fn request(
     write(frame, to.unwrap_or(Mac::BROADCAST), vlan, &message)
 }
 
-/// Writes the announcement that `address` is at `mac`: a broadcast request for the sender's own address (RFC 5227 §2.3).
+/// Writes the announcement that `address` is at `mac`: a broadcast request for the sender's own address (RFC 5227
+/// §2.3).
 pub fn gratuitous(frame: &mut [u8; MAX_FRAME], mac: Mac, address: u32, vlan: u16) -> usize {
     request(frame, (mac, address), vlan, address, None)
 }

@@ -1,8 +1,9 @@
 //! IGMP versions 1 (RFC 1112), 2 (RFC 2236) and 3 (RFC 3376): parse what a snooping switch needs (RFC 4541), and write
 //! queries.
 //!
-//! Reports become joins and leaves ([`Changes`]). Sources are counted, not filtered. Data that follows the message within
-//! its packet is covered by the checksum and otherwise ignored (RFC 3376 §4.2.11). The module keeps no membership state.
+//! Reports become joins and leaves ([`Changes`]). Sources are counted, not filtered. Data that follows the message
+//! within its packet is covered by the checksum and otherwise ignored (RFC 3376 §4.2.11). The module keeps no
+//! membership state.
 
 use super::membership::{self, Group, Interest, code_of_8, value_of_8};
 use super::{Mac, checksum, ethernet};
@@ -83,7 +84,8 @@ pub struct Query {
     pub querier: u32,
     /// The group asked about; `None` in a general query.
     pub group: Option<u32>,
-    /// Maximum response time in tenths of a second. The largest encodable value is 255 in version 2, 31744 in version 3.
+    /// Maximum response time in tenths of a second. The largest encodable value is 255 in version 2, 31744 in version
+    /// 3.
     pub max_response_ds: u32,
     /// Number of sources asked about; 0 before version 3.
     pub sources: u16,

@@ -10,8 +10,8 @@ pub enum Interest {
     Join,
     /// It no longer wants the group.
     Leave,
-    /// It wants fewer sources than before, perhaps none. A host that wanted only some sources leaves with such a record.
-    /// A receiver that keeps no source lists has to query the group to learn whether the host left.
+    /// It wants fewer sources than before, perhaps none. A host that wanted only some sources leaves with such a
+    /// record. A receiver that keeps no source lists has to query the group to learn whether the host left.
     Fewer,
 }
 

@@ -4,8 +4,8 @@
 use super::{HOP_LIMIT, OVERRIDE, ROUTER, SOLICITED, SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
 use crate::net::{Mac, checksum, ethernet, icmp6::kind, ipv6};
 
-/// The longest frame that the builders with a buffer of fixed length write, in bytes: a tagged Router Advertisement with
-/// one prefix.
+/// The longest frame that the builders with a buffer of fixed length write, in bytes: a tagged Router Advertisement
+/// with one prefix.
 pub const MAX_FRAME: usize = 18 + 40 + 16 + 8 + 8 + 32;
 
 /// The addresses of a frame.

@@ -25,7 +25,8 @@ const OTHER: u8 = 0x40;
 const ON_LINK: u8 = 0x80;
 const AUTONOMOUS: u8 = 0x40;
 
-/// The fields of a short Router Advertisement. The others have fixed values: hop limit 64, flags M and O clear, timers 0.
+/// The fields of a short Router Advertisement. The others have fixed values: hop limit 64, flags M and O clear,
+/// timers 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advert {
     /// Router lifetime in seconds; 0 means that the sender is not a default router.
@@ -89,8 +90,8 @@ pub struct Prefixes<'a> {
 impl Iterator for Prefixes<'_> {
     type Item = PrefixInformation;
 
-    /// Skips an option whose length is not 32 bytes, whose prefix is longer than 128 bits, or whose preferred lifetime is
-    /// above the valid one (RFC 4862 §5.5.3).
+    /// Skips an option whose length is not 32 bytes, whose prefix is longer than 128 bits, or whose preferred
+    /// lifetime is above the valid one (RFC 4862 §5.5.3).
     fn next(&mut self) -> Option<PrefixInformation> {
         while let Ok((kind, option, rest)) = first_option(self.options) {
             self.options = rest;
@@ -204,8 +205,8 @@ fn assemble(
 
 /// Writes the frame of a Router Advertisement; returns its length in bytes.
 ///
-/// Returns `None` when there are more than [`MAX_PREFIXES`] prefixes or `frame` is too short; [`MAX_ROUTER_FRAME`] bytes
-/// always suffice. A preferred lifetime above the valid one is lowered to it (RFC 4861 §4.6.2).
+/// Returns `None` when there are more than [`MAX_PREFIXES`] prefixes or `frame` is too short; [`MAX_ROUTER_FRAME`]
+/// bytes always suffice. A preferred lifetime above the valid one is lowered to it (RFC 4861 §4.6.2).
 pub fn write_router_advert(
     frame: &mut [u8],
     to: Envelope,
