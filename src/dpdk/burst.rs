@@ -1,6 +1,7 @@
-//! A burst: the buffers that one receive gave, until each has gone its way. The hot path.
+//! A burst: the buffers of one receive call, until each is sent, kept or freed. This is hot code.
 //!
-//! Every buffer in a burst has one segment, one owner and its own memory: checked where it comes in, in every build.
+//! Every buffer in a burst is well-shaped: it has one segment, one reference and its own memory. [`Burst::receive`]
+//! checks this in every build, and [`Mbuf`] guarantees it for adopted buffers.
 
 #![allow(unsafe_code)]
 
@@ -18,43 +19,43 @@ use std::sync::Arc;
 
 pub use crate::path::BURST;
 
-/// Where a frame usually lies behind the head of its buffer.
+/// The usual offset in bytes of a frame from the start of its `rte_mbuf`; only a prefetch relies on it.
 const USUAL_FRAME: usize = size_of::<sys::rte_mbuf>() + sys::RTE_PKTMBUF_HEADROOM as usize;
 
-/// Shortest frame that is sent: an Ethernet header. Devices may hang on less.
+/// Length in bytes of the shortest frame that is sent: an Ethernet header. A shorter one may hang a device.
 const SHORTEST: u16 = 14;
 
-/// What one receive gave.
+/// The result of one receive call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
-    /// Packets now in the burst.
+    /// Packets added to the burst.
     pub packets: usize,
     /// Their bytes, from the Ethernet header on.
     pub bytes: u64,
-    /// Packets freed because their buffer is in several segments, shared, or over foreign memory
+    /// Packets freed because their buffer has several segments, is shared, or uses external memory
     /// (`DropReason::BufferShape`).
     pub misshapen: usize,
 }
 
-/// Packets that a settlement had to free against their verdict. All zero in a node without a bug.
+/// Packets that [`Burst::settle`] freed against their verdict. All counts are zero in a node without a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settled {
-    /// Were to be sent through a port that the transmit set does not have (`DropReason::NoPort`).
+    /// Packets for a port that the transmit set does not have (`DropReason::NoPort`).
     pub no_port: usize,
-    /// Had no outcome, or `Continue`.
+    /// Packets without an outcome, or with the verdict `Continue`.
     pub undecided: usize,
-    /// Had a window that is not in the buffer or too short to be sent.
+    /// Packets whose frame is not within the buffer or shorter than an Ethernet header.
     pub misfit: usize,
 }
 
-/// The buffers of one receive. Dropping it frees what it still holds.
+/// The buffers of one receive call: at most [`BURST`]. Dropping it frees those that it still holds.
 pub struct Burst {
     mbufs: [*mut sys::rte_mbuf; BURST],
     len: usize,
     environment: Arc<Environment>,
 }
 
-// SAFETY: buffers belong to no thread, and a burst is the only owner of those in it.
+// SAFETY: mbufs belong to no thread, and a burst is the only owner of those in it.
 unsafe impl Send for Burst {}
 
 impl Burst {
@@ -64,7 +65,7 @@ impl Burst {
         Burst { mbufs: [std::ptr::null_mut(); BURST], len: 0, environment: eal.environment().clone() }
     }
 
-    /// Packets in the burst.
+    /// Number of packets in the burst.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
@@ -78,13 +79,15 @@ impl Burst {
         self.len == 0
     }
 
-    /// Receives as many packets as there are and the burst has room for. Some devices give none to a burst that has
-    /// room for fewer than 32.
+    /// Receives packets from a queue, as many as the burst has room for.
+    ///
+    /// Some devices return none when there is room for fewer than 32.
     #[inline]
     pub fn receive(&mut self, rx: &mut RxQueue) -> Received {
         let before = self.len;
-        // SAFETY: the queue exists and is started while `rx` lives, `rx` is its only handle and we hold it mutably;
-        // the array has room for as many pointers as asked for, and those written are ours from now on.
+        // SAFETY: the queue exists and is started while `rx` lives (`Port::open`). `rx` is its only handle and is
+        // borrowed mutably. The array has room for `BURST - before` pointers from `before` on. The burst owns those
+        // written.
         let count = unsafe {
             sys::rte_eth_rx_burst(
                 rx.port(),
@@ -98,7 +101,7 @@ impl Burst {
         let mut shapes = Shapes::NONE;
         for &mbuf in &self.mbufs[before..self.len] {
             prefetch(mbuf.cast::<u8>().wrapping_add(USUAL_FRAME));
-            // SAFETY: the device gave valid buffers, which we own.
+            // SAFETY: the device returned valid buffers, which the burst owns.
             unsafe {
                 received.bytes += u64::from((*mbuf).data_len);
                 shapes.see(mbuf);
@@ -110,7 +113,7 @@ impl Burst {
         received
     }
 
-    /// Frees the buffers from `from` on that the pipeline cannot have, and closes the gaps; says what is left.
+    /// Frees those buffers from index `from` on that are not well-shaped, and closes the gaps. Returns the new counts.
     #[cold]
     #[inline(never)]
     fn expel(&mut self, from: usize) -> Received {
@@ -118,7 +121,7 @@ impl Burst {
         let mut received = Received::default();
         for at in from..end {
             let mbuf = self.mbufs[at];
-            // SAFETY: as in `receive`; a buffer is either kept, once, or freed here and forgotten.
+            // SAFETY: the buffers are valid and owned, as in `receive`. Each is either kept once or freed here.
             unsafe {
                 if well_shaped(mbuf) {
                     received.bytes += u64::from((*mbuf).data_len);
@@ -137,21 +140,21 @@ impl Burst {
     /// Bytes of all its packets, from the Ethernet header on.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // SAFETY: the buffers in a burst are valid and ours.
+        // SAFETY: the burst owns its buffers, which are valid.
         self.mbufs[..self.len].iter().map(|&mbuf| u64::from(unsafe { (*mbuf).data_len })).sum()
     }
 
     /// Frees every packet.
     pub fn clear(&mut self) {
         let len = std::mem::take(&mut self.len);
-        // SAFETY: the buffers of this burst, which forgot them by the line above.
+        // SAFETY: the burst owned these buffers; the line above made it forget them.
         unsafe { free(&mut self.mbufs[..len]) };
     }
 
-    /// Adds a packet that was kept, for another run through the pipeline.
+    /// Adds a packet that was held outside of a burst, for another pass through the pipeline.
     ///
     /// # Errors
-    /// The burst is full; the packet comes back.
+    /// Returns the packet when the burst is full.
     pub fn adopt(&mut self, mbuf: Mbuf) -> Result<(), Mbuf> {
         match self.mbufs.get_mut(self.len) {
             Some(slot) => {
@@ -163,23 +166,25 @@ impl Burst {
         }
     }
 
-    /// The packets, as views over their whole buffers, all as received on `port`.
+    /// The packets, as views over their whole buffers. `port` becomes the receiving port of each.
     #[inline]
     #[must_use]
     pub fn lend(&mut self, port: PortId) -> ArrayVec<Packet<'_>, BURST> {
-        // SAFETY: a buffer in a burst has one owner and its own memory (`well_shaped`), and no buffer is twice in a
-        // burst; the views borrow the burst, which neither frees nor lends while they live.
+        // SAFETY: `receive` checked that every buffer has one reference and its own memory, and no buffer is twice in a
+        // burst. The views borrow the burst mutably, so that it neither frees nor lends a buffer while they live.
         self.mbufs[..self.len].iter().map(|&mbuf| unsafe { view(&*mbuf, port) }).collect()
     }
 
-    /// The burst as frames that came in on `port`.
+    /// The burst as frames received on `port`, in the form that the pipeline takes.
     #[inline]
     pub fn on(&mut self, port: PortId) -> OnPort<'_> {
         OnPort { burst: self, port }
     }
 
-    /// Lets every packet go its way: into the transmit set, to `keep` (verdicts `Punt`, `AwaitNextHop` and `AwaitNeighbour`, with
-    /// the packet's index), or back to its pool. The burst is empty afterwards.
+    /// Carries out the verdict of every packet. The burst is empty afterwards.
+    ///
+    /// `Forward` and `Reply` put the packet into the transmit set. `Punt`, `AwaitNextHop` and `AwaitNeighbour` pass
+    /// it to `keep` with its index. `Drop` returns it to its pool, as does every case that [`Settled`] counts.
     #[inline]
     pub fn settle(
         &mut self,
@@ -187,7 +192,7 @@ impl Burst {
         tx: &mut TxSet,
         keep: impl FnMut(usize, Verdict, Mbuf),
     ) -> Settled {
-        // From here on the buffers are ours alone to place; should `keep` panic, they leak and are not freed twice.
+        // From here on only this function owns the buffers. If `keep` panics, they leak; none is freed twice.
         let len = std::mem::take(&mut self.len);
         let Some(Outcome { verdict: Verdict::Forward(first) | Verdict::Reply(first), .. }) = outcomes.first()
         else {
@@ -200,29 +205,33 @@ impl Burst {
                 Verdict::Forward(port) | Verdict::Reply(port) if port == *first => {}
                 _ => break,
             }
-            // SAFETY: a buffer of this burst, which no view borrows any more.
+            // SAFETY: the burst owns the buffer, and no view borrows it: `settle` borrows the burst mutably.
             if !unsafe { fit(mbuf, outcome) } {
                 break;
             }
             bytes += u64::from(outcome.end - outcome.start);
             same += 1;
         }
-        // SAFETY: the buffers of this burst, empty since `len` was taken.
+        // SAFETY: the burst owned these buffers and forgot them when `len` was taken. After `true` they are not used
+        // again.
         if same == len && unsafe { tx.send_all(*first, &mut self.mbufs[..len], bytes) } {
             return Settled::default();
         }
         self.settle_each(len, outcomes, tx, keep)
     }
 
-    /// Sends every packet, `bytes` bytes in all, through one port in the window that it came in, its start moved by
-    /// `moves` where that has something for it. `false`, and nothing done, when the transmit set does not have the port.
+    /// Sends every packet through one port. Returns `false`, and does nothing, when the transmit set does not have
+    /// the port.
+    ///
+    /// `bytes` is the sum of the frame lengths before. `moves` is the number of bytes by which the start of each frame
+    /// moves; a packet beyond its end keeps its start.
     #[inline]
     pub fn send_all(&mut self, port: PortId, bytes: u64, moves: &[i8], tx: &mut TxSet) -> bool {
         if !tx.has(port) {
             return false;
         }
         let bytes = bytes.wrapping_sub(self.move_starts(moves) as u64);
-        // SAFETY: the buffers of this burst; it forgets them when the set took them.
+        // SAFETY: the burst owns its buffers, and forgets them below when the set has taken them.
         let sent = unsafe { tx.send_all(port, &mut self.mbufs[..self.len], bytes) };
         if sent {
             self.len = 0;
@@ -230,12 +239,12 @@ impl Burst {
         sent
     }
 
-    /// Moves the starts of the frames, never out of their buffers; says by how much in all.
+    /// Moves the starts of the frames, never before their buffers nor after their ends. Returns the sum in bytes.
     #[inline]
     fn move_starts(&mut self, moves: &[i8]) -> i64 {
         let mut all = 0;
         for (&mbuf, by) in self.mbufs[..self.len].iter().zip(moves) {
-            // SAFETY: the buffers of this burst, which nothing else borrows.
+            // SAFETY: the burst owns its buffers, and nothing else borrows them: `self` is borrowed mutably.
             let head = unsafe { &mut *mbuf };
             let end = head.data_off.saturating_add(head.data_len);
             let start = head.data_off.saturating_add_signed(i16::from(*by)).min(end);
@@ -247,7 +256,7 @@ impl Burst {
         all
     }
 
-    /// Places the packets one by one.
+    /// Carries out the verdicts one by one, for [`Self::settle`].
     fn settle_each(
         &mut self,
         len: usize,
@@ -271,20 +280,20 @@ impl Burst {
                     settled.undecided += 1;
                     false
                 }
-                // SAFETY: a buffer of this burst, which no view borrows any more.
+                // SAFETY: the burst owns the buffer, and no view borrows it: `self` is borrowed mutably.
                 _ if !unsafe { fit(mbuf, outcome) } => {
                     settled.misfit += 1;
                     false
                 }
                 Verdict::Forward(port) | Verdict::Reply(port) => {
-                    // SAFETY: a buffer of this burst; freed below only when it was not placed.
+                    // SAFETY: the burst owns the buffer, and frees it below only when the set did not take it.
                     let placed = unsafe { tx.push(port, mbuf) };
                     settled.no_port += usize::from(!placed);
                     placed
                 }
                 verdict @ (Verdict::Punt | Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_)) => {
-                    // SAFETY: well-shaped since it came into the burst, its window in its buffer by `fit`, and not
-                    // used again here.
+                    // SAFETY: `receive` checked that the buffer is well-shaped, `fit` (the arm above) that the frame
+                    // lies within it. It is not used again here.
                     let mbuf = unsafe { Mbuf::own(NonNull::new_unchecked(mbuf), self.environment.clone()) };
                     keep(at, verdict, mbuf);
                     true
@@ -295,13 +304,14 @@ impl Burst {
                 freed += 1;
             }
         }
-        // SAFETY: these were not placed, so they are still ours; the burst is empty and forgets them.
+        // SAFETY: nobody took these buffers, so that they are still owned here. The burst is empty and does not use
+        // them.
         unsafe { free(&mut self.mbufs[..freed]) };
         settled
     }
 }
 
-/// A burst whose packets came in at one port: what the pipeline is given.
+/// A burst and the port that received it, in the form that the pipeline takes.
 pub struct OnPort<'b> {
     burst: &'b mut Burst,
     port: PortId,
@@ -320,7 +330,8 @@ impl Frames for OnPort<'_> {
 
     #[inline(always)]
     fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        // SAFETY: as in `lend`: every buffer has its own memory, and the frames borrow the burst.
+        // SAFETY: as in `lend`: `receive` checked that every buffer has its own memory, and the frames borrow the
+        // burst.
         self.burst.mbufs[..self.burst.len].iter().map(|&mbuf| unsafe { frame_behind::<FRONT>(mbuf) })
     }
 
@@ -332,24 +343,24 @@ impl Frames for OnPort<'_> {
 
 impl Drop for Burst {
     fn drop(&mut self) {
-        // SAFETY: the buffers in a burst are ours, and `self` ends here.
+        // SAFETY: the burst owns its buffers, and `self` ends here.
         unsafe { free(&mut self.mbufs[..self.len]) };
     }
 }
 
-/// The frame in a buffer behind `FRONT` bytes of its headroom; nothing where there are fewer.
+/// The frame in a buffer with `FRONT` bytes of headroom in front of it; empty when the headroom is shorter.
 ///
 /// # Safety
-/// The buffer is owned by the caller, well-shaped, and borrowed by nothing else for `'b`.
+/// The caller owns the buffer, has checked that it is well-shaped, and nothing else borrows it for `'b`.
 #[inline(always)]
 unsafe fn frame_behind<'b, const FRONT: usize>(mbuf: *mut sys::rte_mbuf) -> &'b mut [u8] {
-    // SAFETY: what the caller promised: the window lies in the buffer, whose bytes are initialised, as DPDK's memory is
-    // from the start.
+    // SAFETY: the caller owns the buffer, and nothing else borrows it (contract of this function). The frame lies
+    // within the buffer: the device or `fit` set it. DPDK initialises the memory of its pools.
     unsafe {
         let head = &*mbuf;
         let Some(start) = usize::from(head.data_off).checked_sub(FRONT) else { return &mut [] };
         let start = head.buf_addr.cast::<u8>().add(start);
-        // Said, because an `Option` of the frame would have to look.
+        // This lets the compiler omit the null check of an `Option` of the frame.
         std::hint::assert_unchecked(!start.is_null());
         std::slice::from_raw_parts_mut(start, FRONT + usize::from(head.data_len))
     }
@@ -358,22 +369,26 @@ unsafe fn frame_behind<'b, const FRONT: usize>(mbuf: *mut sys::rte_mbuf) -> &'b 
 /// A view over a buffer's whole memory.
 ///
 /// # Safety
-/// The buffer is owned by the caller, well-shaped by the time that the view is used, and borrowed by nothing else for
-/// `'b`; `buf_len` bytes from `buf_addr` are initialised, as DPDK's memory is from the start.
+/// The caller owns the buffer, has checked that it is well-shaped before the view is used, and nothing else borrows
+/// it for `'b`. The `buf_len` bytes from `buf_addr` on are initialised; DPDK does so for the memory of its pools.
 #[inline(always)]
 unsafe fn view<'b>(head: &sys::rte_mbuf, port: PortId) -> Packet<'b> {
-    // SAFETY: what the caller promised.
+    // SAFETY: the contract of this function: an owned, initialised buffer that nothing else borrows.
     let room =
         unsafe { std::slice::from_raw_parts_mut(head.buf_addr.cast::<u8>(), usize::from(head.buf_len)) };
     Packet::within(room, head.data_off, head.data_off.wrapping_add(head.data_len), port)
 }
 
-/// The shapes of some buffers together. The pipeline may have those with one segment, one reference and their own memory;
-/// that a buffer's window lies in its memory is the device's promise, as its pointers are.
+/// The combined shape of several buffers.
+///
+/// A buffer is well-shaped if it has one segment, one reference and its own memory. That its frame lies within its
+/// memory is not checked: the device guarantees it, as it guarantees the pointers.
 struct Shapes {
-    /// Of the counts of references and segments: bits that all have, and bits that any has.
+    /// Bits of the reference and segment counts that are set in all buffers.
     all: u32,
+    /// Bits of the reference and segment counts that are set in any buffer.
     any: u32,
+    /// Offload flags that are set in any buffer.
     flags: u64,
 }
 
@@ -382,13 +397,15 @@ const _: () = assert!(offset_of!(sys::rte_mbuf, refcnt) + 2 == offset_of!(sys::r
 impl Shapes {
     const NONE: Shapes = Shapes { all: u32::MAX, any: 0, flags: 0 };
 
-    /// Looks at one more. Without a branch, at its first cache line only: `next` is null where there is one segment.
+    /// Adds one buffer. The code has no branch and reads only the first cache line of the mbuf; `next` need not be
+    /// read, because it is null when there is one segment.
     ///
     /// # Safety
     /// `mbuf` is valid and owned by the caller.
     #[inline(always)]
     unsafe fn see(&mut self, mbuf: *const sys::rte_mbuf) {
-        // SAFETY: what the caller promised; two neighbouring words are read as one.
+        // SAFETY: `mbuf` is valid and owned by the caller (contract of this function). `refcnt` and `nb_segs` are
+        // adjacent, which the assertion above checks, so that one read gets both.
         let (counts, flags) = unsafe {
             let counts = mbuf.cast::<u8>().add(offset_of!(sys::rte_mbuf, refcnt)).cast::<u32>();
             (counts.read_unaligned(), (*mbuf).ol_flags)
@@ -398,7 +415,7 @@ impl Shapes {
         self.flags |= flags;
     }
 
-    /// Whether the pipeline may have all of them; there is at least one.
+    /// Whether all buffers are well-shaped; there must be at least one.
     #[inline(always)]
     fn all_well(&self) -> bool {
         const ONE_EACH: u32 = 1 << 16 | 1;
@@ -406,24 +423,25 @@ impl Shapes {
     }
 }
 
-/// Whether the pipeline may have the buffer.
+/// Whether the buffer is well-shaped ([`Shapes`]).
 ///
 /// # Safety
 /// `mbuf` is valid and owned by the caller.
 unsafe fn well_shaped(mbuf: *const sys::rte_mbuf) -> bool {
     let mut shape = Shapes::NONE;
-    // SAFETY: what the caller promised.
+    // SAFETY: `mbuf` is valid and owned by the caller (contract of this function).
     unsafe { shape.see(mbuf) };
     shape.all_well()
 }
 
-/// Writes the frame's window back to the buffer's head; `false` when it is not in the buffer or too short.
+/// Writes the frame's start and length to the mbuf; `false` when the frame is not within the buffer or shorter than
+/// [`SHORTEST`].
 ///
 /// # Safety
 /// `mbuf` is valid, owned by the caller, and nothing borrows it.
 #[inline]
 unsafe fn fit(mbuf: *mut sys::rte_mbuf, outcome: &Outcome) -> bool {
-    // SAFETY: what the caller promised.
+    // SAFETY: `mbuf` is valid, owned by the caller and not borrowed (contract of this function).
     let head = unsafe { &mut *mbuf };
     let Some(len) = outcome.end.checked_sub(outcome.start) else { return false };
     if outcome.end > head.buf_len || len < SHORTEST {
@@ -437,10 +455,10 @@ unsafe fn fit(mbuf: *mut sys::rte_mbuf, outcome: &Outcome) -> bool {
     true
 }
 
-/// Asks for the cache line at `address`, where the processor can be asked.
+/// Prefetches the cache line at `address`, on processors with a prefetch instruction that Rust offers (x86-64).
 #[inline(always)]
 fn prefetch(address: *const u8) {
-    // SAFETY: a hint, which reads nothing and never faults, whatever the address.
+    // SAFETY: the instruction is a hint. It reads nothing and never faults, whatever the address.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());

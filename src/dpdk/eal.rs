@@ -1,5 +1,7 @@
-//! DPDK's environment: started once in a process, ended when the last thing that needs it is gone. Worker threads are
-//! ours: they take a [`CoreLease`], which pins them and gives them a number, so that mempools keep a cache for each.
+//! DPDK's environment abstraction layer (EAL): started once in a process, ended when the last handle is dropped.
+//!
+//! DPDK starts no worker threads. The node starts them; each enters a [`CoreLease`], which pins the thread to a core
+//! and registers it with DPDK as an lcore, so that mempools keep a cache for it.
 
 #![allow(unsafe_code)]
 
@@ -14,12 +16,12 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where buffers live.
+/// The kind of memory for buffers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Memory {
-    /// Ordinary pages: needs nothing from the machine, for tests and virtual ports.
+    /// Ordinary pages, which need no setup of the machine: for tests and virtual ports.
     Ordinary,
-    /// Hugepages from a mounted hugetlbfs: the first one of the default size, or the one at this directory.
+    /// Hugepages from a mounted hugetlbfs: one that DPDK finds by itself, or the one at this directory.
     Huge(Option<PathBuf>),
 }
 
@@ -28,19 +30,20 @@ pub enum Memory {
 pub struct EalConfig {
     /// The node's name: DPDK's file prefix, unique among the processes of the machine.
     pub name: String,
-    /// Cores for the control thread and DPDK's own threads; empty: wherever this process may run.
+    /// Cores for the control thread and DPDK's own threads; empty for every core that this process may use.
     pub control_cores: Vec<u32>,
-    /// Cores of the workers; each is asked for a [`CoreLease`] later.
+    /// Cores of the workers. [`Eal::lease`] leases each of them once.
     pub worker_cores: Vec<u32>,
     /// Memory for all buffers, in MiB.
     pub memory_mib: u32,
     /// Kind of that memory.
     pub memory: Memory,
-    /// PCI addresses that ports will use, each with its device's arguments if it has any; empty: the PCI bus is left alone.
+    /// PCI addresses that ports will use, each followed by its device arguments if it has any. DPDK does not scan the
+    /// PCI bus when the list is empty.
     pub pci: Vec<String>,
     /// DPDK's log level, 1 (emergency) to 8 (debug); 5 is warning.
     pub log_level: u8,
-    /// Further arguments for DPDK, as on its command lines.
+    /// Further EAL arguments, one string for each word of a command line.
     pub extra: Vec<String>,
 }
 
@@ -59,7 +62,7 @@ impl Default for EalConfig {
     }
 }
 
-/// Why DPDK did not start, or a thread got no seat.
+/// Why DPDK did not start, or a thread did not become a worker.
 #[derive(Debug, thiserror::Error)]
 pub enum EalError {
     /// DPDK starts once in a process.
@@ -81,7 +84,7 @@ pub enum EalError {
         /// What DPDK logged.
         said: String,
     },
-    /// The core is not one of `worker_cores`, or its seat is taken.
+    /// The core is not one of `worker_cores`, or it is leased already.
     #[error("core {0} is not free; list it in worker_cores, once for each worker")]
     NoLease(u32),
     /// The operating system did not pin the thread.
@@ -92,7 +95,7 @@ pub enum EalError {
         /// The error number in words.
         cause: String,
     },
-    /// DPDK gave the thread no number.
+    /// DPDK did not register the thread as an lcore.
     #[error("dpdk does not register the worker of core {core}: {cause}{said}")]
     Register {
         /// The core.
@@ -109,7 +112,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// A mempool that lives as long as the environment.
 pub(super) struct OwnedPool(pub(super) NonNull<sys::rte_mempool>);
 
-// SAFETY: a pool belongs to no thread; DPDK's operations on it are safe from any.
+// SAFETY: a mempool belongs to no thread; DPDK's operations on it are safe from any thread.
 unsafe impl Send for OwnedPool {}
 
 /// The started environment. Everything that holds a buffer, a queue or a port holds one of these.
@@ -117,16 +120,17 @@ pub(super) struct Environment {
     pools: Mutex<Vec<OwnedPool>>,
     /// DPDK's numbers of the ports that are open.
     ports: Mutex<Vec<u16>>,
-    /// Held while devices come and go: DPDK's lists of them are for one thread at a time.
+    /// Locked while a device is plugged in or removed: DPDK's device lists allow one thread at a time.
     pub(super) plugging: Mutex<()>,
 }
 
 impl Environment {
+    /// Takes ownership of a pool, to free it when DPDK ends.
     pub(super) fn keep(&self, pool: OwnedPool) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
     }
 
-    /// Takes a port for its only owner; `false` when it has one.
+    /// Claims a port for one owner; `false` when it has an owner already.
     pub(super) fn claim(&self, port: u16) -> bool {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let free = !ports.contains(&port);
@@ -136,7 +140,7 @@ impl Environment {
         free
     }
 
-    /// Gives a closed port back.
+    /// Releases a closed port, which can then be claimed again.
     pub(super) fn release(&self, port: u16) {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).retain(|&taken| taken != port);
     }
@@ -146,11 +150,12 @@ impl Drop for Environment {
     fn drop(&mut self) {
         let pools = self.pools.get_mut().unwrap_or_else(PoisonError::into_inner);
         for OwnedPool(pool) in pools.drain(..) {
-            // SAFETY: made by `rte_pktmbuf_pool_create`, freed only here; whoever held a buffer or a queue of it held
-            // this environment too and is gone.
+            // SAFETY: `Mempool::new` made the pool with `rte_pktmbuf_pool_create`, and only this line frees it. Every
+            // handle of a buffer or a queue holds this environment, so that none is left.
             unsafe { sys::rte_mempool_free(pool.as_ptr()) };
         }
-        // SAFETY: `rte_eal_init` succeeded, and no port, queue, pool or registered thread is left.
+        // SAFETY: `rte_eal_init` succeeded in `Eal::start`. No port, queue or registered thread is left, because each
+        // holds this environment, and the loop above freed the pools.
         let code = unsafe { sys::rte_eal_cleanup() };
         if code != 0 {
             tracing::warn!("dpdk did not clean up: {}", words(code));
@@ -158,17 +163,20 @@ impl Drop for Environment {
     }
 }
 
-/// The process's DPDK.
+/// The DPDK of this process.
 pub struct Eal {
     environment: Arc<Environment>,
     free_cores: Mutex<Vec<u32>>,
 }
 
 impl Eal {
-    /// Starts DPDK. The calling thread stays on `control_cores` if there are any, and so do threads it spawns.
+    /// Starts DPDK. The calling thread and the threads that it spawns are pinned to `control_cores`, unless that is
+    /// empty.
     ///
     /// # Errors
-    /// What the machine lacks, found before DPDK is asked; what DPDK refuses; a second start.
+    /// [`EalError::AlreadyStarted`] at a second start; [`EalError::Machine`] when the machine lacks something, which is
+    /// checked before DPDK starts; [`EalError::Argument`] for an argument with a zero byte; [`EalError::Pin`] when the
+    /// thread cannot run on `control_cores`; [`EalError::Init`] when DPDK itself does not start.
     pub fn start(config: &EalConfig) -> Result<Eal, EalError> {
         if STARTED.load(Ordering::Acquire) {
             return Err(EalError::AlreadyStarted);
@@ -187,11 +195,11 @@ impl Eal {
         let mut pointers: Vec<*mut c_char> = args.iter().map(|arg| arg.as_ptr().cast_mut()).collect();
         let count = pointers.len() as i32;
         pointers.push(std::ptr::null_mut());
-        // SAFETY: `pointers` holds `count` valid C strings and a null, which outlive the call; DPDK copies what it
-        // keeps, only permutes the pointers, and is started for the first time, which `STARTED` sees to.
+        // SAFETY: `pointers` holds `count` valid C strings and a null pointer, which outlive the call. DPDK copies
+        // what it keeps and only permutes the pointers. The swap of `STARTED` above makes this the only start.
         let code = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
         if config.control_cores.is_empty() {
-            // DPDK pins its caller; whoever asked for no cores gets its own back.
+            // DPDK pins the calling thread. Without `control_cores` the thread gets its previous affinity back.
             let _ = sched_setaffinity(Pid::from_raw(0), &allowed);
         }
         if code < 0 {
@@ -210,10 +218,10 @@ impl Eal {
         })
     }
 
-    /// The seat of the worker on `core`, to be moved to its thread.
+    /// Leases `core` to one worker. The lease is moved to the worker's thread, which calls [`CoreLease::enter`].
     ///
     /// # Errors
-    /// The core has no seat, or it is taken.
+    /// [`EalError::NoLease`] when the core is not one of `worker_cores` or is leased already.
     pub fn lease(&self, core: u32) -> Result<CoreLease, EalError> {
         let mut free = self.free_cores.lock().unwrap_or_else(PoisonError::into_inner);
         let at = free.iter().position(|&free| free == core).ok_or(EalError::NoLease(core))?;
@@ -232,22 +240,23 @@ impl Eal {
     }
 }
 
-/// The right to be the worker of one core.
+/// The lease of one core: the right to run one worker thread on it.
 pub struct CoreLease {
     core: u32,
     environment: Arc<Environment>,
 }
 
 impl CoreLease {
-    /// Pins the calling thread to the core and registers it with DPDK, until the [`Worker`] is dropped.
+    /// Pins the calling thread to the core and registers it with DPDK until the [`Worker`] is dropped.
     ///
     /// # Errors
-    /// The operating system does not pin the thread, or DPDK has no number left for it.
+    /// [`EalError::Pin`] when the operating system does not pin the thread; [`EalError::Register`] when DPDK has no
+    /// lcore number left.
     pub fn enter(self) -> Result<Worker, EalError> {
         pin(&[self.core])?;
         log::forget();
-        // SAFETY: the environment is started and held by `self`; a thread that is registered already is left as it is,
-        // and `Worker` does not leave its thread, so the one that unregisters is this one.
+        // SAFETY: `self` holds the started environment. DPDK leaves a thread alone that is registered already.
+        // `Worker` is not `Send`, so that the thread that unregisters is this one.
         if unsafe { sys::rte_thread_register() } < 0 {
             // SAFETY: reads a thread-local number.
             let cause = words(unsafe { sys::ilagate_errno() });
@@ -257,7 +266,9 @@ impl CoreLease {
     }
 }
 
-/// The calling thread is a worker: pinned, and known to DPDK. Drop it after all bursts and queues of the thread.
+/// Proof that the calling thread is a worker: pinned to a core and registered with DPDK.
+///
+/// The thread drops it after all its bursts and queues.
 pub struct Worker {
     core: u32,
     _environment: Arc<Environment>,
@@ -271,7 +282,7 @@ impl Worker {
         self.core
     }
 
-    /// DPDK's number of this thread; without one, pools have no cache for it.
+    /// The lcore number of this thread; `None` when DPDK gave it none, and mempools then have no cache for it.
     #[must_use]
     pub fn lcore(&self) -> Option<u32> {
         // SAFETY: reads a thread-local number.
@@ -282,7 +293,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // SAFETY: this thread registered in `CoreLease::enter`, and `Worker` is neither `Send` nor `Clone`.
+        // SAFETY: `CoreLease::enter` registered this thread, and `Worker` is neither `Send` nor `Clone`.
         unsafe { sys::rte_thread_unregister() };
     }
 }
@@ -306,7 +317,7 @@ fn arguments(config: &EalConfig) -> Result<Vec<CString>, EalError> {
     let mut args = vec![
         "ilagate".to_owned(),
         format!("--file-prefix={}", config.name),
-        // One EAL thread, number 0: the caller. The workers' threads are ours.
+        // There is one EAL thread, lcore 0: the caller. The node starts the worker threads itself.
         format!("--lcores=0@({})", control.join(",")),
         "-m".into(),
         config.memory_mib.to_string(),
@@ -314,7 +325,7 @@ fn arguments(config: &EalConfig) -> Result<Vec<CString>, EalError> {
     ];
     match &config.memory {
         Memory::Ordinary => args.push("--no-huge".into()),
-        // Pages go back to the system when the process ends, however it ends.
+        // DPDK unlinks the files of its pages, so that the pages return to the system however the process ends.
         Memory::Huge(dir) => {
             args.push("--huge-unlink".into());
             if let Some(dir) = dir {

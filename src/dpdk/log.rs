@@ -1,4 +1,4 @@
-//! DPDK's own log, told on through `tracing`, and its latest lines for error messages.
+//! Passes DPDK's log on to `tracing`, and keeps its latest lines for error messages.
 
 #![allow(unsafe_code)]
 
@@ -16,8 +16,8 @@ pub(super) fn redirect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let functions = sys::cookie_io_functions_t { write: Some(write), ..Default::default() };
-        // SAFETY: `write` stays valid for ever and needs no cookie; the stream is never closed, so DPDK, whose threads
-        // write to it until the process ends, never sees it dangle. On failure DPDK keeps its own stream.
+        // SAFETY: `write` is a static function and needs no cookie. Nobody closes the stream, so that it stays valid
+        // for DPDK's threads, which write to it until the process ends. On failure DPDK keeps its own stream.
         unsafe {
             let stream = sys::fopencookie(std::ptr::null_mut(), c"w".as_ptr(), functions);
             if !stream.is_null() {
@@ -27,12 +27,12 @@ pub(super) fn redirect() {
     });
 }
 
-/// Forgets the lines so far: what follows belongs to the next operation.
+/// Forgets the lines so far. The lines that follow belong to the next operation.
 pub(super) fn forget() {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
-/// What DPDK said since [`forget`], ready to be appended to an error message; empty when it said nothing.
+/// The lines that DPDK logged since [`forget`], in the form that error messages append; empty when there are none.
 pub(super) fn said() -> String {
     let lines = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     if lines.is_empty() {
@@ -42,7 +42,7 @@ pub(super) fn said() -> String {
 }
 
 unsafe extern "C" fn write(_: *mut std::ffi::c_void, text: *const c_char, bytes: usize) -> i64 {
-    // SAFETY: stdio calls this with `bytes` readable bytes at `text`, which live until we return.
+    // SAFETY: stdio passes `bytes` readable bytes at `text`, which stay valid until this function returns.
     let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), bytes) };
     // SAFETY: reads a thread-local number of the calling thread.
     let level = unsafe { sys::rte_log_cur_msg_loglevel() };

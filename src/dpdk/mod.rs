@@ -1,12 +1,14 @@
-//! The DPDK boundary: the environment, buffers, ports and bursts. The only unsafe code of the crate is here.
+//! The DPDK boundary: the environment (EAL), mempools, ports and bursts.
 //!
-//! What owns what: [`Eal`] is the process's DPDK. A [`Mempool`] lends buffers, a [`Port`] is one device, and its
-//! [`RxQueue`]s and [`TxQueue`]s are taken from it once each, so that no two threads share a queue. A [`Burst`] owns
-//! the buffers it received until it settles them. Whatever is held keeps the environment alive: the last one dropped
-//! releases the pools and ends DPDK. No handle that frees is `Clone`.
+//! All `unsafe` code of the crate is here, in `table/mem.rs` and in `table/bucket.rs`.
 //!
-//! Never here: a decision about a packet. A buffer in several segments, shared, or over foreign memory never reaches
-//! the pipeline.
+//! Ownership: [`Eal`] is the DPDK of the process. A [`Mempool`] lends buffers. A [`Port`] is one device. Each of its
+//! [`RxQueue`]s and [`TxQueue`]s can be taken from it once, so that no two threads share a queue. A [`Burst`] owns the
+//! buffers that it received until it settles them. Every handle keeps the environment alive; the last one to be dropped
+//! frees the pools and ends DPDK. No handle that frees something is `Clone`.
+//!
+//! This layer never decides about a packet. A buffer that has several segments, is shared or uses external memory never
+//! reaches the pipeline.
 
 mod burst;
 mod eal;
@@ -27,7 +29,7 @@ pub use preflight::Refusal;
 pub use refused::{PortConfig, PortError};
 pub use tx::{TxCounts, TxSet};
 
-/// The words for an error number, positive or negative.
+/// The text for an error number, positive or negative.
 fn words(code: i32) -> String {
     let errno = nix::errno::Errno::from_raw(code.abs());
     format!("{} ({errno:?})", errno.desc())

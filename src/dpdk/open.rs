@@ -1,4 +1,4 @@
-//! Opening a port, step by step, each step with its own error.
+//! Opens a port in steps. Each step has its own error ([`PortError`]).
 
 #![allow(unsafe_code)]
 
@@ -11,7 +11,7 @@ use crate::net::Mac;
 use std::ffi::{CStr, CString};
 use std::sync::PoisonError;
 
-/// What a frame may be longer than its MTU: Ethernet header and one VLAN tag.
+/// Bytes of a frame besides the MTU: Ethernet header and one VLAN tag.
 const LINK_BYTES: u32 = 14 + 4;
 
 /// Opens, configures and starts the device of `config`.
@@ -26,11 +26,11 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
     let rss = opening.rss(&info);
     let mtu = opening.configure(&device, &info, &driver, rss)?;
     opening.set_up_queues(&device, &info)?;
-    // SAFETY: a configured port with all its queues, ours alone.
+    // SAFETY: `probe` claimed the port for this process; the lines above configured it and set up all its queues.
     opening.step("starting it", "see what dpdk says", unsafe { sys::rte_eth_dev_start(device.id) })?;
     device.started = true;
     let mut address = sys::rte_ether_addr::default();
-    // SAFETY: an open port, and room for one address.
+    // SAFETY: `device` keeps the port open, and `address` has room for one address.
     let socket = unsafe {
         sys::rte_eth_macaddr_get(device.id, &mut address);
         sys::rte_eth_dev_socket_id(device.id)
@@ -65,7 +65,7 @@ impl Opening<'_> {
         Err(PortError::Step { port: self.port(), step, cause: words(code), way_out, said: log::said() })
     }
 
-    /// A frame must fit one buffer: there are no frames in several.
+    /// Checks that a frame fits one buffer. The pipeline takes no frames in several segments.
     fn check_buffers(&self) -> Result<(), PortError> {
         let (mtu, data_bytes) = (self.config.mtu, self.pool.data_bytes());
         let needed = u32::from(mtu) + LINK_BYTES + sys::RTE_PKTMBUF_HEADROOM;
@@ -75,7 +75,7 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Finds the device: DPDK knows it from its start (PCI), or it is plugged in now.
+    /// Finds and claims the device. DPDK knows it from its start (PCI), or this function plugs it in.
     fn probe(&self) -> Result<Device, PortError> {
         let string = self.config.device.as_str();
         let wrong = || PortError::DeviceString { port: self.port(), device: string.to_owned() };
@@ -86,7 +86,8 @@ impl Opening<'_> {
         let environment = self.pool.environment().clone();
         let plugging = environment.plugging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut id = 0;
-        // SAFETY: the environment is started, both are C strings, and there is room for the answer.
+        // SAFETY: the pool holds the started environment, `c_name` is a C string, and `id` has room for the answer. The
+        // `plugging` lock keeps other threads from changing DPDK's device list.
         let known = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &mut id) } == 0;
         if !known {
             // SAFETY: as above; DPDK copies the string.
@@ -118,7 +119,7 @@ impl Opening<'_> {
 
     fn info(&self, device: &Device) -> Result<sys::rte_eth_dev_info, PortError> {
         let mut info = sys::rte_eth_dev_info::default();
-        // SAFETY: a claimed port, and room for the answer.
+        // SAFETY: `probe` claimed the port, and `info` has room for the answer.
         let code = unsafe { sys::rte_eth_dev_info_get(device.id, &mut info) };
         self.step("asking what it can do", "see what dpdk says", code)?;
         Ok(info)
@@ -154,7 +155,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Gives the device its queues and its MTU; the MTU comes back.
+    /// Configures the number of queues and the MTU; returns the MTU in bytes.
     fn configure(
         &self,
         device: &Device,
@@ -186,10 +187,10 @@ impl Opening<'_> {
             conf.rx_adv_conf.rss_conf.rss_hf = hashes;
         }
         let (rx, tx) = (self.config.rx_queues, self.config.tx_queues);
-        // SAFETY: a claimed, stopped port; `conf` outlives the call.
+        // SAFETY: `probe` claimed the port, which is not started yet; `conf` outlives the call.
         let code = unsafe { sys::rte_eth_dev_configure(device.id, rx, tx, &conf) };
         self.step("configuring it", "lower mtu or queues", code)?;
-        // The kernel's interface keeps its own MTU: it is not only ours.
+        // The MTU of a kernel interface stays as it is, because others use the interface too.
         if !kernels {
             // SAFETY: as above.
             let code = unsafe { sys::rte_eth_dev_set_mtu(device.id, mtu) };
@@ -203,8 +204,8 @@ impl Opening<'_> {
     fn set_up_queues(&self, device: &Device, info: &sys::rte_eth_dev_info) -> Result<(), PortError> {
         let (id, config) = (device.id, self.config);
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
-        // SAFETY: a configured, stopped port; what is pointed to outlives the calls; the pool outlives the device,
-        // which holds the environment.
+        // SAFETY: `configure` configured the port, which is not started yet. All pointers outlive the calls. The pool
+        // outlives the device: the environment, which the device holds, owns it.
         unsafe {
             let code = sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rx_desc, &mut tx_desc);
             self.step("fitting its descriptors", "change descriptors", code)?;
@@ -224,8 +225,8 @@ impl Opening<'_> {
     }
 }
 
-/// Largest MTU, by the rule of DPDK's own check: what a frame has beside it is the difference of the two limits where
-/// the driver gives both, and header and checksum where it does not.
+/// The largest MTU in bytes, by the rule of DPDK's own check. The overhead of a frame is the difference of
+/// `max_rx_pktlen` and `max_mtu` if the driver gives both, otherwise Ethernet header and frame check sequence.
 fn largest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
     let max_mtu = u32::from(info.max_mtu);
     let beside = if info.max_mtu != u16::MAX && info.max_rx_pktlen > max_mtu {
@@ -236,8 +237,8 @@ fn largest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
     max_mtu.min(info.max_rx_pktlen.saturating_sub(beside)) as u16
 }
 
-/// Largest MTU of a ring shared with the kernel, whose driver tells DPDK 1500 whatever its frames hold: a frame of the
-/// ring carries 66 bytes of the kernel's before ours.
+/// The largest MTU in bytes of an AF_PACKET ring. Its driver always reports 1500, so that the size of the ring's frames
+/// counts, less 66 bytes that the kernel puts before each packet.
 fn largest_ring_mtu(device: &str) -> u16 {
     let framesz = device
         .split(',')
@@ -250,13 +251,13 @@ fn driver(info: &sys::rte_eth_dev_info) -> String {
     if info.driver_name.is_null() {
         return "device".into();
     }
-    // SAFETY: not null: a C string of the driver, which is never unloaded.
+    // SAFETY: the pointer is not null (checked above); it points to a C string of the driver, which is never unloaded.
     unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
 }
 
-/// Sets what the port accepts, as far as the device can.
+/// Sets which frames the port accepts, as far as the device can; returns the mode that it has then.
 fn accept(id: u16, promiscuous: Promiscuous) -> Reception {
-    // SAFETY: a started port that is ours.
+    // SAFETY: the caller, `open`, claimed and started the port.
     unsafe {
         match promiscuous {
             Promiscuous::Auto | Promiscuous::Off if sys::rte_eth_allmulticast_enable(id) == 0 => {

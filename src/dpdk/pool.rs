@@ -1,4 +1,4 @@
-//! Buffers: pools of them, and one held outside of a burst.
+//! Mempools, and a single buffer (mbuf) that is held outside of a burst.
 
 #![allow(unsafe_code)]
 
@@ -8,22 +8,22 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// What a pool is made of.
+/// Size and place of a mempool.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     /// Name, at most 24 bytes, unique in the process.
     pub name: String,
-    /// Number of buffers; one less than a power of two wastes least.
+    /// Number of buffers. One less than a power of two wastes the least memory.
     pub mbufs: u32,
-    /// Buffers that each worker keeps at hand, at most 512.
+    /// Size of each worker's cache in buffers: at most 512, and at most two thirds of `mbufs`.
     pub cache: u32,
-    /// Bytes of each buffer, headroom (128 bytes) included.
+    /// Size of each buffer in bytes, headroom (128 bytes) included.
     pub data_bytes: u16,
-    /// NUMA node of the memory; `None`: any.
+    /// NUMA node of the memory; `None` for any.
     pub socket: Option<u32>,
 }
 
-/// Why there is no pool.
+/// Why a mempool could not be made: its parameters, the cause, and a remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("mempool {name}: {mbufs} mbufs of {data_bytes} bytes, cache {cache}: {cause}; {way_out}{said}")]
 pub struct PoolError {
@@ -36,7 +36,7 @@ pub struct PoolError {
     said: String,
 }
 
-/// A pool of buffers. Its memory is released with the environment.
+/// A mempool. The environment owns its memory and frees it when DPDK ends.
 pub struct Mempool {
     pool: NonNull<sys::rte_mempool>,
     mbufs: u32,
@@ -44,17 +44,18 @@ pub struct Mempool {
     environment: Arc<Environment>,
 }
 
-// SAFETY: a pool belongs to no thread; counting, allocating and freeing are safe from any (DPDK's default ring is
-// multi-producer and multi-consumer, its caches are one per thread number).
+// SAFETY: a mempool belongs to no thread. Counting, allocating and freeing are safe from any thread: DPDK's default
+// ring is multi-producer and multi-consumer, and each lcore has its own cache.
 unsafe impl Send for Mempool {}
 // SAFETY: as above.
 unsafe impl Sync for Mempool {}
 
 impl Mempool {
-    /// Allocates the buffers.
+    /// Creates the pool and allocates its buffers.
     ///
     /// # Errors
-    /// No memory for them, or a shape that DPDK does not make.
+    /// [`PoolError`] when `data_bytes` is not more than the headroom, the cache is too large, the name is not 1 to 24
+    /// bytes or holds a zero byte, another pool has the name, or there is not enough memory.
     pub fn new(eal: &Eal, config: &PoolConfig) -> Result<Mempool, PoolError> {
         let refuse = |cause: String, way_out: &str, said: String| PoolError {
             name: config.name.clone(),
@@ -117,32 +118,33 @@ impl Mempool {
         })
     }
 
-    /// Number of buffers in all.
+    /// Number of buffers of the pool.
     #[must_use]
     pub fn total(&self) -> u32 {
         self.mbufs
     }
 
-    /// Buffers that are free, caches included. Exact when no other thread uses the pool.
+    /// Number of free buffers, caches included. It is exact while no other thread uses the pool.
     #[must_use]
     pub fn available(&self) -> u32 {
         // SAFETY: the pool lives as long as the environment that `self` holds.
         unsafe { sys::rte_mempool_avail_count(self.pool.as_ptr()) }
     }
 
-    /// Buffers that somebody holds: rings of ports, bursts, queues.
+    /// Number of buffers in use: in rings of ports, bursts and queues.
     #[must_use]
     pub fn in_use(&self) -> u32 {
         self.mbufs.saturating_sub(self.available())
     }
 
-    /// Bytes of each buffer, headroom included.
+    /// Size of each buffer in bytes, headroom included.
     #[must_use]
     pub fn data_bytes(&self) -> u16 {
         self.data_bytes
     }
 
-    /// A buffer that holds `frame`; `None` when the pool is empty or the frame does not fit behind the headroom.
+    /// Allocates a buffer and copies `frame` into it; `None` when the pool is empty or the frame does not fit after the
+    /// headroom.
     #[must_use]
     pub fn mbuf(&self, frame: &[u8]) -> Option<Mbuf> {
         if frame.len() > usize::from(self.data_bytes).checked_sub(sys::RTE_PKTMBUF_HEADROOM as usize)? {
@@ -150,8 +152,8 @@ impl Mempool {
         }
         // SAFETY: the pool lives as long as the environment that `self` holds.
         let mbuf = NonNull::new(unsafe { sys::rte_pktmbuf_alloc(self.pool.as_ptr()) })?;
-        // SAFETY: a fresh buffer is ours alone, one segment, with `data_off` at the headroom, so the length checked
-        // above fits behind it.
+        // SAFETY: DPDK returned a fresh buffer: it has one segment and one owner, this function, and `data_off` is at
+        // the headroom. The length check at the top of this function makes the frame fit after it.
         unsafe {
             let head = mbuf.as_ptr();
             let room = (*head).buf_addr.cast::<u8>().add(usize::from((*head).data_off));
@@ -171,24 +173,25 @@ impl Mempool {
     }
 }
 
-/// One buffer with one frame, held outside of a burst: punted, waiting, or made by the control thread. Like those in a
-/// burst it has one segment, one owner and its own memory. Dropping it returns it to its pool.
+/// One buffer with one frame, held outside of a burst: punted, waiting for a resolution, or made by the control thread.
+///
+/// Like those in a burst it has one segment, one owner and its own memory. Dropping it returns it to its pool.
 pub struct Mbuf {
     mbuf: NonNull<sys::rte_mbuf>,
     environment: Arc<Environment>,
 }
 
-// SAFETY: a buffer belongs to no thread, and this is its only handle.
+// SAFETY: a buffer belongs to no thread, and `Mbuf` is its only handle.
 unsafe impl Send for Mbuf {}
-// SAFETY: `&Mbuf` gives only reads of the frame.
+// SAFETY: `&Mbuf` only allows reads of the frame.
 unsafe impl Sync for Mbuf {}
 
 impl Mbuf {
-    /// Takes over a buffer.
+    /// Takes ownership of a buffer.
     ///
     /// # Safety
-    /// `mbuf` is owned by the caller, who forgets it; has one segment and one reference, is neither indirect nor
-    /// external, and its `data_off + data_len` is at most its `buf_len`.
+    /// The caller owns `mbuf` and does not use it again. The buffer has one segment and one reference, is neither
+    /// indirect nor external, and its `data_off + data_len` is at most its `buf_len`.
     pub(super) unsafe fn own(mbuf: NonNull<sys::rte_mbuf>, environment: Arc<Environment>) -> Mbuf {
         Mbuf { mbuf, environment }
     }
@@ -196,8 +199,8 @@ impl Mbuf {
     /// The frame.
     #[must_use]
     pub fn frame(&self) -> &[u8] {
-        // SAFETY: the buffer is ours alone, and the frame lies inside its room: promised to `own`, or made so by
-        // `Mempool::mbuf`; nothing writes to it while `self` is borrowed.
+        // SAFETY: `self` is the only handle of the buffer, and the frame lies within its memory: the caller of `own`
+        // promised it, or `Mempool::mbuf` made it so. Nothing writes to it while `self` is borrowed.
         unsafe {
             let head = self.mbuf.as_ptr();
             let start = (*head).buf_addr.cast::<u8>().add(usize::from((*head).data_off));
@@ -205,11 +208,11 @@ impl Mbuf {
         }
     }
 
-    /// Gives the buffer up to whoever calls, who frees it.
+    /// Releases the buffer to the caller, who must free it.
     pub(super) fn into_raw(self) -> *mut sys::rte_mbuf {
         let mbuf = self.mbuf.as_ptr();
         let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped or used again, so the environment is moved out once.
+        // SAFETY: `this` is never dropped nor used again (`ManuallyDrop`), so that the environment is moved out once.
         drop(unsafe { std::ptr::read(&this.environment) });
         mbuf
     }
@@ -217,7 +220,7 @@ impl Mbuf {
 
 impl Drop for Mbuf {
     fn drop(&mut self) {
-        // SAFETY: `own` was promised that the buffer is ours, and `self` ends here.
+        // SAFETY: `self` owns the buffer (by the contract of `own`, or from `Mempool::mbuf`) and ends here.
         unsafe { free(&mut [self.mbuf.as_ptr()]) };
     }
 }
@@ -228,7 +231,7 @@ impl Drop for Mbuf {
 /// The caller owns the buffers, holds the environment, and does not use the buffers again.
 pub(super) unsafe fn free(mbufs: &mut [*mut sys::rte_mbuf]) {
     if !mbufs.is_empty() {
-        // SAFETY: what the caller promised.
+        // SAFETY: the caller owns the buffers and does not use them again (contract of this function).
         unsafe { sys::rte_pktmbuf_free_bulk(mbufs.as_mut_ptr(), mbufs.len() as u32) };
     }
 }

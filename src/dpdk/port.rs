@@ -1,5 +1,7 @@
-//! A port: one DPDK device, opened by its PCI address or virtual device string, configured, started, and closed when
-//! the last of its handles is gone. Control operations are for one thread; queues are for one worker each.
+//! A port: one DPDK device, opened by its PCI address or virtual device string.
+//!
+//! Opening configures and starts the device; dropping the last handle closes it. One thread calls the control
+//! operations. Each queue belongs to one worker.
 
 #![allow(unsafe_code)]
 
@@ -14,35 +16,35 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError};
 
-/// What a port accepts beside its own address.
+/// Which frames a port should accept besides those to its own address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Promiscuous {
-    /// All multicast, which Neighbour Discovery needs; everything where the device cannot do that.
+    /// All multicast, which Neighbour Discovery needs. Promiscuous if the device has no all-multicast mode.
     #[default]
     Auto,
-    /// Everything.
+    /// Promiscuous: every frame.
     On,
-    /// All multicast, where the device can do that; never everything.
+    /// All multicast if the device has that mode; never promiscuous.
     Off,
 }
 
-/// Whether received packets are spread over the queues by a hash of their flow.
+/// Whether the device spreads received packets over the queues by a hash of their flow (receive side scaling).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rss {
-    /// NexthopGroup by these IPv6 hash types (DPDK's bits).
+    /// It hashes by these IPv6 types (`RTE_ETH_RSS_*` bits).
     Active(u64),
-    /// Not spread, and why.
+    /// It does not, for this reason.
     Off(&'static str),
 }
 
-/// What the port accepts beside its own address, as it came out.
+/// Which frames a port accepts besides those to its own address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
-    /// Everything.
+    /// Every frame.
     Promiscuous,
     /// All multicast.
     AllMulticast,
-    /// Whatever the device accepts by itself; it knows neither setting, or was told to leave it.
+    /// The device's default: it supports neither mode, or the configuration forbids the one that it supports.
     AsIs,
 }
 
@@ -51,7 +53,7 @@ pub enum Reception {
 pub struct Link {
     /// Whether it is up.
     pub up: bool,
-    /// Its speed in Mbit/s; `None` where the device does not know.
+    /// Its speed in Mbit/s; `None` if the device does not know it.
     pub speed_mbps: Option<u32>,
 }
 
@@ -62,11 +64,11 @@ pub struct PortStats {
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
-    /// Packets lost because no descriptor was free: the workers are too slow.
+    /// Packets lost because no receive descriptor was free: the workers are too slow.
     pub rx_missed: u64,
     /// Packets received with an error.
     pub rx_errors: u64,
-    /// Packets lost because the pool was empty.
+    /// Packets lost because the mempool was empty.
     pub rx_no_mbuf: u64,
     /// Packets sent.
     pub tx_packets: u64,
@@ -76,10 +78,10 @@ pub struct PortStats {
     pub tx_errors: u64,
 }
 
-/// What is closed when nobody needs it any more: the port and its queues share it.
+/// An open DPDK port. [`Port`] and its queues share it; it is closed when the last of them is dropped.
 pub(super) struct Device {
     pub(super) id: u16,
-    /// DPDK's device, when we plugged it in and are to unplug it.
+    /// DPDK's device, if this process plugged it in and has to unplug it.
     pub(super) plugged: Option<Plugged>,
     pub(super) started: bool,
     pub(super) environment: Arc<Environment>,
@@ -87,15 +89,16 @@ pub(super) struct Device {
 
 pub(super) struct Plugged(pub(super) *mut sys::rte_device);
 
-// SAFETY: only handed to `rte_dev_remove`, once, by whoever drops the last handle.
+// SAFETY: the pointer is only passed to `rte_dev_remove`, once, by `Device::drop`, under the `plugging` lock.
 unsafe impl Send for Plugged {}
-// SAFETY: as above; shared, it is not read.
+// SAFETY: as above; nothing reads the pointer through a shared reference.
 unsafe impl Sync for Plugged {}
 
 impl Drop for Device {
     fn drop(&mut self) {
         let plugging = self.environment.plugging.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the port was claimed in `open`, so it is ours, and no queue handle is left that could use it.
+        // SAFETY: `Opening::probe` claimed the port, so that this `Device` is its only owner. Every queue handle
+        // holds the `Device`, so that none is left that could use the port.
         unsafe {
             if self.started {
                 sys::rte_eth_dev_stop(self.id);
@@ -117,11 +120,11 @@ pub struct Port {
     shape: Shape,
     free_rx: Vec<u16>,
     free_tx: Vec<u16>,
-    /// Control operations are for one thread at a time: not `Sync`.
+    /// One thread at a time calls the control operations: this field makes the type not `Sync`.
     _one_thread: PhantomData<Cell<()>>,
 }
 
-/// What opening a device found out.
+/// The properties of a device that opening it found out.
 pub(super) struct Shape {
     pub(super) driver: String,
     pub(super) mac: Mac,
@@ -147,7 +150,7 @@ macro_rules! queue {
                 self.device.id
             }
 
-            /// Its number in the port.
+            /// The number of the queue within its port.
             #[inline]
             #[must_use]
             pub fn queue(&self) -> u16 {
@@ -167,10 +170,13 @@ queue! {
 }
 
 impl Port {
-    /// Opens, configures and starts the device; received packets come in buffers of `pool`.
+    /// Opens, configures and starts the device. It receives into buffers of `pool`.
     ///
     /// # Errors
-    /// There is no such device, or it does not do what is asked.
+    /// [`PortError::MtuBuffer`], [`PortError::MtuDevice`] or [`PortError::MtuInterface`] when the MTU does not fit;
+    /// [`PortError::DeviceString`], [`PortError::Machine`], [`PortError::Probe`] or [`PortError::InUse`] when the
+    /// device cannot be taken; [`PortError::Queues`] when it has too few queues; [`PortError::Step`] when a later
+    /// step fails.
     pub fn open(config: &PortConfig, pool: &Mempool) -> Result<Port, PortError> {
         let (device, shape) = open::open(config, pool)?;
         Ok(Port {
@@ -195,25 +201,25 @@ impl Port {
         Some(TxQueue { device: self.device.clone(), queue, _one_thread: PhantomData })
     }
 
-    /// Its name in the configuration.
+    /// The port's name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its driver's name, as `net_ixgbe`.
+    /// The name of its driver, for example `net_ixgbe`.
     #[must_use]
     pub fn driver(&self) -> &str {
         &self.shape.driver
     }
 
-    /// Gives it another MAC address.
+    /// Sets its MAC address.
     ///
     /// # Errors
-    /// Its driver does not do that, or not with this address.
+    /// [`PortError::Step`] when the driver cannot change the address or refuses this one.
     pub fn set_mac(&mut self, mac: Mac) -> Result<(), PortError> {
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
-        // SAFETY: an open port, and an address that DPDK copies.
+        // SAFETY: `self.device` keeps the port open. DPDK copies the address.
         let code = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id, &mut address) };
         if code < 0 {
             return Err(PortError::Step {
@@ -234,51 +240,52 @@ impl Port {
         self.shape.mac
     }
 
-    /// Largest IP packet, in bytes.
+    /// MTU: the largest IP packet in bytes.
     #[must_use]
     pub fn mtu(&self) -> u16 {
         self.shape.mtu
     }
 
-    /// Its NUMA node, where it has one.
+    /// Its NUMA node; `None` if it has none.
     #[must_use]
     pub fn socket(&self) -> Option<u32> {
         self.shape.socket
     }
 
-    /// Whether flows are spread over the receive queues.
+    /// Whether the device spreads flows over the receive queues.
     #[must_use]
     pub fn rss(&self) -> Rss {
         self.shape.rss
     }
 
-    /// What it accepts beside its own address.
+    /// Which frames it accepts besides those to its own address.
     #[must_use]
     pub fn reception(&self) -> Reception {
         self.shape.reception
     }
 
-    /// Whether the device could fill in TCP and UDP checksums. It is not asked to: ours are right before they get here.
+    /// Whether the device could compute TCP and UDP checksums. The node does not use this: it computes them in
+    /// software.
     #[must_use]
     pub fn offers_tx_checksums(&self) -> bool {
         self.shape.tx_checksums
     }
 
-    /// State of the link, without waiting for it to settle.
+    /// The state of the link. The call does not wait for a link that is coming up.
     #[must_use]
     pub fn link(&self) -> Link {
         let mut link = sys::rte_eth_link::default();
-        // SAFETY: an open port, and room for the answer.
+        // SAFETY: `self.device` keeps the port open, and `link` has room for the answer.
         let code = unsafe { sys::rte_eth_link_get_nowait(self.device.id, &mut link) };
         let known = link.link_speed != 0 && link.link_speed != u32::MAX;
         Link { up: code == 0 && link.link_status() != 0, speed_mbps: known.then_some(link.link_speed) }
     }
 
-    /// The device's counters since it was opened; zero where the driver has none.
+    /// The device's counters since it was opened; zero if the driver has none.
     #[must_use]
     pub fn stats(&self) -> PortStats {
         let mut stats = sys::rte_eth_stats::default();
-        // SAFETY: an open port, and room for the answer.
+        // SAFETY: `self.device` keeps the port open, and `stats` has room for the answer.
         unsafe { sys::rte_eth_stats_get(self.device.id, &mut stats) };
         PortStats {
             rx_packets: stats.ipackets,
@@ -292,16 +299,16 @@ impl Port {
         }
     }
 
-    /// The driver's own counters, by the driver's names; empty where it has none.
+    /// The driver's extended counters by the driver's names; empty if it has none.
     #[must_use]
     pub fn xstats(&self) -> Vec<(String, u64)> {
         let id = self.device.id;
-        // SAFETY: an open port; with no room for an answer, both calls only say how much is needed.
+        // SAFETY: `self.device` keeps the port open. With a null pointer and size 0 the call only returns the count.
         let count = unsafe { sys::rte_eth_xstats_get(id, std::ptr::null_mut(), 0) };
         let count = usize::try_from(count).unwrap_or(0);
         let mut names = vec![sys::rte_eth_xstat_name::default(); count];
         let mut values = vec![sys::rte_eth_xstat::default(); count];
-        // SAFETY: an open port, and room for `count` of each.
+        // SAFETY: `self.device` keeps the port open, and each vector has room for `count` entries.
         let (named, valued) = unsafe {
             (
                 sys::rte_eth_xstats_get_names(id, names.as_mut_ptr(), count as u32),

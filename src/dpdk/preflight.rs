@@ -1,5 +1,6 @@
-//! What DPDK needs from the machine, looked at before DPDK is asked, so that an error can name value, place and way
-//! out. Safe code: it reads `/proc`, `/sys` and locks.
+//! Checks before DPDK starts that the machine has what DPDK needs. An error names the value, the place and a remedy.
+//!
+//! Safe code: it reads `/proc`, `/sys` and file locks, and changes nothing.
 
 use super::eal::{EalConfig, Memory};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -8,10 +9,10 @@ use nix::unistd::{AccessFlags, Pid, access, geteuid};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the machine lacks.
+/// What the machine lacks, with a remedy in the text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such core, or it is not ours to use.
+    /// No such core, or this process may not use it.
     #[error(
         "core {core} is not available to this process, which may use {allowed:?}; choose one of these, or widen the cpuset of the service or container"
     )]
@@ -26,11 +27,11 @@ pub enum Refusal {
         "no hugepages of {size_kib} KiB are reserved, {needed_mib} MiB are needed: sysctl vm.nr_hugepages={pages} (or hugepages={pages} on the kernel's command line; or run without hugepages)"
     )]
     NoHugepages {
-        /// Size of one page.
+        /// Size of one page in KiB.
         size_kib: u64,
-        /// Memory asked for.
+        /// Memory asked for, in MiB.
         needed_mib: u64,
-        /// Pages that make it up.
+        /// Number of pages for that memory.
         pages: u64,
     },
     /// There are hugepages, but not enough free ones.
@@ -38,27 +39,27 @@ pub enum Refusal {
         "{free_mib} MiB of hugepages are free, {needed_mib} MiB are needed: sysctl vm.nr_hugepages={pages}, lower memory_mib, or see who holds the others (grep -l hugepages /proc/[0-9]*/maps)"
     )]
     FewHugepages {
-        /// Free memory in hugepages.
+        /// Free memory in hugepages, in MiB.
         free_mib: u64,
-        /// Memory asked for.
+        /// Memory asked for, in MiB.
         needed_mib: u64,
-        /// Pages to reserve so that it fits.
+        /// Number of pages to reserve so that it fits.
         pages: u64,
     },
-    /// hugetlbfs is not mounted (there).
+    /// hugetlbfs is not mounted, or not at the configured directory.
     #[error("hugetlbfs is not mounted{at}: mkdir -p {dir} && mount -t hugetlbfs nodev {dir}", at = if *.asked { format!(" at {}", .dir.display()) } else { String::new() }, dir = .dir.display())]
     NoHugetlbfs {
-        /// Where it is or would be expected.
+        /// The directory where it should be mounted.
         dir: PathBuf,
         /// Whether the configuration names the directory.
         asked: bool,
     },
-    /// hugetlbfs is mounted, and not for us.
+    /// hugetlbfs is mounted, but this user may not write to it.
     #[error("{dir} is not writable for user {uid}: run as root, or mount it with -o uid={uid}", dir = .dir.display())]
     HugetlbfsDenied {
         /// Its mount point.
         dir: PathBuf,
-        /// Our user.
+        /// The user of this process.
         uid: u32,
     },
     /// Another process uses the node's name.
@@ -74,18 +75,18 @@ pub enum Refusal {
     /// The node's name cannot be part of a file's name.
     #[error("node name {0:?} is no file name: use letters, digits, '-', '_' and '.'")]
     Name(String),
-    /// DPDK keeps its runtime files where we may not write.
+    /// This user may not write to the directory of DPDK's runtime files.
     #[error("{dir} is not writable for user {uid}: run as root, or set RUNTIME_DIRECTORY (systemd: RuntimeDirectory=)", dir = .dir.display())]
     RuntimeDirectory {
         /// The directory.
         dir: PathBuf,
-        /// Our user.
+        /// The user of this process.
         uid: u32,
     },
     /// No such PCI device.
     #[error("pci device {0} does not exist: see lspci -D, and write the address in full as in 0000:3b:00.1")]
     NoPciDevice(String),
-    /// The kernel drives the PCI device.
+    /// The PCI device is bound to a kernel driver that DPDK cannot use, or to none.
     #[error("pci device {address} is bound to {driver}: dpdk-devbind.py --bind=vfio-pci {address}")]
     PciDriver {
         /// Its address.
@@ -93,7 +94,7 @@ pub enum Refusal {
         /// The kernel's driver, or "no driver".
         driver: String,
     },
-    /// No IOMMU device node for vfio.
+    /// The device node of VFIO does not exist.
     #[error(
         "/dev/vfio/vfio is not there: modprobe vfio-pci (without an IOMMU also: echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode)"
     )]
@@ -110,7 +111,8 @@ pub enum Refusal {
     },
 }
 
-/// Kernel drivers that DPDK works with: three that hand the device over, and those of devices that it shares.
+/// Kernel drivers that DPDK works with: three that hand over the whole device, and three whose device DPDK shares
+/// with the kernel.
 const PCI_DRIVERS: [&str; 6] = ["vfio-pci", "igb_uio", "uio_pci_generic", "mlx5_core", "mlx4_core", "gve"];
 
 /// Checks everything that DPDK's start needs.
@@ -190,7 +192,7 @@ fn hugepages(sys: &Path, mounts: &str, asked: Option<&Path>, needed_mib: u64) ->
     Ok(())
 }
 
-/// Where DPDK puts its runtime files, by its own rule.
+/// The directory of DPDK's runtime files, by DPDK's own rule.
 fn runtime_directory() -> PathBuf {
     if let Some(dir) = std::env::var_os("RUNTIME_DIRECTORY") {
         return PathBuf::from(dir).join("dpdk");
@@ -241,13 +243,13 @@ fn pci(devices: &Path, address: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The kernel interface that a virtual device works on and does not make.
+/// The kernel interface that a virtual device uses; `None` for a device that uses none or creates its own.
 fn kernel_interface(device: &str) -> Option<&str> {
     let works_on = device.starts_with("net_af_packet") || device.starts_with("net_af_xdp");
     device.split(',').find_map(|argument| argument.strip_prefix("iface=")).filter(|_| works_on)
 }
 
-/// Checks that the kernel interface under a virtual device is there.
+/// Checks that the kernel interface of a virtual device exists.
 pub(super) fn interface(device: &str) -> Result<(), Refusal> {
     match kernel_interface(device) {
         Some(interface) if !Path::new("/sys/class/net").join(interface).exists() => {
@@ -257,7 +259,7 @@ pub(super) fn interface(device: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Name and MTU of the kernel interface under a virtual device.
+/// Name and MTU in bytes of the kernel interface of a virtual device.
 pub(super) fn interface_mtu(device: &str) -> Option<(String, u32)> {
     let interface = kernel_interface(device)?;
     let text = fs::read_to_string(Path::new("/sys/class/net").join(interface).join("mtu")).ok()?;

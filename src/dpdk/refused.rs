@@ -1,9 +1,9 @@
-//! What a port is asked to be, and why it is refused.
+//! The configuration of a port, and the errors of opening one. Each error names the port, the value and a remedy.
 
 use super::port::Promiscuous;
 use super::preflight::Refusal;
 
-/// What a port is made of.
+/// The configuration of a port.
 #[derive(Debug, Clone)]
 pub struct PortConfig {
     /// Name in the configuration, for messages.
@@ -20,14 +20,14 @@ pub struct PortConfig {
     pub tx_desc: u16,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
-    /// What to accept.
+    /// Which frames to accept besides those to its own address.
     pub promiscuous: Promiscuous,
 }
 
 /// Why a port did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// Something the machine lacks.
+    /// The machine lacks something that the device needs.
     #[error("port {port}: {refusal}")]
     Machine {
         /// The port.
@@ -45,7 +45,7 @@ pub enum PortError {
         /// The string.
         device: String,
     },
-    /// The device is a port already.
+    /// Another port of this process uses the device.
     #[error("port {port}: device {device} is in use by another port of this process; give each its own")]
     InUse {
         /// The port.
@@ -76,11 +76,11 @@ pub enum PortError {
         direction: &'static str,
         /// Queues asked for.
         asked: u16,
-        /// Queues that there are.
+        /// Queues that the device has.
         offered: u16,
         /// The device's driver.
         driver: String,
-        /// What gives more.
+        /// How to get more queues.
         way_out: &'static str,
     },
     /// The MTU does not fit the buffers.
@@ -92,12 +92,12 @@ pub enum PortError {
         port: String,
         /// MTU asked for.
         mtu: u16,
-        /// Size of a buffer.
+        /// Size of a buffer in bytes.
         data_bytes: u16,
-        /// Size that would do.
+        /// Size in bytes that this MTU needs.
         needed: u32,
     },
-    /// The MTU is not one of the device's.
+    /// The device does not support the MTU.
     #[error("port {port}: mtu {mtu} is outside of what {driver} does, {least} to {most}{hint}")]
     MtuDevice {
         /// The port.
@@ -106,11 +106,11 @@ pub enum PortError {
         mtu: u16,
         /// The device's driver.
         driver: String,
-        /// Smallest.
+        /// Smallest MTU of the device.
         least: u16,
-        /// Largest.
+        /// Largest MTU of the device.
         most: u16,
-        /// What gives more.
+        /// How to get a larger one; empty if there is no advice.
         hint: &'static str,
     },
     /// The kernel's interface under the port has a smaller MTU.

@@ -1,4 +1,4 @@
-//! What bindgen makes of DPDK's headers: types, constants and functions, as they are in C.
+//! The bindings that bindgen generates from DPDK's headers: types, constants and functions with their C names.
 
 #![allow(unsafe_code, missing_docs, unreachable_pub, dead_code)]
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals)]

@@ -1,5 +1,6 @@
-//! What a worker sends through: one transmit queue for each port, each with the packets that wait for the next flush.
-//! The ring is tried once; what it refuses is freed and counted.
+//! The transmit side of a worker: one transmit queue for each port, each with a buffer of packets for the next flush.
+//!
+//! A flush offers the packets to the device once. It frees and counts those that the device refuses; it never retries.
 
 #![allow(unsafe_code)]
 
@@ -9,17 +10,18 @@ use super::port::TxQueue;
 use super::sys;
 use crate::table::PortId;
 
-/// What went through one queue, since it was put into the set.
+/// Counters of one transmit queue, since it was put into the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TxCounts {
-    /// Packets that the device took.
+    /// Packets that the device accepted.
     pub sent: u64,
     /// Their bytes, from the Ethernet header on, without the frame check sequence.
     pub sent_bytes: u64,
-    /// Packets that the device refused, freed.
+    /// Packets that the device refused and the set freed.
     pub unsent: u64,
 }
 
+/// A transmit queue and the packets that wait for its next flush.
 struct TxBuffer {
     queue: TxQueue,
     waiting: [*mut sys::rte_mbuf; BURST],
@@ -28,7 +30,7 @@ struct TxBuffer {
     counts: TxCounts,
 }
 
-// SAFETY: buffers belong to no thread, and a lane is the only owner of those that wait in it.
+// SAFETY: mbufs belong to no thread, and a `TxBuffer` is the only owner of those that wait in it.
 unsafe impl Send for TxBuffer {}
 
 /// A worker's transmit queues, by port.
@@ -44,7 +46,7 @@ impl TxSet {
         TxSet::default()
     }
 
-    /// Adds or replaces the queue of a port; the replaced one is flushed.
+    /// Adds or replaces the queue of a port. A replaced queue is flushed.
     pub fn insert(&mut self, port: PortId, queue: TxQueue) {
         let at = usize::from(port.0);
         if self.buffers.len() <= at {
@@ -69,7 +71,7 @@ impl TxSet {
         matches!(self.buffers.get(usize::from(port.0)), Some(Some(_)))
     }
 
-    /// What went through a port; zero for one that is not in the set.
+    /// The counters of a port; zero for a port that is not in the set.
     #[must_use]
     pub fn counts(&self, port: PortId) -> TxCounts {
         match self.buffers.get(usize::from(port.0)) {
@@ -78,7 +80,7 @@ impl TxSet {
         }
     }
 
-    /// Sends everything that waits, one call for each port.
+    /// Flushes all queues: one call to the device for each port with packets.
     #[inline]
     pub fn flush(&mut self) {
         for buffer in self.buffers.iter_mut().flatten() {
@@ -86,19 +88,21 @@ impl TxSet {
         }
     }
 
-    /// Queues a frame made by this node, copied into a buffer of `pool`. `false`: no such port, no buffer, or too long.
+    /// Copies a frame into a buffer of `pool` and queues it.
+    ///
+    /// Returns `false` when the set does not have the port, the pool is empty, or the frame does not fit a buffer.
     pub fn send_bytes(&mut self, port: PortId, pool: &Mempool, frame: &[u8]) -> bool {
         self.buffer(port).is_some() && pool.mbuf(frame).is_some_and(|mbuf| self.send(port, mbuf).is_ok())
     }
 
-    /// Queues a packet that was kept.
+    /// Queues a packet that was held outside of a burst.
     ///
     /// # Errors
-    /// No such port; the packet comes back.
+    /// Returns the packet when the set does not have the port.
     pub fn send(&mut self, port: PortId, mbuf: Mbuf) -> Result<(), Mbuf> {
         match self.buffer(port) {
             Some(buffer) => {
-                // SAFETY: the packet is the lane's from now on.
+                // SAFETY: `into_raw` gives a valid buffer and its ownership, which passes to the `TxBuffer`.
                 unsafe { buffer.push(mbuf.into_raw()) };
                 Ok(())
             }
@@ -111,23 +115,24 @@ impl TxSet {
         self.buffers.get_mut(usize::from(port.0))?.as_deref_mut()
     }
 
-    /// Queues a buffer, whose owner the set becomes unless it returns `false`: no such port.
+    /// Queues a buffer. Returns `false`, and leaves the buffer to the caller, when the set does not have the port.
     ///
     /// # Safety
-    /// `mbuf` is valid, owned by the caller, who forgets it when `true` comes back.
+    /// `mbuf` is valid and owned by the caller, who does not use it again after `true`: the set owns it then.
     #[inline]
     pub(super) unsafe fn push(&mut self, port: PortId, mbuf: *mut sys::rte_mbuf) -> bool {
         let Some(buffer) = self.buffer(port) else { return false };
-        // SAFETY: what the caller promised.
+        // SAFETY: the caller owns the valid `mbuf` and does not use it again (contract of this function).
         unsafe { buffer.push(mbuf) };
         true
     }
 
-    /// Sends buffers of `bytes` bytes at once, after those that wait; their owner the set becomes unless it returns
-    /// `false`: no such port.
+    /// Flushes the packets that wait for the port, then sends `mbufs`, which have `bytes` bytes in all, at once.
+    ///
+    /// Returns `false`, and leaves the buffers to the caller, when the set does not have the port.
     ///
     /// # Safety
-    /// The buffers are valid, owned by the caller, who forgets them when `true` comes back.
+    /// The buffers are valid and owned by the caller, who does not use them again after `true`.
     #[inline]
     pub(super) unsafe fn send_all(
         &mut self,
@@ -139,15 +144,17 @@ impl TxSet {
         if buffer.len > 0 {
             buffer.flush();
         }
-        // SAFETY: what the caller promised.
+        // SAFETY: the caller owns the valid buffers and does not use them again (contract of this function).
         unsafe { transmit(&mut buffer.queue, mbufs, bytes, &mut buffer.counts) };
         true
     }
 }
 
 impl TxBuffer {
+    /// Adds a buffer; flushes first when [`BURST`] buffers wait.
+    ///
     /// # Safety
-    /// `mbuf` is valid, owned by the caller, who forgets it.
+    /// `mbuf` is valid and owned by the caller, who does not use it again.
     #[inline]
     unsafe fn push(&mut self, mbuf: *mut sys::rte_mbuf) {
         if self.len == BURST {
@@ -155,7 +162,7 @@ impl TxBuffer {
         }
         self.waiting[self.len] = mbuf;
         self.len += 1;
-        // SAFETY: what the caller promised.
+        // SAFETY: `mbuf` is valid (contract of this function) and `self` owns it now.
         self.bytes += u64::from(unsafe { (*mbuf).pkt_len });
     }
 
@@ -164,7 +171,7 @@ impl TxBuffer {
         let len = std::mem::take(&mut self.len);
         if len > 0 {
             let bytes = std::mem::take(&mut self.bytes);
-            // SAFETY: what waits is ours, and forgotten by the line that took `len`.
+            // SAFETY: `self` owns the waiting buffers; the line that took `len` made it forget them.
             unsafe { transmit(&mut self.queue, &mut self.waiting[..len], bytes, &mut self.counts) };
         }
     }
@@ -172,26 +179,26 @@ impl TxBuffer {
 
 impl Drop for TxBuffer {
     fn drop(&mut self) {
-        // SAFETY: what waits is ours, and `self` ends here; its queue holds the environment.
+        // SAFETY: `self` owns the waiting buffers and ends here. Its queue still holds the environment.
         unsafe { free(&mut self.waiting[..self.len]) };
     }
 }
 
-/// Hands buffers to the device, once; frees and counts what it refuses.
+/// Offers buffers to the device once; frees and counts those that it refuses.
 ///
 /// # Safety
-/// The buffers are valid, owned by the caller, who forgets them; at most 65535.
+/// The buffers are valid and owned by the caller, who does not use them again. There are at most 65535.
 #[inline]
 unsafe fn transmit(queue: &mut TxQueue, mbufs: &mut [*mut sys::rte_mbuf], bytes: u64, counts: &mut TxCounts) {
-    // SAFETY: the queue exists and is started while `queue` lives, which is its only handle and held mutably; the
-    // buffers that it takes are the device's from now on.
+    // SAFETY: the queue exists and is started while `queue` lives (`Port::open`). `queue` is its only handle and is
+    // borrowed mutably. The device owns the buffers that it accepts.
     let taken =
         unsafe { sys::rte_eth_tx_burst(queue.port(), queue.queue(), mbufs.as_mut_ptr(), mbufs.len() as u16) };
     counts.sent += u64::from(taken);
     counts.sent_bytes += bytes;
     let rest = mbufs.get_mut(usize::from(taken)..).unwrap_or_default();
     if !rest.is_empty() {
-        // SAFETY: the device did not take these: they are still the caller's.
+        // SAFETY: the device did not accept these buffers: they are still valid and owned here.
         counts.sent_bytes -= rest.iter().map(|&mbuf| u64::from(unsafe { (*mbuf).pkt_len })).sum::<u64>();
         counts.unsent += rest.len() as u64;
         // SAFETY: as above.

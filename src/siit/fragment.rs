@@ -244,8 +244,8 @@ impl Split6 {
 ///
 /// # Errors
 /// [`Unsplittable::Malformed`] when the header is wrong or the packet is not as long as it says;
-/// [`Unsplittable::DontFragment`] when the packet does not fit and has DF set; [`Unsplittable::Mtu`] when `mtu` has no room
-/// for the header and eight bytes of data.
+/// [`Unsplittable::DontFragment`] when the packet does not fit and has DF set; [`Unsplittable::Mtu`] when `mtu` has
+/// no room for the header and eight bytes of data.
 pub fn v4(packet: &[u8], mtu: u16) -> Result<impl Iterator<Item = Piece<'_>>, Unsplittable> {
     let header = ipv4::header(packet).ok_or(Unsplittable::Malformed)?;
     let view = Ipv4::of(packet).filter(|view| view.version() == 4).ok_or(Unsplittable::Malformed)?;

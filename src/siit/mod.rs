@@ -88,9 +88,9 @@ pub const HEADROOM: usize = 2 * (ipv6::HEADER - ipv4::HEADER) + piece::HEADER + 
 /// quotes; `None` refuses the error. The result may be longer than an MTU: see [`fragment::v6`].
 ///
 /// # Errors
-/// [`Refused`]; `room` is then unchanged. For any packet: `Headroom`, `Truncated`, `Version`, `HeaderChecksum`, `Option`,
-/// `SourceRoute`, `Fragment`, `FragmentedIcmp`, `Protocol`, `UdpWithoutChecksum` and `IcmpType`. For ICMP errors also
-/// `IcmpCode`, `IcmpPointer`, `Quote`, `QuotedError` and `QuotedAddress`.
+/// [`Refused`]; `room` is then unchanged. For any packet: `Headroom`, `Truncated`, `Version`, `HeaderChecksum`,
+/// `Option`, `SourceRoute`, `Fragment`, `FragmentedIcmp`, `Protocol`, `UdpWithoutChecksum` and `IcmpType`. For ICMP
+/// errors also `IcmpCode`, `IcmpPointer`, `Quote`, `QuotedError` and `QuotedAddress`.
 pub fn to_v6(
     room: &mut [u8],
     at: Range<usize>,
