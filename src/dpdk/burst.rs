@@ -355,7 +355,8 @@ impl Drop for Burst {
 #[inline(always)]
 unsafe fn frame_behind<'b, const FRONT: usize>(mbuf: *mut sys::rte_mbuf) -> &'b mut [u8] {
     // SAFETY: the caller owns the buffer, and nothing else borrows it (contract of this function). The frame lies
-    // within the buffer: the device or `fit` set it. DPDK initialises the memory of its pools.
+    // within the buffer: the device, `fit`, `move_starts` or the contract of `Mbuf::own` sees to that. DPDK initialises
+    // the memory of its pools.
     unsafe {
         let head = &*mbuf;
         let Some(start) = usize::from(head.data_off).checked_sub(FRONT) else { return &mut [] };
