@@ -6,7 +6,8 @@
 
 mod support;
 #[path = "../fuzz/src/lib.rs"]
-#[allow(missing_docs, unreachable_pub)]
+// Of the targets only the pipeline is fed here.
+#[allow(dead_code, missing_docs, unreachable_pub)]
 mod targets;
 
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
