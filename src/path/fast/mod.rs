@@ -210,9 +210,10 @@ impl<'t> FastPath<'t> {
             &mut outward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action| match action.remote() {
-                Some(remote) => to_locator(job, remote),
-                None => to_other(job, action, tables),
+            |job, action| match (action.remote(), action.local()) {
+                (Some(remote), _) => to_locator(job, remote),
+                (None, Some(local)) => out(job.head, job.length, &local.hop),
+                (None, None) => to_member(job, action, tables),
             },
         );
         finish(
@@ -310,16 +311,15 @@ fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<
     actions
 }
 
-/// Third pass: to an attachment here, or to one of several locators. A function of its own, so that the loop over packets
-/// to one locator stays small. As all of the third pass it gives `None`, and changes nothing, when something is in the
-/// packet's way.
+/// Third pass: to one of several locators. As all of the third pass it gives `None`, and changes nothing, when something is
+/// in the packet's way.
+#[cold]
 #[inline(never)]
-fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
-    match member(job.head, action, tables)? {
-        Action::Remote(remote) => to_locator(job, remote),
-        Action::Local(local) => out(job.head, job.length, &local.hop),
-        Action::Blackhole | Action::Forward(_) | Action::Connected(_) => None,
-        Action::NexthopGroup(_) | Action::Group(_) => None,
+fn to_member(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
+    let action = member(job.head, action, tables)?;
+    match action.remote() {
+        Some(remote) => to_locator(job, remote),
+        None => out(job.head, job.length, &action.local()?.hop),
     }
 }
 
