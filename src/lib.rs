@@ -1,6 +1,7 @@
 //! ilagate: an Identifier-Locator Addressing router and network virtualization edge.
 //!
-//! Layers, imports pointing one way: `net ← ila ← siit ← table ← path ← {dpdk, node}`; `config` sees `net` and `ila`;
+//! Layers, imports pointing one way: `net ← ila ← {siit, mapping} ← table ← path ← {dpdk, node}`; `config` sees `net`,
+//! `ila` and `mapping`;
 //! `ctl`, the operator's command line, sees `node`.
 //!
 //! The life of a packet: a worker (`node::worker`) receives a burst from a port (`dpdk::burst`), lends it to the
@@ -14,6 +15,7 @@ pub mod ctl;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod ila;
+pub mod mapping;
 pub mod net;
 pub mod node;
 pub mod path;

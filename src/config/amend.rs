@@ -1,10 +1,12 @@
 //! What operators add to the configuration of a running node, by the same rules as the file: policies and peers.
 
 use super::check::{
-    Domains, End, MAX_PEERS, MAX_POLICIES, Networks, judge_end, judge_ends, judge_peer, judge_peer_task,
-    judge_peer_tenant, judge_via, too_many_peers, too_many_policies,
+    Domains, End, MAX_PEERS, MAX_POLICIES, Networks, OUTSIDE, judge_end, judge_ends, judge_peer,
+    judge_peer_task, judge_peer_tenant, judge_via, too_many_peers, too_many_policies,
 };
-use super::{Beyond, Config, LocalIdentifier, NetworkPeer, OwnLocator, PeerTarget, Policy, TenantAddress};
+use super::model::{
+    Beyond, Config, LocalIdentifier, NetworkPeer, OwnLocator, PeerTarget, Policy, TenantAddress,
+};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Longest word that is judged.
@@ -206,7 +208,7 @@ impl Config {
     fn end_word(&self, end: End) -> String {
         match end {
             End::Network(place) => self.network_name(place),
-            End::Beyond(Beyond::Outside) => super::check::OUTSIDE.to_owned(),
+            End::Beyond(Beyond::Outside) => OUTSIDE.to_owned(),
             End::Beyond(Beyond::Task(task)) => self.sir_address(task),
             End::Beyond(Beyond::Tasks(domain)) => {
                 let domain = self.sir_domains.get(usize::from(domain));

@@ -1,6 +1,6 @@
 //! What differs between two configurations, and what of it a running node can take over.
 
-use super::Config;
+use super::model::Config;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;

@@ -2,17 +2,13 @@
 
 use super::super::model::{Beyond, OwnLocator, Policy};
 use super::super::raw::{RawConfig, Text};
-use super::domains::{Domains, Locators, judge_identifier, judge_remote_locator};
-use super::entries;
 use super::networks::Networks;
-use super::scope::{Check, Scope, Seen};
+use super::rules::{Domains, Locators, OUTSIDE, judge_identifier, judge_remote_locator};
+use super::scope::{Check, Scope, Seen, entries};
 use crate::ila::{IdentifierType, Locator, SirPrefix};
 
 /// Most policies of a node.
 pub(crate) const MAX_POLICIES: usize = 65536;
-/// What stands for all that is neither tenant nor task.
-pub(crate) const OUTSIDE: &str = "outside";
-
 /// One end of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {

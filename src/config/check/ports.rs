@@ -5,10 +5,8 @@ use super::super::model::{
     RouterAdvertisement,
 };
 use super::super::raw::{RawAdvertisement, RawConfig, RawPort, Text};
-use super::attachments::unicast_mac;
-use super::domains::{Domains, Locators};
-use super::entries;
-use super::scope::{Check, Scope, Seen, WORD};
+use super::rules::{Domains, Locators};
+use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Ipv6Prefix;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};

@@ -1,12 +1,11 @@
 //! Single mappings as an operator writes them, by the rules of the mapping file.
 
-use super::super::check::{
-    Domains, judge_group_choices, judge_identifier, judge_remote_locator, max_locators,
-};
-use super::super::{Config, LocalIdentifier, OwnLocator};
-use super::place::{is_mapped, mapped};
-use super::{LocatorChoice, MAX_WEIGHT, MappingRecord, MappingTarget};
+use super::super::check::{Domains, judge_identifier, judge_remote_locator};
+use super::super::model::{Config, LocalIdentifier, OwnLocator};
+use super::location::{is_mapped, mapped};
 use crate::ila::Locator;
+use crate::mapping::group::judge_group_choices;
+use crate::mapping::{LocatorChoice, MAX_WEIGHT, MappingRecord, MappingTarget, max_locators};
 use std::collections::HashSet;
 
 /// Longest text of an address or prefix; a message quotes no more than that.
@@ -23,8 +22,8 @@ pub struct Written<'t> {
     pub weight: u32,
 }
 
-/// The rules of one configuration for mappings. What other mappings forbid (twins, locators of another domain) is
-/// judged where mappings are held.
+/// The rules of one configuration for mappings. What other mappings forbid (zero aliases, locators of
+/// another domain) is judged where mappings are held.
 pub struct Rules<'c> {
     domains: Domains,
     mapped: HashSet<LocalIdentifier>,

@@ -1,9 +1,8 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
-use super::{Config, Limits};
+use super::Limits;
 use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
-use std::collections::BTreeMap;
 
 /// `virtual_networks[]`: the address space of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,30 +108,6 @@ impl Policy {
             Policy::Between { from, to, .. } => Policy::Between { from, to, via: None },
             other => other,
         }
-    }
-}
-
-impl Config {
-    /// The locators of all gateways between networks, each once, with the SIR domain of what they send on.
-    #[must_use]
-    pub fn gateways(&self) -> BTreeMap<Locator, u8> {
-        let named = self.policies.iter().filter_map(|policy| match policy {
-            Policy::Between { to, via: Some(via), .. } => {
-                Some((*via, self.virtual_networks.get(usize::from(*to))?.domain))
-            }
-            _ => None,
-        });
-        named.collect()
-    }
-
-    /// Locators that the configuration itself sends to, with their SIR domain: of gateways, and of hosts that get copies.
-    #[must_use]
-    pub fn locators_in_use(&self) -> BTreeMap<Locator, u8> {
-        let copies = self
-            .virtual_networks
-            .iter()
-            .flat_map(|network| network.replicate_to.iter().map(|locator| (*locator, network.domain)));
-        copies.chain(self.gateways()).collect()
     }
 }
 

@@ -3,9 +3,8 @@
 //! An index that nothing names any more stays as it is until the next snapshot drops it, and is given to another
 //! target only after [`Actions::release`]: by then every reader has moved on to a snapshot without it.
 
-use super::super::source::Origin;
-use crate::config::{LocatorChoice, MappingTarget};
 use crate::ila::Locator;
+use crate::mapping::{LocatorChoice, MappingTarget, Origin};
 use crate::table::{ActionId, AttachmentKey};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;

@@ -1,12 +1,11 @@
 //! Batches of mapping changes: judged as a whole, staged, and written.
 
-use super::super::source::{Applied, Batch, Change, Origin, Refusal};
 use super::Rib;
 use super::actions::{Goal, Key};
-use crate::config::mappings::{judge_group_choices, judge_group_identifier, max_locators};
-use crate::config::{MappingRecord, MappingTarget};
 use crate::ila::group::is_group;
 use crate::ila::{Identifier, IdentifierType, Locator};
+use crate::mapping::group::{judge_group_choices, judge_group_identifier};
+use crate::mapping::{Applied, Batch, Change, MappingRecord, MappingTarget, Origin, Refusal, max_locators};
 use crate::table::ActionId;
 use std::collections::HashMap;
 use std::net::Ipv6Addr;

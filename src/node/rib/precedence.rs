@@ -2,9 +2,9 @@
 //!
 //! The lookup tables hold what is in force; here is only what lies beneath, which is little.
 
-use super::super::source::Origin;
 use super::Rib;
 use crate::ila::Identifier;
+use crate::mapping::Origin;
 use crate::table::ActionId;
 use std::collections::BTreeMap;
 

@@ -1,13 +1,13 @@
 //! What operators see of the state.
 
 use super::super::handle::{LocatorView, MappingFilter, MappingView, NextHopView, RouteView, TableView};
-use super::super::source::{Held, HeldTarget, Origin};
 use super::Rib;
 use super::actions::Goal;
 use super::router::Router;
-use crate::config::{MappingTarget, RouteTarget};
+use crate::config::RouteTarget;
 use crate::ila::neutral::there;
 use crate::ila::{Adjustment, Identifier, Locator};
+use crate::mapping::{Held, HeldTarget, MappingTarget, Origin};
 use crate::table::{ActionId, HopState};
 use std::collections::BinaryHeap;
 use std::net::Ipv6Addr;

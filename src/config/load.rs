@@ -1,0 +1,33 @@
+//! From a file, or a text, to a [`Config`].
+
+use super::error::ConfigErrors;
+use super::model::Config;
+use super::{check, yaml};
+use std::path::Path;
+
+impl Config {
+    /// Reads and judges a configuration file.
+    ///
+    /// # Errors
+    /// All that is wrong with the file, or why it cannot be read.
+    pub fn load(path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
+        let path = path.as_ref();
+        let text = yaml::read_text(path)?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        Self::judge(&text, &path.display().to_string(), directory)
+    }
+
+    /// Judges a configuration that is already text; `file_name` stands in the errors, and a relative mapping file
+    /// counts from its directory.
+    ///
+    /// # Errors
+    /// All that is wrong with the text.
+    pub fn parse(text: &str, file_name: &str) -> Result<Config, ConfigErrors> {
+        let directory = Path::new(file_name).parent().unwrap_or(Path::new(""));
+        Self::judge(text, file_name, directory)
+    }
+
+    fn judge(text: &str, file: &str, directory: &Path) -> Result<Config, ConfigErrors> {
+        check::config(&yaml::read(text, file)?, file, directory)
+    }
+}
