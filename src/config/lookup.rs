@@ -5,7 +5,8 @@ use crate::ila::Locator;
 use std::collections::BTreeMap;
 
 impl Config {
-    /// Index of the domain whose SIR prefix covers `address`.
+    /// Index of the domain whose SIR prefix is the upper half of `address`; none for any other address,
+    /// locators included.
     #[must_use]
     pub fn domain_of(&self, address: u128) -> Option<u8> {
         let half = (address >> 64) as u64;
@@ -36,7 +37,8 @@ impl Config {
         named.collect()
     }
 
-    /// Locators that the configuration itself sends to, with their SIR domain: of gateways, and of hosts that get copies.
+    /// Locators that the configuration itself sends to, with their SIR domain: of gateways, and of hosts that
+    /// get copies.
     #[must_use]
     pub fn locators_in_use(&self) -> BTreeMap<Locator, u8> {
         let copies = self
