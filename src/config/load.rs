@@ -9,7 +9,8 @@ impl Config {
     /// Reads and judges a configuration file.
     ///
     /// # Errors
-    /// All that is wrong with the file, or why it cannot be read.
+    /// Every broken rule with its place (the first 1000 of them), YAML that cannot be read, or a file that
+    /// cannot be opened.
     pub fn load(path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
         let path = path.as_ref();
         let text = yaml::read_text(path)?;
@@ -17,11 +18,11 @@ impl Config {
         Self::judge(&text, &path.display().to_string(), directory)
     }
 
-    /// Judges a configuration that is already text; `file_name` stands in the errors, and a relative mapping file
-    /// counts from its directory.
+    /// Judges a configuration that is already text. `file_name` stands in the errors. A relative path of a
+    /// mapping file counts from the directory of `file_name`.
     ///
     /// # Errors
-    /// All that is wrong with the text.
+    /// Every broken rule with its place (the first 1000 of them), or YAML that cannot be read.
     pub fn parse(text: &str, file_name: &str) -> Result<Config, ConfigErrors> {
         let directory = Path::new(file_name).parent().unwrap_or(Path::new(""));
         Self::judge(text, file_name, directory)

@@ -1,8 +1,9 @@
 //! The mapping file: which locators the identifiers of other nodes have.
 //!
-//! Programs write such files, of up to millions of lines. Lines in the plainest shape are read directly (`plain`). At the
-//! first line of any other shape, and at anything that is wrong, the whole file goes through the YAML parser instead
-//! (`judge`): it knows places and says what is wrong. A test holds the two against each other.
+//! Programs write such files, of up to millions of lines. Lines in the plainest shape are read directly
+//! (`plain`). At the first line of any other shape, and at anything that is wrong, the whole file goes
+//! through the YAML parser instead (`judge`): it knows places and says what is wrong. A test holds the two
+//! against each other.
 
 mod judge;
 mod location;
@@ -25,7 +26,8 @@ use std::path::Path;
 /// Reads and judges a mapping file against the configuration that names it.
 ///
 /// # Errors
-/// All that is wrong with the file (the first thousand errors), or why it cannot be read.
+/// Every broken rule with its place (the first 1000 of them), YAML that cannot be read, or a file that cannot
+/// be opened.
 pub fn load(path: impl AsRef<Path>, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
     let path = path.as_ref();
     parse(&yaml::read_text(path)?, &path.display().to_string(), config)
@@ -34,7 +36,7 @@ pub fn load(path: impl AsRef<Path>, config: &Config) -> Result<Vec<MappingRecord
 /// Judges mappings that are already text; `file_name` stands in the errors.
 ///
 /// # Errors
-/// All that is wrong with the text.
+/// Every broken rule with its place (the first 1000 of them), or YAML that cannot be read.
 pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
     match plain::read(text, config) {
         Some(records) => Ok(records),
@@ -45,7 +47,8 @@ pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<Mapping
 /// Reads a mapping file without a configuration: a node will judge what it says.
 ///
 /// # Errors
-/// All that is wrong with the file by itself, or why it cannot be read.
+/// Unknown keys, values that are no locator or number, YAML that cannot be read, or a file that cannot be
+/// opened. The rules of a configuration are not judged.
 pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErrors> {
     let path = path.as_ref();
     let file = path.display().to_string();

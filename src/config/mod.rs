@@ -1,8 +1,9 @@
 //! YAML to a [`Config`] that cannot be wrong (`dpdk-config/reference.yaml` lists every key).
 //!
-//! Text becomes raw structs whose scalars know their place (`raw`), these are judged by every rule (`check`), and only
-//! a file without errors becomes a [`Config`]. All errors of a file are reported together, each with file, line,
-//! column, path, value and the way out. Nothing here opens devices or sockets; [`mappings`] reads the second file.
+//! Text becomes raw structs whose scalars know their place (`raw`), these are judged by every rule (`check`),
+//! and only a file without errors becomes a [`Config`]. All errors of a file are reported together, each with
+//! file, line, column, path, value and the way out. Nothing here opens devices or sockets; [`mappings`] reads
+//! the second file.
 
 mod amend;
 mod check;

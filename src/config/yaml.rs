@@ -16,7 +16,8 @@ const MAX_REPLAYED: usize = 100_000;
 
 /// Options of the parser: `on` is a word, not a truth value; excerpts are left to the caller.
 ///
-/// A long list is honest work, so only what grows without being written (depth, aliases, merges) keeps its limits.
+/// A long list is honest work, so only what grows without being written (depth, aliases, merges) keeps its
+/// limits.
 fn options() -> Options {
     let mut options = serde_saphyr::options! {
         with_snippet: false,

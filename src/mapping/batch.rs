@@ -22,8 +22,8 @@ pub struct Applied {
     pub revision: u64,
     /// Identifiers that had no mapping before.
     pub created: u64,
-    /// Identifiers for which another mapping is in force: a changed one, one that shadows the former, or one that was
-    /// shadowed.
+    /// Identifiers for which another mapping is in force: a changed one, one that shadows the former, or one
+    /// that was shadowed.
     pub changed: u64,
     /// Identifiers that have no mapping any more.
     pub deleted: u64,

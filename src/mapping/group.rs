@@ -20,8 +20,8 @@ pub fn judge_group_choices(identifier: Identifier, choices: &[LocatorChoice]) ->
     }
 }
 
-/// Judges the identifier of a group. `zero_aliases`: the domain's checksum mode changes identifiers, so that two that
-/// differ only in a low word of 0000 or ffff cannot be told apart on the wire.
+/// Judges the identifier of a group. `zero_aliases`: the domain's checksum mode changes identifiers, so that
+/// two that differ only in a low word of 0000 or ffff cannot be told apart on the wire.
 ///
 /// # Errors
 /// A group that never leaves its link, an IPv4 address that is no group's, or the second of two zero aliases.

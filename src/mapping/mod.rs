@@ -1,7 +1,9 @@
-//! What a mapping is and how it changes: the vocabulary that the configuration, the node and the authority share.
+//! What a mapping is and how it changes: the vocabulary that the configuration, the node and the authority
+//! share.
 //!
-//! Plain values and the rules that they keep by themselves. What depends on a configuration (which SIR domains exist,
-//! which locators are ours) is judged by `config`; what depends on other mappings is judged where mappings are held.
+//! Plain values and the rules that they keep by themselves. What depends on a configuration (which SIR
+//! domains exist, which locators are ours) is judged by `config`; what depends on other mappings is judged
+//! where mappings are held.
 
 mod batch;
 mod change;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 /// Who stands behind a mapping, lowest precedence first.
 ///
-/// An origin replaces and deletes only its own mappings. Of several mappings of one identifier that of the highest
-/// origin is in force; it shadows the others. When it goes, the next one comes into force.
+/// An origin replaces and deletes only its own mappings. Of several mappings of one identifier that of the
+/// highest origin is in force; it shadows the others. When it goes, the next one comes into force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {

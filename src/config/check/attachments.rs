@@ -1,4 +1,5 @@
-//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside (`identifier_rules`).
+//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside
+//! (`identifier_rules`).
 
 use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawConfig};

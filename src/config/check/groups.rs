@@ -1,4 +1,4 @@
-//! Rules of groups: which addresses tenants can be joined by, and where copies go.
+//! Rules of groups: which groups tenants are members of, and where copies go.
 
 use super::super::model::{TenantAddress, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawNetwork};
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 /// Most groups that a tenant is a member of by configuration.
 const MAX_GROUPS: usize = 256;
 
-/// The groups that a tenant of `network` is a member of whether or not it says so.
+/// The groups that a tenant of `network` is a member of without a report of its own.
 pub(super) fn groups(
     s: &mut Scope<'_>,
     raw: &RawAttachment,
@@ -46,7 +46,7 @@ pub(super) fn groups(
     list
 }
 
-/// Where copies of a network's groups go. `hosts` are the domains of all locators named so far.
+/// Where copies of a network's groups go. `hosts` holds the SIR domain of every locator read so far.
 pub(super) fn replicate_to(
     s: &mut Scope<'_>,
     raw: &RawNetwork,

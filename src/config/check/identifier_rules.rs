@@ -1,4 +1,5 @@
-//! Which identifiers an attachment has: a task's own, or those of a tenant's addresses in its virtual network.
+//! Which identifiers an attachment has: a task's own, or those of a tenant's addresses in its virtual
+//! network.
 
 use super::super::model::{LocalIdentifier, TenantAddress, VirtualNetwork};
 use super::super::raw::{RawAttachment, Text};

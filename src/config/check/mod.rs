@@ -1,7 +1,7 @@
 //! From raw structs to [`Config`]: every rule, each with its message.
 //!
-//! A bad value is reported and replaced by a stand-in, so that the rest of the file is judged as well; the stand-ins
-//! never get out, because a single error refuses the whole file. What refers to something that is itself wrong is
+//! A bad value is reported and replaced by a stand-in, so that the rest of the file is judged as well. No
+//! stand-in leaves this module, because one error refuses the whole file. A reference to something wrong is
 //! not reported again.
 
 mod attachments;

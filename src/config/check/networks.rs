@@ -1,4 +1,4 @@
-//! Rules of virtual networks: whose they are, and the addresses that they have.
+//! Rules of virtual networks: their names, VNIDs, prefixes and gateways.
 
 use super::super::model::{Config, Limits, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, Text};
@@ -36,7 +36,7 @@ pub(crate) struct Networks {
     /// Whether the network at the same place has no errors, so that its attachments can be judged by it.
     pub(super) whole: Vec<bool>,
     places: HashMap<String, u16>,
-    /// Whether every name could be read, so that a name that is not found is not there.
+    /// Whether every name could be read. Otherwise a name that is not found may be one with an error.
     names: bool,
 }
 

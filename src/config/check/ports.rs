@@ -18,7 +18,8 @@ const MAX_PORTS: usize = 64;
 /// The ports of the file, in its order; a port with errors is there with stand-ins.
 pub(super) struct Ports {
     pub(super) list: Vec<Port>,
-    /// Whether every name could be read and is unique, so that a name that is not found is not there.
+    /// Whether every name could be read and is unique. Otherwise a name that is not found may be one with an
+    /// error.
     names: bool,
     /// Whether all roles could be read.
     pub(super) roles: bool,

@@ -1,6 +1,8 @@
-//! The rules that need no place in a file: a text or a value goes in, a value or the message with the way out comes back.
+//! The rules that need no place in a file: a text or a value goes in, a value or the message with the way out
+//! comes back.
 //!
-//! The sections of the configuration, the mapping file and the amendments of operators judge by these same rules.
+//! The sections of the configuration, the mapping file and the amendments of operators judge by these same
+//! rules.
 
 use super::super::model::{LocalIdentifier, OwnLocator, SirDomain, TenantAddress, VirtualNetwork};
 use crate::ila::group::{self, ipv6_identifier};
@@ -11,13 +13,14 @@ use crate::net::Ipv4Prefix;
 use crate::net::ipv6::is_multicast;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What stands for all that is neither tenant nor task.
+/// The word for all that is neither tenant nor task.
 pub(crate) const OUTSIDE: &str = "outside";
 
 /// The SIR domains that could be read.
 pub(crate) struct Domains {
     pub(crate) list: Vec<SirDomain>,
-    /// Whether the list has all domains that the file means, so that one that is not found is not there.
+    /// Whether every domain of the file is in the list. Otherwise a domain that is not found may be one with
+    /// an error.
     pub(crate) complete: bool,
 }
 
@@ -33,7 +36,8 @@ impl Domains {
         self.list.iter().position(|domain| domain.name == name).map(|n| n as u8)
     }
 
-    /// Whether two identifiers of a domain that differ only in a low word of 0000 or ffff are the same on the wire.
+    /// Whether two identifiers of a domain that differ only in a low word of 0000 or ffff are the same on the
+    /// wire.
     pub(crate) fn has_zero_aliases(&self, domain: u8) -> bool {
         self.list.get(domain as usize).is_some_and(|domain| domain.checksum.changes_identifier())
     }
@@ -42,12 +46,13 @@ impl Domains {
 /// Our own locators that could be read.
 pub(crate) struct Locators {
     pub(crate) list: Vec<OwnLocator>,
+    /// Whether every locator of the file is in the list.
     pub(crate) complete: bool,
 }
 
-/// Reads an identifier that is written as its SIR address: under a SIR prefix, types 1 to 3, C-bit 0.
+/// Reads an identifier that is written as its SIR address: under a SIR prefix, types 1 to 4, C-bit 0.
 ///
-/// `Ok(None)`: the domains of the file are themselves wrong, so there is nothing to judge against.
+/// `Ok(None)`: the domains of the file have errors, so nothing is known about this address.
 pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, String> {
     let Ok(address) = text.parse::<Ipv6Addr>() else {
         return Err(format!("`{text}` is not an IPv6 address; write the SIR address of the identifier"));

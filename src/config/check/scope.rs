@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Errors kept of one file; nobody reads more.
+/// Most errors kept of one file.
 const MAX_ERRORS: usize = 1000;
 
 /// The errors of one file as they are found.

@@ -74,7 +74,8 @@ impl Judge<'_> {
             if self.mapped.contains(&local) {
                 s.error(key, text.referenced, is_mapped(local.identifier));
             }
-            // The same file may serve every node, so a mapping of a local identifier is no error; one of its zero alias is.
+            // The same file may serve every node, so a mapping of a local identifier is no error; one of its
+            // zero alias is.
             let zero_alias =
                 local.identifier.zero_alias().filter(|_| self.domains.has_zero_aliases(local.domain));
             let zero_alias = zero_alias.and_then(|zero_alias| {
