@@ -1,13 +1,16 @@
-//! What operators add to the configuration of a running node, by the same rules as the file: policies and peers.
+//! What operators add to the configuration of a running node, by the same rules as the file: policies and
+//! peers.
 
 use super::check::{
-    Domains, End, MAX_PEERS, MAX_POLICIES, Networks, judge_end, judge_ends, judge_peer, judge_peer_task,
-    judge_peer_tenant, judge_via, too_many_peers, too_many_policies,
+    Domains, End, MAX_PEERS, MAX_POLICIES, Networks, OUTSIDE, judge_end, judge_ends, judge_peer,
+    judge_peer_task, judge_peer_tenant, judge_via, too_many_peers, too_many_policies,
 };
-use super::{Beyond, Config, LocalIdentifier, NetworkPeer, OwnLocator, PeerTarget, Policy, TenantAddress};
+use super::model::{
+    Beyond, Config, LocalIdentifier, NetworkPeer, OwnLocator, PeerTarget, Policy, TenantAddress,
+};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Longest word that is judged.
+/// Longest word that is judged, and quoted in an error.
 const MAX_WORD_BYTES: usize = 64;
 
 /// A policy as it is written in the file.
@@ -43,7 +46,7 @@ pub enum Amendment {
     Peer(PeerWords),
 }
 
-/// By what amendments of a configuration are judged; amendments themselves do not change it.
+/// What amendments are judged by. Amendments do not change it, so it is made once for a configuration.
 pub struct AmendmentRules {
     domains: Domains,
     networks: Networks,
@@ -67,7 +70,8 @@ impl AmendmentRules {
     /// Reads a policy.
     ///
     /// # Errors
-    /// Why it is none.
+    /// An end that is unknown or too long, two ends of one network or of none, or a gateway where none can
+    /// be; with the way out.
     pub fn policy(&self, words: &PolicyWords) -> Result<Policy, String> {
         let end = |text: &str| {
             short(text)?;
@@ -80,10 +84,11 @@ impl AmendmentRules {
         judge_via(policy, via, (&self.domains, &self.locators), &self.networks, &self.policies)
     }
 
-    /// Reads a peer; with the place of its network.
+    /// Reads a peer. Returns the index of its network too.
     ///
     /// # Errors
-    /// Why it is none.
+    /// An unknown network, an address that is unfit for a peer, or a target that is neither task nor tenant;
+    /// with the way out.
     pub fn peer(&self, config: &Config, words: &PeerWords) -> Result<(u16, NetworkPeer), String> {
         let PeerWords { network, address, to, of } = words;
         let place = config.network_named(network)?;
@@ -100,10 +105,12 @@ impl AmendmentRules {
 }
 
 impl Config {
-    /// Adds a policy or a peer; gives it back as [`Config::policy_words`] or [`Config::peer_words`] write it.
+    /// Adds a policy or a peer. Returns it in the words of [`Config::policy_words`] or
+    /// [`Config::peer_words`].
     ///
     /// # Errors
-    /// The rule that it breaks, with value and way out; nothing was changed then.
+    /// A policy or peer that is wrong by itself, one that is there already, an address or peer that is taken,
+    /// or one beyond the limit; with value and way out. Nothing is changed then.
     pub fn amend(&mut self, rules: &AmendmentRules, amendment: &Amendment) -> Result<Amendment, String> {
         match amendment {
             Amendment::Policy(words) => {
@@ -130,7 +137,7 @@ impl Config {
         }
     }
 
-    /// Whether address and peer are still to be had in their network.
+    /// Refuses an address or a peer that is taken in its network, and a peer beyond the limit.
     fn judge_place_of_peer(&self, place: u16, peer: NetworkPeer) -> Result<(), String> {
         let Some(network) = self.virtual_networks.get(usize::from(place)) else { return Ok(()) };
         let (address, name) = (Ipv4Addr::from(peer.address), &network.name);
@@ -162,7 +169,7 @@ impl Config {
     /// Index of the virtual network with this name.
     ///
     /// # Errors
-    /// There is none.
+    /// A name that is too long, or no network's.
     pub fn network_named(&self, name: &str) -> Result<u16, String> {
         short(name)?;
         let place = self.virtual_networks.iter().position(|network| network.name == name);
@@ -206,7 +213,7 @@ impl Config {
     fn end_word(&self, end: End) -> String {
         match end {
             End::Network(place) => self.network_name(place),
-            End::Beyond(Beyond::Outside) => super::check::OUTSIDE.to_owned(),
+            End::Beyond(Beyond::Outside) => OUTSIDE.to_owned(),
             End::Beyond(Beyond::Task(task)) => self.sir_address(task),
             End::Beyond(Beyond::Tasks(domain)) => {
                 let domain = self.sir_domains.get(usize::from(domain));
@@ -229,7 +236,7 @@ impl Config {
     }
 }
 
-/// Nobody wants a long text back in an error.
+/// Refuses a word that is too long for an error to quote.
 fn short(text: &str) -> Result<(), String> {
     match text.len() {
         ..=MAX_WORD_BYTES => Ok(()),

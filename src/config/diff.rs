@@ -1,6 +1,6 @@
 //! What differs between two configurations, and what of it a running node can take over.
 
-use super::Config;
+use super::model::Config;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
@@ -85,9 +85,9 @@ macro_rules! fields {
 impl Config {
     /// Which keys differ in `new`, and whether a reload can apply each; empty if nothing differs.
     ///
-    /// Ports, SIR domains and virtual networks are compared by place, because everything refers to them by place. Of
-    /// domains only those added at the end of the list can be taken over by a reload; networks all can, because
-    /// attachments are taken over together with them.
+    /// Ports, SIR domains and virtual networks are compared by place, because everything refers to them by
+    /// place. Of domains only those added at the end of the list can be taken over by a reload; networks all
+    /// can, because attachments are taken over together with them.
     #[must_use]
     pub fn diff_class(&self, new: &Config) -> Vec<Change> {
         let mut changes = Changes(Vec::new());

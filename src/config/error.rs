@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and the way out.
 //!
-//! Every error knows its file, line and column and the path of the key, so that an operator can go straight to it.
+//! Every error knows its file, line and column and the path of the key, so that an operator can go straight
+//! to it.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
-//! The checked configuration: plain typed values. What is in here has passed every rule.
+//! The checked configuration: plain typed values that have passed every rule.
 //!
-//! Ports, SIR domains and virtual networks are named by their place in `ports`, `sir_domains` and `virtual_networks`.
+//! Ports, SIR domains and virtual networks are named by their place in `ports`, `sir_domains` and
+//! `virtual_networks`.
 
 mod limits;
 mod tenants;
@@ -52,7 +53,7 @@ pub struct Config {
     pub infrastructure: Vec<Ipv6Prefix>,
     /// When tenants are put under quarantine; none: never.
     pub quarantine: Option<Quarantine>,
-    /// Limits of the ICMPv6 errors that we send to all but tenants.
+    /// Limits of the ICMPv6 errors that we send to others than tenants.
     pub icmp: Icmp,
     /// Neighbour discovery timers.
     pub neighbour_discovery: NeighbourDiscovery,
@@ -152,7 +153,8 @@ pub struct SirDomain {
     pub checksum: ChecksumMode,
     /// What happens to an identifier without a mapping.
     pub on_miss: OnMiss,
-    /// Whether payloads without a transport checksum over the addresses skip neutral mapping (ILA draft §4.4).
+    /// Whether payloads without a transport checksum over the addresses skip neutral mapping (ILA draft
+    /// §4.4).
     pub skip_unchecked: bool,
     /// Mappings to make room for.
     pub expected_mappings: u32,
@@ -217,7 +219,8 @@ pub enum Role {
 /// When a port receives unicast for other MAC addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promiscuous {
-    /// On access ports, where tenants speak to the MAC addresses of their networks, and where the device cannot filter.
+    /// On access ports, where tenants speak to the MAC addresses of their networks, and where the device
+    /// cannot filter.
     Auto,
     /// Always.
     On,

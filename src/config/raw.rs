@@ -1,7 +1,7 @@
 //! The keys as they stand in the file: every scalar is text with its place, nothing is judged yet.
 //!
-//! Scalars are read as text so that a wrong number is our error, with path and way out, and so that one bad value
-//! does not hide the next. Unknown and repeated keys are refused here, by the parser.
+//! Scalars are read as text so that a wrong number is our error, with path and way out, and so that one bad
+//! value does not hide the next. Unknown and repeated keys are refused here, by the parser.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};

@@ -221,7 +221,8 @@ pub struct PolicyArgs {
     pub to: String,
 }
 
-/// Mapped peers. What is added here counts until the node restarts; write it into the configuration to keep it.
+/// Mapped peers. What is added here counts until the node restarts; write it into the configuration to keep
+/// it.
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// List mapped peers

@@ -1,8 +1,8 @@
 //! Finding the node's socket and talking to it.
 
 use super::error::CtlError;
-use crate::node::admin::v1;
-use crate::node::admin::v1::admin_client::AdminClient;
+use crate::api::v1;
+use crate::api::v1::admin_client::AdminClient;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 pub(super) struct Client(AdminClient<Channel>);
 
 impl Client {
-    /// Connects to a socket. Every answer must begin within `patience`.
-    pub(super) async fn connect(socket: &Path, patience: Duration) -> Result<Self, CtlError> {
+    /// Connects to a socket. Every answer must begin within `timeout`.
+    pub(super) async fn connect(socket: &Path, timeout: Duration) -> Result<Self, CtlError> {
         let failed = |why| CtlError::Connect { socket: socket.to_owned(), why };
         let mut stream = Some(UnixStream::connect(socket).await.map_err(failed)?);
         // The name is never resolved: the connector hands out the stream that is open already.
         let channel = Endpoint::from_static("http://ilagate")
-            .timeout(patience)
+            .timeout(timeout)
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let stream = stream.take().map(TokioIo::new);
                 async move { stream.ok_or_else(|| io::Error::other("the connection was closed")) }

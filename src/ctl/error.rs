@@ -1,7 +1,7 @@
 //! What goes wrong at the operator's end.
 
+use crate::api::wire::Malformed;
 use crate::config::ConfigErrors;
-use crate::node::admin::wire::Malformed;
 use std::io;
 use std::path::PathBuf;
 use tonic::{Code, Status};
@@ -26,7 +26,7 @@ pub enum CtlError {
     /// The connection broke.
     #[error("the node hung up ({0}); is ilagate running? look at its log")]
     Broken(String),
-    /// The node says nothing.
+    /// The node does not answer in time.
     #[error(
         "the node does not answer; look at its log and whether its process is stopped, or wait longer by --timeout"
     )]
@@ -51,10 +51,10 @@ pub enum CtlError {
     /// Values that do not go together.
     #[error("{0}")]
     Values(String),
-    /// The machine has nothing to be known by.
+    /// The machine has no Ethernet interface to take an EUI-64 from.
     #[error("no Ethernet interface in {0}; name this machine with --eui64, for example 02:00:00:00:00:0a")]
     NoHost(PathBuf),
-    /// The clock is of no use.
+    /// The clock stands before 1970.
     #[error("the clock stands before 1970; set it, or identifiers would repeat")]
     Clock,
     /// The result cannot be written.

@@ -3,9 +3,9 @@
 use super::client::Client;
 use super::error::CtlError;
 use super::output::Output;
-use crate::node::admin::v1;
-use crate::node::admin::wire::Wire;
-use crate::node::handle::EventView;
+use crate::api::v1;
+use crate::api::views::EventView;
+use crate::api::wire::Wire;
 use serde::Serialize;
 
 /// Events that came too late to be heard.

@@ -112,13 +112,14 @@ fn of_block(args: &NewArgs, registrar: Registrar) -> Result<Vec<Identifier>, Ctl
     let mut block = Block::new(registrar);
     let start = now()?;
     let identifiers = (0..args.count).map(|_| block.draw(start)).collect();
-    // Nothing is remembered from call to call: once the last stamp is over, the next call cannot draw it again.
+    // Nothing is remembered from call to call: once the last stamp is over, the next call cannot draw it
+    // again.
     std::thread::sleep(block.busy_until().saturating_sub(now()?));
     Ok(identifiers)
 }
 
-/// The EUI-64 of this machine: that of the first Ethernet interface whose MAC address a maker gave, or else of the
-/// first at all.
+/// The EUI-64 of this machine: that of the first Ethernet interface whose MAC address a maker gave, or else
+/// of the first at all.
 fn this_machine(interfaces: &Path) -> Result<Eui64, CtlError> {
     let mut found: Vec<(bool, u32, Mac)> = fs::read_dir(interfaces)
         .into_iter()

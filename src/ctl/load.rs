@@ -3,10 +3,10 @@
 use super::client::Client;
 use super::error::CtlError;
 use super::output::Output;
+use crate::api::wire::Wire;
+use crate::api::{MAX_BATCH, v1};
 use crate::config::mappings::{WrittenMapping, written};
-use crate::node::admin::wire::Wire;
-use crate::node::admin::{MAX_BATCH, v1};
-use crate::node::source::Applied;
+use crate::mapping::Applied;
 use std::path::Path;
 
 /// Sends the mappings of a file. Each batch applies as a whole; those before a refused one stay.

@@ -4,10 +4,10 @@ use super::args::LocatorArg;
 use super::client::Client;
 use super::error::CtlError;
 use super::output::{Output, Table, or_dash};
-use crate::node::admin::v1;
-use crate::node::admin::wire::Wire;
-use crate::node::handle::MappingView;
-use crate::node::source::Applied;
+use crate::api::v1;
+use crate::api::views::MappingView;
+use crate::api::wire::Wire;
+use crate::mapping::Applied;
 
 /// `mapping add`
 pub(super) async fn add(

@@ -1,7 +1,7 @@
 //! `ilactl`: the operator's command line, a client of the admin API.
 //!
-//! Aligned text for people, with `--json` the node's views as they are. It judges nothing that the node judges. What
-//! needs no node, completions and new identifiers, is done here.
+//! It writes aligned text for people, and with `--json` the node's views as they are. It judges nothing that
+//! the node judges. Completions and new identifiers need no node; they are made here.
 
 mod args;
 mod client;
@@ -19,7 +19,7 @@ mod show;
 pub use args::Args;
 pub use error::CtlError;
 
-use crate::node::admin::v1;
+use crate::api::v1;
 use args::{
     AttachmentCommand, Command, IdCommand, MappingCommand, NetworkCommand, NodeCommand, PeerCommand,
     PolicyCommand, PortCommand,
@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
 /// Runs one command and writes its result to `out`.
 ///
 /// # Errors
-/// What the operator must know, with the way out.
+/// No socket or several, a node that cannot be reached, does not answer or refuses, values that do not go
+/// together, a mapping file that is wrong, or an output that cannot be written; each with the way out.
 pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
     if let Command::Completions { shell } = args.command {
         let mut script = Vec::new();
@@ -71,15 +72,16 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
             Some(socket) => socket,
             None => client::discover(std::path::Path::new(client::RUN_DIR))?,
         };
-        let patience = args.timeout.map_or_else(|| patience(&args.command), Duration::from_secs_f64);
-        let mut client = Client::connect(&socket, patience).await?;
+        let timeout = args.timeout.map_or_else(|| answer_timeout(&args.command), Duration::from_secs_f64);
+        let mut client = Client::connect(&socket, timeout).await?;
         perform(args.command, &mut client, &mut out).await?;
         out.flush()
     })
 }
 
-/// How long an answer may take: somewhat longer than the node gives itself. A reload reads files of millions of lines.
-fn patience(command: &Command) -> Duration {
+/// How long an answer may take: somewhat longer than the node gives itself. A reload reads files of millions
+/// of lines.
+fn answer_timeout(command: &Command) -> Duration {
     match command {
         Command::Node(NodeCommand::Reload) => Duration::from_secs(610),
         _ => Duration::from_secs(40),

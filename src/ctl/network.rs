@@ -4,9 +4,9 @@ use super::client::Client;
 use super::error::CtlError;
 use super::output::{Output, Table, or_dash};
 use super::policy;
-use crate::node::admin::v1;
-use crate::node::admin::wire::Wire;
-use crate::node::handle::{AttachmentView, GroupView, NetworkDetailView, NetworkView, RefusedView};
+use crate::api::v1;
+use crate::api::views::{AttachmentView, GroupView, NetworkDetailView, NetworkView, RefusedView};
+use crate::api::wire::Wire;
 
 /// `vn list`
 pub(super) async fn list(client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {

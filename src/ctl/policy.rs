@@ -4,9 +4,9 @@ use super::args::PolicyArgs;
 use super::client::Client;
 use super::error::CtlError;
 use super::output::{Output, Table, or_dash};
-use crate::node::admin::v1;
-use crate::node::admin::wire::Wire;
-use crate::node::handle::{PeerView, PolicyView};
+use crate::api::v1;
+use crate::api::views::{PeerView, PolicyView};
+use crate::api::wire::Wire;
 use serde::Serialize;
 
 /// What was done, for programs.

@@ -4,9 +4,9 @@ use super::client::Client;
 use super::error::CtlError;
 use super::output::{Output, Table, si};
 use super::show;
-use crate::node::admin::v1;
-use crate::node::admin::wire::{StatsView, Wire};
-use crate::node::handle::{FateView, PortView, WorkerView};
+use crate::api::v1;
+use crate::api::views::{FateView, PortView, StatsView, WorkerView};
+use crate::api::wire::Wire;
 use serde::Serialize;
 
 /// Rates over one interval.

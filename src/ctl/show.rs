@@ -3,11 +3,11 @@
 use super::client::Client;
 use super::error::CtlError;
 use super::output::{Output, Table, bytes, duration, or_dash, si};
-use crate::node::admin::v1;
-use crate::node::admin::wire::Wire;
-use crate::node::handle::{
+use crate::api::v1;
+use crate::api::views::{
     DropView, NeighbourView, NodeView, PortView, ReloadView, RouteView, TableView, WorkerView,
 };
+use crate::api::wire::Wire;
 
 /// `node show`
 pub(super) async fn node(client: &mut Client, out: &mut Output<'_>) -> Result<(), CtlError> {

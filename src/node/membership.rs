@@ -7,10 +7,10 @@
 
 use super::exchange::Frame;
 use super::rib::attachment_key;
-use crate::config::mappings::judge_group_identifier;
 use crate::config::{Config, Multicast, TenantAddress};
 use crate::ila::Identifier;
 use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, leaves_link, scope};
+use crate::mapping::group::judge_group_identifier;
 use crate::net::membership::Interest;
 use crate::net::{Mac, ethernet, igmp, mld};
 use crate::table::{AttachmentKey, PortId};

@@ -1,13 +1,12 @@
-//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside (`identifier_rules`).
+//! Rules of attachments: who sits on an access port. Which identifiers are theirs is judged beside
+//! (`identifier_rules`).
 
 use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
-use super::super::raw::{RawAttachment, RawConfig, Text};
-use super::entries;
+use super::super::raw::{RawAttachment, RawConfig};
 use super::identifier_rules::IdentifierRules;
 use super::limits::limits;
 use super::ports::Ports;
-use super::scope::{Check, Scope, Seen, WORD};
-use crate::net::Mac;
+use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 
 /// Most tenants of a node.
 const MAX_TENANTS: usize = 16_384;
@@ -90,17 +89,4 @@ fn judge_mtu(s: &mut Scope<'_>, raw: &RawAttachment, network: &VirtualNetwork, p
         network.mtu, network.name, port.mtu, port.name
     );
     s.error("network", text.referenced, message);
-}
-
-/// A required MAC address that can be somebody's own.
-pub(super) fn unicast_mac(s: &mut Scope<'_>, key: &str, field: &Option<Text>) -> Option<Mac> {
-    let mac: Mac = s.value(key, field, "\"02:00:00:00:00:0a\"")?;
-    let text = field.as_ref()?;
-    let kind = if mac.is_multicast() { "a group address" } else { "no address" };
-    if mac.is_multicast() || mac == Mac::ZERO {
-        let message = format!("{mac} is {kind}; write the unicast address of the interface");
-        s.error(key, text.referenced, message);
-        return None;
-    }
-    Some(mac)
 }

@@ -1,37 +1,15 @@
-//! Rules of SIR domains, locators and identifiers.
+//! Rules of SIR domains and of our own locators.
 
-use super::super::model::{LocalIdentifier, OnMiss, OwnLocator, SirDomain};
+use super::super::model::{OnMiss, OwnLocator, SirDomain};
 use super::super::raw::{RawConfig, Text};
-use super::entries;
-use super::groups::judge_group_identifier;
-use super::scope::{Check, Scope, Seen, WORD};
-use crate::ila::group;
-use crate::ila::identifier::{C_BIT, MAX_VNID};
-use crate::ila::{ChecksumMode, Identifier, IdentifierType, Locator, SirPrefix};
-use std::net::Ipv6Addr;
+use super::rules::{Domains, Locators};
+use super::scope::{Check, Scope, Seen, WORD, entries};
+use crate::ila::{ChecksumMode, Identifier, Locator, SirPrefix};
 
 /// Most SIR domains of a node.
 const MAX_DOMAINS: usize = 16;
 
-/// The SIR domains that could be read.
-pub(crate) struct Domains {
-    pub(crate) list: Vec<SirDomain>,
-    /// Whether the list has all domains that the file means, so that one that is not found is not there.
-    pub(crate) complete: bool,
-}
-
 impl Domains {
-    /// Index of the domain whose SIR prefix is the upper half of `address`.
-    pub(crate) fn of(&self, address: u128) -> Option<u8> {
-        let half = (address >> 64) as u64;
-        self.list.iter().position(|domain| domain.prefix.0 == half).map(|n| n as u8)
-    }
-
-    /// Index of the domain called `name`.
-    fn named(&self, name: &str) -> Option<u8> {
-        self.list.iter().position(|domain| domain.name == name).map(|n| n as u8)
-    }
-
     /// The domain that a required key names; reports a name that is not there.
     pub(super) fn required(&self, s: &mut Scope<'_>, field: &Option<Text>) -> Option<u8> {
         let text = s.required("domain", field, "tasks")?;
@@ -42,17 +20,6 @@ impl Domains {
         }
         domain
     }
-
-    /// Whether two identifiers of a domain can be twins on the wire.
-    pub(crate) fn has_twins(&self, domain: u8) -> bool {
-        self.list.get(domain as usize).is_some_and(|domain| domain.checksum.changes_identifier())
-    }
-}
-
-/// Our own locators that could be read.
-pub(crate) struct Locators {
-    pub(crate) list: Vec<OwnLocator>,
-    pub(crate) complete: bool,
 }
 
 pub(super) fn domains(check: &mut Check, raw: &RawConfig) -> Domains {
@@ -144,69 +111,4 @@ pub(super) fn locators(check: &mut Check, raw: &RawConfig, domains: &Domains) ->
         }
     }
     locators
-}
-
-/// Reads an identifier that is written as its SIR address: under a SIR prefix, types 1 to 3, C-bit 0.
-///
-/// `Ok(None)`: the domains of the file are themselves wrong, so there is nothing to judge against.
-pub(crate) fn judge_identifier(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, String> {
-    let Ok(address) = text.parse::<Ipv6Addr>() else {
-        return Err(format!("`{text}` is not an IPv6 address; write the SIR address of the identifier"));
-    };
-    let identifier = Identifier::of_address(address.into());
-    let wrong_type = match identifier.kind() {
-        IdentifierType::LocallyUnique
-        | IdentifierType::TenantIpv4
-        | IdentifierType::TenantIpv6
-        | IdentifierType::TenantMulticast => None,
-        IdentifierType::Interface => Some("is never translated"),
-        IdentifierType::Reserved(_) => Some("is reserved"),
-    };
-    let Some(domain) = domains.of(address.into()) else {
-        if !domains.complete {
-            return Ok(None);
-        }
-        return Err(format!("{address} lies under no SIR prefix; add its /64 to sir_domains or correct it"));
-    };
-    if let Some(why) = wrong_type {
-        let kind = identifier.kind().bits();
-        return Err(format!(
-            "{address} has identifier type {kind}, which {why}; use type 1, for example 2000:0:0:1"
-        ));
-    }
-    if identifier.neutral() {
-        let clear = Ipv6Addr::from(u128::from(address) & !u128::from(C_BIT));
-        return Err(format!(
-            "{address} has the C-bit set, which is always 0 in a SIR address; write {clear}"
-        ));
-    }
-    if identifier.vnid() == Some(0) {
-        return Err(format!("{address} has VNID 0, which no virtual network has; write 1 to {MAX_VNID}"));
-    }
-    if group::is_group(identifier) {
-        judge_group_identifier(identifier, domains.has_twins(domain))
-            .map_err(|why| format!("{address} {why}"))?;
-    }
-    Ok(Some(LocalIdentifier { domain, identifier }))
-}
-
-/// Judges a locator that identifiers of `domain` map to, against the SIR prefixes and our own locators.
-pub(crate) fn judge_remote_locator(
-    locator: Locator,
-    domain: u8,
-    domains: &Domains,
-    own: &[OwnLocator],
-) -> Result<(), String> {
-    if let Some(sir) = domains.of(locator.with(Identifier(0))).and_then(|d| domains.list.get(d as usize)) {
-        let name = &sir.name;
-        return Err(format!(
-            "{locator} is the SIR prefix of domain {name}; a locator must not be a SIR prefix"
-        ));
-    }
-    match own.iter().find(|own| own.prefix == locator && own.domain != domain) {
-        Some(_) => Err(format!(
-            "{locator} is our own locator of another domain; a locator belongs to exactly one SIR domain"
-        )),
-        None => Ok(()),
-    }
 }

@@ -1,103 +1,17 @@
-//! Rules of groups: which addresses tenants can be joined by, and where copies go.
+//! Rules of groups: which groups tenants are members of, and where copies go.
 
-use super::super::mappings::{LocatorChoice, MAX_LOCATORS};
 use super::super::model::{TenantAddress, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawNetwork};
-use super::domains::{Domains, Locators, judge_remote_locator};
-use super::entries;
-use super::scope::{Scope, Seen};
-use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, is_group, leaves_link, yields_to_zero_alias};
-use crate::ila::{Identifier, IdentifierType, Locator};
-use crate::net::ipv6::is_multicast;
+use super::rules::{Domains, Locators, judge_group, judge_remote_locator};
+use super::scope::{Scope, Seen, entries};
+use crate::ila::Locator;
+use crate::mapping::MAX_REPLICAS;
 use std::collections::HashMap;
-use std::net::IpAddr;
 
-/// Most locators that copies of one group go to.
-const MAX_REPLICAS: usize = 256;
 /// Most groups that a tenant is a member of by configuration.
 const MAX_GROUPS: usize = 256;
 
-/// Most locators of a mapping: a group's are no choice.
-pub(crate) fn max_locators(identifier: Identifier) -> usize {
-    if is_group(identifier) { MAX_REPLICAS } else { MAX_LOCATORS }
-}
-
-/// Judges the locators of a group's mapping; all are used, so there is nothing to choose by.
-pub(crate) fn judge_group_choices(identifier: Identifier, choices: &[LocatorChoice]) -> Result<(), String> {
-    let chosen = choices.iter().find(|choice| choice.priority != 0 || choice.weight != 1);
-    match chosen.filter(|_| is_group(identifier)) {
-        Some(choice) => Err(format!(
-            "{} has priority or weight, but every locator of a group gets a copy; leave them out",
-            choice.locator
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Judges the identifier of a group.
-pub(crate) fn judge_group_identifier(identifier: Identifier, zero_aliases: bool) -> Result<(), String> {
-    let low = identifier.0 as u32;
-    let multicast = identifier.kind() == IdentifierType::TenantMulticast;
-    if multicast && !leaves_link((low >> 28) as u8) {
-        return Err(format!(
-            "is a group of scope {:x}, which never leaves its link; write 3 to e",
-            low >> 28
-        ));
-    }
-    if !multicast && low != u32::MAX && !ipv4_leaves_link(low) {
-        return Err(
-            "is an IPv4 address that never leaves its link, or nobody's; write a group from 224.0.1.0 to \
-                    239.255.255.255, or 255.255.255.255"
-                .to_owned(),
-        );
-    }
-    if zero_aliases && yields_to_zero_alias(identifier) {
-        return Err("ends in ffff, which neutral mapping cannot tell from 0000; use another group".to_owned());
-    }
-    Ok(())
-}
-
-/// Judges a group's address in a network, with its identifier; `None` when it is not a group's.
-pub(crate) fn judge_group(
-    text: &str,
-    network: &VirtualNetwork,
-    zero_aliases: bool,
-) -> Option<Result<(TenantAddress, Identifier), String>> {
-    let (vnid, name) = (network.vnid, &network.name);
-    let (address, identifier) = match text.parse().ok()? {
-        IpAddr::V4(address) => {
-            let bits = u32::from(address);
-            if bits >> 28 < 0xe {
-                return None;
-            }
-            if network.ipv4.is_empty() {
-                return Some(Err(format!("{address} is IPv4, which network {name} has not; add ipv4 there")));
-            }
-            (TenantAddress::V4(bits), Identifier::tenant_ipv4(vnid, bits))
-        }
-        IpAddr::V6(address) => {
-            let bits = u128::from(address);
-            if !is_multicast(bits) {
-                return None;
-            }
-            if network.ipv6.is_none() {
-                return Some(Err(format!("{address} is IPv6, which network {name} has not; add ipv6 there")));
-            }
-            match ipv6_identifier(vnid, bits) {
-                Some(identifier) => (TenantAddress::V6(bits), identifier),
-                None => {
-                    return Some(Err(format!(
-                        "{address} has no identifier; write a group from ff0X:: to ff0X::fff:ffff"
-                    )));
-                }
-            }
-        }
-    };
-    let judged = judge_group_identifier(identifier, zero_aliases);
-    Some(judged.map(|()| (address, identifier)).map_err(|why| format!("{text} {why}")))
-}
-
-/// The groups that a tenant of `network` is a member of whether or not it says so.
+/// The groups that a tenant of `network` is a member of without a report of its own.
 pub(super) fn groups(
     s: &mut Scope<'_>,
     raw: &RawAttachment,
@@ -132,7 +46,7 @@ pub(super) fn groups(
     list
 }
 
-/// Where copies of a network's groups go. `hosts` are the domains of all locators named so far.
+/// Where copies of a network's groups go. `hosts` holds the SIR domain of every locator read so far.
 pub(super) fn replicate_to(
     s: &mut Scope<'_>,
     raw: &RawNetwork,

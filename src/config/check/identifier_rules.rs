@@ -1,16 +1,15 @@
-//! Which identifiers an attachment has: a task's own, or those of a tenant's addresses in its virtual network.
+//! Which identifiers an attachment has: a task's own, or those of a tenant's addresses in its virtual
+//! network.
 
 use super::super::model::{LocalIdentifier, TenantAddress, VirtualNetwork};
 use super::super::raw::{RawAttachment, Text};
-use super::domains::{Domains, Locators, judge_identifier};
-use super::entries;
 use super::groups::groups;
-use super::networks::{Networks, host_of};
+use super::networks::Networks;
 use super::peers::Peers;
-use super::scope::{Scope, Seen};
-use crate::ila::{Identifier, IdentifierType};
+use super::rules::{Domains, Locators, judge_address, judge_identifier};
+use super::scope::{Scope, Seen, entries};
+use crate::ila::IdentifierType;
 use crate::net::Mac;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What identifiers are judged by, and those that were met so far.
 pub(super) struct IdentifierRules<'c> {
@@ -84,7 +83,7 @@ impl<'c> IdentifierRules<'c> {
         }
         match place.and_then(|place| Some((self.networks.list.get(place)?, self.networks.whole.get(place)?)))
         {
-            Some((network, true)) => groups(s, raw, network, self.domains.has_twins(network.domain)),
+            Some((network, true)) => groups(s, raw, network, self.domains.has_zero_aliases(network.domain)),
             _ => Vec::new(),
         }
     }
@@ -152,8 +151,8 @@ impl<'c> IdentifierRules<'c> {
         (addresses, identifiers)
     }
 
-    /// Takes an identifier for an attachment: nobody else has it or its twin, and there is a locator for it.
-    /// Whether it was new; `what` is the word for it.
+    /// Takes an identifier for an attachment: neither it nor its zero alias is another attachment's, and
+    /// its domain has a locator. Says whether it was new; `what` is the word for it in messages.
     fn take(
         &mut self,
         s: &mut Scope<'_>,
@@ -167,7 +166,8 @@ impl<'c> IdentifierRules<'c> {
             s.error(key, text.referenced, message);
             return false;
         }
-        let zero_alias = local.identifier.zero_alias().filter(|_| self.domains.has_twins(local.domain));
+        let zero_alias =
+            local.identifier.zero_alias().filter(|_| self.domains.has_zero_aliases(local.domain));
         let zero_alias = zero_alias
             .and_then(|zero_alias| self.seen.place(&LocalIdentifier { identifier: zero_alias, ..local }));
         if let Some(before) = zero_alias {
@@ -201,53 +201,4 @@ fn of_task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, Str
             kind.bits()
         )),
     }
-}
-
-/// Judges an address of a tenant in its network; with its identifier.
-pub(crate) fn judge_address(
-    text: &str,
-    network: &VirtualNetwork,
-) -> Result<(TenantAddress, Identifier), String> {
-    match text.parse() {
-        Ok(IpAddr::V4(address)) => {
-            judge_ipv4(address, network)?;
-            let address = u32::from(address);
-            Ok((TenantAddress::V4(address), Identifier::tenant_ipv4(network.vnid, address)))
-        }
-        Ok(IpAddr::V6(address)) => {
-            judge_ipv6(address, network)?;
-            let address = u128::from(address);
-            Ok((TenantAddress::V6(address), Identifier::tenant_ipv6(network.vnid, address as u32)))
-        }
-        Err(_) => Err(format!("`{text}` is not an address; write for example 10.0.0.5 or 2001:db8:a::5")),
-    }
-}
-
-fn judge_ipv4(address: Ipv4Addr, network: &VirtualNetwork) -> Result<(), String> {
-    let (bits, name) = (u32::from(address), &network.name);
-    let Some(subnet) = network.ipv4.iter().find(|subnet| subnet.prefix.contains(bits)) else {
-        return Err(format!(
-            "{address} lies in no IPv4 subnet of network {name}; correct it, or add its subnet there"
-        ));
-    };
-    host_of(subnet.prefix, bits)?;
-    if subnet.gateway == bits {
-        return Err(format!("{address} is the gateway of {}; write the tenant's own", subnet.prefix));
-    }
-    Ok(())
-}
-
-fn judge_ipv6(address: Ipv6Addr, network: &VirtualNetwork) -> Result<(), String> {
-    let (bits, name) = (u128::from(address), &network.name);
-    let Some(ipv6) = network.ipv6 else {
-        return Err(format!("{address} is IPv6, which network {name} has not; add ipv6 there"));
-    };
-    if !ipv6.prefix.contains(bits) {
-        let prefix = ipv6.prefix;
-        return Err(format!("{address} does not lie under {prefix} of network {name}; use one that does"));
-    }
-    if ipv6.gateway == Some(bits) {
-        return Err(format!("{address} is the gateway of {}; write the tenant's own", ipv6.prefix));
-    }
-    Ok(())
 }

@@ -2,9 +2,8 @@
 
 use super::super::model::{Limit, Limits, Quarantine, QuarantineMode, VirtualNetwork};
 use super::super::raw::{RawConfig, RawLimit, RawLimits};
-use super::domains::Domains;
-use super::entries;
-use super::scope::{Check, Scope, Seen};
+use super::rules::Domains;
+use super::scope::{Check, Scope, Seen, entries};
 use crate::net::Ipv6Prefix;
 use crate::net::ipv6::{is_link_local, is_multicast};
 use serde_saphyr::Spanned;

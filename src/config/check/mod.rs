@@ -1,7 +1,7 @@
 //! From raw structs to [`Config`]: every rule, each with its message.
 //!
-//! A bad value is reported and replaced by a stand-in, so that the rest of the file is judged as well; the stand-ins
-//! never get out, because a single error refuses the whole file. What refers to something that is itself wrong is
+//! A bad value is reported and replaced by a stand-in, so that the rest of the file is judged as well. No
+//! stand-in leaves this module, because one error refuses the whole file. A reference to something wrong is
 //! not reported again.
 
 mod attachments;
@@ -14,33 +14,27 @@ mod peers;
 mod policies;
 mod ports;
 mod routes;
+mod rules;
 mod scope;
 mod system;
 
-pub(super) use domains::{Domains, judge_identifier, judge_remote_locator};
-pub(super) use groups::judge_group;
-pub(crate) use groups::{judge_group_choices, judge_group_identifier, max_locators};
-pub(super) use identifier_rules::judge_address;
 pub(super) use networks::Networks;
 pub(super) use peers::{
     MAX_PEERS, judge_address as judge_peer, task as judge_peer_task, tenant_of as judge_peer_tenant,
     too_many as too_many_peers,
 };
 pub(super) use policies::{
-    End, MAX_POLICIES, OUTSIDE, judge_end, judge_ends, judge_via, too_many as too_many_policies,
+    End, MAX_POLICIES, judge_end, judge_ends, judge_via, too_many as too_many_policies,
+};
+pub(super) use rules::{
+    Domains, OUTSIDE, judge_address, judge_group, judge_identifier, judge_remote_locator,
 };
 pub(super) use scope::{Check, Path as KeyPath, Scope};
 
 use super::error::ConfigErrors;
 use super::model::Config;
-use super::raw::{List, RawConfig};
-use serde_saphyr::Spanned;
+use super::raw::RawConfig;
 use std::path::Path;
-
-/// The entries of a list, none if the list is not there.
-pub(super) fn entries<T>(list: &List<T>) -> impl Iterator<Item = (usize, &Spanned<T>)> {
-    list.iter().flat_map(|list| list.value.iter()).enumerate()
-}
 
 /// Judges a whole file; relative paths count from `directory`.
 pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Config, ConfigErrors> {

@@ -1,15 +1,12 @@
-//! Rules of virtual networks: whose they are, and the addresses that they have.
+//! Rules of virtual networks: their names, VNIDs, prefixes and gateways.
 
 use super::super::model::{Config, Limits, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, Text};
-use super::attachments::unicast_mac;
-use super::domains::{Domains, Locators};
-use super::entries;
 use super::groups::replicate_to;
 use super::limits::limits;
-use super::policies::OUTSIDE;
 use super::ports::Ports;
-use super::scope::{Check, Scope, Seen, WORD};
+use super::rules::{Domains, Locators, OUTSIDE, host_of};
+use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::identifier::MAX_VNID;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
@@ -39,7 +36,7 @@ pub(crate) struct Networks {
     /// Whether the network at the same place has no errors, so that its attachments can be judged by it.
     pub(super) whole: Vec<bool>,
     places: HashMap<String, u16>,
-    /// Whether every name could be read, so that a name that is not found is not there.
+    /// Whether every name could be read. Otherwise a name that is not found may be one with an error.
     names: bool,
 }
 
@@ -275,16 +272,4 @@ fn gateway(s: &mut Scope<'_>, raw: &RawNetworkIpv4, prefix: Option<Ipv4Prefix>) 
         }
     }
     Some(gateway)
-}
-
-/// Judges an address under `prefix`: whether a host can have it (RFC 3021: both of a /31).
-pub(super) fn host_of(prefix: Ipv4Prefix, address: u32) -> Result<(), String> {
-    let what = match address {
-        _ if prefix.length() >= 31 => return Ok(()),
-        first if first == prefix.bits() => "the address of the network",
-        last if last == prefix.broadcast() => "the broadcast address of",
-        _ => return Ok(()),
-    };
-    let address = Ipv4Addr::from(address);
-    Err(format!("{address} is {what} {prefix}; use one between its first and its last"))
 }

@@ -2,11 +2,9 @@
 
 use super::super::model::{LocalIdentifier, NetworkPeer, PeerTarget, VirtualNetwork};
 use super::super::raw::{RawConfig, RawPeer, RawPeerTenant, RawPeerTo, Text};
-use super::domains::{Domains, judge_identifier};
-use super::entries;
-use super::identifier_rules;
-use super::networks::{Networks, REFUSED, host_of};
-use super::scope::{Check, Scope, Seen};
+use super::networks::{Networks, REFUSED};
+use super::rules::{self, Domains, host_of, judge_identifier};
+use super::scope::{Check, Scope, Seen, entries};
 use crate::ila::IdentifierType;
 use crate::net::Ipv4Prefix;
 use std::net::Ipv4Addr;
@@ -194,6 +192,6 @@ fn tenant_at(address: &str, network: u16, networks: &Networks) -> Result<PeerTar
     let Some(of) = networks.list.get(usize::from(network)) else {
         return Err(format!("`{address}` lies in no known network"));
     };
-    let (address, _) = identifier_rules::judge_address(address, of)?;
+    let (address, _) = rules::judge_address(address, of)?;
     Ok(PeerTarget::Tenant { network, address })
 }

@@ -2,17 +2,13 @@
 
 use super::super::model::{Beyond, OwnLocator, Policy};
 use super::super::raw::{RawConfig, Text};
-use super::domains::{Domains, Locators, judge_identifier, judge_remote_locator};
-use super::entries;
 use super::networks::Networks;
-use super::scope::{Check, Scope, Seen};
+use super::rules::{Domains, Locators, OUTSIDE, judge_identifier, judge_remote_locator};
+use super::scope::{Check, Scope, Seen, entries};
 use crate::ila::{IdentifierType, Locator, SirPrefix};
 
 /// Most policies of a node.
 pub(crate) const MAX_POLICIES: usize = 65536;
-/// What stands for all that is neither tenant nor task.
-pub(crate) const OUTSIDE: &str = "outside";
-
 /// One end of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -86,7 +82,7 @@ fn end(s: &mut Scope<'_>, key: &str, text: &Text, domains: &Domains, networks: &
 
 /// Reads one end of a policy: the name of a network, a SIR prefix, the SIR address of a task, or `outside`.
 ///
-/// `Ok(None)`: what it could name is itself wrong, so there is nothing to judge against.
+/// `Ok(None)`: networks or domains of the file have errors, so nothing is known about this name.
 pub(crate) fn judge_end(text: &str, domains: &Domains, networks: &Networks) -> Result<Option<End>, String> {
     if text == OUTSIDE {
         return Ok(Some(End::Beyond(Beyond::Outside)));
@@ -147,11 +143,11 @@ pub(crate) fn judge_via(
     let copies =
         |place: usize| networks.list.get(place).is_some_and(|other| other.replicate_to.contains(&via));
     let copied = (0..networks.list.len()).filter(|place| copies(*place)).filter_map(|n| domain_of(n as u16));
-    let relayed = others.iter().filter_map(|other| match other {
+    let by_gateway = others.iter().filter_map(|other| match other {
         Policy::Between { to, via: Some(other), .. } if *other == via => domain_of(*to),
         _ => None,
     });
-    if copied.chain(relayed).any(|other| other != domain) {
+    if copied.chain(by_gateway).any(|other| other != domain) {
         return Err(format!(
             "{via} is already used in another SIR domain; a locator belongs to exactly one SIR domain"
         ));

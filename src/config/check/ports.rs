@@ -5,10 +5,8 @@ use super::super::model::{
     RouterAdvertisement,
 };
 use super::super::raw::{RawAdvertisement, RawConfig, RawPort, Text};
-use super::attachments::unicast_mac;
-use super::domains::{Domains, Locators};
-use super::entries;
-use super::scope::{Check, Scope, Seen, WORD};
+use super::rules::{Domains, Locators};
+use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Ipv6Prefix;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
@@ -20,7 +18,8 @@ const MAX_PORTS: usize = 64;
 /// The ports of the file, in its order; a port with errors is there with stand-ins.
 pub(super) struct Ports {
     pub(super) list: Vec<Port>,
-    /// Whether every name could be read and is unique, so that a name that is not found is not there.
+    /// Whether every name could be read and is unique. Otherwise a name that is not found may be one with an
+    /// error.
     names: bool,
     /// Whether all roles could be read.
     pub(super) roles: bool,

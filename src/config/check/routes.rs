@@ -2,10 +2,8 @@
 
 use super::super::model::{NextHop, Port, Route, RouteTarget, StaticNeighbour};
 use super::super::raw::{RawConfig, RawNextHop, RawRoute, Text};
-use super::attachments::unicast_mac;
-use super::entries;
 use super::ports::Ports;
-use super::scope::{Check, Scope, Seen};
+use super::scope::{Check, Scope, Seen, entries, unicast_mac};
 use crate::net::Ipv6Prefix;
 use crate::net::ipv6::{is_link_local, is_multicast};
 use std::net::Ipv6Addr;

@@ -1,15 +1,16 @@
 //! Reading scalars within one mapping of the file, with errors that know place and path.
 
 use super::super::error::{ConfigError, ConfigErrors};
-use super::super::raw::Text;
-use serde_saphyr::Location;
+use super::super::raw::{List, Text};
+use crate::net::Mac;
+use serde_saphyr::{Location, Spanned};
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Errors kept of one file; nobody reads more.
+/// Most errors kept of one file.
 const MAX_ERRORS: usize = 1000;
 
 /// The errors of one file as they are found.
@@ -214,6 +215,24 @@ impl Scope<'_> {
         }
         Some(name.clone())
     }
+}
+
+/// The entries of a list, none if the list is not there.
+pub(super) fn entries<T>(list: &List<T>) -> impl Iterator<Item = (usize, &Spanned<T>)> {
+    list.iter().flat_map(|list| list.value.iter()).enumerate()
+}
+
+/// A required MAC address of one interface: neither a group's nor zero.
+pub(super) fn unicast_mac(s: &mut Scope<'_>, key: &str, field: &Option<Text>) -> Option<Mac> {
+    let mac: Mac = s.value(key, field, "\"02:00:00:00:00:0a\"")?;
+    let text = field.as_ref()?;
+    let kind = if mac.is_multicast() { "a group address" } else { "no address" };
+    if mac.is_multicast() || mac == Mac::ZERO {
+        let message = format!("{mac} is {kind}; write the unicast address of the interface");
+        s.error(key, text.referenced, message);
+        return None;
+    }
+    Some(mac)
 }
 
 /// The rule of names of nodes.

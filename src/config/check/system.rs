@@ -5,8 +5,7 @@ use super::super::model::{
     Metrics, Multicast, NeighbourDiscovery, Node,
 };
 use super::super::raw::{RawConfig, Text};
-use super::entries;
-use super::scope::{Check, STRICT, Scope, Seen};
+use super::scope::{Check, STRICT, Scope, Seen, entries};
 use serde_saphyr::{Location, Spanned};
 use std::path::{Path, PathBuf};
 

@@ -9,11 +9,12 @@
 //!
 //! Anything else, right or wrong, is `None`: the YAML parser then reads the file from its beginning.
 
-use super::super::check::{Domains, judge_identifier, judge_remote_locator, max_locators};
-use super::super::{Config, LocalIdentifier};
-use super::place::{locals, mapped};
-use super::{LocatorChoice, MappingRecord, MappingTarget, WrittenMapping};
+use super::super::check::{Domains, judge_identifier, judge_remote_locator};
+use super::super::model::{Config, LocalIdentifier};
+use super::location::{locals, mapped};
+use super::written::WrittenMapping;
 use crate::ila::Locator;
+use crate::mapping::{LocatorChoice, MappingRecord, MappingTarget, max_locators};
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
@@ -35,7 +36,9 @@ pub(super) fn read(text: &str, config: &Config) -> Option<Vec<MappingRecord>> {
         if !identifiers.insert(local) || mapped.contains(&local) {
             return None;
         }
-        if let Some(zero_alias) = local.identifier.zero_alias().filter(|_| domains.has_twins(local.domain)) {
+        if let Some(zero_alias) =
+            local.identifier.zero_alias().filter(|_| domains.has_zero_aliases(local.domain))
+        {
             let zero_alias = LocalIdentifier { identifier: zero_alias, ..local };
             if identifiers.contains(&zero_alias) || own.contains(&zero_alias) {
                 return None;

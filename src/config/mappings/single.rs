@@ -1,15 +1,14 @@
 //! Single mappings as an operator writes them, by the rules of the mapping file.
 
-use super::super::check::{
-    Domains, judge_group_choices, judge_identifier, judge_remote_locator, max_locators,
-};
-use super::super::{Config, LocalIdentifier, OwnLocator};
-use super::place::{is_mapped, mapped};
-use super::{LocatorChoice, MAX_WEIGHT, MappingRecord, MappingTarget};
+use super::super::check::{Domains, judge_identifier, judge_remote_locator};
+use super::super::model::{Config, LocalIdentifier, OwnLocator};
+use super::location::{is_mapped, mapped};
 use crate::ila::Locator;
+use crate::mapping::group::judge_group_choices;
+use crate::mapping::{LocatorChoice, MAX_WEIGHT, MappingRecord, MappingTarget, max_locators};
 use std::collections::HashSet;
 
-/// Longest text of an address or prefix; a message quotes no more than that.
+/// Longest text of an address or prefix that is judged, and quoted in a message.
 const MAX_TEXT_BYTES: usize = 64;
 
 /// A locator as it was written.
@@ -23,8 +22,8 @@ pub struct Written<'t> {
     pub weight: u32,
 }
 
-/// The rules of one configuration for mappings. What other mappings forbid (twins, locators of another domain) is
-/// judged where mappings are held.
+/// The rules of one configuration for mappings. What other mappings forbid (zero aliases, locators of
+/// another domain) is judged where mappings are held.
 pub struct Rules<'c> {
     domains: Domains,
     mapped: HashSet<LocalIdentifier>,
@@ -45,7 +44,8 @@ impl<'c> Rules<'c> {
     /// The identifier that is written as the SIR address `sir`.
     ///
     /// # Errors
-    /// Which rule it breaks, with value and way out.
+    /// A text that is no IPv6 address or lies under no SIR prefix, and an identifier that can have no mapping
+    /// (types 0 and 5 to 7, C-bit set, VNID 0, groups that stay on their link); with value and way out.
     pub fn identifier(&self, sir: &str) -> Result<LocalIdentifier, String> {
         short(sir, "SIR address")?;
         judge_identifier(sir, &self.domains)?.ok_or_else(|| {
@@ -56,7 +56,7 @@ impl<'c> Rules<'c> {
     /// The locator that is written as `text`.
     ///
     /// # Errors
-    /// Why it is none, with value and way out.
+    /// A text that is no /64 prefix under 2000::/3 or fc00::/7; with value and way out.
     pub fn locator(&self, text: &str) -> Result<Locator, String> {
         short(text, "locator")?;
         text.parse().map_err(|error| format!("{error}"))
@@ -65,7 +65,9 @@ impl<'c> Rules<'c> {
     /// The mapping of `sir` to `locators`, or to nowhere.
     ///
     /// # Errors
-    /// Which rule it breaks, with value and way out.
+    /// The errors of [`Self::identifier`] and [`Self::locator`]; the address of a peer; no locators and no
+    /// blackhole, or both; too many locators, one twice, a wrong priority or weight, or a SIR prefix or our
+    /// own locator of another domain among them; with value and way out.
     pub fn record(
         &self,
         sir: &str,

@@ -1,6 +1,6 @@
 //! What protects the node and the fabric from tenants.
 
-/// A rate, and what it lets through at once.
+/// A rate in packets a second, and how many packets may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// 1 to 10 million.
@@ -48,24 +48,24 @@ impl Default for Limits {
     }
 }
 
-/// `quarantine`: when a tenant has abused the node for too long, and what follows.
+/// `quarantine`: how many violations put a tenant under quarantine, and what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quarantine {
-    /// A second with more packets refused than this is a bad one.
+    /// A second counts as bad when more packets of the tenant than this are refused in it.
     pub drops_per_second: u32,
     /// Bad seconds in a row until quarantine begins.
     pub seconds: u16,
-    /// How long it lasts.
+    /// Length in seconds.
     pub duration_s: u32,
-    /// What is not let through meanwhile.
+    /// Which of the tenant's packets are dropped meanwhile.
     pub mode: QuarantineMode,
 }
 
 /// What a quarantine keeps back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuarantineMode {
-    /// All that the tenant asks of the node; data to peers that it knows flows on.
+    /// Those that ask the node for something; data to peers that the tenant knows is forwarded.
     Control,
-    /// All that it sends.
+    /// All of them.
     All,
 }

@@ -1,9 +1,8 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
-use super::{Config, Limits};
+use super::Limits;
 use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
-use std::collections::BTreeMap;
 
 /// `virtual_networks[]`: the address space of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +21,12 @@ pub struct VirtualNetwork {
     pub ipv6: Option<NetworkIpv6>,
     /// IPv4 subnets, at most 64, none within another.
     pub ipv4: Vec<NetworkIpv4>,
-    /// Who else has an IPv4 address in this network, at most 4096; each address and each peer once.
+    /// IPv4 addresses of this network that stand for others, at most 4096; each address and each peer once.
     pub peers: Vec<NetworkPeer>,
     /// What each of its tenants may ask of the node.
     pub limits: Limits,
-    /// Hosts that get a copy of what is broadcast, and of groups without a mapping of their own: at most 256 locators,
-    /// distinct; our own are passed over.
+    /// Hosts that get a copy of broadcasts, and of packets to groups without a mapping: at most 256 locators,
+    /// distinct. Our own locators are skipped.
     pub replicate_to: Vec<Locator>,
 }
 
@@ -49,8 +48,8 @@ pub struct NetworkIpv4 {
     pub gateway: u32,
 }
 
-/// `virtual_networks[].peers[]`: an IPv4 address of the network that stands for somebody outside of it (ILA draft §5.11,
-/// §5.13).
+/// `virtual_networks[].peers[]`: an IPv4 address of the network that stands for somebody outside of it (ILA
+/// draft §5.11, §5.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetworkPeer {
     /// The address, of no tenant of the network and not a gateway's.
@@ -112,30 +111,6 @@ impl Policy {
     }
 }
 
-impl Config {
-    /// The locators of all gateways between networks, each once, with the SIR domain of what they send on.
-    #[must_use]
-    pub fn gateways(&self) -> BTreeMap<Locator, u8> {
-        let named = self.policies.iter().filter_map(|policy| match policy {
-            Policy::Between { to, via: Some(via), .. } => {
-                Some((*via, self.virtual_networks.get(usize::from(*to))?.domain))
-            }
-            _ => None,
-        });
-        named.collect()
-    }
-
-    /// Locators that the configuration itself sends to, with their SIR domain: of gateways, and of hosts that get copies.
-    #[must_use]
-    pub fn locators_in_use(&self) -> BTreeMap<Locator, u8> {
-        let copies = self
-            .virtual_networks
-            .iter()
-            .flat_map(|network| network.replicate_to.iter().map(|locator| (*locator, network.domain)));
-        copies.chain(self.gateways()).collect()
-    }
-}
-
 /// Who is in no virtual network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Beyond {
@@ -166,7 +141,7 @@ pub struct Attachment {
     pub identifiers: Vec<LocalIdentifier>,
     /// What the tenant may ask of the node; none: what its network says.
     pub limits: Option<Limits>,
-    /// Groups that the tenant is a member of whether or not it says so, each once.
+    /// Groups that the tenant is a member of without a report of its own, each once.
     pub groups: Vec<TenantAddress>,
 }
 

@@ -1,8 +1,9 @@
 //! SIR domains and locators.
 
 use super::{right, wrong};
-use crate::config::OnMiss;
+use crate::config::{Config, OnMiss};
 use crate::ila::ChecksumMode;
+use std::net::Ipv6Addr;
 
 #[test]
 fn a_domain_has_a_name_and_a_prefix_of_64_bits() {
@@ -123,5 +124,48 @@ fn payloads_skip_neutral_mapping_only_where_it_is_marked() {
              there, or false"
         );
         wrong(&line(mode), &error);
+    }
+}
+
+#[test]
+fn an_address_belongs_to_the_domain_whose_sir_prefix_is_its_upper_half() {
+    let config = right(
+        "sir_domains: [{name: tasks, prefix: '2001:db8:dddd::/64'}, {name: b, prefix: '2001:db8:dddd:1::/64'}, \
+         {name: c, prefix: '2001:db8:0:1::/64'}]",
+    );
+    let of = |address: &str| config.domain_of(address.parse::<Ipv6Addr>().unwrap().into());
+    // First, middle and last domain; whatever the identifier is.
+    for (address, domain) in [
+        ("2001:db8:dddd::", 0),
+        ("2001:db8:dddd:0:2000::1", 0),
+        ("2001:db8:dddd:0:ffff:ffff:ffff:ffff", 0),
+        ("2001:db8:dddd:1::", 1),
+        ("2001:db8:dddd:1:2000::1", 1),
+        ("2001:db8:0:1:3000::1", 2),
+    ] {
+        assert_eq!(of(address), Some(domain), "{address}");
+    }
+    // A /64 beside each of them, a shorter prefix in common, the prefix in the lower half, our locator,
+    // nothing at all.
+    for address in [
+        "2001:db8:dddc:ffff:2000::1",
+        "2001:db8:dddd:2:2000::1",
+        "2001:db8:0:0:2000::1",
+        "2001:db8:0:2:2000::1",
+        "fd00::2001:db8:dddd:0",
+        "fd00:1:0:1:2000::1",
+        "::",
+    ] {
+        assert_eq!(of(address), None, "{address}");
+    }
+}
+
+#[test]
+fn without_domains_no_address_belongs_to_one() {
+    let text = super::text("sir_domains", "sir_domains: []")
+        .replace("locators: [{prefix: 'fd00:1:0:1::/64', domain: tasks}]", "locators: []");
+    let config = Config::parse(&text, "t.yaml").unwrap();
+    for address in [0, 1, 0x2001_0db8_dddd_0000_2000_0000_0000_0001, u128::MAX] {
+        assert_eq!(config.domain_of(address), None, "{address:x}");
     }
 }

@@ -144,7 +144,8 @@ fn what_the_reference_calls_required_is_missed() {
         let Some((content, _)) = line.split_once(" # required") else { continue };
         let entry = content.trim_start();
         let key = entry.trim_start_matches("- ").split(':').next().unwrap();
-        // A list entry's dash stays when its first key goes; the list of workers has words of its own, and an empty `metrics:` is none.
+        // A list entry's dash stays when its first key goes; the list of workers has words of its own, and an
+        // empty `metrics:` is none.
         let less = match (entry.starts_with("- "), content.contains(": ")) {
             (true, true) => text.replacen(line, &content.replace(entry, "-"), 1),
             _ if key.starts_with("1 ") || key == "listen" => continue,

@@ -1,38 +1,34 @@
 //! The admin API: gRPC over the node's Unix socket (`proto/ilagate/admin/v1/admin.proto`).
 //!
-//! It judges what can be judged by the configuration alone, asks the control thread for the rest, and never touches
-//! tables or packets itself.
+//! It judges what the configuration alone decides, and asks the control thread for the rest. It never touches
+//! tables or packets.
 
+mod caller;
+mod control;
+mod judge;
+mod listing;
 mod service;
 mod socket;
-pub mod wire;
+mod streams;
 
+pub use crate::api::{v1, wire};
 pub use service::Service;
 pub use socket::{Socket, SocketError};
 
+use crate::api::MAX_REQUEST_BYTES;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
-/// Messages, client and server, made from the `.proto`.
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
-pub mod v1 {
-    tonic::include_proto!("ilagate.admin.v1");
-}
-
-/// Most changes of one batch.
-pub const MAX_BATCH: usize = 10_000;
-/// Largest request: a full batch with every locator.
-pub const MAX_REQUEST_BYTES: usize = 32 << 20;
 /// Time for calls in flight to end when the node stops.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Serves `service` at `socket` until `stop` comes true, and removes the socket.
 ///
 /// # Errors
-/// When the socket fails.
+/// A listener that fails.
 pub async fn serve(
     mut socket: Socket,
     service: Service,
@@ -52,7 +48,7 @@ pub async fn serve(
     tokio::select! {
         ended = serving => ended,
         () = async {
-            // A watcher that never hangs up must not keep the node.
+            // A call without an end must not keep the node from stopping.
             if stopped.wait_for(|stop| *stop).await.is_err() {
                 std::future::pending::<()>().await;
             }

@@ -1,7 +1,8 @@
-//! The operator's Unix socket: for one node at a time, never open to others, not even for a moment.
+//! The operator's Unix socket. One node at a time has it; only owner and group can connect, from its first
+//! moment on.
 //!
-//! A lock file beside it (`….sock.lock`) says whose it is. Its holder alone may remove what a dead node left; the lock
-//! goes with the process, the file stays.
+//! The node that holds the lock of the file beside it (`….sock.lock`) owns the socket, and only that node
+//! removes a socket that a dead node left. The lock ends with the process; the file stays.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -46,11 +47,12 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds `path` with mode 0660, and its directory if that does not exist. A socket that nobody serves any more is
-    /// replaced. Needs a tokio runtime around it.
+    /// Binds `path` with mode 0660, and its directory if that does not exist. A socket that nobody serves any
+    /// more is replaced. Needs a tokio runtime around it.
     ///
     /// # Errors
-    /// See [`SocketError`].
+    /// Another node that serves the path, a file that is no socket, or a call that the operating system
+    /// refuses.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         if let Some(directory) = path.parent() {
             let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
@@ -59,7 +61,8 @@ impl Socket {
         let lock = lock(path)?;
         remove_stale(path)?;
         let socket = UnixSocket::new_stream().map_err(|why| refused("create", path, why))?;
-        // Linux gives the file the mode of the unbound socket, less the umask, so it is never wider than MODE.
+        // Linux gives the file the mode of the unbound socket, less the umask, so it is never wider than
+        // MODE.
         nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))
             .map_err(|why| refused("restrict", path, why.into()))?;
         socket.bind(path).map_err(|why| refused("bind", path, why))?;

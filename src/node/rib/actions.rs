@@ -1,11 +1,10 @@
 //! The actions that mappings name: each distinct target is held once, counted, and keeps its index.
 //!
-//! An index that nothing names any more stays as it is until the next snapshot drops it, and is given to another
-//! target only after [`Actions::release`]: by then every reader has moved on to a snapshot without it.
+//! An index that no mapping names stays as it is until the next snapshot, which drops it. Another target gets
+//! it only after [`Actions::release`], when every reader has a snapshot without it.
 
-use super::super::source::Origin;
-use crate::config::{LocatorChoice, MappingTarget};
 use crate::ila::Locator;
+use crate::mapping::{LocatorChoice, MappingTarget, Origin};
 use crate::table::{ActionId, AttachmentKey};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
@@ -14,13 +13,15 @@ use std::sync::Arc;
 /// Where a mapping leads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Goal {
+    /// One of the locators, or nowhere.
     Mapping(MappingTarget),
-    /// A copy to each.
+    /// A group: a copy to each locator.
     Group(Vec<LocatorChoice>),
+    /// An attachment of this node.
     Local(AttachmentKey),
 }
 
-/// What makes two mappings share an action.
+/// Two mappings with equal keys share an action.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) domain: u8,
@@ -49,7 +50,7 @@ struct Slot {
     key: Option<Arc<Key>>,
     /// Mappings that name it, those of staged batches included.
     count: u64,
-    /// Whether it stands in the list of idle ones.
+    /// Whether it stands in [`Actions::idle`].
     idle: bool,
 }
 
@@ -57,14 +58,14 @@ struct Slot {
 pub(super) struct Actions {
     slots: Vec<Slot>,
     ids: HashMap<Arc<Key>, u32, FixedState>,
-    /// Locators of targets in use: their domain, and how many targets have them. There are two domains only while a
-    /// batch is staged that moves a locator from one to the other.
+    /// Locators of targets in use: their domain, and how many targets have them. There are two domains only
+    /// while a batch is staged that moves a locator from one to the other.
     locators: HashMap<Locator, Vec<(u8, u32)>, FixedState>,
-    /// Out of use, still in the last snapshot.
+    /// No mapping names them; the last snapshot still has them.
     idle: Vec<u32>,
-    /// Out of the snapshot, perhaps still read.
+    /// No longer in the last snapshot; readers of an older one may still use them.
     dropped: Vec<u32>,
-    /// To be given out.
+    /// Free for other targets.
     free: Vec<u32>,
 }
 
@@ -109,7 +110,7 @@ impl Actions {
         (ActionId(id), true)
     }
 
-    /// Counts one mapping less; says whether a locator has only one domain again.
+    /// Counts one mapping less. Says whether a locator went back from two domains to one.
     pub(super) fn give_back(&mut self, id: ActionId) -> bool {
         let Some(slot) = self.slots.get_mut(id.0 as usize) else { return false };
         slot.count = slot.count.saturating_sub(1);
@@ -124,6 +125,8 @@ impl Actions {
         false
     }
 
+    /// Counts the locators of a target that came into use or went out of it. Says whether a locator went back
+    /// from two domains to one.
     fn note_locators(&mut self, key: &Key, used: bool) -> bool {
         let mut settled = false;
         for locator in key.locators() {

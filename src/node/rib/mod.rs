@@ -29,7 +29,7 @@ mod tests;
 pub use batch::Staged;
 pub use hops::{MAX_DYNAMIC, NeighbourState};
 pub use slots::AttachedTenant;
-pub use views::{origin_name, state_name};
+pub use views::state_name;
 
 use crate::config::{
     self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,

@@ -1,10 +1,11 @@
-//! Mappings that a higher origin's mapping of the same identifier covers: they come into force when that one goes.
+//! Precedence among mappings of one identifier: the highest origin's is in force and shadows the others. When
+//! it goes, the next one comes into force.
 //!
-//! The lookup tables hold what is in force; here is only what lies beneath, which is little.
+//! The lookup tables hold what is in force. The shadowed mappings, which are few, stand here.
 
-use super::super::source::Origin;
 use super::Rib;
 use crate::ila::Identifier;
+use crate::mapping::Origin;
 use crate::table::ActionId;
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 pub(super) struct Shadowed(BTreeMap<(u8, u64, Origin), ActionId>);
 
 impl Shadowed {
-    /// Puts a mapping beneath, or takes it away with action 0; gives what was there.
+    /// Notes a shadowed mapping, or forgets it with action 0. Returns the action that was there.
     fn set(&mut self, domain: u8, identifier: u64, origin: Origin, action: ActionId) -> Option<ActionId> {
         match action {
             ActionId(0) => self.0.remove(&(domain, identifier, origin)),
@@ -26,7 +27,7 @@ impl Shadowed {
         self.0.range(all).map(|((_, _, origin), action)| (*origin, *action))
     }
 
-    /// All mappings beneath.
+    /// All shadowed mappings.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u8, u64, Origin)> + '_ {
         self.0.keys().copied()
     }
@@ -50,8 +51,11 @@ impl Rib {
         self.by_precedence(domain, identifier.0).map(|(origin, _)| origin)
     }
 
-    /// What an origin's change of a mapping does to the one in force: its action when there is something to be written,
-    /// 0 to forget it. Gives also what the change replaced.
+    /// Applies the change of one origin to the mappings of an identifier; action 0 deletes the origin's
+    /// mapping.
+    ///
+    /// Returns the action to write into the lookup table, if that changes (0: the identifier has no mapping
+    /// any more), and the action that the change replaced.
     pub(super) fn settle(
         &mut self,
         domain: u8,

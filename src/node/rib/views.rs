@@ -1,26 +1,17 @@
-//! What operators see of the state.
+//! What operators see of mappings, routes and tables.
 
-use super::super::handle::{LocatorView, MappingFilter, MappingView, NextHopView, RouteView, TableView};
-use super::super::source::{Held, HeldTarget, Origin};
+use super::super::handle::MappingFilter;
 use super::Rib;
 use super::actions::Goal;
 use super::router::Router;
-use crate::config::{MappingTarget, RouteTarget};
+use crate::api::views::{LocatorView, MappingView, NextHopView, RouteView, TableView};
+use crate::config::RouteTarget;
 use crate::ila::neutral::there;
 use crate::ila::{Adjustment, Identifier, Locator};
+use crate::mapping::{Held, HeldTarget, MappingTarget, Origin};
 use crate::table::{ActionId, HopState};
 use std::collections::BinaryHeap;
 use std::net::Ipv6Addr;
-
-/// The name of an origin in output.
-#[must_use]
-pub const fn origin_name(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Attachment => "attachment",
-        Origin::File => "file",
-        Origin::Admin => "admin",
-    }
-}
 
 /// The name of a hop's state in output.
 #[must_use]
@@ -75,7 +66,7 @@ impl Rib {
     /// Mappings, sorted by SIR address.
     ///
     /// # Errors
-    /// What is wrong with the filter.
+    /// A filter with an unknown domain or origin, or a text that is no locator.
     pub fn mappings(&self, filter: &MappingFilter) -> Result<Vec<MappingView>, String> {
         let wanted = self.wanted(filter)?;
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
@@ -178,12 +169,10 @@ impl Rib {
         };
         let origin = match filter.origin.as_deref() {
             None => None,
-            Some("attachment") => Some(Origin::Attachment),
-            Some("file") => Some(Origin::File),
-            Some("admin") => Some(Origin::Admin),
-            Some(other) => {
-                return Err(format!("`{other}` is not an origin; write one of attachment, file, admin"));
-            }
+            Some(name) => Some(Origin::named(name).ok_or_else(|| {
+                let known = Origin::ALL.map(Origin::name).join(", ");
+                format!("`{name}` is not an origin; write one of {known}")
+            })?),
         };
         Ok(Wanted { domain, locator, origin })
     }
@@ -211,26 +200,29 @@ impl Rib {
     ) -> Option<MappingView> {
         let config = &self.domains.get(domain)?.config;
         let key = self.actions.key(action)?;
+        let kind = match &key.goal {
+            Goal::Mapping(MappingTarget::Locators(_)) => "locators",
+            Goal::Mapping(MappingTarget::Blackhole) => "blackhole",
+            Goal::Group(_) => "group",
+            Goal::Local(_) => "local",
+        };
         let mut view = MappingView {
             sir: Ipv6Addr::from(config.prefix.with(identifier)),
             domain: config.name.clone(),
             identifier: identifier.to_string(),
-            kind: "locators".to_owned(),
+            kind: kind.to_owned(),
             locators: Vec::new(),
             attachment: None,
-            origin: origin_name(key.origin).to_owned(),
+            origin: key.origin.name().to_owned(),
             covers: self
                 .origins(domain as u8, identifier)
                 .skip(1)
-                .map(|origin| origin_name(origin).to_owned())
+                .map(|origin| origin.name().to_owned())
                 .collect(),
         };
-        if matches!(key.goal, Goal::Group(_)) {
-            view.kind = "group".to_owned();
-        }
         let checksum_delta = self.checksum_delta(domain, identifier);
         match &key.goal {
-            Goal::Mapping(MappingTarget::Blackhole) => view.kind = "blackhole".to_owned(),
+            Goal::Mapping(MappingTarget::Blackhole) => {}
             Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => {
                 view.locators = choices
                     .iter()
@@ -252,7 +244,6 @@ impl Rib {
                     .collect();
             }
             Goal::Local(attached) => {
-                view.kind = "local".to_owned();
                 let n = self.attachment_index.get(attached).copied()?;
                 let name = self.attachments.get(n as usize).and_then(|attachment| attachment.name.clone());
                 view.attachment = Some(name.unwrap_or_else(|| n.to_string()));

@@ -1,4 +1,4 @@
-//! Virtual networks, who is attached, policies and mapped peers, for operators.
+//! Virtual networks, who is attached, policies, mapped peers, groups, and what happens to tenants.
 
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub struct NetworkCountersView {
     pub to_tenants: u64,
     /// Their bytes, as delivered.
     pub to_tenants_bytes: u64,
-    /// Packets of or to its tenants that were lost, whether or not their sender was told.
+    /// Packets from or to its tenants that were lost, whether or not an ICMP error was sent.
     pub dropped: u64,
 }
 
@@ -74,9 +74,9 @@ pub struct GroupView {
     pub attachment: Option<String>,
     /// `static`, `joined` or `copies`.
     pub kind: String,
-    /// Of what was joined: so long it counts if nothing more is said, in seconds.
+    /// Seconds until what was joined ends, unless the member reports again; none for other kinds.
     pub expires_s: Option<u64>,
-    /// Of copies: the locators of other nodes that get one.
+    /// The locators of other nodes that get a copy; empty for members.
     pub locators: Vec<String>,
 }
 
@@ -125,17 +125,43 @@ pub struct AttachmentView {
     pub addresses: Vec<String>,
     /// Its identifiers, as SIR addresses.
     pub identifiers: Vec<String>,
-    /// What was refused of the tenant since it is here, by kind; none of a task.
+    /// What was refused of the tenant since it was attached, by kind; empty for a task.
     pub refused: Vec<RefusedView>,
     /// Whether the tenant is under quarantine.
     pub quarantined: bool,
 }
 
-/// Packets of a tenant that were refused as abuse or beyond a limit, and errors that it was not sent.
+/// Packets of a tenant that were refused as violations or beyond a limit, and ICMP errors that were not sent
+/// to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedView {
     /// As in `ilagate_tenant_abuse_total`.
     pub kind: String,
     /// How many.
     pub packets: u64,
+}
+
+/// Something that happened to a tenant, for operators.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EventView {
+    /// Number in the order of events, from 1 when the node starts.
+    pub seq: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// Name or index of the attachment.
+    pub attachment: String,
+    /// Name of its network.
+    pub network: String,
+    /// Virtual network identifier.
+    pub vnid: u32,
+    /// `learnt`, `conflict`, `spoofed`, `quarantined` or `released`.
+    pub kind: String,
+    /// The address that the tenant announced or claims.
+    pub address: Option<String>,
+    /// The MAC address that has the address.
+    pub mac: Option<String>,
+    /// Packets with a source that is not the tenant's.
+    pub packets: Option<u64>,
+    /// Length of the quarantine in seconds.
+    pub seconds: Option<u64>,
 }

@@ -1,33 +1,14 @@
-//! The views of [`crate::node::handle`] as messages and back, field by field.
+//! The views as messages and back, field by field.
 
 use super::v1;
-use crate::node::handle::{
-    AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
-    PrefixView, RefusedView,
-};
-use crate::node::handle::{
-    DropView, EventView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView,
-    ReloadView, RouteView, TableView, WorkerView,
-};
-use crate::node::source::Applied;
-use serde::Serialize;
+use super::views::*;
+use crate::mapping::Applied;
 use std::net::Ipv6Addr;
 
 /// Why a message is not what the node sends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` in the node's answer makes no sense; use an ilactl of the node's version")]
 pub struct Malformed(String);
-
-/// Totals of workers and ports at one instant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StatsView {
-    /// Microseconds on the node's clock; only differences mean something.
-    pub at_us: u64,
-    /// The workers.
-    pub workers: Vec<WorkerView>,
-    /// The ports, without the devices' own statistics.
-    pub ports: Vec<PortView>,
-}
 
 /// A value that travels.
 pub trait Wire: Sized {
@@ -40,7 +21,8 @@ pub trait Wire: Sized {
     /// From a message.
     ///
     /// # Errors
-    /// [`Malformed`] names the value that no node of this version sends.
+    /// [`Malformed`] with the value that no node of this version sends: an address that is none, a number
+    /// beyond its type, or a network that is missing.
     fn read(message: Self::Message) -> Result<Self, Malformed>;
 }
 

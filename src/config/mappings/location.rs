@@ -1,6 +1,6 @@
 //! Where an identifier stands: in the configuration or in the mapping file.
 
-use super::super::{Config, LocalIdentifier};
+use super::super::model::{Config, LocalIdentifier};
 use crate::ila::Identifier;
 use std::collections::HashSet;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(super) fn locals(config: &Config) -> impl Iterator<Item = (Local, LocalIdent
     })
 }
 
-/// The identifiers of IPv4 addresses that stand for peers: nobody can be met there.
+/// The identifiers of IPv4 addresses that stand for peers; nothing is attached there.
 pub(super) fn mapped(config: &Config) -> HashSet<LocalIdentifier> {
     let networks = config.virtual_networks.iter();
     let of = networks.flat_map(|network| {
@@ -38,27 +38,27 @@ pub(super) fn is_mapped(identifier: Identifier) -> String {
 /// The place of an identifier in the configuration.
 pub(super) struct Local {
     attachment: usize,
-    /// Whether it is that of an address; both lists have the same order.
+    /// Whether it belongs to an address of a tenant; addresses and identifiers have the same order.
     tenant: bool,
     entry: usize,
 }
 
 /// Where an identifier was met before.
-pub(super) enum Place {
+pub(super) enum Location {
     /// In the configuration.
     Local(Local),
     /// In this file: entry, key and line.
     Entry(usize, &'static str, u64),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Local(Local { attachment, tenant, entry }) => {
+            Location::Local(Local { attachment, tenant, entry }) => {
                 let list = if *tenant { "addresses" } else { "identifiers" };
                 write!(f, "attachments[{attachment}].{list}[{entry}] of the configuration")
             }
-            Place::Entry(n, key, line) => write!(f, "mappings[{n}].{key} (line {line})"),
+            Location::Entry(n, key, line) => write!(f, "mappings[{n}].{key} (line {line})"),
         }
     }
 }

@@ -1,0 +1,21 @@
+//! What a mapping is and how it changes: the vocabulary that the configuration, the node and the authority
+//! share.
+//!
+//! Plain values and the rules that they keep by themselves. What depends on a configuration (which SIR
+//! domains exist, which locators are ours) is judged by `config`; what depends on other mappings is judged
+//! where mappings are held.
+
+mod batch;
+mod change;
+pub mod group;
+mod held;
+mod origin;
+mod record;
+
+pub use batch::{Applied, Batch, Refusal};
+pub use change::Change;
+pub use held::{Held, HeldTarget};
+pub use origin::Origin;
+pub use record::{
+    LocatorChoice, MAX_LOCATORS, MAX_REPLICAS, MAX_WEIGHT, MappingRecord, MappingTarget, max_locators,
+};
