@@ -128,7 +128,7 @@ impl Sent {
     /// As the fuzz target reads it.
     fn write(&self, input: &mut Vec<u8>) {
         let frame = self.frame();
-        input.push(if self.own_mac { targets::OUR_MAC } else { 0 });
+        input.push(if self.own_mac { targets::packets::OUR_MAC } else { 0 });
         input.extend_from_slice(&(frame.len() as u16).to_le_bytes());
         input.extend_from_slice(&frame);
     }
@@ -290,7 +290,7 @@ impl OfTenant {
     /// As the fuzz target reads it; tenants are on the fourth port, the fabric is on the first.
     fn write(&self, input: &mut Vec<u8>) {
         let frame = self.frame();
-        input.push(if self.out { 0 } else { targets::OUR_MAC });
+        input.push(if self.out { 0 } else { targets::packets::OUR_MAC });
         input.extend_from_slice(&(frame.len() as u16).to_le_bytes());
         input.extend_from_slice(&frame);
     }

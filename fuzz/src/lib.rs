@@ -5,12 +5,12 @@
 mod headers;
 mod messages;
 mod network;
-mod packets;
+pub mod packets;
 mod siit;
 
 pub use headers::{ethernet, ipv4, ipv6, upper};
 pub use messages::{arp, icmp, igmp, mld};
-pub use packets::{OUR_MAC, ndp, pipeline, quote};
+pub use packets::{ndp, pipeline, quote};
 pub use siit::siit;
 
 use ilagate::config::mappings::{Rules, Written};

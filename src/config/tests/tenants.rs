@@ -204,7 +204,7 @@ fn a_tenant_has_another_mac_address_than_its_gateway() {
 }
 
 /// Reads mappings of the networks' addresses.
-fn mapped(list: &str) -> Result<Vec<mappings::MappingRecord>, String> {
+fn mapped(list: &str) -> Result<Vec<crate::mapping::MappingRecord>, String> {
     mappings::parse(&format!("mappings: [{list}]"), "m.yaml", &accepted(&[]))
         .map_err(|errors| errors.to_string())
 }
