@@ -210,23 +210,26 @@ impl<'t> FastPath<'t> {
             &mut outward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action| match (action.remote(), action.local()) {
-                (Some(remote), _) => to_locator(job, remote),
-                (None, Some(local)) => out(job.head, job.length, &local.hop),
-                (None, None) => to_member(job, action, tables),
+            |job, action, sent| match action.remote() {
+                Some(remote) => sent.note(to_locator(job, remote)),
+                None => to_other(job, action, tables, sent),
             },
         );
         finish(
             &mut inward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action| to_task(job, &action.local()?.hop, tables),
+            |job, action, sent| {
+                if let Some(local) = action.local() {
+                    sent.note(to_task(job, &local.hop, tables));
+                }
+            },
         );
         finish(
             &mut routed,
             decided,
             |jobs| look_up_routes(jobs, tables),
-            |job, action| along(job, action, tables),
+            |job, action, sent| sent.note(along(job, action, tables)),
         );
         tenants::finish(&mut delivered, tables, decided);
     }
@@ -251,21 +254,34 @@ impl Placed for RoutedPacket<'_> {
     }
 }
 
+/// The port that a packet leaves through, once it is known.
+struct Sent<'d>(&'d mut PortId);
+
+impl Sent<'_> {
+    #[inline(always)]
+    fn note(&mut self, port: Option<PortId>) {
+        if let Some(port) = port {
+            *self.0 = port;
+        }
+    }
+}
+
 /// Second and third pass over packets of one kind.
 #[inline(always)]
 fn finish<'t, W: Placed>(
     jobs: &mut Jobs<W>,
     decided: &mut Decided,
     look_up: impl FnOnce(&[W]) -> Actions<'t>,
-    rewrite: impl Fn(&mut W, &'t Action) -> Option<PortId>,
+    rewrite: impl Fn(&mut W, &'t Action, &mut Sent<'_>),
 ) {
     if jobs.is_empty() {
         return;
     }
     let actions = look_up(jobs);
     for (job, action) in jobs.iter_mut().zip(&actions) {
-        if let Some(port) = action.and_then(|action| rewrite(job, action)) {
-            decided.ports[usize::from(job.index()) % BURST] = port;
+        if let Some(action) = action {
+            let index = usize::from(job.index()) % BURST;
+            rewrite(job, action, &mut Sent(&mut decided.ports[index]));
         }
     }
 }
@@ -311,15 +327,16 @@ fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<
     actions
 }
 
-/// Third pass: to one of several locators. As all of the third pass it gives `None`, and changes nothing, when something is
-/// in the packet's way.
-#[cold]
+/// Third pass: to an attachment here, or to one of several locators. A function of its own, which notes the port itself, so
+/// that the loop over packets to one locator stays small. As all of the third pass it changes nothing when something is in
+/// the packet's way.
 #[inline(never)]
-fn to_member(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<PortId> {
-    let action = member(job.head, action, tables)?;
-    match action.remote() {
-        Some(remote) => to_locator(job, remote),
-        None => out(job.head, job.length, &action.local()?.hop),
+fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables, sent: &mut Sent<'_>) {
+    if let Some(action) = member(job.head, action, tables) {
+        sent.note(match action.remote() {
+            Some(remote) => to_locator(job, remote),
+            None => action.local().and_then(|local| out(job.head, job.length, &local.hop)),
+        });
     }
 }
 
