@@ -173,7 +173,7 @@ fn an_identifier_has_one_attachment_and_both_lines_are_named() {
     );
 }
 
-/// A file with two twins in a domain of this checksum mode.
+/// A file with two zero aliases in a domain of this checksum mode.
 fn zero_aliases(mode: &str) -> String {
     let list = task(1, "'2001:db8:dddd:0:2000::', '2001:db8:dddd:0:2000::ffff'");
     text("attachments", &format!("attachments: [{list}]")).replace(
@@ -183,7 +183,7 @@ fn zero_aliases(mode: &str) -> String {
 }
 
 #[test]
-fn twins_are_refused_where_neutral_mapping_makes_them_one() {
+fn zero_aliases_are_refused_where_neutral_mapping_makes_them_one() {
     for mode in ["neutral-map", "neutral-map-auto"] {
         assert_eq!(
             refused(&zero_aliases(mode)).to_string(),

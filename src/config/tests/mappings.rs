@@ -178,7 +178,7 @@ fn an_identifier_has_one_mapping_and_both_lines_are_named() {
 }
 
 #[test]
-fn twins_are_refused_in_the_file_and_against_attachments() {
+fn zero_aliases_are_refused_in_the_file_and_against_attachments() {
     wrong(
         &(plain("2001:db8:dddd:0:2000::", &["fd00:9::/64"])
             + &plain("2001:db8:dddd:0:2000::ffff", &["fd00:9::/64"])),

@@ -166,7 +166,7 @@ fn an_address_of_a_network_has_one_attachment() {
 }
 
 #[test]
-fn addresses_have_twins_where_neutral_mapping_makes_them_one() {
+fn addresses_have_zero_aliases_where_neutral_mapping_makes_them_one() {
     let both = [tenant(10, "red", "172.17.0.0"), tenant(11, "red", "172.17.255.255")];
     wrong(
         &both,

@@ -81,7 +81,7 @@ fn only_types_1_to_4_without_the_c_bit_under_a_known_domain_are_taken() {
 }
 
 #[test]
-fn twins_are_refused_where_the_mode_makes_them_alike() {
+fn zero_aliases_are_refused_where_the_mode_makes_them_alike() {
     let mut rib = rib();
     let zero_aliases =
         |domain| vec![in_domain(domain, 0x1_0000, &[(2, 0, 1)]), in_domain(domain, 0x1_ffff, &[(2, 0, 1)])];
