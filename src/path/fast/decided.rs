@@ -44,6 +44,14 @@ impl Decided {
         self.tally.clear();
     }
 
+    /// Notes the port that the packet at `index` leaves through, if it is known.
+    #[inline(always)]
+    pub(super) fn note(&mut self, index: u8, port: Option<PortId>) {
+        if let Some(port) = port {
+            self.ports[usize::from(index) % BURST] = port;
+        }
+    }
+
     /// The port that all packets of a burst of so many are to be sent through, their starts moved by [`Self::moves`].
     #[inline]
     #[must_use]

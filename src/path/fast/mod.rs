@@ -210,18 +210,18 @@ impl<'t> FastPath<'t> {
             &mut outward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action, sent| match action.remote() {
-                Some(remote) => sent.note(to_locator(job, remote)),
-                None => to_other(job, action, tables, sent),
+            |job, action, decided| match action.remote() {
+                Some(remote) => decided.note(job.index, to_locator(job, remote)),
+                None => to_other(job, action, tables, decided),
             },
         );
         finish(
             &mut inward,
             decided,
             |jobs| look_up(jobs, tables),
-            |job, action, sent| {
+            |job, action, decided| {
                 if let Some(local) = action.local() {
-                    sent.note(to_task(job, &local.hop, tables));
+                    decided.note(job.index, to_task(job, &local.hop, tables));
                 }
             },
         );
@@ -229,50 +229,19 @@ impl<'t> FastPath<'t> {
             &mut routed,
             decided,
             |jobs| look_up_routes(jobs, tables),
-            |job, action, sent| sent.note(along(job, action, tables)),
+            |job, action, decided| decided.note(job.index, along(job, action, tables)),
         );
         tenants::finish(&mut delivered, tables, decided);
     }
 }
 
-/// A packet with a place in its burst.
-trait Placed {
-    fn index(&self) -> u8;
-}
-
-impl Placed for MappedPacket<'_, '_> {
-    #[inline(always)]
-    fn index(&self) -> u8 {
-        self.index
-    }
-}
-
-impl Placed for RoutedPacket<'_> {
-    #[inline(always)]
-    fn index(&self) -> u8 {
-        self.index
-    }
-}
-
-/// The port that a packet leaves through, once it is known.
-struct Sent<'d>(&'d mut PortId);
-
-impl Sent<'_> {
-    #[inline(always)]
-    fn note(&mut self, port: Option<PortId>) {
-        if let Some(port) = port {
-            *self.0 = port;
-        }
-    }
-}
-
 /// Second and third pass over packets of one kind.
 #[inline(always)]
-fn finish<'t, W: Placed>(
+fn finish<'t, W>(
     jobs: &mut Jobs<W>,
     decided: &mut Decided,
     look_up: impl FnOnce(&[W]) -> Actions<'t>,
-    rewrite: impl Fn(&mut W, &'t Action, &mut Sent<'_>),
+    rewrite: impl Fn(&mut W, &'t Action, &mut Decided),
 ) {
     if jobs.is_empty() {
         return;
@@ -280,8 +249,7 @@ fn finish<'t, W: Placed>(
     let actions = look_up(jobs);
     for (job, action) in jobs.iter_mut().zip(&actions) {
         if let Some(action) = action {
-            let index = usize::from(job.index()) % BURST;
-            rewrite(job, action, &mut Sent(&mut decided.ports[index]));
+            rewrite(job, action, decided);
         }
     }
 }
@@ -331,12 +299,15 @@ fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<
 /// that the loop over packets to one locator stays small. As all of the third pass it changes nothing when something is in
 /// the packet's way.
 #[inline(never)]
-fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables, sent: &mut Sent<'_>) {
+fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables, decided: &mut Decided) {
     if let Some(action) = member(job.head, action, tables) {
-        sent.note(match action.remote() {
-            Some(remote) => to_locator(job, remote),
-            None => action.local().and_then(|local| out(job.head, job.length, &local.hop)),
-        });
+        decided.note(
+            job.index,
+            match action.remote() {
+                Some(remote) => to_locator(job, remote),
+                None => action.local().and_then(|local| out(job.head, job.length, &local.hop)),
+            },
+        );
     }
 }
 
