@@ -271,9 +271,9 @@ fn segment4(upper: Upper, from: u32, to: u32, data: &[u8]) -> (u8, Vec<u8>) {
 }
 
 /// Offset and whether more follow: 0 and false for what is no fragment.
-type Place = (u16, bool);
+type Section = (u16, bool);
 
-fn packet4(sent: &Sent4, from: u32, to: u32, protocol: u8, payload: &[u8], place: Place) -> Vec<u8> {
+fn packet4(sent: &Sent4, from: u32, to: u32, protocol: u8, payload: &[u8], place: Section) -> Vec<u8> {
     let length = 20 + sent.options.len();
     let mut header = vec![0; 20];
     header.extend(&sent.options);
@@ -336,7 +336,7 @@ fn expected4(
     to: u32,
     protocol: u8,
     segment: &[u8],
-    place: Place,
+    place: Section,
     name: u16,
 ) -> Vec<u8> {
     // §4.1: a fragment header if it is a fragment, or if it may have to become several.

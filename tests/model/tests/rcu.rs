@@ -53,12 +53,12 @@ impl Drop for Snapshot {
 }
 
 /// What only the first snapshot leads to; loom finds whoever reads it while it is changed.
-struct Place(loom::cell::UnsafeCell<()>);
+struct Ground(loom::cell::UnsafeCell<()>);
 
 // SAFETY: nothing lies there; loom is only told of the accesses, and the pointers that it gives are not followed.
-unsafe impl Sync for Place {}
+unsafe impl Sync for Ground {}
 // SAFETY: the same.
-unsafe impl Send for Place {}
+unsafe impl Send for Ground {}
 
 /// Polls so often; what is seen never goes back, and its number belongs to it.
 fn poll(reader: &mut Reader<Snapshot>, times: usize) -> u64 {
@@ -120,8 +120,8 @@ fn what_every_reader_has_left_may_be_changed() {
     model(PREEMPTIONS, || {
         let mut publisher = Publisher::new(Snapshot::new(1));
         let mut reader = publisher.reader();
-        let place = Arc::new(Place(loom::cell::UnsafeCell::new(())));
-        let read = place.clone();
+        let ground = Arc::new(Ground(loom::cell::UnsafeCell::new(())));
+        let read = ground.clone();
         let worker = thread::spawn(move || {
             for _ in 0..2 {
                 if reader.snapshot().read() == 1 {
@@ -132,7 +132,7 @@ fn what_every_reader_has_left_may_be_changed() {
         });
         publisher.publish(Snapshot::new(2));
         if publisher.settled() {
-            place.0.with_mut(|_| ());
+            ground.0.with_mut(|_| ());
         }
         drop(worker.join().unwrap());
     });
