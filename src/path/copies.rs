@@ -1,17 +1,18 @@
-//! Frames beyond the one that a received packet becomes: copies for several receivers, fragments after the first.
+//! Frames beyond the one that a received packet becomes: copies for several receivers, and fragments after the first.
 //!
-//! Bounded memory of a worker's own, filled by the stages and emptied by who runs them. What does not fit is lost and
-//! counted. The received packet keeps its one fate; the frames here are counted apart.
+//! They lie in bounded memory of the worker, 4 MiB and 4096 frames a burst. The stages fill it, and
+//! [`Counters::settle_copies`](super::Counters::settle_copies) sends and counts them. What does not fit is lost and
+//! counted. The received packet keeps its one fate: copies are counted apart.
 
 use super::packet::Packet;
 use super::verdict::{DropReason, Verdict};
 use crate::table::PortId;
 
-/// Bytes of all copies of a burst.
+/// Room for all copies of a burst, in bytes.
 const ROOM_BYTES: usize = 4 << 20;
-/// Copies of a burst.
+/// Most copies of a burst.
 const COPIES: usize = 4096;
-/// Bytes in front of each copy, for what a stage puts there.
+/// Headroom before each copy, in bytes, for a longer link header.
 const HEADROOM: usize = 64;
 
 const REASONS: usize = DropReason::ALL.len();
@@ -25,22 +26,22 @@ pub struct Copies {
     any_lost: bool,
 }
 
-/// Where a copy lies.
+/// Where a copy lies in the room, where it goes, and of which packet it was made.
 #[derive(Clone, Copy)]
 struct Place {
     start: u32,
     end: u32,
     port: PortId,
-    /// Place in the burst of the packet that it was made of.
+    /// Index in the burst of the packet that the copy was made of.
     of: u8,
 }
 
 /// A copy to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct CopiedFrame<'o> {
-    /// Place in the burst of the packet that it was made of.
+    /// Index in the burst of the packet that the copy was made of.
     pub of: usize,
-    /// Port to leave through.
+    /// Port that the copy leaves through.
     pub port: PortId,
     /// The frame.
     pub frame: &'o [u8],
@@ -59,10 +60,15 @@ impl Default for Copies {
 }
 
 impl Copies {
-    /// Copies `packet`, the one at place `of` of the burst, and lets `make` turn the copy into a frame to be sent.
+    /// Copies `packet`, the one at index `of` of the burst. `make` turns the copy into the frame to be sent and decides
+    /// on it.
     ///
     /// # Errors
-    /// The reason that the copy cannot be sent for; [`Self::note`] counts it.
+    /// [`Self::note`] counts the reason.
+    /// * [`DropReason::CopyRoom`] if there is no room for the copy.
+    /// * The reason of a copy that `make` drops.
+    /// * [`DropReason::NeighbourUnresolved`] if the copy would have to wait for a neighbour: copies do not wait.
+    /// * [`DropReason::NoRoute`] if `make` decides nothing or punts.
     pub(super) fn copy(
         &mut self,
         packet: &Packet<'_>,
@@ -75,10 +81,10 @@ impl Copies {
         })
     }
 
-    /// Lets `make` write a frame of `bytes` bytes, or fewer, that belongs to `packet`, the one at place `of`.
+    /// Lets `make` write a frame of at most `bytes` bytes that belongs to `packet`, the one at index `of` of the burst.
     ///
     /// # Errors
-    /// As [`Self::copy`].
+    /// `CopyRoom`, `NeighbourUnresolved`, `NoRoute`, or the reason of `make`: see [`Self::copy`].
     pub(super) fn make(
         &mut self,
         packet: &Packet<'_>,
@@ -102,13 +108,13 @@ impl Copies {
                 Ok(())
             }
             Verdict::Drop(reason) => Err(reason),
-            // A copy waits for nobody.
+            // Copies do not wait for a neighbour.
             Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => Err(DropReason::NeighbourUnresolved),
             Verdict::Continue | Verdict::Punt => Err(DropReason::NoRoute),
         }
     }
 
-    /// Counts a copy that was lost.
+    /// Counts a lost copy; does nothing for a copy that was made.
     pub(super) fn note(&mut self, made: Result<(), DropReason>) {
         if let Err(reason) = made {
             self.lost[reason as usize] += 1;
@@ -116,14 +122,14 @@ impl Copies {
         }
     }
 
-    /// Whether there is neither a copy nor the loss of one.
+    /// Whether the burst has neither a copy nor a lost one.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.copies.is_empty() && !self.any_lost
     }
 
-    /// The copies, in the order they were made in.
+    /// The copies, in the order in which they were made.
     pub fn copies(&self) -> impl Iterator<Item = CopiedFrame<'_>> {
         self.copies.iter().map(|place| CopiedFrame {
             of: usize::from(place.of),
@@ -132,13 +138,13 @@ impl Copies {
         })
     }
 
-    /// How many copies were lost for a reason.
+    /// Number of copies of the burst that were lost for this reason.
     #[must_use]
     pub fn lost(&self, reason: DropReason) -> u64 {
         u64::from(self.lost[reason as usize])
     }
 
-    /// Forgets everything.
+    /// Forgets the copies and losses of the burst.
     #[inline]
     pub(super) fn clear(&mut self) {
         if !self.is_empty() {

@@ -1,4 +1,6 @@
-//! What became of the packets: written by one worker, read by anyone, settled once per burst.
+//! Counters by port: what became of the packets.
+//!
+//! One worker writes them, once per burst. Anyone reads them.
 
 use super::copies::{CopiedFrame, Copies};
 use super::frames::Outcome;
@@ -9,45 +11,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const REASONS: usize = DropReason::ALL.len();
 
-/// The counters of one worker for packets received on one port.
+/// The counters of one worker for the packets received on one port.
 ///
-/// `received = forwarded + replied + punted + dropped + waiting`, where dropped is the sum over reasons.
+/// `received = forwarded + replied + punted + dropped + waiting`, where `dropped` is the sum over all reasons.
 #[derive(Debug)]
 pub struct Counters {
     /// Packets received.
     pub received: Count,
     /// Bytes received, link header included.
     pub received_bytes: Count,
-    /// Packets sent on.
+    /// Packets forwarded.
     pub forwarded: Count,
-    /// Packets answered.
+    /// Packets answered by this node, ICMPv6 errors included.
     pub replied: Count,
     /// Packets handed to the control thread.
     pub punted: Count,
-    /// Packets that wait for a neighbour now.
+    /// Packets that wait for a neighbour at this moment.
     pub waiting: Count,
-    /// Packets lost without a word, by reason.
+    /// Packets dropped without an ICMPv6 error to the sender, by reason.
     pub dropped: [Count; REASONS],
-    /// Packets lost whose sender was told by an ICMPv6 error (these count as replied), by reason.
+    /// Packets lost whose sender was sent an ICMPv6 error, by reason. They count as replied.
     pub answered: [Count; REASONS],
-    /// Frames sent beyond the one of each packet: copies and fragments.
+    /// Frames sent beyond one for each packet: copies and fragments.
     pub copied: Count,
-    /// Such frames lost, by reason.
+    /// Copies and fragments that were lost, by reason.
     pub copies_lost: [Count; REASONS],
 }
 
-/// A counter with one writer.
+/// A counter with one writer and any number of readers.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds, by the one writer: no locked instruction.
+    /// Adds `amount`. Only the writer calls this; it needs no locked instruction.
     #[inline]
     pub fn add(&self, amount: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
-    /// Subtracts, by the one writer.
+    /// Subtracts `amount`. Only the writer calls this.
     #[inline]
     pub fn sub(&self, amount: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
@@ -79,20 +81,20 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// The counters of one worker, one per port.
+    /// The counters of one worker, one for each of `ports` ports.
     #[must_use]
     pub fn per_port(ports: usize) -> Vec<CachePadded<Counters>> {
         (0..ports).map(|_| CachePadded::default()).collect()
     }
 
-    /// Counts what came in: before the pipeline runs.
+    /// Counts received packets and their bytes.
     #[inline]
     pub fn receive(&self, packets: u64, bytes: u64) {
         self.received.add(packets);
         self.received_bytes.add(bytes);
     }
 
-    /// Counts the fates of packets that were all received on this port: after the last decision on them.
+    /// Counts the fates of packets that were all received on this port, after the last decision on them.
     #[inline]
     pub fn settle(&self, outcomes: &[Outcome], metas: &BurstMeta) {
         let forwarded =
@@ -122,7 +124,7 @@ impl Counters {
         }
     }
 
-    /// Counts the copies made of packets that were received on this port; `send` sends one and says whether it could.
+    /// Counts the copies made of packets that were received on this port. `send` sends one and says whether it could.
     #[cold]
     pub fn settle_copies(&self, copies: &Copies, mut send: impl FnMut(&CopiedFrame<'_>) -> bool) {
         for copy in copies.copies() {
@@ -137,13 +139,13 @@ impl Counters {
         }
     }
 
-    /// All packets lost without a word.
+    /// Packets dropped without an ICMPv6 error to the sender, over all reasons.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().map(Count::value).sum()
     }
 
-    /// All copies lost.
+    /// Copies and fragments lost, over all reasons.
     #[must_use]
     pub fn copies_lost_total(&self) -> u64 {
         self.copies_lost.iter().map(Count::value).sum()

@@ -1,9 +1,9 @@
-//! The flow hash that picks one of several locators or next hops, the same for every packet of a flow.
+//! The flow hash. It picks one of several locators or next hops, the same for every packet of a flow.
 
 use crate::net::ipv6::{self, Ipv6};
 
-/// Hash over addresses and, unless the packet is one of several fragments, protocol and ports where there are any. 32
-/// uniform bits.
+/// Hash of a packet from its IPv6 header on: 32 uniform bits. It covers the addresses, and protocol and ports unless
+/// the packet is one of several fragments. 0 without an IPv6 header.
 #[must_use]
 pub(super) fn hash(packet: &[u8]) -> u32 {
     let Some(header) = Ipv6::of(packet) else { return 0 };
@@ -17,8 +17,8 @@ pub(super) fn hash(packet: &[u8]) -> u32 {
     (state >> 32) as u32 ^ state as u32
 }
 
-/// Protocol and ports, neither for fragments: all fragments of a packet hash alike, and only the first has ports and
-/// names the protocol behind extension headers in its fragmentable part (RFC 8200 §4.5).
+/// Protocol and ports as one word; 0 for fragments. All fragments of a packet must hash alike, and only the first one
+/// has the ports and names the protocol behind extension headers in its fragmentable part (RFC 8200 §4.5).
 fn upper_words(packet: &[u8]) -> u64 {
     let Ok(upper) = ipv6::upper(packet) else { return 0 };
     if upper.piece {
@@ -42,6 +42,7 @@ mod tests {
         [bytes, rest.to_vec()].concat()
     }
 
+    // RFC 8200 §4.5: only the first fragment has the upper-layer header.
     #[test]
     fn all_fragments_of_a_packet_hash_alike() {
         let options = [ipv6::next::UDP, 0, 1, 4, 0, 0, 0, 0];

@@ -1,5 +1,4 @@
-//! What the pipeline is given and what it gives back: a burst of frames, whoever owns their buffers, and what became of
-//! each.
+//! What the pipeline gets and returns: a burst of frames, whoever owns their buffers, and the outcome of each.
 
 use super::meta::BURST;
 use super::packet::Packet;
@@ -9,33 +8,33 @@ use arrayvec::ArrayVec;
 
 /// A burst of frames in buffers, at most [`BURST`] of them.
 pub trait Frames {
-    /// How many.
+    /// Number of frames.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the burst has no frames.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The port that they came in at; `None` if there are several, or no frames.
+    /// The port that received all frames. `None` if there are several ports or no frames.
     fn port(&self) -> Option<PortId>;
 
-    /// Each frame from its Ethernet header on, behind `FRONT` bytes of its headroom; nothing in place of a frame with
-    /// less headroom.
+    /// Each frame from its Ethernet header on, with `FRONT` bytes of its headroom before it. A frame with less headroom
+    /// is empty.
     fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]>;
 
     /// Views over the whole buffers, in the same order.
     fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST>;
 }
 
-/// What became of one packet.
+/// The outcome of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// The decision.
     pub verdict: Verdict,
-    /// Where the frame starts in its buffer, in bytes.
+    /// Start of the frame in its buffer, in bytes.
     pub start: u16,
-    /// Where it ends.
+    /// End of the frame in its buffer, in bytes.
     pub end: u16,
 }
 
@@ -55,43 +54,43 @@ impl From<&Packet<'_>> for Outcome {
     }
 }
 
-/// What the pipeline made of a burst.
+/// The decision on a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The fast path decided all of it: every packet leaves through this port, its start moved by
+    /// The fast path decided all packets: every one leaves through this port, its start moved by
     /// [`super::Pipeline::moves`].
     SamePort(PortId),
-    /// See [`super::Pipeline::outcomes`].
+    /// Each packet has an outcome of its own, in [`super::Pipeline::outcomes`].
     Each,
 }
 
-/// What became of the packets of a burst, after the last decision on them.
+/// The fates of the packets of a burst, after the last decision on them.
 #[derive(Debug, Clone, Copy)]
 pub enum Fates<'o> {
-    /// So many were forwarded.
+    /// All packets were forwarded: this many.
     AllForwarded(usize),
-    /// One each.
+    /// One outcome for each packet.
     Each(&'o [Outcome]),
 }
 
 /// How the packets of a burst came to the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// From a port, with so many bytes in all, link headers included.
+    /// A port received them.
     Received {
-        /// How many.
+        /// Number of packets.
         packets: usize,
-        /// Their bytes.
+        /// Their bytes, link headers included.
         bytes: u64,
     },
-    /// They waited for a next hop or a neighbour, and are counted as received already.
+    /// They waited for a next hop or a neighbour. They were counted as received before.
     Retried {
-        /// How many.
+        /// Number of packets.
         packets: usize,
     },
 }
 
-/// Packets in memory of the caller's, as a burst of frames.
+/// A burst of packets in the caller's memory.
 pub struct Lent<'p, 'b>(pub &'p mut [Packet<'b>]);
 
 impl Frames for Lent<'_, '_> {

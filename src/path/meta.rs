@@ -1,68 +1,72 @@
-//! What the stages know of a packet beyond its bytes: one lane per packet of the burst.
+//! Metadata of the packets of a burst: what the stages know of a packet beyond its bytes.
 
 use super::policer::Policed;
 use super::verdict::DropReason;
 use crate::ila::Identifier;
 use crate::table::{ActionId, DomainId, NetworkId};
 
-/// Packets in a burst at most.
+/// Most packets of a burst.
 pub const BURST: usize = 64;
 
-/// Where a packet goes by its destination.
+/// What a packet's destination is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Class {
-    /// Not known yet, or decided already.
+    /// Not classified yet, or decided already.
     #[default]
     None,
-    /// Under a SIR prefix, or a tenant's own address in this domain: translate or deliver.
+    /// Under a SIR prefix, or a tenant's own address in this domain: translate to a locator, or deliver here.
     Sir(DomainId),
-    /// Under a locator of ours: translate back and deliver.
+    /// Under a locator of ours: translate back to SIR and deliver.
     Ila(DomainId),
-    /// To a group of tenants in this domain: copy.
+    /// A group of tenants in this domain: copy to its members.
     Group(DomainId),
-    /// Plain IPv6 routing.
+    /// Any other address: plain IPv6 routing.
     Route,
-    /// To this node itself.
+    /// This node itself.
     Local,
 }
 
-/// One packet's lane.
+/// The metadata of one packet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PacketMeta {
-    /// Destination address, as the packet came or as this node made it.
+    /// Destination address, as received or as this node wrote it.
     pub destination: u128,
-    /// The identifier that is looked up, C-bit 0; for a group, that of the group. Means nothing where none is.
+    /// The identifier that is looked up, C-bit 0; for a packet to a group, the group's identifier. Meaningless for the
+    /// classes `None`, `Route` and `Local`.
     pub identifier: Identifier,
-    /// What the lookup found; 0 for nothing.
+    /// The action that the lookup found; 0 for none.
     pub action: ActionId,
     /// What the destination is.
     pub class: Class,
-    /// Anything but plain TCP or UDP: an extension header, ICMPv6 or another protocol comes first.
+    /// Whether the packet is more than plain TCP or UDP: the IPv6 next header is an extension header, ICMPv6 or another
+    /// protocol.
     pub unusual: bool,
-    /// Fragments may be made of it: as IPv4 it has or would have no DF.
+    /// Whether the packet may be fragmented: as IPv4 it has or would have no DF.
     pub splits: bool,
-    /// Made here (an answer or an error): its hop limit is not lowered, and it is never answered.
+    /// Whether this node made the packet, as an answer or an error. Its hop limit is not lowered, and it is never
+    /// answered.
     pub ours: bool,
-    /// The sender's network, if it is a tenant attached here.
+    /// Network of the sender, if that is a tenant attached here.
     pub from: Option<NetworkId>,
-    /// The sender itself, if it is a tenant attached here.
+    /// The sender for the policer, if it is a tenant attached here.
     pub policed: Option<Policed>,
-    /// The network of the tenant that it goes to.
+    /// Network of the receiver, if that is a tenant.
     pub to: Option<NetworkId>,
-    /// Added to the low word beyond the locator's adjustment: see [`crate::table::network::Vnet`].
+    /// What neutral mapping adds to the low word beyond the locator's adjustment: see [`crate::table::network::Vnet`].
     pub checksum_delta: u16,
-    /// MTU to report with `packet_too_big`, in bytes.
+    /// MTU that the ICMPv6 error for `packet_too_big` reports, in bytes.
     pub mtu: u16,
-    /// The loss that the answer in this buffer reports.
+    /// If the buffer holds an ICMPv6 error: the reason for which the reported packet was lost.
     pub answered: Option<DropReason>,
-    /// Of an answer: the network whose packet it answers.
+    /// If this node made the packet: the network that the answered packet counted for.
     pub charged: Option<NetworkId>,
-    /// Bytes of the frame that a tenant sent; 0 for all other packets.
+    /// Length of the frame that a tenant sent, in bytes; 0 for all other packets.
     pub bytes: u16,
 }
 
 impl PacketMeta {
-    /// The network whose packet it is or was: of its sender, or of whom it goes to.
+    /// The network that the packet counts for: that of the answered packet, or else the sender's, or else the
+    /// receiver's.
     #[inline]
     #[must_use]
     pub fn accounted_network(&self) -> Option<NetworkId> {
@@ -70,20 +74,21 @@ impl PacketMeta {
     }
 }
 
-/// The lanes of a burst.
+/// The metadata of all packets of a burst, by index.
 pub type BurstMeta = [PacketMeta; BURST];
 
-/// What is left to do in a burst, so that stages with nothing to do are not even entered.
+/// The stages that a burst still needs. A stage that no packet needs is not entered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PendingWork {
-    /// Some packet waits for its mapping.
+    /// Some packet needs a mapping.
     pub lookups: bool,
-    /// Some packet is for a group.
+    /// Some packet goes to a group.
     pub groups: bool,
-    /// Some packet is to be routed.
+    /// Some packet needs a route.
     pub routes: bool,
-    /// Some packet is to this node.
+    /// Some packet goes to this node.
     pub local: bool,
-    /// Some packet was dropped, and its sender may have to be told.
+    /// Some packet was dropped, or a tenant's packet needs a neighbour that is not known. The stages `fragment` and
+    /// `icmp_error` look at these.
     pub drops: bool,
 }

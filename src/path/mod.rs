@@ -1,6 +1,11 @@
-//! The pipeline: stages over a burst, in the order of [`Pipeline::run`], each packet ending in exactly one fate.
+//! The pipeline: it decides what becomes of each packet of a burst.
 //!
-//! Safe, silent, without clock or allocation. One [`Ctx`] per burst: one snapshot, one instant.
+//! [`Pipeline::decide`] gives every packet exactly one verdict. It tries the fast path (`fast/`) first and runs the
+//! stages (`stage/`, in running order) on what is left. The caller does what the verdicts say, and then counts the
+//! burst with [`Pipeline::account`].
+//!
+//! The pipeline never logs, allocates, blocks, reads a clock or knows of DPDK. One [`Ctx`] serves a whole burst: one
+//! snapshot of the tables, one instant.
 
 mod admit;
 mod copies;
@@ -40,18 +45,18 @@ use meta::PendingWork;
 /// What all stages of a burst share.
 #[derive(Clone, Copy)]
 pub struct Ctx<'t> {
-    /// One snapshot.
+    /// The snapshot of the tables.
     pub tables: &'t Tables,
-    /// One instant, in milliseconds of a monotonic clock.
+    /// The time, in milliseconds of a monotonic clock.
     pub now_ms: u64,
 }
 
-/// Tenants that a pipeline without a policer of its own has room for.
+/// Tenants that the policer of [`Pipeline::new`] has token buckets for.
 const FEW_TENANTS: usize = 64;
 
-/// One worker's pipeline: its scratch memory, its rate limiters and what it remembers of tenants.
+/// One worker's pipeline: its scratch memory, its rate limiters and its token buckets of tenants.
 ///
-/// Whoever has a burst calls [`Self::decide`], does what it says, and then [`Self::account`].
+/// The caller of a burst calls [`Self::decide`], does what the decision says, and then calls [`Self::account`].
 pub struct Pipeline {
     metas: Box<BurstMeta>,
     outcomes: ArrayVec<Outcome, BURST>,
@@ -59,23 +64,23 @@ pub struct Pipeline {
     policer: Policer,
     copies: Copies,
     takes_fast_path: bool,
-    /// Whether the stages saw the last burst.
+    /// Whether the stages ran over the last burst.
     staged: bool,
-    /// What the fast path made of the last burst.
+    /// What the fast path decided of the last burst.
     decided: Decided,
 }
 
 /// Where the packets of a burst are counted.
 #[derive(Clone, Copy)]
 pub struct Account<'c> {
-    /// Of this worker, for the port that they came in at.
+    /// This worker's counters of the port on which the packets were received.
     pub counters: &'c Counters,
-    /// Of this worker, by virtual network.
+    /// This worker's counters by virtual network.
     pub networks: &'c NetworkTally,
 }
 
 impl Pipeline {
-    /// A pipeline with room for a few tenants, whose ICMPv6 errors to all but tenants are limited by `limiter`.
+    /// A pipeline with a policer for 64 tenants. `limiter` limits ICMPv6 errors to senders that are not tenants.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
         Pipeline {
@@ -90,14 +95,14 @@ impl Pipeline {
         }
     }
 
-    /// The same with this policer.
+    /// Replaces the policer.
     #[must_use]
     pub fn with_policer(mut self, policer: Policer) -> Self {
         self.policer = policer;
         self
     }
 
-    /// Decides every packet of a burst that was received: on the fast path those that may take it, in the stages all
+    /// Decides every packet of a received burst: the fast path decides those that it admits, the stages decide the
     /// others. The frames are rewritten in their buffers.
     #[inline]
     pub fn decide(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) -> Decision {
@@ -113,7 +118,7 @@ impl Pipeline {
         }
     }
 
-    /// The port that all packets leave through, if the fast path decided all of them, and all for one port.
+    /// The port that all packets leave through, if the fast path decided all of them and for one port.
     #[inline]
     fn decide_fast(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) -> Option<PortId> {
         let packets = frames.len();
@@ -131,7 +136,8 @@ impl Pipeline {
         self.decided.alike(packets)
     }
 
-    /// Decides every packet of a burst that waited for a next hop or a neighbour: it was admitted before.
+    /// Decides every packet of a burst that waited for a next hop or a neighbour. These packets passed the source
+    /// checks before and do not pass them again.
     pub fn decide_again(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) {
         self.decided = Decided::NOTHING;
         let mut packets = frames.packets();
@@ -139,7 +145,7 @@ impl Pipeline {
         self.decide_rest(&mut packets, ctx);
     }
 
-    /// Decides every packet that the fast path has not.
+    /// Decides every packet that the fast path left undecided.
     #[inline(never)]
     fn decide_rest(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         self.copies.clear();
@@ -160,19 +166,20 @@ impl Pipeline {
         self.outcomes = burst.iter().map(Outcome::from).collect();
     }
 
-    /// [`Self::decide`] for packets in memory of the caller's; their verdicts are set. Only the first [`BURST`] of them
-    /// are decided.
+    /// [`Self::decide`] for packets in the caller's memory: sets their verdicts. Decides only the first [`BURST`]
+    /// packets.
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         let decision = self.decide(&mut Lent(burst), ctx);
         self.take_over(burst, decision);
     }
 
-    /// The same for [`Self::decide_again`].
+    /// [`Self::decide_again`] for packets in the caller's memory: sets their verdicts.
     pub fn run_again(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         self.decide_again(&mut Lent(burst), ctx);
         self.take_over(burst, Decision::Each);
     }
 
+    /// Copies the outcomes of the last burst into the packets of the caller.
     fn take_over(&self, burst: &mut [Packet<'_>], decision: Decision) {
         match decision {
             Decision::SamePort(port) => {
@@ -189,7 +196,8 @@ impl Pipeline {
         }
     }
 
-    /// Counts a burst, after the last decision on its packets, and has its copies sent: `send` says whether it could.
+    /// Counts a burst after the last decision on its packets, and hands its copies to `send`, which says whether it
+    /// sent the frame.
     #[inline]
     pub fn account(
         &self,
@@ -245,7 +253,7 @@ impl Pipeline {
             stage::icmp_error::run(burst, metas, &mut self.limiter, &mut self.policer, ctx);
         }
         if pending.local || pending.drops {
-            // What this node says itself takes the same way out as what it forwards.
+            // Answers and errors of this node are looked up, translated and routed like forwarded packets.
             let mut pending = stage::arrive::again(burst, metas, ctx);
             forward(burst, metas, &mut pending, ctx);
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
@@ -253,59 +261,59 @@ impl Pipeline {
         }
     }
 
-    /// The same pipeline without the fast path: every packet meets every stage. For tests that compare the two.
+    /// The same pipeline without the fast path: every packet passes the stages. Tests compare the two.
     #[must_use]
     pub fn without_fast_path(mut self) -> Self {
         self.takes_fast_path = false;
         self
     }
 
-    /// What became of each packet of the last burst, after [`Decision::Each`].
+    /// The outcome of each packet of the last burst, after [`Decision::Each`].
     #[inline]
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
     }
 
-    /// How far the starts of the frames moved, by their places in the burst, after [`Decision::SamePort`]; nothing where
-    /// none moves.
+    /// By how many bytes the start of each frame moved, in the order of the burst, after [`Decision::SamePort`]. Empty
+    /// if no frame moved.
     #[inline]
     #[must_use]
     pub fn moves(&self) -> &[i8] {
         self.decided.moves()
     }
 
-    /// What the stages found out about each packet of the last burst that they saw.
+    /// The metadata of the packets of the last burst that the stages saw.
     #[must_use]
     pub fn metas(&self) -> &BurstMeta {
         &self.metas
     }
 
-    /// Whether [`Self::take_notices`] has any.
+    /// Whether [`Self::take_notices`] has a notice to give.
     #[inline]
     #[must_use]
     pub fn has_notices(&self) -> bool {
         self.policer.has_notices()
     }
 
-    /// What the control thread should hear of, and how many more notices there was no room for.
+    /// Takes the notices for the control thread, and the number of those that were lost for want of room.
     pub fn take_notices(&mut self) -> (ArrayVec<Notice, { notice::NOTICES }>, u64) {
         self.policer.take_notices()
     }
 
-    /// The frames that the last burst became beyond one for each packet, after [`Decision::Each`].
+    /// The frames of the last burst beyond one for each packet: copies and fragments, after [`Decision::Each`].
     #[must_use]
     pub fn copies(&self) -> &Copies {
         &self.copies
     }
 
-    /// Replaces the limiter of ICMPv6 errors.
+    /// Replaces the limiter of ICMPv6 errors to senders that are not tenants.
     pub fn set_limiter(&mut self, limiter: Limiter) {
         self.limiter = limiter;
     }
 }
 
-/// Look up, translate, route.
+/// Looks up, translates and routes the packets that need it.
 #[inline(always)]
 fn forward(burst: &mut [Packet<'_>], metas: &mut BurstMeta, pending: &mut PendingWork, ctx: &Ctx<'_>) {
     if pending.lookups {

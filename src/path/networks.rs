@@ -1,5 +1,6 @@
-//! What became of the packets of tenants that are attached here, by virtual network: written by one worker, read by
-//! anyone. A node without virtual networks never gets here.
+//! Counters by virtual network: what became of the packets of tenants that are attached here.
+//!
+//! One worker writes, anyone reads. A node without virtual networks counts nothing here.
 
 use super::copies::Copies;
 use super::counters::Count;
@@ -9,39 +10,41 @@ use super::meta::{BurstMeta, PacketMeta};
 use super::verdict::Verdict;
 use crate::table::{NetworkId, PortId, Role, Tables};
 
-/// The counters of one worker for one virtual network, or for all that have none of their own.
+/// The counters of one worker for one virtual network, or for all networks that have no slot of their own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct NetworkCounters {
     /// Packets that tenants sent.
     pub from_tenants: Count,
-    /// Their bytes as they came in, link header included.
+    /// Bytes that tenants sent, as received, link header included.
     pub from_tenants_bytes: Count,
     /// Packets delivered to tenants.
     pub to_tenants: Count,
-    /// Their bytes as they were delivered, link header included.
+    /// Bytes delivered to tenants, as delivered, link header included.
     pub to_tenants_bytes: Count,
-    /// Packets of and to tenants that were lost, whether or not their sender was told.
+    /// Packets from and to tenants that were lost, whether or not an ICMPv6 error told the sender.
     pub dropped: Count,
 }
 
-/// The counters of one worker, by the slots of [`crate::table::Network::slot`]; the first is of all other networks.
+/// The counters of one worker, by [`crate::table::Network::slot`]. Slot 0 counts all networks without a slot of their
+/// own.
 #[derive(Debug)]
 pub struct NetworkTally(Vec<NetworkCounters>);
 
 impl NetworkTally {
-    /// Zeroes for so many networks, and for all others together.
+    /// Counters at zero for `networks` networks, and slot 0 for all others together.
     #[must_use]
     pub fn new(networks: u16) -> Self {
         NetworkTally((0..=networks).map(|_| NetworkCounters::default()).collect())
     }
 
-    /// The counters of a slot.
+    /// The counters of a slot; those of slot 0 for an unknown slot.
     #[must_use]
     pub fn slot(&self, slot: u16) -> Option<&NetworkCounters> {
         self.0.get(usize::from(slot)).or(self.0.first())
     }
 
+    /// The counters of a network.
     fn of(&self, network: NetworkId, tables: &Tables) -> Option<&NetworkCounters> {
         self.slot(tables.networks.get(network)?.slot)
     }
@@ -76,8 +79,8 @@ impl NetworkTally {
         }
     }
 
-    /// Counts the packets of a burst that the stages decided: after the last decision on them. Those that wait are
-    /// counted when they go on.
+    /// Counts the packets of a burst that the stages decided, after the last decision on them. Packets that wait for a
+    /// neighbour are counted when they are decided again.
     pub fn settle(&self, outcomes: &[Outcome], metas: &BurstMeta, tables: &Tables) {
         if tables.networks.is_empty() {
             return;
@@ -91,7 +94,8 @@ impl NetworkTally {
         }
     }
 
-    /// Counts the copies that were made of the packets of a burst, before its metadata are forgotten.
+    /// Counts the copies of the packets of a burst that go to tenants here. Call it while the metadata of the burst are
+    /// valid.
     pub fn settle_copies(&self, copies: &Copies, metas: &BurstMeta, tables: &Tables) {
         for copy in copies.copies() {
             if let Some(to) = metas.get(copy.of).and_then(|meta| meta.to)

@@ -1,38 +1,38 @@
-//! What the control thread is told beyond a packet's verdict.
+//! Notices: what the control thread must hear of although the packet has another verdict.
 
 use crate::net::Mac;
 use crate::table::{PortId, TenantHandle};
 use std::net::IpAddr;
 
-/// Notices that a burst may leave; more are lost and counted.
+/// Most notices that a worker collects before the control thread gets them. More are lost and counted.
 pub const NOTICES: usize = 16;
 
-/// Something that the control thread should hear of although its packet is decided.
+/// Something that the control thread must hear of although its packet has another verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// A tenant wants an address that somebody else has.
+    /// A tenant claims an address that is in use elsewhere.
     Conflict {
-        /// The tenant: after a reload its slot may belong to another one.
+        /// The tenant. Its generation tells it from a later tenant with the same slot.
         tenant: TenantHandle,
-        /// The address.
+        /// The address that it claims.
         address: IpAddr,
     },
-    /// A neighbour named a MAC address that is not the one by which it is known (RFC 4861 §6.2.6, §7.2.3).
+    /// A neighbour named a MAC address that is not the known one (RFC 4861 §6.2.6, RFC 4861 §7.2.3).
     Neighbour {
-        /// The port that it is at.
+        /// The port of the neighbour.
         port: PortId,
-        /// Its address.
+        /// The neighbour's address.
         address: u128,
-        /// The MAC address.
+        /// The MAC address that it named.
         mac: Mac,
     },
-    /// Somebody else has an address of ours, or is about to take it (RFC 4862 §5.4.3).
+    /// Another node uses an address of ours, or is about to take it (RFC 4862 §5.4.3).
     Ours {
         /// The port with that address.
         port: PortId,
         /// The address.
         address: u128,
-        /// Who it is.
+        /// The MAC address of the other node.
         mac: Mac,
     },
 }

@@ -1,4 +1,6 @@
-//! A packet: a window into one buffer, what parsing found, and its verdict.
+//! One packet: a window into one buffer, its receive port and its verdict.
+//!
+//! The window never leaves the buffer. Bounds that do not fit are cut, and changes that do not fit are refused.
 
 use super::frames::Outcome;
 use super::verdict::Verdict;
@@ -9,23 +11,24 @@ use std::ops::Range;
 
 /// One frame in a buffer with headroom before it and tailroom after it.
 ///
-/// `start` and `end` always satisfy `start <= end <= room.len()`; they are changed only here.
+/// `start <= end <= room.len()` always holds. Only this file changes the two.
 pub struct Packet<'b> {
     room: &'b mut [u8],
     start: u16,
     end: u16,
-    /// Port that the frame came from.
+    /// Port that received the frame.
     pub port: PortId,
-    /// Bytes before the IPv6 header: 14 or 18. Set by `parse`.
+    /// Length of the link header in bytes, 14 or 18. Stage `parse` sets it.
     pub l3: u8,
-    /// Whether its source was admitted before: it waited for its next hop, and is what admission made of it.
+    /// Whether the packet passed the source checks before: it waited for a neighbour and is decided again, in the form
+    /// that admission gave it.
     pub admitted: bool,
-    /// What is to become of it.
+    /// The decision on the packet.
     pub verdict: Verdict,
 }
 
 impl<'b> Packet<'b> {
-    /// The frame `room[start..end]`, received on `port`. Bounds beyond the room are pulled in.
+    /// The frame `room[start..end]`, received on `port`. Bounds beyond the room are cut to it.
     #[inline]
     #[must_use]
     pub fn new(room: &'b mut [u8], start: u16, end: u16, port: PortId) -> Self {
@@ -34,7 +37,8 @@ impl<'b> Packet<'b> {
         Packet { room, start: start.min(end), end, port, l3: 0, admitted: false, verdict: Verdict::Continue }
     }
 
-    /// The same for a caller that has seen `start <= end <= room.len()`. Were it wrong, the frame would read as empty.
+    /// Like [`Self::new`], for a caller that has checked `start <= end <= room.len()`. With other bounds the frame
+    /// reads as empty.
     #[inline(always)]
     #[must_use]
     pub fn within(room: &'b mut [u8], start: u16, end: u16, port: PortId) -> Self {
@@ -42,7 +46,7 @@ impl<'b> Packet<'b> {
         Packet { room, start, end, port, l3: 0, admitted: false, verdict: Verdict::Continue }
     }
 
-    /// Offset of the frame in its buffer, in bytes.
+    /// Start of the frame in its buffer, in bytes.
     #[inline]
     #[must_use]
     pub fn start(&self) -> u16 {
@@ -70,13 +74,13 @@ impl<'b> Packet<'b> {
         self.start == self.end
     }
 
-    /// The same packet as a view that lives shorter.
+    /// The same packet as a view with a shorter lifetime.
     pub(super) fn reborrow(&mut self) -> Packet<'_> {
         let Packet { start, end, port, l3, admitted, verdict, .. } = *self;
         Packet { room: &mut *self.room, start, end, port, l3, admitted, verdict }
     }
 
-    /// Takes over what became of a view of this packet.
+    /// Takes over bounds and verdict of a view of this packet.
     pub(super) fn take_over(&mut self, outcome: &Outcome) {
         let limit = self.room.len().min(usize::from(u16::MAX)) as u16;
         self.end = outcome.end.min(limit);
@@ -98,7 +102,7 @@ impl<'b> Packet<'b> {
         self.room.get_mut(usize::from(self.start)..usize::from(self.end)).unwrap_or(&mut [])
     }
 
-    /// The frame behind `front` bytes of its headroom; nothing where the headroom is smaller.
+    /// The frame with `front` bytes of its headroom before it. Empty if the headroom is smaller.
     #[inline]
     #[must_use]
     pub fn frame_behind(&mut self, front: usize) -> &mut [u8] {
@@ -107,20 +111,20 @@ impl<'b> Packet<'b> {
         start.and_then(|start| self.room.get_mut(start..end)).unwrap_or(&mut [])
     }
 
-    /// Moves the frame's start by as much as the fast path found room for.
+    /// Moves the frame's start by `by` bytes. The fast path has checked that the room is there.
     #[inline]
     pub(super) fn move_start(&mut self, by: i8) {
         self.start = self.start.saturating_add_signed(i16::from(by)).min(self.end);
     }
 
-    /// The packet from its IPv6 header on.
+    /// The packet from its network header on.
     #[inline]
     #[must_use]
     pub fn l3(&self) -> &[u8] {
         self.frame().get(usize::from(self.l3)..).unwrap_or(&[])
     }
 
-    /// The packet from its IPv6 header on, to be changed in place.
+    /// The packet from its network header on, to be changed in place.
     #[inline]
     #[must_use]
     pub fn l3_mut(&mut self) -> &mut [u8] {
@@ -128,7 +132,8 @@ impl<'b> Packet<'b> {
         self.frame_mut().get_mut(l3..).unwrap_or(&mut [])
     }
 
-    /// Puts `bytes` bytes in front of the frame; `false`, and nothing changed, when the headroom is too small.
+    /// Extends the frame by `bytes` bytes at its front. Returns `false`, and changes nothing, if the headroom is too
+    /// small.
     #[must_use]
     pub fn prepend(&mut self, bytes: u16) -> bool {
         match self.start.checked_sub(bytes) {
@@ -140,7 +145,8 @@ impl<'b> Packet<'b> {
         }
     }
 
-    /// Takes `bytes` bytes off the front; `false`, and nothing changed, when the frame is shorter.
+    /// Removes `bytes` bytes from the front of the frame. Returns `false`, and changes nothing, if the frame is
+    /// shorter.
     #[must_use]
     pub fn strip(&mut self, bytes: u16) -> bool {
         let fits = usize::from(bytes) <= self.len();
@@ -150,7 +156,8 @@ impl<'b> Packet<'b> {
         fits
     }
 
-    /// Cuts or extends the frame to `bytes`; `false`, and nothing changed, when the buffer is too small.
+    /// Sets the length of the frame to `bytes`, at its end. Returns `false`, and changes nothing, if the buffer is too
+    /// small.
     #[must_use]
     pub fn resize(&mut self, bytes: usize) -> bool {
         let end = usize::from(self.start) + bytes;
@@ -161,11 +168,13 @@ impl<'b> Packet<'b> {
         fits
     }
 
-    /// Lets `change` rewrite what follows the link header, in a buffer with room around it; it says where the result
-    /// lies. The link header moves along.
+    /// Lets `change` rewrite the packet behind the link header. `change` gets a buffer and the range of the packet in
+    /// it, and returns the range of the result. The link header moves to the front of the result.
     ///
     /// # Errors
-    /// What `change` says; it changed nothing then. Also [`Refused::Headroom`] when the link header has no room.
+    /// * [`Refused::Truncated`] if the frame is shorter than its link header.
+    /// * Every error of `change`, which then changed nothing. `siit` returns [`Refused::Headroom`] if the result has no
+    ///   room.
     pub fn reshape(
         &mut self,
         change: impl FnOnce(&mut [u8], Range<usize>) -> Result<Range<usize>, Refused>,
@@ -174,8 +183,8 @@ impl<'b> Packet<'b> {
         let mut header = [0; ethernet::TAGGED_HEADER];
         let header = header.get_mut(..link).ok_or(Refused::Truncated)?;
         header.copy_from_slice(self.frame().get(..link).ok_or(Refused::Truncated)?);
-        // In this view of the buffer the network layer begins where the link header does in the buffer itself, so that
-        // whatever comes out leaves the link header its place in front.
+        // `change` sees the buffer without its first `link` bytes. So its result always leaves room for the link
+        // header.
         let room = self.room.get_mut(link..).ok_or(Refused::Truncated)?;
         let after = change(room, usize::from(self.start)..usize::from(self.end) - link)?;
         self.start = after.start as u16;
@@ -186,7 +195,8 @@ impl<'b> Packet<'b> {
         Ok(())
     }
 
-    /// Replaces the link header by `header`, which may be longer or shorter; `false` when the headroom is too small.
+    /// Replaces the link header by `header`, which may be longer or shorter. Returns `false`, and changes nothing, if
+    /// the headroom is too small.
     #[must_use]
     pub fn relink(&mut self, header: &[u8]) -> bool {
         let (old, new) = (self.l3 as u16, header.len() as u16);

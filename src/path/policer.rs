@@ -1,5 +1,7 @@
-//! What one worker remembers of its tenants, so that none of them can overwhelm the node: a bucket for each thing that
-//! a tenant may ask for, counters of what was refused, and notices for the control thread.
+//! One worker's policer of tenants: no tenant can overwhelm the node (VMM draft §10).
+//!
+//! It holds a token bucket for each tenant and kind of request, counts what it refuses, and collects notices for the
+//! control thread. A refusal of one worker is not known to the others: each worker has its share of a limit.
 
 use super::Ctx;
 use super::notice::{NOTICES, Notice};
@@ -10,12 +12,12 @@ use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The tenant that sent a packet, as the policer knows it.
+/// The tenant that sent a packet, as far as the policer must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policed {
     /// The tenant.
     pub tenant: TenantHandle,
-    /// Whether what it asks for is not answered.
+    /// Whether the tenant is under quarantine, so that its requests are not answered.
     pub quarantined: bool,
 }
 
@@ -25,13 +27,13 @@ impl Policed {
     }
 }
 
-/// Copies of one packet that its tenant's bucket remembers at most.
+/// Most copies of one packet that are charged to its tenant's token bucket.
 const MOST_COPIES: u64 = 4096;
 
-/// The memory of one worker.
+/// The token buckets, counters and notices of one worker.
 pub struct Policer {
-    /// By slot and kind: the instant, in nanoseconds, at which the bucket would be full again. That of copies can be
-    /// overdrawn by those of one packet.
+    /// By tenant slot and kind: the time, in nanoseconds, at which the bucket will be full again. Only the bucket of
+    /// copies can be overdrawn, by the copies of one packet.
     spent: Vec<[u64; LimitKind::ALL.len()]>,
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
@@ -39,7 +41,7 @@ pub struct Policer {
 }
 
 impl Policer {
-    /// A guard with full buckets for as many tenants as it can count. All that others ask for is refused.
+    /// A policer with full buckets for as many tenants as `counts` has counters. Requests of other tenants are refused.
     #[must_use]
     pub fn new(counts: Arc<TenantCounts>) -> Self {
         Policer {
@@ -50,10 +52,13 @@ impl Policer {
         }
     }
 
-    /// Takes one packet's worth of the tenant's bucket.
+    /// Charges one packet to the tenant's bucket of this kind.
     ///
     /// # Errors
-    /// The bucket is empty, or the tenant is under quarantine: the reason to drop the packet, which is counted here.
+    /// Both are counted for the tenant.
+    /// * [`DropReason::Quarantined`] if the tenant is under quarantine.
+    /// * The reason of the kind if the bucket is empty: [`DropReason::ArpRate`], [`DropReason::NdRate`],
+    ///   [`DropReason::RarpRate`], [`DropReason::DadRate`], [`DropReason::CopyRate`] or [`DropReason::UnknownRate`].
     #[inline]
     pub fn pass(&mut self, who: Policed, kind: LimitKind, ctx: &Ctx<'_>) -> Result<(), DropReason> {
         self.heed(who)?;
@@ -64,11 +69,12 @@ impl Policer {
         Err(reason(kind))
     }
 
-    /// Takes the copies of one packet of the tenant's bucket, which need not hold more than the first of them: however
-    /// many hosts there are, a packet passes once the copies of those before it are paid for.
+    /// Charges `count` copies of one packet to the tenant's bucket of copies. The bucket need hold only one of them and
+    /// may be overdrawn by the rest. So a packet passes once the copies of the packets before it are paid for, however
+    /// many hosts there are.
     ///
     /// # Errors
-    /// The bucket is empty: the reason to drop the packet, which is counted here.
+    /// [`DropReason::CopyRate`] if the bucket is empty. It is counted for the tenant.
     pub(super) fn pass_copies(
         &mut self,
         who: Policed,
@@ -82,10 +88,10 @@ impl Policer {
         Err(reason(LimitKind::Copies))
     }
 
-    /// Whether the tenant is answered at all, where nothing limits how often.
+    /// Checks that the tenant is not under quarantine, for requests without a rate limit.
     ///
     /// # Errors
-    /// It is under quarantine, which is counted here.
+    /// [`DropReason::Quarantined`]. It is counted for the tenant.
     #[inline]
     pub(super) fn heed(&self, who: Policed) -> Result<(), DropReason> {
         if who.quarantined {
@@ -95,13 +101,15 @@ impl Policer {
         Ok(())
     }
 
-    /// As [`Self::pass`], without a count of what is refused.
+    /// Charges one packet to the tenant's bucket of this kind; returns whether there was a token. Unlike [`Self::pass`]
+    /// it does not look at quarantine and counts nothing.
     #[inline]
     pub(super) fn take(&mut self, who: Policed, kind: LimitKind, ctx: &Ctx<'_>) -> bool {
         self.spend(who, kind, 1, 1, ctx)
     }
 
-    /// Takes `count` packets' worth of a bucket that holds one at least; `most` is what is ever taken at once.
+    /// Charges `count` packets to a bucket if that holds at least one. `most` is the largest `count` that is ever
+    /// charged to this bucket at once.
     #[inline]
     fn spend(&mut self, who: Policed, kind: LimitKind, count: u64, most: u64, ctx: &Ctx<'_>) -> bool {
         let (Some(rates), Some(spent)) =
@@ -111,7 +119,7 @@ impl Policer {
         };
         let (rate, spent) = (rates[kind as usize], &mut spent[kind as usize]);
         let now = ctx.now_ms * 1_000_000;
-        // After a reload the bucket may hold less than what is missing in it.
+        // After a reload the bucket may be smaller than what is missing in it.
         let full = now + rate.room_ns;
         *spent = (*spent).clamp(now, full + (most - 1) * rate.every_ns);
         let enough = *spent + rate.every_ns <= full;
@@ -121,7 +129,8 @@ impl Policer {
         enough
     }
 
-    /// Counts a packet if its tenant had no right to send it. Looks at the verdict where it lies: it was just written.
+    /// Counts a packet as a violation if its verdict says that the tenant had no right to send it. Takes the verdict by
+    /// reference: it was just written, and a copy would wait for the write.
     #[inline]
     pub(super) fn note(&self, who: Policed, verdict: &Verdict) {
         if let Verdict::Drop(
@@ -142,13 +151,13 @@ impl Policer {
         self.counts.add(who.tenant.slot, Violation::Quarantined);
     }
 
-    /// Leaves the notice that a tenant wants an address that somebody else has.
+    /// Leaves the notice that a tenant claims an address that is in use elsewhere.
     #[cold]
     pub(super) fn conflict(&mut self, tenant: TenantHandle, address: IpAddr) {
         self.notice(Notice::Conflict { tenant, address });
     }
 
-    /// Leaves a notice.
+    /// Leaves a notice for the control thread. Counts it as lost if there is no room.
     #[cold]
     pub(super) fn notice(&mut self, notice: Notice) {
         if self.notices.try_push(notice).is_err() {
@@ -156,17 +165,19 @@ impl Policer {
         }
     }
 
-    /// Takes the notices of the bursts so far, and how many there was no room for.
+    /// Takes the notices since the last call, and the number of those that were lost for want of room.
     pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
         (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
     }
 
+    /// Whether there are notices to take.
     #[inline]
     pub(super) fn has_notices(&self) -> bool {
         !self.notices.is_empty()
     }
 }
 
+/// The drop reason of a packet that exceeds a limit of this kind.
 const fn reason(kind: LimitKind) -> DropReason {
     match kind {
         LimitKind::Arp => DropReason::ArpRate,
@@ -174,7 +185,7 @@ const fn reason(kind: LimitKind) -> DropReason {
         LimitKind::Rarp => DropReason::RarpRate,
         LimitKind::Dad => DropReason::DadRate,
         LimitKind::Copies => DropReason::CopyRate,
-        // An error that is not sent is no loss of its own: its packet keeps its reason.
+        // `IcmpErrors` never drops a packet: if an error is not sent, its packet keeps its own reason.
         LimitKind::Unknown | LimitKind::IcmpErrors => DropReason::UnknownRate,
     }
 }
@@ -256,7 +267,7 @@ mod tests {
         for copies in [1, 3, 10, 50, 1000] {
             let mut policer = Policer::new(TenantCounts::of(1));
             let who = Policed { tenant: handle(0), quarantined: false };
-            // Small packets between the large ones forgive nothing.
+            // Small packets between the large ones do not cancel what is overdrawn.
             let made: usize = (0..60_000)
                 .flat_map(|now_ms| [(now_ms, copies), (now_ms, 1)])
                 .filter(|(now_ms, count)| {
@@ -264,7 +275,7 @@ mod tests {
                 })
                 .map(|(_, count)| count)
                 .sum();
-            // A burst, a minute of the rate, and what was not paid for yet.
+            // One burst, the rate of a minute, and what is overdrawn at the end.
             assert!((6000 - 10..=6010 + copies).contains(&made), "{copies} {made}");
         }
     }
@@ -278,7 +289,7 @@ mod tests {
             policer.pass_copies(who, usize::MAX, &Ctx { tables, now_ms }).is_ok()
         };
         assert!(pass(&slow, 0, 0) && !pass(&slow, 0, 0));
-        // After a reload it is paid for at the new rate: 4096 copies but for the one that there always was.
+        // What is overdrawn is at most 4096 copies. After a reload it is paid at the new rate, in 40.96 s.
         assert!(!pass(&fast, 0, 1) && !pass(&fast, 0, 40_000));
         assert!(pass(&fast, 0, 40_970));
         // Another tenant has a bucket of its own.

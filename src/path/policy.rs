@@ -1,6 +1,6 @@
-//! What policies say about a packet of or to a tenant: who may send to whom, each direction for itself.
+//! Applies policies to packets from and to tenants: who may send to whom, each direction on its own (ILA draft §5.13).
 //!
-//! Every node that meets the packet asks: that of the sender, a gateway on the way, that of the receiver.
+//! Every node that handles the packet applies them: the sender's node, a gateway on the way, the receiver's node.
 
 use super::meta::PacketMeta;
 use super::packet::Packet;
@@ -9,10 +9,10 @@ use crate::ila::{Identifier, IdentifierType, quote};
 use crate::net::ipv6::{self, Ipv6};
 use crate::table::{Endpoint, Network, NetworkId, Tables};
 
-/// Whether the sender, if it is a tenant, may send to this party.
+/// Checks that the sender may send to `to`. Senders that are not tenants attached here always may.
 ///
 /// # Errors
-/// It may not.
+/// [`DropReason::NoPolicy`] if no policy of the sender's network allows it.
 #[inline(always)]
 pub(super) fn may_send(meta: &PacketMeta, to: Endpoint, tables: &Tables) -> Result<(), DropReason> {
     match meta.from {
@@ -21,13 +21,14 @@ pub(super) fn may_send(meta: &PacketMeta, to: Endpoint, tables: &Tables) -> Resu
     }
 }
 
-/// Whether the packet is for a tenant that must not hear its sender. What tenants of this node send was judged before,
-/// and what this node says itself is always heard.
+/// Whether the packet goes to a tenant that must not receive from its sender. Packets of tenants attached here were
+/// checked by [`may_send`], and packets of this node are always received.
 #[inline(always)]
 pub(super) fn unwanted(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
     meta.to.is_some_and(|to| meta.from.is_none() && !meta.ours && !heard(packet, meta, to, tables))
 }
 
+/// Whether tenants of `to` may receive the packet from its source.
 #[inline(never)]
 fn heard(packet: &Packet<'_>, meta: &PacketMeta, to: NetworkId, tables: &Tables) -> bool {
     let (Some(header), Some(network)) = (Ipv6::of(packet.l3()), tables.networks.get(to)) else {
@@ -36,13 +37,14 @@ fn heard(packet: &Packet<'_>, meta: &PacketMeta, to: NetworkId, tables: &Tables)
     match tables.endpoint(header.source()) {
         None => false,
         Some(from) if tables.networks.may_hear(to, from) => true,
-        // Without this, neither path MTU discovery nor traceroute would work for a tenant that may only send.
+        // Without this, path MTU discovery and traceroute would fail for a tenant that may send outside but not
+        // receive.
         Some(from) => from == Endpoint::Outside && answers(packet, meta, to, network, tables),
     }
 }
 
-/// Whether the packet is an ICMPv6 error about a packet that its receiver may have sent: routers on the way, of the
-/// fabric or outside, are no party to any policy.
+/// Whether the packet is an ICMPv6 error about a packet that its receiver may have sent. Such errors come from routers
+/// of the fabric or outside, which no policy names.
 fn answers(
     packet: &Packet<'_>,
     meta: &PacketMeta,
@@ -57,9 +59,9 @@ fn answers(
         .and_then(|at| Ipv6::of(l3.get(at..)?))
         .map(|header| (header.source(), header.destination()));
     let Some((source, destination)) = quoted else { return false };
-    // Within the fabric it had its locator already.
+    // The fabric quotes the destination under its locator.
     let destination = tables.sir_of(destination).map_or(destination, |(address, _)| address);
-    // Groups are of the sender's own network.
+    // A group always belongs to the sender's own network.
     let may_send = ipv6::is_multicast(destination)
         || tables.endpoint(destination).is_some_and(|endpoint| tables.networks.may_send(to, endpoint));
     may_send && address_of(meta.identifier, network, tables) == Some(source)

@@ -1,4 +1,5 @@
-//! What becomes of a packet: exactly one fate, and for a loss exactly one reason.
+//! The verdicts, and the one list of drop reasons. A packet has exactly one verdict, and a lost packet exactly one
+//! reason.
 
 use crate::net::icmp6;
 use crate::table::{HopId, PortId};
@@ -7,25 +8,28 @@ use crate::table::{HopId, PortId};
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not decided yet: the next stage looks at it.
+    /// Not decided yet: the next stage decides.
     Continue,
-    /// Sent on through a port.
+    /// Send the packet on through a port.
     Forward(PortId),
-    /// Answered: the buffer now holds the answer, sent through a port.
+    /// Send through a port: the buffer holds the answer to the packet.
     Reply(PortId),
-    /// Handed to the control thread.
+    /// Hand the packet to the control thread.
     Punt,
-    /// Unchanged, and kept by the worker until the next hop's neighbour is known.
+    /// The next hop's neighbour is not known. The packet is unchanged, and the worker keeps it until the neighbour is
+    /// known (RFC 4861 §7.2.2).
     AwaitNextHop(HopId),
-    /// Unchanged, and kept by the worker until the neighbour that it is addressed to is known on this port.
+    /// The destination is a neighbour on this port that is not known. The packet is unchanged, and the worker keeps it
+    /// until the neighbour is known (RFC 4861 §7.2.2).
     AwaitNeighbour(PortId),
-    /// Lost, for this reason.
+    /// Drop the packet for this reason.
     Drop(DropReason),
 }
 
 macro_rules! reasons {
     ($($(#[doc = $sentence:literal])+ $variant:ident = $label:literal $(=> $error:expr)?;)+) => {
-        /// Why a packet was lost. One list: variant, metric label, operator's sentence, ICMPv6 error if one is due.
+        /// Why a packet was dropped. One list gives variant, metric label, operator's sentence and the ICMPv6 error, if
+        /// one is due.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum DropReason { $($(#[doc = $sentence])+ $variant,)+ }
@@ -46,8 +50,8 @@ macro_rules! reasons {
                 match self { $(DropReason::$variant => concat!($($sentence),+).trim_ascii(),)+ }
             }
 
-            /// The ICMPv6 error that tells the sender, for reasons that have one (RFC 4443 §3).
-            /// For `packet_too_big` the pipeline fills in the MTU.
+            /// The ICMPv6 error that tells the sender, for reasons that have one (RFC 4443 §3). For `packet_too_big`
+            /// the stage `icmp_error` fills in the MTU.
             #[must_use]
             pub const fn icmp(self) -> Option<icmp6::Error> {
                 match self { $($(DropReason::$variant => Some($error),)?)+ _ => None }

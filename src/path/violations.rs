@@ -1,17 +1,19 @@
-//! What was refused of tenants as far as it tells of abuse: one counter for each kind and tenant.
+//! What was refused of tenants, as far as it hints at abuse: one counter for each kind and tenant.
+//!
+//! One worker writes, anyone reads. The control thread puts tenants under quarantine by these counters.
 
 use super::counters::Count;
 use crate::table::LimitKind;
 use std::sync::Arc;
 
-/// Why tenants' packets were refused, as far as it tells of abuse: one counter each by tenant.
+/// Why a tenant's packet was refused, as far as it hints at abuse. Each kind has one counter for each tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
-    /// More of a kind than its limit lets through.
+    /// More packets of a kind than the tenant's limit allows.
     Over(LimitKind),
-    /// Spoke for somebody else, or as only the node may.
+    /// A packet with a source, a sender or a role that is not the tenant's.
     Spoofed,
-    /// Anything while it was under quarantine.
+    /// Any refused packet of a tenant under quarantine.
     Quarantined,
 }
 
@@ -57,34 +59,35 @@ impl Violation {
     }
 }
 
-/// What one worker refused, by tenant: written by the worker, read by anyone.
+/// The violations that one worker counted, by tenant slot. That worker writes, anyone reads.
 #[derive(Debug, Default)]
 pub struct TenantCounts(Box<[[Count; VIOLATIONS]]>);
 
 impl TenantCounts {
-    /// Zeroes for so many tenants: their slots must be below.
+    /// Counters at zero for the tenants with slots below `tenants`.
     #[must_use]
     pub fn of(tenants: usize) -> Arc<Self> {
         Arc::new(TenantCounts((0..tenants).map(|_| Default::default()).collect()))
     }
 
-    /// How many tenants are counted.
+    /// Number of tenants that have counters.
     pub(super) fn tenants(&self) -> usize {
         self.0.len()
     }
 
-    /// What was refused of the tenant with this slot.
+    /// The count of one kind for the tenant with this slot.
     #[must_use]
     pub fn value(&self, slot: u16, violation: Violation) -> u64 {
         self.0.get(usize::from(slot)).map_or(0, |counts| counts[violation.index()].value())
     }
 
-    /// The sum over all tenants.
+    /// The count of one kind over all tenants.
     #[must_use]
     pub fn total(&self, violation: Violation) -> u64 {
         self.0.iter().map(|counts| counts[violation.index()].value()).sum()
     }
 
+    /// Counts one packet of the tenant with this slot.
     pub(super) fn add(&self, slot: u16, violation: Violation) {
         if let Some(counts) = self.0.get(usize::from(slot)) {
             counts[violation.index()].add(1);

@@ -1,17 +1,20 @@
-//! What a mapping or a route does with a packet, with everything needed to do it in one cache line.
+//! Actions: what a mapping or a route does with a packet. An action is one cache line and holds all that the rewrite
+//! needs.
+//!
+//! Actions never change within a snapshot.
 
 use super::{ActionId, DomainId, HopId, PortId};
 use crate::ila::neutral::{Adjustment, ChecksumMode};
 use crate::ila::prefix::{Locator, SirPrefix};
 use crate::net::{Mac, checksum, ethernet};
 
-/// Whether packets can leave through a hop.
+/// The state of a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum HopState {
-    /// Its link header is ready.
+    /// Packets can leave: the link header is ready.
     Ready,
-    /// The neighbour's MAC address is being asked for.
+    /// The neighbour's MAC address is not known yet.
     Unresolved,
     /// The neighbour does not answer.
     Unreachable,
@@ -19,32 +22,33 @@ pub enum HopState {
     LinkDown,
     /// No route leads there.
     NoRoute,
-    /// A locator whose addresses would all be neighbours, and nobody answers for ILA addresses.
+    /// The destination is a locator on a subnet of ours. Every ILA address would have to be a neighbour there, and no
+    /// node answers for ILA addresses.
     OnLink,
 }
 
-/// A next hop with its ready link header.
+/// A next hop with its link header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hop {
-    /// Link header, of which `link_length` bytes count.
+    /// Link header; `link_length` bytes of it count.
     pub link: [u8; ethernet::TAGGED_HEADER],
-    /// 14, or 18 with a tag.
+    /// Length of the link header in bytes: 14, or 18 with a VLAN tag.
     pub link_length: u8,
-    /// Whether it can be used.
+    /// Whether packets can leave through it.
     pub state: HopState,
     /// Port to leave through.
     pub port: PortId,
-    /// Largest packet in bytes, from the IPv6 header on.
+    /// MTU: largest packet in bytes, from the network header on.
     pub mtu: u16,
-    /// Largest frame in bytes that may be sent with an untagged header and nothing but addresses changed; 0 when
-    /// the hop is not ready, its link is tagged, or more than addresses must change.
+    /// Largest frame in bytes that the fast path may send: an untagged link header, and only addresses change. 0 if the
+    /// hop is not ready, its link is tagged, or more than addresses must change.
     pub fast_bytes: u16,
-    /// The neighbour, for the control thread.
+    /// The neighbour's identity for the control thread.
     pub id: HopId,
 }
 
 impl Hop {
-    /// A hop that is ready.
+    /// A ready hop from MAC address `from` to `to`, with a tag if `vlan` is not 0. `mtu` is in bytes.
     #[must_use]
     pub fn ready(port: PortId, to: Mac, from: Mac, vlan: u16, mtu: u16, id: HopId) -> Self {
         let (link, length) = ethernet::header(to, from, vlan);
@@ -52,14 +56,14 @@ impl Hop {
         Hop { link, link_length: length as u8, state: HopState::Ready, port, mtu, fast_bytes, id }
     }
 
-    /// A hop that cannot be used.
+    /// A hop that no packet can leave through, in the given state.
     #[must_use]
     pub fn not_ready(port: PortId, state: HopState, mtu: u16, id: HopId) -> Self {
         let link = [0; ethernet::TAGGED_HEADER];
         Hop { link, link_length: ethernet::HEADER as u8, state, port, mtu, fast_bytes: 0, id }
     }
 
-    /// The link header's bytes.
+    /// The bytes of the link header.
     #[inline]
     #[must_use]
     pub fn link(&self) -> &[u8] {
@@ -67,31 +71,32 @@ impl Hop {
     }
 }
 
-/// SIR → ILA towards one locator, everything that depends on (SIR prefix, locator) computed beforehand.
+/// Translates SIR → ILA towards one locator. All that depends on the pair of SIR prefix and locator is computed
+/// beforehand (ILA draft §4.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remote {
-    /// Locator, the upper half on the wire, as a frame has it.
+    /// The locator, big endian as in a frame.
     pub locator_bytes: [u8; 8],
-    /// Where the locator leads.
+    /// The next hop of the locator.
     pub hop: Hop,
-    /// Added to the identifier's low word in one's complement; 0 where the mode leaves the identifier alone.
+    /// Added to the identifier's low word in one's complement; 0 if the mode does not change the identifier.
     pub add: u16,
-    /// The same as a frame has it.
+    /// `add`, big endian as in a frame.
     pub add_bytes: [u8; 2],
-    /// Sum of the SIR prefix's words, for correcting transport checksums.
+    /// One's complement sum of the SIR prefix's words, for mode `adj-transport`.
     pub sir_sum: u16,
-    /// Sum of the locator's words.
+    /// One's complement sum of the locator's words.
     pub locator_sum: u16,
-    /// Set in the identifier on the wire: the C-bit in mode `neutral-map`. Stored as the upper 16 bits.
+    /// Upper 16 bits to set in the identifier on the wire: the C-bit in mode `neutral-map`, else 0.
     pub mark: u16,
-    /// What happens to transport checksums.
+    /// How transport checksums stay right.
     pub mode: ChecksumMode,
-    /// The domain.
+    /// The SIR domain.
     pub domain: DomainId,
 }
 
 impl Remote {
-    /// Computes what the pair needs.
+    /// Computes the action of a domain's SIR prefix and a locator, behind `hop`.
     #[must_use]
     pub fn new(domain: DomainId, sir: SirPrefix, mode: ChecksumMode, locator: Locator, mut hop: Hop) -> Self {
         let adjustment = Adjustment::of(sir, locator);
@@ -102,7 +107,7 @@ impl Remote {
             ChecksumMode::NeutralMapAuto => (adjustment.outward(false), 0),
             ChecksumMode::NoAction => (0, 0),
             ChecksumMode::AdjTransport => {
-                // The transport checksum changes too.
+                // The transport checksum changes, too, which the fast path does not do.
                 hop.fast_bytes = 0;
                 (0, 0)
             }
@@ -122,7 +127,7 @@ impl Remote {
 }
 
 impl Remote {
-    /// All ones where the mode changes the identifier's low word, otherwise 0.
+    /// All ones if the mode changes the identifier's low word, otherwise 0.
     #[inline]
     #[must_use]
     pub const fn identifier_changes(&self) -> u16 {
@@ -137,16 +142,16 @@ impl Remote {
     }
 }
 
-/// Delivery to an attachment of this node.
+/// Delivers to an attachment of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Local {
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
-    /// The attachment's port and link header.
+    /// The attachment's port, MTU and link header.
     pub hop: Hop,
 }
 
-/// What to do with a packet.
+/// What to do with a packet. One cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(align(64))]
 pub enum Action {
@@ -154,20 +159,20 @@ pub enum Action {
     Blackhole,
     /// Translate towards a locator and send.
     Remote(Remote),
-    /// Deliver here.
+    /// Deliver to an attachment of this node.
     Local(Local),
     /// Send unchanged to a next hop.
     Forward(Hop),
     /// The destination is a neighbour on this port.
     Connected(PortId),
-    /// One of several, by flow: index into the snapshot's spreads.
+    /// Use one of several actions, chosen by flow: index into [`super::Tables::nexthop_groups`].
     NexthopGroup(u32),
-    /// A copy for each of several: index into the snapshot's groups.
+    /// Send a copy to each of several locators: index into [`super::Tables::groups`].
     Group(u32),
 }
 
 impl Action {
-    /// The attachment of this node, if it is one.
+    /// The delivery to an attachment of this node, if it is one.
     #[inline(always)]
     #[must_use]
     pub const fn local(&self) -> Option<&Local> {
@@ -182,7 +187,7 @@ impl Action {
         }
     }
 
-    /// The locator of another node, if it is one.
+    /// The translation to a locator, if it is one.
     #[inline(always)]
     #[must_use]
     pub const fn remote(&self) -> Option<&Remote> {
@@ -197,7 +202,7 @@ impl Action {
         }
     }
 
-    /// The next hop that packets are sent to unchanged, if it is one.
+    /// The next hop of packets that are sent unchanged, if it is one.
     #[inline(always)]
     #[must_use]
     pub const fn forward(&self) -> Option<&Hop> {
@@ -227,7 +232,7 @@ impl Action {
         }
     }
 
-    /// The index of a weighted choice, if it is one.
+    /// The index of a nexthop group, if it is one.
     #[inline(always)]
     #[must_use]
     pub const fn nexthop_group(&self) -> Option<u32> {
@@ -242,7 +247,7 @@ impl Action {
         }
     }
 
-    /// Whether an identifier with this action is in use: here, or at another node.
+    /// Whether an identifier with this action is in use, here or at another node.
     #[inline]
     #[must_use]
     pub const fn is_in_use(&self) -> bool {
@@ -253,22 +258,21 @@ impl Action {
     }
 }
 
-/// Slots of a weighted choice: a power of two.
+/// Slots of a nexthop group: a power of two.
 pub const NEXTHOP_SLOTS: usize = 64;
 
-/// A weighted choice among actions, the same for all packets of a flow.
+/// A weighted choice among actions (ECMP), the same for all packets of a flow.
 ///
-/// Each slot independently takes the member with the highest weighted rendezvous score, so that the loss of a member
-/// moves only the flows that used it.
+/// Each slot takes the member with the highest weighted rendezvous score, independently of the other slots. So the loss
+/// of a member moves only the flows that used it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NexthopGroup {
     slots: [ActionId; NEXTHOP_SLOTS],
 }
 
 impl NexthopGroup {
-    /// Spreads over `members`: identity (stable over changes of others), weight (0 takes no part), action.
-    ///
-    /// Without any member every slot is action 0, which discards.
+    /// A group of `members`: identity, weight, action. The identity must not change when other members do. A weight of
+    /// 0 takes no part. Without any member every slot has action 0, which discards.
     #[must_use]
     pub fn new(members: &[(u64, u16, ActionId)]) -> Self {
         let mut slots = [ActionId(0); NEXTHOP_SLOTS];
@@ -298,6 +302,7 @@ impl NexthopGroup {
     }
 }
 
+/// Mixes all bits of `value` (the finalizer of SplitMix64).
 const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -314,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_follows_weights_roughly() {
+    fn a_nexthop_group_follows_weights_roughly() {
         let nexthop_group =
             NexthopGroup::new(&[(11, 3, ActionId(1)), (22, 1, ActionId(2)), (33, 0, ActionId(3))]);
         let count = |id| nexthop_group.slots.iter().filter(|slot| **slot == ActionId(id)).count();

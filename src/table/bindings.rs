@@ -1,13 +1,14 @@
-//! Who may speak with which source address on a port: one look for MAC address and source address together.
+//! Source bindings: which source addresses a MAC address may use on a port (ILA draft §6, VMM draft §10). One lookup
+//! checks MAC address and source address together.
 
 use super::NetworkId;
 use super::mem::mixed;
 use crate::net::Mac;
 
-/// A MAC address with a source address that it is bound to, and the family's bit.
+/// A MAC address and a source address that is bound to it, with a bit for the address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding {
-    /// The MAC address as it stands in a frame, its first byte lowest; above it [`Binding::IPV4`] or [`Binding::IPV6`].
+    /// The MAC address, its first byte lowest. Above it is [`Binding::IPV4`] or [`Binding::IPV6`].
     who: u64,
     /// An IPv4 address, or the lower 32 bits of an address under the network's IPv6 prefix.
     address: u32,
@@ -18,21 +19,21 @@ impl Binding {
     const IPV6: u64 = 1 << 49;
     const MAC: u64 = Self::IPV4 - 1;
 
-    /// Of an IPv4 address and the MAC address in the lower 48 bits of `mac`, its first byte lowest.
+    /// The binding of an IPv4 address to the MAC address in the lower 48 bits of `mac`, its first byte lowest.
     #[inline(always)]
     #[must_use]
     pub const fn ipv4(mac: u64, address: u32) -> Self {
         Binding { who: mac & Self::MAC | Self::IPV4, address }
     }
 
-    /// The same of an IPv6 address.
+    /// The binding of an IPv6 address, by its lower 32 bits, to such a MAC address.
     #[inline(always)]
     #[must_use]
     pub const fn ipv6(mac: u64, low: u32) -> Self {
         Binding { who: mac & Self::MAC | Self::IPV6, address: low }
     }
 
-    /// Odd: spreads bindings that differ in few bits.
+    /// Odd multiplier: mixes bindings that differ in few bits.
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
     #[inline(always)]
@@ -41,23 +42,24 @@ impl Binding {
     }
 }
 
-/// A MAC address as [`Binding`] takes it.
+/// A MAC address as [`Binding`] takes it: its first byte lowest.
 #[must_use]
 pub fn raw(mac: Mac) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
 }
 
-/// The bindings of one port's untagged tenants. What is looked up is anybody's choice, what is stored is the
-/// operator's: nobody can make a search long.
+/// The source bindings of one port's untagged tenants: an open-addressed hash table.
+///
+/// Only the operator decides what is stored, so no sender can make a search long.
 #[derive(Debug, Clone, Default)]
 pub struct SourceBindings {
-    /// A power of two, at most half of them taken; each searched from where its hash says.
+    /// A power of two of slots, at most half of them taken. A search begins at the hash and goes up.
     slots: Vec<Slot>,
     taken: usize,
 }
 
-/// A binding and its network; free where no family's bit is set.
+/// A binding and its network. The slot is free if the binding has no family bit.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     binding: Binding,
@@ -74,13 +76,13 @@ impl Slot {
 }
 
 impl SourceBindings {
-    /// Whether nobody sits here.
+    /// Whether there are no bindings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.taken == 0
     }
 
-    /// Adds a binding.
+    /// Adds a binding of a tenant of `network`.
     pub fn insert(&mut self, binding: Binding, network: NetworkId) {
         if (self.taken + 1) * 2 > self.slots.len() {
             let larger = vec![Slot::FREE; (self.slots.len() * 2).max(16)];
@@ -91,6 +93,7 @@ impl SourceBindings {
         self.place(Slot { binding, network });
     }
 
+    /// Puts a slot into the first free place from its hash on.
     fn place(&mut self, new: Slot) {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = new.binding.hash() as usize & mask;
@@ -103,7 +106,7 @@ impl SourceBindings {
         }
     }
 
-    /// The network that a binding is good for.
+    /// The network of the tenant with this binding.
     #[inline]
     #[must_use]
     pub fn find(&self, binding: Binding) -> Option<NetworkId> {

@@ -1,4 +1,7 @@
-//! One bucket of the mapping table: a cache line of five keys and values that one writer changes under readers.
+//! One bucket of the mapping table: a cache line of five keys and values, which one writer changes under readers.
+//!
+//! Readers take no lock and write nothing. The protocol between the writer and readers is described in
+//! [`super::mapping`].
 #![allow(unsafe_code)]
 
 use super::mem::Zeroed;
@@ -6,9 +9,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Keys in a bucket.
 pub(super) const SLOTS: usize = 5;
-/// One version step in a bucket's state word; the low eight bits count the keys that live in their second bucket.
+/// One version step in a bucket's state word. The low eight bits count the displaced keys: those that live in their
+/// secondary bucket.
 const VERSION: u32 = 0x100;
-/// The count of displaced keys saturates here and then stays.
+/// The count of displaced keys saturates at this value and then stays.
 const MANY: u32 = 0xff;
 
 /// A bucket. A key of 0 is an empty slot.
@@ -22,12 +26,12 @@ pub(super) struct Bucket {
 // SAFETY: a bucket is atomics only, and zero is valid for each.
 unsafe impl Zeroed for Bucket {}
 
-/// A bucket's version and how many of its keys live elsewhere.
+/// A bucket's version, and how many of its keys are displaced to their secondary bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State(u32);
 
 impl State {
-    /// Whether a key whose home this is may live in its second bucket.
+    /// Whether a key with this primary bucket may be in its secondary bucket.
     #[inline(always)]
     pub(super) fn has_displaced(self) -> bool {
         self.0 & MANY != 0
@@ -35,7 +39,8 @@ impl State {
 }
 
 impl Bucket {
-    /// The value of `key` (0 when absent) together with the state under which it was read.
+    /// The value of `key`, 0 if it is absent, and the state under which it was read. Reads again if the version changed
+    /// meanwhile.
     #[inline(always)]
     pub(super) fn read(&self, key: u64) -> (u32, State) {
         loop {
@@ -48,20 +53,21 @@ impl Bucket {
         }
     }
 
+    /// The bucket's present state.
     #[inline(always)]
     pub(super) fn state(&self) -> State {
         State(self.state.load(Ordering::Acquire))
     }
 
-    /// The value beside `key`, or 0. A value seen is at least as new as its key: it was stored before it.
+    /// The value of `key`, or 0. The value is at least as new as the key, because the writer stores it first.
     ///
-    /// By hand because the compiler folds no atomic load into a comparison: 11 instructions instead of 24.
+    /// In assembly, because the compiler folds no atomic load into a comparison: 11 instructions instead of 24.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[inline(always)]
     fn value_of(&self, key: u64) -> u32 {
         let value: u32;
-        // SAFETY: reads the fields of a live bucket, at the places that `repr(C)` gives them, whole words at a time and
-        // in the order written, which this architecture keeps; writes nothing but its output.
+        // SAFETY: reads the fields of a live bucket at the offsets that `repr(C)` gives them. It reads whole words in
+        // program order, which this architecture keeps. It writes nothing but its output.
         unsafe {
             std::arch::asm!(
                 "xor {value:e}, {value:e}",
@@ -106,12 +112,12 @@ impl Bucket {
         (self.keys[slot].load(Ordering::Relaxed), self.values[slot].load(Ordering::Relaxed))
     }
 
-    /// Writer: gives a key another value; returns the one before.
+    /// Writer: gives a key another value, and returns the former one.
     pub(super) fn change(&self, slot: usize, value: u32) -> u32 {
         self.values[slot].swap(value, Ordering::Release)
     }
 
-    /// Writer: fills an empty slot.
+    /// Writer: fills an empty slot. Raises the version first, so that no reader mixes an old key with the new value.
     pub(super) fn fill(&self, slot: usize, key: u64, value: u32) {
         let state = self.state.load(Ordering::Relaxed);
         self.state.store(state.wrapping_add(VERSION), Ordering::Release);
@@ -125,7 +131,7 @@ impl Bucket {
         self.keys[slot].store(0, Ordering::Release);
     }
 
-    /// Writer: counts one more (or one less) key that lives elsewhere.
+    /// Writer: counts one more, or one fewer, displaced key.
     pub(super) fn count_displaced(&self, more: bool) {
         let state = self.state.load(Ordering::Relaxed);
         let count = state & MANY;

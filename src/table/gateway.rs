@@ -1,4 +1,4 @@
-//! Gateways between virtual networks (VMM draft §4.1): through which one the packets of a network go to another.
+//! Gateways between virtual networks (VMM draft §4.1): the gateway of each pair of networks, in one direction.
 
 use super::{ActionId, NetworkId};
 use crate::ila::Locator;
@@ -6,20 +6,20 @@ use crate::ila::Locator;
 /// The gateway of one pair of networks, in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gateway {
-    /// Under which packets for the other network's tenants reach it.
+    /// The locator under which packets reach the gateway.
     pub locator: Locator,
-    /// Whether it is this node.
+    /// Whether this node is the gateway.
     pub ours: bool,
-    /// The way to it.
+    /// The action that leads to the gateway.
     pub action: ActionId,
 }
 
-/// The gateways of a network's tenants, by whom they send to.
+/// The gateways of one network, by the network that its tenants send to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gateways(Vec<(NetworkId, Gateway)>);
 
 impl Gateways {
-    /// Adds one; a network has one gateway to another.
+    /// Sets the gateway towards a network. There is one for each network.
     pub fn add(&mut self, to: NetworkId, gateway: Gateway) {
         match self.0.binary_search_by_key(&to, |entry| entry.0) {
             Ok(at) => self.0[at].1 = gateway,

@@ -1,12 +1,12 @@
-//! Which identifiers of a virtual network are those of groups. All its broadcast addresses stand for one group,
-//! everybody with IPv4.
+//! Which identifiers of a virtual network are those of groups (ILA draft §3.7.2). All broadcast addresses of a network
+//! stand for one group: everybody with IPv4.
 
 use super::network::Network;
 use crate::ila::group::yields_to_zero_alias;
 use crate::ila::{Identifier, IdentifierType};
 
 impl Network {
-    /// Whether packets to an IPv4 address are for everybody in the network (RFC 919) or in one subnet of it (RFC 922).
+    /// Whether an IPv4 address is a broadcast address: the limited one (RFC 919) or that of a subnet (RFC 922).
     #[must_use]
     pub fn is_broadcast(&self, address: u32) -> bool {
         address == u32::MAX || self.subnet_of(address).is_some_and(|subnet| subnet.is_broadcast(address))
@@ -18,14 +18,14 @@ impl Network {
         identifier.kind() == IdentifierType::TenantIpv4 && self.is_broadcast(identifier.0 as u32)
     }
 
-    /// The identifier that all broadcast of the network is known by.
+    /// The identifier of the group that all broadcast addresses of the network stand for.
     #[must_use]
     pub const fn broadcast(&self) -> Identifier {
         self.ipv4_identifier(u32::MAX)
     }
 
-    /// The group that an identifier on its way here is of; `None` if it is not a group's. `mapped` if neutral mapping
-    /// changed it on the way, so that it may stand for either of two twins.
+    /// The group of an identifier under a locator of ours; `None` if it is not that of a group. `mapped` says that
+    /// neutral mapping changed the identifier, so that it may also stand for its zero alias.
     #[must_use]
     pub fn group_of(&self, identifier: Identifier, mapped: bool) -> Option<Identifier> {
         let low = identifier.0 as u32;
@@ -44,7 +44,7 @@ impl Network {
     }
 }
 
-/// Of two twins the one that is a group's.
+/// The one of two zero aliases that a group may have.
 fn first(identifier: Identifier, zero_alias: Option<Identifier>) -> Identifier {
     zero_alias.filter(|_| yields_to_zero_alias(identifier)).unwrap_or(identifier)
 }
@@ -78,6 +78,7 @@ mod tests {
         }
     }
 
+    // RFC 919, RFC 922; RFC 3021 for subnets of two addresses.
     #[test]
     fn the_last_address_of_a_subnet_is_for_all_of_it() {
         let network = network(&[(0x0a00_0000, 24), (0x0a00_0100, 31), (0x0a00_0102, 32)]);
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_are_one_group_where_neutral_mapping_made_them_alike() {
+    fn zero_aliases_are_one_group_where_neutral_mapping_made_them_alike() {
         let network = network(&[(0x0a00_0000, 16)]);
         let ipv4 = |address| Identifier::tenant_ipv4(100, address);
         let ipv6 = |low| Identifier::tenant_multicast(100, 5, low);
@@ -104,7 +105,7 @@ mod tests {
             (ipv6(0x1_0000), true, Some(ipv6(0x1_0000))),
             (ipv4(0xef01_ffff), true, Some(ipv4(0xef01_0000))),
             (ipv4(0xef01_0203), true, Some(ipv4(0xef01_0203))),
-            // Of broadcast it is the other twin that nobody can have.
+            // Here the other zero alias is the broadcast address, and no tenant can have this one.
             (ipv4(0xffff_0000), true, Some(network.broadcast())),
             (ipv4(0xffff_0000), false, None),
             (ipv4(0x0a00_0000), true, Some(ipv4(0x0a00_ffff))),

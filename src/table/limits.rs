@@ -1,6 +1,6 @@
-//! How much one tenant may ask of the node, as a worker looks it up.
+//! Rate limits of tenants, as a worker looks them up: how much one tenant may ask of the node.
 
-/// What is limited, each by a bucket of its own.
+/// The kinds of request that are limited, each by a token bucket of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LimitKind {
@@ -10,13 +10,13 @@ pub enum LimitKind {
     Nd,
     /// RARP requests.
     Rarp,
-    /// ARP probes (RFC 5227) and Neighbour Solicitations from `::` (RFC 4862 §5.4).
+    /// ARP probes (RFC 5227 §2.1), and Neighbour Solicitations from `::` (RFC 4862 §5.4).
     Dad,
-    /// Packets to destinations that nobody is known to have.
+    /// Packets to destinations that no known node has.
     Unknown,
-    /// ICMP errors that the tenant is sent.
+    /// ICMP errors to the tenant.
     IcmpErrors,
-    /// Copies of its multicast and broadcast, one for each host and each member here.
+    /// Copies of its multicast and broadcast, one for each remote locator and each member here.
     Copies,
 }
 
@@ -33,17 +33,17 @@ impl LimitKind {
     ];
 }
 
-/// A rate and the burst that it lets through at once, as times: a bucket is then one instant.
+/// A rate and a burst, stored as times. The state of a token bucket is then one point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Time that each packet takes of the bucket, in nanoseconds.
+    /// Time that one packet costs, in nanoseconds.
     pub every_ns: u64,
-    /// What the bucket holds, in nanoseconds.
+    /// Size of the bucket, in nanoseconds.
     pub room_ns: u64,
 }
 
 impl Rate {
-    /// `per_second` packets, and `burst` at once. A rate of 0 lets nothing through.
+    /// A bucket of `burst` packets, refilled at `per_second`. A rate of 0 lets nothing through.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Self {
         if per_second == 0 {
@@ -67,10 +67,10 @@ pub type Rates = [Rate; LimitKind::ALL.len()];
 /// What a tenant under quarantine may still do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Quarantine {
-    /// It is not under quarantine.
+    /// Everything: it is not under quarantine.
     #[default]
     None,
-    /// Send data to peers that it knows: nothing that it asks of the node is answered.
+    /// Send data. The node answers none of its requests, so it reaches only destinations that it has resolved before.
     Control,
     /// Nothing.
     All,

@@ -1,15 +1,18 @@
 //! The mapping table of one SIR domain: identifier → action, at one cache line a lookup.
 //!
-//! Buckets of one cache line hold five keys and values. A key lives in its home bucket, or in its second one when
-//! home is full; home then says so, so that a miss rarely looks twice. One writer changes buckets in place; readers
-//! take no lock, write nothing and never wait: every change of one mapping is one store that they see or do not see.
+//! It is a hash table of buckets, each a cache line of five keys and values. A key is in its primary bucket, or in its
+//! secondary bucket if the primary one is full. The primary bucket counts its displaced keys, so a miss rarely reads a
+//! second bucket. One writer changes buckets in place. Readers take no lock, write nothing and never wait: each change
+//! of a mapping is one store, which a reader sees or does not see.
 //!
-//! Why readers cannot see a mixed pair: a slot's value is stored before its key, and a slot is given to another key
-//! only after the bucket's version was raised. A reader that took a key from before and a value from after sees two
-//! versions, and reads again. Why readers cannot miss a key on the move: it is stored at the new place before it
-//! leaves the old, and a reader that found it at neither looks again if home's version changed meanwhile.
+//! Readers never see a value with the wrong key. A slot's value is stored before its key, and a slot gets another key
+//! only after the bucket's version was raised. A reader that took the old key and the new value sees two versions, and
+//! reads again.
 //!
-//! Growing means building a new table and publishing it with the snapshot; nothing here is ever freed under a reader.
+//! Readers never miss a key that moves. It is stored at the new place before it leaves the old one. A reader that found
+//! it at neither reads again if the primary bucket's version changed meanwhile.
+//!
+//! A table that grows is built anew and published with a snapshot. Nothing is ever freed under a reader.
 
 use super::ActionId;
 use super::bucket::{Bucket, SLOTS, State};
@@ -17,17 +20,18 @@ use super::mem::{Pages, mixed};
 use crate::ila::identifier::TASK;
 use std::sync::Arc;
 
-/// How full a table is made, in percent, when it is sized for a number of mappings.
+/// Fill in percent of a table that is sized for a number of mappings.
 const FILL_PERCENT: usize = 72;
-/// Above this fill in percent an insertion asks for a larger table.
+/// Fill in percent above which an insertion asks for a larger table.
 const GROW_PERCENT: usize = 82;
-/// A table for so few mappings fits a core's cache however it is filled: it is made roomier, for fewer second looks.
+/// Most mappings of a small table. It fits a core's cache at any fill, so it is made roomier, and fewer lookups read a
+/// secondary bucket.
 const SMALL: usize = 16_384;
 const SMALL_FILL_PERCENT: usize = 50;
-/// How many displacements one insertion may cause.
+/// Most keys that one insertion may consider for moving.
 const MAX_MOVES: usize = 64;
 
-/// The shared part: lookups from any thread.
+/// The table as readers see it. Any thread may look up.
 pub struct MappingTable {
     buckets: Pages<Bucket>,
     /// Odd and secret.
@@ -35,20 +39,20 @@ pub struct MappingTable {
     seed: u64,
 }
 
-/// What a mapping is stored under: an identifier with the C-bit cleared. Type 0 never has a mapping, so 0 stands for an
-/// empty slot.
+/// The key of a mapping: an identifier with the C-bit cleared. Identifiers of type 0 have no mapping, so 0 stands for
+/// an empty slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Key(u64);
 
 impl Key {
-    /// The key of an identifier, whatever its C-bit.
+    /// The key of an identifier, with any C-bit.
     #[inline(always)]
     #[must_use]
     pub fn of(identifier: u64) -> Self {
         Key(identifier & !crate::ila::identifier::C_BIT)
     }
 
-    /// The key that is exactly `identifier`, if that is of type 1 with its C-bit clear.
+    /// The key of `identifier` if that is of type 1 and has the C-bit clear.
     #[inline(always)]
     #[must_use]
     pub fn of_task(identifier: u64) -> Option<Self> {
@@ -63,20 +67,21 @@ impl Key {
     }
 }
 
-/// A lookup under way: the home bucket, which was asked for.
+/// A lookup in progress: the primary bucket, which was prefetched.
 #[derive(Clone, Copy)]
 pub struct Probe<'t>(&'t Bucket);
 
-/// What a home bucket says beside the action.
+/// What a primary bucket says of keys that are not in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Primary(State);
 
-/// The key was not found at home, but may live in its second bucket.
+/// The lookup is open: the key is not in its primary bucket, but may be in its secondary bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Secondary(State);
 
 impl Primary {
-    /// What [`MappingTable::probe_secondary`] needs, when a key that has not been found here may be elsewhere.
+    /// The open lookup for [`MappingTable::probe_secondary`], if nothing was found and the key may be in its secondary
+    /// bucket.
     #[inline(always)]
     #[must_use]
     pub fn secondary(self, found: ActionId) -> Option<Secondary> {
@@ -85,7 +90,7 @@ impl Primary {
 }
 
 impl Probe<'_> {
-    /// Looks in the home bucket: the action, 0 for none, and what the bucket says of others.
+    /// Reads the primary bucket: the action, 0 for none, and what the bucket says of keys that are not in it.
     #[inline(always)]
     #[must_use]
     pub fn first(self, key: Key) -> (ActionId, Primary) {
@@ -94,7 +99,7 @@ impl Probe<'_> {
     }
 }
 
-/// The next of a sequence of seeds (SplitMix64).
+/// The next seed of a sequence (SplitMix64).
 const fn next_seed(seed: u64) -> u64 {
     let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -103,6 +108,7 @@ const fn next_seed(seed: u64) -> u64 {
 }
 
 impl MappingTable {
+    /// An empty table that `mappings` mappings fill as intended.
     fn sized_for(mappings: usize, seed: u64) -> Self {
         let fill = if mappings <= SMALL { SMALL_FILL_PERCENT } else { FILL_PERCENT };
         let slots = mappings.max(64).saturating_mul(100) / fill;
@@ -110,20 +116,21 @@ impl MappingTable {
         MappingTable { buckets: Pages::zeroed(buckets), multiplier: next_seed(seed) | 1, seed }
     }
 
-    /// What picks the home bucket: a product with a secret odd number, mixed, so that any set of identifiers spreads as
-    /// a random one does, and nobody can choose a crowded one.
+    /// The hash that picks the primary bucket: a product with a secret odd number, mixed. Any set of identifiers
+    /// spreads like a random one, and no one can choose identifiers that share a bucket.
     #[inline(always)]
     fn primary_of(&self, key: Key) -> u32 {
         mixed(key.0.wrapping_mul(self.multiplier))
     }
 
-    /// What picks the second bucket: the same product, mixed otherwise. The bucket may be the same as home.
+    /// The hash that picks the secondary bucket: the same product, mixed differently. Both hashes may pick the same
+    /// bucket.
     #[inline(always)]
     fn secondary_of(&self, key: Key) -> u32 {
         mixed(key.0.wrapping_mul(self.multiplier).rotate_left(29))
     }
 
-    /// Starts a lookup: finds the home bucket and asks for it.
+    /// Starts a lookup: prefetches the primary bucket.
     #[inline(always)]
     pub fn probe(&self, key: Key) -> Probe<'_> {
         let primary = self.buckets.pick(self.primary_of(key));
@@ -131,13 +138,13 @@ impl MappingTable {
         Probe(primary)
     }
 
-    /// Asks for the second bucket.
+    /// Prefetches the secondary bucket.
     #[inline]
     pub fn prefetch_secondary(&self, key: Key) {
         self.buckets.prefetch(self.buckets.pick(self.secondary_of(key)));
     }
 
-    /// Finishes a lookup that [`Probe::first`] left open: the action, 0 for none.
+    /// Finishes a lookup that [`Primary::secondary`] left open: the action, 0 for none.
     #[must_use]
     pub fn probe_secondary(&self, key: Key, Secondary(mut state): Secondary) -> ActionId {
         let primary = self.buckets.pick(self.primary_of(key));
@@ -155,7 +162,7 @@ impl MappingTable {
         }
     }
 
-    /// The action of a key, or `None`.
+    /// The action of a key, if it has one.
     #[must_use]
     pub fn look(&self, key: Key) -> Option<ActionId> {
         let (found, primary) = self.probe(key).first(key);
@@ -163,7 +170,7 @@ impl MappingTable {
         (found.0 != 0).then_some(found)
     }
 
-    /// The action of one identifier (C-bit ignored), or `None`.
+    /// The action of an identifier, with any C-bit, if it has one.
     #[must_use]
     pub fn lookup(&self, identifier: u64) -> Option<ActionId> {
         if identifier >> 61 == 0 { None } else { self.look(Key::of(identifier)) }
@@ -176,18 +183,18 @@ impl MappingTable {
     }
 }
 
-/// An insertion needs a larger table: see [`MappingWriter::grown`].
+/// The table has no room: see [`MappingWriter::grown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// The one writer of a table.
+/// The one writer of a table. It lives on the control thread.
 pub struct MappingWriter {
     table: Arc<MappingTable>,
     length: usize,
 }
 
 impl MappingWriter {
-    /// An empty table with room for `mappings`. `seed` makes bucket positions unpredictable to outsiders.
+    /// An empty table with room for `mappings`. `seed` is secret, so that no one can predict bucket positions.
     #[must_use]
     pub fn new(mappings: usize, seed: u64) -> Self {
         MappingWriter { table: Arc::new(MappingTable::sized_for(mappings, seed)), length: 0 }
@@ -199,7 +206,7 @@ impl MappingWriter {
         &self.table
     }
 
-    /// Mappings held.
+    /// Number of mappings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.length
@@ -211,16 +218,16 @@ impl MappingWriter {
         self.length == 0
     }
 
-    /// Mappings that fit before the table wants to grow.
+    /// Mappings that fit before the table must grow.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.table.buckets.len() * SLOTS * GROW_PERCENT / 100
     }
 
-    /// Sets the action of an identifier whose type is not 0; returns the one before.
+    /// Sets the action of an identifier whose type is not 0. Returns the former action.
     ///
     /// # Errors
-    /// [`Full`] when a new key finds no place; nothing was changed for readers then.
+    /// [`Full`] if a new key finds no place. Readers see no change then.
     pub fn insert(&mut self, identifier: u64, action: ActionId) -> Result<Option<ActionId>, Full> {
         debug_assert!(identifier >> 61 != 0 && action.0 != 0);
         let key = Key::of(identifier);
@@ -236,7 +243,7 @@ impl MappingWriter {
         Ok(None)
     }
 
-    /// Forgets an identifier; returns its action.
+    /// Removes an identifier. Returns its action.
     pub fn remove(&mut self, identifier: u64) -> Option<ActionId> {
         let key = Key::of(identifier);
         let (bucket, slot) = self.place_of(key)?;
@@ -250,8 +257,8 @@ impl MappingWriter {
         Some(ActionId(value))
     }
 
-    /// A copy with room for `mappings`, to be published in this one's stead. It places its keys anew, so that keys that
-    /// crowd each other here need not do so there.
+    /// A copy with room for `mappings`, to be published in place of this table. It has another seed, so keys that share
+    /// full buckets here need not share them there.
     #[must_use]
     pub fn grown(&self, mappings: usize) -> Self {
         let mut wanted = mappings.max(self.length + 1);
@@ -276,22 +283,24 @@ impl MappingWriter {
         })
     }
 
-    /// Numbers of a key's home and second bucket.
+    /// Indices of a key's primary and secondary bucket.
     fn buckets_of(&self, key: Key) -> (usize, usize) {
         let table = &self.table;
         (table.buckets.picked(table.primary_of(key)), table.buckets.picked(table.secondary_of(key)))
     }
 
+    /// Bucket and slot of a key, if it has a mapping.
     fn place_of(&self, key: Key) -> Option<(usize, usize)> {
         let (primary, second) = self.buckets_of(key);
         [primary, second].into_iter().find_map(|at| Some((at, self.table.buckets[at].slot_of(key.0)?)))
     }
 
+    /// An empty slot of a bucket, if it has one.
     fn empty_slot(&self, bucket: usize) -> Option<usize> {
         self.table.buckets[bucket].slot_of(0)
     }
 
-    /// Stores a key that is in neither bucket, one of which has room.
+    /// Stores a new key. One of its two buckets has room.
     fn put(&self, key: Key, value: u32) {
         let (primary, second) = self.buckets_of(key);
         if let Some(slot) = self.empty_slot(primary) {
@@ -302,13 +311,17 @@ impl MappingWriter {
         }
     }
 
-    /// Frees a slot in one of the two buckets by moving keys to their other bucket, nearest move first.
+    /// Frees a slot in one of the key's two buckets by moving keys to their other bucket. It searches for the fewest
+    /// moves.
+    ///
+    /// # Errors
+    /// [`Full`] if it finds no such moves.
     fn make_room(&self, key: Key) -> Result<(), Full> {
         let (primary, second) = self.buckets_of(key);
         if self.empty_slot(primary).is_some() || self.empty_slot(second).is_some() {
             return Ok(());
         }
-        // Breadth first: each step is a key that would move to its other bucket.
+        // Breadth first. Each step is a key that would move to its other bucket.
         let mut steps: Vec<Step> = Vec::with_capacity(MAX_MOVES);
         for bucket in [primary, second] {
             steps.extend((0..SLOTS).map(|slot| Step { bucket, slot, before: None }));
@@ -334,8 +347,9 @@ impl MappingWriter {
         (key, if primary == step.bucket { second } else { primary })
     }
 
-    /// Moves the key of step `at`, then that of the step before it into the place it left, and so on. Says whether the
-    /// first step's bucket has room now; a path that meets the same bucket twice may not get that far.
+    /// Moves the key of step `at`, then the key of the step before it into the slot that is free now, and so on.
+    /// Returns whether the bucket of the first step has room now. A path that meets a bucket twice may not get that
+    /// far.
     fn move_back_to_front(&self, steps: &[Step], at: usize) -> bool {
         let mut next = Some(at);
         while let Some(step) = next.map(|at| &steps[at]) {
@@ -354,7 +368,8 @@ impl MappingWriter {
     }
 }
 
-/// A move that may make room: the key in this slot to its other bucket, once the step before it was made possible.
+/// A possible move: the key in this slot goes to its other bucket. Then the key of the step `before` can move into the
+/// slot that is free.
 struct Step {
     bucket: usize,
     slot: usize,
@@ -436,7 +451,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_does_what_a_map_does(ops in proptest::collection::vec((0u64..300, 0u32..4), 1..2000), seed: u64) {
+        fn the_table_does_what_a_map_does(
+            ops in proptest::collection::vec((0u64..300, 0u32..4), 1..2000), seed: u64
+        ) {
             let mut writer = MappingWriter::new(100, seed);
             let mut model = HashMap::new();
             for (id, value) in ops {
@@ -486,7 +503,7 @@ mod tests {
             }
             looks
         });
-        // Miri switches threads at any step, so that fewer rounds say as much.
+        // Miri may switch threads at every step, so fewer rounds are enough.
         for round in 0..if cfg!(miri) { 400 } else { 40_000u64 } {
             let i = 200 + round % 100;
             if writer.remove(TYPE_1 | i).is_none() {

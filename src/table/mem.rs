@@ -1,16 +1,16 @@
-//! What safe Rust cannot say about memory and processor: prefetch a line, ask for huge pages, index by a share of the
-//! length without a check, mix by CRC.
+//! Memory and processor beyond safe Rust: prefetching a cache line, huge pages, indexing by a hash without a bounds
+//! check, mixing by CRC.
 //!
-//! With `bucket`, which reads a cache line by hand, the only file outside `dpdk` with `unsafe` blocks.
-//! Measured need: without huge pages a lookup in 10 M mappings pays a page walk beside the cache miss, and without
-//! prefetch a burst pays its misses one after the other.
+//! Outside of `dpdk` only this file and `bucket` have `unsafe` blocks. The need is measured: without huge pages a
+//! lookup in 10 M mappings costs a page walk beside the cache miss, and without prefetching the cache misses of a burst
+//! add up.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-/// Asks the processor to bring the line of `place` near. Has no effect but on time.
+/// Prefetches the cache line of `place`. Changes nothing but time.
 #[inline(always)]
 pub fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -23,7 +23,7 @@ pub fn prefetch<T>(place: &T) {
     let _ = place;
 }
 
-/// The same, into the second cache only: that one waits for more lines at once than the first.
+/// Prefetches into the second-level cache only, which can wait for more lines at once than the first-level cache.
 #[inline(always)]
 fn prefetch_second<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ fn prefetch_second<T>(place: &T) {
     let _ = place;
 }
 
-/// All bits of `value` mixed into 32: CRC-32C where it is an instruction. It has no secret.
+/// Mixes all bits of `value` into 32: by CRC-32C where the processor has it. There is no secret in it.
 #[inline(always)]
 #[must_use]
 pub fn mixed(value: u64) -> u32 {
@@ -52,28 +52,25 @@ pub fn mixed(value: u64) -> u32 {
     }
 }
 
-/// A type whose all-zero bytes are a valid value and which needs no drop.
-///
-/// # Safety
-/// Zeroed memory must be a valid value of the type.
+/// A type whose all-zero bytes are a valid value, and which needs no drop.
 pub unsafe trait Zeroed {}
 
-/// A fixed slice; from 2 MiB on it lies in transparent huge pages where the system has them.
+/// A slice of fixed length. From 2 MiB on it lies in transparent huge pages if the system has them.
 pub struct Pages<T> {
     first: NonNull<T>,
     length: usize,
     layout: Layout,
-    /// Whether it is larger than the caches of a core.
+    /// Whether it is larger than a core's own caches.
     far: bool,
 }
 
-/// More bytes than this are not expected to stay in a core's own caches.
+/// Largest size in bytes that is expected to stay in a core's own caches.
 const NEAR: usize = 512 << 10;
 /// Size and alignment of a huge page in bytes.
 const HUGE_PAGE: usize = 2 << 20;
 
 impl<T> Pages<T> {
-    /// Room for `length` values, which must be written before anything else is done with them.
+    /// Memory for `length` values. The caller writes them before anything else is done with it.
     fn room(length: usize) -> Self {
         const { assert!(size_of::<T>() > 0 && !std::mem::needs_drop::<T>()) };
         assert!(length > 0, "a table has at least one value");
@@ -96,10 +93,10 @@ impl<T> Pages<T> {
 }
 
 impl<T: Zeroed> Pages<T> {
-    /// Allocates `length` zeroed values (at least one).
+    /// Allocates `length` zeroed values, at least one.
     ///
     /// # Panics
-    /// From 2^32 values on.
+    /// If there are 2^32 values or more.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
         let pages = Self::room(length.max(1));
@@ -110,10 +107,10 @@ impl<T: Zeroed> Pages<T> {
 }
 
 impl<T: Copy> Pages<T> {
-    /// Allocates copies of `values`.
+    /// Allocates a copy of `values`.
     ///
     /// # Panics
-    /// Without any, and from 2^32 on.
+    /// If `values` is empty or has 2^32 values or more.
     #[must_use]
     pub fn copied(values: &[T]) -> Self {
         let pages = Self::room(values.len());
@@ -131,26 +128,27 @@ impl<T: Copy + Default> Default for Pages<T> {
 }
 
 impl<T> Pages<T> {
-    /// The index that a uniform 32-bit `hash` picks, uniformly: its share of the length.
+    /// The index that a uniform 32-bit `hash` picks, uniformly: `hash / 2^32` of the length.
     #[inline(always)]
     #[must_use]
     pub fn picked(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.length as u64) >> 32) as usize
     }
 
-    /// Asks for one of the values, which lookups side by side will read later.
+    /// Prefetches one of the values, `place`, for one of several lookups side by side.
     #[inline(always)]
     pub fn prefetch(&self, place: &T) {
-        // Waits for memory fill the first cache's queue, and whoever asks next waits for room in it.
+        // Pending cache misses fill the queue of the first-level cache, and further prefetches wait for room in it. So
+        // a slice that is larger than a core's caches is prefetched into the second level.
         if self.far { prefetch_second(place) } else { prefetch(place) }
     }
 
-    /// The value that it picks.
+    /// The value that a uniform 32-bit `hash` picks.
     #[inline(always)]
     #[must_use]
     pub fn pick(&self, hash: u32) -> &T {
-        // SAFETY: hash / 2^32 is below 1, so its share of the length is below the length. The product does not overflow:
-        // lengths are between 1 and 2^32 (asserted in `room`).
+        // SAFETY: hash / 2^32 is below 1, so its share of the length is below the length. The product does not
+        // overflow: lengths are between 1 and 2^32 (asserted in `room`).
         unsafe { self.get_unchecked(self.picked(hash)) }
     }
 }

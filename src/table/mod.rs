@@ -1,8 +1,11 @@
-//! What a worker looks up: one [`Tables`] is one snapshot, published by the control thread and never changed.
+//! The tables that workers look up. One [`Tables`] is one snapshot: the control thread publishes it, and it never
+//! changes.
 //!
-//! The exception is each domain's [`mapping::MappingTable`], whose single mappings change in place (see there).
-//! A mapping names an [`Action`]; so does a route. An action holds the ready link header of its next hop, so that a
-//! packet costs one lookup and one further line, and a neighbour's change touches actions, never mappings.
+//! The one exception is each domain's [`mapping::MappingTable`], whose mappings change one by one in place. A mapping
+//! and a route both lead to an [`Action`], which holds the link header of its next hop. So a packet costs one lookup
+//! and one more cache line, and a change of a neighbour touches actions, never mappings.
+//!
+//! Nothing here knows of packets in flight, devices or clocks.
 
 pub mod action;
 pub mod bindings;
@@ -39,25 +42,25 @@ pub struct PortId(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct DomainId(pub u8);
 
-/// Index of an action in the snapshot; 0 is no action.
+/// Index of an action in the snapshot; 0 stands for no action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ActionId(pub u32);
 
-/// Identity of a neighbour to the control thread; stays the same over snapshots. 0 is none.
+/// Identity of a next hop's neighbour for the control thread, the same in all snapshots. 0 stands for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct HopId(pub u32);
 
 /// What happens to a packet for an identifier without a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnMiss {
-    /// Dropped as `no_mapping`, with an ICMPv6 error.
+    /// It is dropped as `no_mapping`, and its sender gets an ICMPv6 error.
     #[default]
     Drop,
-    /// Routed as it is, for example to an ILA router (ILA draft §4.6).
+    /// It is routed untranslated, for example to an ILA router (ILA draft §4.6).
     Route,
 }
 
-/// A group's mapping says: discard.
+/// The mapping of a group says: discard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DropGroup;
 
@@ -65,11 +68,11 @@ pub struct DropGroup;
 pub struct Domain {
     /// Its SIR prefix.
     pub sir: SirPrefix,
-    /// What happens to transport checksums.
+    /// How transport checksums stay right (ILA draft §4.4).
     pub checksum: ChecksumMode,
     /// What happens to packets without a mapping.
     pub on_miss: OnMiss,
-    /// Whether payloads without a checksum over the addresses skip neutral mapping (§4.4).
+    /// Whether payloads without a checksum over the addresses skip neutral mapping (ILA draft §4.4).
     pub skip_unchecked: bool,
     /// Its mappings.
     pub mappings: Arc<MappingTable>,
@@ -78,32 +81,32 @@ pub struct Domain {
 /// One snapshot of everything that a worker looks up.
 #[derive(Default)]
 pub struct Tables {
-    /// Meaning of the upper 64 bits of an address.
+    /// What the upper 64 bits of an address mean.
     pub prefixes: prefixes::PrefixTable,
-    /// Virtual networks and their tenants; the same in all snapshots between which nothing about them changed.
+    /// Virtual networks and their tenants. Snapshots share them until something about them changes.
     pub networks: Arc<Networks>,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
-    /// Actions by [`ActionId`]; index 0 is a filler that discards.
+    /// Actions by [`ActionId`]. Index 0 is a filler that discards.
     pub actions: Vec<Action>,
-    /// Weighted choices among actions.
+    /// Weighted choices among actions, by the index in [`Action::NexthopGroup`].
     pub nexthop_groups: Vec<NexthopGroup>,
-    /// Where copies go, one for each action: see [`Action::Group`].
+    /// The actions of copies to groups, by the index in [`Action::Group`].
     pub groups: Vec<Vec<ActionId>>,
     /// Routes by longest prefix.
     pub routes: routes::Routes,
-    /// Resolved neighbours of connected subnets.
+    /// Known neighbours of connected subnets, by port and address.
     pub neighbours: HashMap<(PortId, u128), Hop, foldhash::fast::FixedState>,
     /// Ports by [`PortId`].
     pub ports: Vec<Port>,
-    /// All own addresses of global scope, of every port.
+    /// Addresses of global scope of all ports.
     pub own: HashSet<u128, foldhash::fast::FixedState>,
-    /// Prefixes that tenants can never reach; any action stands for yes.
+    /// Prefixes that tenants can never reach. Any action stands for yes.
     pub infrastructure: routes::Routes,
 }
 
 impl Tables {
-    /// A SIR domain.
+    /// The SIR domain with this index.
     #[inline(always)]
     #[must_use]
     pub fn domain(&self, id: DomainId) -> Option<&Domain> {
@@ -117,7 +120,7 @@ impl Tables {
         self.actions.get(id.0 as usize)
     }
 
-    /// The same, and asks for its line.
+    /// The action with this index. Prefetches its cache line.
     #[inline(always)]
     #[must_use]
     pub fn prefetch(&self, id: ActionId) -> Option<&Action> {
@@ -126,14 +129,14 @@ impl Tables {
         Some(action)
     }
 
-    /// Follows a weighted choice to the action that the flow with this hash uses.
+    /// The action with this index. For a nexthop group, the action that the flow with this hash uses.
     #[inline]
     #[must_use]
     pub fn resolve(&self, id: ActionId, flow: impl FnOnce() -> u32) -> Option<&Action> {
         self.choose(self.action(id)?, flow)
     }
 
-    /// The index of that action.
+    /// The index of the action that [`Self::resolve`] gives.
     #[must_use]
     pub fn member(&self, id: ActionId, flow: impl FnOnce() -> u32) -> ActionId {
         let group = self.action(id).and_then(Action::nexthop_group);
@@ -141,7 +144,7 @@ impl Tables {
         group.map_or(id, |group| group.choose(flow()))
     }
 
-    /// The same as [`Self::resolve`] for an action already at hand.
+    /// The same as [`Self::resolve`], for an action at hand.
     #[inline]
     #[must_use]
     pub fn choose<'t>(&'t self, action: &'t Action, flow: impl FnOnce() -> u32) -> Option<&'t Action> {
@@ -154,16 +157,18 @@ impl Tables {
         }
     }
 
-    /// The SIR address, and its domain's mode, of an ILA address under any known locator, own or remote; `None` for all other addresses.
+    /// The SIR address and the checksum mode of an ILA address under any known locator, of this or another node. `None`
+    /// for all other addresses.
     ///
-    /// Of two identifiers that neutral mapping cannot tell apart it gives the one that has a mapping.
+    /// For a tenant's IPv6 address it is the tenant's own address. Of two zero aliases it gives the one that has a
+    /// mapping.
     #[must_use]
     pub fn sir_of(&self, address: u128) -> Option<(u128, ChecksumMode)> {
         let prefix_info = self.prefixes.of((address >> 64) as u64)?;
         let (id, adjustment) = prefix_info.local.or(prefix_info.remote)?;
         let domain = self.domain(id)?;
         if let Some(vnet) = self.vnet_of(id, Identifier::of_address(address)) {
-            // The tenant's own address, not a SIR address, is what the sender wrote.
+            // The sender wrote the tenant's own address, not a SIR address.
             let adjustment = adjustment.with(vnet.checksum_delta_of(Identifier::of_address(address)));
             let identifier = domain.sir_identifier(address as u64, adjustment)?;
             return Some((vnet.address_of(Identifier(identifier)), domain.checksum));
@@ -174,8 +179,10 @@ impl Tables {
 }
 
 impl Tables {
-    /// Whose an address is that a packet comes from, or that its sender wrote; `None` for addresses that nobody sends
-    /// from or writes: those of networks that are not known here, identifiers under a locator, reserved ones.
+    /// The endpoint of an address that a packet comes from or that its sender wrote.
+    ///
+    /// `None` for addresses that no packet comes from and no sender writes: those of unknown networks, identifiers
+    /// under a locator, and reserved identifiers.
     #[must_use]
     pub fn endpoint(&self, address: u128) -> Option<Endpoint> {
         if let Some(network) = self.networks.of_address(address) {
@@ -201,13 +208,13 @@ impl Tables {
         }
     }
 
-    /// Whether an address is that of a tenant of a network that is known here.
+    /// Whether an address belongs to a tenant of a network that is known here.
     #[must_use]
     pub fn is_tenants(&self, address: u128) -> bool {
         !self.networks.is_empty() && matches!(self.endpoint(address), Some(Endpoint::Network(_)))
     }
 
-    /// The network whose tenant has this address, its own or the SIR address of its IPv4 address.
+    /// The network of the tenant with this address: its own IPv6 address, or the SIR address of its IPv4 address.
     #[must_use]
     pub fn network_of(&self, address: u128) -> Option<NetworkId> {
         self.networks.of_address(address).or_else(|| {
@@ -218,11 +225,11 @@ impl Tables {
         })
     }
 
-    /// Where the copies of a packet to a group of `network` go: to the locators of its own mapping, or else to those of
-    /// the network. Nowhere if its mapping says so, which is an error.
+    /// The actions of the copies of a packet to a group of `network`: those of the group's own mapping, or else those
+    /// of the network. Empty if neither has any.
     ///
     /// # Errors
-    /// The mapping says: discard.
+    /// [`DropGroup`] if the group's mapping says: discard.
     pub fn replicas(&self, network: &Network, group: Identifier) -> Result<&[ActionId], DropGroup> {
         let mapped = self.domain(network.domain).and_then(|domain| {
             let id = domain.mappings.lookup(group.0)?;
@@ -244,7 +251,7 @@ impl Tables {
         }
     }
 
-    /// The prefix of the network that an identifier of type 3 or 4 belongs to.
+    /// The IPv6 prefix of the network that an identifier of type 3 or 4 belongs to.
     #[must_use]
     pub fn vnet_of(&self, domain: DomainId, identifier: Identifier) -> Option<&network::Vnet> {
         if !matches!(identifier.kind(), IdentifierType::TenantIpv6 | IdentifierType::TenantMulticast) {
@@ -255,7 +262,8 @@ impl Tables {
 }
 
 impl Domain {
-    /// The identifier behind one on the wire; `None` for interface identifiers and reserved types.
+    /// The identifier that the identifier `wire` stands for under a locator with this adjustment. `None` for interface
+    /// identifiers and reserved types. Of two zero aliases it gives the one that has a mapping.
     #[must_use]
     pub fn sir_identifier(&self, wire: u64, adjustment: Adjustment) -> Option<u64> {
         let wire = Identifier(wire);

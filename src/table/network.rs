@@ -1,4 +1,5 @@
-//! Virtual networks (ILA draft §3.6-§3.8, §4.3) and the tenants of this node, as a worker looks them up.
+//! Virtual networks (ILA draft §3.6, ILA draft §3.7, ILA draft §3.8, ILA draft §4.3) and the tenants of this node, as a
+//! worker looks them up.
 
 use super::bindings::{self, Binding, SourceBindings};
 use super::gateway::{Gateway, Gateways};
@@ -19,36 +20,36 @@ pub struct NetworkId(pub u16);
 /// A virtual network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// Its identifier, 28 bits.
+    /// Virtual network identifier, 28 bits.
     pub vnid: u32,
-    /// Where its identifiers live.
+    /// SIR domain of its identifiers.
     pub domain: DomainId,
     /// The gateway's MAC address, the same on every node.
     pub mac: Mac,
-    /// Largest packet in bytes that tenants may send.
+    /// MTU: largest packet in bytes that tenants may send.
     pub mtu: u16,
-    /// Its IPv6 side.
+    /// Its IPv6 prefix and gateway, if it has IPv6.
     pub ipv6: Option<Vnet>,
     /// Its IPv4 subnets.
     pub ipv4: Vec<Subnet>,
-    /// IPv4 addresses that stand for somebody outside.
+    /// IPv4 addresses that stand for peers outside of the network.
     pub peers: Peers,
-    /// Where its packets are counted; 0: with those of other networks.
+    /// Slot of its counters; 0 is shared with other networks.
     pub slot: u16,
-    /// Whom else its tenants may send to.
+    /// Endpoints outside of the network that its tenants may send to.
     pub sends: PolicySet,
-    /// From whom else they hear.
+    /// Endpoints outside of the network that its tenants may receive from.
     pub hears: PolicySet,
-    /// Through which gateways they send.
+    /// Gateways to other networks.
     pub gateways: Gateways,
-    /// Where copies of multicast and broadcast go that have no mapping of their own; 0 for nowhere.
+    /// The action for copies to groups that have no mapping of their own; 0 for no copies.
     pub replicas: ActionId,
 }
 
-/// What the direct way must know of a network, most of it as a frame has it.
+/// The hot part of a network: what the fast path needs, mostly as a frame has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NetworkHot {
-    /// Its domain's SIR prefix.
+    /// SIR prefix of its domain.
     pub sir: [u8; 8],
     /// Upper 96 bits of its IPv6 addresses, if it has any.
     pub vnet: Option<[u8; 12]>,
@@ -56,17 +57,17 @@ pub struct NetworkHot {
     pub mac: u64,
     /// Lower 32 bits of the gateway's IPv6 address; 0 without one.
     pub gateway: u32,
-    /// Its virtual network identifier.
+    /// Virtual network identifier, 28 bits.
     pub vnid: u32,
-    /// As [`Vnet::checksum_delta`].
+    /// [`Vnet::checksum_delta`]; 0 without IPv6.
     pub checksum_delta: u16,
-    /// What the pseudo header's sum grows by when both IPv4 addresses become SIR addresses; not 0.
+    /// Added to the pseudo header's sum when both IPv4 addresses become SIR addresses; not 0.
     pub checksum_delta_ipv4: u16,
-    /// Largest packet that its tenants may send, in bytes.
+    /// MTU: largest packet in bytes that tenants may send.
     pub mtu: u16,
-    /// Where its identifiers live.
+    /// SIR domain of its identifiers.
     pub domain: DomainId,
-    /// As [`Network::slot`].
+    /// [`Network::slot`].
     pub slot: u16,
 }
 
@@ -91,7 +92,7 @@ impl NetworkHot {
     }
 }
 
-/// Who outside of a network has an IPv4 address in it (ILA draft §5.11, §5.13).
+/// Peers: who outside of a network has an IPv4 address in it (ILA draft §5.11, ILA draft §5.13).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Peers {
     by_ipv4: Vec<(u32, u128)>,
@@ -99,8 +100,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// From pairs of mapped address and the peer's own: a SIR address, or an IPv6 address of its network. Each stands in
-    /// one pair.
+    /// Peers from pairs of mapped IPv4 address and the peer's own address: a SIR address, or an IPv6 address of the
+    /// peer's network. No address may stand in two pairs.
     #[must_use]
     pub fn new(pairs: impl Iterator<Item = (u32, u128)>) -> Self {
         let mut by_ipv4: Vec<_> = pairs.collect();
@@ -110,14 +111,14 @@ impl Peers {
         Peers { by_ipv4, by_ipv6 }
     }
 
-    /// The peer behind a mapped address.
+    /// The address of the peer that a mapped IPv4 address stands for.
     #[must_use]
     pub fn ipv6(&self, address: u32) -> Option<u128> {
         let at = self.by_ipv4.binary_search_by_key(&address, |pair| pair.0).ok()?;
         Some(self.by_ipv4.get(at)?.1)
     }
 
-    /// The mapped address of a peer.
+    /// The mapped IPv4 address of a peer.
     #[must_use]
     pub fn ipv4(&self, address: u128) -> Option<u32> {
         let at = self.by_ipv6.binary_search_by_key(&address, |pair| pair.0).ok()?;
@@ -125,22 +126,22 @@ impl Peers {
     }
 }
 
-/// The 96-bit prefix of a network's IPv6 addresses.
+/// The 96-bit IPv6 prefix of a network (ILA draft §3.7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vnet {
     /// The prefix; its lower 32 bits are 0.
     pub prefix: u128,
     /// The gateway's address.
     pub gateway: Option<u128>,
-    /// What neutral mapping adds to the low word beyond what it adds for a SIR address, because all 96 bits change:
-    /// `Σ prefix -' Σ upper half of the identifier -' Σ SIR prefix`. The same for every locator.
+    /// What neutral mapping adds to the low word beyond what it adds for a SIR address, because all 96 bits change. It
+    /// is `Σ prefix -' Σ upper half of the identifier -' Σ SIR prefix`, the same for every locator.
     pub checksum_delta: u16,
-    /// The same for multicast addresses, by scope: all 128 bits change.
+    /// The same for multicast addresses, by scope: there all 128 bits change.
     group_checksum_delta: [u16; 16],
 }
 
 impl Vnet {
-    /// The prefix of the network `vnid` in the domain with this SIR prefix.
+    /// The prefix of the network `vnid`, in the domain with the SIR prefix `sir`.
     #[must_use]
     pub const fn new(prefix: u128, gateway: Option<u128>, vnid: u32, sir: SirPrefix) -> Self {
         let vnet = add(sum_of_half((prefix >> 64) as u64), sum_of_half(prefix as u64));
@@ -149,7 +150,7 @@ impl Vnet {
         let mut group_checksum_delta = [0; 16];
         let mut scope = 0;
         while scope < 16 {
-            // ff0X stands in the address, X alone in the identifier.
+            // The address begins with ff0X, and the identifier has only X.
             let identifier = Identifier::tenant_multicast(vnid, scope, 0);
             group_checksum_delta[scope as usize] =
                 sub(sub(0xff00 + scope as u16, sum_of_half(identifier.0)), sir);
@@ -158,7 +159,7 @@ impl Vnet {
         Vnet { prefix, gateway, checksum_delta: sub(sub(vnet, upper), sir), group_checksum_delta }
     }
 
-    /// What neutral mapping adds for an identifier of type 3 or 4.
+    /// What neutral mapping adds for an identifier of type 3 or 4 beyond the locator's adjustment.
     #[must_use]
     pub const fn checksum_delta_of(&self, identifier: Identifier) -> u16 {
         match identifier.kind() {
@@ -169,7 +170,7 @@ impl Vnet {
         }
     }
 
-    /// The tenants' own form of an address with an identifier of type 3 or 4.
+    /// The address that tenants use for an identifier of type 3 or 4.
     #[must_use]
     pub const fn address_of(&self, identifier: Identifier) -> u128 {
         match identifier.kind() {
@@ -184,20 +185,21 @@ impl Vnet {
 pub struct Subnet {
     /// The prefix.
     pub prefix: u32,
-    /// Ones where the prefix counts.
+    /// Network mask: ones where the prefix counts.
     pub mask: u32,
     /// The gateway's address.
     pub gateway: u32,
 }
 
 impl Subnet {
-    /// Whether `address` is one of the subnet's.
+    /// Whether `address` lies in the subnet.
     #[must_use]
     pub const fn contains(&self, address: u32) -> bool {
         address & self.mask == self.prefix
     }
 
-    /// Whether one of its addresses is its broadcast. A subnet of two addresses or of one has none (RFC 3021).
+    /// Whether an address of the subnet is its broadcast address. Subnets of two addresses or of one have none
+    /// (RFC 3021).
     #[must_use]
     pub const fn is_broadcast(&self, address: u32) -> bool {
         !self.mask > 1 && address | self.mask == u32::MAX
@@ -211,7 +213,8 @@ impl Network {
         self.ipv4.iter().find(|subnet| subnet.contains(address))
     }
 
-    /// Whether an IPv4 address can only be another tenant's: neither the gateway's, nor a peer's, nor everybody's.
+    /// Whether an IPv4 address can only be another tenant's: it is in a subnet, and not the gateway's, a peer's or a
+    /// broadcast address.
     #[inline]
     #[must_use]
     pub fn is_others(&self, address: u32) -> bool {
@@ -226,14 +229,15 @@ impl Network {
         Identifier::tenant_ipv4(self.vnid, address)
     }
 
-    /// The address of the gateway that speaks to `tenant`, for what this node or the fabric has to say.
+    /// The address of the gateway in the subnet of `tenant`: the source of what this node or the fabric sends to that
+    /// tenant.
     #[must_use]
     pub fn ipv4_gateway(&self, tenant: u32) -> Option<u32> {
         self.subnet_of(tenant).map(|subnet| subnet.gateway)
     }
 }
 
-/// Most tenants of a node.
+/// Most tenants of one node.
 pub const MAX_TENANTS: usize = 16_384;
 
 /// A tenant system attached here.
@@ -243,9 +247,9 @@ pub struct Tenant {
     pub network: NetworkId,
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
-    /// What workers and the control thread know it by.
+    /// Its handle for workers and the control thread.
     pub handle: TenantHandle,
-    /// Whether it abused the node.
+    /// Its quarantine, if it is under one.
     pub quarantine: Quarantine,
     /// IPv4 addresses that it may use.
     pub ipv4: Vec<u32>,
@@ -253,21 +257,21 @@ pub struct Tenant {
     pub ipv6: Vec<u128>,
 }
 
-/// What workers and the control thread know a tenant by.
+/// The handle by which workers and the control thread know a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TenantHandle {
-    /// Index into what workers remember of tenants, below [`MAX_TENANTS`]; it stays while the tenant is attached.
+    /// Index into workers' memory of tenants, below [`MAX_TENANTS`]. It does not change while the tenant is attached.
     pub slot: u16,
-    /// Tells the tenants apart that have the same slot one after the other; never 0.
+    /// Tells apart the tenants that have the same slot one after the other; never 0.
     pub generation: u64,
 }
 
-/// Which attachment of this node: unique among all tenants and tasks here.
+/// The key of an attachment, unique among all tenants and tasks of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttachmentKey {
     /// The access port.
     pub port: PortId,
-    /// VLAN identifier; 0: untagged.
+    /// VLAN identifier; 0 for untagged.
     pub vlan: u16,
     /// MAC address of the tenant or task.
     pub mac: Mac,
@@ -278,24 +282,24 @@ pub struct AttachmentKey {
 pub struct Networks {
     list: Vec<Network>,
     hots: Vec<NetworkHot>,
-    /// By port.
+    /// Source bindings by port.
     bindings: Vec<SourceBindings>,
     by_vnid: HashMap<(DomainId, u32), NetworkId, FixedState>,
-    /// By the upper 96 bits of an address.
+    /// By the upper 96 bits of an IPv6 address.
     by_vnet: HashMap<u128, NetworkId, FixedState>,
     tenants: HashMap<AttachmentKey, Tenant, FixedState>,
     links: HashSet<(PortId, u16), FixedState>,
-    /// By slot.
+    /// Rate limits by tenant slot.
     rates: Vec<Rates>,
-    /// Generations of tenants by slot; 0 for nobody.
+    /// Generation of the tenant by slot; 0 if the slot is free.
     generations: Vec<u64>,
     by_mac: HashMap<(NetworkId, Mac), (PortId, u16), FixedState>,
-    /// Tenants attached here that want a group, by its identifier.
+    /// Tenants attached here that joined a group, by network and group identifier.
     members: HashMap<(NetworkId, u64), Vec<Local>, FixedState>,
 }
 
 impl Networks {
-    /// Adds a network of the domain with this SIR prefix.
+    /// Adds a network of the domain with the SIR prefix `sir`.
     pub fn add(&mut self, network: Network, sir: SirPrefix) -> NetworkId {
         let id = NetworkId(self.list.len() as u16);
         self.by_vnid.insert((network.domain, network.vnid), id);
@@ -307,52 +311,52 @@ impl Networks {
         id
     }
 
-    /// Lets tenants of `from` send to others.
+    /// Allows tenants of `from` to send to the selected endpoints.
     pub fn allow_send(&mut self, from: NetworkId, to: Selector) {
         if let Some(network) = self.list.get_mut(usize::from(from.0)) {
             network.sends.add(to);
         }
     }
 
-    /// Lets tenants of `to` hear others.
+    /// Allows tenants of `to` to receive from the selected endpoints.
     pub fn allow_hear(&mut self, to: NetworkId, from: Selector) {
         if let Some(network) = self.list.get_mut(usize::from(to.0)) {
             network.hears.add(from);
         }
     }
 
-    /// Sends the packets of tenants of `from` to those of `to` through a gateway.
+    /// Sets the gateway for packets from tenants of `from` to tenants of `to`.
     pub fn send_through(&mut self, from: NetworkId, to: NetworkId, gateway: Gateway) {
         if let Some(network) = self.list.get_mut(usize::from(from.0)) {
             network.gateways.add(to, gateway);
         }
     }
 
-    /// The gateway that packets of tenants of `from` go through to those of `to`.
+    /// The gateway for packets from tenants of `from` to tenants of `to`.
     #[must_use]
     pub fn gateway(&self, from: NetworkId, to: NetworkId) -> Option<&Gateway> {
         self.get(from)?.gateways.towards(to)
     }
 
-    /// Whether tenants of `from` may send to a party.
+    /// Whether tenants of `from` may send to an endpoint. Within a network they always may.
     #[must_use]
     pub fn may_send(&self, from: NetworkId, to: Endpoint) -> bool {
         to == Endpoint::Network(from) || self.get(from).is_some_and(|network| network.sends.has(to))
     }
 
-    /// Whether tenants of `to` hear a party.
+    /// Whether tenants of `to` may receive from an endpoint. Within a network they always may.
     #[must_use]
     pub fn may_hear(&self, to: NetworkId, from: Endpoint) -> bool {
         from == Endpoint::Network(to) || self.get(to).is_some_and(|network| network.hears.has(from))
     }
 
-    /// Adds a tenant where it is attached.
+    /// Adds a tenant at its attachment, with its rate limits.
     pub fn attach(&mut self, key: AttachmentKey, tenant: Tenant, rates: Rates) {
         self.links.insert((key.port, key.vlan));
         if key.vlan == 0 && tenant.quarantine != Quarantine::All {
             self.attach_untagged(key.port, key.mac, &tenant);
         }
-        // If several tenants of a network have the same MAC address, the first one is found by it.
+        // If several tenants of a network have the same MAC address, [`Self::with_mac`] finds the first one.
         self.by_mac.entry((tenant.network, key.mac)).or_insert((key.port, key.vlan));
         let slot = usize::from(tenant.handle.slot);
         if self.rates.len() <= slot {
@@ -364,6 +368,7 @@ impl Networks {
         self.tenants.insert(key, tenant);
     }
 
+    /// Adds the source bindings of an untagged tenant.
     fn attach_untagged(&mut self, port: PortId, mac: Mac, tenant: &Tenant) {
         let port = usize::from(port.0);
         if self.bindings.len() <= port {
@@ -379,7 +384,7 @@ impl Networks {
         }
     }
 
-    /// The bindings of the untagged tenants of a port, if it has any.
+    /// The source bindings of a port's untagged tenants, if it has any.
     #[inline]
     #[must_use]
     pub fn bindings(&self, port: PortId) -> Option<&SourceBindings> {
@@ -398,7 +403,7 @@ impl Networks {
         self.members.entry((network, group.0)).or_default().push(member);
     }
 
-    /// The tenants attached here that want a group.
+    /// The tenants attached here that joined a group.
     #[must_use]
     pub fn members(&self, network: NetworkId, group: Identifier) -> &[Local] {
         self.members.get(&(network, group.0)).map_or(&[], Vec::as_slice)
@@ -410,13 +415,13 @@ impl Networks {
         self.list.get(usize::from(id.0))
     }
 
-    /// Whether there is none.
+    /// Whether there are no networks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All networks, in the order of their indices.
+    /// All networks, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Network> {
         self.list.iter()
     }
@@ -434,39 +439,39 @@ impl Networks {
         self.by_vnid.get(&(domain, vnid)).copied()
     }
 
-    /// The network whose prefix an IPv6 address has.
+    /// The network whose IPv6 prefix an address has.
     #[must_use]
     pub fn of_address(&self, address: u128) -> Option<NetworkId> {
         self.by_vnet.get(&(address >> 32)).copied()
     }
 
-    /// Who sits there.
+    /// The tenant at an attachment.
     #[must_use]
     pub fn tenant(&self, port: PortId, vlan: u16, mac: Mac) -> Option<&Tenant> {
         self.tenants.get(&AttachmentKey { port, vlan, mac })
     }
 
-    /// The tenant of a network with this MAC address, wherever it sits on this node.
+    /// The tenant of a network with this MAC address, at any attachment of this node.
     #[must_use]
     pub fn with_mac(&self, network: NetworkId, mac: Mac) -> Option<&Tenant> {
         let (port, vlan) = self.by_mac.get(&(network, mac))?;
         self.tenant(*port, *vlan, mac)
     }
 
-    /// How much the tenant with this slot may ask.
+    /// The rate limits of the tenant with this slot.
     #[inline]
     #[must_use]
     pub fn rates(&self, slot: u16) -> Option<&Rates> {
         self.rates.get(usize::from(slot))
     }
 
-    /// The generation of the tenant that has this slot now; 0: nobody has it.
+    /// The generation of the tenant that has this slot now; 0 if the slot is free.
     #[must_use]
     pub fn generation(&self, slot: u16) -> u64 {
         self.generations.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
-    /// Whether only tenants may speak on this link.
+    /// Whether tenants are attached to this link, so that only they may send on it.
     #[must_use]
     pub fn has_tenants(&self, port: PortId, vlan: u16) -> bool {
         self.links.contains(&(port, vlan))
@@ -481,11 +486,14 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Type 3 over the 96 bits that change: the address sums to the same before and on the wire, and comes back.
+        /// Type 3 over the 96 bits that change: the address has the same sum before translation and on the wire, and
+        /// comes back.
         #[test]
         fn neutral_mapping_of_a_tenants_ipv6_address_keeps_the_sum_and_comes_back(
-            upper in 0x2000_0000_0000_0000u64..0x3fff_ffff_ffff_ffff, middle: u32, low: u32, vnid in 1u32..1 << 28,
-            sir in 0x2000_0000_0000_0000u64..0x3fff_ffff_ffff_ffff, locator in 0xfc00_0000_0000_0000u64..0xfdff_ffff_ffff_ffff,
+            upper in 0x2000_0000_0000_0000u64..0x3fff_ffff_ffff_ffff, middle: u32, low: u32,
+            vnid in 1u32..1 << 28,
+            sir in 0x2000_0000_0000_0000u64..0x3fff_ffff_ffff_ffff,
+            locator in 0xfc00_0000_0000_0000u64..0xfdff_ffff_ffff_ffff,
         ) {
             let (sir, locator) = (SirPrefix(sir), Locator(locator));
             let prefix = u128::from(upper) << 64 | u128::from(middle) << 32;
@@ -493,15 +501,19 @@ mod tests {
             let adjustment = Adjustment::of(sir, locator);
             let identifier = Identifier::tenant_ipv6(vnid, low);
             let wire = neutral::there(
-                Identifier(neutral::add_low(identifier.0, vnet.checksum_delta)), adjustment, ChecksumMode::NeutralMap);
+                Identifier(neutral::add_low(identifier.0, vnet.checksum_delta)),
+                adjustment,
+                ChecksumMode::NeutralMap);
             let on_wire = u128::from(locator.0) << 64 | u128::from(wire.0);
             let zero = |sum: u16| if sum == 0xffff { 0 } else { sum };
             prop_assert_eq!(zero(sum_of_address(on_wire)), zero(sum_of_address(prefix | u128::from(low))));
-            let back = neutral::add_low(neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0, !vnet.checksum_delta);
+            let back = neutral::add_low(
+                neutral::back(wire, adjustment, ChecksumMode::NeutralMap).0,
+                !vnet.checksum_delta);
             prop_assert!(back == identifier.0 || Some(Identifier(back)) == identifier.zero_alias());
         }
 
-        /// The same of type 4, where all 128 bits change.
+        /// Type 4, where all 128 bits change.
         #[test]
         fn neutral_mapping_of_a_group_keeps_the_sum_and_comes_back(
             scope in 0u8..16, low in 0u32..1 << 28, vnid in 1u32..1 << 28, sir: u64, locator: u64,

@@ -1,22 +1,24 @@
-//! Whom the tenants of a network may send to, and whom they hear: what policies say, as a worker asks it.
+//! Policies, as a worker looks them up: whom the tenants of a network may send to, and from whom they may receive
+//! (ILA draft §5.13).
 //!
-//! Nobody, unless it was said. Each direction stands for itself, and nothing is remembered of packets that passed.
+//! Without a policy nothing crosses the edge of a network. Each direction needs its own policy, and there is no state
+//! of passed packets.
 
 use super::{DomainId, NetworkId};
 use crate::ila::Identifier;
 
-/// Whose an address is.
+/// The owner of an address, as policies tell owners apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A tenant's of this network.
+    /// A tenant of this network.
     Network(NetworkId),
-    /// A task's, which is a service to tenants.
+    /// A task, which tenants see as a service.
     Task(DomainId, Identifier),
-    /// Anybody else's: what is only routed.
+    /// Any other address, which is only routed.
     Outside,
 }
 
-/// Whom a policy names.
+/// The endpoints that a policy selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selector {
     /// The tenants of a network.
@@ -25,24 +27,24 @@ pub enum Selector {
     Tasks(DomainId),
     /// One task.
     Task(DomainId, Identifier),
-    /// All that is neither tenant nor task.
+    /// All addresses that are neither a tenant's nor a task's.
     Outside,
 }
 
-/// Some parties, to be asked whether one is among them.
+/// A set of selected endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicySet {
-    /// In order.
+    /// Sorted.
     networks: Vec<NetworkId>,
-    /// One bit by [`DomainId`], of which there are at most 16.
+    /// One bit for each [`DomainId`], of which there are at most 16.
     domains: u16,
-    /// In order.
+    /// Sorted.
     tasks: Vec<(DomainId, u64)>,
     outside: bool,
 }
 
 impl PolicySet {
-    /// Adds whom a policy names.
+    /// Adds the endpoints that a policy selects.
     pub fn add(&mut self, named: Selector) {
         match named {
             Selector::Network(id) => insert(&mut self.networks, id),
@@ -52,7 +54,7 @@ impl PolicySet {
         }
     }
 
-    /// Whether a party is among them.
+    /// Whether the set has an endpoint.
     #[must_use]
     pub fn has(&self, endpoint: Endpoint) -> bool {
         match endpoint {
@@ -65,11 +67,12 @@ impl PolicySet {
     }
 }
 
-/// No bit for what no configuration has.
+/// The bit of a domain; 0 for a domain beyond the 16 that a configuration can have.
 const fn bit(domain: DomainId) -> u16 {
     if domain.0 < 16 { 1 << domain.0 } else { 0 }
 }
 
+/// Adds to a sorted list, once.
 fn insert<T: Ord>(list: &mut Vec<T>, entry: T) {
     if let Err(at) = list.binary_search(&entry) {
         list.insert(at, entry);
@@ -93,9 +96,9 @@ mod tests {
             Endpoint::Outside,
         ];
         let reached = |named: &[Selector]| {
-            let mut reach = PolicySet::default();
-            named.iter().for_each(|named| reach.add(*named));
-            all.map(|endpoint| reach.has(endpoint))
+            let mut policies = PolicySet::default();
+            named.iter().for_each(|named| policies.add(*named));
+            all.map(|endpoint| policies.has(endpoint))
         };
         assert_eq!(reached(&[]), [false; 7]);
         let one = |at: usize| std::array::from_fn(|n| n == at);

@@ -1,4 +1,4 @@
-//! What a worker needs to know of a port.
+//! Ports, as a worker looks them up.
 
 use crate::net::Mac;
 use crate::net::ndp::Advert;
@@ -21,28 +21,28 @@ pub struct Port {
     pub role: Role,
     /// Its MAC address.
     pub mac: Mac,
-    /// The same as a number, first byte most significant, for one comparison per packet.
+    /// The MAC address as a number, its first byte most significant, for one comparison per packet.
     pub mac_word: u64,
-    /// Whether untagged frames belong to the port.
+    /// Whether the port accepts untagged frames.
     pub untagged: bool,
-    /// VLAN identifiers that it accepts, sorted; 0 stands for untagged frames.
+    /// VLAN identifiers that it accepts, sorted; 0 stands for untagged.
     pub vlans: Vec<u16>,
     /// Its addresses of global scope.
     pub addresses: Vec<u128>,
     /// Its link-local address.
     pub link_local: u128,
-    /// Source of ICMPv6 errors about packets received here: an own address of global scope, or the link-local one.
+    /// Source of ICMPv6 errors about packets received here: an own address of global scope, or else the link-local one.
     pub error_source: u128,
-    /// Whether tenants are attached: what they send is checked before anything else.
+    /// Whether tenants are attached, so that their frames must pass the source checks.
     pub tenants: bool,
-    /// What it answers to a Router Solicitation, if anything.
+    /// The advertisement that answers a Router Solicitation, if it answers.
     pub advert: Option<Advert>,
 }
 
 impl Port {
-    /// A port that accepts frames with these VLAN identifiers (0: untagged) and owns these addresses.
+    /// A port that accepts frames with these VLAN identifiers (0 for untagged) and has these addresses.
     ///
-    /// ICMPv6 errors about packets received here come from its first address, or from `fallback`, or else from the
+    /// ICMPv6 errors about packets received here come from its first address, or else from `fallback`, or else from the
     /// link-local address (RFC 4443 §2.2).
     #[must_use]
     pub fn new(
@@ -70,7 +70,7 @@ impl Port {
         }
     }
 
-    /// Whether frames with this VLAN identifier belong to the port.
+    /// Whether the port accepts frames with this VLAN identifier, 0 for untagged.
     #[inline]
     #[must_use]
     pub fn accepts_vlan(&self, vlan: u16) -> bool {
@@ -80,7 +80,7 @@ impl Port {
         }
     }
 
-    /// Whether `address` is one of this port's own, link-local included.
+    /// Whether `address` is an address of this port, link-local included.
     #[must_use]
     pub fn owns(&self, address: u128) -> bool {
         address == self.link_local || self.addresses.contains(&address)

@@ -1,22 +1,23 @@
-//! What the upper 64 bits of a destination mean: SIR prefix, own locator, remote locator, or a subnet of our own.
+//! The prefix table: what the upper 64 bits of a destination mean. They are a SIR prefix, a locator of ours, a locator
+//! of another node, or a subnet of ours.
 //!
-//! A small open-addressed table, read once per packet and hot in cache.
+//! It is a small open-addressed hash table, read for each packet and always in the cache.
 
 use super::DomainId;
 use crate::ila::Adjustment;
 
-/// What is known of a 64-bit prefix. Several can be true of one prefix (an own address lies under an own locator).
+/// What is known of a 64-bit prefix. Several can be true of one prefix: an own address lies under an own locator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PrefixInfo {
-    /// A SIR prefix, of this domain.
+    /// It is the SIR prefix of this domain.
     pub sir: Option<DomainId>,
-    /// A locator of ours, of this domain, with the adjustment between the two.
+    /// It is a locator of this node in this domain. The adjustment is that of the pair of SIR prefix and locator.
     pub local: Option<(DomainId, Adjustment)>,
-    /// A locator of another node: needed to translate quoted packets back.
+    /// It is a locator of another node in this domain. Needed to translate quoted packets back.
     pub remote: Option<(DomainId, Adjustment)>,
-    /// At least one own address lies under it.
+    /// An address of this node lies under it.
     pub own: bool,
-    /// At least one virtual network's prefix lies under it.
+    /// A virtual network's IPv6 prefix lies under it.
     pub tenants: bool,
 }
 
@@ -35,12 +36,13 @@ impl Default for PrefixTable {
 }
 
 impl PrefixTable {
+    /// The slot where a search for `prefix` begins.
     #[inline(always)]
     fn home(&self, prefix: u64) -> usize {
         (prefix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
     }
 
-    /// What is known of `prefix` (never 0: no unicast realm has that prefix).
+    /// What is known of `prefix`, which is not 0: no unicast prefix is.
     #[inline(always)]
     #[must_use]
     pub fn of(&self, prefix: u64) -> Option<&PrefixInfo> {
@@ -58,7 +60,7 @@ impl PrefixTable {
         }
     }
 
-    /// What is known of `prefix`, to be changed; it starts as nothing. `prefix` is not 0.
+    /// What is known of `prefix`, to be changed. A new entry knows nothing. `prefix` is not 0.
     pub fn entry(&mut self, prefix: u64) -> &mut PrefixInfo {
         debug_assert!(prefix != 0);
         if self.length * 2 >= self.slots.len() {
@@ -78,7 +80,7 @@ impl PrefixTable {
         &mut self.slots[at].1
     }
 
-    /// The slot that holds `prefix` or would.
+    /// The slot that holds `prefix`, or would hold it.
     fn place(&self, prefix: u64) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = self.home(prefix) & mask;

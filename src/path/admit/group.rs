@@ -1,4 +1,4 @@
-//! Admits a tenant's packets to groups and broadcast addresses of its network (ILA draft §3.7.2).
+//! Admission of tenants' packets to groups and broadcast addresses of their network (ILA draft §3.7.2).
 
 use super::source::Sender;
 use crate::ila::Identifier;
@@ -9,10 +9,13 @@ use crate::path::meta::{Class, PacketMeta};
 use crate::path::verdict::DropReason;
 use crate::table::Network;
 
-/// Takes a tenant's packet to an IPv6 group.
+/// Admits a tenant's packet to an IPv6 group, and sets the group's identifier and checksum delta in `meta`.
 ///
 /// # Errors
-/// The reason to drop it.
+/// * [`DropReason::LinkLocal`] for a link-local source: the packet would leave the link.
+/// * [`DropReason::SpoofedSource`] for a source that is not the tenant's.
+/// * [`DropReason::GroupUnmappable`] for a group that has no identifier or yields to its zero alias, and for a network
+///   without IPv6.
 pub(in crate::path) fn enter(
     meta: &mut PacketMeta,
     from: &Sender<'_>,
@@ -32,10 +35,10 @@ pub(in crate::path) fn enter(
     begin(meta, from, identifier, ctx)
 }
 
-/// The group that a tenant's IPv4 packet goes to, if it goes to one.
+/// The identifier of the group or broadcast address that a tenant's IPv4 packet goes to; `None` for unicast.
 ///
 /// # Errors
-/// A group that nobody else may hear of, or an address that is nobody's.
+/// [`DropReason::Multicast`] for a group of link-local scope and for a reserved address.
 pub(in crate::path) fn ipv4_group(
     destination: u32,
     network: &Network,
@@ -49,7 +52,8 @@ pub(in crate::path) fn ipv4_group(
 /// Notes in `meta` that the packet, which is IPv6 by now, goes to a group of its sender's network.
 ///
 /// # Errors
-/// Neutral mapping cannot tell the group from another one.
+/// [`DropReason::GroupUnmappable`] if neutral mapping cannot tell the group from its zero alias, which is another
+/// group.
 pub(in crate::path) fn begin(
     meta: &mut PacketMeta,
     from: &Sender<'_>,

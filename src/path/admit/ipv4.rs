@@ -1,5 +1,7 @@
-//! Admits a tenant's IPv4: checks the header, answers what is for the gateway, and has the rest translated to IPv6
-//! (RFC 7915, ILA draft §4.3.2, §5.12.2). Every later stage sees an IPv6 packet from and to SIR addresses of type 2.
+//! Admission of a tenant's IPv4: checks header and source, answers packets to the gateway, and has the rest translated
+//! to IPv6 (RFC 7915, ILA draft §4.3.2, ILA draft §5.12.2).
+//!
+//! Every later stage sees an IPv6 packet between SIR addresses of type 2.
 
 use super::group;
 use super::source::Sender;
@@ -13,11 +15,20 @@ use crate::path::proxy::{echo, membership};
 use crate::path::rewrite::siit;
 use crate::path::verdict::DropReason;
 
-/// Takes an IPv4 packet from a tenant: what follows sees the IPv6 packet that it becomes. In a group frame only packets
-/// to groups are welcome.
+/// Admits an IPv4 packet of a tenant: later stages see the IPv6 packet that it becomes. `group_frame` says that the
+/// frame went to a group MAC address; then only packets to groups are admitted. IGMP and packets to the gateway get
+/// their verdict here.
 ///
 /// # Errors
-/// The reason to drop it.
+/// The reason to drop the packet:
+/// * `Ipv4Invalid` for a header that RFC 791 or RFC 1122 tells to discard
+/// * `SpoofedSource` for a source that is not the tenant's
+/// * `Multicast` for a group of link-local scope, a reserved address, or unicast in a group frame
+/// * `GroupUnmappable` for a group whose zero alias is another group
+/// * `Quarantined` for a packet to the gateway of a tenant under quarantine
+/// * `Ipv4NoRoute` for a destination that the network does not know
+/// * `Untranslatable` if RFC 7915 gives no translation
+/// * `PacketTooBig` for more than the network's MTU
 pub(in crate::path) fn enter(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -36,9 +47,9 @@ pub(in crate::path) fn enter(
         return Err(DropReason::Ipv4Invalid);
     }
     let is_report = header.protocol() == igmp::PROTOCOL && destination >> 28 == 0xe;
-    // Ethernet padding does not travel on.
+    // Ethernet padding is not forwarded.
     let _ = packet.resize(usize::from(packet.l3) + total);
-    // A host without an address may report its groups (RFC 3376 §4.2.13).
+    // RFC 3376 §4.2.13: a host without an address may report its groups.
     if !(from.tenant.ipv4.contains(&source) || is_report && source == 0) {
         return Err(DropReason::SpoofedSource);
     }
@@ -60,7 +71,8 @@ pub(in crate::path) fn enter(
     }
     siit::to_ipv6(packet, meta, from, (source, destination), group, ctx)?;
     if total > usize::from(from.network.mtu) {
-        // The tenant is told in the terms of IPv4: the difference of the headers goes off again.
+        // The sender is IPv4: when the ICMPv6 error is translated for it, the difference of the headers is subtracted
+        // again.
         let in_fragment = packet.l3().get(6) == Some(&ipv6::next::FRAGMENT);
         let checksum_delta_ipv4 =
             ipv6::HEADER - ipv4::HEADER + if in_fragment { fragment::HEADER } else { 0 };

@@ -1,4 +1,7 @@
-//! What may come in from a tenant: whose source it is, what only the node itself may say, and how IPv4 and groups enter.
+//! Admission of tenants' packets: source checks, the RA and DHCP guard, and how IPv4 and groups enter the pipeline
+//! (ILA draft §6, VMM draft §10).
+//!
+//! Stage `arrive` calls these before the destination is looked up. They send nothing.
 
 pub(super) mod group;
 pub(super) mod ipv4;

@@ -1,30 +1,36 @@
-//! What no tenant may say, whoever hears it: only the node is its router, asks for groups and hands out addresses.
+//! The RA and DHCP guard: drops what only the node may send to tenants. The node is their router, querier and DHCP
+//! server.
 //!
-//! Neither extension headers nor fragments hide it (RFC 6980, RFC 7113): a first fragment must show its upper layer.
+//! Extension headers and fragments do not hide such packets (RFC 6980, RFC 7113): a first fragment must hold all
+//! headers up to the upper layer (RFC 7112).
 
 use crate::net::icmp6::kind;
 use crate::net::ipv4::{self, Ipv4};
 use crate::net::ipv6::{self, next};
 use crate::path::verdict::DropReason;
 
-/// UDP ports of DHCP servers and relays (RFC 2131 §4.1, RFC 8415 §7.2). Either is refused in both families: what comes
-/// as one may leave as the other.
+/// UDP ports of DHCP servers and relays (RFC 2131 §4.1, RFC 8415 §7.2). Both are refused in both families, because
+/// translation turns one family into the other.
 const DHCP_SERVERS: [u16; 2] = [67, 547];
 
-/// Whether a packet with this protocol and source port is a DHCP server's, which no tenant is.
+/// Whether a packet with this protocol and source port is a DHCP server's. No tenant is one.
 #[inline(always)]
 pub(in crate::path) const fn is_dhcp_server(protocol: u8, source_port: u16) -> bool {
     protocol == next::UDP && (source_port == DHCP_SERVERS[0] || source_port == DHCP_SERVERS[1])
 }
 
-/// Protocol and type of a membership query (RFC 3376 §4.1).
+/// IP protocol number and message type of an IGMP membership query (RFC 3376 §4.1).
 const IGMP: u8 = 2;
 const IGMP_QUERY: u8 = 0x11;
 
-/// Judges an IPv6 packet, from its header on.
+/// Checks an IPv6 packet, from its header on.
 ///
 /// # Errors
-/// The reason to drop it.
+/// * [`DropReason::ExtensionHeaders`] if the upper layer cannot be found, or a first fragment does not reach it.
+/// * [`DropReason::TenantDhcp`] for a DHCP server's message.
+/// * [`DropReason::TenantRouter`] for a Router Advertisement or a Redirect.
+/// * [`DropReason::TenantQuery`] for a multicast listener query.
+/// * [`DropReason::NdFragment`] for fragmented Neighbour Discovery.
 #[inline]
 pub(in crate::path) fn ipv6(packet: &[u8]) -> Result<(), DropReason> {
     match packet.get(6) {
@@ -34,6 +40,7 @@ pub(in crate::path) fn ipv6(packet: &[u8]) -> Result<(), DropReason> {
     }
 }
 
+/// Checks an IPv6 packet that is not plain TCP or UDP.
 fn unusual(packet: &[u8]) -> Result<(), DropReason> {
     let upper = ipv6::upper(packet).map_err(|_| DropReason::ExtensionHeaders)?;
     if upper.later_fragment || upper.protocol == next::NONE {
@@ -52,10 +59,11 @@ fn unusual(packet: &[u8]) -> Result<(), DropReason> {
     }
 }
 
-/// Judges an IPv4 packet, from its header on; one that cannot be read is left to others.
+/// Checks an IPv4 packet, from its header on. An invalid header passes: [`super::ipv4`] drops it.
 ///
 /// # Errors
-/// The reason to drop it.
+/// * [`DropReason::TenantDhcp`] for a DHCP server's message.
+/// * [`DropReason::TenantQuery`] for an IGMP query.
 #[inline]
 pub(in crate::path) fn ipv4(packet: &[u8]) -> Result<(), DropReason> {
     let (Some(header), Some(view)) = (ipv4::header(packet), Ipv4::of(packet)) else { return Ok(()) };
@@ -69,6 +77,7 @@ pub(in crate::path) fn ipv4(packet: &[u8]) -> Result<(), DropReason> {
     }
 }
 
+/// Checks the source port of a UDP datagram.
 fn datagram(datagram: &[u8]) -> Result<(), DropReason> {
     match datagram.first_chunk() {
         Some(port) if is_dhcp_server(next::UDP, u16::from_be_bytes(*port)) => Err(DropReason::TenantDhcp),

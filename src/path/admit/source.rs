@@ -1,5 +1,6 @@
-//! What a tenant may say: its frames are held against the bindings of its attachment before anything else is done with
-//! them (ILA draft §6, VMM draft §10).
+//! Source checks of tenants: a frame's addresses must be bound to its attachment (ILA draft §6, VMM draft §10).
+//!
+//! They come before anything else is done with a frame.
 
 use super::ra_dhcp_guard;
 use crate::net::{Mac, ethernet, ipv6};
@@ -11,7 +12,7 @@ use crate::path::stage::parse::{Header, Link};
 use crate::path::verdict::DropReason;
 use crate::table::{Network, NetworkId, Port, Quarantine, Role, Tenant};
 
-/// The sender of a frame.
+/// The tenant that sent a frame.
 #[derive(Clone, Copy)]
 pub(in crate::path) struct Sender<'t> {
     pub(in crate::path) id: NetworkId,
@@ -21,12 +22,13 @@ pub(in crate::path) struct Sender<'t> {
     pub(in crate::path) vlan: u16,
 }
 
-/// Finds the tenant that sent the frame, and notes it in `meta`; `None` on links without tenants.
+/// Finds the tenant that sent the frame, and notes it in `meta`. `None` on links without tenants.
 ///
 /// # Errors
-/// [`DropReason::UnknownTenant`] on a link with tenants none of which has the frame's source address;
-/// [`DropReason::NotOurMac`] when the frame goes neither to the port nor to the gateway of the tenant's network;
-/// [`DropReason::Quarantined`] when nothing of the tenant is taken.
+/// * [`DropReason::UnknownTenant`] if the link has tenants and none of them has the frame's source MAC address.
+/// * [`DropReason::NotOurMac`] if the frame goes neither to the port nor to the gateway of the tenant's network.
+/// * [`DropReason::Quarantined`] if the tenant is under quarantine and may not even send data.
+/// * [`DropReason::ShortFrame`] if the frame has no Ethernet header.
 #[inline]
 pub(in crate::path) fn admit<'t>(
     packet: &Packet<'_>,
@@ -53,6 +55,7 @@ pub(in crate::path) fn admit<'t>(
     Ok(sender)
 }
 
+/// The tenant with the frame's source MAC address on its link.
 fn find<'t>(packet: &Packet<'_>, vlan: u16, ctx: &Ctx<'t>) -> Result<Option<Sender<'t>>, DropReason> {
     let networks = &ctx.tables.networks;
     let mac = ethernet::source(packet.frame()).ok_or(DropReason::ShortFrame)?;
@@ -67,10 +70,13 @@ fn find<'t>(packet: &Packet<'_>, vlan: u16, ctx: &Ctx<'t>) -> Result<Option<Send
     Ok(Some(Sender { id: tenant.network, network, tenant, mac, vlan }))
 }
 
-/// Judges the source of an IPv6 packet. A packet that is tried again was judged before.
+/// Checks the source of an IPv6 packet. A packet that is decided again passed this check before.
 ///
 /// # Errors
-/// [`DropReason::SpoofedSource`], or what [`ra_dhcp_guard::ipv6`] says of a tenant's packet.
+/// * [`DropReason::SpoofedSource`] if the tenant has no right to the source, or a source that is a tenant's comes
+///   neither from that tenant nor over the fabric.
+/// * [`DropReason::ExtensionHeaders`], [`DropReason::TenantDhcp`], [`DropReason::TenantRouter`],
+///   [`DropReason::TenantQuery`] and [`DropReason::NdFragment`] from [`ra_dhcp_guard::ipv6`].
 #[inline]
 pub(in crate::path) fn admit_ipv6(
     packet: &Packet<'_>,
@@ -82,7 +88,7 @@ pub(in crate::path) fn admit_ipv6(
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     if packet.admitted {
-        // What came as IPv4 has a fragment header only if it may be fragmented.
+        // Admission translated the tenant's IPv4 to this form. It added a fragment header only without DF.
         meta.splits = header.next_header == ipv6::next::FRAGMENT
             && sender.is_some_and(|sender| sender.is_own_ipv4(header.source, ctx));
         return Ok(());
@@ -92,8 +98,8 @@ pub(in crate::path) fn admit_ipv6(
             sender.may_send(header.source, header.destination, port)?;
             ra_dhcp_guard::ipv6(packet.frame().get(link.bytes..header.end).unwrap_or(&[]))
         }
-        // Tenants are at their attachments, and their packets come over the fabric: neither a task nor anybody outside may
-        // send in a tenant's name.
+        // Tenants' packets come from their attachment or over the fabric. A source of a tenant is spoofed anywhere
+        // else.
         None if port.role != Role::Fabric && ctx.tables.is_tenants(header.source) => {
             Err(DropReason::SpoofedSource)
         }
@@ -102,14 +108,14 @@ pub(in crate::path) fn admit_ipv6(
 }
 
 impl Sender<'_> {
-    /// Whether the tenant may send an IPv6 packet with these addresses.
+    /// Checks that the tenant may send an IPv6 packet with these addresses.
     ///
-    /// From its link-local address, which is not that of its router, it may send on its link only. From the unspecified
-    /// address it may ask for an address and report its groups; `parse` judges that. The SIR form of its IPv4 address is
-    /// only for this node to write.
+    /// A link-local source other than the router's is allowed on the link only. The unspecified source is allowed here;
+    /// stage `classify` restricts it to address requests and group reports. The SIR form of the tenant's IPv4 address
+    /// is not allowed: only this node writes it.
     ///
     /// # Errors
-    /// [`DropReason::SpoofedSource`] when the source is not the tenant's.
+    /// [`DropReason::SpoofedSource`] if the tenant has no right to the source.
     fn may_send(&self, source: u128, destination: u128, port: &Port) -> Result<(), DropReason> {
         let on_link = ipv6::is_link_local(destination) || ipv6::is_multicast(destination);
         let own = self.tenant.ipv6.contains(&source)
@@ -118,7 +124,7 @@ impl Sender<'_> {
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
     }
 
-    /// Whether an address is the SIR form of the tenant's IPv4 address.
+    /// Whether an address is the SIR form of one of the tenant's IPv4 addresses.
     fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
         let domain = ctx.tables.domain(self.network.domain);
         let low = source as u32;

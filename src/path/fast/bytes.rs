@@ -1,6 +1,6 @@
-//! Words of a frame at fixed places.
+//! Reads words at fixed offsets of a frame. The offsets are constants, so the bounds checks vanish.
 
-/// Eight bytes, the first one lowest.
+/// Eight bytes at offset `at`, little endian.
 #[inline(always)]
 pub(in crate::path) fn le8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
     let mut word = [0; 8];
@@ -8,13 +8,13 @@ pub(in crate::path) fn le8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Eight bytes, the first one highest.
+/// Eight bytes at offset `at`, big endian.
 #[inline(always)]
 pub(in crate::path) fn be8<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
     le8(frame, at).swap_bytes()
 }
 
-/// Four bytes, the first one highest.
+/// Four bytes at offset `at`, big endian.
 #[inline(always)]
 pub(in crate::path) fn be4<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
     let mut word = [0; 4];
@@ -22,7 +22,7 @@ pub(in crate::path) fn be4<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes(word)
 }
 
-/// Two bytes, the first one highest.
+/// Two bytes at offset `at`, big endian.
 #[inline(always)]
 pub(in crate::path) fn be2<const N: usize>(frame: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([frame[at], frame[at + 1]])

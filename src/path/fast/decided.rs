@@ -1,34 +1,34 @@
-//! What the fast path made of a burst: where each packet goes, and what tenants' packets count for their networks.
+//! What the fast path decided of a burst: where each packet goes, and the counts of tenants' packets by network.
 
 use crate::path::meta::BURST;
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 
-/// What the direct way made of a burst.
+/// What the fast path decided of a burst. Packets that it left undecided are for the stages.
 pub struct Decided {
     pub(super) ports: [PortId; BURST],
-    /// How far the frames' starts move, if any does.
+    /// By how many bytes the start of each frame moves; valid if `moved`.
     pub(super) moves: [i8; BURST],
     pub(super) moved: bool,
     pub(super) tally: ArrayVec<Tally, BURST>,
 }
 
-/// What tenants' packets of one network, one after the other in a burst, count for it.
+/// The counts of consecutive tenants' packets of one network in a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// As [`crate::table::Network::slot`].
+    /// The network's [`crate::table::Network::slot`].
     pub slot: u16,
-    /// Packets that tenants here sent, and the bytes of their frames as they sent them.
+    /// Packets sent by tenants attached here.
     pub sent: u16,
-    /// Packets that tenants here get, and the bytes of their frames as they get them.
+    /// Packets delivered to tenants attached here.
     pub delivered: u16,
-    /// See `sent`.
+    /// Bytes of the frames sent, as received.
     pub sent_bytes: u32,
-    /// See `delivered`.
+    /// Bytes of the frames delivered, as delivered.
     pub delivered_bytes: u32,
 }
 
-/// Stands for the port of a packet that is left to the stages.
+/// In place of the port of a packet that is left to the stages.
 const LEFT: PortId = PortId(u16::MAX);
 
 impl Decided {
@@ -36,7 +36,7 @@ impl Decided {
     pub const NOTHING: Decided =
         Decided { ports: [LEFT; BURST], moves: [0; BURST], moved: false, tally: ArrayVec::new_const() };
 
-    /// Makes it nothing again.
+    /// Resets it to [`Self::NOTHING`].
     #[inline]
     pub(super) fn forget(&mut self) {
         self.ports = [LEFT; BURST];
@@ -52,32 +52,34 @@ impl Decided {
         }
     }
 
-    /// The port that all packets of a burst of so many are to be sent through, their starts moved by [`Self::moves`].
+    /// The port that all of the burst's `packets` packets leave through, if there is one such port. Their starts move
+    /// by [`Self::moves`].
     #[inline]
     #[must_use]
     pub fn alike(&self, packets: usize) -> Option<PortId> {
         let ports = self.ports.get(..packets)?;
         let first = *ports.first()?;
-        // No early end: these are a few instructions on whole vectors.
+        // No early return: the loop compiles to a few vector instructions.
         let differing = ports.iter().fold(0, |all, port| all | (port.0 ^ first.0));
         (differing == 0 && first != LEFT).then_some(first)
     }
 
-    /// Of the tenants' packets that were decided.
+    /// The counts of the tenants' packets that were decided.
     #[inline]
     #[must_use]
     pub fn tally(&self) -> &[Tally] {
         &self.tally
     }
 
-    /// How far the starts of the frames move, by their places in the burst; nothing where none does.
+    /// By how many bytes the start of each frame moves, in the order of the burst. Empty if no frame moves.
     #[inline]
     #[must_use]
     pub fn moves(&self) -> &[i8] {
         if self.moved { &self.moves } else { &[] }
     }
 
-    /// The port that the packet at `index` is to be sent through, if it was decided, and how far its start moved.
+    /// The port that the packet at `index` leaves through, and by how many bytes its start moves. `None` if it was left
+    /// to the stages.
     #[inline]
     pub(in crate::path) fn port(&self, index: usize) -> Option<(PortId, i8)> {
         let port = self.ports.get(index).copied().filter(|port| *port != LEFT)?;

@@ -1,15 +1,20 @@
-//! The fast path: the packets that a router sees most, decided in three tight passes.
+//! The fast path: decides the most frequent packets in three tight passes, and leaves all others, untouched, to the
+//! stages. A law test shows that both decide alike.
 //!
-//! Untagged TCP or UDP without extension headers or padding, from a plain address, to a SIR prefix, a locator of ours or
-//! a route, with nothing in its way. It adds two things to the stages: the test whether a packet may take it, and the
-//! order in which memory is read. What a prefix means, how identifiers are looked up and how a packet is rewritten it
-//! asks the same code that the stages ask. Everything else it leaves undecided and untouched for the stages; a law test
-//! shows that both decide alike.
+//! It takes untagged TCP or UDP without extension headers or padding, from a plain source, to a SIR prefix, a locator
+//! of ours or a route, if nothing stops the packet. It adds only two things to the stages: the admission test
+//! (`admit`), and the order of memory accesses. The meaning of prefixes, bulk lookup and rewriting are the code of the
+//! stages.
 //!
-//! [`FastPath::decide`] checks the headers of each frame and prefetches the first line that its lookup reads; then it
-//! finishes all lookups and prefetches their actions; then it rewrites. So the waits for memory of a burst overlap, and
-//! the processor can work on several packets at a time. At 1 k mappings the instructions count: each loop holds what it
-//! needs in registers, and each kind of destination has an array of its own.
+//! The passes of [`FastPath::decide`] over a burst:
+//!
+//! 1. check the headers of each frame, and prefetch the bucket that its lookup reads
+//! 2. finish all lookups, and prefetch their actions
+//! 3. rewrite the packets
+//!
+//! So the cache misses of a burst overlap, and the processor works on several packets at a time. With few mappings
+//! everything is in the cache, and the number of instructions counts: each loop keeps what it needs in registers, and
+//! each kind of destination has an array of its own.
 
 mod admit;
 mod bytes;
@@ -38,20 +43,20 @@ use bytes::be8;
 
 pub use tenants::FRONT;
 
-/// Ethernet and IPv6 header.
+/// Length of the Ethernet and IPv6 headers, in bytes.
 const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
-/// The same and both ports, for the flow hash.
+/// Both headers, and the ports for the flow hash.
 type Head = [u8; HEADERS + 4];
 
-/// A packet to an identifier.
+/// A packet under a SIR prefix or a locator of ours.
 struct MappedPacket<'t, 'b> {
     head: &'b mut Head,
     probe: Probe<'t>,
     key: Key,
-    /// Of the frame, in bytes.
+    /// Length of the frame, in bytes.
     length: u16,
     domain: DomainId,
-    /// Its place in the burst.
+    /// Index in the burst.
     index: u8,
 }
 
@@ -72,7 +77,7 @@ impl<'t> Job<'t> for MappedPacket<'t, '_> {
     }
 }
 
-/// A packet to a plain address.
+/// A packet that is routed.
 struct RoutedPacket<'b> {
     head: &'b mut Head,
     high: u64,
@@ -90,22 +95,23 @@ impl RoutedPacket<'_> {
 /// Packets of one kind, at most a burst of them.
 type Jobs<W> = ArrayVec<W, BURST>;
 
-/// What the lookups found, in the order of their ways.
+/// The actions that the lookups found, in the order of their jobs.
 type Actions<'t> = [Option<&'t Action>; BURST];
 
-/// The direct way of one burst, all of it received on one port.
+/// The fast path for one burst, all of it received on one port.
 pub struct FastPath<'t> {
     tables: &'t Tables,
-    /// Who may speak on the port, if it is one of tenants.
+    /// The source bindings of the port's tenants, if it has any.
     bindings: Option<&'t SourceBindings>,
     /// The port's MAC address, its first byte lowest.
     mac: u64,
-    /// Whether it is one of tasks beside tenants, whom they must not speak for.
+    /// Whether sources must be checked by [`Origin`]: the port is not the fabric's, and the node has virtual networks.
     beside: bool,
 }
 
 impl<'t> FastPath<'t> {
-    /// The direct way for a burst received on `port`; `None` where there is none, because all its frames are tagged.
+    /// The fast path for a burst received on `port`. `None` if the port is unknown, accepts only tagged frames or has
+    /// only tagged tenants.
     #[inline]
     #[must_use]
     pub fn new(port: PortId, tables: &'t Tables) -> Option<Self> {
@@ -122,15 +128,15 @@ impl<'t> FastPath<'t> {
         })
     }
 
-    /// Whether the burst comes from tenants: [`Self::decide_tenants`] takes its frames.
+    /// Whether the port has tenants, so that [`Self::decide_tenants`] takes its frames, and not [`Self::decide`].
     #[inline]
     #[must_use]
     pub fn checks_sources(&self) -> bool {
         self.bindings.is_some()
     }
 
-    /// Decides what it can of tenants' frames, the first [`BURST`] of them, each behind [`FRONT`] bytes that it may grow
-    /// into, and rewrites those. What is shorter than that is left to the stages.
+    /// Decides and rewrites what it can of tenants' frames, the first [`BURST`] of them. Each has [`FRONT`] bytes of
+    /// headroom before it, into which it may grow. A shorter slice is left to the stages.
     #[inline(never)]
     pub fn decide_tenants<'b>(&self, rooms: impl Iterator<Item = &'b mut [u8]>, decided: &mut Decided) {
         decided.forget();
@@ -142,8 +148,7 @@ impl<'t> FastPath<'t> {
         tenants::finish(&mut jobs, self.tables, decided);
     }
 
-    /// Decides what it can of other frames, the first [`BURST`] of them, each from its Ethernet header on, and rewrites
-    /// those.
+    /// Decides and rewrites what it can of other frames, the first [`BURST`] of them, each from its Ethernet header on.
     #[inline]
     pub fn decide<'b>(&self, frames: impl Iterator<Item = &'b mut [u8]>, decided: &mut Decided) {
         let mut origin = Origin::NONE;
@@ -154,7 +159,7 @@ impl<'t> FastPath<'t> {
         }
     }
 
-    /// The same of those frames that `may` speak.
+    /// [`Self::decide`] of those frames whose source `may` admits.
     #[inline(never)]
     fn decide_those<'b>(
         &self,
@@ -174,7 +179,7 @@ impl<'t> FastPath<'t> {
                 Some(To::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
                     let length = frame.len() as u16;
                     let head: &mut Head = frame.first_chunk_mut()?;
-                    // One with the C-bit has no such key: the stages say what is wrong with it.
+                    // With the C-bit set there is no such key. The stages drop the packet.
                     let key = Key::of_task(be8(head, 46))?;
                     outward
                         .try_push(MappedPacket {
@@ -254,19 +259,19 @@ fn finish<'t, W>(
     }
 }
 
-/// The destinations of the fast path.
+/// The kinds of destination that the fast path takes.
 enum To<'t> {
     Sir(DomainId, &'t MappingTable),
     Locator(OwnLocator<'t>),
     Route,
 }
 
-/// Whether the fast path takes packets to addresses with this upper half, and what they mean.
+/// The kind of destination under this upper half; `None` if the stages must decide.
 #[inline(never)]
 fn admitted(high: u64, tables: &Tables) -> Option<To<'_>> {
     match Prefix::of(high, tables) {
         Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
-        // This mode changes transport checksums as well.
+        // In this mode transport checksums change, too.
         Some(Prefix::Locator(locator)) if locator.mode == ChecksumMode::AdjTransport => None,
         Some(Prefix::Locator(locator)) => Some(To::Locator(locator)),
         Some(Prefix::Tenants | Prefix::Subnet) => None,
@@ -274,7 +279,7 @@ fn admitted(high: u64, tables: &Tables) -> Option<To<'_>> {
     }
 }
 
-/// Second pass: finishes all lookups and prefetches the actions that they found.
+/// Second pass: finishes all lookups and prefetches the actions that they find.
 #[inline(never)]
 fn look_up<'t, J: Job<'t>>(jobs: &[J], tables: &'t Tables) -> Actions<'t> {
     let mut actions: Actions<'t> = [None; BURST];
@@ -282,7 +287,7 @@ fn look_up<'t, J: Job<'t>>(jobs: &[J], tables: &'t Tables) -> Actions<'t> {
     actions
 }
 
-/// The same for routes: all searches take their steps side by side.
+/// Second pass for routes: all searches go step by step side by side.
 #[inline(never)]
 fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<'t> {
     let mut actions: Actions<'t> = [None; BURST];
@@ -295,9 +300,9 @@ fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<
     actions
 }
 
-/// Third pass: to an attachment here, or to one of several locators. A function of its own, which notes the port itself, so
-/// that the loop over packets to one locator stays small. As all of the third pass it changes nothing when something is in
-/// the packet's way.
+/// Third pass to an attachment here, or to one of several locators, chosen by the flow. It is a function of its own and
+/// notes the port itself, so that the loop over packets to one locator stays small. Like every function of the third pass
+/// it changes nothing if something stops the packet.
 #[inline(never)]
 fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables, decided: &mut Decided) {
     if let Some(action) = member(job.head, action, tables) {
@@ -311,7 +316,7 @@ fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables, de
     }
 }
 
-/// From a SIR address to an ILA address.
+/// Rewrites from a SIR address to an ILA address.
 #[inline(always)]
 fn to_locator(job: &mut MappedPacket<'_, '_>, remote: &Remote) -> Option<PortId> {
     let port = out(job.head, job.length, &remote.hop)?;
@@ -319,7 +324,7 @@ fn to_locator(job: &mut MappedPacket<'_, '_>, remote: &Remote) -> Option<PortId>
     Some(port)
 }
 
-/// From an ILA address to a local task's SIR address.
+/// Rewrites from an ILA address to the SIR address of a task attached here.
 #[inline(always)]
 fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
     let prefix = tables.domain(job.domain)?.sir;
@@ -328,7 +333,7 @@ fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, tables: &Tables) -> Option
     Some(port)
 }
 
-/// Third pass, by route.
+/// Third pass for routes.
 #[inline(always)]
 fn along(job: &mut RoutedPacket<'_>, action: &Action, tables: &Tables) -> Option<PortId> {
     let action = member(job.head, action, tables)?;
@@ -341,13 +346,13 @@ fn along(job: &mut RoutedPacket<'_>, action: &Action, tables: &Tables) -> Option
     }
 }
 
-/// The action itself, or the member of a group that the packet's flow uses.
+/// The action itself, or for a group the member that the packet's flow uses.
 #[inline(always)]
 fn member<'t>(head: &Head, action: &'t Action, tables: &'t Tables) -> Option<&'t Action> {
     tables.choose(action, || flow::hash(head.get(ethernet::HEADER..).unwrap_or_default()))
 }
 
-/// Writes link header and hop limit.
+/// Writes the link header and lowers the hop limit.
 #[inline(always)]
 fn out(head: &mut Head, length: u16, hop: &Hop) -> Option<PortId> {
     hop::out_untagged(head, usize::from(length), hop)
@@ -359,5 +364,5 @@ fn destination(head: &mut Head) -> Option<&mut [u8; 16]> {
     head[DESTINATION..].first_chunk_mut()
 }
 
-/// Where an untagged frame has its destination address.
+/// Offset of the destination address in an untagged frame, in bytes.
 const DESTINATION: usize = ethernet::HEADER + 24;

@@ -1,7 +1,7 @@
-//! Tenants' packets on the direct way: between tenants of one network, from an access port to a locator or to another
-//! attachment (IPv6), and from the fabric to an attachment here. IPv4 becomes IPv6 and comes back (RFC 7915) on the way.
+//! The fast path of tenants' packets: between tenants of one network, from an access port to a locator or to another
+//! attachment, and from the fabric to an attachment here. IPv4 is translated to IPv6 and back on the way (RFC 7915).
 //!
-//! TCP and UDP, whole, without options; everything else is left to the stages, as on the rest of the direct way.
+//! It takes whole TCP and UDP packets without options. All else is left to the stages.
 
 use super::super::admit::ra_dhcp_guard::is_dhcp_server;
 use super::super::prefix::OwnLocator;
@@ -20,15 +20,15 @@ use crate::table::{Action, DomainId, Hop, PortId, Remote, Tables};
 
 pub use super::super::rewrite::siit::FRONT;
 
-/// Link header and IPv4 header.
+/// Length of the Ethernet and IPv4 headers, in bytes.
 const HEADERS4: usize = ethernet::HEADER + ipv4::HEADER;
-/// Link header and IPv6 header.
+/// Length of the Ethernet and IPv6 headers, in bytes.
 const HEADERS6: usize = ethernet::HEADER + ipv6::HEADER;
-/// UDP header, of which every packet here has at least as much behind its IP header.
+/// Length of the UDP header, in bytes. Every packet here has at least as many bytes behind its IP header.
 const LEAST: usize = 8;
-/// A packet on its way.
+/// A tenant's packet between the passes.
 pub(super) struct TenantPacket<'t, 'b> {
-    /// The frame; from an access port with [`FRONT`] bytes before it.
+    /// The frame. On an access port [`FRONT`] bytes of headroom come before it.
     room: &'b mut [u8],
     network: &'t NetworkHot,
     key: Key,
@@ -37,13 +37,13 @@ pub(super) struct TenantPacket<'t, 'b> {
     turn: Turn,
 }
 
-/// Where it comes from, and what the tenants here see of it.
+/// The direction of the packet, and the IP version that the tenant here sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// From a tenant here.
+    /// From a tenant attached here.
     Out6,
     Out4,
-    /// From the fabric.
+    /// From the fabric to a tenant attached here.
     In6,
     In4,
 }
@@ -62,7 +62,7 @@ impl<'t> Job<'t> for TenantPacket<'t, '_> {
     }
 }
 
-/// First pass over a frame from a port where tenants sit: [`FRONT`] bytes, then the frame.
+/// First pass over a frame from a port with tenants. `room` is [`FRONT`] bytes of headroom and then the frame.
 #[inline]
 pub(super) fn outward<'t, 'b>(
     room: &'b mut [u8],
@@ -72,7 +72,7 @@ pub(super) fn outward<'t, 'b>(
     jobs: &mut Jobs<TenantPacket<'t, 'b>>,
 ) -> Option<()> {
     let frame = room.get(FRONT..)?;
-    // Not copied: what would be read back from the copy had to wait for it.
+    // A reference: a read from a copy would have to wait for the copy's writes.
     let head: &[u8; HEADERS4 + LEAST] = frame.first_chunk()?;
     let ((network, key), turn) = match be2(head, 12) {
         ethernet::IPV6 => (outward6(frame, bindings, tables)?, Turn::Out6),
@@ -84,7 +84,8 @@ pub(super) fn outward<'t, 'b>(
     jobs.try_push(TenantPacket { room, network, key, probe, index, turn }).ok()
 }
 
-/// The network and the destination of an IPv6 packet from one tenant to another in it.
+/// Network and key of the destination of an IPv6 packet between two tenants of one network. `None` if the stages must
+/// decide.
 #[inline(never)]
 fn outward6<'t>(
     frame: &[u8],
@@ -96,7 +97,7 @@ fn outward6<'t>(
     let network = tables.networks.hot(bindings.find(who)?)?;
     let vnet = network.vnet?;
     let destination = be4(head, 50);
-    // Version, traffic class, flow label, payload length: what the frame has behind the headers.
+    // Version 6, and a payload length of all bytes behind the headers.
     let kind = be4(head, 14) >> 28 == 6 && usize::from(be2(head, 18)) == frame.len() - HEADERS6;
     let fine = kind
         && carries_checksum(head[20])
@@ -109,7 +110,8 @@ fn outward6<'t>(
     fine.then(|| (network, Key::of(Identifier::tenant_ipv6(network.vnid, destination).0)))
 }
 
-/// The same of an IPv4 packet.
+/// Network and key of the destination of an IPv4 packet between two tenants of one network. `None` if the stages must
+/// decide.
 #[inline(never)]
 fn outward4<'t>(
     frame: &[u8],
@@ -136,17 +138,17 @@ fn outward4<'t>(
     stays.then(|| (network, Key::of(Identifier::tenant_ipv4(network.vnid, destination).0)))
 }
 
-/// Whether a frame goes to its network's gateway and is no longer than the network's packets may be.
+/// Whether a frame is addressed to its network's gateway and not longer than the network's MTU allows.
 #[inline(always)]
 fn goes_to<const N: usize>(head: &[u8; N], network: &NetworkHot, frame_bytes: usize) -> bool {
     (le8(head, 0) ^ network.mac) << 16 == 0 && frame_bytes <= usize::from(network.mtu) + ethernet::HEADER
 }
 
-/// The network of the last packet to a tenant.
+/// The network of the last packet to a tenant, by domain and VNID.
 pub(super) type Last<'t> = Option<(DomainId, u32, &'t NetworkHot)>;
 
-/// First pass over a frame from the fabric to an identifier under a locator of ours that is no task's, its headers usual
-/// ones.
+/// First pass over a frame from the fabric under a locator of ours to an identifier that is not a task's. Its headers
+/// were checked by `admit`.
 #[inline(never)]
 pub(super) fn inward<'t, 'b>(
     frame: &'b mut [u8],
@@ -167,7 +169,7 @@ pub(super) fn inward<'t, 'b>(
             network
         }
     };
-    // From a tenant of the same network; for others it takes a policy.
+    // Only from tenants of the same network. Any other sender needs a policy, which the stages apply.
     let (turn, checksum_delta) = match wire.kind() {
         IdentifierType::TenantIpv6 if network.vnet? == head[22..34] => (Turn::In6, network.checksum_delta),
         IdentifierType::TenantIpv4 if siit::sir_address(network, be4(head, 34)) == head[22..38] => {
@@ -197,17 +199,17 @@ pub(super) fn finish(jobs: &mut Jobs<TenantPacket<'_, '_>>, tables: &Tables, dec
     }
 }
 
-/// How a packet leaves.
+/// The outcome for a packet that leaves.
 struct Sent {
     port: PortId,
-    /// How far the frame's start moves.
+    /// By how many bytes the frame's start moves.
     moves: i8,
-    /// Whether a tenant here gets it.
+    /// Whether it is delivered to a tenant attached here.
     delivered: bool,
 }
 
 impl TenantPacket<'_, '_> {
-    /// Counts the packet.
+    /// Counts the packet for its network.
     #[inline]
     fn count(&self, sent: &Sent, tally: &mut Jobs<Tally>) {
         let slot = self.network.slot;
@@ -223,14 +225,15 @@ impl TenantPacket<'_, '_> {
         }
         if sent.delivered {
             last.delivered += 1;
-            // From an access port there are so many bytes before it; IPv4 gets shorter by as many.
+            // On an access port `room` has `FRONT` bytes before the frame. IPv4 to a tenant becomes `FRONT` bytes
+            // shorter.
             let front = if self.turn == Turn::In6 { 0 } else { FRONT as u32 };
             last.delivered_bytes += bytes.wrapping_sub(front);
         }
     }
 }
 
-/// Third pass; `None`, with nothing changed, when something is in the packet's way.
+/// Third pass: rewrites one packet. `None`, and nothing changed, if something stops it.
 #[inline]
 fn rewrite(job: &mut TenantPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
     match job.turn {
@@ -244,14 +247,15 @@ fn rewrite(job: &mut TenantPacket<'_, '_>, action: &Action, tables: &Tables) -> 
                 }
             }
         }
-        // Its flow is told by the headers of the IPv6 packet that it is to become: a choice is for the stages.
+        // The flow hash covers the headers of the IPv6 packet, which is not made yet. So the stages choose among
+        // locators.
         Turn::Out4 => out4(job, action.remote()?),
         Turn::In6 => in6(job, &action.local()?.hop),
         Turn::In4 => in4(job, &action.local()?.hop),
     }
 }
 
-/// IPv6 from a tenant to a locator: all upper 96 bits of the destination change.
+/// IPv6 from a tenant to a locator: the upper 96 bits of the destination change (ILA draft §3.7.1).
 fn out6(job: &mut TenantPacket<'_, '_>, remote: &Remote) -> Option<Sent> {
     let frame = job.room.get_mut(FRONT..)?;
     let port = out(frame, &remote.hop)?;
@@ -260,7 +264,7 @@ fn out6(job: &mut TenantPacket<'_, '_>, remote: &Remote) -> Option<Sent> {
     Some(Sent { port, moves: 0, delivered: false })
 }
 
-/// IPv6 to a tenant here, which must see its own address (ILA draft §5.8, §5.12.1).
+/// IPv6 to a tenant attached here: its own address is restored (ILA draft §5.8, ILA draft §5.12.1).
 fn in6(job: &mut TenantPacket<'_, '_>, hop: &Hop) -> Option<Sent> {
     let vnet = job.network.vnet?;
     let port = out(job.room, hop)?;
@@ -280,9 +284,9 @@ fn out4(job: &mut TenantPacket<'_, '_>, remote: &Remote) -> Option<Sent> {
     Some(Sent { port: remote.hop.port, moves: -(FRONT as i8), delivered: false })
 }
 
-/// IPv4 to a tenant here (ILA draft §5.12.2).
+/// IPv4 to a tenant attached here (ILA draft §5.12.2).
 fn in4(job: &mut TenantPacket<'_, '_>, hop: &Hop) -> Option<Sent> {
-    // It gets shorter, so that this is on the safe side.
+    // The IPv6 form is longer than what is sent, so this check is stricter than it must be.
     if job.room.len() > usize::from(hop.fast_bytes) {
         return None;
     }
@@ -290,14 +294,14 @@ fn in4(job: &mut TenantPacket<'_, '_>, hop: &Hop) -> Option<Sent> {
     Some(Sent { port: hop.port, moves: FRONT as i8, delivered: true })
 }
 
-/// Writes link header and hop limit of an IPv6 packet.
+/// Writes the link header and lowers the hop limit of an IPv6 packet.
 #[inline(always)]
 fn out(frame: &mut [u8], hop: &Hop) -> Option<PortId> {
     let frame_bytes = frame.len();
     hop::out_untagged::<HEADERS6>(frame.first_chunk_mut()?, frame_bytes, hop)
 }
 
-/// Whether this is TCP or UDP.
+/// Whether the protocol is TCP or UDP, whose checksums cover the addresses.
 #[inline(always)]
 const fn carries_checksum(protocol: u8) -> bool {
     matches!(protocol, ipv6::next::TCP | ipv6::next::UDP)

@@ -1,5 +1,7 @@
-//! ARP and RARP by proxy: the tables answer for every address of the tenant's network that is in use elsewhere, and for
-//! the gateway; nothing is flooded (VMM draft §4.2, §4.3).
+//! ARP and RARP by proxy (RFC 826, RFC 903, RFC 5227): the tables answer for the gateway and for every address of the
+//! tenant's network that is in use elsewhere.
+//!
+//! Nothing is flooded (VMM draft §4.2, VMM draft §4.3).
 
 use crate::net::arp::{self, Arp, Kind};
 use crate::path::Ctx;
@@ -10,7 +12,7 @@ use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Action, LimitKind};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Decides an ARP or RARP message of a tenant; `payload` is the offset behind the link header.
+/// Decides an ARP or RARP message of a tenant. `payload` is the offset of the message in the frame, in bytes.
 pub(in crate::path) fn decide(
     packet: &mut Packet<'_>,
     from: &Sender<'_>,
@@ -23,7 +25,7 @@ pub(in crate::path) fn decide(
         Ok(message) => message,
         Err(_) => return Verdict::Drop(DropReason::ArpInvalid),
     };
-    // Whoever speaks of another's MAC or IPv4 address would poison its neighbours.
+    // A sender MAC or IPv4 address that is not bound to the tenant would poison the caches of its neighbours.
     let bound = message.sender_mac == from.mac && from.tenant.ipv4.contains(&message.sender);
     let who = Policed::of(from.tenant);
     let kind = message.kind();
@@ -32,7 +34,7 @@ pub(in crate::path) fn decide(
             return Verdict::Drop(DropReason::SpoofedSource);
         }
         Kind::Gratuitous if !bound => {
-            // Twice the same address may be a mistake, which somebody should hear of.
+            // The same address at two tenants may be a mistake, so the control thread gets a notice.
             if answers_for(from, message.sender, ctx) && policer.take(who, LimitKind::Arp, ctx) {
                 policer.conflict(who.tenant, IpAddr::V4(Ipv4Addr::from(message.sender)));
             }
@@ -64,7 +66,7 @@ pub(in crate::path) fn decide(
     }
 }
 
-/// Whether `target` is the gateway's address, or in use by somebody other than the asker.
+/// Whether `target` is the gateway's address, a peer's, or in use by another tenant of the network.
 fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
     let Some(subnet) = from.network.subnet_of(target) else { return false };
     if subnet.gateway == target {
@@ -81,7 +83,8 @@ fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
     found.and_then(|id| ctx.tables.action(id)).is_some_and(Action::is_in_use)
 }
 
-/// Tells the IPv4 address of a MAC address of the asker's network (RFC 903): on its own link, or else anywhere here.
+/// Answers a reverse request with the IPv4 address of a MAC address of the sender's network (RFC 903). The tenant on
+/// the sender's own link comes first, then any tenant of this node.
 fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<'_>) -> Verdict {
     let networks = &ctx.tables.networks;
     let here = networks.tenant(packet.port, from.vlan, message.target_mac);
@@ -98,9 +101,9 @@ fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<
     answer(packet, |frame| arp::reverse_reply(frame, message, server, from.vlan, *address))
 }
 
-/// Writes the answer over the packet.
+/// Replaces the packet by the answer.
 fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; arp::MAX_FRAME]) -> usize) -> Verdict {
-    // In its place: what is written elsewhere and copied has to wait for itself.
+    // Written in place: a copy of a frame that was just written elsewhere would wait for those writes.
     if !packet.resize(arp::MAX_FRAME) {
         return Verdict::Drop(DropReason::BufferShape);
     }

@@ -18,7 +18,7 @@ pub(in crate::path) const HOP_LIMIT: u8 = 64;
 
 /// Turns an echo request into its reply (RFC 4443 §4.2) and leaves it to be routed.
 pub(in crate::path) fn reply(packet: &mut Packet<'_>, meta: &mut PacketMeta, upper: &Upper) -> Verdict {
-    // Turned around, a route would lead wherever its sender likes.
+    // A reply along the reversed source route would go wherever the sender likes.
     if upper.source_routed {
         return Verdict::Drop(DropReason::NotServed);
     }
@@ -45,8 +45,8 @@ pub(in crate::path) fn reply(packet: &mut Packet<'_>, meta: &mut PacketMeta, upp
     answer_to(packet, meta, source)
 }
 
-/// Marks the packet as ours, addressed to `destination`: from or to a link-local address it goes back the way it came
-/// (RFC 4291 §2.5.6), all else is routed like any packet.
+/// Marks the packet as made by this node and addressed to `destination`. From or to a link-local address it is sent
+/// back through the port that received it (RFC 4291 §2.5.6). Any other packet is left undecided, to be routed.
 pub(in crate::path) fn answer_to(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -71,7 +71,7 @@ pub(in crate::path) fn answer_to(
     Verdict::Reply(packet.port)
 }
 
-/// The gateway answers echo requests; it serves nothing else.
+/// Turns an echo request to a network's IPv4 gateway into its reply (RFC 792). The gateway serves nothing else.
 pub(in crate::path) fn reply_ipv4(packet: &mut Packet<'_>, from: &Sender<'_>) -> Verdict {
     let l3 = packet.l3_mut();
     let Some(offset) = ipv4::header(l3).map(<[u8]>::len) else {

@@ -1,4 +1,6 @@
 //! MLD and IGMP of tenants (RFC 3810, RFC 3376): reports go to the control thread, within the tenant's limits.
+//!
+//! Only this node queries, and a report is never forwarded.
 
 use crate::ila::group::{leaves_link, scope};
 use crate::net::icmp6::kind;
@@ -10,12 +12,14 @@ use crate::path::policer::{Policed, Policer};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::LimitKind;
 
-/// Whether a tenant's packet to an IPv6 group is to be copied to others; what it says of groups is for this node.
+/// Whether a tenant's packet to an IPv6 group is copied to the group's members. Packets to groups of link-local scope
+/// and MLD messages are not.
 pub(in crate::path) fn is_copied(packet: &[u8], destination: u128) -> bool {
     leaves_link(scope(destination)) && !is_membership(packet)
 }
 
-/// Whether a packet is a message of MLD; version 1 sends reports to the group itself (RFC 2710 §4).
+/// Whether a packet is an MLD message, which has a router alert option. Version 1 sends reports to the group itself
+/// (RFC 2710 §4).
 fn is_membership(packet: &[u8]) -> bool {
     let alerted = packet.get(6) == Some(&next::HOP_BY_HOP);
     alerted
@@ -30,7 +34,8 @@ pub(in crate::path) const fn is_mld(kind: u8) -> bool {
     matches!(kind, kind::LISTENER_QUERY..=kind::LISTENER_DONE | kind::LISTENER_REPORT_2)
 }
 
-/// A tenant's MLD: the control thread hears reports, as many as Neighbour Discovery. Queries are the gateway's to send.
+/// Decides a tenant's MLD message. Reports go to the control thread, limited as Neighbour Discovery is. All else is
+/// dropped as `MembershipInvalid`: only the gateway queries.
 pub(in crate::path) fn decide_mld(
     packet: &Packet<'_>,
     who: Policed,
@@ -43,7 +48,8 @@ pub(in crate::path) fn decide_mld(
     }
 }
 
-/// The same for IGMP, as many as ARP.
+/// Decides a tenant's IGMP message. Reports go to the control thread, limited as ARP is. All else is dropped as
+/// `MembershipInvalid`: only the gateway queries.
 pub(in crate::path) fn decide_igmp(
     packet: &Packet<'_>,
     who: Policed,
@@ -56,6 +62,7 @@ pub(in crate::path) fn decide_igmp(
     }
 }
 
+/// Punts the report, or drops it for the limit that it exceeds.
 fn heard(passed: Result<(), DropReason>) -> Verdict {
     passed.map_or_else(Verdict::Drop, |()| Verdict::Punt)
 }

@@ -1,5 +1,7 @@
-//! Neighbour Discovery as a router (RFC 4861): answers for own addresses, for SIR addresses on access ports by proxy,
-//! and for Router Solicitations; hands advertisements to the control thread.
+//! Neighbour Discovery of a router (RFC 4861). It answers solicitations for own addresses, for SIR addresses on access
+//! ports and for tenants' addresses by proxy, and it answers Router Solicitations.
+//!
+//! Advertisements go to the control thread, which runs the neighbour state machines. Nothing is flooded.
 
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, Upper};
@@ -14,9 +16,9 @@ use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{DomainId, Endpoint, HopState, LimitKind, Local, Network, NetworkId, Port, Role, Tables};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Lifetime of a tenant's default router in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
+/// Router lifetime in advertisements to tenants, in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
 const ROUTER_LIFETIME_S: u16 = 1800;
-/// All nodes on the link.
+/// The all-nodes address of the link, ff02::1.
 const ALL_NODES: u128 = (0xff02 << 112) | 1;
 
 /// Decides a Neighbour Discovery message.
@@ -31,7 +33,7 @@ pub(in crate::path) fn decide(
         return Verdict::Drop(DropReason::NoPort);
     };
     if upper.offset != ipv6::HEADER {
-        // Neighbour Discovery behind extension headers has no honest use here.
+        // Neighbour Discovery has no use for extension headers, and they would hide it from filters.
         return Verdict::Drop(DropReason::NdInvalid);
     }
     let Ok(message) = ndp::parse(packet.l3()) else { return Verdict::Drop(DropReason::NdInvalid) };
@@ -41,7 +43,8 @@ pub(in crate::path) fn decide(
     }
     let overheard = overheard(packet, meta, port, message, ctx.tables);
     let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
-    // Of others' questions no more is taken than that somebody has an address of ours.
+    // A notice about a neighbour needs a solicitation that this node answers. That another node uses an address of ours
+    // is always told.
     if let Some(notice) = overheard
         && (matches!(notice, Notice::Ours { .. }) || matches!(verdict, Verdict::Reply(_)))
     {
@@ -50,7 +53,7 @@ pub(in crate::path) fn decide(
     verdict
 }
 
-/// What becomes of a message that its sender may send.
+/// Decides a message that passed the checks of its sender.
 fn answered(
     packet: &mut Packet<'_>,
     meta: &PacketMeta,
@@ -67,7 +70,8 @@ fn answered(
             }
             verdict
         }
-        // What is left of a tenant's are its own addresses: who moves it should hear that it came.
+        // Only unsolicited advertisements of a tenant's own addresses are left: the control thread must know that it
+        // arrived.
         Message::Advertisement { target, solicited, .. }
             if meta.from.is_some() && (solicited || ipv6::is_link_local(target)) =>
         {
@@ -87,8 +91,12 @@ fn answered(
     }
 }
 
-/// Whether a tenant may say that: it names no MAC address but its own, advertises no address but its own, and keeps
-/// within its limits.
+/// Checks a message of a tenant: it names no MAC address but the tenant's own, advertises no address but the tenant's
+/// own, and is within the tenant's limits. Messages of others pass.
+///
+/// # Errors
+/// * [`DropReason::SpoofedSource`] for another MAC or IPv6 address.
+/// * [`DropReason::NdRate`], [`DropReason::DadRate`] or [`DropReason::Quarantined`] from the policer.
 fn of_tenant(
     packet: &Packet<'_>,
     meta: &PacketMeta,
@@ -125,7 +133,7 @@ fn of_tenant(
     policer.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)
 }
 
-/// Whether an address of the tenant's network is the gateway's, or somebody else has it.
+/// Whether an address of the tenant's network is the gateway's or in use elsewhere.
 fn in_use(packet: &Packet<'_>, meta: &PacketMeta, address: u128, tables: &Tables) -> bool {
     let network = tables.networks.of_address(address).filter(|id| meta.from == Some(*id));
     network.and_then(|id| tables.networks.get(id)).is_some_and(|network| {
@@ -135,13 +143,15 @@ fn in_use(packet: &Packet<'_>, meta: &PacketMeta, address: u128, tables: &Tables
     })
 }
 
+/// Leaves the notice that a tenant claims an address that is in use elsewhere.
 fn conflict(meta: &PacketMeta, address: u128, policer: &mut Policer) {
     if let Some(who) = meta.policed {
         policer.conflict(who.tenant, IpAddr::V6(Ipv6Addr::from(address)));
     }
 }
 
-/// What a solicitation tells of its sender, who is no tenant: that it has an address of ours, or where a neighbour is.
+/// The notice that a solicitation of a node that is no tenant gives rise to: the sender uses an address of ours, or a
+/// known neighbour has a new MAC address.
 fn overheard(
     packet: &Packet<'_>,
     meta: &PacketMeta,
@@ -155,7 +165,7 @@ fn overheard(
         Message::Advertisement { .. } | Message::RouterAdvertisement => return None,
     };
     let sender = ethernet::source(packet.frame())?;
-    // What we sent ourselves comes back over some links.
+    // Some links return the packets of this node.
     if meta.policed.is_some() || sender == port.mac {
         return None;
     }
@@ -170,14 +180,15 @@ fn overheard(
     (!known).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
 }
 
-/// What a Router Solicitation is answered with. Tenants learn their default router and the MTU; their /96 is no prefix
-/// that a host could form addresses from (RFC 4862 §5.5.3 d).
+/// The advertisement that answers a Router Solicitation. Tenants get their default router and the MTU, and no prefix:
+/// hosts form no addresses from a /96 (RFC 4862 §5.5.3(d)).
 fn advert(meta: &PacketMeta, port: &Port, tables: &Tables) -> Option<Advert> {
     let Some(network) = meta.from.and_then(|id| tables.networks.get(id)) else { return port.advert };
     network.ipv6.map(|_| Advert { lifetime_s: ROUTER_LIFETIME_S, mtu: network.mtu, prefix: None })
 }
 
-/// A tenant asks for its gateway, or for another tenant of its network.
+/// Answers a tenant's solicitation for its gateway or for another tenant of its network. `None` if the target is not an
+/// address of the network.
 fn solicited_by_tenant(
     packet: &mut Packet<'_>,
     port: &Port,
@@ -202,6 +213,7 @@ fn solicited_by_tenant(
     Some(answer(packet, |frame| ndp::neighbour_advertisement(frame, to, &told)))
 }
 
+/// Answers a Neighbour Solicitation for `target`, or drops it as `NdNotForUs`.
 fn solicited(
     packet: &mut Packet<'_>,
     meta: &PacketMeta,
@@ -215,7 +227,7 @@ fn solicited(
         return verdict;
     }
     let own = port.owns(target);
-    // Of others than its own network a tenant learns nothing without a policy.
+    // A tenant learns of a task only if a policy allows it to send there, and of no other network at all.
     let may_know = meta.from.is_none_or(|from| {
         tables.endpoint(target).is_some_and(|endpoint| {
             matches!(endpoint, Endpoint::Task(..)) && tables.networks.may_send(from, endpoint)
@@ -225,14 +237,15 @@ fn solicited(
         return Verdict::Drop(DropReason::NdNotForUs);
     }
     let to = envelope(packet, port, ALL_NODES);
-    // An advertisement to all nodes is never a solicited one; a proxy does not override (RFC 4861 §7.2.4, §7.2.8).
+    // RFC 4861 §7.2.4: an advertisement to all nodes has the Solicited flag clear. RFC 4861 §7.2.8: an advertisement by
+    // proxy has the Override flag clear.
     let solicited = to.destination != ALL_NODES;
     answer(packet, |frame| {
         ndp::advertisement(frame, Envelope { source: target, ..to }, target, solicited, own)
     })
 }
 
-/// Whether `target` is a SIR address in use by somebody other than the asker.
+/// Whether `target` is a SIR address in use by a node other than the sender.
 fn proxied(packet: &Packet<'_>, target: u128, tables: &Tables) -> bool {
     let Some(domain) = tables.prefixes.of((target >> 64) as u64).and_then(|prefix_info| prefix_info.sir)
     else {
@@ -245,7 +258,7 @@ fn proxied(packet: &Packet<'_>, target: u128, tables: &Tables) -> bool {
     in_use_elsewhere(packet, domain, identifier, tables)
 }
 
-/// Whether somebody other than the asker has the identifier.
+/// Whether a node other than the sender has the identifier.
 fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifier, tables: &Tables) -> bool {
     let Some(domain) = tables.domain(domain) else { return false };
     let Some(action) = domain.mappings.lookup(identifier.0).and_then(|id| tables.action(id)) else {
@@ -260,7 +273,7 @@ fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifie
     action.is_in_use() && !action.local().is_some_and(is_asker)
 }
 
-/// Back to who asked; to all nodes when the asker has no address yet.
+/// The envelope of the answer: to the sender, or to all nodes if the sender has no address yet.
 #[inline]
 fn envelope(packet: &Packet<'_>, port: &Port, all_nodes: u128) -> Envelope {
     let source = Ipv6::of(packet.l3()).map_or(0, |header| header.source());
@@ -272,9 +285,9 @@ fn envelope(packet: &Packet<'_>, port: &Port, all_nodes: u128) -> Envelope {
     Envelope { to_mac, from_mac: port.mac, vlan, source: port.link_local, destination }
 }
 
-/// Writes the answer over the packet.
+/// Replaces the packet by the answer.
 fn answer(packet: &mut Packet<'_>, build: impl FnOnce(&mut [u8; ndp::MAX_FRAME]) -> usize) -> Verdict {
-    // In its place: what is written elsewhere and copied has to wait for itself.
+    // Written in place: a copy of a frame that was just written elsewhere would wait for those writes.
     if !packet.resize(ndp::MAX_FRAME) {
         return Verdict::Drop(DropReason::BufferShape);
     }

@@ -1,5 +1,5 @@
-//! Asks for what tenants' questions will look up, before the first of them is read: so that the waits for memory of a
-//! burst overlap here as they do for data.
+//! Prefetches the mappings that tenants' ARP requests and Neighbour Solicitations look up, before the first of them is
+//! decided. So the cache misses of a burst overlap here as they do for data. Decides nothing.
 
 use crate::ila::Identifier;
 use crate::net::{arp, ethernet, icmp6::kind, ipv6};
@@ -14,12 +14,12 @@ use crate::table::network::NetworkHot;
 use crate::table::{DomainId, Tables};
 use arrayvec::ArrayVec;
 
-/// Link header and ARP message.
+/// Length of the Ethernet header and an ARP message, in bytes.
 const ASKED: usize = ethernet::HEADER + arp::LENGTH;
-/// Link header, IPv6 header, and a solicitation up to its target's end.
+/// Length of the Ethernet and IPv6 headers and a solicitation up to the end of its target, in bytes.
 const SOLICITED: usize = ethernet::HEADER + ipv6::HEADER + 24;
 
-/// The address that a tenant asks for.
+/// The lookup of an address that a tenant asks for.
 struct Asked<'t> {
     key: Key,
     probe: Probe<'t>,
@@ -40,7 +40,7 @@ impl<'t> Job<'t> for Asked<'t> {
     }
 }
 
-/// Looks at every undecided packet of a burst that came in at a port with tenants; decides nothing.
+/// Prefetches for every undecided packet of a burst that was received on a port with tenants.
 #[inline]
 pub(in crate::path) fn run(burst: &[Packet<'_>], tables: &Tables) {
     let Some(first) = burst.first() else { return };
@@ -54,13 +54,13 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], tables: &Tables) {
             let _ = jobs.try_push(Asked { key, probe: domain.mappings.probe(key), domain: network.domain });
         }
     }
-    // The secondary buckets that are prefetched here are read when the question is answered.
+    // The buckets that are prefetched here are read when the requests are decided.
     let _ = lookup::probe_primary(&jobs, &mut [(); BURST], tables, |action| {
         let _ = tables.prefetch(action);
     });
 }
 
-/// Whom an untagged ARP request or Neighbour Solicitation asks for.
+/// The network and the identifier that an untagged ARP request or Neighbour Solicitation asks for.
 #[inline]
 fn question<'t>(
     frame: &[u8],

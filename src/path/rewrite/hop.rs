@@ -1,4 +1,5 @@
-//! Last steps of every packet that leaves through a hop: what may stop it, then hop limit and link header.
+//! The last steps of every packet that leaves through a next hop: the checks that may stop it, then hop limit and link
+//! header.
 
 use crate::net::ethernet;
 use crate::net::ipv6::{self, Ipv6};
@@ -7,19 +8,23 @@ use crate::path::packet::Packet;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Hop, HopState, PortId};
 
-/// Whether the packet may leave through `hop`; nothing is changed.
+/// Checks that the packet may leave through `hop`. Changes nothing in the packet; notes the MTU in `meta` if that is
+/// exceeded.
 ///
 /// # Errors
-/// The verdict that stops it.
+/// The verdict that stops the packet:
+/// * [`Verdict::AwaitNextHop`] if the next hop's neighbour is not known yet
+/// * a drop as `HopLimit`, `NeighbourUnreachable`, `LinkDown`, `NoRoute`, `LocatorOnLink` or `PacketTooBig`
 #[inline(always)]
 pub(in crate::path) fn check(packet: &Packet<'_>, meta: &mut PacketMeta, hop: &Hop) -> Result<(), Verdict> {
     check_shrinking(packet, meta, hop, 0)
 }
 
-/// The same for a packet that will be `shrinks_by` bytes shorter when it leaves.
+/// [`check`] for a packet that will be `shrinks_by` bytes shorter when it leaves.
 ///
 /// # Errors
-/// The verdict that stops it.
+/// [`Verdict::AwaitNextHop`], or a drop as `HopLimit`, `NeighbourUnreachable`, `LinkDown`, `NoRoute`, `LocatorOnLink`
+/// or `PacketTooBig`.
 #[inline(always)]
 pub(in crate::path) fn check_shrinking(
     packet: &Packet<'_>,
@@ -36,6 +41,7 @@ pub(in crate::path) fn check_shrinking(
     refuse(meta, hop, hop_limit, l3.len(), shrinks_by)
 }
 
+/// The verdict that stops the packet, if one does.
 #[cold]
 fn refuse(
     meta: &mut PacketMeta,
@@ -62,7 +68,8 @@ fn refuse(
     Ok(())
 }
 
-/// Lowers the hop limit (RFC 8200 §3), writes the link header and decides for the hop's port.
+/// Lowers the hop limit (RFC 8200 §3), writes the link header and sends through the hop's port. A packet that this node
+/// made keeps its hop limit.
 #[inline(always)]
 pub(in crate::path) fn out(packet: &mut Packet<'_>, meta: &PacketMeta, hop: &Hop) -> Verdict {
     if !meta.ours
@@ -82,14 +89,14 @@ pub(in crate::path) fn out(packet: &mut Packet<'_>, meta: &PacketMeta, hop: &Hop
     if meta.ours { Verdict::Reply(hop.port) } else { Verdict::Forward(hop.port) }
 }
 
-/// Ethernet and IPv6 header, in bytes.
+/// Length of the Ethernet and IPv6 headers, in bytes.
 const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
 
-/// The same for a frame whose link header has no tag and that `hop` takes as it is: writes the link header and lowers the
-/// hop limit. `head` is the frame from its Ethernet header on, `frame_bytes` its length.
+/// [`check`] and [`out`] for an untagged frame: writes the link header and lowers the hop limit. `head` is the frame
+/// from its Ethernet header on, and `frame_bytes` its length.
 ///
-/// `None`, and nothing changed, when the frame is too long or `hop` is not ready or has a tag. The caller has seen a hop
-/// limit above 1.
+/// The caller has checked that the hop limit is above 1. `None`, and nothing changed, if the frame is too long, `hop`
+/// is not ready, or its link is tagged.
 #[inline(always)]
 pub(in crate::path) fn out_untagged<const N: usize>(
     head: &mut [u8; N],
@@ -105,5 +112,5 @@ pub(in crate::path) fn out_untagged<const N: usize>(
     Some(hop.port)
 }
 
-/// Where an untagged frame has its hop limit.
+/// Offset of the hop limit in an untagged frame, in bytes.
 const HOP_LIMIT: usize = ethernet::HEADER + 7;

@@ -1,4 +1,4 @@
-//! The only code that writes to the bytes of a packet that travels on: the fast path and the stages both call it.
+//! The only code that writes to a packet that is forwarded. The fast path and the stages both call it.
 
 pub(super) mod hop;
 pub(super) mod quote;

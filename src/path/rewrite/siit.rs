@@ -1,5 +1,7 @@
-//! Rewrites between IPv4 and IPv6 (RFC 7915), joined with ILA (draft §4.3.2, §5.12.2): a tenant's IPv4 packet becomes an
-//! IPv6 packet between SIR addresses of type 2, and comes back as IPv4 at the receiver's node.
+//! Rewrites between IPv4 and IPv6 (RFC 7915), joined with ILA (ILA draft §4.3.2, ILA draft §5.12.2). A tenant's IPv4
+//! packet becomes an IPv6 packet between SIR addresses of type 2, and is IPv4 again at the receiver's node.
+//!
+//! Addresses and MTUs are chosen here; `siit` translates the headers.
 
 use super::{hop, quote};
 use crate::ila::{ChecksumMode, Identifier, IdentifierType, SirPrefix};
@@ -15,24 +17,25 @@ use crate::siit::{self, Options, Refused, To4, To6};
 use crate::table::network::NetworkHot;
 use crate::table::{DomainId, Hop, Local, Network};
 
-/// Type of service travels, a missing UDP checksum is made. What is too long for an IPv6 link was found so there, and
-/// what an error says of its MTU holds.
+/// Options for `siit`: type of service is copied, and a missing UDP checksum is computed. IPv6 MTUs are not checked
+/// here: [`hop::check`] does that, and the MTU that an ICMP error reports is kept.
 fn options(mtu4: u16) -> Options {
     Options { mtu4, mtu6: u16::MAX, ..Options::default() }
 }
 
-/// The address behind an IPv4 address as the network sees it: a peer's own (§5.11, §5.13), or a tenant's SIR address.
+/// The IPv6 address that an IPv4 address stands for in the network: a peer's own (ILA draft §5.11, ILA draft §5.13), or
+/// a tenant's SIR address.
 fn ipv6_of(address: u32, network: &Network, sir: SirPrefix) -> Option<u128> {
     let tenant = || network.subnet_of(address).map(|_| sir.with(network.ipv4_identifier(address)));
     network.peers.ipv6(address).or_else(tenant)
 }
 
-/// The reverse: the IPv4 address by which the network knows somebody.
+/// The IPv4 address that an IPv6 address has in the network.
 fn ipv4_of(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> {
     tenant_ipv4(address, network, sir).or_else(|| network.peers.ipv4(address))
 }
 
-/// The IPv4 address behind a SIR address of the network's own.
+/// The IPv4 address of a SIR address of this network.
 fn tenant_ipv4(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> {
     let identifier = Identifier::of_address(address);
     let ours = (address >> 64) as u64 == sir.0
@@ -42,13 +45,14 @@ fn tenant_ipv4(address: u128, network: &Network, sir: SirPrefix) -> Option<u32> 
     ours.then_some(identifier.0 as u32)
 }
 
+/// The SIR prefix of a domain.
 fn sir_of(domain: DomainId, ctx: &Ctx<'_>) -> Option<SirPrefix> {
     Some(ctx.tables.domain(domain)?.sir)
 }
 
-/// Bytes in front of a frame that it may grow into: what an IPv6 header is longer than an IPv4 header.
+/// Headroom in bytes that a frame may grow into: the length of an IPv6 header beyond that of an IPv4 header.
 pub const FRONT: usize = ipv6::HEADER - ipv4::HEADER;
-/// Ethernet and IPv4 header, Ethernet and IPv6 header.
+/// Length of the Ethernet header with an IPv4 header, and with an IPv6 header, in bytes.
 const HEADERS4: usize = ethernet::HEADER + ipv4::HEADER;
 const HEADERS6: usize = ethernet::HEADER + ipv6::HEADER;
 
@@ -61,11 +65,11 @@ pub(in crate::path) fn sir_address(network: &NetworkHot, address: u32) -> [u8; 1
     sir
 }
 
-/// Turns an untagged IPv4 packet of a tenant into IPv6, as [`to_ipv6`] and [`hop::out`] do: TCP or UDP, whole, without
-/// options, with DF or short enough, its UDP checksum there, its TTL above 1. `room` has [`FRONT`] bytes before the frame;
-/// the IPv6 frame fills all of it.
+/// Translates an untagged IPv4 packet of a tenant to IPv6 and writes the link header, as [`to_ipv6`] and [`hop::out`]
+/// do. The caller has checked that it is TCP or UDP, whole and without options, with DF or short enough, with a UDP
+/// checksum and a TTL above 1. `room` is [`FRONT`] bytes and then the frame. The IPv6 frame fills all of it.
 ///
-/// `None`, and nothing changed, when the packet is shorter than its headers.
+/// `None`, and nothing changed, if the packet is shorter than its headers.
 #[inline(always)]
 pub(in crate::path) fn plain_to_ipv6(
     room: &mut [u8],
@@ -89,10 +93,11 @@ pub(in crate::path) fn plain_to_ipv6(
     Some(())
 }
 
-/// Turns an untagged IPv6 packet between tenants of one network into IPv4, as [`deliver`] does: TCP or UDP, whole, without
-/// extension headers, its hop limit above 1. The IPv4 frame lies at the end of `frame`, [`FRONT`] bytes further on.
+/// Translates an untagged IPv6 packet between tenants of one network to IPv4 and writes the link header, as [`deliver`]
+/// does. The caller has checked that it is TCP or UDP, whole and without extension headers, with a hop limit above 1.
+/// The IPv4 frame starts [`FRONT`] bytes into `frame` and ends where `frame` ends.
 ///
-/// `None`, and nothing changed, when the packet is shorter than its headers, or is UDP without a checksum.
+/// `None`, and nothing changed, if the packet is shorter than its headers or is UDP without a checksum.
 #[inline(always)]
 pub(in crate::path) fn plain_to_ipv4(
     frame: &mut [u8],
@@ -110,7 +115,7 @@ pub(in crate::path) fn plain_to_ipv4(
     if protocol == ipv6::next::UDP && *field == [0, 0] {
         return None;
     }
-    // The delta goes off again; of the two zeros, the one is subtracted that changes nothing.
+    // Subtracting means adding the complement. Of the two zeros, only 0xffff changes nothing when it is added.
     let delta = network.checksum_delta_ipv4;
     let minus_delta = if delta == 0xffff { 0xffff } else { !delta };
     let sum = !checksum::add(!u16::from_be_bytes(*field), minus_delta);
@@ -118,7 +123,7 @@ pub(in crate::path) fn plain_to_ipv4(
     let fragment = if usize::from(length) > siit::WITHOUT_DF { ipv4::DONT_FRAGMENT } else { 0 };
     let first = [0x4500 | u16::from(class), length, identification, fragment];
     let hops = u16::from_be_bytes([hop_limit - 1, protocol]);
-    // Summed from what is at hand: reading back what was just written would have to wait for it.
+    // The sum is over values in registers: reading the header back would wait for the writes.
     let words = first.iter().chain(&[hops]).map(|word| u64::from(*word)).sum::<u64>();
     let halves = |address: u32| u64::from(address >> 16) + u64::from(address as u16);
     let sum = !checksum::fold(words + halves(source) + halves(destination));
@@ -134,19 +139,19 @@ pub(in crate::path) fn plain_to_ipv4(
     Some(())
 }
 
-/// The checksum of TCP or UDP.
+/// The checksum field of TCP or UDP.
 #[inline(always)]
 fn checksum_field(payload: &mut [u8], protocol: u8) -> Option<&mut [u8; 2]> {
     let at = if protocol == ipv6::next::UDP { 6 } else { 16 };
     payload.get_mut(at..)?.first_chunk_mut()
 }
 
-/// Turns an IPv4 packet of the tenant `from` into IPv6, to `group` or to the address behind `destination`, and notes its
-/// new destination in `meta`.
+/// Translates an IPv4 packet of the tenant `from` to IPv6, to `group` or to the IPv6 address that `destination` stands
+/// for. Sets the new destination in `meta`.
 ///
 /// # Errors
-/// [`DropReason::Ipv4NoRoute`] when nobody has the destination; [`DropReason::Untranslatable`] when RFC 7915 gives no
-/// translation.
+/// * [`DropReason::Ipv4NoRoute`] if no peer and no subnet of the network has the destination.
+/// * [`DropReason::Untranslatable`] if RFC 7915 gives no translation, or the headroom is too small.
 pub(in crate::path) fn to_ipv6(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -175,7 +180,7 @@ pub(in crate::path) fn to_ipv6(
     Ok(())
 }
 
-/// Delivers to a tenant's IPv4 address here: the packet becomes IPv4 again.
+/// Delivers to a tenant's IPv4 address here: translates the packet to IPv4 and sends it.
 #[cold]
 pub(in crate::path) fn deliver(
     packet: &mut Packet<'_>,
@@ -202,7 +207,8 @@ pub(in crate::path) fn deliver(
         && packet.l3().get(upper.offset).is_some_and(|kind| icmp6::is_error(*kind));
     let source = match ipv4_of(header.source(), network, sir) {
         Some(source) => source,
-        // What the fabric or this node has to say is said by the gateway (RFC 6791 asks for an address of the kind).
+        // RFC 6791: an ICMP error of a router without an IPv4 address gets a source from the translator. Here it is the
+        // gateway's address.
         None if error => match network.ipv4_gateway(destination) {
             Some(gateway) => gateway,
             None => return Verdict::Drop(DropReason::Untranslatable),
@@ -215,7 +221,7 @@ pub(in crate::path) fn deliver(
     };
     let to = To4 { source, destination, identification: name_of(packet.l3()) };
     let options = options(local.hop.mtu);
-    // In this mode the checksum is that of the SIR address all the way.
+    // In mode `no-action` the transport checksum is that of the SIR address on the whole path.
     let mode = ctx.tables.domain(domain).map(|domain| domain.checksum);
     if mode == Some(ChecksumMode::NoAction) {
         set_destination(packet, sir.with(meta.identifier));
@@ -231,15 +237,18 @@ pub(in crate::path) fn deliver(
     }
 }
 
+/// Writes the destination address of an IPv6 packet.
 fn set_destination(packet: &mut Packet<'_>, address: u128) {
     if let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) {
         header.set_destination(address);
     }
 }
 
-/// Names a datagram that comes without a name, for whoever may have to cut it (RFC 7915 §5.1): a sum over the first
-/// bytes behind its IPv6 header, sequence numbers and checksums among them, differs from one packet of a flow to the
-/// next as a counter does. The bytes are those of a TCP header, or of a UDP header where there are fewer.
+/// Makes an IPv4 identification for a packet without a fragment header (RFC 7915 §5.1): a sum over the first bytes
+/// behind its IPv6 header.
+///
+/// These bytes hold sequence numbers and checksums, so the sum differs from one packet of a flow to the next. They are
+/// 20 bytes, as in a TCP header, or 8, as in a UDP header, if there are fewer than 20.
 #[inline]
 pub(in crate::path) fn name_of(packet: &[u8]) -> u16 {
     let upper = packet.get(ipv6::HEADER..).unwrap_or(packet);
@@ -250,7 +259,7 @@ pub(in crate::path) fn name_of(packet: &[u8]) -> u16 {
     }
 }
 
-/// Writes the last two bytes of the link header.
+/// Writes the ethertype, the last two bytes of the link header.
 fn set_ethertype(packet: &mut Packet<'_>, ethertype: u16) {
     let at = usize::from(packet.l3);
     if let Some(bytes) = at.checked_sub(2).and_then(|from| packet.frame_mut().get_mut(from..at)) {
@@ -258,7 +267,8 @@ fn set_ethertype(packet: &mut Packet<'_>, ethertype: u16) {
     }
 }
 
-/// Lowers the time to live, writes the link header and decides for the tenant's port.
+/// Lowers the TTL, writes the header checksum and the link header, and sends through the tenant's port. A packet that
+/// this node made keeps its TTL.
 fn leave(packet: &mut Packet<'_>, meta: &PacketMeta, local: &Local) -> Verdict {
     let l3 = packet.l3_mut();
     if !meta.ours

@@ -1,6 +1,6 @@
-//! Rewrites between SIR and ILA addresses (ILA draft §4.2.1, §4.2.2) and sends the packet on.
+//! Rewrites between SIR and ILA addresses (ILA draft §4.2.1, ILA draft §4.2.2), and sends the packet.
 //!
-//! Nothing is written to a packet before everything that could stop it has been checked.
+//! Nothing is written to a packet before every check that could stop it has passed.
 
 use super::{hop, quote};
 use crate::ila::{ChecksumMode, IdentifierType, SirPrefix, neutral, transport};
@@ -12,13 +12,14 @@ use crate::path::packet::Packet;
 use crate::path::verdict::Verdict;
 use crate::table::{Domain, Local, Remote};
 
-/// The identifier on the wire, after `add` was added to its low word in one's complement.
+/// The identifier on the wire: `add` is added to the low word in one's complement, and the C-bit is set if the mode
+/// says so.
 #[inline(always)]
 fn ila_identifier(identifier: u64, add: u16, remote: &Remote) -> u64 {
     neutral::add_low(identifier, add) | u64::from(remote.mark) << 48
 }
 
-/// The ILA address of an identifier under the locator of `remote`; `add` is what neutral mapping adds.
+/// The ILA address of an identifier under the locator of `remote`. `add` is what neutral mapping adds to the low word.
 #[inline(always)]
 pub(in crate::path) fn ila_address(identifier: u64, add: u16, remote: &Remote) -> [u8; 16] {
     let mut address = [0; 16];
@@ -27,8 +28,10 @@ pub(in crate::path) fn ila_address(identifier: u64, add: u16, remote: &Remote) -
     address
 }
 
-/// Turns the SIR address in `destination` into the ILA address: the same as [`ila_address`] of its own identifier, without
-/// waiting for what was read from it. Sums are the same in either byte order (RFC 1071 §2 (B)).
+/// Turns the SIR address in `destination` into the ILA address that [`ila_address`] gives for its identifier.
+///
+/// It changes the bytes in place, and does not wait for the identifier to be read. One's complement sums are the same
+/// in either byte order (RFC 1071 §2 (B)).
 #[inline(always)]
 pub(in crate::path) fn write_locator_in_place(destination: &mut [u8; 16], remote: &Remote) {
     destination[..8].copy_from_slice(&remote.locator_bytes);
@@ -47,7 +50,7 @@ pub(in crate::path) fn sir_address(prefix: SirPrefix, identifier: u64) -> [u8; 1
     address
 }
 
-/// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends.
+/// Writes the locator over the SIR prefix (ILA draft §4.2.1) and sends the packet.
 #[inline(always)]
 pub(in crate::path) fn to_locator(
     packet: &mut Packet<'_>,
@@ -69,8 +72,8 @@ pub(in crate::path) fn to_locator(
     hop::out(packet, meta, &remote.hop)
 }
 
-/// What depends on the upper layer: the quoted packet of an ICMPv6 error, payloads without a checksum, and mode
-/// `adj-transport`. Returns the identifier to send.
+/// Handles what depends on the upper layer: the quoted packet of an ICMPv6 error, payloads without a checksum over the
+/// addresses, and mode `adj-transport`. Returns the identifier to send.
 #[cold]
 fn to_locator_unusual(
     packet: &mut Packet<'_>,
@@ -97,7 +100,7 @@ fn to_locator_unusual(
     }
 }
 
-/// Sends to a local attachment; with `domain`, the SIR address is restored first.
+/// Sends to an attachment here. With `domain`, the packet came under a locator, and its SIR address is restored first.
 #[inline(always)]
 pub(in crate::path) fn deliver(
     packet: &mut Packet<'_>,
@@ -117,7 +120,8 @@ pub(in crate::path) fn deliver(
     hop::out(packet, meta, &local.hop)
 }
 
-/// Undoes what the sender's node did: the destination is what the sender wrote, and the transport checksum with it.
+/// Undoes the translation of the sender's node: restores the destination that the sender wrote, and the transport
+/// checksum in mode `adj-transport`.
 #[inline(always)]
 pub(in crate::path) fn restore(packet: &mut Packet<'_>, meta: &PacketMeta, domain: &Domain, ctx: &Ctx<'_>) {
     if meta.unusual || domain.checksum == ChecksumMode::AdjTransport {
@@ -125,17 +129,19 @@ pub(in crate::path) fn restore(packet: &mut Packet<'_>, meta: &PacketMeta, domai
     }
     let Some(mut header) = ipv6::Ipv6::of_mut(packet.l3_mut()) else { return };
     match meta.to.and_then(|id| ctx.tables.networks.get(id)?.ipv6.as_ref()) {
-        // The tenant must see its own address (§5.8, §5.12.1).
+        // The tenant must see its own address (ILA draft §5.8, ILA draft §5.12.1).
         Some(vnet) if !is_ipv4(meta) => header.set_destination(vnet.address_of(meta.identifier)),
         _ => header.set_destination_halves(domain.sir.0, meta.identifier.0),
     }
 }
 
-/// Whether the identifier is a tenant's IPv4 address.
+/// Whether the identifier to look up is a tenant's IPv4 address.
 pub(in crate::path) fn is_ipv4(meta: &PacketMeta) -> bool {
     meta.identifier.kind() == IdentifierType::TenantIpv4
 }
 
+/// Translates the quoted packet of an ICMPv6 error back. With `domain`, also corrects the transport checksum in mode
+/// `adj-transport`.
 #[cold]
 fn deliver_unusual(packet: &mut Packet<'_>, meta: &PacketMeta, domain: Option<&Domain>, ctx: &Ctx<'_>) {
     let Ok(upper) = ipv6::upper(packet.l3()) else { return };
@@ -159,6 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        // RFC 1071 §2 (B): sums are the same in either byte order.
         #[test]
         fn a_locator_written_in_place_is_the_one_written_from_the_identifier(
             prefix: u64, locator: u64, identifier: u64, mode in 0..4usize,

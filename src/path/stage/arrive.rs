@@ -1,4 +1,5 @@
-//! First pass over a burst: parses, admits, classifies, and starts every lookup before any is waited for.
+//! First pass over a burst: parses, admits and classifies each packet, and prefetches for all lookups before any of
+//! them reads a bucket.
 
 use super::{classify, parse};
 use crate::net::ethernet;
@@ -11,7 +12,8 @@ use crate::path::proxy::{arp, prefetch};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::Port;
 
-/// Parses, admits and classifies every packet that is still undecided.
+/// Parses, admits and classifies every undecided packet, resets the metadata of all, and returns which stages the burst
+/// needs.
 #[inline]
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
@@ -22,7 +24,7 @@ pub(in crate::path) fn run(
     prefetch::run(burst, ctx.tables);
     let mut pending = PendingWork::default();
     let mut memo = classify::Memo::default();
-    // The packets of a burst usually came in at one port.
+    // All packets of a received burst have one port. Only packets that waited for a neighbour may have several.
     let mut port: Option<(u16, &Port)> = None;
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
         *meta = PacketMeta::default();
@@ -36,7 +38,7 @@ pub(in crate::path) fn run(
             Some((_, port)) => admit(packet, meta, port, policer, ctx),
             None => Err(DropReason::NoPort),
         };
-        // Proxies decide on the spot.
+        // The proxies have decided some packets: ARP, for example.
         if packet.verdict == Verdict::Continue {
             let classified = admitted.and_then(|()| match meta.class {
                 Class::None => classify::class_of(meta, &mut memo, ctx.tables),
@@ -51,11 +53,17 @@ pub(in crate::path) fn run(
     pending
 }
 
-/// Reads the headers of a packet and holds it against what may come in at its port. Later stages see only valid IPv6 that
-/// its sender may send; ARP, and IPv4 for the gateway, are decided here.
+/// Parses a packet and applies the source checks of its port. Later stages see only valid IPv6 that its sender may
+/// send. ARP, RARP, IGMP and IPv4 for the gateway get their verdict here.
 ///
 /// # Errors
-/// The reason to drop it: see `parse`, `admit` and [`classify::special`].
+/// The reason to drop the packet:
+/// * of [`parse::link`] and [`parse::ipv6`]: `ShortFrame`, `SourceMacGroup`, `NotOurMac`, `UnknownVlan`,
+///   `UnknownEthertype`, `Ipv6Truncated`, `Ipv6Version`, `Ipv6Length`, `ExtensionHeaders`
+/// * of [`source`]: `UnknownTenant`, `Quarantined`, `SpoofedSource`
+/// * of [`ra_dhcp_guard`]: `TenantRouter`, `TenantQuery`, `TenantDhcp`, `NdFragment`
+/// * of [`ipv4::enter`]: `Ipv4Invalid`, `Ipv4NoRoute`, `Untranslatable`, `Multicast`
+/// * of [`classify::special`]: `MartianSource`, `MartianDestination`, `LinkLocal`, `PacketTooBig`, `GroupUnmappable`
 fn admit(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -85,7 +93,7 @@ fn admit(
     classify::special(packet, meta, sender.as_ref(), &link, &header, port, ctx)
 }
 
-/// Classifies the packets that this node has made out of others.
+/// Classifies the undecided packets that this node made: answers and ICMPv6 errors. Returns which stages they need.
 pub(in crate::path) fn again(burst: &mut [Packet<'_>], metas: &mut BurstMeta, ctx: &Ctx<'_>) -> PendingWork {
     let mut pending = PendingWork::default();
     let mut memo = classify::Memo::default();

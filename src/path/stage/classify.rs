@@ -1,4 +1,5 @@
-//! What a destination is, by its upper 64 bits and its identifier type; starts the lookup where one is needed.
+//! Classifies destinations by their upper 64 bits and their identifier type, applies the sender's policies, and
+//! prefetches the bucket of the mapping table where a lookup is needed.
 
 use super::parse::{Header, Link};
 use crate::ila::group as ila_group;
@@ -16,7 +17,7 @@ use crate::path::verdict::{DropReason, Verdict};
 use crate::table::mapping::{Key, MappingTable};
 use crate::table::{Action, DomainId, Endpoint, Network, NetworkId, Port, Role, Tables};
 
-/// The prefix that was looked up last: packets of a burst often share it.
+/// The meaning of the /64 that was looked up last. The packets of a burst often share it.
 #[derive(Default)]
 pub(in crate::path) struct Memo<'t> {
     high: u64,
@@ -33,13 +34,17 @@ impl<'t> Memo<'t> {
     }
 }
 
-/// Classifies the destinations that are no matter of prefixes: groups, link-local and martian addresses, and what a
-/// tenant's network cannot carry. Leaves [`Class::None`] for [`class_of`].
+/// Classifies the destinations that do not depend on prefixes: groups and link-local addresses. Drops martians, and
+/// tenants' packets that are longer than their network's MTU. All others keep [`Class::None`], for [`class_of`].
 ///
 /// # Errors
-/// [`DropReason::MartianSource`], [`DropReason::MartianDestination`], [`DropReason::LinkLocal`],
-/// [`DropReason::NotOurMac`] for a unicast packet in a group frame; [`DropReason::PacketTooBig`] for one that is longer
-/// than the MTU of its tenant's network; what [`group::enter`] says.
+/// * [`DropReason::MartianSource`] and [`DropReason::MartianDestination`].
+/// * [`DropReason::LinkLocal`] for a link-local address in a packet that is not for this node, and for a link-local
+///   source of a tenant's packet to a group.
+/// * [`DropReason::NotOurMac`] for a unicast packet in a group frame.
+/// * [`DropReason::PacketTooBig`] for a tenant's packet longer than its network's MTU. For unicast, `meta.mtu` is that
+///   MTU.
+/// * [`DropReason::SpoofedSource`] and [`DropReason::GroupUnmappable`] from [`group::enter`].
 pub(in crate::path) fn special(
     packet: &Packet<'_>,
     meta: &mut PacketMeta,
@@ -50,7 +55,8 @@ pub(in crate::path) fn special(
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     let Header { source, destination, next_header, .. } = *header;
-    // A host without an address yet may ask (RFC 4861 §4.1) and report its groups (RFC 3810 §5.2.13).
+    // A host without an address may send Router Solicitations (RFC 4861 §4.1), Neighbour Solicitations for
+    // duplicate address detection (RFC 4861 §4.3) and listener reports (RFC 3810 §5.2.13).
     let may_be_unspecified = next_header == ipv6::next::ICMP6
         || next_header == ipv6::next::HOP_BY_HOP && ipv6::is_multicast(destination);
     let is_martian = ipv6::is_ipv4_in_ipv6(source) && !(source == 0 && may_be_unspecified);
@@ -65,7 +71,7 @@ pub(in crate::path) fn special(
             group::enter(meta, sender, source, destination, ctx)?;
             return if exceeds(sender) { Err(DropReason::PacketTooBig) } else { Ok(()) };
         }
-        // Only groups that this node listens to, and only from the link: see `local`.
+        // Stage `local` serves only groups that this node listens to.
         meta.class = Class::Local;
         return Ok(());
     }
@@ -73,11 +79,12 @@ pub(in crate::path) fn special(
         return Err(DropReason::MartianDestination);
     }
     if link.destination.is_multicast() {
-        // A unicast packet in a group frame is somebody's flood (RFC 1122 §3.3.6, the same for IPv6).
+        // RFC 1122 §3.3.6, applied to IPv6: discard unicast packets in broadcast or multicast frames.
         return Err(DropReason::NotOurMac);
     }
     if next_header == ipv6::next::ICMP6 && is_solicitation(packet.l3()) && port.role == Role::Access {
-        // Neighbours for which this node answers are asked at their own addresses, too (RFC 4861 §7.3.3).
+        // Neighbour unreachability detection sends solicitations to the neighbour's own address (RFC 4861 §7.3.3). This
+        // node answers for other nodes by proxy, so it serves these, too.
         meta.class = Class::Local;
         return Ok(());
     }
@@ -89,7 +96,7 @@ pub(in crate::path) fn special(
         return Err(DropReason::LinkLocal);
     }
     match sender {
-        // A packet that is tried again was compared as what it came as.
+        // A packet that is decided again passed this check in the form in which it was received.
         Some(sender) if !packet.admitted && exceeds(sender) => {
             meta.mtu = sender.network.mtu;
             Err(DropReason::PacketTooBig)
@@ -103,10 +110,18 @@ fn is_solicitation(packet: &[u8]) -> bool {
     packet.get(7) == Some(&ndp::HOP_LIMIT) && packet.get(ipv6::HEADER) == Some(&kind::NEIGHBOUR_SOLICITATION)
 }
 
-/// Classifies the destination in `meta`.
+/// Classifies the destination in `meta`, and sets the identifier to look up and the receiver's network there.
 ///
 /// # Errors
-/// The reason to drop the packet.
+/// The reason to drop the packet:
+/// * `SirCBit` for a SIR address with the C-bit set
+/// * `SirTenant` for the SIR form of a tenant's IPv6 address or of a group
+/// * `ReservedIdentifier` for types 5 to 7 under a SIR prefix or a locator of ours
+/// * `TenantToFabric` for a tenant's packet to a locator, to an interface identifier under a SIR prefix, to
+///   infrastructure, or to an address of this node that is not its gateway's
+/// * `NoPolicy` if no policy allows a tenant here to send to the destination
+/// * `NoMembers` for a group under a locator of ours whose network is not known here
+/// * `Multicast` for a packet of this node to a group
 #[inline(always)]
 pub(in crate::path) fn class_of<'t>(
     meta: &mut PacketMeta,
@@ -151,18 +166,19 @@ pub(in crate::path) fn class_of<'t>(
     }
 }
 
-/// Types 2 to 7.
+/// Types 2 to 7: with types 5 to 7 excluded by [`translated`], the identifiers of tenants and their groups.
 #[inline(always)]
 const fn of_tenant(identifier: Identifier) -> bool {
     identifier.0 >> 61 > 1
 }
 
-/// Types 1 to 4.
+/// Types 1 to 4: identifiers that are translated.
 #[inline(always)]
 const fn translated(identifier: Identifier) -> bool {
     (identifier.0 >> 61).wrapping_sub(1) < 4
 }
 
+/// Classifies a destination under a known /64 whose identifier is not translated.
 #[cold]
 fn untranslated(meta: &mut PacketMeta, prefix: Prefix<'_>, tables: &Tables) -> Result<Class, DropReason> {
     let identifier = Identifier::of_address(meta.destination);
@@ -188,14 +204,14 @@ fn untranslated(meta: &mut PacketMeta, prefix: Prefix<'_>, tables: &Tables) -> R
         meta.identifier = Identifier::tenant_ipv6(network.vnid, address as u32);
         return Ok(Class::Sir(network.domain));
     }
-    // An interface identifier under a SIR prefix or a locator is no task, but a node.
+    // Interface identifiers under a SIR prefix or a locator belong to nodes of the fabric.
     if meta.from.is_some() && matches!(prefix, Prefix::Sir(..) | Prefix::Locator(_)) {
         return Err(DropReason::TenantToFabric);
     }
     routed(meta, tables)
 }
 
-/// What a tenant sends is routed unless it goes to what carries its packets.
+/// Classifies a destination for plain routing. Tenants never reach infrastructure.
 fn routed(meta: &PacketMeta, tables: &Tables) -> Result<Class, DropReason> {
     let address = meta.destination;
     if meta.from.is_some() && tables.infrastructure.lookup(address).is_some() {
@@ -204,12 +220,13 @@ fn routed(meta: &PacketMeta, tables: &Tables) -> Result<Class, DropReason> {
     may_send(meta, Endpoint::Outside, tables).map(|()| Class::Route)
 }
 
+/// The network whose prefix the address has.
 fn network_of(address: u128, tables: &Tables) -> Option<(NetworkId, &Network)> {
     let id = tables.networks.of_address(address)?;
     Some((id, tables.networks.get(id)?))
 }
 
-/// A tenant may speak to its own gateway, and to nothing else that is ours.
+/// Classifies an address of this node. A tenant reaches only the gateway of its own network.
 fn own(meta: &PacketMeta, address: u128, tables: &Tables) -> Result<Class, DropReason> {
     match meta.from {
         Some(from) if tables.networks.of_address(address) != Some(from) => Err(DropReason::TenantToFabric),
@@ -217,8 +234,8 @@ fn own(meta: &PacketMeta, address: u128, tables: &Tables) -> Result<Class, DropR
     }
 }
 
-/// A SIR address of type 2 to 4: IPv4 tenants are met at theirs (§5.11), IPv6 tenants at their own addresses, groups at
-/// none.
+/// Sets the receiver's network of a SIR address of type 2 to 4. Only IPv4 tenants are reached at their SIR addresses
+/// (ILA draft §5.11). IPv6 tenants and groups are reached at their own addresses.
 #[cold]
 fn sir_of_tenant(meta: &mut PacketMeta, domain: DomainId, tables: &Tables) -> Result<(), DropReason> {
     let identifier = meta.identifier;
@@ -235,8 +252,8 @@ fn sir_of_tenant(meta: &mut PacketMeta, domain: DomainId, tables: &Tables) -> Re
     may_send(meta, Endpoint::Network(network), tables)
 }
 
-/// Notes the network of a tenant's identifier under a locator of ours; what neutral mapping added beyond the locator's
-/// adjustment.
+/// Sets the receiver's network and the checksum delta of a tenant's identifier under a locator of ours. Returns the
+/// checksum delta: what neutral mapping added beyond the locator's adjustment.
 #[cold]
 fn ila_of_tenant(meta: &mut PacketMeta, identifier: Identifier, domain: DomainId, tables: &Tables) -> u16 {
     meta.to = tables.networks.of_identifier(domain, identifier);
@@ -245,10 +262,12 @@ fn ila_of_tenant(meta: &mut PacketMeta, identifier: Identifier, domain: DomainId
     meta.checksum_delta
 }
 
-/// Whether a tenant's identifier under a locator of ours is that of a group; `meta` has the group's identifier then.
+/// Whether a tenant's identifier under a locator of ours is that of a group. If so, sets the group's identifier in
+/// `meta`.
 ///
 /// # Errors
-/// A group that no tenant here can be a member of, or an answer that would go to a group.
+/// * `NoMembers` for a group of a network that is not known here: no tenant here can be a member.
+/// * `Multicast` for a packet of this node to a group: this node sends no answer to a group.
 #[cold]
 fn is_for_group(
     meta: &mut PacketMeta,
@@ -261,7 +280,8 @@ fn is_for_group(
     let Some(group) = network.and_then(|network| network.group_of(identifier, mapped)) else {
         return if ila_group::is_group(identifier) { Err(DropReason::NoMembers) } else { Ok(false) };
     };
-    // Of a broadcast address and a tenant attached here that look the same on the wire the tenant is meant.
+    // A broadcast address and a tenant's address may be zero aliases, the same on the wire. The tenant wins if it is
+    // attached here.
     let is_here = |identifier: &Identifier| {
         let action = mappings.lookup(identifier.0).and_then(|id| tables.action(id));
         action.and_then(Action::local).is_some()
@@ -280,7 +300,7 @@ fn is_for_group(
     Ok(true)
 }
 
-/// Writes the outcome down.
+/// Writes the class to `meta`, or the drop reason to the packet, and adds to the pending work.
 #[inline(always)]
 pub(in crate::path) fn note(
     outcome: Result<Class, DropReason>,

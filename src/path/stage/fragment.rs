@@ -1,8 +1,8 @@
-//! What came as IPv4 and may be cut is cut: an IPv4 packet without DF that grew too long for its next hop, and fragments
-//! that are too long for the IPv4 tenant they go to (RFC 7915 §4, §5.1.1).
+//! Fragments packets that came as IPv4 without DF and are too long for their next hop, and fragments that are too long
+//! for the IPv4 tenant that receives them (RFC 7915 §4, RFC 7915 §5.1.1).
 //!
-//! The first fragment is the packet from then on, the others are copies of it. ICMP is never cut: its fragments cannot
-//! be translated (RFC 7915 §1.2), so its sender is told the MTU as with DF.
+//! The first fragment replaces the packet, and the others are copies. ICMP is never fragmented, because its fragments
+//! cannot be translated (RFC 7915 §1.2). Its sender is told the MTU instead, as with DF.
 
 use crate::net::ipv6::{self, next};
 use crate::path::Ctx;
@@ -15,10 +15,11 @@ use crate::path::stage::translate;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::siit::fragment;
 
-/// Longest fragment: the largest MTU of a port, and by how much a fragment shrinks on its way to IPv4.
+/// Longest fragment in bytes: the largest MTU of a port, and the 28 bytes by which a fragment shrinks when it becomes
+/// IPv4.
 const LONGEST: usize = 9600 + 28;
 
-/// Cuts every packet that was found too long and may be cut.
+/// Fragments every packet that was dropped as `PacketTooBig` and may be fragmented.
 #[cold]
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
@@ -27,17 +28,18 @@ pub(in crate::path) fn run(
     ctx: &Ctx<'_>,
 ) {
     for (of, (packet, meta)) in burst.iter_mut().zip(metas.iter_mut()).enumerate() {
-        // Packets to groups were cut for each receiver; what is more than a tenant may send has no class.
+        // Stage `replicate` fragments packets to groups, for each receiver. A packet longer than its tenant may send
+        // has no class, and is not fragmented.
         let once = !matches!(meta.class, Class::Group(_) | Class::None);
         if once && packet.verdict == Verdict::Drop(DropReason::PacketTooBig) {
-            // Its fragments hash differently, and go the way that the rest of its flow goes.
+            // Fragments hash differently from whole packets. They must take the path of the rest of their flow.
             meta.action = ctx.tables.member(meta.action, || flow::hash(packet.l3()));
             packet.verdict = cut(packet, meta, of, copies, |piece, meta| again(piece, meta, ctx));
         }
     }
 }
 
-/// The same decision as before, on a fragment.
+/// Decides a fragment as the stage decided the whole packet.
 fn again(piece: &mut Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) -> Verdict {
     match meta.class {
         Class::Sir(domain) => translate::from_sir(piece, meta, domain, ctx),
@@ -47,8 +49,8 @@ fn again(piece: &mut Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) -> Verdic
     }
 }
 
-/// Cuts a packet that was found too long into fragments that fit, and lets `send` decide on each. Gives the verdict on
-/// the first, which takes the packet's place; of a packet that may not be cut nothing changes.
+/// Fragments a packet that is too long. `send` decides on each fragment. Returns the verdict on the first fragment,
+/// which replaces the packet. Returns `PacketTooBig`, and changes nothing, if the packet may not be fragmented.
 pub(in crate::path) fn cut(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -65,7 +67,7 @@ pub(in crate::path) fn cut(
         l3.copy_from_slice(first);
     }
     match send(packet, meta) {
-        // Were it kept, it would come back as the only fragment.
+        // A packet that waits is decided again, but only this fragment of it would be left.
         Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
             Verdict::Drop(DropReason::NeighbourUnresolved)
         }
@@ -73,10 +75,10 @@ pub(in crate::path) fn cut(
     }
 }
 
-/// Cuts a packet into copies only.
+/// Makes copies of all fragments of a packet, and leaves the packet as it is.
 ///
 /// # Errors
-/// It may not be cut.
+/// [`DropReason::PacketTooBig`] if the packet may not be fragmented.
 pub(in crate::path) fn copies(
     packet: &Packet<'_>,
     meta: &PacketMeta,
@@ -90,8 +92,8 @@ pub(in crate::path) fn copies(
     Ok(())
 }
 
-/// Writes the first fragment to `first` and makes copies of the others. The length of the first, or `None`, and nothing
-/// done, when the packet may not be cut.
+/// Writes the first fragment to `first` and makes copies of the others. Returns the length of the first fragment in
+/// bytes. Returns `None`, and changes nothing, if the packet may not be fragmented.
 fn rest_into(
     packet: &Packet<'_>,
     meta: &PacketMeta,
@@ -108,6 +110,7 @@ fn rest_into(
     Some(length)
 }
 
+/// Makes a copy of one fragment, and counts it if it is lost.
 fn one(
     packet: &Packet<'_>,
     meta: &PacketMeta,
@@ -129,13 +132,13 @@ fn one(
     copies.note(made);
 }
 
-/// The fragments of a packet that may be cut.
+/// The fragments of a packet; `None` if it may not be fragmented.
 fn pieces<'p>(
     packet: &'p Packet<'_>,
     meta: &PacketMeta,
 ) -> Option<impl Iterator<Item = fragment::Piece<'p>>> {
     let upper = ipv6::upper(packet.l3()).ok()?;
-    // A packet without fragment header was not too long to go without one.
+    // A packet that may be fragmented has a fragment header, unless it was short enough to go without one.
     let may = meta.splits && upper.fragment && upper.protocol != next::ICMP6;
     fragment::v6(packet.l3(), meta.mtu, 0).ok().filter(|_| may)
 }

@@ -1,9 +1,12 @@
-//! The gateway between virtual networks (VMM draft §4.1). Where a policy names one, the sender's node writes its locator
-//! in place of the destination's, and it sends on from there: as often as not through the port that a packet came in at.
+//! The gateway between virtual networks (VMM draft §4.1).
 //!
-//! A pair of networks has one gateway and a gateway never sends to a locator of its own, so that what was sent on is not
-//! sent on again. Of nodes whose files contradict each other this does not hold, and no word of a packet tells who sent
-//! it on before: then the hop limit, which every turn lowers, ends it, and no error about it is ever sent on.
+//! A policy can name a gateway between two networks. Then the sender's node writes the gateway's locator in place of
+//! the receiver's, and the gateway forwards the packet to the receiver's locator. The packet often leaves through the
+//! port that received it.
+//!
+//! A pair of networks has one gateway, and a gateway never forwards to a locator of its own, so a packet is forwarded
+//! once only. Nodes whose configurations contradict each other can form a loop: a packet does not say which gateway
+//! forwarded it. The hop limit ends such a loop, and no error about the packet is ever forwarded by a gateway.
 
 use crate::net::ipv6::Ipv6;
 use crate::path::Ctx;
@@ -15,7 +18,8 @@ use crate::path::rewrite::sir;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Action, ActionId, DomainId, Endpoint, NetworkId, Tables};
 
-/// The way to the gateway that the packet of a tenant here goes through, wherever its destination is.
+/// The action that leads to the gateway for a packet of a tenant attached here. `None` without a gateway, and if this
+/// node is the gateway.
 #[inline(always)]
 pub(in crate::path) fn detour(meta: &PacketMeta, tables: &Tables) -> Option<ActionId> {
     match (meta.from, meta.to) {
@@ -24,12 +28,16 @@ pub(in crate::path) fn detour(meta: &PacketMeta, tables: &Tables) -> Option<Acti
     }
 }
 
+/// The action that leads to the gateway from one network to another, unless this node is that gateway.
 #[inline(never)]
 fn to_gateway(from: NetworkId, to: NetworkId, tables: &Tables) -> Option<ActionId> {
     tables.networks.gateway(from, to).filter(|gateway| !gateway.ours).map(|gateway| gateway.action)
 }
 
-/// Sends a packet on that came under a locator of ours and is for a tenant elsewhere.
+/// Forwards a packet that came under a locator of ours to a tenant of another node.
+///
+/// It drops the packet as `NotLocal` unless a policy makes this node the gateway. [`hop::check`] may stop the packet,
+/// too.
 #[cold]
 pub(in crate::path) fn send_on(
     packet: &mut Packet<'_>,
@@ -54,13 +62,14 @@ pub(in crate::path) fn send_on(
     sir::to_locator(packet, meta, remote, ctx)
 }
 
-/// Whether a policy makes this node the gateway from the sender's network to the receiver's.
+/// Whether a policy makes this node the gateway from the sender's network to the receiver's, at the locator that the
+/// packet came under.
 fn is_told_to(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
     let Some(header) = Ipv6::of(packet.l3()) else { return false };
     let (Some(Endpoint::Network(from)), Some(to)) = (tables.endpoint(header.source()), meta.to) else {
         return false;
     };
-    // It came under a locator of ours.
+    // The packet must have come under the locator that the policy names.
     tables
         .networks
         .gateway(from, to)

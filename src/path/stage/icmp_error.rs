@@ -1,4 +1,6 @@
-//! Seventh stage: tells the sender of a dropped packet why, by ICMPv6 (RFC 4443 §2.2, §2.4, §3).
+//! Sends ICMPv6 errors to the senders of dropped packets (RFC 4443 §2.2, RFC 4443 §2.4, RFC 4443 §3).
+//!
+//! It also charges tenants' packets to unknown destinations to their token bucket.
 
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::checksum;
@@ -12,30 +14,30 @@ use crate::path::proxy::echo::{HOP_LIMIT, answer_to};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{LimitKind, Tables};
 
-/// The limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
+/// The rate limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
 #[derive(Debug, Clone)]
 pub struct Limiter {
     per_second: u32,
     burst: u32,
-    /// Thousandths of a message.
+    /// Tokens, in thousandths of a message.
     tokens: u64,
     last_ms: u64,
 }
 
 impl Limiter {
-    /// A full bucket. A rate of 0 never answers.
+    /// A full bucket. At a rate of 0 no message is ever sent.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Self {
         Limiter { per_second, burst, tokens: burst as u64 * 1000, last_ms: 0 }
     }
 
-    /// Whether it ever lets anything through.
+    /// Whether it lets any message through at all.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.per_second > 0
     }
 
-    /// Takes one message's worth, if there is one.
+    /// Takes one message's token; returns whether there was one. `now_ms` is the time of a monotonic clock.
     pub fn allow(&mut self, now_ms: u64) -> bool {
         let passed = now_ms.saturating_sub(self.last_ms);
         self.last_ms = now_ms;
@@ -49,9 +51,10 @@ impl Limiter {
     }
 }
 
-/// Turns dropped packets whose sender should know into ICMPv6 errors; those left undecided are to be routed.
+/// Replaces dropped packets by ICMPv6 errors where their senders are due one. A packet that is undecided afterwards is
+/// an error to be routed.
 ///
-/// What tenants are told is limited by their own buckets alone, so that none of them uses up what others may be told.
+/// Errors to tenants are limited by the tenants' own token buckets only, so no tenant uses up the messages of others.
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
@@ -84,7 +87,7 @@ pub(in crate::path) fn run(
     }
 }
 
-/// Whether a packet's destination is nobody's that is known.
+/// Whether no node is known that has the packet's destination.
 const fn seeks(verdict: Verdict) -> bool {
     matches!(
         verdict,
@@ -93,7 +96,7 @@ const fn seeks(verdict: Verdict) -> bool {
     )
 }
 
-/// An error that cannot be sent is no answer: the packet it reports was lost for its own reason.
+/// Takes back the errors that cannot be sent: the reported packet is dropped for its own reason.
 pub(in crate::path) fn give_up(burst: &mut [Packet<'_>], metas: &mut BurstMeta) {
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
         if let (Verdict::Drop(_), Some(reason)) = (packet.verdict, meta.answered) {
@@ -103,18 +106,18 @@ pub(in crate::path) fn give_up(burst: &mut [Packet<'_>], metas: &mut BurstMeta) 
     }
 }
 
-/// The rules of RFC 4443 §2.4(e). Group and unspecified addresses and group frames never get this far, as `parse`
-/// drops them with reasons that have no error.
+/// Whether RFC 4443 §2.4(e) allows an error about the packet. Packets with group or unspecified addresses and packets
+/// in group frames never get this far: their drop reasons have no error.
 fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool {
     let l3 = packet.l3();
-    // What was dropped before it became IPv6 has no addresses where they would be read.
+    // A packet that was dropped before its translation to IPv6 has no IPv6 addresses.
     let Some(header) = Ipv6::of(l3).filter(|header| header.version() == 6) else { return false };
-    // What cannot be read to its upper layer may be an error message.
+    // A packet whose upper layer cannot be read may be an ICMPv6 error.
     let Ok(upper) = ipv6::upper(l3) else { return false };
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
         return false;
     }
-    // An IPv4 sender is told of a datagram by its first fragment alone (RFC 1122 §3.2.2).
+    // RFC 1122 §3.2.2: to an IPv4 sender, only errors about first fragments are sent.
     if upper.later_fragment && is_ipv4_sender(header.source(), tables) {
         return false;
     }
@@ -122,7 +125,7 @@ fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool 
         return true;
     }
     match l3.get(upper.offset) {
-        // Cannot be told from an error message, so it counts as one.
+        // The type is in the first fragment, so this may be an ICMPv6 error.
         _ if upper.later_fragment => false,
         Some(message) => !icmp6::is_error(*message) && *message != icmp6::kind::REDIRECT,
         None => false,
@@ -135,7 +138,8 @@ fn is_ipv4_sender(address: u128, tables: &Tables) -> bool {
         && tables.prefixes.of((address >> 64) as u64).is_some_and(|prefix_info| prefix_info.sir.is_some())
 }
 
-/// Writes the error around as much of the packet as fits the minimum MTU. `None`, and nothing changed, without room.
+/// Replaces the packet by the error, which quotes as much of it as fits the minimum MTU (RFC 4443 §3). Returns the
+/// verdict. Returns `None`, and changes nothing, if the headroom is too small.
 fn answer(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -147,7 +151,7 @@ fn answer(
     let (source, destination) =
         Ipv6::of(packet.l3()).map(|header| (header.source(), header.destination()))?;
     let link = *packet.frame().first_chunk::<12>()?;
-    // RFC 4443 §2.2: what was sent to one of our unicast addresses is answered from that address.
+    // RFC 4443 §2.2 (a): a packet to one of our unicast addresses is answered from that address.
     let from = match meta.class {
         Class::Local => destination,
         _ if ipv6::is_link_local(source) => port.link_local,
@@ -159,7 +163,7 @@ fn answer(
         return None;
     }
     let l3 = usize::from(packet.l3);
-    // The link header moves to the new front; it is rewritten when the answer leaves.
+    // The link header moves to the new front. It is rewritten when the error is sent.
     packet.frame_mut().copy_within(usize::from(GROWTH)..usize::from(GROWTH) + l3, 0);
     packet.frame_mut().get_mut(..12)?.copy_from_slice(&link);
     let _ = packet.resize(l3 + usize::from(GROWTH) + quoted);
@@ -174,7 +178,7 @@ fn answer(
     meta.answered = Some(reason);
     let to_tenant = meta.policed.is_some();
     match answer_to(packet, meta, source) {
-        // From a link-local address, too, it is to become IPv4 on its way.
+        // An error to an IPv4 tenant is translated on its way, even if its source is link-local.
         Verdict::Reply(_) if to_tenant && is_ipv4_sender(source, ctx.tables) => Some(Verdict::Continue),
         verdict => Some(verdict),
     }
@@ -184,6 +188,7 @@ fn answer(
 mod tests {
     use super::*;
 
+    // RFC 4443 §2.4(f).
     #[test]
     fn the_limiter_lets_a_burst_through_and_then_the_rate() {
         let mut limiter = Limiter::new(10, 3);

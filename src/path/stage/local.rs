@@ -1,4 +1,5 @@
-//! Sixth stage: packets to this node itself: Neighbour Discovery, echo, and a plain no to the rest.
+//! Serves packets to this node itself: Neighbour Discovery, listener reports and echo. All else is refused as
+//! `NotServed`.
 
 use crate::net::icmp6::kind;
 use crate::net::ipv6::{self, Ipv6, next};
@@ -10,7 +11,7 @@ use crate::path::proxy::ndp;
 use crate::path::proxy::{echo, membership};
 use crate::path::verdict::{DropReason, Verdict};
 
-/// Decides every packet of [`Class::Local`]. Those still undecided afterwards are answers to be routed.
+/// Decides every packet of [`Class::Local`]. A packet that is undecided afterwards is an answer to be routed.
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
@@ -33,6 +34,7 @@ pub(in crate::path) fn run(
     }
 }
 
+/// Decides one packet by its upper-layer protocol and ICMPv6 type.
 fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer, ctx: &Ctx<'_>) -> Verdict {
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     if upper.piece {
@@ -50,7 +52,7 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
             membership::decide_mld(packet, who, policer, ctx)
         }
         _ if ipv6::is_multicast(meta.destination) => Verdict::Drop(DropReason::Multicast),
-        // Only Neighbour Discovery speaks from the unspecified address, and nobody can be answered there.
+        // Only Neighbour Discovery and listener reports use the unspecified source, and it cannot be answered.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
             Verdict::Drop(DropReason::MartianSource)
         }

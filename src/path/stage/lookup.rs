@@ -1,5 +1,6 @@
-//! Looks identifiers up in bulk: every bucket and action of a burst is asked for before the first one is waited for. The
-//! fast path, the stages and the prefetch of the proxy all look up here.
+//! Looks identifiers up in bulk: all buckets and actions of a burst are prefetched before the first one is read.
+//!
+//! The fast path, the stages and the prefetch for proxy answers all look up here. Nothing here writes to a packet.
 
 use crate::ila::{Identifier, neutral};
 use crate::net::ipv6::Ipv6;
@@ -11,18 +12,18 @@ use crate::table::mapping::{Key, MappingTable, Primary, Probe, Secondary};
 use crate::table::{ActionId, DomainId, Tables};
 use arrayvec::ArrayVec;
 
-/// One lookup, whose primary bucket was prefetched.
+/// One lookup whose primary bucket was prefetched.
 pub(in crate::path) trait Job<'t> {
     fn key(&self) -> Key;
     fn probe(&self) -> Probe<'t>;
     fn domain(&self) -> DomainId;
 }
 
-/// Lookups that did not end in the primary bucket, by their index.
+/// Lookups that the primary bucket did not end, by their index in the burst of lookups.
 pub(in crate::path) type Open = ArrayVec<(u8, Secondary), BURST>;
 
-/// Looks all jobs up, at most a burst of them; `found` notes the action of each in its slot, 0 for none, and prefetches
-/// it.
+/// Looks all jobs up, at most [`BURST`] of them. `found` gets the action of each, 0 for none, prefetches it, and
+/// returns what goes into the job's slot.
 #[inline(always)]
 pub(in crate::path) fn bulk<'t, J: Job<'t>, S>(
     jobs: &[J],
@@ -41,7 +42,7 @@ pub(in crate::path) fn bulk<'t, J: Job<'t>, S>(
     }
 }
 
-/// Reads all primary buckets, and prefetches the secondary ones of those lookups that it leaves open.
+/// Reads all primary buckets, and prefetches the secondary buckets of the lookups that stay open.
 #[inline(always)]
 pub(in crate::path) fn probe_primary<'t, J: Job<'t>, S>(
     jobs: &[J],
@@ -60,7 +61,8 @@ pub(in crate::path) fn probe_primary<'t, J: Job<'t>, S>(
     open
 }
 
-/// Prefetches the secondary bucket, if the key may be there. A function of its own, out of the way of most packets.
+/// Prefetches the secondary bucket if the key may be there. Most lookups never come here, so it is a function of its
+/// own.
 #[inline(never)]
 fn leave_open<'t, J: Job<'t>>(job: &J, at: usize, primary: Primary, tables: &'t Tables, open: &mut Open) {
     if let Some(secondary) = primary.secondary(ActionId::default()) {
@@ -73,7 +75,7 @@ fn leave_open<'t, J: Job<'t>>(job: &J, at: usize, primary: Primary, tables: &'t 
 
 /// The lookup of a packet in the stages.
 struct StagedJob<'t> {
-    /// The packet's place in its burst.
+    /// The packet's index in its burst.
     index: u8,
     key: Key,
     probe: Probe<'t>,
@@ -94,7 +96,7 @@ impl<'t> Job<'t> for StagedJob<'t> {
     }
 }
 
-/// Finds the action of every undecided packet under a SIR prefix or a locator of ours.
+/// Finds the action of every undecided packet under a SIR prefix or a locator of ours. Action 0 stands for no mapping.
 #[inline]
 pub(in crate::path) fn run(burst: &[Packet<'_>], metas: &mut BurstMeta, ctx: &Ctx<'_>) {
     let mut jobs: ArrayVec<StagedJob<'_>, BURST> = ArrayVec::new();
@@ -127,8 +129,8 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], metas: &mut BurstMeta, ctx: &Ct
     }
 }
 
-/// Tries the zero alias of an identifier without a mapping: neutral mapping cannot tell the two apart, and at most one of
-/// them is attached here.
+/// Looks up the zero alias of an identifier without a mapping. Neutral mapping cannot tell the two apart, and at most
+/// one of them is attached here.
 #[cold]
 fn try_zero_alias(packet: &Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) {
     let Class::Ila(domain) = meta.class else { return };

@@ -1,24 +1,26 @@
-//! The stages of the pipeline, in the order in which they run.
+//! The stages of the pipeline, in the order in which they run. Each file says what its stage decides.
+//!
+//! `arrive` calls `parse`, `admit` and `classify` for each packet, and `translate` calls `gateway`.
 
-/// Is the frame for us, and is it an IPv6 packet that may be looked at further?
+/// Reads the link header and the IPv6 header of a frame.
 pub(super) mod parse;
-/// First pass over a burst: parses and classifies, and starts every lookup before any is waited for.
+/// First pass over a burst: parses, admits and classifies, and prefetches for all lookups.
 pub(super) mod arrive;
-/// What is the destination, by its /64 and its identifier?
+/// Classifies the destination by its /64 and its identifier type.
 pub(super) mod classify;
-/// Finds the action of every identifier, in bulk.
+/// Finds the actions of all identifiers of a burst.
 pub(super) mod lookup;
-/// Turns SIR into ILA addresses and back, and delivers to attachments.
+/// Translates SIR to ILA addresses and back, and delivers to attachments.
 pub(super) mod translate;
-/// Sends on between virtual networks.
+/// Forwards packets between virtual networks, as the gateway that a policy names.
 pub(super) mod gateway;
-/// Routes by longest prefix what needs no translation.
+/// Routes by longest prefix the packets that need no translation.
 pub(super) mod route;
-/// Copies packets to groups.
+/// Copies packets to the members of groups.
 pub(super) mod replicate;
-/// Cuts what came as IPv4 and is too long for its next hop.
+/// Fragments packets that came as IPv4 and are too long for their next hop.
 pub(super) mod fragment;
-/// Serves packets to this node itself.
+/// Serves the packets to this node itself.
 pub(super) mod local;
-/// Tells senders of dropped packets why.
+/// Sends ICMPv6 errors to the senders of dropped packets.
 pub(super) mod icmp_error;

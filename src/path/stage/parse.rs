@@ -1,5 +1,6 @@
-//! First stage: reads the link header and the IPv6 header. It judges what can be seen in them alone; who may send what is
-//! for `admit`, where a packet goes is for `classify`.
+//! Parses one frame: reads the link header and the IPv6 header, and drops what these alone show to be wrong.
+//!
+//! It does not look at who sent the frame, which `admit` does, nor at where it goes, which [`super::classify`] does.
 
 use crate::net::{ethernet, ipv6, mac::Mac};
 use crate::path::meta::PacketMeta;
@@ -9,31 +10,34 @@ use crate::table::Port;
 
 /// The link header of a frame.
 pub(in crate::path) struct Link {
-    /// Its length in bytes: 14 or 18.
+    /// Its length in bytes: 14, or 18 with a VLAN tag.
     pub(in crate::path) bytes: usize,
     pub(in crate::path) ethertype: u16,
-    /// VLAN identifier; 0: untagged.
+    /// VLAN identifier; 0 for untagged.
     pub(in crate::path) vlan: u16,
     pub(in crate::path) destination: Mac,
-    /// Whether the frame goes to the MAC address of the port or to a group.
+    /// Whether the destination is the port's MAC address or a group address.
     pub(in crate::path) is_to_port: bool,
 }
 
-/// What the IPv6 header of a packet says.
+/// The fields of a packet's IPv6 header that admission and classification read.
 #[derive(Clone, Copy)]
 pub(in crate::path) struct Header {
     pub(in crate::path) source: u128,
     pub(in crate::path) destination: u128,
     pub(in crate::path) next_header: u8,
-    /// Where the packet ends in its frame, in bytes: padding may follow.
+    /// End of the packet in its frame, in bytes. Ethernet padding may follow.
     pub(in crate::path) end: usize,
 }
 
 /// Reads the link header.
 ///
 /// # Errors
-/// [`DropReason::ShortFrame`], [`DropReason::SourceMacGroup`]; [`DropReason::NotOurMac`] where nobody but the port can be
-/// meant; [`DropReason::UnknownVlan`].
+/// * [`DropReason::ShortFrame`] if the frame has no Ethernet header.
+/// * [`DropReason::SourceMacGroup`] for a group address as source.
+/// * [`DropReason::NotOurMac`] for another destination than the port's or a group, on a port without tenants. On other
+///   ports the destination may be a network's gateway.
+/// * [`DropReason::UnknownVlan`] if the port does not accept the VLAN.
 #[inline]
 pub(in crate::path) fn link(packet: &Packet<'_>, port: &Port) -> Result<Link, DropReason> {
     let frame = packet.frame();
@@ -71,7 +75,7 @@ pub(in crate::path) fn ipv6(packet: &Packet<'_>, link: &Link) -> Result<Header, 
     if end > frame.len() {
         return Err(DropReason::Ipv6Length);
     }
-    // A jumbogram (RFC 2675), which no link here can carry, or else an option header without a byte.
+    // Either a jumbogram (RFC 2675), which no link here can carry, or a hop-by-hop header that is not there.
     if header.payload_length() == 0 && header.next_header() == ipv6::next::HOP_BY_HOP {
         return Err(DropReason::ExtensionHeaders);
     }
@@ -83,7 +87,7 @@ pub(in crate::path) fn ipv6(packet: &Packet<'_>, link: &Link) -> Result<Header, 
     })
 }
 
-/// Notes what later stages read, and takes off the Ethernet padding, which does not travel on.
+/// Writes what later stages read to `meta`, and cuts off Ethernet padding, which is not forwarded.
 #[inline]
 pub(in crate::path) fn note(packet: &mut Packet<'_>, meta: &mut PacketMeta, link: &Link, header: &Header) {
     meta.destination = header.destination;

@@ -1,8 +1,8 @@
-//! Multicast and broadcast of tenants: a copy for every locator with members of the group's network, and for every
-//! member here but the sender (head-end replication, ILA draft §3.7.2, VMM draft §4.2).
+//! Head-end replication of tenants' multicast and broadcast (ILA draft §3.7.2, VMM draft §4.2): one copy for each
+//! locator with members of the group's network, and one for each member attached here except the sender.
 //!
-//! What comes from the fabric is for members here alone, so that no copy is ever copied back. Nobody is told by ICMP what
-//! became of a packet to a group (RFC 1122 §3.2.2, RFC 4443 §2.4 (e.3)).
+//! Packets from the fabric are copied only to members attached here, so a copy is never copied again. Nobody gets an
+//! ICMP error about a packet to a group (RFC 1122 §3.2.2, RFC 4443 §2.4(e.3)).
 
 use crate::ila::IdentifierType;
 use crate::ila::group::{self};
@@ -20,17 +20,17 @@ use crate::path::stage::fragment;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Action, DomainId, Local, NetworkId, PortId, Remote};
 
-/// Who gets a copy.
+/// The receiver of a copy: a locator, or a member attached here.
 enum Target<'t> {
     Remote(&'t Remote),
     Member(&'t Local),
 }
 
-/// Where a frame came from.
+/// Port, VLAN identifier and MAC address of the sender or receiver of a frame.
 #[derive(PartialEq, Eq)]
 struct Place(PortId, u16, Option<Mac>);
 
-/// Copies every packet of [`Class::Group`] to whom it is for. The last of them gets the packet itself.
+/// Copies every packet of [`Class::Group`] to its receivers. The last receiver gets the packet itself.
 #[cold]
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
@@ -49,6 +49,7 @@ pub(in crate::path) fn run(
     }
 }
 
+/// Copies one packet to its receivers, and returns the verdict on the packet itself.
 fn replicate(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -59,7 +60,7 @@ fn replicate(
     let Some((id, network)) = meta.to.and_then(|id| Some((id, ctx.tables.networks.get(id)?))) else {
         return Verdict::Drop(DropReason::NoMembers);
     };
-    // Every host takes one, this one as well, so that no copy would leave.
+    // Each node lowers the hop limit by one, this node included. So no copy could be forwarded.
     if meta.from.is_some() && Ipv6::of(packet.l3()).is_none_or(|header| header.hop_limit() <= 1) {
         return Verdict::Drop(DropReason::GroupHopLimit);
     }
@@ -86,7 +87,7 @@ fn replicate(
     let mut targets = remotes.chain(members);
     let count = targets.clone().count();
     let Some(mut target) = targets.next() else { return Verdict::Drop(DropReason::NoMembers) };
-    // What comes from the fabric was counted at its sender's host.
+    // The sender's node charged the copies to the sender's token bucket.
     if let Some(Err(over)) = meta.policed.map(|who| policer.pass_copies(who, count, ctx)) {
         return Verdict::Drop(over);
     }
@@ -103,7 +104,7 @@ fn replicate(
     let to = |copy: &mut Packet<'_>, meta: &mut PacketMeta| send(copy, meta, &target, domain, ctx);
     match to(packet, meta) {
         Verdict::Drop(DropReason::PacketTooBig) => fragment::cut(packet, meta, of, copies, to),
-        // To come back would be to be copied again.
+        // A packet that waits is decided again, and would be copied again.
         Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
             Verdict::Drop(DropReason::NeighbourUnresolved)
         }
@@ -111,15 +112,17 @@ fn replicate(
     }
 }
 
+/// Where a frame came from, or goes: `mac` reads the MAC address that counts.
 fn place(port: PortId, frame: &[u8], mac: fn(&[u8]) -> Option<Mac>) -> Place {
     Place(port, ethernet::parse(frame).map_or(0, |link| link.vlan), mac(frame))
 }
 
-/// Whether the sender is a tenant of the network: groups never leave it, whatever policies say.
+/// Whether the sender is a tenant of the network. Groups never leave their network, whatever policies say.
 fn is_of(packet: &Packet<'_>, network: NetworkId, ctx: &Ctx<'_>) -> bool {
     Ipv6::of(packet.l3()).is_some_and(|header| ctx.tables.network_of(header.source()) == Some(network))
 }
 
+/// Sends the packet to one receiver.
 fn send(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -133,7 +136,7 @@ fn send(
     }
 }
 
-/// Delivers to a member here, in a frame to the group.
+/// Delivers to a member attached here, with the group's MAC address as destination.
 fn deliver(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -155,7 +158,7 @@ fn deliver(
     if ipv4 {
         return siit::deliver(packet, meta, &member, domain, ctx);
     }
-    // What a tenant here sent still has the group's own address.
+    // A packet of a tenant attached here still has the group's own address.
     let domain = ctx.tables.domain(domain).filter(|_| meta.from.is_none());
     sir::deliver(packet, meta, &member, domain, ctx)
 }

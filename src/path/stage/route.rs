@@ -1,4 +1,4 @@
-//! Fifth stage: plain IPv6 routing by longest prefix, for everything that needs no translation.
+//! Plain IPv6 routing by longest prefix, for packets that need no translation.
 
 use crate::net::ipv6;
 use crate::path::Ctx;
@@ -30,13 +30,14 @@ pub(in crate::path) fn run(
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
         if packet.verdict == Verdict::Continue && meta.class == Class::Route {
             packet.verdict = decide(packet, meta, ctx);
-            // What a tenant makes this node ask for is limited where its losses are.
+            // A tenant's packets to unknown neighbours are rate limited where its losses are, in stage `icmp_error`.
             let asks = meta.policed.is_some() && matches!(packet.verdict, Verdict::AwaitNeighbour(_));
             pending.drops |= asks || matches!(packet.verdict, Verdict::Drop(_));
         }
     }
 }
 
+/// Decides one packet by the action of its route.
 pub(in crate::path) fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, ctx: &Ctx<'_>) -> Verdict {
     if meta.action == ActionId::default() {
         return Verdict::Drop(DropReason::NoRoute);
@@ -51,17 +52,19 @@ pub(in crate::path) fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, ct
     }
 }
 
+/// Sends to a neighbour on a connected subnet, or waits for it.
 fn connected(packet: &mut Packet<'_>, meta: &mut PacketMeta, port: PortId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.neighbours.get(&(port, meta.destination)) {
         Some(hop) => forward(packet, meta, hop, ctx),
         None => match packet.l3().get(7) {
-            // Nobody is asked for on behalf of a packet that goes no further (RFC 8200 §3).
+            // RFC 8200 §3: a packet whose hop limit runs out here is dropped, and its neighbour is not solicited.
             Some(0 | 1) if !meta.ours => Verdict::Drop(DropReason::HopLimit),
             _ => Verdict::AwaitNeighbour(port),
         },
     }
 }
 
+/// Sends the packet through a next hop. In an ICMPv6 error the quoted packet is translated back.
 #[inline]
 fn forward(packet: &mut Packet<'_>, meta: &mut PacketMeta, hop: &Hop, ctx: &Ctx<'_>) -> Verdict {
     if let Err(verdict) = hop::check(packet, meta, hop) {

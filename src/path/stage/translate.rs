@@ -1,6 +1,6 @@
-//! Fourth stage: SIR → ILA, ILA → SIR and delivery to local attachments.
+//! Translates SIR → ILA and ILA → SIR (ILA draft §4.2.1, ILA draft §4.2.2), and delivers to attachments of this node.
 //!
-//! Nothing is written to a packet before everything that could stop it has been checked.
+//! Nothing is written to a packet before every check that could stop it has passed.
 
 use crate::path::Ctx;
 use crate::path::flow;
@@ -12,7 +12,7 @@ use crate::path::stage::gateway;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Action, ActionId, DomainId, OnMiss};
 
-/// Translates every packet whose lookup is done; those that are to be routed after all become [`Class::Route`].
+/// Translates every packet whose lookup is done. A packet that is to be routed after all becomes [`Class::Route`].
 #[inline]
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
@@ -35,6 +35,7 @@ pub(in crate::path) fn run(
     }
 }
 
+/// Decides a packet to a SIR address or to a tenant's own address, by the action that its lookup found.
 #[inline(always)]
 pub(in crate::path) fn from_sir(
     packet: &mut Packet<'_>,
@@ -52,7 +53,7 @@ pub(in crate::path) fn from_sir(
         Some(Action::Remote(remote)) => sir::to_locator(packet, meta, remote, ctx),
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),
-        // Index 0 stands for no mapping, and its action discards.
+        // Index 0 stands for no mapping. Its action is a filler that discards.
         Some(Action::Blackhole) if meta.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
         Some(
             Action::Blackhole
@@ -65,6 +66,7 @@ pub(in crate::path) fn from_sir(
     }
 }
 
+/// Decides a packet without a mapping, as its domain is configured.
 #[cold]
 fn miss(meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     match ctx.tables.domain(domain).map(|domain| domain.on_miss) {
@@ -76,7 +78,8 @@ fn miss(meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
     }
 }
 
-/// The destination is under a locator of ours: its identifier must be attached here (§4.2.2).
+/// Decides a packet under a locator of ours. Its identifier must be attached here (ILA draft §4.2.2), or this node must
+/// be a gateway between the two networks.
 #[inline(always)]
 pub(in crate::path) fn from_ila(
     packet: &mut Packet<'_>,

@@ -1,4 +1,4 @@
-//! How the hash tables of the routes are made.
+//! Builds the hash tables of the routes. Runs on the control thread only.
 
 use super::{Bucket, ENTRIES, LONGER, Map, NEXT, Node, ROOT, Routes, SHORT, SPILLED, USED};
 use crate::net::Ipv6Prefix;
@@ -7,26 +7,26 @@ use crate::table::mem::Pages;
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Entries that a bucket holds on average: few of them spill.
+/// Entries that a bucket holds on average. Few buckets spill then.
 const FILL: u32 = 2;
-/// How many multipliers are tried for one that spreads the entries well.
+/// How many multipliers are tried for one under which few buckets spill.
 const TRIES: usize = 8;
 
-/// A prefix or a mark in the making.
+/// A prefix or a marker that is being built.
 #[derive(Default)]
 struct Entry {
-    /// The node where prefixes below it part; 0 for none.
+    /// The node where the search for longer prefixes goes on; 0 for none.
     next: u8,
-    /// Prefixes longer than 64 bits exist below it.
+    /// Whether prefixes longer than 64 bits exist below it.
     longer: bool,
     action: ActionId,
 }
 
-/// By node and bits.
+/// Entries by node and bits.
 type Entries = Map<(u8, u64), Entry>;
 
 impl Routes {
-    /// Builds the table of `routes`; of two with the same prefix the later one counts.
+    /// Builds the table of `routes`. Of two routes with the same prefix the later one counts.
     pub fn build(routes: impl IntoIterator<Item = (Ipv6Prefix, ActionId)>) -> Self {
         let all: Map<(u8, u128), ActionId> =
             routes.into_iter().map(|(prefix, action)| ((prefix.length(), prefix.bits()), action)).collect();
@@ -48,7 +48,7 @@ impl Routes {
         this
     }
 
-    /// Prefixes and marks: an entry wherever the search for some prefix must hit.
+    /// The prefixes and the markers: an entry wherever the search for a prefix must hit.
     fn entries(&self, all: &Map<(u8, u128), ActionId>) -> Entries {
         let mut entries = Entries::default();
         for (length, bits) in all.keys().filter(|(length, _)| *length > 0) {
@@ -73,8 +73,8 @@ impl Routes {
         entries
     }
 
-    /// The first node, from `at` on, that tells `target` from the length of `other`: searches for both pass it, so
-    /// that one for either may begin there. `other` may be 0 for none.
+    /// The first node from `at` on that separates the lengths of `target` and `other`. Searches for both pass through
+    /// it, so a search for either may begin there. `other` may be 0 for none.
     fn parting(&self, mut at: u8, other: u8, target: u8) -> u8 {
         let other = if other == 0 { target } else { self.nodes[usize::from(other)].length };
         loop {
@@ -113,7 +113,7 @@ impl Routes {
             all += node.buckets;
         }
         for _ in 0..TRIES {
-            // Drawn anew for each table, so that nobody can choose prefixes that share a bucket.
+            // A new random multiplier for each table: no one can choose prefixes that share a bucket.
             self.multiplier = RandomState::new().build_hasher().finish() | 1;
             let mut buckets = vec![Bucket::default(); all.max(1) as usize];
             let put = |((at, bits), entry): (&(u8, u64), &Entry)| self.put(*at, *bits, entry, &mut buckets);
@@ -125,7 +125,7 @@ impl Routes {
         }
     }
 
-    /// Stores one entry; says how many buckets it met that were full.
+    /// Stores one entry. Returns the number of full buckets that it met.
     fn put(&self, at: u8, bits: u64, entry: &Entry, buckets: &mut [Bucket]) -> usize {
         let node = self.nodes[usize::from(at)];
         let mut bucket = self.home(&node, bits);
@@ -146,12 +146,15 @@ impl Routes {
     }
 }
 
-/// The tree with the fewest probes, given the number of prefixes of each length, when a search for a prefix ends at
-/// its length: an optimal binary search tree, found for ever larger ranges of lengths. Node 0 stands for no node.
+/// The search tree with the fewest probes, if each search ends at the length of its prefix and `counts` has the number
+/// of prefixes of each length.
+///
+/// It is an optimal binary search tree, found by dynamic programming over ever larger ranges of lengths. Node 0 stands
+/// for no node.
 fn tree(counts: &[u64; SHORT as usize + 1]) -> Vec<Node> {
     let lengths: Vec<u8> = (1..=SHORT).filter(|length| counts[usize::from(*length)] > 0).collect();
     let all = lengths.len();
-    // Of the lengths from..to: the probes for all their prefixes together, and the root that makes them fewest.
+    // For the lengths from..to: the number of probes for all their prefixes, and the root with the fewest probes.
     let mut best = vec![vec![(0u64, 0usize); all + 1]; all + 1];
     for size in 1..=all {
         for from in 0..=all - size {
@@ -166,7 +169,7 @@ fn tree(counts: &[u64; SHORT as usize + 1]) -> Vec<Node> {
     nodes
 }
 
-/// Adds the nodes of the lengths from..to; says which is their root.
+/// Adds the nodes of the lengths from..to, and returns the root of them.
 fn grow(nodes: &mut Vec<Node>, lengths: &[u8], best: &[Vec<(u64, usize)>], from: usize, to: usize) -> u8 {
     if from == to {
         return 0;

@@ -1,19 +1,19 @@
-//! IPv6 routes by longest prefix match, a burst at a time: search over prefix lengths in hash tables
+//! IPv6 routes by longest prefix match, a burst at a time, by binary search over prefix lengths in hash tables
 //! (Waldvogel, Varghese, Turner, Plattner: "Scalable High Speed IP Routing Lookups", SIGCOMM 1997).
 //!
-//! Each length has a hash table, and the lengths are a search tree: after a hit a search goes on among the longer
-//! ones, after a miss among the shorter ones. Prefixes leave marks where a search for them must hit. The tree is the
-//! one with the fewest probes over all prefixes, and an entry knows where those below it part, if there are any: a
-//! search for the most frequent length mostly ends with its first probe.
+//! Each length has a hash table, and the lengths form a search tree. After a hit a search goes on among the longer
+//! lengths, after a miss among the shorter ones. A prefix leaves markers in the tables where a search for it must hit.
+//! The tree has the fewest probes over all prefixes. An entry names the node where the search for longer prefixes goes
+//! on, if there are any. So a search for the most frequent length mostly ends with its first probe.
 //!
-//! A probe is one cache line. All searches of a burst ask for theirs before one is read, and searches at their end
-//! cost nothing any more. Whether a probe hits is as good as random, so there is no branch on it.
+//! A probe reads one cache line. The searches of a burst go side by side: all prefetch their buckets before the first
+//! one is read, and finished searches cost nothing. A hit is as good as random, so the code does not branch on it.
 //!
-//! Measured against a compressed trie (crate `poptrie`, the oracle of the test below): at 100 000 routes the trie's
+//! Measured against a compressed trie (crate `poptrie`, the oracle of the test below): with 100 000 routes the trie's
 //! chain of dependent cache misses costs at least ten times as much.
 //!
-//! Prefixes of up to 64 bits live in the tables. Those that are longer, which are few, leave a mark at 64 bits and are
-//! looked for in a map, longest first.
+//! Prefixes of up to 64 bits are in the hash tables. The few longer ones leave a marker at 64 bits and are looked up in
+//! a map, longest first.
 
 mod build;
 
@@ -23,31 +23,31 @@ use crate::net::Ipv6Prefix;
 use std::collections::HashMap;
 use std::hint::select_unpredictable;
 
-/// The length at which the hash tables end.
+/// Longest prefix length of the hash tables.
 const SHORT: u8 = 64;
 /// Searches that go side by side: a burst.
 const ABREAST: usize = 64;
-/// Entries in a bucket, which is a cache line.
+/// Entries of a bucket, which is a cache line.
 const ENTRIES: usize = 4;
-/// The node where every search begins; 0 is where it ends.
+/// The node where every search begins. Node 0 ends a search.
 const ROOT: u16 = 1;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
-/// What the tables have for a destination: the action in the lower half, 0 for none, and the bits below.
+/// What the hash tables have for a destination: the action in the lower half, 0 for none, and the bits below.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found(u64);
 
-/// From here on eight bits: the node where a search goes on after this entry, 0 for none.
+/// Position of the eight bits that name the node where a search goes on after this entry; 0 for none.
 const NEXT: u32 = 32;
-/// Prefixes longer than 64 bits exist below this entry.
+/// Set if prefixes longer than 64 bits exist below this entry.
 const LONGER: u64 = 1 << 40;
-/// This is an entry; an empty one is 0.
+/// Set in every entry. An empty entry is 0.
 const USED: u64 = 1 << 41;
-/// Only in the last entry of a bucket: it was full, and entries that belong here are in a bucket after it.
+/// Set in the last entry of a bucket that was full, so that entries of this bucket are in one of the next buckets.
 const SPILLED: u64 = 1 << 63;
 
-/// Up to four prefixes or marks of one length; no two have the same bits.
+/// Up to four prefixes or markers of one length, with distinct bits.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 struct Bucket {
@@ -59,7 +59,7 @@ impl Bucket {
     /// The entry with these bits; 0 when there is none.
     #[inline(always)]
     fn entry(&self, bits: u64) -> u64 {
-        // Empty ones may have the same bits, but add nothing.
+        // An empty entry may have the same bits, but adds nothing to the result.
         let of = |(held, entry): (&u64, &u64)| if *held == bits { *entry } else { 0 };
         self.bits.iter().zip(&self.entries).map(of).fold(0, |all, one| all | one)
     }
@@ -69,50 +69,50 @@ impl Bucket {
 #[derive(Debug, Clone, Copy, Default)]
 struct Node {
     mask: u64,
-    /// The first of its buckets, and how many there are.
+    /// Its first bucket, and the number of its buckets.
     first: u32,
     buckets: u32,
     length: u8,
-    /// The nodes among the longer and the shorter lengths; 0 for none.
+    /// The next node among the longer and among the shorter lengths; 0 for none.
     longer: u8,
     shorter: u8,
 }
 
 impl Node {
-    /// The bucket after `at`; the first one comes after the last.
+    /// The bucket after `at`. After the last one comes the first one.
     #[inline(always)]
     fn after(&self, at: u32) -> u32 {
         if at + 1 < self.first + self.buckets { at + 1 } else { self.first }
     }
 }
 
-/// One search under way.
+/// A search in progress.
 #[derive(Debug, Clone, Copy, Default)]
 struct Search {
     high: u64,
-    /// The bucket asked for.
+    /// The bucket that was prefetched.
     at: u32,
     node: u16,
-    /// Its place among those abreast.
+    /// Its index among the searches side by side.
     index: u16,
 }
 
-/// The routes of one snapshot: destination → action.
+/// The routes of one snapshot: from destination to action.
 #[derive(Default)]
 pub struct Routes {
     buckets: Pages<Bucket>,
     nodes: Vec<Node>,
-    /// Odd: spreads bits over buckets.
+    /// Odd and random: the multiplier of the hash.
     multiplier: u64,
     default: ActionId,
     long: Map<(u8, u128), ActionId>,
-    /// Distinct lengths over 64, descending.
+    /// The distinct prefix lengths above 64, longest first.
     long_lengths: Vec<u8>,
     count: usize,
 }
 
 impl Routes {
-    /// Searches for destinations with these upper halves: `found` gets as many answers, in their order, for
+    /// Searches for destinations with these upper halves. `found` gets their results in the same order, for
     /// [`Self::action`].
     #[inline]
     pub fn find_all(&self, highs: &[u64], found: &mut [Found]) {
@@ -123,6 +123,7 @@ impl Routes {
         }
     }
 
+    /// Searches for at most [`ABREAST`] upper halves.
     #[inline(always)]
     fn find(&self, highs: &[u64]) -> [Found; ABREAST] {
         let mut found = [self.nothing(); ABREAST];
@@ -131,7 +132,7 @@ impl Routes {
         for (high, at) in highs.iter().zip(&mut asked) {
             *at = self.prefetch(root, *high);
         }
-        // Those that are not at their end, at the front.
+        // The searches that are not finished, moved to the front.
         let mut open = [Search::default(); ABREAST];
         let mut count = 0;
         for (index, high) in highs.iter().enumerate() {
@@ -146,7 +147,8 @@ impl Routes {
         found
     }
 
-    /// Takes the open searches one step further, to the front those that are open still; says how many.
+    /// Takes the open searches one step further, and moves those that stay open to the front. Returns how many stay
+    /// open.
     #[inline(always)]
     fn step(&self, open: &mut [Search; ABREAST], count: usize, found: &mut [Found; ABREAST]) -> usize {
         let count = count.min(ABREAST);
@@ -167,13 +169,13 @@ impl Routes {
         left
     }
 
-    /// What a search has found before its first hit.
+    /// The result of a search before its first hit: the default route.
     #[inline(always)]
     fn nothing(&self) -> Found {
         Found(u64::from(self.default.0))
     }
 
-    /// Asks for the bucket where an upper half is to be looked for; says which it is.
+    /// Prefetches the bucket of an upper half, and returns its index.
     #[inline(always)]
     fn prefetch(&self, node: &Node, high: u64) -> u32 {
         let at = self.home(node, high & node.mask);
@@ -183,22 +185,23 @@ impl Routes {
         at
     }
 
-    /// The bucket where these bits should be: the upper half of a product with a secret odd number (universal hashing
-    /// by multiply and shift), scaled to the number of buckets.
+    /// The bucket where the search for these bits begins: the upper half of a product with a secret odd number
+    /// (universal hashing by multiply and shift), scaled to the number of buckets.
     #[inline(always)]
     fn home(&self, node: &Node, bits: u64) -> u32 {
         let hash = bits.wrapping_mul(self.multiplier) >> 32;
         node.first + ((hash * u64::from(node.buckets)) >> 32) as u32
     }
 
-    /// Looks for an upper half, beginning with the bucket asked for; a hit replaces what was found before, being
-    /// longer. Says at which node to go on.
+    /// Searches for an upper half from bucket `at` on. A hit is longer than what was found before, and replaces it.
+    /// Returns the node where the search goes on.
     #[inline(always)]
     fn look(&self, node: &Node, high: u64, mut at: u32, found: &mut Found) -> u16 {
         let mut entry = 0;
         while let Some(bucket) = self.buckets.get(at as usize) {
             entry = bucket.entry(high & node.mask);
-            // Both at once, which is rare; a node has more room than entries, so there is a bucket that never spilled.
+            // Not found in a bucket that spilled: rare. A node has more room than entries, so some bucket never
+            // spilled.
             if (entry == 0) & (bucket.entries[ENTRIES - 1] & SPILLED != 0) {
                 at = node.after(at);
             } else {
@@ -209,7 +212,7 @@ impl Routes {
         select_unpredictable(entry == 0, u16::from(node.shorter), (entry >> NEXT) as u16 & 0xff)
     }
 
-    /// The action for `destination`, given what was found for its upper half.
+    /// The action for `destination`, given the result for its upper half.
     #[inline(always)]
     #[must_use]
     pub fn action(&self, found: Found, destination: u128) -> Option<ActionId> {
@@ -222,6 +225,7 @@ impl Routes {
         (action != 0).then_some(ActionId(action))
     }
 
+    /// The action of the longest prefix above 64 bits that contains `destination`.
     #[cold]
     fn longer(&self, destination: u128) -> Option<ActionId> {
         self.long_lengths
@@ -230,7 +234,7 @@ impl Routes {
             .copied()
     }
 
-    /// The action of the longest prefix that holds `destination`.
+    /// The action of the longest prefix that contains `destination`.
     #[must_use]
     pub fn lookup(&self, destination: u128) -> Option<ActionId> {
         let (found, _) = self.search((destination >> 64) as u64);
@@ -290,7 +294,7 @@ mod tests {
             probes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u128>(), 0u32..128), 50),
             burst in 0usize..=70,
         ) {
-            // Few leading bits, so that prefixes nest.
+            // Only few leading bits differ, so that prefixes nest.
             let routes: Vec<_> = routes
                 .into_iter()
                 .map(|(bits, length, action, clear)| {
@@ -310,7 +314,8 @@ mod tests {
                 prop_assert_eq!(table.lookup(*destination), oracle.lookup(*destination).copied());
             }
             for destinations in destinations.chunks(burst.max(1)) {
-                let highs: Vec<u64> = destinations.iter().map(|destination| (destination >> 64) as u64).collect();
+                let highs: Vec<u64> =
+                    destinations.iter().map(|destination| (destination >> 64) as u64).collect();
                 let mut found = vec![Found::default(); highs.len()];
                 table.find_all(&highs, &mut found);
                 for (destination, found) in destinations.iter().zip(found) {
@@ -339,7 +344,7 @@ mod tests {
         let (below_1, below_2) = (0x2400_0000_0001_ab00, 0x2400_0000_0002_abcd);
         let others = [(prefix(0x2400 << 48, 32), 2), (prefix(below_1, 56), 3), (prefix(below_2, 64), 4)];
         let table = Routes::build(sites.chain(others.map(|(prefix, action)| (prefix, ActionId(action)))));
-        // The most frequent length comes first, and an entry knows at which length those below it part.
+        // The most frequent length is probed first, and an entry names the node where longer prefixes are.
         for (high, action, probes) in [
             (0x2400_0000_0003_0000, Some(1), 1),
             (below_1, Some(3), 2),
