@@ -1,4 +1,4 @@
-//! Generates what the crate includes from `OUT_DIR`: one function per concern.
+//! Generates the code that the crate includes from `OUT_DIR`: the admin API, and the bindings of DPDK.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ fn generate() -> Result<(), Box<dyn Error>> {
     compile_protos()
 }
 
-/// The admin API: messages, client and server. `protox` reads the file, so no `protoc` is needed.
+/// Generates messages, client and server of the admin API. `protox` reads the file, so that no `protoc` is needed.
 fn compile_protos() -> Result<(), Box<dyn Error>> {
     const ROOT: &str = "proto";
     const ADMIN: &str = "ilagate/admin/v1/admin.proto";
@@ -30,8 +30,8 @@ fn compile_protos() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Bindings of DPDK: flags as pkg-config gives them, types and functions by bindgen, inline functions through
-/// wrappers that bindgen writes and `cc` compiles.
+/// Generates the bindings of DPDK: pkg-config gives the flags, bindgen the types and functions. Inline functions are
+/// called through wrappers that bindgen writes and `cc` compiles.
 #[cfg(feature = "dpdk")]
 mod dpdk {
     use std::env;
@@ -93,7 +93,7 @@ mod dpdk {
         let wrappers = out.join("dpdk_inline.c");
         generate(&flags, &header, &wrappers, &out.join("dpdk.rs"))?;
         compile(&flags, &wrappers);
-        // After the wrappers, which need them.
+        // The linker needs the libraries after the wrappers, which use them.
         library(true)?;
         Ok(())
     }
@@ -113,7 +113,7 @@ mod dpdk {
             })
     }
 
-    /// The compiler flags, exactly as pkg-config gives them: they decide DPDK's structure layouts.
+    /// The compiler flags, exactly as pkg-config gives them. DPDK's structure layouts depend on them.
     fn flags() -> Result<Vec<String>, Box<dyn Error>> {
         library(false)?;
         let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
@@ -162,7 +162,7 @@ mod dpdk {
         Ok(())
     }
 
-    /// Compiled optimised in every profile: the wrappers are on the packet path.
+    /// Compiles the wrappers with optimisation in every profile, because packets pass through them.
     fn compile(flags: &[String], wrappers: &Path) {
         let mut build = cc::Build::new();
         for flag in flags {

@@ -1,7 +1,7 @@
-//! One worker (or two) on real DPDK devices: `net_pcap` with `infinite_rx=1` in, `net_null,no-rx=1` out.
+//! Measures one worker (or two) on DPDK devices: `net_pcap` with `infinite_rx=1` in, `net_null` with `no-rx=1` out.
 //!
-//! `scripts/bench` runs this once per case and measurement, next to `dpdk-testpmd` in `io` mode on the same devices.
-//! The tables come from the same [`Rib`] and the packets go through the same [`Worker`] as in a running node.
+//! `scripts/bench` runs this once for each case and measurement, next to `dpdk-testpmd` in `io` mode on the same
+//! devices. [`Rib`] and [`Worker`] are those of a running node.
 //!
 //! `forward --case NAME --dir DIR [--seconds S] [--core N]… [--small] [--write-pcap]` prints one JSON object.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -24,13 +24,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use traffic::{Case, batch};
 
-/// Updates a second in the churn case, and how they are gathered.
+/// Updates in each batch of the churn case.
 const CHURN_PER_BATCH: u64 = 1000;
-/// In a window: 100 000 updates a second.
+/// Batches in each window of the churn case: 100 000 updates a second.
 const CHURN_BATCHES: u32 = 5;
-/// What is measured at once, as in scripts/bench.
+/// Length of one measurement, as in `scripts/bench`.
 const WINDOW: Duration = Duration::from_millis(50);
-/// The most mappings and packets with `--small`, which measures nothing of interest but shows that a case works.
+/// The most mappings and packets with `--small`, which only shows that a case works; its figures mean nothing.
 const SMALL_MAPPINGS: u64 = 10_000;
 const SMALL_PACKETS: u64 = 2048;
 
@@ -133,7 +133,7 @@ fn main() {
             for (index, port) in ports.iter_mut().enumerate() {
                 tx.insert(PortId(index as u16), port.take_tx().expect("a queue"));
             }
-            let plan = WorkerSetup {
+            let setup = WorkerSetup {
                 number: usize::from(number),
                 queues: vec![(PortId(0), ports[0].take_rx().expect("a queue"))],
                 tx,
@@ -152,8 +152,8 @@ fn main() {
             };
             let lease = eal.lease(u32::from(given.cores[usize::from(number)])).expect("a core");
             std::thread::spawn(move || {
-                let _place = lease.enter().expect("pinned");
-                Worker::new(plan).run();
+                let _worker = lease.enter().expect("pinned");
+                Worker::new(setup).run();
             })
         })
         .collect();
@@ -164,7 +164,7 @@ fn main() {
         busy();
         begin.elapsed().as_secs_f64() * 1e9 / (total() - before) as f64
     };
-    // The best window counts: other work on the machine only ever adds.
+    // The best window counts, because other work on the machine only adds time.
     let (mut ns, mut calm_ns, mut updates) = (f64::MAX, f64::MAX, 0);
     let begin = Instant::now();
     let mut churned = Duration::ZERO;
@@ -202,8 +202,8 @@ fn main() {
     println!("{text}}}");
 }
 
-/// For one window, moves mappings from locator to locator while packets flow, as the control thread does it; returns
-/// how many updates there have been since the start.
+/// Moves mappings between locators for one window while packets flow, as the control thread does. Returns the number of
+/// updates since the start.
 fn churn(
     case: &Case,
     rib: &mut Rib,
@@ -224,7 +224,7 @@ fn churn(
     done
 }
 
-/// One batch, as the control thread applies it: from the moment it was accepted until every worker has it.
+/// Applies one batch as the control thread does: from its acceptance until every worker uses it.
 fn apply(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, changes: Vec<Change>) {
     let staged = rib.stage(batch(changes)).expect("a batch");
     if rib.needs_snapshot() {
@@ -237,8 +237,10 @@ fn apply(rib: &mut Rib, publisher: &mut Publisher<ilagate::table::Tables>, chang
     rib.commit(staged);
 }
 
-/// Microseconds from an accepted update to its effect, p50 and p99, one update at a time under traffic: towards locators
-/// in use, and towards ones never seen before, which take a new snapshot.
+/// Microseconds from an accepted update to its effect, p50 and p99, one update at a time under traffic.
+///
+/// The first pair is for updates to locators in use. The second is for updates to new locators, which need a new
+/// snapshot.
 fn update_us(
     case: &Case,
     counts: [u64; 2],

@@ -1,8 +1,8 @@
-//! The pipeline and its table without a device: every stage from the Ethernet header to the filled transmit burst,
-//! frames hot in cache, destinations uniformly random over all mappings; and the table alone.
+//! Measures the pipeline without a device, the mapping table alone, and the route table alone.
 //!
-//! `cargo bench --bench stages`, or `scripts/bench`, which runs it last. Run as a test (`--test`, or without `--bench`)
-//! everything runs once, with small tables.
+//! The pipeline runs every stage from the Ethernet header to the decision. Frames are hot in cache; destinations are
+//! uniformly random over all mappings. Run it with `cargo bench --bench stages`, or by `scripts/bench`, which runs it
+//! last. As a test (`--test`, or without `--bench`) everything runs once, with small tables.
 #![allow(unsafe_code, clippy::expect_used, missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -32,13 +32,13 @@ fn identifier(index: u64) -> u64 {
     (1 << 61) | index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4 & !0xffff | ((index & 0x7fff) + 1)
 }
 
-/// The size of a table: `count` where something is measured, less where it is only shown to work.
+/// The size of a table: `count` in a measurement, at most 10 000 in a test.
 fn size(count: u64) -> u64 {
     let given = |word| std::env::args().any(|argument| argument == word);
     if given("--bench") && !given("--test") { count } else { count.min(10_000) }
 }
 
-/// One fabric port, `count` mappings over 1000 remote locators, or all local.
+/// Tables with one fabric port and `count` mappings: to 1000 remote locators, or all local.
 fn tables(count: u64, local: bool) -> Tables {
     let mut tables = Tables::default();
     tables.ports.push(Port::new(Role::Fabric, OURS, vec![0], vec![], None));
@@ -84,7 +84,7 @@ fn frame(destination: u128, room: &mut [u8]) {
     ipv6::Ipv6::of_mut(&mut frame[14..]).expect("room").write(8, 17, 64, 0x2001_0db8 << 96 | 1, destination);
 }
 
-/// Frames of a few bursts, made anew before each round so that every lookup is for another random mapping.
+/// The frames of [`BURSTS`] bursts. Each round gets new ones, so that every lookup is for another random mapping.
 struct Frames {
     rooms: Vec<u8>,
     random: u64,
@@ -110,7 +110,7 @@ impl Frames {
         }
     }
 
-    /// One round of all bursts through the pipeline: time and TSC clocks.
+    /// Runs all bursts through the pipeline once. Returns the time and the TSC clocks that this took.
     fn round(&mut self, pipeline: &mut Pipeline, tables: &Tables) -> (Duration, u64) {
         let ctx = Ctx { tables, now_ms: 0 };
         let (start, begin) = (Instant::now(), tsc());
@@ -157,7 +157,7 @@ fn pipeline(criterion: &mut Criterion) {
                 spent.mul_f64(packets as f64 / (rounds * per_round) as f64)
             });
         });
-        // Other work on the machine only ever adds: the tenth percentile is what the code costs.
+        // Other work on the machine only adds time. The tenth percentile is taken for the cost of the code.
         clocks.sort_unstable();
         if let Some(clocks) = clocks.get(clocks.len() / 10) {
             println!("{name}: {:.1} TSC clocks a packet", *clocks as f64 / per_round as f64);
@@ -166,7 +166,7 @@ fn pipeline(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A tenant's ARP requests and Neighbour Solicitations for its gateway, with and without room in its buckets.
+/// A tenant's ARP requests and Neighbour Solicitations for its gateway, within and beyond its rate limit.
 fn questions(criterion: &mut Criterion) {
     const TENANT: Mac = Mac([2, 0, 0, 0, 1, 1]);
     const OWN6: u128 = 0x2001_0db8_000a << 80 | 1;
@@ -235,7 +235,8 @@ fn questions(criterion: &mut Criterion) {
                     let mut spent = Duration::ZERO;
                     let rounds = packets.div_ceil(BURST as u64);
                     for _ in 0..rounds {
-                        // Buckets never run out while answers are measured, and never fill while refusals are.
+                        // The clock runs only while answers are measured: the token buckets then never run out. They
+                        // never fill while refusals are measured.
                         now_ms += u64::from(answered);
                         for room in rooms.chunks_exact_mut(ROOM) {
                             room[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
@@ -296,7 +297,7 @@ fn table(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Upper halves of destinations, as many as keep a table's cache lines in no order that a prefetcher guesses.
+/// Number of destinations: so many that a hardware prefetcher cannot guess the order of the table's cache lines.
 const DESTINATIONS: usize = 1 << 16;
 
 struct Random(u64);
@@ -314,7 +315,7 @@ impl Random {
     }
 }
 
-/// The routes of the case `route6_100k` of `forward`: three /48 to one /56, a /32 and a /64.
+/// The routes of the case `route6_100k` of `forward`: three /48 for each /56, and one /32 and one /64.
 fn even_routes() -> Vec<(u64, u8)> {
     let mut routes: Vec<_> = (0..size(100_000))
         .map(|index| {
@@ -327,8 +328,8 @@ fn even_routes() -> Vec<(u64, u8)> {
     routes
 }
 
-/// Lengths in about the shares that they have in the Internet's routing table, in percent; longer ones lie below
-/// allocations of 29 and 32 bits.
+/// Prefix lengths and their share in percent, about those of the Internet's IPv6 routing table. Prefixes longer than 32
+/// bits lie within 20 000 blocks of 32 bits, as within allocations.
 #[rustfmt::skip]
 const SHARES: [(u8, usize); 18] = [
     (48, 47), (32, 11), (44, 10), (40, 9), (36, 5), (46, 3), (29, 2), (47, 2), (42, 2),

@@ -1,14 +1,15 @@
-//! Translates packets given in hex: `siit A4=A6 B4=B6 … < packets`, a packet to a line.
+//! Translates packets given in hexadecimal, one on each line: `siit A4=A6 B4=B6 … < packets`.
 //!
-//! Answers a line for a line: the packets that come out, split at 1280 bytes where §4.1 of RFC 7915 wants it, or
-//! `refused` and why. Made for comparisons with other translators; addresses are looked up in the list.
+//! Prints one line for each: the translated packets, fragmented at 1280 bytes where RFC 7915 §4.1 requires it, or
+//! `refused` and the reason. Addresses are looked up in the pairs of the command line. The program serves comparisons
+//! with other translators.
 
 use anyhow::{Context, bail};
 use ilagate::siit::{Options, Refused, To4, To6, fragment, to_v4, to_v6};
 use std::io::BufRead;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Room in front of a packet.
+/// Bytes of room in front of a packet.
 const FRONT: usize = 128;
 
 fn unhex(line: &str) -> anyhow::Result<Vec<u8>> {
@@ -56,7 +57,7 @@ fn translate(packet: &[u8], pairs: &[(u32, u128)]) -> anyhow::Result<Result<Vec<
         Err(refused) => return Ok(Err(refused)),
     };
     let packet = room.get(at).context("outside the room")?;
-    // Only a packet with a fragment header may be split.
+    // Only a packet with a fragment header may be fragmented.
     if packet.first().is_some_and(|first| first >> 4 == 6) && packet.get(6) == Some(&44) {
         let pieces =
             fragment::v6(packet, options.lowest_mtu6, 0).map_err(|why| anyhow::anyhow!("{why:?}"))?;

@@ -1,4 +1,4 @@
-//! What the forwarding bench works with: for each case a configuration, the mappings and a file of packets.
+//! The cases of the forwarding bench: a configuration, mappings and a file of packets for each.
 
 use ilagate::config::{Config, LocatorChoice, MappingRecord, MappingTarget};
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
@@ -22,27 +22,28 @@ const VNID: u32 = 0x00ab_cdef;
 const VNET: u128 = 0x2001_0db8_000a_0000_0000_0000_0000_0000;
 /// Its IPv4 subnet, /8.
 const SUBNET: u32 = 10 << 24;
-/// Tenants that send, or that one of the mapped tenants hears from: their addresses from here on.
+/// Number of tenants that send.
 const SENDERS: u64 = 256;
+/// The lower bits of the first sender's address; those of the others follow.
 const FIRST_SENDER: u32 = 0x00f0_0001;
 /// Mappings per batch while the tables are filled.
 const CHUNK: u64 = 65_536;
 const UDP: u8 = 17;
 
-/// What identifiers and packets are.
+/// The kind of identifiers and packets of a case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Type 1.
+    /// Identifiers of type 1.
     Task,
-    /// No identifier at all.
+    /// No identifiers: packets are routed.
     Routed,
-    /// Type 3, packets in the tenants' own addresses.
+    /// Identifiers of type 3; tenants send and receive IPv6 packets.
     Tenant6,
-    /// Type 2, packets in IPv4 at the tenants.
+    /// Identifiers of type 2; tenants send and receive IPv4 packets.
     Tenant4,
-    /// Type 2, asked for by ARP.
+    /// Identifiers of type 2; the packets are ARP requests.
     Arp,
-    /// Type 3, asked for by Neighbour Solicitation.
+    /// Identifiers of type 3; the packets are Neighbour Solicitations.
     Solicitation,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Case {
     pub(crate) mappings: u64,
     routes: u64,
     pub(crate) packets: u64,
-    /// Whether the mapped ones are attached here, and packets come to them from the fabric.
+    /// Whether the mapped identifiers are attached to this node and packets reach them from the fabric.
     local: bool,
     pub(crate) churn: bool,
 }
@@ -88,7 +89,7 @@ impl Case {
         !matches!(self.kind, Kind::Task | Kind::Routed)
     }
 
-    /// Of a mapping; never ends in one of the two zeros.
+    /// The identifier of a mapping. It never has a zero alias.
     fn identifier(&self, index: u64) -> Identifier {
         match self.kind {
             Kind::Task | Kind::Routed => {
@@ -100,7 +101,8 @@ impl Case {
         }
     }
 
-    /// The mapping that a packet is to: evenly over all of them, in an order that no prefetcher guesses.
+    /// The mapping of a packet's destination: uniform over all mappings, in an order that a hardware prefetcher cannot
+    /// guess.
     fn mapping_of(&self, packet: u64) -> u64 {
         let mixed = packet.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((u128::from(mixed) * u128::from(self.mappings)) >> 64) as u64
@@ -153,7 +155,7 @@ impl Case {
         text
     }
 
-    /// One attachment a thousand identifiers, as a host with many addresses would have them.
+    /// Spreads the mapped identifiers over 1000 attachments; with a million mappings each has a thousand.
     fn attach(&self, text: &mut String) {
         for n in 0..1000u64.min(self.mappings) {
             let list = if self.tenants() { "network: red, addresses" } else { "identifiers" };
@@ -180,7 +182,7 @@ impl Case {
         }
     }
 
-    /// The frame of 62 bytes (an ARP message or a solicitation: what it takes) that is to be written as number `index`.
+    /// The frame with number `index`. It has 62 bytes; an ARP request or a solicitation has its own length.
     fn frame(&self, index: u64) -> Vec<u8> {
         let mapping = self.mapping_of(index);
         let from = sender(index % SENDERS);
@@ -252,7 +254,7 @@ impl Case {
         }
     }
 
-    /// Hosts: sixteen mappings each in a small network, a thousand in a large one.
+    /// Number of hosts: each has sixteen mappings in a small case, a thousand in a large one.
     pub(crate) fn hosts(&self) -> u64 {
         (self.mappings / 16).clamp(1, 1000).max(self.mappings / 1000)
     }
@@ -311,17 +313,17 @@ fn ipv4_address(low: u32) -> std::net::Ipv4Addr {
 }
 
 fn route(index: u64) -> u64 {
-    // Distinct /48s and /56s all over 2400::/8.
+    // Distinct /48 and /56 prefixes spread over 2400::/8.
     let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     (0x24 << 56) | (mixed << 32 & 0x00ff_ffff_0000_0000) | (index & 0xffff) << 16
 }
 
-fn on_wire(identifier: Identifier, extra: u16) -> u128 {
-    let identifier = Identifier(neutral::add_low(identifier.0, extra));
+fn on_wire(identifier: Identifier, checksum_delta: u16) -> u128 {
+    let identifier = Identifier(neutral::add_low(identifier.0, checksum_delta));
     OWN.with(neutral::there(identifier, Adjustment::of(SIR, OWN), ChecksumMode::NeutralMap))
 }
 
-/// UDP over IPv6; its checksum covers `known_as` where that is not the destination.
+/// A frame with UDP over IPv6. The checksum covers `known_as` as the destination, or `destination` if that is 0.
 fn udp6(to: Mac, from: Mac, source: u128, destination: u128, known_as: u128) -> Vec<u8> {
     let mut frame = vec![0u8; 62];
     frame[..14].copy_from_slice(&ethernet::header(to, from, 0).0[..14]);
@@ -333,7 +335,7 @@ fn udp6(to: Mac, from: Mac, source: u128, destination: u128, known_as: u128) -> 
     frame
 }
 
-/// UDP over IPv4.
+/// A frame with UDP over IPv4.
 fn udp4(to: Mac, from: Mac, source: u32, destination: u32) -> Vec<u8> {
     let mut frame = vec![0u8; 62];
     frame[..14].copy_from_slice(&ethernet::header(to, from, 0).0[..14]);
@@ -341,7 +343,8 @@ fn udp4(to: Mac, from: Mac, source: u32, destination: u32) -> Vec<u8> {
     ipv4::Ipv4::of_mut(&mut frame[14..]).expect("room").write(48, UDP, 64, source, destination);
     ipv4::seal(&mut frame[14..34]);
     frame[34..40].copy_from_slice(&[0x80, 1, 0, 9, 0, 28]);
-    // The pseudo header sums alike however wide its fields are (RFC 768, RFC 8200 §8.1).
+    // The pseudo headers of IPv4 and IPv6 have the same sum, although their fields differ in width (RFC 768,
+    // RFC 8200 §8.1).
     let sum = checksum::transport(u128::from(source), u128::from(destination), UDP, &frame[34..]);
     frame[40..42].copy_from_slice(&sum.to_be_bytes());
     frame

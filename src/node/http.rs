@@ -1,6 +1,6 @@
-//! The HTTP endpoint that Prometheus scrapes: `GET /metrics`, and `GET /healthz` for load balancers.
+//! The HTTP endpoint: `GET /metrics` for Prometheus, and `GET /healthz` for load balancers.
 //!
-//! It serves nothing else, reads no bodies, and bounds what a client can hold: connections, headers, time.
+//! It serves nothing else and reads no bodies. It bounds what a client can use: connections, bytes of headers, time.
 
 use super::metrics;
 use super::stats::{Stats, WorkerStats};
@@ -20,37 +20,37 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// Connections at once; more must wait.
+/// The most connections at a time. Further clients wait.
 const MAX_CONNECTIONS: usize = 64;
-/// Time for the headers of a request, and for the next request of a connection.
+/// Time limit for the headers of a request, and for the next request of a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest life of a connection; Prometheus opens another.
+/// Longest life of a connection. Prometheus then opens another.
 const MAX_CONNECTION: Duration = Duration::from_secs(3600);
-/// Longest headers.
+/// The most bytes of headers.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// How long a worker may be busy with one burst or asleep and still count as alive.
 const ALIVE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(5);
 
-/// Why there is no endpoint.
+/// The endpoint cannot listen at its address.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics.listen: cannot listen at {listen}: {why}; choose another address or port")]
 pub struct ListenError {
-    /// Where.
+    /// The address and port.
     pub listen: SocketAddr,
-    /// What the operating system says.
+    /// The error of the operating system.
     pub why: io::Error,
 }
 
-/// Listens. Needs a tokio runtime around it.
+/// Opens the listening socket. The caller runs it in a tokio runtime.
 ///
 /// # Errors
-/// When the address is in use or not ours.
+/// [`ListenError`] when the address is in use, does not belong to this machine, or needs more privileges.
 pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(listen).await.map_err(|why| ListenError { listen, why })
 }
 
-/// Serves until `stop` comes true.
+/// Serves until `stop` completes.
 pub async fn serve(listener: TcpListener, stats: Arc<Stats>, stop: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let accept = async {
@@ -65,7 +65,7 @@ pub async fn serve(listener: TcpListener, stats: Arc<Stats>, stop: impl Future<O
                     });
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: they come back.
+                    // Most likely there are no file descriptors left. The loop tries again a little later.
                     tracing::warn!("metrics: cannot accept a connection: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -88,7 +88,7 @@ async fn connection(stream: TcpStream, stats: Arc<Stats>) {
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // What a client does wrong is no news.
+    // Errors of a client are not logged.
     let _ = tokio::time::timeout(MAX_CONNECTION, serving).await;
 }
 
@@ -118,7 +118,7 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
     response
 }
 
-/// Whether every worker polls, or why not.
+/// Checks that every worker polls. The error text names a worker that did not within [`ALIVE`].
 async fn health(stats: &Stats) -> Result<(), String> {
     let polls =
         |worker: &WorkerStats| worker.polls.bursts.value().wrapping_add(worker.polls.empty_polls.value());

@@ -1,8 +1,8 @@
-//! The node's measurements in Prometheus' text format, made anew for every scrape.
+//! Renders the node's statistics in Prometheus' text format, anew for every scrape.
 //!
-//! A scrape reads [`Stats`] and nothing else: it never asks the control thread and never touches what a worker writes.
-//! Every counter is there from the start with 0. Losses by reason are summed over workers, so that the number of
-//! series stays bounded by ports times reasons.
+//! A scrape only reads [`Stats`]: it never asks the control thread and never writes to memory of a worker. Every
+//! counter is exported from the start, with 0. Losses by reason are summed over workers, so that ports times reasons
+//! bounds the number of series. The doc comments in [`FAMILIES`] are the help texts that Prometheus shows.
 
 use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
@@ -18,27 +18,27 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-/// Kinds of metrics.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Grows only.
+    /// A value that only grows.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
     /// Buckets of a duration in seconds.
     Histogram,
-    /// Sum and count.
+    /// A sum and a count.
     Summary,
 }
 
-/// Metrics of one name.
+/// A metric family: all metrics of one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Family {
     /// The name, with its unit.
     pub name: &'static str,
     /// The kind.
     pub kind: Kind,
-    /// What it says.
+    /// The help text.
     pub help: &'static str,
 }
 
@@ -144,8 +144,8 @@ families! {
     NEIGHBOURS: Gauge = "ilagate_neighbours";
     /// Groups that tenants joined by IGMP and MLD, each counted once for each tenant.
     GROUP_MEMBERS: Gauge = "ilagate_group_members";
-    /// Joins of tenants that were refused, by reason: limit (too many groups) or unmappable (a group without identifier,
-    /// or ending in ffff under neutral mapping).
+    /// Joins of tenants that were refused, by reason: limit (too many groups) or unmappable (a group without
+    /// identifier, or ending in ffff under neutral mapping).
     JOINS_REFUSED: Counter = "ilagate_group_joins_refused_total";
     /// Packet buffers, by state: in_use or free.
     MBUFS: Gauge = "ilagate_mbufs";
@@ -172,7 +172,7 @@ families! {
     DEVICE_XSTAT: Counter = "ilagate_device_xstat_total";
 }
 
-/// The measurements as text, format version 0.0.4.
+/// Renders the statistics as text, format version 0.0.4.
 #[must_use]
 pub fn render(stats: &Stats) -> String {
     let census = stats.census();
@@ -211,7 +211,7 @@ pub fn render(stats: &Stats) -> String {
     text
 }
 
-/// One scrape: a recorder of its own, so that nothing of the scrape before is left in it.
+/// One scrape. Each has its own recorder, so that nothing of an earlier scrape is left in it.
 struct Scrape(PrometheusRecorder);
 
 const METADATA: Metadata<'static> = Metadata::new("ilagate", Level::INFO, None);
@@ -229,7 +229,7 @@ impl Scrape {
             match family.kind {
                 Kind::Counter => self.0.describe_counter(name, None, help),
                 Kind::Gauge => self.0.describe_gauge(name, None, help),
-                // The recorder knows no buckets that were counted elsewhere: these are written by hand.
+                // The recorder cannot take buckets that were counted elsewhere. `bursts` and `updates` write these.
                 Kind::Histogram | Kind::Summary => {}
             }
         }
@@ -286,7 +286,7 @@ impl Scrape {
         }
     }
 
-    /// Those that have counters of their own, and all others together as `other`: no network has that name.
+    /// The networks with their own counters, and the sum of all others as `other`, a name that no network has.
     fn networks(&self, stats: &Stats, census: &Census) {
         let alone = census.networks.iter().filter(|network| network.slot != 0);
         for network in alone {
@@ -317,7 +317,7 @@ impl Scrape {
         self.set(VN_MAPPINGS, &[("vn", name)], mappings as f64);
     }
 
-    /// What one worker received on one port.
+    /// The packets that one worker received on one port.
     fn received(&self, worker: &str, port: &str, counters: &Counters) {
         let labels = [("worker", worker), ("port", port)];
         self.count(RECEIVED, &labels, counters.received.value());
@@ -334,7 +334,7 @@ impl Scrape {
         }
     }
 
-    /// What is known of a port beside its traffic by worker.
+    /// The metrics of a port that are not by worker.
     fn port(&self, stats: &Stats, census: &Census, index: usize, port: &str) {
         let id = PortId(u16::try_from(index).unwrap_or(u16::MAX));
         for reason in DropReason::ALL {
@@ -389,7 +389,7 @@ impl Scrape {
     }
 }
 
-/// Writes a line; a `String` takes everything.
+/// Writes a line. Writing to a `String` cannot fail.
 macro_rules! line {
     ($text:expr, $($argument:tt)*) => { let _ = writeln!($text, $($argument)*); };
 }
@@ -399,7 +399,7 @@ fn head(text: &mut String, Family { name, kind, help }: Family) {
     line!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// Packets by burst: the mean is sum by count.
+/// Packets of each burst as a summary: the mean is the sum divided by the count.
 fn bursts(text: &mut String, stats: &Stats) {
     head(text, BURST);
     let name = BURST.name;

@@ -1,7 +1,7 @@
-//! What the node measures: everything that metrics and views read without asking the control thread.
+//! The statistics of the node: everything that metrics and views read without asking the control thread.
 //!
-//! Counters that grow with packets have one writer (a worker) and any number of readers. What the control thread
-//! knows is a [`Census`], replaced once a second. Names carry units.
+//! A counter of packets has one writer (a worker) and any number of readers. The control thread publishes its own
+//! numbers as a [`Census`], once a second. Names carry units.
 
 use super::events::Events;
 use super::handle::TableView;
@@ -24,11 +24,11 @@ pub struct Stats {
     pub node: String,
     /// When it started.
     pub started: Instant,
-    /// What does not change about the ports, by [`PortId`].
+    /// The constant properties of the ports, by [`PortId`].
     pub ports: Vec<PortFacts>,
     /// By worker.
     pub workers: Vec<WorkerStats>,
-    /// Time from the acceptance of a batch of mapping changes until every worker uses it.
+    /// Time from accepting a batch of mapping changes until every worker uses it.
     pub update_latency: Histogram,
     /// Batches applied.
     pub updates_applied: AtomicU64,
@@ -36,16 +36,16 @@ pub struct Stats {
     pub updates_refused: AtomicU64,
     /// Snapshots published.
     pub snapshots_published: AtomicU64,
-    /// Frames that the control thread made and no worker had room to send.
+    /// Frames that the control thread originated and no worker could send.
     pub originated_lost: AtomicU64,
-    /// Times that somebody else had an address of ours, by port.
+    /// Messages in which another node claimed an address of this node, by port.
     pub address_conflicts: Vec<AtomicU64>,
-    /// What happened to tenants.
+    /// Events of tenants.
     pub events: Arc<Events>,
     census: Mutex<Arc<Census>>,
 }
 
-/// What does not change about a port while the node runs.
+/// The properties of a port that do not change while the node runs.
 #[derive(Debug, Clone)]
 pub struct PortFacts {
     /// Name in the configuration.
@@ -56,46 +56,46 @@ pub struct PortFacts {
     pub role: &'static str,
 }
 
-/// One worker's measurements.
+/// The statistics of one worker.
 #[derive(Debug)]
 pub struct WorkerStats {
     /// Core that it runs on.
     pub core: u16,
-    /// Fates of the packets received, by port.
+    /// What became of the packets received, by port.
     pub received: Vec<CachePadded<Counters>>,
     /// Packets sent, by port.
     pub sent: Vec<CachePadded<SentCounters>>,
     /// The packets of tenants, by network.
     pub networks: NetworkTally,
-    /// What was refused of tenants.
+    /// Violations by tenant.
     pub tenants: Arc<TenantCounts>,
-    /// The loop itself.
+    /// The polling loop.
     pub polls: CachePadded<PollCounters>,
 }
 
-/// What one worker sent through one port.
+/// Counters of the packets that one worker sent through one port.
 #[derive(Debug, Default)]
 pub struct SentCounters {
-    /// Packets that the device took.
+    /// Packets that the device accepted.
     pub sent: Count,
     /// Their bytes, from the Ethernet header on.
     pub sent_bytes: Count,
     /// Packets that the transmit ring refused.
     pub unsent: Count,
-    /// Of the packets sent or refused: made by this node of its own accord, not in answer to a packet.
+    /// Packets, among those sent and refused, that the control thread originated.
     pub originated: Count,
 }
 
-/// One worker's loop.
+/// Counters of a worker's polling loop.
 #[derive(Debug, Default)]
 pub struct PollCounters {
-    /// Polls of a queue that gave packets.
+    /// Polls that returned packets.
     pub bursts: Count,
-    /// Packets that they gave.
+    /// Packets that they returned.
     pub packets: Count,
-    /// Polls of a queue that gave none.
+    /// Polls that returned none.
     pub empty_polls: Count,
-    /// Times that the worker went to sleep because there was nothing to do.
+    /// Sleeps of the idle backoff.
     pub sleeps: Count,
     /// Number of the snapshot in use (a gauge).
     pub snapshot: Count,
@@ -103,7 +103,7 @@ pub struct PollCounters {
     pub misplaced: Count,
 }
 
-/// What the control thread knew at its last count.
+/// The numbers that the control thread publishes once a second.
 #[derive(Debug, Clone, Default)]
 pub struct Census {
     /// Revision of the mappings.
@@ -122,11 +122,11 @@ pub struct Census {
     pub routes: u64,
     /// Neighbours in each state, in the order of [`State::ALL`].
     pub neighbours: [u64; State::ALL.len()],
-    /// Groups that tenants are members of by their own word, each counted once for each tenant.
+    /// Memberships that tenants reported by IGMP or MLD: one for each pair of tenant and group.
     pub group_members: u64,
-    /// Groups that tenants wanted to join and could not, because they are too many.
+    /// Joins that were refused because there were too many groups.
     pub joins_refused: u64,
-    /// How often they wanted one that has no identifier that can travel.
+    /// Joins that were refused because the group has no identifier, or one that neutral mapping cannot carry.
     pub joins_unmappable: u64,
     /// Links and devices, by port.
     pub ports: Vec<PortCensus>,
@@ -138,12 +138,12 @@ pub struct Census {
     pub last_update_us: u64,
 }
 
-/// A virtual network at the last count.
+/// A virtual network in the [`Census`].
 #[derive(Debug, Clone, Default)]
 pub struct NetworkCensus {
     /// Name.
     pub name: String,
-    /// Where its packets are counted; 0: with those of others.
+    /// Its counter slot; slot 0 counts all networks that have none of their own.
     pub slot: u16,
     /// Tenants attached here.
     pub attachments: u64,
@@ -151,7 +151,7 @@ pub struct NetworkCensus {
     pub mappings: u64,
 }
 
-/// A port at the last count.
+/// A port in the [`Census`].
 #[derive(Debug, Clone, Default)]
 pub struct PortCensus {
     /// MAC address.
@@ -160,7 +160,7 @@ pub struct PortCensus {
     pub up: bool,
     /// Speed in Mbit/s, 0 when unknown.
     pub speed_mbps: u32,
-    /// `active`, or why receive side scaling is not.
+    /// `active`, or the reason why receive side scaling is off.
     pub rss: String,
     /// The device's own counters.
     pub device: DeviceCounters,
@@ -168,18 +168,18 @@ pub struct PortCensus {
     pub xstats: Vec<(String, u64)>,
 }
 
-/// Counters of a device since it was opened; 0 where the driver has none.
+/// Counters of a device since it was opened; 0 if the driver has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeviceCounters {
     /// Packets received.
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
-    /// Packets lost because no descriptor was free: the workers are too slow.
+    /// Packets lost because no receive descriptor was free: the workers are too slow.
     pub rx_missed: u64,
     /// Packets received with an error.
     pub rx_errors: u64,
-    /// Packets lost because the pool was empty.
+    /// Packets lost because the mempool was empty.
     pub rx_no_mbuf: u64,
     /// Packets sent.
     pub tx_packets: u64,
@@ -190,7 +190,8 @@ pub struct DeviceCounters {
 }
 
 impl Stats {
-    /// Zeroes for these ports and these workers' cores; so many networks are counted each for itself.
+    /// Statistics at zero, for these ports, one worker on each of `cores`, and `networks` networks with their own
+    /// counters.
     #[must_use]
     pub fn new(node: String, ports: Vec<PortFacts>, cores: &[u16], networks: u16) -> Self {
         let workers = cores.iter().map(|&core| WorkerStats::new(core, ports.len(), networks)).collect();
@@ -210,13 +211,13 @@ impl Stats {
         }
     }
 
-    /// What the control thread knew at its last count.
+    /// The numbers that the control thread published last.
     #[must_use]
     pub fn census(&self) -> Arc<Census> {
         self.census.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the census; for the control thread.
+    /// Replaces the census. Only the control thread calls this.
     pub fn set_census(&self, census: Census) {
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(census);
     }
@@ -250,13 +251,13 @@ impl WorkerStats {
     }
 }
 
-/// Upper bounds of a [`Histogram`]'s buckets in microseconds; one more bucket holds what is longer.
+/// Upper bounds of a [`Histogram`]'s buckets in microseconds. One more bucket holds longer durations.
 pub const LATENCY_BOUNDS_US: [u64; 18] = [
     50, 100, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000,
     500_000, 1_000_000,
 ];
 
-/// Durations in fixed buckets.
+/// A histogram of durations with the buckets of [`LATENCY_BOUNDS_US`].
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
@@ -271,7 +272,7 @@ impl Histogram {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Durations in each bucket (not cumulative); the last one is longer than every bound.
+    /// Number of durations in each bucket, not cumulative. The last bucket holds those longer than every bound.
     #[must_use]
     pub fn buckets(&self) -> [u64; LATENCY_BOUNDS_US.len() + 1] {
         std::array::from_fn(|n| self.buckets[n].load(Ordering::Relaxed))
@@ -283,14 +284,14 @@ impl Histogram {
         self.sum_us.load(Ordering::Relaxed)
     }
 
-    /// How many durations were counted.
+    /// Number of durations counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets().iter().sum()
     }
 
-    /// The upper bound in microseconds of the bucket that holds the `share` (0 to 1) quantile; `None` when empty.
-    /// Beyond the last bound it is the last bound.
+    /// The upper bound in microseconds of the bucket that holds the `share` (0 to 1) quantile; `None` when empty. For
+    /// the bucket of the longest durations it is the last bound.
     #[must_use]
     pub fn quantile_us(&self, share: f64) -> Option<u64> {
         let buckets = self.buckets();

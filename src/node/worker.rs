@@ -1,7 +1,7 @@
-//! A worker: one thread on one core that takes packets from its queues, runs the pipeline over them and sends them on.
+//! A worker: one thread on one core that polls its receive queues, runs the pipeline and sends packets.
 //!
-//! It never locks, allocates, logs or waits for anybody. What it cannot decide it hands to the control thread through
-//! bounded queues ([`Exchange`]); what they do not hold is dropped and counted.
+//! It never locks, allocates, logs or waits for another thread. It passes what it cannot decide to the control thread
+//! through bounded queues ([`Exchange`]); what does not fit there is dropped and counted.
 
 use super::exchange::{Exchange, Frame, Settings};
 use super::neighbour::Key;
@@ -20,14 +20,14 @@ use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Turns of a busy loop between two looks at the clock and at the control thread's queues.
+/// Turns of a busy loop between two calls of the housekeeping.
 const TURNS: u32 = 16;
 /// Turns without a packet before a worker with idle backoff sleeps.
 const TURNS_BEFORE_BACKOFF: u32 = 64;
-/// Shortest and longest sleep in microseconds.
+/// Shortest and longest sleep of the idle backoff, in microseconds.
 const BACKOFF_US: (u64, u64) = (20, 200);
 
-/// What a worker needs to begin.
+/// Everything that a worker needs to start.
 pub struct WorkerSetup {
     /// Its number, from 0.
     pub number: usize,
@@ -39,19 +39,19 @@ pub struct WorkerSetup {
     pub burst: Burst,
     /// Buffers for the control thread's frames.
     pub pool: Arc<Mempool>,
-    /// Where its snapshots come from.
+    /// Its reader of the snapshots.
     pub reader: Reader<Tables>,
     /// The queues to and from the control thread.
     pub exchange: Arc<Exchange>,
-    /// Where it counts.
+    /// The counters of the node; the worker writes its own.
     pub stats: Arc<Stats>,
-    /// What it does when there is nothing to do.
+    /// What it does when its queues are empty: poll or back off.
     pub idle: Idle,
-    /// What a reload may change later.
+    /// The settings that a reload may change.
     pub settings: Settings,
 }
 
-/// A worker at work.
+/// A running worker.
 pub struct Worker {
     queues: Vec<(PortId, RxQueue)>,
     reader: Reader<Tables>,
@@ -61,7 +61,7 @@ pub struct Worker {
     datapath: Datapath,
 }
 
-/// Where packets are worked on.
+/// A worker's datapath: the burst, the pipeline, the transmit queues and the waiting packets.
 struct Datapath {
     number: usize,
     burst: Burst,
@@ -70,13 +70,13 @@ struct Datapath {
     pool: Arc<Mempool>,
     waiting: Waiting<Mbuf>,
     hold_timeout_ms: u64,
-    /// Scratch for [`Datapath::retry`].
+    /// Reused buffer of [`Datapath::retry`], so that it does not allocate.
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
     stats: Arc<Stats>,
 }
 
-/// A packet of a burst that is to be kept.
+/// A packet of a burst that waits for a resolution.
 struct Kept {
     index: usize,
     awaited: Awaited,
@@ -89,24 +89,24 @@ fn refuse_misshapen(counters: &Counters, packets: usize) {
     counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
 }
 
-/// Hands the pipeline's notices over; those that there is no room for are counted.
+/// Passes the pipeline's notices to the control thread. Those that do not fit its queue are counted as suppressed.
 #[cold]
 fn pass_on_notices(pipeline: &mut Pipeline, exchange: &Exchange, stats: &Stats) {
     let (notices, lost) = pipeline.take_notices();
-    let unheard = notices.into_iter().filter(|notice| exchange.notices.push(*notice).is_err());
-    stats.events.suppress(lost + unheard.count() as u64);
+    let refused = notices.into_iter().filter(|notice| exchange.notices.push(*notice).is_err());
+    stats.events.suppress(lost + refused.count() as u64);
 }
 
 type KeptList = ArrayVec<Kept, BURST>;
 
 impl Worker {
-    /// Takes its place.
+    /// A worker that is ready to [run](Self::run) on its thread.
     #[must_use]
     pub fn new(setup: WorkerSetup) -> Self {
         let Settings { errors_per_second, errors_burst, hold_packets, hold_timeout_ms } = setup.settings;
         Worker {
             queues: setup.queues,
-            // None yet: the first turn notes and counts the snapshot that it starts with.
+            // No snapshot has number 0, so that the first turn notes the snapshot that it starts with.
             seen: 0,
             reader: setup.reader,
             now_ms: 0,
@@ -127,7 +127,7 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop; then sends what is to be sent, and frees what still waits.
+    /// Polls until the control thread stops the exchange. Then sends what is queued and drops what still waits.
     pub fn run(mut self) {
         let mut quiet = 0u32;
         let mut turn = 0u32;
@@ -156,7 +156,8 @@ impl Worker {
         self.datapath.finish();
     }
 
-    /// What is not for every turn: the clock, the control thread's frames, packets that waited too long.
+    /// Does the work that not every turn needs: reads the clock, sends the control thread's frames, drops packets
+    /// beyond the hold timeout, and publishes the transmit counters.
     #[inline(never)]
     fn housekeeping(&mut self) {
         self.now_ms = self.datapath.stats.started.elapsed().as_millis() as u64;
@@ -167,7 +168,7 @@ impl Worker {
         self.datapath.note_sent();
     }
 
-    /// A new snapshot: packets that wait may know their way now.
+    /// Handles a new snapshot: takes over new settings, and retries waiting packets, whose next hop may be known now.
     #[cold]
     fn snapshot_changed(&mut self) {
         self.seen = self.reader.number();
@@ -184,15 +185,16 @@ impl Worker {
         }
     }
 
+    /// Idle backoff: sleeps longer the more turns (`quiet`) were without a packet.
     #[inline]
     fn rest(&mut self, quiet: u32) {
         if self.idle == Idle::Backoff && quiet > TURNS_BEFORE_BACKOFF {
             self.datapath.own().polls.sleeps.add(1);
-            let rest = BACKOFF_US
+            let sleep_us = BACKOFF_US
                 .0
                 .saturating_mul(1 + u64::from((quiet - TURNS_BEFORE_BACKOFF) / 16))
                 .min(BACKOFF_US.1);
-            std::thread::sleep(Duration::from_micros(rest));
+            std::thread::sleep(Duration::from_micros(sleep_us));
         }
     }
 }
@@ -203,7 +205,7 @@ impl Datapath {
         &self.stats.workers[self.number]
     }
 
-    /// Receives one burst and sends it on its way; returns how many packets there were.
+    /// Receives one burst, decides it and carries out the decision. Returns the number of packets.
     #[inline]
     fn poll(&mut self, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
         let own = &self.stats.workers[self.number];
@@ -234,7 +236,7 @@ impl Datapath {
         received.packets
     }
 
-    /// Lets every packet that the pipeline decided go its own way, and counts it.
+    /// Carries out and counts the outcome of each packet of the burst.
     #[inline(never)]
     fn settle(&mut self, port: PortId, arrival: Arrival, deadlines: &[u64], ctx: &Ctx<'_>) {
         let own = &self.stats.workers[self.number];
@@ -254,18 +256,18 @@ impl Datapath {
         }
         let mut next = kept.into_iter();
         let (waiting, exchange) = (&mut self.waiting, &self.exchange);
-        let mut unheard: ArrayVec<usize, BURST> = ArrayVec::new();
+        let mut not_punted: ArrayVec<usize, BURST> = ArrayVec::new();
         let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {
             if verdict == Verdict::Punt {
                 let frame = Frame::new(port, packet.frame());
                 if frame.is_none_or(|frame| exchange.punted.push(frame).is_err()) {
-                    let _ = unheard.try_push(index);
+                    let _ = not_punted.try_push(index);
                 }
             } else if let Some(Kept { awaited, deadline_ms, .. }) = next.find(|kept| kept.index == index) {
                 let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
             }
         });
-        for index in unheard {
+        for index in not_punted {
             outcomes[index].verdict = Verdict::Drop(DropReason::PuntQueueFull);
         }
         let account = Account { counters: &own.received[usize::from(port.0)], networks: &own.networks };
@@ -277,7 +279,7 @@ impl Datapath {
         }
     }
 
-    /// Runs every packet that waits through the pipeline again, in order.
+    /// Runs every waiting packet through the pipeline again, in order.
     #[cold]
     fn retry(&mut self, ctx: &Ctx<'_>) {
         let mut again = std::mem::take(&mut self.again);
@@ -305,7 +307,7 @@ impl Datapath {
         }
     }
 
-    /// Gives up on packets that waited too long.
+    /// Drops packets whose hold timeout is over.
     #[cold]
     fn expire(&mut self, now_ms: u64) {
         while let Some(entry) = self.waiting.take_expired(now_ms) {
@@ -319,7 +321,7 @@ impl Datapath {
         counters.dropped[DropReason::NeighbourUnreachable as usize].add(1);
     }
 
-    /// Sends what the control thread made.
+    /// Sends the frames that the control thread originated.
     fn send_originated(&mut self) {
         while !self.exchange.to_send.is_empty() {
             let Some(Frame { port, bytes }) = self.exchange.to_send.pop() else { break };
@@ -333,7 +335,7 @@ impl Datapath {
         }
     }
 
-    /// Takes over what the transmit queues counted.
+    /// Copies the counters of the transmit queues to the node's statistics.
     fn note_sent(&self) {
         for (port, sent) in self.own().sent.iter().enumerate() {
             let counts = self.tx.counts(PortId(port as u16));
@@ -351,12 +353,12 @@ impl Datapath {
     }
 }
 
-/// Whether a packet with this verdict must be kept until the control thread has answered.
+/// Whether a packet with this verdict must wait until the control thread has resolved its next hop.
 const fn waits(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
 }
 
-/// Which packets are kept until their next hop is known, and what the control thread is asked for.
+/// Decides which packets of a burst wait for their next hop, and asks the control thread to resolve neighbours.
 struct Handover<'d> {
     waiting: &'d Waiting<Mbuf>,
     hold_timeout_ms: u64,
@@ -365,7 +367,7 @@ struct Handover<'d> {
 }
 
 impl Handover<'_> {
-    /// Notes every packet that is to be kept; those that there is no room for become drops.
+    /// Adds every packet that waits to `kept`. A packet without room becomes a drop (`NeighbourUnresolved`).
     #[cold]
     fn keep(&self, outcomes: &mut [Outcome], metas: &BurstMeta, kept: &mut KeptList, now_ms: u64) {
         for (index, (outcome, meta)) in outcomes.iter_mut().zip(metas).enumerate() {
@@ -383,7 +385,7 @@ impl Handover<'_> {
             if let Awaited::Neighbour(key) = awaited
                 && room.is_none_or(|waiting| waiting == 0)
             {
-                // Lost when the queue is full: the next packet asks again.
+                // A full queue loses the request. The next packet to this neighbour repeats it.
                 let _ = self.exchange.wanted.push(key);
             }
             match room {

@@ -1,12 +1,12 @@
-//! Capture files: pcap with microseconds or nanoseconds and pcapng in, pcap out.
+//! Capture files: reads pcap (microseconds or nanoseconds) and pcapng, writes pcap.
 //!
-//! Never trusts a length: whatever the file says is held against what it has.
+//! Every length in a file is checked against the bytes that the file has.
 
 use std::fmt;
 
 /// Link type of Ethernet.
 const ETHERNET: u32 = 1;
-/// Magic numbers of pcap, as the bytes stand in a little-endian file.
+/// Magic numbers of pcap, read in little-endian order.
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 /// Types of pcapng blocks.
@@ -28,17 +28,17 @@ pub struct Frame {
     pub time_ns: u64,
     /// The bytes that were captured.
     pub bytes: Vec<u8>,
-    /// Whether the capture cut it short.
+    /// Whether the capture truncated it.
     pub cut: bool,
 }
 
-/// Why a file cannot be read, and where.
+/// Why a file cannot be read, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {why}")]
 pub struct CaptureError {
-    /// Offset in the file.
+    /// Offset in the file in bytes.
     pub at: usize,
-    /// What is wrong, with the way out.
+    /// What is wrong, with a remedy.
     pub why: String,
 }
 
@@ -49,7 +49,8 @@ fn error<T>(at: usize, why: impl fmt::Display) -> Result<T, CaptureError> {
 /// Reads a whole capture file.
 ///
 /// # Errors
-/// What is wrong with it and where.
+/// [`CaptureError`] when the file is neither pcap nor pcapng, is truncated or damaged, or has another link type than
+/// Ethernet.
 pub fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
     let mut file = Cursor { bytes, at: 0, big: false };
     match file.peek() {
@@ -67,7 +68,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
     }
 }
 
-/// A place in a file, and its byte order.
+/// A position in a file, and the byte order of the file.
 struct Cursor<'f> {
     bytes: &'f [u8],
     at: usize,
@@ -99,7 +100,7 @@ impl<'f> Cursor<'f> {
         Ok(if self.big { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) })
     }
 
-    /// The next word in little-endian order, without moving on.
+    /// The next word in little-endian order. The position does not change.
     fn peek(&self) -> Option<u32> {
         self.bytes.get(self.at..)?.first_chunk().map(|word| u32::from_le_bytes(*word))
     }
@@ -121,7 +122,7 @@ fn ethernet_only(at: usize, link: u32) -> Result<(), CaptureError> {
 
 fn pcap(file: &mut Cursor<'_>, unit_ns: u64) -> Result<Vec<Frame>, CaptureError> {
     file.take(20, "the file header")?;
-    // The upper bits say whether a frame check sequence follows; the link type is the lower 28.
+    // The lower 28 bits are the link type. The upper ones tell whether frames have a frame check sequence.
     let link = file.number("the file header")? & 0x0fff_ffff;
     ethernet_only(20, link)?;
     let mut frames = Vec::new();
@@ -138,7 +139,7 @@ fn pcap(file: &mut Cursor<'_>, unit_ns: u64) -> Result<Vec<Frame>, CaptureError>
     Ok(frames)
 }
 
-/// What a pcapng section says of an interface.
+/// An interface that a pcapng section describes.
 struct Interface {
     link: u32,
     snap_length: u32,
@@ -240,7 +241,7 @@ fn packet(
         let limit = if from.snap_length == 0 { u32::MAX } else { from.snap_length };
         let captured = length.min(limit);
         let bytes = block.take(captured as usize, what)?.to_vec();
-        // A simple packet has no time of its own.
+        // A simple packet has no time. It gets that of the packet before.
         return Ok(Frame { time_ns: last_ns, bytes, cut: captured < length });
     }
     let units = (u64::from(block.number(what)?) << 32) | u64::from(block.number(what)?);
@@ -251,7 +252,8 @@ fn packet(
     Ok(Frame { time_ns: u64::try_from(time_ns).unwrap_or(u64::MAX), bytes, cut: captured < length })
 }
 
-/// Writes frames as a pcap file: with nanoseconds if a time needs them, else with microseconds.
+/// Writes frames, each with its time in nanoseconds, as a pcap file. The file has nanoseconds if a time needs them,
+/// else microseconds.
 #[must_use]
 pub fn write(frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let fine = frames.iter().any(|(time_ns, _)| time_ns % 1000 != 0);

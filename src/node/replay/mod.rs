@@ -1,8 +1,9 @@
-//! The pipeline on capture files: the same configuration, tables and stages as on devices, without any.
+//! Replay: the pipeline on capture files, with the configuration, tables and stages of a node but without devices.
 //!
-//! Packets of all inputs are merged by time, and rate limits go by the captures' clock. There is nobody to answer
-//! Neighbour Discovery, so what would wait for a neighbour is dropped as `neighbour_unresolved`: give the neighbours
-//! under `neighbours.static`. Tenants join groups by what they report in the captures; they are not queried.
+//! Packets of all inputs are merged by time. Rate limits use the clock of the captures. Nobody answers Neighbour
+//! Discovery: a packet that would wait for a neighbour is dropped as `neighbour_unresolved`, so that the configuration
+//! has to list neighbours under `neighbours.static`. Tenants join groups by their reports in the captures; the replay
+//! sends no queries.
 
 pub mod capture;
 
@@ -27,37 +28,37 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
 
-/// What became of the packets of one port.
+/// The counts of one port.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PortReport {
     /// Name of the port.
     pub port: String,
     /// Packets read for it.
     pub received: u64,
-    /// Of these, packets that the capture cut short.
+    /// Packets, among those received, that the capture truncated.
     pub cut: u64,
-    /// Sent on.
+    /// Packets forwarded.
     pub forwarded: u64,
-    /// Answered.
+    /// Packets answered.
     pub replied: u64,
-    /// Handed to the control thread, of which a replay has none but for what tenants say of their groups.
+    /// Packets punted. A replay has no control thread; it only processes group reports of tenants.
     pub punted: u64,
-    /// Lost without a word.
+    /// Packets dropped without an ICMP error.
     pub dropped: u64,
-    /// Frames sent beyond the one of each packet: copies and fragments.
+    /// Additional frames: copies for group members, and fragments after the first.
     pub copied: u64,
     /// Packets written for this port.
     pub sent: u64,
-    /// Its losses by reason, those that happened.
+    /// Its losses by reason; reasons without losses are left out.
     pub drops: Vec<DropView>,
 }
 
-/// What became of all packets.
+/// The counts of all ports.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// By port, in the configuration's order.
     pub ports: Vec<PortReport>,
-    /// Losses by reason, those that happened.
+    /// Losses by reason over all ports; reasons without losses are left out.
     pub drops: Vec<DropView>,
 }
 
@@ -71,12 +72,12 @@ pub struct Replay {
     counters: Vec<CachePadded<Counters>>,
     networks: NetworkTally,
     cut: Vec<u64>,
-    /// What each port sent, with its time.
+    /// Frames that each port sent, with their time in nanoseconds.
     sent: Vec<Vec<(u64, Vec<u8>)>>,
     now_ms: u64,
 }
 
-/// The MAC address of a port without a device: the configured one, or one made from its place.
+/// The MAC address of a port in a replay: the configured one, or one derived from the port's index.
 #[must_use]
 pub fn mac_of(config: &Config, port: usize) -> Mac {
     let made = Mac([2, 0, 0, 0, 0, port as u8 + 1]);
@@ -84,13 +85,13 @@ pub fn mac_of(config: &Config, port: usize) -> Mac {
 }
 
 impl Replay {
-    /// A node with this configuration and these mappings of other nodes.
+    /// A replay with this configuration and these mappings of other nodes.
     ///
     /// # Errors
-    /// The first mapping that breaks a rule.
+    /// [`Refusal`](super::source::Refusal) of the first mapping that contradicts the configuration or another mapping.
     pub fn new(config: Config, mappings: Vec<MappingRecord>) -> Result<Replay, super::source::Refusal> {
         let macs: Vec<Mac> = (0..config.ports.len()).map(|port| mac_of(&config, port)).collect();
-        // One pipeline does all the work, and has all that is allowed.
+        // The replay has one pipeline. It gets the whole rate limits, which workers otherwise share.
         let mut alone = config.clone();
         alone.dpdk.workers.truncate(1);
         let mut rib = Rib::new(&alone, &macs, 0);
@@ -112,7 +113,7 @@ impl Replay {
         })
     }
 
-    /// Runs frames of several ports through the pipeline, merged by time; frames of one port keep their order.
+    /// Runs frames of several ports through the pipeline, merged by time. Frames of one port keep their order.
     pub fn run(&mut self, inputs: Vec<(u16, Vec<Frame>)>) {
         let mut queues: Vec<(u16, VecDeque<Frame>)> =
             inputs.into_iter().map(|(port, frames)| (port, frames.into())).collect();
@@ -125,7 +126,8 @@ impl Replay {
             let (port, queue) = &mut queues[first];
             let mut burst: ArrayVec<Frame, BURST> = ArrayVec::new();
             let mut now_ms = self.now_ms;
-            // A burst shares one instant, and never overtakes a packet of another input.
+            // All frames of a burst have the same time in milliseconds. No frame overtakes an earlier one of another
+            // input.
             while let Some(frame) = queue.front() {
                 let at_ms = (frame.time_ns / 1_000_000).max(self.now_ms);
                 let overtakes = limit.is_some_and(|limit| frame.time_ns > limit);
@@ -172,7 +174,8 @@ impl Replay {
         for (n, packet) in burst.iter_mut().enumerate() {
             let meta = self.pipeline.metas().get(n);
             match packet.verdict {
-                // An error that waits for a neighbour told nobody: its packet was lost for its own reason.
+                // An ICMP error that waits for a neighbour is not sent here. Its packet counts as dropped for the
+                // reason of the error.
                 Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
                     let reason = meta.and_then(|meta| meta.answered);
                     packet.verdict = Verdict::Drop(reason.unwrap_or(DropReason::NeighbourUnresolved));
@@ -187,7 +190,7 @@ impl Replay {
                 Verdict::Continue | Verdict::Drop(_) => {}
             }
         }
-        // There is nobody here to hear of them.
+        // A replay has no control thread that would take the notices.
         let _ = self.pipeline.take_notices();
         let outcomes: ArrayVec<Outcome, BURST> = burst.iter().map(Outcome::from).collect();
         let account = Account { counters, networks: &self.networks };
@@ -201,13 +204,13 @@ impl Replay {
         self.tend_groups(effects);
     }
 
-    /// What tenants join or leave in the captures counts from the next burst on.
+    /// Applies joins and leaves of tenants. They take effect from the next burst on.
     fn tend_groups(&mut self, effects: impl IntoIterator<Item = Effect>) {
         for effect in effects {
             match effect {
                 Effect::Joined(place, group) => self.rib.set_member(place, group, true),
                 Effect::Left(place, group) => self.rib.set_member(place, group, false),
-                // There is nobody to answer.
+                // A query would reach nobody.
                 Effect::Ask(_) => {}
             }
         }
@@ -217,7 +220,7 @@ impl Replay {
         }
     }
 
-    /// What each port sent, in the configuration's order: time in nanoseconds and frame.
+    /// The frames that each port sent, in the configuration's order of ports: time in nanoseconds, and the frame.
     #[must_use]
     pub fn sent(&self) -> &[Vec<(u64, Vec<u8>)>] {
         &self.sent
@@ -229,13 +232,13 @@ impl Replay {
         &self.counters
     }
 
-    /// The counters of the packets of tenants, by the place of their network in the configuration.
+    /// The counters of the tenants' packets of one network; `place` is its index in the configuration.
     #[must_use]
     pub fn network(&self, place: u16) -> Option<&NetworkCounters> {
         self.networks.slot(self.tables.networks.get(NetworkId(place))?.slot)
     }
 
-    /// What became of all packets so far.
+    /// The counts so far.
     #[must_use]
     pub fn report(&self) -> Report {
         let ports = self.config.ports.iter().enumerate().map(|(n, port)| {
@@ -257,7 +260,7 @@ impl Replay {
     }
 }
 
-/// Losses by reason over these counters, those that happened.
+/// Losses by reason, summed over these counters; reasons without losses are left out.
 fn losses(counters: &[CachePadded<Counters>]) -> Vec<DropView> {
     let views = DropReason::ALL.iter().map(|reason| {
         let sum = |of: fn(&Counters) -> &[Count]| {

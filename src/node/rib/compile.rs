@@ -1,7 +1,7 @@
-//! From the authoritative state to one snapshot.
+//! Compiles the authoritative state to one snapshot ([`Tables`]).
 //!
-//! Actions of mappings keep their index over all snapshots; behind them stand those of routes and of spreads, which
-//! only their own snapshot names.
+//! An action of a mapping has the same index in all snapshots. The actions of routes and of nexthop groups follow;
+//! their indices are valid only in their own snapshot.
 
 use super::actions::{Goal, Key};
 use super::router::{Exit, Router, no_route};
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Rib {
-    /// Renders everything as a snapshot.
+    /// Compiles the state to a snapshot.
     pub fn compile(&mut self) -> Tables {
         self.dirty = false;
         self.actions.drop_idle();
@@ -95,7 +95,8 @@ impl Rib {
         prefixes
     }
 
-    /// What tenants cannot reach: what the configuration says, and every subnet of ours, next hops among them.
+    /// The prefixes that tenants cannot reach: those of the configuration, and the subnets of this node's ports, in
+    /// which the next hops are.
     fn infrastructure(&self) -> Routes {
         let subnets = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.prefix);
         Routes::build(self.infrastructure.iter().copied().chain(subnets).map(|prefix| (prefix, ActionId(1))))
@@ -143,20 +144,20 @@ impl Rib {
     }
 }
 
-/// A snapshot's actions in the making.
+/// The actions of a snapshot while it is compiled.
 struct Render<'r> {
     rib: &'r Rib,
     router: Router,
     actions: Vec<Action>,
     nexthop_groups: Vec<NexthopGroup>,
     groups: Vec<Vec<ActionId>>,
-    /// Members of spreads, by domain, locator and next hop.
+    /// Members of nexthop groups, by domain, locator and next hop.
     remotes: HashMap<(u8, Locator, HopId), ActionId>,
-    /// Locators that copies go to, by domain.
+    /// Actions of copies, by domain and locator.
     replicas: HashMap<(u8, Locator), ActionId>,
 }
 
-/// A way that flows may take: its share, before it is scaled, and how to get its action.
+/// An ECMP path: the identity that is hashed, its share of the flows before scaling, and locator and hop of its action.
 struct Path {
     identity: u64,
     share: u64,
@@ -179,7 +180,7 @@ impl Render<'_> {
             let action = self.add(Action::Connected(PortId(n as u16)));
             list.extend(port.addresses.iter().map(|own| (own.prefix, action)));
         }
-        // Routes to the same place share an action: it stays in cache, however many they are.
+        // Routes with the same target share an action. The action stays in cache, however many routes there are.
         let mut places: HashMap<&RouteTarget, ActionId> = HashMap::new();
         let rib = self.rib;
         for (n, route) in rib.routes.iter().enumerate() {
@@ -226,7 +227,7 @@ impl Render<'_> {
         }
     }
 
-    /// A copy for each locator but ours.
+    /// The action of a group: one copy for each locator of another node.
     fn group(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
         let mut copies = Vec::with_capacity(choices.len());
         for choice in choices.iter().filter(|choice| !self.rib.is_own(choice.locator)) {
@@ -245,13 +246,13 @@ impl Render<'_> {
         Action::Group((self.groups.len() - 1) as u32)
     }
 
-    /// The best priority that can be reached, spread over its locators and their next hops.
+    /// The action of a mapping to locators: ECMP over the locators of the best reachable priority and their next hops.
     fn locators(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
         let rest = choices.chunk_by(|a, b| a.priority == b.priority);
         let paths = rest.map(|group| self.paths(group)).find(|paths| !paths.is_empty()).unwrap_or_default();
         match paths.as_slice() {
             [] => {
-                // None can be reached: the state of the first one tells why.
+                // No locator can be reached. The state of the first one tells the reason.
                 let Some(first) = choices.first() else { return Action::Blackhole };
                 let hop = match self.rib.is_own(first.locator) {
                     true => no_route(),
@@ -270,7 +271,7 @@ impl Render<'_> {
         }
     }
 
-    /// The usable ways to locators of one priority: each locator's weight is shared out over its next hops.
+    /// The usable paths to locators of one priority. The next hops of a locator share its weight by their own weights.
     fn paths(&self, group: &[LocatorChoice]) -> Vec<Path> {
         let mut paths = Vec::new();
         for choice in group.iter().filter(|choice| !self.rib.is_own(choice.locator)) {
@@ -286,7 +287,7 @@ impl Render<'_> {
         paths
     }
 
-    /// The action of one way of a spread, shared by all spreads that have it.
+    /// The action of one member of a nexthop group. All groups with this member share it.
     fn member(&mut self, domain: u8, path: &Path) -> ActionId {
         let place = (domain, path.choice.locator, path.hop.id);
         if let Some(known) = self.remotes.get(&place) {

@@ -1,4 +1,4 @@
-//! Gateways between virtual networks, and the ways to them.
+//! Gateways between virtual networks, and the actions that lead to them.
 
 use super::super::source::Origin;
 use super::Rib;
@@ -8,7 +8,7 @@ use crate::ila::Locator;
 use crate::table::{ActionId, Gateway, NetworkId, Networks};
 
 impl Rib {
-    /// Takes over the ways to the gateways that policies name.
+    /// Takes the gateways that policies name from a new configuration.
     pub(super) fn replace_gateways(&mut self, config: &Config) {
         let mut actions = Vec::new();
         for (locator, domain) in config.gateways() {
@@ -23,7 +23,7 @@ impl Rib {
         self.dirty = true;
     }
 
-    /// Writes down through which gateway a policy's packets go.
+    /// Adds the gateway of a policy, if it names one, to the network tables.
     pub(super) fn send_through(&self, networks: &mut Networks, policy: &Policy) {
         if let Policy::Between { from, to, via: Some(locator) } = *policy {
             let gateway = Gateway { locator, ours: self.is_own(locator), action: self.way_to(locator) };

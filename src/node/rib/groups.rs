@@ -1,4 +1,4 @@
-//! Groups: where copies go by configuration, and which tenants here are members.
+//! Multicast groups: the locators that receive copies, by configuration, and the tenants of this node that are members.
 
 use super::super::source::Origin;
 use super::actions::{Goal, Key};
@@ -9,7 +9,7 @@ use crate::table::{ActionId, AttachmentKey, NetworkId, Networks};
 use std::collections::BTreeSet;
 
 impl Rib {
-    /// Notes that a tenant wants a group, or no longer does. Readers learn of it from the next snapshot.
+    /// Adds a tenant to a group or removes it. Readers see the change in the next snapshot.
     pub fn set_member(&mut self, attached: AttachmentKey, group: TenantAddress, joined: bool) {
         let groups = self.joined.entry(attached).or_default();
         let changed = if joined { groups.insert(group) } else { groups.remove(&group) };
@@ -21,7 +21,7 @@ impl Rib {
         }
     }
 
-    /// Takes over where copies go.
+    /// Takes the locators that receive copies from a new configuration.
     pub(super) fn replace_replicas(&mut self, config: &Config) {
         let mut replicas = Vec::with_capacity(config.virtual_networks.len());
         for network in &config.virtual_networks {
@@ -42,7 +42,7 @@ impl Rib {
         self.dirty = true;
     }
 
-    /// Makes the tenants attached here members of their groups.
+    /// Adds the attached tenants to their groups: configured ones, joined ones, and 255.255.255.255 if they use IPv4.
     pub(super) fn join_groups(&self, networks: &mut Networks) {
         for attachment in &self.attachments {
             let Some(place) = attachment.network else { continue };

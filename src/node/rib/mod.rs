@@ -1,14 +1,15 @@
-//! The authoritative state of the node, and its rendering as [`Tables`].
+//! The routing information base (RIB): the authoritative state of the node, and its compilation to [`Tables`].
+//! `docs/architecture.md` follows one mapping through it.
 //!
-//! Pure and deterministic: no clock, no thread, no device. The lookup tables themselves hold every mapping; beside
-//! them stand only the distinct targets. The control thread is the only caller, in this order:
+//! Pure and deterministic: it uses no clock, no thread and no device. Each mapping is held once, in the lookup table
+//! that readers use; the RIB adds only the distinct targets. The control thread is the only caller, in this order:
 //!
-//! 1. [`Rib::stage`] judges a batch and adds the targets that it needs; nothing is visible to a reader yet.
-//! 2. While [`Rib::needs_snapshot`]: [`Rib::compile`], publish, and wait until every reader has that snapshot.
-//! 3. [`Rib::commit`] writes the mappings. Readers see each at once, and never a target that their snapshot lacks.
-//! 4. If [`Rib::needs_snapshot`] again (a table had to grow after all), publish as in 2. Then [`Rib::release`].
+//! 1. [`Rib::stage`] checks a batch and adds the targets that it needs. Readers see nothing of it yet.
+//! 2. While [`Rib::needs_snapshot`]: [`Rib::compile`], publish, and wait until every reader uses that snapshot.
+//! 3. [`Rib::commit`] writes the mappings. Readers see each one at once, and never a target that their snapshot lacks.
+//! 4. If [`Rib::needs_snapshot`] again (a table had to grow), publish as in step 2. Then [`Rib::release`].
 //!
-//! Neighbours, links and a reload only need step 2. Whoever has no readers uses [`Rib::apply`].
+//! Changes of neighbours and links and a reload only need step 2. A caller without readers uses [`Rib::apply`].
 
 mod actions;
 mod batch;
@@ -51,20 +52,20 @@ struct Domain {
     mappings: MappingWriter,
 }
 
-/// A port as the tables need it.
+/// The properties of a port that the tables need.
 struct Port {
     name: String,
     role: Role,
     mac: Mac,
     mtu: u16,
-    /// 0: untagged.
+    /// VLAN identifier; 0 for untagged.
     vlan: u16,
     addresses: Vec<config::PortAddress>,
     advert: Option<config::RouterAdvertisement>,
     up: bool,
 }
 
-/// Everything that the tables are made from.
+/// The authoritative state: everything that [`Tables`] are compiled from.
 pub struct Rib {
     seed: u64,
     domains: Vec<Domain>,
@@ -73,13 +74,13 @@ pub struct Rib {
     attachments: Vec<Attachment>,
     networks: Vec<VirtualNetwork>,
     policies: Vec<Policy>,
-    /// Where copies of a network's groups go, by its place; action 0 for nowhere.
+    /// Action that copies the groups of a network to other nodes, by index of the network; action 0 for no copies.
     replicas: Vec<ActionId>,
-    /// Ways to the gateways between networks, in the order of their locators.
+    /// Actions towards the gateways between networks, sorted by locator.
     gateways: Vec<(Locator, ActionId)>,
-    /// Groups that tenants say they want.
+    /// Groups that tenants joined by IGMP or MLD.
     joined: HashMap<AttachmentKey, BTreeSet<TenantAddress>>,
-    /// Attachments by where they sit.
+    /// Index of each attachment by its key.
     attachment_index: HashMap<AttachmentKey, u32>,
     slots: Slots,
     infrastructure: Vec<crate::net::Ipv6Prefix>,
@@ -87,25 +88,25 @@ pub struct Rib {
     neighbours: Neighbours,
     actions: Actions,
     shadowed: Shadowed,
-    /// Networks that have counters of their own, at most.
+    /// The largest number of networks with their own counters.
     counted: u16,
-    /// Where the packets of a network are counted, by VNID.
+    /// Counter slot of a network, by VNID.
     counters: HashMap<u32, u16>,
-    /// Mappings of tenants' addresses by domain and VNID; none where there are none.
+    /// Number of mappings of tenants' addresses, by domain and VNID; no entry stands for zero.
     mapped: HashMap<(u8, u32), u64>,
-    /// The networks as readers have them, unless something about them changed since.
+    /// The network tables of the last snapshot; `None` when networks or tenants have changed since.
     told: Option<Arc<Networks>>,
-    /// Rises with every batch.
+    /// Number of the mappings' state; every batch increments it.
     revision: u64,
-    /// Something changed since the last snapshot was compiled.
+    /// Whether something has changed since the last snapshot was compiled.
     dirty: bool,
 }
 
 impl Rib {
-    /// The state that a configuration describes, with its attachments and without any other mapping.
+    /// Builds the state that a configuration describes: its attachments and no other mapping.
     ///
-    /// `macs` are the MAC addresses of the ports, in their order; `seed` makes table positions unpredictable to
-    /// outsiders. Every link counts as up until [`Self::set_link`] says otherwise.
+    /// `macs` are the MAC addresses of the ports, in the configuration's order. `seed` makes table positions
+    /// unpredictable to outsiders. Every link counts as up until [`Self::set_link`] changes it.
     #[must_use]
     pub fn new(config: &Config, macs: &[Mac], seed: u64) -> Rib {
         let ports = config.ports.iter().enumerate().map(|(n, port)| Port {
@@ -143,7 +144,7 @@ impl Rib {
             revision: 0,
             dirty: true,
         };
-        // The configuration's own rules leave nothing that could be refused without any other mapping.
+        // The rules of the configuration exclude every refusal as long as there is no other mapping.
         if let Ok(staged) = rib.reconfigure(config) {
             let _ = rib.commit(staged);
         }
@@ -151,25 +152,25 @@ impl Rib {
         rib
     }
 
-    /// Revision of the mappings; rises with every batch.
+    /// Revision of the mappings; every batch increments it.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Whether something changed that readers learn only from a new snapshot.
+    /// Whether something has changed that readers see only in a new snapshot.
     #[must_use]
     pub fn needs_snapshot(&self) -> bool {
         self.dirty
     }
 
-    /// Tells that every reader has the last compiled snapshot.
+    /// Frees what only older snapshots use. The caller guarantees that every reader uses the last compiled snapshot.
     pub fn release(&mut self) {
         self.actions.release();
     }
 }
 
-/// Where an attachment sits: stable when the configuration's order changes.
+/// The key of an attachment: its port, VLAN and MAC address. It does not depend on the order of the configuration.
 #[must_use]
 pub fn attachment_key(attachment: &Attachment) -> AttachmentKey {
     AttachmentKey { port: PortId(attachment.port), vlan: attachment.vlan.unwrap_or(0), mac: attachment.mac }

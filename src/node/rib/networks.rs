@@ -1,4 +1,4 @@
-//! Virtual networks and tenants as the tables have them.
+//! Compiles virtual networks and tenants to the network tables ([`Networks`]).
 
 use super::{Rib, attachment_key};
 use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
@@ -8,13 +8,13 @@ use crate::table::policy::{PolicySet, Selector};
 use crate::table::{DomainId, Gateways, Network, NetworkId, Networks};
 
 impl Rib {
-    /// Something about networks or tenants changed that readers learn only from a new snapshot.
+    /// Notes that networks or tenants have changed: the next snapshot needs new network tables.
     pub(super) fn networks_changed(&mut self) {
         self.told = None;
         self.dirty = true;
     }
 
-    /// All networks, and every tenant where it sits.
+    /// All networks, with their policies, and all tenants by attachment key.
     pub(super) fn network_tables(&self) -> Networks {
         let mut networks = Networks::default();
         for (place, network) in self.networks.iter().enumerate() {
@@ -41,14 +41,14 @@ impl Rib {
         networks
     }
 
-    /// Where the packets of a network are counted; 0: with those of others.
+    /// The counter slot of a network; slot 0 counts all networks that have none of their own.
     #[must_use]
     pub fn slot_of(&self, vnid: u32) -> u16 {
         self.counters.get(&vnid).copied().unwrap_or(0)
     }
 
-    /// Gives new networks counters of their own, as long as there are some. They stay a network's when it goes, so that
-    /// no counter ever goes back or counts two networks.
+    /// Assigns counter slots to new networks while there are free ones. A VNID keeps its slot when its network is
+    /// removed, so that no counter decreases or counts two networks.
     pub(super) fn give_slots(&mut self) {
         for network in &self.networks {
             let next = self.counters.len() + 1;
@@ -58,7 +58,8 @@ impl Rib {
         }
     }
 
-    /// What neutral mapping adds for an identifier of a network that is known.
+    /// The additional checksum delta of an identifier of type 3 or 4: translation also changes the prefix of its
+    /// network. 0 for other types and unknown networks.
     pub(super) fn checksum_delta(&self, domain: usize, identifier: Identifier) -> u16 {
         let of = |network: &&VirtualNetwork| {
             usize::from(network.domain) == domain && Some(network.vnid) == identifier.vnid()
@@ -102,7 +103,7 @@ impl Rib {
         }
     }
 
-    /// A mapped address, and the address of the peer as the fabric and others see it.
+    /// The IPv4 address that stands for a peer in the network, and the IPv6 address that the peer has outside of it.
     fn peer(&self, peer: &NetworkPeer) -> Option<(u32, u128)> {
         let sir = |domain: u8| Some(self.domains.get(usize::from(domain))?.config.prefix);
         let to = match peer.to {
@@ -117,7 +118,8 @@ impl Rib {
     }
 }
 
-/// Writes a policy down at both of its ends, as far as they are networks.
+/// Adds a policy to the policy sets of its sending and its receiving network. An endpoint that is not a network has
+/// none.
 fn permit(networks: &mut Networks, policy: &Policy) {
     let named = |beyond: Beyond| match beyond {
         Beyond::Tasks(domain) => Selector::Tasks(DomainId(domain)),

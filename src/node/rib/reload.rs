@@ -1,4 +1,4 @@
-//! Taking over a configuration as a difference: what it does not touch stays as it is.
+//! Applies a configuration as a difference: what it does not change stays as it is.
 
 use super::super::source::{Origin, Refusal};
 use super::actions::Key;
@@ -12,22 +12,28 @@ use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
 impl Rib {
-    /// Takes over networks, infrastructure, policies, attachments, routes, static neighbours, addresses, router advertisements, own locators and domains
-    /// added at the end. All else must be as before, which [`Config::diff_class`] tells.
+    /// Applies a new configuration: networks, infrastructure, policies, attachments, routes, static neighbours,
+    /// addresses, router advertisements, own locators, and domains added at the end.
     ///
-    /// The result is to be committed like a batch, after a snapshot.
+    /// Everything else must be as before; [`Config::diff_class`] checks that. The caller publishes a snapshot and then
+    /// commits the result like a batch.
     ///
     /// # Errors
-    /// A rule that the new configuration breaks together with mappings that are held; nothing was changed then.
+    /// [`Refusal`] when the new configuration contradicts mappings that stay: they use its own locator, or one of its
+    /// locators, in another domain; they use a new SIR prefix as a locator; the address of a peer has a mapping; the
+    /// zero alias of an attached identifier has a mapping. Nothing is changed then.
     pub fn reconfigure(&mut self, config: &Config) -> Result<Staged, Refusal> {
         self.reconfigure_with(config, None)
     }
 
-    /// The same, when a complete batch of `file` records will be applied next: then the file's mappings that are held
-    /// forbid nothing, and the new ones must be allowed.
+    /// Applies a new configuration as [`Self::reconfigure`] does, before a complete batch of `file` records. `None` means
+    /// that no batch follows.
+    ///
+    /// The current mappings of the file are not checked, because the batch replaces them. The new records are.
     ///
     /// # Errors
-    /// As [`Self::reconfigure`], of the new records as well.
+    /// [`Refusal`] for the reasons of [`Self::reconfigure`], and when a new record contradicts mappings that operators
+    /// added: they hold its zero alias, or use its locator in another domain. Nothing is changed then.
     pub fn reconfigure_with(
         &mut self,
         config: &Config,
@@ -62,13 +68,13 @@ impl Rib {
         Ok(staged)
     }
 
-    /// Judges what a mapping file holds, which is to be applied after `config`, against what operators added. What else
-    /// could be wrong with it was found when it was read.
+    /// Checks the records of a mapping file, which is applied after `config`, against the mappings that operators
+    /// added. Reading the file has checked everything else.
     fn judge_file(&self, config: &Config, records: &[MappingRecord]) -> Result<(), Refusal> {
         let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
         let mut locators: HashMap<Locator, u8> =
             operators.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
-        // With what operators added to the configuration, which the file was not read with.
+        // The file was read without these locators of the configuration.
         locators.extend(config.locators_in_use());
         for MappingRecord { domain, identifier, target } in records {
             let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
@@ -89,10 +95,10 @@ impl Rib {
         Ok(())
     }
 
-    /// Judges a new configuration against the mappings that are held, and that stay.
+    /// Checks a new configuration against the mappings that stay.
     fn judge(&self, config: &Config, file_goes: bool) -> Result<(), Refusal> {
         let stays = |origin: Origin| !(file_goes && origin == Origin::File);
-        // What the configuration itself names may change with it.
+        // Mappings of attachments come from the configuration itself and change with it.
         let named = |key: &&Key| stays(key.origin) && key.origin != Origin::Attachment;
         let used = self.actions.used().filter(named);
         let used: HashMap<Locator, u8> =
@@ -153,7 +159,7 @@ impl Rib {
         Ok(())
     }
 
-    /// The mappings that new attachments need and old ones leave behind.
+    /// Stages the mappings that new attachments need, and the removal of those of old ones.
     fn stage_attachments(&mut self, config: &Config) -> Staged {
         let (old, new) = (locals(self.attachments.iter()), locals(config.attachments.iter()));
         let mut staged = Staged::default();
@@ -178,7 +184,7 @@ impl Rib {
     }
 }
 
-/// Every local identifier and where it is attached.
+/// Every local identifier with the key of its attachment.
 fn locals<'a>(
     attachments: impl Iterator<Item = &'a crate::config::Attachment>,
 ) -> HashMap<LocalIdentifier, AttachmentKey> {

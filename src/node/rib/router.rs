@@ -1,4 +1,4 @@
-//! Where a locator leads: the longest route for its whole /64, and the next hops of that route.
+//! The route of a locator: the longest prefix of at most 64 bits that covers its /64, and the next hops of that route.
 
 use super::Rib;
 use crate::config::RouteTarget;
@@ -11,26 +11,26 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Exit {
     pub(super) hop: Hop,
-    /// Stays the same over snapshots and restarts.
+    /// Identity of the next hop for ECMP hashing: the same in all snapshots and after restarts.
     pub(super) identity: u64,
     pub(super) weight: u16,
 }
 
 impl Exit {
-    /// Whether flows may be given to it: a neighbour that is still being asked for counts.
+    /// Whether flows may use it. A neighbour that is still being resolved counts as usable.
     pub(super) fn usable(&self) -> bool {
         matches!(self.hop.state, HopState::Ready | HopState::Unresolved)
     }
 }
 
-/// Stands for the index of a route whose destinations are neighbours.
+/// Takes the place of a route's index when the destinations are on-link neighbours.
 const ON_LINK: usize = usize::MAX;
 
-/// The routes as locators see them.
+/// The routes in a form for looking up locators.
 pub(super) struct Router {
-    /// Routes of at most 64 bits, longest first: length, then prefix → index of the route.
+    /// Routes of at most 64 bits, longest length first. Each length has a map from prefix to index of the route.
     lengths: Vec<(u8, HashMap<u128, usize>)>,
-    /// Next hops by index of the route; none for routes without.
+    /// Next hops by index of the route; empty for routes without next hops.
     exits: Vec<Vec<Exit>>,
 }
 
@@ -82,18 +82,18 @@ impl Router {
         })
     }
 
-    /// The next hops towards a locator; none when no route with next hops leads there.
+    /// The next hops towards a locator; empty when its route has none, or when there is no route.
     pub(super) fn towards(&self, locator: Locator) -> &[Exit] {
         self.route(locator).map_or(&[], |route| self.exits(route))
     }
 
-    /// The hop towards a locator that no next hop can be used for: it tells why.
+    /// The hop towards a locator without a usable next hop. Its state tells the reason.
     pub(super) fn dead_end(&self, locator: Locator) -> Hop {
         let first = self.towards(locator).first().map(|exit| exit.hop);
         first.unwrap_or_else(|| without(self.state(locator)))
     }
 
-    /// The state that an operator sees of a locator: of its best next hop.
+    /// The state of a locator that operators see: that of its best next hop.
     pub(super) fn state(&self, locator: Locator) -> HopState {
         let exits = self.towards(locator);
         let best = exits.iter().map(|exit| exit.hop.state).min_by_key(|state| *state as u8);
@@ -104,7 +104,7 @@ impl Router {
     }
 }
 
-/// A hop for what no route leads to.
+/// The hop of a destination without a route.
 pub(super) fn no_route() -> Hop {
     without(HopState::NoRoute)
 }

@@ -1,4 +1,6 @@
-//! Where workers remember each tenant, over all reloads; how much it may ask, and whether it is under quarantine.
+//! The slot of each tenant, by which workers keep state about it, with its rate limits and its quarantine.
+//!
+//! A tenant keeps its slot over reloads. A slot that is reused gets a new generation.
 
 use super::{Attachment, Rib, attachment_key};
 use crate::config::{Limit, Limits, VirtualNetwork};
@@ -7,10 +9,10 @@ use std::collections::HashMap;
 
 /// The slots of all tenants.
 pub(super) struct Slots {
-    /// Workers that share what is allowed.
+    /// Number of workers that share the limits.
     workers: u32,
     by_attachment: HashMap<AttachmentKey, TenantHandle>,
-    /// The last generation that was given to a tenant.
+    /// The generation that was assigned last.
     generation: u64,
     free: Vec<u16>,
     next: u16,
@@ -29,7 +31,7 @@ impl Slots {
         }
     }
 
-    /// Keeps the slots of tenants that stay, frees those of others, and gives new tenants theirs.
+    /// Keeps the slots of tenants that stay, frees those of others, and assigns slots to new tenants.
     pub(super) fn assign(&mut self, attachments: &[Attachment]) {
         let tenants =
             || attachments.iter().filter(|attachment| attachment.network.is_some()).map(attachment_key);
@@ -52,7 +54,7 @@ impl Slots {
         }
     }
 
-    /// The tenant that is attached there.
+    /// The handle of the tenant with this attachment key.
     fn handle(&self, attached: AttachmentKey) -> Option<TenantHandle> {
         self.by_attachment.get(&attached).copied()
     }
@@ -61,7 +63,7 @@ impl Slots {
         self.quarantines.get(&slot).copied().unwrap_or_default()
     }
 
-    /// One worker's share of what a tenant may ask.
+    /// One worker's share of a tenant's rate limits, rounded up.
     fn rates(&self, attachment: &Attachment, network: &VirtualNetwork) -> Rates {
         let Limits { arp, nd, rarp, dad, unknown, icmp_errors, copies } =
             attachment.limits.unwrap_or(network.limits);
@@ -80,10 +82,10 @@ impl Slots {
     }
 }
 
-/// A tenant as the control thread watches it.
+/// An attached tenant, for the control thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttachedTenant {
-    /// What workers know it by.
+    /// Slot and generation by which workers know it.
     pub handle: TenantHandle,
     /// Index of the attachment in the configuration's order.
     pub attachment: u32,
@@ -100,7 +102,8 @@ impl Rib {
         })
     }
 
-    /// The tenant that is attached there, as readers see it.
+    /// The tenant of the attachment with index `n`, in the form of the tables, and its rates; `None` for an
+    /// attachment that is not a tenant.
     pub(super) fn tenant(&self, n: usize, attachment: &Attachment) -> Option<(Tenant, Rates)> {
         let network = attachment.network?;
         let handle = self.slots.handle(attachment_key(attachment))?;
@@ -115,7 +118,7 @@ impl Rib {
         Some((tenant, self.slots.rates(attachment, self.networks.get(usize::from(network))?)))
     }
 
-    /// Puts the tenant with this slot under quarantine, or releases it.
+    /// Sets or lifts the quarantine of the tenant with this slot. Readers see the change in the next snapshot.
     pub fn set_quarantine(&mut self, slot: u16, quarantine: Quarantine) {
         let before = match quarantine {
             Quarantine::None => self.slots.quarantines.remove(&slot),
