@@ -145,3 +145,95 @@ fn a_layer_sees_what_its_row_names_and_of_a_path_of_two_parts_nothing_else() {
     assert_eq!(of("net", "use crate::nva::client::Session;"), ["nva::client"]);
     assert_eq!(of("net", "fn f() -> crate::ctl::Args;"), ["ctl::Args"]);
 }
+
+/// Files and folders that only turn inputs into outputs: who calls them owns clocks, sockets, threads and files.
+const SANS_IO: &[&str] = &[
+    "net",
+    "ila",
+    "siit",
+    "mapping",
+    "table",
+    "path",
+    "node/announce.rs",
+    "node/control",
+    "node/membership.rs",
+    "node/membership",
+    "node/neighbour.rs",
+    "node/neighbour",
+    "node/quarantine.rs",
+    "node/rib",
+    "node/waiting.rs",
+];
+
+/// What a sans-io file must not name.
+const FORBIDDEN: &[&str] = &[
+    "tokio",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
+    "UnixListener",
+    "UnixStream",
+    "UnixDatagram",
+    "Instant",
+    "SystemTime",
+    ".elapsed()",
+    "std::thread",
+    "std::fs",
+    "rand::",
+    "RandomState",
+    "std::process",
+];
+
+/// Forbidden words that a text holds, with their lines; comments do not count.
+fn forbidden(text: &str) -> Vec<String> {
+    let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.split("//").next().unwrap_or("")));
+    lines
+        .flat_map(|(n, line)| {
+            let found = FORBIDDEN.iter().filter(move |word| holds(line, word));
+            found.map(move |word| format!("{n}: {word}"))
+        })
+        .collect()
+}
+
+/// Whether a line holds `word` as a whole: `Instant` is not in `Instantiate`, nor `tokio` in `tokio_like`.
+fn holds(line: &str, word: &str) -> bool {
+    let named = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
+        let (first, last) = (word.chars().next(), word.chars().next_back());
+        !(named(before) && named(first)) && !(named(after) && named(last))
+    })
+}
+
+#[test]
+fn sans_io_files_name_no_clock_socket_thread_file_or_chance() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for place in SANS_IO {
+        let path = root.join(place);
+        let mut files = Vec::new();
+        if path.is_dir() {
+            sources(&path, &mut files);
+        } else {
+            files.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+        }
+        assert!(!files.is_empty(), "{place} holds no source");
+        // Tests write the files that a reload reads.
+        for (file, text) in files.into_iter().filter(|(file, _)| !file.contains("/tests")) {
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
+            wrong.extend(forbidden(code).into_iter().map(|found| format!("{file}:{found}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn forbidden_names_are_found_in_code_and_not_in_comments() {
+    let planted = "use std::time::Instant; // tokio\nlet now = std::time::SystemTime::now();\nuse tokio::sync::mpsc;\n\
+                   let n = rand::random(); std::fs::read(p)\nInstantiate(tokio_like, operand::x) /* */\n";
+    let found = ["1: Instant", "2: SystemTime", "3: tokio", "4: std::fs", "4: rand::"];
+    assert_eq!(forbidden(planted), found);
+    for word in FORBIDDEN {
+        assert_eq!(forbidden(&format!("let x = {word};")).len(), 1, "{word}");
+    }
+}

@@ -66,8 +66,8 @@ pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Fr
     advertise(id, port, port.advert)
 }
 
-/// The last Router Advertisements of a port, to everybody: it is no default router any more (RFC 4861 §6.2.5).
-pub fn farewells(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+/// The final Router Advertisements of a port, with lifetime 0: it is no default router any more (RFC 4861 §6.2.5).
+pub fn final_router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let last = |advert: Advert| Advert { lifetime_s: 0, ..advert };
     advertise(id, port, port.advert.map(last))
 }

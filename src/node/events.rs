@@ -33,6 +33,19 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// An event of a tenant, without number and time: the list of events gives it both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRecord {
+    /// Name of the attachment, or its index.
+    pub attachment: String,
+    /// Name of its network.
+    pub network: String,
+    /// Virtual network identifier.
+    pub vnid: u32,
+    /// What happened.
+    pub kind: EventKind,
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -134,8 +147,9 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Tells of something; for the control thread.
-    pub fn tell(&self, attachment: String, network: String, vnid: u32, kind: EventKind) {
+    /// Adds an event with the next number and the present time; for the control thread only.
+    pub fn record(&self, event: EventRecord) {
+        let EventRecord { attachment, network, vnid, kind } = event;
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         if let Some(count) = self.counts.get(kind.index()) {
@@ -222,9 +236,10 @@ impl Feed {
 mod tests {
     use super::*;
 
-    fn tell(events: &Events, count: u64) {
+    fn record(events: &Events, count: u64) {
         for packets in 0..count {
-            events.tell("vm1".into(), "red".into(), 100, EventKind::Spoofed { packets });
+            let kind = EventKind::Spoofed { packets };
+            events.record(EventRecord { attachment: "vm1".into(), network: "red".into(), vnid: 100, kind });
         }
     }
 
@@ -235,11 +250,11 @@ mod tests {
     #[test]
     fn who_follows_hears_every_event_once_and_in_order() {
         let events = Arc::new(Events::default());
-        tell(&events, 3);
+        record(&events, 3);
         let mut feed = Feed::new(events.clone(), 1);
         assert_eq!(numbers(&feed.heard()), [2, 3]);
         assert_eq!(feed.heard(), Heard::default());
-        tell(&events, 1);
+        record(&events, 1);
         assert_eq!(numbers(&feed.heard()), [4]);
     }
 
@@ -247,7 +262,7 @@ mod tests {
     fn who_is_too_slow_is_told_how_many_it_missed() {
         let events = Arc::new(Events::default());
         let mut feed = Feed::new(events.clone(), 0);
-        tell(&events, KEPT as u64 + 10);
+        record(&events, KEPT as u64 + 10);
         let heard = feed.heard();
         assert_eq!((heard.missed, heard.events[0].seq, heard.events.len()), (10, 11, AT_ONCE));
         assert_eq!((feed.heard().missed, feed.after), (0, 10 + 2 * AT_ONCE as u64));
@@ -257,7 +272,7 @@ mod tests {
     #[test]
     fn a_number_from_before_a_restart_means_from_the_start() {
         let events = Arc::new(Events::default());
-        tell(&events, 2);
+        record(&events, 2);
         assert_eq!(numbers(&Feed::new(events, 500).heard()), [1, 2]);
     }
 
@@ -270,7 +285,7 @@ mod tests {
             numbers(&feed.heard())
         });
         tokio::task::yield_now().await;
-        tell(&events, 1);
+        record(&events, 1);
         assert_eq!(follower.await.unwrap(), [1]);
     }
 }

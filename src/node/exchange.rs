@@ -1,10 +1,11 @@
-//! What a worker and the control thread hand each other: bounded queues that neither waits for.
+//! What a worker and the control thread hand each other, in bounded queues. Neither ever waits for the other.
 
 use super::neighbour::Key;
 use crate::path::Notice;
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const FRAME_BYTES: usize = 1536;
 /// Events and frames that wait, at most, each way.
 const DEPTH: usize = 256;
+/// Frames in an [`Outbox`], at most: one of each kind for every VLAN of several ports.
+const OUTBOX_FRAMES: usize = 32_768;
 
 /// A frame handed over by copy.
 #[derive(Debug, Clone)]
@@ -100,5 +103,36 @@ impl Exchange {
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// Frames of the control thread that a worker has no room for yet, in order.
+#[derive(Debug, Default)]
+pub struct Outbox(VecDeque<Box<Frame>>);
+
+impl Outbox {
+    /// Adds a frame behind those that wait. `false`: there are 32,768 already, and the frame is lost.
+    #[must_use]
+    pub fn push(&mut self, frame: Box<Frame>) -> bool {
+        let room = self.0.len() < OUTBOX_FRAMES;
+        if room {
+            self.0.push_back(frame);
+        }
+        room
+    }
+
+    /// Hands frames to a worker, as many as it has room for.
+    pub fn flush(&mut self, exchange: &Exchange) {
+        while let Some(frame) = self.0.pop_front() {
+            if let Err(frame) = exchange.to_send.push(*frame) {
+                return self.0.push_front(Box::new(frame));
+            }
+        }
+    }
+
+    /// Whether no frame waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

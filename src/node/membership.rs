@@ -14,7 +14,7 @@ use crate::mapping::group::judge_group_identifier;
 use crate::net::membership::Interest;
 use crate::net::{Mac, ethernet, igmp, mld};
 use crate::table::{AttachmentKey, PortId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Robustness variable and query response interval of both protocols (RFC 3376 §8.1, §8.3; RFC 3810 §9.1, §9.3).
 const ROBUSTNESS: u8 = 2;
@@ -35,7 +35,7 @@ pub enum Effect {
     /// It does not any more, or says nothing.
     Left(AttachmentKey, TenantAddress),
     /// A query is to be sent.
-    Ask(Box<Frame>),
+    Query(Box<Frame>),
 }
 
 /// A tenant, and until when its groups count.
@@ -65,7 +65,7 @@ struct Network {
 pub struct Memberships {
     settings: Multicast,
     networks: Vec<Network>,
-    members: HashMap<AttachmentKey, Member>,
+    members: BTreeMap<AttachmentKey, Member>,
     /// Links with tenants, once for each network that they have.
     links: BTreeSet<(PortId, u16, u16)>,
     /// When to look for memberships that ran out.
@@ -84,7 +84,7 @@ impl Memberships {
         let mut memberships = Memberships {
             settings: config.multicast,
             networks: Vec::new(),
-            members: HashMap::new(),
+            members: BTreeMap::new(),
             links: BTreeSet::new(),
             look_due_ms: 0,
             query_due_ms: 0,
@@ -135,16 +135,16 @@ impl Memberships {
         for (key, member) in old {
             effects.extend(member.groups.into_keys().map(|group| Effect::Left(key, group)));
         }
-        self.ask_soon(now_ms);
+        self.query_soon(now_ms);
     }
 
     /// Asks everybody as at the start: somebody may have come who has not been asked.
-    pub fn ask_soon(&mut self, now_ms: u64) {
+    pub fn query_soon(&mut self, now_ms: u64) {
         (self.query_due_ms, self.queries) = (now_ms, 0);
     }
 
-    /// Hears a frame that a tenant sent.
-    pub fn hear(&mut self, port: PortId, frame: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
+    /// Reads a frame that a tenant sent.
+    pub fn receive(&mut self, port: PortId, frame: &[u8], now_ms: u64, effects: &mut Vec<Effect>) {
         let (Some(link), Some(mac)) = (ethernet::parse(frame), ethernet::source(frame)) else { return };
         let (key, packet) =
             (AttachmentKey { port, vlan: link.vlan, mac }, frame.get(link.header..).unwrap_or(&[]));
@@ -206,7 +206,7 @@ impl Memberships {
                     interval_s: self.settings.query_interval_s,
                 };
                 effects.extend(
-                    network.query(key.port, key.vlan, &asked).map(|frame| Effect::Ask(Box::new(frame))),
+                    network.query(key.port, key.vlan, &asked).map(|frame| Effect::Query(Box::new(frame))),
                 );
             }
             (Interest::Leave | Interest::Fewer, None) => {}
@@ -251,7 +251,7 @@ impl Memberships {
         };
         for (port, vlan, network) in &self.links {
             let Some(network) = self.networks.get(usize::from(*network)) else { continue };
-            effects.extend(network.query(*port, *vlan, &asked).map(|frame| Effect::Ask(Box::new(frame))));
+            effects.extend(network.query(*port, *vlan, &asked).map(|frame| Effect::Query(Box::new(frame))));
         }
     }
 

@@ -1,8 +1,8 @@
 //! The running node: workers, the control thread that owns every write, and the ways in for operators.
 //!
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
-//! runs, and `replay` without a device; `worker` runs the pipeline; `handle` is how the admin API, metrics and signals
-//! reach the control thread; `run` starts and stops it all.
+//! runs, and `replay` without a device; `shell` feeds `control` with time, signals, requests, devices and files;
+//! `worker` runs the pipeline; `handle` is how the admin API reaches the control thread; `run` starts and stops it all.
 
 pub mod admin;
 pub mod announce;
@@ -19,6 +19,7 @@ pub mod replay;
 pub mod rib;
 #[cfg(feature = "dpdk")]
 pub mod run;
+pub mod shell;
 pub mod source;
 pub mod stats;
 pub mod waiting;

@@ -8,7 +8,7 @@ use super::rib::MAX_DYNAMIC;
 use crate::config::NeighbourDiscovery;
 use crate::net::Mac;
 use crate::table::PortId;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Time in `Stale` before the neighbour is asked whether it is still there (`DELAY_FIRST_PROBE_TIME`, §10).
 const DELAY_FIRST_PROBE_MS: u64 = 5_000;
@@ -122,7 +122,7 @@ pub struct Advertisement {
 #[derive(Debug)]
 pub struct Neighbours {
     timers: NeighbourDiscovery,
-    known: HashMap<Key, Neighbour>,
+    known: BTreeMap<Key, Neighbour>,
     due: BTreeSet<(u64, Key)>,
     dynamic: usize,
     unanswered: usize,
@@ -132,7 +132,7 @@ impl Neighbours {
     /// None yet.
     #[must_use]
     pub fn new(timers: NeighbourDiscovery) -> Self {
-        Neighbours { timers, known: HashMap::new(), due: BTreeSet::new(), dynamic: 0, unanswered: 0 }
+        Neighbours { timers, known: BTreeMap::new(), due: BTreeSet::new(), dynamic: 0, unanswered: 0 }
     }
 
     /// All that are known.
@@ -160,8 +160,8 @@ impl Neighbours {
     pub fn configure(
         &mut self,
         timers: NeighbourDiscovery,
-        next_hops: &HashSet<Key>,
-        fixed: &HashMap<Key, Mac>,
+        next_hops: &BTreeSet<Key>,
+        fixed: &BTreeMap<Key, Mac>,
         now: u64,
         effects: &mut Vec<Effect>,
     ) {
@@ -412,7 +412,7 @@ mod tests {
 
     fn next_hop(now: u64) -> (Neighbours, Vec<Effect>) {
         let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
-        all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), now, &mut effects);
+        all.configure(TIMERS, &BTreeSet::from([KEY]), &BTreeMap::new(), now, &mut effects);
         (all, effects)
     }
 
@@ -572,17 +572,17 @@ mod tests {
     #[test]
     fn static_neighbours_never_change_and_go_with_their_line() {
         let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
-        let fixed = HashMap::from([(KEY, A)]);
-        all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 0, &mut effects);
+        let fixed = BTreeMap::from([(KEY, A)]);
+        all.configure(TIMERS, &BTreeSet::from([KEY]), &fixed, 0, &mut effects);
         assert_eq!(effects, [Effect::Tell(KEY, Resolution::Ready(A))]);
         assert_eq!(hear(&mut all, answer(Some(B), true, true), 5), []);
         assert_eq!(at(&mut all, 1_000_000), []);
         effects.clear();
         all.solicited(KEY, B, 5, &mut effects);
         assert_eq!(effects, []);
-        all.configure(TIMERS, &HashSet::from([KEY]), &fixed, 6, &mut effects);
+        all.configure(TIMERS, &BTreeSet::from([KEY]), &fixed, 6, &mut effects);
         assert_eq!(effects, []);
-        all.configure(TIMERS, &HashSet::from([KEY]), &HashMap::new(), 7, &mut effects);
+        all.configure(TIMERS, &BTreeSet::from([KEY]), &BTreeMap::new(), 7, &mut effects);
         assert_eq!(effects[0], Effect::Tell(KEY, Resolution::Gone));
         assert!(effects.contains(&Effect::Solicit(KEY, None)));
     }
@@ -591,7 +591,7 @@ mod tests {
     fn a_next_hop_whose_route_is_gone_stays_as_long_as_it_answers() {
         let (mut all, mut effects) = next_hop(0);
         hear(&mut all, answer(Some(A), true, true), 1);
-        all.configure(TIMERS, &HashSet::new(), &HashMap::new(), 2, &mut effects);
+        all.configure(TIMERS, &BTreeSet::new(), &BTreeMap::new(), 2, &mut effects);
         assert!(!all.of(KEY).unwrap().next_hop);
         for now in (0..60_000).step_by(10) {
             at(&mut all, now);

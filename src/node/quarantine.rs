@@ -4,26 +4,26 @@ use crate::config::Quarantine;
 use crate::path::violations::{VIOLATIONS, Violation};
 use crate::table::LimitKind;
 
-/// Less than this after the last look is no second to judge.
+/// A check that comes sooner after the last one judges nothing.
 const SHORTEST_MS: u64 = 500;
 
 /// What was refused of a tenant, by the order of [`Violation::ALL`].
 pub type Refused = [u64; VIOLATIONS];
 
-/// One tenant as it was last seen.
+/// What is known of one tenant.
 #[derive(Debug, Clone)]
 pub struct QuarantineState {
     first: Refused,
     before: Refused,
-    looked_ms: u64,
+    checked_ms: u64,
     bad_seconds: u16,
     until_ms: Option<u64>,
 }
 
-/// What a look found.
+/// What a check found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// Packets since the look before that spoke for others.
+    /// Spoofed packets since the check before.
     pub spoofed: u64,
     /// Quarantine began: for so many seconds.
     pub began_s: Option<u64>,
@@ -32,13 +32,19 @@ pub struct Finding {
 }
 
 impl QuarantineState {
-    /// A tenant that nothing is held against: what was counted before is another's.
+    /// A new tenant. What was counted before in its slot belongs to another tenant.
     #[must_use]
     pub fn new(refused: Refused, now_ms: u64) -> Self {
-        QuarantineState { first: refused, before: refused, looked_ms: now_ms, bad_seconds: 0, until_ms: None }
+        QuarantineState {
+            first: refused,
+            before: refused,
+            checked_ms: now_ms,
+            bad_seconds: 0,
+            until_ms: None,
+        }
     }
 
-    /// What was refused of it since it is here, from what is counted now.
+    /// What was refused since the tenant is here, from what is counted now.
     #[must_use]
     pub fn refused(&self, now: Refused) -> Refused {
         std::array::from_fn(|n| now[n].wrapping_sub(self.first[n]))
@@ -50,9 +56,9 @@ impl QuarantineState {
         self.until_ms.is_some()
     }
 
-    /// Looks at the counters, about once a second.
-    pub fn look(&mut self, refused: Refused, rule: Option<&Quarantine>, now_ms: u64) -> Finding {
-        let elapsed_ms = now_ms.saturating_sub(self.looked_ms);
+    /// Judges the counters, about once a second. `refused` is what is counted now.
+    pub fn check(&mut self, refused: Refused, rule: Option<&Quarantine>, now_ms: u64) -> Finding {
+        let elapsed_ms = now_ms.saturating_sub(self.checked_ms);
         if elapsed_ms < SHORTEST_MS && rule.is_some() {
             return Finding::default();
         }
@@ -61,7 +67,7 @@ impl QuarantineState {
         let mut abused = 0u64;
         for (n, abuse) in Violation::ALL.iter().enumerate() {
             match abuse {
-                // Errors that were not sent are no abuse, and what quarantine keeps back has its punishment.
+                // ICMP errors that were not sent are no abuse, and quarantine already holds back the others.
                 Violation::Over(LimitKind::IcmpErrors) | Violation::Quarantined => {}
                 Violation::Spoofed => {
                     finding.spoofed = grown(n);
@@ -70,7 +76,7 @@ impl QuarantineState {
                 Violation::Over(_) => abused += grown(n),
             }
         }
-        (self.before, self.looked_ms) = (refused, now_ms);
+        (self.before, self.checked_ms) = (refused, now_ms);
         let Some(rule) = rule else {
             (finding.ended, self.bad_seconds) = (self.until_ms.take().is_some(), 0);
             return finding;
@@ -109,7 +115,7 @@ mod tests {
         seconds
             .map(|(second, grown)| {
                 counts[abuse] += grown;
-                quarantine_state.look(counts, Some(&RULE), 1000 * (second as u64 + 1))
+                quarantine_state.check(counts, Some(&RULE), 1000 * (second as u64 + 1))
             })
             .collect()
     }
@@ -157,7 +163,7 @@ mod tests {
         let mut quarantine_state = QuarantineState::new(counts, 0);
         for look in 1..10 {
             counts[0] += 150;
-            assert_eq!(quarantine_state.look(counts, Some(&RULE), look * 2000).began_s, None);
+            assert_eq!(quarantine_state.check(counts, Some(&RULE), look * 2000).began_s, None);
         }
     }
 
@@ -167,7 +173,7 @@ mod tests {
         let mut quarantine_state = QuarantineState::new(counts, 0);
         for look in 1..100 {
             counts[0] += 1;
-            assert_eq!(quarantine_state.look(counts, Some(&RULE), look * 10).began_s, None);
+            assert_eq!(quarantine_state.check(counts, Some(&RULE), look * 10).began_s, None);
         }
     }
 
@@ -177,9 +183,9 @@ mod tests {
         let mut quarantine_state = QuarantineState::new(counts, 0);
         for second in 1..4 {
             counts[0] += 500;
-            quarantine_state.look(counts, Some(&RULE), second * 1000);
+            quarantine_state.check(counts, Some(&RULE), second * 1000);
         }
         assert!(quarantine_state.is_quarantined());
-        assert!(quarantine_state.look(counts, None, 4000).ended && !quarantine_state.is_quarantined());
+        assert!(quarantine_state.check(counts, None, 4000).ended && !quarantine_state.is_quarantined());
     }
 }

@@ -1,9 +1,10 @@
 //! Starting and stopping a node: DPDK, pools, ports, workers, services; and everything back in its place at the end.
 
 use super::admin::{Service, Socket, SocketError};
-use super::control::{self, Control, ControlError, Devices, Ended, Signals, Start};
+use super::control;
 use super::exchange::Exchange;
 use super::http::{self, ListenError};
+use super::shell::{ControlError, Devices, Ended, Parts, Shell, Signals};
 use super::stats::{DeviceCounters, PortFacts, Stats};
 use super::watch::Fingerprint;
 use super::worker::{Worker, WorkerSetup};
@@ -92,7 +93,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let queues = hardware.queues(&config);
     let pools = hardware.pools.clone();
     let macs = hardware.ports.iter().map(Port::mac).collect();
-    let mut control = Control::new(Start {
+    let mut shell = Shell::new(Parts {
         path: path.to_owned(),
         config: config.clone(),
         macs,
@@ -101,7 +102,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),
         set_level,
-        seed: rand::random(),
+        table_seed: rand::random(),
+        timer_seed: rand::random(),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -112,7 +114,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         let _around = runtime.enter();
         Signals::listen()?
     };
-    let services = Services::start(&config, &control, &stats)?;
+    let services = Services::start(&config, &shell, &stats)?;
     let mut threads = Vec::new();
     for (number, (lease, (queues, tx))) in leases.into_iter().zip(queues).enumerate() {
         let setup = WorkerSetup {
@@ -121,7 +123,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             tx,
             burst: Burst::new(&eal),
             pool: pools[0].clone(),
-            reader: control.reader(),
+            reader: shell.reader(),
             exchange: exchanges[number].clone(),
             stats: stats.clone(),
             idle: config.dpdk.idle,
@@ -137,16 +139,16 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         ports = config.ports.len(),
         "forwarding"
     );
-    let ended = runtime.block_on(control.run(signals));
+    let ended = runtime.block_on(shell.run(signals));
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
-    runtime.block_on(control.say_goodbye());
+    runtime.block_on(shell.finish());
     exchanges.iter().for_each(|exchange| exchange.stop());
     let mut panicked = threads.into_iter().map(JoinHandle::join).enumerate().filter(|(_, end)| end.is_err());
     let panicked = panicked.next().map(|(number, _)| number);
     services.stop();
-    // The control thread holds the ports: they are closed here, and give their buffers back.
-    drop(control);
+    // The shell holds the ports. They are closed here, and give their buffers back.
+    drop(shell);
     let leaked: u32 = pools.iter().map(|pool| pool.in_use()).sum();
     drop(pools);
     drop(eal);
@@ -455,7 +457,7 @@ struct Services {
 }
 
 impl Services {
-    fn start(config: &Config, control: &Control, stats: &Arc<Stats>) -> Result<Self, RunError> {
+    fn start(config: &Config, shell: &Shell, stats: &Arc<Stats>) -> Result<Self, RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -468,7 +470,7 @@ impl Services {
             Some(metrics) => Some(runtime.block_on(http::listen(metrics.listen))?),
             None => None,
         };
-        let service = Service::new(control.handle(), control.config());
+        let service = Service::new(shell.handle(), shell.config());
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
             // A sender that is gone says the same.

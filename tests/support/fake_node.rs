@@ -166,7 +166,10 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
 /// One event of each kind.
 fn events() -> Arc<Events> {
     let events = Arc::new(Events::default());
-    let tell = |attachment: &str, kind| events.tell(attachment.into(), "red".into(), 100, kind);
+    let tell = |attachment: &str, kind| {
+        let (attachment, network) = (attachment.into(), "red".into());
+        events.record(ilagate::node::events::EventRecord { attachment, network, vnid: 100, kind });
+    };
     let address = std::net::IpAddr::from([10, 0, 0, 5]);
     tell("vm1", EventKind::Learnt { address, mac: ilagate::net::Mac([2, 0, 0, 0, 1, 1]) });
     tell("vm2", EventKind::Conflict { address });

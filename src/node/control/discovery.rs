@@ -1,6 +1,6 @@
-//! Neighbours and links: from frames and timers to tables, and to frames.
+//! Neighbours and links: frames and timers become changes of the tables, and frames to send.
 
-use super::Control;
+use super::{Control, LinkState};
 use crate::config::RouteTarget;
 use crate::net::{Mac, ethernet, ndp};
 use crate::node::announce;
@@ -8,15 +8,13 @@ use crate::node::exchange::Frame;
 use crate::node::neighbour::{Advertisement, Effect, Key, Resolution, State};
 use crate::node::rib::NeighbourState;
 use crate::table::{PortId, Role};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
-/// Time between two looks at the links.
-const LINKS_MS: u64 = 200;
 /// The first advertisements after a link came up, and the longest pause between them (RFC 4861 §10).
 const INITIAL_ADVERTS: (u8, u64) = (3, 16_000);
-/// Time between two errors about addresses of a port that somebody else has, too.
+/// Time between two log lines about duplicates of a port's addresses.
 const WARN_MS: u64 = 10_000;
 
 /// A port's link as it was last seen.
@@ -28,9 +26,9 @@ pub(super) struct LinkSeen {
     advert_due_ms: u64,
     /// Initial ones sent since the link came up.
     adverts: u8,
-    /// Addresses changed, and nobody was told.
-    pub(super) untold: bool,
-    /// When there may be another error about somebody who has our address.
+    /// Addresses changed, and were not announced yet.
+    pub(super) unannounced: bool,
+    /// When another error about a duplicate of an address may be logged.
     warned_ms: u64,
 }
 
@@ -38,41 +36,20 @@ impl Control {
     /// Takes the next hops and static neighbours of the configuration over.
     pub(super) fn configure_neighbours(&mut self) {
         let key = |port: u16, address: u128| Key { port: PortId(port), address };
-        let mut next_hops = HashSet::new();
+        let mut next_hops = BTreeSet::new();
         for route in &self.config.routes {
             if let RouteTarget::Via(list) = &route.target {
                 next_hops.extend(list.iter().map(|next| key(next.port, next.via)));
             }
         }
-        let fixed: HashMap<Key, Mac> =
+        let fixed: BTreeMap<Key, Mac> =
             self.config.neighbours.iter().map(|fixed| (key(fixed.port, fixed.address), fixed.mac)).collect();
         let (timers, now) = (self.config.neighbour_discovery, self.now_ms());
-        self.neighbours.configure(timers, &next_hops, &fixed, now, &mut self.effects);
+        self.neighbours.configure(timers, &next_hops, &fixed, now, &mut self.neighbour_effects);
     }
 
-    /// What workers handed over.
-    pub(super) fn hear_workers(&mut self, now_ms: u64) {
-        for n in 0..self.exchanges.len() {
-            let exchange = self.exchanges[n].clone();
-            // What comes meanwhile is for the next turn.
-            for _ in 0..exchange.punted.len() {
-                let Some(frame) = exchange.punted.pop() else { break };
-                if !self.hear_tenant(&frame, now_ms) {
-                    self.hear_frame(&frame, now_ms);
-                }
-            }
-            for _ in 0..exchange.notices.len() {
-                let Some(notice) = exchange.notices.pop() else { break };
-                self.hear_notice(&notice, now_ms);
-            }
-            for _ in 0..exchange.wanted.len() {
-                let Some(key) = exchange.wanted.pop() else { break };
-                self.neighbours.wanted(key, now_ms, &mut self.effects);
-            }
-        }
-    }
-
-    fn hear_frame(&mut self, frame: &Frame, now_ms: u64) {
+    /// Reads a Neighbour Advertisement that a worker handed over.
+    pub(super) fn receive(&mut self, frame: &Frame, now_ms: u64) {
         let Some(link) = ethernet::parse(&frame.bytes) else { return };
         let Some(packet) = frame.bytes.get(link.header..) else { return };
         let Ok(ndp::Message::Advertisement { target, target_mac, solicited, override_flag, .. }) =
@@ -85,18 +62,18 @@ impl Control {
             // What we sent ourselves comes back over some links.
             let mac = target_mac.or(ethernet::source(&frame.bytes)).filter(|mac| *mac != port.mac);
             if let Some(mac) = mac {
-                self.somebody_has(frame.port, target, mac, now_ms);
+                self.address_conflict(frame.port, target, mac, now_ms);
             }
             return;
         }
         let heard = Advertisement { mac: target_mac, solicited, overrides: override_flag };
         let key = Key { port: frame.port, address: target };
-        self.neighbours.advertised(key, heard, now_ms, &mut self.effects);
+        self.neighbours.advertised(key, heard, now_ms, &mut self.neighbour_effects);
     }
 
-    /// Somebody else has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours: a router that went
-    /// silent would be the greater harm, but the operator must know.
-    pub(super) fn somebody_has(&mut self, port: PortId, address: u128, mac: Mac, now_ms: u64) {
+    /// Another node has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours, because a router that
+    /// goes silent does more harm, and tell the operator.
+    pub(super) fn address_conflict(&mut self, port: PortId, address: u128, mac: Mac, now_ms: u64) {
         if let Some(count) = self.stats.address_conflicts.get(usize::from(port.0)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -110,8 +87,8 @@ impl Control {
     }
 
     /// Does what the neighbour state machine wants done.
-    pub(super) fn apply_effects(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
+    pub(super) fn apply_neighbour_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.neighbour_effects);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Solicit(key, to) => self.solicit(key, to),
@@ -119,7 +96,7 @@ impl Control {
                 Effect::Note(key, state) => self.note(key, state),
             }
         }
-        self.effects = effects;
+        self.neighbour_effects = effects;
     }
 
     fn solicit(&mut self, key: Key, to: Option<Mac>) {
@@ -158,22 +135,21 @@ impl Control {
     }
 
     /// The links before the first snapshot.
-    pub(super) fn first_links(&mut self) {
+    pub(super) fn first_links(&mut self, links: &[LinkState]) {
         for n in 0..self.links.len() {
             let port = PortId(n as u16);
-            let (up, speed_mbps) = self.devices.link(port);
+            let LinkState { up, speed_mbps } = links.get(n).copied().unwrap_or_default();
             self.links[n] = LinkSeen { up, speed_mbps, ..LinkSeen::default() };
             self.rib.set_link(port, up);
             tracing::info!(port = self.port_name(port), up, speed_mbps, "link");
         }
     }
 
-    pub(super) fn look_at_links(&mut self, now_ms: u64) {
-        let first = self.links_due_ms == 0;
-        self.links_due_ms = now_ms + LINKS_MS;
-        for n in 0..self.links.len() {
+    /// Takes over the links as they are now. A port without a report keeps its link.
+    pub(super) fn take_links(&mut self, links: &[LinkState], now_ms: u64) {
+        let first = !std::mem::replace(&mut self.links_reported, true);
+        for (n, &LinkState { up, speed_mbps }) in links.iter().enumerate().take(self.links.len()) {
             let port = PortId(n as u16);
-            let (up, speed_mbps) = self.devices.link(port);
             let before = self.links[n];
             self.links[n].speed_mbps = speed_mbps;
             if up != before.up {
@@ -181,25 +157,25 @@ impl Control {
                 self.links[n].up = up;
                 self.rib.set_link(port, up);
             }
-            if up && (first || !before.up || before.untold) {
-                self.links[n].untold = false;
+            if up && (first || !before.up || before.unannounced) {
+                self.links[n].unannounced = false;
                 self.announce(port, now_ms);
             }
             if up && !before.up {
-                self.memberships.ask_soon(now_ms);
-                self.neighbours.link_up(port, now_ms, &mut self.effects);
+                self.memberships.query_soon(now_ms);
+                self.neighbours.link_up(port, now_ms, &mut self.neighbour_effects);
             }
         }
     }
 
-    /// Others learn where we are.
+    /// Announces the addresses of a port.
     fn announce(&mut self, port: PortId, now_ms: u64) {
         if let Some(link) = self.links.get_mut(usize::from(port.0)) {
             (link.adverts, link.advert_due_ms) = (0, now_ms);
         }
         let current = self.publisher.current().clone();
         if let Some(facts) = current.ports.get(usize::from(port.0)) {
-            // Of tenants and tasks, who may be on thousands of VLANs, it is they who ask.
+            // Tenants and tasks may be on thousands of VLANs, and probe by themselves.
             if facts.role != Role::Access {
                 announce::probes(port, facts).for_each(|frame| self.send(frame));
             }
@@ -222,7 +198,7 @@ impl Control {
             }
             let most = u64::from(config.interval_s) * 1000;
             // Between 0.75 and 1 of the interval, so that routers on a link do not fall into step.
-            let pause = rand::random_range(most * 3 / 4..=most).max(1000);
+            let pause = self.random.within(most * 3 / 4..=most).max(1000);
             let link = &mut self.links[n];
             link.adverts = link.adverts.saturating_add(1);
             let initial = link.adverts < INITIAL_ADVERTS.0;
@@ -230,12 +206,14 @@ impl Control {
         }
     }
 
-    /// Tells everybody that this node is no default router any more, on ports that `stop` advertising (RFC 4861 §6.2.5).
+    /// Sends the final Router Advertisements of ports for which `stop` holds: this node is no default router there any more
+    /// (RFC 4861 §6.2.5).
     pub(super) fn stop_advertising(&mut self, stop: impl Fn(usize) -> bool) {
         let current = self.publisher.current().clone();
         for (n, facts) in current.ports.iter().enumerate().filter(|(n, _)| stop(*n)) {
             if self.links.get(n).is_some_and(|link| link.up && link.adverts > 0) {
-                announce::farewells(PortId(n as u16), facts).for_each(|frame| self.send(frame));
+                announce::final_router_advertisements(PortId(n as u16), facts)
+                    .for_each(|frame| self.send(frame));
             }
         }
     }

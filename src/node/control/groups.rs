@@ -1,4 +1,4 @@
-//! Groups of tenants: from what they report to the tables, and queries to them.
+//! Groups of tenants: their reports become changes of the tables, and queries are sent to them.
 
 use super::Control;
 use crate::config::{Attachment, TenantAddress, VirtualNetwork};
@@ -17,8 +17,8 @@ impl Control {
         self.memberships.configure(&config, now_ms, &mut self.group_effects);
     }
 
-    /// Lets time pass for groups, and does what was gathered when it is time.
-    pub(super) fn tend_groups(&mut self, now_ms: u64) {
+    /// Serves the timers of groups, and does what was gathered when it is due.
+    pub(super) fn serve_groups(&mut self, now_ms: u64) {
         self.memberships.tick(now_ms, &mut self.group_effects);
         if self.group_effects.is_empty() || now_ms < self.groups_due_ms {
             return;
@@ -28,12 +28,12 @@ impl Control {
         for effect in effects.drain(..) {
             match &effect {
                 Effect::Joined(..) | Effect::Left(..) => tracing::debug!(?effect, "group"),
-                Effect::Ask(_) => {}
+                Effect::Query(_) => {}
             }
             match effect {
                 Effect::Joined(place, group) => self.rib.set_member(place, group, true),
                 Effect::Left(place, group) => self.rib.set_member(place, group, false),
-                Effect::Ask(frame) => self.send(*frame),
+                Effect::Query(frame) => self.effects.push(super::Effect::Send(frame)),
             }
         }
         self.group_effects = effects;

@@ -1,141 +1,46 @@
-//! The control thread: the only writer of everything that workers read.
+//! The control core: the only writer of everything that workers read.
 //!
-//! It hears requests, the mapping file, signals, and what workers hand over; it looks around every few milliseconds,
-//! runs the neighbour state machines, watches links, and publishes snapshots. It never waits for a worker for longer
-//! than a fraction of a millisecond at a time.
+//! [`Control::turn`] takes the time and one [`Input`], and gives [`Effect`]s. The core has no clock, no thread, no
+//! channel, no device and no file: `shell` owns those and feeds it, and a simulation or a test feeds it as well. The
+//! same seeds and the same inputs give the same effects and the same tables. What it shares with workers is memory:
+//! the snapshots that it publishes, and the counters in [`Stats`]. It writes log lines through `tracing`.
 
 mod discovery;
 mod groups;
+mod random;
 mod reload;
 mod tenancy;
 mod tenants;
+mod turn;
 mod updates;
 pub(super) mod views;
 
-use super::exchange::{Exchange, Frame, Settings};
-use super::handle::{ControlHandle, ReloadView, Request};
+pub use reload::{Loaded, load_difference};
+pub use turn::{
+    Answer, DeviceReport, Effect, Input, LinkState, Now, PortReport, Progress, Request, RequestId, Start,
+    WatchOrder,
+};
+
+use super::exchange::{Frame, Settings};
 use super::membership::{self, Memberships};
-use super::neighbour::{Effect, Neighbours};
+use super::neighbour::{self, Neighbours};
 use super::rib::Rib;
-use super::source;
-use super::stats::{DeviceCounters, Stats};
-use super::watch::{self, News, Watch};
-use crate::config::{Amendment, Config, LogLevel, MappingRecord};
-use crate::net::Mac;
+use super::source::Refusal;
+use super::stats::Stats;
+use crate::config::{Amendment, Config};
+use crate::table::Tables;
 use crate::table::rcu::{Publisher, Reader};
-use crate::table::{PortId, Tables};
 use discovery::LinkSeen;
-use reload::Loaded;
-use std::collections::VecDeque;
+use random::Random;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 use tenants::QuarantineStates;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch as watched};
 use updates::Updates;
 
-/// Frames that wait for room at a worker, at most: one of each kind for every VLAN of several ports.
-const OUTBOX: usize = 32_768;
-/// Requests that wait, at most.
-const REQUESTS: usize = 1024;
-/// Longest time between two looks around.
-const LOOK: Duration = Duration::from_millis(10);
-/// The same while something is under way.
-const LOOK_BUSY: Duration = Duration::from_millis(1);
-/// Longest time that saying goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
-/// Time between two counts for the census.
-const CENSUS_MS: u64 = 1_000;
-
-/// What the control thread asks of the devices.
-pub trait Devices {
-    /// Whether the link of a port is up, and its speed in Mbit/s (0: unknown).
-    fn link(&self, port: PortId) -> (bool, u32);
-    /// The device's counters.
-    fn counters(&self, port: PortId) -> DeviceCounters;
-    /// The driver's own counters.
-    fn xstats(&self, port: PortId) -> Vec<(String, u64)>;
-    /// `active`, or why receive side scaling is not.
-    fn rss(&self, port: PortId) -> String;
-    /// Mbufs in use, and in all.
-    fn mbufs(&self) -> (u64, u64);
-}
-
-/// What the control thread begins with.
-pub struct Start {
-    /// Where the configuration came from.
-    pub path: PathBuf,
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// MAC addresses of the ports.
-    pub macs: Vec<Mac>,
-    /// Mappings of the mapping file, if there is one, and the state it was read in.
-    pub mappings: Option<(Vec<MappingRecord>, Option<watch::Fingerprint>)>,
-    /// Where to count.
-    pub stats: Arc<Stats>,
-    /// The queues to and from each worker.
-    pub exchanges: Vec<Arc<Exchange>>,
-    /// The devices.
-    pub devices: Box<dyn Devices>,
-    /// Changes the level of the log.
-    pub set_level: Box<dyn Fn(LogLevel)>,
-    /// Seed of the table positions.
-    pub seed: u64,
-}
-
-/// Why a node cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The mapping file breaks a rule together with the configuration.
-    #[error("mappings are refused: {0}")]
-    Mappings(#[from] super::source::Refusal),
-    /// The operating system refuses something.
-    #[error("cannot {0}: {1}")]
-    System(&'static str, std::io::Error),
-}
-
-/// Why the control thread ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It was told to.
-    Asked,
-    /// A worker came to its end without being told to.
-    WorkerLost(usize),
-}
-
-/// The signals that the control thread listens to, from the moment that this is made.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    /// Listens. Needs a tokio runtime around it.
-    ///
-    /// # Errors
-    /// The operating system refuses signal handlers.
-    pub fn listen() -> Result<Self, ControlError> {
-        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
-        Ok(Signals {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hang_up: on(SignalKind::hangup())?,
-        })
-    }
-}
-
-/// What comes from threads that read files for the control thread.
-enum Event {
-    /// Of the watch with this number.
-    Mappings(u64, News),
-    Loaded(Result<Box<Loaded>, String>, Option<oneshot::Sender<Result<ReloadView, String>>>),
-}
-
-/// The control thread's state.
+/// The core's state.
 pub struct Control {
+    now: Now,
     path: PathBuf,
     /// What the file says.
     file: Arc<Config>,
@@ -143,54 +48,49 @@ pub struct Control {
     amendments: Vec<Amendment>,
     /// Both together: what is in force.
     config: Arc<Config>,
-    config_told: watched::Sender<Arc<Config>>,
     rib: Rib,
     publisher: Publisher<Tables>,
     neighbours: Neighbours,
-    effects: Vec<Effect>,
+    neighbour_effects: Vec<neighbour::Effect>,
     memberships: Memberships,
     group_effects: Vec<membership::Effect>,
     groups_due_ms: u64,
-    outbox: VecDeque<Frame>,
     updates: Updates,
     quarantine_states: QuarantineStates,
     links: Vec<LinkSeen>,
-    links_due_ms: u64,
-    census_due_ms: u64,
+    /// Whether the links were reported since the start.
+    links_reported: bool,
+    devices: DeviceReport,
     stats: Arc<Stats>,
-    exchanges: Vec<Arc<Exchange>>,
-    devices: Box<dyn Devices>,
-    set_level: Box<dyn Fn(LogLevel)>,
-    watch: Option<Watch>,
+    workers: usize,
+    random: Random,
     watch_number: u64,
     reloading: bool,
-    /// A signal came while a reload was under way: it may have read what was old by then.
+    /// Who waits for the reload that is under way.
+    reload_asked_by: Option<RequestId>,
+    /// A signal came while a reload was under way. That reload may have read an older file.
     reload_again: bool,
-    handle: ControlHandle,
-    requests: mpsc::Receiver<Request>,
-    tell: mpsc::UnboundedSender<Event>,
-    events: mpsc::UnboundedReceiver<Event>,
+    effects: Vec<Effect>,
 }
 
 impl Control {
-    /// Builds the first snapshot.
+    /// Builds the first snapshot. Its effects are to be carried out before the first turn.
     ///
     /// # Errors
-    /// Mappings that break a rule, or no thread to watch their file.
-    pub fn new(start: Start) -> Result<Self, ControlError> {
-        let Start { path, config, macs, mappings, stats, exchanges, devices, set_level, seed } = start;
-        let mut rib = Rib::new(&config, &macs, seed);
+    /// A mapping of the mapping file breaks a rule together with the configuration.
+    pub fn new(now: Now, start: Start) -> Result<(Self, Vec<Effect>), Refusal> {
+        let Start { path, config, macs, links, mappings, stats, workers, table_seed, timer_seed } = start;
+        let mut rib = Rib::new(&config, &macs, table_seed);
         let (records, seen) = mappings.map_or((None, None), |(records, seen)| (Some(records), seen));
         if let Some(records) = records {
             rib.apply(updates::whole_file(records))?;
         }
-        let (handle, requests) = ControlHandle::pair(REQUESTS);
-        let (tell, events) = mpsc::unbounded_channel();
         let mut control = Control {
+            now,
             neighbours: Neighbours::new(config.neighbour_discovery),
             publisher: Publisher::new(Tables::default()),
-            config_told: watched::Sender::new(config.clone()),
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
+            links_reported: false,
             memberships: Memberships::new(&config),
             group_effects: Vec::new(),
             groups_due_ms: 0,
@@ -199,45 +99,27 @@ impl Control {
             amendments: Vec::new(),
             config,
             rib,
-            effects: Vec::new(),
-            outbox: VecDeque::new(),
+            neighbour_effects: Vec::new(),
             updates: Updates::default(),
             quarantine_states: QuarantineStates::default(),
-            links_due_ms: 0,
-            census_due_ms: 0,
+            devices: DeviceReport::default(),
             stats,
-            exchanges,
-            devices,
-            set_level,
-            watch: None,
+            workers,
+            random: Random::new(timer_seed),
             watch_number: 0,
             reloading: false,
+            reload_asked_by: None,
             reload_again: false,
-            handle,
-            requests,
-            tell,
-            events,
+            effects: Vec::new(),
         };
-        control.first_links();
+        control.first_links(&links);
         control.publisher = Publisher::new(control.rib.compile());
         control.configure_neighbours();
-        control.apply_effects();
-        control.empty_outbox();
+        control.apply_neighbour_effects();
         control.publish();
-        control.watch_mappings(seen)?;
-        Ok(control)
-    }
-
-    /// A way to send requests.
-    #[must_use]
-    pub fn handle(&self) -> ControlHandle {
-        self.handle.clone()
-    }
-
-    /// The configuration in force, now and later.
-    #[must_use]
-    pub fn config(&self) -> watched::Receiver<Arc<Config>> {
-        self.config_told.subscribe()
+        control.watch_mappings(seen);
+        let effects = std::mem::take(&mut control.effects);
+        Ok((control, effects))
     }
 
     /// The snapshots, for one worker.
@@ -245,150 +127,95 @@ impl Control {
         self.publisher.reader()
     }
 
-    /// Works until it is asked to stop by a request or a signal, or a worker is lost.
-    pub async fn run(&mut self, mut signals: Signals) -> Ended {
-        loop {
-            if let Some(lost) = self.exchanges.iter().position(|exchange| exchange.stopped()) {
-                return Ended::WorkerLost(lost);
-            }
-            let idle = self.updates.is_idle() && self.outbox.is_empty();
-            let pause = if idle { LOOK } else { LOOK_BUSY };
-            tokio::select! {
-                _ = signals.terminate.recv() => return Ended::Asked,
-                _ = signals.interrupt.recv() => return Ended::Asked,
-                _ = signals.hang_up.recv() => self.begin_reload(None),
-                Some(event) = self.events.recv() => self.hear(event),
-                Some(request) = self.requests.recv() => {
-                    if !self.take_requests(request) {
-                        return Ended::Asked;
-                    }
-                }
-                () = tokio::time::sleep(pause) => {}
-            }
-            self.turn(self.now_ms());
-        }
+    /// Whether a reload is under way.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.reloading
     }
 
-    /// Says goodbye before the workers stop, and waits a moment until they have sent that.
-    pub async fn say_goodbye(&mut self) {
-        self.stop_advertising(|_| true);
-        let began = Instant::now();
-        while began.elapsed() < GOODBYE && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
-            self.empty_outbox();
-            if self.outbox.is_empty() {
-                break;
-            }
-            tokio::time::sleep(LOOK_BUSY).await;
-        }
-    }
-
-    /// One request and those that wait behind it; `false`: stop.
-    fn take_requests(&mut self, first: Request) -> bool {
-        let mut next = Some(first);
-        for _ in 0..REQUESTS {
-            match next {
-                Some(Request::Stop) => return false,
-                Some(request) => self.answer(request),
-                None => break,
-            }
-            next = self.requests.try_recv().ok();
-        }
-        match next {
-            Some(Request::Stop) => return false,
-            Some(request) => self.answer(request),
-            None => {}
-        }
-        true
-    }
-
-    fn answer(&mut self, request: Request) {
-        // Who no longer waits for the answer does not get it.
-        match request {
-            Request::Apply(batch, answer) => self.accept(batch, answer),
-            Request::MappingGet(sir, answer) => drop(answer.send(self.rib.mapping_get(sir))),
-            Request::MappingList(filter, answer) => drop(answer.send(self.rib.mappings(&filter))),
-            Request::Node(answer) => drop(answer.send(self.node_view())),
-            Request::Reload(answer) => self.begin_reload(Some(answer)),
-            Request::Ports(xstats, answer) => drop(answer.send(self.port_views(xstats))),
-            Request::Neighbours(answer) => drop(answer.send(self.neighbour_views())),
-            Request::Routes(answer) => drop(answer.send(self.rib.routes_view())),
-            Request::Drops(answer) => drop(answer.send(self.drop_views())),
-            Request::Networks(answer) => drop(answer.send(self.network_views())),
-            Request::Network(name, answer) => drop(answer.send(self.network_detail(&name))),
-            Request::Attachments(answer) => drop(answer.send(self.attachment_views())),
-            Request::Groups(answer) => drop(answer.send(self.group_views())),
-            Request::Policies(answer) => drop(answer.send(self.policy_views())),
-            Request::Peers(network, answer) => drop(answer.send(self.peer_views(network.as_deref()))),
-            Request::Amend(amend, answer) => self.accept_amend(amend, answer),
-            Request::Events(after, answer) => drop(answer.send(source::follow(&self.stats.events, after))),
-            Request::Stop => {}
-        }
-    }
-
-    fn hear(&mut self, event: Event) {
-        match event {
-            // A watch that a reload replaced may know less than the reload.
-            Event::Mappings(number, _) if number != self.watch_number => {}
-            Event::Mappings(_, Ok(records)) => self.accept_file(records),
-            Event::Mappings(_, Err(errors)) => {
-                for error in errors.errors() {
-                    tracing::error!(%error, "mapping file is refused, the mappings before it stay");
+    /// Learns one thing, and says what is to be done. `now` must not be before that of the turn before.
+    #[must_use = "effects are to be carried out in their order"]
+    pub fn turn(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.now = now;
+        let now_ms = now.ms();
+        match input {
+            Input::Request(id, request) => self.take_request(id, request),
+            Input::Reload => self.begin_reload(None),
+            Input::Loaded(loaded) => self.end_reload(loaded),
+            Input::MappingFile(number, news) => self.take_mapping_file(number, news),
+            Input::Frame(frame) => {
+                if !self.receive_from_tenant(&frame, now_ms) {
+                    self.receive(&frame, now_ms);
                 }
             }
-            Event::Loaded(loaded, answer) => self.end_reload(loaded, answer),
+            Input::Notice(notice) => self.take_notice(&notice, now_ms),
+            Input::Wanted(key) => self.neighbours.wanted(key, now_ms, &mut self.neighbour_effects),
+            Input::Links(links) => {
+                self.neighbours.tick(now_ms, &mut self.neighbour_effects);
+                self.take_links(&links, now_ms);
+            }
+            Input::Devices(devices) => self.devices = devices,
+            Input::Census(devices) => {
+                self.devices = devices;
+                self.take_census();
+            }
+            Input::Tick => self.tick(now_ms),
+            Input::Update => self.update(),
+            Input::Stop => self.stop_advertising(|_| true),
         }
+        std::mem::take(&mut self.effects)
     }
 
-    /// Looks around once.
-    fn turn(&mut self, now_ms: u64) {
-        self.hear_workers(now_ms);
-        self.neighbours.tick(now_ms, &mut self.effects);
-        if now_ms >= self.links_due_ms {
-            self.look_at_links(now_ms);
-        }
+    fn take_request(&mut self, id: RequestId, request: Request) {
+        let answer = match request {
+            Request::Apply(batch) => return self.accept(batch, id),
+            Request::Reload => return self.begin_reload(Some(id)),
+            Request::Amend(amend) => return self.accept_amend(amend, id),
+            Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
+            Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),
+            Request::Node => Answer::Node(self.node_view()),
+            Request::Ports { xstats } => Answer::Ports(self.port_views(xstats)),
+            Request::Neighbours => Answer::Neighbours(self.neighbour_views()),
+            Request::Routes => Answer::Routes(self.rib.routes_view()),
+            Request::Drops => Answer::Drops(self.drop_views()),
+            Request::Networks => Answer::Networks(self.network_views()),
+            Request::Network(name) => Answer::Network(self.network_detail(&name)),
+            Request::Attachments => Answer::Attachments(self.attachment_views()),
+            Request::Groups => Answer::Groups(self.group_views()),
+            Request::Policies => Answer::Policies(self.policy_views()),
+            Request::Peers(network) => Answer::Peers(self.peer_views(network.as_deref())),
+        };
+        self.answer(id, answer);
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        self.effects.push(Effect::Answer(id, answer));
+    }
+
+    /// Serves the timers.
+    fn tick(&mut self, now_ms: u64) {
+        self.neighbours.tick(now_ms, &mut self.neighbour_effects);
         self.advertise(now_ms);
-        self.tend_groups(now_ms);
-        self.apply_effects();
-        self.look_at_tenants(now_ms);
-        self.empty_outbox();
-        self.advance();
-        if now_ms >= self.census_due_ms {
-            self.census_due_ms = now_ms + CENSUS_MS;
-            self.take_census();
-        }
+        self.serve_groups(now_ms);
+        self.apply_neighbour_effects();
+        self.check_tenants_when_due(now_ms);
     }
 
+    /// Milliseconds of the present turn.
     fn now_ms(&self) -> u64 {
-        self.stats.started.elapsed().as_millis() as u64
+        self.now.ms()
     }
 
-    /// Sends a frame, after those that wait.
     fn send(&mut self, frame: Frame) {
-        if self.outbox.len() < OUTBOX {
-            self.outbox.push_back(frame);
-        } else {
-            self.stats.originated_lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Hands frames to the first worker, as many as it has room for.
-    fn empty_outbox(&mut self) {
-        let Some(exchange) = self.exchanges.first() else { return };
-        while let Some(frame) = self.outbox.pop_front() {
-            if let Err(frame) = exchange.to_send.push(frame) {
-                return self.outbox.push_front(frame);
-            }
-        }
+        self.effects.push(Effect::Send(Box::new(frame)));
     }
 
     /// Publishes what the state looks like now.
     fn publish(&mut self) {
-        let began = Instant::now();
         self.publisher.publish(self.rib.compile());
         self.updates.published();
         self.stats.snapshots_published.fetch_add(1, Ordering::Relaxed);
-        let number = self.publisher.number();
-        tracing::debug!(number, took_us = began.elapsed().as_micros() as u64, "snapshot published");
+        self.effects.push(Effect::Published(self.publisher.number()));
     }
 }
 
@@ -406,7 +233,7 @@ pub fn settings(config: &Config, workers: usize) -> Settings {
     }
 }
 
-/// How much longer packets wait than a neighbour has to answer: for the news to come round.
+/// How much longer packets wait than a neighbour has to answer: for the next snapshot to reach the workers.
 const HOLD_BEYOND_MS: u64 = 2_000;
 
 #[cfg(test)]

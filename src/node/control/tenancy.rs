@@ -3,8 +3,7 @@
 //! A policy or peer that an operator added is an operator's as a mapping is: a reload keeps it, or is refused if it
 //! forbids it; what the file says as well becomes the file's. A restart starts from the file.
 
-use super::Control;
-use super::updates::AmendAnswer;
+use super::{Control, Effect};
 use crate::config::{Amendment, AmendmentRules, Config, PeerWords, PolicyWords, TenantAddress};
 use crate::node::handle::{
     Amend, AmendRefusal, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView,
@@ -23,9 +22,9 @@ impl Control {
     pub(super) fn amended(&self, file: &Config) -> Result<(Arc<Config>, Vec<Amendment>), String> {
         let mut config = file.clone();
         let rules = AmendmentRules::of(file);
-        let said = said_by(file);
+        let named = named_by(file);
         let mut kept = Vec::new();
-        for amendment in self.amendments.iter().filter(|amendment| !said.contains(*amendment)) {
+        for amendment in self.amendments.iter().filter(|amendment| !named.contains(*amendment)) {
             match config.amend(&rules, amendment) {
                 Ok(amendment) => kept.push(amendment),
                 Err(why) => {
@@ -113,11 +112,7 @@ impl Control {
         tracing::info!(?amend, "policies or peers changed by an operator");
         self.config = config.clone();
         self.amendments = kept;
-        self.config_told.send_replace(config);
-    }
-
-    pub(super) fn accept_amend(&mut self, amend: Amend, answer: AmendAnswer) {
-        self.updates.amend(amend, answer);
+        self.effects.push(Effect::Config(config));
     }
 
     fn origin_of(&self, own: &HashSet<&Amendment>, amendment: &Amendment) -> String {
@@ -256,7 +251,7 @@ impl Control {
 }
 
 /// Every policy and peer of a configuration.
-fn said_by(config: &Config) -> HashSet<Amendment> {
+fn named_by(config: &Config) -> HashSet<Amendment> {
     let policies = config.policies.iter().map(|policy| Amendment::Policy(config.policy_words(*policy)));
     let networks = config.virtual_networks.iter().enumerate();
     let peers = networks.flat_map(|(n, network)| {

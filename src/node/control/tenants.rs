@@ -1,9 +1,9 @@
-//! Tenants: who announced itself, who wants another's address, and who abuses the node.
+//! Tenants: who announces itself, who wants an address of another, and who abuses the node.
 
-use super::Control;
+use super::{Control, Effect};
 use crate::config::QuarantineMode;
 use crate::net::{arp, ethernet, ndp};
-use crate::node::events::EventKind;
+use crate::node::events::{EventKind, EventRecord};
 use crate::node::exchange::Frame;
 use crate::node::handle::RefusedView;
 use crate::node::neighbour::Key;
@@ -12,18 +12,18 @@ use crate::node::rib::AttachedTenant;
 use crate::path::violations::{VIOLATIONS, Violation};
 use crate::path::{Limiter, Notice};
 use crate::table::{Quarantine, TenantHandle};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Time between two looks at what workers refused.
-const LOOK_MS: u64 = 1_000;
-/// Events that one tenant may cause by what it says: a second, and at once.
+/// Time between two checks of what workers refused.
+const CHECK_MS: u64 = 1_000;
+/// Events that the messages of one tenant may cause: a second, and at once.
 const EVENT_RATE: (u32, u32) = (10, 50);
 
-/// Time in which a tenant that says the same again tells nothing new: announcements come in threes.
+/// Time in which the same event again is suppressed: tenants send announcements three times.
 const REPEAT_MS: u64 = 1_000;
 
-/// How often a tenant was heard of.
+/// Limits how many events one tenant causes.
 struct EventDamper {
     limiter: Limiter,
     last: Option<(EventKind, u64)>,
@@ -32,24 +32,24 @@ struct EventDamper {
 /// What is known of each tenant, by slot.
 #[derive(Default)]
 pub(super) struct QuarantineStates {
-    by_slot: HashMap<u16, (AttachedTenant, QuarantineState)>,
+    by_slot: BTreeMap<u16, (AttachedTenant, QuarantineState)>,
     /// By number.
-    dampers: HashMap<u64, EventDamper>,
+    dampers: BTreeMap<u64, EventDamper>,
     due_ms: u64,
 }
 
 impl Control {
-    /// Looks at what workers refused of each tenant, and decides on quarantine.
-    pub(super) fn look_at_tenants(&mut self, now_ms: u64) {
+    /// Checks every tenant once a second.
+    pub(super) fn check_tenants_when_due(&mut self, now_ms: u64) {
         if now_ms < self.quarantine_states.due_ms {
             return;
         }
-        self.look_at_each_tenant(now_ms);
+        self.check_tenants(now_ms);
     }
 
-    /// The same at once: after a reload tenants have other places.
-    pub(super) fn look_at_each_tenant(&mut self, now_ms: u64) {
-        self.quarantine_states.due_ms = now_ms + LOOK_MS;
+    /// Reads what workers refused of each tenant, and decides on quarantine.
+    pub(super) fn check_tenants(&mut self, now_ms: u64) {
+        self.quarantine_states.due_ms = now_ms + CHECK_MS;
         let tenants: Vec<AttachedTenant> = self.rib.tenants().collect();
         let mut before = std::mem::take(&mut self.quarantine_states.by_slot);
         for tenant in tenants {
@@ -59,7 +59,7 @@ impl Control {
                 || QuarantineState::new(refused, now_ms),
                 |(_, quarantine_state)| quarantine_state,
             );
-            let finding = quarantine_state.look(refused, self.config.quarantine.as_ref(), now_ms);
+            let finding = quarantine_state.check(refused, self.config.quarantine.as_ref(), now_ms);
             let mode = match self.config.quarantine.as_ref().filter(|_| quarantine_state.is_quarantined()) {
                 None => Quarantine::None,
                 Some(rule) => match rule.mode {
@@ -68,23 +68,23 @@ impl Control {
                 },
             };
             self.rib.set_quarantine(tenant.handle.slot, mode);
-            self.tell_finding(tenant, finding);
+            self.report_finding(tenant, finding);
             self.quarantine_states.by_slot.insert(tenant.handle.slot, (tenant, quarantine_state));
         }
         let QuarantineStates { by_slot, dampers, .. } = &mut self.quarantine_states;
-        let there: HashSet<u64> = by_slot.values().map(|(tenant, _)| tenant.handle.generation).collect();
+        let there: BTreeSet<u64> = by_slot.values().map(|(tenant, _)| tenant.handle.generation).collect();
         dampers.retain(|number, _| there.contains(number));
     }
 
-    fn tell_finding(&self, tenant: AttachedTenant, finding: Finding) {
+    fn report_finding(&mut self, tenant: AttachedTenant, finding: Finding) {
         if finding.spoofed > 0 {
-            self.tell_event(tenant, EventKind::Spoofed { packets: finding.spoofed });
+            self.report_event(tenant, EventKind::Spoofed { packets: finding.spoofed });
         }
         if let Some(seconds) = finding.began_s {
-            self.tell_event(tenant, EventKind::Quarantined { seconds });
+            self.report_event(tenant, EventKind::Quarantined { seconds });
         }
         if finding.ended {
-            self.tell_event(tenant, EventKind::Released);
+            self.report_event(tenant, EventKind::Released);
         }
     }
 
@@ -118,8 +118,8 @@ impl Control {
         Violation::ALL.map(|abuse| workers.iter().map(|worker| worker.tenants.value(slot, abuse)).sum())
     }
 
-    /// A frame that a tenant sent to announce itself; `false`: it is no tenant's.
-    pub(super) fn hear_tenant(&mut self, frame: &Frame, now_ms: u64) -> bool {
+    /// Reads a frame of a tenant: an announcement, or a report of its groups. `false`: no tenant sits where it came from.
+    pub(super) fn receive_from_tenant(&mut self, frame: &Frame, now_ms: u64) -> bool {
         let Some(link) = ethernet::parse(&frame.bytes) else { return false };
         let networks = &self.publisher.current().networks;
         if !networks.has_tenants(frame.port, link.vlan) {
@@ -140,32 +140,32 @@ impl Control {
         };
         match (who, address) {
             (Some(who), Some(address)) => {
-                self.tell_damped(who, EventKind::Learnt { address, mac }, now_ms);
+                self.report_damped(who, EventKind::Learnt { address, mac }, now_ms);
             }
-            // What else they have to say is about groups.
-            _ => self.memberships.hear(frame.port, &frame.bytes, now_ms, &mut self.group_effects),
+            // Every other frame is about groups.
+            _ => self.memberships.receive(frame.port, &frame.bytes, now_ms, &mut self.group_effects),
         }
         true
     }
 
-    /// A notice that a worker left.
-    pub(super) fn hear_notice(&mut self, notice: &Notice, now_ms: u64) {
+    /// Takes a notice that a worker left.
+    pub(super) fn take_notice(&mut self, notice: &Notice, now_ms: u64) {
         match *notice {
             Notice::Conflict { tenant, address } => {
-                self.tell_damped(tenant, EventKind::Conflict { address }, now_ms);
+                self.report_damped(tenant, EventKind::Conflict { address }, now_ms);
             }
             Notice::Neighbour { port, address, mac } => {
-                self.neighbours.solicited(Key { port, address }, mac, now_ms, &mut self.effects);
+                self.neighbours.solicited(Key { port, address }, mac, now_ms, &mut self.neighbour_effects);
             }
-            Notice::Ours { port, address, mac } => self.somebody_has(port, address, mac, now_ms),
+            Notice::Ours { port, address, mac } => self.address_conflict(port, address, mac, now_ms),
         }
     }
 
-    /// Tells of something that a tenant can cause as often as it likes.
-    fn tell_damped(&mut self, tenant: TenantHandle, kind: EventKind, now_ms: u64) {
+    /// Reports an event that a tenant can cause as often as it likes.
+    fn report_damped(&mut self, tenant: TenantHandle, kind: EventKind, now_ms: u64) {
         let known =
             self.quarantine_states.by_slot.get(&tenant.slot).filter(|(known, _)| known.handle == tenant);
-        // One that a reload has just removed says nothing any more, and its successor did not say it.
+        // A reload may have removed the tenant, and its successor did not cause the event.
         let Some(tenant) = known.map(|(tenant, _)| *tenant) else { return };
         let limiter = Limiter::new(EVENT_RATE.0, EVENT_RATE.1);
         let damper = self
@@ -173,15 +173,15 @@ impl Control {
             .dampers
             .entry(tenant.handle.generation)
             .or_insert(EventDamper { limiter, last: None });
-        let again = damper.last.is_some_and(|(said, at)| said == kind && now_ms < at + REPEAT_MS);
+        let again = damper.last.is_some_and(|(last, at)| last == kind && now_ms < at + REPEAT_MS);
         if again || !damper.limiter.allow(now_ms) {
             return self.stats.events.suppress(1);
         }
         damper.last = Some((kind, now_ms));
-        self.tell_event(tenant, kind);
+        self.report_event(tenant, kind);
     }
 
-    fn tell_event(&self, tenant: AttachedTenant, kind: EventKind) {
+    fn report_event(&mut self, tenant: AttachedTenant, kind: EventKind) {
         let attachment = self.config.attachments.get(tenant.attachment as usize);
         let name = attachment.and_then(|attachment| attachment.name.clone());
         let attachment = name.unwrap_or_else(|| tenant.attachment.to_string());
@@ -202,6 +202,7 @@ impl Control {
             }
             EventKind::Released => tracing::info!(attachment, network, "tenant is released from quarantine"),
         }
-        self.stats.events.tell(attachment, network.to_owned(), vnid, kind);
+        let network = network.to_owned();
+        self.effects.push(Effect::Event(EventRecord { attachment, network, vnid, kind }));
     }
 }

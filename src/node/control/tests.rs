@@ -1,21 +1,26 @@
-//! The control thread without devices, workers or a clock of its own: it is told the time turn by turn.
+//! The control core without a shell: the bench gives it time and inputs, and carries out its effects in memory.
 
 mod amend;
+mod determinism;
+mod neighbours;
+mod reloads;
 mod tenants;
 
 use super::*;
-use crate::config::{LocatorChoice, MappingTarget};
+use crate::config::{LocatorChoice, MappingRecord, MappingTarget};
 use crate::ila::{Identifier, Locator};
 use crate::net::ndp::{self, Envelope, Message};
-use crate::net::{ethernet, ipv6};
+use crate::net::{Mac, ethernet, ipv6};
+use crate::node::exchange::{Exchange, Outbox};
+use crate::node::handle::ReloadView;
 use crate::node::neighbour::Key;
-use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
+use crate::node::shell::load;
+use crate::node::source::{Applied, Batch, Change, Origin};
 use crate::node::stats::PortFacts;
 use crate::path::Notice;
-use crate::table::{Action, HopState};
-use std::cell::RefCell;
+use crate::table::{Action, HopState, PortId};
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::rc::Rc;
 
 const FABRIC: PortId = PortId(0);
 const ACCESS: PortId = PortId(1);
@@ -33,32 +38,23 @@ ports:
 routes: [{prefix: "fd00:1::/32", via: "fd00:f::2", port: f}]
 "#;
 
-#[derive(Clone)]
-struct Fake(Rc<RefCell<[bool; 2]>>);
-
-impl Devices for Fake {
-    fn link(&self, port: PortId) -> (bool, u32) {
-        (self.0.borrow()[usize::from(port.0)], 1000)
-    }
-    fn counters(&self, _: PortId) -> DeviceCounters {
-        DeviceCounters::default()
-    }
-    fn xstats(&self, _: PortId) -> Vec<(String, u64)> {
-        Vec::new()
-    }
-    fn rss(&self, _: PortId) -> String {
-        "active".into()
-    }
-    fn mbufs(&self) -> (u64, u64) {
-        (0, 1)
-    }
-}
+/// Time between two reports of the links, and between two censuses.
+const LINKS_MS: u64 = 200;
+const CENSUS_MS: u64 = 1_000;
 
 struct Bench {
     control: Control,
     exchange: Arc<Exchange>,
+    outbox: Outbox,
     reader: Reader<Tables>,
-    links: Fake,
+    links: [bool; 2],
+    links_due_ms: u64,
+    census_due_ms: u64,
+    requests: u64,
+    answers: HashMap<RequestId, Answer>,
+    /// Configurations that the next one is to be compared with, for each reload that was begun.
+    loads: VecDeque<Arc<Config>>,
+    watch: Option<WatchOrder>,
     _dir: tempfile::TempDir,
 }
 
@@ -72,35 +68,124 @@ impl Bench {
         let path = dir.path().join("node.yaml");
         std::fs::write(&path, config).unwrap();
         let config = Arc::new(Config::load(&path).unwrap());
-        let exchange = Exchange::new();
-        let links = Fake(Rc::new(RefCell::new([true; 2])));
         let facts = |port: &crate::config::Port| PortFacts {
             name: port.name.clone(),
             device: port.device.clone(),
             role: views::role_name(port.role),
         };
         let facts = config.ports.iter().map(facts).collect();
-        let mut control = Control::new(Start {
+        let start = Start {
             path,
             config,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
+            links: states([true; 2]),
             mappings: None,
             stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
-            exchanges: vec![exchange.clone()],
-            devices: Box::new(links.clone()),
-            set_level: Box::new(|_| ()),
-            seed: 1,
-        })
-        .unwrap();
+            workers: 1,
+            table_seed: 1,
+            timer_seed: 1,
+        };
+        let (mut control, effects) = Control::new(Now::default(), start).unwrap();
         let reader = control.reader();
-        Bench { control, exchange, reader, links, _dir: dir }
+        let mut bench = Bench {
+            control,
+            exchange: Exchange::new(),
+            outbox: Outbox::default(),
+            reader,
+            links: [true; 2],
+            links_due_ms: 0,
+            census_due_ms: 0,
+            requests: 0,
+            answers: HashMap::new(),
+            loads: VecDeque::new(),
+            watch: None,
+            _dir: dir,
+        };
+        bench.carry_out(effects);
+        bench.outbox.flush(&bench.exchange);
+        bench
     }
 
-    /// A turn, and the workers' taking of what it published.
+    fn input(&mut self, now_ms: u64, input: Input) {
+        let effects = self.control.turn(Now::from_ms(now_ms), input);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => assert!(self.outbox.push(frame)),
+                Effect::Answer(id, answer) => assert!(self.answers.insert(id, answer).is_none()),
+                Effect::Load { old } => self.loads.push_back(old),
+                Effect::Watch(order) => self.watch = order,
+                Effect::Settings(settings) => drop(self.exchange.settings.force_push(settings)),
+                Effect::Event(event) => self.control.stats.events.record(event),
+                Effect::Census(census) => self.control.stats.set_census(*census),
+                Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
+            }
+        }
+    }
+
+    /// A round of the shell, without waiting for workers.
+    fn round(&mut self, now_ms: u64) {
+        while let Some(frame) = self.exchange.punted.pop() {
+            self.input(now_ms, Input::Frame(Box::new(frame)));
+        }
+        while let Some(notice) = self.exchange.notices.pop() {
+            self.input(now_ms, Input::Notice(notice));
+        }
+        while let Some(key) = self.exchange.wanted.pop() {
+            self.input(now_ms, Input::Wanted(key));
+        }
+        if now_ms >= self.links_due_ms {
+            self.links_due_ms = now_ms + LINKS_MS;
+            self.input(now_ms, Input::Links(states(self.links)));
+        }
+        self.input(now_ms, Input::Tick);
+        self.outbox.flush(&self.exchange);
+        while self.control.progress() == Progress::Ready {
+            self.input(now_ms, Input::Update);
+        }
+        if now_ms >= self.census_due_ms {
+            self.census_due_ms = now_ms + CENSUS_MS;
+            self.input(now_ms, Input::Census(DeviceReport::default()));
+        }
+    }
+
+    /// A round, the workers' taking of what it published, and another round.
     fn turn(&mut self, now_ms: u64) {
-        self.control.turn(now_ms);
+        self.round(now_ms);
         let _ = self.reader.snapshot();
-        self.control.turn(now_ms);
+        self.round(now_ms);
+    }
+
+    fn request(&mut self, request: Request) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.input(0, Input::Request(id, request));
+        id
+    }
+
+    /// What a batch was answered, if it was.
+    fn applied(&mut self, id: RequestId) -> Option<Result<Applied, Refusal>> {
+        self.answers.remove(&id).map(|answer| match answer {
+            Answer::Apply(applied) => applied,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// What a reload was answered, if it was.
+    fn reloaded(&mut self, id: RequestId) -> Option<Result<ReloadView, String>> {
+        self.answers.remove(&id).map(|answer| match answer {
+            Answer::Reload(reloaded) => reloaded,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// Reads the files for a reload that was begun.
+    fn load(&mut self) -> Input {
+        let old = self.loads.pop_front().unwrap();
+        Input::Loaded(load(&self.control.path, &old).map(Box::new))
     }
 
     /// What was sent since the last call.
@@ -148,7 +233,7 @@ impl Bench {
         self.reader.snapshot().neighbours.get(&(ACCESS, HOST)).map(|hop| hop.state)
     }
 
-    fn apply(&mut self, number: u64, locator: u64) -> oneshot::Receiver<Result<Applied, Refusal>> {
+    fn apply(&mut self, number: u64, locator: u64) -> RequestId {
         let target = MappingTarget::Locators(vec![LocatorChoice {
             locator: Locator(locator),
             priority: 0,
@@ -156,90 +241,23 @@ impl Bench {
         }]);
         let record = MappingRecord { domain: 0, identifier: Identifier(1 << 61 | number), target };
         let batch = Batch { origin: Origin::Admin, changes: vec![Change::Upsert(record)], complete: false };
-        let (answer, answered) = oneshot::channel();
-        self.control.answer(Request::Apply(batch, answer));
-        answered
+        self.request(Request::Apply(batch))
     }
 
     fn reload(&mut self, config: &str) -> Result<ReloadView, String> {
         std::fs::write(&self.control.path, config).unwrap();
-        let (answer, mut answered) = oneshot::channel();
-        self.control.answer(Request::Reload(answer));
-        let event = self.control.events.blocking_recv().unwrap();
-        self.control.hear(event);
+        let id = self.request(Request::Reload);
+        let loaded = self.load();
+        self.input(0, loaded);
         for now in 1..10 {
             self.turn(now);
         }
-        answered.try_recv().unwrap()
+        self.reloaded(id).unwrap()
     }
 }
 
-#[test]
-fn a_next_hop_is_asked_for_at_the_start_and_ready_when_it_answers() {
-    let mut bench = Bench::new();
-    assert!(bench.solicited(NEXT));
-    assert_eq!(bench.next_hop(), HopState::Unresolved);
-    bench.advertise(FABRIC, NEXT);
-    bench.turn(5);
-    assert_eq!(bench.next_hop(), HopState::Ready);
-}
-
-#[test]
-fn a_neighbour_that_a_packet_waits_for_is_asked_for_found_unreachable_and_forgotten() {
-    let mut bench = Bench::new();
-    bench.exchange.wanted.push(Key { port: ACCESS, address: HOST }).unwrap();
-    bench.exchange.wanted.push(Key { port: ACCESS, address: HOST }).unwrap();
-    bench.turn(10);
-    assert!(bench.solicited(HOST));
-    assert_eq!(bench.host(), Some(HopState::Unresolved));
-    (10..3_100).step_by(10).for_each(|now| bench.turn(now));
-    assert_eq!(bench.host(), Some(HopState::Unreachable));
-    (3_100..7_000).step_by(10).for_each(|now| bench.turn(now));
-    assert_eq!(bench.host(), None);
-    bench.exchange.wanted.push(Key { port: ACCESS, address: HOST }).unwrap();
-    bench.turn(7_000);
-    bench.advertise(ACCESS, HOST);
-    bench.turn(7_010);
-    assert_eq!(bench.host(), Some(HopState::Ready));
-}
-
-#[test]
-fn a_neighbour_that_asks_from_another_mac_is_followed() {
-    let mut bench = Bench::new();
-    bench.advertise(FABRIC, NEXT);
-    bench.turn(5);
-    let moved = Mac([2, 0, 0, 0, 0, 10]);
-    bench.exchange.notices.push(Notice::Neighbour { port: FABRIC, address: NEXT, mac: moved }).unwrap();
-    bench.turn(10);
-    let hop = bench.reader.snapshot().neighbours[&(FABRIC, NEXT)];
-    assert_eq!((hop.state, ethernet::destination(hop.link())), (HopState::Ready, Some(moved)));
-    assert_eq!(bench.control.neighbour_views()[0].state, "stale");
-}
-
-#[test]
-fn somebody_who_has_our_address_is_counted_however_it_shows() {
-    let mut bench = Bench::new();
-    let own = 0xfd00_000f << 96 | 1;
-    let conflicts = |bench: &Bench| bench.control.stats.address_conflicts[0].load(Ordering::Relaxed);
-    bench.turn(1);
-    // Nobody but asks whether it is free at first.
-    assert!(bench.sent().iter().any(|(port, _, m)| {
-        *port == FABRIC && *m == Message::Solicitation { target: own, source_mac: None }
-    }));
-    bench.advertise(FABRIC, own);
-    bench.turn(10);
-    assert_eq!(conflicts(&bench), 1);
-    bench.exchange.notices.push(Notice::Ours { port: FABRIC, address: own, mac: PEER }).unwrap();
-    bench.turn(20);
-    assert_eq!((conflicts(&bench), bench.control.neighbours.iter().count()), (2, 1));
-    // Our own, which came back.
-    let mut frame = [0; ndp::MAX_FRAME];
-    let from_mac = bench.control.publisher.current().ports[0].mac;
-    let envelope = Envelope { to_mac: PEER, from_mac, vlan: 0, source: own, destination: 1 };
-    let length = ndp::advertisement(&mut frame, envelope, own, true, true);
-    bench.exchange.punted.push(Frame::new(FABRIC, &frame[..length]).unwrap()).unwrap();
-    bench.turn(30);
-    assert_eq!(conflicts(&bench), 2);
+fn states(up: [bool; 2]) -> Vec<LinkState> {
+    up.map(|up| LinkState { up, speed_mbps: 1000 }).to_vec()
 }
 
 #[test]
@@ -256,20 +274,20 @@ fn a_batch_is_answered_only_when_every_worker_has_what_it_needs() {
     let mut bench = Bench::new();
     let identifier = 1 << 61 | 7;
     let lookup = |bench: &Bench| bench.control.publisher.current().domains[0].mappings.lookup(identifier);
-    let mut answered = bench.apply(7, 0xfd00_0001_0000_0002);
-    bench.control.turn(1);
-    bench.control.turn(2);
-    assert!(answered.try_recv().is_err() && lookup(&bench).is_none());
+    let id = bench.apply(7, 0xfd00_0001_0000_0002);
+    bench.round(1);
+    bench.round(2);
+    assert!(bench.applied(id).is_none() && lookup(&bench).is_none());
     bench.turn(3);
-    let applied = answered.try_recv().unwrap().unwrap();
+    let applied = bench.applied(id).unwrap().unwrap();
     assert_eq!((applied.created, applied.revision), (1, 1));
     let id = lookup(&bench).unwrap();
     assert!(matches!(bench.reader.snapshot().action(id), Some(Action::Remote(_))));
     // A target that is known already needs no snapshot and takes effect at once.
     let before = bench.control.publisher.number();
-    let mut answered = bench.apply(8, 0xfd00_0001_0000_0002);
-    bench.control.turn(4);
-    assert_eq!(answered.try_recv().unwrap().unwrap().created, 1);
+    let id = bench.apply(8, 0xfd00_0001_0000_0002);
+    bench.round(4);
+    assert_eq!(bench.applied(id).unwrap().unwrap().created, 1);
     assert_eq!(bench.control.publisher.number(), before);
     assert_eq!(bench.control.stats.update_latency.count(), 2);
 }
@@ -277,326 +295,12 @@ fn a_batch_is_answered_only_when_every_worker_has_what_it_needs() {
 #[test]
 fn a_batch_that_breaks_a_rule_is_refused_and_the_next_one_applied() {
     let mut bench = Bench::new();
-    let mut refused = bench.apply(1 << 60, 0xfd00_0001_0000_0002);
-    let mut applied = bench.apply(9, 0xfd00_0001_0000_0002);
+    let refused = bench.apply(1 << 60, 0xfd00_0001_0000_0002);
+    let applied = bench.apply(9, 0xfd00_0001_0000_0002);
     bench.turn(1);
     bench.turn(2);
-    assert!(refused.try_recv().unwrap().is_err());
-    assert!(applied.try_recv().unwrap().is_ok());
-}
-
-#[test]
-fn a_link_that_goes_down_takes_its_hops_along_and_asks_anew_when_it_comes_back() {
-    let mut bench = Bench::new();
-    bench.advertise(FABRIC, NEXT);
-    bench.turn(5);
-    bench.links.0.borrow_mut()[0] = false;
-    bench.turn(300);
-    assert_eq!(bench.next_hop(), HopState::LinkDown);
-    bench.sent();
-    bench.links.0.borrow_mut()[0] = true;
-    bench.turn(600);
-    assert_eq!(bench.next_hop(), HopState::Ready);
-    let sent = bench.sent();
-    let told = |address: u128| {
-        sent.iter().any(|(port, _, m)| {
-            *port == FABRIC && matches!(m, Message::Advertisement { target, .. } if *target == address)
-        })
-    };
-    assert!(told(0xfd00_000f << 96 | 1), "others learn where we are");
-    assert!(sent.iter().any(|(_, to, m)| *to == NEXT && matches!(m, Message::Solicitation { .. })));
-}
-
-#[test]
-fn access_ports_advertise_themselves_from_the_start() {
-    let mut bench = Bench::new();
-    let adverts = |bench: &Bench| {
-        let sent = bench.sent();
-        sent.iter().filter(|(port, _, m)| *port == ACCESS && *m == Message::RouterAdvertisement).count()
-    };
-    bench.turn(1);
-    assert_eq!(adverts(&bench), 1);
-    (1..60_000).step_by(100).for_each(|now| bench.control.turn(now));
-    assert!((6..=8).contains(&adverts(&bench)));
-}
-
-/// Lifetimes of the Router Advertisements that were sent on the access port since the last call.
-fn lifetimes(bench: &Bench) -> Vec<u16> {
-    let frames = std::iter::from_fn(|| bench.exchange.to_send.pop()).filter(|frame| frame.port == ACCESS);
-    frames
-        .filter_map(|frame| ndp::router_advert(&frame.bytes[14..]).ok().map(|(advert, _)| advert.lifetime_s))
-        .collect()
-}
-
-#[test]
-fn rfc_4861_6_2_5_who_stops_advertising_says_so() {
-    let goodbye = |bench: &mut Bench| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(bench.control.say_goodbye());
-        lifetimes(bench)
-    };
-    let mut bench = Bench::new();
-    bench.turn(1);
-    assert_eq!(lifetimes(&bench), [1800]);
-    assert_eq!(goodbye(&mut bench), [0]);
-    // A reload that takes it away says so once, and the end has nothing to add.
-    let mut bench = Bench::new();
-    bench.turn(1);
-    lifetimes(&bench);
-    bench.reload(&CONFIG.replace(", router_advertisement: {interval_s: 10}", "")).unwrap();
-    assert_eq!((lifetimes(&bench), goodbye(&mut bench)), (vec![0], vec![]));
-    // One that changes something else says nothing of the kind.
-    let mut bench = Bench::new();
-    bench.turn(1);
-    bench.reload(&CONFIG.replace("fd00:1::/32", "fd00:2::/32")).unwrap();
-    assert!(!lifetimes(&bench).contains(&0));
-}
-
-#[test]
-fn every_vlan_of_an_access_port_is_told_of_its_router() {
-    let mut config =
-        CONFIG.replace("ports:", "locators: [{prefix: \"fd00:1:0:1::/64\", domain: tasks}]\nports:");
-    config.push_str("attachments:\n");
-    for vlan in 1..=1000 {
-        let sir = format!("2001:db8:dddd:0:2000::{vlan}");
-        let line = format!("{{port: a, vlan: {vlan}, mac: \"02:00:00:00:00:0a\", identifiers: [\"{sir}\"]}}");
-        config.push_str(&format!("  - {line}\n"));
-    }
-    let mut bench = Bench::with(&config);
-    let mut told = std::collections::BTreeSet::new();
-    for now in 1..20 {
-        bench.control.turn(now);
-        while let Some(frame) = bench.exchange.to_send.pop() {
-            let link = ethernet::parse(&frame.bytes).unwrap();
-            if ndp::parse(&frame.bytes[link.header..]) == Ok(Message::RouterAdvertisement) {
-                told.insert(link.vlan);
-            }
-        }
-    }
-    assert_eq!(told.len(), 1000);
-    assert_eq!(bench.control.stats.originated_lost.load(Ordering::Relaxed), 0);
-}
-
-#[test]
-fn a_reload_applies_what_it_can_and_refuses_the_whole_file_otherwise() {
-    let mut bench = Bench::new();
-    bench.turn(1);
-    let more =
-        CONFIG.replace("routes: [", r#"routes: [{prefix: "fd00:2::/32", via: "fd00:f::3", port: f}, "#);
-    let view = bench.reload(&more).unwrap();
-    assert_eq!((view.applied.as_slice(), view.mappings), (["routes[0]".to_owned()].as_slice(), None));
-    assert!(bench.solicited(0xfd00_000f << 96 | 3));
-    assert!(bench.reader.snapshot().routes.lookup(0xfd00_0002 << 96 | 5).is_some());
-    let why = bench.reload(&more.replace("role: fabric", "role: fabric, mtu: 1400")).unwrap_err();
-    assert!(why.contains("ports[0].mtu"), "{why}");
-    let why = bench.reload("node: {}").unwrap_err();
-    assert!(why.contains("dpdk.workers"), "{why}");
-    assert_eq!(bench.control.config.routes.len(), 2);
-}
-
-#[test]
-fn a_next_hop_that_a_reload_let_go_is_found_by_packets_to_itself() {
-    let mut bench = Bench::new();
-    bench.advertise(FABRIC, NEXT);
-    bench.turn(1);
-    bench
-        .reload(&CONFIG.replace("routes: [{prefix: \"fd00:1::/32\", via: \"fd00:f::2\", port: f}]", ""))
-        .unwrap();
-    let known =
-        |bench: &mut Bench| bench.reader.snapshot().neighbours.get(&(FABRIC, NEXT)).map(|hop| hop.state);
-    assert_eq!(known(&mut bench), None);
-    bench.exchange.wanted.push(Key { port: FABRIC, address: NEXT }).unwrap();
-    bench.turn(20);
-    assert_eq!(known(&mut bench), Some(HopState::Ready));
-}
-
-#[test]
-fn a_reload_whose_mappings_clash_with_an_operators_changes_nothing() {
-    let mut bench = Bench::new();
-    let mut answered = bench.apply(0x1_0000, 0xfd00_0001_0000_0002);
-    (1..5).for_each(|now| bench.turn(now));
-    assert!(answered.try_recv().unwrap().is_ok());
-    let with = CONFIG.replace("dddd::/64\"}]", "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]");
-    let with = format!("{with}mappings: {{file: mappings.yaml}}\n");
-    let file = bench.control.path.with_file_name("mappings.yaml");
-    for (line, words) in [
-        (r#"{sir: "2001:db8:dddd:0:2000::1:ffff", locators: ["fd00:1:0:3::/64"]}"#, "twin"),
-        (r#"{sir: "2001:db8:eeee:0:2000::1", locators: ["fd00:1:0:2::/64"]}"#, "locator of domain tasks"),
-    ] {
-        std::fs::write(&file, format!("mappings:\n  - {line}\n")).unwrap();
-        let why = bench.reload(&with).unwrap_err();
-        assert!(why.contains(words) && !why.contains("in force"), "{why}");
-        assert_eq!((bench.control.config.sir_domains.len(), bench.control.watch.is_some()), (1, false));
-    }
-}
-
-#[test]
-fn a_reload_whose_mappings_clash_with_an_operators_gateway_changes_nothing() {
-    let networks = r#"
-locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
-virtual_networks:
-  - {name: red, vnid: 1, domain: tasks, ipv6: {prefix: "2001:db8:a::/96"}}
-  - {name: blue, vnid: 2, domain: tasks, ipv6: {prefix: "2001:db8:b::/96"}}
-"#;
-    let mut bench = Bench::with(&format!("{CONFIG}{networks}"));
-    let (from, to, via) = ("red".to_owned(), "blue".to_owned(), Some("fd00:1:0:3::/64".to_owned()));
-    let policy = crate::config::Amendment::Policy(crate::config::PolicyWords { from, to, via });
-    let (answer, mut answered) = oneshot::channel();
-    bench.control.answer(Request::Amend(crate::node::handle::Amend::Add(policy), answer));
-    (1..5).for_each(|now| bench.turn(now));
-    answered.try_recv().unwrap().unwrap();
-    let with = CONFIG.replace("dddd::/64\"}]", "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]");
-    let with = format!("{with}{networks}mappings: {{file: mappings.yaml}}\n");
-    let line = r#"{sir: "2001:db8:eeee:0:2000::1", locators: ["fd00:1:0:3::/64"]}"#;
-    std::fs::write(bench.control.path.with_file_name("mappings.yaml"), format!("mappings:\n  - {line}\n"))
-        .unwrap();
-    let why = bench.reload(&with).unwrap_err();
-    assert!(why.contains("locator of domain tasks") && !why.contains("in force"), "{why}");
-    assert_eq!(bench.control.config.sir_domains.len(), 1);
-}
-
-#[test]
-fn a_signal_during_a_reload_is_remembered() {
-    let mut bench = Bench::new();
-    bench.turn(1);
-    bench.control.begin_reload(None);
-    let event = bench.control.events.blocking_recv().unwrap();
-    // The file that was read is old by the time that the second signal comes.
-    let more =
-        CONFIG.replace("routes: [", r#"routes: [{prefix: "fd00:2::/32", via: "fd00:f::3", port: f}, "#);
-    std::fs::write(&bench.control.path, more).unwrap();
-    bench.control.begin_reload(None);
-    bench.control.begin_reload(None);
-    bench.control.hear(event);
-    (2..6).for_each(|now| bench.turn(now));
-    assert!(bench.control.reloading);
-    let event = bench.control.events.blocking_recv().unwrap();
-    bench.control.hear(event);
-    (6..10).for_each(|now| bench.turn(now));
-    assert_eq!((bench.control.reloading, bench.control.config.routes.len()), (false, 2));
-    // Who asks by ilactl is told, and asks again.
-    bench.control.begin_reload(None);
-    let (answer, mut answered) = oneshot::channel();
-    bench.control.begin_reload(Some(answer));
-    assert!(answered.try_recv().unwrap().unwrap_err().contains("under way"));
-}
-
-#[test]
-fn a_new_address_is_asked_for_and_told_of() {
-    let mut bench = Bench::new();
-    bench.turn(1);
-    bench.turn(300);
-    bench.sent();
-    let new = 0xfd00_000f << 96 | 0x11;
-    bench.reload(&CONFIG.replace(r#"["fd00:f::1/64"]"#, r#"["fd00:f::1/64", "fd00:f::11/64"]"#)).unwrap();
-    bench.turn(600);
-    let sent = bench.sent();
-    let said =
-        |wanted: &dyn Fn(&Message) -> bool| sent.iter().any(|(port, _, m)| *port == FABRIC && wanted(m));
-    assert!(said(&|m| *m == Message::Solicitation { target: new, source_mac: None }), "{sent:?}");
-    assert!(said(&|m| matches!(m, Message::Advertisement { target, .. } if *target == new)), "{sent:?}");
-    // Only where something is new.
-    assert!(!sent.iter().any(|(port, _, m)| *port == ACCESS && matches!(m, Message::Advertisement { .. })));
-}
-
-#[test]
-fn a_reload_moves_an_own_locator_to_another_domain_together_with_its_mappings() {
-    let config = |domain: &str| {
-        let domains = "dddd::/64\"}, {name: new, prefix: \"2001:db8:eeee::/64\"}]\n";
-        let locators = format!("locators: [{{prefix: \"fd00:1:0:1::/64\", domain: {domain}}}]\n");
-        let config = CONFIG.replace("dddd::/64\"}]\n", &format!("{domains}{locators}"));
-        format!("{config}mappings: {{file: mappings.yaml, watch: false}}\n")
-    };
-    let mut bench = Bench::new();
-    let file = bench.control.path.with_file_name("mappings.yaml");
-    for (domain, prefix) in [("tasks", "2001:db8:dddd"), ("new", "2001:db8:eeee"), ("tasks", "2001:db8:dddd")]
-    {
-        let line = format!("{{sir: \"{prefix}:0:2000::1\", locators: [\"fd00:1:0:1::/64\"]}}");
-        std::fs::write(&file, format!("mappings:\n  - {line}\n")).unwrap();
-        bench.reload(&config(domain)).unwrap();
-        let held = bench.control.rib.mappings(&Default::default()).unwrap();
-        assert_eq!(held.iter().map(|view| view.domain.as_str()).collect::<Vec<_>>(), [domain]);
-    }
-}
-
-#[test]
-fn of_files_that_wait_only_the_last_is_applied() {
-    let mut bench = Bench::new();
-    let mut file = |text: &str| {
-        let records = crate::config::mappings::parse(text, "m.yaml", &bench.control.config).unwrap();
-        bench.control.hear(Event::Mappings(bench.control.watch_number, Ok(records)));
-        bench.control.updates.len()
-    };
-    let line =
-        |n: u64| format!("  - {{sir: \"2001:db8:dddd:0:2000::{n}\", locators: [\"fd00:1:0:2::/64\"]}}\n");
-    let waiting: Vec<usize> = (1..=9).map(|n| file(&format!("mappings:\n{}", line(n)))).collect();
-    assert_eq!(waiting, [1; 9]);
-    (1..5).for_each(|now| bench.turn(now));
-    let held = bench.control.rib.mappings(&Default::default()).unwrap();
-    assert_eq!(held.iter().map(|view| view.sir.segments()[7]).collect::<Vec<_>>(), [9]);
-}
-
-#[test]
-fn a_mapping_file_that_was_read_before_a_reload_does_not_win_over_it() {
-    let with = format!("{CONFIG}mappings: {{file: mappings.yaml}}\n");
-    let mapping = |n: u64| {
-        format!("mappings:\n  - {{sir: \"2001:db8:dddd:0:2000::{n}\", locators: [\"fd00:1:0:2::/64\"]}}\n")
-    };
-    let mut bench = Bench::new();
-    let file = bench.control.path.with_file_name("mappings.yaml");
-    std::fs::write(&file, mapping(1)).unwrap();
-    bench.reload(&with).unwrap();
-    let old = crate::config::mappings::parse(&mapping(1), "m.yaml", &bench.control.config).unwrap();
-    std::fs::write(&file, mapping(2)).unwrap();
-    bench.control.begin_reload(None);
-    let loaded = loop {
-        match bench.control.events.blocking_recv().unwrap() {
-            loaded @ Event::Loaded(..) => break loaded,
-            // The watch may have seen it first.
-            Event::Mappings(..) => {}
-        }
-    };
-    bench.control.hear(loaded);
-    bench.control.hear(Event::Mappings(bench.control.watch_number, Ok(old)));
-    (20..30).for_each(|now| bench.turn(now));
-    let held = bench.control.rib.mappings(&Default::default()).unwrap();
-    assert_eq!(held.iter().map(|view| view.sir.segments()[7]).collect::<Vec<_>>(), [2]);
-}
-
-#[test]
-fn signals_from_before_the_first_turn_are_heard() {
-    let mut bench = Bench::new();
-    let raise = |signal: &str| {
-        let kill = format!("kill {signal} {}", std::process::id());
-        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let signals = Signals::listen().unwrap();
-        raise("-HUP");
-        let running = bench.control.run(signals);
-        assert!(tokio::time::timeout(Duration::from_millis(200), running).await.is_err());
-        assert!(bench.control.reloading || bench.control.stats.updates_applied.load(Ordering::Relaxed) == 1);
-        let signals = Signals::listen().unwrap();
-        raise("-TERM");
-        assert_eq!(bench.control.run(signals).await, Ended::Asked);
-    });
-}
-
-#[test]
-fn a_reload_takes_the_mappings_along_and_lets_them_go() {
-    let mut bench = Bench::new();
-    bench.turn(1);
-    let directory = bench.control.path.parent().map(Path::to_owned).unwrap();
-    let mapping = "mappings:\n  - {sir: \"2001:db8:dddd:0:2000::1\", locators: [\"fd00:1:0:2::/64\"]}\n";
-    std::fs::write(directory.join("mappings.yaml"), mapping).unwrap();
-    let with = format!("{CONFIG}mappings: {{file: mappings.yaml}}\n");
-    let view = bench.reload(&with).unwrap();
-    assert_eq!(view.mappings.map(|applied| applied.created), Some(1));
-    assert!(bench.control.watch.is_some());
-    let view = bench.reload(CONFIG).unwrap();
-    assert_eq!(view.mappings.map(|applied| applied.deleted), Some(1));
-    assert!(bench.control.watch.is_none());
+    assert!(bench.applied(refused).unwrap().is_err());
+    assert!(bench.applied(applied).unwrap().is_ok());
 }
 
 #[test]

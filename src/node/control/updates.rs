@@ -1,28 +1,20 @@
-//! Batches of mapping changes and reloads, one after the other: staged, published, waited for, committed, answered.
+//! Updates: batches of mapping changes, reloads and amendments, one after the other. Each one is staged, published,
+//! committed and answered, one step a turn.
 //!
 //! A batch is judged against what is in force, so the next one is staged only when the one before is committed. Most
 //! batches need no snapshot, and take effect at once.
 
-use super::{Control, Loaded};
+use super::{Answer, Control, Loaded, Progress, RequestId};
 use crate::config::MappingRecord;
 use crate::node::handle::{Amend, AmendRefusal, ReloadView};
 use crate::node::rib::Staged;
 use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-
-/// How long, in all, one turn may be spent on updates.
-const TURN: Duration = Duration::from_millis(5);
-/// Looks at whether the workers have taken the snapshot, before the rest of the control thread's work comes first.
-const LOOKS: u32 = 8;
-/// Time between two such looks.
-const GLANCE: Duration = Duration::from_micros(50);
 
 /// Who waits for a batch.
 pub(super) enum Asker {
-    Request(oneshot::Sender<Result<Applied, Refusal>>),
+    Request(RequestId),
     File,
     Reload(Reply),
 }
@@ -30,42 +22,45 @@ pub(super) enum Asker {
 /// Who waits for a reload, and what was applied of it so far.
 #[derive(Default)]
 pub(super) struct Reply {
-    pub(super) answer: Option<oneshot::Sender<Result<ReloadView, String>>>,
+    pub(super) asked_by: Option<RequestId>,
     pub(super) applied: Vec<String>,
 }
 
 enum Work {
     Batch(Batch, Asker),
     Reload(Box<Loaded>, Reply),
-    Amend(Amend, AmendAnswer),
+    Amend(Amend, RequestId),
 }
-
-/// The way back to who changes policies or peers.
-pub(super) type AmendAnswer = oneshot::Sender<Result<(), AmendRefusal>>;
 
 /// What is known of a task that was staged.
 enum Task {
     Batch(Asker),
     /// A configuration was taken over; its mappings come next.
     Reload(Option<Vec<MappingRecord>>, Reply),
-    Amend(AmendAnswer),
+    Amend(RequestId),
 }
 
 struct Flight {
     task: Task,
-    accepted: Instant,
+    accepted_us: u64,
     state: FlightState,
 }
 
 enum FlightState {
+    /// Judged; its targets are not in a snapshot yet.
     Staged(Staged),
+    /// Its targets are in a snapshot that is published.
+    Published(Staged),
+    /// Written; a table had to grow, which takes another snapshot.
     Committed(Applied),
+    /// To be answered.
+    InForce(Applied),
 }
 
 /// Everything that was accepted and is not yet in force.
 #[derive(Default)]
 pub(super) struct Updates {
-    queue: VecDeque<(Work, Instant)>,
+    queue: VecDeque<(Work, u64)>,
     flight: Option<Flight>,
     /// A snapshot was published that not every worker is known to have.
     open: bool,
@@ -74,16 +69,12 @@ pub(super) struct Updates {
 }
 
 impl Updates {
-    pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.flight.is_none() && !self.open
-    }
-
     pub(super) fn published(&mut self) {
         self.open = true;
     }
 
-    pub(super) fn amend(&mut self, amend: Amend, answer: AmendAnswer) {
-        self.queue.push_back((Work::Amend(amend, answer), Instant::now()));
+    fn push(&mut self, work: Work, accepted_us: u64) {
+        self.queue.push_back((work, accepted_us));
     }
 
     /// Forgets mapping files that were read and wait.
@@ -103,57 +94,59 @@ pub(super) fn whole_file(records: Vec<MappingRecord>) -> Batch {
 }
 
 impl Control {
-    pub(super) fn accept(&mut self, batch: Batch, answer: oneshot::Sender<Result<Applied, Refusal>>) {
-        self.updates.queue.push_back((Work::Batch(batch, Asker::Request(answer)), Instant::now()));
+    pub(super) fn accept(&mut self, batch: Batch, asked_by: RequestId) {
+        self.updates.push(Work::Batch(batch, Asker::Request(asked_by)), self.now.us());
     }
 
-    /// A file is the whole truth: one that was read before and still waits is not applied any more, so that files that
-    /// change faster than they are applied do not pile up.
+    pub(super) fn accept_amend(&mut self, amend: Amend, asked_by: RequestId) {
+        self.updates.push(Work::Amend(amend, asked_by), self.now.us());
+    }
+
+    /// A file is the whole truth. One that was read before and still waits is dropped, so that files that change faster
+    /// than they are applied do not pile up.
     pub(super) fn accept_file(&mut self, records: Vec<MappingRecord>) {
         self.updates.forget_files();
-        self.updates.queue.push_back((Work::Batch(whole_file(records), Asker::File), Instant::now()));
+        self.updates.push(Work::Batch(whole_file(records), Asker::File), self.now.us());
     }
 
     pub(super) fn accept_reload(&mut self, loaded: Box<Loaded>, reply: Reply) {
-        self.updates.queue.push_back((Work::Reload(loaded, reply), Instant::now()));
+        self.updates.push(Work::Reload(loaded, reply), self.now.us());
     }
 
-    /// Does as much as can be done without waiting.
-    pub(super) fn advance(&mut self) {
-        let began = Instant::now();
-        while began.elapsed() < TURN {
-            if !self.settled() {
+    /// Whether there is something to be done for [`super::Input::Update`].
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let updates = &self.updates;
+        if updates.open && !self.publisher.settled() {
+            Progress::AwaitsReaders
+        } else if updates.open || updates.len() > 0 || self.rib.needs_snapshot() {
+            Progress::Ready
+        } else {
+            Progress::Idle
+        }
+    }
+
+    /// Does the next step, if every worker has the present snapshot.
+    pub(super) fn update(&mut self) {
+        if self.updates.open {
+            if !self.publisher.settled() {
                 return;
             }
-            match self.updates.flight.take() {
-                Some(flight) => self.land(flight),
-                None => match self.updates.queue.pop_front() {
-                    Some((work, accepted)) => self.stage(work, accepted),
-                    None if self.rib.needs_snapshot() => self.publish(),
-                    None => return,
-                },
-            }
+            self.updates.open = false;
+            self.publisher.collect();
+            self.rib.release();
+        }
+        match self.updates.flight.take() {
+            Some(flight) => self.advance(flight),
+            None => match self.updates.queue.pop_front() {
+                Some((work, accepted_us)) => self.stage(work, accepted_us),
+                None if self.rib.needs_snapshot() => self.publish(),
+                None => {}
+            },
         }
     }
 
-    /// Whether every worker has the present snapshot; waits a moment for it.
-    fn settled(&mut self) -> bool {
-        if !self.updates.open {
-            return true;
-        }
-        for _ in 0..LOOKS {
-            if self.publisher.settled() {
-                self.updates.open = false;
-                self.publisher.collect();
-                self.rib.release();
-                return true;
-            }
-            std::thread::sleep(GLANCE);
-        }
-        false
-    }
-
-    fn stage(&mut self, work: Work, accepted: Instant) {
+    fn stage(&mut self, work: Work, accepted_us: u64) {
         let (staged, task) = match work {
             Work::Batch(batch, asker) => (self.rib.stage(batch), Task::Batch(asker)),
             Work::Reload(loaded, mut reply) => {
@@ -168,56 +161,61 @@ impl Control {
                 };
                 (staged, Task::Reload(records, reply))
             }
-            Work::Amend(amend, answer) => {
+            Work::Amend(amend, asked_by) => {
                 let (config, kept) = match self.after(&amend) {
                     Ok(after) => after,
-                    Err(why) => return drop(answer.send(Err(why))),
+                    Err(why) => return self.answer(asked_by, Answer::Amend(Err(why))),
                 };
                 let staged = self.rib.reconfigure(&config);
                 if staged.is_ok() {
                     self.take_amended(&amend, config, kept);
                 }
-                (staged, Task::Amend(answer))
+                (staged, Task::Amend(asked_by))
             }
         };
         match staged {
             Ok(staged) => {
-                if self.rib.needs_snapshot() {
-                    self.publish();
-                }
-                let state = FlightState::Staged(staged);
-                self.updates.flight = Some(Flight { task, accepted, state });
+                let state = match self.rib.needs_snapshot() {
+                    true => FlightState::Staged(staged),
+                    false => FlightState::Published(staged),
+                };
+                self.updates.flight = Some(Flight { task, accepted_us, state });
             }
             Err(refusal) => self.refuse(task, refusal),
         }
     }
 
-    fn land(&mut self, flight: Flight) {
-        let Flight { task, accepted, state } = flight;
-        let applied = match state {
+    fn advance(&mut self, flight: Flight) {
+        let Flight { task, accepted_us, state } = flight;
+        let state = match state {
             FlightState::Staged(staged) => {
-                let applied = self.rib.commit(staged);
-                if self.rib.needs_snapshot() {
-                    self.publish();
-                    let state = FlightState::Committed(applied);
-                    self.updates.flight = Some(Flight { task, accepted, state });
-                    return;
-                }
-                applied
+                self.publish();
+                FlightState::Published(staged)
             }
-            FlightState::Committed(applied) => applied,
+            FlightState::Published(staged) => {
+                let applied = self.rib.commit(staged);
+                match self.rib.needs_snapshot() {
+                    true => FlightState::Committed(applied),
+                    false => FlightState::InForce(applied),
+                }
+            }
+            FlightState::Committed(applied) => {
+                self.publish();
+                FlightState::InForce(applied)
+            }
+            FlightState::InForce(applied) => return self.done(task, accepted_us, applied),
         };
-        self.done(task, accepted, applied);
+        self.updates.flight = Some(Flight { task, accepted_us, state });
     }
 
-    fn done(&mut self, task: Task, accepted: Instant, applied: Applied) {
-        let took_us = accepted.elapsed().as_micros() as u64;
+    fn done(&mut self, task: Task, accepted_us: u64, applied: Applied) {
+        let took_us = self.now.us().saturating_sub(accepted_us);
         self.updates.last_us = took_us;
         self.stats.update_latency.record(took_us);
         self.stats.updates_applied.fetch_add(1, Ordering::Relaxed);
         let Applied { revision, created, changed, deleted } = applied;
         match task {
-            Task::Batch(Asker::Request(answer)) => drop(answer.send(Ok(applied))),
+            Task::Batch(Asker::Request(asked_by)) => self.answer(asked_by, Answer::Apply(Ok(applied))),
             Task::Batch(Asker::File) => {
                 tracing::info!(revision, created, changed, deleted, took_us, "mapping file applied");
             }
@@ -225,17 +223,17 @@ impl Control {
             Task::Reload(Some(records), reply) => {
                 // Nothing comes between a configuration and its mappings.
                 let work = Work::Batch(whole_file(records), Asker::Reload(reply));
-                self.updates.queue.push_front((work, Instant::now()));
+                self.updates.queue.push_front((work, self.now.us()));
             }
             Task::Reload(None, reply) => self.reloaded(reply, Ok(None)),
-            Task::Amend(answer) => drop(answer.send(Ok(()))),
+            Task::Amend(asked_by) => self.answer(asked_by, Answer::Amend(Ok(()))),
         }
     }
 
     fn refuse(&mut self, task: Task, refusal: Refusal) {
         self.stats.updates_refused.fetch_add(1, Ordering::Relaxed);
         match task {
-            Task::Batch(Asker::Request(answer)) => drop(answer.send(Err(refusal))),
+            Task::Batch(Asker::Request(asked_by)) => self.answer(asked_by, Answer::Apply(Err(refusal))),
             Task::Batch(Asker::File) => {
                 tracing::error!(%refusal, "mapping file is refused, the mappings before it stay");
             }
@@ -246,34 +244,32 @@ impl Control {
                 );
             }
             Task::Reload(_, reply) => self.reloaded(reply, Err(refusal.to_string())),
-            Task::Amend(answer) => drop(answer.send(Err(AmendRefusal::Forbidden(refusal.to_string())))),
+            Task::Amend(asked_by) => {
+                self.answer(asked_by, Answer::Amend(Err(AmendRefusal::Forbidden(refusal.to_string()))));
+            }
         }
     }
-}
 
-impl Control {
     /// A reload has come to its end: the next one may begin.
     pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         self.reloading = false;
-        reply.end(result);
+        self.end_reply(reply, result);
         if std::mem::take(&mut self.reload_again) {
             self.begin_reload(None);
         }
     }
-}
 
-impl Reply {
-    /// Answers, and tells the log.
-    pub(super) fn end(self, result: Result<Option<Applied>, String>) {
-        let result = result.map(|mappings| ReloadView { applied: self.applied, mappings });
+    /// Answers who waits for a reload, and writes a log line.
+    pub(super) fn end_reply(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
+        let result = result.map(|mappings| ReloadView { applied: reply.applied, mappings });
         match &result {
             Ok(view) => {
                 tracing::info!(applied = ?view.applied, mappings = ?view.mappings, "configuration reloaded")
             }
             Err(why) => tracing::error!(%why, "reload refused"),
         }
-        if let Some(answer) = self.answer {
-            let _ = answer.send(result);
+        if let Some(asked_by) = reply.asked_by {
+            self.answer(asked_by, Answer::Reload(result));
         }
     }
 }

@@ -15,7 +15,7 @@ impl Control {
         NodeView {
             name: self.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: self.stats.started.elapsed().as_secs(),
+            uptime_s: self.now_ms() / 1000,
             revision: self.rib.revision(),
             snapshot: self.publisher.number(),
             last_update_us: self.updates.last_us,
@@ -113,7 +113,7 @@ impl Control {
                 xstats: self.devices.xstats(id),
             }
         };
-        self.stats.set_census(Census {
+        let census = Census {
             revision: self.rib.revision(),
             snapshot: self.publisher.number(),
             snapshots_waiting: self.publisher.waiting() as u64,
@@ -129,7 +129,8 @@ impl Control {
             mbufs_in_use,
             mbufs,
             last_update_us: self.updates.last_us,
-        });
+        };
+        self.effects.push(super::Effect::Census(Box::new(census)));
     }
 }
 

@@ -82,7 +82,7 @@ fn said(effects: &mut Vec<Effect>) -> (Vec<(Mac, TenantAddress, bool)>, usize) {
     let changes = effects.drain(..).filter_map(|effect| match effect {
         Effect::Joined(key, group) => Some((key.mac, group, true)),
         Effect::Left(key, group) => Some((key.mac, group, false)),
-        Effect::Ask(_) => {
+        Effect::Query(_) => {
             queries += 1;
             None
         }
@@ -100,8 +100,8 @@ impl Bench {
         Bench { memberships: Memberships::new(&config(tenants, multicast)), effects: Vec::new() }
     }
 
-    fn hear(&mut self, frame: &[u8], now_ms: u64) -> Vec<(Mac, TenantAddress, bool)> {
-        self.memberships.hear(ACCESS, frame, now_ms, &mut self.effects);
+    fn receive(&mut self, frame: &[u8], now_ms: u64) -> Vec<(Mac, TenantAddress, bool)> {
+        self.memberships.receive(ACCESS, frame, now_ms, &mut self.effects);
         said(&mut self.effects).0
     }
 
@@ -116,21 +116,24 @@ fn a_report_joins_once_and_a_leave_leaves_at_once() {
     let mut bench = Bench::new(&both(), "");
     let group = TenantAddress::V4(G4);
     // Exclude nothing is to join, include nothing to leave (RFC 3376 §4.2.12).
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0), [(VM1, group, true)]);
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &[(2, G4, &[])]), 1), []);
-    assert_eq!(bench.hear(&igmp3(VM2, 2, &[(3, G4, &[])]), 2), []);
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &[(4, G4, &[])]), 0), [(VM1, group, true)]);
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &[(2, G4, &[])]), 1), []);
+    assert_eq!(bench.receive(&igmp3(VM2, 2, &[(3, G4, &[])]), 2), []);
     assert_eq!((bench.memberships.joined(), bench.memberships.refused()), (1, 0));
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &[(3, G4, &[])]), 3), [(VM1, group, false)]);
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &[(3, G4, &[])]), 3), [(VM1, group, false)]);
     // Version 2, and MLD of version 1.
     let [a, b, c, d] = G4.to_be_bytes();
-    assert_eq!(bench.hear(&igmp_frame(VM1, 1, G4, vec![0x16, 0, 0, 0, a, b, c, d]), 4), [(VM1, group, true)]);
     assert_eq!(
-        bench.hear(&igmp_frame(VM1, 1, 0xe000_0002, vec![0x17, 0, 0, 0, a, b, c, d]), 5),
+        bench.receive(&igmp_frame(VM1, 1, G4, vec![0x16, 0, 0, 0, a, b, c, d]), 4),
+        [(VM1, group, true)]
+    );
+    assert_eq!(
+        bench.receive(&igmp_frame(VM1, 1, 0xe000_0002, vec![0x17, 0, 0, 0, a, b, c, d]), 5),
         [(VM1, group, false)]
     );
     let group = TenantAddress::V6(G6);
-    assert_eq!(bench.hear(&mld1(VM1, 1, 131, G6), 6), [(VM1, group, true)]);
-    assert_eq!(bench.hear(&mld1(VM1, 1, 132, G6), 7), [(VM1, group, false)]);
+    assert_eq!(bench.receive(&mld1(VM1, 1, 131, G6), 6), [(VM1, group, true)]);
+    assert_eq!(bench.receive(&mld1(VM1, 1, 132, G6), 7), [(VM1, group, false)]);
     assert_eq!(bench.memberships.joined(), 0);
 }
 
@@ -139,9 +142,9 @@ fn who_wants_a_group_from_some_sources_gets_it_and_is_asked_when_it_wants_fewer(
     let mut bench = Bench::new(&both(), "");
     let group = TenantAddress::V4(G4);
     bench.tick(0);
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &[(3, G4, &[7, 8])]), 0), [(VM1, group, true)]);
-    bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &[(6, G4, &[7])]), 1000, &mut bench.effects);
-    let Some(Effect::Ask(frame)) = bench.effects.pop() else { panic!("no query") };
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &[(3, G4, &[7, 8])]), 0), [(VM1, group, true)]);
+    bench.memberships.receive(ACCESS, &igmp3(VM1, 1, &[(6, G4, &[7])]), 1000, &mut bench.effects);
+    let Some(Effect::Query(frame)) = bench.effects.pop() else { panic!("no query") };
     let link = ethernet::parse(&frame.bytes).unwrap();
     assert_eq!((link.vlan, ethernet::destination(&frame.bytes)), (1, Some(Mac::of_ipv4_multicast(G4))));
     let Ok(igmp::Message::Query(query)) = igmp::parse(&frame.bytes[link.header..]) else {
@@ -149,9 +152,9 @@ fn who_wants_a_group_from_some_sources_gets_it_and_is_asked_when_it_wants_fewer(
     };
     assert_eq!((query.group, query.querier, query.max_response_ds), (Some(G4), 0x0a00_00fe, 10));
     // It still wants the other source; another time it says nothing.
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &[(1, G4, &[8])]), 2000), []);
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &[(1, G4, &[8])]), 2000), []);
     assert_eq!(bench.tick(4000).0, []);
-    bench.hear(&igmp3(VM1, 1, &[(6, G4, &[8])]), 5000);
+    bench.receive(&igmp3(VM1, 1, &[(6, G4, &[8])]), 5000);
     assert_eq!(bench.tick(6900).0, []);
     assert_eq!(bench.tick(7300).0, [(VM1, group, false)]);
 }
@@ -160,22 +163,22 @@ fn who_wants_a_group_from_some_sources_gets_it_and_is_asked_when_it_wants_fewer(
 fn a_tenant_cannot_make_the_node_ask_about_a_group_more_than_once_a_second() {
     let mut bench = Bench::new(&both(), "");
     bench.tick(0);
-    bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
     // Wants it, wants fewer, and so on: in one report, and in many.
     let records: Vec<(u8, u32, &[u32])> =
         (0..10).map(|n| (if n % 2 == 0 { 6 } else { 5 }, G4, &[7][..])).collect();
     for now_ms in [1000, 1001, 1999, 2000] {
-        bench.memberships.hear(ACCESS, &igmp3(VM1, 1, &records), now_ms, &mut bench.effects);
+        bench.memberships.receive(ACCESS, &igmp3(VM1, 1, &records), now_ms, &mut bench.effects);
     }
-    assert_eq!(bench.effects.iter().filter(|effect| matches!(effect, Effect::Ask(_))).count(), 2);
+    assert_eq!(bench.effects.iter().filter(|effect| matches!(effect, Effect::Query(_))).count(), 2);
 }
 
 #[test]
 fn who_does_not_answer_is_no_member_any_more_and_who_does_stays() {
     let mut bench = Bench::new(&both(), "query_interval_s: 20");
-    bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
-    bench.hear(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
-    bench.hear(&igmp3(VM2, 2, &[(2, G4, &[])]), 20_000);
+    bench.receive(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM2, 2, &[(2, G4, &[])]), 20_000);
     // Twice the interval and the time to respond.
     assert_eq!(bench.tick(49_990).0, []);
     assert_eq!(bench.tick(50_250).0, [(VM1, TenantAddress::V4(G4), false)]);
@@ -189,7 +192,7 @@ fn the_gateway_asks_every_link_in_the_families_of_its_network() {
     let mut asked = |now_ms| {
         bench.memberships.tick(now_ms, &mut bench.effects);
         let frames = bench.effects.drain(..).map(|effect| match effect {
-            Effect::Ask(frame) => {
+            Effect::Query(frame) => {
                 let link = ethernet::parse(&frame.bytes).unwrap();
                 let packet = &frame.bytes[link.header..];
                 assert_eq!(ethernet::source(&frame.bytes), Some(GATEWAY));
@@ -223,12 +226,12 @@ fn one_tenant_and_one_network_join_so_many_groups_and_no_more() {
     let tenants = format!("{}, {}", tenant(VM1, 1, "red", 1), tenant(VM2, 2, "red", 2));
     let mut bench = Bench::new(&tenants, "groups_per_tenant: 2, groups_per_network: 3");
     let three: Vec<(u8, u32, &[u32])> = (0..3).map(|n| (4, G4 + n, &[][..])).collect();
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &three), 0).len(), 2);
-    assert_eq!(bench.hear(&igmp3(VM2, 2, &three), 0).len(), 1);
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &three), 0).len(), 2);
+    assert_eq!(bench.receive(&igmp3(VM2, 2, &three), 0).len(), 1);
     assert_eq!((bench.memberships.joined(), bench.memberships.refused()), (3, 3));
     // Room that one leaves is another's.
-    assert_eq!(bench.hear(&igmp3(VM1, 1, &[(3, G4, &[])]), 0).len(), 1);
-    assert_eq!(bench.hear(&igmp3(VM2, 2, &three), 0).len(), 1);
+    assert_eq!(bench.receive(&igmp3(VM1, 1, &[(3, G4, &[])]), 0).len(), 1);
+    assert_eq!(bench.receive(&igmp3(VM2, 2, &three), 0).len(), 1);
     assert_eq!(bench.memberships.joined(), 3);
 }
 
@@ -236,21 +239,21 @@ fn one_tenant_and_one_network_join_so_many_groups_and_no_more() {
 fn groups_that_never_come_from_elsewhere_take_no_room() {
     let mut bench = Bench::new(&both(), "groups_per_tenant: 1");
     for group in [0xe000_00fb, 0xef01_ffff] {
-        assert_eq!(bench.hear(&igmp3(VM1, 1, &[(4, group, &[])]), 0), []);
+        assert_eq!(bench.receive(&igmp3(VM1, 1, &[(4, group, &[])]), 0), []);
     }
     for group in [(0xff02 << 112) | 0xfb, (0xff15 << 112) | 1, (0xff05 << 112) | 0xffff] {
-        assert_eq!(bench.hear(&mld1(VM1, 1, 131, group), 0), []);
+        assert_eq!(bench.receive(&mld1(VM1, 1, 131, group), 0), []);
     }
     // A network without IPv6.
-    assert_eq!(bench.hear(&mld1(VM2, 2, 131, G6), 0), []);
+    assert_eq!(bench.receive(&mld1(VM2, 2, 131, G6), 0), []);
     assert_eq!((bench.memberships.joined(), bench.memberships.refused()), (0, 0));
     // What no link keeps is missed: 239.1.255.255, ff15::1 and ff05::ffff.
     assert_eq!(bench.memberships.unmappable(), 3);
-    bench.hear(&igmp3(VM1, 1, &[(3, 0xef01_ffff, &[]), (4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM1, 1, &[(3, 0xef01_ffff, &[]), (4, G4, &[])]), 0);
     assert_eq!((bench.memberships.joined(), bench.memberships.unmappable()), (1, 3));
     // Who is not attached, and who sits elsewhere.
-    assert_eq!(bench.hear(&igmp3(GATEWAY, 1, &[(4, G4, &[])]), 0), []);
-    assert_eq!(bench.hear(&igmp3(VM1, 2, &[(4, G4, &[])]), 0), []);
+    assert_eq!(bench.receive(&igmp3(GATEWAY, 1, &[(4, G4, &[])]), 0), []);
+    assert_eq!(bench.receive(&igmp3(VM1, 2, &[(4, G4, &[])]), 0), []);
 }
 
 #[test]
@@ -263,8 +266,8 @@ fn nobody_leaves_because_the_networks_stand_in_another_order() {
     let turned = format!("{}{}\n{}", &text[..start], lines.join("\n"), &text[end..]);
     let mut bench = Bench::new(&both(), "");
     bench.tick(0);
-    bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
-    bench.hear(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
     bench.memberships.configure(&parsed(&turned), 1000, &mut bench.effects);
     assert_eq!(said(&mut bench.effects).0, []);
     assert_eq!(bench.memberships.joined(), 2);
@@ -277,8 +280,8 @@ fn nobody_leaves_because_the_networks_stand_in_another_order() {
 fn who_is_not_attached_any_more_has_left_and_the_others_stay() {
     let mut bench = Bench::new(&both(), "");
     bench.tick(0);
-    bench.hear(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
-    bench.hear(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM1, 1, &[(4, G4, &[])]), 0);
+    bench.receive(&igmp3(VM2, 2, &[(4, G4, &[])]), 0);
     // The first one changes its network, too.
     let after = format!("{}, {}", tenant(VM1, 1, "four", 1), tenant(VM2, 2, "four", 2));
     bench.memberships.configure(&config(&after, ""), 1000, &mut bench.effects);

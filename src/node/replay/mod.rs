@@ -185,7 +185,7 @@ impl Replay {
                     None => packet.verdict = Verdict::Drop(DropReason::NoPort),
                 },
                 Verdict::Punt => {
-                    self.memberships.hear(PortId(port), packet.frame(), self.now_ms, &mut effects);
+                    self.memberships.receive(PortId(port), packet.frame(), self.now_ms, &mut effects);
                 }
                 Verdict::Continue | Verdict::Drop(_) => {}
             }
@@ -211,7 +211,7 @@ impl Replay {
                 Effect::Joined(place, group) => self.rib.set_member(place, group, true),
                 Effect::Left(place, group) => self.rib.set_member(place, group, false),
                 // A query would reach nobody.
-                Effect::Ask(_) => {}
+                Effect::Query(_) => {}
             }
         }
         if self.rib.needs_snapshot() {

@@ -4,11 +4,11 @@ use super::super::source::{Origin, Refusal};
 use super::actions::Key;
 use super::batch::{Staged, Write, is_zero_alias_of};
 use super::{Domain, Rib, attachment_key};
-use crate::config::{Config, LocalIdentifier, MappingRecord, MappingTarget};
+use crate::config::{Config, MappingRecord, MappingTarget};
 use crate::ila::{Identifier, Locator};
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
 
 impl Rib {
@@ -140,20 +140,20 @@ impl Rib {
             }
         }
         let new = locals(config.attachments.iter());
-        for local in new.keys() {
-            let Some(domain) = self.domains.get(usize::from(local.domain)) else { continue };
+        for (at, identifier) in new.into_keys().map(|(domain, local)| (domain, Identifier(local))) {
+            let Some(domain) = self.domains.get(usize::from(at)) else { continue };
             let Some(zero_alias) =
-                local.identifier.zero_alias().filter(|_| domain.config.checksum.changes_identifier())
+                identifier.zero_alias().filter(|_| domain.config.checksum.changes_identifier())
             else {
                 continue;
             };
-            if self.origins(local.domain, zero_alias).any(|held| held != Origin::Attachment && stays(held)) {
+            if self.origins(at, zero_alias).any(|held| held != Origin::Attachment && stays(held)) {
                 let zero_alias = Ipv6Addr::from(domain.config.prefix.with(zero_alias));
                 let why = format!(
                     "is the twin of {zero_alias}, which has a mapping: neutral mapping cannot tell them apart; delete it \
                      first"
                 );
-                return Err(Refusal { sir: self.sir(local.domain, local.identifier), why });
+                return Err(Refusal { sir: self.sir(at, identifier), why });
             }
         }
         Ok(())
@@ -163,16 +163,12 @@ impl Rib {
     fn stage_attachments(&mut self, config: &Config) -> Staged {
         let (old, new) = (locals(self.attachments.iter()), locals(config.attachments.iter()));
         let mut staged = Staged::default();
-        for local in old.keys().filter(|local| !new.contains_key(local)) {
-            staged.writes.push(Write {
-                identifier: local.identifier.0,
-                domain: local.domain,
-                origin: Origin::Attachment,
-                action: ActionId(0),
-            });
+        for &(domain, identifier) in old.keys().filter(|local| !new.contains_key(local)) {
+            staged.writes.push(Write { identifier, domain, origin: Origin::Attachment, action: ActionId(0) });
         }
-        for (local, attached) in new.iter().filter(|(local, attached)| old.get(local) != Some(attached)) {
-            self.push(&mut staged, local.domain, local.identifier.0, Key::local(local.domain, *attached));
+        let differ = new.iter().filter(|(local, attached)| old.get(local) != Some(attached));
+        for (&(domain, identifier), attached) in differ {
+            self.push(&mut staged, domain, identifier, Key::local(domain, *attached));
         }
         staged.writes.sort_unstable_by_key(|write| (write.action.0 != 0, write.domain, write.identifier));
         self.make_room(&staged);
@@ -184,13 +180,14 @@ impl Rib {
     }
 }
 
-/// Every local identifier with the key of its attachment.
+/// Every local identifier with its domain, and where it is attached.
 fn locals<'a>(
     attachments: impl Iterator<Item = &'a crate::config::Attachment>,
-) -> HashMap<LocalIdentifier, AttachmentKey> {
+) -> BTreeMap<(u8, u64), AttachmentKey> {
     attachments
         .flat_map(|attachment| {
-            attachment.identifiers.iter().map(move |local| (*local, attachment_key(attachment)))
+            let key = attachment_key(attachment);
+            attachment.identifiers.iter().map(move |local| ((local.domain, local.identifier.0), key))
         })
         .collect()
 }

@@ -5,13 +5,13 @@
 use super::{Attachment, Rib, attachment_key};
 use crate::config::{Limit, Limits, VirtualNetwork};
 use crate::table::{AttachmentKey, LimitKind, NetworkId, Quarantine, Rate, Rates, Tenant, TenantHandle};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The slots of all tenants.
 pub(super) struct Slots {
     /// Number of workers that share the limits.
     workers: u32,
-    by_attachment: HashMap<AttachmentKey, TenantHandle>,
+    by_attachment: BTreeMap<AttachmentKey, TenantHandle>,
     /// The generation that was assigned last.
     generation: u64,
     free: Vec<u16>,
@@ -23,7 +23,7 @@ impl Slots {
     pub(super) fn of(workers: usize) -> Self {
         Slots {
             workers: workers.max(1) as u32,
-            by_attachment: HashMap::new(),
+            by_attachment: BTreeMap::new(),
             generation: 0,
             free: Vec::new(),
             next: 0,
@@ -37,7 +37,7 @@ impl Slots {
             || attachments.iter().filter(|attachment| attachment.network.is_some()).map(attachment_key);
         let stay: std::collections::HashSet<AttachmentKey> = tenants().collect();
         for (_, TenantHandle { slot, .. }) in
-            self.by_attachment.extract_if(|attached, _| !stay.contains(attached))
+            self.by_attachment.extract_if(.., |attached, _| !stay.contains(attached))
         {
             self.free.push(slot);
             self.quarantines.remove(&slot);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{PeerWords, PolicyWords};
-use crate::node::handle::Amend;
+use crate::node::handle::{Amend, AmendRefusal};
 use crate::table::policy::Endpoint;
 use crate::table::{DomainId, NetworkId};
 
@@ -24,11 +24,18 @@ fn config(policies: &str, red_peers: &str, more: &str) -> String {
 }
 
 impl Bench {
+    /// What an amendment was answered, if it was.
+    pub(super) fn amended(&mut self, id: RequestId) -> Option<Result<(), AmendRefusal>> {
+        self.answers.remove(&id).map(|answer| match answer {
+            Answer::Amend(amended) => amended,
+            other => panic!("{other:?}"),
+        })
+    }
+
     fn amend(&mut self, amend: Amend) -> Result<(), String> {
-        let (answer, mut answered) = oneshot::channel();
-        self.control.answer(Request::Amend(amend, answer));
+        let id = self.request(Request::Amend(amend));
         (1..10).for_each(|now| self.turn(now));
-        answered.try_recv().unwrap().map_err(|why| why.to_string())
+        self.amended(id).unwrap().map_err(|why| why.to_string())
     }
 
     fn add(&mut self, from: &str, to: &str) -> Result<(), String> {
@@ -226,9 +233,8 @@ fn networks_and_attachments_are_shown_with_what_belongs_to_them() {
         (Change::Upsert(record), 1),
         (Change::Delete { domain: 0, identifier }, 0),
     ] {
-        let (answer, _answered) = oneshot::channel();
         let batch = Batch { origin: Origin::Admin, changes: vec![change], complete: false };
-        bench.control.answer(Request::Apply(batch, answer));
+        bench.request(Request::Apply(batch));
         (1..10).for_each(|now| bench.turn(now));
         assert_eq!(bench.control.network_views()[1].mappings, mappings);
     }
@@ -266,10 +272,9 @@ fn a_refusal_says_whose_fault_it_is() {
     use crate::node::handle::AmendRefusal::{Forbidden, NotThere, Wrong};
     let mut bench = Bench::with(&config("{from: red, to: blue}", "", ""));
     let mut refused = |amend: Amend| {
-        let (answer, mut answered) = oneshot::channel();
-        bench.control.answer(Request::Amend(amend, answer));
+        let id = bench.request(Request::Amend(amend));
         (1..10).for_each(|now| bench.turn(now));
-        answered.try_recv().unwrap().unwrap_err()
+        bench.amended(id).unwrap().unwrap_err()
     };
     let words = |from: &str, to: &str| PolicyWords { from: from.into(), to: to.into(), via: None };
     let peer =

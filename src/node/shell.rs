@@ -1,0 +1,430 @@
+//! The shell around the control core: it owns the clock, signals, channels, devices and files, and feeds [`Control`].
+//!
+//! It decides nothing. It gives the core what it learns, carries out the effects in their order, and waits where the
+//! core must not: for requests, and for workers to take a snapshot, a fraction of a millisecond at a time.
+
+mod load;
+mod requests;
+
+use super::control::{
+    Control, DeviceReport, Effect, Input, LinkState, Now, PortReport, Progress, Start, WatchOrder,
+};
+use super::exchange::{Exchange, Outbox};
+use super::handle::{ControlHandle, Request};
+use super::stats::{DeviceCounters, Stats};
+use super::watch::{self, Fingerprint, Watch};
+use crate::config::{Config, LogLevel, MappingRecord};
+use crate::net::Mac;
+use crate::table::rcu::Reader;
+use crate::table::{PortId, Tables};
+use requests::Waiters;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch as watched};
+
+pub use load::load;
+
+/// Requests that wait, at most.
+const REQUESTS: usize = 1024;
+/// Longest time between two ticks.
+const TICK: Duration = Duration::from_millis(10);
+/// The same while updates or frames wait for workers.
+const TICK_BUSY: Duration = Duration::from_millis(1);
+/// Longest time for the final frames to be sent.
+const FINAL_FRAMES: Duration = Duration::from_millis(500);
+/// Time between two readings of the links.
+const LINKS_MS: u64 = 200;
+/// Time between two censuses.
+const CENSUS_MS: u64 = 1_000;
+/// How long, in all, one round may be spent on updates.
+const UPDATES: Duration = Duration::from_millis(5);
+/// Checks whether the workers have taken the snapshot, before the rest of the work comes first.
+const READER_CHECKS: u32 = 8;
+/// Time between two such checks.
+const READER_CHECK: Duration = Duration::from_micros(50);
+
+/// What the control thread reads from the devices.
+pub trait Devices {
+    /// Whether the link of a port is up, and its speed in Mbit/s (0: unknown).
+    fn link(&self, port: PortId) -> (bool, u32);
+    /// The device's counters.
+    fn counters(&self, port: PortId) -> DeviceCounters;
+    /// The driver's own counters.
+    fn xstats(&self, port: PortId) -> Vec<(String, u64)>;
+    /// `active`, or why receive side scaling is not.
+    fn rss(&self, port: PortId) -> String;
+    /// Mbufs in use, and in all.
+    fn mbufs(&self) -> (u64, u64);
+}
+
+/// What the shell begins with.
+pub struct Parts {
+    /// Where the configuration came from.
+    pub path: PathBuf,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// MAC addresses of the ports.
+    pub macs: Vec<Mac>,
+    /// Mappings of the mapping file, if there is one, and the state it was read in.
+    pub mappings: Option<(Vec<MappingRecord>, Option<Fingerprint>)>,
+    /// Where to count.
+    pub stats: Arc<Stats>,
+    /// The queues to and from each worker.
+    pub exchanges: Vec<Arc<Exchange>>,
+    /// The devices.
+    pub devices: Box<dyn Devices>,
+    /// Changes the level of the log.
+    pub set_level: Box<dyn Fn(LogLevel)>,
+    /// Seed of the table positions. Outsiders must not know it.
+    pub table_seed: u64,
+    /// Seed of the jitter of timers.
+    pub timer_seed: u64,
+}
+
+/// Why a node cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The mapping file breaks a rule together with the configuration.
+    #[error("mappings are refused: {0}")]
+    Mappings(#[from] super::source::Refusal),
+    /// The operating system refuses something.
+    #[error("cannot {0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// Why the control thread ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A request or a signal asked for it.
+    Asked,
+    /// A worker with this number came to its end by itself.
+    WorkerLost(usize),
+}
+
+/// The signals that the control thread listens to, from the moment that this is made.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Listens. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// The operating system refuses signal handlers.
+    pub fn listen() -> Result<Self, ControlError> {
+        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// The control thread: the core, and everything around it.
+pub struct Shell {
+    control: Control,
+    path: PathBuf,
+    config: watched::Sender<Arc<Config>>,
+    stats: Arc<Stats>,
+    exchanges: Vec<Arc<Exchange>>,
+    outbox: Outbox,
+    devices: Box<dyn Devices>,
+    links_due_ms: u64,
+    census_due_ms: u64,
+    set_level: Box<dyn Fn(LogLevel)>,
+    watch: Option<Watch>,
+    handle: ControlHandle,
+    requests: mpsc::Receiver<Request>,
+    waiters: Waiters,
+    /// From threads that read files.
+    files: mpsc::UnboundedReceiver<Input>,
+    to_files: mpsc::UnboundedSender<Input>,
+}
+
+impl Shell {
+    /// Builds the first snapshot, and begins to watch the mapping file.
+    ///
+    /// # Errors
+    /// A mapping that breaks a rule, or no thread to watch the mapping file.
+    pub fn new(parts: Parts) -> Result<Self, ControlError> {
+        let (handle, requests) = ControlHandle::pair(REQUESTS);
+        let (to_files, files) = mpsc::unbounded_channel();
+        let began = Instant::now();
+        let start = Start {
+            path: parts.path.clone(),
+            config: parts.config.clone(),
+            macs: parts.macs,
+            links: links(parts.devices.as_ref(), parts.config.ports.len()),
+            mappings: parts.mappings,
+            stats: parts.stats.clone(),
+            workers: parts.exchanges.len(),
+            table_seed: parts.table_seed,
+            timer_seed: parts.timer_seed,
+        };
+        let (control, effects) = Control::new(now(&parts.stats), start)?;
+        let mut shell = Shell {
+            control,
+            path: parts.path,
+            config: watched::Sender::new(parts.config),
+            stats: parts.stats,
+            exchanges: parts.exchanges,
+            outbox: Outbox::default(),
+            devices: parts.devices,
+            links_due_ms: 0,
+            census_due_ms: 0,
+            set_level: parts.set_level,
+            watch: None,
+            handle,
+            requests,
+            waiters: Waiters::default(),
+            files,
+            to_files,
+        };
+        for effect in effects {
+            match effect {
+                Effect::Watch(order) => shell.watch(order)?,
+                effect => shell.carry_out(effect, began),
+            }
+        }
+        shell.flush();
+        Ok(shell)
+    }
+
+    /// A way to send requests.
+    #[must_use]
+    pub fn handle(&self) -> ControlHandle {
+        self.handle.clone()
+    }
+
+    /// The configuration in force, now and later.
+    #[must_use]
+    pub fn config(&self) -> watched::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    /// The snapshots, for one worker.
+    pub fn reader(&mut self) -> Reader<Tables> {
+        self.control.reader()
+    }
+
+    /// Works until a request or a signal asks it to stop, or a worker is lost.
+    pub async fn run(&mut self, mut signals: Signals) -> Ended {
+        loop {
+            if let Some(lost) = self.exchanges.iter().position(|exchange| exchange.stopped()) {
+                return Ended::WorkerLost(lost);
+            }
+            let idle = self.control.progress() == Progress::Idle && self.outbox.is_empty();
+            let pause = if idle { TICK } else { TICK_BUSY };
+            tokio::select! {
+                _ = signals.terminate.recv() => return Ended::Asked,
+                _ = signals.interrupt.recv() => return Ended::Asked,
+                _ = signals.hang_up.recv() => self.input(Input::Reload),
+                Some(input) = self.files.recv() => self.input(input),
+                Some(request) = self.requests.recv() => {
+                    if !self.take_requests(request) {
+                        return Ended::Asked;
+                    }
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+            self.round();
+        }
+    }
+
+    /// Sends the final frames before the workers stop, and waits until the first worker has taken them, at most 0.5 s.
+    pub async fn finish(&mut self) {
+        self.input(Input::Stop);
+        let began = Instant::now();
+        while began.elapsed() < FINAL_FRAMES && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
+            self.flush();
+            if self.outbox.is_empty() {
+                break;
+            }
+            tokio::time::sleep(TICK_BUSY).await;
+        }
+    }
+
+    /// One request and those that wait behind it; `false`: stop.
+    fn take_requests(&mut self, first: Request) -> bool {
+        let mut next = Some(first);
+        for _ in 0..=REQUESTS {
+            match next {
+                Some(Request::Stop) => return false,
+                Some(request) => self.take_request(request),
+                None => break,
+            }
+            next = self.requests.try_recv().ok();
+        }
+        true
+    }
+
+    fn take_request(&mut self, request: Request) {
+        if let Request::Node(_) | Request::Ports(..) = &request {
+            self.input(Input::Devices(self.report()));
+        }
+        if let Some((id, request)) = self.waiters.register(request, &self.stats) {
+            self.input(Input::Request(id, request));
+        }
+    }
+
+    /// Everything that is due: what workers left, links, timers, updates, the census.
+    fn round(&mut self) {
+        let now = now(&self.stats);
+        self.collect_from_workers(now);
+        if now.ms() >= self.links_due_ms {
+            self.links_due_ms = now.ms() + LINKS_MS;
+            let links = links(self.devices.as_ref(), self.stats.ports.len());
+            self.input_at(now, Input::Links(links));
+        }
+        self.input_at(now, Input::Tick);
+        self.flush();
+        self.update();
+        if now.ms() >= self.census_due_ms {
+            self.census_due_ms = now.ms() + CENSUS_MS;
+            self.input_at(now, Input::Census(self.report()));
+        }
+    }
+
+    fn collect_from_workers(&mut self, now: Now) {
+        for n in 0..self.exchanges.len() {
+            let exchange = self.exchanges[n].clone();
+            // What comes meanwhile is for the next round.
+            for _ in 0..exchange.punted.len() {
+                let Some(frame) = exchange.punted.pop() else { break };
+                self.input_at(now, Input::Frame(Box::new(frame)));
+            }
+            for _ in 0..exchange.notices.len() {
+                let Some(notice) = exchange.notices.pop() else { break };
+                self.input_at(now, Input::Notice(notice));
+            }
+            for _ in 0..exchange.wanted.len() {
+                let Some(key) = exchange.wanted.pop() else { break };
+                self.input_at(now, Input::Wanted(key));
+            }
+        }
+    }
+
+    /// Does as much of the updates as 5 ms allow.
+    fn update(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < UPDATES {
+            match self.control.progress() {
+                Progress::Idle => return,
+                Progress::Ready => self.input(Input::Update),
+                Progress::AwaitsReaders if !self.await_readers() => return,
+                Progress::AwaitsReaders => {}
+            }
+        }
+    }
+
+    /// Waits up to 0.4 ms until the workers have taken the snapshot, and says whether they have.
+    fn await_readers(&self) -> bool {
+        (0..READER_CHECKS).any(|_| {
+            std::thread::sleep(READER_CHECK);
+            self.control.progress() != Progress::AwaitsReaders
+        })
+    }
+
+    fn input(&mut self, input: Input) {
+        self.input_at(now(&self.stats), input);
+    }
+
+    fn input_at(&mut self, now: Now, input: Input) {
+        let began = Instant::now();
+        for effect in self.control.turn(now, input) {
+            self.carry_out(effect, began);
+        }
+    }
+
+    /// Carries out an effect of a turn that `began` then.
+    fn carry_out(&mut self, effect: Effect, began: Instant) {
+        match effect {
+            Effect::Send(frame) => {
+                if !self.outbox.push(frame) {
+                    self.stats.originated_lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Effect::Answer(id, answer) => self.waiters.answer(id, answer),
+            Effect::Load { old } => self.load(old),
+            Effect::Watch(order) => {
+                if let Err(why) = self.watch(order) {
+                    tracing::error!(%why, "mapping file is not watched");
+                }
+            }
+            Effect::Settings(settings) => {
+                for exchange in &self.exchanges {
+                    exchange.settings.force_push(settings);
+                }
+            }
+            Effect::LogLevel(level) => (self.set_level)(level),
+            Effect::Config(config) => drop(self.config.send_replace(config)),
+            Effect::Published(number) => {
+                let took_us = began.elapsed().as_micros() as u64;
+                tracing::debug!(number, took_us, "snapshot published");
+            }
+            Effect::Event(event) => self.stats.events.record(event),
+            Effect::Census(census) => self.stats.set_census(*census),
+        }
+    }
+
+    /// Hands waiting frames to the first worker.
+    fn flush(&mut self) {
+        if let Some(exchange) = self.exchanges.first() {
+            self.outbox.flush(exchange);
+        }
+    }
+
+    /// Reads the files on a thread of its own.
+    fn load(&mut self, old: Arc<Config>) {
+        let (path, to_files) = (self.path.clone(), self.to_files.clone());
+        let read = move || {
+            // The receiver is gone when the node stops.
+            let _ = to_files.send(Input::Loaded(load(&path, &old).map(Box::new)));
+        };
+        if let Err(why) = std::thread::Builder::new().name("ilagate-reload".into()).spawn(read) {
+            // The receiver is a field of `self`.
+            let _ = self.to_files.send(Input::Loaded(Err(format!("no thread can be started: {why}"))));
+        }
+    }
+
+    fn watch(&mut self, order: Option<WatchOrder>) -> Result<(), ControlError> {
+        self.watch = None;
+        let Some(WatchOrder { number, file, seen, config }) = order else { return Ok(()) };
+        let to_files = self.to_files.clone();
+        let tell = move |news| to_files.send(Input::MappingFile(number, news)).is_ok();
+        let watch = watch::start(&file, seen, config, tell);
+        self.watch = Some(watch.map_err(|why| ControlError::System("watch the mapping file", why))?);
+        Ok(())
+    }
+
+    fn report(&self) -> DeviceReport {
+        let devices = self.devices.as_ref();
+        let ports = (0..self.stats.ports.len()).map(|n| {
+            let id = PortId(n as u16);
+            PortReport { counters: devices.counters(id), xstats: devices.xstats(id), rss: devices.rss(id) }
+        });
+        let (mbufs_in_use, mbufs_total) = devices.mbufs();
+        DeviceReport { ports: ports.collect(), mbufs_in_use, mbufs_total }
+    }
+}
+
+fn now(stats: &Stats) -> Now {
+    Now::from_us(stats.started.elapsed().as_micros() as u64)
+}
+
+fn links(devices: &dyn Devices, ports: usize) -> Vec<LinkState> {
+    let link = |n| {
+        let (up, speed_mbps) = devices.link(PortId(n as u16));
+        LinkState { up, speed_mbps }
+    };
+    (0..ports).map(link).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The shell with signals and channels, and devices that are not there.
+
+use super::*;
+use crate::net::ndp;
+use crate::node::control::views::role_name;
+use crate::node::stats::PortFacts;
+
+const CONFIG: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+ports:
+  - {name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}
+  - {name: a, device: net_null1, role: access, addresses: ["2001:db8:2::1/64"], router_advertisement: {interval_s: 10}}
+routes: [{prefix: "fd00:1::/32", via: "fd00:f::2", port: f}]
+"#;
+
+struct Fake;
+
+impl Devices for Fake {
+    fn link(&self, _: PortId) -> (bool, u32) {
+        (true, 1000)
+    }
+    fn counters(&self, port: PortId) -> DeviceCounters {
+        DeviceCounters { rx_packets: 7 + u64::from(port.0), ..DeviceCounters::default() }
+    }
+    fn xstats(&self, _: PortId) -> Vec<(String, u64)> {
+        vec![("rx_good".into(), 7)]
+    }
+    fn rss(&self, _: PortId) -> String {
+        "active".into()
+    }
+    fn mbufs(&self) -> (u64, u64) {
+        (3, 9)
+    }
+}
+
+struct Bench {
+    shell: Shell,
+    exchange: Arc<Exchange>,
+    _dir: tempfile::TempDir,
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.yaml");
+    std::fs::write(&path, CONFIG).unwrap();
+    let config = Arc::new(Config::load(&path).unwrap());
+    let exchange = Exchange::new();
+    let facts = |port: &crate::config::Port| PortFacts {
+        name: port.name.clone(),
+        device: port.device.clone(),
+        role: role_name(port.role),
+    };
+    let facts = config.ports.iter().map(facts).collect();
+    let shell = Shell::new(Parts {
+        path,
+        config,
+        macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
+        mappings: None,
+        stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
+        exchanges: vec![exchange.clone()],
+        devices: Box::new(Fake),
+        set_level: Box::new(|_| ()),
+        table_seed: 1,
+        timer_seed: 1,
+    })
+    .unwrap();
+    Bench { shell, exchange, _dir: dir }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn signals_from_before_the_first_turn_are_heard() {
+    let Bench { mut shell, .. } = bench();
+    let raise = |signal: &str| {
+        let kill = format!("kill {signal} {}", std::process::id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    };
+    runtime().block_on(async {
+        let signals = Signals::listen().unwrap();
+        raise("-HUP");
+        let running = shell.run(signals);
+        assert!(tokio::time::timeout(Duration::from_millis(200), running).await.is_err());
+        assert!(shell.control.is_reloading() || shell.stats.updates_applied.load(Ordering::Relaxed) == 1);
+        let signals = Signals::listen().unwrap();
+        raise("-TERM");
+        assert_eq!(shell.run(signals).await, Ended::Asked);
+    });
+}
+
+#[test]
+fn requests_are_answered_with_what_the_devices_say_at_that_time() {
+    let Bench { mut shell, .. } = bench();
+    let handle = shell.handle();
+    runtime().block_on(async {
+        let signals = Signals::listen().unwrap();
+        let asks = async {
+            let node = handle.ask(Request::Node).await.unwrap();
+            let ports = handle.ask(|answer| Request::Ports(true, answer)).await.unwrap();
+            let events = handle.ask(|answer| Request::Events(0, answer)).await;
+            handle.stop().await.unwrap();
+            (node, ports, events.is_ok())
+        };
+        let (ended, (node, ports, events)) = tokio::join!(shell.run(signals), asks);
+        assert_eq!((ended, node.mbufs_in_use, node.mbufs, events), (Ended::Asked, 3, 9, true));
+        assert_eq!((ports[1].rss.as_str(), ports[1].xstats.len()), ("active", 1));
+    });
+    assert_eq!(shell.stats.census().ports[1].device.rx_packets, 8);
+}
+
+#[test]
+fn the_final_advertisements_wait_for_room_at_the_worker() {
+    let Bench { mut shell, exchange, .. } = bench();
+    shell.round();
+    let lifetimes = || -> Vec<u16> {
+        let frames = std::iter::from_fn(|| exchange.to_send.pop());
+        let lifetime = |frame: crate::node::exchange::Frame| {
+            ndp::router_advert(&frame.bytes[14..]).ok().map(|(advert, _)| advert.lifetime_s)
+        };
+        frames.filter_map(lifetime).collect()
+    };
+    assert_eq!(lifetimes(), [1800]);
+    runtime().block_on(shell.finish());
+    assert_eq!(lifetimes(), [0]);
+    // A worker that is gone is not waited for.
+    exchange.set_stopped();
+    let began = Instant::now();
+    runtime().block_on(shell.finish());
+    assert!(began.elapsed() < FINAL_FRAMES);
+}
