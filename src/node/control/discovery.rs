@@ -1,14 +1,11 @@
 //! Neighbours and links: frames and timers become changes of the tables, and frames to send.
 
 use super::{Control, LinkState};
-use crate::config::RouteTarget;
 use crate::net::{Mac, ethernet, ndp};
 use crate::node::announce;
 use crate::node::exchange::Frame;
-use crate::node::neighbour::{Advertisement, Effect, Key, Resolution, State};
-use crate::node::rib::NeighbourState;
+use crate::node::neighbour::{Advertisement, Effect, Key, State};
 use crate::table::{PortId, Role};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
@@ -33,19 +30,11 @@ pub(super) struct LinkSeen {
 }
 
 impl Control {
-    /// Takes the next hops and static neighbours of the configuration over.
-    pub(super) fn configure_neighbours(&mut self) {
-        let key = |port: u16, address: u128| Key { port: PortId(port), address };
-        let mut next_hops = BTreeSet::new();
-        for route in &self.config.routes {
-            if let RouteTarget::Via(list) = &route.target {
-                next_hops.extend(list.iter().map(|next| key(next.port, next.via)));
-            }
-        }
-        let fixed: BTreeMap<Key, Mac> =
-            self.config.neighbours.iter().map(|fixed| (key(fixed.port, fixed.address), fixed.mac)).collect();
-        let (timers, now) = (self.config.neighbour_discovery, self.now_ms());
-        self.neighbours.configure(timers, &next_hops, &fixed, now, &mut self.neighbour_effects);
+    /// Solicits the next hops that a configuration brought.
+    pub(super) fn solicit_new_neighbours(&mut self) {
+        let now_ms = self.now_ms();
+        self.rib.change_neighbours(|all, effects| all.tick(now_ms, effects));
+        self.apply_neighbour_effects();
     }
 
     /// Reads a Neighbour Advertisement that a worker handed over.
@@ -68,7 +57,7 @@ impl Control {
         }
         let heard = Advertisement { mac: target_mac, solicited, overrides: override_flag };
         let key = Key { port: frame.port, address: target };
-        self.neighbours.advertised(key, heard, now_ms, &mut self.neighbour_effects);
+        self.rib.change_neighbours(|all, effects| all.advertised(key, heard, now_ms, effects));
     }
 
     /// Another node has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours, because a router that
@@ -88,15 +77,14 @@ impl Control {
 
     /// Does what the neighbour state machine wants done.
     pub(super) fn apply_neighbour_effects(&mut self) {
-        let mut effects = std::mem::take(&mut self.neighbour_effects);
-        for effect in effects.drain(..) {
+        for effect in self.rib.take_neighbour_effects() {
             match effect {
                 Effect::Solicit(key, to) => self.solicit(key, to),
-                Effect::Tell(key, resolution) => self.tell_tables(key, resolution),
-                Effect::Note(key, state) => self.note(key, state),
+                Effect::Entered(key, state) => self.log_neighbour(key, state),
+                // The rib saw to it.
+                Effect::Resolve(..) => {}
             }
         }
-        self.neighbour_effects = effects;
     }
 
     fn solicit(&mut self, key: Key, to: Option<Mac>) {
@@ -112,22 +100,9 @@ impl Control {
         }
     }
 
-    fn tell_tables(&mut self, key: Key, resolution: Resolution) {
-        let Key { port, address } = key;
-        let state = match resolution {
-            Resolution::Gone => return self.rib.forget_neighbour(port, address),
-            Resolution::Ready(mac) => NeighbourState::Reachable(mac),
-            Resolution::Unresolved => NeighbourState::Incomplete,
-            Resolution::Unreachable => NeighbourState::Failed,
-        };
-        if self.rib.add_neighbour(port, address).is_some() {
-            self.rib.set_neighbour(port, address, state);
-        }
-    }
-
-    fn note(&self, key: Key, state: State) {
+    fn log_neighbour(&self, key: Key, state: State) {
         let (port, address) = (self.port_name(key.port), Ipv6Addr::from(key.address));
-        let next_hop = self.neighbours.of(key).is_some_and(|neighbour| neighbour.next_hop);
+        let next_hop = self.rib.neighbours().of(key).is_some_and(|neighbour| neighbour.next_hop);
         match state {
             State::Failed if next_hop => tracing::warn!(port, %address, "next hop does not answer"),
             _ => tracing::debug!(port, %address, state = state.label(), next_hop, "neighbour"),
@@ -163,7 +138,7 @@ impl Control {
             }
             if up && !before.up {
                 self.memberships.query_soon(now_ms);
-                self.neighbours.link_up(port, now_ms, &mut self.neighbour_effects);
+                self.rib.change_neighbours(|all, effects| all.link_up(port, now_ms, effects));
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::node::membership::Effect;
 use crate::node::rib::attachment_key;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Time over which joins and leaves are gathered: each snapshot is for all of them.
+/// Time over which joins and leaves are gathered, so that one snapshot serves all of them.
 const GATHER_MS: u64 = 50;
 
 impl Control {
@@ -68,7 +68,7 @@ impl Control {
         })
     }
 
-    /// A group that the configuration names is a member's whether or not it joined it as well.
+    /// Groups of one attachment. A group that the configuration names is shown once, as static, even if it was joined too.
     fn member_views(&self, network: &str, name: &str, attachment: &Attachment, views: &mut Vec<GroupView>) {
         let now_ms = self.now_ms();
         let view = |group: TenantAddress, expires_ms: Option<u64>| GroupView {

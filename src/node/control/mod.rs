@@ -23,7 +23,6 @@ pub use turn::{
 
 use super::exchange::{Frame, Settings};
 use super::membership::{self, Memberships};
-use super::neighbour::{self, Neighbours};
 use super::rib::Rib;
 use super::source::Refusal;
 use super::stats::Stats;
@@ -50,8 +49,6 @@ pub struct Control {
     config: Arc<Config>,
     rib: Rib,
     publisher: Publisher<Tables>,
-    neighbours: Neighbours,
-    neighbour_effects: Vec<neighbour::Effect>,
     memberships: Memberships,
     group_effects: Vec<membership::Effect>,
     groups_due_ms: u64,
@@ -87,7 +84,6 @@ impl Control {
         }
         let mut control = Control {
             now,
-            neighbours: Neighbours::new(config.neighbour_discovery),
             publisher: Publisher::new(Tables::default()),
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
             links_reported: false,
@@ -99,7 +95,6 @@ impl Control {
             amendments: Vec::new(),
             config,
             rib,
-            neighbour_effects: Vec::new(),
             updates: Updates::default(),
             quarantine_states: QuarantineStates::default(),
             devices: DeviceReport::default(),
@@ -114,8 +109,7 @@ impl Control {
         };
         control.first_links(&links);
         control.publisher = Publisher::new(control.rib.compile());
-        control.configure_neighbours();
-        control.apply_neighbour_effects();
+        control.solicit_new_neighbours();
         control.publish();
         control.watch_mappings(seen);
         let effects = std::mem::take(&mut control.effects);
@@ -138,6 +132,7 @@ impl Control {
     pub fn turn(&mut self, now: Now, input: Input) -> Vec<Effect> {
         self.now = now;
         let now_ms = now.ms();
+        self.rib.set_now(now_ms);
         match input {
             Input::Request(id, request) => self.take_request(id, request),
             Input::Reload => self.begin_reload(None),
@@ -149,9 +144,11 @@ impl Control {
                 }
             }
             Input::Notice(notice) => self.take_notice(&notice, now_ms),
-            Input::Wanted(key) => self.neighbours.wanted(key, now_ms, &mut self.neighbour_effects),
+            Input::Wanted(key) => {
+                self.rib.change_neighbours(|all, effects| all.wanted(key, now_ms, effects));
+            }
             Input::Links(links) => {
-                self.neighbours.tick(now_ms, &mut self.neighbour_effects);
+                self.rib.change_neighbours(|all, effects| all.tick(now_ms, effects));
                 self.take_links(&links, now_ms);
             }
             Input::Devices(devices) => self.devices = devices,
@@ -194,7 +191,7 @@ impl Control {
 
     /// Serves the timers.
     fn tick(&mut self, now_ms: u64) {
-        self.neighbours.tick(now_ms, &mut self.neighbour_effects);
+        self.rib.change_neighbours(|all, effects| all.tick(now_ms, effects));
         self.advertise(now_ms);
         self.serve_groups(now_ms);
         self.apply_neighbour_effects();

@@ -77,9 +77,8 @@ impl Control {
         self.stop_advertising(|n| advertised(&old, n) && !advertised(&config, n));
         self.effects.push(Effect::Config(config.clone()));
         self.check_tenants(self.now_ms());
-        self.configure_neighbours();
         self.configure_groups(self.now_ms());
-        self.apply_neighbour_effects();
+        self.solicit_new_neighbours();
         // Before the next snapshot is published: workers read their settings when they take it.
         self.effects.push(Effect::Settings(settings(&config, self.workers)));
         if old.log.level != config.log.level {

@@ -155,7 +155,8 @@ impl Control {
                 self.report_damped(tenant, EventKind::Conflict { address }, now_ms);
             }
             Notice::Neighbour { port, address, mac } => {
-                self.neighbours.solicited(Key { port, address }, mac, now_ms, &mut self.neighbour_effects);
+                let key = Key { port, address };
+                self.rib.change_neighbours(|all, effects| all.solicited(key, mac, now_ms, effects));
             }
             Notice::Ours { port, address, mac } => self.address_conflict(port, address, mac, now_ms),
         }

@@ -72,7 +72,7 @@ impl Control {
 
     pub(super) fn neighbour_views(&self) -> Vec<NeighbourView> {
         let now = self.now_ms();
-        let mut all: Vec<_> = self.neighbours.iter().collect();
+        let mut all: Vec<_> = self.rib.neighbours().iter().collect();
         all.sort_unstable_by_key(|(key, _)| **key);
         let view = |(key, neighbour): (&crate::node::neighbour::Key, &crate::node::neighbour::Neighbour)| {
             NeighbourView {
@@ -121,7 +121,7 @@ impl Control {
             tables: self.rib.tables_view(),
             networks: self.network_census(),
             routes: current.routes.len() as u64,
-            neighbours: self.neighbours.count(),
+            neighbours: self.rib.neighbours().count(),
             group_members: self.memberships.joined(),
             joins_refused: self.memberships.refused(),
             joins_unmappable: self.memberships.unmappable(),

@@ -44,9 +44,9 @@ impl Rib {
                 render.actions[n] = render.mapping(key);
             }
         }
-        let neighbours = self.neighbours.iter().map(|(_, neighbour)| {
-            let place = (PortId(neighbour.port), neighbour.address);
-            (place, self.hop(neighbour.port, neighbour.address))
+        let neighbours = self.neighbours.in_tables().map(|key| {
+            let place = (key.port, key.address);
+            (place, self.hop(key.port.0, key.address))
         });
         let addresses = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.address);
         let gateways = self.networks.iter().filter_map(|network| network.ipv6?.gateway);

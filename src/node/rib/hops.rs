@@ -1,18 +1,16 @@
-//! Neighbours: next hops of routes, static ones, and those that a worker met on a connected subnet.
+//! What the tables need of neighbours. [`Neighbours`] owns them; the rib reads their identity and resolution from it.
 
 use super::Rib;
-use crate::config::{Config, RouteTarget, StaticNeighbour};
+use crate::config::{Config, RouteTarget};
 use crate::net::Mac;
+use crate::node::neighbour::{Effect, Key, Neighbours, Resolution};
 use crate::table::{Hop, HopId, HopState, PortId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Neighbours met on connected subnets, at most.
-pub const MAX_DYNAMIC: usize = 4096;
-
-/// What is known of a neighbour.
+/// What a caller without a link sets of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NeighbourState {
-    /// Being asked for.
+    /// Being solicited.
     #[default]
     Incomplete,
     /// Answers, with this MAC address.
@@ -21,126 +19,81 @@ pub enum NeighbourState {
     Failed,
 }
 
-/// One neighbour.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Neighbour {
-    pub(super) port: u16,
-    pub(super) address: u128,
-    pub(super) state: NeighbourState,
-    /// From the configuration: never asked for.
-    fixed: bool,
-    /// A route leads over it.
-    next_hop: bool,
-    /// Met on a connected subnet.
-    dynamic: bool,
-}
-
-/// All neighbours by their identity, which is never used twice.
-#[derive(Default)]
-pub(super) struct Neighbours {
-    by_id: BTreeMap<u32, Neighbour>,
-    ids: HashMap<(u16, u128), u32>,
-    last: u32,
-    dynamic: usize,
-}
-
-impl Neighbours {
-    /// Finds a neighbour, or begins with it as not yet known.
-    fn entry(&mut self, port: u16, address: u128) -> (u32, &mut Neighbour) {
-        let id = *self.ids.entry((port, address)).or_insert_with(|| {
-            self.last = self.last.wrapping_add(1).max(1);
-            self.last
-        });
-        let state = NeighbourState::Incomplete;
-        let new = Neighbour { port, address, state, fixed: false, next_hop: false, dynamic: false };
-        (id, self.by_id.entry(id).or_insert(new))
-    }
-
-    /// Takes over routes and static neighbours; what neither names and no worker met is forgotten.
-    pub(super) fn configure(&mut self, config: &Config) {
-        for neighbour in self.by_id.values_mut() {
-            if neighbour.fixed {
-                neighbour.state = NeighbourState::Incomplete;
-            }
-            (neighbour.fixed, neighbour.next_hop) = (false, false);
-        }
-        for route in &config.routes {
-            let RouteTarget::Via(next_hops) = &route.target else { continue };
-            for hop in next_hops {
-                self.entry(hop.port, hop.via).1.next_hop = true;
-            }
-        }
-        for StaticNeighbour { port, address, mac } in &config.neighbours {
-            let neighbour = self.entry(*port, *address).1;
-            neighbour.fixed = true;
-            neighbour.state = NeighbourState::Reachable(*mac);
-        }
-        self.by_id.retain(|_, neighbour| neighbour.fixed || neighbour.next_hop || neighbour.dynamic);
-        let by_id = &self.by_id;
-        self.ids.retain(|_, id| by_id.contains_key(id));
-    }
-
-    /// The identity and state of a neighbour.
-    pub(super) fn of(&self, port: u16, address: u128) -> Option<(HopId, NeighbourState)> {
-        let id = *self.ids.get(&(port, address))?;
-        Some((HopId(id), self.by_id.get(&id)?.state))
-    }
-
-    /// All neighbours, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (HopId, &Neighbour)> {
-        self.by_id.iter().map(|(id, neighbour)| (HopId(*id), neighbour))
-    }
+/// The name of a neighbour.
+pub(super) fn key(port: u16, address: u128) -> Key {
+    Key { port: PortId(port), address }
 }
 
 impl Rib {
-    /// Notes what is known of a neighbour. One that is static or not known is left alone; says whether it changed.
-    pub fn set_neighbour(&mut self, port: PortId, address: u128, state: NeighbourState) -> bool {
-        let known = self.neighbours.ids.get(&(port.0, address)).copied();
-        let Some(neighbour) = known.and_then(|id| self.neighbours.by_id.get_mut(&id)) else { return false };
-        if neighbour.fixed || neighbour.state == state {
-            return false;
-        }
-        neighbour.state = state;
-        self.dirty = true;
-        true
+    /// The neighbours.
+    #[must_use]
+    pub fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
     }
 
-    /// Begins with a neighbour that a worker asks for on a connected subnet.
+    /// Changes the neighbours. A change that readers must learn of takes a snapshot.
+    pub fn change_neighbours(&mut self, change: impl FnOnce(&mut Neighbours, &mut Vec<Effect>)) {
+        let before = self.neighbour_effects.len();
+        change(&mut self.neighbours, &mut self.neighbour_effects);
+        let resolves = |effect: &Effect| matches!(effect, Effect::Resolve(..));
+        self.dirty |= self.neighbour_effects.iter().skip(before).any(resolves);
+        self.neighbour_effects.retain(|effect| !resolves(effect));
+    }
+
+    /// Takes out the effects of changes so far: solicitations and log lines.
+    pub fn take_neighbour_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.neighbour_effects)
+    }
+
+    /// Takes over the next hops of routes and the static neighbours of a configuration.
+    pub(super) fn configure_neighbours(&mut self, config: &Config) {
+        let mut next_hops = BTreeSet::new();
+        for route in &config.routes {
+            if let RouteTarget::Via(list) = &route.target {
+                next_hops.extend(list.iter().map(|next| key(next.port, next.via)));
+            }
+        }
+        let fixed = config.neighbours.iter().map(|fixed| (key(fixed.port, fixed.address), fixed.mac));
+        let (fixed, now_ms) = (fixed.collect::<BTreeMap<_, _>>(), self.now_ms);
+        self.change_neighbours(|all, effects| {
+            all.configure(config.neighbour_discovery, &next_hops, &fixed, now_ms, effects);
+        });
+        self.dirty = true;
+    }
+
+    /// Notes the time, for neighbours that the next configuration brings.
+    pub fn set_now(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// Sets what is known of a neighbour, for callers that have no link. One that is static or not known is left alone;
+    /// says whether it changed.
+    pub fn set_neighbour(&mut self, port: PortId, address: u128, state: NeighbourState) -> bool {
+        let key = Key { port, address };
+        let before = self.neighbours.lookup(key);
+        let resolution = match state {
+            NeighbourState::Incomplete => Resolution::Unresolved,
+            NeighbourState::Reachable(mac) => Resolution::Ready(mac),
+            NeighbourState::Failed => Resolution::Unreachable,
+        };
+        self.change_neighbours(|all, effects| all.set(key, resolution, effects));
+        self.neighbours.lookup(key) != before
+    }
+
+    /// Begins with a neighbour on a connected subnet, for callers that have no link.
     ///
-    /// `None` when the port is not there or [`MAX_DYNAMIC`] are held already: forget some first.
+    /// `None` when the port is not there or [`super::MAX_DYNAMIC`] are held already: forget some first.
     pub fn add_neighbour(&mut self, port: PortId, address: u128) -> Option<HopId> {
         self.ports.get(usize::from(port.0))?;
-        if let Some((id, _)) = self.neighbours.of(port.0, address) {
-            return Some(id);
-        }
-        if self.neighbours.dynamic >= MAX_DYNAMIC {
-            return None;
-        }
-        self.neighbours.dynamic += 1;
-        let (id, neighbour) = self.neighbours.entry(port.0, address);
-        neighbour.dynamic = true;
-        self.dirty = true;
-        Some(HopId(id))
+        let mut id = None;
+        self.change_neighbours(|all, effects| id = all.add(Key { port, address }, effects));
+        id
     }
 
-    /// Forgets a neighbour that no route and no static entry names; a next hop begins anew instead.
+    /// Forgets a neighbour that no route and no static entry names, for callers that have no link. A next hop begins
+    /// anew instead.
     pub fn forget_neighbour(&mut self, port: PortId, address: u128) {
-        let Some(id) = self.neighbours.ids.get(&(port.0, address)).copied() else { return };
-        let Some(neighbour) = self.neighbours.by_id.get_mut(&id) else { return };
-        if neighbour.dynamic {
-            neighbour.dynamic = false;
-            self.neighbours.dynamic -= 1;
-        }
-        if neighbour.fixed {
-            return;
-        }
-        self.dirty = true;
-        if neighbour.next_hop {
-            neighbour.state = NeighbourState::Incomplete;
-        } else {
-            self.neighbours.by_id.remove(&id);
-            self.neighbours.ids.remove(&(port.0, address));
-        }
+        self.change_neighbours(|all, effects| all.set(Key { port, address }, Resolution::Gone, effects));
     }
 
     /// Notes whether a port's link is up.
@@ -154,18 +107,17 @@ impl Rib {
 
     /// The hop towards a neighbour as it is now.
     pub(super) fn hop(&self, port: u16, address: u128) -> Hop {
-        let (id, state) = self.neighbours.of(port, address).unwrap_or_default();
+        let known = self.neighbours.lookup(key(port, address));
+        let (id, resolution) = known.unwrap_or((HopId(0), Resolution::Unresolved));
         let Some(link) = self.ports.get(usize::from(port)) else {
             return Hop::not_ready(PortId(port), HopState::NoRoute, 0, id);
         };
         let not_ready = |state| Hop::not_ready(PortId(port), state, link.mtu, id);
-        match state {
+        match resolution {
             _ if !link.up => not_ready(HopState::LinkDown),
-            NeighbourState::Incomplete => not_ready(HopState::Unresolved),
-            NeighbourState::Failed => not_ready(HopState::Unreachable),
-            NeighbourState::Reachable(mac) => {
-                Hop::ready(PortId(port), mac, link.mac, link.vlan, link.mtu, id)
-            }
+            Resolution::Unresolved | Resolution::Gone => not_ready(HopState::Unresolved),
+            Resolution::Unreachable => not_ready(HopState::Unreachable),
+            Resolution::Ready(mac) => Hop::ready(PortId(port), mac, link.mac, link.vlan, link.mtu, id),
         }
     }
 }

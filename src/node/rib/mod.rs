@@ -27,11 +27,13 @@ mod views;
 #[cfg(test)]
 mod tests;
 
+pub use super::neighbour::MAX_DYNAMIC;
 pub use batch::Staged;
-pub use hops::{MAX_DYNAMIC, NeighbourState};
+pub use hops::NeighbourState;
 pub use slots::AttachedTenant;
 pub use views::state_name;
 
+use super::neighbour::{self, Neighbours};
 use crate::config::{
     self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
 };
@@ -40,7 +42,6 @@ use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey, Networks, PortId};
 use actions::Actions;
-use hops::Neighbours;
 use precedence::Shadowed;
 use slots::Slots;
 use std::collections::{BTreeSet, HashMap};
@@ -86,6 +87,10 @@ pub struct Rib {
     infrastructure: Vec<crate::net::Ipv6Prefix>,
     routes: Vec<Route>,
     neighbours: Neighbours,
+    /// What changes of neighbours want done by whoever drives them.
+    neighbour_effects: Vec<neighbour::Effect>,
+    /// The time that was noted last, in milliseconds; for neighbours only.
+    now_ms: u64,
     actions: Actions,
     shadowed: Shadowed,
     /// The largest number of networks with their own counters.
@@ -134,7 +139,9 @@ impl Rib {
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),
             routes: Vec::new(),
-            neighbours: Neighbours::default(),
+            neighbours: Neighbours::new(config.neighbour_discovery),
+            neighbour_effects: Vec::new(),
+            now_ms: 0,
             actions: Actions::new(),
             shadowed: Shadowed::default(),
             counted: config.counted_networks(),

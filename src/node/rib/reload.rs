@@ -51,7 +51,7 @@ impl Rib {
         }
         self.locators.clone_from(&config.locators);
         self.routes.clone_from(&config.routes);
-        self.neighbours.configure(config);
+        self.configure_neighbours(config);
         let staged = self.stage_attachments(config);
         self.replace_replicas(config);
         self.replace_gateways(config);

@@ -59,7 +59,7 @@ fn somebody_who_has_our_address_is_counted_however_it_shows() {
     assert_eq!(conflicts(&bench), 1);
     bench.exchange.notices.push(Notice::Ours { port: FABRIC, address: own, mac: PEER }).unwrap();
     bench.turn(20);
-    assert_eq!((conflicts(&bench), bench.control.neighbours.iter().count()), (2, 1));
+    assert_eq!((conflicts(&bench), bench.control.rib.neighbours().iter().count()), (2, 1));
     // Our own, which came back.
     let mut frame = [0; ndp::MAX_FRAME];
     let from_mac = bench.control.publisher.current().ports[0].mac;

@@ -89,7 +89,7 @@ fn an_announcement_is_told_with_address_and_place() {
     let learnt = |address: &str| EventKind::Learnt { address: address.parse().unwrap(), mac: VM1 };
     assert_eq!(events(&bench), [("vm1".into(), learnt("10.0.0.5")), ("vm1".into(), learnt("2001:db8:a::5"))]);
     // It made no neighbour of the fabric's.
-    assert!(bench.control.neighbours.of(Key { port: ACCESS, address }).is_none());
+    assert!(bench.control.rib.neighbours().of(Key { port: ACCESS, address }).is_none());
 }
 
 #[test]
