@@ -10,6 +10,8 @@ pub mod control;
 pub mod events;
 pub mod exchange;
 pub mod handle;
+#[cfg(feature = "dpdk")]
+pub mod hardware;
 pub mod http;
 pub mod membership;
 pub mod metrics;

@@ -1,25 +1,21 @@
-//! Starting and stopping a node: DPDK, pools, ports, workers, services; and everything back in its place at the end.
+//! Starts and stops a node: DPDK, ports, workers and services, and the end in which every buffer comes back.
 
 use super::admin::{Service, Socket, SocketError};
 use super::control;
 use super::exchange::Exchange;
+use super::hardware::{Hardware, OpenError, pci_address};
 use super::http::{self, ListenError};
-use super::shell::{ControlError, Devices, Ended, Parts, Shell, Signals};
-use super::stats::{DeviceCounters, PortFacts, Stats};
+use super::shell::{ControlError, Ended, Parts, Shell, Signals};
+use super::stats::{PortFacts, Stats};
 use super::watch::Fingerprint;
 use super::worker::{Worker, WorkerSetup};
 use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, LogFormat, LogLevel, mappings};
-use crate::dpdk::{
-    Burst, CoreLease, Eal, EalConfig, EalError, Memory, Mempool, PoolConfig, PoolError, Port, PortConfig,
-    PortError, Promiscuous, Rss, RxQueue, TxSet,
-};
-use crate::table::PortId;
+use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
-use std::collections::HashMap;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
@@ -37,12 +33,9 @@ pub enum RunError {
     /// DPDK did not start.
     #[error(transparent)]
     Eal(#[from] EalError),
-    /// There is no memory for packets.
+    /// There is no memory for packets, or a port did not open.
     #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// A port did not open.
-    #[error(transparent)]
-    Port(#[from] PortError),
+    Hardware(#[from] OpenError),
     /// The control thread did not start.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -66,7 +59,8 @@ pub enum RunError {
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
-/// What kept it from starting, or from ending well.
+/// A wrong configuration, hardware or a socket that does not open, a worker that ended by itself, or buffers that did not
+/// come back.
 pub fn run(path: &Path) -> Result<(), RunError> {
     let config = Arc::new(Config::load(path)?);
     let set_level = start_log(&config);
@@ -109,7 +103,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(|why| RunError::System("start the control thread", why))?;
-    // From here on a signal ends or reloads the node in order, even one that comes before it forwards.
+    // From here on the node serves signals, even before it forwards.
     let signals = {
         let _around = runtime.enter();
         Signals::listen()?
@@ -131,7 +125,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         };
         threads.push(start_worker(lease, setup)?);
     }
-    // Without systemd there is nobody to tell.
+    // Without systemd this does nothing.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(
         node = config.node.name,
@@ -178,7 +172,7 @@ fn start_log(config: &Config) -> Box<dyn Fn(LogLevel)> {
         }
     };
     if let Err(why) = written {
-        // A log that somebody else set up is left alone.
+        // A log that was set up before stays.
         tracing::warn!(%why, "log is set up already");
     }
     Box::new(move |level| {
@@ -241,42 +235,6 @@ fn other_cores(workers: &[u32]) -> Vec<u32> {
     (0..count).filter(|core| is_allowed(core) && !workers.contains(core)).collect()
 }
 
-/// The PCI address that a device string begins with, if it does.
-fn pci_address(device: &str) -> Option<&str> {
-    let name = device.split(',').next()?;
-    let digits = |text: &str, len: usize| text.len() == len && text.bytes().all(|c| c.is_ascii_hexdigit());
-    let [domain, bus, slot] = name.split(':').collect::<Vec<_>>().try_into().ok()?;
-    let (slot, function) = slot.split_once('.')?;
-    (digits(domain, 4) && digits(bus, 2) && digits(slot, 2) && digits(function, 1)).then_some(name)
-}
-
-/// The NUMA node of a PCI device, where it has one.
-fn numa_node(device: &str) -> Option<u32> {
-    let address = pci_address(device)?;
-    let text = std::fs::read_to_string(format!("/sys/bus/pci/devices/{address}/numa_node")).ok()?;
-    text.trim().parse().ok()
-}
-
-/// Where the kernel tells of the link under an AF_PACKET port.
-fn carrier_file(device: &str) -> Option<PathBuf> {
-    let (driver, arguments) = device.split_once(',')?;
-    let interface = arguments.split(',').find_map(|argument| argument.strip_prefix("iface="))?;
-    let named = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
-    (named && !interface.contains('/')).then(|| Path::new("/sys/class/net").join(interface).join("carrier"))
-}
-
-/// Whether the kernel sees a link; `None` when it does not say.
-fn carrier(file: &Path) -> Option<bool> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => Some(text.trim() == "1"),
-        // An interface that is down has no carrier to tell of.
-        Err(why) if why.raw_os_error() == Some(libc::EINVAL) => Some(false),
-        // The interface is gone.
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Some(false),
-        Err(_) => None,
-    }
-}
-
 fn port_facts(config: &Config) -> Vec<PortFacts> {
     let facts = |port: &config::Port| PortFacts {
         name: port.name.clone(),
@@ -286,143 +244,7 @@ fn port_facts(config: &Config) -> Vec<PortFacts> {
     config.ports.iter().map(facts).collect()
 }
 
-/// The open ports and their pools.
-struct Hardware {
-    ports: Vec<Port>,
-    /// One for each NUMA node in use; the first is that of the first port.
-    pools: Vec<Arc<Mempool>>,
-    /// Where the kernel tells of a port's link, for devices whose driver does not ask it.
-    carriers: Vec<Option<PathBuf>>,
-}
-
-impl Hardware {
-    fn open(eal: &Eal, config: &Config) -> Result<Self, RunError> {
-        let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new(), carriers: Vec::new() };
-        let mut by_node: HashMap<Option<u32>, Arc<Mempool>> = HashMap::new();
-        for port in &config.ports {
-            let socket = numa_node(&port.device);
-            let pool = match by_node.get(&socket) {
-                Some(pool) => pool.clone(),
-                None => {
-                    let name = socket.map_or("mbufs".to_owned(), |socket| format!("mbufs{socket}"));
-                    let pool = Arc::new(Mempool::new(
-                        eal,
-                        &PoolConfig {
-                            name,
-                            mbufs: config.mbufs.count,
-                            cache: u32::from(config.mbufs.cache),
-                            data_bytes: config.mbufs.data_bytes,
-                            socket,
-                        },
-                    )?);
-                    hardware.pools.push(pool.clone());
-                    by_node.insert(socket, pool.clone());
-                    pool
-                }
-            };
-            let mut open = Port::open(
-                &PortConfig {
-                    name: port.name.clone(),
-                    device: port.device.clone(),
-                    rx_queues: port.queues,
-                    tx_queues: config.dpdk.workers.len() as u16,
-                    rx_desc: port.descriptors,
-                    tx_desc: port.descriptors,
-                    mtu: port.mtu,
-                    promiscuous: promiscuous(port),
-                },
-                &pool,
-            )?;
-            if let Some(mac) = port.mac {
-                open.set_mac(mac)?;
-            }
-            let (driver, mac, rss) = (open.driver(), open.mac(), rss_words(open.rss()));
-            tracing::info!(port = open.name(), device = port.device, driver, %mac, rss, "port");
-            hardware.carriers.push(carrier_file(&port.device));
-            hardware.ports.push(open);
-        }
-        Ok(hardware)
-    }
-
-    /// Receive queues and transmit queues of each worker: queue q of every port goes to worker q modulo workers.
-    fn queues(&mut self, config: &Config) -> Vec<(Vec<(PortId, RxQueue)>, TxSet)> {
-        let mut workers: Vec<_> = config.dpdk.workers.iter().map(|_| (Vec::new(), TxSet::new())).collect();
-        let count = workers.len();
-        for (n, port) in self.ports.iter_mut().enumerate() {
-            let id = PortId(n as u16);
-            let mut q = 0;
-            while let Some(rx) = port.take_rx() {
-                workers[q % count].0.push((id, rx));
-                q += 1;
-            }
-            for (_, tx) in &mut workers {
-                if let Some(queue) = port.take_tx() {
-                    tx.insert(id, queue);
-                }
-            }
-        }
-        workers
-    }
-
-    fn port(&self, port: PortId) -> Option<&Port> {
-        self.ports.get(usize::from(port.0))
-    }
-}
-
-impl Devices for Hardware {
-    fn link(&self, port: PortId) -> (bool, u32) {
-        let Some(open) = self.port(port) else { return (false, 0) };
-        let link = open.link();
-        let kernels = self.carriers.get(usize::from(port.0)).and_then(Option::as_deref).and_then(carrier);
-        (link.up && kernels.unwrap_or(true), link.speed_mbps.unwrap_or(0))
-    }
-
-    fn counters(&self, port: PortId) -> DeviceCounters {
-        let stats = self.port(port).map(Port::stats).unwrap_or_default();
-        DeviceCounters {
-            rx_packets: stats.rx_packets,
-            rx_bytes: stats.rx_bytes,
-            rx_missed: stats.rx_missed,
-            rx_errors: stats.rx_errors,
-            rx_no_mbuf: stats.rx_no_mbuf,
-            tx_packets: stats.tx_packets,
-            tx_bytes: stats.tx_bytes,
-            tx_errors: stats.tx_errors,
-        }
-    }
-
-    fn xstats(&self, port: PortId) -> Vec<(String, u64)> {
-        self.port(port).map(Port::xstats).unwrap_or_default()
-    }
-
-    fn rss(&self, port: PortId) -> String {
-        self.port(port).map_or("", |port| rss_words(port.rss())).to_owned()
-    }
-
-    fn mbufs(&self) -> (u64, u64) {
-        let sum = |what: fn(&Mempool) -> u32| self.pools.iter().map(|pool| u64::from(what(pool))).sum();
-        (sum(Mempool::in_use), sum(Mempool::total))
-    }
-}
-
-/// What a port is to accept. Tenants speak to the MAC addresses of their networks, which change by a reload and which a
-/// device knows nothing of.
-fn promiscuous(port: &config::Port) -> Promiscuous {
-    match (port.promiscuous, port.role) {
-        (config::Promiscuous::Auto, config::Role::Access) | (config::Promiscuous::On, _) => Promiscuous::On,
-        (config::Promiscuous::Auto, _) => Promiscuous::Auto,
-        (config::Promiscuous::Off, _) => Promiscuous::Off,
-    }
-}
-
-fn rss_words(rss: Rss) -> &'static str {
-    match rss {
-        Rss::Active(_) => "active",
-        Rss::Off(why) => why,
-    }
-}
-
-/// Tells the control thread when a worker's thread ends, however it does.
+/// Notes the end of a worker's thread, even when it panics.
 struct End(Arc<Exchange>);
 
 impl Drop for End {
@@ -450,7 +272,7 @@ fn start_worker(lease: CoreLease, setup: WorkerSetup) -> Result<JoinHandle<()>, 
         .map_err(|why| RunError::System("start a worker", why))
 }
 
-/// What serves operators, on a thread of its own: nothing that they ask for keeps the control thread from its work.
+/// The admin API and metrics, on a thread of their own, so that they never hold up the control thread.
 struct Services {
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
@@ -473,7 +295,7 @@ impl Services {
         let service = Service::new(shell.handle(), shell.config());
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
-            // A sender that is gone says the same.
+            // A sender that is gone means stop, too.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let stats = stats.clone();
@@ -511,20 +333,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_link_is_looked_for_under_af_packet_only() {
-        let file = carrier_file("net_af_packet0,qpairs=2,iface=fab0");
-        assert_eq!(file, Some(PathBuf::from("/sys/class/net/fab0/carrier")));
-        assert_eq!(carrier_file("net_tap0,iface=tap0"), None);
-        assert_eq!(carrier_file("net_af_packet0,iface=../x"), None);
-    }
-
-    #[test]
-    fn an_interface_that_is_gone_has_no_link() {
-        assert_eq!(carrier(Path::new("/sys/class/net/no-such-port/carrier")), Some(false));
-        assert_eq!(carrier(Path::new("/sys/class/net/lo/carrier")), Some(true));
-    }
-
-    #[test]
     fn arguments_of_a_pci_device_reach_dpdk() {
         let text = r#"
 node: {name: n}
@@ -536,28 +344,5 @@ ports:
 "#;
         let config = Config::parse(text, "t.yaml").unwrap();
         assert_eq!(eal_config(&config).pci, ["0000:3b:00.0", "0000:3b:00.1,mprq_en=1"]);
-    }
-
-    #[test]
-    fn an_access_port_hears_what_is_sent_to_the_mac_addresses_of_networks() {
-        let of = |role: &str, word: &str| {
-            let text = format!(
-                "node: {{name: n}}\ndpdk: {{workers: [1]}}\n\
-                 ports: [{{name: p, device: d0, role: {role}, promiscuous: {word}}}]\n"
-            );
-            promiscuous(&Config::parse(&text, "t.yaml").unwrap().ports[0])
-        };
-        assert_eq!(of("access", "auto"), Promiscuous::On);
-        assert_eq!((of("fabric", "auto"), of("external", "auto")), (Promiscuous::Auto, Promiscuous::Auto));
-        assert_eq!((of("access", "off"), of("fabric", "on")), (Promiscuous::Off, Promiscuous::On));
-    }
-
-    #[test]
-    fn pci_addresses_are_told_from_virtual_devices() {
-        assert_eq!(pci_address("0000:3b:00.1"), Some("0000:3b:00.1"));
-        assert_eq!(pci_address("0000:3b:00.1,arg=1"), Some("0000:3b:00.1"));
-        for other in ["net_af_packet0,iface=fab0", "3b:00.1", "0000:3b:00", "net_x:1:2.3"] {
-            assert_eq!(pci_address(other), None, "{other}");
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! core must not: for requests, and for workers to take a snapshot, a fraction of a millisecond at a time.
 
 mod load;
+mod parts;
 mod requests;
 
 use super::control::{
@@ -11,10 +12,9 @@ use super::control::{
 };
 use super::exchange::{Exchange, Outbox};
 use super::handle::{ControlHandle, Request};
-use super::stats::{DeviceCounters, Stats};
-use super::watch::{self, Fingerprint, Watch};
-use crate::config::{Config, LogLevel, MappingRecord};
-use crate::net::Mac;
+use super::stats::Stats;
+use super::watch::{self, Watch};
+use crate::config::{Config, LogLevel};
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
 use requests::Waiters;
@@ -22,10 +22,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch as watched};
 
 pub use load::load;
+pub use parts::{ControlError, Devices, Ended, Parts, Signals};
 
 /// Requests that wait, at most.
 const REQUESTS: usize = 1024;
@@ -45,86 +45,6 @@ const UPDATES: Duration = Duration::from_millis(5);
 const READER_CHECKS: u32 = 8;
 /// Time between two such checks.
 const READER_CHECK: Duration = Duration::from_micros(50);
-
-/// What the control thread reads from the devices.
-pub trait Devices {
-    /// Whether the link of a port is up, and its speed in Mbit/s (0: unknown).
-    fn link(&self, port: PortId) -> (bool, u32);
-    /// The device's counters.
-    fn counters(&self, port: PortId) -> DeviceCounters;
-    /// The driver's own counters.
-    fn xstats(&self, port: PortId) -> Vec<(String, u64)>;
-    /// `active`, or why receive side scaling is not.
-    fn rss(&self, port: PortId) -> String;
-    /// Mbufs in use, and in all.
-    fn mbufs(&self) -> (u64, u64);
-}
-
-/// What the shell begins with.
-pub struct Parts {
-    /// Where the configuration came from.
-    pub path: PathBuf,
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// MAC addresses of the ports.
-    pub macs: Vec<Mac>,
-    /// Mappings of the mapping file, if there is one, and the state it was read in.
-    pub mappings: Option<(Vec<MappingRecord>, Option<Fingerprint>)>,
-    /// Where to count.
-    pub stats: Arc<Stats>,
-    /// The queues to and from each worker.
-    pub exchanges: Vec<Arc<Exchange>>,
-    /// The devices.
-    pub devices: Box<dyn Devices>,
-    /// Changes the level of the log.
-    pub set_level: Box<dyn Fn(LogLevel)>,
-    /// Seed of the table positions. Outsiders must not know it.
-    pub table_seed: u64,
-    /// Seed of the jitter of timers.
-    pub timer_seed: u64,
-}
-
-/// Why a node cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The mapping file breaks a rule together with the configuration.
-    #[error("mappings are refused: {0}")]
-    Mappings(#[from] super::source::Refusal),
-    /// The operating system refuses something.
-    #[error("cannot {0}: {1}")]
-    System(&'static str, std::io::Error),
-}
-
-/// Why the control thread ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// A request or a signal asked for it.
-    Asked,
-    /// A worker with this number came to its end by itself.
-    WorkerLost(usize),
-}
-
-/// The signals that the control thread listens to, from the moment that this is made.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    /// Listens. Needs a tokio runtime around it.
-    ///
-    /// # Errors
-    /// The operating system refuses signal handlers.
-    pub fn listen() -> Result<Self, ControlError> {
-        let on = |kind| signal(kind).map_err(|why| ControlError::System("handle signals", why));
-        Ok(Signals {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hang_up: on(SignalKind::hangup())?,
-        })
-    }
-}
 
 /// The control thread: the core, and everything around it.
 pub struct Shell {

@@ -1,9 +1,10 @@
 //! The shell with signals and channels, and devices that are not there.
 
 use super::*;
+use crate::net::Mac;
 use crate::net::ndp;
 use crate::node::control::views::role_name;
-use crate::node::stats::PortFacts;
+use crate::node::stats::{DeviceCounters, PortFacts};
 
 const CONFIG: &str = r#"
 node: {name: n}
