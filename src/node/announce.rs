@@ -37,7 +37,7 @@ pub fn solicitation(
     build(key.port, |frame| ndp::solicitation(frame, envelope, key.address))
 }
 
-/// A question who has the port's addresses, from one that does not know yet whether they are its own (RFC 4862 §5.4.2).
+/// Probes for duplicates of the port's addresses: Neighbour Solicitations from `::` (RFC 4862 §5.4.2).
 pub fn probes(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let addresses = port.addresses.iter().copied().chain([port.link_local]);
     addresses.flat_map(move |address| {
@@ -50,7 +50,7 @@ pub fn probes(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     })
 }
 
-/// Neighbour Advertisements of all the port's addresses, to everybody: others correct what they remember.
+/// Unsolicited Neighbour Advertisements of all the port's addresses, to all nodes, which update their caches (§7.2.6).
 pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let addresses = port.addresses.iter().copied().chain([port.link_local]);
     addresses.flat_map(move |address| {
@@ -61,7 +61,7 @@ pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + 
     })
 }
 
-/// Router Advertisements to everybody, if the port has any to give.
+/// Router Advertisements to all nodes, if the port sends any.
 pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     advertise(id, port, port.advert)
 }

@@ -1,6 +1,7 @@
-//! What happened to tenants that somebody else should hear of: a bounded list with sequence numbers.
+//! Events of tenants: a bounded list with sequence numbers.
 //!
-//! The control thread writes, anyone follows ([`Feed`]). Who follows too slowly misses events and is told how many.
+//! The control thread writes the list, and any number of [`Feed`]s follow it. A follower that is too slow misses events,
+//! and learns how many.
 
 use super::handle::EventView;
 use crate::net::Mac;
@@ -49,26 +50,26 @@ pub struct EventRecord {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// The tenant announced an address that is its own: it is here, and speaks.
+    /// The tenant announced an address of its own.
     Learnt {
         /// The address.
         address: IpAddr,
         /// Where it is.
         mac: Mac,
     },
-    /// The tenant wants an address that somebody else has.
+    /// The tenant wants an address that another node or tenant has.
     Conflict {
         /// The address.
         address: IpAddr,
     },
-    /// The tenant spoke for others, or as only the node may; at most one event a second.
+    /// The tenant sent packets in the name of others or of the node. At most one event a second.
     Spoofed {
         /// Packets since the event before.
         packets: u64,
     },
     /// The tenant abused the node for too long.
     Quarantined {
-        /// How long it will be kept from asking.
+        /// How long its quarantine lasts, in seconds.
         seconds: u64,
     },
     /// Its quarantine is over.
@@ -164,24 +165,24 @@ impl Events {
         self.newest.send_replace(seq);
     }
 
-    /// Counts events that were not told, because a tenant causes too many of them or a queue was full.
+    /// Counts events that were not recorded, because a tenant causes too many of them or a queue was full.
     pub fn suppress(&self, events: u64) {
         self.suppressed.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Events told since the start, by kind and with its label.
+    /// Events recorded since the start, by the label of their kind.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         EventKind::LABELS.into_iter().zip(&self.counts).map(|(kind, n)| (kind, n.load(Ordering::Relaxed)))
     }
 
-    /// Events that were not told.
+    /// Events that were not recorded.
     #[must_use]
     pub fn suppressed(&self) -> u64 {
         self.suppressed.load(Ordering::Relaxed)
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Event>> {
-        // A list of whole events is right whatever happened to who held it.
+        // The list holds whole events even when a thread panicked with the lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,15 +198,15 @@ pub struct Feed {
 /// What a follower gets at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Events before these that are no longer there.
+    /// Events before these that are no longer kept.
     pub missed: u64,
-    /// Events in order; empty: there are no others yet.
+    /// Events in order; empty when there are no others yet.
     pub events: Vec<Event>,
 }
 
 impl Feed {
-    /// Events behind the one with number `after`, beginning with those that are still kept. A number that was never
-    /// given is of a node that has started anew since then: then all events are.
+    /// Events after the one with number `after`, as far as they are kept. A number that was not given yet comes from
+    /// before a restart of the node: the feed then begins with all events.
     #[must_use]
     pub fn new(events: Arc<Events>, after: u64) -> Self {
         let newest = events.newest.subscribe();
@@ -213,7 +214,7 @@ impl Feed {
         Feed { events, after, newest }
     }
 
-    /// The next events that are there.
+    /// The next events, at most 256.
     pub fn heard(&mut self) -> Heard {
         let kept = self.events.kept();
         let first = kept.front().map_or(self.after + 1, |event| event.seq);
@@ -224,7 +225,7 @@ impl Feed {
         Heard { missed, events }
     }
 
-    /// Waits until there are events to be heard.
+    /// Waits until there are further events.
     pub async fn ready(&mut self) {
         let after = self.after;
         // The sender lives as long as this feed, which holds the events.

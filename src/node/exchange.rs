@@ -45,23 +45,23 @@ pub struct Settings {
     pub errors_burst: u32,
     /// Packets that wait for one neighbour.
     pub hold_packets: u8,
-    /// How long a packet waits, at most: longer than a neighbour is given to answer, so that the packet's sender can be
-    /// told that it did not (RFC 4861 §7.2.2).
+    /// Longest time that a packet waits. It is longer than a neighbour may take to answer, so that the packet's sender gets
+    /// an ICMPv6 error when it does not (RFC 4861 §7.2.2).
     pub hold_timeout_ms: u64,
 }
 
 /// The queues between one worker and the control thread.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Worker to control: neighbours on connected subnets that packets wait for. Next hops are asked for anyway.
+    /// Worker to control: neighbours on connected subnets that packets wait for. Next hops are solicited in any case.
     pub wanted: ArrayQueue<Key>,
     /// Worker to control: frames for the control thread to read.
     pub punted: ArrayQueue<Frame>,
-    /// Worker to control: what tenants want that is not theirs.
+    /// Worker to control: address conflicts, and solicitations of neighbours.
     pub notices: ArrayQueue<Notice>,
     /// Control to worker: frames to send.
     pub to_send: ArrayQueue<Frame>,
-    /// Control to worker: read when the snapshot changes; the newest counts.
+    /// Control to worker: settings. The worker reads the newest when its snapshot changes.
     pub settings: ArrayQueue<Settings>,
     stop: AtomicBool,
     stopped: AtomicBool,
@@ -94,12 +94,12 @@ impl Exchange {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The worker has come to its end, whether it was told to or not.
+    /// Notes that the worker has ended, for whatever reason.
     pub fn set_stopped(&self) {
         self.stopped.store(true, Ordering::Release);
     }
 
-    /// Whether the worker has come to its end.
+    /// Whether the worker has ended.
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)

@@ -1,8 +1,8 @@
 //! Which groups the tenants attached here want: what they report by IGMP and MLD, and the queries that keep it true
 //! (RFC 3376 §6, RFC 3810 §7; snooping as of RFC 4541).
 //!
-//! Pure: told of frames and of time, it answers with [`Effect`]s. Every tenant is a host of its own, known by where it
-//! sits, so what it leaves it has left: nobody else has to be asked. Sources are not filtered: who wants a group from
+//! It is a pure state machine: it takes frames and the time, and gives [`Effect`]s. Every tenant is known by its attachment,
+//! so a group that a tenant leaves needs no query to others. Sources are not filtered: a tenant that wants a group from
 //! some sources gets it from all.
 
 use super::exchange::Frame;
@@ -19,12 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Robustness variable and query response interval of both protocols (RFC 3376 §8.1, §8.3; RFC 3810 §9.1, §9.3).
 const ROBUSTNESS: u8 = 2;
 const RESPONSE_MS: u64 = 10_000;
-/// How long a tenant that named fewer sources than before may take to say that it still wants the group: last member
-/// query time (RFC 3376 §8.8 and §8.9, RFC 3810 §9.8 and §9.9).
+/// How long a tenant that named fewer sources than before may take to report the group again: last member query time (RFC 3376 §8.8 and §8.9, RFC 3810 §9.8 and §9.9).
 const LAST_MEMBER_MS: u64 = 2_000;
-/// Time between two looks for memberships that ran out.
-const LOOK_MS: u64 = 250;
-/// What one query allows of it.
+/// Time between two checks for memberships that ran out.
+const CHECK_MS: u64 = 250;
+/// The part of it that one query gives for an answer.
 const LAST_RESPONSE_MS: u64 = 1_000;
 
 /// What is to be done.
@@ -32,7 +31,7 @@ const LAST_RESPONSE_MS: u64 = 1_000;
 pub enum Effect {
     /// A tenant wants a group.
     Joined(AttachmentKey, TenantAddress),
-    /// It does not any more, or says nothing.
+    /// A tenant left a group, or did not report it in time.
     Left(AttachmentKey, TenantAddress),
     /// A query is to be sent.
     Query(Box<Frame>),
@@ -44,13 +43,13 @@ struct Member {
     groups: BTreeMap<TenantAddress, Until>,
 }
 
-/// How long a group counts, and when its tenant may be asked about it again.
+/// When a membership ends, and when its tenant may be queried about it again. In milliseconds.
 struct Until {
     expires_ms: u64,
-    ask_ms: u64,
+    query_ms: u64,
 }
 
-/// What queries and reports of a network need to know of it.
+/// What queries and reports need to know of a network.
 struct Network {
     vnid: u32,
     mac: Mac,
@@ -68,8 +67,8 @@ pub struct Memberships {
     members: BTreeMap<AttachmentKey, Member>,
     /// Links with tenants, once for each network that they have.
     links: BTreeSet<(PortId, u16, u16)>,
-    /// When to look for memberships that ran out.
-    look_due_ms: u64,
+    /// When the next check for memberships that ran out is due.
+    check_due_ms: u64,
     query_due_ms: u64,
     /// General queries since the last start.
     queries: u8,
@@ -78,7 +77,7 @@ pub struct Memberships {
 }
 
 impl Memberships {
-    /// The tenants of a configuration, none of which has said anything yet.
+    /// The tenants of a configuration, without any membership.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let mut memberships = Memberships {
@@ -86,7 +85,7 @@ impl Memberships {
             networks: Vec::new(),
             members: BTreeMap::new(),
             links: BTreeSet::new(),
-            look_due_ms: 0,
+            check_due_ms: 0,
             query_due_ms: 0,
             queries: 0,
             refused: 0,
@@ -96,7 +95,7 @@ impl Memberships {
         memberships
     }
 
-    /// Takes over another configuration: who stays keeps its groups, and everybody is asked.
+    /// Takes over another configuration. Tenants that stay keep their groups, and all tenants are queried.
     pub fn configure(&mut self, config: &Config, now_ms: u64, effects: &mut Vec<Effect>) {
         self.settings = config.multicast;
         // By their VNIDs: a file may list networks in another order than before.
@@ -138,7 +137,7 @@ impl Memberships {
         self.query_soon(now_ms);
     }
 
-    /// Asks everybody as at the start: somebody may have come who has not been asked.
+    /// Queries all tenants as at the start, because new ones may have come.
     pub fn query_soon(&mut self, now_ms: u64) {
         (self.query_due_ms, self.queries) = (now_ms, 0);
     }
@@ -184,7 +183,7 @@ impl Memberships {
                     self.refused += 1;
                     return;
                 }
-                member.groups.insert(group, Until { expires_ms: now_ms + lifetime_ms, ask_ms: 0 });
+                member.groups.insert(group, Until { expires_ms: now_ms + lifetime_ms, query_ms: 0 });
                 network.joined += 1;
                 effects.push(Effect::Joined(key, group));
             }
@@ -194,29 +193,29 @@ impl Memberships {
                 effects.push(Effect::Left(key, group));
             }
             (Interest::Fewer, Some(until)) => {
-                // One report can say it a hundred times, each time for a query.
-                if now_ms < until.ask_ms {
+                // One report may hold a hundred such records. One query answers them all.
+                if now_ms < until.query_ms {
                     return;
                 }
-                until.ask_ms = now_ms + LAST_RESPONSE_MS;
+                until.query_ms = now_ms + LAST_RESPONSE_MS;
                 until.expires_ms = until.expires_ms.min(now_ms + LAST_MEMBER_MS);
-                let asked = Asked {
+                let question = Question {
                     group: Some(group),
                     response_ms: LAST_RESPONSE_MS,
                     interval_s: self.settings.query_interval_s,
                 };
                 effects.extend(
-                    network.query(key.port, key.vlan, &asked).map(|frame| Effect::Query(Box::new(frame))),
+                    network.query(key.port, key.vlan, &question).map(|frame| Effect::Query(Box::new(frame))),
                 );
             }
             (Interest::Leave | Interest::Fewer, None) => {}
         }
     }
 
-    /// Lets time pass: sends queries that are due, and gives up on who did not answer.
+    /// Serves the timers: sends queries that are due, and ends memberships that were not reported in time.
     pub fn tick(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        if now_ms >= self.look_due_ms {
-            self.look_due_ms = now_ms + LOOK_MS;
+        if now_ms >= self.check_due_ms {
+            self.check_due_ms = now_ms + CHECK_MS;
             self.expire(now_ms, effects);
         }
         if now_ms >= self.query_due_ms && !self.links.is_empty() {
@@ -244,18 +243,19 @@ impl Memberships {
         // The first ones follow each other sooner (RFC 3376 §8.6, §8.7).
         let pause_ms = if self.queries < ROBUSTNESS { interval_ms / 4 } else { interval_ms };
         self.query_due_ms = now_ms + pause_ms;
-        let asked = Asked {
+        let question = Question {
             group: None,
             response_ms: self.response_ms(),
             interval_s: self.settings.query_interval_s,
         };
         for (port, vlan, network) in &self.links {
             let Some(network) = self.networks.get(usize::from(*network)) else { continue };
-            effects.extend(network.query(*port, *vlan, &asked).map(|frame| Effect::Query(Box::new(frame))));
+            effects
+                .extend(network.query(*port, *vlan, &question).map(|frame| Effect::Query(Box::new(frame))));
         }
     }
 
-    /// Answers have come well before the next query.
+    /// How long tenants may take to answer: less than half of the query interval.
     fn response_ms(&self) -> u64 {
         RESPONSE_MS.min(u64::from(self.settings.query_interval_s) * 500)
     }
@@ -266,26 +266,26 @@ impl Memberships {
         u64::from(ROBUSTNESS) * u64::from(self.settings.query_interval_s) * 1000 + self.response_ms()
     }
 
-    /// The groups that the tenant at this key joined, and when each ends unless it says so again.
+    /// The groups that the tenant at this key joined, and when each ends unless it is reported again, in milliseconds.
     pub fn of(&self, key: AttachmentKey) -> impl Iterator<Item = (TenantAddress, u64)> + '_ {
         let groups = self.members.get(&key).map(|member| &member.groups);
         groups.into_iter().flatten().map(|(group, until)| (*group, until.expires_ms))
     }
 
-    /// Groups that tenants want now, each counted once for each tenant.
+    /// Memberships of all tenants.
     #[must_use]
     pub fn joined(&self) -> u64 {
         self.networks.iter().map(|network| u64::from(network.joined)).sum()
     }
 
-    /// Groups that tenants wanted and did not get, because there are too many.
+    /// Joins that were refused, because there are too many memberships.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// How often tenants wanted a group that leaves its link and cannot come to them: it has no identifier, or one that
-    /// neutral mapping cannot tell from another.
+    /// Joins of groups that leave their link and cannot be delivered: they have no identifier, or one that neutral mapping
+    /// cannot tell from another.
     #[must_use]
     pub fn unmappable(&self) -> u64 {
         self.unmappable
@@ -293,7 +293,7 @@ impl Memberships {
 }
 
 /// What a query asks.
-struct Asked {
+struct Question {
     /// All groups, or one.
     group: Option<TenantAddress>,
     response_ms: u64,
@@ -320,13 +320,13 @@ impl Network {
     }
 
     /// The queries to one link, from the gateway: of MLD, of IGMP or of both.
-    fn query(&self, port: PortId, vlan: u16, asked: &Asked) -> impl Iterator<Item = Frame> {
-        let group6 = match asked.group {
+    fn query(&self, port: PortId, vlan: u16, question: &Question) -> impl Iterator<Item = Frame> {
+        let group6 = match question.group {
             None => Some(None),
             Some(TenantAddress::V6(group)) => Some(Some(group)),
             Some(TenantAddress::V4(_)) => None,
         };
-        let group4 = match asked.group {
+        let group4 = match question.group {
             None => Some(None),
             Some(TenantAddress::V4(group)) => Some(Some(group)),
             Some(TenantAddress::V6(_)) => None,
@@ -337,11 +337,11 @@ impl Network {
                 version: mld::Version::V2,
                 querier: self.mac.link_local(),
                 group,
-                max_response_ms: asked.response_ms as u32,
+                max_response_ms: question.response_ms as u32,
                 sources: 0,
                 suppress: false,
                 robustness: ROBUSTNESS,
-                interval_s: asked.interval_s.into(),
+                interval_s: question.interval_s.into(),
             };
             let length = mld::query(&mut frame, self.mac, vlan, &query);
             Frame::new(port, frame.get(..length)?)
@@ -352,11 +352,11 @@ impl Network {
                 version: igmp::Version::V3,
                 querier,
                 group,
-                max_response_ds: (asked.response_ms / 100) as u32,
+                max_response_ds: (question.response_ms / 100) as u32,
                 sources: 0,
                 suppress: false,
                 robustness: ROBUSTNESS,
-                interval_s: asked.interval_s.into(),
+                interval_s: question.interval_s.into(),
             };
             let length = igmp::query(&mut frame, self.mac, vlan, &query);
             Frame::new(port, frame.get(..length)?)

@@ -1,11 +1,12 @@
-//! Packets that wait for a neighbour's MAC address (RFC 4861 §7.2.2): few of them, for a short time, in order.
+//! Packets that wait for a neighbour's MAC address (RFC 4861 §7.2.2): at most 256 a worker, in order, until a deadline.
 
 use super::neighbour::Key;
 use crate::table::{HopId, PortId};
 
 /// Packets that wait at one worker, at most.
 pub const ROOM: usize = 256;
-/// For whom a packet waits.
+
+/// Which neighbour a packet waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Awaited {
     /// The neighbour behind a next hop.
@@ -17,11 +18,11 @@ pub enum Awaited {
 /// One packet that waits; `P` is the packet itself.
 #[derive(Debug)]
 pub struct Entry<P> {
-    /// For whom.
+    /// The neighbour that it waits for.
     pub awaited: Awaited,
     /// Port that it came from.
     pub port: PortId,
-    /// When it has waited long enough.
+    /// When it is dropped, in milliseconds of the worker's clock.
     pub deadline_ms: u64,
     /// The packet.
     pub packet: P,
@@ -59,8 +60,8 @@ impl<P> Waiting<P> {
         self.entries.len()
     }
 
-    /// How many packets wait for this neighbour, if one more may: after `ahead` others that will be added before it, of
-    /// which `ahead_same` wait for the same one.
+    /// How many packets wait for this neighbour, if there is room for one more. `ahead` others will be added before it, and
+    /// `ahead_same` of these wait for the same neighbour.
     #[must_use]
     pub fn room_for(&self, awaited: Awaited, ahead: usize, ahead_same: usize) -> Option<usize> {
         if self.entries.len() + ahead >= ROOM {
@@ -73,7 +74,7 @@ impl<P> Waiting<P> {
     /// Adds a packet.
     ///
     /// # Errors
-    /// No room at all; it comes back.
+    /// The list is full: the packet comes back.
     pub fn push(&mut self, entry: Entry<P>) -> Result<(), Entry<P>> {
         if self.entries.len() == ROOM {
             return Err(entry);
@@ -82,7 +83,7 @@ impl<P> Waiting<P> {
         Ok(())
     }
 
-    /// Takes out the oldest packet that has waited long enough.
+    /// Takes out the oldest packet whose deadline has passed.
     pub fn take_expired(&mut self, now_ms: u64) -> Option<Entry<P>> {
         let at = self.entries.iter().position(|entry| entry.deadline_ms <= now_ms)?;
         Some(self.entries.remove(at))
@@ -94,7 +95,7 @@ impl<P> Waiting<P> {
         self.entries.iter().map(|entry| entry.deadline_ms).min()
     }
 
-    /// Exchanges all packets with those of `other`: for looking at each again.
+    /// Exchanges all packets with those of `other`, so that each can be decided again.
     pub fn swap(&mut self, other: &mut Vec<Entry<P>>) {
         std::mem::swap(&mut self.entries, other);
     }

@@ -1,7 +1,7 @@
-//! Watches the mapping file: reads it again when it changed, on a thread of its own.
+//! Watches the mapping file on a thread of its own, and reads it again when it changed.
 //!
-//! The directory is watched, not the file, so that a file put in place by renaming is seen; and it is looked at every
-//! few seconds, for file systems that tell nothing. A file that is wrong is reported whole and changes nothing.
+//! The thread watches the directory, not the file, so that it sees a file that is put in place by renaming. It also checks
+//! the file every 5 s, for file systems that report no changes. A file that is wrong is reported with all its errors.
 
 use crate::config::{Config, ConfigErrors, MappingFile, MappingRecord, mappings};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Quiet time after a change before the file is read.
 const QUIET: Duration = Duration::from_millis(200);
-/// A file that never comes to rest is read after this.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often the file is looked at anyway.
-const LOOK: Duration = Duration::from_secs(5);
+/// A file that changes without a pause is read after this.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two checks without a report of a change.
+const CHECK: Duration = Duration::from_secs(5);
 
 /// What a reading of the file gave.
 pub type News = Result<Vec<MappingRecord>, ConfigErrors>;
@@ -27,7 +27,7 @@ pub type News = Result<Vec<MappingRecord>, ConfigErrors>;
 pub struct Fingerprint {
     inode: (u64, u64),
     size: u64,
-    /// When its content was changed by its own account, and when by the kernel's, which nobody can set back.
+    /// Its modification time, which anybody can set, and its change time, which only the kernel sets.
     changed: [(i64, i64); 2],
 }
 
@@ -63,16 +63,16 @@ impl Drop for Watch {
     }
 }
 
-/// Watches `file`, which was `seen` when it was read last; every change goes to `tell`, which says whether anybody
-/// still listens.
+/// Watches `file`, which was in the state `seen` when it was read last. Every later reading goes to `report`, which says
+/// whether anybody still listens.
 ///
 /// # Errors
-/// No thread can be started.
+/// The operating system starts no thread.
 pub fn start(
     file: &MappingFile,
     seen: Option<Fingerprint>,
     config: Arc<Config>,
-    tell: impl Fn(News) -> bool + Send + 'static,
+    report: impl Fn(News) -> bool + Send + 'static,
 ) -> std::io::Result<Watch> {
     let (wake, woken) = channel();
     let directory = match file.file.parent() {
@@ -81,7 +81,7 @@ pub fn start(
     };
     let changed = wake.clone();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the file is an event too, and no reason to read it again.
+        // Reading the file is an event too. It is no change.
         if !event.is_ok_and(|event| event.kind.is_access()) {
             let _ = changed.send(Wake::Changed);
         }
@@ -97,7 +97,7 @@ pub fn start(
     let path = file.file.clone();
     std::thread::Builder::new()
         .name("ilagate-watch".into())
-        .spawn(move || watch(&path, seen, &config, &woken, tell))?;
+        .spawn(move || watch(&path, seen, &config, &woken, report))?;
     Ok(Watch { wake, _watcher: watcher })
 }
 
@@ -106,10 +106,10 @@ fn watch(
     mut seen: Option<Fingerprint>,
     config: &Config,
     woken: &Receiver<Wake>,
-    tell: impl Fn(News) -> bool,
+    report: impl Fn(News) -> bool,
 ) {
     loop {
-        match woken.recv_timeout(LOOK) {
+        match woken.recv_timeout(CHECK) {
             Ok(Wake::Changed) if !settle(woken) => return,
             Ok(Wake::Changed) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -119,17 +119,17 @@ fn watch(
             continue;
         }
         seen = now;
-        // A file that is gone for good is told of; between removal and renaming it is only not there yet.
-        if !tell(mappings::load(path, config)) {
+        // A file that is gone is an error to report. Between removal and renaming it is only not there yet.
+        if !report(mappings::load(path, config)) {
             return;
         }
     }
 }
 
-/// Waits until nothing happens for a while; `false`: stop.
+/// Waits until nothing changes for 0.2 s, at most 2 s; `false`: stop.
 fn settle(woken: &Receiver<Wake>) -> bool {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < SETTLE_TIMEOUT {
         match woken.recv_timeout(QUIET) {
             Ok(Wake::Changed) => {}
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
