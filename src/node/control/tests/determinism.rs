@@ -14,8 +14,9 @@ ports:
   - {name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}
   - {name: a, device: net_null1, role: access, addresses: ["2001:db8:2::1/64"], router_advertisement: {interval_s: 10}}
 neighbours:
-  - {port: f, address: "fd00:f::51", mac: "02:00:00:00:00:51"}
-  - {port: f, address: "fd00:f::52", mac: "02:00:00:00:00:52"}
+  static:
+    - {port: f, address: "fd00:f::51", mac: "02:00:00:00:00:51"}
+    - {port: f, address: "fd00:f::52", mac: "02:00:00:00:00:52"}
 virtual_networks:
   - {name: red, vnid: 100, domain: tasks, ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.254}]}
   - {name: blue, vnid: 101, domain: tasks, ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.254}]}
@@ -25,7 +26,7 @@ virtual_networks:
     for n in 0..routes {
         let (a, b) = (0x11 + n, 0x51 + n % 2);
         let via = format!("[{{via: \"fd00:f::{a:x}\", port: f}}, {{via: \"fd00:f::{b:x}\", port: f}}]");
-        writeln!(text, "  - {{prefix: \"fd00:{:x}::/32\", via: {via}}}", 2 + n).unwrap();
+        writeln!(text, "  - {{prefix: \"fd00:{:x}::/32\", next_hops: {via}}}", 2 + n).unwrap();
     }
     text.push_str("attachments:\n");
     for n in 1..=tenants {

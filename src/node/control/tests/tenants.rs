@@ -37,7 +37,7 @@ fn tenant(bench: &Bench) -> TenantHandle {
     TenantHandle { slot: 0, generation: bench.control.publisher.current().networks.generation(0) }
 }
 
-fn abuse(bench: &Bench, slot: u16, count: usize) {
+fn violate(bench: &Bench, slot: u16, count: usize) {
     let mut policer = Policer::new(bench.control.stats.workers[0].tenants.clone());
     let tables = bench.control.publisher.current().clone();
     let who = Policed { tenant: TenantHandle { slot, generation: 1 }, quarantined: false };
@@ -168,10 +168,10 @@ fn what_is_said_three_times_is_told_once() {
 fn abuse_for_too_long_is_quarantine_in_the_workers_tables_until_it_ends() {
     let mut bench = Bench::with(TENANTS);
     bench.turn(1000);
-    abuse(&bench, 0, 100);
+    violate(&bench, 0, 100);
     bench.turn(2000);
     assert_eq!((quarantine(&bench), events(&bench).len()), (Quarantine::None, 0));
-    abuse(&bench, 0, 100);
+    violate(&bench, 0, 100);
     bench.turn(3000);
     assert_eq!(quarantine(&bench), Quarantine::Control);
     assert_eq!(refused(&bench), [(vec![("arp_rate".to_owned(), 200)], true), (vec![], false)]);
@@ -190,7 +190,7 @@ fn who_takes_a_tenants_place_inherits_nothing_of_it() {
     let mut bench = Bench::with(TENANTS);
     bench.turn(1000);
     for second in 2..4 {
-        abuse(&bench, 0, 100);
+        violate(&bench, 0, 100);
         bench.turn(second * 1000);
     }
     assert_eq!(quarantine(&bench), Quarantine::Control);
@@ -201,7 +201,7 @@ fn who_takes_a_tenants_place_inherits_nothing_of_it() {
     bench.control.config = Arc::new(config);
     assert_eq!(refused(&bench), [(vec![], false), (vec![], false)]);
     bench.turn(4000);
-    abuse(&bench, 0, 7);
+    violate(&bench, 0, 7);
     assert_eq!(refused(&bench), [(vec![("arp_rate".to_owned(), 7)], false), (vec![], false)]);
     bench.turn(5000);
     let tables = bench.control.publisher.current();
