@@ -53,6 +53,9 @@ pub fn mixed(value: u64) -> u32 {
 }
 
 /// A type whose all-zero bytes are a valid value, and which needs no drop.
+///
+/// # Safety
+/// Whoever implements it upholds that memory of zeroes is a valid value of the type, and that dropping one does nothing.
 pub unsafe trait Zeroed {}
 
 /// A slice of fixed length. From 2 MiB on it lies in transparent huge pages if the system has them.

@@ -36,12 +36,14 @@ impl Slots {
         let tenants =
             || attachments.iter().filter(|attachment| attachment.network.is_some()).map(attachment_key);
         let stay: std::collections::HashSet<AttachmentKey> = tenants().collect();
-        for (_, TenantHandle { slot, .. }) in
-            self.by_attachment.extract_if(.., |attached, _| !stay.contains(attached))
-        {
-            self.free.push(slot);
-            self.quarantines.remove(&slot);
-        }
+        self.by_attachment.retain(|attached, TenantHandle { slot, .. }| {
+            let stays = stay.contains(attached);
+            if !stays {
+                self.free.push(*slot);
+                self.quarantines.remove(slot);
+            }
+            stays
+        });
         for attached in tenants() {
             self.by_attachment.entry(attached).or_insert_with(|| {
                 self.generation += 1;

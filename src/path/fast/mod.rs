@@ -225,9 +225,8 @@ impl<'t> FastPath<'t> {
             decided,
             |jobs| look_up(jobs, tables),
             |job, action, decided| {
-                if let Some(local) = action.local() {
-                    decided.note(job.index, to_task(job, &local.hop, tables));
-                }
+                let sent = action.local().and_then(|local| to_task(job, &local.hop, tables));
+                decided.note(job.index, sent);
             },
         );
         finish(
