@@ -201,7 +201,7 @@ fn holds(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
         let (first, last) = (word.chars().next(), word.chars().next_back());
-        !(named(before) && named(first)) && !(named(after) && named(last))
+        !(named(before) && named(first) || named(after) && named(last))
     })
 }
 
