@@ -1,5 +1,5 @@
-//! Neighbour Discovery frames that the node sends of its own accord: solicitations, unsolicited neighbour and router
-//! advertisements (RFC 4861 §6.2.4, §7.2.2, §7.2.6).
+//! Neighbour Discovery frames that the node sends of its own accord: solicitations, unsolicited neighbour and
+//! router advertisements (RFC 4861 §6.2.4, §7.2.2, §7.2.6).
 
 use super::exchange::Frame;
 use super::neighbour::Key;
@@ -50,7 +50,8 @@ pub fn probes(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     })
 }
 
-/// Unsolicited Neighbour Advertisements of all the port's addresses, to all nodes, which update their caches (§7.2.6).
+/// Unsolicited Neighbour Advertisements of all the port's addresses, to all nodes, which update their caches
+/// (§7.2.6).
 pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let addresses = port.addresses.iter().copied().chain([port.link_local]);
     addresses.flat_map(move |address| {
@@ -66,7 +67,8 @@ pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Fr
     advertise(id, port, port.advert)
 }
 
-/// The final Router Advertisements of a port, with lifetime 0: it is no default router any more (RFC 4861 §6.2.5).
+/// The final Router Advertisements of a port, with lifetime 0: it is no default router any more (RFC 4861
+/// §6.2.5).
 pub fn final_router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let last = |advert: Advert| Advert { lifetime_s: 0, ..advert };
     advertise(id, port, port.advert.map(last))

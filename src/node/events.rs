@@ -1,7 +1,7 @@
 //! Events of tenants: a bounded list with sequence numbers.
 //!
-//! The control thread writes the list, and any number of [`Feed`]s follow it. A follower that is too slow misses events,
-//! and learns how many.
+//! The control thread writes the list, and any number of [`Feed`]s follow it. A follower that is too slow
+//! misses events, and learns how many.
 
 use super::handle::EventView;
 use crate::net::Mac;
@@ -205,8 +205,8 @@ pub struct Heard {
 }
 
 impl Feed {
-    /// Events after the one with number `after`, as far as they are kept. A number that was not given yet comes from
-    /// before a restart of the node: the feed then begins with all events.
+    /// Events after the one with number `after`, as far as they are kept. A number that was not given yet
+    /// comes from before a restart of the node: the feed then begins with all events.
     #[must_use]
     pub fn new(events: Arc<Events>, after: u64) -> Self {
         let newest = events.newest.subscribe();

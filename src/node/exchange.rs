@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Longest frame that is handed over, in bytes: control messages are short, and longer ones are dropped. A report of
-/// many groups fills a packet of 1500 bytes.
+/// Longest frame that is handed over, in bytes: control messages are short, and longer ones are dropped. A
+/// report of many groups fills a packet of 1500 bytes.
 pub const FRAME_BYTES: usize = 1536;
 /// Events and frames that wait, at most, each way.
 const DEPTH: usize = 256;
@@ -45,15 +45,16 @@ pub struct Settings {
     pub errors_burst: u32,
     /// Packets that wait for one neighbour.
     pub hold_packets: u8,
-    /// Longest time that a packet waits. It is longer than a neighbour may take to answer, so that the packet's sender gets
-    /// an ICMPv6 error when it does not (RFC 4861 §7.2.2).
+    /// Longest time that a packet waits. It is longer than a neighbour may take to answer, so that the
+    /// packet's sender gets an ICMPv6 error when it does not (RFC 4861 §7.2.2).
     pub hold_timeout_ms: u64,
 }
 
 /// The queues between one worker and the control thread.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Worker to control: neighbours on connected subnets that packets wait for. Next hops are solicited in any case.
+    /// Worker to control: neighbours on connected subnets that packets wait for. Next hops are solicited in
+    /// any case.
     pub wanted: ArrayQueue<Key>,
     /// Worker to control: frames for the control thread to read.
     pub punted: ArrayQueue<Frame>,

@@ -80,7 +80,8 @@ impl Hardware {
         Ok(hardware)
     }
 
-    /// Receive queues and transmit queues of each worker: queue q of every port goes to worker q modulo workers.
+    /// Receive queues and transmit queues of each worker: queue q of every port goes to worker q modulo
+    /// workers.
     pub(super) fn queues(&mut self, config: &Config) -> Vec<(Vec<(PortId, RxQueue)>, TxSet)> {
         let mut workers: Vec<_> = config.dpdk.workers.iter().map(|_| (Vec::new(), TxSet::new())).collect();
         let count = workers.len();
@@ -141,8 +142,8 @@ impl Devices for Hardware {
     }
 }
 
-/// Which frames a port accepts. Tenants send to the MAC addresses of their networks, which a device does not know and a
-/// reload may change.
+/// Which frames a port accepts. Tenants send to the MAC addresses of their networks, which a device does not
+/// know and a reload may change.
 fn promiscuous(port: &config::Port) -> Promiscuous {
     match (port.promiscuous, port.role) {
         (config::Promiscuous::Auto, config::Role::Access) | (config::Promiscuous::On, _) => Promiscuous::On,

@@ -1,9 +1,9 @@
-//! Which groups the tenants attached here want: what they report by IGMP and MLD, and the queries that keep it true
-//! (RFC 3376 §6, RFC 3810 §7; snooping as of RFC 4541).
+//! Which groups the tenants attached here want: what they report by IGMP and MLD, and the queries that keep
+//! it true (RFC 3376 §6, RFC 3810 §7; snooping as of RFC 4541).
 //!
-//! It is a pure state machine: it takes frames and the time, and gives [`Effect`]s. Every tenant is known by its attachment,
-//! so a group that a tenant leaves needs no query to others. Sources are not filtered: a tenant that wants a group from
-//! some sources gets it from all.
+//! It is a pure state machine: it takes frames and the time, and gives [`Effect`]s. Every tenant is known by
+//! its attachment, so a group that a tenant leaves needs no query to others. Sources are not filtered: a
+//! tenant that wants a group from some sources gets it from all.
 
 use super::exchange::Frame;
 use super::rib::attachment_key;
@@ -16,10 +16,12 @@ use crate::net::{Mac, ethernet, igmp, mld};
 use crate::table::{AttachmentKey, PortId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Robustness variable and query response interval of both protocols (RFC 3376 §8.1, §8.3; RFC 3810 §9.1, §9.3).
+/// Robustness variable and query response interval of both protocols (RFC 3376 §8.1, §8.3; RFC 3810 §9.1,
+/// §9.3).
 const ROBUSTNESS: u8 = 2;
 const RESPONSE_MS: u64 = 10_000;
-/// How long a tenant that named fewer sources than before may take to report the group again: last member query time (RFC 3376 §8.8 and §8.9, RFC 3810 §9.8 and §9.9).
+/// How long a tenant that named fewer sources than before may take to report the group again: last member
+/// query time (RFC 3376 §8.8 and §8.9, RFC 3810 §9.8 and §9.9).
 const LAST_MEMBER_MS: u64 = 2_000;
 /// Time between two checks for memberships that ran out.
 const CHECK_MS: u64 = 250;
@@ -260,13 +262,14 @@ impl Memberships {
         RESPONSE_MS.min(u64::from(self.settings.query_interval_s) * 500)
     }
 
-    /// How long a report counts: group membership interval (RFC 3376 §8.4), multicast address listening interval
-    /// (RFC 3810 §9.4).
+    /// How long a report counts: group membership interval (RFC 3376 §8.4), multicast address listening
+    /// interval (RFC 3810 §9.4).
     fn lifetime_ms(&self) -> u64 {
         u64::from(ROBUSTNESS) * u64::from(self.settings.query_interval_s) * 1000 + self.response_ms()
     }
 
-    /// The groups that the tenant at this key joined, and when each ends unless it is reported again, in milliseconds.
+    /// The groups that the tenant at this key joined, and when each ends unless it is reported again, in
+    /// milliseconds.
     pub fn of(&self, key: AttachmentKey) -> impl Iterator<Item = (TenantAddress, u64)> + '_ {
         let groups = self.members.get(&key).map(|member| &member.groups);
         groups.into_iter().flatten().map(|(group, until)| (*group, until.expires_ms))
@@ -284,8 +287,8 @@ impl Memberships {
         self.refused
     }
 
-    /// Joins of groups that leave their link and cannot be delivered: they have no identifier, or one that neutral mapping
-    /// cannot tell from another.
+    /// Joins of groups that leave their link and cannot be delivered: they have no identifier, or one that
+    /// neutral mapping cannot tell from another.
     #[must_use]
     pub fn unmappable(&self) -> u64 {
         self.unmappable
@@ -311,7 +314,8 @@ impl Network {
         identifier.is_some_and(|identifier| judge_group_identifier(identifier, self.zero_aliases).is_ok())
     }
 
-    /// Whether a group that it has not is one that a tenant may miss: of a family of the network, and wider than a link.
+    /// Whether a group that it has not is one that a tenant may miss: of a family of the network, and wider
+    /// than a link.
     fn lacks(&self, group: TenantAddress) -> bool {
         match group {
             TenantAddress::V4(address) => self.gateway.is_some() && ipv4_leaves_link(address),

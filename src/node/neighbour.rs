@@ -1,18 +1,20 @@
-//! Neighbours: which there are, at which MAC address each answers, and the identity by which tables and workers know it.
-//! Neighbour Unreachability Detection keeps that true (RFC 4861 §7.2, §7.3).
+//! Neighbours: which there are, at which MAC address each answers, and the identity by which tables and
+//! workers know it. Neighbour Unreachability Detection keeps that true (RFC 4861 §7.2, §7.3).
 //!
-//! This is the only owner: static neighbours, next hops of routes and neighbours met on connected subnets all stand
-//! here, and the rib reads what its tables need. It is a pure state machine: each call gives it the time, and it says
-//! what is to be sent and when the tables change. Next hops are solicited from the start and never given up; others are
-//! solicited when a packet needs them and forgotten when they fall silent. Nothing here deletes a route.
+//! This is the only owner: static neighbours, next hops of routes and neighbours met on connected subnets all
+//! stand here, and the rib reads what its tables need. It is a pure state machine: each call gives it the
+//! time, and it says what is to be sent and when the tables change. Next hops are solicited from the start
+//! and never given up; others are solicited when a packet needs them and forgotten when they fall silent.
+//! Nothing here deletes a route.
 
 mod model;
 
-pub use model::{Advertisement, Effect, Key, Resolution, State};
+pub use model::{Advertisement, Effect, Key, Neighbour, Resolution, State};
 
 use crate::config::NeighbourDiscovery;
 use crate::net::Mac;
 use crate::table::{HopId, PortId};
+use model::BACKOFF_MS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Neighbours met on connected subnets, at most.
@@ -20,35 +22,11 @@ pub const MAX_DYNAMIC: usize = 4096;
 
 /// Time in `Stale` before the neighbour is probed (`DELAY_FIRST_PROBE_TIME`, §10).
 const DELAY_FIRST_PROBE_MS: u64 = 5_000;
-/// First and longest pause between solicitations for a next hop that is gone.
-const BACKOFF_MS: (u64, u64) = (1_000, 30_000);
 /// How long packets for a neighbour that failed are refused before it is solicited again.
 const REFUSE_MS: u64 = 3_000;
-/// Of the dynamic ones, those without an answer, at most: a scan of a subnet must not fill the table (RFC 6583).
+/// Of the dynamic ones, those without an answer, at most: a scan of a subnet must not fill the table (RFC
+/// 6583).
 const MAX_UNANSWERED: usize = 512;
-
-/// What is known of one neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Neighbour {
-    /// Its state.
-    pub state: State,
-    /// When the state was entered, in milliseconds.
-    pub since_ms: u64,
-    /// Its MAC address, when known.
-    pub mac: Option<Mac>,
-    /// Whether a route uses it as next hop.
-    pub next_hop: bool,
-    /// Whether packets to the neighbour itself asked for it.
-    wanted: bool,
-    /// Its identity in the tables; 0 while they do not hold it.
-    id: HopId,
-    /// Solicitations sent in this state.
-    sent: u8,
-    /// When something is due.
-    due_ms: u64,
-    /// Pause until the next solicitation of a next hop that is gone.
-    backoff_ms: u64,
-}
 
 /// All neighbours of a node.
 #[derive(Debug)]
@@ -109,8 +87,8 @@ impl Neighbours {
         counts
     }
 
-    /// Takes over the configuration: its timers, the next hops of all routes, and the static neighbours. New next hops are
-    /// solicited in the next [`Self::tick`].
+    /// Takes over the configuration: its timers, the next hops of all routes, and the static neighbours. New
+    /// next hops are solicited in the next [`Self::tick`].
     pub fn configure(
         &mut self,
         timers: NeighbourDiscovery,
@@ -166,8 +144,8 @@ impl Neighbours {
         }
     }
 
-    /// Begins with a neighbour and does not solicit it, for callers that have no link. `None` when [`MAX_DYNAMIC`] are
-    /// held already.
+    /// Begins with a neighbour and does not solicit it, for callers that have no link. `None` when
+    /// [`MAX_DYNAMIC`] are held already.
     pub fn add(&mut self, key: Key, effects: &mut Vec<Effect>) -> Option<HopId> {
         match self.known.get(&key) {
             Some(known) if known.is_in_tables() => {}
@@ -178,7 +156,8 @@ impl Neighbours {
         self.lookup(key).map(|(id, _)| id)
     }
 
-    /// Sets what is known of a neighbour, for callers that have no link. One that is static or not known is left alone.
+    /// Sets what is known of a neighbour, for callers that have no link. One that is static or not known is
+    /// left alone.
     pub fn set(&mut self, key: Key, resolution: Resolution, effects: &mut Vec<Effect>) {
         let Some(before) = self.known.get(&key).copied() else { return };
         if before.state == State::Static || before.is_in_tables() && before.resolution() == resolution {
@@ -234,8 +213,8 @@ impl Neighbours {
         }
     }
 
-    /// A neighbour sent a solicitation with its MAC address: the rules of §6.2.6 and §7.2.3. A neighbour that is not known
-    /// stays unknown: it is solicited when a packet wants it.
+    /// A neighbour sent a solicitation with its MAC address: the rules of §6.2.6 and §7.2.3. A neighbour that
+    /// is not known stays unknown: it is solicited when a packet wants it.
     pub fn solicited(&mut self, key: Key, mac: Mac, now: u64, effects: &mut Vec<Effect>) {
         let Some(before) = self.known.get(&key).copied() else { return };
         if before.state == State::Static || before.mac == Some(mac) || mac.is_multicast() || mac == Mac::ZERO
@@ -360,51 +339,6 @@ impl Neighbours {
     fn forget(&mut self, key: Key, effects: &mut Vec<Effect>) {
         self.remove(key);
         effects.push(Effect::Resolve(key, Resolution::Gone));
-    }
-}
-
-impl Default for Neighbour {
-    /// One that nothing is known of.
-    fn default() -> Self {
-        Neighbour {
-            state: State::Incomplete,
-            since_ms: 0,
-            mac: None,
-            next_hop: false,
-            wanted: false,
-            id: HopId(0),
-            sent: 0,
-            due_ms: 0,
-            backoff_ms: BACKOFF_MS.0 * 2,
-        }
-    }
-}
-
-impl Neighbour {
-    /// The same neighbour in a state that it enters now.
-    fn entering(self, state: State, mac: Option<Mac>, now: u64) -> Self {
-        let Neighbour { next_hop, wanted, id, .. } = self;
-        Neighbour { state, since_ms: now, mac, next_hop, wanted, id, due_ms: now, ..Neighbour::default() }
-    }
-
-    fn is_in_tables(&self) -> bool {
-        self.next_hop || self.wanted || self.state == State::Static
-    }
-
-    fn resolution(&self) -> Resolution {
-        match (self.state, self.mac) {
-            (State::Incomplete, _) => Resolution::Unresolved,
-            (State::Failed, _) | (_, None) => Resolution::Unreachable,
-            (_, Some(mac)) => Resolution::Ready(mac),
-        }
-    }
-
-    fn is_dynamic(&self) -> bool {
-        !self.next_hop && self.state != State::Static
-    }
-
-    fn is_unanswered(&self) -> bool {
-        self.is_dynamic() && matches!(self.state, State::Incomplete | State::Failed)
     }
 }
 

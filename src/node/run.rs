@@ -59,8 +59,8 @@ pub enum RunError {
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
-/// A wrong configuration, hardware or a socket that does not open, a worker that ended by itself, or buffers that did not
-/// come back.
+/// A wrong configuration, hardware or a socket that does not open, a worker that ended by itself, or buffers
+/// that did not come back.
 pub fn run(path: &Path) -> Result<(), RunError> {
     let config = Arc::new(Config::load(path)?);
     let set_level = start_log(&config);

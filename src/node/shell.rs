@@ -1,7 +1,9 @@
-//! The shell around the control core: it owns the clock, signals, channels, devices and files, and feeds [`Control`].
+//! The shell around the control core: it owns the clock, signals, channels, devices and files, and feeds
+//! [`Control`].
 //!
-//! It decides nothing. It gives the core what it learns, carries out the effects in their order, and waits where the
-//! core must not: for requests, and for workers to take a snapshot, a fraction of a millisecond at a time.
+//! It decides nothing. It gives the core what it learns, carries out the effects in their order, and waits
+//! where the core must not: for requests, and for workers to take a snapshot, a fraction of a millisecond at
+//! a time.
 
 mod load;
 mod parts;
@@ -157,7 +159,8 @@ impl Shell {
         }
     }
 
-    /// Sends the final frames before the workers stop, and waits until the first worker has taken them, at most 0.5 s.
+    /// Sends the final frames before the workers stop, and waits until the first worker has taken them, at
+    /// most 0.5 s.
     pub async fn finish(&mut self) {
         self.input(Input::Stop);
         let began = Instant::now();
@@ -172,21 +175,32 @@ impl Shell {
 
     /// One request and those that wait behind it; `false`: stop.
     fn take_requests(&mut self, first: Request) -> bool {
-        let mut next = Some(first);
-        for _ in 0..=REQUESTS {
-            match next {
-                Some(Request::Stop) => return false,
-                Some(request) => self.take_request(request),
-                None => break,
+        let (mut next, mut more) = (Some(first), REQUESTS);
+        while let Some(request) = next {
+            match request {
+                Request::Stop => return false,
+                request => self.take_request(request),
             }
-            next = self.requests.try_recv().ok();
+            next = if more > 0 { self.requests.try_recv().ok() } else { None };
+            more = more.saturating_sub(1);
         }
         true
     }
 
     fn take_request(&mut self, request: Request) {
-        if let Request::Node(_) | Request::Ports(..) = &request {
-            self.input(Input::Devices(self.report()));
+        // Reading a driver's own counters takes long: only who wants them waits for that.
+        match &request {
+            Request::Node(_) => self.input(Input::Devices(self.report(|_, _| PortReport::default()))),
+            Request::Ports(xstats, _) => {
+                let xstats = *xstats;
+                let report = self.report(|devices, id| PortReport {
+                    rss: devices.rss(id),
+                    xstats: if xstats { devices.xstats(id) } else { Vec::new() },
+                    ..PortReport::default()
+                });
+                self.input(Input::Devices(report));
+            }
+            _ => {}
         }
         if let Some((id, request)) = self.waiters.register(request, &self.stats) {
             self.input(Input::Request(id, request));
@@ -207,7 +221,12 @@ impl Shell {
         self.update();
         if now.ms() >= self.census_due_ms {
             self.census_due_ms = now.ms() + CENSUS_MS;
-            self.input_at(now, Input::Census(self.report()));
+            let report = self.report(|devices, id| PortReport {
+                counters: devices.counters(id),
+                xstats: devices.xstats(id),
+                rss: devices.rss(id),
+            });
+            self.input_at(now, Input::Census(report));
         }
     }
 
@@ -323,12 +342,10 @@ impl Shell {
         Ok(())
     }
 
-    fn report(&self) -> DeviceReport {
+    /// What the devices report; `port` reads one of them.
+    fn report(&self, port: impl Fn(&dyn Devices, PortId) -> PortReport) -> DeviceReport {
         let devices = self.devices.as_ref();
-        let ports = (0..self.stats.ports.len()).map(|n| {
-            let id = PortId(n as u16);
-            PortReport { counters: devices.counters(id), xstats: devices.xstats(id), rss: devices.rss(id) }
-        });
+        let ports = (0..self.stats.ports.len()).map(|n| port(devices, PortId(n as u16)));
         let (mbufs_in_use, mbufs_total) = devices.mbufs();
         DeviceReport { ports: ports.collect(), mbufs_in_use, mbufs_total }
     }

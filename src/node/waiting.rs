@@ -1,4 +1,5 @@
-//! Packets that wait for a neighbour's MAC address (RFC 4861 §7.2.2): at most 256 a worker, in order, until a deadline.
+//! Packets that wait for a neighbour's MAC address (RFC 4861 §7.2.2): at most 256 a worker, in order, until a
+//! deadline.
 
 use super::neighbour::Key;
 use crate::table::{HopId, PortId};
@@ -60,8 +61,8 @@ impl<P> Waiting<P> {
         self.entries.len()
     }
 
-    /// How many packets wait for this neighbour, if there is room for one more. `ahead` others will be added before it, and
-    /// `ahead_same` of these wait for the same neighbour.
+    /// How many packets wait for this neighbour, if there is room for one more. `ahead` others will be added
+    /// before it, and `ahead_same` of these wait for the same neighbour.
     #[must_use]
     pub fn room_for(&self, awaited: Awaited, ahead: usize, ahead_same: usize) -> Option<usize> {
         if self.entries.len() + ahead >= ROOM {

@@ -1,7 +1,8 @@
 //! Watches the mapping file on a thread of its own, and reads it again when it changed.
 //!
-//! The thread watches the directory, not the file, so that it sees a file that is put in place by renaming. It also checks
-//! the file every 5 s, for file systems that report no changes. A file that is wrong is reported with all its errors.
+//! The thread watches the directory, not the file, so that it sees a file that is put in place by renaming.
+//! It also checks the file every 5 s, for file systems that report no changes. A file that is wrong is
+//! reported with all its errors.
 
 use crate::config::{Config, ConfigErrors, MappingFile, MappingRecord, mappings};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -63,8 +64,8 @@ impl Drop for Watch {
     }
 }
 
-/// Watches `file`, which was in the state `seen` when it was read last. Every later reading goes to `report`, which says
-/// whether anybody still listens.
+/// Watches `file`, which was in the state `seen` when it was read last. Every later reading goes to `report`,
+/// which says whether anybody still listens.
 ///
 /// # Errors
 /// The operating system starts no thread.

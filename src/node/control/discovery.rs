@@ -60,8 +60,8 @@ impl Control {
         self.rib.change_neighbours(|all, effects| all.advertised(key, heard, now_ms, effects));
     }
 
-    /// Another node has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours, because a router that
-    /// goes silent does more harm, and tell the operator.
+    /// Another node has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours, because a
+    /// router that goes silent does more harm, and tell the operator.
     pub(super) fn address_conflict(&mut self, port: PortId, address: u128, mac: Mac, now_ms: u64) {
         if let Some(count) = self.stats.address_conflicts.get(usize::from(port.0)) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -181,8 +181,8 @@ impl Control {
         }
     }
 
-    /// Sends the final Router Advertisements of ports for which `stop` holds: this node is no default router there any more
-    /// (RFC 4861 §6.2.5).
+    /// Sends the final Router Advertisements of ports for which `stop` holds: this node is no default router
+    /// there any more (RFC 4861 §6.2.5).
     pub(super) fn stop_advertising(&mut self, stop: impl Fn(usize) -> bool) {
         let current = self.publisher.current().clone();
         for (n, facts) in current.ports.iter().enumerate().filter(|(n, _)| stop(*n)) {

@@ -68,7 +68,8 @@ impl Control {
         })
     }
 
-    /// Groups of one attachment. A group that the configuration names is shown once, as static, even if it was joined too.
+    /// Groups of one attachment. A group that the configuration names is shown once, as static, even if it
+    /// was joined too.
     fn member_views(&self, network: &str, name: &str, attachment: &Attachment, views: &mut Vec<GroupView>) {
         let now_ms = self.now_ms();
         let view = |group: TenantAddress, expires_ms: Option<u64>| GroupView {

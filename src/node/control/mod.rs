@@ -1,9 +1,10 @@
 //! The control core: the only writer of everything that workers read.
 //!
-//! [`Control::turn`] takes the time and one [`Input`], and gives [`Effect`]s. The core has no clock, no thread, no
-//! channel, no device and no file: `shell` owns those and feeds it, and a simulation or a test feeds it as well. The
-//! same seeds and the same inputs give the same effects and the same tables. What it shares with workers is memory:
-//! the snapshots that it publishes, and the counters in [`Stats`]. It writes log lines through `tracing`.
+//! [`Control::turn`] takes the time and one [`Input`], and gives [`Effect`]s. The core has no clock, no
+//! thread, no channel, no device and no file: `shell` owns those and feeds it, and a simulation or a test
+//! feeds it as well. The same seeds and the same inputs give the same effects and the same tables. What it
+//! shares with workers is memory: the snapshots that it publishes, and the counters in [`Stats`]. It writes
+//! log lines through `tracing`.
 
 mod discovery;
 mod groups;

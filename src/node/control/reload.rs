@@ -58,8 +58,8 @@ impl Control {
         }
     }
 
-    /// Takes over what the tables do not hold, after they took over the amended configuration. Gives the mappings that
-    /// come next.
+    /// Takes over what the tables do not hold, after they took over the amended configuration. Gives the
+    /// mappings that come next.
     pub(super) fn take_over(
         &mut self,
         loaded: Loaded,
@@ -88,7 +88,8 @@ impl Control {
         for ((link, old), new) in self.links.iter_mut().zip(&old.ports).zip(&config.ports) {
             link.unannounced |= old.addresses != new.addresses;
         }
-        // The watch before may have read an older file than the reload did. The new watch starts from what that read.
+        // The watch before may have read an older file than the reload did. The new watch starts from what
+        // that read.
         self.updates.forget_files();
         self.watch_mappings(seen);
         records

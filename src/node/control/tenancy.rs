@@ -1,7 +1,7 @@
 //! Virtual networks and attachments as operators see them, and what operators add to the configuration.
 //!
-//! A policy or peer that an operator added is an operator's as a mapping is: a reload keeps it, or is refused if it
-//! forbids it; what the file says as well becomes the file's. A restart starts from the file.
+//! A policy or peer that an operator added is an operator's as a mapping is: a reload keeps it, or is refused
+//! if it forbids it; what the file says as well becomes the file's. A restart starts from the file.
 
 use super::{Control, Effect};
 use crate::config::{Amendment, AmendmentRules, Config, PeerWords, PolicyWords, TenantAddress};
@@ -93,7 +93,8 @@ impl Control {
         }
     }
 
-    /// Where among the operators' something stands that is to be deleted; `here`: whether it is in force at all.
+    /// Where among the operators' something stands that is to be deleted; `here`: whether it is in force at
+    /// all.
     fn place_of(&self, amendment: &Amendment, here: bool) -> Result<usize, AmendRefusal> {
         let name = name_of(amendment);
         match self.amendments.iter().position(|other| other == amendment) {

@@ -88,8 +88,8 @@ impl Control {
         }
     }
 
-    /// What was refused of each tenant since it is here, and whether it is under quarantine, by its place among the
-    /// attachments.
+    /// What was refused of each tenant since it is here, and whether it is under quarantine, by its place
+    /// among the attachments.
     pub(super) fn refused_views(&self) -> HashMap<u32, (Vec<RefusedView>, bool)> {
         let view = |tenant: AttachedTenant| {
             let now = self.refused(tenant.handle.slot);
@@ -118,7 +118,8 @@ impl Control {
         Violation::ALL.map(|abuse| workers.iter().map(|worker| worker.tenants.value(slot, abuse)).sum())
     }
 
-    /// Reads a frame of a tenant: an announcement, or a report of its groups. `false`: no tenant sits where it came from.
+    /// Reads a frame of a tenant: an announcement, or a report of its groups. `false`: no tenant sits where
+    /// it came from.
     pub(super) fn receive_from_tenant(&mut self, frame: &Frame, now_ms: u64) -> bool {
         let Some(link) = ethernet::parse(&frame.bytes) else { return false };
         let networks = &self.publisher.current().networks;

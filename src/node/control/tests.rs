@@ -1,4 +1,5 @@
-//! The control core without a shell: the bench gives it time and inputs, and carries out its effects in memory.
+//! The control core without a shell: the bench gives it time and inputs, and carries out its effects in
+//! memory.
 
 mod amend;
 mod determinism;

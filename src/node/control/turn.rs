@@ -57,7 +57,8 @@ pub struct RequestId(pub u64);
 /// Something that the core learns.
 #[derive(Debug)]
 pub enum Input {
-    /// An operator wants something. One [`Effect::Answer`] with this number follows, in this turn or in a later one.
+    /// An operator wants something. One [`Effect::Answer`] with this number follows, in this turn or in a
+    /// later one.
     Request(RequestId, Request),
     /// The configuration is to be read again, and nobody waits for an answer (SIGHUP).
     Reload,
@@ -71,7 +72,8 @@ pub enum Input {
     Notice(Notice),
     /// Packets at a worker wait for this neighbour.
     Wanted(Key),
-    /// The links of all ports, in the order of the configuration. The core expects them several times a second.
+    /// The links of all ports, in the order of the configuration. The core expects them several times a
+    /// second.
     Links(Vec<LinkState>),
     /// The devices' counters, for the next [`Request::Node`] or [`Request::Ports`].
     Devices(DeviceReport),
@@ -92,7 +94,8 @@ pub enum Effect {
     Send(Box<Frame>),
     /// Answer the request with this number.
     Answer(RequestId, Answer),
-    /// Read the configuration and its mapping file, compare them with `old`, and give the result as [`Input::Loaded`].
+    /// Read the configuration and its mapping file, compare them with `old`, and give the result as
+    /// [`Input::Loaded`].
     Load {
         /// The configuration that was read before.
         old: Arc<Config>,

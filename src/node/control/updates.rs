@@ -1,8 +1,8 @@
-//! Updates: batches of mapping changes, reloads and amendments, one after the other. Each one is staged, published,
-//! committed and answered, one step a turn.
+//! Updates: batches of mapping changes, reloads and amendments, one after the other. Each one is staged,
+//! published, committed and answered, one step a turn.
 //!
-//! A batch is judged against what is in force, so the next one is staged only when the one before is committed. Most
-//! batches need no snapshot, and take effect at once.
+//! A batch is judged against what is in force, so the next one is staged only when the one before is
+//! committed. Most batches need no snapshot, and take effect at once.
 
 use super::{Answer, Control, Loaded, Progress, RequestId};
 use crate::config::MappingRecord;
@@ -102,8 +102,8 @@ impl Control {
         self.updates.push(Work::Amend(amend, asked_by), self.now.us());
     }
 
-    /// A file is the whole truth. One that was read before and still waits is dropped, so that files that change faster
-    /// than they are applied do not pile up.
+    /// A file is the whole truth. One that was read before and still waits is dropped, so that files that
+    /// change faster than they are applied do not pile up.
     pub(super) fn accept_file(&mut self, records: Vec<MappingRecord>) {
         self.updates.forget_files();
         self.updates.push(Work::Batch(whole_file(records), Asker::File), self.now.us());

@@ -1,7 +1,10 @@
 //! The words of the neighbour state machine: names, states, what comes in and what goes out.
 
 use crate::net::Mac;
-use crate::table::PortId;
+use crate::table::{HopId, PortId};
+
+/// First and longest pause between solicitations for a next hop that is gone.
+pub(super) const BACKOFF_MS: (u64, u64) = (1_000, 30_000);
 
 /// States of a neighbour (§7.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +49,74 @@ pub struct Key {
     pub port: PortId,
     /// The address.
     pub address: u128,
+}
+
+/// What is known of one neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its state.
+    pub state: State,
+    /// When the state was entered, in milliseconds.
+    pub since_ms: u64,
+    /// Its MAC address, when known.
+    pub mac: Option<Mac>,
+    /// Whether a route uses it as next hop.
+    pub next_hop: bool,
+    /// Whether packets to the neighbour itself asked for it.
+    pub(super) wanted: bool,
+    /// Its identity in the tables; 0 while they do not hold it.
+    pub(super) id: HopId,
+    /// Solicitations sent in this state.
+    pub(super) sent: u8,
+    /// When something is due.
+    pub(super) due_ms: u64,
+    /// Pause until the next solicitation of a next hop that is gone.
+    pub(super) backoff_ms: u64,
+}
+
+impl Default for Neighbour {
+    /// One that nothing is known of.
+    fn default() -> Self {
+        Neighbour {
+            state: State::Incomplete,
+            since_ms: 0,
+            mac: None,
+            next_hop: false,
+            wanted: false,
+            id: HopId(0),
+            sent: 0,
+            due_ms: 0,
+            backoff_ms: BACKOFF_MS.0 * 2,
+        }
+    }
+}
+
+impl Neighbour {
+    /// The same neighbour in a state that it enters now.
+    pub(super) fn entering(self, state: State, mac: Option<Mac>, now: u64) -> Self {
+        let Neighbour { next_hop, wanted, id, .. } = self;
+        Neighbour { state, since_ms: now, mac, next_hop, wanted, id, due_ms: now, ..Neighbour::default() }
+    }
+
+    pub(super) fn is_in_tables(&self) -> bool {
+        self.next_hop || self.wanted || self.state == State::Static
+    }
+
+    pub(super) fn resolution(&self) -> Resolution {
+        match (self.state, self.mac) {
+            (State::Incomplete, _) => Resolution::Unresolved,
+            (State::Failed, _) | (_, None) => Resolution::Unreachable,
+            (_, Some(mac)) => Resolution::Ready(mac),
+        }
+    }
+
+    pub(super) fn is_dynamic(&self) -> bool {
+        !self.next_hop && self.state != State::Static
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.is_dynamic() && matches!(self.state, State::Incomplete | State::Failed)
+    }
 }
 
 /// What packets to a neighbour do.

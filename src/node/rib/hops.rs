@@ -1,4 +1,5 @@
-//! What the tables need of neighbours. [`Neighbours`] owns them; the rib reads their identity and resolution from it.
+//! What the tables need of neighbours. [`Neighbours`] owns them; the rib reads their identity and resolution
+//! from it.
 
 use super::Rib;
 use crate::config::{Config, RouteTarget};
@@ -66,8 +67,8 @@ impl Rib {
         self.now_ms = now_ms;
     }
 
-    /// Sets what is known of a neighbour, for callers that have no link. One that is static or not known is left alone;
-    /// says whether it changed.
+    /// Sets what is known of a neighbour, for callers that have no link. One that is static or not known is
+    /// left alone; says whether it changed.
     pub fn set_neighbour(&mut self, port: PortId, address: u128, state: NeighbourState) -> bool {
         let key = Key { port, address };
         let before = self.neighbours.lookup(key);
@@ -90,8 +91,8 @@ impl Rib {
         id
     }
 
-    /// Forgets a neighbour that no route and no static entry names, for callers that have no link. A next hop begins
-    /// anew instead.
+    /// Forgets a neighbour that no route and no static entry names, for callers that have no link. A next hop
+    /// begins anew instead.
     pub fn forget_neighbour(&mut self, port: PortId, address: u128) {
         self.change_neighbours(|all, effects| all.set(Key { port, address }, Resolution::Gone, effects));
     }
