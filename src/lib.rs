@@ -15,7 +15,8 @@
 //!
 //! ```text
 //! net ← ila ← {siit, mapping} ← table ← path ← {dpdk, node}
-//! config sees net, ila and mapping; node also sees dpdk, config and api; ctl sees api
+//! net, ila, mapping ← config ← api ← {node, ctl}
+//! dpdk ← node
 //! ```
 //!
 //! Nothing from `net` to `path` logs, blocks, reads a clock or allocates for a packet. So all of it runs in plain tests
@@ -30,8 +31,8 @@
 //! [`siit`] translates one packet between IPv4 and IPv6 (RFC 7915), with ICMP and fragments. It chooses no addresses
 //! and sends nothing.
 //!
-//! `mapping` says what a mapping is and how it changes: record, origin, change, batch. These are plain values with the
-//! rules that hold for one of them alone. `config`, `node` and `api` share them.
+//! [`mapping`] says what a mapping is and how it changes: record, origin, change, batch. These are plain values with
+//! the rules that hold for one of them alone. `config`, `node` and `api` share them.
 //!
 //! [`table`] is what workers look up: mappings, source bindings, virtual networks, prefixes, policies, routes. One
 //! [`table::Tables`] is one snapshot, which never changes; only single mappings change in place. `table::rcu` publishes
@@ -48,7 +49,7 @@
 //!
 //! [`config`] turns YAML into a [`config::Config`] that has passed every rule. It opens no device and no socket.
 //!
-//! `api` is what `ilactl` and integrators see of a node: the messages of `proto/`, the views that they carry, and the
+//! [`api`] is what `ilactl` and integrators see of a node: the messages of `proto/`, the views that they carry, and the
 //! conversion between the two. It only holds data.
 //!
 //! [`ctl`] is `ilactl`, a client of the admin API. It judges nothing that the node judges.
@@ -71,7 +72,8 @@
 //!    * `replicate` copies packets to the members of groups.
 //!    * `fragment` fragments what came as IPv4 and became too long.
 //!    * `local` serves packets to this node, with `path/proxy/`.
-//!    * `icmp_error` tells senders of losses. Answers and errors then pass `classify`, `lookup`, `translate` and `route`.
+//!    * `icmp_error` tells senders of losses. Answers and errors then pass `classify`, `lookup`, `translate` and
+//!      `route`.
 //! 4. Both paths call `path/prefix.rs` for the meaning of a /64, `stage/lookup.rs` for bulk lookup and `path/rewrite/`
 //!    for every change of a byte.
 //! 5. `node/worker.rs` does what the verdicts of `path/verdict.rs` say. It sends through `dpdk/tx.rs`, hands packets to
@@ -82,8 +84,8 @@
 //! # One mapping
 //!
 //! 1. It comes from YAML or from `ilactl`. `config/mappings.rs` reads the mapping file, on the thread of
-//!    `node/watch.rs`. `ctl/mapping.rs` sends a message of `api`, which `node/admin/` receives and judges by the
-//!    configuration. Both make a batch of changes as `mapping` defines it, and pass it on through `node/source.rs`.
+//!    `node/watch.rs`. `ctl/mapping.rs` sends a message of `api/`, which `node/admin/` receives and judges by the
+//!    configuration. Both become a batch of changes (`mapping/batch.rs`, `node/source.rs`).
 //! 2. `node/control/updates.rs` takes one batch after the other through `node/rib/`. *Stage*: `rib/batch.rs` judges the
 //!    whole batch and adds the actions that it needs. No worker sees anything yet.
 //! 3. *Publish*, only if an action is new: `rib/compile.rs` renders a snapshot, `table/rcu.rs` puts it into the mailbox

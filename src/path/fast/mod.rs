@@ -300,8 +300,8 @@ fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<
 }
 
 /// Third pass to an attachment here, or to one of several locators, chosen by the flow. It is a function of its own and
-/// notes the port itself, so that the loop over packets to one locator stays small. Like every function of the third pass
-/// it changes nothing if something stops the packet.
+/// notes the port itself, so that the loop over packets to one locator stays small. Like every function of the third
+/// pass it changes nothing if something stops the packet.
 #[inline(never)]
 fn to_other(job: &mut MappedPacket<'_, '_>, action: &Action, tables: &Tables, decided: &mut Decided) {
     if let Some(action) = member(job.head, action, tables) {
