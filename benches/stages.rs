@@ -361,7 +361,7 @@ fn routes(criterion: &mut Criterion) {
             (ilagate::net::Ipv6Prefix::covering(u128::from(*high) << 64, *length), ActionId(action))
         });
         let begin = Instant::now();
-        let table = Routes::build(prefixes);
+        let table = Routes::build(prefixes, 42);
         println!(
             "{name}: {} prefixes, {:.1} bytes each, built in {:?}",
             table.len(),

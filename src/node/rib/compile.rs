@@ -99,7 +99,10 @@ impl Rib {
     /// which the next hops are.
     fn infrastructure(&self) -> Routes {
         let subnets = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.prefix);
-        Routes::build(self.infrastructure.iter().copied().chain(subnets).map(|prefix| (prefix, ActionId(1))))
+        Routes::build(
+            self.infrastructure.iter().copied().chain(subnets).map(|prefix| (prefix, ActionId(1))),
+            self.seed,
+        )
     }
 
     fn port_tables(&self) -> Vec<table::Port> {
@@ -194,7 +197,7 @@ impl Render<'_> {
             });
             list.push((route.prefix, action));
         }
-        Routes::build(list)
+        Routes::build(list, self.rib.seed)
     }
 
     /// The action of a route with next hops.

@@ -3,9 +3,9 @@
 use super::{Bucket, ENTRIES, LONGER, Map, NEXT, Node, ROOT, Routes, SHORT, SPILLED, USED};
 use crate::net::Ipv6Prefix;
 use crate::table::ActionId;
+use crate::table::mapping::next_seed;
 use crate::table::mem::Pages;
 use std::cmp::Reverse;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Entries that a bucket holds on average. Few buckets spill then.
 const FILL: u32 = 2;
@@ -26,8 +26,9 @@ struct Entry {
 type Entries = Map<(u8, u64), Entry>;
 
 impl Routes {
-    /// Builds the table of `routes`. Of two routes with the same prefix the later one counts.
-    pub fn build(routes: impl IntoIterator<Item = (Ipv6Prefix, ActionId)>) -> Self {
+    /// Builds the table of `routes`. Of two routes with the same prefix the later one counts. `seed` is secret and random:
+    /// with it, no one can choose prefixes that share a bucket.
+    pub fn build(routes: impl IntoIterator<Item = (Ipv6Prefix, ActionId)>, seed: u64) -> Self {
         let all: Map<(u8, u128), ActionId> =
             routes.into_iter().map(|(prefix, action)| ((prefix.length(), prefix.bits()), action)).collect();
         let mut this = Routes { count: all.len(), ..Routes::default() };
@@ -43,7 +44,7 @@ impl Routes {
         this.nodes = tree(&counts);
         let mut entries = this.entries(&all);
         this.settle(&mut entries, &all);
-        this.fill(&entries);
+        this.fill(&entries, seed);
         this.long = all.into_iter().filter(|((length, _), _)| *length > SHORT).collect();
         this
     }
@@ -102,7 +103,7 @@ impl Routes {
     }
 
     /// Stores the entries.
-    fn fill(&mut self, entries: &Entries) {
+    fn fill(&mut self, entries: &Entries, mut seed: u64) {
         for (at, _) in entries.keys() {
             self.nodes[usize::from(*at)].buckets += 1;
         }
@@ -113,8 +114,8 @@ impl Routes {
             all += node.buckets;
         }
         for _ in 0..TRIES {
-            // A new random multiplier for each table: no one can choose prefixes that share a bucket.
-            self.multiplier = RandomState::new().build_hasher().finish() | 1;
+            seed = next_seed(seed);
+            self.multiplier = seed | 1;
             let mut buckets = vec![Bucket::default(); all.max(1) as usize];
             let put = |((at, bits), entry): (&(u8, u64), &Entry)| self.put(*at, *bits, entry, &mut buckets);
             let spilled: usize = entries.iter().map(put).sum();

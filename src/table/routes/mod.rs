@@ -301,7 +301,7 @@ mod tests {
                     (Ipv6Prefix::covering(bits & (u128::MAX >> (clear / 2)), length), ActionId(action))
                 })
                 .collect();
-            let table = Routes::build(routes.iter().copied());
+            let table = Routes::build(routes.iter().copied(), 7);
             let oracle: Poptrie<(u128, u8), ActionId> =
                 routes.iter().map(|(prefix, action)| ((prefix.bits(), prefix.length()), *action)).collect();
             prop_assert_eq!(table.len(), oracle.len());
@@ -327,9 +327,9 @@ mod tests {
 
     #[test]
     fn a_default_route_alone_and_none_at_all() {
-        let only = Routes::build([(Ipv6Prefix::DEFAULT, ActionId(7))]);
+        let only = Routes::build([(Ipv6Prefix::DEFAULT, ActionId(7))], 7);
         for (table, action) in
-            [(Routes::default(), None), (Routes::build([]), None), (only, Some(ActionId(7)))]
+            [(Routes::default(), None), (Routes::build([], 7), None), (only, Some(ActionId(7)))]
         {
             let mut found = [Found::default(); 2];
             table.find_all(&[0, u64::MAX], &mut found);
@@ -343,7 +343,7 @@ mod tests {
         let sites = (1..=100u64).map(|site| (prefix(0x2400 << 48 | site << 16, 48), ActionId(1)));
         let (below_1, below_2) = (0x2400_0000_0001_ab00, 0x2400_0000_0002_abcd);
         let others = [(prefix(0x2400 << 48, 32), 2), (prefix(below_1, 56), 3), (prefix(below_2, 64), 4)];
-        let table = Routes::build(sites.chain(others.map(|(prefix, action)| (prefix, ActionId(action)))));
+        let table = Routes::build(sites.chain(others.map(|(prefix, action)| (prefix, ActionId(action)))), 7);
         // The most frequent length is probed first, and an entry names the node where longer prefixes are.
         for (high, action, probes) in [
             (0x2400_0000_0003_0000, Some(1), 1),
@@ -361,7 +361,8 @@ mod tests {
     #[test]
     fn of_64_nested_lengths_each_is_found_within_seven_probes() {
         let address = 0x2001_0db8_5a5a_c3c3_u64;
-        let table = Routes::build((1..=64).map(|length| (prefix(address, length), ActionId(length.into()))));
+        let table =
+            Routes::build((1..=64).map(|length| (prefix(address, length), ActionId(length.into()))), 7);
         for length in 1..=64u32 {
             let high = if length < 64 { address ^ (1 << (63 - length)) } else { address };
             let (found, probes) = table.search(high);
@@ -377,7 +378,7 @@ mod tests {
         {
             let count = if cfg!(miri) { 500 } else { 10_000u64 };
             let highs = || (0..count).map(|n| n.wrapping_mul(step));
-            let table = Routes::build(highs().map(|high| (prefix(high, length), ActionId(1))));
+            let table = Routes::build(highs().map(|high| (prefix(high, length), ActionId(1))), 7);
             let node = table.nodes[usize::from(ROOT)];
             let away = highs().filter(|high| {
                 table.buckets[table.home(&node, high & node.mask) as usize].entry(high & node.mask) == 0
