@@ -1,11 +1,77 @@
 //! What stands in for `std::sync`.
 
-pub use loom::sync::Mutex;
 pub use loom::sync::atomic::{AtomicU64, Ordering};
 pub use std::sync::PoisonError;
 
 use loom::sync::atomic::{AtomicUsize, fence};
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
+use std::sync::{LockResult, TryLockError, TryLockResult};
+
+/// Loom's mutex; others run while it is held, too.
+///
+/// Loom lets another thread run where two do something to one object, and letting go of a mutex is nothing to it: by
+/// itself it never tries to take one that is held.
+pub struct Mutex<T> {
+    inner: loom::sync::Mutex<T>,
+    /// Touched in front of each lock and at its end. Relaxed: it orders nothing.
+    held: AtomicUsize,
+}
+
+/// What a lock gives.
+pub struct Guard<'m, T> {
+    inner: loom::sync::MutexGuard<'m, T>,
+    held: &'m AtomicUsize,
+}
+
+impl<T> Mutex<T> {
+    /// One that is free.
+    pub fn new(value: T) -> Self {
+        Mutex { inner: loom::sync::Mutex::new(value), held: AtomicUsize::new(0) }
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// Where another thread panicked with it.
+    pub fn lock(&self) -> LockResult<Guard<'_, T>> {
+        match self.inner.lock() {
+            Ok(inner) => Ok(Guard { inner, held: &self.held }),
+            Err(poisoned) => Err(PoisonError::new(Guard { inner: poisoned.into_inner(), held: &self.held })),
+        }
+    }
+
+    /// Takes it if it is free.
+    ///
+    /// # Errors
+    /// Where another thread has it.
+    pub fn try_lock(&self) -> TryLockResult<Guard<'_, T>> {
+        self.held.load(Ordering::Relaxed);
+        match self.inner.try_lock() {
+            Ok(inner) => Ok(Guard { inner, held: &self.held }),
+            Err(_) => Err(TryLockError::WouldBlock),
+        }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// `std::sync::Arc` with a count that loom sees, by the orderings that std documents.
 ///

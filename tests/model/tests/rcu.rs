@@ -30,7 +30,9 @@ impl Snapshot {
 
     /// One that must be freed by this thread.
     fn freed_here(value: u64) -> Snapshot {
-        Snapshot { freed_by: Some(thread::current().id()), ..Snapshot::new(value) }
+        let mut snapshot = Snapshot::new(value);
+        snapshot.freed_by = Some(thread::current().id());
+        snapshot
     }
 
     fn read(&self) -> u64 {
@@ -102,10 +104,23 @@ fn whoever_polls_after_publication_sees_the_new_snapshot() {
             assert!(poll(&mut reader, 1) >= number);
             reader
         });
-        for number in 2..=3 {
-            publisher.publish(Snapshot::new(number));
-            published.store(number, Ordering::Release);
-        }
+        publisher.publish(Snapshot::new(2));
+        published.store(2, Ordering::Release);
+        drop(worker.join().unwrap());
+    });
+}
+
+#[test]
+fn whoever_meets_a_publication_sees_its_snapshot_at_a_later_poll() {
+    model(PREEMPTIONS, || {
+        let mut publisher = Publisher::new(Snapshot::new(1));
+        let mut reader = publisher.reader();
+        let worker = thread::spawn(move || {
+            poll(&mut reader, 2);
+            reader
+        });
+        publisher.publish(Snapshot::new(2));
+        publisher.publish(Snapshot::new(3));
         // The publisher holds no lock any more.
         let mut reader = worker.join().unwrap();
         assert_eq!(poll(&mut reader, 1), 3);
