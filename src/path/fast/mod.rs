@@ -36,7 +36,7 @@ use crate::net::{ethernet, ipv6};
 use crate::table::bindings::SourceBindings;
 use crate::table::mapping::{Key, MappingTable, Probe};
 use crate::table::routes::Found;
-use crate::table::{Action, DomainId, Hop, PortId, Remote, Role, Tables};
+use crate::table::{Action, Domain, DomainId, Hop, PortId, Remote, Role, Tables};
 use admit::{Origin, Runs, plain};
 use arrayvec::ArrayVec;
 use bytes::be8;
@@ -220,12 +220,13 @@ impl<'t> FastPath<'t> {
                 None => to_other(job, action, tables, decided),
             },
         );
+        let domains = tables.domains.as_slice();
         finish(
             &mut inward,
             decided,
             |jobs| look_up(jobs, tables),
             |job, action, decided| {
-                let sent = action.local().and_then(|local| to_task(job, &local.hop, tables));
+                let sent = action.local().and_then(|local| to_task(job, &local.hop, domains));
                 decided.note(job.index, sent);
             },
         );
@@ -325,8 +326,8 @@ fn to_locator(job: &mut MappedPacket<'_, '_>, remote: &Remote) -> Option<PortId>
 
 /// Rewrites from an ILA address to the SIR address of a task attached here.
 #[inline(always)]
-fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, tables: &Tables) -> Option<PortId> {
-    let prefix = tables.domain(job.domain)?.sir;
+fn to_task(job: &mut MappedPacket<'_, '_>, hop: &Hop, domains: &[Domain]) -> Option<PortId> {
+    let prefix = domains.get(usize::from(job.domain.0))?.sir;
     let port = out(job.head, job.length, hop)?;
     *destination(job.head)? = sir::sir_address(prefix, job.key.identifier());
     Some(port)
