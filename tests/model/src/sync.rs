@@ -18,7 +18,7 @@ pub struct Mutex<T> {
 }
 
 /// What a lock gives.
-pub struct Guard<'m, T> {
+pub struct Locked<'m, T> {
     inner: loom::sync::MutexGuard<'m, T>,
     held: &'m AtomicUsize,
 }
@@ -33,10 +33,10 @@ impl<T> Mutex<T> {
     ///
     /// # Errors
     /// Where another thread panicked with it.
-    pub fn lock(&self) -> LockResult<Guard<'_, T>> {
+    pub fn lock(&self) -> LockResult<Locked<'_, T>> {
         match self.inner.lock() {
-            Ok(inner) => Ok(Guard { inner, held: &self.held }),
-            Err(poisoned) => Err(PoisonError::new(Guard { inner: poisoned.into_inner(), held: &self.held })),
+            Ok(inner) => Ok(Locked { inner, held: &self.held }),
+            Err(poisoned) => Err(PoisonError::new(Locked { inner: poisoned.into_inner(), held: &self.held })),
         }
     }
 
@@ -44,16 +44,16 @@ impl<T> Mutex<T> {
     ///
     /// # Errors
     /// Where another thread has it.
-    pub fn try_lock(&self) -> TryLockResult<Guard<'_, T>> {
+    pub fn try_lock(&self) -> TryLockResult<Locked<'_, T>> {
         self.held.load(Ordering::Relaxed);
         match self.inner.try_lock() {
-            Ok(inner) => Ok(Guard { inner, held: &self.held }),
+            Ok(inner) => Ok(Locked { inner, held: &self.held }),
             Err(_) => Err(TryLockError::WouldBlock),
         }
     }
 }
 
-impl<T> Deref for Guard<'_, T> {
+impl<T> Deref for Locked<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -61,13 +61,13 @@ impl<T> Deref for Guard<'_, T> {
     }
 }
 
-impl<T> DerefMut for Guard<'_, T> {
+impl<T> DerefMut for Locked<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 }
 
-impl<T> Drop for Guard<'_, T> {
+impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         self.held.fetch_add(1, Ordering::Relaxed);
     }
