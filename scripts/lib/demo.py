@@ -7,10 +7,13 @@ import sys
 import time
 
 import packets
-from lab import Failed, Lab, answers, expect, until
+from lab import Lab
 from reference import GATEWAY, INET, L1, L2, T1, T1_MAC, T2, Network
+from traffic import Pings
+from wait import Failed, Skipped, expect, until
 
-LIMIT_S = 280
+# Against what hangs; it takes a minute on two quiet cores.
+LIMIT_S = 900
 UNKNOWN = "2001:db8:dddd:0:2000::77"
 NAMES = {INET: "Iaddr", T1: "SIR:T1", T2: "SIR:T2", packets.ila(T1, L1): "L1:T1", packets.ila(T2, L2): "L2:T2"}
 
@@ -68,16 +71,16 @@ def reachable(net):
 def scenario(net, title, sender, receiver, wire, to, lines, meaning):
     points = [(sender, "eth0"), wire, (receiver, "eth0")]
     captures = [ns.capture(device, "icmp6 and ip6[40] == 128") for ns, device in points]
-    sender.reaches(to, 1)
+    sent = sender.reaches(to, 1)
     print(f"\n   {title}")
     for place, capture, line in zip(("sender", "fabric", "receiver"), captures, lines):
         found = packets.ipv6(capture.frames(at_least=1))
-        expect(len(found) == 1, f"{title}: {len(found)} packets captured at the {place}")
-        packet = found[0]
-        expect(packet.addresses() == line, f"{title}: {packet.addresses()} at the {place}, not {line}")
-        expect(packet.checksum_is_right(), f"{title}: wrong checksum at the {place}")
+        expect(len(found) <= sent, f"{title}: {len(found)} packets captured at the {place}")
+        for packet in found:
+            expect(packet.addresses() == line, f"{title}: {packet.addresses()} at the {place}, not {line}")
+            expect(packet.checksum_is_right(), f"{title}: wrong checksum at the {place}")
         text = ",".join(NAMES[address] for address in line)
-        print(f"     {place:9} {text:16} {packet.source} > {packet.destination}", flush=True)
+        print(f"     {place:9} {text:16} {line[0]} > {line[1]}", flush=True)
     right(meaning)
 
 
@@ -120,24 +123,24 @@ def tcp(net):
     server = net.t1.spawn(
         ["/usr/bin/python3", "-m", "http.server", "8080", "--bind", T1, "--directory", directory]
     )
-    until(lambda: ":8080" in net.t1.run("ss -Hltn"), 10, "the web server")
+    until(lambda: ":8080" in net.t1.run("ss -Hltn"), "the web server")
     for ns in (net.inet, net.t2):
         out = net.lab.path(f"got-{ns.name}")
         began = time.monotonic()
-        ns.run(["curl", "-sSfg", "-m", "60", "-o", out, f"http://[{T1}]:8080/file"], timeout=70)
+        ns.run(["curl", "-sSfg", "-m", "200", "-o", out, f"http://[{T1}]:8080/file"], timeout=210)
         took = time.monotonic() - began
         got = net.lab.host(["sha256sum", out]).stdout.split()[0]
         os.unlink(out)
         expect(got == digest, f"{ns.name}: sha256 {got}, not {digest}")
-        wrong = ns.nstat()["TcpInCsumErrors"]
+        wrong = ns.counters()["TcpInCsumErrors"]
         expect(wrong == 0, f"{ns.name}: {wrong} segments with a wrong checksum")
         right(f"{ns.name:4} <- T1  32 MiB in {took:.1f} s, sha256 {got[:16]}…, 0 wrong TCP checksums")
     server.stop(signal.SIGINT)
     step("iperf3: three seconds each way between the Internet host and T2, at most 300 Mbit/s")
     for words in ([], ["-R"]):
         server = net.t2.spawn(["iperf3", "-6", "-s", "-1", "-B", T2])
-        until(lambda: ":5201" in net.t2.run("ss -Hltn"), 10, "iperf3")
-        text = net.inet.run(["iperf3", "-6", "-c", T2, "-t", "3", "-b", "300M", *words], timeout=40)
+        until(lambda: ":5201" in net.t2.run("ss -Hltn"), "iperf3")
+        text = net.inet.run(["iperf3", "-6", "-c", T2, "-t", "3", "-b", "300M", *words])
         expect(server.wait() == 0, "the iperf3 server failed")
         line = [line for line in text.splitlines() if "receiver" in line]
         expect(line, f"iperf3 measured nothing:\n{text}")
@@ -158,8 +161,7 @@ def traceroutes(net):
     ]
     for ns, name, to, expected in ways:
         for kind in ([], ["-I"]):
-            hops, text = ns.traceroute(to, *kind)
-            expect(hops == expected, f"traceroute from {name} to {to}: {hops}, not {expected}")
+            text = ns.traces(to, expected, *kind)
         print(f"   {name} -> {NAMES[to]}")
         show("\n".join(text.splitlines()[1:]))
         right("every hop answered, over UDP and over ICMPv6 (shown)")
@@ -171,11 +173,9 @@ def unknown(net):
         "The gateway says so to the sender, and counts it under a name.",
     )
     before = net.gw.drops().get("no_mapping", 0)
-    status, text = net.inet.status(["ping", "-6", "-n", "-c", "1", "-W", "2", UNKNOWN])
-    line = [line for line in text.splitlines() if "unreachable" in line.lower()]
-    expect(status != 0 and line, f"no answer to a ping of an unknown identifier:\n{text}")
-    show(line[0])
-    expect(net.gw.drops().get("no_mapping", 0) == before + 1, "the drop is not counted as no_mapping")
+    text = net.inet.refused(UNKNOWN, "nreachable")
+    show(next(line for line in text.splitlines() if "nreachable" in line))
+    expect(net.gw.counts("no_mapping", 1, before) == 1, "the drop is not counted once as no_mapping")
     show(net.gw.ctl("drops"))
     right("told to the sender, counted as no_mapping")
 
@@ -185,16 +185,16 @@ FATES = ("forwarded", "replied", "punted", "dropped")
 
 def fates(node, port):
     """Received, fates and waiting of a port; a scrape may fall into the middle of a burst, so it may take several."""
-    for _ in range(20):
+    labels = f'worker="0",port="{port}"'
+
+    def counted():
         samples = node.metrics()
-        labels = f'worker="0",port="{port}"'
         received = samples[f"ilagate_received_packets_total{{{labels}}}"]
         parts = [samples[f'ilagate_packets_total{{{labels},fate="{fate}"}}'] for fate in FATES]
         parts.append(samples[f"ilagate_waiting_packets{{{labels}}}"])
-        if received == sum(parts):
-            return [received, *parts]
-        time.sleep(0.1)
-    raise Failed(f"{node.ns.name} {port}: {received} received, {parts} accounted for")
+        return received == sum(parts) and [received, *parts]
+
+    return until(counted, f"{node.ns.name} {port}: received = forwarded + replied + punted + dropped + waiting", step=0.1)
 
 
 def counters(net):
@@ -214,30 +214,33 @@ def move(net):
         "Its address stays. NVE2 gets an attachment and NVE1 loses one (ilactl node reload), T1's link is plugged into",
         "the other host's switch, and one mapping is changed at the gateway and at NVE1 (ilactl mapping add).",
     )
-    count = 300
-    ping = net.inet.spawn(["ping", "-6", "-n", "-c", str(count), "-i", "0.02", "-W", "1", T1])
+    every_s = 0.02
     wires = [net.fab.capture(leg, f"icmp6 and ip6[40] == 128 and src {INET}") for leg in ("nve1", "nve2")]
-    time.sleep(2)
+    pings = Pings(net.inet, T1, every_s)
+    until(lambda: pings.counted()[1] >= 100, "answers before the move")
     net.nve2.config["attachments"].append(Network.attachment("task1", T1, T1_MAC))
     show(net.nve2.reload())
+    asked_before = pings.counted()[0]
     net.move(net.t1, net.nve1, net.nve2)
     net.nve1.config["attachments"] = []
     show(net.nve1.reload())
     for node in (net.gw, net.nve1):
         show(f"{node.ns.name}: " + node.ctl("mapping", "add", T1, "--locator", L2))
-    ping.wait(30)
-    text = ping.output()
-    show("\n".join(text.splitlines()[-2:]))
+    asked, answered = pings.counted()
+    meanwhile = asked - asked_before
+    until(lambda: pings.counted()[1] >= answered + 100, "answers after the move")
+    asked, answered = pings.end()
+    show("\n".join(pings.process.output().splitlines()[-2:]))
     before, after = (packets.ipv6(wire.frames()) for wire in wires)
-    got = answers(text)
     print(f"   {len(before)} packets went to NVE1 (as {NAMES[packets.ila(T1, L1)]}), {len(after)} to NVE2 (as L2:T1)")
     moved = packets.ila(T1, L2)
     expect(before and all(p.destination == packets.ila(T1, L1) for p in before), "packets to NVE1 have another address")
     expect(after and all(p.destination == moved for p in after), "packets to NVE2 have another address")
-    expect(got >= count * 0.8, f"only {got} of {count} answers")
+    lost = asked - answered
+    expect(lost <= meanwhile + 25, f"{lost} lost, although only {meanwhile} were sent between the link's move and the mapping's")
     net.inet.reaches(T1, 5)
     net.t2.reaches(T1, 5)
-    right(f"traffic followed, {count - got} of {count} packets lost at the moment of the move; T1 answers from NVE2")
+    right(f"traffic followed, {lost} of {asked} packets lost at the moment of the move; T1 answers from NVE2")
     show(net.gw.ctl("mapping", "list"))
 
 
@@ -267,7 +270,7 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except Failed as why:
+    except (Failed, Skipped) as why:
         sys.stdout.flush()
         print(f"\ndemo: FAILED: {why}", file=sys.stderr)
         sys.exit(1)

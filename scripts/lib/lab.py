@@ -12,31 +12,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+
+import packets
+from books import stack
+from traffic import Traffic
+from wait import PATIENCE_S, Failed, Skipped, comes, expect, until
 
 SIR = "2001:db8:dddd:0:"
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
-
-
-class Failed(Exception):
-    """Something was not as it should be; the text says what."""
-
-
-class Skipped(Exception):
-    """This machine lacks what the test needs; the text says what."""
-
-
-def need(program):
-    """Skips a test where `program` is not installed."""
-    if not shutil.which(program):
-        raise Skipped(f"{program} is not installed")
-
-
-def expect(truth, what):
-    """The one assertion of tests and demo."""
-    if not truth:
-        raise Failed(what)
 
 
 def _die_with_parent():
@@ -73,7 +57,7 @@ class Process:
     def alive(self):
         return self.popen.poll() is None
 
-    def wait(self, timeout=30):
+    def wait(self, timeout=PATIENCE_S):
         """Its exit status."""
         try:
             return self.popen.wait(timeout)
@@ -85,7 +69,7 @@ class Process:
         if self.alive():
             self.popen.send_signal(number)
 
-    def stop(self, number=signal.SIGTERM, timeout=10):
+    def stop(self, number=signal.SIGTERM, timeout=PATIENCE_S):
         self.send(number)
         try:
             return self.popen.wait(timeout)
@@ -93,25 +77,14 @@ class Process:
             self.popen.kill()
             return self.popen.wait(timeout)
 
-    def wait_for(self, text, timeout=10):
-        """Until the output holds `text`."""
-        until(lambda: text in self.output() or not self.alive(), timeout, f"`{self.words}` to say `{text}`")
-        expect(text in self.output(), f"`{self.words}` ended without saying `{text}`:\n{self.output()[-2000:]}")
+    def wait_for(self, text, times=1):
+        """Until the output holds `text`, so many times."""
+        said = lambda: self.output().count(text) >= times  # noqa: E731
+        until(lambda: said() or not self.alive(), f"`{self.words}` to say `{text}`")
+        expect(said(), f"`{self.words}` ended without saying `{text}`:\n{self.output()[-2000:]}")
 
 
-def until(true, timeout, what, step=0.05):
-    """Waits until `true()` is; fails after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        value = true()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failed(f"waited {timeout} s in vain for {what}")
-        time.sleep(step)
-
-
-class Ns:
+class Ns(Traffic):
     """A network namespace with a Linux stack."""
 
     def __init__(self, lab, name):
@@ -126,11 +99,11 @@ class Ns:
         words = words.split() if isinstance(words, str) else [str(word) for word in words]
         return ["ip", "netns", "exec", self.full, *words]
 
-    def run(self, words, check=True, timeout=30, stdin=None):
+    def run(self, words, check=True, timeout=2 * PATIENCE_S, stdin=None):
         """Runs a program to its end; its output as text."""
         return self.lab.host(self.command(words), check, timeout, stdin).stdout
 
-    def status(self, words, timeout=30):
+    def status(self, words, timeout=2 * PATIENCE_S):
         """Exit status and output."""
         done = self.lab.host(self.command(words), False, timeout)
         return done.returncode, done.stdout
@@ -148,6 +121,10 @@ class Ns:
         self.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
         return self
 
+    def no_offloads(self, device):
+        """Nothing is left to the device."""
+        self.run(["ethtool", "-K", device, "rx", "off", "tx", "off", "gso", "off", "tso", "off", "gro", "off"])
+
     def router(self):
         self.sysctl("net.ipv6.conf.all.forwarding", 1)
         self.sysctl("net.ipv6.conf.default.accept_ra", 0)
@@ -162,79 +139,41 @@ class Ns:
     def mac(self, device):
         return self.run(["cat", f"/sys/class/net/{device}/address"]).strip()
 
-    def nstat(self):
-        """The stack's counters since the namespace was made."""
-        text = self.run("nstat -asz --json")
-        return json.loads(text)["kernel"]
-
-    def ping(self, to, count=3, interval=0.1, wait=1, extra=()):
-        """Pings; how many answers came, and the output."""
-        words = ["ping", "-6", "-n", "-c", count, "-i", interval, "-W", wait, *extra, to]
-        _, text = self.status(words, timeout=count * (interval + wait) + 15)
-        return answers(text), text
-
-    def reaches(self, to, count=3, **more):
-        # Three attempts: what else a machine does may hold up a worker for longer than its ring holds packets. What
-        # must lose nothing at all is tested apart.
-        for _ in range(3):
-            got, text = self.ping(to, count, **more)
-            if got == count:
-                return
-            time.sleep(1)
-        raise Failed(f"{self.name} pings {to}: {got} of {count} answers\n{text}")
-
-    def traceroute(self, to, *extra):
-        """The hops' addresses, `*` for none, and the output."""
-        words = ["traceroute", "-6", "-n", "-q", 1, "-w", 2, "-m", 8, "-N", 1, *extra, to]
-        text = self.run(words, check=False, timeout=60)
-        hops = [line.split() for line in text.splitlines()[1:]]
-        return [hop[1] for hop in hops if len(hop) > 1], text
+    def counters(self):
+        """The stack's counters since the namespace was made, by the names of nstat."""
+        return stack(self.full)
 
     def capture(self, device, what):
         """Starts tcpdump; ready when this returns."""
         return Capture(self, device, what)
 
 
-class Flows:
-    """UDP packets of many flows from a namespace: source ports tell them apart."""
-
-    def __init__(self, ns, source, to):
-        self.ns, self.source, self.to = ns, source, to
-
-    def send(self, ports, each=1):
-        code = (
-            "import socket\n"
-            f"for n in range({each}):\n"
-            f" for port in {list(ports)!r}:\n"
-            "  s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
-            f"  s.bind(({self.source!r}, port))\n"
-            f"  s.sendto(b'flow', ({self.to!r}, 9))\n"
-            "  s.close()\n"
-        )
-        self.ns.run(["/usr/bin/python3", "-c", code])
-
-
-def answers(text):
-    """The answers that ping counted."""
-    for line in text.splitlines():
-        if " received" in line:
-            return int(line.split(",")[1].split()[0])
-    return 0
-
-
 class Capture:
+    """A running tcpdump."""
+
     def __init__(self, ns, device, what):
         self.file = ns.lab.path(f"{ns.name}-{device}-{ns.lab.number()}.pcap")
         words = ["tcpdump", "-i", device, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", self.file, what]
         self.process = ns.spawn(words)
         self.process.wait_for("listening on")
 
-    def frames(self, at_least=0, timeout=5):
-        """Ends the capture; the frames."""
-        import packets
+    def count(self):
+        """Frames up to now."""
+        return len(packets.read_pcap(self.file))
 
+    def _has_written_all(self):
+        told = self.process.output().count("received by filter")
+        self.process.send(signal.SIGUSR1)
+        self.process.wait_for("received by filter", told + 1)
+        last = [line for line in self.process.output().splitlines() if "received by filter" in line][-1]
+        captured, received, _ = (int(word) for word in last.split() if word.isdigit())
+        return captured == received
+
+    def frames(self, at_least=0):
+        """Ends the capture when all that was seen is written; the frames."""
         if at_least:
-            until(lambda: len(packets.read_pcap(self.file)) >= at_least, timeout, f"{at_least} packets in a capture")
+            until(lambda: self.count() >= at_least, f"{at_least} packets in a capture")
+        comes(self._has_written_all, PATIENCE_S)
         self.process.stop(signal.SIGINT)
         return packets.read_pcap(self.file)
 
@@ -264,8 +203,8 @@ class Node:
         self.process = self.ns.spawn([binary("ilagate"), "run", "--config", self.file], env)
 
     def ready(self):
-        self.process.wait_for("forwarding", 30)
-        until(lambda: os.path.exists(self.socket), 5, "the admin socket")
+        self.process.wait_for("forwarding")
+        until(lambda: os.path.exists(self.socket), "the admin socket")
         return self
 
     def log(self):
@@ -287,6 +226,15 @@ class Node:
             for drop in self.show("drops", "--all")
             if drop["dropped"] or drop["answered"]
         }
+
+    def counts(self, reason, at_least=1, before=0):
+        """Waits until so many more packets than before were dropped for this reason."""
+        more = lambda: self.drops().get(reason, 0) - before  # noqa: E731
+        try:
+            until(lambda: more() >= at_least, f"{at_least} packets to be dropped as {reason}")
+        except Failed as why:
+            raise Failed(f"{self.ns.name}: {why}: {self.drops()}") from None
+        return more()
 
     def reload(self):
         return self.write().ctl("node", "reload")
@@ -347,7 +295,7 @@ class Lab:
         self.count += 1
         return self.count
 
-    def host(self, words, check=True, timeout=30, stdin=None):
+    def host(self, words, check=True, timeout=2 * PATIENCE_S, stdin=None):
         words = [str(word) for word in words]
         try:
             done = subprocess.run(
@@ -381,7 +329,7 @@ class Lab:
              "peer", "name", b_device, "netns", b.full, "mtu", mtu]
         )  # fmt: skip
         for ns, device in ((a, a_device), (b, b_device)):
-            ns.run(["ethtool", "-K", device, "rx", "off", "tx", "off", "gso", "off", "tso", "off", "gro", "off"])
+            ns.no_offloads(device)
             ns.run(f"ip link set {device} up")
 
     def node(self, ns, name, core, **config):

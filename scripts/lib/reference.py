@@ -5,14 +5,15 @@
                          /                \\--- nve2 ---- t2
 """
 
-from lab import SIR, until
+from lab import SIR
+from wait import until
 
 INET = "2001:db8:1::2"
 GATEWAY = "2001:db8:1::1"
 T1, T2 = f"{SIR}2000::1", f"{SIR}2000::2"
 T1_MAC, T2_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 L1, L2 = "fd00:1:0:1::/64", "fd00:1:0:2::/64"
-# The NVEs share the address of their access ports, so that a task that moves keeps its default router.
+# The NVEs' access ports have the same address, so that a task that moves keeps its default router.
 ROUTER_MAC = "02:00:5e:00:00:01"
 
 
@@ -24,6 +25,17 @@ def short(address):
 
 
 T1, T2 = short(T1), short(T2)
+
+
+def task_up(task, sir):
+    """A task has its SIR address and waits for its default route by Router Advertisement."""
+    # A link that comes up anew makes Linux send Router Solicitations; here without waiting first.
+    task.run("ip link set eth0 down")
+    task.sysctl("net.ipv6.conf.eth0.accept_dad", 0)
+    task.sysctl("net.ipv6.conf.eth0.router_solicitation_delay", 0)
+    task.run("ip link set eth0 up")
+    task.addr("eth0", f"{sir}/128")
+    until(lambda: "default via fe80" in task.run("ip -6 route"), f"{task.name}'s default route")
 
 
 class Network:
@@ -53,8 +65,8 @@ class Network:
             node.launch()
         for node in self.nodes:
             node.ready()
-        self.task_up(self.t1, T1)
-        self.task_up(self.t2, T2)
+        task_up(self.t1, T1)
+        task_up(self.t2, T2)
 
     def stop(self):
         for node in self.nodes:
@@ -128,19 +140,9 @@ class Network:
         task.run(f"ip link set eth0 address {mac}")
         node.ns.run(f"ip link set {task.name} master br0")
 
-    def task_up(self, task, sir):
-        """A task has its SIR address and waits for its default route by Router Advertisement."""
-        # A link that comes up anew makes Linux send Router Solicitations; here without waiting first.
-        task.run("ip link set eth0 down")
-        task.sysctl("net.ipv6.conf.eth0.accept_dad", 0)
-        task.sysctl("net.ipv6.conf.eth0.router_solicitation_delay", 0)
-        task.run("ip link set eth0 up")
-        task.addr("eth0", f"{sir}/128")
-        until(lambda: "default via fe80" in task.run("ip -6 route"), 15, f"{task.name}'s default route")
-
     def move(self, task, old, new):
         """The task's link moves to another host's switch; the task's own end stays as it is."""
         old.ns.run(f"ip link set {task.name} netns {new.ns.full}")
-        new.ns.run(["ethtool", "-K", task.name, "rx", "off", "tx", "off", "gso", "off", "tso", "off", "gro", "off"])
+        new.ns.no_offloads(task.name)
         new.ns.run(f"ip link set {task.name} master br0")
         new.ns.run(f"ip link set {task.name} up")

@@ -3,8 +3,9 @@
 import os
 
 import packets
-from lab import Lab, expect, need, until
-from reference import INET, L1, L2, ROUTER_MAC, T1, T1_MAC, T2, Network
+from lab import Lab
+from reference import INET, L1, L2, ROUTER_MAC, T1, T1_MAC, T2, Network, task_up
+from wait import expect, need, until
 
 T3, T3_MAC = "2001:db8:dddd:0:2000::3", "02:00:00:00:00:0c"
 ROUTER = "fe80::5eff:fe00:1"
@@ -27,7 +28,7 @@ def test_attachments_on_vlans_of_one_port():
         switch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vlan_switch.py")
         host.spawn(["/usr/bin/python3", switch, "node", "t1=10", "t3=11", "t4=12"]).wait_for("switching")
         net.start()
-        net.task_up(t3, T3)
+        task_up(t3, T3)
         wire = host.capture("node", "vlan")
         net.inet.reaches(T1, 3)
         net.inet.reaches(T3, 3)
@@ -40,7 +41,7 @@ def test_attachments_on_vlans_of_one_port():
                 expect(to in (None, packet.vlan), f"{packet.addresses()} on VLAN {packet.vlan}")
         before = net.nve1.drops().get("unknown_vlan", 0)
         t4.status(f"ndisc6 -1 -w 500 {T2} eth0")
-        until(lambda: net.nve1.drops().get("unknown_vlan", 0) > before, 5, "a packet on an unknown VLAN to be counted")
+        net.nve1.counts("unknown_vlan", 1, before)
         net.stop()
 
 
@@ -51,21 +52,21 @@ def test_router_advertisements_configure_linux():
         route = net.t1.run("ip -6 route show default")
         expect(f"default via {ROUTER} dev eth0 proto ra" in route, route)
         expect(net.t1.run("ip -6 addr show dev eth0 dynamic").strip() == "", "an address was made from the advertisement")
-        status, text = net.t1.status("rdisc6 -1 -w 2000 eth0")
+        status, text = net.t1.status("rdisc6 -1 -w 10000 eth0")
         expect(status == 0 and "1800" in text and ROUTER_MAC.upper() in text.upper(), f"a solicited one:\n{text}")
         # Unsolicited ones every 3 to 4 seconds: the route's life begins anew.
-        wire = net.t1.capture("eth0", "icmp6 and ip6[40] == 134")
-        frames = wire.frames(at_least=2, timeout=10)
-        expect(all(p.destination == "ff02::1" and p.hop_limit == 255 for p in packets.ipv6(frames)), "wrong header")
+        wire = net.t1.capture("eth0", "icmp6 and ip6[40] == 134 and dst ff02::1")
+        frames = wire.frames(at_least=2)
+        expect(all(p.to_mac() == "33:33:00:00:00:01" and p.hop_limit == 255 for p in packets.ipv6(frames)), "wrong header")
         net.stop()
-        until(lambda: net.t1.run("ip -6 route show default").strip() == "", 5, "the router that stopped to be forgotten")
+        until(lambda: net.t1.run("ip -6 route show default").strip() == "", "the router that stopped to be forgotten")
 
 
 def test_the_link_local_address_answers():
     need("ndisc6")
     with Lab("ilaa") as lab:
         net = Network(lab)
-        status, text = net.t1.status(f"ndisc6 -1 -w 2000 {ROUTER} eth0")
+        status, text = net.t1.status(f"ndisc6 -1 -w 10000 {ROUTER} eth0")
         expect(status == 0 and ROUTER_MAC in text.lower(), f"solicitation of the default router:\n{text}")
         net.t1.reaches(f"{ROUTER}%eth0", 3)
         net.stop()
@@ -75,7 +76,7 @@ def test_solicitations_for_sir_addresses_are_answered_by_proxy():
     need("ndisc6")
     with Lab("ilaa") as lab:
         net = Network(lab)
-        status, text = net.t1.status(f"ndisc6 -1 -w 2000 {T2} eth0")
+        status, text = net.t1.status(f"ndisc6 -1 -w 10000 {T2} eth0")
         expect(status == 0 and ROUTER_MAC in text.lower(), f"for T2, on another host:\n{text}")
         for address, why in (("2001:db8:dddd:0:2000::77", "nobody has it"), (T1, "the asker has it"), (INET, "not SIR")):
             status, text = net.t1.status(f"ndisc6 -1 -w 500 {address} eth0")
@@ -94,10 +95,10 @@ def test_duplicate_addresses_are_noticed():
         net.nve1.config["attachments"].append(net.attachment("task3", T3, T3_MAC))
         net.start()
         t3.run(f"ip -6 addr add {T3}/128 dev eth0")
-        until(lambda: "tentative" not in t3.run("ip -6 addr show dev eth0"), 10, "T3's own address to pass")
+        until(lambda: "tentative" not in t3.run("ip -6 addr show dev eth0"), "T3's own address to pass")
         expect("dadfailed" not in t3.run("ip -6 addr show dev eth0"), "T3 cannot have its own address")
         for address, where in ((T2, "on another host"), (T1, "on this host")):
             t3.run(f"ip -6 addr add {address}/128 dev eth0")
-            until(lambda: "dadfailed" in t3.run("ip -6 addr show dev eth0"), 10, f"the duplicate {where} to be noticed")
+            until(lambda: "dadfailed" in t3.run("ip -6 addr show dev eth0"), f"the duplicate {where} to be noticed")
             t3.run(f"ip -6 addr del {address}/128 dev eth0")
         net.stop()
