@@ -123,7 +123,7 @@ class Ns(Traffic):
 
     def no_offloads(self, device):
         """Nothing is left to the device."""
-        self.run(["ethtool", "-K", device, "rx", "off", "tx", "off", "gso", "off", "tso", "off", "gro", "off"])
+        self.run(["ethtool", "-K", device, "tx", "off", "gso", "off", "tso", "off", "gro", "off"])
 
     def router(self):
         self.sysctl("net.ipv6.conf.all.forwarding", 1)

@@ -27,14 +27,9 @@ def short(address):
 T1, T2 = short(T1), short(T2)
 
 
-def task_up(task, sir):
+def task_up(task, sir, options="nodad"):
     """A task has its SIR address and waits for its default route by Router Advertisement."""
-    # A link that comes up anew makes Linux send Router Solicitations; here without waiting first.
-    task.run("ip link set eth0 down")
-    task.sysctl("net.ipv6.conf.eth0.accept_dad", 0)
-    task.sysctl("net.ipv6.conf.eth0.router_solicitation_delay", 0)
-    task.run("ip link set eth0 up")
-    task.addr("eth0", f"{sir}/128")
+    task.run(f"ip -6 addr add {sir}/128 dev eth0 {options}")
     until(lambda: "default via fe80" in task.run("ip -6 route"), f"{task.name}'s default route")
 
 
@@ -105,10 +100,9 @@ class Network:
         ns = self.lab.ns(f"nve{number}").quiet()
         self.lab.wire(ns, "fab", self.fab, f"nve{number}", fabric_mtu)
         # The host's switch, with the node at one end: tasks come and go at the others.
-        ns.run("ip link add br0 type bridge mcast_snooping 0")
+        ns.run("ip link add br0 type bridge")
         ns.run("ip link set br0 up")
         self.lab.wire(ns, "acc", ns, "node")
-        ns.run(f"ip link set acc address {ROUTER_MAC}")
         ns.run("ip link set node master br0")
         return self.lab.node(
             ns, f"nve{number}", number % 2,
@@ -118,7 +112,7 @@ class Network:
                 {"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": fabric_mtu,
                  "addresses": [f"fd00:f:{number}::1/64"]},
                 {"name": "access0", "device": "net_af_packet1,iface=acc", "role": "access",
-                 "router_advertisement": {"interval_s": 4, "lifetime_s": 1800}},
+                 "mac": ROUTER_MAC, "router_advertisement": {"interval_s": 4, "lifetime_s": 1800}},
             ],
             routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],
             mappings={"file": self.mapping_file},

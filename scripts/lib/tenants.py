@@ -6,7 +6,7 @@
 """
 
 from lab import SIR
-from reference import L1, L2, short
+from reference import L1, L2, short, task_up
 
 INET = "2001:db8:1::2"
 SERVICE = short(f"{SIR}2000::4")
@@ -182,16 +182,8 @@ class TenantNetwork:
             ns.run(f"ip -6 addr add {ipv6(vm)}/96 dev eth0 nodad")
             ns.run(f"ip route add default via {GATEWAY4}")
             ns.route(f"default via {gateway6(network)}")
-        self.service.addr("eth0", f"{SERVICE}/128")
-        self.service.route(f"default via {self.router_of_service()} dev eth0")
+        task_up(self.service, SERVICE)
         return self
-
-    def router_of_service(self):
-        """The link-local address of the service's access port."""
-        import ipaddress
-
-        raw = bytes.fromhex(self.nve2.ns.mac("service").replace(":", ""))
-        return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]))
 
     def stop(self):
         for node in self.nodes:

@@ -62,6 +62,25 @@ def test_router_advertisements_configure_linux():
         until(lambda: net.t1.run("ip -6 route show default").strip() == "", "the router that stopped to be forgotten")
 
 
+def test_a_task_needs_its_address_and_nothing_else():
+    """As the README says it: an address, and the default route comes by itself, by one solicited advertisement."""
+    with Lab("ilaa") as lab:
+        net = Network(lab, start=False)
+        for port in (net.nve1.config["ports"][1], net.nve2.config["ports"][1]):
+            port["router_advertisement"] = {}
+        t3 = lab.ns("t3")
+        net.nve1.config["attachments"].append(net.attachment("task3", T3, T3_MAC))
+        net.write_mappings([(T1, L1), (T3, L1), (T2, L2)])
+        net.start()
+        # The node's first advertisement is over when the task's link comes up: it must ask by itself.
+        net.plug(net.nve1, t3, T3_MAC)
+        task_up(t3, T3, options="")
+        until(lambda: "tentative" not in t3.run("ip -6 addr show dev eth0"), "T3's address to be its own")
+        for ns, to in ((t3, T2), (t3, INET), (net.inet, T3)):
+            ns.reaches(to)
+        net.stop()
+
+
 def test_the_link_local_address_answers():
     need("ndisc6")
     with Lab("ilaa") as lab:
