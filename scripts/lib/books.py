@@ -1,10 +1,10 @@
 """Who lost a packet: the node, or the machine that it runs on.
 
-A busy machine keeps a worker from running, and the ring between the kernel and `net_af_packet` overflows meanwhile. DPDK
-22.11 does not count that for this device (`rx_missed_errors` stays 0), but the kernel counts what it received on the
-interface. What it received there and the device did not hand over was lost between the two. It is the machine's loss if
-the scheduler kept the worker waiting long enough, and the node's otherwise. All that the node itself counts as lost is
-the node's loss.
+A busy machine keeps a worker from running, and the ring between the kernel and `net_af_packet` overflows meanwhile.
+DPDK 22.11 does not count that for this device (`rx_missed_errors` stays 0), but the kernel counts what it received on
+the interface. What it received there and the device did not hand over was lost between the two. It is the machine's
+loss if the scheduler kept the worker waiting long enough, and the node's otherwise. All that the node itself counts as
+lost is the node's loss.
 """
 
 import ctypes
@@ -188,12 +188,13 @@ class Books:
             books, before = now.nodes[node], self.nodes[node]
             own += [f"{books.name} {loss}" for loss in books.own_losses(before, drops_are_meant)]
             for port, missed in books.missed(before).items():
+                where = f"{books.name} {port}"
                 # Twice the mean rate: attempts begin and end with pauses.
                 if missed > 2 * lost.sent / seconds * waited:
-                    own.append(f"{books.name} {port}: {missed} missed although its workers waited {waited:.3f} s only")
+                    own.append(f"{where}: {missed} missed although its workers waited {waited:.3f} s only")
                 elif missed > 0:
                     known += missed
-                    words.append(f"{books.name} {port} missed {missed} while its workers were kept waiting {waited:.3f} s")
+                    words.append(f"{where} missed {missed} while its workers were kept waiting {waited:.3f} s")
         for what, later, earlier in (
             ("the kernel dropped on the way to", now.dropped, self.dropped),
             ("sockets overflowed in", now.sockets, self.sockets),
@@ -205,15 +206,16 @@ class Books:
         if own:
             raise Failed(f"{lost}; the node's: {', '.join(own)}")
         if known < lost.missing:
-            raise Failed(f"{lost}; the machine lost {known} of these ({', '.join(words)}), and no counter knows the rest")
+            found = f"the machine lost {known} of these ({', '.join(words)})"
+            raise Failed(f"{lost}; {found}, and no counter knows the rest")
         return ", ".join(words)
 
 
 def undisturbed(lab, attempt, what, drops_are_meant=False):
-    """Runs `attempt(1)`, which may raise `Lost` or `Disturbed`: what the machine lost it tries again, and says so, at half
-    the speed, `attempt(2)`, and at a quarter of it, `attempt(4)`.
+    """Runs `attempt(1)`, which may raise `Lost` or `Disturbed`. What the machine disturbed is tried again, at half the
+    speed, `attempt(2)`, and at a quarter of it, `attempt(4)`; the log says so.
 
-    What the node lost, or nobody knows of, fails at once. Only if all attempts were disturbed nothing can be said: `Busy`.
+    What the node lost, or nobody knows of, fails at once. If all attempts were disturbed, nothing can be said: `Busy`.
     `drops_are_meant`: the node is to drop packets meanwhile.
     """
     for number, slower in enumerate(ATTEMPTS, 1):

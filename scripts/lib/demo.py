@@ -88,7 +88,7 @@ def scenarios(net):
     step(
         "One packet each of scenarios 1, 2 and 3 of the ILA draft (section 5)",
         "tcpdump at the sender, in the fabric and at the receiver. Every line is compared with the draft's, and the",
-        "ICMPv6 checksum must be right at each of the three places (checksum-neutral mapping, bit C of the identifier).",
+        "ICMPv6 checksum must be right at all three (checksum-neutral mapping, bit C of the identifier).",
     )
     expect("L1" in NAMES[packets.ila(T1, L1)], "names")
     scenario(
@@ -194,7 +194,7 @@ def fates(node, port):
         parts.append(samples[f"ilagate_waiting_packets{{{labels}}}"])
         return received == sum(parts) and [received, *parts]
 
-    return until(counted, f"{node.ns.name} {port}: received = forwarded + replied + punted + dropped + waiting", step=0.1)
+    return until(counted, f"{node.ns.name} {port}: received = {' + '.join(FATES)} + waiting", step=0.1)
 
 
 def counters(net):
@@ -237,7 +237,7 @@ def move(net):
     expect(before and all(p.destination == packets.ila(T1, L1) for p in before), "packets to NVE1 have another address")
     expect(after and all(p.destination == moved for p in after), "packets to NVE2 have another address")
     lost = asked - answered
-    expect(lost <= meanwhile + 25, f"{lost} lost, although only {meanwhile} were sent between the link's move and the mapping's")
+    expect(lost <= meanwhile + 25, f"{lost} lost, and only {meanwhile} sent between the link's move and the mapping's")
     net.inet.reaches(T1, 5)
     net.t2.reaches(T1, 5)
     right(f"traffic followed, {lost} of {asked} packets lost at the moment of the move; T1 answers from NVE2")

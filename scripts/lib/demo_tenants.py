@@ -46,7 +46,10 @@ encapsulated: IPv6 travels as type 3, IPv4 as type 2 identifiers under the locat
     right(f"5000 bytes in one datagram from vm1 to {ipv6('vm2')}")
     step("Neighbours", "ARP and ND are answered by the node with the gateway's MAC address; nothing is flooded.")
     show(vm1.run("ip neigh show dev eth0"))
-    step("A service task, and the Internet", "Scenarios 4 to 7. Red has policies for both, in both directions; blue has none.")
+    step(
+        "A service task, and the Internet",
+        "Scenarios 4 to 7. Red has policies for both, in both directions; blue has none.",
+    )
     show(net.nve1.ctl("policy", "list"))
     vm1.reaches(SERVICE)
     net.service.reaches(ipv6("vm1"))

@@ -130,8 +130,9 @@ class TenantNetwork:
             self.vms[vm].run(f"ip link set eth0 address {mac(vm)}")
             ports.append({"name": f"access{n}", "device": f"net_af_packet{n + 1},iface={vm}", "role": "access"})
             attachments.append(
-                {"name": vm, "port": f"access{n}", "mac": mac(vm), "network": VMS[vm][0], "addresses": [ipv4(vm), ipv6(vm)]}
-            )
+                {"name": vm, "port": f"access{n}", "mac": mac(vm), "network": VMS[vm][0],
+                 "addresses": [ipv4(vm), ipv6(vm)]}
+            )  # fmt: skip
         if number == 2:
             self.lab.wire(self.service, "eth0", ns, "service")
             self.service.run("ip link set eth0 address 02:00:00:00:02:09")

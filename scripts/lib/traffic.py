@@ -125,7 +125,8 @@ class Traffic:
             text = self.run(words, check=False, timeout=90)
             came = heard() - before
             hops = [line.split()[1] for line in text.splitlines()[1:]]
-            if len(hops) == len(expected) and all(hop != "*" and want in (None, hop) for hop, want in zip(hops, expected)):
+            right = [hop != "*" and want in (None, hop) for hop, want in zip(hops, expected)]
+            if len(hops) == len(expected) and all(right):
                 return text
             what = f"{self.name} traces {to} {' '.join(kind)}: {hops}, not {expected}"
             # A probe without an answer is shown as `*`; beyond the last hop the destination answers again.

@@ -51,13 +51,14 @@ def test_router_advertisements_configure_linux():
         net = Network(lab)
         route = net.t1.run("ip -6 route show default")
         expect(f"default via {ROUTER} dev eth0 proto ra" in route, route)
-        expect(net.t1.run("ip -6 addr show dev eth0 dynamic").strip() == "", "an address was made from the advertisement")
+        made = net.t1.run("ip -6 addr show dev eth0 dynamic").strip()
+        expect(made == "", f"an address was made from the advertisement: {made}")
         status, text = net.t1.status("rdisc6 -1 -w 10000 eth0")
         expect(status == 0 and "1800" in text and ROUTER_MAC.upper() in text.upper(), f"a solicited one:\n{text}")
         # Unsolicited ones every 3 to 4 seconds: the route's life begins anew.
         wire = net.t1.capture("eth0", "icmp6 and ip6[40] == 134 and dst ff02::1")
-        frames = wire.frames(at_least=2)
-        expect(all(p.to_mac() == "33:33:00:00:00:01" and p.hop_limit == 255 for p in packets.ipv6(frames)), "wrong header")
+        for packet in packets.ipv6(wire.frames(at_least=2)):
+            expect((packet.to_mac(), packet.hop_limit) == ("33:33:00:00:00:01", 255), "wrong header")
         net.stop()
         until(lambda: net.t1.run("ip -6 route show default").strip() == "", "the router that stopped to be forgotten")
 
@@ -97,7 +98,8 @@ def test_solicitations_for_sir_addresses_are_answered_by_proxy():
         net = Network(lab)
         status, text = net.t1.status(f"ndisc6 -1 -w 10000 {T2} eth0")
         expect(status == 0 and ROUTER_MAC in text.lower(), f"for T2, on another host:\n{text}")
-        for address, why in (("2001:db8:dddd:0:2000::77", "nobody has it"), (T1, "the asker has it"), (INET, "not SIR")):
+        unknown = "2001:db8:dddd:0:2000::77"
+        for address, why in ((unknown, "nobody has it"), (T1, "the asker has it"), (INET, "not SIR")):
             status, text = net.t1.status(f"ndisc6 -1 -w 500 {address} eth0")
             expect(status != 0, f"an answer for {address} although {why}:\n{text}")
         # The fabric is not an access port.

@@ -86,7 +86,7 @@ def test_a_hundred_thousand_mappings_arrive_under_traffic():
         for attempt, file in enumerate(files, 1):
             with open(file, "w") as out:
                 out.write("mappings:\n")
-                # Neutral mapping cannot tell 0000 and ffff apart at the end of identifiers: no two of these differ by that.
+                # No two differ by 0000 and ffff at the end, which neutral mapping cannot tell apart.
                 for n in range(100_000):
                     identifier = f"2000:{attempt}:{n // 50_000:x}:{n % 50_000:x}"
                     out.write(f'  - {{sir: "2001:db8:dddd:0:{identifier}", locators: ["{L2}"]}}\n')

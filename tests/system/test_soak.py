@@ -163,5 +163,7 @@ def test_a_million_broken_packets_through_a_node():
         expect(len(packets.ipv6(fabric + access)) == len(fabric + access), "other than IPv6 at the end")
         ended = packets.ipv6(access)
         for packet in packets.ipv6(fabric) + ended:
-            expect(packet.protocol == packets.ICMP6 and packet.payload[0] in ADVERTISES, f"{packet.addresses()} at the end")
-        expect(ended and ended[-1].payload[0] == 134 and ended[-1].payload[6:8] == b"\0\0", "the router did not say goodbye")
+            said = packet.protocol == packets.ICMP6 and packet.payload[0] in ADVERTISES
+            expect(said, f"{packet.addresses()} at the end")
+        goodbye = ended and ended[-1].payload[0] == 134 and ended[-1].payload[6:8] == b"\0\0"
+        expect(goodbye, "the router did not say goodbye")

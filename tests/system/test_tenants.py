@@ -27,8 +27,9 @@ def test_tenants_of_one_network_reach_each_other_by_ipv6_and_ipv4():
 
 
 def test_fragments():
-    """By IPv6 only: net_af_packet lets the kernel put IPv4 fragments together (PACKET_FANOUT_FLAG_DEFRAG) and hands over
-    what no frame holds, and ICMP in IPv4 fragments is translated by nobody (RFC 7915 1.2). See tests/tenants.rs."""
+    """By IPv6 only: net_af_packet lets the kernel put IPv4 fragments together (PACKET_FANOUT_FLAG_DEFRAG) and hands
+    over what no frame holds, and ICMP in IPv4 fragments is translated by nobody (RFC 7915 1.2). See tests/tenants.rs.
+    """
     with Lab("ilat") as lab:
         net = TenantNetwork(lab).start()
         net.vms["vm1"].reaches(ipv6("vm2"), extra=("-s", 2800))
@@ -141,7 +142,8 @@ def test_what_a_policy_sends_through_a_gateway_passes_there_and_nowhere_else():
         came = [p for p in seen if p.destination.startswith("fd00:1:0:8:")]
         left = [p for p in seen if not p.destination.startswith("fd00:1:0:8:")]
         expect(len(left) >= 18, (len(came), len(left)))
-        # Types 3 and 2 with the receiver's VNID; each comes out as it came in, under the receiver's locator, one hop on.
+        # Types 3 and 2 with the receiver's VNID. Each comes out as it came in, one hop on,
+        # under the receiver's locator.
         for start in ("fd00:1:0:8:7000:c8:", "fd00:1:0:8:5000:c8:", "fd00:1:0:8:7000:64:", "fd00:1:0:8:5000:64:"):
             expect(any(p.destination.startswith(start) for p in came), (start, [p.addresses() for p in came]))
         arrived = {(p.source, p.payload, p.hop_limit - 1) for p in came}
@@ -243,11 +245,13 @@ group, port = sys.argv[1], int(sys.argv[2])
 if ":" in group:
     s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(("::", port))
     index = socket.if_nametoindex("eth0")
-    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index))
+    request = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
 else:
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", port))
     if group.startswith("239"):
-        s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(sys.argv[3]))
+        request = socket.inet_aton(group) + socket.inet_aton(sys.argv[3])
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
 print("listening", flush=True)
 data, whom = s.recvfrom(100)
 print("got", data.decode(), whom[0], flush=True)
@@ -276,8 +280,9 @@ def test_multicast_and_broadcast_reach_the_network_and_no_other():
         wire = net.fab.capture("nve1", "ip6 dst net fd00:1::/32")
         for n, group in enumerate(("239.1.2.3", "ff05::1234", "10.0.0.255", "255.255.255.255")):
             port = 7100 + n
-            listen = lambda vm: net.vms[vm].spawn(["/usr/bin/python3", "-c", LISTEN, group, port, ipv4(vm)])  # noqa: E731, B023
-            red, blue = listen("vm2"), listen("vm4")
+            red, blue = (
+                net.vms[vm].spawn(["/usr/bin/python3", "-c", LISTEN, group, port, ipv4(vm)]) for vm in ("vm2", "vm4")
+            )
             red.wait_for("listening")
             blue.wait_for("listening")
             sender = ipv6("vm1") if ":" in group else ipv4("vm1")
@@ -291,7 +296,7 @@ def test_multicast_and_broadcast_reach_the_network_and_no_other():
             red.stop()
             blue.stop()
         seen = packets.ipv6(wire.frames(at_least=4))
-        # Type 4 with the VNID, and type 2 with the group's address: the C-bit is set, the low word is what keeps the sum.
+        # Type 4 with the VNID, and type 2 with the group's address: the C-bit is set, and the low word keeps the sum.
         for start in ("fd00:1:0:2:9000:64:5000:", "fd00:1:0:2:5000:64:ef01:"):
             copies = [p for p in seen if p.destination.startswith(start)]
             expect(copies and all(p.checksum_is_right() for p in copies), (start, [p.addresses() for p in seen]))
