@@ -12,7 +12,7 @@ use crate::config::{LocatorChoice, MappingRecord, MappingTarget};
 use crate::ila::{Identifier, Locator};
 use crate::net::ndp::{self, Envelope, Message};
 use crate::net::{Mac, ethernet, ipv6};
-use crate::node::exchange::{Exchange, Outbox};
+use crate::node::exchange::{Exchange, Originated};
 use crate::node::handle::ReloadView;
 use crate::node::neighbour::Key;
 use crate::node::shell::load;
@@ -46,7 +46,7 @@ const CENSUS_MS: u64 = 1_000;
 struct Bench {
     control: Control,
     exchange: Arc<Exchange>,
-    outbox: Outbox,
+    outbox: Originated,
     reader: Reader<Tables>,
     links: [bool; 2],
     links_due_ms: u64,
@@ -91,7 +91,7 @@ impl Bench {
         let mut bench = Bench {
             control,
             exchange: Exchange::new(),
-            outbox: Outbox::default(),
+            outbox: Originated::default(),
             reader,
             links: [true; 2],
             links_due_ms: 0,
