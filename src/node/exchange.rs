@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const FRAME_BYTES: usize = 1536;
 /// Events and frames that wait, at most, each way.
 const DEPTH: usize = 256;
-/// Frames in an [`Outbox`], at most: one of each kind for every VLAN of several ports.
+/// Frames in an [`SendQueue`], at most: one of each kind for every VLAN of several ports.
 const OUTBOX_FRAMES: usize = 32_768;
 
 /// A frame handed over by copy.
@@ -109,9 +109,9 @@ impl Exchange {
 
 /// Frames of the control thread that a worker has no room for yet, in order.
 #[derive(Debug, Default)]
-pub struct Outbox(VecDeque<Box<Frame>>);
+pub struct SendQueue(VecDeque<Box<Frame>>);
 
-impl Outbox {
+impl SendQueue {
     /// Adds a frame behind those that wait. `false`: there are 32,768 already, and the frame is lost.
     #[must_use]
     pub fn push(&mut self, frame: Box<Frame>) -> bool {

@@ -65,8 +65,8 @@ impl QuarantineState {
         let grown = |n: usize| refused[n].wrapping_sub(self.before[n]);
         let mut finding = Finding::default();
         let mut abused = 0u64;
-        for (n, abuse) in Violation::ALL.iter().enumerate() {
-            match abuse {
+        for (n, violation) in Violation::ALL.iter().enumerate() {
+            match violation {
                 // ICMP errors that were not sent are no abuse, and quarantine already holds back the others.
                 Violation::Over(LimitKind::IcmpErrors) | Violation::Quarantined => {}
                 Violation::Spoofed => {
@@ -108,13 +108,13 @@ mod tests {
         Quarantine { drops_per_second: 100, seconds: 3, duration_s: 10, mode: QuarantineMode::Control };
 
     /// The findings when a counter grows by so many every second.
-    fn over(abuse: usize, growth: &[u64]) -> Vec<Finding> {
+    fn over(violation: usize, growth: &[u64]) -> Vec<Finding> {
         let mut counts = [7; VIOLATIONS];
         let mut quarantine_state = QuarantineState::new(counts, 0);
         let seconds = growth.iter().enumerate();
         seconds
             .map(|(second, grown)| {
-                counts[abuse] += grown;
+                counts[violation] += grown;
                 quarantine_state.check(counts, Some(&RULE), 1000 * (second as u64 + 1))
             })
             .collect()
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn spoofing_counts_and_errors_that_are_not_sent_do_not() {
-        let at = |wanted| Violation::ALL.iter().position(|abuse| *abuse == wanted).unwrap();
+        let at = |wanted| Violation::ALL.iter().position(|violation| *violation == wanted).unwrap();
         let spoofed = over(at(Violation::Spoofed), &[200; 3]);
         assert_eq!((began(&spoofed), spoofed[1].spoofed), (Some(2), 200));
         assert_eq!(began(&over(at(Violation::Over(LimitKind::IcmpErrors)), &[9999; 9])), None);

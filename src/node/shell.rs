@@ -12,7 +12,7 @@ mod requests;
 use super::control::{
     Control, DeviceReport, Effect, Input, LinkState, Now, PortReport, Progress, Start, WatchOrder,
 };
-use super::exchange::{Exchange, Outbox};
+use super::exchange::{Exchange, SendQueue};
 use super::handle::{ControlHandle, Request};
 use super::stats::Stats;
 use super::watch::{self, Watch};
@@ -55,7 +55,7 @@ pub struct Shell {
     config: watched::Sender<Arc<Config>>,
     stats: Arc<Stats>,
     exchanges: Vec<Arc<Exchange>>,
-    outbox: Outbox,
+    send_queue: SendQueue,
     devices: Box<dyn Devices>,
     links_due_ms: u64,
     census_due_ms: u64,
@@ -96,7 +96,7 @@ impl Shell {
             config: watched::Sender::new(parts.config),
             stats: parts.stats,
             exchanges: parts.exchanges,
-            outbox: Outbox::default(),
+            send_queue: SendQueue::default(),
             devices: parts.devices,
             links_due_ms: 0,
             census_due_ms: 0,
@@ -141,7 +141,7 @@ impl Shell {
             if let Some(lost) = self.exchanges.iter().position(|exchange| exchange.stopped()) {
                 return Ended::WorkerLost(lost);
             }
-            let idle = self.control.progress() == Progress::Idle && self.outbox.is_empty();
+            let idle = self.control.progress() == Progress::Idle && self.send_queue.is_empty();
             let pause = if idle { TICK } else { TICK_BUSY };
             tokio::select! {
                 _ = signals.terminate.recv() => return Ended::Asked,
@@ -166,7 +166,7 @@ impl Shell {
         let began = Instant::now();
         while began.elapsed() < FINAL_FRAMES && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
             self.flush();
-            if self.outbox.is_empty() {
+            if self.send_queue.is_empty() {
                 break;
             }
             tokio::time::sleep(TICK_BUSY).await;
@@ -285,7 +285,7 @@ impl Shell {
     fn carry_out(&mut self, effect: Effect, began: Instant) {
         match effect {
             Effect::Send(frame) => {
-                if !self.outbox.push(frame) {
+                if !self.send_queue.push(frame) {
                     self.stats.originated_lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -315,7 +315,7 @@ impl Shell {
     /// Hands waiting frames to the first worker.
     fn flush(&mut self) {
         if let Some(exchange) = self.exchanges.first() {
-            self.outbox.flush(exchange);
+            self.send_queue.flush(exchange);
         }
     }
 

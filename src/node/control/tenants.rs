@@ -101,7 +101,8 @@ impl Control {
             let refused =
                 known.map_or([0; VIOLATIONS], |(_, quarantine_state)| quarantine_state.refused(now));
             let kinds = Violation::ALL.iter().zip(refused);
-            let kinds = kinds.map(|(abuse, packets)| RefusedView { kind: abuse.label().to_owned(), packets });
+            let kinds =
+                kinds.map(|(violation, packets)| RefusedView { kind: violation.label().to_owned(), packets });
             (
                 tenant.attachment,
                 (
@@ -115,7 +116,8 @@ impl Control {
 
     fn refused(&self, slot: u16) -> Refused {
         let workers = &self.stats.workers;
-        Violation::ALL.map(|abuse| workers.iter().map(|worker| worker.tenants.value(slot, abuse)).sum())
+        Violation::ALL
+            .map(|violation| workers.iter().map(|worker| worker.tenants.value(slot, violation)).sum())
     }
 
     /// Reads a frame of a tenant: an announcement, or a report of its groups. `false`: no tenant sits where

@@ -12,7 +12,7 @@ use crate::config::{LocatorChoice, MappingRecord, MappingTarget};
 use crate::ila::{Identifier, Locator};
 use crate::net::ndp::{self, Envelope, Message};
 use crate::net::{Mac, ethernet, ipv6};
-use crate::node::exchange::{Exchange, Originated};
+use crate::node::exchange::{Exchange, SendQueue};
 use crate::node::handle::ReloadView;
 use crate::node::neighbour::Key;
 use crate::node::shell::load;
@@ -46,7 +46,7 @@ const CENSUS_MS: u64 = 1_000;
 struct Bench {
     control: Control,
     exchange: Arc<Exchange>,
-    outbox: Originated,
+    send_queue: SendQueue,
     reader: Reader<Tables>,
     links: [bool; 2],
     links_due_ms: u64,
@@ -91,7 +91,7 @@ impl Bench {
         let mut bench = Bench {
             control,
             exchange: Exchange::new(),
-            outbox: Originated::default(),
+            send_queue: SendQueue::default(),
             reader,
             links: [true; 2],
             links_due_ms: 0,
@@ -103,7 +103,7 @@ impl Bench {
             _dir: dir,
         };
         bench.carry_out(effects);
-        bench.outbox.flush(&bench.exchange);
+        bench.send_queue.flush(&bench.exchange);
         bench
     }
 
@@ -115,7 +115,7 @@ impl Bench {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Send(frame) => assert!(self.outbox.push(frame)),
+                Effect::Send(frame) => assert!(self.send_queue.push(frame)),
                 Effect::Answer(id, answer) => assert!(self.answers.insert(id, answer).is_none()),
                 Effect::Load { old } => self.loads.push_back(old),
                 Effect::Watch(order) => self.watch = order,
@@ -143,7 +143,7 @@ impl Bench {
             self.input(now_ms, Input::Links(states(self.links)));
         }
         self.input(now_ms, Input::Tick);
-        self.outbox.flush(&self.exchange);
+        self.send_queue.flush(&self.exchange);
         while self.control.progress() == Progress::Ready {
             self.input(now_ms, Input::Update);
         }

@@ -1,4 +1,4 @@
-//! The routing information base (RIB): the authoritative state of the node, and its compilation to [`Tables`].
+//! The routing information base (RIB): the authoritative state of the node, and its compilation to [`crate::table::Tables`].
 //! `docs/architecture.md` follows one mapping through it.
 //!
 //! Pure and deterministic: it uses no clock, no thread and no device. Each mapping is held once, in the lookup table
@@ -66,7 +66,7 @@ struct Port {
     up: bool,
 }
 
-/// The authoritative state: everything that [`Tables`] are compiled from.
+/// The authoritative state: everything that [`crate::table::Tables`] are compiled from.
 pub struct Rib {
     seed: u64,
     domains: Vec<Domain>,

@@ -117,7 +117,7 @@ fn lifetimes(bench: &Bench) -> Vec<u16> {
 fn rfc_4861_6_2_5_who_stops_advertising_says_so() {
     let stop = |bench: &mut Bench| {
         bench.input(10, Input::Stop);
-        bench.outbox.flush(&bench.exchange);
+        bench.send_queue.flush(&bench.exchange);
         lifetimes(bench)
     };
     let mut bench = Bench::new();
