@@ -1,6 +1,6 @@
 //! Parses one frame: reads the link header and the IPv6 header, and drops what these alone show to be wrong.
 //!
-//! It does not look at who sent the frame, which `admit` does, nor at where it goes, which [`super::classify`] does.
+//! It does not look at who sent the frame, which `admit` does, nor at where it goes, which `classify` does.
 
 use crate::net::{ethernet, ipv6, mac::Mac};
 use crate::path::meta::PacketMeta;
