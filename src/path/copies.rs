@@ -21,14 +21,14 @@ const REASONS: usize = DropReason::ALL.len();
 pub struct Copies {
     room: Box<[u8]>,
     used: usize,
-    copies: Vec<Place>,
+    copies: Vec<CopySpan>,
     lost: [u32; REASONS],
     any_lost: bool,
 }
 
 /// Where a copy lies in the room, where it goes, and of which packet it was made.
 #[derive(Clone, Copy)]
-struct Place {
+struct CopySpan {
     start: u32,
     end: u32,
     port: PortId,
@@ -102,7 +102,7 @@ impl Copies {
         match make(&mut copy) {
             Verdict::Forward(port) | Verdict::Reply(port) => {
                 let at = |offset: u16| (self.used + usize::from(offset)) as u32;
-                let place = Place { start: at(copy.start()), end: at(copy.end()), port, of: of as u8 };
+                let place = CopySpan { start: at(copy.start()), end: at(copy.end()), port, of: of as u8 };
                 self.copies.push(place);
                 self.used = end;
                 Ok(())

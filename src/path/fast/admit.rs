@@ -13,7 +13,7 @@ use crate::table::Tables;
 /// that it needs stays in registers.
 pub(super) struct Runs<'b, F, M> {
     pub(super) frames: F,
-    pub(super) may: M,
+    pub(super) admits_source: M,
     /// The port's MAC address, its first byte lowest.
     pub(super) mac: u64,
     /// The first frame of the next run, and its index in the burst.
@@ -25,7 +25,7 @@ impl<'b, F: Iterator<Item = (&'b mut [u8], u8)>, M: FnMut(&Head) -> bool> Runs<'
     #[inline]
     pub(super) fn destination(&mut self) -> Option<u64> {
         if self.next.is_none() {
-            self.next = self.frames.find(|(frame, _)| is_usual(frame, self.mac, &mut self.may));
+            self.next = self.frames.find(|(frame, _)| is_usual(frame, self.mac, &mut self.admits_source));
         }
         self.next.as_ref().and_then(|(frame, _)| to(frame))
     }
@@ -37,7 +37,7 @@ impl<'b, F: Iterator<Item = (&'b mut [u8], u8)>, M: FnMut(&Head) -> bool> Runs<'
             let _ = take(frame, index);
         }
         for (frame, index) in &mut self.frames {
-            if !is_usual(frame, self.mac, &mut self.may) {
+            if !is_usual(frame, self.mac, &mut self.admits_source) {
                 continue;
             }
             if to(frame) != Some(raw_high) {
@@ -49,10 +49,10 @@ impl<'b, F: Iterator<Item = (&'b mut [u8], u8)>, M: FnMut(&Head) -> bool> Runs<'
     }
 }
 
-/// Whether the fast path admits a frame: plain headers, and `may` admits its source.
+/// Whether the fast path admits a frame: plain headers, and `admits_source` admits its source.
 #[inline(always)]
-fn is_usual(frame: &[u8], mac: u64, may: &mut impl FnMut(&Head) -> bool) -> bool {
-    frame.first_chunk().is_some_and(|head| usual(head, mac, frame.len()) && may(head))
+fn is_usual(frame: &[u8], mac: u64, admits_source: &mut impl FnMut(&Head) -> bool) -> bool {
+    frame.first_chunk().is_some_and(|head| usual(head, mac, frame.len()) && admits_source(head))
 }
 
 /// The upper half of a frame's destination, little endian.

@@ -106,7 +106,7 @@ pub struct FastPath<'t> {
     /// The port's MAC address, its first byte lowest.
     mac: u64,
     /// Whether sources must be checked by [`Origin`]: the port is not the fabric's, and the node has virtual networks.
-    beside: bool,
+    refuses_tenants: bool,
 }
 
 impl<'t> FastPath<'t> {
@@ -124,7 +124,7 @@ impl<'t> FastPath<'t> {
             tables,
             bindings,
             mac: (shape.mac_word << 16).swap_bytes(),
-            beside: shape.role != Role::Fabric && !tables.networks.is_empty(),
+            refuses_tenants: shape.role != Role::Fabric && !tables.networks.is_empty(),
         })
     }
 
@@ -152,19 +152,19 @@ impl<'t> FastPath<'t> {
     #[inline]
     pub fn decide<'b>(&self, frames: impl Iterator<Item = &'b mut [u8]>, decided: &mut Decided) {
         let mut origin = Origin::NONE;
-        if self.beside {
+        if self.refuses_tenants {
             self.decide_those(frames, |head| !origin.is_tenants(head, self.tables), decided);
         } else {
             self.decide_those(frames, |_| true, decided);
         }
     }
 
-    /// [`Self::decide`] of those frames whose source `may` admits.
+    /// [`Self::decide`] of those frames whose source `admits_source` admits.
     #[inline(never)]
     fn decide_those<'b>(
         &self,
         frames: impl Iterator<Item = &'b mut [u8]>,
-        may: impl FnMut(&Head) -> bool,
+        admits_source: impl FnMut(&Head) -> bool,
         decided: &mut Decided,
     ) {
         decided.forget();
@@ -173,7 +173,7 @@ impl<'t> FastPath<'t> {
             (Jobs::<MappedPacket<'_, '_>>::new(), Jobs::<MappedPacket<'_, '_>>::new());
         let (mut routed, mut delivered) = (Jobs::<RoutedPacket<'_>>::new(), Jobs::new());
         let mut network = None;
-        let mut runs = Runs { frames: frames.zip(0..BURST as u8), may, mac: self.mac, next: None };
+        let mut runs = Runs { frames: frames.zip(0..BURST as u8), admits_source, mac: self.mac, next: None };
         while let Some(raw_high) = runs.destination() {
             match admitted(raw_high.swap_bytes(), tables) {
                 Some(To::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {

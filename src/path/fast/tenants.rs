@@ -34,12 +34,12 @@ pub(super) struct TenantPacket<'t, 'b> {
     key: Key,
     probe: Probe<'t>,
     index: u8,
-    turn: Turn,
+    direction: Direction,
 }
 
 /// The direction of the packet, and the IP version that the tenant here sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Direction {
     /// From a tenant attached here.
     Out6,
     Out4,
@@ -74,14 +74,14 @@ pub(super) fn outward<'t, 'b>(
     let frame = room.get(FRONT..)?;
     // A reference: a read from a copy would have to wait for the copy's writes.
     let head: &[u8; HEADERS4 + LEAST] = frame.first_chunk()?;
-    let ((network, key), turn) = match be2(head, 12) {
-        ethernet::IPV6 => (outward6(frame, bindings, tables)?, Turn::Out6),
-        ethernet::IPV4 => (outward4(frame, bindings, tables)?, Turn::Out4),
+    let ((network, key), direction) = match be2(head, 12) {
+        ethernet::IPV6 => (outward6(frame, bindings, tables)?, Direction::Out6),
+        ethernet::IPV4 => (outward4(frame, bindings, tables)?, Direction::Out4),
         _ => return None,
     };
     let mappings = &tables.domain(network.domain)?.mappings;
     let probe = mappings.probe(key);
-    jobs.try_push(TenantPacket { room, network, key, probe, index, turn }).ok()
+    jobs.try_push(TenantPacket { room, network, key, probe, index, direction }).ok()
 }
 
 /// Network and key of the destination of an IPv6 packet between two tenants of one network. `None` if the stages must
@@ -170,16 +170,18 @@ pub(super) fn inward<'t, 'b>(
         }
     };
     // Only from tenants of the same network. Any other sender needs a policy, which the stages apply.
-    let (turn, checksum_delta) = match wire.kind() {
-        IdentifierType::TenantIpv6 if network.vnet? == head[22..34] => (Turn::In6, network.checksum_delta),
+    let (direction, checksum_delta) = match wire.kind() {
+        IdentifierType::TenantIpv6 if network.vnet? == head[22..34] => {
+            (Direction::In6, network.checksum_delta)
+        }
         IdentifierType::TenantIpv4 if siit::sir_address(network, be4(head, 34)) == head[22..38] => {
-            (Turn::In4, 0)
+            (Direction::In4, 0)
         }
         _ => return None,
     };
     let key = Key::of(locator.identifier_of_tenant(wire.0, checksum_delta));
     let probe = locator.mappings.probe(key);
-    jobs.try_push(TenantPacket { room: frame, network, key, probe, index, turn }).ok()
+    jobs.try_push(TenantPacket { room: frame, network, key, probe, index, direction }).ok()
 }
 
 /// Second and third pass over tenants' packets.
@@ -218,7 +220,7 @@ impl TenantPacket<'_, '_> {
         }
         let Some(last) = tally.last_mut() else { return };
         let bytes = self.room.len() as u32;
-        let out = matches!(self.turn, Turn::Out6 | Turn::Out4);
+        let out = matches!(self.direction, Direction::Out6 | Direction::Out4);
         if out {
             last.sent += 1;
             last.sent_bytes += bytes.wrapping_sub(FRONT as u32);
@@ -227,7 +229,7 @@ impl TenantPacket<'_, '_> {
             last.delivered += 1;
             // On an access port `room` has `FRONT` bytes before the frame. IPv4 to a tenant becomes `FRONT` bytes
             // shorter.
-            let front = if self.turn == Turn::In6 { 0 } else { FRONT as u32 };
+            let front = if self.direction == Direction::In6 { 0 } else { FRONT as u32 };
             last.delivered_bytes += bytes.wrapping_sub(front);
         }
     }
@@ -236,8 +238,8 @@ impl TenantPacket<'_, '_> {
 /// Third pass: rewrites one packet. `None`, and nothing changed, if something stops it.
 #[inline]
 fn rewrite(job: &mut TenantPacket<'_, '_>, action: &Action, tables: &Tables) -> Option<Sent> {
-    match job.turn {
-        Turn::Out6 => {
+    match job.direction {
+        Direction::Out6 => {
             let action = member(job.room.get(FRONT..)?.first_chunk()?, action, tables)?;
             match action.remote() {
                 Some(remote) => out6(job, remote),
@@ -249,9 +251,9 @@ fn rewrite(job: &mut TenantPacket<'_, '_>, action: &Action, tables: &Tables) -> 
         }
         // The flow hash covers the headers of the IPv6 packet, which is not made yet. So the stages choose among
         // locators.
-        Turn::Out4 => out4(job, action.remote()?),
-        Turn::In6 => in6(job, &action.local()?.hop),
-        Turn::In4 => in4(job, &action.local()?.hop),
+        Direction::Out4 => out4(job, action.remote()?),
+        Direction::In6 => in6(job, &action.local()?.hop),
+        Direction::In4 => in4(job, &action.local()?.hop),
     }
 }
 

@@ -18,17 +18,13 @@ use crate::path::rewrite::siit;
 use crate::path::rewrite::sir;
 use crate::path::stage::fragment;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, DomainId, Local, NetworkId, PortId, Remote};
+use crate::table::{Action, AttachmentKey, DomainId, Local, NetworkId, PortId, Remote};
 
 /// The receiver of a copy: a locator, or a member attached here.
 enum Target<'t> {
     Remote(&'t Remote),
     Member(&'t Local),
 }
-
-/// Port, VLAN identifier and MAC address of the sender or receiver of a frame.
-#[derive(PartialEq, Eq)]
-struct Place(PortId, u16, Option<Mac>);
 
 /// Copies every packet of [`Class::Group`] to its receivers. The last receiver gets the packet itself.
 #[cold]
@@ -75,14 +71,14 @@ fn replicate(
         None => &[],
     };
     let flow = flow::hash(packet.l3());
-    let sender = place(packet.port, packet.frame(), ethernet::source);
+    let sender = attachment_at(packet.port, packet.frame(), ethernet::source);
     let remotes = remotes
         .iter()
         .filter_map(|id| ctx.tables.resolve(*id, || flow).and_then(Action::remote))
         .map(Target::Remote);
     let members = ctx.tables.networks.members(id, group).iter();
     let members = members
-        .filter(|member| place(member.hop.port, member.hop.link(), ethernet::destination) != sender)
+        .filter(|member| attachment_at(member.hop.port, member.hop.link(), ethernet::destination) != sender)
         .map(Target::Member);
     let mut targets = remotes.chain(members);
     let count = targets.clone().count();
@@ -112,9 +108,10 @@ fn replicate(
     }
 }
 
-/// Where a frame came from, or goes: `mac` reads the MAC address that counts.
-fn place(port: PortId, frame: &[u8], mac: fn(&[u8]) -> Option<Mac>) -> Place {
-    Place(port, ethernet::parse(frame).map_or(0, |link| link.vlan), mac(frame))
+/// The attachment that a link header names, by its source or its destination.
+fn attachment_at(port: PortId, frame: &[u8], mac: fn(&[u8]) -> Option<Mac>) -> Option<AttachmentKey> {
+    let vlan = ethernet::parse(frame).map_or(0, |link| link.vlan);
+    Some(AttachmentKey { port, vlan, mac: mac(frame)? })
 }
 
 /// Whether the sender is a tenant of the network. Groups never leave their network, whatever policies say.
