@@ -180,29 +180,29 @@ impl Neighbours {
     }
 
     /// A neighbour advertised itself: the rules of §7.2.5.
-    pub fn advertised(&mut self, key: Key, heard: Advertisement, now: u64, effects: &mut Vec<Effect>) {
+    pub fn advertised(&mut self, key: Key, advert: Advertisement, now: u64, effects: &mut Vec<Effect>) {
         let Some(before) = self.known.get(&key).copied() else { return };
-        if heard.mac.is_some_and(|mac| mac.is_multicast() || mac == Mac::ZERO) {
+        if advert.mac.is_some_and(|mac| mac.is_multicast() || mac == Mac::ZERO) {
             return;
         }
-        let fresh = if heard.solicited { State::Reachable } else { State::Stale };
+        let fresh = if advert.solicited { State::Reachable } else { State::Stale };
         let (state, mac) = match (before.state, before.mac) {
             (State::Static, _) => return,
-            (State::Incomplete | State::Failed, _) | (_, None) => match heard.mac {
+            (State::Incomplete | State::Failed, _) | (_, None) => match advert.mac {
                 Some(mac) => (fresh, mac),
                 None => return,
             },
             (state, Some(known)) => {
-                let other = heard.mac.filter(|mac| *mac != known);
+                let other = advert.mac.filter(|mac| *mac != known);
                 match other {
-                    Some(_) if !heard.overrides => {
+                    Some(_) if !advert.overrides => {
                         if state != State::Reachable {
                             return;
                         }
                         (State::Stale, known)
                     }
                     Some(mac) => (fresh, mac),
-                    None if heard.solicited => (State::Reachable, known),
+                    None if advert.solicited => (State::Reachable, known),
                     None => return,
                 }
             }

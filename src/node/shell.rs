@@ -336,8 +336,8 @@ impl Shell {
         self.watch = None;
         let Some(WatchOrder { number, file, seen, config }) = order else { return Ok(()) };
         let to_files = self.to_files.clone();
-        let tell = move |news| to_files.send(Input::MappingFile(number, news)).is_ok();
-        let watch = watch::start(&file, seen, config, tell);
+        let report = move |news| to_files.send(Input::MappingFile(number, news)).is_ok();
+        let watch = watch::start(&file, seen, config, report);
         self.watch = Some(watch.map_err(|why| ControlError::System("watch the mapping file", why))?);
         Ok(())
     }

@@ -55,9 +55,9 @@ impl Control {
             }
             return;
         }
-        let heard = Advertisement { mac: target_mac, solicited, overrides: override_flag };
+        let advert = Advertisement { mac: target_mac, solicited, overrides: override_flag };
         let key = Key { port: frame.port, address: target };
-        self.rib.change_neighbours(|all, effects| all.advertised(key, heard, now_ms, effects));
+        self.rib.change_neighbours(|all, effects| all.advertised(key, advert, now_ms, effects));
     }
 
     /// Another node has one of our addresses, or is about to take it (RFC 4862 §5.4). We keep ours, because a

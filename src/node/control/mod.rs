@@ -122,12 +122,6 @@ impl Control {
         self.publisher.reader()
     }
 
-    /// Whether a reload is under way.
-    #[must_use]
-    pub fn is_reloading(&self) -> bool {
-        self.reloading
-    }
-
     /// Learns one thing, and says what is to be done. `now` must not be before that of the turn before.
     #[must_use = "effects are to be carried out in their order"]
     pub fn turn(&mut self, now: Now, input: Input) -> Vec<Effect> {
