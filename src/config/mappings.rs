@@ -63,7 +63,8 @@ pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErro
         let raw = &entry.value;
         let mut s = check.scope(KeyPath::Mapping(n), entry.referenced);
         if let Some(text) = raw.network.as_ref().or(raw.address.as_ref()) {
-            let message = "networks are known to a node's configuration only; write sir in place of network and address";
+            let message = "networks are known to a node's configuration only; write sir in place of \
+                network and address";
             s.error("", text.referenced, message);
             continue;
         }

@@ -1,7 +1,6 @@
 //! The checked configuration: plain typed values that have passed every rule.
 //!
-//! Ports, SIR domains and virtual networks are named by their place in `ports`, `sir_domains` and
-//! `virtual_networks`.
+//! An index into `ports`, `sir_domains` or `virtual_networks` names a port, SIR domain or virtual network.
 
 mod limits;
 mod tenants;
@@ -153,8 +152,7 @@ pub struct SirDomain {
     pub checksum: ChecksumMode,
     /// What happens to an identifier without a mapping.
     pub on_miss: OnMiss,
-    /// Whether payloads without a transport checksum over the addresses skip neutral mapping (ILA draft
-    /// §4.4).
+    /// Whether payloads without a checksum over the addresses skip neutral mapping (ILA draft §4.4).
     pub skip_unchecked: bool,
     /// Mappings to make room for.
     pub expected_mappings: u32,
@@ -219,8 +217,7 @@ pub enum Role {
 /// When a port receives unicast for other MAC addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promiscuous {
-    /// On access ports, where tenants speak to the MAC addresses of their networks, and where the device
-    /// cannot filter.
+    /// On access ports, where tenants send to their networks' MAC addresses, and where devices cannot filter.
     Auto,
     /// Always.
     On,

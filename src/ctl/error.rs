@@ -28,7 +28,8 @@ pub enum CtlError {
     Broken(String),
     /// The node does not answer in time.
     #[error(
-        "the node does not answer; look at its log and whether its process is stopped, or wait longer by --timeout"
+        "the node does not answer; look at its log and whether its process is stopped, or wait longer by \
+         --timeout"
     )]
     Silent,
     /// The node refuses.

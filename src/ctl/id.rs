@@ -44,7 +44,8 @@ pub(super) fn new(out: &mut Output<'_>, args: &NewArgs) -> Result<(), CtlError> 
     let population = args.population.unwrap_or(count);
     if population < count {
         return Err(CtlError::Values(format!(
-            "--population {population} is less than --count {count}; count all that will be in use, the new ones among them"
+            "--population {population} is less than --count {count}; count all that will be in use, the \
+             new ones among them"
         )));
     }
     let (identifiers, odds) = match (args.method, args.block) {
@@ -81,7 +82,8 @@ pub(super) fn new(out: &mut Output<'_>, args: &NewArgs) -> Result<(), CtlError> 
             format!("odds of a collision among {population}: {odds:.4e} (1 in {:.3e})", odds.recip())
         }
         Method::Block => format!(
-            "odds of a collision among {population}: none, as long as nobody else uses the block and for 21.8 years"
+            "odds of a collision among {population}: none, as long as nobody else uses the block and for \
+             21.8 years"
         ),
     })
 }
@@ -105,7 +107,8 @@ fn of_block(args: &NewArgs, registrar: Registrar) -> Result<Vec<Identifier>, Ctl
     }
     if args.count > MAX_OF_BLOCK {
         return Err(CtlError::Values(format!(
-            "--count {} takes more than a minute by method block, which makes 100 a second; ask for {MAX_OF_BLOCK} at most, or choose --method hash",
+            "--count {} takes more than a minute by method block, which makes 100 a second; ask for \
+             {MAX_OF_BLOCK} at most, or choose --method hash",
             args.count
         )));
     }

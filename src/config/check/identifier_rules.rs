@@ -91,7 +91,8 @@ impl<'c> IdentifierRules<'c> {
     /// The identifiers of a task.
     fn task(&mut self, s: &mut Scope<'_>, raw: &RawAttachment) -> Vec<LocalIdentifier> {
         if raw.identifiers.as_ref().is_none_or(|list| list.value.is_empty()) {
-            let message = "missing; name at least one SIR address, for example \"2001:db8:dddd:0:2000::1\", or \
+            let message = "missing; name at least one SIR address, for example \
+                \"2001:db8:dddd:0:2000::1\", or \
                            network and addresses of a tenant";
             match &raw.identifiers {
                 Some(empty) => s.error("identifiers", empty.referenced, message),
@@ -196,7 +197,8 @@ fn of_task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifier>, Str
     match local.map(|local| local.identifier.kind()) {
         Some(IdentifierType::LocallyUnique) | None => Ok(local),
         Some(kind) => Err(format!(
-            "{text} has identifier type {}, which is a tenant's address; write network and addresses in place of \
+            "{text} has identifier type {}, which is a tenant's address; write network and addresses in \
+             place of \
              identifiers",
             kind.bits()
         )),

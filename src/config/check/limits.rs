@@ -84,7 +84,8 @@ fn judge(prefix: Ipv6Prefix, domains: &Domains, networks: &[VirtualNetwork]) -> 
     if let Some(domain) = domains.list.iter().find(|domain| overlaps(domain.prefix.prefix())) {
         let name = &domain.name;
         return Err(format!(
-            "{prefix} overlaps the SIR prefix of domain {name}, whose tasks tenants may speak to; leave it out"
+            "{prefix} overlaps the SIR prefix of domain {name}, whose tasks tenants may speak to; leave \
+             it out"
         ));
     }
     let network = networks.iter().find(|network| network.ipv6.is_some_and(|ipv6| overlaps(ipv6.prefix)));

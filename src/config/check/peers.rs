@@ -140,7 +140,8 @@ pub(crate) fn task(text: &str, domains: &Domains) -> Result<Option<LocalIdentifi
     match local.map(|local| local.identifier.kind()) {
         Some(IdentifierType::LocallyUnique) | None => Ok(local),
         Some(kind) => Err(format!(
-            "{text} has identifier type {}, which is a tenant's address; write its network and address, for example \
+            "{text} has identifier type {}, which is a tenant's address; write its network and address, \
+             for example \
              {{network: blue, address: 10.0.0.5}}",
             kind.bits()
         )),

@@ -105,7 +105,8 @@ pub(crate) fn judge_end(text: &str, domains: &Domains, networks: &Networks) -> R
     match local.map(|local| local.identifier.kind()) {
         Some(IdentifierType::LocallyUnique) | None => Ok(local.map(|local| End::Beyond(Beyond::Task(local)))),
         Some(kind) => Err(format!(
-            "{text} has identifier type {}, which is a tenant's address; policies name whole networks, for example red",
+            "{text} has identifier type {}, which is a tenant's address; policies name whole networks, \
+             for example red",
             kind.bits()
         )),
     }

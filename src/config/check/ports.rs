@@ -230,7 +230,8 @@ fn port_address(text: &str, domains: &Domains, locators: &Locators) -> Result<Po
     if ila && (identifier.kind() != IdentifierType::Interface || identifier.neutral()) {
         let kind = identifier.kind().bits();
         return Err(format!(
-            "`{text}` has identifier type {kind} under a SIR prefix or locator; use an interface identifier (type 0), for example ::1"
+            "`{text}` has identifier type {kind} under a SIR prefix or locator; use an interface \
+             identifier (type 0), for example ::1"
         ));
     }
     Ok(PortAddress { address, prefix: Ipv6Prefix::covering(address, length) })
@@ -242,7 +243,8 @@ fn advertisement(s: &mut Scope<'_>, raw: &RawAdvertisement, domains: &Domains) -
     let lifetime_s = s.number("lifetime_s", &raw.lifetime_s, 0..=9000, 1800);
     if lifetime_s != 0 && lifetime_s < interval_s {
         let message = format!(
-            "{lifetime_s} s end before the next advertisement after {interval_s} s; write 0, or {interval_s} to 9000"
+            "{lifetime_s} s end before the next advertisement after {interval_s} s; write 0, or \
+             {interval_s} to 9000"
         );
         match &raw.lifetime_s {
             Some(text) => s.error("lifetime_s", text.referenced, message),
@@ -298,7 +300,8 @@ pub(super) fn against_node(check: &mut Check, raw: &RawConfig, ports: &Ports, dp
     let right = most > 0 && entries(workers).count() == dpdk.workers.len();
     if let Some((n, text)) = entries(workers).nth(most).filter(|_| right) {
         let message = format!(
-            "core {} would have no packet to work on, because no port has more than {most} queues; raise `queues` of \
+            "core {} would have no packet to work on, because no port has more than {most} queues; raise \
+             `queues` of \
              a port, or remove this worker",
             text.value
         );

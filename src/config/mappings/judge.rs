@@ -155,7 +155,8 @@ impl Judge<'_> {
                 }
                 if self.in_use.get(&choice.locator).is_some_and(|other| *other != domain) {
                     let message = format!(
-                        "{} stands in the configuration for another SIR domain, as replicate_to of a network or via of a \
+                        "{} stands in the configuration for another SIR domain, as replicate_to of a \
+                         network or via of a \
                          policy; a locator belongs to exactly one",
                         choice.locator
                     );
@@ -164,7 +165,8 @@ impl Judge<'_> {
                 let first = *self.locators.entry(choice.locator).or_insert((domain, at.line()));
                 if first.0 != domain {
                     let message = format!(
-                        "{} is already used in another SIR domain (line {}); a locator belongs to exactly one",
+                        "{} is already used in another SIR domain (line {}); a locator belongs to exactly \
+                         one",
                         choice.locator, first.1
                     );
                     s.error(key, at, message);

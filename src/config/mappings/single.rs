@@ -112,7 +112,8 @@ impl<'c> Rules<'c> {
                 _ => {
                     let value = written.weight;
                     return Err(format!(
-                        "{sir}: weight {value} of {locator} is not 1 to {MAX_WEIGHT}; choose one, or leave the locator out"
+                        "{sir}: weight {value} of {locator} is not 1 to {MAX_WEIGHT}; choose one, or \
+                         leave the locator out"
                     ));
                 }
             };

@@ -165,7 +165,8 @@ impl Rib {
         // In a file that serves every node it may be an attachment that is yet to come.
         if own == choices.len() && judge.origin == Origin::Admin && !is_group(identifier) {
             return Err(format!(
-                "{} is this node's own locator, but the identifier is not attached here; add it to attachments or \
+                "{} is this node's own locator, but the identifier is not attached here; add it to \
+                 attachments or \
                  give the locator of its node",
                 choices[0].locator
             ));
