@@ -10,9 +10,9 @@ mod traffic;
 
 use ilagate::dpdk::{Burst, Eal, EalConfig, Memory, Mempool, PoolConfig, Port, PortConfig, TxSet};
 use ilagate::ila::Locator;
+use ilagate::mapping::Change;
 use ilagate::node::exchange::{Exchange, Settings};
 use ilagate::node::rib::Rib;
-use ilagate::node::source::Change;
 use ilagate::node::stats::{PortFacts, Stats};
 use ilagate::node::worker::{Worker, WorkerSetup};
 use ilagate::path::Counters;

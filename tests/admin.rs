@@ -5,8 +5,8 @@
 #[path = "support/fake_node.rs"]
 mod support;
 
-use ilagate::node::admin::v1;
-use ilagate::node::admin::v1::admin_client::AdminClient;
+use ilagate::api::v1;
+use ilagate::api::v1::admin_client::AdminClient;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};

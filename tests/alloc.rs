@@ -5,11 +5,11 @@ mod support;
 
 use arrayvec::ArrayVec;
 use ilagate::config::Config;
+use ilagate::mapping::{Batch, Change, Origin};
 use ilagate::net::Mac;
 use ilagate::net::ipv6::solicited_node;
 use ilagate::node::replay::mac_of;
 use ilagate::node::rib::Rib;
-use ilagate::node::source::{Batch, Change, Origin};
 use ilagate::path::{
     Account, Arrival, BURST, CopiedFrame, Counters, Ctx, Fates, Limiter, NetworkTally, Outcome, Packet,
     Pipeline, Verdict,

@@ -146,7 +146,8 @@ fn a_layer_sees_what_its_row_names_and_of_a_path_of_two_parts_nothing_else() {
     assert_eq!(of("net", "fn f() -> crate::ctl::Args;"), ["ctl::Args"]);
 }
 
-/// Files and folders that only turn inputs into outputs: who calls them owns clocks, sockets, threads and files.
+/// Files and folders that only turn inputs into outputs: who calls them owns clocks, sockets, threads and
+/// files.
 const SANS_IO: &[&str] = &[
     "net",
     "ila",

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use ilagate::node::handle::TableView;
+use ilagate::api::views::TableView;
 use ilagate::node::http;
 use ilagate::node::metrics::{FAMILIES, Kind, render};
 use ilagate::node::stats::{Census, DeviceCounters, NetworkCensus, PortCensus, PortFacts, Stats};

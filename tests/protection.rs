@@ -4,9 +4,9 @@
 mod support;
 
 use ilagate::config::Config;
+use ilagate::mapping::{Batch, Change, Origin};
 use ilagate::net::{Mac, arp, checksum, ethernet, ipv4};
 use ilagate::node::rib::Rib;
-use ilagate::node::source::{Batch, Change, Origin};
 use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline, Verdict};
 use ilagate::table::{PortId, Quarantine};
 use support::packets::*;

@@ -5,9 +5,9 @@
 mod support;
 
 use ilagate::config::Config;
+use ilagate::mapping::{Batch, Change, Origin};
 use ilagate::net::ipv4;
 use ilagate::node::rib::{NeighbourState, Rib};
-use ilagate::node::source::{Batch, Change, Origin};
 use ilagate::path::{BURST, Ctx, DropReason, Limiter, Packet, Pipeline, Verdict};
 use ilagate::table::PortId;
 use support::packets::*;

@@ -1,11 +1,11 @@
 //! The cases of the forwarding bench: a configuration, mappings and a file of packets for each.
 
-use ilagate::config::{Config, LocatorChoice, MappingRecord, MappingTarget};
+use ilagate::config::Config;
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
+use ilagate::mapping::{Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
 use ilagate::net::ndp::{self, Envelope};
 use ilagate::net::{Mac, arp, checksum, ethernet, ipv4, ipv6};
 use ilagate::node::rib::Rib;
-use ilagate::node::source::{Batch, Change, Origin};
 use ilagate::table::network::Vnet;
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 use std::fmt::Write as _;

@@ -16,10 +16,10 @@ pub use siit::siit;
 use ilagate::config::mappings::{Rules, Written};
 use ilagate::config::{Config, ConfigErrors, mappings as file};
 use ilagate::ila::{Identifier, Locator, SirPrefix};
+use ilagate::mapping::{Batch, Change, Origin};
 use ilagate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 use ilagate::node::replay::{capture as pcap, mac_of};
 use ilagate::node::rib::Rib;
-use ilagate::node::source::{Batch, Change, Origin};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 

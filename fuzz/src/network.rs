@@ -2,10 +2,10 @@
 //! of a virtual network in each domain.
 
 use ilagate::config::{Config, mappings};
+use ilagate::mapping::{Batch, Change, Origin};
 use ilagate::net::Mac;
 use ilagate::node::replay::mac_of;
 use ilagate::node::rib::Rib;
-use ilagate::node::source::{Batch, Change, Origin};
 use ilagate::table::Tables;
 use std::sync::OnceLock;
 

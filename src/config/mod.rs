@@ -19,7 +19,6 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use crate::mapping::{LocatorChoice, MappingRecord, MappingTarget};
 pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
 pub use diff::{Change, ChangeKind};
 pub use error::{ConfigError, ConfigErrors};

@@ -3,7 +3,7 @@
 //! The control thread writes the list, and any number of [`Feed`]s follow it. A follower that is too slow
 //! misses events, and learns how many.
 
-use super::handle::EventView;
+use crate::api::views::EventView;
 use crate::net::Mac;
 use std::collections::VecDeque;
 use std::net::IpAddr;

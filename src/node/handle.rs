@@ -1,9 +1,9 @@
 //! The control thread's front door: requests, each with the way back for its answer.
 
-pub use crate::api::views::*;
-
-use super::source::{Applied, Batch, Feed, Refusal};
+use super::source::Feed;
+use crate::api::views::*;
 use crate::config::{Amendment, PolicyWords};
+use crate::mapping::{Applied, Batch, Refusal};
 use std::net::Ipv6Addr;
 use tokio::sync::{mpsc, oneshot};
 

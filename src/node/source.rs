@@ -1,11 +1,10 @@
 //! How mappings arrive, whoever sends them (the mapping file, the admin API, or an NVA), and what goes back
 //! the same way.
 //!
-//! Mappings arrive as batches ([`Batch`]). [`follow`] tells whoever decides on mappings what tenants made
-//! known of themselves.
+//! Mappings arrive as batches ([`crate::mapping::Batch`]). [`follow`] tells whoever decides on mappings what
+//! tenants made known of themselves.
 
 pub use super::events::{Event, EventKind, Events, Feed, Heard};
-pub use crate::mapping::{Applied, Batch, Change, Held, HeldTarget, Origin, Refusal};
 
 use std::sync::Arc;
 

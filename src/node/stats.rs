@@ -4,8 +4,8 @@
 //! numbers as a [`Census`], once a second. Names carry units.
 
 use super::events::Events;
-use super::handle::TableView;
 use super::neighbour::State;
+use crate::api::views::TableView;
 use crate::path::counters::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;

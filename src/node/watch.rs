@@ -4,7 +4,8 @@
 //! It also checks the file every 5 s, for file systems that report no changes. A file that is wrong is
 //! reported with all its errors.
 
-use crate::config::{Config, ConfigErrors, MappingFile, MappingRecord, mappings};
+use crate::config::{Config, ConfigErrors, MappingFile, mappings};
+use crate::mapping::MappingRecord;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -1,10 +1,11 @@
 //! Networks, attachments, policies and peers of the fake node: what the configuration says, and what was added.
 
-use ilagate::config::{Amendment, AmendmentRules, Config};
-use ilagate::node::handle::{
-    Amend, AmendRefusal, AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView,
-    PeerView, PolicyView, PrefixView, RefusedView,
+use ilagate::api::views::{
+    AttachmentView, GroupView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView,
+    PrefixView, RefusedView,
 };
+use ilagate::config::{Amendment, AmendmentRules, Config};
+use ilagate::node::handle::{Amend, AmendRefusal};
 
 pub fn network(name: &str, vnid: u32, own: bool) -> NetworkView {
     NetworkView {

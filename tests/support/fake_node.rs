@@ -5,13 +5,15 @@
 #[path = "fake_networks.rs"]
 mod networks;
 
-use ilagate::config::{Config, MappingTarget};
-use ilagate::node::admin::{self, Service, Socket};
-use ilagate::node::handle::{
-    ControlHandle, DropView, FateView, LocatorView, MappingFilter, MappingView, NeighbourView, NextHopView,
-    NodeView, PortView, ReloadView, Request, RouteView, TableView, WorkerView,
+use ilagate::api::views::{
+    DropView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView, ReloadView,
+    RouteView, TableView, WorkerView,
 };
-use ilagate::node::source::{self, Applied, Change, EventKind, Events, Origin, Refusal};
+use ilagate::config::Config;
+use ilagate::mapping::{Applied, Change, MappingTarget, Origin, Refusal};
+use ilagate::node::admin::{self, Service, Socket};
+use ilagate::node::handle::{ControlHandle, MappingFilter, Request};
+use ilagate::node::source::{self, EventKind, Events};
 use ilagate::path::verdict::DropReason;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;

@@ -4,8 +4,9 @@
 pub mod packets;
 pub mod tenants;
 
-use ilagate::config::{Config, MappingRecord, mappings};
+use ilagate::config::{Config, mappings};
 use ilagate::ila::ChecksumMode;
+use ilagate::mapping::MappingRecord;
 use ilagate::net::Mac;
 use ilagate::node::replay::Replay;
 use ilagate::node::replay::capture::Frame;

@@ -1,8 +1,9 @@
 //! The mapping file.
 
 use super::text;
-use crate::config::{Config, LocatorChoice, MappingRecord, MappingTarget, mappings};
+use crate::config::{Config, mappings};
 use crate::ila::{Identifier, Locator};
+use crate::mapping::{LocatorChoice, MappingRecord, MappingTarget};
 
 /// Two domains, two locators of ours, one local identifier that ends in 0000.
 fn config() -> Config {

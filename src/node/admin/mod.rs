@@ -11,11 +11,10 @@ mod service;
 mod socket;
 mod streams;
 
-pub use crate::api::{v1, wire};
 pub use service::Service;
 pub use socket::{Socket, SocketError};
 
-use crate::api::MAX_REQUEST_BYTES;
+use crate::api::{MAX_REQUEST_BYTES, v1};
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::watch;

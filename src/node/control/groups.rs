@@ -1,8 +1,8 @@
 //! Groups of tenants: their reports become changes of the tables, and queries are sent to them.
 
 use super::Control;
+use crate::api::views::GroupView;
 use crate::config::{Attachment, TenantAddress, VirtualNetwork};
-use crate::node::handle::GroupView;
 use crate::node::membership::Effect;
 use crate::node::rib::attachment_key;
 use std::net::{Ipv4Addr, Ipv6Addr};

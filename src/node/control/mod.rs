@@ -25,9 +25,9 @@ pub use turn::{
 use super::exchange::{Frame, Settings};
 use super::membership::{self, Memberships};
 use super::rib::Rib;
-use super::source::Refusal;
 use super::stats::Stats;
 use crate::config::{Amendment, Config};
+use crate::mapping::Refusal;
 use crate::table::Tables;
 use crate::table::rcu::{Publisher, Reader};
 use discovery::LinkSeen;

@@ -2,7 +2,8 @@
 
 use super::updates::Reply;
 use super::{Control, Effect, RequestId, WatchOrder, settings};
-use crate::config::{Amendment, Config, MappingRecord};
+use crate::config::{Amendment, Config};
+use crate::mapping::MappingRecord;
 use crate::node::watch::{Fingerprint, News};
 use std::sync::Arc;
 

@@ -4,11 +4,11 @@
 //! if it forbids it; what the file says as well becomes the file's. A restart starts from the file.
 
 use super::{Control, Effect};
-use crate::config::{Amendment, AmendmentRules, Config, PeerWords, PolicyWords, TenantAddress};
-use crate::node::handle::{
-    Amend, AmendRefusal, AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView,
-    PolicyView, PrefixView,
+use crate::api::views::{
+    AttachmentView, NetworkCountersView, NetworkDetailView, NetworkView, PeerView, PolicyView, PrefixView,
 };
+use crate::config::{Amendment, AmendmentRules, Config, PeerWords, PolicyWords, TenantAddress};
+use crate::node::handle::{Amend, AmendRefusal};
 use crate::node::stats::NetworkCensus;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -1,11 +1,11 @@
 //! Tenants: who announces itself, who wants an address of another, and who abuses the node.
 
 use super::{Control, Effect};
+use crate::api::views::RefusedView;
 use crate::config::QuarantineMode;
 use crate::net::{arp, ethernet, ndp};
 use crate::node::events::{EventKind, EventRecord};
 use crate::node::exchange::Frame;
-use crate::node::handle::RefusedView;
 use crate::node::neighbour::Key;
 use crate::node::quarantine::{Finding, QuarantineState, Refused};
 use crate::node::rib::AttachedTenant;

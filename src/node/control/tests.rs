@@ -8,15 +8,14 @@ mod reloads;
 mod tenants;
 
 use super::*;
-use crate::config::{LocatorChoice, MappingRecord, MappingTarget};
+use crate::api::views::ReloadView;
 use crate::ila::{Identifier, Locator};
+use crate::mapping::{Applied, Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
 use crate::net::ndp::{self, Envelope, Message};
 use crate::net::{Mac, ethernet, ipv6};
 use crate::node::exchange::{Exchange, SendQueue};
-use crate::node::handle::ReloadView;
 use crate::node::neighbour::Key;
 use crate::node::shell::load;
-use crate::node::source::{Applied, Batch, Change, Origin};
 use crate::node::stats::PortFacts;
 use crate::path::Notice;
 use crate::table::{Action, HopState, PortId};

@@ -1,16 +1,17 @@
 //! What goes into a turn of the control core and what comes out of it: plain data, no channel, no clock.
 
 use super::reload::Loaded;
+use crate::api::views::{
+    AttachmentView, DropView, GroupView, MappingView, NeighbourView, NetworkDetailView, NetworkView,
+    NodeView, PeerView, PolicyView, PortView, ReloadView, RouteView,
+};
 use crate::config::{Config, LogLevel, MappingFile};
+use crate::mapping::{Applied, Batch, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
 use crate::node::exchange::{Frame, Settings};
-use crate::node::handle::{
-    Amend, AmendRefusal, AttachmentView, DropView, GroupView, MappingFilter, MappingView, NeighbourView,
-    NetworkDetailView, NetworkView, NodeView, PeerView, PolicyView, PortView, ReloadView, RouteView,
-};
+use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
-use crate::node::source::{Applied, Batch, Refusal};
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::{Fingerprint, News};
 use crate::path::Notice;
@@ -202,7 +203,7 @@ pub struct Start {
     /// Links of the ports.
     pub links: Vec<LinkState>,
     /// Mappings of the mapping file, if there is one, and the state it was read in.
-    pub mappings: Option<(Vec<crate::config::MappingRecord>, Option<Fingerprint>)>,
+    pub mappings: Option<(Vec<crate::mapping::MappingRecord>, Option<Fingerprint>)>,
     /// Counters that workers and control share.
     pub stats: Arc<crate::node::stats::Stats>,
     /// Workers of the node.

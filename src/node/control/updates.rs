@@ -5,10 +5,10 @@
 //! committed. Most batches need no snapshot, and take effect at once.
 
 use super::{Answer, Control, Loaded, Progress, RequestId};
-use crate::config::MappingRecord;
-use crate::node::handle::{Amend, AmendRefusal, ReloadView};
+use crate::api::views::ReloadView;
+use crate::mapping::{Applied, Batch, Change, MappingRecord, Origin, Refusal};
+use crate::node::handle::{Amend, AmendRefusal};
 use crate::node::rib::Staged;
-use crate::node::source::{Applied, Batch, Change, Origin, Refusal};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,8 @@
 //! What operators see, and the census for metrics.
 
 use super::Control;
+use crate::api::views::{DropView, FateView, NeighbourView, NodeView, PortView, WorkerView};
 use crate::config::Role;
-use crate::node::handle::{DropView, FateView, NeighbourView, NodeView, PortView, WorkerView};
 use crate::node::stats::{Census, PortCensus, WorkerStats};
 use crate::path::{Counters, DropReason};
 use crate::table::PortId;

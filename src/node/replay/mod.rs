@@ -7,11 +7,11 @@
 
 pub mod capture;
 
-use super::handle::DropView;
 use super::membership::{Effect, Memberships};
 use super::rib::Rib;
-use super::source::{Batch, Change, Origin};
-use crate::config::{Config, HEADROOM_BYTES, MappingRecord};
+use crate::api::views::DropView;
+use crate::config::{Config, HEADROOM_BYTES};
+use crate::mapping::{Batch, Change, MappingRecord, Origin};
 use crate::net::Mac;
 use crate::path::counters::Count;
 use crate::path::networks::NetworkCounters;
@@ -88,8 +88,8 @@ impl Replay {
     /// A replay with this configuration and these mappings of other nodes.
     ///
     /// # Errors
-    /// [`Refusal`](super::source::Refusal) of the first mapping that contradicts the configuration or another mapping.
-    pub fn new(config: Config, mappings: Vec<MappingRecord>) -> Result<Replay, super::source::Refusal> {
+    /// [`Refusal`](crate::mapping::Refusal) of the first mapping that contradicts the configuration or another mapping.
+    pub fn new(config: Config, mappings: Vec<MappingRecord>) -> Result<Replay, crate::mapping::Refusal> {
         let macs: Vec<Mac> = (0..config.ports.len()).map(|port| mac_of(&config, port)).collect();
         // The replay has one pipeline. It gets the whole rate limits, which workers otherwise share.
         let mut alone = config.clone();

@@ -6,8 +6,9 @@
 use super::actions::{Goal, Key};
 use super::router::{Exit, Router, no_route};
 use super::{Port, Rib};
-use crate::config::{self, LocatorChoice, MappingTarget, RouteTarget};
+use crate::config::{self, RouteTarget};
 use crate::ila::{Adjustment, Locator};
+use crate::mapping::{LocatorChoice, MappingTarget};
 use crate::net::ndp::Advert;
 use crate::table::prefixes::PrefixTable;
 use crate::table::routes::Routes;

@@ -1,10 +1,10 @@
 //! Gateways between virtual networks, and the actions that lead to them.
 
-use super::super::source::Origin;
 use super::Rib;
 use super::actions::{Goal, Key};
-use crate::config::{Config, LocatorChoice, MappingTarget, Policy};
+use crate::config::{Config, Policy};
 use crate::ila::Locator;
+use crate::mapping::{LocatorChoice, MappingTarget, Origin};
 use crate::table::{ActionId, Gateway, NetworkId, Networks};
 
 impl Rib {

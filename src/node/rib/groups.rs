@@ -1,10 +1,10 @@
 //! Multicast groups: the locators that receive copies, by configuration, and the tenants of this node that are members.
 
-use super::super::source::Origin;
 use super::actions::{Goal, Key};
 use super::{Rib, attachment_key};
-use crate::config::{Config, LocatorChoice, TenantAddress, VirtualNetwork};
+use crate::config::{Config, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, group};
+use crate::mapping::{LocatorChoice, Origin};
 use crate::table::{ActionId, AttachmentKey, NetworkId, Networks};
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
 //! Applies a configuration as a difference: what it does not change stays as it is.
 
-use super::super::source::{Origin, Refusal};
 use super::actions::Key;
 use super::batch::{Staged, Write, is_zero_alias_of};
 use super::{Domain, Rib, attachment_key};
-use crate::config::{Config, MappingRecord, MappingTarget};
+use crate::config::Config;
 use crate::ila::{Identifier, Locator};
+use crate::mapping::{MappingRecord, MappingTarget, Origin, Refusal};
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey};
 use std::collections::{BTreeMap, HashMap};

@@ -1,9 +1,9 @@
 //! What the shell is made of, and how it ends.
 
-use crate::config::{Config, LogLevel, MappingRecord};
+use crate::config::{Config, LogLevel};
+use crate::mapping::{MappingRecord, Refusal};
 use crate::net::Mac;
 use crate::node::exchange::Exchange;
-use crate::node::source::Refusal;
 use crate::node::stats::{DeviceCounters, Stats};
 use crate::node::watch::Fingerprint;
 use crate::table::PortId;

@@ -227,7 +227,7 @@ fn networks_and_attachments_are_shown_with_what_belongs_to_them() {
     let identifier = Identifier::tenant_ipv4(2, 0x0a00_0009);
     let choice = LocatorChoice { locator: Locator(0xfd00_0001_0000_0002), priority: 0, weight: 1 };
     let target = MappingTarget::Locators(vec![choice]);
-    let record = crate::config::MappingRecord { domain: 0, identifier, target };
+    let record = crate::mapping::MappingRecord { domain: 0, identifier, target };
     for (change, mappings) in [
         (Change::Upsert(record.clone()), 1),
         (Change::Upsert(record), 1),

@@ -55,7 +55,7 @@ fn quarantine(bench: &Bench) -> Quarantine {
 /// Kinds and counts of what was refused of each attachment, zeros left out, and who is under quarantine.
 fn refused(bench: &Bench) -> Vec<(Vec<(String, u64)>, bool)> {
     let views = bench.control.attachment_views().into_iter();
-    let of = |view: crate::node::handle::AttachmentView| {
+    let of = |view: crate::api::views::AttachmentView| {
         assert_eq!(view.refused.len(), crate::path::violations::VIOLATIONS);
         let kinds = view.refused.into_iter().filter(|refused| refused.packets > 0);
         (kinds.map(|refused| (refused.kind, refused.packets)).collect(), view.quarantined)

@@ -1,7 +1,7 @@
 //! Batches: what is taken, what is refused, and when readers see it.
 
 use super::*;
-use crate::node::source::Held;
+use crate::mapping::Held;
 
 #[test]
 fn a_mapping_leads_to_its_locator_over_the_route() {

@@ -6,10 +6,11 @@ mod paths;
 mod reloads;
 
 use super::*;
-use crate::config::{LocatorChoice, MappingRecord, MappingTarget};
 use crate::ila::{Adjustment, Identifier, Locator};
+use crate::mapping::{
+    Applied, Batch, Change, HeldTarget, LocatorChoice, MappingRecord, MappingTarget, Origin, Refusal,
+};
 use crate::node::handle::MappingFilter;
-use crate::node::source::{Applied, Batch, Change, HeldTarget, Origin, Refusal};
 use crate::table::{Action, DomainId, HopState, PortId, Tables};
 
 const MACS: [Mac; 3] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 3])];
