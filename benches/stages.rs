@@ -183,7 +183,7 @@ fn questions(criterion: &mut Criterion) {
                 mtu: 1500,
                 ipv6: Some(network::Vnet::new(OWN6 - 1, Some(GATEWAY6), 100, SIR)),
                 ipv4: vec![network::Subnet { prefix: 0x0a00_0000, mask: !0xff, gateway: 0x0a00_00fe }],
-                peers: network::Peers::default(),
+                peers: Default::default(),
                 slot: 0,
                 sends: PolicySet::default(),
                 hears: PolicySet::default(),

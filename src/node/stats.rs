@@ -11,7 +11,7 @@ use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
 use crate::path::{Counters, NetworkTally};
 use crate::table::PortId;
-use crate::table::network::MAX_TENANTS;
+use crate::table::tenant::MAX_TENANTS;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -51,7 +51,8 @@ fn first(identifier: Identifier, zero_alias: Option<Identifier>) -> Identifier {
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::{Peers, Subnet};
+    use super::super::network::Subnet;
+    use super::super::peers::Peers;
     use super::super::{DomainId, Network};
     use super::*;
     use crate::net::{Ipv4Prefix, Mac};

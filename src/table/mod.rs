@@ -17,17 +17,20 @@ pub mod mapping;
 pub mod mem;
 pub mod network;
 pub mod policy;
+pub mod peers;
 pub mod port;
 pub mod prefixes;
 pub mod rcu;
 pub mod routes;
+pub mod tenant;
 
 pub use action::{Action, Hop, HopState, Local, NexthopGroup, Remote};
 pub use gateway::{Gateway, Gateways};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};
-pub use network::{AttachmentKey, Network, NetworkId, Networks, Tenant, TenantHandle};
+pub use network::{Network, NetworkId, Networks};
 pub use policy::{Endpoint, Selector};
 pub use port::{Port, Role};
+pub use tenant::{AttachmentKey, Tenant, TenantHandle};
 
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;

@@ -4,7 +4,9 @@
 use super::bindings::{self, Binding, SourceBindings};
 use super::gateway::{Gateway, Gateways};
 use super::limits::{Quarantine, Rates};
+use super::peers::Peers;
 use super::policy::{Endpoint, PolicySet, Selector};
+use super::tenant::{AttachmentKey, Tenant};
 use super::{ActionId, DomainId, Local, PortId};
 use crate::ila::group;
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
@@ -89,40 +91,6 @@ impl NetworkHot {
             domain: network.domain,
             slot: network.slot,
         }
-    }
-}
-
-/// Peers: who outside of a network has an IPv4 address in it (ILA draft §5.11, ILA draft §5.13).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Peers {
-    by_ipv4: Vec<(u32, u128)>,
-    by_ipv6: Vec<(u128, u32)>,
-}
-
-impl Peers {
-    /// Peers from pairs of mapped IPv4 address and the peer's own address: a SIR address, or an IPv6 address of the
-    /// peer's network. No address may stand in two pairs.
-    #[must_use]
-    pub fn new(pairs: impl Iterator<Item = (u32, u128)>) -> Self {
-        let mut by_ipv4: Vec<_> = pairs.collect();
-        by_ipv4.sort_unstable();
-        let mut by_ipv6: Vec<_> = by_ipv4.iter().map(|(ipv4, ipv6)| (*ipv6, *ipv4)).collect();
-        by_ipv6.sort_unstable();
-        Peers { by_ipv4, by_ipv6 }
-    }
-
-    /// The address of the peer that a mapped IPv4 address stands for.
-    #[must_use]
-    pub fn ipv6(&self, address: u32) -> Option<u128> {
-        let at = self.by_ipv4.binary_search_by_key(&address, |pair| pair.0).ok()?;
-        Some(self.by_ipv4.get(at)?.1)
-    }
-
-    /// The mapped IPv4 address of a peer.
-    #[must_use]
-    pub fn ipv4(&self, address: u128) -> Option<u32> {
-        let at = self.by_ipv6.binary_search_by_key(&address, |pair| pair.0).ok()?;
-        Some(self.by_ipv6.get(at)?.1)
     }
 }
 
@@ -235,46 +203,6 @@ impl Network {
     pub fn ipv4_gateway(&self, tenant: u32) -> Option<u32> {
         self.subnet_of(tenant).map(|subnet| subnet.gateway)
     }
-}
-
-/// Most tenants of one node.
-pub const MAX_TENANTS: usize = 16_384;
-
-/// A tenant system attached here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenant {
-    /// Its network.
-    pub network: NetworkId,
-    /// Index of the attachment in the configuration's order.
-    pub attachment: u32,
-    /// Its handle for workers and the control thread.
-    pub handle: TenantHandle,
-    /// Its quarantine, if it is under one.
-    pub quarantine: Quarantine,
-    /// IPv4 addresses that it may use.
-    pub ipv4: Vec<u32>,
-    /// IPv6 addresses that it may use.
-    pub ipv6: Vec<u128>,
-}
-
-/// The handle by which workers and the control thread know a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TenantHandle {
-    /// Index into workers' memory of tenants, below [`MAX_TENANTS`]. It does not change while the tenant is attached.
-    pub slot: u16,
-    /// Tells apart the tenants that have the same slot one after the other; never 0.
-    pub generation: u64,
-}
-
-/// The key of an attachment, unique among all tenants and tasks of this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AttachmentKey {
-    /// The access port.
-    pub port: PortId,
-    /// VLAN identifier; 0 for untagged.
-    pub vlan: u16,
-    /// MAC address of the tenant or task.
-    pub mac: Mac,
 }
 
 /// All networks and tenants.

@@ -3,7 +3,8 @@
 use super::{Rib, attachment_key};
 use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
-use crate::table::network::{Peers, Subnet, Vnet};
+use crate::table::network::{Subnet, Vnet};
+use crate::table::peers::Peers;
 use crate::table::policy::{PolicySet, Selector};
 use crate::table::{DomainId, Gateways, Network, NetworkId, Networks};
 
