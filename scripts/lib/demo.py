@@ -12,7 +12,7 @@ from reference import GATEWAY, INET, L1, L2, T1, T1_MAC, T2, Network
 from traffic import Pings
 from wait import Failed, Skipped, expect, until
 
-# Against what hangs; it takes a minute on two quiet cores.
+# Against what hangs; it takes half a minute.
 LIMIT_S = 900
 UNKNOWN = "2001:db8:dddd:0:2000::77"
 NAMES = {INET: "Iaddr", T1: "SIR:T1", T2: "SIR:T2", packets.ila(T1, L1): "L1:T1", packets.ila(T2, L2): "L2:T2"}

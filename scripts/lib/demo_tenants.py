@@ -9,7 +9,7 @@ from lab import Lab
 from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, datagram, ipv4, ipv6, transfer
 from wait import Failed, Skipped, expect
 
-# Against what hangs; it takes half a minute on two quiet cores.
+# Against what hangs; it takes half a minute.
 LIMIT_S = 900
 
 
