@@ -19,7 +19,7 @@ from wait import PATIENCE_S, Busy, Disturbed, Failed, Lost, until
 # By how much slower than meant each attempt is: who gets little of the processors cannot carry much.
 ATTEMPTS = (1, 2, 4)
 FATES = ("forwarded", "replied", "punted", "dropped", "waiting")
-# What Linux stacks say to everybody on a link is nobody's loss; what they say in IPv4 where there are no tenants neither:
+# What Linux stacks say to everybody on a link is nobody's loss. Nor is what they say in IPv4 where there are no tenants:
 # all packets that tests count on such links are IPv6.
 CHATTER = ("multicast", "nd_not_for_us", "unknown_ethertype")
 CLONE_NEWNET = 0x40000000
