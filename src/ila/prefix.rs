@@ -75,8 +75,8 @@ macro_rules! half {
 }
 
 half!(
-    /// A SIR prefix: it takes the place of the locator and makes an identifier an ordinary IPv6 address (ILA draft
-    /// §3.8).
+    /// A SIR prefix: it takes the place of the locator and makes an identifier an ordinary IPv6 address
+    /// (ILA draft §3.8).
     SirPrefix, "SIR prefix"
 );
 half!(

@@ -1,5 +1,5 @@
-//! Transport checksums under translation: which protocols have one, and its correction (`adj-transport`, ILA draft
-//! §4.4).
+//! Transport checksums under translation: which protocols have one, and its correction in mode `adj-transport`
+//! (ILA draft §4.4).
 
 use crate::net::checksum;
 use crate::net::ipv6::{Upper, next};

@@ -232,8 +232,8 @@ pub fn request(
     write(frame, to.unwrap_or(Mac::BROADCAST), vlan, &message)
 }
 
-/// Writes the announcement that `address` is at `mac`: a broadcast request for the sender's own address (RFC 5227
-/// §2.3).
+/// Writes the announcement that `address` is at `mac`: a broadcast request for the sender's own address
+/// (RFC 5227 §2.3).
 pub fn gratuitous(frame: &mut [u8; MAX_FRAME], mac: Mac, address: u32, vlan: u16) -> usize {
     request(frame, (mac, address), vlan, address, None)
 }

@@ -87,9 +87,9 @@ pub struct Rib {
     infrastructure: Vec<crate::net::Ipv6Prefix>,
     routes: Vec<Route>,
     neighbours: Neighbours,
-    /// What changes of neighbours want done by whoever drives them.
+    /// Effects of changes of neighbours, until the caller takes and carries them out.
     neighbour_effects: Vec<neighbour::Effect>,
-    /// The time that was noted last, in milliseconds; for neighbours only.
+    /// The time that the caller noted last, in milliseconds. Only neighbours use it.
     now_ms: u64,
     actions: Actions,
     shadowed: Shadowed,

@@ -24,7 +24,7 @@ pub(super) const B6: u128 = 0x2001_0db8_ffff_0000_0000_0000_c633_640a;
 pub(super) const FROM_A6: To6 = To6 { source: A6, destination: B6 };
 pub(super) const FROM_A4: To4 = To4 { source: A4, destination: B4, identification: 0x7777 };
 
-/// A law's number of cases, unless `PROPTEST_CASES` says another: under Miri and for mutants fewer must do.
+/// Number of cases of a law: `count`, or that of `PROPTEST_CASES` if it is set. Miri and mutants run with fewer.
 pub(super) fn cases(count: u32) -> proptest::test_runner::Config {
     match std::env::var_os("PROPTEST_CASES") {
         Some(_) => proptest::test_runner::Config::default(),
