@@ -1,5 +1,5 @@
-//! The routing information base (RIB): the authoritative state of the node, and its compilation to [`crate::table::Tables`].
-//! `docs/architecture.md` follows one mapping through it.
+//! The routing information base (RIB): the authoritative state of the node, and its compilation to
+//! [`crate::table::Tables`]. `docs/architecture.md` follows one mapping through it.
 //!
 //! Pure and deterministic: it uses no clock, no thread and no device. Each mapping is held once, in the lookup table
 //! that readers use; the RIB adds only the distinct targets. The control thread is the only caller, in this order:

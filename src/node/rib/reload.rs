@@ -26,8 +26,8 @@ impl Rib {
         self.reconfigure_with(config, None)
     }
 
-    /// Applies a new configuration as [`Self::reconfigure`] does, before a complete batch of `file` records. `None` means
-    /// that no batch follows.
+    /// Applies a new configuration as [`Self::reconfigure`] does, before a complete batch of `file` records. `None`
+    /// means that no batch follows.
     ///
     /// The current mappings of the file are not checked, because the batch replaces them. The new records are.
     ///
