@@ -7,7 +7,7 @@
 use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
 use crate::path::Counters;
-use crate::path::counters::Count;
+use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
 use crate::path::violations::Violation;

@@ -6,7 +6,7 @@
 use super::events::Events;
 use super::neighbour::State;
 use crate::api::views::TableView;
-use crate::path::counters::Count;
+use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
 use crate::path::{Counters, NetworkTally};

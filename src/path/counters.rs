@@ -3,11 +3,11 @@
 //! One worker writes them, once per burst. Anyone reads them.
 
 use super::copies::{CopiedFrame, Copies};
-use super::frames::Outcome;
+use super::count::Count;
 use super::meta::BurstMeta;
+use super::outcome::Outcome;
 use super::verdict::{DropReason, Verdict};
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const REASONS: usize = DropReason::ALL.len();
 
@@ -38,31 +38,6 @@ pub struct Counters {
     pub copies_lost: [Count; REASONS],
 }
 
-/// A counter with one writer and any number of readers.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// Adds `amount`. Only the writer calls this; it needs no locked instruction.
-    #[inline]
-    pub fn add(&self, amount: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-    }
-
-    /// Subtracts `amount`. Only the writer calls this.
-    #[inline]
-    pub fn sub(&self, amount: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
-    }
-
-    /// The value.
-    #[inline]
-    #[must_use]
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 impl Default for Counters {
     fn default() -> Self {
         Counters {
@@ -72,10 +47,10 @@ impl Default for Counters {
             replied: Count::default(),
             punted: Count::default(),
             waiting: Count::default(),
-            dropped: [const { Count(AtomicU64::new(0)) }; REASONS],
-            answered: [const { Count(AtomicU64::new(0)) }; REASONS],
+            dropped: [const { Count::new() }; REASONS],
+            answered: [const { Count::new() }; REASONS],
             copied: Count::default(),
-            copies_lost: [const { Count(AtomicU64::new(0)) }; REASONS],
+            copies_lost: [const { Count::new() }; REASONS],
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the pipeline gets and returns: a burst of frames, whoever owns their buffers, and the outcome of each.
 
 use super::meta::BURST;
+use super::outcome::Outcome;
 use super::packet::Packet;
-use super::verdict::Verdict;
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 
@@ -25,33 +25,6 @@ pub trait Frames {
 
     /// Views over the whole buffers, in the same order.
     fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST>;
-}
-
-/// The outcome of one packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// The decision.
-    pub verdict: Verdict,
-    /// Start of the frame in its buffer, in bytes.
-    pub start: u16,
-    /// End of the frame in its buffer, in bytes.
-    pub end: u16,
-}
-
-impl Outcome {
-    /// Length of the frame in bytes.
-    #[inline]
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        u64::from(self.end.saturating_sub(self.start))
-    }
-}
-
-impl From<&Packet<'_>> for Outcome {
-    #[inline]
-    fn from(packet: &Packet<'_>) -> Outcome {
-        Outcome { verdict: packet.verdict, start: packet.start(), end: packet.end() }
-    }
 }
 
 /// The decision on a burst.

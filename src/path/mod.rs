@@ -9,13 +9,16 @@
 
 mod admit;
 mod copies;
+pub mod count;
 pub mod counters;
+pub mod ctx;
 mod fast;
 mod flow;
 pub mod frames;
 pub mod meta;
 pub mod networks;
 pub mod notice;
+pub mod outcome;
 pub mod packet;
 pub mod policer;
 mod policy;
@@ -28,11 +31,13 @@ pub mod violations;
 
 pub use copies::{CopiedFrame, Copies};
 pub use counters::Counters;
+pub use ctx::Ctx;
 pub use fast::{Decided, FRONT, FastPath};
-pub use frames::{Arrival, Decision, Fates, Frames, Lent, Outcome};
+pub use frames::{Arrival, Decision, Fates, Frames, Lent};
 pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use networks::NetworkTally;
 pub use notice::Notice;
+pub use outcome::Outcome;
 pub use packet::Packet;
 pub use policer::Policer;
 pub use stage::icmp_error::Limiter;
@@ -41,15 +46,6 @@ pub use verdict::{DropReason, Verdict};
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
 use meta::PendingWork;
-
-/// What all stages of a burst share.
-#[derive(Clone, Copy)]
-pub struct Ctx<'t> {
-    /// The snapshot of the tables.
-    pub tables: &'t Tables,
-    /// The time, in milliseconds of a monotonic clock.
-    pub now_ms: u64,
-}
 
 /// Tenants that the policer of [`Pipeline::new`] has token buckets for.
 const FEW_TENANTS: usize = 64;

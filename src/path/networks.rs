@@ -3,10 +3,10 @@
 //! One worker writes, anyone reads. A node without virtual networks counts nothing here.
 
 use super::copies::Copies;
-use super::counters::Count;
-use super::fast::Tally;
-use super::frames::Outcome;
+use super::count::Count;
+use super::fast::decided::Tally;
 use super::meta::{BurstMeta, PacketMeta};
+use super::outcome::Outcome;
 use super::verdict::Verdict;
 use crate::table::{NetworkId, PortId, Role, Tables};
 

@@ -2,7 +2,7 @@
 //!
 //! The window never leaves the buffer. Bounds that do not fit are cut, and changes that do not fit are refused.
 
-use super::frames::Outcome;
+use super::outcome::Outcome;
 use super::verdict::Verdict;
 use crate::net::ethernet;
 use crate::siit::Refused;
@@ -206,6 +206,13 @@ impl<'b> Packet<'b> {
             self.frame_mut()[..header.len()].copy_from_slice(header);
         }
         moved
+    }
+}
+
+impl From<&Packet<'_>> for Outcome {
+    #[inline]
+    fn from(packet: &Packet<'_>) -> Outcome {
+        Outcome { verdict: packet.verdict, start: packet.start(), end: packet.end() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! It holds a token bucket for each tenant and kind of request, counts what it refuses, and collects notices for the
 //! control thread. A refusal of one worker is not known to the others: each worker has its share of a limit.
 
-use super::Ctx;
+use super::ctx::Ctx;
 use super::notice::{NOTICES, Notice};
 use super::verdict::{DropReason, Verdict};
 use super::violations::{TenantCounts, Violation};

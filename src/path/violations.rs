@@ -2,7 +2,7 @@
 //!
 //! One worker writes, anyone reads. The control thread puts tenants under quarantine by these counters.
 
-use super::counters::Count;
+use super::count::Count;
 use crate::table::LimitKind;
 use std::sync::Arc;
 

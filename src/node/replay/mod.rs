@@ -13,7 +13,7 @@ use crate::api::views::DropView;
 use crate::config::{Config, HEADROOM_BYTES};
 use crate::mapping::{Batch, Change, MappingRecord, Origin};
 use crate::net::Mac;
-use crate::path::counters::Count;
+use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
 use crate::path::{

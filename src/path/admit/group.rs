@@ -4,7 +4,7 @@ use super::source::Sender;
 use crate::ila::Identifier;
 use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, yields_to_zero_alias};
 use crate::net::ipv6;
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::{Class, PacketMeta};
 use crate::path::verdict::DropReason;
 use crate::table::Network;

@@ -7,7 +7,7 @@ use super::group;
 use super::source::Sender;
 use crate::net::ipv4::{self, Ipv4};
 use crate::net::{fragment, igmp, ipv6};
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
 use crate::path::policer::{Policed, Policer};

@@ -4,7 +4,7 @@
 
 use super::ra_dhcp_guard;
 use crate::net::{Mac, ethernet, ipv6};
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
 use crate::path::policer::{Policed, Policer};

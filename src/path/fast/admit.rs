@@ -3,8 +3,7 @@
 //!
 //! Consecutive frames to the same /64 form a run.
 
-use super::bytes::{be8, le8};
-use super::{HEADERS, Head};
+use super::bytes::{HEADERS, Head, be8, le8};
 use crate::ila::identifier::TASK;
 use crate::net::{ethernet, ipv6};
 use crate::table::Tables;

@@ -1,4 +1,11 @@
-//! Reads words at fixed offsets of a frame. The offsets are constants, so the bounds checks vanish.
+//! The headers of a frame, and words at fixed offsets of a frame. The offsets are constants, so the bounds checks vanish.
+
+use crate::net::{ethernet, ipv6};
+
+/// Length of the Ethernet and IPv6 headers, in bytes.
+pub(super) const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
+/// Both headers, and the ports for the flow hash.
+pub(super) type Head = [u8; HEADERS + 4];
 
 /// Eight bytes at offset `at`, little endian.
 #[inline(always)]

@@ -17,36 +17,29 @@
 //! each kind of destination has an array of its own.
 
 mod admit;
-mod bytes;
-mod decided;
+pub(super) mod bytes;
+pub(super) mod decided;
+mod jobs;
 mod tenants;
 
 pub use decided::Decided;
-pub(super) use decided::Tally;
 
-pub(super) use bytes::be4;
-
-use super::flow;
 use super::meta::BURST;
 use super::prefix::{OwnLocator, Prefix};
 use super::rewrite::{hop, sir};
-use super::stage::lookup::{self, Job};
+use super::stage::lookup::Job;
 use crate::ila::ChecksumMode;
-use crate::net::{ethernet, ipv6};
+use crate::net::ethernet;
 use crate::table::bindings::SourceBindings;
 use crate::table::mapping::{Key, MappingTable, Probe};
 use crate::table::routes::Found;
 use crate::table::{Action, Domain, DomainId, Hop, PortId, Remote, Role, Tables};
 use admit::{Origin, Runs, plain};
 use arrayvec::ArrayVec;
-use bytes::be8;
+use bytes::{HEADERS, Head, be8};
+use jobs::{Actions, Jobs, look_up, member};
 
 pub use tenants::FRONT;
-
-/// Length of the Ethernet and IPv6 headers, in bytes.
-const HEADERS: usize = ethernet::HEADER + ipv6::HEADER;
-/// Both headers, and the ports for the flow hash.
-type Head = [u8; HEADERS + 4];
 
 /// A packet under a SIR prefix or a locator of ours.
 struct MappedPacket<'t, 'b> {
@@ -91,12 +84,6 @@ impl RoutedPacket<'_> {
         u128::from(self.high) << 64 | u128::from(self.low)
     }
 }
-
-/// Packets of one kind, at most a burst of them.
-type Jobs<W> = ArrayVec<W, BURST>;
-
-/// The actions that the lookups found, in the order of their jobs.
-type Actions<'t> = [Option<&'t Action>; BURST];
 
 /// The fast path for one burst, all of it received on one port.
 pub struct FastPath<'t> {
@@ -279,14 +266,6 @@ fn admitted(high: u64, tables: &Tables) -> Option<To<'_>> {
     }
 }
 
-/// Second pass: finishes all lookups and prefetches the actions that they find.
-#[inline(never)]
-fn look_up<'t, J: Job<'t>>(jobs: &[J], tables: &'t Tables) -> Actions<'t> {
-    let mut actions: Actions<'t> = [None; BURST];
-    lookup::bulk(jobs, &mut actions, tables, |action| tables.prefetch(action));
-    actions
-}
-
 /// Second pass for routes: all searches go step by step side by side.
 #[inline(never)]
 fn look_up_routes<'t>(jobs: &[RoutedPacket<'_>], tables: &'t Tables) -> Actions<'t> {
@@ -344,12 +323,6 @@ fn along(job: &mut RoutedPacket<'_>, action: &Action, tables: &Tables) -> Option
             out(job.head, job.length, tables.neighbours.get(&neighbour)?)
         }
     }
-}
-
-/// The action itself, or for a group the member that the packet's flow uses.
-#[inline(always)]
-fn member<'t>(head: &Head, action: &'t Action, tables: &'t Tables) -> Option<&'t Action> {
-    tables.choose(action, || flow::hash(head.get(ethernet::HEADER..).unwrap_or_default()))
 }
 
 /// Writes the link header and lowers the hop limit.

@@ -4,8 +4,8 @@
 //! Nothing is flooded (VMM draft §4.2, VMM draft §4.3).
 
 use crate::net::arp::{self, Arp, Kind};
-use crate::path::Ctx;
 use crate::path::admit::source::Sender;
+use crate::path::ctx::Ctx;
 use crate::path::packet::Packet;
 use crate::path::policer::{Policed, Policer};
 use crate::path::verdict::{DropReason, Verdict};

@@ -6,7 +6,7 @@ use crate::ila::group::{leaves_link, scope};
 use crate::net::icmp6::kind;
 use crate::net::ipv6::{self, next};
 use crate::net::{igmp, mld};
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::packet::Packet;
 use crate::path::policer::{Policed, Policer};
 use crate::path::verdict::{DropReason, Verdict};

@@ -7,7 +7,7 @@ use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::{self, Ipv6, Upper};
 use crate::net::ndp::{self, Advert, Envelope, Message, Told};
 use crate::net::{Mac, ethernet};
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
 use crate::path::notice::Notice;
 use crate::path::packet::Packet;

@@ -3,7 +3,7 @@
 
 use crate::ila::Identifier;
 use crate::net::{arp, ethernet, icmp6::kind, ipv6};
-use crate::path::fast::be4;
+use crate::path::fast::bytes::be4;
 use crate::path::meta::BURST;
 use crate::path::packet::Packet;
 use crate::path::stage::lookup::{self, Job};

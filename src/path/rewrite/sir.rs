@@ -6,7 +6,7 @@ use super::{hop, quote};
 use crate::ila::{ChecksumMode, IdentifierType, SirPrefix, neutral, transport};
 use crate::net::checksum::{self, sum_of_half};
 use crate::net::ipv6;
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
 use crate::path::verdict::Verdict;

@@ -3,8 +3,8 @@
 
 use super::{classify, parse};
 use crate::net::ethernet;
-use crate::path::Ctx;
 use crate::path::admit::{ipv4, ra_dhcp_guard, source};
+use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;

@@ -5,8 +5,8 @@
 //! cannot be translated (RFC 7915 §1.2). Its sender is told the MTU instead, as with DF.
 
 use crate::net::ipv6::{self, next};
-use crate::path::Ctx;
 use crate::path::copies::Copies;
+use crate::path::ctx::Ctx;
 use crate::path::flow;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
 use crate::path::packet::Packet;

@@ -9,7 +9,7 @@
 //! forwarded it. The hop limit ends such a loop, and no error about the packet is ever forwarded by a gateway.
 
 use crate::net::ipv6::Ipv6;
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::flow;
 use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;

@@ -6,7 +6,7 @@ use crate::ila::{Identifier, IdentifierType};
 use crate::net::checksum;
 use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;

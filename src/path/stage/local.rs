@@ -3,7 +3,7 @@
 
 use crate::net::icmp6::kind;
 use crate::net::ipv6::{self, Ipv6, next};
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;

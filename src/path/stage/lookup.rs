@@ -4,7 +4,7 @@
 
 use crate::ila::{Identifier, neutral};
 use crate::net::ipv6::Ipv6;
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::meta::{BURST, BurstMeta, Class, PacketMeta};
 use crate::path::packet::Packet;
 use crate::path::verdict::Verdict;

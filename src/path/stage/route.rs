@@ -1,7 +1,7 @@
 //! Plain IPv6 routing by longest prefix, for packets that need no translation.
 
 use crate::net::ipv6;
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::flow;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is written to a packet before every check that could stop it has passed.
 
-use crate::path::Ctx;
+use crate::path::ctx::Ctx;
 use crate::path::flow;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
