@@ -303,7 +303,7 @@ fn neighbour_discovery_from_beyond_the_link_is_discarded() {
     assert_eq!(the_gateway().receive("ext0", &frame).fate, Fate::Dropped(DropReason::NdInvalid));
 }
 
-/// A packet from the Internet to T3, changed, is dropped for `reason` without a word.
+/// A packet from the Internet to T3, changed, is dropped for `reason` without an ICMP error.
 fn assert_dropped(reason: DropReason, edit: impl Fn(&mut Vec<u8>)) {
     let to = address(T3);
     let mut bytes = frame(GATEWAY_EXTERNAL, INTERNET, &ipv6(IADDR, to, 6, &tcp(IADDR, to, b"some data")));

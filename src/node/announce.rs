@@ -1,4 +1,4 @@
-//! Neighbour Discovery frames that the node sends of its own accord: solicitations, unsolicited neighbour and
+//! Neighbour Discovery frames that the node sends unasked: solicitations, unsolicited neighbour and
 //! router advertisements (RFC 4861 §6.2.4, §7.2.2, §7.2.6).
 
 use super::exchange::Frame;
@@ -67,8 +67,8 @@ pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Fr
     advertise(id, port, port.advert)
 }
 
-/// The final Router Advertisements of a port, with lifetime 0: it is no default router any more (RFC 4861
-/// §6.2.5).
+/// The final Router Advertisements of a port, with lifetime 0: it is no default router any more
+/// (RFC 4861 §6.2.5).
 pub fn final_router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
     let last = |advert: Advert| Advert { lifetime_s: 0, ..advert };
     advertise(id, port, port.advert.map(last))

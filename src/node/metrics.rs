@@ -66,11 +66,11 @@ families! {
     PACKETS: Counter = "ilagate_packets_total";
     /// Packets that wait for a neighbour now, by worker and port they came in at.
     WAITING: Gauge = "ilagate_waiting_packets";
-    /// Packets dropped without a word, by port they came in at and reason (ilactl drops explains each).
+    /// Packets dropped without an ICMPv6 error to the sender, by port they came in at and reason (ilactl drops explains each).
     DROPPED: Counter = "ilagate_dropped_packets_total";
-    /// Packets lost whose sender was told by an ICMPv6 error, by port they came in at and reason.
+    /// Packets lost whose sender was sent an ICMPv6 error, by port they came in at and reason.
     ICMP_ERRORS: Counter = "ilagate_icmp_errors_total";
-    /// Frames made beyond the one of each packet and handed to the rings, by worker and port the packets came in at:
+    /// Frames sent beyond one for each packet, by worker and port the packets came in at:
     /// copies for the members of a group, and fragments after the first.
     COPIED: Counter = "ilagate_copied_packets_total";
     /// Such frames lost, by port the packets came in at and reason (ilactl drops explains each).
@@ -81,16 +81,16 @@ families! {
     SENT_BYTES: Counter = "ilagate_sent_bytes_total";
     /// Packets that the transmit ring refused, by worker and port.
     UNSENT: Counter = "ilagate_unsent_packets_total";
-    /// Packets sent or refused by the ring that the node made of its own accord, by worker and port.
+    /// Packets that the control thread originated and that were handed to the transmit ring, by worker and port.
     ORIGINATED: Counter = "ilagate_originated_packets_total";
-    /// Packets made by the control thread for which no worker had room.
+    /// Packets that the control thread originated and no worker had room for.
     ORIGINATED_LOST: Counter = "ilagate_originated_lost_packets_total";
 
     /// Packets of tenants attached here, by virtual network and direction: from_tenants or to_tenants.
     VN_PACKETS: Counter = "ilagate_vn_packets_total";
     /// Bytes of tenants attached here, link header included, by virtual network and direction.
     VN_BYTES: Counter = "ilagate_vn_bytes_total";
-    /// Packets of and to tenants that were lost, whether or not their sender was told, by virtual network.
+    /// Packets from and to tenants that were lost, with or without an ICMP error to the sender, by virtual network.
     VN_DROPPED: Counter = "ilagate_vn_dropped_packets_total";
     /// Tenants attached here, by virtual network.
     VN_ATTACHMENTS: Gauge = "ilagate_vn_attachments";
@@ -133,7 +133,7 @@ families! {
 
     /// Events of tenants, by kind (ilactl events lists them).
     EVENTS: Counter = "ilagate_tenant_events_total";
-    /// Events of tenants that were not told, because a tenant causes too many of them or a queue was full.
+    /// Events of tenants that were not recorded, because a tenant causes too many of them or a queue was full.
     EVENTS_SUPPRESSED: Counter = "ilagate_tenant_events_suppressed_total";
     /// Packets of tenants that were refused as abuse, and ICMP errors beyond a tenant's limit, by kind.
     VIOLATION: Counter = "ilagate_tenant_abuse_total";

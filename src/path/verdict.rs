@@ -73,7 +73,7 @@ reasons! {
     UnknownEthertype = "unknown_ethertype";
     /// Source MAC address belongs to no tenant of this link.
     UnknownTenant = "unknown_tenant";
-    /// Source address is not the sending tenant's, or is a tenant's and a task sent it.
+    /// Source address does not belong to the sender.
     SpoofedSource = "spoofed_source";
     /// Tenant's packet to a locator or to this fabric's own addresses.
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
@@ -99,11 +99,11 @@ reasons! {
     TenantDhcp = "tenant_dhcp";
     /// Fragmented Neighbour Discovery message of a tenant (RFC 6980).
     NdFragment = "nd_fragment";
-    /// No policy lets the one speak to the other across the edge of a virtual network.
+    /// No policy permits packets between source and destination across the edge of a virtual network.
     NoPolicy = "no_policy" => icmp6::Error::Prohibited;
     /// ARP message that RFC 826 or RFC 5227 tells to discard.
     ArpInvalid = "arp_invalid";
-    /// Valid ARP message that asks for nobody known, or tells nothing.
+    /// Valid ARP message that needs no answer from this node.
     ArpNotForUs = "arp_not_for_us";
     /// IPv4 packet that RFC 791 or RFC 1122 tells to discard.
     Ipv4Invalid = "ipv4_invalid";

@@ -99,7 +99,7 @@ impl Node {
         self.command(arguments).output().unwrap()
     }
 
-    /// Standard output of a command that succeeds without a word on standard error.
+    /// Standard output of a command that succeeds and writes nothing on standard error.
     pub fn text(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let error = String::from_utf8(output.stderr).unwrap();

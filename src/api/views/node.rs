@@ -122,9 +122,9 @@ pub struct DropView {
     pub reason: String,
     /// The operator's sentence.
     pub sentence: String,
-    /// Packets lost without a word.
+    /// Packets dropped without an ICMPv6 error to the sender.
     pub dropped: u64,
-    /// Packets lost whose sender was told by ICMPv6.
+    /// Packets lost whose sender was sent an ICMPv6 error.
     pub answered: u64,
     /// Copies for a group and fragments lost, of packets that were not lost as such.
     pub lost_copies: u64,
