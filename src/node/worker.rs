@@ -11,8 +11,8 @@ use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, RxQueue, Settled, TxSet};
 use crate::path::meta::BurstMeta;
 use crate::path::{
-    Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Outcome, Pipeline, Policer,
-    Verdict,
+    Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Outcome, Outcomes,
+    Pipeline, Policer, Verdict,
 };
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
@@ -70,6 +70,8 @@ struct Datapath {
     pool: Arc<Mempool>,
     waiting: Waiting<Mbuf>,
     hold_timeout_ms: u64,
+    /// The outcomes of the last burst; reused.
+    outcomes: Outcomes,
     /// Reused buffer of [`Datapath::retry`], so that it does not allocate.
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
@@ -120,6 +122,7 @@ impl Worker {
                 pool: setup.pool,
                 waiting: Waiting::new(hold_packets),
                 hold_timeout_ms,
+                outcomes: Outcomes::new(),
                 again: Vec::with_capacity(ROOM),
                 exchange: setup.exchange,
                 stats: setup.stats,
@@ -221,7 +224,7 @@ impl Datapath {
         own.polls.bursts.add(1);
         own.polls.packets.add(received.packets as u64);
         let arrival = Arrival::Received { packets: received.packets, bytes: received.bytes };
-        match self.pipeline.decide(&mut self.burst.on(port), ctx) {
+        match self.pipeline.decide(&mut self.burst.on(port), &mut self.outcomes, ctx) {
             Decision::SamePort(out) => {
                 if !self.burst.send_all(out, received.bytes, self.pipeline.moves(), &mut self.tx) {
                     own.polls.misplaced.add(received.packets as u64);
@@ -240,7 +243,7 @@ impl Datapath {
     #[inline(never)]
     fn settle(&mut self, port: PortId, arrival: Arrival, deadlines: &[u64], ctx: &Ctx<'_>) {
         let own = &self.stats.workers[self.number];
-        let mut outcomes: ArrayVec<Outcome, BURST> = self.pipeline.outcomes().iter().copied().collect();
+        let outcomes = &mut self.outcomes;
         let mut kept = KeptList::new();
         if outcomes.iter().any(|outcome| waits(outcome.verdict)) {
             let handover = Handover {
@@ -249,7 +252,7 @@ impl Datapath {
                 exchange: &self.exchange,
                 deadlines,
             };
-            handover.keep(&mut outcomes, self.pipeline.metas(), &mut kept, ctx.now_ms);
+            handover.keep(outcomes, self.pipeline.metas(), &mut kept, ctx.now_ms);
         }
         if self.pipeline.has_notices() {
             pass_on_notices(&mut self.pipeline, &self.exchange, &self.stats);
@@ -257,7 +260,7 @@ impl Datapath {
         let mut next = kept.into_iter();
         let (waiting, exchange) = (&mut self.waiting, &self.exchange);
         let mut not_punted: ArrayVec<usize, BURST> = ArrayVec::new();
-        let settled = self.burst.settle(&outcomes, &mut self.tx, |index, verdict, packet| {
+        let settled = self.burst.settle(outcomes, &mut self.tx, |index, verdict, packet| {
             if verdict == Verdict::Punt {
                 let frame = Frame::new(port, packet.frame());
                 if frame.is_none_or(|frame| exchange.punted.push(frame).is_err()) {
@@ -271,7 +274,7 @@ impl Datapath {
             outcomes[index].verdict = Verdict::Drop(DropReason::PuntQueueFull);
         }
         let account = Account { counters: &own.received[usize::from(port.0)], networks: &own.networks };
-        self.pipeline.account(arrival, Fates::Each(&outcomes), account, ctx.tables, |copy| {
+        self.pipeline.account(arrival, Fates::Each(outcomes), account, ctx.tables, |copy| {
             self.tx.send_bytes(copy.port, &self.pool, copy.frame)
         });
         if settled != Settled::default() {
@@ -301,7 +304,7 @@ impl Datapath {
 
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
         if !deadlines.is_empty() {
-            self.pipeline.decide_again(&mut self.burst.on(port), ctx);
+            self.pipeline.decide_again(&mut self.burst.on(port), &mut self.outcomes, ctx);
             self.settle(port, Arrival::Retried { packets: deadlines.len() }, deadlines, ctx);
             deadlines.clear();
         }

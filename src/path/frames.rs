@@ -33,7 +33,7 @@ pub enum Decision {
     /// The fast path decided all packets: every one leaves through this port, its start moved by
     /// [`super::Pipeline::moves`].
     SamePort(PortId),
-    /// Each packet has an outcome of its own, in [`super::Pipeline::outcomes`].
+    /// Each packet has an outcome of its own, in the caller's [`Outcomes`](super::Outcomes).
     Each,
 }
 

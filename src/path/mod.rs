@@ -37,7 +37,7 @@ pub use frames::{Arrival, Decision, Fates, Frames, Lent};
 pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use networks::NetworkTally;
 pub use notice::Notice;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Outcomes};
 pub use packet::Packet;
 pub use policer::Policer;
 pub use stage::icmp_error::Limiter;
@@ -55,7 +55,6 @@ const FEW_TENANTS: usize = 64;
 /// The caller of a burst calls [`Self::decide`], does what the decision says, and then calls [`Self::account`].
 pub struct Pipeline {
     metas: Box<BurstMeta>,
-    outcomes: ArrayVec<Outcome, BURST>,
     limiter: Limiter,
     policer: Policer,
     copies: Copies,
@@ -81,7 +80,6 @@ impl Pipeline {
     pub fn new(limiter: Limiter) -> Self {
         Pipeline {
             metas: Box::new([PacketMeta::default(); BURST]),
-            outcomes: ArrayVec::new(),
             limiter,
             policer: Policer::new(violations::TenantCounts::of(FEW_TENANTS)),
             copies: Copies::default(),
@@ -99,16 +97,16 @@ impl Pipeline {
     }
 
     /// Decides every packet of a received burst: the fast path decides those that it admits, the stages decide the
-    /// others. The frames are rewritten in their buffers.
+    /// others. The frames are rewritten in their buffers. After [`Decision::Each`], `outcomes` has the outcome of each.
     #[inline]
-    pub fn decide(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) -> Decision {
+    pub fn decide(&mut self, frames: &mut impl Frames, outcomes: &mut Outcomes, ctx: &Ctx<'_>) -> Decision {
         match self.decide_fast(frames, ctx) {
             Some(port) => {
                 self.staged = false;
                 Decision::SamePort(port)
             }
             None => {
-                self.decide_rest(&mut frames.packets(), ctx);
+                self.decide_rest(&mut frames.packets(), outcomes, ctx);
                 Decision::Each
             }
         }
@@ -133,17 +131,17 @@ impl Pipeline {
     }
 
     /// Decides every packet of a burst that waited for a next hop or a neighbour. These packets passed the source
-    /// checks before and do not pass them again.
-    pub fn decide_again(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) {
+    /// checks before and do not pass them again. `outcomes` gets the outcome of each.
+    pub fn decide_again(&mut self, frames: &mut impl Frames, outcomes: &mut Outcomes, ctx: &Ctx<'_>) {
         self.decided = Decided::NOTHING;
         let mut packets = frames.packets();
         packets.iter_mut().for_each(|packet| packet.admitted = true);
-        self.decide_rest(&mut packets, ctx);
+        self.decide_rest(&mut packets, outcomes, ctx);
     }
 
     /// Decides every packet that the fast path left undecided.
     #[inline(never)]
-    fn decide_rest(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+    fn decide_rest(&mut self, burst: &mut [Packet<'_>], outcomes: &mut Outcomes, ctx: &Ctx<'_>) {
         self.copies.clear();
         let mut left = false;
         for (index, packet) in burst.iter_mut().enumerate() {
@@ -159,37 +157,30 @@ impl Pipeline {
         if left {
             self.stages(burst, ctx);
         }
-        self.outcomes = burst.iter().map(Outcome::from).collect();
+        outcomes.clear();
+        outcomes.extend(burst.iter().map(Outcome::from));
     }
 
     /// [`Self::decide`] for packets in the caller's memory: sets their verdicts. Decides only the first [`BURST`]
     /// packets.
     pub fn run(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
-        let decision = self.decide(&mut Lent(burst), ctx);
-        self.take_over(burst, decision);
-    }
-
-    /// [`Self::decide_again`] for packets in the caller's memory: sets their verdicts.
-    pub fn run_again(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
-        self.decide_again(&mut Lent(burst), ctx);
-        self.take_over(burst, Decision::Each);
-    }
-
-    /// Copies the outcomes of the last burst into the packets of the caller.
-    fn take_over(&self, burst: &mut [Packet<'_>], decision: Decision) {
-        match decision {
+        let mut outcomes = Outcomes::new();
+        match self.decide(&mut Lent(burst), &mut outcomes, ctx) {
             Decision::SamePort(port) => {
                 for (index, packet) in burst.iter_mut().enumerate() {
                     packet.move_start(self.decided.moves().get(index).copied().unwrap_or(0));
                     packet.verdict = Verdict::Forward(port);
                 }
             }
-            Decision::Each => {
-                for (packet, outcome) in burst.iter_mut().zip(&self.outcomes) {
-                    packet.take_over(outcome);
-                }
-            }
+            Decision::Each => take_over(burst, &outcomes),
         }
+    }
+
+    /// [`Self::decide_again`] for packets in the caller's memory: sets their verdicts.
+    pub fn run_again(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
+        let mut outcomes = Outcomes::new();
+        self.decide_again(&mut Lent(burst), &mut outcomes, ctx);
+        take_over(burst, &outcomes);
     }
 
     /// Counts a burst after the last decision on its packets, and hands its copies to `send`, which says whether it
@@ -264,13 +255,6 @@ impl Pipeline {
         self
     }
 
-    /// The outcome of each packet of the last burst, after [`Decision::Each`].
-    #[inline]
-    #[must_use]
-    pub fn outcomes(&self) -> &[Outcome] {
-        &self.outcomes
-    }
-
     /// By how many bytes the start of each frame moved, in the order of the burst, after [`Decision::SamePort`]. Empty
     /// if no frame moved.
     #[inline]
@@ -306,6 +290,13 @@ impl Pipeline {
     /// Replaces the limiter of ICMPv6 errors to senders that are not tenants.
     pub fn set_limiter(&mut self, limiter: Limiter) {
         self.limiter = limiter;
+    }
+}
+
+/// Copies the outcomes of a burst into its packets.
+fn take_over(burst: &mut [Packet<'_>], outcomes: &Outcomes) {
+    for (packet, outcome) in burst.iter_mut().zip(outcomes) {
+        packet.take_over(outcome);
     }
 }
 

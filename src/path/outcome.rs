@@ -1,6 +1,8 @@
 //! The outcome of one packet, without its bytes.
 
+use super::meta::BURST;
 use super::verdict::Verdict;
+use arrayvec::ArrayVec;
 
 /// The outcome of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,3 +23,6 @@ impl Outcome {
         u64::from(self.end.saturating_sub(self.start))
     }
 }
+
+/// The outcomes of a burst, by index.
+pub type Outcomes = ArrayVec<Outcome, BURST>;

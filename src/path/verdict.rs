@@ -26,6 +26,15 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
+impl Verdict {
+    /// Whether no stage has decided the packet yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_undecided(self) -> bool {
+        matches!(self, Verdict::Continue)
+    }
+}
+
 macro_rules! reasons {
     ($($(#[doc = $sentence:literal])+ $variant:ident = $label:literal $(=> $error:expr)?;)+) => {
         /// Why a packet was dropped. One list gives variant, metric label, operator's sentence and the ICMPv6 error, if

@@ -7,7 +7,6 @@ use crate::path::fast::bytes::be4;
 use crate::path::meta::BURST;
 use crate::path::packet::Packet;
 use crate::path::stage::lookup::{self, Job};
-use crate::path::verdict::Verdict;
 use crate::table::bindings::{Binding, SourceBindings};
 use crate::table::mapping::{Key, Probe};
 use crate::table::network::NetworkHot;
@@ -46,7 +45,7 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], tables: &Tables) {
     let Some(first) = burst.first() else { return };
     let Some(bindings) = tables.networks.bindings(first.port) else { return };
     let mut jobs: ArrayVec<Asked<'_>, BURST> = ArrayVec::new();
-    for packet in burst.iter().filter(|packet| packet.verdict == Verdict::Continue) {
+    for packet in burst.iter().filter(|packet| packet.verdict.is_undecided()) {
         if let Some((network, identifier)) = question(packet.frame(), bindings, tables)
             && let Some(domain) = tables.domain(network.domain)
         {

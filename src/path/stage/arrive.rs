@@ -9,7 +9,7 @@ use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::proxy::{arp, prefetch};
-use crate::path::verdict::{DropReason, Verdict};
+use crate::path::verdict::DropReason;
 use crate::table::Port;
 
 /// Parses, admits and classifies every undecided packet, resets the metadata of all, and returns which stages the burst
@@ -28,7 +28,7 @@ pub(in crate::path) fn run(
     let mut port: Option<(u16, &Port)> = None;
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
         *meta = PacketMeta::default();
-        if packet.verdict != Verdict::Continue {
+        if !packet.verdict.is_undecided() {
             continue;
         }
         if port.is_none_or(|(index, _)| index != packet.port.0) {
@@ -39,7 +39,7 @@ pub(in crate::path) fn run(
             None => Err(DropReason::NoPort),
         };
         // The proxies have decided some packets: ARP, for example.
-        if packet.verdict == Verdict::Continue {
+        if packet.verdict.is_undecided() {
             let classified = admitted.and_then(|()| match meta.class {
                 Class::None => classify::class_of(meta, &mut memo, ctx.tables),
                 class => Ok(class),
@@ -98,7 +98,7 @@ pub(in crate::path) fn again(burst: &mut [Packet<'_>], metas: &mut BurstMeta, ct
     let mut pending = PendingWork::default();
     let mut memo = classify::Memo::default();
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
-        if packet.verdict == Verdict::Continue {
+        if packet.verdict.is_undecided() {
             let classified = classify::class_of(meta, &mut memo, ctx.tables);
             classify::note(classified, packet, meta, &mut pending);
         }

@@ -20,7 +20,7 @@ pub(in crate::path) fn run(
     ctx: &Ctx<'_>,
 ) {
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
-        if packet.verdict == Verdict::Continue && meta.class == Class::Local {
+        if packet.verdict.is_undecided() && meta.class == Class::Local {
             packet.verdict = if meta.ours {
                 Verdict::Drop(DropReason::NotServed)
             } else {

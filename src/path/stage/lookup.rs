@@ -7,7 +7,6 @@ use crate::net::ipv6::Ipv6;
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BURST, BurstMeta, Class, PacketMeta};
 use crate::path::packet::Packet;
-use crate::path::verdict::Verdict;
 use crate::table::mapping::{Key, MappingTable, Primary, Probe, Secondary};
 use crate::table::{ActionId, DomainId, Tables};
 use arrayvec::ArrayVec;
@@ -103,7 +102,7 @@ pub(in crate::path) fn run(burst: &[Packet<'_>], metas: &mut BurstMeta, ctx: &Ct
     let mut last: Option<(DomainId, &MappingTable)> = None;
     for (index, (packet, meta)) in burst.iter().zip(metas.iter()).enumerate() {
         let (Class::Sir(domain) | Class::Ila(domain)) = meta.class else { continue };
-        if packet.verdict != Verdict::Continue {
+        if !packet.verdict.is_undecided() {
             continue;
         }
         if last.is_none_or(|(id, _)| id != domain) {

@@ -38,7 +38,7 @@ pub(in crate::path) fn run(
 ) {
     for (of, (packet, meta)) in burst.iter_mut().zip(metas.iter_mut()).enumerate() {
         let Class::Group(domain) = meta.class else { continue };
-        if packet.verdict == Verdict::Continue {
+        if packet.verdict.is_undecided() {
             packet.verdict = replicate(packet, meta, (of, domain), (copies, policer), ctx);
             pending.drops |= matches!(packet.verdict, Verdict::Drop(_));
         }

@@ -20,7 +20,7 @@ pub(in crate::path) fn run(
     ctx: &Ctx<'_>,
 ) {
     for (packet, meta) in burst.iter().zip(metas.iter_mut()) {
-        if packet.verdict == Verdict::Continue && meta.class == Class::Route {
+        if packet.verdict.is_undecided() && meta.class == Class::Route {
             meta.action = ctx.tables.routes.lookup(meta.destination).unwrap_or_default();
             if let Some(action) = ctx.tables.action(meta.action) {
                 prefetch(action);
@@ -28,7 +28,7 @@ pub(in crate::path) fn run(
         }
     }
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
-        if packet.verdict == Verdict::Continue && meta.class == Class::Route {
+        if packet.verdict.is_undecided() && meta.class == Class::Route {
             packet.verdict = decide(packet, meta, ctx);
             // A tenant's packets to unknown neighbours are rate limited where its losses are, in stage `icmp_error`.
             let asks = meta.policed.is_some() && matches!(packet.verdict, Verdict::AwaitNeighbour(_));

@@ -21,7 +21,7 @@ pub(in crate::path) fn run(
     ctx: &Ctx<'_>,
 ) {
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
-        if packet.verdict != Verdict::Continue {
+        if !packet.verdict.is_undecided() {
             continue;
         }
         let verdict = match meta.class {
@@ -31,7 +31,7 @@ pub(in crate::path) fn run(
         };
         packet.verdict = verdict;
         pending.drops |= matches!(verdict, Verdict::Drop(_));
-        pending.routes |= verdict == Verdict::Continue;
+        pending.routes |= verdict.is_undecided();
     }
 }
 
