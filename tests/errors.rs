@@ -103,10 +103,13 @@ fn port_unreachable_comes_from_the_address_that_was_asked() {
     // RFC 4443 §2.2 (a), also for an address of another port.
     let own = address("fd00:1:0:fe::1");
     let packet = ipv6(IADDR, own, 17, &udp(IADDR, own, b"x"));
-    let outcome = the_gateway().receive("ext0", &from_internet(&packet));
+    assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::ExternalToFabric);
+    let (from, own) = (address("fd00:1:0:ff::2"), address(GATEWAY));
+    let packet = ipv6(from, own, 17, &udp(from, own, b"x"));
+    let outcome = the_gateway().receive("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &packet));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NotServed)));
-    let answer = outcome.through("ext0");
-    assert_eq!((source(&answer[14..]), destination(&answer[14..])), (own, IADDR));
+    let answer = outcome.through("fabric0");
+    assert_eq!((source(&answer[14..]), destination(&answer[14..])), (own, from));
     assert_eq!(told(&answer[14..]).quote, &packet[..]);
 }
 
@@ -146,7 +149,8 @@ fn rfc_4443_2_4_e_1_no_error_about_an_icmpv6_error() {
     for kind in [1, 2, 3, 4, 100, 127] {
         let mut packet = icmp6_error(IADDR, address(T3), kind, 0, 0, &to(UNKNOWN));
         packet[7] = 1;
-        assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::HopLimit);
+        let on_fabric = frame(GATEWAY_FABRIC, NVE_FABRIC, &packet);
+        assert_silent(&mut the_gateway(), "fabric0", &on_fabric, DropReason::HopLimit);
     }
     // Informational messages are answered.
     let (from, sir) = (IADDR, address(T3));
@@ -219,7 +223,9 @@ fn rfc_4443_2_4_e_6_no_error_to_an_address_that_names_no_single_node() {
     // A source that claims to be this node.
     let (from, sir) = (address(GATEWAY), address(UNKNOWN));
     let packet = ipv6(from, sir, 6, &tcp(from, sir, b"x"));
-    assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::NoMapping);
+    assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::SpoofedSource);
+    let on_fabric = frame(GATEWAY_FABRIC, NVE_FABRIC, &packet);
+    assert_silent(&mut the_gateway(), "fabric0", &on_fabric, DropReason::NoMapping);
 }
 
 #[test]

@@ -201,7 +201,7 @@ impl Config {
                         false,
                         [name, device, role, mac, queues, descriptors, mtu, promiscuous, vlan]
                     );
-                    fields!(c, path, old, new, true, [addresses, router_advertisement]);
+                    fields!(c, path, old, new, true, [addresses, router_advertisement, external]);
                 }
                 (None, _) => c.note(path, ChangeKind::Added, false),
                 (_, None) => c.note(path, ChangeKind::Removed, false),

@@ -201,6 +201,29 @@ pub struct Port {
     pub vlan: Option<u16>,
     /// Router advertisements, only on an access port.
     pub router_advertisement: Option<RouterAdvertisement>,
+    /// What an external port admits; the default on other ports.
+    pub external: External,
+}
+
+/// `ports[].external` (BCP 38, BCP 84)
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct External {
+    /// What is refused.
+    pub ingress: Ingress,
+    /// Sources that are admitted although they are inside, at most 64. Never those of tenants or of the node itself.
+    pub allow_sources: Vec<Ipv6Prefix>,
+    /// Destinations that are admitted although they are protected, at most 64.
+    pub allow_destinations: Vec<Ipv6Prefix>,
+}
+
+/// What an external port refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ingress {
+    /// Sources that are inside, and destinations in ILA form or under `infrastructure`.
+    #[default]
+    Strict,
+    /// Only sources of tenants and of the node itself.
+    Open,
 }
 
 /// What a port is for.

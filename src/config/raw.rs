@@ -126,7 +126,10 @@ raw! {
         promiscuous: Option<Text>,
         vlan: Option<Text>,
         router_advertisement: Option<Spanned<RawAdvertisement>>,
+        external: Option<Spanned<RawExternal>>,
     }
+    /// `ports[].external`
+    RawExternal { ingress: Option<Text>, allow_sources: List<String>, allow_destinations: List<String> }
     /// `ports[].router_advertisement`
     RawAdvertisement {
         lifetime_s: Option<Text>,
@@ -165,6 +168,7 @@ raw! {
         vlan: Option<Text>,
         mac: Option<Text>,
         identifiers: List<String>,
+        prefixes: List<String>,
         network: Option<Text>,
         addresses: List<String>,
         limits: Option<Spanned<RawLimits>>,

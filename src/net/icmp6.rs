@@ -62,6 +62,13 @@ pub const fn is_error(kind: u8) -> bool {
     kind < 128
 }
 
+/// Whether message type `kind` is an assigned error message (RFC 4443 §2.1).
+#[inline]
+#[must_use]
+pub const fn is_assigned_error(kind: u8) -> bool {
+    matches!(kind, 1..=kind::PARAMETER_PROBLEM)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

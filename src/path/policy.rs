@@ -6,6 +6,7 @@ use super::meta::PacketMeta;
 use super::packet::Packet;
 use super::verdict::DropReason;
 use crate::ila::{Identifier, IdentifierType, quote};
+use crate::net::icmp6;
 use crate::net::ipv6::{self, Ipv6};
 use crate::table::{Endpoint, Network, NetworkId, Tables};
 
@@ -26,6 +27,36 @@ pub(super) fn may_send(meta: &PacketMeta, to: Endpoint, tables: &Tables) -> Resu
 #[inline(always)]
 pub(super) fn unwanted(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
     meta.to.is_some_and(|to| meta.from.is_none() && !meta.ours && !heard(packet, meta, to, tables))
+}
+
+/// Whether anybody can be answered at `source`: not this node, and not an address that nobody sends from.
+pub(super) fn is_answerable(source: u128, tables: &Tables) -> bool {
+    !tables.own.contains(&source) && tables.endpoint(source).is_some()
+}
+
+/// Whether this node answers an echo request that no tenant attached here sent. It answers a tenant of another node only
+/// where policies allow both directions, so that nobody makes it send into an isolated network.
+pub(super) fn may_echo(source: u128, destination: u128, tables: &Tables) -> bool {
+    is_answerable(source, tables)
+        && match (tables.endpoint(source), tables.endpoint(destination)) {
+            (Some(Endpoint::Network(to)), Some(own)) => {
+                tables.networks.may_send(to, own) && tables.networks.may_hear(to, own)
+            }
+            (Some(Endpoint::Task(..) | Endpoint::Outside), _) => true,
+            (Some(Endpoint::Network(_)) | None, _) => false,
+        }
+}
+
+/// Whether `from` may have sent a packet to `to`, so that an ICMPv6 error may tell it so. `ila` is the form in which the
+/// fabric carried it.
+pub(super) fn may_have_sent(from: u128, to: u128, ila: u128, tables: &Tables) -> bool {
+    let owner = if ipv6::is_multicast(to) { tables.network_of_ila(ila) } else { tables.endpoint(to) };
+    match (tables.endpoint(from), owner) {
+        (Some(Endpoint::Network(from)), Some(to)) => tables.networks.may_send(from, to),
+        (Some(from), Some(Endpoint::Network(to))) => tables.networks.may_hear(to, from),
+        (Some(_), Some(_)) => true,
+        _ => false,
+    }
 }
 
 /// Whether tenants of `to` may receive the packet from its source.
@@ -55,6 +86,7 @@ fn answers(
     let l3 = packet.l3();
     let quoted = ipv6::upper(l3)
         .ok()
+        .filter(|upper| l3.get(upper.offset).is_some_and(|kind| icmp6::is_assigned_error(*kind)))
         .and_then(|upper| quote::position(l3, &upper))
         .and_then(|at| Ipv6::of(l3.get(at..)?))
         .map(|header| (header.source(), header.destination()));

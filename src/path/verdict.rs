@@ -84,7 +84,11 @@ reasons! {
     UnknownTenant = "unknown_tenant";
     /// Source address does not belong to the sender.
     SpoofedSource = "spoofed_source";
-    /// Tenant's packet to a locator or to this fabric's own addresses.
+    /// Packet from an external port to an address in ILA form or to the infrastructure.
+    ExternalToFabric = "external_to_fabric";
+    /// ICMPv6 error from an external port about a packet that cannot have left through it.
+    ForeignError = "foreign_error";
+    /// Packet of a tenant or task to a locator, or of a tenant to this fabric's own addresses.
     TenantToFabric = "tenant_to_fabric" => icmp6::Error::Prohibited;
     /// Tenant under quarantine: it abused this node for too long.
     Quarantined = "quarantined";

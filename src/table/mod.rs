@@ -12,6 +12,7 @@ pub mod bindings;
 mod bucket;
 pub mod gateway;
 mod group;
+pub mod ingress;
 pub mod limits;
 pub mod mapping;
 pub mod mem;
@@ -20,12 +21,14 @@ pub mod policy;
 pub mod peers;
 pub mod port;
 pub mod prefixes;
+pub mod ranges;
 pub mod rcu;
 pub mod routes;
 pub mod tenant;
 
 pub use action::{Action, Hop, HopState, Local, NexthopGroup, Remote};
 pub use gateway::{Gateway, Gateways};
+pub use ingress::{Exceptions, Ingress, Inside, TaskSources, Tasks};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};
 pub use network::{Network, NetworkId, Networks};
 pub use policy::{Endpoint, Selector};
@@ -34,6 +37,7 @@ pub use tenant::{AttachmentKey, Tenant, TenantHandle};
 
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;
+use prefixes::PrefixInfo;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -88,6 +92,8 @@ pub struct Tables {
     pub prefixes: prefixes::PrefixTable,
     /// Virtual networks and their tenants. Snapshots share them until something about them changes.
     pub networks: Arc<Networks>,
+    /// Tasks by attachment, with the sources that they may use. Shared like the networks.
+    pub tasks: Arc<Tasks>,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
     /// Actions by [`ActionId`]. Index 0 is a filler that discards.
@@ -106,6 +112,8 @@ pub struct Tables {
     pub own: HashSet<u128, foldhash::fast::FixedState>,
     /// Prefixes that tenants can never reach. Any action stands for yes.
     pub infrastructure: routes::Routes,
+    /// Prefixes that are inside, for external ports.
+    pub inside: Inside,
 }
 
 impl Tables {
@@ -209,6 +217,30 @@ impl Tables {
             IdentifierType::LocallyUnique => Some(Endpoint::Task(domain, identifier)),
             _ => self.networks.of_identifier(domain, identifier).map(Endpoint::Network),
         }
+    }
+
+    /// Whether an address is in ILA form: an identifier under a known locator. Nobody sends from such an address, and
+    /// only the fabric sends to one.
+    #[must_use]
+    pub fn is_ila_form(&self, address: u128) -> bool {
+        Identifier::of_address(address).kind() != IdentifierType::Interface
+            && self.prefixes.of((address >> 64) as u64).is_some_and(PrefixInfo::is_locator)
+    }
+
+    /// The network of an address in ILA form.
+    #[must_use]
+    pub fn network_of_ila(&self, address: u128) -> Option<Endpoint> {
+        let prefix_info = self.prefixes.of((address >> 64) as u64)?;
+        let (domain, _) = prefix_info.local.or(prefix_info.remote)?;
+        self.networks.of_identifier(domain, Identifier::of_address(address)).map(Endpoint::Network)
+    }
+
+    /// Whether an address is inside, so that no packet from outside has it as its source.
+    #[must_use]
+    pub fn is_inside(&self, address: u128) -> bool {
+        let prefix_info = self.prefixes.of((address >> 64) as u64);
+        prefix_info.is_some_and(|info| info.sir.is_some() || info.is_locator())
+            || self.inside.sources.contains(address)
     }
 
     /// Whether an address belongs to a tenant of a network that is known here.

@@ -1,5 +1,6 @@
 //! Ports, as a worker looks them up.
 
+use super::ingress::{Exceptions, Ingress};
 use crate::net::Mac;
 use crate::net::ndp::Advert;
 
@@ -33,6 +34,8 @@ pub struct Port {
     pub link_local: u128,
     /// Source of ICMPv6 errors about packets received here: an own address of global scope, or else the link-local one.
     pub error_source: u128,
+    /// What it admits of packets that no tenant sent.
+    pub ingress: Ingress,
     /// Whether tenants are attached, so that their frames must pass the source checks.
     pub tenants: bool,
     /// The advertisement that answers a Router Solicitation, if it answers.
@@ -56,6 +59,11 @@ impl Port {
         vlans.dedup();
         let m = mac.0;
         let link_local = mac.link_local();
+        let ingress = match role {
+            Role::Fabric => Ingress::Fabric,
+            Role::External => Ingress::Strict(Exceptions::default()),
+            Role::Access => Ingress::Tasks,
+        };
         Port {
             role,
             mac,
@@ -66,6 +74,7 @@ impl Port {
             addresses,
             link_local,
             advert: None,
+            ingress,
             tenants: false,
         }
     }

@@ -21,6 +21,15 @@ pub struct PrefixInfo {
     pub tenants: bool,
 }
 
+impl PrefixInfo {
+    /// Whether it is a locator of this node or of another one.
+    #[inline]
+    #[must_use]
+    pub const fn is_locator(&self) -> bool {
+        self.local.is_some() || self.remote.is_some()
+    }
+}
+
 /// The table of all known prefixes.
 #[derive(Debug, Clone)]
 pub struct PrefixTable {

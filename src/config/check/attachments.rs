@@ -3,6 +3,7 @@
 
 use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawConfig};
+use super::edges::{Inside, task_prefixes};
 use super::identifier_rules::IdentifierRules;
 use super::limits::limits;
 use super::ports::Ports;
@@ -16,6 +17,7 @@ pub(super) fn attachments(
     raw: &RawConfig,
     ports: &Ports,
     mut identifier_rules: IdentifierRules<'_>,
+    inside: &Inside<'_>,
 ) -> Vec<Attachment> {
     let mut list = Vec::new();
     let mut tenants = 0;
@@ -56,6 +58,10 @@ pub(super) fn attachments(
         }
         let (network, addresses, identifiers) = identifier_rules.of(&mut s, attachment, mac);
         let groups = identifier_rules.groups(&mut s, attachment, network);
+        if let Some(text) = attachment.prefixes.as_ref().filter(|_| attachment.network.is_some()) {
+            s.error("prefixes", text.referenced, "a tenant sends only from its addresses; remove them");
+        }
+        let prefixes = task_prefixes(&mut s, &attachment.prefixes, inside);
         let its = identifier_rules.network(network);
         if let (Some(its), Some(port)) = (its, port.and_then(|n| ports.list.get(usize::from(n)))) {
             judge_mtu(&mut s, attachment, its, port);
@@ -75,7 +81,18 @@ pub(super) fn attachments(
             limits(&mut s, raw, its.map_or_else(Limits::default, |network| network.limits))
         });
         if let (Some(port), Some(mac)) = (port, mac) {
-            list.push(Attachment { name, port, vlan, mac, network, addresses, identifiers, limits, groups });
+            list.push(Attachment {
+                name,
+                port,
+                vlan,
+                mac,
+                network,
+                addresses,
+                identifiers,
+                prefixes,
+                limits,
+                groups,
+            });
         }
     }
     list

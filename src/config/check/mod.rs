@@ -6,6 +6,7 @@
 
 mod attachments;
 mod domains;
+mod edges;
 mod groups;
 mod identifier_rules;
 mod limits;
@@ -50,11 +51,17 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let peers = peers::peers(&mut check, raw, &domains, &mut networks);
     let policies = policies::policies(&mut check, raw, (&domains, &locators), &networks);
     let identifier_rules = identifier_rules::IdentifierRules::new(&domains, &locators, &networks, &peers);
-    let attachments = attachments::attachments(&mut check, raw, &ports, identifier_rules);
+    let infrastructure = limits::infrastructure(&mut check, raw, &domains, &networks.list);
+    let inside = edges::Inside {
+        domains: &domains,
+        locators: &locators,
+        networks: &networks.list,
+        infrastructure: &infrastructure,
+    };
+    let attachments = attachments::attachments(&mut check, raw, &ports, identifier_rules, &inside);
     let routes = routes::routes(&mut check, raw, &ports);
     let neighbours = routes::neighbours(&mut check, raw, &ports);
     let mappings = system::mappings(&mut check, raw, directory);
-    let infrastructure = limits::infrastructure(&mut check, raw, &domains, &networks.list);
     let quarantine = limits::quarantine(&mut check, raw);
     let icmp = system::icmp(&mut check, raw);
     let neighbour_discovery = system::discovery(&mut check, raw);

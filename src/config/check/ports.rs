@@ -5,6 +5,7 @@ use super::super::model::{
     RouterAdvertisement,
 };
 use super::super::raw::{RawAdvertisement, RawConfig, RawPort, Text};
+use super::edges::external;
 use super::rules::{Domains, Locators};
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
@@ -126,6 +127,7 @@ pub(super) fn ports(check: &mut Check, raw: &RawConfig, domains: &Domains, locat
             promiscuous: s.choice("promiscuous", &port.promiscuous, &words, Promiscuous::Auto),
             vlan,
             router_advertisement,
+            external: external(&mut s, port, role_known.then_some(role)),
         });
     }
     ports

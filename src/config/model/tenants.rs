@@ -139,6 +139,8 @@ pub struct Attachment {
     pub addresses: Vec<TenantAddress>,
     /// The identifiers, at least one: a task's own, or those of the tenant's addresses in their order.
     pub identifiers: Vec<LocalIdentifier>,
+    /// Further prefixes that a task may send from, at most 64; none for a tenant.
+    pub prefixes: Vec<Ipv6Prefix>,
     /// What the tenant may ask of the node; none: what its network says.
     pub limits: Option<Limits>,
     /// Groups that the tenant is a member of without a report of its own, each once.

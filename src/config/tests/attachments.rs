@@ -207,3 +207,41 @@ fn a_local_identifier_needs_a_locator_of_ours() {
     );
     assert_eq!(right(&line).attachments[0].port, 1);
 }
+
+#[test]
+fn a_task_may_send_from_further_prefixes_that_are_nobody_elses() {
+    let with = |prefixes: &str| {
+        format!(
+            "attachments: [{{port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000::1'], prefixes: [{prefixes}]}}]"
+        )
+    };
+    assert_eq!(right(&with("'2001:db8:88::/48', '2001:db8:99::1/128'")).attachments[0].prefixes.len(), 2);
+    let message = |prefixes: &str, more: &str| {
+        let errors = refused(&format!("{}{more}", text("attachments", &with(prefixes))));
+        assert_eq!(errors.errors().len(), 1, "{errors}");
+        assert_eq!(errors.errors()[0].path, "attachments[0].prefixes[0]");
+        errors.errors()[0].message.clone()
+    };
+    let only = "a task speaks there only by its identifiers";
+    assert_eq!(
+        message("'2001:db8::/32'", ""),
+        format!("2001:db8::/32 overlaps the SIR prefix of domain tasks; {only}")
+    );
+    assert_eq!(
+        message("'fd00:1:0:1::/96'", ""),
+        format!("fd00:1:0:1::/96 overlaps locator fd00:1:0:1::/64; {only}")
+    );
+    let network = "virtual_networks: [{name: red, vnid: 1, domain: tasks, mac: '02:00:5e:00:00:01', ipv6: {prefix: '2001:db8:a::/96'}}]\n";
+    assert_eq!(
+        message("'2001:db8:a::5/128'", network),
+        format!("2001:db8:a::5/128 overlaps the prefix of network red; {only}")
+    );
+    assert_eq!(
+        message("'fd00:f:1::/48'", "infrastructure: ['fd00:f::/32']\n"),
+        format!("fd00:f:1::/48 overlaps infrastructure fd00:f::/32; {only}")
+    );
+    assert_eq!(message("'ff00::/8'", ""), "ff00::/8 is never routed; remove it");
+    let tenant = "attachments: [{port: a, mac: '02:00:00:00:00:01', network: red, addresses: ['2001:db8:a::1'], prefixes: ['2001:db8:88::/48']}]";
+    let errors = refused(&format!("{}{network}", text("attachments", tenant)));
+    assert_eq!(errors.errors()[0].message, "a tenant sends only from its addresses; remove them");
+}

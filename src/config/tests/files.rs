@@ -97,7 +97,7 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
         assert_eq!(config, whole, "{line}");
         tried += 1;
     }
-    assert_eq!(tried, 68);
+    assert_eq!(tried, 69);
 }
 
 /// The range that a comment of the reference names first.
@@ -158,7 +158,7 @@ fn what_the_reference_calls_required_is_missed() {
         assert!(named, "{line}: {errors}");
         tried += 1;
     }
-    assert_eq!(tried, 50);
+    assert_eq!(tried, 53);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Ports.
 
 use super::{refused, right, text, wrong};
-use crate::config::{Config, Promiscuous, Role};
+use crate::config::{Config, External, Ingress, Promiscuous, Role};
 
 /// The second port of a file, with these keys after its name, device and role.
 fn port(role: &str, rest: &str) -> String {
@@ -308,5 +308,50 @@ fn what_refers_to_a_port_with_a_wrong_role_is_not_reported_again() {
     assert_eq!(
         refused(&text).to_string(),
         "t.yaml:6:37: ports[0].role: `acces` is not known; write one of fabric, external, access"
+    );
+}
+
+#[test]
+fn only_external_ports_have_exceptions_and_only_strict_ones() {
+    wrong_port(
+        "fabric",
+        "external",
+        "{}",
+        "external: only an external port has it; set role: external or remove it",
+    );
+    let config = right(&port("external", ", external: {}"));
+    assert_eq!(config.ports[1].external, External::default());
+    assert_eq!(config.ports[1].external.ingress, Ingress::Strict);
+    let named = "{allow_sources: ['2001:db8:77::/48'], allow_destinations: ['::/0', 'fd00:f::1/128']}";
+    let external = &right(&port("external", &format!(", external: {named}"))).ports[1].external;
+    assert_eq!((external.allow_sources.len(), external.allow_destinations.len()), (1, 2));
+    let message = |rest: &str| {
+        let errors = refused(&text("ports", &port("external", &format!(", external: {{{rest}}}"))));
+        assert_eq!(errors.errors().len(), 1, "{errors}");
+        let error = &errors.errors()[0];
+        format!("{}: {}", error.path.replace("ports[1].external.", ""), error.message)
+    };
+    assert_eq!(message("ingress: loose"), "ingress: `loose` is not known; write one of strict, open");
+    assert_eq!(
+        message("ingress: open, allow_sources: ['2001:db8::/32']"),
+        "allow_sources: ingress: open needs no exceptions; remove them, or write strict"
+    );
+    assert_eq!(
+        message("allow_sources: ['fe80::/10']"),
+        "allow_sources[0]: fe80::/10 is never routed; remove it"
+    );
+    assert_eq!(
+        message("allow_destinations: ['ff00::/8']"),
+        "allow_destinations[0]: ff00::/8 is never routed; remove it"
+    );
+    assert!(
+        message("allow_sources: ['2001:db8::1/64']")
+            .contains("has bits set beyond its length; write 2001:db8::/64")
+    );
+    assert!(message("allow_sources: ['2001:db8::/32', '2001:db8::/32']").ends_with("write it once"), "once");
+    let many: Vec<String> = (0..65).map(|n| format!("'2001:db8:{n}::/48'")).collect();
+    assert_eq!(
+        message(&format!("allow_sources: [{}]", many.join(", "))),
+        "allow_sources: 65 prefixes; write 64 at most"
     );
 }

@@ -8,7 +8,7 @@ fn an_unknown_key_is_an_error_everywhere() {
     wrong(
         "ports: [{name: a, device: b, role: access}, {mtuu: 3}]",
         "t.yaml:6:46: ports[1].mtuu: unknown key `mtuu`; known here: name, device, role, mac, queues, descriptors, mtu, \
-         addresses, promiscuous, vlan, router_advertisement",
+         addresses, promiscuous, vlan, router_advertisement, external",
     );
     let message = refused("nva: {}\n").to_string();
     assert!(

@@ -113,6 +113,13 @@ impl Replay {
         })
     }
 
+    /// The same replay without the fast path: every packet passes the stages. Tests compare the two.
+    #[must_use]
+    pub fn without_fast_path(mut self) -> Replay {
+        self.pipeline = self.pipeline.without_fast_path();
+        self
+    }
+
     /// Runs frames of several ports through the pipeline, merged by time. Frames of one port keep their order.
     pub fn run(&mut self, inputs: Vec<(u16, Vec<Frame>)>) {
         let mut queues: Vec<(u16, VecDeque<Frame>)> =

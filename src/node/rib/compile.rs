@@ -4,6 +4,7 @@
 //! their indices are valid only in their own snapshot.
 
 use super::actions::{Goal, Key};
+use super::ingress::external;
 use super::router::{Exit, Router, no_route};
 use super::{Port, Rib};
 use crate::config::{self, RouteTarget};
@@ -24,11 +25,11 @@ impl Rib {
     pub fn compile(&mut self) -> Tables {
         self.dirty = false;
         self.actions.drop_idle();
-        let networks = match self.told.take() {
-            Some(told) => told,
-            None => Arc::new(self.network_tables()),
+        let (networks, tasks) = match self.attached.take() {
+            Some(attached) => attached,
+            None => (Arc::new(self.network_tables()), Arc::new(self.tasks())),
         };
-        self.told = Some(networks.clone());
+        self.attached = Some((networks.clone(), tasks.clone()));
         let router = Router::of(self);
         let mut render = Render {
             rib: self,
@@ -54,12 +55,14 @@ impl Rib {
         Tables {
             prefixes: self.prefixes(),
             networks,
+            tasks,
             domains: self.domains.iter().map(domain).collect(),
             routes,
             neighbours: neighbours.collect(),
             ports: self.port_tables(),
             own: addresses.chain(gateways).collect(),
             infrastructure: self.infrastructure(),
+            inside: self.inside(),
             actions: render.actions,
             nexthop_groups: render.nexthop_groups,
             groups: render.groups,
@@ -116,6 +119,9 @@ impl Rib {
             let addresses = port.addresses.iter().map(|own| own.address).collect();
             let mut table = table::Port::new(role(port.role), port.mac, vlans, addresses, fallback);
             table.advert = advert(port);
+            if port.role == config::Role::External {
+                table.ingress = external(&port.external);
+            }
             table.tenants =
                 self.attachments.iter().any(|tenant| tenant.port == n as u16 && tenant.network.is_some());
             table

@@ -17,6 +17,7 @@ mod compile;
 mod gateways;
 mod groups;
 mod hops;
+mod ingress;
 mod networks;
 mod precedence;
 mod reload;
@@ -40,7 +41,7 @@ use crate::config::{
 use crate::ila::Locator;
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
-use crate::table::{ActionId, AttachmentKey, Networks, PortId};
+use crate::table::{ActionId, AttachmentKey, Networks, PortId, Tasks};
 use actions::Actions;
 use precedence::Shadowed;
 use slots::Slots;
@@ -63,6 +64,8 @@ struct Port {
     vlan: u16,
     addresses: Vec<config::PortAddress>,
     advert: Option<config::RouterAdvertisement>,
+    /// What an external port admits.
+    external: config::External,
     up: bool,
 }
 
@@ -99,8 +102,8 @@ pub struct Rib {
     counters: HashMap<u32, u16>,
     /// Number of mappings of tenants' addresses, by domain and VNID; no entry stands for zero.
     mapped: HashMap<(u8, u32), u64>,
-    /// The network tables of the last snapshot; `None` when networks or tenants have changed since.
-    told: Option<Arc<Networks>>,
+    /// The tables of networks and attachments of the last snapshot; `None` when any of them has changed since.
+    attached: Option<(Arc<Networks>, Arc<Tasks>)>,
     /// Number of the mappings' state; every batch increments it.
     revision: u64,
     /// Whether something has changed since the last snapshot was compiled.
@@ -122,6 +125,7 @@ impl Rib {
             vlan: port.vlan.unwrap_or(0),
             addresses: Vec::new(),
             advert: None,
+            external: config::External::default(),
             up: true,
         });
         let mut rib = Rib {
@@ -147,7 +151,7 @@ impl Rib {
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),
-            told: None,
+            attached: None,
             revision: 0,
             dirty: true,
         };

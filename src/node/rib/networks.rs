@@ -11,7 +11,7 @@ use crate::table::{DomainId, Gateways, Network, NetworkId, Networks};
 impl Rib {
     /// Notes that networks or tenants have changed: the next snapshot needs new network tables.
     pub(super) fn networks_changed(&mut self) {
-        self.told = None;
+        self.attached = None;
         self.dirty = true;
     }
 

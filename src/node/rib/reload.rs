@@ -48,6 +48,7 @@ impl Rib {
         for (port, new) in self.ports.iter_mut().zip(&config.ports) {
             port.addresses.clone_from(&new.addresses);
             port.advert = new.router_advertisement;
+            port.external.clone_from(&new.external);
         }
         self.locators.clone_from(&config.locators);
         self.routes.clone_from(&config.routes);

@@ -2,7 +2,7 @@
 //!
 //! They come before anything else is done with a frame.
 
-use super::ra_dhcp_guard;
+use super::{ingress, ra_dhcp_guard};
 use crate::net::{Mac, ethernet, ipv6};
 use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
@@ -10,7 +10,7 @@ use crate::path::packet::Packet;
 use crate::path::policer::{Policed, Policer};
 use crate::path::stage::parse::{Header, Link};
 use crate::path::verdict::DropReason;
-use crate::table::{Network, NetworkId, Port, Quarantine, Role, Tenant};
+use crate::table::{Network, NetworkId, Port, Quarantine, Tenant};
 
 /// The tenant that sent a frame.
 #[derive(Clone, Copy)]
@@ -73,8 +73,8 @@ fn find<'t>(packet: &Packet<'_>, vlan: u16, ctx: &Ctx<'t>) -> Result<Option<Send
 /// Checks the source of an IPv6 packet. A packet that is decided again passed this check before.
 ///
 /// # Errors
-/// * [`DropReason::SpoofedSource`] if the tenant has no right to the source, or a source that is a tenant's comes
-///   neither from that tenant nor over the fabric.
+/// * [`DropReason::SpoofedSource`] if the tenant has no right to the source.
+/// * Every error of [`ingress::admit`] for packets that no tenant sent.
 /// * [`DropReason::ExtensionHeaders`], [`DropReason::TenantDhcp`], [`DropReason::TenantRouter`],
 ///   [`DropReason::TenantQuery`] and [`DropReason::NdFragment`] from [`ra_dhcp_guard::ipv6`].
 #[inline]
@@ -98,12 +98,10 @@ pub(in crate::path) fn admit_ipv6(
             sender.may_send(header.source, header.destination, port)?;
             ra_dhcp_guard::ipv6(packet.frame().get(link.bytes..header.end).unwrap_or(&[]))
         }
-        // Tenants' packets come from their attachment or over the fabric. A source of a tenant is spoofed anywhere
-        // else.
-        None if port.role != Role::Fabric && ctx.tables.is_tenants(header.source) => {
-            Err(DropReason::SpoofedSource)
+        None => {
+            let mac = ethernet::source(packet.frame()).ok_or(DropReason::ShortFrame)?;
+            ingress::admit(packet, mac, link, header, port, ctx.tables)
         }
-        None => Ok(()),
     }
 }
 

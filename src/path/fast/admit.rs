@@ -4,9 +4,8 @@
 //! Consecutive frames to the same /64 form a run.
 
 use super::bytes::{HEADERS, Head, be8, le8};
-use crate::ila::identifier::TASK;
-use crate::net::{ethernet, ipv6};
-use crate::table::Tables;
+use crate::net::{Mac, ethernet, ipv6};
+use crate::table::{AttachmentKey, PortId, Tables};
 
 /// The admitted frames of a burst, cut into runs to one upper half of the destination. A run is a small loop, so all
 /// that it needs stays in registers.
@@ -60,39 +59,64 @@ fn to(frame: &[u8]) -> Option<u64> {
     frame.first_chunk::<HEADERS>().map(|head| le8(head, 38))
 }
 
-/// What the last source prefix says of tenants. Ports other than the fabric's that have no tenants check it while the
-/// node has virtual networks: no source may be a tenant's address there.
-pub(super) struct Origin {
+/// Whether the last source prefix of an external port is outside.
+pub(super) struct OutsideSource {
     /// The upper half of the source, little endian.
     raw_high: u64,
-    /// One bit for each value of the identifier's upper four bits (type and C-bit). A set bit says that such an
-    /// identifier is not a tenant's.
-    others: u16,
+    is_outside: bool,
 }
 
-impl Origin {
-    pub(super) const NONE: Origin = Origin { raw_high: 0, others: 0 };
+impl OutsideSource {
+    /// No source yet. No plain source has the upper half 0.
+    pub(super) const NONE: OutsideSource = OutsideSource { raw_high: 0, is_outside: false };
 
-    /// Whether the source of a frame is a tenant's address.
+    /// Whether no address under the source's upper half is inside. The stages judge all others.
     #[inline(always)]
-    pub(super) fn is_tenants(&mut self, head: &Head, tables: &Tables) -> bool {
-        let (raw_high, low) = (le8(head, 22), be8(head, 30));
+    pub(super) fn is_outside(&mut self, head: &Head, tables: &Tables) -> bool {
+        let raw_high = le8(head, 22);
         if raw_high != self.raw_high {
             *self = Self::of(raw_high, tables);
         }
-        self.others >> (low >> 60) & 1 == 0
-            && tables.is_tenants(u128::from(raw_high.swap_bytes()) << 64 | u128::from(low))
+        self.is_outside
     }
 
-    /// Looks up the source prefix.
     #[inline(never)]
     fn of(raw_high: u64, tables: &Tables) -> Self {
-        let others = match tables.prefixes.of(raw_high.swap_bytes()) {
-            Some(prefix_info) if prefix_info.tenants => 0,
-            Some(prefix_info) if prefix_info.sir.is_some() => 1 << TASK,
-            _ => u16::MAX,
-        };
-        Origin { raw_high, others }
+        let high = raw_high.swap_bytes();
+        let is_outside = tables.prefixes.of(high).is_none() && !tables.inside.sources.touches(high);
+        OutsideSource { raw_high, is_outside }
+    }
+}
+
+/// Whether the last source of a port with tasks is bound to the task that sent it.
+pub(super) struct TaskSource {
+    /// Source MAC address, with the upper 16 bits 0, and source address, both as they stand in the frame.
+    raw: (u64, u64, u64),
+    is_bound: bool,
+}
+
+impl TaskSource {
+    pub(super) const NONE: TaskSource = TaskSource { raw: (0, 0, 0), is_bound: false };
+
+    /// Whether the source address is bound to the untagged task with the source MAC address.
+    #[inline(always)]
+    pub(super) fn is_bound(&mut self, head: &Head, port: PortId, tables: &Tables) -> bool {
+        let raw = (le8(head, 6) << 16, le8(head, 22), le8(head, 30));
+        if raw != self.raw {
+            *self = Self::of(raw, head, port, tables);
+        }
+        self.is_bound
+    }
+
+    #[inline(never)]
+    fn of(raw: (u64, u64, u64), head: &Head, port: PortId, tables: &Tables) -> Self {
+        let mac = Mac([head[6], head[7], head[8], head[9], head[10], head[11]]);
+        let source = u128::from(be8(head, 22)) << 64 | u128::from(be8(head, 30));
+        let task = AttachmentKey { port, vlan: 0, mac };
+        let is_bound = tables.tasks.get(&task).is_some_and(|sources| sources.has(source))
+            && !tables.own.contains(&source)
+            && !tables.is_ila_form(source);
+        TaskSource { raw, is_bound }
     }
 }
 

@@ -33,8 +33,8 @@ use crate::net::ethernet;
 use crate::table::bindings::SourceBindings;
 use crate::table::mapping::{Key, MappingTable, Probe};
 use crate::table::routes::Found;
-use crate::table::{Action, Domain, DomainId, Hop, PortId, Remote, Role, Tables};
-use admit::{Origin, Runs, plain};
+use crate::table::{Action, Domain, DomainId, Hop, Ingress, PortId, Remote, Tables};
+use admit::{OutsideSource, Runs, TaskSource, plain};
 use arrayvec::ArrayVec;
 use bytes::{HEADERS, Head, be8};
 use jobs::{Actions, Jobs, look_up, member};
@@ -92,8 +92,9 @@ pub struct FastPath<'t> {
     bindings: Option<&'t SourceBindings>,
     /// The port's MAC address, its first byte lowest.
     mac: u64,
-    /// Whether sources must be checked by [`Origin`]: the port is not the fabric's, and the node has virtual networks.
-    refuses_tenants: bool,
+    /// What the port admits of packets that no tenant sent.
+    ingress: &'t Ingress,
+    port: PortId,
 }
 
 impl<'t> FastPath<'t> {
@@ -111,7 +112,8 @@ impl<'t> FastPath<'t> {
             tables,
             bindings,
             mac: (shape.mac_word << 16).swap_bytes(),
-            refuses_tenants: shape.role != Role::Fabric && !tables.networks.is_empty(),
+            ingress: &shape.ingress,
+            port,
         })
     }
 
@@ -138,11 +140,36 @@ impl<'t> FastPath<'t> {
     /// Decides and rewrites what it can of other frames, the first [`BURST`] of them, each from its Ethernet header on.
     #[inline]
     pub fn decide<'b>(&self, frames: impl Iterator<Item = &'b mut [u8]>, decided: &mut Decided) {
-        let mut origin = Origin::NONE;
-        if self.refuses_tenants {
-            self.decide_those(frames, |head| !origin.is_tenants(head, self.tables), decided);
-        } else {
-            self.decide_those(frames, |_| true, decided);
+        match self.ingress {
+            Ingress::Fabric => self.decide_those(frames, |_| true, decided),
+            Ingress::Open | Ingress::Strict(_) => {
+                let mut origin = OutsideSource::NONE;
+                self.decide_those(frames, |head| origin.is_outside(head, self.tables), decided);
+            }
+            Ingress::Tasks => {
+                let mut task = TaskSource::NONE;
+                self.decide_those(frames, |head| task.is_bound(head, self.port, self.tables), decided);
+            }
+        }
+    }
+
+    /// The kind of destination under this upper half; `None` if the stages must decide.
+    #[inline(never)]
+    fn admitted(&self, high: u64) -> Option<To<'t>> {
+        match Prefix::of(high, self.tables) {
+            Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
+            // In this mode transport checksums change, too.
+            Some(Prefix::Locator(locator)) if locator.mode == ChecksumMode::AdjTransport => None,
+            // Only the fabric sends to addresses in ILA form.
+            Some(Prefix::Locator(locator)) => {
+                matches!(self.ingress, Ingress::Fabric).then_some(To::Locator(locator))
+            }
+            Some(Prefix::Tenants | Prefix::Subnet) => None,
+            None => {
+                let protected = matches!(self.ingress, Ingress::Strict(_))
+                    && self.tables.inside.destinations.touches(high);
+                (plain(high) && !protected).then_some(To::Route)
+            }
         }
     }
 
@@ -162,7 +189,7 @@ impl<'t> FastPath<'t> {
         let mut network = None;
         let mut runs = Runs { frames: frames.zip(0..BURST as u8), admits_source, mac: self.mac, next: None };
         while let Some(raw_high) = runs.destination() {
-            match admitted(raw_high.swap_bytes(), tables) {
+            match self.admitted(raw_high.swap_bytes()) {
                 Some(To::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
                     let length = frame.len() as u16;
                     let head: &mut Head = frame.first_chunk_mut()?;
@@ -251,19 +278,6 @@ enum To<'t> {
     Sir(DomainId, &'t MappingTable),
     Locator(OwnLocator<'t>),
     Route,
-}
-
-/// The kind of destination under this upper half; `None` if the stages must decide.
-#[inline(never)]
-fn admitted(high: u64, tables: &Tables) -> Option<To<'_>> {
-    match Prefix::of(high, tables) {
-        Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
-        // In this mode transport checksums change, too.
-        Some(Prefix::Locator(locator)) if locator.mode == ChecksumMode::AdjTransport => None,
-        Some(Prefix::Locator(locator)) => Some(To::Locator(locator)),
-        Some(Prefix::Tenants | Prefix::Subnet) => None,
-        None => plain(high).then_some(To::Route),
-    }
 }
 
 /// Second pass for routes: all searches go step by step side by side.

@@ -4,12 +4,23 @@
 //! Without this, path MTU discovery and traceroute through the fabric fail for unmodified senders.
 
 use crate::ila::quote;
-use crate::net::ipv6::Upper;
+use crate::net::ipv6::{Ipv6, Upper};
 use crate::path::packet::Packet;
-use crate::table::Tables;
+use crate::path::policy::may_have_sent;
+use crate::table::{Endpoint, Tables};
 
 /// Translates the quoted destination back to SIR if the packet is an ICMPv6 error and the destination is under a known
 /// locator.
+///
+/// Only routers see ILA addresses. So a quote of a tenant or a task is left alone, and so is a quote of a packet that the
+/// receiver cannot have sent: nobody learns the addresses of a network that it has nothing to do with.
 pub(in crate::path) fn translate(packet: &mut Packet<'_>, upper: &Upper, tables: &Tables) {
-    quote::translate_back(packet.l3_mut(), upper, |address| tables.sir_of(address));
+    let Some((from, to)) = Ipv6::of(packet.l3()).map(|header| (header.source(), header.destination())) else {
+        return;
+    };
+    quote::translate_back(packet.l3_mut(), upper, |address| {
+        let router = tables.endpoint(from) == Some(Endpoint::Outside);
+        let to = tables.sir_of(to).map_or(to, |(address, _)| address);
+        tables.sir_of(address).filter(|(sir, _)| router && may_have_sent(to, *sir, address, tables))
+    });
 }

@@ -10,6 +10,7 @@ use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
+use crate::path::policy::is_answerable;
 use crate::path::proxy::echo::{HOP_LIMIT, answer_to};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{LimitKind, Tables};
@@ -70,7 +71,8 @@ pub(in crate::path) fn run(
         }
         let Verdict::Drop(reason) = packet.verdict else { continue };
         let Some(error) = reason.icmp() else { continue };
-        if meta.ours || matches!(meta.class, Class::Group(_)) || !may_answer(packet, reason, ctx.tables) {
+        if meta.ours || matches!(meta.class, Class::Group(_)) || !may_answer(packet, meta, reason, ctx.tables)
+        {
             continue;
         }
         let allowed = match meta.policed {
@@ -106,12 +108,15 @@ pub(in crate::path) fn give_up(burst: &mut [Packet<'_>], metas: &mut BurstMeta) 
     }
 }
 
-/// Whether RFC 4443 §2.4(e) allows an error about the packet. Packets with group or unspecified addresses and packets
+/// Whether RFC 4443 §2.4(e) allows an error about the packet, and its sender may get one. Packets with group or unspecified addresses and packets
 /// in group frames never get this far: their drop reasons have no error.
-fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool {
+fn may_answer(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables: &Tables) -> bool {
     let l3 = packet.l3();
     // A packet that was dropped before its translation to IPv6 has no IPv6 addresses.
     let Some(header) = Ipv6::of(l3).filter(|header| header.version() == 6) else { return false };
+    if meta.from.is_none() && !is_answerable(header.source(), tables) {
+        return false;
+    }
     // A packet whose upper layer cannot be read may be an ICMPv6 error.
     let Ok(upper) = ipv6::upper(l3) else { return false };
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {

@@ -7,6 +7,7 @@ use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
+use crate::path::policy::may_echo;
 use crate::path::proxy::ndp;
 use crate::path::proxy::{echo, membership};
 use crate::path::verdict::{DropReason, Verdict};
@@ -56,6 +57,9 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
             Verdict::Drop(DropReason::MartianSource)
         }
+        (next::ICMP6, Some(kind::ECHO_REQUEST)) if !is_answered(packet, meta, ctx) => {
+            Verdict::Drop(DropReason::SpoofedSource)
+        }
         (next::ICMP6, Some(kind::ECHO_REQUEST)) => match meta.policed.map_or(Ok(()), |who| policer.heed(who))
         {
             Ok(()) => echo::reply(packet, meta, &upper),
@@ -63,4 +67,11 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
         },
         _ => Verdict::Drop(DropReason::NotServed),
     }
+}
+
+/// Whether the sender of an echo request may get a reply.
+fn is_answered(packet: &Packet<'_>, meta: &PacketMeta, ctx: &Ctx<'_>) -> bool {
+    meta.from.is_some()
+        || Ipv6::of(packet.l3())
+            .is_some_and(|header| may_echo(header.source(), header.destination(), ctx.tables))
 }

@@ -1,0 +1,50 @@
+//! Compiles what ports admit: the sources of tasks, what is inside, and the exceptions of external ports.
+
+use super::{Rib, attachment_key};
+use crate::config::{self, Role};
+use crate::table::ranges::PrefixSet;
+use crate::table::{Exceptions, Ingress, Inside, TaskSources, Tasks};
+
+/// What an external port admits.
+pub(super) fn external(external: &config::External) -> Ingress {
+    match external.ingress {
+        config::Ingress::Open => Ingress::Open,
+        config::Ingress::Strict => Ingress::Strict(Exceptions {
+            sources: PrefixSet::of(external.allow_sources.iter().copied()),
+            destinations: PrefixSet::of(external.allow_destinations.iter().copied()),
+        }),
+    }
+}
+
+impl Rib {
+    /// All tasks, with the sources that they may use.
+    pub(super) fn tasks(&self) -> Tasks {
+        let tasks = self.attachments.iter().filter(|attachment| attachment.network.is_none());
+        let address = |own: &config::LocalIdentifier| {
+            Some(self.domains.get(usize::from(own.domain))?.config.prefix.with(own.identifier))
+        };
+        tasks
+            .map(|task| {
+                let addresses = task.identifiers.iter().filter_map(address).collect();
+                let prefixes = PrefixSet::of(task.prefixes.iter().copied());
+                (attachment_key(task), TaskSources { addresses, prefixes })
+            })
+            .collect()
+    }
+
+    /// What is inside, beside SIR prefixes, locators and the prefixes of virtual networks.
+    pub(super) fn inside(&self) -> Inside {
+        let subnets = |roles: &'static [Role]| {
+            let ports = self.ports.iter().filter(|port| roles.contains(&port.role));
+            ports.flat_map(|port| &port.addresses).map(|own| own.prefix)
+        };
+        let infrastructure = || self.infrastructure.iter().copied();
+        let tasks = self.attachments.iter().flat_map(|attachment| attachment.prefixes.iter().copied());
+        Inside {
+            sources: PrefixSet::of(
+                infrastructure().chain(subnets(&[Role::Fabric, Role::Access])).chain(tasks),
+            ),
+            destinations: PrefixSet::of(infrastructure().chain(subnets(&[Role::Fabric]))),
+        }
+    }
+}
