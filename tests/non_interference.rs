@@ -36,8 +36,11 @@ impl Owner {
     const ALL: [Owner; 4] = [Owner::Red, Owner::Blue, Owner::Service, Owner::Outside];
 }
 
+/// From whom to whom.
+type Directions = &'static [(Owner, Owner)];
+
 /// Policies, and the directions that they allow.
-const POLICIES: &[(&str, &[(Owner, Owner)])] = &[
+const POLICIES: &[(&str, Directions)] = &[
     ("", &[]),
     (TO_SERVICE, &[(Owner::Red, Owner::Service)]),
     (FROM_SERVICE, &[(Owner::Service, Owner::Red)]),
@@ -152,13 +155,64 @@ fn sent() -> impl Strategy<Value = Sent> {
     )
 }
 
-/// The senders: host (0 and 1) or gateway (2), port, MAC address, VLAN, owner and own addresses.
-const SENDERS: [(usize, &str, Mac, u16, Owner, &str, [u8; 4]); 5] = [
-    (0, "access0", VM1, 0, Owner::Red, "2001:db8:a::1", [10, 0, 0, 1]),
-    (1, "access0", VM2, 0, Owner::Red, "2001:db8:a::2", [10, 0, 0, 2]),
-    (0, "access0", VM3, 7, Owner::Blue, "2001:db8:b::3", [10, 0, 0, 2]),
-    (1, "access0", TASK, 9, Owner::Service, SERVICE, [10, 0, 0, 1]),
-    (2, "ext0", INTERNET, 0, Owner::Outside, "2001:db8:9::9", [192, 0, 2, 1]),
+/// Somebody who sends.
+struct Sender {
+    /// Host 0 or 1, or the gateway: 2.
+    node: usize,
+    port: &'static str,
+    mac: Mac,
+    vlan: u16,
+    owner: Owner,
+    ipv6: &'static str,
+    ipv4: [u8; 4],
+}
+
+const SENDERS: [Sender; 5] = [
+    Sender {
+        node: 0,
+        port: "access0",
+        mac: VM1,
+        vlan: 0,
+        owner: Owner::Red,
+        ipv6: "2001:db8:a::1",
+        ipv4: [10, 0, 0, 1],
+    },
+    Sender {
+        node: 1,
+        port: "access0",
+        mac: VM2,
+        vlan: 0,
+        owner: Owner::Red,
+        ipv6: "2001:db8:a::2",
+        ipv4: [10, 0, 0, 2],
+    },
+    Sender {
+        node: 0,
+        port: "access0",
+        mac: VM3,
+        vlan: 7,
+        owner: Owner::Blue,
+        ipv6: "2001:db8:b::3",
+        ipv4: [10, 0, 0, 2],
+    },
+    Sender {
+        node: 1,
+        port: "access0",
+        mac: TASK,
+        vlan: 9,
+        owner: Owner::Service,
+        ipv6: SERVICE,
+        ipv4: [10, 0, 0, 1],
+    },
+    Sender {
+        node: 2,
+        port: "ext0",
+        mac: INTERNET,
+        vlan: 0,
+        owner: Owner::Outside,
+        ipv6: "2001:db8:9::9",
+        ipv4: [192, 0, 2, 1],
+    },
 ];
 
 fn marked(owner: Owner) -> Vec<u8> {
@@ -259,7 +313,7 @@ fn has(frame: &[u8], mark: &[u8]) -> bool {
 /// Two hosts and a gateway.
 struct Fabric {
     nodes: [Node; 3],
-    allowed: &'static [(Owner, Owner)],
+    allowed: Directions,
     delivered: usize,
 }
 
@@ -313,7 +367,7 @@ impl Fabric {
     }
 
     fn send(&mut self, sent: &Sent) {
-        let (node, port, mac, vlan, owner, own6, own4) = SENDERS[sent.from];
+        let Sender { node, port, mac, vlan, owner, ipv6: own6, ipv4: own4 } = SENDERS[sent.from];
         let is_ipv4 = sent.is_ipv4 && owner != Owner::Outside;
         let packet = if is_ipv4 { packet4(sent, owner, own4) } else { packet6(sent, owner, own6) };
         let to = match (owner, sent.group_frame) {
