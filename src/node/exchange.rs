@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const FRAME_BYTES: usize = 1536;
 /// Events and frames that wait, at most, each way.
 const DEPTH: usize = 256;
+/// Frames for the control thread that wait, at most. Every port may fill its share at once: see `path/punts`.
+const PUNTED: usize = 1024;
 /// Frames in an [`SendQueue`], at most: one of each kind for every VLAN of several ports.
 const OUTBOX_FRAMES: usize = 32_768;
 
@@ -74,7 +76,7 @@ impl Exchange {
     pub fn new() -> Arc<Self> {
         Arc::new(Exchange {
             wanted: ArrayQueue::new(DEPTH),
-            punted: ArrayQueue::new(DEPTH),
+            punted: ArrayQueue::new(PUNTED),
             notices: ArrayQueue::new(DEPTH),
             to_send: ArrayQueue::new(DEPTH),
             settings: ArrayQueue::new(1),

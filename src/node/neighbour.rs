@@ -24,8 +24,8 @@ pub const MAX_DYNAMIC: usize = 4096;
 const DELAY_FIRST_PROBE_MS: u64 = 5_000;
 /// How long packets for a neighbour that failed are refused before it is solicited again.
 const REFUSE_MS: u64 = 3_000;
-/// Of the dynamic ones, those without an answer, at most: a scan of a subnet must not fill the table (RFC
-/// 6583).
+/// Of the dynamic ones, those without an answer, at most. A newcomer beyond takes the place of the oldest one on the
+/// port that has most: so a scan of a subnet neither fills the table nor locks others out (RFC 6583 §6.2).
 const MAX_UNANSWERED: usize = 512;
 
 /// All neighbours of a node.
@@ -38,6 +38,8 @@ pub struct Neighbours {
     last_id: u32,
     dynamic: usize,
     unanswered: usize,
+    /// Those without an answer by port: those that failed first, then the oldest first.
+    silent: BTreeMap<PortId, BTreeSet<(bool, u64, Key)>>,
 }
 
 impl Neighbours {
@@ -51,6 +53,7 @@ impl Neighbours {
             last_id: 0,
             dynamic: 0,
             unanswered: 0,
+            silent: BTreeMap::new(),
         }
     }
 
@@ -136,8 +139,13 @@ impl Neighbours {
             Some(known) if known.is_in_tables() => {}
             // The route that it was a next hop of is gone.
             Some(known) => self.resolve(key, known.resolution(), effects),
-            None if self.dynamic >= MAX_DYNAMIC || self.unanswered >= MAX_UNANSWERED => {}
             None => {
+                if self.unanswered >= MAX_UNANSWERED || self.dynamic >= MAX_DYNAMIC {
+                    self.give_place(effects);
+                }
+                if self.dynamic >= MAX_DYNAMIC {
+                    return;
+                }
                 self.begin(key, false, now, effects);
                 self.tick(now, effects);
             }
@@ -312,6 +320,15 @@ impl Neighbours {
         self.store(key, next);
     }
 
+    /// Forgets the neighbour without an answer that failed, or else has been asked for longest, on the port that has
+    /// most of them.
+    fn give_place(&mut self, effects: &mut Vec<Effect>) {
+        let most = self.silent.values().max_by_key(|silent| silent.len());
+        if let Some((_, _, key)) = most.and_then(BTreeSet::first).copied() {
+            self.forget(key, effects);
+        }
+    }
+
     fn store(&mut self, key: Key, mut next: Neighbour) {
         self.remove(key);
         if !next.is_in_tables() {
@@ -321,7 +338,10 @@ impl Neighbours {
             next.id = HopId(self.last_id);
         }
         self.dynamic += usize::from(next.is_dynamic());
-        self.unanswered += usize::from(next.is_unanswered());
+        if next.is_unanswered() {
+            self.unanswered += 1;
+            self.silent.entry(key.port).or_default().insert(place(key, &next));
+        }
         if next.due_ms != u64::MAX {
             self.due.insert((next.due_ms, key));
         }
@@ -332,7 +352,12 @@ impl Neighbours {
         if let Some(before) = self.known.remove(&key) {
             self.due.remove(&(before.due_ms, key));
             self.dynamic -= usize::from(before.is_dynamic());
-            self.unanswered -= usize::from(before.is_unanswered());
+            if before.is_unanswered() {
+                self.unanswered -= 1;
+                if let Some(silent) = self.silent.get_mut(&key.port) {
+                    silent.remove(&place(key, &before));
+                }
+            }
         }
     }
 
@@ -340,6 +365,11 @@ impl Neighbours {
         self.remove(key);
         effects.push(Effect::Resolve(key, Resolution::Gone));
     }
+}
+
+/// The place of a neighbour without an answer among those of its port.
+fn place(key: Key, neighbour: &Neighbour) -> (bool, u64, Key) {
+    (neighbour.state == State::Incomplete, neighbour.since_ms, key)
 }
 
 #[cfg(test)]

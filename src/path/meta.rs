@@ -1,9 +1,8 @@
 //! Metadata of the packets of a burst: what the stages know of a packet beyond its bytes.
 
-use super::policer::Policed;
 use super::verdict::DropReason;
 use crate::ila::Identifier;
-use crate::table::{ActionId, DomainId, NetworkId};
+use crate::table::{ActionId, DomainId, NetworkId, Quarantine, Tenant, TenantHandle};
 
 /// Most packets of a burst.
 pub const BURST: usize = 64;
@@ -24,6 +23,21 @@ pub enum Class {
     Route,
     /// This node itself.
     Local,
+}
+
+/// The tenant that sent a packet, as far as the policer must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policed {
+    /// The tenant.
+    pub tenant: TenantHandle,
+    /// Whether the tenant is under quarantine, so that its requests are not answered.
+    pub quarantined: bool,
+}
+
+impl Policed {
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        Policed { tenant: tenant.handle, quarantined: tenant.quarantine != Quarantine::None }
+    }
 }
 
 /// The metadata of one packet.

@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod packet;
 pub mod policer;
 mod policy;
+mod punts;
 mod prefix;
 mod proxy;
 mod rewrite;

@@ -4,28 +4,16 @@
 //! control thread. A refusal of one worker is not known to the others: each worker has its share of a limit.
 
 use super::ctx::Ctx;
+use super::meta::Policed;
 use super::notice::{NOTICES, Notice};
+use super::packet::Packet;
+use super::punts::Punts;
 use super::verdict::{DropReason, Verdict};
 use super::violations::{TenantCounts, Violation};
-use crate::table::{LimitKind, Quarantine, Tenant, TenantHandle};
+use crate::table::{LimitKind, TenantHandle};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// The tenant that sent a packet, as far as the policer must know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policed {
-    /// The tenant.
-    pub tenant: TenantHandle,
-    /// Whether the tenant is under quarantine, so that its requests are not answered.
-    pub quarantined: bool,
-}
-
-impl Policed {
-    pub(super) fn of(tenant: &Tenant) -> Self {
-        Policed { tenant: tenant.handle, quarantined: tenant.quarantine != Quarantine::None }
-    }
-}
 
 /// Most copies of one packet that are charged to its tenant's token bucket.
 const MOST_COPIES: u64 = 4096;
@@ -38,6 +26,7 @@ pub struct Policer {
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
     notices_lost: u64,
+    punts: Punts,
 }
 
 impl Policer {
@@ -49,6 +38,7 @@ impl Policer {
             counts,
             notices: ArrayVec::new(),
             notices_lost: 0,
+            punts: Punts::default(),
         }
     }
 
@@ -117,16 +107,13 @@ impl Policer {
         else {
             return false;
         };
-        let (rate, spent) = (rates[kind as usize], &mut spent[kind as usize]);
-        let now = ctx.now_ms * 1_000_000;
-        // After a reload the bucket may be smaller than what is missing in it.
-        let full = now + rate.room_ns;
-        *spent = (*spent).clamp(now, full + (most - 1) * rate.every_ns);
-        let enough = *spent + rate.every_ns <= full;
-        if enough {
-            *spent += count * rate.every_ns;
-        }
-        enough
+        rates[kind as usize].spend(&mut spent[kind as usize], (count, most), ctx.now_ms)
+    }
+
+    /// Whether a packet may be handed to the control thread. One that may not is dropped as
+    /// [`DropReason::PuntRate`].
+    pub(super) fn may_punt(&mut self, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> bool {
+        self.punts.take(packet, who.is_some(), ctx)
     }
 
     /// Counts a packet as a violation if its verdict says that the tenant had no right to send it. Takes the verdict by

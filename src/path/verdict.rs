@@ -192,6 +192,8 @@ reasons! {
     BufferShape = "buffer_shape";
     /// Copy or fragment of a packet that there was no room for.
     CopyRoom = "copy_room";
+    /// More messages for the control thread than the limit of the port and of this kind of sender.
+    PuntRate = "punt_rate";
     /// Queue to the control thread is full.
     PuntQueueFull = "punt_queue_full";
     /// Transmit port is not there.

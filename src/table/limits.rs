@@ -54,6 +54,25 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// Charges `count` packets to a bucket if that holds at least one, and returns whether it did. `most` is the largest
+    /// `count` that is ever charged to this bucket at once.
+    ///
+    /// `spent` is the time, in nanoseconds, at which the bucket will be full again; `now_ms` that of the same clock.
+    #[inline]
+    pub fn spend(self, spent: &mut u64, (count, most): (u64, u64), now_ms: u64) -> bool {
+        let now = now_ms.saturating_mul(1_000_000);
+        // After a reload the bucket may be smaller than what is missing in it.
+        let full = now.saturating_add(self.room_ns);
+        *spent = (*spent).clamp(now, full.saturating_add((most - 1) * self.every_ns));
+        let enough = spent.saturating_add(self.every_ns) <= full;
+        if enough {
+            *spent = spent.saturating_add(count * self.every_ns);
+        }
+        enough
+    }
+}
+
 impl Default for Rate {
     /// Lets nothing through.
     fn default() -> Self {

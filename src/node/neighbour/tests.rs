@@ -234,6 +234,57 @@ fn a_scan_does_not_fill_the_table() {
     assert_eq!((all.iter().count(), all.unanswered, all.dynamic), (0, 0, 0));
 }
 
+/// RFC 6583: a scan locks nobody out. `rate` addresses a second are wanted on port 0; a newcomer on each port answers
+/// its first solicitation after `delay` ms.
+fn is_resolved_during_a_scan(rate: u64, newcomer: PortId, delay: u64) -> bool {
+    let (mut all, mut effects) = (Neighbours::new(TIMERS), Vec::new());
+    let key = Key { port: newcomer, address: u128::MAX };
+    for ms in 0..20_000u64 {
+        at(&mut all, ms);
+        for n in ms * rate / 1000..(ms + 1) * rate / 1000 {
+            all.wanted(Key { port: PortId(0), address: n.into() }, ms, &mut effects);
+        }
+        if ms == 15_000 {
+            effects.clear();
+            all.wanted(key, ms, &mut effects);
+            assert!(effects.contains(&Effect::Solicit(key, None)));
+        }
+        if ms == 15_000 + delay {
+            all.advertised(key, answer(Some(A), true, true), ms, &mut effects);
+        }
+        assert!(all.unanswered <= MAX_UNANSWERED && all.dynamic <= MAX_DYNAMIC);
+    }
+    all.lookup(key).is_some_and(|(_, resolution)| resolution == Resolution::Ready(A))
+}
+
+#[test]
+fn a_scan_locks_nobody_out() {
+    for rate in [100, 400, 2_000] {
+        assert!(is_resolved_during_a_scan(rate, PortId(0), 200), "{rate} a second");
+    }
+    // On another port it costs nothing at all, however fast it is.
+    for rate in [400, 20_000] {
+        assert!(is_resolved_during_a_scan(rate, PortId(1), 2_500), "{rate} a second");
+    }
+}
+
+#[test]
+fn who_answers_keeps_its_place_during_a_scan() {
+    let (mut all, mut effects) = (dynamic(), Vec::new());
+    receive(&mut all, answer(Some(A), true, true), 1);
+    let (hop, _) = all.lookup(KEY).unwrap();
+    for address in 0..20_000 {
+        all.wanted(Key { port: PortId(1), address }, 2, &mut effects);
+    }
+    assert_eq!(all.lookup(KEY), Some((hop, Resolution::Ready(A))));
+    // Next hops without an answer keep theirs, too.
+    let (mut all, _) = next_hop(0);
+    for address in 0..20_000 {
+        all.wanted(Key { port: PortId(1), address }, 2, &mut effects);
+    }
+    assert_eq!(all.lookup(KEY).map(|(_, resolution)| resolution), Some(Resolution::Unresolved));
+}
+
 #[test]
 fn an_identity_lasts_as_long_as_the_tables_hold_the_neighbour_and_is_never_used_twice() {
     let (mut all, mut effects) = next_hop(0);

@@ -6,8 +6,9 @@
 use crate::net::arp::{self, Arp, Kind};
 use crate::path::admit::source::Sender;
 use crate::path::ctx::Ctx;
+use crate::path::meta::Policed;
 use crate::path::packet::Packet;
-use crate::path::policer::{Policed, Policer};
+use crate::path::policer::Policer;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Action, LimitKind};
 use std::net::{IpAddr, Ipv4Addr};

@@ -7,8 +7,9 @@ use crate::net::icmp6::kind;
 use crate::net::ipv6::{self, next};
 use crate::net::{igmp, mld};
 use crate::path::ctx::Ctx;
+use crate::path::meta::Policed;
 use crate::path::packet::Packet;
-use crate::path::policer::{Policed, Policer};
+use crate::path::policer::Policer;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::LimitKind;
 

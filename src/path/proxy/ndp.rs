@@ -41,7 +41,9 @@ pub(in crate::path) fn decide(
     if let Err(reason) = of_tenant(packet, meta, port, message, probe, policer, ctx) {
         return Verdict::Drop(reason);
     }
-    let overheard = overheard(packet, meta, port, message, ctx.tables);
+    // Notices count among what the port hands over.
+    let overheard = overheard(packet, meta, port, message, ctx.tables)
+        .filter(|_| policer.may_punt(packet, meta.policed, ctx));
     let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
     // A notice about a neighbour needs a solicitation that this node answers. That another node uses an address of ours
     // is always told.

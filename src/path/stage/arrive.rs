@@ -9,7 +9,7 @@ use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::proxy::{arp, prefetch};
-use crate::path::verdict::DropReason;
+use crate::path::verdict::{DropReason, Verdict};
 use crate::table::Port;
 
 /// Parses, admits and classifies every undecided packet, resets the metadata of all, and returns which stages the burst
@@ -45,6 +45,8 @@ pub(in crate::path) fn run(
                 class => Ok(class),
             });
             classify::note(classified, packet, meta, &mut pending);
+        } else if matches!(packet.verdict, Verdict::Punt) && !policer.may_punt(packet, meta.policed, ctx) {
+            packet.verdict = Verdict::Drop(DropReason::PuntRate);
         }
         if let Some(sender) = meta.policed {
             policer.note(sender, &packet.verdict);

@@ -27,6 +27,9 @@ pub(in crate::path) fn run(
             } else {
                 decide(packet, meta, policer, ctx)
             };
+            if matches!(packet.verdict, Verdict::Punt) && !policer.may_punt(packet, meta.policed, ctx) {
+                packet.verdict = Verdict::Drop(DropReason::PuntRate);
+            }
             pending.drops |= matches!(packet.verdict, Verdict::Drop(_));
             if let Some(who) = meta.policed {
                 policer.note(who, &packet.verdict);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::net::{Mac, arp, checksum, ethernet, ipv6};
 use crate::node::source::{EventKind, follow};
-use crate::path::policer::{Policed, Policer};
+use crate::path::meta::Policed;
+use crate::path::policer::Policer;
 use crate::path::{Ctx, Notice};
 use crate::table::{LimitKind, Quarantine, TenantHandle};
 use std::net::IpAddr;
