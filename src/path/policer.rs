@@ -181,7 +181,7 @@ const fn reason(kind: LimitKind) -> DropReason {
 mod tests {
     use super::*;
     use crate::net::Mac;
-    use crate::table::{AttachmentKey, NetworkId, PortId, Rate, Rates, Tables};
+    use crate::table::{AttachmentKey, NetworkId, PortId, Quarantine, Rate, Rates, Tables, Tenant};
 
     const fn handle(slot: u16) -> TenantHandle {
         TenantHandle { slot, generation: 1 }
