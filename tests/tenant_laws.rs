@@ -415,7 +415,7 @@ proptest! {
         let (protocol, segment) = segment4(Upper::UdpWithoutChecksum, from, to, &[7; 40]);
         let packet = packet4(&sent, from, to, protocol, &segment, (0, true));
         let fate = world.host(0).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).fate;
-        prop_assert_eq!(fate, Fate::Dropped(DropReason::Untranslatable));
+        prop_assert_eq!(fate, Fate::Replied(Some(DropReason::Untranslatable)));
         // Nor is a fragment of an ICMP message.
         let (protocol, segment) = segment4(Upper::Echo, from, to, &[7; 40]);
         let packet = packet4(&sent, from, to, protocol, &segment, (0, true));

@@ -168,6 +168,14 @@ impl<'b> Packet<'b> {
         fits
     }
 
+    /// Writes the ethertype, the last two bytes of the link header.
+    pub(super) fn set_ethertype(&mut self, ethertype: u16) {
+        let at = usize::from(self.l3);
+        if let Some(bytes) = at.checked_sub(2).and_then(|from| self.frame_mut().get_mut(from..at)) {
+            bytes.copy_from_slice(&ethertype.to_be_bytes());
+        }
+    }
+
     /// Lets `change` rewrite the packet behind the link header. `change` gets a buffer and the range of the packet in
     /// it, and returns the range of the result. The link header moves to the front of the result.
     ///

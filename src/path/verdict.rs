@@ -51,7 +51,8 @@ macro_rules! reasons {
             }
 
             /// The ICMPv6 error that tells the sender, for reasons that have one (RFC 4443 §3). For `packet_too_big`
-            /// the stage `icmp_error` fills in the MTU.
+            /// the stage `icmp_error` fills in the MTU. For `untranslatable` it sends the error of RFC 7915, if there
+            /// is one. An IPv4 tenant is sent the ICMP error that says the same.
             #[must_use]
             pub const fn icmp(self) -> Option<icmp6::Error> {
                 match self { $($(DropReason::$variant => Some($error),)?)+ _ => None }
@@ -107,10 +108,10 @@ reasons! {
     ArpNotForUs = "arp_not_for_us";
     /// IPv4 packet that RFC 791 or RFC 1122 tells to discard.
     Ipv4Invalid = "ipv4_invalid";
-    /// IPv4 packet that RFC 7915 does not translate.
-    Untranslatable = "untranslatable";
+    /// IPv4 packet, or IPv6 packet to an IPv4 tenant, that RFC 7915 does not translate.
+    Untranslatable = "untranslatable" => icmp6::Error::Prohibited;
     /// IPv4 destination that the tenant's network does not know.
-    Ipv4NoRoute = "ipv4_no_route";
+    Ipv4NoRoute = "ipv4_no_route" => icmp6::Error::NoRoute;
     /// IPv6 header is cut short.
     Ipv6Truncated = "ipv6_truncated";
     /// IP version is not 6.

@@ -151,7 +151,8 @@ fn checksum_field(payload: &mut [u8], protocol: u8) -> Option<&mut [u8; 2]> {
 ///
 /// # Errors
 /// * [`DropReason::Ipv4NoRoute`] if no peer and no subnet of the network has the destination.
-/// * [`DropReason::Untranslatable`] if RFC 7915 gives no translation, or the headroom is too small.
+/// * [`DropReason::Untranslatable`] if RFC 7915 gives no translation, or the headroom is too small. `meta.refused` says
+///   why.
 pub(in crate::path) fn to_ipv6(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -173,11 +174,17 @@ pub(in crate::path) fn to_ipv6(
     let options = options(from.network.mtu);
     packet
         .reshape(|room, at| siit::to_v6(room, at, &to, quoted, &options))
-        .map_err(|_| DropReason::Untranslatable)?;
-    set_ethertype(packet, ethernet::IPV6);
+        .map_err(|refused| refuse(meta, refused))?;
+    packet.set_ethertype(ethernet::IPV6);
     meta.destination = to.destination;
     meta.unusual = true;
     Ok(())
+}
+
+/// Notes in `meta` why a packet is not translated.
+fn refuse(meta: &mut PacketMeta, refused: Refused) -> DropReason {
+    meta.refused = Some(refused);
+    DropReason::Untranslatable
 }
 
 /// Delivers to a tenant's IPv4 address here: translates the packet to IPv4 and sends it.
@@ -233,7 +240,7 @@ pub(in crate::path) fn deliver(
     match reshaped {
         Ok(()) => leave(packet, meta, local),
         Err(Refused::Headroom) => Verdict::Drop(DropReason::BufferShape),
-        Err(_) => Verdict::Drop(DropReason::Untranslatable),
+        Err(refused) => Verdict::Drop(refuse(meta, refused)),
     }
 }
 
@@ -259,14 +266,6 @@ pub(in crate::path) fn name_of(packet: &[u8]) -> u16 {
     }
 }
 
-/// Writes the ethertype, the last two bytes of the link header.
-fn set_ethertype(packet: &mut Packet<'_>, ethertype: u16) {
-    let at = usize::from(packet.l3);
-    if let Some(bytes) = at.checked_sub(2).and_then(|from| packet.frame_mut().get_mut(from..at)) {
-        bytes.copy_from_slice(&ethertype.to_be_bytes());
-    }
-}
-
 /// Lowers the TTL, writes the header checksum and the link header, and sends through the tenant's port. A packet that
 /// this node made keeps its TTL.
 fn leave(packet: &mut Packet<'_>, meta: &PacketMeta, local: &Local) -> Verdict {
@@ -284,6 +283,6 @@ fn leave(packet: &mut Packet<'_>, meta: &PacketMeta, local: &Local) -> Verdict {
     if !packet.relink(local.hop.link()) {
         return Verdict::Drop(DropReason::BufferShape);
     }
-    set_ethertype(packet, ethernet::IPV4);
+    packet.set_ethertype(ethernet::IPV4);
     if meta.ours { Verdict::Reply(local.hop.port) } else { Verdict::Forward(local.hop.port) }
 }

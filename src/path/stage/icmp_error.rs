@@ -1,17 +1,21 @@
-//! Sends ICMPv6 errors to the senders of dropped packets (RFC 4443 §2.2, RFC 4443 §2.4, RFC 4443 §3).
+//! Sends ICMPv6 errors to the senders of dropped packets (RFC 4443 §2.2, RFC 4443 §2.4, RFC 4443 §3), and has
+//! `icmp4_error` send ICMP errors to those that sent IPv4.
 //!
 //! It also charges tenants' packets to unknown destinations to their token bucket.
 
 use crate::ila::{Identifier, IdentifierType};
-use crate::net::checksum;
 use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
+use crate::net::{checksum, icmp4};
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
+use crate::path::original::Originals;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::proxy::echo::{HOP_LIMIT, answer_to};
+use crate::path::stage::icmp4_error;
 use crate::path::verdict::{DropReason, Verdict};
+use crate::siit::Answer;
 use crate::table::{LimitKind, Tables};
 
 /// The rate limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
@@ -51,28 +55,39 @@ impl Limiter {
     }
 }
 
-/// Replaces dropped packets by ICMPv6 errors where their senders are due one. A packet that is undecided afterwards is
+/// An error that is due to the sender of a packet.
+enum Due {
+    V4(icmp4::Error),
+    V6(Error),
+}
+
+/// Replaces dropped packets by ICMP errors where their senders are due one. A packet that is undecided afterwards is
 /// an error to be routed.
 ///
 /// Errors to tenants are limited by the tenants' own token buckets only, so no tenant uses up the messages of others.
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
+    originals: &Originals,
     limiter: &mut Limiter,
     policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) {
-    for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
+    for ((packet, meta), original) in burst.iter_mut().zip(metas.iter_mut()).zip(originals) {
         if let Some(who) = meta.policed.filter(|_| seeks(packet.verdict))
             && let Err(over) = policer.pass(who, LimitKind::Unknown, ctx)
         {
             packet.verdict = Verdict::Drop(over);
         }
         let Verdict::Drop(reason) = packet.verdict else { continue };
-        let Some(error) = reason.icmp() else { continue };
-        if meta.ours || matches!(meta.class, Class::Group(_)) || !may_answer(packet, reason, ctx.tables) {
+        if meta.ours || matches!(meta.class, Class::Group(_)) {
             continue;
         }
+        let error = match meta.came_as_ipv4 {
+            true => icmp4_error::due(packet, meta, original, reason).map(Due::V4),
+            false => due(packet, meta, reason, ctx.tables).map(Due::V6),
+        };
+        let Some(error) = error else { continue };
         let allowed = match meta.policed {
             Some(who) => limiter.is_open() && policer.pass(who, LimitKind::IcmpErrors, ctx).is_ok(),
             None => limiter.allow(ctx.now_ms),
@@ -80,11 +95,30 @@ pub(in crate::path) fn run(
         if !allowed {
             continue;
         }
-        let error = if reason == DropReason::PacketTooBig { Error::PacketTooBig(meta.mtu) } else { error };
-        if let Some(verdict) = answer(packet, meta, reason, error, ctx) {
+        let answered = match error {
+            Due::V4(error) => icmp4_error::answer(packet, meta, original, (reason, error), ctx),
+            Due::V6(error) => answer(packet, meta, reason, error, ctx),
+        };
+        if let Some(verdict) = answered {
             packet.verdict = verdict;
         }
     }
+}
+
+/// The ICMPv6 error for the sender of a dropped packet, if one is due.
+fn due(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables: &Tables) -> Option<Error> {
+    let error = match reason {
+        DropReason::PacketTooBig => Error::PacketTooBig(meta.mtu),
+        DropReason::Untranslatable => match meta.refused?.answer()? {
+            Answer::V6 { kind: icmp6::kind::PARAMETER_PROBLEM, code, pointer } => {
+                Error::ParameterProblem { code, pointer }
+            }
+            Answer::V6 { .. } => Error::Prohibited,
+            Answer::V4 { .. } => return None,
+        },
+        _ => reason.icmp()?,
+    };
+    may_answer(packet, reason, tables).then_some(error)
 }
 
 /// Whether no node is known that has the packet's destination.

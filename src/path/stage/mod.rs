@@ -22,5 +22,7 @@ pub(super) mod replicate;
 pub(super) mod fragment;
 /// Serves the packets to this node itself.
 pub(super) mod local;
-/// Sends ICMPv6 errors to the senders of dropped packets.
+/// Makes the ICMP errors to IPv4 tenants, which quote what they sent.
+pub(super) mod icmp4_error;
+/// Sends ICMPv6 errors and ICMP errors to the senders of dropped packets.
 pub(super) mod icmp_error;
