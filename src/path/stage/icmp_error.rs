@@ -6,7 +6,7 @@
 use crate::ila::{Identifier, IdentifierType};
 use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
-use crate::net::{checksum, icmp4};
+use crate::net::{checksum, extension, icmp4};
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
 use crate::path::original::Originals;
@@ -151,6 +151,11 @@ fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool 
     if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
         return false;
     }
+    // An ICMPv6 error may lie behind headers that the walk does not pass, or that an earlier fragment began.
+    let hides = if upper.later_fragment { extension::is_known } else { is_last };
+    if hides(upper.protocol) {
+        return false;
+    }
     // RFC 1122 §3.2.2: to an IPv4 sender, only errors about first fragments are sent.
     if upper.later_fragment && is_ipv4_sender(header.source(), tables) {
         return false;
@@ -164,6 +169,11 @@ fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool 
         Some(message) => !icmp6::is_error(*message) && *message != icmp6::kind::REDIRECT,
         None => false,
     }
+}
+
+/// Whether `kind` is an extension header that ends the walk.
+const fn is_last(kind: u8) -> bool {
+    extension::is_known(kind) && !extension::is_walked(kind)
 }
 
 /// Whether an address is the SIR address of a tenant's IPv4 address.
