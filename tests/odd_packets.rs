@@ -38,9 +38,13 @@ fn an_ipv4_packet_that_its_gateway_does_not_serve_is_never_read_as_ipv6() {
     let mut node = host_where(L1, INTERNET_TOO);
     let frames = [odd, other].map(|bytes| Frame { time_ns: 1_000_000_000, bytes, cut: false });
     node.replay.run(vec![(1, frames.into())]);
-    assert_eq!(dropped(&node, 1, DropReason::NotServed), 1);
+    assert_eq!(dropped(&node, 1, DropReason::NotServed), 0);
     let sent: Vec<usize> = node.replay.sent().iter().map(Vec::len).collect();
-    assert_eq!(sent, [0, 1]);
+    assert_eq!(sent, [0, 2]);
+    for (_, frame) in &node.replay.sent()[1] {
+        assert_eq!((&frame[..6], &frame[12..14]), (&VM1.0[..], &[8, 0][..]));
+        assert_eq!(ipv4_line(&frame[14..]), "10.0.0.254,10.0.0.1");
+    }
 }
 
 #[test]

@@ -255,6 +255,26 @@ fn errors_to_an_ipv4_tenant_are_limited_by_its_own_bucket() {
     assert_silent(&mut node, &sent, DropReason::Untranslatable);
 }
 
+#[test]
+fn rfc_7915_section_4_5_whole_udp_without_a_checksum_gets_one_or_is_refused_as_configured() {
+    for data in [0, 30, 1400] {
+        let mut sent = Sent::udp(VM2_IPV4, data);
+        sent.place.0 = true;
+        let wire = host(L1).receive("access0", &sent.frame()).forwarded("fabric0");
+        let right = wire[14 + 46..14 + 48].to_vec();
+        sent.payload[6..8].fill(0);
+        for more in ["", "translation: {}", "translation: {missing_udp_checksum: compute}"] {
+            let wire = host_limited(L1, more).receive("access0", &sent.frame()).forwarded("fabric0");
+            assert_eq!(wire[14 + 46..14 + 48], right);
+        }
+        let mut node = host_limited(L1, "translation: {missing_udp_checksum: drop}");
+        assert_told(&mut node, &sent, DropReason::Untranslatable, [3, 13], 0);
+        // With a checksum it passes there, too.
+        let fate = node.receive("access0", &Sent::udp(VM2_IPV4, data.min(1000)).frame()).fate;
+        assert_eq!(fate, Fate::Forwarded);
+    }
+}
+
 /// The service task sends `payload` behind `next` to VM1, whose host cannot translate it; what the task is told, after
 /// it came back over the fabric.
 fn told_to_the_service(next: u8, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -296,4 +316,30 @@ fn rfc_7915_section_5_1_1_a_header_behind_a_fragment_header_is_answered_as_prohi
         let (packet, error) = told_to_the_service(44, &[&fragment[..], &options, &[7; 32]].concat());
         assert_told6(&packet, &error, (1, 1), 0);
     }
+}
+
+/// A router of the fabric reports a packet of VM1 to it, with `extension` before the error.
+fn of_a_router(next: u8, extension: &[u8]) -> Vec<u8> {
+    let on_wire = host(L1).receive("access0", &Sent::udp(VM2_IPV4, 30).frame()).forwarded("fabric0");
+    let to = address("2001:db8:dddd:0:4000:64:a00:1");
+    let mut error = icmp6_error(address("fd00:1:0:aaaa::1"), to, 3, 0, 0, &on_wire[14..]);
+    error.splice(40..40, extension.iter().copied());
+    let length = (error.len() - 40) as u16;
+    error[4..6].copy_from_slice(&length.to_be_bytes());
+    error[6] = next;
+    frame(NVE_FABRIC, GATEWAY_FABRIC, &error)
+}
+
+#[test]
+fn an_icmp_error_is_translated_behind_options_and_never_hidden_behind_ah() {
+    for (next, extension) in [(58, &[][..]), (60, &[58, 0, 1, 4, 0, 0, 0, 0])] {
+        let told = host(L1).receive("fabric0", &of_a_router(next, extension)).forwarded("access0");
+        assert_eq!((ipv4_line(&told[14..]), &told[34..36]), ("10.0.0.254,10.0.0.1".to_owned(), &[11, 0][..]));
+    }
+    // It would come from the gateway's address, as a protocol that nobody looked into.
+    let authentication = [&[58, 4][..], &[0; 22]].concat();
+    let outcome = host(L1).receive("fabric0", &of_a_router(51, &authentication));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::Untranslatable));
+    let hidden = [&[58, 4][..], &[0; 22], &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
+    assert_silent(&mut host(L1), &Sent::of(VM2_IPV4, 51, &hidden), DropReason::Untranslatable);
 }

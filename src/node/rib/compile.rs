@@ -60,6 +60,11 @@ impl Rib {
             ports: self.port_tables(),
             own: addresses.chain(gateways).collect(),
             infrastructure: self.infrastructure(),
+            translation: table::Translation {
+                lowest_ipv6_mtu: self.translation.lowest_ipv6_mtu,
+                computes_udp_checksum: self.translation.missing_udp_checksum
+                    == config::MissingUdpChecksum::Compute,
+            },
             actions: render.actions,
             nexthop_groups: render.nexthop_groups,
             groups: render.groups,

@@ -43,7 +43,8 @@ pub(in crate::path) fn enter(
     let header = Ipv4::of(l3).ok_or(DropReason::Ipv4Invalid)?;
     let (source, destination) = (header.source(), header.destination());
     let total = usize::from(header.total_length());
-    meta.splits = !header.dont_fragment();
+    // Fragments of ICMP are not translated (RFC 7915 §1.2).
+    meta.splits = !header.dont_fragment() && header.protocol() != ipv4::protocol::ICMP;
     let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
     if header.version() != 4 || !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);

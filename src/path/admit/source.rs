@@ -88,7 +88,7 @@ pub(in crate::path) fn admit_ipv6(
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     if packet.admitted {
-        // Admission translated the tenant's IPv4 to this form. It added a fragment header only without DF.
+        // Admission translated the tenant's IPv4 to this form. It added a fragment header only to what may be fragmented.
         meta.splits = header.next_header == ipv6::next::FRAGMENT
             && sender.is_some_and(|sender| sender.is_own_ipv4(header.source, ctx));
         return Ok(());

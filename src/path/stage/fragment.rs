@@ -1,5 +1,5 @@
-//! Fragments packets that came as IPv4 without DF and are too long for their next hop, and fragments that are too long
-//! for the IPv4 tenant that receives them (RFC 7915 §4, RFC 7915 §5.1.1).
+//! Fragments packets that came as IPv4 without DF and are too long for their next hop or for the links behind it, and
+//! fragments that are too long for the IPv4 tenant that receives them (RFC 7915 §4, RFC 7915 §5.1.1).
 //!
 //! The first fragment replaces the packet, and the others are copies. ICMP is never fragmented, because its fragments
 //! cannot be translated (RFC 7915 §1.2). Its sender is told the MTU instead, as with DF.
