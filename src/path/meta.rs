@@ -3,6 +3,7 @@
 use super::policer::Policed;
 use super::verdict::DropReason;
 use crate::ila::Identifier;
+use crate::net::icmp6;
 use crate::siit::Refused;
 use crate::table::{ActionId, DomainId, NetworkId};
 
@@ -62,6 +63,8 @@ pub struct PacketMeta {
     pub mtu: u16,
     /// If the packet is dropped as `untranslatable`: why RFC 7915 gives no translation.
     pub refused: Option<Refused>,
+    /// If a packet to this node is dropped for a header that the node does not understand: the ICMPv6 error that is due.
+    pub problem: Option<icmp6::Error>,
     /// If the buffer holds an ICMP error: the reason for which the reported packet was lost.
     pub answered: Option<DropReason>,
     /// If this node made the packet: the network that the answered packet counted for.

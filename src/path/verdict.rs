@@ -52,7 +52,7 @@ macro_rules! reasons {
 
             /// The ICMPv6 error that tells the sender, for reasons that have one (RFC 4443 §3). For `packet_too_big`
             /// the stage `icmp_error` fills in the MTU. For `untranslatable` it sends the error of RFC 7915, if there
-            /// is one. An IPv4 tenant is sent the ICMP error that says the same.
+            /// is one, and for `extension_headers` that of RFC 8200. An IPv4 tenant is sent the ICMP error that says the same.
             #[must_use]
             pub const fn icmp(self) -> Option<icmp6::Error> {
                 match self { $($(DropReason::$variant => Some($error),)?)+ _ => None }
@@ -118,8 +118,8 @@ reasons! {
     Ipv6Version = "ipv6_version";
     /// IPv6 payload length is more than the frame holds.
     Ipv6Length = "ipv6_length";
-    /// Extension headers are cut short or too many.
-    ExtensionHeaders = "extension_headers";
+    /// Extension headers are cut short or too many, or hold what this node does not understand in a packet to itself.
+    ExtensionHeaders = "extension_headers" => icmp6::Error::ParameterProblem { code: 2, pointer: 0 };
     /// Source address is multicast, unspecified, loopback or IPv4-mapped.
     MartianSource = "martian_source";
     /// Destination address is unspecified, loopback or IPv4-mapped.

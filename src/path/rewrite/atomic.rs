@@ -6,6 +6,7 @@
 use crate::net::fragment::{self, Fragment};
 use crate::net::ipv6::{self, Ipv6, next};
 use crate::path::packet::Packet;
+use crate::siit::Refused;
 
 /// Length in bytes of the IPv6 header with a fragment header right behind it.
 const HEADERS: usize = ipv6::HEADER + fragment::HEADER;
@@ -24,17 +25,28 @@ pub(in crate::path) fn bytes(packet: &Packet<'_>) -> usize {
 
 /// Removes the fragment header around the whole packet. Does nothing without one.
 pub(in crate::path) fn strip(packet: &mut Packet<'_>) {
-    let Some(next_header) = header(packet.l3()) else { return };
-    let payload = (packet.l3().len() - HEADERS) as u16;
+    if let Some(next_header) = header(packet.l3()) {
+        strip_to(packet, HEADERS, next_header);
+    }
+}
+
+/// Removes all extension headers of a packet. `offset` is where its upper layer begins, in bytes from the IPv6 header,
+/// and `protocol` is what that is.
+pub(in crate::path) fn strip_to(packet: &mut Packet<'_>, offset: usize, protocol: u8) {
+    let extensions = offset.saturating_sub(ipv6::HEADER);
     let stripped = packet.reshape(|room, at| {
-        let start = at.start + fragment::HEADER;
+        let start = at.start + extensions;
+        if at.start + offset > at.end {
+            return Err(Refused::Truncated);
+        }
         room.copy_within(at.start..at.start + ipv6::HEADER, start);
         Ok(start..at.end)
     });
+    let payload = packet.l3().len().saturating_sub(ipv6::HEADER) as u16;
     if stripped.is_ok()
         && let Some(mut header) = Ipv6::of_mut(packet.l3_mut())
     {
-        header.set_next_header(next_header);
+        header.set_next_header(protocol);
         header.set_payload_length(payload);
     }
 }

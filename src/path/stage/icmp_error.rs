@@ -116,9 +116,13 @@ fn due(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables: &Tabl
             Answer::V6 { .. } => Error::Prohibited,
             Answer::V4 { .. } => return None,
         },
+        DropReason::ExtensionHeaders => meta.problem?,
+        DropReason::NotServed => {
+            meta.problem.or_else(|| serves_ports(packet).then_some(Error::PortUnreachable))?
+        }
         _ => reason.icmp()?,
     };
-    may_answer(packet, reason, tables).then_some(error)
+    may_answer(packet, tables).then_some(error)
 }
 
 /// Whether no node is known that has the packet's destination.
@@ -140,17 +144,23 @@ pub(in crate::path) fn give_up(burst: &mut [Packet<'_>], metas: &mut BurstMeta) 
     }
 }
 
+/// Whether the upper layer of a packet has ports.
+fn serves_ports(packet: &Packet<'_>) -> bool {
+    ipv6::upper(packet.l3()).is_ok_and(|upper| matches!(upper.protocol, next::TCP | next::UDP))
+}
+
 /// Whether RFC 4443 §2.4(e) allows an error about the packet. Packets with group or unspecified addresses and packets
-/// in group frames never get this far: their drop reasons have no error.
-fn may_answer(packet: &Packet<'_>, reason: DropReason, tables: &Tables) -> bool {
+/// in group frames never get this far: their drop reasons have no error. The exception are options that demand one.
+fn may_answer(packet: &Packet<'_>, tables: &Tables) -> bool {
     let l3 = packet.l3();
     // A packet that was dropped before its translation to IPv6 has no IPv6 addresses.
     let Some(header) = Ipv6::of(l3).filter(|header| header.version() == 6) else { return false };
-    // A packet whose upper layer cannot be read may be an ICMPv6 error.
-    let Ok(upper) = ipv6::upper(l3) else { return false };
-    if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
+    // RFC 4443 §2.4 (e.6)
+    if header.source() == 0 {
         return false;
     }
+    // A packet whose upper layer cannot be read may be an ICMPv6 error.
+    let Ok(upper) = ipv6::upper(l3) else { return false };
     // An ICMPv6 error may lie behind headers that the walk does not pass, or that an earlier fragment began.
     let hides = if upper.later_fragment { extension::is_known } else { is_last };
     if hides(upper.protocol) {
@@ -197,7 +207,7 @@ fn answer(
     let link = *packet.frame().first_chunk::<12>()?;
     // RFC 4443 §2.2 (a): a packet to one of our unicast addresses is answered from that address.
     let from = match meta.class {
-        Class::Local => destination,
+        Class::Local if !ipv6::is_multicast(destination) => destination,
         _ if ipv6::is_link_local(source) => port.link_local,
         _ => port.error_source,
     };
