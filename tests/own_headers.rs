@@ -4,6 +4,8 @@
 
 mod support;
 
+use etherparse::SlicedPacket;
+use etherparse::defrag::IpDefragPool;
 use ilagate::ila::ChecksumMode;
 use ilagate::net::Mac;
 use ilagate::path::DropReason;
@@ -158,4 +160,60 @@ fn a_packet_to_others_passes_with_headers_that_this_node_does_not_understand() {
         let sent = the_gateway().receive("ext0", &from_internet(&packet)).forwarded("ext0");
         assert_eq!(sent[14 + 8..], packet[8..]);
     }
+}
+
+/// An echo request of `from` with `data` bytes.
+fn long_request(from: u128, to: u128, data: usize) -> Vec<u8> {
+    let rest: Vec<u8> = [0x12, 0x34, 0, 7].into_iter().chain((0..data).map(|n| (n * 7) as u8)).collect();
+    ipv6(from, to, 58, &icmp6(from, to, 128, 0, &rest))
+}
+
+/// Sends the request and puts its reply together; asserts that it is the reply, in as many frames, none longer than
+/// `longest`.
+fn assert_replied(node: &mut Node, port: &str, request: &[u8], asked: &[u8], frames: usize, longest: usize) {
+    let l3 = request.len() - asked.len();
+    let (fate, sent) = node.receive_copies(port, request);
+    assert_eq!((fate, sent.len()), (Fate::Replied(None), frames));
+    let mut pool: IpDefragPool<(), ()> = IpDefragPool::new();
+    let mut whole = (frames == 1).then(|| sent[0].1[l3 + 40..].to_vec());
+    for (name, frame) in &sent {
+        let packet = &frame[l3..];
+        assert!(name == port && packet.len() <= longest, "{}", packet.len());
+        assert_eq!((packet[6], packet[7]), (if frames == 1 { 58 } else { 44 }, 64));
+        if frames > 1 {
+            let sliced = SlicedPacket::from_ip(packet).unwrap();
+            whole = pool.process_sliced_packet(&sliced, (), ()).unwrap().map(|whole| whole.payload);
+        }
+    }
+    let whole = whole.expect("all fragments");
+    let (from, to) = (source(&sent[0].1[l3..]), destination(&sent[0].1[l3..]));
+    assert_eq!(transport_ok(etherparse::IpNumber::IPV6_ICMP, &whole, from, to), Some(true));
+    assert_eq!((&whole[..2], &whole[4..]), (&[129, 0][..], &asked[44..]));
+}
+
+#[test]
+fn rfc_8201_section_4_no_reply_of_this_node_is_longer_than_every_link_carries() {
+    let own = address(OWN);
+    for (data, frames) in [(4, 1), (1232, 1), (1233, 2), (1452, 2), (2456, 2), (2457, 3), (8000, 7)] {
+        let asked = long_request(IADDR, own, data);
+        assert_replied(&mut the_gateway(), "ext0", &from_internet(&asked), &asked, frames, 1280);
+    }
+    // To a task, over its mapping.
+    let task = "2001:db8:dddd:0:2000::3";
+    let mut node = gateway(ChecksumMode::NeutralMap, "", &[(task.into(), "fd00:1:0:3::/64")]);
+    let asked = long_request(address(task), address("fd00:1:0:fe::1"), 1300);
+    let request = frame(GATEWAY_FABRIC, NVE_FABRIC, &asked);
+    assert_replied(&mut node, "fabric0", &request, &asked, 2, 1280);
+}
+
+#[test]
+fn a_reply_that_crosses_one_link_only_is_as_long_as_that_carries() {
+    // From a link-local address, and to a task that is attached here.
+    let own = GATEWAY_EXTERNAL.link_local();
+    let asked = long_request(INTERNET.link_local(), own, 1400);
+    assert_replied(&mut the_gateway(), "ext0", &from_internet(&asked), &asked, 1, 1448);
+    let task = "2001:db8:dddd:0:2000::1";
+    let mut host = nve(ChecksumMode::NeutralMap, "fd00:1:0:1::/64", &[(task.into(), TASK)], &[]);
+    let asked = long_request(address(task), address("fd00:ffff::1"), 1400);
+    assert_replied(&mut host, "access0", &frame(NVE_ACCESS, TASK, &asked), &asked, 1, 1448);
 }

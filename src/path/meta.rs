@@ -43,7 +43,8 @@ pub struct PacketMeta {
     /// Whether the packet is more than plain TCP or UDP: the IPv6 next header is an extension header, ICMPv6 or another
     /// protocol.
     pub unusual: bool,
-    /// Whether the packet may be fragmented: as IPv4 it has or would have no DF, and it is not ICMP.
+    /// Whether the packet may be fragmented: as IPv4 it has or would have no DF, and it is not ICMP; or it is an answer
+    /// of this node.
     pub splits: bool,
     /// Whether this node made the packet, as an answer or an error. Its hop limit is not lowered, and it is never
     /// answered.

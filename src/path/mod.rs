@@ -256,6 +256,9 @@ impl Pipeline {
             // Answers and errors of this node are looked up, translated and routed like forwarded packets.
             let mut pending = stage::arrive::again(burst, metas, ctx);
             forward(burst, metas, &mut pending, ctx);
+            if pending.drops {
+                stage::fragment::run(burst, metas, &mut self.copies, ctx);
+            }
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
             stage::icmp_error::give_up(burst, metas);
         }

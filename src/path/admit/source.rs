@@ -88,9 +88,11 @@ pub(in crate::path) fn admit_ipv6(
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     if packet.admitted {
-        // Admission translated the tenant's IPv4 to this form. It added a fragment header only to what may be fragmented.
+        // Admission translated the tenant's IPv4 to this form, or this node made the packet. Only what may be fragmented
+        // got a fragment header.
+        let is_own = || ctx.tables.own.contains(&header.source);
         meta.splits = header.next_header == ipv6::next::FRAGMENT
-            && sender.is_some_and(|sender| sender.is_own_ipv4(header.source, ctx));
+            && (sender.is_some_and(|sender| sender.is_own_ipv4(header.source, ctx)) || is_own());
         return Ok(());
     }
     match sender {

@@ -18,7 +18,7 @@ const ICMP: u8 = 1;
 pub(in crate::path) const HOP_LIMIT: u8 = 64;
 
 /// Turns an echo request into its reply (RFC 4443 §4.2) and leaves it to be routed. The reply has none of the request's
-/// extension headers. The caller has checked that no segments are left in a routing header.
+/// extension headers. One that not every link carries may be fragmented on its way out. The caller has checked that no segments are left in a routing header.
 pub(in crate::path) fn reply(packet: &mut Packet<'_>, meta: &mut PacketMeta, upper: &Upper) -> Verdict {
     let Some(header) = Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
     let (source, destination) = (header.source(), header.destination());
@@ -43,7 +43,16 @@ pub(in crate::path) fn reply(packet: &mut Packet<'_>, meta: &mut PacketMeta, upp
         let before = u16::from(kind::ECHO_REQUEST) << 8;
         [*high, *low] = checksum::update(sum, before, u16::from(kind::ECHO_REPLY) << 8).to_be_bytes();
     }
-    answer_to(packet, meta, source)
+    let name = packet.l3().get(ipv6::HEADER..).and_then(|message| message.first_chunk::<8>()).copied();
+    let verdict = answer_to(packet, meta, source);
+    if verdict == Verdict::Continue
+        && packet.l3().len() > usize::from(ipv6::MIN_MTU)
+        && let Some([_, _, a, b, _, _, c, d]) = name
+    {
+        // Checksum and sequence number differ from one reply to the next.
+        meta.splits = atomic::wrap(packet, u32::from_be_bytes([a, b, c, d]));
+    }
+    verdict
 }
 
 /// Marks the packet as made by this node and addressed to `destination`. From or to a link-local address it is sent

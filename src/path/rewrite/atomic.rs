@@ -1,7 +1,7 @@
 //! Fragment headers around whole packets (atomic fragments, RFC 6946).
 //!
-//! Admission gives one to an IPv4 packet without DF that is long enough to be fragmented on its way. It keeps the
-//! identification. What leaves whole leaves without it.
+//! Admission gives one to an IPv4 packet without DF that is long enough to be fragmented on its way, and the node to its
+//! own long answers. It keeps the identification. What leaves whole leaves without it.
 
 use crate::net::fragment::{self, Fragment};
 use crate::net::ipv6::{self, Ipv6, next};
@@ -21,6 +21,31 @@ fn header(l3: &[u8]) -> Option<u8> {
 /// Length in bytes of a fragment header around the whole packet; 0 without one.
 pub(in crate::path) fn bytes(packet: &Packet<'_>) -> usize {
     if header(packet.l3()).is_some() { fragment::HEADER } else { 0 }
+}
+
+/// Puts a fragment header around the whole packet, right behind its IPv6 header. Returns `false`, and changes nothing,
+/// if the headroom is too small or the packet too long.
+#[must_use]
+pub(in crate::path) fn wrap(packet: &mut Packet<'_>, identification: u32) -> bool {
+    let Some(next_header) = packet.l3().get(6).copied() else { return false };
+    let Ok(payload) = u16::try_from(packet.l3().len() - ipv6::HEADER + fragment::HEADER) else {
+        return false;
+    };
+    let wrapped = packet.reshape(|room, at| {
+        let start = at.start.checked_sub(fragment::HEADER).ok_or(Refused::Headroom)?;
+        let headers = room.get_mut(start..at.start + ipv6::HEADER).ok_or(Refused::Truncated)?;
+        headers.copy_within(fragment::HEADER.., 0);
+        let header = headers.last_chunk_mut().ok_or(Refused::Truncated)?;
+        Fragment { offset: 0, more: false, identification }.write(header, next_header);
+        Ok(start..at.end)
+    });
+    if wrapped.is_ok()
+        && let Some(mut header) = Ipv6::of_mut(packet.l3_mut())
+    {
+        header.set_next_header(next::FRAGMENT);
+        header.set_payload_length(payload);
+    }
+    wrapped.is_ok()
 }
 
 /// Removes the fragment header around the whole packet. Does nothing without one.

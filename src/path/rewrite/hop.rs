@@ -40,6 +40,8 @@ pub(in crate::path) fn check_shrinking(
 /// takes. Packets that may be fragmented must not be longer, because nobody tells their sender (RFC 7915 §4). Such a
 /// packet leaves without fragment header if it leaves whole.
 ///
+/// Packets of this node must not be longer than every link of the Internet takes (RFC 8201 §4): it keeps no path MTUs.
+///
 /// # Errors
 /// As [`check`].
 #[inline(always)]
@@ -49,11 +51,24 @@ pub(in crate::path) fn check_path(
     hop: &Hop,
     path_mtu: u16,
 ) -> Result<(), Verdict> {
-    if meta.splits {
-        check_splitting(packet, meta, hop, path_mtu.min(hop.mtu))
-    } else {
-        check(packet, meta, hop)
+    if !meta.splits {
+        return check(packet, meta, hop);
     }
+    let path_mtu = if meta.ours { ipv6::MIN_MTU } else { path_mtu };
+    check_splitting(packet, meta, hop, path_mtu.min(hop.mtu))
+}
+
+/// [`check_path`] for a hop behind which there is no further link.
+///
+/// # Errors
+/// As [`check`].
+#[inline(always)]
+pub(in crate::path) fn check_last(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    hop: &Hop,
+) -> Result<(), Verdict> {
+    if meta.splits { check_splitting(packet, meta, hop, hop.mtu) } else { check(packet, meta, hop) }
 }
 
 /// [`check_path`] for a packet that may be fragmented.

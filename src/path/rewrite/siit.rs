@@ -212,7 +212,8 @@ pub(in crate::path) fn deliver(
     };
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     let shrinks_by = upper.offset - ipv4::HEADER;
-    meta.splits |= upper.fragment;
+    // Fragments of ICMP are not translated (RFC 7915 §1.2).
+    meta.splits |= upper.fragment && upper.protocol != ipv6::next::ICMP6;
     if let Err(verdict) = hop::check_shrinking(packet, meta, &local.hop, shrinks_by) {
         return verdict;
     }

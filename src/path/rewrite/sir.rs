@@ -109,8 +109,7 @@ pub(in crate::path) fn deliver(
     domain: Option<&Domain>,
     ctx: &Ctx<'_>,
 ) -> Verdict {
-    // No link lies behind the receiver's own.
-    if let Err(verdict) = hop::check_path(packet, meta, &local.hop, u16::MAX) {
+    if let Err(verdict) = hop::check_last(packet, meta, &local.hop) {
         return verdict;
     }
     match domain {
