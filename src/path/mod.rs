@@ -262,6 +262,7 @@ impl Pipeline {
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
             stage::icmp_error::give_up(burst, metas);
         }
+        original::restore_waiting(burst, metas, originals);
     }
 
     /// The same pipeline without the fast path: every packet passes the stages. Tests compare the two.

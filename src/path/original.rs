@@ -1,10 +1,11 @@
 //! The first bytes of IPv4 packets as tenants sent them. ICMP errors quote them (RFC 792), because translation to IPv6
 //! loses identification, flags and options, and may change the checksum.
 
-use super::meta::BURST;
+use super::meta::{BURST, BurstMeta};
 use super::packet::Packet;
+use super::verdict::Verdict;
 use crate::net::ipv4::{self, Ipv4};
-use crate::net::{ethernet, fragment, ipv6};
+use crate::net::{ethernet, fragment, icmp4, ipv6};
 use crate::siit::Refused;
 use std::ops::Range;
 
@@ -50,14 +51,21 @@ impl Original {
         self.bytes().get(usize::from(self.header)..).unwrap_or(&[])
     }
 
+    /// Whether the packet is an ICMP error, or may be one because it is cut short.
+    pub(super) fn is_icmp_error(&self) -> bool {
+        self.header().is_some_and(|header| header.protocol() == ipv4::protocol::ICMP)
+            && self.upper().first().is_none_or(|kind| icmp4::is_error(*kind))
+    }
+
     /// Turns the packet back into the IPv4 packet that it was. Admission translated it and nothing else was written to
-    /// it; or it was not translated, and is left as it is. Returns `false`, and changes nothing, without headroom.
+    /// it; or it was not translated, and is left as it is. Returns `false`, and changes nothing, without headroom and for
+    /// an ICMP error, whose quoted packet was translated, too.
     #[must_use]
     pub(super) fn restore(&self, packet: &mut Packet<'_>) -> bool {
         if packet.l3().first().is_some_and(|first| first >> 4 == 4) {
             return true;
         }
-        if packet.reshape(|room, at| self.write(room, at)).is_err() {
+        if self.is_icmp_error() || packet.reshape(|room, at| self.write(room, at)).is_err() {
             return false;
         }
         packet.set_ethertype(ethernet::IPV4);
@@ -72,6 +80,18 @@ impl Original {
         let bytes = room.get_mut(start..at.end).ok_or(Refused::Truncated)?;
         bytes.get_mut(..self.bytes().len()).ok_or(Refused::Truncated)?.copy_from_slice(self.bytes());
         Ok(start..at.end)
+    }
+}
+
+/// Turns packets that wait for a neighbour back into what came. They are decided again like packets that just came.
+/// ICMP errors wait in the form that admission gave them.
+pub(super) fn restore_waiting(burst: &mut [Packet<'_>], metas: &BurstMeta, originals: &Originals) {
+    for ((packet, meta), original) in burst.iter_mut().zip(metas).zip(originals) {
+        if meta.came_as_ipv4
+            && matches!(packet.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
+        {
+            let _ = original.restore(packet);
+        }
     }
 }
 

@@ -20,8 +20,8 @@ pub struct Packet<'b> {
     pub port: PortId,
     /// Length of the link header in bytes, 14 or 18. Stage `parse` sets it.
     pub l3: u8,
-    /// Whether the packet passed the source checks before: it waited for a neighbour and is decided again, in the form
-    /// that admission gave it.
+    /// Whether the packet passed the source checks before: it waited for a neighbour and is decided again. A tenant's
+    /// IPv4 packet waits as it came, and an ICMP error in IPv4 in the form that admission gave it.
     pub admitted: bool,
     /// The decision on the packet.
     pub verdict: Verdict,

@@ -32,8 +32,7 @@ pub(in crate::path) fn due(
     reason: DropReason,
 ) -> Option<Error> {
     let header = original.header().filter(|header| header.fragment_offset() == 0)?;
-    let is_icmp = header.protocol() == protocol::ICMP;
-    if is_icmp && original.upper().first().is_none_or(|kind| icmp4::is_error(*kind)) {
+    if original.is_icmp_error() {
         return None;
     }
     match reason {
