@@ -139,10 +139,12 @@ fn copies_for_tenants_here_count_as_delivered_and_those_for_elsewhere_as_nothing
 #[test]
 fn every_fragment_that_a_tenant_gets_counts() {
     let small = Rules { access: ", mtu: 1280", red: "mtu: 1280", ..Rules::default() };
-    let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &[5; 1372]);
-    packet[6] = 0;
+    let mut packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, &[5; 1368]);
+    // A first fragment, which the fabric carries as it is.
+    packet[6] = 0x20;
     ipv4::seal(&mut packet[..20]);
-    let on_wire = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let mut sender = host_limited(L1, "translation: {lowest_ipv6_mtu: 1500}");
+    let on_wire = sender.receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     let mut receiver = host_with(L2, &small);
     let (fate, got) = receiver.receive_copies("fabric0", &carried(&on_wire));
     assert_eq!((fate, got.len()), (Fate::Forwarded, 2));

@@ -179,6 +179,34 @@ fn rfc_4443_2_4_e_1_no_error_about_what_may_be_one_behind_too_many_extension_hea
 }
 
 #[test]
+fn rfc_4443_2_4_e_1_no_error_about_what_may_hide_one_behind_other_headers() {
+    // A later fragment of a chain that goes on, and headers that end the walk.
+    for kind in [0, 43, 51, 60, 135, 139, 140] {
+        let header = [kind, 0, 0, 8, 1, 2, 3, 4];
+        let mut later = ipv6(IADDR, address(T3), 44, &[&header[..], &[0; 32]].concat());
+        later[7] = 1;
+        assert_silent(&mut the_gateway(), "ext0", &from_internet(&later), DropReason::HopLimit);
+    }
+    for kind in [135, 139, 140] {
+        let mut packet = ipv6(IADDR, address(T3), kind, &[&[58, 0, 0, 0, 0, 0, 0, 0][..], &[1; 32]].concat());
+        packet[7] = 1;
+        assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::HopLimit);
+    }
+    for headers in [&[58, 4][..], &[60, 4]] {
+        // Behind AH, and behind options behind AH.
+        let mut chain = [headers, &[0; 22]].concat();
+        if headers[0] == 60 {
+            chain.extend([58, 0, 1, 4, 0, 0, 0, 0]);
+        }
+        chain.extend(icmp6(IADDR, address(T3), 1, 0, &[0; 48]));
+        let mut packet = ipv6(IADDR, address(T3), 51, &chain);
+        packet[7] = 1;
+        let on_fabric = frame(GATEWAY_FABRIC, NVE_FABRIC, &packet);
+        assert_silent(&mut the_gateway(), "fabric0", &on_fabric, DropReason::HopLimit);
+    }
+}
+
+#[test]
 fn rfc_4443_2_4_e_2_no_error_about_a_redirect() {
     let (from, sir) = (IADDR, address(T3));
     let mut packet = ipv6(from, sir, 58, &icmp6(from, sir, 137, 0, &[0; 36]));

@@ -38,9 +38,13 @@ fn an_ipv4_packet_that_its_gateway_does_not_serve_is_never_read_as_ipv6() {
     let mut node = host_where(L1, INTERNET_TOO);
     let frames = [odd, other].map(|bytes| Frame { time_ns: 1_000_000_000, bytes, cut: false });
     node.replay.run(vec![(1, frames.into())]);
-    assert_eq!(dropped(&node, 1, DropReason::NotServed), 1);
+    assert_eq!(dropped(&node, 1, DropReason::NotServed), 0);
     let sent: Vec<usize> = node.replay.sent().iter().map(Vec::len).collect();
-    assert_eq!(sent, [0, 1]);
+    assert_eq!(sent, [0, 2]);
+    for (_, frame) in &node.replay.sent()[1] {
+        assert_eq!((&frame[..6], &frame[12..14]), (&VM1.0[..], &[8, 0][..]));
+        assert_eq!(ipv4_line(&frame[14..]), "10.0.0.254,10.0.0.1");
+    }
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn a_source_route_to_an_own_address_is_not_turned_around() {
     let own = address("2001:db8:ff::1");
     let echo = icmp6(IADDR, own, 128, 0, &[0, 1, 0, 2]);
     let mut node = gateway(ChecksumMode::NeutralMap, "", &[]);
-    for (left, fate) in [(0, Fate::Replied(None)), (1, Fate::Dropped(DropReason::NotServed))] {
+    for (left, fate) in [(0, Fate::Replied(None)), (1, Fate::Replied(Some(DropReason::ExtensionHeaders)))] {
         let routing = [&[58, 2, 0, left, 0, 0, 0, 0][..], &IADDR.to_be_bytes()].concat();
         let packet = ipv6(IADDR, own, 43, &[&routing[..], &echo].concat());
         assert_eq!(node.receive("ext0", &frame(GATEWAY_EXTERNAL, INTERNET, &packet)).fate, fate);

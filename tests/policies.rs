@@ -25,7 +25,7 @@ fn a_mapped_address_may_lie_outside_of_the_subnets() {
     // In red nobody has it.
     let packet = ipv4_packet([10, 0, 0, 1], [192, 0, 2, 4], 64, b"query");
     let outcome = peered(L1, "").receive("access0", &ipv4_frame(ANYCAST, VM1, &packet));
-    assert_eq!(outcome.fate, Fate::Dropped(DropReason::Ipv4NoRoute));
+    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::Ipv4NoRoute)));
 }
 
 #[test]
@@ -210,8 +210,8 @@ fn an_error_of_an_ipv6_tenant_or_service_quotes_what_the_ipv4_tenant_sent() {
 fn an_ipv4_tenant_that_may_not_is_told_so_by_its_gateway() {
     let sent = of_vm3([10, 0, 0, 101]);
     let told = peered(L1, RED_TO_BLUE).receive("access0", &sent).through("access0");
-    // Communication with the destination host is administratively prohibited (RFC 7915 §5.2).
-    assert_eq!((ipv4_line(&told[18..]), &told[38..40]), ("10.0.0.254,10.0.0.2".to_owned(), &[3, 10][..]));
+    // Communication is administratively prohibited (RFC 1812 §5.2.7.1).
+    assert_eq!((ipv4_line(&told[18..]), &told[38..40]), ("10.0.0.254,10.0.0.2".to_owned(), &[3, 13][..]));
     assert_eq!((ipv4_line(&told[46..]), &told[66..]), ("10.0.0.2,10.0.0.101".to_owned(), &sent[38..]));
     assert!(ipv4_checksums_ok(&told[18..]));
 }

@@ -504,7 +504,7 @@ fn a_packet_beyond_the_networks_mtu_is_told_the_mtu_in_both_families() {
             ipv4::seal(&mut packet[..20]);
             ipv4_frame(ANYCAST, VM1, &packet)
         };
-        assert_eq!(node.receive("access0", &sized(1400)).fate, Fate::Forwarded);
+        assert_eq!(node.receive_copies("access0", &sized(1400)).0, Fate::Forwarded);
         let outcome = node.receive("access0", &sized(1401));
         assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::PacketTooBig)));
         let answer = outcome.through("access0");

@@ -27,14 +27,20 @@ fn datagram(data: usize, dont_fragment: bool) -> Vec<u8> {
     ipv4_frame(ANYCAST, VM1, &packet)
 }
 
-/// Lets a frame wait for the next hop of the locator, and then sends it: all frames that leave.
-fn waited(frame: &[u8]) -> Vec<Vec<u8>> {
+/// VM1's host, which does not know the next hop of the locator.
+fn without_next_hop() -> Rib {
     let (text, mapped) = written(L1, &Rules::default());
     let (before, _) = text.split_once("neighbours:").unwrap();
     let config = Config::parse(before, "test.yaml").unwrap();
     let mut rib = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 1);
     let changes = records(&config, &mapped).into_iter().map(Change::Upsert).collect();
     rib.apply(Batch { origin: Origin::File, changes, complete: true }).unwrap();
+    rib
+}
+
+/// Lets a frame wait for the next hop of the locator, and then sends it: all frames that leave.
+fn waited(frame: &[u8]) -> Vec<Vec<u8>> {
+    let mut rib = without_next_hop();
     let mut pipeline = Pipeline::new(Limiter::new(1000, 1000));
     let mut room = vec![0; 4096];
     room[128..128 + frame.len()].copy_from_slice(frame);
@@ -64,6 +70,51 @@ fn what_waited_leaves_as_it_would_have_left_at_once() {
         later.sort();
         assert_eq!(at_once, later);
     }
+}
+
+#[test]
+fn a_packet_that_waits_is_kept_as_it_came_and_quoted_as_it_came() {
+    let mut options = datagram(100, false);
+    options.splice(34..34, [7, 7, 4, 0, 0, 0, 0, 1]);
+    (options[14], options[17]) = (0x47, options[17] + 8);
+    options[18..20].copy_from_slice(&[0xbe, 0xef]);
+    ipv4::seal(&mut options[14..42]);
+    let mut unchecked = datagram(9, true);
+    unchecked[40..42].fill(0);
+    for frame in [datagram(5, true), datagram(1400, false), datagram(1472, false), options, unchecked] {
+        let (mut rib, mut pipeline) = (without_next_hop(), Pipeline::new(Limiter::new(1000, 1000)));
+        let mut room = vec![0; 4096];
+        room[128..128 + frame.len()].copy_from_slice(&frame);
+        let mut burst = [Packet::new(&mut room, 128, 128 + frame.len() as u16, ACCESS)];
+        pipeline.run(&mut burst, &Ctx { tables: &rib.compile(), now_ms: 1 });
+        assert!(matches!(burst[0].verdict, Verdict::AwaitNextHop(_)));
+        assert_eq!((burst[0].start(), burst[0].frame()), (128, &frame[..]));
+        assert!(rib.set_neighbour(FABRIC, address(NEXT_HOP), NeighbourState::Failed));
+        burst[0].verdict = Verdict::Continue;
+        pipeline.run_again(&mut burst, &Ctx { tables: &rib.compile(), now_ms: 2 });
+        assert_eq!(burst[0].verdict, Verdict::Reply(ACCESS));
+        let answer = burst[0].frame();
+        assert_eq!(
+            (ipv4_line(&answer[14..]), &answer[34..36]),
+            ("10.0.0.254,10.0.0.1".to_owned(), &[3, 1][..])
+        );
+        assert_eq!(answer[42..], frame[14..frame.len().min(14 + 548)]);
+    }
+}
+
+#[test]
+fn an_icmp_error_that_waited_leaves_as_it_would_have_left_at_once() {
+    let quote = ipv4_packet([10, 0, 0, 2], [10, 0, 0, 1], 64, &[3; 40]);
+    let mut message = [&[3, 3, 0, 0, 0, 0, 0, 0][..], &quote].concat();
+    let sum = !ilagate::net::checksum::sum_of_bytes(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = vec![0; 20];
+    let total = (20 + message.len()) as u16;
+    ipv4::Ipv4::of_mut(&mut packet).unwrap().write(total, 1, 64, 0x0a00_0001, 0x0a00_0002);
+    ipv4::seal(&mut packet);
+    let frame = ipv4_frame(ANYCAST, VM1, &[packet, message].concat());
+    let at_once = host(L1).receive("access0", &frame).forwarded("fabric0");
+    assert_eq!(waited(&frame), [at_once]);
 }
 
 #[test]

@@ -122,6 +122,8 @@ impl Config {
             (old, new) => c.section("quarantine", old.as_ref(), new.as_ref(), true),
         }
         fields!(c, "icmp", self.icmp, new.icmp, true, [errors_per_second, burst]);
+        let (old, other) = (&self.translation, &new.translation);
+        fields!(c, "translation", old, other, true, [lowest_ipv6_mtu, missing_udp_checksum]);
         fields!(
             c,
             "neighbour_discovery",

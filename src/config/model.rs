@@ -4,9 +4,11 @@
 
 mod limits;
 mod tenants;
+mod translation;
 
 pub use limits::*;
 pub use tenants::*;
+pub use translation::*;
 
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
 use crate::net::{Ipv6Prefix, Mac};
@@ -54,6 +56,8 @@ pub struct Config {
     pub quarantine: Option<Quarantine>,
     /// Limits of the ICMPv6 errors that we send to others than tenants.
     pub icmp: Icmp,
+    /// Translation between IPv4 and IPv6.
+    pub translation: Translation,
     /// Neighbour discovery timers.
     pub neighbour_discovery: NeighbourDiscovery,
     /// Groups that tenants join.
@@ -324,15 +328,6 @@ pub struct MappingFile {
     pub file: PathBuf,
     /// Whether changes to the file are applied as they happen.
     pub watch: bool,
-}
-
-/// `icmp` (RFC 4443 §2.4(f))
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Icmp {
-    /// ICMPv6 errors a second, at most; 0: none.
-    pub errors_per_second: u32,
-    /// Errors that may leave at once.
-    pub burst: u32,
 }
 
 /// `neighbour_discovery` (RFC 4861 §10)

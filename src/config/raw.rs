@@ -82,6 +82,7 @@ raw! {
         infrastructure: List<String>,
         quarantine: Option<Spanned<RawQuarantine>>,
         icmp: Option<Spanned<RawIcmp>>,
+        translation: Option<Spanned<RawTranslation>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
         multicast: Option<Spanned<RawMulticast>>,
         metrics: Option<Spanned<RawMetrics>>,
@@ -211,6 +212,8 @@ raw! {
     RawMappings { file: Option<Text>, watch: Option<Text> }
     /// `icmp`
     RawIcmp { errors_per_second: Option<Text>, burst: Option<Text> }
+    /// `translation`
+    RawTranslation { lowest_ipv6_mtu: Option<Text>, missing_udp_checksum: Option<Text> }
     /// `neighbour_discovery`
     RawDiscovery {
         reachable_ms: Option<Text>,

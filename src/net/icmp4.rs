@@ -1,4 +1,5 @@
-//! ICMP for IPv4 (RFC 792, RFC 1191): types, codes and plateau MTUs. Its checksum has no pseudo header.
+//! ICMP for IPv4 (RFC 792, RFC 1191): types, codes, the errors that gateways send, and plateau MTUs. Its checksum has no
+//! pseudo header.
 
 /// Message types.
 pub mod kind {
@@ -37,6 +38,41 @@ pub mod unreachable {
 /// Length in bytes of a message before the quoted packet or the data.
 pub const HEADER: usize = 8;
 
+/// An error message that a gateway sends (RFC 792, RFC 1812 §5.2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Error {
+    /// Message type.
+    pub kind: u8,
+    /// Message code.
+    pub code: u8,
+    /// The 32 bits after the checksum: a pointer in the upper 8, an MTU in the lower 16, otherwise 0.
+    pub word: u32,
+}
+
+impl Error {
+    /// TTL exceeded in transit: type 11 code 0.
+    pub const TTL_EXCEEDED: Error = Error { kind: kind::TIME_EXCEEDED, code: 0, word: 0 };
+
+    /// Destination unreachable: type 3. The codes are in [`unreachable`].
+    #[must_use]
+    pub const fn unreachable(code: u8) -> Self {
+        Error { kind: kind::UNREACHABLE, code, word: 0 }
+    }
+
+    /// Fragmentation needed: type 3 code 4, with the MTU of the next hop in bytes (RFC 1191 §4).
+    #[must_use]
+    pub const fn fragmentation_needed(mtu: u16) -> Self {
+        Error { kind: kind::UNREACHABLE, code: unreachable::FRAGMENTATION_NEEDED, word: mtu as u32 }
+    }
+
+    /// Parameter problem: type 12 code 0. `pointer` is the offset in bytes of the wrong byte from the start of the
+    /// header.
+    #[must_use]
+    pub const fn parameter_problem(pointer: u8) -> Self {
+        Error { kind: kind::PARAMETER_PROBLEM, code: 0, word: (pointer as u32) << 24 }
+    }
+}
+
 /// Whether message type `kind` is an error message, which quotes a packet (RFC 1122 §3.2.2).
 #[inline]
 #[must_use]
@@ -63,6 +99,16 @@ mod tests {
     fn rfc_1122_error_messages_and_queries() {
         let errors: Vec<u8> = (0..=255).filter(|kind| is_error(*kind)).collect();
         assert_eq!(errors, [3, 4, 5, 11, 12]);
+    }
+
+    // RFC 1191 §4, RFC 792
+    #[test]
+    fn an_mtu_lies_in_the_lower_and_a_pointer_in_the_upper_bits() {
+        let fields = |error: Error| (error.kind, error.code, error.word.to_be_bytes());
+        assert_eq!(fields(Error::fragmentation_needed(1480)), (3, 4, [0, 0, 5, 0xc8]));
+        assert_eq!(fields(Error::parameter_problem(22)), (12, 0, [22, 0, 0, 0]));
+        assert_eq!(fields(Error::unreachable(unreachable::PROHIBITED)), (3, 13, [0; 4]));
+        assert_eq!(fields(Error::TTL_EXCEEDED), (11, 0, [0; 4]));
     }
 
     // RFC 1191 §7

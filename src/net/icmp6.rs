@@ -38,6 +38,13 @@ pub enum Error {
     PacketTooBig(u16),
     /// Hop limit exceeded in transit: type 3 code 0.
     HopLimitExceeded,
+    /// Parameter problem: type 4. `pointer` is the offset in bytes of the problem from the start of the IPv6 header.
+    ParameterProblem {
+        /// 0: erroneous header field, 1: unrecognized next header, 2: unrecognized option.
+        code: u8,
+        /// Offset of the problem, in bytes.
+        pointer: u32,
+    },
 }
 
 impl Error {
@@ -51,6 +58,7 @@ impl Error {
             Error::PortUnreachable => (kind::UNREACHABLE, 4, 0),
             Error::PacketTooBig(mtu) => (kind::PACKET_TOO_BIG, 0, mtu as u32),
             Error::HopLimitExceeded => (kind::TIME_EXCEEDED, 0, 0),
+            Error::ParameterProblem { code, pointer } => (kind::PARAMETER_PROBLEM, code, pointer),
         }
     }
 }
@@ -81,6 +89,7 @@ mod tests {
         assert_eq!(Error::AddressUnreachable.fields(), (1, 3, 0));
         assert_eq!(Error::PacketTooBig(1400).fields(), (2, 0, 1400));
         assert_eq!(Error::HopLimitExceeded.fields(), (3, 0, 0));
+        assert_eq!(Error::ParameterProblem { code: 2, pointer: 42 }.fields(), (4, 2, 42));
         assert!(is_error(kind::PARAMETER_PROBLEM) && !is_error(kind::ECHO_REQUEST));
     }
 }

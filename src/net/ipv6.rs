@@ -1,5 +1,7 @@
 //! The IPv6 header and a bounded walk over its extension headers (RFC 8200).
 
+use super::extension;
+
 /// Length of the fixed header in bytes.
 pub const HEADER: usize = 40;
 /// Smallest MTU of an IPv6 link in bytes (RFC 8200 §5).
@@ -242,22 +244,16 @@ pub fn upper(packet: &[u8]) -> Result<Upper, WalkError> {
         piece: false,
         source_routed: false,
     };
-    for _ in 0..=MAX_EXTENSIONS {
-        let header = packet.get(found.offset..).and_then(|rest| rest.first_chunk::<8>());
-        let length = match found.protocol {
-            next::HOP_BY_HOP | next::ROUTING | next::DESTINATION | next::MOBILITY => {
-                8 + 8 * usize::from(header.ok_or(WalkError::Truncated)?[1])
-            }
-            next::AH => 8 + 4 * usize::from(header.ok_or(WalkError::Truncated)?[1]),
-            next::FRAGMENT => 8,
-            _ => return Ok(found),
-        };
-        let header = header.ok_or(WalkError::Truncated)?;
-        if found.protocol == next::MOBILITY {
-            // A mobility header carries its own checksum and is always the last header (RFC 6275 §6.1.1). The walk
-            // takes it for the upper layer.
-            return Ok(found);
+    for walked in 0.. {
+        if !extension::is_walked(found.protocol) {
+            break;
         }
+        if walked == MAX_EXTENSIONS {
+            return Err(WalkError::TooMany);
+        }
+        let header = packet.get(found.offset..).and_then(|rest| rest.first_chunk::<8>());
+        let header = header.ok_or(WalkError::Truncated)?;
+        let length = extension::length(found.protocol, header);
         found.source_routed |= found.protocol == next::ROUTING && header[3] != 0;
         found.fragment |= found.protocol == next::FRAGMENT;
         let offset = u16::from_be_bytes([header[2], header[3]]) >> 3;
@@ -270,10 +266,10 @@ pub fn upper(packet: &[u8]) -> Result<Upper, WalkError> {
         }
         if later {
             found.later_fragment = true;
-            return Ok(found);
+            break;
         }
     }
-    Err(WalkError::TooMany)
+    Ok(found)
 }
 
 /// Whether `address` is multicast (ff00::/8).

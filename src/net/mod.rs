@@ -7,6 +7,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod extension;
 pub mod fragment;
 pub mod icmp4;
 pub mod icmp6;

@@ -2,6 +2,8 @@
 
 use super::verdict::DropReason;
 use crate::ila::Identifier;
+use crate::net::icmp6;
+use crate::siit::Refused;
 use crate::table::{ActionId, DomainId, NetworkId, Quarantine, Tenant, TenantHandle};
 
 /// Most packets of a burst.
@@ -55,11 +57,15 @@ pub struct PacketMeta {
     /// Whether the packet is more than plain TCP or UDP: the IPv6 next header is an extension header, ICMPv6 or another
     /// protocol.
     pub unusual: bool,
-    /// Whether the packet may be fragmented: as IPv4 it has or would have no DF.
+    /// Whether the packet may be fragmented: as IPv4 it has or would have no DF, and it is not ICMP; or it is an answer
+    /// of this node.
     pub splits: bool,
     /// Whether this node made the packet, as an answer or an error. Its hop limit is not lowered, and it is never
     /// answered.
     pub ours: bool,
+    /// Whether the packet came as IPv4 from a tenant attached here. Its first bytes are kept in
+    /// [`super::original::Original`], and its sender is told of a loss by ICMPv4.
+    pub came_as_ipv4: bool,
     /// Network of the sender, if that is a tenant attached here.
     pub from: Option<NetworkId>,
     /// The sender for the policer, if it is a tenant attached here.
@@ -68,9 +74,13 @@ pub struct PacketMeta {
     pub to: Option<NetworkId>,
     /// What neutral mapping adds to the low word beyond the locator's adjustment: see [`crate::table::network::Vnet`].
     pub checksum_delta: u16,
-    /// MTU that the ICMPv6 error for `packet_too_big` reports, in bytes.
+    /// MTU that the error for `packet_too_big` reports, in bytes, for the packet in the form in which it is dropped.
     pub mtu: u16,
-    /// If the buffer holds an ICMPv6 error: the reason for which the reported packet was lost.
+    /// If the packet is dropped as `untranslatable`: why RFC 7915 gives no translation.
+    pub refused: Option<Refused>,
+    /// If a packet to this node is dropped for a header that the node does not understand: the ICMPv6 error that is due.
+    pub problem: Option<icmp6::Error>,
+    /// If the buffer holds an ICMP error: the reason for which the reported packet was lost.
     pub answered: Option<DropReason>,
     /// If this node made the packet: the network that the answered packet counted for.
     pub charged: Option<NetworkId>,

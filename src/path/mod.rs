@@ -18,6 +18,7 @@ pub mod frames;
 pub mod meta;
 pub mod networks;
 pub mod notice;
+mod original;
 pub mod outcome;
 pub mod packet;
 pub mod policer;
@@ -47,6 +48,7 @@ pub use verdict::{DropReason, Verdict};
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
 use meta::PendingWork;
+use original::{Original, Originals};
 
 /// Tenants that the policer of [`Pipeline::new`] has token buckets for.
 const FEW_TENANTS: usize = 64;
@@ -56,6 +58,7 @@ const FEW_TENANTS: usize = 64;
 /// The caller of a burst calls [`Self::decide`], does what the decision says, and then calls [`Self::account`].
 pub struct Pipeline {
     metas: Box<BurstMeta>,
+    originals: Box<Originals>,
     limiter: Limiter,
     policer: Policer,
     copies: Copies,
@@ -81,6 +84,7 @@ impl Pipeline {
     pub fn new(limiter: Limiter) -> Self {
         Pipeline {
             metas: Box::new([PacketMeta::default(); BURST]),
+            originals: Box::new([Original::NONE; BURST]),
             limiter,
             policer: Policer::new(violations::TenantCounts::of(FEW_TENANTS)),
             copies: Copies::default(),
@@ -225,8 +229,8 @@ impl Pipeline {
     }
 
     fn stages(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
-        let metas = &mut *self.metas;
-        let mut pending = stage::arrive::run(burst, metas, &mut self.policer, ctx);
+        let (metas, originals) = (&mut *self.metas, &mut *self.originals);
+        let mut pending = stage::arrive::run(burst, metas, originals, &mut self.policer, ctx);
         forward(burst, metas, &mut pending, ctx);
         if pending.groups {
             stage::replicate::run(burst, metas, &mut self.copies, &mut self.policer, &mut pending, ctx);
@@ -238,15 +242,19 @@ impl Pipeline {
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
         }
         if pending.drops {
-            stage::icmp_error::run(burst, metas, &mut self.limiter, &mut self.policer, ctx);
+            stage::icmp_error::run(burst, metas, originals, &mut self.limiter, &mut self.policer, ctx);
         }
         if pending.local || pending.drops {
             // Answers and errors of this node are looked up, translated and routed like forwarded packets.
             let mut pending = stage::arrive::again(burst, metas, ctx);
             forward(burst, metas, &mut pending, ctx);
+            if pending.drops {
+                stage::fragment::run(burst, metas, &mut self.copies, ctx);
+            }
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
             stage::icmp_error::give_up(burst, metas);
         }
+        original::restore_waiting(burst, metas, originals);
     }
 
     /// The same pipeline without the fast path: every packet passes the stages. Tests compare the two.

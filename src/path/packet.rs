@@ -20,8 +20,8 @@ pub struct Packet<'b> {
     pub port: PortId,
     /// Length of the link header in bytes, 14 or 18. Stage `parse` sets it.
     pub l3: u8,
-    /// Whether the packet passed the source checks before: it waited for a neighbour and is decided again, in the form
-    /// that admission gave it.
+    /// Whether the packet passed the source checks before: it waited for a neighbour and is decided again. A tenant's
+    /// IPv4 packet waits as it came, and an ICMP error in IPv4 in the form that admission gave it.
     pub admitted: bool,
     /// The decision on the packet.
     pub verdict: Verdict,
@@ -166,6 +166,14 @@ impl<'b> Packet<'b> {
             self.end = end as u16;
         }
         fits
+    }
+
+    /// Writes the ethertype, the last two bytes of the link header.
+    pub(super) fn set_ethertype(&mut self, ethertype: u16) {
+        let at = usize::from(self.l3);
+        if let Some(bytes) = at.checked_sub(2).and_then(|from| self.frame_mut().get_mut(from..at)) {
+            bytes.copy_from_slice(&ethertype.to_be_bytes());
+        }
     }
 
     /// Lets `change` rewrite the packet behind the link header. `change` gets a buffer and the range of the packet in

@@ -60,7 +60,8 @@ macro_rules! reasons {
             }
 
             /// The ICMPv6 error that tells the sender, for reasons that have one (RFC 4443 §3). For `packet_too_big`
-            /// the stage `icmp_error` fills in the MTU.
+            /// the stage `icmp_error` fills in the MTU. For `untranslatable` it sends the error of RFC 7915, if there
+            /// is one, and for `extension_headers` that of RFC 8200. An IPv4 tenant is sent the ICMP error that says the same.
             #[must_use]
             pub const fn icmp(self) -> Option<icmp6::Error> {
                 match self { $($(DropReason::$variant => Some($error),)?)+ _ => None }
@@ -120,18 +121,18 @@ reasons! {
     ArpNotForUs = "arp_not_for_us";
     /// IPv4 packet that RFC 791 or RFC 1122 tells to discard.
     Ipv4Invalid = "ipv4_invalid";
-    /// IPv4 packet that RFC 7915 does not translate.
-    Untranslatable = "untranslatable";
+    /// IPv4 packet, or IPv6 packet to an IPv4 tenant, that RFC 7915 does not translate.
+    Untranslatable = "untranslatable" => icmp6::Error::Prohibited;
     /// IPv4 destination that the tenant's network does not know.
-    Ipv4NoRoute = "ipv4_no_route";
+    Ipv4NoRoute = "ipv4_no_route" => icmp6::Error::NoRoute;
     /// IPv6 header is cut short.
     Ipv6Truncated = "ipv6_truncated";
     /// IP version is not 6.
     Ipv6Version = "ipv6_version";
     /// IPv6 payload length is more than the frame holds.
     Ipv6Length = "ipv6_length";
-    /// Extension headers are cut short or too many.
-    ExtensionHeaders = "extension_headers";
+    /// Extension headers are cut short or too many, or hold what this node does not understand in a packet to itself.
+    ExtensionHeaders = "extension_headers" => icmp6::Error::ParameterProblem { code: 2, pointer: 0 };
     /// Source address is multicast, unspecified, loopback or IPv4-mapped.
     MartianSource = "martian_source";
     /// Destination address is unspecified, loopback or IPv4-mapped.

@@ -1,6 +1,7 @@
 //! Reads an IPv4 or IPv6 header and writes the corresponding header of the other family (RFC 7915 §4.1, RFC 7915 §5.1).
 
 use super::{Options, Refused, To4, To6};
+use crate::net::extension;
 use crate::net::fragment::{self, Fragment};
 use crate::net::ipv4::{self, Ipv4, protocol};
 use crate::net::ipv6::{self, Ipv6, next};
@@ -80,13 +81,15 @@ impl Head<u32> {
         }
         let length = ipv4::header(packet).ok_or(Refused::Truncated)?.len();
         let payload = usize::from(view.total_length()).checked_sub(length).ok_or(Refused::Truncated)?;
-        if is_ipv6_only(view.protocol()) || view.protocol() == protocol::IGMP {
+        if forges(view.protocol()) || view.protocol() == protocol::IGMP {
             return Err(Refused::Protocol);
         }
         let (offset, more) = (view.fragment_offset(), view.more_fragments());
-        // A packet with DF clear may be fragmented later. If it is long enough, the fragment header keeps its
-        // identification (RFC 7915 §4.1).
-        let may_be_split = !view.dont_fragment() && ipv6::HEADER + payload > usize::from(options.lowest_mtu6);
+        // A packet with DF clear is fragmented later if it is long enough. The fragment header keeps its identification
+        // (RFC 7915 §4.1). Fragments of ICMP are not translated, so that a whole message never gets one.
+        let may_be_split = !view.dont_fragment()
+            && view.protocol() != protocol::ICMP
+            && ipv6::HEADER + payload > usize::from(options.lowest_mtu6);
         let identification = u32::from(view.identification());
         Ok(Head {
             source: view.source(),
@@ -145,7 +148,8 @@ impl Head<u128> {
 
     /// Reads the headers of an IPv6 packet, of which a quote may hold nothing else.
     ///
-    /// Hop-by-hop options, destination options and routing headers with no segments left are skipped.
+    /// Hop-by-hop options, destination options and routing headers with no segments left are skipped. AH is refused: it
+    /// covers the addresses, and the protocol that it names would be read in the other family.
     pub(super) fn read(packet: &[u8], options: &Options) -> Result<Self, Refused> {
         let view = Ipv6::of(packet).ok_or(Refused::Truncated)?;
         if view.version() != 6 {
@@ -162,8 +166,7 @@ impl Head<u128> {
             fragment: None,
         };
         for walked in 0.. {
-            if !matches!(head.protocol, next::HOP_BY_HOP | next::ROUTING | next::DESTINATION | next::FRAGMENT)
-            {
+            if !extension::is_walked(head.protocol) {
                 break;
             }
             if walked == ipv6::MAX_EXTENSIONS {
@@ -174,17 +177,20 @@ impl Head<u128> {
             if head.protocol == next::ROUTING && header[3] != 0 {
                 return Err(Refused::Routing { pointer: head.length as u16 + 3 });
             }
+            if head.protocol == next::AH {
+                return Err(Refused::Protocol);
+            }
             if head.protocol == next::FRAGMENT {
                 let (protocol, fragment) = Fragment::read(header);
-                if is_extension(protocol) {
+                if extension::is_known(protocol) {
                     return Err(Refused::FragmentedExtension);
                 }
                 (head.protocol, head.fragment) = (protocol, Some(fragment));
                 head.length += fragment::HEADER;
                 break;
             }
+            head.length += extension::length(head.protocol, header);
             head.protocol = header[0];
-            head.length += 8 + 8 * usize::from(header[1]);
         }
         if matches!(head.protocol, protocol::ICMP | protocol::IGMP) {
             return Err(Refused::Protocol);
@@ -217,22 +223,8 @@ impl Head<u128> {
     }
 }
 
-/// Whether IPv6 would read protocol number `protocol` as an extension header or as ICMPv6.
-const fn is_ipv6_only(protocol: u8) -> bool {
-    matches!(protocol, next::HOP_BY_HOP | next::ROUTING | next::FRAGMENT | next::DESTINATION | next::ICMP6)
-}
-
-/// Whether `next_header` is an extension header that must not follow a fragment header: all but ESP (RFC 7915 §5.1.1).
-const fn is_extension(next_header: u8) -> bool {
-    matches!(
-        next_header,
-        next::HOP_BY_HOP
-            | next::ROUTING
-            | next::FRAGMENT
-            | next::DESTINATION
-            | next::AH
-            | next::MOBILITY
-            | next::HIP
-            | next::SHIM6
-    )
+/// Whether IPv6 would read protocol number `protocol` of IPv4 as ICMPv6, or as an extension header that the protocol
+/// which it names follows. HIP is a protocol of its own in both families.
+const fn forges(protocol: u8) -> bool {
+    protocol == next::ICMP6 || protocol != next::HIP && extension::is_known(protocol)
 }

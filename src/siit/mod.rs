@@ -5,8 +5,9 @@
 //! [`fragment`]. A refused packet is left unchanged.
 //!
 //! The layer is stricter than RFC 7915 in one point. It refuses protocol numbers with another meaning in the other
-//! family: IPv6 extension headers and ICMPv6 in IPv4, ICMP and IGMP in IPv6. RFC 7915 §4.1 and RFC 7915 §5.1 copy
-//! them, which would let a sender forge headers of the other family.
+//! family: IPv6 extension headers and ICMPv6 in IPv4, ICMP and IGMP in IPv6, AH in both. RFC 7915 §4.1 and
+//! RFC 7915 §5.1 copy them, which would let a sender forge headers of the other family, or hide them behind AH. No
+//! receiver could verify AH after translation anyway, because it covers the addresses (RFC 4302 §3.3.3).
 
 mod error;
 pub mod fragment;
@@ -56,7 +57,8 @@ pub struct Options {
     /// Compute the checksum of IPv4 UDP datagrams that have none; otherwise they are refused (RFC 7915 §4.5).
     pub computes_udp_checksum: bool,
     /// Lowest MTU of the IPv6 network in bytes: 1280, or more if the operator knows that every link has more. An IPv4
-    /// packet with DF clear gets a fragment header when its IPv6 packet would be longer (RFC 7915 §4.1).
+    /// packet with DF clear, ICMP aside, gets a fragment header when its IPv6 packet would be longer, for the caller to
+    /// fragment it (RFC 7915 §4.1).
     pub lowest_mtu6: u16,
     /// MTU of the IPv4 next hop in bytes (RFC 7915 §4.2, RFC 7915 §5.2).
     pub mtu4: u16,

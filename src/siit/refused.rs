@@ -59,7 +59,7 @@ pub enum Refused {
     FragmentedIcmp,
     /// The payload is too long for IPv4.
     TooLong,
-    /// The protocol number has another meaning in the other family, or is IGMP, which never leaves its link
+    /// The protocol number has another meaning in the other family, or is AH, or is IGMP, which never leaves its link
     /// (RFC 7915 §4.2).
     Protocol,
     /// UDP without a checksum, in fragments or with [`super::Options::computes_udp_checksum`] off (RFC 7915 §4.5).

@@ -25,6 +25,7 @@ pub mod ranges;
 pub mod rcu;
 pub mod routes;
 pub mod tenant;
+mod translation;
 
 pub use action::{Action, Hop, HopState, Local, NexthopGroup, Remote};
 pub use gateway::{Gateway, Gateways};
@@ -34,6 +35,7 @@ pub use network::{Network, NetworkId, Networks};
 pub use policy::{Endpoint, Selector};
 pub use port::{Port, Role};
 pub use tenant::{AttachmentKey, Tenant, TenantHandle};
+pub use translation::Translation;
 
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;
@@ -110,6 +112,8 @@ pub struct Tables {
     pub ports: Vec<Port>,
     /// Addresses of global scope of all ports.
     pub own: HashSet<u128, foldhash::fast::FixedState>,
+    /// How tenants' IPv4 becomes IPv6.
+    pub translation: Translation,
     /// Prefixes that tenants can never reach. Any action stands for yes.
     pub infrastructure: routes::Routes,
     /// Prefixes that are inside, for external ports.

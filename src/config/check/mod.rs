@@ -64,6 +64,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let mappings = system::mappings(&mut check, raw, directory);
     let quarantine = limits::quarantine(&mut check, raw);
     let icmp = system::icmp(&mut check, raw);
+    let translation = system::translation(&mut check, raw);
     let neighbour_discovery = system::discovery(&mut check, raw);
     let multicast = system::multicast(&mut check, raw);
     let metrics = system::metrics(&mut check, raw);
@@ -86,6 +87,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         infrastructure,
         quarantine,
         icmp,
+        translation,
         neighbour_discovery,
         multicast,
         metrics,

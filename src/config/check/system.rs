@@ -2,7 +2,7 @@
 
 use super::super::model::{
     Admin, COUNTED_NETWORKS, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs,
-    Metrics, Multicast, NeighbourDiscovery, Node,
+    Metrics, MissingUdpChecksum, Multicast, NeighbourDiscovery, Node, Translation,
 };
 use super::super::raw::{RawConfig, Text};
 use super::scope::{Check, STRICT, Scope, Seen, entries};
@@ -124,6 +124,18 @@ pub(super) fn icmp(check: &mut Check, raw: &RawConfig) -> Icmp {
         ),
         burst: s.number("burst", field(icmp, |i| &i.burst), 1..=1_000_000, 100),
     }
+}
+
+pub(super) fn translation(check: &mut Check, raw: &RawConfig) -> Translation {
+    let (at, translation) = section(&raw.translation);
+    let mut s = check.scope("translation", at);
+    let text = field(translation, |t| &t.lowest_ipv6_mtu);
+    let lowest_ipv6_mtu = s.number("lowest_ipv6_mtu", text, 1280..=9600, 1280);
+    use MissingUdpChecksum::{Compute, Drop};
+    let text = field(translation, |t| &t.missing_udp_checksum);
+    let choices = [("compute", Compute), ("drop", Drop)];
+    let missing_udp_checksum = s.choice("missing_udp_checksum", text, &choices, Compute);
+    Translation { lowest_ipv6_mtu, missing_udp_checksum }
 }
 
 pub(super) fn discovery(check: &mut Check, raw: &RawConfig) -> NeighbourDiscovery {

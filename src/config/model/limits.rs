@@ -1,4 +1,4 @@
-//! What protects the node and the fabric from tenants.
+//! Limits: what protects the node and the fabric from tenants, and how many ICMPv6 errors this node sends to others.
 
 /// A rate in packets a second, and how many packets may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,4 +68,13 @@ pub enum QuarantineMode {
     Control,
     /// All of them.
     All,
+}
+
+/// `icmp` (RFC 4443 §2.4(f))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Icmp {
+    /// ICMPv6 errors a second, at most; 0: none.
+    pub errors_per_second: u32,
+    /// Errors that may leave at once.
+    pub burst: u32,
 }

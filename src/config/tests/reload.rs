@@ -91,6 +91,17 @@ fn policies_are_taken_over_by_a_reload() {
 }
 
 #[test]
+fn translation_is_taken_over_by_a_reload() {
+    for key in ["lowest_ipv6_mtu: 1500", "missing_udp_checksum: drop"] {
+        let (name, _) = key.split_once(':').unwrap();
+        assert_eq!(
+            changes(&right("translation: {}"), &right(&format!("translation: {{{key}}}"))),
+            [format!("translation.{name}: changed, applied by a reload")]
+        );
+    }
+}
+
+#[test]
 fn what_needs_a_restart() {
     for (line, expected) in [
         ("node: {name: other}", &["node.name: changed", "admin.socket: changed"][..]),

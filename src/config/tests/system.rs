@@ -85,6 +85,14 @@ fn words_and_numbers_are_checked() {
         "neighbour_discovery: {hold_packets: 65}",
         "t.yaml:9:37: neighbour_discovery.hold_packets: `65` is not a number from 1 to 64; choose one",
     );
+    wrong(
+        "translation: {lowest_ipv6_mtu: 1279}",
+        "t.yaml:9:32: translation.lowest_ipv6_mtu: `1279` is not a number from 1280 to 9600; choose one",
+    );
+    wrong(
+        "translation: {missing_udp_checksum: zero}",
+        "t.yaml:9:37: translation.missing_udp_checksum: `zero` is not known; write one of compute, drop",
+    );
     wrong("icmp: {burst: 0}", "t.yaml:9:15: icmp.burst: `0` is not a number from 1 to 1000000; choose one");
 }
 

@@ -63,6 +63,11 @@ impl Rib {
             own: addresses.chain(gateways).collect(),
             infrastructure: self.infrastructure(),
             inside: self.inside(),
+            translation: table::Translation {
+                lowest_ipv6_mtu: self.translation.lowest_ipv6_mtu,
+                computes_udp_checksum: self.translation.missing_udp_checksum
+                    == config::MissingUdpChecksum::Compute,
+            },
             actions: render.actions,
             nexthop_groups: render.nexthop_groups,
             groups: render.groups,

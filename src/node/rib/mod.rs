@@ -88,6 +88,7 @@ pub struct Rib {
     attachment_index: HashMap<AttachmentKey, u32>,
     slots: Slots,
     infrastructure: Vec<crate::net::Ipv6Prefix>,
+    translation: config::Translation,
     routes: Vec<Route>,
     neighbours: Neighbours,
     /// Effects of changes of neighbours, until the caller takes and carries them out.
@@ -142,6 +143,7 @@ impl Rib {
             attachment_index: HashMap::new(),
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),
+            translation: config.translation,
             routes: Vec::new(),
             neighbours: Neighbours::new(config.neighbour_discovery),
             neighbour_effects: Vec::new(),

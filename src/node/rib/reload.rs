@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
 
 impl Rib {
-    /// Applies a new configuration: networks, infrastructure, policies, attachments, routes, static neighbours,
+    /// Applies a new configuration: networks, infrastructure, translation, policies, attachments, routes, static neighbours,
     /// addresses, router advertisements, own locators, and domains added at the end.
     ///
     /// Everything else must be as before; [`Config::diff_class`] checks that. The caller publishes a snapshot and then
@@ -59,6 +59,7 @@ impl Rib {
         self.attachments.clone_from(&config.attachments);
         self.slots.assign(&config.attachments);
         self.infrastructure.clone_from(&config.infrastructure);
+        self.translation = config.translation;
         self.networks.clone_from(&config.virtual_networks);
         self.give_slots();
         self.policies.clone_from(&config.policies);

@@ -5,20 +5,21 @@
 
 use super::group;
 use super::source::Sender;
+use crate::net::igmp;
 use crate::net::ipv4::{self, Ipv4};
-use crate::net::{fragment, igmp, ipv6};
 use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
 use crate::path::meta::Policed;
+use crate::path::original::Original;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::proxy::{echo, membership};
 use crate::path::rewrite::siit;
-use crate::path::verdict::DropReason;
+use crate::path::verdict::{DropReason, Verdict};
 
 /// Admits an IPv4 packet of a tenant: later stages see the IPv6 packet that it becomes. `group_frame` says that the
 /// frame went to a group MAC address; then only packets to groups are admitted. IGMP and packets to the gateway get
-/// their verdict here.
+/// their verdict here. `original` keeps what an ICMP error about the packet quotes.
 ///
 /// # Errors
 /// The reason to drop the packet:
@@ -28,11 +29,12 @@ use crate::path::verdict::DropReason;
 /// * `GroupUnmappable` for a group whose zero alias is another group
 /// * `Quarantined` for a packet to the gateway of a tenant under quarantine
 /// * `Ipv4NoRoute` for a destination that the network does not know
+/// * `NotServed`, `FragmentForUs` and `Checksum` for a packet to the gateway that it does not answer
 /// * `Untranslatable` if RFC 7915 gives no translation
 /// * `PacketTooBig` for more than the network's MTU
 pub(in crate::path) fn enter(
     packet: &mut Packet<'_>,
-    meta: &mut PacketMeta,
+    (meta, original): (&mut PacketMeta, &mut Original),
     from: &Sender<'_>,
     group_frame: bool,
     policer: &mut Policer,
@@ -42,7 +44,8 @@ pub(in crate::path) fn enter(
     let header = Ipv4::of(l3).ok_or(DropReason::Ipv4Invalid)?;
     let (source, destination) = (header.source(), header.destination());
     let total = usize::from(header.total_length());
-    meta.splits = !header.dont_fragment();
+    // Fragments of ICMP are not translated (RFC 7915 §1.2).
+    meta.splits = !header.dont_fragment() && header.protocol() != ipv4::protocol::ICMP;
     let whole = ipv4::header(l3).ok_or(DropReason::Ipv4Invalid)?;
     if header.version() != 4 || !ipv4::is_intact(whole) || total < whole.len() || total > l3.len() {
         return Err(DropReason::Ipv4Invalid);
@@ -58,6 +61,8 @@ pub(in crate::path) fn enter(
         packet.verdict = membership::decide_igmp(packet, Policed::of(from.tenant), policer, ctx);
         return Ok(());
     }
+    original.keep(packet.l3());
+    meta.came_as_ipv4 = true;
     let group = group::ipv4_group(destination, from.network)?;
     if group_frame && group.is_none() {
         return Err(DropReason::Multicast);
@@ -67,18 +72,15 @@ pub(in crate::path) fn enter(
     }
     if from.network.subnet_of(destination).is_some_and(|subnet| subnet.gateway == destination) {
         policer.heed(Policed::of(from.tenant))?;
-        packet.verdict = echo::reply_ipv4(packet, from);
+        packet.verdict = match echo::reply_ipv4(packet, from) {
+            Verdict::Drop(reason) => return Err(reason),
+            verdict => verdict,
+        };
         return Ok(());
     }
-    siit::to_ipv6(packet, meta, from, (source, destination), group, ctx)?;
     if total > usize::from(from.network.mtu) {
-        // The sender is IPv4: when the ICMPv6 error is translated for it, the difference of the headers is subtracted
-        // again.
-        let in_fragment = packet.l3().get(6) == Some(&ipv6::next::FRAGMENT);
-        let checksum_delta_ipv4 =
-            ipv6::HEADER - ipv4::HEADER + if in_fragment { fragment::HEADER } else { 0 };
-        meta.mtu = from.network.mtu + checksum_delta_ipv4 as u16;
+        meta.mtu = from.network.mtu;
         return Err(DropReason::PacketTooBig);
     }
-    Ok(())
+    siit::to_ipv6(packet, meta, from, (source, destination), group, ctx)
 }

@@ -89,9 +89,8 @@ pub(in crate::path) fn admit_ipv6(
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
     if packet.admitted {
-        // Admission translated the tenant's IPv4 to this form. It added a fragment header only without DF.
-        meta.splits = header.next_header == ipv6::next::FRAGMENT
-            && sender.is_some_and(|sender| sender.is_own_ipv4(header.source, ctx));
+        // Only those answers of this node got a fragment header that may be fragmented.
+        meta.splits = header.next_header == ipv6::next::FRAGMENT && ctx.tables.own.contains(&header.source);
         return Ok(());
     }
     match sender {
@@ -121,13 +120,5 @@ impl Sender<'_> {
             || source == 0
             || on_link && ipv6::is_link_local(source) && !port.owns(source);
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
-    }
-
-    /// Whether an address is the SIR form of one of the tenant's IPv4 addresses.
-    fn is_own_ipv4(&self, source: u128, ctx: &Ctx<'_>) -> bool {
-        let domain = ctx.tables.domain(self.network.domain);
-        let low = source as u32;
-        self.tenant.ipv4.contains(&low)
-            && domain.is_some_and(|domain| domain.sir.with(self.network.ipv4_identifier(low)) == source)
     }
 }

@@ -8,6 +8,7 @@ use crate::net::ipv6::{self, Ipv6, Upper, next};
 use crate::path::admit::source::Sender;
 use crate::path::meta::PacketMeta;
 use crate::path::packet::Packet;
+use crate::path::rewrite::atomic;
 use crate::path::verdict::{DropReason, Verdict};
 
 /// Protocol number of ICMP.
@@ -16,17 +17,17 @@ const ICMP: u8 = 1;
 /// Hop limit of packets that this node makes (RFC 1700's recommended default).
 pub(in crate::path) const HOP_LIMIT: u8 = 64;
 
-/// Turns an echo request into its reply (RFC 4443 §4.2) and leaves it to be routed.
+/// Turns an echo request into its reply (RFC 4443 §4.2) and leaves it to be routed. The reply has none of the request's
+/// extension headers. One that not every link carries may be fragmented on its way out. The caller has checked that no segments are left in a routing header.
 pub(in crate::path) fn reply(packet: &mut Packet<'_>, meta: &mut PacketMeta, upper: &Upper) -> Verdict {
-    // A reply along the reversed source route would go wherever the sender likes.
-    if upper.source_routed {
-        return Verdict::Drop(DropReason::NotServed);
-    }
     let Some(header) = Ipv6::of(packet.l3()) else { return Verdict::Drop(DropReason::Ipv6Truncated) };
     let (source, destination) = (header.source(), header.destination());
     let message = packet.l3().get(upper.offset..).unwrap_or(&[]);
     if checksum::transport(source, destination, next::ICMP6, message) != 0 {
         return Verdict::Drop(DropReason::Checksum);
+    }
+    if upper.offset > ipv6::HEADER {
+        atomic::strip_to(packet, upper.offset, next::ICMP6);
     }
     let l3 = packet.l3_mut();
     if let Some(mut header) = Ipv6::of_mut(l3) {
@@ -35,14 +36,23 @@ pub(in crate::path) fn reply(packet: &mut Packet<'_>, meta: &mut PacketMeta, upp
         header.set_hop_limit(HOP_LIMIT);
     }
     if let Some([message_kind, _, high, low]) =
-        l3.get_mut(upper.offset..).and_then(|rest| rest.first_chunk_mut::<4>())
+        l3.get_mut(ipv6::HEADER..).and_then(|rest| rest.first_chunk_mut::<4>())
     {
         *message_kind = kind::ECHO_REPLY;
         let sum = u16::from_be_bytes([*high, *low]);
         let before = u16::from(kind::ECHO_REQUEST) << 8;
         [*high, *low] = checksum::update(sum, before, u16::from(kind::ECHO_REPLY) << 8).to_be_bytes();
     }
-    answer_to(packet, meta, source)
+    let name = packet.l3().get(ipv6::HEADER..).and_then(|message| message.first_chunk::<8>()).copied();
+    let verdict = answer_to(packet, meta, source);
+    if verdict == Verdict::Continue
+        && packet.l3().len() > usize::from(ipv6::MIN_MTU)
+        && let Some([_, _, a, b, _, _, c, d]) = name
+    {
+        // Checksum and sequence number differ from one reply to the next.
+        meta.splits = atomic::wrap(packet, u32::from_be_bytes([a, b, c, d]));
+    }
+    verdict
 }
 
 /// Marks the packet as made by this node and addressed to `destination`. From or to a link-local address it is sent

@@ -1,6 +1,7 @@
 //! The last steps of every packet that leaves through a next hop: the checks that may stop it, then hop limit and link
 //! header.
 
+use super::atomic;
 use crate::net::ethernet;
 use crate::net::ipv6::{self, Ipv6};
 use crate::path::meta::PacketMeta;
@@ -32,13 +33,73 @@ pub(in crate::path) fn check_shrinking(
     hop: &Hop,
     shrinks_by: usize,
 ) -> Result<(), Verdict> {
+    check_within(packet, meta, hop, usize::from(hop.mtu) + shrinks_by)
+}
+
+/// [`check`] for a packet that leaves as IPv6. `path_mtu` is the longest packet in bytes that every link behind the hop
+/// takes. Packets that may be fragmented must not be longer, because nobody tells their sender (RFC 7915 §4). Such a
+/// packet leaves without fragment header if it leaves whole.
+///
+/// Packets of this node must not be longer than every link of the Internet takes (RFC 8201 §4): it keeps no path MTUs.
+///
+/// # Errors
+/// As [`check`].
+#[inline(always)]
+pub(in crate::path) fn check_path(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    hop: &Hop,
+    path_mtu: u16,
+) -> Result<(), Verdict> {
+    if !meta.splits {
+        return check(packet, meta, hop);
+    }
+    let path_mtu = if meta.ours { ipv6::MIN_MTU } else { path_mtu };
+    check_splitting(packet, meta, hop, path_mtu.min(hop.mtu))
+}
+
+/// [`check_path`] for a hop behind which there is no further link.
+///
+/// # Errors
+/// As [`check`].
+#[inline(always)]
+pub(in crate::path) fn check_last(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    hop: &Hop,
+) -> Result<(), Verdict> {
+    if meta.splits { check_splitting(packet, meta, hop, hop.mtu) } else { check(packet, meta, hop) }
+}
+
+/// [`check_path`] for a packet that may be fragmented.
+#[cold]
+fn check_splitting(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    hop: &Hop,
+    mtu: u16,
+) -> Result<(), Verdict> {
+    let checked = check_within(packet, meta, hop, usize::from(mtu) + atomic::bytes(packet));
+    // Fragments keep their fragment header.
+    meta.mtu = mtu;
+    checked.map(|()| atomic::strip(packet))
+}
+
+/// [`check`] against the longest packet that may leave, in bytes.
+#[inline(always)]
+fn check_within(
+    packet: &Packet<'_>,
+    meta: &mut PacketMeta,
+    hop: &Hop,
+    longest: usize,
+) -> Result<(), Verdict> {
     let l3 = packet.l3();
     let hop_limit = l3.get(7).copied().unwrap_or(0);
     let ready = hop.state == HopState::Ready;
-    if ready & (hop_limit > 1) & (l3.len() <= usize::from(hop.mtu) + shrinks_by) {
+    if ready & (hop_limit > 1) & (l3.len() <= longest) {
         return Ok(());
     }
-    refuse(meta, hop, hop_limit, l3.len(), shrinks_by)
+    refuse(meta, hop, hop_limit, l3.len(), longest)
 }
 
 /// The verdict that stops the packet, if one does.
@@ -48,7 +109,7 @@ fn refuse(
     hop: &Hop,
     hop_limit: u8,
     length: usize,
-    shrinks_by: usize,
+    longest: usize,
 ) -> Result<(), Verdict> {
     if hop_limit <= 1 && !meta.ours {
         return Err(Verdict::Drop(DropReason::HopLimit));
@@ -61,8 +122,8 @@ fn refuse(
         HopState::OnLink => return Err(Verdict::Drop(DropReason::LocatorOnLink)),
         HopState::Ready => {}
     }
-    if length > usize::from(hop.mtu) + shrinks_by {
-        meta.mtu = hop.mtu + shrinks_by as u16;
+    if length > longest {
+        meta.mtu = longest as u16;
         return Err(Verdict::Drop(DropReason::PacketTooBig));
     }
     Ok(())

@@ -3,11 +3,11 @@
 //!
 //! Addresses and MTUs are chosen here; `siit` translates the headers.
 
-use super::{hop, quote};
+use super::{hop, next_hop_mtu, quote};
 use crate::ila::{ChecksumMode, Identifier, IdentifierType, SirPrefix};
 use crate::net::checksum;
 use crate::net::ipv4::{self, Ipv4};
-use crate::net::{ethernet, fragment, icmp6, ipv6};
+use crate::net::{ethernet, icmp4, icmp6, ipv6};
 use crate::path::admit::source::Sender;
 use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
@@ -17,10 +17,11 @@ use crate::siit::{self, Options, Refused, To4, To6};
 use crate::table::network::NetworkHot;
 use crate::table::{DomainId, Hop, Local, Network};
 
-/// Options for `siit`: type of service is copied, and a missing UDP checksum is computed. IPv6 MTUs are not checked
-/// here: [`hop::check`] does that, and the MTU that an ICMP error reports is kept.
-fn options(mtu4: u16) -> Options {
-    Options { mtu4, mtu6: u16::MAX, ..Options::default() }
+/// Options for `siit`: type of service is copied. `mtu4` and `mtu6` are the MTUs of the next hops on both sides, which
+/// bound the MTU that an ICMP error reports. Lengths of packets are not checked here: [`hop`] does that.
+fn options(mtu4: u16, mtu6: u16, ctx: &Ctx<'_>) -> Options {
+    let computes_udp_checksum = ctx.tables.translation.computes_udp_checksum;
+    Options { mtu4, mtu6, computes_udp_checksum, ..Options::default() }
 }
 
 /// The IPv6 address that an IPv4 address stands for in the network: a peer's own (ILA draft §5.11, ILA draft §5.13), or
@@ -151,7 +152,8 @@ fn checksum_field(payload: &mut [u8], protocol: u8) -> Option<&mut [u8; 2]> {
 ///
 /// # Errors
 /// * [`DropReason::Ipv4NoRoute`] if no peer and no subnet of the network has the destination.
-/// * [`DropReason::Untranslatable`] if RFC 7915 gives no translation, or the headroom is too small.
+/// * [`DropReason::Untranslatable`] if RFC 7915 gives no translation, or the headroom is too small. `meta.refused` says
+///   why.
 pub(in crate::path) fn to_ipv6(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
@@ -170,14 +172,28 @@ pub(in crate::path) fn to_ipv6(
             None => ipv6(destination).ok_or(DropReason::Ipv4NoRoute)?,
         },
     };
-    let options = options(from.network.mtu);
+    let is_error = is_icmp4_error(packet.l3());
+    let mtu6 = if is_error { next_hop_mtu::towards(to.destination, ctx) } else { u16::MAX };
+    let options = options(from.network.mtu, mtu6, ctx);
     packet
         .reshape(|room, at| siit::to_v6(room, at, &to, quoted, &options))
-        .map_err(|_| DropReason::Untranslatable)?;
-    set_ethertype(packet, ethernet::IPV6);
+        .map_err(|refused| refuse(meta, refused))?;
+    packet.set_ethertype(ethernet::IPV6);
     meta.destination = to.destination;
     meta.unusual = true;
     Ok(())
+}
+
+/// Whether an IPv4 packet is an ICMP error.
+fn is_icmp4_error(l3: &[u8]) -> bool {
+    let (Some(header), Some(view)) = (ipv4::header(l3), Ipv4::of(l3)) else { return false };
+    view.protocol() == ipv4::protocol::ICMP && l3.get(header.len()).is_some_and(|kind| icmp4::is_error(*kind))
+}
+
+/// Notes in `meta` why a packet is not translated.
+fn refuse(meta: &mut PacketMeta, refused: Refused) -> DropReason {
+    meta.refused = Some(refused);
+    DropReason::Untranslatable
 }
 
 /// Delivers to a tenant's IPv4 address here: translates the packet to IPv4 and sends it.
@@ -195,8 +211,9 @@ pub(in crate::path) fn deliver(
         return Verdict::Drop(DropReason::NotLocal);
     };
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
-    let shrinks_by = ipv6::HEADER - ipv4::HEADER + if upper.fragment { fragment::HEADER } else { 0 };
-    meta.splits |= upper.fragment;
+    let shrinks_by = upper.offset - ipv4::HEADER;
+    // Fragments of ICMP are not translated (RFC 7915 §1.2).
+    meta.splits |= upper.fragment && upper.protocol != ipv6::next::ICMP6;
     if let Err(verdict) = hop::check_shrinking(packet, meta, &local.hop, shrinks_by) {
         return verdict;
     }
@@ -216,11 +233,19 @@ pub(in crate::path) fn deliver(
         None => return Verdict::Drop(DropReason::NoPolicy),
     };
     quote::translate(packet, &upper, ctx.tables);
+    let mtu6 = match crate::ila::quote::position(packet.l3(), &upper).filter(|_| !meta.ours) {
+        Some(at) => packet
+            .l3()
+            .get(at..)
+            .and_then(ipv6::Ipv6::of)
+            .map_or(u16::MAX, |quoted| next_hop_mtu::towards(quoted.destination(), ctx)),
+        None => u16::MAX,
+    };
     let quoted = |source: u128, destination: u128| {
         Some((ipv4_of(source, network, sir)?, ipv4_of(destination, network, sir)?))
     };
     let to = To4 { source, destination, identification: name_of(packet.l3()) };
-    let options = options(local.hop.mtu);
+    let options = options(local.hop.mtu, mtu6, ctx);
     // In mode `no-action` the transport checksum is that of the SIR address on the whole path.
     let mode = ctx.tables.domain(domain).map(|domain| domain.checksum);
     if mode == Some(ChecksumMode::NoAction) {
@@ -233,7 +258,7 @@ pub(in crate::path) fn deliver(
     match reshaped {
         Ok(()) => leave(packet, meta, local),
         Err(Refused::Headroom) => Verdict::Drop(DropReason::BufferShape),
-        Err(_) => Verdict::Drop(DropReason::Untranslatable),
+        Err(refused) => Verdict::Drop(refuse(meta, refused)),
     }
 }
 
@@ -259,14 +284,6 @@ pub(in crate::path) fn name_of(packet: &[u8]) -> u16 {
     }
 }
 
-/// Writes the ethertype, the last two bytes of the link header.
-fn set_ethertype(packet: &mut Packet<'_>, ethertype: u16) {
-    let at = usize::from(packet.l3);
-    if let Some(bytes) = at.checked_sub(2).and_then(|from| packet.frame_mut().get_mut(from..at)) {
-        bytes.copy_from_slice(&ethertype.to_be_bytes());
-    }
-}
-
 /// Lowers the TTL, writes the header checksum and the link header, and sends through the tenant's port. A packet that
 /// this node made keeps its TTL.
 fn leave(packet: &mut Packet<'_>, meta: &PacketMeta, local: &Local) -> Verdict {
@@ -284,6 +301,6 @@ fn leave(packet: &mut Packet<'_>, meta: &PacketMeta, local: &Local) -> Verdict {
     if !packet.relink(local.hop.link()) {
         return Verdict::Drop(DropReason::BufferShape);
     }
-    set_ethertype(packet, ethernet::IPV4);
+    packet.set_ethertype(ethernet::IPV4);
     if meta.ours { Verdict::Reply(local.hop.port) } else { Verdict::Forward(local.hop.port) }
 }

@@ -60,7 +60,7 @@ pub(in crate::path) fn to_locator(
 ) -> Verdict {
     let add = checksum::add(remote.add, meta.checksum_delta & remote.identifier_changes());
     let mut low = ila_identifier(meta.identifier.0, add, remote);
-    if let Err(verdict) = hop::check(packet, meta, &remote.hop) {
+    if let Err(verdict) = hop::check_path(packet, meta, &remote.hop, ctx.tables.translation.lowest_ipv6_mtu) {
         return verdict;
     }
     if meta.unusual || remote.mode == ChecksumMode::AdjTransport {
@@ -109,7 +109,7 @@ pub(in crate::path) fn deliver(
     domain: Option<&Domain>,
     ctx: &Ctx<'_>,
 ) -> Verdict {
-    if let Err(verdict) = hop::check(packet, meta, &local.hop) {
+    if let Err(verdict) = hop::check_last(packet, meta, &local.hop) {
         return verdict;
     }
     match domain {

@@ -6,6 +6,7 @@ use crate::net::ethernet;
 use crate::path::admit::{ipv4, ra_dhcp_guard, source};
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
+use crate::path::original::{Original, Originals};
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::proxy::{arp, prefetch};
@@ -18,6 +19,7 @@ use crate::table::Port;
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
+    originals: &mut Originals,
     policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) -> PendingWork {
@@ -26,7 +28,7 @@ pub(in crate::path) fn run(
     let mut memo = classify::Memo::default();
     // All packets of a received burst have one port. Only packets that waited for a neighbour may have several.
     let mut port: Option<(u16, &Port)> = None;
-    for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
+    for ((packet, meta), original) in burst.iter_mut().zip(metas.iter_mut()).zip(originals.iter_mut()) {
         *meta = PacketMeta::default();
         if !packet.verdict.is_undecided() {
             continue;
@@ -35,7 +37,7 @@ pub(in crate::path) fn run(
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }
         let admitted = match port {
-            Some((_, port)) => admit(packet, meta, port, policer, ctx),
+            Some((_, port)) => admit(packet, (meta, original), port, policer, ctx),
             None => Err(DropReason::NoPort),
         };
         // The proxies have decided some packets: ARP, for example.
@@ -64,11 +66,11 @@ pub(in crate::path) fn run(
 ///   `UnknownEthertype`, `Ipv6Truncated`, `Ipv6Version`, `Ipv6Length`, `ExtensionHeaders`
 /// * of [`source`]: `UnknownTenant`, `Quarantined`, `SpoofedSource`
 /// * of [`ra_dhcp_guard`]: `TenantRouter`, `TenantQuery`, `TenantDhcp`, `NdFragment`
-/// * of [`ipv4::enter`]: `Ipv4Invalid`, `Ipv4NoRoute`, `Untranslatable`, `Multicast`
+/// * of [`ipv4::enter`]: `Ipv4Invalid`, `Ipv4NoRoute`, `Untranslatable`, `Multicast`, `PacketTooBig`
 /// * of [`classify::special`]: `MartianSource`, `MartianDestination`, `LinkLocal`, `PacketTooBig`, `GroupUnmappable`
 fn admit(
     packet: &mut Packet<'_>,
-    meta: &mut PacketMeta,
+    (meta, original): (&mut PacketMeta, &mut Original),
     port: &Port,
     policer: &mut Policer,
     ctx: &Ctx<'_>,
@@ -84,7 +86,8 @@ fn admit(
             ethernet::IPV4 => {
                 ra_dhcp_guard::ipv4(packet.frame().get(link.bytes..).unwrap_or(&[]))?;
                 packet.l3 = link.bytes as u8;
-                return ipv4::enter(packet, meta, sender, link.destination.is_multicast(), policer, ctx);
+                let group_frame = link.destination.is_multicast();
+                return ipv4::enter(packet, (meta, original), sender, group_frame, policer, ctx);
             }
             _ => {}
         }

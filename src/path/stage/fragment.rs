@@ -1,10 +1,12 @@
-//! Fragments packets that came as IPv4 without DF and are too long for their next hop, and fragments that are too long
-//! for the IPv4 tenant that receives them (RFC 7915 §4, RFC 7915 §5.1.1).
+//! Fragments packets that came as IPv4 without DF and are too long for their next hop or for the links behind it, and
+//! fragments that are too long for the IPv4 tenant that receives them (RFC 7915 §4, RFC 7915 §5.1.1).
 //!
-//! The first fragment replaces the packet, and the others are copies. ICMP is never fragmented, because its fragments
-//! cannot be translated (RFC 7915 §1.2). Its sender is told the MTU instead, as with DF.
+//! It also fragments long answers of this node. ICMP of others is never fragmented, because its fragments cannot be
+//! translated (RFC 7915 §1.2). Its sender is told the MTU instead, as with DF.
+//!
+//! The first fragment replaces the packet, and the others are copies.
 
-use crate::net::ipv6::{self, next};
+use crate::net::ipv6;
 use crate::path::copies::Copies;
 use crate::path::ctx::Ctx;
 use crate::path::flow;
@@ -139,6 +141,6 @@ fn pieces<'p>(
 ) -> Option<impl Iterator<Item = fragment::Piece<'p>>> {
     let upper = ipv6::upper(packet.l3()).ok()?;
     // A packet that may be fragmented has a fragment header, unless it was short enough to go without one.
-    let may = meta.splits && upper.fragment && upper.protocol != next::ICMP6;
+    let may = meta.splits && upper.fragment;
     fragment::v6(packet.l3(), meta.mtu, 0).ok().filter(|_| may)
 }

@@ -1,18 +1,22 @@
-//! Sends ICMPv6 errors to the senders of dropped packets (RFC 4443 §2.2, RFC 4443 §2.4, RFC 4443 §3).
+//! Sends ICMPv6 errors to the senders of dropped packets (RFC 4443 §2.2, RFC 4443 §2.4, RFC 4443 §3), and has
+//! `icmp4_error` send ICMP errors to those that sent IPv4.
 //!
 //! It also charges tenants' packets to unknown destinations to their token bucket.
 
 use crate::ila::{Identifier, IdentifierType};
-use crate::net::checksum;
 use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
+use crate::net::{checksum, extension, icmp4};
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
+use crate::path::original::Originals;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::policy::is_answerable;
 use crate::path::proxy::echo::{HOP_LIMIT, answer_to};
+use crate::path::stage::icmp4_error;
 use crate::path::verdict::{DropReason, Verdict};
+use crate::siit::Answer;
 use crate::table::{LimitKind, Tables};
 
 /// The rate limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
@@ -52,29 +56,39 @@ impl Limiter {
     }
 }
 
-/// Replaces dropped packets by ICMPv6 errors where their senders are due one. A packet that is undecided afterwards is
+/// An error that is due to the sender of a packet.
+enum Due {
+    V4(icmp4::Error),
+    V6(Error),
+}
+
+/// Replaces dropped packets by ICMP errors where their senders are due one. A packet that is undecided afterwards is
 /// an error to be routed.
 ///
 /// Errors to tenants are limited by the tenants' own token buckets only, so no tenant uses up the messages of others.
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
+    originals: &Originals,
     limiter: &mut Limiter,
     policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) {
-    for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
+    for ((packet, meta), original) in burst.iter_mut().zip(metas.iter_mut()).zip(originals) {
         if let Some(who) = meta.policed.filter(|_| seeks(packet.verdict))
             && let Err(over) = policer.pass(who, LimitKind::Unknown, ctx)
         {
             packet.verdict = Verdict::Drop(over);
         }
         let Verdict::Drop(reason) = packet.verdict else { continue };
-        let Some(error) = reason.icmp() else { continue };
-        if meta.ours || matches!(meta.class, Class::Group(_)) || !may_answer(packet, meta, reason, ctx.tables)
-        {
+        if meta.ours || matches!(meta.class, Class::Group(_)) {
             continue;
         }
+        let error = match meta.came_as_ipv4 {
+            true => icmp4_error::due(packet, meta, original, reason).map(Due::V4),
+            false => due(packet, meta, reason, ctx.tables).map(Due::V6),
+        };
+        let Some(error) = error else { continue };
         let allowed = match meta.policed {
             Some(who) => limiter.is_open() && policer.pass(who, LimitKind::IcmpErrors, ctx).is_ok(),
             None => limiter.allow(ctx.now_ms),
@@ -82,11 +96,34 @@ pub(in crate::path) fn run(
         if !allowed {
             continue;
         }
-        let error = if reason == DropReason::PacketTooBig { Error::PacketTooBig(meta.mtu) } else { error };
-        if let Some(verdict) = answer(packet, meta, reason, error, ctx) {
+        let answered = match error {
+            Due::V4(error) => icmp4_error::answer(packet, meta, original, (reason, error), ctx),
+            Due::V6(error) => answer(packet, meta, reason, error, ctx),
+        };
+        if let Some(verdict) = answered {
             packet.verdict = verdict;
         }
     }
+}
+
+/// The ICMPv6 error for the sender of a dropped packet, if one is due.
+fn due(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables: &Tables) -> Option<Error> {
+    let error = match reason {
+        DropReason::PacketTooBig => Error::PacketTooBig(meta.mtu),
+        DropReason::Untranslatable => match meta.refused?.answer()? {
+            Answer::V6 { kind: icmp6::kind::PARAMETER_PROBLEM, code, pointer } => {
+                Error::ParameterProblem { code, pointer }
+            }
+            Answer::V6 { .. } => Error::Prohibited,
+            Answer::V4 { .. } => return None,
+        },
+        DropReason::ExtensionHeaders => meta.problem?,
+        DropReason::NotServed => {
+            meta.problem.or_else(|| serves_ports(packet).then_some(Error::PortUnreachable))?
+        }
+        _ => reason.icmp()?,
+    };
+    may_answer(packet, meta, tables).then_some(error)
 }
 
 /// Whether no node is known that has the packet's destination.
@@ -108,18 +145,27 @@ pub(in crate::path) fn give_up(burst: &mut [Packet<'_>], metas: &mut BurstMeta) 
     }
 }
 
-/// Whether RFC 4443 §2.4(e) allows an error about the packet, and its sender may get one. Packets with group or unspecified addresses and packets
-/// in group frames never get this far: their drop reasons have no error.
-fn may_answer(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables: &Tables) -> bool {
+/// Whether the upper layer of a packet has ports.
+fn serves_ports(packet: &Packet<'_>) -> bool {
+    ipv6::upper(packet.l3()).is_ok_and(|upper| matches!(upper.protocol, next::TCP | next::UDP))
+}
+
+/// Whether RFC 4443 §2.4(e) allows an error about the packet, and its sender may get one. Packets with group or
+/// unspecified addresses and packets in group frames never get this far: their drop reasons have no error. The exception
+/// are options that demand one.
+fn may_answer(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
     let l3 = packet.l3();
     // A packet that was dropped before its translation to IPv6 has no IPv6 addresses.
     let Some(header) = Ipv6::of(l3).filter(|header| header.version() == 6) else { return false };
-    if meta.from.is_none() && !is_answerable(header.source(), tables) {
+    // RFC 4443 §2.4 (e.6)
+    if header.source() == 0 || meta.from.is_none() && !is_answerable(header.source(), tables) {
         return false;
     }
     // A packet whose upper layer cannot be read may be an ICMPv6 error.
     let Ok(upper) = ipv6::upper(l3) else { return false };
-    if reason == DropReason::NotServed && !matches!(upper.protocol, next::TCP | next::UDP) {
+    // An ICMPv6 error may lie behind headers that the walk does not pass, or that an earlier fragment began.
+    let hides = if upper.later_fragment { extension::is_known } else { is_last };
+    if hides(upper.protocol) {
         return false;
     }
     // RFC 1122 §3.2.2: to an IPv4 sender, only errors about first fragments are sent.
@@ -135,6 +181,11 @@ fn may_answer(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables
         Some(message) => !icmp6::is_error(*message) && *message != icmp6::kind::REDIRECT,
         None => false,
     }
+}
+
+/// Whether `kind` is an extension header that ends the walk.
+const fn is_last(kind: u8) -> bool {
+    extension::is_known(kind) && !extension::is_walked(kind)
 }
 
 /// Whether an address is the SIR address of a tenant's IPv4 address.
@@ -158,7 +209,7 @@ fn answer(
     let link = *packet.frame().first_chunk::<12>()?;
     // RFC 4443 §2.2 (a): a packet to one of our unicast addresses is answered from that address.
     let from = match meta.class {
-        Class::Local => destination,
+        Class::Local if !ipv6::is_multicast(destination) => destination,
         _ if ipv6::is_link_local(source) => port.link_local,
         _ => port.error_source,
     };

@@ -10,6 +10,7 @@ use crate::path::policer::Policer;
 use crate::path::policy::may_echo;
 use crate::path::proxy::ndp;
 use crate::path::proxy::{echo, membership};
+use crate::path::stage::own_headers::{self, Refusal};
 use crate::path::verdict::{DropReason, Verdict};
 
 /// Decides every packet of [`Class::Local`]. A packet that is undecided afterwards is an answer to be routed.
@@ -40,6 +41,19 @@ pub(in crate::path) fn run(
 
 /// Decides one packet by its upper-layer protocol and ICMPv6 type.
 fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer, ctx: &Ctx<'_>) -> Verdict {
+    let is_group = ipv6::is_multicast(meta.destination);
+    match own_headers::check(packet.l3(), is_group) {
+        Ok(()) => {}
+        Err(Refusal::Header(problem)) => {
+            meta.problem = problem;
+            return Verdict::Drop(DropReason::ExtensionHeaders);
+        }
+        Err(Refusal::Protocol(_)) if is_group => return Verdict::Drop(DropReason::Multicast),
+        Err(Refusal::Protocol(problem)) => {
+            meta.problem = problem;
+            return Verdict::Drop(DropReason::NotServed);
+        }
+    }
     let Ok(upper) = ipv6::upper(packet.l3()) else { return Verdict::Drop(DropReason::ExtensionHeaders) };
     if upper.piece {
         return Verdict::Drop(DropReason::FragmentForUs);
@@ -55,7 +69,7 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
         {
             membership::decide_mld(packet, who, policer, ctx)
         }
-        _ if ipv6::is_multicast(meta.destination) => Verdict::Drop(DropReason::Multicast),
+        _ if is_group => Verdict::Drop(DropReason::Multicast),
         // Only Neighbour Discovery and listener reports use the unspecified source, and it cannot be answered.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
             Verdict::Drop(DropReason::MartianSource)

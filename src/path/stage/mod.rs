@@ -20,7 +20,11 @@ pub(super) mod route;
 pub(super) mod replicate;
 /// Fragments packets that came as IPv4 and are too long for their next hop.
 pub(super) mod fragment;
+/// Reads the headers of packets to this node as a host does.
+pub(super) mod own_headers;
 /// Serves the packets to this node itself.
 pub(super) mod local;
-/// Sends ICMPv6 errors to the senders of dropped packets.
+/// Makes the ICMP errors to IPv4 tenants, which quote what they sent.
+pub(super) mod icmp4_error;
+/// Sends ICMPv6 errors and ICMP errors to the senders of dropped packets.
 pub(super) mod icmp_error;

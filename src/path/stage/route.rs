@@ -67,7 +67,7 @@ fn connected(packet: &mut Packet<'_>, meta: &mut PacketMeta, port: PortId, ctx: 
 /// Sends the packet through a next hop. In an ICMPv6 error the quoted packet is translated back.
 #[inline]
 fn forward(packet: &mut Packet<'_>, meta: &mut PacketMeta, hop: &Hop, ctx: &Ctx<'_>) -> Verdict {
-    if let Err(verdict) = hop::check(packet, meta, hop) {
+    if let Err(verdict) = hop::check_path(packet, meta, hop, ctx.tables.translation.lowest_ipv6_mtu) {
         return verdict;
     }
     if meta.unusual

@@ -6,6 +6,7 @@ mod hostile;
 mod laws;
 mod rules4;
 mod rules6;
+mod walk;
 
 use super::{Options, Refused, To4, To6, to_v4, to_v6};
 use crate::net::fragment::Fragment;

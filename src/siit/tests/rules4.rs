@@ -139,6 +139,15 @@ fn rfc_7915_section_4_1_df_decides_on_the_fragment_header_above_1280() {
     assert_eq!(into_v6(&packet, &FROM_A6, &options).unwrap()[6], 17);
 }
 
+// RFC 7915 §1.2
+#[test]
+fn rfc_7915_section_1_2_whole_icmp_gets_no_fragment_header() {
+    let mut packet = packet4(Upper::EchoRequest, &[1; 1400]);
+    edit4(&mut packet, |mut view| view.set_fragment(false, false, 0));
+    let translated = there6(&packet).unwrap();
+    assert_eq!((translated[6], translated.len()), (58, packet.len() + 20));
+}
+
 // RFC 791 §3.1
 #[test]
 fn rfc_791_a_fragment_that_no_datagram_holds_is_refused() {
@@ -188,7 +197,7 @@ fn rfc_7915_section_4_2_igmp_is_dropped() {
 
 #[test]
 fn no_sender_forges_headers_of_the_other_family() {
-    for protocol in [0, 43, 44, 58, 60] {
+    for protocol in [0, 43, 44, 51, 58, 60, 135, 140] {
         assert_eq!(there6(&v4(A4, B4, protocol, &[17; 64])), Err(Refused::Protocol), "{protocol}");
     }
 }
@@ -239,7 +248,7 @@ fn a_udp_checksum_that_becomes_zero_is_sent_as_ffff() {
 // RFC 7915 §4.1
 #[test]
 fn rfc_7915_section_4_1_every_other_protocol_passes_untouched() {
-    for protocol in [4, 33, 41, 47, 50, 51, 59, 132, 136, 253] {
+    for protocol in [4, 33, 41, 47, 50, 59, 132, 136, 139, 253] {
         let translated = there6(&v4(A4, B4, protocol, b"anything")).unwrap();
         assert_eq!((translated[6], &translated[40..]), (protocol, &b"anything"[..]));
     }

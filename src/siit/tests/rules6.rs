@@ -173,12 +173,14 @@ fn no_sender_forges_icmp() {
     for protocol in [1, 2] {
         assert_eq!(there4(&v6(A6, B6, protocol, &[8; 64])), Err(Refused::Protocol), "{protocol}");
     }
+    // Nor does AH, which IPv4 would pass on to the protocol that it names.
+    assert_eq!(there4(&v6(A6, B6, 51, &[&[1, 4][..], &[0; 62]].concat())), Err(Refused::Protocol));
 }
 
 // RFC 7915 §5.1
 #[test]
 fn rfc_7915_section_5_1_every_other_protocol_passes_untouched() {
-    for protocol in [4, 33, 41, 47, 50, 51, 59, 132, 135, 136, 253] {
+    for protocol in [4, 33, 41, 47, 50, 59, 132, 135, 136, 253] {
         let translated = there4(&v6(A6, B6, protocol, b"anything")).unwrap();
         assert_eq!((translated[9], &translated[20..]), (protocol, &b"anything"[..]));
     }
