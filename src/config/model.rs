@@ -3,9 +3,11 @@
 //! An index into `ports`, `sir_domains` or `virtual_networks` names a port, SIR domain or virtual network.
 
 mod limits;
+mod mapping_file;
 mod tenants;
 
 pub use limits::*;
+pub use mapping_file::*;
 pub use tenants::*;
 
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
@@ -292,15 +294,6 @@ pub struct StaticNeighbour {
     pub address: u128,
     /// Its MAC address.
     pub mac: Mac,
-}
-
-/// `mappings`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MappingFile {
-    /// The file; a relative path counts from the directory of the configuration file.
-    pub file: PathBuf,
-    /// Whether changes to the file are applied as they happen.
-    pub watch: bool,
 }
 
 /// `icmp` (RFC 4443 §2.4(f))

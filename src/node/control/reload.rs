@@ -2,9 +2,9 @@
 
 use super::updates::Reply;
 use super::{Control, Effect, RequestId, WatchOrder, settings};
-use crate::config::{Amendment, Config};
+use crate::config::{Amendment, Config, Fingerprint};
 use crate::mapping::MappingRecord;
-use crate::node::watch::{Fingerprint, News};
+use crate::node::watch::News;
 use std::sync::Arc;
 
 /// A configuration that can be taken over, and the mappings that it names.

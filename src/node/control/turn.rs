@@ -5,7 +5,7 @@ use crate::api::views::{
     AttachmentView, DropView, GroupView, MappingView, NeighbourView, NetworkDetailView, NetworkView,
     NodeView, PeerView, PolicyView, PortView, ReloadView, RouteView,
 };
-use crate::config::{Config, LogLevel, MappingFile};
+use crate::config::{Config, Fingerprint, LogLevel, MappingFile};
 use crate::mapping::{Applied, Batch, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
@@ -13,7 +13,7 @@ use crate::node::exchange::{Frame, Settings};
 use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
 use crate::node::stats::{Census, DeviceCounters};
-use crate::node::watch::{Fingerprint, News};
+use crate::node::watch::News;
 use crate::path::Notice;
 use crate::table::PortId;
 use std::net::Ipv6Addr;
