@@ -1,6 +1,6 @@
 //! Reading the files that operators name: regular files only, up to a size, and never for longer than a time.
 //!
-//! Whoever reads waits [`PATIENCE`] at most, even where the file system does not answer. A named pipe or a device in
+//! Whoever reads waits [`TIMEOUT`] at most, even where the file system does not answer. A named pipe or a device in
 //! the place of a file is refused and not opened.
 
 use super::error::ConfigErrors;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The most bytes of a configuration file.
 pub(super) const CONFIG_BYTES: u64 = 64 << 20;
 /// How long a file system has for a whole file.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Readings that file systems may leave unanswered at the same time.
 const MAX_UNANSWERED: usize = 4;
 /// Attempts to read a file that changes meanwhile.
@@ -62,22 +62,22 @@ impl From<&Metadata> for Fingerprint {
 pub(super) fn read(path: &Path, max_bytes: u64, limit: &str) -> Result<(String, Fingerprint), ConfigErrors> {
     let (owned, limit) = (path.to_owned(), limit.to_owned());
     let read =
-        within(&UNANSWERED, PATIENCE, move || read_stable(&owned, max_bytes, &limit)).and_then(|read| read);
+        within(&UNANSWERED, TIMEOUT, move || read_stable(&owned, max_bytes, &limit)).and_then(|read| read);
     read.map_err(|why| ConfigErrors::unreadable(&path.display().to_string(), &why))
 }
 
-/// Has `work` done by a thread of its own, and waits for it as long as `patience`. `unanswered` counts works that
+/// Has `work` done by a thread of its own, and waits for it as long as `timeout`. `unanswered` counts works that
 /// nobody waits for any more and that have not ended.
 fn within<T: Send + 'static>(
     unanswered: &'static AtomicUsize,
-    patience: Duration,
+    timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     if unanswered.load(Ordering::Relaxed) >= MAX_UNANSWERED {
         return refuse("the file system has not answered earlier readings; look at it");
     }
     let (done, wait) = sync_channel(1);
-    // Whoever comes second, the work or the end of patience, finds that the other one came first.
+    // Whoever comes second, the work or the end of the time, finds that the other one came first.
     let one_came = Arc::new(AtomicBool::new(false));
     let came = one_came.clone();
     let read = move || {
@@ -87,13 +87,13 @@ fn within<T: Send + 'static>(
         }
     };
     std::thread::Builder::new().name("ilagate-read".into()).spawn(read)?;
-    wait.recv_timeout(patience).or_else(|why| match why {
+    wait.recv_timeout(timeout).or_else(|why| match why {
         RecvTimeoutError::Timeout => {
             unanswered.fetch_add(1, Ordering::Relaxed);
             if one_came.swap(true, Ordering::AcqRel) {
                 unanswered.fetch_sub(1, Ordering::Relaxed);
             }
-            refuse(format!("the file system has not answered for {} s; look at it", patience.as_secs()))
+            refuse(format!("the file system has not answered for {} s; look at it", timeout.as_secs()))
         }
         RecvTimeoutError::Disconnected => refuse("the reading failed"),
     })
@@ -207,11 +207,11 @@ mod tests {
             let why = within(&COUNT, Duration::from_millis(1), move || wait.recv().is_ok()).unwrap_err();
             assert!(why.to_string().contains("has not answered"), "{why}");
         }
-        let why = within(&COUNT, PATIENCE, || ()).unwrap_err().to_string();
+        let why = within(&COUNT, TIMEOUT, || ()).unwrap_err().to_string();
         assert!(why.contains("earlier readings"), "{why}");
         drop(answers);
         // When it answers again, so do we.
-        while within(&COUNT, PATIENCE, || ()).is_err() {
+        while within(&COUNT, TIMEOUT, || ()).is_err() {
             std::thread::yield_now();
         }
         while COUNT.load(Ordering::Relaxed) > 0 {

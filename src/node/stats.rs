@@ -13,9 +13,9 @@ use crate::path::{Counters, NetworkTally};
 use crate::table::PortId;
 use crate::table::tenant::MAX_TENANTS;
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All measurements of one node.
 #[derive(Debug)]
@@ -42,7 +42,36 @@ pub struct Stats {
     pub address_conflicts: Vec<AtomicU64>,
     /// Events of tenants.
     pub events: Arc<Events>,
+    /// Lines of the log that were lost.
+    pub log_lines_lost: Arc<AtomicU64>,
+    /// Signs of life of the control thread.
+    pub control: Heartbeat,
     census: Mutex<Arc<Census>>,
+}
+
+/// Signs of life of the control thread.
+#[derive(Debug, Default)]
+pub struct Heartbeat {
+    turned_ms: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Heartbeat {
+    /// The control thread turns, so many milliseconds after the start.
+    pub fn beat(&self, now_ms: u64) {
+        self.turned_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The node is about to stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the node is about to stop.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
 }
 
 /// The properties of a port that do not change while the node runs.
@@ -207,8 +236,17 @@ impl Stats {
             snapshots_published: AtomicU64::new(0),
             originated_lost: AtomicU64::new(0),
             events: Arc::default(),
+            log_lines_lost: Arc::default(),
+            control: Heartbeat::default(),
             census: Mutex::default(),
         }
+    }
+
+    /// How long ago the control thread turned last. It turns every 10 ms unless it hangs.
+    #[must_use]
+    pub fn control_silence(&self) -> Duration {
+        let turned = Duration::from_millis(self.control.turned_ms.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(turned)
     }
 
     /// The numbers that the control thread published last.

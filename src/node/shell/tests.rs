@@ -43,9 +43,12 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
+    bench_of(tempfile::tempdir().unwrap(), CONFIG)
+}
+
+fn bench_of(dir: tempfile::TempDir, text: &str) -> Bench {
     let path = dir.path().join("node.yaml");
-    std::fs::write(&path, CONFIG).unwrap();
+    std::fs::write(&path, text).unwrap();
     let config = Arc::new(Config::load(&path).unwrap());
     let exchange = Exchange::new();
     let facts = |port: &crate::config::Port| PortFacts {
@@ -68,6 +71,15 @@ fn bench() -> Bench {
     })
     .unwrap();
     Bench { shell, exchange, dir }
+}
+
+/// A node with a mapping file.
+fn bench_with_mappings() -> (Bench, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mappings.yaml");
+    std::fs::write(&file, "mappings: []\n").unwrap();
+    let config = format!("{CONFIG}mappings: {{file: {}, watch: false}}\n", file.display());
+    (bench_of(dir, &config), file)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -138,4 +150,42 @@ fn the_final_advertisements_wait_for_room_at_the_worker() {
     let began = Instant::now();
     runtime().block_on(shell.finish());
     assert!(began.elapsed() < FINAL_FRAMES);
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_mapping_file_does_not_end_reloads() {
+    let (Bench { mut shell, dir, .. }, file) = bench_with_mappings();
+    let handle = shell.handle();
+    let (pipe, aside) = (dir.path().join("pipe"), dir.path().join("aside"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let in_place = [pipe, std::path::PathBuf::from("/dev/zero"), dir.path().to_owned()];
+    runtime().block_on(async {
+        let signals = Signals::listen().unwrap();
+        let asks = async {
+            for place in in_place {
+                std::fs::rename(&file, &aside).unwrap();
+                std::os::unix::fs::symlink(&place, &file).unwrap();
+                let why = handle.ask(Request::Reload).await.unwrap().unwrap_err();
+                assert!(why.contains("put a regular file in its place"), "{why}");
+                std::fs::rename(&aside, &file).unwrap();
+                handle.ask(Request::Reload).await.unwrap().unwrap();
+            }
+            handle.stop().await.unwrap();
+        };
+        assert_eq!(tokio::join!(shell.run(signals), asks).0, Ended::Asked);
+    });
+}
+
+#[test]
+fn every_round_is_a_sign_of_life() {
+    let mut stats = Stats::new("n".into(), Vec::new(), &[1], 1);
+    stats.started = Instant::now().checked_sub(Duration::from_secs(1000)).unwrap();
+    assert!(stats.control_silence() >= Duration::from_secs(1000));
+    let Bench { mut shell, .. } = bench();
+    shell.stats = Arc::new(stats);
+    shell.round();
+    assert!(shell.stats.control_silence() < Duration::from_secs(500));
+    assert!(!shell.stats.control.stopping());
+    runtime().block_on(shell.finish());
+    assert!(shell.stats.control.stopping());
 }
