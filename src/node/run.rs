@@ -4,7 +4,7 @@ use super::admin::{Service, Socket, SocketError};
 use super::control;
 use super::exchange::Exchange;
 use super::hardware::{Hardware, OpenError, pci_address};
-use super::http::{self, ListenError};
+use super::http::{self, Limits, ListenError};
 use super::log::Log;
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
@@ -262,7 +262,7 @@ impl Services {
             runtime.block_on(async {
                 let scrapes = async {
                     if let Some(listener) = metrics {
-                        http::serve(listener, stats, until(stopping.clone())).await;
+                        http::serve(listener, stats, Limits::default(), until(stopping.clone())).await;
                     }
                 };
                 let (served, ()) =

@@ -214,6 +214,49 @@ def test_sigterm_under_traffic_gives_every_mbuf_back():
         server.stop(signal.SIGKILL)
 
 
+def test_a_log_that_nobody_reads_holds_nobody_up():
+    """Standard error is a pipe that is full: the node starts, answers, refuses, and ends."""
+    with Lab("ilao") as lab:
+        net = Network(lab, start=False)
+        gw = net.gw.write()
+        pipe = lab.path("log")
+        os.mkfifo(pipe)
+        # We are a reader that never reads.
+        reader = os.open(pipe, os.O_RDWR)
+        env = dict(os.environ, RUNTIME_DIRECTORY=lab.directory)
+        process = gw.ns.spawn(["sh", "-c", f"exec {binary('ilagate')} run --config {gw.file} 2>{pipe}"], env)
+        until(lambda: os.path.exists(gw.socket), "the admin socket")
+        # Far more than the pipe and the queue hold: each of these lines is 1000 lines of the log.
+        wrong = "".join(f'  - {{sir: "{"x" * 400}{n}", blackhole: true}}\n' for n in range(1000))
+        lost = lambda: gw.metrics()["ilagate_log_lines_lost_total"]  # noqa: E731
+        for n in itertools.count():
+            with open(lab.path("new"), "w") as file:
+                file.write(f"# {n}\nmappings:\n{wrong}")
+            os.replace(lab.path("new"), net.mapping_file)
+            if comes(lambda: lost() > 0, 2, step=0.2):
+                break
+            expect(n < 100, "no line of the log was lost")
+        expect(gw.show("node", "show")["name"] == "gw", "ilactl has no answer")
+        expect(gw.probe("healthz")[0] == 200 and gw.probe("readyz")[0] == 200, "the node is not well")
+        expect(process.stop(signal.SIGTERM) == 0, "the node did not end well")
+        os.close(reader)
+
+
+def test_a_named_pipe_for_a_mapping_file_is_refused():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        os.rename(net.mapping_file, lab.path("aside"))
+        os.mkfifo(net.mapping_file)
+        net.gw.process.wait_for("is a named pipe")
+        command = [binary("ilactl"), "--socket", net.gw.socket, "node", "reload"]
+        done = lab.host(command, check=False)
+        expect(done.returncode != 0 and "named pipe" in done.stdout, f"{done.returncode}: {done.stdout}")
+        os.rename(lab.path("aside"), net.mapping_file)
+        net.gw.ctl("node", "reload")
+        net.inet.reaches(T1, 3)
+        net.stop()
+
+
 def test_a_node_that_cannot_start_says_why():
     with Lab("ilao") as lab:
         net = Network(lab, start=False)
