@@ -118,13 +118,14 @@ impl Policer {
             return false;
         };
         let (rate, spent) = (rates[kind as usize], &mut spent[kind as usize]);
-        let now = ctx.now_ms * 1_000_000;
+        // Captures bring any time. At the end of the clock nothing passes.
+        let now = ctx.now_ms.saturating_mul(1_000_000);
         // After a reload the bucket may be smaller than what is missing in it.
-        let full = now + rate.room_ns;
-        *spent = (*spent).clamp(now, full + (most - 1) * rate.every_ns);
-        let enough = *spent + rate.every_ns <= full;
+        let full = now.saturating_add(rate.room_ns);
+        *spent = (*spent).clamp(now, full.saturating_add((most - 1).saturating_mul(rate.every_ns)));
+        let enough = spent.checked_add(rate.every_ns).is_some_and(|spent| spent <= full);
         if enough {
-            *spent += count * rate.every_ns;
+            *spent = spent.saturating_add(count.saturating_mul(rate.every_ns));
         }
         enough
     }
@@ -296,6 +297,20 @@ mod tests {
         assert!(pass(&fast, 1, 1));
         let refused = [0, 1].map(|slot| policer.counts.value(slot, Violation::Over(LimitKind::Copies)));
         assert_eq!(refused, [3, 0]);
+    }
+
+    #[test]
+    fn no_time_is_too_late_for_a_bucket() {
+        let [slow, fast, none] =
+            [1, 10_000_000, 0].map(|rate| tables([Rate::new(rate, 3); LimitKind::ALL.len()]));
+        for now_ms in [u64::MAX / 1_000_000 - 1, u64::MAX / 1_000_000, u64::MAX / 1000, u64::MAX] {
+            for (tables, most) in [(&slow, 3), (&fast, 3), (&none, 0)] {
+                let mut policer = Policer::new(TenantCounts::of(2));
+                assert!(passed(&mut policer, tables, 0, LimitKind::Arp, now_ms) <= most, "{now_ms}");
+                let who = Policed { tenant: handle(0), quarantined: false };
+                let _ = policer.pass_copies(who, usize::MAX, &Ctx { tables, now_ms });
+            }
+        }
     }
 
     #[test]
