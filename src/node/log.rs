@@ -4,6 +4,8 @@
 //! fit is lost and counted, and the log says so as soon as it can.
 
 use crate::config::{Log as Settings, LogFormat, LogLevel};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -70,16 +72,30 @@ impl Write for Lines {
     }
 }
 
-/// Starts the thread that writes to `out`. `lost` is told how many lines were lost since it was told last, when a line
+/// Starts the thread that writes to `out`, on these cores; on any if there are none. `lost` is told how many lines were lost since it was told last, when a line
 /// could be written again.
 fn start(
     out: impl Write + Send + 'static,
+    cores: &[u32],
     lost: impl Fn(u64) + Send + 'static,
 ) -> io::Result<(Lines, Arc<Shared>)> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        // One that no set can hold is none of this machine.
+        let _ = set.set(*core as usize);
+    }
+    let pinned = !cores.is_empty();
     let (queue, lines) = sync_channel(MAX_LINES);
     let shared = Arc::new(Shared::default());
     let seen = shared.clone();
-    std::thread::Builder::new().name("ilagate-log".into()).spawn(move || write(out, &lines, &seen, lost))?;
+    let work = move || {
+        if pinned {
+            // Who names a core that there is not is told by DPDK.
+            let _ = sched_setaffinity(Pid::from_raw(0), &set);
+        }
+        write(out, &lines, &seen, lost);
+    };
+    std::thread::Builder::new().name("ilagate-log".into()).spawn(work)?;
     Ok((Lines { shared: shared.clone(), queue }, shared))
 }
 
@@ -121,16 +137,18 @@ pub struct Log {
 }
 
 impl Log {
-    /// Sends the log to standard error in this format, with the messages of panics as well.
+    /// Sends the log to standard error in this format, with the messages of panics as well. The thread that writes it
+    /// keeps to `cores`, if there are any: those of workers are not to be disturbed.
     ///
     /// # Errors
     /// The operating system starts no thread, or standard error cannot be shared.
-    pub fn start(settings: &Settings) -> io::Result<Log> {
+    pub fn start(settings: &Settings, cores: &[u32]) -> io::Result<Log> {
         // A handle of its own: who writes to standard error besides us must not wait for a lock that we hold.
         let error = io::stderr();
         let out = File::from(error.as_fd().try_clone_to_owned()?);
-        let (lines, shared) =
-            start(out, |lines| tracing::warn!(lines, "log lines were lost: nobody read them in time"))?;
+        let (lines, shared) = start(out, cores, |lines| {
+            tracing::warn!(lines, "log lines were lost: nobody read them in time")
+        })?;
         let to = move || lines.clone();
         let (filter, level) = reload::Layer::new(targets(settings.level));
         let registry = tracing_subscriber::registry().with(filter);
@@ -204,7 +222,7 @@ mod tests {
     fn piped() -> (Lines, Arc<Shared>, PipeReader, Receiver<u64>) {
         let (reader, writer) = io::pipe().unwrap();
         let (tell, told) = channel();
-        let (lines, shared) = start(writer, move |lost| tell.send(lost).unwrap_or_default()).unwrap();
+        let (lines, shared) = start(writer, &[], move |lost| tell.send(lost).unwrap_or_default()).unwrap();
         (lines, shared, reader, told)
     }
 
@@ -231,6 +249,31 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(shared.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_thread_keeps_to_its_cores() {
+        let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let core = (0..CpuSet::count()).find(|core| allowed.is_set(*core).unwrap()).unwrap();
+        struct Where(Option<std::sync::mpsc::Sender<CpuSet>>);
+        impl Write for Where {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+                self.0.take().unwrap().send(cores).unwrap();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (tell, told) = channel();
+        let (mut lines, _) = start(Where(Some(tell)), &[core as u32], |_| ()).unwrap();
+        lines.write_all(b"x").unwrap();
+        let cores = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(
+            (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap()).collect::<Vec<_>>(),
+            [core]
+        );
     }
 
     #[test]

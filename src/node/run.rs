@@ -59,8 +59,10 @@ pub enum RunError {
 /// that did not come back.
 pub fn run(path: &Path) -> Result<(), RunError> {
     let config = Arc::new(Config::load(path)?);
+    let eal = eal_config(&config);
     // Dropped last, so that it has every line.
-    let log = Log::start(&config.log).map_err(|why| RunError::System("start the log", why))?;
+    let log =
+        Log::start(&config.log, &eal.control_cores).map_err(|why| RunError::System("start the log", why))?;
     let mappings = match &config.mappings {
         Some(file) => {
             let (records, seen) = mappings::read(&file.file, &config)?;
@@ -69,7 +71,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
-    let eal = Eal::start(&eal_config(&config))?;
+    let eal = Eal::start(&eal)?;
     let mut hardware = Hardware::open(&eal, &config)?;
     let leases = config
         .dpdk
