@@ -46,8 +46,13 @@ fn stats() -> Stats {
         stats.update_latency.record(us);
     }
     stats.log_lines_lost.store(6, Ordering::Relaxed);
+    stats.updates_applied.store(21, Ordering::Relaxed);
+    stats.updates_refused.store(22, Ordering::Relaxed);
+    stats.updates_withheld.store(23, Ordering::Relaxed);
+    stats.mappings_shadowed.store(24, Ordering::Relaxed);
     stats.set_census(Census {
         revision: 12,
+        deletions_withheld: 25,
         snapshot: 3,
         tables: vec![TableView {
             domain: "tasks".into(),
@@ -139,6 +144,11 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_table_bytes{domain=tasks}", 24e6),
         ("ilagate_mapping_revision", 12.0),
         ("ilagate_log_lines_lost_total", 6.0),
+        ("ilagate_updates_total{result=applied}", 21.0),
+        ("ilagate_updates_total{result=refused}", 22.0),
+        ("ilagate_updates_total{result=withheld}", 23.0),
+        ("ilagate_mapping_entries_shadowed_total", 24.0),
+        ("ilagate_mapping_deletions_withheld", 25.0),
         ("ilagate_group_members", 11.0),
         ("ilagate_group_joins_refused_total{reason=limit}", 2.0),
         ("ilagate_group_joins_refused_total{reason=unmappable}", 4.0),

@@ -118,6 +118,9 @@ impl Scrape {
         }
         self.count(UPDATES, &[("result", "applied")], stats.updates_applied.load(Ordering::Relaxed));
         self.count(UPDATES, &[("result", "refused")], stats.updates_refused.load(Ordering::Relaxed));
+        self.count(UPDATES, &[("result", "withheld")], stats.updates_withheld.load(Ordering::Relaxed));
+        self.set(WITHHELD, &[], census.deletions_withheld as f64);
+        count(SHADOWED, &stats.mappings_shadowed);
         self.set(UPDATES_PENDING, &[], census.updates_pending as f64);
         self.set(SNAPSHOT, &[], census.snapshot as f64);
         self.set(SNAPSHOTS_WAITING, &[], census.snapshots_waiting as f64);

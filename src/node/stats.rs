@@ -32,8 +32,12 @@ pub struct Stats {
     pub update_latency: Histogram,
     /// Batches applied.
     pub updates_applied: AtomicU64,
-    /// Batches refused.
+    /// Batches, mapping files and reloads refused.
     pub updates_refused: AtomicU64,
+    /// Mapping files that delete so much that they wait for a confirmation.
+    pub updates_withheld: AtomicU64,
+    /// Entries of mapping files that changed beneath the mapping of an operator.
+    pub mappings_shadowed: AtomicU64,
     /// Snapshots published.
     pub snapshots_published: AtomicU64,
     /// Frames that the control thread originated and no worker could send.
@@ -143,6 +147,8 @@ pub struct Census {
     pub snapshots_waiting: u64,
     /// Batches of changes accepted and not yet in force.
     pub updates_pending: u64,
+    /// Deletions of the mapping file that wait for a confirmation.
+    pub deletions_withheld: u64,
     /// The tables by SIR domain.
     pub tables: Vec<TableView>,
     /// Virtual networks, in the configuration's order.
@@ -233,6 +239,8 @@ impl Stats {
             update_latency: Histogram::default(),
             updates_applied: AtomicU64::new(0),
             updates_refused: AtomicU64::new(0),
+            updates_withheld: AtomicU64::new(0),
+            mappings_shadowed: AtomicU64::new(0),
             snapshots_published: AtomicU64::new(0),
             originated_lost: AtomicU64::new(0),
             events: Arc::default(),

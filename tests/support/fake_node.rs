@@ -148,6 +148,7 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::MappingList(filter, answer) => drop(answer.send(Ok(fake.list(&filter)))),
             Request::Node(answer) => drop(answer.send(fake.node(&config))),
             Request::Reload(answer) => drop(answer.send(fake.reload())),
+            Request::Confirm(deletions, answer) => drop(answer.send(confirm(deletions))),
             Request::Ports(xstats, answer) => drop(answer.send(vec![fake.port(xstats)])),
             Request::Neighbours(answer) => drop(answer.send(vec![neighbour()])),
             Request::Routes(answer) => drop(answer.send(vec![route(), blackhole()])),
@@ -282,6 +283,7 @@ impl Fake {
             originated: 7,
             mbufs_in_use: 100,
             mbufs: 8192,
+            warnings: vec!["the mapping file would delete 30 of its 40 mappings".into()],
         }
     }
 
@@ -291,6 +293,15 @@ impl Fake {
         }
         let mappings = Some(Applied { revision: 9, created: 1, changed: 2, deleted: 3 });
         Ok(ReloadView { applied: vec!["routes[0]".into()], mappings })
+    }
+
+    fn confirm(&mut self, deletions: u64) -> Result<Applied, String> {
+        match deletions {
+            30 => Ok(Applied { revision: 10, created: 1, changed: 2, deleted: 30 }),
+            _ => Err(format!(
+                "the mapping file would delete 30 mappings, not {deletions}; confirm that number"
+            )),
+        }
     }
 
     fn port(&mut self, xstats: bool) -> PortView {

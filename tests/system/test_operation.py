@@ -122,6 +122,33 @@ def test_the_mapping_file_is_watched():
         net.stop()
 
 
+def test_half_a_mapping_file_is_not_applied():
+    """Neither while it is being written, nor when its writer died, until an operator says so."""
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        entry = lambda n: f'  - {{sir: "2001:db8:dddd:0:2000:9::{n:x}", locators: ["{L2}"]}}\n'  # noqa: E731
+        text = open(net.mapping_file).read() + "".join(entry(n) for n in range(1, 101))
+        held = lambda: net.gw.show("node", "show")["tables"][0]["mappings"]  # noqa: E731
+        with open(lab.path("new"), "w") as file:
+            file.write(text)
+        os.replace(lab.path("new"), net.mapping_file)
+        until(lambda: held() == 102, "the long file")
+        half = text[: text.index(entry(30))]
+        with open(net.mapping_file, "w") as file:
+            file.write(half)
+            file.flush()
+            expect(not comes(lambda: net.gw.show("node", "show")["warnings"], 3), "half a file was read")
+            # The writer dies here.
+        until(lambda: net.gw.show("node", "show")["warnings"], "a warning")
+        warning = net.gw.show("node", "show")["warnings"][0]
+        expect("mapping confirm 71" in warning and held() == 102, f"{warning}: {held()} mappings")
+        until(lambda: net.gw.metrics()["ilagate_mapping_deletions_withheld"] == 71, "the metric")
+        net.gw.ctl("mapping", "confirm", "71")
+        expect(held() == 31, f"{held()} mappings after the confirmation")
+        net.inet.reaches(T1, 3)
+        net.stop()
+
+
 def test_ilactl_changes_mappings():
     with Lab("ilao") as lab:
         net = Network(lab)

@@ -227,6 +227,8 @@ pub enum Request {
     Node,
     /// Read the configuration again and apply the difference, or refuse the whole file.
     Reload,
+    /// Apply the mapping file that waits although it deletes so many mappings.
+    Confirm(u64),
     /// Ports, with or without the devices' own statistics. [`Input::Devices`] goes before it.
     Ports {
         /// Whether the devices' own statistics are wanted.
@@ -267,6 +269,8 @@ pub enum Answer {
     Node(NodeView),
     /// What the reload did, or why it was refused.
     Reload(Result<ReloadView, String>),
+    /// What the mapping file did, or why there is nothing to confirm.
+    Confirm(Result<Applied, String>),
     /// The ports.
     Ports(Vec<PortView>),
     /// The neighbours.

@@ -106,8 +106,13 @@ families! {
     REVISION: Gauge = "ilagate_mapping_revision";
     /// Time from the acceptance of a batch of mapping changes until every worker uses it.
     UPDATE: Histogram = "ilagate_update_seconds";
-    /// Batches of mapping changes, by result: applied or refused.
+    /// Batches of mapping changes, mapping files and reloads, by result: applied, refused, or withheld (a mapping file
+    /// that waits for a confirmation, because it deletes much).
     UPDATES: Counter = "ilagate_updates_total";
+    /// Mappings that the mapping file would delete and that wait for a confirmation; 0 if nothing waits.
+    WITHHELD: Gauge = "ilagate_mapping_deletions_withheld";
+    /// Entries of the mapping file that came, changed or went beneath the mapping of an operator, which stays in force.
+    SHADOWED: Counter = "ilagate_mapping_entries_shadowed_total";
     /// Batches accepted and not yet in force.
     UPDATES_PENDING: Gauge = "ilagate_updates_pending";
     /// Number of the snapshot of the tables published last.
