@@ -55,7 +55,7 @@ fn a_result_that_does_not_fit_is_an_error_and_no_panic() {
     for (program, arguments) in WELL {
         let done = run(folder.path(), program, arguments, |_| ());
         assert!(done.status.success() && !done.stdout.is_empty(), "{arguments:?}: {done:?}");
-        let done = run(folder.path(), program, arguments, |command| drop(command.stdout(full())));
+        let done = run(folder.path(), program, arguments, |command| _ = command.stdout(full()));
         let said = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(said.contains("cannot write the result") && said.contains("No space left"), "{said}");
@@ -74,7 +74,7 @@ fn a_complaint_that_does_not_fit_is_an_exit_code_and_no_panic() {
     for (program, arguments, code) in WRONG {
         let done = run(folder.path(), program, arguments, |_| ());
         assert_eq!(done.status.code(), Some(*code), "{arguments:?}: {done:?}");
-        let done = run(folder.path(), program, arguments, |command| drop(command.stderr(full())));
+        let done = run(folder.path(), program, arguments, |command| _ = command.stderr(full()));
         assert_eq!(done.status.code(), Some(*code), "{arguments:?}");
     }
 }
@@ -100,7 +100,7 @@ fn help_and_versions_never_panic() {
     let folder = folder();
     for program in [ILAGATE, ILACTL] {
         for arguments in [&["--help"][..], &["--version"], &["help"]] {
-            let done = run(folder.path(), program, arguments, |command| drop(command.stdout(full())));
+            let done = run(folder.path(), program, arguments, |command| _ = command.stdout(full()));
             let said = String::from_utf8_lossy(&done.stderr);
             assert!(matches!(done.status.code(), Some(0..=2)) && !said.contains("panicked"), "{said}");
         }

@@ -402,3 +402,11 @@ fn drops() -> Vec<DropView> {
         })
         .collect()
 }
+
+/// A mapping file that deletes 30 waits.
+fn confirm(deletions: u64) -> Result<Applied, String> {
+    match deletions {
+        30 => Ok(Applied { revision: 10, created: 1, changed: 2, deleted: 30 }),
+        _ => Err(format!("the mapping file would delete 30 mappings, not {deletions}; confirm that number")),
+    }
+}
