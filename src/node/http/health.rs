@@ -52,9 +52,7 @@ fn control_hangs(stats: &Stats, limit: Duration) -> Option<String> {
 fn no_link(stats: &Stats) -> Option<String> {
     let census = stats.census();
     let ways = || stats.ports.iter().enumerate().filter(|(_, port)| port.role != "access");
-    if ways().next().is_none() {
-        return None;
-    }
+    ways().next()?;
     if census.ports.is_empty() {
         return Some("starting: links are not known yet".to_owned());
     }
