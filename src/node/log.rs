@@ -84,12 +84,12 @@ fn start(
         // One that no set can hold is none of this machine.
         let _ = set.set(*core as usize);
     }
-    let pinned = !cores.is_empty();
+    let bound = !cores.is_empty();
     let (queue, lines) = sync_channel(MAX_LINES);
     let shared = Arc::new(Shared::default());
     let seen = shared.clone();
     let work = move || {
-        if pinned {
+        if bound {
             // Who names a core that there is not is told by DPDK.
             let _ = sched_setaffinity(Pid::from_raw(0), &set);
         }

@@ -137,6 +137,8 @@ impl Drop for Node {
     }
 }
 
+const CONFIRMED: Applied = Applied { revision: 10, created: 1, changed: 2, deleted: 30 };
+
 async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Receiver<Request>) {
     let mut amended = (*config).clone();
     while let Some(request) = queue.recv().await {
@@ -148,7 +150,10 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::MappingList(filter, answer) => drop(answer.send(Ok(fake.list(&filter)))),
             Request::Node(answer) => drop(answer.send(fake.node(&config))),
             Request::Reload(answer) => drop(answer.send(fake.reload())),
-            Request::Confirm(deletions, answer) => drop(answer.send(confirm(deletions))),
+            Request::Confirm(30, answer) => drop(answer.send(Ok(CONFIRMED))),
+            Request::Confirm(n, answer) => {
+                drop(answer.send(Err(format!("the mapping file would delete 30 mappings, not {n}"))));
+            }
             Request::Ports(xstats, answer) => drop(answer.send(vec![fake.port(xstats)])),
             Request::Neighbours(answer) => drop(answer.send(vec![neighbour()])),
             Request::Routes(answer) => drop(answer.send(vec![route(), blackhole()])),
@@ -295,15 +300,6 @@ impl Fake {
         Ok(ReloadView { applied: vec!["routes[0]".into()], mappings })
     }
 
-    fn confirm(&mut self, deletions: u64) -> Result<Applied, String> {
-        match deletions {
-            30 => Ok(Applied { revision: 10, created: 1, changed: 2, deleted: 30 }),
-            _ => Err(format!(
-                "the mapping file would delete 30 mappings, not {deletions}; confirm that number"
-            )),
-        }
-    }
-
     fn port(&mut self, xstats: bool) -> PortView {
         PortView {
             name: "fabric0".into(),
@@ -401,12 +397,4 @@ fn drops() -> Vec<DropView> {
             lost_copies: if *reason == DropReason::NoRoute { 3 } else { 0 },
         })
         .collect()
-}
-
-/// A mapping file that deletes 30 waits.
-fn confirm(deletions: u64) -> Result<Applied, String> {
-    match deletions {
-        30 => Ok(Applied { revision: 10, created: 1, changed: 2, deleted: 30 }),
-        _ => Err(format!("the mapping file would delete 30 mappings, not {deletions}; confirm that number")),
-    }
 }
