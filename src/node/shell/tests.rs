@@ -5,6 +5,7 @@ use crate::net::Mac;
 use crate::net::ndp;
 use crate::node::control::views::role_name;
 use crate::node::stats::{DeviceCounters, PortFacts};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const CONFIG: &str = r#"
 node: {name: n}
@@ -82,12 +83,19 @@ fn bench_with_mappings() -> (Bench, std::path::PathBuf) {
     (bench_of(dir, &config), file)
 }
 
+/// Signals come to the whole process: one test at a time listens to them or sends them.
+fn alone_with_signals() -> MutexGuard<'static, ()> {
+    static SIGNALS: Mutex<()> = Mutex::new(());
+    SIGNALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]
 fn signals_from_before_the_first_turn_are_heard() {
+    let _alone = alone_with_signals();
     let Bench { mut shell, dir, .. } = bench();
     let raise = |signal: &str| {
         let kill = format!("kill {signal} {}", std::process::id());
@@ -113,6 +121,7 @@ fn signals_from_before_the_first_turn_are_heard() {
 
 #[test]
 fn requests_are_answered_with_what_the_devices_say_at_that_time() {
+    let _alone = alone_with_signals();
     let Bench { mut shell, .. } = bench();
     let handle = shell.handle();
     runtime().block_on(async {
@@ -154,6 +163,7 @@ fn the_final_advertisements_wait_for_room_at_the_worker() {
 
 #[test]
 fn what_is_no_file_in_the_place_of_the_mapping_file_does_not_end_reloads() {
+    let _alone = alone_with_signals();
     let (Bench { mut shell, dir, .. }, file) = bench_with_mappings();
     let handle = shell.handle();
     let (pipe, aside) = (dir.path().join("pipe"), dir.path().join("aside"));
