@@ -172,6 +172,13 @@ fn the_node_and_its_reload() {
     assert!(text.contains("75.0%"), "{text}");
     let view = node.json(&["node", "show"]);
     assert_eq!((&view["tables"][0]["capacity"], &view["workers"][1]["core"]), (&json!(1024), &json!(2)));
+    assert!(text.contains("\nwarning      the mapping file would delete 30 of its 40 mappings\n"), "{text}");
+    assert!(view["warnings"][0].as_str().unwrap().contains("30 of its 40"));
+    let error = node.error(&["mapping", "confirm", "29"]);
+    assert!(error.contains("would delete 30 mappings, not 29"), "{error}");
+    let text = node.text(&["mapping", "confirm", "30"]);
+    assert_eq!(text, "1 created, 2 changed, 30 deleted, revision 10\n");
+    assert_eq!(node.json(&["mapping", "confirm", "30"])["deleted"], 30);
 
     let error = node.error(&["node", "reload"]);
     assert!(error.contains("ports[0].mtu: 9 is too small; use 1280 or more"), "{error}");

@@ -1,17 +1,15 @@
-//! The Prometheus endpoint: what is exported, how it is served, and the dashboard that is made of it.
+//! The metrics: what is exported, and the dashboard that is made of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use ilagate::api::views::TableView;
-use ilagate::node::http;
 use ilagate::node::metrics::{FAMILIES, Kind, render};
 use ilagate::node::stats::{Census, DeviceCounters, NetworkCensus, PortCensus, PortFacts, Stats};
 use ilagate::path::verdict::DropReason;
 use std::collections::{HashMap, HashSet};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn stats() -> Stats {
     let port = |name: &str, role| PortFacts { name: name.into(), device: format!("net_null,{name}"), role };
@@ -47,8 +45,14 @@ fn stats() -> Stats {
     for us in [40, 60, 1200, 5_000_000] {
         stats.update_latency.record(us);
     }
+    stats.log_lines_lost.store(6, Ordering::Relaxed);
+    stats.updates_applied.store(21, Ordering::Relaxed);
+    stats.updates_refused.store(22, Ordering::Relaxed);
+    stats.updates_withheld.store(23, Ordering::Relaxed);
+    stats.mappings_shadowed.store(24, Ordering::Relaxed);
     stats.set_census(Census {
         revision: 12,
+        deletions_withheld: 25,
         snapshot: 3,
         tables: vec![TableView {
             domain: "tasks".into(),
@@ -139,6 +143,12 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_table_capacity{domain=tasks}", 2e6),
         ("ilagate_mapping_table_bytes{domain=tasks}", 24e6),
         ("ilagate_mapping_revision", 12.0),
+        ("ilagate_log_lines_lost_total", 6.0),
+        ("ilagate_updates_total{result=applied}", 21.0),
+        ("ilagate_updates_total{result=refused}", 22.0),
+        ("ilagate_updates_total{result=withheld}", 23.0),
+        ("ilagate_mapping_entries_shadowed_total", 24.0),
+        ("ilagate_mapping_deletions_withheld", 25.0),
         ("ilagate_group_members", 11.0),
         ("ilagate_group_joins_refused_total{reason=limit}", 2.0),
         ("ilagate_group_joins_refused_total{reason=unmappable}", 4.0),
@@ -285,99 +295,4 @@ fn the_dashboard_shows_what_is_exported() {
     for panel in dashboard["panels"].as_array().unwrap() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "panel ids are unique");
     }
-}
-
-/// The real server on a free port.
-fn serve(stats: impl Into<Arc<Stats>>) -> SocketAddr {
-    let stats = stats.into();
-    let (send, receive) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let error = http::listen(address).await.unwrap_err().to_string();
-            assert!(error.contains(&address.to_string()) && error.contains("choose another"), "{error}");
-            send.send(address).unwrap();
-            http::serve(listener, stats, std::future::pending()).await;
-        });
-    });
-    receive.recv().unwrap()
-}
-
-fn ask(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    // A server that resets the connection after its answer is within its rights.
-    let _ = stream.read_to_string(&mut answer);
-    answer
-}
-
-fn get(address: SocketAddr, path: &str) -> String {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-}
-
-#[test]
-fn served_over_http() {
-    let address = serve(stats());
-    let answer = get(address, "/metrics");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
-    assert!(answer.contains("ilagate_mapping_revision 12\n"));
-    let answer = get(address, "/");
-    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("/metrics"), "{answer}");
-    let answer =
-        ask(address, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD\r\n"), "{answer}");
-    let answer = ask(address, "HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
-    // Nonsense and headers without end.
-    let answer = ask(address, "\0\0\0\0\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    let answer = ask(address, &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000)));
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
-    assert!(get(address, "/metrics").starts_with("HTTP/1.1 200"));
-}
-
-#[test]
-fn healthy_is_who_forwards() {
-    let fresh = Stats::new("n".into(), Vec::new(), &[1], 0);
-    let answer = get(serve(fresh), "/healthz");
-    assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.contains("starting: worker 0 has not polled yet"),
-        "{answer}"
-    );
-    // One did, and the other does not yet.
-    let half = Arc::new(Stats::new("n".into(), Vec::new(), &[1, 2], 0));
-    let polling = half.clone();
-    std::thread::spawn(move || {
-        for _ in 0..200 {
-            polling.workers[0].polls.empty_polls.add(1);
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    });
-    let answer = get(serve(half), "/healthz");
-    assert!(answer.contains("starting: worker 1 has not polled yet"), "{answer}");
-    // They did, and do not any more.
-    let answer = get(serve(stats()), "/healthz");
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("worker 0 has not polled"), "{answer}");
-}
-
-#[tokio::test]
-async fn polling_workers_are_healthy() {
-    let stats = Arc::new(stats());
-    let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let polling = stats.clone();
-    tokio::spawn(async move {
-        loop {
-            polling.workers.iter().for_each(|worker| worker.polls.empty_polls.add(1));
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
-    tokio::spawn(http::serve(listener, stats, std::future::pending()));
-    let answer = tokio::task::spawn_blocking(move || get(address, "/healthz")).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("forwarding\n"), "{answer}");
 }

@@ -182,11 +182,11 @@ fn broken_files_and_wrong_names_are_refused_with_value_place_and_way_out() {
     let folder = folder();
     write_pcap(&folder.path().join("in.pcap"), &[(0, &to(T3))]);
     let whole = std::fs::read(folder.path().join("in.pcap")).unwrap();
-    std::fs::write(folder.path().join("short.pcap"), &whole[..whole.len() - 3]).unwrap();
+    std::fs::write(folder.path().join("short.pcap"), &whole[..18]).unwrap();
     std::fs::write(folder.path().join("text.pcap"), "hello").unwrap();
     std::fs::write(folder.path().join("empty.pcap"), "").unwrap();
     for (input, words) in [
-        ("ext0=short.pcap", "short.pcap: at byte 40: packet 1 needs"),
+        ("ext0=short.pcap", "short.pcap: at byte 0: the file header needs"),
         ("ext0=text.pcap", "neither a pcap nor a pcapng file"),
         ("ext0=empty.pcap", "0 bytes are no capture file"),
         ("ext0=none.pcap", "none.pcap: cannot be read"),
@@ -240,4 +240,59 @@ fn check_says_ok_or_every_error() {
     std::fs::write(folder.path().join("mappings.yaml"), "mappings:\n  - {sir: \"::1\"}\n").unwrap();
     assert!(complaint(&ilagate(folder.path(), &["check", "node.yaml"])).contains("mappings[0]"));
     assert!(complaint(&ilagate(folder.path(), &["check", "none.yaml"])).contains("cannot be read"));
+}
+
+#[test]
+fn a_capture_that_is_cut_short_is_replayed_up_to_the_cut_and_says_so() {
+    let folder = folder();
+    let path = folder.path().join("in.pcap");
+    write_pcap(&path, &[(1_000_000, &to(T3)), (2_000_000, &to(T3))]);
+    let whole = std::fs::read(&path).unwrap();
+    for (keep, received) in [(whole.len() - 1, 1), (whole.len() - 60, 1), (24 + 15, 0)] {
+        std::fs::write(&path, &whole[..keep]).unwrap();
+        let output = replay(folder.path(), &["ext0=in.pcap"]);
+        assert_eq!(json(&output)["ports"][1]["received"], received);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let words = format!("it is cut short; the {received} packets before are replayed");
+        assert!(said.starts_with("in.pcap: at byte ") && said.contains(&words), "{said}");
+    }
+}
+
+/// A capture whose packets have any times, also the largest that the format has.
+#[test]
+fn no_time_of_a_capture_is_too_early_or_too_late() {
+    let folder = folder();
+    let tenants = r#"
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+virtual_networks: [{name: red, vnid: 1, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.1"}]}]
+attachments: [{port: access0, mac: "02:00:00:00:00:0b", network: red, addresses: ["10.0.0.5"]}]
+"#;
+    let access = "  - {name: access0, device: c0, role: access}\nroutes:";
+    let config = format!("{}{tenants}", CONFIG.replace("routes:", access));
+    std::fs::write(folder.path().join("node.yaml"), config).unwrap();
+    // ARP for the gateway: each is charged to a bucket of its tenant.
+    let mut arp = vec![0xff; 6];
+    arp.extend([2, 0, 0, 0, 0, 0xb, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 0xb, 10, 0, 0, 5]);
+    arp.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 9]);
+    for times in [[0, u64::MAX], [u64::MAX, 0], [u64::MAX, u64::MAX], [u64::MAX / 1000, 1 << 63]] {
+        let blocks = times.map(|units| {
+            let mut body =
+                vec![0_u32, (units >> 32) as u32, units as u32, arp.len() as u32, arp.len() as u32];
+            let mut padded = arp.clone();
+            padded.resize(arp.len().next_multiple_of(4), 0);
+            body.extend(padded.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())));
+            (6, body)
+        });
+        // Nanoseconds, so that every number is a time.
+        let head =
+            [(0x0a0d_0d0a, vec![0x1a2b_3c4d, 1, u32::MAX, u32::MAX]), (1, vec![1, 0, 0x0001_0009, 9, 0])];
+        let words = head.iter().chain(&blocks).flat_map(|(kind, body)| {
+            let length = 12 + 4 * body.len() as u32;
+            [*kind, length].into_iter().chain(body.iter().copied()).chain([length])
+        });
+        std::fs::write(folder.path().join("in.pcap"), words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
+            .unwrap();
+        let report = json(&replay(folder.path(), &["access0=in.pcap", "ext0=in.pcap"]));
+        assert_eq!(report["ports"][2]["received"], 2, "{times:?}: {report}");
+    }
 }

@@ -99,13 +99,15 @@ pub fn mappings(bytes: &[u8]) {
 
 /// A capture file: refused with a place in it, or frames that can be written and read again.
 pub fn capture(bytes: &[u8]) {
-    let frames = match pcap::read(bytes) {
-        Ok(frames) => frames,
+    let capture = match pcap::read(bytes) {
+        Ok(capture) => capture,
         Err(error) => {
             assert!(error.at <= bytes.len() && !error.why.is_empty(), "{error}");
             return;
         }
     };
+    assert!(capture.truncated.is_none_or(|cut| cut.at <= bytes.len() && !cut.why.is_empty()));
+    let frames = capture.frames;
     assert!(frames.iter().map(|frame| frame.bytes.len()).sum::<usize>() <= bytes.len());
     let kept: Vec<(u64, Vec<u8>)> = frames
         .into_iter()
@@ -113,7 +115,8 @@ pub fn capture(bytes: &[u8]) {
         .map(|frame| (frame.time_ns, frame.bytes))
         .collect();
     let again = pcap::read(&pcap::write(&kept)).expect("what was written is read");
-    let again: Vec<(u64, Vec<u8>)> = again.into_iter().map(|frame| (frame.time_ns, frame.bytes)).collect();
+    let again: Vec<(u64, Vec<u8>)> =
+        again.frames.into_iter().map(|frame| (frame.time_ns, frame.bytes)).collect();
     assert_eq!(again, kept);
 }
 

@@ -260,6 +260,11 @@ class Node:
                 samples[name] = float(value)
         return samples
 
+    def probe(self, path):
+        """Status and text of a probe."""
+        text = self.ns.run(f"curl -sg -w %{{http_code}} http://127.0.0.1:9464/{path}")
+        return int(text[-3:]), text[:-3]
+
     def stop(self):
         """Ends it as an operator would, and checks that it ends well."""
         status = self.process.stop(signal.SIGTERM)

@@ -80,7 +80,7 @@ same! {
     LocatorView is Locator { locator, priority, weight, ila, state }
     NodeView is Node {
         name, version, uptime_s, revision, snapshot, last_update_us, config, tables, workers, originated,
-        mbufs_in_use, mbufs
+        mbufs_in_use, mbufs, warnings
     }
     TableView is Table { domain, sir_prefix, checksum, mappings, capacity, memory_bytes }
     WorkerView is Worker { worker, core, bursts, empty_polls, idle_ratio, burst_fill, snapshot, fates }

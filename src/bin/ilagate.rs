@@ -4,8 +4,10 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use ilagate::config::{Config, mappings};
 use ilagate::node::replay::{Replay, capture};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// An Identifier-Locator Addressing router and network virtualization edge on DPDK.
 #[derive(Parser)]
@@ -65,9 +67,32 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            complain(format!("{error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes a line to standard error; gives up after a second if nobody reads it.
+fn complain(text: String) {
+    let (done, wait) = std::sync::mpsc::channel();
+    let write = move || {
+        // If even that cannot be written, the exit code must do.
+        let _ = writeln!(io::stderr(), "{text}");
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().spawn(write).is_ok() {
+        let _ = wait.recv_timeout(Duration::from_secs(1));
+    }
+}
+
+/// Writes a result to standard output.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // The reader has seen enough, as in `ilagate replay … | head`.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write the result; check where the output goes"),
     }
 }
 
@@ -76,8 +101,7 @@ fn check(file: &Path) -> anyhow::Result<()> {
     if let Some(mapping_file) = &config.mappings {
         mappings::load(&mapping_file.file, &config)?;
     }
-    println!("{}: ok", file.display());
-    Ok(())
+    say(&format!("{}: ok\n", file.display()))
 }
 
 fn replay(config: &Path, inputs: &[(String, PathBuf)], out_dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -93,18 +117,21 @@ fn replay(config: &Path, inputs: &[(String, PathBuf)], out_dir: &Path, json: boo
             bail!("--in {name}: no port has this name; the ports are {}", names.join(", "));
         };
         let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        frames.push((port, capture::read(&bytes).with_context(|| file.display().to_string())?));
+        let capture = capture::read(&bytes).with_context(|| file.display().to_string())?;
+        if let Some(cut) = capture.truncated {
+            complain(format!(
+                "{}: {cut}; the {} packets before are replayed",
+                file.display(),
+                capture.frames.len()
+            ));
+        }
+        frames.push((port, capture.frames));
     }
     let mut replay = Replay::new(config, records)?;
     replay.run(frames);
     write_outputs(&replay, &names, inputs, out_dir)?;
     let report = replay.report();
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{report}");
-    }
-    Ok(())
+    say(&if json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() })
 }
 
 /// Writes what the ports sent. What an earlier replay left for a port that sent nothing is removed.

@@ -111,7 +111,9 @@ impl Config {
         c.set("routes", &self.routes, &new.routes);
         c.set("neighbours.static", &self.neighbours, &new.neighbours);
         match (&self.mappings, &new.mappings) {
-            (Some(old), Some(new)) => fields!(c, "mappings", old, new, true, [file, watch]),
+            (Some(old), Some(new)) => {
+                fields!(c, "mappings", old, new, true, [file, watch, max_bytes, max_deletions_percent])
+            }
             (old, new) => c.section("mappings", old.as_ref(), new.as_ref(), true),
         }
         c.set("infrastructure", &self.infrastructure, &new.infrastructure);

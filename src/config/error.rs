@@ -65,7 +65,12 @@ impl ConfigErrors {
 
     /// A file that cannot be read at all.
     pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
-        let message = format!("cannot be read: {why}; check path, permissions and that it is UTF-8 text");
+        // Our own refusals have their way out.
+        let check = match why.kind() {
+            std::io::ErrorKind::Other => "",
+            _ => "; check path, permissions and that it is UTF-8 text",
+        };
+        let message = format!("cannot be read: {why}{check}");
         Self::one(ConfigError { file: file.to_owned(), line: 0, column: 0, path: String::new(), message })
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::ConfigErrors;
 use super::model::Config;
-use super::{check, yaml};
+use super::{check, file, yaml};
 use std::path::Path;
 
 impl Config {
@@ -10,10 +10,11 @@ impl Config {
     ///
     /// # Errors
     /// Every broken rule with its place (the first 1000 of them), YAML that cannot be read, or a file that
-    /// cannot be opened.
+    /// cannot be read: no regular file, more than 64 MiB, or a file system that does not answer.
     pub fn load(path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
         let path = path.as_ref();
-        let text = yaml::read_text(path)?;
+        let (text, _) =
+            file::read(path, file::CONFIG_BYTES, "no configuration is that long; name another file")?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Self::judge(&text, &path.display().to_string(), directory)
     }

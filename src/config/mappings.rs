@@ -17,20 +17,35 @@ pub use written::WrittenMapping;
 
 use super::check::{Check, KeyPath};
 use super::error::ConfigErrors;
-use super::model::Config;
+use super::file::{self, Fingerprint};
+use super::model::{Config, MappingFile};
 use super::yaml;
 use crate::mapping::MappingRecord;
 use raw::{RawFile, choice};
 use std::path::Path;
 
-/// Reads and judges a mapping file against the configuration that names it.
+/// Reads and judges a mapping file against the configuration that names it. Gives its mappings and the state in
+/// which the file was read.
 ///
 /// # Errors
 /// Every broken rule with its place (the first 1000 of them), YAML that cannot be read, or a file that cannot
-/// be opened.
-pub fn load(path: impl AsRef<Path>, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
+/// be read: no regular file, more than [`MappingFile::max_bytes`], or a file system that does not answer.
+pub fn read(
+    path: impl AsRef<Path>,
+    config: &Config,
+) -> Result<(Vec<MappingRecord>, Fingerprint), ConfigErrors> {
     let path = path.as_ref();
-    parse(&yaml::read_text(path)?, &path.display().to_string(), config)
+    let max_bytes = config.mappings.as_ref().map_or(MappingFile::MAX_BYTES, |file| file.max_bytes);
+    let (text, seen) = file::read(path, max_bytes, "raise mappings.max_bytes")?;
+    Ok((parse(&text, &path.display().to_string(), config)?, seen))
+}
+
+/// Reads and judges a mapping file as [`read`] does, for who does not watch it.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn load(path: impl AsRef<Path>, config: &Config) -> Result<Vec<MappingRecord>, ConfigErrors> {
+    read(path, config).map(|(records, _)| records)
 }
 
 /// Judges mappings that are already text; `file_name` stands in the errors.
@@ -52,7 +67,8 @@ pub fn parse(text: &str, file_name: &str, config: &Config) -> Result<Vec<Mapping
 pub fn written(path: impl AsRef<Path>) -> Result<Vec<WrittenMapping>, ConfigErrors> {
     let path = path.as_ref();
     let file = path.display().to_string();
-    let text = yaml::read_text(path)?;
+    // An operator waits for this one, who may as well give a pipe.
+    let text = std::fs::read_to_string(path).map_err(|why| ConfigErrors::unreadable(&file, &why))?;
     if let Some(list) = plain::written(&text) {
         return Ok(list);
     }

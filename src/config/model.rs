@@ -3,10 +3,12 @@
 //! An index into `ports`, `sir_domains` or `virtual_networks` names a port, SIR domain or virtual network.
 
 mod limits;
+mod mapping_file;
 mod tenants;
 mod translation;
 
 pub use limits::*;
+pub use mapping_file::*;
 pub use tenants::*;
 pub use translation::*;
 
@@ -319,15 +321,6 @@ pub struct StaticNeighbour {
     pub address: u128,
     /// Its MAC address.
     pub mac: Mac,
-}
-
-/// `mappings`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MappingFile {
-    /// The file; a relative path counts from the directory of the configuration file.
-    pub file: PathBuf,
-    /// Whether changes to the file are applied as they happen.
-    pub watch: bool,
 }
 
 /// `neighbour_discovery` (RFC 4861 §10)

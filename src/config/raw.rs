@@ -209,7 +209,12 @@ raw! {
     /// `neighbours.static[]`
     RawNeighbour { port: Option<Text>, address: Option<Text>, mac: Option<Text> }
     /// `mappings`
-    RawMappings { file: Option<Text>, watch: Option<Text> }
+    RawMappings {
+        file: Option<Text>,
+        watch: Option<Text>,
+        max_bytes: Option<Text>,
+        max_deletions_percent: Option<Text>,
+    }
     /// `icmp`
     RawIcmp { errors_per_second: Option<Text>, burst: Option<Text> }
     /// `translation`

@@ -6,7 +6,6 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Error, Location, MessageFormatter, Options, Spanned, UserMessageFormatter};
 use std::fmt;
-use std::path::Path;
 
 /// Deepest nesting of a file; ours need half of it, and deeper recursion could exhaust the stack.
 const MAX_DEPTH: usize = 16;
@@ -33,11 +32,6 @@ fn options() -> Options {
         budget.max_total_scalar_bytes = usize::MAX;
     }
     options
-}
-
-/// A file as text.
-pub(super) fn read_text(path: &Path) -> Result<String, ConfigErrors> {
-    std::fs::read_to_string(path).map_err(|why| ConfigErrors::unreadable(&path.display().to_string(), &why))
 }
 
 /// Reads `text` as `T`; an error carries place, path and way out.

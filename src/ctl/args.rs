@@ -132,6 +132,11 @@ pub enum MappingCommand {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
     },
+    /// Apply a mapping file that waits because it deletes much
+    Confirm {
+        /// How many mappings it deletes, as `ilactl node show` says
+        deletions: u64,
+    },
     /// Create or replace the mappings of a file in the format of mapping files
     Load {
         /// YAML

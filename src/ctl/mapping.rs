@@ -48,6 +48,21 @@ pub(super) async fn del(client: &mut Client, out: &mut Output<'_>, sir: String) 
     out.line(&format!("{sir}: {what}, revision {}", applied.revision))
 }
 
+/// `mapping confirm`
+pub(super) async fn confirm(
+    client: &mut Client,
+    out: &mut Output<'_>,
+    deletions: u64,
+) -> Result<(), CtlError> {
+    let request = v1::MappingConfirmRequest { deletions };
+    let applied: Applied = Wire::read(client.calls().mapping_confirm(request).await?.into_inner())?;
+    if out.json() {
+        return out.value(&applied);
+    }
+    let Applied { revision, created, changed, deleted } = applied;
+    out.line(&format!("{created} created, {changed} changed, {deleted} deleted, revision {revision}"))
+}
+
 /// `mapping get`
 pub(super) async fn get(client: &mut Client, out: &mut Output<'_>, sir: String) -> Result<(), CtlError> {
     let answer = client.calls().mapping_get(v1::MappingGetRequest { sir }).await?.into_inner();

@@ -98,6 +98,9 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Mapping(MappingCommand::List { domain, locator, origin, limit }) => {
             mapping::list(client, out, domain, locator, origin, limit).await
         }
+        Command::Mapping(MappingCommand::Confirm { deletions }) => {
+            mapping::confirm(client, out, deletions).await
+        }
         Command::Mapping(MappingCommand::Load { file }) => load::load(client, out, &file).await,
         Command::Node(NodeCommand::Show) => show::node(client, out).await,
         Command::Node(NodeCommand::Reload) => show::reload(client, out).await,

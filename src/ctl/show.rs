@@ -24,6 +24,9 @@ pub(super) async fn node(client: &mut Client, out: &mut Output<'_>) -> Result<()
     ))?;
     out.line(&format!("mbufs        {} of {} in use", view.mbufs_in_use, view.mbufs))?;
     out.line(&format!("originated   {} packets", view.originated))?;
+    for warning in &view.warnings {
+        out.line(&format!("warning      {warning}"))?;
+    }
     out.line("")?;
     tables(&view.tables, out)?;
     out.line("")?;

@@ -35,6 +35,8 @@ pub enum Request {
     Node(oneshot::Sender<NodeView>),
     /// Read the configuration again and apply the difference, or refuse the whole file.
     Reload(oneshot::Sender<Result<ReloadView, String>>),
+    /// Apply the mapping file that waits although it deletes so many mappings. Answered when it is in force.
+    Confirm(u64, oneshot::Sender<Result<Applied, String>>),
     /// Ports, with or without the devices' own statistics.
     Ports(bool, oneshot::Sender<Vec<PortView>>),
     /// Neighbours.

@@ -1,9 +1,14 @@
-//! The HTTP endpoint: `GET /metrics` for Prometheus, and `GET /healthz` for load balancers.
+//! The HTTP endpoint: `GET /metrics` for Prometheus, `GET /healthz` for who restarts a node, and `GET /readyz` for who
+//! sends it packets.
 //!
 //! It serves nothing else and reads no bodies. It bounds what a client can use: connections, bytes of headers, time.
 
+mod connections;
+mod health;
+
 use super::metrics;
-use super::stats::{Stats, WorkerStats};
+use super::stats::Stats;
+use connections::{Busy, Connection, Connections};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -18,19 +23,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
-/// The most connections at a time. Further clients wait.
+/// The most connections at a time.
 const MAX_CONNECTIONS: usize = 64;
-/// Time limit for the headers of a request, and for the next request of a connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest life of a connection. Prometheus then opens another.
-const MAX_CONNECTION: Duration = Duration::from_secs(3600);
+/// The most connections of one client.
+const MAX_OF_CLIENT: usize = 8;
 /// The most bytes of headers.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// How long a worker may be busy with one burst or asleep and still count as alive.
-const ALIVE: Duration = Duration::from_secs(1);
-const STEP: Duration = Duration::from_millis(5);
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For the headers of its request.
+    pub headers: Duration,
+    /// For its request and the answer: a client that reads slowly gets no more.
+    pub connection: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10) }
+    }
+}
+
+/// Paths of probes.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The endpoint cannot listen at its address.
 #[derive(Debug, thiserror::Error)]
@@ -51,18 +69,14 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 /// Serves until `stop` completes.
-pub async fn serve(listener: TcpListener, stats: Arc<Stats>, stop: impl Future<Output = ()>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve(listener: TcpListener, stats: Arc<Stats>, limits: Limits, stop: impl Future<Output = ()>) {
+    let all = Connections::new(MAX_CONNECTIONS, MAX_OF_CLIENT);
     let accept = async {
         loop {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let stats = stats.clone();
-                    tokio::spawn(async move {
-                        connection(stream, stats).await;
-                        drop(permit);
-                    });
+                Ok((stream, from)) => {
+                    let entered = all.enter(from.ip());
+                    tokio::spawn(connection(stream, entered, limits, stats.clone()));
                 }
                 Err(error) => {
                     // Most likely there are no file descriptors left. The loop tries again a little later.
@@ -78,22 +92,27 @@ pub async fn serve(listener: TcpListener, stats: Arc<Stats>, stop: impl Future<O
     }
 }
 
-async fn connection(stream: TcpStream, stats: Arc<Stats>) {
+async fn connection(stream: TcpStream, open: Connection, limits: Limits, stats: Arc<Stats>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let stats = stats.clone();
-        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &stats).await) }
+        let (stats, path) = (stats.clone(), request.uri().path().to_owned());
+        open.busy(if PROBES.contains(&path.as_str()) { Busy::Probe } else { Busy::Scrape });
+        async move { Ok::<_, Infallible>(answer(request.method(), &path, &stats).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(limits.headers)
         .max_buf_size(MAX_HEADER_BYTES)
+        // A connection that waits for its next request would keep others out.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // Errors of a client are not logged.
-    let _ = tokio::time::timeout(MAX_CONNECTION, serving).await;
+    tokio::select! {
+        _ = tokio::time::timeout(limits.connection, serving) => {}
+        () = open.cut() => {}
+    }
 }
 
 async fn answer(method: &Method, path: &str, stats: &Stats) -> Response<Full<Bytes>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
     if method != Method::GET && method != Method::HEAD {
         let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use GET\n".to_owned());
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -103,11 +122,21 @@ async fn answer(method: &Method, path: &str, stats: &Stats) -> Response<Full<Byt
         "/metrics" => {
             response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(stats))
         }
-        "/healthz" => match health(stats).await {
-            Ok(()) => response(StatusCode::OK, TEXT, "forwarding\n".to_owned()),
-            Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
-        },
-        _ => response(StatusCode::NOT_FOUND, TEXT, "not here; there are /metrics and /healthz\n".to_owned()),
+        "/healthz" => judged("alive\n", &health::what_is_dead(stats).await),
+        "/readyz" => judged("forwarding\n", &health::what_is_missing(stats).await),
+        _ => response(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "not here; there are /metrics, /healthz and /readyz\n".to_owned(),
+        ),
+    }
+}
+
+/// `well` where there is no reason against it, else each reason on a line.
+fn judged(well: &str, reasons: &[String]) -> Response<Full<Bytes>> {
+    match reasons {
+        [] => response(StatusCode::OK, TEXT, well.to_owned()),
+        reasons => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{}\n", reasons.join("\n"))),
     }
 }
 
@@ -116,26 +145,4 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-/// Checks that every worker polls. The error text names a worker that did not within [`ALIVE`].
-async fn health(stats: &Stats) -> Result<(), String> {
-    let polls =
-        |worker: &WorkerStats| worker.polls.bursts.value().wrapping_add(worker.polls.empty_polls.value());
-    let before: Vec<u64> = stats.workers.iter().map(polls).collect();
-    let mut waited = Duration::ZERO;
-    loop {
-        let mut now = stats.workers.iter().map(polls).zip(&before).enumerate();
-        let Some((worker, (polled, _))) = now.find(|(_, (now, before))| now == *before) else {
-            return Ok(());
-        };
-        if waited >= ALIVE {
-            return Err(match polled {
-                0 => format!("starting: worker {worker} has not polled yet"),
-                _ => format!("worker {worker} has not polled for {} s; look at the log", ALIVE.as_secs()),
-            });
-        }
-        tokio::time::sleep(STEP).await;
-        waited += STEP;
-    }
 }

@@ -2,7 +2,11 @@
 //!
 //! A scrape only reads [`Stats`]: it never asks the control thread and never writes to memory of a worker. Every
 //! counter is exported from the start, with 0. Losses by reason are summed over workers, so that ports times reasons
-//! bounds the number of series. The doc comments in [`FAMILIES`] are the help texts that Prometheus shows.
+//! bounds the number of series.
+
+mod families;
+
+pub use families::{FAMILIES, Family, Kind};
 
 use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
@@ -12,165 +16,12 @@ use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
 use crate::path::violations::Violation;
 use crate::table::PortId;
+use families::*;
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
-
-/// The type of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A value that only grows.
-    Counter,
-    /// A value that goes up and down.
-    Gauge,
-    /// Buckets of a duration in seconds.
-    Histogram,
-    /// A sum and a count.
-    Summary,
-}
-
-/// A metric family: all metrics of one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Family {
-    /// The name, with its unit.
-    pub name: &'static str,
-    /// The kind.
-    pub kind: Kind,
-    /// The help text.
-    pub help: &'static str,
-}
-
-macro_rules! families {
-    ($($(#[doc = $help:literal])+ $constant:ident: $kind:ident = $name:literal;)+) => {
-        $(const $constant: Family =
-            Family { name: $name, kind: Kind::$kind, help: concat!($($help),+).trim_ascii() };)+
-
-        /// Every metric that the node exports.
-        pub const FAMILIES: &[Family] = &[$($constant,)+];
-    };
-}
-
-families! {
-    /// Version of the program and name of the node; always 1.
-    BUILD_INFO: Gauge = "ilagate_build_info";
-    /// When the node started, in seconds since 1970.
-    START_TIME: Gauge = "ilagate_start_time_seconds";
-
-    /// Packets received, by worker and port.
-    RECEIVED: Counter = "ilagate_received_packets_total";
-    /// Bytes received, link header included, by worker and port.
-    RECEIVED_BYTES: Counter = "ilagate_received_bytes_total";
-    /// Fates of the packets received, by worker and port they came in at: forwarded, replied, punted or dropped.
-    PACKETS: Counter = "ilagate_packets_total";
-    /// Packets that wait for a neighbour now, by worker and port they came in at.
-    WAITING: Gauge = "ilagate_waiting_packets";
-    /// Packets dropped without an ICMPv6 error to the sender, by port they came in at and reason (ilactl drops explains each).
-    DROPPED: Counter = "ilagate_dropped_packets_total";
-    /// Packets lost whose sender was sent an ICMPv6 error, by port they came in at and reason.
-    ICMP_ERRORS: Counter = "ilagate_icmp_errors_total";
-    /// Frames sent beyond one for each packet, by worker and port the packets came in at:
-    /// copies for the members of a group, and fragments after the first.
-    COPIED: Counter = "ilagate_copied_packets_total";
-    /// Such frames lost, by port the packets came in at and reason (ilactl drops explains each).
-    COPIES_LOST: Counter = "ilagate_lost_copies_total";
-    /// Packets sent, by worker and port.
-    SENT: Counter = "ilagate_sent_packets_total";
-    /// Bytes sent, link header included, by worker and port.
-    SENT_BYTES: Counter = "ilagate_sent_bytes_total";
-    /// Packets that the transmit ring refused, by worker and port.
-    UNSENT: Counter = "ilagate_unsent_packets_total";
-    /// Packets that the control thread originated and that were handed to the transmit ring, by worker and port.
-    ORIGINATED: Counter = "ilagate_originated_packets_total";
-    /// Packets that the control thread originated and no worker had room for.
-    ORIGINATED_LOST: Counter = "ilagate_originated_lost_packets_total";
-
-    /// Packets of tenants attached here, by virtual network and direction: from_tenants or to_tenants.
-    VN_PACKETS: Counter = "ilagate_vn_packets_total";
-    /// Bytes of tenants attached here, link header included, by virtual network and direction.
-    VN_BYTES: Counter = "ilagate_vn_bytes_total";
-    /// Packets from and to tenants that were lost, with or without an ICMP error to the sender, by virtual network.
-    VN_DROPPED: Counter = "ilagate_vn_dropped_packets_total";
-    /// Tenants attached here, by virtual network.
-    VN_ATTACHMENTS: Gauge = "ilagate_vn_attachments";
-    /// Mappings of tenants' addresses, by virtual network.
-    VN_MAPPINGS: Gauge = "ilagate_vn_mappings";
-
-    /// Core that a worker runs on.
-    WORKER_CORE: Gauge = "ilagate_worker_core";
-    /// Polls of receive queues, by worker and result: packets or empty.
-    POLLS: Counter = "ilagate_worker_polls_total";
-    /// Times that a worker slept because there was nothing to do.
-    SLEEPS: Counter = "ilagate_worker_sleeps_total";
-    /// Packets of each burst received, by worker.
-    BURST: Summary = "ilagate_burst_packets";
-    /// Number of the snapshot of the tables that a worker uses.
-    WORKER_SNAPSHOT: Gauge = "ilagate_worker_snapshot";
-    /// Packets that a worker freed against their verdict; 0 in a node without a bug.
-    MISPLACED: Counter = "ilagate_worker_misplaced_packets_total";
-
-    /// Mappings held, by SIR domain.
-    MAPPINGS: Gauge = "ilagate_mappings";
-    /// Mappings that fit without growing, by SIR domain.
-    CAPACITY: Gauge = "ilagate_mapping_table_capacity";
-    /// Memory of the lookup table, by SIR domain.
-    TABLE_BYTES: Gauge = "ilagate_mapping_table_bytes";
-    /// Revision of the mappings; rises with every batch of changes.
-    REVISION: Gauge = "ilagate_mapping_revision";
-    /// Time from the acceptance of a batch of mapping changes until every worker uses it.
-    UPDATE: Histogram = "ilagate_update_seconds";
-    /// Batches of mapping changes, by result: applied or refused.
-    UPDATES: Counter = "ilagate_updates_total";
-    /// Batches accepted and not yet in force.
-    UPDATES_PENDING: Gauge = "ilagate_updates_pending";
-    /// Number of the snapshot of the tables published last.
-    SNAPSHOT: Gauge = "ilagate_snapshot";
-    /// Snapshots that some worker may still use.
-    SNAPSHOTS_WAITING: Gauge = "ilagate_snapshots_waiting";
-    /// Snapshots published.
-    SNAPSHOTS: Counter = "ilagate_snapshots_published_total";
-
-    /// Events of tenants, by kind (ilactl events lists them).
-    EVENTS: Counter = "ilagate_tenant_events_total";
-    /// Events of tenants that were not recorded, because a tenant causes too many of them or a queue was full.
-    EVENTS_SUPPRESSED: Counter = "ilagate_tenant_events_suppressed_total";
-    /// Packets of tenants that were refused as abuse, and ICMP errors beyond a tenant's limit, by kind.
-    VIOLATION: Counter = "ilagate_tenant_abuse_total";
-
-    /// Routes.
-    ROUTES: Gauge = "ilagate_routes";
-    /// Neighbours, by state.
-    NEIGHBOURS: Gauge = "ilagate_neighbours";
-    /// Groups that tenants joined by IGMP and MLD, each counted once for each tenant.
-    GROUP_MEMBERS: Gauge = "ilagate_group_members";
-    /// Joins of tenants that were refused, by reason: limit (too many groups) or unmappable (a group without
-    /// identifier, or ending in ffff under neutral mapping).
-    JOINS_REFUSED: Counter = "ilagate_group_joins_refused_total";
-    /// Packet buffers, by state: in_use or free.
-    MBUFS: Gauge = "ilagate_mbufs";
-
-    /// What a port is, and how receive side scaling works on it; always 1.
-    PORT_INFO: Gauge = "ilagate_port_info";
-    /// Whether a port's link is up.
-    PORT_UP: Gauge = "ilagate_port_up";
-    /// Messages in which somebody else had an address of ours, or was about to take it, by port.
-    ADDRESS_CONFLICTS: Counter = "ilagate_address_conflicts_total";
-    /// Speed of a port's link, 0 when unknown.
-    PORT_SPEED: Gauge = "ilagate_port_speed_bytes_per_second";
-    /// Packets that the device says it received.
-    DEVICE_RECEIVED: Counter = "ilagate_device_received_packets_total";
-    /// Bytes that the device says it received.
-    DEVICE_RECEIVED_BYTES: Counter = "ilagate_device_received_bytes_total";
-    /// Packets that the device says it sent.
-    DEVICE_SENT: Counter = "ilagate_device_sent_packets_total";
-    /// Bytes that the device says it sent.
-    DEVICE_SENT_BYTES: Counter = "ilagate_device_sent_bytes_total";
-    /// Packets that the device lost, by cause: missed (no descriptor was free), rx_error, no_mbuf or tx_error.
-    DEVICE_LOST: Counter = "ilagate_device_lost_packets_total";
-    /// The driver's own counters, by the driver's names.
-    DEVICE_XSTAT: Counter = "ilagate_device_xstat_total";
-}
 
 /// Renders the statistics as text, format version 0.0.4.
 #[must_use]
@@ -253,6 +104,8 @@ impl Scrape {
         let started = SystemTime::now().checked_sub(stats.started.elapsed());
         let started = started.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         self.set(START_TIME, &[], started.unwrap_or_default().as_secs_f64());
+        count(LOG_LOST, &stats.log_lines_lost);
+        self.set(CONTROL_SILENCE, &[], stats.control_silence().as_secs_f64());
         count(ORIGINATED_LOST, &stats.originated_lost);
         count(SNAPSHOTS, &stats.snapshots_published);
         for (kind, told) in stats.events.counts() {
@@ -265,6 +118,9 @@ impl Scrape {
         }
         self.count(UPDATES, &[("result", "applied")], stats.updates_applied.load(Ordering::Relaxed));
         self.count(UPDATES, &[("result", "refused")], stats.updates_refused.load(Ordering::Relaxed));
+        self.count(UPDATES, &[("result", "withheld")], stats.updates_withheld.load(Ordering::Relaxed));
+        self.set(WITHHELD, &[], census.deletions_withheld as f64);
+        count(SHADOWED, &stats.mappings_shadowed);
         self.set(UPDATES_PENDING, &[], census.updates_pending as f64);
         self.set(SNAPSHOT, &[], census.snapshot as f64);
         self.set(SNAPSHOTS_WAITING, &[], census.snapshots_waiting as f64);

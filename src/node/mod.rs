@@ -13,6 +13,7 @@ pub mod handle;
 #[cfg(feature = "dpdk")]
 pub mod hardware;
 pub mod http;
+pub mod log;
 pub mod membership;
 pub mod metrics;
 pub mod neighbour;

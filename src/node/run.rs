@@ -4,25 +4,21 @@ use super::admin::{Service, Socket, SocketError};
 use super::control;
 use super::exchange::Exchange;
 use super::hardware::{Hardware, OpenError, pci_address};
-use super::http::{self, ListenError};
+use super::http::{self, Limits, ListenError};
+use super::log::Log;
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
-use super::watch::Fingerprint;
 use super::worker::{Worker, WorkerSetup};
-use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, LogFormat, LogLevel, mappings};
+use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, mappings};
 use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
-use tracing_subscriber::{Registry, reload};
 
 /// Why a node did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +59,19 @@ pub enum RunError {
 /// that did not come back.
 pub fn run(path: &Path) -> Result<(), RunError> {
     let config = Arc::new(Config::load(path)?);
-    let set_level = start_log(&config);
+    let eal = eal_config(&config);
+    // Dropped last, so that it has every line.
+    let log =
+        Log::start(&config.log, &eal.control_cores).map_err(|why| RunError::System("start the log", why))?;
     let mappings = match &config.mappings {
         Some(file) => {
-            let seen = Fingerprint::of(&file.file);
-            Some((mappings::load(&file.file, &config)?, seen))
+            let (records, seen) = mappings::read(&file.file, &config)?;
+            Some((records, Some(seen)))
         }
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
-    let eal = Eal::start(&eal_config(&config))?;
+    let eal = Eal::start(&eal)?;
     let mut hardware = Hardware::open(&eal, &config)?;
     let leases = config
         .dpdk
@@ -81,7 +80,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         .map(|&core| eal.lease(u32::from(core)))
         .collect::<Result<Vec<CoreLease>, EalError>>()?;
     let networks = config.counted_networks();
-    let stats = Stats::new(config.node.name.clone(), port_facts(&config), &config.dpdk.workers, networks);
+    let mut stats = Stats::new(config.node.name.clone(), port_facts(&config), &config.dpdk.workers, networks);
+    stats.log_lines_lost = log.lost();
     let stats = Arc::new(stats);
     let exchanges: Vec<_> = leases.iter().map(|_| Exchange::new()).collect();
     let queues = hardware.queues(&config);
@@ -95,7 +95,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         stats: stats.clone(),
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),
-        set_level,
+        set_level: log.set_level(),
         table_seed: rand::random(),
         timer_seed: rand::random(),
     })?;
@@ -154,45 +154,6 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             Ok(())
         }
     }
-}
-
-/// Writes the log to standard error; gives the way to change its level.
-fn start_log(config: &Config) -> Box<dyn Fn(LogLevel)> {
-    let (filter, handle) = reload::Layer::<Targets, Registry>::new(targets(config.log.level));
-    let registry = tracing_subscriber::registry().with(filter);
-    let written = match config.log.format {
-        LogFormat::Text => {
-            let colours = io::stderr().is_terminal();
-            let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr);
-            registry.with(lines).try_init()
-        }
-        LogFormat::Json => {
-            let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
-            registry.with(lines).try_init()
-        }
-    };
-    if let Err(why) = written {
-        // A log that was set up before stays.
-        tracing::warn!(%why, "log is set up already");
-    }
-    Box::new(move |level| {
-        let _ = handle.reload(targets(level));
-    })
-}
-
-/// Our own messages and DPDK's by level; of libraries only warnings.
-fn targets(level: LogLevel) -> Targets {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    Targets::new()
-        .with_target("ilagate", level)
-        .with_target("dpdk", level)
-        .with_default(LevelFilter::WARN.min(level))
 }
 
 fn eal_config(config: &Config) -> EalConfig {
@@ -303,7 +264,7 @@ impl Services {
             runtime.block_on(async {
                 let scrapes = async {
                     if let Some(listener) = metrics {
-                        http::serve(listener, stats, until(stopping.clone())).await;
+                        http::serve(listener, stats, Limits::default(), until(stopping.clone())).await;
                     }
                 };
                 let (served, ()) =

@@ -162,6 +162,7 @@ impl Shell {
     /// Sends the final frames before the workers stop, and waits until the first worker has taken them, at
     /// most 0.5 s.
     pub async fn finish(&mut self) {
+        self.stats.control.stop();
         self.input(Input::Stop);
         let began = Instant::now();
         while began.elapsed() < FINAL_FRAMES && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
@@ -210,6 +211,7 @@ impl Shell {
     /// Everything that is due: what workers left, links, timers, updates, the census.
     fn round(&mut self) {
         let now = now(&self.stats);
+        self.stats.control.beat(now.ms());
         self.collect_from_workers(now);
         if now.ms() >= self.links_due_ms {
             self.links_due_ms = now.ms() + LINKS_MS;

@@ -13,9 +13,9 @@ use crate::path::{Counters, NetworkTally};
 use crate::table::PortId;
 use crate::table::tenant::MAX_TENANTS;
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All measurements of one node.
 #[derive(Debug)]
@@ -32,8 +32,12 @@ pub struct Stats {
     pub update_latency: Histogram,
     /// Batches applied.
     pub updates_applied: AtomicU64,
-    /// Batches refused.
+    /// Batches, mapping files and reloads refused.
     pub updates_refused: AtomicU64,
+    /// Mapping files that delete so much that they wait for a confirmation.
+    pub updates_withheld: AtomicU64,
+    /// Entries of mapping files that changed beneath the mapping of an operator.
+    pub mappings_shadowed: AtomicU64,
     /// Snapshots published.
     pub snapshots_published: AtomicU64,
     /// Frames that the control thread originated and no worker could send.
@@ -42,7 +46,36 @@ pub struct Stats {
     pub address_conflicts: Vec<AtomicU64>,
     /// Events of tenants.
     pub events: Arc<Events>,
+    /// Lines of the log that were lost.
+    pub log_lines_lost: Arc<AtomicU64>,
+    /// Signs of life of the control thread.
+    pub control: Heartbeat,
     census: Mutex<Arc<Census>>,
+}
+
+/// Signs of life of the control thread.
+#[derive(Debug, Default)]
+pub struct Heartbeat {
+    turned_ms: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Heartbeat {
+    /// The control thread turns, so many milliseconds after the start.
+    pub fn beat(&self, now_ms: u64) {
+        self.turned_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The node is about to stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the node is about to stop.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
 }
 
 /// The properties of a port that do not change while the node runs.
@@ -114,6 +147,8 @@ pub struct Census {
     pub snapshots_waiting: u64,
     /// Batches of changes accepted and not yet in force.
     pub updates_pending: u64,
+    /// Deletions of the mapping file that wait for a confirmation.
+    pub deletions_withheld: u64,
     /// The tables by SIR domain.
     pub tables: Vec<TableView>,
     /// Virtual networks, in the configuration's order.
@@ -204,11 +239,22 @@ impl Stats {
             update_latency: Histogram::default(),
             updates_applied: AtomicU64::new(0),
             updates_refused: AtomicU64::new(0),
+            updates_withheld: AtomicU64::new(0),
+            mappings_shadowed: AtomicU64::new(0),
             snapshots_published: AtomicU64::new(0),
             originated_lost: AtomicU64::new(0),
             events: Arc::default(),
+            log_lines_lost: Arc::default(),
+            control: Heartbeat::default(),
             census: Mutex::default(),
         }
+    }
+
+    /// How long ago the control thread turned last. It turns every 10 ms unless it hangs.
+    #[must_use]
+    pub fn control_silence(&self) -> Duration {
+        let turned = Duration::from_millis(self.control.turned_ms.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(turned)
     }
 
     /// The numbers that the control thread published last.

@@ -1,67 +1,56 @@
-//! Watches the mapping file on a thread of its own, and reads it again when it changed.
+//! Watches the mapping file on a thread of its own, and reads it again when it was replaced or completely written.
 //!
-//! The thread watches the directory, not the file, so that it sees a file that is put in place by renaming.
-//! It also checks the file every 5 s, for file systems that report no changes. A file that is wrong is
+//! The thread watches the directory, not the file, so that it sees a file that is put in place by renaming. A file that
+//! somebody writes in place is read when the writer closes it, never before. The thread also looks at the file every
+//! 5 s, for file systems that report no changes, and reads what it finds unchanged for as long. A file that is wrong is
 //! reported with all its errors.
 
-use crate::config::{Config, ConfigErrors, MappingFile, mappings};
+use crate::config::{Config, ConfigErrors, Fingerprint, MappingFile, mappings};
 use crate::mapping::MappingRecord;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Quiet time after a change before the file is read.
 const QUIET: Duration = Duration::from_millis(200);
-/// A file that changes without a pause is read after this.
+/// A directory that changes without a pause is looked at after this.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time between two checks without a report of a change.
+/// Time between two looks without a report of a change.
 const CHECK: Duration = Duration::from_secs(5);
+/// The same for a file that changed before its directory was watched.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
+/// A file that is being written for so long is told of.
+const LONG_WRITE: Duration = Duration::from_secs(60);
 
 /// What a reading of the file gave.
 pub type News = Result<Vec<MappingRecord>, ConfigErrors>;
 
-/// Tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint {
-    inode: (u64, u64),
-    size: u64,
-    /// Its modification time, which anybody can set, and its change time, which only the kernel sets.
-    changed: [(i64, i64); 2],
-}
-
-impl Fingerprint {
-    /// Of the file as it is now; `None` when it is not there.
-    #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
-        let file: Metadata = std::fs::metadata(path).ok()?;
-        Some(Fingerprint {
-            inode: (file.dev(), file.ino()),
-            size: file.len(),
-            changed: [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())],
-        })
-    }
-}
-
-enum Wake {
-    Changed,
-    Stop,
+/// What the directory's watcher saw since the thread looked last.
+#[derive(Debug, Default)]
+struct Seen {
+    /// A file was closed by its writer, renamed, linked or removed.
+    complete: AtomicBool,
+    /// Somebody wrote to the mapping file and did not close it yet.
+    writing: AtomicBool,
+    stop: AtomicBool,
 }
 
 /// A watch; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    wake: Sender<Wake>,
-    _watcher: Option<RecommendedWatcher>,
+    seen: Arc<Seen>,
+    wake: SyncSender<()>,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // The thread ends by itself if it is gone already.
-        let _ = self.wake.send(Wake::Stop);
+        self.seen.stop.store(true, Ordering::Release);
+        // A wake that waits already does as well.
+        let _ = self.wake.try_send(());
     }
 }
 
@@ -76,167 +65,180 @@ pub fn start(
     config: Arc<Config>,
     report: impl Fn(News) -> bool + Send + 'static,
 ) -> std::io::Result<Watch> {
-    let (wake, woken) = channel();
-    let directory = match file.file.parent() {
+    // One wake is enough: what it is about stands in `Seen`.
+    let (wake, woken) = sync_channel(1);
+    let shared = Arc::new(Seen::default());
+    let watch = Watch { seen: shared.clone(), wake: wake.clone() };
+    let path = file.file.clone();
+    let work = move || {
+        // Here, because a file system may not answer.
+        let watcher = watch_directory(&path, shared.clone(), wake);
+        Reader { path, last: seen, config, seen: shared, report }.run(&woken);
+        drop(watcher);
+    };
+    std::thread::Builder::new().name("ilagate-watch".into()).spawn(work)?;
+    Ok(watch)
+}
+
+/// Has the directory of the file watched, if its file system can.
+fn watch_directory(path: &Path, seen: Arc<Seen>, wake: SyncSender<()>) -> Option<RecommendedWatcher> {
+    let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => Path::new(".").to_owned(),
     };
-    let changed = wake.clone();
+    let file = path.to_owned();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the file is an event too. It is no change.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            let _ = changed.send(Wake::Changed);
+        match event.as_ref().map_or(Change::Unknown, |event| change(event, &file)) {
+            Change::Complete => {
+                seen.complete.store(true, Ordering::Release);
+                let _ = wake.try_send(());
+            }
+            Change::Closed => {
+                seen.writing.store(false, Ordering::Release);
+                seen.complete.store(true, Ordering::Release);
+                let _ = wake.try_send(());
+            }
+            Change::Written => seen.writing.store(true, Ordering::Release),
+            // Its close may be among them. Then the file is read when it has not changed for a while.
+            Change::Unknown => seen.writing.store(false, Ordering::Release),
+            Change::None => {}
         }
     })
     .and_then(|mut watcher| watcher.watch(&directory, RecursiveMode::NonRecursive).map(|()| watcher));
-    let watcher = match watcher {
+    match watcher {
         Ok(watcher) => Some(watcher),
         Err(why) => {
             tracing::warn!(directory = %directory.display(), %why, "changes to mappings are seen only every 5 s");
             None
         }
-    };
-    let path = file.file.clone();
-    std::thread::Builder::new()
-        .name("ilagate-watch".into())
-        .spawn(move || watch(&path, seen, &config, &woken, report))?;
-    Ok(Watch { wake, _watcher: watcher })
+    }
 }
 
-fn watch(
-    path: &Path,
-    mut seen: Option<Fingerprint>,
-    config: &Config,
-    woken: &Receiver<Wake>,
-    report: impl Fn(News) -> bool,
-) {
-    loop {
-        match woken.recv_timeout(CHECK) {
-            Ok(Wake::Changed) if !settle(woken) => return,
-            Ok(Wake::Changed) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+/// What an event in the directory means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Nothing for us.
+    None,
+    /// The mapping file is being written.
+    Written,
+    /// The mapping file was closed by its writer, or another one is in its place.
+    Closed,
+    /// Something else is complete in the directory: a link may lead elsewhere.
+    Complete,
+    /// Events were lost.
+    Unknown,
+}
+
+fn change(event: &notify::Event, file: &Path) -> Change {
+    let ours = event.paths.iter().any(|path| is(path, file));
+    match event.kind {
+        // Reading the file is an event too.
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(_))
+        | EventKind::Remove(_) => {
+            if ours {
+                Change::Closed
+            } else {
+                Change::Complete
+            }
         }
-        let now = Fingerprint::of(path);
-        if now == seen {
-            continue;
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) if ours => Change::Written,
+        EventKind::Access(_) | EventKind::Modify(_) | EventKind::Create(_) => Change::None,
+        EventKind::Any | EventKind::Other => Change::Unknown,
+    }
+}
+
+/// Whether `path` is the mapping file, which may be a link to it.
+fn is(path: &Path, file: &Path) -> bool {
+    path.file_name() == file.file_name()
+        || file.read_link().is_ok_and(|link| link.file_name() == path.file_name())
+}
+
+/// Who reads the file.
+struct Reader<R> {
+    path: PathBuf,
+    /// The state in which the file was read last.
+    last: Option<Fingerprint>,
+    config: Arc<Config>,
+    seen: Arc<Seen>,
+    report: R,
+}
+
+impl<R: Fn(News) -> bool> Reader<R> {
+    fn run(mut self, woken: &Receiver<()>) {
+        // A state that no event told of, and since when somebody writes.
+        let (mut untold, mut writing): (Option<Option<Fingerprint>>, Option<Instant>) = (None, None);
+        let mut pause = Duration::ZERO;
+        loop {
+            if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(pause) {
+                return;
+            }
+            let first = std::mem::replace(&mut pause, CHECK) == Duration::ZERO;
+            if self.seen.complete.swap(false, Ordering::AcqRel) {
+                untold = None;
+                if !self.settle(woken) {
+                    return;
+                }
+                if !self.look(None) {
+                    return;
+                }
+            } else if self.stopped() {
+                return;
+            } else if self.seen.writing.load(Ordering::Acquire) {
+                let since = *writing.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LONG_WRITE {
+                    tracing::warn!(file = %self.path.display(), "mapping file is being written, and read when it is closed");
+                    writing = Some(Instant::now());
+                }
+                continue;
+            } else {
+                let now = Fingerprint::of(&self.path);
+                if now != self.last && untold != Some(now) {
+                    untold = Some(now);
+                    pause = if first { FIRST_CHECK } else { CHECK };
+                } else if now != self.last && !self.look(untold.take()) {
+                    return;
+                }
+            }
+            writing = None;
         }
-        seen = now;
+    }
+
+    fn stopped(&self) -> bool {
+        self.seen.stop.load(Ordering::Acquire)
+    }
+
+    /// Reads the file if it differs from the one that was read last, and nobody writes it; `false`: stop.
+    /// `state`, if there is one, is that of a look before.
+    fn look(&mut self, state: Option<Option<Fingerprint>>) -> bool {
+        let now = state.unwrap_or_else(|| Fingerprint::of(&self.path));
+        if now == self.last || self.seen.writing.load(Ordering::Acquire) {
+            return true;
+        }
+        let news = mappings::read(&self.path, &self.config);
+        if self.seen.writing.load(Ordering::Acquire) {
+            // The end of the writing is an event of its own.
+            return true;
+        }
         // A file that is gone is an error to report. Between removal and renaming it is only not there yet.
-        if !report(mappings::load(path, config)) {
-            return;
-        }
+        self.last = news.as_ref().map_or(now, |(_, read)| Some(*read));
+        (self.report)(news.map(|(records, _)| records))
     }
-}
 
-/// Waits until nothing changes for 0.2 s, at most 2 s; `false`: stop.
-fn settle(woken: &Receiver<Wake>) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < SETTLE_TIMEOUT {
-        match woken.recv_timeout(QUIET) {
-            Ok(Wake::Changed) => {}
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => return true,
+    /// Waits until nothing changes for 0.2 s, at most 2 s; `false`: stop.
+    fn settle(&self, woken: &Receiver<()>) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < SETTLE_TIMEOUT && !self.stopped() {
+            match woken.recv_timeout(QUIET) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => break,
+            }
         }
+        self.seen.complete.store(false, Ordering::Release);
+        !self.stopped()
     }
-    true
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::PathBuf;
-
-    const CONFIG: &str = r#"
-node: {name: n}
-dpdk: {workers: [1]}
-sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
-ports: [{name: f, device: net_null0, role: fabric, addresses: ["fd00:1::1/64"]}]
-"#;
-
-    fn mapping(locator: &str) -> String {
-        format!("mappings:\n  - {{sir: \"2001:db8:dddd:0:2000::1\", locators: [\"{locator}\"]}}\n")
-    }
-
-    fn watched(dir: &Path) -> (PathBuf, Receiver<News>, Watch) {
-        let path = dir.join("mappings.yaml");
-        std::fs::write(&path, mapping("fd00:1:0:2::/64")).unwrap();
-        let config = Arc::new(Config::parse(CONFIG, "test.yaml").unwrap());
-        let (tell, told) = channel();
-        let file = MappingFile { file: path.clone(), watch: true };
-        let seen = Fingerprint::of(&path);
-        let watch = start(&file, seen, config, move |news| tell.send(news).is_ok()).unwrap();
-        (path, told, watch)
-    }
-
-    #[test]
-    fn a_file_put_in_place_by_renaming_is_read_and_a_broken_one_reported() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, told, _watch) = watched(dir.path());
-        let other = dir.path().join("new");
-        std::fs::write(&other, mapping("fd00:1:0:3::/64")).unwrap();
-        std::fs::rename(&other, &path).unwrap();
-        let news = told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
-        assert!(format!("{news:?}").contains("fd00:1:0:3"), "{news:?}");
-        std::fs::write(&path, "mappings: [{sir: nonsense}]").unwrap();
-        assert!(told.recv_timeout(Duration::from_secs(10)).unwrap().is_err());
-        std::fs::write(&other, "something else happens in the directory").unwrap();
-        assert!(told.recv_timeout(Duration::from_millis(600)).is_err());
-    }
-
-    #[test]
-    fn a_file_that_vanishes_is_told_of_and_read_again_when_it_comes_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, told, _watch) = watched(dir.path());
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let why = told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap_err().to_string();
-        assert!(why.contains("cannot be read"), "{why}");
-        std::fs::write(&path, "").unwrap();
-        assert!(told.recv_timeout(Duration::from_secs(10)).unwrap().is_err());
-        std::fs::write(&path, text).unwrap();
-        assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_link_that_is_swapped_as_kubernetes_does_is_followed() {
-        use std::os::unix::fs::symlink;
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        for (version, locator) in [("..1", "fd00:1:0:2::/64"), ("..2", "fd00:1:0:3::/64")] {
-            std::fs::create_dir(at(version)).unwrap();
-            std::fs::write(at(version).join("mappings.yaml"), mapping(locator)).unwrap();
-        }
-        symlink("..1", at("..data")).unwrap();
-        symlink("..data/mappings.yaml", at("mappings.yaml")).unwrap();
-        let config = Arc::new(Config::parse(CONFIG, "test.yaml").unwrap());
-        let (tell, told) = channel();
-        let file = MappingFile { file: at("mappings.yaml"), watch: true };
-        let seen = Fingerprint::of(&file.file);
-        let _watch = start(&file, seen, config, move |news| tell.send(news).is_ok()).unwrap();
-        symlink("..2", at("..data_tmp")).unwrap();
-        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        let news = told.recv_timeout(Duration::from_secs(4)).unwrap().unwrap();
-        assert!(format!("{news:?}").contains("fd00:1:0:3"), "{news:?}");
-    }
-
-    #[test]
-    fn a_change_of_the_same_length_with_an_old_date_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("m");
-        std::fs::write(&path, "one").unwrap();
-        let before = Fingerprint::of(&path);
-        let old = std::fs::metadata(&path).unwrap().modified().unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-        std::fs::write(&path, "two").unwrap();
-        std::fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
-        assert_ne!(Fingerprint::of(&path), before);
-    }
-
-    #[test]
-    fn dropping_the_watch_ends_its_thread() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_, told, watch) = watched(dir.path());
-        drop(watch);
-        assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap_err(), RecvTimeoutError::Disconnected);
-    }
-}
+mod tests;

@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn no_time_is_too_late_for_a_bucket() {
+        let [slow, fast, none] =
+            [1, 10_000_000, 0].map(|rate| tables([Rate::new(rate, 3); LimitKind::ALL.len()]));
+        for now_ms in [u64::MAX / 1_000_000 - 1, u64::MAX / 1_000_000, u64::MAX / 1000, u64::MAX] {
+            for (tables, most) in [(&slow, 3), (&fast, 3), (&none, 0)] {
+                let mut policer = Policer::new(TenantCounts::of(2));
+                assert!(passed(&mut policer, tables, 0, LimitKind::Arp, now_ms) <= most, "{now_ms}");
+                let who = Policed { tenant: handle(0), quarantined: false };
+                let _ = policer.pass_copies(who, usize::MAX, &Ctx { tables, now_ms });
+            }
+        }
+    }
+
+    #[test]
     fn nothing_passes_under_quarantine_or_at_a_rate_of_zero() {
         let tables = tables([Rate::new(0, 5); LimitKind::ALL.len()]);
         let mut policer = Policer::new(TenantCounts::of(2));

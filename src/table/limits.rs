@@ -61,13 +61,14 @@ impl Rate {
     /// `spent` is the time, in nanoseconds, at which the bucket will be full again; `now_ms` that of the same clock.
     #[inline]
     pub fn spend(self, spent: &mut u64, (count, most): (u64, u64), now_ms: u64) -> bool {
+        // Captures bring any time. At the end of the clock nothing passes.
         let now = now_ms.saturating_mul(1_000_000);
         // After a reload the bucket may be smaller than what is missing in it.
         let full = now.saturating_add(self.room_ns);
-        *spent = (*spent).clamp(now, full.saturating_add((most - 1) * self.every_ns));
-        let enough = spent.saturating_add(self.every_ns) <= full;
+        *spent = (*spent).clamp(now, full.saturating_add((most - 1).saturating_mul(self.every_ns)));
+        let enough = spent.checked_add(self.every_ns).is_some_and(|spent| spent <= full);
         if enough {
-            *spent = spent.saturating_add(count * self.every_ns);
+            *spent = spent.saturating_add(count.saturating_mul(self.every_ns));
         }
         enough
     }

@@ -137,6 +137,8 @@ impl Drop for Node {
     }
 }
 
+const CONFIRMED: Applied = Applied { revision: 10, created: 1, changed: 2, deleted: 30 };
+
 async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Receiver<Request>) {
     let mut amended = (*config).clone();
     while let Some(request) = queue.recv().await {
@@ -148,6 +150,10 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::MappingList(filter, answer) => drop(answer.send(Ok(fake.list(&filter)))),
             Request::Node(answer) => drop(answer.send(fake.node(&config))),
             Request::Reload(answer) => drop(answer.send(fake.reload())),
+            Request::Confirm(30, answer) => drop(answer.send(Ok(CONFIRMED))),
+            Request::Confirm(n, answer) => {
+                drop(answer.send(Err(format!("the mapping file would delete 30 mappings, not {n}"))));
+            }
             Request::Ports(xstats, answer) => drop(answer.send(vec![fake.port(xstats)])),
             Request::Neighbours(answer) => drop(answer.send(vec![neighbour()])),
             Request::Routes(answer) => drop(answer.send(vec![route(), blackhole()])),
@@ -282,6 +288,7 @@ impl Fake {
             originated: 7,
             mbufs_in_use: 100,
             mbufs: 8192,
+            warnings: vec!["the mapping file would delete 30 of its 40 mappings".into()],
         }
     }
 

@@ -122,6 +122,33 @@ def test_the_mapping_file_is_watched():
         net.stop()
 
 
+def test_half_a_mapping_file_is_not_applied():
+    """Neither while it is being written, nor when its writer died, until an operator says so."""
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        entry = lambda n: f'  - {{sir: "2001:db8:dddd:0:2000:9::{n:x}", locators: ["{L2}"]}}\n'  # noqa: E731
+        text = open(net.mapping_file).read() + "".join(entry(n) for n in range(1, 101))
+        held = lambda: net.gw.show("node", "show")["tables"][0]["mappings"]  # noqa: E731
+        with open(lab.path("new"), "w") as file:
+            file.write(text)
+        os.replace(lab.path("new"), net.mapping_file)
+        until(lambda: held() == 102, "the long file")
+        half = text[: text.index(entry(30))]
+        with open(net.mapping_file, "w") as file:
+            file.write(half)
+            file.flush()
+            expect(not comes(lambda: net.gw.show("node", "show")["warnings"], 3), "half a file was read")
+            # The writer dies here.
+        until(lambda: net.gw.show("node", "show")["warnings"], "a warning")
+        warning = net.gw.show("node", "show")["warnings"][0]
+        expect("mapping confirm 71" in warning and held() == 102, f"{warning}: {held()} mappings")
+        until(lambda: net.gw.metrics()["ilagate_mapping_deletions_withheld"] == 71, "the metric")
+        net.gw.ctl("mapping", "confirm", "71")
+        expect(held() == 31, f"{held()} mappings after the confirmation")
+        net.inet.reaches(T1, 3)
+        net.stop()
+
+
 def test_ilactl_changes_mappings():
     with Lab("ilao") as lab:
         net = Network(lab)
@@ -212,6 +239,49 @@ def test_sigterm_under_traffic_gives_every_mbuf_back():
             expect(not os.path.exists(node.socket), f"{node.ns.name} left its socket")
         client.stop(signal.SIGKILL)
         server.stop(signal.SIGKILL)
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up():
+    """Standard error is a pipe that is full: the node starts, answers, refuses, and ends."""
+    with Lab("ilao") as lab:
+        net = Network(lab, start=False)
+        gw = net.gw.write()
+        pipe = lab.path("log")
+        os.mkfifo(pipe)
+        # We are a reader that never reads.
+        reader = os.open(pipe, os.O_RDWR)
+        env = dict(os.environ, RUNTIME_DIRECTORY=lab.directory)
+        process = gw.ns.spawn(["sh", "-c", f"exec {binary('ilagate')} run --config {gw.file} 2>{pipe}"], env)
+        until(lambda: os.path.exists(gw.socket), "the admin socket")
+        # Far more than the pipe and the queue hold: each of these lines is 1000 lines of the log.
+        wrong = "".join(f'  - {{sir: "{"x" * 400}{n}", blackhole: true}}\n' for n in range(1000))
+        lost = lambda: gw.metrics()["ilagate_log_lines_lost_total"]  # noqa: E731
+        for n in itertools.count():
+            with open(lab.path("new"), "w") as file:
+                file.write(f"# {n}\nmappings:\n{wrong}")
+            os.replace(lab.path("new"), net.mapping_file)
+            if comes(lambda: lost() > 0, 2, step=0.2):
+                break
+            expect(n < 100, "no line of the log was lost")
+        expect(gw.show("node", "show")["workers"], "ilactl has no answer")
+        expect(gw.probe("healthz")[0] == 200 and gw.probe("readyz")[0] == 200, "the node is not well")
+        expect(process.stop(signal.SIGTERM) == 0, "the node did not end well")
+        os.close(reader)
+
+
+def test_a_named_pipe_for_a_mapping_file_is_refused():
+    with Lab("ilao") as lab:
+        net = Network(lab)
+        os.rename(net.mapping_file, lab.path("aside"))
+        os.mkfifo(net.mapping_file)
+        net.gw.process.wait_for("is a named pipe")
+        command = [binary("ilactl"), "--socket", net.gw.socket, "node", "reload"]
+        done = lab.host(command, check=False)
+        expect(done.returncode != 0 and "named pipe" in done.stdout, f"{done.returncode}: {done.stdout}")
+        os.rename(lab.path("aside"), net.mapping_file)
+        net.gw.ctl("node", "reload")
+        net.inet.reaches(T1, 3)
+        net.stop()
 
 
 def test_a_node_that_cannot_start_says_why():

@@ -32,6 +32,8 @@ pub struct NodeView {
     pub mbufs_in_use: u64,
     /// Mbufs in all.
     pub mbufs: u64,
+    /// What an operator should know of, a sentence each: files and reloads refused, what waits for a confirmation.
+    pub warnings: Vec<String>,
 }
 
 /// One worker, for operators.

@@ -164,6 +164,15 @@ impl Scope<'_> {
         T: FromStr + PartialOrd + Display + Copy,
     {
         let digits = text.value.bytes().all(|c| c.is_ascii_digit());
+        // YAML 1.1 reads 0100 as 64 and YAML 1.2 as 100: whoever wrote it may mean either.
+        if digits && text.value.len() > 1 && text.value.starts_with('0') {
+            let decimal = text.value.trim_start_matches('0');
+            let decimal = if decimal.is_empty() { "0" } else { decimal };
+            let message =
+                format!("`{}` begins with 0 and may be octal; write {decimal} if it is decimal", text.value);
+            self.error(key, text.referenced, message);
+            return None;
+        }
         let number = text.value.parse().ok().filter(|number| digits && limits.contains(number));
         if number.is_none() {
             let (low, high) = limits.into_inner();

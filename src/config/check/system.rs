@@ -109,7 +109,10 @@ pub(super) fn mappings(check: &mut Check, raw: &RawConfig, directory: &Path) -> 
         s.error("file", file.referenced, "`` is not a file; write its path or remove `mappings`");
     }
     let watch = s.flag("watch", &section.value.watch, true);
-    Some(MappingFile { file: directory.join(&file.value), watch })
+    let max_bytes = s.number("max_bytes", &section.value.max_bytes, 4096..=16 << 30, MappingFile::MAX_BYTES);
+    let share = &section.value.max_deletions_percent;
+    let max_deletions_percent = s.number("max_deletions_percent", share, 0..=100, 20);
+    Some(MappingFile { file: directory.join(&file.value), watch, max_bytes, max_deletions_percent })
 }
 
 pub(super) fn icmp(check: &mut Check, raw: &RawConfig) -> Icmp {

@@ -33,6 +33,29 @@ fn a_value_of_the_wrong_shape_is_an_error_with_its_path() {
     );
 }
 
+/// YAML 1.1 reads these as octal numbers and YAML 1.2 as decimal ones.
+#[test]
+fn a_number_that_begins_with_zero_is_an_error_everywhere() {
+    for (line, path, decimal) in [
+        ("virtual_networks: [{name: red, vnid: 0100, domain: tasks}]", "virtual_networks[0].vnid", "100"),
+        ("virtual_networks: [{name: red, vnid: \"0100\", domain: tasks}]", "virtual_networks[0].vnid", "100"),
+        ("dpdk: {workers: [01]}", "dpdk.workers[0]", "1"),
+        ("dpdk: {workers: [1], memory_mib: 0512}", "dpdk.memory_mib", "512"),
+        ("ports: [{name: a, device: b, role: fabric, mtu: 01500}]", "ports[0].mtu", "1500"),
+        ("ports: [{name: a, device: b, role: fabric, vlan: 012}]", "ports[0].vlan", "12"),
+        ("icmp: {errors_per_second: 00}", "icmp.errors_per_second", "0"),
+        ("mappings: {file: m, max_bytes: 010000}", "mappings.max_bytes", "10000"),
+    ] {
+        let message = refused(line).to_string();
+        let words = format!("begins with 0 and may be octal; write {decimal} if it is decimal");
+        assert!(message.contains(path) && message.contains(&words), "{line}: {message}");
+    }
+    for line in ["icmp: {errors_per_second: 0x10}", "icmp: {errors_per_second: 0o10}", "icmp: {burst: 1_000}"]
+    {
+        assert!(refused(line).to_string().contains("is not a number from"), "{line}");
+    }
+}
+
 #[test]
 fn text_that_is_not_yaml_is_an_error_with_its_place() {
     assert_eq!(

@@ -90,6 +90,17 @@ impl v1::admin_server::Admin for Service {
         }
     }
 
+    async fn mapping_confirm(
+        &self,
+        request: Request<v1::MappingConfirmRequest>,
+    ) -> Result<Response<v1::Applied>, Status> {
+        let caller = Caller::of(&request);
+        let deletions = request.into_inner().deletions;
+        tracing::info!(peer = %caller, deletions, "deletions of the mapping file confirmed by an operator");
+        let confirmed = self.control.ask(|answer| Ask::Confirm(deletions, answer)).await?;
+        Ok(Response::new(confirmed.map_err(Status::failed_precondition)?.message()))
+    }
+
     async fn mapping_get(
         &self,
         request: Request<v1::MappingGetRequest>,

@@ -8,6 +8,7 @@
 
 mod discovery;
 mod groups;
+mod mapping_file;
 mod random;
 mod reload;
 mod tenancy;
@@ -31,6 +32,7 @@ use crate::mapping::Refusal;
 use crate::table::Tables;
 use crate::table::rcu::{Publisher, Reader};
 use discovery::LinkSeen;
+use mapping_file::FileStatus;
 use random::Random;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub struct Control {
     group_effects: Vec<membership::Effect>,
     groups_due_ms: u64,
     updates: Updates,
+    file_status: FileStatus,
     quarantine_states: QuarantineStates,
     links: Vec<LinkSeen>,
     /// Whether the links were reported since the start.
@@ -97,6 +100,7 @@ impl Control {
             config,
             rib,
             updates: Updates::default(),
+            file_status: FileStatus::default(),
             quarantine_states: QuarantineStates::default(),
             devices: DeviceReport::default(),
             stats,
@@ -162,6 +166,7 @@ impl Control {
         let answer = match request {
             Request::Apply(batch) => return self.accept(batch, id),
             Request::Reload => return self.begin_reload(Some(id)),
+            Request::Confirm(deletions) => return self.confirm(deletions, id),
             Request::Amend(amend) => return self.accept_amend(amend, id),
             Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
             Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),

@@ -2,9 +2,8 @@
 
 use super::updates::Reply;
 use super::{Control, Effect, RequestId, WatchOrder, settings};
-use crate::config::{Amendment, Config};
+use crate::config::{Amendment, Config, Fingerprint};
 use crate::mapping::MappingRecord;
-use crate::node::watch::{Fingerprint, News};
 use std::sync::Arc;
 
 /// A configuration that can be taken over, and the mappings that it names.
@@ -41,21 +40,7 @@ impl Control {
         let reply = Reply { asked_by: self.reload_asked_by.take(), applied: Vec::new() };
         match loaded {
             Ok(loaded) => self.accept_reload(loaded, reply),
-            Err(why) => self.reloaded(reply, Err(why)),
-        }
-    }
-
-    /// A watch has read the mapping file.
-    pub(super) fn take_mapping_file(&mut self, number: u64, news: News) {
-        match news {
-            // A watch that a reload replaced may know less than the reload.
-            _ if number != self.watch_number => {}
-            Ok(records) => self.accept_file(records),
-            Err(errors) => {
-                for error in errors.errors() {
-                    tracing::error!(%error, "mapping file is refused, the mappings before it stay");
-                }
-            }
+            Err(why) => self.refuse_reload(reply, why),
         }
     }
 
@@ -91,7 +76,7 @@ impl Control {
         }
         // The watch before may have read an older file than the reload did. The new watch starts from what
         // that read.
-        self.updates.forget_files();
+        self.forget_files();
         self.watch_mappings(seen);
         records
     }

@@ -3,6 +3,7 @@
 
 mod amend;
 mod determinism;
+mod mapping_file;
 mod neighbours;
 mod reloads;
 mod tenants;

@@ -5,7 +5,7 @@ use crate::api::views::{
     AttachmentView, DropView, GroupView, MappingView, NeighbourView, NetworkDetailView, NetworkView,
     NodeView, PeerView, PolicyView, PortView, ReloadView, RouteView,
 };
-use crate::config::{Config, LogLevel, MappingFile};
+use crate::config::{Config, Fingerprint, LogLevel, MappingFile};
 use crate::mapping::{Applied, Batch, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
@@ -13,7 +13,7 @@ use crate::node::exchange::{Frame, Settings};
 use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
 use crate::node::stats::{Census, DeviceCounters};
-use crate::node::watch::{Fingerprint, News};
+use crate::node::watch::News;
 use crate::path::Notice;
 use crate::table::PortId;
 use std::net::Ipv6Addr;
@@ -227,6 +227,8 @@ pub enum Request {
     Node,
     /// Read the configuration again and apply the difference, or refuse the whole file.
     Reload,
+    /// Apply the mapping file that waits although it deletes so many mappings.
+    Confirm(u64),
     /// Ports, with or without the devices' own statistics. [`Input::Devices`] goes before it.
     Ports {
         /// Whether the devices' own statistics are wanted.
@@ -267,6 +269,8 @@ pub enum Answer {
     Node(NodeView),
     /// What the reload did, or why it was refused.
     Reload(Result<ReloadView, String>),
+    /// What the mapping file did, or why there is nothing to confirm.
+    Confirm(Result<Applied, String>),
     /// The ports.
     Ports(Vec<PortView>),
     /// The neighbours.

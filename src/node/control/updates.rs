@@ -8,7 +8,7 @@ use super::{Answer, Control, Loaded, Progress, RequestId};
 use crate::api::views::ReloadView;
 use crate::mapping::{Applied, Batch, Change, MappingRecord, Origin, Refusal};
 use crate::node::handle::{Amend, AmendRefusal};
-use crate::node::rib::Staged;
+use crate::node::rib::{Deletions, Staged, Unstaged};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
@@ -16,6 +16,8 @@ use std::sync::atomic::Ordering;
 pub(super) enum Asker {
     Request(RequestId),
     File,
+    /// A file that deletes much, and that an operator confirmed.
+    Confirmed(RequestId),
     Reload(Reply),
 }
 
@@ -77,9 +79,18 @@ impl Updates {
         self.queue.push_back((work, accepted_us));
     }
 
-    /// Forgets mapping files that were read and wait.
-    pub(super) fn forget_files(&mut self) {
-        self.queue.retain(|(work, _)| !matches!(work, Work::Batch(_, Asker::File)));
+    /// Forgets mapping files that were read and wait. Gives who waits for one that was confirmed.
+    fn forget_files(&mut self) -> Vec<RequestId> {
+        let mut confirmed = Vec::new();
+        self.queue.retain(|(work, _)| match work {
+            Work::Batch(_, Asker::File) => false,
+            Work::Batch(_, Asker::Confirmed(asked_by)) => {
+                confirmed.push(*asked_by);
+                false
+            }
+            _ => true,
+        });
+        confirmed
     }
 
     pub(super) fn len(&self) -> usize {
@@ -105,8 +116,21 @@ impl Control {
     /// A file is the whole truth. One that was read before and still waits is dropped, so that files that
     /// change faster than they are applied do not pile up.
     pub(super) fn accept_file(&mut self, records: Vec<MappingRecord>) {
-        self.updates.forget_files();
+        self.forget_files();
         self.updates.push(Work::Batch(whole_file(records), Asker::File), self.now.us());
+    }
+
+    /// The mapping file was read anew: what was read of it before and waits does not count any more.
+    pub(super) fn forget_files(&mut self) {
+        for asked_by in self.updates.forget_files() {
+            let why = "the mapping file was read anew meanwhile; look at ilactl node show".to_owned();
+            self.answer(asked_by, Answer::Confirm(Err(why)));
+        }
+        self.file_status.read_anew();
+    }
+
+    pub(super) fn accept_confirmed(&mut self, batch: Batch, asked_by: RequestId) {
+        self.updates.push(Work::Batch(batch, Asker::Confirmed(asked_by)), self.now.us());
     }
 
     pub(super) fn accept_reload(&mut self, loaded: Box<Loaded>, reply: Reply) {
@@ -148,11 +172,25 @@ impl Control {
 
     fn stage(&mut self, work: Work, accepted_us: u64) {
         let (staged, task) = match work {
-            Work::Batch(batch, asker) => (self.rib.stage(batch), Task::Batch(asker)),
+            Work::Batch(batch, asker) => {
+                let guard = self.config.mappings.as_ref();
+                let guard = guard.filter(|_| matches!(asker, Asker::File | Asker::Reload(_)));
+                let allows = |Deletions { deleted, held }: Deletions| {
+                    guard.is_none_or(|file| file.allows(deleted, held))
+                };
+                let staged = match self.rib.stage_within(batch, allows) {
+                    Ok(staged) => Ok(staged),
+                    Err(Unstaged::Refused(refusal)) => Err(refusal),
+                    Err(Unstaged::Withheld(batch, deletions)) => {
+                        return self.file_withheld(asker, batch, deletions);
+                    }
+                };
+                (staged, Task::Batch(asker))
+            }
             Work::Reload(loaded, mut reply) => {
                 let amended = match self.amended(&loaded.config) {
                     Ok(amended) => amended,
-                    Err(why) => return self.reloaded(reply, Err(why)),
+                    Err(why) => return self.refuse_reload(reply, why),
                 };
                 let staged = self.rib.reconfigure_with(&amended.0, loaded.records.as_deref());
                 let records = match staged {
@@ -213,13 +251,17 @@ impl Control {
         self.updates.last_us = took_us;
         self.stats.update_latency.record(took_us);
         self.stats.updates_applied.fetch_add(1, Ordering::Relaxed);
-        let Applied { revision, created, changed, deleted } = applied;
         match task {
             Task::Batch(Asker::Request(asked_by)) => self.answer(asked_by, Answer::Apply(Ok(applied))),
-            Task::Batch(Asker::File) => {
-                tracing::info!(revision, created, changed, deleted, took_us, "mapping file applied");
+            Task::Batch(Asker::File) => self.mapping_file_applied(&applied, took_us),
+            Task::Batch(Asker::Confirmed(asked_by)) => {
+                self.mapping_file_applied(&applied, took_us);
+                self.answer(asked_by, Answer::Confirm(Ok(applied)));
             }
-            Task::Batch(Asker::Reload(reply)) => self.reloaded(reply, Ok(Some(applied))),
+            Task::Batch(Asker::Reload(reply)) => {
+                self.mapping_file_applied(&applied, took_us);
+                self.reloaded(reply, Ok(Some(applied)));
+            }
             Task::Reload(Some(records), reply) => {
                 // Nothing comes between a configuration and its mappings.
                 let work = Work::Batch(whole_file(records), Asker::Reload(reply));
@@ -236,12 +278,15 @@ impl Control {
             Task::Batch(Asker::Request(asked_by)) => self.answer(asked_by, Answer::Apply(Err(refusal))),
             Task::Batch(Asker::File) => {
                 tracing::error!(%refusal, "mapping file is refused, the mappings before it stay");
+                self.mapping_file_refused(refusal.to_string());
+            }
+            Task::Batch(Asker::Confirmed(asked_by)) => {
+                self.mapping_file_refused(refusal.to_string());
+                self.answer(asked_by, Answer::Confirm(Err(refusal.to_string())));
             }
             Task::Batch(Asker::Reload(reply)) => {
-                self.reloaded(
-                    reply,
-                    Err(format!("the configuration is in force, but its mappings are refused: {refusal}")),
-                );
+                self.half_reloaded(reply, format!("its mappings are refused: {refusal}"));
+                self.mapping_file_refused(refusal.to_string());
             }
             Task::Reload(_, reply) => self.reloaded(reply, Err(refusal.to_string())),
             Task::Amend(asked_by) => {
@@ -250,9 +295,30 @@ impl Control {
         }
     }
 
+    /// The mapping file deletes too much without a confirmation.
+    fn file_withheld(&mut self, asker: Asker, batch: Batch, deletions: Deletions) {
+        let why = self.withhold(batch, deletions);
+        if let Asker::Reload(reply) = asker {
+            self.half_reloaded(reply, why);
+        }
+    }
+
+    /// A reload ends with the configuration in force and the mappings as they were.
+    fn half_reloaded(&mut self, reply: Reply, why: String) {
+        self.reloaded(reply, Err(format!("the configuration is in force, but {why}")));
+        self.note_half_reload();
+    }
+
+    /// A reload ends before anything was staged.
+    pub(super) fn refuse_reload(&mut self, reply: Reply, why: String) {
+        self.stats.updates_refused.fetch_add(1, Ordering::Relaxed);
+        self.reloaded(reply, Err(why));
+    }
+
     /// A reload has come to its end: the next one may begin.
     pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         self.reloading = false;
+        self.note_reload(result.as_ref().err());
         self.end_reply(reply, result);
         if std::mem::take(&mut self.reload_again) {
             self.begin_reload(None);

@@ -31,6 +31,7 @@ impl Control {
             originated: originated.map(|sent| sent.originated.value()).sum(),
             mbufs_in_use,
             mbufs,
+            warnings: self.warnings(),
         }
     }
 
@@ -118,6 +119,7 @@ impl Control {
             snapshot: self.publisher.number(),
             snapshots_waiting: self.publisher.waiting() as u64,
             updates_pending: self.updates.len() as u64,
+            deletions_withheld: self.file_status.withheld(),
             tables: self.rib.tables_view(),
             networks: self.network_census(),
             routes: current.routes.len() as u64,

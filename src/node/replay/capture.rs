@@ -6,6 +6,11 @@ use std::fmt;
 
 /// Link type of Ethernet.
 const ETHERNET: u32 = 1;
+/// Link types of Linux cooked captures, as of the interface `any`.
+const COOKED: u32 = 113;
+const COOKED_2: u32 = 276;
+/// Bit of a pcap file's link type: the length of frame check sequences is known.
+const FCS_PRESENT: u32 = 1 << 26;
 /// Magic numbers of pcap, read in little-endian order.
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
@@ -17,9 +22,11 @@ const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 /// Byte-order magic of a pcapng section.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-/// Options of a pcapng interface.
+/// Options of pcapng: of all blocks, of interfaces, and of packets (draft-ietf-opsawg-pcapng section 4).
 const END_OF_OPTIONS: u16 = 0;
 const TIME_RESOLUTION: u16 = 9;
+const FCS_LENGTH: u16 = 13;
+const PACKET_FLAGS: u16 = 2;
 
 /// One captured frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +53,21 @@ fn error<T>(at: usize, why: impl fmt::Display) -> Result<T, CaptureError> {
     Err(CaptureError { at, why: why.to_string() })
 }
 
-/// Reads a whole capture file.
+/// What a capture file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// Its frames, in their order.
+    pub frames: Vec<Frame>,
+    /// Where the file ends in the middle of something, if it does: `frames` are those before.
+    pub truncated: Option<CaptureError>,
+}
+
+/// Reads a whole capture file. Of a file that is cut short it reads what is there.
 ///
 /// # Errors
-/// [`CaptureError`] when the file is neither pcap nor pcapng, is truncated or damaged, or has another link type than
-/// Ethernet.
-pub fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
+/// [`CaptureError`] when the file is neither pcap nor pcapng, is damaged, is cut within its first header, or has another
+/// link type than Ethernet.
+pub fn read(bytes: &[u8]) -> Result<Capture, CaptureError> {
     let mut file = Cursor { bytes, at: 0, big: false };
     match file.peek() {
         Some(SECTION) => pcapng(&mut file),
@@ -111,32 +127,58 @@ impl<'f> Cursor<'f> {
 }
 
 fn ethernet_only(at: usize, link: u32) -> Result<(), CaptureError> {
-    if link == ETHERNET {
-        return Ok(());
-    }
-    error(
-        at,
-        format!("link type {link}, but only Ethernet (1) can be replayed; capture on an Ethernet device"),
-    )
+    let why = match link {
+        ETHERNET => return Ok(()),
+        COOKED | COOKED_2 => {
+            "link type Linux cooked, which has no Ethernet headers; capture on one interface in place of `any`".into()
+        }
+        other => {
+            format!("link type {other}, but only Ethernet (1) can be replayed; capture on an Ethernet device")
+        }
+    };
+    error(at, why)
 }
 
-fn pcap(file: &mut Cursor<'_>, unit_ns: u64) -> Result<Vec<Frame>, CaptureError> {
+/// A frame of which `captured` bytes are there and that had `length` bytes, the last `fcs` of them a frame check
+/// sequence, which the pipeline does not know.
+fn frame(time_ns: u64, captured: &[u8], length: usize, fcs: usize) -> Frame {
+    let length = length.saturating_sub(fcs);
+    let kept = captured.get(..length).unwrap_or(captured);
+    Frame { time_ns, bytes: kept.to_vec(), cut: kept.len() < length }
+}
+
+fn pcap(file: &mut Cursor<'_>, unit_ns: u64) -> Result<Capture, CaptureError> {
     file.take(20, "the file header")?;
-    // The lower 28 bits are the link type. The upper ones tell whether frames have a frame check sequence.
-    let link = file.number("the file header")? & 0x0fff_ffff;
-    ethernet_only(20, link)?;
+    // The lower 16 bits are the link type. The highest 4 are the length of frame check sequences in units of 2 bytes,
+    // if the bit for it is set (draft-ietf-opsawg-pcap section 4).
+    let word = file.number("the file header")?;
+    ethernet_only(20, word & 0xffff)?;
+    let fcs = if word & FCS_PRESENT == 0 { 0 } else { (word >> 28) as usize * 2 };
     let mut frames = Vec::new();
     while !file.done() {
-        let what = format!("the header of packet {}", frames.len() + 1);
-        let seconds = file.number(&what)?;
-        let fraction = file.number(&what)?;
-        let captured = file.number(&what)?;
-        let length = file.number(&what)?;
-        let bytes = file.take(captured as usize, &format!("packet {}", frames.len() + 1))?.to_vec();
-        let time_ns = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * unit_ns;
-        frames.push(Frame { time_ns, bytes, cut: captured < length });
+        match pcap_packet(file, frames.len() + 1, unit_ns, fcs) {
+            Ok(frame) => frames.push(frame),
+            Err(truncated) => return Ok(Capture { frames, truncated: Some(truncated) }),
+        }
     }
-    Ok(frames)
+    Ok(Capture { frames, truncated: None })
+}
+
+/// The next packet, the `number`th; it fails only where the file is cut short.
+fn pcap_packet(
+    file: &mut Cursor<'_>,
+    number: usize,
+    unit_ns: u64,
+    fcs: usize,
+) -> Result<Frame, CaptureError> {
+    let what = format!("the header of packet {number}");
+    let seconds = file.number(&what)?;
+    let fraction = file.number(&what)?;
+    let captured = file.number(&what)?;
+    let length = file.number(&what)?;
+    let bytes = file.take(captured as usize, &format!("packet {number}"))?;
+    let time_ns = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * unit_ns;
+    Ok(frame(time_ns, bytes, length as usize, fcs))
 }
 
 /// An interface that a pcapng section describes.
@@ -144,34 +186,28 @@ struct Interface {
     link: u32,
     snap_length: u32,
     units_per_second: u128,
+    /// Bytes of the frame check sequence at the end of each frame.
+    fcs: usize,
 }
 
-fn pcapng(file: &mut Cursor<'_>) -> Result<Vec<Frame>, CaptureError> {
+fn pcapng(file: &mut Cursor<'_>) -> Result<Capture, CaptureError> {
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut frames = Vec::new();
     let mut last_ns = 0;
     while !file.done() {
         let start = file.at;
-        if file.peek() == Some(SECTION) {
-            interfaces.clear();
-            let magic = file.bytes.get(start + 8..).and_then(|rest| rest.first_chunk::<4>());
-            file.big = match magic.map(|magic| u32::from_le_bytes(*magic)) {
-                Some(BYTE_ORDER) => false,
-                Some(magic) if magic.swap_bytes() == BYTE_ORDER => true,
-                None => return error(start, "a section needs 12 bytes or more; the file is cut short"),
-                Some(_) => {
-                    return error(start + 8, "a section without byte-order magic; the file is damaged");
-                }
-            };
-        }
-        let kind = file.number("a block")?;
-        let length = file.number("a block")? as usize;
-        if length < 12 || !length.is_multiple_of(4) {
-            return error(start + 4, format!("a block cannot have {length} bytes; the file is damaged"));
-        }
-        let body = file.take(length - 8, "a block")?;
-        let mut block = Cursor { bytes: &body[..body.len() - 4], at: 0, big: file.big };
+        let (kind, body) = match block(file) {
+            Ok(block) => block,
+            Err(Stop::Damaged(why)) => return Err(why),
+            Err(Stop::Cut(why)) if start == 0 => return Err(why),
+            Err(Stop::Cut(why)) => return Ok(Capture { frames, truncated: Some(why) }),
+        };
+        let mut block = Cursor { bytes: body, at: 0, big: file.big };
         let read = match kind {
+            SECTION => {
+                interfaces.clear();
+                Ok(())
+            }
             INTERFACE => interface(&mut block).map(|new| interfaces.push(new)),
             ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
                 packet(&mut block, kind, &interfaces, last_ns).map(|frame| {
@@ -185,7 +221,59 @@ fn pcapng(file: &mut Cursor<'_>) -> Result<Vec<Frame>, CaptureError> {
             return error(start + 8 + inner.at, inner.why);
         }
     }
-    Ok(frames)
+    Ok(Capture { frames, truncated: None })
+}
+
+/// Why there is no next block.
+enum Stop {
+    /// The file is cut short.
+    Cut(CaptureError),
+    /// What is there makes no sense.
+    Damaged(CaptureError),
+}
+
+/// Kind and body of the next block. A section sets the byte order of the file.
+fn block<'f>(file: &mut Cursor<'f>) -> Result<(u32, &'f [u8]), Stop> {
+    let start = file.at;
+    let damaged = |at, why: String| Err(Stop::Damaged(CaptureError { at, why }));
+    if file.peek() == Some(SECTION) {
+        let magic = file.bytes.get(start + 8..).and_then(|rest| rest.first_chunk::<4>());
+        file.big = match magic.map(|magic| u32::from_le_bytes(*magic)) {
+            Some(BYTE_ORDER) => false,
+            Some(magic) if magic.swap_bytes() == BYTE_ORDER => true,
+            None => {
+                let why = "a section needs 12 bytes or more; the file is cut short".to_owned();
+                return Err(Stop::Cut(CaptureError { at: start, why }));
+            }
+            Some(_) => {
+                return damaged(start + 8, "a section without byte-order magic; the file is damaged".into());
+            }
+        };
+    }
+    let kind = file.number("a block").map_err(Stop::Cut)?;
+    let length = file.number("a block").map_err(Stop::Cut)? as usize;
+    if length < 12 || !length.is_multiple_of(4) {
+        return damaged(start + 4, format!("a block cannot have {length} bytes; the file is damaged"));
+    }
+    let body = file.take(length - 8, "a block").map_err(Stop::Cut)?;
+    Ok((kind, &body[..body.len() - 4]))
+}
+
+/// Reads options up to their end, each by code and value.
+fn options(
+    block: &mut Cursor<'_>,
+    mut each: impl FnMut(u16, &[u8]) -> Result<(), String>,
+) -> Result<(), CaptureError> {
+    while !block.done() {
+        let (code, length) = (block.short("an option")?, usize::from(block.short("an option")?));
+        if code == END_OF_OPTIONS {
+            break;
+        }
+        let value = block.take(length, "an option")?;
+        block.take(length.next_multiple_of(4) - length, "an option's padding")?;
+        each(code, value).map_err(|why| CaptureError { at: block.at, why })?;
+    }
+    Ok(())
 }
 
 fn interface(block: &mut Cursor<'_>) -> Result<Interface, CaptureError> {
@@ -193,27 +281,24 @@ fn interface(block: &mut Cursor<'_>) -> Result<Interface, CaptureError> {
     let link = u32::from(block.short(what)?);
     block.short(what)?;
     let snap_length = block.number(what)?;
-    let mut units_per_second = 1_000_000;
-    while !block.done() {
-        let (code, length) = (block.short("an option")?, usize::from(block.short("an option")?));
-        if code == END_OF_OPTIONS {
-            break;
+    let mut interface = Interface { link, snap_length, units_per_second: 1_000_000, fcs: 0 };
+    options(block, |code, value| {
+        match (code, value.first()) {
+            (TIME_RESOLUTION, Some(exponent)) => {
+                let power = u32::from(exponent & 0x7f);
+                let base: u128 = if exponent & 0x80 == 0 { 10 } else { 2 };
+                let units = base.checked_pow(power);
+                interface.units_per_second =
+                    units.ok_or_else(|| format!("a time resolution of {base}^-{power} s is too fine"))?;
+            }
+            // Some programs write bytes and some bits; no link has a sequence of more than 8 bytes.
+            (FCS_LENGTH, Some(length @ ..=8)) => interface.fcs = usize::from(*length),
+            (FCS_LENGTH, Some(bits)) => interface.fcs = usize::from(*bits) / 8,
+            _ => {}
         }
-        let value = block.take(length, "an option")?;
-        let padding = length.next_multiple_of(4) - length;
-        block.take(padding, "an option's padding")?;
-        if let (TIME_RESOLUTION, Some(exponent)) = (code, value.first()) {
-            let power = u32::from(exponent & 0x7f);
-            let base: u128 = if exponent & 0x80 == 0 { 10 } else { 2 };
-            units_per_second = match base.checked_pow(power) {
-                Some(units) => units,
-                None => {
-                    return error(block.at, format!("a time resolution of {base}^-{power} s is too fine"));
-                }
-            };
-        }
-    }
-    Ok(Interface { link, snap_length, units_per_second })
+        Ok(())
+    })?;
+    Ok(interface)
 }
 
 fn packet(
@@ -239,17 +324,28 @@ fn packet(
     if kind == SIMPLE_PACKET {
         let length = block.number(what)?;
         let limit = if from.snap_length == 0 { u32::MAX } else { from.snap_length };
-        let captured = length.min(limit);
-        let bytes = block.take(captured as usize, what)?.to_vec();
+        let bytes = block.take(length.min(limit) as usize, what)?;
         // A simple packet has no time. It gets that of the packet before.
-        return Ok(Frame { time_ns: last_ns, bytes, cut: captured < length });
+        return Ok(frame(last_ns, bytes, length as usize, from.fcs));
     }
     let units = (u64::from(block.number(what)?) << 32) | u64::from(block.number(what)?);
-    let captured = block.number(what)?;
-    let length = block.number(what)?;
-    let bytes = block.take(captured as usize, what)?.to_vec();
+    let captured = block.number(what)? as usize;
+    let length = block.number(what)? as usize;
+    let bytes = block.take(captured, what)?;
     let time_ns = u128::from(units).saturating_mul(1_000_000_000) / from.units_per_second;
-    Ok(Frame { time_ns: u64::try_from(time_ns).unwrap_or(u64::MAX), bytes, cut: captured < length })
+    let big = block.big;
+    let mut fcs = from.fcs;
+    block.take(captured.next_multiple_of(4) - captured, "a packet's padding")?;
+    options(block, |code, value| {
+        if let (PACKET_FLAGS, Some(flags)) = (code, value.first_chunk()) {
+            let flags = if big { u32::from_be_bytes(*flags) } else { u32::from_le_bytes(*flags) };
+            // Bits 5 to 8, in bytes; 0: not known.
+            let length = (flags >> 5 & 0xf) as usize;
+            fcs = if length > 0 { length } else { fcs };
+        }
+        Ok(())
+    })?;
+    Ok(frame(u64::try_from(time_ns).unwrap_or(u64::MAX), bytes, length, fcs))
 }
 
 /// Writes frames, each with its time in nanoseconds, as a pcap file. The file has nanoseconds if a time needs them,
@@ -276,63 +372,4 @@ pub fn write(frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn what_is_written_is_read() {
-        for time_ns in [1_700_000_000_123_456_000, 1_700_000_000_123_456_789] {
-            let frames = vec![(time_ns, vec![1, 2, 3]), (time_ns, vec![])];
-            let read = read(&write(&frames)).unwrap();
-            let back: Vec<_> = read.into_iter().map(|frame| (frame.time_ns, frame.bytes)).collect();
-            assert_eq!(back, frames);
-        }
-    }
-
-    #[test]
-    fn a_file_cut_short_says_where() {
-        let file = write(&[(0, vec![7; 60])]);
-        let why = read(&file[..file.len() - 1]).unwrap_err().to_string();
-        assert_eq!(why, "at byte 40: packet 1 needs 60 bytes but the file has 59 left; it is cut short");
-        assert!(read(&file[..30]).is_err() && read(&file[..23]).is_err() && read(&[]).is_err());
-    }
-
-    #[test]
-    fn a_section_cut_before_its_magic_is_refused_at_a_place_in_the_file() {
-        for length in 4..12 {
-            let refused = read(&[10, 13, 13, 10, 28, 0, 0, 0, 0, 0, 0, 0][..length]).unwrap_err();
-            assert_eq!((refused.at, refused.why.contains("cut short")), (0, true), "{length}");
-        }
-    }
-
-    #[test]
-    fn another_link_type_is_refused() {
-        let mut file = write(&[]);
-        file[20] = 101;
-        assert!(read(&file).unwrap_err().to_string().contains("link type 101"));
-    }
-
-    #[test]
-    fn both_byte_orders_are_read() {
-        let mut file = Vec::new();
-        for word in [MICROSECONDS, 0x0002_0004, 0, 0, 65535, ETHERNET, 3, 4, 2, 5] {
-            file.extend_from_slice(&word.to_be_bytes());
-        }
-        file.extend_from_slice(&[9, 9]);
-        let frame = Frame { time_ns: 3_000_004_000, bytes: vec![9, 9], cut: true };
-        assert_eq!(read(&file).unwrap(), [frame]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), ng: bool) {
-            let _ = read(&bytes);
-            if bytes.len() > 12 {
-                bytes[..4].copy_from_slice(&(if ng { SECTION } else { MICROSECONDS }).to_le_bytes());
-                bytes[8..12].copy_from_slice(&BYTE_ORDER.to_le_bytes());
-                let _ = read(&bytes);
-            }
-        }
-    }
-}
+mod tests;

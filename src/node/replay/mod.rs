@@ -28,6 +28,10 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
 
+/// The latest time of a replay, in milliseconds since 1970 (in the year 2262). Later frames count as of then, so that
+/// limits and timers have room behind them.
+const MAX_TIME_MS: u64 = i64::MAX as u64 / 1_000_000;
+
 /// The counts of one port.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PortReport {
@@ -136,7 +140,7 @@ impl Replay {
             // All frames of a burst have the same time in milliseconds. No frame overtakes an earlier one of another
             // input.
             while let Some(frame) = queue.front() {
-                let at_ms = (frame.time_ns / 1_000_000).max(self.now_ms);
+                let at_ms = (frame.time_ns / 1_000_000).clamp(self.now_ms, MAX_TIME_MS);
                 let overtakes = limit.is_some_and(|limit| frame.time_ns > limit);
                 if burst.is_full() || !burst.is_empty() && (at_ms != now_ms || overtakes) {
                     break;

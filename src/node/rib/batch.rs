@@ -23,6 +23,39 @@ pub(super) struct Write {
     pub(super) action: ActionId,
 }
 
+/// What a complete batch deletes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deletions {
+    /// Mappings of its origin that it does not name.
+    pub deleted: u64,
+    /// Mappings of its origin before it.
+    pub held: u64,
+}
+
+/// Entries of the mapping file that an operator's mapping keeps out of force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShadowedChanges {
+    /// Those that came, changed or went with the last batch.
+    pub entries: u64,
+    /// SIR address of the first one.
+    pub first: Option<Ipv6Addr>,
+}
+
+/// Why a batch was not staged; nothing of it remains.
+#[derive(Debug)]
+pub enum Unstaged {
+    /// It breaks a rule.
+    Refused(Refusal),
+    /// It deletes more than it may.
+    Withheld(Batch, Deletions),
+}
+
+impl From<Refusal> for Unstaged {
+    fn from(refusal: Refusal) -> Self {
+        Unstaged::Refused(refusal)
+    }
+}
+
 /// A batch that was judged and waits for [`Rib::commit`] or [`Rib::abandon`].
 #[derive(Debug, Default)]
 #[must_use = "a staged batch holds its targets until it is committed or abandoned"]
@@ -36,15 +69,32 @@ impl Rib {
     /// # Errors
     /// The first change that breaks a rule; nothing of the batch remains then.
     pub fn stage(&mut self, batch: Batch) -> Result<Staged, Refusal> {
+        match self.stage_within(batch, |_| true) {
+            Ok(staged) => Ok(staged),
+            Err(Unstaged::Refused(refusal)) => Err(refusal),
+            // No batch deletes more than everything.
+            Err(Unstaged::Withheld(..)) => Ok(Staged::default()),
+        }
+    }
+
+    /// Stages a batch as [`Self::stage`] does if `allows` what it deletes.
+    ///
+    /// # Errors
+    /// The first change that breaks a rule, or the batch itself if it deletes too much.
+    pub fn stage_within(
+        &mut self,
+        batch: Batch,
+        allows: impl Fn(Deletions) -> bool,
+    ) -> Result<Staged, Unstaged> {
         let mut staged = Staged::default();
-        match self.stage_into(batch, &mut staged) {
+        match self.stage_into(batch, allows, &mut staged) {
             Ok(()) => {
                 self.make_room(&staged);
                 Ok(staged)
             }
-            Err(refusal) => {
+            Err(why) => {
                 self.abandon(staged);
-                Err(refusal)
+                Err(why)
             }
         }
     }
@@ -53,9 +103,13 @@ impl Rib {
     pub fn commit(&mut self, staged: Staged) -> Applied {
         self.revision += 1;
         let mut applied = Applied { revision: self.revision, created: 0, changed: 0, deleted: 0 };
+        self.shadowed_changes = ShadowedChanges::default();
         for Write { identifier, domain, origin, action } in staged.writes {
             let at = domain;
             let (write, replaced) = self.settle(domain, identifier, origin, action);
+            if write.is_none() && origin == Origin::File && replaced.unwrap_or(ActionId(0)) != action {
+                self.note_shadowed(domain, Identifier(identifier));
+            }
             if let Some(replaced) = replaced {
                 self.dirty |= self.actions.give_back(replaced);
             }
@@ -93,6 +147,22 @@ impl Rib {
         applied
     }
 
+    /// Notes an entry of the mapping file that has changed if an operator's mapping covers it. An attachment may: one
+    /// file serves every node.
+    fn note_shadowed(&mut self, domain: u8, identifier: Identifier) {
+        if self.origins(domain, identifier).next() == Some(Origin::Admin) {
+            let sir = self.sir(domain, identifier);
+            self.shadowed_changes.entries += 1;
+            self.shadowed_changes.first.get_or_insert(sir);
+        }
+    }
+
+    /// What of the last batch the mappings of operators cover.
+    #[must_use]
+    pub fn shadowed_changes(&self) -> ShadowedChanges {
+        self.shadowed_changes
+    }
+
     /// Forgets a staged batch.
     pub fn abandon(&mut self, staged: Staged) {
         for write in staged.writes.into_iter().filter(|write| write.action.0 != 0) {
@@ -111,13 +181,21 @@ impl Rib {
         Ok(applied)
     }
 
-    fn stage_into(&mut self, batch: Batch, staged: &mut Staged) -> Result<(), Refusal> {
+    fn stage_into(
+        &mut self,
+        batch: Batch,
+        allows: impl Fn(Deletions) -> bool,
+        staged: &mut Staged,
+    ) -> Result<(), Unstaged> {
         let Batch { origin, changes, complete } = batch;
         let (zeros, contested) = (HashMap::new(), HashMap::new());
         let mut judge = Judge { origin, complete, zeros, named: Vec::new(), contested };
         if complete {
             judge.named = self.named(&changes);
-            self.forget_unnamed(&judge, staged);
+            let deletions = self.forget_unnamed(&judge, staged);
+            if !allows(deletions) {
+                return Err(Unstaged::Withheld(Batch { origin, changes, complete }, deletions));
+            }
         }
         staged.writes.reserve(changes.len());
         for change in changes {
@@ -128,16 +206,17 @@ impl Rib {
                 }
             }
         }
-        self.judge_contested(&judge, staged)
+        Ok(self.judge_contested(&judge, staged)?)
     }
 
     /// A complete batch deletes what is its origin's and not in it.
-    fn forget_unnamed(&self, judge: &Judge, staged: &mut Staged) {
+    fn forget_unnamed(&self, judge: &Judge, staged: &mut Staged) -> Deletions {
         let origin = judge.origin;
+        let mut held = 0;
         for (n, (domain, named)) in self.domains.iter().zip(&judge.named).enumerate() {
-            let gone = domain.mappings.iter().filter(|(identifier, action)| {
-                self.origin_of(*action) == Some(origin) && named.binary_search(identifier).is_err()
-            });
+            let own = domain.mappings.iter().filter(|(_, action)| self.origin_of(*action) == Some(origin));
+            let own = own.inspect(|_| held += 1);
+            let gone = own.filter(|(identifier, _)| named.binary_search(identifier).is_err());
             let forget = gone.map(|(identifier, _)| Write {
                 identifier,
                 domain: n as u8,
@@ -146,16 +225,16 @@ impl Rib {
             });
             staged.writes.extend(forget);
         }
-        let shadowed = self
-            .shadowed
-            .iter()
-            .filter(|(domain, identifier, held)| *held == origin && !judge.names(*domain, *identifier));
+        let shadowed = self.shadowed.iter().filter(|(_, _, holder)| *holder == origin);
+        let shadowed = shadowed.inspect(|_| held += 1);
+        let shadowed = shadowed.filter(|(domain, identifier, _)| !judge.names(*domain, *identifier));
         staged.writes.extend(shadowed.map(|(domain, identifier, _)| Write {
             identifier,
             domain,
             origin,
             action: ActionId(0),
         }));
+        Deletions { deleted: staged.writes.len() as u64, held }
     }
 
     fn upsert(

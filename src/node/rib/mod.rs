@@ -29,7 +29,7 @@ mod views;
 mod tests;
 
 pub use super::neighbour::MAX_DYNAMIC;
-pub use batch::Staged;
+pub use batch::{Deletions, ShadowedChanges, Staged, Unstaged};
 pub use hops::NeighbourState;
 pub use slots::AttachedTenant;
 pub use views::state_name;
@@ -107,6 +107,7 @@ pub struct Rib {
     attached: Option<(Arc<Networks>, Arc<Tasks>)>,
     /// Number of the mappings' state; every batch increments it.
     revision: u64,
+    shadowed_changes: ShadowedChanges,
     /// Whether something has changed since the last snapshot was compiled.
     dirty: bool,
 }
@@ -155,6 +156,7 @@ impl Rib {
             mapped: HashMap::new(),
             attached: None,
             revision: 0,
+            shadowed_changes: ShadowedChanges::default(),
             dirty: true,
         };
         // The rules of the configuration exclude every refusal as long as there is no other mapping.

@@ -2,7 +2,6 @@
 
 use crate::config::{Config, mappings};
 use crate::node::control::{Loaded, load_difference};
-use crate::node::watch::Fingerprint;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,9 +14,8 @@ pub fn load(path: &Path, old: &Config) -> Result<Loaded, String> {
     let changes = load_difference(old, &config)?;
     let (records, seen) = match &config.mappings {
         Some(file) => {
-            let seen = Fingerprint::of(&file.file);
-            let records = mappings::load(&file.file, &config).map_err(|errors| errors.to_string())?;
-            (Some(records), seen)
+            let (records, seen) = mappings::read(&file.file, &config).map_err(|errors| errors.to_string())?;
+            (Some(records), Some(seen))
         }
         None => (old.mappings.as_ref().map(|_| Vec::new()), None),
     };

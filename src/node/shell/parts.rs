@@ -1,11 +1,10 @@
 //! What the shell is made of, and how it ends.
 
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, Fingerprint, LogLevel};
 use crate::mapping::{MappingRecord, Refusal};
 use crate::net::Mac;
 use crate::node::exchange::Exchange;
 use crate::node::stats::{DeviceCounters, Stats};
-use crate::node::watch::Fingerprint;
 use crate::table::PortId;
 use std::path::PathBuf;
 use std::sync::Arc;

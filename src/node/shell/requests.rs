@@ -49,6 +49,7 @@ impl Waiters {
             Request::MappingList(filter, to) => (To::MappingList(filter), waiter(to, open!(MappingList))),
             Request::Node(to) => (To::Node, waiter(to, open!(Node))),
             Request::Reload(to) => (To::Reload, waiter(to, open!(Reload))),
+            Request::Confirm(deletions, to) => (To::Confirm(deletions), waiter(to, open!(Confirm))),
             Request::Ports(xstats, to) => (To::Ports { xstats }, waiter(to, open!(Ports))),
             Request::Neighbours(to) => (To::Neighbours, waiter(to, open!(Neighbours))),
             Request::Routes(to) => (To::Routes, waiter(to, open!(Routes))),

@@ -5,6 +5,7 @@ use crate::net::Mac;
 use crate::net::ndp;
 use crate::node::control::views::role_name;
 use crate::node::stats::{DeviceCounters, PortFacts};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const CONFIG: &str = r#"
 node: {name: n}
@@ -43,9 +44,12 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
+    bench_of(tempfile::tempdir().unwrap(), CONFIG)
+}
+
+fn bench_of(dir: tempfile::TempDir, text: &str) -> Bench {
     let path = dir.path().join("node.yaml");
-    std::fs::write(&path, CONFIG).unwrap();
+    std::fs::write(&path, text).unwrap();
     let config = Arc::new(Config::load(&path).unwrap());
     let exchange = Exchange::new();
     let facts = |port: &crate::config::Port| PortFacts {
@@ -70,12 +74,28 @@ fn bench() -> Bench {
     Bench { shell, exchange, dir }
 }
 
+/// A node with a mapping file.
+fn bench_with_mappings() -> (Bench, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mappings.yaml");
+    std::fs::write(&file, "mappings: []\n").unwrap();
+    let config = format!("{CONFIG}mappings: {{file: {}, watch: false}}\n", file.display());
+    (bench_of(dir, &config), file)
+}
+
+/// Signals come to the whole process: one test at a time listens to them or sends them.
+fn alone_with_signals() -> MutexGuard<'static, ()> {
+    static SIGNALS: Mutex<()> = Mutex::new(());
+    SIGNALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]
 fn signals_from_before_the_first_turn_are_heard() {
+    let _alone = alone_with_signals();
     let Bench { mut shell, dir, .. } = bench();
     let raise = |signal: &str| {
         let kill = format!("kill {signal} {}", std::process::id());
@@ -101,6 +121,7 @@ fn signals_from_before_the_first_turn_are_heard() {
 
 #[test]
 fn requests_are_answered_with_what_the_devices_say_at_that_time() {
+    let _alone = alone_with_signals();
     let Bench { mut shell, .. } = bench();
     let handle = shell.handle();
     runtime().block_on(async {
@@ -138,4 +159,43 @@ fn the_final_advertisements_wait_for_room_at_the_worker() {
     let began = Instant::now();
     runtime().block_on(shell.finish());
     assert!(began.elapsed() < FINAL_FRAMES);
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_mapping_file_does_not_end_reloads() {
+    let _alone = alone_with_signals();
+    let (Bench { mut shell, dir, .. }, file) = bench_with_mappings();
+    let handle = shell.handle();
+    let (pipe, aside) = (dir.path().join("pipe"), dir.path().join("aside"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let in_place = [pipe, std::path::PathBuf::from("/dev/zero"), dir.path().to_owned()];
+    runtime().block_on(async {
+        let signals = Signals::listen().unwrap();
+        let asks = async {
+            for place in in_place {
+                std::fs::rename(&file, &aside).unwrap();
+                std::os::unix::fs::symlink(&place, &file).unwrap();
+                let why = handle.ask(Request::Reload).await.unwrap().unwrap_err();
+                assert!(why.contains("put a regular file in its place"), "{why}");
+                std::fs::rename(&aside, &file).unwrap();
+                handle.ask(Request::Reload).await.unwrap().unwrap();
+            }
+            handle.stop().await.unwrap();
+        };
+        assert_eq!(tokio::join!(shell.run(signals), asks).0, Ended::Asked);
+    });
+}
+
+#[test]
+fn every_round_is_a_sign_of_life() {
+    let mut stats = Stats::new("n".into(), Vec::new(), &[1], 1);
+    stats.started = Instant::now().checked_sub(Duration::from_secs(1000)).unwrap();
+    assert!(stats.control_silence() >= Duration::from_secs(1000));
+    let Bench { mut shell, .. } = bench();
+    shell.stats = Arc::new(stats);
+    shell.round();
+    assert!(shell.stats.control_silence() < Duration::from_secs(500));
+    assert!(!shell.stats.control.stopping());
+    runtime().block_on(shell.finish());
+    assert!(shell.stats.control.stopping());
 }

@@ -1,0 +1,83 @@
+//! Whether the node lives, and whether it forwards.
+
+use crate::node::stats::{Stats, WorkerStats};
+use std::time::Duration;
+
+/// How long a worker may be busy with one burst or asleep and still count as alive.
+const WORKER_SILENCE: Duration = Duration::from_secs(1);
+/// Silence of the control thread after which no change of routes, neighbours and mappings can be relied on.
+const CONTROL_SILENCE: Duration = Duration::from_secs(10);
+/// Silence of the control thread after which only a restart helps. A batch of millions of mappings takes seconds.
+const CONTROL_LOST: Duration = Duration::from_secs(30);
+/// Time between two looks at the workers.
+const STEP: Duration = Duration::from_millis(5);
+
+/// The reasons why a restart would help; none while the node lives.
+pub(super) async fn what_is_dead(stats: &Stats) -> Vec<String> {
+    let silent = silent_workers(stats).await;
+    let mut reasons: Vec<String> =
+        silent.into_iter().filter(|(_, polls)| *polls > 0).map(|(worker, _)| hangs(worker)).collect();
+    reasons.extend(control_hangs(stats, CONTROL_LOST));
+    reasons
+}
+
+/// The reasons why no packets should be sent to this node; none while it forwards.
+pub(super) async fn what_is_missing(stats: &Stats) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if stats.control.stopping() {
+        reasons.push("stopping: the node was told to stop".to_owned());
+    }
+    for (worker, polls) in silent_workers(stats).await {
+        reasons.push(match polls {
+            0 => format!("starting: worker {worker} has not polled yet"),
+            _ => hangs(worker),
+        });
+    }
+    reasons.extend(control_hangs(stats, CONTROL_SILENCE));
+    reasons.extend(no_link(stats));
+    reasons
+}
+
+fn hangs(worker: usize) -> String {
+    format!("worker {worker} has not polled for {} s; look at the log", WORKER_SILENCE.as_secs())
+}
+
+fn control_hangs(stats: &Stats, limit: Duration) -> Option<String> {
+    let silence = stats.control_silence();
+    (silence > limit)
+        .then(|| format!("the control thread has not turned for {} s; look at the log", silence.as_secs()))
+}
+
+/// Whether every way out of this node is down.
+fn no_link(stats: &Stats) -> Option<String> {
+    let census = stats.census();
+    let ways = || stats.ports.iter().enumerate().filter(|(_, port)| port.role != "access");
+    ways().next()?;
+    if census.ports.is_empty() {
+        return Some("starting: links are not known yet".to_owned());
+    }
+    let up = |n: usize| census.ports.get(n).is_some_and(|port| port.up);
+    if ways().any(|(n, _)| up(n)) {
+        return None;
+    }
+    let names: Vec<&str> = ways().map(|(_, port)| port.name.as_str()).collect();
+    Some(format!("no link: {} down; look at cables and ilactl port list", names.join(", ")))
+}
+
+/// The workers that do not poll within [`WORKER_SILENCE`], with the polls that they did before.
+async fn silent_workers(stats: &Stats) -> Vec<(usize, u64)> {
+    let polls =
+        |worker: &WorkerStats| worker.polls.bursts.value().wrapping_add(worker.polls.empty_polls.value());
+    let before: Vec<u64> = stats.workers.iter().map(polls).collect();
+    let mut waited = Duration::ZERO;
+    loop {
+        let now = stats.workers.iter().map(polls).zip(&before).enumerate();
+        let silent: Vec<(usize, u64)> =
+            now.filter(|(_, (now, before))| now == *before).map(|(worker, (now, _))| (worker, now)).collect();
+        if silent.is_empty() || waited >= WORKER_SILENCE {
+            return silent;
+        }
+        tokio::time::sleep(STEP).await;
+        waited += STEP;
+    }
+}
