@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use ilagate::config::{Config, mappings};
+use ilagate::node::quiet;
 use ilagate::node::replay::{Replay, capture};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Restore what nodes that were killed have changed at interfaces of the kernel.
+    Restore,
     /// Run capture files through the pipeline, without devices and without privileges.
     Replay {
         /// The configuration file.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "dpdk")]
         Command::Run { config } => ilagate::node::run::run(&config).map_err(anyhow::Error::from),
         Command::Check { file } => check(&file),
+        Command::Restore => restore(),
         Command::Replay { config, inputs, out_dir, json } => replay(&config, &inputs, &out_dir, json),
     };
     match done {
@@ -77,6 +81,21 @@ fn check(file: &Path) -> anyhow::Result<()> {
         mappings::load(&mapping_file.file, &config)?;
     }
     println!("{}: ok", file.display());
+    Ok(())
+}
+
+fn restore() -> anyhow::Result<()> {
+    let (done, errors) = quiet::restore_all();
+    for command in &done {
+        println!("{command}");
+    }
+    for why in &errors {
+        eprintln!("{why}");
+    }
+    // What a running node has changed is in use, and no failure.
+    if errors.iter().any(|why| !matches!(why, quiet::QuietError::Held(_))) {
+        bail!("not everything was restored");
+    }
     Ok(())
 }
 

@@ -44,6 +44,7 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
         rss,
         reception: accept(device.id, config.promiscuous),
         tx_checksums: info.tx_offload_capa & checksums == checksums,
+        interface: (info.if_index != 0).then_some(info.if_index),
     };
     Ok((device, shape))
 }

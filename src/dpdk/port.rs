@@ -133,6 +133,7 @@ pub(super) struct Shape {
     pub(super) rss: Rss,
     pub(super) reception: Reception,
     pub(super) tx_checksums: bool,
+    pub(super) interface: Option<u32>,
 }
 
 macro_rules! queue {
@@ -262,6 +263,12 @@ impl Port {
     #[must_use]
     pub fn reception(&self) -> Reception {
         self.shape.reception
+    }
+
+    /// The kernel's number of the interface that the device works on or made; `None` if it has none.
+    #[must_use]
+    pub fn interface(&self) -> Option<u32> {
+        self.shape.interface
     }
 
     /// Whether the device could compute TCP and UDP checksums. The node does not use this: it computes them in

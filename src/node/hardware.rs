@@ -1,8 +1,9 @@
 //! The ports and packet buffers of a node, opened by its configuration.
 
+use super::quiet::{Quiet, QuietError};
 use super::shell::Devices;
 use super::stats::DeviceCounters;
-use crate::config::{self, Config};
+use crate::config::{self, Config, device};
 use crate::dpdk::{
     Eal, Mempool, PoolConfig, PoolError, Port, PortConfig, PortError, Promiscuous, Rss, RxQueue, TxSet,
 };
@@ -20,6 +21,9 @@ pub enum OpenError {
     /// A port did not open.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The kernel is not quiet on the interface that a port made.
+    #[error(transparent)]
+    Quiet(#[from] QuietError),
 }
 
 /// The open ports and their pools.
@@ -32,7 +36,7 @@ pub(super) struct Hardware {
 }
 
 impl Hardware {
-    pub(super) fn open(eal: &Eal, config: &Config) -> Result<Self, OpenError> {
+    pub(super) fn open(eal: &Eal, config: &Config, quiet: &Quiet) -> Result<Self, OpenError> {
         let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new(), carriers: Vec::new() };
         let mut by_node: HashMap<Option<u32>, Arc<Mempool>> = HashMap::new();
         for port in &config.ports {
@@ -69,6 +73,9 @@ impl Hardware {
                 },
                 &pool,
             )?;
+            if let Some(index) = open.interface().filter(|_| open.driver() == "net_tap") {
+                quiet.hush_made(&port.name, index)?;
+            }
             if let Some(mac) = port.mac {
                 open.set_mac(mac)?;
             }
@@ -142,6 +149,15 @@ impl Devices for Hardware {
     }
 }
 
+/// The interfaces of the kernel that ports use, each with the name of its port.
+pub(super) fn interfaces(config: &Config) -> Vec<(String, String)> {
+    let of = |port: &config::Port| {
+        let interfaces = device::kernel_interfaces(&port.device).into_iter();
+        interfaces.map(|interface| (port.name.clone(), interface.to_owned())).collect::<Vec<_>>()
+    };
+    config.ports.iter().flat_map(of).collect()
+}
+
 /// Which frames a port accepts. Tenants send to the MAC addresses of their networks, which a device does not
 /// know and a reload may change.
 fn promiscuous(port: &config::Port) -> Promiscuous {
@@ -160,11 +176,10 @@ fn rss_words(rss: Rss) -> &'static str {
 }
 
 /// Where the kernel tells of the link under an AF_PACKET port.
-fn carrier_file(device: &str) -> Option<PathBuf> {
-    let (driver, arguments) = device.split_once(',')?;
-    let interface = arguments.split(',').find_map(|argument| argument.strip_prefix("iface="))?;
-    let named = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
-    (named && !interface.contains('/')).then(|| Path::new("/sys/class/net").join(interface).join("carrier"))
+fn carrier_file(text: &str) -> Option<PathBuf> {
+    let interface =
+        device::argument(text, "iface").filter(|_| device::driver(text) == Some("net_af_packet"))?;
+    (!interface.contains('/')).then(|| Path::new("/sys/class/net").join(interface).join("carrier"))
 }
 
 /// Whether the kernel sees a link; `None` when it does not say.
@@ -181,18 +196,9 @@ fn carrier(file: &Path) -> Option<bool> {
 
 /// The NUMA node of a PCI device, where it has one.
 fn numa_node(device: &str) -> Option<u32> {
-    let address = pci_address(device)?;
+    let address = device::pci_address(device)?;
     let text = std::fs::read_to_string(format!("/sys/bus/pci/devices/{address}/numa_node")).ok()?;
     text.trim().parse().ok()
-}
-
-/// The PCI address that a device string begins with, if it does.
-pub(super) fn pci_address(device: &str) -> Option<&str> {
-    let name = device.split(',').next()?;
-    let digits = |text: &str, len: usize| text.len() == len && text.bytes().all(|c| c.is_ascii_hexdigit());
-    let [domain, bus, slot] = name.split(':').collect::<Vec<_>>().try_into().ok()?;
-    let (slot, function) = slot.split_once('.')?;
-    (digits(domain, 4) && digits(bus, 2) && digits(slot, 2) && digits(function, 1)).then_some(name)
 }
 
 #[cfg(test)]
@@ -225,14 +231,5 @@ mod tests {
         assert_eq!(of("access", "auto"), Promiscuous::On);
         assert_eq!((of("fabric", "auto"), of("external", "auto")), (Promiscuous::Auto, Promiscuous::Auto));
         assert_eq!((of("access", "off"), of("fabric", "on")), (Promiscuous::Off, Promiscuous::On));
-    }
-
-    #[test]
-    fn pci_addresses_are_told_from_virtual_devices() {
-        assert_eq!(pci_address("0000:3b:00.1"), Some("0000:3b:00.1"));
-        assert_eq!(pci_address("0000:3b:00.1,arg=1"), Some("0000:3b:00.1"));
-        for other in ["net_af_packet0,iface=fab0", "3b:00.1", "0000:3b:00", "net_x:1:2.3"] {
-            assert_eq!(pci_address(other), None, "{other}");
-        }
     }
 }

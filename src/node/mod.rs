@@ -17,6 +17,7 @@ pub mod membership;
 pub mod metrics;
 pub mod neighbour;
 pub mod quarantine;
+pub mod quiet;
 pub mod replay;
 pub mod rib;
 #[cfg(feature = "dpdk")]

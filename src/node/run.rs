@@ -3,13 +3,14 @@
 use super::admin::{Service, Socket, SocketError};
 use super::control;
 use super::exchange::Exchange;
-use super::hardware::{Hardware, OpenError, pci_address};
+use super::hardware::{self, Hardware, OpenError};
 use super::http::{self, ListenError};
+use super::quiet::{Quiet, QuietError};
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
 use super::watch::Fingerprint;
 use super::worker::{Worker, WorkerSetup};
-use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, LogFormat, LogLevel, mappings};
+use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, LogFormat, LogLevel, device, mappings};
 use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
@@ -30,6 +31,9 @@ pub enum RunError {
     /// The configuration or the mapping file is wrong.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// An interface is not the node's alone.
+    #[error(transparent)]
+    Quiet(#[from] QuietError),
     /// DPDK did not start.
     #[error(transparent)]
     Eal(#[from] EalError),
@@ -72,8 +76,10 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
+    // Dropped last, so that the kernel answers again only when no port is open.
+    let quiet = Quiet::start(&config.node.name, &hardware::interfaces(&config))?;
     let eal = Eal::start(&eal_config(&config))?;
-    let mut hardware = Hardware::open(&eal, &config)?;
+    let mut hardware = Hardware::open(&eal, &config, &quiet)?;
     let leases = config
         .dpdk
         .workers
@@ -146,6 +152,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let leaked: u32 = pools.iter().map(|pool| pool.in_use()).sum();
     drop(pools);
     drop(eal);
+    drop(quiet);
     match (ended, panicked) {
         (Ended::WorkerLost(number), _) | (_, Some(number)) => Err(RunError::WorkerLost(number)),
         _ if leaked > 0 => Err(RunError::Leaked(leaked)),
@@ -213,7 +220,7 @@ fn eal_config(config: &Config) -> EalConfig {
             .ports
             .iter()
             .map(|port| &port.device)
-            .filter(|device| pci_address(device).is_some())
+            .filter(|device| device::pci_address(device).is_some())
             .cloned()
             .collect(),
         log_level: match dpdk.log_level {
