@@ -24,8 +24,8 @@ node: {name: gateway}
 dpdk: {workers: [1]}
 sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
 ports:
-  - {name: fabric0, device: a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
-  - {name: ext0, device: b0, role: external, mac: "02:00:00:00:00:11", addresses: ["2001:db8:ff::1/64"]}
+  - {name: fabric0, device: net_null_a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
+  - {name: ext0, device: net_null_b0, role: external, mac: "02:00:00:00:00:11", addresses: ["2001:db8:ff::1/64"]}
 routes:
   - {prefix: "fd00:1::/32", via: "fd00:1:0:fe::ff", port: fabric0}
   - {prefix: "2000::/3", via: "2001:db8:ff::ff", port: ext0}

@@ -224,7 +224,7 @@ mod tests {
         let of = |role: &str, word: &str| {
             let text = format!(
                 "node: {{name: n}}\ndpdk: {{workers: [1]}}\n\
-                 ports: [{{name: p, device: d0, role: {role}, promiscuous: {word}}}]\n"
+                 ports: [{{name: p, device: net_null_d0, role: {role}, promiscuous: {word}}}]\n"
             );
             promiscuous(&Config::parse(&text, "t.yaml").unwrap().ports[0])
         };

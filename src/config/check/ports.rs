@@ -1,5 +1,6 @@
 //! Rules of ports: devices, addresses, sizes and router advertisements.
 
+use super::super::device::is_known;
 use super::super::model::{
     Dpdk, FRAME_OVERHEAD_BYTES, HEADROOM_BYTES, Mbufs, Port, PortAddress, Promiscuous, Role,
     RouterAdvertisement,
@@ -150,6 +151,12 @@ fn device(s: &mut Scope<'_>, port: &RawPort, seen: &mut Seen<String>) -> String 
     if name != written {
         let message =
             format!("`{written}` is not how DPDK and the kernel name this PCI device; write {name}");
+        s.error("device", text.referenced, message);
+    } else if !is_known(device) {
+        let message = format!(
+            "`{written}` is neither a PCI address nor a virtual device of DPDK; write for example 0000:3b:00.0, or \
+             net_af_packet0,iface={written} for an interface of the kernel"
+        );
         s.error("device", text.referenced, message);
     }
     let interfaces =
