@@ -43,6 +43,9 @@ pub struct EalConfig {
     pub pci: Vec<String>,
     /// DPDK's log level, 1 (emergency) to 8 (debug); 5 is warning.
     pub log_level: u8,
+    /// Whether peers map the memory of buffers (memif without copies): each of its segments is then a file of its own,
+    /// which DPDK removes at the next start instead of at once.
+    pub shared_memory: bool,
     /// Further EAL arguments, one string for each word of a command line.
     pub extra: Vec<String>,
 }
@@ -57,6 +60,7 @@ impl Default for EalConfig {
             memory: Memory::Huge(None),
             pci: Vec::new(),
             log_level: 5,
+            shared_memory: false,
             extra: Vec::new(),
         }
     }
@@ -75,12 +79,14 @@ pub enum EalError {
     #[error("argument {0:?} for dpdk holds a zero byte; remove it")]
     Argument(String),
     /// DPDK itself refused.
-    #[error("dpdk did not start with `{args}`: {cause}{said}")]
+    #[error("dpdk did not start with `{args}`: {cause}{way_out}{said}")]
     Init {
         /// The arguments.
         args: String,
         /// The error number in words.
         cause: String,
+        /// What may help; empty if there is no advice.
+        way_out: String,
         /// What DPDK logged.
         said: String,
     },
@@ -197,16 +203,31 @@ impl Eal {
         pointers.push(std::ptr::null_mut());
         // SAFETY: `pointers` holds `count` valid C strings and a null pointer, which outlive the call. DPDK copies
         // what it keeps and only permutes the pointers. The swap of `STARTED` above makes this the only start.
-        let code = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
+        let code = log::without_output(|| unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) });
         if config.control_cores.is_empty() {
             // DPDK pins the calling thread. Without `control_cores` the thread gets its previous affinity back.
             let _ = sched_setaffinity(Pid::from_raw(0), &allowed);
         }
         if code < 0 {
             // SAFETY: reads a thread-local number.
-            let cause = words(unsafe { sys::ilagate_errno() });
+            let errno = unsafe { sys::ilagate_errno() };
             let args: Vec<_> = args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
-            return Err(EalError::Init { args: args.join(" "), cause, said: log::said() });
+            let way_out = match config.extra.as_slice() {
+                [] => String::new(),
+                extra if errno == libc::EINVAL => {
+                    format!(
+                        "; correct dpdk.extra_args ({}): the arguments are those of DPDK's EAL",
+                        extra.join(" ")
+                    )
+                }
+                _ => "; it may start without dpdk.extra_args".into(),
+            };
+            return Err(EalError::Init {
+                args: args.join(" "),
+                cause: words(errno),
+                way_out,
+                said: log::said(),
+            });
         }
         Ok(Eal {
             environment: Arc::new(Environment {
@@ -327,7 +348,7 @@ fn arguments(config: &EalConfig) -> Result<Vec<CString>, EalError> {
         Memory::Ordinary => args.push("--no-huge".into()),
         // DPDK unlinks the files of its pages, so that the pages return to the system however the process ends.
         Memory::Huge(dir) => {
-            args.push("--huge-unlink".into());
+            args.push(if config.shared_memory { "--single-file-segments" } else { "--huge-unlink" }.into());
             if let Some(dir) = dir {
                 args.push(format!("--huge-dir={}", dir.display()));
             }
@@ -364,6 +385,10 @@ mod tests {
             "ilagate --file-prefix=n1 --lcores=0@(0,2) -m 256 --log-level=5 --huge-unlink --huge-dir=/mnt/huge \
              -a 0000:3b:00.1 --vdev=net_null0"
         );
+        let shared = EalConfig { shared_memory: true, ..config.clone() };
+        let line = arguments(&shared).unwrap();
+        assert!(line.iter().any(|arg| arg.as_c_str() == c"--single-file-segments"));
+        assert!(!line.iter().any(|arg| arg.as_c_str() == c"--huge-unlink"), "DPDK refuses the two together");
         let ordinary = EalConfig { memory: Memory::Ordinary, pci: vec![], ..config };
         assert!(arguments(&ordinary).unwrap().iter().any(|arg| arg.as_c_str() == c"--no-huge"));
         assert!(arguments(&ordinary).unwrap().iter().any(|arg| arg.as_c_str() == c"--no-pci"));

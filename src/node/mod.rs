@@ -25,6 +25,8 @@ pub mod run;
 pub mod shell;
 pub mod source;
 pub mod stats;
+#[cfg(feature = "dpdk")]
+mod underlay;
 pub mod waiting;
 pub mod watch;
 #[cfg(feature = "dpdk")]

@@ -1,6 +1,6 @@
 //! Rules of ports: devices, addresses, sizes and router advertisements.
 
-use super::super::device::is_known;
+use super::super::device::{is_known, shares_memory};
 use super::super::model::{
     Dpdk, FRAME_OVERHEAD_BYTES, HEADROOM_BYTES, Mbufs, Port, PortAddress, Promiscuous, Role,
     RouterAdvertisement,
@@ -299,6 +299,11 @@ pub(super) fn against_node(check: &mut Check, raw: &RawConfig, ports: &Ports, dp
                 dpdk.workers.len()
             );
             at_or_here(&mut s, "queues", &entry.value.queues, message);
+        }
+        if shares_memory(&port.device) && !dpdk.huge {
+            let message = "zero-copy=yes shares the memory of buffers, which only huge pages can be; set dpdk.huge: true, \
+                           or remove it";
+            at_or_here(&mut s, "device", &entry.value.device, message.to_owned());
         }
     }
     let most = ports.list.iter().map(|port| usize::from(port.queues)).max().unwrap_or(0);

@@ -92,6 +92,35 @@ fn a_pci_address_is_written_in_full_and_in_lower_case() {
 }
 
 #[test]
+fn a_device_is_a_pci_address_or_a_virtual_device_that_dpdk_has() {
+    for written in ["acc0", "eth0", "net_afpacket0", "tap0", "af_packet0"] {
+        let error = format!(
+            "t.yaml:6:27: ports[0].device: `{written}` is neither a PCI address nor a virtual device of DPDK; write for \
+             example 0000:3b:00.0, or net_af_packet0,iface={written} for an interface of the kernel"
+        );
+        wrong(&format!("ports: [{{name: a, device: '{written},x=1', role: access}}]"), &error);
+    }
+    for written in ["0000:3b:00.1", "net_memif0,role=client", "net_vhost0,iface=/tmp/s", "eth_pcap0,iface=x"]
+    {
+        let device = format!("device: '{written}'");
+        right(&port("access", "").replace("device: net_null_d1", &device));
+    }
+}
+
+#[test]
+fn a_memif_without_copies_needs_huge_pages() {
+    let device = port("access", "").replace("net_null_d1", "'net_memif0,zero-copy=yes'");
+    right(&device);
+    let file = text("ports", &device).replace("dpdk: {", "dpdk: {huge: false, ");
+    let message = refused(&file).to_string();
+    assert!(
+        message.contains("ports[1].device: zero-copy=yes") && message.contains("set dpdk.huge: true"),
+        "{message}"
+    );
+    right(&device.replace("zero-copy=yes", "zero-copy=no"));
+}
+
+#[test]
 fn a_name_has_one_port() {
     wrong(
         "ports: [{name: a, device: net_null_b, role: access}, {name: a, device: net_null_c, role: access}]",

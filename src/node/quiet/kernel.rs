@@ -12,6 +12,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The longest name of an interface, in bytes (`IFNAMSIZ` less the zero byte).
+const LONGEST_NAME: usize = 15;
+
 /// A way to the kernel's settings of interfaces.
 pub(super) struct Kernel {
     /// `None` where the kernel has no `ethtool` family: it is older than Linux 5.6.
@@ -126,7 +129,14 @@ pub(super) fn namespace() -> io::Result<u64> {
 
 /// Where the kernel shows an interface. A name that leads elsewhere is none.
 fn directory(interface: &str) -> io::Result<PathBuf> {
-    let dir = Path::new("/sys/class/net").join(interface);
+    let all = Path::new("/sys/class/net");
+    if !all.exists() {
+        return Err(io::Error::other("/sys/class/net is not there; mount -t sysfs sysfs /sys"));
+    }
+    if interface.len() > LONGEST_NAME {
+        return Err(io::Error::other(format!("its name has {} bytes, the kernel takes 15", interface.len())));
+    }
+    let dir = all.join(interface);
     let plain = !interface.is_empty() && !interface.contains('/') && interface != "." && interface != "..";
     if plain && dir.exists() { Ok(dir) } else { Err(io::Error::from_raw_os_error(libc::ENODEV)) }
 }

@@ -138,6 +138,15 @@ impl Quiet {
         apply(&self.kernel, &plan::changes(&facts))
     }
 
+    /// Silences the kernel on one more interface, or on one that was made anew.
+    ///
+    /// # Errors
+    /// As of [`Quiet::start`]; the interface may be changed in part then, which is restored at the end.
+    pub fn add(&mut self, port: &str, interface: &str) -> Result<(), QuietError> {
+        let facts = look(&self.kernel, port, interface)?;
+        self.make(plan::changes(&facts))
+    }
+
     /// Records changes, and makes them.
     fn make(&mut self, changes: Vec<Change>) -> Result<(), QuietError> {
         if !changes.is_empty() && self.record.is_none() {
