@@ -43,9 +43,6 @@ pub struct EalConfig {
     pub pci: Vec<String>,
     /// DPDK's log level, 1 (emergency) to 8 (debug); 5 is warning.
     pub log_level: u8,
-    /// Whether peers map the memory of buffers (memif without copies): each of its segments is then a file of its own,
-    /// which DPDK removes at the next start instead of at once.
-    pub shared_memory: bool,
     /// Further EAL arguments, one string for each word of a command line.
     pub extra: Vec<String>,
 }
@@ -60,7 +57,6 @@ impl Default for EalConfig {
             memory: Memory::Huge(None),
             pci: Vec::new(),
             log_level: 5,
-            shared_memory: false,
             extra: Vec::new(),
         }
     }
@@ -348,7 +344,7 @@ fn arguments(config: &EalConfig) -> Result<Vec<CString>, EalError> {
         Memory::Ordinary => args.push("--no-huge".into()),
         // DPDK unlinks the files of its pages, so that the pages return to the system however the process ends.
         Memory::Huge(dir) => {
-            args.push(if config.shared_memory { "--single-file-segments" } else { "--huge-unlink" }.into());
+            args.push("--huge-unlink".into());
             if let Some(dir) = dir {
                 args.push(format!("--huge-dir={}", dir.display()));
             }
@@ -385,10 +381,6 @@ mod tests {
             "ilagate --file-prefix=n1 --lcores=0@(0,2) -m 256 --log-level=5 --huge-unlink --huge-dir=/mnt/huge \
              -a 0000:3b:00.1 --vdev=net_null0"
         );
-        let shared = EalConfig { shared_memory: true, ..config.clone() };
-        let line = arguments(&shared).unwrap();
-        assert!(line.iter().any(|arg| arg.as_c_str() == c"--single-file-segments"));
-        assert!(!line.iter().any(|arg| arg.as_c_str() == c"--huge-unlink"), "DPDK refuses the two together");
         let ordinary = EalConfig { memory: Memory::Ordinary, pci: vec![], ..config };
         assert!(arguments(&ordinary).unwrap().iter().any(|arg| arg.as_c_str() == c"--no-huge"));
         assert!(arguments(&ordinary).unwrap().iter().any(|arg| arg.as_c_str() == c"--no-pci"));

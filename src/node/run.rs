@@ -235,7 +235,6 @@ fn eal_config(config: &Config) -> EalConfig {
             DpdkLogLevel::Info => 7,
             DpdkLogLevel::Debug => 8,
         },
-        shared_memory: config.ports.iter().any(|port| device::shares_memory(&port.device)),
         extra: dpdk.extra_args.clone(),
     }
 }

@@ -159,6 +159,11 @@ fn device(s: &mut Scope<'_>, port: &RawPort, seen: &mut Seen<String>) -> String 
         );
         s.error("device", text.referenced, message);
     }
+    if shares_memory(device) {
+        let message = "zero-copy=yes cannot be used: when such a port closes, the driver of DPDK 22.11 closes files that \
+                       are not its own, and the node aborts; remove it";
+        s.error("device", text.referenced, message.to_owned());
+    }
     let interfaces =
         parts.filter_map(|part| part.strip_prefix("iface=")).map(|iface| format!("iface={iface}"));
     for part in std::iter::once(name).chain(interfaces) {
@@ -299,11 +304,6 @@ pub(super) fn against_node(check: &mut Check, raw: &RawConfig, ports: &Ports, dp
                 dpdk.workers.len()
             );
             at_or_here(&mut s, "queues", &entry.value.queues, message);
-        }
-        if shares_memory(&port.device) && !dpdk.huge {
-            let message = "zero-copy=yes shares the memory of buffers, which only huge pages can be; set dpdk.huge: true, \
-                           or remove it";
-            at_or_here(&mut s, "device", &entry.value.device, message.to_owned());
         }
     }
     let most = ports.list.iter().map(|port| usize::from(port.queues)).max().unwrap_or(0);

@@ -158,7 +158,7 @@ mod tests {
         // As after a node that was killed.
         let record = Record::open(&path).unwrap().unwrap();
         assert_eq!(record.read(), example(u64::MAX, 7));
-        assert_eq!(all(path.parent().unwrap()), [path.clone()]);
+        assert_eq!(all(path.parent().unwrap()), std::slice::from_ref(&path));
         record.remove().unwrap();
         assert!(all(path.parent().unwrap()).is_empty());
     }
