@@ -44,6 +44,7 @@ mod dpdk {
 
     const FUNCTIONS: &[&str] = &[
         "ilagate_errno",
+        "fflush",
         "fopencookie",
         "rte_dev_probe",
         "rte_dev_remove",

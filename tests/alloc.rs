@@ -52,8 +52,8 @@ dpdk: {workers: [1]}
 sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64", checksum: adj-transport}]
 locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
 ports:
-  - {name: fabric0, device: a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
-  - {name: access0, device: b0, role: access, router_advertisement: {}}
+  - {name: fabric0, device: net_null_a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
+  - {name: access0, device: net_null_b0, role: access, router_advertisement: {}}
 attachments: [{port: access0, vlan: 5, mac: "02:00:00:00:00:0a", identifiers: ["2001:db8:dddd:0:2000::1"]}]
 routes: [{prefix: "::/0", via: "fd00:1:0:fe::ff", port: fabric0}]
 neighbours: {static: [{port: fabric0, address: "fd00:1:0:fe::ff", mac: "02:00:00:00:00:ff"}]}
@@ -197,8 +197,8 @@ virtual_networks:
   - {name: red, vnid: 100, domain: tasks, ipv6: {prefix: "2001:db8:a::/96"},
      ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}], replicate_to: ["fd00:1:0:2::/64", "fd00:1:0:3::/64"]}
 ports:
-  - {name: fabric0, device: a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
-  - {name: access0, device: b0, role: access}
+  - {name: fabric0, device: net_null_a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
+  - {name: access0, device: net_null_b0, role: access}
 attachments:
   - {port: access0, mac: "02:00:00:00:01:01", network: red, addresses: ["10.0.0.1", "2001:db8:a::1"]}
   - {port: access0, vlan: 4, mac: "02:00:00:00:01:04", network: red, addresses: ["10.0.0.4"], groups: ["239.1.2.3", "ff05::1"]}

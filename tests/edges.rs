@@ -28,10 +28,10 @@ sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
 locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
 infrastructure: ["fd00:f::/32", "2001:db8:1f::/48"]
 ports:
-  - {name: fabric0, device: a0, role: fabric, mac: "02:00:00:00:00:01", addresses: ["fd00:2:0:fe::1/64"]}
-  - {name: ext0, device: b0, role: external, mac: "02:00:00:00:00:02", addresses: ["2001:db8:ff::1/64"], EXTERNAL}
-  - {name: access0, device: c0, role: access, mac: "02:00:00:00:00:03", addresses: ["2001:db8:77::1/64"]}
-  - {name: access1, device: d0, role: access, mac: "02:00:00:00:00:04"}
+  - {name: fabric0, device: net_null_a0, role: fabric, mac: "02:00:00:00:00:01", addresses: ["fd00:2:0:fe::1/64"]}
+  - {name: ext0, device: net_null_b0, role: external, mac: "02:00:00:00:00:02", addresses: ["2001:db8:ff::1/64"], EXTERNAL}
+  - {name: access0, device: net_null_c0, role: access, mac: "02:00:00:00:00:03", addresses: ["2001:db8:77::1/64"]}
+  - {name: access1, device: net_null_d0, role: access, mac: "02:00:00:00:00:04"}
 attachments:
   - {port: access0, mac: "02:00:00:00:02:01", identifiers: ["2001:db8:dddd:0:2000::1"], prefixes: ["2001:db8:88::/48"]}
   - {port: access0, mac: "02:00:00:00:02:02", identifiers: ["2001:db8:dddd:0:2000::2"]}

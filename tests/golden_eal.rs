@@ -343,7 +343,7 @@ fn refuse_configurations(dir: &Path) {
     assert!(refusal(&config("p", &missing)).contains("missing.pcap"));
     let jumbo = refusal(&PortConfig { mtu: 9000, ..config("p", "net_null0") });
     assert!(
-        jumbo.contains("mtu 9000 does not fit an mbuf of 2176 bytes; raise data_bytes to 9146"),
+        jumbo.contains("mtu 9000 does not fit an mbuf of 2176 bytes; raise mbufs.data_bytes to 9146"),
         "{jumbo}"
     );
 

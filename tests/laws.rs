@@ -254,7 +254,7 @@ fn payloads_without_a_checksum_may_skip_the_mapping() {
 node: {{name: skip}}
 dpdk: {{workers: [1]}}
 sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64", skip_unchecked: {skip}}}]
-ports: [{{name: p, device: a0, role: fabric, mac: "{GATEWAY_FABRIC}", addresses: ["fd00:1:0:fe::1/64"]}}]
+ports: [{{name: p, device: net_null_a0, role: fabric, mac: "{GATEWAY_FABRIC}", addresses: ["fd00:1:0:fe::1/64"]}}]
 routes: [{{prefix: "fd00:1::/32", via: "fd00:1:0:fe::ff", port: p}}]
 neighbours: {{static: [{{port: p, address: "fd00:1:0:fe::ff", mac: "{NVE_FABRIC}"}}]}}
 "#

@@ -89,8 +89,8 @@ virtual_networks:
 {red}{blue}
 policies: [{{from: blue, to: red}}, {{from: red, to: blue}}]
 ports:
-  - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+  - {{name: fabric0, device: net_null_a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
+  - {{name: access0, device: net_null_b0, role: access, mac: "{NVE_ACCESS}"}}
 attachments:
 {attachments}
 routes: [{{prefix: "::/0", via: "fd00:ffff::ff", port: fabric0}}]

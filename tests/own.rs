@@ -33,7 +33,7 @@ fn the_host() -> Node {
 fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> (Verdict, Vec<Notice>) {
     let config = Config::parse(
         "node: {name: n}\ndpdk: {workers: [1]}\n\
-         ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:f::1/64']}]\n",
+         ports: [{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:f::1/64']}]\n",
         "test.yaml",
     );
     let mut rib = Rib::new(&config.unwrap(), &[GATEWAY_FABRIC], 1);
@@ -240,7 +240,7 @@ sir_domains:
 locators:
   - {{prefix: "{L1}", domain: tasks}}
 ports:
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+  - {{name: access0, device: net_null_b0, role: access, mac: "{NVE_ACCESS}"}}
 attachments:
   - {{port: access0, mac: "{TASK}", identifiers: ["{T1}"]}}
   - {{port: access0, vlan: 10, mac: "{TASK}", identifiers: ["{T2}"]}}

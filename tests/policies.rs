@@ -109,9 +109,9 @@ fn a_task_cannot_speak_as_a_tenant() {
     // On a port of its own, where packets may take the fast path.
     let more = r#"
 ports:
-  - {name: fabric0, device: a0, role: fabric, mac: "02:00:00:00:00:20", addresses: ["fd00:ffff::1/64"]}
-  - {name: access0, device: b0, role: access, mac: "02:00:00:00:00:21"}
-  - {name: access1, device: b1, role: access, mac: "02:00:00:00:00:22"}
+  - {name: fabric0, device: net_null_a0, role: fabric, mac: "02:00:00:00:00:20", addresses: ["fd00:ffff::1/64"]}
+  - {name: access0, device: net_null_b0, role: access, mac: "02:00:00:00:00:21"}
+  - {name: access1, device: net_null_b1, role: access, mac: "02:00:00:00:00:22"}
 attachments:
   - {name: vm1, port: access0, mac: "02:00:00:00:01:01", network: red, addresses: ["10.0.0.1", "2001:db8:a::1"]}
   - {name: task, port: access1, mac: "02:00:00:00:01:09", identifiers: ["2001:db8:dddd:0:2000::9"]}

@@ -24,8 +24,8 @@ node: {name: gateway}
 dpdk: {workers: [1]}
 sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
 ports:
-  - {name: fabric0, device: a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
-  - {name: ext0, device: b0, role: external, mac: "02:00:00:00:00:11", addresses: ["2001:db8:ff::1/64"]}
+  - {name: fabric0, device: net_null_a0, role: fabric, addresses: ["fd00:1:0:fe::1/64"]}
+  - {name: ext0, device: net_null_b0, role: external, mac: "02:00:00:00:00:11", addresses: ["2001:db8:ff::1/64"]}
 routes:
   - {prefix: "fd00:1::/32", via: "fd00:1:0:fe::ff", port: fabric0}
   - {prefix: "2000::/3", via: "2001:db8:ff::ff", port: ext0}
@@ -267,7 +267,7 @@ locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
 virtual_networks: [{name: red, vnid: 1, domain: tasks, ipv4: [{prefix: "10.0.0.0/24", gateway: "10.0.0.1"}]}]
 attachments: [{port: access0, mac: "02:00:00:00:00:0b", network: red, addresses: ["10.0.0.5"]}]
 "#;
-    let access = "  - {name: access0, device: c0, role: access}\nroutes:";
+    let access = "  - {name: access0, device: net_null_c0, role: access}\nroutes:";
     let config = format!("{}{tenants}", CONFIG.replace("routes:", access));
     std::fs::write(folder.path().join("node.yaml"), config).unwrap();
     // ARP for the gateway: each is charged to a bucket of its tenant.

@@ -120,8 +120,8 @@ virtual_networks:
     ipv4: [{{prefix: "10.0.0.0/8", gateway: "{gateway}"}}]
     replicate_to: ["{own}", "{other}"]
 ports:
-  - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", mtu: {mtu}, addresses: ["2001:db8:ffff::1/64"]}}
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"}}
+  - {{name: fabric0, device: net_null_a0, role: fabric, mac: "{NVE_FABRIC}", mtu: {mtu}, addresses: ["2001:db8:ffff::1/64"]}}
+  - {{name: access0, device: net_null_b0, role: access, mac: "{NVE_ACCESS}"}}
 attachments:
   - {{port: access0, mac: "{mac}", network: red, addresses: ["{ipv4}", "{ipv6}"], groups: ["{group4}", "{group6}"]}}
 translation: {{lowest_ipv6_mtu: {mtu}}}

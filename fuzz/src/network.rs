@@ -30,10 +30,10 @@ virtual_networks:
   - {name: nd, vnid: 13, domain: d, mac: "02:00:5e:00:00:02", ipv6: {prefix: "2001:db8:ad::/96"}, ipv4: [{prefix: "10.0.0.0/16", gateway: "10.0.0.254"}]}
 policies: [{from: na, to: nc}, {from: na, to: "2001:db8:a:0:2000::2"}, {from: outside, to: na}]
 ports:
-  - {name: f0, device: a0, role: fabric, addresses: ["fd00:1:0:a::1/64"]}
-  - {name: f1, device: b0, role: fabric, vlan: 7, mtu: 1280, addresses: ["fd00:1:0:f::1/64"]}
-  - {name: x0, device: c0, role: access, router_advertisement: {}}
-  - {name: t0, device: d0, role: access}
+  - {name: f0, device: net_null_a0, role: fabric, addresses: ["fd00:1:0:a::1/64"]}
+  - {name: f1, device: net_null_b0, role: fabric, vlan: 7, mtu: 1280, addresses: ["fd00:1:0:f::1/64"]}
+  - {name: x0, device: net_null_c0, role: access, router_advertisement: {}}
+  - {name: t0, device: net_null_d0, role: access}
 attachments:
   - {port: t0, mac: "02:00:00:00:00:1a", network: na, addresses: ["10.0.0.1", "2001:db8:aa::1", "10.0.1.0", "2001:db8:aa::1:0"]}
   - {port: t0, mac: "02:00:00:00:00:1b", network: na, addresses: ["10.0.0.2", "2001:db8:aa::2"]}

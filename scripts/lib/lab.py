@@ -100,6 +100,7 @@ class Ns(Traffic):
 
     def __init__(self, lab, name):
         self.lab, self.name, self.full = lab, name, f"{lab.tag}-{name}"
+        self.has_node = False
         lab.host(["ip", "netns", "add", self.full])
         lab.namespaces.append(self)
         self.run("ip link set lo up")
@@ -126,11 +127,14 @@ class Ns(Traffic):
     def sysctl(self, key, value):
         self.run(["sysctl", "-qw", f"{key}={value}"])
 
-    def quiet(self):
-        """The kernel keeps away from IPv6 here: the interfaces are the node's."""
-        self.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
-        self.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    def of_a_node(self):
+        """A node will run here. It silences the kernel on its interfaces by itself, and nobody else does."""
+        self.has_node = True
         return self
+
+    def only_switches(self, device):
+        """A bridge, or an interface of one: the kernel passes frames on there, and has no address of its own."""
+        self.sysctl(f"net.ipv6.conf.{device}.disable_ipv6", 1)
 
     def no_offloads(self, device):
         """Nothing is left to the device."""
@@ -339,13 +343,14 @@ class Lab:
         return Ns(self, name)
 
     def wire(self, a, a_device, b, b_device, mtu=1500):
-        """A veth pair. What the kernel leaves to a device nobody does on a veth: checksums must be in the packet."""
+        """A veth pair. What a kernel leaves to its end nobody does: checksums must be in the packet."""
         self.host(
             ["ip", "link", "add", a_device, "netns", a.full, "mtu", mtu, "type", "veth",
              "peer", "name", b_device, "netns", b.full, "mtu", mtu]
         )  # fmt: skip
         for ns, device in ((a, a_device), (b, b_device)):
-            ns.no_offloads(device)
+            if not ns.has_node:
+                ns.no_offloads(device)
             ns.run(f"ip link set {device} up")
 
     def node(self, ns, name, core, **config):

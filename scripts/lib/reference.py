@@ -77,7 +77,7 @@ class Network:
         return {"name": name, "port": "access0", "mac": mac, "identifiers": [sir], **more}
 
     def _gateway(self):
-        ns = self.lab.ns("gw").quiet()
+        ns = self.lab.ns("gw").of_a_node()
         self.lab.wire(self.inet, "eth0", ns, "ext")
         self.lab.wire(ns, "fab", self.fab, "gw")
         return self.lab.node(
@@ -97,12 +97,14 @@ class Network:
         )  # fmt: skip
 
     def _nve(self, number, locator, fabric_mtu):
-        ns = self.lab.ns(f"nve{number}").quiet()
+        ns = self.lab.ns(f"nve{number}").of_a_node()
         self.lab.wire(ns, "fab", self.fab, f"nve{number}", fabric_mtu)
         # The host's switch, with the node at one end: tasks come and go at the others.
         ns.run("ip link add br0 type bridge")
+        ns.only_switches("br0")
         ns.run("ip link set br0 up")
         self.lab.wire(ns, "acc", ns, "node")
+        ns.only_switches("node")
         ns.run("ip link set node master br0")
         return self.lab.node(
             ns, f"nve{number}", number % 2,
@@ -131,12 +133,13 @@ class Network:
     def plug(self, node, task, mac):
         """Connects a task's namespace to a host's switch."""
         self.lab.wire(task, "eth0", node.ns, task.name)
+        node.ns.only_switches(task.name)
         task.run(f"ip link set eth0 address {mac}")
         node.ns.run(f"ip link set {task.name} master br0")
 
     def move(self, task, old, new):
         """The task's link moves to another host's switch; the task's own end stays as it is."""
         old.ns.run(f"ip link set {task.name} netns {new.ns.full}")
-        new.ns.no_offloads(task.name)
+        new.ns.only_switches(task.name)
         new.ns.run(f"ip link set {task.name} master br0")
         new.ns.run(f"ip link set {task.name} up")

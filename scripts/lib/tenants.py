@@ -121,7 +121,7 @@ class TenantNetwork:
             file.write("mappings:\n" + "".join(lines))
 
     def _nve(self, number, locator, fabric_mtu):
-        ns = self.lab.ns(f"nve{number}").quiet()
+        ns = self.lab.ns(f"nve{number}").of_a_node()
         here = [vm for vm, (_, host, _) in VMS.items() if host == number]
         attachments = []
         ports = [self._fabric_port(ns, f"nve{number}", number, fabric_mtu)]
@@ -146,7 +146,7 @@ class TenantNetwork:
         return self._node(ns, f"nve{number}", number, locator, ports=ports, attachments=attachments)
 
     def _gateway(self, number, fabric_mtu):
-        ns = self.lab.ns("gw").quiet()
+        ns = self.lab.ns("gw").of_a_node()
         return self._node(ns, "gw", number, LG, ports=[self._fabric_port(ns, "gw", number, fabric_mtu)])
 
     def _fabric_port(self, ns, name, number, mtu):

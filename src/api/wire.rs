@@ -86,8 +86,8 @@ same! {
     WorkerView is Worker { worker, core, bursts, empty_polls, idle_ratio, burst_fill, snapshot, fates }
     ReloadView is Reload { applied, mappings }
     PortView is Port {
-        name, device, role, mac, mtu, up, speed_mbps, queues, rss, addresses, link_local, counters, sent, unsent,
-        sent_bytes, xstats
+        name, device, role, mac, mtu, up, speed_mbps, problem, queues, rss, addresses, link_local, counters, sent,
+        unsent, sent_bytes, xstats
     }
     NeighbourView is Neighbour { port, address, mac, state, age_ms, next_hop }
     RouteView is Route { prefix, kind, next_hops }

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use ilagate::config::{Config, mappings};
+use ilagate::node::quiet;
 use ilagate::node::replay::{Replay, capture};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Restore what nodes that were killed have changed at interfaces of the kernel.
+    Restore,
     /// Run capture files through the pipeline, without devices and without privileges.
     Replay {
         /// The configuration file.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "dpdk")]
         Command::Run { config } => ilagate::node::run::run(&config).map_err(anyhow::Error::from),
         Command::Check { file } => check(&file),
+        Command::Restore => restore(),
         Command::Replay { config, inputs, out_dir, json } => replay(&config, &inputs, &out_dir, json),
     };
     match done {
@@ -102,6 +106,21 @@ fn check(file: &Path) -> anyhow::Result<()> {
         mappings::load(&mapping_file.file, &config)?;
     }
     say(&format!("{}: ok\n", file.display()))
+}
+
+fn restore() -> anyhow::Result<()> {
+    let (done, errors) = quiet::restore_all();
+    for command in &done {
+        println!("{command}");
+    }
+    for why in &errors {
+        eprintln!("{why}");
+    }
+    // What a running node has changed is in use, and no failure.
+    if errors.iter().any(|why| !matches!(why, quiet::QuietError::Held(_))) {
+        bail!("not everything was restored");
+    }
+    Ok(())
 }
 
 fn replay(config: &Path, inputs: &[(String, PathBuf)], out_dir: &Path, json: bool) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 
 mod amend;
 mod check;
+pub mod device;
 mod diff;
 pub mod error;
 mod file;

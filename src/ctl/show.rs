@@ -141,6 +141,9 @@ pub(super) async fn ports(client: &mut Client, out: &mut Output<'_>, xstats: boo
         ]);
     }
     table.write(out)?;
+    for view in views.iter().filter(|view| !view.problem.is_empty()) {
+        out.line(&format!("{}: {}", view.name, view.problem))?;
+    }
     out.line("")?;
     traffic(&views, out)?;
     for view in views.iter().filter(|view| !view.xstats.is_empty()) {

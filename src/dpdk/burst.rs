@@ -85,17 +85,17 @@ impl Burst {
     #[inline]
     pub fn receive(&mut self, rx: &mut RxQueue) -> Received {
         let before = self.len;
-        // SAFETY: the queue exists and is started while `rx` lives (`Port::open`). `rx` is its only handle and is
-        // borrowed mutably. The array has room for `BURST - before` pointers from `before` on. The burst owns those
-        // written.
-        let count = unsafe {
+        // SAFETY: the queue exists and is started while `rx` lives (`Port::open`) and `with_device` lets in. `rx` is
+        // its only handle and is borrowed mutably. The array has room for `BURST - before` pointers from `before` on.
+        // The burst owns those written.
+        let count = rx.with_device(0, || unsafe {
             sys::rte_eth_rx_burst(
                 rx.port(),
                 rx.queue(),
                 self.mbufs.as_mut_ptr().add(before),
                 (BURST - before) as u16,
             )
-        };
+        });
         self.len = before + usize::from(count).min(BURST - before);
         let mut received = Received { packets: self.len - before, ..Received::default() };
         let mut shapes = Shapes::NONE;

@@ -75,12 +75,14 @@ pub enum EalError {
     #[error("argument {0:?} for dpdk holds a zero byte; remove it")]
     Argument(String),
     /// DPDK itself refused.
-    #[error("dpdk did not start with `{args}`: {cause}{said}")]
+    #[error("dpdk did not start with `{args}`: {cause}{way_out}{said}")]
     Init {
         /// The arguments.
         args: String,
         /// The error number in words.
         cause: String,
+        /// What may help; empty if there is no advice.
+        way_out: String,
         /// What DPDK logged.
         said: String,
     },
@@ -197,16 +199,31 @@ impl Eal {
         pointers.push(std::ptr::null_mut());
         // SAFETY: `pointers` holds `count` valid C strings and a null pointer, which outlive the call. DPDK copies
         // what it keeps and only permutes the pointers. The swap of `STARTED` above makes this the only start.
-        let code = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
+        let code = log::without_output(|| unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) });
         if config.control_cores.is_empty() {
             // DPDK pins the calling thread. Without `control_cores` the thread gets its previous affinity back.
             let _ = sched_setaffinity(Pid::from_raw(0), &allowed);
         }
         if code < 0 {
             // SAFETY: reads a thread-local number.
-            let cause = words(unsafe { sys::ilagate_errno() });
+            let errno = unsafe { sys::ilagate_errno() };
             let args: Vec<_> = args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
-            return Err(EalError::Init { args: args.join(" "), cause, said: log::said() });
+            let way_out = match config.extra.as_slice() {
+                [] => String::new(),
+                extra if errno == libc::EINVAL => {
+                    format!(
+                        "; correct dpdk.extra_args ({}): the arguments are those of DPDK's EAL",
+                        extra.join(" ")
+                    )
+                }
+                _ => "; it may start without dpdk.extra_args".into(),
+            };
+            return Err(EalError::Init {
+                args: args.join(" "),
+                cause: words(errno),
+                way_out,
+                said: log::said(),
+            });
         }
         Ok(Eal {
             environment: Arc::new(Environment {

@@ -11,13 +11,19 @@
 //! reaches the pipeline.
 
 mod burst;
+mod device;
 mod eal;
+mod gate;
 mod log;
 mod open;
 mod pool;
 mod port;
 mod preflight;
 mod refused;
+mod reopen;
+mod repeats;
+mod requirements;
+mod stale;
 mod sys;
 mod tx;
 

@@ -2,14 +2,16 @@
 
 #![allow(unsafe_code)]
 
+use super::device::{Device, Plugged};
+use super::gate::Gate;
 use super::pool::Mempool;
-use super::port::{Device, Plugged, Promiscuous, Reception, Rss, Shape};
-use super::preflight;
+use super::port::{Promiscuous, Reception, Rss, Shape};
 use super::refused::{PortConfig, PortError};
 use super::{log, sys, words};
+use super::{requirements, stale};
 use crate::net::Mac;
 use std::ffi::{CStr, CString};
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a frame besides the MTU: Ethernet header and one VLAN tag.
 const LINK_BYTES: u32 = 14 + 4;
@@ -19,7 +21,7 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
     log::forget();
     let opening = Opening { config, pool };
     opening.check_buffers()?;
-    let mut device = opening.probe()?;
+    let device = opening.probe()?;
     let info = opening.info(&device)?;
     let driver = driver(&info);
     opening.check_queues(&info, &driver)?;
@@ -27,8 +29,16 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
     let mtu = opening.configure(&device, &info, &driver, rss)?;
     opening.set_up_queues(&device, &info)?;
     // SAFETY: `probe` claimed the port for this process; the lines above configured it and set up all its queues.
-    opening.step("starting it", "see what dpdk says", unsafe { sys::rte_eth_dev_start(device.id) })?;
-    device.started = true;
+    let code = unsafe { sys::rte_eth_dev_start(device.id) };
+    if code < 0 && requirements::waits_for_peer(&config.device) {
+        tracing::info!(port = config.name, "its peer is not there yet");
+    } else {
+        opening.step("starting it", "see what dpdk says", code)?;
+        device.hold().started = true;
+        if let Some(gate) = &device.gate {
+            gate.open();
+        }
+    }
     let mut address = sys::rte_ether_addr::default();
     // SAFETY: `device` keeps the port open, and `address` has room for one address.
     let socket = unsafe {
@@ -44,6 +54,7 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
         rss,
         reception: accept(device.id, config.promiscuous),
         tx_checksums: info.tx_offload_capa & checksums == checksums,
+        interface: (info.if_index != 0).then_some(info.if_index),
     };
     Ok((device, shape))
 }
@@ -62,7 +73,13 @@ impl Opening<'_> {
         if code >= 0 {
             return Ok(());
         }
-        Err(PortError::Step { port: self.port(), step, cause: words(code), way_out, said: log::said() })
+        Err(PortError::Step {
+            port: self.port(),
+            step,
+            cause: words(code),
+            way_out: way_out.into(),
+            said: log::said(),
+        })
     }
 
     /// Checks that a frame fits one buffer. The pipeline takes no frames in several segments.
@@ -82,7 +99,8 @@ impl Opening<'_> {
         let name = string.split(',').next().filter(|name| !name.is_empty()).ok_or_else(wrong)?;
         let (c_name, c_string) =
             (CString::new(name).map_err(|_| wrong())?, CString::new(string).map_err(|_| wrong())?);
-        preflight::interface(string).map_err(|refusal| PortError::Machine { port: self.port(), refusal })?;
+        requirements::check(string).map_err(|refusal| PortError::Machine { port: self.port(), refusal })?;
+        stale::remove(string);
         let environment = self.pool.environment().clone();
         let plugging = environment.plugging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut id = 0;
@@ -97,12 +115,14 @@ impl Opening<'_> {
                 code = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &mut id) };
             }
             if code < 0 {
+                let said = log::said();
                 return Err(PortError::Probe {
                     port: self.port(),
                     device: string.to_owned(),
-                    cause: words(code),
-                    way_out: probe_way_out(name),
-                    said: log::said(),
+                    // Drivers give -1 for anything, and it is no error number.
+                    cause: if code == -1 { "its driver refuses".into() } else { words(code) },
+                    way_out: requirements::probe_way_out(name, &said),
+                    said,
                 });
             }
         }
@@ -110,9 +130,12 @@ impl Opening<'_> {
         if !environment.claim(id) {
             return Err(PortError::InUse { port: self.port(), device: name.to_owned() });
         }
-        let mut device = Device { id, plugged: None, started: false, environment };
+        let gate = requirements::can_reopen(string)
+            .then(|| Gate::new(usize::from(self.config.rx_queues) + usize::from(self.config.tx_queues)));
+        let device = Device { id, hold: Mutex::default(), gate, environment };
         if !known {
-            device.plugged = Some(Plugged(self.info(&device)?.device));
+            let plugged = Some(Plugged(self.info(&device)?.device));
+            device.hold().plugged = plugged;
         }
         Ok(device)
     }
@@ -176,7 +199,7 @@ impl Opening<'_> {
             return Err(PortError::MtuDevice { port, mtu, driver, least: info.min_mtu, most, hint });
         }
         if let Some((interface, has)) =
-            preflight::interface_mtu(&self.config.device).filter(|(_, has)| *has < u32::from(mtu))
+            requirements::interface_mtu(&self.config.device).filter(|(_, has)| *has < u32::from(mtu))
         {
             return Err(PortError::MtuInterface { port: self.port(), mtu, has, interface });
         }
@@ -268,14 +291,6 @@ fn accept(id: u16, promiscuous: Promiscuous) -> Reception {
             }
             _ => Reception::AsIs,
         }
-    }
-}
-
-fn probe_way_out(name: &str) -> &'static str {
-    if name.starts_with("net_") {
-        "see that its driver is installed (apt install librte-meta-all) and that its arguments are right"
-    } else {
-        "list its pci address with those that dpdk may use, and bind it with dpdk-devbind.py --bind=vfio-pci"
     }
 }
 

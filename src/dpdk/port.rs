@@ -5,16 +5,17 @@
 
 #![allow(unsafe_code)]
 
-use super::eal::Environment;
+use super::device::Device;
 use super::open;
 use super::pool::Mempool;
 use super::refused::{PortConfig, PortError};
+use super::requirements::mac_way_out;
 use super::sys;
 use crate::net::Mac;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::marker::PhantomData;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Which frames a port should accept besides those to its own address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,46 +79,11 @@ pub struct PortStats {
     pub tx_errors: u64,
 }
 
-/// An open DPDK port. [`Port`] and its queues share it; it is closed when the last of them is dropped.
-pub(super) struct Device {
-    pub(super) id: u16,
-    /// DPDK's device, if this process plugged it in and has to unplug it.
-    pub(super) plugged: Option<Plugged>,
-    pub(super) started: bool,
-    pub(super) environment: Arc<Environment>,
-}
-
-pub(super) struct Plugged(pub(super) *mut sys::rte_device);
-
-// SAFETY: the pointer is only passed to `rte_dev_remove`, once, by `Device::drop`, under the `plugging` lock.
-unsafe impl Send for Plugged {}
-// SAFETY: as above; nothing reads the pointer through a shared reference.
-unsafe impl Sync for Plugged {}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let plugging = self.environment.plugging.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: `Opening::probe` claimed the port, so that this `Device` is its only owner. Every queue handle
-        // holds the `Device`, so that none is left that could use the port.
-        unsafe {
-            if self.started {
-                sys::rte_eth_dev_stop(self.id);
-            }
-            sys::rte_eth_dev_close(self.id);
-            if let Some(Plugged(device)) = &self.plugged {
-                sys::rte_dev_remove(*device);
-            }
-        }
-        drop(plugging);
-        self.environment.release(self.id);
-    }
-}
-
 /// An open, started port.
 pub struct Port {
-    name: String,
-    device: Arc<Device>,
-    shape: Shape,
+    pub(super) config: PortConfig,
+    pub(super) device: Arc<Device>,
+    pub(super) shape: Shape,
     free_rx: Vec<u16>,
     free_tx: Vec<u16>,
     /// One thread at a time calls the control operations: this field makes the type not `Sync`.
@@ -133,6 +99,7 @@ pub(super) struct Shape {
     pub(super) rss: Rss,
     pub(super) reception: Reception,
     pub(super) tx_checksums: bool,
+    pub(super) interface: Option<u32>,
 }
 
 macro_rules! queue {
@@ -141,6 +108,8 @@ macro_rules! queue {
         pub struct $name {
             device: Arc<Device>,
             queue: u16,
+            /// Its place in the gate of the device.
+            place: u16,
             _one_thread: PhantomData<Cell<()>>,
         }
 
@@ -148,6 +117,16 @@ macro_rules! queue {
             #[inline]
             pub(super) fn port(&self) -> u16 {
                 self.device.id
+            }
+
+            /// Runs `work` if the device is there, which it stays until `work` is done; otherwise gives `absent`.
+            #[inline]
+            pub(super) fn with_device<T>(&self, absent: T, work: impl FnOnce() -> T) -> T {
+                let Some(gate) = &self.device.gate else { return work() };
+                match gate.enter(usize::from(self.place)) {
+                    Some(_inside) => work(),
+                    None => absent,
+                }
             }
 
             /// The number of the queue within its port.
@@ -180,7 +159,7 @@ impl Port {
     pub fn open(config: &PortConfig, pool: &Mempool) -> Result<Port, PortError> {
         let (device, shape) = open::open(config, pool)?;
         Ok(Port {
-            name: config.name.clone(),
+            config: config.clone(),
             device: Arc::new(device),
             shape,
             free_rx: (0..config.rx_queues).rev().collect(),
@@ -192,19 +171,20 @@ impl Port {
     /// Takes the next receive queue; `None` when all are taken.
     pub fn take_rx(&mut self) -> Option<RxQueue> {
         let queue = self.free_rx.pop()?;
-        Some(RxQueue { device: self.device.clone(), queue, _one_thread: PhantomData })
+        Some(RxQueue { device: self.device.clone(), queue, place: queue, _one_thread: PhantomData })
     }
 
     /// Takes the next transmit queue; `None` when all are taken.
     pub fn take_tx(&mut self) -> Option<TxQueue> {
         let queue = self.free_tx.pop()?;
-        Some(TxQueue { device: self.device.clone(), queue, _one_thread: PhantomData })
+        let place = self.config.rx_queues + queue;
+        Some(TxQueue { device: self.device.clone(), queue, place, _one_thread: PhantomData })
     }
 
     /// The port's name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.config.name
     }
 
     /// The name of its driver, for example `net_ixgbe`.
@@ -218,15 +198,19 @@ impl Port {
     /// # Errors
     /// [`PortError::Step`] when the driver cannot change the address or refuses this one.
     pub fn set_mac(&mut self, mac: Mac) -> Result<(), PortError> {
+        if mac == self.shape.mac {
+            return Ok(());
+        }
+        super::log::forget();
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
         // SAFETY: `self.device` keeps the port open. DPDK copies the address.
         let code = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id, &mut address) };
         if code < 0 {
             return Err(PortError::Step {
-                port: self.name.clone(),
+                port: self.config.name.clone(),
                 step: "setting its MAC address",
                 cause: super::words(code),
-                way_out: "leave `mac` out, and set it where the device comes from",
+                way_out: mac_way_out(&self.config.device, mac),
                 said: super::log::said(),
             });
         }
@@ -264,6 +248,12 @@ impl Port {
         self.shape.reception
     }
 
+    /// The kernel's number of the interface that the device works on or made; `None` if it has none.
+    #[must_use]
+    pub fn interface(&self) -> Option<u32> {
+        self.shape.interface
+    }
+
     /// Whether the device could compute TCP and UDP checksums. The node does not use this: it computes them in
     /// software.
     #[must_use]
@@ -274,6 +264,9 @@ impl Port {
     /// The state of the link. The call does not wait for a link that is coming up.
     #[must_use]
     pub fn link(&self) -> Link {
+        if !self.is_started() {
+            return Link { up: false, speed_mbps: None };
+        }
         let mut link = sys::rte_eth_link::default();
         // SAFETY: `self.device` keeps the port open, and `link` has room for the answer.
         let code = unsafe { sys::rte_eth_link_get_nowait(self.device.id, &mut link) };
@@ -284,6 +277,9 @@ impl Port {
     /// The device's counters since it was opened; zero if the driver has none.
     #[must_use]
     pub fn stats(&self) -> PortStats {
+        if self.device.hold().closed {
+            return PortStats::default();
+        }
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: `self.device` keeps the port open, and `stats` has room for the answer.
         unsafe { sys::rte_eth_stats_get(self.device.id, &mut stats) };
@@ -303,6 +299,9 @@ impl Port {
     #[must_use]
     pub fn xstats(&self) -> Vec<(String, u64)> {
         let id = self.device.id;
+        if self.device.hold().closed {
+            return Vec::new();
+        }
         // SAFETY: `self.device` keeps the port open. With a null pointer and size 0 the call only returns the count.
         let count = unsafe { sys::rte_eth_xstats_get(id, std::ptr::null_mut(), 0) };
         let count = usize::try_from(count).unwrap_or(0);

@@ -63,7 +63,7 @@ pub enum PortError {
         /// The error number in words.
         cause: String,
         /// What may help.
-        way_out: &'static str,
+        way_out: String,
         /// What DPDK logged.
         said: String,
     },
@@ -85,7 +85,7 @@ pub enum PortError {
     },
     /// The MTU does not fit the buffers.
     #[error(
-        "port {port}: mtu {mtu} does not fit an mbuf of {data_bytes} bytes; raise data_bytes to {needed} or lower the mtu"
+        "port {port}: mtu {mtu} does not fit an mbuf of {data_bytes} bytes; raise mbufs.data_bytes to {needed} or lower the mtu"
     )]
     MtuBuffer {
         /// The port.
@@ -137,7 +137,7 @@ pub enum PortError {
         /// The error number in words.
         cause: String,
         /// What may help.
-        way_out: &'static str,
+        way_out: String,
         /// What DPDK logged.
         said: String,
     },

@@ -190,10 +190,11 @@ impl Drop for TxBuffer {
 /// The buffers are valid and owned by the caller, who does not use them again. There are at most 65535.
 #[inline]
 unsafe fn transmit(queue: &mut TxQueue, mbufs: &mut [*mut sys::rte_mbuf], bytes: u64, counts: &mut TxCounts) {
-    // SAFETY: the queue exists and is started while `queue` lives (`Port::open`). `queue` is its only handle and is
-    // borrowed mutably. The device owns the buffers that it accepts.
-    let taken =
-        unsafe { sys::rte_eth_tx_burst(queue.port(), queue.queue(), mbufs.as_mut_ptr(), mbufs.len() as u16) };
+    // SAFETY: the queue exists and is started while `queue` lives (`Port::open`) and `with_device` lets in. `queue` is
+    // its only handle and is borrowed mutably. The device owns the buffers that it accepts.
+    let taken = queue.with_device(0, || unsafe {
+        sys::rte_eth_tx_burst(queue.port(), queue.queue(), mbufs.as_mut_ptr(), mbufs.len() as u16)
+    });
     counts.sent += u64::from(taken);
     counts.sent_bytes += bytes;
     let rest = mbufs.get_mut(usize::from(taken)..).unwrap_or_default();

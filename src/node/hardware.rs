@@ -1,15 +1,18 @@
 //! The ports and packet buffers of a node, opened by its configuration.
 
+use super::control::LinkState;
+use super::quiet::{Quiet, QuietError};
 use super::shell::Devices;
 use super::stats::DeviceCounters;
-use crate::config::{self, Config};
+use super::underlay::Underlay;
+use crate::config::{self, Config, device};
 use crate::dpdk::{
     Eal, Mempool, PoolConfig, PoolError, Port, PortConfig, PortError, Promiscuous, Rss, RxQueue, TxSet,
 };
 use crate::table::PortId;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Why the hardware of a node did not open.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,9 @@ pub enum OpenError {
     /// A port did not open.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The kernel is not quiet on the interface that a port made.
+    #[error(transparent)]
+    Quiet(#[from] QuietError),
 }
 
 /// The open ports and their pools.
@@ -27,13 +33,35 @@ pub(super) struct Hardware {
     pub(super) ports: Vec<Port>,
     /// One for each NUMA node in use; the first is that of the first port.
     pub(super) pools: Vec<Arc<Mempool>>,
-    /// Files in which the kernel shows a port's link, for devices whose driver does not read it.
-    carriers: Vec<Option<PathBuf>>,
+    /// The interfaces under the ports that work on one.
+    underlays: Vec<Option<Underlay>>,
+    /// Pools of the ports, as indices of `pools`.
+    port_pools: Vec<usize>,
+    upkeep_due: Instant,
+    /// The last warning of the upkeep.
+    warned: String,
+    quiet: Quiet,
+    /// Buffers that drivers keep when their ports close, at most.
+    kept_mbufs: u32,
 }
 
+/// Time between two attempts to bring devices back.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// Descriptors of each ring of an AF_XDP socket; the driver does not take another number.
+const AF_XDP_RING: u32 = 2048;
+
 impl Hardware {
-    pub(super) fn open(eal: &Eal, config: &Config) -> Result<Self, OpenError> {
-        let mut hardware = Hardware { ports: Vec::new(), pools: Vec::new(), carriers: Vec::new() };
+    pub(super) fn open(eal: &Eal, config: &Config, quiet: Quiet) -> Result<Self, OpenError> {
+        let mut hardware = Hardware {
+            ports: Vec::new(),
+            pools: Vec::new(),
+            underlays: Vec::new(),
+            port_pools: Vec::new(),
+            upkeep_due: Instant::now(),
+            warned: String::new(),
+            quiet,
+            kept_mbufs: 0,
+        };
         let mut by_node: HashMap<Option<u32>, Arc<Mempool>> = HashMap::new();
         for port in &config.ports {
             let socket = numa_node(&port.device);
@@ -56,6 +84,9 @@ impl Hardware {
                     pool
                 }
             };
+            let place = hardware.pools.iter().position(|known| Arc::ptr_eq(known, &pool)).unwrap_or(0);
+            hardware.port_pools.push(place);
+            let before = pool.in_use();
             let mut open = Port::open(
                 &PortConfig {
                     name: port.name.clone(),
@@ -69,12 +100,21 @@ impl Hardware {
                 },
                 &pool,
             )?;
+            if open.driver() == "net_af_xdp" {
+                // What waits in its fill rings, and what was sent and not yet taken back.
+                let sent = AF_XDP_RING * config.dpdk.workers.len() as u32;
+                hardware.kept_mbufs += pool.in_use().saturating_sub(before) + sent;
+            }
+            if let Some(index) = open.interface().filter(|_| open.driver() == "net_tap") {
+                hardware.quiet.hush_made(&port.name, index)?;
+            }
             if let Some(mac) = port.mac {
                 open.set_mac(mac)?;
             }
             let (driver, mac, rss) = (open.driver(), open.mac(), rss_words(open.rss()));
             tracing::info!(port = open.name(), device = port.device, driver, %mac, rss, "port");
-            hardware.carriers.push(carrier_file(&port.device));
+            let interface = device::kernel_interfaces(&port.device).first().copied();
+            hardware.underlays.push(interface.and_then(|interface| Underlay::of(interface, port.mtu)));
             hardware.ports.push(open);
         }
         Ok(hardware)
@@ -101,17 +141,71 @@ impl Hardware {
         workers
     }
 
+    /// How many buffers drivers keep when all ports are closed, at most: that of AF_XDP gives none of its rings back.
+    pub(super) fn kept_mbufs(&self) -> u32 {
+        self.kept_mbufs
+    }
+
+    /// Writes a warning, but not the same one again and again.
+    fn warn(&mut self, text: String) {
+        if self.warned != text {
+            tracing::warn!("{text}");
+            self.warned = text;
+        }
+    }
+
+    /// Opens a port on the interface that has now the name of the one that it was opened on.
+    fn reopen(&mut self, n: usize) {
+        let port = &mut self.ports[n];
+        let name = port.name().to_owned();
+        let Some(interface) = self.underlays[n].as_ref().map(Underlay::interface) else { return };
+        if let Err(why) = self.quiet.add(&name, &interface) {
+            self.warn(why.to_string());
+            return;
+        }
+        match port.reopen(&self.pools[self.port_pools[n]]) {
+            Ok(()) => {
+                tracing::info!(port = name, interface, "opened again: the interface was made anew");
+                self.underlays[n] = Underlay::of(&interface, port.mtu());
+            }
+            Err(why) => self.warn(why.to_string()),
+        }
+    }
+
     fn port(&self, port: PortId) -> Option<&Port> {
         self.ports.get(usize::from(port.0))
     }
 }
 
 impl Devices for Hardware {
-    fn link(&self, port: PortId) -> (bool, u32) {
-        let Some(open) = self.port(port) else { return (false, 0) };
+    fn upkeep(&mut self) {
+        if Instant::now() < self.upkeep_due {
+            return;
+        }
+        self.upkeep_due = Instant::now() + UPKEEP;
+        for n in 0..self.ports.len() {
+            if !self.ports[n].can_reopen() {
+                continue;
+            }
+            if self.underlays[n].as_ref().is_some_and(Underlay::is_another) {
+                self.reopen(n);
+            } else if self.ports[n].driver() == "net_memif" && !self.ports[n].link().up {
+                // While its peer is not there this fails, and the port says so.
+                let _ = self.ports[n].restart();
+            }
+        }
+    }
+
+    fn link(&self, port: PortId) -> LinkState {
+        let Some(open) = self.port(port) else { return LinkState::default() };
         let link = open.link();
-        let kernels = self.carriers.get(usize::from(port.0)).and_then(Option::as_deref).and_then(carrier);
-        (link.up && kernels.unwrap_or(true), link.speed_mbps.unwrap_or(0))
+        let underlay = self.underlays.get(usize::from(port.0)).and_then(Option::as_ref);
+        let (usable, problem) = underlay.map_or((true, ""), Underlay::state);
+        let problem = match (link.up, problem) {
+            (false, "") => no_link(open.driver()),
+            (_, problem) => problem,
+        };
+        LinkState { up: link.up && usable, speed_mbps: link.speed_mbps.unwrap_or(0), problem }
     }
 
     fn counters(&self, port: PortId) -> DeviceCounters {
@@ -142,6 +236,15 @@ impl Devices for Hardware {
     }
 }
 
+/// The interfaces of the kernel that ports use, each with the name of its port.
+pub(super) fn interfaces(config: &Config) -> Vec<(String, String)> {
+    let of = |port: &config::Port| {
+        let interfaces = device::kernel_interfaces(&port.device).into_iter();
+        interfaces.map(|interface| (port.name.clone(), interface.to_owned())).collect::<Vec<_>>()
+    };
+    config.ports.iter().flat_map(of).collect()
+}
+
 /// Which frames a port accepts. Tenants send to the MAC addresses of their networks, which a device does not
 /// know and a reload may change.
 fn promiscuous(port: &config::Port) -> Promiscuous {
@@ -159,40 +262,21 @@ fn rss_words(rss: Rss) -> &'static str {
     }
 }
 
-/// Where the kernel tells of the link under an AF_PACKET port.
-fn carrier_file(device: &str) -> Option<PathBuf> {
-    let (driver, arguments) = device.split_once(',')?;
-    let interface = arguments.split(',').find_map(|argument| argument.strip_prefix("iface="))?;
-    let named = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
-    (named && !interface.contains('/')).then(|| Path::new("/sys/class/net").join(interface).join("carrier"))
-}
-
-/// Whether the kernel sees a link; `None` when it does not say.
-fn carrier(file: &Path) -> Option<bool> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => Some(text.trim() == "1"),
-        // An interface that is down has no carrier.
-        Err(why) if why.raw_os_error() == Some(libc::EINVAL) => Some(false),
-        // The interface is gone.
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Some(false),
-        Err(_) => None,
+/// Why a device of this driver has no link.
+fn no_link(driver: &str) -> &'static str {
+    match driver {
+        "net_memif" | "net_vhost" | "net_virtio_user" => {
+            "its peer is not connected; the port comes up when it is"
+        }
+        _ => "its device has no link",
     }
 }
 
 /// The NUMA node of a PCI device, where it has one.
 fn numa_node(device: &str) -> Option<u32> {
-    let address = pci_address(device)?;
+    let address = device::pci_address(device)?;
     let text = std::fs::read_to_string(format!("/sys/bus/pci/devices/{address}/numa_node")).ok()?;
     text.trim().parse().ok()
-}
-
-/// The PCI address that a device string begins with, if it does.
-pub(super) fn pci_address(device: &str) -> Option<&str> {
-    let name = device.split(',').next()?;
-    let digits = |text: &str, len: usize| text.len() == len && text.bytes().all(|c| c.is_ascii_hexdigit());
-    let [domain, bus, slot] = name.split(':').collect::<Vec<_>>().try_into().ok()?;
-    let (slot, function) = slot.split_once('.')?;
-    (digits(domain, 4) && digits(bus, 2) && digits(slot, 2) && digits(function, 1)).then_some(name)
 }
 
 #[cfg(test)]
@@ -200,39 +284,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_link_is_looked_for_under_af_packet_only() {
-        let file = carrier_file("net_af_packet0,qpairs=2,iface=fab0");
-        assert_eq!(file, Some(PathBuf::from("/sys/class/net/fab0/carrier")));
-        assert_eq!(carrier_file("net_tap0,iface=tap0"), None);
-        assert_eq!(carrier_file("net_af_packet0,iface=../x"), None);
-    }
-
-    #[test]
-    fn an_interface_that_is_gone_has_no_link() {
-        assert_eq!(carrier(Path::new("/sys/class/net/no-such-port/carrier")), Some(false));
-        assert_eq!(carrier(Path::new("/sys/class/net/lo/carrier")), Some(true));
-    }
-
-    #[test]
     fn an_access_port_hears_what_is_sent_to_the_mac_addresses_of_networks() {
         let of = |role: &str, word: &str| {
             let text = format!(
                 "node: {{name: n}}\ndpdk: {{workers: [1]}}\n\
-                 ports: [{{name: p, device: d0, role: {role}, promiscuous: {word}}}]\n"
+                 ports: [{{name: p, device: net_null_d0, role: {role}, promiscuous: {word}}}]\n"
             );
             promiscuous(&Config::parse(&text, "t.yaml").unwrap().ports[0])
         };
         assert_eq!(of("access", "auto"), Promiscuous::On);
         assert_eq!((of("fabric", "auto"), of("external", "auto")), (Promiscuous::Auto, Promiscuous::Auto));
         assert_eq!((of("access", "off"), of("fabric", "on")), (Promiscuous::Off, Promiscuous::On));
-    }
-
-    #[test]
-    fn pci_addresses_are_told_from_virtual_devices() {
-        assert_eq!(pci_address("0000:3b:00.1"), Some("0000:3b:00.1"));
-        assert_eq!(pci_address("0000:3b:00.1,arg=1"), Some("0000:3b:00.1"));
-        for other in ["net_af_packet0,iface=fab0", "3b:00.1", "0000:3b:00", "net_x:1:2.3"] {
-            assert_eq!(pci_address(other), None, "{other}");
-        }
     }
 }

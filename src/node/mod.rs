@@ -18,6 +18,7 @@ pub mod membership;
 pub mod metrics;
 pub mod neighbour;
 pub mod quarantine;
+pub mod quiet;
 pub mod replay;
 pub mod rib;
 #[cfg(feature = "dpdk")]
@@ -25,6 +26,8 @@ pub mod run;
 pub mod shell;
 pub mod source;
 pub mod stats;
+#[cfg(feature = "dpdk")]
+mod underlay;
 pub mod waiting;
 pub mod watch;
 #[cfg(feature = "dpdk")]

@@ -215,6 +215,7 @@ impl Shell {
         self.collect_from_workers(now);
         if now.ms() >= self.links_due_ms {
             self.links_due_ms = now.ms() + LINKS_MS;
+            self.devices.upkeep();
             let links = links(self.devices.as_ref(), self.stats.ports.len());
             self.input_at(now, Input::Links(links));
         }
@@ -358,11 +359,7 @@ fn now(stats: &Stats) -> Now {
 }
 
 fn links(devices: &dyn Devices, ports: usize) -> Vec<LinkState> {
-    let link = |n| {
-        let (up, speed_mbps) = devices.link(PortId(n as u16));
-        LinkState { up, speed_mbps }
-    };
-    (0..ports).map(link).collect()
+    (0..ports).map(|n| devices.link(PortId(n as u16))).collect()
 }
 
 #[cfg(test)]

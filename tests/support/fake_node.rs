@@ -309,6 +309,7 @@ impl Fake {
             mtu: 1500,
             up: true,
             speed_mbps: 25_000,
+            problem: String::new(),
             queues: 2,
             rss: "active".into(),
             addresses: vec!["fd00:1:0:1::1/64".into()],

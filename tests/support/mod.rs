@@ -49,8 +49,8 @@ mbufs: {{data_bytes: 9216}}
 sir_domains:
   - {{name: tasks, prefix: "2001:db8:dddd::/64", checksum: {mode}}}
 ports:
-  - {{name: fabric0, device: a0, role: fabric, mac: "{GATEWAY_FABRIC}", addresses: ["fd00:1:0:fe::1/64"]}}
-  - {{name: ext0, device: b0, role: external, mac: "{GATEWAY_EXTERNAL}", mtu: 9000, addresses: ["2001:db8:ff::1/64"]}}
+  - {{name: fabric0, device: net_null_a0, role: fabric, mac: "{GATEWAY_FABRIC}", addresses: ["fd00:1:0:fe::1/64"]}}
+  - {{name: ext0, device: net_null_b0, role: external, mac: "{GATEWAY_EXTERNAL}", mtu: 9000, addresses: ["2001:db8:ff::1/64"]}}
 routes:
   - {{prefix: "fd00:1::/32", via: "fd00:1:0:fe::ff", port: fabric0}}
   - {{prefix: "fd00:dead::/32", blackhole: true}}
@@ -81,8 +81,8 @@ sir_domains:
 locators:
   - {{prefix: "{locator}", domain: tasks}}
 ports:
-  - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}", router_advertisement: {{prefix: "2001:db8:dddd::/64"}}}}
+  - {{name: fabric0, device: net_null_a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
+  - {{name: access0, device: net_null_b0, role: access, mac: "{NVE_ACCESS}", router_advertisement: {{prefix: "2001:db8:dddd::/64"}}}}
 attachments:
 {attachments}
 routes:

@@ -143,8 +143,8 @@ virtual_networks:
     peers: [{blue_peers}]
 policies: [{policies}]
 ports:
-  - {{name: fabric0, device: a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
-  - {{name: access0, device: b0, role: access, mac: "{NVE_ACCESS}"{access}}}
+  - {{name: fabric0, device: net_null_a0, role: fabric, mac: "{NVE_FABRIC}", addresses: ["fd00:ffff::1/64"]}}
+  - {{name: access0, device: net_null_b0, role: access, mac: "{NVE_ACCESS}"{access}}}
 attachments:
 {attachments}{others}
 routes:

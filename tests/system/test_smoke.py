@@ -22,7 +22,7 @@ class TwoNodes:
     def __init__(self, lab, queues):
         self.lab = lab
         self.inet, self.t1 = lab.ns("h1"), lab.ns("t1")
-        ns1, ns2 = lab.ns("n1").quiet(), lab.ns("n2").quiet()
+        ns1, ns2 = lab.ns("n1").of_a_node(), lab.ns("n2").of_a_node()
         lab.wire(self.inet, "eth0", ns1, "ext")
         lab.wire(ns1, "fab", ns2, "fab")
         lab.wire(ns2, "acc", self.t1, "eth0")

@@ -74,6 +74,8 @@ pub struct PortView {
     pub up: bool,
     /// Link speed in Mbit/s, 0 when unknown.
     pub speed_mbps: u32,
+    /// What is wrong with the port, why it is down; empty if nothing.
+    pub problem: String,
     /// Receive queues.
     pub queues: u16,
     /// `active`, or why receive side scaling is not.

@@ -1,5 +1,6 @@
 //! Rules of ports: devices, addresses, sizes and router advertisements.
 
+use super::super::device::{is_known, shares_memory};
 use super::super::model::{
     Dpdk, FRAME_OVERHEAD_BYTES, HEADROOM_BYTES, Mbufs, Port, PortAddress, Promiscuous, Role,
     RouterAdvertisement,
@@ -153,6 +154,17 @@ fn device(s: &mut Scope<'_>, port: &RawPort, seen: &mut Seen<String>) -> String 
         let message =
             format!("`{written}` is not how DPDK and the kernel name this PCI device; write {name}");
         s.error("device", text.referenced, message);
+    } else if !is_known(device) {
+        let message = format!(
+            "`{written}` is neither a PCI address nor a virtual device of DPDK; write for example 0000:3b:00.0, or \
+             net_af_packet0,iface={written} for an interface of the kernel"
+        );
+        s.error("device", text.referenced, message);
+    }
+    if shares_memory(device) {
+        let message = "zero-copy=yes cannot be used: when such a port closes, the driver of DPDK 22.11 closes files that \
+                       are not its own, and the node aborts; remove it";
+        s.error("device", text.referenced, message.to_owned());
     }
     let interfaces =
         parts.filter_map(|part| part.strip_prefix("iface=")).map(|iface| format!("iface={iface}"));

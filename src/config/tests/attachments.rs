@@ -23,7 +23,7 @@ fn at_identifier(identifier: &str) -> String {
 
 #[test]
 fn a_task_has_another_mac_address_than_its_port() {
-    let ports = "ports: [{name: a, device: d, role: access, mac: '02:00:00:00:00:0a'}]";
+    let ports = "ports: [{name: a, device: net_null_d, role: access, mac: '02:00:00:00:00:0a'}]";
     let attached =
         "attachments: [{port: a, mac: '02:00:00:00:00:0a', identifiers: ['2001:db8:dddd:0:2000::1']}]";
     assert_eq!(

@@ -28,7 +28,7 @@ const LINES: [(&str, &str); 8] = [
     ("locators", "locators: [{prefix: 'fd00:1:0:1::/64', domain: tasks}]"),
     (
         "ports",
-        "ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: d1, role: access}]",
+        "ports: [{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: net_null_d1, role: access}]",
     ),
     ("attachments", "attachments: []"),
     ("routes", "routes: []"),

@@ -137,7 +137,7 @@ fn policies_are_counted() {
 fn with_domains(policies: &str) -> String {
     format!(
         "node: {{name: nve1}}\ndpdk: {{workers: [1]}}\nsir_domains:\n  - {{name: tasks, prefix: \"2001:db8:dddd::/64\"}}\n  \
-         - {{name: other, prefix: \"2001:db8:eeee::/64\"}}\nports: [{{name: a, device: a, role: fabric, addresses: [\"fd00:f::1/64\"]}}]\nlocators:\n  [{{prefix: \"fd00:1::/64\", domain: tasks}}, {{prefix: \"fd00:2::/64\", domain: other}}]\n\
+         - {{name: other, prefix: \"2001:db8:eeee::/64\"}}\nports: [{{name: a, device: net_null_a, role: fabric, addresses: [\"fd00:f::1/64\"]}}]\nlocators:\n  [{{prefix: \"fd00:1::/64\", domain: tasks}}, {{prefix: \"fd00:2::/64\", domain: other}}]\n\
          policies: [{policies}]\nvirtual_networks: [{{name: red, vnid: 1, domain: tasks}}, {{name: blue, vnid: 2, domain: tasks}}, \
          {{name: green, vnid: 3, domain: other, replicate_to: [\"fd00:7::/64\"]}}]"
     )

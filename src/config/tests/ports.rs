@@ -6,7 +6,7 @@ use crate::config::{Config, External, Ingress, Promiscuous, Role};
 /// The second port of a file, with these keys after its name, device and role.
 fn port(role: &str, rest: &str) -> String {
     format!(
-        "ports: [{{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}}, {{name: p, device: d1, role: {role}{rest}}}]"
+        "ports: [{{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}}, {{name: p, device: net_null_d1, role: {role}{rest}}}]"
     )
 }
 
@@ -92,27 +92,53 @@ fn a_pci_address_is_written_in_full_and_in_lower_case() {
 }
 
 #[test]
+fn a_device_is_a_pci_address_or_a_virtual_device_that_dpdk_has() {
+    for written in ["acc0", "eth0", "net_afpacket0", "tap0", "af_packet0"] {
+        let error = format!(
+            "t.yaml:6:27: ports[0].device: `{written}` is neither a PCI address nor a virtual device of DPDK; write for \
+             example 0000:3b:00.0, or net_af_packet0,iface={written} for an interface of the kernel"
+        );
+        wrong(&format!("ports: [{{name: a, device: '{written},x=1', role: access}}]"), &error);
+    }
+    for written in ["0000:3b:00.1", "net_memif0,role=client", "net_vhost0,iface=/tmp/s", "eth_pcap0,iface=x"]
+    {
+        let device = format!("device: '{written}'");
+        right(&port("access", "").replace("device: net_null_d1", &device));
+    }
+}
+
+#[test]
+fn a_memif_without_copies_is_refused_with_the_reason() {
+    let device = port("access", "").replace("net_null_d1", "'net_memif0,zero-copy=yes'");
+    let message = refused(&text("ports", &device)).to_string();
+    assert!(message.contains("ports[1].device: zero-copy=yes cannot be used"), "{message}");
+    right(&device.replace("zero-copy=yes", "zero-copy=no"));
+}
+
+#[test]
 fn a_name_has_one_port() {
     wrong(
-        "ports: [{name: a, device: b, role: access}, {name: a, device: c, role: access}]",
-        "t.yaml:6:52: ports[1].name: `a` is already ports[0].name (line 6); names are unique",
+        "ports: [{name: a, device: net_null_b, role: access}, {name: a, device: net_null_c, role: access}]",
+        "t.yaml:6:61: ports[1].name: `a` is already ports[0].name (line 6); names are unique",
     );
 }
 
 #[test]
 fn what_refers_to_a_port_whose_name_is_taken_is_not_reported_again() {
-    let line = "ports: [{name: a, device: b, role: fabric}, {name: a, device: c, role: fabric}]";
+    let line =
+        "ports: [{name: a, device: net_null_b, role: fabric}, {name: a, device: net_null_c, role: fabric}]";
     let text = text("ports", line).replace("routes: []", "routes: [{prefix: '2000::/3', port: b}]");
     assert_eq!(
         refused(&text).to_string(),
-        "t.yaml:6:52: ports[1].name: `a` is already ports[0].name (line 6); names are unique"
+        "t.yaml:6:61: ports[1].name: `a` is already ports[0].name (line 6); names are unique"
     );
 }
 
 #[test]
 fn a_node_has_at_most_64_ports() {
-    let list: Vec<String> =
-        (0..65).map(|n| format!("{{name: p{n}, device: d{n}, role: access, descriptors: 64}}")).collect();
+    let list: Vec<String> = (0..65)
+        .map(|n| format!("{{name: p{n}, device: net_null_d{n}, role: access, descriptors: 64}}"))
+        .collect();
     let message = refused(&text("ports", &format!("ports: [{}]", list.join(", ")))).to_string();
     assert!(message.ends_with("ports[64]: more than 64 ports; a node has at most 64"), "{message}");
 }
@@ -301,13 +327,13 @@ fn an_advertisement_outlives_its_interval_and_speaks_of_a_sir_prefix() {
 
 #[test]
 fn what_refers_to_a_port_with_a_wrong_role_is_not_reported_again() {
-    let line = "ports: [{name: a, device: d1, role: acces, router_advertisement: {}}]";
+    let line = "ports: [{name: a, device: net_null_d1, role: acces, router_advertisement: {}}]";
     let tasks =
         "attachments: [{port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000::1']}]";
     let text = text("ports", line).replace("attachments: []", tasks);
     assert_eq!(
         refused(&text).to_string(),
-        "t.yaml:6:37: ports[0].role: `acces` is not known; write one of fabric, external, access"
+        "t.yaml:6:46: ports[0].role: `acces` is not known; write one of fabric, external, access"
     );
 }
 

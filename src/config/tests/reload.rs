@@ -38,11 +38,11 @@ fn what_a_reload_applies() {
             "sir_domains[1]: added",
         ),
         (
-            "ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::2/64']}, {name: a, device: d1, role: access}]",
+            "ports: [{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:1:0:1::2/64']}, {name: a, device: net_null_d1, role: access}]",
             "ports[0].addresses: changed",
         ),
         (
-            "ports: [{name: f, device: d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: d1, role: access, router_advertisement: {}}]",
+            "ports: [{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: net_null_d1, role: access, router_advertisement: {}}]",
             "ports[1].router_advertisement: changed",
         ),
     ] {
@@ -111,7 +111,7 @@ fn what_needs_a_restart() {
         ("admin: {socket: /x}", &["admin.socket: changed"]),
         ("log: {format: json}", &["log.format: changed"]),
         (
-            "ports: [{name: f, device: d9, role: fabric, mtu: 1400, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: d1, role: access}, {name: b, device: d2, role: access}]",
+            "ports: [{name: f, device: net_null_d9, role: fabric, mtu: 1400, addresses: ['fd00:1:0:1::1/64']}, {name: a, device: net_null_d1, role: access}, {name: b, device: net_null_d2, role: access}]",
             &["ports[0].device: changed", "ports[0].mtu: changed", "ports[2]: added"],
         ),
         ("sir_domains: [{name: tasks, prefix: '2001:db8:1::/64'}]", &["sir_domains[0].prefix: changed"]),

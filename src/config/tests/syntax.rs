@@ -6,8 +6,8 @@ use super::{refused, wrong};
 fn an_unknown_key_is_an_error_everywhere() {
     wrong("node: {name: nve1, nmae: x}", "t.yaml:1:20: node.nmae: unknown key `nmae`; known here: name");
     wrong(
-        "ports: [{name: a, device: b, role: access}, {mtuu: 3}]",
-        "t.yaml:6:46: ports[1].mtuu: unknown key `mtuu`; known here: name, device, role, mac, queues, descriptors, mtu, \
+        "ports: [{name: a, device: net_null_b, role: access}, {mtuu: 3}]",
+        "t.yaml:6:55: ports[1].mtuu: unknown key `mtuu`; known here: name, device, role, mac, queues, descriptors, mtu, \
          addresses, promiscuous, vlan, router_advertisement, external",
     );
     let message = refused("nva: {}\n").to_string();
@@ -76,13 +76,13 @@ fn an_empty_file_misses_what_is_required() {
 
 #[test]
 fn all_errors_of_a_file_are_reported_in_its_order() {
-    let text = "ports:\n  - {name: f, device: d, role: fabric, mtu: 9600}\n  - {name: f, device: e, role: x}\n\
+    let text = "ports:\n  - {name: f, device: net_null_d, role: fabric, mtu: 9600}\n  - {name: f, device: net_null_e, role: x}\n\
                 dpdk: {workers: [1]}\nnode: {name: A}\n";
     assert_eq!(
         refused(text).to_string(),
-        "t.yaml:2:45: ports[0].mtu: 9600 does not fit an mbuf of 2176 bytes; raise mbufs.data_bytes to 9746\n\
+        "t.yaml:2:54: ports[0].mtu: 9600 does not fit an mbuf of 2176 bytes; raise mbufs.data_bytes to 9746\n\
          t.yaml:3:12: ports[1].name: `f` is already ports[0].name (line 2); names are unique\n\
-         t.yaml:3:32: ports[1].role: `x` is not known; write one of fabric, external, access\n\
+         t.yaml:3:41: ports[1].role: `x` is not known; write one of fabric, external, access\n\
          t.yaml:5:14: node.name: `A` is not a name; use 1 to 32 characters of a-z, 0-9 and -"
     );
 }

@@ -19,6 +19,7 @@ const WARN_MS: u64 = 10_000;
 pub(super) struct LinkSeen {
     pub(super) up: bool,
     pub(super) speed_mbps: u32,
+    pub(super) problem: &'static str,
     /// When the next Router Advertisement is due.
     advert_due_ms: u64,
     /// Initial ones sent since the link came up.
@@ -113,22 +114,24 @@ impl Control {
     pub(super) fn first_links(&mut self, links: &[LinkState]) {
         for n in 0..self.links.len() {
             let port = PortId(n as u16);
-            let LinkState { up, speed_mbps } = links.get(n).copied().unwrap_or_default();
-            self.links[n] = LinkSeen { up, speed_mbps, ..LinkSeen::default() };
+            let LinkState { up, speed_mbps, problem } = links.get(n).copied().unwrap_or_default();
+            self.links[n] = LinkSeen { up, speed_mbps, problem, ..LinkSeen::default() };
             self.rib.set_link(port, up);
-            tracing::info!(port = self.port_name(port), up, speed_mbps, "link");
+            tracing::info!(port = self.port_name(port), up, speed_mbps, problem, "link");
         }
     }
 
     /// Takes over the links as they are now. A port without a report keeps its link.
     pub(super) fn take_links(&mut self, links: &[LinkState], now_ms: u64) {
         let first = !std::mem::replace(&mut self.links_reported, true);
-        for (n, &LinkState { up, speed_mbps }) in links.iter().enumerate().take(self.links.len()) {
+        for (n, &LinkState { up, speed_mbps, problem }) in links.iter().enumerate().take(self.links.len()) {
             let port = PortId(n as u16);
             let before = self.links[n];
-            self.links[n].speed_mbps = speed_mbps;
+            (self.links[n].speed_mbps, self.links[n].problem) = (speed_mbps, problem);
+            if (up, problem) != (before.up, before.problem) {
+                tracing::warn!(port = self.port_name(port), up, speed_mbps, problem, "link changed");
+            }
             if up != before.up {
-                tracing::warn!(port = self.port_name(port), up, speed_mbps, "link changed");
                 self.links[n].up = up;
                 self.rib.set_link(port, up);
             }

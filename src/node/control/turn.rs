@@ -137,6 +137,8 @@ pub struct LinkState {
     pub up: bool,
     /// Its speed in Mbit/s; 0 when unknown.
     pub speed_mbps: u32,
+    /// What is wrong with the port; empty if nothing.
+    pub problem: &'static str,
 }
 
 /// What the devices report of themselves.

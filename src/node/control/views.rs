@@ -53,6 +53,7 @@ impl Control {
                 mtu: config.mtu,
                 up: link.up,
                 speed_mbps: link.speed_mbps,
+                problem: link.problem.to_owned(),
                 queues: config.queues,
                 rss: self.devices.rss(id),
                 addresses: config

@@ -23,7 +23,7 @@ node: {{name: n}}
 dpdk: {{workers: [1]}}
 sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64"}}]
 locators: [{{prefix: "fd00:1:0:1::/64", domain: tasks}}]
-ports: [{{name: a, device: d, role: access}}]
+ports: [{{name: a, device: net_null_d, role: access}}]
 virtual_networks:
   - {{name: red, vnid: 100, domain: tasks, ipv6: {{prefix: "2001:db8:a::/96"}}, ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]}}
   - {{name: four, vnid: 101, domain: tasks, ipv4: [{{prefix: "10.0.0.0/24", gateway: "10.0.0.254"}}]}}

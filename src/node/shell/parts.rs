@@ -3,6 +3,7 @@
 use crate::config::{Config, Fingerprint, LogLevel};
 use crate::mapping::{MappingRecord, Refusal};
 use crate::net::Mac;
+use crate::node::control::LinkState;
 use crate::node::exchange::Exchange;
 use crate::node::stats::{DeviceCounters, Stats};
 use crate::table::PortId;
@@ -12,8 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the control thread reads from the devices.
 pub trait Devices {
-    /// Whether the link of a port is up, and its speed in Mbit/s (0: unknown).
-    fn link(&self, port: PortId) -> (bool, u32);
+    /// The link of a port.
+    fn link(&self, port: PortId) -> LinkState;
+    /// Brings back devices that were away, as far as they can be. Called before links are read.
+    fn upkeep(&mut self) {}
     /// The device's counters.
     fn counters(&self, port: PortId) -> DeviceCounters;
     /// The driver's own counters.

@@ -20,8 +20,8 @@ routes: [{prefix: "fd00:1::/32", via: "fd00:f::2", port: f}]
 struct Fake;
 
 impl Devices for Fake {
-    fn link(&self, _: PortId) -> (bool, u32) {
-        (true, 1000)
+    fn link(&self, _: PortId) -> LinkState {
+        LinkState { up: true, speed_mbps: 1000, problem: "" }
     }
     fn counters(&self, port: PortId) -> DeviceCounters {
         DeviceCounters { rx_packets: 7 + u64::from(port.0), ..DeviceCounters::default() }

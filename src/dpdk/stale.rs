@@ -1,0 +1,76 @@
+//! Sockets that a process left when it was killed: a device that listens there could not open.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Removes the socket at which this device will listen if nobody listens there. Anything else stays.
+pub(super) fn remove(device: &str) {
+    let Some(path) = listens_at(device).map(Path::new) else { return };
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refuses =
+        |path| UnixStream::connect(path).is_err_and(|why| why.kind() == ErrorKind::ConnectionRefused);
+    if !is_socket || !refuses(path) {
+        return;
+    }
+    match fs::remove_file(path) {
+        Ok(()) => tracing::info!(socket = %path.display(), "removed: nobody listens there any more"),
+        Err(why) => {
+            tracing::warn!(socket = %path.display(), %why, "cannot be removed, and nobody listens there")
+        }
+    }
+}
+
+/// The path at which a device listens; `None` for one that connects, or has no socket in the file system.
+fn listens_at(device: &str) -> Option<&str> {
+    let argument = |key| device.split(',').skip(1).find_map(|part| part.strip_prefix(key));
+    let path = if device.starts_with("net_memif") {
+        let server = matches!(argument("role="), Some("server" | "master"));
+        argument("socket=").filter(|_| server)
+    } else if device.starts_with("net_vhost") || device.starts_with("eth_vhost") {
+        argument("iface=").filter(|_| argument("client=") != Some("1"))
+    } else {
+        None
+    };
+    path.filter(|path| !path.starts_with('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn only_devices_that_listen_have_a_socket_to_clear() {
+        assert_eq!(listens_at("net_memif0,role=server,id=1,socket=/s"), Some("/s"));
+        assert_eq!(listens_at("net_vhost0,iface=/s,queues=1"), Some("/s"));
+        for other in [
+            "net_memif0,socket=/s",
+            "net_memif0,role=client,socket=/s",
+            "net_memif0,role=server,socket=@s",
+            "net_vhost0,iface=/s,client=1",
+            "net_af_packet0,iface=s",
+        ] {
+            assert_eq!(listens_at(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_removed_only_when_nobody_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let device = format!("net_vhost0,iface={}", path.display());
+        remove(&device);
+        let listener = UnixListener::bind(&path).unwrap();
+        remove(&device);
+        assert!(path.exists(), "somebody listens there");
+        drop(listener);
+        remove(&device);
+        assert!(!path.exists(), "its process is gone");
+        fs::write(&path, "a file").unwrap();
+        remove(&device);
+        assert!(path.exists(), "no socket");
+    }
+}

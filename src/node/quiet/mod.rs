@@ -1,0 +1,329 @@
+//! Keeps the kernel of the host quiet on the interfaces that ports use.
+//!
+//! A port on AF_PACKET or AF_XDP reads the frames of an interface that stays the kernel's. Unless it is silenced, the
+//! kernel answers there as well: it takes router advertisements, answers ARP, Neighbour Discovery and TCP, and forwards
+//! copies of packets by its own routes. A node silences it before it opens a port, and restores what it found when it
+//! ends. An interface that serves the host is refused, never silenced.
+//!
+//! `plan` decides, `kernel` and `ethtool` read and set, `record` remembers across a node that was killed.
+
+mod ethtool;
+mod kernel;
+mod plan;
+mod record;
+
+use kernel::Kernel;
+use plan::{Change, Facts, Peer};
+use record::{Content, Record, RecordError};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an interface is not the node's.
+#[derive(Debug, thiserror::Error)]
+pub enum QuietError {
+    /// There is no such interface.
+    #[error(
+        "port {port}: interface {interface} cannot be looked at: {why}; see ip link, and the network namespace of \
+             this process"
+    )]
+    Unknown {
+        /// The port.
+        port: String,
+        /// The interface.
+        interface: String,
+        /// What the operating system says.
+        why: io::Error,
+    },
+    /// The interface serves the host.
+    #[error("port {port}: interface {interface} {does}")]
+    Occupied {
+        /// The port.
+        port: String,
+        /// The interface.
+        interface: String,
+        /// What it does for the host, and the way out.
+        does: String,
+    },
+    /// The kernel does not take a setting.
+    #[error(
+        "the kernel answers on interface {interface} beside this node, and it cannot be silenced: {why}; run as root \
+             with a writable /proc/sys, or type before the start: {commands}"
+    )]
+    Denied {
+        /// The interface.
+        interface: String,
+        /// What the operating system says.
+        why: io::Error,
+        /// What does the same by hand.
+        commands: String,
+    },
+    /// Another process has the node's record.
+    #[error("{0} is locked by a node that runs; stop it, or give each node a name of its own")]
+    Held(PathBuf),
+    /// The record cannot be kept.
+    #[error(
+        "{path}: what is changed at interfaces cannot be kept there: {why}; run as root, or set RUNTIME_DIRECTORY"
+    )]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// What the operating system says.
+        why: io::Error,
+    },
+    /// The interfaces are in another network namespace.
+    #[error(
+        "{0} is of another network namespace; run this there (ip netns exec NAME), or remove the file if that \
+             namespace is gone"
+    )]
+    Namespace(PathBuf),
+}
+
+/// The kernel's silence on the interfaces of a node's ports. Dropping it restores what was before.
+pub struct Quiet {
+    kernel: Kernel,
+    path: PathBuf,
+    record: Option<Record>,
+    content: Content,
+}
+
+impl Quiet {
+    /// Silences the kernel on interfaces, each with the name of its port, for the node of this name.
+    ///
+    /// All interfaces are looked at before the first one is changed.
+    ///
+    /// # Errors
+    /// [`QuietError`]; nothing is changed then.
+    pub fn start(node: &str, ports: &[(String, String)]) -> Result<Quiet, QuietError> {
+        Quiet::start_in(&record::directory(), node, ports)
+    }
+
+    fn start_in(directory: &Path, node: &str, ports: &[(String, String)]) -> Result<Quiet, QuietError> {
+        let kernel = Kernel::open();
+        let path = Record::path(directory, node);
+        let record = Record::open(&path).map_err(|why| refused(&path, why))?;
+        let namespace = kernel::namespace().map_err(|why| refused(&path, why.into()))?;
+        let mut left = record.as_ref().map(Record::read).unwrap_or_default();
+        if left.namespace != namespace && !left.changes.is_empty() {
+            let file = path.display();
+            tracing::warn!(%file, "interfaces of another network namespace are not restored");
+            left.changes.clear();
+        }
+        let (mut planned, mut used) = (Vec::new(), BTreeSet::new());
+        for (port, interface) in ports {
+            let facts = look(&kernel, port, interface)?;
+            planned.extend(plan::changes(&facts));
+            used.insert(facts.index);
+            if let Peer::Here { index, .. } = facts.peer {
+                used.insert(index);
+            }
+        }
+        // What only the node before this one used, which was killed, is restored now.
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            left.changes.into_iter().partition(|change| used.contains(&change.index));
+        restore(&kernel, &gone);
+        let mut quiet = Quiet { kernel, path, record, content: Content { namespace, changes: kept } };
+        quiet.make(planned)?;
+        Ok(quiet)
+    }
+
+    /// Silences the kernel on an interface that a port made by itself (TAP). It is gone with the port, and nothing is
+    /// restored. In another network namespace it has the settings of that.
+    ///
+    /// # Errors
+    /// [`QuietError::Unknown`] and [`QuietError::Denied`].
+    pub fn hush_made(&self, port: &str, index: u32) -> Result<(), QuietError> {
+        let Some(interface) = kernel::named(index) else { return Ok(()) };
+        let facts = self.kernel.facts(&interface).map_err(|why| unknown(port, &interface, why))?;
+        apply(&self.kernel, &plan::changes(&facts))
+    }
+
+    /// Silences the kernel on one more interface, or on one that was made anew.
+    ///
+    /// # Errors
+    /// As of [`Quiet::start`]; the interface may be changed in part then, which is restored at the end.
+    pub fn add(&mut self, port: &str, interface: &str) -> Result<(), QuietError> {
+        let facts = look(&self.kernel, port, interface)?;
+        self.make(plan::changes(&facts))
+    }
+
+    /// Records changes, and makes them.
+    fn make(&mut self, changes: Vec<Change>) -> Result<(), QuietError> {
+        if !changes.is_empty() && self.record.is_none() {
+            self.record = Some(Record::create(&self.path).map_err(|why| refused(&self.path, why))?);
+        }
+        self.content.changes = plan::merge(std::mem::take(&mut self.content.changes), changes.clone());
+        if let Some(record) = &self.record {
+            record.write(&self.content).map_err(|why| refused(&self.path, why.into()))?;
+        }
+        for change in &changes {
+            tracing::info!(interface = change.interface, "kernel is kept quiet: {change}");
+        }
+        apply(&self.kernel, &changes)
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        restore(&self.kernel, &self.content.changes);
+        if let Some(record) = self.record.take()
+            && let Err(why) = record.remove()
+        {
+            tracing::warn!(file = %self.path.display(), %why, "record of changed interfaces is not removed");
+        }
+    }
+}
+
+/// Restores what nodes that were killed have changed; the commands that did it, in words.
+///
+/// # Errors
+/// A node that runs, interfaces of another network namespace, or no permission. Other records are restored all the
+/// same.
+pub fn restore_all() -> (Vec<String>, Vec<QuietError>) {
+    restore_in(&record::directory())
+}
+
+fn restore_in(directory: &Path) -> (Vec<String>, Vec<QuietError>) {
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    let kernel = Kernel::open();
+    for path in record::all(directory) {
+        match restore_one(&kernel, &path) {
+            Ok(commands) => done.extend(commands),
+            Err(why) => errors.push(why),
+        }
+    }
+    (done, errors)
+}
+
+fn restore_one(kernel: &Kernel, path: &Path) -> Result<Vec<String>, QuietError> {
+    let Some(record) = Record::open(path).map_err(|why| refused(path, why))? else { return Ok(Vec::new()) };
+    let content = record.read();
+    let namespace = kernel::namespace().map_err(|why| refused(path, why.into()))?;
+    if content.namespace != namespace && !content.changes.is_empty() {
+        return Err(QuietError::Namespace(path.to_owned()));
+    }
+    let done = restore(kernel, &content.changes);
+    record.remove().map_err(|why| refused(path, why.into()))?;
+    Ok(done)
+}
+
+/// Looks at the interface of a port, and refuses one that serves the host.
+fn look(kernel: &Kernel, port: &str, interface: &str) -> Result<Facts, QuietError> {
+    let facts = kernel.facts(interface).map_err(|why| unknown(port, interface, why))?;
+    if let Some(does) = plan::occupied(&facts) {
+        let (port, interface) = (port.to_owned(), interface.to_owned());
+        return Err(QuietError::Occupied { port, interface, does });
+    }
+    if facts.peer == Peer::OtherNamespace {
+        tracing::info!(
+            port,
+            interface,
+            "the other end of this pair is in another network namespace: see that it leaves no checksums and segments \
+             to the device (ethtool -K DEV tx off)"
+        );
+    }
+    Ok(facts)
+}
+
+/// Makes changes, up to the first one that the kernel refuses.
+fn apply(kernel: &Kernel, changes: &[Change]) -> Result<(), QuietError> {
+    for (n, change) in changes.iter().enumerate() {
+        kernel.set(change, &change.after).map_err(|why| QuietError::Denied {
+            interface: change.interface.clone(),
+            why,
+            commands: changes[n..].iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        })?;
+    }
+    Ok(())
+}
+
+/// Takes changes back, the last one first; the commands that would do it. What somebody else has set since stays.
+fn restore(kernel: &Kernel, changes: &[Change]) -> Vec<String> {
+    let mut done = Vec::new();
+    for change in changes.iter().rev() {
+        let current = kernel.current(change);
+        if current.as_ref() != Some(&change.after) || change.before == change.after {
+            continue;
+        }
+        let back = change.reversed();
+        match kernel.set(change, &change.before) {
+            Ok(()) => done.push(back.to_string()),
+            Err(why) => tracing::warn!(interface = change.interface, %why, "not restored; type: {back}"),
+        }
+    }
+    done
+}
+
+fn unknown(port: &str, interface: &str, why: io::Error) -> QuietError {
+    QuietError::Unknown { port: port.to_owned(), interface: interface.to_owned(), why }
+}
+
+fn refused(path: &Path, why: RecordError) -> QuietError {
+    match why {
+        RecordError::Held => QuietError::Held(path.to_owned()),
+        RecordError::Refused(why) => QuietError::Record { path: path.to_owned(), why },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_of_the_host_is_refused_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |interface: &str| {
+            Quiet::start_in(dir.path(), "n", &[("fab".into(), interface.into())])
+                .err()
+                .map(|why| why.to_string())
+        };
+        let text = start("lo").unwrap();
+        assert!(text.starts_with("port fab: interface lo has addresses of this host (127.0.0.1"), "{text}");
+        let text = start("no-such-if").unwrap();
+        assert!(text.contains("no-such-if") && text.contains("ip link"), "{text}");
+        assert!(record::all(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_node_without_such_ports_keeps_no_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let quiet = Quiet::start_in(&dir.path().join("never"), "n", &[]).unwrap();
+        drop(quiet);
+        assert!(!dir.path().join("never").exists());
+    }
+
+    #[test]
+    fn the_record_of_a_node_that_runs_is_left_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Record::path(dir.path(), "n");
+        let running = Record::create(&path).unwrap();
+        running.write(&Content { namespace: kernel::namespace().unwrap(), changes: Vec::new() }).unwrap();
+        assert!(matches!(Quiet::start_in(dir.path(), "n", &[]), Err(QuietError::Held(_))));
+        let (done, errors) = restore_in(dir.path());
+        assert!(done.is_empty() && matches!(errors[..], [QuietError::Held(_)]) && path.exists());
+        drop(running);
+        let (done, errors) = restore_in(dir.path());
+        assert!(done.is_empty() && errors.is_empty() && !path.exists());
+    }
+
+    #[test]
+    fn a_record_of_another_network_namespace_stays_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::create(&Record::path(dir.path(), "n")).unwrap();
+        let change = Change {
+            interface: "fab0".into(),
+            index: 1,
+            setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
+            before: "1".into(),
+            after: "0".into(),
+        };
+        record.write(&Content { namespace: 1, changes: vec![change] }).unwrap();
+        drop(record);
+        let (_, errors) = restore_in(dir.path());
+        assert!(matches!(errors[..], [QuietError::Namespace(_)]));
+        assert_eq!(record::all(dir.path()).len(), 1);
+        // A new start of that node takes the record over.
+        drop(Quiet::start_in(dir.path(), "n", &[]).unwrap());
+        assert!(record::all(dir.path()).is_empty());
+    }
+}
