@@ -272,6 +272,30 @@ fn rfc_4443_2_4_f_errors_are_rate_limited() {
 }
 
 #[test]
+fn a_scan_takes_nothing_from_path_mtu_discovery_or_from_other_ports() {
+    let mut node =
+        gateway(ChecksumMode::NeutralMap, "icmp: {errors_per_second: 10, burst: 3}", &[(T3.into(), L3)]);
+    let scan = from_internet(&to(UNKNOWN));
+    let (from, sir) = (IADDR, address(T3));
+    let big = from_internet(&ipv6(from, sir, 17, &udp(from, sir, &[7; 1600])));
+    let mut last = to(T3);
+    last[7] = 1;
+    for _ in 0..20 {
+        for _ in 0..100 {
+            let _ = node.receive("ext0", &scan);
+        }
+        assert_eq!(node.receive("ext0", &big).fate, Fate::Replied(Some(DropReason::PacketTooBig)));
+        assert_eq!(
+            node.receive("ext0", &from_internet(&last)).fate,
+            Fate::Replied(Some(DropReason::HopLimit))
+        );
+        let on_fabric = frame(GATEWAY_FABRIC, NVE_FABRIC, &to(UNKNOWN));
+        assert_eq!(node.receive("fabric0", &on_fabric).fate, Fate::Replied(Some(DropReason::NoMapping)));
+        node.wait_ms(100);
+    }
+}
+
+#[test]
 fn a_rate_of_zero_never_answers() {
     let mut node = gateway(ChecksumMode::NeutralMap, "icmp: {errors_per_second: 0}", &[]);
     assert_silent(&mut node, "ext0", &from_internet(&to(UNKNOWN)), DropReason::NoMapping);

@@ -15,6 +15,7 @@ pub mod ctx;
 mod fast;
 mod flow;
 pub mod frames;
+mod limiter;
 pub mod meta;
 pub mod networks;
 pub mod notice;
@@ -36,17 +37,18 @@ pub use counters::Counters;
 pub use ctx::Ctx;
 pub use fast::{Decided, FRONT, FastPath};
 pub use frames::{Arrival, Decision, Fates, Frames, Lent};
+pub use limiter::Limiter;
 pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use networks::NetworkTally;
 pub use notice::Notice;
 pub use outcome::{Outcome, Outcomes};
 pub use packet::Packet;
 pub use policer::Policer;
-pub use stage::icmp_error::Limiter;
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::{PortId, Tables};
 use arrayvec::ArrayVec;
+use limiter::ErrorLimits;
 use meta::PendingWork;
 use original::{Original, Originals};
 
@@ -59,7 +61,7 @@ const FEW_TENANTS: usize = 64;
 pub struct Pipeline {
     metas: Box<BurstMeta>,
     originals: Box<Originals>,
-    limiter: Limiter,
+    error_limits: ErrorLimits,
     policer: Policer,
     copies: Copies,
     takes_fast_path: bool,
@@ -79,13 +81,14 @@ pub struct Account<'c> {
 }
 
 impl Pipeline {
-    /// A pipeline with a policer for 64 tenants. `limiter` limits ICMPv6 errors to senders that are not tenants.
+    /// A pipeline with a policer for 64 tenants. `limiter` limits ICMPv6 errors to senders that are
+    /// not tenants, for each port and kind of error.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
         Pipeline {
             metas: Box::new([PacketMeta::default(); BURST]),
             originals: Box::new([Original::NONE; BURST]),
-            limiter,
+            error_limits: ErrorLimits::of(&limiter),
             policer: Policer::new(violations::TenantCounts::of(FEW_TENANTS)),
             copies: Copies::default(),
             takes_fast_path: true,
@@ -242,7 +245,7 @@ impl Pipeline {
             stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
         }
         if pending.drops {
-            stage::icmp_error::run(burst, metas, originals, &mut self.limiter, &mut self.policer, ctx);
+            stage::icmp_error::run(burst, metas, originals, &mut self.error_limits, &mut self.policer, ctx);
         }
         if pending.local || pending.drops {
             // Answers and errors of this node are looked up, translated and routed like forwarded packets.
@@ -296,9 +299,9 @@ impl Pipeline {
         &self.copies
     }
 
-    /// Replaces the limiter of ICMPv6 errors to senders that are not tenants.
+    /// Replaces the limiter of ICMPv6 errors to senders that are not tenants, for each port and kind of error.
     pub fn set_limiter(&mut self, limiter: Limiter) {
-        self.limiter = limiter;
+        self.error_limits = ErrorLimits::of(&limiter);
     }
 }
 

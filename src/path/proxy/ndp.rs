@@ -82,7 +82,10 @@ fn answered(
         Message::Advertisement { .. } => Verdict::Punt,
         Message::RouterSolicitation { .. } => match advert(meta, port, ctx.tables) {
             Some(advert) => {
-                let to = envelope(packet, port, ALL_NODES);
+                // Even where the group is the destination only the solicitor gets the frame (RFC 6085 §3): so no flood of
+                // solicitations makes more multicast than RFC 4861 §6.2.6 allows.
+                let to_mac = ethernet::source(packet.frame()).unwrap_or_default();
+                let to = Envelope { to_mac, ..envelope(packet, port, ALL_NODES) };
                 answer(packet, |frame| {
                     ndp::router_advertisement(frame, Envelope { source: port.link_local, ..to }, advert)
                 })

@@ -8,6 +8,7 @@ use crate::net::icmp6::{self, Error};
 use crate::net::ipv6::{self, Ipv6, next};
 use crate::net::{checksum, extension, icmp4};
 use crate::path::ctx::Ctx;
+use crate::path::limiter::ErrorLimits;
 use crate::path::meta::{BurstMeta, Class, PacketMeta};
 use crate::path::original::Originals;
 use crate::path::packet::Packet;
@@ -19,43 +20,6 @@ use crate::path::verdict::{DropReason, Verdict};
 use crate::siit::Answer;
 use crate::table::{LimitKind, Tables};
 
-/// The rate limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
-#[derive(Debug, Clone)]
-pub struct Limiter {
-    per_second: u32,
-    burst: u32,
-    /// Tokens, in thousandths of a message.
-    tokens: u64,
-    last_ms: u64,
-}
-
-impl Limiter {
-    /// A full bucket. At a rate of 0 no message is ever sent.
-    #[must_use]
-    pub const fn new(per_second: u32, burst: u32) -> Self {
-        Limiter { per_second, burst, tokens: burst as u64 * 1000, last_ms: 0 }
-    }
-
-    /// Whether it lets any message through at all.
-    #[must_use]
-    pub const fn is_open(&self) -> bool {
-        self.per_second > 0
-    }
-
-    /// Takes one message's token; returns whether there was one. `now_ms` is the time of a monotonic clock.
-    pub fn allow(&mut self, now_ms: u64) -> bool {
-        let passed = now_ms.saturating_sub(self.last_ms);
-        self.last_ms = now_ms;
-        let full = u64::from(self.burst) * 1000;
-        self.tokens = self.tokens.saturating_add(passed.saturating_mul(u64::from(self.per_second))).min(full);
-        let enough = self.tokens >= 1000 && self.per_second > 0;
-        if enough {
-            self.tokens -= 1000;
-        }
-        enough
-    }
-}
-
 /// An error that is due to the sender of a packet.
 enum Due {
     V4(icmp4::Error),
@@ -65,12 +29,13 @@ enum Due {
 /// Replaces dropped packets by ICMP errors where their senders are due one. A packet that is undecided afterwards is
 /// an error to be routed.
 ///
-/// Errors to tenants are limited by the tenants' own token buckets only, so no tenant uses up the messages of others.
+/// Errors to tenants are limited by the tenants' own token buckets only, so no tenant uses up the messages of others. All
+/// other errors are limited by port and kind, so that no port and no scan uses up those of path MTU discovery.
 pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
     originals: &Originals,
-    limiter: &mut Limiter,
+    limits: &mut ErrorLimits,
     policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) {
@@ -90,8 +55,8 @@ pub(in crate::path) fn run(
         };
         let Some(error) = error else { continue };
         let allowed = match meta.policed {
-            Some(who) => limiter.is_open() && policer.pass(who, LimitKind::IcmpErrors, ctx).is_ok(),
-            None => limiter.allow(ctx.now_ms),
+            Some(who) => limits.are_open() && policer.pass(who, LimitKind::IcmpErrors, ctx).is_ok(),
+            None => limits.allow(packet.port, reason, ctx.now_ms),
         };
         if !allowed {
             continue;
@@ -237,20 +202,5 @@ fn answer(
         // An error to an IPv4 tenant is translated on its way, even if its source is link-local.
         Verdict::Reply(_) if to_tenant && is_ipv4_sender(source, ctx.tables) => Some(Verdict::Continue),
         verdict => Some(verdict),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // RFC 4443 §2.4(f).
-    #[test]
-    fn the_limiter_lets_a_burst_through_and_then_the_rate() {
-        let mut limiter = Limiter::new(10, 3);
-        assert_eq!((0..10).filter(|_| limiter.allow(1)).count(), 3);
-        assert_eq!((0..10).filter(|_| limiter.allow(101)).count(), 1);
-        assert_eq!((0..10).filter(|_| limiter.allow(60_000)).count(), 3);
-        assert!(!Limiter::new(0, 5).allow(1_000_000));
     }
 }
