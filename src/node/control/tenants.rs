@@ -52,6 +52,10 @@ impl Control {
         self.quarantine_states.due_ms = now_ms + CHECK_MS;
         let tenants: Vec<AttachedTenant> = self.rib.tenants().collect();
         let mut before = std::mem::take(&mut self.quarantine_states.by_slot);
+        let mut links: HashMap<(u16, Option<u16>), usize> = HashMap::new();
+        for attachment in &self.config.attachments {
+            *links.entry((attachment.port, attachment.vlan)).or_default() += 1;
+        }
         for tenant in tenants {
             let refused = self.refused(tenant.handle.slot);
             let known = before.remove(&tenant.handle.slot).filter(|(known, _)| known.handle == tenant.handle);
@@ -59,8 +63,12 @@ impl Control {
                 || QuarantineState::new(refused, now_ms),
                 |(_, quarantine_state)| quarantine_state,
             );
-            let finding = quarantine_state.check(refused, self.config.quarantine.as_ref(), now_ms);
-            let mode = match self.config.quarantine.as_ref().filter(|_| quarantine_state.is_quarantined()) {
+            // On a shared link a neighbour may have sent what was refused, with this tenant's MAC address.
+            let place = self.config.attachments.get(tenant.attachment as usize);
+            let is_alone = place.is_some_and(|it| links.get(&(it.port, it.vlan)) == Some(&1));
+            let rule = self.config.quarantine.as_ref().filter(|_| is_alone);
+            let finding = quarantine_state.check(refused, rule, now_ms);
+            let mode = match rule.filter(|_| quarantine_state.is_quarantined()) {
                 None => Quarantine::None,
                 Some(rule) => match rule.mode {
                     QuarantineMode::Control => Quarantine::Control,

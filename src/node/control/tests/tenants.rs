@@ -32,12 +32,12 @@ fn events(bench: &Bench) -> Vec<(String, EventKind)> {
     heard.events.into_iter().map(|event| (event.attachment, event.kind)).collect()
 }
 
-/// Lets the worker refuse so many ARP messages of the tenant in this slot.
 /// The tenant that has slot 0 now.
 fn tenant(bench: &Bench) -> TenantHandle {
     TenantHandle { slot: 0, generation: bench.control.publisher.current().networks.generation(0) }
 }
 
+/// Lets the worker refuse so many ARP messages of the tenant in this slot.
 fn violate(bench: &Bench, slot: u16, count: usize) {
     let mut policer = Policer::new(bench.control.stats.workers[0].tenants.clone());
     let tables = bench.control.publisher.current().clone();
@@ -291,4 +291,29 @@ fn groups_are_shown_with_their_members_and_where_copies_go() {
     // It says no more.
     bench.turn(400_000);
     assert_eq!(shown(&bench), [copies, group("static", "239.1.2.3", false)]);
+}
+
+#[test]
+fn nobody_gets_a_neighbour_on_its_link_locked_out() {
+    let neighbour = |vlan: &str| {
+        let other = format!(
+            "  - {{port: a{vlan}, mac: \"02:00:00:00:01:03\", network: red, addresses: [10.0.0.7]}}\nquarantine:"
+        );
+        TENANTS.replace("quarantine:", &other)
+    };
+    for (text, expected) in [
+        (TENANTS.to_owned(), Quarantine::Control),
+        (neighbour(", vlan: 8"), Quarantine::Control),
+        (neighbour(""), Quarantine::None),
+    ] {
+        let mut bench = Bench::with(&text);
+        bench.turn(1000);
+        for second in 1..5 {
+            violate(&bench, tenant(&bench).slot, 50);
+            bench.turn(1000 + second * 1000);
+        }
+        assert_eq!(quarantine(&bench), expected);
+        // What was refused is told all the same.
+        assert_eq!(refused(&bench)[0].0, [("arp_rate".to_owned(), 200)]);
+    }
 }
