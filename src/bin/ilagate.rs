@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use ilagate::config::{Config, mappings};
+use ilagate::config::{Config, lint, mappings};
 use ilagate::node::quiet;
 use ilagate::node::replay::{Replay, capture};
 use std::io::{self, Write};
@@ -102,8 +102,12 @@ fn say(text: &str) -> anyhow::Result<()> {
 
 fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    if let Some(mapping_file) = &config.mappings {
-        mappings::load(&mapping_file.file, &config)?;
+    let records = match &config.mappings {
+        Some(mapping_file) => mappings::load(&mapping_file.file, &config)?,
+        None => Vec::new(),
+    };
+    for warning in lint::warnings(&config, &records) {
+        complain(format!("{}: warning: {warning}", file.display()));
     }
     say(&format!("{}: ok\n", file.display()))
 }
@@ -111,10 +115,10 @@ fn check(file: &Path) -> anyhow::Result<()> {
 fn restore() -> anyhow::Result<()> {
     let (done, errors) = quiet::restore_all();
     for command in &done {
-        println!("{command}");
+        say(&format!("{command}\n"))?;
     }
     for why in &errors {
-        eprintln!("{why}");
+        complain(why.to_string());
     }
     // What a running node has changed is in use, and no failure.
     if errors.iter().any(|why| !matches!(why, quiet::QuietError::Held(_))) {

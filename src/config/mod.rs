@@ -11,6 +11,7 @@ pub mod device;
 mod diff;
 pub mod error;
 mod file;
+pub mod lint;
 mod load;
 mod lookup;
 pub mod mappings;
