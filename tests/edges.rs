@@ -272,6 +272,25 @@ fn exceptions_admit_what_they_name_and_nothing_else() {
 }
 
 #[test]
+fn a_fabric_subnet_is_protected_under_a_sir_prefix_too() {
+    for own in ["2001:db8:dddd::1/64", "2001:db8:dddd::1/66", "2001:db8:1::1/32"] {
+        let fabric = format!("\"fd00:2:0:fe::1/64\", \"{own}\"");
+        let text = NODE.replace("EXTERNAL", "mtu: 1500").replace("TENANT", "");
+        let text = text.replace("\"fd00:2:0:fe::1/64\"", &fabric);
+        let mapped = [("2001:db8:dddd:0:2000::3".to_owned(), "fd00:1:0:3::/64")];
+        let node = |fast: bool| {
+            let config = Config::parse(&text, "edge.yaml").unwrap();
+            let replay = Replay::new(config.clone(), records(&config, &mapped)).unwrap();
+            Node::of(config, if fast { replay } else { replay.without_fast_path() })
+        };
+        let mut nodes = [node(true), node(false)];
+        let table = ("", "ext0", false, ROUTER);
+        let fate = cell(&mut nodes, &table, "2001:470::9", "2001:db8:dddd:0:2000::3");
+        assert_eq!(fate, "external_to_fabric", "{own}");
+    }
+}
+
+#[test]
 fn a_task_speaks_only_with_its_own_mac_address_and_vlan() {
     let (source, destination) = (address("2001:db8:dddd:0:2000::1"), address("2001:db8:9::1"));
     let packet = ipv6(source, destination, 17, &udp(source, destination, b"x"));

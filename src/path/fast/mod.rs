@@ -156,6 +156,10 @@ impl<'t> FastPath<'t> {
     /// The kind of destination under this upper half; `None` if the stages must decide.
     #[inline(never)]
     fn admitted(&self, high: u64) -> Option<To<'t>> {
+        // A protected subnet may lie under any prefix, that of a SIR domain too.
+        if matches!(self.ingress, Ingress::Strict(_)) && self.tables.inside.destinations.touches(high) {
+            return None;
+        }
         match Prefix::of(high, self.tables) {
             Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
             // In this mode transport checksums change, too.
@@ -165,11 +169,7 @@ impl<'t> FastPath<'t> {
                 matches!(self.ingress, Ingress::Fabric).then_some(To::Locator(locator))
             }
             Some(Prefix::Tenants | Prefix::Subnet) => None,
-            None => {
-                let protected = matches!(self.ingress, Ingress::Strict(_))
-                    && self.tables.inside.destinations.touches(high);
-                (plain(high) && !protected).then_some(To::Route)
-            }
+            None => plain(high).then_some(To::Route),
         }
     }
 
