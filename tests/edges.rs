@@ -364,6 +364,27 @@ fn an_error_from_outside_is_about_a_packet_that_left_there() {
 }
 
 #[test]
+fn an_error_about_a_packet_to_an_admitted_source_comes_in() {
+    let (task, admitted) = (address("2001:db8:dddd:0:2000::3"), "2001:db8:77::5");
+    let error = |from: &str, about: &str| {
+        let about = address(about);
+        let quote = ipv6(task, about, 17, &udp(task, about, b"what was sent"));
+        icmp6_error(address(from), task, 2, 0, 1280, &quote)
+    };
+    let fate = |packet: &[u8]| {
+        let external = r#"external: {allow_sources: ["2001:db8:77::/64"]}"#;
+        node(external, true, true).receive("ext0", &frame(PORTS[1], ROUTER, packet)).fate
+    };
+    for from in [admitted, "2001:db8:9::9"] {
+        assert_eq!(fate(&error(from, admitted)), Fate::Forwarded);
+        // Not about others that are inside, and not about this node itself, which has an address there.
+        for about in ["fd00:f::5", "2001:db8:77::1", "2001:db8:dddd:0:2000::1"] {
+            assert_eq!(fate(&error(from, about)), Fate::Dropped(DropReason::ForeignError), "about {about}");
+        }
+    }
+}
+
+#[test]
 fn the_node_is_no_mirror() {
     let own = "fd00:2:0:fe::1";
     let echo = |from: &str, to: &str| {

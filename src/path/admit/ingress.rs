@@ -41,7 +41,8 @@ pub(in crate::path) fn admit(
         Ingress::Strict(exceptions) => {
             refuse_inside(header.source, exceptions, tables)?;
             refuse_fabric(header.destination, exceptions, port, tables)?;
-            refuse_foreign_error(packet.frame().get(link.bytes..header.end).unwrap_or(&[]), tables)
+            let packet = packet.frame().get(link.bytes..header.end).unwrap_or(&[]);
+            refuse_foreign_error(packet, exceptions, tables)
         }
         Ingress::Tasks => {
             let task = AttachmentKey { port: packet.port, vlan: link.vlan, mac };
@@ -101,10 +102,10 @@ fn refuse_fabric(
 }
 
 /// Refuses ICMPv6 errors about packets that cannot have left through an external port: their sender quotes something
-/// that it has never seen (RFC 4443 §5.2).
+/// that it has never seen (RFC 4443 §5.2). A packet to a source that `exceptions` admits can have left there.
 ///
 /// `packet` is an IPv6 packet. What cannot be read here is judged by later stages.
-fn refuse_foreign_error(packet: &[u8], tables: &Tables) -> Result<(), DropReason> {
+fn refuse_foreign_error(packet: &[u8], exceptions: &Exceptions, tables: &Tables) -> Result<(), DropReason> {
     let (Some(header), Ok(upper)) = (Ipv6::of(packet), ipv6::upper(packet)) else { return Ok(()) };
     let is_error = upper.protocol == ipv6::next::ICMP6
         && !upper.later_fragment
@@ -119,7 +120,7 @@ fn refuse_foreign_error(packet: &[u8], tables: &Tables) -> Result<(), DropReason
         && !is_special(to)
         && to != 0
         && refuse_own(to, tables).is_ok()
-        && !tables.is_inside(to);
+        && (!tables.is_inside(to) || exceptions.sources.contains(to));
     let assigned = packet.get(upper.offset).is_some_and(|kind| icmp6::is_assigned_error(*kind));
     if left && assigned { Ok(()) } else { Err(DropReason::ForeignError) }
 }
