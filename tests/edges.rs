@@ -463,3 +463,25 @@ fn a_quote_is_translated_only_for_a_router_and_for_who_may_have_sent_it() {
     assert_eq!(quoted_to("2001:db8:9::1", "2001:db8:a::1", "access1", VM, "2001:db8:9::1"), Some(ila));
     assert_eq!(quoted_to("2001:db8:9::1", "2001:db8:a::7", "fabric0", mac, "2001:db8:9::1"), Some(ila));
 }
+
+#[test]
+fn a_frame_that_admission_refuses_is_never_read_as_a_packet() {
+    // These MAC addresses begin like an IPv6 header.
+    let text = NODE.replace("EXTERNAL", "mtu: 1500").replace("TENANT", TENANT);
+    let text = text.replace("\"02:00:00:00:00:02\"", "\"62:00:00:00:00:02\"");
+    let text = text.replace("\"02:00:00:00:00:03\"", "\"62:00:00:00:00:03\"");
+    let (external, access) = (Mac([0x62, 0, 0, 0, 0, 2]), Mac([0x62, 0, 0, 0, 0, 3]));
+    let unknown = "2001:db8:dddd:0:4000:65:a00:2";
+    let task = "2001:db8:dddd:0:2000::1";
+    for (port, to, mac, source, destination, reason) in [
+        ("ext0", external, ROUTER, "2001:db8:9::9", unknown, DropReason::NoPolicy),
+        ("ext0", external, ROUTER, "ff0e::1", unknown, DropReason::NoPolicy),
+        ("access0", access, TASK, task, "fd00:1:0:3:2000::3", DropReason::TenantToFabric),
+        ("access0", access, TASK, "ff0e::1", "fd00:1:0:3:2000::3", DropReason::TenantToFabric),
+    ] {
+        let (source, destination) = (address(source), address(destination));
+        let packet = ipv6(source, destination, 17, &udp(source, destination, &[7; 40]));
+        let outcome = Node::new(&text, &[]).receive(port, &frame(to, mac, &packet));
+        assert_eq!((outcome.fate, outcome.sent), (Fate::Dropped(reason), None));
+    }
+}

@@ -119,6 +119,10 @@ fn serves_ports(packet: &Packet<'_>) -> bool {
 /// unspecified addresses and packets in group frames never get this far: their drop reasons have no error. The exception
 /// are options that demand one.
 fn may_answer(packet: &Packet<'_>, meta: &PacketMeta, tables: &Tables) -> bool {
+    // Admission refused it before its headers were noted: what `l3` begins with then is the frame, not the packet.
+    if packet.l3 == 0 {
+        return false;
+    }
     let l3 = packet.l3();
     // A packet that was dropped before its translation to IPv6 has no IPv6 addresses.
     let Some(header) = Ipv6::of(l3).filter(|header| header.version() == 6) else { return false };
