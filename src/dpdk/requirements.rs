@@ -159,7 +159,10 @@ fn files(device: &str, open: u64, limit: u64) -> Result<(), Refusal> {
 /// Whether there can be the socket by which a device meets its peer.
 fn socket(device: &str) -> Result<(), Refusal> {
     let path = match () {
-        () if is(device, "net_memif") => argument(device, "socket="),
+        // Others of its sockets are abstract, and in no directory.
+        () if is(device, "net_memif") && argument(device, "socket-abstract=") == Some("no") => {
+            argument(device, "socket=")
+        }
         () if is(device, "net_vhost") => argument(device, "iface="),
         () if is(device, "net_virtio_user") => argument(device, "path="),
         () => None,
@@ -233,12 +236,17 @@ mod tests {
 
     #[test]
     fn a_socket_needs_its_directory_and_a_path_that_fits() {
-        assert!(text(socket("net_memif0,socket=/no-such-dir/m")).contains("/no-such-dir: no such directory"));
+        let memif = "net_memif0,socket=/no-such-dir/m,socket-abstract=no";
+        assert!(text(socket(memif)).contains("/no-such-dir: no such directory"));
         let long = format!("net_vhost0,iface=/{}", "x".repeat(107));
         assert!(text(socket(&long)).contains("has 108 bytes"), "{}", text(socket(&long)));
-        for right in
-            ["net_memif0,socket=/tmp/m", "net_memif0,socket=@/no/dir", "net_memif0", "net_tap0,iface=x"]
-        {
+        for right in [
+            "net_memif0,socket=/tmp/m,socket-abstract=no",
+            "net_memif0,socket=/no/dir/m",
+            "net_memif0,socket=@/no/dir",
+            "net_memif0",
+            "net_tap0,iface=x",
+        ] {
             assert_eq!(text(socket(right)), "", "{right}");
         }
     }

@@ -45,7 +45,8 @@ def test_a_device_that_does_not_open_is_told_with_its_true_cause():
         packet = "net_af_packet0,iface=fab0"
         bench.refused("net_af_packet0,iface=fab9", "interface fab9", "ip link")
         bench.refused("net_tap0,iface=a-name-of-16byte", "has 16 bytes", "the kernel takes 1 to 15")
-        bench.refused("net_memif0,socket=/no-such-dir/m", "/no-such-dir", "make it before the node starts")
+        directory = "net_memif0,socket=/no-such-dir/m,socket-abstract=no"
+        bench.refused(directory, "/no-such-dir", "make it before the node starts")
         bench.refused("net_af_packet0,iface=fab0,blocksz=77", "see what dpdk says", "net_af_packet takes")
         bench.refused(packet, "dpdk.extra_args (--nope)", "EINVAL", extra_args=["--nope"])
         bench.refused(packet, "dpdk.extra_args (--log-level)", extra_args=["--log-level"])
@@ -123,8 +124,8 @@ def test_a_memif_port_follows_its_peer_in_any_order():
         def node(name, role, core):
             made = lab.node(
                 ns, name, core,
-                ports=[{"name": "fabric0", "device": f"net_memif0,role={role},id=0,socket={path}", "role": "fabric",
-                        "addresses": [f"fd00:f:1::{core + 1}/64"]}],
+                ports=[{"name": "fabric0", "device": f"net_memif0,role={role},id=0,socket={path},socket-abstract=no",
+                        "role": "fabric", "addresses": [f"fd00:f:1::{core + 1}/64"]}],
             )  # fmt: skip
             made.config["metrics"]["listen"] = f"127.0.0.1:{9464 + core}"
             return made
