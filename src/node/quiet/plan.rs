@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Who must find these settings, in this order, so that the kernel does not answer.
 ///
@@ -96,23 +96,29 @@ pub(super) struct Facts {
 /// What an interface does for the host, so that it is no port; nothing if it may be one. A sentence with a way out.
 ///
 /// An interface with more than its automatic link-local address may be the operator's way to this host: it is never
-/// silenced.
+/// silenced. And what the kernel did not make itself does not come back with IPv6: a link-local address like fe80::1.
 pub(super) fn occupied(facts: &Facts) -> Option<String> {
     let name = &facts.interface;
-    let automatic = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    // The kernel makes one, of a MAC address with ff:fe in the middle, or of random bits.
+    let made = |v6: &Ipv6Addr| v6.is_unicast_link_local() && v6.to_bits() as u64 >> 32 != 0;
+    let mut one = true;
+    let mut automatic =
+        |address: &IpAddr| matches!(address, IpAddr::V6(v6) if made(v6)) && std::mem::take(&mut one);
     let own: Vec<_> =
         facts.addresses.iter().filter(|address| !automatic(address)).map(ToString::to_string).collect();
+    // What a router advertises comes again, also between the end of a node and its next start, unless IPv6 is off.
+    let no_ipv6 = format!("sysctl -w net/ipv6/conf/{name}/disable_ipv6=1");
     if !own.is_empty() {
         return Some(format!(
-            "has addresses of this host ({}); name an interface of its own for the port, or give it up: \
-             ip addr flush dev {name}",
+            "has addresses of this host ({}); name an interface of its own for the port, or give it up for good: \
+             {no_ipv6}; ip addr flush dev {name}",
             own.join(", ")
         ));
     }
     if !facts.routes.is_empty() {
         return Some(format!(
-            "has routes of this host ({}); name an interface of its own for the port, or give it up: \
-             ip route flush dev {name}; ip -6 route flush dev {name}",
+            "has routes of this host ({}); name an interface of its own for the port, or give it up for good: \
+             {no_ipv6}; ip route flush dev {name}",
             facts.routes.join(", ")
         ));
     }
@@ -195,7 +201,7 @@ mod tests {
         Facts {
             interface: "fab0".into(),
             index: 7,
-            addresses: vec!["fe80::1".parse().unwrap()],
+            addresses: vec!["fe80::c867:d5ff:fe07:9f6c".parse().unwrap()],
             sysctls: sysctls.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
             ..Facts::default()
         }
@@ -232,15 +238,17 @@ mod tests {
             change(&mut facts);
             occupied(&facts).unwrap()
         };
-        for address in ["192.0.2.1", "169.254.1.1", "127.0.0.1", "2001:db8::1", "fd00::1", "::1"] {
+        for address in ["192.0.2.1", "169.254.1.1", "127.0.0.1", "2001:db8::1", "fd00::1", "::1", "fe80::1"] {
             let text = refused(&|facts| facts.addresses.push(address.parse().unwrap()));
             assert!(text.contains(address) && text.ends_with("ip addr flush dev fab0"), "{text}");
-            assert!(!text.contains("fe80"), "the automatic address is no reason: {text}");
+            assert!(!text.contains("fe80::c867"), "the automatic address is no reason: {text}");
+            // Or the next advertisement of a router gives it one again.
+            assert!(text.contains("sysctl -w net/ipv6/conf/fab0/disable_ipv6=1"), "{text}");
         }
+        let text = refused(&|facts| facts.addresses.push("fe80::ff:fe00:1".parse().unwrap()));
+        assert!(text.contains("(fe80::ff:fe00:1)"), "the kernel makes one: {text}");
         let text = refused(&|facts| facts.routes.push("default".into()));
-        assert!(
-            text.contains("routes of this host (default)") && text.contains("ip -6 route flush dev fab0")
-        );
+        assert!(text.contains("routes of this host (default)") && text.ends_with("ip route flush dev fab0"));
         let text = refused(&|facts| facts.master = Some("br0".into()));
         assert!(text.contains("br0") && text.ends_with("ip link set fab0 nomaster"), "{text}");
         let text = refused(&|facts| facts.uppers.push("fab0.10".into()));
