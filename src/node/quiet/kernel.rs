@@ -62,10 +62,15 @@ impl Kernel {
         })
     }
 
+    /// Whether the interface of a change is there, and not another one of the same name.
+    pub(super) fn has(&self, change: &Change) -> bool {
+        let index = directory(&change.interface).and_then(|dir| number(&dir, "ifindex"));
+        index.is_ok_and(|index| index == change.index)
+    }
+
     /// The current value of a setting; `None` if the interface is gone, or is another one of the same name.
     pub(super) fn current(&self, change: &Change) -> Option<String> {
-        let index = number(&directory(&change.interface).ok()?, "ifindex").ok()?;
-        if index != change.index {
+        if !self.has(change) {
             return None;
         }
         match &change.setting {
@@ -73,7 +78,7 @@ impl Kernel {
                 Some(fs::read_to_string(sysctl(&change.interface, key)).ok()?.trim().to_owned())
             }
             Setting::Offload(name) => {
-                let on = self.ethtool.as_ref()?.switchable(index).ok()?.contains(name);
+                let on = self.ethtool.as_ref()?.switchable(change.index).ok()?.contains(name);
                 Some(if on { "on" } else { "off" }.to_owned())
             }
         }

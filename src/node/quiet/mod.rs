@@ -58,6 +58,19 @@ pub enum QuietError {
         /// What does the same by hand.
         commands: String,
     },
+    /// The kernel does not take back a setting.
+    #[error(
+        "what {path} says is not restored: {why}; run as root with a writable /proc/sys, or type: {commands}, and \
+             remove the file"
+    )]
+    NotRestored {
+        /// The record, which stays.
+        path: PathBuf,
+        /// What the operating system says of the first one.
+        why: io::Error,
+        /// What does it by hand.
+        commands: String,
+    },
     /// Another process has the node's record.
     #[error("{0} is locked by a node that runs; stop it, or give each node a name of its own")]
     Held(PathBuf),
@@ -114,6 +127,14 @@ impl Quiet {
             let facts = look(&kernel, port, interface)?;
             planned.extend(plan::changes(&facts));
             used.insert(facts.index);
+            if facts.peer == Peer::OtherNamespace {
+                tracing::info!(
+                    port,
+                    interface,
+                    "the other end of this pair is in another network namespace: see that it leaves no checksums and \
+                     segments to the device (ethtool -K DEV tx off)"
+                );
+            }
             if let Peer::Here { index, .. } = facts.peer {
                 used.insert(index);
             }
@@ -121,8 +142,13 @@ impl Quiet {
         // What only the node before this one used, which was killed, is restored now.
         let (kept, gone): (Vec<_>, Vec<_>) =
             left.changes.into_iter().partition(|change| used.contains(&change.index));
-        restore(&kernel, &gone);
-        let mut quiet = Quiet { kernel, path, record, content: Content { namespace, changes: kept } };
+        let not_restored = remaining(restore(&kernel, &gone).failed, &path);
+        let mut changes = kept;
+        if let Some((still, why)) = not_restored {
+            tracing::warn!("{why}");
+            changes.extend(still);
+        }
+        let mut quiet = Quiet { kernel, path, record, content: Content { namespace, changes } };
         quiet.make(planned)?;
         Ok(quiet)
     }
@@ -135,7 +161,14 @@ impl Quiet {
     pub fn hush_made(&self, port: &str, index: u32) -> Result<(), QuietError> {
         let Some(interface) = kernel::named(index) else { return Ok(()) };
         let facts = self.kernel.facts(&interface).map_err(|why| unknown(port, &interface, why))?;
-        apply(&self.kernel, &plan::changes(&facts))
+        // It is not there before the start. What is made later takes over the settings of `default`.
+        apply(&self.kernel, &plan::changes(&facts)).map_err(|why| match why {
+            QuietError::Denied { interface, why, commands } => {
+                let commands = commands.replace(&format!("/conf/{interface}/"), "/conf/default/");
+                QuietError::Denied { interface, why, commands }
+            }
+            why => why,
+        })
     }
 
     /// Silences the kernel on one more interface, or on one that was made anew.
@@ -144,6 +177,9 @@ impl Quiet {
     /// As of [`Quiet::start`]; the interface may be changed in part then, which is restored at the end.
     pub fn add(&mut self, port: &str, interface: &str) -> Result<(), QuietError> {
         let facts = look(&self.kernel, port, interface)?;
+        // What is gone is not restored. An interface that comes again and again leaves nothing behind.
+        let kernel = &self.kernel;
+        self.content.changes.retain(|change| kernel.has(change));
         self.make(plan::changes(&facts))
     }
 
@@ -165,11 +201,18 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        restore(&self.kernel, &self.content.changes);
-        if let Some(record) = self.record.take()
-            && let Err(why) = record.remove()
-        {
-            tracing::warn!(file = %self.path.display(), %why, "record of changed interfaces is not removed");
+        let Restored { failed, .. } = restore(&self.kernel, &self.content.changes);
+        let Some(record) = self.record.take() else { return };
+        let why = match remaining(failed, &self.path) {
+            None => record.remove().err(),
+            Some((changes, why)) => {
+                tracing::warn!("{why}");
+                self.content.changes = changes;
+                record.write(&self.content).err()
+            }
+        };
+        if let Some(why) = why {
+            tracing::warn!(file = %self.path.display(), %why, "record of changed interfaces is not renewed");
         }
     }
 }
@@ -188,23 +231,31 @@ fn restore_in(directory: &Path) -> (Vec<String>, Vec<QuietError>) {
     let kernel = Kernel::open();
     for path in record::all(directory) {
         match restore_one(&kernel, &path) {
-            Ok(commands) => done.extend(commands),
+            Ok((commands, failed)) => {
+                done.extend(commands);
+                errors.extend(failed);
+            }
             Err(why) => errors.push(why),
         }
     }
     (done, errors)
 }
 
-fn restore_one(kernel: &Kernel, path: &Path) -> Result<Vec<String>, QuietError> {
-    let Some(record) = Record::open(path).map_err(|why| refused(path, why))? else { return Ok(Vec::new()) };
+fn restore_one(kernel: &Kernel, path: &Path) -> Result<(Vec<String>, Option<QuietError>), QuietError> {
+    let record = Record::open(path).map_err(|why| refused(path, why))?;
+    let Some(record) = record else { return Ok((Vec::new(), None)) };
     let content = record.read();
     let namespace = kernel::namespace().map_err(|why| refused(path, why.into()))?;
     if content.namespace != namespace && !content.changes.is_empty() {
         return Err(QuietError::Namespace(path.to_owned()));
     }
-    let done = restore(kernel, &content.changes);
-    record.remove().map_err(|why| refused(path, why.into()))?;
-    Ok(done)
+    let Restored { done, failed } = restore(kernel, &content.changes);
+    let Some((changes, why)) = remaining(failed, path) else {
+        record.remove().map_err(|why| refused(path, why.into()))?;
+        return Ok((done, None));
+    };
+    record.write(&Content { changes, ..content }).map_err(|why| refused(path, why.into()))?;
+    Ok((done, Some(why)))
 }
 
 /// Looks at the interface of a port, and refuses one that serves the host.
@@ -213,14 +264,6 @@ fn look(kernel: &Kernel, port: &str, interface: &str) -> Result<Facts, QuietErro
     if let Some(does) = plan::occupied(&facts) {
         let (port, interface) = (port.to_owned(), interface.to_owned());
         return Err(QuietError::Occupied { port, interface, does });
-    }
-    if facts.peer == Peer::OtherNamespace {
-        tracing::info!(
-            port,
-            interface,
-            "the other end of this pair is in another network namespace: see that it leaves no checksums and segments \
-             to the device (ethtool -K DEV tx off)"
-        );
     }
     Ok(facts)
 }
@@ -237,9 +280,28 @@ fn apply(kernel: &Kernel, changes: &[Change]) -> Result<(), QuietError> {
     Ok(())
 }
 
-/// Takes changes back, the last one first; the commands that would do it. What somebody else has set since stays.
-fn restore(kernel: &Kernel, changes: &[Change]) -> Vec<String> {
-    let mut done = Vec::new();
+/// What became of changes that were to be taken back.
+#[derive(Default)]
+struct Restored {
+    /// The commands that would do it.
+    done: Vec<String>,
+    /// What the kernel refused, in the order in which it was tried.
+    failed: Vec<(Change, io::Error)>,
+}
+
+/// What is left to restore, in the order in which it was changed, and the words for it; `None`: nothing.
+fn remaining(failed: Vec<(Change, io::Error)>, path: &Path) -> Option<(Vec<Change>, QuietError)> {
+    let commands: Vec<String> = failed.iter().map(|(change, _)| change.reversed().to_string()).collect();
+    let (mut changes, mut causes): (Vec<Change>, Vec<io::Error>) = failed.into_iter().unzip();
+    changes.reverse();
+    causes.truncate(1);
+    let (path, commands) = (path.to_owned(), commands.join("; "));
+    causes.pop().map(|why| (changes, QuietError::NotRestored { path, why, commands }))
+}
+
+/// Takes changes back, the last one first. What somebody else has set since stays.
+fn restore(kernel: &Kernel, changes: &[Change]) -> Restored {
+    let mut restored = Restored::default();
     for change in changes.iter().rev() {
         let current = kernel.current(change);
         if current.as_ref() != Some(&change.after) || change.before == change.after {
@@ -247,11 +309,11 @@ fn restore(kernel: &Kernel, changes: &[Change]) -> Vec<String> {
         }
         let back = change.reversed();
         match kernel.set(change, &change.before) {
-            Ok(()) => done.push(back.to_string()),
-            Err(why) => tracing::warn!(interface = change.interface, %why, "not restored; type: {back}"),
+            Ok(()) => restored.done.push(back.to_string()),
+            Err(why) => restored.failed.push((change.clone(), why)),
         }
     }
-    done
+    restored
 }
 
 fn unknown(port: &str, interface: &str, why: io::Error) -> QuietError {
@@ -304,6 +366,54 @@ mod tests {
         drop(running);
         let (done, errors) = restore_in(dir.path());
         assert!(done.is_empty() && errors.is_empty() && !path.exists());
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_take_back_stays_in_the_record_and_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Record::path(dir.path(), "n");
+        let kernel = Kernel::open();
+        let facts = kernel.facts("lo").unwrap();
+        let value = facts.sysctls["ipv4/forwarding"].clone();
+        // A value that nobody may set, root neither.
+        let change = |before: &str, after: &str| Change {
+            interface: "lo".into(),
+            index: facts.index,
+            setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
+            before: before.into(),
+            after: after.into(),
+        };
+        let changes = vec![change("no number", &value), change("0", "something else by now")];
+        let record = Record::create(&path).unwrap();
+        let namespace = kernel::namespace().unwrap();
+        record.write(&Content { namespace, changes: changes.clone() }).unwrap();
+        drop(record);
+        for _ in 0..2 {
+            let (done, errors) = restore_in(dir.path());
+            let [why @ QuietError::NotRestored { .. }] = &errors[..] else { panic!("{errors:?}") };
+            let why = why.to_string();
+            assert!(done.is_empty() && why.contains("net/ipv4/conf/lo/forwarding=no number"), "{why}");
+            let left = Record::open(&path).unwrap().unwrap().read();
+            assert_eq!(left, Content { namespace, changes: changes[..1].to_vec() });
+        }
+        // The end of a node keeps it as well.
+        drop(Quiet::start_in(dir.path(), "n", &[]).unwrap());
+        assert_eq!(Record::open(&path).unwrap().unwrap().read().changes, changes[..1]);
+    }
+
+    #[test]
+    fn an_interface_that_comes_again_and_again_leaves_no_trace() {
+        let kernel = Kernel::open();
+        let index = kernel.facts("lo").unwrap().index;
+        let change = |interface: &str, index| Change {
+            interface: interface.into(),
+            index,
+            setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
+            before: "1".into(),
+            after: "0".into(),
+        };
+        assert!(kernel.has(&change("lo", index)));
+        assert!(!kernel.has(&change("lo", index + 1)) && !kernel.has(&change("no-such-if", index)));
     }
 
     #[test]

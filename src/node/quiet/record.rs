@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// How the files' names end; before it stands the node's name.
@@ -70,7 +70,7 @@ impl Record {
     /// Opens a record that is there; `None` if there is none.
     pub(super) fn open(path: &Path) -> Result<Option<Record>, RecordError> {
         match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => Record::locked(path, file).map(Some),
+            Ok(file) => Record::locked(path, file),
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(why) => Err(why.into()),
         }
@@ -81,14 +81,20 @@ impl Record {
         if let Some(directory) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
         }
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
-        Record::locked(path, file)
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o644);
+        loop {
+            if let Some(record) = Record::locked(path, options.open(path)?)? {
+                return Ok(record);
+            }
+        }
     }
 
-    fn locked(path: &Path, file: File) -> Result<Record, RecordError> {
+    /// Locks a file that was opened; `None` if who had it before has removed it meanwhile.
+    fn locked(path: &Path, file: File) -> Result<Option<Record>, RecordError> {
         match file.try_lock() {
-            Ok(()) => Ok(Record { path: path.to_owned(), file }),
+            Ok(()) if file.metadata()?.nlink() == 0 => Ok(None),
+            Ok(()) => Ok(Some(Record { path: path.to_owned(), file })),
             Err(TryLockError::WouldBlock) => Err(RecordError::Held),
             Err(TryLockError::Error(why)) => Err(why.into()),
         }
@@ -161,6 +167,17 @@ mod tests {
         assert_eq!(all(path.parent().unwrap()), std::slice::from_ref(&path));
         record.remove().unwrap();
         assert!(all(path.parent().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_record_that_was_removed_between_opening_and_locking_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Record::path(dir.path(), "n1");
+        let ends = Record::create(&path).unwrap();
+        let opened = File::options().read(true).write(true).open(&path).unwrap();
+        ends.remove().unwrap();
+        assert!(Record::locked(&path, opened).unwrap().is_none());
+        assert!(Record::open(&path).unwrap().is_none() && Record::create(&path).is_ok());
     }
 
     #[test]
