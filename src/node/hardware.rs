@@ -38,8 +38,8 @@ pub(super) struct Hardware {
     /// Pools of the ports, as indices of `pools`.
     port_pools: Vec<usize>,
     upkeep_due: Instant,
-    /// The last warning of the upkeep.
-    warned: String,
+    /// The last warning of the upkeep about each port; empty when it is well.
+    warned: Vec<String>,
     quiet: Quiet,
     /// Buffers that drivers keep when their ports close, at most.
     kept_mbufs: u32,
@@ -58,7 +58,7 @@ impl Hardware {
             underlays: Vec::new(),
             port_pools: Vec::new(),
             upkeep_due: Instant::now(),
-            warned: String::new(),
+            warned: vec![String::new(); config.ports.len()],
             quiet,
             kept_mbufs: 0,
         };
@@ -146,11 +146,11 @@ impl Hardware {
         self.kept_mbufs
     }
 
-    /// Writes a warning, but not the same one again and again.
-    fn warn(&mut self, text: String) {
-        if self.warned != text {
+    /// Writes a warning about a port, but not the same one again and again.
+    fn warn(&mut self, n: usize, text: String) {
+        if let Some(warned) = self.warned.get_mut(n).filter(|warned| **warned != text) {
             tracing::warn!("{text}");
-            self.warned = text;
+            *warned = text;
         }
     }
 
@@ -160,15 +160,16 @@ impl Hardware {
         let name = port.name().to_owned();
         let Some(interface) = self.underlays[n].as_ref().map(Underlay::interface) else { return };
         if let Err(why) = self.quiet.add(&name, &interface) {
-            self.warn(why.to_string());
+            self.warn(n, why.to_string());
             return;
         }
         match port.reopen(&self.pools[self.port_pools[n]]) {
             Ok(()) => {
                 tracing::info!(port = name, interface, "opened again: the interface was made anew");
                 self.underlays[n] = Underlay::of(&interface, port.mtu());
+                self.warned[n].clear();
             }
-            Err(why) => self.warn(why.to_string()),
+            Err(why) => self.warn(n, why.to_string()),
         }
     }
 
