@@ -75,6 +75,16 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| RunError::System("start the control thread", why))?;
+    // From here on the node serves signals, even before it forwards: one that ends it now would leave interfaces
+    // changed.
+    let signals = {
+        let _around = runtime.enter();
+        Signals::listen()?
+    };
     let quiet = Quiet::start(&config.node.name, &hardware::interfaces(&config))?;
     let eal = Eal::start(&eal)?;
     let mut hardware = Hardware::open(&eal, &config, quiet)?;
@@ -105,15 +115,6 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         table_seed: rand::random(),
         timer_seed: rand::random(),
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| RunError::System("start the control thread", why))?;
-    // From here on the node serves signals, even before it forwards.
-    let signals = {
-        let _around = runtime.enter();
-        Signals::listen()?
-    };
     let services = Services::start(&config, &shell, &stats)?;
     let mut threads = Vec::new();
     for (number, (lease, (queues, tx))) in leases.into_iter().zip(queues).enumerate() {

@@ -193,6 +193,17 @@ def test_what_a_killed_node_changed_is_restored_by_a_command_or_by_the_next_end(
         expect(not [name for name in os.listdir(lab.directory) if name.endswith(".interfaces.json")], "a record stays")
 
 
+def test_a_node_that_is_told_to_end_while_it_starts_restores_what_it_changed():
+    with Lab("ilak") as lab:
+        host = Host(lab)
+        found = host.settings()
+        host.node.launch()
+        host.node.process.wait_for("kernel is kept quiet")
+        status = host.node.process.stop(signal.SIGTERM)
+        expect(status == 0 and "stopped" in host.node.log(), f"exit {status}: {host.node.log()}")
+        expect(host.settings() == found, f"not restored: {host.settings()}, was {found}")
+
+
 def refused(host, *words):
     host.node.launch()
     status = host.node.process.wait()
