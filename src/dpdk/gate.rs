@@ -93,6 +93,8 @@ mod tests {
             std::thread::yield_now();
             gate.close();
             taken.fetch_add(1, Ordering::SeqCst);
+            // Long enough for a worker that is inside to see it.
+            std::thread::sleep(std::time::Duration::from_micros(50));
             taken.fetch_add(1, Ordering::SeqCst);
         }
         for worker in workers {
