@@ -481,7 +481,40 @@ fn a_frame_that_admission_refuses_is_never_read_as_a_packet() {
     ] {
         let (source, destination) = (address(source), address(destination));
         let packet = ipv6(source, destination, 17, &udp(source, destination, &[7; 40]));
-        let outcome = Node::new(&text, &[]).receive(port, &frame(to, mac, &packet));
+        let mapped = [("2001:db8:dddd:0:2000::3".to_owned(), "fd00:1:0:3::/64")];
+        let outcome = Node::new(&text, &mapped).receive(port, &frame(to, mac, &packet));
         assert_eq!((outcome.fate, outcome.sent), (Fate::Dropped(reason), None));
+    }
+}
+
+/// A Neighbour Advertisement of `target` at `mac`, sent by `from`.
+fn advertised(from: Mac, source: &str, target: &str, mac: Mac) -> Vec<u8> {
+    let (source, nodes) = (address(source), address("ff02::1"));
+    let body = [&[0x20, 0, 0, 0][..], &address(target).to_be_bytes(), &[2, 1], &mac.0].concat();
+    let mut packet = ipv6(source, nodes, 58, &icmp6(source, nodes, 136, 0, &body));
+    packet[7] = 255;
+    frame(Mac::of_ipv6_multicast(nodes), from, &packet)
+}
+
+#[test]
+fn a_task_advertises_itself_only_and_strangers_on_its_port_nothing() {
+    let other = Mac([2, 0, 0, 0, 2, 2]);
+    let spoofed = Fate::Dropped(DropReason::SpoofedSource);
+    for (from, source, target, mac, fate) in [
+        (TASK, "fe80::9", "2001:db8:dddd:0:2000::1", TASK, Fate::Punted),
+        (TASK, "fe80::9", "2001:db8:88::5", TASK, Fate::Punted),
+        (TASK, "2001:db8:dddd:0:2000::1", "fe80::9", TASK, Fate::Punted),
+        // The address of another task, of another's prefix, of the fabric, and another MAC address.
+        (other, "fe80::8", "2001:db8:dddd:0:2000::1", other, spoofed),
+        (other, "fe80::8", "2001:db8:88::5", other, spoofed),
+        (other, "fe80::8", "fd00:2:0:fe::ff", other, spoofed),
+        (TASK, "fe80::9", "2001:db8:dddd:0:2000::1", other, spoofed),
+        // Nobody knows this MAC address.
+        (ROUTER, "fe80::7", "fe80::7", ROUTER, spoofed),
+        (ROUTER, "fe80::7", "2001:db8:88::5", ROUTER, spoofed),
+    ] {
+        let mut node = node("mtu: 1500", true, true);
+        let is = node.receive("access0", &advertised(from, source, target, mac)).fate;
+        assert_eq!(is, fate, "{from} says {target} is at {mac}");
     }
 }

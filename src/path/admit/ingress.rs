@@ -136,11 +136,10 @@ fn admit_task(
     if port.owns(source) || tables.own.contains(&source) {
         return Err(DropReason::SpoofedSource);
     }
-    if !is_special(source) {
-        let bound = tables.tasks.get(task).is_some_and(|sources| sources.has(source));
-        if !bound || tables.is_ila_form(source) {
-            return Err(DropReason::SpoofedSource);
-        }
+    // Nobody but a task speaks here, not even from a link-local address.
+    let sources = tables.tasks.get(task).ok_or(DropReason::SpoofedSource)?;
+    if !is_special(source) && (!sources.has(source) || tables.is_ila_form(source)) {
+        return Err(DropReason::SpoofedSource);
     }
     if tables.is_ila_form(destination) { Err(DropReason::TenantToFabric) } else { Ok(()) }
 }

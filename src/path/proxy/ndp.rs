@@ -13,7 +13,10 @@ use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{DomainId, Endpoint, HopState, LimitKind, Local, Network, NetworkId, Port, Role, Tables};
+use crate::table::{
+    AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, NetworkId, Port, Role,
+    Tables,
+};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Router lifetime in advertisements to tenants, in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
@@ -96,8 +99,8 @@ fn answered(
     }
 }
 
-/// Checks a message of a tenant: it names no MAC address but the tenant's own, advertises no address but the tenant's
-/// own, and is within the tenant's limits. Messages of others pass.
+/// Checks a message of a tenant or task: it names no MAC address but the sender's own, advertises no address but the
+/// sender's own or a link-local one, and is within the tenant's limits. Messages of others pass.
 ///
 /// # Errors
 /// * [`DropReason::SpoofedSource`] for another MAC or IPv6 address.
@@ -111,7 +114,6 @@ fn of_tenant(
     policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) -> Result<(), DropReason> {
-    let Some(who) = meta.policed else { return Ok(()) };
     let mac = ethernet::source(packet.frame());
     let (named, target) = match message {
         Message::Solicitation { source_mac, .. } | Message::RouterSolicitation { source_mac } => {
@@ -120,9 +122,16 @@ fn of_tenant(
         Message::Advertisement { target_mac, target, .. } => (target_mac, Some(target)),
         Message::RouterAdvertisement => (None, None),
     };
-    if named.is_some() && named != mac {
+    let is_tasks = matches!(port.ingress, Ingress::Tasks);
+    if (meta.policed.is_some() || is_tasks) && named.is_some() && named != mac {
         return Err(DropReason::SpoofedSource);
     }
+    let Some(who) = meta.policed else {
+        return match target.filter(|target| is_tasks && !ipv6::is_link_local(*target)) {
+            Some(target) if !is_bound(packet, mac, target, ctx.tables) => Err(DropReason::SpoofedSource),
+            _ => Ok(()),
+        };
+    };
     if let Some(target) = target {
         let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
         let tenant = mac.and_then(|mac| ctx.tables.networks.tenant(packet.port, vlan, mac));
@@ -136,6 +145,13 @@ fn of_tenant(
         }
     }
     policer.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)
+}
+
+/// Whether an address is bound to the task that sent the packet.
+fn is_bound(packet: &Packet<'_>, mac: Option<Mac>, address: u128, tables: &Tables) -> bool {
+    let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
+    let key = mac.map(|mac| AttachmentKey { port: packet.port, vlan, mac });
+    key.and_then(|key| tables.tasks.get(&key)).is_some_and(|sources| sources.has(address))
 }
 
 /// Whether an address of the tenant's network is the gateway's or in use elsewhere.
