@@ -2,6 +2,10 @@
 
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long closing waits for a worker that is inside.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The way of workers to one device. Each queue has one place, because it belongs to one worker.
 #[derive(Debug)]
@@ -38,12 +42,20 @@ impl Gate {
         self.open.load(Ordering::SeqCst).then_some(inside)
     }
 
-    /// Closes, and returns when no worker is inside: at most the time of one burst, while workers run.
-    pub(super) fn close(&self) {
-        self.open.store(false, Ordering::SeqCst);
+    /// Closes, and waits until no worker is inside: usually the time of one burst. `false`, and as it was before, if a
+    /// worker is inside for longer than [`PATIENCE`]: it hangs in a driver, and the caller must not hang with it.
+    #[must_use]
+    pub(super) fn close(&self) -> bool {
+        let before = self.open.swap(false, Ordering::SeqCst);
+        let begun = Instant::now();
         while self.inside.iter().any(|place| place.load(Ordering::SeqCst)) {
+            if begun.elapsed() > PATIENCE {
+                self.open.store(before, Ordering::SeqCst);
+                return false;
+            }
             std::thread::yield_now();
         }
+        true
     }
 
     /// Opens: what the caller did before is seen by every worker that enters.
@@ -66,8 +78,17 @@ mod tests {
         let (first, second) = (gate.enter(0), gate.enter(1));
         assert!(first.is_some() && second.is_some() && gate.enter(2).is_none());
         drop((first, second));
-        gate.close();
-        assert!(gate.enter(1).is_none());
+        assert!(gate.close() && gate.enter(1).is_none());
+    }
+
+    #[test]
+    fn a_worker_that_hangs_inside_holds_nobody_up_and_the_gate_stays_as_it_was() {
+        let gate = Gate::new(1);
+        gate.open();
+        let inside = gate.enter(0);
+        assert!(!gate.close());
+        drop(inside);
+        assert!(gate.enter(0).is_some() && gate.close() && gate.enter(0).is_none());
     }
 
     #[test]
@@ -91,7 +112,7 @@ mod tests {
         for _ in 0..ROUNDS {
             gate.open();
             std::thread::yield_now();
-            gate.close();
+            while !gate.close() {}
             taken.fetch_add(1, Ordering::SeqCst);
             // Long enough for a worker that is inside to see it.
             std::thread::sleep(std::time::Duration::from_micros(50));

@@ -53,6 +53,14 @@ pub enum PortError {
         /// The device's name.
         device: String,
     },
+    /// A worker does not leave the device.
+    #[error(
+        "port {port}: a worker hangs in its driver; the node tries again, and restarting it frees the device"
+    )]
+    Busy {
+        /// The port.
+        port: String,
+    },
     /// DPDK has no such device, or its driver refused.
     #[error("port {port}: device {device} does not open: {cause}; {way_out}{said}")]
     Probe {

@@ -29,7 +29,9 @@ impl Port {
     pub fn reopen(&mut self, pool: &Mempool) -> Result<(), PortError> {
         let device = self.device.clone();
         let Some(gate) = &device.gate else { return Ok(()) };
-        gate.close();
+        if !gate.close() {
+            return Err(PortError::Busy { port: self.config.name.clone() });
+        }
         // SAFETY: the gate is closed, and no worker is inside. It is opened below, when the device is there again.
         unsafe { device.close() };
         let (new, shape) = open::open(&self.config, pool)?;
@@ -65,7 +67,9 @@ impl Port {
         if hold.closed {
             return Ok(());
         }
-        gate.close();
+        if !gate.close() {
+            return Err(PortError::Busy { port: self.config.name.clone() });
+        }
         log::forget();
         // SAFETY: `self.device` keeps the port open. The gate is closed, and no worker is inside.
         let code = unsafe {
