@@ -212,7 +212,10 @@ def test_a_sender_is_told_that_nobody_has_the_address():
     """RFC 4861 §7.2.2: a packet that waited for a neighbour in vain is answered, and the very first one does."""
     with Lab("ilaf") as lab:
         net = Network(lab)
-        net.inet.refused("fd00:f::99", "Address unreachable")
+        net.t1.refused("2001:db8:1::99", "Address unreachable")
+        # From outside nobody reaches the fabric, and nobody is told.
+        net.inet.silent("fd00:f::99")
+        net.gw.counts("external_to_fabric")
         net.stop()
 
 
