@@ -50,7 +50,7 @@ class TwoNodes:
                 {"name": "acc0", "device": "net_af_packet1,iface=acc", "role": "access", "addresses": [f"{PLAIN}/64"],
                  "router_advertisement": {"prefix": "2001:db8:dddd::/64", "interval_s": 10}},
             ],
-            attachments=[{"port": "acc0", "mac": T1_MAC, "identifiers": [T1]}],
+            attachments=[{"port": "acc0", "mac": T1_MAC, "identifiers": [T1], "prefixes": [f"{T1_PLAIN}/128"]}],
             routes=[{"prefix": "::/0", "via": "fd00:f::1", "port": "fab0"}],
         )  # fmt: skip
         self.nodes = [self.n1, self.n2]
