@@ -90,7 +90,7 @@ impl OutsideSource {
 
 /// Whether the last source of a port with tasks is bound to the task that sent it.
 pub(super) struct TaskSource {
-    /// Source MAC address, with the upper 16 bits 0, and source address, both as they stand in the frame.
+    /// Source MAC address, with the lower 16 bits 0, and source address, both as they stand in the frame.
     raw: (u64, u64, u64),
     is_bound: bool,
 }
