@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long closing waits for a worker that is inside.
-const PATIENCE: Duration = Duration::from_millis(100);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The way of workers to one device. Each queue has one place, because it belongs to one worker.
 #[derive(Debug)]
@@ -43,13 +43,13 @@ impl Gate {
     }
 
     /// Closes, and waits until no worker is inside: usually the time of one burst. `false`, and as it was before, if a
-    /// worker is inside for longer than [`PATIENCE`]: it hangs in a driver, and the caller must not hang with it.
+    /// worker is inside for longer than [`CLOSE_TIMEOUT`]: it hangs in a driver, and the caller must not hang with it.
     #[must_use]
     pub(super) fn close(&self) -> bool {
         let before = self.open.swap(false, Ordering::SeqCst);
         let begun = Instant::now();
         while self.inside.iter().any(|place| place.load(Ordering::SeqCst)) {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > CLOSE_TIMEOUT {
                 self.open.store(before, Ordering::SeqCst);
                 return false;
             }
