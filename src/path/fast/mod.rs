@@ -153,26 +153,6 @@ impl<'t> FastPath<'t> {
         }
     }
 
-    /// The kind of destination under this upper half; `None` if the stages must decide.
-    #[inline(never)]
-    fn admitted(&self, high: u64) -> Option<To<'t>> {
-        // A protected subnet may lie under any prefix, that of a SIR domain too.
-        if matches!(self.ingress, Ingress::Strict(_)) && self.tables.inside.destinations.touches(high) {
-            return None;
-        }
-        match Prefix::of(high, self.tables) {
-            Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
-            // In this mode transport checksums change, too.
-            Some(Prefix::Locator(locator)) if locator.mode == ChecksumMode::AdjTransport => None,
-            // Only the fabric sends to addresses in ILA form.
-            Some(Prefix::Locator(locator)) => {
-                matches!(self.ingress, Ingress::Fabric).then_some(To::Locator(locator))
-            }
-            Some(Prefix::Tenants | Prefix::Subnet) => None,
-            None => plain(high).then_some(To::Route),
-        }
-    }
-
     /// [`Self::decide`] of those frames whose source `admits_source` admits.
     #[inline(never)]
     fn decide_those<'b>(
@@ -182,14 +162,14 @@ impl<'t> FastPath<'t> {
         decided: &mut Decided,
     ) {
         decided.forget();
-        let tables = self.tables;
+        let (tables, ingress) = (self.tables, self.ingress);
         let (mut outward, mut inward) =
             (Jobs::<MappedPacket<'_, '_>>::new(), Jobs::<MappedPacket<'_, '_>>::new());
         let (mut routed, mut delivered) = (Jobs::<RoutedPacket<'_>>::new(), Jobs::new());
         let mut network = None;
         let mut runs = Runs { frames: frames.zip(0..BURST as u8), admits_source, mac: self.mac, next: None };
         while let Some(raw_high) = runs.destination() {
-            match self.admitted(raw_high.swap_bytes()) {
+            match admitted(raw_high.swap_bytes(), tables, ingress) {
                 Some(To::Sir(domain, mappings)) => runs.each(raw_high, |frame, index| {
                     let length = frame.len() as u16;
                     let head: &mut Head = frame.first_chunk_mut()?;
@@ -278,6 +258,24 @@ enum To<'t> {
     Sir(DomainId, &'t MappingTable),
     Locator(OwnLocator<'t>),
     Route,
+}
+
+/// The kind of destination under this upper half; `None` if the stages must decide.
+#[inline(never)]
+fn admitted<'t>(high: u64, tables: &'t Tables, ingress: &Ingress) -> Option<To<'t>> {
+    // A protected subnet may lie under any prefix, that of a SIR domain too.
+    if matches!(ingress, Ingress::Strict(_)) && tables.inside.destinations.touches(high) {
+        return None;
+    }
+    match Prefix::of(high, tables) {
+        Some(Prefix::Sir(domain, mappings)) => Some(To::Sir(domain, mappings)),
+        // In this mode transport checksums change, too.
+        Some(Prefix::Locator(locator)) if locator.mode == ChecksumMode::AdjTransport => None,
+        // Only the fabric sends to addresses in ILA form.
+        Some(Prefix::Locator(locator)) => matches!(ingress, Ingress::Fabric).then_some(To::Locator(locator)),
+        Some(Prefix::Tenants | Prefix::Subnet) => None,
+        None => plain(high).then_some(To::Route),
+    }
 }
 
 /// Second pass for routes: all searches go step by step side by side.
