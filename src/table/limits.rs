@@ -61,14 +61,13 @@ impl Rate {
     /// `spent` is the time, in nanoseconds, at which the bucket will be full again; `now_ms` that of the same clock.
     #[inline]
     pub fn spend(self, spent: &mut u64, (count, most): (u64, u64), now_ms: u64) -> bool {
-        // Captures bring any time. At the end of the clock nothing passes.
-        let now = now_ms.saturating_mul(1_000_000);
+        let now = now_ms.min(LAST_MS) * 1_000_000;
         // After a reload the bucket may be smaller than what is missing in it.
-        let full = now.saturating_add(self.room_ns);
-        *spent = (*spent).clamp(now, full.saturating_add((most - 1).saturating_mul(self.every_ns)));
-        let enough = spent.checked_add(self.every_ns).is_some_and(|spent| spent <= full);
+        let full = now + self.room_ns;
+        *spent = (*spent).clamp(now, full + (most - 1) * self.every_ns);
+        let enough = *spent + self.every_ns <= full;
         if enough {
-            *spent = spent.saturating_add(count.saturating_mul(self.every_ns));
+            *spent += count * self.every_ns;
         }
         enough
     }
@@ -80,6 +79,9 @@ impl Default for Rate {
         Rate::new(0, 0)
     }
 }
+
+/// Captures bring any time. From here on, after 278 years, no bucket is refilled, and no sum of times overflows.
+const LAST_MS: u64 = 1 << 43;
 
 /// The rates of one tenant by [`LimitKind`].
 pub type Rates = [Rate; LimitKind::ALL.len()];

@@ -5,8 +5,8 @@ use super::{classify, parse};
 use crate::net::ethernet;
 use crate::path::admit::{ipv4, ra_dhcp_guard, source};
 use crate::path::ctx::Ctx;
-use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
-use crate::path::original::{Original, Originals};
+use crate::path::meta::{BURST, BurstMeta, Class, PacketMeta, PendingWork};
+use crate::path::original::Originals;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::proxy::{arp, prefetch};
@@ -28,7 +28,7 @@ pub(in crate::path) fn run(
     let mut memo = classify::Memo::default();
     // All packets of a received burst have one port. Only packets that waited for a neighbour may have several.
     let mut port: Option<(u16, &Port)> = None;
-    for ((packet, meta), original) in burst.iter_mut().zip(metas.iter_mut()).zip(originals.iter_mut()) {
+    for (index, (packet, meta)) in burst.iter_mut().zip(metas.iter_mut()).enumerate() {
         *meta = PacketMeta::default();
         if !packet.verdict.is_undecided() {
             continue;
@@ -37,7 +37,7 @@ pub(in crate::path) fn run(
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }
         let admitted = match port {
-            Some((_, port)) => admit(packet, (meta, original), port, policer, ctx),
+            Some((_, port)) => admit(packet, meta, (originals, index), port, policer, ctx),
             None => Err(DropReason::NoPort),
         };
         // The proxies have decided some packets: ARP, for example.
@@ -70,7 +70,8 @@ pub(in crate::path) fn run(
 /// * of [`classify::special`]: `MartianSource`, `MartianDestination`, `LinkLocal`, `PacketTooBig`, `GroupUnmappable`
 fn admit(
     packet: &mut Packet<'_>,
-    (meta, original): (&mut PacketMeta, &mut Original),
+    meta: &mut PacketMeta,
+    (originals, index): (&mut Originals, usize),
     port: &Port,
     policer: &mut Policer,
     ctx: &Ctx<'_>,
@@ -87,6 +88,7 @@ fn admit(
                 ra_dhcp_guard::ipv4(packet.frame().get(link.bytes..).unwrap_or(&[]))?;
                 packet.l3 = link.bytes as u8;
                 let group_frame = link.destination.is_multicast();
+                let original = &mut originals[index % BURST];
                 return ipv4::enter(packet, (meta, original), sender, group_frame, policer, ctx);
             }
             _ => {}
