@@ -294,6 +294,11 @@ pub const fn is_ipv4_in_ipv6(address: u128) -> bool {
     address >> 32 == 0 || address >> 32 == 0xffff
 }
 
+/// The group of all nodes on a link (RFC 4291 §2.7.1).
+pub const ALL_NODES: u128 = (0xff02 << 112) | 1;
+/// The group of all routers on a link (RFC 4291 §2.7.1).
+pub const ALL_ROUTERS: u128 = (0xff02 << 112) | 2;
+
 /// The solicited-node group of `address` (RFC 4291 §2.7.1).
 #[must_use]
 pub const fn solicited_node(address: u128) -> u128 {

@@ -18,7 +18,7 @@ pub type Change = membership::Change<u128>;
 pub type Changes<'a> = membership::Changes<'a, u128>;
 
 /// All nodes on the link: the destination of a general query.
-pub const ALL_NODES: u128 = (0xff02 << 112) | 1;
+pub use crate::net::ipv6::ALL_NODES;
 /// All MLDv2-capable routers on the link: the destination of version 2 reports (RFC 3810 §5.2.14).
 pub const ALL_MLD2_ROUTERS: u128 = (0xff02 << 112) | 0x16;
 /// The longest frame that [`query`] writes, in bytes.

@@ -4,13 +4,12 @@
 use super::exchange::Frame;
 use super::neighbour::Key;
 use crate::config::PortAddress;
-use crate::net::ipv6::solicited_node;
+use crate::net::ipv6::{ALL_NODES, solicited_node};
 use crate::net::ndp::{self, Advert, Envelope};
 use crate::net::{Mac, ipv6};
 use crate::table::{Port, PortId};
 
 /// All nodes on the link.
-const ALL_NODES: u128 = (0xff02 << 112) | 1;
 
 /// A Neighbour Solicitation: to `to`, or to the target's solicited-node group.
 ///

@@ -1,47 +1,36 @@
 //! Rate limits of ICMPv6 errors to senders that are not tenants (RFC 4443 §2.4(f)).
 
 use super::verdict::DropReason;
-use crate::table::PortId;
+use crate::table::port::MAX_PORTS;
+use crate::table::{PortId, Rate};
 
 /// The rate limiter of RFC 4443 §2.4(f): a token bucket of `burst` messages, refilled at `per_second`.
 #[derive(Debug, Clone)]
 pub struct Limiter {
-    per_second: u32,
-    burst: u32,
-    /// Tokens, in thousandths of a message.
-    tokens: u64,
-    last_ms: u64,
+    rate: Rate,
+    is_open: bool,
+    /// When the bucket will be full again, in nanoseconds.
+    spent: u64,
 }
 
 impl Limiter {
     /// A full bucket. At a rate of 0 no message is ever sent.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Self {
-        Limiter { per_second, burst, tokens: burst as u64 * 1000, last_ms: 0 }
+        Limiter { rate: Rate::new(per_second, burst), is_open: per_second > 0, spent: 0 }
     }
 
     /// Whether it lets any message through at all.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.per_second > 0
+        self.is_open
     }
 
     /// Takes one message's token; returns whether there was one. `now_ms` is the time of a monotonic clock.
     pub fn allow(&mut self, now_ms: u64) -> bool {
-        let passed = now_ms.saturating_sub(self.last_ms);
-        self.last_ms = now_ms;
-        let full = u64::from(self.burst) * 1000;
-        self.tokens = self.tokens.saturating_add(passed.saturating_mul(u64::from(self.per_second))).min(full);
-        let enough = self.tokens >= 1000 && self.per_second > 0;
-        if enough {
-            self.tokens -= 1000;
-        }
-        enough
+        self.rate.spend(&mut self.spent, (1, 1), now_ms)
     }
 }
-
-/// Most ports of a node.
-const MAX_PORTS: usize = 64;
 
 /// One worker's limiters, by port and kind of error: packet too big, hop limit exceeded, all others.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use super::packet::Packet;
 use crate::net::icmp6::kind;
 use crate::net::ipv6;
 use crate::table::Rate;
+use crate::table::port::MAX_PORTS;
 
 /// Who hands something over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +21,6 @@ enum Class {
     /// Anybody else.
     Other,
 }
-
-/// Most ports of a node.
-const MAX_PORTS: usize = 64;
 
 /// Messages of one port and worker, by class.
 const RATES: [Rate; 3] = [Rate::new(1000, 64), Rate::new(1000, 64), Rate::new(200, 32)];

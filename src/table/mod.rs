@@ -40,6 +40,7 @@ pub use translation::Translation;
 use crate::ila::{Adjustment, ChecksumMode, Identifier, IdentifierType, SirPrefix, neutral};
 use mapping::MappingTable;
 use prefixes::PrefixInfo;
+use ranges::PrefixSet;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -114,8 +115,8 @@ pub struct Tables {
     pub own: HashSet<u128, foldhash::fast::FixedState>,
     /// How tenants' IPv4 becomes IPv6.
     pub translation: Translation,
-    /// Prefixes that tenants can never reach. Any action stands for yes.
-    pub infrastructure: routes::Routes,
+    /// Prefixes that tenants can never reach.
+    pub infrastructure: PrefixSet,
     /// Prefixes that are inside, for external ports.
     pub inside: Inside,
 }

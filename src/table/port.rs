@@ -2,7 +2,11 @@
 
 use super::ingress::{Exceptions, Ingress};
 use crate::net::Mac;
+use crate::net::ipv6;
 use crate::net::ndp::Advert;
+
+/// Most ports of a node.
+pub const MAX_PORTS: usize = 64;
 
 /// What a port faces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +91,15 @@ impl Port {
             [only] => *only == vlan,
             several => several.binary_search(&vlan).is_ok(),
         }
+    }
+
+    /// Whether the port is in the group: that of all nodes, of all routers, or a solicited-node group of its addresses.
+    #[must_use]
+    pub fn is_in_group(&self, group: u128) -> bool {
+        let mut own = self.addresses.iter().chain([&self.link_local]);
+        group == ipv6::ALL_NODES
+            || group == ipv6::ALL_ROUTERS
+            || own.any(|address| ipv6::solicited_node(*address) == group)
     }
 
     /// Whether `address` is an address of this port, link-local included.

@@ -104,16 +104,6 @@ impl Rib {
         prefixes
     }
 
-    /// The prefixes that tenants cannot reach: those of the configuration, and the subnets of this node's ports, in
-    /// which the next hops are.
-    fn infrastructure(&self) -> Routes {
-        let subnets = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.prefix);
-        Routes::build(
-            self.infrastructure.iter().copied().chain(subnets).map(|prefix| (prefix, ActionId(1))),
-            self.seed,
-        )
-    }
-
     fn port_tables(&self) -> Vec<table::Port> {
         let fallback = self.ports.iter().flat_map(|port| &port.addresses).next().map(|own| own.address);
         let ports = self.ports.iter().enumerate().map(|(n, port)| {

@@ -1,4 +1,5 @@
-//! Compiles what ports admit: the sources of tasks, what is inside, and the exceptions of external ports.
+//! Compiles what ports admit: the sources of tasks, what is inside, what tenants cannot reach, and the exceptions of
+//! external ports.
 
 use super::{Rib, attachment_key};
 use crate::config::{self, Role};
@@ -30,6 +31,13 @@ impl Rib {
                 (attachment_key(task), TaskSources { addresses, prefixes })
             })
             .collect()
+    }
+
+    /// The prefixes that tenants cannot reach: those of the configuration, and the subnets of this node's ports, in
+    /// which the next hops are.
+    pub(super) fn infrastructure(&self) -> PrefixSet {
+        let subnets = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.prefix);
+        PrefixSet::of(self.infrastructure.iter().copied().chain(subnets))
     }
 
     /// What is inside, beside SIR prefixes, locators and the prefixes of virtual networks.

@@ -4,7 +4,7 @@
 //! Advertisements go to the control thread, which runs the neighbour state machines. Nothing is flooded.
 
 use crate::ila::{Identifier, IdentifierType};
-use crate::net::ipv6::{self, Ipv6, Upper};
+use crate::net::ipv6::{self, ALL_NODES, Ipv6, Upper};
 use crate::net::ndp::{self, Advert, Envelope, Message, Told};
 use crate::net::{Mac, ethernet};
 use crate::path::ctx::Ctx;
@@ -21,8 +21,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Router lifetime in advertisements to tenants, in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
 const ROUTER_LIFETIME_S: u16 = 1800;
-/// The all-nodes address of the link, ff02::1.
-const ALL_NODES: u128 = (0xff02 << 112) | 1;
 
 /// Decides a Neighbour Discovery message.
 pub(in crate::path) fn decide(

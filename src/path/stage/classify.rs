@@ -214,7 +214,7 @@ fn untranslated(meta: &mut PacketMeta, prefix: Prefix<'_>, tables: &Tables) -> R
 /// Classifies a destination for plain routing. Tenants never reach infrastructure.
 fn routed(meta: &PacketMeta, tables: &Tables) -> Result<Class, DropReason> {
     let address = meta.destination;
-    if meta.from.is_some() && tables.infrastructure.lookup(address).is_some() {
+    if meta.from.is_some() && tables.infrastructure.contains(address) {
         return Err(DropReason::TenantToFabric);
     }
     may_send(meta, Endpoint::Outside, tables).map(|()| Class::Route)
