@@ -96,6 +96,28 @@ fn rfc_8200_section_4_2_an_unknown_option_is_answered_as_its_upper_bits_demand()
 }
 
 #[test]
+fn who_is_not_in_a_group_says_nothing_about_its_packets() {
+    for (group, is_in) in [
+        ("ff02::1", true),
+        ("ff02::2", true),
+        ("ff02::1:ff00:1", true),
+        ("ff02::1:ff00:2", false),
+        ("ff02::1234", false),
+        ("ff05::2", false),
+        ("ff0e::1234", false),
+    ] {
+        let group = address(group);
+        let packet = asking(group, 60, &[header(58, [0x80, 4, 0, 0, 0, 0])]);
+        let frame = frame(Mac::of_ipv6_multicast(group), INTERNET, &packet);
+        let expected = match is_in {
+            true => Fate::Replied(Some(DropReason::ExtensionHeaders)),
+            false => Fate::Dropped(DropReason::ExtensionHeaders),
+        };
+        assert_eq!(the_gateway().receive("ext0", &frame).fate, expected, "{group:x}");
+    }
+}
+
+#[test]
 fn rfc_4443_section_2_4_e_3_only_an_option_demands_an_error_about_a_packet_to_a_group() {
     let group = address("ff02::1");
     let mac = Mac::of_ipv6_multicast(group);

@@ -45,7 +45,10 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
     match own_headers::check(packet.l3(), is_group) {
         Ok(()) => {}
         Err(Refusal::Header(problem)) => {
-            meta.problem = problem;
+            // Who is not in a group is not asked by its packets.
+            let port = ctx.tables.ports.get(usize::from(packet.port.0));
+            let is_asked = !is_group || port.is_some_and(|port| port.is_in_group(meta.destination));
+            meta.problem = problem.filter(|_| is_asked);
             return Verdict::Drop(DropReason::ExtensionHeaders);
         }
         Err(Refusal::Protocol(_)) if is_group => return Verdict::Drop(DropReason::Multicast),
