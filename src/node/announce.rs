@@ -9,8 +9,6 @@ use crate::net::ndp::{self, Advert, Envelope};
 use crate::net::{Mac, ipv6};
 use crate::table::{Port, PortId};
 
-/// All nodes on the link.
-
 /// A Neighbour Solicitation: to `to`, or to the target's solicited-node group.
 ///
 /// It comes from the port's address on the target's subnet, or else from the link-local address (§7.2.2).

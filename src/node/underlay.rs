@@ -57,9 +57,10 @@ impl Underlay {
 fn judge(index: u32, mtu: u16, shown: Shown) -> (bool, &'static str) {
     match shown {
         Shown { index: None, .. } => (false, "its interface is gone"),
-        Shown { index: Some(now), .. } if now != index => {
-            (false, "its interface was deleted and made again, and could not be opened yet")
-        }
+        Shown { index: Some(now), .. } if now != index => (
+            false,
+            "its interface was deleted and made again; restart the node if the port does not come back by itself",
+        ),
         Shown { carrier: Some(false), .. } => (false, "its interface has no link"),
         Shown { mtu: Some(now), .. } if now < u32::from(mtu) => {
             (true, "the mtu of its interface is lower than that of the port; longer packets are lost")

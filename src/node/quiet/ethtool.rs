@@ -6,6 +6,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeVal;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -44,6 +45,8 @@ const LONGEST: usize = 32 << 10;
 pub(super) struct Ethtool {
     socket: OwnedFd,
     family: u16,
+    /// Number of the last request, so that an answer that comes too late is not taken for the next one's.
+    last: Cell<u32>,
 }
 
 impl Ethtool {
@@ -56,7 +59,7 @@ impl Ethtool {
             (AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkGeneric);
         let socket = socket(kind.0, kind.1, kind.2, kind.3)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(5, 0))?;
-        let mut ethtool = Ethtool { socket, family: GENL_ID_CTRL };
+        let mut ethtool = Ethtool { socket, family: GENL_ID_CTRL, last: Cell::new(0) };
         let answer = ethtool.ask(CTRL_CMD_GETFAMILY, &attribute(CTRL_ATTR_FAMILY_NAME, b"ethtool\0"))?;
         let id = attributes(&answer).find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID);
         let id = id.and_then(|(_, value)| value.get(..2)?.try_into().ok()).map(u16::from_ne_bytes);
@@ -93,8 +96,10 @@ impl Ethtool {
         message.extend(len.to_ne_bytes());
         message.extend(self.family.to_ne_bytes());
         message.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-        // Sequence number and sender: one request waits for its answer at a time.
-        message.extend([0; 8]);
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        message.extend(number.to_ne_bytes());
+        message.extend([0; 4]);
         message.extend([command, 1, 0, 0]);
         message.extend(attributes);
         let fd = self.socket.as_raw_fd();
@@ -103,7 +108,8 @@ impl Ethtool {
         let mut room = vec![0; LONGEST];
         loop {
             let len = recv(fd, &mut room, MsgFlags::empty())?;
-            for (kind, body) in messages(&room[..len.min(LONGEST)]) {
+            let answers = messages(&room[..len.min(LONGEST)]).filter(|(_, to, _)| *to == number);
+            for (kind, _, body) in answers {
                 if kind != NLMSG_ERROR {
                     answer = body.get(4..).unwrap_or_default().to_vec();
                     continue;
@@ -136,14 +142,15 @@ fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute(kind | NLA_F_NESTED, value)
 }
 
-/// The messages of one datagram: type, and what follows the netlink header.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+/// The messages of one datagram: type, number of the request, and what follows the netlink header.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
     std::iter::from_fn(move || {
         let len = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
         let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+        let number = u32::from_ne_bytes(bytes.get(8..12)?.try_into().ok()?);
         let body = bytes.get(16..len)?;
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, body))
+        Some((kind, number, body))
     })
 }
 

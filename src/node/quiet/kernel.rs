@@ -5,7 +5,7 @@
 use super::ethtool::Ethtool;
 use super::plan::{Change, Facts, Peer, SYSCTLS, Setting};
 use nix::ifaddrs::getifaddrs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -43,12 +43,15 @@ impl Kernel {
         };
         let master = fs::read_link(dir.join("master")).ok();
         let master = master.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        let sysctls = SYSCTLS.iter().filter_map(|(key, _)| {
-            let value = fs::read_to_string(sysctl(interface, key)).ok()?;
-            Some(((*key).to_owned(), value.trim().to_owned()))
-        });
-        let mut routes = routes_v4(&fs::read_to_string("/proc/net/route").unwrap_or_default(), interface);
-        routes.extend(routes_v6(&fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default(), interface));
+        let mut sysctls = BTreeMap::new();
+        for (key, _) in SYSCTLS {
+            if let Some(value) = told(&sysctl(interface, key), key.starts_with("ipv6/"))? {
+                sysctls.insert(key.to_owned(), value.trim().to_owned());
+            }
+        }
+        let table = |file: &str, may_miss| told(Path::new(file), may_miss).map(Option::unwrap_or_default);
+        let mut routes = routes_v4(&table("/proc/net/route", false)?, interface);
+        routes.extend(routes_v6(&table("/proc/net/ipv6_route", true)?, interface));
         Ok(Facts {
             interface: interface.to_owned(),
             index,
@@ -56,7 +59,7 @@ impl Kernel {
             routes,
             master,
             uppers: linked("upper_"),
-            sysctls: sysctls.collect(),
+            sysctls,
             offloads: self.offloads(index),
             peer: if linked("lower_").is_empty() { self.peer(&dir, index) } else { Peer::None },
         })
@@ -199,6 +202,16 @@ fn routes_v6(table: &str, interface: &str) -> Vec<String> {
         (*name == interface && !everybodys).then_some(text)
     };
     table.lines().filter_map(route).collect()
+}
+
+/// What the kernel tells in a file; `None` if it has no such file and `may_miss`. Whoever takes an error for nothing to
+/// tell silences the interface of somebody else, or leaves the kernel talking.
+fn told(path: &Path, may_miss: bool) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(why) if may_miss && why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(io::Error::new(why.kind(), format!("{}: {why}", path.display()))),
+    }
 }
 
 #[cfg(test)]
