@@ -17,21 +17,22 @@ use support::*;
 const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0xff]);
 const TASK: Mac = Mac([2, 0, 0, 0, 2, 1]);
 const VM: Mac = Mac([2, 0, 0, 0, 1, 1]);
+/// Where a frame for the router on each port goes: to the port, to the domain of tasks, to the network.
 const PORTS: [Mac; 4] =
-    [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 3]), Mac([2, 0, 0, 0, 0, 4])];
+    [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 3]), Mac([2, 0, 0x5e, 0, 0, 1])];
 
 const NODE: &str = r#"
 node: {name: edge}
 dpdk: {workers: [1]}
 icmp: {errors_per_second: 1000000, burst: 1000000}
-sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "02:00:00:00:00:03"}]
 locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
 infrastructure: ["fd00:f::/32", "2001:db8:1f::/48"]
 ports:
   - {name: fabric0, device: net_null_a0, role: fabric, mac: "02:00:00:00:00:01", addresses: ["fd00:2:0:fe::1/64"]}
   - {name: ext0, device: net_null_b0, role: external, mac: "02:00:00:00:00:02", addresses: ["2001:db8:ff::1/64"], EXTERNAL}
-  - {name: access0, device: net_null_c0, role: access, mac: "02:00:00:00:00:03", addresses: ["2001:db8:77::1/64"]}
-  - {name: access1, device: net_null_d0, role: access, mac: "02:00:00:00:00:04"}
+  - {name: access0, device: net_null_c0, role: access, mac: "02:00:00:00:00:13", addresses: ["2001:db8:77::1/64"]}
+  - {name: access1, device: net_null_d0, role: access, mac: "02:00:00:00:00:14"}
 attachments:
   - {port: access0, mac: "02:00:00:00:02:01", identifiers: ["2001:db8:dddd:0:2000::1"], prefixes: ["2001:db8:88::/48"]}
   - {port: access0, mac: "02:00:00:00:02:02", identifiers: ["2001:db8:dddd:0:2000::2"]}

@@ -118,7 +118,7 @@ fn an_error_to_a_task_takes_the_way_of_its_mapping() {
     let mut host = nve(ChecksumMode::NeutralMap, L1, &[(T1.into(), TASK)], &[]);
     let (from, to) = (address(T1), address(UNKNOWN));
     let packet = ipv6(from, to, 6, &tcp(from, to, b"x"));
-    let outcome = host.receive("access0", &frame(NVE_ACCESS, TASK, &packet));
+    let outcome = host.receive("access0", &frame(TASK_ROUTER, TASK, &packet));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NoMapping)));
     let answer = outcome.through("access0");
     assert_eq!(&answer[..6], &TASK.0);
@@ -357,7 +357,7 @@ fn an_error_between_tasks_is_translated_back_at_the_nve_and_at_the_router() {
         let mut router = gateway(mode, "", &[(T1.into(), L1), (T3.into(), L3)]);
         let (from, to) = (address(T1), address(T3));
         let packet = ipv6(from, to, 17, &udp(from, to, b"question"));
-        let on_wire = host.receive("access0", &frame(NVE_ACCESS, TASK, &packet)).forwarded("fabric0");
+        let on_wire = host.receive("access0", &frame(TASK_ROUTER, TASK, &packet)).forwarded("fabric0");
         let error = fabric_error(from, &on_wire[14..]);
         // Through an ILA router, which knows both mappings.
         let routed =

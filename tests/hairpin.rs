@@ -122,8 +122,8 @@ fn node(mode: ChecksumMode, locator: &str, policies: &str) -> Node {
         ..Rules::default()
     };
     let (text, mapped) = written(locator, &rules);
-    let with_mode = format!("prefix: \"2001:db8:dddd::/64\", checksum: {}}}", mode.name());
-    Node::new(&text.replace("prefix: \"2001:db8:dddd::/64\"}", &with_mode), &mapped)
+    let with_mode = format!("prefix: \"2001:db8:dddd::/64\", checksum: {},", mode.name());
+    Node::new(&text.replace("prefix: \"2001:db8:dddd::/64\",", &with_mode), &mapped)
 }
 
 /// To vm3 of blue: by vm2 of red from its IPv6 address and from its IPv4 address, to both of vm3's.

@@ -83,7 +83,7 @@ impl Hosts<'_> {
             r#"
 node: {{name: nve}}
 dpdk: {{workers: [1]}}
-sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64", checksum: {mode}}}]
+sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "{TASK_ROUTER}", checksum: {mode}}}]
 locators: [{{prefix: "{locator}", domain: tasks}}]
 virtual_networks:
 {red}{blue}

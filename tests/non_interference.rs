@@ -373,7 +373,7 @@ impl Fabric {
         let to = match (owner, sent.group_frame) {
             (_, true) if sent.dressed == 5 => Mac([0x33, 0x33, 0, 0, 0, 1]),
             (Owner::Red | Owner::Blue, _) => ANYCAST,
-            (Owner::Service, _) => NVE_ACCESS,
+            (Owner::Service, _) => TASK_ROUTER,
             (Owner::Outside, _) => GATEWAY_EXTERNAL,
         };
         let frame = match (is_ipv4, vlan) {

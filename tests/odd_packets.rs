@@ -128,7 +128,7 @@ fn an_ipv4_tenant_is_told_the_mtu_of_a_fabric_of_jumbo_frames() {
 fn a_tenants_packet_without_a_mapping_is_routed_by_the_address_that_it_has() {
     let (text, mapped) = written(L1, &Rules::default());
     let text = text
-        .replace("prefix: \"2001:db8:dddd::/64\"}", "prefix: \"2001:db8:dddd::/64\", on_miss: route}")
+        .replace("prefix: \"2001:db8:dddd::/64\",", "prefix: \"2001:db8:dddd::/64\", on_miss: route,")
         .replace(
             "routes:\n",
             "routes:\n  - {prefix: \"2001:db8:a::/96\", via: \"fd00:ffff::fe\", port: fabric0}\n",

@@ -197,7 +197,7 @@ fn a_solicitation_for_another_task_is_answered_by_proxy_without_override() {
     for target in [T2, T3] {
         let target = address(target);
         let answer = host.receive("access0", &solicitation(TASK, address(T1), target)).through("access0");
-        assert_eq!(advertised(&answer[14..]), (target, true, true, false, NVE_ACCESS));
+        assert_eq!(advertised(&answer[14..]), (target, true, true, false, TASK_ROUTER));
     }
     let reason = Fate::Dropped(DropReason::NdNotForUs);
     // Nobody is asked to vouch for an unknown identifier, nor for the asker's own.
@@ -217,14 +217,14 @@ fn a_solicitation_to_the_address_itself_is_answered_by_proxy() {
     for from in [address(T1), TASK.link_local()] {
         for target in [T2, T3] {
             let target = address(target);
-            let asked = solicitation_to(target, NVE_ACCESS, TASK, from, target);
+            let asked = solicitation_to(target, TASK_ROUTER, TASK, from, target);
             let answer = host.receive("access0", &asked).through("access0");
             assert_eq!((&answer[..6], destination(&answer[14..])), (&TASK.0[..], from));
-            assert_eq!(advertised(&answer[14..]), (target, true, true, false, NVE_ACCESS));
+            assert_eq!(advertised(&answer[14..]), (target, true, true, false, TASK_ROUTER));
         }
         // It never leaves the link, whether anybody answers for the target or not.
         let unknown = address("2001:db8:dddd:0:2000::99");
-        let asked = solicitation_to(unknown, NVE_ACCESS, TASK, from, unknown);
+        let asked = solicitation_to(unknown, TASK_ROUTER, TASK, from, unknown);
         assert_eq!(host.receive("access0", &asked).fate, Fate::Dropped(DropReason::NdNotForUs));
     }
 }
@@ -236,7 +236,7 @@ fn tasks_with_the_same_mac_address_on_two_vlans_find_each_other() {
 node: {{name: nve}}
 dpdk: {{workers: [1]}}
 sir_domains:
-  - {{name: tasks, prefix: "2001:db8:dddd::/64"}}
+  - {{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "{TASK_ROUTER}"}}
 locators:
   - {{prefix: "{L1}", domain: tasks}}
 ports:
@@ -251,10 +251,10 @@ attachments:
     asked.splice(12..12, [0x81, 0, 0, 10]);
     let answer = host.receive("access0", &asked).through("access0");
     assert_eq!(answer[12..18], [0x81, 0, 0, 10, 0x86, 0xdd]);
-    assert_eq!(advertised(&answer[18..]), (address(T1), true, true, false, NVE_ACCESS));
+    assert_eq!(advertised(&answer[18..]), (address(T1), true, true, false, TASK_ROUTER));
     let asked = solicitation(TASK, address(T1), address(T2));
     let answer = host.receive("access0", &asked).through("access0");
-    assert_eq!(advertised(&answer[14..]), (address(T2), true, true, false, NVE_ACCESS));
+    assert_eq!(advertised(&answer[14..]), (address(T2), true, true, false, TASK_ROUTER));
     // Its own address is still its own.
     let asked = solicitation(TASK, 0, address(T1));
     assert_eq!(host.receive("access0", &asked).fate, Fate::Dropped(DropReason::NdNotForUs));
@@ -266,7 +266,7 @@ fn duplicate_address_detection_is_answered_when_the_address_is_in_use_elsewhere(
     let answer = host.receive("access0", &solicitation(TASK, 0, address(T2))).through("access0");
     assert_eq!(&answer[..6], &[0x33, 0x33, 0, 0, 0, 1]);
     assert_eq!(destination(&answer[14..]), address("ff02::1"));
-    assert_eq!(advertised(&answer[14..]), (address(T2), true, false, false, NVE_ACCESS));
+    assert_eq!(advertised(&answer[14..]), (address(T2), true, false, false, TASK_ROUTER));
     // The task itself may take its address.
     let outcome = host.receive("access0", &solicitation(TASK, 0, address(T1)));
     assert_eq!(outcome.fate, Fate::Dropped(DropReason::NdNotForUs));
@@ -281,7 +281,7 @@ fn a_router_solicitation_is_answered_on_access_ports_only() {
     let answer = the_host().receive("access0", &frame).through("access0");
     let l3 = &answer[14..];
     assert_eq!((l3[40], l3[7], checksum_ok(l3)), (134, 255, Some(true)));
-    assert_eq!((source(l3), destination(l3)), (NVE_ACCESS.link_local(), from));
+    assert_eq!((source(l3), destination(l3)), (TASK_ROUTER.link_local(), from));
     let outcome = the_host().receive("fabric0", &frame);
     assert_eq!(outcome.fate, Fate::Dropped(DropReason::NdNotForUs));
 }

@@ -238,5 +238,5 @@ fn a_reply_that_crosses_one_link_only_is_as_long_as_that_carries() {
     let task = "2001:db8:dddd:0:2000::1";
     let mut host = nve(ChecksumMode::NeutralMap, "fd00:1:0:1::/64", &[(task.into(), TASK)], &[]);
     let asked = long_request(address(task), address("fd00:ffff::1"), 1400);
-    assert_replied(&mut host, "access0", &frame(NVE_ACCESS, TASK, &asked), &asked, 1, 1448);
+    assert_replied(&mut host, "access0", &frame(TASK_ROUTER, TASK, &asked), &asked, 1, 1448);
 }

@@ -32,7 +32,7 @@ fn a_mapped_address_may_lie_outside_of_the_subnets() {
 fn tenants_of_two_networks_on_one_host_need_a_policy_too() {
     let sent = of_vm3([10, 0, 0, 111]);
     let received = peered(L1, BLUE_TO_RED).receive("access0", &sent).forwarded("access0");
-    assert_eq!(&received[..14], &ipv4_frame(VM1, NVE_ACCESS, &[])[..]);
+    assert_eq!(&received[..14], &ipv4_frame(VM1, ANYCAST, &[])[..]);
     assert_eq!(ipv4_line(&received[14..]), "10.0.0.104,10.0.0.1");
     assert!(ipv4_checksums_ok(&received[14..]));
     let sent6 = of_vm3_ipv6("2001:db8:a::1");
@@ -121,7 +121,6 @@ attachments:
     let (_, after) = rest.split_once("routes:").unwrap();
     let task = ilagate::net::Mac([2, 0, 0, 0, 1, 9]);
     let mut node = Node::new(&format!("{before}{more}\nroutes:{after}"), &[(SERVICE.to_owned(), L2)]);
-    let port = ilagate::net::Mac([2, 0, 0, 0, 0, 0x22]);
     // To the tenant's own addresses, and to what its packets look like on the wire.
     let (vm2, vm1) = (address("2001:db8:a::2"), address("2001:db8:a::1"));
     let carried = frame(ANYCAST, VM2, &ipv6(vm2, vm1, 17, &udp(vm2, vm1, b"honest")));
@@ -131,14 +130,14 @@ attachments:
         for from in ["2001:db8:a::2", "2001:db8:dddd:0:4000:64:a00:2", "2001:db8:dddd:0:6000:64:0:2"] {
             let from = address(from);
             let packet = ipv6(from, to, 17, &udp(from, to, b"spoofed"));
-            let fate = node.receive("access1", &frame(port, task, &packet)).fate;
+            let fate = node.receive("access1", &frame(TASK_ROUTER, task, &packet)).fate;
             assert_eq!(fate, Fate::Dropped(DropReason::SpoofedSource), "{from:x} {to:x}");
         }
     }
     // As itself it may, by its policy.
     let (from, to) = (address("2001:db8:dddd:0:2000::9"), address("2001:db8:a::1"));
     let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
-    assert_eq!(node.receive("access1", &frame(port, task, &packet)).fate, Fate::Forwarded);
+    assert_eq!(node.receive("access1", &frame(TASK_ROUTER, task, &packet)).fate, Fate::Forwarded);
 }
 
 #[test]
@@ -278,7 +277,7 @@ fn services_and_the_outside_reach_a_tenant_only_by_a_policy_in_that_direction() 
         }
         // Where the service is.
         let (from, to) = (address(SERVICE), address(VM1_ADDRESS));
-        let sent = tagged(NVE_ACCESS, TASK, 9, &ipv6(from, to, 17, &udp(from, to, b"answer")));
+        let sent = tagged(TASK_ROUTER, TASK, 9, &ipv6(from, to, 17, &udp(from, to, b"answer")));
         let fate = host_where(L2, policies).receive("access0", &sent).fate;
         assert_eq!(fate, if from_service { Fate::Forwarded } else { refused() }, "{policies}");
     }

@@ -189,7 +189,7 @@ fn an_announcement_of_a_tenants_own_address_is_heard_and_one_of_anothers_is_spoo
     for (target, mac) in [
         (address("2001:db8:a::2"), VM1),
         (address("2001:db8:a::ffff:fffe"), VM1),
-        (NVE_ACCESS.link_local(), VM1),
+        (ANYCAST.link_local(), VM1),
         (own(), VM2),
     ] {
         let stolen = node.receive("access0", &advertisement(own(), target, mac, 0x20));
@@ -209,7 +209,7 @@ fn a_tenant_names_no_mac_address_but_its_own() {
     assert_eq!(node.receive("access0", &router(VM1)).fate, Fate::Replied(None));
     assert_eq!(node.receive("access0", &router(VM2)).fate, spoofed);
     // Nor speaks as its router.
-    let as_router = solicitation(NVE_ACCESS.link_local(), target, Some(VM1));
+    let as_router = solicitation(ANYCAST.link_local(), target, Some(VM1));
     assert_eq!(node.receive("access0", &as_router).fate, spoofed);
 }
 

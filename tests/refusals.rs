@@ -282,7 +282,7 @@ fn told_to_the_service(next: u8, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (from, to) = (address(SERVICE), address("2001:db8:dddd:0:4000:64:a00:1"));
     let packet = ipv6(from, to, next, payload);
     let mut sender = peered(L2, &policies);
-    let on_wire = sender.receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
+    let on_wire = sender.receive("access0", &tagged(TASK_ROUTER, TASK, 9, &packet)).forwarded("fabric0");
     let outcome = peered(L1, &policies).receive("fabric0", &carried(&on_wire));
     assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::Untranslatable)));
     let error = sender.receive("fabric0", &carried(&outcome.through("fabric0"))).forwarded("access0");

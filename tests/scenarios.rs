@@ -39,14 +39,14 @@ fn scenario_01_task_to_task() {
         let (from, to) = (address(T1), address(T2));
         let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
         assert_eq!(line(&packet), format!("{T1},{T2}"));
-        let on_wire = sender.receive("access0", &frame(NVE_ACCESS, TASK, &packet)).forwarded("fabric0");
+        let on_wire = sender.receive("access0", &frame(TASK_ROUTER, TASK, &packet)).forwarded("fabric0");
         assert_eq!(line(&on_wire[14..]), format!("{T1},{}", wire(mode).0));
         assert_eq!(checksum_ok(&on_wire[14..]), Some(right_on_the_wire(mode)), "{mode:?}");
         let arrived = frame(NVE_FABRIC, GATEWAY_FABRIC, &on_wire[14..]);
         let received = receiver.receive("fabric0", &arrived).forwarded("access0");
         assert_eq!(line(&received[14..]), format!("{T1},{T2}"));
         assert_eq!(checksum_ok(&received[14..]), Some(true), "{mode:?}");
-        assert_eq!((&received[..6], &received[6..12]), (&TASK_2.0[..], &NVE_ACCESS.0[..]));
+        assert_eq!((&received[..6], &received[6..12]), (&TASK_2.0[..], &TASK_ROUTER.0[..]));
         assert_eq!((received[21], &received[54..]), (62, &packet[40..]));
     }
 }
@@ -59,7 +59,7 @@ fn scenario_02_task_to_internet() {
     let packet = ipv6(from, IADDR, 17, &udp(from, IADDR, b"query"));
     let addresses = format!("{T1},2001:db8:1::99");
     assert_eq!(line(&packet), addresses);
-    let on_wire = host.receive("access0", &frame(NVE_ACCESS, TASK, &packet)).forwarded("fabric0");
+    let on_wire = host.receive("access0", &frame(TASK_ROUTER, TASK, &packet)).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), addresses);
     let outside = gateway.receive("fabric0", &on_wire).forwarded("ext0");
     assert_eq!(line(&outside[14..]), addresses);
@@ -107,12 +107,12 @@ fn scenario_05_task_to_tenant() {
     let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
     assert_eq!(line(&packet), format!("{SERVICE},2001:db8:a::1"));
     let on_wire =
-        host_where(L2, TASKS).receive("access0", &tagged(NVE_ACCESS, TASK, 9, &packet)).forwarded("fabric0");
+        host_where(L2, TASKS).receive("access0", &tagged(TASK_ROUTER, TASK, 9, &packet)).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), format!("{SERVICE},fd00:1:0:1:7000:64:0:c05c"));
     assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
     let received = host_where(L1, TASKS).receive("fabric0", &carried(&on_wire)).forwarded("access0");
     assert_eq!(line(&received[14..]), format!("{SERVICE},2001:db8:a::1"));
-    assert_eq!((&received[..6], &received[6..12]), (&VM1.0[..], &NVE_ACCESS.0[..]));
+    assert_eq!((&received[..6], &received[6..12]), (&VM1.0[..], &ANYCAST.0[..]));
     assert_eq!((checksum_ok(&received[14..]), &received[54..]), (Some(true), &packet[40..]));
 }
 
@@ -183,12 +183,12 @@ fn scenario_08_service_to_ipv4_tenant() {
     let (from, to) = (address(SERVICE), address("2001:db8:dddd:0:4000:64:a00:1"));
     let packet = ipv6(from, to, 17, &udp(from, to, b"answer"));
     assert_eq!(line(&packet), format!("{SERVICE},2001:db8:dddd:0:4000:64:a00:1"));
-    let sent = tagged(NVE_ACCESS, TASK, 9, &packet);
+    let sent = tagged(TASK_ROUTER, TASK, 9, &packet);
     let on_wire = peered(L2, FROM_SERVICE).receive("access0", &sent).forwarded("fabric0");
     assert_eq!(line(&on_wire[14..]), format!("{SERVICE},fd00:1:0:1:5000:64:a00:fe94"));
     assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
     let received = peered(L1, FROM_SERVICE).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(&received[..14], &ipv4_frame(VM1, NVE_ACCESS, &[])[..]);
+    assert_eq!(&received[..14], &ipv4_frame(VM1, ANYCAST, &[])[..]);
     assert_eq!(ipv4_line(&received[14..]), "10.0.0.200,10.0.0.1");
     assert!(ipv4_checksums_ok(&received[14..]));
     for policies in ["", TO_SERVICE] {
@@ -223,7 +223,7 @@ fn scenario_10_same_network_ipv4() {
     assert_eq!(line(&on_wire[14..]), "2001:db8:dddd:0:4000:64:a00:1,fd00:1:0:2:5000:64:a00:fe94");
     assert_eq!((checksum_ok(&on_wire[14..]), on_wire[21]), (Some(true), 63));
     let received = host(L2).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(&received[..14], &ipv4_frame(VM2, NVE_ACCESS, &[])[..]);
+    assert_eq!(&received[..14], &ipv4_frame(VM2, ANYCAST, &[])[..]);
     assert_eq!(ipv4_line(&received[14..]), "10.0.0.1,10.0.0.2");
     assert!(ipv4_checksums_ok(&received[14..]));
     assert_eq!((received[22], &received[34..]), (62, &packet[20..]));
@@ -252,7 +252,7 @@ fn scenario_12_different_networks_ipv4() {
     assert_eq!(line(&on_wire[14..]), format!("{VM3_SIR},fd00:1:0:2:5000:64:a00:fe94"));
     assert_eq!((checksum_ok(&on_wire[14..]), on_wire[21]), (Some(true), 63));
     let received = peered(L2, BLUE_TO_RED).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(&received[..14], &ipv4_frame(VM2, NVE_ACCESS, &[])[..]);
+    assert_eq!(&received[..14], &ipv4_frame(VM2, ANYCAST, &[])[..]);
     assert_eq!(ipv4_line(&received[14..]), "10.0.0.104,10.0.0.2");
     assert!(ipv4_checksums_ok(&received[14..]));
     assert_eq!((received[22], &received[42..]), (62, &b"query"[..]));
@@ -275,7 +275,7 @@ fn scenario_13_ipv4_to_ipv6_in_different_networks() {
     assert_eq!(line(&on_wire[14..]), "2001:db8:a::2,fd00:1:0:1:5000:c8:a00:fe95");
     assert_eq!(checksum_ok(&on_wire[14..]), Some(true));
     let received = peered(L1, BOTH).receive("fabric0", &carried(&on_wire)).forwarded("access0");
-    assert_eq!(&received[..18], &ipv4_tagged(VM3, NVE_ACCESS, 7, &[])[..]);
+    assert_eq!(&received[..18], &ipv4_tagged(VM3, ANYCAST, 7, &[])[..]);
     assert_eq!(ipv4_line(&received[18..]), "10.0.0.102,10.0.0.2");
     assert!(ipv4_checksums_ok(&received[18..]));
     // The way back needs its own policy, at both ends.
@@ -289,6 +289,6 @@ fn tasks_on_one_host_need_no_trip_through_the_fabric() {
     let mut host = nve(ChecksumMode::NeutralMap, L1, &attached, &[]);
     let (from, to) = (address(T1), address(T2));
     let packet = ipv6(from, to, 6, &tcp(from, to, b"hello"));
-    let received = host.receive("access0", &frame(NVE_ACCESS, TASK, &packet)).forwarded("access0");
+    let received = host.receive("access0", &frame(TASK_ROUTER, TASK, &packet)).forwarded("access0");
     assert_eq!((line(&received[14..]), &received[..6]), (format!("{T1},{T2}"), &TASK_2.0[..]));
 }

@@ -109,7 +109,7 @@ impl World {
 node: {{name: nve}}
 dpdk: {{workers: [1]}}
 mbufs: {{data_bytes: 9216}}
-sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64", checksum: {mode}}}]
+sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "{TASK_ROUTER}", checksum: {mode}}}]
 locators: [{{prefix: "{own}", domain: tasks}}]
 virtual_networks:
   - name: red

@@ -13,7 +13,7 @@ GATEWAY = "2001:db8:1::1"
 T1, T2 = f"{SIR}2000::1", f"{SIR}2000::2"
 T1_MAC, T2_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 L1, L2 = "fd00:1:0:1::/64", "fd00:1:0:2::/64"
-# The NVEs' access ports have the same address, so that a task that moves keeps its default router.
+# The router of the SIR domain, the same at every node: a task that moves keeps its default router.
 ROUTER_MAC = "02:00:5e:00:00:01"
 
 
@@ -114,7 +114,7 @@ class Network:
                 {"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": fabric_mtu,
                  "addresses": [f"fd00:f:{number}::1/64"]},
                 {"name": "access0", "device": "net_af_packet1,iface=acc", "role": "access",
-                 "mac": ROUTER_MAC, "router_advertisement": {"interval_s": 4, "lifetime_s": 1800}},
+                 "router_advertisement": {"interval_s": 4, "lifetime_s": 1800}},
             ],
             routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],
             mappings={"file": self.mapping_file},

@@ -7,10 +7,12 @@
 
 from lab import SIR
 from reference import L1, L2, short, task_up
+from wait import until
 
 INET = "2001:db8:1::2"
 SERVICE = short(f"{SIR}2000::4")
 ANYCAST = "02:00:5e:00:00:01"
+ROUTER = "fe80::5eff:fe00:1"
 GATEWAY4 = "10.0.0.254"
 LG = "fd00:1:0:8::/64"
 # Name: network, host, last part of its addresses.
@@ -177,12 +179,12 @@ class TenantNetwork:
         for node in self.nodes:
             node.ready()
         for vm, ns in self.vms.items():
-            network = VMS[vm][0]
-            ns.sysctl("net.ipv6.conf.eth0.accept_ra", 0)
             ns.run(f"ip addr add {ipv4(vm)}/24 dev eth0")
             ns.run(f"ip -6 addr add {ipv6(vm)}/96 dev eth0 nodad")
             ns.run(f"ip route add default via {GATEWAY4}")
-            ns.route(f"default via {gateway6(network)}")
+        for vm, ns in self.vms.items():
+            learnt = f"default via {ROUTER} dev eth0 proto ra"
+            until(lambda ns=ns, learnt=learnt: learnt in ns.run("ip -6 route show default"), f"{vm} to learn its router")
         task_up(self.service, SERVICE)
         return self
 

@@ -165,6 +165,7 @@ impl Config {
                         false,
                         [name, prefix, checksum, on_miss, skip_unchecked, expected_mappings]
                     );
+                    fields!(c, path, old, new, true, [router_mac]);
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),
                 (_, None) => c.note(path, ChangeKind::Removed, false),

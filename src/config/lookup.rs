@@ -1,7 +1,8 @@
 //! Questions that a [`Config`] answers about itself.
 
-use super::model::{COUNTED_NETWORKS, Config, Policy};
+use super::model::{COUNTED_NETWORKS, Config, Policy, Role};
 use crate::ila::Locator;
+use crate::net::Mac;
 use std::collections::BTreeMap;
 
 impl Config {
@@ -23,6 +24,17 @@ impl Config {
     #[must_use]
     pub fn port_named(&self, name: &str) -> Option<u16> {
         self.ports.iter().position(|port| port.name == name).map(|index| index as u16)
+    }
+
+    /// The MAC address of the router that tasks on an access port see: that of the domain of its tasks, which all agree,
+    /// or else of the first domain. `None` for other ports, and without a domain.
+    #[must_use]
+    pub fn task_router_mac(&self, port: u16) -> Option<Mac> {
+        self.ports.get(usize::from(port)).filter(|port| port.role == Role::Access)?;
+        let here = self.attachments.iter().filter(|attachment| attachment.port == port);
+        let tasks = here.filter(|attachment| attachment.network.is_none());
+        let domain = tasks.flat_map(|task| &task.identifiers).next().map_or(0, |local| local.domain);
+        self.sir_domains.get(usize::from(domain)).map(|domain| domain.router_mac)
     }
 
     /// The locators of all gateways between networks, each once, with the SIR domain of what they send on.

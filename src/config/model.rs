@@ -162,6 +162,8 @@ pub struct SirDomain {
     pub skip_unchecked: bool,
     /// Mappings to make room for.
     pub expected_mappings: u32,
+    /// The MAC address of the router that the domain's tasks see, the same at every node.
+    pub router_mac: Mac,
 }
 
 /// What happens to a packet whose identifier has no mapping.

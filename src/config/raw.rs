@@ -110,6 +110,7 @@ raw! {
         checksum: Option<Text>,
         on_miss: Option<Text>,
         skip_unchecked: Option<Text>,
+        router_mac: Option<Text>,
         expected_mappings: Option<Text>,
     }
     /// `locators[]`

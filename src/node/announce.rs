@@ -7,7 +7,7 @@ use crate::config::PortAddress;
 use crate::net::ipv6::{ALL_NODES, solicited_node};
 use crate::net::ndp::{self, Advert, Envelope};
 use crate::net::{Mac, ipv6};
-use crate::table::{Port, PortId};
+use crate::table::{Networks, Port, PortId};
 
 /// A Neighbour Solicitation: to `to`, or to the target's solicited-node group.
 ///
@@ -49,31 +49,53 @@ pub fn probes(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
 
 /// Unsolicited Neighbour Advertisements of all the port's addresses, to all nodes, which update their caches
 /// (§7.2.6).
-pub fn advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+pub fn advertisements<'t>(
+    id: PortId,
+    port: &'t Port,
+    networks: &'t Networks,
+) -> impl Iterator<Item = Frame> + 't {
     let addresses = port.addresses.iter().copied().chain([port.link_local]);
     addresses.flat_map(move |address| {
-        port.vlans.iter().filter_map(move |&vlan| {
+        vlans(id, port, networks).filter_map(move |vlan| {
             let envelope = to_all(port, vlan, address);
             build(id, |frame| ndp::advertisement(frame, envelope, address, false, true))
         })
     })
 }
 
+/// The VLANs on which the port speaks for itself. Tenants hear nothing of it: their router is their network's.
+fn vlans<'t>(id: PortId, port: &'t Port, networks: &'t Networks) -> impl Iterator<Item = u16> + 't {
+    port.vlans.iter().copied().filter(move |vlan| !networks.has_tenants(id, *vlan))
+}
+
 /// Router Advertisements to all nodes, if the port sends any.
-pub fn router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
-    advertise(id, port, port.advert)
+pub fn router_advertisements<'t>(
+    id: PortId,
+    port: &'t Port,
+    networks: &'t Networks,
+) -> impl Iterator<Item = Frame> + 't {
+    advertise(id, port, networks, port.advert)
 }
 
 /// The final Router Advertisements of a port, with lifetime 0: it is no default router any more
 /// (RFC 4861 §6.2.5).
-pub fn final_router_advertisements(id: PortId, port: &Port) -> impl Iterator<Item = Frame> + '_ {
+pub fn final_router_advertisements<'t>(
+    id: PortId,
+    port: &'t Port,
+    networks: &'t Networks,
+) -> impl Iterator<Item = Frame> + 't {
     let last = |advert: Advert| Advert { lifetime_s: 0, ..advert };
-    advertise(id, port, port.advert.map(last))
+    advertise(id, port, networks, port.advert.map(last))
 }
 
-fn advertise(id: PortId, port: &Port, advert: Option<Advert>) -> impl Iterator<Item = Frame> + '_ {
+fn advertise<'t>(
+    id: PortId,
+    port: &'t Port,
+    networks: &'t Networks,
+    advert: Option<Advert>,
+) -> impl Iterator<Item = Frame> + 't {
     advert.into_iter().flat_map(move |advert| {
-        port.vlans.iter().filter_map(move |&vlan| {
+        vlans(id, port, networks).filter_map(move |vlan| {
             let envelope = to_all(port, vlan, port.link_local);
             build(id, |frame| ndp::router_advertisement(frame, envelope, advert))
         })
@@ -139,12 +161,14 @@ mod tests {
 
     #[test]
     fn advertisements_tell_every_address_on_every_vlan() {
-        let said: Vec<_> = advertisements(PortId(3), &port()).map(|frame| message(&frame)).collect();
+        let said: Vec<_> =
+            advertisements(PortId(3), &port(), &Networks::default()).map(|frame| message(&frame)).collect();
         assert_eq!(said.len(), 4);
         assert!(said.iter().all(|(_, source, to, message)| *to == ALL_NODES
             && matches!(message, Message::Advertisement { target, solicited: false, override_flag: true, .. }
                 if target == source)));
-        let routers: Vec<_> = router_advertisements(PortId(3), &port()).map(|f| message(&f)).collect();
+        let routers: Vec<_> =
+            router_advertisements(PortId(3), &port(), &Networks::default()).map(|f| message(&f)).collect();
         assert_eq!(routers.iter().map(|said| said.0).collect::<Vec<_>>(), [0, 10]);
         assert!(routers.iter().all(|said| said.1 == OURS.link_local()));
     }

@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod handle;
 #[cfg(feature = "dpdk")]
 pub mod hardware;
+pub mod host_router;
 pub mod http;
 pub mod log;
 pub mod membership;

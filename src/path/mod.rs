@@ -28,6 +28,7 @@ mod punts;
 mod prefix;
 mod proxy;
 mod rewrite;
+mod router;
 mod stage;
 pub mod verdict;
 pub mod violations;

@@ -12,12 +12,16 @@ use crate::ila::group;
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Mac;
 use crate::net::checksum::{add, sub, sum_of_half};
+use crate::net::ndp::Advert;
 use foldhash::fast::FixedState;
 use std::collections::{HashMap, HashSet};
 
 /// Index of a virtual network in the configuration's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NetworkId(pub u16);
+
+/// Router lifetime in advertisements to tenants, in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
+pub const ROUTER_LIFETIME_S: u16 = 1800;
 
 /// A virtual network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub struct Network {
     pub vnid: u32,
     /// SIR domain of its identifiers.
     pub domain: DomainId,
-    /// The gateway's MAC address, the same on every node.
+    /// The MAC address of the gateway, which is the router that tenants see, the same at every node.
     pub mac: Mac,
     /// MTU: largest packet in bytes that tenants may send.
     pub mtu: u16,
@@ -195,6 +199,21 @@ impl Network {
     #[must_use]
     pub const fn ipv4_identifier(&self, address: u32) -> Identifier {
         Identifier::tenant_ipv4(self.vnid, address)
+    }
+
+    /// The link-local address of the router that tenants see, the same at every node.
+    #[must_use]
+    pub const fn link_local(&self) -> u128 {
+        self.mac.link_local()
+    }
+
+    /// The Router Advertisement that a tenant with IPv6 addresses gets, the same at every node and whether it asks or
+    /// not. Hosts form no addresses from the prefix, which is longer than 64 bits (RFC 4862 §5.5.3(d)).
+    #[must_use]
+    pub fn advert(&self) -> Option<Advert> {
+        let vnet = self.ipv6?;
+        let prefix = Some((vnet.prefix, 96, true, false));
+        Some(Advert { lifetime_s: ROUTER_LIFETIME_S, mtu: self.mtu, prefix })
     }
 
     /// The address of the gateway in the subnet of `tenant`: the source of what this node or the fabric sends to that

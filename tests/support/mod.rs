@@ -18,6 +18,8 @@ pub const GATEWAY_EXTERNAL: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
 pub const INTERNET: Mac = Mac([2, 0, 0, 0, 0, 0x1f]);
 pub const NVE_FABRIC: Mac = Mac([2, 0, 0, 0, 0, 0x20]);
 pub const NVE_ACCESS: Mac = Mac([2, 0, 0, 0, 0, 0x21]);
+/// The router of the domain of tasks.
+pub const TASK_ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0x2f]);
 pub const TASK: Mac = Mac([2, 0, 0, 0, 0, 0x0a]);
 pub const TASK_2: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
 
@@ -47,7 +49,7 @@ node: {{name: gateway}}
 dpdk: {{workers: [1]}}
 mbufs: {{data_bytes: 9216}}
 sir_domains:
-  - {{name: tasks, prefix: "2001:db8:dddd::/64", checksum: {mode}}}
+  - {{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "{TASK_ROUTER}", checksum: {mode}}}
 ports:
   - {{name: fabric0, device: net_null_a0, role: fabric, mac: "{GATEWAY_FABRIC}", addresses: ["fd00:1:0:fe::1/64"]}}
   - {{name: ext0, device: net_null_b0, role: external, mac: "{GATEWAY_EXTERNAL}", mtu: 9000, addresses: ["2001:db8:ff::1/64"]}}
@@ -77,7 +79,7 @@ pub fn nve(mode: ChecksumMode, locator: &str, attached: &[(String, Mac)], mapped
 node: {{name: nve}}
 dpdk: {{workers: [1]}}
 sir_domains:
-  - {{name: tasks, prefix: "2001:db8:dddd::/64", checksum: {mode}}}
+  - {{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "{TASK_ROUTER}", checksum: {mode}}}
 locators:
   - {{prefix: "{locator}", domain: tasks}}
 ports:

@@ -122,7 +122,7 @@ pub fn written(locator: &str, rules: &Rules<'_>) -> (String, Vec<(String, &'stat
 node: {{name: nve}}
 dpdk: {{workers: [1]}}
 sir_domains:
-  - {{name: tasks, prefix: "2001:db8:dddd::/64"}}
+  - {{name: tasks, prefix: "2001:db8:dddd::/64", router_mac: "{TASK_ROUTER}"}}
 locators:
   - {{prefix: "{locator}", domain: tasks}}
 virtual_networks:

@@ -2,7 +2,7 @@
 
 import packets
 from lab import Lab
-from tenants import GATEWAY4, INET, L1, L2, LG, SERVICE, TenantNetwork, datagram, gateway6, ipv4, ipv6, transfer
+from tenants import ANYCAST, GATEWAY4, INET, L1, L2, LG, SERVICE, TenantNetwork, datagram, gateway6, ipv4, ipv6, transfer
 from wait import expect, need, until
 
 
@@ -24,6 +24,23 @@ def test_tenants_of_one_network_reach_each_other_by_ipv6_and_ipv4():
         neighbours = vm1.run("ip neigh show dev eth0 nud reachable nud stale nud delay nud probe")
         expect("02:00:5e:00:00:01" in neighbours and "02:00:00:00:02:02" not in neighbours, neighbours)
         net.stop()
+
+
+def test_a_tenant_learns_its_router_and_hears_of_its_end():
+    need("rdisc6")
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        said = {}
+        for vm in ("vm1", "vm2"):
+            status, said[vm] = net.vms[vm].status("rdisc6 -1 -w 10000 eth0")
+            expect(status == 0 and ANYCAST.upper() in said[vm].upper(), f"{vm}:\n{said[vm]}")
+        # The one is on another host than the other.
+        expect(said["vm1"] == said["vm2"], f"{said['vm1']}\n{said['vm2']}")
+        made = net.vms["vm1"].run("ip -6 addr show dev eth0 dynamic").strip()
+        expect(made == "", f"an address was made from the advertisement: {made}")
+        net.stop()
+        for vm in ("vm1", "vm2"):
+            until(lambda: net.vms[vm].run("ip -6 route show default").strip() == "", "the router to be forgotten")
 
 
 def test_fragments():

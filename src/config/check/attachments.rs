@@ -56,7 +56,7 @@ pub(super) fn attachments(
                 format!("{mac} is already {before} on this port and vlan; MAC addresses are unique there");
             s.error("mac", text.referenced, message);
         }
-        let (network, addresses, identifiers) = identifier_rules.of(&mut s, attachment, mac);
+        let (network, addresses, identifiers) = identifier_rules.of(&mut s, attachment, (port, mac));
         let groups = identifier_rules.groups(&mut s, attachment, network);
         if let Some(text) = attachment.prefixes.as_ref().filter(|_| attachment.network.is_some()) {
             s.error("prefixes", text.referenced, "a tenant sends only from its addresses; remove them");

@@ -2,8 +2,8 @@
 
 use super::super::model::{OnMiss, OwnLocator, SirDomain};
 use super::super::raw::{RawConfig, Text};
-use super::rules::{Domains, Locators};
-use super::scope::{Check, Scope, Seen, WORD, entries};
+use super::rules::{Domains, Locators, ROUTER_MAC};
+use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::{ChecksumMode, Identifier, Locator, SirPrefix};
 
 /// Most SIR domains of a node.
@@ -71,9 +71,21 @@ pub(super) fn domains(check: &mut Check, raw: &RawConfig) -> Domains {
         }
         let expected_mappings =
             s.number("expected_mappings", &domain.expected_mappings, 1..=100_000_000, 1024);
-        match (name, prefix) {
-            (Some(name), Some(prefix)) => {
-                let domain = SirDomain { name, prefix, checksum, on_miss, skip_unchecked, expected_mappings };
+        let router_mac = match &domain.router_mac {
+            Some(_) => unicast_mac(&mut s, "router_mac", &domain.router_mac),
+            None => Some(ROUTER_MAC),
+        };
+        match (name, prefix, router_mac) {
+            (Some(name), Some(prefix), Some(router_mac)) => {
+                let domain = SirDomain {
+                    name,
+                    prefix,
+                    checksum,
+                    on_miss,
+                    skip_unchecked,
+                    expected_mappings,
+                    router_mac,
+                };
                 domains.list.push(domain);
             }
             _ => domains.complete = false,

@@ -10,6 +10,7 @@ use super::rules::{Domains, Locators, judge_address, judge_identifier};
 use super::scope::{Scope, Seen, entries};
 use crate::ila::IdentifierType;
 use crate::net::Mac;
+use std::collections::HashMap;
 
 /// What identifiers are judged by, and those that were met so far.
 pub(super) struct IdentifierRules<'c> {
@@ -18,6 +19,8 @@ pub(super) struct IdentifierRules<'c> {
     networks: &'c Networks,
     peers: &'c Peers,
     seen: Seen<LocalIdentifier>,
+    /// The first domain of the tasks on each port.
+    task_domains: HashMap<u16, u8>,
 }
 
 impl<'c> IdentifierRules<'c> {
@@ -27,7 +30,14 @@ impl<'c> IdentifierRules<'c> {
         networks: &'c Networks,
         peers: &'c Peers,
     ) -> Self {
-        IdentifierRules { domains, locators, networks, peers, seen: Seen::new() }
+        IdentifierRules {
+            domains,
+            locators,
+            networks,
+            peers,
+            seen: Seen::new(),
+            task_domains: HashMap::new(),
+        }
     }
 
     /// A network without errors.
@@ -41,10 +51,12 @@ impl<'c> IdentifierRules<'c> {
         &mut self,
         s: &mut Scope<'_>,
         raw: &RawAttachment,
-        mac: Option<Mac>,
+        (port, mac): (Option<u16>, Option<Mac>),
     ) -> (Option<u16>, Vec<TenantAddress>, Vec<LocalIdentifier>) {
         if raw.network.is_none() && raw.addresses.is_none() {
-            return (None, Vec::new(), self.task(s, raw));
+            let identifiers = self.task(s, raw);
+            self.judge_router(s, raw, (port, mac), &identifiers);
+            return (None, Vec::new(), identifiers);
         }
         if let Some(identifiers) = &raw.identifiers {
             let message = "a task has identifiers, a tenant has network and addresses; remove one of the two";
@@ -109,6 +121,35 @@ impl<'c> IdentifierRules<'c> {
             }
         }
         list
+    }
+
+    /// The tasks of a port see one router, and none of them has its MAC address.
+    fn judge_router(
+        &mut self,
+        s: &mut Scope<'_>,
+        raw: &RawAttachment,
+        (port, mac): (Option<u16>, Option<Mac>),
+        identifiers: &[LocalIdentifier],
+    ) {
+        for (n, local) in identifiers.iter().enumerate() {
+            let Some(domain) = self.domains.list.get(usize::from(local.domain)) else { continue };
+            let (router, name) = (domain.router_mac, &domain.name);
+            if let Some(text) = raw.mac.as_ref().filter(|_| mac == Some(router)) {
+                let message = format!("{router} is router_mac of domain {name}; write the task's own");
+                return s.error("mac", text.referenced, message);
+            }
+            let Some(port) = port else { continue };
+            let first = *self.task_domains.entry(port).or_insert(local.domain);
+            let Some(first) = self.domains.list.get(usize::from(first)) else { continue };
+            if let Some(text) = raw.identifiers.as_ref().filter(|_| first.router_mac != router) {
+                let message = format!(
+                    "its domain {name} has router_mac {router}, and domain {} of other tasks on the port has {}; write \
+                     the same router_mac, or use another port",
+                    first.name, first.router_mac
+                );
+                return s.error(&format!("identifiers[{n}]"), text.referenced, message);
+            }
+        }
     }
 
     /// Addresses and identifiers of a tenant.

@@ -5,11 +5,11 @@ use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, T
 use super::groups::replicate_to;
 use super::limits::limits;
 use super::ports::Ports;
-use super::rules::{Domains, Locators, OUTSIDE, host_of};
+use super::rules::{Domains, Locators, OUTSIDE, ROUTER_MAC, host_of};
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::identifier::MAX_VNID;
 use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
-use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
+use crate::net::{Ipv4Prefix, Ipv6Prefix};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -19,8 +19,6 @@ const MAX_NETWORKS: usize = 4096;
 const RESERVED: [&str; 2] = [OUTSIDE, "other"];
 /// Most IPv4 subnets of a network.
 const MAX_SUBNETS: usize = 64;
-/// The gateway's MAC address unless the file says otherwise.
-const GATEWAY_MAC: Mac = Mac([0x02, 0x00, 0x5e, 0, 0, 1]);
 /// What no tenant can have as an address.
 pub(super) const REFUSED: [(Ipv4Prefix, &str); 5] = [
     (Ipv4Prefix::covering(0, 8), "\"this host\""),
@@ -105,7 +103,7 @@ pub(super) fn networks(
         let domain = domains.required(&mut s, &network.domain);
         let mac = match &network.mac {
             Some(_) => unicast_mac(&mut s, "mac", &network.mac),
-            None => Some(GATEWAY_MAC),
+            None => Some(ROUTER_MAC),
         };
         let mtu = s.number("mtu", &network.mtu, 1280..=9600, 1500);
         let ipv6 = network.ipv6.as_ref().and_then(|entry| {
@@ -121,7 +119,7 @@ pub(super) fn networks(
             name: name.unwrap_or_default(),
             vnid: vnid.unwrap_or_default(),
             domain: domain.unwrap_or_default(),
-            mac: mac.unwrap_or(GATEWAY_MAC),
+            mac: mac.unwrap_or(ROUTER_MAC),
             mtu,
             ipv6,
             ipv4,

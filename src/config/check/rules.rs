@@ -9,12 +9,15 @@ use crate::ila::group::{self, ipv6_identifier};
 use crate::ila::identifier::{C_BIT, MAX_VNID};
 use crate::ila::{Identifier, IdentifierType, Locator};
 use crate::mapping::group::judge_group_identifier;
-use crate::net::Ipv4Prefix;
 use crate::net::ipv6::is_multicast;
+use crate::net::{Ipv4Prefix, Mac};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The word for all that is neither tenant nor task.
 pub(crate) const OUTSIDE: &str = "outside";
+
+/// The MAC address of the router that tenants and tasks see, unless the file says otherwise.
+pub(crate) const ROUTER_MAC: Mac = Mac([0x02, 0x00, 0x5e, 0, 0, 1]);
 
 /// The SIR domains that could be read.
 pub(crate) struct Domains {

@@ -97,7 +97,7 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
         assert_eq!(config, whole, "{line}");
         tried += 1;
     }
-    assert_eq!(tried, 73);
+    assert_eq!(tried, 74);
 }
 
 /// The range that a comment of the reference names first.

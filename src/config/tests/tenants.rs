@@ -3,6 +3,7 @@
 use super::{refused, text};
 use crate::config::{Config, LocalIdentifier, TenantAddress, mappings};
 use crate::ila::Identifier;
+use crate::net::Mac;
 
 /// Two networks with the same IPv4 subnet; `red` has a /31, a large subnet and IPv6 as well.
 const NETWORKS: &str = "virtual_networks: [\
@@ -197,11 +198,53 @@ fn a_tenant_has_another_mac_address_than_its_gateway() {
         "t.yaml:7:30: attachments[0].mac: 02:00:5e:00:00:01 is that of the gateway of network red; write the tenant's \
          own",
     );
-    // To a task that address is like any other.
-    accepted(&[
-        same.replace("network: red, addresses: [10.0.0.5]", "identifiers: ['2001:db8:dddd:0:2000::1']")
-    ]);
+    let task = "identifiers: ['2001:db8:dddd:0:2000::1']";
+    wrong(
+        &[same.replace("network: red, addresses: [10.0.0.5]", task)],
+        "t.yaml:7:30: attachments[0].mac: 02:00:5e:00:00:01 is router_mac of domain tasks; write the task's own",
+    );
 }
+
+#[test]
+fn tasks_of_one_port_see_one_router() {
+    let domains = |mac: &str| {
+        format!(
+            "sir_domains: [{{name: tasks, prefix: '2001:db8:dddd::/64'}},\n  \
+             {{name: more, prefix: '2001:db8:eeee::/64', router_mac: '{mac}'}}]\n\
+             locators: [{{prefix: 'fd00:1:0:1::/64', domain: tasks}}, \
+             {{prefix: 'fd00:1:0:2::/64', domain: more}}]\n"
+        )
+    };
+    let tasks = "attachments:\n\
+         - {port: access0, vlan: 10, mac: '02:00:00:00:00:0a', identifiers: ['2001:db8:dddd:0:2000::1']}\n\
+         - {port: access0, vlan: 11, mac: '02:00:00:00:00:0b', identifiers: ['2001:db8:eeee:0:2000::1']}\n";
+    let text = |mac: &str| format!("{}{PORTS}{tasks}", domains(mac));
+    let same =
+        Config::parse(&text("02:00:5e:00:00:01"), "t.yaml").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(same.task_router_mac(0), Some(Mac([2, 0, 0x5e, 0, 0, 1])));
+    let errors = Config::parse(&text("02:00:5e:00:00:02"), "t.yaml").unwrap_err().to_string();
+    assert!(
+        errors.contains(
+            "attachments[1].identifiers[0]: its domain more has router_mac 02:00:5e:00:00:02, and domain tasks of \
+             other tasks on the port has 02:00:5e:00:00:01; write the same router_mac, or use another port"
+        ),
+        "{errors}"
+    );
+    // On a port of its own.
+    let apart = text("02:00:5e:00:00:02").replace("access0, vlan: 11", "access1");
+    let config = Config::parse(&apart, "t.yaml").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.task_router_mac(1), Some(Mac([2, 0, 0x5e, 0, 0, 2])));
+    assert_eq!(config.task_router_mac(2), None, "a fabric port has no tasks");
+    let group = Config::parse(&text("01:00:5e:00:00:01"), "t.yaml").unwrap_err();
+    assert!(
+        group.to_string().contains("sir_domains[1].router_mac: 01:00:5e:00:00:01 is a group address"),
+        "{group}"
+    );
+}
+
+/// Two access ports and a fabric port.
+const PORTS: &str = "node: {name: n}\ndpdk: {workers: [1]}\nports: [{name: access0, device: net_null_a0, role: access}, \
+                     {name: access1, device: net_null_b0, role: access}, {name: f, device: net_null_c0, role: fabric}]\n";
 
 /// Reads mappings of the networks' addresses.
 fn mapped(list: &str) -> Result<Vec<crate::mapping::MappingRecord>, String> {

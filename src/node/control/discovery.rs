@@ -5,12 +5,12 @@ use crate::net::{Mac, ethernet, ndp};
 use crate::node::announce;
 use crate::node::exchange::Frame;
 use crate::node::neighbour::{Advertisement, Effect, Key, State};
-use crate::table::{PortId, Role};
+use crate::table::{AttachmentKey, PortId, Role};
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
 /// The first advertisements after a link came up, and the longest pause between them (RFC 4861 §10).
-const INITIAL_ADVERTS: (u8, u64) = (3, 16_000);
+pub(super) const INITIAL_ADVERTS: (u8, u64) = (3, 16_000);
 /// Time between two log lines about duplicates of a port's addresses.
 const WARN_MS: u64 = 10_000;
 
@@ -47,6 +47,9 @@ impl Control {
         else {
             return;
         };
+        if let Some(mac) = ethernet::source(&frame.bytes).filter(|_| !solicited) {
+            self.host_routers.arrived(AttachmentKey { port: frame.port, vlan: link.vlan, mac }, now_ms);
+        }
         let port = self.publisher.current().ports.get(usize::from(frame.port.0));
         if let Some(port) = port.filter(|port| port.owns(target)) {
             // What we sent ourselves comes back over some links.
@@ -140,6 +143,7 @@ impl Control {
                 self.announce(port, now_ms);
             }
             if up && !before.up {
+                self.host_routers.link_up(port, now_ms);
                 self.memberships.query_soon(now_ms);
                 self.rib.change_neighbours(|all, effects| all.link_up(port, now_ms, effects));
             }
@@ -157,7 +161,7 @@ impl Control {
             if facts.role != Role::Access {
                 announce::probes(port, facts).for_each(|frame| self.send(frame));
             }
-            announce::advertisements(port, facts).for_each(|frame| self.send(frame));
+            announce::advertisements(port, facts, &current.networks).for_each(|frame| self.send(frame));
         }
     }
 
@@ -172,7 +176,8 @@ impl Control {
             }
             let current = self.publisher.current().clone();
             if let Some(facts) = current.ports.get(n) {
-                announce::router_advertisements(PortId(n as u16), facts).for_each(|frame| self.send(frame));
+                announce::router_advertisements(PortId(n as u16), facts, &current.networks)
+                    .for_each(|frame| self.send(frame));
             }
             let most = u64::from(config.interval_s) * 1000;
             // Between 0.75 and 1 of the interval, so that routers on a link do not fall into step.
@@ -190,7 +195,7 @@ impl Control {
         let current = self.publisher.current().clone();
         for (n, facts) in current.ports.iter().enumerate().filter(|(n, _)| stop(*n)) {
             if self.links.get(n).is_some_and(|link| link.up && link.adverts > 0) {
-                announce::final_router_advertisements(PortId(n as u16), facts)
+                announce::final_router_advertisements(PortId(n as u16), facts, &current.networks)
                     .for_each(|frame| self.send(frame));
             }
         }

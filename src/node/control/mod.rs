@@ -11,6 +11,7 @@ mod groups;
 mod mapping_file;
 mod random;
 mod reload;
+mod routers;
 mod tenancy;
 mod tenants;
 mod turn;
@@ -34,6 +35,7 @@ use crate::table::rcu::{Publisher, Reader};
 use discovery::LinkSeen;
 use mapping_file::FileStatus;
 use random::Random;
+use routers::HostRouters;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,6 +61,7 @@ pub struct Control {
     file_status: FileStatus,
     quarantine_states: QuarantineStates,
     links: Vec<LinkSeen>,
+    host_routers: HostRouters,
     /// Whether the links were reported since the start.
     links_reported: bool,
     devices: DeviceReport,
@@ -91,6 +94,7 @@ impl Control {
             publisher: Publisher::new(Tables::default()),
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
             links_reported: false,
+            host_routers: HostRouters::default(),
             memberships: Memberships::new(&config),
             group_effects: Vec::new(),
             groups_due_ms: 0,
@@ -157,7 +161,10 @@ impl Control {
             }
             Input::Tick => self.tick(now_ms),
             Input::Update => self.update(),
-            Input::Stop => self.stop_advertising(|_| true),
+            Input::Stop => {
+                self.stop_advertising(|_| true);
+                self.withdraw_from_hosts();
+            }
         }
         std::mem::take(&mut self.effects)
     }
@@ -193,6 +200,7 @@ impl Control {
     fn tick(&mut self, now_ms: u64) {
         self.rib.change_neighbours(|all, effects| all.tick(now_ms, effects));
         self.advertise(now_ms);
+        self.tell_hosts(now_ms);
         self.serve_groups(now_ms);
         self.apply_neighbour_effects();
         self.check_tenants_when_due(now_ms);

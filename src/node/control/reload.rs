@@ -59,8 +59,9 @@ impl Control {
         let advertised = |config: &Config, n: usize| {
             config.ports.get(n).and_then(|port| port.router_advertisement).is_some()
         };
-        // From the snapshot before: the next one has no advertisement for these ports.
-        self.stop_advertising(|n| advertised(&old, n) && !advertised(&config, n));
+        let router_changes = |n: usize| old.task_router_mac(n as u16) != config.task_router_mac(n as u16);
+        // From the snapshot before: the next one has no advertisement for these ports, or another router.
+        self.stop_advertising(|n| advertised(&old, n) && (!advertised(&config, n) || router_changes(n)));
         self.effects.push(Effect::Config(config.clone()));
         self.check_tenants(self.now_ms());
         self.configure_groups(self.now_ms());
@@ -71,8 +72,9 @@ impl Control {
             self.effects.push(Effect::LogLevel(config.log.level));
         }
         self.advertise_soon();
-        for ((link, old), new) in self.links.iter_mut().zip(&old.ports).zip(&config.ports) {
-            link.unannounced |= old.addresses != new.addresses;
+        for (n, ((link, before), new)) in self.links.iter_mut().zip(&old.ports).zip(&config.ports).enumerate()
+        {
+            link.unannounced |= before.addresses != new.addresses || router_changes(n);
         }
         // The watch before may have read an older file than the reload did. The new watch starts from what
         // that read.

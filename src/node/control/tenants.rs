@@ -11,7 +11,7 @@ use crate::node::quarantine::{Finding, QuarantineState, Refused};
 use crate::node::rib::AttachedTenant;
 use crate::path::violations::{VIOLATIONS, Violation};
 use crate::path::{Limiter, Notice};
-use crate::table::{Quarantine, TenantHandle};
+use crate::table::{AttachmentKey, Quarantine, TenantHandle};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -151,6 +151,8 @@ impl Control {
         };
         match (who, address) {
             (Some(who), Some(address)) => {
+                let key = AttachmentKey { port: frame.port, vlan: link.vlan, mac };
+                self.host_routers.arrived(key, now_ms);
                 self.report_damped(who, EventKind::Learnt { address, mac }, now_ms);
             }
             // Every other frame is about groups.

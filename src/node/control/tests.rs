@@ -6,6 +6,7 @@ mod determinism;
 mod mapping_file;
 mod neighbours;
 mod reloads;
+mod routers;
 mod tenants;
 
 use super::*;

@@ -136,9 +136,13 @@ impl Rib {
 
     pub(super) fn local(&self, attached: AttachmentKey) -> Local {
         let attachment = self.attachment_index.get(&attached).copied().unwrap_or(u32::MAX);
+        // What a host gets comes from the router that it sees.
+        let network = self.attachments.get(attachment as usize).and_then(|attachment| attachment.network);
+        let network = network.and_then(|network| self.networks.get(usize::from(network)));
         let hop = match self.ports.get(usize::from(attached.port.0)) {
             Some(port) if port.up => {
-                Hop::ready(attached.port, attached.mac, port.mac, attached.vlan, port.mtu, HopId(0))
+                let router = network.map_or(port.mac, |network| network.mac);
+                Hop::ready(attached.port, attached.mac, router, attached.vlan, port.mtu, HopId(0))
             }
             port => {
                 let mtu = port.map_or(0, |port| port.mtu);

@@ -58,6 +58,9 @@ struct Domain {
 struct Port {
     name: String,
     role: Role,
+    /// That of the device.
+    device_mac: Mac,
+    /// The one that hosts see: on access ports that of the tasks' router, or else that of the device.
     mac: Mac,
     mtu: u16,
     /// VLAN identifier; 0 for untagged.
@@ -122,7 +125,8 @@ impl Rib {
         let ports = config.ports.iter().enumerate().map(|(n, port)| Port {
             name: port.name.clone(),
             role: port.role,
-            mac: macs.get(n).copied().unwrap_or_default(),
+            device_mac: macs.get(n).copied().unwrap_or_default(),
+            mac: Mac::ZERO,
             mtu: port.mtu,
             vlan: port.vlan.unwrap_or(0),
             addresses: Vec::new(),

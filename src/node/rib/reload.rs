@@ -45,10 +45,14 @@ impl Rib {
             let mappings = MappingWriter::new(domain.expected_mappings as usize, self.seed);
             self.domains.push(Domain { config: domain.clone(), mappings });
         }
-        for (port, new) in self.ports.iter_mut().zip(&config.ports) {
+        for (n, (port, new)) in self.ports.iter_mut().zip(&config.ports).enumerate() {
+            port.mac = config.task_router_mac(n as u16).unwrap_or(port.device_mac);
             port.addresses.clone_from(&new.addresses);
             port.advert = new.router_advertisement;
             port.external.clone_from(&new.external);
+        }
+        for (domain, new) in self.domains.iter_mut().zip(&config.sir_domains) {
+            domain.config.router_mac = new.router_mac;
         }
         self.locators.clone_from(&config.locators);
         self.routes.clone_from(&config.routes);

@@ -27,7 +27,7 @@ pub(in crate::path) struct Sender<'t> {
 ///
 /// # Errors
 /// * [`DropReason::UnknownTenant`] if the link has tenants and none of them has the frame's source MAC address.
-/// * [`DropReason::NotOurMac`] if the frame goes neither to the port nor to the gateway of the tenant's network.
+/// * [`DropReason::NotOurMac`] if a tenant's frame does not go to the router of its network, or another one not to the port.
 /// * [`DropReason::Quarantined`] if the tenant is under quarantine and may not even send data.
 /// * [`DropReason::ShortFrame`] if the frame has no Ethernet header.
 #[inline]
@@ -40,7 +40,11 @@ pub(in crate::path) fn admit<'t>(
     ctx: &Ctx<'t>,
 ) -> Result<Option<Sender<'t>>, DropReason> {
     let sender = if port.tenants { find(packet, link.vlan, ctx)? } else { None };
-    if !link.is_to_port && sender.is_none_or(|sender| sender.network.mac != link.destination) {
+    let is_to_router = match &sender {
+        Some(sender) => sender.network.mac == link.destination || link.destination.is_multicast(),
+        None => link.is_to_port,
+    };
+    if !is_to_router {
         return Err(DropReason::NotOurMac);
     }
     if let Some(sender) = &sender {
@@ -95,7 +99,7 @@ pub(in crate::path) fn admit_ipv6(
     }
     match sender {
         Some(sender) => {
-            sender.may_send(header.source, header.destination, port)?;
+            sender.may_send(header.source, header.destination)?;
             ra_dhcp_guard::ipv6(packet.frame().get(link.bytes..header.end).unwrap_or(&[]))
         }
         None => {
@@ -114,11 +118,11 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// [`DropReason::SpoofedSource`] if the tenant has no right to the source.
-    fn may_send(&self, source: u128, destination: u128, port: &Port) -> Result<(), DropReason> {
+    fn may_send(&self, source: u128, destination: u128) -> Result<(), DropReason> {
         let on_link = ipv6::is_link_local(destination) || ipv6::is_multicast(destination);
         let own = self.tenant.ipv6.contains(&source)
             || source == 0
-            || on_link && ipv6::is_link_local(source) && !port.owns(source);
+            || on_link && ipv6::is_link_local(source) && source != self.network.link_local();
         if own { Ok(()) } else { Err(DropReason::SpoofedSource) }
     }
 }

@@ -12,15 +12,13 @@ use crate::path::meta::PacketMeta;
 use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
+use crate::path::router::Router;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{
     AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, NetworkId, Port, Role,
     Tables,
 };
 use std::net::{IpAddr, Ipv6Addr};
-
-/// Router lifetime in advertisements to tenants, in seconds (RFC 4861 §6.2.1, AdvDefaultLifetime).
-const ROUTER_LIFETIME_S: u16 = 1800;
 
 /// Decides a Neighbour Discovery message.
 pub(in crate::path) fn decide(
@@ -81,15 +79,14 @@ fn answered(
             Verdict::Drop(DropReason::NdNotForUs)
         }
         Message::Advertisement { .. } => Verdict::Punt,
-        Message::RouterSolicitation { .. } => match advert(meta, port, ctx.tables) {
+        Message::RouterSolicitation { .. } => match advert(packet, meta, port, ctx.tables) {
             Some(advert) => {
                 // Even where the group is the destination only the solicitor gets the frame (RFC 6085 §3): so no flood of
                 // solicitations makes more multicast than RFC 4861 §6.2.6 allows.
                 let to_mac = ethernet::source(packet.frame()).unwrap_or_default();
-                let to = Envelope { to_mac, ..envelope(packet, port, ALL_NODES) };
-                answer(packet, |frame| {
-                    ndp::router_advertisement(frame, Envelope { source: port.link_local, ..to }, advert)
-                })
+                let router = Router::of(port, meta.from, ctx.tables);
+                let to = Envelope { to_mac, ..envelope(packet, router, ALL_NODES) };
+                answer(packet, |frame| ndp::router_advertisement(frame, to, advert))
             }
             None => Verdict::Drop(DropReason::NdNotForUs),
         },
@@ -133,10 +130,12 @@ fn of_tenant(
     if let Some(target) = target {
         let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
         let tenant = mac.and_then(|mac| ctx.tables.networks.tenant(packet.port, vlan, mac));
+        let is_routers = Router::of(port, meta.from, ctx.tables).owns(target);
         let own = tenant.is_some_and(|tenant| tenant.ipv6.contains(&target))
-            || ipv6::is_link_local(target) && !port.owns(target);
+            || ipv6::is_link_local(target) && !is_routers;
         if !own {
-            if in_use(packet, meta, target, ctx.tables) && policer.take(who, LimitKind::Nd, ctx) {
+            let is_in_use = is_routers || in_use(packet, meta, target, ctx.tables);
+            if is_in_use && policer.take(who, LimitKind::Nd, ctx) {
                 conflict(meta, target, policer);
             }
             return Err(DropReason::SpoofedSource);
@@ -199,11 +198,13 @@ fn overheard(
     (!known).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
 }
 
-/// The advertisement that answers a Router Solicitation. Tenants get their default router and the MTU, and no prefix:
-/// hosts form no addresses from a /96 (RFC 4862 §5.5.3(d)).
-fn advert(meta: &PacketMeta, port: &Port, tables: &Tables) -> Option<Advert> {
+/// The advertisement that answers a Router Solicitation. A tenant gets that of its network, if it has IPv6 addresses,
+/// and never that of the port.
+fn advert(packet: &Packet<'_>, meta: &PacketMeta, port: &Port, tables: &Tables) -> Option<Advert> {
     let Some(network) = meta.from.and_then(|id| tables.networks.get(id)) else { return port.advert };
-    network.ipv6.map(|_| Advert { lifetime_s: ROUTER_LIFETIME_S, mtu: network.mtu, prefix: None })
+    let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
+    let tenant = tables.networks.tenant(packet.port, vlan, ethernet::source(packet.frame())?)?;
+    network.advert().filter(|_| !tenant.ipv6.is_empty())
 }
 
 /// Answers a tenant's solicitation for its gateway or for another tenant of its network. `None` if the target is not an
@@ -221,7 +222,8 @@ fn solicited_by_tenant(
     if !gateway && !in_use_elsewhere(packet, network.domain, identifier, tables) {
         return Some(Verdict::Drop(DropReason::NdNotForUs));
     }
-    let to = Envelope { from_mac: network.mac, source: target, ..envelope(packet, port, ALL_NODES) };
+    let to = envelope(packet, Router::of(port, Some(id), tables), ALL_NODES);
+    let to = Envelope { source: target, ..to };
     let told = Told {
         target,
         target_mac: Some(network.mac),
@@ -245,7 +247,8 @@ fn solicited(
     {
         return verdict;
     }
-    let own = port.owns(target);
+    let router = Router::of(port, meta.from, tables);
+    let own = router.owns(target);
     // A tenant learns of a task only if a policy allows it to send there, and of no other network at all.
     let may_know = meta.from.is_none_or(|from| {
         tables.endpoint(target).is_some_and(|endpoint| {
@@ -255,7 +258,7 @@ fn solicited(
     if !own && (port.role != Role::Access || !may_know || !proxied(packet, target, tables)) {
         return Verdict::Drop(DropReason::NdNotForUs);
     }
-    let to = envelope(packet, port, ALL_NODES);
+    let to = envelope(packet, router, ALL_NODES);
     // RFC 4861 §7.2.4: an advertisement to all nodes has the Solicited flag clear. RFC 4861 §7.2.8: an advertisement by
     // proxy has the Override flag clear.
     let solicited = to.destination != ALL_NODES;
@@ -294,14 +297,14 @@ fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifie
 
 /// The envelope of the answer: to the sender, or to all nodes if the sender has no address yet.
 #[inline]
-fn envelope(packet: &Packet<'_>, port: &Port, all_nodes: u128) -> Envelope {
+fn envelope(packet: &Packet<'_>, router: Router<'_>, all_nodes: u128) -> Envelope {
     let source = Ipv6::of(packet.l3()).map_or(0, |header| header.source());
     let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
     let (to_mac, destination) = match source {
         0 => (Mac::of_ipv6_multicast(all_nodes), all_nodes),
         _ => (ethernet::source(packet.frame()).unwrap_or_default(), source),
     };
-    Envelope { to_mac, from_mac: port.mac, vlan, source: port.link_local, destination }
+    Envelope { to_mac, from_mac: router.mac(), vlan, source: router.link_local(), destination }
 }
 
 /// Replaces the packet by the answer.

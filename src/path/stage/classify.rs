@@ -13,6 +13,7 @@ use crate::path::packet::Packet;
 use crate::path::policy::may_send;
 use crate::path::prefix::{OwnLocator, Prefix};
 use crate::path::proxy::membership;
+use crate::path::router::Router;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::mapping::{Key, MappingTable};
 use crate::table::{Action, DomainId, Endpoint, Network, NetworkId, Port, Role, Tables};
@@ -89,7 +90,7 @@ pub(in crate::path) fn special(
         return Ok(());
     }
     if ipv6::is_link_local(destination) || ipv6::is_link_local(source) || source == 0 {
-        if port.owns(destination) {
+        if Router::of(port, meta.from, ctx.tables).owns(destination) {
             meta.class = Class::Local;
             return Ok(());
         }

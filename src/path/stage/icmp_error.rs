@@ -15,6 +15,7 @@ use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::policy::is_answerable;
 use crate::path::proxy::echo::{HOP_LIMIT, answer_to};
+use crate::path::router::Router;
 use crate::path::stage::icmp4_error;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::siit::Answer;
@@ -179,7 +180,7 @@ fn answer(
     // RFC 4443 §2.2 (a): a packet to one of our unicast addresses is answered from that address.
     let from = match meta.class {
         Class::Local if !ipv6::is_multicast(destination) => destination,
-        _ if ipv6::is_link_local(source) => port.link_local,
+        _ if ipv6::is_link_local(source) => Router::of(port, meta.from, ctx.tables).link_local(),
         _ => port.error_source,
     };
     const GROWTH: u16 = (ipv6::HEADER + icmp6::ERROR_HEADER) as u16;

@@ -10,6 +10,7 @@ use crate::path::policer::Policer;
 use crate::path::policy::may_echo;
 use crate::path::proxy::ndp;
 use crate::path::proxy::{echo, membership};
+use crate::path::router::Router;
 use crate::path::stage::own_headers::{self, Refusal};
 use crate::path::verdict::{DropReason, Verdict};
 
@@ -47,7 +48,10 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
         Err(Refusal::Header(problem)) => {
             // Who is not in a group is not asked by its packets.
             let port = ctx.tables.ports.get(usize::from(packet.port.0));
-            let is_asked = !is_group || port.is_some_and(|port| port.is_in_group(meta.destination));
+            let is_asked = !is_group
+                || port.is_some_and(|port| {
+                    Router::of(port, meta.from, ctx.tables).is_in_group(meta.destination)
+                });
             meta.problem = problem.filter(|_| is_asked);
             return Verdict::Drop(DropReason::ExtensionHeaders);
         }

@@ -29,6 +29,8 @@ virtual_networks:
         writeln!(text, "  - {{prefix: \"fd00:{:x}::/32\", next_hops: {via}}}", 2 + n).unwrap();
     }
     text.push_str("attachments:\n");
+    // Its router advertisements are sent with jitter.
+    text.push_str("  - {port: a, mac: \"02:00:00:00:03:01\", identifiers: [\"2001:db8:dddd:0:2000::1\"]}\n");
     for n in 1..=tenants {
         let network = if n % 3 == 0 { "blue" } else { "red" };
         let rest = format!("network: {network}, addresses: [10.0.0.{n}], groups: [239.1.2.{n}]");

@@ -1,0 +1,174 @@
+//! When each host on an access port is told of its router: at once when it arrives, again before the lifetime runs
+//! out, and for the last time when the router is none any more.
+
+use super::Control;
+use super::discovery::INITIAL_ADVERTS;
+use crate::node::exchange::Frame;
+use crate::node::host_router::HostRouter;
+use crate::node::rib::attachment_key;
+use crate::table::{AttachmentKey, NetworkId, Networks, PortId, Tables, Tasks};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Time between two advertisements to a tenant (RFC 4861 §6.2.1, MinRtrAdvInterval and MaxRtrAdvInterval).
+const INTERVAL_MS: std::ops::RangeInclusive<u64> = 200_000..=600_000;
+/// Shortest time between two announcements to a host (RFC 4861 §10, MIN_DELAY_BETWEEN_RAS).
+const DELAY_MS: u64 = 3_000;
+/// Hosts that are told in one turn, so that thousands of tenants do not fill the queues at once.
+const HOSTS_A_TURN: usize = 256;
+
+/// What every host was told, and when it is told next.
+#[derive(Default)]
+pub(super) struct HostRouters {
+    hosts: BTreeMap<AttachmentKey, Host>,
+    due: BTreeSet<(u64, AttachmentKey)>,
+    /// The tables that `hosts` come from.
+    tables: Option<(Arc<Networks>, Arc<Tasks>)>,
+}
+
+struct Host {
+    router: HostRouter,
+    is_tenant: bool,
+    /// When it is due; `None` while nothing is to be told.
+    due_ms: Option<u64>,
+    /// When everything was told last.
+    announced_ms: Option<u64>,
+    /// Whether everything is to be told, and not only the advertisement.
+    whole: bool,
+    /// Advertisements since the last arrival.
+    adverts: u8,
+}
+
+impl HostRouters {
+    fn schedule(&mut self, key: AttachmentKey, due_ms: Option<u64>) {
+        let Some(host) = self.hosts.get_mut(&key) else { return };
+        if let Some(before) = host.due_ms {
+            self.due.remove(&(before, key));
+        }
+        host.due_ms = due_ms;
+        self.due.extend(due_ms.map(|due_ms| (due_ms, key)));
+    }
+
+    /// A host showed itself, or its link came up: it is told everything, unless it was a moment ago.
+    pub(super) fn arrived(&mut self, key: AttachmentKey, now_ms: u64) {
+        let Some(host) = self.hosts.get_mut(&key) else { return };
+        (host.whole, host.adverts) = (true, 0);
+        let due_ms = host.announced_ms.map_or(now_ms, |at| now_ms.max(at + DELAY_MS));
+        self.schedule(key, Some(due_ms));
+    }
+
+    /// The link of a port came up.
+    pub(super) fn link_up(&mut self, port: PortId, now_ms: u64) {
+        let tenants = self.hosts.iter().filter(|(key, host)| key.port == port && host.is_tenant);
+        let tenants: Vec<AttachmentKey> = tenants.map(|(key, _)| *key).collect();
+        tenants.into_iter().for_each(|key| self.arrived(key, now_ms));
+    }
+
+    /// Takes over the hosts of a snapshot. Gives the frames for those that lost their router.
+    fn take_over(&mut self, mut new: BTreeMap<AttachmentKey, (HostRouter, bool)>, now_ms: u64) -> Vec<Frame> {
+        let first = self.tables.is_none();
+        let mut last = Vec::new();
+        let known: Vec<AttachmentKey> = self.hosts.keys().copied().collect();
+        for key in known {
+            let Some(host) = self.hosts.get_mut(&key) else { continue };
+            let now = new.remove(&key);
+            let router = now.as_ref().map(|(router, _)| router);
+            if host.announced_ms.is_some() && host.router.ends_before(router) {
+                last.extend(host.router.withdrawal(key));
+            }
+            match now {
+                None => {
+                    self.schedule(key, None);
+                    self.hosts.remove(&key);
+                }
+                Some((router, _)) if router == host.router => {}
+                Some((router, is_tenant)) => {
+                    (host.router, host.is_tenant, host.announced_ms) = (router, is_tenant, None);
+                    self.arrived(key, now_ms);
+                }
+            }
+        }
+        for (key, (router, is_tenant)) in new {
+            let host = Host { router, is_tenant, due_ms: None, announced_ms: None, whole: true, adverts: 0 };
+            self.hosts.insert(key, host);
+            // Tasks that were there before the node are told by multicast when the link is announced.
+            if is_tenant || !first {
+                self.arrived(key, now_ms);
+            }
+        }
+        last
+    }
+
+    /// The last advertisements, to every host that has one.
+    fn withdrawals(&self) -> Vec<Frame> {
+        let told = self.hosts.iter().filter(|(_, host)| host.is_tenant && host.announced_ms.is_some());
+        told.filter_map(|(key, host)| host.router.withdrawal(*key)).collect()
+    }
+}
+
+impl Control {
+    /// Tells the hosts that are due of their routers.
+    pub(super) fn tell_hosts(&mut self, now_ms: u64) {
+        self.refresh_hosts(now_ms);
+        let due = self.host_routers.due.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
+        let due: Vec<AttachmentKey> = due.map(|(_, key)| *key).take(HOSTS_A_TURN).collect();
+        for key in due {
+            let is_up = self.links.get(usize::from(key.port.0)).is_some_and(|link| link.up);
+            let pause = self.random.within(INTERVAL_MS);
+            let all = &mut self.host_routers;
+            let Some(host) = all.hosts.get_mut(&key).filter(|_| is_up) else {
+                // The link coming up makes it due again.
+                all.schedule(key, None);
+                continue;
+            };
+            let frames: Vec<Frame> = match std::mem::take(&mut host.whole) {
+                true => {
+                    host.announced_ms = Some(now_ms);
+                    host.router.announcement(key).collect()
+                }
+                false => host.router.advertisement(key).into_iter().collect(),
+            };
+            host.adverts = host.adverts.saturating_add(1);
+            let pause = if host.adverts < INITIAL_ADVERTS.0 { pause.min(INITIAL_ADVERTS.1) } else { pause };
+            let goes_on = host.is_tenant && host.router.is_advertised();
+            all.schedule(key, goes_on.then_some(now_ms + pause));
+            frames.into_iter().for_each(|frame| self.send(frame));
+        }
+    }
+
+    /// Tells every tenant that this node is its router no longer: the node stops.
+    pub(super) fn withdraw_from_hosts(&mut self) {
+        self.host_routers.withdrawals().into_iter().for_each(|frame| self.send(frame));
+    }
+
+    /// Takes over the hosts of the snapshot that was published last.
+    fn refresh_hosts(&mut self, now_ms: u64) {
+        let current = self.publisher.current().clone();
+        let tables = (current.networks.clone(), current.tasks.clone());
+        let same = self.host_routers.tables.as_ref().is_some_and(|(networks, tasks)| {
+            Arc::ptr_eq(networks, &tables.0) && Arc::ptr_eq(tasks, &tables.1)
+        });
+        if same {
+            return;
+        }
+        let hosts = self.config.attachments.iter().filter_map(|attachment| {
+            let key = attachment_key(attachment);
+            Some((key, (router_of(key, attachment.network, &current)?, attachment.network.is_some())))
+        });
+        let last = self.host_routers.take_over(hosts.collect(), now_ms);
+        self.host_routers.tables = Some(tables);
+        last.into_iter().for_each(|frame| self.send(frame));
+    }
+}
+
+/// The router of the host of an attachment.
+fn router_of(key: AttachmentKey, network: Option<u16>, tables: &Tables) -> Option<HostRouter> {
+    match network {
+        None => tables.ports.get(usize::from(key.port.0)).map(HostRouter::of_task),
+        Some(id) => {
+            let network = tables.networks.get(NetworkId(id))?;
+            let tenant = tables.networks.tenant(key.port, key.vlan, key.mac)?;
+            Some(HostRouter::of_tenant(network, tenant))
+        }
+    }
+}
