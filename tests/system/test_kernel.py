@@ -32,7 +32,7 @@ class Host:
     """A host that serves and forwards, as hosts do, and a node on two of its interfaces."""
 
     def __init__(self, lab):
-        self.lab = lab
+        self.lab, self.port = lab, 40000
         self.task, self.fabric, self.uplink = lab.ns("task"), lab.ns("fabric"), lab.ns("uplink")
         self.ns = lab.ns("host").of_a_node()
         lab.wire(self.ns, "acc0", self.task, "eth0")
@@ -84,7 +84,10 @@ class Host:
     def answers(self):
         """What the host's kernel does with packets of the task: it answers there or by its uplink, or forwards."""
         local = f"{self.link_local()}%eth0"
-        fetch = lambda url: self.task.status(["curl", "-sfg", "-m", 2, "-o", "/dev/null", url])[0] == 0  # noqa: E731
+        # A port of its own for each connection: the kernel repeats its part of earlier ones for a minute.
+        self.port += 1
+        fetch = lambda url: self.task.status(  # noqa: E731
+            ["curl", "-sfg", "-m", 2, "--local-port", self.port, "-o", "/dev/null", url])[0] == 0  # fmt: skip
         ping = lambda *words: self.task.status(["ping", "-c", 2, "-i", 0.2, "-W", 1, *words])[0] == 0  # noqa: E731
 
         def leaves(what, ask):
@@ -96,8 +99,8 @@ class Host:
             "a page": lambda: fetch(f"http://[{local.replace('%', '%25')}]:8080/"),
             "ping": lambda: ping(local),
             "ARP": lambda: self.task.status(["arping", "-c", 1, "-w", 2, "-I", "eth0", HOST4])[0] == 0,
-            "TCP over IPv4": lambda: leaves(f"tcp and src {HOST4}", lambda: fetch(f"http://{HOST4}:8080/")),
-            "TCP over IPv6": lambda: leaves(f"tcp and src {HOST6}", lambda: fetch(f"http://[{HOST6}]:8080/")),
+            "TCP over IPv4": lambda: leaves(f"tcp and src {HOST4} and dst port {self.port}", lambda: fetch(f"http://{HOST4}:8080/")),
+            "TCP over IPv6": lambda: leaves(f"tcp and src {HOST6} and dst port {self.port}", lambda: fetch(f"http://[{HOST6}]:8080/")),
             "ping over IPv4": lambda: leaves(f"icmp and src {HOST4}", lambda: ping(HOST4)),
             "ping over IPv6": lambda: leaves(f"icmp6 and ip6[40] == 129 and src {HOST6}", lambda: ping(HOST6)),
             "forwarding of IPv4": lambda: leaves(f"icmp and dst {OTHER4}", lambda: ping(OTHER4)),
@@ -135,6 +138,7 @@ def test_a_task_gets_no_answer_from_the_kernel_beside_the_node():
         wire = host.fabric.capture("nve1", f"icmp6 and dst {OTHER6}")
         host.task.status(["ping", "-c", 3, "-i", 0.2, "-W", 1, OTHER6])
         expect(wire.frames(), "the node forwards nothing")
+        host.task.run(f"ip neigh replace {OTHER6} lladdr {host.ns.mac('acc0')} dev eth0")
         # The kernel hears the node's own advertisements, and must not believe them.
         for name in ("acc0", "fab0"):
             text = host.ns.run(f"ip -6 addr show dev {name}") + host.ns.run(f"ip -6 route show dev {name}")
