@@ -9,6 +9,7 @@ the node changed there is as before when the node is gone.
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import Lab, binary
 from reference import L1, ROUTER_MAC, T1, T1_MAC
@@ -85,9 +86,10 @@ class Host:
         """What the host's kernel does with packets of the task: it answers there or by its uplink, or forwards."""
         local = f"{self.link_local()}%eth0"
         # A port of its own for each connection: the kernel repeats its part of earlier ones for a minute.
-        self.port += 1
-        fetch = lambda url: self.task.status(  # noqa: E731
-            ["curl", "-sfg", "-m", 2, "--local-port", self.port, "-o", "/dev/null", url])[0] == 0  # fmt: skip
+        self.port += 3
+        page, tcp4, tcp6 = range(self.port, self.port + 3)
+        fetch = lambda url, port: self.task.status(  # noqa: E731
+            ["curl", "-sfg", "-m", 2, "--local-port", port, "-o", "/dev/null", url])[0] == 0  # fmt: skip
         ping = lambda *words: self.task.status(["ping", "-c", 2, "-i", 0.2, "-W", 1, *words])[0] == 0  # noqa: E731
 
         def leaves(what, ask):
@@ -95,18 +97,24 @@ class Host:
             ask()
             return bool(capture.frames())
 
+        def connects(host, name, port):
+            return leaves(f"tcp and src {host} and dst port {port}", lambda: fetch(f"http://{name}:8080/", port))
+
         asked = {
-            "a page": lambda: fetch(f"http://[{local.replace('%', '%25')}]:8080/"),
+            "a page": lambda: fetch(f"http://[{local.replace('%', '%25')}]:8080/", page),
             "ping": lambda: ping(local),
             "ARP": lambda: self.task.status(["arping", "-c", 1, "-w", 2, "-I", "eth0", HOST4])[0] == 0,
-            "TCP over IPv4": lambda: leaves(f"tcp and src {HOST4} and dst port {self.port}", lambda: fetch(f"http://{HOST4}:8080/")),
-            "TCP over IPv6": lambda: leaves(f"tcp and src {HOST6} and dst port {self.port}", lambda: fetch(f"http://[{HOST6}]:8080/")),
+            "TCP over IPv4": lambda: connects(HOST4, HOST4, tcp4),
+            "TCP over IPv6": lambda: connects(HOST6, f"[{HOST6}]", tcp6),
             "ping over IPv4": lambda: leaves(f"icmp and src {HOST4}", lambda: ping(HOST4)),
             "ping over IPv6": lambda: leaves(f"icmp6 and ip6[40] == 129 and src {HOST6}", lambda: ping(HOST6)),
             "forwarding of IPv4": lambda: leaves(f"icmp and dst {OTHER4}", lambda: ping(OTHER4)),
             "forwarding of IPv6": lambda: leaves(f"icmp6 and dst {OTHER6}", lambda: ping(OTHER6)),
         }
-        return [what for what, ask in asked.items() if ask()]
+        # What nobody answers takes its whole time, so all is asked at once.
+        with ThreadPoolExecutor() as pool:
+            answers = pool.map(lambda ask: ask(), asked.values())
+            return [what for what, is_answered in zip(asked, answers) if is_answered]
 
     def link_local(self):
         """The address that the kernel gives the interface by itself."""
