@@ -10,12 +10,13 @@ use super::packet::Packet;
 use super::punts::Punts;
 use super::verdict::{DropReason, Verdict};
 use super::violations::{TenantCounts, Violation};
-use crate::table::{LimitKind, TenantHandle};
+use crate::table::network::MAX_NETWORKS;
+use crate::table::{LimitKind, NetworkId, TenantHandle};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Most copies of one packet that are charged to its tenant's token bucket.
+/// Most copies of one packet that are charged to a token bucket.
 const MOST_COPIES: u64 = 4096;
 
 /// The token buckets, counters and notices of one worker.
@@ -23,6 +24,8 @@ pub struct Policer {
     /// By tenant slot and kind: the time, in nanoseconds, at which the bucket will be full again. Only the bucket of
     /// copies can be overdrawn, by the copies of one packet.
     spent: Vec<[u64; LimitKind::ALL.len()]>,
+    /// The same by network, for copies of what other nodes sent.
+    received: Vec<u64>,
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
     notices_lost: u64,
@@ -35,6 +38,7 @@ impl Policer {
     pub fn new(counts: Arc<TenantCounts>) -> Self {
         Policer {
             spent: vec![[0; LimitKind::ALL.len()]; counts.tenants()],
+            received: vec![0; MAX_NETWORKS],
             counts,
             notices: ArrayVec::new(),
             notices_lost: 0,
@@ -76,6 +80,24 @@ impl Policer {
         }
         self.counts.add(who.tenant.slot, Violation::Over(LimitKind::Copies));
         Err(reason(LimitKind::Copies))
+    }
+
+    /// Charges `count` copies of one packet of another node to the bucket of the receivers' network, as
+    /// [`Self::pass_copies`] does.
+    ///
+    /// # Errors
+    /// [`DropReason::ReceivedCopyRate`] if the bucket is empty.
+    pub(super) fn pass_received_copies(
+        &mut self,
+        to: NetworkId,
+        count: usize,
+        ctx: &Ctx<'_>,
+    ) -> Result<(), DropReason> {
+        let rate = ctx.tables.networks.get(to).map(|network| network.received_copies);
+        let count = ((count as u64).min(MOST_COPIES), MOST_COPIES);
+        let spent = self.received.get_mut(usize::from(to.0));
+        let passes = rate.zip(spent).is_some_and(|(rate, spent)| rate.spend(spent, count, ctx.now_ms));
+        if passes { Ok(()) } else { Err(DropReason::ReceivedCopyRate) }
     }
 
     /// Checks that the tenant is not under quarantine, for requests without a rate limit.

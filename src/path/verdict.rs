@@ -105,6 +105,8 @@ reasons! {
     UnknownRate = "unknown_rate";
     /// More copies of a tenant's multicast and broadcast than its limit.
     CopyRate = "copy_rate";
+    /// More copies of other nodes' multicast and broadcast than the limit of the virtual network.
+    ReceivedCopyRate = "received_copy_rate";
     /// Router Advertisement or Redirect of a tenant: only this node is its router.
     TenantRouter = "tenant_router";
     /// Multicast listener query or IGMP query of a tenant: only this node asks.

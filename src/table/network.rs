@@ -3,7 +3,7 @@
 
 use super::bindings::{self, Binding, SourceBindings};
 use super::gateway::{Gateway, Gateways};
-use super::limits::{Quarantine, Rates};
+use super::limits::{Quarantine, Rate, Rates};
 use super::peers::Peers;
 use super::policy::{Endpoint, PolicySet, Selector};
 use super::tenant::{AttachmentKey, Tenant};
@@ -15,7 +15,10 @@ use crate::net::checksum::{add, sub, sum_of_half};
 use foldhash::fast::FixedState;
 use std::collections::{HashMap, HashSet};
 
-/// Index of a virtual network in the configuration's order.
+/// Most virtual networks of a node.
+pub const MAX_NETWORKS: usize = 4096;
+
+/// Index of a virtual network in the configuration's order, below [`MAX_NETWORKS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NetworkId(pub u16);
 
@@ -46,6 +49,8 @@ pub struct Network {
     pub gateways: Gateways,
     /// The action for copies to groups that have no mapping of their own; 0 for no copies.
     pub replicas: ActionId,
+    /// Limit of the copies for its tenants here of what other nodes sent.
+    pub received_copies: Rate,
 }
 
 /// The hot part of a network: what the fast path needs, mostly as a frame has it.

@@ -101,6 +101,7 @@ impl Rib {
             hears: PolicySet::default(),
             gateways: Gateways::default(),
             replicas: self.replicas.get(place).copied().unwrap_or_default(),
+            received_copies: self.slots.share(network.received_copies),
         }
     }
 

@@ -83,8 +83,13 @@ fn replicate(
     let mut targets = remotes.chain(members);
     let count = targets.clone().count();
     let Some(mut target) = targets.next() else { return Verdict::Drop(DropReason::NoMembers) };
-    // The sender's node charged the copies to the sender's token bucket.
-    if let Some(Err(over)) = meta.policed.map(|who| policer.pass_copies(who, count, ctx)) {
+    // The sender's node charged the copies to the sender's token bucket. That is no reason to make any number of them
+    // here: only the network that the packet claims to be of pays for it.
+    let charged = match meta.policed {
+        Some(who) => policer.pass_copies(who, count, ctx),
+        None => policer.pass_received_copies(id, count, ctx),
+    };
+    if let Err(over) = charged {
         return Verdict::Drop(over);
     }
     for next in targets {
