@@ -70,7 +70,7 @@ fn replicate(
         None if !is_of(packet, id, ctx) => return Verdict::Drop(DropReason::NoPolicy),
         None => &[],
     };
-    let flow = flow::hash(packet.l3());
+    let flow = flow::hash(packet.l3(), ctx.tables.flow_seed);
     let sender = attachment_at(packet.port, packet.frame(), ethernet::source);
     let remotes = remotes
         .iter()
