@@ -10,7 +10,7 @@ use ilagate::net::ipv6::solicited_node;
 use ilagate::net::ndp::{self, Envelope};
 use ilagate::node::rib::{NeighbourState, Rib};
 use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline, Verdict};
-use ilagate::table::PortId;
+use ilagate::table::{PortId, Tables};
 use support::packets::*;
 use support::*;
 
@@ -29,8 +29,32 @@ fn the_host() -> Node {
     nve(ChecksumMode::NeutralMap, L1, &[(T1.into(), TASK), (T2.into(), TASK_2)], &[(T3.into(), L3)])
 }
 
+/// The pipeline of a gateway whose fabric port has a neighbour that is known or failed.
+struct Listener {
+    tables: Tables,
+    pipeline: Pipeline,
+}
+
+impl Listener {
+    fn hears(&mut self, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> Verdict {
+        let mut frame = [0; ndp::MAX_FRAME];
+        let length = build(&mut frame);
+        let mut room = vec![0; 2176];
+        room[128..128 + length].copy_from_slice(&frame[..length]);
+        let mut burst = [Packet::new(&mut room, 128, 128 + length as u16, PortId(0))];
+        self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: 1 });
+        burst[0].verdict
+    }
+}
+
 /// What the control thread hears of a message from `MOVED` that arrives at the gateway's fabric port.
 fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> (Verdict, Vec<Notice>) {
+    let mut listener = listener(known);
+    let verdict = listener.hears(build);
+    (verdict, listener.pipeline.take_notices().0.to_vec())
+}
+
+fn listener(known: Option<Mac>) -> Listener {
     let config = Config::parse(
         "node: {name: n}\ndpdk: {workers: [1]}\n\
          ports: [{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:f::1/64']}]\n",
@@ -39,15 +63,7 @@ fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usiz
     let mut rib = Rib::new(&config.unwrap(), &[GATEWAY_FABRIC], 1);
     rib.add_neighbour(PortId(0), NEIGHBOUR);
     rib.set_neighbour(PortId(0), NEIGHBOUR, known.map_or(NeighbourState::Failed, NeighbourState::Reachable));
-    let (tables, mut pipeline) = (rib.compile(), Pipeline::new(Limiter::new(10, 10)));
-    let mut frame = [0; ndp::MAX_FRAME];
-    let length = build(&mut frame);
-    let mut room = vec![0; 2176];
-    room[128..128 + length].copy_from_slice(&frame[..length]);
-    let mut burst = [Packet::new(&mut room, 128, 128 + length as u16, PortId(0))];
-    pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
-    let verdict = burst[0].verdict;
-    (verdict, pipeline.take_notices().0.to_vec())
+    Listener { tables: rib.compile(), pipeline: Pipeline::new(Limiter::new(10, 10)) }
 }
 
 const NEIGHBOUR: u128 = 0xfd00_000f << 96 | 7;
@@ -73,6 +89,26 @@ fn a_neighbour_that_asks_is_heard_of_only_if_it_tells_something_new() {
     assert_eq!(noticed(None, asks(MOVED, NEIGHBOUR + 1, OWN)), (replied, vec![]));
     let (verdict, heard) = noticed(None, asks(MOVED, NEIGHBOUR, NEIGHBOUR + 1));
     assert!(matches!(verdict, Verdict::Drop(_)) && heard.is_empty(), "{verdict:?} {heard:?}");
+}
+
+#[test]
+fn what_is_not_told_spends_nothing_of_what_may_be_told() {
+    // Solicitations that are not answered, of those that could tell something new.
+    let mut listener = listener(Some(NVE_FABRIC));
+    for _ in 0..500 {
+        let unanswered = listener.hears(asks(MOVED, NEIGHBOUR, NEIGHBOUR + 1));
+        assert_eq!(unanswered, Verdict::Drop(DropReason::NdNotForUs));
+    }
+    assert_eq!(listener.hears(asks(MOVED, NEIGHBOUR, OWN)), Verdict::Reply(PortId(0)));
+    let told = [Notice::Neighbour { port: PortId(0), address: NEIGHBOUR, mac: MOVED }];
+    assert_eq!(listener.pipeline.take_notices().0[..], told);
+    // Nor what there is no room for.
+    let mut told = |count| {
+        (0..count).for_each(|_| _ = listener.hears(asks(MOVED, 0, OWN)));
+        let (notices, lost) = listener.pipeline.take_notices();
+        (notices.len(), lost)
+    };
+    assert_eq!([told(40), told(20), told(20)], [(16, 24), (16, 4), (0, 20)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::ctx::Ctx;
 use super::meta::Policed;
 use super::notice::{NOTICES, Notice};
 use super::packet::Packet;
-use super::punts::Punts;
+use super::punts::{Bucket, Punts};
 use super::verdict::{DropReason, Verdict};
 use super::violations::{TenantCounts, Violation};
 use crate::table::network::MAX_NETWORKS;
@@ -135,7 +135,17 @@ impl Policer {
     /// Whether a packet may be handed to the control thread. One that may not is dropped as
     /// [`DropReason::PuntRate`].
     pub(super) fn may_punt(&mut self, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> bool {
-        self.punts.take(packet, who.is_some(), ctx)
+        self.punts.take(Bucket::of(packet, who.is_some(), ctx), ctx)
+    }
+
+    /// Leaves a notice that is charged to a bucket of what the port hands over. One that is over the limit counts as
+    /// lost. Nothing is charged for one that there is no room for.
+    pub(super) fn limited_notice(&mut self, notice: Notice, bucket: Bucket, ctx: &Ctx<'_>) {
+        if !self.notices.is_full() && self.punts.take(bucket, ctx) {
+            self.notices.push(notice);
+        } else {
+            self.notices_lost += 1;
+        }
     }
 
     /// Counts a packet as a violation if its verdict says that the tenant had no right to send it. Takes the verdict by
@@ -160,21 +170,16 @@ impl Policer {
         self.counts.add(who.tenant.slot, Violation::Quarantined);
     }
 
-    /// Leaves the notice that a tenant claims an address that is in use elsewhere.
+    /// Leaves the notice that a tenant claims an address that is in use elsewhere. Counts it as lost if there is no
+    /// room.
     #[cold]
     pub(super) fn conflict(&mut self, tenant: TenantHandle, address: IpAddr) {
-        self.notice(Notice::Conflict { tenant, address });
-    }
-
-    /// Leaves a notice for the control thread. Counts it as lost if there is no room.
-    #[cold]
-    pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices.try_push(notice).is_err() {
+        if self.notices.try_push(Notice::Conflict { tenant, address }).is_err() {
             self.notices_lost += 1;
         }
     }
 
-    /// Takes the notices since the last call, and the number of those that were lost for want of room.
+    /// Takes the notices since the last call, and the number of those that were lost.
     pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
         (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
     }

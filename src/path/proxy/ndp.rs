@@ -12,6 +12,7 @@ use crate::path::meta::PacketMeta;
 use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
+use crate::path::punts::Bucket;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{
     AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, NetworkId, Port, Role,
@@ -42,16 +43,16 @@ pub(in crate::path) fn decide(
     if let Err(reason) = of_tenant(packet, meta, port, message, probe, policer, ctx) {
         return Verdict::Drop(reason);
     }
-    // Notices count among what the port hands over.
-    let overheard = overheard(packet, meta, port, message, ctx.tables)
-        .filter(|_| policer.may_punt(packet, meta.policed, ctx));
+    // Notices count among what the port hands over. The answer replaces the packet, so the bucket is chosen before.
+    let overheard = overheard(packet, meta, port, message, ctx.tables);
+    let overheard = overheard.map(|notice| (notice, Bucket::of(packet, meta.policed.is_some(), ctx)));
     let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
     // A notice about a neighbour needs a solicitation that this node answers. That another node uses an address of ours
     // is always told.
-    if let Some(notice) = overheard
+    if let Some((notice, bucket)) = overheard
         && (matches!(notice, Notice::Ours { .. }) || matches!(verdict, Verdict::Reply(_)))
     {
-        policer.notice(notice);
+        policer.limited_notice(notice, bucket, ctx);
     }
     verdict
 }
