@@ -363,6 +363,63 @@ fn an_error_from_outside_is_about_a_packet_that_left_there() {
     }
 }
 
+/// `count` destination options headers before a header of type `next`.
+fn options(count: usize, next: u8) -> Vec<u8> {
+    let mut headers = [60, 0, 1, 4, 0, 0, 0, 0].repeat(count);
+    if let Some(last) = count.checked_sub(1) {
+        headers[8 * last] = next;
+    }
+    headers
+}
+
+#[test]
+fn nothing_hides_from_an_external_port_behind_headers_that_cannot_be_read() {
+    let (router, task) = (address("2001:db8:9::9"), address("2001:db8:dddd:0:2000::3"));
+    let quote = |about: &str| ipv6(task, address(about), 17, &udp(task, address(about), b"what was sent"));
+    let error = |about: &str| icmp6_error(router, task, 2, 0, 1280, &quote(about))[40..].to_vec();
+    let (honest, foreign) = (error("2001:db8:9::1"), error("fd00:f::5"));
+    let fate = |first: u8, rest: Vec<u8>| {
+        let packet = frame(PORTS[1], ROUTER, &ipv6(router, task, first, &rest));
+        let fates = [true, false].map(|fast| node("mtu: 1500", true, fast).receive("ext0", &packet).fate);
+        assert_eq!(fates[0], fates[1]);
+        fates[0]
+    };
+    let unreadable = Fate::Dropped(DropReason::ExtensionHeaders);
+    for (upper, read) in [(&honest, Fate::Forwarded), (&foreign, Fate::Dropped(DropReason::ForeignError))] {
+        // A chain that is read to its end, and longer ones.
+        for count in [1, 7, 8] {
+            assert_eq!(fate(60, [options(count, 58), upper.clone()].concat()), read, "{count}");
+        }
+        for count in [9, 10, 100] {
+            assert_eq!(fate(60, [options(count, 58), upper.clone()].concat()), unreadable, "{count}");
+        }
+        // Fragments that cut the chain before, within and behind extension headers, and in the upper header.
+        let chain = [options(2, 58), upper.clone()].concat();
+        for end in [0, 3, 8, 9, 16, 19] {
+            let first = [&[60, 0, 0, 1, 0, 0, 0, 9], &chain[..end]].concat();
+            assert_eq!(fate(44, first), unreadable, "{end}");
+        }
+        // One that holds the chain and the quoted header; the fragment behind it may be anything.
+        assert_eq!(fate(44, [&[60, 0, 0, 1, 0, 0, 0, 9], &chain[..72]].concat()), read);
+        assert_eq!(fate(44, [&[58, 0, 0, 8, 0, 0, 0, 9], &upper[..]].concat()), Fate::Forwarded);
+        // Headers that this node does not pass over.
+        for last in [135, 139, 140] {
+            assert_eq!(fate(last, [&[58, 0, 0, 0, 0, 0, 0, 0], &upper[..]].concat()), unreadable, "{last}");
+        }
+    }
+    // The same for what is no error: what cannot be read may be anything. The fabric is believed.
+    let datagram = udp(router, task, b"x");
+    assert_eq!(fate(60, [options(9, 17), datagram.clone()].concat()), unreadable);
+    assert_eq!(fate(44, [&[17, 0, 0, 1, 0, 0, 0, 9], &datagram[..7]].concat()), unreadable);
+    let packet = ipv6(router, task, 44, &[&[17, 0, 0, 1, 0, 0, 0, 9], &datagram[..7]].concat());
+    let outcome = node("mtu: 1500", true, true).receive("fabric0", &frame(PORTS[0], ROUTER, &packet));
+    assert_eq!(outcome.fate, Fate::Forwarded);
+    // What has no upper layer at all, and what is encrypted, comes in.
+    assert_eq!(fate(59, vec![]), Fate::Forwarded);
+    assert_eq!(fate(50, vec![58; 40]), Fate::Forwarded);
+    assert_eq!(fate(139, vec![59, 0, 0, 0, 0, 0, 0, 0]), Fate::Forwarded);
+}
+
 #[test]
 fn an_error_about_a_packet_to_an_admitted_source_comes_in() {
     let (task, admitted) = (address("2001:db8:dddd:0:2000::3"), "2001:db8:77::5");

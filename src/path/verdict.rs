@@ -133,7 +133,8 @@ reasons! {
     Ipv6Version = "ipv6_version";
     /// IPv6 payload length is more than the frame holds.
     Ipv6Length = "ipv6_length";
-    /// Extension headers are cut short or too many, or hold what this node does not understand in a packet to itself.
+    /// Extension headers are cut short or too many, a first fragment lacks some, or they hold what this node does not
+    /// understand in a packet to itself.
     ExtensionHeaders = "extension_headers" => icmp6::Error::ParameterProblem { code: 2, pointer: 0 };
     /// Source address is multicast, unspecified, loopback or IPv4-mapped.
     MartianSource = "martian_source";

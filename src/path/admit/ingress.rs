@@ -9,6 +9,7 @@
 //! `docs/security.md` has the whole table, and a test walks it. Martians and link-local addresses that would have to be
 //! routed are dropped everywhere, by stage `classify`.
 
+use super::chain;
 use crate::ila::{Identifier, IdentifierType, quote};
 use crate::net::ipv6::{self, Ipv6};
 use crate::net::{Mac, icmp6};
@@ -25,6 +26,7 @@ use crate::table::{AttachmentKey, Exceptions, Ingress, Port, Tables};
 /// * [`DropReason::NoPolicy`] if it goes to an IPv4 address of a network that is not known here.
 /// * [`DropReason::ForeignError`] if it is an ICMPv6 error about a packet that cannot have left through an external
 ///   port.
+/// * [`DropReason::ExtensionHeaders`] if it came in there and its headers cannot be read.
 /// * [`DropReason::TenantToFabric`] if a task's packet goes to an address in ILA form.
 #[inline]
 pub(in crate::path) fn admit(
@@ -104,9 +106,14 @@ fn refuse_fabric(
 /// Refuses ICMPv6 errors about packets that cannot have left through an external port: their sender quotes something
 /// that it has never seen (RFC 4443 §5.2). A packet to a source that `exceptions` admits can have left there.
 ///
-/// `packet` is an IPv6 packet. What cannot be read here is judged by later stages.
+/// `packet` is an IPv6 packet.
+///
+/// # Errors
+/// * [`DropReason::ForeignError`] for such an error.
+/// * [`DropReason::ExtensionHeaders`] for a packet that may be one, because its headers cannot be read.
 fn refuse_foreign_error(packet: &[u8], exceptions: &Exceptions, tables: &Tables) -> Result<(), DropReason> {
-    let (Some(header), Ok(upper)) = (Ipv6::of(packet), ipv6::upper(packet)) else { return Ok(()) };
+    let header = Ipv6::of(packet).ok_or(DropReason::Ipv6Truncated)?;
+    let upper = chain::upper(packet)?;
     let is_error = upper.protocol == ipv6::next::ICMP6
         && !upper.later_fragment
         && packet.get(upper.offset).is_some_and(|kind| icmp6::is_error(*kind));
