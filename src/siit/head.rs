@@ -182,7 +182,7 @@ impl Head<u128> {
             }
             if head.protocol == next::FRAGMENT {
                 let (protocol, fragment) = Fragment::read(header);
-                if extension::is_known(protocol) {
+                if is_extension(protocol) {
                     return Err(Refused::FragmentedExtension);
                 }
                 (head.protocol, head.fragment) = (protocol, Some(fragment));
@@ -223,8 +223,13 @@ impl Head<u128> {
     }
 }
 
-/// Whether IPv6 would read protocol number `protocol` of IPv4 as ICMPv6, or as an extension header that the protocol
-/// which it names follows. HIP is a protocol of its own in both families.
+/// Whether IPv6 would read protocol number `protocol` of IPv4 as ICMPv6, or as an extension header.
 const fn forges(protocol: u8) -> bool {
-    protocol == next::ICMP6 || protocol != next::HIP && extension::is_known(protocol)
+    protocol == next::ICMP6 || is_extension(protocol)
+}
+
+/// Whether `protocol` is an extension header, which the protocol that it names follows. HIP is a protocol of its own in
+/// both families (RFC 7401 §5.1), whole and in fragments.
+const fn is_extension(protocol: u8) -> bool {
+    protocol != next::HIP && extension::is_known(protocol)
 }
