@@ -112,6 +112,50 @@ fn what_is_not_told_spends_nothing_of_what_may_be_told() {
 }
 
 #[test]
+fn a_task_keeps_its_link_local_address_while_it_answers() {
+    let (port, own, theirs) = (GATEWAY_FABRIC, GATEWAY_FABRIC.link_local(), 0xfe80 << 112 | 9);
+    let text = format!(
+        "node: {{name: n}}\ndpdk: {{workers: [1]}}\nsir_domains: [{{name: t, prefix: '2001:db8:dddd::/64'}}]\n\
+         locators: [{{prefix: 'fd00:1:0:1::/64', domain: t}}]\n\
+         ports: [{{name: a, device: net_null_d0, role: access}}]\nattachments:\n\
+         \x20 - {{port: a, mac: '{TASK}', identifiers: ['{T1}']}}\n\
+         \x20 - {{port: a, mac: '{TASK_2}', identifiers: ['{T2}']}}\n"
+    );
+    let listener = |known: NeighbourState| {
+        let mut rib = Rib::new(&Config::parse(&text, "test.yaml").unwrap(), &[port], 1);
+        rib.add_neighbour(PortId(0), theirs);
+        rib.set_neighbour(PortId(0), theirs, known);
+        Listener { tables: rib.compile(), pipeline: Pipeline::new(Limiter::new(10, 10)) }
+    };
+    let says = |from_mac: Mac, target: u128| {
+        move |frame: &mut [u8; ndp::MAX_FRAME]| {
+            let to = Envelope { to_mac: port, from_mac, vlan: 0, source: target, destination: own };
+            ndp::advertisement(frame, to, target, true, true)
+        }
+    };
+    let asked = |known, from_mac| {
+        let mut listener = listener(known);
+        let verdict = listener.hears(asks(from_mac, theirs, own));
+        (verdict, listener.pipeline.take_notices().0.len())
+    };
+    let (punt, spoofed) = (Verdict::Punt, Verdict::Drop(DropReason::SpoofedSource));
+    for (known, first, second, notices) in [
+        (NeighbourState::Reachable(TASK), punt, spoofed, [0, 0]),
+        (NeighbourState::Reachable(TASK_2), spoofed, punt, [0, 0]),
+        // It no longer answers, and the other one may have it.
+        (NeighbourState::Failed, punt, punt, [1, 1]),
+    ] {
+        for ((from, verdict), notices) in [(TASK, first), (TASK_2, second)].into_iter().zip(notices) {
+            assert_eq!(listener(known).hears(says(from, theirs)), verdict, "{from} {known:?}");
+            assert_eq!(asked(known, from), (Verdict::Reply(PortId(0)), notices), "{from} {known:?}");
+            // Nobody has this node's own, and everybody may have one that is free.
+            assert_eq!(listener(known).hears(says(from, own)), spoofed);
+            assert_eq!(listener(known).hears(says(from, theirs + 1)), punt);
+        }
+    }
+}
+
+#[test]
 fn who_wants_or_has_our_address_is_told_the_truth_and_the_control_thread_hears_of_it() {
     let told = vec![Notice::Ours { port: PortId(0), address: OWN, mac: MOVED }];
     let (verdict, heard) = noticed(None, asks(MOVED, 0, OWN));

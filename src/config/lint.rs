@@ -85,7 +85,6 @@ impl Config {
 
     /// Subnets of fabric and external ports that overlap a SIR prefix.
     fn subnets_with_tasks(&self) -> impl Iterator<Item = String> + '_ {
-        let overlap = |a: Ipv6Prefix, b: Ipv6Prefix| a.contains(b.bits()) || b.contains(a.bits());
         self.ports.iter().flat_map(move |port| {
             let what = match port.role {
                 Role::Fabric => Some("nothing comes in from outside to what lies in both"),
@@ -96,7 +95,7 @@ impl Config {
             let pairs = port.addresses.iter().flat_map(|own| self.sir_domains.iter().map(move |to| (own, to)));
             pairs.filter_map(move |(own, domain)| {
                 let (what, sir) = (what?, domain.prefix.prefix());
-                overlap(own.prefix, sir).then(|| {
+                own.prefix.overlaps(sir).then(|| {
                     format!(
                         "port {}: its subnet {} overlaps the SIR prefix {sir} of domain {}, so that {what}; give \
                          the port a subnet of its own",

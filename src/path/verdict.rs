@@ -85,7 +85,7 @@ reasons! {
     UnknownTenant = "unknown_tenant";
     /// Source address does not belong to the sender.
     SpoofedSource = "spoofed_source";
-    /// Packet from an external port to an address in ILA form or to the infrastructure.
+    /// Packet from an external port to an address under a locator or to the infrastructure.
     ExternalToFabric = "external_to_fabric";
     /// ICMPv6 error from an external port about a packet that cannot have left through it.
     ForeignError = "foreign_error";

@@ -242,8 +242,13 @@ impl Tables {
     /// only the fabric sends to one.
     #[must_use]
     pub fn is_ila_form(&self, address: u128) -> bool {
-        Identifier::of_address(address).kind() != IdentifierType::Interface
-            && self.prefixes.of((address >> 64) as u64).is_some_and(PrefixInfo::is_locator)
+        Identifier::of_address(address).kind() != IdentifierType::Interface && self.is_under_locator(address)
+    }
+
+    /// Whether an address is under a known locator: in ILA form, or that of a node.
+    #[must_use]
+    pub fn is_under_locator(&self, address: u128) -> bool {
+        self.prefixes.of((address >> 64) as u64).is_some_and(PrefixInfo::is_locator)
     }
 
     /// The network of an address in ILA form.

@@ -2,8 +2,8 @@
 //! ILA draft §6).
 //!
 //! * A fabric port is believed: the nodes there filter at their own edges.
-//! * An external port is not: nothing comes in from a source that is inside, or to a destination in ILA form or in the
-//!   infrastructure.
+//! * An external port is not: nothing comes in from a source that is inside, or to a destination under a locator or in
+//!   the infrastructure.
 //! * A task on an access port speaks from its link-local address and from what is bound to its attachment.
 //!
 //! `docs/security.md` has the whole table, and a test walks it. Martians and link-local addresses that would have to be
@@ -86,7 +86,8 @@ fn refuse_fabric(
     if port.owns(destination) || exceptions.destinations.contains(destination) {
         return Ok(());
     }
-    if tables.is_ila_form(destination) || tables.inside.destinations.contains(destination) {
+    // An interface identifier under a locator is a node of the fabric.
+    if tables.is_under_locator(destination) || tables.inside.destinations.contains(destination) {
         return Err(DropReason::ExternalToFabric);
     }
     let identifier = Identifier::of_address(destination);

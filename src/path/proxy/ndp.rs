@@ -126,8 +126,10 @@ fn of_tenant(
         return Err(DropReason::SpoofedSource);
     }
     let Some(who) = meta.policed else {
-        return match target.filter(|target| is_tasks && !ipv6::is_link_local(*target)) {
-            Some(target) if !is_bound(packet, mac, target, ctx.tables) => Err(DropReason::SpoofedSource),
+        return match target.filter(|_| is_tasks) {
+            Some(target) if !is_tasks_own(packet, mac, target, port, ctx.tables) => {
+                Err(DropReason::SpoofedSource)
+            }
             _ => Ok(()),
         };
     };
@@ -144,6 +146,21 @@ fn of_tenant(
         }
     }
     policer.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)
+}
+
+/// Whether the task that sent the packet may advertise an address: one that is bound to it, or a link-local one that
+/// neither this node nor another task has. Nothing binds those, so that the first to come has them (RFC 6620 §3.2.1).
+fn is_tasks_own(packet: &Packet<'_>, mac: Option<Mac>, address: u128, port: &Port, tables: &Tables) -> bool {
+    match ipv6::is_link_local(address) {
+        true => !port.owns(address) && !is_known_elsewhere(packet, mac, address, tables),
+        false => is_bound(packet, mac, address, tables),
+    }
+}
+
+/// Whether an address on the packet's port is that of a known neighbour with another MAC address.
+fn is_known_elsewhere(packet: &Packet<'_>, mac: Option<Mac>, address: u128, tables: &Tables) -> bool {
+    let hop = tables.neighbours.get(&(packet.port, address)).filter(|hop| hop.state == HopState::Ready);
+    hop.is_some_and(|hop| ethernet::destination(hop.link()) != mac)
 }
 
 /// Whether an address is bound to the task that sent the packet.
@@ -197,7 +214,10 @@ fn overheard(
     let hop = tables.neighbours.get(&(packet.port, source))?;
     let mac = named.filter(|mac| !mac.is_multicast() && *mac != Mac::ZERO)?;
     let known = hop.state == HopState::Ready && ethernet::destination(hop.link()) == Some(mac);
-    (!known).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
+    // No task takes the link-local address of another one by asking for something.
+    let taken =
+        matches!(port.ingress, Ingress::Tasks) && is_known_elsewhere(packet, Some(mac), source, tables);
+    (!known && !taken).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
 }
 
 /// The advertisement that answers a Router Solicitation. Tenants get their default router and the MTU, and no prefix:
