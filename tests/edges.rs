@@ -400,9 +400,11 @@ fn exceptions_admit_what_they_name_and_nothing_else() {
         ("2001:db8:dddd:0:2000::3", "2001:db8:9::1", "yes"),
         ("fd00:f::5", "2001:db8:9::1", "spoofed_source"),
         ("2001:db8:9::9", "fd00:1:0:3:2000::3", "yes"),
+        ("2001:db8:9::9", "fd00:1:0:3::9", "yes"),
         ("2001:db8:9::9", "2001:db8:1f::5", "yes"),
         ("2001:db8:9::9", "2001:db8:1f::6", "external_to_fabric"),
         ("2001:db8:9::9", "fd00:1:0:1:2000::1", "external_to_fabric"),
+        ("2001:db8:9::9", "fd00:1:0:1::9", "external_to_fabric"),
         // No exception covers the node itself and tenants, wherever their addresses lie.
         ("2001:db8:77::1", "2001:db8:9::1", "spoofed_source"),
         ("2001:db8:dddd:0:4000:64:a00:2", "2001:db8:9::1", "spoofed_source"),
