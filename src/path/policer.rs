@@ -135,7 +135,7 @@ impl Policer {
     /// Whether a packet may be handed to the control thread. One that may not is dropped as
     /// [`DropReason::PuntRate`].
     pub(super) fn may_punt(&mut self, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> bool {
-        self.punts.take(Bucket::of(packet, who.is_some(), ctx), ctx)
+        self.punts.take(Bucket::of(packet, who, ctx), ctx)
     }
 
     /// Leaves a notice that is charged to a bucket of what the port hands over. One that is over the limit counts as

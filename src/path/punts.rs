@@ -6,6 +6,7 @@
 //! share limits with few others. So whoever speaks in the name of a next hop spends nothing of what that one needs.
 
 use super::ctx::Ctx;
+use super::meta::Policed;
 use super::packet::Packet;
 use crate::net::ethernet;
 use crate::net::ipv6::Ipv6;
@@ -24,17 +25,20 @@ enum Class {
     Answer,
     /// Anything else about a neighbour that the tables hold.
     Claim,
-    /// A tenant. Each has limits of its own, too.
+    /// A tenant. Each has limits of its own, too, and all of a port share one.
     Tenant,
     /// Anybody else.
     Other,
 }
 
-/// Messages of one port and worker, by class: for a neighbour, of the neighbours that share its bucket.
+/// Messages of one port and worker, by class: of the neighbours or tenants that share a bucket.
 const RATES: [Rate; 5] =
-    [Rate::new(20, 8), Rate::new(20, 8), Rate::new(10, 4), Rate::new(1000, 64), Rate::new(200, 32)];
+    [Rate::new(20, 8), Rate::new(20, 8), Rate::new(10, 4), Rate::new(100, 32), Rate::new(200, 32)];
 
-/// Buckets of one class and port. A hash picks that of a neighbour; others have one.
+/// Messages of all tenants of one port and worker.
+const TENANTS: Rate = Rate::new(1000, 64);
+
+/// Buckets of one class and port. A hash picks that of a neighbour, the slot that of a tenant; others have one.
 const BUCKETS: usize = 64;
 
 /// The bucket that a packet is charged to.
@@ -47,10 +51,10 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// The bucket of a packet of a tenant or of somebody else.
-    pub(super) fn of(packet: &Packet<'_>, is_tenants: bool, ctx: &Ctx<'_>) -> Self {
-        let (class, place) = match is_tenants {
-            true => (Class::Tenant, 0),
-            false => class(packet, ctx).unwrap_or((Class::Other, 0)),
+    pub(super) fn of(packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> Self {
+        let (class, place) = match who {
+            Some(who) => (Class::Tenant, usize::from(who.tenant.slot)),
+            None => class(packet, ctx).unwrap_or((Class::Other, 0)),
         };
         Bucket { port: packet.port, class, place }
     }
@@ -61,11 +65,13 @@ impl Bucket {
 pub(super) struct Punts {
     /// By port, class and place: the time, in nanoseconds, at which the bucket will be full again.
     spent: Vec<[[u64; BUCKETS]; RATES.len()]>,
+    /// The same of all tenants by port.
+    spent_by_tenants: Vec<u64>,
 }
 
 impl Default for Punts {
     fn default() -> Self {
-        Punts { spent: vec![[[0; BUCKETS]; RATES.len()]; MAX_PORTS] }
+        Punts { spent: vec![[[0; BUCKETS]; RATES.len()]; MAX_PORTS], spent_by_tenants: vec![0; MAX_PORTS] }
     }
 }
 
@@ -73,8 +79,12 @@ impl Punts {
     /// Charges a packet that is to be handed over; returns whether it may be.
     pub(super) fn take(&mut self, bucket: Bucket, ctx: &Ctx<'_>) -> bool {
         let Bucket { port, class, place } = bucket;
-        let Some(spent) = self.spent.get_mut(usize::from(port.0)) else { return false };
+        let at = usize::from(port.0);
+        let (Some(spent), Some(all)) = (self.spent.get_mut(at), self.spent_by_tenants.get_mut(at)) else {
+            return false;
+        };
         RATES[class as usize].spend(&mut spent[class as usize][place % BUCKETS], (1, 1), ctx.now_ms)
+            && (class != Class::Tenant || TENANTS.spend(all, (1, 1), ctx.now_ms))
     }
 }
 
@@ -109,7 +119,7 @@ fn class(packet: &Packet<'_>, ctx: &Ctx<'_>) -> Option<(Class, usize)> {
 mod tests {
     use super::*;
     use crate::net::{Mac, checksum, icmp6::kind, ipv6};
-    use crate::table::{Hop, HopId, Port, Role, Tables};
+    use crate::table::{Hop, HopId, Port, Role, Tables, TenantHandle};
 
     /// The known MAC address of neighbours, and another one.
     const KNOWN: Mac = Mac([2, 0, 0, 0, 0, 7]);
@@ -156,7 +166,7 @@ mod tests {
         let (mut room, end) = (frame.to_vec(), frame.len() as u16);
         let mut packet = Packet::new(&mut room, 0, end, PortId(port));
         packet.l3 = 14;
-        u32::from(punts.take(Bucket::of(&packet, false, ctx), ctx))
+        u32::from(punts.take(Bucket::of(&packet, None, ctx), ctx))
     }
 
     #[test]
@@ -212,6 +222,32 @@ mod tests {
             }
             assert!((10..=30).contains(&passed[0]) && passed[1] == 20, "{passed:?}");
         }
+    }
+
+    #[test]
+    fn a_tenant_takes_little_of_what_the_tenants_of_its_port_share() {
+        let tables = tables();
+        let mut punts = Punts::default();
+        let mut passed = [0; 4];
+        for now_ms in 0..1000 {
+            let ctx = Ctx { tables: &tables, now_ms };
+            let mut take = |port: u16, slot: u16| {
+                let mut room = answer(KNOWN, 7, Some(KNOWN));
+                let end = room.len() as u16;
+                let packet = Packet::new(&mut room, 0, end, PortId(port));
+                let who = Policed { tenant: TenantHandle { slot, generation: 1 }, quarantined: false };
+                u32::from(punts.take(Bucket::of(&packet, Some(who), &ctx), &ctx))
+            };
+            // One floods, another one announces itself ten times a second; and so do many at another port.
+            passed[0] += (0..20).map(|_| take(0, 3)).sum::<u32>();
+            passed[2] += (0..64).map(|slot| take(1, slot)).sum::<u32>();
+            if now_ms % 100 == 0 {
+                passed[1] += take(0, 4);
+                passed[3] += take(2, 4);
+            }
+        }
+        assert!((100..=140).contains(&passed[0]) && (1000..=1070).contains(&passed[2]), "{passed:?}");
+        assert_eq!((passed[1], passed[3]), (10, 10));
     }
 
     #[test]

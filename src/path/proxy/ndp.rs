@@ -45,7 +45,7 @@ pub(in crate::path) fn decide(
     }
     // Notices count among what the port hands over. The answer replaces the packet, so the bucket is chosen before.
     let overheard = overheard(packet, meta, port, message, ctx.tables);
-    let overheard = overheard.map(|notice| (notice, Bucket::of(packet, meta.policed.is_some(), ctx)));
+    let overheard = overheard.map(|notice| (notice, Bucket::of(packet, meta.policed, ctx)));
     let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
     // A notice about a neighbour needs a solicitation that this node answers. That another node uses an address of ours
     // is always told.
