@@ -190,6 +190,7 @@ fn questions(criterion: &mut Criterion) {
                 hears: PolicySet::default(),
                 gateways: Default::default(),
                 replicas: ActionId::default(),
+                received_copies: Default::default(),
             },
             SIR,
         );

@@ -107,6 +107,9 @@ const DESTINATIONS: &[(&str, &str)] = &[
     ("ILA group", "fd00:1:0:1:5000:64:a00:ff"),
     ("infra", "2001:db8:1f::5"),
     ("outside", "2001:db8:9::1"),
+    ("node under a locator", "fd00:1:0:3::9"),
+    ("martian", "::ffff:192.0.2.1"),
+    ("link-local", "fe80::99"),
 ];
 
 /// Ports by the heading of their table: the port, whether the node has networks, and who sends.
@@ -193,7 +196,7 @@ fn every_cell_of_the_tables_is_what_happens() {
     let documented = if print { BTreeMap::new() } else { documented() };
     let legend = |label: &str| match label {
         "spoofed_source" => "spoof".to_owned(),
-        "martian_source" => "martian".to_owned(),
+        "martian_source" | "martian_destination" => "martian".to_owned(),
         "link_local" => "link".to_owned(),
         "external_to_fabric" | "tenant_to_fabric" => "fabric".to_owned(),
         "no_policy" => "policy".to_owned(),
@@ -231,6 +234,158 @@ fn every_cell_of_the_tables_is_what_happens() {
     assert!(print || wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn an_address_that_embeds_another_is_as_any_other_and_what_no_wire_carries_is_a_martian() {
+    let rows = |destination: &str| {
+        let of = |source| at_external("mtu: 1500", source, destination);
+        (of("2001:db8:9::9"), of("::ffff:192.0.2.1"))
+    };
+    for (_, destination) in DESTINATIONS {
+        let (global, martian) = rows(destination);
+        // 6to4, Teredo, NAT64, ISATAP and IPv4-translated, of addresses that are inside as IPv4 or as themselves.
+        for embeds in [
+            "2002:a00:1::1",
+            "2002:7f00:1::1",
+            "2002:e000:1::1",
+            "2001:0:a00:1::f5ff:fffe",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
+            "2001:470:1:2:0:5efe:a00:1",
+            "::ffff:0:10.0.0.1",
+        ] {
+            assert_eq!(at_external("mtu: 1500", embeds, destination), global, "{embeds} to {destination}");
+        }
+        for unsound in [
+            "::",
+            "::1",
+            "::10.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "ff02::1",
+            "ff0e::1",
+            "ffff::1",
+        ] {
+            assert_eq!(at_external("mtu: 1500", unsound, destination), martian, "{unsound} to {destination}");
+        }
+    }
+    for unsound in ["::", "::1", "::10.0.0.1", "::ffff:10.0.0.1"] {
+        for source in ["2001:db8:9::9", "fe80::9"] {
+            assert_eq!(
+                at_external("mtu: 1500", source, unsound),
+                "martian_destination",
+                "{source} to {unsound}"
+            );
+        }
+    }
+    // An address that speaks with itself, from outside: this node, tasks and tenants do not.
+    for own in ["2001:db8:ff::1", "2001:db8:dddd:0:2000::3", "2001:db8:a::2", "fd00:1:0:3:2000::3"] {
+        assert_eq!(at_external("mtu: 1500", own, own), "spoofed_source", "{own}");
+    }
+}
+
+#[test]
+fn a_frame_is_of_the_vlan_of_its_only_tag() {
+    let cases = [
+        ("ext0", 1, ROUTER, "2001:db8:9::9", "2001:db8:9::1"),
+        ("access0", 2, TASK, "2001:db8:dddd:0:2000::1", "2001:db8:9::1"),
+        ("access1", 3, VM, "2001:db8:a::1", "2001:db8:9::1"),
+    ];
+    for (port, at, mac, source, destination) in cases {
+        let (source, destination) = (address(source), address(destination));
+        let packet = ipv6(source, destination, 17, &udp(source, destination, b"x"));
+        let with = |tags: &[[u8; 4]]| {
+            let plain = frame(PORTS[at], mac, &packet);
+            [&plain[..12], tags.as_flattened(), &plain[12..]].concat()
+        };
+        for fast in [true, false] {
+            let fate = |tags: &[[u8; 4]]| node("mtu: 1500", true, fast).receive(port, &with(tags)).fate;
+            // VLAN 0 has a priority only (IEEE 802.1Q §6.9).
+            for tags in [&[][..], &[[0x81, 0, 0, 0]], &[[0x81, 0, 0xe0, 0]]] {
+                assert_eq!(fate(tags), Fate::Forwarded, "{port} {tags:?}");
+            }
+            for tags in [[0x81, 0, 0, 7], [0x81, 0, 0xf, 0xff], [0x81, 0, 0x10, 1]] {
+                assert_eq!(fate(&[tags]), Fate::Dropped(DropReason::UnknownVlan), "{port} {tags:?}");
+            }
+            // A second tag, and those of provider bridges.
+            for tags in [&[[0x81, 0, 0, 0], [0x81, 0, 0, 0]][..], &[[0x88, 0xa8, 0, 0]], &[[0x91, 0, 0, 0]]] {
+                let refused = [DropReason::UnknownEthertype, DropReason::UnknownVlan].map(Fate::Dropped);
+                assert!(refused.contains(&fate(tags)), "{port} {tags:?}: {:?}", fate(tags));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tenants_ipv4_comes_from_its_own_address_and_takes_no_route_of_its_own() {
+    let packet = |from: [u8; 4], to: [u8; 4], options: &[u8]| {
+        let packet = tenants::ipv4_packet(from, to, 64, b"x");
+        let (head, rest) = packet.split_at(20);
+        let mut packet = [head, options, rest].concat();
+        packet[0] = 0x45 + (options.len() / 4) as u8;
+        let length = packet.len() as u16;
+        packet[2..4].copy_from_slice(&length.to_be_bytes());
+        ilagate::net::ipv4::seal(&mut packet[..20 + options.len()]);
+        tenants::ipv4_frame(PORTS[3], VM, &packet)
+    };
+    let fate = |frame: &[u8]| {
+        let fates = [true, false].map(|fast| node("mtu: 1500", true, fast).receive("access1", frame).fate);
+        assert_eq!(fates[0], fates[1]);
+        match fates[0] {
+            Fate::Replied(Some(reason)) => Fate::Dropped(reason),
+            fate => fate,
+        }
+    };
+    let (own, peer, gateway) = ([10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 254]);
+    for to in [peer, gateway, own, [10, 0, 0, 255], [192, 0, 2, 1], [239, 1, 2, 3]] {
+        for from in [
+            [0, 0, 0, 0],
+            [10, 0, 0, 0],
+            peer,
+            gateway,
+            [10, 0, 0, 255],
+            [127, 0, 0, 1],
+            [169, 254, 1, 1],
+            [192, 0, 2, 1],
+            [224, 0, 0, 1],
+            [239, 1, 2, 3],
+            [240, 0, 0, 1],
+            [255; 4],
+        ] {
+            assert_eq!(
+                fate(&packet(from, to, &[])),
+                Fate::Dropped(DropReason::SpoofedSource),
+                "{from:?} {to:?}"
+            );
+        }
+    }
+    for to in [[0, 0, 0, 0], [127, 0, 0, 1], [169, 254, 1, 1], [192, 0, 2, 1]] {
+        assert_eq!(fate(&packet(own, to, &[])), Fate::Dropped(DropReason::Ipv4NoRoute), "{to:?}");
+    }
+    for to in [[224, 0, 0, 1], [240, 0, 0, 1], [255, 255, 255, 254]] {
+        assert_eq!(fate(&packet(own, to, &[])), Fate::Dropped(DropReason::Multicast), "{to:?}");
+    }
+    // Options are skipped but for a source route with hops left, to a peer and to the gateway alike.
+    for (options, passes) in [
+        (&[][..], true),
+        (&[1, 1, 1, 0], true),
+        (&[7, 7, 4, 0, 0, 0, 0, 0], true),
+        (&[131, 7, 8, 10, 0, 0, 9, 0], true),
+        (&[131, 7, 4, 10, 0, 0, 9, 0], false),
+        (&[137, 7, 4, 10, 0, 0, 9, 0], false),
+        (&[1, 131, 7, 4, 10, 0, 0, 9], false),
+        (&[131, 9, 4, 0], false),
+        (&[68, 1, 0, 0], false),
+    ] {
+        for to in [peer, gateway] {
+            let is = fate(&packet(own, to, options));
+            let passed = if to == peer { Fate::Forwarded } else { Fate::Dropped(DropReason::NotServed) };
+            let is_right =
+                if passes { is == passed } else { is == Fate::Dropped(DropReason::Untranslatable) };
+            assert!(is_right, "{options:?} to {to:?}: {is:?}");
+        }
+    }
+}
+
 /// What an external port with further keys makes of a packet.
 fn at_external(external: &str, source: &str, destination: &str) -> String {
     let table = ("", "ext0", true, ROUTER);
@@ -246,9 +401,11 @@ fn exceptions_admit_what_they_name_and_nothing_else() {
         ("2001:db8:dddd:0:2000::3", "2001:db8:9::1", "yes"),
         ("fd00:f::5", "2001:db8:9::1", "spoofed_source"),
         ("2001:db8:9::9", "fd00:1:0:3:2000::3", "yes"),
+        ("2001:db8:9::9", "fd00:1:0:3::9", "yes"),
         ("2001:db8:9::9", "2001:db8:1f::5", "yes"),
         ("2001:db8:9::9", "2001:db8:1f::6", "external_to_fabric"),
         ("2001:db8:9::9", "fd00:1:0:1:2000::1", "external_to_fabric"),
+        ("2001:db8:9::9", "fd00:1:0:1::9", "external_to_fabric"),
         // No exception covers the node itself and tenants, wherever their addresses lie.
         ("2001:db8:77::1", "2001:db8:9::1", "spoofed_source"),
         ("2001:db8:dddd:0:4000:64:a00:2", "2001:db8:9::1", "spoofed_source"),
@@ -362,6 +519,63 @@ fn an_error_from_outside_is_about_a_packet_that_left_there() {
         let hidden = ipv6(address(router), address(task), next, &[&header[..], &whole[40..]].concat());
         assert_eq!(fate(&hidden), foreign, "behind {next}");
     }
+}
+
+/// `count` destination options headers before a header of type `next`.
+fn options(count: usize, next: u8) -> Vec<u8> {
+    let mut headers = [60, 0, 1, 4, 0, 0, 0, 0].repeat(count);
+    if let Some(last) = count.checked_sub(1) {
+        headers[8 * last] = next;
+    }
+    headers
+}
+
+#[test]
+fn nothing_hides_from_an_external_port_behind_headers_that_cannot_be_read() {
+    let (router, task) = (address("2001:db8:9::9"), address("2001:db8:dddd:0:2000::3"));
+    let quote = |about: &str| ipv6(task, address(about), 17, &udp(task, address(about), b"what was sent"));
+    let error = |about: &str| icmp6_error(router, task, 2, 0, 1280, &quote(about))[40..].to_vec();
+    let (honest, foreign) = (error("2001:db8:9::1"), error("fd00:f::5"));
+    let fate = |first: u8, rest: Vec<u8>| {
+        let packet = frame(PORTS[1], ROUTER, &ipv6(router, task, first, &rest));
+        let fates = [true, false].map(|fast| node("mtu: 1500", true, fast).receive("ext0", &packet).fate);
+        assert_eq!(fates[0], fates[1]);
+        fates[0]
+    };
+    let unreadable = Fate::Dropped(DropReason::ExtensionHeaders);
+    for (upper, read) in [(&honest, Fate::Forwarded), (&foreign, Fate::Dropped(DropReason::ForeignError))] {
+        // A chain that is read to its end, and longer ones.
+        for count in [1, 7, 8] {
+            assert_eq!(fate(60, [options(count, 58), upper.clone()].concat()), read, "{count}");
+        }
+        for count in [9, 10, 100] {
+            assert_eq!(fate(60, [options(count, 58), upper.clone()].concat()), unreadable, "{count}");
+        }
+        // Fragments that cut the chain before, within and behind extension headers, and in the upper header.
+        let chain = [options(2, 58), upper.clone()].concat();
+        for end in [0, 3, 8, 9, 16, 19] {
+            let first = [&[60, 0, 0, 1, 0, 0, 0, 9], &chain[..end]].concat();
+            assert_eq!(fate(44, first), unreadable, "{end}");
+        }
+        // One that holds the chain and the quoted header; the fragment behind it may be anything.
+        assert_eq!(fate(44, [&[60, 0, 0, 1, 0, 0, 0, 9], &chain[..72]].concat()), read);
+        assert_eq!(fate(44, [&[58, 0, 0, 8, 0, 0, 0, 9], &upper[..]].concat()), Fate::Forwarded);
+        // Headers that this node does not pass over.
+        for last in [135, 139, 140] {
+            assert_eq!(fate(last, [&[58, 0, 0, 0, 0, 0, 0, 0], &upper[..]].concat()), unreadable, "{last}");
+        }
+    }
+    // The same for what is no error: what cannot be read may be anything. The fabric is believed.
+    let datagram = udp(router, task, b"x");
+    assert_eq!(fate(60, [options(9, 17), datagram.clone()].concat()), unreadable);
+    assert_eq!(fate(44, [&[17, 0, 0, 1, 0, 0, 0, 9], &datagram[..7]].concat()), unreadable);
+    let packet = ipv6(router, task, 44, &[&[17, 0, 0, 1, 0, 0, 0, 9], &datagram[..7]].concat());
+    let outcome = node("mtu: 1500", true, true).receive("fabric0", &frame(PORTS[0], ROUTER, &packet));
+    assert_eq!(outcome.fate, Fate::Forwarded);
+    // What has no upper layer at all, and what is encrypted, comes in.
+    assert_eq!(fate(59, vec![]), Fate::Forwarded);
+    assert_eq!(fate(50, vec![58; 40]), Fate::Forwarded);
+    assert_eq!(fate(139, vec![59, 0, 0, 0, 0, 0, 0, 0]), Fate::Forwarded);
 }
 
 #[test]

@@ -175,7 +175,9 @@ fn rfc_4443_2_4_e_1_no_error_about_what_may_be_one_behind_too_many_extension_hea
         error.splice(40..40, header);
     }
     (error[5], error[6], error[7]) = ((error.len() - 40) as u8, 60, 1);
-    assert_silent(&mut the_gateway(), "ext0", &from_internet(&error), DropReason::HopLimit);
+    // An external port refuses it at once.
+    let on_fabric = frame(GATEWAY_FABRIC, NVE_FABRIC, &error);
+    assert_silent(&mut the_gateway(), "fabric0", &on_fabric, DropReason::HopLimit);
 }
 
 #[test]
@@ -190,7 +192,8 @@ fn rfc_4443_2_4_e_1_no_error_about_what_may_hide_one_behind_other_headers() {
     for kind in [135, 139, 140] {
         let mut packet = ipv6(IADDR, address(T3), kind, &[&[58, 0, 0, 0, 0, 0, 0, 0][..], &[1; 32]].concat());
         packet[7] = 1;
-        assert_silent(&mut the_gateway(), "ext0", &from_internet(&packet), DropReason::HopLimit);
+        let on_fabric = frame(GATEWAY_FABRIC, NVE_FABRIC, &packet);
+        assert_silent(&mut the_gateway(), "fabric0", &on_fabric, DropReason::HopLimit);
     }
     for headers in [&[58, 4][..], &[60, 4]] {
         // Behind AH, and behind options behind AH.

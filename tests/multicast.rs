@@ -39,6 +39,8 @@ struct Hosts<'t> {
     /// Of the tenants of both networks, and of vm1 in their place.
     limits: &'t str,
     limits_of_vm1: &'t str,
+    /// `received_copies` of both networks.
+    received: &'t str,
 }
 
 const HOSTS: Hosts<'static> = Hosts {
@@ -51,12 +53,14 @@ const HOSTS: Hosts<'static> = Hosts {
     mappings: "",
     limits: "",
     limits_of_vm1: "",
+    received: "",
 };
 
 impl Hosts<'_> {
     /// vm1, vm4 and vm5 of red and vm3 of blue on L1; vm2 and vm6 of red on L2.
     fn node(&self, locator: &str) -> Node {
-        let Hosts { mode, groups, replicate_to, rest, resolved, mappings, limits, limits_of_vm1 } = self;
+        let Hosts { mode, groups, replicate_to, rest, resolved, mappings, limits, limits_of_vm1, received } =
+            self;
         let mode = mode.name();
         let attachments = if locator == L1 {
             format!(
@@ -74,7 +78,7 @@ impl Hosts<'_> {
         let network = |name: &str, vnid: u32, ipv6: &str| {
             format!(
                 "  - {{name: {name}, vnid: {vnid}, domain: tasks, ipv6: {{prefix: \"{ipv6}::/96\", gateway: \"{ipv6}::ffff:fffe\"}}, \
-                 ipv4: [{{prefix: \"10.0.0.0/24\", gateway: \"10.0.0.254\"}}], replicate_to: [{replicate_to}], limits: {{{limits}}}}}\n"
+                 ipv4: [{{prefix: \"10.0.0.0/24\", gateway: \"10.0.0.254\"}}], replicate_to: [{replicate_to}], limits: {{{limits}}}, received_copies: {{{received}}}}}\n"
             )
         };
         let known = if *resolved { "ff" } else { "fe" };
@@ -326,6 +330,60 @@ fn what_reaches_nobody_and_what_comes_from_the_fabric_takes_nothing_of_the_limit
     let mut far = hosts.node(L2);
     for _ in 0..10 {
         far.receive("fabric0", &wire).forwarded("access0");
+    }
+}
+
+/// The frames that other hosts sent for the first one, as they reach it.
+fn to_first(sent: &[(String, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let locator = address("fd00:1:0:1::") >> 64;
+    let wire = through(sent, "fabric0").into_iter();
+    wire.filter(|frame| destination(&frame[14..]) >> 64 == locator).map(carried).collect()
+}
+
+#[test]
+fn another_node_makes_this_one_copy_no_more_than_the_limit_of_the_network() {
+    // Without neutral mapping one host's copy fits another host.
+    let usual = Hosts { mode: ChecksumMode::NoAction, ..HOSTS };
+    let limited = Hosts { received: "per_second: 10, burst: 20", ..usual };
+    let (_, sent) = usual.node(L1).receive_copies(
+        "access0",
+        &ipv4_tagged(Mac::BROADCAST, VM3, 7, &ipv4_packet([10, 0, 0, 1], [255; 4], 64, b"all of blue")),
+    );
+    let mut of_blue = carried(through(&sent, "fabric0")[0]);
+    of_blue[14 + 24..14 + 32]
+        .copy_from_slice(&(address(L1.split('/').next().unwrap()) >> 64).to_be_bytes()[8..]);
+    let broadcast = to_group4(Mac::BROADCAST, [255; 4]);
+    for (asked, members) in [(&to_group6(G6), 2), (&to_group4(G4_MAC, G4), 2), (&broadcast, 3)] {
+        let (_, sent) = usual.node(L2).receive_copies("access0", &from_vm2(asked));
+        let [wire] = to_first(&sent).try_into().unwrap();
+        let made = |node: &mut Node, frames: usize| {
+            let fates = (0..frames).map(|_| node.receive_copies("fabric0", &wire));
+            let made = fates.map(|(fate, sent)| match fate {
+                Fate::Forwarded => sent.len(),
+                Fate::Dropped(DropReason::ReceivedCopyRate) if sent.is_empty() => 0,
+                fate => panic!("{fate:?}"),
+            });
+            made.sum::<usize>()
+        };
+        let mut node = limited.node(L1);
+        assert_eq!(made(&mut node, 100), 20usize.div_ceil(members) * members);
+        assert_eq!(made(&mut node, 100), 0);
+        // The other network, a tenant here and a packet for one of the tenants have what they had.
+        for _ in 0..20 {
+            assert_eq!(node.receive_copies("fabric0", &of_blue).0, Fate::Forwarded);
+        }
+        assert_eq!(dropped(&mut node, "fabric0", &of_blue), DropReason::ReceivedCopyRate);
+        assert_eq!(flood(&mut node, &to_group6(G6), 100).0, 0);
+        // Time gives it back, 10 a second.
+        let later: usize = (0..100)
+            .map(|_| {
+                node.wait_ms(100);
+                made(&mut node, 10)
+            })
+            .sum();
+        assert!((100 - members..=100 + members).contains(&later), "{members} {later}");
+        // The usual limit is far beyond.
+        assert_eq!(made(&mut usual.node(L1), 1000), 1000 * members);
     }
 }
 

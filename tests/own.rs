@@ -10,7 +10,7 @@ use ilagate::net::ipv6::solicited_node;
 use ilagate::net::ndp::{self, Envelope};
 use ilagate::node::rib::{NeighbourState, Rib};
 use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline, Verdict};
-use ilagate::table::PortId;
+use ilagate::table::{PortId, Tables};
 use support::packets::*;
 use support::*;
 
@@ -29,8 +29,32 @@ fn the_host() -> Node {
     nve(ChecksumMode::NeutralMap, L1, &[(T1.into(), TASK), (T2.into(), TASK_2)], &[(T3.into(), L3)])
 }
 
+/// The pipeline of a gateway whose fabric port has a neighbour that is known or failed.
+struct Listener {
+    tables: Tables,
+    pipeline: Pipeline,
+}
+
+impl Listener {
+    fn hears(&mut self, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> Verdict {
+        let mut frame = [0; ndp::MAX_FRAME];
+        let length = build(&mut frame);
+        let mut room = vec![0; 2176];
+        room[128..128 + length].copy_from_slice(&frame[..length]);
+        let mut burst = [Packet::new(&mut room, 128, 128 + length as u16, PortId(0))];
+        self.pipeline.run(&mut burst, &Ctx { tables: &self.tables, now_ms: 1 });
+        burst[0].verdict
+    }
+}
+
 /// What the control thread hears of a message from `MOVED` that arrives at the gateway's fabric port.
 fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> (Verdict, Vec<Notice>) {
+    let mut listener = listener(known);
+    let verdict = listener.hears(build);
+    (verdict, listener.pipeline.take_notices().0.to_vec())
+}
+
+fn listener(known: Option<Mac>) -> Listener {
     let config = Config::parse(
         "node: {name: n}\ndpdk: {workers: [1]}\n\
          ports: [{name: f, device: net_null_d0, role: fabric, addresses: ['fd00:f::1/64']}]\n",
@@ -39,15 +63,7 @@ fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usiz
     let mut rib = Rib::new(&config.unwrap(), &[GATEWAY_FABRIC], 1);
     rib.add_neighbour(PortId(0), NEIGHBOUR);
     rib.set_neighbour(PortId(0), NEIGHBOUR, known.map_or(NeighbourState::Failed, NeighbourState::Reachable));
-    let (tables, mut pipeline) = (rib.compile(), Pipeline::new(Limiter::new(10, 10)));
-    let mut frame = [0; ndp::MAX_FRAME];
-    let length = build(&mut frame);
-    let mut room = vec![0; 2176];
-    room[128..128 + length].copy_from_slice(&frame[..length]);
-    let mut burst = [Packet::new(&mut room, 128, 128 + length as u16, PortId(0))];
-    pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
-    let verdict = burst[0].verdict;
-    (verdict, pipeline.take_notices().0.to_vec())
+    Listener { tables: rib.compile(), pipeline: Pipeline::new(Limiter::new(10, 10)) }
 }
 
 const NEIGHBOUR: u128 = 0xfd00_000f << 96 | 7;
@@ -73,6 +89,70 @@ fn a_neighbour_that_asks_is_heard_of_only_if_it_tells_something_new() {
     assert_eq!(noticed(None, asks(MOVED, NEIGHBOUR + 1, OWN)), (replied, vec![]));
     let (verdict, heard) = noticed(None, asks(MOVED, NEIGHBOUR, NEIGHBOUR + 1));
     assert!(matches!(verdict, Verdict::Drop(_)) && heard.is_empty(), "{verdict:?} {heard:?}");
+}
+
+#[test]
+fn what_is_not_told_spends_nothing_of_what_may_be_told() {
+    // Solicitations that are not answered, of those that could tell something new.
+    let mut listener = listener(Some(NVE_FABRIC));
+    for _ in 0..500 {
+        let unanswered = listener.hears(asks(MOVED, NEIGHBOUR, NEIGHBOUR + 1));
+        assert_eq!(unanswered, Verdict::Drop(DropReason::NdNotForUs));
+    }
+    assert_eq!(listener.hears(asks(MOVED, NEIGHBOUR, OWN)), Verdict::Reply(PortId(0)));
+    let told = [Notice::Neighbour { port: PortId(0), address: NEIGHBOUR, mac: MOVED }];
+    assert_eq!(listener.pipeline.take_notices().0[..], told);
+    // Nor what there is no room for.
+    let mut told = |count| {
+        (0..count).for_each(|_| _ = listener.hears(asks(MOVED, 0, OWN)));
+        let (notices, lost) = listener.pipeline.take_notices();
+        (notices.len(), lost)
+    };
+    assert_eq!([told(40), told(20), told(20)], [(16, 24), (16, 4), (0, 20)]);
+}
+
+#[test]
+fn a_task_keeps_its_link_local_address_while_it_answers() {
+    let (port, own, theirs) = (GATEWAY_FABRIC, GATEWAY_FABRIC.link_local(), 0xfe80 << 112 | 9);
+    let text = format!(
+        "node: {{name: n}}\ndpdk: {{workers: [1]}}\nsir_domains: [{{name: t, prefix: '2001:db8:dddd::/64', router_mac: '{port}'}}]\n\
+         locators: [{{prefix: 'fd00:1:0:1::/64', domain: t}}]\n\
+         ports: [{{name: a, device: net_null_d0, role: access}}]\nattachments:\n\
+         \x20 - {{port: a, mac: '{TASK}', identifiers: ['{T1}']}}\n\
+         \x20 - {{port: a, mac: '{TASK_2}', identifiers: ['{T2}']}}\n"
+    );
+    let listener = |known: NeighbourState| {
+        let mut rib = Rib::new(&Config::parse(&text, "test.yaml").unwrap(), &[port], 1);
+        rib.add_neighbour(PortId(0), theirs);
+        rib.set_neighbour(PortId(0), theirs, known);
+        Listener { tables: rib.compile(), pipeline: Pipeline::new(Limiter::new(10, 10)) }
+    };
+    let says = |from_mac: Mac, target: u128| {
+        move |frame: &mut [u8; ndp::MAX_FRAME]| {
+            let to = Envelope { to_mac: port, from_mac, vlan: 0, source: target, destination: own };
+            ndp::advertisement(frame, to, target, true, true)
+        }
+    };
+    let asked = |known, from_mac| {
+        let mut listener = listener(known);
+        let verdict = listener.hears(asks(from_mac, theirs, own));
+        (verdict, listener.pipeline.take_notices().0.len())
+    };
+    let (punt, spoofed) = (Verdict::Punt, Verdict::Drop(DropReason::SpoofedSource));
+    for (known, first, second, notices) in [
+        (NeighbourState::Reachable(TASK), punt, spoofed, [0, 0]),
+        (NeighbourState::Reachable(TASK_2), spoofed, punt, [0, 0]),
+        // It no longer answers, and the other one may have it.
+        (NeighbourState::Failed, punt, punt, [1, 1]),
+    ] {
+        for ((from, verdict), notices) in [(TASK, first), (TASK_2, second)].into_iter().zip(notices) {
+            assert_eq!(listener(known).hears(says(from, theirs)), verdict, "{from} {known:?}");
+            assert_eq!(asked(known, from), (Verdict::Reply(PortId(0)), notices), "{from} {known:?}");
+            // Nobody has this node's own, and everybody may have one that is free.
+            assert_eq!(listener(known).hears(says(from, own)), spoofed);
+            assert_eq!(listener(known).hears(says(from, theirs + 1)), punt);
+        }
+    }
 }
 
 #[test]

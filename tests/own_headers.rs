@@ -229,6 +229,42 @@ fn rfc_8201_section_4_no_reply_of_this_node_is_longer_than_every_link_carries() 
     assert_replied(&mut node, "fabric0", &request, &asked, 2, 1280);
 }
 
+/// What a tenant on another host gets of an answer that left through the gateway's fabric port.
+fn delivered(sent: &[(String, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let mut host = tenants::host_where(tenants::L2, tenants::INTERNET_TOO);
+    let at_host = sent.iter().map(|(_, frame)| host.receive("fabric0", &tenants::carried(frame)));
+    at_host.filter(|outcome| outcome.fate == Fate::Forwarded).map(|outcome| outcome.sent.unwrap().1).collect()
+}
+
+#[test]
+fn a_long_reply_reaches_a_tenant_of_another_host_and_an_ipv4_tenant_is_sent_none() {
+    let mapped =
+        ["2001:db8:dddd:0:6000:64:0:2", "2001:db8:dddd:0:4000:64:a00:2"].map(|sir| (sir, tenants::L2));
+    for (data, frames) in [(4, 1), (1232, 1), (1233, 2), (1400, 2), (2457, 3)] {
+        let mut node = tenants::network_gateway(tenants::INTERNET_TOO, &mapped);
+        let (tenant, own) = (address("2001:db8:a::2"), address(OWN));
+        let asked = long_request(tenant, own, data);
+        let request = frame(GATEWAY_FABRIC, NVE_FABRIC, &asked);
+        let (fate, sent) = node.receive_copies("fabric0", &request);
+        assert_eq!((fate, sent.len()), (Fate::Replied(None), frames));
+        let got = delivered(&sent);
+        assert_eq!(got.len(), frames);
+        let mut pool: IpDefragPool<(), ()> = IpDefragPool::new();
+        let mut whole = (frames == 1).then(|| got[0][14 + 40..].to_vec());
+        for frame in got.iter().filter(|_| frames > 1) {
+            let sliced = SlicedPacket::from_ip(&frame[14..]).unwrap();
+            whole = pool.process_sliced_packet(&sliced, (), ()).unwrap().map(|whole| whole.payload);
+        }
+        let whole = whole.expect("all fragments");
+        assert_eq!(transport_ok(etherparse::IpNumber::IPV6_ICMP, &whole, own, tenant), Some(true));
+        assert_eq!((&whole[..2], &whole[4..]), (&[129, 0][..], &asked[44..]));
+        // This node has no IPv4 address in the network, so that no IPv4 tenant can have asked it.
+        let asked = long_request(address("2001:db8:dddd:0:4000:64:a00:2"), own, data);
+        let (fate, sent) = node.receive_copies("fabric0", &frame(GATEWAY_FABRIC, NVE_FABRIC, &asked));
+        assert_eq!((fate, sent), (Fate::Dropped(DropReason::SpoofedSource), vec![]), "{data}");
+    }
+}
+
 #[test]
 fn a_reply_that_crosses_one_link_only_is_as_long_as_that_carries() {
     // From a link-local address, and to a task that is attached here.

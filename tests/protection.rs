@@ -134,6 +134,19 @@ fn one_tenants_flood_takes_nothing_from_another_tenant() {
 }
 
 #[test]
+fn one_tenants_flood_of_announcements_leaves_another_tenant_of_its_port_heard() {
+    let [mld, igmp] = reports();
+    let (announced, advertised) = (asks(VM1, OWN4, OWN4), advertisement(own(), own(), VM1, 0x20));
+    for flood in [&arp_frame(&announced, 0), &advertised, &mld, &igmp] {
+        let mut node = host(L1);
+        let heard = fates(&mut node, flood, 300).iter().filter(|fate| **fate == Fate::Punted).count();
+        assert!((1..=40).contains(&heard), "{heard}");
+        let other = arp_frame(&asks(VM3, OTHER4, OTHER4), 7);
+        assert_eq!(node.receive("access0", &other).fate, Fate::Punted);
+    }
+}
+
+#[test]
 fn an_attachments_own_limits_count_in_place_of_its_networks() {
     let vm1 = ", limits: {arp: {burst: 5}}";
     let mut node = host_with(L1, &Rules { red: SMALL, vm1, ..Rules::default() });

@@ -184,7 +184,19 @@ impl Config {
                         old,
                         new,
                         true,
-                        [name, vnid, domain, mac, mtu, ipv6, ipv4, peers, limits, replicate_to]
+                        [
+                            name,
+                            vnid,
+                            domain,
+                            mac,
+                            mtu,
+                            ipv6,
+                            ipv4,
+                            peers,
+                            limits,
+                            received_copies,
+                            replicate_to
+                        ]
                     );
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),

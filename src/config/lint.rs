@@ -26,7 +26,9 @@ pub fn warnings(config: &Config, records: &[MappingRecord]) -> Vec<String> {
              (RFC 4193 section 4.1); add a route for it through a fabric port"
         )
     });
-    leaks.chain(config.private_networks()).chain(config.peers_that_overlap()).collect()
+    let rest =
+        config.private_networks().chain(config.peers_that_overlap()).chain(config.subnets_with_tasks());
+    leaks.chain(rest).collect()
 }
 
 /// Whether addresses under a prefix are unique local ones (RFC 4193 §3.1).
@@ -79,6 +81,29 @@ impl Config {
                 })
             },
         )
+    }
+
+    /// Subnets of fabric and external ports that overlap a SIR prefix.
+    fn subnets_with_tasks(&self) -> impl Iterator<Item = String> + '_ {
+        self.ports.iter().flat_map(move |port| {
+            let what = match port.role {
+                Role::Fabric => Some("nothing comes in from outside to what lies in both"),
+                Role::External => Some("no host there can send from what lies in both"),
+                // Tasks are on the links of access ports.
+                Role::Access => None,
+            };
+            let pairs = port.addresses.iter().flat_map(|own| self.sir_domains.iter().map(move |to| (own, to)));
+            pairs.filter_map(move |(own, domain)| {
+                let (what, sir) = (what?, domain.prefix.prefix());
+                own.prefix.overlaps(sir).then(|| {
+                    format!(
+                        "port {}: its subnet {} overlaps the SIR prefix {sir} of domain {}, so that {what}; give \
+                         the port a subnet of its own",
+                        port.name, own.prefix, domain.name
+                    )
+                })
+            })
+        })
     }
 
     /// Addresses of peers that lie in a subnet of their network, where a tenant may get the same one.
@@ -150,6 +175,35 @@ ports:
         {
             assert_eq!(warned(&network(prefix, policies), "\"2001:db8:3::/64\""), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn a_subnet_of_a_fabric_or_external_port_that_overlaps_a_sir_prefix_is_told_of() {
+        let with = |role: &str, addresses: &str| {
+            let port =
+                format!("  - {{name: p, device: net_null_c0, role: {role}, addresses: [{addresses}]}}\n");
+            warned(&port, "\"2001:db8:3::/64\"")
+        };
+        for (role, what) in
+            [("fabric", "nothing comes in from outside"), ("external", "no host there can send")]
+        {
+            for (own, subnet) in [
+                ("2001:db8:dddd::7/64", "2001:db8:dddd::/64"),
+                ("2001:db8:dddd::7/48", "2001:db8:dddd::/48"),
+                ("2001:db8:dddd::7/126", "2001:db8:dddd::4/126"),
+                ("2001:db8:5::7/32", "2001:db8::/32"),
+            ] {
+                let told = with(role, &format!("'{own}'"));
+                let begin = format!(
+                    "port p: its subnet {subnet} overlaps the SIR prefix 2001:db8:dddd::/64 of domain tasks"
+                );
+                assert!(told.iter().any(|line| line.starts_with(&begin) && line.contains(what)), "{told:?}");
+            }
+            // Each subnet of its own, and no other.
+            assert_eq!(with(role, "'2001:db8:dddd::7/64', '2001:db8:7::7/64'").len(), 1);
+            assert_eq!(with(role, "'2001:db8:dddc::7/64', '2001:db8:ddde::7/64'"), Vec::<String>::new());
+        }
+        assert_eq!(with("access", "'2001:db8:dddd::7/64'"), Vec::<String>::new());
     }
 
     #[test]

@@ -151,6 +151,7 @@ raw! {
         ipv4: List<RawNetworkIpv4>,
         peers: List<RawPeer>,
         limits: Option<Spanned<RawLimits>>,
+        received_copies: Option<Spanned<RawLimit>>,
         replicate_to: List<String>,
     }
     /// `virtual_networks[].ipv6`
@@ -186,7 +187,7 @@ raw! {
         icmp_errors: Option<Spanned<RawLimit>>,
         copies: Option<Spanned<RawLimit>>,
     }
-    /// One of them
+    /// One of them, `virtual_networks[].received_copies`
     RawLimit { per_second: Option<Text>, burst: Option<Text> }
     /// `quarantine`
     RawQuarantine {

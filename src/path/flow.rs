@@ -3,11 +3,12 @@
 use crate::net::ipv6::{self, Ipv6};
 
 /// Hash of a packet from its IPv6 header on: 32 uniform bits. It covers the addresses, and protocol and ports unless
-/// the packet is one of several fragments. 0 without an IPv6 header.
+/// the packet is one of several fragments. 0 without an IPv6 header. Who does not know `seed` cannot choose flows that
+/// hash alike.
 #[must_use]
-pub(super) fn hash(packet: &[u8]) -> u32 {
+pub(super) fn hash(packet: &[u8], seed: u64) -> u32 {
     let Some(header) = Ipv6::of(packet) else { return 0 };
-    let mut state = header.source_high() ^ 0x243f_6a88_85a3_08d3;
+    let mut state = header.source_high() ^ seed;
     for word in
         [header.source_low(), header.destination_high(), header.destination_low(), upper_words(packet)]
     {
@@ -34,7 +35,11 @@ fn upper_words(packet: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{hash as seeded, *};
+
+    fn hash(packet: &[u8]) -> u32 {
+        seeded(packet, 7)
+    }
 
     fn packet(next_header: u8, rest: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0u8; ipv6::HEADER];
@@ -72,5 +77,28 @@ mod tests {
         let tcp = hash(&packet(ipv6::next::TCP, &[0x9c, 0x40, 0, 53, 0, 0, 0, 0]));
         assert_ne!(tcp, hash(&packet(ipv6::next::UDP, &[0x9c, 0x40, 0, 53, 0, 0, 0, 0])));
         assert_ne!(tcp, hash(&packet(ipv6::next::TCP, &[0x9c, 0x41, 0, 53, 0, 0, 0, 0])));
+    }
+
+    #[test]
+    fn flows_that_are_chosen_to_hash_alike_under_one_seed_do_not_under_another() {
+        let slot = |packet: &[u8], seed| seeded(packet, seed) as usize % 64;
+        let ports = |port: u16| {
+            let [high, low] = port.to_be_bytes();
+            packet(ipv6::next::UDP, &[high, low, 0, 53, 0, 8, 0, 0])
+        };
+        let addresses = |n: u16| {
+            let mut packet = packet(ipv6::next::UDP, &[0x9c, 0x40, 0, 53, 0, 8, 0, 0]);
+            packet[22..24].copy_from_slice(&n.to_be_bytes());
+            packet
+        };
+        for flows in [(0..u16::MAX).map(ports).collect::<Vec<_>>(), (0..u16::MAX).map(addresses).collect()] {
+            let alike: Vec<_> = flows.iter().filter(|packet| slot(packet, 1) == 5).collect();
+            assert!(alike.len() > 500, "{}", alike.len());
+            for seed in [2, 3, u64::MAX, 1 << 63] {
+                let mut slots = [0; 64];
+                alike.iter().for_each(|packet| slots[slot(packet, seed)] += 1);
+                assert!(slots.iter().all(|count| *count < alike.len() / 10), "{seed} {slots:?}");
+            }
+        }
     }
 }

@@ -289,7 +289,8 @@ impl Pipeline {
         self.policer.has_notices()
     }
 
-    /// Takes the notices for the control thread, and the number of those that were lost for want of room.
+    /// Takes the notices for the control thread, and the number of those that were lost: for want of
+    /// room, or over a limit.
     pub fn take_notices(&mut self) -> (ArrayVec<Notice, { notice::NOTICES }>, u64) {
         self.policer.take_notices()
     }

@@ -7,15 +7,16 @@ use super::ctx::Ctx;
 use super::meta::Policed;
 use super::notice::{NOTICES, Notice};
 use super::packet::Packet;
-use super::punts::Punts;
+use super::punts::{Bucket, Punts};
 use super::verdict::{DropReason, Verdict};
 use super::violations::{TenantCounts, Violation};
-use crate::table::{LimitKind, TenantHandle};
+use crate::table::network::MAX_NETWORKS;
+use crate::table::{LimitKind, NetworkId, TenantHandle};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Most copies of one packet that are charged to its tenant's token bucket.
+/// Most copies of one packet that are charged to a token bucket.
 const MOST_COPIES: u64 = 4096;
 
 /// The token buckets, counters and notices of one worker.
@@ -23,6 +24,8 @@ pub struct Policer {
     /// By tenant slot and kind: the time, in nanoseconds, at which the bucket will be full again. Only the bucket of
     /// copies can be overdrawn, by the copies of one packet.
     spent: Vec<[u64; LimitKind::ALL.len()]>,
+    /// The same by network, for copies of what other nodes sent.
+    received: Vec<u64>,
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
     notices_lost: u64,
@@ -35,6 +38,7 @@ impl Policer {
     pub fn new(counts: Arc<TenantCounts>) -> Self {
         Policer {
             spent: vec![[0; LimitKind::ALL.len()]; counts.tenants()],
+            received: vec![0; MAX_NETWORKS],
             counts,
             notices: ArrayVec::new(),
             notices_lost: 0,
@@ -78,6 +82,24 @@ impl Policer {
         Err(reason(LimitKind::Copies))
     }
 
+    /// Charges `count` copies of one packet of another node to the bucket of the receivers' network, as
+    /// [`Self::pass_copies`] does.
+    ///
+    /// # Errors
+    /// [`DropReason::ReceivedCopyRate`] if the bucket is empty.
+    pub(super) fn pass_received_copies(
+        &mut self,
+        to: NetworkId,
+        count: usize,
+        ctx: &Ctx<'_>,
+    ) -> Result<(), DropReason> {
+        let rate = ctx.tables.networks.get(to).map(|network| network.received_copies);
+        let count = ((count as u64).min(MOST_COPIES), MOST_COPIES);
+        let spent = self.received.get_mut(usize::from(to.0));
+        let passes = rate.zip(spent).is_some_and(|(rate, spent)| rate.spend(spent, count, ctx.now_ms));
+        if passes { Ok(()) } else { Err(DropReason::ReceivedCopyRate) }
+    }
+
     /// Checks that the tenant is not under quarantine, for requests without a rate limit.
     ///
     /// # Errors
@@ -113,7 +135,17 @@ impl Policer {
     /// Whether a packet may be handed to the control thread. One that may not is dropped as
     /// [`DropReason::PuntRate`].
     pub(super) fn may_punt(&mut self, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> bool {
-        self.punts.take(packet, who.is_some(), ctx)
+        self.punts.take(Bucket::of(packet, who, ctx), ctx)
+    }
+
+    /// Leaves a notice that is charged to a bucket of what the port hands over. One that is over the limit counts as
+    /// lost. Nothing is charged for one that there is no room for.
+    pub(super) fn limited_notice(&mut self, notice: Notice, bucket: Bucket, ctx: &Ctx<'_>) {
+        if !self.notices.is_full() && self.punts.take(bucket, ctx) {
+            self.notices.push(notice);
+        } else {
+            self.notices_lost += 1;
+        }
     }
 
     /// Counts a packet as a violation if its verdict says that the tenant had no right to send it. Takes the verdict by
@@ -138,21 +170,16 @@ impl Policer {
         self.counts.add(who.tenant.slot, Violation::Quarantined);
     }
 
-    /// Leaves the notice that a tenant claims an address that is in use elsewhere.
+    /// Leaves the notice that a tenant claims an address that is in use elsewhere. Counts it as lost if there is no
+    /// room.
     #[cold]
     pub(super) fn conflict(&mut self, tenant: TenantHandle, address: IpAddr) {
-        self.notice(Notice::Conflict { tenant, address });
-    }
-
-    /// Leaves a notice for the control thread. Counts it as lost if there is no room.
-    #[cold]
-    pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices.try_push(notice).is_err() {
+        if self.notices.try_push(Notice::Conflict { tenant, address }).is_err() {
             self.notices_lost += 1;
         }
     }
 
-    /// Takes the notices since the last call, and the number of those that were lost for want of room.
+    /// Takes the notices since the last call, and the number of those that were lost.
     pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
         (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
     }

@@ -35,12 +35,15 @@ pub(super) fn is_answerable(source: u128, tables: &Tables) -> bool {
 }
 
 /// Whether this node answers an echo request that no tenant attached here sent. It answers a tenant of another node only
-/// where policies allow both directions, so that nobody makes it send into an isolated network.
+/// where policies allow both directions, so that nobody makes it send into an isolated network, and only at its IPv6
+/// address: what has no IPv4 address in the network reaches no IPv4 tenant, and has no request of one.
 pub(super) fn may_echo(source: u128, destination: u128, tables: &Tables) -> bool {
     is_answerable(source, tables)
         && match (tables.endpoint(source), tables.endpoint(destination)) {
             (Some(Endpoint::Network(to)), Some(own)) => {
-                tables.networks.may_send(to, own) && tables.networks.may_hear(to, own)
+                tables.networks.of_address(source) == Some(to)
+                    && tables.networks.may_send(to, own)
+                    && tables.networks.may_hear(to, own)
             }
             (Some(Endpoint::Task(..) | Endpoint::Outside), _) => true,
             (Some(Endpoint::Network(_)) | None, _) => false,

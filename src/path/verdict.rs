@@ -85,7 +85,7 @@ reasons! {
     UnknownTenant = "unknown_tenant";
     /// Source address does not belong to the sender.
     SpoofedSource = "spoofed_source";
-    /// Packet from an external port to an address in ILA form or to the infrastructure.
+    /// Packet from an external port to an address under a locator or to the infrastructure.
     ExternalToFabric = "external_to_fabric";
     /// ICMPv6 error from an external port about a packet that cannot have left through it.
     ForeignError = "foreign_error";
@@ -105,6 +105,8 @@ reasons! {
     UnknownRate = "unknown_rate";
     /// More copies of a tenant's multicast and broadcast than its limit.
     CopyRate = "copy_rate";
+    /// More copies of other nodes' multicast and broadcast than the limit of the virtual network.
+    ReceivedCopyRate = "received_copy_rate";
     /// Router Advertisement or Redirect of a tenant: only this node is its router.
     TenantRouter = "tenant_router";
     /// Multicast listener query or IGMP query of a tenant: only this node asks.
@@ -131,7 +133,8 @@ reasons! {
     Ipv6Version = "ipv6_version";
     /// IPv6 payload length is more than the frame holds.
     Ipv6Length = "ipv6_length";
-    /// Extension headers are cut short or too many, or hold what this node does not understand in a packet to itself.
+    /// Extension headers are cut short or too many, a first fragment lacks some, or they hold what this node does not
+    /// understand in a packet to itself.
     ExtensionHeaders = "extension_headers" => icmp6::Error::ParameterProblem { code: 2, pointer: 0 };
     /// Source address is multicast, unspecified, loopback or IPv4-mapped.
     MartianSource = "martian_source";

@@ -10,6 +10,20 @@ use crate::net::ipv6::{self, Ipv6, next};
 /// (RFC 7915 §5.1).
 pub const WITHOUT_DF: usize = ipv6::MIN_MTU as usize - (ipv6::HEADER - ipv4::HEADER);
 
+/// Checks the options of an IPv4 header.
+///
+/// # Errors
+/// [`Refused::Option`], and [`Refused::SourceRoute`] for a packet that has not reached its last destination.
+pub fn check_options(header: &[u8]) -> Result<(), Refused> {
+    for option in ipv4::options(header) {
+        let option = option.map_err(|bad| Refused::Option { pointer: bad.0 })?;
+        if option.is_unexpired_source_route() {
+            return Err(Refused::SourceRoute);
+        }
+    }
+    Ok(())
+}
+
 /// The headers of a packet before its upper layer. `A` is the address type of the family in which it was received.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<A> {
@@ -60,12 +74,7 @@ impl Head<u32> {
         if !ipv4::is_intact(header) {
             return Err(Refused::HeaderChecksum);
         }
-        for option in ipv4::options(header) {
-            let option = option.map_err(|bad| Refused::Option { pointer: bad.0 })?;
-            if option.is_unexpired_source_route() {
-                return Err(Refused::SourceRoute);
-            }
-        }
+        check_options(header)?;
         if head.length + head.payload > packet.len() {
             return Err(Refused::Truncated);
         }
@@ -182,7 +191,7 @@ impl Head<u128> {
             }
             if head.protocol == next::FRAGMENT {
                 let (protocol, fragment) = Fragment::read(header);
-                if extension::is_known(protocol) {
+                if is_extension(protocol) {
                     return Err(Refused::FragmentedExtension);
                 }
                 (head.protocol, head.fragment) = (protocol, Some(fragment));
@@ -223,8 +232,13 @@ impl Head<u128> {
     }
 }
 
-/// Whether IPv6 would read protocol number `protocol` of IPv4 as ICMPv6, or as an extension header that the protocol
-/// which it names follows. HIP is a protocol of its own in both families.
+/// Whether IPv6 would read protocol number `protocol` of IPv4 as ICMPv6, or as an extension header.
 const fn forges(protocol: u8) -> bool {
-    protocol == next::ICMP6 || protocol != next::HIP && extension::is_known(protocol)
+    protocol == next::ICMP6 || is_extension(protocol)
+}
+
+/// Whether `protocol` is an extension header, which the protocol that it names follows. HIP is a protocol of its own in
+/// both families (RFC 7401 §5.1), whole and in fragments.
+const fn is_extension(protocol: u8) -> bool {
+    protocol != next::HIP && extension::is_known(protocol)
 }

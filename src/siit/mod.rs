@@ -19,7 +19,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use head::WITHOUT_DF;
+pub use head::{WITHOUT_DF, check_options};
 pub use refused::{Answer, Refused};
 pub use transport::written;
 

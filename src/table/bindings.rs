@@ -33,7 +33,7 @@ impl Binding {
         Binding { who: mac & Self::MAC | Self::IPV6, address: low }
     }
 
-    /// Odd multiplier: mixes bindings that differ in few bits.
+    /// Odd multiplier: mixes bindings that differ in few bits. It is no secret, because only the operator chooses them.
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
     #[inline(always)]

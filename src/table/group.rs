@@ -76,6 +76,7 @@ mod tests {
             hears: Default::default(),
             gateways: Default::default(),
             replicas: Default::default(),
+            received_copies: Default::default(),
         }
     }
 

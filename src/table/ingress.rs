@@ -1,8 +1,7 @@
 //! What a port admits of packets that no tenant sent (BCP 38, BCP 84, ILA draft §6).
 
-use super::AttachmentKey;
 use super::ranges::PrefixSet;
-use foldhash::fast::FixedState;
+use super::{AttachmentKey, Seeded};
 use std::collections::HashMap;
 
 /// What a port admits of packets that no tenant sent.
@@ -47,7 +46,7 @@ pub struct TaskSources {
 }
 
 /// The tasks of this node by attachment.
-pub type Tasks = HashMap<AttachmentKey, TaskSources, FixedState>;
+pub type Tasks = HashMap<AttachmentKey, TaskSources, Seeded>;
 
 impl TaskSources {
     /// Whether the task may send from `address`.

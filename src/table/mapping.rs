@@ -100,7 +100,7 @@ impl Probe<'_> {
 }
 
 /// The next seed of a sequence (SplitMix64).
-pub(super) const fn next_seed(seed: u64) -> u64 {
+pub(crate) const fn next_seed(seed: u64) -> u64 {
     let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -88,6 +88,17 @@ pub struct Domain {
     pub mappings: Arc<MappingTable>,
 }
 
+/// The hasher of the small exact tables. Outsiders choose some of their keys: neighbours, and groups that tenants join.
+/// So its seed is that of the process, which they must not know.
+pub type Seeded = foldhash::fast::FixedState;
+
+/// The hasher of the tables of a process with this seed.
+#[must_use]
+pub const fn hasher(seed: u64) -> Seeded {
+    // Each bit of the seed changes all bits of the hasher's.
+    Seeded::with_seed(mapping::next_seed(seed))
+}
+
 /// One snapshot of everything that a worker looks up.
 #[derive(Default)]
 pub struct Tables {
@@ -108,11 +119,14 @@ pub struct Tables {
     /// Routes by longest prefix.
     pub routes: routes::Routes,
     /// Known neighbours of connected subnets, by port and address.
-    pub neighbours: HashMap<(PortId, u128), Hop, foldhash::fast::FixedState>,
+    pub neighbours: HashMap<(PortId, u128), Hop, Seeded>,
     /// Ports by [`PortId`].
     pub ports: Vec<Port>,
     /// Addresses of global scope of all ports.
-    pub own: HashSet<u128, foldhash::fast::FixedState>,
+    pub own: HashSet<u128, Seeded>,
+    /// Seed of the hash that picks one of several locators or next hops for a flow. Outsiders choose the flows, and must
+    /// not know it.
+    pub flow_seed: u64,
     /// How tenants' IPv4 becomes IPv6.
     pub translation: Translation,
     /// Prefixes that tenants can never reach.
@@ -228,8 +242,13 @@ impl Tables {
     /// only the fabric sends to one.
     #[must_use]
     pub fn is_ila_form(&self, address: u128) -> bool {
-        Identifier::of_address(address).kind() != IdentifierType::Interface
-            && self.prefixes.of((address >> 64) as u64).is_some_and(PrefixInfo::is_locator)
+        Identifier::of_address(address).kind() != IdentifierType::Interface && self.is_under_locator(address)
+    }
+
+    /// Whether an address is under a known locator: in ILA form, or that of a node.
+    #[must_use]
+    pub fn is_under_locator(&self, address: u128) -> bool {
+        self.prefixes.of((address >> 64) as u64).is_some_and(PrefixInfo::is_locator)
     }
 
     /// The network of an address in ILA form.

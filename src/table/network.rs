@@ -3,20 +3,22 @@
 
 use super::bindings::{self, Binding, SourceBindings};
 use super::gateway::{Gateway, Gateways};
-use super::limits::{Quarantine, Rates};
+use super::limits::{Quarantine, Rate, Rates};
 use super::peers::Peers;
 use super::policy::{Endpoint, PolicySet, Selector};
 use super::tenant::{AttachmentKey, Tenant};
-use super::{ActionId, DomainId, Local, PortId};
+use super::{ActionId, DomainId, Local, PortId, Seeded};
 use crate::ila::group;
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Mac;
 use crate::net::checksum::{add, sub, sum_of_half};
 use crate::net::ndp::Advert;
-use foldhash::fast::FixedState;
 use std::collections::{HashMap, HashSet};
 
-/// Index of a virtual network in the configuration's order.
+/// Most virtual networks of a node.
+pub const MAX_NETWORKS: usize = 4096;
+
+/// Index of a virtual network in the configuration's order, below [`MAX_NETWORKS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NetworkId(pub u16);
 
@@ -50,6 +52,8 @@ pub struct Network {
     pub gateways: Gateways,
     /// The action for copies to groups that have no mapping of their own; 0 for no copies.
     pub replicas: ActionId,
+    /// Limit of the copies for its tenants here of what other nodes sent.
+    pub received_copies: Rate,
 }
 
 /// The hot part of a network: what the fast path needs, mostly as a frame has it.
@@ -231,21 +235,35 @@ pub struct Networks {
     hots: Vec<NetworkHot>,
     /// Source bindings by port.
     bindings: Vec<SourceBindings>,
-    by_vnid: HashMap<(DomainId, u32), NetworkId, FixedState>,
+    by_vnid: HashMap<(DomainId, u32), NetworkId, Seeded>,
     /// By the upper 96 bits of an IPv6 address.
-    by_vnet: HashMap<u128, NetworkId, FixedState>,
-    tenants: HashMap<AttachmentKey, Tenant, FixedState>,
-    links: HashSet<(PortId, u16), FixedState>,
+    by_vnet: HashMap<u128, NetworkId, Seeded>,
+    tenants: HashMap<AttachmentKey, Tenant, Seeded>,
+    links: HashSet<(PortId, u16), Seeded>,
     /// Rate limits by tenant slot.
     rates: Vec<Rates>,
     /// Generation of the tenant by slot; 0 if the slot is free.
     generations: Vec<u64>,
-    by_mac: HashMap<(NetworkId, Mac), (PortId, u16), FixedState>,
+    by_mac: HashMap<(NetworkId, Mac), (PortId, u16), Seeded>,
     /// Tenants attached here that joined a group, by network and group identifier.
-    members: HashMap<(NetworkId, u64), Vec<Local>, FixedState>,
+    members: HashMap<(NetworkId, u64), Vec<Local>, Seeded>,
 }
 
 impl Networks {
+    /// No networks yet. `hasher` decides the positions in the tables.
+    #[must_use]
+    pub fn new(hasher: Seeded) -> Self {
+        Networks {
+            by_vnid: HashMap::with_hasher(hasher.clone()),
+            by_vnet: HashMap::with_hasher(hasher.clone()),
+            tenants: HashMap::with_hasher(hasher.clone()),
+            links: HashSet::with_hasher(hasher.clone()),
+            by_mac: HashMap::with_hasher(hasher.clone()),
+            members: HashMap::with_hasher(hasher),
+            ..Networks::default()
+        }
+    }
+
     /// Adds a network of the domain with the SIR prefix `sir`.
     pub fn add(&mut self, network: Network, sir: SirPrefix) -> NetworkId {
         let id = NetworkId(self.list.len() as u16);
@@ -430,7 +448,32 @@ mod tests {
     use super::*;
     use crate::ila::{Adjustment, ChecksumMode, Locator, neutral};
     use crate::net::checksum::sum_of_address;
+    use crate::table::hasher;
     use proptest::prelude::*;
+    use std::hash::BuildHasher;
+
+    #[test]
+    fn groups_that_are_chosen_to_collide_under_one_seed_do_not_under_another() {
+        let [one, other] = [1, 2].map(|seed| Networks::new(hasher(seed)));
+        let at = |networks: &Networks, group: u64| networks.members.hasher().hash_one((NetworkId(0), group));
+        let alike: Vec<u64> = (0..100_000).filter(|group| at(&one, *group) % 256 == 0).collect();
+        let mut positions = [0; 256];
+        alike.iter().for_each(|group| positions[at(&other, *group) as usize % 256] += 1);
+        assert!(alike.len() > 200 && positions.iter().all(|count| *count < alike.len() / 10));
+        // All tables of the networks have that hasher.
+        let hashes = |networks: &Networks| {
+            let tables = [
+                networks.by_vnid.hasher(),
+                networks.by_vnet.hasher(),
+                networks.tenants.hasher(),
+                networks.links.hasher(),
+                networks.by_mac.hasher(),
+                networks.members.hasher(),
+            ];
+            tables.map(|hasher| hasher.hash_one(7))
+        };
+        assert!(hashes(&one).iter().zip(hashes(&other)).all(|(one, other)| *one != other));
+    }
 
     proptest! {
         /// Type 3 over the 96 bits that change: the address has the same sum before translation and on the wire, and

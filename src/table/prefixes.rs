@@ -45,7 +45,8 @@ impl Default for PrefixTable {
 }
 
 impl PrefixTable {
-    /// The slot where a search for `prefix` begins.
+    /// The slot where a search for `prefix` begins. The multiplier is fixed: only the operator chooses the prefixes, by
+    /// the configuration and the mappings, so that no sender can make a search longer than they do.
     #[inline(always)]
     fn home(&self, prefix: u64) -> usize {
         (prefix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize

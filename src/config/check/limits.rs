@@ -11,18 +11,21 @@ use serde_saphyr::Spanned;
 /// Most prefixes of the infrastructure.
 const MAX_PREFIXES: usize = 4096;
 
+/// A limit with defaults of `base`.
+pub(super) fn limit(s: &mut Scope<'_>, key: &str, raw: &Option<Spanned<RawLimit>>, base: Limit) -> Limit {
+    let Some(raw) = raw else { return base };
+    let mut s = s.below(key, raw.referenced);
+    Limit {
+        per_second: s.number("per_second", &raw.value.per_second, 1..=10_000_000, base.per_second),
+        burst: s.number("burst", &raw.value.burst, 1..=1_000_000, base.burst),
+    }
+}
+
 /// Limits with defaults of `base`.
 pub(super) fn limits(s: &mut Scope<'_>, raw: &Spanned<RawLimits>, base: Limits) -> Limits {
     let mut s = s.below("limits", raw.referenced);
     let raw = &raw.value;
-    let mut of = |key: &str, raw: &Option<Spanned<RawLimit>>, base: Limit| {
-        let Some(raw) = raw else { return base };
-        let mut s = s.below(key, raw.referenced);
-        Limit {
-            per_second: s.number("per_second", &raw.value.per_second, 1..=10_000_000, base.per_second),
-            burst: s.number("burst", &raw.value.burst, 1..=1_000_000, base.burst),
-        }
-    };
+    let mut of = |key: &str, raw: &Option<Spanned<RawLimit>>, base: Limit| limit(&mut s, key, raw, base);
     Limits {
         arp: of("arp", &raw.arp, base.arp),
         nd: of("nd", &raw.nd, base.nd),

@@ -1,9 +1,9 @@
 //! Rules of virtual networks: their names, VNIDs, prefixes and gateways.
 
-use super::super::model::{Config, Limits, NetworkIpv4, NetworkIpv6, VirtualNetwork};
+use super::super::model::{Config, Limit, Limits, NetworkIpv4, NetworkIpv6, VirtualNetwork};
 use super::super::raw::{RawConfig, RawNetwork, RawNetworkIpv4, RawNetworkIpv6, Text};
 use super::groups::replicate_to;
-use super::limits::limits;
+use super::limits::{limit, limits};
 use super::ports::Ports;
 use super::rules::{Domains, Locators, OUTSIDE, ROUTER_MAC, host_of};
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
@@ -113,6 +113,8 @@ pub(super) fn networks(
         let ipv4 = subnets(&mut s, network);
         let usual = Limits::default();
         let limits = network.limits.as_ref().map_or(usual, |raw| limits(&mut s, raw, usual));
+        let received_copies =
+            limit(&mut s, "received_copies", &network.received_copies, Limit::RECEIVED_COPIES);
         let replicate_to = replicate_to(&mut s, network, domain, (domains, locators), &mut hosts);
         networks.whole.push(s.count() == errors);
         networks.list.push(VirtualNetwork {
@@ -125,6 +127,7 @@ pub(super) fn networks(
             ipv4,
             peers: Vec::new(),
             limits,
+            received_copies,
             replicate_to,
         });
     }

@@ -10,6 +10,9 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// The usual one of `virtual_networks[].received_copies`.
+    pub const RECEIVED_COPIES: Limit = Limit::new(100_000, 100_000);
+
     const fn new(per_second: u32, burst: u32) -> Self {
         Limit { per_second, burst }
     }

@@ -1,6 +1,6 @@
 //! Virtual networks, and who is attached to access ports: tasks and tenants.
 
-use super::Limits;
+use super::{Limit, Limits};
 use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 
@@ -25,6 +25,8 @@ pub struct VirtualNetwork {
     pub peers: Vec<NetworkPeer>,
     /// What each of its tenants may ask of the node.
     pub limits: Limits,
+    /// Copies for its tenants here of multicast and broadcast that other nodes sent.
+    pub received_copies: Limit,
     /// Hosts that get a copy of broadcasts, and of packets to groups without a mapping: at most 256 locators,
     /// distinct. Our own locators are skipped.
     pub replicate_to: Vec<Locator>,

@@ -52,6 +52,19 @@ fn a_limit_is_neither_zero_nor_beyond_what_can_be_counted() {
 }
 
 #[test]
+fn what_a_network_lets_other_nodes_have_copied_is_a_limit_like_any_other() {
+    assert_eq!(accepted("", "").virtual_networks[0].received_copies, Limit::RECEIVED_COPIES);
+    let config = accepted(", received_copies: {burst: 7}", "");
+    assert_eq!(config.virtual_networks[0].received_copies, Limit { burst: 7, ..Limit::RECEIVED_COPIES });
+    for (key, value, most) in [("per_second", "0", 10_000_000), ("burst", "1000001", 1_000_000)] {
+        let errors = refused(&with(&format!(", received_copies: {{{key}: {value}}}"), ""));
+        let [error] = errors.errors() else { panic!("{errors}") };
+        assert_eq!(error.path, format!("virtual_networks[0].received_copies.{key}"));
+        assert_eq!(error.message, format!("`{value}` is not a number from 1 to {most}; choose one"));
+    }
+}
+
+#[test]
 fn only_a_tenant_has_limits() {
     wrong(
         &text(
@@ -162,6 +175,10 @@ fn a_reload_applies_all_of_it() {
     assert_eq!(
         changes(&usual, &accepted(", limits: {nd: {burst: 7}}", "")),
         ["virtual_networks[0].limits: changed, applied by a reload"]
+    );
+    assert_eq!(
+        changes(&usual, &accepted(", received_copies: {burst: 7}", "")),
+        ["virtual_networks[0].received_copies: changed, applied by a reload"]
     );
     assert_eq!(changes(&usual, &accepted("", ", limits: {nd: {burst: 7}}")).len(), 2);
     let usual = right("mbufs: {}");

@@ -47,6 +47,7 @@ fn a_network_with_every_key() {
             ipv4: vec![subnet("10.0.0.0/24", 0x0a00_0001), subnet("10.0.1.0/31", 0x0a00_0100)],
             peers: Vec::new(),
             limits: Limits::default(),
+            received_copies: crate::config::Limit::RECEIVED_COPIES,
             replicate_to: Vec::new(),
         }]
     );

@@ -57,6 +57,7 @@ struct Slot {
 /// All targets in use, by index.
 pub(super) struct Actions {
     slots: Vec<Slot>,
+    /// Only the operator chooses the keys of these two, by mappings, so that their hash is fixed.
     ids: HashMap<Arc<Key>, u32, FixedState>,
     /// Locators of targets in use: their domain, and how many targets have them. There are two domains only
     /// while a batch is staged that moves a locator from one to the other.

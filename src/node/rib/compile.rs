@@ -11,13 +11,14 @@ use crate::config::{self, RouteTarget};
 use crate::ila::{Adjustment, Locator};
 use crate::mapping::{LocatorChoice, MappingTarget};
 use crate::net::ndp::Advert;
+use crate::table::mapping::next_seed;
 use crate::table::prefixes::PrefixTable;
 use crate::table::routes::Routes;
 use crate::table::{
     self, Action, ActionId, AttachmentKey, DomainId, Hop, HopId, HopState, Local, NexthopGroup, PortId,
     Remote, Role, Tables,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Rib {
@@ -46,21 +47,25 @@ impl Rib {
                 render.actions[n] = render.mapping(key);
             }
         }
-        let neighbours = self.neighbours.in_tables().map(|key| {
+        let mut neighbours = HashMap::with_hasher(self.hasher());
+        neighbours.extend(self.neighbours.in_tables().map(|key| {
             let place = (key.port, key.address);
             (place, self.hop(key.port.0, key.address))
-        });
+        }));
+        let mut own = HashSet::with_hasher(self.hasher());
         let addresses = self.ports.iter().flat_map(|port| &port.addresses).map(|own| own.address);
         let gateways = self.networks.iter().filter_map(|network| network.ipv6?.gateway);
+        own.extend(addresses.chain(gateways));
         Tables {
             prefixes: self.prefixes(),
             networks,
             tasks,
             domains: self.domains.iter().map(domain).collect(),
             routes,
-            neighbours: neighbours.collect(),
+            neighbours,
             ports: self.port_tables(),
-            own: addresses.chain(gateways).collect(),
+            own,
+            flow_seed: next_seed(self.seed),
             infrastructure: self.infrastructure(),
             inside: self.inside(),
             translation: table::Translation {

@@ -24,13 +24,13 @@ impl Rib {
         let address = |own: &config::LocalIdentifier| {
             Some(self.domains.get(usize::from(own.domain))?.config.prefix.with(own.identifier))
         };
-        tasks
-            .map(|task| {
-                let addresses = task.identifiers.iter().filter_map(address).collect();
-                let prefixes = PrefixSet::of(task.prefixes.iter().copied());
-                (attachment_key(task), TaskSources { addresses, prefixes })
-            })
-            .collect()
+        let mut all = Tasks::with_hasher(self.hasher());
+        all.extend(tasks.map(|task| {
+            let addresses = task.identifiers.iter().filter_map(address).collect();
+            let prefixes = PrefixSet::of(task.prefixes.iter().copied());
+            (attachment_key(task), TaskSources { addresses, prefixes })
+        }));
+        all
     }
 
     /// The prefixes that tenants cannot reach: those of the configuration, and the subnets of this node's ports, in

@@ -41,7 +41,7 @@ use crate::config::{
 use crate::ila::Locator;
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
-use crate::table::{ActionId, AttachmentKey, Networks, PortId, Tasks};
+use crate::table::{ActionId, AttachmentKey, Networks, PortId, Seeded, Tasks, hasher};
 use actions::Actions;
 use precedence::Shadowed;
 use slots::Slots;
@@ -116,6 +116,11 @@ pub struct Rib {
 }
 
 impl Rib {
+    /// The hasher of the tables.
+    pub(super) fn hasher(&self) -> Seeded {
+        hasher(self.seed)
+    }
+
     /// Builds the state that a configuration describes: its attachments and no other mapping.
     ///
     /// `macs` are the MAC addresses of the ports, in the configuration's order. `seed` makes table positions

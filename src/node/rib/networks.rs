@@ -17,7 +17,7 @@ impl Rib {
 
     /// All networks, with their policies, and all tenants by attachment key.
     pub(super) fn network_tables(&self) -> Networks {
-        let mut networks = Networks::default();
+        let mut networks = Networks::new(self.hasher());
         for (place, network) in self.networks.iter().enumerate() {
             let domain = self.domains.get(usize::from(network.domain));
             let sir = domain.map_or(SirPrefix(0), |domain| domain.config.prefix);
@@ -101,6 +101,7 @@ impl Rib {
             hears: PolicySet::default(),
             gateways: Gateways::default(),
             replicas: self.replicas.get(place).copied().unwrap_or_default(),
+            received_copies: self.slots.share(network.received_copies),
         }
     }
 

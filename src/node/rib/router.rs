@@ -11,7 +11,7 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Exit {
     pub(super) hop: Hop,
-    /// Identity of the next hop for ECMP hashing: the same in all snapshots and after restarts.
+    /// Identity of the next hop for ECMP hashing: the same in all snapshots.
     pub(super) identity: u64,
     pub(super) weight: u16,
 }

@@ -70,7 +70,7 @@ impl Slots {
         let Limits { arp, nd, rarp, dad, unknown, icmp_errors, copies } =
             attachment.limits.unwrap_or(network.limits);
         LimitKind::ALL.map(|kind| {
-            let Limit { per_second, burst } = match kind {
+            self.share(match kind {
                 LimitKind::Arp => arp,
                 LimitKind::Nd => nd,
                 LimitKind::Rarp => rarp,
@@ -78,9 +78,13 @@ impl Slots {
                 LimitKind::Unknown => unknown,
                 LimitKind::IcmpErrors => icmp_errors,
                 LimitKind::Copies => copies,
-            };
-            Rate::new(per_second.div_ceil(self.workers), burst.div_ceil(self.workers))
+            })
         })
+    }
+
+    /// One worker's share of a limit, rounded up.
+    pub(super) fn share(&self, Limit { per_second, burst }: Limit) -> Rate {
+        Rate::new(per_second.div_ceil(self.workers), burst.div_ceil(self.workers))
     }
 }
 

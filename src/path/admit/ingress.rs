@@ -2,13 +2,14 @@
 //! ILA draft §6).
 //!
 //! * A fabric port is believed: the nodes there filter at their own edges.
-//! * An external port is not: nothing comes in from a source that is inside, or to a destination in ILA form or in the
-//!   infrastructure.
+//! * An external port is not: nothing comes in from a source that is inside, or to a destination under a locator or in
+//!   the infrastructure.
 //! * A task on an access port speaks from its link-local address and from what is bound to its attachment.
 //!
 //! `docs/security.md` has the whole table, and a test walks it. Martians and link-local addresses that would have to be
 //! routed are dropped everywhere, by stage `classify`.
 
+use super::chain;
 use crate::ila::{Identifier, IdentifierType, quote};
 use crate::net::ipv6::{self, Ipv6};
 use crate::net::{Mac, icmp6};
@@ -25,6 +26,7 @@ use crate::table::{AttachmentKey, Exceptions, Ingress, Port, Tables};
 /// * [`DropReason::NoPolicy`] if it goes to an IPv4 address of a network that is not known here.
 /// * [`DropReason::ForeignError`] if it is an ICMPv6 error about a packet that cannot have left through an external
 ///   port.
+/// * [`DropReason::ExtensionHeaders`] if it came in there and its headers cannot be read.
 /// * [`DropReason::TenantToFabric`] if a task's packet goes to an address in ILA form.
 #[inline]
 pub(in crate::path) fn admit(
@@ -84,7 +86,8 @@ fn refuse_fabric(
     if port.owns(destination) || exceptions.destinations.contains(destination) {
         return Ok(());
     }
-    if tables.is_ila_form(destination) || tables.inside.destinations.contains(destination) {
+    // An interface identifier under a locator is a node of the fabric.
+    if tables.is_under_locator(destination) || tables.inside.destinations.contains(destination) {
         return Err(DropReason::ExternalToFabric);
     }
     let identifier = Identifier::of_address(destination);
@@ -104,9 +107,14 @@ fn refuse_fabric(
 /// Refuses ICMPv6 errors about packets that cannot have left through an external port: their sender quotes something
 /// that it has never seen (RFC 4443 §5.2). A packet to a source that `exceptions` admits can have left there.
 ///
-/// `packet` is an IPv6 packet. What cannot be read here is judged by later stages.
+/// `packet` is an IPv6 packet.
+///
+/// # Errors
+/// * [`DropReason::ForeignError`] for such an error.
+/// * [`DropReason::ExtensionHeaders`] for a packet that may be one, because its headers cannot be read.
 fn refuse_foreign_error(packet: &[u8], exceptions: &Exceptions, tables: &Tables) -> Result<(), DropReason> {
-    let (Some(header), Ok(upper)) = (Ipv6::of(packet), ipv6::upper(packet)) else { return Ok(()) };
+    let header = Ipv6::of(packet).ok_or(DropReason::Ipv6Truncated)?;
+    let upper = chain::upper(packet)?;
     let is_error = upper.protocol == ipv6::next::ICMP6
         && !upper.later_fragment
         && packet.get(upper.offset).is_some_and(|kind| icmp6::is_error(*kind));

@@ -16,6 +16,7 @@ use crate::path::policer::Policer;
 use crate::path::proxy::{echo, membership};
 use crate::path::rewrite::siit;
 use crate::path::verdict::{DropReason, Verdict};
+use crate::siit::check_options;
 
 /// Admits an IPv4 packet of a tenant: later stages see the IPv6 packet that it becomes. `group_frame` says that the
 /// frame went to a group MAC address; then only packets to groups are admitted. IGMP and packets to the gateway get
@@ -30,7 +31,7 @@ use crate::path::verdict::{DropReason, Verdict};
 /// * `Quarantined` for a packet to the gateway of a tenant under quarantine
 /// * `Ipv4NoRoute` for a destination that the network does not know
 /// * `NotServed`, `FragmentForUs` and `Checksum` for a packet to the gateway that it does not answer
-/// * `Untranslatable` if RFC 7915 gives no translation
+/// * `Untranslatable` if RFC 7915 gives no translation, and for wrong options and source routes to the gateway
 /// * `PacketTooBig` for more than the network's MTU
 pub(in crate::path) fn enter(
     packet: &mut Packet<'_>,
@@ -72,6 +73,9 @@ pub(in crate::path) fn enter(
     }
     if from.network.subnet_of(destination).is_some_and(|subnet| subnet.gateway == destination) {
         policer.heed(Policed::of(from.tenant))?;
+        // The gateway forwards no source route, and its reply would carry it on.
+        let header = ipv4::header(packet.l3()).ok_or(DropReason::Ipv4Invalid)?;
+        check_options(header).map_err(|refused| siit::refuse(meta, refused))?;
         packet.verdict = match echo::reply_ipv4(packet, from) {
             Verdict::Drop(reason) => return Err(reason),
             verdict => verdict,

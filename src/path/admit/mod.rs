@@ -3,6 +3,7 @@
 //!
 //! Stage `arrive` calls these before the destination is looked up. They send nothing.
 
+mod chain;
 pub(super) mod group;
 mod ingress;
 pub(super) mod ipv4;

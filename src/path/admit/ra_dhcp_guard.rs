@@ -4,6 +4,7 @@
 //! Extension headers and fragments do not hide such packets (RFC 6980, RFC 7113): a first fragment must hold all
 //! headers up to the upper layer (RFC 7112).
 
+use super::chain;
 use crate::net::icmp6::kind;
 use crate::net::ipv4::{self, Ipv4};
 use crate::net::ipv6::{self, next};
@@ -26,7 +27,7 @@ const IGMP_QUERY: u8 = 0x11;
 /// Checks an IPv6 packet, from its header on.
 ///
 /// # Errors
-/// * [`DropReason::ExtensionHeaders`] if the upper layer cannot be found, or a first fragment does not reach it.
+/// * [`DropReason::ExtensionHeaders`] from [`chain::upper`], and if nothing follows the headers.
 /// * [`DropReason::TenantDhcp`] for a DHCP server's message.
 /// * [`DropReason::TenantRouter`] for a Router Advertisement or a Redirect.
 /// * [`DropReason::TenantQuery`] for a multicast listener query.
@@ -42,7 +43,7 @@ pub(in crate::path) fn ipv6(packet: &[u8]) -> Result<(), DropReason> {
 
 /// Checks an IPv6 packet that is not plain TCP or UDP.
 fn unusual(packet: &[u8]) -> Result<(), DropReason> {
-    let upper = ipv6::upper(packet).map_err(|_| DropReason::ExtensionHeaders)?;
+    let upper = chain::upper(packet)?;
     if upper.later_fragment || upper.protocol == next::NONE {
         return Ok(());
     }

@@ -25,5 +25,6 @@ pub(super) fn look_up<'t, J: Job<'t>>(jobs: &[J], tables: &'t Tables) -> Actions
 /// The action itself, or for a group the member that the packet's flow uses.
 #[inline(always)]
 pub(super) fn member<'t>(head: &Head, action: &'t Action, tables: &'t Tables) -> Option<&'t Action> {
-    tables.choose(action, || flow::hash(head.get(ethernet::HEADER..).unwrap_or_default()))
+    let l3 = head.get(ethernet::HEADER..);
+    tables.choose(action, || flow::hash(l3.unwrap_or_default(), tables.flow_seed))
 }

@@ -12,6 +12,7 @@ use crate::path::meta::PacketMeta;
 use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
+use crate::path::punts::Bucket;
 use crate::path::router::Router;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{
@@ -40,16 +41,16 @@ pub(in crate::path) fn decide(
     if let Err(reason) = of_tenant(packet, meta, port, message, probe, policer, ctx) {
         return Verdict::Drop(reason);
     }
-    // Notices count among what the port hands over.
-    let overheard = overheard(packet, meta, port, message, ctx.tables)
-        .filter(|_| policer.may_punt(packet, meta.policed, ctx));
+    // Notices count among what the port hands over. The answer replaces the packet, so the bucket is chosen before.
+    let overheard = overheard(packet, meta, port, message, ctx.tables);
+    let overheard = overheard.map(|notice| (notice, Bucket::of(packet, meta.policed, ctx)));
     let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
     // A notice about a neighbour needs a solicitation that this node answers. That another node uses an address of ours
     // is always told.
-    if let Some(notice) = overheard
+    if let Some((notice, bucket)) = overheard
         && (matches!(notice, Notice::Ours { .. }) || matches!(verdict, Verdict::Reply(_)))
     {
-        policer.notice(notice);
+        policer.limited_notice(notice, bucket, ctx);
     }
     verdict
 }
@@ -122,8 +123,10 @@ fn of_tenant(
         return Err(DropReason::SpoofedSource);
     }
     let Some(who) = meta.policed else {
-        return match target.filter(|target| is_tasks && !ipv6::is_link_local(*target)) {
-            Some(target) if !is_bound(packet, mac, target, ctx.tables) => Err(DropReason::SpoofedSource),
+        return match target.filter(|_| is_tasks) {
+            Some(target) if !is_tasks_own(packet, mac, target, port, ctx.tables) => {
+                Err(DropReason::SpoofedSource)
+            }
             _ => Ok(()),
         };
     };
@@ -142,6 +145,21 @@ fn of_tenant(
         }
     }
     policer.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)
+}
+
+/// Whether the task that sent the packet may advertise an address: one that is bound to it, or a link-local one that
+/// neither this node nor another task has. Nothing binds those, so that the first to come has them (RFC 6620 §3.2.1).
+fn is_tasks_own(packet: &Packet<'_>, mac: Option<Mac>, address: u128, port: &Port, tables: &Tables) -> bool {
+    match ipv6::is_link_local(address) {
+        true => !port.owns(address) && !is_known_elsewhere(packet, mac, address, tables),
+        false => is_bound(packet, mac, address, tables),
+    }
+}
+
+/// Whether an address on the packet's port is that of a known neighbour with another MAC address.
+fn is_known_elsewhere(packet: &Packet<'_>, mac: Option<Mac>, address: u128, tables: &Tables) -> bool {
+    let hop = tables.neighbours.get(&(packet.port, address)).filter(|hop| hop.state == HopState::Ready);
+    hop.is_some_and(|hop| ethernet::destination(hop.link()) != mac)
 }
 
 /// Whether an address is bound to the task that sent the packet.
@@ -195,7 +213,10 @@ fn overheard(
     let hop = tables.neighbours.get(&(packet.port, source))?;
     let mac = named.filter(|mac| !mac.is_multicast() && *mac != Mac::ZERO)?;
     let known = hop.state == HopState::Ready && ethernet::destination(hop.link()) == Some(mac);
-    (!known).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
+    // No task takes the link-local address of another one by asking for something.
+    let taken =
+        matches!(port.ingress, Ingress::Tasks) && is_known_elsewhere(packet, Some(mac), source, tables);
+    (!known && !taken).then_some(Notice::Neighbour { port: packet.port, address: source, mac })
 }
 
 /// The advertisement that answers a Router Solicitation. A tenant gets that of its network, if it has IPv6 addresses,

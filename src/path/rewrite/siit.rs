@@ -191,7 +191,7 @@ fn is_icmp4_error(l3: &[u8]) -> bool {
 }
 
 /// Notes in `meta` why a packet is not translated.
-fn refuse(meta: &mut PacketMeta, refused: Refused) -> DropReason {
+pub(in crate::path) fn refuse(meta: &mut PacketMeta, refused: Refused) -> DropReason {
     meta.refused = Some(refused);
     DropReason::Untranslatable
 }

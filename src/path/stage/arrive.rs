@@ -64,7 +64,7 @@ pub(in crate::path) fn run(
 /// The reason to drop the packet:
 /// * of [`parse::link`] and [`parse::ipv6`]: `ShortFrame`, `SourceMacGroup`, `NotOurMac`, `UnknownVlan`,
 ///   `UnknownEthertype`, `Ipv6Truncated`, `Ipv6Version`, `Ipv6Length`, `ExtensionHeaders`
-/// * of [`source`]: `UnknownTenant`, `Quarantined`, `SpoofedSource`
+/// * of [`source`]: `UnknownTenant`, `Quarantined`, `SpoofedSource`, and all that no tenant may send
 /// * of [`ra_dhcp_guard`]: `TenantRouter`, `TenantQuery`, `TenantDhcp`, `NdFragment`
 /// * of [`ipv4::enter`]: `Ipv4Invalid`, `Ipv4NoRoute`, `Untranslatable`, `Multicast`, `PacketTooBig`
 /// * of [`classify::special`]: `MartianSource`, `MartianDestination`, `LinkLocal`, `PacketTooBig`, `GroupUnmappable`

@@ -35,7 +35,7 @@ pub(in crate::path) fn run(
         let once = !matches!(meta.class, Class::Group(_) | Class::None);
         if once && packet.verdict == Verdict::Drop(DropReason::PacketTooBig) {
             // Fragments hash differently from whole packets. They must take the path of the rest of their flow.
-            meta.action = ctx.tables.member(meta.action, || flow::hash(packet.l3()));
+            meta.action = ctx.tables.member(meta.action, || flow::hash(packet.l3(), ctx.tables.flow_seed));
             packet.verdict = cut(packet, meta, of, copies, |piece, meta| again(piece, meta, ctx));
         }
     }

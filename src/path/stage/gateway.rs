@@ -51,7 +51,7 @@ pub(in crate::path) fn send_on(
     let Some(domain) = ctx.tables.domain(domain) else {
         return Verdict::Drop(DropReason::NotLocal);
     };
-    let action = ctx.tables.resolve(meta.action, || flow::hash(packet.l3()));
+    let action = ctx.tables.resolve(meta.action, || flow::hash(packet.l3(), ctx.tables.flow_seed));
     let Some(remote) = action.and_then(Action::remote) else {
         return Verdict::Drop(DropReason::NotLocal);
     };

@@ -70,7 +70,7 @@ fn replicate(
         None if !is_of(packet, id, ctx) => return Verdict::Drop(DropReason::NoPolicy),
         None => &[],
     };
-    let flow = flow::hash(packet.l3());
+    let flow = flow::hash(packet.l3(), ctx.tables.flow_seed);
     let sender = attachment_at(packet.port, packet.frame(), ethernet::source);
     let remotes = remotes
         .iter()
@@ -83,8 +83,13 @@ fn replicate(
     let mut targets = remotes.chain(members);
     let count = targets.clone().count();
     let Some(mut target) = targets.next() else { return Verdict::Drop(DropReason::NoMembers) };
-    // The sender's node charged the copies to the sender's token bucket.
-    if let Some(Err(over)) = meta.policed.map(|who| policer.pass_copies(who, count, ctx)) {
+    // The sender's node charged the copies to the sender's token bucket. That is no reason to make any number of them
+    // here: only the network that the packet claims to be of pays for it.
+    let charged = match meta.policed {
+        Some(who) => policer.pass_copies(who, count, ctx),
+        None => policer.pass_received_copies(id, count, ctx),
+    };
+    if let Err(over) = charged {
         return Verdict::Drop(over);
     }
     for next in targets {

@@ -42,7 +42,7 @@ pub(in crate::path) fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, ct
     if meta.action == ActionId::default() {
         return Verdict::Drop(DropReason::NoRoute);
     }
-    match ctx.tables.resolve(meta.action, || flow::hash(packet.l3())) {
+    match ctx.tables.resolve(meta.action, || flow::hash(packet.l3(), ctx.tables.flow_seed)) {
         Some(Action::Forward(hop)) => forward(packet, meta, hop, ctx),
         Some(Action::Connected(port)) => connected(packet, meta, *port, ctx),
         Some(Action::Blackhole) => Verdict::Drop(DropReason::RouteBlackhole),

@@ -49,7 +49,7 @@ pub(in crate::path) fn from_sir(
     if let Some(action) = gateway::detour(meta, ctx.tables) {
         meta.action = action;
     }
-    match ctx.tables.resolve(meta.action, || flow::hash(packet.l3())) {
+    match ctx.tables.resolve(meta.action, || flow::hash(packet.l3(), ctx.tables.flow_seed)) {
         Some(Action::Remote(remote)) => sir::to_locator(packet, meta, remote, ctx),
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),

@@ -201,3 +201,26 @@ proptest! {
         prop_assert!(is_right(&whole));
     }
 }
+
+#[test]
+fn every_protocol_that_ipv4_sends_comes_back_whole_and_in_fragments() {
+    let mut came_back = 0;
+    for protocol in (0..=255).filter(|protocol| *protocol != 1) {
+        for (offset, more) in [(0, false), (0, true), (8, true), (8, false)] {
+            let mut packet = v4(A4, B4, protocol, &[7; 64]);
+            edit4(&mut packet, |mut view| {
+                view.set_identification(0x1234);
+                view.set_fragment(offset == 0 && !more, more, offset);
+            });
+            let Ok(translated) = there6(&packet) else {
+                assert!([0, 2, 43, 44, 51, 58, 60, 135, 140].contains(&protocol), "{protocol}");
+                continue;
+            };
+            let back =
+                there4(&translated).unwrap_or_else(|why| panic!("{protocol} {offset} {more}: {why:?}"));
+            assert_eq!((back[9], &back[20..]), (protocol, &packet[20..]), "{offset} {more}");
+            came_back += 1;
+        }
+    }
+    assert_eq!(came_back, 4 * (255 - 9));
+}

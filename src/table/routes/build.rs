@@ -2,9 +2,9 @@
 
 use super::{Bucket, ENTRIES, LONGER, Map, NEXT, Node, ROOT, Routes, SHORT, SPILLED, USED};
 use crate::net::Ipv6Prefix;
-use crate::table::ActionId;
 use crate::table::mapping::next_seed;
 use crate::table::mem::Pages;
+use crate::table::{ActionId, hasher};
 use std::cmp::Reverse;
 
 /// Entries that a bucket holds on average. Few buckets spill then.
@@ -29,8 +29,8 @@ impl Routes {
     /// Builds the table of `routes`. Of two routes with the same prefix the later one counts. `seed` is secret and random:
     /// with it, no one can choose prefixes that share a bucket.
     pub fn build(routes: impl IntoIterator<Item = (Ipv6Prefix, ActionId)>, seed: u64) -> Self {
-        let all: Map<(u8, u128), ActionId> =
-            routes.into_iter().map(|(prefix, action)| ((prefix.length(), prefix.bits()), action)).collect();
+        let mut all: Map<(u8, u128), ActionId> = Map::with_hasher(hasher(seed));
+        all.extend(routes.into_iter().map(|(prefix, action)| ((prefix.length(), prefix.bits()), action)));
         let mut this = Routes { count: all.len(), ..Routes::default() };
         let mut counts = [0; SHORT as usize + 1];
         for (length, _) in all.keys() {
@@ -45,7 +45,8 @@ impl Routes {
         let mut entries = this.entries(&all);
         this.settle(&mut entries, &all);
         this.fill(&entries, seed);
-        this.long = all.into_iter().filter(|((length, _), _)| *length > SHORT).collect();
+        all.retain(|(length, _), _| *length > SHORT);
+        this.long = all;
         this
     }
 

@@ -32,7 +32,7 @@ const ENTRIES: usize = 4;
 /// The node where every search begins. Node 0 ends a search.
 const ROOT: u16 = 1;
 
-type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+type Map<K, V> = HashMap<K, V, crate::table::Seeded>;
 
 /// What the hash tables have for a destination: the action in the lower half, 0 for none, and the bits below.
 #[derive(Debug, Clone, Copy, Default)]

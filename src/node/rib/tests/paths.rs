@@ -1,6 +1,8 @@
 //! From locators over routes to next hops.
 
 use super::*;
+use crate::table::Seeded;
+use std::hash::BuildHasher;
 
 const SECOND: u128 = 0xfd00_0001_0000_000f_0000_0000_0000_00ff;
 
@@ -140,4 +142,31 @@ fn a_locator_on_a_subnet_of_ours_says_so_until_a_route_has_a_next_hop_for_it() {
     let staged = rib.reconfigure(&config(via)).unwrap();
     rib.commit(staged);
     assert_eq!(hop_of(&rib.compile(), 2).state, HopState::Ready);
+}
+
+/// How many of the `alike` keys share one of 256 positions, at most.
+fn crowd<K: std::hash::Hash>(alike: &[K], hasher: &Seeded) -> usize {
+    let mut positions = [0; 256];
+    alike.iter().for_each(|key| positions[hasher.hash_one(key) as usize % 256] += 1);
+    positions.into_iter().max().unwrap_or(0)
+}
+
+#[test]
+fn keys_that_are_chosen_to_collide_under_one_seed_do_not_under_another() {
+    let tables = |seed| Rib::new(&config(), &MACS, seed).compile();
+    let [one, same, other, third] = [1, 1, 2, u64::MAX].map(tables);
+    let neighbours: Vec<_> = (0..100_000).map(|n| (PortId(0), VIA + n)).collect();
+    let alike = |hasher: &Seeded| -> Vec<(PortId, u128)> {
+        neighbours.iter().filter(|key| hasher.hash_one(key) % 256 == 0).copied().collect()
+    };
+    let alike = alike(one.neighbours.hasher());
+    assert!(alike.len() > 200, "{}", alike.len());
+    assert_eq!(crowd(&alike, same.neighbours.hasher()), alike.len());
+    for tables in [&other, &third] {
+        assert!(crowd(&alike, tables.neighbours.hasher()) < alike.len() / 10);
+        assert!(crowd(&alike, tables.own.hasher()) < alike.len() / 10);
+        assert!(crowd(&alike, tables.tasks.hasher()) < alike.len() / 10);
+        assert_ne!(tables.flow_seed, one.flow_seed);
+    }
+    assert_eq!(same.flow_seed, one.flow_seed);
 }
