@@ -18,6 +18,7 @@ pub mod mac;
 pub mod membership;
 pub mod mld;
 pub mod ndp;
+pub mod offload;
 pub mod prefix;
 pub mod prefix4;
 

@@ -213,6 +213,7 @@ impl Scrape {
         }
         let conflicts = stats.address_conflicts.get(index).map_or(0, |count| count.load(Ordering::Relaxed));
         self.count(ADDRESS_CONFLICTS, &[("port", port)], conflicts);
+        self.count(UNFINISHED, &[("port", port)], stats.unfinished(id));
         let (Some(facts), Some(counted)) = (stats.ports.get(index), census.ports.get(index)) else { return };
         let mac = counted.mac.to_string();
         let info = [

@@ -98,6 +98,8 @@ pub struct WorkerStats {
     pub received: Vec<CachePadded<Counters>>,
     /// Packets sent, by port.
     pub sent: Vec<CachePadded<SentCounters>>,
+    /// Frames with a checksum that their sender left to its device, of those looked at, by port.
+    pub unfinished: Vec<Count>,
     /// The packets of tenants, by network.
     pub networks: NetworkTally,
     /// Violations by tenant.
@@ -282,6 +284,13 @@ impl Stats {
     pub fn sent(&self, port: PortId) -> impl Iterator<Item = &SentCounters> {
         self.workers.iter().filter_map(move |worker| worker.sent.get(usize::from(port.0)).map(|c| &**c))
     }
+
+    /// Frames of a port with an unfinished checksum, of those that workers looked at.
+    #[must_use]
+    pub fn unfinished(&self, port: PortId) -> u64 {
+        let of = |worker: &WorkerStats| worker.unfinished.get(usize::from(port.0)).map(Count::value);
+        self.workers.iter().filter_map(of).sum()
+    }
 }
 
 impl WorkerStats {
@@ -290,6 +299,7 @@ impl WorkerStats {
             core,
             received: Counters::per_port(ports),
             sent: (0..ports).map(|_| CachePadded::default()).collect(),
+            unfinished: (0..ports).map(|_| Count::default()).collect(),
             networks: NetworkTally::new(networks),
             tenants: TenantCounts::of(MAX_TENANTS),
             polls: CachePadded::default(),

@@ -9,6 +9,8 @@ use super::stats::{Stats, WorkerStats};
 use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, RxQueue, Settled, TxSet};
+use crate::net::offload::is_unfinished;
+use crate::path::Frames;
 use crate::path::meta::BurstMeta;
 use crate::path::{
     Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Outcome, Outcomes,
@@ -72,6 +74,8 @@ struct Datapath {
     hold_timeout_ms: u64,
     /// The outcomes of the last burst; reused.
     outcomes: Outcomes,
+    /// Whether the first frame of the next burst is looked at for an unfinished checksum.
+    looks: bool,
     /// Reused buffer of [`Datapath::retry`], so that it does not allocate.
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
@@ -89,6 +93,15 @@ struct Kept {
 fn refuse_misshapen(counters: &Counters, packets: usize) {
     counters.received.add(packets as u64);
     counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
+}
+
+/// Looks at one frame for a checksum that its sender left to its device: nothing else tells why TCP does not pass.
+#[cold]
+fn look(burst: &mut Burst, port: PortId, own: &WorkerStats) {
+    let unfinished = burst.on(port).frames::<0>().next().is_some_and(|frame| is_unfinished(frame));
+    if let Some(count) = own.unfinished.get(usize::from(port.0)).filter(|_| unfinished) {
+        count.add(1);
+    }
 }
 
 /// Passes the pipeline's notices to the control thread. Those that do not fit its queue are counted as suppressed.
@@ -123,6 +136,7 @@ impl Worker {
                 waiting: Waiting::new(hold_packets),
                 hold_timeout_ms,
                 outcomes: Outcomes::new(),
+                looks: false,
                 again: Vec::with_capacity(ROOM),
                 exchange: setup.exchange,
                 stats: setup.stats,
@@ -165,6 +179,7 @@ impl Worker {
     fn housekeeping(&mut self) {
         self.now_ms = self.datapath.stats.started.elapsed().as_millis() as u64;
         self.datapath.send_originated();
+        self.datapath.looks = true;
         if !self.datapath.waiting.is_empty() {
             self.datapath.expire(self.now_ms);
         }
@@ -220,6 +235,9 @@ impl Datapath {
         if received.packets == 0 {
             own.polls.empty_polls.add(1);
             return 0;
+        }
+        if std::mem::take(&mut self.looks) {
+            look(&mut self.burst, port, own);
         }
         own.polls.bursts.add(1);
         own.polls.packets.add(received.packets as u64);

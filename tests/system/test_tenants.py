@@ -329,3 +329,27 @@ def test_multicast_and_broadcast_reach_the_network_and_no_other():
 
         until(books, "forwarded + replied + copied + originated = sent + unsent")
         net.stop()
+
+
+def test_checksums_that_a_kernel_left_to_its_device_are_counted_and_told_of():
+    """Pings pass, because the kernel finishes them itself; TCP and UDP do not, and the node says why."""
+    with Lab("ilat") as lab:
+        net = TenantNetwork(lab).start()
+        counted, vm1 = 'ilagate_unfinished_checksums_total{port="access0"}', net.vms["vm1"]
+
+        def send():
+            for family, address in (("AF_INET", ipv4("vm2")), ("AF_INET6", ipv6("vm2"))):
+                sends = f"socket.socket(socket.{family}, socket.SOCK_DGRAM).sendto(b'data', ('{address}', 9))"
+                vm1.run(["/usr/bin/python3", "-c", f"import socket; {sends}"])
+
+        for _ in range(5):
+            send()
+        expect(net.nve1.metrics()[counted] == 0, "right ones are counted")
+        vm1.run("ethtool -K eth0 tx on")
+
+        def is_told():
+            send()
+            return net.nve1.metrics()[counted] > 0 and "ethtool -K DEV tx off" in net.nve1.log()
+
+        until(is_told, "the node to count and tell of it")
+        net.stop()

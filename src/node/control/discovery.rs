@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering;
 pub(super) const INITIAL_ADVERTS: (u8, u64) = (3, 16_000);
 /// Time between two log lines about duplicates of a port's addresses.
 const WARN_MS: u64 = 10_000;
+/// Time between two log lines about unfinished checksums of a port.
+const UNFINISHED_MS: u64 = 60_000;
 
 /// A port's link as it was last seen.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,6 +30,8 @@ pub(super) struct LinkSeen {
     pub(super) unannounced: bool,
     /// When another error about a duplicate of an address may be logged.
     warned_ms: u64,
+    /// Frames with unfinished checksums when that was last logged, and when it may be logged again.
+    unfinished: (u64, u64),
 }
 
 impl Control {
@@ -147,6 +151,26 @@ impl Control {
                 self.memberships.query_soon(now_ms);
                 self.rib.change_neighbours(|all, effects| all.link_up(port, now_ms, effects));
             }
+        }
+    }
+
+    /// Warns of ports whose frames come with checksums that their sender left to its device.
+    pub(super) fn warn_of_unfinished(&mut self, now_ms: u64) {
+        for n in 0..self.links.len() {
+            let frames = self.stats.unfinished(PortId(n as u16));
+            let (before, due_ms) = self.links[n].unfinished;
+            if frames == before || now_ms < due_ms {
+                continue;
+            }
+            self.links[n].unfinished = (frames, now_ms + UNFINISHED_MS);
+            let port = self.port_name(PortId(n as u16));
+            let way_out = "type `ethtool -K DEV tx off` at the other end of the link";
+            tracing::warn!(
+                port,
+                frames,
+                way_out,
+                "checksums of frames are left to a device, and receivers drop them"
+            );
         }
     }
 

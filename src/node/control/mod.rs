@@ -158,6 +158,7 @@ impl Control {
             Input::Census(devices) => {
                 self.devices = devices;
                 self.take_census();
+                self.warn_of_unfinished(now_ms);
             }
             Input::Tick => self.tick(now_ms),
             Input::Update => self.update(),

@@ -61,6 +61,9 @@ families! {
     COPIED: Counter = "ilagate_copied_packets_total";
     /// Such frames lost, by port the packets came in at and reason (ilactl drops explains each).
     COPIES_LOST: Counter = "ilagate_lost_copies_total";
+    /// Frames whose checksum their sender left to its device, by port they came in at, of those looked at:
+    /// one of every few bursts. Switch off ethtool's tx at the other end.
+    UNFINISHED: Counter = "ilagate_unfinished_checksums_total";
     /// Packets sent, by worker and port.
     SENT: Counter = "ilagate_sent_packets_total";
     /// Bytes sent, link header included, by worker and port.
