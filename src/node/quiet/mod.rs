@@ -179,7 +179,7 @@ impl Quiet {
         let facts = look(&self.kernel, port, interface)?;
         // What is gone is not restored. An interface that comes again and again leaves nothing behind.
         let kernel = &self.kernel;
-        self.content.changes.retain(|change| kernel.has(change));
+        self.content.changes.retain(|change| kernel.today(change).is_some());
         self.make(plan::changes(&facts))
     }
 
@@ -302,15 +302,15 @@ fn remaining(failed: Vec<(Change, io::Error)>, path: &Path) -> Option<(Vec<Chang
 /// Takes changes back, the last one first. What somebody else has set since stays.
 fn restore(kernel: &Kernel, changes: &[Change]) -> Restored {
     let mut restored = Restored::default();
-    for change in changes.iter().rev() {
-        let current = kernel.current(change);
+    for change in changes.iter().rev().filter_map(|change| kernel.today(change)) {
+        let current = kernel.current(&change);
         if current.as_ref() != Some(&change.after) || change.before == change.after {
             continue;
         }
         let back = change.reversed();
-        match kernel.set(change, &change.before) {
+        match kernel.set(&change, &change.before) {
             Ok(()) => restored.done.push(back.to_string()),
-            Err(why) => restored.failed.push((change.clone(), why)),
+            Err(why) => restored.failed.push((change, why)),
         }
     }
     restored
@@ -379,6 +379,7 @@ mod tests {
         let change = |before: &str, after: &str| Change {
             interface: "lo".into(),
             index: facts.index,
+            inode: facts.inode,
             setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
             before: before.into(),
             after: after.into(),
@@ -404,16 +405,25 @@ mod tests {
     #[test]
     fn an_interface_that_comes_again_and_again_leaves_no_trace() {
         let kernel = Kernel::open();
-        let index = kernel.facts("lo").unwrap().index;
-        let change = |interface: &str, index| Change {
+        let facts = kernel.facts("lo").unwrap();
+        let change = |interface: &str, index, inode| Change {
             interface: interface.into(),
             index,
+            inode,
             setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
             before: "1".into(),
             after: "0".into(),
         };
-        assert!(kernel.has(&change("lo", index)));
-        assert!(!kernel.has(&change("lo", index + 1)) && !kernel.has(&change("no-such-if", index)));
+        let today = |change: Change| kernel.today(&change).map(|change| change.interface);
+        let (index, inode) = (facts.index, facts.inode);
+        for there in [change("lo", index, inode), change("renamed", index, inode), change("lo", index, 0)] {
+            assert_eq!(today(there).as_deref(), Some("lo"));
+        }
+        for gone in
+            [change("lo", index, inode + 1), change("lo", index + 1, 0), change("no-such-if", index, 0)]
+        {
+            assert_eq!(today(gone), None);
+        }
     }
 
     #[test]
@@ -423,6 +433,7 @@ mod tests {
         let change = Change {
             interface: "fab0".into(),
             index: 1,
+            inode: 0,
             setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
             before: "1".into(),
             after: "0".into(),
