@@ -14,6 +14,7 @@ mod burst;
 mod device;
 mod eal;
 mod gate;
+mod interface;
 mod log;
 mod open;
 mod pool;

@@ -18,6 +18,7 @@ use sd_notify::NotifyState;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
@@ -153,6 +154,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let leaked: u32 = pools.iter().map(|pool| pool.in_use()).sum();
     drop(pools);
     drop(eal);
+    let kept = kept.load(Ordering::Relaxed);
     match (ended, panicked) {
         (Ended::WorkerLost(number), _) | (_, Some(number)) => Err(RunError::WorkerLost(number)),
         _ if leaked > kept => Err(RunError::Leaked(leaked - kept)),
