@@ -3,6 +3,7 @@
 //! All of it concerns the network namespace of this process.
 
 use super::ethtool::Ethtool;
+use super::link;
 use super::plan::{Change, Facts, Peer, SYSCTLS, Setting};
 use nix::ifaddrs::getifaddrs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,9 @@ impl Kernel {
         let Ok(link) = number(dir, "iflink") else { return Peer::None };
         if link == index || link == 0 {
             return Peer::None;
+        }
+        if link::leads_elsewhere(index).unwrap_or(true) {
+            return Peer::OtherNamespace;
         }
         let others = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
         let linked = |dir: &Path| {

@@ -5,10 +5,12 @@
 //! copies of packets by its own routes. A node silences it before it opens a port, and restores what it found when it
 //! ends. An interface that serves the host is refused, never silenced.
 //!
-//! `plan` decides, `kernel` and `ethtool` read and set, `record` remembers across a node that was killed.
+//! `plan` decides, `kernel`, `ethtool` and `link` read and set, `record` remembers across a node that was killed.
 
 mod ethtool;
 mod kernel;
+mod link;
+mod netlink;
 mod plan;
 mod record;
 
@@ -18,6 +20,12 @@ use record::{Content, Record, RecordError};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long `ilagate restore` may have the record of a node that starts.
+const RESTORING: Duration = Duration::from_secs(2);
+/// Time between two looks whether it still has.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why an interface is not the node's.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +122,7 @@ impl Quiet {
     fn start_in(directory: &Path, node: &str, ports: &[(String, String)]) -> Result<Quiet, QuietError> {
         let kernel = Kernel::open();
         let path = Record::path(directory, node);
-        let record = Record::open(&path).map_err(|why| refused(&path, why))?;
+        let record = patiently(|| Record::open(&path)).map_err(|why| refused(&path, why))?;
         let namespace = kernel::namespace().map_err(|why| refused(&path, why.into()))?;
         let mut left = record.as_ref().map(Record::read).unwrap_or_default();
         if left.namespace != namespace && !left.changes.is_empty() {
@@ -186,7 +194,8 @@ impl Quiet {
     /// Records changes, and makes them.
     fn make(&mut self, changes: Vec<Change>) -> Result<(), QuietError> {
         if !changes.is_empty() && self.record.is_none() {
-            self.record = Some(Record::create(&self.path).map_err(|why| refused(&self.path, why))?);
+            self.record =
+                Some(patiently(|| Record::create(&self.path)).map_err(|why| refused(&self.path, why))?);
         }
         self.content.changes = plan::merge(std::mem::take(&mut self.content.changes), changes.clone());
         if let Some(record) = &self.record {
@@ -316,6 +325,17 @@ fn restore(kernel: &Kernel, changes: &[Change]) -> Restored {
     restored
 }
 
+/// Gets a record that `ilagate restore` has for a moment, and not one of a node that runs.
+fn patiently<T>(get: impl Fn() -> Result<T, RecordError>) -> Result<T, RecordError> {
+    let begun = Instant::now();
+    loop {
+        match get() {
+            Err(RecordError::Held) if begun.elapsed() < RESTORING => std::thread::sleep(LOOK),
+            got => return got,
+        }
+    }
+}
+
 fn unknown(port: &str, interface: &str, why: io::Error) -> QuietError {
     QuietError::Unknown { port: port.to_owned(), interface: interface.to_owned(), why }
 }
@@ -366,6 +386,20 @@ mod tests {
         drop(running);
         let (done, errors) = restore_in(dir.path());
         assert!(done.is_empty() && errors.is_empty() && !path.exists());
+    }
+
+    #[test]
+    fn a_start_waits_for_who_restores_what_is_left_of_the_node_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let restoring = Record::create(&Record::path(dir.path(), "n")).unwrap();
+        let (begun, wait) = (Instant::now(), Duration::from_millis(200));
+        let restores = std::thread::spawn(move || {
+            std::thread::sleep(wait);
+            restoring.remove().unwrap();
+        });
+        drop(Quiet::start_in(dir.path(), "n", &[]).unwrap());
+        assert!(begun.elapsed() >= wait);
+        restores.join().unwrap();
     }
 
     #[test]
