@@ -41,6 +41,8 @@ class Host:
         self.task.run(f"ip link set eth0 address {T1_MAC}")
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             self.ns.sysctl(key, 1)
+        # What it answered in one round it does not answer once more in the next one.
+        self.ns.sysctl("net.ipv4.tcp_synack_retries", 0)
         # Many hosts have this off, and it says most about the kernel's IPv4.
         for key in ("all", "default", "acc0", "fab0"):
             self.ns.sysctl(f"net.ipv4.conf.{key}.rp_filter", 0)
@@ -82,28 +84,27 @@ class Host:
         return values
 
     def answers(self):
-        """What the host's kernel does with packets of the task: it answers there or by its uplink, or forwards."""
+        """What the host's kernel does with packets of the task: it answers there or by its uplink, or forwards. All are
+        asked at the same time, because who gets no answer waits for it."""
         local = f"{self.link_local()}%eth0"
-        fetch = lambda url: self.task.status(["curl", "-sfg", "-m", 2, "-o", "/dev/null", url])[0] == 0  # noqa: E731
-        ping = lambda *words: self.task.status(["ping", "-c", 2, "-i", 0.2, "-W", 1, *words])[0] == 0  # noqa: E731
-
-        def leaves(what, ask):
-            capture = self.uplink.capture("eth0", what)
-            ask()
-            return bool(capture.frames())
-
+        fetch = lambda url: ["curl", "-sfg", "-m", 1, "-o", "/dev/null", url]  # noqa: E731
+        ping = lambda to: ["ping", "-c", 2, "-i", 0.1, "-W", 0.5, to]  # noqa: E731
         asked = {
-            "a page": lambda: fetch(f"http://[{local.replace('%', '%25')}]:8080/"),
-            "ping": lambda: ping(local),
-            "ARP": lambda: self.task.status(["arping", "-c", 1, "-w", 2, "-I", "eth0", HOST4])[0] == 0,
-            "TCP over IPv4": lambda: leaves(f"tcp and src {HOST4}", lambda: fetch(f"http://{HOST4}:8080/")),
-            "TCP over IPv6": lambda: leaves(f"tcp and src {HOST6}", lambda: fetch(f"http://[{HOST6}]:8080/")),
-            "ping over IPv4": lambda: leaves(f"icmp and src {HOST4}", lambda: ping(HOST4)),
-            "ping over IPv6": lambda: leaves(f"icmp6 and ip6[40] == 129 and src {HOST6}", lambda: ping(HOST6)),
-            "forwarding of IPv4": lambda: leaves(f"icmp and dst {OTHER4}", lambda: ping(OTHER4)),
-            "forwarding of IPv6": lambda: leaves(f"icmp6 and dst {OTHER6}", lambda: ping(OTHER6)),
+            "a page": (fetch(f"http://[{local.replace('%', '%25')}]:8080/"), None),
+            "ping": (ping(local), None),
+            "ARP": (["arping", "-c", 1, "-w", 1, "-I", "eth0", HOST4], None),
+            "TCP over IPv4": (fetch(f"http://{HOST4}:8080/"), f"tcp and src {HOST4}"),
+            "TCP over IPv6": (fetch(f"http://[{HOST6}]:8080/"), f"tcp and src {HOST6}"),
+            "ping over IPv4": (ping(HOST4), f"icmp and src {HOST4}"),
+            "ping over IPv6": (ping(HOST6), f"icmp6 and ip6[40] == 129 and src {HOST6}"),
+            "forwarding of IPv4": (ping(OTHER4), f"icmp and dst {OTHER4}"),
+            "forwarding of IPv6": (ping(OTHER6), f"icmp6 and dst {OTHER6}"),
         }
-        return [what for what, ask in asked.items() if ask()]
+        leaves = {what: self.uplink.capture("eth0", sent) for what, (_, sent) in asked.items() if sent}
+        running = {what: self.task.spawn(words) for what, (words, _) in asked.items()}
+        ended = {what: process.wait() for what, process in running.items()}
+        left = {what: bool(capture.frames()) for what, capture in leaves.items()}
+        return [what for what in asked if left.get(what, ended[what] == 0)]
 
     def link_local(self):
         """The address that the kernel gives the interface by itself."""
@@ -112,9 +113,16 @@ class Host:
         return "fe80::" + ":".join(f"{words[n] << 8 | words[n + 1]:x}" for n in range(0, 8, 2))
 
 
+def answers_again(host):
+    # Not before it knows that nobody else has its address.
+    ready = lambda: "fe80" in host.ns.run("ip -6 addr show dev acc0 -tentative")  # noqa: E731
+    until(ready, "the kernel's own link-local address")
+    until(lambda: len(host.answers()) == 9, "the host's kernel to answer everything")
+
+
 def before(host):
     """The host as it is without a node; the test proves nothing where its kernel does not answer."""
-    until(lambda: len(host.answers()) == 9, "the host's kernel to answer everything")
+    answers_again(host)
     host.ns.run("ethtool -K acc0 gro on")
     return host.settings()
 
@@ -143,7 +151,7 @@ def test_a_task_gets_no_answer_from_the_kernel_beside_the_node():
         expect(not copies, f"the host's kernel forwarded {len(copies)} packets by its uplink")
         host.node.stop()
         expect(host.settings() == found, f"not restored: {host.settings()}, was {found}")
-        until(lambda: len(host.answers()) == 9, "the host's kernel to answer again")
+        answers_again(host)
 
 
 def test_the_other_end_of_a_pair_is_looked_for_in_its_own_namespace():
