@@ -19,7 +19,8 @@ fn stats(cores: &[u16]) -> Stats {
 }
 
 fn links(stats: &Stats, up: [bool; 3]) {
-    let ports = up.map(|up| PortCensus { up, ..PortCensus::default() });
+    let problem = |up| if up { "" } else { "its interface is gone" }.to_owned();
+    let ports = up.map(|up| PortCensus { up, problem: problem(up), ..PortCensus::default() });
     stats.set_census(Census { revision: 12, ports: ports.into(), ..Census::default() });
 }
 
@@ -214,11 +215,12 @@ fn ready_is_who_has_a_way_out_and_every_reason_has_a_line() {
         let answer = get(address, "/readyz");
         assert_eq!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("forwarding\n"), ready, "{answer}");
         assert_eq!(answer.contains("no link: fabric0, ext0 down"), !ready, "{answer}");
+        assert_eq!(answer.contains("\next0: its interface is gone\n"), !ready, "{answer}");
         assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"), "a link is no reason for a restart");
         stats.control.stop();
         let answer = get(address, "/readyz");
         assert!(answer.contains("\r\n\r\nstopping: "), "{answer}");
-        assert_eq!(answer.matches('\n').count() - answer.matches("\r\n").count(), if ready { 1 } else { 2 });
+        assert_eq!(answer.matches('\n').count() - answer.matches("\r\n").count(), if ready { 1 } else { 4 });
     }
 }
 

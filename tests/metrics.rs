@@ -72,6 +72,8 @@ fn stats() -> Stats {
         ports: vec![
             PortCensus {
                 up: true,
+                // Up or down is one thing, and right another.
+                problem: "the mtu of its interface is lower".into(),
                 speed_mbps: 25_000,
                 rss: "active".into(),
                 device: DeviceCounters { rx_packets: 1000, rx_missed: 7, ..DeviceCounters::default() },
@@ -157,6 +159,8 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mbufs{state=free}", 8000.0),
         ("ilagate_port_up{port=fabric0}", 1.0),
         ("ilagate_port_up{port=access0}", 0.0),
+        ("ilagate_port_impaired{port=fabric0}", 1.0),
+        ("ilagate_port_impaired{port=access0}", 0.0),
         ("ilagate_port_speed_bytes_per_second{port=fabric0}", 3.125e9),
         ("ilagate_device_received_packets_total{port=fabric0}", 1000.0),
         ("ilagate_device_lost_packets_total{cause=missed,port=fabric0}", 7.0),

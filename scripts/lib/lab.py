@@ -127,6 +127,9 @@ class Ns(Traffic):
     def sysctl(self, key, value):
         self.run(["sysctl", "-qw", f"{key}={value}"])
 
+    def sysctl_value(self, key):
+        return self.run(["sysctl", "-n", key]).strip()
+
     def of_a_node(self):
         """A node will run here. It silences the kernel on its interfaces by itself, and nobody else does."""
         self.has_node = True

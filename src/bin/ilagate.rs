@@ -117,11 +117,10 @@ fn restore() -> anyhow::Result<()> {
     for command in &done {
         say(&format!("{command}\n"))?;
     }
-    for why in &errors {
-        complain(why.to_string());
-    }
-    // What a running node has changed is in use, and no failure.
-    if errors.iter().any(|why| !matches!(why, quiet::QuietError::Held(_))) {
+    // What a running node has changed is in use: there is nothing to tell.
+    let left = errors.iter().filter(|why| !matches!(why, quiet::QuietError::Held(_)));
+    left.clone().for_each(|why| complain(why.to_string()));
+    if left.count() > 0 {
         bail!("not everything was restored");
     }
     Ok(())

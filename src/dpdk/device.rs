@@ -5,11 +5,13 @@
 use super::eal::Environment;
 use super::gate::Gate;
 use super::sys;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An open DPDK port. [`Port`] and its queues share it; it is closed when the last of them is dropped.
 pub(super) struct Device {
-    pub(super) id: u16,
+    /// DPDK's number of it. One that is opened again may get another one.
+    id: AtomicU16,
     pub(super) hold: Mutex<Hold>,
     /// For devices that are taken away from workers while these run; others are there as long as the port.
     pub(super) gate: Option<Gate>,
@@ -34,6 +36,25 @@ unsafe impl Send for Plugged {}
 unsafe impl Sync for Plugged {}
 
 impl Device {
+    /// The device of this number, which is claimed for it.
+    pub(super) fn new(id: u16, gate: Option<Gate>, environment: Arc<Environment>) -> Self {
+        Device { id: id.into(), hold: Mutex::default(), gate, environment }
+    }
+
+    /// DPDK's number of it. The gate orders it: it changes only while no worker is inside.
+    #[inline]
+    pub(super) fn id(&self) -> u16 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what `new` holds, which then holds nothing. Nothing of this device is in use.
+    pub(super) fn take_over(&self, new: Device) {
+        self.id.store(new.id(), Ordering::Relaxed);
+        let mut left = new.hold();
+        *self.hold() = std::mem::take(&mut *left);
+        left.closed = true;
+    }
+
     /// What is held of it now.
     pub(super) fn hold(&self) -> MutexGuard<'_, Hold> {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,9 +74,9 @@ impl Device {
         // the contract of this function.
         unsafe {
             if hold.started {
-                sys::rte_eth_dev_stop(self.id);
+                sys::rte_eth_dev_stop(self.id());
             }
-            sys::rte_eth_dev_close(self.id);
+            sys::rte_eth_dev_close(self.id());
             if let Some(Plugged(device)) = &hold.plugged {
                 sys::rte_dev_remove(*device);
             }
@@ -63,7 +84,7 @@ impl Device {
         *hold = Hold { plugged: None, started: false, closed: true };
         drop(hold);
         drop(plugging);
-        self.environment.release(self.id);
+        self.environment.release(self.id());
     }
 }
 

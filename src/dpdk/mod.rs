@@ -10,10 +10,12 @@
 //! This layer never decides about a packet. A buffer that has several segments, is shared or uses external memory never
 //! reaches the pipeline.
 
+mod abort;
 mod burst;
 mod device;
 mod eal;
 mod gate;
+mod interface;
 mod log;
 mod open;
 mod pool;
@@ -27,6 +29,7 @@ mod stale;
 mod sys;
 mod tx;
 
+pub use abort::before_abort;
 pub use burst::{BURST, Burst, Received, Settled};
 pub use eal::{CoreLease, Eal, EalConfig, EalError, Memory, Worker};
 pub use pool::{Mbuf, Mempool, PoolConfig, PoolError};

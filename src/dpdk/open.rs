@@ -11,7 +11,7 @@ use super::{log, sys, words};
 use super::{requirements, stale};
 use crate::net::Mac;
 use std::ffi::{CStr, CString};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 /// Bytes of a frame besides the MTU: Ethernet header and one VLAN tag.
 const LINK_BYTES: u32 = 14 + 4;
@@ -29,7 +29,7 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
     let mtu = opening.configure(&device, &info, &driver, rss)?;
     opening.set_up_queues(&device, &info)?;
     // SAFETY: `probe` claimed the port for this process; the lines above configured it and set up all its queues.
-    let code = unsafe { sys::rte_eth_dev_start(device.id) };
+    let code = unsafe { sys::rte_eth_dev_start(device.id()) };
     if code < 0 && requirements::waits_for_peer(&config.device) {
         tracing::info!(port = config.name, "its peer is not there yet");
     } else {
@@ -42,8 +42,8 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
     let mut address = sys::rte_ether_addr::default();
     // SAFETY: `device` keeps the port open, and `address` has room for one address.
     let socket = unsafe {
-        sys::rte_eth_macaddr_get(device.id, &mut address);
-        sys::rte_eth_dev_socket_id(device.id)
+        sys::rte_eth_macaddr_get(device.id(), &mut address);
+        sys::rte_eth_dev_socket_id(device.id())
     };
     let checksums = sys::ILAGATE_TX_TCP_CKSUM | sys::ILAGATE_TX_UDP_CKSUM;
     let shape = Shape {
@@ -52,9 +52,36 @@ pub(super) fn open(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape
         mtu,
         socket: u32::try_from(socket).ok(),
         rss,
-        reception: accept(device.id, config.promiscuous),
+        reception: accept(device.id(), config.promiscuous),
         tx_checksums: info.tx_offload_capa & checksums == checksums,
         interface: (info.if_index != 0).then_some(info.if_index),
+    };
+    Ok((device, shape))
+}
+
+/// A device that is opened when its peer is there. Until then it is closed, and has the MAC address that it will have.
+pub(super) fn later(config: &PortConfig, pool: &Mempool) -> Result<(Device, Shape), PortError> {
+    let opening = Opening { config, pool };
+    opening.check_buffers()?;
+    opening.check_machine()?;
+    tracing::info!(port = config.name, "its peer is not there yet");
+    // DPDK numbers no port so.
+    let device = Device::new(u16::MAX, opening.gate(), pool.environment().clone());
+    device.hold().closed = true;
+    let mac = requirements::given_mac(&config.device).unwrap_or_else(|| {
+        let [_, bytes @ ..]: [u8; 6] = rand::random();
+        // Locally administered, and of one station.
+        Mac([2, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
+    });
+    let shape = Shape {
+        driver: "net_virtio_user".into(),
+        mac,
+        mtu: config.mtu,
+        socket: None,
+        rss: Rss::Off("its peer is not there yet"),
+        reception: Reception::AsIs,
+        tx_checksums: false,
+        interface: None,
     };
     Ok((device, shape))
 }
@@ -92,6 +119,16 @@ impl Opening<'_> {
         Ok(())
     }
 
+    fn check_machine(&self) -> Result<(), PortError> {
+        let checked = requirements::check(&self.config.device);
+        checked.map_err(|refusal| PortError::Machine { port: self.port(), refusal })
+    }
+
+    fn gate(&self) -> Option<Gate> {
+        let queues = usize::from(self.config.rx_queues) + usize::from(self.config.tx_queues);
+        requirements::can_reopen(&self.config.device).then(|| Gate::new(queues))
+    }
+
     /// Finds and claims the device. DPDK knows it from its start (PCI), or this function plugs it in.
     fn probe(&self) -> Result<Device, PortError> {
         let string = self.config.device.as_str();
@@ -99,7 +136,7 @@ impl Opening<'_> {
         let name = string.split(',').next().filter(|name| !name.is_empty()).ok_or_else(wrong)?;
         let (c_name, c_string) =
             (CString::new(name).map_err(|_| wrong())?, CString::new(string).map_err(|_| wrong())?);
-        requirements::check(string).map_err(|refusal| PortError::Machine { port: self.port(), refusal })?;
+        self.check_machine()?;
         stale::remove(string);
         let environment = self.pool.environment().clone();
         let plugging = environment.plugging.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,9 +167,7 @@ impl Opening<'_> {
         if !environment.claim(id) {
             return Err(PortError::InUse { port: self.port(), device: name.to_owned() });
         }
-        let gate = requirements::can_reopen(string)
-            .then(|| Gate::new(usize::from(self.config.rx_queues) + usize::from(self.config.tx_queues)));
-        let device = Device { id, hold: Mutex::default(), gate, environment };
+        let device = Device::new(id, self.gate(), environment);
         if !known {
             let plugged = Some(Plugged(self.info(&device)?.device));
             device.hold().plugged = plugged;
@@ -143,7 +178,7 @@ impl Opening<'_> {
     fn info(&self, device: &Device) -> Result<sys::rte_eth_dev_info, PortError> {
         let mut info = sys::rte_eth_dev_info::default();
         // SAFETY: `probe` claimed the port, and `info` has room for the answer.
-        let code = unsafe { sys::rte_eth_dev_info_get(device.id, &mut info) };
+        let code = unsafe { sys::rte_eth_dev_info_get(device.id(), &mut info) };
         self.step("asking what it can do", "see what dpdk says", code)?;
         Ok(info)
     }
@@ -211,12 +246,12 @@ impl Opening<'_> {
         }
         let (rx, tx) = (self.config.rx_queues, self.config.tx_queues);
         // SAFETY: `probe` claimed the port, which is not started yet; `conf` outlives the call.
-        let code = unsafe { sys::rte_eth_dev_configure(device.id, rx, tx, &conf) };
+        let code = unsafe { sys::rte_eth_dev_configure(device.id(), rx, tx, &conf) };
         self.step("configuring it", "lower mtu or queues", code)?;
         // The MTU of a kernel interface stays as it is, because others use the interface too.
         if !kernels {
             // SAFETY: as above.
-            let code = unsafe { sys::rte_eth_dev_set_mtu(device.id, mtu) };
+            let code = unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) };
             if code != -libc::ENOTSUP {
                 self.step("setting its mtu", "lower mtu", code)?;
             }
@@ -225,7 +260,7 @@ impl Opening<'_> {
     }
 
     fn set_up_queues(&self, device: &Device, info: &sys::rte_eth_dev_info) -> Result<(), PortError> {
-        let (id, config) = (device.id, self.config);
+        let (id, config) = (device.id(), self.config);
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
         // SAFETY: `configure` configured the port, which is not started yet. All pointers outlive the calls. The pool
         // outlives the device: the environment, which the device holds, owns it.

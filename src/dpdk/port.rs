@@ -9,7 +9,8 @@ use super::device::Device;
 use super::open;
 use super::pool::Mempool;
 use super::refused::{PortConfig, PortError};
-use super::requirements::mac_way_out;
+use super::requirements::{connects_to, mac_way_out};
+use super::stale;
 use super::sys;
 use crate::net::Mac;
 use std::cell::Cell;
@@ -116,7 +117,7 @@ macro_rules! queue {
         impl $name {
             #[inline]
             pub(super) fn port(&self) -> u16 {
-                self.device.id
+                self.device.id()
             }
 
             /// Runs `work` if the device is there, which it stays until `work` is done; otherwise gives `absent`.
@@ -149,7 +150,8 @@ queue! {
 }
 
 impl Port {
-    /// Opens, configures and starts the device. It receives into buffers of `pool`.
+    /// Opens, configures and starts the device. It receives into buffers of `pool`. One that connects to a peer that is
+    /// not there yet is opened later, by [`Port::meet_peer`].
     ///
     /// # Errors
     /// [`PortError::MtuBuffer`], [`PortError::MtuDevice`] or [`PortError::MtuInterface`] when the MTU does not fit;
@@ -157,7 +159,8 @@ impl Port {
     /// device cannot be taken; [`PortError::Queues`] when it has too few queues; [`PortError::Step`] when a later
     /// step fails.
     pub fn open(config: &PortConfig, pool: &Mempool) -> Result<Port, PortError> {
-        let (device, shape) = open::open(config, pool)?;
+        let absent = connects_to(&config.device).is_some_and(|path| !stale::somebody_listens(path));
+        let (device, shape) = if absent { open::later(config, pool)? } else { open::open(config, pool)? };
         Ok(Port {
             config: config.clone(),
             device: Arc::new(device),
@@ -201,10 +204,15 @@ impl Port {
         if mac == self.shape.mac {
             return Ok(());
         }
+        if self.device.hold().closed {
+            // It gets the address when it is opened.
+            self.shape.mac = mac;
+            return Ok(());
+        }
         super::log::forget();
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
         // SAFETY: `self.device` keeps the port open. DPDK copies the address.
-        let code = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id, &mut address) };
+        let code = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id(), &mut address) };
         if code < 0 {
             return Err(PortError::Step {
                 port: self.config.name.clone(),
@@ -269,7 +277,7 @@ impl Port {
         }
         let mut link = sys::rte_eth_link::default();
         // SAFETY: `self.device` keeps the port open, and `link` has room for the answer.
-        let code = unsafe { sys::rte_eth_link_get_nowait(self.device.id, &mut link) };
+        let code = unsafe { sys::rte_eth_link_get_nowait(self.device.id(), &mut link) };
         let known = link.link_speed != 0 && link.link_speed != u32::MAX;
         Link { up: code == 0 && link.link_status() != 0, speed_mbps: known.then_some(link.link_speed) }
     }
@@ -282,7 +290,7 @@ impl Port {
         }
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: `self.device` keeps the port open, and `stats` has room for the answer.
-        unsafe { sys::rte_eth_stats_get(self.device.id, &mut stats) };
+        unsafe { sys::rte_eth_stats_get(self.device.id(), &mut stats) };
         PortStats {
             rx_packets: stats.ipackets,
             rx_bytes: stats.ibytes,
@@ -298,7 +306,7 @@ impl Port {
     /// The driver's extended counters by the driver's names; empty if it has none.
     #[must_use]
     pub fn xstats(&self) -> Vec<(String, u64)> {
-        let id = self.device.id;
+        let id = self.device.id();
         if self.device.hold().closed {
             return Vec::new();
         }

@@ -4,8 +4,8 @@
 
 use super::pool::Mempool;
 use super::port::Port;
-use super::refused::PortError;
-use super::{log, open, sys, words};
+use super::refused::{PortConfig, PortError};
+use super::{log, open, requirements, stale, sys, words};
 
 impl Port {
     /// Whether the device can be taken away and opened again while its queues are in use.
@@ -21,7 +21,7 @@ impl Port {
     }
 
     /// Closes the device and opens it again with all its queues, for an interface that was made anew. Workers find no
-    /// packets and send none meanwhile. It keeps its MAC address if its driver can set one.
+    /// packets and send none meanwhile. It keeps its MAC address.
     ///
     /// # Errors
     /// As of [`Port::open`]. The device stays closed then, and this can be tried again. A device that cannot be
@@ -34,18 +34,18 @@ impl Port {
         }
         // SAFETY: the gate is closed, and no worker is inside. It is opened below, when the device is there again.
         unsafe { device.close() };
-        let (new, shape) = open::open(&self.config, pool)?;
-        if new.id != device.id {
-            // Another port has its number. Dropping `new` closes it.
-            return Err(PortError::InUse {
+        requirements::set_interface_mac(&self.config.device, self.shape.mac).map_err(|why| {
+            PortError::Step {
                 port: self.config.name.clone(),
-                device: self.config.device.clone(),
-            });
-        }
-        *device.hold() = std::mem::take(&mut *new.hold());
-        // What `new` held is taken over: nothing of it is closed.
-        new.hold().closed = true;
-        drop(new);
+                step: "giving the new interface the MAC address of the old one",
+                cause: why.to_string(),
+                way_out: "see ip link".into(),
+                said: String::new(),
+            }
+        })?;
+        let device_string = requirements::with_mac(&self.config.device, self.shape.mac);
+        let (new, shape) = open::open(&PortConfig { device: device_string, ..self.config.clone() }, pool)?;
+        device.take_over(new);
         let mac = std::mem::replace(&mut self.shape, shape).mac;
         if mac != self.shape.mac {
             self.set_mac(mac)?;
@@ -56,11 +56,20 @@ impl Port {
         Ok(())
     }
 
-    /// Stops the device and starts it again, for a device whose peer is gone or was not there.
+    /// Looks for the peer of a device that has lost it or has not met it yet.
     ///
     /// # Errors
-    /// [`PortError::Step`] while the peer is not there; this can be tried again.
-    pub fn restart(&mut self) -> Result<(), PortError> {
+    /// [`PortError`] while the peer is not there; this can be tried again.
+    pub fn meet_peer(&mut self, pool: &Mempool) -> Result<(), PortError> {
+        match requirements::connects_to(&self.config.device) {
+            Some(path) if stale::somebody_listens(path) => self.reopen(pool),
+            None if self.driver() == "net_memif" => self.restart(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the device and starts it again.
+    fn restart(&mut self) -> Result<(), PortError> {
         let device = self.device.clone();
         let Some(gate) = &device.gate else { return Ok(()) };
         let mut hold = device.hold();
@@ -74,9 +83,9 @@ impl Port {
         // SAFETY: `self.device` keeps the port open. The gate is closed, and no worker is inside.
         let code = unsafe {
             if hold.started {
-                sys::rte_eth_dev_stop(device.id);
+                sys::rte_eth_dev_stop(device.id());
             }
-            sys::rte_eth_dev_start(device.id)
+            sys::rte_eth_dev_start(device.id())
         };
         hold.started = code >= 0;
         if code < 0 {

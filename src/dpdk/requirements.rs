@@ -5,8 +5,8 @@
 use super::preflight::Refusal;
 use crate::net::Mac;
 use nix::sys::resource::{Resource, getrlimit};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Bits of `CapEff` in `/proc/self/status` (`linux/capability.h`).
 const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
@@ -57,7 +57,28 @@ pub(super) fn probe_way_out(name: &str, said: &str) -> String {
 
 /// Whether a device of this kind can be taken away from workers and be opened again.
 pub(super) fn can_reopen(device: &str) -> bool {
-    is(device, "net_af_packet") || is(device, "net_memif")
+    let always = ["net_af_packet", "net_af_xdp", "net_memif", "net_tap"];
+    always.iter().any(|driver| is(device, driver)) || connects_to(device).is_some()
+}
+
+/// The socket of the peer to which a device connects when it is opened, and never again.
+pub(super) fn connects_to(device: &str) -> Option<&Path> {
+    let path = Path::new(argument(device, "path=").filter(|_| is(device, "net_virtio_user"))?);
+    // The kernel's own vhost is a character device.
+    (argument(device, "server=") != Some("1") && !path.starts_with("/dev")).then_some(path)
+}
+
+/// The device string that gives the device this MAC address, where a string does.
+pub(super) fn with_mac(device: &str, mac: Mac) -> String {
+    match connects_to(device) {
+        Some(_) if argument(device, "mac=").is_none() => format!("{device},mac={mac}"),
+        _ => device.to_owned(),
+    }
+}
+
+/// The MAC address that a device string gives.
+pub(super) fn given_mac(device: &str) -> Option<Mac> {
+    argument(device, "mac=")?.parse().ok()
 }
 
 /// Whether the device starts only when its peer is there.
@@ -83,6 +104,12 @@ pub(super) fn interface_mtu(device: &str) -> Option<(String, u32)> {
     let interface = kernel_interface(device)?;
     let text = fs::read_to_string(Path::new("/sys/class/net").join(interface).join("mtu")).ok()?;
     Some((interface.to_owned(), text.trim().parse().ok()?))
+}
+
+/// Gives the interface of the kernel under a device this MAC address, where there is one.
+pub(super) fn set_interface_mac(device: &str, mac: Mac) -> io::Result<()> {
+    let Some(interface) = kernel_interface(device) else { return Ok(()) };
+    super::interface::set_mac(interface, mac)
 }
 
 /// The kernel interface that a virtual device uses; `None` for a device that uses none or creates its own.

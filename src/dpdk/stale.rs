@@ -10,8 +10,7 @@ use std::path::Path;
 /// Removes the socket at which this device will listen if nobody listens there. Anything else stays.
 pub(super) fn remove(device: &str) {
     let Some(path) = listens_at(device).map(Path::new) else { return };
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if !is_socket || !refuses(path) {
+    if !is_socket(path) || !refuses(path) {
         return;
     }
     match fs::remove_file(path) {
@@ -20,6 +19,15 @@ pub(super) fn remove(device: &str) {
             tracing::warn!(socket = %path.display(), %why, "cannot be removed, and nobody listens there")
         }
     }
+}
+
+/// Whether somebody listens at a socket of this path.
+pub(super) fn somebody_listens(path: &Path) -> bool {
+    is_socket(path) && !refuses(path)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 /// Whether nobody listens at a socket. Who listens and takes no connections is not waited for.
@@ -40,6 +48,8 @@ fn listens_at(device: &str) -> Option<&str> {
         argument("socket=").filter(|_| server && in_file_system)
     } else if device.starts_with("net_vhost") || device.starts_with("eth_vhost") {
         argument("iface=").filter(|_| argument("client=") != Some("1"))
+    } else if device.starts_with("net_virtio_user") {
+        argument("path=").filter(|_| argument("server=") == Some("1"))
     } else {
         None
     };
@@ -57,6 +67,7 @@ mod tests {
         let memif = "net_memif0,role=server,id=1,socket-abstract=no,socket=/s";
         assert_eq!(listens_at(memif), Some("/s"));
         assert_eq!(listens_at("net_vhost0,iface=/s,queues=1"), Some("/s"));
+        assert_eq!(listens_at("net_virtio_user0,path=/s,server=1"), Some("/s"));
         for other in [
             "net_memif0,socket=/s,socket-abstract=no",
             "net_memif0,role=client,socket=/s,socket-abstract=no",
@@ -64,6 +75,7 @@ mod tests {
             "net_memif0,role=server,socket=/s",
             "net_memif0,role=server,socket=/s,socket-abstract=yes",
             "net_vhost0,iface=/s,client=1",
+            "net_virtio_user0,path=/s",
             "net_af_packet0,iface=s",
         ] {
             assert_eq!(listens_at(other), None, "{other}");
@@ -78,7 +90,7 @@ mod tests {
         remove(&device);
         let listener = UnixListener::bind(&path).unwrap();
         remove(&device);
-        assert!(path.exists(), "somebody listens there");
+        assert!(path.exists() && somebody_listens(&path));
         // As many connections as it has room for, and none is taken: nobody waits for it.
         listen(&listener, Backlog::new(1).unwrap()).unwrap();
         let waiting = |path: &Path| {
@@ -89,12 +101,13 @@ mod tests {
         let waiting: Vec<_> = std::iter::from_fn(|| waiting(&path).ok()).take(100).collect();
         assert!(waiting.len() < 100);
         remove(&device);
-        assert!(path.exists(), "somebody listens there, and is busy");
+        assert!(path.exists() && somebody_listens(&path), "it is busy");
         drop((listener, waiting));
+        assert!(!somebody_listens(&path));
         remove(&device);
         assert!(!path.exists(), "its process is gone");
         fs::write(&path, "a file").unwrap();
         remove(&device);
-        assert!(path.exists(), "no socket");
+        assert!(path.exists() && !somebody_listens(&path), "no socket");
     }
 }

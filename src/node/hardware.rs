@@ -12,6 +12,7 @@ use crate::dpdk::{
 use crate::table::PortId;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Why the hardware of a node did not open.
@@ -26,6 +27,19 @@ pub enum OpenError {
     /// The kernel is not quiet on the interface that a port made.
     #[error(transparent)]
     Quiet(#[from] QuietError),
+    /// The driver of AF_XDP kept too many buffers.
+    #[error(
+        "port {port}: the driver of AF_XDP kept the buffers of the interfaces before, and {free} are left of the \
+             {needed} that it takes to open another one; restart the node, and raise mbufs.count"
+    )]
+    Kept {
+        /// The port.
+        port: String,
+        /// Buffers that are free.
+        free: u32,
+        /// Buffers that must be free.
+        needed: u32,
+    },
 }
 
 /// The open ports and their pools.
@@ -42,16 +56,18 @@ pub(super) struct Hardware {
     warned: Vec<String>,
     quiet: Quiet,
     /// Buffers that drivers keep when their ports close, at most.
-    kept_mbufs: u32,
+    kept_mbufs: Arc<AtomicU32>,
+    /// As at the start. A reload changes nothing of a port that concerns its device.
+    config: Arc<Config>,
 }
 
 /// Time between two attempts to bring devices back.
-const UPKEEP: Duration = Duration::from_secs(1);
+const UPKEEP: Duration = Duration::from_millis(500);
 /// Descriptors of each ring of an AF_XDP socket; the driver does not take another number.
 const AF_XDP_RING: u32 = 2048;
 
 impl Hardware {
-    pub(super) fn open(eal: &Eal, config: &Config, quiet: Quiet) -> Result<Self, OpenError> {
+    pub(super) fn open(eal: &Eal, config: &Arc<Config>, quiet: Quiet) -> Result<Self, OpenError> {
         let mut hardware = Hardware {
             ports: Vec::new(),
             pools: Vec::new(),
@@ -60,7 +76,8 @@ impl Hardware {
             upkeep_due: Instant::now(),
             warned: vec![String::new(); config.ports.len()],
             quiet,
-            kept_mbufs: 0,
+            kept_mbufs: Arc::default(),
+            config: config.clone(),
         };
         let mut by_node: HashMap<Option<u32>, Arc<Mempool>> = HashMap::new();
         for port in &config.ports {
@@ -86,7 +103,6 @@ impl Hardware {
             };
             let place = hardware.pools.iter().position(|known| Arc::ptr_eq(known, &pool)).unwrap_or(0);
             hardware.port_pools.push(place);
-            let before = pool.in_use();
             let mut open = Port::open(
                 &PortConfig {
                     name: port.name.clone(),
@@ -101,9 +117,7 @@ impl Hardware {
                 &pool,
             )?;
             if open.driver() == "net_af_xdp" {
-                // What waits in its fill rings, and what was sent and not yet taken back.
-                let sent = AF_XDP_RING * config.dpdk.workers.len() as u32;
-                hardware.kept_mbufs += pool.in_use().saturating_sub(before) + sent;
+                hardware.kept_mbufs.fetch_add(kept_by_af_xdp(port, config), Ordering::Relaxed);
             }
             if let Some(index) = open.interface().filter(|_| open.driver() == "net_tap") {
                 hardware.quiet.hush_made(&port.name, index)?;
@@ -113,8 +127,7 @@ impl Hardware {
             }
             let (driver, mac, rss) = (open.driver(), open.mac(), rss_words(open.rss()));
             tracing::info!(port = open.name(), device = port.device, driver, %mac, rss, "port");
-            let interface = device::kernel_interfaces(&port.device).first().copied();
-            hardware.underlays.push(interface.and_then(|interface| Underlay::of(interface, port.mtu)));
+            hardware.underlays.push(underlay(port, &open));
             hardware.ports.push(open);
         }
         Ok(hardware)
@@ -142,8 +155,9 @@ impl Hardware {
     }
 
     /// How many buffers drivers keep when all ports are closed, at most: that of AF_XDP gives none of its rings back.
-    pub(super) fn kept_mbufs(&self) -> u32 {
-        self.kept_mbufs
+    /// It grows when a port is opened again.
+    pub(super) fn kept_mbufs(&self) -> Arc<AtomicU32> {
+        self.kept_mbufs.clone()
     }
 
     /// Writes a warning about a port, but not the same one again and again.
@@ -154,23 +168,31 @@ impl Hardware {
         }
     }
 
-    /// Opens a port on the interface that has now the name of the one that it was opened on.
-    fn reopen(&mut self, n: usize) {
-        let port = &mut self.ports[n];
-        let name = port.name().to_owned();
-        let Some(interface) = self.underlays[n].as_ref().map(Underlay::interface) else { return };
-        if let Err(why) = self.quiet.add(&name, &interface) {
-            self.warn(n, why.to_string());
-            return;
+    /// Opens a port anew: on the interface that has now the name of the one that it was opened on, or with an
+    /// interface that it makes.
+    fn reopen(&mut self, n: usize) -> Result<(), OpenError> {
+        let (port, open) = (&self.config.ports[n], &mut self.ports[n]);
+        for interface in device::kernel_interfaces(&port.device) {
+            self.quiet.add(&port.name, interface)?;
         }
-        match port.reopen(&self.pools[self.port_pools[n]]) {
-            Ok(()) => {
-                tracing::info!(port = name, interface, "opened again: the interface was made anew");
-                self.underlays[n] = Underlay::of(&interface, port.mtu());
-                self.warned[n].clear();
+        let pool = &self.pools[self.port_pools[n]];
+        if open.driver() == "net_af_xdp" {
+            // Its fill rings, and as many for what the port receives and for others.
+            let (free, needed) = (pool.total() - pool.in_use(), 2 * AF_XDP_RING * u32::from(port.queues));
+            if free < needed {
+                return Err(OpenError::Kept { port: port.name.clone(), free, needed });
             }
-            Err(why) => self.warn(n, why.to_string()),
+            if open.is_started() {
+                self.kept_mbufs.fetch_add(kept_by_af_xdp(port, &self.config), Ordering::Relaxed);
+            }
         }
+        open.reopen(pool)?;
+        if let Some(index) = open.interface().filter(|_| open.driver() == "net_tap") {
+            self.quiet.hush_made(&port.name, index)?;
+        }
+        self.underlays[n] = underlay(port, open);
+        tracing::info!(port = port.name, device = port.device, "opened again");
+        Ok(())
     }
 
     fn port(&self, port: PortId) -> Option<&Port> {
@@ -188,11 +210,17 @@ impl Devices for Hardware {
             if !self.ports[n].can_reopen() {
                 continue;
             }
-            if self.underlays[n].as_ref().is_some_and(Underlay::is_another) {
-                self.reopen(n);
-            } else if self.ports[n].driver() == "net_memif" && !self.ports[n].link().up {
+            if self.underlays[n].as_ref().is_some_and(Underlay::can_be_replaced) {
+                match self.reopen(n) {
+                    Ok(()) => self.warned[n].clear(),
+                    Err(why) => self.warn(n, why.to_string()),
+                }
+                continue;
+            }
+            self.warned[n].clear();
+            if !self.ports[n].link().up {
                 // While its peer is not there this fails, and the port says so.
-                let _ = self.ports[n].restart();
+                let _ = self.ports[n].meet_peer(&self.pools[self.port_pools[n]]);
             }
         }
     }
@@ -200,13 +228,21 @@ impl Devices for Hardware {
     fn link(&self, port: PortId) -> LinkState {
         let Some(open) = self.port(port) else { return LinkState::default() };
         let link = open.link();
-        let underlay = self.underlays.get(usize::from(port.0)).and_then(Option::as_ref);
+        let n = usize::from(port.0);
+        let underlay = self.underlays.get(n).and_then(Option::as_ref);
         let (usable, problem) = underlay.map_or((true, ""), Underlay::state);
-        let problem = match (link.up, problem) {
-            (false, "") => no_link(open.driver()),
-            (_, problem) => problem,
+        // The driver of a TAP asks for the link by name, in the namespace of this process.
+        let linked = if underlay.is_some_and(Underlay::is_made) { open.is_started() } else { link.up };
+        let mut problem = match (linked, problem) {
+            (false, "") => no_link(open.driver()).to_owned(),
+            (_, problem) => problem.to_owned(),
         };
-        LinkState { up: link.up && usable, speed_mbps: link.speed_mbps.unwrap_or(0), problem }
+        if let Some(why) = self.warned.get(n).filter(|why| !why.is_empty()) {
+            problem = format!("{problem}: {why}");
+        } else if !open.can_reopen() && underlay.is_some_and(Underlay::can_be_replaced) {
+            problem += "; restart the node";
+        }
+        LinkState { up: linked && usable, speed_mbps: link.speed_mbps.unwrap_or(0), problem }
     }
 
     fn counters(&self, port: PortId) -> DeviceCounters {
@@ -244,6 +280,23 @@ pub(super) fn interfaces(config: &Config) -> Vec<(String, String)> {
         interfaces.map(|interface| (port.name.clone(), interface.to_owned())).collect::<Vec<_>>()
     };
     config.ports.iter().flat_map(of).collect()
+}
+
+/// The interface of the kernel under a port, or the one that it made.
+fn underlay(port: &config::Port, open: &Port) -> Option<Underlay> {
+    match device::kernel_interfaces(&port.device).first() {
+        Some(interface) => Underlay::of(interface, port.mtu),
+        None => {
+            let made = open.interface().filter(|_| open.driver() == "net_tap");
+            made.and_then(|index| Underlay::made(index, port.mtu))
+        }
+    }
+}
+
+/// Buffers that the driver of AF_XDP keeps when it closes a port, at most: what waits in its fill rings, and what was
+/// sent and not yet taken back.
+fn kept_by_af_xdp(port: &config::Port, config: &Config) -> u32 {
+    AF_XDP_RING * (u32::from(port.queues) + config.dpdk.workers.len() as u32)
 }
 
 /// Which frames a port accepts. Tenants send to the MAC addresses of their networks, which a device does not

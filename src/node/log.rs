@@ -22,7 +22,7 @@ use tracing_subscriber::{Registry, reload};
 const MAX_LINES: usize = 16_384;
 /// The most bytes of lines that wait to be written.
 const MAX_BYTES: usize = 4 << 20;
-/// How long the end of the node waits for the last lines to be written.
+/// How long the end of the node, or its abort, waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// Time between two looks at what does not report: a full device, or whether the last line is written.
 const LOOK: Duration = Duration::from_millis(5);
@@ -174,6 +174,18 @@ impl Log {
         self.shared.lost.clone()
     }
 
+    /// Waits up to 1 s for the lines so far to be written. A signal handler may call it.
+    #[must_use]
+    pub fn last_lines(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || {
+            let began = Instant::now();
+            while shared.lines.load(Ordering::Acquire) > 0 && began.elapsed() < LAST_LINES {
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+
     /// The way to change the level.
     #[must_use]
     pub fn set_level(&self) -> Box<dyn Fn(LogLevel)> {
@@ -186,10 +198,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let began = Instant::now();
-        while self.shared.lines.load(Ordering::Acquire) > 0 && began.elapsed() < LAST_LINES {
-            std::thread::sleep(LOOK);
-        }
+        self.last_lines()();
     }
 }
 
@@ -254,6 +263,33 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(shared.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    /// This test as a process of its own, which aborts with lines that nobody has read yet.
+    #[cfg(feature = "dpdk")]
+    #[test]
+    fn the_last_words_before_an_abort_are_written() {
+        const CHILD: &str = "ILAGATE_TEST_ABORTS";
+        let count = 3000;
+        if std::env::var_os(CHILD).is_some() {
+            let log = Log::start(&Settings { level: LogLevel::Info, format: LogFormat::Text }, &[]).unwrap();
+            crate::dpdk::before_abort(log.last_lines());
+            (0..count).for_each(|n| tracing::error!("{n} of the lines that do not fit a pipe"));
+            std::process::abort();
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "node::log::tests::the_last_words_before_an_abort_are_written", "--nocapture"])
+            .env(CHILD, "1")
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let mut text = String::new();
+        io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut text).unwrap();
+        assert!(text.contains(&format!("{} of the lines", count - 1)), "{} lines", text.lines().count());
+        let signal = std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap());
+        assert_eq!(signal, Some(libc::SIGABRT));
     }
 
     #[test]

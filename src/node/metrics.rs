@@ -226,6 +226,7 @@ impl Scrape {
         self.set(PORT_INFO, &info, 1.0);
         let labels = [("port", port)];
         self.set(PORT_UP, &labels, if counted.up { 1.0 } else { 0.0 });
+        self.set(PORT_IMPAIRED, &labels, if counted.problem.is_empty() { 0.0 } else { 1.0 });
         self.set(PORT_SPEED, &labels, f64::from(counted.speed_mbps) * 125_000.0);
         let device = &counted.device;
         self.count(DEVICE_RECEIVED, &labels, device.rx_packets);

@@ -11,13 +11,14 @@ use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
 use super::worker::{Worker, WorkerSetup};
 use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, device, mappings};
-use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port};
+use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port, before_abort};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
@@ -67,6 +68,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     // Dropped last, so that it has every line.
     let log =
         Log::start(&config.log, &eal.control_cores).map_err(|why| RunError::System("start the log", why))?;
+    before_abort(log.last_lines());
     let mappings = match &config.mappings {
         Some(file) => {
             let (records, seen) = mappings::read(&file.file, &config)?;
@@ -153,6 +155,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let leaked: u32 = pools.iter().map(|pool| pool.in_use()).sum();
     drop(pools);
     drop(eal);
+    let kept = kept.load(Ordering::Relaxed);
     match (ended, panicked) {
         (Ended::WorkerLost(number), _) | (_, Some(number)) => Err(RunError::WorkerLost(number)),
         _ if leaked > kept => Err(RunError::Leaked(leaked - kept)),

@@ -195,6 +195,8 @@ pub struct PortCensus {
     pub mac: crate::net::Mac,
     /// Whether the link is up.
     pub up: bool,
+    /// What is wrong with the port; empty if nothing.
+    pub problem: String,
     /// Speed in Mbit/s, 0 when unknown.
     pub speed_mbps: u32,
     /// `active`, or the reason why receive side scaling is off.

@@ -21,6 +21,20 @@ class Bench:
         self.node = lab.node(self.ns, "n", 0, ports=[{"name": "fabric0", "role": "fabric", "addresses": [f"{OWN}/64"]}])
         self.port = self.node.config["ports"][0]
 
+    def state(self, port=0):
+        """Whether the port is up, and what is wrong with it."""
+        shown = state(self.node, port)
+        return shown["up"], shown["problem"]
+
+    def until(self, up, problem, port=0):
+        """Waits until the port is up or down, for a reason with these words; without words there must be none."""
+        right = lambda now: now[0] == up and (problem in now[1] if problem else now[1] == "")  # noqa: E731
+        until(lambda: right(self.state(port)), f"port {port} to be {'up' if up else 'down'}: {problem or 'well'}")
+
+    def wire_again(self):
+        self.lab.wire(self.ns, "fab0", self.peer, "eth0")
+        self.peer.addr("eth0", f"{PEER}/64")
+
     def refused(self, device, *words, wrapper=(), **dpdk):
         """The node does not start; its last line says why, briefly."""
         self.port["device"] = device
@@ -79,61 +93,205 @@ def test_a_port_is_judged_by_its_interface_and_not_by_the_name():
         bench = Bench(lab)
         bench.port["device"] = "net_af_packet0,iface=fab0"
         bench.node.start()
-        state = lambda: bench.node.show("port", "list")[0]  # noqa: E731
         until(lambda: bench.peer.answered(OWN), "the node's own address to answer")
-        expect(state()["up"] and state()["problem"] == "", state())
+        bench.until(True, "")
         bench.ns.run("ip link set fab0 mtu 1400")
-        until(lambda: "mtu of its interface is lower" in state()["problem"], "the lowered MTU to be seen")
-        expect(state()["up"], "a port with a lower MTU still carries what fits")
+        # It still carries what fits.
+        bench.until(True, "mtu of its interface is lower")
         bench.ns.run("ip link set fab0 mtu 1500")
-        until(lambda: state()["problem"] == "", "the MTU to be right again")
+        bench.until(True, "")
         bench.peer.run("ip link set eth0 down")
-        until(lambda: not state()["up"] and "no link" in state()["problem"], "the link to be down")
+        bench.until(False, "no link")
         bench.peer.run("ip link set eth0 up")
-        until(lambda: state()["up"], "the link to be up")
+        bench.until(True, "")
         bench.ns.run("ip link del fab0")
-        until(lambda: "is gone" in state()["problem"] and not state()["up"], "the interface to be gone")
+        bench.until(False, "is gone")
         expect("fabric0: its interface is gone" in bench.node.ctl("port", "list"), "people are not told")
         # One that serves the host meanwhile is not taken.
         lab.wire(bench.ns, "fab0", bench.peer, "eth0")
         bench.ns.run("ip addr add 192.0.2.1/24 dev fab0")
-        until(lambda: "addresses of this host" in bench.node.log() or state()["up"], "the new interface to be looked at")
-        if not state()["up"]:
-            expect("made again" in state()["problem"], state())
+        until(lambda: "addresses of this host" in bench.node.log() or bench.state()[0], "the new one to be looked at")
+        if not bench.state()[0]:
+            bench.until(False, "made again: port fabric0: interface fab0 has addresses of this host")
             bench.ns.run("ip addr del 192.0.2.1/24 dev fab0")
-        until(lambda: state()["up"] and state()["problem"] == "", "the port to come back by itself")
+        bench.until(True, "")
         bench.peer.addr("eth0", f"{PEER}/64")
         until(lambda: bench.peer.answered(OWN), "the node's own address to answer on the new interface")
-        quiet = bench.ns.run(["cat", "/proc/sys/net/ipv6/conf/fab0/disable_ipv6"]).strip()
+        quiet = bench.ns.sysctl_value("net.ipv6.conf.fab0.disable_ipv6")
         expect(quiet == "1", "the kernel is not quiet on the new interface")
         # Again and again, in no time: each is another interface.
         for _ in range(3):
             bench.ns.run("ip link del fab0")
-            lab.wire(bench.ns, "fab0", bench.peer, "eth0")
-            bench.peer.addr("eth0", f"{PEER}/64")
-        until(lambda: state()["up"] and bench.peer.answered(OWN), "the port to be back after several interfaces")
+            bench.wire_again()
+        until(lambda: bench.state()[0] and bench.peer.answered(OWN), "the port to be back after several interfaces")
         expect(len(bench.node.log().splitlines()) < 100, "the log grows all the time")
         bench.node.stop()
 
 
-def test_a_memif_port_follows_its_peer_in_any_order():
+def test_a_port_on_af_xdp_follows_its_interface_as_long_as_it_has_buffers():
     with Lab("ilad") as lab:
-        ns = lab.ns("host").of_a_node()
-        path = lab.path("memif.sock")
+        bench = Bench(lab)
+        bench.port["device"] = "net_af_xdp0,iface=fab0"
+        # Its driver keeps 2048 of them each time.
+        bench.node.config["mbufs"]["count"] = 8191
+        bench.node.start()
+        mac = bench.ns.mac("fab0")
+        bench.ns.run("ip link del fab0")
+        bench.until(False, "its interface is gone")
+        unready = lambda: bench.node.probe("readyz")[0] == 503  # noqa: E731
+        until(unready, "the node to be ready no more")
+        text = bench.node.probe("readyz")[1]
+        expect("fabric0: its interface is gone" in text, text)
+        expect(bench.node.metrics()['ilagate_port_impaired{port="fabric0"}'] == 1, "no metric tells of it")
+        bench.wire_again()
+        bench.until(True, "")
+        until(lambda: bench.peer.answered(OWN), "the node's own address to answer on the new interface")
+        expect(bench.ns.mac("fab0") == mac, "the port has another MAC address now")
+        until(lambda: bench.node.probe("readyz")[0] == 200, "the node to be ready again")
+        bench.ns.run("ip link del fab0")
+        bench.wire_again()
+        bench.until(False, "made again: port fabric0: the driver of AF_XDP kept the buffers")
+        bench.node.stop()
 
-        def node(name, role, core):
+
+def test_ports_that_wait_for_their_interfaces_do_not_take_each_others_place():
+    """DPDK numbers ports from the lowest free number on: one that stays away must not keep another one out."""
+    with Lab("ilad") as lab:
+        bench = Bench(lab)
+        bench.port["device"] = "net_af_packet0,iface=fab0"
+        lab.wire(bench.ns, "fab1", bench.peer, "eth1")
+        other = {"name": "fabric1", "device": "net_af_packet1,iface=fab1", "role": "fabric"}
+        bench.node.config["ports"].append({**other, "addresses": ["fd00:f:2::1/64"]})
+        bench.node.start()
+        bench.ns.run("ip link del fab0")
+        lab.wire(bench.ns, "fab0", bench.peer, "eth0", mtu=1400)
+        bench.until(False, "made again: port fabric0: mtu 1500 is more than the 1400 of interface fab0")
+        bench.ns.run("ip link del fab1")
+        lab.wire(bench.ns, "fab1", bench.peer, "eth1")
+        bench.until(True, "", port=1)
+        bench.ns.run("ip link set fab0 mtu 1500")
+        bench.until(True, "")
+        bench.peer.addr("eth0", f"{PEER}/64")
+        bench.peer.addr("eth1", "fd00:f:2::ff/64")
+        until(lambda: bench.peer.answered(OWN) and bench.peer.answered("fd00:f:2::1"), "both ports to answer")
+        bench.node.stop()
+
+
+def test_a_renamed_interface_is_still_that_of_its_port():
+    with Lab("ilad") as lab:
+        bench = Bench(lab)
+        bench.port["device"] = "net_af_packet0,iface=fab0"
+        bench.node.start()
+        before = {key: bench.ns.sysctl_value(f"net.ipv4.conf.fab0.{key}") for key in ("rp_filter", "arp_ignore")}
+        bench.ns.run("ip link set fab0 down")
+        bench.until(False, "its interface is set down")
+        bench.ns.run("ip link set fab0 name fab9")
+        bench.ns.run("ip link set fab9 up")
+        bench.until(True, "its interface has another name now")
+        until(lambda: bench.peer.answered(OWN), "the node's own address to answer")
+        # One that gets its name is another one.
+        lab.wire(bench.ns, "fab0", bench.peer, "eth1")
+        expect(before == {"rp_filter": "1", "arp_ignore": "8"}, f"the kernel was not quiet: {before}")
+        bench.node.stop()
+        after = {key: bench.ns.sysctl_value(f"net.ipv4.conf.fab9.{key}") for key in before}
+        expect(after["arp_ignore"] == "0", f"not restored under its new name: {after}")
+
+
+def test_a_port_on_a_tap_follows_it_and_makes_a_new_one():
+    with Lab("ilad") as lab:
+        bench = Bench(lab)
+        bench.port["device"] = "net_tap0,iface=tap0"
+        bench.node.start()
+        bench.ns.run("ip link set tap0 down")
+        bench.until(False, "its interface is set down")
+        bench.ns.run("ip link set tap0 up")
+        bench.until(True, "")
+        mac = bench.ns.mac("tap0")
+        bench.ns.run("ip link del tap0")
+        until(lambda: "opened again" in bench.node.log(), "a new tap0")
+        bench.until(True, "")
+        expect(bench.ns.mac("tap0") == mac, "the port has another MAC address now")
+        quiet = bench.ns.sysctl_value("net.ipv6.conf.tap0.disable_ipv6")
+        expect(quiet == "1", "the kernel is not quiet on the new interface")
+        # As for a container: moved, and called what the container wants.
+        bench.ns.run(f"ip link set tap0 netns {bench.peer.full}")
+        bench.peer.run("ip link del eth0")
+        bench.peer.run("ip link set tap0 name eth0")
+        bench.peer.run("ip link set eth0 up")
+        bench.peer.addr("eth0", f"{PEER}/64")
+        until(lambda: bench.peer.answered(OWN), "the node's own address to answer in the other namespace")
+        expect(bench.state() == (True, ""), bench.state())
+        bench.peer.run("ip link del eth0")
+        until(lambda: bench.node.log().count("opened again") == 2, "a new tap0")
+        bench.until(True, "")
+        bench.node.stop()
+
+
+class Pair:
+    """Two nodes on this host whose ports are each other's peers."""
+
+    def __init__(self, lab, listens, connects):
+        self.ns = lab.ns("host").of_a_node()
+
+        def node(name, device, core):
+            own, other = f"fd00:f:1::{core + 1}", f"fd00:f:1::{2 - core}"
             made = lab.node(
-                ns, name, core,
-                ports=[{"name": "fabric0", "device": f"net_memif0,role={role},id=0,socket={path},socket-abstract=no",
-                        "role": "fabric", "addresses": [f"fd00:f:1::{core + 1}/64"]}],
+                self.ns, name, core, routes=[{"prefix": "::/0", "via": other, "port": "fabric0"}],
+                ports=[{"name": "fabric0", "device": device, "role": "fabric", "addresses": [f"{own}/64"]}],
             )  # fmt: skip
             made.config["metrics"]["listen"] = f"127.0.0.1:{9464 + core}"
             return made
 
-        server, client = node("server", "server", 0), node("client", "client", 1)
-        state = lambda of: of.show("port", "list")[0]  # noqa: E731
-        connected = lambda: state(server)["up"] and state(client)["up"]  # noqa: E731
-        down = lambda of: not state(of)["up"] and "peer is not connected" in state(of)["problem"]  # noqa: E731
+        self.server, self.client = node("server", listens, 0), node("client", connects, 1)
+
+    def connected(self):
+        """Both ports are up, and each node has heard of the other through them."""
+        return all(state(of)["up"] and of.show("neigh", "list")[0]["state"] == "reachable"
+                   for of in (self.server, self.client))  # fmt: skip
+
+    def end(self):
+        for made in (self.server, self.client):
+            made.stop()
+            errors = [line for line in made.log().splitlines() if "ERROR" in line or " WARN dpdk" in line]
+            expect(len(errors) < 30, f"{len(errors)} lines of errors: {errors[:3]}")
+
+
+def state(node, port=0):
+    return node.show("port", "list")[port]
+
+
+def down(node):
+    return not state(node)["up"] and "peer is not connected" in state(node)["problem"]
+
+
+def test_a_vhost_port_and_its_guest_follow_each_other_in_any_order():
+    with Lab("ilad") as lab:
+        path = lab.path("vhost.sock")
+        pair = Pair(lab, f"net_vhost0,iface={path}", f"net_virtio_user0,path={path}")
+        host, guest = pair.server, pair.client
+        guest.start()
+        expect(down(guest), state(guest))
+        host.start()
+        until(pair.connected, "both to be connected")
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            guest.process.stop(number)
+            until(lambda: down(host), f"the host to see the guest end by {number}")
+            guest.start()
+            until(pair.connected, f"both to be connected after the guest ended by {number}")
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            host.process.stop(number)
+            until(lambda: down(guest), f"the guest to see the host end by {number}")
+            host.start()
+            until(pair.connected, f"both to be connected after the host ended by {number}")
+        pair.end()
+
+
+def test_a_memif_port_follows_its_peer_in_any_order():
+    with Lab("ilad") as lab:
+        path = lab.path("memif.sock")
+        device = lambda role: f"net_memif0,role={role},id=0,socket={path},socket-abstract=no"  # noqa: E731
+        pair = Pair(lab, device("server"), device("client"))
+        server, client, connected = pair.server, pair.client, pair.connected
         client.start()
         expect(down(client), state(client))
         server.start()
@@ -154,7 +312,4 @@ def test_a_memif_port_follows_its_peer_in_any_order():
         until(lambda: down(server), "the server to see that the client was killed")
         client.start()
         until(connected, "both to be connected after the client was killed")
-        for made in (server, client):
-            made.stop()
-        errors = [line for line in client.log().splitlines() if "ERROR" in line or " WARN dpdk" in line]
-        expect(len(errors) < 30, f"{len(errors)} lines of errors: {errors[:3]}")
+        pair.end()

@@ -90,7 +90,7 @@ def transfers(net):
     for words in ([], ["-R"]):
         server = net.t1.spawn(["iperf3", "-6", "-s", "-1", "-B", T1])
         until(lambda: ":5201" in net.t1.run("ss -Hltn"), "iperf3")
-        text = net.inet.run(["iperf3", "-6", "-c", T1, "-t", 3, *words])
+        text = net.inet.run(["iperf3", "-6", "-c", T1, "-t", 1, *words])
         expect("receiver" in text and server.wait() == 0, text)
 
 

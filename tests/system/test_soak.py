@@ -1,8 +1,10 @@
 """A million packets, most of them broken: nothing crashes, every packet has one fate, every mbuf comes back."""
 
+import functools
 import json
 import os
 import random
+import tempfile
 
 import packets
 from lab import Lab, binary
@@ -85,13 +87,20 @@ def mutate(frame, chance):
     return bytes(data[:1514])
 
 
-def captures(lab):
+@functools.cache
+def directory():
+    """For the captures, which both tests read: it is there until this process ends."""
+    return tempfile.TemporaryDirectory(prefix=f"{os.environ.get('ILAGATE_LAB', 'ila')}-soak")
+
+
+@functools.cache
+def captures():
     """Half of the packets for each port, in two files."""
     chance = random.Random(SEED)
     base = valid_frames()
     files = []
     for port in ("fabric0", "access0"):
-        file = lab.path(f"{port}-in.pcap")
+        file = os.path.join(directory().name, f"{port}-in.pcap")
         frames = [mutate(base[chance.randrange(len(base))], chance) for _ in range(COUNT // 2)]
         packets.write_pcap(file, frames)
         files.append(file)
@@ -124,7 +133,7 @@ ADVERTISES = (134, 135, 136, 143)
 
 def test_a_million_broken_packets_through_replay():
     with Lab("ilas") as lab:
-        fabric, access = captures(lab)
+        fabric, access = captures()
         node = config(lab, lab.ns("soak"), ["net_null0", "net_null1"])
         node.config["ports"][0]["mac"] = FAB_MAC
         node.write()
@@ -142,7 +151,7 @@ def test_a_million_broken_packets_through_replay():
 def test_a_million_broken_packets_through_a_node():
     """The same packets through pcap ports of a running node: worker, control thread and mbuf pools included."""
     with Lab("ilas") as lab:
-        fabric, access = captures(lab)
+        fabric, access = captures()
         out = [lab.path(f"out{n}.pcap") for n in range(2)]
         node = config(
             lab, lab.ns("soak"),

@@ -17,11 +17,11 @@ const WARN_MS: u64 = 10_000;
 const UNFINISHED_MS: u64 = 60_000;
 
 /// A port's link as it was last seen.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct LinkSeen {
     pub(super) up: bool,
     pub(super) speed_mbps: u32,
-    pub(super) problem: &'static str,
+    pub(super) problem: String,
     /// When the next Router Advertisement is due.
     advert_due_ms: u64,
     /// Initial ones sent since the link came up.
@@ -121,32 +121,34 @@ impl Control {
     pub(super) fn first_links(&mut self, links: &[LinkState]) {
         for n in 0..self.links.len() {
             let port = PortId(n as u16);
-            let LinkState { up, speed_mbps, problem } = links.get(n).copied().unwrap_or_default();
-            self.links[n] = LinkSeen { up, speed_mbps, problem, ..LinkSeen::default() };
+            let LinkState { up, speed_mbps, problem } = links.get(n).cloned().unwrap_or_default();
             self.rib.set_link(port, up);
             tracing::info!(port = self.port_name(port), up, speed_mbps, problem, "link");
+            self.links[n] = LinkSeen { up, speed_mbps, problem, ..LinkSeen::default() };
         }
     }
 
     /// Takes over the links as they are now. A port without a report keeps its link.
     pub(super) fn take_links(&mut self, links: &[LinkState], now_ms: u64) {
         let first = !std::mem::replace(&mut self.links_reported, true);
-        for (n, &LinkState { up, speed_mbps, problem }) in links.iter().enumerate().take(self.links.len()) {
-            let port = PortId(n as u16);
-            let before = self.links[n];
-            (self.links[n].speed_mbps, self.links[n].problem) = (speed_mbps, problem);
-            if (up, problem) != (before.up, before.problem) {
+        for (n, LinkState { up, speed_mbps, problem }) in links.iter().enumerate().take(self.links.len()) {
+            let (port, up) = (PortId(n as u16), *up);
+            let seen = &mut self.links[n];
+            let (was_up, changed) = (seen.up, (up, problem) != (seen.up, &seen.problem));
+            let unannounced = up && (first || !was_up || seen.unannounced);
+            seen.unannounced &= !unannounced;
+            (seen.up, seen.speed_mbps) = (up, *speed_mbps);
+            if changed {
+                seen.problem.clone_from(problem);
                 tracing::warn!(port = self.port_name(port), up, speed_mbps, problem, "link changed");
             }
-            if up != before.up {
-                self.links[n].up = up;
+            if up != was_up {
                 self.rib.set_link(port, up);
             }
-            if up && (first || !before.up || before.unannounced) {
-                self.links[n].unannounced = false;
+            if unannounced {
                 self.announce(port, now_ms);
             }
-            if up && !before.up {
+            if up && !was_up {
                 self.host_routers.link_up(port, now_ms);
                 self.memberships.query_soon(now_ms);
                 self.rib.change_neighbours(|all, effects| all.link_up(port, now_ms, effects));

@@ -27,7 +27,7 @@ impl Control {
             return;
         }
         if self.reloading {
-            let reply = Reply { asked_by, applied: Vec::new() };
+            let reply = Reply { asked_by, ..Reply::default() };
             let why = "a reload is under way; wait until it has ended".to_owned();
             return self.end_reply(reply, Err(why));
         }
@@ -37,7 +37,7 @@ impl Control {
     }
 
     pub(super) fn end_reload(&mut self, loaded: Result<Box<Loaded>, String>) {
-        let reply = Reply { asked_by: self.reload_asked_by.take(), applied: Vec::new() };
+        let reply = Reply { asked_by: self.reload_asked_by.take(), ..Reply::default() };
         match loaded {
             Ok(loaded) => self.accept_reload(loaded, reply),
             Err(why) => self.refuse_reload(reply, why),

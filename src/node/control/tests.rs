@@ -259,7 +259,7 @@ impl Bench {
 }
 
 fn states(up: [bool; 2]) -> Vec<LinkState> {
-    up.map(|up| LinkState { up, speed_mbps: 1000, problem: "" }).to_vec()
+    up.map(|up| LinkState { up, speed_mbps: 1000, problem: String::new() }).to_vec()
 }
 
 #[test]

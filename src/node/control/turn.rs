@@ -131,14 +131,14 @@ pub struct WatchOrder {
 }
 
 /// The link of a port.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkState {
     /// Whether it is up.
     pub up: bool,
     /// Its speed in Mbit/s; 0 when unknown.
     pub speed_mbps: u32,
     /// What is wrong with the port; empty if nothing.
-    pub problem: &'static str,
+    pub problem: String,
 }
 
 /// What the devices report of themselves.

@@ -26,6 +26,8 @@ pub(super) enum Asker {
 pub(super) struct Reply {
     pub(super) asked_by: Option<RequestId>,
     pub(super) applied: Vec<String>,
+    /// The configuration is in force, and its mappings are not.
+    pub(super) in_part: bool,
 }
 
 enum Work {
@@ -285,7 +287,7 @@ impl Control {
                 self.answer(asked_by, Answer::Confirm(Err(refusal.to_string())));
             }
             Task::Batch(Asker::Reload(reply)) => {
-                self.half_reloaded(reply, format!("its mappings are refused: {refusal}"));
+                self.half_reloaded(reply, refusal.to_string());
                 self.mapping_file_refused(refusal.to_string());
             }
             Task::Reload(_, reply) => self.reloaded(reply, Err(refusal.to_string())),
@@ -305,7 +307,8 @@ impl Control {
 
     /// A reload ends with the configuration in force and the mappings as they were.
     fn half_reloaded(&mut self, reply: Reply, why: String) {
-        self.reloaded(reply, Err(format!("the configuration is in force, but {why}")));
+        let why = format!("the configuration is in force, and its mappings are not: {why}");
+        self.reloaded(Reply { in_part: true, ..reply }, Err(why));
         self.note_half_reload();
     }
 
@@ -332,6 +335,7 @@ impl Control {
             Ok(view) => {
                 tracing::info!(applied = ?view.applied, mappings = ?view.mappings, "configuration reloaded")
             }
+            Err(why) if reply.in_part => tracing::error!(%why, "reload applied in part"),
             Err(why) => tracing::error!(%why, "reload refused"),
         }
         if let Some(asked_by) = reply.asked_by {

@@ -40,7 +40,7 @@ impl Control {
         let view = |(n, config): (usize, &crate::config::Port)| {
             let id = PortId(n as u16);
             let facts = current.ports.get(n);
-            let link = self.links.get(n).copied().unwrap_or_default();
+            let link = self.links.get(n).cloned().unwrap_or_default();
             let mut counters = FateView::default();
             self.stats.received(id).for_each(|received| add(&mut counters, received));
             let sum =
@@ -53,7 +53,7 @@ impl Control {
                 mtu: config.mtu,
                 up: link.up,
                 speed_mbps: link.speed_mbps,
-                problem: link.problem.to_owned(),
+                problem: link.problem,
                 queues: config.queues,
                 rss: self.devices.rss(id),
                 addresses: config
@@ -109,6 +109,7 @@ impl Control {
             PortCensus {
                 mac: current.ports.get(n).map(|port| port.mac).unwrap_or_default(),
                 up: link.up,
+                problem: link.problem.clone(),
                 speed_mbps: link.speed_mbps,
                 rss: self.devices.rss(id),
                 device: self.devices.counters(id),

@@ -1,6 +1,6 @@
 //! Whether the node lives, and whether it forwards.
 
-use crate::node::stats::{Stats, WorkerStats};
+use crate::node::stats::{PortFacts, Stats, WorkerStats};
 use std::time::Duration;
 
 /// How long a worker may be busy with one burst or asleep and still count as alive.
@@ -34,7 +34,7 @@ pub(super) async fn what_is_missing(stats: &Stats) -> Vec<String> {
         });
     }
     reasons.extend(control_hangs(stats, CONTROL_SILENCE));
-    reasons.extend(no_link(stats));
+    reasons.extend(no_way_out(stats));
     reasons
 }
 
@@ -48,20 +48,24 @@ fn control_hangs(stats: &Stats, limit: Duration) -> Option<String> {
         .then(|| format!("the control thread has not turned for {} s; look at the log", silence.as_secs()))
 }
 
-/// Whether every way out of this node is down.
-fn no_link(stats: &Stats) -> Option<String> {
+/// Whether every way out of this node is down, and why each is.
+fn no_way_out(stats: &Stats) -> Vec<String> {
     let census = stats.census();
-    let ways = || stats.ports.iter().enumerate().filter(|(_, port)| port.role != "access");
-    ways().next()?;
+    let ways: Vec<_> = stats.ports.iter().enumerate().filter(|(_, port)| port.role != "access").collect();
+    let known = |n: usize| census.ports.get(n);
+    if ways.is_empty() || ways.iter().any(|(n, _)| known(*n).is_some_and(|port| port.up)) {
+        return Vec::new();
+    }
     if census.ports.is_empty() {
-        return Some("starting: links are not known yet".to_owned());
+        return vec!["starting: links are not known yet".to_owned()];
     }
-    let up = |n: usize| census.ports.get(n).is_some_and(|port| port.up);
-    if ways().any(|(n, _)| up(n)) {
-        return None;
-    }
-    let names: Vec<&str> = ways().map(|(_, port)| port.name.as_str()).collect();
-    Some(format!("no link: {} down; look at cables and ilactl port list", names.join(", ")))
+    let names: Vec<&str> = ways.iter().map(|(_, port)| port.name.as_str()).collect();
+    let all = format!("no link: {} down; look at cables and ilactl port list", names.join(", "));
+    let why = |(n, port): &(usize, &PortFacts)| {
+        let problem = known(*n).map(|port| port.problem.as_str()).filter(|problem| !problem.is_empty())?;
+        Some(format!("{}: {problem}", port.name))
+    };
+    std::iter::once(all).chain(ways.iter().filter_map(why)).collect()
 }
 
 /// The workers that do not poll within [`WORKER_SILENCE`], with the polls that they did before.

@@ -148,6 +148,8 @@ families! {
     PORT_INFO: Gauge = "ilagate_port_info";
     /// Whether a port's link is up.
     PORT_UP: Gauge = "ilagate_port_up";
+    /// Whether something is wrong with a port, be it up or down (ilactl port list says what).
+    PORT_IMPAIRED: Gauge = "ilagate_port_impaired";
     /// Messages in which somebody else had an address of ours, or was about to take it, by port.
     ADDRESS_CONFLICTS: Counter = "ilagate_address_conflicts_total";
     /// Speed of a port's link, 0 when unknown.

@@ -3,6 +3,7 @@
 //! All of it concerns the network namespace of this process.
 
 use super::ethtool::Ethtool;
+use super::link;
 use super::plan::{Change, Facts, Peer, SYSCTLS, Setting};
 use nix::ifaddrs::getifaddrs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,7 @@ impl Kernel {
         Ok(Facts {
             interface: interface.to_owned(),
             index,
+            inode: fs::metadata(&dir)?.ino(),
             addresses: addresses(interface)?,
             routes,
             master,
@@ -65,17 +67,18 @@ impl Kernel {
         })
     }
 
-    /// Whether the interface of a change is there, and not another one of the same name.
-    pub(super) fn has(&self, change: &Change) -> bool {
-        let index = directory(&change.interface).and_then(|dir| number(&dir, "ifindex"));
-        index.is_ok_and(|index| index == change.index)
+    /// The change, by the name that its interface has now; `None` if that is gone, whatever has its name.
+    pub(super) fn today(&self, change: &Change) -> Option<Change> {
+        let interface = match change.inode {
+            0 => Some(change.interface.clone()),
+            inode => name_where(|dir| fs::metadata(dir).is_ok_and(|meta| meta.ino() == inode)),
+        }?;
+        let index = directory(&interface).and_then(|dir| number(&dir, "ifindex")).ok()?;
+        (index == change.index).then(|| Change { interface, ..change.clone() })
     }
 
-    /// The current value of a setting; `None` if the interface is gone, or is another one of the same name.
+    /// The current value of the setting that a change of [`Kernel::today`] makes.
     pub(super) fn current(&self, change: &Change) -> Option<String> {
-        if !self.has(change) {
-            return None;
-        }
         match &change.setting {
             Setting::Sysctl(key) => {
                 Some(fs::read_to_string(sysctl(&change.interface, key)).ok()?.trim().to_owned())
@@ -106,6 +109,9 @@ impl Kernel {
         if link == index || link == 0 {
             return Peer::None;
         }
+        if link::leads_elsewhere(index).unwrap_or(true) {
+            return Peer::OtherNamespace;
+        }
         let others = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
         let linked = |dir: &Path| {
             number(dir, "ifindex").is_ok_and(|other| other == link)
@@ -115,6 +121,7 @@ impl Kernel {
             Some(path) => Peer::Here {
                 interface: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 index: link,
+                inode: fs::metadata(&path).map_or(0, |meta| meta.ino()),
                 offloads: self.offloads(link),
             },
             None => Peer::OtherNamespace,
@@ -124,10 +131,13 @@ impl Kernel {
 
 /// The name of the interface with this number.
 pub(super) fn named(index: u32) -> Option<String> {
+    name_where(|dir| number(dir, "ifindex").is_ok_and(|number| number == index))
+}
+
+fn name_where(is_it: impl Fn(&Path) -> bool) -> Option<String> {
     let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let entry =
-        entries.map(|entry| entry.path()).find(|path| number(path, "ifindex").is_ok_and(|n| n == index))?;
-    Some(entry.file_name()?.to_str()?.to_owned())
+    let dir = entries.map(|entry| entry.path()).find(|dir| is_it(dir))?;
+    Some(dir.file_name()?.to_str()?.to_owned())
 }
 
 /// What tells this network namespace from others that exist at the same time.

@@ -5,10 +5,12 @@
 //! copies of packets by its own routes. A node silences it before it opens a port, and restores what it found when it
 //! ends. An interface that serves the host is refused, never silenced.
 //!
-//! `plan` decides, `kernel` and `ethtool` read and set, `record` remembers across a node that was killed.
+//! `plan` decides, `kernel`, `ethtool` and `link` read and set, `record` remembers across a node that was killed.
 
 mod ethtool;
 mod kernel;
+mod link;
+mod netlink;
 mod plan;
 mod record;
 
@@ -18,6 +20,12 @@ use record::{Content, Record, RecordError};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long `ilagate restore` may have the record of a node that starts.
+const RESTORING: Duration = Duration::from_secs(2);
+/// Time between two looks whether it still has.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why an interface is not the node's.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +122,7 @@ impl Quiet {
     fn start_in(directory: &Path, node: &str, ports: &[(String, String)]) -> Result<Quiet, QuietError> {
         let kernel = Kernel::open();
         let path = Record::path(directory, node);
-        let record = Record::open(&path).map_err(|why| refused(&path, why))?;
+        let record = patiently(|| Record::open(&path)).map_err(|why| refused(&path, why))?;
         let namespace = kernel::namespace().map_err(|why| refused(&path, why.into()))?;
         let mut left = record.as_ref().map(Record::read).unwrap_or_default();
         if left.namespace != namespace && !left.changes.is_empty() {
@@ -179,14 +187,15 @@ impl Quiet {
         let facts = look(&self.kernel, port, interface)?;
         // What is gone is not restored. An interface that comes again and again leaves nothing behind.
         let kernel = &self.kernel;
-        self.content.changes.retain(|change| kernel.has(change));
+        self.content.changes.retain(|change| kernel.today(change).is_some());
         self.make(plan::changes(&facts))
     }
 
     /// Records changes, and makes them.
     fn make(&mut self, changes: Vec<Change>) -> Result<(), QuietError> {
         if !changes.is_empty() && self.record.is_none() {
-            self.record = Some(Record::create(&self.path).map_err(|why| refused(&self.path, why))?);
+            self.record =
+                Some(patiently(|| Record::create(&self.path)).map_err(|why| refused(&self.path, why))?);
         }
         self.content.changes = plan::merge(std::mem::take(&mut self.content.changes), changes.clone());
         if let Some(record) = &self.record {
@@ -302,18 +311,29 @@ fn remaining(failed: Vec<(Change, io::Error)>, path: &Path) -> Option<(Vec<Chang
 /// Takes changes back, the last one first. What somebody else has set since stays.
 fn restore(kernel: &Kernel, changes: &[Change]) -> Restored {
     let mut restored = Restored::default();
-    for change in changes.iter().rev() {
-        let current = kernel.current(change);
+    for change in changes.iter().rev().filter_map(|change| kernel.today(change)) {
+        let current = kernel.current(&change);
         if current.as_ref() != Some(&change.after) || change.before == change.after {
             continue;
         }
         let back = change.reversed();
-        match kernel.set(change, &change.before) {
+        match kernel.set(&change, &change.before) {
             Ok(()) => restored.done.push(back.to_string()),
-            Err(why) => restored.failed.push((change.clone(), why)),
+            Err(why) => restored.failed.push((change, why)),
         }
     }
     restored
+}
+
+/// Gets a record that `ilagate restore` has for a moment, and not one of a node that runs.
+fn patiently<T>(get: impl Fn() -> Result<T, RecordError>) -> Result<T, RecordError> {
+    let begun = Instant::now();
+    loop {
+        match get() {
+            Err(RecordError::Held) if begun.elapsed() < RESTORING => std::thread::sleep(LOOK),
+            got => return got,
+        }
+    }
 }
 
 fn unknown(port: &str, interface: &str, why: io::Error) -> QuietError {
@@ -369,6 +389,20 @@ mod tests {
     }
 
     #[test]
+    fn a_start_waits_for_who_restores_what_is_left_of_the_node_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let restoring = Record::create(&Record::path(dir.path(), "n")).unwrap();
+        let (begun, wait) = (Instant::now(), Duration::from_millis(200));
+        let restores = std::thread::spawn(move || {
+            std::thread::sleep(wait);
+            restoring.remove().unwrap();
+        });
+        drop(Quiet::start_in(dir.path(), "n", &[]).unwrap());
+        assert!(begun.elapsed() >= wait);
+        restores.join().unwrap();
+    }
+
+    #[test]
     fn what_the_kernel_does_not_take_back_stays_in_the_record_and_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = Record::path(dir.path(), "n");
@@ -379,6 +413,7 @@ mod tests {
         let change = |before: &str, after: &str| Change {
             interface: "lo".into(),
             index: facts.index,
+            inode: facts.inode,
             setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
             before: before.into(),
             after: after.into(),
@@ -404,16 +439,25 @@ mod tests {
     #[test]
     fn an_interface_that_comes_again_and_again_leaves_no_trace() {
         let kernel = Kernel::open();
-        let index = kernel.facts("lo").unwrap().index;
-        let change = |interface: &str, index| Change {
+        let facts = kernel.facts("lo").unwrap();
+        let change = |interface: &str, index, inode| Change {
             interface: interface.into(),
             index,
+            inode,
             setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
             before: "1".into(),
             after: "0".into(),
         };
-        assert!(kernel.has(&change("lo", index)));
-        assert!(!kernel.has(&change("lo", index + 1)) && !kernel.has(&change("no-such-if", index)));
+        let today = |change: Change| kernel.today(&change).map(|change| change.interface);
+        let (index, inode) = (facts.index, facts.inode);
+        for there in [change("lo", index, inode), change("renamed", index, inode), change("lo", index, 0)] {
+            assert_eq!(today(there).as_deref(), Some("lo"));
+        }
+        for gone in
+            [change("lo", index, inode + 1), change("lo", index + 1, 0), change("no-such-if", index, 0)]
+        {
+            assert_eq!(today(gone), None);
+        }
     }
 
     #[test]
@@ -423,6 +467,7 @@ mod tests {
         let change = Change {
             interface: "fab0".into(),
             index: 1,
+            inode: 0,
             setting: plan::Setting::Sysctl("ipv4/forwarding".into()),
             before: "1".into(),
             after: "0".into(),

@@ -33,8 +33,11 @@ pub(super) enum Setting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Change {
     pub(super) interface: String,
-    /// The kernel's number of the interface. A new interface of the same name has another one.
+    /// The kernel's number of the interface.
     pub(super) index: u32,
+    /// Its inode in `/sys`, whatever its name: see [`Facts`]. 0 if an earlier version wrote the record.
+    #[serde(default)]
+    pub(super) inode: u64,
     pub(super) setting: Setting,
     pub(super) before: String,
     pub(super) after: String,
@@ -68,7 +71,7 @@ pub(super) enum Peer {
     #[default]
     None,
     /// The other end is in this network namespace.
-    Here { interface: String, index: u32, offloads: BTreeSet<String> },
+    Here { interface: String, index: u32, inode: u64, offloads: BTreeSet<String> },
     /// The other end is in another network namespace.
     OtherNamespace,
 }
@@ -78,6 +81,8 @@ pub(super) enum Peer {
 pub(super) struct Facts {
     pub(super) interface: String,
     pub(super) index: u32,
+    /// The inode of its directory in `/sys`: an interface keeps it when it is renamed, and a new one has another.
+    pub(super) inode: u64,
     /// Its addresses with their prefix lengths, where the kernel tells these.
     pub(super) addresses: Vec<IpAddr>,
     /// Destinations of routes through it, in words, without those of link-local and multicast addresses.
@@ -139,9 +144,11 @@ pub(super) fn occupied(facts: &Facts) -> Option<String> {
 
 /// The changes that keep the kernel away, in the order in which they are made.
 pub(super) fn changes(facts: &Facts) -> Vec<Change> {
-    let change = |interface: &str, index, setting, before: &str, after: &str| Change {
+    let own = (facts.interface.as_str(), facts.index, facts.inode);
+    let change = |(interface, index, inode): (&str, u32, u64), setting, before: &str, after: &str| Change {
         interface: interface.to_owned(),
         index,
+        inode,
         setting,
         before: before.to_owned(),
         after: after.to_owned(),
@@ -150,18 +157,15 @@ pub(super) fn changes(facts: &Facts) -> Vec<Change> {
     for (key, after) in SYSCTLS {
         if let Some(before) = facts.sysctls.get(key).filter(|before| *before != after) {
             let setting = Setting::Sysctl(key.to_owned());
-            changes.push(change(&facts.interface, facts.index, setting, before, after));
+            changes.push(change(own, setting, before, after));
         }
     }
-    let off = |interface: &str, index, name: &String| {
-        change(interface, index, Setting::Offload(name.clone()), "on", "off")
-    };
+    let off = |whose, name: &String| change(whose, Setting::Offload(name.clone()), "on", "off");
     let joining = facts.offloads.iter().filter(|name| JOINING.contains(&name.as_str()));
-    changes.extend(joining.map(|name| off(&facts.interface, facts.index, name)));
-    if let Peer::Here { interface, index, offloads } = &facts.peer {
-        changes.extend(
-            offloads.iter().filter(|name| leaves_unfinished(name)).map(|n| off(interface, *index, n)),
-        );
+    changes.extend(joining.map(|name| off(own, name)));
+    if let Peer::Here { interface, index, inode, offloads } = &facts.peer {
+        let unfinished = offloads.iter().filter(|name| leaves_unfinished(name));
+        changes.extend(unfinished.map(|name| off((interface, *index, *inode), name)));
     }
     changes
 }
@@ -176,8 +180,10 @@ fn leaves_unfinished(offload: &str) -> bool {
 /// Joins what an earlier run changed and did not restore with what is to change now: what was before the first of them
 /// is what comes back in the end.
 pub(super) fn merge(earlier: Vec<Change>, now: Vec<Change>) -> Vec<Change> {
-    let same =
-        |a: &Change, b: &Change| a.index == b.index && a.interface == b.interface && a.setting == b.setting;
+    let same = |a: &Change, b: &Change| {
+        let one = if a.inode == 0 { a.interface == b.interface } else { a.inode == b.inode };
+        one && a.index == b.index && a.setting == b.setting
+    };
     let mut merged = earlier;
     for change in now {
         // The operator set it meanwhile: that is what it was before.
@@ -201,6 +207,7 @@ mod tests {
         Facts {
             interface: "fab0".into(),
             index: 7,
+            inode: 17,
             addresses: vec!["fe80::c867:d5ff:fe07:9f6c".parse().unwrap()],
             sysctls: sysctls.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
             ..Facts::default()
@@ -270,7 +277,7 @@ mod tests {
             "tx-tcp6-segmentation",
             "tx-vlan-hw-insert",
         ];
-        facts.peer = Peer::Here { interface: "sw0".into(), index: 8, offloads: names(&peer) };
+        facts.peer = Peer::Here { interface: "sw0".into(), index: 8, inode: 18, offloads: names(&peer) };
         let wanted = [
             "ethtool -K fab0 rx-gro off",
             "ethtool -K sw0 tx-checksum-ip-generic off",
@@ -291,9 +298,14 @@ mod tests {
         again.before = "0".into();
         let merged = merge(first.clone(), vec![again.clone()]);
         assert_eq!((merged.len(), merged.last()), (first.len(), Some(&again)));
-        // A new interface of the same name is another one.
-        let mut other = first[0].clone();
-        other.index = 9;
-        assert_eq!(merge(first.clone(), vec![other]).len(), first.len() + 1);
+        // A new interface of the same name is another one, also with the same number. A new name makes no new one.
+        let other = |change: &Change| Change { inode: 99, ..change.clone() };
+        assert_eq!(merge(first.clone(), vec![other(&first[0])]).len(), first.len() + 1);
+        let renamed = Change { interface: "fab9".into(), ..first[0].clone() };
+        assert_eq!(merge(first.clone(), vec![renamed.clone()]).len(), first.len());
+        // Of a record without inodes the name tells.
+        let old = |change: &Change| Change { inode: 0, ..change.clone() };
+        assert_eq!(merge(vec![old(&first[0])], vec![first[0].clone()]).len(), 1);
+        assert_eq!(merge(vec![old(&first[0])], vec![renamed]).len(), 2);
     }
 }

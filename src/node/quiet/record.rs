@@ -141,6 +141,7 @@ mod tests {
         let change = |index| Change {
             interface: format!("fab{index}"),
             index,
+            inode: 0,
             setting: Setting::Sysctl("ipv4/forwarding".into()),
             before: "1".into(),
             after: "0".into(),

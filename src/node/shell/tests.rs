@@ -21,7 +21,7 @@ struct Fake;
 
 impl Devices for Fake {
     fn link(&self, _: PortId) -> LinkState {
-        LinkState { up: true, speed_mbps: 1000, problem: "" }
+        LinkState { up: true, speed_mbps: 1000, problem: String::new() }
     }
     fn counters(&self, port: PortId) -> DeviceCounters {
         DeviceCounters { rx_packets: 7 + u64::from(port.0), ..DeviceCounters::default() }

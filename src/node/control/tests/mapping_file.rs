@@ -124,7 +124,10 @@ fn a_reload_holds_the_file_to_the_same_limit_and_says_so() {
     let mut bench = bench_with((1..=100).map(line));
     std::fs::write(bench.control.path.with_file_name("mappings.yaml"), file([line(1)])).unwrap();
     let why = bench.reload(&with_file(", watch: false")).unwrap_err();
-    assert!(why.contains("configuration is in force") && why.contains("mapping confirm 99"), "{why}");
+    assert!(
+        why.contains("is in force, and its mappings are not") && why.contains("mapping confirm 99"),
+        "{why}"
+    );
     assert!(bench.watch.is_none() && bench.held() == 100);
     assert_eq!((bench.counted(), bench.control.warnings().len()), ([0, 1], 1));
     assert_eq!(bench.confirm(99).unwrap().deleted, 99);
