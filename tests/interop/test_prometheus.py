@@ -30,7 +30,7 @@ def test_prometheus_scrapes_and_answers():
         config = lab.path("prometheus.yml")
         with open(config, "w") as file:
             json.dump(
-                {"global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+                {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
                  "scrape_configs": [{"job_name": "ilagate", "static_configs": [{"targets": ["127.0.0.1:9464"]}]}]},
                 file,
             )  # fmt: skip
