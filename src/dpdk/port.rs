@@ -204,15 +204,15 @@ impl Port {
         if mac == self.shape.mac {
             return Ok(());
         }
-        if self.device.hold().closed {
-            // It gets the address when it is opened.
-            self.shape.mac = mac;
-            return Ok(());
-        }
         super::log::forget();
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
-        // SAFETY: `self.device` keeps the port open. DPDK copies the address.
-        let code = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id(), &mut address) };
+        let code = if self.device.hold().closed {
+            // No driver of those that are opened later can set it.
+            -libc::EOPNOTSUPP
+        } else {
+            // SAFETY: `self.device` keeps the port open. DPDK copies the address.
+            unsafe { sys::rte_eth_dev_default_mac_addr_set(self.device.id(), &mut address) }
+        };
         if code < 0 {
             return Err(PortError::Step {
                 port: self.config.name.clone(),

@@ -47,9 +47,10 @@ impl Port {
         let (new, shape) = open::open(&PortConfig { device: device_string, ..self.config.clone() }, pool)?;
         device.take_over(new);
         let mac = std::mem::replace(&mut self.shape, shape).mac;
-        if mac != self.shape.mac {
-            self.set_mac(mac)?;
-        }
+        let set = self.set_mac(mac);
+        // Where it is refused the next attempt must not take another one for its own.
+        self.shape.mac = mac;
+        set?;
         if self.is_started() {
             gate.open();
         }

@@ -279,6 +279,29 @@ mod tests {
     }
 
     #[test]
+    fn only_a_virtio_user_client_connects_when_it_is_opened_and_keeps_its_address_by_its_string() {
+        let client = "net_virtio_user0,path=/run/v.sock,queues=1";
+        assert_eq!(connects_to(client), Some(Path::new("/run/v.sock")));
+        for other in [
+            "net_virtio_user0,path=/run/v.sock,server=1",
+            "net_virtio_user0,path=/dev/vhost-net,iface=tap0",
+            "net_virtio_user0",
+            "net_vhost0,iface=/run/v.sock",
+            "net_memif0,path=/run/v.sock",
+        ] {
+            assert_eq!(connects_to(other), None, "{other}");
+            assert_eq!(with_mac(other, Mac([2, 0, 0, 0, 0, 1])), other);
+        }
+        let with = with_mac(client, Mac([2, 0, 0, 0, 0, 1]));
+        assert_eq!(with, format!("{client},mac=02:00:00:00:00:01"));
+        assert_eq!((given_mac(client), given_mac(&with)), (None, Some(Mac([2, 0, 0, 0, 0, 1]))));
+        assert_eq!(with_mac(&with, Mac([2, 0, 0, 0, 0, 9])), with, "what the configuration says counts");
+        assert!(
+            can_reopen(client) && can_reopen("eth_af_packet0,iface=x") && !can_reopen("net_vhost0,iface=/s")
+        );
+    }
+
+    #[test]
     fn where_a_driver_sets_no_mac_address_something_else_does_or_nothing() {
         let of = |device| mac_way_out(device, Mac([2, 0, 0, 0, 0, 1]));
         assert!(of("net_af_xdp0,iface=fab0").ends_with("ip link set dev fab0 address 02:00:00:00:00:01"));

@@ -5,6 +5,7 @@ import signal
 import socket
 
 from lab import Lab, binary
+from test_fabric import TIMERS
 from wait import expect, need, until
 
 PEER, OWN = "fd00:f:1::ff", "fd00:f:1::1"
@@ -73,6 +74,7 @@ def test_a_device_that_does_not_open_is_told_with_its_true_cause():
         bench.port["mac"] = "02:00:00:00:00:77"
         bench.refused("net_af_xdp0,iface=fab0", "type: ip link set dev fab0 address 02:00:00:00:00:77")
         bench.refused(f"net_memif0,socket={lab.path('m')}", ",mac=02:00:00:00:00:77")
+        bench.refused(f"net_virtio_user0,path={lab.path('v')}", ",mac=02:00:00:00:00:77")
 
 
 def test_a_port_on_af_xdp_answers_and_its_node_ends_well():
@@ -240,6 +242,7 @@ class Pair:
                 ports=[{"name": "fabric0", "device": device, "role": "fabric", "addresses": [f"{own}/64"]}],
             )  # fmt: skip
             made.config["metrics"]["listen"] = f"127.0.0.1:{9464 + core}"
+            made.config["neighbour_discovery"] = TIMERS
             return made
 
         self.server, self.client = node("server", listens, 0), node("client", connects, 1)
