@@ -108,6 +108,7 @@ pub mod ila;
 pub mod mapping;
 pub mod net;
 pub mod node;
+pub mod nva;
 pub mod path;
 pub mod siit;
 pub mod table;

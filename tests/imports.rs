@@ -17,7 +17,27 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["net", "ila", "mapping"]),
     // What `ilactl` and integrators see of a node.
     ("api", &["net", "ila", "mapping", "config"]),
-    ("node", &["net", "ila", "siit", "mapping", "table", "path", "dpdk", "config", "api"]),
+    // The authority never sees a table or a packet.
+    ("nva", &["net", "ila", "mapping", "config", "api"]),
+    (
+        "node",
+        &[
+            "net",
+            "ila",
+            "siit",
+            "mapping",
+            "table",
+            "path",
+            "dpdk",
+            "config",
+            "api",
+            "nva::client",
+            "nva::codec",
+            "nva::message",
+            "nva::model",
+            "nva::v1",
+        ],
+    ),
     // What `ilactl` is made of: speaks the admin API, never touches node or data plane.
     ("ctl", &["net", "ila", "mapping", "config", "api"]),
 ];
@@ -164,6 +184,12 @@ const SANS_IO: &[&str] = &[
     "node/quarantine.rs",
     "node/rib",
     "node/waiting.rs",
+    "nva/authority.rs",
+    "nva/client.rs",
+    "nva/codec.rs",
+    "nva/message.rs",
+    "nva/model.rs",
+    "nva/registry.rs",
 ];
 
 /// What a sans-io file must not name.

@@ -142,6 +142,10 @@ impl Config {
             true,
             [query_interval_s, groups_per_tenant, groups_per_network]
         );
+        match (&self.nva, &new.nva) {
+            (Some(old), Some(new)) => fields!(c, "nva", old, new, false, [endpoints]),
+            (old, new) => c.section("nva", old.as_ref(), new.as_ref(), false),
+        }
         match (&self.metrics, &new.metrics) {
             (Some(old), Some(new)) => fields!(c, "metrics", old, new, false, [listen, networks]),
             (old, new) => c.section("metrics", old.as_ref(), new.as_ref(), false),

@@ -6,6 +6,7 @@
 //! the second file.
 
 mod amend;
+mod authority;
 mod check;
 pub mod device;
 mod diff;
@@ -23,6 +24,7 @@ mod yaml;
 mod tests;
 
 pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
+pub use authority::AuthorityConfig;
 pub use diff::{Change, ChangeKind};
 pub use error::{ConfigError, ConfigErrors};
 pub use file::Fingerprint;

@@ -52,6 +52,8 @@ pub struct Config {
     pub neighbours: Vec<StaticNeighbour>,
     /// Where the mappings of remote identifiers come from.
     pub mappings: Option<MappingFile>,
+    /// The authority, if there is one.
+    pub nva: Option<Nva>,
     /// What tenants can never reach, beside our own addresses and their subnets.
     pub infrastructure: Vec<Ipv6Prefix>,
     /// When tenants are put under quarantine; none: never.
@@ -347,6 +349,22 @@ pub struct Multicast {
     pub groups_per_tenant: u16,
     /// Groups that the tenants of one network may join here, counted once for each tenant.
     pub groups_per_network: u32,
+}
+
+/// `nva`: the authority that this node registers at and learns from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nva {
+    /// Where it is, 1 to 16, in the order in which they are tried.
+    pub endpoints: Vec<NvaEndpoint>,
+}
+
+/// Where an authority is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NvaEndpoint {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// An address of this machine.
+    Loopback(SocketAddr),
 }
 
 /// `metrics`

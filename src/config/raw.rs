@@ -85,6 +85,7 @@ raw! {
         translation: Option<Spanned<RawTranslation>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
         multicast: Option<Spanned<RawMulticast>>,
+        nva: Option<Spanned<RawNva>>,
         metrics: Option<Spanned<RawMetrics>>,
         admin: Option<Spanned<RawAdmin>>,
         log: Option<Spanned<RawLog>>,
@@ -234,12 +235,37 @@ raw! {
         groups_per_tenant: Option<Text>,
         groups_per_network: Option<Text>,
     }
+    /// `nva`
+    RawNva { endpoints: List<String> }
     /// `metrics`
     RawMetrics { listen: Option<Text>, networks: Option<Text> }
     /// `admin`
     RawAdmin { socket: Option<Text> }
     /// `log`
     RawLog { level: Option<Text>, format: Option<Text> }
+
+    /// The whole file of `ila-nva`.
+    RawAuthority {
+        nva: Option<Spanned<RawAuthorityName>>,
+        listen: List<String>,
+        store: Option<Spanned<RawStore>>,
+        sessions: Option<Spanned<RawSessions>>,
+        sir_domains: List<RawAuthorityDomain>,
+        nves: List<RawNve>,
+        log: Option<Spanned<RawAuthorityLog>>,
+    }
+    /// `nva` of `ila-nva`
+    RawAuthorityName { name: Option<Text> }
+    /// `store`
+    RawStore { path: Option<Text> }
+    /// `sessions`
+    RawSessions { lease_s: Option<Text>, hold_down_s: Option<Text> }
+    /// `sir_domains[]` of `ila-nva`
+    RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
+    /// `nves[]`
+    RawNve { name: Option<Text>, locators: List<RawLocator> }
+    /// `log` of `ila-nva`
+    RawAuthorityLog { level: Option<Text> }
 }
 
 /// `virtual_networks[].peers[].to`: the SIR address of a task, or a tenant.

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub enum Origin {
     /// The mapping file.
     File,
+    /// The network virtualization authority.
+    Nva,
     /// An operator, through the admin API.
     Admin,
     /// An attachment of this node, from the configuration.
@@ -19,7 +21,7 @@ pub enum Origin {
 
 impl Origin {
     /// All origins, in the order in which operators read them.
-    pub const ALL: [Origin; 3] = [Origin::Attachment, Origin::File, Origin::Admin];
+    pub const ALL: [Origin; 4] = [Origin::Attachment, Origin::File, Origin::Nva, Origin::Admin];
     /// The one that every other shadows.
     pub const LOWEST: Origin = Origin::File;
     /// The one that shadows every other.
@@ -31,6 +33,7 @@ impl Origin {
         match self {
             Origin::Attachment => "attachment",
             Origin::File => "file",
+            Origin::Nva => "nva",
             Origin::Admin => "admin",
         }
     }

@@ -108,6 +108,14 @@ impl Scrape {
         self.set(CONTROL_SILENCE, &[], stats.control_silence().as_secs_f64());
         count(ORIGINATED_LOST, &stats.originated_lost);
         count(SNAPSHOTS, &stats.snapshots_published);
+        let gauge = |family, labels: &[(&'static str, &str)], value: &std::sync::atomic::AtomicU64| {
+            self.set(family, labels, value.load(Ordering::Relaxed) as f64);
+        };
+        gauge(NVA_SESSION, &[], &stats.nva.live);
+        gauge(NVA_REVISION, &[], &stats.nva.applied);
+        gauge(NVA_REGISTRATIONS, &[("state", "registered")], &stats.nva.registered);
+        gauge(NVA_REGISTRATIONS, &[("state", "refused")], &stats.nva.refused);
+        count(NVA_LEFT_OUT, &stats.nva.left_out);
         for (kind, told) in stats.events.counts() {
             self.count(EVENTS, &[("kind", kind)], told);
         }

@@ -18,6 +18,7 @@ pub mod log;
 pub mod membership;
 pub mod metrics;
 pub mod neighbour;
+pub mod nva;
 pub mod quarantine;
 pub mod quiet;
 pub mod replay;

@@ -6,6 +6,7 @@ use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
 use super::http::{self, Limits, ListenError};
 use super::log::Log;
+use super::nva::Nva;
 use super::quiet::{Quiet, QuietError};
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
@@ -118,6 +119,11 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         timer_seed: rand::random(),
     })?;
     let services = Services::start(&config, &shell, &stats)?;
+    let nva = config.nva.as_ref().map(|nva| {
+        let started = Nva::start(nva.endpoints.clone(), shell.handle(), shell.config(), stats.clone());
+        started.map_err(|why| RunError::System("start the client of the authority", why))
+    });
+    let nva = nva.transpose()?;
     let mut threads = Vec::new();
     for (number, (lease, (queues, tx))) in leases.into_iter().zip(queues).enumerate() {
         let setup = WorkerSetup {
@@ -150,6 +156,9 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut panicked = threads.into_iter().map(JoinHandle::join).enumerate().filter(|(_, end)| end.is_err());
     let panicked = panicked.next().map(|(number, _)| number);
     services.stop();
+    if let Some(nva) = nva {
+        nva.stop();
+    }
     // The shell holds the ports. They are closed here, and give their buffers back.
     drop(shell);
     let leaked: u32 = pools.iter().map(|pool| pool.in_use()).sum();

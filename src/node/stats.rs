@@ -50,7 +50,39 @@ pub struct Stats {
     pub log_lines_lost: Arc<AtomicU64>,
     /// Signs of life of the control thread.
     pub control: Heartbeat,
+    /// The session with the authority.
+    pub nva: NvaCounters,
     census: Mutex<Arc<Census>>,
+}
+
+/// What is known of the session with the authority.
+#[derive(Debug, Default)]
+pub struct NvaCounters {
+    /// Whether there is a session (1) or not (0).
+    pub live: AtomicU64,
+    /// Everything up to this revision of the registry is in force.
+    pub applied: AtomicU64,
+    /// Identifiers of this node that are registered.
+    pub registered: AtomicU64,
+    /// Identifiers of this node that the authority refuses.
+    pub refused: AtomicU64,
+    /// Mappings of the authority that this node could not take.
+    pub left_out: AtomicU64,
+}
+
+impl NvaCounters {
+    /// Takes over the state of the client.
+    pub fn set(&self, status: &crate::nva::client::Status) {
+        self.live.store(status.live.into(), Ordering::Relaxed);
+        self.applied.store(status.applied, Ordering::Relaxed);
+        self.registered.store(status.registered as u64, Ordering::Relaxed);
+        self.refused.store(status.refused as u64, Ordering::Relaxed);
+    }
+
+    /// Counts mappings that were left out.
+    pub fn left_out(&self, mappings: u64) {
+        self.left_out.fetch_add(mappings, Ordering::Relaxed);
+    }
 }
 
 /// Signs of life of the control thread.
@@ -250,6 +282,7 @@ impl Stats {
             events: Arc::default(),
             log_lines_lost: Arc::default(),
             control: Heartbeat::default(),
+            nva: NvaCounters::default(),
             census: Mutex::default(),
         }
     }

@@ -11,6 +11,7 @@ mod groups;
 mod identifier_rules;
 mod limits;
 mod networks;
+mod nva;
 mod peers;
 mod policies;
 mod ports;
@@ -20,6 +21,7 @@ mod scope;
 mod system;
 
 pub(super) use networks::Networks;
+pub(super) use nva::{locator_prefix, nva_endpoint};
 pub(super) use peers::{
     MAX_PEERS, judge_address as judge_peer, task as judge_peer_task, tenant_of as judge_peer_tenant,
     too_many as too_many_peers,
@@ -30,7 +32,7 @@ pub(super) use policies::{
 pub(super) use rules::{
     Domains, OUTSIDE, judge_address, judge_group, judge_identifier, judge_remote_locator,
 };
-pub(super) use scope::{Check, Path as KeyPath, Scope};
+pub(super) use scope::{Check, Path as KeyPath, STRICT, Scope, WORD};
 
 use super::error::ConfigErrors;
 use super::model::Config;
@@ -67,6 +69,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
     let translation = system::translation(&mut check, raw);
     let neighbour_discovery = system::discovery(&mut check, raw);
     let multicast = system::multicast(&mut check, raw);
+    let nva = nva::nva(&mut check, raw);
     let metrics = system::metrics(&mut check, raw);
     let admin = system::admin(&mut check, raw, &node.name);
     let log = system::log(&mut check, raw);
@@ -84,6 +87,7 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         routes,
         neighbours,
         mappings,
+        nva,
         infrastructure,
         quarantine,
         icmp,

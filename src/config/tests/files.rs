@@ -1,7 +1,7 @@
 //! The files that are shipped, and the promises of the reference.
 
-use crate::config::raw::{RawConfig, Schema};
-use crate::config::{Config, mappings};
+use crate::config::raw::{RawAuthority, RawConfig, Schema};
+use crate::config::{AuthorityConfig, Config, mappings};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,16 @@ fn the_shipped_files_load_with_their_mappings() {
         let records = mappings::load(file(source), &config).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(records.len(), mapped);
     }
+}
+
+#[test]
+fn the_shipped_file_of_the_authority_has_every_key() {
+    let text = std::fs::read_to_string(file("ila-nva.yaml")).unwrap();
+    AuthorityConfig::load(file("ila-nva.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut known = Vec::new();
+    RawAuthority::leaves("", &mut known);
+    let listed: BTreeSet<String> = leaves(&text).into_iter().flatten().collect();
+    assert_eq!(listed, known.into_iter().collect());
 }
 
 /// Path of the leaf on each line of the reference, by indentation; `None` for lines without a leaf.
@@ -152,13 +162,13 @@ fn what_the_reference_calls_required_is_missed() {
             _ => without(&text, n),
         };
         let errors = Config::parse(&less, "t.yaml").expect_err(line).to_string();
-        let named = [&format!(".{key}"), "identifiers", "addresses"]
+        let named = [&format!(".{key}"), "identifiers", "addresses", "endpoints"]
             .iter()
             .any(|path| errors.contains(&format!("{path}: missing")));
         assert!(named, "{line}: {errors}");
         tried += 1;
     }
-    assert_eq!(tried, 53);
+    assert_eq!(tried, 54);
 }
 
 #[test]

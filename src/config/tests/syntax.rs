@@ -10,9 +10,9 @@ fn an_unknown_key_is_an_error_everywhere() {
         "t.yaml:6:55: ports[1].mtuu: unknown key `mtuu`; known here: name, device, role, mac, queues, descriptors, mtu, \
          addresses, promiscuous, vlan, router_advertisement, external",
     );
-    let message = refused("nva: {}\n").to_string();
+    let message = refused("authority: {}\n").to_string();
     assert!(
-        message.starts_with("t.yaml:1:1: nva: unknown key `nva`; known here: node, dpdk, mbufs"),
+        message.starts_with("t.yaml:1:1: authority: unknown key `authority`; known here: node, dpdk, mbufs"),
         "{message}"
     );
 }

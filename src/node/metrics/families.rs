@@ -99,6 +99,15 @@ families! {
     /// Packets that a worker freed against their verdict; 0 in a node without a bug.
     MISPLACED: Counter = "ilagate_worker_misplaced_packets_total";
 
+    /// Whether there is a session with the authority (1) or not (0).
+    NVA_SESSION: Gauge = "ilagate_nva_session";
+    /// Everything up to this revision of the authority's registry is in force in every worker.
+    NVA_REVISION: Gauge = "ilagate_nva_applied_revision";
+    /// Identifiers of this node at the authority, by state: registered or refused.
+    NVA_REGISTRATIONS: Gauge = "ilagate_nva_registrations";
+    /// Mappings of the authority that this node could not take.
+    NVA_LEFT_OUT: Counter = "ilagate_nva_left_out_mappings_total";
+
     /// Mappings held, by SIR domain.
     MAPPINGS: Gauge = "ilagate_mappings";
     /// Mappings that fit without growing, by SIR domain.

@@ -250,7 +250,7 @@ impl Rib {
             return refuse(why);
         }
         match (judge.origin, self.origins(domain, identifier).next()) {
-            (Origin::Attachment, Some(Origin::Attachment | Origin::File | Origin::Admin) | None) => {
+            (Origin::Attachment, _) => {
                 return refuse("attachments come from the configuration; add it to attachments".into());
             }
             (Origin::Admin, Some(Origin::Attachment)) => {
@@ -259,9 +259,9 @@ impl Rib {
                         .into(),
                 );
             }
-            // One file may serve every node, so it may name what is attached here.
-            (Origin::File, Some(Origin::Attachment | Origin::File | Origin::Admin) | None) => {}
-            (Origin::Admin, Some(Origin::File | Origin::Admin) | None) => {}
+            // One file may serve every node, so it may name what is attached here. The authority tells everybody the same.
+            (Origin::File | Origin::Nva, _) => {}
+            (Origin::Admin, Some(Origin::File | Origin::Nva | Origin::Admin) | None) => {}
         }
         if let Some(zero_alias) = self.zero_alias_in_use(domain, identifier, judge) {
             return refuse(is_zero_alias_of(self.sir(domain, zero_alias)));
@@ -304,6 +304,9 @@ impl Rib {
                 return refuse(
                     "comes from the mapping file; remove it there, or add a mapping that covers it",
                 );
+            }
+            Some(Origin::Nva) => {
+                return refuse("comes from the authority; add a mapping that covers it");
             }
             Some(Origin::Admin) | None => {}
         }

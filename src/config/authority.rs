@@ -1,0 +1,170 @@
+//! The configuration file of `ila-nva` (`dpdk-config/ila-nva.yaml` lists every key).
+
+use super::check::{Check, Scope, locator_prefix, nva_endpoint};
+use super::error::ConfigErrors;
+use super::model::{LogLevel, NvaEndpoint};
+use super::raw::RawAuthority;
+use super::{file, yaml};
+use crate::ila::{Locator, SirPrefix};
+use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A configuration of `ila-nva` that cannot be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityConfig {
+    /// Name of this authority.
+    pub name: String,
+    /// Where NVEs reach it.
+    pub listen: Vec<NvaEndpoint>,
+    /// The file of the embedded store.
+    pub store: PathBuf,
+    /// An NVE that says nothing for so long loses its session.
+    pub lease_s: u16,
+    /// A released identifier is kept for its last owner for so long.
+    pub hold_down_s: u16,
+    /// The NVEs by name, each with its locators and the SIR prefix of each.
+    pub nves: BTreeMap<String, Vec<(Locator, SirPrefix)>>,
+    /// What is logged.
+    pub log_level: LogLevel,
+}
+
+impl AuthorityConfig {
+    /// Reads and judges a configuration file of `ila-nva`.
+    ///
+    /// # Errors
+    /// Every broken rule with its place, YAML that cannot be read, or a file that cannot be read.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
+        let path = path.as_ref();
+        let (text, _) =
+            file::read(path, file::CONFIG_BYTES, "no configuration is that long; name another file")?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Judges a configuration that is already text. `file_name` stands in the errors.
+    ///
+    /// # Errors
+    /// Every broken rule with its place, or YAML that cannot be read.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
+        let raw: RawAuthority = yaml::read(text, file_name)?;
+        let mut check = Check::new(file_name);
+        let config = judge(&mut check, &raw);
+        check.finish()?;
+        Ok(config)
+    }
+}
+
+fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
+    let place = |section: serde_saphyr::Location| section;
+    let top = serde_saphyr::Location::UNKNOWN;
+    let nva = raw.nva.as_ref();
+    let mut s = check.scope("nva", nva.map_or(top, |nva| place(nva.referenced)));
+    let name = s.name("name", nva.map_or(&None, |nva| &nva.value.name), "nva1", super::check::STRICT);
+    let mut listen = Vec::new();
+    match raw.listen.as_ref().filter(|list| !list.value.is_empty()) {
+        None => {
+            let at = raw.listen.as_ref().map_or(top, |list| list.referenced);
+            let message = "missing; write for example `listen: [\"unix:/run/ilagate/nva.sock\"]`";
+            check.error(at, "listen".to_owned(), message.to_owned());
+        }
+        Some(list) => {
+            for (n, text) in list.value.iter().enumerate() {
+                let mut s = check.scope("listen", text.referenced);
+                listen.extend(nva_endpoint(&mut s, &format!("[{n}]"), text));
+            }
+        }
+    }
+    let store = store(&mut check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced)), raw);
+    let (lease_s, hold_down_s) = {
+        let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
+        let sessions = raw.sessions.as_ref().map(|at| &at.value);
+        (
+            s.number("lease_s", sessions.map_or(&None, |it| &it.lease_s), 1..=60, 10),
+            s.number("hold_down_s", sessions.map_or(&None, |it| &it.hold_down_s), 0..=3600, 60),
+        )
+    };
+    let domains = domains(check, raw);
+    let nves = nves(check, raw, &domains);
+    let mut s = check.scope("log", raw.log.as_ref().map_or(top, |at| at.referenced));
+    use LogLevel::{Debug, Error, Info, Trace, Warn};
+    let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.name(), level));
+    let log_level = s.choice("level", raw.log.as_ref().map_or(&None, |log| &log.value.level), &levels, Info);
+    AuthorityConfig {
+        name: name.unwrap_or_default(),
+        listen,
+        store: store.unwrap_or_default(),
+        lease_s,
+        hold_down_s,
+        nves,
+        log_level,
+    }
+}
+
+fn store(s: &mut Scope<'_>, raw: &RawAuthority) -> Option<PathBuf> {
+    let field = raw.store.as_ref().map_or(&None, |store| &store.value.path);
+    let text = s.required("path", field, "/var/lib/ilagate/nva.redb")?;
+    let path = PathBuf::from(&text.value);
+    if path.is_absolute() && !text.value.contains('\0') {
+        return Some(path);
+    }
+    s.error("path", text.referenced, format!("`{}` is not an absolute path; start it with /", text.value));
+    None
+}
+
+/// SIR prefixes by the name of their domain.
+fn domains(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, SirPrefix> {
+    let mut domains = BTreeMap::new();
+    for (n, entry) in raw.sir_domains.iter().flat_map(|list| &list.value).enumerate() {
+        let mut s = check.scope(format!("sir_domains[{n}]"), entry.referenced);
+        let name = s.name("name", &entry.value.name, "tasks", super::check::WORD);
+        let prefix: Option<SirPrefix> = s.value("prefix", &entry.value.prefix, "\"2001:db8:dddd::/64\"");
+        let (Some(name), Some(prefix)) = (name, prefix) else { continue };
+        if domains.values().any(|known| *known == prefix) || domains.contains_key(&name) {
+            s.error_here("", format!("domain {name} or {prefix} stands here twice; each is unique"));
+        }
+        domains.insert(name, prefix);
+    }
+    domains
+}
+
+fn nves(
+    check: &mut Check,
+    raw: &RawAuthority,
+    domains: &BTreeMap<String, SirPrefix>,
+) -> BTreeMap<String, Vec<(Locator, SirPrefix)>> {
+    let mut nves = BTreeMap::new();
+    let mut taken: BTreeMap<Locator, String> = BTreeMap::new();
+    for (n, entry) in raw.nves.iter().flat_map(|list| &list.value).enumerate() {
+        let mut s = check.scope(format!("nves[{n}]"), entry.referenced);
+        let Some(name) = s.name("name", &entry.value.name, "nve1", super::check::STRICT) else { continue };
+        let mut locators = Vec::new();
+        let empty = Vec::new();
+        let list: &[Spanned<_>] = entry.value.locators.as_ref().map_or(&empty, |list| &list.value);
+        for (m, locator) in list.iter().enumerate() {
+            let mut s = s.below(&format!("locators[{m}]"), locator.referenced);
+            let prefix = locator_prefix(&mut s, &locator.value.prefix);
+            let domain = s.required("domain", &locator.value.domain, "tasks");
+            let sir = domain.and_then(|text| {
+                let sir = domains.get(&text.value).copied();
+                if sir.is_none() {
+                    let message =
+                        format!("`{}` is not the name of a SIR domain; add it to sir_domains", text.value);
+                    s.error("domain", text.referenced, message);
+                }
+                sir
+            });
+            let (Some(prefix), Some(sir)) = (prefix, sir) else { continue };
+            match taken.insert(prefix, name.clone()) {
+                None => locators.push((prefix, sir)),
+                Some(other) => {
+                    let message = format!("{prefix} is that of {other}; a locator belongs to one NVE");
+                    s.error_here("prefix", message);
+                }
+            }
+        }
+        if nves.insert(name.clone(), locators).is_some() {
+            s.error_here("name", format!("`{name}` stands here twice; names are unique"));
+        }
+    }
+    nves
+}

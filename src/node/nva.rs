@@ -1,0 +1,320 @@
+//! The shell around the NVE's half of a session ([`Client`]): a thread of its own, the stream to the authority, and
+//! the way to the control thread.
+//!
+//! It decides nothing. While there is no session the node forwards on what it knows.
+
+use super::handle::{ControlHandle, Gone, Request};
+use super::stats::Stats;
+use crate::config::{Config, NvaEndpoint};
+use crate::ila::Identifier;
+use crate::mapping::{Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
+use crate::nva::client::{Client, Effect, Input, News};
+use crate::nva::codec::{read_down, write_up};
+use crate::nva::message::{Down, Told};
+use crate::nva::model::{Choice, Key};
+use crate::nva::v1::{self, nva_client::NvaClient};
+use hyper_util::rt::TokioIo;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Endpoint, Uri};
+
+/// Time between two ticks.
+const TICK: Duration = Duration::from_millis(50);
+/// Messages of a stream that wait, each way.
+const WAITING: usize = 1_024;
+/// Records of one push that may be wrong, before it is given up.
+const MAX_WRONG: usize = 10_000;
+/// Largest message in bytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// The running client.
+pub struct Nva {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+enum Event {
+    Opened(u64, mpsc::Sender<v1::Up>),
+    Down(u64, Down),
+    Closed(u64, String),
+    Applied,
+}
+
+impl Nva {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(
+        endpoints: Vec<NvaEndpoint>,
+        handle: ControlHandle,
+        config: watch::Receiver<Arc<Config>>,
+        stats: Arc<Stats>,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, mut stopping) = watch::channel(false);
+        let work = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = Session::new(endpoints, handle, config, stats).run() => {}
+                    // A sender that is gone means stop, too.
+                    _ = stopping.wait_for(|stop| *stop) => {}
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("ilagate-nva".into()).spawn(work)?;
+        Ok(Nva { stop, thread })
+    }
+
+    /// Ends it.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the client of the authority came to an end by itself");
+        }
+    }
+}
+
+struct Session {
+    client: Client,
+    endpoints: Vec<NvaEndpoint>,
+    handle: ControlHandle,
+    config: watch::Receiver<Arc<Config>>,
+    stats: Arc<Stats>,
+    began: Instant,
+    events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    /// Number of the stream in use, and the way into it once it is open.
+    stream: (u64, Option<mpsc::Sender<v1::Up>>),
+    /// Whether the operator was told that there is no session.
+    away_told: bool,
+}
+
+impl Session {
+    fn new(
+        endpoints: Vec<NvaEndpoint>,
+        handle: ControlHandle,
+        config: watch::Receiver<Arc<Config>>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let name = config.borrow().node.name.clone();
+        Session {
+            client: Client::new(name, rand::random(), endpoints.len(), rand::random()),
+            endpoints,
+            handle,
+            config,
+            stats,
+            began: Instant::now(),
+            events: mpsc::channel(WAITING),
+            stream: (0, None),
+            away_told: false,
+        }
+    }
+
+    async fn run(mut self) {
+        let attached = attached(&self.config.borrow_and_update());
+        self.step(Input::Attached(attached));
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let input = tokio::select! {
+                changed = self.config.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    Input::Attached(attached_now(&mut self.config))
+                }
+                Some(event) = self.events.1.recv() => match event {
+                    Event::Opened(number, up) if number == self.stream.0 => {
+                        self.stream.1 = Some(up);
+                        Input::Opened
+                    }
+                    Event::Down(number, down) if number == self.stream.0 => Input::Down(down),
+                    Event::Closed(number, why) if number == self.stream.0 => {
+                        self.stream = (number + 1, None);
+                        Input::Closed(why)
+                    }
+                    Event::Applied => Input::Applied,
+                    // Of a stream that is closed already.
+                    Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
+                },
+                _ = tick.tick() => Input::Tick,
+            };
+            self.step(input);
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let now_ms = self.began.elapsed().as_millis() as u64;
+            for effect in self.client.step(now_ms, input) {
+                match effect {
+                    Effect::Open(n) => self.open(n),
+                    Effect::Close => self.stream = (self.stream.0 + 1, None),
+                    Effect::Up(up) => {
+                        let sent = self.stream.1.as_ref().is_some_and(|to| to.try_send(write_up(up)).is_ok());
+                        if !sent && self.stream.1.take().is_some() {
+                            self.stream.0 += 1;
+                            inputs.push(Input::Closed("the authority does not read".to_owned()));
+                        }
+                    }
+                    Effect::Apply { whole, mappings } => self.apply(whole, mappings),
+                    Effect::Tell(news) => self.tell(&news),
+                }
+            }
+        }
+        self.stats.nva.set(&self.client.status());
+    }
+
+    fn tell(&mut self, news: &News) {
+        match news {
+            News::Live { revision } => {
+                self.away_told = false;
+                tracing::info!(revision, "session with the authority");
+            }
+            News::Away(why) if !self.away_told => {
+                self.away_told = true;
+                tracing::warn!(why, "no session with the authority; the node forwards on what it knows");
+            }
+            News::Away(why) => tracing::debug!(why, "still no session with the authority"),
+            News::Refused { key, owner, why } => {
+                tracing::error!(identifier = %key, owner, why, "the authority refuses an identifier");
+            }
+        }
+    }
+
+    fn open(&mut self, n: usize) {
+        let Some(endpoint) = self.endpoints.get(n).cloned() else { return };
+        self.stream.0 += 1;
+        let (number, events) = (self.stream.0, self.events.0.clone());
+        tokio::spawn(async move {
+            let why = match stream(&endpoint, number, &events).await {
+                Ok(()) => "the authority closed the stream".to_owned(),
+                Err(why) => why,
+            };
+            let _ = events.send(Event::Closed(number, why)).await;
+        });
+    }
+
+    fn apply(&self, whole: bool, mappings: Vec<Told>) {
+        let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
+        let config = self.config.borrow().clone();
+        tokio::spawn(async move {
+            if push(&handle, &config, &stats, whole, mappings).await.is_ok() {
+                let _ = events.send(Event::Applied).await;
+            }
+        });
+    }
+}
+
+/// One stream, from the connection to its end.
+async fn stream(endpoint: &NvaEndpoint, number: u64, events: &mpsc::Sender<Event>) -> Result<(), String> {
+    let failed = |why: &dyn std::fmt::Display| why.to_string();
+    // The name is never resolved: the connector knows where to go.
+    let channel = Endpoint::from_static("http://nva");
+    let channel = match endpoint.clone() {
+        NvaEndpoint::Unix(path) => {
+            let connect = move |_: Uri| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            };
+            channel.connect_with_connector(tower::service_fn(connect)).await
+        }
+        NvaEndpoint::Loopback(address) => {
+            let connect = move |_: Uri| async move { TcpStream::connect(address).await.map(TokioIo::new) };
+            channel.connect_with_connector(tower::service_fn(connect)).await
+        }
+    };
+    let channel = channel.map_err(|why| {
+        let cause = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
+        format!("{why}: {cause}")
+    })?;
+    let mut client = NvaClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let (up, ups) = mpsc::channel(WAITING);
+    let gone = |_| "the node is shutting down".to_owned();
+    // The authority answers once the stream is there, and the first message may come before.
+    events.send(Event::Opened(number, up)).await.map_err(gone)?;
+    let mut downs = client.session(ReceiverStream::new(ups)).await.map_err(|why| failed(&why))?.into_inner();
+    while let Some(message) = downs.message().await.map_err(|why| failed(&why))? {
+        let down = read_down(message).map_err(|why| failed(&why))?;
+        events.send(Event::Down(number, down)).await.map_err(gone)?;
+    }
+    Ok(())
+}
+
+/// Applies what the authority pushed. A record that the node cannot take is left out and counted: it must not stop the
+/// rest.
+async fn push(
+    handle: &ControlHandle,
+    config: &Config,
+    stats: &Stats,
+    whole: bool,
+    mappings: Vec<Told>,
+) -> Result<(), Gone> {
+    let domains: HashMap<u64, u8> =
+        config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect();
+    let mut changes: Vec<Change> =
+        mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect();
+    let mut wrong = mappings.len() - changes.len();
+    for _ in 0..MAX_WRONG {
+        let batch = Batch { origin: Origin::Nva, changes: changes.clone(), complete: whole };
+        let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else { break };
+        tracing::error!(mapping = %refusal.sir, why = refusal.why, "a mapping of the authority is left out");
+        let is_it = |change: &Change| {
+            let (domain, identifier) = match change {
+                Change::Upsert(record) => (record.domain, record.identifier),
+                Change::Delete { domain, identifier } => (*domain, *identifier),
+            };
+            let sir =
+                config.sir_domains.get(usize::from(domain)).map(|domain| domain.prefix.with(identifier));
+            sir == Some(refusal.sir.into())
+        };
+        let before = changes.len();
+        changes.retain(|change| !is_it(change));
+        wrong += before - changes.len();
+        if changes.len() == before {
+            break;
+        }
+    }
+    stats.nva.left_out(wrong as u64);
+    Ok(())
+}
+
+fn change(domain: u8, told: &Told) -> Change {
+    let identifier = Identifier(told.key.identifier);
+    if told.choices.is_empty() {
+        return Change::Delete { domain, identifier };
+    }
+    let choice = |choice: &Choice| LocatorChoice {
+        locator: choice.locator,
+        priority: choice.priority,
+        weight: choice.weight,
+    };
+    let target = MappingTarget::Locators(told.choices.iter().map(choice).collect());
+    Change::Upsert(MappingRecord { domain, identifier, target })
+}
+
+fn attached_now(config: &mut watch::Receiver<Arc<Config>>) -> BTreeMap<Key, Vec<Choice>> {
+    attached(&config.borrow_and_update())
+}
+
+/// What is attached here, with the locators of this node in its domain.
+fn attached(config: &Config) -> BTreeMap<Key, Vec<Choice>> {
+    let local = config.attachments.iter().flat_map(|attachment| &attachment.identifiers);
+    let claim = |local: &crate::config::LocalIdentifier| {
+        let domain = config.sir_domains.get(usize::from(local.domain))?;
+        let own = config.locators.iter().filter(|own| own.domain == local.domain);
+        let choices: Vec<Choice> =
+            own.map(|own| Choice { locator: own.prefix, priority: 0, weight: 1 }).collect();
+        let key = Key { sir_prefix: domain.prefix.0, identifier: local.identifier.0 };
+        (!choices.is_empty() && key.is_mappable()).then_some((key, choices))
+    };
+    local.filter_map(claim).collect()
+}

@@ -1,0 +1,401 @@
+//! The NVE's half of a session: registers what is attached, follows the registry, and comes back when the authority
+//! was away.
+//!
+//! [`Client::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no socket and no chance
+//! of its own: a shell feeds it, and the seed of its jitter is passed in.
+
+use super::message::{Down, Told, Up, VERSION};
+use super::model::{Choice, Key};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// First and longest pause before another attempt, in milliseconds. Each is drawn from 0 up to twice the one before
+/// ("full jitter"), so that thousands of NVEs do not come back together.
+const PAUSE_MS: (u64, u64) = (100, 10_000);
+/// Longest time for a connection and its Welcome.
+const GREETING_MS: u64 = 5_000;
+/// Pause before what was refused is asked for again: what may pass soon, and what passes once another NVE gives it back.
+const AGAIN_MS: (u64, u64) = (1_000, 30_000);
+
+/// Something that the client learns.
+#[derive(Debug)]
+pub enum Input {
+    /// The identifiers that are attached here, with the locators of this node.
+    Attached(BTreeMap<Key, Vec<Choice>>),
+    /// The stream is open.
+    Opened,
+    /// The stream ended, or did not open, and why.
+    Closed(String),
+    /// A message came.
+    Down(Down),
+    /// What an [`Effect::Apply`] gave is in force in every worker.
+    Applied,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the client wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Open a stream to the authority with this place in the list.
+    Open(usize),
+    /// Close it.
+    Close,
+    /// Send this.
+    Up(Up),
+    /// Apply these mappings and say so; one at a time. `whole`: they are all there are.
+    Apply {
+        /// Whether everything else goes.
+        whole: bool,
+        /// The mappings.
+        mappings: Vec<Told>,
+    },
+    /// Tell the operator.
+    Tell(News),
+}
+
+/// What an operator wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The session is live.
+    Live {
+        /// Revision of the registry.
+        revision: u64,
+    },
+    /// There is no session, and the node goes on with what it knows.
+    Away(String),
+    /// The authority refuses an identifier.
+    Refused {
+        /// The identifier.
+        key: Key,
+        /// Who has it.
+        owner: Option<String>,
+        /// The rule and the way out.
+        why: String,
+    },
+}
+
+/// What operators see at any time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the session is live.
+    pub live: bool,
+    /// Everything up to this revision is in force.
+    pub applied: u64,
+    /// Identifiers of this node that are registered.
+    pub registered: usize,
+    /// Identifiers of this node that the authority refuses.
+    pub refused: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No stream until then.
+    Away { until_ms: u64 },
+    /// A stream is being opened, or waits for Welcome.
+    Greeting { since_ms: u64 },
+    /// Welcomed.
+    Live(Live),
+}
+
+#[derive(Debug)]
+struct Live {
+    lease_ms: u64,
+    beat_ms: u64,
+    heard_ms: u64,
+    /// Pages of the snapshot, until its end.
+    snapshot: Option<Vec<Told>>,
+    /// Whether the authority knows that it has heard of everything that is attached.
+    complete: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Registration {
+    /// Wanted by the configuration and not yet answered.
+    Asked(u64),
+    /// Durable at the authority.
+    Registered,
+    /// Refused, and asked for again then.
+    Refused { again_ms: u64 },
+}
+
+/// Work for the workers, in order.
+#[derive(Debug)]
+struct Batch {
+    whole: bool,
+    mappings: Vec<Told>,
+    revision: u64,
+}
+
+/// The NVE's half.
+#[derive(Debug)]
+pub struct Client {
+    nve: String,
+    boot: u64,
+    endpoints: usize,
+    endpoint: usize,
+    state: State,
+    pause_ms: u64,
+    random: u64,
+    wanted: BTreeMap<Key, Vec<Choice>>,
+    registrations: BTreeMap<Key, Registration>,
+    /// Why identifiers are refused, until they are registered; operators are told of each reason once.
+    refusals: BTreeMap<Key, String>,
+    /// Identifiers that the authority may still have from here, and that are attached no longer.
+    leaving: BTreeSet<Key>,
+    asked: BTreeMap<u64, Key>,
+    next_id: u64,
+    batches: VecDeque<Batch>,
+    applying: Option<u64>,
+    applied: u64,
+    effects: Vec<Effect>,
+}
+
+impl Client {
+    /// A client of `endpoints` authorities. `seed` is that of its jitter.
+    #[must_use]
+    pub fn new(nve: String, boot: u64, endpoints: usize, seed: u64) -> Self {
+        Client {
+            nve,
+            boot,
+            endpoints: endpoints.max(1),
+            endpoint: 0,
+            state: State::Away { until_ms: 0 },
+            pause_ms: PAUSE_MS.0,
+            random: seed | 1,
+            wanted: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            next_id: 0,
+            batches: VecDeque::new(),
+            applying: None,
+            applied: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    /// What operators see.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let count =
+            |what: fn(&Registration) -> bool| self.registrations.values().filter(|one| what(one)).count();
+        Status {
+            live: matches!(self.state, State::Live(_)),
+            applied: self.applied,
+            registered: count(|one| *one == Registration::Registered),
+            refused: self.refusals.len(),
+        }
+    }
+
+    /// Learns one thing, and says what is to be done.
+    #[must_use = "effects are to be carried out in their order"]
+    pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Attached(wanted) => self.attach(wanted),
+            Input::Opened => {
+                let (nve, boot) = (self.nve.clone(), self.boot);
+                self.effects.push(Effect::Up(Up::Hello { versions: vec![VERSION], nve, boot }));
+            }
+            Input::Closed(why) => self.closed(&why, now_ms),
+            Input::Down(down) => self.receive(down, now_ms),
+            Input::Applied => self.batch_applied(),
+            Input::Tick => {}
+        }
+        self.tick(now_ms);
+        self.apply_next();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn attach(&mut self, wanted: BTreeMap<Key, Vec<Choice>>) {
+        let gone: Vec<Key> = self.wanted.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            self.refusals.remove(&key);
+            if self.registrations.remove(&key).is_some_and(|was| !matches!(was, Registration::Refused { .. }))
+            {
+                self.leaving.insert(key);
+            }
+        }
+        // Those at other locators than before are asked for again.
+        for (key, choices) in &wanted {
+            self.leaving.remove(key);
+            if self.wanted.get(key).is_some_and(|before| before != choices) {
+                self.registrations.remove(key);
+            }
+        }
+        self.wanted = wanted;
+        if matches!(self.state, State::Live(_)) {
+            self.leaving.clone().into_iter().for_each(|key| self.release(key));
+        }
+    }
+
+    fn closed(&mut self, why: &str, now_ms: u64) {
+        if matches!(self.state, State::Live(_)) {
+            self.pause_ms = PAUSE_MS.0;
+        }
+        self.effects.push(Effect::Tell(News::Away(why.to_owned())));
+        let until_ms = now_ms + self.draw(self.pause_ms);
+        self.pause_ms = (self.pause_ms * 2).min(PAUSE_MS.1);
+        self.endpoint = (self.endpoint + 1) % self.endpoints;
+        self.state = State::Away { until_ms };
+        self.asked.clear();
+        // What was not answered may have been done or not: it is asked again.
+        self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
+    }
+
+    fn receive(&mut self, down: Down, now_ms: u64) {
+        if let State::Live(live) = &mut self.state {
+            live.heard_ms = now_ms;
+        }
+        match (&mut self.state, down) {
+            (State::Greeting { .. }, Down::Welcome { version: VERSION, revision, lease_ms, .. }) => {
+                let lease_ms = u64::from(lease_ms).max(1_000);
+                let snapshot = Some(Vec::new());
+                self.state = State::Live(Live {
+                    lease_ms,
+                    beat_ms: now_ms,
+                    heard_ms: now_ms,
+                    snapshot,
+                    complete: false,
+                });
+                self.effects.push(Effect::Tell(News::Live { revision }));
+                // The authority may have forgotten, or another one may have taken over.
+                self.registrations.clear();
+                self.leaving.clone().into_iter().for_each(|key| self.release(key));
+                self.effects.push(Effect::Up(Up::Subscribe));
+            }
+            (_, Down::Error(why)) => {
+                self.effects.push(Effect::Close);
+                self.closed(&why, now_ms);
+            }
+            (_, Down::Registered { id, .. }) => {
+                if let Some(key) = self.asked.remove(&id) {
+                    self.leaving.remove(&key);
+                    if let Some(one) =
+                        self.registrations.get_mut(&key).filter(|one| **one == Registration::Asked(id))
+                    {
+                        *one = Registration::Registered;
+                        self.refusals.remove(&key);
+                    }
+                }
+            }
+            (_, Down::Refused { id, owner, why, temporary, .. }) => {
+                let Some(key) = self.asked.remove(&id) else { return };
+                if !temporary {
+                    self.leaving.remove(&key);
+                }
+                let again_ms = now_ms + if temporary { AGAIN_MS.0 } else { AGAIN_MS.1 };
+                let asked = self.registrations.get_mut(&key).filter(|one| **one == Registration::Asked(id));
+                let Some(one) = asked else { return };
+                *one = Registration::Refused { again_ms };
+                if self.refusals.insert(key, why.clone()).as_ref() != Some(&why) {
+                    self.effects.push(Effect::Tell(News::Refused { key, owner, why }));
+                }
+            }
+            (State::Live(Live { snapshot: Some(pages), .. }), Down::Page(page)) => pages.extend(page),
+            (State::Live(live), Down::SnapshotEnd(revision)) => {
+                if let Some(mappings) = live.snapshot.take() {
+                    // What waits is older than the snapshot.
+                    self.batches.clear();
+                    self.batches.push_back(Batch { whole: true, mappings, revision });
+                }
+            }
+            (State::Live(Live { snapshot: None, .. }), Down::Delta(revision, mappings)) => {
+                self.batches.push_back(Batch { whole: false, mappings, revision });
+            }
+            (State::Live(Live { snapshot: None, .. }), Down::Progress(_)) => {}
+            (_, unexpected) => {
+                let what = format!("{unexpected:?}");
+                let what: String = what.chars().take_while(|c| c.is_alphanumeric()).collect();
+                self.effects.push(Effect::Close);
+                self.closed(&format!("the authority sent {what} out of turn"), now_ms);
+            }
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64) {
+        match &mut self.state {
+            State::Away { until_ms } if now_ms >= *until_ms => {
+                self.state = State::Greeting { since_ms: now_ms };
+                self.effects.push(Effect::Open(self.endpoint));
+            }
+            State::Away { .. } => {}
+            State::Greeting { since_ms } if now_ms >= *since_ms + GREETING_MS => {
+                self.effects.push(Effect::Close);
+                self.closed(&format!("no welcome within {GREETING_MS} ms"), now_ms);
+            }
+            State::Greeting { .. } => {}
+            State::Live(live) => {
+                if now_ms >= live.beat_ms + live.lease_ms / 3 {
+                    live.beat_ms = now_ms;
+                    self.effects.push(Effect::Up(Up::Beat));
+                }
+                self.register_what_is_due(now_ms);
+                self.complete();
+            }
+        }
+    }
+
+    fn register_what_is_due(&mut self, now_ms: u64) {
+        let due = |key: &Key| match self.registrations.get(key) {
+            None => true,
+            Some(Registration::Refused { again_ms }) => now_ms >= *again_ms,
+            Some(_) => false,
+        };
+        let due: Vec<Key> = self.wanted.keys().filter(|key| due(key)).copied().collect();
+        for key in due {
+            let Some(choices) = self.wanted.get(&key).cloned() else { continue };
+            let id = self.ask(key);
+            self.registrations.insert(key, Registration::Asked(id));
+            self.effects.push(Effect::Up(Up::Register { id, key, choices }));
+        }
+    }
+
+    /// Says so once everything that is attached was answered.
+    fn complete(&mut self) {
+        let State::Live(live) = &mut self.state else { return };
+        let is_answered =
+            |key| self.registrations.get(key).is_some_and(|one| !matches!(one, Registration::Asked(_)));
+        if !live.complete && self.wanted.keys().all(is_answered) {
+            live.complete = true;
+            self.effects.push(Effect::Up(Up::Complete));
+        }
+    }
+
+    fn release(&mut self, key: Key) {
+        let id = self.ask(key);
+        self.effects.push(Effect::Up(Up::Unregister { id, key }));
+    }
+
+    fn ask(&mut self, key: Key) -> u64 {
+        self.next_id += 1;
+        self.asked.insert(self.next_id, key);
+        self.next_id
+    }
+
+    fn apply_next(&mut self) {
+        if self.applying.is_some() {
+            return;
+        }
+        if let Some(Batch { whole, mappings, revision }) = self.batches.pop_front() {
+            self.applying = Some(revision);
+            self.effects.push(Effect::Apply { whole, mappings });
+        }
+    }
+
+    fn batch_applied(&mut self) {
+        let Some(revision) = self.applying.take() else { return };
+        self.applied = revision;
+        if matches!(self.state, State::Live(_)) {
+            self.effects.push(Effect::Up(Up::Applied(revision)));
+        }
+    }
+
+    /// A number below `below`: xorshift, which is enough for jitter.
+    fn draw(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below.max(1)
+    }
+}

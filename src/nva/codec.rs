@@ -1,0 +1,158 @@
+//! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
+
+use super::message::{Down, Told, Up};
+use super::model::{Choice, Key, MAX_LOCATORS};
+use super::v1::{self, down, up};
+use crate::ila::Locator;
+
+/// Longest name of an NVE in bytes.
+const MAX_NAME: usize = 64;
+
+/// A message that breaks the protocol, and how.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
+    Err(Malformed(why.into()))
+}
+
+/// Reads a message of an NVE.
+///
+/// # Errors
+/// [`Malformed`] for a message without content, without a key, with too many locators or with numbers out of range.
+pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
+    Ok(match message.message {
+        None => return malformed("an empty message"),
+        Some(up::Message::Hello(v1::Hello { versions, nve, boot })) => {
+            if nve.is_empty() || nve.len() > MAX_NAME || versions.len() > 16 {
+                return malformed(format!("Hello: a name of 1 to {MAX_NAME} bytes and at most 16 versions"));
+            }
+            Up::Hello { versions, nve, boot }
+        }
+        Some(up::Message::Register(v1::Register { id, key, locators })) => {
+            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)? }
+        }
+        Some(up::Message::Unregister(v1::Unregister { id, key })) => {
+            Up::Unregister { id, key: read_key(key)? }
+        }
+        Some(up::Message::Subscribe(v1::Subscribe {})) => Up::Subscribe,
+        Some(up::Message::Applied(v1::Applied { revision })) => Up::Applied(revision),
+        Some(up::Message::Beat(v1::Beat {})) => Up::Beat,
+        Some(up::Message::Complete(v1::Complete {})) => Up::Complete,
+    })
+}
+
+/// Reads a message of the authority.
+///
+/// # Errors
+/// [`Malformed`], as [`read_up`].
+pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
+    Ok(match message.message {
+        None => return malformed("an empty message"),
+        Some(down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms })) => {
+            Down::Welcome { version, epoch, revision, lease_ms }
+        }
+        Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
+            Down::Registered { id, sequence, revision }
+        }
+        Some(down::Message::Refused(v1::Refused { id, owner, sequence, why, temporary })) => {
+            let owner = (!owner.is_empty()).then_some(owner);
+            Down::Refused { id, owner, sequence, why, temporary }
+        }
+        Some(down::Message::Page(v1::Page { mappings })) => Down::Page(read_mappings(mappings)?),
+        Some(down::Message::SnapshotEnd(v1::SnapshotEnd { revision })) => Down::SnapshotEnd(revision),
+        Some(down::Message::Delta(v1::Delta { revision, mappings })) => {
+            Down::Delta(revision, read_mappings(mappings)?)
+        }
+        Some(down::Message::Progress(v1::Progress { revision })) => Down::Progress(revision),
+        Some(down::Message::Error(v1::Error { why })) => Down::Error(why),
+    })
+}
+
+fn read_key(key: Option<v1::Key>) -> Result<Key, Malformed> {
+    let Some(v1::Key { sir_prefix, identifier }) = key else { return malformed("a request without a key") };
+    Ok(Key { sir_prefix, identifier })
+}
+
+fn read_choices(locators: &[v1::Locator]) -> Result<Vec<Choice>, Malformed> {
+    if locators.len() > MAX_LOCATORS {
+        return malformed(format!("{} locators; at most {MAX_LOCATORS}", locators.len()));
+    }
+    let read = |one: &v1::Locator| match (u8::try_from(one.priority), u16::try_from(one.weight)) {
+        (Ok(priority), Ok(weight)) => Ok(Choice { locator: Locator(one.prefix), priority, weight }),
+        _ => malformed(format!("priority {} and weight {}", one.priority, one.weight)),
+    };
+    locators.iter().map(read).collect()
+}
+
+fn read_mappings(mappings: Vec<v1::Mapping>) -> Result<Vec<Told>, Malformed> {
+    let read = |v1::Mapping { key, locators, sequence }| {
+        Ok(Told { key: read_key(key)?, choices: read_choices(&locators)?, sequence })
+    };
+    mappings.into_iter().map(read).collect()
+}
+
+fn write_key(key: Key) -> Option<v1::Key> {
+    Some(v1::Key { sir_prefix: key.sir_prefix, identifier: key.identifier })
+}
+
+fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
+    let write = |choice: &Choice| v1::Locator {
+        prefix: choice.locator.0,
+        priority: choice.priority.into(),
+        weight: choice.weight.into(),
+    };
+    choices.iter().map(write).collect()
+}
+
+fn write_mappings(mappings: &[Told]) -> Vec<v1::Mapping> {
+    let write = |told: &Told| v1::Mapping {
+        key: write_key(told.key),
+        locators: write_choices(&told.choices),
+        sequence: told.sequence,
+    };
+    mappings.iter().map(write).collect()
+}
+
+/// Writes a message of an NVE.
+#[must_use]
+pub fn write_up(up: Up) -> v1::Up {
+    let message = match up {
+        Up::Hello { versions, nve, boot } => up::Message::Hello(v1::Hello { versions, nve, boot }),
+        Up::Register { id, key, choices } => {
+            up::Message::Register(v1::Register { id, key: write_key(key), locators: write_choices(&choices) })
+        }
+        Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
+        Up::Subscribe => up::Message::Subscribe(v1::Subscribe {}),
+        Up::Applied(revision) => up::Message::Applied(v1::Applied { revision }),
+        Up::Beat => up::Message::Beat(v1::Beat {}),
+        Up::Complete => up::Message::Complete(v1::Complete {}),
+    };
+    v1::Up { message: Some(message) }
+}
+
+/// Writes a message of the authority.
+#[must_use]
+pub fn write_down(down: Down) -> v1::Down {
+    let message = match down {
+        Down::Welcome { version, epoch, revision, lease_ms } => {
+            down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms })
+        }
+        Down::Registered { id, sequence, revision } => {
+            down::Message::Registered(v1::Registered { id, sequence, revision })
+        }
+        Down::Refused { id, owner, sequence, why, temporary } => {
+            let owner = owner.unwrap_or_default();
+            down::Message::Refused(v1::Refused { id, owner, sequence, why, temporary })
+        }
+        Down::Page(mappings) => down::Message::Page(v1::Page { mappings: write_mappings(&mappings) }),
+        Down::SnapshotEnd(revision) => down::Message::SnapshotEnd(v1::SnapshotEnd { revision }),
+        Down::Delta(revision, mappings) => {
+            down::Message::Delta(v1::Delta { revision, mappings: write_mappings(&mappings) })
+        }
+        Down::Progress(revision) => down::Message::Progress(v1::Progress { revision }),
+        Down::Error(why) => down::Message::Error(v1::Error { why }),
+    };
+    v1::Down { message: Some(message) }
+}

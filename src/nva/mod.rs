@@ -1,0 +1,26 @@
+//! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
+//!
+//! `registry` holds the rules, `authority` the sessions around it, `client` the NVE's half of a session: cores without
+//! clock, socket, thread and file. `store` makes transactions durable. `server` and `run` are the shells of `ila-nva`.
+
+pub mod authority;
+pub mod client;
+pub mod codec;
+pub mod message;
+pub mod model;
+pub mod registry;
+pub mod run;
+pub mod server;
+pub mod store;
+
+/// Messages, client and server, made from the `.proto`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("ilagate.nva.v1");
+}
+
+/// Largest message in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What the registry holds and how it is changed.
+
+use crate::ila::{Identifier, IdentifierType, Locator};
+use std::fmt;
+use std::net::Ipv6Addr;
+
+/// Most locators of one mapping.
+pub const MAX_LOCATORS: usize = 16;
+
+/// An identifier in its SIR domain, which its SIR prefix names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Upper 64 bits of the SIR address.
+    pub sir_prefix: u64,
+    /// Lower 64 bits, C-bit 0.
+    pub identifier: u64,
+}
+
+impl Key {
+    /// Whether mappings of it may exist: a task's identifier or a tenant's unicast address, C-bit 0.
+    #[must_use]
+    pub fn is_mappable(self) -> bool {
+        let identifier = Identifier(self.identifier);
+        let kind = identifier.kind();
+        !identifier.neutral()
+            && match kind {
+                IdentifierType::LocallyUnique => true,
+                IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => identifier.vnid() != Some(0),
+                _ => false,
+            }
+    }
+
+    /// The key that neutral mapping cannot tell from this one, if there is one (ILA draft §4.4.1).
+    #[must_use]
+    pub fn zero_alias(self) -> Option<Key> {
+        let alias = Identifier(self.identifier).zero_alias()?;
+        Some(Key { identifier: alias.0, ..self })
+    }
+}
+
+impl fmt::Display for Key {
+    /// The SIR address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = u128::from(self.sir_prefix) << 64 | u128::from(self.identifier);
+        Ipv6Addr::from(bits).fmt(f)
+    }
+}
+
+/// One locator of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Choice {
+    /// The locator.
+    pub locator: Locator,
+    /// The lowest priority that can be reached is used.
+    pub priority: u8,
+    /// Share of the flows among equal priorities, 1 to 1000.
+    pub weight: u16,
+}
+
+/// What is known of one identifier. One without locators was released: it stays, so that its sequence survives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is, in ascending order; none once it was released.
+    pub choices: Vec<Choice>,
+    /// Name of the NVE that registered it last.
+    pub owner: String,
+    /// Rises with every change.
+    pub sequence: u64,
+}
+
+impl Record {
+    /// Whether somebody has the identifier.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.choices.is_empty()
+    }
+}
+
+/// Changes that become durable together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// The records after it, each key once.
+    pub writes: Vec<(Key, Record)>,
+}

@@ -1,0 +1,233 @@
+//! The registry: who has which identifier, and the rules by which that changes (DESIGN of the authority: creating
+//! never overwrites, one owner, sequences never go back, an NVE speaks for its own locators only).
+//!
+//! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
+//! the change is durable.
+
+use super::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
+use crate::ila::Locator;
+use std::collections::{BTreeMap, HashMap};
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who has the identifier, if that is why.
+    pub owner: Option<String>,
+    /// Its sequence now.
+    pub sequence: u64,
+    /// The rule and the way out.
+    pub why: String,
+    /// Whether the same may pass later.
+    pub temporary: bool,
+}
+
+/// What an NVE may say: the secure binding of its name (ILA draft §6, VMM draft §10).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nve {
+    /// Its locators, each with the SIR prefix of its domain.
+    pub locators: HashMap<Locator, u64>,
+}
+
+/// Who has which identifier.
+#[derive(Debug, Default)]
+pub struct Registry {
+    nves: HashMap<String, Nve>,
+    records: BTreeMap<Key, Record>,
+    /// Until when a released identifier is kept for its last owner, in milliseconds of the authority's clock.
+    kept_until: HashMap<Key, u64>,
+    hold_down_ms: u64,
+    revision: u64,
+}
+
+/// A transaction in the making: requests of a batch see those before them.
+#[derive(Debug, Default)]
+pub struct Draft {
+    writes: BTreeMap<Key, Record>,
+}
+
+impl Draft {
+    /// The transaction, if anything changes.
+    #[must_use]
+    pub fn finish(self) -> Option<Transaction> {
+        (!self.writes.is_empty()).then(|| Transaction { writes: self.writes.into_iter().collect() })
+    }
+
+    /// How many records it writes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether it writes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
+
+impl Registry {
+    /// The registry that a store held at `revision`. Released identifiers are kept for their owners for
+    /// `hold_down_ms` from `now_ms` on: when they were released is not stored.
+    #[must_use]
+    pub fn new(
+        nves: HashMap<String, Nve>,
+        stored: impl IntoIterator<Item = (Key, Record)>,
+        revision: u64,
+        (now_ms, hold_down_ms): (u64, u64),
+    ) -> Self {
+        let records: BTreeMap<Key, Record> = stored.into_iter().collect();
+        let released = records.iter().filter(|(_, record)| !record.is_held());
+        let kept_until = released.map(|(key, _)| (*key, now_ms + hold_down_ms)).collect();
+        Registry { nves, records, kept_until, hold_down_ms, revision }
+    }
+
+    /// Revision: the number of transactions so far.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether an NVE of this name may open a session.
+    #[must_use]
+    pub fn knows(&self, nve: &str) -> bool {
+        self.nves.contains_key(nve)
+    }
+
+    /// Every identifier that somebody has.
+    pub fn held(&self) -> impl Iterator<Item = (&Key, &Record)> {
+        self.records.iter().filter(|(_, record)| record.is_held())
+    }
+
+    /// The record of a key, if there is or was one.
+    #[must_use]
+    pub fn record(&self, key: Key) -> Option<&Record> {
+        self.records.get(&key)
+    }
+
+    fn seen<'r>(&'r self, draft: &'r Draft, key: Key) -> Option<&'r Record> {
+        draft.writes.get(&key).or_else(|| self.records.get(&key))
+    }
+
+    /// Judges a registration and adds it to the draft. Gives the sequence that the record has then.
+    ///
+    /// # Errors
+    /// A key that cannot be mapped, a locator that is not the NVE's or of another domain, a twin of the two zeros, an
+    /// identifier of another owner, or one that is kept for its last owner.
+    pub fn register(
+        &self,
+        draft: &mut Draft,
+        nve: &str,
+        key: Key,
+        mut choices: Vec<Choice>,
+        now_ms: u64,
+    ) -> Result<u64, Refusal> {
+        choices.sort_unstable();
+        self.may_claim(nve, key, &choices)?;
+        if let Some(alias) = key.zero_alias()
+            && let Some(record) = self.seen(draft, alias).filter(|record| record.is_held())
+        {
+            return Err(Refusal {
+                owner: Some(record.owner.clone()),
+                sequence: record.sequence,
+                why: format!(
+                    "{key} is the zero alias of {alias}: neutral mapping cannot tell them apart; take another"
+                ),
+                temporary: false,
+            });
+        }
+        let before = self.seen(draft, key);
+        match before {
+            Some(record) if record.is_held() && record.owner != nve => {
+                return Err(Refusal {
+                    owner: Some(record.owner.clone()),
+                    sequence: record.sequence,
+                    why: format!("{key} is registered by {}; it must be released there first", record.owner),
+                    temporary: false,
+                });
+            }
+            Some(record) if record.is_held() && record.choices == choices => return Ok(record.sequence),
+            Some(record) if !record.is_held() && record.owner != nve => {
+                if let Some(left) = self.kept_until.get(&key).and_then(|until| until.checked_sub(now_ms)) {
+                    return Err(Refusal {
+                        owner: Some(record.owner.clone()),
+                        sequence: record.sequence,
+                        why: format!(
+                            "{key} was released and may be cached for another {left} ms; try again then"
+                        ),
+                        temporary: true,
+                    });
+                }
+            }
+            _ => {}
+        }
+        let sequence = before.map_or(0, |record| record.sequence) + 1;
+        draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence });
+        Ok(sequence)
+    }
+
+    /// Judges a release and adds it to the draft. Releasing what is released already is no error.
+    ///
+    /// # Errors
+    /// An identifier of another owner, or one that was never registered.
+    pub fn unregister(&self, draft: &mut Draft, nve: &str, key: Key) -> Result<u64, Refusal> {
+        let refuse =
+            |owner: Option<String>, sequence, why| Err(Refusal { owner, sequence, why, temporary: false });
+        match self.seen(draft, key) {
+            None => refuse(None, 0, format!("{key} is not registered")),
+            Some(record) if record.owner != nve => {
+                let why = format!("{key} is registered by {}, which alone can release it", record.owner);
+                refuse(Some(record.owner.clone()), record.sequence, why)
+            }
+            Some(record) if !record.is_held() => Ok(record.sequence),
+            Some(record) => {
+                let sequence = record.sequence + 1;
+                draft.writes.insert(key, Record { choices: Vec::new(), owner: nve.to_owned(), sequence });
+                Ok(sequence)
+            }
+        }
+    }
+
+    /// Takes over a transaction that is durable.
+    pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
+        self.revision += 1;
+        for (key, record) in &transaction.writes {
+            if record.is_held() {
+                self.kept_until.remove(key);
+            } else {
+                self.kept_until.insert(*key, now_ms + self.hold_down_ms);
+            }
+            self.records.insert(*key, record.clone());
+        }
+    }
+
+    /// Whether the NVE may claim a key at these locators.
+    fn may_claim(&self, nve: &str, key: Key, choices: &[Choice]) -> Result<(), Refusal> {
+        let refuse = |why: String| Err(Refusal { owner: None, sequence: 0, why, temporary: false });
+        if !key.is_mappable() {
+            return refuse(format!(
+                "{key} is no identifier that has a mapping: a task's or a tenant's unicast address, C-bit 0"
+            ));
+        }
+        if choices.is_empty() || choices.len() > MAX_LOCATORS {
+            return refuse(format!("{} locators; name 1 to {MAX_LOCATORS}", choices.len()));
+        }
+        let own = self.nves.get(nve);
+        for (n, choice) in choices.iter().enumerate() {
+            let locator = choice.locator;
+            if !(1..=1000).contains(&choice.weight) {
+                return refuse(format!("weight {} of {locator}; write 1 to 1000", choice.weight));
+            }
+            if choices[..n].iter().any(|other| other.locator == locator) {
+                return refuse(format!("{locator} is named twice"));
+            }
+            match own.and_then(|own| own.locators.get(&locator)) {
+                None => return refuse(format!("{locator} is not a locator of {nve}")),
+                Some(sir_prefix) if *sir_prefix != key.sir_prefix => {
+                    return refuse(format!("{locator} belongs to another SIR domain than {key}"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}

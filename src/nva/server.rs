@@ -1,0 +1,191 @@
+//! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
+
+use super::authority::{Authority, Effect, Input, SessionId, Settings};
+use super::codec::{read_up, write_down};
+use super::message::{Down, Up};
+use super::model::Transaction;
+use super::registry::{Nve, Registry};
+use super::store::{Store, StoreError};
+use super::{MAX_MESSAGE_BYTES, v1};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Messages of all NVEs that wait for the authority. Beyond them the streams wait.
+const EVENTS: usize = 4_096;
+/// Messages that wait for one NVE. One that falls further behind loses its session, and resynchronises.
+const BACKLOG: usize = 8_192;
+/// Time between two ticks.
+const TICK: Duration = Duration::from_millis(200);
+
+enum Event {
+    Opened(SessionId, mpsc::Sender<Result<v1::Down, Status>>),
+    Up(SessionId, Up),
+    Closed(SessionId),
+}
+
+/// The service that NVEs call.
+#[derive(Clone)]
+pub struct Service {
+    events: mpsc::Sender<Event>,
+    next: Arc<AtomicU64>,
+}
+
+/// The task that owns the authority, to be run.
+pub struct Server {
+    authority: Authority,
+    events: mpsc::Receiver<Event>,
+    sessions: HashMap<SessionId, mpsc::Sender<Result<v1::Down, Status>>>,
+    commits: std::sync::mpsc::Sender<Transaction>,
+    committed: mpsc::UnboundedReceiver<Result<(), String>>,
+    store: JoinHandle<()>,
+    began: Instant,
+}
+
+/// The authority over what the store holds.
+///
+/// # Errors
+/// The store cannot be read, or no thread can be started.
+pub fn pair(
+    mut store: Box<dyn Store>,
+    nves: HashMap<String, Nve>,
+    lease_ms: u32,
+    hold_down_ms: u64,
+) -> Result<(Service, Server), StoreError> {
+    let stored = store.load()?;
+    tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
+    let settings = Settings { epoch: stored.epoch.to_vec(), lease_ms };
+    let revision = stored.revision;
+    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms));
+    let authority = Authority::new(settings, registry);
+    let (commits, to_commit) = std::sync::mpsc::channel::<Transaction>();
+    let (report, committed) = mpsc::unbounded_channel();
+    let work = move || {
+        let mut revision = revision;
+        while let Ok(transaction) = to_commit.recv() {
+            let done = store.commit(revision + 1, &transaction).map_err(|why| why.to_string());
+            revision += u64::from(done.is_ok());
+            if report.send(done).is_err() {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(work);
+    let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
+    let (sender, events) = mpsc::channel(EVENTS);
+    let service = Service { events: sender, next: Arc::default() };
+    let sessions = HashMap::new();
+    Ok((service, Server { authority, events, sessions, commits, committed, store, began: Instant::now() }))
+}
+
+impl Server {
+    /// Serves until every [`Service`] is gone.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let input = tokio::select! {
+                event = self.events.recv() => match event {
+                    None => break,
+                    Some(Event::Opened(id, sender)) => {
+                        self.sessions.insert(id, sender);
+                        Input::Opened(id)
+                    }
+                    Some(Event::Up(id, up)) => Input::Up(id, up),
+                    Some(Event::Closed(id)) => {
+                        self.sessions.remove(&id);
+                        Input::Closed(id)
+                    }
+                },
+                Some(done) = self.committed.recv() => {
+                    if let Err(why) = &done {
+                        tracing::error!(why, "the store refuses a transaction");
+                    }
+                    Input::Committed(done)
+                }
+                _ = tick.tick() => Input::Tick,
+            };
+            self.step(input);
+        }
+        drop(self.commits);
+        if self.store.join().is_err() {
+            tracing::error!("the store's thread came to an end by itself");
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let now_ms = self.began.elapsed().as_millis() as u64;
+            for effect in self.authority.step(now_ms, input) {
+                match effect {
+                    Effect::Down(id, down) => {
+                        if let Down::Refused { owner, why, .. } = &down {
+                            tracing::warn!(session = id.0, owner, why, "refused");
+                        }
+                        let Some(sender) = self.sessions.get(&id) else { continue };
+                        if sender.try_send(Ok(write_down(down))).is_err() {
+                            // Too far behind, or gone: it comes back and is told everything anew.
+                            tracing::warn!(session = id.0, "an NVE is too far behind; its session ends");
+                            self.sessions.remove(&id);
+                            inputs.push(Input::Closed(id));
+                        }
+                    }
+                    Effect::Close(id) => _ = self.sessions.remove(&id),
+                    Effect::Commit(transaction) => {
+                        if self.commits.send(transaction).is_err() {
+                            inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::nva_server::Nva for Service {
+    type SessionStream = ReceiverStream<Result<v1::Down, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::Up>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut stream = request.into_inner();
+        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let events = self.events.clone();
+        let gone = || Status::unavailable("the authority is shutting down");
+        events.send(Event::Opened(id, sender.clone())).await.map_err(|_| gone())?;
+        tokio::spawn(async move {
+            // A stream that breaks ends like one that is closed.
+            while let Ok(Some(message)) = stream.message().await {
+                match read_up(message) {
+                    Ok(up) => {
+                        if events.send(Event::Up(id, up)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(why) => {
+                        let _ = sender.try_send(Ok(write_down(Down::Error(why.to_string()))));
+                        break;
+                    }
+                }
+            }
+            let _ = events.send(Event::Closed(id)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// The service with its limits.
+#[must_use]
+pub fn routes(service: Service) -> v1::nva_server::NvaServer<Service> {
+    v1::nva_server::NvaServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}

@@ -1,0 +1,28 @@
+//! A store that forgets everything when the process ends: for tests and simulations.
+
+use super::interface::{Store, StoreError, Stored};
+use crate::nva::model::{Key, Record, Transaction};
+use std::collections::BTreeMap;
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    revision: u64,
+    records: BTreeMap<Key, Record>,
+}
+
+impl Store for Memory {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
+        Ok(Stored { revision: self.revision, records: records.collect(), ..Stored::default() })
+    }
+
+    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), StoreError> {
+        if revision != self.revision + 1 {
+            return Err(StoreError(format!("revision {revision} does not follow {}", self.revision)));
+        }
+        self.revision = revision;
+        self.records.extend(transaction.writes.iter().cloned());
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! The rules of the registry, and a small world of an authority, NVEs and a store that fail.
+
+mod registry;
+mod world;
+
+use super::model::{Choice, Key};
+use super::registry::Nve;
+use crate::ila::Locator;
+use std::collections::HashMap;
+
+const SIR: u64 = 0x2001_0db8_dddd_0000;
+const OTHER_SIR: u64 = 0x2001_0db8_eeee_0000;
+
+fn key(number: u64) -> Key {
+    Key { sir_prefix: SIR, identifier: 1 << 61 | number }
+}
+
+/// The locators of the NVE with this number: two of the domain and one of another.
+fn locator(nve: u64, n: u64) -> Locator {
+    Locator(0xfd00_0001_0000_0000 | nve << 8 | n)
+}
+
+fn at(nve: u64) -> Vec<Choice> {
+    vec![Choice { locator: locator(nve, 0), priority: 0, weight: 1 }]
+}
+
+fn name(nve: u64) -> String {
+    format!("nve{nve}")
+}
+
+fn nves(count: u64) -> HashMap<String, Nve> {
+    let of = |nve| {
+        let own = [(locator(nve, 0), SIR), (locator(nve, 1), SIR), (locator(nve, 2), OTHER_SIR)];
+        (name(nve), Nve { locators: own.into_iter().collect() })
+    };
+    (1..=count).map(of).collect()
+}

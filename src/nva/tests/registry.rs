@@ -1,0 +1,146 @@
+//! Laws of registrations.
+
+use super::*;
+use crate::nva::model::Record;
+use crate::nva::registry::{Draft, Refusal, Registry};
+
+const HOLD_DOWN_MS: u64 = 60_000;
+
+fn empty() -> Registry {
+    Registry::new(nves(2), [], 0, (0, HOLD_DOWN_MS))
+}
+
+/// One request in a transaction of its own.
+fn register(
+    registry: &mut Registry,
+    nve: u64,
+    key: Key,
+    choices: Vec<Choice>,
+    now_ms: u64,
+) -> Result<u64, Refusal> {
+    let mut draft = Draft::default();
+    let judged = registry.register(&mut draft, &name(nve), key, choices, now_ms);
+    if let Some(transaction) = draft.finish() {
+        registry.apply(&transaction, now_ms);
+    }
+    judged
+}
+
+fn release(registry: &mut Registry, nve: u64, key: Key, now_ms: u64) -> Result<u64, Refusal> {
+    let mut draft = Draft::default();
+    let judged = registry.unregister(&mut draft, &name(nve), key);
+    if let Some(transaction) = draft.finish() {
+        registry.apply(&transaction, now_ms);
+    }
+    judged
+}
+
+#[test]
+fn creating_never_overwrites_and_names_the_owner() {
+    let mut registry = empty();
+    assert_eq!(register(&mut registry, 1, key(1), at(1), 0), Ok(1));
+    let refusal = register(&mut registry, 2, key(1), at(2), 0).unwrap_err();
+    assert_eq!((refusal.owner.as_deref(), refusal.sequence, refusal.temporary), (Some("nve1"), 1, false));
+    assert_eq!(registry.record(key(1)).unwrap().owner, "nve1");
+    // Nor within one transaction.
+    let mut draft = Draft::default();
+    assert_eq!(registry.register(&mut draft, "nve2", key(2), at(2), 0), Ok(1));
+    assert!(registry.register(&mut draft, "nve1", key(2), at(1), 0).is_err());
+    assert_eq!(draft.finish().unwrap().writes.len(), 1);
+}
+
+#[test]
+fn registering_in_place_keeps_the_sequence_and_writes_nothing() {
+    let mut registry = empty();
+    let two = || {
+        let choice = |n| Choice { locator: locator(1, n), priority: n as u8, weight: 1 };
+        vec![choice(1), choice(0)]
+    };
+    assert_eq!(register(&mut registry, 1, key(1), two(), 0), Ok(1));
+    let (revision, mut turned) = (registry.revision(), two());
+    turned.reverse();
+    assert_eq!(register(&mut registry, 1, key(1), turned, 0), Ok(1));
+    assert_eq!(registry.revision(), revision);
+    assert_eq!(register(&mut registry, 1, key(1), at(1), 0), Ok(2));
+}
+
+#[test]
+fn a_sequence_never_goes_back_and_survives_release_and_restart() {
+    let mut registry = empty();
+    assert_eq!(register(&mut registry, 1, key(1), at(1), 0), Ok(1));
+    assert_eq!(release(&mut registry, 1, key(1), 0), Ok(2));
+    assert_eq!(release(&mut registry, 1, key(1), 0), Ok(2));
+    let stored: Vec<(Key, Record)> = vec![(key(1), registry.record(key(1)).unwrap().clone())];
+    let mut again = Registry::new(nves(2), stored, registry.revision(), (5, HOLD_DOWN_MS));
+    assert_eq!(again.revision(), registry.revision());
+    assert_eq!(register(&mut again, 1, key(1), at(1), 5), Ok(3));
+}
+
+#[test]
+fn a_released_identifier_is_kept_for_its_owner_until_caches_are_empty() {
+    let mut registry = empty();
+    let _ = register(&mut registry, 1, key(1), at(1), 0);
+    let _ = release(&mut registry, 1, key(1), 1_000);
+    let refusal = register(&mut registry, 2, key(1), at(2), 1_000 + HOLD_DOWN_MS - 1).unwrap_err();
+    assert!(refusal.temporary && refusal.why.contains("another 1 ms"), "{refusal:?}");
+    assert_eq!(register(&mut registry, 2, key(1), at(2), 1_001 + HOLD_DOWN_MS), Ok(3));
+    // The owner itself need not wait. After a restart nobody knows when it was released, so all of the time counts.
+    let _ = register(&mut registry, 1, key(2), at(1), 0);
+    let _ = release(&mut registry, 1, key(2), 0);
+    assert_eq!(register(&mut registry, 1, key(2), at(1), 1), Ok(3));
+    let stored = [(key(3), Record { choices: Vec::new(), owner: name(1), sequence: 8 })];
+    let mut again = Registry::new(nves(2), stored, 9, (0, HOLD_DOWN_MS));
+    assert!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS - 1).unwrap_err().temporary);
+    assert_eq!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS + 1), Ok(9));
+}
+
+#[test]
+fn the_second_of_two_zero_aliases_is_refused() {
+    let (zero, ones) = (key(0x5_0000), key(0x5_ffff));
+    for (first, second) in [(zero, ones), (ones, zero)] {
+        let mut registry = empty();
+        assert_eq!(register(&mut registry, 1, first, at(1), 0), Ok(1));
+        for nve in [1, 2] {
+            let refusal = register(&mut registry, nve, second, at(nve), 0).unwrap_err();
+            assert!(refusal.why.contains("zero alias"), "{refusal:?}");
+        }
+        assert_eq!(release(&mut registry, 1, first, 0), Ok(2));
+        assert_eq!(register(&mut registry, 2, second, at(2), 0), Ok(1));
+    }
+}
+
+#[test]
+fn an_nve_speaks_for_its_own_locators_in_their_domain_only() {
+    let mut registry = empty();
+    let choice = |locator| Choice { locator, priority: 0, weight: 1 };
+    for (nve, key, choices, why) in [
+        (1, key(1), at(2), "is not a locator of nve1"),
+        (3, key(1), at(3), "is not a locator of nve3"),
+        (1, key(1), vec![choice(locator(1, 2))], "belongs to another SIR domain"),
+        (1, Key { sir_prefix: OTHER_SIR, ..key(1) }, at(1), "belongs to another SIR domain"),
+        (1, key(1), Vec::new(), "0 locators"),
+        (1, key(1), vec![choice(locator(1, 0)); 2], "is named twice"),
+        (1, key(1), (0..17).map(|n| choice(locator(1, n))).collect(), "17 locators"),
+        (1, key(1), vec![Choice { weight: 0, ..choice(locator(1, 0)) }], "weight 0"),
+        (1, key(1), vec![Choice { weight: 1001, ..choice(locator(1, 0)) }], "weight 1001"),
+    ] {
+        let refusal = register(&mut registry, nve, key, choices, 0).unwrap_err();
+        assert!(refusal.why.contains(why), "{why}: {refusal:?}");
+    }
+    // Interface identifiers, the C-bit, VNID 0, groups and reserved types have no mapping.
+    for identifier in [1, 3 << 60, 2 << 61, 3 << 61, 4 << 61 | 1 << 32, 5 << 61, u64::MAX] {
+        let key = Key { sir_prefix: SIR, identifier };
+        let refusal = register(&mut registry, 1, key, at(1), 0).unwrap_err();
+        assert!(refusal.why.contains("no identifier that has a mapping"), "{identifier:x}: {refusal:?}");
+    }
+    assert_eq!(registry.revision(), 0);
+}
+
+#[test]
+fn only_the_owner_releases() {
+    let mut registry = empty();
+    let _ = register(&mut registry, 1, key(1), at(1), 0);
+    assert_eq!(release(&mut registry, 2, key(1), 0).unwrap_err().owner.as_deref(), Some("nve1"));
+    assert!(release(&mut registry, 2, key(9), 0).unwrap_err().why.contains("is not registered"));
+    assert!(registry.record(key(1)).unwrap().is_held());
+}

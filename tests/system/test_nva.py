@@ -1,0 +1,108 @@
+"""The authority: nodes without a mapping file, which register and learn."""
+
+from lab import Lab
+from nva import Authority, follow
+from reference import INET, L1, L2, T1, T2, Network, task_up
+from wait import expect, until
+
+
+class Domain:
+    """The reference network under an authority."""
+
+    def __init__(self, lab, nves=None):
+        self.net = Network(lab, start=False)
+        names = [node.config["node"]["name"] for node in self.net.nodes]
+        gw, nve1, nve2 = names
+        self.nva = Authority(lab, self.net.fab, self.net.domain, nves or {gw: [], nve1: [L1], nve2: [L2]})
+        for node in self.net.nodes:
+            follow(node, self.nva)
+
+    def start(self):
+        self.nva.start()
+        for node in self.net.nodes:
+            node.launch()
+        for node in self.net.nodes:
+            node.ready()
+        task_up(self.net.t1, T1)
+        task_up(self.net.t2, T2)
+        return self
+
+    def knows(self, node, *sirs):
+        """Waits until the node has the authority's mappings of these."""
+        known = lambda: {m["sir"] for m in node.show("mapping", "list", "--origin", "nva")}  # noqa: E731
+        until(lambda: set(sirs) <= known(), f"{node.ns.name} to know {sirs}")
+
+    def stop(self):
+        self.net.stop()
+        self.nva.stop()
+
+
+def test_nodes_without_a_mapping_file_learn_from_each_other():
+    with Lab("ilav") as lab:
+        domain = Domain(lab).start()
+        net = domain.net
+        domain.knows(net.gw, T1, T2)
+        net.t1.reaches(T2)
+        net.t1.reaches(INET)
+        net.inet.reaches(T2)
+        metrics = net.nve1.metrics()
+        expect(metrics["ilagate_nva_session"] == 1, "no session")
+        expect(metrics['ilagate_nva_registrations{state="registered"}'] == 1, "not registered")
+        # A task that goes is forgotten everywhere.
+        net.nve2.config["attachments"] = []
+        net.nve2.reload()
+        until(lambda: net.gw.metrics()["ilagate_mappings{domain=\"tasks\"}"] == 1, "the gateway to forget task 2")
+        domain.stop()
+
+
+def test_the_authority_goes_and_comes_back_and_traffic_does_not_notice():
+    with Lab("ilav") as lab:
+        domain = Domain(lab).start()
+        net = domain.net
+        domain.knows(net.gw, T1, T2)
+        domain.knows(net.nve1, T2)
+        domain.nva.kill()
+        until(lambda: net.nve1.metrics()["ilagate_nva_session"] == 0, "the session to end")
+        net.t1.reaches(T2)
+        net.inet.reaches(T1)
+        domain.nva.start()
+        until(lambda: net.nve1.metrics()["ilagate_nva_session"] == 1, "the session to come back")
+        # The registry was durable.
+        expect("records=2" in domain.nva.log(), domain.nva.log())
+        net.t1.reaches(T2)
+        domain.stop()
+
+
+def test_what_is_not_an_nves_own_is_refused_with_the_owners_name():
+    with Lab("ilav") as lab:
+        domain = Domain(lab)
+        net = domain.net
+        # Both hosts say that they have task 1; the second one also says that it has the first one's locator.
+        other = dict(net.nve1.config["attachments"][0], mac="02:00:00:00:00:0c")
+        net.nve2.config["attachments"].append(other)
+        domain.nva.start()
+        for node in net.nodes:
+            node.launch()
+            node.ready()
+        refused = 'ilagate_nva_registrations{state="refused"}'
+        until(lambda: net.nve1.metrics()[refused] + net.nve2.metrics()[refused] == 1, "one of them to be refused")
+        until(lambda: f"is registered by {net.nve1.config['node']['name']}" in net.nve2.log()
+              or f"is registered by {net.nve2.config['node']['name']}" in net.nve1.log(), "the owner's name")
+        domain.stop()
+
+
+def test_a_node_that_claims_the_locator_of_another_is_refused():
+    with Lab("ilav") as lab:
+        probe = Network(lab, start=False)
+        gw, nve1, nve2 = (node.config["node"]["name"] for node in probe.nodes)
+        # To the authority the second NVE has another locator than it says.
+        nva = Authority(lab, probe.fab, probe.domain, {gw: [], nve1: [L1], nve2: ["fd00:1:0:9::/64"]}).start()
+        for node in probe.nodes:
+            follow(node, nva)
+            node.launch()
+            node.ready()
+        until(lambda: f"is not a locator of {nve2}" in probe.nve2.log(), "the refusal to be told")
+        until(lambda: T1 in {m["sir"] for m in probe.gw.show("mapping", "list", "--origin", "nva")}, "task 1")
+        expect(T2 not in {m["sir"] for m in probe.gw.show("mapping", "list")}, "task 2 is known")
+        probe.stop()
+        nva.stop()
