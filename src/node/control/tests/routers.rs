@@ -251,3 +251,72 @@ fn nobody_is_told_over_a_link_that_is_down_and_all_when_it_comes_up() {
     bench.turn(2_000_000);
     assert_eq!(told(&bench, VM1).0, whole());
 }
+
+/// What groups on the access port were told since the last call: the source, and the lifetime of a Router
+/// Advertisement.
+fn told_to_groups(bench: &mut Bench) -> Vec<(u128, Option<u16>)> {
+    bench.send_queue.flush(&bench.exchange);
+    let frames = std::iter::from_fn(|| bench.exchange.to_send.pop()).filter(|frame| frame.port == ACCESS);
+    let read = |frame: Frame| {
+        let link = ethernet::parse(&frame.bytes)?;
+        let packet = &frame.bytes[link.header..];
+        ethernet::destination(&frame.bytes).filter(|to| to.is_multicast() && link.vlan == 0)?;
+        let lifetime = router_advert(packet).ok().map(|(advert, _)| advert.lifetime_s);
+        Some((ipv6::Ipv6::of(packet)?.source(), lifetime))
+    };
+    frames.filter_map(read).collect()
+}
+
+/// Has a configuration read, and takes it over at `now_ms`. No snapshot has it yet.
+fn take_over(bench: &mut Bench, now_ms: u64, config: &str) {
+    std::fs::write(&bench.control.path, config).unwrap();
+    bench.input(now_ms, Input::Reload);
+    let loaded = bench.load();
+    bench.input(now_ms, loaded);
+    bench.input(now_ms, Input::Update);
+    assert!(bench.control.unpublished);
+}
+
+#[test]
+fn a_router_that_was_withdrawn_is_silent_until_the_next_one_is_published() {
+    let with = "prefix: \"2001:db8:dddd::/64\", router_mac: \"02:00:5e:00:00:02\"}]";
+    let changed = NETWORK.replacen("prefix: \"2001:db8:dddd::/64\"}]", with, 1);
+    let (old, new) = (TASKS.link_local(), Mac([2, 0, 0x5e, 0, 0, 2]).link_local());
+    let mut bench = Bench::with(NETWORK);
+    (0..40).for_each(|now| bench.turn(now * 1_000));
+    let _ = told_to_groups(&mut bench);
+    take_over(&mut bench, 40_000, &changed);
+    // Time passes, and the link is looked at and comes back meanwhile.
+    for up in [true, false, true] {
+        bench.input(40_500, Input::Links(states([true, up])));
+        bench.input(40_500, Input::Tick);
+    }
+    assert_eq!(told_to_groups(&mut bench), [(old, Some(0))]);
+    bench.turn(40_600);
+    bench.turn(41_000);
+    let told = told_to_groups(&mut bench);
+    assert!(told.iter().all(|(source, _)| *source != old), "{told:x?}");
+    assert!(told.contains(&(new, None)), "{told:x?}");
+    assert!(told.iter().any(|(source, lifetime)| *source == new && lifetime.is_some_and(|s| s > 0)));
+}
+
+#[test]
+fn a_node_that_stops_right_after_a_reload_or_a_change_of_the_link_withdraws_itself() {
+    for reloads in [true, false] {
+        let mut bench = Bench::with(NETWORK);
+        bench.turn(0);
+        match reloads {
+            true => {
+                take_over(&mut bench, 1_000, &NETWORK.replace("10.0.0.6", "10.0.0.7"));
+                bench.input(1_000, Input::Update);
+            }
+            false => {
+                bench.input(1_000, Input::Links(states([true, false])));
+                bench.input(1_000, Input::Links(states([true, true])));
+            }
+        }
+        let _ = told_to_groups(&mut bench);
+        bench.input(1_000, Input::Stop);
+        assert_eq!(told_to_groups(&mut bench), [(TASKS.link_local(), Some(0))], "{reloads}");
+    }
+}
