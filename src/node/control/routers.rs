@@ -3,7 +3,7 @@
 
 use super::Control;
 use super::discovery::INITIAL_ADVERTS;
-use crate::node::exchange::Frame;
+use crate::node::exchange::{DEPTH, Frame};
 use crate::node::host_router::HostRouter;
 use crate::node::rib::attachment_key;
 use crate::table::{AttachmentKey, NetworkId, Networks, PortId, Tables, Tasks};
@@ -14,14 +14,17 @@ use std::sync::Arc;
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 200_000..=600_000;
 /// Shortest time between two announcements to a host (RFC 4861 §10, MIN_DELAY_BETWEEN_RAS).
 const DELAY_MS: u64 = 3_000;
-/// Hosts that are told in one turn, so that thousands of tenants do not fill the queues at once.
-const HOSTS_A_TURN: usize = 256;
+/// Shortest time between two bursts to hosts. One of them fills the queue to the worker, so that thousands of hosts do
+/// not fill the queue before it, where frames would be lost.
+const PAUSE_MS: u64 = 10;
 
 /// What every host was told, and when it is told next.
 #[derive(Default)]
 pub(super) struct HostRouters {
     hosts: BTreeMap<AttachmentKey, Host>,
     due: BTreeSet<(u64, AttachmentKey)>,
+    /// When the next burst may be sent.
+    burst_due_ms: u64,
     /// The tables that `hosts` come from.
     tables: Option<(Arc<Networks>, Arc<Tasks>)>,
 }
@@ -110,9 +113,17 @@ impl Control {
     /// Tells the hosts that are due of their routers.
     pub(super) fn tell_hosts(&mut self, now_ms: u64) {
         self.refresh_hosts(now_ms);
-        let due = self.host_routers.due.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
-        let due: Vec<AttachmentKey> = due.map(|(_, key)| *key).take(HOSTS_A_TURN).collect();
-        for key in due {
+        if now_ms < self.host_routers.burst_due_ms {
+            return;
+        }
+        let mut room = DEPTH;
+        while let Some((_, key)) =
+            self.host_routers.due.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms)
+        {
+            if room == 0 {
+                self.host_routers.burst_due_ms = now_ms + PAUSE_MS;
+                return;
+            }
             let is_up = self.links.get(usize::from(key.port.0)).is_some_and(|link| link.up);
             let pause = self.random.within(INTERVAL_MS);
             let all = &mut self.host_routers;
@@ -134,6 +145,7 @@ impl Control {
             all.schedule(key, goes_on.then_some(now_ms + pause));
             frames.into_iter().for_each(|frame| self.send(frame));
         }
+            room = room.saturating_sub(frames.len());
     }
 
     /// Tells every tenant that this node is its router no longer: the node stops.

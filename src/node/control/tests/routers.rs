@@ -320,3 +320,34 @@ fn a_node_that_stops_right_after_a_reload_or_a_change_of_the_link_withdraws_itse
         assert_eq!(told_to_groups(&mut bench), [(TASKS.link_local(), Some(0))], "{reloads}");
     }
 }
+
+#[test]
+fn however_many_tenants_arrive_at_once_none_of_their_frames_is_lost() {
+    const TENANTS: usize = 2_000;
+    let mut config = NETWORK.replace("10.0.0.0/24", "10.0.0.0/16");
+    for n in 0..TENANTS {
+        let (a, b) = (n / 256, n % 256);
+        config += &format!(
+            "  - {{port: a, vlan: {}, mac: \"02:00:00:01:{a:02x}:{b:02x}\", network: red, addresses: \
+             [10.0.{}.{b}, \"2001:db8:a::1:{n:x}\"]}}\n",
+            100 + n,
+            a + 1,
+        );
+    }
+    let mut bench = Bench::with(&config);
+    bench.input(0, Input::Links(states([true; 2])));
+    let (mut told, mut most) = (HashMap::new(), 0);
+    for now in 0..2_000 {
+        let effects = bench.control.turn(Now::from_ms(now), Input::Tick);
+        let frames = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(frame) if now > 0 => Some(ethernet::destination(&frame.bytes).unwrap()),
+            _ => None,
+        });
+        let frames: Vec<Mac> = frames.filter(|mac| !mac.is_multicast()).collect();
+        most = most.max(frames.len());
+        frames.into_iter().for_each(|mac| *told.entry(mac).or_insert(0) += 1);
+    }
+    // What a worker takes in a millisecond at least.
+    assert!(most <= crate::node::exchange::DEPTH + 8, "{most} in one turn");
+    assert!(told.values().filter(|frames| **frames == 4).count() > TENANTS - 70, "{}", told.len());
+}
