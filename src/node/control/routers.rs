@@ -34,7 +34,7 @@ struct Host {
     is_tenant: bool,
     /// When it is due; `None` while nothing is to be told.
     due_ms: Option<u64>,
-    /// When everything was told last.
+    /// When everything was told last; `None` while nothing was of this router.
     announced_ms: Option<u64>,
     /// Whether everything is to be told, and not only the advertisement.
     whole: bool,
@@ -76,7 +76,9 @@ impl HostRouters {
             let Some(host) = self.hosts.get_mut(&key) else { continue };
             let now = new.remove(&key);
             let router = now.as_ref().map(|(router, _)| router);
-            if host.announced_ms.is_some() && host.router.ends_before(router) {
+            // Tasks that stay hear it from their port, all at once.
+            let by_group = !host.is_tenant && now.as_ref().is_some_and(|(_, is_tenant)| !is_tenant);
+            if !by_group && host.router.ends_before(router) {
                 last.extend(host.router.withdrawal(key));
             }
             match now {
@@ -104,8 +106,8 @@ impl HostRouters {
 
     /// The last advertisements, to every host that has one.
     fn withdrawals(&self) -> Vec<Frame> {
-        let told = self.hosts.iter().filter(|(_, host)| host.is_tenant && host.announced_ms.is_some());
-        told.filter_map(|(key, host)| host.router.withdrawal(*key)).collect()
+        let tenants = self.hosts.iter().filter(|(_, host)| host.is_tenant);
+        tenants.filter_map(|(key, host)| host.router.withdrawal(*key)).collect()
     }
 }
 
@@ -143,14 +145,15 @@ impl Control {
             let pause = if host.adverts < INITIAL_ADVERTS.0 { pause.min(INITIAL_ADVERTS.1) } else { pause };
             let goes_on = host.is_tenant && host.router.is_advertised();
             all.schedule(key, goes_on.then_some(now_ms + pause));
+            room = room.saturating_sub(frames.len());
             frames.into_iter().for_each(|frame| self.send(frame));
         }
-            room = room.saturating_sub(frames.len());
     }
 
     /// Tells every tenant that this node is its router no longer: the node stops.
     pub(super) fn withdraw_from_hosts(&mut self) {
-        self.host_routers.withdrawals().into_iter().for_each(|frame| self.send(frame));
+        self.refresh_hosts(self.now_ms());
+        self.send_last(self.host_routers.withdrawals());
     }
 
     /// Takes over the hosts of the snapshot that was published last.
@@ -169,7 +172,15 @@ impl Control {
         });
         let last = self.host_routers.take_over(hosts.collect(), now_ms);
         self.host_routers.tables = Some(tables);
-        last.into_iter().for_each(|frame| self.send(frame));
+        self.send_last(last);
+    }
+
+    /// Sends last advertisements, over the links that are up: whether a host heard of the router is not known, because
+    /// workers answer those that ask.
+    fn send_last(&mut self, frames: Vec<Frame>) {
+        let is_up = |port: PortId| self.links.get(usize::from(port.0)).is_some_and(|link| link.up);
+        let frames: Vec<Frame> = frames.into_iter().filter(|frame| is_up(frame.port)).collect();
+        frames.into_iter().for_each(|frame| self.send(frame));
     }
 }
 

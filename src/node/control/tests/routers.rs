@@ -322,6 +322,34 @@ fn a_node_that_stops_right_after_a_reload_or_a_change_of_the_link_withdraws_itse
 }
 
 #[test]
+fn who_was_told_by_others_than_this_thread_hears_of_the_end_too() {
+    // A worker answers whoever asks, and a task hears the advertisements of its port.
+    let mut bench = Bench::with(NETWORK);
+    bench.turn(0);
+    let _ = told(&bench, TASK);
+    bench.reload(&NETWORK.replace("  - {name: task,", "  # {name: task,")).unwrap();
+    let (own, _) = told(&bench, TASK);
+    let is_last =
+        |said: &Said| matches!(said, Said::Router { from, lifetime_s: 0, .. } if *from == TASKS.link_local());
+    assert!(own.len() == 1 && is_last(&own[0].1), "{own:x?}");
+    // Attached, and not told by this thread before the node stops.
+    let mut bench = Bench::with(&NETWORK.replace("  - {name: vm1,", "  # {name: vm1,"));
+    bench.turn(0);
+    take_over(&mut bench, 1_000, NETWORK);
+    bench.input(1_000, Input::Update);
+    let _ = told(&bench, VM1);
+    bench.input(1_001, Input::Stop);
+    bench.send_queue.flush(&bench.exchange);
+    let (own, _) = told(&bench, VM1);
+    assert!(matches!(own[..], [(GATEWAY, Said::Router { lifetime_s: 0, .. })]), "{own:x?}");
+    // Over a link that is down nobody hears it.
+    bench.input(1_002, Input::Links(states([true, false])));
+    bench.input(1_002, Input::Stop);
+    bench.send_queue.flush(&bench.exchange);
+    assert_eq!(told(&bench, VM1), (Vec::new(), Vec::new()));
+}
+
+#[test]
 fn however_many_tenants_arrive_at_once_none_of_their_frames_is_lost() {
     const TENANTS: usize = 2_000;
     let mut config = NETWORK.replace("10.0.0.0/24", "10.0.0.0/16");
