@@ -177,3 +177,44 @@ fn a_reverse_request_is_answered_by_the_router_of_the_network() {
     assert_eq!(answer, there.receive("access0", &arp_frame(&asked, 0)).through("access0"));
     assert_eq!(answer[6..12], ANYCAST.0);
 }
+
+#[test]
+fn errors_about_a_tenants_packets_come_from_the_router_of_its_network_and_from_no_address_of_the_node() {
+    let lost = |from: u128, to: &str, hop_limit: u8, bytes: usize| {
+        let to = address(to);
+        let mut packet = ipv6(from, to, 17, &udp(from, to, &vec![7; bytes]));
+        packet[7] = hop_limit;
+        packet
+    };
+    let (text, mapped) = written(L1, &Rules::default());
+    let without = text
+        .replace(r#", gateway: "2001:db8:a::ffff:fffe"}"#, "}")
+        .replace(r#", gateway: "2001:db8:b::ffff:fffe"}"#, "}");
+    assert_ne!(text, without);
+    let router = ANYCAST.link_local();
+    for (text, red, blue) in [
+        (&text, address("2001:db8:a::ffff:fffe"), address("2001:db8:b::ffff:fffe")),
+        (&without, router, router),
+    ] {
+        let mut node = Node::new(text, &mapped);
+        for (to, hop_limit, bytes, reason) in [
+            ("2001:db8:a::2", 1, 4, DropReason::HopLimit),
+            ("2001:db8:a::77", 64, 4, DropReason::NoMapping),
+            ("2001:db8:a::2", 64, 1460, DropReason::PacketTooBig),
+            ("2001:db8:99::1", 64, 4, DropReason::NoPolicy),
+        ] {
+            let packet = lost(vm1(), to, hop_limit, bytes);
+            let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
+            assert_eq!(outcome.fate, Fate::Replied(Some(reason)));
+            let answer = outcome.through("access0");
+            assert_eq!(answer[..12], [VM1.0, ANYCAST.0].concat());
+            assert_eq!((source(&answer[14..]), checksum_ok(&answer[14..])), (red, Some(true)), "{reason:?}");
+            // On a VLAN.
+            let packet = lost(address("2001:db8:b::3"), "2001:db8:b::77", 64, 4);
+            let asked = tagged(ANYCAST, VM3, 7, &packet);
+            let answer = node.receive("access0", &asked).through("access0");
+            assert_eq!(answer[..16], [&VM3.0[..], &ANYCAST.0, &[0x81, 0, 0, 7]].concat());
+            assert_eq!((source(&answer[18..]), checksum_ok(&answer[18..])), (blue, Some(true)));
+        }
+    }
+}

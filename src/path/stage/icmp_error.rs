@@ -184,7 +184,7 @@ fn answer(
     let from = match meta.class {
         Class::Local if !ipv6::is_multicast(destination) => destination,
         _ if ipv6::is_link_local(source) => router.link_local(),
-        _ => port.error_source,
+        _ => router.error_source(),
     };
     const GROWTH: u16 = (ipv6::HEADER + icmp6::ERROR_HEADER) as u16;
     let quoted = packet.l3().len().min(usize::from(ipv6::MIN_MTU - GROWTH));
