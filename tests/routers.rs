@@ -4,7 +4,9 @@
 mod support;
 
 use ilagate::net::{Mac, arp};
-use ilagate::path::DropReason;
+use ilagate::node::rib::Rib;
+use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline};
+use ilagate::table::{AttachmentKey, PortId};
 use support::packets::*;
 use support::tenants::*;
 use support::*;
@@ -217,4 +219,34 @@ fn errors_about_a_tenants_packets_come_from_the_router_of_its_network_and_from_n
             assert_eq!((source(&answer[18..]), checksum_ok(&answer[18..])), (blue, Some(true)));
         }
     }
+}
+
+/// What the control thread hears of a reverse request of `vm` for `wanted`, sent so many times.
+fn heard_of_reverse_request(vm: (Mac, u16), wanted: Mac, times: usize) -> Vec<Notice> {
+    let (text, _) =
+        written(L1, &Rules { vm1: ", limits: {rarp: {per_second: 2, burst: 2}}", ..Rules::default() });
+    let config = ilagate::config::Config::parse(&text, "test.yaml").unwrap();
+    let tables = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 1).compile();
+    let mut pipeline = Pipeline::new(Limiter::new(10, 10));
+    let operation = arp::Operation::ReverseRequest;
+    let asked = arp::Arp { operation, sender_mac: vm.0, sender: 0, target_mac: wanted, target: 0 };
+    for _ in 0..times {
+        let (mut room, bytes) = (vec![0; 2176], arp_frame(&asked, vm.1));
+        room[128..128 + bytes.len()].copy_from_slice(&bytes);
+        let mut burst = [Packet::new(&mut room, 128, 128 + bytes.len() as u16, PortId(1))];
+        pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
+    }
+    pipeline.take_notices().0.to_vec()
+}
+
+#[test]
+fn whom_a_hypervisor_announces_by_rarp_has_arrived() {
+    for (mac, vlan) in [(VM1, 0), (VM3, 7)] {
+        let at = AttachmentKey { port: PortId(1), vlan, mac };
+        assert_eq!(heard_of_reverse_request((mac, vlan), mac, 1), [Notice::Arrival { at }]);
+    }
+    // Who asks for another one has not moved, nor is a stranger here; and nobody floods the control thread.
+    assert_eq!(heard_of_reverse_request((VM1, 0), VM2, 1), []);
+    assert_eq!(heard_of_reverse_request((VM2, 0), VM2, 1), []);
+    assert_eq!(heard_of_reverse_request((VM1, 0), VM1, 10).len(), 2);
 }

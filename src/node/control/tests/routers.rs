@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::net::{arp, ndp::Prefixes, ndp::RouterAdvert, ndp::router_advert};
+use crate::table::AttachmentKey;
 
 const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
 const VM2: Mac = Mac([2, 0, 0, 0, 1, 2]);
@@ -162,10 +163,17 @@ fn who_arrives_is_told_at_once_and_who_announces_itself_all_the_time_every_three
     announces(&bench, VM1, 5, VM1_IPV6);
     bench.turn(100_010);
     assert_eq!(told(&bench, VM1).0, whole());
+    // By RARP, which names no address of it.
+    bench.turn(104_000);
+    let at = AttachmentKey { port: ACCESS, vlan: 5, mac: VM1 };
+    bench.exchange.notices.push(Notice::Arrival { at }).unwrap();
+    let _ = told(&bench, VM1);
+    bench.turn(104_010);
+    assert_eq!(told(&bench, VM1).0, whole());
     let mut times = 0;
     for now in 0..1_000 {
         announces(&bench, VM1, 5, VM1_IPV6);
-        bench.turn(100_020 + 10 * now);
+        bench.turn(104_020 + 10 * now);
         times += told(&bench, VM1).0.iter().filter(|(_, said)| *said == Said::Arp(0x0a00_0001)).count();
     }
     assert!((3..=4).contains(&times), "{times} in 10 s");
