@@ -250,3 +250,23 @@ fn whom_a_hypervisor_announces_by_rarp_has_arrived() {
     assert_eq!(heard_of_reverse_request((VM2, 0), VM2, 1), []);
     assert_eq!(heard_of_reverse_request((VM1, 0), VM1, 10).len(), 2);
 }
+
+#[test]
+fn where_packets_to_unknown_tenants_are_routed_a_tenants_prefix_is_not_on_link() {
+    let (text, mapped) = written(L1, &Rules::default());
+    for (on_miss, on_link) in [("drop", true), ("route", false)] {
+        let with = format!("router_mac: \"{TASK_ROUTER}\", on_miss: {on_miss}");
+        let mut node = Node::new(&text.replace(&format!("router_mac: \"{TASK_ROUTER}\""), &with), &mapped);
+        let answer = node.receive("access0", &router_solicitation(VM1)).through("access0");
+        let (_, prefixes) = ilagate::net::ndp::router_advert(&answer[14..]).unwrap();
+        let prefixes: Vec<_> = prefixes.map(|p| (p.prefix.to_string(), p.on_link, p.autonomous)).collect();
+        assert_eq!(prefixes, [("2001:db8:a::/96".to_owned(), on_link, false)]);
+        // Nobody answers for who is unknown, and only the router sends on to them.
+        let (from, to) = (vm1(), address("2001:db8:a::77"));
+        let asked = node.receive("access0", &solicitation(from, to));
+        assert_eq!(asked.fate, Fate::Dropped(DropReason::NdNotForUs));
+        let packet = ipv6(from, to, 17, &udp(from, to, b"data"));
+        let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
+        assert_eq!(outcome.fate == Fate::Forwarded, !on_link, "{outcome:?}");
+    }
+}
