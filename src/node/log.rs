@@ -175,7 +175,6 @@ impl Log {
     }
 
     /// Waits up to 1 s for the lines so far to be written. A signal handler may call it.
-    #[must_use]
     pub fn last_lines(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = self.shared.clone();
         move || {
