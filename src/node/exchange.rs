@@ -138,4 +138,10 @@ impl SendQueue {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Frames that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }
