@@ -182,6 +182,7 @@ fn questions(criterion: &mut Criterion) {
                 domain: DomainId(0),
                 mac: NEXT,
                 mtu: 1500,
+                on_link: true,
                 ipv6: Some(network::Vnet::new(OWN6 - 1, Some(GATEWAY6), 100, SIR)),
                 ipv4: vec![network::Subnet { prefix: 0x0a00_0000, mask: !0xff, gateway: 0x0a00_00fe }],
                 peers: Default::default(),

@@ -107,13 +107,21 @@ fn who_is_not_in_a_group_says_nothing_about_its_packets() {
         ("ff0e::1234", false),
     ] {
         let group = address(group);
-        let packet = asking(group, 60, &[header(58, [0x80, 4, 0, 0, 0, 0])]);
-        let frame = frame(Mac::of_ipv6_multicast(group), INTERNET, &packet);
         let expected = match is_in {
             true => Fate::Replied(Some(DropReason::ExtensionHeaders)),
             false => Fate::Dropped(DropReason::ExtensionHeaders),
         };
-        assert_eq!(the_gateway().receive("ext0", &frame).fate, expected, "{group:x}");
+        for from in [IADDR, INTERNET.link_local()] {
+            let mut packet = asking(group, 60, &[header(58, [0x80, 4, 0, 0, 0, 0])]);
+            packet[8..24].copy_from_slice(&from.to_be_bytes());
+            let frame = frame(Mac::of_ipv6_multicast(group), INTERNET, &packet);
+            let outcome = the_gateway().receive("ext0", &frame);
+            assert_eq!(outcome.fate, expected, "{group:x}");
+            // The answer comes from the port and not from the group.
+            if is_in {
+                assert_eq!(outcome.through("ext0")[..12], [INTERNET.0, GATEWAY_EXTERNAL.0].concat());
+            }
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 mod support;
 
 use ilagate::net::{Mac, arp};
-use ilagate::path::DropReason;
+use ilagate::node::rib::Rib;
+use ilagate::path::{Ctx, DropReason, Limiter, Notice, Packet, Pipeline};
+use ilagate::table::{AttachmentKey, PortId};
 use support::packets::*;
 use support::tenants::*;
 use support::*;
@@ -176,4 +178,95 @@ fn a_reverse_request_is_answered_by_the_router_of_the_network() {
     let answer = here.receive("access0", &arp_frame(&asked, 0)).through("access0");
     assert_eq!(answer, there.receive("access0", &arp_frame(&asked, 0)).through("access0"));
     assert_eq!(answer[6..12], ANYCAST.0);
+}
+
+#[test]
+fn errors_about_a_tenants_packets_come_from_the_router_of_its_network_and_from_no_address_of_the_node() {
+    let lost = |from: u128, to: &str, hop_limit: u8, bytes: usize| {
+        let to = address(to);
+        let mut packet = ipv6(from, to, 17, &udp(from, to, &vec![7; bytes]));
+        packet[7] = hop_limit;
+        packet
+    };
+    let (text, mapped) = written(L1, &Rules::default());
+    let without = text
+        .replace(r#", gateway: "2001:db8:a::ffff:fffe"}"#, "}")
+        .replace(r#", gateway: "2001:db8:b::ffff:fffe"}"#, "}");
+    assert_ne!(text, without);
+    let router = ANYCAST.link_local();
+    for (text, red, blue) in [
+        (&text, address("2001:db8:a::ffff:fffe"), address("2001:db8:b::ffff:fffe")),
+        (&without, router, router),
+    ] {
+        let mut node = Node::new(text, &mapped);
+        for (to, hop_limit, bytes, reason) in [
+            ("2001:db8:a::2", 1, 4, DropReason::HopLimit),
+            ("2001:db8:a::77", 64, 4, DropReason::NoMapping),
+            ("2001:db8:a::2", 64, 1460, DropReason::PacketTooBig),
+            ("2001:db8:99::1", 64, 4, DropReason::NoPolicy),
+        ] {
+            let packet = lost(vm1(), to, hop_limit, bytes);
+            let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
+            assert_eq!(outcome.fate, Fate::Replied(Some(reason)));
+            let answer = outcome.through("access0");
+            assert_eq!(answer[..12], [VM1.0, ANYCAST.0].concat());
+            assert_eq!((source(&answer[14..]), checksum_ok(&answer[14..])), (red, Some(true)), "{reason:?}");
+            // On a VLAN.
+            let packet = lost(address("2001:db8:b::3"), "2001:db8:b::77", 64, 4);
+            let asked = tagged(ANYCAST, VM3, 7, &packet);
+            let answer = node.receive("access0", &asked).through("access0");
+            assert_eq!(answer[..16], [&VM3.0[..], &ANYCAST.0, &[0x81, 0, 0, 7]].concat());
+            assert_eq!((source(&answer[18..]), checksum_ok(&answer[18..])), (blue, Some(true)));
+        }
+    }
+}
+
+/// What the control thread hears of a reverse request of `vm` for `wanted`, sent so many times.
+fn heard_of_reverse_request(vm: (Mac, u16), wanted: Mac, times: usize) -> Vec<Notice> {
+    let (text, _) =
+        written(L1, &Rules { vm1: ", limits: {rarp: {per_second: 2, burst: 2}}", ..Rules::default() });
+    let config = ilagate::config::Config::parse(&text, "test.yaml").unwrap();
+    let tables = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 1).compile();
+    let mut pipeline = Pipeline::new(Limiter::new(10, 10));
+    let operation = arp::Operation::ReverseRequest;
+    let asked = arp::Arp { operation, sender_mac: vm.0, sender: 0, target_mac: wanted, target: 0 };
+    for _ in 0..times {
+        let (mut room, bytes) = (vec![0; 2176], arp_frame(&asked, vm.1));
+        room[128..128 + bytes.len()].copy_from_slice(&bytes);
+        let mut burst = [Packet::new(&mut room, 128, 128 + bytes.len() as u16, PortId(1))];
+        pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
+    }
+    pipeline.take_notices().0.to_vec()
+}
+
+#[test]
+fn whom_a_hypervisor_announces_by_rarp_has_arrived() {
+    for (mac, vlan) in [(VM1, 0), (VM3, 7)] {
+        let at = AttachmentKey { port: PortId(1), vlan, mac };
+        assert_eq!(heard_of_reverse_request((mac, vlan), mac, 1), [Notice::Arrival { at }]);
+    }
+    // Who asks for another one has not moved, nor is a stranger here; and nobody floods the control thread.
+    assert_eq!(heard_of_reverse_request((VM1, 0), VM2, 1), []);
+    assert_eq!(heard_of_reverse_request((VM2, 0), VM2, 1), []);
+    assert_eq!(heard_of_reverse_request((VM1, 0), VM1, 10).len(), 2);
+}
+
+#[test]
+fn where_packets_to_unknown_tenants_are_routed_a_tenants_prefix_is_not_on_link() {
+    let (text, mapped) = written(L1, &Rules::default());
+    for (on_miss, on_link) in [("drop", true), ("route", false)] {
+        let with = format!("router_mac: \"{TASK_ROUTER}\", on_miss: {on_miss}");
+        let mut node = Node::new(&text.replace(&format!("router_mac: \"{TASK_ROUTER}\""), &with), &mapped);
+        let answer = node.receive("access0", &router_solicitation(VM1)).through("access0");
+        let (_, prefixes) = ilagate::net::ndp::router_advert(&answer[14..]).unwrap();
+        let prefixes: Vec<_> = prefixes.map(|p| (p.prefix.to_string(), p.on_link, p.autonomous)).collect();
+        assert_eq!(prefixes, [("2001:db8:a::/96".to_owned(), on_link, false)]);
+        // Nobody answers for who is unknown, and only the router sends on to them.
+        let (from, to) = (vm1(), address("2001:db8:a::77"));
+        let asked = node.receive("access0", &solicitation(from, to));
+        assert_eq!(asked.fate, Fate::Dropped(DropReason::NdNotForUs));
+        let packet = ipv6(from, to, 17, &udp(from, to, b"data"));
+        let outcome = node.receive("access0", &frame(ANYCAST, VM1, &packet));
+        assert_eq!(outcome.fate == Fate::Forwarded, !on_link, "{outcome:?}");
+    }
 }

@@ -30,6 +30,26 @@ pub fn is_unfinished(frame: &[u8]) -> bool {
     message.get(at..at + 2) == Some(&pseudo.to_be_bytes()) && add(pseudo, sum_of_bytes(message)) != 0xffff
 }
 
+/// Which of a worker's queues has its next frame looked at: each in turn, so that a busy one hides no other.
+#[derive(Debug, Default)]
+pub struct Looks {
+    queue: usize,
+    due: bool,
+}
+
+impl Looks {
+    /// It is the turn of the next one of so many queues, whether the one before had a frame or not.
+    pub fn turn(&mut self, queues: usize) {
+        (self.queue, self.due) = ((self.queue + 1) % queues.max(1), true);
+    }
+
+    /// Whether a frame of this queue is to be looked at. It is the only one of this turn.
+    #[inline]
+    pub fn take(&mut self, queue: usize) -> bool {
+        self.due && self.queue == queue && std::mem::take(&mut self.due)
+    }
+}
+
 /// The sum of the pseudo header, the protocol and the message.
 fn upper_ipv6(packet: &[u8]) -> Option<(u16, u8, &[u8])> {
     let header = Ipv6::of(packet)?;
@@ -92,6 +112,26 @@ mod tests {
             let mut wrong = frame.clone();
             *wrong.last_mut().unwrap() ^= 1;
             assert!(!is_unfinished(&wrong));
+        }
+    }
+
+    #[test]
+    fn a_queue_that_always_has_frames_hides_no_other() {
+        for queues in 1..5 {
+            let (mut looks, mut looked) = (Looks::default(), vec![0; queues]);
+            assert!((0..queues).all(|queue| !looks.take(queue)));
+            for _ in 0..12 * queues {
+                looks.turn(queues);
+                // All are polled, in order and more than once, and all have frames.
+                for queue in (0..queues).cycle().take(3 * queues) {
+                    looked[queue] += u32::from(looks.take(queue));
+                }
+            }
+            assert_eq!(looked, vec![12; queues]);
+            // Who has none loses the turn, and no more.
+            looks.turn(queues);
+            looks.turn(queues);
+            assert_eq!((0..queues).filter(|queue| looks.take(*queue)).count(), 1);
         }
     }
 

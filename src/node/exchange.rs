@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// report of many groups fills a packet of 1500 bytes.
 pub const FRAME_BYTES: usize = 1536;
 /// Events and frames that wait, at most, each way.
-const DEPTH: usize = 256;
+pub const DEPTH: usize = 256;
 /// Frames for the control thread that wait, at most. Every port may fill its share at once: see `path/punts`.
 const PUNTED: usize = 1024;
 /// Frames in an [`SendQueue`], at most: one of each kind for every VLAN of several ports.
@@ -137,5 +137,11 @@ impl SendQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Frames that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 }

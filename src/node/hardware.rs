@@ -186,6 +186,9 @@ impl Hardware {
                 self.kept_mbufs.fetch_add(kept_by_af_xdp(port, &self.config), Ordering::Relaxed);
             }
         }
+        if let Some(underlay) = &mut self.underlays[n] {
+            underlay.let_go();
+        }
         open.reopen(pool)?;
         if let Some(index) = open.interface().filter(|_| open.driver() == "net_tap") {
             self.quiet.hush_made(&port.name, index)?;

@@ -35,7 +35,7 @@ const REQUESTS: usize = 1024;
 const TICK: Duration = Duration::from_millis(10);
 /// The same while updates or frames wait for workers.
 const TICK_BUSY: Duration = Duration::from_millis(1);
-/// Longest time for the final frames to be sent.
+/// Longest time that the final frames wait for a worker that takes none of them.
 const FINAL_FRAMES: Duration = Duration::from_millis(500);
 /// Time between two readings of the links.
 const LINKS_MS: u64 = 200;
@@ -159,18 +159,24 @@ impl Shell {
         }
     }
 
-    /// Sends the final frames before the workers stop, and waits until the first worker has taken them, at
-    /// most 0.5 s.
+    /// Sends the final frames before the workers stop, and waits until the first worker has taken them, as long as it
+    /// takes some every 0.5 s.
     pub async fn finish(&mut self) {
         self.stats.control.stop();
         self.input(Input::Stop);
-        let began = Instant::now();
-        while began.elapsed() < FINAL_FRAMES && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
+        let (mut taken, mut left) = (Instant::now(), self.send_queue.len());
+        while taken.elapsed() < FINAL_FRAMES && !self.exchanges.iter().any(|exchange| exchange.stopped()) {
             self.flush();
             if self.send_queue.is_empty() {
-                break;
+                return;
+            }
+            if self.send_queue.len() < left {
+                (taken, left) = (Instant::now(), self.send_queue.len());
             }
             tokio::time::sleep(TICK_BUSY).await;
+        }
+        if left > 0 {
+            tracing::warn!(frames = left, "the worker does not take the final frames, and they are lost");
         }
     }
 

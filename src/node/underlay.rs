@@ -14,6 +14,8 @@ pub(super) struct Underlay {
     inode: u64,
     /// MTU of the port, in bytes.
     mtu: u16,
+    /// Whether the port made it.
+    made: bool,
     /// Where the kernel tells of the files by which this process holds an interface that the port made. Such an
     /// interface is there as long as one of them is, also in another network namespace.
     files: Vec<PathBuf>,
@@ -50,18 +52,23 @@ impl Underlay {
         let (name, inode) = (dir.file_name()?.to_str()?.to_owned(), inode(&dir)?);
         let entries = fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
         let files = entries.map(|entry| entry.path()).filter(|file| holds(file).as_deref() == Some(&name));
-        Some(Underlay { files: files.collect(), all: all.to_owned(), name, inode, mtu })
+        Some(Underlay { made: true, files: files.collect(), all: all.to_owned(), name, inode, mtu })
     }
 
     fn in_dir(all: &Path, interface: &str, mtu: u16) -> Option<Self> {
         let name = Some(interface).filter(|name| !name.contains('/'))?.to_owned();
         let inode = inode(&all.join(interface))?;
-        Some(Underlay { all: all.to_owned(), name, inode, mtu, files: Vec::new() })
+        Some(Underlay { all: all.to_owned(), name, inode, mtu, made: false, files: Vec::new() })
     }
 
     /// Whether the port itself made the interface.
     pub(super) fn is_made(&self) -> bool {
-        !self.files.is_empty()
+        self.made
+    }
+
+    /// The port closes the files by which it holds its interface. Those of other ports may get their numbers.
+    pub(super) fn let_go(&mut self) {
+        self.files.clear();
     }
 
     /// Whether it is gone and the port could be opened anew: another interface has its name, or the port makes one.
@@ -196,11 +203,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("23");
         let files = vec![dir.path().join("22"), file.clone()];
-        let underlay =
-            Underlay { all: dir.path().to_owned(), name: "tap0".into(), inode: 7, mtu: 1500, files };
+        let mut underlay = Underlay {
+            all: dir.path().to_owned(),
+            name: "tap0".into(),
+            inode: 7,
+            mtu: 1500,
+            made: true,
+            files,
+        };
         fs::write(&file, "pos:\t0\niff:\teth9\n").unwrap();
         assert_eq!((underlay.state(), underlay.can_be_replaced()), ((true, ""), false));
         fs::write(&file, "pos:\t0\niff:\t\n").unwrap();
+        assert_eq!((underlay.state().1, underlay.can_be_replaced()), ("its interface is gone", true));
+        // The port could not be opened again, and another one has opened a file with the same number.
+        underlay.let_go();
+        fs::write(&file, "pos:\t0\niff:\ttap1\n").unwrap();
         assert_eq!((underlay.state().1, underlay.can_be_replaced()), ("its interface is gone", true));
     }
 }

@@ -9,7 +9,7 @@ use super::stats::{Stats, WorkerStats};
 use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
 use crate::dpdk::{Burst, Mbuf, Mempool, RxQueue, Settled, TxSet};
-use crate::net::offload::is_unfinished;
+use crate::net::offload::{Looks, is_unfinished};
 use crate::path::Frames;
 use crate::path::meta::BurstMeta;
 use crate::path::{
@@ -74,8 +74,8 @@ struct Datapath {
     hold_timeout_ms: u64,
     /// The outcomes of the last burst; reused.
     outcomes: Outcomes,
-    /// Whether the first frame of the next burst is looked at for an unfinished checksum.
-    looks: bool,
+    /// Which queue's next frame is looked at for an unfinished checksum.
+    looks: Looks,
     /// Reused buffer of [`Datapath::retry`], so that it does not allocate.
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
@@ -136,7 +136,7 @@ impl Worker {
                 waiting: Waiting::new(hold_packets),
                 hold_timeout_ms,
                 outcomes: Outcomes::new(),
-                looks: false,
+                looks: Looks::default(),
                 again: Vec::with_capacity(ROOM),
                 exchange: setup.exchange,
                 stats: setup.stats,
@@ -159,8 +159,8 @@ impl Worker {
             }
             let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
             let mut packets = 0;
-            for (port, rx) in &mut self.queues {
-                packets += self.datapath.poll(*port, rx, &ctx);
+            for (queue, (port, rx)) in self.queues.iter_mut().enumerate() {
+                packets += self.datapath.poll(queue, *port, rx, &ctx);
             }
             self.datapath.tx.flush();
             if packets > 0 {
@@ -179,7 +179,7 @@ impl Worker {
     fn housekeeping(&mut self) {
         self.now_ms = self.datapath.stats.started.elapsed().as_millis() as u64;
         self.datapath.send_originated();
-        self.datapath.looks = true;
+        self.datapath.looks.turn(self.queues.len());
         if !self.datapath.waiting.is_empty() {
             self.datapath.expire(self.now_ms);
         }
@@ -225,7 +225,7 @@ impl Datapath {
 
     /// Receives one burst, decides it and carries out the decision. Returns the number of packets.
     #[inline]
-    fn poll(&mut self, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
+    fn poll(&mut self, queue: usize, port: PortId, rx: &mut RxQueue, ctx: &Ctx<'_>) -> usize {
         let own = &self.stats.workers[self.number];
         let counters: &Counters = &own.received[usize::from(port.0)];
         let received = self.burst.receive(rx);
@@ -236,7 +236,7 @@ impl Datapath {
             own.polls.empty_polls.add(1);
             return 0;
         }
-        if std::mem::take(&mut self.looks) {
+        if self.looks.take(queue) {
             look(&mut self.burst, port, own);
         }
         own.polls.bursts.add(1);

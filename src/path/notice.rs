@@ -1,7 +1,7 @@
 //! Notices: what the control thread must hear of although the packet has another verdict.
 
 use crate::net::Mac;
-use crate::table::{PortId, TenantHandle};
+use crate::table::{AttachmentKey, PortId, TenantHandle};
 use std::net::IpAddr;
 
 /// Most notices that a worker collects before the control thread gets them. More are lost and counted.
@@ -16,6 +16,11 @@ pub enum Notice {
         tenant: TenantHandle,
         /// The address that it claims.
         address: IpAddr,
+    },
+    /// A tenant asked for its own address by RARP: so hypervisors announce one that they have just moved.
+    Arrival {
+        /// Where it is attached.
+        at: AttachmentKey,
     },
     /// A neighbour named a MAC address that is not the known one (RFC 4861 §6.2.6, RFC 4861 §7.2.3).
     Neighbour {

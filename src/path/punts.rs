@@ -12,6 +12,7 @@ use crate::net::ethernet;
 use crate::net::ipv6::Ipv6;
 use crate::net::ndp::{self, Message};
 use crate::table::port::MAX_PORTS;
+use crate::table::tenant::MAX_TENANTS;
 use crate::table::{HopState, PortId, Rate};
 use std::hash::BuildHasher;
 
@@ -31,14 +32,14 @@ enum Class {
     Other,
 }
 
-/// Messages of one port and worker, by class: of the neighbours or tenants that share a bucket.
+/// Messages of one port and worker, by class: of the neighbours that share a bucket, or of one tenant.
 const RATES: [Rate; 5] =
     [Rate::new(20, 8), Rate::new(20, 8), Rate::new(10, 4), Rate::new(100, 32), Rate::new(200, 32)];
 
 /// Messages of all tenants of one port and worker.
 const TENANTS: Rate = Rate::new(1000, 64);
 
-/// Buckets of one class and port. A hash picks that of a neighbour, the slot that of a tenant; others have one.
+/// Buckets of one class and port. A hash picks that of a neighbour; others have one. Each tenant has its own.
 const BUCKETS: usize = 64;
 
 /// The bucket that a packet is charged to.
@@ -65,13 +66,19 @@ impl Bucket {
 pub(super) struct Punts {
     /// By port, class and place: the time, in nanoseconds, at which the bucket will be full again.
     spent: Vec<[[u64; BUCKETS]; RATES.len()]>,
+    /// The same of each tenant, by slot.
+    spent_by_tenant: Vec<u64>,
     /// The same of all tenants by port.
     spent_by_tenants: Vec<u64>,
 }
 
 impl Default for Punts {
     fn default() -> Self {
-        Punts { spent: vec![[[0; BUCKETS]; RATES.len()]; MAX_PORTS], spent_by_tenants: vec![0; MAX_PORTS] }
+        Punts {
+            spent: vec![[[0; BUCKETS]; RATES.len()]; MAX_PORTS],
+            spent_by_tenant: vec![0; MAX_TENANTS],
+            spent_by_tenants: vec![0; MAX_PORTS],
+        }
     }
 }
 
@@ -80,10 +87,12 @@ impl Punts {
     pub(super) fn take(&mut self, bucket: Bucket, ctx: &Ctx<'_>) -> bool {
         let Bucket { port, class, place } = bucket;
         let at = usize::from(port.0);
-        let (Some(spent), Some(all)) = (self.spent.get_mut(at), self.spent_by_tenants.get_mut(at)) else {
-            return false;
+        let own = match class {
+            Class::Tenant => self.spent_by_tenant.get_mut(place),
+            _ => self.spent.get_mut(at).map(|spent| &mut spent[class as usize][place % BUCKETS]),
         };
-        RATES[class as usize].spend(&mut spent[class as usize][place % BUCKETS], (1, 1), ctx.now_ms)
+        let (Some(own), Some(all)) = (own, self.spent_by_tenants.get_mut(at)) else { return false };
+        RATES[class as usize].spend(own, (1, 1), ctx.now_ms)
             && (class != Class::Tenant || TENANTS.spend(all, (1, 1), ctx.now_ms))
     }
 }
@@ -228,7 +237,7 @@ mod tests {
     fn a_tenant_takes_little_of_what_the_tenants_of_its_port_share() {
         let tables = tables();
         let mut punts = Punts::default();
-        let mut passed = [0; 4];
+        let mut passed = [0; 5];
         for now_ms in 0..1000 {
             let ctx = Ctx { tables: &tables, now_ms };
             let mut take = |port: u16, slot: u16| {
@@ -240,14 +249,16 @@ mod tests {
             };
             // One floods, another one announces itself ten times a second; and so do many at another port.
             passed[0] += (0..20).map(|_| take(0, 3)).sum::<u32>();
-            passed[2] += (0..64).map(|slot| take(1, slot)).sum::<u32>();
+            passed[2] += (1000..1064).map(|slot| take(1, slot)).sum::<u32>();
             if now_ms % 100 == 0 {
                 passed[1] += take(0, 4);
-                passed[3] += take(2, 4);
+                passed[3] += take(2, 5);
+                // However many there are, none shares with another one.
+                passed[4] += take(0, 3 + 64) + take(0, 3 + 4096);
             }
         }
         assert!((100..=140).contains(&passed[0]) && (1000..=1070).contains(&passed[2]), "{passed:?}");
-        assert_eq!((passed[1], passed[3]), (10, 10));
+        assert_eq!((passed[1], passed[3], passed[4]), (10, 10, 20));
     }
 
     #[test]

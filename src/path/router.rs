@@ -32,6 +32,13 @@ impl<'t> Router<'t> {
         self.network.map_or(self.port.link_local, Network::link_local)
     }
 
+    /// Source of ICMPv6 errors. A tenant hears of no address of the node: they come from the gateway of its network, or
+    /// from the link-local address if it has none.
+    pub(in crate::path) fn error_source(self) -> u128 {
+        let Some(network) = self.network else { return self.port.error_source };
+        network.ipv6.and_then(|vnet| vnet.gateway).unwrap_or(network.link_local())
+    }
+
     /// Whether `address` is the router's. The address of a network's gateway, which only serves echo, is told apart.
     #[inline]
     pub(in crate::path) fn owns(self, address: u128) -> bool {

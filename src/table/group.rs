@@ -77,6 +77,7 @@ mod tests {
             gateways: Default::default(),
             replicas: Default::default(),
             received_copies: Default::default(),
+            on_link: true,
         }
     }
 

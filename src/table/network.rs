@@ -36,6 +36,9 @@ pub struct Network {
     pub mac: Mac,
     /// MTU: largest packet in bytes that tenants may send.
     pub mtu: u16,
+    /// Whether its IPv6 prefix is on-link for its tenants. It is not where packets to those who are unknown here are
+    /// routed: nobody would answer for them on the link.
+    pub on_link: bool,
     /// Its IPv6 prefix and gateway, if it has IPv6.
     pub ipv6: Option<Vnet>,
     /// Its IPv4 subnets.
@@ -216,7 +219,7 @@ impl Network {
     #[must_use]
     pub fn advert(&self) -> Option<Advert> {
         let vnet = self.ipv6?;
-        let prefix = Some((vnet.prefix, 96, true, false));
+        let prefix = Some((vnet.prefix, 96, self.on_link, false));
         Some(Advert { lifetime_s: ROUTER_LIFETIME_S, mtu: self.mtu, prefix })
     }
 

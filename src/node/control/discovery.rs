@@ -26,6 +26,8 @@ pub(super) struct LinkSeen {
     advert_due_ms: u64,
     /// Initial ones sent since the link came up.
     adverts: u8,
+    /// Hosts were told by Router Advertisements that this node is their router.
+    advertised: bool,
     /// Addresses changed, and were not announced yet.
     pub(super) unannounced: bool,
     /// When another error about a duplicate of an address may be logged.
@@ -135,8 +137,9 @@ impl Control {
             let (port, up) = (PortId(n as u16), *up);
             let seen = &mut self.links[n];
             let (was_up, changed) = (seen.up, (up, problem) != (seen.up, &seen.problem));
-            let unannounced = up && (first || !was_up || seen.unannounced);
-            seen.unannounced &= !unannounced;
+            seen.unannounced |= up && (first || !was_up);
+            let announces = up && seen.unannounced && !self.unpublished;
+            seen.unannounced &= !announces;
             (seen.up, seen.speed_mbps) = (up, *speed_mbps);
             if changed {
                 seen.problem.clone_from(problem);
@@ -145,7 +148,7 @@ impl Control {
             if up != was_up {
                 self.rib.set_link(port, up);
             }
-            if unannounced {
+            if announces {
                 self.announce(port, now_ms);
             }
             if up && !was_up {
@@ -209,7 +212,7 @@ impl Control {
             // Between 0.75 and 1 of the interval, so that routers on a link do not fall into step.
             let pause = self.random.within(most * 3 / 4..=most).max(1000);
             let link = &mut self.links[n];
-            link.adverts = link.adverts.saturating_add(1);
+            (link.adverts, link.advertised) = (link.adverts.saturating_add(1), true);
             let initial = link.adverts < INITIAL_ADVERTS.0;
             link.advert_due_ms = now_ms + if initial { pause.min(INITIAL_ADVERTS.1) } else { pause };
         }
@@ -220,7 +223,8 @@ impl Control {
     pub(super) fn stop_advertising(&mut self, stop: impl Fn(usize) -> bool) {
         let current = self.publisher.current().clone();
         for (n, facts) in current.ports.iter().enumerate().filter(|(n, _)| stop(*n)) {
-            if self.links.get(n).is_some_and(|link| link.up && link.adverts > 0) {
+            let Some(link) = self.links.get_mut(n).filter(|link| link.up) else { continue };
+            if std::mem::take(&mut link.advertised) {
                 announce::final_router_advertisements(PortId(n as u16), facts, &current.networks)
                     .for_each(|frame| self.send(frame));
             }

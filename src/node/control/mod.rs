@@ -62,6 +62,8 @@ pub struct Control {
     quarantine_states: QuarantineStates,
     links: Vec<LinkSeen>,
     host_routers: HostRouters,
+    /// A configuration was taken over that is in no snapshot yet. Meanwhile nothing is announced of the one before.
+    unpublished: bool,
     /// Whether the links were reported since the start.
     links_reported: bool,
     devices: DeviceReport,
@@ -95,6 +97,7 @@ impl Control {
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
             links_reported: false,
             host_routers: HostRouters::default(),
+            unpublished: false,
             memberships: Memberships::new(&config),
             group_effects: Vec::new(),
             groups_due_ms: 0,
@@ -200,8 +203,10 @@ impl Control {
     /// Serves the timers.
     fn tick(&mut self, now_ms: u64) {
         self.rib.change_neighbours(|all, effects| all.tick(now_ms, effects));
-        self.advertise(now_ms);
-        self.tell_hosts(now_ms);
+        if !self.unpublished {
+            self.advertise(now_ms);
+            self.tell_hosts(now_ms);
+        }
         self.serve_groups(now_ms);
         self.apply_neighbour_effects();
         self.check_tenants_when_due(now_ms);
@@ -219,6 +224,7 @@ impl Control {
     /// Publishes what the state looks like now.
     fn publish(&mut self) {
         self.publisher.publish(self.rib.compile());
+        self.unpublished = false;
         self.updates.published();
         self.stats.snapshots_published.fetch_add(1, Ordering::Relaxed);
         self.effects.push(Effect::Published(self.publisher.number()));

@@ -56,6 +56,7 @@ impl Control {
         reply.applied = changes;
         (self.file, self.amendments) = (file, amendments);
         let old = std::mem::replace(&mut self.config, config.clone());
+        self.unpublished = true;
         let advertised = |config: &Config, n: usize| {
             config.ports.get(n).and_then(|port| port.router_advertisement).is_some()
         };

@@ -3,7 +3,7 @@
 
 use super::Control;
 use super::discovery::INITIAL_ADVERTS;
-use crate::node::exchange::Frame;
+use crate::node::exchange::{DEPTH, Frame};
 use crate::node::host_router::HostRouter;
 use crate::node::rib::attachment_key;
 use crate::table::{AttachmentKey, NetworkId, Networks, PortId, Tables, Tasks};
@@ -14,14 +14,17 @@ use std::sync::Arc;
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 200_000..=600_000;
 /// Shortest time between two announcements to a host (RFC 4861 §10, MIN_DELAY_BETWEEN_RAS).
 const DELAY_MS: u64 = 3_000;
-/// Hosts that are told in one turn, so that thousands of tenants do not fill the queues at once.
-const HOSTS_A_TURN: usize = 256;
+/// Shortest time between two bursts to hosts. One of them fills the queue to the worker, so that thousands of hosts do
+/// not fill the queue before it, where frames would be lost.
+const PAUSE_MS: u64 = 10;
 
 /// What every host was told, and when it is told next.
 #[derive(Default)]
 pub(super) struct HostRouters {
     hosts: BTreeMap<AttachmentKey, Host>,
     due: BTreeSet<(u64, AttachmentKey)>,
+    /// When the next burst may be sent.
+    burst_due_ms: u64,
     /// The tables that `hosts` come from.
     tables: Option<(Arc<Networks>, Arc<Tasks>)>,
 }
@@ -31,7 +34,7 @@ struct Host {
     is_tenant: bool,
     /// When it is due; `None` while nothing is to be told.
     due_ms: Option<u64>,
-    /// When everything was told last.
+    /// When everything was told last; `None` while nothing was of this router.
     announced_ms: Option<u64>,
     /// Whether everything is to be told, and not only the advertisement.
     whole: bool,
@@ -73,7 +76,9 @@ impl HostRouters {
             let Some(host) = self.hosts.get_mut(&key) else { continue };
             let now = new.remove(&key);
             let router = now.as_ref().map(|(router, _)| router);
-            if host.announced_ms.is_some() && host.router.ends_before(router) {
+            // Tasks that stay hear it from their port, all at once.
+            let by_group = !host.is_tenant && now.as_ref().is_some_and(|(_, is_tenant)| !is_tenant);
+            if !by_group && host.router.ends_before(router) {
                 last.extend(host.router.withdrawal(key));
             }
             match now {
@@ -101,8 +106,8 @@ impl HostRouters {
 
     /// The last advertisements, to every host that has one.
     fn withdrawals(&self) -> Vec<Frame> {
-        let told = self.hosts.iter().filter(|(_, host)| host.is_tenant && host.announced_ms.is_some());
-        told.filter_map(|(key, host)| host.router.withdrawal(*key)).collect()
+        let tenants = self.hosts.iter().filter(|(_, host)| host.is_tenant);
+        tenants.filter_map(|(key, host)| host.router.withdrawal(*key)).collect()
     }
 }
 
@@ -110,9 +115,17 @@ impl Control {
     /// Tells the hosts that are due of their routers.
     pub(super) fn tell_hosts(&mut self, now_ms: u64) {
         self.refresh_hosts(now_ms);
-        let due = self.host_routers.due.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
-        let due: Vec<AttachmentKey> = due.map(|(_, key)| *key).take(HOSTS_A_TURN).collect();
-        for key in due {
+        if now_ms < self.host_routers.burst_due_ms {
+            return;
+        }
+        let mut room = DEPTH;
+        while let Some((_, key)) =
+            self.host_routers.due.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms)
+        {
+            if room == 0 {
+                self.host_routers.burst_due_ms = now_ms + PAUSE_MS;
+                return;
+            }
             let is_up = self.links.get(usize::from(key.port.0)).is_some_and(|link| link.up);
             let pause = self.random.within(INTERVAL_MS);
             let all = &mut self.host_routers;
@@ -132,13 +145,15 @@ impl Control {
             let pause = if host.adverts < INITIAL_ADVERTS.0 { pause.min(INITIAL_ADVERTS.1) } else { pause };
             let goes_on = host.is_tenant && host.router.is_advertised();
             all.schedule(key, goes_on.then_some(now_ms + pause));
+            room = room.saturating_sub(frames.len());
             frames.into_iter().for_each(|frame| self.send(frame));
         }
     }
 
     /// Tells every tenant that this node is its router no longer: the node stops.
     pub(super) fn withdraw_from_hosts(&mut self) {
-        self.host_routers.withdrawals().into_iter().for_each(|frame| self.send(frame));
+        self.refresh_hosts(self.now_ms());
+        self.send_last(self.host_routers.withdrawals());
     }
 
     /// Takes over the hosts of the snapshot that was published last.
@@ -157,7 +172,15 @@ impl Control {
         });
         let last = self.host_routers.take_over(hosts.collect(), now_ms);
         self.host_routers.tables = Some(tables);
-        last.into_iter().for_each(|frame| self.send(frame));
+        self.send_last(last);
+    }
+
+    /// Sends last advertisements, over the links that are up: whether a host heard of the router is not known, because
+    /// workers answer those that ask.
+    fn send_last(&mut self, frames: Vec<Frame>) {
+        let is_up = |port: PortId| self.links.get(usize::from(port.0)).is_some_and(|link| link.up);
+        let frames: Vec<Frame> = frames.into_iter().filter(|frame| is_up(frame.port)).collect();
+        frames.into_iter().for_each(|frame| self.send(frame));
     }
 }
 

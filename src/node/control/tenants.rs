@@ -167,6 +167,7 @@ impl Control {
             Notice::Conflict { tenant, address } => {
                 self.report_damped(tenant, EventKind::Conflict { address }, now_ms);
             }
+            Notice::Arrival { at } => self.host_routers.arrived(at, now_ms),
             Notice::Neighbour { port, address, mac } => {
                 let key = Key { port, address };
                 self.rib.change_neighbours(|all, effects| all.solicited(key, mac, now_ms, effects));

@@ -1,7 +1,7 @@
 //! Compiles virtual networks and tenants to the network tables ([`Networks`]).
 
 use super::{Rib, attachment_key};
-use crate::config::{Beyond, NetworkPeer, PeerTarget, Policy, TenantAddress, VirtualNetwork};
+use crate::config::{Beyond, NetworkPeer, OnMiss, PeerTarget, Policy, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::table::network::{Subnet, Vnet};
 use crate::table::peers::Peers;
@@ -80,11 +80,13 @@ impl Rib {
     }
 
     fn network(&self, place: usize, network: &VirtualNetwork) -> Network {
+        let on_miss = self.domains.get(usize::from(network.domain)).map(|domain| domain.config.on_miss);
         Network {
             vnid: network.vnid,
             domain: DomainId(network.domain),
             mac: network.mac,
             mtu: network.mtu,
+            on_link: on_miss != Some(OnMiss::Route),
             ipv6: self.vnet(network),
             ipv4: network
                 .ipv4

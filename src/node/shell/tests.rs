@@ -199,3 +199,37 @@ fn every_round_is_a_sign_of_life() {
     runtime().block_on(shell.finish());
     assert!(shell.stats.control.stopping());
 }
+
+#[test]
+fn a_node_with_thousands_of_tenants_waits_until_each_is_told_of_its_end() {
+    const TENANTS: usize = 2_000;
+    let mut text = CONFIG.to_owned()
+        + "locators: [{prefix: 'fd00:1:0:1::/64', domain: tasks}]\nvirtual_networks: \
+        [{name: red, vnid: 100, domain: tasks, ipv6: {prefix: '2001:db8:a::/96'}}]\nattachments:\n";
+    for n in 1..=TENANTS {
+        let mac = format!("02:00:00:01:{:02x}:{:02x}", n >> 8, n & 255);
+        text += &format!("  - {{port: a, mac: '{mac}', network: red, addresses: ['2001:db8:a::{n:x}']}}\n");
+    }
+    let Bench { mut shell, exchange, dir: _dir } = bench_of(tempfile::tempdir().unwrap(), &text);
+    // A worker that takes 40 frames every 20 ms.
+    let worker = exchange.clone();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stops = stop.clone();
+    let takes = std::thread::spawn(move || {
+        let mut told = 0;
+        while !stops.load(Ordering::Relaxed) || !worker.to_send.is_empty() {
+            let frames = std::iter::from_fn(|| worker.to_send.pop()).take(40);
+            told += frames.filter(|frame| frame.bytes.starts_with(&[2, 0, 0, 1])).count();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        told
+    });
+    runtime().block_on(shell.finish());
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(takes.join().unwrap(), TENANTS);
+    // Who never takes any is waited for half a second.
+    let began = Instant::now();
+    runtime().block_on(shell.finish());
+    assert!((FINAL_FRAMES..10 * FINAL_FRAMES).contains(&began.elapsed()));
+    assert!(!shell.send_queue.is_empty());
+}

@@ -7,10 +7,12 @@ use crate::net::arp::{self, Arp, Kind};
 use crate::path::admit::source::Sender;
 use crate::path::ctx::Ctx;
 use crate::path::meta::Policed;
+use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
+use crate::path::punts::Bucket;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, LimitKind};
+use crate::table::{Action, AttachmentKey, LimitKind};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Decides an ARP or RARP message of a tenant. `payload` is the offset of the message in the frame, in bytes.
@@ -60,7 +62,13 @@ pub(in crate::path) fn decide(
             answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
         }
         Kind::Gratuitous => Verdict::Punt,
-        Kind::ReverseRequest => reverse(packet, from, &message, ctx),
+        Kind::ReverseRequest => {
+            if message.target_mac == from.mac {
+                let at = AttachmentKey { port: packet.port, vlan: from.vlan, mac: from.mac };
+                policer.limited_notice(Notice::Arrival { at }, Bucket::of(packet, Some(who), ctx), ctx);
+            }
+            reverse(packet, from, &message, ctx)
+        }
         Kind::Request | Kind::Probe | Kind::Reply | Kind::ReverseReply => {
             Verdict::Drop(DropReason::ArpNotForUs)
         }

@@ -176,12 +176,15 @@ fn answer(
     let port = ctx.tables.ports.get(usize::from(packet.port.0))?;
     let (source, destination) =
         Ipv6::of(packet.l3()).map(|header| (header.source(), header.destination()))?;
-    let link = *packet.frame().first_chunk::<12>()?;
+    let router = Router::of(port, meta.from, ctx.tables);
+    let mut link = *packet.frame().first_chunk::<12>()?;
+    // What went to a group is answered by the router, too.
+    link.first_chunk_mut::<6>()?.copy_from_slice(&router.mac().0);
     // RFC 4443 §2.2 (a): a packet to one of our unicast addresses is answered from that address.
     let from = match meta.class {
         Class::Local if !ipv6::is_multicast(destination) => destination,
-        _ if ipv6::is_link_local(source) => Router::of(port, meta.from, ctx.tables).link_local(),
-        _ => port.error_source,
+        _ if ipv6::is_link_local(source) => router.link_local(),
+        _ => router.error_source(),
     };
     const GROWTH: u16 = (ipv6::HEADER + icmp6::ERROR_HEADER) as u16;
     let quoted = packet.l3().len().min(usize::from(ipv6::MIN_MTU - GROWTH));

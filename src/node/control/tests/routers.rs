@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::net::{arp, ndp::Prefixes, ndp::RouterAdvert, ndp::router_advert};
+use crate::table::AttachmentKey;
 
 const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
 const VM2: Mac = Mac([2, 0, 0, 0, 1, 2]);
@@ -162,10 +163,17 @@ fn who_arrives_is_told_at_once_and_who_announces_itself_all_the_time_every_three
     announces(&bench, VM1, 5, VM1_IPV6);
     bench.turn(100_010);
     assert_eq!(told(&bench, VM1).0, whole());
+    // By RARP, which names no address of it.
+    bench.turn(104_000);
+    let at = AttachmentKey { port: ACCESS, vlan: 5, mac: VM1 };
+    bench.exchange.notices.push(Notice::Arrival { at }).unwrap();
+    let _ = told(&bench, VM1);
+    bench.turn(104_010);
+    assert_eq!(told(&bench, VM1).0, whole());
     let mut times = 0;
     for now in 0..1_000 {
         announces(&bench, VM1, 5, VM1_IPV6);
-        bench.turn(100_020 + 10 * now);
+        bench.turn(104_020 + 10 * now);
         times += told(&bench, VM1).0.iter().filter(|(_, said)| *said == Said::Arp(0x0a00_0001)).count();
     }
     assert!((3..=4).contains(&times), "{times} in 10 s");
@@ -250,4 +258,132 @@ fn nobody_is_told_over_a_link_that_is_down_and_all_when_it_comes_up() {
     bench.links = [true, true];
     bench.turn(2_000_000);
     assert_eq!(told(&bench, VM1).0, whole());
+}
+
+/// What groups on the access port were told since the last call: the source, and the lifetime of a Router
+/// Advertisement.
+fn told_to_groups(bench: &mut Bench) -> Vec<(u128, Option<u16>)> {
+    bench.send_queue.flush(&bench.exchange);
+    let frames = std::iter::from_fn(|| bench.exchange.to_send.pop()).filter(|frame| frame.port == ACCESS);
+    let read = |frame: Frame| {
+        let link = ethernet::parse(&frame.bytes)?;
+        let packet = &frame.bytes[link.header..];
+        ethernet::destination(&frame.bytes).filter(|to| to.is_multicast() && link.vlan == 0)?;
+        let lifetime = router_advert(packet).ok().map(|(advert, _)| advert.lifetime_s);
+        Some((ipv6::Ipv6::of(packet)?.source(), lifetime))
+    };
+    frames.filter_map(read).collect()
+}
+
+/// Has a configuration read, and takes it over at `now_ms`. No snapshot has it yet.
+fn take_over(bench: &mut Bench, now_ms: u64, config: &str) {
+    std::fs::write(&bench.control.path, config).unwrap();
+    bench.input(now_ms, Input::Reload);
+    let loaded = bench.load();
+    bench.input(now_ms, loaded);
+    bench.input(now_ms, Input::Update);
+    assert!(bench.control.unpublished);
+}
+
+#[test]
+fn a_router_that_was_withdrawn_is_silent_until_the_next_one_is_published() {
+    let with = "prefix: \"2001:db8:dddd::/64\", router_mac: \"02:00:5e:00:00:02\"}]";
+    let changed = NETWORK.replacen("prefix: \"2001:db8:dddd::/64\"}]", with, 1);
+    let (old, new) = (TASKS.link_local(), Mac([2, 0, 0x5e, 0, 0, 2]).link_local());
+    let mut bench = Bench::with(NETWORK);
+    (0..40).for_each(|now| bench.turn(now * 1_000));
+    let _ = told_to_groups(&mut bench);
+    take_over(&mut bench, 40_000, &changed);
+    // Time passes, and the link is looked at and comes back meanwhile.
+    for up in [true, false, true] {
+        bench.input(40_500, Input::Links(states([true, up])));
+        bench.input(40_500, Input::Tick);
+    }
+    assert_eq!(told_to_groups(&mut bench), [(old, Some(0))]);
+    bench.turn(40_600);
+    bench.turn(41_000);
+    let told = told_to_groups(&mut bench);
+    assert!(told.iter().all(|(source, _)| *source != old), "{told:x?}");
+    assert!(told.contains(&(new, None)), "{told:x?}");
+    assert!(told.iter().any(|(source, lifetime)| *source == new && lifetime.is_some_and(|s| s > 0)));
+}
+
+#[test]
+fn a_node_that_stops_right_after_a_reload_or_a_change_of_the_link_withdraws_itself() {
+    for reloads in [true, false] {
+        let mut bench = Bench::with(NETWORK);
+        bench.turn(0);
+        match reloads {
+            true => {
+                take_over(&mut bench, 1_000, &NETWORK.replace("10.0.0.6", "10.0.0.7"));
+                bench.input(1_000, Input::Update);
+            }
+            false => {
+                bench.input(1_000, Input::Links(states([true, false])));
+                bench.input(1_000, Input::Links(states([true, true])));
+            }
+        }
+        let _ = told_to_groups(&mut bench);
+        bench.input(1_000, Input::Stop);
+        assert_eq!(told_to_groups(&mut bench), [(TASKS.link_local(), Some(0))], "{reloads}");
+    }
+}
+
+#[test]
+fn who_was_told_by_others_than_this_thread_hears_of_the_end_too() {
+    // A worker answers whoever asks, and a task hears the advertisements of its port.
+    let mut bench = Bench::with(NETWORK);
+    bench.turn(0);
+    let _ = told(&bench, TASK);
+    bench.reload(&NETWORK.replace("  - {name: task,", "  # {name: task,")).unwrap();
+    let (own, _) = told(&bench, TASK);
+    let is_last =
+        |said: &Said| matches!(said, Said::Router { from, lifetime_s: 0, .. } if *from == TASKS.link_local());
+    assert!(own.len() == 1 && is_last(&own[0].1), "{own:x?}");
+    // Attached, and not told by this thread before the node stops.
+    let mut bench = Bench::with(&NETWORK.replace("  - {name: vm1,", "  # {name: vm1,"));
+    bench.turn(0);
+    take_over(&mut bench, 1_000, NETWORK);
+    bench.input(1_000, Input::Update);
+    let _ = told(&bench, VM1);
+    bench.input(1_001, Input::Stop);
+    bench.send_queue.flush(&bench.exchange);
+    let (own, _) = told(&bench, VM1);
+    assert!(matches!(own[..], [(GATEWAY, Said::Router { lifetime_s: 0, .. })]), "{own:x?}");
+    // Over a link that is down nobody hears it.
+    bench.input(1_002, Input::Links(states([true, false])));
+    bench.input(1_002, Input::Stop);
+    bench.send_queue.flush(&bench.exchange);
+    assert_eq!(told(&bench, VM1), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn however_many_tenants_arrive_at_once_none_of_their_frames_is_lost() {
+    const TENANTS: usize = 2_000;
+    let mut config = NETWORK.replace("10.0.0.0/24", "10.0.0.0/16");
+    for n in 0..TENANTS {
+        let (a, b) = (n / 256, n % 256);
+        config += &format!(
+            "  - {{port: a, vlan: {}, mac: \"02:00:00:01:{a:02x}:{b:02x}\", network: red, addresses: \
+             [10.0.{}.{b}, \"2001:db8:a::1:{n:x}\"]}}\n",
+            100 + n,
+            a + 1,
+        );
+    }
+    let mut bench = Bench::with(&config);
+    bench.input(0, Input::Links(states([true; 2])));
+    let (mut told, mut most) = (HashMap::new(), 0);
+    for now in 0..2_000 {
+        let effects = bench.control.turn(Now::from_ms(now), Input::Tick);
+        let frames = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(frame) if now > 0 => Some(ethernet::destination(&frame.bytes).unwrap()),
+            _ => None,
+        });
+        let frames: Vec<Mac> = frames.filter(|mac| !mac.is_multicast()).collect();
+        most = most.max(frames.len());
+        frames.into_iter().for_each(|mac| *told.entry(mac).or_insert(0) += 1);
+    }
+    // What a worker takes in a millisecond at least.
+    assert!(most <= crate::node::exchange::DEPTH + 8, "{most} in one turn");
+    assert!(told.values().filter(|frames| **frames == 4).count() > TENANTS - 70, "{}", told.len());
 }
