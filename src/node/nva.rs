@@ -28,8 +28,8 @@ use tonic::transport::{Endpoint, Uri};
 const TICK: Duration = Duration::from_millis(50);
 /// Messages of a stream that wait, each way.
 const WAITING: usize = 1_024;
-/// Records of one push that may be wrong, before it is given up.
-const MAX_WRONG: usize = 10_000;
+/// Records of one push that may be wrong, before it is given up and everything is asked for anew.
+const MAX_WRONG: usize = 100;
 /// Largest message in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -44,6 +44,8 @@ enum Event {
     Down(u64, Down),
     Closed(u64, String),
     Applied,
+    /// What was pushed cannot be applied.
+    Unusable,
 }
 
 impl Nva {
@@ -91,6 +93,8 @@ struct Session {
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     /// Number of the stream in use, and the way into it once it is open.
     stream: (u64, Option<mpsc::Sender<v1::Up>>),
+    /// SIR domains of the configuration.
+    domains: usize,
     /// Whether the operator was told that there is no session.
     away_told: bool,
 }
@@ -112,12 +116,13 @@ impl Session {
             began: Instant::now(),
             events: mpsc::channel(WAITING),
             stream: (0, None),
+            domains: 0,
             away_told: false,
         }
     }
 
     async fn run(mut self) {
-        let attached = attached(&self.config.borrow_and_update());
+        let attached = self.attached();
         self.step(Input::Attached(attached));
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -126,7 +131,14 @@ impl Session {
                     if changed.is_err() {
                         return;
                     }
-                    Input::Attached(attached_now(&mut self.config))
+                    let before = self.domains;
+                    let attached = self.attached();
+                    if self.domains != before && self.stream.1.is_some() {
+                        // What was left out for want of its domain is asked for again.
+                        self.stream = (self.stream.0 + 1, None);
+                        self.step(Input::Closed("there is another SIR domain".to_owned()));
+                    }
+                    Input::Attached(attached)
                 }
                 Some(event) = self.events.1.recv() => match event {
                     Event::Opened(number, up) if number == self.stream.0 => {
@@ -139,6 +151,10 @@ impl Session {
                         Input::Closed(why)
                     }
                     Event::Applied => Input::Applied,
+                    Event::Unusable => {
+                        self.stream = (self.stream.0 + 1, None);
+                        Input::Closed("what the authority pushed cannot be applied".to_owned())
+                    }
                     // Of a stream that is closed already.
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
                 },
@@ -146,6 +162,12 @@ impl Session {
             };
             self.step(input);
         }
+    }
+
+    fn attached(&mut self) -> BTreeMap<Key, Vec<Choice>> {
+        let config = self.config.borrow_and_update();
+        self.domains = config.sir_domains.len();
+        attached(&config)
     }
 
     fn step(&mut self, input: Input) {
@@ -205,9 +227,13 @@ impl Session {
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
         tokio::spawn(async move {
-            if push(&handle, &config, &stats, whole, mappings).await.is_ok() {
-                let _ = events.send(Event::Applied).await;
-            }
+            let event = match push(&handle, &config, &stats, whole, mappings).await {
+                Ok(true) => Event::Applied,
+                Ok(false) => Event::Unusable,
+                // The node is shutting down.
+                Err(Gone) => return,
+            };
+            let _ = events.send(event).await;
         });
     }
 }
@@ -250,22 +276,25 @@ async fn stream(endpoint: &NvaEndpoint, number: u64, events: &mpsc::Sender<Event
 }
 
 /// Applies what the authority pushed. A record that the node cannot take is left out and counted: it must not stop the
-/// rest.
+/// rest. `false`: too much is wrong.
 async fn push(
     handle: &ControlHandle,
     config: &Config,
     stats: &Stats,
     whole: bool,
     mappings: Vec<Told>,
-) -> Result<(), Gone> {
+) -> Result<bool, Gone> {
     let domains: HashMap<u64, u8> =
         config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect();
     let mut changes: Vec<Change> =
         mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect();
-    let mut wrong = mappings.len() - changes.len();
-    for _ in 0..MAX_WRONG {
+    let unknown = mappings.len() - changes.len();
+    for wrong in 0..MAX_WRONG {
         let batch = Batch { origin: Origin::Nva, changes: changes.clone(), complete: whole };
-        let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else { break };
+        let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else {
+            stats.nva.left_out((unknown + wrong) as u64);
+            return Ok(true);
+        };
         tracing::error!(mapping = %refusal.sir, why = refusal.why, "a mapping of the authority is left out");
         let is_it = |change: &Change| {
             let (domain, identifier) = match change {
@@ -278,13 +307,11 @@ async fn push(
         };
         let before = changes.len();
         changes.retain(|change| !is_it(change));
-        wrong += before - changes.len();
         if changes.len() == before {
             break;
         }
     }
-    stats.nva.left_out(wrong as u64);
-    Ok(())
+    Ok(false)
 }
 
 fn change(domain: u8, told: &Told) -> Change {
@@ -299,10 +326,6 @@ fn change(domain: u8, told: &Told) -> Change {
     };
     let target = MappingTarget::Locators(told.choices.iter().map(choice).collect());
     Change::Upsert(MappingRecord { domain, identifier, target })
-}
-
-fn attached_now(config: &mut watch::Receiver<Arc<Config>>) -> BTreeMap<Key, Vec<Choice>> {
-    attached(&config.borrow_and_update())
 }
 
 /// What is attached here, with the locators of this node in its domain.

@@ -10,9 +10,9 @@ use super::registry::{Draft, Refusal, Registry};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Mappings in one page of a snapshot.
-const PAGE: usize = 1_000;
-/// Records that one transaction writes, at most.
-const BATCH: usize = 4_096;
+pub(super) const PAGE: usize = 1_000;
+/// Records that one transaction writes, at most: a delta with all locators of each fits one message.
+pub(super) const BATCH: usize = 2_048;
 /// Requests of one session that wait, at most.
 const WAITING: usize = 100_000;
 
@@ -190,7 +190,14 @@ impl Authority {
             (None, Up::Hello { versions, nve, .. }) => return self.greet(id, &versions, nve),
             (None, _) => return self.end(id, "the first message is not Hello".to_owned()),
             (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned()),
-            (Some(_), Up::Beat) => return,
+            (Some(_), Up::Beat) => {
+                // An answer, so that the NVE sees that the authority is alive.
+                let revision = self.registry.revision();
+                if session.subscribed {
+                    self.down(id, Down::Progress(revision));
+                }
+                return;
+            }
             (Some(_), Up::Applied(revision)) => {
                 session.applied = session.applied.max(revision);
                 return;

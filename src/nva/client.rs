@@ -325,6 +325,11 @@ impl Client {
                 self.closed(&format!("no welcome within {GREETING_MS} ms"), now_ms);
             }
             State::Greeting { .. } => {}
+            State::Live(live) if now_ms >= live.heard_ms + live.lease_ms => {
+                let why = format!("nothing came from the authority for {} ms", live.lease_ms);
+                self.effects.push(Effect::Close);
+                self.closed(&why, now_ms);
+            }
             State::Live(live) => {
                 if now_ms >= live.beat_ms + live.lease_ms / 3 {
                     live.beat_ms = now_ms;

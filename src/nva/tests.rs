@@ -35,3 +35,19 @@ fn nves(count: u64) -> HashMap<String, Nve> {
     };
     (1..=count).map(of).collect()
 }
+
+#[test]
+fn the_longest_delta_and_the_longest_page_fit_one_message() {
+    use super::message::{Down, Told};
+    use prost::Message;
+    let choice = |n| Choice { locator: Locator(u64::MAX - n), priority: u8::MAX, weight: 1000 };
+    let choices: Vec<Choice> = (0..super::model::MAX_LOCATORS as u64).map(choice).collect();
+    let key = Key { sir_prefix: u64::MAX, identifier: u64::MAX };
+    let told = vec![Told { key, choices, sequence: u64::MAX }; super::authority::BATCH];
+    let bytes = super::codec::write_down(Down::Delta(u64::MAX, told.clone())).encoded_len();
+    assert!(bytes < super::MAX_MESSAGE_BYTES, "{bytes}");
+    const { assert!(super::authority::PAGE <= super::authority::BATCH) };
+    // And what is written is read.
+    let down = Down::Page(told);
+    assert_eq!(super::codec::read_down(super::codec::write_down(down.clone())), Ok(down));
+}
