@@ -207,9 +207,9 @@ def test_the_gateway_and_traceroute_in_both_families():
         vm1 = net.vms["vm1"]
         vm1.reaches(GATEWAY4)
         vm1.reaches(gateway6("red"))
-        # Two hosts and a router, then vm2.
+        # Two hosts and a router, then vm2. The first one speaks as the gateway of the network.
         vm1.traces(ipv4("vm2"), [GATEWAY4, GATEWAY4, GATEWAY4, ipv4("vm2")])
-        vm1.traces(ipv6("vm2"), [None, None, None, ipv6("vm2")])
+        vm1.traces(ipv6("vm2"), [gateway6("red"), None, None, ipv6("vm2")])
         net.stop()
 
 

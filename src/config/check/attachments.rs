@@ -8,6 +8,7 @@ use super::identifier_rules::IdentifierRules;
 use super::limits::limits;
 use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
+use std::collections::HashMap;
 
 /// Most tenants of a node.
 const MAX_TENANTS: usize = 16_384;
@@ -22,6 +23,7 @@ pub(super) fn attachments(
     let mut list = Vec::new();
     let mut tenants = 0;
     let (mut names, mut places) = (Seen::new(), Seen::new());
+    let mut links: HashMap<(u16, Option<u16>), bool> = HashMap::new();
     for (n, entry) in entries(&raw.attachments) {
         let attachment = &entry.value;
         let mut s = check.scope(format!("attachments[{n}]"), entry.referenced);
@@ -55,6 +57,15 @@ pub(super) fn attachments(
             let message =
                 format!("{mac} is already {before} on this port and vlan; MAC addresses are unique there");
             s.error("mac", text.referenced, message);
+        }
+        // Whether tenants are there. Each says what it is by one of its keys.
+        let is_tenant = attachment.network.is_some() || attachment.addresses.is_some();
+        if let (Some(port), Some(text)) = (port, &attachment.port)
+            && *links.entry((port, vlan)).or_insert(is_tenant) != is_tenant
+        {
+            let message = "tasks and tenants are on this port and vlan, and only tenants may send where some are; \
+                           use another vlan or port for the one or the other";
+            s.error("port", text.referenced, message);
         }
         let (network, addresses, identifiers) = identifier_rules.of(&mut s, attachment, (port, mac));
         let groups = identifier_rules.groups(&mut s, attachment, network);

@@ -49,7 +49,7 @@ fn accepted(list: &[String]) -> Config {
 fn every_address_becomes_an_identifier() {
     let config = accepted(&[
         tenant(10, "red", "10.0.0.5, '2001:db8:a::5', 10.0.1.1"),
-        with(11, "identifiers: ['2001:db8:dddd:0:2000::1']"),
+        with(11, "vlan: 5, identifiers: ['2001:db8:dddd:0:2000::1']"),
     ]);
     let [first, task] = &config.attachments[..] else { panic!() };
     assert_eq!((first.network, task.network), (Some(0), None));
@@ -203,6 +203,19 @@ fn a_tenant_has_another_mac_address_than_its_gateway() {
         &[same.replace("network: red, addresses: [10.0.0.5]", task)],
         "t.yaml:7:30: attachments[0].mac: 02:00:5e:00:00:01 is router_mac of domain tasks; write the task's own",
     );
+}
+
+#[test]
+fn tasks_and_tenants_do_not_share_a_link() {
+    let task = |vlan: &str| with(11, &format!("{vlan}identifiers: ['2001:db8:dddd:0:2000::1']"));
+    let vm = |vlan: &str| with(10, &format!("{vlan}network: red, addresses: [10.0.0.5]"));
+    let why = "tasks and tenants are on this port and vlan, and only tenants may send where some are; use another \
+               vlan or port for the one or the other";
+    for vlan in ["", "vlan: 7, "] {
+        wrong(&[vm(vlan), task(vlan)], &format!("t.yaml:8:9: attachments[1].port: {why}"));
+        wrong(&[task(vlan), vm(vlan)], &format!("t.yaml:8:9: attachments[1].port: {why}"));
+        accepted(&[vm(vlan), task("vlan: 8, ")]);
+    }
 }
 
 #[test]
