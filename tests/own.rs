@@ -46,8 +46,9 @@ fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usiz
     room[128..128 + length].copy_from_slice(&frame[..length]);
     let mut burst = [Packet::new(&mut room, 128, 128 + length as u16, PortId(0))];
     pipeline.run(&mut burst, &Ctx { tables: &tables, now_ms: 1 });
-    let verdict = burst[0].verdict;
-    (verdict, pipeline.take_notices().0.to_vec())
+    let (told, notices) = (pipeline.has_notices(), pipeline.take_notices().0);
+    assert_eq!(told, !notices.is_empty());
+    (burst[0].verdict, notices.to_vec())
 }
 
 const NEIGHBOUR: u128 = 0xfd00_000f << 96 | 7;
