@@ -1,300 +1,22 @@
 //! The law "fast = staged": the fast path and the stages decide alike. Same verdicts, same bytes, same counters, over mixed
 //! bursts.
 //!
-//! Here are the packets, close to what the fast path takes; network and comparison are those of the fuzz target.
+//! `support/near_fast.rs` has the packets; network and comparison are those of the fuzz target. And plain packets do take
+//! the fast path.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/near_fast.rs"]
+mod near_fast;
 mod support;
 #[path = "../fuzz/src/lib.rs"]
 // Of the targets only the pipeline is fed here.
 #[allow(dead_code, missing_docs, unreachable_pub)]
 mod targets;
 
-use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
-use ilagate::net::{Mac, ethernet, ipv4};
+use ilagate::net::Mac;
 use ilagate::path::BURST;
-use ilagate::table::network::Vnet;
+use near_fast::{ADDRESSES, OfTenant, Sent, of_tenant, sent};
 use proptest::prelude::*;
-use support::address;
-use support::packets::*;
-
-const ADDRESSES: &[&str] = &[
-    "2001:db8:a:0:2000::1",
-    "2001:db8:a:0:2000::2",
-    "2001:db8:a:0:2000::3",
-    "2001:db8:a:0:2000::4",
-    "2001:db8:a:0:2000::5",
-    "2001:db8:a:0:2000::6",
-    "2001:db8:a:0:2000::99",
-    "2001:db8:a:0:3000::1",
-    "2001:db8:a:0:4000::1",
-    "2001:db8:a:0:a000::1",
-    "2001:db8:a::1",
-    "2001:db8:b:0:2000::1",
-    "2001:db8:b:0:2000::2",
-    "2001:db8:b:0:2000::99",
-    "2001:db8:c:0:2000::1",
-    "2001:db8:c:0:2000::2",
-    "2001:db8:d:0:2000:0:1:0",
-    "2001:db8:d:0:2000:0:1:ffff",
-    "2001:db8:d:0:2000::2",
-    "fd00:1:0:a:2000::1",
-    "fd00:1:0:b:2000::1",
-    "fd00:1:0:c:2000::1",
-    "fd00:1:0:d:2000:0:1:0",
-    "fd00:1:0:d:2000:0:1:ffff",
-    "fd00:1:0:d:a000::1",
-    "fd00:1:0:a::1",
-    "fd00:1:0:a::ff",
-    "fd00:1:0:a::42",
-    "fd00:2:0:a:2000::9",
-    "2001:db8:1::1",
-    "2001:db8:2::1",
-    "2001:db8:3::1",
-    "fe80::1",
-    "ff02::1",
-    "::1",
-];
-
-#[derive(Debug, Clone)]
-struct Sent {
-    from: usize,
-    to: usize,
-    marked: bool,
-    kind: u8,
-    hop_limit: u8,
-    size: usize,
-    padding: usize,
-    vlan: Option<u16>,
-    own_mac: bool,
-    edit: Option<(usize, u8)>,
-}
-
-fn sent() -> impl Strategy<Value = Sent> {
-    let link = (proptest::option::weighted(0.1, prop_oneof![Just(0u16), Just(7), Just(9)]), any::<u8>());
-    (
-        (0..ADDRESSES.len(), 0..ADDRESSES.len(), any::<bool>(), 0u8..5),
-        (
-            prop_oneof![Just(0u8), Just(1), Just(2), Just(64), Just(64)],
-            prop_oneof![0usize..40, 1180usize..1500],
-        ),
-        (prop_oneof![Just(0usize), Just(0), 1usize..8], link),
-        proptest::option::weighted(0.1, (0usize..70, any::<u8>())),
-    )
-        .prop_map(|((from, to, marked, kind), (hop_limit, size), (padding, (vlan, mac)), edit)| Sent {
-            from,
-            to,
-            marked,
-            kind,
-            hop_limit,
-            size,
-            padding,
-            vlan,
-            own_mac: mac > 8,
-            edit,
-        })
-}
-
-impl Sent {
-    fn frame(&self) -> Vec<u8> {
-        let from = address(ADDRESSES[self.from]);
-        let mut to = address(ADDRESSES[self.to]);
-        if self.marked && to >> 112 == 0xfd00 {
-            to |= 1 << 60;
-        }
-        let data = vec![7; self.size];
-        let (next, segment) = match self.kind {
-            0 | 1 => (6, tcp(from, to, &data)),
-            2 => (17, udp(from, to, &data)),
-            3 => (58, icmp6(from, to, 128, 0, &[&[0; 4], &data[..]].concat())),
-            _ => (60, [&[17, 0, 1, 4, 0, 0, 0, 0], &udp(from, to, &data)[..]].concat()),
-        };
-        let mut l3 = ipv6(from, to, next, &segment);
-        l3[7] = self.hop_limit;
-        let (mac, peer) = (Mac([2, 9, 9, 9, 9, 9]), Mac([2, 0, 0, 0, 0, 0xf0]));
-        let mut bytes = match self.vlan {
-            Some(vlan) => tagged(mac, peer, vlan, &l3),
-            None => frame(mac, peer, &l3),
-        };
-        bytes.resize(bytes.len() + self.padding, 0xee);
-        if let Some((at, value)) = self.edit
-            && let Some(byte) = bytes.get_mut(at)
-        {
-            *byte = value;
-        }
-        bytes
-    }
-
-    /// As the fuzz target reads it.
-    fn write(&self, input: &mut Vec<u8>) {
-        let frame = self.frame();
-        input.push(if self.own_mac { targets::packets::OUR_MAC } else { 0 });
-        input.extend_from_slice(&(frame.len() as u16).to_le_bytes());
-        input.extend_from_slice(&frame);
-    }
-}
-
-/// A packet of or to a tenant, close to what the fast path takes.
-#[derive(Debug, Clone)]
-struct OfTenant {
-    /// From a tenant here; otherwise from the fabric.
-    out: bool,
-    ipv4: bool,
-    /// The domain's number, and its network's.
-    network: usize,
-    from: usize,
-    to: usize,
-    kind: u8,
-    hops: u8,
-    dont_fragment: bool,
-    size: usize,
-    padding: usize,
-    edit: Option<(usize, u8)>,
-}
-
-/// Tenants' addresses: lower halves, or lower bits of IPv4 ones. Here; elsewhere; the gateway's, a peer's; nobody's.
-const LOWS: &[u32] = &[1, 2, 9, 0x100, 0x1_0000, 0x200, 0x2_ffff, 0xfffe, 0xfe, 200, 0x77];
-const MODES: [ChecksumMode; 4] = [
-    ChecksumMode::NeutralMap,
-    ChecksumMode::AdjTransport,
-    ChecksumMode::NeutralMapAuto,
-    ChecksumMode::NoAction,
-];
-const VNIDS: [u32; 4] = [10, 11, 12, 13];
-
-fn of_tenant() -> impl Strategy<Value = OfTenant> {
-    let low = || prop_oneof![3 => 0usize..3, 2 => 3usize..7, 1 => 0..LOWS.len()];
-    (
-        (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(0usize), 2 => 1usize..4]),
-        (low(), low(), prop_oneof![Just(0u8), Just(1), Just(2), 0u8..6]),
-        (prop_oneof![Just(1u8), Just(2), Just(64), Just(64)], any::<bool>()),
-        prop_oneof![4 => 0usize..60, 1 => 1150usize..1480],
-        prop_oneof![4 => Just(0usize), 1 => 1usize..8],
-        proptest::option::weighted(0.2, (0usize..80, any::<u8>())),
-    )
-        .prop_map(
-            |((out, ipv4, network), (from, to, kind), (hops, dont_fragment), size, padding, edit)| OfTenant {
-                out,
-                ipv4,
-                network,
-                from,
-                to,
-                kind,
-                hops,
-                dont_fragment,
-                size,
-                padding,
-                edit,
-            },
-        )
-}
-
-impl OfTenant {
-    fn sir(&self) -> SirPrefix {
-        SirPrefix(0x2001_0db8_000a_0000 + ((self.network as u64) << 16))
-    }
-
-    fn vnet(&self) -> u128 {
-        (0x2001_0db8_00aa + self.network as u128) << 80
-    }
-
-    fn address6(&self, low: usize) -> u128 {
-        self.vnet() | u128::from(LOWS[low])
-    }
-
-    fn address4(&self, low: usize) -> u32 {
-        0x0a00_0000 | LOWS[low] & 0xffff
-    }
-
-    /// What the addresses are to whoever checks the transport checksum, and what they are in the packet.
-    fn addresses(&self) -> ((u128, u128), (u128, u128)) {
-        let vnid = VNIDS[self.network];
-        let (known, identifier, extra) = if self.ipv4 {
-            let sir = |low| self.sir().with(Identifier::tenant_ipv4(vnid, self.address4(low)));
-            let identifier = Identifier::tenant_ipv4(vnid, self.address4(self.to));
-            ((sir(self.from), sir(self.to)), identifier, 0)
-        } else {
-            let known = (self.address6(self.from), self.address6(self.to));
-            let extra = Vnet::new(self.vnet(), None, vnid, self.sir()).checksum_delta;
-            (known, Identifier::tenant_ipv6(vnid, LOWS[self.to]), extra)
-        };
-        if self.out {
-            return (known, known);
-        }
-        let locator = Locator(0xfd00_0001_0000_000a + self.network as u64);
-        let adjustment = Adjustment::of(self.sir(), locator).with(extra);
-        let wire = locator.with(neutral::there(identifier, adjustment, MODES[self.network]));
-        (known, (known.0, wire))
-    }
-
-    /// The tenant's MAC address, or of the one beside it.
-    fn mac(&self) -> Mac {
-        let mac = match (self.network, self.from) {
-            (0, 1) => 0x1b,
-            (0, _) => 0x1a,
-            (network, _) => 0x1b + network as u8,
-        };
-        Mac([2, 0, 0, 0, 0, mac])
-    }
-
-    fn frame(&self) -> Vec<u8> {
-        let ((from, to), (source, destination)) = self.addresses();
-        let data = vec![7; self.size];
-        let four = self.ipv4 && self.out;
-        let (next, mut segment) = match self.kind {
-            0 | 3 => (6, tcp(from, to, &data)),
-            1 | 4 => (17, udp(from, to, &data)),
-            2 => (17, [&udp(from, to, &data)[..6], &[0, 0], &data[..]].concat()),
-            _ if four => (1, [&[8, 0, 0, 0, 0, 9, 0, 1][..], &data].concat()),
-            _ => (58, icmp6(from, to, 128, 0, &[&[0; 4], &data[..]].concat())),
-        };
-        if self.kind == 4 {
-            // Of a DHCP server.
-            segment[..2].copy_from_slice(&(if four { 67u16 } else { 547 }).to_be_bytes());
-        }
-        let gateway = Mac([2, 0, 0x5e, 0, 0, if self.network == 3 { 2 } else { 1 }]);
-        let (mac, peer) = if self.out {
-            (gateway, self.mac())
-        } else {
-            (Mac([2, 9, 9, 9, 9, 9]), Mac([2, 0, 0, 0, 0, 0xf0]))
-        };
-        let mut bytes = if four {
-            let mut packet = vec![0; ipv4::HEADER];
-            let mut header = ipv4::Ipv4::of_mut(&mut packet).unwrap();
-            let total = (ipv4::HEADER + segment.len()) as u16;
-            header.write(total, next, self.hops, self.address4(self.from), self.address4(self.to));
-            header.set_tos(self.kind << 3);
-            header.set_identification(0x1234);
-            header.set_fragment(self.dont_fragment, false, 0);
-            ipv4::seal(&mut packet);
-            let (link, length) = ethernet::header_of(mac, peer, 0, ethernet::IPV4);
-            [&link[..length], &packet, &segment].concat()
-        } else {
-            let mut l3 = ipv6(source, destination, next, &segment);
-            l3[7] = self.hops;
-            l3[1] |= self.kind << 4;
-            frame(mac, peer, &l3)
-        };
-        bytes.resize(bytes.len() + self.padding, 0xee);
-        if let Some((at, value)) = self.edit
-            && let Some(byte) = bytes.get_mut(at)
-        {
-            *byte = value;
-        }
-        if four && self.edit.is_some_and(|(at, _)| (14..34).contains(&at) && at % 2 == 0) {
-            ipv4::seal(&mut bytes[14..34]);
-        }
-        bytes
-    }
-
-    /// As the fuzz target reads it; tenants are on the fourth port, the fabric is on the first.
-    fn write(&self, input: &mut Vec<u8>) {
-        let frame = self.frame();
-        input.push(if self.out { 0 } else { targets::packets::OUR_MAC });
-        input.extend_from_slice(&(frame.len() as u16).to_le_bytes());
-        input.extend_from_slice(&frame);
-    }
-}
 
 #[test]
 fn the_fast_path_of_tenants_decides_as_the_stages_do() {
@@ -327,4 +49,102 @@ fn the_fast_path_decides_as_the_stages_do() {
             Ok(())
         })
         .unwrap();
+}
+
+/// A plain packet of a tenant or to one.
+fn plain(out: bool, ipv4: bool, network: usize, kind: u8) -> OfTenant {
+    // From the tenant of each network that is here, or to it; the other one is elsewhere.
+    let (here, elsewhere) = (0, 2);
+    let (from, to) = if out { (here, elsewhere) } else { (elsewhere, here) };
+    let (hops, dont_fragment, size, padding) = (64, true, 30, 0);
+    OfTenant { out, ipv4, network, from, to, kind, hops, dont_fragment, size, padding, edit: None }
+}
+
+/// The fast path would be right as well if it left every packet to the stages, and would be of no use.
+#[test]
+fn plain_packets_of_tenants_take_the_fast_path() {
+    // In the second network checksums change. In the others the peer must be reached without a VLAN, by one locator.
+    let sent = [(true, true, 0), (true, true, 3), (true, false, 2)];
+    let received =
+        [0, 2, 3].into_iter().flat_map(|network| [(false, true, network), (false, false, network)]);
+    for ((out, ipv4, network), kind) in sent.into_iter().chain(received).flat_map(|of| [(of, 0), (of, 1)]) {
+        let plain = plain(out, ipv4, network, kind);
+        let mtu = if network == 2 { 1280 } else { 1500 };
+        // Of IPv6 also what a tenant sends as IPv4: so it crosses the fabric.
+        let headers = 40 + if kind == 0 { 20 } else { 8 };
+        let taken = |sent: &OfTenant| {
+            let mut frame = sent.frame();
+            if !out {
+                frame[..6].copy_from_slice(&targets::packets::mac_of_port(0).0);
+            }
+            targets::packets::is_for_the_fast_path(if out { 3 } else { 0 }, &frame)
+        };
+        for changed in [
+            plain.clone(),
+            OfTenant { hops: 2, ..plain.clone() },
+            OfTenant { size: 0, ..plain.clone() },
+            OfTenant { dont_fragment: false, ..plain.clone() },
+            OfTenant { size: mtu - headers, ..plain.clone() },
+        ] {
+            assert!(taken(&changed), "{changed:?}");
+        }
+        for changed in [
+            OfTenant { hops: 1, ..plain.clone() },
+            OfTenant { hops: 0, ..plain.clone() },
+            OfTenant { kind: 5, ..plain.clone() },
+        ] {
+            assert!(!taken(&changed), "{changed:?}");
+        }
+    }
+}
+
+#[test]
+fn plain_packets_between_tasks_and_along_routes_take_the_fast_path() {
+    let fabric = (0, None, "2001:db8:3::1");
+    let task = (2, Some(Mac([2, 0, 0, 0, 0, 0x0a])), "2001:db8:a:0:2000::1");
+    for ((port, mac, from), to) in [
+        // To a locator, to an attachment here, in a mode without neutral mapping, along a route.
+        (fabric, "2001:db8:a:0:2000::2"),
+        (fabric, "2001:db8:a:0:2000::1"),
+        (fabric, "2001:db8:d:0:2000::2"),
+        (fabric, "fd00:1:0:a:2000::1"),
+        (fabric, "fd00:2:0:77::1"),
+        (task, "2001:db8:a:0:2000::2"),
+    ] {
+        let at = |text| ADDRESSES.iter().position(|address| *address == text).unwrap();
+        let plain = Sent {
+            from: at(from),
+            to: at(to),
+            marked: false,
+            kind: 0,
+            hop_limit: 64,
+            size: 30,
+            padding: 0,
+            vlan: None,
+            own_mac: true,
+            edit: None,
+        };
+        let taken = |sent: &Sent| {
+            let mut frame = sent.frame();
+            frame[..6].copy_from_slice(&targets::packets::mac_of_port(usize::from(port)).0);
+            frame[6..12].copy_from_slice(&mac.unwrap_or(Mac([2, 0, 0, 0, 0, 0xf0])).0);
+            targets::packets::is_for_the_fast_path(port, &frame)
+        };
+        for (kind, header) in [(0, 20), (2, 8)] {
+            for (hop_limit, size) in [(64, 30), (2, 30), (255, 0), (64, 1280 - 40 - header)] {
+                let sent = Sent { kind, hop_limit, size, ..plain.clone() };
+                assert!(taken(&sent), "{from} to {to}: {sent:?}");
+            }
+        }
+        for left in [
+            Sent { hop_limit: 1, ..plain.clone() },
+            Sent { hop_limit: 0, ..plain.clone() },
+            Sent { kind: 3, ..plain.clone() },
+            Sent { kind: 4, ..plain.clone() },
+            Sent { padding: 1, ..plain.clone() },
+            Sent { vlan: Some(9), ..plain.clone() },
+        ] {
+            assert!(!taken(&left), "{from} to {to}: {left:?}");
+        }
+    }
 }

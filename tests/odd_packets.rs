@@ -66,6 +66,50 @@ fn an_ipv4_packet_of_another_version_is_invalid() {
 }
 
 #[test]
+fn an_ipv4_packet_whose_header_is_damaged_is_invalid_whoever_it_is_for() {
+    let from_tenant = |packet: &[u8]| host(L1).receive("access0", &from_vm1(packet)).fate;
+    for to in [GATEWAY4, [10, 0, 0, 2]] {
+        let packet = ipv4_packet([10, 0, 0, 1], to, 64, b"data");
+        let total = packet.len() as u8;
+        // The checksum holds every field: none of them says where the packet goes any more.
+        for at in 0..20 {
+            let mut damaged = packet.clone();
+            damaged[at] ^= 1;
+            assert_eq!(from_tenant(&damaged), Fate::Dropped(DropReason::Ipv4Invalid), "{at} to {to:?}");
+        }
+        // A length that the header does not leave, or that the frame does not have; a header that is too short.
+        for (at, value) in [(3, 19), (3, 0), (3, total + 1), (0, 0x44), (0, 0x4f)] {
+            let damaged = sealed(packet.clone(), |packet| packet[at] = value);
+            assert_eq!(from_tenant(&damaged), Fate::Dropped(DropReason::Ipv4Invalid), "{at}: {value}");
+        }
+    }
+}
+
+/// A packet from the fabric to an address under the host's locator.
+fn under_the_locator(destination: &str) -> Outcome {
+    let to = address(destination);
+    host(L1)
+        .receive("fabric0", &frame(NVE_FABRIC, GATEWAY_FABRIC, &ipv6(IADDR, to, 17, &udp(IADDR, to, b"x"))))
+}
+
+#[test]
+fn reserved_identifiers_under_a_locator_are_dropped() {
+    for identifier in ["a000::", "c000::1", "ffff::1", "b000::1", "f000::2"] {
+        let outcome = under_the_locator(&format!("fd00:1:0:1:{identifier}"));
+        assert_eq!(outcome.fate, Fate::Dropped(DropReason::ReservedIdentifier), "{identifier}");
+    }
+}
+
+#[test]
+fn an_interface_identifier_under_a_locator_is_plain_ipv6() {
+    // ILA draft §3.4, with the C-bit or without.
+    for to in ["fd00:1:0:1::5", "fd00:1:0:1:ff:fe00:1:1", "fd00:1:0:1:1000::5"] {
+        let sent = under_the_locator(to).forwarded("fabric0");
+        assert_eq!(destination(&sent[14..]), address(to));
+    }
+}
+
+#[test]
 fn only_a_report_to_a_group_may_come_from_a_host_without_an_ipv4_address() {
     for to in [[10, 0, 0, 2], GATEWAY4, [255; 4]] {
         let packet = sealed(ipv4_packet([0; 4], to, 1, &[]), |packet| packet[9] = 2);

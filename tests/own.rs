@@ -51,7 +51,9 @@ impl Listener {
 fn noticed(known: Option<Mac>, build: impl Fn(&mut [u8; ndp::MAX_FRAME]) -> usize) -> (Verdict, Vec<Notice>) {
     let mut listener = listener(known);
     let verdict = listener.hears(build);
-    (verdict, listener.pipeline.take_notices().0.to_vec())
+    let (told, notices) = (listener.pipeline.has_notices(), listener.pipeline.take_notices().0);
+    assert_eq!(told, !notices.is_empty());
+    (verdict, notices.to_vec())
 }
 
 fn listener(known: Option<Mac>) -> Listener {

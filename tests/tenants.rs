@@ -107,6 +107,26 @@ fn arp_is_answered_for_the_gateway_and_for_known_peers_and_is_never_flooded() {
 }
 
 #[test]
+fn an_arp_message_that_names_another_mac_than_its_frame_is_spoofed_whatever_its_kind() {
+    let (own, gateway) = (0x0a00_0001, 0x0a00_00fe);
+    let messages = [
+        asks(VM2, own, gateway),
+        asks(VM2, 0, gateway),
+        asks(VM2, 0, own),
+        asks(VM2, own, own),
+        arp::Arp { operation: arp::Operation::Reply, ..asks(VM2, own, gateway) },
+        arp::Arp { operation: arp::Operation::ReverseRequest, target_mac: VM1, ..asks(VM2, 0, 0) },
+        arp::Arp { operation: arp::Operation::ReverseRequest, target_mac: VM2, ..asks(VM2, 0, 0) },
+    ];
+    for message in messages {
+        let mut frame = arp_frame(&message, 0);
+        frame[6..12].copy_from_slice(&VM1.0);
+        let outcome = host(L1).receive("access0", &frame);
+        assert_eq!(outcome.fate, Fate::Dropped(DropReason::SpoofedSource), "{message:?}");
+    }
+}
+
+#[test]
 fn rarp_tells_a_tenant_its_address() {
     let ask = arp::Arp {
         operation: arp::Operation::ReverseRequest,

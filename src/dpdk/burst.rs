@@ -319,7 +319,7 @@ pub struct OnPort<'b> {
 
 impl Frames for OnPort<'_> {
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.burst.len
     }
 

@@ -97,7 +97,8 @@ impl Copies {
         let Some(room) = room.filter(|_| self.copies.len() < COPIES) else {
             return Err(DropReason::CopyRoom);
         };
-        let mut copy = Packet::new(room, HEADROOM as u16, (HEADROOM + bytes) as u16, packet.port);
+        let length = room.len() as u16;
+        let mut copy = Packet::new(room, HEADROOM as u16, length, packet.port);
         copy.l3 = packet.l3;
         match make(&mut copy) {
             Verdict::Forward(port) | Verdict::Reply(port) => {

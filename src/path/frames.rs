@@ -9,12 +9,7 @@ use arrayvec::ArrayVec;
 /// A burst of frames in buffers, at most [`BURST`] of them.
 pub trait Frames {
     /// Number of frames.
-    fn len(&self) -> usize;
-
-    /// Whether the burst has no frames.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    fn count(&self) -> usize;
 
     /// The port that received all frames. `None` if there are several ports or no frames.
     fn port(&self) -> Option<PortId>;
@@ -68,7 +63,7 @@ pub struct Lent<'p, 'b>(pub &'p mut [Packet<'b>]);
 
 impl Frames for Lent<'_, '_> {
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len()
     }
 

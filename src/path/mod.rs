@@ -124,7 +124,7 @@ impl Pipeline {
     /// The port that all packets leave through, if the fast path decided all of them and for one port.
     #[inline]
     fn decide_fast(&mut self, frames: &mut impl Frames, ctx: &Ctx<'_>) -> Option<PortId> {
-        let packets = frames.len();
+        let packets = frames.count();
         let port = frames.port().filter(|_| self.takes_fast_path);
         match port.and_then(|port| FastPath::new(port, ctx.tables)) {
             Some(fast) if fast.checks_sources() => {

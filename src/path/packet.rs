@@ -232,7 +232,7 @@ mod tests {
     fn the_window_never_leaves_the_buffer() {
         let mut room = vec![0u8; 64];
         let mut packet = Packet::new(&mut room, 16, 32, PortId(0));
-        assert!(!packet.prepend(17) && packet.prepend(16) && packet.len() == 32);
+        assert!(!packet.prepend(17) && packet.prepend(16) && packet.len() == 32 && !packet.is_empty());
         assert!(!packet.strip(33) && packet.strip(32) && packet.is_empty());
         assert!(packet.resize(32) && !packet.resize(33));
         assert_eq!(Packet::new(&mut room, 60, 90, PortId(0)).len(), 4);

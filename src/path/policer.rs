@@ -251,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn notices_beyond_their_room_are_counted_as_lost_once() {
+        for surplus in [0, 1, 5] {
+            let mut policer = Policer::new(TenantCounts::of(1));
+            for n in 0..(NOTICES + surplus) as u32 {
+                policer.conflict(handle(0), IpAddr::from(n.to_be_bytes()));
+            }
+            let (notices, lost) = policer.take_notices();
+            assert_eq!((notices.len(), lost), (NOTICES, surplus as u64));
+            assert_eq!((policer.has_notices(), policer.take_notices().1), (false, 0));
+        }
+    }
+
+    #[test]
     fn every_tenant_and_every_kind_has_a_bucket_of_its_own() {
         let tables = tables([Rate::new(1, 2); LimitKind::ALL.len()]);
         let mut policer = Policer::new(TenantCounts::of(2));

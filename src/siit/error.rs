@@ -167,8 +167,8 @@ pub(super) fn to_v6(
     inner.write6(&mut room[start + HEADER..layout.body], &inner_to);
     patch.apply(&mut room[layout.body..layout.body + layout.kept]);
     let length = layout.end - start;
-    // The error is at most 1280 bytes long and needs no fragment header.
-    let outer = Head { payload: length, fragment: None, ..*head };
+    // The error is at most 1280 bytes long. Like all ICMP that is translated it has no fragment header.
+    let outer = Head { payload: length, ..*head };
     outer.write6(&mut room[start - ipv6::HEADER..start], to);
     told.word |= ((layout.quote / UNIT6) as u32) << 24;
     let pseudo = pseudo_header(to.source, to.destination, length as u32, ipv6::next::ICMP6);

@@ -137,6 +137,8 @@ mod tests {
         for n in 0..5000 {
             bindings.insert(Binding::ipv4(mac(n / 3), n), NetworkId(n as u16));
             bindings.insert(Binding::ipv6(mac(n / 3), n), NetworkId(1 + n as u16));
+            // So a search ends, and soon.
+            assert!(bindings.slots.len() >= 2 * bindings.taken);
         }
         for n in 0..5000 {
             assert_eq!(bindings.find(Binding::ipv4(mac(n / 3), n)), Some(NetworkId(n as u16)));

@@ -148,6 +148,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn displaced_keys_are_counted_and_what_is_too_many_to_count_stays_many() {
+        let pages = super::super::mem::Pages::<Bucket>::zeroed(1);
+        let bucket = &pages[0];
+        let count = |times, more| {
+            for _ in 0..times {
+                let before = bucket.state();
+                bucket.count_displaced(more);
+                assert!(bucket.state() != before || before.0 & MANY == MANY, "readers see each change");
+            }
+            bucket.state().0 & MANY
+        };
+        // Versions before and after make no difference.
+        for _ in 0..3 {
+            assert_eq!((count(1, true), count(1, false)), (1, 0));
+            assert_eq!((count(254, true), count(254, false)), (254, 0));
+            assert!(!bucket.state().has_displaced());
+            bucket.fill(0, 7, 7);
+            bucket.clear(0);
+        }
+        assert_eq!((count(300, true), count(300, false)), (MANY, MANY));
+        assert!(bucket.state().has_displaced());
+    }
+
+    #[test]
     fn a_bucket_is_one_cache_line_whose_words_lie_where_reading_expects_them() {
         assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (64, 64));
         let pages = super::super::mem::Pages::<Bucket>::zeroed(1);

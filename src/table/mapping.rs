@@ -261,7 +261,7 @@ impl MappingWriter {
     /// full buckets here need not share them there.
     #[must_use]
     pub fn grown(&self, mappings: usize) -> Self {
-        let mut wanted = mappings.max(self.length + 1);
+        let mut wanted = mappings.max(self.length);
         let mut seed = self.table.seed;
         loop {
             seed = next_seed(seed);
@@ -381,6 +381,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     const TYPE_1: u64 = 1 << 61;
@@ -392,6 +393,17 @@ mod tests {
         assert_eq!(writer.table().lookup(TYPE_1 | 7 | crate::ila::identifier::C_BIT), Some(ActionId(3)));
         assert_eq!(writer.table().lookup(7), None);
         assert_eq!(writer.table().lookup(0), None);
+    }
+
+    #[test]
+    fn memory_is_counted_in_whole_cache_lines_of_five_mappings() {
+        for count in [1, 10, 1000, 20_000] {
+            let writer = MappingWriter::new(count, 1);
+            let bytes = writer.table().memory_bytes();
+            assert!(bytes.is_multiple_of(64) && bytes >= 64 * count.div_ceil(5), "{bytes} for {count}");
+            // It grows before its last slots are taken.
+            assert!((count..bytes / 64 * 5).contains(&writer.capacity()), "{}", writer.capacity());
+        }
     }
 
     #[test]
@@ -472,7 +484,7 @@ mod tests {
                     };
                     prop_assert_eq!(was, model.insert(id, ActionId(value)));
                 }
-                prop_assert_eq!(writer.len(), model.len());
+                prop_assert_eq!((writer.len(), writer.is_empty()), (model.len(), model.is_empty()));
             }
             for id in 0..300 {
                 prop_assert_eq!(writer.table().lookup(id | TYPE_1), model.get(&(id | TYPE_1)).copied());
@@ -490,9 +502,12 @@ mod tests {
         let table = writer.table().clone();
         let stop = Arc::new(AtomicBool::new(false));
         let halt = stop.clone();
+        let begun = Arc::new(Barrier::new(2));
+        let together = begun.clone();
         let reader = std::thread::spawn(move || {
+            begun.wait();
             let mut looks = 0u64;
-            while !halt.load(Ordering::Relaxed) {
+            while looks == 0 || !halt.load(Ordering::Relaxed) {
                 for i in 0..300u64 {
                     match table.lookup(TYPE_1 | i) {
                         Some(ActionId(value)) => assert_eq!(u64::from(value), 1000 + i),
@@ -503,6 +518,7 @@ mod tests {
             }
             looks
         });
+        together.wait();
         // Miri may switch threads at every step, so fewer rounds are enough.
         for round in 0..if cfg!(miri) { 400 } else { 40_000u64 } {
             let i = 200 + round % 100;

@@ -46,10 +46,15 @@ pub fn mixed(value: u64) -> u32 {
         std::arch::x86_64::_mm_crc32_u64(0, value) as u32
     }
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
-    {
-        let wide = u128::from(value ^ 0x2545_f491_4f6c_dd1d) * 0x9e37_79b9_7f4a_7c15;
-        (wide >> 64) as u32 ^ (wide as u64 >> 32) as u32 ^ (wide >> 96) as u32
-    }
+    mixed_without_crc(value)
+}
+
+/// Mixes all bits of `value` into 32 on any processor.
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse4.2"))))]
+#[inline(always)]
+fn mixed_without_crc(value: u64) -> u32 {
+    let wide = u128::from(value ^ 0x2545_f491_4f6c_dd1d) * 0x9e37_79b9_7f4a_7c15;
+    (wide >> 64) as u32 ^ (wide as u64 >> 32) as u32 ^ (wide >> 96) as u32
 }
 
 /// A type whose all-zero bytes are a valid value, and which needs no drop.
@@ -188,6 +193,26 @@ mod tests {
 
     /// Words in 4 MiB, which lie in huge pages; Miri takes minutes for so many, and knows no `madvise`.
     const MANY: u64 = if cfg!(miri) { 1000 } else { (4 << 20) / 8 };
+
+    /// Both ways, so that a processor without the instruction spreads keys as well.
+    #[test]
+    fn mixing_spreads_runs_at_any_stride_over_all_places() {
+        const PLACES: usize = 64;
+        const EACH: usize = 64;
+        let pages = Pages::copied(&[0u8; PLACES]);
+        for mix in [mixed, mixed_without_crc] {
+            for stride in
+                [0, 1, 3, 8, 16, 24, 31, 32, 40, 48].into_iter().take(if cfg!(miri) { 2 } else { 10 })
+            {
+                let mut counts = [0; PLACES];
+                for i in 0..(PLACES * EACH) as u64 {
+                    // Callers multiply by a random odd number first.
+                    counts[pages.picked(mix((i << stride).wrapping_mul(0x9fb2_1c65_1e98_df25)))] += 1;
+                }
+                assert!(counts.iter().all(|n| (EACH / 2..EACH * 2).contains(n)), "{stride}: {counts:?}");
+            }
+        }
+    }
 
     #[test]
     fn copies_are_as_their_values_few_and_many() {

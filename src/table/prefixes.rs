@@ -110,6 +110,8 @@ mod tests {
         let mut prefixes = PrefixTable::default();
         for i in 1..5000u64 {
             prefixes.entry(i << 20).sir = Some(DomainId(i as u8));
+            // So a search ends, and soon.
+            assert!(prefixes.length as u64 == i && prefixes.length * 2 <= prefixes.slots.len());
         }
         for i in 1..5000u64 {
             assert_eq!(prefixes.of(i << 20).and_then(|prefix_info| prefix_info.sir), Some(DomainId(i as u8)));

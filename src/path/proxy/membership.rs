@@ -67,3 +67,37 @@ pub(in crate::path) fn decide_igmp(
 fn heard(passed: Result<(), DropReason>) -> Verdict {
     passed.map_or_else(Verdict::Drop, |()| Verdict::Punt)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ipv6::Ipv6;
+
+    const GROUP: u128 = 0xff05 << 112 | 0x77;
+
+    /// A packet to a group of site-local scope.
+    fn packet(next_header: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; ipv6::HEADER];
+        Ipv6::of_mut(&mut bytes).unwrap().write(rest.len() as u16, next_header, 1, 1, GROUP);
+        [bytes, rest.to_vec()].concat()
+    }
+
+    // RFC 2710 §3
+    #[test]
+    fn only_mld_with_its_router_alert_is_not_copied() {
+        let alert = |next_header| [next_header, 0, 5, 2, 0, 0, 1, 0];
+        for kind in 0..=255u8 {
+            let message = [kind, 0, 0, 0, 0, 0, 0, 0];
+            let alerted = packet(next::HOP_BY_HOP, &[alert(next::ICMP6), message].concat());
+            assert_eq!(is_copied(&alerted, GROUP), !(130..=132).contains(&kind) && kind != 143, "{kind}");
+            assert!(is_copied(&packet(next::ICMP6, &message), GROUP), "{kind} without the option");
+            let other = packet(next::HOP_BY_HOP, &[alert(next::UDP), message].concat());
+            assert!(is_copied(&other, GROUP), "{kind} in UDP");
+            // Of a later fragment nobody knows what it begins with.
+            let later = [alert(next::FRAGMENT), [next::ICMP6, 0, 0, 8, 0, 0, 0, 9], message].concat();
+            assert!(is_copied(&packet(next::HOP_BY_HOP, &later), GROUP), "{kind} in a later fragment");
+        }
+        let udp = packet(next::UDP, &[0; 8]);
+        assert!(is_copied(&udp, GROUP) && !is_copied(&udp, 0xff02 << 112 | 0x77));
+    }
+}

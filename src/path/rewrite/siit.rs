@@ -304,3 +304,27 @@ fn leave(packet: &mut Packet<'_>, meta: &PacketMeta, local: &Local) -> Verdict {
     packet.set_ethertype(ethernet::IPV4);
     if meta.ours { Verdict::Reply(local.hop.port) } else { Verdict::Forward(local.hop.port) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 7915 §5.1
+    #[test]
+    fn rfc_7915_section_5_1_any_of_the_first_bytes_behind_the_header_changes_the_identification() {
+        for length in 0..=40 {
+            let packet: Vec<u8> = (0..ipv6::HEADER + length).map(|at| at as u8).collect();
+            let summed = match length {
+                20.. => 20,
+                8.. => 8,
+                _ => length,
+            };
+            for at in 0..packet.len() {
+                let mut other = packet.clone();
+                other[at] ^= 1;
+                let changes = (ipv6::HEADER..ipv6::HEADER + summed).contains(&at);
+                assert_eq!(name_of(&other) != name_of(&packet), changes, "byte {at} of {length}");
+            }
+        }
+    }
+}

@@ -158,6 +158,29 @@ mod tests {
         assert_eq!(check(&signed, true), Err(Refusal::Header(None)));
     }
 
+    // RFC 8200 §4.5
+    #[test]
+    fn rfc_8200_section_4_5_a_fragment_is_looked_into_only_if_it_is_the_whole_packet() {
+        for (place, whole) in [
+            ([0, 0], true),
+            ([0, 6], true),
+            ([0, 1], false),
+            ([0, 8], false),
+            ([0, 9], false),
+            ([8, 0], false),
+        ] {
+            for (inner, refusal) in [
+                (next::HOP_BY_HOP, Refusal::Header(Some(problem(1, 40)))),
+                (next::NONE, Refusal::Protocol(None)),
+                (253, Refusal::Protocol(Some(problem(1, 40)))),
+            ] {
+                let piece = [inner, 0, place[0], place[1], 0, 0, 0, 9, 58, 0, 1, 4, 0, 0, 0, 0];
+                let expected = if whole { Err(refusal) } else { Ok(()) };
+                assert_eq!(check(&packet(next::FRAGMENT, &piece), false), expected, "{inner} {place:?}");
+            }
+        }
+    }
+
     // RFC 8200 §4.4
     #[test]
     fn rfc_8200_section_4_4_a_routing_header_with_segments_left_is_pointed_at() {

@@ -266,6 +266,28 @@ fn rfc_4884_the_length_field_follows_the_quote_into_ipv4() {
     }
 }
 
+// RFC 4884 §3
+#[test]
+fn rfc_4884_a_quote_that_is_cut_for_extension_objects_is_as_long_as_fits() {
+    let (six, mut four) = sent(Upper::Udp, &[3; 1100]);
+    for objects in [200, 300, 604, 1000] {
+        let objects = vec![0x20; objects];
+        let translated = error6(&icmp4(11, 0, 255 << 16, &[&four[..1020], &objects].concat())).unwrap();
+        assert!(is_right(&translated) && (1273..=1280).contains(&translated.len()), "{}", translated.len());
+        let (found, rest) = parts(&translated[40..], 4, 8);
+        assert!(rest == objects && found == &six[..found.len()]);
+    }
+    // The quote in IPv6 does not carry the identification.
+    edit4(&mut four, |mut view| view.set_identification(0));
+    for objects in [12, 100, 300, 400] {
+        let objects = vec![0x20; objects];
+        let translated = error4(&icmp6(3, 0, 128 << 24, &[&six[..1024], &objects].concat())).unwrap();
+        assert!(is_right(&translated) && (573..=576).contains(&translated.len()), "{}", translated.len());
+        let (found, rest) = parts(&translated[20..], 5, 4);
+        assert!(rest == objects && found == &four[..found.len()]);
+    }
+}
+
 #[test]
 fn rfc_4884_extension_objects_are_left_out_where_no_length_field_is() {
     let (six, four) = sent(Upper::Udp, &[3; 100]);

@@ -379,6 +379,7 @@ mod tests {
             let count = if cfg!(miri) { 500 } else { 10_000u64 };
             let highs = || (0..count).map(|n| n.wrapping_mul(step));
             let table = Routes::build(highs().map(|high| (prefix(high, length), ActionId(1))), 7);
+            assert!(table.memory_bytes() as u64 >= count * size_of::<(u64, ActionId)>() as u64);
             let node = table.nodes[usize::from(ROOT)];
             let away = highs().filter(|high| {
                 table.buckets[table.home(&node, high & node.mask) as usize].entry(high & node.mask) == 0
