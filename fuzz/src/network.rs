@@ -14,10 +14,10 @@ pub(crate) const CONFIG: &str = r#"
 node: {name: n}
 dpdk: {workers: [1]}
 sir_domains:
-  - {name: a, prefix: "2001:db8:a::/64", checksum: neutral-map, skip_unchecked: true}
-  - {name: b, prefix: "2001:db8:b::/64", checksum: adj-transport, on_miss: route}
-  - {name: c, prefix: "2001:db8:c::/64", checksum: neutral-map-auto}
-  - {name: d, prefix: "2001:db8:d::/64", checksum: no-action}
+  - {name: a, prefix: "2001:db8:a::/64", checksum: neutral-map, router_mac: "02:00:5e:00:00:09", skip_unchecked: true}
+  - {name: b, prefix: "2001:db8:b::/64", checksum: adj-transport, router_mac: "02:00:5e:00:00:09", on_miss: route}
+  - {name: c, prefix: "2001:db8:c::/64", checksum: neutral-map-auto, router_mac: "02:00:5e:00:00:09"}
+  - {name: d, prefix: "2001:db8:d::/64", checksum: no-action, router_mac: "02:00:5e:00:00:09"}
 locators:
   - {prefix: "fd00:1:0:a::/64", domain: a}
   - {prefix: "fd00:1:0:b::/64", domain: b}
@@ -84,9 +84,10 @@ pub(crate) fn config() -> &'static Config {
     CONFIGURED.get_or_init(|| Config::parse(CONFIG, "network.yaml").expect("the network's configuration"))
 }
 
-/// MAC addresses of its ports.
+/// MAC addresses that frames for its ports go to: of the router that tasks see, or else of the device.
 pub(crate) fn macs() -> Vec<Mac> {
-    (0..config().ports.len()).map(|port| mac_of(config(), port)).collect()
+    let of = |port: usize| config().task_router_mac(port as u16).unwrap_or(mac_of(config(), port));
+    (0..config().ports.len()).map(of).collect()
 }
 
 /// The node before any mapping.
