@@ -5,8 +5,11 @@
 mod support;
 
 use etherparse::PacketBuilder;
+use ilagate::config::Config;
 use ilagate::net::{arp, ethernet};
+use ilagate::node::rib::Rib;
 use ilagate::path::DropReason;
+use ilagate::table::NetworkId;
 use support::packets::*;
 use support::tenants::*;
 use support::*;
@@ -366,5 +369,29 @@ fn an_error_is_no_way_round_a_policy() {
     for endpoint in [SERVICE, "2001:db8:b::3", "2001:db8:dddd:0:4000:c8:a00:2"].map(address) {
         let outcome = node.receive("fabric0", &error(endpoint, 1, &of_vm1(IADDR)[14..]));
         assert!(lost.contains(&outcome.fate), "{:?}", outcome.fate);
+    }
+}
+
+#[test]
+fn an_address_is_a_tenants_as_its_own_ipv6_address_or_as_the_sir_form_of_its_ipv4_address() {
+    let (text, _) = written(L1, &Rules::default());
+    let tables =
+        Rib::new(&Config::parse(&text, "test.yaml").unwrap(), &[NVE_FABRIC, NVE_ACCESS], 1).compile();
+    let red = Some(NetworkId(0));
+    for (text, network) in [
+        ("2001:db8:a::1", red),
+        ("2001:db8:a::77", red),
+        ("2001:db8:b::1", Some(NetworkId(1))),
+        ("2001:db8:dddd:0:4000:64:a00:1", red),
+        // With the C-bit, of types 1, 3 and 4, of a network that is not known, of another prefix.
+        ("2001:db8:dddd:0:5000:64:a00:1", None),
+        ("2001:db8:dddd:0:2000:64:a00:1", None),
+        ("2001:db8:dddd:0:6000:64:0:1", None),
+        ("2001:db8:dddd:0:8000:64:0:1", None),
+        ("2001:db8:dddd:0:4000:65:a00:1", None),
+        ("2001:db8:eeee:0:4000:64:a00:1", None),
+        ("2001:db8:c::1", None),
+    ] {
+        assert_eq!(tables.network_of(address(text)), network, "{text}");
     }
 }

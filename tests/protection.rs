@@ -650,3 +650,34 @@ fn a_tenant_cannot_find_out_by_asking_who_lives_beyond_its_policies() {
     let mut node = host_where(L1, &format!("{{from: red, to: \"{SERVICE}\"}}"));
     assert_eq!((asks(&mut node, SERVICE), asks(&mut node, others)), (Fate::Replied(None), silence));
 }
+
+#[test]
+fn what_is_handed_to_the_control_thread_has_a_limit_and_the_rest_is_a_counted_drop() {
+    // A tenant whose own limits are far away, and a stranger on the fabric. Announcements are punted.
+    let far =
+        "limits: {arp: {per_second: 1000000, burst: 1000000}, nd: {per_second: 1000000, burst: 1000000}}";
+    let announcement = arp::Arp {
+        operation: arp::Operation::Request,
+        sender_mac: VM1,
+        sender: OWN4,
+        target_mac: Mac::ZERO,
+        target: OWN4,
+    };
+    let of_ipv6 = advertisement(own(), own(), VM1, 0x20);
+    let (from, to) = (address("fe80::77"), address("ff02::1"));
+    let rest = [&[0x20, 0, 0, 0][..], &from.to_be_bytes(), &option(2, GATEWAY_FABRIC)].concat();
+    let mut packet = ipv6(from, to, 58, &icmp6(from, to, 136, 0, &rest));
+    packet[7] = 255;
+    let of_stranger = frame(Mac::of_ipv6_multicast(to), GATEWAY_FABRIC, &packet);
+    for (port, sent) in
+        [("access0", arp_frame(&announcement, 0)), ("access0", of_ipv6), ("fabric0", of_stranger)]
+    {
+        let mut node = limited(far, "");
+        let fates: Vec<Fate> = (0..5_000).map(|_| node.receive(port, &sent).fate).collect();
+        let punted = fates.iter().filter(|fate| **fate == Fate::Punted).count();
+        assert_eq!(fates[0], Fate::Punted, "{port}");
+        assert!(punted < 4_000, "{port}: {punted} of 5000");
+        let dropped = Fate::Dropped(DropReason::PuntRate);
+        assert!(fates.iter().all(|fate| [Fate::Punted, dropped.clone()].contains(fate)), "{port}");
+    }
+}

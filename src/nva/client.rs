@@ -29,7 +29,7 @@ pub enum Input {
     Down(Down),
     /// What an [`Effect::Apply`] gave is in force in every worker.
     Applied,
-    /// Time has passed.
+    /// Time has passed. Timers are served, and what is due is registered, in this step only.
     Tick,
 }
 
@@ -200,9 +200,8 @@ impl Client {
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
             Input::Applied => self.batch_applied(),
-            Input::Tick => {}
+            Input::Tick => self.tick(now_ms),
         }
-        self.tick(now_ms);
         self.apply_next();
         std::mem::take(&mut self.effects)
     }
