@@ -14,9 +14,26 @@ mod support;
 mod targets;
 
 use ilagate::net::Mac;
-use ilagate::path::BURST;
+use ilagate::path::{BURST, Ctx, Decision, Lent, Limiter, Outcomes, Packet, Pipeline};
+use ilagate::table::PortId;
 use near_fast::{ADDRESSES, OfTenant, Sent, of_tenant, sent};
 use proptest::prelude::*;
+
+/// The MAC address that frames for a port of the network go to.
+fn mac_of_port(port: usize) -> Mac {
+    targets::network::macs()[port]
+}
+
+/// Whether the fast path decides a frame that `port` received alone.
+fn is_for_the_fast_path(port: u16, frame: &[u8]) -> bool {
+    let mut room = [&[0x5a; 128], frame, &[0x5a; 256]].concat();
+    let end = 128 + frame.len() as u16;
+    let mut burst = [Packet::new(&mut room, 128, end, PortId(port))];
+    let ctx = Ctx { tables: targets::network::tables(), now_ms: 5 };
+    let decision =
+        Pipeline::new(Limiter::new(10, 5)).decide(&mut Lent(&mut burst), &mut Outcomes::new(), &ctx);
+    decision != Decision::Each
+}
 
 #[test]
 fn the_fast_path_of_tenants_decides_as_the_stages_do() {
@@ -75,9 +92,9 @@ fn plain_packets_of_tenants_take_the_fast_path() {
         let taken = |sent: &OfTenant| {
             let mut frame = sent.frame();
             if !out {
-                frame[..6].copy_from_slice(&targets::packets::mac_of_port(0).0);
+                frame[..6].copy_from_slice(&mac_of_port(0).0);
             }
-            targets::packets::is_for_the_fast_path(if out { 3 } else { 0 }, &frame)
+            is_for_the_fast_path(if out { 3 } else { 0 }, &frame)
         };
         for changed in [
             plain.clone(),
@@ -126,9 +143,9 @@ fn plain_packets_between_tasks_and_along_routes_take_the_fast_path() {
         };
         let taken = |sent: &Sent| {
             let mut frame = sent.frame();
-            frame[..6].copy_from_slice(&targets::packets::mac_of_port(usize::from(port)).0);
+            frame[..6].copy_from_slice(&mac_of_port(usize::from(port)).0);
             frame[6..12].copy_from_slice(&mac.unwrap_or(Mac([2, 0, 0, 0, 0, 0xf0])).0);
-            targets::packets::is_for_the_fast_path(port, &frame)
+            is_for_the_fast_path(port, &frame)
         };
         for (kind, header) in [(0, 20), (2, 8)] {
             for (hop_limit, size) in [(64, 30), (2, 30), (255, 0), (64, 1280 - 40 - header)] {

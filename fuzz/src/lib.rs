@@ -4,7 +4,7 @@
 
 mod headers;
 mod messages;
-mod network;
+pub(crate) mod network;
 pub mod packets;
 mod siit;
 

@@ -5,10 +5,9 @@ use ilagate::ila::{ChecksumMode, Identifier, SirPrefix, quote as ila_quote};
 use ilagate::net::ipv6::{self, HEADER, Ipv6, next};
 use ilagate::net::ndp::{self as nd, Envelope, Message, PrefixInformation, Told};
 use ilagate::net::{Mac, checksum, icmp4, ipv4};
-use ilagate::path::frames::{Decision, Lent};
 use ilagate::path::{
-    Account, Arrival, BURST, Counters, Ctx, DropReason, Fates, Limiter, NetworkTally, Outcome, Outcomes,
-    Packet, Pipeline, Verdict,
+    Account, Arrival, BURST, Counters, Ctx, DropReason, Fates, Limiter, NetworkTally, Outcome, Packet,
+    Pipeline, Verdict,
 };
 use ilagate::table::PortId;
 use std::net::Ipv6Addr;
@@ -265,24 +264,6 @@ pub fn pipeline(bytes: &[u8]) {
         let ended: u64 = counted[1..5].iter().sum::<u64>() + counted[5..].iter().step_by(2).sum::<u64>();
         assert_eq!(counted[0], ended);
     }
-}
-
-/// The MAC address of a port of the network. Like the next one it is for the law "fast = staged".
-#[allow(dead_code)]
-pub fn mac_of_port(port: usize) -> Mac {
-    network::macs()[port]
-}
-
-/// Whether the fast path decides a frame that `port` received alone.
-#[allow(dead_code)]
-pub fn is_for_the_fast_path(port: u16, frame: &[u8]) -> bool {
-    let mut room = [&[0x5a; 128], frame, &[0x5a; 256]].concat();
-    let end = 128 + frame.len() as u16;
-    let mut burst = [Packet::new(&mut room, 128, end, PortId(port))];
-    let ctx = Ctx { tables: network::tables(), now_ms: 5 };
-    let decision =
-        Pipeline::new(Limiter::new(10, 5)).decide(&mut Lent(&mut burst), &mut Outcomes::new(), &ctx);
-    decision != Decision::Each
 }
 
 /// Neighbour Discovery messages, as they are and with what a stranger cannot guess made right.

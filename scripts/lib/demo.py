@@ -250,6 +250,25 @@ def end(net):
     right("three times exit status 0, every mbuf is back")
 
 
+def run(demonstrate):
+    """Runs a demo in a laboratory of its own, within the time that it has; the exit status."""
+
+    def late(_number, _frame):
+        raise Failed(f"not done after {LIMIT_S} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT_S)
+    try:
+        with Lab("ilad") as lab:
+            demonstrate(lab)
+    except (Failed, Skipped) as why:
+        sys.stdout.flush()
+        print(f"\ndemo: FAILED: {why}", file=sys.stderr)
+        return 1
+    print("\ndemo: ok")
+    return 0
+
+
 def main():
     began = time.monotonic()
 

@@ -1,14 +1,12 @@
 """The demo of the authority: a gateway and two NVEs without a mapping file. See scripts/demo."""
 
-import signal
 import sys
 
-from demo import LIMIT_S, right, show, step
-from lab import Lab
+from demo import right, run, show, step
 from nva import Authority, follow
 from reference import INET, L1, L2, T1, T2, Network, task_up
 from traffic import Pings
-from wait import Failed, Skipped, expect, until
+from wait import expect, until
 
 SESSION = "ilagate_nva_session"
 REFUSED = 'ilagate_nva_registrations{state="refused"}'
@@ -73,22 +71,5 @@ def demo(lab):
     nva.stop()
 
 
-def late(_number, _frame):
-    raise Failed(f"not done after {LIMIT_S} s")
-
-
-def main():
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(LIMIT_S)
-    try:
-        with Lab("ilad") as lab:
-            demo(lab)
-    except (Failed, Skipped) as why:
-        print(f"\ndemo: FAILED: {why}", file=sys.stderr)
-        return 1
-    print("\ndemo: ok")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(demo))

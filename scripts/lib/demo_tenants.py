@@ -1,16 +1,11 @@
 """The demo of virtual networks: two hosts, two networks with the same IPv4 addresses. See scripts/demo."""
 
-import signal
 import sys
 
 import packets
-from demo import right, show, step
-from lab import Lab
+from demo import right, run, show, step
 from tenants import GATEWAY4, INET, SERVICE, TenantNetwork, datagram, ipv4, ipv6, transfer
-from wait import Failed, Skipped, expect
-
-# Against what hangs; it takes half a minute.
-LIMIT_S = 900
+from wait import expect
 
 
 def on_the_wire(net, sender, title, to):
@@ -105,22 +100,5 @@ def between(net):
     on_both(net, "policy", "del", "red", "blue")
 
 
-def late(_number, _frame):
-    raise Failed(f"not done after {LIMIT_S} s")
-
-
-def main():
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(LIMIT_S)
-    try:
-        with Lab("ilad") as lab:
-            demonstrate(lab)
-    except (Failed, Skipped) as why:
-        print(f"\ndemo: FAILED: {why}", file=sys.stderr)
-        return 1
-    print("\ndemo: ok")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(demonstrate))
