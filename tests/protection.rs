@@ -678,6 +678,6 @@ fn what_is_handed_to_the_control_thread_has_a_limit_and_the_rest_is_a_counted_dr
         assert_eq!(fates[0], Fate::Punted, "{port}");
         assert!(punted < 4_000, "{port}: {punted} of 5000");
         let dropped = Fate::Dropped(DropReason::PuntRate);
-        assert!(fates.iter().all(|fate| [Fate::Punted, dropped.clone()].contains(fate)), "{port}");
+        assert!(fates.iter().all(|fate| [Fate::Punted, dropped].contains(fate)), "{port}");
     }
 }
