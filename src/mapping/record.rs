@@ -31,7 +31,7 @@ pub enum MappingTarget {
 }
 
 /// One locator of a mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocatorChoice {
     /// The locator.
     pub locator: Locator,

@@ -7,7 +7,7 @@ use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
 use crate::config::{Config, NvaEndpoint};
 use crate::ila::Identifier;
-use crate::mapping::{Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
+use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
 use crate::nva::client::{Client, Effect, Input, News};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told};
@@ -319,12 +319,7 @@ fn change(domain: u8, told: &Told) -> Change {
     if told.choices.is_empty() {
         return Change::Delete { domain, identifier };
     }
-    let choice = |choice: &Choice| LocatorChoice {
-        locator: choice.locator,
-        priority: choice.priority,
-        weight: choice.weight,
-    };
-    let target = MappingTarget::Locators(told.choices.iter().map(choice).collect());
+    let target = MappingTarget::Locators(told.choices.clone());
     Change::Upsert(MappingRecord { domain, identifier, target })
 }
 

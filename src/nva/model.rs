@@ -1,11 +1,10 @@
 //! What the registry holds and how it is changed.
 
-use crate::ila::{Identifier, IdentifierType, Locator};
+use crate::ila::{Identifier, IdentifierType};
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Most locators of one mapping.
-pub const MAX_LOCATORS: usize = 16;
+pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
 
 /// An identifier in its SIR domain, which its SIR prefix names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,17 +43,6 @@ impl fmt::Display for Key {
         let bits = u128::from(self.sir_prefix) << 64 | u128::from(self.identifier);
         Ipv6Addr::from(bits).fmt(f)
     }
-}
-
-/// One locator of a mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Choice {
-    /// The locator.
-    pub locator: Locator,
-    /// The lowest priority that can be reached is used.
-    pub priority: u8,
-    /// Share of the flows among equal priorities, 1 to 1000.
-    pub weight: u16,
 }
 
 /// What is known of one identifier. One without locators was released: it stays, so that its sequence survives.

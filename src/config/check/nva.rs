@@ -3,14 +3,13 @@
 use super::super::model::{Nva, NvaEndpoint};
 use super::super::raw::{RawConfig, Text};
 use super::scope::{Check, Scope, Seen};
+use super::system::MAX_SOCKET_BYTES;
 use crate::ila::Locator;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Most authorities that a node knows.
 const MAX_ENDPOINTS: usize = 16;
-/// Longest path of a Unix socket (`sun_path` less its end).
-const MAX_SOCKET_BYTES: usize = 107;
 
 pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
     let section = raw.nva.as_ref()?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Highest core number that DPDK is asked for.
 const MAX_CORE: u16 = 1023;
 /// Longest path of a Unix socket (`sun_path` less its end).
-const MAX_SOCKET_BYTES: usize = 107;
+pub(super) const MAX_SOCKET_BYTES: usize = 107;
 
 /// The place and content of an optional section.
 fn section<T>(field: &Option<Spanned<T>>) -> (Location, Option<&T>) {
