@@ -23,10 +23,12 @@ pub struct SessionId(pub u64);
 /// Something that the authority learns.
 #[derive(Debug)]
 pub enum Input {
-    /// A stream was opened.
-    Opened(SessionId),
+    /// A stream was opened; with the name of the NVE if a certificate proves it.
+    Opened(SessionId, Option<String>),
     /// A message came.
     Up(SessionId, Up),
+    /// The peer of a stream is trusted no longer, and why.
+    Distrusted(SessionId, String),
     /// A stream ended.
     Closed(SessionId),
     /// The commit under way is durable, or nothing of it is there and why.
@@ -57,6 +59,8 @@ pub struct Settings {
 
 #[derive(Debug)]
 struct Session {
+    /// The name that a certificate proves.
+    proved: Option<String>,
     /// Once it said who it is.
     nve: Option<String>,
     heard_ms: u64,
@@ -143,8 +147,9 @@ impl Authority {
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Opened(id) => {
+            Input::Opened(id, proved) => {
                 let session = Session {
+                    proved,
                     nve: None,
                     heard_ms: now_ms,
                     subscribed: false,
@@ -154,6 +159,7 @@ impl Authority {
                 };
                 self.sessions.insert(id, session);
             }
+            Input::Distrusted(id, why) => self.end(id, why),
             Input::Closed(id) => _ = self.sessions.remove(&id),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Committed(done) => self.committed(done, now_ms),
@@ -239,6 +245,10 @@ impl Authority {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             return self.end(id, format!("this authority speaks version {VERSION}, and the NVE {spoken}"));
+        }
+        let proved = self.sessions.get(&id).and_then(|session| session.proved.as_ref());
+        if let Some(proved) = proved.filter(|proved| **proved != nve) {
+            return self.end(id, format!("the certificate is that of {proved}, and Hello says `{nve}`"));
         }
         if !self.registry.knows(&nve) {
             return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"));

@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod client;
 pub mod codec;
+mod listen;
 pub mod message;
 pub mod model;
 pub mod registry;

@@ -2,17 +2,20 @@
 
 use super::authority::{Authority, Effect, Input, SessionId, Settings};
 use super::codec::{read_up, write_down};
+use super::listen::Peer;
 use super::message::{Down, Up};
 use super::model::Transaction;
 use super::registry::{Nve, Registry};
 use super::store::{Store, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
+use crate::tls::Role;
+use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -23,15 +26,29 @@ const BACKLOG: usize = 8_192;
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Time between two looks at the certificates of those who have sessions: they may have expired.
+const RECHECK: Duration = Duration::from_secs(60);
+
+/// Whom to let in by TLS; none while there is no TLS.
+pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
+
 enum Event {
-    Opened(SessionId, mpsc::Sender<Result<v1::Down, Status>>),
+    Opened(SessionId, mpsc::Sender<Result<v1::Down, Status>>, Option<Proof>),
     Up(SessionId, Up),
     Closed(SessionId),
+}
+
+/// What a peer proved.
+struct Proof {
+    /// The name of the NVE.
+    name: String,
+    chain: Chain,
 }
 
 /// The service that NVEs call.
 #[derive(Clone)]
 pub struct Service {
+    trusted: Trusted,
     events: mpsc::Sender<Event>,
     next: Arc<AtomicU64>,
 }
@@ -41,6 +58,9 @@ pub struct Server {
     authority: Authority,
     events: mpsc::Receiver<Event>,
     sessions: HashMap<SessionId, mpsc::Sender<Result<v1::Down, Status>>>,
+    /// Sessions by TLS, and the certificates of their peers.
+    chains: HashMap<SessionId, Chain>,
+    trusted: Trusted,
     commits: std::sync::mpsc::Sender<Transaction>,
     committed: mpsc::UnboundedReceiver<Result<(), String>>,
     store: JoinHandle<()>,
@@ -56,6 +76,7 @@ pub fn pair(
     nves: HashMap<String, Nve>,
     lease_ms: u32,
     hold_down_ms: u64,
+    trusted: Trusted,
 ) -> Result<(Service, Server), StoreError> {
     let stored = store.load()?;
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -78,26 +99,41 @@ pub fn pair(
     let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(work);
     let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
     let (sender, events) = mpsc::channel(EVENTS);
-    let service = Service { events: sender, next: Arc::default() };
-    let sessions = HashMap::new();
-    Ok((service, Server { authority, events, sessions, commits, committed, store, began: Instant::now() }))
+    let service = Service { trusted: trusted.clone(), events: sender, next: Arc::default() };
+    let server = Server {
+        authority,
+        events,
+        sessions: HashMap::new(),
+        chains: HashMap::new(),
+        trusted,
+        commits,
+        committed,
+        store,
+        began: Instant::now(),
+    };
+    Ok((service, server))
 }
 
 impl Server {
     /// Serves until every [`Service`] is gone.
     pub async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
+        let mut recheck = tokio::time::interval(RECHECK);
         loop {
             let input = tokio::select! {
                 event = self.events.recv() => match event {
                     None => break,
-                    Some(Event::Opened(id, sender)) => {
+                    Some(Event::Opened(id, sender, proof)) => {
                         self.sessions.insert(id, sender);
-                        Input::Opened(id)
+                        let name = proof.map(|Proof { name, chain }| {
+                            self.chains.insert(id, chain);
+                            name
+                        });
+                        Input::Opened(id, name)
                     }
                     Some(Event::Up(id, up)) => Input::Up(id, up),
                     Some(Event::Closed(id)) => {
-                        self.sessions.remove(&id);
+                        self.forget(id);
                         Input::Closed(id)
                     }
                 },
@@ -108,12 +144,37 @@ impl Server {
                     Input::Committed(done)
                 }
                 _ = tick.tick() => Input::Tick,
+                () = trust_changes(&mut self.trusted) => {
+                    self.recheck();
+                    continue;
+                }
+                _ = recheck.tick() => {
+                    self.recheck();
+                    continue;
+                }
             };
             self.step(input);
         }
         drop(self.commits);
         if self.store.join().is_err() {
             tracing::error!("the store's thread came to an end by itself");
+        }
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        self.sessions.remove(&id);
+        self.chains.remove(&id);
+    }
+
+    /// Ends the sessions of those who are trusted no longer.
+    fn recheck(&mut self) {
+        let Some(trusted) = &self.trusted else { return };
+        let trust = trusted.borrow().clone();
+        let judged = self.chains.iter().filter_map(|(id, chain)| Some((*id, trust.judge(chain).err()?)));
+        let distrusted: Vec<_> = judged.collect();
+        for (id, why) in distrusted {
+            tracing::warn!(session = id.0, %why, "a session ends");
+            self.step(Input::Distrusted(id, why.to_string()));
         }
     }
 
@@ -131,11 +192,11 @@ impl Server {
                         if sender.try_send(Ok(write_down(down))).is_err() {
                             // Too far behind, or gone: it comes back and is told everything anew.
                             tracing::warn!(session = id.0, "an NVE is too far behind; its session ends");
-                            self.sessions.remove(&id);
+                            self.forget(id);
                             inputs.push(Input::Closed(id));
                         }
                     }
-                    Effect::Close(id) => _ = self.sessions.remove(&id),
+                    Effect::Close(id) => self.forget(id),
                     Effect::Commit(transaction) => {
                         if self.commits.send(transaction).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
@@ -147,6 +208,30 @@ impl Server {
     }
 }
 
+/// Waits until others are trusted than before.
+async fn trust_changes(trusted: &mut Trusted) {
+    let changed = match trusted {
+        Some(trusted) => trusted.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
+}
+
+impl Service {
+    /// Who calls, as an NVE: what its certificate proves, now.
+    fn proof(&self, peer: &Peer) -> Result<Option<Proof>, Status> {
+        let (Some(chain), Some(trusted)) = (&peer.chain, &self.trusted) else { return Ok(None) };
+        let identity = trusted.borrow().judge(chain);
+        let identity = identity.map_err(|why| Status::permission_denied(why.to_string()))?;
+        if identity.role() != Role::Nve {
+            return Err(Status::permission_denied(format!("{identity} is no NVE; sessions are for NVEs")));
+        }
+        Ok(Some(Proof { name: identity.name().to_owned(), chain: chain.clone() }))
+    }
+}
+
 #[tonic::async_trait]
 impl v1::nva_server::Nva for Service {
     type SessionStream = ReceiverStream<Result<v1::Down, Status>>;
@@ -155,12 +240,19 @@ impl v1::nva_server::Nva for Service {
         &self,
         request: Request<Streaming<v1::Up>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Err(Status::internal("a call without a connection"));
+        };
+        let proof = self.proof(&peer).inspect_err(|why| {
+            tracing::warn!(from = %peer.from, why = why.message(), "a call is refused");
+        })?;
+        peer.use_it();
         let mut stream = request.into_inner();
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let events = self.events.clone();
         let gone = || Status::unavailable("the authority is shutting down");
-        events.send(Event::Opened(id, sender.clone())).await.map_err(|_| gone())?;
+        events.send(Event::Opened(id, sender.clone(), proof)).await.map_err(|_| gone())?;
         tokio::spawn(async move {
             // A stream that breaks ends like one that is closed.
             while let Ok(Some(message)) = stream.message().await {
