@@ -307,6 +307,45 @@ fn tls12() -> Vec<u8> {
     record
 }
 
+#[tokio::test]
+async fn a_registry_is_backed_up_verified_and_restored() {
+    let mut authority = Authority::start();
+    let mut own = authority.welcome("nve1").await;
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    let path = |name: &str| authority.directory.path().join(name);
+    let (config, store, copy) = (path("nva.yaml"), path("nva.redb"), path("copy.redb"));
+    let run = |words: &[&std::ffi::OsStr]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_ila-nva")).args(words).output().unwrap();
+        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        (done.status.success(), text)
+    };
+    let backup =
+        ["backup".as_ref(), "--config".as_ref(), config.as_os_str(), "--to".as_ref(), copy.as_os_str()];
+    let restore =
+        ["restore".as_ref(), "--config".as_ref(), config.as_os_str(), "--from".as_ref(), copy.as_os_str()];
+    let verify = ["verify".as_ref(), copy.as_os_str()];
+    // It runs, and has its registry for itself.
+    let (done, told) = run(&backup);
+    assert!(!done && told.contains("stop it first"), "{told}");
+    let _ = authority.process.kill();
+    let _ = authority.process.wait();
+    let (done, told) = run(&backup);
+    assert!(done && told.ends_with("copy.redb: revision 1, 1 identifiers, 0 released\n"), "{told}");
+    let (done, told) = run(&verify);
+    assert!(done && told.contains("revision 1, 1 identifiers"), "{told}");
+    let (done, told) = run(&restore);
+    assert!(done && told.contains("set aside as") && told.contains("1 identifiers"), "{told}");
+    // A damaged registry is refused, and left as it is, until a backup is put in its place.
+    std::fs::write(&store, "damaged").unwrap();
+    let (done, told) = run(&["run".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    assert!(!done && told.contains("nva.redb") && told.contains("ila-nva restore"), "{told}");
+    assert_eq!(std::fs::read(&store).unwrap(), b"damaged");
+    assert!(run(&restore).0);
+    std::fs::write(&copy, "damaged").unwrap();
+    let (done, told) = run(&restore);
+    assert!(!done && told.contains("copy.redb: damaged"), "{told}");
+}
+
 #[test]
 fn files_that_cannot_be_used_end_the_authority_with_their_name() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,9 +1,13 @@
 //! The authority's command line: arguments in, library calls, exit codes out.
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use ilagate::config::AuthorityConfig;
 use ilagate::nva::run::run;
-use std::path::PathBuf;
+use ilagate::nva::store::backup::{Summary, backup, restore, verify};
+use ilagate::nva::store::{EPOCH, Embedded, Store};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The network virtualization authority of ilagate: who has which identifier, and who must know.
@@ -27,12 +31,39 @@ enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Copy the registry into a new file. The authority must not run.
+    Backup {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The new file.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Read a registry or a backup from end to end.
+    Verify {
+        /// The file. No process may have it open.
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the registry, as a new history: every node resynchronises. The registry that is
+    /// there is set aside. The authority must not run.
+    Restore {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The backup.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { config } => run(&config).map_err(anyhow::Error::from),
         Command::Check { file } => AuthorityConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
+        Command::Backup { config, to } => make_backup(&config, &to),
+        Command::Verify { file } => verify(&file).map_err(anyhow::Error::from).and_then(|it| tell(&file, it)),
+        Command::Restore { config, from } => put_back(&config, &from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,4 +73,28 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn make_backup(config: &Path, to: &Path) -> Result<()> {
+    let store = AuthorityConfig::load(config)?.store;
+    // Nothing is made where there is nothing.
+    verify(&store)?;
+    let stored = Embedded::open(&store, [0; EPOCH])?.load()?;
+    tell(to, backup(&stored, to)?)
+}
+
+fn put_back(config: &Path, from: &Path) -> Result<()> {
+    let store = AuthorityConfig::load(config)?.store;
+    let mut epoch = [0; EPOCH];
+    rand::fill(&mut epoch[..]);
+    let (summary, aside) = restore(from, &store, epoch)?;
+    if let Some(aside) = aside {
+        writeln!(std::io::stdout(), "{}: set aside as {}", store.display(), aside.display())?;
+    }
+    tell(&store, summary)
+}
+
+fn tell(file: &Path, Summary { revision, held, released }: Summary) -> Result<()> {
+    let file = file.display();
+    Ok(writeln!(std::io::stdout(), "{file}: revision {revision}, {held} identifiers, {released} released")?)
 }

@@ -45,6 +45,9 @@ pub enum RunError {
     /// The store does not open.
     #[error("store.path: {0}")]
     Store(#[from] StoreError),
+    /// A bug.
+    #[error("the authority came to an end by itself; its log says why")]
+    Ended,
     /// The files of TLS cannot be used.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
@@ -143,11 +146,16 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         drop(service);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(nva = config.name, store = %config.store.display(), "serving");
-        let authority = tokio::spawn(authority.run());
+        let mut authority = tokio::spawn(authority.run());
         let ended = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             Some(Ok(Err(why))) = listeners.join_next() => Err(RunError::from(why)),
+            done = &mut authority => match done {
+                Ok(Err(why)) => Err(RunError::from(why)),
+                // It serves as long as there are listeners.
+                Ok(Ok(())) | Err(_) => Err(RunError::Ended),
+            },
         };
         tracing::info!("stopping");
         stop.send_replace(true);
@@ -155,7 +163,6 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         // Streams are open as long as their NVEs like: they end with their tasks.
         listeners.shutdown().await;
         authority.abort();
-        let _ = authority.await;
         for endpoint in &config.listen {
             if let NvaEndpoint::Unix(path) = endpoint {
                 let _ = std::fs::remove_file(path);

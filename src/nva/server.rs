@@ -6,7 +6,7 @@ use super::listen::Peer;
 use super::message::{Down, Up};
 use super::model::Transaction;
 use super::registry::{Nve, Registry};
-use super::store::{Store, StoreError};
+use super::store::{CommitError, Store, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
@@ -62,7 +62,7 @@ pub struct Server {
     chains: HashMap<SessionId, Chain>,
     trusted: Trusted,
     commits: std::sync::mpsc::Sender<Transaction>,
-    committed: mpsc::UnboundedReceiver<Result<(), String>>,
+    committed: mpsc::UnboundedReceiver<Result<(), CommitError>>,
     store: JoinHandle<()>,
     began: Instant,
 }
@@ -89,7 +89,7 @@ pub fn pair(
     let work = move || {
         let mut revision = revision;
         while let Ok(transaction) = to_commit.recv() {
-            let done = store.commit(revision + 1, &transaction).map_err(|why| why.to_string());
+            let done = store.commit(revision + 1, &transaction);
             revision += u64::from(done.is_ok());
             if report.send(done).is_err() {
                 return;
@@ -116,7 +116,11 @@ pub fn pair(
 
 impl Server {
     /// Serves until every [`Service`] is gone.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// Whether a transaction is durable cannot be known. Nobody is told that it is or is not: streams break, and NVEs come
+    /// back to an authority that has read its store anew.
+    pub async fn run(mut self) -> Result<(), StoreError> {
         let mut tick = tokio::time::interval(TICK);
         let mut recheck = tokio::time::interval(RECHECK);
         loop {
@@ -137,12 +141,14 @@ impl Server {
                         Input::Closed(id)
                     }
                 },
-                Some(done) = self.committed.recv() => {
-                    if let Err(why) = &done {
+                Some(done) = self.committed.recv() => match done {
+                    Ok(()) => Input::Committed(Ok(())),
+                    Err(CommitError::Refused(why)) => {
                         tracing::error!(why, "the store refuses a transaction");
+                        Input::Committed(Err(why))
                     }
-                    Input::Committed(done)
-                }
+                    Err(CommitError::Unknown(why)) => return Err(StoreError(why)),
+                },
                 _ = tick.tick() => Input::Tick,
                 () = trust_changes(&mut self.trusted) => {
                     self.recheck();
@@ -159,6 +165,7 @@ impl Server {
         if self.store.join().is_err() {
             tracing::error!("the store's thread came to an end by itself");
         }
+        Ok(())
     }
 
     fn forget(&mut self, id: SessionId) {

@@ -1,9 +1,11 @@
 //! The embedded store: one redb file, of one process at a time. A commit is answered after its fsync.
 
-use super::interface::{EPOCH, Store, StoreError, Stored};
-use crate::ila::Locator;
-use crate::nva::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use super::form::{read_key, read_record, write_key, write_record};
+use super::interface::{CommitError, EPOCH, Store, StoreError, Stored};
+use crate::nva::model::{Key, Record, Transaction};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +13,17 @@ const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("reco
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
-/// The form of a record; another release may write another one.
-const VERSION: u8 = 1;
+/// Records that one transaction of a restoration writes.
+const PORTION: usize = 10_000;
+
+/// Opens the database, or makes an empty one.
+pub(super) type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 /// A store in a file.
 pub struct Embedded {
-    database: Database,
+    /// None after a failure, until it is opened again.
+    database: Option<Database>,
+    open: Open,
     path: PathBuf,
 }
 
@@ -26,12 +33,16 @@ impl Embedded {
     /// # Errors
     /// Another process has it, it is damaged, or the file system refuses. Nothing of a damaged file is changed.
     pub fn open(path: &Path, epoch: [u8; EPOCH]) -> Result<Self, StoreError> {
-        let failed = |why: &dyn Display| StoreError(format!("{}: {why}", path.display()));
-        let is_new = !path.exists();
-        let database = Database::create(path).map_err(|why| failed(&why))?;
-        let store = Embedded { database, path: path.to_owned() };
-        if is_new {
-            store.make(epoch)?;
+        let file = path.to_owned();
+        Self::over(Box::new(move || Database::create(&file)), path, epoch)
+    }
+
+    /// [`Self::open`] for a database that is opened in another way. `name` stands in errors.
+    pub(super) fn over(open: Open, name: &Path, epoch: [u8; EPOCH]) -> Result<Self, StoreError> {
+        let database = open().map_err(|why| StoreError(format!("{}: {}", name.display(), in_words(&why))))?;
+        let store = Embedded { database: Some(database), open, path: name.to_owned() };
+        if store.is_new()? {
+            store.write(&epoch, 0, &[])?;
         }
         Ok(store)
     }
@@ -40,21 +51,22 @@ impl Embedded {
         StoreError(format!("{}: {why}", self.path.display()))
     }
 
-    fn make(&self, epoch: [u8; EPOCH]) -> Result<(), StoreError> {
-        let begun = self.database.begin_write().map_err(|why| self.failed(why))?;
-        {
-            begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
-            let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
-            meta.insert(EPOCH_KEY, &epoch[..]).map_err(|why| self.failed(why))?;
-            meta.insert(REVISION_KEY, &0u64.to_be_bytes()[..]).map_err(|why| self.failed(why))?;
-        }
-        begun.commit().map_err(|why| self.failed(why))
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or_else(|| self.failed("it failed before; start again"))
     }
-}
 
-impl Store for Embedded {
-    fn load(&mut self) -> Result<Stored, StoreError> {
-        let begun = self.database.begin_read().map_err(|why| self.failed(why))?;
+    /// Whether nothing was ever written into it: a store is made with its epoch in one transaction.
+    fn is_new(&self) -> Result<bool, StoreError> {
+        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
+        match begun.open_table(META) {
+            Ok(_) => Ok(false),
+            Err(TableError::TableDoesNotExist(_)) => Ok(true),
+            Err(why) => Err(self.failed(why)),
+        }
+    }
+
+    fn meta(&self) -> Result<([u8; EPOCH], u64), StoreError> {
+        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
         let meta = begun.open_table(META).map_err(|why| self.failed(why))?;
         let field = |key: &str| {
             let found = meta.get(key).map_err(|why| self.failed(why))?;
@@ -62,7 +74,54 @@ impl Store for Embedded {
         };
         let epoch = field(EPOCH_KEY)?.try_into().map_err(|_| self.failed("the epoch is damaged"))?;
         let revision = field(REVISION_KEY)?.try_into().map_err(|_| self.failed("the revision is damaged"))?;
-        let revision = u64::from_be_bytes(revision);
+        Ok((epoch, u64::from_be_bytes(revision)))
+    }
+
+    /// Writes records and the meta data in one durable transaction.
+    fn write(&self, epoch: &[u8; EPOCH], revision: u64, records: &[(Key, Record)]) -> Result<(), StoreError> {
+        let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
+        begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
+        // After a crash a large file opens as fast as a small one.
+        begun.set_quick_repair(true);
+        {
+            let mut table = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
+            for (key, record) in records {
+                table.insert(write_key(*key), &write_record(record)[..]).map_err(|why| self.failed(why))?;
+            }
+            let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
+            meta.insert(EPOCH_KEY, &epoch[..]).map_err(|why| self.failed(why))?;
+            meta.insert(REVISION_KEY, &revision.to_be_bytes()[..]).map_err(|why| self.failed(why))?;
+        }
+        begun.commit().map_err(|why| self.failed(why))
+    }
+
+    /// Finds out whether a commit that failed is there, in the database opened anew.
+    fn settle(&mut self, revision: u64, why: StoreError) -> Result<(), CommitError> {
+        self.database = None;
+        let unknown = |again: String| CommitError::Unknown(format!("{why}; and then: {again}"));
+        self.database = Some((self.open)().map_err(|again| unknown(in_words(&again)))?);
+        match self.meta() {
+            Ok((_, stored)) if stored == revision => Ok(()),
+            Ok((_, stored)) if stored + 1 == revision => Err(CommitError::Refused(why.0)),
+            Ok((_, stored)) => Err(unknown(format!("revision {stored} is there instead of {revision}"))),
+            Err(again) => Err(unknown(again.0)),
+        }
+    }
+
+    /// Fills an empty store: what a backup held.
+    pub(super) fn fill(&self, stored: &Stored) -> Result<(), StoreError> {
+        // The revision comes last: without it the store is no whole one.
+        for portion in stored.records.chunks(PORTION) {
+            self.write(&stored.epoch, 0, portion)?;
+        }
+        self.write(&stored.epoch, stored.revision, &[])
+    }
+}
+
+impl Store for Embedded {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        let (epoch, revision) = self.meta()?;
+        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
         let table = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
         let mut records = Vec::new();
         for entry in table.iter().map_err(|why| self.failed(why))? {
@@ -75,63 +134,22 @@ impl Store for Embedded {
         Ok(Stored { epoch, revision, records })
     }
 
-    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), StoreError> {
-        let mut begun = self.database.begin_write().map_err(|why| self.failed(why))?;
-        begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
-        {
-            let mut records = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
-            for (key, record) in &transaction.writes {
-                records.insert(write_key(*key), &write_record(record)[..]).map_err(|why| self.failed(why))?;
-            }
-            let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
-            meta.insert(REVISION_KEY, &revision.to_be_bytes()[..]).map_err(|why| self.failed(why))?;
+    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
+        let meta = self.meta().map_err(|why| CommitError::Unknown(why.0));
+        let (epoch, stored) = meta?;
+        if stored + 1 != revision {
+            let why = format!("revision {revision} does not follow {stored}; does another process write it?");
+            return Err(CommitError::Unknown(self.failed(why).0));
         }
-        begun.commit().map_err(|why| self.failed(why))
+        self.write(&epoch, revision, &transaction.writes).or_else(|why| self.settle(revision, why))
     }
 }
 
-fn write_key(key: Key) -> [u8; 16] {
-    (u128::from(key.sir_prefix) << 64 | u128::from(key.identifier)).to_be_bytes()
-}
-
-fn read_key(bytes: [u8; 16]) -> Key {
-    let bits = u128::from_be_bytes(bytes);
-    Key { sir_prefix: (bits >> 64) as u64, identifier: bits as u64 }
-}
-
-/// Version, sequence, length of the owner's name, the name, and the locators with priority and weight.
-fn write_record(record: &Record) -> Vec<u8> {
-    let name = record.owner.as_bytes();
-    let name = name.get(..usize::from(u8::MAX)).unwrap_or(name);
-    let mut bytes = vec![VERSION];
-    bytes.extend(record.sequence.to_be_bytes());
-    bytes.push(name.len() as u8);
-    bytes.extend(name);
-    for Choice { locator, priority, weight } in &record.choices {
-        bytes.extend(locator.0.to_be_bytes());
-        bytes.push(*priority);
-        bytes.extend(weight.to_be_bytes());
+fn in_words(why: &DatabaseError) -> String {
+    match why {
+        DatabaseError::DatabaseAlreadyOpen => {
+            "another process has it open; stop that one, or name another file".to_owned()
+        }
+        why => format!("{why}; if the file is damaged, `ila-nva restore` puts a backup in its place"),
     }
-    bytes
-}
-
-fn read_record(bytes: &[u8]) -> Option<Record> {
-    let (version, rest) = bytes.split_first()?;
-    let (sequence, rest) = rest.split_first_chunk::<8>()?;
-    let (length, rest) = rest.split_first()?;
-    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
-    let (choices, cut) = rest.as_chunks::<11>();
-    if *version != VERSION || !cut.is_empty() || choices.len() > MAX_LOCATORS {
-        return None;
-    }
-    let choice = |[a, b, c, d, e, f, g, h, priority, i, j]: &[u8; 11]| Choice {
-        locator: Locator(u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
-        priority: *priority,
-        weight: u16::from_be_bytes([*i, *j]),
-    };
-    Some(Record {
-        choices: choices.iter().map(choice).collect(),
-        owner: String::from_utf8(name.to_vec()).ok()?,
-        sequence: u64::from_be_bytes(*sequence),
-    })
 }

@@ -17,9 +17,20 @@ pub struct Stored {
 }
 
 /// Why a store does not do what it is asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
+
+/// How a commit failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing of it is there, nor will be. The store goes on.
+    #[error("{0}")]
+    Refused(String),
+    /// Whether it is there cannot be known. The store is of no use until it is opened anew.
+    #[error("{0}")]
+    Unknown(String),
+}
 
 /// A store. What it answered is durable.
 pub trait Store: Send {
@@ -32,6 +43,6 @@ pub trait Store: Send {
     /// Makes a transaction durable, as number `revision`, which is one more than the last.
     ///
     /// # Errors
-    /// Nothing of it is there.
-    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), StoreError>;
+    /// See [`CommitError`].
+    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError>;
 }

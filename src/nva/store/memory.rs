@@ -1,6 +1,6 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
-use super::interface::{Store, StoreError, Stored};
+use super::interface::{CommitError, Store, StoreError, Stored};
 use crate::nva::model::{Key, Record, Transaction};
 use std::collections::BTreeMap;
 
@@ -17,9 +17,12 @@ impl Store for Memory {
         Ok(Stored { revision: self.revision, records: records.collect(), ..Stored::default() })
     }
 
-    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), StoreError> {
+    fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
         if revision != self.revision + 1 {
-            return Err(StoreError(format!("revision {revision} does not follow {}", self.revision)));
+            return Err(CommitError::Refused(format!(
+                "revision {revision} does not follow {}",
+                self.revision
+            )));
         }
         self.revision = revision;
         self.records.extend(transaction.writes.iter().cloned());

@@ -1,0 +1,114 @@
+//! Backups of an embedded store: the same kind of file, whole, of one moment.
+
+use super::embedded::Embedded;
+use super::interface::{EPOCH, Store, StoreError, Stored};
+use redb::{Database, DatabaseError};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// By how much the revision and each sequence rise when a backup is restored: above all that was given out after the
+/// backup was made.
+const JUMP: u64 = 1 << 32;
+
+/// What a store or a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of transactions so far.
+    pub revision: u64,
+    /// Identifiers that somebody has.
+    pub held: usize,
+    /// Identifiers that were released, and whose sequences are kept.
+    pub released: usize,
+}
+
+impl Summary {
+    fn of(stored: &Stored) -> Self {
+        let held = stored.records.iter().filter(|(_, record)| record.is_held()).count();
+        Summary { revision: stored.revision, held, released: stored.records.len() - held }
+    }
+}
+
+/// Writes what a store holds into a new file.
+///
+/// # Errors
+/// The store cannot be read, there is a file already, or the file system refuses. No half file is left.
+pub fn backup(stored: &Stored, to: &Path) -> Result<Summary, StoreError> {
+    let failed = |why: std::io::Error| StoreError(format!("{}: {why}", to.display()));
+    // Whoever looks sees a whole file or none.
+    let beside = with_suffix(to, "partial");
+    if to.exists() {
+        return Err(StoreError(format!("{}: is there already; name another file", to.display())));
+    }
+    let _ = fs::remove_file(&beside);
+    let written = Embedded::open(&beside, stored.epoch).and_then(|file| file.fill(stored));
+    let renamed = written.and_then(|()| {
+        fs::hard_link(&beside, to).map_err(failed)?;
+        let directory = to.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    });
+    let _ = fs::remove_file(&beside);
+    renamed.map(|()| Summary::of(stored))
+}
+
+/// Reads a store or a backup from end to end. Changes nothing in it but what a crash left to repair.
+///
+/// # Errors
+/// There is none, a process has it open, or it is damaged.
+pub fn verify(path: &Path) -> Result<Summary, StoreError> {
+    read(path).map(|stored| Summary::of(&stored))
+}
+
+fn read(path: &Path) -> Result<Stored, StoreError> {
+    let failed = |why: &dyn std::fmt::Display| StoreError(format!("{}: {why}", path.display()));
+    if !path.is_file() {
+        return Err(failed(&"no such file"));
+    }
+    let mut database = Database::open(path).map_err(|why| match why {
+        DatabaseError::DatabaseAlreadyOpen => failed(&"a process has it open; stop it first"),
+        why => failed(&format!("damaged: {why}")),
+    })?;
+    if !database.check_integrity().map_err(|why| failed(&format!("damaged: {why}")))? {
+        tracing::warn!(file = %path.display(), "the file was not closed; it was repaired");
+    }
+    drop(database);
+    Embedded::open(path, [0; EPOCH])?.load()
+}
+
+/// Puts a backup in the place of a store: as a new history with this epoch, so that every NVE resynchronises, and with
+/// higher revision and sequences than were ever given out. A store that is there is set aside, also a damaged one; gives
+/// its new name.
+///
+/// # Errors
+/// The backup is damaged, a process has the store open, or the file system refuses. The store is then as before.
+pub fn restore(from: &Path, to: &Path, epoch: [u8; EPOCH]) -> Result<(Summary, Option<PathBuf>), StoreError> {
+    let mut stored = read(from)?;
+    stored.epoch = epoch;
+    stored.revision += JUMP;
+    for (_, record) in &mut stored.records {
+        record.sequence += JUMP;
+    }
+    if to.exists() && matches!(Database::open(to), Err(DatabaseError::DatabaseAlreadyOpen)) {
+        return Err(StoreError(format!("{}: ila-nva has it open; stop it first", to.display())));
+    }
+    let new = with_suffix(to, "restored");
+    let _ = fs::remove_file(&new);
+    backup(&stored, &new)?;
+    let failed = |why: std::io::Error| StoreError(format!("{}: {why}", to.display()));
+    let aside = if to.exists() {
+        let names = (1..).map(|n| with_suffix(to, &format!("before-restore-{n}")));
+        let free = names.into_iter().find(|path| !path.exists()).unwrap_or_default();
+        fs::rename(to, &free).map_err(failed)?;
+        Some(free)
+    } else {
+        None
+    };
+    fs::rename(&new, to).map_err(failed)?;
+    Ok((Summary::of(&stored), aside))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,138 @@
+//! One suite of laws for every store.
+
+mod torn;
+
+use super::backup::{Summary, backup, restore, verify};
+use super::*;
+use crate::ila::Locator;
+use crate::nva::model::{Choice, Key, Record, Transaction};
+
+fn record(sequence: u64, locators: u64) -> Record {
+    let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
+    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence }
+}
+
+fn key(n: u64) -> Key {
+    Key { sir_prefix: n << 32, identifier: !n }
+}
+
+/// Writes, overwrites and releases, and gives what must be there then.
+fn fill(store: &mut dyn Store) -> Vec<(Key, Record)> {
+    let write = |writes: Vec<(Key, Record)>| Transaction { writes };
+    store.commit(1, &write(vec![(key(1), record(1, 1)), (key(2), record(2, 16))])).unwrap();
+    store.commit(2, &write(vec![(key(1), record(3, 2)), (key(3), record(4, 0))])).unwrap();
+    vec![(key(1), record(3, 2)), (key(2), record(2, 16)), (key(3), record(4, 0))]
+}
+
+#[test]
+fn what_was_committed_is_there_in_the_order_of_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(Memory::default()), Box::new(Embedded::open(&path, [7; EPOCH]).unwrap())];
+    for mut store in stores {
+        assert_eq!(store.load().unwrap().revision, 0);
+        let expected = fill(store.as_mut());
+        let stored = store.load().unwrap();
+        assert_eq!((stored.revision, stored.records), (2, expected));
+    }
+}
+
+#[test]
+fn the_embedded_store_keeps_records_and_epoch_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let expected = fill(&mut Embedded::open(&path, [7; EPOCH]).unwrap());
+    // The epoch of the second opening is for a store that is not there.
+    let stored = Embedded::open(&path, [8; EPOCH]).unwrap().load().unwrap();
+    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, records: expected });
+}
+
+#[test]
+fn one_process_at_a_time_has_the_embedded_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let _held = Embedded::open(&path, [7; EPOCH]).unwrap();
+    let why = Embedded::open(&path, [7; EPOCH]).map(|_| ()).unwrap_err().to_string();
+    assert!(why.contains("nva.redb"), "{why}");
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    for damaged in [&b"not a database"[..], &[0; 4096]] {
+        std::fs::write(&path, damaged).unwrap();
+        let opened = Embedded::open(&path, [7; EPOCH]).and_then(|mut store| store.load());
+        assert!(opened.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn a_revision_that_does_not_follow_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores: [Box<dyn Store>; 2] = [
+        Box::new(Memory::default()),
+        Box::new(Embedded::open(&directory.path().join("nva.redb"), [7; EPOCH]).unwrap()),
+    ];
+    for mut store in stores {
+        fill(store.as_mut());
+        for wrong in [0, 2, 4] {
+            let transaction = Transaction { writes: vec![(key(9), record(9, 1))] };
+            assert!(store.commit(wrong, &transaction).is_err());
+        }
+        let stored = store.load().unwrap();
+        assert_eq!((stored.revision, stored.records.len()), (2, 3));
+    }
+}
+
+#[test]
+fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
+    let mut store = Embedded::open(&path, [7; EPOCH]).unwrap();
+    let expected = fill(&mut store);
+    let summary = Summary { revision: 2, held: 2, released: 1 };
+    assert_eq!(backup(&store.load().unwrap(), &copy), Ok(summary));
+    // What is there is never overwritten.
+    let again = backup(&store.load().unwrap(), &copy).unwrap_err().to_string();
+    assert!(again.contains("copy.redb: is there already"), "{again}");
+    assert_eq!(verify(&copy), Ok(summary));
+    // A store in use is neither verified nor replaced.
+    for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH]).map(|_| ())] {
+        assert!(refused.unwrap_err().to_string().contains("stop it first"));
+    }
+    let later = Transaction { writes: vec![(key(5), record(50, 1))] };
+    store.commit(3, &later).unwrap();
+    drop(store);
+    let (restored, aside) = restore(&copy, &path, [9; EPOCH]).unwrap();
+    assert_eq!((restored.held, restored.released), (2, 1));
+    let stored = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
+    assert_eq!(stored.epoch, [9; EPOCH]);
+    assert!(stored.revision > 3 && stored.records.iter().all(|(_, record)| record.sequence > 50));
+    let plain = |(key, record): (Key, Record)| (key, record.choices, record.owner);
+    assert!(stored.records.into_iter().map(plain).eq(expected.into_iter().map(plain)));
+    // What was replaced is set aside, whole.
+    assert_eq!(verify(&aside.unwrap()), Ok(Summary { revision: 3, held: 3, released: 1 }));
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
+    backup(&Stored { epoch: [7; EPOCH], revision: 1, records: vec![(key(1), record(1, 1))] }, &copy).unwrap();
+    std::fs::write(&path, [0; 4096]).unwrap();
+    assert!(verify(&path).unwrap_err().to_string().contains("damaged"));
+    let (_, aside) = restore(&copy, &path, [9; EPOCH]).unwrap();
+    assert_eq!(std::fs::read(aside.unwrap()).unwrap(), [0; 4096]);
+    let good = std::fs::read(&path).unwrap();
+    let cut = &std::fs::read(&copy).unwrap()[..10_000];
+    std::fs::write(&copy, cut).unwrap();
+    let missing = directory.path().join("missing");
+    for bad in [copy, missing.clone()] {
+        assert!(restore(&bad, &path, [8; EPOCH]).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), good);
+    }
+    assert!(!missing.exists());
+}
