@@ -83,6 +83,12 @@ fn read(path: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
+/// An outcome for each packet: forward it through `OUT`.
+fn forwarded(burst: &mut Burst) -> Vec<Outcome> {
+    let outcome = |packet| Outcome { verdict: Verdict::Forward(OUT), ..Outcome::from(&packet) };
+    burst.lend(IN).map(outcome).collect()
+}
+
 /// A capture to read from, a capture to write to, and what is between them.
 struct Bench {
     pool: Mempool,
@@ -168,7 +174,7 @@ fn settle_each_fate(dir: &Path) {
     let mut bench = bench(&eal, dir, &frames);
     assert_eq!(bench.burst.receive(&mut bench.rx).packets, 12);
     assert_eq!(bench.pool.in_use(), 12);
-    let mut outcomes: Vec<_> = bench.burst.lend(IN).iter().map(Outcome::from).collect();
+    let mut outcomes: Vec<_> = bench.burst.lend(IN).map(|packet| Outcome::from(&packet)).collect();
     let verdicts = [
         Verdict::Forward(OUT),
         Verdict::Drop(DropReason::NoMapping),
@@ -215,10 +221,7 @@ fn settle_each_fate(dir: &Path) {
     .unwrap();
     assert!(bench.burst.adopt(mbufs.pop().unwrap()).is_ok());
     drop(mbufs);
-    let mut packets = bench.burst.lend(IN);
-    packets[0].verdict = Verdict::Forward(OUT);
-    let outcomes = [Outcome::from(&packets[0])];
-    drop(packets);
+    let outcomes = forwarded(&mut bench.burst);
     bench.burst.settle(&outcomes, &mut bench.tx, |_, _, _| panic!("nothing to keep"));
 
     // Frames of our own, and a burst that is full.
@@ -254,7 +257,7 @@ fn expel_segments(dir: &Path) {
         bench.burst.receive(&mut bench.rx),
         Received { packets: 3, bytes: 64 + 64 + 1514, misshapen: 2 }
     );
-    let numbers: Vec<_> = bench.burst.lend(IN).iter().map(|packet| packet.frame()[0]).collect();
+    let numbers: Vec<_> = bench.burst.lend(IN).map(|packet| packet.frame()[0]).collect();
     assert_eq!(numbers, [0, 2, 4]);
     assert_eq!(bench.pool.in_use(), 3);
     assert_eq!(bench.close().in_use(), 0);
@@ -278,14 +281,7 @@ fn refuse_transmission(_: &Path) {
         for _ in 0..BURST {
             assert!(burst.adopt(pool.mbuf(&frame(1, 100)).unwrap()).is_ok());
         }
-        let outcomes: Vec<_> = burst
-            .lend(IN)
-            .iter_mut()
-            .map(|packet| {
-                packet.verdict = Verdict::Forward(OUT);
-                Outcome::from(&*packet)
-            })
-            .collect();
+        let outcomes = forwarded(&mut burst);
         assert_eq!(burst.settle(&outcomes, &mut tx, |_, _, _| ()), Settled::default());
     }
     let sent = tx.counts(OUT);
@@ -294,7 +290,7 @@ fn refuse_transmission(_: &Path) {
     let mut back = 0;
     while let packets @ 1.. = burst.receive(&mut rx).packets {
         back += packets as u64;
-        assert_eq!(burst.lend(IN)[0].frame(), frame(1, 100));
+        assert_eq!(burst.lend(IN).next().unwrap().frame(), frame(1, 100));
         let drops = vec![Outcome { verdict: Verdict::Drop(DropReason::NoRoute), start: 0, end: 0 }; packets];
         burst.settle(&drops, &mut tx, |_, _, _| ());
     }
@@ -412,14 +408,7 @@ fn lease_cores(_: &Path) {
             let sent = 1000 * BURST as u64;
             for _ in 0..1000 {
                 assert_eq!(burst.receive(&mut rx).packets, BURST);
-                let outcomes: Vec<_> = burst
-                    .lend(IN)
-                    .iter_mut()
-                    .map(|packet| {
-                        packet.verdict = Verdict::Forward(OUT);
-                        Outcome::from(&*packet)
-                    })
-                    .collect();
+                let outcomes = forwarded(&mut burst);
                 burst.settle(&outcomes, &mut tx, |_, _, _| ());
             }
             assert_eq!(tx.counts(OUT), TxCounts { sent, sent_bytes: sent * 64, unsent: 0 });
@@ -485,7 +474,7 @@ fn cross_a_cable(_: &Path) {
             burst.receive(rx);
         }
     }
-    let mut lengths: Vec<_> = burst.lend(IN).iter().map(|packet| packet.len()).collect();
+    let mut lengths: Vec<_> = burst.lend(IN).map(|packet| packet.len()).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, [60, 1514, 3014]);
     assert_eq!(far.stats().rx_packets, 3);

@@ -12,7 +12,6 @@ use super::sys;
 use super::tx::TxSet;
 use crate::path::{Frames, Outcome, Packet, Verdict};
 use crate::table::PortId;
-use arrayvec::ArrayVec;
 use std::mem::offset_of;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -168,11 +167,10 @@ impl Burst {
 
     /// The packets, as views over their whole buffers. `port` becomes the receiving port of each.
     #[inline]
-    #[must_use]
-    pub fn lend(&mut self, port: PortId) -> ArrayVec<Packet<'_>, BURST> {
+    pub fn lend(&mut self, port: PortId) -> impl Iterator<Item = Packet<'_>> {
         // SAFETY: `receive` checked that every buffer has one reference and its own memory, and no buffer is twice in a
         // burst. The views borrow the burst mutably, so that it neither frees nor lends a buffer while they live.
-        self.mbufs[..self.len].iter().map(|&mbuf| unsafe { view(&*mbuf, port) }).collect()
+        self.mbufs[..self.len].iter().map(move |&mbuf| unsafe { view(&*mbuf, port) })
     }
 
     /// The burst as frames received on `port`, in the form that the pipeline takes.
@@ -335,8 +333,8 @@ impl Frames for OnPort<'_> {
         self.burst.mbufs[..self.burst.len].iter().map(|&mbuf| unsafe { frame_behind::<FRONT>(mbuf) })
     }
 
-    #[inline]
-    fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST> {
+    #[inline(always)]
+    fn packets(&mut self) -> impl Iterator<Item = Packet<'_>> {
         self.burst.lend(self.port)
     }
 }

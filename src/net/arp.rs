@@ -15,8 +15,8 @@ pub const MAX_FRAME: usize = ethernet::TAGGED_HEADER + PADDED;
 
 /// Shortest payload of an Ethernet frame in bytes.
 const PADDED: usize = 46;
-/// Hardware type of Ethernet.
-const ETHERNET: u16 = 1;
+/// The first 6 bytes of every message: hardware type Ethernet, protocol type IPv4, and the lengths of their addresses.
+const BEGIN: u64 = 0x0001_0800_0604;
 
 /// The operation of a message (RFC 826, RFC 903), with its value on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,35 +128,25 @@ impl Arp {
 ///
 /// # Errors
 /// The first variant of [`Invalid`], in the order of its declaration, whose rule the message breaks.
+#[inline]
 pub fn parse(ethertype: u16, payload: &[u8]) -> Result<Arp, Invalid> {
     if ethertype != ethernet::ARP && ethertype != ethernet::RARP {
         return Err(Invalid::Ethertype);
     }
     let bytes = payload.first_chunk::<LENGTH>().ok_or(Invalid::Length)?;
-    let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-    if word(0) != ETHERNET {
-        return Err(Invalid::HardwareType);
+    let begin = u64::from_be_bytes(chunk(bytes, 0));
+    if begin >> 16 != BEGIN {
+        return Err(wrong_begin(begin));
     }
-    if word(2) != ethernet::IPV4 {
-        return Err(Invalid::ProtocolType);
-    }
-    if (bytes[4], bytes[5]) != (6, 4) {
-        return Err(Invalid::AddressLength);
-    }
-    let operation = match word(6) {
-        1 => Operation::Request,
-        2 => Operation::Reply,
-        3 => Operation::ReverseRequest,
-        4 => Operation::ReverseReply,
+    let operation = match (begin as u16, ethertype) {
+        (1, ethernet::ARP) => Operation::Request,
+        (2, ethernet::ARP) => Operation::Reply,
+        (3, ethernet::RARP) => Operation::ReverseRequest,
+        (4, ethernet::RARP) => Operation::ReverseReply,
         _ => return Err(Invalid::Operation),
     };
-    if operation.ethertype() != ethertype {
-        return Err(Invalid::Operation);
-    }
-    let mac = |at: usize| {
-        Mac([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3], bytes[at + 4], bytes[at + 5]])
-    };
-    let address = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let mac = |at| Mac(chunk(bytes, at));
+    let address = |at| u32::from_be_bytes(chunk(bytes, at));
     let message =
         Arp { operation, sender_mac: mac(8), sender: address(14), target_mac: mac(18), target: address(24) };
     if message.sender_mac.is_multicast() || message.sender_mac == Mac::ZERO {
@@ -177,18 +167,33 @@ pub fn parse(ethertype: u16, payload: &[u8]) -> Result<Arp, Invalid> {
     }
 }
 
+/// The `N` bytes of a message from `at` on.
+#[inline(always)]
+fn chunk<const N: usize>(bytes: &[u8; LENGTH], at: usize) -> [u8; N] {
+    bytes[at..].first_chunk().copied().unwrap_or([0; N])
+}
+
+/// What is wrong with the first 6 of the 8 bytes `begin`.
+#[cold]
+const fn wrong_begin(begin: u64) -> Invalid {
+    match begin >> 16 ^ BEGIN {
+        wrong if wrong >> 32 != 0 => Invalid::HardwareType,
+        wrong if wrong >> 16 != 0 => Invalid::ProtocolType,
+        _ => Invalid::AddressLength,
+    }
+}
+
 /// Writes the frame of `message`; returns its length, 60 or 64 bytes.
 ///
 /// The frame goes to `to`. Its source is the sender's MAC address. `vlan` is 0 for an untagged frame.
 pub fn write(frame: &mut [u8; MAX_FRAME], to: Mac, vlan: u16, message: &Arp) -> usize {
-    let (link, start) = ethernet::header_of(to, message.sender_mac, vlan, message.operation.ethertype());
     frame.fill(0);
-    frame[..start].copy_from_slice(&link[..start]);
+    let ethertype = message.operation.ethertype();
+    let start = frame
+        .first_chunk_mut()
+        .map_or(0, |front| ethernet::write_header(front, to, message.sender_mac, vlan, ethertype));
     let body = &mut frame[start..];
-    body[0..2].copy_from_slice(&ETHERNET.to_be_bytes());
-    body[2..4].copy_from_slice(&ethernet::IPV4.to_be_bytes());
-    body[4..6].copy_from_slice(&[6, 4]);
-    body[6..8].copy_from_slice(&(message.operation as u16).to_be_bytes());
+    body[0..8].copy_from_slice(&(BEGIN << 16 | message.operation as u64).to_be_bytes());
     body[8..14].copy_from_slice(&message.sender_mac.0);
     body[14..18].copy_from_slice(&message.sender.to_be_bytes());
     body[18..24].copy_from_slice(&message.target_mac.0);

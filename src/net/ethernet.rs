@@ -71,16 +71,29 @@ pub fn header(destination: Mac, source: Mac, vlan: u16) -> ([u8; TAGGED_HEADER],
 #[must_use]
 pub fn header_of(destination: Mac, source: Mac, vlan: u16, ethertype: u16) -> ([u8; TAGGED_HEADER], usize) {
     let mut bytes = [0; TAGGED_HEADER];
-    bytes[..6].copy_from_slice(&destination.0);
-    bytes[6..12].copy_from_slice(&source.0);
+    let length = write_header(&mut bytes, destination, source, vlan, ethertype);
+    (bytes, length)
+}
+
+/// Writes the link header of [`header_of`] to the front of a frame; returns its length: 14 or 18.
+#[inline]
+pub fn write_header(
+    front: &mut [u8; TAGGED_HEADER],
+    destination: Mac,
+    source: Mac,
+    vlan: u16,
+    ethertype: u16,
+) -> usize {
+    front[..6].copy_from_slice(&destination.0);
+    front[6..12].copy_from_slice(&source.0);
     if vlan == 0 {
-        bytes[12..14].copy_from_slice(&ethertype.to_be_bytes());
-        (bytes, HEADER)
+        front[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        HEADER
     } else {
-        bytes[12..14].copy_from_slice(&VLAN.to_be_bytes());
-        bytes[14..16].copy_from_slice(&vlan.to_be_bytes());
-        bytes[16..18].copy_from_slice(&ethertype.to_be_bytes());
-        (bytes, TAGGED_HEADER)
+        front[12..14].copy_from_slice(&VLAN.to_be_bytes());
+        front[14..16].copy_from_slice(&vlan.to_be_bytes());
+        front[16..18].copy_from_slice(&ethertype.to_be_bytes());
+        TAGGED_HEADER
     }
 }
 

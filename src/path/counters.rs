@@ -80,13 +80,14 @@ impl Counters {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn settle_others(&self, outcomes: &[Outcome], metas: &BurstMeta) {
+        let mut replied = 0;
         for (outcome, meta) in outcomes.iter().zip(metas) {
             match outcome.verdict {
                 Verdict::Forward(_) => {}
                 Verdict::Reply(_) => {
-                    self.replied.add(1);
+                    replied += 1;
                     if let Some(reason) = meta.answered {
                         self.answered[reason as usize].add(1);
                     }
@@ -97,6 +98,7 @@ impl Counters {
                 Verdict::Continue => self.dropped[DropReason::NoRoute as usize].add(1),
             }
         }
+        self.replied.add(replied);
     }
 
     /// Counts the copies made of packets that were received on this port. `send` sends one and says whether it could.

@@ -1,12 +1,10 @@
 //! What the pipeline gets and returns: a burst of frames, whoever owns their buffers, and the outcome of each.
 
-use super::meta::BURST;
 use super::outcome::Outcome;
 use super::packet::Packet;
 use crate::table::PortId;
-use arrayvec::ArrayVec;
 
-/// A burst of frames in buffers, at most [`BURST`] of them.
+/// A burst of frames in buffers, at most [`BURST`](super::BURST) of them.
 pub trait Frames {
     /// Number of frames.
     fn count(&self) -> usize;
@@ -19,7 +17,7 @@ pub trait Frames {
     fn frames<const FRONT: usize>(&mut self) -> impl Iterator<Item = &mut [u8]>;
 
     /// Views over the whole buffers, in the same order.
-    fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST>;
+    fn packets(&mut self) -> impl Iterator<Item = Packet<'_>>;
 }
 
 /// The decision on a burst.
@@ -79,7 +77,8 @@ impl Frames for Lent<'_, '_> {
             .map(|packet| if FRONT == 0 { packet.frame_mut() } else { packet.frame_behind(FRONT) })
     }
 
-    fn packets(&mut self) -> ArrayVec<Packet<'_>, BURST> {
-        self.0.iter_mut().take(BURST).map(Packet::reborrow).collect()
+    #[inline(always)]
+    fn packets(&mut self) -> impl Iterator<Item = Packet<'_>> {
+        self.0.iter_mut().map(Packet::reborrow)
     }
 }

@@ -4,7 +4,7 @@ use super::verdict::DropReason;
 use crate::ila::Identifier;
 use crate::net::icmp6;
 use crate::siit::Refused;
-use crate::table::{ActionId, DomainId, NetworkId, Quarantine, Tenant, TenantHandle};
+use crate::table::{ActionId, DomainId, NetworkId, Quarantine, Tenant};
 
 /// Most packets of a burst.
 pub const BURST: usize = 64;
@@ -30,15 +30,15 @@ pub enum Class {
 /// The tenant that sent a packet, as far as the policer must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policed {
-    /// The tenant.
-    pub tenant: TenantHandle,
+    /// Its [`TenantHandle::slot`](crate::table::TenantHandle::slot).
+    pub slot: u16,
     /// Whether the tenant is under quarantine, so that its requests are not answered.
     pub quarantined: bool,
 }
 
 impl Policed {
     pub(super) fn of(tenant: &Tenant) -> Self {
-        Policed { tenant: tenant.handle, quarantined: tenant.quarantine != Quarantine::None }
+        Policed { slot: tenant.handle.slot, quarantined: tenant.quarantine != Quarantine::None }
     }
 }
 

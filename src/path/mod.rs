@@ -115,7 +115,7 @@ impl Pipeline {
                 Decision::SamePort(port)
             }
             None => {
-                self.decide_rest(&mut frames.packets(), outcomes, ctx);
+                self.decide_rest(frames, false, outcomes, ctx);
                 Decision::Each
             }
         }
@@ -143,17 +143,24 @@ impl Pipeline {
     /// checks before and do not pass them again. `outcomes` gets the outcome of each.
     pub fn decide_again(&mut self, frames: &mut impl Frames, outcomes: &mut Outcomes, ctx: &Ctx<'_>) {
         self.decided = Decided::NOTHING;
-        let mut packets = frames.packets();
-        packets.iter_mut().for_each(|packet| packet.admitted = true);
-        self.decide_rest(&mut packets, outcomes, ctx);
+        self.decide_rest(frames, true, outcomes, ctx);
     }
 
-    /// Decides every packet that the fast path left undecided.
+    /// Decides every packet that the fast path left undecided. `admitted` packets passed the source checks before.
     #[inline(never)]
-    fn decide_rest(&mut self, burst: &mut [Packet<'_>], outcomes: &mut Outcomes, ctx: &Ctx<'_>) {
+    fn decide_rest(
+        &mut self,
+        frames: &mut impl Frames,
+        admitted: bool,
+        outcomes: &mut Outcomes,
+        ctx: &Ctx<'_>,
+    ) {
         self.copies.clear();
         let mut left = false;
-        for (index, packet) in burst.iter_mut().enumerate() {
+        // Filled in place: the views of a burst are too many to be moved.
+        let mut burst: ArrayVec<Packet<'_>, BURST> = ArrayVec::new();
+        burst.extend(frames.packets().zip(0..BURST).map(|(mut packet, index)| {
+            packet.admitted = admitted;
             match self.decided.port(index) {
                 Some((port, moves)) => {
                     packet.move_start(moves);
@@ -161,10 +168,11 @@ impl Pipeline {
                 }
                 None => left = true,
             }
-        }
+            packet
+        }));
         self.staged = left;
         if left {
-            self.stages(burst, ctx);
+            self.stages(&mut burst, ctx);
         }
         outcomes.clear();
         outcomes.extend(burst.iter().map(Outcome::from));
@@ -250,15 +258,21 @@ impl Pipeline {
         }
         if pending.local || pending.drops {
             // Answers and errors of this node are looked up, translated and routed like forwarded packets.
-            let mut pending = stage::arrive::again(burst, metas, ctx);
-            forward(burst, metas, &mut pending, ctx);
-            if pending.drops {
-                stage::fragment::run(burst, metas, &mut self.copies, ctx);
+            let mut again = stage::arrive::again(burst, metas, ctx);
+            if again != PendingWork::default() {
+                forward(burst, metas, &mut again, ctx);
+                if again.drops {
+                    stage::fragment::run(burst, metas, &mut self.copies, ctx);
+                }
+                stage::local::run(burst, metas, &mut again, &mut self.policer, ctx);
             }
-            stage::local::run(burst, metas, &mut pending, &mut self.policer, ctx);
-            stage::icmp_error::give_up(burst, metas);
+            if pending.drops {
+                stage::icmp_error::give_up(burst, metas);
+            }
         }
-        original::restore_waiting(burst, metas, originals);
+        if pending.lookups || pending.groups || pending.routes {
+            original::restore_waiting(burst, metas, originals);
+        }
     }
 
     /// The same pipeline without the fast path: every packet passes the stages. Tests compare the two.

@@ -75,6 +75,7 @@ impl<'b> Packet<'b> {
     }
 
     /// The same packet as a view with a shorter lifetime.
+    #[inline(always)]
     pub(super) fn reborrow(&mut self) -> Packet<'_> {
         let Packet { start, end, port, l3, admitted, verdict, .. } = *self;
         Packet { room: &mut *self.room, start, end, port, l3, admitted, verdict }

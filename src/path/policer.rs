@@ -59,7 +59,7 @@ impl Policer {
         if self.take(who, kind, ctx) {
             return Ok(());
         }
-        self.counts.add(who.tenant.slot, Violation::Over(kind));
+        self.counts.add(who.slot, Violation::Over(kind));
         Err(reason(kind))
     }
 
@@ -78,7 +78,7 @@ impl Policer {
         if self.spend(who, LimitKind::Copies, (count as u64).min(MOST_COPIES), MOST_COPIES, ctx) {
             return Ok(());
         }
-        self.counts.add(who.tenant.slot, Violation::Over(LimitKind::Copies));
+        self.counts.add(who.slot, Violation::Over(LimitKind::Copies));
         Err(reason(LimitKind::Copies))
     }
 
@@ -125,7 +125,7 @@ impl Policer {
     #[inline]
     fn spend(&mut self, who: Policed, kind: LimitKind, count: u64, most: u64, ctx: &Ctx<'_>) -> bool {
         let (Some(rates), Some(spent)) =
-            (ctx.tables.networks.rates(who.tenant.slot), self.spent.get_mut(usize::from(who.tenant.slot)))
+            (ctx.tables.networks.rates(who.slot), self.spent.get_mut(usize::from(who.slot)))
         else {
             return false;
         };
@@ -160,20 +160,21 @@ impl Policer {
             | DropReason::NdFragment,
         ) = verdict
         {
-            self.counts.add(who.tenant.slot, Violation::Spoofed);
+            self.counts.add(who.slot, Violation::Spoofed);
         }
     }
 
     /// Counts a packet that was dropped because its tenant is under quarantine.
     #[cold]
     pub(super) fn silenced(&self, who: Policed) {
-        self.counts.add(who.tenant.slot, Violation::Quarantined);
+        self.counts.add(who.slot, Violation::Quarantined);
     }
 
     /// Leaves the notice that a tenant claims an address that is in use elsewhere. Counts it as lost if there is no
     /// room.
     #[cold]
-    pub(super) fn conflict(&mut self, tenant: TenantHandle, address: IpAddr) {
+    pub(super) fn conflict(&mut self, who: Policed, address: IpAddr, ctx: &Ctx<'_>) {
+        let tenant = TenantHandle { slot: who.slot, generation: ctx.tables.networks.generation(who.slot) };
         if self.notices.try_push(Notice::Conflict { tenant, address }).is_err() {
             self.notices_lost += 1;
         }
@@ -235,7 +236,7 @@ mod tests {
     }
 
     fn passed(policer: &mut Policer, tables: &Tables, slot: u16, kind: LimitKind, now_ms: u64) -> usize {
-        let who = Policed { tenant: handle(slot), quarantined: false };
+        let who = Policed { slot, quarantined: false };
         (0..100).filter(|_| policer.pass(who, kind, &Ctx { tables, now_ms }).is_ok()).count()
     }
 
@@ -252,10 +253,12 @@ mod tests {
 
     #[test]
     fn notices_beyond_their_room_are_counted_as_lost_once() {
+        let (tables, who) = (Tables::default(), Policed { slot: 0, quarantined: false });
+        let ctx = Ctx { tables: &tables, now_ms: 0 };
         for surplus in [0, 1, 5] {
             let mut policer = Policer::new(TenantCounts::of(1));
             for n in 0..(NOTICES + surplus) as u32 {
-                policer.conflict(handle(0), IpAddr::from(n.to_be_bytes()));
+                policer.conflict(who, IpAddr::from(n.to_be_bytes()), &ctx);
             }
             let (notices, lost) = policer.take_notices();
             assert_eq!((notices.len(), lost), (NOTICES, surplus as u64));
@@ -293,7 +296,7 @@ mod tests {
         let tables = tables([Rate::new(100, 10); LimitKind::ALL.len()]);
         for copies in [1, 3, 10, 50, 1000] {
             let mut policer = Policer::new(TenantCounts::of(1));
-            let who = Policed { tenant: handle(0), quarantined: false };
+            let who = Policed { slot: 0, quarantined: false };
             // Small packets between the large ones do not cancel what is overdrawn.
             let made: usize = (0..60_000)
                 .flat_map(|now_ms| [(now_ms, copies), (now_ms, 1)])
@@ -312,7 +315,7 @@ mod tests {
         let [slow, fast] = [1, 100].map(|rate| tables([Rate::new(rate, 10); LimitKind::ALL.len()]));
         let mut policer = Policer::new(TenantCounts::of(2));
         let mut pass = |tables: &Tables, slot, now_ms| {
-            let who = Policed { tenant: handle(slot), quarantined: false };
+            let who = Policed { slot, quarantined: false };
             policer.pass_copies(who, usize::MAX, &Ctx { tables, now_ms }).is_ok()
         };
         assert!(pass(&slow, 0, 0) && !pass(&slow, 0, 0));
@@ -333,7 +336,7 @@ mod tests {
             for (tables, most) in [(&slow, 3), (&fast, 3), (&none, 0)] {
                 let mut policer = Policer::new(TenantCounts::of(2));
                 assert!(passed(&mut policer, tables, 0, LimitKind::Arp, now_ms) <= most, "{now_ms}");
-                let who = Policed { tenant: handle(0), quarantined: false };
+                let who = Policed { slot: 0, quarantined: false };
                 let _ = policer.pass_copies(who, usize::MAX, &Ctx { tables, now_ms });
             }
         }
@@ -344,7 +347,7 @@ mod tests {
         let tables = tables([Rate::new(0, 5); LimitKind::ALL.len()]);
         let mut policer = Policer::new(TenantCounts::of(2));
         assert_eq!(passed(&mut policer, &tables, 0, LimitKind::Arp, 10_000), 0);
-        let who = Policed { tenant: handle(1), quarantined: true };
+        let who = Policed { slot: 1, quarantined: true };
         let ctx = Ctx { tables: &tables, now_ms: 0 };
         assert_eq!(policer.pass(who, LimitKind::Nd, &ctx), Err(DropReason::Quarantined));
         assert_eq!(policer.counts.value(1, Violation::Quarantined), 1);

@@ -54,7 +54,7 @@ impl Bucket {
     /// The bucket of a packet of a tenant or of somebody else.
     pub(super) fn of(packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> Self {
         let (class, place) = match who {
-            Some(who) => (Class::Tenant, usize::from(who.tenant.slot)),
+            Some(who) => (Class::Tenant, usize::from(who.slot)),
             None => class(packet, ctx).unwrap_or((Class::Other, 0)),
         };
         Bucket { port: packet.port, class, place }
@@ -128,7 +128,7 @@ fn class(packet: &Packet<'_>, ctx: &Ctx<'_>) -> Option<(Class, usize)> {
 mod tests {
     use super::*;
     use crate::net::{Mac, checksum, icmp6::kind, ipv6};
-    use crate::table::{Hop, HopId, Port, Role, Tables, TenantHandle};
+    use crate::table::{Hop, HopId, Port, Role, Tables};
 
     /// The known MAC address of neighbours, and another one.
     const KNOWN: Mac = Mac([2, 0, 0, 0, 0, 7]);
@@ -244,7 +244,7 @@ mod tests {
                 let mut room = answer(KNOWN, 7, Some(KNOWN));
                 let end = room.len() as u16;
                 let packet = Packet::new(&mut room, 0, end, PortId(port));
-                let who = Policed { tenant: TenantHandle { slot, generation: 1 }, quarantined: false };
+                let who = Policed { slot, quarantined: false };
                 u32::from(punts.take(Bucket::of(&packet, Some(who), &ctx), &ctx))
             };
             // One floods, another one announces itself ten times a second; and so do many at another port.

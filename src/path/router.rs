@@ -20,6 +20,12 @@ impl<'t> Router<'t> {
         Router { port, network: from.and_then(|id| tables.networks.get(id)) }
     }
 
+    /// The router that tenants of `network` see.
+    #[inline]
+    pub(in crate::path) fn of_network(port: &'t Port, network: &'t Network) -> Self {
+        Router { port, network: Some(network) }
+    }
+
     /// Its MAC address.
     #[inline]
     pub(in crate::path) fn mac(self) -> Mac {

@@ -138,6 +138,13 @@ impl Vnet {
         Vnet { prefix, gateway, checksum_delta: sub(sub(vnet, upper), sir), group_checksum_delta }
     }
 
+    /// Whether `address` has the prefix.
+    #[inline]
+    #[must_use]
+    pub const fn contains(&self, address: u128) -> bool {
+        address >> 32 == self.prefix >> 32
+    }
+
     /// What neutral mapping adds for an identifier of type 3 or 4 beyond the locator's adjustment.
     #[must_use]
     pub const fn checksum_delta_of(&self, identifier: Identifier) -> u16 {

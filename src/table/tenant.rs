@@ -1,8 +1,10 @@
 //! A tenant of this node: what may come from it, and how the node names it.
 
+use super::bindings::raw;
 use super::limits::Quarantine;
 use super::{NetworkId, PortId};
 use crate::net::Mac;
+use std::hash::{Hash, Hasher};
 
 /// Most tenants of one node.
 pub const MAX_TENANTS: usize = 16_384;
@@ -34,7 +36,7 @@ pub struct TenantHandle {
 }
 
 /// The key of an attachment, unique among all tenants and tasks of this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttachmentKey {
     /// The access port.
     pub port: PortId,
@@ -42,4 +44,13 @@ pub struct AttachmentKey {
     pub vlan: u16,
     /// MAC address of the tenant or task.
     pub mac: Mac,
+}
+
+impl Hash for AttachmentKey {
+    /// Hashes the key as one number: one multiplication for each packet.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let link = u64::from(self.port.0) << 16 | u64::from(self.vlan);
+        state.write_u128(u128::from(link) << 64 | u128::from(raw(self.mac)));
+    }
 }

@@ -46,10 +46,10 @@ pub struct Told {
 /// `None` when `frame` is too short.
 #[inline]
 pub(super) fn seal(frame: &mut [u8], to: Envelope, message: &[u8]) -> Option<usize> {
-    let (link, link_length) = ethernet::header(to.to_mac, to.from_mac, to.vlan);
+    let front = frame.first_chunk_mut()?;
+    let link_length = ethernet::write_header(front, to.to_mac, to.from_mac, to.vlan, ethernet::IPV6);
     let length = link_length + ipv6::HEADER + message.len();
     let frame = frame.get_mut(..length)?;
-    frame[..link_length].copy_from_slice(&link[..link_length]);
     let mut header = ipv6::Ipv6::of_mut(&mut frame[link_length..])?;
     header.write(message.len() as u16, ipv6::next::ICMP6, HOP_LIMIT, to.source, to.destination);
     let body = &mut frame[link_length + ipv6::HEADER..];

@@ -39,7 +39,7 @@ pub(in crate::path) fn decide(
         Kind::Gratuitous if !bound => {
             // The same address at two tenants may be a mistake, so the control thread gets a notice.
             if answers_for(from, message.sender, ctx) && policer.take(who, LimitKind::Arp, ctx) {
-                policer.conflict(who.tenant, IpAddr::V4(Ipv4Addr::from(message.sender)));
+                policer.conflict(who, IpAddr::V4(Ipv4Addr::from(message.sender)), ctx);
             }
             return Verdict::Drop(DropReason::SpoofedSource);
         }
@@ -57,7 +57,7 @@ pub(in crate::path) fn decide(
     match kind {
         Kind::Request | Kind::Probe if answers_for(from, message.target, ctx) => {
             if kind == Kind::Probe {
-                policer.conflict(who.tenant, IpAddr::V4(Ipv4Addr::from(message.target)));
+                policer.conflict(who, IpAddr::V4(Ipv4Addr::from(message.target)), ctx);
             }
             answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
         }

@@ -16,8 +16,7 @@ use crate::path::punts::Bucket;
 use crate::path::router::Router;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{
-    AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, NetworkId, Port, Role,
-    Tables,
+    AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, Port, Role, Tables,
 };
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -42,8 +41,11 @@ pub(in crate::path) fn decide(
         return Verdict::Drop(reason);
     }
     // Notices count among what the port hands over. The answer replaces the packet, so the bucket is chosen before.
-    let overheard = overheard(packet, meta, port, message, ctx.tables);
-    let overheard = overheard.map(|notice| (notice, Bucket::of(packet, meta.policed, ctx)));
+    let overheard = match meta.policed {
+        None => overheard(packet, port, message, ctx.tables),
+        Some(_) => None,
+    };
+    let overheard = overheard.map(|notice| (notice, Bucket::of(packet, None, ctx)));
     let verdict = answered(packet, meta, port, (message, probe), policer, ctx);
     // A notice about a neighbour needs a solicitation that this node answers. That another node uses an address of ours
     // is always told.
@@ -68,7 +70,7 @@ fn answered(
         Message::Solicitation { target, .. } => {
             let verdict = solicited(packet, meta, port, target, ctx.tables);
             if let (true, Verdict::Reply(_)) = (probe, verdict) {
-                conflict(meta, target, policer);
+                conflict(meta, target, policer, ctx);
             }
             verdict
         }
@@ -139,7 +141,7 @@ fn of_tenant(
         if !own {
             let is_in_use = is_routers || in_use(packet, meta, target, ctx.tables);
             if is_in_use && policer.take(who, LimitKind::Nd, ctx) {
-                conflict(meta, target, policer);
+                conflict(meta, target, policer, ctx);
             }
             return Err(DropReason::SpoofedSource);
         }
@@ -180,21 +182,15 @@ fn in_use(packet: &Packet<'_>, meta: &PacketMeta, address: u128, tables: &Tables
 }
 
 /// Leaves the notice that a tenant claims an address that is in use elsewhere.
-fn conflict(meta: &PacketMeta, address: u128, policer: &mut Policer) {
+fn conflict(meta: &PacketMeta, address: u128, policer: &mut Policer, ctx: &Ctx<'_>) {
     if let Some(who) = meta.policed {
-        policer.conflict(who.tenant, IpAddr::V6(Ipv6Addr::from(address)));
+        policer.conflict(who, IpAddr::V6(Ipv6Addr::from(address)), ctx);
     }
 }
 
 /// The notice that a solicitation of a node that is no tenant gives rise to: the sender uses an address of ours, or a
 /// known neighbour has a new MAC address.
-fn overheard(
-    packet: &Packet<'_>,
-    meta: &PacketMeta,
-    port: &Port,
-    message: Message,
-    tables: &Tables,
-) -> Option<Notice> {
+fn overheard(packet: &Packet<'_>, port: &Port, message: Message, tables: &Tables) -> Option<Notice> {
     let (target, named) = match message {
         Message::Solicitation { target, source_mac } => (Some(target), source_mac),
         Message::RouterSolicitation { source_mac } => (None, source_mac),
@@ -202,7 +198,7 @@ fn overheard(
     };
     let sender = ethernet::source(packet.frame())?;
     // Some links return the packets of this node.
-    if meta.policed.is_some() || sender == port.mac {
+    if sender == port.mac {
         return None;
     }
     let source = Ipv6::of(packet.l3())?.source();
@@ -233,17 +229,17 @@ fn advert(packet: &Packet<'_>, meta: &PacketMeta, port: &Port, tables: &Tables) 
 fn solicited_by_tenant(
     packet: &mut Packet<'_>,
     port: &Port,
-    (id, network): (NetworkId, &Network),
+    network: &Network,
     target: u128,
     tables: &Tables,
 ) -> Option<Verdict> {
-    let vnet = network.ipv6.filter(|_| tables.networks.of_address(target) == Some(id))?;
+    let vnet = network.ipv6.filter(|vnet| vnet.contains(target))?;
     let gateway = vnet.gateway == Some(target);
     let identifier = Identifier::tenant_ipv6(network.vnid, target as u32);
     if !gateway && !in_use_elsewhere(packet, network.domain, identifier, tables) {
         return Some(Verdict::Drop(DropReason::NdNotForUs));
     }
-    let to = envelope(packet, Router::of(port, Some(id), tables), ALL_NODES);
+    let to = envelope(packet, Router::of_network(port, network), ALL_NODES);
     let to = Envelope { source: target, ..to };
     let told = Told {
         target,
@@ -263,7 +259,7 @@ fn solicited(
     target: u128,
     tables: &Tables,
 ) -> Verdict {
-    if let Some(network) = meta.from.and_then(|id| Some((id, tables.networks.get(id)?)))
+    if let Some(network) = meta.from.and_then(|id| tables.networks.get(id))
         && let Some(verdict) = solicited_by_tenant(packet, port, network, target, tables)
     {
         return verdict;

@@ -41,7 +41,7 @@ fn tenant(bench: &Bench) -> TenantHandle {
 fn violate(bench: &Bench, slot: u16, count: usize) {
     let mut policer = Policer::new(bench.control.stats.workers[0].tenants.clone());
     let tables = bench.control.publisher.current().clone();
-    let who = Policed { tenant: TenantHandle { slot, generation: 1 }, quarantined: false };
+    let who = Policed { slot, quarantined: false };
     let ctx = Ctx { tables: &tables, now_ms: 0 };
     // The first one passes.
     let refused = (0..=count).filter(|_| policer.pass(who, LimitKind::Arp, &ctx).is_err());
