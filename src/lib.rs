@@ -112,4 +112,5 @@ pub mod nva;
 pub mod path;
 pub mod siit;
 pub mod table;
+pub mod telemetry;
 pub mod tls;

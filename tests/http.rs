@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use ilagate::node::http::{self, Limits};
 use ilagate::node::stats::{Census, PortCensus, PortFacts, Stats};
+use ilagate::telemetry::http::{self, Limits};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

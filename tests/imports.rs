@@ -19,8 +19,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &["net", "ila", "mapping", "config"]),
     // Who a peer is; reads the files that the configuration names.
     ("tls", &["config"]),
+    // What Prometheus and probes read.
+    ("telemetry", &[]),
     // The authority never sees a table or a packet.
-    ("nva", &["net", "ila", "mapping", "config", "api", "tls"]),
+    ("nva", &["net", "ila", "mapping", "config", "api", "tls", "telemetry"]),
     (
         "node",
         &[
@@ -34,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "api",
             "tls",
+            "telemetry",
             "nva::client",
             "nva::codec",
             "nva::message",

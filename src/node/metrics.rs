@@ -6,7 +6,8 @@
 
 mod families;
 
-pub use families::{FAMILIES, Family, Kind};
+pub use crate::telemetry::{Family, Kind};
+pub use families::FAMILIES;
 
 use super::neighbour::State;
 use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
@@ -16,9 +17,8 @@ use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
 use crate::path::violations::Violation;
 use crate::table::PortId;
+use crate::telemetry::Scrape;
 use families::*;
-use metrics::{Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -27,8 +27,7 @@ use std::time::SystemTime;
 #[must_use]
 pub fn render(stats: &Stats) -> String {
     let census = stats.census();
-    let scrape = Scrape(PrometheusBuilder::new().build_recorder());
-    scrape.describe();
+    let scrape = Values(Scrape::of(FAMILIES));
     scrape.node(stats, &census);
     scrape.networks(stats, &census);
     for (port, facts) in stats.ports.iter().enumerate() {
@@ -56,44 +55,22 @@ pub fn render(stats: &Stats) -> String {
         scrape.count(POLLS, &result("packets"), polls.bursts.value());
         scrape.count(POLLS, &result("empty"), polls.empty_polls.value());
     }
-    let mut text = scrape.0.handle().render();
+    let mut text = scrape.0.render();
     bursts(&mut text, stats);
     updates(&mut text, stats);
     text
 }
 
-/// One scrape. Each has its own recorder, so that nothing of an earlier scrape is left in it.
-struct Scrape(PrometheusRecorder);
+/// The values of the node, into one scrape.
+struct Values(Scrape);
 
-const METADATA: Metadata<'static> = Metadata::new("ilagate", Level::INFO, None);
-
-fn key(family: Family, labels: &[(&'static str, &str)]) -> Key {
-    let labels =
-        labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect::<Vec<_>>();
-    Key::from_parts(family.name, labels)
-}
-
-impl Scrape {
-    fn describe(&self) {
-        for family in FAMILIES {
-            let (name, help) = (family.name.into(), family.help.into());
-            match family.kind {
-                Kind::Counter => self.0.describe_counter(name, None, help),
-                Kind::Gauge => self.0.describe_gauge(name, None, help),
-                // The recorder cannot take buckets that were counted elsewhere. `bursts` and `updates` write these.
-                Kind::Histogram | Kind::Summary => {}
-            }
-        }
-    }
-
+impl Values {
     fn count(&self, family: Family, labels: &[(&'static str, &str)], value: u64) {
-        debug_assert_eq!(family.kind, Kind::Counter);
-        self.0.register_counter(&key(family, labels), &METADATA).absolute(value);
+        self.0.count(family, labels, value);
     }
 
     fn set(&self, family: Family, labels: &[(&'static str, &str)], value: f64) {
-        debug_assert_eq!(family.kind, Kind::Gauge);
-        self.0.register_gauge(&key(family, labels), &METADATA).set(value);
+        self.0.set(family, labels, value);
     }
 
     fn node(&self, stats: &Stats, census: &Census) {

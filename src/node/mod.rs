@@ -13,7 +13,7 @@ pub mod handle;
 #[cfg(feature = "dpdk")]
 pub mod hardware;
 pub mod host_router;
-pub mod http;
+pub mod health;
 pub mod log;
 pub mod membership;
 pub mod metrics;

@@ -1,38 +1,6 @@
 //! The list of all metrics. Its doc comments are the help texts that Prometheus shows.
 
-/// The type of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A value that only grows.
-    Counter,
-    /// A value that goes up and down.
-    Gauge,
-    /// Buckets of a duration in seconds.
-    Histogram,
-    /// A sum and a count.
-    Summary,
-}
-
-/// A metric family: all metrics of one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Family {
-    /// The name, with its unit.
-    pub name: &'static str,
-    /// The kind.
-    pub kind: Kind,
-    /// The help text.
-    pub help: &'static str,
-}
-
-macro_rules! families {
-    ($($(#[doc = $help:literal])+ $constant:ident: $kind:ident = $name:literal;)+) => {
-        $(pub(super) const $constant: Family =
-            Family { name: $name, kind: Kind::$kind, help: concat!($($help),+).trim_ascii() };)+
-
-        /// Every metric that the node exports.
-        pub const FAMILIES: &[Family] = &[$($constant,)+];
-    };
-}
+use crate::telemetry::families::families;
 
 families! {
     /// Version of the program and name of the node; always 1.

@@ -1,14 +1,9 @@
-//! The HTTP endpoint: `GET /metrics` for Prometheus, `GET /healthz` for who restarts a node, and `GET /readyz` for who
-//! sends it packets.
+//! The HTTP endpoint: `GET /metrics` for Prometheus, `GET /healthz` for who restarts a program, and `GET /readyz` for who
+//! sends it work.
 //!
 //! It serves nothing else and reads no bodies. It bounds what a client can use: connections, bytes of headers, time.
 
-mod connections;
-mod health;
-
-use super::metrics;
-use super::stats::Stats;
-use connections::{Busy, Connection, Connections};
+use super::connections::{Busy, Connection, Connections};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -30,6 +25,21 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_OF_CLIENT: usize = 8;
 /// The most bytes of headers.
 const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// What a program tells.
+pub trait Site: Send + Sync + 'static {
+    /// What `/readyz` says of a program that is ready.
+    const READY: &str;
+
+    /// The metrics as Prometheus' text format, version 0.0.4.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
+
+    /// The reasons why a restart would help; none while it lives.
+    fn what_is_dead(&self) -> impl Future<Output = Vec<String>> + Send;
+
+    /// The reasons why it should get no work; none while it is ready.
+    fn what_is_missing(&self) -> impl Future<Output = Vec<String>> + Send;
+}
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,14 +79,19 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 /// Serves until `stop` completes.
-pub async fn serve(listener: TcpListener, stats: Arc<Stats>, limits: Limits, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    site: Arc<impl Site>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
     let all = Connections::new(MAX_CONNECTIONS, MAX_OF_CLIENT);
     let accept = async {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
                     let entered = all.enter(from.ip());
-                    tokio::spawn(connection(stream, entered, limits, stats.clone()));
+                    tokio::spawn(connection(stream, entered, limits, site.clone()));
                 }
                 Err(error) => {
                     // Most likely there are no file descriptors left. The loop tries again a little later.
@@ -92,11 +107,11 @@ pub async fn serve(listener: TcpListener, stats: Arc<Stats>, limits: Limits, sto
     }
 }
 
-async fn connection(stream: TcpStream, open: Connection, limits: Limits, stats: Arc<Stats>) {
+async fn connection(stream: TcpStream, open: Connection, limits: Limits, site: Arc<impl Site>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (stats, path) = (stats.clone(), request.uri().path().to_owned());
+        let (site, path) = (site.clone(), request.uri().path().to_owned());
         open.busy(if PROBES.contains(&path.as_str()) { Busy::Probe } else { Busy::Scrape });
-        async move { Ok::<_, Infallible>(answer(request.method(), &path, &stats).await) }
+        async move { Ok::<_, Infallible>(answer(request.method(), &path, site.as_ref()).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -112,7 +127,7 @@ async fn connection(stream: TcpStream, open: Connection, limits: Limits, stats: 
     }
 }
 
-async fn answer(method: &Method, path: &str, stats: &Stats) -> Response<Full<Bytes>> {
+async fn answer<S: Site>(method: &Method, path: &str, site: &S) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use GET\n".to_owned());
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -120,10 +135,10 @@ async fn answer(method: &Method, path: &str, stats: &Stats) -> Response<Full<Byt
     }
     match path {
         "/metrics" => {
-            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(stats))
+            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", site.metrics().await)
         }
-        "/healthz" => judged("alive\n", &health::what_is_dead(stats).await),
-        "/readyz" => judged("forwarding\n", &health::what_is_missing(stats).await),
+        "/healthz" => judged("alive\n", &site.what_is_dead().await),
+        "/readyz" => judged(S::READY, &site.what_is_missing().await),
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,

@@ -1,6 +1,8 @@
 //! Whether the node lives, and whether it forwards.
 
+use crate::node::metrics;
 use crate::node::stats::{PortFacts, Stats, WorkerStats};
+use crate::telemetry::http::Site;
 use std::time::Duration;
 
 /// How long a worker may be busy with one burst or asleep and still count as alive.
@@ -12,8 +14,24 @@ const CONTROL_LOST: Duration = Duration::from_secs(30);
 /// Time between two looks at the workers.
 const STEP: Duration = Duration::from_millis(5);
 
+impl Site for Stats {
+    const READY: &str = "forwarding\n";
+
+    async fn metrics(&self) -> String {
+        metrics::render(self)
+    }
+
+    async fn what_is_dead(&self) -> Vec<String> {
+        what_is_dead(self).await
+    }
+
+    async fn what_is_missing(&self) -> Vec<String> {
+        what_is_missing(self).await
+    }
+}
+
 /// The reasons why a restart would help; none while the node lives.
-pub(super) async fn what_is_dead(stats: &Stats) -> Vec<String> {
+async fn what_is_dead(stats: &Stats) -> Vec<String> {
     let silent = silent_workers(stats).await;
     let mut reasons: Vec<String> =
         silent.into_iter().filter(|(_, polls)| *polls > 0).map(|(worker, _)| hangs(worker)).collect();
@@ -22,7 +40,7 @@ pub(super) async fn what_is_dead(stats: &Stats) -> Vec<String> {
 }
 
 /// The reasons why no packets should be sent to this node; none while it forwards.
-pub(super) async fn what_is_missing(stats: &Stats) -> Vec<String> {
+async fn what_is_missing(stats: &Stats) -> Vec<String> {
     let mut reasons = Vec::new();
     if stats.control.stopping() {
         reasons.push("stopping: the node was told to stop".to_owned());
