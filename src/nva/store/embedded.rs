@@ -1,8 +1,8 @@
 //! The embedded store: one redb file, of one process at a time. A commit is answered after its fsync.
 
+use super::bytes::{read_choices, read_key, write_choices, write_key};
 use super::interface::{EPOCH, Store, StoreError, Stored};
-use crate::ila::Locator;
-use crate::nva::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
+use crate::nva::model::{Record, Transaction};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -90,15 +90,6 @@ impl Store for Embedded {
     }
 }
 
-fn write_key(key: Key) -> [u8; 16] {
-    (u128::from(key.sir_prefix) << 64 | u128::from(key.identifier)).to_be_bytes()
-}
-
-fn read_key(bytes: [u8; 16]) -> Key {
-    let bits = u128::from_be_bytes(bytes);
-    Key { sir_prefix: (bits >> 64) as u64, identifier: bits as u64 }
-}
-
 /// Version, sequence, length of the owner's name, the name, and the locators with priority and weight.
 fn write_record(record: &Record) -> Vec<u8> {
     let name = record.owner.as_bytes();
@@ -107,11 +98,7 @@ fn write_record(record: &Record) -> Vec<u8> {
     bytes.extend(record.sequence.to_be_bytes());
     bytes.push(name.len() as u8);
     bytes.extend(name);
-    for Choice { locator, priority, weight } in &record.choices {
-        bytes.extend(locator.0.to_be_bytes());
-        bytes.push(*priority);
-        bytes.extend(weight.to_be_bytes());
-    }
+    write_choices(&record.choices, &mut bytes);
     bytes
 }
 
@@ -120,17 +107,11 @@ fn read_record(bytes: &[u8]) -> Option<Record> {
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
-    let (choices, cut) = rest.as_chunks::<11>();
-    if *version != VERSION || !cut.is_empty() || choices.len() > MAX_LOCATORS {
+    if *version != VERSION {
         return None;
     }
-    let choice = |[a, b, c, d, e, f, g, h, priority, i, j]: &[u8; 11]| Choice {
-        locator: Locator(u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
-        priority: *priority,
-        weight: u16::from_be_bytes([*i, *j]),
-    };
     Some(Record {
-        choices: choices.iter().map(choice).collect(),
+        choices: read_choices(rest)?,
         owner: String::from_utf8(name.to_vec()).ok()?,
         sequence: u64::from_be_bytes(*sequence),
     })

@@ -1,9 +1,11 @@
 //! Where the registry is durable: one transaction after the other.
 
+mod bytes;
 mod embedded;
 mod interface;
 mod memory;
 
+pub(super) use bytes::{read_choices, read_key, write_choices, write_key};
 pub use embedded::Embedded;
 pub use interface::{EPOCH, Store, StoreError, Stored};
 pub use memory::Memory;
