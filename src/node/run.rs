@@ -6,13 +6,14 @@ use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
 use super::http::{self, Limits, ListenError};
 use super::log::Log;
-use super::nva::Nva;
+use super::nva::{Before, Nva};
 use super::quiet::{Quiet, QuietError};
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
 use super::worker::{Worker, WorkerSetup};
 use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, device, mappings};
 use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port, before_abort};
+use crate::nva::mirror;
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
@@ -47,6 +48,9 @@ pub enum RunError {
     /// There is no metrics endpoint.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What the authority told cannot be kept.
+    #[error(transparent)]
+    State(#[from] mirror::OpenError),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -78,6 +82,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
+    let mut before = Before::read(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -111,6 +116,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         config: config.clone(),
         macs,
         mappings,
+        learned: before.take_changes(&config, &stats),
         stats: stats.clone(),
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),
@@ -120,7 +126,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     })?;
     let services = Services::start(&config, &shell, &stats)?;
     let nva = config.nva.as_ref().map(|nva| {
-        let started = Nva::start(nva.clone(), shell.handle(), shell.config(), stats.clone());
+        let (handle, config) = (shell.handle(), shell.config());
+        let started = Nva::start(nva.clone(), handle, config, stats.clone(), before);
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;
