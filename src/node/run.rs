@@ -8,6 +8,7 @@ use super::http::{self, Limits, ListenError};
 use super::log::Log;
 use super::nva::{Before, Nva};
 use super::quiet::{Quiet, QuietError};
+use super::seed;
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
 use super::worker::{Worker, WorkerSetup};
@@ -121,7 +122,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),
         set_level: log.set_level(),
-        table_seed: rand::random(),
+        table_seed: table_seed(&config),
         timer_seed: rand::random(),
     })?;
     let services = Services::start(&config, &shell, &stats)?;
@@ -186,6 +187,17 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             Ok(())
         }
     }
+}
+
+/// The seed of the tables, the same after a restart where something is kept.
+fn table_seed(config: &Config) -> u64 {
+    let new = rand::random();
+    let Some(directory) = &config.node.state_dir else { return new };
+    seed::kept(directory, &config.node.name, new).unwrap_or_else(|why| {
+        let directory = directory.display();
+        tracing::warn!(%directory, %why, "the seed of the tables is not kept: after a restart flows may take other locators");
+        new
+    })
 }
 
 fn eal_config(config: &Config) -> EalConfig {
