@@ -20,7 +20,7 @@ use crate::nva::mirror::Update;
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::v1::{self, nva_client::NvaClient};
 use connect::connect;
-use keeper::{Keeper, Notes, now_s};
+use keeper::{Keeper, LastLive, Notes, now_s};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -36,8 +36,6 @@ const TICK: Duration = Duration::from_millis(50);
 const WAITING: usize = 1_024;
 /// Records of one push that may be wrong, before it is given up and everything is asked for anew.
 const MAX_WRONG: usize = 100;
-/// Time between two notes that there is a session.
-const LIVE_NOTE: Duration = Duration::from_secs(60);
 /// Largest message in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -73,7 +71,7 @@ impl Nva {
         let keeper = before.keep(stats.clone())?;
         let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
         session.notes = keeper.as_ref().map(Keeper::notes);
-        session.last_live.stale_s = before.stale_s;
+        session.last_live = LastLive::ago(before.stale_s);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopping) = watch::channel(false);
         let work = move || {
@@ -123,16 +121,6 @@ struct Session {
     last_live: LastLive,
 }
 
-/// When there was a session last.
-struct LastLive {
-    live: bool,
-    /// Seconds since then, at the moment `seen`.
-    stale_s: u64,
-    seen: Instant,
-    /// When it was written down.
-    noted: Option<Instant>,
-}
-
 impl Session {
     fn new(
         authorities: Authorities,
@@ -161,7 +149,7 @@ impl Session {
             domains: 0,
             away_told: false,
             notes: None,
-            last_live: LastLive { live: false, stale_s: 0, seen: Instant::now(), noted: None },
+            last_live: LastLive::ago(0),
         }
     }
 
@@ -236,24 +224,7 @@ impl Session {
         }
         let status = self.client.status();
         self.stats.nva.set(&status);
-        self.note_live(status.live);
-    }
-
-    fn note_live(&mut self, live: bool) {
-        let (last, now) = (&mut self.last_live, Instant::now());
-        let changed = std::mem::replace(&mut last.live, live) != live;
-        if live || changed {
-            (last.stale_s, last.seen) = (0, now);
-        }
-        let stale_s = if live { 0 } else { last.stale_s.saturating_add(last.seen.elapsed().as_secs()) };
-        self.stats.nva.stale(stale_s);
-        let due = live && last.noted.is_none_or(|noted| noted.elapsed() >= LIVE_NOTE);
-        if changed || due {
-            last.noted = Some(now);
-            if let Some(notes) = &self.notes {
-                notes.note(Update::live(now_s()));
-            }
-        }
+        self.last_live.see(status.live, &self.stats, self.notes.as_ref());
     }
 
     fn tell(&mut self, news: &News) {

@@ -13,12 +13,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Shortest time between two transactions.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest time between two attempts at a file that cannot be written.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Time between two notes that there is a session.
+const LIVE_NOTE: Duration = Duration::from_secs(60);
 
 /// What the node knew before it started.
 #[derive(Default)]
@@ -113,6 +116,41 @@ fn tell_of_set_aside(path: &Path, opened: &Opened) {
     if let Some(set_aside) = &opened.set_aside {
         let (file, to) = (path.display(), set_aside.to.display());
         tracing::error!(%file, %to, why = set_aside.why, "what the authority told cannot be read and is set aside");
+    }
+}
+
+/// When there was a session last.
+pub(super) struct LastLive {
+    live: bool,
+    /// Seconds since then, at the moment `seen`.
+    stale_s: u64,
+    seen: Instant,
+    /// When it was written down.
+    noted: Option<Instant>,
+}
+
+impl LastLive {
+    /// So many seconds ago.
+    pub(super) fn ago(stale_s: u64) -> Self {
+        LastLive { live: false, stale_s, seen: Instant::now(), noted: None }
+    }
+
+    /// Takes in whether there is a session now, and writes it down from time to time.
+    pub(super) fn see(&mut self, live: bool, stats: &Stats, notes: Option<&Notes>) {
+        let now = Instant::now();
+        let changed = std::mem::replace(&mut self.live, live) != live;
+        if live || changed {
+            (self.stale_s, self.seen) = (0, now);
+        }
+        let stale_s = if live { 0 } else { self.stale_s.saturating_add(self.seen.elapsed().as_secs()) };
+        stats.nva.stale(stale_s);
+        let due = live && self.noted.is_none_or(|noted| noted.elapsed() >= LIVE_NOTE);
+        if changed || due {
+            self.noted = Some(now);
+            if let Some(notes) = notes {
+                notes.note(Update::live(now_s()));
+            }
+        }
     }
 }
 

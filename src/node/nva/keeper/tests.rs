@@ -2,7 +2,6 @@ use super::*;
 use crate::ila::Locator;
 use crate::nva::model::{Choice, Key};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 fn config(directory: &Path, rest: &str) -> Config {
     let text = format!(
@@ -59,6 +58,21 @@ fn what_waits_at_the_end_is_written_and_is_what_the_next_start_begins_with() {
     let stats = stats();
     assert_eq!(after.take_changes(&config, &stats).len(), 3);
     assert_eq!(stats.nva.state_failures.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn staleness_goes_on_over_a_restart_and_ends_with_a_session() {
+    let stats = stats();
+    let stale_s = || stats.nva.stale_s.load(Ordering::Relaxed);
+    let mut last = LastLive::ago(100);
+    last.see(false, &stats, None);
+    assert!((100..160).contains(&stale_s()), "{}", stale_s());
+    last.see(true, &stats, None);
+    assert_eq!(stale_s(), 0);
+    last.see(false, &stats, None);
+    assert!(stale_s() < 60, "{}", stale_s());
+    LastLive::ago(u64::MAX).see(false, &stats, None);
+    assert_eq!(stale_s(), u64::MAX);
 }
 
 #[test]
