@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nva::client",
             "nva::codec",
             "nva::message",
+            "nva::mirror",
             "nva::model",
             "nva::v1",
         ],

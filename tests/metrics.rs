@@ -50,6 +50,8 @@ fn stats() -> Stats {
     stats.updates_refused.store(22, Ordering::Relaxed);
     stats.updates_withheld.store(23, Ordering::Relaxed);
     stats.mappings_shadowed.store(24, Ordering::Relaxed);
+    stats.nva.stale(26);
+    stats.nva.state_failed();
     stats.set_census(Census {
         revision: 12,
         deletions_withheld: 25,
@@ -151,6 +153,8 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_updates_total{result=withheld}", 23.0),
         ("ilagate_mapping_entries_shadowed_total", 24.0),
         ("ilagate_mapping_deletions_withheld", 25.0),
+        ("ilagate_nva_stale_seconds", 26.0),
+        ("ilagate_nva_state_failures_total", 1.0),
         ("ilagate_group_members", 11.0),
         ("ilagate_group_joins_refused_total{reason=limit}", 2.0),
         ("ilagate_group_joins_refused_total{reason=unmappable}", 4.0),

@@ -92,7 +92,7 @@ impl Config {
     pub fn diff_class(&self, new: &Config) -> Vec<Change> {
         let mut changes = Changes(Vec::new());
         let c = &mut changes;
-        fields!(c, "node", self.node, new.node, false, [name]);
+        fields!(c, "node", self.node, new.node, false, [name, state_dir]);
         fields!(
             c,
             "dpdk",

@@ -79,6 +79,8 @@ pub struct Config {
 pub struct Node {
     /// 1 to 32 characters of `a-z`, `0-9` and `-`.
     pub name: String,
+    /// Where the node keeps what it must know after a restart; absolute.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// `dpdk`

@@ -91,7 +91,7 @@ raw! {
         log: Option<Spanned<RawLog>>,
     }
     /// `node`
-    RawNode { name: Option<Text> }
+    RawNode { name: Option<Text>, state_dir: Option<Text> }
     /// `dpdk`
     RawDpdk {
         workers: List<String>,

@@ -93,6 +93,8 @@ impl Values {
         gauge(NVA_REGISTRATIONS, &[("state", "registered")], &stats.nva.registered);
         gauge(NVA_REGISTRATIONS, &[("state", "refused")], &stats.nva.refused);
         count(NVA_LEFT_OUT, &stats.nva.left_out);
+        gauge(NVA_STALE, &[], &stats.nva.stale_s);
+        count(NVA_STATE_FAILURES, &stats.nva.state_failures);
         for (kind, told) in stats.events.counts() {
             self.count(EVENTS, &[("kind", kind)], told);
         }

@@ -25,6 +25,7 @@ pub mod replay;
 pub mod rib;
 #[cfg(feature = "dpdk")]
 pub mod run;
+pub mod seed;
 pub mod shell;
 pub mod source;
 pub mod stats;

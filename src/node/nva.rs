@@ -4,6 +4,9 @@
 //! It decides nothing. While there is no session the node forwards on what it knows.
 
 mod connect;
+mod keeper;
+
+pub use keeper::Before;
 
 use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
@@ -13,12 +16,15 @@ use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
 use crate::nva::client::{Client, Effect, Input, News};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told};
-use crate::nva::model::{Choice, Key};
+use crate::nva::mirror::Update;
+use crate::nva::model::{Choice, Key, Known};
 use crate::nva::v1::{self, nva_client::NvaClient};
 use connect::connect;
+use keeper::{Keeper, LastLive, Notes, now_s};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -37,6 +43,8 @@ const MAX_MESSAGE_BYTES: usize = 1 << 20;
 pub struct Nva {
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
+    keeper: Option<Keeper>,
+    stats: Arc<Stats>,
 }
 
 enum Event {
@@ -49,7 +57,7 @@ enum Event {
 }
 
 impl Nva {
-    /// Starts it.
+    /// Starts it, with what was known before.
     ///
     /// # Errors
     /// The operating system gives no thread.
@@ -58,27 +66,38 @@ impl Nva {
         handle: ControlHandle,
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
+        mut before: Before,
     ) -> io::Result<Self> {
+        let keeper = before.keep(stats.clone())?;
+        let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
+        session.notes = keeper.as_ref().map(Keeper::notes);
+        session.last_live = LastLive::ago(before.stale_s);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopping) = watch::channel(false);
         let work = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = Session::new(authorities, handle, config, stats).run() => {}
+                    () = session.run() => {}
                     // A sender that is gone means stop, too.
                     _ = stopping.wait_for(|stop| *stop) => {}
                 }
             });
         };
         let thread = std::thread::Builder::new().name("ilagate-nva".into()).spawn(work)?;
-        Ok(Nva { stop, thread })
+        Ok(Nva { stop, thread, keeper, stats })
     }
 
-    /// Ends it.
+    /// Ends it, after what is to be kept was written.
     pub fn stop(self) {
         self.stop.send_replace(true);
         if self.thread.join().is_err() {
             tracing::error!("the client of the authority came to an end by itself");
+        }
+        if let Some(keeper) = self.keeper {
+            if self.stats.nva.live.load(Ordering::Relaxed) != 0 {
+                keeper.notes().note(Update::live(now_s()));
+            }
+            keeper.stop();
         }
     }
 }
@@ -98,6 +117,8 @@ struct Session {
     domains: usize,
     /// Whether the operator was told that there is no session.
     away_told: bool,
+    notes: Option<Notes>,
+    last_live: LastLive,
 }
 
 impl Session {
@@ -106,10 +127,17 @@ impl Session {
         handle: ControlHandle,
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
+        known: Known,
     ) -> Self {
         let node = config.borrow().node.name.clone();
         Session {
-            client: Client::new(node.clone(), rand::random(), authorities.endpoints.len(), rand::random()),
+            client: Client::new(
+                node.clone(),
+                rand::random(),
+                authorities.endpoints.len(),
+                rand::random(),
+                known,
+            ),
             node,
             authorities: Arc::new(authorities),
             handle,
@@ -120,6 +148,8 @@ impl Session {
             stream: (0, None),
             domains: 0,
             away_told: false,
+            notes: None,
+            last_live: LastLive::ago(0),
         }
     }
 
@@ -187,12 +217,14 @@ impl Session {
                             inputs.push(Input::Closed("the authority does not read".to_owned()));
                         }
                     }
-                    Effect::Apply { whole, mappings } => self.apply(whole, mappings),
+                    Effect::Apply { whole, mappings, known } => self.apply(whole, mappings, known),
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
         }
-        self.stats.nva.set(&self.client.status());
+        let status = self.client.status();
+        self.stats.nva.set(&status);
+        self.last_live.see(status.live, &self.stats, self.notes.as_ref());
     }
 
     fn tell(&mut self, news: &News) {
@@ -227,12 +259,18 @@ impl Session {
         });
     }
 
-    fn apply(&self, whole: bool, mappings: Vec<Told>) {
+    fn apply(&self, whole: bool, mappings: Vec<Told>, known: Known) {
+        let notes = self.notes.clone();
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
         tokio::spawn(async move {
-            let event = match push(&handle, &config, &stats, whole, mappings).await {
-                Ok(true) => Event::Applied,
+            let event = match push(&handle, &config, &stats, whole, &mappings).await {
+                Ok(true) => {
+                    if let Some(notes) = notes {
+                        notes.note(Update::applied(whole, mappings, known));
+                    }
+                    Event::Applied
+                }
                 Ok(false) => Event::Unusable,
                 // The node is shutting down.
                 Err(Gone) => return,
@@ -274,12 +312,9 @@ async fn push(
     config: &Config,
     stats: &Stats,
     whole: bool,
-    mappings: Vec<Told>,
+    mappings: &[Told],
 ) -> Result<bool, Gone> {
-    let domains: HashMap<u64, u8> =
-        config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect();
-    let mut changes: Vec<Change> =
-        mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect();
+    let mut changes = changes(config, mappings);
     let unknown = mappings.len() - changes.len();
     for wrong in 0..MAX_WRONG {
         let batch = Batch { origin: Origin::Nva, changes: changes.clone(), complete: whole };
@@ -304,6 +339,13 @@ async fn push(
         }
     }
     Ok(false)
+}
+
+/// What the authority told as changes, without what is in a SIR domain that this node does not know.
+fn changes(config: &Config, mappings: &[Told]) -> Vec<Change> {
+    let domains: HashMap<u64, u8> =
+        config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect();
+    mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect()
 }
 
 fn change(domain: u8, told: &Told) -> Change {

@@ -5,13 +5,15 @@ use super::control;
 use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
 use super::log::Log;
-use super::nva::Nva;
+use super::nva::{Before, Nva};
 use super::quiet::{Quiet, QuietError};
+use super::seed;
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
 use super::worker::{Worker, WorkerSetup};
 use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, device, mappings};
 use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port, before_abort};
+use crate::nva::mirror;
 use crate::telemetry::http::{self, Limits, ListenError};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
@@ -47,6 +49,9 @@ pub enum RunError {
     /// There is no metrics endpoint.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What the authority told cannot be kept.
+    #[error(transparent)]
+    State(#[from] mirror::OpenError),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -78,6 +83,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
+    let mut before = Before::read(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -111,16 +117,18 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         config: config.clone(),
         macs,
         mappings,
+        learned: before.take_changes(&config, &stats),
         stats: stats.clone(),
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),
         set_level: log.set_level(),
-        table_seed: rand::random(),
+        table_seed: table_seed(&config),
         timer_seed: rand::random(),
     })?;
     let services = Services::start(&config, &shell, &stats)?;
     let nva = config.nva.as_ref().map(|nva| {
-        let started = Nva::start(nva.clone(), shell.handle(), shell.config(), stats.clone());
+        let (handle, config) = (shell.handle(), shell.config());
+        let started = Nva::start(nva.clone(), handle, config, stats.clone(), before);
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;
@@ -179,6 +187,17 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             Ok(())
         }
     }
+}
+
+/// The seed of the tables, the same after a restart where something is kept.
+fn table_seed(config: &Config) -> u64 {
+    let new = rand::random();
+    let Some(directory) = &config.node.state_dir else { return new };
+    seed::kept(directory, &config.node.name, new).unwrap_or_else(|why| {
+        let directory = directory.display();
+        tracing::warn!(%directory, %why, "the seed of the tables is not kept: after a restart flows may take other locators");
+        new
+    })
 }
 
 fn eal_config(config: &Config) -> EalConfig {

@@ -84,6 +84,7 @@ impl Shell {
             macs: parts.macs,
             links: links(parts.devices.as_ref(), parts.config.ports.len()),
             mappings: parts.mappings,
+            learned: parts.learned,
             stats: parts.stats.clone(),
             workers: parts.exchanges.len(),
             table_seed: parts.table_seed,

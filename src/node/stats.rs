@@ -68,6 +68,10 @@ pub struct NvaCounters {
     pub refused: AtomicU64,
     /// Mappings of the authority that this node could not take.
     pub left_out: AtomicU64,
+    /// Seconds since there was a session last; 0 while there is one.
+    pub stale_s: AtomicU64,
+    /// Attempts to keep what is known that failed.
+    pub state_failures: AtomicU64,
 }
 
 impl NvaCounters {
@@ -77,6 +81,16 @@ impl NvaCounters {
         self.applied.store(status.applied, Ordering::Relaxed);
         self.registered.store(status.registered as u64, Ordering::Relaxed);
         self.refused.store(status.refused as u64, Ordering::Relaxed);
+    }
+
+    /// So many seconds ago there was a session last.
+    pub fn stale(&self, seconds: u64) {
+        self.stale_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Counts an attempt to keep what is known that failed.
+    pub fn state_failed(&self) {
+        self.state_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts mappings that were left out.

@@ -5,7 +5,7 @@
 //! of its own: a shell feeds it, and the seed of its jitter is passed in.
 
 use super::message::{Down, Told, Up, VERSION};
-use super::model::{Choice, Key};
+use super::model::{Choice, Key, Known};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// First and longest pause before another attempt, in milliseconds. Each is drawn from 0 up to twice the one before
@@ -48,6 +48,8 @@ pub enum Effect {
         whole: bool,
         /// The mappings.
         mappings: Vec<Told>,
+        /// The state of the registry after it.
+        known: Known,
     },
     /// Tell the operator.
     Tell(News),
@@ -102,6 +104,8 @@ struct Live {
     lease_ms: u64,
     beat_ms: u64,
     heard_ms: u64,
+    /// Name of the registry's history.
+    epoch: Vec<u8>,
     /// Pages of the snapshot, until its end.
     snapshot: Option<Vec<Told>>,
     /// Whether the authority knows that it has heard of everything that is attached.
@@ -123,7 +127,7 @@ enum Registration {
 struct Batch {
     whole: bool,
     mappings: Vec<Told>,
-    revision: u64,
+    known: Known,
 }
 
 /// The NVE's half.
@@ -145,15 +149,16 @@ pub struct Client {
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     batches: VecDeque<Batch>,
-    applying: Option<u64>,
-    applied: u64,
+    applying: Option<Known>,
+    /// What is in force.
+    applied: Known,
     effects: Vec<Effect>,
 }
 
 impl Client {
-    /// A client of `endpoints` authorities. `seed` is that of its jitter.
+    /// A client of `endpoints` authorities. `seed` is that of its jitter, and `applied` what is in force already.
     #[must_use]
-    pub fn new(nve: String, boot: u64, endpoints: usize, seed: u64) -> Self {
+    pub fn new(nve: String, boot: u64, endpoints: usize, seed: u64, applied: Known) -> Self {
         Client {
             nve,
             boot,
@@ -170,7 +175,7 @@ impl Client {
             next_id: 0,
             batches: VecDeque::new(),
             applying: None,
-            applied: 0,
+            applied,
             effects: Vec::new(),
         }
     }
@@ -182,7 +187,7 @@ impl Client {
             |what: fn(&Registration) -> bool| self.registrations.values().filter(|one| what(one)).count();
         Status {
             live: matches!(self.state, State::Live(_)),
-            applied: self.applied,
+            applied: self.applied.revision,
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
         }
@@ -247,13 +252,14 @@ impl Client {
             live.heard_ms = now_ms;
         }
         match (&mut self.state, down) {
-            (State::Greeting { .. }, Down::Welcome { version: VERSION, revision, lease_ms, .. }) => {
+            (State::Greeting { .. }, Down::Welcome { version: VERSION, epoch, revision, lease_ms }) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
                 let snapshot = Some(Vec::new());
                 self.state = State::Live(Live {
                     lease_ms,
                     beat_ms: now_ms,
                     heard_ms: now_ms,
+                    epoch,
                     snapshot,
                     complete: false,
                 });
@@ -296,11 +302,13 @@ impl Client {
                 if let Some(mappings) = live.snapshot.take() {
                     // What waits is older than the snapshot.
                     self.batches.clear();
-                    self.batches.push_back(Batch { whole: true, mappings, revision });
+                    let known = Known { epoch: live.epoch.clone(), revision };
+                    self.batches.push_back(Batch { whole: true, mappings, known });
                 }
             }
-            (State::Live(Live { snapshot: None, .. }), Down::Delta(revision, mappings)) => {
-                self.batches.push_back(Batch { whole: false, mappings, revision });
+            (State::Live(live @ Live { snapshot: None, .. }), Down::Delta(revision, mappings)) => {
+                let known = Known { epoch: live.epoch.clone(), revision };
+                self.batches.push_back(Batch { whole: false, mappings, known });
             }
             (State::Live(Live { snapshot: None, .. }), Down::Progress(_)) => {}
             (_, unexpected) => {
@@ -381,15 +389,16 @@ impl Client {
         if self.applying.is_some() {
             return;
         }
-        if let Some(Batch { whole, mappings, revision }) = self.batches.pop_front() {
-            self.applying = Some(revision);
-            self.effects.push(Effect::Apply { whole, mappings });
+        if let Some(Batch { whole, mappings, known }) = self.batches.pop_front() {
+            self.applying = Some(known.clone());
+            self.effects.push(Effect::Apply { whole, mappings, known });
         }
     }
 
     fn batch_applied(&mut self) {
-        let Some(revision) = self.applying.take() else { return };
-        self.applied = revision;
+        let Some(known) = self.applying.take() else { return };
+        let revision = known.revision;
+        self.applied = known;
         if matches!(self.state, State::Live(_)) {
             self.effects.push(Effect::Up(Up::Applied(revision)));
         }

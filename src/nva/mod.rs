@@ -1,13 +1,15 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
 //! `registry` holds the rules, `authority` the sessions around it, `client` the NVE's half of a session: cores without
-//! clock, socket, thread and file. `store` makes transactions durable. `server` and `run` are the shells of `ila-nva`.
+//! clock, socket, thread and file. `store` makes transactions durable, and `mirror` is the file in which an NVE keeps what
+//! it knows. `server` and `run` are the shells of `ila-nva`.
 
 pub mod authority;
 pub mod client;
 pub mod codec;
 mod listen;
 pub mod message;
+pub mod mirror;
 pub mod model;
 pub mod registry;
 pub mod run;

@@ -64,6 +64,15 @@ impl Record {
     }
 }
 
+/// A state of the registry: what an NVE knows, or has in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Name of the registry's history; empty: nothing is known.
+    pub epoch: Vec<u8>,
+    /// Everything up to this revision.
+    pub revision: u64,
+}
+
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {

@@ -1,6 +1,10 @@
 """The authority: nodes without a mapping file, which register and learn."""
 
-from lab import Lab
+import os
+import signal
+import time
+
+from lab import Lab, binary
 from nva import Authority, follow
 from reference import INET, L1, L2, T1, T2, Network, task_up
 from wait import expect, until
@@ -71,6 +75,120 @@ def test_the_authority_goes_and_comes_back_and_traffic_does_not_notice():
         expect("records=2" in domain.nva.log(), domain.nva.log())
         net.t1.reaches(T2)
         domain.stop()
+
+
+def kept(node):
+    """Waits until the node has written down what it knows: half a second without another write."""
+    file = os.path.join(node.config["node"]["state_dir"], f"{node.config['node']['name']}.nva.redb")
+
+    def is_quiet():
+        before = os.stat(file).st_mtime_ns
+        time.sleep(0.5)
+        return os.stat(file).st_mtime_ns == before
+
+    until(is_quiet, f"{file} to be written")
+
+
+def known(node):
+    return {mapping["sir"] for mapping in node.show("mapping", "list", "--origin", "nva")}
+
+
+def test_a_node_that_starts_while_the_authority_is_away_forwards_at_once_on_what_it_knew():
+    with Lab("ilav") as lab:
+        domain = Domain(lab)
+        net = domain.net
+        for node in net.nodes:
+            node.config["node"]["state_dir"] = lab.path("state")
+        domain.start()
+        domain.knows(net.gw, T1, T2)
+        # What is attached to a node covers what the authority tells of it.
+        domain.knows(net.nve1, T2)
+        net.t1.reaches(T2)
+        # A node that is killed has what was written a moment ago, and one that is stopped has all.
+        for end in (signal.SIGKILL, signal.SIGTERM):
+            kept(net.nve1)
+            domain.nva.kill()
+            expect(net.nve1.process.stop(end) == (0 if end == signal.SIGTERM else -end), "the end of the node")
+            net.nve1.start()
+            # No session is there, and everything else is, from the first packet on.
+            expect(known(net.nve1) == {T2}, f"the node knows {known(net.nve1)}")
+            net.t1.reaches(T2)
+            net.inet.reaches(T1)
+            expect("not confirmed yet" in net.nve1.log(), net.nve1.log())
+            expect(net.nve1.metrics()["ilagate_nva_session"] == 0, "a session without an authority")
+            until(lambda: net.nve1.metrics()["ilagate_nva_stale_seconds"] >= 1, "the node to say that it is stale")
+            domain.nva.start()
+            until(lambda: net.nve1.metrics()["ilagate_nva_session"] == 1, "the session to come back")
+            until(lambda: net.nve1.metrics()["ilagate_nva_stale_seconds"] == 0, "the node to be up to date")
+            net.t1.reaches(T2)
+        expect(net.nve1.metrics()["ilagate_nva_state_failures_total"] == 0, "the file was not written")
+        # Task 2 goes while the node is stopped: its mapping lives until the authority says so.
+        net.nve1.stop()
+        net.nve2.config["attachments"] = []
+        net.nve2.reload()
+        until(lambda: known(net.gw) == {T1}, "the gateway to forget task 2")
+        domain.nva.kill()
+        net.nve1.start()
+        expect(known(net.nve1) == {T2}, f"the node knows {known(net.nve1)}")
+        domain.nva.start()
+        until(lambda: not known(net.nve1), "the node to forget task 2")
+        domain.stop()
+
+
+def test_a_damaged_file_is_set_aside_and_the_node_starts_with_nothing():
+    with Lab("ilav") as lab:
+        domain = Domain(lab)
+        net = domain.net
+        net.nve1.config["node"]["state_dir"] = lab.path("state")
+        domain.start()
+        domain.knows(net.nve1, T2)
+        net.nve1.stop()
+        name = f"{net.nve1.config['node']['name']}.nva.redb"
+        with open(os.path.join(lab.path("state"), name), "r+b") as file:
+            file.truncate(5000)
+        net.nve1.start()
+        expect(f"{name}.damaged-1" in os.listdir(lab.path("state")), str(os.listdir(lab.path("state"))))
+        expect("is set aside" in net.nve1.log(), net.nve1.log())
+        expect(net.nve1.metrics()["ilagate_nva_state_failures_total"] == 1, "it is not counted")
+        domain.knows(net.nve1, T2)
+        net.t1.reaches(T2)
+        # A file that another process has is an error that says what to do.
+        process = net.nve1.ns.spawn([binary("ilagate"), "run", "--config", net.nve1.file], dict(os.environ))
+        expect(process.wait() == 1 and "another process has this file" in process.output(), process.output())
+        domain.stop()
+
+
+def test_a_full_disk_stops_nothing_and_is_tried_again():
+    with Lab("ilav") as lab:
+        domain = Domain(lab)
+        net = domain.net
+        place = lab.path("state")
+        os.mkdir(place)
+        lab.host(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place])
+        try:
+            ballast = os.path.join(place, "ballast")
+            with open(ballast, "wb", buffering=0) as file:
+                while file.write(b"x" * 4096) == 4096 and os.statvfs(place).f_bavail:
+                    pass
+            net.nve1.config["node"]["state_dir"] = place
+            domain.start()
+            domain.knows(net.nve1, T2)
+            net.t1.reaches(T2)
+            expect(net.nve1.metrics()["ilagate_nva_state_failures_total"] >= 1, "it is not counted")
+            expect("No space left on device" in net.nve1.log(), net.nve1.log())
+            os.remove(ballast)
+            net.nve1.process.wait_for("is kept again")
+            kept(net.nve1)
+            domain.nva.kill()
+            net.nve1.stop()
+            net.nve1.start()
+            expect(known(net.nve1) == {T2}, f"the node knows {known(net.nve1)}")
+            net.t1.reaches(T2)
+            domain.nva.start()
+            until(lambda: net.nve1.metrics()["ilagate_nva_session"] == 1, "the session to come back")
+            domain.stop()
+        finally:
+            lab.host(["umount", "--lazy", place], check=False)
 
 
 def test_what_is_not_an_nves_own_is_refused_with_the_owners_name():

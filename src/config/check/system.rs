@@ -34,7 +34,16 @@ pub(super) fn node(check: &mut Check, raw: &RawConfig) -> Node {
         let message = format!("`{name}` looks like an option; begin with a letter or digit");
         s.error("name", text.referenced, message);
     }
-    Node { name }
+    let state_dir = field(node, |n| &n.state_dir).as_ref().and_then(|text| {
+        let path = PathBuf::from(&text.value);
+        if path.is_absolute() {
+            return Some(path);
+        }
+        let message = format!("`{}` is not an absolute path; start it with /", text.value);
+        s.error("state_dir", text.referenced, message);
+        None
+    });
+    Node { name, state_dir }
 }
 
 pub(super) fn dpdk(check: &mut Check, raw: &RawConfig) -> Dpdk {

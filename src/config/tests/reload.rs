@@ -105,6 +105,7 @@ fn translation_is_taken_over_by_a_reload() {
 fn what_needs_a_restart() {
     for (line, expected) in [
         ("node: {name: other}", &["node.name: changed", "admin.socket: changed"][..]),
+        ("node: {name: nve1, state_dir: /x}", &["node.state_dir: changed"]),
         ("dpdk: {workers: [2]}", &["dpdk.workers: changed"]),
         ("mbufs: {count: 20000}", &["mbufs.count: changed"]),
         ("metrics: {listen: '127.0.0.1:9464'}", &["metrics: added"]),

@@ -4,7 +4,10 @@ use super::{refused, wrong};
 
 #[test]
 fn an_unknown_key_is_an_error_everywhere() {
-    wrong("node: {name: nve1, nmae: x}", "t.yaml:1:20: node.nmae: unknown key `nmae`; known here: name");
+    wrong(
+        "node: {name: nve1, nmae: x}",
+        "t.yaml:1:20: node.nmae: unknown key `nmae`; known here: name, state_dir",
+    );
     wrong(
         "ports: [{name: a, device: net_null_b, role: access}, {mtuu: 3}]",
         "t.yaml:6:55: ports[1].mtuu: unknown key `mtuu`; known here: name, device, role, mac, queues, descriptors, mtu, \

@@ -23,6 +23,18 @@ fn paths_of_a_daemon_are_absolute() {
         "admin: {socket: x.sock}",
         "t.yaml:9:17: admin.socket: `x.sock` is not an absolute path; start it with /",
     );
+    for path in ["state", "''"] {
+        wrong(
+            &format!("node: {{name: n, state_dir: {path}}}"),
+            &format!(
+                "t.yaml:1:28: node.state_dir: `{}` is not an absolute path; start it with /",
+                path.trim_matches('\'')
+            ),
+        );
+    }
+    let state_dir = |text| right(text).node.state_dir;
+    assert_eq!(state_dir("node: {name: n, state_dir: /x}"), Some("/x".into()));
+    assert_eq!(state_dir("node: {name: n}"), None);
 }
 
 #[test]

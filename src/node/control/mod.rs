@@ -8,6 +8,7 @@
 
 mod discovery;
 mod groups;
+mod learned;
 mod mapping_file;
 mod random;
 mod reload;
@@ -85,12 +86,14 @@ impl Control {
     /// # Errors
     /// A mapping of the mapping file breaks a rule together with the configuration.
     pub fn new(now: Now, start: Start) -> Result<(Self, Vec<Effect>), Refusal> {
-        let Start { path, config, macs, links, mappings, stats, workers, table_seed, timer_seed } = start;
+        let Start { path, config, macs, links, mappings, learned, stats, workers, table_seed, timer_seed } =
+            start;
         let mut rib = Rib::new(&config, &macs, table_seed);
         let (records, seen) = mappings.map_or((None, None), |(records, seen)| (Some(records), seen));
         if let Some(records) = records {
             rib.apply(updates::whole_file(records))?;
         }
+        stats.nva.left_out(learned::apply(&mut rib, learned));
         let mut control = Control {
             now,
             publisher: Publisher::new(Tables::default()),

@@ -3,6 +3,7 @@
 
 mod amend;
 mod determinism;
+mod learned;
 mod mapping_file;
 mod neighbours;
 mod reloads;
@@ -66,6 +67,10 @@ impl Bench {
     }
 
     fn with(config: &str) -> Self {
+        Self::of(config, Vec::new())
+    }
+
+    fn of(config: &str, learned: Vec<Change>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.yaml");
         std::fs::write(&path, config).unwrap();
@@ -82,6 +87,7 @@ impl Bench {
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             links: states([true; 2]),
             mappings: None,
+            learned,
             stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             workers: 1,
             table_seed: 1,

@@ -206,6 +206,8 @@ pub struct Start {
     pub links: Vec<LinkState>,
     /// Mappings of the mapping file, if there is one, and the state it was read in.
     pub mappings: Option<(Vec<crate::mapping::MappingRecord>, Option<Fingerprint>)>,
+    /// What the authority told before the start.
+    pub learned: Vec<crate::mapping::Change>,
     /// Counters that workers and control share.
     pub stats: Arc<crate::node::stats::Stats>,
     /// Workers of the node.

@@ -75,6 +75,10 @@ families! {
     NVA_REGISTRATIONS: Gauge = "ilagate_nva_registrations";
     /// Mappings of the authority that this node could not take.
     NVA_LEFT_OUT: Counter = "ilagate_nva_left_out_mappings_total";
+    /// Seconds since there was a session with the authority last, over restarts; 0 while there is one.
+    NVA_STALE: Gauge = "ilagate_nva_stale_seconds";
+    /// Attempts to keep what the authority told in node.state_dir, or to read it, that failed.
+    NVA_STATE_FAILURES: Counter = "ilagate_nva_state_failures_total";
 
     /// Mappings held, by SIR domain.
     MAPPINGS: Gauge = "ilagate_mappings";

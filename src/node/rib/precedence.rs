@@ -70,6 +70,8 @@ impl Rib {
             Some((holder, before)) if holder == origin => {
                 let next = match action {
                     ActionId(0) => self.shadowed.of(domain, identifier).next_back(),
+                    // Equal data, which the authority sends at each new session, writes nothing.
+                    action if action == before => return (None, Some(before)),
                     action => return (Some(action), Some(before)),
                 };
                 if let Some((origin, next)) = next {

@@ -1,7 +1,7 @@
 //! What the shell is made of, and how it ends.
 
 use crate::config::{Config, Fingerprint, LogLevel};
-use crate::mapping::{MappingRecord, Refusal};
+use crate::mapping::{Change, MappingRecord, Refusal};
 use crate::net::Mac;
 use crate::node::control::LinkState;
 use crate::node::exchange::Exchange;
@@ -37,6 +37,8 @@ pub struct Parts {
     pub macs: Vec<Mac>,
     /// Mappings of the mapping file, if there is one, and the state it was read in.
     pub mappings: Option<(Vec<MappingRecord>, Option<Fingerprint>)>,
+    /// What the authority told before the start.
+    pub learned: Vec<Change>,
     /// Where to count.
     pub stats: Arc<Stats>,
     /// The queues to and from each worker.

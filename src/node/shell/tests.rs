@@ -63,6 +63,7 @@ fn bench_of(dir: tempfile::TempDir, text: &str) -> Bench {
         config,
         macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
         mappings: None,
+        learned: Vec::new(),
         stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
         exchanges: vec![exchange.clone()],
         devices: Box::new(Fake),

@@ -1,6 +1,7 @@
 //! The embedded store: one redb file, of one process at a time. A commit is answered after its fsync.
 
-use super::form::{read_key, read_record, write_key, write_record};
+use super::bytes::{read_key, write_key};
+use super::form::{read_record, write_record};
 use super::interface::{CommitError, EPOCH, Store, StoreError, Stored};
 use crate::nva::model::{Key, Record, Transaction};
 use redb::{

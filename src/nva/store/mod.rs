@@ -1,11 +1,13 @@
 //! Where the registry is durable: one transaction after the other.
 
 pub mod backup;
+mod bytes;
 mod embedded;
 mod form;
 mod interface;
 mod memory;
 
+pub(super) use bytes::{read_choices, read_key, write_choices, write_key};
 pub use embedded::Embedded;
 pub use interface::{CommitError, EPOCH, Store, StoreError, Stored};
 pub use memory::Memory;

@@ -6,7 +6,7 @@ use super::*;
 use crate::nva::authority::{self, Authority, SessionId, Settings};
 use crate::nva::client::{self, Client};
 use crate::nva::message::{Down, Up};
-use crate::nva::model::Transaction;
+use crate::nva::model::{Known, Transaction};
 use crate::nva::registry::Registry;
 use crate::nva::store::{Memory, Store};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,7 +44,9 @@ struct SimNve {
     stream: Option<Stream>,
     /// What its workers look up.
     table: BTreeMap<Key, Vec<Choice>>,
-    applying: Option<(bool, Vec<crate::nva::message::Told>)>,
+    applying: Option<(bool, Vec<crate::nva::message::Told>, Known)>,
+    /// What its workers look up shows this state; a node keeps both over a restart.
+    known: Known,
     /// The last request about each identifier.
     asked: BTreeMap<Key, u64>,
     /// What the authority acknowledged, and was not given back since.
@@ -66,12 +68,13 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let nve = |n: u64| SimNve {
-            client: Client::new(name(n), 1, 1, seed ^ n),
+            client: Client::new(name(n), 1, 1, seed ^ n, Known::default()),
             boots: 1,
             attached: BTreeSet::new(),
             stream: None,
             table: BTreeMap::new(),
             applying: None,
+            known: Known::default(),
             asked: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
         };
@@ -166,8 +169,11 @@ impl World {
                         stream.up.push_back(up);
                     }
                 }
-                client::Effect::Apply { whole, mappings } => {
-                    assert!(nve.applying.replace((whole, mappings)).is_none(), "two batches at a time");
+                client::Effect::Apply { whole, mappings, known } => {
+                    assert!(
+                        nve.applying.replace((whole, mappings, known)).is_none(),
+                        "two batches at a time"
+                    );
                 }
                 client::Effect::Tell(_) => {}
             }
@@ -217,7 +223,8 @@ impl World {
     }
 
     fn apply(&mut self, n: usize) {
-        let Some((whole, mappings)) = self.nves[n].applying.take() else { return };
+        let Some((whole, mappings, known)) = self.nves[n].applying.take() else { return };
+        self.nves[n].known = known;
         let table = &mut self.nves[n].table;
         if whole {
             table.clear();
@@ -250,14 +257,18 @@ impl World {
         self.client(n, client::Input::Attached(wanted));
     }
 
-    /// The node starts anew: it knows its configuration and nothing else.
+    /// The node starts anew: it knows its configuration, and what it kept, if it keeps anything.
     fn restart_nve(&mut self, n: usize) {
         self.break_stream(n);
+        let keeps = self.chance.below(2) == 0;
         let nve = &mut self.nves[n];
         nve.boots += 1;
-        nve.client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64);
+        if !keeps {
+            (nve.table, nve.known) = (BTreeMap::new(), Known::default());
+        }
+        let seed = nve.boots << 8 | n as u64;
+        nve.client = Client::new(name(n as u64 + 1), nve.boots, 1, seed, nve.known.clone());
         (nve.applying, nve.asked) = (None, BTreeMap::new());
-        nve.table.clear();
         // What it does not have in its configuration any more is not promised any more.
         let attached = nve.attached.clone();
         nve.acknowledged.retain(|key| attached.contains(key));

@@ -61,6 +61,7 @@ impl Recorded {
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             links: states([true; 2]),
             mappings: None,
+            learned: Vec::new(),
             stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             workers: 1,
             table_seed: 5,

@@ -194,6 +194,23 @@ fn an_operators_mapping_wins_over_the_files() {
     assert!(rib.held(0, id(2)).is_none());
 }
 
+#[test]
+fn equal_data_needs_no_snapshot_and_writes_no_table() {
+    let mut rib = rib();
+    let whole = || Batch {
+        origin: Origin::Nva,
+        changes: vec![to(2, &[(2, 0, 1)]), to(3, &[(3, 0, 1)])],
+        complete: true,
+    };
+    rib.apply(whole()).unwrap();
+    let _ = rib.compile();
+    rib.release();
+    assert_eq!(counts(&rib.apply(whole()).unwrap()), (0, 0, 0));
+    assert!(!rib.needs_snapshot());
+    let (_, action) = rib.by_precedence(0, id(2).0).next().unwrap();
+    assert_eq!(rib.settle(0, id(2).0, Origin::Nva, action), (None, Some(action)));
+}
+
 fn held(rib: &Rib, low: u64) -> Option<(Origin, u64)> {
     match rib.held(0, id(low))? {
         Held { origin, target: HeldTarget::Remote(MappingTarget::Locators(choices)), .. } => {

@@ -1,0 +1,282 @@
+//! Keeps what the node knows from the authority in `node.state_dir`, on a thread of its own.
+//!
+//! The thread writes what waits in one transaction, and rests before the next one. The file may be behind what is in
+//! force, and never ahead of it. A node whose file cannot be written goes on without.
+
+use crate::config::Config;
+use crate::mapping::Change;
+use crate::node::stats::Stats;
+use crate::nva::message::Told;
+use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update};
+use crate::nva::model::Known;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Shortest time between two transactions.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Longest time between two attempts at a file that cannot be written.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Time between two notes that there is a session.
+const LIVE_NOTE: Duration = Duration::from_secs(60);
+
+/// What the node knew before it started.
+#[derive(Default)]
+pub struct Before {
+    /// The state of the registry.
+    pub known: Known,
+    /// Seconds since there was a session last.
+    pub stale_s: u64,
+    /// The mappings.
+    pub mappings: Vec<Told>,
+    file: Option<(PathBuf, Option<Mirror>)>,
+    /// Whether something failed already.
+    failed: bool,
+}
+
+impl Before {
+    /// Reads the file of a node that follows an authority.
+    ///
+    /// # Errors
+    /// Another process has the file, or it is something else. A file that cannot be read, for whatever other reason, is
+    /// told of: the node starts with nothing.
+    pub fn read(config: &Config) -> Result<Self, OpenError> {
+        if config.nva.is_none() {
+            return Ok(Before::default());
+        }
+        let Some(directory) = &config.node.state_dir else {
+            tracing::warn!(
+                "no node.state_dir: after a restart the node knows no mapping until the authority answers"
+            );
+            return Ok(Before::default());
+        };
+        // Nodes of one machine may share the directory.
+        let path = directory.join(format!("{}.nva.redb", config.node.name));
+        match Mirror::open(&path) {
+            Ok(opened) => {
+                tell_of_set_aside(&path, &opened);
+                let failed = opened.set_aside.is_some();
+                let Opened { mirror, content: Content { known, live_s, mappings }, .. } = opened;
+                // The clock may have been set meanwhile.
+                let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
+                Ok(Before { known, stale_s, mappings, file: Some((path, Some(mirror))), failed })
+            }
+            Err(why @ OpenError::Failed { .. }) => {
+                tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
+                Ok(Before { file: Some((path, None)), failed: true, ..Before::default() })
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// The mappings as changes to be applied before the first packet. Tells the operator of them.
+    #[must_use]
+    pub fn take_changes(&mut self, config: &Config, stats: &Stats) -> Vec<Change> {
+        let mappings = std::mem::take(&mut self.mappings);
+        let changes = super::changes(config, &mappings);
+        stats.nva.left_out((mappings.len() - changes.len()) as u64);
+        if !changes.is_empty() {
+            let (mappings, revision, stale_s) = (changes.len(), self.known.revision, self.stale_s);
+            tracing::warn!(
+                mappings,
+                revision,
+                stale_s,
+                "the node begins with mappings that the authority told before the start, not confirmed yet"
+            );
+        }
+        changes
+    }
+
+    /// Starts the thread; none if there is no file to keep. Failures are counted.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn keep(&mut self, stats: Arc<Stats>) -> io::Result<Option<Keeper>> {
+        let Some((path, mirror)) = self.file.take() else { return Ok(None) };
+        if self.failed {
+            stats.nva.state_failed();
+        }
+        let notes = Notes(Arc::default());
+        let writer = Writer { path, mirror, notes: notes.clone(), failing: false };
+        let work = move || writer.run(&stats);
+        let thread = std::thread::Builder::new().name("ilagate-state".into()).spawn(work)?;
+        Ok(Some(Keeper { notes, thread }))
+    }
+}
+
+/// The time in seconds since 1970, by the wall clock.
+pub(super) fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn tell_of_set_aside(path: &Path, opened: &Opened) {
+    if let Some(set_aside) = &opened.set_aside {
+        let (file, to) = (path.display(), set_aside.to.display());
+        tracing::error!(%file, %to, why = set_aside.why, "what the authority told cannot be read and is set aside");
+    }
+}
+
+/// When there was a session last.
+pub(super) struct LastLive {
+    live: bool,
+    /// Seconds since then, at the moment `seen`.
+    stale_s: u64,
+    seen: Instant,
+    /// When it was written down.
+    noted: Option<Instant>,
+}
+
+impl LastLive {
+    /// So many seconds ago.
+    pub(super) fn ago(stale_s: u64) -> Self {
+        LastLive { live: false, stale_s, seen: Instant::now(), noted: None }
+    }
+
+    /// Takes in whether there is a session now, and writes it down from time to time.
+    pub(super) fn see(&mut self, live: bool, stats: &Stats, notes: Option<&Notes>) {
+        let now = Instant::now();
+        let changed = std::mem::replace(&mut self.live, live) != live;
+        if live || changed {
+            (self.stale_s, self.seen) = (0, now);
+        }
+        let stale_s = if live { 0 } else { self.stale_s.saturating_add(self.seen.elapsed().as_secs()) };
+        stats.nva.stale(stale_s);
+        let due = live && self.noted.is_none_or(|noted| noted.elapsed() >= LIVE_NOTE);
+        if changed || due {
+            self.noted = Some(now);
+            if let Some(notes) = notes {
+                notes.note(Update::live(now_s()));
+            }
+        }
+    }
+}
+
+/// The thread.
+pub struct Keeper {
+    notes: Notes,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Where to say what is to be kept.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// Ends it, after what waits was written.
+    pub fn stop(self) {
+        self.notes.waiting().stop = true;
+        self.notes.0.changed.notify_one();
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that keeps what the authority told came to an end by itself");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    update: Update,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+/// What waits to be written: each mapping at most once, however slow the file is.
+#[derive(Clone)]
+pub struct Notes(Arc<Shared>);
+
+impl Notes {
+    /// Adds something. It never waits for the file.
+    pub fn note(&self, update: Update) {
+        self.waiting().update.merge(update);
+        self.0.changed.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all that waits, once there is something, and says whether it is the last.
+    fn take(&self) -> (Update, bool) {
+        let idle = |waiting: &mut Waiting| waiting.update.is_empty() && !waiting.stop;
+        let waiting = self.0.changed.wait_while(self.waiting(), idle);
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut waiting.update), waiting.stop)
+    }
+
+    /// Gives back what could not be written; what came meanwhile is later.
+    fn give_back(&self, mut update: Update) {
+        let mut waiting = self.waiting();
+        update.merge(std::mem::take(&mut waiting.update));
+        waiting.update = update;
+    }
+
+    /// Waits, or until the end.
+    fn rest(&self, pause: Duration) {
+        let goes_on = |waiting: &mut Waiting| !waiting.stop;
+        drop(self.0.changed.wait_timeout_while(self.waiting(), pause, goes_on));
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    /// None: it is to be opened anew.
+    mirror: Option<Mirror>,
+    notes: Notes,
+    /// Whether the operator was told that it cannot be written.
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, stats: &Stats) {
+        let mut pause = PAUSE;
+        loop {
+            let (update, last) = self.notes.take();
+            match self.write(&update) {
+                Ok(()) => {
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!(file = %self.path.display(), "what the authority tells is kept again");
+                    }
+                    pause = PAUSE;
+                }
+                Err(why) => {
+                    stats.nva.state_failed();
+                    if !std::mem::replace(&mut self.failing, true) {
+                        let file = self.path.display();
+                        tracing::error!(%file, why, "what the authority tells is not kept; the node goes on, and tries again");
+                    }
+                    self.mirror = None;
+                    self.notes.give_back(update);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            if last {
+                return;
+            }
+            self.notes.rest(pause);
+        }
+    }
+
+    fn write(&mut self, update: &Update) -> Result<(), String> {
+        let mirror = match &mut self.mirror {
+            Some(mirror) => mirror,
+            closed => {
+                let opened = Mirror::open(&self.path).map_err(|why| why.to_string())?;
+                tell_of_set_aside(&self.path, &opened);
+                closed.insert(opened.mirror)
+            }
+        };
+        mirror.write(update).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use super::*;
+use crate::ila::Locator;
+use crate::nva::model::{Choice, Key};
+use std::sync::atomic::Ordering;
+
+fn config(directory: &Path, rest: &str) -> Config {
+    let text = format!(
+        r#"
+node: {{name: nve1, state_dir: "{}"}}
+dpdk: {{workers: [1]}}
+sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64"}}]
+ports: [{{name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}}]
+{rest}
+"#,
+        directory.display()
+    );
+    Config::parse(&text, "t.yaml").unwrap()
+}
+
+const NVA: &str = "nva: {endpoints: [\"unix:/run/nva.sock\"]}";
+
+fn told(number: u64) -> Told {
+    let key = Key { sir_prefix: 0x2001_0db8_dddd_0000, identifier: 1 << 61 | number };
+    let choices = vec![Choice { locator: Locator(0xfd00_0001_0000_0001), priority: 0, weight: 1 }];
+    Told { key, choices, sequence: number }
+}
+
+fn known(revision: u64) -> Known {
+    Known { epoch: vec![1; 16], revision }
+}
+
+fn stats() -> Arc<Stats> {
+    Arc::new(Stats::new("nve1".into(), Vec::new(), &[], 0))
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_waits_at_the_end_is_written_and_is_what_the_next_start_begins_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), NVA);
+    let mut before = Before::read(&config).unwrap();
+    assert_eq!((before.known.clone(), before.stale_s, before.mappings.len()), (Known::default(), 0, 0));
+    let keeper = before.keep(stats()).unwrap().unwrap();
+    keeper.notes().note(Update::applied(true, vec![told(1), told(2)], known(5)));
+    keeper.notes().note(Update::applied(false, vec![told(3)], known(6)));
+    keeper.notes().note(Update::live(now_s() - 100));
+    keeper.stop();
+    let mut after = Before::read(&config).unwrap();
+    assert_eq!((after.known.clone(), after.mappings.clone()), (known(6), vec![told(1), told(2), told(3)]));
+    assert!((100..160).contains(&after.stale_s), "{}", after.stale_s);
+    let stats = stats();
+    assert_eq!(after.take_changes(&config, &stats).len(), 3);
+    assert_eq!(stats.nva.state_failures.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn staleness_goes_on_over_a_restart_and_ends_with_a_session() {
+    let stats = stats();
+    let stale_s = || stats.nva.stale_s.load(Ordering::Relaxed);
+    let mut last = LastLive::ago(100);
+    last.see(false, &stats, None);
+    assert!((100..160).contains(&stale_s()), "{}", stale_s());
+    last.see(true, &stats, None);
+    assert_eq!(stale_s(), 0);
+    last.see(false, &stats, None);
+    assert!(stale_s() < 60, "{}", stale_s());
+    LastLive::ago(u64::MAX).see(false, &stats, None);
+    assert_eq!(stale_s(), u64::MAX);
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_nothing_negative() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), NVA);
+    let keeper = Before::read(&config).unwrap().keep(stats()).unwrap().unwrap();
+    keeper.notes().note(Update::live(u64::MAX));
+    keeper.stop();
+    assert_eq!(Before::read(&config).unwrap().stale_s, 0);
+}
+
+#[test]
+fn nothing_is_kept_without_an_authority_or_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let with = |text: &str| Config::parse(text, "t.yaml").unwrap();
+    let place =
+        "node: {name: n}\ndpdk: {workers: [1]}\nports: [{name: f, device: net_null0, role: fabric}]\n";
+    for config in [config(directory.path(), ""), with(&format!("{place}{NVA}\n"))] {
+        assert!(Before::read(&config).unwrap().keep(stats()).unwrap().is_none());
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_another_process_has_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), NVA);
+    let _held = Before::read(&config).unwrap();
+    assert!(matches!(Before::read(&config), Err(OpenError::Held(_))));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_counted_and_tried_again_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("state");
+    std::fs::write(&place, "a file, where a directory is to be").unwrap();
+    let config = config(&place, NVA);
+    let stats = stats();
+    let mut before = Before::read(&config).unwrap();
+    let keeper = before.keep(stats.clone()).unwrap().unwrap();
+    keeper.notes().note(Update::applied(true, vec![told(1)], known(5)));
+    // One for the start, and one for an attempt at least.
+    until("failures to be counted", || stats.nva.state_failures.load(Ordering::Relaxed) > 1);
+    keeper.notes().note(Update::applied(false, vec![told(2)], known(6)));
+    std::fs::remove_file(&place).unwrap();
+    until("the file to be there", || place.join("nve1.nva.redb").exists());
+    keeper.stop();
+    let after = Before::read(&config).unwrap();
+    assert_eq!((after.known, after.mappings), (known(6), vec![told(1), told(2)]));
+}
+
+#[test]
+fn a_damaged_file_is_counted_and_the_node_begins_with_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), NVA);
+    std::fs::write(directory.path().join("nve1.nva.redb"), "damaged").unwrap();
+    let stats = stats();
+    let mut before = Before::read(&config).unwrap();
+    assert!(before.mappings.is_empty());
+    before.keep(stats.clone()).unwrap().unwrap().stop();
+    assert_eq!(stats.nva.state_failures.load(Ordering::Relaxed), 1);
+    assert!(directory.path().join("nve1.nva.redb.damaged-1").exists());
+}
