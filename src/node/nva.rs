@@ -108,7 +108,7 @@ impl Session {
     ) -> Self {
         let name = config.borrow().node.name.clone();
         Session {
-            client: Client::new(name, rand::random(), endpoints.len(), rand::random()),
+            client: Client::new(name, rand::random(), endpoints.len(), rand::random(), None),
             endpoints,
             handle,
             config,
@@ -152,8 +152,7 @@ impl Session {
                     }
                     Event::Applied => Input::Applied,
                     Event::Unusable => {
-                        self.stream = (self.stream.0 + 1, None);
-                        Input::Closed("what the authority pushed cannot be applied".to_owned())
+                        Input::Unusable("what the authority pushed cannot be applied".to_owned())
                     }
                     // Of a stream that is closed already.
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
@@ -199,6 +198,7 @@ impl Session {
                 self.away_told = false;
                 tracing::info!(revision, "session with the authority");
             }
+            News::Resync(why) => tracing::info!(why, "the authority tells everything anew"),
             News::Away(why) if !self.away_told => {
                 self.away_told = true;
                 tracing::warn!(why, "no session with the authority; the node forwards on what it knows");

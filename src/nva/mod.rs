@@ -1,16 +1,21 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules, `authority` the sessions around it, `client` the NVE's half of a session: cores without
-//! clock, socket, thread and file. `store` makes transactions durable. `server` and `run` are the shells of `ila-nva`.
+//! `registry` holds the rules, `authority` the sessions around it (`session` one of them, `log` what all are told,
+//! `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is told): cores without clock,
+//! socket, thread and file. `store` makes transactions durable. `server` and `run` are the shells of `ila-nva`.
 
 pub mod authority;
+mod bucket;
 pub mod client;
 pub mod codec;
+mod follower;
+pub mod log;
 pub mod message;
 pub mod model;
 pub mod registry;
 pub mod run;
 pub mod server;
+mod session;
 pub mod store;
 
 /// Messages, client and server, made from the `.proto`.

@@ -63,13 +63,17 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
     let store = Embedded::open(&config.store, epoch)?;
-    let nves = config.nves.iter().map(|(name, locators)| {
-        let locators = locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
-        (name.clone(), Nve { locators })
+    let nves = config.nves.iter().map(|(name, nve)| {
+        let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
+        (name.clone(), Nve { locators, max_identifiers: nve.max_identifiers as usize })
     });
     let nves: HashMap<String, Nve> = nves.collect();
-    let (lease_ms, hold_down_ms) = (u32::from(config.lease_s) * 1000, u64::from(config.hold_down_s) * 1000);
-    let (service, authority) = server::pair(Box::new(store), nves, lease_ms, hold_down_ms)?;
+    let limits = server::SessionLimits {
+        lease_ms: u32::from(config.lease_s) * 1000,
+        hold_down_ms: u64::from(config.hold_down_s) * 1000,
+        requests_per_second: config.requests_per_second,
+    };
+    let (service, authority) = server::pair(Box::new(store), nves, limits)?;
     runtime.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
