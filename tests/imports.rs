@@ -188,6 +188,7 @@ const SANS_IO: &[&str] = &[
     "nva/bucket.rs",
     "nva/client.rs",
     "nva/codec.rs",
+    "nva/commits.rs",
     "nva/follower.rs",
     "nva/log.rs",
     "nva/message.rs",

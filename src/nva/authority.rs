@@ -5,20 +5,18 @@
 //! under way go into the next one together.
 
 use super::bucket::Bucket;
+use super::commits::{BATCH, Commits};
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
-use super::model::{Key, Transaction};
-use super::registry::{Draft, Refusal, Registry};
-use super::session::{Request, Session, Shared};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use super::model::Transaction;
+use super::registry::Registry;
+use super::session::{Allowance, Request, Session, Sessions, Shared};
 use std::sync::Arc;
 
-/// Records that one transaction writes, at most: a delta with all locators of each fits one message.
-pub(super) const BATCH: usize = 2_048;
+pub use super::session::SessionId;
+
 /// Requests of one session that wait, at most.
 const WAITING: usize = 100_000;
-/// Requests of one session that are judged before those of the next one.
-const TURN: usize = 64;
 /// Snapshots that an NVE may have at once, and the time after which it may have another one.
 const SNAPSHOTS: (u64, u64) = (10, 6_000_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
@@ -31,10 +29,6 @@ pub const LIMITS: Limits = Limits {
     page: 1_000,
     page_bytes: 16 << 20,
 };
-
-/// Names a session as long as the process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
 
 /// Something that the authority learns.
 #[derive(Debug)]
@@ -77,25 +71,6 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// Session, request and sequence of what is answered once it is durable.
-type Answered = (SessionId, u64, u64);
-
-/// A commit under way.
-#[derive(Debug)]
-struct Flight {
-    transaction: Transaction,
-    answers: Vec<Answered>,
-    /// What is released and nobody waits for.
-    silent: Vec<(SessionId, Key)>,
-}
-
-/// What one NVE may take, over all its sessions.
-#[derive(Debug)]
-struct Allowance {
-    snapshots: Bucket,
-    requests: Bucket,
-}
-
 /// Sessions around a registry.
 #[derive(Debug)]
 pub struct Authority {
@@ -103,15 +78,8 @@ pub struct Authority {
     registry: Registry,
     log: Log,
     pages: Pages,
-    sessions: BTreeMap<SessionId, Session>,
-    allowances: HashMap<Arc<str>, Allowance>,
-    /// Sessions with requests, in the order in which they are served.
-    turns: VecDeque<SessionId>,
-    /// Sessions with more requests than they may make now.
-    throttled: Vec<SessionId>,
-    flight: Option<Flight>,
-    /// Sessions for which there may be something to send.
-    due: BTreeSet<SessionId>,
+    sessions: Sessions,
+    commits: Commits,
     effects: Vec<Effect>,
 }
 
@@ -133,12 +101,8 @@ impl Authority {
             settings,
             registry,
             pages: Pages::default(),
-            sessions: BTreeMap::new(),
-            allowances: HashMap::new(),
-            turns: VecDeque::new(),
-            throttled: Vec::new(),
-            flight: None,
-            due: BTreeSet::new(),
+            sessions: Sessions::default(),
+            commits: Commits::default(),
             effects: Vec::new(),
         }
     }
@@ -157,7 +121,7 @@ impl Authority {
 
     /// NVEs with a session.
     pub fn nves(&self) -> impl Iterator<Item = NveState> {
-        self.sessions.values().filter_map(|session| {
+        self.sessions.all.values().filter_map(|session| {
             Some(NveState { name: session.nve.as_ref()?.to_string(), applied: session.applied })
         })
     }
@@ -166,19 +130,21 @@ impl Authority {
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Opened(id) => _ = self.sessions.insert(id, Session::new(now_ms)),
-            Input::Closed(id) => _ = self.sessions.remove(&id),
+            Input::Opened(id) => _ = self.sessions.all.insert(id, Session::new(now_ms)),
+            Input::Closed(id) => _ = self.sessions.all.remove(&id),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
-                if let Some(session) = self.sessions.get_mut(&id) {
+                if let Some(session) = self.sessions.all.get_mut(&id) {
                     session.ready(weight);
-                    self.due.insert(id);
+                    self.sessions.due.insert(id);
                 }
             }
             Input::Committed(done) => self.committed(done, now_ms),
             Input::Tick => self.tick(now_ms),
         }
-        self.commit_next(now_ms);
+        if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
+            self.effects.push(Effect::Commit(transaction));
+        }
         self.send(now_ms);
         std::mem::take(&mut self.effects)
     }
@@ -187,10 +153,8 @@ impl Authority {
     fn send(&mut self, now_ms: u64) {
         let Authority { sessions, registry, log, pages, .. } = self;
         let mut shared = Shared { registry, log, pages };
-        for id in std::mem::take(&mut self.due) {
-            let Some(session) = sessions.get_mut(&id) else { continue };
-            let Some(nve) = &session.nve else { continue };
-            let Some(allowance) = self.allowances.get_mut(nve) else { continue };
+        for id in std::mem::take(&mut sessions.due) {
+            let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             while let Some(down) = session.next(&mut shared, &mut allowance.snapshots, now_ms) {
                 self.effects.push(Effect::Down(id, down));
             }
@@ -198,30 +162,30 @@ impl Authority {
     }
 
     fn end(&mut self, id: SessionId, why: String) {
-        if self.sessions.remove(&id).is_some() {
+        if self.sessions.all.remove(&id).is_some() {
             self.effects.push(Effect::Close(id, why));
         }
     }
 
     fn tick(&mut self, now_ms: u64) {
         let lease = u64::from(self.settings.lease_ms);
-        let silent = self.sessions.iter().filter(|(_, session)| now_ms >= session.heard_ms + lease);
+        let silent = self.sessions.all.iter().filter(|(_, session)| now_ms >= session.heard_ms + lease);
         let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
         for id in silent {
             self.end(id, format!("nothing came for {lease} ms"));
         }
-        self.turns.extend(self.throttled.drain(..));
-        let due = self.sessions.iter().filter(|(_, session)| session.is_due());
-        self.due.extend(due.map(|(id, _)| *id));
-        if !self.sessions.values().any(Session::is_in_snapshot) {
+        self.commits.tick();
+        let Sessions { all, due, .. } = &mut self.sessions;
+        due.extend(all.iter().filter(|(_, session)| session.is_due()).map(|(id, _)| *id));
+        if !all.values().any(Session::is_in_snapshot) {
             self.pages.clear();
         }
     }
 
     fn receive(&mut self, id: SessionId, up: Up, now_ms: u64) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.all.get_mut(&id) else { return };
         session.heard_ms = now_ms;
-        self.due.insert(id);
+        self.sessions.due.insert(id);
         let (number, request) = match (&session.nve, up) {
             (None, Up::Hello { versions, nve, .. }) => return self.greet(id, &versions, &nve),
             (None, _) => return self.end(id, "the first message is not Hello".to_owned()),
@@ -257,20 +221,20 @@ impl Authority {
             return self.end(id, format!("more than {WAITING} requests wait for an answer"));
         }
         if session.asked.is_empty() {
-            self.turns.push_back(id);
+            self.commits.asked(id);
         }
         session.asked.push_back((Some(number), request));
     }
 
     /// Releases what an NVE does not have any more: it was attached before it started anew.
     fn release_others(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.all.get_mut(&id) else { return };
         let (Some(nve), Some(claimed)) = (&session.nve, session.claimed.take()) else { return };
         let others = self.registry.held_by(nve).filter(|key| !claimed.contains(key));
         let was_empty = session.asked.is_empty();
         session.asked.extend(others.map(|key| (None, Request::Unregister(key))));
         if was_empty && !session.asked.is_empty() {
-            self.turns.push_back(id);
+            self.commits.asked(id);
         }
     }
 
@@ -282,7 +246,7 @@ impl Authority {
         if !self.registry.knows(nve) {
             return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"));
         }
-        let before = self.sessions.iter().find(|(_, other)| other.nve.as_deref() == Some(nve));
+        let before = self.sessions.all.iter().find(|(_, other)| other.nve.as_deref() == Some(nve));
         if let Some(before) = before.map(|(before, _)| *before) {
             self.end(before, format!("{nve} opened another session"));
         }
@@ -292,8 +256,8 @@ impl Authority {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
             requests: Bucket::new(rate, 1_000_000 / rate),
         };
-        self.allowances.entry(nve.clone()).or_insert_with(full);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
+        let Some(session) = self.sessions.all.get_mut(&id) else { return };
         session.nve = Some(nve);
         let Settings { epoch, lease_ms, .. } = &self.settings;
         let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
@@ -302,104 +266,12 @@ impl Authority {
         self.effects.push(Effect::Down(id, welcome));
     }
 
-    /// Begins the next commit with what waits, if none is under way. Sessions take turns.
-    fn commit_next(&mut self, now_ms: u64) {
-        if self.flight.is_some() {
-            return;
-        }
-        let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
-        while draft.len() < BATCH
-            && let Some(id) = self.turns.pop_front()
-        {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            let Some(nve) = session.nve.clone() else { continue };
-            let Some(allowance) = self.allowances.get_mut(&nve) else { continue };
-            let mut turn = TURN;
-            while turn > 0 && draft.len() < BATCH && !session.asked.is_empty() {
-                if !allowance.requests.take(now_ms) {
-                    break;
-                }
-                turn -= 1;
-                let Some((number, request)) = session.asked.pop_front() else { break };
-                let judged = match request {
-                    Request::Register(key, choices) => {
-                        self.registry.register(&mut draft, &nve, key, choices, now_ms)
-                    }
-                    Request::Unregister(key) => {
-                        if number.is_none() {
-                            silent.push((id, key));
-                        }
-                        self.registry.unregister(&mut draft, &nve, key)
-                    }
-                };
-                match (judged, number) {
-                    (Ok(sequence), Some(number)) => answers.push((id, number, sequence)),
-                    (Err(refusal), Some(number)) => {
-                        session.answer(refused(number, refusal));
-                        self.due.insert(id);
-                    }
-                    (_, None) => {}
-                }
-            }
-            if session.asked.is_empty() {
-                continue;
-            }
-            // It used up its turn or the batch is full, or else what it may ask for now.
-            if turn == 0 || draft.len() >= BATCH {
-                self.turns.push_back(id);
-            } else {
-                self.throttled.push(id);
-            }
-        }
-        match draft.finish() {
-            Some(transaction) => {
-                self.effects.push(Effect::Commit(transaction.clone()));
-                self.flight = Some(Flight { transaction, answers, silent });
-            }
-            None => self.answer(answers),
-        }
-    }
-
     fn committed(&mut self, done: Result<(), String>, now_ms: u64) {
-        let Some(Flight { transaction, answers, silent }) = self.flight.take() else { return };
-        if let Err(why) = done {
-            for (id, number, sequence) in answers {
-                let why = format!("the store does not answer: {why}; try again");
-                let refusal = Refusal { owner: None, sequence, why, temporary: true };
-                self.tell(id, refused(number, refusal));
-            }
-            // Before what was asked since, and on the next tick: a store that fails is not asked at once again.
-            for (id, key) in silent.into_iter().rev() {
-                let Some(session) = self.sessions.get_mut(&id) else { continue };
-                if session.asked.is_empty() {
-                    self.throttled.push(id);
-                }
-                session.asked.push_front((None, Request::Unregister(key)));
-            }
-            return;
-        }
+        let revision = self.registry.revision() + 1;
+        let Some(transaction) = self.commits.ended(done, &mut self.sessions, revision) else { return };
         self.registry.apply(&transaction, now_ms);
         self.log.push(&transaction);
-        self.answer(answers);
-        let live = self.sessions.iter().filter(|(_, session)| session.is_live());
-        self.due.extend(live.map(|(id, _)| *id));
+        let Sessions { all, due, .. } = &mut self.sessions;
+        due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
     }
-
-    fn answer(&mut self, answers: Vec<Answered>) {
-        let revision = self.registry.revision();
-        for (id, number, sequence) in answers {
-            self.tell(id, Down::Registered { id: number, sequence, revision });
-        }
-    }
-
-    fn tell(&mut self, id: SessionId, answer: Down<Encoded>) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.answer(answer);
-            self.due.insert(id);
-        }
-    }
-}
-
-fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {
-    Down::Refused { id, owner, sequence, why, temporary }
 }

@@ -1,13 +1,15 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules, `authority` the sessions around it (`session` one of them, `log` what all are told,
-//! `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is told): cores without clock,
-//! socket, thread and file. `store` makes transactions durable. `server` and `run` are the shells of `ila-nva`.
+//! `registry` holds the rules, `authority` the sessions around it (`session` one of them, `commits` what they ask for,
+//! `log` what they are told, `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is
+//! told): cores without clock, socket, thread and file. `store` makes transactions durable. `server` and `run` are the
+//! shells of `ila-nva`.
 
 pub mod authority;
 mod bucket;
 pub mod client;
 pub mod codec;
+mod commits;
 mod follower;
 pub mod log;
 pub mod message;

@@ -6,8 +6,46 @@ use super::log::{Log, Pages};
 use super::message::{Down, Encoded, Known};
 use super::model::{Choice, Key};
 use super::registry::Registry;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+
+/// Names a session as long as the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What one NVE may take, over all its sessions.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    pub(super) snapshots: Bucket,
+    pub(super) requests: Bucket,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) all: BTreeMap<SessionId, Session>,
+    /// By the name of the NVE.
+    pub(super) allowances: HashMap<Arc<str>, Allowance>,
+    /// Those for which there may be something to send.
+    pub(super) due: BTreeSet<SessionId>,
+}
+
+impl Sessions {
+    /// A session that said who it is, and what it may take.
+    pub(super) fn with_allowance(&mut self, id: SessionId) -> Option<(&mut Session, &mut Allowance)> {
+        let session = self.all.get_mut(&id)?;
+        let allowance = self.allowances.get_mut(session.nve.as_ref()?)?;
+        Some((session, allowance))
+    }
+
+    /// Answers a request.
+    pub(super) fn tell(&mut self, id: SessionId, answer: Down<Encoded>) {
+        if let Some(session) = self.all.get_mut(&id) {
+            session.answer(answer);
+            self.due.insert(id);
+        }
+    }
+}
 
 /// What an NVE asks for.
 #[derive(Debug)]

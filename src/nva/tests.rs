@@ -50,12 +50,12 @@ fn the_longest_delta_and_the_longest_page_fit_one_message() {
     let choices: Vec<Choice> = (0..super::model::MAX_LOCATORS as u64).map(choice).collect();
     let key = Key { sir_prefix: u64::MAX, identifier: u64::MAX };
     let record = Record { choices, owner: String::new(), sequence: u64::MAX };
-    let encoded = super::codec::encode(vec![(&key, &record); super::authority::BATCH]);
+    let encoded = super::codec::encode(vec![(&key, &record); super::commits::BATCH]);
     let bytes = super::codec::write_down(Down::Delta(u64::MAX, encoded.clone())).encoded_len();
     assert!(bytes < super::MAX_MESSAGE_BYTES, "{bytes}");
-    const { assert!(LIMITS.page <= super::authority::BATCH) };
+    const { assert!(LIMITS.page <= super::commits::BATCH) };
     // And what is written is read.
     let told = Told { key, choices: record.choices, sequence: record.sequence };
     let read = super::codec::read_down(super::codec::write_down(Down::Page(encoded)));
-    assert_eq!(read, Ok(Down::Page(vec![told; super::authority::BATCH])));
+    assert_eq!(read, Ok(Down::Page(vec![told; super::commits::BATCH])));
 }
