@@ -112,3 +112,4 @@ pub mod nva;
 pub mod path;
 pub mod siit;
 pub mod table;
+pub mod tls;

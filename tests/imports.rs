@@ -17,8 +17,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["net", "ila", "mapping"]),
     // What `ilactl` and integrators see of a node.
     ("api", &["net", "ila", "mapping", "config"]),
+    // Who a peer is; reads the files that the configuration names.
+    ("tls", &["config"]),
     // The authority never sees a table or a packet.
-    ("nva", &["net", "ila", "mapping", "config", "api"]),
+    ("nva", &["net", "ila", "mapping", "config", "api", "tls"]),
     (
         "node",
         &[
@@ -31,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "dpdk",
             "config",
             "api",
+            "tls",
             "nva::client",
             "nva::codec",
             "nva::message",
@@ -39,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     // What `ilactl` is made of: speaks the admin API, never touches node or data plane.
-    ("ctl", &["net", "ila", "mapping", "config", "api"]),
+    ("ctl", &["net", "ila", "mapping", "config", "api", "tls"]),
 ];
 
 /// The first two parts of every path that a text reaches through `crate::`, in `use` lines, groups and inline

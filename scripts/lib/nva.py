@@ -8,16 +8,56 @@ from lab import binary
 from wait import expect
 
 
-class Authority:
-    """An ila-nva process with an embedded store."""
+PORT = 7700
 
-    def __init__(self, lab, ns, domains, nves, **sessions):
+
+class Pki:
+    """The certificates of a laboratory, made by `ilactl pki`."""
+
+    def __init__(self, lab, domain="lab", directory="pki"):
+        self.lab, self.domain, self.directory = lab, domain, lab.path(directory)
+        self._ilactl("init", "--domain", domain)
+
+    def _ilactl(self, *words):
+        done = self.lab.host([binary("ilactl"), "--json", "pki", *words, "--dir", self.directory])
+        return json.loads(done.stdout)
+
+    def issue(self, role, name, *words):
+        """The files of a new certificate, as the configurations name them, and its serial number."""
+        made = self._ilactl("issue", f"ilagate://{self.domain}/{role}/{name}", *words)
+        authorities = os.path.join(self.directory, "ca.pem")
+        files = {"certificate": made["certificate"], "key": made["key"], "authorities": authorities}
+        return files, made["serial"]
+
+
+class Management:
+    """A network beside the fabric: a bridge in a namespace of its own, where authorities run."""
+
+    def __init__(self, lab):
+        self.lab, self.ns = lab, lab.ns("mgmt")
+        self.ns.run("ip link add br0 type bridge")
+        self.ns.run("ip addr add 192.168.127.1/24 dev br0")
+        self.ns.run("ip link set br0 up")
+        self.count = 1
+
+    def join(self, node):
+        self.count += 1
+        self.lab.wire(node.ns, "mgmt", self.ns, f"node{self.count}")
+        self.ns.run(f"ip link set node{self.count} master br0")
+        node.ns.run(f"ip addr add 192.168.127.{self.count}/24 dev mgmt")
+
+
+class Authority:
+    """An ila-nva process with an embedded store, on a Unix socket; with certificates on the management network."""
+
+    def __init__(self, lab, ns, domains, nves, tls=None, **sessions):
         self.lab, self.ns = lab, ns
         self.socket, self.store = lab.path("nva.sock"), lab.path("nva.redb")
         self.file = lab.path("nva.yaml")
+        self.endpoint = f"https://192.168.127.1:{PORT}" if tls else f"unix:{self.socket}"
         self.config = {
             "nva": {"name": "nva1"},
-            "listen": [f"unix:{self.socket}"],
+            "listen": [self.endpoint],
             "store": {"path": self.store},
             "sir_domains": [{"name": domain["name"], "prefix": domain["prefix"]} for domain in domains],
             "sessions": sessions,
@@ -26,6 +66,8 @@ class Authority:
                 for name, locators in nves.items()
             ],
         }
+        if tls:
+            self.config["tls"] = tls
         self.process = None
 
     def start(self):
@@ -46,7 +88,9 @@ class Authority:
         expect(status == 0, f"ila-nva: exit status {status}\n{self.log()[-2000:]}")
 
 
-def follow(node, authority):
+def follow(node, authority, tls=None):
     """The node has no mapping file any more: it asks the authority."""
     node.config.pop("mappings", None)
-    node.config["nva"] = {"endpoints": [f"unix:{authority.socket}"]}
+    node.config["nva"] = {"endpoints": [authority.endpoint]}
+    if tls:
+        node.config["nva"]["tls"] = tls

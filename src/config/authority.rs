@@ -1,9 +1,9 @@
 //! The configuration file of `ila-nva` (`dpdk-config/ila-nva.yaml` lists every key).
 
-use super::check::{Check, Scope, locator_prefix, nva_endpoint};
+use super::check::{Check, NO_TLS, Scope, absolute, locator_prefix, nva_endpoint, tls_files};
 use super::error::ConfigErrors;
-use super::model::{LogLevel, NvaEndpoint};
-use super::raw::RawAuthority;
+use super::model::{LogLevel, NvaEndpoint, TlsFiles};
+use super::raw::{RawAuthority, RawAuthorityTls};
 use super::{file, yaml};
 use crate::ila::{Locator, SirPrefix};
 use serde_saphyr::Spanned;
@@ -17,6 +17,10 @@ pub struct AuthorityConfig {
     pub name: String,
     /// Where NVEs reach it.
     pub listen: Vec<NvaEndpoint>,
+    /// Its certificate; there is one when it listens for TLS.
+    pub tls: Option<TlsFiles>,
+    /// The list of those who are trusted no longer.
+    pub revoked: Option<PathBuf>,
     /// The file of the embedded store.
     pub store: PathBuf,
     /// An NVE that says nothing for so long loses its session.
@@ -85,6 +89,21 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
             }
         }
     }
+    let (tls, revoked) = match &raw.tls {
+        Some(tls) => {
+            let RawAuthorityTls { certificate, key, authorities, revoked } = &tls.value;
+            let mut s = check.scope("tls", tls.referenced);
+            let files = tls_files(&mut s, [certificate, key, authorities]);
+            (files, revoked.as_ref().and_then(|text| absolute(&mut s, "revoked", text)))
+        }
+        None => {
+            if listen.iter().any(NvaEndpoint::is_tls) {
+                let at = raw.listen.as_ref().map_or(top, |list| list.referenced);
+                check.error(at, "tls".to_owned(), NO_TLS.to_owned());
+            }
+            (None, None)
+        }
+    };
     let store = store(&mut check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced)), raw);
     let (lease_s, hold_down_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
@@ -109,6 +128,8 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     AuthorityConfig {
         name: name.unwrap_or_default(),
         listen,
+        tls,
+        revoked,
         store: store.unwrap_or_default(),
         lease_s,
         hold_down_s,
@@ -121,12 +142,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
 fn store(s: &mut Scope<'_>, raw: &RawAuthority) -> Option<PathBuf> {
     let field = raw.store.as_ref().map_or(&None, |store| &store.value.path);
     let text = s.required("path", field, "/var/lib/ilagate/nva.redb")?;
-    let path = PathBuf::from(&text.value);
-    if path.is_absolute() && !text.value.contains('\0') {
-        return Some(path);
-    }
-    s.error("path", text.referenced, format!("`{}` is not an absolute path; start it with /", text.value));
-    None
+    absolute(s, "path", text)
 }
 
 /// SIR prefixes by the name of their domain.

@@ -59,7 +59,7 @@ impl From<&Metadata> for Fingerprint {
 /// # Errors
 /// There is no such file, it is no regular file, is too large, is no UTF-8, changes all the time, or its file system
 /// does not answer within 30 s.
-pub(super) fn read(path: &Path, max_bytes: u64, limit: &str) -> Result<(String, Fingerprint), ConfigErrors> {
+pub fn read(path: &Path, max_bytes: u64, limit: &str) -> Result<(String, Fingerprint), ConfigErrors> {
     let (owned, limit) = (path.to_owned(), limit.to_owned());
     let read =
         within(&UNANSWERED, TIMEOUT, move || read_stable(&owned, max_bytes, &limit)).and_then(|read| read);

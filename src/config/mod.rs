@@ -27,5 +27,5 @@ pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
 pub use authority::AuthorityConfig;
 pub use diff::{Change, ChangeKind};
 pub use error::{ConfigError, ConfigErrors};
-pub use file::Fingerprint;
+pub use file::{Fingerprint, read as read_file};
 pub use model::*;

@@ -356,6 +356,19 @@ pub struct Multicast {
 pub struct Nva {
     /// Where it is, 1 to 16, in the order in which they are tried.
     pub endpoints: Vec<NvaEndpoint>,
+    /// The certificate of this node; there is one when an endpoint is reached by TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files of one side of mutual TLS, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The own certificate, and those between it and a certificate authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Certificate authorities whose certificates are believed: one, or two while one replaces the other.
+    pub authorities: PathBuf,
 }
 
 /// Where an authority is.
@@ -363,8 +376,18 @@ pub struct Nva {
 pub enum NvaEndpoint {
     /// A Unix socket.
     Unix(PathBuf),
-    /// An address of this machine.
+    /// An address of this machine, in the clear.
     Loopback(SocketAddr),
+    /// An address, by mutual TLS.
+    Tls(SocketAddr),
+}
+
+impl NvaEndpoint {
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, NvaEndpoint::Tls(_))
+    }
 }
 
 /// `metrics`

@@ -236,7 +236,9 @@ raw! {
         groups_per_network: Option<Text>,
     }
     /// `nva`
-    RawNva { endpoints: List<String> }
+    RawNva { endpoints: List<String>, tls: Option<Spanned<RawTls>> }
+    /// `nva.tls`
+    RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }
     /// `metrics`
     RawMetrics { listen: Option<Text>, networks: Option<Text> }
     /// `admin`
@@ -248,6 +250,7 @@ raw! {
     RawAuthority {
         nva: Option<Spanned<RawAuthorityName>>,
         listen: List<String>,
+        tls: Option<Spanned<RawAuthorityTls>>,
         store: Option<Spanned<RawStore>>,
         sessions: Option<Spanned<RawSessions>>,
         sir_domains: List<RawAuthorityDomain>,
@@ -256,6 +259,13 @@ raw! {
     }
     /// `nva` of `ila-nva`
     RawAuthorityName { name: Option<Text> }
+    /// `tls` of `ila-nva`
+    RawAuthorityTls {
+        certificate: Option<Text>,
+        key: Option<Text>,
+        authorities: Option<Text>,
+        revoked: Option<Text>,
+    }
     /// `store`
     RawStore { path: Option<Text> }
     /// `sessions`

@@ -81,6 +81,9 @@ pub enum Command {
     /// Identifiers; needs no node
     #[command(subcommand)]
     Id(IdCommand),
+    /// Certificates for a lab; needs no node
+    #[command(subcommand)]
+    Pki(PkiCommand),
     /// Completions for a shell, on standard output
     Completions {
         /// Which shell
@@ -264,6 +267,40 @@ pub enum PeerCommand {
 pub enum IdCommand {
     /// Make identifiers for tasks
     New(NewArgs),
+}
+
+/// Certificates for a lab: its certificate authority keeps its key in a file, and keys are made where they are not used.
+/// Production has a certificate authority of its own that issues certificates of a few days with the URI of the
+/// identity, to keys that never leave their machines.
+#[derive(Debug, Subcommand)]
+pub enum PkiCommand {
+    /// Make the certificate authority of a domain: ca.pem and ca.key
+    Init {
+        /// Directory, made if it is missing
+        #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+        dir: PathBuf,
+        /// Name of the deployment
+        #[arg(long, value_name = "DOMAIN")]
+        domain: String,
+        /// How long it is valid
+        #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = days())]
+        days: u32,
+    },
+    /// Issue a certificate and its key: ROLE-NAME.pem and ROLE-NAME.key
+    Issue {
+        /// ilagate://DOMAIN/ROLE/NAME; ROLE is nve, nva or operator
+        identity: String,
+        /// Directory of the certificate authority
+        #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+        dir: PathBuf,
+        /// How long it is valid
+        #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = days())]
+        days: u32,
+    },
+}
+
+fn days() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=36_500)
 }
 
 /// Which identifiers to make.

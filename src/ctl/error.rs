@@ -58,6 +58,9 @@ pub enum CtlError {
     /// The clock stands before 1970.
     #[error("the clock stands before 1970; set it, or identifiers would repeat")]
     Clock,
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// The result cannot be written.
     #[error("cannot write the result: {0}; check where the output goes")]
     Output(#[from] io::Error),

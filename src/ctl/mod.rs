@@ -12,6 +12,7 @@ mod load;
 mod mapping;
 mod network;
 mod output;
+mod pki;
 mod policy;
 mod rates;
 mod show;
@@ -63,6 +64,11 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
     if let Command::Id(IdCommand::New(new)) = &args.command {
         let mut out = Output::new(out, args.json);
         id::new(&mut out, new)?;
+        return out.flush();
+    }
+    if let Command::Pki(command) = &args.command {
+        let mut out = Output::new(out, args.json);
+        pki::run(&mut out, command)?;
         return out.flush();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -128,6 +134,6 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Events { follow, since } => events::events(client, out, follow, since).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
         // Done before, without a node.
-        Command::Id(_) | Command::Completions { .. } => Ok(()),
+        Command::Id(_) | Command::Pki(_) | Command::Completions { .. } => Ok(()),
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! It decides nothing. While there is no session the node forwards on what it knows.
 
+mod connect;
+
 use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
-use crate::config::{Config, NvaEndpoint};
+use crate::config::{Config, Nva as Authorities, NvaEndpoint, TlsFiles};
 use crate::ila::Identifier;
 use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
 use crate::nva::client::{Client, Effect, Input, News};
@@ -13,16 +15,14 @@ use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told};
 use crate::nva::model::{Choice, Key};
 use crate::nva::v1::{self, nva_client::NvaClient};
-use hyper_util::rt::TokioIo;
+use connect::connect;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Endpoint, Uri};
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
@@ -54,7 +54,7 @@ impl Nva {
     /// # Errors
     /// The operating system gives no thread.
     pub fn start(
-        endpoints: Vec<NvaEndpoint>,
+        authorities: Authorities,
         handle: ControlHandle,
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
@@ -64,7 +64,7 @@ impl Nva {
         let work = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = Session::new(endpoints, handle, config, stats).run() => {}
+                    () = Session::new(authorities, handle, config, stats).run() => {}
                     // A sender that is gone means stop, too.
                     _ = stopping.wait_for(|stop| *stop) => {}
                 }
@@ -85,7 +85,8 @@ impl Nva {
 
 struct Session {
     client: Client,
-    endpoints: Vec<NvaEndpoint>,
+    node: String,
+    authorities: Arc<Authorities>,
     handle: ControlHandle,
     config: watch::Receiver<Arc<Config>>,
     stats: Arc<Stats>,
@@ -101,15 +102,22 @@ struct Session {
 
 impl Session {
     fn new(
-        endpoints: Vec<NvaEndpoint>,
+        authorities: Authorities,
         handle: ControlHandle,
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
     ) -> Self {
-        let name = config.borrow().node.name.clone();
+        let node = config.borrow().node.name.clone();
         Session {
-            client: Client::new(name, rand::random(), endpoints.len(), rand::random(), None),
-            endpoints,
+            client: Client::new(
+                node.clone(),
+                rand::random(),
+                authorities.endpoints.len(),
+                rand::random(),
+                None,
+            ),
+            node,
+            authorities: Arc::new(authorities),
             handle,
             config,
             stats,
@@ -211,11 +219,13 @@ impl Session {
     }
 
     fn open(&mut self, n: usize) {
-        let Some(endpoint) = self.endpoints.get(n).cloned() else { return };
         self.stream.0 += 1;
         let (number, events) = (self.stream.0, self.events.0.clone());
+        let (authorities, node) = (self.authorities.clone(), self.node.clone());
         tokio::spawn(async move {
-            let why = match stream(&endpoint, number, &events).await {
+            let Some(endpoint) = authorities.endpoints.get(n) else { return };
+            let tls = authorities.tls.as_ref();
+            let why = match stream(endpoint, tls, &node, number, &events).await {
                 Ok(()) => "the authority closed the stream".to_owned(),
                 Err(why) => why,
             };
@@ -239,27 +249,15 @@ impl Session {
 }
 
 /// One stream, from the connection to its end.
-async fn stream(endpoint: &NvaEndpoint, number: u64, events: &mpsc::Sender<Event>) -> Result<(), String> {
+async fn stream(
+    endpoint: &NvaEndpoint,
+    tls: Option<&TlsFiles>,
+    node: &str,
+    number: u64,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), String> {
     let failed = |why: &dyn std::fmt::Display| why.to_string();
-    // The name is never resolved: the connector knows where to go.
-    let channel = Endpoint::from_static("http://nva");
-    let channel = match endpoint.clone() {
-        NvaEndpoint::Unix(path) => {
-            let connect = move |_: Uri| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            };
-            channel.connect_with_connector(tower::service_fn(connect)).await
-        }
-        NvaEndpoint::Loopback(address) => {
-            let connect = move |_: Uri| async move { TcpStream::connect(address).await.map(TokioIo::new) };
-            channel.connect_with_connector(tower::service_fn(connect)).await
-        }
-    };
-    let channel = channel.map_err(|why| {
-        let cause = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
-        format!("{why}: {cause}")
-    })?;
+    let channel = connect(endpoint, tls, node).await?;
     let mut client = NvaClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

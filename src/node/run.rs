@@ -120,7 +120,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     })?;
     let services = Services::start(&config, &shell, &stats)?;
     let nva = config.nva.as_ref().map(|nva| {
-        let started = Nva::start(nva.endpoints.clone(), shell.handle(), shell.config(), stats.clone());
+        let started = Nva::start(nva.clone(), shell.handle(), shell.config(), stats.clone());
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;

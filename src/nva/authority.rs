@@ -33,12 +33,14 @@ pub const LIMITS: Limits = Limits {
 /// Something that the authority learns.
 #[derive(Debug)]
 pub enum Input {
-    /// A stream was opened.
-    Opened(SessionId),
+    /// A stream was opened; with the name of the NVE if a certificate proves it.
+    Opened(SessionId, Option<String>),
     /// A message came.
     Up(SessionId, Up),
     /// Messages of this weight ([`Down::weight`]) have left for an NVE: there is room for others.
     Ready(SessionId, usize),
+    /// The peer of a stream is trusted no longer, and why.
+    Distrusted(SessionId, String),
     /// A stream ended.
     Closed(SessionId),
     /// The commit under way is durable, or nothing of it is there and why.
@@ -130,7 +132,8 @@ impl Authority {
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Opened(id) => _ = self.sessions.all.insert(id, Session::new(now_ms)),
+            Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
+            Input::Distrusted(id, why) => self.end(id, why),
             Input::Closed(id) => _ = self.sessions.all.remove(&id),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
@@ -242,6 +245,10 @@ impl Authority {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             return self.end(id, format!("this authority speaks version {VERSION}, and the NVE {spoken}"));
+        }
+        let proved = self.sessions.all.get(&id).and_then(|session| session.proved.as_ref());
+        if let Some(proved) = proved.filter(|proved| **proved != nve) {
+            return self.end(id, format!("the certificate is that of {proved}, and Hello says `{nve}`"));
         }
         if !self.registry.knows(nve) {
             return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"));

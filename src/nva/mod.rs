@@ -11,6 +11,7 @@ pub mod client;
 pub mod codec;
 mod commits;
 mod follower;
+mod listen;
 pub mod log;
 pub mod message;
 pub mod model;

@@ -1,23 +1,38 @@
 //! Runs `ila-nva`: its store, its listeners and its end.
 
+use super::listen::{self, CONNECTIONS, Plain};
 use super::registry::Nve;
 use super::server;
 use super::store::{EPOCH, Embedded, StoreError};
 use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint};
+use crate::tls::TlsError;
+use crate::tls::files::Stamp;
+use crate::tls::server::{ServerFiles, Trust};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 /// Time between two signs of life of a connection, and how long an answer may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// Calls that one connection carries at the same time.
+const CALLS: u32 = 8;
+/// Bytes of the headers of a call.
+const HEADERS: u32 = 16 << 10;
+/// New connections that wait for their turn.
+const ACCEPTED: usize = 64;
+/// Time between two looks at the files of TLS.
+const REREAD: Duration = Duration::from_secs(2);
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
 
@@ -30,6 +45,9 @@ pub enum RunError {
     /// The store does not open.
     #[error("store.path: {0}")]
     Store(#[from] StoreError),
+    /// The files of TLS cannot be used.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     /// Somebody else listens there.
     #[error("listen: another process serves {0}; stop it, or listen elsewhere")]
     Served(PathBuf),
@@ -73,31 +91,58 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         hold_down_ms: u64::from(config.hold_down_s) * 1000,
         requests_per_second: config.requests_per_second,
     };
-    let (service, authority) = server::pair(Box::new(store), nves, limits)?;
+    let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
+    let trust = match &files {
+        Some(files) => {
+            let stamp = files.stamp();
+            Some((stamp, watch::Sender::new(Arc::new(Trust::read(files)?))))
+        }
+        None => None,
+    };
+    let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
+    let (service, authority) = server::pair(Box::new(store), nves, limits, trusted.clone())?;
+    // Each NVE has a connection.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     runtime.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
         let (stop, stopping) = watch::channel(false);
         let mut listeners = JoinSet::new();
+        let mut accepting = JoinSet::new();
+        let limit = Arc::new(Semaphore::new(CONNECTIONS));
         for endpoint in &config.listen {
+            let (into, accepted) = mpsc::channel(ACCEPTED);
+            let limit = limit.clone();
             let mut stopping = stopping.clone();
             let until = async move { _ = stopping.wait_for(|stop| *stop).await };
             let server = Server::builder()
                 .http2_keepalive_interval(Some(KEEPALIVE.0))
                 .http2_keepalive_timeout(Some(KEEPALIVE.1))
+                .http2_max_header_list_size(HEADERS)
+                .max_concurrent_streams(CALLS)
                 .add_service(server::routes(service.clone()));
-            match endpoint {
-                NvaEndpoint::Unix(path) => {
-                    let incoming = UnixListenerStream::new(bind(path).await?);
-                    listeners.spawn(server.serve_with_incoming_shutdown(incoming, until));
+            listeners.spawn(server.serve_with_incoming_shutdown(ReceiverStream::new(accepted), until));
+            match (endpoint, &trusted) {
+                (NvaEndpoint::Unix(path), _) => {
+                    accepting.spawn(listen::plain(Plain::Unix(bind(path).await?), limit, into));
                 }
-                NvaEndpoint::Loopback(address) => {
-                    let listener = TcpListener::bind(address).await;
-                    let listener = listener.map_err(system(&format!("listen at {address}")))?;
-                    listeners
-                        .spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), until));
+                (NvaEndpoint::Tls(address), Some(trusted)) => {
+                    accepting.spawn(listen::tls(bind_address(address).await?, trusted.clone(), limit, into));
+                }
+                (NvaEndpoint::Tls(_), None) => return Err(TlsError("no files".to_owned()).into()),
+                (NvaEndpoint::Loopback(address), _) => {
+                    accepting.spawn(listen::plain(
+                        Plain::Loopback(bind_address(address).await?),
+                        limit,
+                        into,
+                    ));
                 }
             }
+        }
+        if let (Some(files), Some((stamp, trust))) = (files, trust) {
+            accepting.spawn(follow(files, stamp, trust));
         }
         drop(service);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -110,6 +155,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         };
         tracing::info!("stopping");
         stop.send_replace(true);
+        accepting.shutdown().await;
         // Streams are open as long as their NVEs like: they end with their tasks.
         listeners.shutdown().await;
         authority.abort();
@@ -121,6 +167,37 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         }
         ended
     })
+}
+
+/// Reads the files of TLS again when they change. What cannot be used changes nothing, and is tried again.
+async fn follow(files: ServerFiles, mut stamp: Stamp, trust: watch::Sender<Arc<Trust>>) {
+    let mut told = String::new();
+    loop {
+        tokio::time::sleep(REREAD).await;
+        let (again, before) = (files.clone(), stamp.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let seen = again.stamp();
+            (seen != before).then(|| (seen, Trust::read(&again)))
+        });
+        let Ok(Some((seen, read))) = reading.await else { continue };
+        match read {
+            Ok(read) => {
+                tracing::info!(identity = %read.identity(), "the files of TLS were read again");
+                trust.send_replace(Arc::new(read));
+                (stamp, told) = (seen, String::new());
+            }
+            Err(why) if why.0 != told => {
+                tracing::error!(%why, "the files of TLS cannot be used; the ones before stay in force");
+                told = why.0;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn bind_address(address: &SocketAddr) -> Result<TcpListener, RunError> {
+    let failed = |why| RunError::System(format!("listen at {address}"), why);
+    TcpListener::bind(address).await.map_err(failed)
 }
 
 /// Binds a Unix socket, and replaces one that nobody serves.

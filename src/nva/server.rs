@@ -2,11 +2,14 @@
 
 use super::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
 use super::codec::{read_up, write_down};
+use super::listen::Peer;
 use super::message::{Down, Encoded, Up};
 use super::model::Transaction;
 use super::registry::{Nve, Registry};
 use super::store::{Store, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
+use crate::tls::Role;
+use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -25,18 +28,32 @@ const TOLD: usize = LIMITS.window / 4;
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Time between two looks at the certificates of those who have sessions: they may have expired.
+const RECHECK: Duration = Duration::from_secs(60);
+
+/// Whom to let in by TLS; none while there is no TLS.
+pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
+
 /// What waits for an NVE. The authority keeps it short: it sends no more than a window, and at last the reason of the end.
 type Sender = mpsc::UnboundedSender<Down<Encoded>>;
 
 enum Event {
-    Opened(SessionId, Sender),
+    Opened(SessionId, Sender, Option<Proof>),
     Up(SessionId, Up),
     Closed(SessionId),
+}
+
+/// What a peer proved.
+struct Proof {
+    /// The name of the NVE.
+    name: String,
+    chain: Chain,
 }
 
 /// The service that NVEs call.
 #[derive(Clone)]
 pub struct Service {
+    trusted: Trusted,
     events: mpsc::Sender<Event>,
     ready: mpsc::UnboundedSender<(SessionId, usize)>,
     next: Arc<AtomicU64>,
@@ -48,6 +65,9 @@ pub struct Server {
     events: mpsc::Receiver<Event>,
     ready: mpsc::UnboundedReceiver<(SessionId, usize)>,
     sessions: HashMap<SessionId, Sender>,
+    /// Sessions by TLS, and the certificates of their peers.
+    chains: HashMap<SessionId, Chain>,
+    trusted: Trusted,
     commits: std::sync::mpsc::Sender<Transaction>,
     committed: mpsc::UnboundedReceiver<Result<(), String>>,
     store: JoinHandle<()>,
@@ -73,6 +93,7 @@ pub fn pair(
     mut store: Box<dyn Store>,
     nves: HashMap<String, Nve>,
     limits: SessionLimits,
+    trusted: Trusted,
 ) -> Result<(Service, Server), StoreError> {
     let stored = store.load()?;
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -97,26 +118,42 @@ pub fn pair(
     let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
-    let service = Service { events: sender, ready: tell, next: Arc::default() };
-    let (sessions, began) = (HashMap::new(), Instant::now());
-    Ok((service, Server { authority, events, ready, sessions, commits, committed, store, began }))
+    let service = Service { trusted: trusted.clone(), events: sender, ready: tell, next: Arc::default() };
+    let server = Server {
+        authority,
+        events,
+        ready,
+        sessions: HashMap::new(),
+        chains: HashMap::new(),
+        trusted,
+        commits,
+        committed,
+        store,
+        began: Instant::now(),
+    };
+    Ok((service, server))
 }
 
 impl Server {
     /// Serves until every [`Service`] is gone.
     pub async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
+        let mut recheck = tokio::time::interval(RECHECK);
         loop {
             let input = tokio::select! {
                 event = self.events.recv() => match event {
                     None => break,
-                    Some(Event::Opened(id, sender)) => {
+                    Some(Event::Opened(id, sender, proof)) => {
                         self.sessions.insert(id, sender);
-                        Input::Opened(id)
+                        let name = proof.map(|Proof { name, chain }| {
+                            self.chains.insert(id, chain);
+                            name
+                        });
+                        Input::Opened(id, name)
                     }
                     Some(Event::Up(id, up)) => Input::Up(id, up),
                     Some(Event::Closed(id)) => {
-                        self.sessions.remove(&id);
+                        self.forget(id);
                         Input::Closed(id)
                     }
                 },
@@ -128,12 +165,37 @@ impl Server {
                 }
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 _ = tick.tick() => Input::Tick,
+                () = trust_changes(&mut self.trusted) => {
+                    self.recheck();
+                    continue;
+                }
+                _ = recheck.tick() => {
+                    self.recheck();
+                    continue;
+                }
             };
             self.step(input);
         }
         drop(self.commits);
         if self.store.join().is_err() {
             tracing::error!("the store's thread came to an end by itself");
+        }
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        self.sessions.remove(&id);
+        self.chains.remove(&id);
+    }
+
+    /// Ends the sessions of those who are trusted no longer.
+    fn recheck(&mut self) {
+        let Some(trusted) = &self.trusted else { return };
+        let trust = trusted.borrow().clone();
+        let judged = self.chains.iter().filter_map(|(id, chain)| Some((*id, trust.judge(chain).err()?)));
+        let distrusted: Vec<_> = judged.collect();
+        for (id, why) in distrusted {
+            tracing::warn!(session = id.0, %why, "a session ends");
+            self.step(Input::Distrusted(id, why.to_string()));
         }
     }
 
@@ -147,15 +209,16 @@ impl Server {
                         tell_operator(id, &down);
                         let Some(sender) = self.sessions.get(&id) else { continue };
                         if sender.send(down).is_err() {
-                            self.sessions.remove(&id);
+                            self.forget(id);
                             inputs.push(Input::Closed(id));
                         }
                     }
                     Effect::Close(id, why) => {
                         tracing::warn!(session = id.0, why, "a session ends");
-                        if let Some(sender) = self.sessions.remove(&id) {
+                        if let Some(sender) = self.sessions.get(&id) {
                             let _ = sender.send(Down::Error(why));
                         }
+                        self.forget(id);
                     }
                     Effect::Commit(transaction) => {
                         if self.commits.send(transaction).is_err() {
@@ -202,6 +265,30 @@ impl Stream for Outgoing {
     }
 }
 
+/// Waits until others are trusted than before.
+async fn trust_changes(trusted: &mut Trusted) {
+    let changed = match trusted {
+        Some(trusted) => trusted.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
+}
+
+impl Service {
+    /// Who calls, as an NVE: what its certificate proves, now.
+    fn proof(&self, peer: &Peer) -> Result<Option<Proof>, Status> {
+        let (Some(chain), Some(trusted)) = (&peer.chain, &self.trusted) else { return Ok(None) };
+        let identity = trusted.borrow().judge(chain);
+        let identity = identity.map_err(|why| Status::permission_denied(why.to_string()))?;
+        if identity.role() != Role::Nve {
+            return Err(Status::permission_denied(format!("{identity} is no NVE; sessions are for NVEs")));
+        }
+        Ok(Some(Proof { name: identity.name().to_owned(), chain: chain.clone() }))
+    }
+}
+
 #[tonic::async_trait]
 impl v1::nva_server::Nva for Service {
     type SessionStream = Outgoing;
@@ -210,12 +297,19 @@ impl v1::nva_server::Nva for Service {
         &self,
         request: Request<Streaming<v1::Up>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Err(Status::internal("a call without a connection"));
+        };
+        let proof = self.proof(&peer).inspect_err(|why| {
+            tracing::warn!(from = %peer.from, why = why.message(), "a call is refused");
+        })?;
+        peer.use_it();
         let mut stream = request.into_inner();
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, messages) = mpsc::unbounded_channel();
         let events = self.events.clone();
         let gone = || Status::unavailable("the authority is shutting down");
-        events.send(Event::Opened(id, sender.clone())).await.map_err(|_| gone())?;
+        events.send(Event::Opened(id, sender.clone(), proof)).await.map_err(|_| gone())?;
         tokio::spawn(async move {
             // A stream that breaks ends like one that is closed.
             while let Ok(Some(message)) = stream.message().await {

@@ -80,6 +80,8 @@ pub(super) struct Shared<'a> {
 
 #[derive(Debug)]
 pub(super) struct Session {
+    /// The name that a certificate proves.
+    pub(super) proved: Option<String>,
     /// Once it said who it is.
     pub(super) nve: Option<Arc<str>>,
     pub(super) heard_ms: u64,
@@ -102,8 +104,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(now_ms: u64) -> Self {
+    pub(super) fn new(proved: Option<String>, now_ms: u64) -> Self {
         Session {
+            proved,
             nve: None,
             heard_ms: now_ms,
             applied: 0,

@@ -21,7 +21,7 @@ mod scope;
 mod system;
 
 pub(super) use networks::Networks;
-pub(super) use nva::{locator_prefix, nva_endpoint};
+pub(super) use nva::{NO_TLS, absolute, locator_prefix, nva_endpoint, tls_files};
 pub(super) use peers::{
     MAX_PEERS, judge_address as judge_peer, task as judge_peer_task, tenant_of as judge_peer_tenant,
     too_many as too_many_peers,

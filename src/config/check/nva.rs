@@ -1,7 +1,7 @@
 //! Rules of the network virtualization authority as a node sees it.
 
-use super::super::model::{Nva, NvaEndpoint};
-use super::super::raw::{RawConfig, Text};
+use super::super::model::{Nva, NvaEndpoint, TlsFiles};
+use super::super::raw::{RawConfig, RawTls, Text};
 use super::scope::{Check, Scope, Seen};
 use super::system::MAX_SOCKET_BYTES;
 use crate::ila::Locator;
@@ -33,11 +33,56 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
         }
         endpoints.push(endpoint);
     }
-    Some(Nva { endpoints })
+    let tls = match &section.value.tls {
+        Some(tls) => {
+            let RawTls { certificate, key, authorities } = &tls.value;
+            tls_files(&mut s.below("tls", tls.referenced), [certificate, key, authorities])
+        }
+        None => {
+            if endpoints.iter().any(NvaEndpoint::is_tls) {
+                s.error_here("tls", NO_TLS);
+            }
+            None
+        }
+    };
+    Some(Nva { endpoints, tls })
 }
 
-/// Where an authority is: a Unix socket, or an address of this machine. Sessions are in the clear, so that nothing
-/// else is allowed.
+/// Says that the files of TLS are missing.
+pub(crate) const NO_TLS: &str =
+    "missing, and there is an https address; name certificate, key and authorities";
+
+/// The files of mutual TLS: certificate, key and authorities.
+pub(crate) fn tls_files(
+    s: &mut Scope<'_>,
+    [certificate, key, authorities]: [&Option<Text>; 3],
+) -> Option<TlsFiles> {
+    let mut file = |key: &str, field: &Option<Text>, example: &str| {
+        let text = s.required(key, field, example)?;
+        absolute(s, key, text)
+    };
+    let certificate = file("certificate", certificate, "/etc/ilagate/tls/nve-nve1.pem");
+    let key = file("key", key, "/etc/ilagate/tls/nve-nve1.key");
+    let authorities = file("authorities", authorities, "/etc/ilagate/tls/ca.pem");
+    Some(TlsFiles { certificate: certificate?, key: key?, authorities: authorities? })
+}
+
+/// The absolute path of a file.
+pub(crate) fn absolute(s: &mut Scope<'_>, key: &str, text: &Text) -> Option<PathBuf> {
+    let path = PathBuf::from(&text.value);
+    if path.is_absolute() && !text.value.contains('\0') {
+        return Some(path);
+    }
+    s.error(
+        key,
+        text.referenced,
+        format!("`{}` is not an absolute path; start it with /", text.value.escape_debug()),
+    );
+    None
+}
+
+/// Where an authority is: a Unix socket, an address of this machine, or any address by TLS. What is in the clear does not
+/// leave the machine.
 pub(crate) fn nva_endpoint(s: &mut Scope<'_>, key: &str, text: &Text) -> Option<NvaEndpoint> {
     let value = &text.value;
     let refused = if let Some(path) = value.strip_prefix("unix:") {
@@ -47,15 +92,20 @@ pub(crate) fn nva_endpoint(s: &mut Scope<'_>, key: &str, text: &Text) -> Option<
             path => return Some(NvaEndpoint::Unix(path)),
         }
     } else {
+        let encrypted = value.strip_prefix("https://").and_then(|rest| rest.parse::<SocketAddr>().ok());
+        if let Some(address) = encrypted.filter(|address| address.port() != 0) {
+            return Some(NvaEndpoint::Tls(address));
+        }
         match value.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok()) {
             Some(address) if !address.ip().is_loopback() => {
-                "sessions are in the clear, which is for loopback addresses and Unix sockets only"
+                "http is in the clear, which is for loopback addresses only"
             }
             Some(address) if address.port() != 0 => return Some(NvaEndpoint::Loopback(address)),
-            _ => "it is neither",
+            _ => "it is none of these",
         }
     };
-    let message = format!("`{value}`: {refused}; write unix:/PATH or http://127.0.0.1:PORT");
+    let message =
+        format!("`{value}`: {refused}; write unix:/PATH, https://ADDRESS:PORT or http://127.0.0.1:PORT");
     s.error(key, text.referenced, message);
     None
 }

@@ -63,7 +63,7 @@ impl Bench {
     }
 
     fn hello(&mut self, nve: u64) {
-        self.step(Input::Opened(SessionId(nve)));
+        self.step(Input::Opened(SessionId(nve), None));
         self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1 });
     }
 

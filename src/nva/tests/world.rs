@@ -238,7 +238,7 @@ impl World {
         let Some(stream) = &mut self.nves[n].stream else { return };
         let session = stream.session;
         if !std::mem::replace(&mut stream.opened, true) {
-            self.authority(authority::Input::Opened(session));
+            self.authority(authority::Input::Opened(session, None));
             return self.client(n, client::Input::Opened);
         }
         if let Some(mut up) = stream.up.pop_front() {

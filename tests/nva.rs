@@ -1,0 +1,336 @@
+//! `ila-nva` as a hostile client sees it: by mutual TLS, with certificates that are valid and messages that are not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use hyper_util::rt::TokioIo;
+use ilagate::config::TlsFiles;
+use ilagate::nva::v1::{self, down, nva_client::NvaClient, up};
+use ilagate::tls::{client, pki};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status, Streaming};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const SIR: u64 = 0x2001_0db8_dddd_0000;
+const TASK: u64 = 0x2000_0000_0000_0001;
+
+/// A running authority of the domain `lab`, which knows nve1 (with a locator), nve2 (with another) and no more.
+struct Authority {
+    directory: tempfile::TempDir,
+    address: SocketAddr,
+    process: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Authority {
+    fn start() -> Authority {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        pki::make_authority(path, "lab", 2).unwrap();
+        for who in ["nva/nva1", "nve/nve1", "nve/nve2", "nve/stranger", "operator/alice"] {
+            pki::issue(path, &format!("ilagate://lab/{who}").parse().unwrap(), 1).unwrap();
+        }
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let at = |name: &str| path.join(name).display().to_string();
+        let config = format!(
+            "nva: {{name: nva1}}\nlisten: [\"https://{address}\"]\n\
+             tls: {{certificate: {}, key: {}, authorities: {}}}\n\
+             store: {{path: {}}}\n\
+             sir_domains: [{{name: tasks, prefix: \"2001:db8:dddd::/64\"}}]\n\
+             nves:\n\
+             - {{name: nve1, locators: [{{prefix: \"fd00:1::/64\", domain: tasks}}]}}\n\
+             - {{name: nve2, locators: [{{prefix: \"fd00:2::/64\", domain: tasks}}]}}\n",
+            at("nva-nva1.pem"),
+            at("nva-nva1.key"),
+            at("ca.pem"),
+            at("nva.redb"),
+        );
+        std::fs::write(path.join("nva.yaml"), config).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
+            .args(["run", "--config"])
+            .arg(path.join("nva.yaml"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        while !log.lock().unwrap().contains("serving") {
+            let line = lines.next().expect("the authority ended").unwrap();
+            *log.lock().unwrap() += &line;
+        }
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &line)
+        });
+        Authority { directory, address, process, log }
+    }
+
+    fn files(&self, who: &str) -> TlsFiles {
+        let at = |name: &str| self.directory.path().join(name);
+        TlsFiles {
+            certificate: at(&format!("{who}.pem")),
+            key: at(&format!("{who}.key")),
+            authorities: at("ca.pem"),
+        }
+    }
+
+    /// A connection with the certificate of `who`.
+    async fn connect(&self, who: &str) -> Result<Channel, String> {
+        let connector = TlsConnector::from(client::config(&self.files(who)).unwrap().0);
+        let address = self.address;
+        let connect = move |_: Uri| {
+            let connector = connector.clone();
+            async move {
+                let stream = tokio::net::TcpStream::connect(address).await?;
+                connector.connect(ServerName::IpAddress(address.ip().into()), stream).await.map(TokioIo::new)
+            }
+        };
+        let endpoint = Endpoint::from_static("http://nva");
+        let connected = endpoint.connect_with_connector(tower::service_fn(connect)).await;
+        connected.map_err(|why| format!("{why:?}"))
+    }
+
+    /// A session with the certificate of `who`, before Hello.
+    async fn open(&self, who: &str) -> Result<Session, Status> {
+        let channel = self.connect(who).await.map_err(Status::unavailable)?;
+        let (up, ups) = mpsc::channel(16);
+        let mut client = NvaClient::new(channel).max_encoding_message_size(64 << 20);
+        let downs = client.session(ReceiverStream::new(ups)).await?.into_inner();
+        Ok(Session { up, downs })
+    }
+
+    /// A session that was welcomed.
+    async fn welcome(&self, who: &str) -> Session {
+        let mut session = self.open(&format!("nve-{who}")).await.unwrap();
+        session.say(hello(who)).await;
+        assert!(matches!(session.next().await, Ok(Some(down::Message::Welcome(_)))));
+        session
+    }
+
+    fn is_well(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Session {
+    up: mpsc::Sender<v1::Up>,
+    downs: Streaming<v1::Down>,
+}
+
+impl Session {
+    async fn say(&self, message: up::Message) {
+        let _ = self.up.send(v1::Up { message: Some(message) }).await;
+    }
+
+    /// What comes next; `None` at the end of the stream.
+    async fn next(&mut self) -> Result<Option<down::Message>, Status> {
+        let next = tokio::time::timeout(TIMEOUT, self.downs.message()).await.expect("no answer");
+        Ok(next?.and_then(|down| down.message))
+    }
+
+    /// Why the session ends.
+    async fn end(mut self) -> String {
+        loop {
+            match self.next().await {
+                Ok(Some(down::Message::Error(v1::Error { why }))) => return why,
+                Ok(Some(_)) => {}
+                Ok(None) => return "the end".to_owned(),
+                Err(why) => return why.message().to_owned(),
+            }
+        }
+    }
+
+    async fn register(&mut self, identifier: u64, locator: u64) -> down::Message {
+        let key = Some(v1::Key { sir_prefix: SIR, identifier });
+        let locators = vec![v1::Locator { prefix: locator, priority: 0, weight: 1 }];
+        self.say(up::Message::Register(v1::Register { id: 7, key, locators })).await;
+        self.next().await.unwrap().unwrap()
+    }
+}
+
+fn hello(nve: &str) -> up::Message {
+    up::Message::Hello(v1::Hello { versions: vec![1], nve: nve.to_owned(), boot: 1 })
+}
+
+fn locator(n: u64) -> u64 {
+    0xfd00_0000_0000_0000 | n << 32
+}
+
+#[tokio::test]
+async fn a_certificate_speaks_for_its_own_nve_and_for_nothing_else() {
+    let mut authority = Authority::start();
+    let mut own = authority.welcome("nve1").await;
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    // Under another's name.
+    let mut session = authority.open("nve-nve2").await.unwrap();
+    session.say(hello("nve1")).await;
+    assert_eq!(
+        session.next().await.unwrap(),
+        Some(down::Message::Error(v1::Error {
+            why: "the certificate is that of nve2, and Hello says `nve1`".to_owned()
+        }))
+    );
+    // A valid certificate of an NVE that nobody listed.
+    let session = authority.open("nve-stranger").await.unwrap();
+    session.say(hello("stranger")).await;
+    assert!(session.end().await.contains("`stranger` is no NVE of this authority"));
+    // Other roles have no sessions.
+    for who in ["operator-alice", "nva-nva1"] {
+        let why = authority.open(who).await.map(|_| ()).unwrap_err();
+        assert_eq!(why.code(), Code::PermissionDenied);
+        assert!(why.message().contains("is no NVE"), "{why}");
+    }
+    // What another has, and where another is.
+    let mut other = authority.welcome("nve2").await;
+    match other.register(TASK, locator(2)).await {
+        down::Message::Refused(refused) => assert_eq!(refused.owner, "nve1"),
+        answer => panic!("{answer:?}"),
+    }
+    match other.register(TASK + 1, locator(1)).await {
+        down::Message::Refused(refused) => assert!(refused.why.contains("is not a locator of nve2")),
+        answer => panic!("{answer:?}"),
+    }
+    let key = Some(v1::Key { sir_prefix: SIR, identifier: TASK });
+    other.say(up::Message::Unregister(v1::Unregister { id: 8, key })).await;
+    match other.next().await.unwrap().unwrap() {
+        down::Message::Refused(refused) => assert_eq!(refused.owner, "nve1"),
+        answer => panic!("{answer:?}"),
+    }
+    assert!(authority.is_well());
+}
+
+#[tokio::test]
+async fn messages_that_break_the_protocol_end_their_session_and_no_other() {
+    let mut authority = Authority::start();
+    let mut other = authority.welcome("nve2").await;
+    let big = up::Message::Hello(v1::Hello { nve: "x".repeat(2 << 20), ..Default::default() });
+    let no_key = up::Message::Register(v1::Register { id: 1, key: None, locators: vec![] });
+    let key = Some(v1::Key { sir_prefix: SIR, identifier: TASK });
+    let one = v1::Locator { prefix: locator(1), priority: 0, weight: 1 };
+    let many = up::Message::Register(v1::Register { id: 1, key, locators: vec![one; 17] });
+    let heavy = v1::Locator { weight: 1 << 20, ..one };
+    let too_heavy = up::Message::Register(v1::Register { id: 1, key, locators: vec![heavy] });
+    for (what, message, why) in [
+        ("big", Some(big), "message length too large"),
+        ("no key", Some(no_key), "a request without a key"),
+        ("17 locators", Some(many), "17 locators; at most 16"),
+        ("weight", Some(too_heavy), "priority 0 and weight 1048576"),
+        ("second Hello", Some(hello("nve1")), "a second Hello"),
+        ("nothing in it", None, "an empty message"),
+    ] {
+        let session = authority.welcome("nve1").await;
+        let _ = session.up.send(v1::Up { message }).await;
+        let told = session.end().await;
+        assert!(told.contains(why) || (what == "big" && told == "the end"), "{what}: {told}");
+    }
+    let early = authority.open("nve-nve1").await.unwrap();
+    early.say(up::Message::Beat(v1::Beat {})).await;
+    assert!(early.end().await.contains("the first message is not Hello"));
+    let old = authority.open("nve-nve1").await.unwrap();
+    let versions = vec![0, 99];
+    old.say(up::Message::Hello(v1::Hello { versions, nve: "nve1".to_owned(), ..Default::default() })).await;
+    assert!(old.end().await.contains("this authority speaks version 1, and the NVE 0, 99"));
+    assert!(matches!(other.register(TASK, locator(2)).await, down::Message::Registered(_)));
+    assert!(authority.is_well());
+}
+
+#[tokio::test]
+async fn one_identity_does_not_wear_the_authority_out_by_connecting() {
+    let mut authority = Authority::start();
+    let mut other = authority.welcome("nve2").await;
+    let (mut opened, begin) = (Vec::new(), Instant::now());
+    for _ in 0..40 {
+        if let Ok(session) = authority.open("nve-nve1").await {
+            opened.push(session);
+        }
+    }
+    // Ten at once, and one more for each second that it took.
+    let most = 11 + begin.elapsed().as_secs() as usize;
+    assert!((10..=most).contains(&opened.len()), "{} connections were taken", opened.len());
+    let told = "ilagate://lab/nve/nve1 opens too many connections";
+    assert!(opened.len() == 40 || authority.log.lock().unwrap().contains(told));
+    assert!(matches!(other.register(TASK, locator(2)).await, down::Message::Registered(_)));
+    assert!(authority.is_well());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_handshake_get_nothing_and_cost_nothing() {
+    let mut authority = Authority::start();
+    let garbage: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &[22, 3, 1, 0xff, 0xff],
+        &[22, 3, 3, 0, 4, 1, 0xff, 0xff, 0xff],
+        &[0; 1000],
+        // A ClientHello of TLS 1.2 only: no supported_versions.
+        &tls12(),
+    ];
+    for bytes in garbage {
+        let mut stream = TcpStream::connect(authority.address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        // An alert of TLS, or nothing.
+        assert!(answer.is_empty() || answer[0] == 21, "{answer:02x?}");
+    }
+    assert!(matches!(
+        authority.welcome("nve1").await.register(TASK, locator(1)).await,
+        down::Message::Registered(_)
+    ));
+    assert!(authority.is_well());
+}
+
+/// A ClientHello without extensions.
+fn tls12() -> Vec<u8> {
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
+    let mut record = vec![22, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
+    record.extend(hello);
+    record
+}
+
+#[test]
+fn files_that_cannot_be_used_end_the_authority_with_their_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |tls: &str| {
+        let config = directory.path().join("nva.yaml");
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"https://127.0.0.1:1\"]\n{tls}store: {{path: {}}}\n",
+            directory.path().join("nva.redb").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        assert!(!ended.status.success());
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    };
+    let none = run("");
+    assert!(none.contains("tls: missing, and there is an https address"), "{none}");
+    let missing = Path::new("/nonexistent/nva.pem").display();
+    let why = run(&format!("tls: {{certificate: {missing}, key: {missing}, authorities: {missing}}}\n"));
+    assert!(why.contains("/nonexistent/nva.pem"), "{why}");
+    let relative = run("tls: {certificate: nva.pem, key: /k, authorities: /a, revoked: r}\n");
+    assert!(relative.contains("tls.certificate: `nva.pem` is not an absolute path"), "{relative}");
+    assert!(relative.contains("tls.revoked: `r` is not an absolute path"), "{relative}");
+}
