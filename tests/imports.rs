@@ -192,11 +192,16 @@ const SANS_IO: &[&str] = &[
     "node/rib",
     "node/waiting.rs",
     "nva/authority.rs",
+    "nva/bucket.rs",
     "nva/client.rs",
     "nva/codec.rs",
+    "nva/commits.rs",
+    "nva/follower.rs",
+    "nva/log.rs",
     "nva/message.rs",
     "nva/model.rs",
     "nva/registry.rs",
+    "nva/session.rs",
 ];
 
 /// What a sans-io file must not name.

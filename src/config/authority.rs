@@ -27,10 +27,21 @@ pub struct AuthorityConfig {
     pub lease_s: u16,
     /// A released identifier is kept for its last owner for so long.
     pub hold_down_s: u16,
-    /// The NVEs by name, each with its locators and the SIR prefix of each.
-    pub nves: BTreeMap<String, Vec<(Locator, SirPrefix)>>,
+    /// Requests of one NVE that are judged in a second; the others wait.
+    pub requests_per_second: u32,
+    /// The NVEs by name.
+    pub nves: BTreeMap<String, AuthorityNve>,
     /// What is logged.
     pub log_level: LogLevel,
+}
+
+/// `nves[]` of `ila-nva`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityNve {
+    /// Its locators, each with the SIR prefix of its domain.
+    pub locators: Vec<(Locator, SirPrefix)>,
+    /// Identifiers that it may have at a time.
+    pub max_identifiers: u32,
 }
 
 impl AuthorityConfig {
@@ -94,12 +105,18 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         }
     };
     let store = store(&mut check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced)), raw);
-    let (lease_s, hold_down_s) = {
+    let (lease_s, hold_down_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
         (
             s.number("lease_s", sessions.map_or(&None, |it| &it.lease_s), 1..=60, 10),
             s.number("hold_down_s", sessions.map_or(&None, |it| &it.hold_down_s), 0..=3600, 60),
+            s.number(
+                "requests_per_second",
+                sessions.map_or(&None, |it| &it.requests_per_second),
+                1..=1_000_000,
+                20_000,
+            ),
         )
     };
     let domains = domains(check, raw);
@@ -116,6 +133,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         store: store.unwrap_or_default(),
         lease_s,
         hold_down_s,
+        requests_per_second,
         nves,
         log_level,
     }
@@ -147,7 +165,7 @@ fn nves(
     check: &mut Check,
     raw: &RawAuthority,
     domains: &BTreeMap<String, SirPrefix>,
-) -> BTreeMap<String, Vec<(Locator, SirPrefix)>> {
+) -> BTreeMap<String, AuthorityNve> {
     let mut nves = BTreeMap::new();
     let mut taken: BTreeMap<Locator, String> = BTreeMap::new();
     for (n, entry) in raw.nves.iter().flat_map(|list| &list.value).enumerate() {
@@ -178,7 +196,9 @@ fn nves(
                 }
             }
         }
-        if nves.insert(name.clone(), locators).is_some() {
+        let max_identifiers =
+            s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
+        if nves.insert(name.clone(), AuthorityNve { locators, max_identifiers }).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }
     }

@@ -269,11 +269,11 @@ raw! {
     /// `store`
     RawStore { path: Option<Text> }
     /// `sessions`
-    RawSessions { lease_s: Option<Text>, hold_down_s: Option<Text> }
+    RawSessions { lease_s: Option<Text>, hold_down_s: Option<Text>, requests_per_second: Option<Text> }
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
     /// `nves[]`
-    RawNve { name: Option<Text>, locators: List<RawLocator> }
+    RawNve { name: Option<Text>, locators: List<RawLocator>, max_identifiers: Option<Text> }
     /// `log` of `ila-nva`
     RawAuthorityLog { level: Option<Text> }
 }

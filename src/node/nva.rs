@@ -51,7 +51,11 @@ enum Event {
     Opened(u64, mpsc::Sender<v1::Up>),
     Down(u64, Down),
     Closed(u64, String),
-    Applied,
+    /// What was pushed is in force; some of it may have been left out.
+    Applied {
+        whole: bool,
+        left_out: bool,
+    },
     /// What was pushed cannot be applied.
     Unusable,
 }
@@ -72,6 +76,8 @@ impl Nva {
         let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
+        // Of what was kept, the configuration may not have taken everything.
+        session.left_out = stats.nva.left_out.load(Ordering::Relaxed) > 0;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopping) = watch::channel(false);
         let work = move || {
@@ -113,8 +119,12 @@ struct Session {
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     /// Number of the stream in use, and the way into it once it is open.
     stream: (u64, Option<mpsc::Sender<v1::Up>>),
-    /// SIR domains of the configuration.
-    domains: usize,
+    /// Whether mappings are being applied.
+    is_applying: bool,
+    /// Whether mappings were left out since everything was told.
+    left_out: bool,
+    /// Why everything is to be asked for anew, once nothing is being applied.
+    anew: Option<&'static str>,
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
@@ -136,7 +146,7 @@ impl Session {
                 rand::random(),
                 authorities.endpoints.len(),
                 rand::random(),
-                known,
+                (!known.epoch.is_empty()).then_some(known),
             ),
             node,
             authorities: Arc::new(authorities),
@@ -146,7 +156,9 @@ impl Session {
             began: Instant::now(),
             events: mpsc::channel(WAITING),
             stream: (0, None),
-            domains: 0,
+            is_applying: false,
+            left_out: false,
+            anew: None,
             away_told: false,
             notes: None,
             last_live: LastLive::ago(0),
@@ -163,12 +175,10 @@ impl Session {
                     if changed.is_err() {
                         return;
                     }
-                    let before = self.domains;
                     let attached = self.attached();
-                    if self.domains != before && self.stream.1.is_some() {
-                        // What was left out for want of its domain is asked for again.
-                        self.stream = (self.stream.0 + 1, None);
-                        self.step(Input::Closed("there is another SIR domain".to_owned()));
+                    if self.left_out {
+                        // What was left out may be taken now.
+                        self.anew = Some("there is another configuration, and mappings were left out before");
                     }
                     Input::Attached(attached)
                 }
@@ -182,10 +192,14 @@ impl Session {
                         self.stream = (number + 1, None);
                         Input::Closed(why)
                     }
-                    Event::Applied => Input::Applied,
+                    Event::Applied { whole, left_out } => {
+                        self.is_applying = false;
+                        self.left_out = left_out || self.left_out && !whole;
+                        Input::Applied
+                    }
                     Event::Unusable => {
-                        self.stream = (self.stream.0 + 1, None);
-                        Input::Closed("what the authority pushed cannot be applied".to_owned())
+                        self.is_applying = false;
+                        Input::Unusable("what the authority pushed cannot be applied".to_owned())
                     }
                     // Of a stream that is closed already.
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
@@ -193,13 +207,15 @@ impl Session {
                 _ = tick.tick() => Input::Tick,
             };
             self.step(input);
+            if let Some(why) = self.anew.take_if(|_| !self.is_applying) {
+                self.left_out = false;
+                self.step(Input::Unusable(why.to_owned()));
+            }
         }
     }
 
     fn attached(&mut self) -> BTreeMap<Key, Vec<Choice>> {
-        let config = self.config.borrow_and_update();
-        self.domains = config.sir_domains.len();
-        attached(&config)
+        attached(&self.config.borrow_and_update())
     }
 
     fn step(&mut self, input: Input) {
@@ -233,6 +249,7 @@ impl Session {
                 self.away_told = false;
                 tracing::info!(revision, "session with the authority");
             }
+            News::Resync(why) => tracing::info!(why, "the authority tells everything anew"),
             News::Away(why) if !self.away_told => {
                 self.away_told = true;
                 tracing::warn!(why, "no session with the authority; the node forwards on what it knows");
@@ -259,19 +276,20 @@ impl Session {
         });
     }
 
-    fn apply(&self, whole: bool, mappings: Vec<Told>, known: Known) {
+    fn apply(&mut self, whole: bool, mappings: Vec<Told>, known: Known) {
+        self.is_applying = true;
         let notes = self.notes.clone();
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
         tokio::spawn(async move {
             let event = match push(&handle, &config, &stats, whole, &mappings).await {
-                Ok(true) => {
+                Ok(Some(left_out)) => {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));
                     }
-                    Event::Applied
+                    Event::Applied { whole, left_out: left_out > 0 }
                 }
-                Ok(false) => Event::Unusable,
+                Ok(None) => Event::Unusable,
                 // The node is shutting down.
                 Err(Gone) => return,
             };
@@ -306,21 +324,22 @@ async fn stream(
 }
 
 /// Applies what the authority pushed. A record that the node cannot take is left out and counted: it must not stop the
-/// rest. `false`: too much is wrong.
+/// rest. Gives how many; `None`: too much is wrong.
 async fn push(
     handle: &ControlHandle,
     config: &Config,
     stats: &Stats,
     whole: bool,
     mappings: &[Told],
-) -> Result<bool, Gone> {
+) -> Result<Option<u64>, Gone> {
     let mut changes = changes(config, mappings);
     let unknown = mappings.len() - changes.len();
     for wrong in 0..MAX_WRONG {
         let batch = Batch { origin: Origin::Nva, changes: changes.clone(), complete: whole };
         let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else {
-            stats.nva.left_out((unknown + wrong) as u64);
-            return Ok(true);
+            let left_out = (unknown + wrong) as u64;
+            stats.nva.left_out(left_out);
+            return Ok(Some(left_out));
         };
         tracing::error!(mapping = %refusal.sir, why = refusal.why, "a mapping of the authority is left out");
         let is_it = |change: &Change| {
@@ -338,7 +357,7 @@ async fn push(
             break;
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// What the authority told as changes, without what is in a SIR domain that this node does not know.

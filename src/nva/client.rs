@@ -4,9 +4,10 @@
 //! [`Client::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no socket and no chance
 //! of its own: a shell feeds it, and the seed of its jitter is passed in.
 
+use super::follower::Follower;
 use super::message::{Down, Told, Up, VERSION};
 use super::model::{Choice, Key, Known};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// First and longest pause before another attempt, in milliseconds. Each is drawn from 0 up to twice the one before
 /// ("full jitter"), so that thousands of NVEs do not come back together.
@@ -29,6 +30,8 @@ pub enum Input {
     Down(Down),
     /// What an [`Effect::Apply`] gave is in force in every worker.
     Applied,
+    /// What an [`Effect::Apply`] gave cannot be applied, and why.
+    Unusable(String),
     /// Time has passed. Timers are served, and what is due is registered, in this step only.
     Tick,
 }
@@ -48,7 +51,7 @@ pub enum Effect {
         whole: bool,
         /// The mappings.
         mappings: Vec<Told>,
-        /// The state of the registry after it.
+        /// The state of the registry that is in force then.
         known: Known,
     },
     /// Tell the operator.
@@ -63,6 +66,8 @@ pub enum News {
         /// Revision of the registry.
         revision: u64,
     },
+    /// Everything is told anew, and why.
+    Resync(String),
     /// There is no session, and the node goes on with what it knows.
     Away(String),
     /// The authority refuses an identifier.
@@ -104,10 +109,6 @@ struct Live {
     lease_ms: u64,
     beat_ms: u64,
     heard_ms: u64,
-    /// Name of the registry's history.
-    epoch: Vec<u8>,
-    /// Pages of the snapshot, until its end.
-    snapshot: Option<Vec<Told>>,
     /// Whether the authority knows that it has heard of everything that is attached.
     complete: bool,
 }
@@ -120,14 +121,6 @@ enum Registration {
     Registered,
     /// Refused, and asked for again then.
     Refused { again_ms: u64 },
-}
-
-/// Work for the workers, in order.
-#[derive(Debug)]
-struct Batch {
-    whole: bool,
-    mappings: Vec<Told>,
-    known: Known,
 }
 
 /// The NVE's half.
@@ -148,17 +141,14 @@ pub struct Client {
     leaving: BTreeSet<Key>,
     asked: BTreeMap<u64, Key>,
     next_id: u64,
-    batches: VecDeque<Batch>,
-    applying: Option<Known>,
-    /// What is in force.
-    applied: Known,
+    follower: Follower,
     effects: Vec<Effect>,
 }
 
 impl Client {
-    /// A client of `endpoints` authorities. `seed` is that of its jitter, and `applied` what is in force already.
+    /// A client of `endpoints` authorities. `seed` is that of its jitter; `known` is what is in force already.
     #[must_use]
-    pub fn new(nve: String, boot: u64, endpoints: usize, seed: u64, applied: Known) -> Self {
+    pub fn new(nve: String, boot: u64, endpoints: usize, seed: u64, known: Option<Known>) -> Self {
         Client {
             nve,
             boot,
@@ -173,11 +163,15 @@ impl Client {
             leaving: BTreeSet::new(),
             asked: BTreeMap::new(),
             next_id: 0,
-            batches: VecDeque::new(),
-            applying: None,
-            applied,
+            follower: Follower::new(known),
             effects: Vec::new(),
         }
+    }
+
+    /// What is in force in every worker: where the next session goes on.
+    #[must_use]
+    pub fn known(&self) -> Option<&Known> {
+        self.follower.known()
     }
 
     /// What operators see.
@@ -187,7 +181,7 @@ impl Client {
             |what: fn(&Registration) -> bool| self.registrations.values().filter(|one| what(one)).count();
         Status {
             live: matches!(self.state, State::Live(_)),
-            applied: self.applied.revision,
+            applied: self.follower.known().map_or(0, |known| known.revision),
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
         }
@@ -204,10 +198,24 @@ impl Client {
             }
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
-            Input::Applied => self.batch_applied(),
+            Input::Applied => self.follower.applied(),
+            Input::Unusable(why) => {
+                self.follower.forget();
+                if !matches!(self.state, State::Away { .. }) {
+                    self.effects.push(Effect::Close);
+                    self.closed(&why, now_ms);
+                }
+            }
             Input::Tick => self.tick(now_ms),
         }
-        self.apply_next();
+        if let Some((whole, mappings, known)) = self.follower.apply_next() {
+            self.effects.push(Effect::Apply { whole, mappings, known });
+        }
+        if matches!(self.state, State::Live(_))
+            && let Some(revision) = self.follower.say_applied(now_ms)
+        {
+            self.effects.push(Effect::Up(Up::Applied(revision)));
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -242,6 +250,7 @@ impl Client {
         self.pause_ms = (self.pause_ms * 2).min(PAUSE_MS.1);
         self.endpoint = (self.endpoint + 1) % self.endpoints;
         self.state = State::Away { until_ms };
+        self.follower.end();
         self.asked.clear();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
@@ -254,20 +263,14 @@ impl Client {
         match (&mut self.state, down) {
             (State::Greeting { .. }, Down::Welcome { version: VERSION, epoch, revision, lease_ms }) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
-                let snapshot = Some(Vec::new());
-                self.state = State::Live(Live {
-                    lease_ms,
-                    beat_ms: now_ms,
-                    heard_ms: now_ms,
-                    epoch,
-                    snapshot,
-                    complete: false,
-                });
+                let (beat_ms, heard_ms) = (now_ms, now_ms);
+                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false });
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
                 self.leaving.clone().into_iter().for_each(|key| self.release(key));
-                self.effects.push(Effect::Up(Up::Subscribe));
+                let known = self.follower.begin(epoch);
+                self.effects.push(Effect::Up(Up::Subscribe(known)));
             }
             (_, Down::Error(why)) => {
                 self.effects.push(Effect::Close);
@@ -297,27 +300,24 @@ impl Client {
                     self.effects.push(Effect::Tell(News::Refused { key, owner, why }));
                 }
             }
-            (State::Live(Live { snapshot: Some(pages), .. }), Down::Page(page)) => pages.extend(page),
-            (State::Live(live), Down::SnapshotEnd(revision)) => {
-                if let Some(mappings) = live.snapshot.take() {
-                    // What waits is older than the snapshot.
-                    self.batches.clear();
-                    let known = Known { epoch: live.epoch.clone(), revision };
-                    self.batches.push_back(Batch { whole: true, mappings, known });
+            (State::Live(_), Down::Progress(_)) => {}
+            (State::Live(_), told) => {
+                if let Down::Resync(why) = &told {
+                    self.effects.push(Effect::Tell(News::Resync(why.clone())));
+                }
+                if let Err(unexpected) = self.follower.receive(told) {
+                    self.out_of_turn(&unexpected, now_ms);
                 }
             }
-            (State::Live(live @ Live { snapshot: None, .. }), Down::Delta(revision, mappings)) => {
-                let known = Known { epoch: live.epoch.clone(), revision };
-                self.batches.push_back(Batch { whole: false, mappings, known });
-            }
-            (State::Live(Live { snapshot: None, .. }), Down::Progress(_)) => {}
-            (_, unexpected) => {
-                let what = format!("{unexpected:?}");
-                let what: String = what.chars().take_while(|c| c.is_alphanumeric()).collect();
-                self.effects.push(Effect::Close);
-                self.closed(&format!("the authority sent {what} out of turn"), now_ms);
-            }
+            (_, unexpected) => self.out_of_turn(&unexpected, now_ms),
         }
+    }
+
+    fn out_of_turn(&mut self, unexpected: &Down, now_ms: u64) {
+        let what = format!("{unexpected:?}");
+        let what: String = what.chars().take_while(|c| c.is_alphanumeric()).collect();
+        self.effects.push(Effect::Close);
+        self.closed(&format!("the authority sent {what} out of turn"), now_ms);
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -383,25 +383,6 @@ impl Client {
         self.next_id += 1;
         self.asked.insert(self.next_id, key);
         self.next_id
-    }
-
-    fn apply_next(&mut self) {
-        if self.applying.is_some() {
-            return;
-        }
-        if let Some(Batch { whole, mappings, known }) = self.batches.pop_front() {
-            self.applying = Some(known.clone());
-            self.effects.push(Effect::Apply { whole, mappings, known });
-        }
-    }
-
-    fn batch_applied(&mut self) {
-        let Some(known) = self.applying.take() else { return };
-        let revision = known.revision;
-        self.applied = known;
-        if matches!(self.state, State::Live(_)) {
-            self.effects.push(Effect::Up(Up::Applied(revision)));
-        }
     }
 
     /// A number below `below`: xorshift, which is enough for jitter.

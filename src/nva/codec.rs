@@ -1,12 +1,15 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
-use super::message::{Down, Told, Up};
-use super::model::{Choice, Key, MAX_LOCATORS};
+use super::message::{Down, Encoded, Told, Up};
+use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::ila::Locator;
+use prost::Message;
 
 /// Longest name of an NVE in bytes.
 const MAX_NAME: usize = 64;
+/// Longest epoch in bytes.
+const MAX_EPOCH: usize = 64;
 
 /// A message that breaks the protocol, and how.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +39,16 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::Unregister(v1::Unregister { id, key })) => {
             Up::Unregister { id, key: read_key(key)? }
         }
-        Some(up::Message::Subscribe(v1::Subscribe {})) => Up::Subscribe,
+        Some(up::Message::Subscribe(v1::Subscribe { epoch, applied })) => {
+            if epoch.len() > MAX_EPOCH {
+                return malformed(format!(
+                    "Subscribe: an epoch of {} bytes; at most {MAX_EPOCH}",
+                    epoch.len()
+                ));
+            }
+            let known = Known { epoch: epoch.into(), revision: applied };
+            Up::Subscribe((!known.epoch.is_empty()).then_some(known))
+        }
         Some(up::Message::Applied(v1::Applied { revision })) => Up::Applied(revision),
         Some(up::Message::Beat(v1::Beat {})) => Up::Beat,
         Some(up::Message::Complete(v1::Complete {})) => Up::Complete,
@@ -51,7 +63,10 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
         Some(down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms })) => {
-            Down::Welcome { version, epoch, revision, lease_ms }
+            if epoch.is_empty() || epoch.len() > MAX_EPOCH {
+                return malformed(format!("Welcome: an epoch of {} bytes; 1 to {MAX_EPOCH}", epoch.len()));
+            }
+            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms }
         }
         Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
             Down::Registered { id, sequence, revision }
@@ -60,6 +75,8 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
             let owner = (!owner.is_empty()).then_some(owner);
             Down::Refused { id, owner, sequence, why, temporary }
         }
+        Some(down::Message::Resumed(v1::Resumed { revision })) => Down::Resumed(revision),
+        Some(down::Message::Resync(v1::Resync { why })) => Down::Resync(why),
         Some(down::Message::Page(v1::Page { mappings })) => Down::Page(read_mappings(mappings)?),
         Some(down::Message::SnapshotEnd(v1::SnapshotEnd { revision })) => Down::SnapshotEnd(revision),
         Some(down::Message::Delta(v1::Delta { revision, mappings })) => {
@@ -86,11 +103,25 @@ fn read_choices(locators: &[v1::Locator]) -> Result<Vec<Choice>, Malformed> {
     locators.iter().map(read).collect()
 }
 
-fn read_mappings(mappings: Vec<v1::Mapping>) -> Result<Vec<Told>, Malformed> {
+fn read_mappings(encoded: Encoded) -> Result<Vec<Told>, Malformed> {
     let read = |v1::Mapping { key, locators, sequence }| {
         Ok(Told { key: read_key(key)?, choices: read_choices(&locators)?, sequence })
     };
-    mappings.into_iter().map(read).collect()
+    match v1::Mappings::decode(encoded) {
+        Ok(v1::Mappings { mappings }) => mappings.into_iter().map(read).collect(),
+        Err(why) => malformed(format!("mappings that cannot be read: {why}")),
+    }
+}
+
+/// Encodes records, so that every session may be told of them.
+#[must_use]
+pub fn encode<'r>(records: impl IntoIterator<Item = (&'r Key, &'r Record)>) -> Encoded {
+    let write = |(key, record): (&Key, &Record)| v1::Mapping {
+        key: write_key(*key),
+        locators: write_choices(&record.choices),
+        sequence: record.sequence,
+    };
+    v1::Mappings { mappings: records.into_iter().map(write).collect() }.encode_to_vec().into()
 }
 
 fn write_key(key: Key) -> Option<v1::Key> {
@@ -106,15 +137,6 @@ fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
     choices.iter().map(write).collect()
 }
 
-fn write_mappings(mappings: &[Told]) -> Vec<v1::Mapping> {
-    let write = |told: &Told| v1::Mapping {
-        key: write_key(told.key),
-        locators: write_choices(&told.choices),
-        sequence: told.sequence,
-    };
-    mappings.iter().map(write).collect()
-}
-
 /// Writes a message of an NVE.
 #[must_use]
 pub fn write_up(up: Up) -> v1::Up {
@@ -124,7 +146,10 @@ pub fn write_up(up: Up) -> v1::Up {
             up::Message::Register(v1::Register { id, key: write_key(key), locators: write_choices(&choices) })
         }
         Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
-        Up::Subscribe => up::Message::Subscribe(v1::Subscribe {}),
+        Up::Subscribe(None) => up::Message::Subscribe(v1::Subscribe::default()),
+        Up::Subscribe(Some(Known { epoch, revision })) => {
+            up::Message::Subscribe(v1::Subscribe { epoch: epoch.into(), applied: revision })
+        }
         Up::Applied(revision) => up::Message::Applied(v1::Applied { revision }),
         Up::Beat => up::Message::Beat(v1::Beat {}),
         Up::Complete => up::Message::Complete(v1::Complete {}),
@@ -134,10 +159,10 @@ pub fn write_up(up: Up) -> v1::Up {
 
 /// Writes a message of the authority.
 #[must_use]
-pub fn write_down(down: Down) -> v1::Down {
+pub fn write_down(down: Down<Encoded>) -> v1::Down {
     let message = match down {
         Down::Welcome { version, epoch, revision, lease_ms } => {
-            down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms })
+            down::Message::Welcome(v1::Welcome { version, epoch: epoch.into(), revision, lease_ms })
         }
         Down::Registered { id, sequence, revision } => {
             down::Message::Registered(v1::Registered { id, sequence, revision })
@@ -146,11 +171,11 @@ pub fn write_down(down: Down) -> v1::Down {
             let owner = owner.unwrap_or_default();
             down::Message::Refused(v1::Refused { id, owner, sequence, why, temporary })
         }
-        Down::Page(mappings) => down::Message::Page(v1::Page { mappings: write_mappings(&mappings) }),
+        Down::Resumed(revision) => down::Message::Resumed(v1::Resumed { revision }),
+        Down::Resync(why) => down::Message::Resync(v1::Resync { why }),
+        Down::Page(mappings) => down::Message::Page(v1::Page { mappings }),
         Down::SnapshotEnd(revision) => down::Message::SnapshotEnd(v1::SnapshotEnd { revision }),
-        Down::Delta(revision, mappings) => {
-            down::Message::Delta(v1::Delta { revision, mappings: write_mappings(&mappings) })
-        }
+        Down::Delta(revision, mappings) => down::Message::Delta(v1::Delta { revision, mappings }),
         Down::Progress(revision) => down::Message::Progress(v1::Progress { revision }),
         Down::Error(why) => down::Message::Error(v1::Error { why }),
     };

@@ -1,6 +1,6 @@
 //! The messages of a session, as the cores on both sides see them (`proto/ilagate/nva/v1/nva.proto`).
 
-use super::model::{Choice, Key};
+use super::model::{Choice, Key, Known};
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -33,8 +33,8 @@ pub enum Up {
         /// The identifier.
         key: Key,
     },
-    /// It wants every mapping.
-    Subscribe,
+    /// It wants every mapping, from what it has in force on.
+    Subscribe(Option<Known>),
     /// Every worker uses everything up to this revision.
     Applied(u64),
     /// It is alive.
@@ -54,9 +54,13 @@ pub struct Told {
     pub sequence: u64,
 }
 
-/// From the authority.
+/// Mappings as they stand on the wire: encoded once for all sessions. Two of them, one after the other, are the mappings
+/// of both.
+pub type Encoded = prost::bytes::Bytes;
+
+/// From the authority. `M` is what mappings are told as: the authority has them [`Encoded`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Down {
+pub enum Down<M = Vec<Told>> {
     /// The answer to Hello.
     Welcome {
         /// Version of the protocol from here on.
@@ -90,14 +94,40 @@ pub enum Down {
         /// Whether the same may pass later.
         temporary: bool,
     },
-    /// A part of a snapshot.
-    Page(Vec<Told>),
+    /// No snapshot is needed: what came after this revision follows.
+    Resumed(u64),
+    /// A snapshot begins, and why. Pages before it are void.
+    Resync(String),
+    /// A part of a snapshot. What a later one says of an identifier counts.
+    Page(M),
     /// The snapshot is whole and shows this revision.
     SnapshotEnd(u64),
-    /// One transaction, which made this revision.
-    Delta(u64, Vec<Told>),
+    /// Whole transactions after what was sent before, the last of which made this revision. What it says of an
+    /// identifier last counts.
+    Delta(u64, M),
     /// Everything up to this revision was sent.
     Progress(u64),
     /// The session ends, and why.
     Error(String),
+}
+
+/// What a message weighs besides mappings and text, in bytes, on its way.
+const ENVELOPE: usize = 64;
+
+impl Down<Encoded> {
+    /// What it takes of the window of a session: its bytes, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        ENVELOPE
+            + match self {
+                Down::Page(mappings) | Down::Delta(_, mappings) => mappings.len(),
+                Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
+                Down::Resync(why) | Down::Error(why) => why.len(),
+                Down::Welcome { .. }
+                | Down::Registered { .. }
+                | Down::Resumed(_)
+                | Down::SnapshotEnd(_)
+                | Down::Progress(_) => 0,
+            }
+    }
 }

@@ -1,19 +1,25 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules, `authority` the sessions around it, `client` the NVE's half of a session: cores without
-//! clock, socket, thread and file. `store` makes transactions durable, and `mirror` is the file in which an NVE keeps what
-//! it knows. `server` and `run` are the shells of `ila-nva`.
+//! `registry` holds the rules, `authority` the sessions around it (`session` one of them, `commits` what they ask for,
+//! `log` what they are told, `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is
+//! told): cores without clock, socket, thread and file. `store` makes transactions durable, and `mirror` is the file in
+//! which an NVE keeps what it knows. `server` and `run` are the shells of `ila-nva`.
 
 pub mod authority;
+mod bucket;
 pub mod client;
 pub mod codec;
+mod commits;
+mod follower;
 mod listen;
+pub mod log;
 pub mod message;
 pub mod mirror;
 pub mod model;
 pub mod registry;
 pub mod run;
 pub mod server;
+mod session;
 pub mod store;
 
 /// Messages, client and server, made from the `.proto`.

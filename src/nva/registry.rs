@@ -6,7 +6,8 @@
 
 use super::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
 use crate::ila::Locator;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Refusal {
 pub struct Nve {
     /// Its locators, each with the SIR prefix of its domain.
     pub locators: HashMap<Locator, u64>,
+    /// Identifiers that it may have at a time.
+    pub max_identifiers: usize,
 }
 
 /// Who has which identifier.
@@ -33,6 +36,8 @@ pub struct Nve {
 pub struct Registry {
     nves: HashMap<String, Nve>,
     records: BTreeMap<Key, Record>,
+    /// What each NVE has.
+    held: HashMap<String, BTreeSet<Key>>,
     /// Until when a released identifier is kept for its last owner, in milliseconds of the authority's clock.
     kept_until: HashMap<Key, u64>,
     hold_down_ms: u64,
@@ -43,6 +48,8 @@ pub struct Registry {
 #[derive(Debug, Default)]
 pub struct Draft {
     writes: BTreeMap<Key, Record>,
+    /// How many identifiers more each NVE has with it.
+    more: BTreeMap<String, isize>,
 }
 
 impl Draft {
@@ -78,7 +85,11 @@ impl Registry {
         let records: BTreeMap<Key, Record> = stored.into_iter().collect();
         let released = records.iter().filter(|(_, record)| !record.is_held());
         let kept_until = released.map(|(key, _)| (*key, now_ms + hold_down_ms)).collect();
-        Registry { nves, records, kept_until, hold_down_ms, revision }
+        let mut held: HashMap<String, BTreeSet<Key>> = HashMap::new();
+        for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
+            note_held(&mut held, *key, &record.owner);
+        }
+        Registry { nves, records, held, kept_until, hold_down_ms, revision }
     }
 
     /// Revision: the number of transactions so far.
@@ -96,6 +107,17 @@ impl Registry {
     /// Every identifier that somebody has.
     pub fn held(&self) -> impl Iterator<Item = (&Key, &Record)> {
         self.records.iter().filter(|(_, record)| record.is_held())
+    }
+
+    /// Those after a key, in the order of keys.
+    pub fn held_after(&self, key: Option<Key>) -> impl Iterator<Item = (&Key, &Record)> {
+        let after = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.records.range((after, Bound::Unbounded)).filter(|(_, record)| record.is_held())
+    }
+
+    /// The identifiers that an NVE has.
+    pub fn held_by(&self, nve: &str) -> impl Iterator<Item = Key> {
+        self.held.get(nve).into_iter().flatten().copied()
     }
 
     /// The record of a key, if there is or was one.
@@ -161,6 +183,10 @@ impl Registry {
             _ => {}
         }
         let sequence = before.map_or(0, |record| record.sequence) + 1;
+        if !before.is_some_and(Record::is_held) {
+            self.may_have_more(draft, nve, key)?;
+            *draft.more.entry(nve.to_owned()).or_default() += 1;
+        }
         draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence });
         Ok(sequence)
     }
@@ -181,6 +207,7 @@ impl Registry {
             Some(record) if !record.is_held() => Ok(record.sequence),
             Some(record) => {
                 let sequence = record.sequence + 1;
+                *draft.more.entry(nve.to_owned()).or_default() -= 1;
                 draft.writes.insert(key, Record { choices: Vec::new(), owner: nve.to_owned(), sequence });
                 Ok(sequence)
             }
@@ -191,13 +218,46 @@ impl Registry {
     pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         self.revision += 1;
         for (key, record) in &transaction.writes {
+            let before = self.records.insert(*key, record.clone());
+            if let Some(before) = before.filter(|before| before.is_held() && before.owner != record.owner) {
+                self.forget_held(*key, &before.owner);
+            }
             if record.is_held() {
                 self.kept_until.remove(key);
+                note_held(&mut self.held, *key, &record.owner);
             } else {
                 self.kept_until.insert(*key, now_ms + self.hold_down_ms);
+                self.forget_held(*key, &record.owner);
             }
-            self.records.insert(*key, record.clone());
         }
+    }
+
+    /// Makes an NVE the owner of an identifier without asking: a flaw that tests must notice.
+    #[cfg(test)]
+    pub(super) fn give(&mut self, key: Key, nve: &str) {
+        if let Some(record) = self.records.get_mut(&key) {
+            record.owner = nve.to_owned();
+        }
+    }
+
+    fn forget_held(&mut self, key: Key, owner: &str) {
+        if let Some(own) = self.held.get_mut(owner) {
+            own.remove(&key);
+        }
+    }
+
+    /// Whether an NVE may have one identifier more.
+    fn may_have_more(&self, draft: &Draft, nve: &str, key: Key) -> Result<(), Refusal> {
+        let most = self.nves.get(nve).map_or(0, |own| own.max_identifiers);
+        let held = self.held.get(nve).map_or(0, BTreeSet::len);
+        if held.saturating_add_signed(draft.more.get(nve).copied().unwrap_or(0)) < most {
+            return Ok(());
+        }
+        let why = format!(
+            "{key} would be more than the {most} identifiers that {nve} may have; release some, or raise \
+             nves[].max_identifiers at the authority"
+        );
+        Err(Refusal { owner: None, sequence: 0, why, temporary: false })
     }
 
     /// Whether the NVE may claim a key at these locators.
@@ -229,5 +289,12 @@ impl Registry {
             }
         }
         Ok(())
+    }
+}
+
+fn note_held(held: &mut HashMap<String, BTreeSet<Key>>, key: Key, owner: &str) {
+    match held.get_mut(owner) {
+        Some(own) => _ = own.insert(key),
+        None => _ = held.insert(owner.to_owned(), BTreeSet::from([key])),
     }
 }

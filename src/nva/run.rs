@@ -84,12 +84,16 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
     let store = Embedded::open(&config.store, epoch)?;
-    let nves = config.nves.iter().map(|(name, locators)| {
-        let locators = locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
-        (name.clone(), Nve { locators })
+    let nves = config.nves.iter().map(|(name, nve)| {
+        let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
+        (name.clone(), Nve { locators, max_identifiers: nve.max_identifiers as usize })
     });
     let nves: HashMap<String, Nve> = nves.collect();
-    let (lease_ms, hold_down_ms) = (u32::from(config.lease_s) * 1000, u64::from(config.hold_down_s) * 1000);
+    let limits = server::SessionLimits {
+        lease_ms: u32::from(config.lease_s) * 1000,
+        hold_down_ms: u64::from(config.hold_down_s) * 1000,
+        requests_per_second: config.requests_per_second,
+    };
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
     let trust = match &files {
         Some(files) => {
@@ -99,7 +103,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
-    let (service, authority) = server::pair(Box::new(store), nves, lease_ms, hold_down_ms, trusted.clone())?;
+    let (service, authority) = server::pair(Box::new(store), nves, limits, trusted.clone())?;
     // Each NVE has a connection.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

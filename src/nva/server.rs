@@ -1,9 +1,9 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
-use super::authority::{Authority, Effect, Input, SessionId, Settings};
+use super::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
 use super::codec::{read_up, write_down};
 use super::listen::Peer;
-use super::message::{Down, Up};
+use super::message::{Down, Encoded, Up};
 use super::model::Transaction;
 use super::registry::{Nve, Registry};
 use super::store::{CommitError, Store, StoreError};
@@ -11,18 +11,20 @@ use super::{MAX_MESSAGE_BYTES, v1};
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Messages of all NVEs that wait for the authority. Beyond them the streams wait.
 const EVENTS: usize = 4_096;
-/// Messages that wait for one NVE. One that falls further behind loses its session, and resynchronises.
-const BACKLOG: usize = 8_192;
+/// Weight that has left for an NVE before the authority is told of it: a part of its window, so that it is told seldom.
+const TOLD: usize = LIMITS.window / 4;
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -32,8 +34,11 @@ const RECHECK: Duration = Duration::from_secs(60);
 /// Whom to let in by TLS; none while there is no TLS.
 pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
 
+/// What waits for an NVE. The authority keeps it short: it sends no more than a window, and at last the reason of the end.
+type Sender = mpsc::UnboundedSender<Down<Encoded>>;
+
 enum Event {
-    Opened(SessionId, mpsc::Sender<Result<v1::Down, Status>>, Option<Proof>),
+    Opened(SessionId, Sender, Option<Proof>),
     Up(SessionId, Up),
     Closed(SessionId),
 }
@@ -50,6 +55,7 @@ struct Proof {
 pub struct Service {
     trusted: Trusted,
     events: mpsc::Sender<Event>,
+    ready: mpsc::UnboundedSender<(SessionId, usize)>,
     next: Arc<AtomicU64>,
 }
 
@@ -57,7 +63,8 @@ pub struct Service {
 pub struct Server {
     authority: Authority,
     events: mpsc::Receiver<Event>,
-    sessions: HashMap<SessionId, mpsc::Sender<Result<v1::Down, Status>>>,
+    ready: mpsc::UnboundedReceiver<(SessionId, usize)>,
+    sessions: HashMap<SessionId, Sender>,
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
     trusted: Trusted,
@@ -67,6 +74,17 @@ pub struct Server {
     began: Instant,
 }
 
+/// What an operator sets of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// A session ends when nothing comes for so long.
+    pub lease_ms: u32,
+    /// A released identifier is kept for its last owner for so long.
+    pub hold_down_ms: u64,
+    /// Requests of one NVE that are judged in a second; the others wait.
+    pub requests_per_second: u32,
+}
+
 /// The authority over what the store holds.
 ///
 /// # Errors
@@ -74,13 +92,13 @@ pub struct Server {
 pub fn pair(
     mut store: Box<dyn Store>,
     nves: HashMap<String, Nve>,
-    lease_ms: u32,
-    hold_down_ms: u64,
+    limits: SessionLimits,
     trusted: Trusted,
 ) -> Result<(Service, Server), StoreError> {
     let stored = store.load()?;
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let settings = Settings { epoch: stored.epoch.to_vec(), lease_ms };
+    let SessionLimits { lease_ms, hold_down_ms, requests_per_second } = limits;
+    let settings = Settings { epoch: stored.epoch.to_vec(), lease_ms, requests_per_second, limits: LIMITS };
     let revision = stored.revision;
     let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms));
     let authority = Authority::new(settings, registry);
@@ -99,10 +117,12 @@ pub fn pair(
     let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(work);
     let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
     let (sender, events) = mpsc::channel(EVENTS);
-    let service = Service { trusted: trusted.clone(), events: sender, next: Arc::default() };
+    let (tell, ready) = mpsc::unbounded_channel();
+    let service = Service { trusted: trusted.clone(), events: sender, ready: tell, next: Arc::default() };
     let server = Server {
         authority,
         events,
+        ready,
         sessions: HashMap::new(),
         chains: HashMap::new(),
         trusted,
@@ -149,6 +169,7 @@ impl Server {
                     }
                     Err(CommitError::Unknown(why)) => return Err(StoreError(why)),
                 },
+                Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 _ = tick.tick() => Input::Tick,
                 () = trust_changes(&mut self.trusted) => {
                     self.recheck();
@@ -192,18 +213,20 @@ impl Server {
             for effect in self.authority.step(now_ms, input) {
                 match effect {
                     Effect::Down(id, down) => {
-                        if let Down::Refused { owner, why, .. } = &down {
-                            tracing::warn!(session = id.0, owner, why, "refused");
-                        }
+                        tell_operator(id, &down);
                         let Some(sender) = self.sessions.get(&id) else { continue };
-                        if sender.try_send(Ok(write_down(down))).is_err() {
-                            // Too far behind, or gone: it comes back and is told everything anew.
-                            tracing::warn!(session = id.0, "an NVE is too far behind; its session ends");
+                        if sender.send(down).is_err() {
                             self.forget(id);
                             inputs.push(Input::Closed(id));
                         }
                     }
-                    Effect::Close(id) => self.forget(id),
+                    Effect::Close(id, why) => {
+                        tracing::warn!(session = id.0, why, "a session ends");
+                        if let Some(sender) = self.sessions.get(&id) {
+                            let _ = sender.send(Down::Error(why));
+                        }
+                        self.forget(id);
+                    }
                     Effect::Commit(transaction) => {
                         if self.commits.send(transaction).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
@@ -212,6 +235,40 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+fn tell_operator(id: SessionId, down: &Down<Encoded>) {
+    match down {
+        Down::Refused { owner, why, .. } => tracing::warn!(session = id.0, owner, why, "refused"),
+        Down::Resync(why) => tracing::info!(session = id.0, why, "a snapshot begins"),
+        Down::Resumed(revision) => tracing::info!(session = id.0, revision, "a session goes on"),
+        _ => {}
+    }
+}
+
+/// What goes to one NVE. It says how much of it the NVE's connection has taken.
+pub struct Outgoing {
+    id: SessionId,
+    messages: mpsc::UnboundedReceiver<Down<Encoded>>,
+    ready: mpsc::UnboundedSender<(SessionId, usize)>,
+    untold: usize,
+}
+
+impl Stream for Outgoing {
+    type Item = Result<v1::Down, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let down = std::task::ready!(self.messages.poll_recv(context));
+        if let Some(down) = &down {
+            self.untold += down.weight();
+        }
+        if self.untold >= TOLD {
+            let weight = std::mem::take(&mut self.untold);
+            // An authority that is gone needs no room.
+            let _ = self.ready.send((self.id, weight));
+        }
+        Poll::Ready(down.map(|down| Ok(write_down(down))))
     }
 }
 
@@ -241,7 +298,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl v1::nva_server::Nva for Service {
-    type SessionStream = ReceiverStream<Result<v1::Down, Status>>;
+    type SessionStream = Outgoing;
 
     async fn session(
         &self,
@@ -256,7 +313,7 @@ impl v1::nva_server::Nva for Service {
         peer.use_it();
         let mut stream = request.into_inner();
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let (sender, messages) = mpsc::unbounded_channel();
         let events = self.events.clone();
         let gone = || Status::unavailable("the authority is shutting down");
         events.send(Event::Opened(id, sender.clone(), proof)).await.map_err(|_| gone())?;
@@ -270,14 +327,14 @@ impl v1::nva_server::Nva for Service {
                         }
                     }
                     Err(why) => {
-                        let _ = sender.try_send(Ok(write_down(Down::Error(why.to_string()))));
+                        let _ = sender.send(Down::Error(why.to_string()));
                         break;
                     }
                 }
             }
             let _ = events.send(Event::Closed(id)).await;
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(Outgoing { id, messages, ready: self.ready.clone(), untold: 0 }))
     }
 }
 

@@ -1,7 +1,11 @@
 //! The rules of the registry, and a small world of an authority, NVEs and a store that fail.
 
+mod client;
+mod flaws;
 mod mirror;
 mod registry;
+mod scale;
+mod session;
 mod world;
 
 use super::model::{Choice, Key};
@@ -32,23 +36,27 @@ fn name(nve: u64) -> String {
 fn nves(count: u64) -> HashMap<String, Nve> {
     let of = |nve| {
         let own = [(locator(nve, 0), SIR), (locator(nve, 1), SIR), (locator(nve, 2), OTHER_SIR)];
-        (name(nve), Nve { locators: own.into_iter().collect() })
+        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000 })
     };
     (1..=count).map(of).collect()
 }
 
 #[test]
 fn the_longest_delta_and_the_longest_page_fit_one_message() {
+    use super::authority::LIMITS;
     use super::message::{Down, Told};
+    use super::model::Record;
     use prost::Message;
     let choice = |n| Choice { locator: Locator(u64::MAX - n), priority: u8::MAX, weight: 1000 };
     let choices: Vec<Choice> = (0..super::model::MAX_LOCATORS as u64).map(choice).collect();
     let key = Key { sir_prefix: u64::MAX, identifier: u64::MAX };
-    let told = vec![Told { key, choices, sequence: u64::MAX }; super::authority::BATCH];
-    let bytes = super::codec::write_down(Down::Delta(u64::MAX, told.clone())).encoded_len();
+    let record = Record { choices, owner: String::new(), sequence: u64::MAX };
+    let encoded = super::codec::encode(vec![(&key, &record); super::commits::BATCH]);
+    let bytes = super::codec::write_down(Down::Delta(u64::MAX, encoded.clone())).encoded_len();
     assert!(bytes < super::MAX_MESSAGE_BYTES, "{bytes}");
-    const { assert!(super::authority::PAGE <= super::authority::BATCH) };
+    const { assert!(LIMITS.page <= super::commits::BATCH) };
     // And what is written is read.
-    let down = Down::Page(told);
-    assert_eq!(super::codec::read_down(super::codec::write_down(down.clone())), Ok(down));
+    let told = Told { key, choices: record.choices, sequence: record.sequence };
+    let read = super::codec::read_down(super::codec::write_down(Down::Page(encoded)));
+    assert_eq!(read, Ok(Down::Page(vec![told; super::commits::BATCH])));
 }

@@ -13,11 +13,12 @@ from wait import expect, until
 class Domain:
     """The reference network under an authority."""
 
-    def __init__(self, lab, nves=None):
+    def __init__(self, lab, nves=None, **sessions):
         self.net = Network(lab, start=False)
         names = [node.config["node"]["name"] for node in self.net.nodes]
         gw, nve1, nve2 = names
-        self.nva = Authority(lab, self.net.fab, self.net.domain, nves or {gw: [], nve1: [L1], nve2: [L2]})
+        nves = nves or {gw: [], nve1: [L1], nve2: [L2]}
+        self.nva = Authority(lab, self.net.fab, self.net.domain, nves, **sessions)
         for node in self.net.nodes:
             follow(node, self.nva)
 
@@ -224,3 +225,34 @@ def test_a_node_that_claims_the_locator_of_another_is_refused():
         expect(T2 not in {m["sir"] for m in probe.gw.show("mapping", "list")}, "task 2 is known")
         probe.stop()
         nva.stop()
+
+
+def test_a_node_that_stands_still_keeps_nobody_back_and_catches_up():
+    with Lab("ilav") as lab:
+        domain = Domain(lab, lease_s=2).start()
+        net = domain.net
+        domain.knows(net.gw, T1, T2)
+        domain.knows(net.nve1, T2)
+        attachments = net.nve2.config["attachments"]
+        knows = lambda: {m["sir"] for m in net.gw.show("mapping", "list", "--origin", "nva")}  # noqa: E731
+        net.nve1.process.send(signal.SIGSTOP)
+        try:
+            # Every change reaches the others meanwhile.
+            for _ in range(4):
+                net.nve2.config["attachments"] = []
+                net.nve2.reload()
+                until(lambda: T2 not in knows(), "the gateway to forget task 2")
+                net.nve2.config["attachments"] = attachments
+                net.nve2.reload()
+                until(lambda: T2 in knows(), "the gateway to learn task 2 again")
+            until(lambda: "nothing came for 2000 ms" in domain.nva.log(), "the session of the still node to end")
+        finally:
+            net.nve1.process.send(signal.SIGCONT)
+        # It goes on from what it had: no snapshot is needed.
+        revision = "ilagate_nva_applied_revision"
+        until(lambda: net.nve1.metrics()["ilagate_nva_session"] == 1
+              and net.nve1.metrics()[revision] == net.gw.metrics()[revision], "the node to catch up")
+        expect(domain.nva.log().count("a session goes on") == 1, domain.nva.log())
+        expect(domain.nva.log().count("a snapshot begins") == 3, domain.nva.log())
+        net.t1.reaches(T2)
+        domain.stop()

@@ -35,6 +35,29 @@ fn the_shipped_file_of_the_authority_has_every_key() {
     assert_eq!(listed, known.into_iter().collect());
 }
 
+#[test]
+fn the_limits_of_nves_have_defaults_and_bounds() {
+    let parse = |sessions: &str, nve: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n\
+             sessions: {{{sessions}}}\nnves: [{{name: nve1{nve}}}]\n"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    let limits = |config: AuthorityConfig| (config.requests_per_second, config.nves["nve1"].max_identifiers);
+    assert_eq!(limits(parse("", "").unwrap()), (20_000, 100_000));
+    let set = parse("requests_per_second: 5", ", max_identifiers: 0");
+    assert_eq!(limits(set.unwrap()), (5, 0));
+    for (sessions, nve, place) in [
+        ("requests_per_second: 0", "", "sessions.requests_per_second"),
+        ("requests_per_second: 1000001", "", "sessions.requests_per_second"),
+        ("", ", max_identifiers: 8000001", "nves[0].max_identifiers"),
+    ] {
+        let errors = parse(sessions, nve).unwrap_err().to_string();
+        assert!(errors.contains(place), "{errors}");
+    }
+}
+
 /// Path of the leaf on each line of the reference, by indentation; `None` for lines without a leaf.
 fn leaves(text: &str) -> Vec<Option<String>> {
     let mut open: Vec<(usize, String)> = Vec::new();

@@ -113,7 +113,8 @@ impl Rib {
             if let Some(replaced) = replaced {
                 self.dirty |= self.actions.give_back(replaced);
             }
-            let Some(action) = write else { continue };
+            // What is there already is not written: a batch of equal data changes no table.
+            let Some(action) = write.filter(|action| replaced != Some(*action)) else { continue };
             let Some(domain) = self.domains.get_mut(usize::from(domain)) else { continue };
             let before = if action.0 == 0 {
                 domain.mappings.remove(identifier)

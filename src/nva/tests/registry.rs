@@ -144,3 +144,33 @@ fn only_the_owner_releases() {
     assert!(release(&mut registry, 2, key(9), 0).unwrap_err().why.contains("is not registered"));
     assert!(registry.record(key(1)).unwrap().is_held());
 }
+
+#[test]
+fn an_nve_has_no_more_identifiers_than_it_may() {
+    let mut few = nves(2);
+    few.get_mut("nve1").unwrap().max_identifiers = 2;
+    let mut registry = Registry::new(few.clone(), [], 0, (0, 0));
+    assert_eq!(register(&mut registry, 1, key(1), at(1), 0), Ok(1));
+    // Those of one transaction count.
+    let mut draft = Draft::default();
+    assert_eq!(registry.register(&mut draft, "nve1", key(2), at(1), 0), Ok(1));
+    let refusal = registry.register(&mut draft, "nve1", key(3), at(1), 0).unwrap_err();
+    assert!(refusal.why.contains("more than the 2 identifiers") && refusal.why.contains("max_identifiers"));
+    assert_eq!(registry.unregister(&mut draft, "nve1", key(1)), Ok(2));
+    assert_eq!(registry.register(&mut draft, "nve1", key(3), at(1), 0), Ok(1));
+    registry.apply(&draft.finish().unwrap(), 0);
+    // What it has it may change, and others are not concerned.
+    let other = vec![Choice { priority: 1, ..at(1)[0] }];
+    assert_eq!(register(&mut registry, 1, key(2), other, 0), Ok(2));
+    assert!(register(&mut registry, 1, key(4), at(1), 0).is_err());
+    assert_eq!(register(&mut registry, 2, key(4), at(2), 0), Ok(1));
+    // What another one took over later counts there, also after a restart.
+    assert_eq!(release(&mut registry, 1, key(2), 0), Ok(3));
+    assert_eq!(register(&mut registry, 2, key(2), at(2), 1), Ok(4));
+    let stored: Vec<(Key, Record)> = registry.held().map(|(key, record)| (*key, record.clone())).collect();
+    let mut again = Registry::new(few, stored, registry.revision(), (1, 0));
+    assert_eq!(again.held_by("nve1").collect::<Vec<_>>(), [key(3)]);
+    assert_eq!(again.held_by("nve2").collect::<Vec<_>>(), [key(2), key(4)]);
+    assert_eq!(register(&mut again, 1, key(5), at(1), 1), Ok(1));
+    assert!(register(&mut again, 1, key(6), at(1), 1).is_err());
+}

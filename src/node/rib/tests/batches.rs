@@ -335,6 +335,23 @@ fn a_complete_batch_is_applied_as_a_difference_and_deletes_only_its_own() {
 }
 
 #[test]
+fn a_complete_batch_of_equal_data_writes_nothing() {
+    let mut rib = rib();
+    let all = || vec![to(2, &[(2, 0, 1)]), to(3, &[(3, 0, 1), (2, 1, 1)])];
+    let whole = |changes| Batch { origin: Origin::Nva, changes, complete: true };
+    rib.apply(whole(all())).unwrap();
+    let tables = rib.compile();
+    for _ in 0..3 {
+        assert_eq!(counts(&rib.apply(whole(all())).unwrap()), (0, 0, 0));
+        assert!(!rib.needs_snapshot());
+    }
+    assert!(action(&tables, 2).is_some() && action(&tables, 3).is_some());
+    // Targets are still counted right: what is deleted then leaves nothing behind.
+    assert_eq!(counts(&rib.apply(whole(Vec::new())).unwrap()), (0, 0, 2));
+    assert_eq!(rib.held(0, id(2)), None);
+}
+
+#[test]
 fn a_mapping_to_our_own_locator_needs_an_attachment() {
     let mut rib = rib();
     let why = rib.apply(batch(Origin::Admin, vec![to(2, &[(1, 0, 1)])])).unwrap_err().why;

@@ -1,0 +1,150 @@
+//! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
+//! is under way, and each is answered once it is durable.
+
+use super::message::{Down, Encoded};
+use super::model::{Key, Transaction};
+use super::registry::{Draft, Refusal, Registry};
+use super::session::{Request, SessionId, Sessions};
+use std::collections::VecDeque;
+
+/// Records that one transaction writes, at most: a delta with all locators of each fits one message.
+pub(super) const BATCH: usize = 2_048;
+/// Requests of one session that are judged before those of the next one.
+const TURN: usize = 64;
+
+/// A commit under way.
+#[derive(Debug)]
+struct Flight {
+    transaction: Transaction,
+    /// Session, request and sequence of what is answered once it is durable.
+    answers: Vec<(SessionId, u64, u64)>,
+    /// What is released and nobody waits for.
+    silent: Vec<(SessionId, Key)>,
+}
+
+/// Requests and the commit under way.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    /// Sessions with requests, in the order in which they are served.
+    turns: VecDeque<SessionId>,
+    /// Sessions that wait for the next tick.
+    throttled: Vec<SessionId>,
+    flight: Option<Flight>,
+}
+
+impl Commits {
+    /// A session that had no requests has some.
+    pub(super) fn asked(&mut self, id: SessionId) {
+        self.turns.push_back(id);
+    }
+
+    /// Those who had more requests than they may make are served again.
+    pub(super) fn tick(&mut self) {
+        self.turns.extend(self.throttled.drain(..));
+    }
+
+    /// Begins the next commit with what waits, if none is under way.
+    pub(super) fn next(
+        &mut self,
+        sessions: &mut Sessions,
+        registry: &Registry,
+        now_ms: u64,
+    ) -> Option<Transaction> {
+        if self.flight.is_some() {
+            return None;
+        }
+        let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
+        while draft.len() < BATCH
+            && let Some(id) = self.turns.pop_front()
+        {
+            let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
+            let Some(nve) = session.nve.clone() else { continue };
+            let mut turn = TURN;
+            let mut is_refused = false;
+            while turn > 0 && draft.len() < BATCH && !session.asked.is_empty() {
+                if !allowance.requests.take(now_ms) {
+                    break;
+                }
+                turn -= 1;
+                let Some((number, request)) = session.asked.pop_front() else { break };
+                let judged = match request {
+                    Request::Register(key, choices) => {
+                        registry.register(&mut draft, &nve, key, choices, now_ms)
+                    }
+                    Request::Unregister(key) => {
+                        if number.is_none() {
+                            silent.push((id, key));
+                        }
+                        registry.unregister(&mut draft, &nve, key)
+                    }
+                };
+                match (judged, number) {
+                    (Ok(sequence), Some(number)) => answers.push((id, number, sequence)),
+                    (Err(refusal), Some(number)) => {
+                        session.answer(refused(number, refusal));
+                        is_refused = true;
+                    }
+                    (_, None) => {}
+                }
+            }
+            if !session.asked.is_empty() {
+                // It used up its turn or the batch is full, or else what it may ask for now.
+                if turn == 0 || draft.len() >= BATCH {
+                    self.turns.push_back(id);
+                } else {
+                    self.throttled.push(id);
+                }
+            }
+            if is_refused {
+                sessions.due.insert(id);
+            }
+        }
+        let transaction = draft.finish();
+        match &transaction {
+            Some(transaction) => {
+                self.flight = Some(Flight { transaction: transaction.clone(), answers, silent });
+            }
+            // Everything was so already.
+            None => answer(sessions, answers, registry.revision()),
+        }
+        transaction
+    }
+
+    /// The commit under way is durable as this revision, or nothing of it is there. Gives what is durable.
+    pub(super) fn ended(
+        &mut self,
+        done: Result<(), String>,
+        sessions: &mut Sessions,
+        revision: u64,
+    ) -> Option<Transaction> {
+        let Flight { transaction, answers, silent } = self.flight.take()?;
+        let Err(why) = done else {
+            answer(sessions, answers, revision);
+            return Some(transaction);
+        };
+        for (id, number, sequence) in answers {
+            let why = format!("the store does not answer: {why}; try again");
+            let refusal = Refusal { owner: None, sequence, why, temporary: true };
+            sessions.tell(id, refused(number, refusal));
+        }
+        // Before what was asked since, and on the next tick: a store that fails is not asked at once again.
+        for (id, key) in silent.into_iter().rev() {
+            let Some(session) = sessions.all.get_mut(&id) else { continue };
+            if session.asked.is_empty() {
+                self.throttled.push(id);
+            }
+            session.asked.push_front((None, Request::Unregister(key)));
+        }
+        None
+    }
+}
+
+fn answer(sessions: &mut Sessions, answers: Vec<(SessionId, u64, u64)>, revision: u64) {
+    for (id, number, sequence) in answers {
+        sessions.tell(id, Down::Registered { id: number, sequence, revision });
+    }
+}
+
+fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {
+    Down::Refused { id, owner, sequence, why, temporary }
+}

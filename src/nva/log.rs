@@ -1,0 +1,157 @@
+//! What sessions are told, encoded once for all of them: the recent transactions and the pages of snapshots. A session
+//! holds a revision or a key, and nothing else.
+
+use super::codec::encode;
+use super::message::Encoded;
+use super::model::{Key, Transaction};
+use super::registry::Registry;
+use prost::bytes::BytesMut;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How much is kept and told at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Transactions that are kept, at most.
+    pub transactions: usize,
+    /// Their bytes, at most.
+    pub transaction_bytes: usize,
+    /// Records of one message, at most; one transaction may have more.
+    pub message_records: usize,
+    /// Their bytes.
+    pub message_bytes: usize,
+    /// Weight ([`super::message::Down::weight`]) that may be on its way to one NVE, besides the message that goes
+    /// beyond it.
+    pub window: usize,
+    /// Mappings in a page of a snapshot.
+    pub page: usize,
+    /// Bytes of pages that are kept for other sessions.
+    pub page_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    records: usize,
+    encoded: Encoded,
+}
+
+/// What an entry takes besides what is encoded, in bytes.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
+
+/// The recent transactions.
+#[derive(Debug)]
+pub(super) struct Log {
+    entries: VecDeque<Entry>,
+    /// Revision of the last transaction, which is there unless none is.
+    revision: u64,
+    bytes: usize,
+    limits: Limits,
+}
+
+impl Log {
+    /// An empty log at a revision.
+    pub(super) fn new(revision: u64, limits: Limits) -> Self {
+        Log { entries: VecDeque::new(), revision, bytes: 0, limits }
+    }
+
+    /// How much is kept and told.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Revision of the last transaction.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Adds the next transaction, and forgets the oldest ones beyond the limits.
+    pub(super) fn push(&mut self, transaction: &Transaction) {
+        let encoded = encode(transaction.writes.iter().map(|(key, record)| (key, record)));
+        self.bytes += encoded.len() + ENTRY_BYTES;
+        self.entries.push_back(Entry { records: transaction.writes.len(), encoded });
+        self.revision += 1;
+        while self.entries.len() > self.limits.transactions || self.bytes > self.limits.transaction_bytes {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.encoded.len() + ENTRY_BYTES;
+        }
+    }
+
+    /// Whether every transaction after this revision is there.
+    pub(super) fn holds_after(&self, revision: u64) -> bool {
+        self.revision.checked_sub(revision).is_some_and(|missing| missing <= self.entries.len() as u64)
+    }
+
+    /// The next whole transactions after a revision that fit one message, and the revision of the last of them; none
+    /// if there is none, or not all of them are there any more.
+    pub(super) fn after(&self, revision: u64) -> Option<(u64, Encoded)> {
+        let missing = usize::try_from(self.revision.checked_sub(revision)?).ok()?;
+        let first = self.entries.len().checked_sub(missing)?;
+        let (mut records, mut bytes, mut count) = (0, 0, 0);
+        for entry in self.entries.iter().skip(first) {
+            (records, bytes) = (records + entry.records, bytes + entry.encoded.len());
+            if count > 0 && (records > self.limits.message_records || bytes > self.limits.message_bytes) {
+                break;
+            }
+            count += 1;
+        }
+        let mut parts = self.entries.iter().skip(first).take(count).map(|entry| &entry.encoded);
+        let encoded = match (parts.next()?, count) {
+            (one, 1) => one.clone(),
+            (one, _) => {
+                let mut all = BytesMut::from(&one[..]);
+                parts.for_each(|part| all.extend_from_slice(part));
+                all.freeze()
+            }
+        };
+        Some((revision + count as u64, encoded))
+    }
+}
+
+/// A part of a snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    /// Its last key.
+    pub(super) last: Key,
+    /// The revision that it shows.
+    pub(super) revision: u64,
+    pub(super) encoded: Encoded,
+}
+
+/// Pages that another session may want, by the key before them.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    kept: BTreeMap<Option<Key>, Page>,
+    oldest_first: VecDeque<Option<Key>>,
+    bytes: usize,
+}
+
+impl Pages {
+    /// The page after a key: a kept one if the log holds everything that came after it.
+    pub(super) fn after(&mut self, key: Option<Key>, registry: &Registry, log: &Log) -> Option<Page> {
+        if let Some(page) = self.kept.get(&key).filter(|page| log.holds_after(page.revision)) {
+            return Some(page.clone());
+        }
+        let mut last = None;
+        let records = registry.held_after(key).take(log.limits.page).inspect(|(key, _)| last = Some(**key));
+        let encoded = encode(records);
+        let page = Page { last: last?, revision: log.revision, encoded };
+        self.keep(key, page.clone(), log.limits.page_bytes);
+        Some(page)
+    }
+
+    fn keep(&mut self, key: Option<Key>, page: Page, most_bytes: usize) {
+        self.bytes += page.encoded.len();
+        match self.kept.insert(key, page) {
+            Some(before) => self.bytes -= before.encoded.len(),
+            None => self.oldest_first.push_back(key),
+        }
+        while self.bytes > most_bytes {
+            let Some(oldest) = self.oldest_first.pop_front() else { break };
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |page| page.encoded.len());
+        }
+    }
+
+    /// Forgets all, once nobody wants any.
+    pub(super) fn clear(&mut self) {
+        *self = Pages::default();
+    }
+}

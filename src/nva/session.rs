@@ -1,0 +1,289 @@
+//! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
+//! revision, and what it is not told yet is read from the registry and the log when it has room.
+
+use super::bucket::Bucket;
+use super::log::{Log, Pages};
+use super::message::{Down, Encoded};
+use super::model::{Choice, Key, Known};
+use super::registry::Registry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Names a session as long as the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What one NVE may take, over all its sessions.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    pub(super) snapshots: Bucket,
+    pub(super) requests: Bucket,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) all: BTreeMap<SessionId, Session>,
+    /// By the name of the NVE.
+    pub(super) allowances: HashMap<Arc<str>, Allowance>,
+    /// Those for which there may be something to send.
+    pub(super) due: BTreeSet<SessionId>,
+}
+
+impl Sessions {
+    /// A session that said who it is, and what it may take.
+    pub(super) fn with_allowance(&mut self, id: SessionId) -> Option<(&mut Session, &mut Allowance)> {
+        let session = self.all.get_mut(&id)?;
+        let allowance = self.allowances.get_mut(session.nve.as_ref()?)?;
+        Some((session, allowance))
+    }
+
+    /// Answers a request.
+    pub(super) fn tell(&mut self, id: SessionId, answer: Down<Encoded>) {
+        if let Some(session) = self.all.get_mut(&id) {
+            session.answer(answer);
+            self.due.insert(id);
+        }
+    }
+}
+
+/// What an NVE asks for.
+#[derive(Debug)]
+pub(super) enum Request {
+    Register(Key, Vec<Choice>),
+    Unregister(Key),
+}
+
+/// How far an NVE follows the registry.
+#[derive(Debug)]
+enum Following {
+    /// It did not subscribe.
+    Nothing,
+    /// It goes on from what it has.
+    Resuming,
+    /// A snapshot is to begin, for this reason.
+    Due(String),
+    /// It was told of the keys up to this one, and of nothing that came after revision `since`.
+    Pages { after: Option<Key>, since: u64 },
+    /// It was told of all keys, and of nothing that came after this revision.
+    Rest(u64),
+    /// It has everything up to the revision that was sent.
+    Live,
+}
+
+/// What all sessions share.
+pub(super) struct Shared<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) log: &'a Log,
+    pub(super) pages: &'a mut Pages,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The name that a certificate proves.
+    pub(super) proved: Option<String>,
+    /// Once it said who it is.
+    pub(super) nve: Option<Arc<str>>,
+    pub(super) heard_ms: u64,
+    /// Everything up to this revision is in force there.
+    pub(super) applied: u64,
+    /// Requests that were not judged, each with what the answer repeats; none if nobody waits for one.
+    pub(super) asked: VecDeque<(Option<u64>, Request)>,
+    /// Requests whose answer was not sent.
+    pub(super) waiting: usize,
+    /// What it registered in this session, until it said that this is all.
+    pub(super) claimed: Option<BTreeSet<Key>>,
+    answers: VecDeque<Down<Encoded>>,
+    beat: bool,
+    /// Whether an answer is next, if both an answer and news could be sent.
+    answer_next: bool,
+    following: Following,
+    /// Everything up to this revision was sent.
+    sent: u64,
+    in_flight: usize,
+}
+
+impl Session {
+    pub(super) fn new(proved: Option<String>, now_ms: u64) -> Self {
+        Session {
+            proved,
+            nve: None,
+            heard_ms: now_ms,
+            applied: 0,
+            asked: VecDeque::new(),
+            waiting: 0,
+            claimed: Some(BTreeSet::new()),
+            answers: VecDeque::new(),
+            beat: false,
+            answer_next: true,
+            following: Following::Nothing,
+            sent: 0,
+            in_flight: 0,
+        }
+    }
+
+    /// Notes what the NVE has and wants. Gives whether it may.
+    pub(super) fn subscribe(&mut self, known: Option<Known>, epoch: &[u8], log: &Log) -> bool {
+        if !matches!(self.following, Following::Nothing) {
+            return false;
+        }
+        let now = log.revision();
+        self.following = match known {
+            None => Following::Due("the NVE has nothing yet".to_owned()),
+            Some(known) if known.epoch != epoch => {
+                Following::Due("the NVE has mappings of another history of the registry".to_owned())
+            }
+            Some(Known { revision, .. }) if revision > now => {
+                Following::Due(format!("the NVE has revision {revision}, and this authority {now}"))
+            }
+            Some(Known { revision, .. }) if !log.holds_after(revision) => {
+                Following::Due(beyond(revision, now))
+            }
+            Some(Known { revision, .. }) => {
+                (self.sent, self.applied) = (revision, revision);
+                Following::Resuming
+            }
+        };
+        true
+    }
+
+    /// It is to be told that the authority is alive.
+    pub(super) fn beat(&mut self) {
+        self.beat = true;
+    }
+
+    /// A request is answered by this.
+    pub(super) fn answer(&mut self, answer: Down<Encoded>) {
+        self.answers.push_back(answer);
+    }
+
+    /// So much of what was sent has left.
+    pub(super) fn ready(&mut self, weight: usize) {
+        self.in_flight = self.in_flight.saturating_sub(weight);
+    }
+
+    /// Notes a message that is sent whether there is room or not.
+    pub(super) fn sent(&mut self, down: &Down<Encoded>) {
+        self.in_flight += down.weight();
+    }
+
+    /// Whether it is told of every transaction at once.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.following, Following::Live)
+    }
+
+    /// Whether a snapshot waits until the NVE may have another one.
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self.following, Following::Due(_))
+    }
+
+    /// Whether it is told a snapshot, or waits for one.
+    pub(super) fn is_in_snapshot(&self) -> bool {
+        matches!(self.following, Following::Due(_) | Following::Pages { .. } | Following::Rest(_))
+    }
+
+    /// The next message, if there is one and room for it.
+    pub(super) fn next(
+        &mut self,
+        shared: &mut Shared<'_>,
+        snapshots: &mut Bucket,
+        now_ms: u64,
+    ) -> Option<Down<Encoded>> {
+        if self.in_flight >= shared.log.limits().window {
+            return None;
+        }
+        let down = if std::mem::take(&mut self.beat) {
+            Down::Progress(self.sent)
+        } else {
+            // In turn: neither a flood of requests nor one of transactions keeps the other one back.
+            let answer = if self.answer_next { self.next_answer() } else { None };
+            self.answer_next = answer.is_none();
+            match answer {
+                Some(answer) => answer,
+                None => self.next_news(shared, snapshots, now_ms).or_else(|| self.next_answer())?,
+            }
+        };
+        self.sent(&down);
+        Some(down)
+    }
+
+    fn next_answer(&mut self) -> Option<Down<Encoded>> {
+        let answer = self.answers.pop_front()?;
+        self.waiting = self.waiting.saturating_sub(1);
+        Some(answer)
+    }
+
+    fn next_news(
+        &mut self,
+        Shared { registry, log, pages }: &mut Shared<'_>,
+        snapshots: &mut Bucket,
+        now_ms: u64,
+    ) -> Option<Down<Encoded>> {
+        // Who reads more slowly than the log moves on begins anew, as often as the bucket allows.
+        let has = match self.following {
+            Following::Pages { since, .. } | Following::Rest(since) => Some(since),
+            Following::Live => Some(self.sent),
+            Following::Nothing | Following::Resuming | Following::Due(_) => None,
+        };
+        if let Some(has) = has.filter(|has| !log.holds_after(*has)) {
+            self.following = Following::Due(beyond(has, log.revision()));
+        }
+        match &mut self.following {
+            Following::Nothing => None,
+            Following::Resuming => {
+                self.following = Following::Live;
+                Some(Down::Resumed(self.sent))
+            }
+            Following::Due(why) => {
+                if !snapshots.take(now_ms) {
+                    return None;
+                }
+                let why = std::mem::take(why);
+                self.following = Following::Pages { after: None, since: log.revision() };
+                Some(Down::Resync(why))
+            }
+            Following::Pages { after, since } => match pages.after(*after, registry, log) {
+                Some(page) => {
+                    *after = Some(page.last);
+                    *since = page.revision.min(*since);
+                    Some(Down::Page(page.encoded))
+                }
+                None => {
+                    let since = *since;
+                    self.following = Following::Rest(since);
+                    Some(self.next_rest(since, log))
+                }
+            },
+            Following::Rest(since) => {
+                let since = *since;
+                Some(self.next_rest(since, log))
+            }
+            Following::Live => {
+                let (revision, mappings) = log.after(self.sent)?;
+                self.sent = revision;
+                Some(Down::Delta(revision, mappings))
+            }
+        }
+    }
+
+    /// What changed while the pages were sent, and then the end of the snapshot.
+    fn next_rest(&mut self, since: u64, log: &Log) -> Down<Encoded> {
+        match log.after(since) {
+            Some((revision, mappings)) => {
+                self.following = Following::Rest(revision);
+                Down::Page(mappings)
+            }
+            None => {
+                self.following = Following::Live;
+                self.sent = since;
+                Down::SnapshotEnd(since)
+            }
+        }
+    }
+}
+
+fn beyond(revision: u64, now: u64) -> String {
+    format!(
+        "the NVE has revision {revision}, this authority {now}, and the transactions between are not kept any more"
+    )
+}

@@ -1,0 +1,178 @@
+//! Rules of the NVE's half: where it goes on, and when it says what is in force.
+
+use super::*;
+use crate::nva::client::{Client, Effect, Input};
+use crate::nva::message::{Down, Told, Up};
+use crate::nva::model::Known;
+
+/// A node and what its client wants of it.
+struct Bench {
+    client: Client,
+    now_ms: u64,
+    ups: Vec<Up>,
+    applies: Vec<(bool, Vec<u64>)>,
+}
+
+impl Bench {
+    fn new(known: Option<Known>) -> Self {
+        Bench {
+            client: Client::new(name(1), 1, 1, 1, known),
+            now_ms: 0,
+            ups: Vec::new(),
+            applies: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        for effect in self.client.step(self.now_ms, input) {
+            match effect {
+                Effect::Up(up) => self.ups.push(up),
+                Effect::Apply { whole, mappings, .. } => {
+                    self.applies.push((whole, mappings.iter().map(|told| told.sequence).collect()));
+                }
+                Effect::Open(_) | Effect::Close | Effect::Tell(_) => {}
+            }
+        }
+    }
+
+    fn down(&mut self, down: Down) {
+        self.step(Input::Down(down));
+    }
+
+    /// Opens a session. Gives what the client says that it has.
+    fn open(&mut self, epoch: u8) -> Option<Known> {
+        self.now_ms += 20_000;
+        self.step(Input::Tick);
+        self.step(Input::Opened);
+        self.ups.clear();
+        self.down(Down::Welcome { version: 1, epoch: vec![epoch], revision: 9, lease_ms: 60_000 });
+        let subscribed = self.ups.drain(..).find_map(|up| match up {
+            Up::Subscribe(known) => Some(known),
+            _ => None,
+        });
+        subscribed.unwrap()
+    }
+
+    fn close(&mut self) {
+        self.step(Input::Closed("broken".to_owned()));
+    }
+
+    fn snapshot(&mut self, told: Vec<Told>, revision: u64) {
+        self.down(Down::Resync("a test".to_owned()));
+        self.down(Down::Page(told));
+        self.down(Down::SnapshotEnd(revision));
+    }
+
+    fn said_applied(&mut self) -> Vec<u64> {
+        let applied = |up| match up {
+            Up::Applied(revision) => Some(revision),
+            _ => None,
+        };
+        self.ups.drain(..).filter_map(applied).collect()
+    }
+}
+
+fn known(epoch: u8, revision: u64) -> Option<Known> {
+    Some(Known { epoch: vec![epoch], revision })
+}
+
+fn told(number: u64, sequence: u64) -> Told {
+    Told { key: key(number), choices: at(2), sequence }
+}
+
+fn released(number: u64, sequence: u64) -> Told {
+    Told { choices: Vec::new(), ..told(number, sequence) }
+}
+
+#[test]
+fn a_client_goes_on_from_what_is_in_force_and_not_from_what_it_received() {
+    let mut bench = Bench::new(None);
+    assert_eq!(bench.open(1), None);
+    bench.snapshot(vec![told(1, 1)], 1);
+    bench.step(Input::Applied);
+    bench.down(Down::Delta(2, vec![told(1, 2)]));
+    bench.down(Down::Delta(4, vec![told(1, 4)]));
+    bench.close();
+    // 2 is being applied, and 4 waits.
+    assert_eq!(bench.open(1), known(1, 1));
+    bench.down(Down::Resumed(1));
+    bench.step(Input::Applied);
+    // What comes again is in force already, and what is forgotten comes again.
+    bench.down(Down::Delta(2, vec![told(1, 2)]));
+    bench.down(Down::Delta(4, vec![told(1, 4)]));
+    bench.step(Input::Applied);
+    assert_eq!(bench.applies, [(true, vec![1]), (false, vec![2]), (false, vec![4])]);
+    assert_eq!(bench.client.known(), known(1, 4).as_ref());
+    // A node that starts with what its disk holds says so.
+    assert_eq!(Bench::new(known(3, 7)).open(4), known(3, 7));
+}
+
+#[test]
+fn a_snapshot_is_in_force_as_a_whole_with_the_last_of_what_was_told() {
+    let mut bench = Bench::new(known(1, 5));
+    bench.open(2);
+    bench.down(Down::Resync("another epoch".to_owned()));
+    bench.down(Down::Page(vec![told(8, 80)]));
+    // It begins anew.
+    bench.down(Down::Resync("too slow".to_owned()));
+    bench.down(Down::Page(vec![told(1, 10), told(2, 20)]));
+    bench.down(Down::Page(vec![told(3, 30), released(1, 11), told(2, 21)]));
+    bench.down(Down::Page(vec![told(1, 12), released(3, 31)]));
+    assert!(bench.applies.is_empty());
+    // Of a lagging registry, so it is behind what was in force.
+    bench.down(Down::SnapshotEnd(3));
+    assert_eq!(bench.applies, [(true, vec![12, 21])]);
+    bench.down(Down::Delta(4, vec![told(1, 13), told(1, 14)]));
+    bench.step(Input::Applied);
+    assert_eq!(bench.applies[1], (false, vec![14]));
+}
+
+#[test]
+fn applied_is_said_at_most_twenty_times_a_second_and_the_last_one_always() {
+    let mut bench = Bench::new(None);
+    bench.open(1);
+    bench.snapshot(Vec::new(), 1);
+    let mut said = Vec::new();
+    let began = bench.now_ms;
+    for revision in 2..=1_000 {
+        bench.step(Input::Applied);
+        bench.down(Down::Delta(revision, vec![told(1, revision)]));
+        bench.now_ms = began + revision;
+        bench.step(Input::Tick);
+        said.extend(bench.said_applied());
+    }
+    assert!((19..=21).contains(&said.len()) && said.is_sorted(), "{said:?}");
+    bench.step(Input::Applied);
+    bench.now_ms += 50;
+    bench.step(Input::Tick);
+    assert_eq!(bench.said_applied(), [1_000]);
+    assert_eq!(bench.client.status().applied, 1_000);
+}
+
+#[test]
+fn what_cannot_be_applied_is_asked_for_anew() {
+    let mut bench = Bench::new(known(1, 5));
+    bench.open(1);
+    bench.down(Down::Resumed(5));
+    bench.down(Down::Delta(6, vec![told(1, 6)]));
+    bench.step(Input::Unusable("it is damaged".to_owned()));
+    assert_eq!(bench.open(1), None);
+    bench.snapshot(vec![told(1, 7)], 7);
+    assert_eq!(bench.applies, [(false, vec![6]), (true, vec![7])]);
+}
+
+#[test]
+fn a_session_that_was_not_asked_for_is_out_of_turn() {
+    for (known, downs) in [
+        (None, vec![Down::Resumed(0)]),
+        (None, vec![Down::Delta(1, Vec::new())]),
+        (None, vec![Down::Resync(String::new()), Down::Delta(1, Vec::new())]),
+        (known(1, 5), vec![Down::Resumed(5), Down::Page(Vec::new())]),
+        (known(1, 5), vec![Down::SnapshotEnd(6)]),
+    ] {
+        let mut bench = Bench::new(known);
+        bench.open(1);
+        downs.into_iter().for_each(|down| bench.down(down));
+        assert!(!bench.client.status().live);
+    }
+}

@@ -1,0 +1,83 @@
+//! Flaws that the world must notice. Each is made beside the cores, out of what goes in and comes out of them.
+
+use super::world::live;
+use super::*;
+use crate::nva::authority::Authority;
+use crate::nva::message::{Down, Encoded, Up};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A rule that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// An NVE forgets what it has when a snapshot begins.
+    SweepBeforeSnapshotEnd,
+    /// An NVE says that it has in force what it received.
+    AppliedOnReceipt,
+    /// A commit that failed is taken for one that did not.
+    BlindSuccess,
+    /// Creating overwrites.
+    CreateOverwrites,
+    /// Transactions are told before the snapshot is whole.
+    DeltaBeforeSnapshotEnd,
+    /// A session is resumed whatever its epoch.
+    ResumeOfAnotherEpoch,
+    /// A session is resumed from where the authority is.
+    ResumeTooFar,
+    /// A part of a transaction is told.
+    PartOfATransaction,
+    /// A snapshot is not followed by what changed while it was told.
+    PagesOnly,
+}
+
+impl Flaw {
+    /// What becomes of a message to the authority.
+    pub(super) fn up(self, authority: &mut Authority, epoch: u8, nve: &str, up: &mut Up) {
+        match (self, up) {
+            (Flaw::CreateOverwrites, Up::Register { key, .. }) => authority.registry_mut().give(*key, nve),
+            (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known))) => known.epoch = vec![epoch],
+            (Flaw::ResumeTooFar, Up::Subscribe(Some(known))) => {
+                known.revision = authority.registry().revision();
+            }
+            _ => {}
+        }
+    }
+
+    /// What becomes of a message to an NVE with this table.
+    pub(super) fn down(self, table: &mut BTreeMap<Key, Vec<Choice>>, down: &mut Down) {
+        match (self, down) {
+            (Flaw::SweepBeforeSnapshotEnd, Down::Resync(_)) => table.clear(),
+            (Flaw::PartOfATransaction, Down::Delta(_, mappings)) => mappings.truncate(1),
+            // A page of the registry is in the order of keys and shows no released identifiers.
+            (Flaw::PagesOnly, Down::Page(page)) if page.iter().any(|told| told.choices.is_empty()) => {
+                page.clear()
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Puts a message behind those that are on their way.
+pub(super) fn queue(flaw: Option<Flaw>, way: &mut VecDeque<Down<Encoded>>, down: Down<Encoded>) {
+    let is_early = flaw == Some(Flaw::DeltaBeforeSnapshotEnd) && matches!(down, Down::Delta(..));
+    let at = way.len() - usize::from(is_early && matches!(way.back(), Some(Down::SnapshotEnd(_))));
+    way.insert(at, down);
+}
+
+#[test]
+fn each_flaw_is_found_within_a_hundred_seeds() {
+    for flaw in [
+        Flaw::SweepBeforeSnapshotEnd,
+        Flaw::AppliedOnReceipt,
+        Flaw::BlindSuccess,
+        Flaw::CreateOverwrites,
+        Flaw::DeltaBeforeSnapshotEnd,
+        Flaw::ResumeOfAnotherEpoch,
+        Flaw::ResumeTooFar,
+        Flaw::PartOfATransaction,
+        Flaw::PagesOnly,
+    ] {
+        let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
+        println!("{flaw:?} is found by seed {found:?}");
+        assert!(found.is_some(), "{flaw:?} is not found");
+    }
+}

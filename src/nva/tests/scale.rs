@@ -1,0 +1,99 @@
+//! Figures of a million mappings. They take a while, and a release build:
+//! `cargo test --release --lib scale -- --ignored --nocapture --test-threads 1`.
+
+use super::*;
+use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
+use crate::nva::message::{Down, Up};
+use crate::nva::model::Record;
+use crate::nva::registry::Registry;
+use std::time::Instant;
+
+const MAPPINGS: u64 = 1_000_000;
+
+/// Memory of this process in bytes.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4_096
+}
+
+fn hello(authority: &mut Authority, id: SessionId) {
+    let _ = authority.step(0, Input::Opened(id, None));
+    let _ = authority.step(0, Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1 }));
+}
+
+/// One session from Subscribe to SnapshotEnd. Gives messages and bytes.
+fn snapshot(authority: &mut Authority, id: SessionId) -> (usize, usize) {
+    hello(authority, id);
+    let (mut messages, mut bytes) = (0, 0);
+    let mut effects = authority.step(0, Input::Up(id, Up::Subscribe(None)));
+    loop {
+        let mut weight = 0;
+        for effect in effects {
+            let Effect::Down(_, down) = effect else { continue };
+            weight += down.weight();
+            messages += 1;
+            if matches!(down, Down::SnapshotEnd(_)) {
+                return (messages, bytes + weight);
+            }
+        }
+        bytes += weight;
+        effects = authority.step(0, Input::Ready(id, weight));
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn a_million_mappings() {
+    let before = resident();
+    // Of two hundred NVEs, in the order in which a store reads them.
+    let record = |n: u64| Record { choices: at(n % 200 + 1), owner: name(n % 200 + 1), sequence: 1 };
+    let registry = Registry::new(nves(200), (0..MAPPINGS).map(|n| (key(n << 16), record(n))), 1, (0, 0));
+    let held = resident() - before;
+    println!("registry: {} bytes a mapping", held / MAPPINGS as usize);
+    let settings =
+        Settings { epoch: vec![1], lease_ms: 10_000, requests_per_second: 1_000_000, limits: LIMITS };
+    let mut authority = Authority::new(settings, registry);
+    for id in [1, 2] {
+        let began = Instant::now();
+        let (messages, bytes) = snapshot(&mut authority, SessionId(id));
+        println!("snapshot: {messages} messages, {bytes} bytes, {} ms", began.elapsed().as_millis());
+    }
+    println!("with two sessions: {} bytes a mapping", (resident() - before) / MAPPINGS as usize);
+    // A third one subscribes and reads nothing, while transactions go on that the others read.
+    let slow = SessionId(3);
+    hello(&mut authority, slow);
+    let mut unread = 0;
+    let mut step = |authority: &mut Authority, input| {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for effect in authority.step(0, input) {
+                match effect {
+                    Effect::Down(id, down) if id == slow => unread += down.weight(),
+                    Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
+                    Effect::Commit(_) => inputs.push(Input::Committed(Ok(()))),
+                    Effect::Close(id, why) => panic!("{id:?}: {why}"),
+                }
+            }
+        }
+    };
+    step(&mut authority, Input::Up(slow, Up::Subscribe(None)));
+    let (began, first) = (Instant::now(), authority.registry().revision());
+    for round in 0..20 {
+        // Every mapping of the first NVE, each in a transaction of its own.
+        for n in 0..MAPPINGS / 200 {
+            let request = Up::Register { id: n, key: key((n * 200) << 16), choices: vec![choice(round)] };
+            step(&mut authority, Input::Up(SessionId(1), request));
+        }
+        if round % 5 == 4 {
+            let transactions = authority.registry().revision() - first;
+            println!("{transactions} transactions: {} MiB in all", resident() >> 20);
+        }
+    }
+    println!("in {} ms; {unread} bytes wait for the slow one", began.elapsed().as_millis());
+    assert!(unread < 2 * LIMITS.window);
+}
+
+fn choice(round: u64) -> Choice {
+    Choice { locator: locator(1, 0), priority: 1 + round as u8, weight: 1 }
+}

@@ -1,0 +1,338 @@
+//! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
+
+use super::*;
+use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
+use crate::nva::codec::{read_down, write_down};
+use crate::nva::log::Limits;
+use crate::nva::message::{Down, Encoded, Up};
+use crate::nva::model::Known;
+use crate::nva::model::{Record, Transaction};
+use crate::nva::registry::Registry;
+
+const EPOCH: u8 = 7;
+
+/// An authority whose store never fails, and what it sent.
+struct Bench {
+    authority: Authority,
+    now_ms: u64,
+    sent: Vec<(SessionId, Down<Encoded>)>,
+    closed: Vec<(SessionId, String)>,
+    commits: Vec<Transaction>,
+    /// Whether commits are answered at once.
+    commits_at_once: bool,
+}
+
+impl Bench {
+    /// With `held` identifiers of nve1, 1 to `held`, at revision `held`.
+    fn new(limits: Limits, held: u64) -> Self {
+        let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
+        let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
+        let registry = Registry::new(nves(3), stored, held, (0, 0));
+        let settings = Settings { epoch: vec![EPOCH], lease_ms: 10_000, requests_per_second: 10_000, limits };
+        let (sent, closed, commits) = (Vec::new(), Vec::new(), Vec::new());
+        let authority = Authority::new(settings, registry);
+        Bench { authority, now_ms: 0, sent, closed, commits, commits_at_once: true }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for effect in self.authority.step(self.now_ms, input) {
+                match effect {
+                    Effect::Down(id, down) => self.sent.push((id, down)),
+                    Effect::Close(id, why) => self.closed.push((id, why)),
+                    Effect::Commit(transaction) => {
+                        self.commits.push(transaction);
+                        if self.commits_at_once {
+                            inputs.push(Input::Committed(Ok(())));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn up(&mut self, session: u64, up: Up) {
+        self.step(Input::Up(SessionId(session), up));
+    }
+
+    /// A session of the NVE with the same number, with what it has.
+    fn follows(&mut self, nve: u64, known: Option<(u8, u64)>) {
+        self.hello(nve);
+        let known = known.map(|(epoch, revision)| Known { epoch: vec![epoch], revision });
+        self.up(nve, Up::Subscribe(known));
+    }
+
+    fn hello(&mut self, nve: u64) {
+        self.step(Input::Opened(SessionId(nve), None));
+        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1 });
+    }
+
+    fn register(&mut self, nve: u64, number: u64) {
+        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve) });
+    }
+
+    /// What was sent to a session since the last call, in words, and its weight. Answers are left out.
+    fn told(&mut self, session: u64) -> (Vec<String>, usize) {
+        let (own, others) = std::mem::take(&mut self.sent).into_iter().partition(|(id, _)| id.0 == session);
+        self.sent = others;
+        let own: Vec<(SessionId, Down<Encoded>)> = own;
+        let weight = own.iter().map(|(_, down)| down.weight()).sum();
+        (own.into_iter().filter_map(|(_, down)| word(down)).collect(), weight)
+    }
+
+    /// What a session is told when everything leaves at once.
+    fn told_all(&mut self, session: u64) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let (told, weight) = self.told(session);
+            all.extend(told);
+            if weight == 0 {
+                return all;
+            }
+            self.step(Input::Ready(SessionId(session), weight));
+        }
+    }
+}
+
+fn word(down: Down<Encoded>) -> Option<String> {
+    let numbers = |mappings: Vec<crate::nva::message::Told>| {
+        let number = |told: crate::nva::message::Told| {
+            let sign = if told.choices.is_empty() { "-" } else { "" };
+            format!(" {sign}{}", told.key.identifier & 0xffff)
+        };
+        mappings.into_iter().map(number).collect::<String>()
+    };
+    match read_down(write_down(down)).unwrap() {
+        Down::Welcome { .. } | Down::Registered { .. } | Down::Refused { .. } => None,
+        Down::Page(mappings) => Some(format!("page{}", numbers(mappings))),
+        Down::Delta(revision, mappings) => Some(format!("delta {revision}:{}", numbers(mappings))),
+        Down::SnapshotEnd(revision) => Some(format!("end {revision}")),
+        Down::Resumed(revision) => Some(format!("resumed {revision}")),
+        Down::Progress(revision) => Some(format!("progress {revision}")),
+        Down::Resync(why) => Some(format!("resync: {why}")),
+        Down::Error(why) => Some(why),
+    }
+}
+
+/// Room for one message at a time.
+const ONE: Limits = Limits { window: 1, page: 2, ..LIMITS };
+
+#[test]
+fn a_snapshot_of_moving_data_shows_its_last_revision() {
+    let mut bench = Bench::new(ONE, 5);
+    bench.follows(2, None);
+    bench.hello(1);
+    let next = |bench: &mut Bench| {
+        let weight = bench.told(2).1;
+        bench.step(Input::Ready(SessionId(2), weight));
+        bench.sent.iter().filter(|(id, _)| id.0 == 2).filter_map(|(_, down)| word(down.clone())).next()
+    };
+    assert_eq!(next(&mut bench).unwrap(), "resync: the NVE has nothing yet");
+    assert_eq!(next(&mut bench).unwrap(), "page 1 2");
+    // One goes that was told, one comes behind, and one comes where the pages were already.
+    bench.up(1, Up::Unregister { id: 90, key: key(1) });
+    bench.register(1, 6);
+    assert_eq!(next(&mut bench).unwrap(), "page 3 4");
+    assert_eq!(next(&mut bench).unwrap(), "page 5 6");
+    assert_eq!(next(&mut bench).unwrap(), "page -1 6");
+    bench.up(1, Up::Unregister { id: 91, key: key(6) });
+    assert_eq!(next(&mut bench).unwrap(), "page -6");
+    assert_eq!(next(&mut bench).unwrap(), "end 8");
+    bench.register(1, 7);
+    assert_eq!(next(&mut bench).unwrap(), "delta 9: 7");
+    assert_eq!(next(&mut bench), None);
+}
+
+#[test]
+fn a_session_resumes_from_what_is_in_force_if_the_log_holds_the_rest() {
+    let limits = Limits { transactions: 3, ..LIMITS };
+    let mut bench = Bench::new(limits, 2);
+    bench.hello(1);
+    for number in 3..=6 {
+        bench.register(1, number);
+    }
+    let session = |bench: &mut Bench, known| {
+        bench.follows(2, Some(known));
+        let told = bench.told_all(2);
+        bench.step(Input::Closed(SessionId(2)));
+        told
+    };
+    assert_eq!(session(&mut bench, (EPOCH, 3)), ["resumed 3", "delta 6: 4 5 6"]);
+    assert_eq!(session(&mut bench, (EPOCH, 6)), ["resumed 6"]);
+    for (known, why) in [
+        ((EPOCH, 2), "the NVE has revision 2, this authority 6, and the transactions between"),
+        ((EPOCH, 7), "the NVE has revision 7, and this authority 6"),
+        ((EPOCH + 1, 6), "another history"),
+    ] {
+        let told = session(&mut bench, known);
+        assert!(told[0].starts_with("resync") && told[0].contains(why), "{told:?}");
+        assert_eq!(told[1..], ["page 1 2 3 4 5 6", "end 6"]);
+    }
+}
+
+#[test]
+fn a_slow_nve_gets_whole_transactions_together_and_no_more_than_it_reads() {
+    let mut bench = Bench::new(Limits { window: 1, message_records: 3, ..LIMITS }, 1);
+    bench.follows(2, Some((EPOCH, 1)));
+    let (_, weight) = bench.told(2);
+    bench.hello(1);
+    bench.commits_at_once = false;
+    bench.register(1, 2);
+    // These two are one transaction.
+    bench.register(1, 3);
+    bench.register(1, 4);
+    bench.step(Input::Committed(Ok(())));
+    bench.step(Input::Committed(Ok(())));
+    bench.commits_at_once = true;
+    bench.register(1, 5);
+    assert_eq!(bench.told(2).0, Vec::<String>::new());
+    bench.step(Input::Ready(SessionId(2), weight));
+    // Resumed was sent with the Welcome still on its way, so it comes first.
+    assert_eq!(bench.told_all(2), ["resumed 1", "delta 3: 2 3 4", "delta 4: 5"]);
+}
+
+#[test]
+fn an_nve_that_reads_nothing_keeps_its_session_and_is_resynchronised_when_it_reads() {
+    let mut bench = Bench::new(Limits { window: 200, transactions: 4, page: 100, ..LIMITS }, 1);
+    bench.follows(2, None);
+    bench.follows(3, None);
+    bench.hello(1);
+    assert_eq!(bench.told_all(3), ["resync: the NVE has nothing yet", "page 1", "end 1"]);
+    let mut unread = 0;
+    for number in 2..=40 {
+        bench.now_ms += 1_000;
+        for nve in 1..=3 {
+            bench.up(nve, Up::Beat);
+        }
+        bench.register(1, number);
+        bench.step(Input::Tick);
+        // The other one is told of each at once.
+        let told = bench.told_all(3);
+        assert!(told.contains(&format!("delta {number}: {number}")), "{told:?}");
+        unread += bench.told(2).1;
+    }
+    assert!(bench.closed.is_empty() && unread < 400, "{unread} {:?}", bench.closed);
+    bench.step(Input::Ready(SessionId(2), unread));
+    let told = bench.told_all(2);
+    assert!(told.iter().any(|word| word.contains("are not kept any more")), "{told:?}");
+    assert!(told[told.len() - 1] == "end 40", "{told:?}");
+}
+
+#[test]
+fn what_is_told_is_encoded_once_for_all_sessions() {
+    let mut bench = Bench::new(Limits { window: 1 << 20, ..LIMITS }, 3_000);
+    bench.follows(1, None);
+    bench.follows(2, None);
+    bench.register(2, 4_000);
+    let encoded = |session: u64| {
+        let own = bench.sent.iter().filter(move |(id, _)| id.0 == session);
+        own.filter_map(|(_, down)| match down {
+            Down::Page(mappings) | Down::Delta(_, mappings) => Some(mappings.as_ptr()),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(encoded(1).len(), 4);
+    assert_eq!(encoded(1), encoded(2));
+}
+
+#[test]
+fn an_nve_that_asks_for_snapshots_again_and_again_waits() {
+    let mut bench = Bench::new(LIMITS, 1);
+    let snapshots = |bench: &mut Bench| {
+        let told = bench.told_all(1);
+        told.iter().filter(|word| word.starts_with("end")).count()
+    };
+    let mut taken = 0;
+    for _ in 0..15 {
+        bench.follows(1, None);
+        taken += snapshots(&mut bench);
+    }
+    assert_eq!(taken, 10);
+    // Another one is not kept back by it, and it gets one later.
+    bench.follows(2, None);
+    assert!(bench.told_all(2).contains(&"end 1".to_owned()));
+    for (now_ms, taken) in [(5_999, 0), (6_000, 1)] {
+        bench.now_ms = now_ms;
+        bench.up(1, Up::Beat);
+        bench.step(Input::Tick);
+        assert_eq!(snapshots(&mut bench), taken, "at {now_ms} ms");
+    }
+}
+
+#[test]
+fn sessions_take_turns_and_a_flood_keeps_nobody_back() {
+    let mut bench = Bench::new(LIMITS, 0);
+    bench.hello(1);
+    bench.hello(2);
+    bench.commits_at_once = false;
+    for number in 1..=5_000 {
+        bench.register(1, number);
+    }
+    bench.register(2, 6_000);
+    // The first commit began with the first request; the next one has a part of all that waits.
+    bench.step(Input::Committed(Ok(())));
+    let writes = &bench.commits[1].writes;
+    assert!(writes.iter().any(|(key, _)| key.identifier & 0xffff == 6_000), "{}", writes.len());
+}
+
+#[test]
+fn requests_beyond_the_rate_wait_for_the_next_tick() {
+    let mut bench = Bench::new(LIMITS, 0);
+    bench.hello(1);
+    for number in 1..=12_000 {
+        // Releases of what is nobody's are refused at once.
+        bench.up(1, Up::Unregister { id: number, key: key(number) });
+    }
+    let answered = |bench: &mut Bench| {
+        let weight = bench.sent.iter().map(|(_, down)| down.weight()).sum();
+        let count = bench.sent.drain(..).filter(|(_, down)| matches!(down, Down::Refused { .. })).count();
+        (count, weight)
+    };
+    let all = |bench: &mut Bench| {
+        let mut all = 0;
+        loop {
+            let (count, weight) = answered(bench);
+            if weight == 0 {
+                return all;
+            }
+            all += count;
+            bench.step(Input::Ready(SessionId(1), weight));
+        }
+    };
+    assert_eq!(all(&mut bench), 10_000);
+    bench.now_ms = 100;
+    bench.step(Input::Tick);
+    assert_eq!(all(&mut bench), 1_000);
+    assert!(bench.closed.is_empty());
+}
+
+#[test]
+fn what_an_nve_has_no_more_is_released_though_the_store_fails_at_first() {
+    let mut bench = Bench::new(LIMITS, 2);
+    bench.hello(1);
+    bench.register(1, 1);
+    bench.commits_at_once = false;
+    bench.up(1, Up::Complete);
+    assert_eq!(bench.commits.len(), 1);
+    bench.step(Input::Committed(Err("the disk is full".to_owned())));
+    // Not at once again: the store may need a while.
+    assert_eq!(bench.commits.len(), 1);
+    bench.step(Input::Tick);
+    assert_eq!(bench.commits.len(), 2);
+    bench.step(Input::Committed(Ok(())));
+    assert_eq!(bench.authority.registry().held_by("nve1").collect::<Vec<_>>(), [key(1)]);
+}
+
+#[test]
+fn progress_names_what_was_sent_and_applied_counts_up_to_what_there_is() {
+    let mut bench = Bench::new(LIMITS, 3);
+    bench.follows(1, Some((EPOCH, 3)));
+    bench.up(1, Up::Applied(9));
+    bench.up(1, Up::Beat);
+    assert_eq!(bench.told_all(1), ["resumed 3", "progress 3"]);
+    assert_eq!(bench.authority.nves().map(|nve| nve.applied).collect::<Vec<_>>(), [3]);
+    bench.up(1, Up::Subscribe(None));
+    assert_eq!(bench.closed, [(SessionId(1), "a second Subscribe".to_owned())]);
+}

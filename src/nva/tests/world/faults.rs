@@ -1,0 +1,74 @@
+//! What goes wrong in a world, and what changes there.
+
+use super::*;
+
+impl World {
+    /// kill -9: what is at the store may be durable or not.
+    pub(super) fn kill_authority(&mut self) {
+        self.authority = None;
+        if let Some(transaction) = self.commit.take()
+            && self.chance.below(2) == 0
+        {
+            self.store.commit(self.revision + 1, &transaction).unwrap();
+            self.note_stored();
+        }
+        for n in 0..self.nves.len() {
+            self.break_stream(n);
+        }
+    }
+
+    /// Takes a backup, or brings the store back to it: what was acknowledged since is lost, and the epoch is another one.
+    pub(super) fn back_up_or_restore(&mut self) {
+        let Some(Stored { revision, records, .. }) = self.backup.take() else {
+            self.backup = Some(self.store.load().unwrap());
+            return;
+        };
+        self.kill_authority();
+        self.store = Memory::default();
+        for n in 1..=revision {
+            let writes = if n == revision { records.clone() } else { Vec::new() };
+            self.store.commit(n, &Transaction { writes }).unwrap();
+        }
+        self.epoch += 1;
+        self.nves.iter_mut().for_each(|nve| nve.acknowledged.clear());
+        self.note_stored();
+    }
+
+    pub(super) fn break_stream(&mut self, n: usize) {
+        if let Some(stream) = self.nves[n].stream.take() {
+            self.authority(authority::Input::Closed(stream.session));
+            self.client(n, client::Input::Closed("broken".to_owned()));
+        }
+    }
+
+    /// Attaches or detaches something.
+    pub(super) fn change(&mut self, n: usize) {
+        let key = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
+        let nve = &mut self.nves[n];
+        // What is attached no longer is promised no longer.
+        nve.acknowledged.remove(&key);
+        nve.asked.remove(&key);
+        if !nve.attached.remove(&key) {
+            nve.attached.insert(key);
+        }
+        self.tell_attached(n);
+    }
+
+    /// The node starts anew: it knows its configuration, and what it had in force if its disk is there.
+    pub(super) fn restart_nve(&mut self, n: usize) {
+        let has_disk = self.chance.below(2) == 0;
+        self.break_stream(n);
+        let nve = &mut self.nves[n];
+        nve.boots += 1;
+        let known = nve.client.known().filter(|_| has_disk).cloned();
+        if known.is_none() {
+            nve.table.clear();
+        }
+        nve.client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64, known);
+        (nve.applying, nve.asked) = (VecDeque::new(), BTreeMap::new());
+        // What it does not have in its configuration any more is not promised any more.
+        let attached = nve.attached.clone();
+        nve.acknowledged.retain(|key| attached.contains(key));
+        self.tell_attached(n);
+    }
+}
