@@ -201,7 +201,6 @@ impl Server {
         let judged = self.chains.iter().filter_map(|(id, chain)| Some((*id, trust.judge(chain).err()?)));
         let distrusted: Vec<_> = judged.collect();
         for (id, why) in distrusted {
-            tracing::warn!(session = id.0, %why, "a session ends");
             self.step(Input::Distrusted(id, why.to_string()));
         }
     }
