@@ -4,6 +4,7 @@
 mod support;
 
 use ilagate::net::{Mac, ipv4};
+use ilagate::node::replay::capture::Frame;
 use ilagate::path::DropReason;
 use support::packets::*;
 use support::tenants::*;
@@ -150,4 +151,32 @@ fn every_fragment_that_a_tenant_gets_counts() {
     assert_eq!((fate, got.len()), (Fate::Forwarded, 2));
     let bytes: usize = got.iter().map(|(_, frame)| frame.len()).sum();
     assert_eq!(counted(&receiver, RED), [0, 0, 2, bytes as u64, 0]);
+}
+
+#[test]
+fn packets_of_a_burst_count_as_they_do_alone() {
+    let (red, blue) = (address("2001:db8:a::1"), address("2001:db8:b::3"));
+    let ping = |from| ipv6(from, IADDR, 58, &icmp6(from, IADDR, 128, 0, &[0, 7, 0, 1]));
+    let kinds = [
+        of_vm1("2001:db8:a::2"),
+        of_vm1("2001:db8:b::3"),
+        arp_frame(&asks(VM1, 0x0a00_0001, 0x0a00_00fe), 0),
+        arp_frame(&asks(VM3, 0x0a00_0002, 0x0a00_00fe), 7),
+        frame(ANYCAST, VM1, &ping(red)),
+        tagged(ANYCAST, VM3, 7, &ping(blue)),
+        frame(ANYCAST, VM1, &ping(blue)),
+        frame(ANYCAST, TASK, &ping(red)),
+    ];
+    // Every kind comes before every kind, itself too.
+    let order = || kinds.iter().flat_map(|first| kinds.iter().flat_map(move |then| [first, then]));
+    let [mut together, mut alone] = [(); 2].map(|()| host_where(L1, RED_TO_BLUE));
+    let burst = order().map(|bytes| Frame { time_ns: 1_000_000_000, bytes: bytes.clone(), cut: false });
+    together.replay.run(vec![(1, burst.collect())]);
+    for bytes in order() {
+        alone.receive("access0", bytes);
+    }
+    for (network, sent) in [(RED, 80), (BLUE, 32)] {
+        assert_eq!(counted(&together, network), counted(&alone, network));
+        assert_eq!(counted(&together, network)[0], sent);
+    }
 }

@@ -49,11 +49,11 @@ impl NetworkTally {
         self.slot(tables.networks.get(network)?.slot)
     }
 
-    /// Counts a packet that a tenant sent.
-    #[inline]
-    pub fn sent(&self, from: NetworkId, bytes: u64, tables: &Tables) {
+    /// Counts packets that tenants of one network sent, and their bytes.
+    #[inline(never)]
+    fn sent(&self, from: NetworkId, packets: u64, bytes: u64, tables: &Tables) {
         if let Some(counters) = self.of(from, tables) {
-            counters.from_tenants.add(1);
+            counters.from_tenants.add(packets);
             counters.from_tenants_bytes.add(bytes);
         }
     }
@@ -85,13 +85,38 @@ impl NetworkTally {
         if tables.networks.is_empty() {
             return;
         }
+        self.settle_sent(outcomes, metas, tables);
         for (outcome, meta) in outcomes.iter().zip(metas) {
-            if meta.accounted_network().is_some()
-                && !matches!(outcome.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
-            {
-                self.settle_one(outcome, meta, tables);
+            match outcome.verdict {
+                Verdict::Forward(port) if is_access(port, tables) => {
+                    if let Some(to) = meta.to {
+                        self.delivered(to, outcome.bytes(), tables);
+                    }
+                }
+                Verdict::Drop(_) | Verdict::Continue => self.lost(meta, tables),
+                Verdict::Reply(_) if meta.answered.is_some() => self.lost(meta, tables),
+                _ => {}
             }
         }
+    }
+
+    /// Counts what tenants sent. Consecutive packets from one network are counted together.
+    fn settle_sent(&self, outcomes: &[Outcome], metas: &BurstMeta, tables: &Tables) {
+        let (mut sender, mut packets, mut bytes) = (NetworkId::default(), 0, 0);
+        for (outcome, meta) in outcomes.iter().zip(metas) {
+            let waits = matches!(outcome.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_));
+            if meta.bytes == 0 || waits {
+                continue;
+            }
+            let Some(from) = meta.from.or_else(|| meta.accounted_network()) else { continue };
+            if from != sender {
+                self.sent(sender, packets, bytes, tables);
+                (sender, packets, bytes) = (from, 0, 0);
+            }
+            packets += 1;
+            bytes += u64::from(meta.bytes);
+        }
+        self.sent(sender, packets, bytes, tables);
     }
 
     /// Counts the copies of the packets of a burst that go to tenants here. Call it while the metadata of the burst are
@@ -106,25 +131,8 @@ impl NetworkTally {
         }
     }
 
-    fn settle_one(&self, outcome: &Outcome, meta: &PacketMeta, tables: &Tables) {
-        let Some(endpoint) = meta.accounted_network() else { return };
-        if meta.bytes > 0 {
-            self.sent(meta.from.unwrap_or(endpoint), meta.bytes.into(), tables);
-        }
-        match outcome.verdict {
-            Verdict::Forward(port) if is_access(port, tables) => {
-                if let Some(to) = meta.to {
-                    self.delivered(to, outcome.bytes(), tables);
-                }
-            }
-            Verdict::Drop(_) | Verdict::Continue => self.lost(endpoint, tables),
-            Verdict::Reply(_) if meta.answered.is_some() => self.lost(endpoint, tables),
-            _ => {}
-        }
-    }
-
-    fn lost(&self, of: NetworkId, tables: &Tables) {
-        if let Some(counters) = self.of(of, tables) {
+    fn lost(&self, meta: &PacketMeta, tables: &Tables) {
+        if let Some(counters) = meta.accounted_network().and_then(|network| self.of(network, tables)) {
             counters.dropped.add(1);
         }
     }

@@ -94,6 +94,10 @@ fn outward6<'t>(
     tables: &'t Tables,
 ) -> Option<(&'t NetworkHot, Key)> {
     let head: &[u8; HEADERS6 + LEAST] = frame.first_chunk()?;
+    // First, so that Neighbour Discovery is left to the stages without a lookup.
+    if !carries_checksum(head[20]) {
+        return None;
+    }
     let who = Binding::ipv6(le8(head, 6), be4(head, 34));
     let network = tables.networks.hot(bindings.find(who)?)?;
     let vnet = network.vnet?;
@@ -101,7 +105,6 @@ fn outward6<'t>(
     // Version 6, and a payload length of all bytes behind the headers.
     let kind = be4(head, 14) >> 28 == 6 && usize::from(be2(head, 18)) == frame.len() - HEADERS6;
     let fine = kind
-        && carries_checksum(head[20])
         && head[21] > 1
         && head[22..34] == vnet
         && head[38..50] == vnet
