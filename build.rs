@@ -20,11 +20,12 @@ fn generate() -> Result<(), Box<dyn Error>> {
     compile_protos()
 }
 
-/// Generates messages, clients and servers of the admin API and of the authority's protocol. `protox` reads the files, so
+/// Generates messages, clients and servers of the operators' APIs and of the authority's protocol. `protox` reads the files, so
 /// that no `protoc` is needed.
 fn compile_protos() -> Result<(), Box<dyn Error>> {
     const ROOT: &str = "proto";
-    const FILES: [&str; 2] = ["ilagate/admin/v1/admin.proto", "ilagate/nva/v1/nva.proto"];
+    const FILES: [&str; 3] =
+        ["ilagate/admin/v1/admin.proto", "ilagate/manage/v1/manage.proto", "ilagate/nva/v1/nva.proto"];
     FILES.iter().for_each(|file| println!("cargo::rerun-if-changed={ROOT}/{file}"));
     let descriptors = protox::compile(FILES, [ROOT])?;
     // Mappings are shared between the messages of all sessions, and not copied.

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use hyper_util::rt::TokioIo;
+use ilagate::api::manage::{self, manage_client::ManageClient};
 use ilagate::config::TlsFiles;
+use ilagate::nva::metrics::FAMILIES;
 use ilagate::nva::v1::{self, down, nva_client::NvaClient, up};
 use ilagate::tls::{client, pki};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,6 +28,7 @@ const TASK: u64 = 0x2000_0000_0000_0001;
 struct Authority {
     directory: tempfile::TempDir,
     address: SocketAddr,
+    metrics: SocketAddr,
     process: Child,
     log: Arc<Mutex<String>>,
 }
@@ -35,15 +38,32 @@ impl Authority {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         pki::make_authority(path, "lab", 2).unwrap();
-        for who in ["nva/nva1", "nve/nve1", "nve/nve2", "nve/stranger", "operator/alice"] {
+        for who in [
+            "nva/nva1",
+            "nve/nve1",
+            "nve/nve2",
+            "nve/stranger",
+            "operator/alice",
+            "operator/oscar",
+            "operator/victor",
+            "operator/nobody",
+        ] {
             pki::issue(path, &format!("ilagate://lab/{who}").parse().unwrap(), 1).unwrap();
         }
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Both at once, so that they differ.
+        let [address, metrics] = [(); 2]
+            .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
+            .map(|free| free.local_addr().unwrap());
         let at = |name: &str| path.join(name).display().to_string();
         let config = format!(
             "nva: {{name: nva1}}\nlisten: [\"https://{address}\"]\n\
              tls: {{certificate: {}, key: {}, authorities: {}}}\n\
              store: {{path: {}}}\n\
+             metrics: {{listen: \"{metrics}\"}}\n\
+             operators:\n\
+             - {{name: alice, role: admin}}\n\
+             - {{name: oscar, role: operator}}\n\
+             - {{name: victor}}\n\
              sir_domains: [{{name: tasks, prefix: \"2001:db8:dddd::/64\"}}]\n\
              nves:\n\
              - {{name: nve1, locators: [{{prefix: \"fd00:1::/64\", domain: tasks}}]}}\n\
@@ -70,7 +90,7 @@ impl Authority {
         std::thread::spawn(move || {
             lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &line)
         });
-        Authority { directory, address, process, log }
+        Authority { directory, address, metrics, process, log }
     }
 
     fn files(&self, who: &str) -> TlsFiles {
@@ -305,6 +325,120 @@ fn tls12() -> Vec<u8> {
     let mut record = vec![22, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
     record.extend(hello);
     record
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_and_do_what_their_role_allows() {
+    let authority = Authority::start();
+    let mut own = authority.welcome("nve1").await;
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    let ilactl = |who: &str, words: &[&str]| {
+        let TlsFiles { certificate, key, authorities } = authority.files(who);
+        let done = Command::new(env!("CARGO_BIN_EXE_ilactl"))
+            .env("ILACTL_NVA", format!("https://{}", authority.address))
+            .env("ILACTL_TLS_CERT", certificate)
+            .env("ILACTL_TLS_KEY", key)
+            .env("ILACTL_TLS_CA", authorities)
+            .arg("nva")
+            .args(words)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        (done.status.success(), text)
+    };
+    let sir = "2001:db8:dddd:0:2000::1";
+    // A viewer sees.
+    let (seen, text) = ilactl("operator-victor", &["status"]);
+    assert!(seen && text.contains("identifiers  1 (0 released)\nsessions     1 of 2 NVEs"), "{text}");
+    let (seen, text) = ilactl("operator-victor", &["nves"]);
+    assert!(seen && text.contains("nve1  live"), "{text}");
+    let (seen, text) = ilactl("operator-victor", &["records", "--nve", "nve1", "--locator", "fd00:1::/64"]);
+    assert!(seen && text.contains(&format!("{sir}  nve1          1  fd00:1::/64")), "{text}");
+    for none in [&["--nve", "nve2"][..], &["--locator", "fd00:2::/64"], &["--sir", "2001:db8:dddd::2"]] {
+        let (seen, text) = ilactl("operator-victor", &[&["--json", "records"], none].concat());
+        assert!(seen && text == "[]\n", "{text}");
+    }
+    // And does nothing.
+    for (command, role) in [(["release", sir], "operator"), (["backup", "copy.redb"], "admin")] {
+        let (done, text) = ilactl("operator-victor", &command);
+        assert!(!done && text.contains(&format!("is a viewer, and this is for a role of {role}")), "{text}");
+    }
+    // An operator releases what nobody comes back for, and nothing else.
+    let (done, text) = ilactl("operator-oscar", &["release", sir]);
+    assert!(!done && text.contains("is registered by nve1, which has a session; detach it there"), "{text}");
+    drop(own);
+    let released = || ilactl("operator-oscar", &["release", sir]);
+    let end = Instant::now() + TIMEOUT;
+    let text = loop {
+        match released() {
+            (true, text) => break text,
+            (false, text) => assert!(Instant::now() < end, "{text}"),
+        }
+    };
+    assert_eq!(text, format!("{sir}: released, sequence 2, revision 2\n"));
+    let (done, text) = released();
+    assert!(!done && text.contains("is not registered"), "{text}");
+    let (done, text) = ilactl("operator-oscar", &["backup", "copy.redb"]);
+    assert!(!done && text.contains("this is for a role of admin"), "{text}");
+    // An admin makes a backup of a running authority.
+    let (done, text) = ilactl("operator-alice", &["backup", "copy.redb"]);
+    assert!(done && text.contains("copy.redb: revision 2, 0 identifiers, 1 released"), "{text}");
+    let (done, text) = ilactl("operator-alice", &["backup", "copy.redb"]);
+    assert!(!done && text.contains("is there already"), "{text}");
+    for wrong in ["../copy", "", ".hidden", "a/b", "a b"] {
+        let (done, text) = ilactl("operator-alice", &["backup", wrong]);
+        assert!(!done && text.contains("is no name of a file"), "{text}");
+    }
+    // Who is no operator, or not one of this authority, sees nothing.
+    let (done, text) = ilactl("operator-nobody", &["status"]);
+    assert!(!done && text.contains("is not among the operators of this authority"), "{text}");
+    let (done, text) = ilactl("nve-nve1", &["status"]);
+    assert!(!done && text.contains("not of an operator"), "{text}");
+    let mut client = ManageClient::new(authority.connect("nve-nve1").await.unwrap());
+    let refused = client.status_get(manage::StatusGetRequest {}).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
+}
+
+#[test]
+fn an_authority_tells_prometheus_and_probes_how_it_is() {
+    let authority = Authority::start();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(authority.metrics).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(get("/healthz").ends_with("alive\n") && get("/readyz").ends_with("serving\n"));
+    let count = |text: &str, sample: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(sample));
+        line.unwrap_or_else(|| panic!("{sample}: {text}")).trim().parse::<f64>().unwrap()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (own, other) = runtime.block_on(async {
+        let (mut own, mut other) = (authority.welcome("nve1").await, authority.welcome("nve2").await);
+        assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+        assert!(matches!(other.register(TASK, locator(2)).await, down::Message::Refused(_)));
+        (own, other)
+    });
+    let text = get("/metrics");
+    for (sample, value) in [
+        ("ila_nva_revision", 1.0),
+        ("ila_nva_identifiers{state=\"held\"}", 1.0),
+        ("ila_nva_nves{state=\"session\"}", 2.0),
+        ("ila_nva_nves{state=\"away\"}", 0.0),
+        ("ila_nva_lag_transactions", 1.0),
+        ("ila_nva_requests_total{result=\"accepted\"}", 1.0),
+        ("ila_nva_requests_total{result=\"refused\"}", 1.0),
+        ("ila_nva_commits_total{result=\"durable\"}", 1.0),
+    ] {
+        assert!((count(&text, sample) - value).abs() < 0.1, "{sample}: {text}");
+    }
+    for family in FAMILIES {
+        assert!(text.contains(&format!("# TYPE {} ", family.name)), "{}", family.name);
+    }
+    drop((own, other));
 }
 
 #[tokio::test]

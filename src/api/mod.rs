@@ -12,6 +12,12 @@ pub mod v1 {
     tonic::include_proto!("ilagate.admin.v1");
 }
 
+/// The operator's API of an authority, made from `proto/ilagate/manage/v1/manage.proto`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod manage {
+    tonic::include_proto!("ilagate.manage.v1");
+}
+
 /// Most changes of one batch.
 pub const MAX_BATCH: usize = 10_000;
 /// Largest request in bytes: a full batch with every locator.

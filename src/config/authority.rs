@@ -1,13 +1,15 @@
 //! The configuration file of `ila-nva` (`dpdk-config/ila-nva.yaml` lists every key).
 
 use super::check::{Check, NO_TLS, Scope, absolute, locator_prefix, nva_endpoint, tls_files};
+use super::endpoint::NvaEndpoint;
 use super::error::ConfigErrors;
-use super::model::{LogLevel, NvaEndpoint, TlsFiles};
+use super::model::{LogLevel, TlsFiles};
 use super::raw::{RawAuthority, RawAuthorityTls};
 use super::{file, yaml};
 use crate::ila::{Locator, SirPrefix};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A configuration of `ila-nva` that cannot be wrong.
@@ -31,8 +33,35 @@ pub struct AuthorityConfig {
     pub requests_per_second: u32,
     /// The NVEs by name.
     pub nves: BTreeMap<String, AuthorityNve>,
+    /// What operators may do, by the name that their certificates prove.
+    pub operators: BTreeMap<String, OperatorRole>,
+    /// Where Prometheus scrapes.
+    pub metrics: Option<SocketAddr>,
     /// What is logged.
     pub log_level: LogLevel,
+}
+
+/// What an operator may do. Each may what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperatorRole {
+    /// See everything.
+    Viewer,
+    /// Change what is registered.
+    Operator,
+    /// Everything, also backups.
+    Admin,
+}
+
+impl OperatorRole {
+    /// The name in configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OperatorRole::Viewer => "viewer",
+            OperatorRole::Operator => "operator",
+            OperatorRole::Admin => "admin",
+        }
+    }
 }
 
 /// `nves[]` of `ila-nva`.
@@ -121,6 +150,11 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     };
     let domains = domains(check, raw);
     let nves = nves(check, raw, &domains);
+    let operators = operators(check, raw);
+    let metrics = raw.metrics.as_ref().and_then(|metrics| {
+        let mut s = check.scope("metrics", metrics.referenced);
+        s.value("listen", &metrics.value.listen, "\"127.0.0.1:9465\"")
+    });
     let mut s = check.scope("log", raw.log.as_ref().map_or(top, |at| at.referenced));
     use LogLevel::{Debug, Error, Info, Trace, Warn};
     let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.name(), level));
@@ -135,6 +169,8 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         hold_down_s,
         requests_per_second,
         nves,
+        operators,
+        metrics,
         log_level,
     }
 }
@@ -143,6 +179,23 @@ fn store(s: &mut Scope<'_>, raw: &RawAuthority) -> Option<PathBuf> {
     let field = raw.store.as_ref().map_or(&None, |store| &store.value.path);
     let text = s.required("path", field, "/var/lib/ilagate/nva.redb")?;
     absolute(s, "path", text)
+}
+
+/// Operators by name.
+fn operators(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, OperatorRole> {
+    use OperatorRole::{Admin, Operator, Viewer};
+    let mut operators = BTreeMap::new();
+    for (n, entry) in raw.operators.iter().flat_map(|list| &list.value).enumerate() {
+        let mut s = check.scope(format!("operators[{n}]"), entry.referenced);
+        let name = s.name("name", &entry.value.name, "alice", super::check::WORD);
+        let roles = [Viewer, Operator, Admin].map(|role| (role.name(), role));
+        let role = s.choice("role", &entry.value.role, &roles, Viewer);
+        let Some(name) = name else { continue };
+        if operators.insert(name.clone(), role).is_some() {
+            s.error_here("name", format!("`{name}` stands here twice; names are unique"));
+        }
+    }
+    operators
 }
 
 /// SIR prefixes by the name of their domain.

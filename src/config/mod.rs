@@ -11,6 +11,7 @@ mod check;
 pub mod device;
 mod diff;
 pub mod error;
+mod endpoint;
 mod file;
 pub mod lint;
 mod load;
@@ -24,8 +25,9 @@ mod yaml;
 mod tests;
 
 pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
-pub use authority::AuthorityConfig;
+pub use authority::{AuthorityConfig, OperatorRole};
 pub use diff::{Change, ChangeKind};
+pub use endpoint::NvaEndpoint;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{Fingerprint, read as read_file};
 pub use model::*;

@@ -12,6 +12,7 @@ pub use mapping_file::*;
 pub use tenants::*;
 pub use translation::*;
 
+use super::endpoint::NvaEndpoint;
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
 use crate::net::{Ipv6Prefix, Mac};
 use std::net::SocketAddr;
@@ -371,25 +372,6 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Certificate authorities whose certificates are believed: one, or two while one replaces the other.
     pub authorities: PathBuf,
-}
-
-/// Where an authority is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum NvaEndpoint {
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// An address of this machine, in the clear.
-    Loopback(SocketAddr),
-    /// An address, by mutual TLS.
-    Tls(SocketAddr),
-}
-
-impl NvaEndpoint {
-    /// Whether it is reached by TLS.
-    #[must_use]
-    pub fn is_tls(&self) -> bool {
-        matches!(self, NvaEndpoint::Tls(_))
-    }
 }
 
 /// `metrics`

@@ -255,6 +255,8 @@ raw! {
         sessions: Option<Spanned<RawSessions>>,
         sir_domains: List<RawAuthorityDomain>,
         nves: List<RawNve>,
+        operators: List<RawOperator>,
+        metrics: Option<Spanned<RawAuthorityMetrics>>,
         log: Option<Spanned<RawAuthorityLog>>,
     }
     /// `nva` of `ila-nva`
@@ -274,6 +276,10 @@ raw! {
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
     /// `nves[]`
     RawNve { name: Option<Text>, locators: List<RawLocator>, max_identifiers: Option<Text> }
+    /// `operators[]` of `ila-nva`
+    RawOperator { name: Option<Text>, role: Option<Text> }
+    /// `metrics` of `ila-nva`
+    RawAuthorityMetrics { listen: Option<Text> }
     /// `log` of `ila-nva`
     RawAuthorityLog { level: Option<Text> }
 }

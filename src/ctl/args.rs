@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::config::NvaEndpoint;
 use crate::ila::SirPrefix;
 use crate::ila::generate::{Eui64, Registrar};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -81,6 +82,8 @@ pub enum Command {
     /// Identifiers; needs no node
     #[command(subcommand)]
     Id(IdCommand),
+    /// The authority: its registry, and the NVEs that know it
+    Nva(NvaArgs),
     /// Certificates for a lab; needs no node
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -267,6 +270,66 @@ pub enum PeerCommand {
 pub enum IdCommand {
     /// Make identifiers for tasks
     New(NewArgs),
+}
+
+/// How to reach an authority, and what to do there.
+#[derive(Debug, clap::Args)]
+pub struct NvaArgs {
+    /// Where it is: unix:PATH or https://ADDRESS:PORT
+    #[arg(
+        long,
+        global = true,
+        env = "ILACTL_NVA",
+        value_name = "URL",
+        default_value = "unix:/run/ilagate/nva.sock"
+    )]
+    pub nva: NvaEndpoint,
+    /// With https: the certificate of an operator
+    #[arg(long, global = true, env = "ILACTL_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// With https: its key
+    #[arg(long, global = true, env = "ILACTL_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// With https: the certificate authorities that are believed
+    #[arg(long, global = true, env = "ILACTL_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: NvaCommand,
+}
+
+/// What to ask an authority.
+#[derive(Debug, Subcommand)]
+pub enum NvaCommand {
+    /// The authority and its registry
+    Status,
+    /// NVEs that may open a session
+    Nves,
+    /// What is registered
+    Records {
+        /// Only what this NVE registered last
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+        /// Only what is at this locator
+        #[arg(long, value_name = "PREFIX")]
+        locator: Option<String>,
+        /// Only this SIR address
+        #[arg(long, value_name = "SIR")]
+        sir: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+    },
+    /// Release an identifier of an NVE that has no session and will not come back
+    Release {
+        /// SIR address
+        sir: String,
+    },
+    /// Write the registry of this moment into a new file beside the store
+    Backup {
+        /// Name of the file, without a directory
+        name: String,
+    },
 }
 
 /// Certificates for a lab: its certificate authority keeps its key in a file, and keys are made where they are not used.

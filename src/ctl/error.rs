@@ -35,6 +35,9 @@ pub enum CtlError {
     /// The node refuses.
     #[error("{0}")]
     Refused(String),
+    /// The authority cannot be reached.
+    #[error("cannot reach the authority at {0}: {1}; is ila-nva running? name it with --nva URL")]
+    NoAuthority(String, String),
     /// The node's answer cannot be read.
     #[error(transparent)]
     Malformed(#[from] Malformed),

@@ -11,6 +11,7 @@ mod id;
 mod load;
 mod mapping;
 mod network;
+mod nva;
 mod output;
 mod pki;
 mod policy;
@@ -72,13 +73,17 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
         return out.flush();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let timeout = args.timeout.map_or_else(|| answer_timeout(&args.command), Duration::from_secs_f64);
     runtime.block_on(async {
         let mut out = Output::new(out, args.json);
+        if let Command::Nva(args) = args.command {
+            nva::run(&mut out, args, timeout).await?;
+            return out.flush();
+        }
         let socket = match args.socket {
             Some(socket) => socket,
             None => client::discover(std::path::Path::new(client::RUN_DIR))?,
         };
-        let timeout = args.timeout.map_or_else(|| answer_timeout(&args.command), Duration::from_secs_f64);
         let mut client = Client::connect(&socket, timeout).await?;
         perform(args.command, &mut client, &mut out).await?;
         out.flush()
@@ -134,6 +139,6 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Events { follow, since } => events::events(client, out, follow, since).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
         // Done before, without a node.
-        Command::Id(_) | Command::Pki(_) | Command::Completions { .. } => Ok(()),
+        Command::Id(_) | Command::Nva(_) | Command::Pki(_) | Command::Completions { .. } => Ok(()),
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! It decides nothing. While there is no session the node forwards on what it knows.
 
-mod connect;
 mod keeper;
 
 pub use keeper::Before;
@@ -19,7 +18,8 @@ use crate::nva::message::{Down, Told};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::v1::{self, nva_client::NvaClient};
-use connect::connect;
+use crate::tls::connect::connect;
+use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -307,7 +307,13 @@ async fn stream(
     events: &mpsc::Sender<Event>,
 ) -> Result<(), String> {
     let failed = |why: &dyn std::fmt::Display| why.to_string();
-    let channel = connect(endpoint, tls, node).await?;
+    let is_own = |identity: &Identity| {
+        let is_own = identity.role() == Role::Nve && identity.name() == node;
+        is_own
+            .then_some(())
+            .ok_or_else(|| format!("it is of {identity}, and this node is the NVE {node}; name another one"))
+    };
+    let channel = connect(endpoint, tls, is_own).await?;
     let mut client = NvaClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -8,11 +8,12 @@ use super::bucket::Bucket;
 use super::commits::{BATCH, Commits};
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
-use super::model::Transaction;
+use super::model::{Key, Transaction};
 use super::registry::Registry;
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use std::sync::Arc;
 
+pub use super::commits::{Released, Ticket};
 pub use super::session::SessionId;
 
 /// Requests of one session that wait, at most.
@@ -43,6 +44,8 @@ pub enum Input {
     Distrusted(SessionId, String),
     /// A stream ended.
     Closed(SessionId),
+    /// An operator wants an identifier released whose owner has no session.
+    Release(Ticket, Key),
     /// The commit under way is durable, or nothing of it is there and why.
     Committed(Result<(), String>),
     /// Time has passed.
@@ -56,6 +59,8 @@ pub enum Effect {
     Down(SessionId, Down<Encoded>),
     /// End a stream after what was sent and an Error with this reason.
     Close(SessionId, String),
+    /// Tell an operator: the sequence and the revision of a release, or why there is none.
+    Released(Ticket, Released),
     /// Make this durable and say so; one at a time.
     Commit(Transaction),
 }
@@ -121,6 +126,12 @@ impl Authority {
         &mut self.registry
     }
 
+    /// Name of the registry's history.
+    #[must_use]
+    pub fn epoch(&self) -> &[u8] {
+        &self.settings.epoch
+    }
+
     /// NVEs with a session.
     pub fn nves(&self) -> impl Iterator<Item = NveState> {
         self.sessions.all.values().filter_map(|session| {
@@ -142,12 +153,15 @@ impl Authority {
                     self.sessions.due.insert(id);
                 }
             }
+            Input::Release(ticket, key) => self.release(ticket, key),
             Input::Committed(done) => self.committed(done, now_ms),
             Input::Tick => self.tick(now_ms),
         }
         if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
             self.effects.push(Effect::Commit(transaction));
         }
+        let released = self.commits.released();
+        self.effects.extend(released.into_iter().map(|(ticket, it)| Effect::Released(ticket, it)));
         self.send(now_ms);
         std::mem::take(&mut self.effects)
     }
@@ -227,6 +241,18 @@ impl Authority {
             self.commits.asked(id);
         }
         session.asked.push_back((Some(number), request));
+    }
+
+    fn release(&mut self, ticket: Ticket, key: Key) {
+        let owner = self.registry.record(key).filter(|record| record.is_held()).map(|record| &record.owner);
+        let lives = |owner: &&String| self.sessions.all.values().any(|it| it.nve.as_deref() == Some(owner));
+        match owner.filter(lives) {
+            Some(owner) => {
+                let why = format!("{key} is registered by {owner}, which has a session; detach it there");
+                self.effects.push(Effect::Released(ticket, Err(why)));
+            }
+            None => self.commits.release(ticket, key),
+        }
     }
 
     /// Releases what an NVE does not have any more: it was attached before it started anew.

@@ -20,6 +20,8 @@ struct Flight {
     answers: Vec<(SessionId, u64, u64)>,
     /// What is released and nobody waits for.
     silent: Vec<(SessionId, Key)>,
+    /// Releases by operators, with the sequence.
+    operators: Vec<(Ticket, u64)>,
 }
 
 /// Requests and the commit under way.
@@ -30,12 +32,33 @@ pub(super) struct Commits {
     /// Sessions that wait for the next tick.
     throttled: Vec<SessionId>,
     flight: Option<Flight>,
+    /// What operators want released.
+    releases: VecDeque<(Ticket, Key)>,
+    /// What operators are to be told.
+    released: Vec<(Ticket, Released)>,
 }
+
+/// Sequence and revision of a release, or why there is none.
+pub type Released = Result<(u64, u64), String>;
+
+/// Names a request of an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
 
 impl Commits {
     /// A session that had no requests has some.
     pub(super) fn asked(&mut self, id: SessionId) {
         self.turns.push_back(id);
+    }
+
+    /// An operator wants an identifier released.
+    pub(super) fn release(&mut self, ticket: Ticket, key: Key) {
+        self.releases.push_back((ticket, key));
+    }
+
+    /// What operators are to be told.
+    pub(super) fn released(&mut self) -> Vec<(Ticket, Released)> {
+        std::mem::take(&mut self.released)
     }
 
     /// Those who had more requests than they may make are served again.
@@ -54,6 +77,15 @@ impl Commits {
             return None;
         }
         let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
+        let mut operators = Vec::new();
+        while draft.len() < BATCH
+            && let Some((ticket, key)) = self.releases.pop_front()
+        {
+            match registry.release(&mut draft, key) {
+                Ok(sequence) => operators.push((ticket, sequence)),
+                Err(refusal) => self.released.push((ticket, Err(refusal.why))),
+            }
+        }
         while draft.len() < BATCH
             && let Some(id) = self.turns.pop_front()
         {
@@ -102,7 +134,7 @@ impl Commits {
         let transaction = draft.finish();
         match &transaction {
             Some(transaction) => {
-                self.flight = Some(Flight { transaction: transaction.clone(), answers, silent });
+                self.flight = Some(Flight { transaction: transaction.clone(), answers, silent, operators });
             }
             // Everything was so already.
             None => answer(sessions, answers, registry.revision()),
@@ -117,11 +149,16 @@ impl Commits {
         sessions: &mut Sessions,
         revision: u64,
     ) -> Option<Transaction> {
-        let Flight { transaction, answers, silent } = self.flight.take()?;
+        let Flight { transaction, answers, silent, operators } = self.flight.take()?;
         let Err(why) = done else {
             answer(sessions, answers, revision);
+            self.released
+                .extend(operators.into_iter().map(|(ticket, sequence)| (ticket, Ok((sequence, revision)))));
             return Some(transaction);
         };
+        for (ticket, _) in operators {
+            self.released.push((ticket, Err(format!("the store does not answer: {why}; try again"))));
+        }
         for (id, number, sequence) in answers {
             let why = format!("the store does not answer: {why}; try again");
             let refusal = Refusal { owner: None, sequence, why, temporary: true };

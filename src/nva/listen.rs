@@ -1,11 +1,11 @@
 //! The authority's listeners: connections in, each with what its certificate proves.
 //!
 //! Whoever has not proved who it is costs little and waits for nobody: at most [`UNPROVEN`] handshakes are under way,
-//! the oldest makes room for the next, and none takes longer than [`HANDSHAKE`]. Whoever has proved it opens at most
-//! [`BURST`] connections at once and one a second. A connection that carries no call ends after [`UNUSED`].
+//! the oldest makes room for the next, and none takes longer than [`HANDSHAKE`]. Whoever has proved it opens as many
+//! connections as its role may ([`allowance`]). A connection that carries no call ends after [`UNUSED`].
 
-use crate::tls::Identity;
 use crate::tls::server::{Chain, Trust, chain_of};
+use crate::tls::{Identity, Role};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
@@ -30,12 +30,13 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const UNUSED: Duration = Duration::from_secs(10);
 /// Connections at the same time.
 pub(super) const CONNECTIONS: usize = 16_384;
-/// Connections that one identity may open at once; then one a second.
-const BURST: u32 = 10;
 /// Pause after the system gave no connection, for example for want of file descriptors.
 const REFUSED: Duration = Duration::from_millis(50);
 /// At most one line of the log about failed handshakes in this time.
 const TOLD: Duration = Duration::from_secs(1);
+
+/// Where whoever comes by a Unix socket comes from.
+const UNIX: &str = "unix";
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -48,6 +49,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// Whether it came by a Unix socket.
+    pub(super) fn is_unix(&self) -> bool {
+        self.chain.is_none() && &*self.from == UNIX
+    }
+
     /// Notes that the connection carries a call.
     pub(super) fn use_it(&self) {
         self.used.store(true, Ordering::Relaxed);
@@ -159,7 +165,7 @@ pub(super) enum Plain {
 impl Plain {
     async fn next(&self) -> io::Result<(Box<dyn Stream>, Arc<str>)> {
         match self {
-            Plain::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Arc::from("unix"))),
+            Plain::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Arc::from(UNIX))),
             Plain::Loopback(listener) => {
                 let (stream, from) = listener.accept().await?;
                 let _ = stream.set_nodelay(true);
@@ -277,6 +283,15 @@ impl Handshakes {
     }
 }
 
+/// Connections that an identity of this role may open at once, and then in each second. Operators run programs that
+/// connect for each question.
+fn allowance(role: Role) -> (u32, u32) {
+    match role {
+        Role::Nve | Role::Nva => (10, 1),
+        Role::Operator => (100, 10),
+    }
+}
+
 /// How many connections each identity may open now.
 #[derive(Default)]
 struct Rates {
@@ -289,12 +304,14 @@ impl Rates {
             self.spent.retain(|_, (spent, since)| now.duration_since(*since).as_secs() < u64::from(*spent));
         }
         let (spent, since) = self.spent.entry(identity.clone()).or_insert((0, now));
+        let (burst, rate) = allowance(identity.role());
         let earned = now.duration_since(*since).as_secs();
         if earned > 0 {
-            *spent = u32::try_from(earned).map_or(0, |earned| spent.saturating_sub(earned));
+            *spent =
+                u32::try_from(earned).map_or(0, |earned| spent.saturating_sub(earned.saturating_mul(rate)));
             *since += Duration::from_secs(earned);
         }
-        let admitted = *spent < BURST;
+        let admitted = *spent < burst;
         *spent += u32::from(admitted);
         admitted
     }
@@ -323,10 +340,9 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Role;
 
     #[test]
-    fn an_identity_opens_ten_connections_at_once_and_then_one_a_second() {
+    fn an_identity_opens_so_many_connections_at_once_and_then_so_many_a_second() {
         let (mut rates, begin) = (Rates::default(), Instant::now());
         let one = Identity::new("lab", Role::Nve, "nve1").unwrap();
         let other = Identity::new("lab", Role::Nve, "nve2").unwrap();
@@ -339,6 +355,10 @@ mod tests {
         assert_eq!(admitted(&mut rates, 20, Duration::from_millis(2900)), 0);
         assert_eq!(admitted(&mut rates, 20, Duration::from_secs(3)), 1);
         assert_eq!(admitted(&mut rates, 20, Duration::from_secs(3600)), 10);
+        let operator = Identity::new("lab", Role::Operator, "nve1").unwrap();
+        assert_eq!((0..200).filter(|_| rates.admit(&operator, begin)).count(), 100);
+        let later = begin + Duration::from_secs(1);
+        assert_eq!((0..200).filter(|_| rates.admit(&operator, later)).count(), 10);
     }
 
     #[tokio::test]

@@ -214,6 +214,48 @@ impl Registry {
         }
     }
 
+    /// Judges the release of an identifier by an operator, whoever has it, and adds it to the draft.
+    ///
+    /// # Errors
+    /// Nobody has it.
+    pub fn release(&self, draft: &mut Draft, key: Key) -> Result<u64, Refusal> {
+        match self.seen(draft, key).map(|record| record.owner.clone()) {
+            Some(owner) if self.seen(draft, key).is_some_and(Record::is_held) => {
+                self.unregister(draft, &owner, key)
+            }
+            owner => Err(Refusal {
+                owner,
+                sequence: 0,
+                why: format!("{key} is not registered; `ilactl nva records` lists what is"),
+                temporary: false,
+            }),
+        }
+    }
+
+    /// The NVEs that may open a session, by name.
+    pub fn nves(&self) -> impl Iterator<Item = (&str, &Nve)> {
+        self.nves.iter().map(|(name, nve)| (name.as_str(), nve))
+    }
+
+    /// How many identifiers an NVE has.
+    #[must_use]
+    pub fn count_of(&self, nve: &str) -> usize {
+        self.held.get(nve).map_or(0, BTreeSet::len)
+    }
+
+    /// How many identifiers somebody has, and how many were released.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let held = self.held.values().map(BTreeSet::len).sum();
+        (held, self.records.len() - held)
+    }
+
+    /// Every record after a key, in the order of keys.
+    pub fn records_after(&self, key: Option<Key>) -> impl Iterator<Item = (&Key, &Record)> {
+        let after = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.records.range((after, Bound::Unbounded))
+    }
+
     /// Takes over a transaction that is durable.
     pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         self.revision += 1;

@@ -1,10 +1,13 @@
 //! Runs `ila-nva`: its store, its listeners and its end.
 
 use super::listen::{self, CONNECTIONS, Plain};
+use super::manage::ManageService;
+use super::metrics::Endpoint;
 use super::registry::Nve;
 use super::server;
 use super::store::{EPOCH, Embedded, StoreError};
 use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint};
+use crate::telemetry::http::{self, Limits, ListenError};
 use crate::tls::TlsError;
 use crate::tls::files::Stamp;
 use crate::tls::server::{ServerFiles, Trust};
@@ -15,7 +18,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -51,6 +54,9 @@ pub enum RunError {
     /// The files of TLS cannot be used.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
+    /// The endpoint of metrics cannot listen.
+    #[error(transparent)]
+    Metrics(#[from] ListenError),
     /// Somebody else listens there.
     #[error("listen: another process serves {0}; stop it, or listen elsewhere")]
     Served(PathBuf),
@@ -108,6 +114,14 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
+    let management = ManageService {
+        handle: service.handle(),
+        trusted: trusted.clone(),
+        operators: Arc::new(config.operators.clone()),
+        name: config.name.clone(),
+        began: Instant::now(),
+        directory: config.store.parent().map(Path::to_owned).unwrap_or_default(),
+    };
     runtime.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
@@ -125,7 +139,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
                 .http2_keepalive_timeout(Some(KEEPALIVE.1))
                 .http2_max_header_list_size(HEADERS)
                 .max_concurrent_streams(CALLS)
-                .add_service(server::routes(service.clone()));
+                .add_service(server::routes(service.clone()))
+                .add_service(management.clone().service());
             listeners.spawn(server.serve_with_incoming_shutdown(ReceiverStream::new(accepted), until));
             match (endpoint, &trusted) {
                 (NvaEndpoint::Unix(path), _) => {
@@ -143,6 +158,12 @@ pub fn run(path: &Path) -> Result<(), RunError> {
                     ));
                 }
             }
+        }
+        if let Some(address) = config.metrics {
+            let listener = http::listen(address).await?;
+            let told =
+                Endpoint { handle: service.handle(), name: config.name.clone(), began: Instant::now() };
+            accepting.spawn(http::serve(listener, Arc::new(told), Limits::default(), std::future::pending()));
         }
         if let (Some(files), Some((stamp, trust))) = (files, trust) {
             accepting.spawn(follow(files, stamp, trust));

@@ -1,12 +1,13 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
-use super::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
+use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
 use super::codec::{read_up, write_down};
+use super::counts::Counts;
 use super::listen::Peer;
 use super::message::{Down, Encoded, Up};
-use super::model::Transaction;
+use super::model::{Key, Transaction};
 use super::registry::{Nve, Registry};
-use super::store::{CommitError, Store, StoreError};
+use super::store::{CommitError, Snapshot, Store, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -37,10 +38,70 @@ pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
 /// What waits for an NVE. The authority keeps it short: it sends no more than a window, and at last the reason of the end.
 type Sender = mpsc::UnboundedSender<Down<Encoded>>;
 
+type Look = Box<dyn FnOnce(&Authority, &Counts) + Send>;
+
 enum Event {
     Opened(SessionId, Sender, Option<Proof>),
     Up(SessionId, Up),
     Closed(SessionId),
+    /// Somebody looks.
+    Look(Look),
+    Release(Key, oneshot::Sender<Released>),
+    Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
+}
+
+/// What the store's thread does.
+enum Work {
+    Commit(Transaction),
+    Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
+}
+
+/// The way of operators to the authority.
+#[derive(Clone)]
+pub(super) struct AuthorityHandle(mpsc::Sender<Event>);
+
+/// The authority is shutting down.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gone;
+
+impl AuthorityHandle {
+    /// Looks at the authority, which does nothing else meanwhile: a look is short.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Authority) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (tell, told) = oneshot::channel();
+        let look = Box::new(move |authority: &Authority, _: &Counts| _ = tell.send(look(authority)));
+        self.0.send(Event::Look(look)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Looks at the authority, and at what was counted.
+    pub(super) async fn census<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Authority) -> T + Send + 'static,
+    ) -> Result<(T, Counts), Gone> {
+        let (tell, told) = oneshot::channel();
+        let look = Box::new(move |authority: &Authority, counts: &Counts| {
+            let _ = tell.send((look(authority), *counts));
+        });
+        self.0.send(Event::Look(look)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Releases an identifier whose owner has no session. Gives its sequence and the revision, or why not.
+    pub(super) async fn release(&self, key: Key) -> Result<Released, Gone> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(Event::Release(key, tell)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// A copy of the store.
+    pub(super) async fn snapshot(&self) -> Result<Result<Snapshot, StoreError>, Gone> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(Event::Snapshot(tell)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
 }
 
 /// What a peer proved.
@@ -68,7 +129,11 @@ pub struct Server {
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
     trusted: Trusted,
-    commits: std::sync::mpsc::Sender<Transaction>,
+    /// Operators who wait for an answer.
+    tickets: HashMap<Ticket, oneshot::Sender<Released>>,
+    next_ticket: u64,
+    counts: Counts,
+    work: std::sync::mpsc::Sender<Work>,
     committed: mpsc::UnboundedReceiver<Result<(), CommitError>>,
     store: JoinHandle<()>,
     began: Instant,
@@ -102,11 +167,19 @@ pub fn pair(
     let revision = stored.revision;
     let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms));
     let authority = Authority::new(settings, registry);
-    let (commits, to_commit) = std::sync::mpsc::channel::<Transaction>();
+    let (work, to_do) = std::sync::mpsc::channel::<Work>();
     let (report, committed) = mpsc::unbounded_channel();
-    let work = move || {
+    let works = move || {
         let mut revision = revision;
-        while let Ok(transaction) = to_commit.recv() {
+        while let Ok(work) = to_do.recv() {
+            let transaction = match work {
+                Work::Commit(transaction) => transaction,
+                Work::Snapshot(tell) => {
+                    // Whoever asked may be gone.
+                    let _ = tell.send(store.snapshot());
+                    continue;
+                }
+            };
             let done = store.commit(revision + 1, &transaction);
             revision += u64::from(done.is_ok());
             if report.send(done).is_err() {
@@ -114,7 +187,7 @@ pub fn pair(
             }
         }
     };
-    let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(work);
+    let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(works);
     let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
@@ -126,7 +199,10 @@ pub fn pair(
         sessions: HashMap::new(),
         chains: HashMap::new(),
         trusted,
-        commits,
+        tickets: HashMap::new(),
+        next_ticket: 0,
+        counts: Counts::default(),
+        work,
         committed,
         store,
         began: Instant::now(),
@@ -160,10 +236,29 @@ impl Server {
                         self.forget(id);
                         Input::Closed(id)
                     }
+                    Some(Event::Look(look)) => {
+                        look(&self.authority, &self.counts);
+                        continue;
+                    }
+                    Some(Event::Release(key, tell)) => {
+                        self.next_ticket += 1;
+                        let ticket = Ticket(self.next_ticket);
+                        self.tickets.insert(ticket, tell);
+                        Input::Release(ticket, key)
+                    }
+                    Some(Event::Snapshot(tell)) => {
+                        // A store that is gone drops the question, which answers it.
+                        let _ = self.work.send(Work::Snapshot(tell));
+                        continue;
+                    }
                 },
                 Some(done) = self.committed.recv() => match done {
-                    Ok(()) => Input::Committed(Ok(())),
+                    Ok(()) => {
+                        self.counts.durable += 1;
+                        Input::Committed(Ok(()))
+                    }
                     Err(CommitError::Refused(why)) => {
+                        self.counts.not_durable += 1;
                         tracing::error!(why, "the store refuses a transaction");
                         Input::Committed(Err(why))
                     }
@@ -182,7 +277,7 @@ impl Server {
             };
             self.step(input);
         }
-        drop(self.commits);
+        drop(self.work);
         if self.store.join().is_err() {
             tracing::error!("the store's thread came to an end by itself");
         }
@@ -213,6 +308,7 @@ impl Server {
                 match effect {
                     Effect::Down(id, down) => {
                         tell_operator(id, &down);
+                        self.counts.count(&down);
                         let Some(sender) = self.sessions.get(&id) else { continue };
                         if sender.send(down).is_err() {
                             self.forget(id);
@@ -221,13 +317,19 @@ impl Server {
                     }
                     Effect::Close(id, why) => {
                         tracing::warn!(session = id.0, why, "a session ends");
+                        self.counts.ended += 1;
                         if let Some(sender) = self.sessions.get(&id) {
                             let _ = sender.send(Down::Error(why));
                         }
                         self.forget(id);
                     }
+                    Effect::Released(ticket, told) => {
+                        if let Some(tell) = self.tickets.remove(&ticket) {
+                            let _ = tell.send(told);
+                        }
+                    }
                     Effect::Commit(transaction) => {
-                        if self.commits.send(transaction).is_err() {
+                        if self.work.send(Work::Commit(transaction)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
                         }
                     }
@@ -283,6 +385,11 @@ async fn trust_changes(trusted: &mut Trusted) {
 }
 
 impl Service {
+    /// The way of operators to the authority.
+    pub(super) fn handle(&self) -> AuthorityHandle {
+        AuthorityHandle(self.events.clone())
+    }
+
     /// Who calls, as an NVE: what its certificate proves, now.
     fn proof(&self, peer: &Peer) -> Result<Option<Proof>, Status> {
         let (Some(chain), Some(trusted)) = (&peer.chain, &self.trusted) else { return Ok(None) };

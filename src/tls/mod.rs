@@ -1,10 +1,11 @@
 //! Mutual TLS 1.3: who a peer is, by what its certificate proves.
 //!
 //! A certificate names its holder in one URI, `ilagate://DOMAIN/ROLE/NAME` ([`Identity`]). `files` reads what the
-//! operator names, `server` and `client` judge the other side, `revoked` lists who is trusted no longer, and `pki`
+//! operator names, `server` and `client` judge the other side, `connect` reaches an authority, `revoked` lists who is trusted no longer, and `pki`
 //! makes the certificates of a lab. There is no TLS 1.2, no session ticket and no early data.
 
 pub mod client;
+pub mod connect;
 pub mod files;
 pub mod identity;
 pub mod pki;

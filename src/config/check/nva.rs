@@ -1,11 +1,10 @@
 //! Rules of the network virtualization authority as a node sees it.
 
-use super::super::model::{Nva, NvaEndpoint, TlsFiles};
+use super::super::endpoint::NvaEndpoint;
+use super::super::model::{Nva, TlsFiles};
 use super::super::raw::{RawConfig, RawTls, Text};
 use super::scope::{Check, Scope, Seen};
-use super::system::MAX_SOCKET_BYTES;
 use crate::ila::Locator;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Most authorities that a node knows.
@@ -84,30 +83,13 @@ pub(crate) fn absolute(s: &mut Scope<'_>, key: &str, text: &Text) -> Option<Path
 /// Where an authority is: a Unix socket, an address of this machine, or any address by TLS. What is in the clear does not
 /// leave the machine.
 pub(crate) fn nva_endpoint(s: &mut Scope<'_>, key: &str, text: &Text) -> Option<NvaEndpoint> {
-    let value = &text.value;
-    let refused = if let Some(path) = value.strip_prefix("unix:") {
-        match PathBuf::from(path) {
-            path if !path.is_absolute() => "the path of a socket starts with /",
-            path if path.as_os_str().len() > MAX_SOCKET_BYTES => "the path of a socket has 107 bytes at most",
-            path => return Some(NvaEndpoint::Unix(path)),
+    match text.value.parse() {
+        Ok(endpoint) => Some(endpoint),
+        Err(why) => {
+            s.error(key, text.referenced, why);
+            None
         }
-    } else {
-        let encrypted = value.strip_prefix("https://").and_then(|rest| rest.parse::<SocketAddr>().ok());
-        if let Some(address) = encrypted.filter(|address| address.port() != 0) {
-            return Some(NvaEndpoint::Tls(address));
-        }
-        match value.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok()) {
-            Some(address) if !address.ip().is_loopback() => {
-                "http is in the clear, which is for loopback addresses only"
-            }
-            Some(address) if address.port() != 0 => return Some(NvaEndpoint::Loopback(address)),
-            _ => "it is none of these",
-        }
-    };
-    let message =
-        format!("`{value}`: {refused}; write unix:/PATH, https://ADDRESS:PORT or http://127.0.0.1:PORT");
-    s.error(key, text.referenced, message);
-    None
+    }
 }
 
 /// A required locator.

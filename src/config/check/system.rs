@@ -1,5 +1,6 @@
 //! Rules of the node itself: cores, memory, files, sockets and timers.
 
+use super::super::endpoint::MAX_SOCKET_BYTES;
 use super::super::model::{
     Admin, COUNTED_NETWORKS, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs,
     Metrics, MissingUdpChecksum, Multicast, NeighbourDiscovery, Node, Translation,
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Highest core number that DPDK is asked for.
 const MAX_CORE: u16 = 1023;
-/// Longest path of a Unix socket (`sun_path` less its end).
-pub(super) const MAX_SOCKET_BYTES: usize = 107;
 
 /// The place and content of an optional section.
 fn section<T>(field: &Option<Spanned<T>>) -> (Location, Option<&T>) {

@@ -1,7 +1,7 @@
 //! Backups of an embedded store: the same kind of file, whole, of one moment.
 
 use super::embedded::Embedded;
-use super::interface::{EPOCH, Store, StoreError, Stored};
+use super::interface::{EPOCH, Store, StoreError, Stored, Summary};
 use redb::{Database, DatabaseError};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,6 @@ use std::path::{Path, PathBuf};
 /// By how much the revision and each sequence rise when a backup is restored: above all that was given out after the
 /// backup was made.
 const JUMP: u64 = 1 << 32;
-
-/// What a store or a backup holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
-    /// Number of transactions so far.
-    pub revision: u64,
-    /// Identifiers that somebody has.
-    pub held: usize,
-    /// Identifiers that were released, and whose sequences are kept.
-    pub released: usize,
-}
-
-impl Summary {
-    fn of(stored: &Stored) -> Self {
-        let held = stored.records.iter().filter(|(_, record)| record.is_held()).count();
-        Summary { revision: stored.revision, held, released: stored.records.len() - held }
-    }
-}
 
 /// Writes what a store holds into a new file.
 ///

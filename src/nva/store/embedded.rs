@@ -2,10 +2,11 @@
 
 use super::bytes::{read_key, write_key};
 use super::form::{read_record, write_record};
-use super::interface::{CommitError, EPOCH, Store, StoreError, Stored};
+use super::interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored};
 use crate::nva::model::{Key, Record, Transaction};
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
 };
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -68,14 +69,7 @@ impl Embedded {
 
     fn meta(&self) -> Result<([u8; EPOCH], u64), StoreError> {
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
-        let meta = begun.open_table(META).map_err(|why| self.failed(why))?;
-        let field = |key: &str| {
-            let found = meta.get(key).map_err(|why| self.failed(why))?;
-            found.map(|value| value.value().to_vec()).ok_or_else(|| self.failed(format!("{key} is missing")))
-        };
-        let epoch = field(EPOCH_KEY)?.try_into().map_err(|_| self.failed("the epoch is damaged"))?;
-        let revision = field(REVISION_KEY)?.try_into().map_err(|_| self.failed("the revision is damaged"))?;
-        Ok((epoch, u64::from_be_bytes(revision)))
+        read_meta(&begun).map_err(|why| self.failed(why))
     }
 
     /// Writes records and the meta data in one durable transaction.
@@ -121,18 +115,8 @@ impl Embedded {
 
 impl Store for Embedded {
     fn load(&mut self) -> Result<Stored, StoreError> {
-        let (epoch, revision) = self.meta()?;
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
-        let table = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
-        let mut records = Vec::new();
-        for entry in table.iter().map_err(|why| self.failed(why))? {
-            let (key, value) = entry.map_err(|why| self.failed(why))?;
-            let key = read_key(key.value());
-            let record = read_record(value.value())
-                .ok_or_else(|| self.failed(format!("the record of {key} is damaged")))?;
-            records.push((key, record));
-        }
-        Ok(Stored { epoch, revision, records })
+        read_all(&begun).map_err(|why| self.failed(why))
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -144,6 +128,36 @@ impl Store for Embedded {
         }
         self.write(&epoch, revision, &transaction.writes).or_else(|why| self.settle(revision, why))
     }
+
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
+        let path = self.path.display().to_string();
+        Ok(Box::new(move || read_all(&begun).map_err(|why| StoreError(format!("{path}: {why}")))))
+    }
+}
+
+fn read_meta(begun: &ReadTransaction) -> Result<([u8; EPOCH], u64), String> {
+    let meta = begun.open_table(META).map_err(|why| why.to_string())?;
+    let field = |key: &str| {
+        let found = meta.get(key).map_err(|why| why.to_string())?;
+        found.map(|value| value.value().to_vec()).ok_or_else(|| format!("{key} is missing"))
+    };
+    let epoch = field(EPOCH_KEY)?.try_into().map_err(|_| "the epoch is damaged")?;
+    let revision = field(REVISION_KEY)?.try_into().map_err(|_| "the revision is damaged")?;
+    Ok((epoch, u64::from_be_bytes(revision)))
+}
+
+fn read_all(begun: &ReadTransaction) -> Result<Stored, String> {
+    let (epoch, revision) = read_meta(begun)?;
+    let table = begun.open_table(RECORDS).map_err(|why| why.to_string())?;
+    let mut records = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (key, value) = entry.map_err(|why| why.to_string())?;
+        let key = read_key(key.value());
+        let record = read_record(value.value()).ok_or_else(|| format!("the record of {key} is damaged"))?;
+        records.push((key, record));
+    }
+    Ok(Stored { epoch, revision, records })
 }
 
 fn in_words(why: &DatabaseError) -> String {

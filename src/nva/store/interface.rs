@@ -16,6 +16,24 @@ pub struct Stored {
     pub records: Vec<(Key, Record)>,
 }
 
+/// What a store or a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of transactions so far.
+    pub revision: u64,
+    /// Identifiers that somebody has.
+    pub held: usize,
+    /// Identifiers that were released, and whose sequences are kept.
+    pub released: usize,
+}
+
+impl Summary {
+    pub(super) fn of(stored: &Stored) -> Self {
+        let held = stored.records.iter().filter(|(_, record)| record.is_held()).count();
+        Summary { revision: stored.revision, held, released: stored.records.len() - held }
+    }
+}
+
 /// Why a store does not do what it is asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -32,6 +50,9 @@ pub enum CommitError {
     Unknown(String),
 }
 
+/// Reads what a store held at one moment, while the store goes on.
+pub type Snapshot = Box<dyn FnOnce() -> Result<Stored, StoreError> + Send>;
+
 /// A store. What it answered is durable.
 pub trait Store: Send {
     /// Everything that it holds.
@@ -45,4 +66,10 @@ pub trait Store: Send {
     /// # Errors
     /// See [`CommitError`].
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError>;
+
+    /// What it holds now, to be read at leisure.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError>;
 }

@@ -1,6 +1,6 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
-use super::interface::{CommitError, Store, StoreError, Stored};
+use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
 use crate::nva::model::{Key, Record, Transaction};
 use std::collections::BTreeMap;
 
@@ -27,5 +27,10 @@ impl Store for Memory {
         self.revision = revision;
         self.records.extend(transaction.writes.iter().cloned());
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        let stored = self.load()?;
+        Ok(Box::new(move || Ok(stored)))
     }
 }

@@ -9,7 +9,7 @@ mod memory;
 
 pub(super) use bytes::{read_choices, read_key, write_choices, write_key};
 pub use embedded::Embedded;
-pub use interface::{CommitError, EPOCH, Store, StoreError, Stored};
+pub use interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored, Summary};
 pub use memory::Memory;
 
 #[cfg(test)]

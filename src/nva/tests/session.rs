@@ -1,12 +1,11 @@
 //! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
 
 use super::*;
-use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
+use crate::nva::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Up};
-use crate::nva::model::Known;
-use crate::nva::model::{Record, Transaction};
+use crate::nva::model::{Known, Record, Transaction};
 use crate::nva::registry::Registry;
 
 const EPOCH: u8 = 7;
@@ -18,6 +17,7 @@ struct Bench {
     sent: Vec<(SessionId, Down<Encoded>)>,
     closed: Vec<(SessionId, String)>,
     commits: Vec<Transaction>,
+    released: Vec<(Ticket, Released)>,
     /// Whether commits are answered at once.
     commits_at_once: bool,
 }
@@ -29,9 +29,9 @@ impl Bench {
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
         let settings = Settings { epoch: vec![EPOCH], lease_ms: 10_000, requests_per_second: 10_000, limits };
-        let (sent, closed, commits) = (Vec::new(), Vec::new(), Vec::new());
+        let (sent, closed, commits, released) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let authority = Authority::new(settings, registry);
-        Bench { authority, now_ms: 0, sent, closed, commits, commits_at_once: true }
+        Bench { authority, now_ms: 0, sent, closed, commits, released, commits_at_once: true }
     }
 
     fn step(&mut self, input: Input) {
@@ -41,6 +41,7 @@ impl Bench {
                 match effect {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
+                    Effect::Released(ticket, released) => self.released.push((ticket, released)),
                     Effect::Commit(transaction) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {
@@ -335,4 +336,34 @@ fn progress_names_what_was_sent_and_applied_counts_up_to_what_there_is() {
     assert_eq!(bench.authority.nves().map(|nve| nve.applied).collect::<Vec<_>>(), [3]);
     bench.up(1, Up::Subscribe(None));
     assert_eq!(bench.closed, [(SessionId(1), "a second Subscribe".to_owned())]);
+}
+
+#[test]
+fn an_operator_releases_what_belongs_to_nobody_alive_once_it_is_durable() {
+    let mut bench = Bench::new(LIMITS, 3);
+    bench.commits_at_once = false;
+    bench.follows(2, None);
+    // Its owner is away.
+    bench.step(Input::Release(Ticket(1), key(1)));
+    assert!(bench.released.is_empty(), "told before it is durable");
+    bench.step(Input::Committed(Err("full".to_owned())));
+    assert!(matches!(&bench.released[..], [(Ticket(1), Err(why))] if why.contains("full")));
+    bench.step(Input::Release(Ticket(2), key(1)));
+    bench.step(Input::Committed(Ok(())));
+    assert_eq!(bench.released.pop(), Some((Ticket(2), Ok((2, 4)))));
+    assert!(bench.told_all(2).contains(&"delta 4: -1".to_owned()));
+    // Nobody has it any more, or ever had it.
+    for nobody in [1, 99] {
+        bench.step(Input::Release(Ticket(3), key(nobody)));
+        assert!(
+            matches!(bench.released.pop(), Some((Ticket(3), Err(why))) if why.contains("is not registered"))
+        );
+    }
+    // Its owner lives, and would go on using it.
+    bench.hello(1);
+    bench.step(Input::Release(Ticket(4), key(2)));
+    assert!(
+        matches!(bench.released.pop(), Some((Ticket(4), Err(why))) if why.contains("nve1, which has a session"))
+    );
+    assert_eq!(bench.commits.len(), 2);
 }

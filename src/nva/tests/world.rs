@@ -164,6 +164,7 @@ impl World {
                         stream.down.push_back(Down::Error(why));
                     }
                 }
+                authority::Effect::Released(..) => {}
                 authority::Effect::Commit(transaction) => {
                     assert!(self.commit.replace(transaction).is_none(), "two commits at a time");
                 }

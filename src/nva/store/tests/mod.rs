@@ -2,7 +2,7 @@
 
 mod torn;
 
-use super::backup::{Summary, backup, restore, verify};
+use super::backup::{backup, restore, verify};
 use super::*;
 use crate::ila::Locator;
 use crate::nva::model::{Choice, Key, Record, Transaction};

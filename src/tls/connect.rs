@@ -1,7 +1,7 @@
 //! A connection to an authority: over a Unix socket, to a loopback address, or by mutual TLS.
 
+use super::{Identity, client};
 use crate::config::{NvaEndpoint, TlsFiles};
-use crate::tls::{self, Role};
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use tonic::transport::{Channel, Endpoint, Uri};
 /// Time between two signs of life of a connection, and how long an answer may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
-/// Connects. The files of TLS are read for each connection, so that new ones need no restart.
+/// Connects. The files of TLS are read for each connection, so that new ones need no restart. `is_own` says why their
+/// identity is not the one that is wanted.
 ///
 /// # Errors
 /// Why not, in words.
-pub(super) async fn connect(
+pub async fn connect(
     endpoint: &NvaEndpoint,
     tls: Option<&TlsFiles>,
-    node: &str,
+    is_own: impl Fn(&Identity) -> Result<(), String>,
 ) -> Result<Channel, String> {
     // The name is never resolved: the connector knows where to go.
     let channel = Endpoint::from_static("http://nva")
@@ -42,7 +43,7 @@ pub(super) async fn connect(
             channel.connect_with_connector(tower::service_fn(connect)).await
         }
         NvaEndpoint::Tls(address) => {
-            let connector = TlsConnector::from(own(tls, node).await?);
+            let connector = TlsConnector::from(own(tls, is_own).await?);
             let connect = move |_: Uri| {
                 let connector = connector.clone();
                 async move {
@@ -65,17 +66,16 @@ async fn tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What this node shows and believes, read from its files.
-async fn own(tls: Option<&TlsFiles>, node: &str) -> Result<Arc<ClientConfig>, String> {
-    let files = tls.cloned().ok_or("nva.tls is missing")?;
-    let read = tokio::task::spawn_blocking(move || tls::client::config(&files).map(|read| (read, files)));
+/// What this side shows and believes, read from its files.
+async fn own(
+    tls: Option<&TlsFiles>,
+    is_own: impl Fn(&Identity) -> Result<(), String>,
+) -> Result<Arc<ClientConfig>, String> {
+    let files =
+        tls.cloned().ok_or("TLS needs a certificate, a key and certificate authorities; name them")?;
+    let read = tokio::task::spawn_blocking(move || client::config(&files).map(|read| (read, files)));
     let read = read.await.map_err(|why| why.to_string())?;
     let ((config, identity), files) = read.map_err(|why| why.to_string())?;
-    if identity.role() != Role::Nve || identity.name() != node {
-        let file = files.certificate.display();
-        return Err(format!(
-            "{file}: it is of {identity}, and this node is the NVE {node}; name another one"
-        ));
-    }
+    is_own(&identity).map_err(|why| format!("{}: {why}", files.certificate.display()))?;
     Ok(config)
 }

@@ -1,0 +1,240 @@
+//! `ilactl nva`: asks an authority.
+
+use super::args::{NvaArgs, NvaCommand};
+use super::error::CtlError;
+use super::output::{Output, Table, duration};
+use crate::api::manage as v1;
+use crate::api::manage::manage_client::ManageClient;
+use crate::config::{NvaEndpoint, TlsFiles};
+use crate::tls::connect::connect;
+use crate::tls::{Identity, Role};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use tonic::Request;
+use tonic::transport::Channel;
+
+/// Largest answer in bytes: lists that come in one piece may be long.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+#[derive(Serialize)]
+struct StatusView {
+    name: String,
+    version: String,
+    uptime_s: u64,
+    epoch: String,
+    revision: u64,
+    identifiers: u64,
+    released: u64,
+    nves: u64,
+    sessions: u64,
+}
+
+#[derive(Serialize)]
+struct NveView {
+    name: String,
+    session: bool,
+    applied: u64,
+    identifiers: u64,
+    max_identifiers: u64,
+    locators: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RecordView {
+    sir: String,
+    owner: String,
+    sequence: u64,
+    locators: Vec<LocatorView>,
+}
+
+#[derive(Serialize)]
+struct LocatorView {
+    locator: String,
+    priority: u32,
+    weight: u32,
+}
+
+#[derive(Serialize)]
+struct ReleasedView {
+    sir: String,
+    sequence: u64,
+    revision: u64,
+}
+
+#[derive(Serialize)]
+struct BackupView {
+    path: String,
+    revision: u64,
+    identifiers: u64,
+    released: u64,
+}
+
+pub(super) async fn run(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) -> Result<(), CtlError> {
+    let authority = name(&args.nva);
+    ask_and_show(out, args, timeout).await.map_err(|why| match why {
+        CtlError::Broken(why) => CtlError::NoAuthority(authority, why),
+        CtlError::Silent => CtlError::NoAuthority(authority, "it does not answer".to_owned()),
+        why => why,
+    })
+}
+
+async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) -> Result<(), CtlError> {
+    let mut client = open(&args, timeout).await?;
+    // The answer must begin in time; a list may take longer.
+    fn ask<T>(message: T, timeout: Duration) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(timeout);
+        request
+    }
+    match args.command {
+        NvaCommand::Status => {
+            let status = client.status_get(ask(v1::StatusGetRequest {}, timeout)).await?.into_inner();
+            show_status(out, status)
+        }
+        NvaCommand::Nves => {
+            let list = client.nve_list(ask(v1::NveListRequest {}, timeout)).await?.into_inner();
+            show_nves(out, list.nves)
+        }
+        NvaCommand::Records { nve, locator, sir, limit } => {
+            let request = v1::RecordListRequest {
+                nve: nve.unwrap_or_default(),
+                locator: locator.unwrap_or_default(),
+                sir: sir.unwrap_or_default(),
+                limit: limit.unwrap_or(0),
+            };
+            let mut pages = client.record_list(request).await?.into_inner();
+            let mut table = Table::new(&["SIR", "OWNER", ">SEQUENCE", "LOCATORS"]);
+            let mut separator = "[\n";
+            while let Some(page) = pages.message().await? {
+                for record in page.records {
+                    let view = view(record);
+                    if out.json() {
+                        out.raw(separator)?;
+                        out.compact(&view)?;
+                        separator = ",\n";
+                    } else {
+                        table.row(row(view));
+                    }
+                }
+                if !out.json() {
+                    table.write(out)?;
+                }
+            }
+            if out.json() {
+                return out.raw(if separator == "[\n" { "[]\n" } else { "\n]\n" });
+            }
+            table.write(out)
+        }
+        NvaCommand::Release { sir } => {
+            let request = ask(v1::RecordReleaseRequest { sir: sir.clone() }, timeout);
+            let v1::RecordReleased { sequence, revision } =
+                client.record_release(request).await?.into_inner();
+            if out.json() {
+                return out.value(&ReleasedView { sir, sequence, revision });
+            }
+            out.line(&format!("{sir}: released, sequence {sequence}, revision {revision}"))
+        }
+        NvaCommand::Backup { name } => {
+            let backup = client.backup(ask(v1::BackupRequest { name }, timeout)).await?.into_inner();
+            let v1::BackupResponse { path, revision, identifiers, released } = backup;
+            if out.json() {
+                return out.value(&BackupView { path, revision, identifiers, released });
+            }
+            out.line(&format!("{path}: revision {revision}, {identifiers} identifiers, {released} released"))
+        }
+    }
+}
+
+async fn open(args: &NvaArgs, timeout: Duration) -> Result<ManageClient<Channel>, CtlError> {
+    let files = match (&args.tls_cert, &args.tls_key, &args.tls_ca) {
+        (Some(certificate), Some(key), Some(authorities)) => {
+            let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Some(TlsFiles {
+                certificate: absolute(certificate),
+                key: absolute(key),
+                authorities: absolute(authorities),
+            })
+        }
+        _ if args.nva.is_tls() => {
+            return Err(CtlError::Values(
+                "https needs --tls-cert, --tls-key and --tls-ca, or ILACTL_TLS_CERT, ILACTL_TLS_KEY and \
+                 ILACTL_TLS_CA"
+                    .to_owned(),
+            ));
+        }
+        _ => None,
+    };
+    let is_own = |identity: &Identity| {
+        let is_operator = identity.role() == Role::Operator;
+        is_operator.then_some(()).ok_or_else(|| format!("it is of {identity}, and not of an operator"))
+    };
+    let connecting = tokio::time::timeout(timeout, connect(&args.nva, files.as_ref(), is_own));
+    let failed = |why: String| CtlError::NoAuthority(name(&args.nva), why);
+    let channel = connecting.await.map_err(|_| failed("it does not answer".to_owned()))?.map_err(failed)?;
+    Ok(ManageClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+fn name(endpoint: &NvaEndpoint) -> String {
+    match endpoint {
+        NvaEndpoint::Unix(path) => format!("unix:{}", path.display()),
+        NvaEndpoint::Loopback(address) => format!("http://{address}"),
+        NvaEndpoint::Tls(address) => format!("https://{address}"),
+    }
+}
+
+fn show_status(out: &mut Output<'_>, status: v1::Status) -> Result<(), CtlError> {
+    let v1::Status { name, version, uptime_s, epoch, revision, identifiers, released, nves, sessions } =
+        status;
+    let view = StatusView { name, version, uptime_s, epoch, revision, identifiers, released, nves, sessions };
+    if out.json() {
+        return out.value(&view);
+    }
+    out.line(&format!("authority    {} (ila-nva {})", view.name, view.version))?;
+    out.line(&format!("up           {}", duration(view.uptime_s)))?;
+    out.line(&format!("epoch        {}", view.epoch))?;
+    out.line(&format!("revision     {}", view.revision))?;
+    out.line(&format!("identifiers  {} ({} released)", view.identifiers, view.released))?;
+    out.line(&format!("sessions     {} of {} NVEs", view.sessions, view.nves))
+}
+
+fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
+    let view = |nve: v1::Nve| {
+        let v1::Nve { name, session, applied, identifiers, max_identifiers, locators } = nve;
+        NveView { name, session, applied, identifiers, max_identifiers, locators }
+    };
+    let views: Vec<NveView> = nves.into_iter().map(view).collect();
+    if out.json() {
+        return out.value(&views);
+    }
+    let mut table = Table::new(&["NVE", "SESSION", ">APPLIED", ">IDENTIFIERS", ">MOST", "LOCATORS"]);
+    for view in views {
+        table.row(vec![
+            view.name,
+            if view.session { "live" } else { "none" }.to_owned(),
+            if view.session { view.applied.to_string() } else { "-".to_owned() },
+            view.identifiers.to_string(),
+            view.max_identifiers.to_string(),
+            view.locators.join(" "),
+        ]);
+    }
+    table.write(out)
+}
+
+fn view(record: v1::Record) -> RecordView {
+    let v1::Record { sir, owner, sequence, locators } = record;
+    let locator =
+        |at: v1::RecordLocator| LocatorView { locator: at.prefix, priority: at.priority, weight: at.weight };
+    RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect() }
+}
+
+fn row(view: RecordView) -> Vec<String> {
+    let plain = view.locators.iter().all(|at| at.priority == 0 && at.weight == 1);
+    let text = |at: &LocatorView| match plain {
+        true => at.locator.clone(),
+        false => format!("{},priority={},weight={}", at.locator, at.priority, at.weight),
+    };
+    let locators: Vec<String> = view.locators.iter().map(text).collect();
+    let locators = if locators.is_empty() { "released".to_owned() } else { locators.join(" ") };
+    vec![view.sir, view.owner, view.sequence.to_string(), locators]
+}

@@ -1,0 +1,112 @@
+//! What Prometheus and probes read of an authority.
+
+use super::authority::Authority;
+use super::server::AuthorityHandle;
+use crate::telemetry::Scrape;
+use crate::telemetry::families::families;
+use crate::telemetry::http::Site;
+use std::time::{Duration, Instant};
+
+families! {
+    /// Version of the program and name of the authority; always 1.
+    BUILD_INFO: Gauge = "ila_nva_build_info";
+    /// Seconds since the authority started.
+    UPTIME: Gauge = "ila_nva_uptime_seconds";
+    /// Number of transactions of the registry so far.
+    REVISION: Gauge = "ila_nva_revision";
+    /// Identifiers by state: held, or released and kept for their sequence.
+    IDENTIFIERS: Gauge = "ila_nva_identifiers";
+    /// NVEs by state: with a session, or without one.
+    NVES: Gauge = "ila_nva_nves";
+    /// Transactions that the slowest NVE with a session has yet to say that it applied.
+    LAG: Gauge = "ila_nva_lag_transactions";
+    /// Requests by result: registered or released, and refused.
+    REQUESTS: Counter = "ila_nva_requests_total";
+    /// Transactions by result: durable, or refused by the store.
+    COMMITS: Counter = "ila_nva_commits_total";
+    /// Snapshots that were begun, because an NVE had nothing or was too far behind.
+    SNAPSHOTS: Counter = "ila_nva_snapshots_total";
+    /// Sessions that went on from a revision without a snapshot.
+    RESUMED: Counter = "ila_nva_resumed_total";
+    /// Sessions that ended by the authority: silent, revoked, broken, replaced.
+    ENDED: Counter = "ila_nva_ended_sessions_total";
+}
+
+/// How long the authority may be busy and still count as alive.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What the endpoint tells.
+pub(super) struct Endpoint {
+    pub(super) handle: AuthorityHandle,
+    pub(super) name: String,
+    pub(super) began: Instant,
+}
+
+impl Site for Endpoint {
+    const READY: &str = "serving\n";
+
+    async fn metrics(&self) -> String {
+        let scrape = Scrape::of(FAMILIES);
+        scrape.set(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION")), ("nva", &self.name)], 1.0);
+        scrape.set(UPTIME, &[], self.began.elapsed().as_secs_f64());
+        let Ok((census, counts)) = self.handle.census(Census::of).await else { return scrape.render() };
+        scrape.set(REVISION, &[], census.revision as f64);
+        scrape.set(IDENTIFIERS, &[("state", "held")], census.held as f64);
+        scrape.set(IDENTIFIERS, &[("state", "released")], census.released as f64);
+        scrape.set(NVES, &[("state", "session")], census.live as f64);
+        scrape.set(NVES, &[("state", "away")], census.away as f64);
+        scrape.set(LAG, &[], census.lag as f64);
+        scrape.count(REQUESTS, &[("result", "accepted")], counts.accepted);
+        scrape.count(REQUESTS, &[("result", "refused")], counts.refused);
+        scrape.count(COMMITS, &[("result", "durable")], counts.durable);
+        scrape.count(COMMITS, &[("result", "refused")], counts.not_durable);
+        scrape.count(SNAPSHOTS, &[], counts.snapshots);
+        scrape.count(RESUMED, &[], counts.resumed);
+        scrape.count(ENDED, &[], counts.ended);
+        scrape.render()
+    }
+
+    async fn what_is_dead(&self) -> Vec<String> {
+        let looked = tokio::time::timeout(SILENCE, self.handle.look(|_| ())).await;
+        match looked {
+            Ok(Ok(())) => Vec::new(),
+            Ok(Err(_)) => vec!["stopping: the authority was told to stop".to_owned()],
+            Err(_) => vec![format!("the authority did not answer within {} s", SILENCE.as_secs())],
+        }
+    }
+
+    async fn what_is_missing(&self) -> Vec<String> {
+        self.what_is_dead().await
+    }
+}
+
+/// The registry and its sessions at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Census {
+    revision: u64,
+    held: usize,
+    released: usize,
+    live: usize,
+    away: usize,
+    lag: u64,
+}
+
+impl Census {
+    fn of(authority: &Authority) -> Self {
+        let registry = authority.registry();
+        let (held, released) = registry.counts();
+        let (mut live, mut slowest) = (0, registry.revision());
+        for nve in authority.nves() {
+            live += 1;
+            slowest = slowest.min(nve.applied);
+        }
+        Census {
+            revision: registry.revision(),
+            held,
+            released,
+            live,
+            away: registry.nves().count().saturating_sub(live),
+            lag: registry.revision() - slowest,
+        }
+    }
+}
