@@ -1,9 +1,12 @@
-"""The demo of the authority: a gateway and two NVEs without a mapping file. See scripts/demo."""
+"""The demo of the authority: a gateway and two NVEs without a mapping file, by mutual TLS. See scripts/demo."""
 
+import json
+import os
 import sys
 
 from demo import right, run, show, step
-from nva import Authority, follow
+from lab import binary
+from nva import Authority, Management, Pki, follow
 from reference import INET, L1, L2, T1, T2, Network, task_up
 from traffic import Pings
 from wait import expect, until
@@ -16,16 +19,60 @@ def learned(node):
     return {mapping["sir"] for mapping in node.show("mapping", "list", "--origin", "nva")}
 
 
+def live(nodes):
+    for node in nodes:
+        until(lambda node=node: node.metrics()[SESSION] == 1, f"{node.ns.name} to have a session")
+
+
+class Operator:
+    """`ilactl nva` over the management network, with an operator's certificate."""
+
+    def __init__(self, nva, pki):
+        self.nva = nva
+        tls, _ = pki.issue("operator", "alice")
+        self.words = ["--nva", nva.endpoint, "--tls-cert", tls["certificate"], "--tls-key", tls["key"],
+                      "--tls-ca", tls["authorities"]]  # fmt: skip
+
+    def asks(self, *words):
+        return self.nva.ns.run([binary("ilactl"), "nva", *self.words, *words])
+
+
+def transfer(net, seconds):
+    """A TCP transfer from T1 to T2 that is under way."""
+    server = net.t2.spawn(["iperf3", "-6", "-s", "-1", "-B", T2])
+    until(lambda: ":5201" in net.t2.run("ss -Hltn"), "iperf3")
+    client = net.t1.spawn(["iperf3", "-6", "-J", "-c", T2, "-B", T1, "-t", seconds, "-b", "100M"])
+    return server, client
+
+
+def transferred(server, client):
+    expect(client.wait() == 0 and server.wait() == 0, f"the transfer failed:\n{client.output()[-2000:]}")
+    told = json.loads(client.output())
+    rates = [second["sum"]["bits_per_second"] / 1e6 for second in told["intervals"]]
+    return told["end"]["sum_received"]["bytes"] / 1e6, min(rates)
+
+
 def demo(lab):
     step(
         "An authority and three nodes",
-        "Nobody has a mapping file. Each NVE registers what is attached to it, and all learn what is registered.",
+        "Nobody has a mapping file. Each NVE registers what is attached to it, and all learn what is registered: by",
+        "mutual TLS over a management network beside the fabric. `ilactl pki` made the certificates.",
     )
     net = Network(lab, start=False)
     gw, nve1, nve2 = (node.config["node"]["name"] for node in net.nodes)
-    nva = Authority(lab, net.fab, net.domain, {gw: [], nve1: [L1], nve2: [L2]}).start()
-    for node in net.nodes:
-        follow(node, nva)
+    pki, management = Pki(lab), Management(lab)
+    revoked = lab.path("revoked")
+    with open(revoked, "w") as file:
+        file.write("# nobody\n")
+    tls, _ = pki.issue("nva", "nva1")
+    nva = Authority(lab, management.ns, net.domain, {gw: [], nve1: [L1], nve2: [L2]}, dict(tls, revoked=revoked))
+    nva.config["operators"] = [{"name": "alice", "role": "admin"}]
+    nva.start()
+    for node, name in zip(net.nodes, (gw, nve1, nve2)):
+        management.join(node)
+        tls, _ = pki.issue("nve", name)
+        follow(node, nva, tls)
+        node.config["node"]["state_dir"] = lab.path("state")
         node.launch()
     for node in net.nodes:
         node.ready()
@@ -39,33 +86,83 @@ def demo(lab):
     net.t1.reaches(T2)
     net.inet.reaches(T1)
     right("T1 reaches T2, and the Internet host reaches T1")
+    operator = Operator(nva, pki)
+    show(operator.asks("nves"))
+    show(operator.asks("records"))
+    right("and an operator sees it from anywhere on the management network")
 
     step(
         "The authority is killed, and comes back",
-        "A ping runs all the time. Without a session the nodes forward on what they know.",
+        "A TCP transfer from T1 to T2 and a ping from the Internet run all the time. Without a session the nodes forward",
+        "on what they know.",
     )
-    pings = Pings(net.t1, T2, 0.1)
+    server, client = transfer(net, 8)
+    pings = Pings(net.inet, T1, 0.05)
     nva.kill()
     until(lambda: net.nve1.metrics()[SESSION] == 0, "the session to end")
     right("the sessions are over")
     nva.start()
-    for node in net.nodes:
-        until(lambda node=node: node.metrics()[SESSION] == 1, f"{node.ns.name} to come back")
+    live(net.nodes)
+    right("everybody is back, and the registry is as it was")
+    megabytes, least = transferred(server, client)
+    expect(least > 0, "the transfer stood still for a second")
+    right(f"{megabytes:.0f} MB were transferred, in the worst second {least:.0f} Mbit/s")
     sent, answered = pings.end()
     expect(answered == sent, f"{sent - answered} of {sent} pings were lost")
-    right(f"everybody is back, the registry is as it was, and none of {sent} pings was lost")
+    right(f"none of {sent} pings was lost")
 
     step(
-        "A second claim",
+        "A node starts anew while the authority is away",
+        "NVE1 keeps what it is told in node.state_dir: it forwards at once on what it knew.",
+    )
+    nva.kill()
+    net.nve1.stop()
+    net.nve1.start()
+    net.t1.reaches(T2)
+    stale = net.nve1.metrics()["ilagate_nva_stale_seconds"]
+    told = [line for line in net.nve1.log().splitlines() if "not confirmed yet" in line]
+    show(told[-1].split("INFO ")[-1])
+    right(f"T1 reaches T2; the node says that nobody confirmed its mappings for {stale:.0f} s")
+    nva.start()
+    live(net.nodes)
+
+    step(
+        "A second claim, and a claim to another's locator",
         "NVE2 says that it has T1, too. The first owner keeps it, and the operator is told who that is.",
     )
-    net.nve2.config["attachments"].append(dict(net.nve1.config["attachments"][0], mac="02:00:00:00:00:0c"))
+    before = net.nve2.config["attachments"]
+    net.nve2.config["attachments"] = [*before, dict(net.nve1.config["attachments"][0], mac="02:00:00:00:00:0c")]
     net.nve2.reload()
     until(lambda: net.nve2.metrics()[REFUSED] == 1, "the claim to be refused")
     told = [line for line in net.nve2.log().splitlines() if "refuses an identifier" in line]
-    show(told[-1].split("client")[-1])
+    show(told[-1].split("ERROR ")[-1])
     expect(f"is registered by {nve1}" in told[-1], told[-1])
     right("refused, and told with the owner's name")
+    net.nve2.config["attachments"] = before
+    net.nve2.stop()
+    # Its certificate is valid. The locator is that of NVE1.
+    honest = net.nve2.config["locators"]
+    net.nve2.config["locators"] = [{"prefix": L1, "domain": "tasks"}]
+    net.nve2.start()
+    until(lambda: f"is not a locator of {nve2}" in net.nve2.log(), "the claim to be refused")
+    expect(f"is not a locator of {nve2}" in nva.log(), "the authority does not tell of it")
+    right("with a valid certificate NVE2 claims the locator of NVE1: refused, and told on both sides")
+    net.nve2.stop()
+    net.nve2.config["locators"] = honest
+    net.nve2.start()
+    live([net.nve2])
+    until(lambda: T2 in learned(net.nve1), "T2 to be there again")
+    net.t1.reaches(T2)
+
+    step("A certificate is revoked", "One line in the authority's list of revocations ends the session of NVE2.")
+    with open(revoked + ".new", "w") as file:
+        file.write(f"identity ilagate://lab/nve/{nve2}\n")
+    os.rename(revoked + ".new", revoked)
+    until(lambda: net.nve2.metrics()[SESSION] == 0, "the session to end", 10)
+    until(lambda: "is revoked" in net.nve2.log(), "the reason")
+    show(operator.asks("nves"))
+    net.t2.reaches(INET)
+    right("NVE2 has no session and is told why; it forwards on what it knows")
 
     net.stop()
     nva.stop()
