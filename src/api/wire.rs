@@ -80,8 +80,9 @@ same! {
     LocatorView is Locator { locator, priority, weight, ila, state }
     NodeView is Node {
         name, version, uptime_s, revision, snapshot, last_update_us, config, tables, workers, originated,
-        mbufs_in_use, mbufs, warnings
+        mbufs_in_use, mbufs, warnings, authority
     }
+    AuthorityView is Authority { session, applied, registered, refused, left_out, stale_s }
     TableView is Table { domain, sir_prefix, checksum, mappings, capacity, memory_bytes }
     WorkerView is Worker { worker, core, bursts, empty_polls, idle_ratio, burst_fill, snapshot, fates }
     ReloadView is Reload { applied, mappings }

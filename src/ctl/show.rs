@@ -5,7 +5,7 @@ use super::error::CtlError;
 use super::output::{Output, Table, bytes, duration, or_dash, si};
 use crate::api::v1;
 use crate::api::views::{
-    DropView, NeighbourView, NodeView, PortView, ReloadView, RouteView, TableView, WorkerView,
+    AuthorityView, DropView, NeighbourView, NodeView, PortView, ReloadView, RouteView, TableView, WorkerView,
 };
 use crate::api::wire::Wire;
 
@@ -24,6 +24,9 @@ pub(super) async fn node(client: &mut Client, out: &mut Output<'_>) -> Result<()
     ))?;
     out.line(&format!("mbufs        {} of {} in use", view.mbufs_in_use, view.mbufs))?;
     out.line(&format!("originated   {} packets", view.originated))?;
+    if let Some(authority) = &view.authority {
+        out.line(&format!("authority    {}", authority_line(authority)))?;
+    }
     for warning in &view.warnings {
         out.line(&format!("warning      {warning}"))?;
     }
@@ -31,6 +34,20 @@ pub(super) async fn node(client: &mut Client, out: &mut Output<'_>) -> Result<()
     tables(&view.tables, out)?;
     out.line("")?;
     workers(&view.workers, out)
+}
+
+fn authority_line(authority: &AuthorityView) -> String {
+    let AuthorityView { session, applied, registered, refused, left_out, stale_s } = *authority;
+    let mut line = match session {
+        true => format!("session, revision {applied} applied, {registered} identifiers registered"),
+        false => format!("no session for {}, revision {applied} applied", duration(stale_s)),
+    };
+    for (count, what) in [(refused, "identifiers refused"), (left_out, "mappings left out")] {
+        if count > 0 {
+            line += &format!(", {count} {what}: see the log");
+        }
+    }
+    line
 }
 
 fn tables(tables: &[TableView], out: &mut Output<'_>) -> Result<(), CtlError> {

@@ -5,7 +5,7 @@
 
 use super::events::Events;
 use super::neighbour::State;
-use crate::api::views::TableView;
+use crate::api::views::{AuthorityView, TableView};
 use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
@@ -81,6 +81,20 @@ impl NvaCounters {
         self.applied.store(status.applied, Ordering::Relaxed);
         self.registered.store(status.registered as u64, Ordering::Relaxed);
         self.refused.store(status.refused as u64, Ordering::Relaxed);
+    }
+
+    /// What operators see.
+    #[must_use]
+    pub fn view(&self) -> AuthorityView {
+        let get = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        AuthorityView {
+            session: get(&self.live) > 0,
+            applied: get(&self.applied),
+            registered: get(&self.registered),
+            refused: get(&self.refused),
+            left_out: get(&self.left_out),
+            stale_s: get(&self.stale_s),
+        }
     }
 
     /// So many seconds ago there was a session last.

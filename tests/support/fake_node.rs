@@ -6,8 +6,8 @@
 mod networks;
 
 use ilagate::api::views::{
-    DropView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView, PortView, ReloadView,
-    RouteView, TableView, WorkerView,
+    AuthorityView, DropView, FateView, LocatorView, MappingView, NeighbourView, NextHopView, NodeView,
+    PortView, ReloadView, RouteView, TableView, WorkerView,
 };
 use ilagate::config::Config;
 use ilagate::mapping::{Applied, Change, MappingTarget, Origin, Refusal};
@@ -288,6 +288,14 @@ impl Fake {
             originated: 7,
             mbufs_in_use: 100,
             mbufs: 8192,
+            authority: Some(AuthorityView {
+                session: false,
+                applied: 41,
+                registered: 2,
+                refused: 1,
+                left_out: 3,
+                stale_s: 75,
+            }),
             warnings: vec!["the mapping file would delete 30 of its 40 mappings".into()],
         }
     }

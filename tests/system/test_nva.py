@@ -52,6 +52,8 @@ def test_nodes_without_a_mapping_file_learn_from_each_other():
         net.inet.reaches(T2)
         metrics = net.nve1.metrics()
         expect(metrics["ilagate_nva_session"] == 1, "no session")
+        shown = net.nve1.ctl("node", "show")
+        expect("authority    session, revision 2 applied, 1 identifiers registered" in shown, shown)
         expect(metrics['ilagate_nva_registrations{state="registered"}'] == 1, "not registered")
         # A task that goes is forgotten everywhere.
         net.nve2.config["attachments"] = []

@@ -34,6 +34,25 @@ pub struct NodeView {
     pub mbufs: u64,
     /// What an operator should know of, a sentence each: files and reloads refused, what waits for a confirmation.
     pub warnings: Vec<String>,
+    /// The session with the authority, if the configuration names one.
+    pub authority: Option<AuthorityView>,
+}
+
+/// What a node knows of its authority, for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AuthorityView {
+    /// Whether there is a session.
+    pub session: bool,
+    /// Everything up to this revision of the registry is in force in every worker.
+    pub applied: u64,
+    /// Identifiers of this node that are registered.
+    pub registered: u64,
+    /// Identifiers of this node that the authority refuses.
+    pub refused: u64,
+    /// Mappings that the node could not take, so far.
+    pub left_out: u64,
+    /// Seconds since there was a session last; 0 while there is one.
+    pub stale_s: u64,
 }
 
 /// One worker, for operators.

@@ -32,6 +32,7 @@ impl Control {
             mbufs_in_use,
             mbufs,
             warnings: self.warnings(),
+            authority: self.config.nva.as_ref().map(|_| self.stats.nva.view()),
         }
     }
 
