@@ -250,6 +250,18 @@ async fn messages_that_break_the_protocol_end_their_session_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_stream_of_a_session_that_ended_is_closed_in_both_directions() {
+    let mut authority = Authority::start();
+    let mut old = authority.welcome("nve1").await;
+    let mut new = authority.welcome("nve1").await;
+    assert!(matches!(old.next().await, Ok(Some(down::Message::Error(_)))));
+    assert_eq!(old.next().await.unwrap(), None);
+    tokio::time::timeout(TIMEOUT, old.up.closed()).await.expect("the authority goes on reading");
+    assert!(matches!(new.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    assert!(authority.is_well());
+}
+
+#[tokio::test]
 async fn one_identity_does_not_wear_the_authority_out_by_connecting() {
     let mut authority = Authority::start();
     let mut other = authority.welcome("nve2").await;

@@ -39,7 +39,7 @@ pub enum Input {
     Up(SessionId, Up),
     /// Messages of this weight ([`Down::weight`]) have left for an NVE: there is room for others.
     Ready(SessionId, usize),
-    /// The peer of a stream is trusted no longer, and why.
+    /// The peer of a stream is trusted no longer, or breaks the protocol, and why.
     Distrusted(SessionId, String),
     /// A stream ended.
     Closed(SessionId),

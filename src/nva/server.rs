@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -38,9 +38,17 @@ pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
 type Sender = mpsc::UnboundedSender<Down<Encoded>>;
 
 enum Event {
-    Opened(SessionId, Sender, Option<Proof>),
+    Opened(SessionId, Outlet, Option<Proof>),
     Up(SessionId, Up),
+    /// The peer breaks the protocol, and how.
+    Malformed(SessionId, String),
     Closed(SessionId),
+}
+
+/// The way to an NVE. Its stream is open, and read, only as long as this is there.
+struct Outlet {
+    downs: Sender,
+    _reading: oneshot::Sender<()>,
 }
 
 /// What a peer proved.
@@ -64,7 +72,7 @@ pub struct Server {
     authority: Authority,
     events: mpsc::Receiver<Event>,
     ready: mpsc::UnboundedReceiver<(SessionId, usize)>,
-    sessions: HashMap<SessionId, Sender>,
+    sessions: HashMap<SessionId, Outlet>,
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
     trusted: Trusted,
@@ -147,15 +155,12 @@ impl Server {
             let input = tokio::select! {
                 event = self.events.recv() => match event {
                     None => break,
-                    Some(Event::Opened(id, sender, proof)) => {
-                        self.sessions.insert(id, sender);
-                        let name = proof.map(|Proof { name, chain }| {
-                            self.chains.insert(id, chain);
-                            name
-                        });
-                        Input::Opened(id, name)
+                    Some(Event::Opened(id, outlet, proof)) => {
+                        self.open(id, outlet, proof);
+                        continue;
                     }
                     Some(Event::Up(id, up)) => Input::Up(id, up),
+                    Some(Event::Malformed(id, why)) => Input::Distrusted(id, why),
                     Some(Event::Closed(id)) => {
                         self.forget(id);
                         Input::Closed(id)
@@ -189,6 +194,13 @@ impl Server {
         Ok(())
     }
 
+    fn open(&mut self, id: SessionId, outlet: Outlet, proof: Option<Proof>) {
+        self.sessions.insert(id, outlet);
+        let Some(Proof { name, chain }) = proof else { return self.step(Input::Opened(id, None)) };
+        self.step(Input::Opened(id, Some(name)));
+        self.chains.insert(id, chain);
+    }
+
     fn forget(&mut self, id: SessionId) {
         self.sessions.remove(&id);
         self.chains.remove(&id);
@@ -213,16 +225,16 @@ impl Server {
                 match effect {
                     Effect::Down(id, down) => {
                         tell_operator(id, &down);
-                        let Some(sender) = self.sessions.get(&id) else { continue };
-                        if sender.send(down).is_err() {
+                        let Some(outlet) = self.sessions.get(&id) else { continue };
+                        if outlet.downs.send(down).is_err() {
                             self.forget(id);
                             inputs.push(Input::Closed(id));
                         }
                     }
                     Effect::Close(id, why) => {
                         tracing::warn!(session = id.0, why, "a session ends");
-                        if let Some(sender) = self.sessions.get(&id) {
-                            let _ = sender.send(Down::Error(why));
+                        if let Some(outlet) = self.sessions.get(&id) {
+                            let _ = outlet.downs.send(Down::Error(why));
                         }
                         self.forget(id);
                     }
@@ -312,26 +324,31 @@ impl v1::nva_server::Nva for Service {
         peer.use_it();
         let mut stream = request.into_inner();
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (sender, messages) = mpsc::unbounded_channel();
+        let (downs, messages) = mpsc::unbounded_channel();
+        let (reading, ended) = oneshot::channel();
         let events = self.events.clone();
         let gone = || Status::unavailable("the authority is shutting down");
-        events.send(Event::Opened(id, sender.clone(), proof)).await.map_err(|_| gone())?;
+        let outlet = Outlet { downs, _reading: reading };
+        events.send(Event::Opened(id, outlet, proof)).await.map_err(|_| gone())?;
         tokio::spawn(async move {
-            // A stream that breaks ends like one that is closed.
-            while let Ok(Some(message)) = stream.message().await {
-                match read_up(message) {
-                    Ok(up) => {
-                        if events.send(Event::Up(id, up)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(why) => {
-                        let _ = sender.send(Down::Error(why.to_string()));
+            let read = async {
+                // A stream that breaks ends like one that is closed.
+                while let Ok(Some(message)) = stream.message().await {
+                    let (event, goes_on) = match read_up(message) {
+                        Ok(up) => (Event::Up(id, up), true),
+                        Err(why) => (Event::Malformed(id, why.to_string()), false),
+                    };
+                    if events.send(event).await.is_err() || !goes_on {
                         break;
                     }
                 }
+                let _ = events.send(Event::Closed(id)).await;
+            };
+            // Whose session ended is not listened to, however long it goes on.
+            tokio::select! {
+                () = read => {}
+                _ = ended => {}
             }
-            let _ = events.send(Event::Closed(id)).await;
         });
         Ok(Response::new(Outgoing { id, messages, ready: self.ready.clone(), untold: 0 }))
     }
