@@ -198,7 +198,12 @@ impl Server {
         self.sessions.insert(id, outlet);
         let Some(Proof { name, chain }) = proof else { return self.step(Input::Opened(id, None)) };
         self.step(Input::Opened(id, Some(name)));
+        // Others may be trusted since it called.
+        let judged = self.trusted.as_ref().map(|trusted| trusted.borrow().judge(&chain));
         self.chains.insert(id, chain);
+        if let Some(Err(why)) = judged {
+            self.step(Input::Distrusted(id, why.to_string()));
+        }
     }
 
     fn forget(&mut self, id: SessionId) {
@@ -360,4 +365,47 @@ pub fn routes(service: Service) -> v1::nva_server::NvaServer<Service> {
     v1::nva_server::NvaServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TlsFiles;
+    use crate::nva::store::Memory;
+    use crate::tls::pki;
+    use crate::tls::server::ServerFiles;
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+    #[tokio::test]
+    async fn who_is_distrusted_while_its_call_waits_has_no_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        pki::make_authority(directory.path(), "lab", 1).unwrap();
+        for who in ["nva/nva1", "nve/nve1"] {
+            pki::issue(directory.path(), &format!("ilagate://lab/{who}").parse().unwrap(), 1).unwrap();
+        }
+        std::fs::write(path("revoked"), "identity ilagate://lab/nve/nve1").unwrap();
+        let trust = |revoked| {
+            let (certificate, key) = (path("nva-nva1.pem"), path("nva-nva1.key"));
+            let tls = TlsFiles { certificate, key, authorities: path("ca.pem") };
+            Arc::new(Trust::read(&ServerFiles { tls, revoked }).unwrap())
+        };
+        let trusted = watch::Sender::new(trust(None));
+        let limits = SessionLimits { lease_ms: 10_000, hold_down_ms: 0, requests_per_second: 1 };
+        let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
+        let pair = pair(Box::new(Memory::default()), nves, limits, Some(trusted.subscribe()));
+        let (_service, mut server) = pair.unwrap();
+        let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
+        let open = |server: &mut Server, id| {
+            let (downs, mut messages) = mpsc::unbounded_channel();
+            let outlet = Outlet { downs, _reading: oneshot::channel().0 };
+            server.open(SessionId(id), outlet, Some(Proof { name: "nve1".to_owned(), chain: chain.clone() }));
+            messages.try_recv().ok()
+        };
+        assert_eq!(open(&mut server, 1), None);
+        trusted.send_replace(trust(Some(path("revoked"))));
+        server.recheck();
+        assert!(matches!(open(&mut server, 2), Some(Down::Error(why)) if why.contains("is revoked")));
+        assert!(server.sessions.is_empty() && server.chains.is_empty());
+    }
 }
