@@ -2,7 +2,7 @@
 
 use super::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
 use super::codec::{read_up, write_down};
-use super::listen::Peer;
+use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::Transaction;
 use super::registry::{Nve, Registry};
@@ -323,6 +323,10 @@ impl v1::nva_server::Nva for Service {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Err(Status::internal("a call without a connection"));
         };
+        if !peer.may_call() {
+            let why = format!("a connection carries {CALLS_IN_ALL} calls; open another one");
+            return Err(Status::resource_exhausted(why));
+        }
         let proof = self.proof(&peer).inspect_err(|why| {
             tracing::warn!(from = %peer.from, why = why.message(), "a call is refused");
         })?;
