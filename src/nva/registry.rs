@@ -120,6 +120,12 @@ impl Registry {
         self.held.get(nve).into_iter().flatten().copied()
     }
 
+    /// Whether an NVE has an identifier.
+    #[must_use]
+    pub fn is_held_by(&self, nve: &str, key: Key) -> bool {
+        self.held.get(nve).is_some_and(|own| own.contains(&key))
+    }
+
     /// The record of a key, if there is or was one.
     #[must_use]
     pub fn record(&self, key: Key) -> Option<&Record> {
