@@ -188,7 +188,8 @@ impl Registry {
             }
             _ => {}
         }
-        let sequence = before.map_or(0, |record| record.sequence) + 1;
+        // Of what is not known nothing was told after this revision, also before a backup was restored.
+        let sequence = before.map_or(self.revision, |record| record.sequence) + 1;
         if !before.is_some_and(Record::is_held) {
             self.may_have_more(draft, nve, key)?;
             *draft.more.entry(nve.to_owned()).or_default() += 1;
