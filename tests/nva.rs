@@ -385,3 +385,21 @@ fn files_that_cannot_be_used_end_the_authority_with_their_name() {
     assert!(relative.contains("tls.certificate: `nva.pem` is not an absolute path"), "{relative}");
     assert!(relative.contains("tls.revoked: `r` is not an absolute path"), "{relative}");
 }
+
+#[test]
+fn a_file_in_the_place_of_a_socket_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("precious"), "precious").unwrap();
+    let [listen, store] = ["precious", "nva.redb"].map(|name| path(name).display().to_string());
+    let config = format!("nva: {{name: nva1}}\nlisten: [\"unix:{listen}\"]\nstore: {{path: {store}}}\n");
+    std::fs::write(path("nva.yaml"), config).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
+        .args(["run", "--config"])
+        .arg(path("nva.yaml"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("precious is no socket; move it away"), "{told}");
+    assert_eq!(std::fs::read(path("precious")).unwrap(), b"precious");
+}
