@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -307,6 +308,28 @@ async fn bytes_that_are_no_handshake_get_nothing_and_cost_nothing() {
         down::Message::Registered(_)
     ));
     assert!(authority.is_well());
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_cut_off_before_and_after_the_handshake() {
+    let authority = Authority::start();
+    let connect = || tokio::net::TcpStream::connect(authority.address);
+    let (mut silent, begin) = (connect().await.unwrap(), Instant::now());
+    let connector = TlsConnector::from(client::config(&authority.files("nve-nve1")).unwrap().0);
+    let name = ServerName::IpAddress(authority.address.ip().into());
+    let mut shaken = connector.connect(name, connect().await.unwrap()).await.unwrap();
+    let (mut none, mut settings) = (Vec::new(), Vec::new());
+    let within =
+        |s| tokio::time::timeout_at((begin + Duration::from_secs(s)).into(), std::future::pending::<()>());
+    tokio::select! {
+        _ = silent.read_to_end(&mut none) => assert!(begin.elapsed().as_secs() >= 4),
+        _ = within(20) => panic!("the handshake never ends"),
+    }
+    tokio::select! {
+        _ = shaken.read_to_end(&mut settings) => assert!(begin.elapsed().as_secs() >= 9),
+        _ = within(30) => panic!("the connection without a call stays"),
+    }
+    assert!(none.is_empty());
 }
 
 /// A ClientHello without extensions.
