@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -270,6 +271,18 @@ async fn messages_that_break_the_protocol_end_their_session_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_stream_of_a_session_that_ended_is_closed_in_both_directions() {
+    let mut authority = Authority::start();
+    let mut old = authority.welcome("nve1").await;
+    let mut new = authority.welcome("nve1").await;
+    assert!(matches!(old.next().await, Ok(Some(down::Message::Error(_)))));
+    assert_eq!(old.next().await.unwrap(), None);
+    tokio::time::timeout(TIMEOUT, old.up.closed()).await.expect("the authority goes on reading");
+    assert!(matches!(new.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    assert!(authority.is_well());
+}
+
+#[tokio::test]
 async fn one_identity_does_not_wear_the_authority_out_by_connecting() {
     let mut authority = Authority::start();
     let mut other = authority.welcome("nve2").await;
@@ -315,6 +328,28 @@ async fn bytes_that_are_no_handshake_get_nothing_and_cost_nothing() {
         down::Message::Registered(_)
     ));
     assert!(authority.is_well());
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_cut_off_before_and_after_the_handshake() {
+    let authority = Authority::start();
+    let connect = || tokio::net::TcpStream::connect(authority.address);
+    let (mut silent, begin) = (connect().await.unwrap(), Instant::now());
+    let connector = TlsConnector::from(client::config(&authority.files("nve-nve1")).unwrap().0);
+    let name = ServerName::IpAddress(authority.address.ip().into());
+    let mut shaken = connector.connect(name, connect().await.unwrap()).await.unwrap();
+    let (mut none, mut settings) = (Vec::new(), Vec::new());
+    let within =
+        |s| tokio::time::timeout_at((begin + Duration::from_secs(s)).into(), std::future::pending::<()>());
+    tokio::select! {
+        _ = silent.read_to_end(&mut none) => assert!(begin.elapsed().as_secs() >= 4),
+        _ = within(20) => panic!("the handshake never ends"),
+    }
+    tokio::select! {
+        _ = shaken.read_to_end(&mut settings) => assert!(begin.elapsed().as_secs() >= 9),
+        _ = within(30) => panic!("the connection without a call stays"),
+    }
+    assert!(none.is_empty());
 }
 
 /// A ClientHello without extensions.
@@ -506,4 +541,22 @@ fn files_that_cannot_be_used_end_the_authority_with_their_name() {
     let relative = run("tls: {certificate: nva.pem, key: /k, authorities: /a, revoked: r}\n");
     assert!(relative.contains("tls.certificate: `nva.pem` is not an absolute path"), "{relative}");
     assert!(relative.contains("tls.revoked: `r` is not an absolute path"), "{relative}");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_socket_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("precious"), "precious").unwrap();
+    let [listen, store] = ["precious", "nva.redb"].map(|name| path(name).display().to_string());
+    let config = format!("nva: {{name: nva1}}\nlisten: [\"unix:{listen}\"]\nstore: {{path: {store}}}\n");
+    std::fs::write(path("nva.yaml"), config).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
+        .args(["run", "--config"])
+        .arg(path("nva.yaml"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("precious is no socket; move it away"), "{told}");
+    assert_eq!(std::fs::read(path("precious")).unwrap(), b"precious");
 }

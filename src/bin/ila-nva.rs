@@ -9,6 +9,7 @@ use ilagate::nva::store::{EPOCH, Embedded, Store, Summary};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// The network virtualization authority of ilagate: who has which identifier, and who must know.
 #[derive(Parser)]
@@ -87,7 +88,8 @@ fn put_back(config: &Path, from: &Path) -> Result<()> {
     let store = AuthorityConfig::load(config)?.store;
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
-    let (summary, aside) = restore(from, &store, epoch)?;
+    let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (summary, aside) = restore(from, &store, epoch, now_s)?;
     if let Some(aside) = aside {
         writeln!(std::io::stdout(), "{}: set aside as {}", store.display(), aside.display())?;
     }

@@ -4,6 +4,7 @@
 //! It decides nothing. While there is no session the node forwards on what it knows.
 
 mod keeper;
+mod left_out;
 
 pub use keeper::Before;
 
@@ -21,6 +22,7 @@ use crate::nva::v1::{self, nva_client::NvaClient};
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
+use left_out::LeftOut;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ enum Event {
     Applied {
         whole: bool,
         left_out: bool,
+        /// The configuration that it was made for.
+        config: Arc<Config>,
     },
     /// What was pushed cannot be applied.
     Unusable,
@@ -77,7 +81,7 @@ impl Nva {
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
         // Of what was kept, the configuration may not have taken everything.
-        session.left_out = stats.nva.left_out.load(Ordering::Relaxed) > 0;
+        session.left_out.some = stats.nva.left_out.load(Ordering::Relaxed) > 0;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopping) = watch::channel(false);
         let work = move || {
@@ -121,10 +125,7 @@ struct Session {
     stream: (u64, Option<mpsc::Sender<v1::Up>>),
     /// Whether mappings are being applied.
     is_applying: bool,
-    /// Whether mappings were left out since everything was told.
-    left_out: bool,
-    /// Why everything is to be asked for anew, once nothing is being applied.
-    anew: Option<&'static str>,
+    left_out: LeftOut,
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
@@ -157,8 +158,7 @@ impl Session {
             events: mpsc::channel(WAITING),
             stream: (0, None),
             is_applying: false,
-            left_out: false,
-            anew: None,
+            left_out: LeftOut::default(),
             away_told: false,
             notes: None,
             last_live: LastLive::ago(0),
@@ -175,12 +175,8 @@ impl Session {
                     if changed.is_err() {
                         return;
                     }
-                    let attached = self.attached();
-                    if self.left_out {
-                        // What was left out may be taken now.
-                        self.anew = Some("there is another configuration, and mappings were left out before");
-                    }
-                    Input::Attached(attached)
+                    self.left_out.reloaded();
+                    Input::Attached(self.attached())
                 }
                 Some(event) = self.events.1.recv() => match event {
                     Event::Opened(number, up) if number == self.stream.0 => {
@@ -192,9 +188,10 @@ impl Session {
                         self.stream = (number + 1, None);
                         Input::Closed(why)
                     }
-                    Event::Applied { whole, left_out } => {
+                    Event::Applied { whole, left_out, config } => {
                         self.is_applying = false;
-                        self.left_out = left_out || self.left_out && !whole;
+                        let is_reloaded = !Arc::ptr_eq(&config, &self.config.borrow());
+                        self.left_out.applied(whole, left_out, is_reloaded);
                         Input::Applied
                     }
                     Event::Unusable => {
@@ -207,8 +204,8 @@ impl Session {
                 _ = tick.tick() => Input::Tick,
             };
             self.step(input);
-            if let Some(why) = self.anew.take_if(|_| !self.is_applying) {
-                self.left_out = false;
+            if !self.is_applying && self.left_out.take_anew() {
+                let why = "there is another configuration, and mappings were left out before";
                 self.step(Input::Unusable(why.to_owned()));
             }
         }
@@ -287,7 +284,7 @@ impl Session {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));
                     }
-                    Event::Applied { whole, left_out: left_out > 0 }
+                    Event::Applied { whole, left_out: left_out > 0, config }
                 }
                 Ok(None) => Event::Unusable,
                 // The node is shutting down.

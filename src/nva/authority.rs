@@ -40,7 +40,7 @@ pub enum Input {
     Up(SessionId, Up),
     /// Messages of this weight ([`Down::weight`]) have left for an NVE: there is room for others.
     Ready(SessionId, usize),
-    /// The peer of a stream is trusted no longer, and why.
+    /// The peer of a stream is trusted no longer, or breaks the protocol, and why.
     Distrusted(SessionId, String),
     /// A stream ended.
     Closed(SessionId),
@@ -132,6 +132,12 @@ impl Authority {
         &self.settings.epoch
     }
 
+    /// What an NVE registered in its session.
+    #[cfg(test)]
+    pub(super) fn claimed(&self, id: SessionId) -> Vec<super::model::Key> {
+        self.sessions.all[&id].claimed.iter().flatten().copied().collect()
+    }
+
     /// NVEs with a session.
     pub fn nves(&self) -> impl Iterator<Item = NveState> {
         self.sessions.all.values().filter_map(|session| {
@@ -219,28 +225,19 @@ impl Authority {
                 }
                 return;
             }
-            (Some(_), Up::Complete) => return self.release_others(id),
-            (Some(_), Up::Register { id, key, choices }) => {
-                if let Some(claimed) = &mut session.claimed {
-                    claimed.insert(key);
-                }
-                (id, Request::Register(key, choices))
-            }
-            (Some(_), Up::Unregister { id, key }) => {
-                if let Some(claimed) = &mut session.claimed {
-                    claimed.remove(&key);
-                }
-                (id, Request::Unregister(key))
-            }
+            (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
+            (Some(_), Up::Complete) => (None, Request::Complete),
+            (Some(_), Up::Register { id, key, choices }) => (Some(id), Request::Register(key, choices)),
+            (Some(_), Up::Unregister { id, key }) => (Some(id), Request::Unregister(key)),
         };
-        session.waiting += 1;
+        session.waiting += usize::from(number.is_some());
         if session.waiting > WAITING {
             return self.end(id, format!("more than {WAITING} requests wait for an answer"));
         }
         if session.asked.is_empty() {
             self.commits.asked(id);
         }
-        session.asked.push_back((Some(number), request));
+        session.asked.push_back((number, request));
     }
 
     fn release(&mut self, ticket: Ticket, key: Key) {
@@ -252,18 +249,6 @@ impl Authority {
                 self.effects.push(Effect::Released(ticket, Err(why)));
             }
             None => self.commits.release(ticket, key),
-        }
-    }
-
-    /// Releases what an NVE does not have any more: it was attached before it started anew.
-    fn release_others(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.all.get_mut(&id) else { return };
-        let (Some(nve), Some(claimed)) = (&session.nve, session.claimed.take()) else { return };
-        let others = self.registry.held_by(nve).filter(|key| !claimed.contains(key));
-        let was_empty = session.asked.is_empty();
-        session.asked.extend(others.map(|key| (None, Request::Unregister(key))));
-        if was_empty && !session.asked.is_empty() {
-            self.commits.asked(id);
         }
     }
 

@@ -7,7 +7,7 @@
 use super::follower::Follower;
 use super::message::{Down, Told, Up, VERSION};
 use super::model::{Choice, Key, Known};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// First and longest pause before another attempt, in milliseconds. Each is drawn from 0 up to twice the one before
 /// ("full jitter"), so that thousands of NVEs do not come back together.
@@ -16,6 +16,8 @@ const PAUSE_MS: (u64, u64) = (100, 10_000);
 const GREETING_MS: u64 = 5_000;
 /// Pause before what was refused is asked for again: what may pass soon, and what passes once another NVE gives it back.
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
+/// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
+const ASKED: usize = 512;
 
 /// Something that the client learns.
 #[derive(Debug)]
@@ -123,6 +125,15 @@ enum Registration {
     Refused { again_ms: u64 },
 }
 
+/// A release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// Asked for then.
+    Due { at_ms: u64 },
+    /// Not yet answered.
+    Asked(u64),
+}
+
 /// The NVE's half.
 #[derive(Debug)]
 pub struct Client {
@@ -138,7 +149,7 @@ pub struct Client {
     /// Why identifiers are refused, until they are registered; operators are told of each reason once.
     refusals: BTreeMap<Key, String>,
     /// Identifiers that the authority may still have from here, and that are attached no longer.
-    leaving: BTreeSet<Key>,
+    leaving: BTreeMap<Key, Leaving>,
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     follower: Follower,
@@ -160,7 +171,7 @@ impl Client {
             wanted: BTreeMap::new(),
             registrations: BTreeMap::new(),
             refusals: BTreeMap::new(),
-            leaving: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_id: 0,
             follower: Follower::new(known),
@@ -223,10 +234,9 @@ impl Client {
         let gone: Vec<Key> = self.wanted.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
             self.refusals.remove(&key);
-            if self.registrations.remove(&key).is_some_and(|was| !matches!(was, Registration::Refused { .. }))
-            {
-                self.leaving.insert(key);
-            }
+            self.registrations.remove(&key);
+            // The authority may have it from before, whatever it answered last: to release it is never wrong.
+            self.leaving.insert(key, Leaving::Due { at_ms: 0 });
         }
         // Those at other locators than before are asked for again.
         for (key, choices) in &wanted {
@@ -236,9 +246,6 @@ impl Client {
             }
         }
         self.wanted = wanted;
-        if matches!(self.state, State::Live(_)) {
-            self.leaving.clone().into_iter().for_each(|key| self.release(key));
-        }
     }
 
     fn closed(&mut self, why: &str, now_ms: u64) {
@@ -254,6 +261,7 @@ impl Client {
         self.asked.clear();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
+        self.leaving.values_mut().for_each(|one| *one = Leaving::Due { at_ms: 0 });
     }
 
     fn receive(&mut self, down: Down, now_ms: u64) {
@@ -268,7 +276,6 @@ impl Client {
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
-                self.leaving.clone().into_iter().for_each(|key| self.release(key));
                 let known = self.follower.begin(epoch);
                 self.effects.push(Effect::Up(Up::Subscribe(known)));
             }
@@ -278,7 +285,9 @@ impl Client {
             }
             (_, Down::Registered { id, .. }) => {
                 if let Some(key) = self.asked.remove(&id) {
-                    self.leaving.remove(&key);
+                    if self.leaving.get(&key) == Some(&Leaving::Asked(id)) {
+                        self.leaving.remove(&key);
+                    }
                     if let Some(one) =
                         self.registrations.get_mut(&key).filter(|one| **one == Registration::Asked(id))
                     {
@@ -289,10 +298,12 @@ impl Client {
             }
             (_, Down::Refused { id, owner, why, temporary, .. }) => {
                 let Some(key) = self.asked.remove(&id) else { return };
-                if !temporary {
-                    self.leaving.remove(&key);
-                }
                 let again_ms = now_ms + if temporary { AGAIN_MS.0 } else { AGAIN_MS.1 };
+                match self.leaving.get_mut(&key).filter(|one| **one == Leaving::Asked(id)) {
+                    Some(one) if temporary => *one = Leaving::Due { at_ms: again_ms },
+                    Some(_) => _ = self.leaving.remove(&key),
+                    None => {}
+                }
                 let asked = self.registrations.get_mut(&key).filter(|one| **one == Registration::Asked(id));
                 let Some(one) = asked else { return };
                 *one = Registration::Refused { again_ms };
@@ -342,21 +353,31 @@ impl Client {
                     live.beat_ms = now_ms;
                     self.effects.push(Effect::Up(Up::Beat));
                 }
-                self.register_what_is_due(now_ms);
+                self.ask_for_what_is_due(now_ms);
                 self.complete();
             }
         }
     }
 
-    fn register_what_is_due(&mut self, now_ms: u64) {
+    /// Releases and registers: as much as may wait for an answer, the rest later.
+    fn ask_for_what_is_due(&mut self, now_ms: u64) {
+        let room = ASKED.saturating_sub(self.asked.len());
+        let due = |one: &Leaving| matches!(one, Leaving::Due { at_ms } if now_ms >= *at_ms);
+        let due = self.leaving.iter().filter(|(_, one)| due(one)).map(|(key, _)| *key);
+        for key in due.take(room).collect::<Vec<_>>() {
+            let id = self.ask(key);
+            self.leaving.insert(key, Leaving::Asked(id));
+            self.effects.push(Effect::Up(Up::Unregister { id, key }));
+        }
+        let room = ASKED.saturating_sub(self.asked.len());
         let due = |key: &Key| match self.registrations.get(key) {
             None => true,
             Some(Registration::Refused { again_ms }) => now_ms >= *again_ms,
             Some(_) => false,
         };
-        let due: Vec<Key> = self.wanted.keys().filter(|key| due(key)).copied().collect();
-        for key in due {
-            let Some(choices) = self.wanted.get(&key).cloned() else { continue };
+        let due = self.wanted.iter().filter(|(key, _)| due(key));
+        let due: Vec<_> = due.take(room).map(|(key, choices)| (*key, choices.clone())).collect();
+        for (key, choices) in due {
             let id = self.ask(key);
             self.registrations.insert(key, Registration::Asked(id));
             self.effects.push(Effect::Up(Up::Register { id, key, choices }));
@@ -372,11 +393,6 @@ impl Client {
             live.complete = true;
             self.effects.push(Effect::Up(Up::Complete));
         }
-    }
-
-    fn release(&mut self, key: Key) {
-        let id = self.ask(key);
-        self.effects.push(Effect::Up(Up::Unregister { id, key }));
     }
 
     fn ask(&mut self, key: Key) -> u64 {

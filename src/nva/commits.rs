@@ -101,11 +101,28 @@ impl Commits {
                 let Some((number, request)) = session.asked.pop_front() else { break };
                 let judged = match request {
                     Request::Register(key, choices) => {
-                        registry.register(&mut draft, &nve, key, choices, now_ms)
+                        let judged = registry.register(&mut draft, &nve, key, choices, now_ms);
+                        // What is refused and not its own is not kept in mind: it would have no end.
+                        if let Some(claimed) = &mut session.claimed
+                            && (judged.is_ok() || registry.is_held_by(&nve, key))
+                        {
+                            claimed.insert(key);
+                        }
+                        judged
+                    }
+                    Request::Complete => {
+                        // No commit is under way: what it asked for in an earlier session is known.
+                        let claimed = session.claimed.take().unwrap_or_default();
+                        let others = registry.held_by(&nve).filter(|key| !claimed.contains(key));
+                        // Before what it asked for since.
+                        others.for_each(|key| session.asked.push_front((None, Request::Unregister(key))));
+                        continue;
                     }
                     Request::Unregister(key) => {
                         if number.is_none() {
                             silent.push((id, key));
+                        } else if let Some(claimed) = &mut session.claimed {
+                            claimed.remove(&key);
                         }
                         registry.unregister(&mut draft, &nve, key)
                     }

@@ -2,7 +2,8 @@
 //!
 //! Whoever has not proved who it is costs little and waits for nobody: at most [`UNPROVEN`] handshakes are under way,
 //! the oldest makes room for the next, and none takes longer than [`HANDSHAKE`]. Whoever has proved it opens as many
-//! connections as its role may ([`allowance`]). A connection that carries no call ends after [`UNUSED`].
+//! connections as its role may ([`allowance`]), and has at most [`TOGETHER`]. A connection that carries no call ends after
+//! [`UNUSED`].
 
 use crate::tls::server::{Chain, Trust, chain_of};
 use crate::tls::{Identity, Role};
@@ -11,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,6 +31,10 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const UNUSED: Duration = Duration::from_secs(10);
 /// Connections at the same time.
 pub(super) const CONNECTIONS: usize = 16_384;
+/// Connections that one identity may have at the same time: one that is in use, and others that broke unnoticed.
+const TOGETHER: usize = 16;
+/// Calls that one connection carries in all: whoever wants more opens another one, at its rate.
+pub(super) const CALLS_IN_ALL: u32 = 64;
 /// Pause after the system gave no connection, for example for want of file descriptors.
 const REFUSED: Duration = Duration::from_millis(50);
 /// At most one line of the log about failed handshakes in this time.
@@ -46,12 +51,18 @@ pub(super) struct Peer {
     /// Where it comes from, for logs.
     pub(super) from: Arc<str>,
     used: Arc<AtomicBool>,
+    calls: Arc<AtomicU32>,
 }
 
 impl Peer {
     /// Whether it came by a Unix socket.
     pub(super) fn is_unix(&self) -> bool {
         self.chain.is_none() && &*self.from == UNIX
+    }
+
+    /// Counts a call. Gives whether the connection may carry it.
+    pub(super) fn may_call(&self) -> bool {
+        self.calls.fetch_add(1, Ordering::Relaxed) < CALLS_IN_ALL
     }
 
     /// Notes that the connection carries a call.
@@ -69,19 +80,17 @@ pub(super) struct Connection {
     peer: Peer,
     /// Until it carries a call.
     unused_until: Option<Pin<Box<Sleep>>>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
+/// Room for a connection: one of all, and one of its identity.
+type Place = (OwnedSemaphorePermit, Option<Arc<()>>);
+
 impl Connection {
-    fn new(
-        stream: Box<dyn Stream>,
-        chain: Option<Chain>,
-        from: Arc<str>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        let peer = Peer { chain, from, used: Arc::default() };
+    fn new(stream: Box<dyn Stream>, chain: Option<Chain>, from: Arc<str>, place: Place) -> Self {
+        let peer = Peer { chain, from, used: Arc::default(), calls: Arc::default() };
         let unused_until = Some(Box::pin(tokio::time::sleep(UNUSED)));
-        Connection { stream, peer, unused_until, _permit: permit }
+        Connection { stream, peer, unused_until, _place: place }
     }
 }
 
@@ -180,7 +189,7 @@ pub(super) async fn plain(listener: Plain, limit: Arc<Semaphore>, into: Incoming
     while let Ok(permit) = limit.clone().acquire_owned().await {
         match listener.next().await {
             Ok((stream, from)) => {
-                if into.send(Ok(Connection::new(stream, None, from, permit))).await.is_err() {
+                if into.send(Ok(Connection::new(stream, None, from, (permit, None)))).await.is_err() {
                     return;
                 }
             }
@@ -220,15 +229,16 @@ pub(super) async fn tls(
                         failures.tell(&from, "its certificate names no identity");
                         continue;
                     };
-                    if !rates.admit(&identity, Instant::now()) {
+                    let Some(own) = rates.admit(&identity, Instant::now()) else {
                         failures.tell(&from, &format!("{identity} opens too many connections"));
                         continue;
-                    }
+                    };
                     let Ok(permit) = limit.clone().try_acquire_owned() else {
                         failures.tell(&from, "too many connections are open");
                         continue;
                     };
-                    if into.send(Ok(Connection::new(stream, Some(chain), Arc::from(from), permit))).await.is_err() {
+                    let place = (permit, Some(own));
+                    if into.send(Ok(Connection::new(stream, Some(chain), Arc::from(from), place))).await.is_err() {
                         return;
                     }
                 }
@@ -295,25 +305,37 @@ fn allowance(role: Role) -> (u32, u32) {
 /// How many connections each identity may open now.
 #[derive(Default)]
 struct Rates {
-    spent: HashMap<Identity, (u32, Instant)>,
+    of: HashMap<Identity, Rate>,
+}
+
+struct Rate {
+    spent: u32,
+    since: Instant,
+    /// Each open connection has a clone.
+    open: Arc<()>,
 }
 
 impl Rates {
-    fn admit(&mut self, identity: &Identity, now: Instant) -> bool {
-        if self.spent.len() > CONNECTIONS {
-            self.spent.retain(|_, (spent, since)| now.duration_since(*since).as_secs() < u64::from(*spent));
+    /// What a connection of this identity holds as long as it is open, if it may be opened.
+    fn admit(&mut self, identity: &Identity, now: Instant) -> Option<Arc<()>> {
+        if self.of.len() > CONNECTIONS {
+            self.of.retain(|_, Rate { spent, since, open }| {
+                Arc::strong_count(open) > 1 || now.duration_since(*since).as_secs() < u64::from(*spent)
+            });
         }
-        let (spent, since) = self.spent.entry(identity.clone()).or_insert((0, now));
         let (burst, rate) = allowance(identity.role());
+        let new = || Rate { spent: 0, since: now, open: Arc::default() };
+        let Rate { spent, since, open } = self.of.entry(identity.clone()).or_insert_with(new);
         let earned = now.duration_since(*since).as_secs();
         if earned > 0 {
             *spent =
                 u32::try_from(earned).map_or(0, |earned| spent.saturating_sub(earned.saturating_mul(rate)));
             *since += Duration::from_secs(earned);
         }
-        let admitted = *spent < burst;
+        // One of them is here.
+        let admitted = *spent < burst && Arc::strong_count(open) <= TOGETHER;
         *spent += u32::from(admitted);
-        admitted
+        admitted.then(|| open.clone())
     }
 }
 
@@ -347,18 +369,32 @@ mod tests {
         let one = Identity::new("lab", Role::Nve, "nve1").unwrap();
         let other = Identity::new("lab", Role::Nve, "nve2").unwrap();
         let admitted = |rates: &mut Rates, n: u32, at: Duration| {
-            (0..n).filter(|_| rates.admit(&one, begin + at)).count()
+            (0..n).filter(|_| rates.admit(&one, begin + at).is_some()).count()
         };
         assert_eq!(admitted(&mut rates, 20, Duration::ZERO), 10);
-        assert!(rates.admit(&other, begin));
+        assert!(rates.admit(&other, begin).is_some());
         assert_eq!(admitted(&mut rates, 20, Duration::from_millis(2500)), 2);
         assert_eq!(admitted(&mut rates, 20, Duration::from_millis(2900)), 0);
         assert_eq!(admitted(&mut rates, 20, Duration::from_secs(3)), 1);
         assert_eq!(admitted(&mut rates, 20, Duration::from_secs(3600)), 10);
         let operator = Identity::new("lab", Role::Operator, "nve1").unwrap();
-        assert_eq!((0..200).filter(|_| rates.admit(&operator, begin)).count(), 100);
+        assert_eq!((0..200).filter(|_| rates.admit(&operator, begin).is_some()).count(), 100);
         let later = begin + Duration::from_secs(1);
-        assert_eq!((0..200).filter(|_| rates.admit(&operator, later)).count(), 10);
+        assert_eq!((0..200).filter(|_| rates.admit(&operator, later).is_some()).count(), 10);
+    }
+
+    #[test]
+    fn an_identity_that_closes_nothing_has_sixteen_connections_and_no_more() {
+        let (mut rates, begin) = (Rates::default(), Instant::now());
+        let one = Identity::new("lab", Role::Nve, "nve1").unwrap();
+        let at = |n: u64| begin + Duration::from_secs(n);
+        let mut open: Vec<_> = (0..100).filter_map(|n| rates.admit(&one, at(n))).collect();
+        assert_eq!(open.len(), TOGETHER);
+        open.pop();
+        assert_eq!(
+            (101..200).filter_map(|n| rates.admit(&one, at(n)).map(|place| open.push(place))).count(),
+            1
+        );
     }
 
     #[tokio::test]

@@ -120,6 +120,12 @@ impl Registry {
         self.held.get(nve).into_iter().flatten().copied()
     }
 
+    /// Whether an NVE has an identifier.
+    #[must_use]
+    pub fn is_held_by(&self, nve: &str, key: Key) -> bool {
+        self.held.get(nve).is_some_and(|own| own.contains(&key))
+    }
+
     /// The record of a key, if there is or was one.
     #[must_use]
     pub fn record(&self, key: Key) -> Option<&Record> {
@@ -182,7 +188,8 @@ impl Registry {
             }
             _ => {}
         }
-        let sequence = before.map_or(0, |record| record.sequence) + 1;
+        // Of what is not known nothing was told after this revision, also before a backup was restored.
+        let sequence = before.map_or(self.revision, |record| record.sequence) + 1;
         if !before.is_some_and(Record::is_held) {
             self.may_have_more(draft, nve, key)?;
             *draft.more.entry(nve.to_owned()).or_default() += 1;

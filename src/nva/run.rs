@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +60,9 @@ pub enum RunError {
     /// Somebody else listens there.
     #[error("listen: another process serves {0}; stop it, or listen elsewhere")]
     Served(PathBuf),
+    /// A file is in the way.
+    #[error("listen: {} is no socket; move it away, or listen elsewhere", .0.display())]
+    NoSocket(PathBuf),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(String, io::Error),
@@ -237,7 +240,10 @@ async fn bind(path: &Path) -> Result<UnixListener, RunError> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(system("make the directory of"))?;
     }
-    if path.exists() {
+    if let Ok(there) = path.symlink_metadata() {
+        if !there.file_type().is_socket() {
+            return Err(RunError::NoSocket(path.to_owned()));
+        }
         if UnixStream::connect(path).await.is_ok() {
             return Err(RunError::Served(path.to_owned()));
         }

@@ -3,7 +3,7 @@
 use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
-use super::listen::Peer;
+use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, Transaction};
 use super::registry::{Nve, Registry};
@@ -41,8 +41,10 @@ type Sender = mpsc::UnboundedSender<Down<Encoded>>;
 type Look = Box<dyn FnOnce(&Authority, &Counts) + Send>;
 
 enum Event {
-    Opened(SessionId, Sender, Option<Proof>),
+    Opened(SessionId, Outlet, Option<Proof>),
     Up(SessionId, Up),
+    /// The peer breaks the protocol, and how.
+    Malformed(SessionId, String),
     Closed(SessionId),
     /// Somebody looks.
     Look(Look),
@@ -104,6 +106,12 @@ impl AuthorityHandle {
     }
 }
 
+/// The way to an NVE. Its stream is open, and read, only as long as this is there.
+struct Outlet {
+    downs: Sender,
+    _reading: oneshot::Sender<()>,
+}
+
 /// What a peer proved.
 struct Proof {
     /// The name of the NVE.
@@ -125,7 +133,7 @@ pub struct Server {
     authority: Authority,
     events: mpsc::Receiver<Event>,
     ready: mpsc::UnboundedReceiver<(SessionId, usize)>,
-    sessions: HashMap<SessionId, Sender>,
+    sessions: HashMap<SessionId, Outlet>,
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
     trusted: Trusted,
@@ -223,15 +231,12 @@ impl Server {
             let input = tokio::select! {
                 event = self.events.recv() => match event {
                     None => break,
-                    Some(Event::Opened(id, sender, proof)) => {
-                        self.sessions.insert(id, sender);
-                        let name = proof.map(|Proof { name, chain }| {
-                            self.chains.insert(id, chain);
-                            name
-                        });
-                        Input::Opened(id, name)
+                    Some(Event::Opened(id, outlet, proof)) => {
+                        self.open(id, outlet, proof);
+                        continue;
                     }
                     Some(Event::Up(id, up)) => Input::Up(id, up),
+                    Some(Event::Malformed(id, why)) => Input::Distrusted(id, why),
                     Some(Event::Closed(id)) => {
                         self.forget(id);
                         Input::Closed(id)
@@ -284,6 +289,18 @@ impl Server {
         Ok(())
     }
 
+    fn open(&mut self, id: SessionId, outlet: Outlet, proof: Option<Proof>) {
+        self.sessions.insert(id, outlet);
+        let Some(Proof { name, chain }) = proof else { return self.step(Input::Opened(id, None)) };
+        self.step(Input::Opened(id, Some(name)));
+        // Others may be trusted since it called.
+        let judged = self.trusted.as_ref().map(|trusted| trusted.borrow().judge(&chain));
+        self.chains.insert(id, chain);
+        if let Some(Err(why)) = judged {
+            self.step(Input::Distrusted(id, why.to_string()));
+        }
+    }
+
     fn forget(&mut self, id: SessionId) {
         self.sessions.remove(&id);
         self.chains.remove(&id);
@@ -309,8 +326,8 @@ impl Server {
                     Effect::Down(id, down) => {
                         tell_operator(id, &down);
                         self.counts.count(&down);
-                        let Some(sender) = self.sessions.get(&id) else { continue };
-                        if sender.send(down).is_err() {
+                        let Some(outlet) = self.sessions.get(&id) else { continue };
+                        if outlet.downs.send(down).is_err() {
                             self.forget(id);
                             inputs.push(Input::Closed(id));
                         }
@@ -318,8 +335,8 @@ impl Server {
                     Effect::Close(id, why) => {
                         tracing::warn!(session = id.0, why, "a session ends");
                         self.counts.ended += 1;
-                        if let Some(sender) = self.sessions.get(&id) {
-                            let _ = sender.send(Down::Error(why));
+                        if let Some(outlet) = self.sessions.get(&id) {
+                            let _ = outlet.downs.send(Down::Error(why));
                         }
                         self.forget(id);
                     }
@@ -413,32 +430,41 @@ impl v1::nva_server::Nva for Service {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Err(Status::internal("a call without a connection"));
         };
+        if !peer.may_call() {
+            let why = format!("a connection carries {CALLS_IN_ALL} calls; open another one");
+            return Err(Status::resource_exhausted(why));
+        }
         let proof = self.proof(&peer).inspect_err(|why| {
             tracing::warn!(from = %peer.from, why = why.message(), "a call is refused");
         })?;
         peer.use_it();
         let mut stream = request.into_inner();
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (sender, messages) = mpsc::unbounded_channel();
+        let (downs, messages) = mpsc::unbounded_channel();
+        let (reading, ended) = oneshot::channel();
         let events = self.events.clone();
         let gone = || Status::unavailable("the authority is shutting down");
-        events.send(Event::Opened(id, sender.clone(), proof)).await.map_err(|_| gone())?;
+        let outlet = Outlet { downs, _reading: reading };
+        events.send(Event::Opened(id, outlet, proof)).await.map_err(|_| gone())?;
         tokio::spawn(async move {
-            // A stream that breaks ends like one that is closed.
-            while let Ok(Some(message)) = stream.message().await {
-                match read_up(message) {
-                    Ok(up) => {
-                        if events.send(Event::Up(id, up)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(why) => {
-                        let _ = sender.send(Down::Error(why.to_string()));
+            let read = async {
+                // A stream that breaks ends like one that is closed.
+                while let Ok(Some(message)) = stream.message().await {
+                    let (event, goes_on) = match read_up(message) {
+                        Ok(up) => (Event::Up(id, up), true),
+                        Err(why) => (Event::Malformed(id, why.to_string()), false),
+                    };
+                    if events.send(event).await.is_err() || !goes_on {
                         break;
                     }
                 }
+                let _ = events.send(Event::Closed(id)).await;
+            };
+            // Whose session ended is not listened to, however long it goes on.
+            tokio::select! {
+                () = read => {}
+                _ = ended => {}
             }
-            let _ = events.send(Event::Closed(id)).await;
         });
         Ok(Response::new(Outgoing { id, messages, ready: self.ready.clone(), untold: 0 }))
     }
@@ -450,4 +476,47 @@ pub fn routes(service: Service) -> v1::nva_server::NvaServer<Service> {
     v1::nva_server::NvaServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TlsFiles;
+    use crate::nva::store::Memory;
+    use crate::tls::pki;
+    use crate::tls::server::ServerFiles;
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+    #[tokio::test]
+    async fn who_is_distrusted_while_its_call_waits_has_no_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        pki::make_authority(directory.path(), "lab", 1).unwrap();
+        for who in ["nva/nva1", "nve/nve1"] {
+            pki::issue(directory.path(), &format!("ilagate://lab/{who}").parse().unwrap(), 1).unwrap();
+        }
+        std::fs::write(path("revoked"), "identity ilagate://lab/nve/nve1").unwrap();
+        let trust = |revoked| {
+            let (certificate, key) = (path("nva-nva1.pem"), path("nva-nva1.key"));
+            let tls = TlsFiles { certificate, key, authorities: path("ca.pem") };
+            Arc::new(Trust::read(&ServerFiles { tls, revoked }).unwrap())
+        };
+        let trusted = watch::Sender::new(trust(None));
+        let limits = SessionLimits { lease_ms: 10_000, hold_down_ms: 0, requests_per_second: 1 };
+        let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
+        let pair = pair(Box::new(Memory::default()), nves, limits, Some(trusted.subscribe()));
+        let (_service, mut server) = pair.unwrap();
+        let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
+        let open = |server: &mut Server, id| {
+            let (downs, mut messages) = mpsc::unbounded_channel();
+            let outlet = Outlet { downs, _reading: oneshot::channel().0 };
+            server.open(SessionId(id), outlet, Some(Proof { name: "nve1".to_owned(), chain: chain.clone() }));
+            messages.try_recv().ok()
+        };
+        assert_eq!(open(&mut server, 1), None);
+        trusted.send_replace(trust(Some(path("revoked"))));
+        server.recheck();
+        assert!(matches!(open(&mut server, 2), Some(Down::Error(why)) if why.contains("is revoked")));
+        assert!(server.sessions.is_empty() && server.chains.is_empty());
+    }
 }

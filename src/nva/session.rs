@@ -52,6 +52,8 @@ impl Sessions {
 pub(super) enum Request {
     Register(Key, Vec<Choice>),
     Unregister(Key),
+    /// Everything that it has was registered before.
+    Complete,
 }
 
 /// How far an NVE follows the registry.
@@ -91,8 +93,10 @@ pub(super) struct Session {
     pub(super) asked: VecDeque<(Option<u64>, Request)>,
     /// Requests whose answer was not sent.
     pub(super) waiting: usize,
-    /// What it registered in this session, until it said that this is all.
+    /// What it has and registered in this session, until it said that this is all.
     pub(super) claimed: Option<BTreeSet<Key>>,
+    /// Whether it said so.
+    pub(super) complete: bool,
     answers: VecDeque<Down<Encoded>>,
     beat: bool,
     /// Whether an answer is next, if both an answer and news could be sent.
@@ -113,6 +117,7 @@ impl Session {
             asked: VecDeque::new(),
             waiting: 0,
             claimed: Some(BTreeSet::new()),
+            complete: false,
             answers: VecDeque::new(),
             beat: false,
             answer_next: true,

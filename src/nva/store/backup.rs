@@ -6,9 +6,13 @@ use redb::{Database, DatabaseError};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// By how much the revision and each sequence rise when a backup is restored: above all that was given out after the
-/// backup was made.
+/// By how much the revision and each sequence rise at least when a backup is restored: above all that was given out
+/// after the backup was made.
 const JUMP: u64 = 1 << 32;
+
+/// At least, too: so many for each second since 1970, above all that was given out after an earlier restoration of the
+/// same backup.
+const JUMP_OF_SECOND: u64 = 1 << 20;
 
 /// Writes what a store holds into a new file.
 ///
@@ -23,11 +27,8 @@ pub fn backup(stored: &Stored, to: &Path) -> Result<Summary, StoreError> {
     }
     let _ = fs::remove_file(&beside);
     let written = Embedded::open(&beside, stored.epoch).and_then(|file| file.fill(stored));
-    let renamed = written.and_then(|()| {
-        fs::hard_link(&beside, to).map_err(failed)?;
-        let directory = to.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
-    });
+    let renamed =
+        written.and_then(|()| fs::hard_link(&beside, to).and_then(|()| sync_directory(to)).map_err(failed));
     let _ = fs::remove_file(&beside);
     renamed.map(|()| Summary::of(stored))
 }
@@ -52,22 +53,31 @@ fn read(path: &Path) -> Result<Stored, StoreError> {
     if !database.check_integrity().map_err(|why| failed(&format!("damaged: {why}")))? {
         tracing::warn!(file = %path.display(), "the file was not closed; it was repaired");
     }
+    if !Embedded::is_registry(&database) {
+        return Err(failed(&"no registry of an authority; name another file"));
+    }
     drop(database);
     Embedded::open(path, [0; EPOCH])?.load()
 }
 
 /// Puts a backup in the place of a store: as a new history with this epoch, so that every NVE resynchronises, and with
-/// higher revision and sequences than were ever given out. A store that is there is set aside, also a damaged one; gives
-/// its new name.
+/// higher revision and sequences than were ever given out. `now_s` are the seconds since 1970. A store that is there is
+/// set aside, also a damaged one; gives its new name.
 ///
 /// # Errors
 /// The backup is damaged, a process has the store open, or the file system refuses. The store is then as before.
-pub fn restore(from: &Path, to: &Path, epoch: [u8; EPOCH]) -> Result<(Summary, Option<PathBuf>), StoreError> {
+pub fn restore(
+    from: &Path,
+    to: &Path,
+    epoch: [u8; EPOCH],
+    now_s: u64,
+) -> Result<(Summary, Option<PathBuf>), StoreError> {
     let mut stored = read(from)?;
+    let above = |number: u64| (number + JUMP).max(now_s * JUMP_OF_SECOND);
     stored.epoch = epoch;
-    stored.revision += JUMP;
+    stored.revision = above(stored.revision);
     for (_, record) in &mut stored.records {
-        record.sequence += JUMP;
+        record.sequence = above(record.sequence);
     }
     if to.exists() && matches!(Database::open(to), Err(DatabaseError::DatabaseAlreadyOpen)) {
         return Err(StoreError(format!("{}: ila-nva has it open; stop it first", to.display())));
@@ -79,13 +89,20 @@ pub fn restore(from: &Path, to: &Path, epoch: [u8; EPOCH]) -> Result<(Summary, O
     let aside = if to.exists() {
         let names = (1..).map(|n| with_suffix(to, &format!("before-restore-{n}")));
         let free = names.into_iter().find(|path| !path.exists()).unwrap_or_default();
-        fs::rename(to, &free).map_err(failed)?;
+        // There is one at every moment: without one, an authority that starts would begin with nothing.
+        fs::hard_link(to, &free).map_err(failed)?;
         Some(free)
     } else {
         None
     };
-    fs::rename(&new, to).map_err(failed)?;
+    fs::rename(&new, to).and_then(|()| sync_directory(to)).map_err(failed)?;
     Ok((Summary::of(&stored), aside))
+}
+
+/// Makes the names in the directory of a file durable.
+fn sync_directory(file: &Path) -> std::io::Result<()> {
+    let directory = file.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(directory)?.sync_all()
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

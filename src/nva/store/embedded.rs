@@ -57,12 +57,22 @@ impl Embedded {
         self.database.as_ref().ok_or_else(|| self.failed("it failed before; start again"))
     }
 
+    /// Whether a database is a store of an authority, and not of something else.
+    pub(super) fn is_registry(database: &Database) -> bool {
+        database.begin_read().is_ok_and(|begun| begun.open_table(RECORDS).is_ok())
+    }
+
     /// Whether nothing was ever written into it: a store is made with its epoch in one transaction.
     fn is_new(&self) -> Result<bool, StoreError> {
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
         match begun.open_table(META) {
             Ok(_) => Ok(false),
-            Err(TableError::TableDoesNotExist(_)) => Ok(true),
+            Err(TableError::TableDoesNotExist(_)) => {
+                match begun.list_tables().map_err(|why| self.failed(why))?.next() {
+                    None => Ok(true),
+                    Some(_) => Err(self.failed("is a database of something else; name another file")),
+                }
+            }
             Err(why) => Err(self.failed(why)),
         }
     }

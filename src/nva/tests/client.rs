@@ -4,6 +4,7 @@ use super::*;
 use crate::nva::client::{Client, Effect, Input};
 use crate::nva::message::{Down, Told, Up};
 use crate::nva::model::Known;
+use std::collections::BTreeMap;
 
 /// A node and what its client wants of it.
 struct Bench {
@@ -51,6 +52,33 @@ impl Bench {
             _ => None,
         });
         subscribed.unwrap()
+    }
+
+    /// Answers what the client asks for, until it asks for nothing more. Gives how much it registered and released.
+    fn answer_all(&mut self, answer: impl Fn(u64) -> Down) -> (usize, usize) {
+        let mut asked = (0, 0);
+        loop {
+            self.step(Input::Tick);
+            assert!(self.ups.len() < 1_000, "{} messages at once", self.ups.len());
+            let ups: Vec<Up> = self.ups.drain(..).collect();
+            let before = asked;
+            for up in ups {
+                match up {
+                    Up::Register { id, .. } => {
+                        asked.0 += 1;
+                        self.down(answer(id));
+                    }
+                    Up::Unregister { id, .. } => {
+                        asked.1 += 1;
+                        self.down(answer(id));
+                    }
+                    _ => {}
+                }
+            }
+            if asked == before {
+                return asked;
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -175,4 +203,40 @@ fn a_session_that_was_not_asked_for_is_out_of_turn() {
         downs.into_iter().for_each(|down| bench.down(down));
         assert!(!bench.client.status().live);
     }
+}
+
+#[test]
+fn requests_wait_for_answers_and_a_stream_is_never_asked_to_hold_all_of_them() {
+    let mut bench = Bench::new(None);
+    let all: BTreeMap<Key, Vec<Choice>> = (1..=5_000).map(|n| (key(n), at(1))).collect();
+    bench.step(Input::Attached(all));
+    bench.open(1);
+    assert_eq!(bench.answer_all(|id| Down::Registered { id, sequence: 1, revision: 1 }), (5_000, 0));
+    bench.step(Input::Attached(BTreeMap::new()));
+    assert_eq!(bench.answer_all(|id| Down::Registered { id, sequence: 2, revision: 2 }), (0, 5_000));
+    assert!(bench.ups.is_empty());
+}
+
+#[test]
+fn a_release_that_the_store_refuses_is_asked_for_again() {
+    let mut bench = Bench::new(None);
+    bench.step(Input::Attached(BTreeMap::from([(key(1), at(1))])));
+    bench.open(1);
+    bench.answer_all(|id| Down::Registered { id, sequence: 1, revision: 1 });
+    bench.step(Input::Attached(BTreeMap::new()));
+    let refused = |temporary| {
+        move |id| Down::Refused {
+            id,
+            owner: None,
+            sequence: 1,
+            why: "the disk is full".to_owned(),
+            temporary,
+        }
+    };
+    assert_eq!(bench.answer_all(refused(true)), (0, 1));
+    assert_eq!(bench.answer_all(refused(true)), (0, 0));
+    bench.now_ms += 1_000;
+    assert_eq!(bench.answer_all(refused(false)), (0, 1));
+    bench.now_ms += 30_000;
+    assert_eq!(bench.answer_all(refused(false)), (0, 0));
 }

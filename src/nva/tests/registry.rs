@@ -44,7 +44,7 @@ fn creating_never_overwrites_and_names_the_owner() {
     assert_eq!(registry.record(key(1)).unwrap().owner, "nve1");
     // Nor within one transaction.
     let mut draft = Draft::default();
-    assert_eq!(registry.register(&mut draft, "nve2", key(2), at(2), 0), Ok(1));
+    assert_eq!(registry.register(&mut draft, "nve2", key(2), at(2), 0), Ok(2));
     assert!(registry.register(&mut draft, "nve1", key(2), at(1), 0).is_err());
     assert_eq!(draft.finish().unwrap().writes.len(), 1);
 }
@@ -77,6 +77,14 @@ fn a_sequence_never_goes_back_and_survives_release_and_restart() {
 }
 
 #[test]
+fn the_sequence_of_what_is_not_known_begins_above_the_revision() {
+    let mut registry = Registry::new(nves(3), [], 1 << 32, (0, 0));
+    let mut draft = Draft::default();
+    assert_eq!(registry.register(&mut draft, &name(1), key(1), at(1), 0), Ok((1 << 32) + 1));
+    registry.apply(&draft.finish().unwrap(), 0);
+}
+
+#[test]
 fn a_released_identifier_is_kept_for_its_owner_until_caches_are_empty() {
     let mut registry = empty();
     let _ = register(&mut registry, 1, key(1), at(1), 0);
@@ -87,7 +95,7 @@ fn a_released_identifier_is_kept_for_its_owner_until_caches_are_empty() {
     // The owner itself need not wait. After a restart nobody knows when it was released, so all of the time counts.
     let _ = register(&mut registry, 1, key(2), at(1), 0);
     let _ = release(&mut registry, 1, key(2), 0);
-    assert_eq!(register(&mut registry, 1, key(2), at(1), 1), Ok(3));
+    assert_eq!(register(&mut registry, 1, key(2), at(1), 1), Ok(6));
     let stored = [(key(3), Record { choices: Vec::new(), owner: name(1), sequence: 8 })];
     let mut again = Registry::new(nves(2), stored, 9, (0, HOLD_DOWN_MS));
     assert!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS - 1).unwrap_err().temporary);
@@ -105,7 +113,7 @@ fn the_second_of_two_zero_aliases_is_refused() {
             assert!(refusal.why.contains("zero alias"), "{refusal:?}");
         }
         assert_eq!(release(&mut registry, 1, first, 0), Ok(2));
-        assert_eq!(register(&mut registry, 2, second, at(2), 0), Ok(1));
+        assert_eq!(register(&mut registry, 2, second, at(2), 0), Ok(3));
     }
 }
 
@@ -153,24 +161,24 @@ fn an_nve_has_no_more_identifiers_than_it_may() {
     assert_eq!(register(&mut registry, 1, key(1), at(1), 0), Ok(1));
     // Those of one transaction count.
     let mut draft = Draft::default();
-    assert_eq!(registry.register(&mut draft, "nve1", key(2), at(1), 0), Ok(1));
+    assert_eq!(registry.register(&mut draft, "nve1", key(2), at(1), 0), Ok(2));
     let refusal = registry.register(&mut draft, "nve1", key(3), at(1), 0).unwrap_err();
     assert!(refusal.why.contains("more than the 2 identifiers") && refusal.why.contains("max_identifiers"));
     assert_eq!(registry.unregister(&mut draft, "nve1", key(1)), Ok(2));
-    assert_eq!(registry.register(&mut draft, "nve1", key(3), at(1), 0), Ok(1));
+    assert_eq!(registry.register(&mut draft, "nve1", key(3), at(1), 0), Ok(2));
     registry.apply(&draft.finish().unwrap(), 0);
     // What it has it may change, and others are not concerned.
     let other = vec![Choice { priority: 1, ..at(1)[0] }];
-    assert_eq!(register(&mut registry, 1, key(2), other, 0), Ok(2));
+    assert_eq!(register(&mut registry, 1, key(2), other, 0), Ok(3));
     assert!(register(&mut registry, 1, key(4), at(1), 0).is_err());
-    assert_eq!(register(&mut registry, 2, key(4), at(2), 0), Ok(1));
+    assert_eq!(register(&mut registry, 2, key(4), at(2), 0), Ok(4));
     // What another one took over later counts there, also after a restart.
-    assert_eq!(release(&mut registry, 1, key(2), 0), Ok(3));
-    assert_eq!(register(&mut registry, 2, key(2), at(2), 1), Ok(4));
+    assert_eq!(release(&mut registry, 1, key(2), 0), Ok(4));
+    assert_eq!(register(&mut registry, 2, key(2), at(2), 1), Ok(5));
     let stored: Vec<(Key, Record)> = registry.held().map(|(key, record)| (*key, record.clone())).collect();
     let mut again = Registry::new(few, stored, registry.revision(), (1, 0));
     assert_eq!(again.held_by("nve1").collect::<Vec<_>>(), [key(3)]);
     assert_eq!(again.held_by("nve2").collect::<Vec<_>>(), [key(2), key(4)]);
-    assert_eq!(register(&mut again, 1, key(5), at(1), 1), Ok(1));
+    assert_eq!(register(&mut again, 1, key(5), at(1), 1), Ok(7));
     assert!(register(&mut again, 1, key(6), at(1), 1).is_err());
 }

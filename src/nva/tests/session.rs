@@ -327,6 +327,47 @@ fn what_an_nve_has_no_more_is_released_though_the_store_fails_at_first() {
 }
 
 #[test]
+fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
+    let mut bench = Bench::new(LIMITS, 1);
+    bench.commits_at_once = false;
+    bench.hello(1);
+    bench.register(1, 2);
+    // It starts anew while that is on its way to the disk, and has nothing.
+    bench.step(Input::Opened(SessionId(9), None));
+    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2 });
+    bench.up(9, Up::Complete);
+    bench.step(Input::Committed(Ok(())));
+    bench.step(Input::Committed(Ok(())));
+    assert_eq!(bench.authority.registry().held_by("nve1").count(), 0);
+}
+
+#[test]
+fn what_is_attached_again_right_after_the_end_of_the_list_stays() {
+    let mut bench = Bench::new(LIMITS, 3);
+    bench.hello(2);
+    bench.commits_at_once = false;
+    bench.register(2, 9);
+    bench.hello(1);
+    bench.up(1, Up::Complete);
+    bench.register(1, 2);
+    bench.commits_at_once = true;
+    bench.step(Input::Committed(Ok(())));
+    assert_eq!(bench.authority.registry().held_by("nve1").collect::<Vec<_>>(), [key(2)]);
+}
+
+#[test]
+fn what_is_refused_is_not_kept_in_mind_unless_the_nve_has_it() {
+    let mut bench = Bench::new(LIMITS, 2);
+    bench.hello(1);
+    // At a locator that is not its own.
+    let elsewhere = |n| Up::Register { id: n, key: key(n), choices: at(2) };
+    (2..=100).for_each(|n| bench.up(1, elsewhere(n)));
+    assert_eq!(bench.authority.claimed(SessionId(1)), [key(2)]);
+    bench.up(1, Up::Complete);
+    assert_eq!(bench.authority.registry().held_by("nve1").collect::<Vec<_>>(), [key(2)]);
+}
+
+#[test]
 fn progress_names_what_was_sent_and_applied_counts_up_to_what_there_is() {
     let mut bench = Bench::new(LIMITS, 3);
     bench.follows(1, Some((EPOCH, 3)));

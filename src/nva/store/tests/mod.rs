@@ -7,6 +7,8 @@ use super::*;
 use crate::ila::Locator;
 use crate::nva::model::{Choice, Key, Record, Transaction};
 
+const NOW_S: u64 = 1_800_000_000;
+
 fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
     Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence }
@@ -100,21 +102,46 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     assert!(again.contains("copy.redb: is there already"), "{again}");
     assert_eq!(verify(&copy), Ok(summary));
     // A store in use is neither verified nor replaced.
-    for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH]).map(|_| ())] {
+    for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH], NOW_S).map(|_| ())] {
         assert!(refused.unwrap_err().to_string().contains("stop it first"));
     }
     let later = Transaction { writes: vec![(key(5), record(50, 1))] };
     store.commit(3, &later).unwrap();
     drop(store);
-    let (restored, aside) = restore(&copy, &path, [9; EPOCH]).unwrap();
+    let (restored, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
     assert_eq!((restored.held, restored.released), (2, 1));
     let stored = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
     assert_eq!(stored.epoch, [9; EPOCH]);
     assert!(stored.revision > 3 && stored.records.iter().all(|(_, record)| record.sequence > 50));
     let plain = |(key, record): (Key, Record)| (key, record.choices, record.owner);
-    assert!(stored.records.into_iter().map(plain).eq(expected.into_iter().map(plain)));
+    let records = stored.records.clone();
+    assert!(records.into_iter().map(plain).eq(expected.into_iter().map(plain)));
     // What was replaced is set aside, whole.
     assert_eq!(verify(&aside.unwrap()), Ok(Summary { revision: 3, held: 3, released: 1 }));
+    // Once more: above what was given out meanwhile.
+    let mut store = Embedded::open(&path, [1; EPOCH]).unwrap();
+    let sequence = stored.revision + 1;
+    store.commit(sequence, &Transaction { writes: vec![(key(1), record(sequence, 1))] }).unwrap();
+    drop(store);
+    restore(&copy, &path, [8; EPOCH], NOW_S + 1).unwrap();
+    let again = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
+    assert!(again.revision > sequence && again.records.iter().all(|(_, record)| record.sequence > sequence));
+}
+
+#[test]
+fn a_database_of_something_else_is_no_registry_and_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, other] = ["nva.redb", "other.redb"].map(|name| directory.path().join(name));
+    let database = redb::Database::create(&other).unwrap();
+    let begun = database.begin_write().unwrap();
+    begun.open_table(redb::TableDefinition::<u64, u64>::new("other")).unwrap();
+    begun.commit().unwrap();
+    drop(database);
+    let told = |result: Result<(), StoreError>| result.unwrap_err().to_string();
+    assert!(told(Embedded::open(&other, [7; EPOCH]).map(|_| ())).contains("something else"));
+    assert!(told(verify(&other).map(|_| ())).contains("no registry"));
+    assert!(told(restore(&other, &path, [7; EPOCH], NOW_S).map(|_| ())).contains("no registry"));
+    assert!(!path.exists());
 }
 
 #[test]
@@ -124,14 +151,14 @@ fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_no
     backup(&Stored { epoch: [7; EPOCH], revision: 1, records: vec![(key(1), record(1, 1))] }, &copy).unwrap();
     std::fs::write(&path, [0; 4096]).unwrap();
     assert!(verify(&path).unwrap_err().to_string().contains("damaged"));
-    let (_, aside) = restore(&copy, &path, [9; EPOCH]).unwrap();
+    let (_, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
     assert_eq!(std::fs::read(aside.unwrap()).unwrap(), [0; 4096]);
     let good = std::fs::read(&path).unwrap();
     let cut = &std::fs::read(&copy).unwrap()[..10_000];
     std::fs::write(&copy, cut).unwrap();
     let missing = directory.path().join("missing");
     for bad in [copy, missing.clone()] {
-        assert!(restore(&bad, &path, [8; EPOCH]).is_err());
+        assert!(restore(&bad, &path, [8; EPOCH], NOW_S).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), good);
     }
     assert!(!missing.exists());
