@@ -4,6 +4,8 @@
 //! [`Client::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no socket and no chance
 //! of its own: a shell feeds it, and the seed of its jitter is passed in.
 
+use super::cache::Cache;
+pub use super::cache::Counts;
 use super::follower::Follower;
 use super::message::{Down, Told, Up, VERSION};
 use super::model::{Choice, Key, Known};
@@ -32,6 +34,8 @@ pub enum Input {
     Applied,
     /// What an [`Effect::Apply`] gave cannot be applied, and why.
     Unusable(String),
+    /// Packets need these identifiers; in cache mode.
+    Misses(Vec<Key>),
     /// Time has passed. Timers are served, and what is due is registered, in this step only.
     Tick,
 }
@@ -92,6 +96,8 @@ pub struct Status {
     pub registered: usize,
     /// Identifiers of this node that the authority refuses.
     pub refused: usize,
+    /// What came of asking, in cache mode.
+    pub cache: Counts,
 }
 
 #[derive(Debug)]
@@ -142,6 +148,10 @@ pub struct Client {
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     follower: Follower,
+    /// In cache mode: it asks for what it needs and does not follow everything.
+    cache: Option<Cache>,
+    /// Whether something of the cache is being applied.
+    applying: bool,
     effects: Vec<Effect>,
 }
 
@@ -164,8 +174,17 @@ impl Client {
             asked: BTreeMap::new(),
             next_id: 0,
             follower: Follower::new(known),
+            cache: None,
+            applying: false,
             effects: Vec::new(),
         }
+    }
+
+    /// The same in cache mode: it asks for the identifiers that packets need. Nothing is in force yet.
+    #[must_use]
+    pub fn caching(mut self) -> Self {
+        self.cache = Some(Cache::default());
+        self
     }
 
     /// What is in force in every worker: where the next session goes on.
@@ -184,6 +203,7 @@ impl Client {
             applied: self.follower.known().map_or(0, |known| known.revision),
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
+            cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
         }
     }
 
@@ -198,16 +218,27 @@ impl Client {
             }
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
-            Input::Applied => self.follower.applied(),
+            Input::Applied => {
+                self.applying = false;
+                self.follower.applied();
+            }
             Input::Unusable(why) => {
+                self.applying = false;
                 self.follower.forget();
+                self.cache.iter_mut().for_each(Cache::forget);
                 if !matches!(self.state, State::Away { .. }) {
                     self.effects.push(Effect::Close);
                     self.closed(&why, now_ms);
                 }
             }
+            Input::Misses(keys) => {
+                if let Some(cache) = &mut self.cache {
+                    keys.into_iter().for_each(|key| cache.miss(key, now_ms));
+                }
+            }
             Input::Tick => self.tick(now_ms),
         }
+        self.follow_the_cache();
         if let Some((whole, mappings, known)) = self.follower.apply_next() {
             self.effects.push(Effect::Apply { whole, mappings, known });
         }
@@ -217,6 +248,22 @@ impl Client {
             self.effects.push(Effect::Up(Up::Applied(revision)));
         }
         std::mem::take(&mut self.effects)
+    }
+
+    /// Asks for what is needed, and has what was answered applied.
+    fn follow_the_cache(&mut self) {
+        let Some(cache) = &mut self.cache else { return };
+        while matches!(self.state, State::Live(_))
+            && let Some((id, keys)) = cache.next_query()
+        {
+            self.effects.push(Effect::Up(Up::Query { id, keys }));
+        }
+        if !self.applying
+            && let Some((whole, mappings)) = cache.next_changes()
+        {
+            self.applying = true;
+            self.effects.push(Effect::Apply { whole, mappings, known: Known::default() });
+        }
     }
 
     fn attach(&mut self, wanted: BTreeMap<Key, Vec<Choice>>) {
@@ -251,6 +298,7 @@ impl Client {
         self.endpoint = (self.endpoint + 1) % self.endpoints;
         self.state = State::Away { until_ms };
         self.follower.end();
+        self.cache.iter_mut().for_each(Cache::end);
         self.asked.clear();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
@@ -269,8 +317,13 @@ impl Client {
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
                 self.leaving.clone().into_iter().for_each(|key| self.release(key));
-                let known = self.follower.begin(epoch);
-                self.effects.push(Effect::Up(Up::Subscribe(known)));
+                match &mut self.cache {
+                    Some(cache) => cache.begin(now_ms),
+                    None => {
+                        let known = self.follower.begin(epoch);
+                        self.effects.push(Effect::Up(Up::Subscribe(known)));
+                    }
+                }
             }
             (_, Down::Error(why)) => {
                 self.effects.push(Effect::Close);
@@ -305,7 +358,11 @@ impl Client {
                 if let Down::Resync(why) = &told {
                     self.effects.push(Effect::Tell(News::Resync(why.clone())));
                 }
-                if let Err(unexpected) = self.follower.receive(told) {
+                let received = match &mut self.cache {
+                    Some(cache) => cache.receive(told, now_ms),
+                    None => self.follower.receive(told),
+                };
+                if let Err(unexpected) = received {
                     self.out_of_turn(&unexpected, now_ms);
                 }
             }
@@ -342,6 +399,7 @@ impl Client {
                     live.beat_ms = now_ms;
                     self.effects.push(Effect::Up(Up::Beat));
                 }
+                self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
                 self.register_what_is_due(now_ms);
                 self.complete();
             }
