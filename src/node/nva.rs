@@ -7,9 +7,10 @@ mod keeper;
 
 pub use keeper::Before;
 
+use super::exchange::Exchange;
 use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
-use crate::config::{Config, Nva as Authorities, NvaEndpoint, TlsFiles};
+use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, TlsFiles};
 use crate::ila::Identifier;
 use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
 use crate::nva::client::{Client, Effect, Input, News};
@@ -18,6 +19,7 @@ use crate::nva::message::{Down, Told};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::v1::{self, nva_client::NvaClient};
+use crate::path::Miss;
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
@@ -28,10 +30,13 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
+/// Time between two looks for misses of the workers, in cache mode.
+const LOOK: Duration = Duration::from_millis(10);
 /// Messages of a stream that wait, each way.
 const WAITING: usize = 1_024;
 /// Records of one push that may be wrong, before it is given up and everything is asked for anew.
@@ -71,9 +76,11 @@ impl Nva {
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
         mut before: Before,
+        exchanges: Vec<Arc<Exchange>>,
     ) -> io::Result<Self> {
         let keeper = before.keep(stats.clone())?;
         let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
+        session.exchanges = exchanges;
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
         // Of what was kept, the configuration may not have taken everything.
@@ -128,6 +135,8 @@ struct Session {
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
+    /// The queues of misses, in cache mode.
+    exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
 }
 
@@ -140,14 +149,14 @@ impl Session {
         known: Known,
     ) -> Self {
         let node = config.borrow().node.name.clone();
+        let known = (!known.epoch.is_empty()).then_some(known);
+        let endpoints = authorities.endpoints.len();
+        let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known);
         Session {
-            client: Client::new(
-                node.clone(),
-                rand::random(),
-                authorities.endpoints.len(),
-                rand::random(),
-                (!known.epoch.is_empty()).then_some(known),
-            ),
+            client: match authorities.mode {
+                NvaMode::Full => client,
+                NvaMode::Cache => client.caching(),
+            },
             node,
             authorities: Arc::new(authorities),
             handle,
@@ -161,6 +170,7 @@ impl Session {
             anew: None,
             away_told: false,
             notes: None,
+            exchanges: Vec::new(),
             last_live: LastLive::ago(0),
         }
     }
@@ -169,6 +179,8 @@ impl Session {
         let attached = self.attached();
         self.step(Input::Attached(attached));
         let mut tick = tokio::time::interval(TICK);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let input = tokio::select! {
                 changed = self.config.changed() => {
@@ -205,6 +217,13 @@ impl Session {
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
                 },
                 _ = tick.tick() => Input::Tick,
+                _ = look.tick(), if self.authorities.mode == NvaMode::Cache => {
+                    let missed = self.missed();
+                    if missed.is_empty() {
+                        continue;
+                    }
+                    Input::Misses(missed)
+                }
             };
             self.step(input);
             if let Some(why) = self.anew.take_if(|_| !self.is_applying) {
@@ -216,6 +235,20 @@ impl Session {
 
     fn attached(&mut self) -> BTreeMap<Key, Vec<Choice>> {
         attached(&self.config.borrow_and_update())
+    }
+
+    /// What workers found no mapping for.
+    fn missed(&self) -> Vec<Key> {
+        let config = self.config.borrow();
+        let key = |Miss { domain, identifier }: Miss| {
+            let domain = config.sir_domains.get(usize::from(domain.0))?;
+            Some(Key { sir_prefix: domain.prefix.0, identifier: identifier.0 })
+        };
+        let misses = self.exchanges.iter().flat_map(|exchange| {
+            // What comes meanwhile is for the next look.
+            (0..exchange.misses.len()).map_while(|_| exchange.misses.pop())
+        });
+        misses.filter_map(key).collect()
     }
 
     fn step(&mut self, input: Input) {
@@ -281,8 +314,12 @@ impl Session {
         let notes = self.notes.clone();
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
+        let origin = match self.authorities.mode {
+            NvaMode::Full => Origin::Nva,
+            NvaMode::Cache => Origin::Cache,
+        };
         tokio::spawn(async move {
-            let event = match push(&handle, &config, &stats, whole, &mappings).await {
+            let event = match push(&handle, &config, &stats, (origin, whole), &mappings).await {
                 Ok(Some(left_out)) => {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));
@@ -335,13 +372,13 @@ async fn push(
     handle: &ControlHandle,
     config: &Config,
     stats: &Stats,
-    whole: bool,
+    (origin, whole): (Origin, bool),
     mappings: &[Told],
 ) -> Result<Option<u64>, Gone> {
     let mut changes = changes(config, mappings);
     let unknown = mappings.len() - changes.len();
     for wrong in 0..MAX_WRONG {
-        let batch = Batch { origin: Origin::Nva, changes: changes.clone(), complete: whole };
+        let batch = Batch { origin, changes: changes.clone(), complete: whole };
         let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else {
             let left_out = (unknown + wrong) as u64;
             stats.nva.left_out(left_out);

@@ -135,7 +135,8 @@ impl Cache {
         }
         let mut keys: Vec<Key> = Vec::new();
         while keys.len() < QUERY_KEYS
-            && let Some(key) = self.waiting.pop_front().or_else(|| self.unconfirmed.pop_first())
+            // What is there and may be gone comes first: its zero alias may be somebody's now.
+            && let Some(key) = self.unconfirmed.pop_first().or_else(|| self.waiting.pop_front())
         {
             self.pending.insert(key);
             keys.push(key);
