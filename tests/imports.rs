@@ -194,6 +194,7 @@ const SANS_IO: &[&str] = &[
     "nva/authority.rs",
     "nva/bucket.rs",
     "nva/cache.rs",
+    "nva/client",
     "nva/client.rs",
     "nva/codec.rs",
     "nva/commits.rs",

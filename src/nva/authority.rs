@@ -14,7 +14,7 @@ use super::session::{Allowance, Request, Session, Sessions, Shared};
 use std::sync::Arc;
 
 pub use super::commits::{Released, Ticket};
-pub use super::session::SessionId;
+pub use super::message::SessionId;
 
 /// Requests of one session that wait, at most.
 const WAITING: usize = 100_000;
@@ -197,7 +197,9 @@ impl Authority {
         }
         self.commits.tick();
         let Sessions { all, due, .. } = &mut self.sessions;
-        due.extend(all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id));
+        due.extend(
+            all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id),
+        );
         if !all.values().any(Session::is_in_snapshot) {
             self.pages.clear();
         }

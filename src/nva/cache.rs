@@ -211,7 +211,8 @@ impl Cache {
             return None;
         }
         let mut told = Vec::new();
-        while told.len() < CHANGES && !whole
+        while told.len() < CHANGES
+            && !whole
             && let Some((key, choices)) = self.changes.pop_first()
         {
             told.push(Told { key, choices, sequence: 0 });

@@ -3,10 +3,9 @@
 //! A session notes which of its identifiers changed, not how: it is told what is there when there is room.
 
 use super::codec::encode;
-use super::message::{Down, Encoded, INTERESTS, QUERIES};
+use super::message::{Down, Encoded, INTERESTS, QUERIES, SessionId};
 use super::model::{Key, Record, Transaction};
 use super::registry::Registry;
-use super::session::SessionId;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// How long a mapping may be used after an answer.

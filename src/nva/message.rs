@@ -12,6 +12,10 @@ pub const QUERIES: usize = 16;
 /// Identifiers of which a session is told what changes after an answer, at most. The oldest leave.
 pub const INTERESTS: usize = 65_536;
 
+/// Names a session as long as the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
 /// From an NVE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Up {
@@ -147,7 +151,9 @@ impl Down<Encoded> {
     pub fn weight(&self) -> usize {
         ENVELOPE
             + match self {
-                Down::Page(mappings) | Down::Delta(_, mappings) | Down::Answer { mappings, .. } => mappings.len(),
+                Down::Page(mappings) | Down::Delta(_, mappings) | Down::Answer { mappings, .. } => {
+                    mappings.len()
+                }
                 Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
                 Down::Resync(why) | Down::Error(why) => why.len(),
                 Down::Welcome { .. }

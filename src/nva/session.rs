@@ -2,17 +2,13 @@
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
 use super::bucket::Bucket;
-use super::log::{Log, Pages};
 use super::interest::{Interests, Watchers};
-use super::message::{Down, Encoded};
+use super::log::{Log, Pages};
+use super::message::{Down, Encoded, SessionId};
 use super::model::{Choice, Key, Known, Transaction};
 use super::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-
-/// Names a session as long as the process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
 
 /// What one NVE may take, over all its sessions.
 #[derive(Debug)]

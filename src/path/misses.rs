@@ -88,8 +88,8 @@ impl Misses {
                 self.spent_by_tasks.get_mut(place)
             }
         };
-        let may = !self.missed.told.is_full()
-            && spent.is_some_and(|spent| RATE.spend(spent, (1, 1), ctx.now_ms));
+        let may =
+            !self.missed.told.is_full() && spent.is_some_and(|spent| RATE.spend(spent, (1, 1), ctx.now_ms));
         if may {
             self.missed.told.push(miss);
             *told = (miss, ctx.now_ms + AGAIN_MS);

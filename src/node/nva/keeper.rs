@@ -77,7 +77,7 @@ impl Before {
     #[must_use]
     pub fn take_changes(&mut self, config: &Config, stats: &Stats) -> Vec<Change> {
         let mappings = std::mem::take(&mut self.mappings);
-        let changes = super::changes(config, &mappings);
+        let changes = super::mappings::changes(config, &mappings);
         stats.nva.left_out((mappings.len() - changes.len()) as u64);
         if !changes.is_empty() {
             let (mappings, revision, stale_s) = (changes.len(), self.known.revision, self.stale_s);
