@@ -129,6 +129,7 @@ impl Bench {
                 authority::Effect::Commit(Transaction { .. }) => {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
+                authority::Effect::Released(..) => {}
             }
         }
     }
