@@ -87,7 +87,7 @@ fn lists_are_filtered_by_the_node() {
     let error = node.error(&["mapping", "list", "--domain", "nowhere"]);
     assert!(error.contains("`nowhere` is no SIR domain; choose one of tasks, other"), "{error}");
     let error = node.error(&["mapping", "list", "--origin", "heaven"]);
-    assert!(error.contains("choose one of attachment, file, nva, admin"), "{error}");
+    assert!(error.contains("choose one of attachment, file, cache, nva, admin"), "{error}");
     let error = node.error(&["mapping", "list", "--locator", "fd00::1"]);
     assert!(error.contains("is not an IPv6 prefix; write address/length"), "{error}");
 }

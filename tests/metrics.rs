@@ -52,6 +52,8 @@ fn stats() -> Stats {
     stats.mappings_shadowed.store(24, Ordering::Relaxed);
     stats.nva.stale(26);
     stats.nva.state_failed();
+    stats.nva.missed(4, 7);
+    stats.nva.cached.store(27, Ordering::Relaxed);
     stats.set_census(Census {
         revision: 12,
         deletions_withheld: 25,
@@ -155,6 +157,9 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_deletions_withheld", 25.0),
         ("ilagate_nva_stale_seconds", 26.0),
         ("ilagate_nva_state_failures_total", 1.0),
+        ("ilagate_nva_cached_mappings", 27.0),
+        ("ilagate_nva_unasked_misses_total{reason=suppressed}", 4.0),
+        ("ilagate_nva_unasked_misses_total{reason=lost}", 7.0),
         ("ilagate_group_members", 11.0),
         ("ilagate_group_joins_refused_total{reason=limit}", 2.0),
         ("ilagate_group_joins_refused_total{reason=unmappable}", 4.0),

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import packets
 from demo import right, run, show, step
 from lab import binary
 from nva import Authority, Management, Pki, follow
@@ -35,6 +36,13 @@ class Operator:
 
     def asks(self, *words):
         return self.nva.ns.run([binary("ilactl"), "nva", *self.words, *words])
+
+
+def by_the_gateway(net):
+    """T2 sends ten echo requests to T1; how many the gateway got."""
+    wire = net.fab.capture("gw", "icmp6 and ip6[40] == 128")
+    net.t2.reaches(T1, count=10)
+    return sum((packet.source, packet.destination) == (T2, T1) for packet in packets.ipv6(wire.frames()))
 
 
 def transfer(net, seconds):
@@ -153,6 +161,23 @@ def demo(lab):
     live([net.nve2])
     until(lambda: T2 in learned(net.nve1), "T2 to be there again")
     net.t1.reaches(T2)
+
+    step(
+        "A node that asks",
+        "NVE2 starts anew in cache mode: it learns nothing by itself, and asks the authority for what packets need.",
+    )
+    net.nve2.stop()
+    net.nve2.config["nva"]["mode"] = "cache"
+    net.nve2.config["sir_domains"] = [dict(domain, on_miss="route") for domain in net.domain]
+    net.nve2.config["node"].pop("state_dir")
+    net.nve2.start()
+    live([net.nve2])
+    first = by_the_gateway(net)
+    until(lambda: net.nve2.show("mapping", "list", "--origin", "cache"), "the answer")
+    show(net.nve2.ctl("mapping", "list", "--origin", "cache"))
+    later = by_the_gateway(net)
+    expect(0 < first < 10 and later == 0, f"{first} of 10 packets by the gateway, and then {later}")
+    right(f"of 10 packets to T1 the first {first} went by the gateway, and then none of 10")
 
     step("A certificate is revoked", "One line in the authority's list of revocations ends the session of NVE2.")
     with open(revoked + ".new", "w") as file:

@@ -1,6 +1,6 @@
 //! Warnings about configurations that are valid and probably not meant: `ilagate check` prints them.
 
-use super::{Beyond, Config, Policy, Role, RouteTarget};
+use super::{Beyond, Config, NvaMode, OnMiss, Policy, Role, RouteTarget};
 use crate::ila::Locator;
 use crate::mapping::{MappingRecord, MappingTarget};
 use crate::net::Ipv6Prefix;
@@ -28,7 +28,7 @@ pub fn warnings(config: &Config, records: &[MappingRecord]) -> Vec<String> {
     });
     let rest =
         config.private_networks().chain(config.peers_that_overlap()).chain(config.subnets_with_tasks());
-    leaks.chain(rest).collect()
+    leaks.chain(rest).chain(config.misses_of_a_cache()).collect()
 }
 
 /// Whether addresses under a prefix are unique local ones (RFC 4193 §3.1).
@@ -37,6 +37,26 @@ const fn is_unique_local(prefix: Ipv6Prefix) -> bool {
 }
 
 impl Config {
+    /// What a node in cache mode loses of what it does not know yet.
+    fn misses_of_a_cache(&self) -> impl Iterator<Item = String> + '_ {
+        let caches = self.nva.as_ref().is_some_and(|nva| nva.mode == NvaMode::Cache);
+        let domains = self.sir_domains.iter().filter(|domain| domain.on_miss == OnMiss::Drop);
+        let drops = domains.map(|domain| {
+            format!(
+                "SIR domain {}: in nva.mode cache the first packets to an identifier are dropped; write on_miss: route, \
+                 and let a node in mode full serve its prefix",
+                domain.name
+            )
+        });
+        let external = self.ports.iter().find(|port| port.role == Role::External).map(|port| {
+            format!(
+                "port {}: in nva.mode cache nothing is asked for packets from outside; write mode: full",
+                port.name
+            )
+        });
+        drops.chain(external).filter(move |_| caches)
+    }
+
     /// The name of the external port that packets to a prefix leave by, if they do.
     fn external_port_towards(&self, prefix: Ipv6Prefix) -> Option<&str> {
         let connected = self
@@ -204,6 +224,17 @@ ports:
             assert_eq!(with(role, "'2001:db8:dddc::7/64', '2001:db8:ddde::7/64'"), Vec::<String>::new());
         }
         assert_eq!(with("access", "'2001:db8:dddd::7/64'"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_node_in_cache_mode_loses_is_told_of() {
+        let nva = |mode: &str| format!("nva: {{endpoints: ['unix:/run/nva.sock']{mode}}}\n");
+        let told = warned(&nva(", mode: cache"), "\"2001:db8:3::/64\"");
+        assert!(told.len() == 2 && told[0].starts_with("SIR domain tasks: in nva.mode cache"), "{told:?}");
+        assert!(told[1].starts_with("port x: in nva.mode cache nothing is asked"), "{told:?}");
+        for mode in ["", ", mode: full"] {
+            assert_eq!(warned(&nva(mode), "\"2001:db8:3::/64\""), Vec::<String>::new());
+        }
     }
 
     #[test]

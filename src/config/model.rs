@@ -361,6 +361,17 @@ pub struct Nva {
     pub endpoints: Vec<NvaEndpoint>,
     /// The certificate of this node; there is one when an endpoint is reached by TLS.
     pub tls: Option<TlsFiles>,
+    /// Which mappings it wants.
+    pub mode: NvaMode,
+}
+
+/// Which mappings a node wants of its authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NvaMode {
+    /// All of them, at once.
+    Full,
+    /// Those that packets need, when they need them.
+    Cache,
 }
 
 /// The files of one side of mutual TLS, in PEM.

@@ -236,7 +236,7 @@ raw! {
         groups_per_network: Option<Text>,
     }
     /// `nva`
-    RawNva { endpoints: List<String>, tls: Option<Spanned<RawTls>> }
+    RawNva { endpoints: List<String>, tls: Option<Spanned<RawTls>>, mode: Option<Text> }
     /// `nva.tls`
     RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }
     /// `metrics`

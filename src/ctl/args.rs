@@ -131,7 +131,7 @@ pub enum MappingCommand {
         /// Only mappings with this locator, a /64 prefix
         #[arg(long)]
         locator: Option<String>,
-        /// Only this origin: attachment, file or admin
+        /// Only this origin: attachment, file, cache, nva or admin
         #[arg(long)]
         origin: Option<String>,
         /// At most this many

@@ -11,7 +11,9 @@ use serde::Serialize;
 pub enum Origin {
     /// The mapping file.
     File,
-    /// The network virtualization authority.
+    /// The network virtualization authority, asked for this one.
+    Cache,
+    /// The network virtualization authority, which tells all of them.
     Nva,
     /// An operator, through the admin API.
     Admin,
@@ -21,7 +23,8 @@ pub enum Origin {
 
 impl Origin {
     /// All origins, in the order in which operators read them.
-    pub const ALL: [Origin; 4] = [Origin::Attachment, Origin::File, Origin::Nva, Origin::Admin];
+    pub const ALL: [Origin; 5] =
+        [Origin::Attachment, Origin::File, Origin::Cache, Origin::Nva, Origin::Admin];
     /// The one that every other shadows.
     pub const LOWEST: Origin = Origin::File;
     /// The one that shadows every other.
@@ -33,6 +36,7 @@ impl Origin {
         match self {
             Origin::Attachment => "attachment",
             Origin::File => "file",
+            Origin::Cache => "cache",
             Origin::Nva => "nva",
             Origin::Admin => "admin",
         }
@@ -55,6 +59,6 @@ mod tests {
             assert_eq!(Origin::named(origin.name()), Some(origin));
             assert!((Origin::LOWEST..=Origin::HIGHEST).contains(&origin));
         }
-        assert_eq!(Origin::named("cache"), None);
+        assert_eq!(Origin::named("heaven"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker and the control thread hand each other, in bounded queues. Neither ever waits for the other.
 
 use super::neighbour::Key;
-use crate::path::Notice;
+use crate::path::{Miss, Notice};
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
@@ -62,6 +62,9 @@ pub struct Exchange {
     pub punted: ArrayQueue<Frame>,
     /// Worker to control: address conflicts, and solicitations of neighbours.
     pub notices: ArrayQueue<Notice>,
+    /// Worker to the client of the authority: identifiers without a mapping. A queue of their own, so that random
+    /// destinations keep no notice back.
+    pub misses: ArrayQueue<Miss>,
     /// Control to worker: frames to send.
     pub to_send: ArrayQueue<Frame>,
     /// Control to worker: settings. The worker reads the newest when its snapshot changes.
@@ -78,6 +81,7 @@ impl Exchange {
             wanted: ArrayQueue::new(DEPTH),
             punted: ArrayQueue::new(PUNTED),
             notices: ArrayQueue::new(DEPTH),
+            misses: ArrayQueue::new(DEPTH),
             to_send: ArrayQueue::new(DEPTH),
             settings: ArrayQueue::new(1),
             stop: AtomicBool::new(false),

@@ -95,6 +95,16 @@ impl Values {
         count(NVA_LEFT_OUT, &stats.nva.left_out);
         gauge(NVA_STALE, &[], &stats.nva.stale_s);
         count(NVA_STATE_FAILURES, &stats.nva.state_failures);
+        gauge(NVA_CACHED, &[], &stats.nva.cached);
+        count(NVA_QUERIED, &stats.nva.asked);
+        count(NVA_NEGATIVE, &stats.nva.negative);
+        for (reason, by) in [
+            ("suppressed", [&stats.nva.suppressed, &stats.nva.suppressed_by_workers]),
+            ("lost", [&stats.nva.lost, &stats.nva.lost_by_workers]),
+        ] {
+            let all = by.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            self.count(NVA_UNASKED, &[("reason", reason)], all);
+        }
         for (kind, told) in stats.events.counts() {
             self.count(EVENTS, &[("kind", kind)], told);
         }

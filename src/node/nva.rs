@@ -5,39 +5,43 @@
 
 mod keeper;
 mod left_out;
+mod mappings;
 
 pub use keeper::Before;
 
-use super::handle::{ControlHandle, Gone, Request};
+use super::exchange::Exchange;
+use super::handle::{ControlHandle, Gone};
 use super::stats::Stats;
-use crate::config::{Config, Nva as Authorities, NvaEndpoint, TlsFiles};
-use crate::ila::Identifier;
-use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
+use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, TlsFiles};
+use crate::mapping::Origin;
 use crate::nva::client::{Client, Effect, Input, News};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::v1::{self, nva_client::NvaClient};
+use crate::path::Miss;
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::LeftOut;
-use std::collections::{BTreeMap, HashMap};
+use mappings::{attached, push};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
+/// Time between two looks for misses of the workers, in cache mode.
+const LOOK: Duration = Duration::from_millis(10);
 /// Messages of a stream that wait, each way.
 const WAITING: usize = 1_024;
-/// Records of one push that may be wrong, before it is given up and everything is asked for anew.
-const MAX_WRONG: usize = 100;
 /// Largest message in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -75,9 +79,11 @@ impl Nva {
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
         mut before: Before,
+        exchanges: Vec<Arc<Exchange>>,
     ) -> io::Result<Self> {
         let keeper = before.keep(stats.clone())?;
         let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
+        session.exchanges = exchanges;
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
         // Of what was kept, the configuration may not have taken everything.
@@ -129,6 +135,8 @@ struct Session {
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
+    /// The queues of misses, in cache mode.
+    exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
 }
 
@@ -141,14 +149,14 @@ impl Session {
         known: Known,
     ) -> Self {
         let node = config.borrow().node.name.clone();
+        let known = (!known.epoch.is_empty()).then_some(known);
+        let endpoints = authorities.endpoints.len();
+        let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known);
         Session {
-            client: Client::new(
-                node.clone(),
-                rand::random(),
-                authorities.endpoints.len(),
-                rand::random(),
-                (!known.epoch.is_empty()).then_some(known),
-            ),
+            client: match authorities.mode {
+                NvaMode::Full => client,
+                NvaMode::Cache => client.caching(),
+            },
             node,
             authorities: Arc::new(authorities),
             handle,
@@ -161,6 +169,7 @@ impl Session {
             left_out: LeftOut::default(),
             away_told: false,
             notes: None,
+            exchanges: Vec::new(),
             last_live: LastLive::ago(0),
         }
     }
@@ -169,6 +178,8 @@ impl Session {
         let attached = self.attached();
         self.step(Input::Attached(attached));
         let mut tick = tokio::time::interval(TICK);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let input = tokio::select! {
                 changed = self.config.changed() => {
@@ -202,6 +213,13 @@ impl Session {
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
                 },
                 _ = tick.tick() => Input::Tick,
+                _ = look.tick(), if self.authorities.mode == NvaMode::Cache => {
+                    let missed = self.missed();
+                    if missed.is_empty() {
+                        continue;
+                    }
+                    Input::Misses(missed)
+                }
             };
             self.step(input);
             if !self.is_applying && self.left_out.take_anew() {
@@ -213,6 +231,20 @@ impl Session {
 
     fn attached(&mut self) -> BTreeMap<Key, Vec<Choice>> {
         attached(&self.config.borrow_and_update())
+    }
+
+    /// What workers found no mapping for.
+    fn missed(&self) -> Vec<Key> {
+        let config = self.config.borrow();
+        let key = |Miss { domain, identifier }: Miss| {
+            let domain = config.sir_domains.get(usize::from(domain.0))?;
+            Some(Key { sir_prefix: domain.prefix.0, identifier: identifier.0 })
+        };
+        let misses = self.exchanges.iter().flat_map(|exchange| {
+            // What comes meanwhile is for the next look.
+            (0..exchange.misses.len()).map_while(|_| exchange.misses.pop())
+        });
+        misses.filter_map(key).collect()
     }
 
     fn step(&mut self, input: Input) {
@@ -278,8 +310,12 @@ impl Session {
         let notes = self.notes.clone();
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
+        let origin = match self.authorities.mode {
+            NvaMode::Full => Origin::Nva,
+            NvaMode::Cache => Origin::Cache,
+        };
         tokio::spawn(async move {
-            let event = match push(&handle, &config, &stats, whole, &mappings).await {
+            let event = match push(&handle, &config, &stats, (origin, whole), &mappings).await {
                 Ok(Some(left_out)) => {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));
@@ -324,71 +360,4 @@ async fn stream(
         events.send(Event::Down(number, down)).await.map_err(gone)?;
     }
     Ok(())
-}
-
-/// Applies what the authority pushed. A record that the node cannot take is left out and counted: it must not stop the
-/// rest. Gives how many; `None`: too much is wrong.
-async fn push(
-    handle: &ControlHandle,
-    config: &Config,
-    stats: &Stats,
-    whole: bool,
-    mappings: &[Told],
-) -> Result<Option<u64>, Gone> {
-    let mut changes = changes(config, mappings);
-    let unknown = mappings.len() - changes.len();
-    for wrong in 0..MAX_WRONG {
-        let batch = Batch { origin: Origin::Nva, changes: changes.clone(), complete: whole };
-        let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else {
-            let left_out = (unknown + wrong) as u64;
-            stats.nva.left_out(left_out);
-            return Ok(Some(left_out));
-        };
-        tracing::error!(mapping = %refusal.sir, why = refusal.why, "a mapping of the authority is left out");
-        let is_it = |change: &Change| {
-            let (domain, identifier) = match change {
-                Change::Upsert(record) => (record.domain, record.identifier),
-                Change::Delete { domain, identifier } => (*domain, *identifier),
-            };
-            let sir =
-                config.sir_domains.get(usize::from(domain)).map(|domain| domain.prefix.with(identifier));
-            sir == Some(refusal.sir.into())
-        };
-        let before = changes.len();
-        changes.retain(|change| !is_it(change));
-        if changes.len() == before {
-            break;
-        }
-    }
-    Ok(None)
-}
-
-/// What the authority told as changes, without what is in a SIR domain that this node does not know.
-fn changes(config: &Config, mappings: &[Told]) -> Vec<Change> {
-    let domains: HashMap<u64, u8> =
-        config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect();
-    mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect()
-}
-
-fn change(domain: u8, told: &Told) -> Change {
-    let identifier = Identifier(told.key.identifier);
-    if told.choices.is_empty() {
-        return Change::Delete { domain, identifier };
-    }
-    let target = MappingTarget::Locators(told.choices.clone());
-    Change::Upsert(MappingRecord { domain, identifier, target })
-}
-
-/// What is attached here, with the locators of this node in its domain.
-fn attached(config: &Config) -> BTreeMap<Key, Vec<Choice>> {
-    let local = config.attachments.iter().flat_map(|attachment| &attachment.identifiers);
-    let claim = |local: &crate::config::LocalIdentifier| {
-        let domain = config.sir_domains.get(usize::from(local.domain))?;
-        let own = config.locators.iter().filter(|own| own.domain == local.domain);
-        let choices: Vec<Choice> =
-            own.map(|own| Choice { locator: own.prefix, priority: 0, weight: 1 }).collect();
-        let key = Key { sir_prefix: domain.prefix.0, identifier: local.identifier.0 };
-        (!choices.is_empty() && key.is_mappable()).then_some((key, choices))
-    };
-    local.filter_map(claim).collect()
 }

@@ -128,7 +128,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let services = Services::start(&config, &shell, &stats)?;
     let nva = config.nva.as_ref().map(|nva| {
         let (handle, config) = (shell.handle(), shell.config());
-        let started = Nva::start(nva.clone(), handle, config, stats.clone(), before);
+        let started = Nva::start(nva.clone(), handle, config, stats.clone(), before, exchanges.clone());
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;

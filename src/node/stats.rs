@@ -6,6 +6,7 @@
 use super::events::Events;
 use super::neighbour::State;
 use crate::api::views::{AuthorityView, TableView};
+use crate::nva::client::Counts;
 use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
@@ -72,6 +73,20 @@ pub struct NvaCounters {
     pub stale_s: AtomicU64,
     /// Attempts to keep what is known that failed.
     pub state_failures: AtomicU64,
+    /// Mappings that the node asked for and uses, in cache mode.
+    pub cached: AtomicU64,
+    /// Identifiers that the node asked for.
+    pub asked: AtomicU64,
+    /// Answers that nobody has an identifier.
+    pub negative: AtomicU64,
+    /// Misses of identifiers that are known, being asked for or known to be nobody's.
+    pub suppressed: AtomicU64,
+    /// Misses for which the client had no room.
+    pub lost: AtomicU64,
+    /// Misses that workers did not tell, because they had told the identifier a moment ago.
+    pub suppressed_by_workers: AtomicU64,
+    /// Misses that workers did not tell for want of room, or beyond a limit.
+    pub lost_by_workers: AtomicU64,
 }
 
 impl NvaCounters {
@@ -81,6 +96,18 @@ impl NvaCounters {
         self.applied.store(status.applied, Ordering::Relaxed);
         self.registered.store(status.registered as u64, Ordering::Relaxed);
         self.refused.store(status.refused as u64, Ordering::Relaxed);
+        let Counts { asked, suppressed, lost, negative, mappings } = status.cache;
+        self.cached.store(mappings, Ordering::Relaxed);
+        self.asked.store(asked, Ordering::Relaxed);
+        self.negative.store(negative, Ordering::Relaxed);
+        self.suppressed.store(suppressed, Ordering::Relaxed);
+        self.lost.store(lost, Ordering::Relaxed);
+    }
+
+    /// Counts misses that a worker did not tell.
+    pub fn missed(&self, suppressed: u64, lost: u64) {
+        self.suppressed_by_workers.fetch_add(suppressed, Ordering::Relaxed);
+        self.lost_by_workers.fetch_add(lost, Ordering::Relaxed);
     }
 
     /// What operators see.

@@ -13,7 +13,7 @@ use crate::net::offload::{Looks, is_unfinished};
 use crate::path::Frames;
 use crate::path::meta::BurstMeta;
 use crate::path::{
-    Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Outcome, Outcomes,
+    Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Missed, Outcome, Outcomes,
     Pipeline, Policer, Verdict,
 };
 use crate::table::rcu::Reader;
@@ -104,12 +104,16 @@ fn look(burst: &mut Burst, port: PortId, own: &WorkerStats) {
     }
 }
 
-/// Passes the pipeline's notices to the control thread. Those that do not fit its queue are counted as suppressed.
+/// Passes the pipeline's notices to the control thread, and its misses to the client of the authority. Those that do not
+/// fit a queue are counted.
 #[cold]
 fn pass_on_notices(pipeline: &mut Pipeline, exchange: &Exchange, stats: &Stats) {
     let (notices, lost) = pipeline.take_notices();
     let refused = notices.into_iter().filter(|notice| exchange.notices.push(*notice).is_err());
     stats.events.suppress(lost + refused.count() as u64);
+    let Missed { told, suppressed, lost } = pipeline.take_misses();
+    let refused = told.into_iter().filter(|miss| exchange.misses.push(*miss).is_err());
+    stats.nva.missed(suppressed, lost + refused.count() as u64);
 }
 
 type KeptList = ArrayVec<Kept, BURST>;

@@ -14,12 +14,14 @@ use super::session::{Allowance, Request, Session, Sessions, Shared};
 use std::sync::Arc;
 
 pub use super::commits::{Released, Ticket};
-pub use super::session::SessionId;
+pub use super::message::SessionId;
 
 /// Requests of one session that wait, at most.
 const WAITING: usize = 100_000;
 /// Snapshots that an NVE may have at once, and the time after which it may have another one.
 const SNAPSHOTS: (u64, u64) = (10, 6_000_000);
+/// Queries that an NVE may make at once, and the time after which it may make another one.
+const QUERIES: (u64, u64) = (2_000, 1_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -151,7 +153,7 @@ impl Authority {
         match input {
             Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
             Input::Distrusted(id, why) => self.end(id, why),
-            Input::Closed(id) => _ = self.sessions.all.remove(&id),
+            Input::Closed(id) => _ = self.sessions.remove(id),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -175,17 +177,19 @@ impl Authority {
     /// Sends what there is room for.
     fn send(&mut self, now_ms: u64) {
         let Authority { sessions, registry, log, pages, .. } = self;
-        let mut shared = Shared { registry, log, pages };
+        let mut watchers = std::mem::take(&mut sessions.watchers);
+        let mut shared = Shared { registry, log, pages, watchers: &mut watchers };
         for id in std::mem::take(&mut sessions.due) {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
-            while let Some(down) = session.next(&mut shared, &mut allowance.snapshots, now_ms) {
+            while let Some(down) = session.next(id, &mut shared, allowance, now_ms) {
                 self.effects.push(Effect::Down(id, down));
             }
         }
+        sessions.watchers = watchers;
     }
 
     fn end(&mut self, id: SessionId, why: String) {
-        if self.sessions.all.remove(&id).is_some() {
+        if self.sessions.remove(id) {
             self.effects.push(Effect::Close(id, why));
         }
     }
@@ -199,7 +203,9 @@ impl Authority {
         }
         self.commits.tick();
         let Sessions { all, due, .. } = &mut self.sessions;
-        due.extend(all.iter().filter(|(_, session)| session.is_due()).map(|(id, _)| *id));
+        due.extend(
+            all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id),
+        );
         if !all.values().any(Session::is_in_snapshot) {
             self.pages.clear();
         }
@@ -222,6 +228,12 @@ impl Authority {
             (Some(_), Up::Subscribe(known)) => {
                 if !session.subscribe(known, &self.settings.epoch, &self.log) {
                     self.end(id, "a second Subscribe".to_owned());
+                }
+                return;
+            }
+            (Some(_), Up::Query { id: number, keys }) => {
+                if !session.ask(number, keys) {
+                    self.end(id, "a Query after Subscribe, or one more than may wait".to_owned());
                 }
                 return;
             }
@@ -273,6 +285,7 @@ impl Authority {
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
             requests: Bucket::new(rate, 1_000_000 / rate),
+            queries: Bucket::new(QUERIES.0, QUERIES.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
@@ -289,6 +302,7 @@ impl Authority {
         let Some(transaction) = self.commits.ended(done, &mut self.sessions, revision) else { return };
         self.registry.apply(&transaction, now_ms);
         self.log.push(&transaction);
+        self.sessions.note_changes(&transaction);
         let Sessions { all, due, .. } = &mut self.sessions;
         due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
     }

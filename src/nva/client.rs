@@ -4,8 +4,14 @@
 //! [`Client::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no socket and no chance
 //! of its own: a shell feeds it, and the seed of its jitter is passed in.
 
+mod interface;
+
+pub use super::cache::Counts;
+pub use interface::{Effect, Input, News, Status};
+
+use super::cache::Cache;
 use super::follower::Follower;
-use super::message::{Down, Told, Up, VERSION};
+use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
 use std::collections::BTreeMap;
 
@@ -18,83 +24,6 @@ const GREETING_MS: u64 = 5_000;
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
 /// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
 const ASKED: usize = 512;
-
-/// Something that the client learns.
-#[derive(Debug)]
-pub enum Input {
-    /// The identifiers that are attached here, with the locators of this node.
-    Attached(BTreeMap<Key, Vec<Choice>>),
-    /// The stream is open.
-    Opened,
-    /// The stream ended, or did not open, and why.
-    Closed(String),
-    /// A message came.
-    Down(Down),
-    /// What an [`Effect::Apply`] gave is in force in every worker.
-    Applied,
-    /// What an [`Effect::Apply`] gave cannot be applied, and why.
-    Unusable(String),
-    /// Time has passed. Timers are served, and what is due is registered, in this step only.
-    Tick,
-}
-
-/// What the client wants done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Open a stream to the authority with this place in the list.
-    Open(usize),
-    /// Close it.
-    Close,
-    /// Send this.
-    Up(Up),
-    /// Apply these mappings and say so; one at a time. `whole`: they are all there are.
-    Apply {
-        /// Whether everything else goes.
-        whole: bool,
-        /// The mappings.
-        mappings: Vec<Told>,
-        /// The state of the registry that is in force then.
-        known: Known,
-    },
-    /// Tell the operator.
-    Tell(News),
-}
-
-/// What an operator wants to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// The session is live.
-    Live {
-        /// Revision of the registry.
-        revision: u64,
-    },
-    /// Everything is told anew, and why.
-    Resync(String),
-    /// There is no session, and the node goes on with what it knows.
-    Away(String),
-    /// The authority refuses an identifier.
-    Refused {
-        /// The identifier.
-        key: Key,
-        /// Who has it.
-        owner: Option<String>,
-        /// The rule and the way out.
-        why: String,
-    },
-}
-
-/// What operators see at any time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Whether the session is live.
-    pub live: bool,
-    /// Everything up to this revision is in force.
-    pub applied: u64,
-    /// Identifiers of this node that are registered.
-    pub registered: usize,
-    /// Identifiers of this node that the authority refuses.
-    pub refused: usize,
-}
 
 #[derive(Debug)]
 enum State {
@@ -153,6 +82,10 @@ pub struct Client {
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     follower: Follower,
+    /// In cache mode: it asks for what it needs and does not follow everything.
+    cache: Option<Cache>,
+    /// Whether something of the cache is being applied.
+    applying: bool,
     effects: Vec<Effect>,
 }
 
@@ -175,8 +108,17 @@ impl Client {
             asked: BTreeMap::new(),
             next_id: 0,
             follower: Follower::new(known),
+            cache: None,
+            applying: false,
             effects: Vec::new(),
         }
+    }
+
+    /// The same in cache mode: it asks for the identifiers that packets need. Nothing is in force yet.
+    #[must_use]
+    pub fn caching(mut self) -> Self {
+        self.cache = Some(Cache::default());
+        self
     }
 
     /// What is in force in every worker: where the next session goes on.
@@ -195,6 +137,7 @@ impl Client {
             applied: self.follower.known().map_or(0, |known| known.revision),
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
+            cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
         }
     }
 
@@ -209,16 +152,27 @@ impl Client {
             }
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
-            Input::Applied => self.follower.applied(),
+            Input::Applied => {
+                self.applying = false;
+                self.follower.applied();
+            }
             Input::Unusable(why) => {
+                self.applying = false;
                 self.follower.forget();
+                self.cache.iter_mut().for_each(Cache::forget);
                 if !matches!(self.state, State::Away { .. }) {
                     self.effects.push(Effect::Close);
                     self.closed(&why, now_ms);
                 }
             }
+            Input::Misses(keys) => {
+                if let Some(cache) = &mut self.cache {
+                    keys.into_iter().for_each(|key| cache.miss(key, now_ms));
+                }
+            }
             Input::Tick => self.tick(now_ms),
         }
+        self.follow_the_cache();
         if let Some((whole, mappings, known)) = self.follower.apply_next() {
             self.effects.push(Effect::Apply { whole, mappings, known });
         }
@@ -228,6 +182,22 @@ impl Client {
             self.effects.push(Effect::Up(Up::Applied(revision)));
         }
         std::mem::take(&mut self.effects)
+    }
+
+    /// Asks for what is needed, and has what was answered applied.
+    fn follow_the_cache(&mut self) {
+        let Some(cache) = &mut self.cache else { return };
+        while matches!(self.state, State::Live(_))
+            && let Some((id, keys)) = cache.next_query()
+        {
+            self.effects.push(Effect::Up(Up::Query { id, keys }));
+        }
+        if !self.applying
+            && let Some((whole, mappings)) = cache.next_changes()
+        {
+            self.applying = true;
+            self.effects.push(Effect::Apply { whole, mappings, known: Known::default() });
+        }
     }
 
     fn attach(&mut self, wanted: BTreeMap<Key, Vec<Choice>>) {
@@ -258,6 +228,7 @@ impl Client {
         self.endpoint = (self.endpoint + 1) % self.endpoints;
         self.state = State::Away { until_ms };
         self.follower.end();
+        self.cache.iter_mut().for_each(Cache::end);
         self.asked.clear();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
@@ -276,8 +247,13 @@ impl Client {
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
-                let known = self.follower.begin(epoch);
-                self.effects.push(Effect::Up(Up::Subscribe(known)));
+                match &mut self.cache {
+                    Some(cache) => cache.begin(now_ms),
+                    None => {
+                        let known = self.follower.begin(epoch);
+                        self.effects.push(Effect::Up(Up::Subscribe(known)));
+                    }
+                }
             }
             (_, Down::Error(why)) => {
                 self.effects.push(Effect::Close);
@@ -316,7 +292,11 @@ impl Client {
                 if let Down::Resync(why) = &told {
                     self.effects.push(Effect::Tell(News::Resync(why.clone())));
                 }
-                if let Err(unexpected) = self.follower.receive(told) {
+                let received = match &mut self.cache {
+                    Some(cache) => cache.receive(told, now_ms),
+                    None => self.follower.receive(told),
+                };
+                if let Err(unexpected) = received {
                     self.out_of_turn(&unexpected, now_ms);
                 }
             }
@@ -353,6 +333,7 @@ impl Client {
                     live.beat_ms = now_ms;
                     self.effects.push(Effect::Up(Up::Beat));
                 }
+                self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
                 self.ask_for_what_is_due(now_ms);
                 self.complete();
             }

@@ -1,6 +1,6 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
-use super::message::{Down, Encoded, Told, Up};
+use super::message::{Down, Encoded, QUERY_KEYS, Told, Up};
 use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::ila::Locator;
@@ -52,6 +52,13 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::Applied(v1::Applied { revision })) => Up::Applied(revision),
         Some(up::Message::Beat(v1::Beat {})) => Up::Beat,
         Some(up::Message::Complete(v1::Complete {})) => Up::Complete,
+        Some(up::Message::Query(v1::Query { id, keys })) => {
+            if keys.is_empty() || keys.len() > QUERY_KEYS {
+                return malformed(format!("Query: {} identifiers; name 1 to {QUERY_KEYS}", keys.len()));
+            }
+            let keys = keys.into_iter().map(|key| read_key(Some(key))).collect::<Result<_, _>>()?;
+            Up::Query { id, keys }
+        }
     })
 }
 
@@ -84,6 +91,16 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
         }
         Some(down::Message::Progress(v1::Progress { revision })) => Down::Progress(revision),
         Some(down::Message::Error(v1::Error { why })) => Down::Error(why),
+        Some(down::Message::Answer(v1::Answer {
+            id,
+            revision,
+            mappings,
+            lifetime_ms,
+            negative_lifetime_ms,
+        })) => {
+            let mappings = read_mappings(mappings)?;
+            Down::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms }
+        }
     })
 }
 
@@ -153,6 +170,9 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Applied(revision) => up::Message::Applied(v1::Applied { revision }),
         Up::Beat => up::Message::Beat(v1::Beat {}),
         Up::Complete => up::Message::Complete(v1::Complete {}),
+        Up::Query { id, keys } => {
+            up::Message::Query(v1::Query { id, keys: keys.into_iter().filter_map(write_key).collect() })
+        }
     };
     v1::Up { message: Some(message) }
 }
@@ -178,6 +198,9 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
         Down::Delta(revision, mappings) => down::Message::Delta(v1::Delta { revision, mappings }),
         Down::Progress(revision) => down::Message::Progress(v1::Progress { revision }),
         Down::Error(why) => down::Message::Error(v1::Error { why }),
+        Down::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms } => {
+            down::Message::Answer(v1::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms })
+        }
     };
     v1::Down { message: Some(message) }
 }

@@ -1,10 +1,10 @@
 //! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
 //! is under way, and each is answered once it is durable.
 
-use super::message::{Down, Encoded};
+use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Transaction};
 use super::registry::{Draft, Refusal, Registry};
-use super::session::{Request, SessionId, Sessions};
+use super::session::{Request, Sessions};
 use std::collections::VecDeque;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.

@@ -5,6 +5,17 @@ use super::model::{Choice, Key, Known};
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
 
+/// Identifiers of one [`Up::Query`], at most.
+pub const QUERY_KEYS: usize = 64;
+/// Queries of a session that wait for their answers, at most.
+pub const QUERIES: usize = 16;
+/// Identifiers of which a session is told what changes after an answer, at most. The oldest leave.
+pub const INTERESTS: usize = 65_536;
+
+/// Names a session as long as the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
 /// From an NVE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Up {
@@ -41,6 +52,13 @@ pub enum Up {
     Beat,
     /// Everything that it has was registered in this session.
     Complete,
+    /// It needs these identifiers.
+    Query {
+        /// The answer repeats it.
+        id: u64,
+        /// The identifiers, 1 to [`QUERY_KEYS`].
+        keys: Vec<Key>,
+    },
 }
 
 /// One mapping as it is told to an NVE.
@@ -107,6 +125,19 @@ pub enum Down<M = Vec<Told>> {
     Delta(u64, M),
     /// Everything up to this revision was sent.
     Progress(u64),
+    /// The answer to a query.
+    Answer {
+        /// Of the query.
+        id: u64,
+        /// The revision that it shows.
+        revision: u64,
+        /// What is known of each identifier; one without locators is nobody's.
+        mappings: M,
+        /// How long a mapping may be used.
+        lifetime_ms: u32,
+        /// How long what nobody has need not be asked for again.
+        negative_lifetime_ms: u32,
+    },
     /// The session ends, and why.
     Error(String),
 }
@@ -120,7 +151,9 @@ impl Down<Encoded> {
     pub fn weight(&self) -> usize {
         ENVELOPE
             + match self {
-                Down::Page(mappings) | Down::Delta(_, mappings) => mappings.len(),
+                Down::Page(mappings) | Down::Delta(_, mappings) | Down::Answer { mappings, .. } => {
+                    mappings.len()
+                }
                 Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
                 Down::Resync(why) | Down::Error(why) => why.len(),
                 Down::Welcome { .. }

@@ -2,22 +2,20 @@
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
 use super::bucket::Bucket;
+use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
-use super::message::{Down, Encoded};
-use super::model::{Choice, Key, Known};
+use super::message::{Down, Encoded, SessionId};
+use super::model::{Choice, Key, Known, Transaction};
 use super::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-
-/// Names a session as long as the process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
 
 /// What one NVE may take, over all its sessions.
 #[derive(Debug)]
 pub(super) struct Allowance {
     pub(super) snapshots: Bucket,
     pub(super) requests: Bucket,
+    pub(super) queries: Bucket,
 }
 
 /// All sessions.
@@ -28,6 +26,7 @@ pub(super) struct Sessions {
     pub(super) allowances: HashMap<Arc<str>, Allowance>,
     /// Those for which there may be something to send.
     pub(super) due: BTreeSet<SessionId>,
+    pub(super) watchers: Watchers,
 }
 
 impl Sessions {
@@ -36,6 +35,25 @@ impl Sessions {
         let session = self.all.get_mut(&id)?;
         let allowance = self.allowances.get_mut(session.nve.as_ref()?)?;
         Some((session, allowance))
+    }
+
+    /// Forgets a session. Gives whether it was there.
+    pub(super) fn remove(&mut self, id: SessionId) -> bool {
+        let session = self.all.remove(&id);
+        if let Some(Following::Asked(interests)) = session.as_ref().map(|session| &session.following) {
+            self.watchers.forget(id, interests);
+        }
+        session.is_some()
+    }
+
+    /// Notes for those who asked what a transaction changed.
+    pub(super) fn note_changes(&mut self, transaction: &Transaction) {
+        for (id, key) in self.watchers.of(transaction) {
+            if let Some(Following::Asked(interests)) = self.all.get_mut(&id).map(|one| &mut one.following) {
+                interests.changed(key);
+                self.due.insert(id);
+            }
+        }
     }
 
     /// Answers a request.
@@ -71,6 +89,8 @@ enum Following {
     Rest(u64),
     /// It has everything up to the revision that was sent.
     Live,
+    /// It follows what it asked for, and nothing else.
+    Asked(Box<Interests>),
 }
 
 /// What all sessions share.
@@ -78,6 +98,7 @@ pub(super) struct Shared<'a> {
     pub(super) registry: &'a Registry,
     pub(super) log: &'a Log,
     pub(super) pages: &'a mut Pages,
+    pub(super) watchers: &'a mut Watchers,
 }
 
 #[derive(Debug)]
@@ -152,6 +173,22 @@ impl Session {
         true
     }
 
+    /// Notes what the NVE asks for. Gives whether it may.
+    pub(super) fn ask(&mut self, id: u64, keys: Vec<Key>) -> bool {
+        if matches!(self.following, Following::Nothing) {
+            self.following = Following::Asked(Box::default());
+        }
+        match &mut self.following {
+            Following::Asked(interests) => interests.ask(id, keys),
+            _ => false,
+        }
+    }
+
+    /// Whether it waits for the answer to a query.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(&self.following, Following::Asked(interests) if interests.is_asking())
+    }
+
     /// It is to be told that the authority is alive.
     pub(super) fn beat(&mut self) {
         self.beat = true;
@@ -190,8 +227,9 @@ impl Session {
     /// The next message, if there is one and room for it.
     pub(super) fn next(
         &mut self,
+        id: SessionId,
         shared: &mut Shared<'_>,
-        snapshots: &mut Bucket,
+        allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
         if self.in_flight >= shared.log.limits().window {
@@ -205,7 +243,7 @@ impl Session {
             self.answer_next = answer.is_none();
             match answer {
                 Some(answer) => answer,
-                None => self.next_news(shared, snapshots, now_ms).or_else(|| self.next_answer())?,
+                None => self.next_news(id, shared, allowance, now_ms).or_else(|| self.next_answer())?,
             }
         };
         self.sent(&down);
@@ -220,15 +258,16 @@ impl Session {
 
     fn next_news(
         &mut self,
-        Shared { registry, log, pages }: &mut Shared<'_>,
-        snapshots: &mut Bucket,
+        id: SessionId,
+        Shared { registry, log, pages, watchers }: &mut Shared<'_>,
+        allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
         // Who reads more slowly than the log moves on begins anew, as often as the bucket allows.
         let has = match self.following {
             Following::Pages { since, .. } | Following::Rest(since) => Some(since),
             Following::Live => Some(self.sent),
-            Following::Nothing | Following::Resuming | Following::Due(_) => None,
+            Following::Nothing | Following::Resuming | Following::Due(_) | Following::Asked(_) => None,
         };
         if let Some(has) = has.filter(|has| !log.holds_after(*has)) {
             self.following = Following::Due(beyond(has, log.revision()));
@@ -240,7 +279,7 @@ impl Session {
                 Some(Down::Resumed(self.sent))
             }
             Following::Due(why) => {
-                if !snapshots.take(now_ms) {
+                if !allowance.snapshots.take(now_ms) {
                     return None;
                 }
                 let why = std::mem::take(why);
@@ -267,6 +306,14 @@ impl Session {
                 let (revision, mappings) = log.after(self.sent)?;
                 self.sent = revision;
                 Some(Down::Delta(revision, mappings))
+            }
+            Following::Asked(interests) => {
+                // What changed before an answer is told before it.
+                let news = interests.news(registry, log.limits().message_records);
+                if news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
+                    return news;
+                }
+                interests.answer(id, (registry, watchers), now_ms)
             }
         }
     }

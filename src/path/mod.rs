@@ -17,6 +17,7 @@ mod flow;
 pub mod frames;
 mod limiter;
 pub mod meta;
+mod misses;
 pub mod networks;
 pub mod notice;
 mod original;
@@ -40,6 +41,7 @@ pub use fast::{Decided, FRONT, FastPath};
 pub use frames::{Arrival, Decision, Fates, Frames, Lent};
 pub use limiter::Limiter;
 pub use meta::{BURST, BurstMeta, PacketMeta};
+pub use misses::{MISSES, Miss, Missed};
 pub use networks::NetworkTally;
 pub use notice::Notice;
 pub use outcome::{Outcome, Outcomes};
@@ -243,7 +245,7 @@ impl Pipeline {
     fn stages(&mut self, burst: &mut [Packet<'_>], ctx: &Ctx<'_>) {
         let (metas, originals) = (&mut *self.metas, &mut *self.originals);
         let mut pending = stage::arrive::run(burst, metas, originals, &mut self.policer, ctx);
-        forward(burst, metas, &mut pending, ctx);
+        forward(burst, metas, &mut pending, &mut self.policer, ctx);
         if pending.groups {
             stage::replicate::run(burst, metas, &mut self.copies, &mut self.policer, &mut pending, ctx);
         }
@@ -260,7 +262,7 @@ impl Pipeline {
             // Answers and errors of this node are looked up, translated and routed like forwarded packets.
             let mut again = stage::arrive::again(burst, metas, ctx);
             if again != PendingWork::default() {
-                forward(burst, metas, &mut again, ctx);
+                forward(burst, metas, &mut again, &mut self.policer, ctx);
                 if again.drops {
                     stage::fragment::run(burst, metas, &mut self.copies, ctx);
                 }
@@ -296,7 +298,7 @@ impl Pipeline {
         &self.metas
     }
 
-    /// Whether [`Self::take_notices`] has a notice to give.
+    /// Whether [`Self::take_notices`] or [`Self::take_misses`] has something to give.
     #[inline]
     #[must_use]
     pub fn has_notices(&self) -> bool {
@@ -307,6 +309,11 @@ impl Pipeline {
     /// room, or over a limit.
     pub fn take_notices(&mut self) -> (ArrayVec<Notice, { notice::NOTICES }>, u64) {
         self.policer.take_notices()
+    }
+
+    /// Takes the misses of tenants and tasks, if the snapshot says that they are to be told.
+    pub fn take_misses(&mut self) -> Missed {
+        self.policer.take_misses()
     }
 
     /// The frames of the last burst beyond one for each packet: copies and fragments, after [`Decision::Each`].
@@ -330,10 +337,16 @@ fn take_over(burst: &mut [Packet<'_>], outcomes: &Outcomes) {
 
 /// Looks up, translates and routes the packets that need it.
 #[inline(always)]
-fn forward(burst: &mut [Packet<'_>], metas: &mut BurstMeta, pending: &mut PendingWork, ctx: &Ctx<'_>) {
+fn forward(
+    burst: &mut [Packet<'_>],
+    metas: &mut BurstMeta,
+    pending: &mut PendingWork,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) {
     if pending.lookups {
         stage::lookup::run(burst, metas, ctx);
-        stage::translate::run(burst, metas, pending, ctx);
+        stage::translate::run(burst, metas, pending, policer, ctx);
     }
     if pending.routes {
         stage::route::run(burst, metas, pending, ctx);

@@ -5,6 +5,7 @@
 
 use super::ctx::Ctx;
 use super::meta::Policed;
+use super::misses::{Miss, Missed, Misses};
 use super::notice::{NOTICES, Notice};
 use super::packet::Packet;
 use super::punts::{Bucket, Punts};
@@ -29,6 +30,7 @@ pub struct Policer {
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
     notices_lost: u64,
+    misses: Misses,
     punts: Punts,
 }
 
@@ -42,6 +44,7 @@ impl Policer {
             counts,
             notices: ArrayVec::new(),
             notices_lost: 0,
+            misses: Misses::default(),
             punts: Punts::default(),
         }
     }
@@ -180,15 +183,28 @@ impl Policer {
         }
     }
 
+    /// Notes that a packet goes to an identifier without a mapping. `who` is its sender, none for a task.
+    #[cold]
+    pub(super) fn miss(&mut self, miss: Miss, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) {
+        if ctx.tables.asks {
+            self.misses.note(miss, packet, who, ctx);
+        }
+    }
+
+    /// Takes the misses since the last call.
+    pub(super) fn take_misses(&mut self) -> Missed {
+        self.misses.take()
+    }
+
     /// Takes the notices since the last call, and the number of those that were lost.
     pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
         (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
     }
 
-    /// Whether there are notices to take.
+    /// Whether there are notices or misses to take.
     #[inline]
     pub(super) fn has_notices(&self) -> bool {
-        !self.notices.is_empty()
+        !self.notices.is_empty() || !self.misses.is_empty()
     }
 }
 

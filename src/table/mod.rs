@@ -108,6 +108,8 @@ pub struct Tables {
     pub networks: Arc<Networks>,
     /// Tasks by attachment, with the sources that they may use. Shared like the networks.
     pub tasks: Arc<Tasks>,
+    /// Whether misses of tenants and tasks are told, so that the authority can be asked.
+    pub asks: bool,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
     /// Actions by [`ActionId`]. Index 0 is a filler that discards.

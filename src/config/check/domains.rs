@@ -51,8 +51,7 @@ pub(super) fn domains(check: &mut Check, raw: &RawConfig) -> Domains {
         let checksum = s.choice("checksum", &domain.checksum, &modes, ChecksumMode::default());
         let on_miss = match &domain.on_miss {
             Some(text) if text.value == "query" => {
-                let message =
-                    "`query` needs an authority to ask, which this release has not; write drop or route";
+                let message = "`query` is no rule for the packet; write route or drop, and `nva.mode: cache` to ask the authority";
                 s.error("on_miss", text.referenced, message);
                 OnMiss::Drop
             }

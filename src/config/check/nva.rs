@@ -1,7 +1,7 @@
 //! Rules of the network virtualization authority as a node sees it.
 
 use super::super::endpoint::NvaEndpoint;
-use super::super::model::{Nva, TlsFiles};
+use super::super::model::{Nva, NvaMode, TlsFiles};
 use super::super::raw::{RawConfig, RawTls, Text};
 use super::scope::{Check, Scope, Seen};
 use crate::ila::Locator;
@@ -44,7 +44,9 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
             None
         }
     };
-    Some(Nva { endpoints, tls })
+    let modes = [("full", NvaMode::Full), ("cache", NvaMode::Cache)];
+    let mode = s.choice("mode", &section.value.mode, &modes, NvaMode::Full);
+    Some(Nva { endpoints, tls, mode })
 }
 
 /// Says that the files of TLS are missing.

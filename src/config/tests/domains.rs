@@ -56,7 +56,7 @@ fn a_miss_drops_or_routes_and_query_is_refused_until_it_works() {
     assert_eq!(right(&line("route")).sir_domains[0].on_miss, OnMiss::Route);
     wrong(
         &line("query"),
-        "t.yaml:4:63: sir_domains[0].on_miss: `query` needs an authority to ask, which this release has not; write drop or route",
+        "t.yaml:4:63: sir_domains[0].on_miss: `query` is no rule for the packet; write route or drop, and `nva.mode: cache` to ask the authority",
     );
     wrong(&line("x"), "t.yaml:4:63: sir_domains[0].on_miss: `x` is not known; write one of drop, route");
 }

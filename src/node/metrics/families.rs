@@ -79,6 +79,15 @@ families! {
     NVA_STALE: Gauge = "ilagate_nva_stale_seconds";
     /// Attempts to keep what the authority told in node.state_dir, or to read it, that failed.
     NVA_STATE_FAILURES: Counter = "ilagate_nva_state_failures_total";
+    /// Mappings that the node asked the authority for and uses, in cache mode.
+    NVA_CACHED: Gauge = "ilagate_nva_cached_mappings";
+    /// Identifiers that the node asked the authority for, in cache mode.
+    NVA_QUERIED: Counter = "ilagate_nva_queried_identifiers_total";
+    /// Answers of the authority that nobody has an identifier.
+    NVA_NEGATIVE: Counter = "ilagate_nva_negative_answers_total";
+    /// Packets to identifiers without a mapping for which the authority was not asked, by reason: suppressed (it was
+    /// asked a moment ago) or lost (beyond a limit).
+    NVA_UNASKED: Counter = "ilagate_nva_unasked_misses_total";
 
     /// Mappings held, by SIR domain.
     MAPPINGS: Gauge = "ilagate_mappings";

@@ -3,7 +3,7 @@
 //! The thread writes what waits in one transaction, and rests before the next one. The file may be behind what is in
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
-use crate::config::Config;
+use crate::config::{Config, NvaMode};
 use crate::mapping::Change;
 use crate::node::stats::Stats;
 use crate::nva::message::Told;
@@ -44,7 +44,8 @@ impl Before {
     /// Another process has the file, or it is something else. A file that cannot be read, for whatever other reason, is
     /// told of: the node starts with nothing.
     pub fn read(config: &Config) -> Result<Self, OpenError> {
-        if config.nva.is_none() {
+        // What is asked for when it is needed is not kept.
+        if config.nva.as_ref().is_none_or(|nva| nva.mode == NvaMode::Cache) {
             return Ok(Before::default());
         }
         let Some(directory) = &config.node.state_dir else {
@@ -76,7 +77,7 @@ impl Before {
     #[must_use]
     pub fn take_changes(&mut self, config: &Config, stats: &Stats) -> Vec<Change> {
         let mappings = std::mem::take(&mut self.mappings);
-        let changes = super::changes(config, &mappings);
+        let changes = super::mappings::changes(config, &mappings);
         stats.nva.left_out((mappings.len() - changes.len()) as u64);
         if !changes.is_empty() {
             let (mappings, revision, stale_s) = (changes.len(), self.known.revision, self.stale_s);

@@ -203,6 +203,7 @@ impl Replay {
         }
         // A replay has no control thread that would take the notices.
         let _ = self.pipeline.take_notices();
+        let _ = self.pipeline.take_misses();
         let outcomes: ArrayVec<Outcome, BURST> = burst.iter().map(Outcome::from).collect();
         let account = Account { counters, networks: &self.networks };
         self.pipeline.account(arrival, Fates::Each(&outcomes), account, &self.tables, |copy| {

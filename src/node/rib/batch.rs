@@ -261,8 +261,8 @@ impl Rib {
                 );
             }
             // One file may serve every node, so it may name what is attached here. The authority tells everybody the same.
-            (Origin::File | Origin::Nva, _) => {}
-            (Origin::Admin, Some(Origin::File | Origin::Nva | Origin::Admin) | None) => {}
+            (Origin::File | Origin::Cache | Origin::Nva, _) => {}
+            (Origin::Admin, Some(Origin::File | Origin::Cache | Origin::Nva | Origin::Admin) | None) => {}
         }
         if let Some(zero_alias) = self.zero_alias_in_use(domain, identifier, judge) {
             return refuse(is_zero_alias_of(self.sir(domain, zero_alias)));
@@ -306,7 +306,7 @@ impl Rib {
                     "comes from the mapping file; remove it there, or add a mapping that covers it",
                 );
             }
-            Some(Origin::Nva) => {
+            Some(Origin::Cache | Origin::Nva) => {
                 return refuse("comes from the authority; add a mapping that covers it");
             }
             Some(Origin::Admin) | None => {}

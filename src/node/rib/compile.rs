@@ -60,6 +60,7 @@ impl Rib {
             prefixes: self.prefixes(),
             networks,
             tasks,
+            asks: self.asks,
             domains: self.domains.iter().map(domain).collect(),
             routes,
             neighbours,

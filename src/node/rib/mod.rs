@@ -92,6 +92,8 @@ pub struct Rib {
     slots: Slots,
     infrastructure: Vec<crate::net::Ipv6Prefix>,
     translation: config::Translation,
+    /// Whether the authority is asked for what packets need.
+    asks: bool,
     routes: Vec<Route>,
     neighbours: Neighbours,
     /// Effects of changes of neighbours, until the caller takes and carries them out.
@@ -154,6 +156,7 @@ impl Rib {
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),
             translation: config.translation,
+            asks: config.nva.as_ref().is_some_and(|nva| nva.mode == config::NvaMode::Cache),
             routes: Vec::new(),
             neighbours: Neighbours::new(config.neighbour_discovery),
             neighbour_effects: Vec::new(),

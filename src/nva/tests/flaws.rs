@@ -27,6 +27,8 @@ pub(super) enum Flaw {
     PartOfATransaction,
     /// A snapshot is not followed by what changed while it was told.
     PagesOnly,
+    /// Who asked for an identifier is not told what becomes of it.
+    AskedAndForgotten,
 }
 
 impl Flaw {
@@ -43,9 +45,10 @@ impl Flaw {
     }
 
     /// What becomes of a message to an NVE with this table.
-    pub(super) fn down(self, table: &mut BTreeMap<Key, Vec<Choice>>, down: &mut Down) {
+    pub(super) fn down(self, table: &mut BTreeMap<Key, Vec<Choice>>, down: &mut Down, is_caching: bool) {
         match (self, down) {
             (Flaw::SweepBeforeSnapshotEnd, Down::Resync(_)) => table.clear(),
+            (Flaw::AskedAndForgotten, Down::Delta(_, mappings)) if is_caching => mappings.clear(),
             (Flaw::PartOfATransaction, Down::Delta(_, mappings)) => mappings.truncate(1),
             // A page of the registry is in the order of keys and shows no released identifiers.
             (Flaw::PagesOnly, Down::Page(page)) if page.iter().any(|told| told.choices.is_empty()) => {
@@ -75,6 +78,7 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::ResumeTooFar,
         Flaw::PartOfATransaction,
         Flaw::PagesOnly,
+        Flaw::AskedAndForgotten,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
         println!("{flaw:?} is found by seed {found:?}");

@@ -18,7 +18,9 @@ use crate::nva::registry::Registry;
 use crate::nva::store::{Memory, Store, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-const NVES: u64 = 4;
+const NVES: u64 = 5;
+/// The one in cache mode.
+const CACHING: usize = NVES as usize - 1;
 const KEYS: u64 = 12;
 const HOLD_DOWN_MS: u64 = 5_000;
 const LEASE_MS: u32 = 3_000;
@@ -91,10 +93,15 @@ pub(super) struct World {
     trace: Vec<String>,
 }
 
+/// The last NVE asks for what it needs; the others follow everything.
+fn in_its_mode(n: u64, client: Client) -> Client {
+    if n == NVES { client.caching() } else { client }
+}
+
 impl World {
     fn new(seed: u64, flaw: Option<Flaw>) -> Self {
         let nve = |n: u64| SimNve {
-            client: Client::new(name(n), 1, 1, seed ^ n, None),
+            client: in_its_mode(n, Client::new(name(n), 1, 1, seed ^ n, None)),
             boots: 1,
             attached: BTreeSet::new(),
             stream: None,
@@ -257,14 +264,18 @@ impl World {
         let (session, weight) = (stream.session, down.weight());
         // As it goes over the wire.
         let mut down = read_down(write_down(down)).unwrap();
-        check::order(&down, &mut stream.told);
+        if n == CACHING {
+            check::order_of_asked(&down, &mut stream.told);
+        } else {
+            check::order(&down, &mut stream.told);
+        }
         if let Down::Registered { id, .. } = &down
             && let Some((key, _)) = nve.asked.iter().find(|(_, asked)| *asked == id)
         {
             nve.acknowledged.insert(*key);
         }
         if let Some(flaw) = self.flaw {
-            flaw.down(&mut nve.table, &mut down);
+            flaw.down(&mut nve.table, &mut down, n == CACHING);
         }
         self.client(n, client::Input::Down(down));
         self.authority(authority::Input::Ready(session, weight));
@@ -318,6 +329,7 @@ impl World {
             }
         }
         self.check();
+        self.check_cached();
     }
 
     fn step(&mut self, with_faults: bool) {
@@ -328,7 +340,8 @@ impl World {
             100..200 => self.deliver_down(n),
             200..240 => self.apply(n),
             240..280 => self.commit_ends(false),
-            280..320 => {
+            280..290 => self.miss(),
+            290..320 => {
                 let passed_ms = 1 + self.chance.below(200);
                 self.tick(passed_ms);
             }
@@ -369,6 +382,7 @@ pub(super) fn live(seed: u64, flaw: Option<Flaw>) -> Vec<String> {
         world.settle();
     }
     world.check_converged();
+    world.check_that_asking_helps();
     world.trace
 }
 

@@ -7,6 +7,7 @@ use crate::net::arp::{self, Arp, Kind};
 use crate::path::admit::source::Sender;
 use crate::path::ctx::Ctx;
 use crate::path::meta::Policed;
+use crate::path::misses::Miss;
 use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
@@ -69,9 +70,14 @@ pub(in crate::path) fn decide(
             }
             reverse(packet, from, &message, ctx)
         }
-        Kind::Request | Kind::Probe | Kind::Reply | Kind::ReverseReply => {
+        Kind::Request | Kind::Probe => {
+            // Answered when the tenant asks again, if the authority knows it by then.
+            if let Some(miss) = missing(from, message.target, ctx) {
+                policer.miss(miss, packet, Some(who), ctx);
+            }
             Verdict::Drop(DropReason::ArpNotForUs)
         }
+        Kind::Reply | Kind::ReverseReply => Verdict::Drop(DropReason::ArpNotForUs),
     }
 }
 
@@ -90,6 +96,15 @@ fn answers_for(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> bool {
     let Some(domain) = ctx.tables.domain(from.network.domain) else { return false };
     let found = domain.mappings.lookup(from.network.ipv4_identifier(target).0);
     found.and_then(|id| ctx.tables.action(id)).is_some_and(Action::is_in_use)
+}
+
+/// What has no mapping of an address of the tenant's network.
+fn missing(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> Option<Miss> {
+    from.network.subnet_of(target)?;
+    let identifier = from.network.ipv4_identifier(target);
+    let domain = from.network.domain;
+    let is_mapped = ctx.tables.domain(domain)?.mappings.lookup(identifier.0).is_some();
+    (!is_mapped).then_some(Miss { domain, identifier })
 }
 
 /// Answers a reverse request with the IPv4 address of a MAC address of the sender's network (RFC 903). The tenant on

@@ -9,6 +9,7 @@ use crate::net::ndp::{self, Advert, Envelope, Message, Told};
 use crate::net::{Mac, ethernet};
 use crate::path::ctx::Ctx;
 use crate::path::meta::PacketMeta;
+use crate::path::misses::Miss;
 use crate::path::notice::Notice;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
@@ -71,6 +72,12 @@ fn answered(
             let verdict = solicited(packet, meta, port, target, ctx.tables);
             if let (true, Verdict::Reply(_)) = (probe, verdict) {
                 conflict(meta, target, policer, ctx);
+            }
+            // Answered when the sender asks again, if the authority knows it by then.
+            if matches!(verdict, Verdict::Drop(_))
+                && let Some(miss) = missing(meta, port, target, ctx.tables)
+            {
+                policer.miss(miss, packet, meta.policed, ctx);
             }
             verdict
         }
@@ -282,6 +289,24 @@ fn solicited(
     answer(packet, |frame| {
         ndp::advertisement(frame, Envelope { source: target, ..to }, target, solicited, own)
     })
+}
+
+/// What has no mapping of an address that a tenant solicits in its network, or a task in its domain.
+fn missing(meta: &PacketMeta, port: &Port, target: u128, tables: &Tables) -> Option<Miss> {
+    let (domain, identifier) = match meta.from {
+        Some(from) => {
+            let network = tables.networks.get(from)?;
+            network.ipv6.filter(|vnet| vnet.contains(target))?;
+            (network.domain, Identifier::tenant_ipv6(network.vnid, target as u32))
+        }
+        None if matches!(port.ingress, Ingress::Tasks) => {
+            let domain = tables.prefixes.of((target >> 64) as u64)?.sir?;
+            (domain, Identifier::of_address(target))
+        }
+        None => return None,
+    };
+    let is_mapped = tables.domain(domain)?.mappings.lookup(identifier.0).is_some();
+    (!is_mapped).then_some(Miss { domain, identifier })
 }
 
 /// Whether `target` is a SIR address in use by a node other than the sender.

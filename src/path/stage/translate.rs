@@ -5,12 +5,14 @@
 use crate::path::ctx::Ctx;
 use crate::path::flow;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
+use crate::path::misses::Miss;
 use crate::path::packet::Packet;
+use crate::path::policer::Policer;
 use crate::path::policy::unwanted;
 use crate::path::rewrite::{siit, sir};
 use crate::path::stage::gateway;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, ActionId, DomainId, OnMiss};
+use crate::table::{Action, ActionId, DomainId, Ingress, OnMiss};
 
 /// Translates every packet whose lookup is done. A packet that is to be routed after all becomes [`Class::Route`].
 #[inline]
@@ -18,6 +20,7 @@ pub(in crate::path) fn run(
     burst: &mut [Packet<'_>],
     metas: &mut BurstMeta,
     pending: &mut PendingWork,
+    policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) {
     for (packet, meta) in burst.iter_mut().zip(metas.iter_mut()) {
@@ -25,7 +28,13 @@ pub(in crate::path) fn run(
             continue;
         }
         let verdict = match meta.class {
-            Class::Sir(domain) => from_sir(packet, meta, domain, ctx),
+            Class::Sir(domain) => {
+                let verdict = from_sir(packet, meta, domain, ctx);
+                if meta.action == ActionId::default() && ctx.tables.asks {
+                    tell_miss(packet, meta, domain, verdict, policer, ctx);
+                }
+                verdict
+            }
             Class::Ila(domain) => from_ila(packet, meta, domain, ctx),
             Class::None | Class::Group(_) | Class::Route | Class::Local => continue,
         };
@@ -63,6 +72,27 @@ pub(in crate::path) fn from_sir(
             | Action::Group(_),
         )
         | None => miss(meta, domain, ctx),
+    }
+}
+
+/// Notes the miss of a packet that a tenant or task of this node sent, whatever becomes of the packet.
+#[cold]
+fn tell_miss(
+    packet: &Packet<'_>,
+    meta: &PacketMeta,
+    domain: DomainId,
+    verdict: Verdict,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) {
+    let is_miss = verdict.is_undecided() || verdict == Verdict::Drop(DropReason::NoMapping);
+    let is_task = || {
+        let port = ctx.tables.ports.get(usize::from(packet.port.0));
+        port.is_some_and(|port| matches!(port.ingress, Ingress::Tasks))
+    };
+    if is_miss && !meta.ours && (meta.policed.is_some() || is_task()) {
+        let miss = Miss { domain, identifier: meta.identifier };
+        policer.miss(miss, packet, meta.policed, ctx);
     }
 }
 

@@ -41,6 +41,14 @@ impl World {
         }
     }
 
+    /// Something needs an identifier that the caching NVE does not have.
+    pub(super) fn miss(&mut self) {
+        let key = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
+        if !self.nves[CACHING].table.contains_key(&key) {
+            self.client(CACHING, client::Input::Misses(vec![key]));
+        }
+    }
+
     /// Attaches or detaches something.
     pub(super) fn change(&mut self, n: usize) {
         let key = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
@@ -64,7 +72,8 @@ impl World {
         if known.is_none() {
             nve.table.clear();
         }
-        nve.client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64, known);
+        let client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64, known);
+        nve.client = in_its_mode(n as u64 + 1, client);
         (nve.applying, nve.asked) = (VecDeque::new(), BTreeMap::new());
         // What it does not have in its configuration any more is not promised any more.
         let attached = nve.attached.clone();

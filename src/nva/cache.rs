@@ -1,0 +1,237 @@
+//! What an NVE in cache mode asked the authority for: which mappings it has and for how long, what nobody has, and what
+//! is being asked.
+//!
+//! While there is no session nothing expires: the node forwards on what it has.
+
+use super::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Told};
+use super::model::{Choice, Key};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// Mappings, at most. The authority follows no more; the oldest leave.
+const MAPPINGS: usize = INTERESTS;
+/// Identifiers that nobody has, at most. The oldest leave.
+const NEGATIVES: usize = 16_384;
+/// Identifiers that wait to be asked for, at most.
+const WAITING: usize = 4_096;
+/// Shortest and longest lifetime of a mapping, whatever the authority says.
+const LIFETIME_MS: (u64, u64) = (1_000, 3_600_000);
+/// The same of an identifier that nobody has.
+const NEGATIVE_LIFETIME_MS: (u64, u64) = (1_000, 5_000);
+/// How long mappings of a session before stay at least: until they are asked for again.
+const CONFIRM_MS: u64 = 120_000;
+/// Changes that are applied at once, at most.
+const CHANGES: usize = 4_096;
+
+/// Identifiers with the time until when something holds of each.
+#[derive(Debug, Default)]
+struct Timed {
+    until_ms: HashMap<Key, u64>,
+    first: BTreeSet<(u64, Key)>,
+}
+
+impl Timed {
+    fn insert(&mut self, key: Key, until_ms: u64) {
+        self.remove(key);
+        self.until_ms.insert(key, until_ms);
+        self.first.insert((until_ms, key));
+    }
+
+    fn remove(&mut self, key: Key) -> bool {
+        let until_ms = self.until_ms.remove(&key);
+        until_ms.is_some_and(|until_ms| self.first.remove(&(until_ms, key)))
+    }
+
+    /// Takes one whose time is over by `now_ms`, or the first one if there are more than `most`.
+    fn take_over(&mut self, now_ms: u64, most: usize) -> Option<Key> {
+        let (until_ms, key) = *self.first.first()?;
+        (now_ms >= until_ms || self.first.len() > most).then(|| {
+            self.remove(key);
+            key
+        })
+    }
+}
+
+/// What came of it, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Identifiers that were asked for.
+    pub asked: u64,
+    /// Misses of identifiers that are known, being asked for or known to be nobody's.
+    pub suppressed: u64,
+    /// Misses for which there was no room.
+    pub lost: u64,
+    /// Answers that nobody has an identifier.
+    pub negative: u64,
+    /// Mappings, now.
+    pub mappings: u64,
+}
+
+/// The cache.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    mappings: HashMap<Key, Vec<Choice>>,
+    lifetimes: Timed,
+    negatives: Timed,
+    /// Identifiers that wait to be asked for, or for an answer.
+    pending: BTreeSet<Key>,
+    waiting: VecDeque<Key>,
+    /// Mappings of a session before, which are asked for again.
+    unconfirmed: BTreeSet<Key>,
+    queries: BTreeMap<u64, Vec<Key>>,
+    next_id: u64,
+    /// What the workers do not have yet.
+    changes: BTreeMap<Key, Vec<Choice>>,
+    /// Whether everything that they have goes before.
+    anew: bool,
+    counts: Counts,
+}
+
+impl Cache {
+    pub(super) fn counts(&self) -> Counts {
+        Counts { mappings: self.mappings.len() as u64, ..self.counts }
+    }
+
+    /// A packet needs this identifier.
+    pub(super) fn miss(&mut self, key: Key, now_ms: u64) {
+        let is_negative = self.negatives.until_ms.get(&key).is_some_and(|until_ms| now_ms < *until_ms);
+        let is_known = self.mappings.contains_key(&key) || self.pending.contains(&key);
+        if is_negative || is_known || !key.is_mappable() {
+            self.counts.suppressed += 1;
+        } else if self.waiting.len() >= WAITING {
+            self.counts.lost += 1;
+        } else {
+            self.pending.insert(key);
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// A session begins: what there is of another one is asked for again.
+    pub(super) fn begin(&mut self, now_ms: u64) {
+        self.unconfirmed = self.mappings.keys().copied().collect();
+        for key in &self.unconfirmed {
+            let until_ms = self.lifetimes.until_ms.get(key).copied().unwrap_or(0);
+            self.lifetimes.insert(*key, until_ms.max(now_ms + CONFIRM_MS));
+        }
+    }
+
+    /// The session ended. What was asked is no longer of use: packets that need it will say so again.
+    pub(super) fn end(&mut self) {
+        self.queries.clear();
+        self.pending.clear();
+        self.waiting.clear();
+    }
+
+    /// The workers have something else than what was told: everything goes.
+    pub(super) fn forget(&mut self) {
+        let counts = self.counts;
+        let next_id = self.next_id;
+        *self = Cache { counts, next_id, anew: true, ..Cache::default() };
+    }
+
+    /// The next query, if one may be sent.
+    pub(super) fn next_query(&mut self) -> Option<(u64, Vec<Key>)> {
+        if self.queries.len() >= QUERIES {
+            return None;
+        }
+        let mut keys: Vec<Key> = Vec::new();
+        while keys.len() < QUERY_KEYS
+            // What is there and may be gone comes first: its zero alias may be somebody's now.
+            && let Some(key) = self.unconfirmed.pop_first().or_else(|| self.waiting.pop_front())
+        {
+            self.pending.insert(key);
+            keys.push(key);
+        }
+        if keys.is_empty() {
+            return None;
+        }
+        self.next_id += 1;
+        self.counts.asked += keys.len() as u64;
+        self.queries.insert(self.next_id, keys.clone());
+        Some((self.next_id, keys))
+    }
+
+    /// Takes in an answer or what changed.
+    ///
+    /// # Errors
+    /// The message is out of turn.
+    pub(super) fn receive(&mut self, down: Down, now_ms: u64) -> Result<(), Down> {
+        match down {
+            Down::Answer { id, ref mappings, lifetime_ms, negative_lifetime_ms, .. } => {
+                let Some(keys) = self.queries.remove(&id) else { return Err(down) };
+                keys.iter().for_each(|key| _ = self.pending.remove(key));
+                let keys: BTreeSet<Key> = keys.into_iter().collect();
+                let (least, most) = LIFETIME_MS;
+                let until_ms = now_ms + u64::from(lifetime_ms).clamp(least, most);
+                let (least, most) = NEGATIVE_LIFETIME_MS;
+                let negative_ms = now_ms + u64::from(negative_lifetime_ms).clamp(least, most);
+                for Told { key, choices, .. } in mappings.iter().filter(|told| keys.contains(&told.key)) {
+                    if choices.is_empty() {
+                        self.counts.negative += 1;
+                        self.remove(*key);
+                        self.negatives.insert(*key, negative_ms);
+                    } else {
+                        self.negatives.remove(*key);
+                        self.lifetimes.insert(*key, until_ms);
+                        self.put(*key, choices);
+                    }
+                }
+                while self.lifetimes.first.len() > MAPPINGS
+                    && let Some(key) = self.lifetimes.take_over(0, MAPPINGS)
+                {
+                    self.remove(key);
+                }
+                while self.negatives.take_over(0, NEGATIVES).is_some() {}
+            }
+            Down::Delta(_, mappings) => {
+                for Told { key, choices, .. } in mappings {
+                    if choices.is_empty() {
+                        self.remove(key);
+                    } else if self.mappings.contains_key(&key) {
+                        self.put(key, &choices);
+                    }
+                }
+            }
+            other => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// Forgets what is over. Only while there is a session.
+    pub(super) fn expire(&mut self, now_ms: u64) {
+        while let Some(key) = self.lifetimes.take_over(now_ms, MAPPINGS) {
+            self.remove(key);
+        }
+        while self.negatives.take_over(now_ms, NEGATIVES).is_some() {}
+    }
+
+    /// What the workers are to apply next, and whether everything else goes.
+    pub(super) fn next_changes(&mut self) -> Option<(bool, Vec<Told>)> {
+        let whole = std::mem::take(&mut self.anew);
+        if self.changes.is_empty() && !whole {
+            return None;
+        }
+        let mut told = Vec::new();
+        while told.len() < CHANGES
+            && !whole
+            && let Some((key, choices)) = self.changes.pop_first()
+        {
+            told.push(Told { key, choices, sequence: 0 });
+        }
+        Some((whole, told))
+    }
+
+    fn put(&mut self, key: Key, choices: &[Choice]) {
+        if self.mappings.get(&key).is_none_or(|before| before != choices) {
+            self.mappings.insert(key, choices.to_vec());
+            self.changes.insert(key, choices.to_vec());
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.lifetimes.remove(key);
+        self.unconfirmed.remove(&key);
+        if self.mappings.remove(&key).is_some() {
+            self.changes.insert(key, Vec::new());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What goes into the NVE's half of a session and comes out of it.
+
+use crate::nva::cache::Counts;
+use crate::nva::message::{Down, Told, Up};
+use crate::nva::model::{Choice, Key, Known};
+use std::collections::BTreeMap;
+
+/// Something that the client learns.
+#[derive(Debug)]
+pub enum Input {
+    /// The identifiers that are attached here, with the locators of this node.
+    Attached(BTreeMap<Key, Vec<Choice>>),
+    /// The stream is open.
+    Opened,
+    /// The stream ended, or did not open, and why.
+    Closed(String),
+    /// A message came.
+    Down(Down),
+    /// What an [`Effect::Apply`] gave is in force in every worker.
+    Applied,
+    /// What an [`Effect::Apply`] gave cannot be applied, and why.
+    Unusable(String),
+    /// Packets need these identifiers; in cache mode.
+    Misses(Vec<Key>),
+    /// Time has passed. Timers are served, and what is due is registered, in this step only.
+    Tick,
+}
+
+/// What the client wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Open a stream to the authority with this place in the list.
+    Open(usize),
+    /// Close it.
+    Close,
+    /// Send this.
+    Up(Up),
+    /// Apply these mappings and say so; one at a time. `whole`: they are all there are.
+    Apply {
+        /// Whether everything else goes.
+        whole: bool,
+        /// The mappings.
+        mappings: Vec<Told>,
+        /// The state of the registry that is in force then.
+        known: Known,
+    },
+    /// Tell the operator.
+    Tell(News),
+}
+
+/// What an operator wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The session is live.
+    Live {
+        /// Revision of the registry.
+        revision: u64,
+    },
+    /// Everything is told anew, and why.
+    Resync(String),
+    /// There is no session, and the node goes on with what it knows.
+    Away(String),
+    /// The authority refuses an identifier.
+    Refused {
+        /// The identifier.
+        key: Key,
+        /// Who has it.
+        owner: Option<String>,
+        /// The rule and the way out.
+        why: String,
+    },
+}
+
+/// What operators see at any time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the session is live.
+    pub live: bool,
+    /// Everything up to this revision is in force.
+    pub applied: u64,
+    /// Identifiers of this node that are registered.
+    pub registered: usize,
+    /// Identifiers of this node that the authority refuses.
+    pub refused: usize,
+    /// What came of asking, in cache mode.
+    pub cache: Counts,
+}
