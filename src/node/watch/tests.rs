@@ -83,6 +83,11 @@ fn a_link_that_is_swapped_as_kubernetes_does_is_followed() {
 fn a_file_that_is_being_written_is_read_when_it_is_complete_and_never_before() {
     let dir = tempfile::tempdir().unwrap();
     let (path, told, _watch) = watched(dir.path());
+    // Until the directory is watched, a file that does not change for a second counts as complete.
+    let new = dir.path().join("new");
+    std::fs::write(&new, mapping("fd00:1:0:3::/64")).unwrap();
+    std::fs::rename(&new, &path).unwrap();
+    told.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
     let line = |n: u32| format!("  - {{sir: \"2001:db8:dddd:0:2000::{n}\", blackhole: true}}\n");
     // In place from the start, at the end, and by a link to it: each time half of the file is a whole one.
     let link = dir.path().join("link");
