@@ -13,6 +13,8 @@ use crate::net::ethernet;
 use crate::table::tenant::MAX_TENANTS;
 use crate::table::{DomainId, Rate};
 use arrayvec::ArrayVec;
+use foldhash::quality::FixedState;
+use std::hash::BuildHasher;
 
 /// Most misses that a worker collects before they are passed on. More are lost and counted.
 pub const MISSES: usize = 64;
@@ -72,7 +74,8 @@ impl Misses {
     /// Notes that a packet of a tenant, or of a task if `who` is none, goes to an identifier without a mapping.
     #[cold]
     pub(super) fn note(&mut self, miss: Miss, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) {
-        let hash = mix(miss.identifier.0 ^ u64::from(miss.domain.0));
+        let seed = ctx.tables.flow_seed;
+        let hash = mix(miss.identifier.0 ^ u64::from(miss.domain.0), seed);
         let Some(told) = self.told.get_mut(hash as usize % TOLD) else { return };
         if told.0 == miss && ctx.now_ms < told.1 {
             self.missed.suppressed += 1;
@@ -84,7 +87,7 @@ impl Misses {
                 let mac = ethernet::source(packet.frame()).unwrap_or_default();
                 let [a, b, c, d, e, f] = mac.0;
                 let [high, low] = packet.port.0.to_be_bytes();
-                let place = mix(u64::from_be_bytes([high, low, a, b, c, d, e, f])) as usize % TASKS;
+                let place = mix(u64::from_be_bytes([high, low, a, b, c, d, e, f]), seed) as usize % TASKS;
                 self.spent_by_tasks.get_mut(place)
             }
         };
@@ -110,9 +113,9 @@ impl Misses {
     }
 }
 
-/// Bits of all of a word in its lowest ones.
-const fn mix(word: u64) -> u64 {
-    word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+/// Bits of all of a word in its lowest ones. Who does not know `seed` cannot choose words that share a place.
+fn mix(word: u64, seed: u64) -> u64 {
+    FixedState::with_seed(seed).hash_one(word)
 }
 
 #[cfg(test)]
@@ -190,5 +193,28 @@ mod tests {
         let Missed { told, lost, .. } = misses.take();
         assert_eq!((told.len(), lost), (MISSES, 2));
         assert_eq!(note(&mut misses, 1, SLOT, miss(MISSES as u64), 2), (1, 0, 0));
+    }
+
+    #[test]
+    fn words_that_share_a_place_under_one_seed_do_not_under_another() {
+        let place = |word, seed| mix(word, seed) as usize % TOLD;
+        for step in [1, 1 << 10, 1 << 32, 1 << 42] {
+            let alike: Vec<u64> = (0..200_000)
+                .map(|n: u64| n.wrapping_mul(step))
+                .filter(|word| place(*word, 1) == 5)
+                .take(100)
+                .collect();
+            for seed in [2, 3, u64::MAX, 0x1234_5678_9abc_def0] {
+                let mut places: Vec<usize> = alike.iter().map(|word| place(*word, seed)).collect();
+                places.sort_unstable();
+                places.dedup();
+                assert!(
+                    places.len() > alike.len() / 4,
+                    "{step:x} {seed:x}: {} of {}",
+                    places.len(),
+                    alike.len()
+                );
+            }
+        }
     }
 }
