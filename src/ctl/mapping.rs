@@ -3,7 +3,7 @@
 use super::args::LocatorArg;
 use super::client::Client;
 use super::error::CtlError;
-use super::output::{Output, Table, or_dash};
+use super::output::{List, Output, Table, or_dash};
 use crate::api::v1;
 use crate::api::views::MappingView;
 use crate::api::wire::Wire;
@@ -109,27 +109,12 @@ pub(super) async fn list(
 ) -> Result<(), CtlError> {
     let request = v1::MappingListRequest { domain, locator, origin, limit: limit.unwrap_or(0) };
     let mut pages = client.calls().mapping_list(request).await?.into_inner();
-    let mut table = Table::new(&["SIR", "DOMAIN", "ORIGIN", "TARGET", "STATE"]);
-    let mut separator = "[\n";
+    let mut list = List::new(&["SIR", "DOMAIN", "ORIGIN", "TARGET", "STATE"]);
     while let Some(page) = pages.message().await? {
-        for mapping in page.mappings {
-            let view: MappingView = Wire::read(mapping)?;
-            if out.json() {
-                out.raw(separator)?;
-                out.compact(&view)?;
-                separator = ",\n";
-            } else {
-                table.row(row(view));
-            }
-        }
-        if !out.json() {
-            table.write(out)?;
-        }
+        let views = page.mappings.into_iter().map(|mapping| Ok(MappingView::read(mapping)?));
+        list.page(out, views, row)?;
     }
-    if out.json() {
-        return out.raw(if separator == "[\n" { "[]\n" } else { "\n]\n" });
-    }
-    table.write(out)
+    list.end(out)
 }
 
 /// One line of a list: the preferred locators of each mapping first, with what is not the default.

@@ -2,7 +2,7 @@
 
 use super::args::{NvaArgs, NvaCommand};
 use super::error::CtlError;
-use super::output::{Output, Table, duration};
+use super::output::{List, Output, Table, duration};
 use crate::api::manage as v1;
 use crate::api::manage::manage_client::ManageClient;
 use crate::config::{NvaEndpoint, TlsFiles};
@@ -104,27 +104,11 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
                 limit: limit.unwrap_or(0),
             };
             let mut pages = client.record_list(request).await?.into_inner();
-            let mut table = Table::new(&["SIR", "OWNER", ">SEQUENCE", "LOCATORS"]);
-            let mut separator = "[\n";
+            let mut list = List::new(&["SIR", "OWNER", ">SEQUENCE", "LOCATORS"]);
             while let Some(page) = pages.message().await? {
-                for record in page.records {
-                    let view = view(record);
-                    if out.json() {
-                        out.raw(separator)?;
-                        out.compact(&view)?;
-                        separator = ",\n";
-                    } else {
-                        table.row(row(view));
-                    }
-                }
-                if !out.json() {
-                    table.write(out)?;
-                }
+                list.page(out, page.records.into_iter().map(|record| Ok(view(record))), row)?;
             }
-            if out.json() {
-                return out.raw(if separator == "[\n" { "[]\n" } else { "\n]\n" });
-            }
-            table.write(out)
+            list.end(out)
         }
         NvaCommand::Release { sir } => {
             let request = ask(v1::RecordReleaseRequest { sir: sir.clone() }, timeout);

@@ -109,6 +109,48 @@ impl Table {
     }
 }
 
+/// A list that comes page by page: rows of a table, or one JSON array.
+pub(super) struct List {
+    table: Table,
+    separator: &'static str,
+}
+
+impl List {
+    /// A list with these columns.
+    pub(super) fn new(columns: &[&'static str]) -> Self {
+        List { table: Table::new(columns), separator: "[\n" }
+    }
+
+    /// Writes a page.
+    pub(super) fn page<T: Serialize>(
+        &mut self,
+        out: &mut Output<'_>,
+        views: impl IntoIterator<Item = Result<T, CtlError>>,
+        row: impl Fn(T) -> Vec<String>,
+    ) -> Result<(), CtlError> {
+        for view in views {
+            let view = view?;
+            if out.json() {
+                out.raw(self.separator)?;
+                out.compact(&view)?;
+                self.separator = ",\n";
+            } else {
+                self.table.row(row(view));
+            }
+        }
+        if out.json() { Ok(()) } else { self.table.write(out) }
+    }
+
+    /// Ends it.
+    pub(super) fn end(mut self, out: &mut Output<'_>) -> Result<(), CtlError> {
+        match (out.json(), self.separator) {
+            (false, _) => self.table.write(out),
+            (true, "[\n") => out.raw("[]\n"),
+            (true, _) => out.raw("\n]\n"),
+        }
+    }
+}
+
 /// A text that may be missing.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())

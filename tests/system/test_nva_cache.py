@@ -1,7 +1,5 @@
 """A node in cache mode: it asks the authority for what packets need, and the others send on what it does not know."""
 
-import time
-
 import packets
 from lab import SIR, Lab
 from reference import L2, T1, T2
@@ -85,7 +83,6 @@ def test_the_first_packets_go_by_the_gateway_and_the_next_ones_direct():
         # What is released goes from the cache by itself, long before its lifetime is over.
         net.nve2.config["attachments"] = []
         net.nve2.reload()
-        before = time.monotonic()
         until(lambda: not cached(net.nve1), "the node to forget task 2")
         domain.stop()
 

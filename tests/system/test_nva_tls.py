@@ -1,17 +1,17 @@
 """Sessions between machines: by mutual TLS over a management network beside the fabric."""
 
 import os
-import socket
 
 from lab import Lab
 from nva import PORT, Authority, Management, Pki, follow
-from reference import INET, L1, L2, T1, T2, Network, task_up
+from reference import INET, L1, L2, T1, T2, Network
+from test_nva import Domain
 from wait import expect, until
 
 SESSION = "ilagate_nva_session"
 
 
-class Domain:
+class TlsDomain(Domain):
     """The reference network under an authority that is reached by TLS."""
 
     def __init__(self, lab):
@@ -37,13 +37,7 @@ class Domain:
         os.rename(self.revoked + ".new", self.revoked)
 
     def start(self):
-        self.nva.start()
-        for node in self.net.nodes:
-            node.launch()
-        for node in self.net.nodes:
-            node.ready()
-        task_up(self.net.t1, T1)
-        task_up(self.net.t2, T2)
+        super().start()
         self.all_live()
         return self
 
@@ -51,14 +45,10 @@ class Domain:
         for node in self.net.nodes:
             until(lambda node=node: node.metrics()[SESSION] == 1, f"{node.ns.name} to have a session")
 
-    def stop(self):
-        self.net.stop()
-        self.nva.stop()
-
 
 def test_nodes_learn_by_mutual_tls_and_a_revoked_one_loses_its_session_within_seconds():
     with Lab("ilat") as lab:
-        domain = Domain(lab).start()
+        domain = TlsDomain(lab).start()
         net, nva = domain.net, domain.nva
         net.t1.reaches(T2)
         net.inet.reaches(T1)
@@ -85,7 +75,7 @@ def test_nodes_learn_by_mutual_tls_and_a_revoked_one_loses_its_session_within_se
 
 def test_a_new_certificate_authority_takes_over_without_a_restart():
     with Lab("ilat") as lab:
-        domain = Domain(lab).start()
+        domain = TlsDomain(lab).start()
         net = domain.net
         new = Pki(lab, directory="pki2")
         sides = [(domain.nva.config["tls"], "nva", "nva1")]
@@ -118,7 +108,7 @@ def test_a_new_certificate_authority_takes_over_without_a_restart():
 
 def test_a_node_with_the_certificate_of_another_says_so_and_has_no_session():
     with Lab("ilat") as lab:
-        domain = Domain(lab)
+        domain = TlsDomain(lab)
         net = domain.net
         net.nve2.config["nva"]["tls"] = net.nve1.config["nva"]["tls"]
         domain.nva.start()
@@ -134,7 +124,7 @@ def test_a_node_with_the_certificate_of_another_says_so_and_has_no_session():
 
 def test_strangers_who_say_nothing_or_garbage_do_not_keep_a_node_out():
     with Lab("ilat") as lab:
-        domain = Domain(lab).start()
+        domain = TlsDomain(lab).start()
         net = domain.net
         # Strangers on the management network: here the namespace of the gateway, which is part of it.
         crowd = "import socket,sys,time\n" \
