@@ -1,5 +1,5 @@
 //! What the authority is to be asked for: identifiers without a mapping to which tenants and tasks of this node send, or
-//! for which they ask. What becomes of the packets is the same as without an authority.
+//! for which they ask. What becomes of packets is the same as without an authority; questions are kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -10,7 +10,7 @@ use ilagate::mapping::{Batch, Change, Origin};
 use ilagate::net::ndp::{self, Envelope};
 use ilagate::net::{Mac, ethernet};
 use ilagate::node::rib::Rib;
-use ilagate::path::{Ctx, DropReason, Limiter, Miss, Missed, Packet, Pipeline, Verdict};
+use ilagate::path::{Ctx, Limiter, Miss, Missed, Packet, Pipeline, Verdict};
 use ilagate::table::{DomainId, PortId, Tables};
 use support::packets::*;
 use support::tenants::*;
@@ -81,23 +81,25 @@ fn what_tenants_send_to_and_ask_for_is_told_once() {
     let arp = arp_frame(&asks(VM1, 0x0a00_0001, 0x0a00_004d), 0);
     let own6 = address("2001:db8:a::1");
     let (of_ipv4, of_ipv6) = (Identifier::tenant_ipv4(100, 0x0a00_004d), Identifier::tenant_ipv6(100, 0x4d));
-    for (frame, identifier) in [
-        (ipv4_frame(ANYCAST, VM1, &ipv4_packet([10, 0, 0, 1], [10, 0, 0, 77], 64, b"query")), of_ipv4),
-        (frame(ANYCAST, VM1, &datagram("2001:db8:a::1", "2001:db8:a::4d")), of_ipv6),
-        (arp, of_ipv4),
-        (solicitation(VM1, 0, own6, address("2001:db8:a::4d")), of_ipv6),
+    for (frame, identifier, is_question) in [
+        (ipv4_frame(ANYCAST, VM1, &ipv4_packet([10, 0, 0, 1], [10, 0, 0, 77], 64, b"query")), of_ipv4, false),
+        (frame(ANYCAST, VM1, &datagram("2001:db8:a::1", "2001:db8:a::4d")), of_ipv6, false),
+        (arp, of_ipv4, true),
+        (solicitation(VM1, 0, own6, address("2001:db8:a::4d")), of_ipv6, true),
     ] {
         let mut host = Host::new(L1, &caching());
         let (verdict, missed) = host.receive(ACCESS, &frame);
-        assert_eq!(missed, miss(identifier));
+        assert_eq!((verdict == Verdict::Punt, missed), (is_question, miss(identifier)));
         host.now_ms += 999;
         assert_eq!(host.receive(ACCESS, &frame), (verdict, Vec::new()));
         host.now_ms += 1;
         assert_eq!(host.receive(ACCESS, &frame).1, miss(identifier));
-        // Without an authority to ask, the packet fares the same.
+        // Without an authority to ask, a packet fares the same, and a question is nobody's.
         for more in ["", "nva: {endpoints: ['unix:/run/nva.sock']}"] {
             let mut host = Host::new(L1, &Rules { more, ..Rules::default() });
-            assert_eq!(host.receive(ACCESS, &frame), (verdict, Vec::new()));
+            let (alone, missed) = host.receive(ACCESS, &frame);
+            assert!(missed.is_empty() && matches!(alone, Verdict::Drop(_)), "{alone:?}");
+            assert!(is_question || alone == verdict);
         }
     }
 }
@@ -140,9 +142,9 @@ fn what_tasks_send_to_is_told_whether_it_is_dropped_or_sent_on() {
         let (verdict, missed) = host.receive(ACCESS, &packet);
         assert_eq!((verdict == Verdict::Forward(FABRIC), missed), (is_sent_on, miss(identifier)));
     }
-    // Nobody answers for a task that is not known; who asks is told of it.
+    // A question for a task that is not known is kept until the authority answers.
     let mut host = Host::of(&text, &mapped);
     let frame = solicitation(TASK, 9, task, address(TASK_OF_NOBODY));
-    assert_eq!(host.receive(ACCESS, &frame), (Verdict::Drop(DropReason::NdNotForUs), miss(identifier)));
+    assert_eq!(host.receive(ACCESS, &frame), (Verdict::Punt, miss(identifier)));
     assert_eq!(ethernet::source(&frame), Some(TASK));
 }

@@ -47,6 +47,7 @@ pub use notice::Notice;
 pub use outcome::{Outcome, Outcomes};
 pub use packet::Packet;
 pub use policer::Policer;
+pub use proxy::late::{LateAnswer, answer_late, asker};
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::{PortId, Tables};
