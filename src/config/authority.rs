@@ -29,6 +29,8 @@ pub struct AuthorityConfig {
     pub lease_s: u16,
     /// A released identifier is kept for its last owner for so long.
     pub hold_down_s: u16,
+    /// A mapping that an NVE asked for is used for so long, and for twice as long after its session.
+    pub cache_lifetime_s: u16,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
     /// The NVEs by name.
@@ -134,12 +136,13 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         }
     };
     let store = store(&mut check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced)), raw);
-    let (lease_s, hold_down_s, requests_per_second) = {
+    let (lease_s, hold_down_s, cache_lifetime_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
         (
             s.number("lease_s", sessions.map_or(&None, |it| &it.lease_s), 1..=60, 10),
             s.number("hold_down_s", sessions.map_or(&None, |it| &it.hold_down_s), 0..=3600, 60),
+            s.number("cache_lifetime_s", sessions.map_or(&None, |it| &it.cache_lifetime_s), 5..=3600, 300),
             s.number(
                 "requests_per_second",
                 sessions.map_or(&None, |it| &it.requests_per_second),
@@ -167,6 +170,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         store: store.unwrap_or_default(),
         lease_s,
         hold_down_s,
+        cache_lifetime_s,
         requests_per_second,
         nves,
         operators,

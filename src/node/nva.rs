@@ -262,7 +262,9 @@ impl Session {
                             inputs.push(Input::Closed("the authority does not read".to_owned()));
                         }
                     }
-                    Effect::Apply { whole, mappings, known } => self.apply(whole, mappings, known),
+                    Effect::Apply { whole, mappings, expiring, known } => {
+                        self.apply(whole, (mappings, expiring), known);
+                    }
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
@@ -305,7 +307,7 @@ impl Session {
         });
     }
 
-    fn apply(&mut self, whole: bool, mappings: Vec<Told>, known: Known) {
+    fn apply(&mut self, whole: bool, (mappings, expiring): (Vec<Told>, Vec<Key>), known: Known) {
         self.is_applying = true;
         let notes = self.notes.clone();
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
@@ -315,7 +317,7 @@ impl Session {
             NvaMode::Cache => Origin::Cache,
         };
         tokio::spawn(async move {
-            let event = match push(&handle, &config, &stats, (origin, whole), &mappings).await {
+            let event = match push(&handle, &config, &stats, (origin, whole), &mappings, &expiring).await {
                 Ok(Some(left_out)) => {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));

@@ -4,8 +4,11 @@
 //! and no file: a shell feeds it. What is answered as registered is durable: requests that come while a commit is
 //! under way go into the next one together.
 
+use super::absent::Absent;
 use super::bucket::Bucket;
+use super::cache::GRACE;
 use super::commits::{BATCH, Commits};
+use super::interest::MARGIN_MS;
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
 use super::model::{Key, Transaction};
@@ -76,8 +79,19 @@ pub struct Settings {
     pub lease_ms: u32,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
+    /// How long a mapping may be used after an answer.
+    pub cache_lifetime_ms: u32,
     /// What is kept for the sessions.
     pub limits: Limits,
+    /// When it starts, on its clock.
+    pub began_ms: u64,
+}
+
+impl Settings {
+    /// How long an NVE may use what it asked for after its session.
+    fn used_ms(&self) -> u64 {
+        GRACE * u64::from(self.cache_lifetime_ms) + MARGIN_MS
+    }
 }
 
 /// Sessions around a registry.
@@ -105,12 +119,14 @@ impl Authority {
     /// An authority without sessions.
     #[must_use]
     pub fn new(settings: Settings, registry: Registry) -> Self {
+        let until_ms = settings.began_ms + settings.used_ms();
+        let absent = Absent::of_all(registry.nves().map(|(nve, _)| nve), until_ms);
         Authority {
             log: Log::new(registry.revision(), settings.limits),
             settings,
             registry,
             pages: Pages::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions { absent, ..Sessions::default() },
             commits: Commits::default(),
             effects: Vec::new(),
         }
@@ -126,6 +142,12 @@ impl Authority {
     #[cfg(test)]
     pub(super) fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
+    }
+
+    /// The same.
+    #[cfg(test)]
+    pub(super) fn forget_absent(&mut self) {
+        self.sessions.absent.forget();
     }
 
     /// Name of the registry's history.
@@ -152,8 +174,8 @@ impl Authority {
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
-            Input::Distrusted(id, why) => self.end(id, why),
-            Input::Closed(id) => _ = self.sessions.remove(id),
+            Input::Distrusted(id, why) => self.end(id, why, now_ms),
+            Input::Closed(id) => _ = self.sessions.remove(id, now_ms + self.settings.used_ms()),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -176,9 +198,10 @@ impl Authority {
 
     /// Sends what there is room for.
     fn send(&mut self, now_ms: u64) {
-        let Authority { sessions, registry, log, pages, .. } = self;
+        let Authority { sessions, registry, log, pages, settings, .. } = self;
         let mut watchers = std::mem::take(&mut sessions.watchers);
-        let mut shared = Shared { registry, log, pages, watchers: &mut watchers };
+        let lifetime_ms = settings.cache_lifetime_ms;
+        let mut shared = Shared { registry, log, pages, watchers: &mut watchers, lifetime_ms };
         for id in std::mem::take(&mut sessions.due) {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             while let Some(down) = session.next(id, &mut shared, allowance, now_ms) {
@@ -188,8 +211,8 @@ impl Authority {
         sessions.watchers = watchers;
     }
 
-    fn end(&mut self, id: SessionId, why: String) {
-        if self.sessions.remove(id) {
+    fn end(&mut self, id: SessionId, why: String, now_ms: u64) {
+        if self.sessions.remove(id, now_ms + self.settings.used_ms()) {
             self.effects.push(Effect::Close(id, why));
         }
     }
@@ -199,9 +222,10 @@ impl Authority {
         let silent = self.sessions.all.iter().filter(|(_, session)| now_ms >= session.heard_ms + lease);
         let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
         for id in silent {
-            self.end(id, format!("nothing came for {lease} ms"));
+            self.end(id, format!("nothing came for {lease} ms"), now_ms);
         }
         self.commits.tick();
+        self.sessions.absent.tick(now_ms);
         let Sessions { all, due, .. } = &mut self.sessions;
         due.extend(
             all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id),
@@ -216,9 +240,9 @@ impl Authority {
         session.heard_ms = now_ms;
         self.sessions.due.insert(id);
         let (number, request) = match (&session.nve, up) {
-            (None, Up::Hello { versions, nve, .. }) => return self.greet(id, &versions, &nve),
-            (None, _) => return self.end(id, "the first message is not Hello".to_owned()),
-            (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned()),
+            (None, Up::Hello { versions, nve, .. }) => return self.greet(id, &versions, &nve, now_ms),
+            (None, _) => return self.end(id, "the first message is not Hello".to_owned(), now_ms),
+            (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned(), now_ms),
             // The answer shows the NVE that the authority is alive.
             (Some(_), Up::Beat) => return session.beat(),
             (Some(_), Up::Applied(revision)) => {
@@ -227,13 +251,13 @@ impl Authority {
             }
             (Some(_), Up::Subscribe(known)) => {
                 if !session.subscribe(known, &self.settings.epoch, &self.log) {
-                    self.end(id, "a second Subscribe".to_owned());
+                    self.end(id, "a second Subscribe".to_owned(), now_ms);
                 }
                 return;
             }
             (Some(_), Up::Query { id: number, keys }) => {
                 if !session.ask(number, keys) {
-                    self.end(id, "a Query after Subscribe, or one more than may wait".to_owned());
+                    self.end(id, "a Query after Subscribe, or one more than may wait".to_owned(), now_ms);
                 }
                 return;
             }
@@ -244,7 +268,7 @@ impl Authority {
         };
         session.waiting += usize::from(number.is_some());
         if session.waiting > WAITING {
-            return self.end(id, format!("more than {WAITING} requests wait for an answer"));
+            return self.end(id, format!("more than {WAITING} requests wait for an answer"), now_ms);
         }
         if session.asked.is_empty() {
             self.commits.asked(id);
@@ -264,22 +288,31 @@ impl Authority {
         }
     }
 
-    fn greet(&mut self, id: SessionId, versions: &[u32], nve: &str) {
+    fn greet(&mut self, id: SessionId, versions: &[u32], nve: &str, now_ms: u64) {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            return self.end(id, format!("this authority speaks version {VERSION}, and the NVE {spoken}"));
+            return self.end(
+                id,
+                format!("this authority speaks version {VERSION}, and the NVE {spoken}"),
+                now_ms,
+            );
         }
         let proved = self.sessions.all.get(&id).and_then(|session| session.proved.as_ref());
         if let Some(proved) = proved.filter(|proved| **proved != nve) {
-            return self.end(id, format!("the certificate is that of {proved}, and Hello says `{nve}`"));
+            return self.end(
+                id,
+                format!("the certificate is that of {proved}, and Hello says `{nve}`"),
+                now_ms,
+            );
         }
         if !self.registry.knows(nve) {
-            return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"));
+            return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"), now_ms);
         }
         let before = self.sessions.all.iter().find(|(_, other)| other.nve.as_deref() == Some(nve));
         if let Some(before) = before.map(|(before, _)| *before) {
-            self.end(before, format!("{nve} opened another session"));
+            self.end(before, format!("{nve} opened another session"), now_ms);
         }
+        self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
         let rate = u64::from(self.settings.requests_per_second.max(1));
         let full = || Allowance {

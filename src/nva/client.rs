@@ -9,7 +9,7 @@ mod interface;
 pub use super::cache::Counts;
 pub use interface::{Effect, Input, News, Status};
 
-use super::cache::Cache;
+use super::cache::{Cache, Changes};
 use super::follower::Follower;
 use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
@@ -117,7 +117,7 @@ impl Client {
     /// The same in cache mode: it asks for the identifiers that packets need. Nothing is in force yet.
     #[must_use]
     pub fn caching(mut self) -> Self {
-        self.cache = Some(Cache::default());
+        self.cache = Some(Cache::new(self.random));
         self
     }
 
@@ -174,7 +174,7 @@ impl Client {
         }
         self.follow_the_cache();
         if let Some((whole, mappings, known)) = self.follower.apply_next() {
-            self.effects.push(Effect::Apply { whole, mappings, known });
+            self.effects.push(Effect::Apply { whole, mappings, expiring: Vec::new(), known });
         }
         if matches!(self.state, State::Live(_))
             && let Some(revision) = self.follower.say_applied(now_ms)
@@ -193,10 +193,10 @@ impl Client {
             self.effects.push(Effect::Up(Up::Query { id, keys }));
         }
         if !self.applying
-            && let Some((whole, mappings)) = cache.next_changes()
+            && let Some(Changes { whole, mappings, expiring }) = cache.next_changes()
         {
             self.applying = true;
-            self.effects.push(Effect::Apply { whole, mappings, known: Known::default() });
+            self.effects.push(Effect::Apply { whole, mappings, expiring, known: Known::default() });
         }
     }
 
@@ -228,7 +228,7 @@ impl Client {
         self.endpoint = (self.endpoint + 1) % self.endpoints;
         self.state = State::Away { until_ms };
         self.follower.end();
-        self.cache.iter_mut().for_each(Cache::end);
+        self.cache.iter_mut().for_each(|cache| cache.end(now_ms));
         self.asked.clear();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
@@ -312,6 +312,7 @@ impl Client {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
         match &mut self.state {
             State::Away { until_ms } if now_ms >= *until_ms => {
                 self.state = State::Greeting { since_ms: now_ms };
@@ -333,7 +334,6 @@ impl Client {
                     live.beat_ms = now_ms;
                     self.effects.push(Effect::Up(Up::Beat));
                 }
-                self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
                 self.ask_for_what_is_due(now_ms);
                 self.complete();
             }

@@ -76,6 +76,7 @@ impl Commits {
         if self.flight.is_some() {
             return None;
         }
+        let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
         let mut operators = Vec::new();
         while draft.len() < BATCH
@@ -101,7 +102,11 @@ impl Commits {
                 let Some((number, request)) = session.asked.pop_front() else { break };
                 let judged = match request {
                     Request::Register(key, choices) => {
-                        let judged = registry.register(&mut draft, &nve, key, choices, now_ms);
+                        let user = absent.user_of(key, now_ms);
+                        let judged = match user.filter(|_| registry.was_of_another(&draft, &nve, key)) {
+                            Some(user) => Err(in_use(key, user)),
+                            None => registry.register(&mut draft, &nve, key, choices, now_ms),
+                        };
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
                             && (judged.is_ok() || registry.is_held_by(&nve, key))
@@ -148,6 +153,7 @@ impl Commits {
                 sessions.due.insert(id);
             }
         }
+        sessions.absent = absent;
         let transaction = draft.finish();
         match &transaction {
             Some(transaction) => {
@@ -197,6 +203,14 @@ fn answer(sessions: &mut Sessions, answers: Vec<(SessionId, u64, u64)>, revision
     for (id, number, sequence) in answers {
         sessions.tell(id, Down::Registered { id: number, sequence, revision });
     }
+}
+
+/// Why an identifier is not given out that was released.
+fn in_use(key: Key, (user, left_ms): (&str, u64)) -> Refusal {
+    let why = format!(
+        "{key} was released, and {user}, which has no session, may use it for another {left_ms} ms; try again then"
+    );
+    Refusal { owner: None, sequence: 0, why, temporary: true }
 }
 
 fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {

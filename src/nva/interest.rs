@@ -8,12 +8,10 @@ use super::model::{Key, Record, Transaction};
 use super::registry::Registry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// How long a mapping may be used after an answer.
-const LIFETIME_MS: u32 = 300_000;
 /// How long what nobody has need not be asked for again.
 const NEGATIVE_LIFETIME_MS: u32 = 2_000;
 /// How much longer than the lifetime of an answer its changes are told: an answer may be long on its way.
-const MARGIN_MS: u64 = 30_000;
+pub(super) const MARGIN_MS: u64 = 30_000;
 
 /// What one session asked for.
 #[derive(Debug, Default)]
@@ -68,6 +66,11 @@ impl Interests {
         has_room
     }
 
+    /// What is of interest.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.until_ms.keys().copied()
+    }
+
     /// Whether a query waits.
     pub(super) fn is_asking(&self) -> bool {
         !self.queries.is_empty()
@@ -83,6 +86,7 @@ impl Interests {
         &mut self,
         id: SessionId,
         (registry, watchers): (&Registry, &mut Watchers),
+        lifetime_ms: u32,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
         let (number, keys) = self.queries.pop_front()?;
@@ -90,7 +94,7 @@ impl Interests {
         let records = keys.iter().map(|key| (key, registry.record(*key).unwrap_or(&nobody)));
         let mappings = encode(records.clone());
         for (key, _) in records.filter(|(_, record)| record.is_held()) {
-            let until_ms = now_ms + u64::from(LIFETIME_MS) + MARGIN_MS;
+            let until_ms = now_ms + u64::from(lifetime_ms) + MARGIN_MS;
             self.changed.remove(key);
             if let Some(before) = self.until_ms.insert(*key, until_ms) {
                 self.oldest_first.remove(&(before, *key));
@@ -99,8 +103,7 @@ impl Interests {
             watchers.add(*key, id);
         }
         self.expire(id, watchers, now_ms);
-        let (lifetime_ms, negative_lifetime_ms) = (LIFETIME_MS, NEGATIVE_LIFETIME_MS);
-        let revision = registry.revision();
+        let (revision, negative_lifetime_ms) = (registry.revision(), NEGATIVE_LIFETIME_MS);
         Some(Down::Answer { id: number, revision, mappings, lifetime_ms, negative_lifetime_ms })
     }
 

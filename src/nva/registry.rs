@@ -136,6 +136,11 @@ impl Registry {
         draft.writes.get(&key).or_else(|| self.records.get(&key))
     }
 
+    /// Whether an identifier was released by another NVE than this one, and is nobody's since.
+    pub(super) fn was_of_another(&self, draft: &Draft, nve: &str, key: Key) -> bool {
+        self.seen(draft, key).is_some_and(|record| !record.is_held() && record.owner != nve)
+    }
+
     /// Judges a registration and adds it to the draft. Gives the sequence that the record has then.
     ///
     /// # Errors

@@ -101,6 +101,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let limits = server::SessionLimits {
         lease_ms: u32::from(config.lease_s) * 1000,
         hold_down_ms: u64::from(config.hold_down_s) * 1000,
+        cache_lifetime_ms: u32::from(config.cache_lifetime_s) * 1000,
         requests_per_second: config.requests_per_second,
     };
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });

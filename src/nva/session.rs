@@ -1,6 +1,7 @@
 //! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
+use super::absent::Absent;
 use super::bucket::Bucket;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
@@ -27,6 +28,7 @@ pub(super) struct Sessions {
     /// Those for which there may be something to send.
     pub(super) due: BTreeSet<SessionId>,
     pub(super) watchers: Watchers,
+    pub(super) absent: Absent,
 }
 
 impl Sessions {
@@ -37,13 +39,14 @@ impl Sessions {
         Some((session, allowance))
     }
 
-    /// Forgets a session. Gives whether it was there.
-    pub(super) fn remove(&mut self, id: SessionId) -> bool {
-        let session = self.all.remove(&id);
-        if let Some(Following::Asked(interests)) = session.as_ref().map(|session| &session.following) {
-            self.watchers.forget(id, interests);
+    /// Forgets a session, whose NVE may use what it asked for until then. Gives whether it was there.
+    pub(super) fn remove(&mut self, id: SessionId, used_until_ms: u64) -> bool {
+        let Some(session) = self.all.remove(&id) else { return false };
+        if let (Following::Asked(interests), Some(nve)) = (session.following, session.nve) {
+            self.watchers.forget(id, &interests);
+            self.absent.left(nve, interests.keys(), used_until_ms);
         }
-        session.is_some()
+        true
     }
 
     /// Notes for those who asked what a transaction changed.
@@ -99,6 +102,7 @@ pub(super) struct Shared<'a> {
     pub(super) log: &'a Log,
     pub(super) pages: &'a mut Pages,
     pub(super) watchers: &'a mut Watchers,
+    pub(super) lifetime_ms: u32,
 }
 
 #[derive(Debug)]
@@ -259,7 +263,7 @@ impl Session {
     fn next_news(
         &mut self,
         id: SessionId,
-        Shared { registry, log, pages, watchers }: &mut Shared<'_>,
+        Shared { registry, log, pages, watchers, lifetime_ms }: &mut Shared<'_>,
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
@@ -313,7 +317,7 @@ impl Session {
                 if news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
                     return news;
                 }
-                interests.answer(id, (registry, watchers), now_ms)
+                interests.answer(id, (registry, watchers), *lifetime_ms, now_ms)
             }
         }
     }

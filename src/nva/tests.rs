@@ -9,6 +9,8 @@ mod scale;
 mod session;
 mod world;
 
+use super::authority::Settings;
+use super::log::Limits;
 use super::model::{Choice, Key};
 use super::registry::Nve;
 use crate::ila::Locator;
@@ -40,6 +42,17 @@ fn nves(count: u64) -> HashMap<String, Nve> {
         (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000 })
     };
     (1..=count).map(of).collect()
+}
+
+fn settings(epoch: u8, limits: Limits) -> Settings {
+    Settings {
+        epoch: vec![epoch],
+        lease_ms: 10_000,
+        requests_per_second: 10_000,
+        cache_lifetime_ms: 300_000,
+        limits,
+        began_ms: 0,
+    }
 }
 
 #[test]

@@ -85,6 +85,8 @@ families! {
     NVA_QUERIED: Counter = "ilagate_nva_queried_identifiers_total";
     /// Answers of the authority that nobody has an identifier.
     NVA_NEGATIVE: Counter = "ilagate_nva_negative_answers_total";
+    /// Mappings that the node asked for again before they expired, because packets used them, in cache mode.
+    NVA_REFRESHED: Counter = "ilagate_nva_refreshed_mappings_total";
     /// Packets to identifiers without a mapping for which the authority was not asked, by reason: suppressed (it was
     /// asked a moment ago) or lost (beyond a limit).
     NVA_UNASKED: Counter = "ilagate_nva_unasked_misses_total";

@@ -20,7 +20,7 @@ pub enum Input {
     Applied,
     /// What an [`Effect::Apply`] gave cannot be applied, and why.
     Unusable(String),
-    /// Packets need these identifiers; in cache mode.
+    /// Packets need these identifiers, or use one that is about to expire; in cache mode.
     Misses(Vec<Key>),
     /// Time has passed. Timers are served, and what is due is registered, in this step only.
     Tick,
@@ -41,6 +41,8 @@ pub enum Effect {
         whole: bool,
         /// The mappings.
         mappings: Vec<Told>,
+        /// In cache mode: those that are about to expire. Packets that use one are to be told of as [`Input::Misses`].
+        expiring: Vec<Key>,
         /// The state of the registry that is in force then.
         known: Known,
     },

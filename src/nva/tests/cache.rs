@@ -19,11 +19,15 @@ struct Bench {
     now_ms: u64,
     session: u64,
     table: BTreeMap<Key, Vec<Choice>>,
+    /// What workers tell of when it is used.
+    marked: BTreeSet<Key>,
     /// The identifiers of each query since the last look.
     queries: Vec<Vec<Key>>,
     /// Identifiers that deltas told of.
     told: BTreeSet<Key>,
     ended: bool,
+    /// Whether no stream opens.
+    cut_off: bool,
 }
 
 impl Bench {
@@ -31,17 +35,18 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings =
-            Settings { epoch: vec![1], lease_ms: 60_000, requests_per_second: 10_000, limits: LIMITS };
+        let settings = Settings { lease_ms: 10_000_000, ..settings(1, LIMITS) };
         let mut bench = Bench {
             authority: Authority::new(settings, registry),
             client: Client::new(name(2), 1, 1, 1, None).caching(),
             now_ms: 0,
             session: 0,
             table: BTreeMap::new(),
+            marked: BTreeSet::new(),
             queries: Vec::new(),
             told: BTreeSet::new(),
             ended: false,
+            cut_off: false,
         };
         bench.hello(1);
         bench.client(Input::Tick);
@@ -75,6 +80,7 @@ impl Bench {
     fn client(&mut self, input: Input) {
         for effect in self.client.step(self.now_ms, input) {
             match effect {
+                Effect::Open(_) if self.cut_off => self.client(Input::Closed("refused".to_owned())),
                 Effect::Open(_) => {
                     self.session += 1;
                     self.ended = false;
@@ -90,15 +96,20 @@ impl Bench {
                     let up = read_up(write_up(up)).unwrap();
                     self.authority(authority::Input::Up(SessionId(self.session), up));
                 }
-                Effect::Apply { whole, mappings, .. } => {
+                Effect::Apply { whole, mappings, expiring, .. } => {
                     if whole {
                         self.table.clear();
+                        self.marked.clear();
                     }
                     for told in mappings {
+                        self.marked.remove(&told.key);
                         match told.choices.is_empty() {
                             true => _ = self.table.remove(&told.key),
                             false => _ = self.table.insert(told.key, told.choices),
                         }
+                    }
+                    for key in expiring {
+                        assert!(self.table.contains_key(&key) && self.marked.insert(key), "{key}");
                     }
                     self.client(Input::Applied);
                 }
@@ -152,7 +163,7 @@ fn what_packets_need_is_asked_for_once_and_known_from_then_on() {
     assert_eq!((bench.knows(), bench.queries.len()), (vec![1, 2], 1));
     bench.misses([1, 2]);
     assert_eq!(bench.queries.len(), 1);
-    let counts = Counts { asked: 2, suppressed: 3, lost: 0, negative: 0, mappings: 2 };
+    let counts = Counts { asked: 2, suppressed: 3, mappings: 2, ..Counts::default() };
     assert_eq!(bench.counts(), counts);
 }
 
@@ -206,14 +217,97 @@ fn a_mapping_goes_when_its_time_is_over_unless_the_authority_is_away() {
     // The next packet asks for it again.
     bench.misses([1]);
     assert_eq!(bench.knows(), [1]);
-    // Without a session it stays as long as there is none.
-    let gone = bench.authority.registry().revision();
+    // Without a session it is used for two lifetimes more.
+    bench.wait(LIFETIME_MS / 2);
     bench.client(Input::Closed("broken".to_owned()));
-    for _ in 0..9 {
-        bench.now_ms += LIFETIME_MS;
-        let _ = bench.client.step(bench.now_ms, Input::Down(Down::Progress(gone)));
-    }
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    bench.cut_off = true;
+    bench.wait(2 * LIFETIME_MS - 1_000);
     assert_eq!(bench.knows(), [1]);
+    bench.wait(1_000);
+    assert!(bench.knows().is_empty());
+}
+
+#[test]
+fn what_is_used_is_asked_for_again_before_its_time_is_over_and_what_is_not_used_is_not() {
+    let mut bench = Bench::new(100);
+    bench.misses(1..=60);
+    bench.queries.clear();
+    bench.wait(LIFETIME_MS / 100 * 79);
+    assert!(bench.marked.is_empty());
+    // A miss of what is not marked is one of before its answer.
+    bench.misses([1]);
+    bench.wait(LIFETIME_MS / 100 * 6);
+    let half = bench.marked.len();
+    assert!((10..50).contains(&half), "{half} of 60 are marked in the middle");
+    bench.wait(LIFETIME_MS / 100 * 6);
+    assert_eq!((bench.marked.len(), bench.queries.len()), (60, 0));
+    // Packets use some of them, and are many.
+    bench.misses([1, 2, 1]);
+    bench.misses([2]);
+    assert_eq!(bench.queries, [vec![key(1), key(2)]]);
+    assert_eq!((bench.marked.len(), bench.counts().refreshed), (58, 2));
+    bench.wait(LIFETIME_MS / 10);
+    assert_eq!((bench.knows(), bench.marked.len()), (vec![1, 2], 0));
+    // They have a whole lifetime more, are marked again, and follow the registry.
+    bench.wait(LIFETIME_MS / 100 * 79);
+    assert_eq!(bench.knows(), [1, 2]);
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    assert_eq!(bench.knows(), [2]);
+}
+
+#[test]
+fn a_mark_stays_when_the_mapping_changes_and_goes_with_the_session() {
+    let mut bench = Bench::new(10);
+    bench.misses([1]);
+    bench.wait(LIFETIME_MS / 100 * 91);
+    assert_eq!(bench.marked.len(), 1);
+    let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
+    bench.other(1, Up::Register { id: 1, key: key(1), choices: choices.clone() });
+    bench.wait(1_000);
+    assert_eq!((&bench.table[&key(1)], bench.marked.len()), (&choices, 1));
+    bench.cut_off = true;
+    bench.client(Input::Closed("broken".to_owned()));
+    assert_eq!((bench.table.len(), bench.marked.len()), (1, 0));
+}
+
+#[test]
+fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
+    let mut bench = Bench::new(10);
+    bench.hello(3);
+    bench.misses([1, 2]);
+    bench.client(Input::Closed("broken".to_owned()));
+    bench.cut_off = true;
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    for number in [1, 3] {
+        bench.other(1, Up::Unregister { id: number, key: key(number) });
+    }
+    let claim = |bench: &mut Bench| {
+        bench.now_ms += 1;
+        for number in [1, 3] {
+            bench.other(3, Up::Register { id: number, key: key(number), choices: at(3) });
+        }
+        [1, 3].map(|number| bench.authority.registry().record(key(number)).unwrap().owner.clone())
+    };
+    assert_eq!(claim(&mut bench), [name(1), name(3)]);
+    bench.wait(2 * LIFETIME_MS);
+    assert_eq!((bench.table.len(), claim(&mut bench)), (0, [name(1), name(3)]));
+    bench.wait(30_000);
+    assert_eq!(claim(&mut bench), [name(3), name(3)]);
+}
+
+#[test]
+fn a_node_that_is_back_is_told_and_holds_nobody_up() {
+    let mut bench = Bench::new(10);
+    bench.hello(3);
+    bench.misses([1]);
+    bench.client(Input::Closed("broken".to_owned()));
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    bench.wait(10_000);
+    assert!(bench.knows().is_empty());
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3) });
+    assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(3));
 }
 
 #[test]

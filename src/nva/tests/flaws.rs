@@ -29,6 +29,8 @@ pub(super) enum Flaw {
     PagesOnly,
     /// Who asked for an identifier is not told what becomes of it.
     AskedAndForgotten,
+    /// What an NVE without a session may use is given to another one.
+    GivenOutWhileUsed,
 }
 
 impl Flaw {
@@ -36,6 +38,7 @@ impl Flaw {
     pub(super) fn up(self, authority: &mut Authority, epoch: u8, nve: &str, up: &mut Up) {
         match (self, up) {
             (Flaw::CreateOverwrites, Up::Register { key, .. }) => authority.registry_mut().give(*key, nve),
+            (Flaw::GivenOutWhileUsed, Up::Register { .. }) => authority.forget_absent(),
             (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known))) => known.epoch = vec![epoch],
             (Flaw::ResumeTooFar, Up::Subscribe(Some(known))) => {
                 known.revision = authority.registry().revision();
@@ -79,6 +82,7 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::PartOfATransaction,
         Flaw::PagesOnly,
         Flaw::AskedAndForgotten,
+        Flaw::GivenOutWhileUsed,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
         println!("{flaw:?} is found by seed {found:?}");

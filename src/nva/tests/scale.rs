@@ -51,8 +51,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);
-    let settings =
-        Settings { epoch: vec![1], lease_ms: 10_000, requests_per_second: 1_000_000, limits: LIMITS };
+    let settings = Settings { requests_per_second: 1_000_000, ..settings(1, LIMITS) };
     let mut authority = Authority::new(settings, registry);
     let snapshots = [1, 2].map(|id| {
         let began = Instant::now();

@@ -22,8 +22,9 @@ const NVES: u64 = 5;
 /// The one in cache mode.
 const CACHING: usize = NVES as usize - 1;
 const KEYS: u64 = 12;
-const HOLD_DOWN_MS: u64 = 5_000;
+const HOLD_DOWN_MS: u64 = 300;
 const LEASE_MS: u32 = 3_000;
+const CACHE_LIFETIME_MS: u32 = 4_000;
 /// So small that pages, windows and the log have ends.
 const SMALL: Limits = Limits {
     transactions: 6,
@@ -65,9 +66,13 @@ struct SimNve {
     stream: Option<Stream>,
     /// Whether it reads nothing.
     stalled: bool,
+    /// Whether no stream of it opens.
+    cut_off: bool,
     /// What its workers look up.
     table: BTreeMap<Key, Vec<Choice>>,
-    applying: VecDeque<(bool, Vec<Told>)>,
+    /// What its workers tell of when it is used.
+    marked: BTreeSet<Key>,
+    applying: VecDeque<(bool, Vec<Told>, Vec<Key>)>,
     /// The last request about each identifier.
     asked: BTreeMap<Key, u64>,
     /// What the authority acknowledged, and was not given back since.
@@ -106,7 +111,9 @@ impl World {
             attached: BTreeSet::new(),
             stream: None,
             stalled: false,
+            cut_off: false,
             table: BTreeMap::new(),
+            marked: BTreeSet::new(),
             applying: VecDeque::new(),
             asked: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
@@ -144,8 +151,13 @@ impl World {
     fn start_authority(&mut self) {
         let stored = self.stored.clone();
         let registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
-        let settings =
-            Settings { epoch: vec![self.epoch], lease_ms: LEASE_MS, requests_per_second: 50, limits: SMALL };
+        let settings = Settings {
+            lease_ms: LEASE_MS,
+            requests_per_second: 50,
+            cache_lifetime_ms: CACHE_LIFETIME_MS,
+            began_ms: self.now_ms,
+            ..settings(self.epoch, SMALL)
+        };
         self.authority = Some(Authority::new(settings, registry));
     }
 
@@ -209,8 +221,8 @@ impl World {
                         stream.up.push_back(up);
                     }
                 }
-                client::Effect::Apply { whole, mappings, .. } => {
-                    nve.applying.push_back((whole, mappings));
+                client::Effect::Apply { whole, mappings, expiring, .. } => {
+                    nve.applying.push_back((whole, mappings, expiring));
                     if self.flaw == Some(Flaw::AppliedOnReceipt) {
                         self.client(n, client::Input::Applied);
                     } else {
@@ -236,7 +248,7 @@ impl World {
     }
 
     fn deliver_up(&mut self, n: usize) {
-        if self.authority.is_none() {
+        if self.authority.is_none() || self.nves[n].cut_off {
             // Nobody is there.
             if self.nves[n].stream.take().is_some() {
                 self.client(n, client::Input::Closed("refused".to_owned()));
@@ -282,18 +294,21 @@ impl World {
     }
 
     fn apply(&mut self, n: usize) {
-        let Some((whole, mappings)) = self.nves[n].applying.pop_front() else { return };
-        let table = &mut self.nves[n].table;
+        let Some((whole, mappings, expiring)) = self.nves[n].applying.pop_front() else { return };
+        let SimNve { table, marked, .. } = &mut self.nves[n];
         if whole {
             table.clear();
+            marked.clear();
         }
         for told in mappings {
+            marked.remove(&told.key);
             if told.choices.is_empty() {
                 table.remove(&told.key);
             } else {
                 table.insert(told.key, told.choices);
             }
         }
+        marked.extend(expiring);
         if self.flaw != Some(Flaw::AppliedOnReceipt) {
             self.client(n, client::Input::Applied);
         }
@@ -352,6 +367,7 @@ impl World {
             382..384 => self.kill_authority(),
             384..388 => self.nves[n].stalled ^= true,
             388 => self.back_up_or_restore(),
+            389..391 => self.cut_off_the_cache(),
             _ if self.authority.is_none() => self.start_authority(),
             _ => {}
         }
@@ -373,7 +389,7 @@ pub(super) fn live(seed: u64, flaw: Option<Flaw>) -> Vec<String> {
     if world.authority.is_none() {
         world.start_authority();
     }
-    world.nves.iter_mut().for_each(|nve| nve.stalled = false);
+    world.nves.iter_mut().for_each(|nve| (nve.stalled, nve.cut_off) = (false, false));
     for _ in 0..500 {
         world.step(false);
     }

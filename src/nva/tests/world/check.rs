@@ -53,9 +53,23 @@ impl World {
             let known = nve.client.known().filter(|known| known.epoch == [self.epoch]);
             assert!(state.applied <= known.map_or(0, |known| known.revision), "{state:?} has {known:?}");
         }
+        self.check_absent();
         for (key, record) in self.stored.iter().filter(|(_, record)| record.is_held()) {
             let alias = key.zero_alias().and_then(|alias| self.stored.get(&alias));
             assert!(!alias.is_some_and(Record::is_held), "{key} and its zero alias: {record:?}");
+        }
+    }
+
+    /// What the caching NVE uses without a session is another one's by nothing but the restoration of a backup.
+    fn check_absent(&self) {
+        let nve = &self.nves[CACHING];
+        if !nve.cut_off || nve.applying.len() + usize::from(nve.stream.is_some()) > 0 {
+            return;
+        }
+        for (key, choices) in nve.table.iter().filter(|_| self.epoch == 1) {
+            let holder = self.stored[key].choices.first();
+            let is_another = |at: &Choice| at.locator.0 >> 8 != choices[0].locator.0 >> 8;
+            assert!(!holder.is_some_and(is_another), "{key} is used at {choices:?} and is at {holder:?}");
         }
     }
 

@@ -41,10 +41,17 @@ impl World {
         }
     }
 
-    /// Something needs an identifier that the caching NVE does not have.
+    /// The caching NVE finds no authority for a while, or finds one again.
+    pub(super) fn cut_off_the_cache(&mut self) {
+        self.break_stream(CACHING);
+        self.nves[CACHING].cut_off ^= true;
+    }
+
+    /// Something needs an identifier that the caching NVE does not have, or that is about to expire there.
     pub(super) fn miss(&mut self) {
         let key = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
-        if !self.nves[CACHING].table.contains_key(&key) {
+        let SimNve { table, marked, .. } = &self.nves[CACHING];
+        if !table.contains_key(&key) || marked.contains(&key) {
             self.client(CACHING, client::Input::Misses(vec![key]));
         }
     }
@@ -71,6 +78,7 @@ impl World {
         let known = nve.client.known().filter(|_| has_disk).cloned();
         if known.is_none() {
             nve.table.clear();
+            nve.marked.clear();
         }
         let client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64, known);
         nve.client = in_its_mode(n as u64 + 1, client);

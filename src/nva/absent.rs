@@ -1,0 +1,75 @@
+//! NVEs without a session that may go on using what they were told: a node in cache mode forwards for a grace period on
+//! what it has. What such a node may have is given to nobody else meanwhile (ILA draft §4.7, appendix A).
+
+use super::model::Key;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// What an NVE may use, and until when.
+#[derive(Debug)]
+struct Memory {
+    until_ms: u64,
+    /// None: anything.
+    keys: Option<HashSet<Key>>,
+}
+
+/// By the name of the NVE.
+#[derive(Debug, Default)]
+pub(super) struct Absent(BTreeMap<Arc<str>, Memory>);
+
+impl Absent {
+    /// The authority starts: what these NVEs were told before is not known.
+    pub(super) fn of_all<'a>(nves: impl Iterator<Item = &'a str>, until_ms: u64) -> Self {
+        Absent(nves.map(|nve| (nve.into(), Memory { until_ms, keys: None })).collect())
+    }
+
+    /// The session of an NVE that asked for these identifiers ended.
+    pub(super) fn left(&mut self, nve: Arc<str>, keys: impl Iterator<Item = Key>, until_ms: u64) {
+        self.0.insert(nve, Memory { until_ms, keys: Some(keys.collect()) });
+    }
+
+    /// It has a session again, and is told what has changed.
+    pub(super) fn is_back(&mut self, nve: &str) {
+        self.0.remove(nve);
+    }
+
+    /// One that may use a mapping of this identifier, and for how long, in milliseconds.
+    pub(super) fn user_of(&self, key: Key, now_ms: u64) -> Option<(&str, u64)> {
+        let may_use = |memory: &Memory| memory.keys.as_ref().is_none_or(|keys| keys.contains(&key));
+        let mut users = self.0.iter().filter(|(_, memory)| now_ms < memory.until_ms && may_use(memory));
+        users.next().map(|(nve, memory)| (&**nve, memory.until_ms - now_ms))
+    }
+
+    /// Forgets those whose time is over.
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        self.0.retain(|_, memory| now_ms < memory.until_ms);
+    }
+
+    /// Forgets all: a flaw that tests must notice.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn key(identifier: u64) -> Key {
+        Key { sir_prefix: 1, identifier }
+    }
+
+    #[test]
+    fn who_may_use_an_identifier_is_known_until_it_is_back_or_its_time_is_over() {
+        let mut absent = Absent::of_all(["nve1", "nve2"].into_iter(), 100);
+        assert_eq!(absent.user_of(key(1), 99), Some(("nve1", 1)));
+        assert_eq!(absent.user_of(key(1), 100), None);
+        absent.is_back("nve1");
+        absent.left("nve1".into(), [key(1)].into_iter(), 200);
+        absent.is_back("nve2");
+        assert_eq!((absent.user_of(key(1), 150), absent.user_of(key(2), 50)), (Some(("nve1", 50)), None));
+        absent.tick(200);
+        assert!(absent.0.is_empty());
+    }
+}
