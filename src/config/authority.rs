@@ -73,6 +73,8 @@ pub struct AuthorityNve {
     pub locators: Vec<(Locator, SirPrefix)>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: u32,
+    /// Whether it is an ILA router.
+    pub router: bool,
 }
 
 impl AuthorityConfig {
@@ -255,7 +257,8 @@ fn nves(
         }
         let max_identifiers =
             s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
-        if nves.insert(name.clone(), AuthorityNve { locators, max_identifiers }).is_some() {
+        let router = s.flag("router", &entry.value.router, false);
+        if nves.insert(name.clone(), AuthorityNve { locators, max_identifiers, router }).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }
     }

@@ -277,7 +277,9 @@ raw! {
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
     /// `nves[]`
-    RawNve { name: Option<Text>, locators: List<RawLocator>, max_identifiers: Option<Text> }
+    RawNve {
+        name: Option<Text>, locators: List<RawLocator>, max_identifiers: Option<Text>, router: Option<Text>
+    }
     /// `operators[]` of `ila-nva`
     RawOperator { name: Option<Text>, role: Option<Text> }
     /// `metrics` of `ila-nva`

@@ -10,7 +10,7 @@ use super::cache::GRACE;
 use super::commits::{BATCH, Commits};
 use super::interest::MARGIN_MS;
 use super::log::{Limits, Log, Pages};
-use super::message::{Down, Encoded, Up, VERSION};
+use super::message::{Down, Encoded, Triangle, Up, VERSION};
 use super::model::{Key, Transaction};
 use super::registry::Registry;
 use super::session::{Allowance, Request, Session, Sessions, Shared};
@@ -25,6 +25,8 @@ const WAITING: usize = 100_000;
 const SNAPSHOTS: (u64, u64) = (10, 6_000_000);
 /// Queries that an NVE may make at once, and the time after which it may make another one.
 const QUERIES: (u64, u64) = (2_000, 1_000);
+/// Triangular packets of one ILA router that are heard at once, and the time after which another one is.
+const TRIANGLES: (u64, u64) = (200, 10_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -68,6 +70,26 @@ pub enum Effect {
     Released(Ticket, Released),
     /// Make this durable and say so; one at a time.
     Commit(Transaction),
+    /// Tell operators: an NVE is told where an identifier is, because it sends there by an ILA router.
+    Redirected {
+        /// The router that said so.
+        router: String,
+        /// The NVE.
+        nve: String,
+        /// The identifier.
+        key: Key,
+    },
+}
+
+/// What became of the triangular packets that ILA routers told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Triangles {
+    /// The sender's NVE is told.
+    pub redirected: u64,
+    /// It was told a moment ago, or it does not ask, or nobody has the source or the destination.
+    pub needless: u64,
+    /// Beyond the rate of one router.
+    pub unheard: u64,
 }
 
 /// What never changes while it runs.
@@ -103,6 +125,7 @@ pub struct Authority {
     pages: Pages,
     sessions: Sessions,
     commits: Commits,
+    triangles: Triangles,
     effects: Vec<Effect>,
 }
 
@@ -128,6 +151,7 @@ impl Authority {
             pages: Pages::default(),
             sessions: Sessions { absent, ..Sessions::default() },
             commits: Commits::default(),
+            triangles: Triangles::default(),
             effects: Vec::new(),
         }
     }
@@ -148,6 +172,12 @@ impl Authority {
     #[cfg(test)]
     pub(super) fn forget_absent(&mut self) {
         self.sessions.absent.forget();
+    }
+
+    /// What became of what ILA routers told of.
+    #[must_use]
+    pub fn triangles(&self) -> Triangles {
+        self.triangles
     }
 
     /// Name of the registry's history.
@@ -240,7 +270,9 @@ impl Authority {
         session.heard_ms = now_ms;
         self.sessions.due.insert(id);
         let (number, request) = match (&session.nve, up) {
-            (None, Up::Hello { versions, nve, .. }) => return self.greet(id, &versions, &nve, now_ms),
+            (None, Up::Hello { versions, nve, asks, .. }) => {
+                return self.greet(id, &versions, (&nve, asks), now_ms);
+            }
             (None, _) => return self.end(id, "the first message is not Hello".to_owned(), now_ms),
             (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned(), now_ms),
             // The answer shows the NVE that the authority is alive.
@@ -261,6 +293,10 @@ impl Authority {
                 }
                 return;
             }
+            (Some(nve), Up::Triangular(triangles)) => {
+                let router = nve.clone();
+                return self.hear_of(id, &router, &triangles, now_ms);
+            }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
             (Some(_), Up::Register { id, key, choices }) => (Some(id), Request::Register(key, choices)),
@@ -276,6 +312,41 @@ impl Authority {
         session.asked.push_back((number, request));
     }
 
+    /// An ILA router tells of packets that could go direct (ILA draft §4.6).
+    fn hear_of(&mut self, id: SessionId, router: &str, triangles: &[Triangle], now_ms: u64) {
+        if !self.registry.is_router(router) {
+            let why =
+                format!("Triangular of {router}, which is no ILA router; set nves[].router if it is one");
+            return self.end(id, why, now_ms);
+        }
+        for triangle in triangles {
+            let allowance = self.sessions.with_allowance(id).map(|(_, allowance)| allowance);
+            if !allowance.is_some_and(|allowance| allowance.triangles.take(now_ms)) {
+                self.triangles.unheard += 1;
+            } else if let Some(nve) = self.redirect(*triangle, now_ms) {
+                self.triangles.redirected += 1;
+                let (router, key) = (router.to_owned(), triangle.destination);
+                self.effects.push(Effect::Redirected { router, nve, key });
+            } else {
+                self.triangles.needless += 1;
+            }
+        }
+    }
+
+    /// Has the NVE of a sender told where its packets go. Gives its name, unless that would be of no use. Only who has the
+    /// source is told, and only what the registry holds: a router cannot mislead anybody.
+    fn redirect(&mut self, Triangle { source, destination }: Triangle, now_ms: u64) -> Option<String> {
+        let holder = |key| self.registry.record(key).filter(|record| record.is_held()).map(|it| &it.owner);
+        let nve = holder(source).filter(|_| source.sir_prefix == destination.sir_prefix)?;
+        holder(destination).filter(|other| *other != nve)?;
+        let mut sessions = self.sessions.all.iter_mut();
+        let (id, session) = sessions.find(|(_, session)| session.nve.as_deref() == Some(nve))?;
+        session.redirect(destination, self.settings.cache_lifetime_ms, now_ms).then(|| {
+            self.sessions.due.insert(*id);
+            nve.clone()
+        })
+    }
+
     fn release(&mut self, ticket: Ticket, key: Key) {
         let owner = self.registry.record(key).filter(|record| record.is_held()).map(|record| &record.owner);
         let lives = |owner: &&String| self.sessions.all.values().any(|it| it.nve.as_deref() == Some(owner));
@@ -288,7 +359,7 @@ impl Authority {
         }
     }
 
-    fn greet(&mut self, id: SessionId, versions: &[u32], nve: &str, now_ms: u64) {
+    fn greet(&mut self, id: SessionId, versions: &[u32], (nve, asks): (&str, bool), now_ms: u64) {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             return self.end(
@@ -319,13 +390,18 @@ impl Authority {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
             requests: Bucket::new(rate, 1_000_000 / rate),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
+            triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
+        let router = self.registry.is_router(&nve);
         session.nve = Some(nve);
+        if asks {
+            session.will_ask();
+        }
         let Settings { epoch, lease_ms, .. } = &self.settings;
         let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
-        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms };
+        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };
         session.sent(&welcome);
         self.effects.push(Effect::Down(id, welcome));
     }

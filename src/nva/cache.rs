@@ -72,6 +72,8 @@ pub struct Counts {
     pub negative: u64,
     /// Mappings that were asked for again before they expired, because packets used them.
     pub refreshed: u64,
+    /// Mappings that the authority told unasked, because packets went by an ILA router.
+    pub redirected: u64,
     /// Mappings, now.
     pub mappings: u64,
 }
@@ -213,8 +215,7 @@ impl Cache {
                 let Some(keys) = self.queries.remove(&id) else { return Err(down) };
                 keys.iter().for_each(|key| _ = self.pending.remove(key));
                 let keys: BTreeSet<Key> = keys.into_iter().collect();
-                let (least, most) = LIFETIME_MS;
-                self.lifetime_ms = u64::from(lifetime_ms).clamp(least, most);
+                self.set_lifetime(lifetime_ms);
                 let (least, most) = NEGATIVE_LIFETIME_MS;
                 let negative_ms = now_ms + u64::from(negative_lifetime_ms).clamp(least, most);
                 for Told { key, choices, .. } in mappings.iter().filter(|told| keys.contains(&told.key)) {
@@ -226,10 +227,17 @@ impl Cache {
                         self.learn(*key, choices, now_ms);
                     }
                 }
-                while let Some(key) = self.lifetimes.take_over(0, MAPPINGS) {
-                    self.remove(key);
+                self.make_room();
+            }
+            Down::Redirect { mappings, lifetime_ms, .. } => {
+                self.set_lifetime(lifetime_ms);
+                for Told { key, choices, .. } in mappings {
+                    if !choices.is_empty() && key.is_mappable() {
+                        self.counts.redirected += 1;
+                        self.learn(key, &choices, now_ms);
+                    }
                 }
-                while self.negatives.take_over(0, NEGATIVES).is_some() {}
+                self.make_room();
             }
             Down::Delta(_, mappings) => {
                 for Told { key, choices, .. } in mappings {
@@ -290,6 +298,19 @@ impl Cache {
             changes.expiring.push(key);
         }
         Some(changes)
+    }
+
+    fn set_lifetime(&mut self, lifetime_ms: u32) {
+        let (least, most) = LIFETIME_MS;
+        self.lifetime_ms = u64::from(lifetime_ms).clamp(least, most);
+    }
+
+    /// The oldest leave if there are too many.
+    fn make_room(&mut self) {
+        while let Some(key) = self.lifetimes.take_over(0, MAPPINGS) {
+            self.remove(key);
+        }
+        while self.negatives.take_over(0, NEGATIVES).is_some() {}
     }
 
     /// The authority says where an identifier is, for a whole lifetime.

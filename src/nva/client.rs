@@ -13,6 +13,7 @@ use super::cache::{Cache, Changes};
 use super::follower::Follower;
 use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
+use super::triangles::Triangles;
 use std::collections::BTreeMap;
 
 /// First and longest pause before another attempt, in milliseconds. Each is drawn from 0 up to twice the one before
@@ -42,6 +43,8 @@ struct Live {
     heard_ms: u64,
     /// Whether the authority knows that it has heard of everything that is attached.
     complete: bool,
+    /// Whether this node is an ILA router of the authority.
+    router: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,7 @@ pub struct Client {
     follower: Follower,
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
+    triangles: Triangles,
     /// Whether something of the cache is being applied.
     applying: bool,
     effects: Vec<Effect>,
@@ -109,6 +113,7 @@ impl Client {
             next_id: 0,
             follower: Follower::new(known),
             cache: None,
+            triangles: Triangles::default(),
             applying: false,
             effects: Vec::new(),
         }
@@ -134,6 +139,8 @@ impl Client {
             |what: fn(&Registration) -> bool| self.registrations.values().filter(|one| what(one)).count();
         Status {
             live: matches!(self.state, State::Live(_)),
+            router: matches!(self.state, State::Live(Live { router: true, .. })),
+            triangles: self.triangles.count,
             applied: self.follower.known().map_or(0, |known| known.revision),
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
@@ -147,8 +154,8 @@ impl Client {
         match input {
             Input::Attached(wanted) => self.attach(wanted),
             Input::Opened => {
-                let (nve, boot) = (self.nve.clone(), self.boot);
-                self.effects.push(Effect::Up(Up::Hello { versions: vec![VERSION], nve, boot }));
+                let (nve, boot, asks) = (self.nve.clone(), self.boot, self.cache.is_some());
+                self.effects.push(Effect::Up(Up::Hello { versions: vec![VERSION], nve, boot, asks }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
@@ -168,6 +175,12 @@ impl Client {
             Input::Misses(keys) => {
                 if let Some(cache) = &mut self.cache {
                     keys.into_iter().for_each(|key| cache.miss(key, now_ms));
+                }
+            }
+            Input::Triangles(seen) => {
+                if matches!(self.state, State::Live(Live { router: true, .. })) {
+                    let messages = self.triangles.choose(seen, now_ms);
+                    self.effects.extend(messages.into_iter().map(|told| Effect::Up(Up::Triangular(told))));
                 }
             }
             Input::Tick => self.tick(now_ms),
@@ -240,10 +253,13 @@ impl Client {
             live.heard_ms = now_ms;
         }
         match (&mut self.state, down) {
-            (State::Greeting { .. }, Down::Welcome { version: VERSION, epoch, revision, lease_ms }) => {
+            (
+                State::Greeting { .. },
+                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router },
+            ) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
-                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false });
+                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false, router });
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();

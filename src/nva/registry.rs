@@ -29,6 +29,8 @@ pub struct Nve {
     pub locators: HashMap<Locator, u64>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: usize,
+    /// Whether it is an ILA router, which may say who sends through it what could go direct.
+    pub router: bool,
 }
 
 /// Who has which identifier.
@@ -102,6 +104,12 @@ impl Registry {
     #[must_use]
     pub fn knows(&self, nve: &str) -> bool {
         self.nves.contains_key(nve)
+    }
+
+    /// Whether an NVE is an ILA router.
+    #[must_use]
+    pub fn is_router(&self, nve: &str) -> bool {
+        self.nves.get(nve).is_some_and(|nve| nve.router)
     }
 
     /// Every identifier that somebody has.

@@ -95,7 +95,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let store = Embedded::open(&config.store, epoch)?;
     let nves = config.nves.iter().map(|(name, nve)| {
         let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
-        (name.clone(), Nve { locators, max_identifiers: nve.max_identifiers as usize })
+        (name.clone(), Nve { locators, max_identifiers: nve.max_identifiers as usize, router: nve.router })
     });
     let nves: HashMap<String, Nve> = nves.collect();
     let limits = server::SessionLimits {

@@ -354,6 +354,9 @@ impl Server {
                             let _ = tell.send(told);
                         }
                     }
+                    Effect::Redirected { router, nve, key } => {
+                        tracing::info!(router, nve, identifier = %key, "an NVE is redirected");
+                    }
                     Effect::Commit(transaction) => {
                         if self.work.send(Work::Commit(transaction)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));

@@ -17,6 +17,7 @@ pub(super) struct Allowance {
     pub(super) snapshots: Bucket,
     pub(super) requests: Bucket,
     pub(super) queries: Bucket,
+    pub(super) triangles: Bucket,
 }
 
 /// All sessions.
@@ -177,10 +178,23 @@ impl Session {
         true
     }
 
+    /// The NVE will ask, and not subscribe.
+    pub(super) fn will_ask(&mut self) {
+        self.following = Following::Asked(Box::default());
+    }
+
+    /// Notes that the NVE sends to an identifier by an ILA router. Gives whether it will be told where that is.
+    pub(super) fn redirect(&mut self, key: Key, lifetime_ms: u32, now_ms: u64) -> bool {
+        match &mut self.following {
+            Following::Asked(interests) => interests.redirect(key, lifetime_ms, now_ms),
+            _ => false,
+        }
+    }
+
     /// Notes what the NVE asks for. Gives whether it may.
     pub(super) fn ask(&mut self, id: u64, keys: Vec<Key>) -> bool {
         if matches!(self.following, Following::Nothing) {
-            self.following = Following::Asked(Box::default());
+            self.will_ask();
         }
         match &mut self.following {
             Following::Asked(interests) => interests.ask(id, keys),
@@ -313,7 +327,10 @@ impl Session {
             }
             Following::Asked(interests) => {
                 // What changed before an answer is told before it.
-                let news = interests.news(registry, log.limits().message_records);
+                let most = log.limits().message_records;
+                let news = interests.news(registry, most);
+                let news = news
+                    .or_else(|| interests.redirected(id, (registry, watchers), (*lifetime_ms, most), now_ms));
                 if news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
                     return news;
                 }

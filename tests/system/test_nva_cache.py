@@ -25,6 +25,7 @@ print(sent)
 """
 
 QUERIED, NEGATIVE = "ilagate_nva_queried_identifiers_total", "ilagate_nva_negative_answers_total"
+REDIRECTED, TRIANGULAR = "ilagate_nva_redirected_mappings_total", "ilagate_nva_triangular_reports_total"
 CACHED, REFRESHED = "ilagate_nva_cached_mappings", "ilagate_nva_refreshed_mappings_total"
 SUPPRESSED, LOST = (f'ilagate_nva_unasked_misses_total{{reason="{reason}"}}' for reason in ("suppressed", "lost"))
 
@@ -32,10 +33,10 @@ SUPPRESSED, LOST = (f'ilagate_nva_unasked_misses_total{{reason="{reason}"}}' for
 class CacheDomain(Domain):
     """The reference network, whose first NVE knows nothing but what it asks for."""
 
-    def __init__(self, lab, **sessions):
+    def __init__(self, lab, mode="cache", **sessions):
         super().__init__(lab, **sessions)
         nve1 = self.net.nve1
-        nve1.config["nva"]["mode"] = "cache"
+        nve1.config["nva"]["mode"] = mode
         nve1.config["sir_domains"] = [dict(domain, on_miss="route") for domain in self.net.domain]
 
     def start(self):
@@ -191,3 +192,34 @@ def test_a_tenants_first_question_is_answered_when_the_authority_answers():
         expect("lladdr" not in neighbours, neighbours)
         net.stop()
         nva.stop()
+
+
+def test_a_router_tells_which_packets_could_go_direct_and_their_sender_is_redirected():
+    with Lab("ilac") as lab:
+        domain = CacheDomain(lab, mode="redirect")
+        domain.nva.config["nves"][0]["router"] = True
+        net = domain.start().net
+        there, back = by_the_gateway(net, 40)
+        expect(0 < there < 40 and there == back, f"{there} of 40 to the gateway, {back} from it")
+        expect(cached(net.nve1) == {T2}, f"the node knows {cached(net.nve1)}")
+        expect(by_the_gateway(net, 5) == (0, 0), "the gateway still sees them")
+        metrics = net.nve1.metrics()
+        expect((metrics[QUERIED], metrics[REDIRECTED]) == (0, 1), f"{metrics[QUERIED]} queries, {metrics[REDIRECTED]}")
+        expect(net.gw.metrics()[TRIANGULAR] >= 1, "the router tells of nothing")
+        told = [line for line in domain.nva.log().splitlines() if "an NVE is redirected" in line]
+        nve1 = net.nve1.config["node"]["name"]
+        expect(len(told) == 1 and T2 in told[0] and nve1 in told[0], domain.nva.log())
+        # What it was told of it is told the changes of, too.
+        net.nve2.config["attachments"] = []
+        net.nve2.reload()
+        until(lambda: not cached(net.nve1), "the node to forget task 2")
+        domain.stop()
+
+
+def test_a_node_that_is_no_router_for_the_authority_tells_it_of_no_packets():
+    with Lab("ilac") as lab:
+        domain = CacheDomain(lab, mode="redirect")
+        net = domain.start().net
+        expect(by_the_gateway(net, 20) == (20, 20), "somebody else was asked")
+        expect(net.gw.metrics()[TRIANGULAR] == 0 and not cached(net.nve1), "the gateway tells of packets")
+        domain.stop()

@@ -3,7 +3,7 @@
 //! The thread writes what waits in one transaction, and rests before the next one. The file may be behind what is in
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
-use crate::config::{Config, NvaMode};
+use crate::config::Config;
 use crate::mapping::Change;
 use crate::node::stats::Stats;
 use crate::nva::message::Told;
@@ -45,7 +45,7 @@ impl Before {
     /// told of: the node starts with nothing.
     pub fn read(config: &Config) -> Result<Self, OpenError> {
         // What is asked for when it is needed is not kept.
-        if config.nva.as_ref().is_none_or(|nva| nva.mode == NvaMode::Cache) {
+        if config.nva.as_ref().is_none_or(|nva| nva.mode.asks()) {
             return Ok(Before::default());
         }
         let Some(directory) = &config.node.state_dir else {

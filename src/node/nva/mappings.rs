@@ -7,6 +7,7 @@ use crate::node::handle::{ControlHandle, Gone, Request};
 use crate::node::stats::Stats;
 use crate::nva::message::Told;
 use crate::nva::model::{Choice, Key};
+use crate::table::DomainId;
 use std::collections::{BTreeMap, HashMap};
 
 /// Records of one push that may be wrong, before it is given up and everything is asked for anew.
@@ -81,6 +82,12 @@ fn change(domain: u8, told: &Told) -> Change {
     }
     let target = MappingTarget::Locators(told.choices.clone());
     Change::Upsert(MappingRecord { domain, identifier, target })
+}
+
+/// The key of an identifier of a SIR domain, if the configuration has that domain.
+pub(super) fn key(config: &Config, domain: DomainId, identifier: Identifier) -> Option<Key> {
+    let domain = config.sir_domains.get(usize::from(domain.0))?;
+    Some(Key { sir_prefix: domain.prefix.0, identifier: identifier.0 })
 }
 
 /// What is attached here, with the locators of this node in its domain.

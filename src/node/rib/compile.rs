@@ -61,6 +61,7 @@ impl Rib {
             networks,
             tasks,
             asks: self.asks,
+            asks_for_packets: self.asks_for_packets,
             domains: self.domains.iter().map(domain).collect(),
             routes,
             neighbours,

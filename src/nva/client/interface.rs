@@ -1,7 +1,7 @@
 //! What goes into the NVE's half of a session and comes out of it.
 
 use crate::nva::cache::Counts;
-use crate::nva::message::{Down, Told, Up};
+use crate::nva::message::{Down, Told, Triangle, Up};
 use crate::nva::model::{Choice, Key, Known};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ pub enum Input {
     Unusable(String),
     /// Packets need these identifiers, or use one that is about to expire; in cache mode.
     Misses(Vec<Key>),
+    /// Packets came to this node that could have gone direct. Only an ILA router of the authority tells it of them.
+    Triangles(Vec<Triangle>),
     /// Time has passed. Timers are served, and what is due is registered, in this step only.
     Tick,
 }
@@ -84,6 +86,10 @@ pub struct Status {
     pub registered: usize,
     /// Identifiers of this node that the authority refuses.
     pub refused: usize,
+    /// Whether the authority has this node for an ILA router, now.
+    pub router: bool,
+    /// Triangular packets that were told of.
+    pub triangles: u64,
     /// What came of asking, in cache mode.
     pub cache: Counts,
 }

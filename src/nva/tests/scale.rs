@@ -19,7 +19,8 @@ fn resident() -> usize {
 
 fn hello(authority: &mut Authority, id: SessionId) {
     let _ = authority.step(0, Input::Opened(id, None));
-    let _ = authority.step(0, Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1 }));
+    let _ = authority
+        .step(0, Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1, asks: false }));
 }
 
 /// One session from Subscribe to SnapshotEnd. Gives messages and bytes.
@@ -77,7 +78,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
                 match effect {
                     Effect::Down(id, down) if id == slow => unread += down.weight(),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
-                    Effect::Released(..) => {}
+                    Effect::Released(..) | Effect::Redirected { .. } => {}
                     Effect::Commit(_) => inputs.push(Input::Committed(Ok(()))),
                     Effect::Close(id, why) => panic!("{id:?}: {why}"),
                 }

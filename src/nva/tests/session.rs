@@ -42,6 +42,7 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
+                    Effect::Redirected { .. } => panic!("{effect:?}"),
                     Effect::Commit(transaction) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {
@@ -66,7 +67,7 @@ impl Bench {
 
     fn hello(&mut self, nve: u64) {
         self.step(Input::Opened(SessionId(nve), None));
-        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1 });
+        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false });
     }
 
     fn register(&mut self, nve: u64, number: u64) {
@@ -115,6 +116,9 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Error(why) => Some(why),
         Down::Answer { id, revision, mappings, .. } => {
             Some(format!("answer {id} at {revision}:{}", numbers(mappings)))
+        }
+        Down::Redirect { revision, mappings, .. } => {
+            Some(format!("redirect at {revision}:{}", numbers(mappings)))
         }
     }
 }
@@ -337,7 +341,7 @@ fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
     bench.register(1, 2);
     // It starts anew while that is on its way to the disk, and has nothing.
     bench.step(Input::Opened(SessionId(9), None));
-    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2 });
+    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2, asks: false });
     bench.up(9, Up::Complete);
     bench.step(Input::Committed(Ok(())));
     bench.step(Input::Committed(Ok(())));

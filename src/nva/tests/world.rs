@@ -12,7 +12,7 @@ use crate::nva::authority::{self, Authority, SessionId, Settings};
 use crate::nva::client::{self, Client, News};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
-use crate::nva::message::{Down, Encoded, Told, Up};
+use crate::nva::message::{Down, Encoded, Told, Triangle, Up};
 use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::Registry;
 use crate::nva::store::{Memory, Store, Stored};
@@ -89,6 +89,8 @@ pub(super) struct World {
     epoch: u8,
     revision: u64,
     backup: Option<Stored>,
+    /// Whether one was restored since the caching NVE was cut off.
+    is_restored: bool,
     /// What the registry showed at each revision of each epoch.
     history: BTreeMap<(u8, u64), BTreeMap<Key, Vec<Choice>>>,
     authority: Option<Authority>,
@@ -127,6 +129,7 @@ impl World {
             epoch: 1,
             revision: 0,
             backup: None,
+            is_restored: false,
             history: BTreeMap::new(),
             authority: None,
             next_session: 0,
@@ -183,7 +186,7 @@ impl World {
                         stream.down.push_back(Down::Error(why));
                     }
                 }
-                authority::Effect::Released(..) => {}
+                authority::Effect::Released(..) | authority::Effect::Redirected { .. } => {}
                 authority::Effect::Commit(transaction) => {
                     assert!(self.commit.replace(transaction).is_none(), "two commits at a time");
                 }
@@ -355,7 +358,8 @@ impl World {
             100..200 => self.deliver_down(n),
             200..240 => self.apply(n),
             240..280 => self.commit_ends(false),
-            280..290 => self.miss(),
+            280..286 => self.miss(),
+            286..290 => self.triangular(),
             290..320 => {
                 let passed_ms = 1 + self.chance.below(200);
                 self.tick(passed_ms);
@@ -367,7 +371,8 @@ impl World {
             382..384 => self.kill_authority(),
             384..388 => self.nves[n].stalled ^= true,
             388 => self.back_up_or_restore(),
-            389..391 => self.cut_off_the_cache(),
+            389 => self.cut_off_the_cache(),
+            390..393 => self.take_over(n),
             _ if self.authority.is_none() => self.start_authority(),
             _ => {}
         }

@@ -30,7 +30,8 @@ pub(in crate::path) fn run(
         let verdict = match meta.class {
             Class::Sir(domain) => {
                 let verdict = from_sir(packet, meta, domain, ctx);
-                if ctx.tables.asks && (meta.action == ActionId::default() || meta.expiring) {
+                let is_missing = meta.action == ActionId::default() && ctx.tables.asks_for_packets;
+                if is_missing || meta.expiring {
                     tell_miss(packet, meta, domain, verdict, policer, ctx);
                 }
                 verdict

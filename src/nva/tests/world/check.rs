@@ -19,7 +19,7 @@ pub(super) fn order(down: &Down, told: &mut u64) {
 /// The same of an NVE that asks: what it is told never goes back.
 pub(super) fn order_of_asked(down: &Down, told: &mut u64) {
     match down {
-        Down::Delta(revision, _) | Down::Answer { revision, .. } => {
+        Down::Delta(revision, _) | Down::Answer { revision, .. } | Down::Redirect { revision, .. } => {
             assert!(revision >= told, "revision {revision} comes after {told}");
             *told = *revision;
         }
@@ -66,8 +66,8 @@ impl World {
         if !nve.cut_off || nve.applying.len() + usize::from(nve.stream.is_some()) > 0 {
             return;
         }
-        for (key, choices) in nve.table.iter().filter(|_| self.epoch == 1) {
-            let holder = self.stored[key].choices.first();
+        for (key, choices) in nve.table.iter().filter(|_| !self.is_restored) {
+            let holder = self.stored.get(key).and_then(|record| record.choices.first());
             let is_another = |at: &Choice| at.locator.0 >> 8 != choices[0].locator.0 >> 8;
             assert!(!holder.is_some_and(is_another), "{key} is used at {choices:?} and is at {holder:?}");
         }

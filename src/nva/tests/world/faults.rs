@@ -30,6 +30,7 @@ impl World {
             self.store.commit(n, &Transaction { writes }).unwrap();
         }
         self.epoch += 1;
+        self.is_restored = true;
         self.nves.iter_mut().for_each(|nve| nve.acknowledged.clear());
         self.note_stored();
     }
@@ -45,15 +46,37 @@ impl World {
     pub(super) fn cut_off_the_cache(&mut self) {
         self.break_stream(CACHING);
         self.nves[CACHING].cut_off ^= true;
+        self.is_restored = false;
     }
 
-    /// Something needs an identifier that the caching NVE does not have, or that is about to expire there.
-    pub(super) fn miss(&mut self) {
-        let key = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
-        let SimNve { table, marked, .. } = &self.nves[CACHING];
-        if !table.contains_key(&key) || marked.contains(&key) {
-            self.client(CACHING, client::Input::Misses(vec![key]));
+    /// What the caching NVE uses goes from its NVE, and another one wants it.
+    pub(super) fn take_over(&mut self, heir: usize) {
+        let Some(key) = self.nves[CACHING].table.keys().next().copied() else { return };
+        for n in 0..self.nves.len() {
+            let nve = &mut self.nves[n];
+            nve.acknowledged.remove(&key);
+            nve.asked.remove(&key);
+            if nve.attached.remove(&key) {
+                self.tell_attached(n);
+            }
         }
+        self.nves[heir].attached.insert(key);
+        self.tell_attached(heir);
+    }
+
+    /// Packets need what the caching NVE does not have, or use what is about to expire there.
+    pub(super) fn miss(&mut self) {
+        let SimNve { table, marked, .. } = &self.nves[CACHING];
+        let keys = (1..=KEYS).flat_map(|n| [0, 0xffff].map(|low| key(0x1000 * n + low)));
+        let missing: Vec<Key> = keys.filter(|key| !table.contains_key(key) || marked.contains(key)).collect();
+        self.client(CACHING, client::Input::Misses(missing));
+    }
+
+    /// The router sees a packet that the caching NVE could have sent direct.
+    pub(super) fn triangular(&mut self) {
+        let Some(source) = self.nves[CACHING].attached.first().copied() else { return };
+        let destination = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
+        self.client(0, client::Input::Triangles(vec![Triangle { source, destination }]));
     }
 
     /// Attaches or detaches something.
