@@ -6,7 +6,7 @@
 
 use super::absent::Absent;
 use super::bucket::Bucket;
-use super::cache::GRACE;
+use super::cache::{CONFIRM_MS, GRACE};
 use super::commits::{BATCH, Commits};
 use super::interest::MARGIN_MS;
 use super::log::{Limits, Log, Pages};
@@ -205,7 +205,7 @@ impl Authority {
         match input {
             Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
             Input::Distrusted(id, why) => self.end(id, why, now_ms),
-            Input::Closed(id) => _ = self.sessions.remove(id, now_ms + self.settings.used_ms()),
+            Input::Closed(id) => _ = self.sessions.remove(id, now_ms, self.settings.used_ms()),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -242,7 +242,7 @@ impl Authority {
     }
 
     fn end(&mut self, id: SessionId, why: String, now_ms: u64) {
-        if self.sessions.remove(id, now_ms + self.settings.used_ms()) {
+        if self.sessions.remove(id, now_ms, self.settings.used_ms()) {
             self.effects.push(Effect::Close(id, why));
         }
     }
@@ -383,7 +383,7 @@ impl Authority {
         if let Some(before) = before.map(|(before, _)| *before) {
             self.end(before, format!("{nve} opened another session"), now_ms);
         }
-        self.sessions.absent.is_back(nve);
+        let used_before = self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
         let rate = u64::from(self.settings.requests_per_second.max(1));
         let full = || Allowance {
@@ -396,6 +396,7 @@ impl Authority {
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
         let router = self.registry.is_router(&nve);
         session.nve = Some(nve);
+        session.used_before = used_before.map(|used| (used, now_ms + CONFIRM_MS));
         if asks {
             session.will_ask();
         }

@@ -26,7 +26,7 @@ const MARK_PERCENT: (u64, u64) = (80, 90);
 /// Shortest time between two batches of marks: each may cost the node a snapshot.
 const MARK_MS: u64 = 250;
 /// How long mappings of a session before stay at least: until they are asked for again.
-const CONFIRM_MS: u64 = 120_000;
+pub(super) const CONFIRM_MS: u64 = 120_000;
 /// Changes that are applied at once, at most.
 const CHANGES: usize = 4_096;
 

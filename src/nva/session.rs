@@ -1,7 +1,7 @@
 //! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
-use super::absent::Absent;
+use super::absent::{Absent, Used};
 use super::bucket::Bucket;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
@@ -40,12 +40,16 @@ impl Sessions {
         Some((session, allowance))
     }
 
-    /// Forgets a session, whose NVE may use what it asked for until then. Gives whether it was there.
-    pub(super) fn remove(&mut self, id: SessionId, used_until_ms: u64) -> bool {
+    /// Forgets a session, whose NVE may use what it asked for `used_ms` more. Gives whether it was there.
+    pub(super) fn remove(&mut self, id: SessionId, now_ms: u64, used_ms: u64) -> bool {
         let Some(session) = self.all.remove(&id) else { return false };
         if let (Following::Asked(interests), Some(nve)) = (session.following, session.nve) {
             self.watchers.forget(id, &interests);
-            self.absent.left(nve, interests.keys(), used_until_ms);
+            let used = Used::These(interests.keys().collect());
+            // What it had before and did not ask for again yet.
+            let before = session.used_before.filter(|(_, until_ms)| now_ms < *until_ms);
+            let used = before.map(|(before, _)| before).into_iter().fold(used, Used::and);
+            self.absent.left(nve, used, now_ms + used_ms);
         }
         true
     }
@@ -112,6 +116,8 @@ pub(super) struct Session {
     pub(super) proved: Option<String>,
     /// Once it said who it is.
     pub(super) nve: Option<Arc<str>>,
+    /// What it may use of sessions before, until it has asked for it again.
+    pub(super) used_before: Option<(Used, u64)>,
     pub(super) heard_ms: u64,
     /// Everything up to this revision is in force there.
     pub(super) applied: u64,
@@ -138,6 +144,7 @@ impl Session {
         Session {
             proved,
             nve: None,
+            used_before: None,
             heard_ms: now_ms,
             applied: 0,
             asked: VecDeque::new(),

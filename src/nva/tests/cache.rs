@@ -282,6 +282,8 @@ fn a_mark_stays_when_the_mapping_changes_and_goes_with_the_session() {
 fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
     let mut bench = Bench::new(10);
     bench.hello(3);
+    // What it had before the authority started it has asked for again by then.
+    bench.wait(120_000);
     bench.misses([1, 2]);
     bench.client(Input::Closed("broken".to_owned()));
     bench.cut_off = true;
@@ -301,6 +303,24 @@ fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
     assert_eq!((bench.table.len(), claim(&mut bench)), (0, [name(1), name(3)]));
     bench.wait(30_000);
     assert_eq!(claim(&mut bench), [name(3), name(3)]);
+}
+
+#[test]
+fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
+    let mut bench = Bench::new(10);
+    bench.hello(3);
+    bench.misses([1]);
+    bench.client(Input::Closed("broken".to_owned()));
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    // A session that ends before anything was asked for.
+    bench.authority(authority::Input::Opened(SessionId(900), None));
+    let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true };
+    bench.authority(authority::Input::Up(SessionId(900), hello));
+    bench.authority(authority::Input::Closed(SessionId(900)));
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    bench.now_ms += 1;
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3) });
+    assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(1));
 }
 
 #[test]

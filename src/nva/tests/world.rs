@@ -89,8 +89,8 @@ pub(super) struct World {
     epoch: u8,
     revision: u64,
     backup: Option<Stored>,
-    /// Whether one was restored since the caching NVE was cut off.
-    is_restored: bool,
+    /// What the caching NVE uses while it is cut off, and nobody else had at its beginning.
+    protected: BTreeSet<Key>,
     /// What the registry showed at each revision of each epoch.
     history: BTreeMap<(u8, u64), BTreeMap<Key, Vec<Choice>>>,
     authority: Option<Authority>,
@@ -129,7 +129,7 @@ impl World {
             epoch: 1,
             revision: 0,
             backup: None,
-            is_restored: false,
+            protected: BTreeSet::new(),
             history: BTreeMap::new(),
             authority: None,
             next_session: 0,

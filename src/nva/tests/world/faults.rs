@@ -30,7 +30,8 @@ impl World {
             self.store.commit(n, &Transaction { writes }).unwrap();
         }
         self.epoch += 1;
-        self.is_restored = true;
+        // What was registered since the backup is nobody's now.
+        self.protected.clear();
         self.nves.iter_mut().for_each(|nve| nve.acknowledged.clear());
         self.note_stored();
     }
@@ -46,22 +47,24 @@ impl World {
     pub(super) fn cut_off_the_cache(&mut self) {
         self.break_stream(CACHING);
         self.nves[CACHING].cut_off ^= true;
-        self.is_restored = false;
+        let used = self.nves[CACHING].table.keys().copied();
+        self.protected = used.filter(|key| !self.is_of_another(*key)).collect();
     }
 
-    /// What the caching NVE uses goes from its NVE, and another one wants it.
+    /// What the caching NVE uses goes from its NVE, or another one wants it that went.
     pub(super) fn take_over(&mut self, heir: usize) {
         let Some(key) = self.nves[CACHING].table.keys().next().copied() else { return };
+        if self.stored.get(&key).is_some_and(|record| !record.is_held()) {
+            self.nves[heir].attached.insert(key);
+            return self.tell_attached(heir);
+        }
         for n in 0..self.nves.len() {
             let nve = &mut self.nves[n];
             nve.acknowledged.remove(&key);
             nve.asked.remove(&key);
-            if nve.attached.remove(&key) {
-                self.tell_attached(n);
-            }
+            nve.attached.remove(&key);
+            self.tell_attached(n);
         }
-        self.nves[heir].attached.insert(key);
-        self.tell_attached(heir);
     }
 
     /// Packets need what the caching NVE does not have, or use what is about to expire there.
