@@ -9,11 +9,13 @@ use std::collections::VecDeque;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
 pub(super) const BATCH: usize = 2_048;
+/// Ticks after which released identifiers are deleted although requests wait.
+const PUT_OFF: u32 = 5;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
 
 /// A commit under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Flight {
     transaction: Transaction,
     /// Session, request and sequence of what is answered once it is durable.
@@ -36,6 +38,8 @@ pub(super) struct Commits {
     releases: VecDeque<(Ticket, Key)>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
+    /// Ticks since released identifiers were deleted.
+    put_off: u32,
 }
 
 /// Sequence and revision of a release, or why there is none.
@@ -63,6 +67,7 @@ impl Commits {
 
     /// Those who had more requests than they may make are served again.
     pub(super) fn tick(&mut self) {
+        self.put_off = self.put_off.saturating_add(1);
         self.turns.extend(self.throttled.drain(..));
     }
 
@@ -75,6 +80,9 @@ impl Commits {
     ) -> Option<Transaction> {
         if self.flight.is_some() {
             return None;
+        }
+        if let Some(transaction) = self.delete_released(registry, now_ms) {
+            return Some(transaction);
         }
         let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
         let mut operators = Vec::new();
@@ -157,6 +165,18 @@ impl Commits {
             None => answer(sessions, answers, registry.revision()),
         }
         transaction
+    }
+
+    /// Deletes released identifiers once after a tick, and rather when nobody waits.
+    fn delete_released(&mut self, registry: &Registry, now_ms: u64) -> Option<Transaction> {
+        let is_idle = self.turns.is_empty() && self.releases.is_empty();
+        if self.put_off < if is_idle { 1 } else { PUT_OFF } {
+            return None;
+        }
+        self.put_off = 0;
+        let transaction = registry.delete_released(now_ms, BATCH)?;
+        self.flight = Some(Flight { transaction: transaction.clone(), ..Flight::default() });
+        Some(transaction)
     }
 
     /// The commit under way is durable as this revision, or nothing of it is there. Gives what is durable.

@@ -45,7 +45,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// What is known of one identifier. One without locators was released: it stays, so that its sequence survives.
+/// What is known of one identifier. One without locators was released: it is kept for its owner until no cache holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where it is, in ascending order; none once it was released.
@@ -78,4 +78,6 @@ pub struct Known {
 pub struct Transaction {
     /// The records after it, each key once.
     pub writes: Vec<(Key, Record)>,
+    /// Keys of released records that are there no longer. NVEs were told of the release, and are told nothing of this.
+    pub deletes: Vec<Key>,
 }

@@ -3,7 +3,7 @@
 use super::bytes::{read_key, write_key};
 use super::form::{read_record, write_record};
 use super::interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored};
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::Transaction;
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
@@ -44,7 +44,7 @@ impl Embedded {
         let database = open().map_err(|why| StoreError(format!("{}: {}", name.display(), in_words(&why))))?;
         let store = Embedded { database: Some(database), open, path: name.to_owned() };
         if store.is_new()? {
-            store.write(&epoch, 0, &[])?;
+            store.write(&epoch, 0, &Transaction::default())?;
         }
         Ok(store)
     }
@@ -82,16 +82,24 @@ impl Embedded {
         read_meta(&begun).map_err(|why| self.failed(why))
     }
 
-    /// Writes records and the meta data in one durable transaction.
-    fn write(&self, epoch: &[u8; EPOCH], revision: u64, records: &[(Key, Record)]) -> Result<(), StoreError> {
+    /// Writes and deletes records, and writes the meta data, in one durable transaction.
+    fn write(
+        &self,
+        epoch: &[u8; EPOCH],
+        revision: u64,
+        Transaction { writes, deletes }: &Transaction,
+    ) -> Result<(), StoreError> {
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one.
         begun.set_quick_repair(true);
         {
             let mut table = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
-            for (key, record) in records {
+            for (key, record) in writes {
                 table.insert(write_key(*key), &write_record(record)[..]).map_err(|why| self.failed(why))?;
+            }
+            for key in deletes {
+                table.remove(write_key(*key)).map_err(|why| self.failed(why))?;
             }
             let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
             meta.insert(EPOCH_KEY, &epoch[..]).map_err(|why| self.failed(why))?;
@@ -117,9 +125,13 @@ impl Embedded {
     pub(super) fn fill(&self, stored: &Stored) -> Result<(), StoreError> {
         // The revision comes last: without it the store is no whole one.
         for portion in stored.records.chunks(PORTION) {
-            self.write(&stored.epoch, 0, portion)?;
+            self.write(
+                &stored.epoch,
+                0,
+                &Transaction { writes: portion.to_vec(), ..Transaction::default() },
+            )?;
         }
-        self.write(&stored.epoch, stored.revision, &[])
+        self.write(&stored.epoch, stored.revision, &Transaction::default())
     }
 }
 
@@ -136,7 +148,7 @@ impl Store for Embedded {
             let why = format!("revision {revision} does not follow {stored}; does another process write it?");
             return Err(CommitError::Unknown(self.failed(why).0));
         }
-        self.write(&epoch, revision, &transaction.writes).or_else(|why| self.settle(revision, why))
+        self.write(&epoch, revision, transaction).or_else(|why| self.settle(revision, why))
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {

@@ -11,6 +11,13 @@ pub struct Memory {
     records: BTreeMap<Key, Record>,
 }
 
+impl From<Stored> for Memory {
+    /// A store that holds this. It has no epoch of its own.
+    fn from(stored: Stored) -> Self {
+        Memory { revision: stored.revision, records: stored.records.into_iter().collect() }
+    }
+}
+
 impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
@@ -26,6 +33,7 @@ impl Store for Memory {
         }
         self.revision = revision;
         self.records.extend(transaction.writes.iter().cloned());
+        transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
         Ok(())
     }
 

@@ -20,7 +20,7 @@ fn key(n: u64) -> Key {
 
 /// Writes, overwrites and releases, and gives what must be there then.
 fn fill(store: &mut dyn Store) -> Vec<(Key, Record)> {
-    let write = |writes: Vec<(Key, Record)>| Transaction { writes };
+    let write = |writes: Vec<(Key, Record)>| Transaction { writes, ..Transaction::default() };
     store.commit(1, &write(vec![(key(1), record(1, 1)), (key(2), record(2, 16))])).unwrap();
     store.commit(2, &write(vec![(key(1), record(3, 2)), (key(3), record(4, 0))])).unwrap();
     vec![(key(1), record(3, 2)), (key(2), record(2, 16)), (key(3), record(4, 0))]
@@ -37,6 +37,27 @@ fn what_was_committed_is_there_in_the_order_of_keys() {
         let expected = fill(store.as_mut());
         let stored = store.load().unwrap();
         assert_eq!((stored.revision, stored.records), (2, expected));
+    }
+}
+
+#[test]
+fn what_was_deleted_is_gone_and_a_key_may_come_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(Memory::default()), Box::new(Embedded::open(&path, [7; EPOCH]).unwrap())];
+    for mut store in stores {
+        let mut expected = fill(store.as_mut());
+        // Also one that is not there.
+        store.commit(3, &Transaction { deletes: vec![key(3), key(9)], ..Transaction::default() }).unwrap();
+        expected.pop();
+        let stored = store.load().unwrap();
+        assert_eq!((stored.revision, &stored.records), (3, &expected));
+        store
+            .commit(4, &Transaction { writes: vec![(key(3), record(4, 1))], ..Transaction::default() })
+            .unwrap();
+        expected.push((key(3), record(4, 1)));
+        assert_eq!(store.load().unwrap().records, expected);
     }
 }
 
@@ -81,7 +102,7 @@ fn a_revision_that_does_not_follow_is_not_written() {
     for mut store in stores {
         fill(store.as_mut());
         for wrong in [0, 2, 4] {
-            let transaction = Transaction { writes: vec![(key(9), record(9, 1))] };
+            let transaction = Transaction { writes: vec![(key(9), record(9, 1))], deletes: vec![key(1)] };
             assert!(store.commit(wrong, &transaction).is_err());
         }
         let stored = store.load().unwrap();
@@ -105,7 +126,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH], NOW_S).map(|_| ())] {
         assert!(refused.unwrap_err().to_string().contains("stop it first"));
     }
-    let later = Transaction { writes: vec![(key(5), record(50, 1))] };
+    let later = Transaction { writes: vec![(key(5), record(50, 1))], deletes: Vec::new() };
     store.commit(3, &later).unwrap();
     drop(store);
     let (restored, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
@@ -121,7 +142,8 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     // Once more: above what was given out meanwhile.
     let mut store = Embedded::open(&path, [1; EPOCH]).unwrap();
     let sequence = stored.revision + 1;
-    store.commit(sequence, &Transaction { writes: vec![(key(1), record(sequence, 1))] }).unwrap();
+    let writes = vec![(key(1), record(sequence, 1))];
+    store.commit(sequence, &Transaction { writes, deletes: Vec::new() }).unwrap();
     drop(store);
     restore(&copy, &path, [8; EPOCH], NOW_S + 1).unwrap();
     let again = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();

@@ -170,6 +170,7 @@ impl Model {
         let mut next = self.clone();
         next.revision += 1;
         next.records.extend(transaction.writes.iter().cloned());
+        transaction.deletes.iter().for_each(|key| _ = next.records.remove(key));
         next
     }
 
@@ -188,7 +189,9 @@ fn some_writes(disk: &Disk, revision: u64) -> Transaction {
     let count = 1 + state.random(40);
     let writes: BTreeMap<Key, Record> =
         (0..count).map(|_| (key(state.random(200)), record(revision, state.random(4)))).collect();
-    Transaction { writes: writes.into_iter().collect() }
+    let deletes = (0..state.random(20)).map(|_| key(state.random(200)));
+    let deletes = deletes.filter(|key| !writes.contains_key(key)).collect();
+    Transaction { writes: writes.into_iter().collect(), deletes }
 }
 
 #[test]
