@@ -4,6 +4,7 @@ use super::super::amend::PolicyWords;
 use super::super::check::{Check, OUTSIDE, WORD};
 use super::super::raw::{List, RawAttachment, RawNetwork, RawPeerTo, RawPolicy, Text};
 use super::super::yaml;
+use crate::ila::Locator;
 use serde::Serialize;
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
@@ -227,6 +228,20 @@ impl Entry {
     /// It cannot be written.
     pub fn from_outside(&self) -> Result<Self, String> {
         self.changed(|network| (network.peers, network.replicate_to) = (None, None))
+    }
+
+    /// The same network, with copies for these hosts if it names none itself.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn copied_to(&self, hosts: Vec<Locator>) -> Result<Self, String> {
+        let text = |host: Locator| Spanned::new(host.to_string(), Location::UNKNOWN, Location::UNKNOWN);
+        self.changed(|network| {
+            if network.replicate_to.is_none() && hosts.len() > 1 {
+                let hosts = hosts.into_iter().map(text).collect();
+                network.replicate_to = Some(Spanned::new(hosts, Location::UNKNOWN, Location::UNKNOWN));
+            }
+        })
     }
 
     fn changed(&self, change: impl FnOnce(&mut RawNetwork)) -> Result<Self, String> {
