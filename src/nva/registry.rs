@@ -7,9 +7,12 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
-use super::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
+use super::catalogue::{Catalogue, Change, Seen, Touched};
+use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
+
+pub use super::model::Nve;
+
 use super::tombstones::Tombstones;
-use crate::ila::Locator;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -29,15 +32,6 @@ pub struct Refusal {
     pub temporary: bool,
 }
 
-/// What an NVE may say: the secure binding of its name (ILA draft §6, VMM draft §10).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Nve {
-    /// Its locators, each with the SIR prefix of its domain.
-    pub locators: HashMap<Locator, u64>,
-    /// Identifiers that it may have at a time.
-    pub max_identifiers: usize,
-}
-
 /// Who has which identifier.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -48,6 +42,7 @@ pub struct Registry {
     tombstones: Tombstones,
     hold_down_ms: u64,
     revision: u64,
+    catalogue: Catalogue,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -100,7 +95,46 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        Registry { nves, records, held, tombstones, hold_down_ms, revision }
+        let catalogue = Catalogue::default();
+        Registry { nves, records, held, tombstones, hold_down_ms, revision, catalogue }
+    }
+
+    /// The same with what operators want at NVEs.
+    #[must_use]
+    pub fn with_catalogue(self, catalogue: Catalogue) -> Self {
+        Registry { catalogue, ..self }
+    }
+
+    /// What operators want at NVEs.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What of it an NVE sees.
+    #[must_use]
+    pub fn view(&self, nve: &str) -> Vec<Seen> {
+        self.catalogue.view(&self.nves, nve)
+    }
+
+    /// Whether a change touches what an NVE sees if nothing else is known of it.
+    pub(super) fn sees_all(&self, nve: &str) -> bool {
+        self.nves.get(nve).is_some_and(|own| own.all_networks)
+    }
+
+    /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
+    ///
+    /// # Errors
+    /// See [`Catalogue`]; with the way out.
+    pub(super) fn provision(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {
+        let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
+        let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
+        Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))
+    }
+
+    /// Whose view a transaction touches that is not applied yet.
+    pub(super) fn touched(&self, transaction: &Transaction) -> Touched {
+        self.catalogue.touched(&transaction.objects)
     }
 
     /// Revision: the number of transactions so far.
@@ -299,6 +333,7 @@ impl Registry {
     /// Takes over a transaction that is durable.
     pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         self.revision += 1;
+        self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => self.forget_held(*key, &before.owner),
