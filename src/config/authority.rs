@@ -35,6 +35,8 @@ pub struct AuthorityConfig {
     pub requests_per_second: u32,
     /// The NVEs by name.
     pub nves: BTreeMap<String, AuthorityNve>,
+    /// SIR prefixes by the name of their domain.
+    pub sir_domains: BTreeMap<String, SirPrefix>,
     /// What operators may do, by the name that their certificates prove.
     pub operators: BTreeMap<String, OperatorRole>,
     /// Where Prometheus scrapes.
@@ -75,6 +77,8 @@ pub struct AuthorityNve {
     pub max_identifiers: u32,
     /// Whether it is an ILA router.
     pub router: bool,
+    /// Whether it is told of all networks and policies, as a gateway between them needs; or else of those of its tenants.
+    pub all_networks: bool,
 }
 
 impl AuthorityConfig {
@@ -175,6 +179,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         cache_lifetime_s,
         requests_per_second,
         nves,
+        sir_domains: domains,
         operators,
         metrics,
         log_level,
@@ -258,7 +263,10 @@ fn nves(
         let max_identifiers =
             s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
         let router = s.flag("router", &entry.value.router, false);
-        if nves.insert(name.clone(), AuthorityNve { locators, max_identifiers, router }).is_some() {
+        let words = [("its", false), ("all", true)];
+        let all_networks = s.choice("networks", &entry.value.networks, &words, false);
+        let nve = AuthorityNve { locators, max_identifiers, router, all_networks };
+        if nves.insert(name.clone(), nve).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }
     }

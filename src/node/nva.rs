@@ -10,11 +10,11 @@ mod mappings;
 pub use keeper::Before;
 
 use super::exchange::Exchange;
-use super::handle::{ControlHandle, Gone};
+use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
-use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, TlsFiles};
+use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles};
 use crate::mapping::Origin;
-use crate::nva::client::{Client, Effect, Input, News};
+use crate::nva::client::{Client, Effect, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told, Triangle};
 use crate::nva::mirror::Update;
@@ -76,13 +76,17 @@ impl Nva {
     pub fn start(
         authorities: Authorities,
         handle: ControlHandle,
-        config: watch::Receiver<Arc<Config>>,
+        (config, provisioned): (watch::Receiver<Arc<Config>>, watch::Receiver<(Known, Vec<RefusedEntry>)>),
         stats: Arc<Stats>,
         mut before: Before,
         exchanges: Vec<Arc<Exchange>>,
     ) -> io::Result<Self> {
         let keeper = before.keep(stats.clone())?;
         let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
+        session.provisioned = provisioned;
+        if session.authorities.provision {
+            session.client = session.client.provisioned(before.objects.clone());
+        }
         session.exchanges = exchanges;
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
@@ -140,6 +144,10 @@ struct Session {
     /// The queues from the workers.
     exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
+    /// What operators want at the node, on its way to the control thread.
+    objects: watch::Sender<Arc<Objects>>,
+    /// What of it is in force.
+    provisioned: watch::Receiver<(Known, Vec<RefusedEntry>)>,
 }
 
 impl Session {
@@ -174,12 +182,15 @@ impl Session {
             is_router: false,
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
+            objects: watch::Sender::default(),
+            provisioned: watch::Sender::default().subscribe(),
         }
     }
 
     async fn run(mut self) {
         let attached = self.attached();
         self.step(Input::Attached(attached));
+        tokio::spawn(hand_over(self.objects.subscribe(), self.handle.clone()));
         let mut tick = tokio::time::interval(TICK);
         let asks = self.authorities.mode.asks();
         let mut look = tokio::time::interval(if asks { LOOK.0 } else { LOOK.1 });
@@ -216,6 +227,10 @@ impl Session {
                     // Of a stream that is closed already.
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
                 },
+                Ok(()) = self.provisioned.changed() => {
+                    let (known, refused) = self.provisioned.borrow_and_update().clone();
+                    Input::Provisioned(known, refused)
+                }
                 _ = tick.tick() => Input::Tick,
                 _ = look.tick(), if asks || self.is_router => match (self.missed(), self.triangles()) {
                     (missed, _) if !missed.is_empty() => Input::Misses(missed),
@@ -278,6 +293,12 @@ impl Session {
                     Effect::Apply { whole, mappings, expiring, known } => {
                         self.apply(whole, (mappings, expiring), known);
                     }
+                    Effect::Provision(objects) => {
+                        if let Some(notes) = &self.notes {
+                            notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
+                        }
+                        self.objects.send_replace(objects);
+                    }
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
@@ -325,7 +346,8 @@ impl Session {
 
     fn apply(&mut self, whole: bool, (mappings, expiring): (Vec<Told>, Vec<Key>), known: Known) {
         self.is_applying = true;
-        let notes = self.notes.clone();
+        // What is asked for when it is needed is not kept.
+        let notes = self.notes.clone().filter(|_| self.authorities.mode == NvaMode::Full);
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
         let origin = match self.authorities.mode {
@@ -346,6 +368,17 @@ impl Session {
             };
             let _ = events.send(event).await;
         });
+    }
+}
+
+/// Hands what operators want to the control thread, the newest only.
+async fn hand_over(mut objects: watch::Receiver<Arc<Objects>>, handle: ControlHandle) {
+    while objects.changed().await.is_ok() {
+        let newest = objects.borrow_and_update().clone();
+        if handle.ask(|answer| Request::Provision(newest, answer)).await.is_err() {
+            // The node is shutting down.
+            return;
+        }
     }
 }
 

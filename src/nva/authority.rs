@@ -7,13 +7,16 @@
 use super::absent::Absent;
 use super::bucket::Bucket;
 use super::cache::{CONFIRM_MS, GRACE};
+use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
 use super::interest::MARGIN_MS;
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Triangle, Up, VERSION};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
+use super::provision::Provisioning;
 use super::registry::Registry;
 use super::session::{Allowance, Request, Session, Sessions, Shared};
+use crate::config::RefusedEntry;
 use std::sync::Arc;
 
 pub use super::commits::{Released, Ticket};
@@ -53,6 +56,8 @@ pub enum Input {
     Closed(SessionId),
     /// An operator wants an identifier released whose owner has no session.
     Release(Ticket, Key),
+    /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
+    Change(Ticket, ObjectKey, Change),
     /// The commit under way is durable, or nothing of it is there and why.
     Committed(Result<(), String>),
     /// Time has passed.
@@ -66,7 +71,7 @@ pub enum Effect {
     Down(SessionId, Down<Encoded>),
     /// End a stream after what was sent and an Error with this reason.
     Close(SessionId, String),
-    /// Tell an operator: the sequence and the revision of a release, or why there is none.
+    /// Tell an operator: the sequence and the revision of a release or change, or why there is none.
     Released(Ticket, Released),
     /// Make this durable and say so; one at a time.
     Commit(Transaction),
@@ -136,6 +141,8 @@ pub struct NveState {
     pub name: String,
     /// Everything up to this revision is in force there.
     pub applied: u64,
+    /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
+    pub provisioned: Option<(u64, Vec<RefusedEntry>)>,
 }
 
 impl Authority {
@@ -195,7 +202,12 @@ impl Authority {
     /// NVEs with a session.
     pub fn nves(&self) -> impl Iterator<Item = NveState> {
         self.sessions.all.values().filter_map(|session| {
-            Some(NveState { name: session.nve.as_ref()?.to_string(), applied: session.applied })
+            let provisioning = session.provisioning.as_ref();
+            Some(NveState {
+                name: session.nve.as_ref()?.to_string(),
+                applied: session.applied,
+                provisioned: provisioning.map(|it| (it.revision, it.refused.clone())),
+            })
         })
     }
 
@@ -214,10 +226,11 @@ impl Authority {
                 }
             }
             Input::Release(ticket, key) => self.release(ticket, key),
+            Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(done) => self.committed(done, now_ms),
             Input::Tick => self.tick(now_ms),
         }
-        if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
+        if let Some(transaction) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
             self.effects.push(Effect::Commit(transaction));
         }
         let released = self.commits.released();
@@ -296,6 +309,20 @@ impl Authority {
             (Some(nve), Up::Triangular(triangles)) => {
                 let router = nve.clone();
                 return self.hear_of(id, &router, &triangles, now_ms);
+            }
+            (Some(_), Up::Provision) if session.provisioning.is_some() => {
+                return self.end(id, "a second TakeProvision".to_owned(), now_ms);
+            }
+            (Some(_), Up::Provision) => {
+                session.provisioning = Some(Box::<Provisioning>::default());
+                return;
+            }
+            (Some(_), Up::Provisioned { revision, refused }) => {
+                match &mut session.provisioning {
+                    Some(provisioning) => provisioning.taken(revision.min(self.registry.revision()), refused),
+                    None => self.end(id, "Provisioned without TakeProvision".to_owned(), now_ms),
+                }
+                return;
             }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
@@ -410,7 +437,9 @@ impl Authority {
     fn committed(&mut self, done: Result<(), String>, now_ms: u64) {
         let revision = self.registry.revision() + 1;
         let Some(transaction) = self.commits.ended(done, &mut self.sessions, revision) else { return };
+        let touched = self.registry.touched(&transaction);
         self.registry.apply(&transaction, now_ms);
+        self.sessions.note_touched(&touched, &self.registry);
         self.log.push(&transaction);
         self.sessions.note_changes(&transaction);
         let Sessions { all, due, .. } = &mut self.sessions;

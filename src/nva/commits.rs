@@ -1,19 +1,23 @@
 //! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
 //! is under way, and each is answered once it is durable.
 
+use super::absent::Absent;
+use super::catalogue::Change;
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
 use std::collections::VecDeque;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
 pub(super) const BATCH: usize = 2_048;
+/// Ticks after which released identifiers are deleted although requests wait.
+const PUT_OFF: u32 = 5;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
 
 /// A commit under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Flight {
     transaction: Transaction,
     /// Session, request and sequence of what is answered once it is durable.
@@ -34,8 +38,12 @@ pub(super) struct Commits {
     flight: Option<Flight>,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
+    /// What operators do to networks, policies and attachments.
+    changes: VecDeque<(Ticket, ObjectKey, Change)>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
+    /// Ticks since released identifiers were deleted.
+    put_off: u32,
 }
 
 /// Sequence and revision of a release, or why there is none.
@@ -56,6 +64,11 @@ impl Commits {
         self.releases.push_back((ticket, key));
     }
 
+    /// An operator changes a network, a policy or an attachment.
+    pub(super) fn change(&mut self, ticket: Ticket, key: ObjectKey, change: Change) {
+        self.changes.push_back((ticket, key, change));
+    }
+
     /// What operators are to be told.
     pub(super) fn released(&mut self) -> Vec<(Ticket, Released)> {
         std::mem::take(&mut self.released)
@@ -63,6 +76,7 @@ impl Commits {
 
     /// Those who had more requests than they may make are served again.
     pub(super) fn tick(&mut self) {
+        self.put_off = self.put_off.saturating_add(1);
         self.turns.extend(self.throttled.drain(..));
     }
 
@@ -70,11 +84,26 @@ impl Commits {
     pub(super) fn next(
         &mut self,
         sessions: &mut Sessions,
-        registry: &Registry,
+        registry: &mut Registry,
         now_ms: u64,
     ) -> Option<Transaction> {
         if self.flight.is_some() {
             return None;
+        }
+        // Each by itself: the next one is judged by what this one leaves.
+        while let Some((ticket, key, change)) = self.changes.pop_front() {
+            match registry.provision(key, change) {
+                Ok((sequence, transaction)) => {
+                    let operators = vec![(ticket, sequence)];
+                    self.flight =
+                        Some(Flight { transaction: transaction.clone(), operators, ..Flight::default() });
+                    return Some(transaction);
+                }
+                Err(why) => self.released.push((ticket, Err(why))),
+            }
+        }
+        if let Some(transaction) = self.delete_released(registry, &sessions.absent, now_ms) {
+            return Some(transaction);
         }
         let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
@@ -163,6 +192,19 @@ impl Commits {
             None => answer(sessions, answers, registry.revision()),
         }
         transaction
+    }
+
+    /// Deletes released identifiers once after a tick, and rather when nobody waits.
+    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Transaction> {
+        let is_idle = self.turns.is_empty() && self.releases.is_empty();
+        if self.put_off < if is_idle { 1 } else { PUT_OFF } {
+            return None;
+        }
+        self.put_off = 0;
+        let transaction =
+            registry.delete_released(now_ms, BATCH, |key| absent.user_of(key, now_ms).is_some())?;
+        self.flight = Some(Flight { transaction: transaction.clone(), ..Flight::default() });
+        Some(transaction)
     }
 
     /// The commit under way is durable as this revision, or nothing of it is there. Gives what is durable.

@@ -1,14 +1,16 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
 use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
+use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Nve, Registry};
 use super::store::{CommitError, Snapshot, Store, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
+use crate::config::ProvisionRules;
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
@@ -49,6 +51,7 @@ enum Event {
     /// Somebody looks.
     Look(Look),
     Release(Key, oneshot::Sender<Released>),
+    Change(ObjectKey, Change, oneshot::Sender<Released>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
 
@@ -95,6 +98,13 @@ impl AuthorityHandle {
     pub(super) async fn release(&self, key: Key) -> Result<Released, Gone> {
         let (tell, told) = oneshot::channel();
         self.0.send(Event::Release(key, tell)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
+    pub(super) async fn change(&self, key: ObjectKey, change: Change) -> Result<Released, Gone> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(Event::Change(key, change, tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
     }
 
@@ -167,6 +177,7 @@ pub struct SessionLimits {
 pub fn pair(
     mut store: Box<dyn Store>,
     nves: HashMap<String, Nve>,
+    rules: ProvisionRules,
     limits: SessionLimits,
     trusted: Trusted,
 ) -> Result<(Service, Server), StoreError> {
@@ -182,7 +193,11 @@ pub fn pair(
         began_ms: 0,
     };
     let revision = stored.revision;
-    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms));
+    let catalogue = Catalogue::new(rules, stored.objects);
+    for (object, why) in catalogue.unread() {
+        tracing::error!(%object, why, "what an operator wanted cannot be read, and nobody is told of it; set it anew");
+    }
+    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms)).with_catalogue(catalogue);
     let authority = Authority::new(settings, registry);
     let (work, to_do) = std::sync::mpsc::channel::<Work>();
     let (report, committed) = mpsc::unbounded_channel();
@@ -254,12 +269,8 @@ impl Server {
                         look(&self.authority, &self.counts);
                         continue;
                     }
-                    Some(Event::Release(key, tell)) => {
-                        self.next_ticket += 1;
-                        let ticket = Ticket(self.next_ticket);
-                        self.tickets.insert(ticket, tell);
-                        Input::Release(ticket, key)
-                    }
+                    Some(Event::Release(key, tell)) => Input::Release(self.ticket(tell), key),
+                    Some(Event::Change(key, change, tell)) => Input::Change(self.ticket(tell), key, change),
                     Some(Event::Snapshot(tell)) => {
                         // A store that is gone drops the question, which answers it.
                         let _ = self.work.send(Work::Snapshot(tell));
@@ -296,6 +307,12 @@ impl Server {
             tracing::error!("the store's thread came to an end by itself");
         }
         Ok(())
+    }
+
+    fn ticket(&mut self, tell: oneshot::Sender<Released>) -> Ticket {
+        self.next_ticket += 1;
+        self.tickets.insert(Ticket(self.next_ticket), tell);
+        Ticket(self.next_ticket)
     }
 
     fn open(&mut self, id: SessionId, outlet: Outlet, proof: Option<Proof>) {
@@ -521,7 +538,8 @@ mod tests {
             requests_per_second: 1,
         };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
-        let pair = pair(Box::new(Memory::default()), nves, limits, Some(trusted.subscribe()));
+        let rules = ProvisionRules::default();
+        let pair = pair(Box::new(Memory::default()), nves, rules, limits, Some(trusted.subscribe()));
         let (_service, mut server) = pair.unwrap();
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {
