@@ -5,7 +5,7 @@ import json
 from lab import binary
 from nva import Authority, follow
 from tenants import ANYCAST, GATEWAY4, L1, L2, LG, VMS, VNETS, TenantNetwork, gateway6, ipv4, ipv6, mac
-from wait import until
+from wait import expect, until
 
 
 def network(name, **more):
@@ -59,10 +59,10 @@ class Provisioned(TenantNetwork):
 
     def refused(self, *words, entry=None):
         """Why the authority refuses it."""
-        return self.lab.host(
-            ["ip", "netns", "exec", self.fab.full, *self.command(*words)], check=False,
-            stdin=None if entry is None else json.dumps(entry),
-        ).stderr  # fmt: skip
+        stdin = None if entry is None else json.dumps(entry)
+        done = self.lab.host(self.fab.command(self.command(*words)), check=False, stdin=stdin)
+        expect(done.returncode == 1, f"{words} passed: {done.stdout}")
+        return done.stdout
 
     def attach(self, vm):
         network, host, _ = VMS[vm]
