@@ -92,7 +92,7 @@ impl Embedded {
     ) -> Result<(), StoreError> {
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
-        // After a crash a large file opens as fast as a small one.
+        // After a crash a large file opens as fast as a small one; and see `settle`.
         begun.set_quick_repair(true);
         {
             let mut table = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
@@ -119,6 +119,10 @@ impl Embedded {
     }
 
     /// Finds out whether a commit that failed is there, in the database opened anew.
+    ///
+    /// After a sync that failed, reads may show what never reaches the disk. What is there is durable nevertheless: a
+    /// transaction is seen only after its pages were synced, because quick repair commits in two phases, and opening
+    /// writes the header, which says that it is there, again and syncs that.
     fn settle(&mut self, revision: u64, why: StoreError) -> Result<(), CommitError> {
         self.database = None;
         let unknown = |again: String| CommitError::Unknown(format!("{why}; and then: {again}"));
