@@ -7,6 +7,7 @@
 mod interface;
 
 pub use super::cache::Counts;
+pub use super::catalogue::Seen;
 pub use super::wanted::Objects;
 pub use interface::{Effect, Input, News, Status};
 

@@ -36,7 +36,7 @@ pub enum Up {
         nve: String,
         /// A number of this run of the NVE.
         boot: u64,
-        /// Whether it will ask, and not subscribe.
+        /// Whether it will ask, not subscribe, and takes [`Down::Redirect`].
         asks: bool,
     },
     /// It has this identifier at these locators.

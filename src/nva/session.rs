@@ -146,6 +146,7 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    takes_redirects: bool,
     /// Once it said that it takes what operators want.
     pub(super) provisioning: Option<Box<Provisioning>>,
     /// Everything up to this revision was sent.
@@ -169,6 +170,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            takes_redirects: false,
             provisioning: None,
             sent: 0,
             in_flight: 0,
@@ -200,15 +202,18 @@ impl Session {
         true
     }
 
-    /// The NVE will ask, and not subscribe.
+    /// The NVE will ask, and takes redirects.
     pub(super) fn will_ask(&mut self) {
         self.following = Following::Asked(Box::default());
+        self.takes_redirects = true;
     }
 
     /// Notes that the NVE sends to an identifier by an ILA router. Gives whether it will be told where that is.
     pub(super) fn redirect(&mut self, key: Key, lifetime_ms: u32, now_ms: u64) -> bool {
         match &mut self.following {
-            Following::Asked(interests) => interests.redirect(key, lifetime_ms, now_ms),
+            Following::Asked(interests) if self.takes_redirects => {
+                interests.redirect(key, lifetime_ms, now_ms)
+            }
             _ => false,
         }
     }
@@ -216,7 +221,7 @@ impl Session {
     /// Notes what the NVE asks for. Gives whether it may.
     pub(super) fn ask(&mut self, id: u64, keys: Vec<Key>) -> bool {
         if matches!(self.following, Following::Nothing) {
-            self.will_ask();
+            self.following = Following::Asked(Box::default());
         }
         match &mut self.following {
             Following::Asked(interests) => interests.ask(id, keys),

@@ -4,6 +4,7 @@ mod cache;
 mod client;
 mod flaws;
 mod mirror;
+mod provision;
 mod registry;
 mod scale;
 mod session;

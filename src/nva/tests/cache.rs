@@ -117,7 +117,7 @@ impl Bench {
                     self.client(Input::Applied);
                 }
                 Effect::Close => self.ended = true,
-                Effect::Tell(_) => {}
+                Effect::Tell(_) | Effect::Provision(_) => {}
             }
         }
     }

@@ -31,7 +31,7 @@ impl Bench {
                 Effect::Apply { whole, mappings, .. } => {
                     self.applies.push((whole, mappings.iter().map(|told| told.sequence).collect()));
                 }
-                Effect::Open(_) | Effect::Close | Effect::Tell(_) => {}
+                Effect::Open(_) | Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
             }
         }
     }

@@ -114,6 +114,7 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Progress(revision) => Some(format!("progress {revision}")),
         Down::Resync(why) => Some(format!("resync: {why}")),
         Down::Error(why) => Some(why),
+        Down::Provision(part) => Some(format!("provision {}", part.revision)),
         Down::Answer { id, revision, mappings, .. } => {
             Some(format!("answer {id} at {revision}:{}", numbers(mappings)))
         }
