@@ -1,6 +1,6 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
-use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
+use super::authority::{self, Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
 use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
@@ -190,7 +190,7 @@ pub fn pair(
         requests_per_second,
         cache_lifetime_ms,
         limits: LIMITS,
-        began_ms: 0,
+        answered_before_ms: authority::used_ms(cache_lifetime_ms),
     };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);

@@ -60,7 +60,7 @@ fn settings(epoch: u8, limits: Limits) -> Settings {
         requests_per_second: 10_000,
         cache_lifetime_ms: 300_000,
         limits,
-        began_ms: 0,
+        answered_before_ms: 0,
     }
 }
 

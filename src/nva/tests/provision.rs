@@ -285,8 +285,7 @@ impl World {
         let catalogue = Catalogue::new(rules(), stored.objects);
         let registry =
             Registry::new(known(), stored.records, stored.revision, (0, 0)).with_catalogue(catalogue);
-        let settings =
-            Settings { epoch: vec![1], lease_ms: 60_000, requests_per_second: 1_000, limits: LIMITS };
+        let settings = Settings { lease_ms: 60_000, ..settings(1, LIMITS) };
         Authority::new(settings, registry)
     }
 
@@ -306,6 +305,7 @@ impl World {
                 }
                 authority::Effect::Close(_, why) => panic!("{why}"),
                 authority::Effect::Released(..) => self.answers += 1,
+                authority::Effect::Redirected { .. } => panic!("{effect:?}"),
                 authority::Effect::Commit(transaction) => self.commit = Some(transaction),
             }
         }
@@ -452,7 +452,7 @@ fn every_nve_has_what_operators_want_in_the_end_whatever_breaks() {
             assert!(in_force <= revision);
         }
     }
-    assert!(committed > 1_000 && told > 300, "{committed} {told}");
+    assert!(committed > 500 && told > 300, "{committed} {told}");
 }
 
 #[test]
@@ -472,7 +472,10 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
         step(world, authority::Input::Opened(SessionId(id), None));
         step(
             world,
-            authority::Input::Up(SessionId(id), Up::Hello { versions: vec![1], nve: name(1), boot: 1 }),
+            authority::Input::Up(
+                SessionId(id),
+                Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false },
+            ),
         );
         ends
     };
