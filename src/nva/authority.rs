@@ -9,8 +9,9 @@ use super::commits::{BATCH, Commits};
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
 use super::model::{Key, Transaction};
-use super::registry::Registry;
+use super::registry::{Claim, Nve, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use super::commits::{Released, Ticket};
@@ -48,6 +49,12 @@ pub enum Input {
     Closed(SessionId),
     /// An operator wants an identifier released whose owner has no session.
     Release(Ticket, Key),
+    /// An operator wants everything released of an NVE that may not open a session.
+    ReleaseAll(Ticket, String),
+    /// An operator wants a restored registry to wait no longer.
+    Resume(Ticket),
+    /// The configuration changed.
+    Reconfigured(HashMap<String, Nve>, SessionLimits),
     /// The commit under way is durable, or nothing of it is there and why.
     Committed(Result<(), String>),
     /// Time has passed.
@@ -67,15 +74,26 @@ pub enum Effect {
     Commit(Transaction),
 }
 
-/// What never changes while it runs.
+/// What an operator sets of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// A session ends when nothing comes for so long.
+    pub lease_ms: u32,
+    /// A released identifier is kept for its last owner for so long.
+    pub hold_down_ms: u64,
+    /// A registry that was restored waits so long at most for NVEs to register what they have.
+    pub restore_wait_ms: u64,
+    /// Requests of one NVE that are judged in a second; the others wait.
+    pub requests_per_second: u32,
+}
+
+/// How it runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Name of the registry's history.
     pub epoch: Vec<u8>,
-    /// A session ends when nothing comes for so long.
-    pub lease_ms: u32,
-    /// Requests of one NVE that are judged in a second; the others wait.
-    pub requests_per_second: u32,
+    /// What an operator sets.
+    pub sessions: SessionLimits,
     /// What is kept for the sessions.
     pub limits: Limits,
 }
@@ -151,7 +169,10 @@ impl Authority {
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
+            Input::Opened(id, proved) => {
+                let session = Session::new(proved, self.settings.sessions.lease_ms, now_ms);
+                self.sessions.all.insert(id, session);
+            }
             Input::Distrusted(id, why) => self.end(id, why),
             Input::Closed(id) => _ = self.sessions.remove(id),
             Input::Up(id, up) => self.receive(id, up, now_ms),
@@ -162,12 +183,23 @@ impl Authority {
                 }
             }
             Input::Release(ticket, key) => self.release(ticket, key),
+            Input::ReleaseAll(ticket, nve) => self.release_all(ticket, nve),
+            Input::Resume(ticket) => match self.registry.restoration() {
+                Some(_) => self.commits.resume(Some(ticket)),
+                None => {
+                    let why =
+                        "the registry waits for nobody: it was not restored, or that is over".to_owned();
+                    self.effects.push(Effect::Released(ticket, Err(why)));
+                }
+            },
+            Input::Reconfigured(nves, limits) => self.reconfigure(nves, limits),
             Input::Committed(done) => self.committed(done, now_ms),
             Input::Tick => self.tick(now_ms),
         }
         if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
             self.effects.push(Effect::Commit(transaction));
         }
+        self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
         let released = self.commits.released();
         self.effects.extend(released.into_iter().map(|(ticket, it)| Effect::Released(ticket, it)));
         self.send(now_ms);
@@ -195,13 +227,19 @@ impl Authority {
     }
 
     fn tick(&mut self, now_ms: u64) {
-        let lease = u64::from(self.settings.lease_ms);
-        let silent = self.sessions.all.iter().filter(|(_, session)| now_ms >= session.heard_ms + lease);
-        let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
-        for id in silent {
-            self.end(id, format!("nothing came for {lease} ms"));
+        let is_silent = |session: &Session| now_ms >= session.heard_ms + u64::from(session.lease_ms);
+        let silent = self.sessions.all.iter().filter(|(_, session)| is_silent(session));
+        let silent: Vec<(SessionId, u32)> = silent.map(|(id, session)| (*id, session.lease_ms)).collect();
+        for (id, lease_ms) in silent {
+            self.end(id, format!("nothing came for {lease_ms} ms"));
         }
         self.commits.tick();
+        if let Some(restoration) = self.registry.restoration()
+            && (restoration.waits_for().len() == 0
+                || now_ms >= restoration.since_ms + self.settings.sessions.restore_wait_ms)
+        {
+            self.commits.resume(None);
+        }
         let Sessions { all, due, .. } = &mut self.sessions;
         due.extend(
             all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id),
@@ -239,7 +277,9 @@ impl Authority {
             }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
-            (Some(_), Up::Register { id, key, choices }) => (Some(id), Request::Register(key, choices)),
+            (Some(_), Up::Register { id, key, choices, known }) => {
+                (Some(id), Request::Register(Claim { key, choices, known }))
+            }
             (Some(_), Up::Unregister { id, key }) => (Some(id), Request::Unregister(key)),
         };
         session.waiting += usize::from(number.is_some());
@@ -264,6 +304,30 @@ impl Authority {
         }
     }
 
+    fn release_all(&mut self, ticket: Ticket, nve: String) {
+        let why = if self.registry.knows(&nve) {
+            format!("{nve} is in nves and may come back; take it out there and reload, or release one by one")
+        } else if self.registry.count_of(&nve) == 0 {
+            format!("`{nve}` has nothing registered; `ilactl nva nves` lists who has")
+        } else {
+            return self.commits.empty(ticket, nve);
+        };
+        self.effects.push(Effect::Released(ticket, Err(why)));
+    }
+
+    /// Takes over another configuration. What is registered stays.
+    fn reconfigure(&mut self, nves: HashMap<String, Nve>, limits: SessionLimits) {
+        self.registry.reconfigure(nves, limits.hold_down_ms);
+        self.settings.sessions = limits;
+        self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
+        self.sessions.allowances.values_mut().for_each(|one| one.requests = requests(limits));
+        let named = self.sessions.all.iter().filter_map(|(id, session)| Some((*id, session.nve.clone()?)));
+        let gone: Vec<_> = named.filter(|(_, nve)| !self.registry.knows(nve)).collect();
+        for (id, nve) in gone {
+            self.end(id, format!("`{nve}` is no NVE of this authority any more"));
+        }
+    }
+
     fn greet(&mut self, id: SessionId, versions: &[u32], nve: &str) {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
@@ -281,17 +345,17 @@ impl Authority {
             self.end(before, format!("{nve} opened another session"));
         }
         let nve: Arc<str> = nve.into();
-        let rate = u64::from(self.settings.requests_per_second.max(1));
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
-            requests: Bucket::new(rate, 1_000_000 / rate),
+            requests: requests(self.settings.sessions),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
         session.nve = Some(nve);
-        let Settings { epoch, lease_ms, .. } = &self.settings;
-        let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
+        let lease_ms = self.settings.sessions.lease_ms;
+        session.lease_ms = lease_ms;
+        let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
         let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms };
         session.sent(&welcome);
         self.effects.push(Effect::Down(id, welcome));
@@ -306,4 +370,10 @@ impl Authority {
         let Sessions { all, due, .. } = &mut self.sessions;
         due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
     }
+}
+
+/// The requests that an NVE may make.
+fn requests(limits: SessionLimits) -> Bucket {
+    let rate = u64::from(limits.requests_per_second.max(1));
+    Bucket::new(rate, 1_000_000 / rate)
 }

@@ -1,6 +1,8 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
-use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
+use super::authority::{
+    Authority, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
+};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
@@ -48,9 +50,14 @@ enum Event {
     Closed(SessionId),
     /// Somebody looks.
     Look(Look),
-    Release(Key, oneshot::Sender<Released>),
+    /// An operator wants something that is answered once it is durable.
+    Ask(Ask, oneshot::Sender<Released>),
+    Reconfigure(HashMap<String, Nve>, SessionLimits, oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
+
+/// The input for what an operator wants.
+type Ask = Box<dyn FnOnce(Ticket) -> Input + Send>;
 
 /// What the store's thread does.
 enum Work {
@@ -93,8 +100,33 @@ impl AuthorityHandle {
 
     /// Releases an identifier whose owner has no session. Gives its sequence and the revision, or why not.
     pub(super) async fn release(&self, key: Key) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Release(ticket, key))).await
+    }
+
+    /// Releases everything of an NVE that may not open a session. Gives how much and the revision, or why not.
+    pub(super) async fn release_all(&self, nve: String) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::ReleaseAll(ticket, nve))).await
+    }
+
+    /// Ends the wait after a restoration.
+    pub(super) async fn resume(&self) -> Result<Released, Gone> {
+        self.ask(Box::new(Input::Resume)).await
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Released, Gone> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Event::Release(key, tell)).await.map_err(|_| Gone)?;
+        self.0.send(Event::Ask(ask, tell)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Takes over other NVEs and limits of sessions.
+    pub(super) async fn reconfigure(
+        &self,
+        nves: HashMap<String, Nve>,
+        limits: SessionLimits,
+    ) -> Result<(), Gone> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(Event::Reconfigure(nves, limits, tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
     }
 
@@ -147,17 +179,6 @@ pub struct Server {
     began: Instant,
 }
 
-/// What an operator sets of sessions.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLimits {
-    /// A session ends when nothing comes for so long.
-    pub lease_ms: u32,
-    /// A released identifier is kept for its last owner for so long.
-    pub hold_down_ms: u64,
-    /// Requests of one NVE that are judged in a second; the others wait.
-    pub requests_per_second: u32,
-}
-
 /// The authority over what the store holds.
 ///
 /// # Errors
@@ -170,10 +191,15 @@ pub fn pair(
 ) -> Result<(Service, Server), StoreError> {
     let stored = store.load()?;
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let SessionLimits { lease_ms, hold_down_ms, requests_per_second } = limits;
-    let settings = Settings { epoch: stored.epoch.to_vec(), lease_ms, requests_per_second, limits: LIMITS };
+    let settings = Settings { epoch: stored.epoch.to_vec(), sessions: limits, limits: LIMITS };
     let revision = stored.revision;
-    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms));
+    let mut registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
+    if stored.restored {
+        registry = registry.restored(0);
+        tracing::warn!(
+            "the registry was restored: new identifiers wait until NVEs have registered what they have"
+        );
+    }
     let authority = Authority::new(settings, registry);
     let (work, to_do) = std::sync::mpsc::channel::<Work>();
     let (report, committed) = mpsc::unbounded_channel();
@@ -245,11 +271,17 @@ impl Server {
                         look(&self.authority, &self.counts);
                         continue;
                     }
-                    Some(Event::Release(key, tell)) => {
+                    Some(Event::Ask(ask, tell)) => {
                         self.next_ticket += 1;
                         let ticket = Ticket(self.next_ticket);
                         self.tickets.insert(ticket, tell);
-                        Input::Release(ticket, key)
+                        ask(ticket)
+                    }
+                    Some(Event::Reconfigure(nves, limits, tell)) => {
+                        self.step(Input::Reconfigured(nves, limits));
+                        // Whoever asked may be gone.
+                        let _ = tell.send(());
+                        continue;
                     }
                     Some(Event::Snapshot(tell)) => {
                         // A store that is gone drops the question, which answers it.
@@ -346,6 +378,9 @@ impl Server {
                         }
                     }
                     Effect::Commit(transaction) => {
+                        if transaction.ends_restoration {
+                            tracing::info!("the registry waits no longer: new identifiers are registered");
+                        }
                         if self.work.send(Work::Commit(transaction)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
                         }
@@ -502,7 +537,8 @@ mod tests {
             Arc::new(Trust::read(&ServerFiles { tls, revoked }).unwrap())
         };
         let trusted = watch::Sender::new(trust(None));
-        let limits = SessionLimits { lease_ms: 10_000, hold_down_ms: 0, requests_per_second: 1 };
+        let limits =
+            SessionLimits { lease_ms: 10_000, hold_down_ms: 0, restore_wait_ms: 0, requests_per_second: 1 };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
         let pair = pair(Box::new(Memory::default()), nves, limits, Some(trusted.subscribe()));
         let (_service, mut server) = pair.unwrap();

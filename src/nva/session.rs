@@ -5,8 +5,8 @@ use super::bucket::Bucket;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Choice, Key, Known, Transaction};
-use super::registry::Registry;
+use super::model::{Key, Known, Transaction};
+use super::registry::{Claim, Registry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Sessions {
 /// What an NVE asks for.
 #[derive(Debug)]
 pub(super) enum Request {
-    Register(Key, Vec<Choice>),
+    Register(Claim),
     Unregister(Key),
     /// Everything that it has was registered before.
     Complete,
@@ -108,6 +108,8 @@ pub(super) struct Session {
     /// Once it said who it is.
     pub(super) nve: Option<Arc<str>>,
     pub(super) heard_ms: u64,
+    /// It ends when nothing comes for so long: what it was told, whatever is configured since.
+    pub(super) lease_ms: u32,
     /// Everything up to this revision is in force there.
     pub(super) applied: u64,
     /// Requests that were not judged, each with what the answer repeats; none if nobody waits for one.
@@ -129,11 +131,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(proved: Option<String>, now_ms: u64) -> Self {
+    pub(super) fn new(proved: Option<String>, lease_ms: u32, now_ms: u64) -> Self {
         Session {
             proved,
             nve: None,
             heard_ms: now_ms,
+            lease_ms,
             applied: 0,
             asked: VecDeque::new(),
             waiting: 0,

@@ -9,12 +9,15 @@ mod scale;
 mod session;
 mod world;
 
+use super::authority::SessionLimits;
 use super::model::{Choice, Key};
-use super::registry::Nve;
+use super::registry::{Claim, Nve};
 use crate::ila::Locator;
 use std::collections::HashMap;
 
 const SIR: u64 = 0x2001_0db8_dddd_0000;
+/// How long a restored registry waits at most.
+const RESTORE_WAIT_MS: u64 = 10_000;
 const OTHER_SIR: u64 = 0x2001_0db8_eeee_0000;
 
 fn key(number: u64) -> Key {
@@ -28,6 +31,14 @@ fn locator(nve: u64, n: u64) -> Locator {
 
 fn at(nve: u64) -> Vec<Choice> {
     vec![Choice { locator: locator(nve, 0), priority: 0, weight: 1 }]
+}
+
+fn claim(key: Key, choices: Vec<Choice>) -> Claim {
+    Claim { key, choices, known: 0 }
+}
+
+fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
+    SessionLimits { lease_ms, hold_down_ms: 0, restore_wait_ms: RESTORE_WAIT_MS, requests_per_second }
 }
 
 fn name(nve: u64) -> String {

@@ -8,20 +8,23 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct Memory {
     revision: u64,
+    restored: bool,
     records: BTreeMap<Key, Record>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        Memory { revision: stored.revision, records: stored.records.into_iter().collect() }
+        let Stored { revision, restored, .. } = stored;
+        Memory { revision, restored, records: stored.records.into_iter().collect() }
     }
 }
 
 impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
-        Ok(Stored { revision: self.revision, records: records.collect(), ..Stored::default() })
+        let (revision, restored) = (self.revision, self.restored);
+        Ok(Stored { revision, restored, records: records.collect(), ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -32,6 +35,7 @@ impl Store for Memory {
             )));
         }
         self.revision = revision;
+        self.restored &= !transaction.ends_restoration;
         self.records.extend(transaction.writes.iter().cloned());
         transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
         Ok(())

@@ -31,8 +31,7 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings =
-            Settings { epoch: vec![1], lease_ms: 60_000, requests_per_second: 10_000, limits: LIMITS };
+        let settings = Settings { epoch: vec![1], sessions: sessions(60_000, 10_000), limits: LIMITS };
         let mut bench = Bench {
             authority: Authority::new(settings, registry),
             client: Client::new(name(2), 1, 1, 1, None).caching(),
@@ -183,13 +182,13 @@ fn what_was_asked_for_changes_with_the_registry_and_nothing_else_is_told() {
     assert_eq!(bench.knows(), [2]);
     let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
     for number in [2, 4] {
-        bench.other(1, Up::Register { id: number, key: key(number), choices: choices.clone() });
+        bench.other(1, Up::Register { id: number, key: key(number), choices: choices.clone(), known: 0 });
     }
     assert_eq!(bench.table[&key(2)], choices);
     assert_eq!(bench.told, BTreeSet::from([key(1), key(2)]));
     // What comes back is asked for again.
     bench.hello(3);
-    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1) });
+    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1), known: 0 });
     assert_eq!(bench.knows(), [2]);
     bench.misses([1]);
     assert_eq!(bench.knows(), [1, 2]);

@@ -51,8 +51,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);
-    let settings =
-        Settings { epoch: vec![1], lease_ms: 10_000, requests_per_second: 1_000_000, limits: LIMITS };
+    let settings = Settings { epoch: vec![1], sessions: sessions(10_000, 1_000_000), limits: LIMITS };
     let mut authority = Authority::new(settings, registry);
     let snapshots = [1, 2].map(|id| {
         let began = Instant::now();
@@ -90,7 +89,8 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     for round in 0..20 {
         // Every mapping of the first NVE, each in a transaction of its own.
         for n in 0..mappings / 200 {
-            let request = Up::Register { id: n, key: key((n * 200) << 16), choices: vec![choice(round)] };
+            let request =
+                Up::Register { id: n, key: key((n * 200) << 16), choices: vec![choice(round)], known: 0 };
             step(&mut authority, Input::Up(SessionId(1), request));
         }
         if round % 5 == 4 {

@@ -89,6 +89,10 @@ pub(super) struct World {
     epoch: u8,
     revision: u64,
     backup: Option<Stored>,
+    /// Whether the registry waits for what NVEs registered after the backup, and they say that they had: by whom, and who
+    /// had it in the backup.
+    restored: bool,
+    had: BTreeMap<Key, (usize, Option<String>)>,
     /// What the registry showed at each revision of each epoch.
     history: BTreeMap<(u8, u64), BTreeMap<Key, Vec<Choice>>>,
     authority: Option<Authority>,
@@ -127,6 +131,8 @@ impl World {
             epoch: 1,
             revision: 0,
             backup: None,
+            restored: false,
+            had: BTreeMap::new(),
             history: BTreeMap::new(),
             authority: None,
             next_session: 0,
@@ -141,7 +147,10 @@ impl World {
     /// Notes what the store holds now.
     fn note_stored(&mut self) {
         let stored = self.store.load().unwrap();
-        self.revision = stored.revision;
+        (self.revision, self.restored) = (stored.revision, stored.restored);
+        if !self.restored {
+            self.had.clear();
+        }
         self.stored = stored.records.into_iter().collect();
         let held = self.stored.iter().filter(|(_, record)| record.is_held());
         let held = held.map(|(key, record)| (*key, record.choices.clone())).collect();
@@ -156,9 +165,11 @@ impl World {
 
     fn start_authority(&mut self) {
         let stored = self.stored.clone();
-        let registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
-        let settings =
-            Settings { epoch: vec![self.epoch], lease_ms: LEASE_MS, requests_per_second: 50, limits: SMALL };
+        let mut registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
+        if self.restored && self.flaw != Some(Flaw::RestoredAndOpen) {
+            registry = registry.restored(self.now_ms);
+        }
+        let settings = Settings { epoch: vec![self.epoch], sessions: sessions(LEASE_MS, 50), limits: SMALL };
         self.authority = Some(Authority::new(settings, registry));
     }
 

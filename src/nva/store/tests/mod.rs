@@ -68,7 +68,7 @@ fn the_embedded_store_keeps_records_and_epoch_over_a_restart() {
     let expected = fill(&mut Embedded::open(&path, [7; EPOCH]).unwrap());
     // The epoch of the second opening is for a store that is not there.
     let stored = Embedded::open(&path, [8; EPOCH]).unwrap().load().unwrap();
-    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, records: expected });
+    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, restored: false, records: expected });
 }
 
 #[test]
@@ -102,7 +102,11 @@ fn a_revision_that_does_not_follow_is_not_written() {
     for mut store in stores {
         fill(store.as_mut());
         for wrong in [0, 2, 4] {
-            let transaction = Transaction { writes: vec![(key(9), record(9, 1))], deletes: vec![key(1)] };
+            let transaction = Transaction {
+                writes: vec![(key(9), record(9, 1))],
+                deletes: vec![key(1)],
+                ..Transaction::default()
+            };
             assert!(store.commit(wrong, &transaction).is_err());
         }
         let stored = store.load().unwrap();
@@ -126,7 +130,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH], NOW_S).map(|_| ())] {
         assert!(refused.unwrap_err().to_string().contains("stop it first"));
     }
-    let later = Transaction { writes: vec![(key(5), record(50, 1))], deletes: Vec::new() };
+    let later = Transaction { writes: vec![(key(5), record(50, 1))], ..Transaction::default() };
     store.commit(3, &later).unwrap();
     drop(store);
     let (restored, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
@@ -134,6 +138,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     let stored = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
     assert_eq!(stored.epoch, [9; EPOCH]);
     assert!(stored.revision > 3 && stored.records.iter().all(|(_, record)| record.sequence > 50));
+    assert!(stored.restored, "who has what may not be known");
     let plain = |(key, record): (Key, Record)| (key, record.choices, record.owner);
     let records = stored.records.clone();
     assert!(records.into_iter().map(plain).eq(expected.into_iter().map(plain)));
@@ -143,7 +148,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     let mut store = Embedded::open(&path, [1; EPOCH]).unwrap();
     let sequence = stored.revision + 1;
     let writes = vec![(key(1), record(sequence, 1))];
-    store.commit(sequence, &Transaction { writes, deletes: Vec::new() }).unwrap();
+    store.commit(sequence, &Transaction { writes, ..Transaction::default() }).unwrap();
     drop(store);
     restore(&copy, &path, [8; EPOCH], NOW_S + 1).unwrap();
     let again = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
@@ -170,7 +175,8 @@ fn a_database_of_something_else_is_no_registry_and_is_left_as_it_is() {
 fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
-    backup(&Stored { epoch: [7; EPOCH], revision: 1, records: vec![(key(1), record(1, 1))] }, &copy).unwrap();
+    let one = vec![(key(1), record(1, 1))];
+    backup(&Stored { epoch: [7; EPOCH], revision: 1, restored: false, records: one }, &copy).unwrap();
     std::fs::write(&path, [0; 4096]).unwrap();
     assert!(verify(&path).unwrap_err().to_string().contains("damaged"));
     let (_, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
@@ -184,4 +190,27 @@ fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_no
         assert_eq!(std::fs::read(&path).unwrap(), good);
     }
     assert!(!missing.exists());
+}
+
+#[test]
+fn a_restoration_is_remembered_until_a_transaction_ends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
+    backup(&Stored { revision: 1, ..Stored::default() }, &copy).unwrap();
+    restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
+    let open = || Embedded::open(&path, [1; EPOCH]).unwrap();
+    let stored = open().load().unwrap();
+    for mut store in [Box::new(open()) as Box<dyn Store>, Box::new(Memory::from(stored.clone()))] {
+        let revision = stored.revision + 1;
+        let write = Transaction { writes: vec![(key(1), record(1, 1))], ..Transaction::default() };
+        store.commit(revision, &write).unwrap();
+        assert!(store.load().unwrap().restored);
+        store
+            .commit(revision + 1, &Transaction { ends_restoration: true, ..Transaction::default() })
+            .unwrap();
+        assert!(!store.load().unwrap().restored);
+        store.commit(revision + 2, &write).unwrap();
+        assert!(!store.load().unwrap().restored);
+    }
+    assert!(!open().load().unwrap().restored);
 }

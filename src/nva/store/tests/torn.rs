@@ -208,7 +208,7 @@ fn some_writes(disk: &Disk, revision: u64) -> Transaction {
         (0..count).map(|_| (key(state.random(200)), record(revision, state.random(4)))).collect();
     let deletes = (0..state.random(20)).map(|_| key(state.random(200)));
     let deletes = deletes.filter(|key| !writes.contains_key(key)).collect();
-    Transaction { writes: writes.into_iter().collect(), deletes }
+    Transaction { writes: writes.into_iter().collect(), deletes, ..Transaction::default() }
 }
 
 #[test]
