@@ -36,6 +36,8 @@ pub struct AuthorityConfig {
     pub requests_per_second: u32,
     /// The NVEs by name.
     pub nves: BTreeMap<String, AuthorityNve>,
+    /// SIR prefixes by the name of their domain.
+    pub sir_domains: BTreeMap<String, SirPrefix>,
     /// What operators may do, by the name that their certificates prove.
     pub operators: BTreeMap<String, OperatorRole>,
     /// Where Prometheus scrapes.
@@ -74,6 +76,8 @@ pub struct AuthorityNve {
     pub locators: Vec<(Locator, SirPrefix)>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: u32,
+    /// Whether it is told of all networks and policies, as a gateway between them needs; or else of those of its tenants.
+    pub all_networks: bool,
 }
 
 impl AuthorityConfig {
@@ -103,6 +107,9 @@ impl AuthorityConfig {
     /// Keys that `new` has otherwise, and whether a reload applies each.
     #[must_use]
     pub fn changes(&self, new: &Self) -> Vec<Change> {
+        // Of a domain that was there, mappings and networks are in force.
+        let only_more =
+            self.sir_domains.iter().all(|(name, prefix)| new.sir_domains.get(name) == Some(prefix));
         let keys = [
             ("nva.name", self.name != new.name, false),
             ("listen", self.listen != new.listen, false),
@@ -112,6 +119,7 @@ impl AuthorityConfig {
             ("sessions.hold_down_s", self.hold_down_s != new.hold_down_s, true),
             ("sessions.restore_wait_s", self.restore_wait_s != new.restore_wait_s, true),
             ("sessions.requests_per_second", self.requests_per_second != new.requests_per_second, true),
+            ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
             ("operators", self.operators != new.operators, true),
             ("metrics.listen", self.metrics != new.metrics, false),
@@ -199,6 +207,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         restore_wait_s,
         requests_per_second,
         nves,
+        sir_domains: domains,
         operators,
         metrics,
         log_level,
@@ -281,7 +290,10 @@ fn nves(
         }
         let max_identifiers =
             s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
-        if nves.insert(name.clone(), AuthorityNve { locators, max_identifiers }).is_some() {
+        let words = [("its", false), ("all", true)];
+        let all_networks = s.choice("networks", &entry.value.networks, &words, false);
+        let nve = AuthorityNve { locators, max_identifiers, all_networks };
+        if nves.insert(name.clone(), nve).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }
     }

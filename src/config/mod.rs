@@ -18,6 +18,7 @@ mod load;
 mod lookup;
 pub mod mappings;
 pub mod model;
+mod provision;
 mod raw;
 mod yaml;
 
@@ -30,4 +31,6 @@ pub use diff::{Change, ChangeKind};
 pub use endpoint::NvaEndpoint;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{Fingerprint, read as read_file};
+pub use load::Source;
 pub use model::*;
+pub use provision::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, ProvisionRules, RefusedEntry, Summary};

@@ -5,12 +5,15 @@
 //! under way go into the next one together.
 
 use super::bucket::Bucket;
+use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
+use super::provision::Provisioning;
 use super::registry::{Claim, Nve, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
+use crate::config::{ProvisionRules, RefusedEntry};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -54,7 +57,9 @@ pub enum Input {
     /// An operator wants a restored registry to wait no longer.
     Resume(Ticket),
     /// The configuration changed.
-    Reconfigured(HashMap<String, Nve>, SessionLimits),
+    Reconfigured(Configured),
+    /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
+    Change(Ticket, ObjectKey, Change),
     /// The commit under way is durable, or nothing of it is there and why.
     Committed(Result<(), String>),
     /// Time has passed.
@@ -68,7 +73,7 @@ pub enum Effect {
     Down(SessionId, Down<Encoded>),
     /// End a stream after what was sent and an Error with this reason.
     Close(SessionId, String),
-    /// Tell an operator: the sequence and the revision of a release, or why there is none.
+    /// Tell an operator: the sequence and the revision of a release or change, or why there is none.
     Released(Ticket, Released),
     /// Make this durable and say so; one at a time.
     Commit(Transaction),
@@ -85,6 +90,17 @@ pub struct SessionLimits {
     pub restore_wait_ms: u64,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
+}
+
+/// What of a configuration is taken over while it runs.
+#[derive(Debug)]
+pub struct Configured {
+    /// The NVEs by name.
+    pub nves: HashMap<String, Nve>,
+    /// By what rules networks, policies and attachments are judged.
+    pub rules: ProvisionRules,
+    /// Limits of sessions.
+    pub sessions: SessionLimits,
 }
 
 /// How it runs.
@@ -117,6 +133,8 @@ pub struct NveState {
     pub name: String,
     /// Everything up to this revision is in force there.
     pub applied: u64,
+    /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
+    pub provisioned: Option<(u64, Vec<RefusedEntry>)>,
 }
 
 impl Authority {
@@ -161,7 +179,12 @@ impl Authority {
     /// NVEs with a session.
     pub fn nves(&self) -> impl Iterator<Item = NveState> {
         self.sessions.all.values().filter_map(|session| {
-            Some(NveState { name: session.nve.as_ref()?.to_string(), applied: session.applied })
+            let provisioning = session.provisioning.as_ref();
+            Some(NveState {
+                name: session.nve.as_ref()?.to_string(),
+                applied: session.applied,
+                provisioned: provisioning.map(|it| (it.revision, it.refused.clone())),
+            })
         })
     }
 
@@ -192,11 +215,12 @@ impl Authority {
                     self.effects.push(Effect::Released(ticket, Err(why)));
                 }
             },
-            Input::Reconfigured(nves, limits) => self.reconfigure(nves, limits),
+            Input::Reconfigured(configured) => self.reconfigure(configured),
+            Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(done) => self.committed(done, now_ms),
             Input::Tick => self.tick(now_ms),
         }
-        if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
+        if let Some(transaction) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
             self.effects.push(Effect::Commit(transaction));
         }
         self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
@@ -275,6 +299,20 @@ impl Authority {
                 }
                 return;
             }
+            (Some(_), Up::Provision) if session.provisioning.is_some() => {
+                return self.end(id, "a second TakeProvision".to_owned());
+            }
+            (Some(_), Up::Provision) => {
+                session.provisioning = Some(Box::<Provisioning>::default());
+                return;
+            }
+            (Some(_), Up::Provisioned { revision, refused }) => {
+                match &mut session.provisioning {
+                    Some(provisioning) => provisioning.taken(revision.min(self.registry.revision()), refused),
+                    None => self.end(id, "Provisioned without TakeProvision".to_owned()),
+                }
+                return;
+            }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
             (Some(_), Up::Register { id, key, choices, known }) => {
@@ -316,8 +354,9 @@ impl Authority {
     }
 
     /// Takes over another configuration. What is registered stays.
-    fn reconfigure(&mut self, nves: HashMap<String, Nve>, limits: SessionLimits) {
-        self.registry.reconfigure(nves, limits.hold_down_ms);
+    fn reconfigure(&mut self, Configured { nves, rules, sessions: limits }: Configured) {
+        self.registry.reconfigure(nves, rules, limits.hold_down_ms);
+        self.sessions.touch_all();
         self.settings.sessions = limits;
         self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
         self.sessions.allowances.values_mut().for_each(|one| one.requests = requests(limits));
@@ -364,7 +403,9 @@ impl Authority {
     fn committed(&mut self, done: Result<(), String>, now_ms: u64) {
         let revision = self.registry.revision() + 1;
         let Some(transaction) = self.commits.ended(done, &mut self.sessions, revision) else { return };
+        let touched = self.registry.touched(&transaction);
         self.registry.apply(&transaction, now_ms);
+        self.sessions.note_touched(&touched, &self.registry);
         self.log.push(&transaction);
         self.sessions.note_changes(&transaction);
         let Sessions { all, due, .. } = &mut self.sessions;

@@ -1,8 +1,9 @@
 //! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
 //! is under way, and each is answered once it is durable.
 
+use super::catalogue::Change;
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
 use std::collections::VecDeque;
@@ -39,6 +40,8 @@ pub(super) struct Commits {
     flight: Option<Flight>,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
+    /// What operators do to networks, policies and attachments.
+    changes: VecDeque<(Ticket, ObjectKey, Change)>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
     /// NVEs of which operators want everything released.
@@ -93,6 +96,11 @@ impl Commits {
         std::mem::take(&mut self.completed)
     }
 
+    /// An operator changes a network, a policy or an attachment.
+    pub(super) fn change(&mut self, ticket: Ticket, key: ObjectKey, change: Change) {
+        self.changes.push_back((ticket, key, change));
+    }
+
     /// What operators are to be told.
     pub(super) fn released(&mut self) -> Vec<(Ticket, Released)> {
         std::mem::take(&mut self.released)
@@ -108,11 +116,23 @@ impl Commits {
     pub(super) fn next(
         &mut self,
         sessions: &mut Sessions,
-        registry: &Registry,
+        registry: &mut Registry,
         now_ms: u64,
     ) -> Option<Transaction> {
         if self.flight.is_some() {
             return None;
+        }
+        // Each by itself: the next one is judged by what this one leaves.
+        while let Some((ticket, key, change)) = self.changes.pop_front() {
+            match registry.provision(key, change) {
+                Ok((sequence, transaction)) => {
+                    let operators = vec![(ticket, sequence)];
+                    self.flight =
+                        Some(Flight { transaction: transaction.clone(), operators, ..Flight::default() });
+                    return Some(transaction);
+                }
+                Err(why) => self.released.push((ticket, Err(why))),
+            }
         }
         let own = self.end_restoration(registry).or_else(|| self.delete_released(registry, now_ms));
         if own.is_some() {

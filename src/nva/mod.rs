@@ -9,6 +9,7 @@
 pub mod authority;
 mod bucket;
 mod cache;
+pub mod catalogue;
 pub mod client;
 pub mod codec;
 mod commits;
@@ -22,6 +23,7 @@ pub mod message;
 pub mod metrics;
 pub mod mirror;
 pub mod model;
+mod provision;
 pub mod registry;
 mod reload;
 mod restoration;
@@ -30,6 +32,7 @@ pub mod server;
 mod session;
 pub mod store;
 mod tombstones;
+mod wanted;
 
 /// Messages, client and server, made from the `.proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -1,6 +1,8 @@
 //! What the registry holds and how it is changed.
 
-use crate::ila::{Identifier, IdentifierType};
+use crate::config::ObjectName;
+use crate::ila::{Identifier, IdentifierType, Locator};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -73,6 +75,44 @@ pub struct Known {
     pub revision: u64,
 }
 
+/// What an NVE may say: the secure binding of its name (ILA draft §6, VMM draft §10).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nve {
+    /// Its locators, each with the SIR prefix of its domain.
+    pub locators: HashMap<Locator, u64>,
+    /// Identifiers that it may have at a time.
+    pub max_identifiers: usize,
+    /// Whether it is told of all networks and policies that operators made, and not only of those of its tenants.
+    pub all_networks: bool,
+}
+
+/// Names something that operators want at NVEs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// The NVE of an attachment; empty for networks and policies.
+    pub nve: String,
+    /// Its name there.
+    pub name: ObjectName,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nve.as_str() {
+            "" => self.name.fmt(f),
+            nve => write!(f, "{} at {nve}", self.name),
+        }
+    }
+}
+
+/// Something that operators want at NVEs: a network, a policy or an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What the operator wrote: an entry of a node's file.
+    pub document: String,
+    /// Rises with every change.
+    pub sequence: u64,
+}
+
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {
@@ -82,4 +122,6 @@ pub struct Transaction {
     pub deletes: Vec<Key>,
     /// The registry, restored from a backup, waits no longer for NVEs to register what they have.
     pub ends_restoration: bool,
+    /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
+    pub objects: Vec<(ObjectKey, Option<Object>)>,
 }

@@ -7,10 +7,13 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
-use super::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
+use super::catalogue::{Catalogue, Change, Seen, Touched};
+use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
+
+pub use super::model::Nve;
 use super::restoration::Restoration;
 use super::tombstones::Tombstones;
-use crate::ila::Locator;
+use crate::config::ProvisionRules;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -28,15 +31,6 @@ pub struct Refusal {
     pub why: String,
     /// Whether the same may pass later.
     pub temporary: bool,
-}
-
-/// What an NVE may say: the secure binding of its name (ILA draft §6, VMM draft §10).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Nve {
-    /// Its locators, each with the SIR prefix of its domain.
-    pub locators: HashMap<Locator, u64>,
-    /// Identifiers that it may have at a time.
-    pub max_identifiers: usize,
 }
 
 /// What an NVE says that it has.
@@ -61,6 +55,7 @@ pub struct Registry {
     hold_down_ms: u64,
     revision: u64,
     restoration: Option<Restoration>,
+    catalogue: Catalogue,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -113,7 +108,8 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        Registry { nves, records, held, tombstones, hold_down_ms, revision, restoration: None }
+        let (catalogue, restoration) = (Catalogue::default(), None);
+        Registry { nves, records, held, tombstones, hold_down_ms, revision, restoration, catalogue }
     }
 
     /// The same, restored from a backup: it waits for NVEs to register what they have.
@@ -134,8 +130,9 @@ impl Registry {
         self.restoration.iter_mut().for_each(|it| it.completed(nve));
     }
 
-    /// Takes over other NVEs and another time for which released identifiers are kept. What is registered stays.
-    pub fn reconfigure(&mut self, nves: HashMap<String, Nve>, hold_down_ms: u64) {
+    /// Takes over other NVEs, rules of what operators want at them, and another time for which released identifiers are kept. What is registered stays.
+    pub fn reconfigure(&mut self, nves: HashMap<String, Nve>, rules: ProvisionRules, hold_down_ms: u64) {
+        self.catalogue.judge_by(rules);
         self.restoration.iter_mut().for_each(|it| it.reconfigure(&nves));
         (self.nves, self.hold_down_ms) = (nves, hold_down_ms);
     }
@@ -144,6 +141,44 @@ impl Registry {
     pub fn strangers(&self) -> impl Iterator<Item = (&str, usize)> {
         let owners = self.held.iter().map(|(name, own)| (name.as_str(), own.len()));
         owners.filter(|(name, _)| !self.knows(name))
+    }
+
+    /// The same with what operators want at NVEs.
+    #[must_use]
+    pub fn with_catalogue(self, catalogue: Catalogue) -> Self {
+        Registry { catalogue, ..self }
+    }
+
+    /// What operators want at NVEs.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What of it an NVE sees.
+    #[must_use]
+    pub fn view(&self, nve: &str) -> Vec<Seen> {
+        self.catalogue.view(&self.nves, nve)
+    }
+
+    /// Whether a change touches what an NVE sees if nothing else is known of it.
+    pub(super) fn sees_all(&self, nve: &str) -> bool {
+        self.nves.get(nve).is_some_and(|own| own.all_networks)
+    }
+
+    /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
+    ///
+    /// # Errors
+    /// See [`Catalogue`]; with the way out.
+    pub(super) fn provision(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {
+        let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
+        let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
+        Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))
+    }
+
+    /// Whose view a transaction touches that is not applied yet.
+    pub(super) fn touched(&self, transaction: &Transaction) -> Touched {
+        self.catalogue.touched(&transaction.objects)
     }
 
     /// Revision: the number of transactions so far.
@@ -221,7 +256,8 @@ impl Registry {
         if let Some(restoration) = self.restoration.as_ref().filter(|_| !before.is_some_and(Record::is_held))
             && !(1..=self.revision).contains(&known)
         {
-            return Err(restoration.refuse(key));
+            let why = restoration.why_not(key);
+            return Err(Refusal { owner: None, sequence: 0, why, temporary: true });
         }
         match before {
             Some(record) if record.is_held() && record.owner != nve => {
@@ -351,6 +387,7 @@ impl Registry {
         if transaction.ends_restoration {
             self.restoration = None;
         }
+        self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => self.forget_held(*key, &before.owner),

@@ -1,9 +1,9 @@
 //! Reload: the configuration of a running authority read again, judged as a whole, and taken over or refused.
 
-use super::authority::SessionLimits;
+use super::authority::{Configured, SessionLimits};
 use super::registry::Nve;
 use super::server::AuthorityHandle;
-use crate::config::{AuthorityConfig, LogLevel, OperatorRole};
+use crate::config::{AuthorityConfig, LogLevel, OperatorRole, ProvisionRules};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ pub(super) type Operators = Arc<BTreeMap<String, OperatorRole>>;
 pub(super) fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
     let nves = config.nves.iter().map(|(name, nve)| {
         let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
-        (name.clone(), Nve { locators, max_identifiers: nve.max_identifiers as usize })
+        let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
+        (name.clone(), Nve { locators, max_identifiers, all_networks })
     });
     nves.collect()
 }
@@ -61,7 +62,9 @@ impl Reloader {
             ));
         }
         let gone = |_| "the authority is shutting down".to_owned();
-        self.handle.reconfigure(nves(&new), limits(&new)).await.map_err(gone)?;
+        let rules = ProvisionRules::new(new.sir_domains.clone());
+        let configured = Configured { nves: nves(&new), rules, sessions: limits(&new) };
+        self.handle.reconfigure(configured).await.map_err(gone)?;
         self.operators.send_replace(Arc::new(new.operators.clone()));
         (self.set_level)(new.log_level);
         *config = new;

@@ -3,8 +3,7 @@
 //! Until those who register said what they have, nobody gets an identifier that it did not have before: it could be
 //! another one's. Who says with which sequence it had an identifier has it again at once.
 
-use super::model::Key;
-use super::registry::{Nve, Refusal};
+use super::model::{Key, Nve};
 use std::collections::{BTreeSet, HashMap};
 
 /// NVEs that the text of a refusal names.
@@ -39,18 +38,17 @@ impl Restoration {
         self.waits_for.retain(|nve| nves.get(nve).is_some_and(|nve| !nve.locators.is_empty()));
     }
 
-    /// The refusal of an identifier that the NVE does not say it had.
-    pub(super) fn refuse(&self, key: Key) -> Refusal {
+    /// Why an identifier is refused that the NVE does not say it had.
+    pub(super) fn why_not(&self, key: Key) -> String {
         let mut names: Vec<&str> = self.waits_for().take(NAMED).collect();
         let others = format!("{} others", self.waits_for.len().saturating_sub(NAMED));
         if self.waits_for.len() > NAMED {
             names.push(&others);
         }
-        let why = format!(
+        format!(
             "the registry was restored from a backup and may lack who has {key}: it waits for {} to register what \
              they have; `ilactl nva resume` ends that",
             names.join(", ")
-        );
-        Refusal { owner: None, sequence: 0, why, temporary: true }
+        )
     }
 }

@@ -6,7 +6,7 @@ use super::metrics::Endpoint;
 use super::reload::{Reloader, limits, nves};
 use super::server;
 use super::store::{EPOCH, Embedded, StoreError};
-use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint};
+use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint, ProvisionRules};
 use crate::telemetry::http::{self, Limits, ListenError};
 use crate::tls::TlsError;
 use crate::tls::files::Stamp;
@@ -93,6 +93,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
     let store = Embedded::open(&config.store, epoch)?;
+    let rules = ProvisionRules::new(config.sir_domains.clone());
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
     let trust = match &files {
         Some(files) => {
@@ -103,7 +104,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     };
     let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
     let (service, authority) =
-        server::pair(Box::new(store), nves(&config), limits(&config), trusted.clone())?;
+        server::pair(Box::new(store), nves(&config), rules, limits(&config), trusted.clone())?;
     // Each NVE has a connection.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

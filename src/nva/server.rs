@@ -1,16 +1,18 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
 use super::authority::{
-    Authority, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
+    Authority, Configured, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
 };
+use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Nve, Registry};
 use super::store::{CommitError, Snapshot, Store, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
+use crate::config::ProvisionRules;
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
@@ -52,7 +54,7 @@ enum Event {
     Look(Look),
     /// An operator wants something that is answered once it is durable.
     Ask(Ask, oneshot::Sender<Released>),
-    Reconfigure(HashMap<String, Nve>, SessionLimits, oneshot::Sender<()>),
+    Reconfigure(Configured, oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
 
@@ -119,15 +121,16 @@ impl AuthorityHandle {
         told.await.map_err(|_| Gone)
     }
 
-    /// Takes over other NVEs and limits of sessions.
-    pub(super) async fn reconfigure(
-        &self,
-        nves: HashMap<String, Nve>,
-        limits: SessionLimits,
-    ) -> Result<(), Gone> {
+    /// Takes over another configuration.
+    pub(super) async fn reconfigure(&self, configured: Configured) -> Result<(), Gone> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Event::Reconfigure(nves, limits, tell)).await.map_err(|_| Gone)?;
+        self.0.send(Event::Reconfigure(configured, tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
+    }
+
+    /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
+    pub(super) async fn change(&self, key: ObjectKey, change: Change) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Change(ticket, key, change))).await
     }
 
     /// A copy of the store.
@@ -186,6 +189,7 @@ pub struct Server {
 pub fn pair(
     mut store: Box<dyn Store>,
     nves: HashMap<String, Nve>,
+    rules: ProvisionRules,
     limits: SessionLimits,
     trusted: Trusted,
 ) -> Result<(Service, Server), StoreError> {
@@ -193,7 +197,12 @@ pub fn pair(
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
     let settings = Settings { epoch: stored.epoch.to_vec(), sessions: limits, limits: LIMITS };
     let revision = stored.revision;
-    let mut registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
+    let catalogue = Catalogue::new(rules, stored.objects);
+    for (object, why) in catalogue.unread() {
+        tracing::error!(%object, why, "what an operator wanted cannot be read, and nobody is told of it; set it anew");
+    }
+    let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
+    let mut registry = registry.with_catalogue(catalogue);
     if stored.restored {
         registry = registry.restored(0);
         tracing::warn!(
@@ -272,13 +281,10 @@ impl Server {
                         continue;
                     }
                     Some(Event::Ask(ask, tell)) => {
-                        self.next_ticket += 1;
-                        let ticket = Ticket(self.next_ticket);
-                        self.tickets.insert(ticket, tell);
-                        ask(ticket)
+                        ask(self.ticket(tell))
                     }
-                    Some(Event::Reconfigure(nves, limits, tell)) => {
-                        self.step(Input::Reconfigured(nves, limits));
+                    Some(Event::Reconfigure(configured, tell)) => {
+                        self.step(Input::Reconfigured(configured));
                         // Whoever asked may be gone.
                         let _ = tell.send(());
                         continue;
@@ -319,6 +325,12 @@ impl Server {
             tracing::error!("the store's thread came to an end by itself");
         }
         Ok(())
+    }
+
+    fn ticket(&mut self, tell: oneshot::Sender<Released>) -> Ticket {
+        self.next_ticket += 1;
+        self.tickets.insert(Ticket(self.next_ticket), tell);
+        Ticket(self.next_ticket)
     }
 
     fn open(&mut self, id: SessionId, outlet: Outlet, proof: Option<Proof>) {
@@ -540,7 +552,8 @@ mod tests {
         let limits =
             SessionLimits { lease_ms: 10_000, hold_down_ms: 0, restore_wait_ms: 0, requests_per_second: 1 };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
-        let pair = pair(Box::new(Memory::default()), nves, limits, Some(trusted.subscribe()));
+        let rules = ProvisionRules::default();
+        let pair = pair(Box::new(Memory::default()), nves, rules, limits, Some(trusted.subscribe()));
         let (_service, mut server) = pair.unwrap();
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {

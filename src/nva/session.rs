@@ -2,10 +2,12 @@
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
 use super::bucket::Bucket;
+use super::catalogue::Touched;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Known, Transaction};
+use super::provision::Provisioning;
 use super::registry::{Claim, Registry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -52,6 +54,26 @@ impl Sessions {
             if let Some(Following::Asked(interests)) = self.all.get_mut(&id).map(|one| &mut one.following) {
                 interests.changed(key);
                 self.due.insert(id);
+            }
+        }
+    }
+
+    /// What anybody sees of what operators want may be another one.
+    pub(super) fn touch_all(&mut self) {
+        for (id, session) in &mut self.all {
+            if let Some(provisioning) = &mut session.provisioning {
+                provisioning.touch_all();
+                self.due.insert(*id);
+            }
+        }
+    }
+
+    /// Notes whose view a transaction touches.
+    pub(super) fn note_touched(&mut self, touched: &Touched, registry: &Registry) {
+        for (id, session) in &mut self.all {
+            let (Some(provisioning), Some(nve)) = (&mut session.provisioning, &session.nve) else { continue };
+            if provisioning.touch(nve, touched, registry.sees_all(nve)) {
+                self.due.insert(*id);
             }
         }
     }
@@ -125,6 +147,8 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    /// Once it said that it takes what operators want.
+    pub(super) provisioning: Option<Box<Provisioning>>,
     /// Everything up to this revision was sent.
     sent: u64,
     in_flight: usize,
@@ -146,6 +170,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            provisioning: None,
             sent: 0,
             in_flight: 0,
         }
@@ -266,6 +291,11 @@ impl Session {
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
+        if let (Some(provisioning), Some(nve)) = (&mut self.provisioning, &self.nve)
+            && let Some(part) = provisioning.next(nve, registry)
+        {
+            return Some(part);
+        }
         // Who reads more slowly than the log moves on begins anew, as often as the bucket allows.
         let has = match self.following {
             Following::Pages { since, .. } | Following::Rest(since) => Some(since),

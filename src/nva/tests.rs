@@ -9,9 +9,10 @@ mod scale;
 mod session;
 mod world;
 
-use super::authority::SessionLimits;
+use super::authority::{Configured, SessionLimits};
 use super::model::{Choice, Key};
 use super::registry::{Claim, Nve};
+use crate::config::ProvisionRules;
 use crate::ila::Locator;
 use std::collections::HashMap;
 
@@ -41,6 +42,10 @@ fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
     SessionLimits { lease_ms, hold_down_ms: 0, restore_wait_ms: RESTORE_WAIT_MS, requests_per_second }
 }
 
+fn configured(nves: HashMap<String, Nve>, sessions: SessionLimits) -> Configured {
+    Configured { nves, rules: ProvisionRules::default(), sessions }
+}
+
 fn name(nve: u64) -> String {
     format!("nve{nve}")
 }
@@ -48,7 +53,7 @@ fn name(nve: u64) -> String {
 fn nves(count: u64) -> HashMap<String, Nve> {
     let of = |nve| {
         let own = [(locator(nve, 0), SIR), (locator(nve, 1), SIR), (locator(nve, 2), OTHER_SIR)];
-        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000 })
+        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000, ..Nve::default() })
     };
     (1..=count).map(of).collect()
 }

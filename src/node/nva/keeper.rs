@@ -6,6 +6,7 @@
 use crate::config::{Config, NvaMode};
 use crate::mapping::Change;
 use crate::node::stats::Stats;
+use crate::nva::client::Objects;
 use crate::nva::message::Told;
 use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update};
 use crate::nva::model::{Key, Known};
@@ -35,6 +36,8 @@ pub struct Before {
     pub mappings: Vec<Told>,
     /// Sequences of those that are attached here.
     pub own: BTreeMap<Key, u64>,
+    /// What operators want at the node.
+    pub objects: Arc<Objects>,
     file: Option<(PathBuf, Option<Mirror>)>,
     /// Whether something failed already.
     failed: bool,
@@ -48,7 +51,9 @@ impl Before {
     /// told of: the node starts with nothing.
     pub fn read(config: &Config) -> Result<Self, OpenError> {
         // What is asked for when it is needed is not kept.
-        if config.nva.as_ref().is_none_or(|nva| nva.mode == NvaMode::Cache) {
+        let Some(nva) = &config.nva else { return Ok(Before::default()) };
+        let keeps_mappings = nva.mode == NvaMode::Full;
+        if !keeps_mappings && !nva.provision {
             return Ok(Before::default());
         }
         let Some(directory) = &config.node.state_dir else {
@@ -63,11 +68,12 @@ impl Before {
             Ok(opened) => {
                 tell_of_set_aside(&path, &opened);
                 let failed = opened.set_aside.is_some();
-                let Opened { mirror, content: Content { known, live_s, mappings }, .. } = opened;
+                let Opened { mirror, content: Content { known, live_s, mappings, objects }, .. } = opened;
+                let (known, mappings) = if keeps_mappings { (known, mappings) } else { Default::default() };
                 // The clock may have been set meanwhile.
                 let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
-                let file = Some((path, Some(mirror)));
-                Ok(Before { known, stale_s, mappings, file, failed, ..Before::default() })
+                let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
+                Ok(Before { known, stale_s, mappings, objects, file, failed, ..Before::default() })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");

@@ -1,9 +1,9 @@
 //! The embedded store: one redb file, of one process at a time. A commit is answered after its fsync.
 
 use super::bytes::{read_key, write_key};
-use super::form::{read_record, write_record};
+use super::form::{read_object, read_object_key, read_record, write_object, write_object_key, write_record};
 use super::interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored};
-use crate::nva::model::Transaction;
+use crate::nva::model::{Object, ObjectKey, Transaction};
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
@@ -12,6 +12,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("records");
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
@@ -95,7 +96,7 @@ impl Embedded {
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
     fn write(&self, meta: Meta, transaction: &Transaction) -> Result<(), StoreError> {
-        let Transaction { writes, deletes, .. } = transaction;
+        let Transaction { writes, deletes, objects, .. } = transaction;
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one; and see `settle`.
@@ -107,6 +108,15 @@ impl Embedded {
             }
             for key in deletes {
                 table.remove(write_key(*key)).map_err(|why| self.failed(why))?;
+            }
+            let mut table = begun.open_table(OBJECTS).map_err(|why| self.failed(why))?;
+            for (key, object) in objects {
+                let key = write_object_key(key);
+                let done = match object {
+                    Some(object) => table.insert(&*key, &write_object(object)[..]).map(drop),
+                    None => table.remove(&*key).map(drop),
+                };
+                done.map_err(|why| self.failed(why))?;
             }
             let Meta { epoch, revision, restored } = meta;
             let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
@@ -145,7 +155,9 @@ impl Embedded {
             let transaction = Transaction { writes: portion.to_vec(), ..Transaction::default() };
             self.write(Meta { epoch, restored, revision: 0 }, &transaction)?;
         }
-        self.write(Meta { epoch, restored, revision }, &Transaction::default())
+        let objects = stored.objects.iter().cloned().map(|(key, object)| (key, Some(object)));
+        let last = Transaction { objects: objects.collect(), ..Transaction::default() };
+        self.write(Meta { epoch, restored, revision }, &last)
     }
 }
 
@@ -196,7 +208,26 @@ fn read_all(begun: &ReadTransaction) -> Result<Stored, String> {
         let record = read_record(value.value()).ok_or_else(|| format!("the record of {key} is damaged"))?;
         records.push((key, record));
     }
-    Ok(Stored { epoch, revision, restored, records })
+    Ok(Stored { epoch, revision, restored, records, objects: read_objects(begun)? })
+}
+
+/// A store that an older release made has none.
+fn read_objects(begun: &ReadTransaction) -> Result<Vec<(ObjectKey, Object)>, String> {
+    let table = match begun.open_table(OBJECTS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut objects = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (key, value) = entry.map_err(|why| why.to_string())?;
+        let key = key.value();
+        let damaged = || format!("the object {} is damaged", key.escape_debug());
+        let name = read_object_key(key).ok_or_else(damaged)?;
+        objects.push((name, read_object(value.value()).ok_or_else(damaged)?));
+    }
+    objects.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(objects)
 }
 
 fn in_words(why: &DatabaseError) -> String {

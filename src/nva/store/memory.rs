@@ -1,7 +1,7 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
 
 /// A store in memory.
@@ -10,21 +10,23 @@ pub struct Memory {
     revision: u64,
     restored: bool,
     records: BTreeMap<Key, Record>,
+    objects: BTreeMap<ObjectKey, Object>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, restored, .. } = stored;
-        Memory { revision, restored, records: stored.records.into_iter().collect() }
+        let Stored { revision, restored, records, objects, .. } = stored;
+        let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
+        Memory { revision, restored, records, objects }
     }
 }
 
 impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
-        let (revision, restored) = (self.revision, self.restored);
-        Ok(Stored { revision, restored, records: records.collect(), ..Stored::default() })
+        let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
+        Ok(Stored { revision: self.revision, restored: self.restored, records, objects, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -38,6 +40,12 @@ impl Store for Memory {
         self.restored &= !transaction.ends_restoration;
         self.records.extend(transaction.writes.iter().cloned());
         transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+        for (key, object) in &transaction.objects {
+            match object {
+                Some(object) => _ = self.objects.insert(key.clone(), object.clone()),
+                None => _ = self.objects.remove(key),
+            }
+        }
         Ok(())
     }
 

@@ -281,7 +281,7 @@ fn other_nves_are_taken_over_and_what_is_registered_stays() {
     let _ = register(&mut registry, 2, key(2), at(2), 0);
     let mut others = nves(1);
     others.get_mut("nve1").unwrap().locators.remove(&locator(1, 0));
-    registry.reconfigure(others, HOLD_DOWN_MS);
+    registry.reconfigure(others, crate::config::ProvisionRules::default(), HOLD_DOWN_MS);
     assert_eq!(registry.counts(), (2, 0));
     assert_eq!(registry.strangers().collect::<Vec<_>>(), [("nve2", 1)]);
     // At a locator that was taken from it, also in place.

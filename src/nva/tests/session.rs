@@ -476,7 +476,7 @@ fn everything_of_an_nve_that_is_gone_is_released_in_parts() {
     );
     let mut others = nves(3);
     others.remove("nve1");
-    bench.step(Input::Reconfigured(others.clone(), sessions(10_000, 10_000)));
+    bench.step(Input::Reconfigured(configured(others, sessions(10_000, 10_000))));
     let why = "`nve1` is no NVE of this authority any more".to_owned();
     assert_eq!(bench.closed, [(SessionId(1), why)]);
     bench.commits_at_once = false;
@@ -497,7 +497,7 @@ fn everything_of_an_nve_that_is_gone_is_released_in_parts() {
 fn a_session_keeps_the_lease_that_it_was_told() {
     let mut bench = Bench::new(LIMITS, 1);
     bench.hello(1);
-    bench.step(Input::Reconfigured(nves(3), sessions(1_000, 10_000)));
+    bench.step(Input::Reconfigured(configured(nves(3), sessions(1_000, 10_000))));
     bench.hello(2);
     bench.now_ms = 5_000;
     bench.step(Input::Tick);

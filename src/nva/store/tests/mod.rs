@@ -68,7 +68,8 @@ fn the_embedded_store_keeps_records_and_epoch_over_a_restart() {
     let expected = fill(&mut Embedded::open(&path, [7; EPOCH]).unwrap());
     // The epoch of the second opening is for a store that is not there.
     let stored = Embedded::open(&path, [8; EPOCH]).unwrap().load().unwrap();
-    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, restored: false, records: expected });
+    let stored_before = Stored { epoch: [7; EPOCH], revision: 2, records: expected, ..Stored::default() };
+    assert_eq!(stored, stored_before);
 }
 
 #[test]
@@ -175,8 +176,16 @@ fn a_database_of_something_else_is_no_registry_and_is_left_as_it_is() {
 fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
-    let one = vec![(key(1), record(1, 1))];
-    backup(&Stored { epoch: [7; EPOCH], revision: 1, restored: false, records: one }, &copy).unwrap();
+    backup(
+        &Stored {
+            epoch: [7; EPOCH],
+            revision: 1,
+            records: vec![(key(1), record(1, 1))],
+            ..Stored::default()
+        },
+        &copy,
+    )
+    .unwrap();
     std::fs::write(&path, [0; 4096]).unwrap();
     assert!(verify(&path).unwrap_err().to_string().contains("damaged"));
     let (_, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
@@ -213,4 +222,31 @@ fn a_restoration_is_remembered_until_a_transaction_ends_it() {
         assert!(!store.load().unwrap().restored);
     }
     assert!(!open().load().unwrap().restored);
+}
+
+#[test]
+fn what_operators_want_is_kept_beside_the_records_and_is_in_backups() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let object = |document: &str, sequence| Object { document: document.to_owned(), sequence };
+    let name = |nve: &str, name| ObjectKey { nve: nve.to_owned(), name };
+    let red = name("", ObjectName::Network("red".into()));
+    let policy = name("", ObjectName::Policy { from: "red".into(), to: "2001:db8::/64".into() });
+    let vm1 = name("nve1", ObjectName::Attachment("vm1".into()));
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(Memory::default()), Box::new(Embedded::open(&path, [7; EPOCH]).unwrap())];
+    for mut store in stores {
+        let write = |objects| Transaction { objects, ..Transaction::default() };
+        let made = [&red, &policy, &vm1].map(|key| (key.clone(), Some(object("{name: red} # é", 1))));
+        store.commit(1, &write(made.to_vec())).unwrap();
+        store.commit(2, &write(vec![(policy.clone(), None), (red.clone(), Some(object("{}", 2)))])).unwrap();
+        let stored = store.load().unwrap();
+        let expected = [(red.clone(), object("{}", 2)), (vm1.clone(), object("{name: red} # é", 1))];
+        assert_eq!(stored.objects, expected);
+        assert_eq!((stored.revision, stored.records.len()), (2, 0));
+        let copy = directory.path().join("copy.redb");
+        let _ = std::fs::remove_file(&copy);
+        assert_eq!(backup(&stored, &copy).unwrap().objects, 2);
+        assert_eq!(Embedded::open(&copy, [1; EPOCH]).unwrap().load().unwrap().objects, expected);
+    }
 }
