@@ -4,8 +4,9 @@ mod torn;
 
 use super::backup::{backup, restore, verify};
 use super::*;
+use crate::config::ObjectName;
 use crate::ila::Locator;
-use crate::nva::model::{Choice, Key, Record, Transaction};
+use crate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 
 const NOW_S: u64 = 1_800_000_000;
 
