@@ -32,6 +32,8 @@ pub struct AuthorityConfig {
     pub hold_down_s: u16,
     /// After a restoration, new identifiers wait so long at most for NVEs to register what they have.
     pub restore_wait_s: u16,
+    /// A mapping that an NVE asked for is used for so long, and for twice as long after its session.
+    pub cache_lifetime_s: u16,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
     /// The NVEs by name.
@@ -76,6 +78,8 @@ pub struct AuthorityNve {
     pub locators: Vec<(Locator, SirPrefix)>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: u32,
+    /// Whether it is an ILA router.
+    pub router: bool,
     /// Whether it is told of all networks and policies, as a gateway between them needs; or else of those of its tenants.
     pub all_networks: bool,
 }
@@ -118,6 +122,7 @@ impl AuthorityConfig {
             ("sessions.lease_s", self.lease_s != new.lease_s, true),
             ("sessions.hold_down_s", self.hold_down_s != new.hold_down_s, true),
             ("sessions.restore_wait_s", self.restore_wait_s != new.restore_wait_s, true),
+            ("sessions.cache_lifetime_s", self.cache_lifetime_s != new.cache_lifetime_s, false),
             ("sessions.requests_per_second", self.requests_per_second != new.requests_per_second, true),
             ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
@@ -170,13 +175,14 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         }
     };
     let store = store(&mut check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced)), raw);
-    let (lease_s, hold_down_s, restore_wait_s, requests_per_second) = {
+    let (lease_s, hold_down_s, restore_wait_s, cache_lifetime_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
         (
             s.number("lease_s", sessions.map_or(&None, |it| &it.lease_s), 1..=60, 10),
             s.number("hold_down_s", sessions.map_or(&None, |it| &it.hold_down_s), 0..=3600, 60),
             s.number("restore_wait_s", sessions.map_or(&None, |it| &it.restore_wait_s), 0..=3600, 60),
+            s.number("cache_lifetime_s", sessions.map_or(&None, |it| &it.cache_lifetime_s), 5..=3600, 300),
             s.number(
                 "requests_per_second",
                 sessions.map_or(&None, |it| &it.requests_per_second),
@@ -205,6 +211,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         lease_s,
         hold_down_s,
         restore_wait_s,
+        cache_lifetime_s,
         requests_per_second,
         nves,
         sir_domains: domains,
@@ -290,9 +297,10 @@ fn nves(
         }
         let max_identifiers =
             s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
+        let router = s.flag("router", &entry.value.router, false);
         let words = [("its", false), ("all", true)];
         let all_networks = s.choice("networks", &entry.value.networks, &words, false);
-        let nve = AuthorityNve { locators, max_identifiers, all_networks };
+        let nve = AuthorityNve { locators, max_identifiers, router, all_networks };
         if nves.insert(name.clone(), nve).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }

@@ -283,6 +283,7 @@ raw! {
         lease_s: Option<Text>,
         hold_down_s: Option<Text>,
         restore_wait_s: Option<Text>,
+        cache_lifetime_s: Option<Text>,
         requests_per_second: Option<Text>,
     }
     /// `sir_domains[]` of `ila-nva`
@@ -293,6 +294,7 @@ raw! {
         locators: List<RawLocator>,
         max_identifiers: Option<Text>,
         networks: Option<Text>,
+        router: Option<Text>,
     }
     /// `operators[]` of `ila-nva`
     RawOperator { name: Option<Text>, role: Option<Text> }

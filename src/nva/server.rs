@@ -195,7 +195,16 @@ pub fn pair(
 ) -> Result<(Service, Server), StoreError> {
     let stored = store.load()?;
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let settings = Settings { epoch: stored.epoch.to_vec(), sessions: limits, limits: LIMITS };
+    let SessionLimits { lease_ms, restore_wait_ms, cache_lifetime_ms, requests_per_second, .. } = limits;
+    let settings = Settings {
+        epoch: stored.epoch.to_vec(),
+        lease_ms,
+        requests_per_second,
+        cache_lifetime_ms,
+        restore_wait_ms,
+        limits: LIMITS,
+        began_ms: 0,
+    };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);
     for (object, why) in catalogue.unread() {
@@ -389,6 +398,9 @@ impl Server {
                             let _ = tell.send(told);
                         }
                     }
+                    Effect::Redirected { router, nve, key } => {
+                        tracing::info!(router, nve, identifier = %key, "an NVE is redirected");
+                    }
                     Effect::Commit(transaction) => {
                         if transaction.ends_restoration {
                             tracing::info!("the registry waits no longer: new identifiers are registered");
@@ -549,8 +561,13 @@ mod tests {
             Arc::new(Trust::read(&ServerFiles { tls, revoked }).unwrap())
         };
         let trusted = watch::Sender::new(trust(None));
-        let limits =
-            SessionLimits { lease_ms: 10_000, hold_down_ms: 0, restore_wait_ms: 0, requests_per_second: 1 };
+        let limits = SessionLimits {
+            lease_ms: 10_000,
+            hold_down_ms: 0,
+            restore_wait_ms: 0,
+            cache_lifetime_ms: 300_000,
+            requests_per_second: 1,
+        };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
         let rules = ProvisionRules::default();
         let pair = pair(Box::new(Memory::default()), nves, rules, limits, Some(trusted.subscribe()));

@@ -4,12 +4,14 @@ mod cache;
 mod client;
 mod flaws;
 mod mirror;
+mod provision;
 mod registry;
 mod scale;
 mod session;
 mod world;
 
-use super::authority::{Configured, SessionLimits};
+use super::authority::{Configured, SessionLimits, Settings};
+use super::log::Limits;
 use super::model::{Choice, Key};
 use super::registry::{Claim, Nve};
 use crate::config::ProvisionRules;
@@ -39,7 +41,8 @@ fn claim(key: Key, choices: Vec<Choice>) -> Claim {
 }
 
 fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
-    SessionLimits { lease_ms, hold_down_ms: 0, restore_wait_ms: RESTORE_WAIT_MS, requests_per_second }
+    let (restore_wait_ms, cache_lifetime_ms) = (RESTORE_WAIT_MS, 300_000);
+    SessionLimits { lease_ms, hold_down_ms: 0, restore_wait_ms, cache_lifetime_ms, requests_per_second }
 }
 
 fn configured(nves: HashMap<String, Nve>, sessions: SessionLimits) -> Configured {
@@ -53,9 +56,29 @@ fn name(nve: u64) -> String {
 fn nves(count: u64) -> HashMap<String, Nve> {
     let of = |nve| {
         let own = [(locator(nve, 0), SIR), (locator(nve, 1), SIR), (locator(nve, 2), OTHER_SIR)];
-        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000, ..Nve::default() })
+        (
+            name(nve),
+            Nve {
+                locators: own.into_iter().collect(),
+                max_identifiers: 1_000,
+                router: nve == 1,
+                ..Nve::default()
+            },
+        )
     };
     (1..=count).map(of).collect()
+}
+
+fn settings(epoch: u8, limits: Limits) -> Settings {
+    Settings {
+        epoch: vec![epoch],
+        lease_ms: 10_000,
+        requests_per_second: 10_000,
+        cache_lifetime_ms: 300_000,
+        restore_wait_ms: RESTORE_WAIT_MS,
+        limits,
+        began_ms: 0,
+    }
 }
 
 #[test]
