@@ -201,16 +201,13 @@ fn what_was_asked_for_changes_with_the_registry_and_nothing_else_is_told() {
     assert_eq!(bench.knows(), [2]);
     let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
     for number in [2, 4] {
-        bench.other(
-            1,
-            Up::Register { id: number, key: key(number), choices: choices.clone(), known: 0, known: 0 },
-        );
+        bench.other(1, Up::Register { id: number, key: key(number), choices: choices.clone(), known: 0 });
     }
     assert_eq!(bench.table[&key(2)], choices);
     assert_eq!(bench.told, BTreeSet::from([key(1), key(2)]));
     // What comes back is asked for again.
     bench.hello(3);
-    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1), known: 0, known: 0 });
+    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1), known: 0 });
     assert_eq!(bench.knows(), [2]);
     bench.misses([1]);
     assert_eq!(bench.knows(), [1, 2]);

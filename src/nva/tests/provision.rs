@@ -304,6 +304,7 @@ impl World {
                     }
                 }
                 authority::Effect::Close(_, why) => panic!("{why}"),
+                authority::Effect::Redirected { .. } => {}
                 authority::Effect::Released(..) => self.answers += 1,
                 authority::Effect::Commit(transaction) => self.commit = Some(transaction),
             }
@@ -471,7 +472,10 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
         step(world, authority::Input::Opened(SessionId(id), None));
         step(
             world,
-            authority::Input::Up(SessionId(id), Up::Hello { versions: vec![1], nve: name(1), boot: 1 }),
+            authority::Input::Up(
+                SessionId(id),
+                Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false },
+            ),
         );
         ends
     };
