@@ -145,15 +145,21 @@ pub struct Settings {
     pub restore_wait_ms: u64,
     /// What is kept for the sessions.
     pub limits: Limits,
-    /// When it starts, on its clock.
-    pub began_ms: u64,
+    /// Until when NVEs may use what an authority before this one answered.
+    pub answered_before_ms: u64,
 }
 
 impl Settings {
     /// How long an NVE may use what it asked for after its session.
     fn used_ms(&self) -> u64 {
-        GRACE * u64::from(self.cache_lifetime_ms) + MARGIN_MS
+        used_ms(self.cache_lifetime_ms)
     }
+}
+
+/// How long an NVE may use what it asked for after its session, if mappings have this lifetime.
+#[must_use]
+pub fn used_ms(cache_lifetime_ms: u32) -> u64 {
+    GRACE * u64::from(cache_lifetime_ms) + MARGIN_MS
 }
 
 /// Sessions around a registry.
@@ -176,6 +182,8 @@ pub struct NveState {
     pub name: String,
     /// Everything up to this revision is in force there.
     pub applied: u64,
+    /// Whether it asks, and does not say what is in force.
+    pub asks: bool,
     /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
     pub provisioned: Option<(u64, Vec<RefusedEntry>)>,
 }
@@ -184,8 +192,8 @@ impl Authority {
     /// An authority without sessions.
     #[must_use]
     pub fn new(settings: Settings, registry: Registry) -> Self {
-        let until_ms = settings.began_ms + settings.used_ms();
-        let absent = Absent::of_all(registry.nves().map(|(nve, _)| nve), until_ms);
+        let nves = registry.nves().map(|(nve, _)| nve);
+        let absent = Absent::of_all(nves, settings.answered_before_ms);
         Authority {
             log: Log::new(registry.revision(), settings.limits),
             settings,
@@ -208,12 +216,6 @@ impl Authority {
     #[cfg(test)]
     pub(super) fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
-    }
-
-    /// The same.
-    #[cfg(test)]
-    pub(super) fn forget_absent(&mut self) {
-        self.sessions.absent.forget();
     }
 
     /// What became of what ILA routers told of.
@@ -241,6 +243,7 @@ impl Authority {
             Some(NveState {
                 name: session.nve.as_ref()?.to_string(),
                 applied: session.applied,
+                asks: session.asks(),
                 provisioned: provisioning.map(|it| (it.revision, it.refused.clone())),
             })
         })

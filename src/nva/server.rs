@@ -1,7 +1,7 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
 
 use super::authority::{
-    Authority, Configured, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
+    self, Authority, Configured, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
 };
 use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
@@ -203,7 +203,7 @@ pub fn pair(
         cache_lifetime_ms,
         restore_wait_ms,
         limits: LIMITS,
-        began_ms: 0,
+        answered_before_ms: authority::used_ms(cache_lifetime_ms),
     };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);

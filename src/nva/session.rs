@@ -242,6 +242,11 @@ impl Session {
         }
     }
 
+    /// Whether it asks, and does not follow everything.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self.following, Following::Asked(_))
+    }
+
     /// Whether it waits for the answer to a query.
     pub(super) fn is_asking(&self) -> bool {
         matches!(&self.following, Following::Asked(interests) if interests.is_asking())

@@ -77,7 +77,7 @@ fn settings(epoch: u8, limits: Limits) -> Settings {
         cache_lifetime_ms: 300_000,
         restore_wait_ms: RESTORE_WAIT_MS,
         limits,
-        began_ms: 0,
+        answered_before_ms: 0,
     }
 }
 

@@ -183,7 +183,7 @@ impl World {
             lease_ms: LEASE_MS,
             requests_per_second: 50,
             cache_lifetime_ms: CACHE_LIFETIME_MS,
-            began_ms: self.now_ms,
+            answered_before_ms: self.now_ms + authority::used_ms(CACHE_LIFETIME_MS),
             ..settings(self.epoch, SMALL)
         };
         self.authority = Some(Authority::new(settings, registry));
