@@ -42,6 +42,14 @@ impl Control {
         // Others may be wanted meanwhile.
         judged.objects = before.objects.clone();
         *before = judged;
+        self.count_objects();
+    }
+
+    /// Counts what is in force and what is refused.
+    pub(super) fn count_objects(&self) {
+        let Some(provision) = &self.provision else { return };
+        let refused = provision.refused.len();
+        self.stats.nva.objects(provision.objects.all.len().saturating_sub(refused), refused);
     }
 
     /// Says what is in force, unless something else is wanted meanwhile.
