@@ -189,7 +189,7 @@ def demo(lab):
     net.t1.reaches(T2)
 
     step(
-        "A tenant network, from the operator's desk",
+        "A tenant network that an operator makes",
         "Two virtual machines are plugged in at NVE1 and NVE2. An operator makes their network at the authority, and says",
         "where they are. No node's file is touched.",
     )

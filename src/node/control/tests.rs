@@ -10,6 +10,7 @@ mod provision;
 mod reloads;
 mod routers;
 mod tenants;
+mod turns;
 
 use super::*;
 use crate::api::views::ReloadView;
