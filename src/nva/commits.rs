@@ -1,6 +1,7 @@
 //! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
 //! is under way, and each is answered once it is durable.
 
+use super::absent::Absent;
 use super::catalogue::Change;
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, ObjectKey, Transaction};
@@ -101,9 +102,10 @@ impl Commits {
                 Err(why) => self.released.push((ticket, Err(why))),
             }
         }
-        if let Some(transaction) = self.delete_released(registry, now_ms) {
+        if let Some(transaction) = self.delete_released(registry, &sessions.absent, now_ms) {
             return Some(transaction);
         }
+        let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
         let mut operators = Vec::new();
         while draft.len() < BATCH
@@ -129,7 +131,11 @@ impl Commits {
                 let Some((number, request)) = session.asked.pop_front() else { break };
                 let judged = match request {
                     Request::Register(key, choices) => {
-                        let judged = registry.register(&mut draft, &nve, key, choices, now_ms);
+                        let user = absent.user_of(key, now_ms);
+                        let judged = match user.filter(|_| registry.was_of_another(&draft, &nve, key)) {
+                            Some(user) => Err(in_use(key, user)),
+                            None => registry.register(&mut draft, &nve, key, choices, now_ms),
+                        };
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
                             && (judged.is_ok() || registry.is_held_by(&nve, key))
@@ -176,6 +182,7 @@ impl Commits {
                 sessions.due.insert(id);
             }
         }
+        sessions.absent = absent;
         let transaction = draft.finish();
         match &transaction {
             Some(transaction) => {
@@ -188,13 +195,14 @@ impl Commits {
     }
 
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
-    fn delete_released(&mut self, registry: &Registry, now_ms: u64) -> Option<Transaction> {
+    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Transaction> {
         let is_idle = self.turns.is_empty() && self.releases.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
         }
         self.put_off = 0;
-        let transaction = registry.delete_released(now_ms, BATCH)?;
+        let transaction =
+            registry.delete_released(now_ms, BATCH, |key| absent.user_of(key, now_ms).is_some())?;
         self.flight = Some(Flight { transaction: transaction.clone(), ..Flight::default() });
         Some(transaction)
     }
@@ -237,6 +245,14 @@ fn answer(sessions: &mut Sessions, answers: Vec<(SessionId, u64, u64)>, revision
     for (id, number, sequence) in answers {
         sessions.tell(id, Down::Registered { id: number, sequence, revision });
     }
+}
+
+/// Why an identifier is not given out that was released.
+fn in_use(key: Key, (user, left_ms): (&str, u64)) -> Refusal {
+    let why = format!(
+        "{key} was released, and {user}, which has no session, may use it for another {left_ms} ms; try again then"
+    );
+    Refusal { owner: None, sequence: 0, why, temporary: true }
 }
 
 fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {

@@ -14,7 +14,7 @@ impl Control {
     /// This is what operators want now.
     pub(super) fn take_objects(&mut self, objects: Arc<Objects>) {
         let Some(provision) = &mut self.provision else { return };
-        let is_new = provision.objects.all != objects.all;
+        let is_new = !Arc::ptr_eq(&provision.objects.all, &objects.all);
         provision.objects = objects;
         match (is_new || self.compose_again, self.reloading) {
             (false, false) => self.say_provisioned(),

@@ -7,6 +7,7 @@ mod learned;
 mod mapping_file;
 mod neighbours;
 mod provision;
+mod questions;
 mod reloads;
 mod routers;
 mod tenants;

@@ -441,7 +441,7 @@ fn every_nve_has_what_operators_want_in_the_end_whatever_breaks() {
             let view: Vec<_> = view.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
             told += view.len();
             let taken = &world.taken[n];
-            assert_eq!(taken.all, view.into_iter().collect(), "seed {seed}, nve{}", n + 1);
+            assert_eq!(*taken.all, view.into_iter().collect(), "seed {seed}, nve{}", n + 1);
             let state = world.authority.nves().find(|nve| nve.name == name(n as u64 + 1)).unwrap();
             let (in_force, refused) = state.provisioned.unwrap();
             assert_eq!(

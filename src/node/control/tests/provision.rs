@@ -48,7 +48,7 @@ pub(super) fn objects(revision: u64, entries: &[Entry]) -> Arc<Objects> {
         }
     };
     let all = entries.iter().zip(1..).map(object).map(|seen| (seen.name.clone(), seen));
-    Arc::new(Objects { known: Known { epoch: vec![1], revision }, all: all.collect() })
+    Arc::new(Objects { known: Known { epoch: vec![1], revision }, all: Arc::new(all.collect()) })
 }
 
 impl Bench {
@@ -94,7 +94,9 @@ fn what_operators_want_is_in_force_and_goes_again() {
     assert_eq!(bench.has(), ["red nva", "red>outside nva", "vm1 nva"]);
     assert_eq!(bench.said(), (3, vec![]));
     // Only the revision is another one: nothing is judged again.
-    bench.request(Request::Provision(objects(4, &entries)));
+    let known = Known { epoch: vec![1], revision: 4 };
+    let all = bench.control.provision.as_ref().unwrap().objects.all.clone();
+    bench.request(Request::Provision(Arc::new(Objects { known, all })));
     assert!(bench.loads.is_empty());
     assert_eq!(bench.said(), (4, vec![]));
     bench.wants(5, &entries[..1]);
