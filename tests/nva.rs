@@ -418,7 +418,13 @@ async fn operators_see_and_do_what_their_role_allows() {
         let (done, text) = ilactl("operator-victor", &command);
         assert!(!done && text.contains(&format!("is a viewer, and this is for a role of {role}")), "{text}");
     }
-    // An operator releases what nobody comes back for, and nothing else.
+    let (done, text) = ilactl("operator-victor", &["policy", "add", "red", "outside"]);
+    assert!(!done && text.contains("is a viewer, and this is for a role of operator"), "{text}");
+    let (seen, text) = ilactl("operator-victor", &["network", "list"]);
+    assert!(seen && text.starts_with("NETWORK  VNID"), "{text}");
+    // An operator changes what is wanted at NVEs, and releases what nobody comes back for, and nothing else.
+    let (done, text) = ilactl("operator-oscar", &["policy", "add", "red", "outside"]);
+    assert!(!done && text.contains("`red` is not the name of a virtual network"), "{text}");
     let (done, text) = ilactl("operator-oscar", &["release", sir]);
     assert!(!done && text.contains("is registered by nve1, which has a session; detach it there"), "{text}");
     drop(own);
@@ -451,6 +457,10 @@ async fn operators_see_and_do_what_their_role_allows() {
     assert!(!done && text.contains("not of an operator"), "{text}");
     let mut client = ManageClient::new(authority.connect("nve-nve1").await.unwrap());
     let refused = client.status_get(manage::StatusGetRequest {}).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
+    let refused = client.object_write(manage::ObjectWriteRequest::default()).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
+    let refused = client.object_list(manage::ObjectListRequest::default()).await.unwrap_err();
     assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
 }
 

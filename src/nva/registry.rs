@@ -161,7 +161,7 @@ impl Registry {
         self.catalogue.view(&self.nves, nve)
     }
 
-    /// Whether a change touches what an NVE sees if nothing else is known of it.
+    /// Whether an NVE is told of all networks and policies.
     pub(super) fn sees_all(&self, nve: &str) -> bool {
         self.nves.get(nve).is_some_and(|own| own.all_networks)
     }
