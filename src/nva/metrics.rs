@@ -14,7 +14,7 @@ families! {
     UPTIME: Gauge = "ila_nva_uptime_seconds";
     /// Number of transactions of the registry so far.
     REVISION: Gauge = "ila_nva_revision";
-    /// Identifiers by state: held, or released and kept for their sequence.
+    /// Identifiers by state: held, or released and kept for their last owner.
     IDENTIFIERS: Gauge = "ila_nva_identifiers";
     /// NVEs by state: with a session, or without one.
     NVES: Gauge = "ila_nva_nves";

@@ -31,6 +31,8 @@ pub(super) enum Flaw {
     AskedAndForgotten,
     /// What was deleted begins with a low sequence when it comes again.
     DeletedBeginsAnew,
+    /// A restored registry waits for nobody.
+    RestoredAndOpen,
 }
 
 impl Flaw {
@@ -93,6 +95,7 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::PagesOnly,
         Flaw::AskedAndForgotten,
         Flaw::DeletedBeginsAnew,
+        Flaw::RestoredAndOpen,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
         println!("{flaw:?} is found by seed {found:?}");
