@@ -216,7 +216,7 @@ impl Session {
 }
 
 fn hello(nve: &str) -> up::Message {
-    up::Message::Hello(v1::Hello { versions: vec![1], nve: nve.to_owned(), boot: 1 })
+    up::Message::Hello(v1::Hello { versions: vec![1], nve: nve.to_owned(), boot: 1, asks: false })
 }
 
 fn locator(n: u64) -> u64 {
