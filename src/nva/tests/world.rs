@@ -183,6 +183,8 @@ impl World {
             lease_ms: LEASE_MS,
             requests_per_second: 50,
             cache_lifetime_ms: CACHE_LIFETIME_MS,
+            // So short that most of a life is without a wait.
+            restore_wait_ms: 1_500,
             answered_before_ms: self.now_ms + authority::used_ms(CACHE_LIFETIME_MS),
             ..settings(self.epoch, SMALL)
         };
