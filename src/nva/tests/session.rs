@@ -420,8 +420,6 @@ fn an_operator_releases_what_belongs_to_nobody_alive_once_it_is_durable() {
 #[test]
 fn released_identifiers_are_deleted_when_nobody_waits() {
     let mut bench = Bench::new(LIMITS, 3);
-    // No NVE of before the start uses anything.
-    bench.authority.forget_absent();
     bench.follows(2, Some((EPOCH, 3)));
     bench.hello(1);
     bench.up(1, Up::Unregister { id: 1, key: key(1) });
@@ -439,8 +437,6 @@ fn released_identifiers_are_deleted_when_nobody_waits() {
 #[test]
 fn released_identifiers_are_deleted_though_requests_never_end() {
     let mut bench = Bench::new(LIMITS, 3);
-    // No NVE of before the start uses anything.
-    bench.authority.forget_absent();
     bench.hello(1);
     bench.commits_at_once = false;
     bench.up(1, Up::Unregister { id: 1, key: key(1) });
@@ -458,8 +454,6 @@ fn released_identifiers_are_deleted_though_requests_never_end() {
 #[test]
 fn who_asked_is_told_of_a_release_though_it_is_deleted_before_there_is_room() {
     let mut bench = Bench::new(Limits { window: 1, ..LIMITS }, 1);
-    // No NVE of before the start uses anything.
-    bench.authority.forget_absent();
     bench.hello(2);
     let (_, mut weight) = bench.told(2);
     bench.up(2, Up::Query { id: 1, keys: vec![key(1)] });
