@@ -42,10 +42,10 @@ class Operator:
         return self.nva.ns.run(words, stdin=json.dumps(network))
 
 
-def by_the_gateway(net):
-    """T2 sends ten echo requests to T1; how many the gateway got."""
+def by_the_gateway(net, count=10):
+    """T2 sends echo requests to T1; how many the gateway got."""
     wire = net.fab.capture("gw", "icmp6 and ip6[40] == 128")
-    net.t2.reaches(T1, count=10)
+    net.t2.reaches(T1, count=count)
     return sum((packet.source, packet.destination) == (T2, T1) for packet in packets.ipv6(wire.frames()))
 
 
@@ -99,6 +99,7 @@ def demo(lab):
     tls, _ = pki.issue("nva", "nva1")
     nva = Authority(lab, management.ns, net.domain, {gw: [], nve1: [L1], nve2: [L2]}, dict(tls, revoked=revoked))
     nva.config["operators"] = [{"name": "alice", "role": "admin"}]
+    nva.config["nves"][0]["router"] = True
     nva.start()
     for node, name in zip(net.nodes, (gw, nve1, nve2)):
         management.join(node)
@@ -222,6 +223,25 @@ def demo(lab):
     later = by_the_gateway(net)
     expect(0 < first < 10 and later == 0, f"{first} of 10 packets by the gateway, and then {later}")
     right(f"of 10 packets to T1 the first {first} went by the gateway, and then none of 10")
+
+    step(
+        "A node that is redirected",
+        "NVE2 starts anew in redirect mode: its packets make no query. The gateway tells the authority of a packet that",
+        "could have gone direct, and the authority tells NVE2.",
+    )
+    net.nve2.stop()
+    net.nve2.config["nva"]["mode"] = "redirect"
+    net.nve2.start()
+    live([net.nve2])
+    first = by_the_gateway(net, 40)
+    later = by_the_gateway(net)
+    told = [line for line in nva.log().splitlines() if "an NVE is redirected" in line]
+    show(told[-1].split("INFO ")[-1])
+    metrics = net.nve2.metrics()
+    asked, redirected = (metrics[f"ilagate_nva_{what}_total"] for what in ("queried_identifiers", "redirected_mappings"))
+    expect(asked == 0 and redirected > 0, f"{asked} queries, {redirected} redirects")
+    expect(0 < first < 40 and later == 0, f"{first} of 40 packets by the gateway, and then {later}")
+    right(f"of 40 packets to T1 the first {first} went by the gateway, and then none of 10; NVE2 asked for nothing")
 
     step("A certificate is revoked", "One line in the authority's list of revocations ends the session of NVE2.")
     with open(revoked + ".new", "w") as file:

@@ -5,7 +5,7 @@ import os
 import signal
 
 from lab import binary
-from wait import expect
+from wait import expect, until
 
 
 PORT = 7700
@@ -70,12 +70,27 @@ class Authority:
             self.config["tls"] = tls
         self.process = None
 
-    def start(self):
+    def write(self):
         with open(self.file, "w") as file:
             json.dump(self.config, file, indent=2)
+
+    def start(self):
+        self.write()
         self.process = self.ns.spawn([binary("ila-nva"), "run", "--config", self.file], dict(os.environ))
         self.process.wait_for("serving")
         return self
+
+    def reload(self):
+        """Writes the configuration, and has it taken over by SIGHUP."""
+        before = self.log().count("reloaded")
+        self.write()
+        self.process.send(signal.SIGHUP)
+        until(lambda: self.log().count("reloaded") > before, "the authority to reload")
+
+    def ctl(self, *words):
+        """What `ilactl nva` says, over the socket."""
+        done = self.lab.host([binary("ilactl"), "--json", "nva", "--nva", self.endpoint, *words])
+        return json.loads(done.stdout)
 
     def log(self):
         return self.process.output()

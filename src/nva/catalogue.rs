@@ -72,6 +72,11 @@ impl Catalogue {
         catalogue
     }
 
+    /// What comes is judged by these rules: those before and further domains.
+    pub(super) fn judge_by(&mut self, rules: ProvisionRules) {
+        self.rules = rules;
+    }
+
     /// Objects that cannot be read, and why. They are kept, and nobody is told of them.
     pub fn unread(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
         self.unread.iter().map(|(key, (_, why))| (key, why.as_str()))

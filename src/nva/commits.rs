@@ -8,6 +8,7 @@ use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
 pub(super) const BATCH: usize = 2_048;
@@ -26,6 +27,8 @@ struct Flight {
     silent: Vec<(SessionId, Key)>,
     /// Releases by operators, with the sequence.
     operators: Vec<(Ticket, u64)>,
+    /// What is released of the NVE that is emptied first.
+    emptied: u64,
 }
 
 /// Requests and the commit under way.
@@ -42,11 +45,26 @@ pub(super) struct Commits {
     changes: VecDeque<(Ticket, ObjectKey, Change)>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
+    /// NVEs of which operators want everything released.
+    emptying: VecDeque<Emptying>,
+    /// The wait after a restoration is to end, and operators who want it.
+    resuming: Option<Vec<Ticket>>,
+    /// NVEs that said that everything that they have was registered.
+    completed: Vec<Arc<str>>,
     /// Ticks since released identifiers were deleted.
     put_off: u32,
 }
 
-/// Sequence and revision of a release, or why there is none.
+/// An NVE of which everything is released, a part in each commit.
+#[derive(Debug)]
+struct Emptying {
+    ticket: Ticket,
+    nve: String,
+    released: u64,
+}
+
+/// What an operator wanted is durable: the sequence of a release, or how many identifiers were released, and the
+/// revision. Or why it is not.
 pub type Released = Result<(u64, u64), String>;
 
 /// Names a request of an operator.
@@ -62,6 +80,21 @@ impl Commits {
     /// An operator wants an identifier released.
     pub(super) fn release(&mut self, ticket: Ticket, key: Key) {
         self.releases.push_back((ticket, key));
+    }
+
+    /// An operator wants everything of an NVE released that may not come back.
+    pub(super) fn empty(&mut self, ticket: Ticket, nve: String) {
+        self.emptying.push_back(Emptying { ticket, nve, released: 0 });
+    }
+
+    /// The wait after a restoration is to end.
+    pub(super) fn resume(&mut self, ticket: Option<Ticket>) {
+        self.resuming.get_or_insert_default().extend(ticket);
+    }
+
+    /// NVEs that said that everything that they have was registered.
+    pub(super) fn completed(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.completed)
     }
 
     /// An operator changes a network, a policy or an attachment.
@@ -102,8 +135,11 @@ impl Commits {
                 Err(why) => self.released.push((ticket, Err(why))),
             }
         }
-        if let Some(transaction) = self.delete_released(registry, &sessions.absent, now_ms) {
-            return Some(transaction);
+        let own = self
+            .end_restoration(registry)
+            .or_else(|| self.delete_released(registry, &sessions.absent, now_ms));
+        if own.is_some() {
+            return own;
         }
         let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
@@ -116,6 +152,7 @@ impl Commits {
                 Err(refusal) => self.released.push((ticket, Err(refusal.why))),
             }
         }
+        let emptied = self.empty_next(&mut draft, registry);
         while draft.len() < BATCH
             && let Some(id) = self.turns.pop_front()
         {
@@ -130,11 +167,12 @@ impl Commits {
                 turn -= 1;
                 let Some((number, request)) = session.asked.pop_front() else { break };
                 let judged = match request {
-                    Request::Register(key, choices) => {
+                    Request::Register(claim) => {
+                        let key = claim.key;
                         let user = absent.user_of(key, now_ms);
                         let judged = match user.filter(|_| registry.was_of_another(&draft, &nve, key)) {
                             Some(user) => Err(in_use(key, user)),
-                            None => registry.register(&mut draft, &nve, key, choices, now_ms),
+                            None => registry.register(&mut draft, &nve, claim, now_ms),
                         };
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
@@ -147,6 +185,7 @@ impl Commits {
                     Request::Complete => {
                         // No commit is under way: what it asked for in an earlier session is known.
                         let claimed = session.claimed.take().unwrap_or_default();
+                        self.completed.push(nve.clone());
                         let others = registry.held_by(&nve).filter(|key| !claimed.contains(key));
                         // Before what it asked for since.
                         others.for_each(|key| session.asked.push_front((None, Request::Unregister(key))));
@@ -186,7 +225,8 @@ impl Commits {
         let transaction = draft.finish();
         match &transaction {
             Some(transaction) => {
-                self.flight = Some(Flight { transaction: transaction.clone(), answers, silent, operators });
+                let transaction = transaction.clone();
+                self.flight = Some(Flight { transaction, answers, silent, operators, emptied });
             }
             // Everything was so already.
             None => answer(sessions, answers, registry.revision()),
@@ -194,9 +234,41 @@ impl Commits {
         transaction
     }
 
+    /// Ends the wait after a restoration, if that is wanted.
+    fn end_restoration(&mut self, registry: &Registry) -> Option<Transaction> {
+        let tickets = self.resuming.take()?;
+        if registry.restoration().is_none() {
+            // It is over since they asked.
+            let over = Ok((0, registry.revision()));
+            self.released.extend(tickets.into_iter().map(|ticket| (ticket, over.clone())));
+            return None;
+        }
+        let transaction = Transaction { ends_restoration: true, ..Transaction::default() };
+        let operators = tickets.into_iter().map(|ticket| (ticket, 0)).collect();
+        self.flight = Some(Flight { transaction: transaction.clone(), operators, ..Flight::default() });
+        Some(transaction)
+    }
+
+    /// Releases the next part of what an NVE has that may not come back. Gives how much.
+    fn empty_next(&mut self, draft: &mut Draft, registry: &Registry) -> u64 {
+        let Some(first) = self.emptying.front() else { return 0 };
+        let room = BATCH.saturating_sub(draft.len());
+        let told = if registry.knows(&first.nve) {
+            Err(format!("{} is in nves again; {} identifiers were released", first.nve, first.released))
+        } else if registry.count_of(&first.nve) == 0 {
+            Ok((first.released, registry.revision()))
+        } else {
+            let keys: Vec<Key> = registry.held_by(&first.nve).take(room).collect();
+            return keys.into_iter().filter(|key| registry.release(draft, *key).is_ok()).count() as u64;
+        };
+        self.released.push((first.ticket, told));
+        self.emptying.pop_front();
+        0
+    }
+
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
     fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Transaction> {
-        let is_idle = self.turns.is_empty() && self.releases.is_empty();
+        let is_idle = self.turns.is_empty() && self.releases.is_empty() && self.emptying.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
         }
@@ -214,15 +286,23 @@ impl Commits {
         sessions: &mut Sessions,
         revision: u64,
     ) -> Option<Transaction> {
-        let Flight { transaction, answers, silent, operators } = self.flight.take()?;
+        let Flight { transaction, answers, silent, operators, emptied } = self.flight.take()?;
         let Err(why) = done else {
             answer(sessions, answers, revision);
+            self.emptying.front_mut().into_iter().for_each(|first| first.released += emptied);
             self.released
                 .extend(operators.into_iter().map(|(ticket, sequence)| (ticket, Ok((sequence, revision)))));
             return Some(transaction);
         };
         for (ticket, _) in operators {
             self.released.push((ticket, Err(format!("the store does not answer: {why}; try again"))));
+        }
+        if emptied > 0
+            && let Some(Emptying { ticket, released, .. }) = self.emptying.pop_front()
+        {
+            let why =
+                format!("the store does not answer: {why}; {released} identifiers were released; try again");
+            self.released.push((ticket, Err(why)));
         }
         for (id, number, sequence) in answers {
             let why = format!("the store does not answer: {why}; try again");

@@ -122,6 +122,8 @@ pub struct Transaction {
     pub writes: Vec<(Key, Record)>,
     /// Keys of released records that are there no longer. NVEs were told of the release, and are told nothing of this.
     pub deletes: Vec<Key>,
+    /// The registry, restored from a backup, waits no longer for NVEs to register what they have.
+    pub ends_restoration: bool,
     /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
     pub objects: Vec<(ObjectKey, Option<Object>)>,
 }

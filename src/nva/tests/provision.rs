@@ -327,14 +327,7 @@ impl World {
         let catalogue = Catalogue::new(rules(), stored.objects);
         let registry =
             Registry::new(known(), stored.records, stored.revision, (0, 0)).with_catalogue(catalogue);
-        let settings = Settings {
-            epoch: vec![1],
-            began_ms: 0,
-            lease_ms: 60_000,
-            requests_per_second: 1_000,
-            cache_lifetime_ms: 300_000,
-            limits: LIMITS,
-        };
+        let settings = Settings { lease_ms: 60_000, requests_per_second: 1_000, ..settings(1, LIMITS) };
         Authority::new(settings, registry)
     }
 
@@ -354,7 +347,7 @@ impl World {
                 }
                 authority::Effect::Close(_, why) => panic!("{why}"),
                 authority::Effect::Released(..) => self.answers += 1,
-                authority::Effect::Redirected { .. } => {}
+                authority::Effect::Redirected { .. } => panic!("{effect:?}"),
                 authority::Effect::Commit(transaction) => self.commit = Some(transaction),
             }
         }
