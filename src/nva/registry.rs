@@ -173,6 +173,11 @@ impl Registry {
     /// See [`Catalogue`]; with the way out.
     pub(super) fn provision(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {
         let change = match change {
+            Change::Add(entry, _) if self.restoration.is_some() && entry.wants_addresses() => {
+                return Err("the registry was restored from a backup and may lack who has which address; name one, or \
+                            wait: `ilactl nva status` tells for whom"
+                    .to_owned());
+            }
             Change::Add(entry, text) => {
                 let chosen =
                     allocate::chosen(&self.catalogue, &entry, |key| self.records.contains_key(&key))?;

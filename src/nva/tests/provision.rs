@@ -245,6 +245,9 @@ fn what_operators_leave_open_is_chosen_and_is_nobodys() {
     office.refuses(attachment("nve3", "vm9", 9, "red", "auto"), "network red has no free address");
     office
         .refuses(attachment("nve3", "vm9", 9, "none", "auto"), "`none` is not the name of a virtual network");
+    office.0 = office.0.restored(0);
+    office.refuses(attachment("nve3", "vm9", 9, "blue", "auto"), "was restored from a backup");
+    office.does(attachment("nve3", "vm9", 9, "blue", "10.7.0.9")).unwrap();
 }
 
 #[test]
