@@ -33,4 +33,4 @@ pub use error::{ConfigError, ConfigErrors};
 pub use file::{Fingerprint, read as read_file};
 pub use load::Source;
 pub use model::*;
-pub use provision::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, ProvisionRules, RefusedEntry, Summary};
+pub use provision::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, ProvisionRules, RefusedEntry, Room, Summary};

@@ -83,7 +83,7 @@ pub enum Command {
     #[command(subcommand)]
     Id(IdCommand),
     /// The authority: its registry, and the NVEs that know it
-    Nva(NvaArgs),
+    Nva(Box<NvaArgs>),
     /// Certificates for a lab; needs no node
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -451,7 +451,7 @@ pub struct WantedAttachment {
     /// Its virtual network
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
-    /// An address there
+    /// An address there; auto: the authority chooses one of each family
     #[arg(long = "address", value_name = "ADDRESS")]
     pub addresses: Vec<String>,
 }

@@ -72,6 +72,13 @@ pub(super) fn discover(directory: &Path) -> Result<PathBuf, CtlError> {
     }
 }
 
+/// The answer must begin in time; a list may take longer.
+pub(super) fn ask<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,11 +97,4 @@ mod tests {
         let error = discover(dir.path()).unwrap_err().to_string();
         assert!(error.contains("a.sock, ") && error.contains("b.sock; choose one with --socket"), "{error}");
     }
-}
-
-/// The answer must begin in time; a list may take longer.
-pub(super) fn ask<T>(message: T, timeout: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(timeout);
-    request
 }

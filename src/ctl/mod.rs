@@ -77,7 +77,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
     runtime.block_on(async {
         let mut out = Output::new(out, args.json);
         if let Command::Nva(args) = args.command {
-            nva::run(&mut out, args, timeout).await?;
+            nva::run(&mut out, *args, timeout).await?;
             return out.flush();
         }
         let socket = match args.socket {

@@ -45,6 +45,9 @@ const WAITING: usize = 1_024;
 /// Largest message in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
+/// What of the wishes of operators is in force: the state of the registry that they show, and what is refused.
+type InForce = (Known, Vec<RefusedEntry>);
+
 /// The running client.
 pub struct Nva {
     stop: watch::Sender<bool>,
@@ -76,7 +79,7 @@ impl Nva {
     pub fn start(
         authorities: Authorities,
         handle: ControlHandle,
-        (config, provisioned): (watch::Receiver<Arc<Config>>, watch::Receiver<(Known, Vec<RefusedEntry>)>),
+        (config, provisioned): (watch::Receiver<Arc<Config>>, watch::Receiver<InForce>),
         stats: Arc<Stats>,
         mut before: Before,
         exchanges: Vec<Arc<Exchange>>,
@@ -148,7 +151,7 @@ struct Session {
     /// What operators want at the node, on its way to the control thread.
     objects: watch::Sender<Arc<Objects>>,
     /// What of it is in force.
-    provisioned: watch::Receiver<(Known, Vec<RefusedEntry>)>,
+    provisioned: watch::Receiver<InForce>,
 }
 
 impl Session {

@@ -91,6 +91,29 @@ impl Catalogue {
             .map(|(key, held)| (key, &*held.entry, &held.object))
     }
 
+    /// What is wanted by this name.
+    #[must_use]
+    pub fn entry(&self, key: &ObjectKey) -> Option<&Entry> {
+        self.objects.get(key).map(|held| &*held.entry)
+    }
+
+    /// A network, and the SIR prefix of its domain.
+    pub(super) fn network(&self, key: &ObjectKey) -> Option<(&Entry, u64)> {
+        let entry = &self.objects.get(key)?.entry;
+        Some((entry, self.rules.prefix_of(entry.domain()?)?.0))
+    }
+
+    /// VNIDs of networks.
+    pub(super) fn vnids(&self) -> impl Iterator<Item = u32> {
+        let networks = self.objects.iter().filter(|(key, _)| matches!(key.name, ObjectName::Network(_)));
+        networks.filter_map(|(_, held)| held.entry.summary().vnid.parse().ok())
+    }
+
+    /// Whether an address is an attachment's.
+    pub(super) fn is_claimed(&self, claim: &Claim) -> bool {
+        self.claims.contains_key(claim)
+    }
+
     /// How many attachments a network has.
     #[must_use]
     pub fn attachments_of(&self, network: &str) -> usize {

@@ -12,7 +12,7 @@ use super::store::StoreError;
 use super::store::backup::backup;
 use crate::api::manage::manage_server::{Manage, ManageServer};
 use crate::api::manage::{self as v1, RecordLocator};
-use crate::config::OperatorRole;
+use crate::config::{OperatorRole, Summary};
 use crate::ila::Locator;
 use crate::tls::Role;
 use std::collections::BTreeMap;
@@ -332,10 +332,12 @@ impl Manage for ManageService {
         let from = request.extensions().get::<Peer>().map(|peer| peer.from.clone()).unwrap_or_default();
         let (action, key, change) = objects::read(request.into_inner())?;
         let object = key.to_string();
-        match self.handle.change(key, change).await? {
+        match self.handle.change(key.clone(), change).await? {
             Ok((sequence, revision)) => {
                 tracing::warn!(object, action, sequence, revision, who, %from, "changed by an operator");
-                Ok(Response::new(v1::ObjectWritten { sequence, revision }))
+                let summary = move |authority: &Authority| objects::summary(authority, &key);
+                let Summary { addresses, vnid, .. } = self.handle.look(summary).await?;
+                Ok(Response::new(v1::ObjectWritten { sequence, revision, addresses, vnid }))
             }
             Err(why) => {
                 tracing::warn!(object, action, why, who, %from, "a change by an operator is refused");

@@ -8,6 +8,7 @@
 //! `run` are the shells of `ila-nva`.
 
 mod absent;
+mod allocate;
 pub mod authority;
 mod bucket;
 mod cache;

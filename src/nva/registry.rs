@@ -7,6 +7,7 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
+use super::allocate;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
 
@@ -171,6 +172,25 @@ impl Registry {
     /// # Errors
     /// See [`Catalogue`]; with the way out.
     pub(super) fn provision(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {
+        let change = match change {
+            Change::Add(entry, _) if self.restoration.is_some() && entry.wants_addresses() => {
+                return Err("the registry was restored from a backup and may lack who has which address; name one, or \
+                            wait: `ilactl nva status` tells for whom"
+                    .to_owned());
+            }
+            Change::Add(entry, text) => {
+                let chosen =
+                    allocate::chosen(&self.catalogue, &entry, |key| self.records.contains_key(&key))?;
+                match chosen {
+                    Some(entry) => {
+                        let text = entry.written().to_owned();
+                        Change::Add(entry, text)
+                    }
+                    None => Change::Add(entry, text),
+                }
+            }
+            change => change,
+        };
         let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
         let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
         Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))

@@ -1,5 +1,6 @@
 """Tenant networks that operators make at the authority. No node's file names one."""
 
+import json
 import signal
 
 from lab import Lab
@@ -165,4 +166,10 @@ def test_what_is_wrong_is_refused_with_place_and_way_out():
             said = net.refused(*words, entry=entry)
             expect(why in said, f"{words}: {said}")
         expect([one["name"] for one in net.show("network", "list")] == ["red"], "something was changed")
+        # What the operator leaves open is chosen.
+        made = json.loads(net.asks("--json", "network", "add", "--file", "-", entry=dict(network("blue"), vnid="auto")))
+        expect(made["vnid"] == "101", made)
+        made = net.asks("attachment", "add", nve2, "vm9", "--port", "access1", "--mac", "02:00:00:00:02:07",
+                        "--network", "red", "--address", "auto")  # fmt: skip
+        expect(made.endswith(", 10.0.0.2, 2001:db8:a::2\n"), made)
         net.stop()

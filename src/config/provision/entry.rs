@@ -5,10 +5,11 @@ use super::super::check::{Check, OUTSIDE, WORD};
 use super::super::raw::{List, RawAttachment, RawNetwork, RawPeerTo, RawPolicy, Text};
 use super::super::yaml;
 use crate::ila::Locator;
+use crate::net::{Ipv4Prefix, Ipv6Prefix};
 use serde::Serialize;
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Most bytes of an entry.
 pub const MAX_ENTRY_BYTES: usize = 256 << 10;
@@ -69,6 +70,28 @@ pub enum Claim {
     Task(Ipv6Addr),
 }
 
+/// The word for what the authority is to choose.
+const AUTO: &str = "auto";
+
+/// Where tenants of a network may have addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// A subnet.
+    V4 {
+        /// Its addresses.
+        prefix: Ipv4Prefix,
+        /// Nobody else's.
+        gateway: Option<Ipv4Addr>,
+    },
+    /// The prefix.
+    V6 {
+        /// Its addresses.
+        prefix: Ipv6Prefix,
+        /// Nobody else's.
+        gateway: Option<Ipv6Addr>,
+    },
+}
+
 /// What lists show of an entry, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -94,9 +117,9 @@ pub struct Summary {
 
 #[derive(Debug, Clone)]
 pub(super) enum Raw {
-    Network(Spanned<RawNetwork>),
-    Policy(Spanned<RawPolicy>),
-    Attachment(Spanned<RawAttachment>),
+    Network(Box<Spanned<RawNetwork>>),
+    Policy(Box<Spanned<RawPolicy>>),
+    Attachment(Box<Spanned<RawAttachment>>),
 }
 
 /// A network, a policy or an attachment that stands alone. Its keys and its name are right, and nothing else was judged.
@@ -123,7 +146,7 @@ impl Entry {
     pub fn network(text: &str) -> Result<Self, String> {
         let raw: Spanned<RawNetwork> = read(text, "network")?;
         let name = ObjectName::Network(name(&raw.value.name, raw.referenced, "red")?);
-        Self::of(name, Raw::Network(raw))
+        Self::of(name, Raw::Network(Box::new(raw)))
     }
 
     /// Reads an entry of `attachments`. Unlike one of a file it must have a name.
@@ -133,7 +156,7 @@ impl Entry {
     pub fn attachment(text: &str) -> Result<Self, String> {
         let raw: Spanned<RawAttachment> = read(text, "attachment")?;
         let name = ObjectName::Attachment(name(&raw.value.name, raw.referenced, "vm1")?);
-        Self::of(name, Raw::Attachment(raw))
+        Self::of(name, Raw::Attachment(Box::new(raw)))
     }
 
     /// Reads an entry of `policies`.
@@ -150,7 +173,7 @@ impl Entry {
             }),
         };
         let name = ObjectName::Policy { from: end("from", &raw.value.from)?, to: end("to", &raw.value.to)? };
-        Self::of(name, Raw::Policy(raw))
+        Self::of(name, Raw::Policy(Box::new(raw)))
     }
 
     /// The policy in these words.
@@ -244,6 +267,71 @@ impl Entry {
         })
     }
 
+    /// Whether its VNID is to be chosen.
+    #[must_use]
+    pub fn wants_vnid(&self) -> bool {
+        matches!(&self.raw, Raw::Network(raw) if raw.value.vnid.as_ref().is_some_and(|text| text.value == AUTO))
+    }
+
+    /// The same network with this VNID.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn with_vnid(&self, vnid: u32) -> Result<Self, String> {
+        self.changed(|network| {
+            if let Some(text) = &mut network.vnid {
+                text.value = vnid.to_string();
+            }
+        })
+    }
+
+    /// Whether its addresses are to be chosen.
+    #[must_use]
+    pub fn wants_addresses(&self) -> bool {
+        matches!(&self.raw, Raw::Attachment(raw) if texts(&raw.value.addresses).any(|text| text == AUTO))
+    }
+
+    /// The same attachment with these addresses where some are to be chosen.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn with_addresses(&self, chosen: &[IpAddr]) -> Result<Self, String> {
+        let mut raw = self.raw.clone();
+        if let Raw::Attachment(attachment) = &mut raw
+            && let Some(list) = &mut attachment.value.addresses
+        {
+            list.value.retain(|text| text.value != AUTO);
+            let text = |address: &IpAddr| Spanned::new(address.to_string(), list.referenced, list.defined);
+            list.value.extend(chosen.iter().map(text).collect::<Vec<_>>());
+        }
+        Self::of(self.name.clone(), raw)
+    }
+
+    /// The subnets and the prefix of a network, with their gateways.
+    #[must_use]
+    pub fn room(&self) -> Vec<Room> {
+        let Raw::Network(raw) = &self.raw else { return Vec::new() };
+        let ipv4 = raw.value.ipv4.iter().flat_map(|list| &list.value).filter_map(|subnet| {
+            let prefix: Ipv4Prefix = word(&subnet.value.prefix)?.parse().ok()?;
+            let gateway = word(&subnet.value.gateway).and_then(|text| text.parse().ok());
+            Some(Room::V4 { prefix, gateway })
+        });
+        let ipv6 = raw.value.ipv6.iter().filter_map(|ipv6| {
+            let prefix: Ipv6Prefix = word(&ipv6.value.prefix)?.parse().ok()?;
+            let gateway = word(&ipv6.value.gateway).and_then(|text| text.parse().ok());
+            Some(Room::V6 { prefix, gateway })
+        });
+        ipv4.chain(ipv6).collect()
+    }
+
+    /// The IPv4 addresses of a network that stand for peers.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Ipv4Addr> {
+        let Raw::Network(raw) = &self.raw else { return Vec::new() };
+        let peers = raw.value.peers.iter().flat_map(|list| &list.value);
+        peers.filter_map(|peer| peer.value.address.as_ref()?.value.parse().ok()).collect()
+    }
+
     fn changed(&self, change: impl FnOnce(&mut RawNetwork)) -> Result<Self, String> {
         let mut raw = self.raw.clone();
         if let Raw::Network(network) = &mut raw {
@@ -298,7 +386,8 @@ impl Entry {
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.value.clone());
         let some = |field: &Option<Text>| text(field).unwrap_or_default();
         match &self.raw {
-            Raw::Network(Spanned { value: raw, .. }) => {
+            Raw::Network(raw) => {
+                let raw = &raw.value;
                 let ipv6 = raw.ipv6.iter().filter_map(|ipv6| text(&ipv6.value.prefix));
                 let ipv4 = raw.ipv4.iter().flat_map(|list| &list.value);
                 let ipv4 = ipv4.filter_map(|subnet| text(&subnet.value.prefix));
@@ -310,16 +399,26 @@ impl Entry {
                 }
             }
             Raw::Policy(raw) => Summary { via: text(&raw.value.via), ..Summary::default() },
-            Raw::Attachment(Spanned { value: raw, .. }) => Summary {
-                port: some(&raw.port),
-                vlan: text(&raw.vlan),
-                mac: some(&raw.mac),
-                network: text(&raw.network),
-                addresses: texts(&raw.addresses).chain(texts(&raw.identifiers)).map(str::to_owned).collect(),
-                ..Summary::default()
-            },
+            Raw::Attachment(raw) => {
+                let raw = &raw.value;
+                Summary {
+                    port: some(&raw.port),
+                    vlan: text(&raw.vlan),
+                    mac: some(&raw.mac),
+                    network: text(&raw.network),
+                    addresses: texts(&raw.addresses)
+                        .chain(texts(&raw.identifiers))
+                        .map(str::to_owned)
+                        .collect(),
+                    ..Summary::default()
+                }
+            }
         }
     }
+}
+
+fn word(text: &Option<Text>) -> Option<&str> {
+    text.as_ref().map(|text| text.value.as_str())
 }
 
 fn texts(list: &List<String>) -> impl Iterator<Item = &str> {

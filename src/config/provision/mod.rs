@@ -7,7 +7,7 @@ mod entry;
 mod rules;
 mod settle;
 
-pub use entry::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, Summary};
+pub use entry::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, Room, Summary};
 pub use rules::ProvisionRules;
 pub use settle::RefusedEntry;
 pub(super) use settle::{append, settle};

@@ -63,6 +63,8 @@ struct PolicyView {
 struct WrittenView {
     sequence: u64,
     revision: u64,
+    addresses: Vec<String>,
+    vnid: Option<String>,
 }
 
 /// The entry of a policy.
@@ -212,12 +214,15 @@ async fn write(
     request: v1::ObjectWriteRequest,
     timeout: Duration,
 ) -> Result<(), CtlError> {
-    let v1::ObjectWritten { sequence, revision } =
+    let v1::ObjectWritten { sequence, revision, addresses, vnid } =
         client.object_write(ask(request, timeout)).await?.into_inner();
+    let vnid = (!vnid.is_empty()).then_some(vnid);
     if out.json() {
-        return out.value(&WrittenView { sequence, revision });
+        return out.value(&WrittenView { sequence, revision, addresses, vnid });
     }
-    out.line(&format!("sequence {sequence}, revision {revision}"))
+    let vnid = vnid.map(|vnid| format!(", VNID {vnid}")).unwrap_or_default();
+    let at: String = addresses.iter().map(|address| format!(", {address}")).collect();
+    out.line(&format!("sequence {sequence}, revision {revision}{vnid}{at}"))
 }
 
 fn of_file(file: &Path) -> Result<v1::ObjectWriteRequest, CtlError> {

@@ -11,7 +11,6 @@ mod questions;
 mod reloads;
 mod routers;
 mod tenants;
-mod turns;
 
 use super::*;
 use crate::api::views::ReloadView;

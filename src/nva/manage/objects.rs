@@ -105,6 +105,11 @@ impl Wanted {
     }
 }
 
+/// What there is of an object now; nothing if it is gone.
+pub(super) fn summary(authority: &Authority, key: &ObjectKey) -> Summary {
+    authority.registry().catalogue().entry(key).map(Entry::summary).unwrap_or_default()
+}
+
 /// What an NVE refuses.
 pub(super) fn refusals(nve: &NveState, takes: impl Fn(&RefusedEntry) -> bool) -> Vec<v1::Refusal> {
     let refused = nve.provisioned.iter().flat_map(|(_, refused)| refused).filter(|refused| takes(refused));

@@ -208,6 +208,49 @@ fn an_nve_sees_what_it_has_a_part_in_and_nothing_else() {
 }
 
 #[test]
+fn what_operators_leave_open_is_chosen_and_is_nobodys() {
+    let mut office = Office::new();
+    let red = "{name: red, vnid: auto, domain: tasks, ipv6: {prefix: '2001:db8:a::/96', gateway: '2001:db8:a::1'}, \
+               ipv4: [{prefix: 10.0.0.0/30, gateway: 10.0.0.1}, {prefix: 10.0.1.0/29, gateway: 10.0.1.6}], \
+               peers: [{address: 10.0.1.2, to: '2001:db8:dddd:0:2000::4'}]}";
+    office.does(add("", Entry::network(red))).unwrap();
+    office.does(network("blue", 7, "")).unwrap();
+    office.does(add("", Entry::network("{name: green, vnid: auto, domain: tasks}"))).unwrap();
+    let summary = |office: &Office, nve: &str, name: ObjectName| {
+        office.0.catalogue().entry(&key_of(nve, &name)).unwrap().summary()
+    };
+    let vnid = |office: &Office, name: &str| summary(office, "", ObjectName::Network(name.into())).vnid;
+    assert_eq!((vnid(&office, "red"), vnid(&office, "green")), ("1".to_owned(), "8".to_owned()));
+    // Somebody registered 10.0.1.3 without an operator.
+    let identifier = crate::ila::Identifier::tenant_ipv4(1, 0x0a00_0103).0;
+    let record = crate::nva::model::Record { choices: at(3), owner: name(3), sequence: 1 };
+    let taken =
+        Transaction { writes: vec![(Key { sir_prefix: SIR, identifier }, record)], ..Transaction::default() };
+    office.0.apply(&taken, 0);
+    let mut given = Vec::new();
+    for vm in 0..4 {
+        let (nve, vm) = (name(1 + vm % 2), format!("vm{vm}"));
+        office.does(attachment(&nve, &vm, 20 + vm.len() as u32 + given.len() as u32, "red", "auto")).unwrap();
+        given.push(summary(&office, &nve, ObjectName::Attachment(vm)).addresses.join(" "));
+    }
+    assert_eq!(
+        given,
+        [
+            "10.0.0.2 2001:db8:a::2",
+            "10.0.1.1 2001:db8:a::3",
+            "10.0.1.4 2001:db8:a::4",
+            "10.0.1.5 2001:db8:a::5"
+        ]
+    );
+    office.refuses(attachment("nve3", "vm9", 9, "red", "auto"), "network red has no free address");
+    office
+        .refuses(attachment("nve3", "vm9", 9, "none", "auto"), "`none` is not the name of a virtual network");
+    office.0 = office.0.restored(0);
+    office.refuses(attachment("nve3", "vm9", 9, "blue", "auto"), "was restored from a backup");
+    office.does(attachment("nve3", "vm9", 9, "blue", "10.7.0.9")).unwrap();
+}
+
+#[test]
 fn a_placement_that_breaks_exclusivity_is_refused() {
     let mut office = office();
     office.does(network("green", 3, ", exclusive: true")).unwrap();
@@ -251,7 +294,7 @@ struct World {
     commit: Option<Transaction>,
     clients: Vec<Client>,
     /// The session of each NVE, and what is on its way.
-    streams: Vec<Option<(SessionId, VecDeque<Up>, VecDeque<Told>)>>,
+    streams: Vec<Option<Stream>>,
     /// What each node was told, and took over.
     taken: Vec<Arc<Objects>>,
     sessions: u64,
@@ -259,6 +302,8 @@ struct World {
     answers: usize,
 }
 
+/// A session, and what is on its way.
+type Stream = (SessionId, VecDeque<Up>, VecDeque<Told>);
 type Told = Down<crate::nva::message::Encoded>;
 
 impl World {
@@ -452,7 +497,7 @@ fn every_nve_has_what_operators_want_in_the_end_whatever_breaks() {
             assert!(in_force <= revision);
         }
     }
-    assert!(committed > 500 && told > 300, "{committed} {told}");
+    assert!(committed > 300 && told > 200, "{committed} {told}");
 }
 
 #[test]
