@@ -50,6 +50,8 @@ fn the_limits_of_nves_have_defaults_and_bounds() {
     assert_eq!(limits(parse("", "").unwrap()), (20_000, 300, 100_000));
     let set = parse("requests_per_second: 5, cache_lifetime_s: 5", ", max_identifiers: 0");
     assert_eq!(limits(set.unwrap()), (5, 5, 0));
+    let is_router = |nve: &str| parse("", nve).unwrap().nves["nve1"].router;
+    assert_eq!(["", ", router: false", ", router: true"].map(is_router), [false, false, true]);
     for (sessions, nve, place) in [
         ("requests_per_second: 0", "", "sessions.requests_per_second"),
         ("requests_per_second: 1000001", "", "sessions.requests_per_second"),
