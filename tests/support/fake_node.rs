@@ -166,6 +166,7 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Peers(only, answer) => drop(answer.send(networks::peers(&amended, only.as_deref()))),
             Request::Amend(amend, answer) => drop(answer.send(networks::amend(&mut amended, amend))),
             Request::Events(after, answer) => drop(answer.send(source::follow(&events(), after))),
+            Request::Provision(_, answer) => drop(answer.send(())),
             Request::Stop => return,
         }
     }
@@ -220,6 +221,8 @@ impl Fake {
                     applied.changed += u64::from(shadowed);
                     applied.deleted += u64::from(gone.is_some() && !shadowed);
                 }
+                // Operators' mappings do not expire.
+                Change::Expiring { .. } => {}
             }
         }
         self.revision += 1;
