@@ -19,6 +19,7 @@ mod lookup;
 pub mod mappings;
 pub mod model;
 mod raw;
+mod store;
 mod yaml;
 
 #[cfg(test)]
@@ -31,3 +32,4 @@ pub use endpoint::NvaEndpoint;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{Fingerprint, read as read_file};
 pub use model::*;
+pub use store::{EtcdConfig, StoreConfig};

@@ -269,7 +269,15 @@ raw! {
         revoked: Option<Text>,
     }
     /// `store`
-    RawStore { path: Option<Text> }
+    RawStore { path: Option<Text>, etcd: Option<Spanned<RawEtcd>> }
+    /// `store.etcd`
+    RawEtcd {
+        endpoints: List<String>,
+        prefix: Option<Text>,
+        certificate: Option<Text>,
+        key: Option<Text>,
+        authorities: Option<Text>,
+    }
     /// `sessions`
     RawSessions { lease_s: Option<Text>, hold_down_s: Option<Text>, requests_per_second: Option<Text> }
     /// `sir_domains[]` of `ila-nva`
