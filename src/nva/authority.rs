@@ -8,12 +8,13 @@ use super::bucket::Bucket;
 use super::commits::{BATCH, Commits};
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
-use super::model::{Key, Transaction};
+use super::model::{Key, Record, Transaction};
 use super::registry::Registry;
 use super::session::{Allowance, Request, Session, Sessions, Shared};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use super::commits::{Released, Ticket};
+pub use super::commits::{CommitRules, Released, Ticket};
 pub use super::message::SessionId;
 
 /// Requests of one session that wait, at most.
@@ -48,8 +49,15 @@ pub enum Input {
     Closed(SessionId),
     /// An operator wants an identifier released whose owner has no session.
     Release(Ticket, Key),
-    /// The commit under way is durable, or nothing of it is there and why.
+    /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
+    /// it was judged by.
     Committed(Result<(), String>),
+    /// Another authority made this durable as the next revision: nothing of a commit under way is there.
+    Others(Transaction),
+    /// What the store holds at this revision. The transactions up to it are not known any more.
+    Replaced(u64, Vec<(Key, Record)>),
+    /// An NVE has a session at the authority of this name, or at no other one any more.
+    Elsewhere(String, Option<String>),
     /// Time has passed.
     Tick,
 }
@@ -63,8 +71,11 @@ pub enum Effect {
     Close(SessionId, String),
     /// Tell an operator: the sequence and the revision of a release, or why there is none.
     Released(Ticket, Released),
-    /// Make this durable and say so; one at a time.
-    Commit(Transaction),
+    /// Make this durable as this revision, and say so; one at a time. If it writes nothing, say so if the store still holds
+    /// the revision before.
+    Commit(u64, Transaction),
+    /// Tell the other authorities of a shared store that this NVE has a session here now, or none any more.
+    Here(Arc<str>, bool),
 }
 
 /// What never changes while it runs.
@@ -78,6 +89,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// What is kept for the sessions.
     pub limits: Limits,
+    /// How the store takes transactions.
+    pub commits: CommitRules,
 }
 
 /// Sessions around a registry.
@@ -89,6 +102,8 @@ pub struct Authority {
     pages: Pages,
     sessions: Sessions,
     commits: Commits,
+    /// NVEs with a session at another authority, and its name.
+    elsewhere: BTreeMap<String, String>,
     effects: Vec<Effect>,
 }
 
@@ -107,11 +122,12 @@ impl Authority {
     pub fn new(settings: Settings, registry: Registry) -> Self {
         Authority {
             log: Log::new(registry.revision(), settings.limits),
+            commits: Commits::new(settings.commits),
             settings,
             registry,
             pages: Pages::default(),
             sessions: Sessions::default(),
-            commits: Commits::default(),
+            elsewhere: BTreeMap::new(),
             effects: Vec::new(),
         }
     }
@@ -147,13 +163,18 @@ impl Authority {
         })
     }
 
+    /// NVEs with a session at another authority, and its name.
+    pub fn elsewhere(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.elsewhere.iter().map(|(nve, authority)| (nve.as_str(), authority.as_str()))
+    }
+
     /// Learns one thing, and says what is to be done.
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
             Input::Distrusted(id, why) => self.end(id, why),
-            Input::Closed(id) => _ = self.sessions.remove(id),
+            Input::Closed(id) => _ = self.remove(id),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -162,11 +183,21 @@ impl Authority {
                 }
             }
             Input::Release(ticket, key) => self.release(ticket, key),
-            Input::Committed(done) => self.committed(done, now_ms),
+            Input::Committed(Ok(())) => {
+                let transaction = self.commits.done(&mut self.sessions, self.registry.revision());
+                transaction.iter().for_each(|transaction| self.apply(transaction, now_ms));
+            }
+            Input::Committed(Err(why)) => self.commits.failed(&why, &mut self.sessions),
+            Input::Others(transaction) => {
+                self.commits.lost(&mut self.sessions);
+                self.apply(&transaction, now_ms);
+            }
+            Input::Replaced(revision, stored) => self.replace(revision, stored, now_ms),
+            Input::Elsewhere(nve, authority) => self.note_elsewhere(nve, authority),
             Input::Tick => self.tick(now_ms),
         }
         if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
-            self.effects.push(Effect::Commit(transaction));
+            self.effects.push(Effect::Commit(self.registry.revision() + 1, transaction));
         }
         let released = self.commits.released();
         self.effects.extend(released.into_iter().map(|(ticket, it)| Effect::Released(ticket, it)));
@@ -189,9 +220,30 @@ impl Authority {
     }
 
     fn end(&mut self, id: SessionId, why: String) {
-        if self.sessions.remove(id) {
+        if self.remove(id) {
             self.effects.push(Effect::Close(id, why));
         }
+    }
+
+    /// Forgets a session. Gives whether it was there.
+    fn remove(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.remove(id) else { return false };
+        if let Some(nve) = session.nve.filter(|_| self.settings.commits.is_shared) {
+            self.effects.push(Effect::Here(nve, false));
+        }
+        true
+    }
+
+    /// The session that an NVE opened last counts.
+    fn note_elsewhere(&mut self, nve: String, authority: Option<String>) {
+        let Some(authority) = authority else {
+            self.elsewhere.remove(&nve);
+            return;
+        };
+        if let Some(id) = self.sessions.of(&nve) {
+            self.end(id, format!("{nve} opened another session at {authority}"));
+        }
+        self.elsewhere.insert(nve, authority);
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -260,6 +312,12 @@ impl Authority {
                 let why = format!("{key} is registered by {owner}, which has a session; detach it there");
                 self.effects.push(Effect::Released(ticket, Err(why)));
             }
+            None if let Some((owner, authority)) = owner.and_then(|it| self.elsewhere.get_key_value(it)) => {
+                let why = format!(
+                    "{key} is registered by {owner}, which has a session at {authority}; detach it there"
+                );
+                self.effects.push(Effect::Released(ticket, Err(why)));
+            }
             None => self.commits.release(ticket, key),
         }
     }
@@ -276,10 +334,10 @@ impl Authority {
         if !self.registry.knows(nve) {
             return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"));
         }
-        let before = self.sessions.all.iter().find(|(_, other)| other.nve.as_deref() == Some(nve));
-        if let Some(before) = before.map(|(before, _)| *before) {
+        if let Some(before) = self.sessions.of(nve) {
             self.end(before, format!("{nve} opened another session"));
         }
+        self.elsewhere.remove(nve);
         let nve: Arc<str> = nve.into();
         let rate = u64::from(self.settings.requests_per_second.max(1));
         let full = || Allowance {
@@ -289,7 +347,10 @@ impl Authority {
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
-        session.nve = Some(nve);
+        session.nve = Some(nve.clone());
+        if self.settings.commits.is_shared {
+            self.effects.push(Effect::Here(nve, true));
+        }
         let Settings { epoch, lease_ms, .. } = &self.settings;
         let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
         let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms };
@@ -297,13 +358,25 @@ impl Authority {
         self.effects.push(Effect::Down(id, welcome));
     }
 
-    fn committed(&mut self, done: Result<(), String>, now_ms: u64) {
-        let revision = self.registry.revision() + 1;
-        let Some(transaction) = self.commits.ended(done, &mut self.sessions, revision) else { return };
-        self.registry.apply(&transaction, now_ms);
-        self.log.push(&transaction);
-        self.sessions.note_changes(&transaction);
-        let Sessions { all, due, .. } = &mut self.sessions;
-        due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
+    /// Takes over what is durable as the next revision, and tells it.
+    fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
+        self.registry.apply(transaction, now_ms);
+        self.log.push(transaction);
+        self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
+        self.sessions.due_followers();
+    }
+
+    /// Takes over what the store holds now. What came between cannot be told: who follows everything gets a snapshot.
+    fn replace(&mut self, revision: u64, stored: Vec<(Key, Record)>, now_ms: u64) {
+        // Whether it is there shows when it is judged again: whoever has what it asks for is told so.
+        self.commits.lost(&mut self.sessions);
+        if revision == self.registry.revision() {
+            return;
+        }
+        let changed = self.registry.replace(stored, revision, now_ms);
+        self.log = Log::new(revision, self.settings.limits);
+        self.pages.clear();
+        self.sessions.note_changes(changed.into_iter());
+        self.sessions.due_followers();
     }
 }

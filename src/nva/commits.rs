@@ -1,5 +1,9 @@
 //! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
 //! is under way, and each is answered once it is durable.
+//!
+//! Several authorities may write one store. Then a batch was judged by what the store held a moment ago, and is answered
+//! only if the store says that it still held that, also if the batch writes nothing. If another authority came first,
+//! the batch is judged again.
 
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Transaction};
@@ -12,21 +16,45 @@ pub(super) const BATCH: usize = 2_048;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
 
+/// How a store takes transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitRules {
+    /// Records that one transaction writes, at most.
+    pub batch: usize,
+    /// Whether other authorities write the store as well.
+    pub is_shared: bool,
+}
+
+impl CommitRules {
+    /// A store that one authority has for itself.
+    pub const OWN: CommitRules = CommitRules { batch: BATCH, is_shared: false };
+}
+
+/// A request and how it was judged.
+#[derive(Debug)]
+struct Judged {
+    session: SessionId,
+    /// What the answer repeats; none if nobody waits for one.
+    number: Option<u64>,
+    request: Request,
+    /// The sequence, or why not.
+    judgement: Result<u64, Refusal>,
+}
+
 /// A commit under way.
 #[derive(Debug)]
 struct Flight {
     transaction: Transaction,
-    /// Session, request and sequence of what is answered once it is durable.
-    answers: Vec<(SessionId, u64, u64)>,
-    /// What is released and nobody waits for.
-    silent: Vec<(SessionId, Key)>,
-    /// Releases by operators, with the sequence.
-    operators: Vec<(Ticket, u64)>,
+    /// What is answered once it is durable, in the order in which it was judged.
+    judged: Vec<Judged>,
+    /// Releases by operators, with the sequence or why not.
+    operators: Vec<(Ticket, Key, Result<u64, String>)>,
 }
 
 /// Requests and the commit under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Commits {
+    rules: CommitRules,
     /// Sessions with requests, in the order in which they are served.
     turns: VecDeque<SessionId>,
     /// Sessions that wait for the next tick.
@@ -46,6 +74,17 @@ pub type Released = Result<(u64, u64), String>;
 pub struct Ticket(pub u64);
 
 impl Commits {
+    pub(super) fn new(rules: CommitRules) -> Self {
+        Commits {
+            rules,
+            turns: VecDeque::new(),
+            throttled: Vec::new(),
+            flight: None,
+            releases: VecDeque::new(),
+            released: Vec::new(),
+        }
+    }
+
     /// A session that had no requests has some.
     pub(super) fn asked(&mut self, id: SessionId) {
         self.turns.push_back(id);
@@ -76,39 +115,35 @@ impl Commits {
         if self.flight.is_some() {
             return None;
         }
-        let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
-        let mut operators = Vec::new();
-        while draft.len() < BATCH
+        let (mut draft, mut judged, mut operators) = (Draft::default(), Vec::new(), Vec::new());
+        let most = self.rules.batch;
+        while draft.len() < most
             && let Some((ticket, key)) = self.releases.pop_front()
         {
-            match registry.release(&mut draft, key) {
-                Ok(sequence) => operators.push((ticket, sequence)),
-                Err(refusal) => self.released.push((ticket, Err(refusal.why))),
-            }
+            operators.push((ticket, key, registry.release(&mut draft, key).map_err(|refusal| refusal.why)));
         }
-        while draft.len() < BATCH
+        while draft.len() < most
             && let Some(id) = self.turns.pop_front()
         {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             let Some(nve) = session.nve.clone() else { continue };
             let mut turn = TURN;
-            let mut is_refused = false;
-            while turn > 0 && draft.len() < BATCH && !session.asked.is_empty() {
+            while turn > 0 && draft.len() < most && !session.asked.is_empty() {
                 if !allowance.requests.take(now_ms) {
                     break;
                 }
                 turn -= 1;
                 let Some((number, request)) = session.asked.pop_front() else { break };
-                let judged = match request {
+                let judgement = match &request {
                     Request::Register(key, choices) => {
-                        let judged = registry.register(&mut draft, &nve, key, choices, now_ms);
+                        let judgement = registry.register(&mut draft, &nve, *key, choices.clone(), now_ms);
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
-                            && (judged.is_ok() || registry.is_held_by(&nve, key))
+                            && (judgement.is_ok() || registry.is_held_by(&nve, *key))
                         {
-                            claimed.insert(key);
+                            claimed.insert(*key);
                         }
-                        judged
+                        judgement
                     }
                     Request::Complete => {
                         // No commit is under way: what it asked for in an earlier session is known.
@@ -119,83 +154,98 @@ impl Commits {
                         continue;
                     }
                     Request::Unregister(key) => {
-                        if number.is_none() {
-                            silent.push((id, key));
-                        } else if let Some(claimed) = &mut session.claimed {
-                            claimed.remove(&key);
+                        if number.is_some()
+                            && let Some(claimed) = &mut session.claimed
+                        {
+                            claimed.remove(key);
                         }
-                        registry.unregister(&mut draft, &nve, key)
+                        registry.unregister(&mut draft, &nve, *key)
                     }
                 };
-                match (judged, number) {
-                    (Ok(sequence), Some(number)) => answers.push((id, number, sequence)),
-                    (Err(refusal), Some(number)) => {
-                        session.answer(refused(number, refusal));
-                        is_refused = true;
-                    }
-                    (_, None) => {}
-                }
+                judged.push(Judged { session: id, number, request, judgement });
             }
             if !session.asked.is_empty() {
                 // It used up its turn or the batch is full, or else what it may ask for now.
-                if turn == 0 || draft.len() >= BATCH {
+                if turn == 0 || draft.len() >= most {
                     self.turns.push_back(id);
                 } else {
                     self.throttled.push(id);
                 }
             }
-            if is_refused {
-                sessions.due.insert(id);
-            }
         }
         let transaction = draft.finish();
-        match &transaction {
-            Some(transaction) => {
-                self.flight = Some(Flight { transaction: transaction.clone(), answers, silent, operators });
-            }
-            // Everything was so already.
-            None => answer(sessions, answers, registry.revision()),
+        let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
+        let flight = Flight { transaction: transaction.clone().unwrap_or_default(), judged, operators };
+        if transaction.is_none() && !(self.rules.is_shared && is_answered) {
+            // Everything was so already, and nobody else can have changed it.
+            self.answer(flight, sessions, registry.revision());
+            return None;
         }
-        transaction
+        let transaction = flight.transaction.clone();
+        self.flight = Some(flight);
+        Some(transaction)
     }
 
-    /// The commit under way is durable as this revision, or nothing of it is there. Gives what is durable.
-    pub(super) fn ended(
-        &mut self,
-        done: Result<(), String>,
-        sessions: &mut Sessions,
-        revision: u64,
-    ) -> Option<Transaction> {
-        let Flight { transaction, answers, silent, operators } = self.flight.take()?;
-        let Err(why) = done else {
-            answer(sessions, answers, revision);
-            self.released
-                .extend(operators.into_iter().map(|(ticket, sequence)| (ticket, Ok((sequence, revision)))));
-            return Some(transaction);
-        };
-        for (ticket, _) in operators {
-            self.released.push((ticket, Err(format!("the store does not answer: {why}; try again"))));
+    /// The commit under way is durable as the revision after this one, or the store still held this revision if it writes
+    /// nothing. Gives what is durable.
+    pub(super) fn done(&mut self, sessions: &mut Sessions, revision: u64) -> Option<Transaction> {
+        let mut flight = self.flight.take()?;
+        let transaction = std::mem::take(&mut flight.transaction);
+        let is_some = !transaction.is_empty();
+        self.answer(flight, sessions, revision + u64::from(is_some));
+        is_some.then_some(transaction)
+    }
+
+    /// Nothing of the commit under way is there, nor will be, since another authority came first: it is judged again.
+    pub(super) fn lost(&mut self, sessions: &mut Sessions) {
+        let Some(flight) = self.flight.take() else { return };
+        for (ticket, key, _) in flight.operators.into_iter().rev() {
+            self.releases.push_front((ticket, key));
         }
-        for (id, number, sequence) in answers {
-            let why = format!("the store does not answer: {why}; try again");
-            let refusal = Refusal { owner: None, sequence, why, temporary: true };
-            sessions.tell(id, refused(number, refusal));
+        for Judged { session: id, number, request, .. } in flight.judged.into_iter().rev() {
+            let Some(session) = sessions.all.get_mut(&id) else { continue };
+            if session.asked.is_empty() {
+                self.turns.push_front(id);
+            }
+            session.asked.push_front((number, request));
         }
-        // Before what was asked since, and on the next tick: a store that fails is not asked at once again.
-        for (id, key) in silent.into_iter().rev() {
+    }
+
+    /// Nothing of the commit under way is there, nor will be, and why.
+    pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions) {
+        let Some(flight) = self.flight.take() else { return };
+        let why = format!("the store does not answer: {why}; try again");
+        for (ticket, ..) in flight.operators {
+            self.released.push((ticket, Err(why.clone())));
+        }
+        for Judged { session: id, number, request, judgement } in flight.judged.into_iter().rev() {
+            if let Some(number) = number {
+                let sequence = judgement.unwrap_or_else(|refusal| refusal.sequence);
+                let refusal = Refusal { owner: None, sequence, why: why.clone(), temporary: true };
+                sessions.tell(id, refused(number, refusal));
+                continue;
+            }
+            // Before what was asked since, and on the next tick: a store that fails is not asked at once again.
             let Some(session) = sessions.all.get_mut(&id) else { continue };
             if session.asked.is_empty() {
                 self.throttled.push(id);
             }
-            session.asked.push_front((None, Request::Unregister(key)));
+            session.asked.push_front((None, request));
         }
-        None
     }
-}
 
-fn answer(sessions: &mut Sessions, answers: Vec<(SessionId, u64, u64)>, revision: u64) {
-    for (id, number, sequence) in answers {
-        sessions.tell(id, Down::Registered { id: number, sequence, revision });
+    fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64) {
+        for (ticket, _, judgement) in flight.operators {
+            self.released.push((ticket, judgement.map(|sequence| (sequence, revision))));
+        }
+        for Judged { session, number, judgement, .. } in flight.judged {
+            let Some(id) = number else { continue };
+            let answer = match judgement {
+                Ok(sequence) => Down::Registered { id, sequence, revision },
+                Err(refusal) => refused(id, refusal),
+            };
+            sessions.tell(session, answer);
+        }
     }
 }
 

@@ -79,3 +79,11 @@ pub struct Transaction {
     /// The records after it, each key once.
     pub writes: Vec<(Key, Record)>,
 }
+
+impl Transaction {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+}

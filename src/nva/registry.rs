@@ -281,6 +281,20 @@ impl Registry {
         }
     }
 
+    /// Takes over everything that a store held at `revision`, when the transactions up to it are not known. Gives the
+    /// identifiers that are others than before.
+    pub fn replace(&mut self, stored: Vec<(Key, Record)>, revision: u64, now_ms: u64) -> Vec<Key> {
+        let nves = std::mem::take(&mut self.nves);
+        let hold_down_ms = self.hold_down_ms;
+        let now = Registry::new(nves, stored, revision, (now_ms, hold_down_ms));
+        let before = std::mem::replace(self, now);
+        let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
+        let mut changed: Vec<Key> =
+            before.records.iter().filter(|it| is_other(*it)).map(|(key, _)| *key).collect();
+        changed.extend(self.records.keys().filter(|key| !before.records.contains_key(key)));
+        changed
+    }
+
     /// Makes an NVE the owner of an identifier without asking: a flaw that tests must notice.
     #[cfg(test)]
     pub(super) fn give(&mut self, key: Key, nve: &str) {

@@ -5,7 +5,7 @@ use super::bucket::Bucket;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Choice, Key, Known, Transaction};
+use super::model::{Choice, Key, Known};
 use super::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -37,23 +37,34 @@ impl Sessions {
         Some((session, allowance))
     }
 
-    /// Forgets a session. Gives whether it was there.
-    pub(super) fn remove(&mut self, id: SessionId) -> bool {
+    /// The session of an NVE.
+    pub(super) fn of(&self, nve: &str) -> Option<SessionId> {
+        self.all.iter().find(|(_, session)| session.nve.as_deref() == Some(nve)).map(|(id, _)| *id)
+    }
+
+    /// Forgets a session. Gives it if it was there.
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {
         let session = self.all.remove(&id);
         if let Some(Following::Asked(interests)) = session.as_ref().map(|session| &session.following) {
             self.watchers.forget(id, interests);
         }
-        session.is_some()
+        session
     }
 
-    /// Notes for those who asked what a transaction changed.
-    pub(super) fn note_changes(&mut self, transaction: &Transaction) {
-        for (id, key) in self.watchers.of(transaction) {
+    /// Notes for those who asked that identifiers changed.
+    pub(super) fn note_changes(&mut self, keys: impl Iterator<Item = Key>) {
+        for (id, key) in self.watchers.of(keys) {
             if let Some(Following::Asked(interests)) = self.all.get_mut(&id).map(|one| &mut one.following) {
                 interests.changed(key);
                 self.due.insert(id);
             }
         }
+    }
+
+    /// There may be news for all who follow everything.
+    pub(super) fn due_followers(&mut self) {
+        let Sessions { all, due, .. } = self;
+        due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
     }
 
     /// Answers a request.

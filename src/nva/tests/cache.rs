@@ -1,11 +1,11 @@
 //! Rules of an NVE that asks, and of what the authority answers it.
 
 use super::*;
-use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
+use crate::nva::authority::{self, Authority, CommitRules, LIMITS, SessionId, Settings};
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
 use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Up};
-use crate::nva::model::{Record, Transaction};
+use crate::nva::model::Record;
 use crate::nva::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,13 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings =
-            Settings { epoch: vec![1], lease_ms: 60_000, requests_per_second: 10_000, limits: LIMITS };
+        let settings = Settings {
+            epoch: vec![1],
+            lease_ms: 60_000,
+            requests_per_second: 10_000,
+            limits: LIMITS,
+            commits: CommitRules::OWN,
+        };
         let mut bench = Bench {
             authority: Authority::new(settings, registry),
             client: Client::new(name(2), 1, 1, 1, None).caching(),
@@ -126,10 +131,10 @@ impl Bench {
                         self.client(Input::Closed(why));
                     }
                 }
-                authority::Effect::Commit(Transaction { .. }) => {
+                authority::Effect::Commit(..) => {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
-                authority::Effect::Released(..) => {}
+                authority::Effect::Released(..) | authority::Effect::Here(..) => {}
             }
         }
     }
@@ -298,7 +303,7 @@ impl Asked {
                     self.step(now_ms, authority::Input::Ready(SessionId(5), weight));
                 }
                 authority::Effect::Close(SessionId(5), why) => self.2.push(why),
-                authority::Effect::Commit(_) => self.step(now_ms, authority::Input::Committed(Ok(()))),
+                authority::Effect::Commit(..) => self.step(now_ms, authority::Input::Committed(Ok(()))),
                 _ => {}
             }
         }

@@ -2,7 +2,7 @@
 //! `ILAGATE_MAPPINGS=1000000 cargo test --release --lib scale -- --nocapture`.
 
 use super::*;
-use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
+use crate::nva::authority::{Authority, CommitRules, Effect, Input, LIMITS, SessionId, Settings};
 use crate::nva::message::{Down, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
@@ -51,8 +51,13 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);
-    let settings =
-        Settings { epoch: vec![1], lease_ms: 10_000, requests_per_second: 1_000_000, limits: LIMITS };
+    let settings = Settings {
+        epoch: vec![1],
+        lease_ms: 10_000,
+        requests_per_second: 1_000_000,
+        limits: LIMITS,
+        commits: CommitRules::OWN,
+    };
     let mut authority = Authority::new(settings, registry);
     let snapshots = [1, 2].map(|id| {
         let began = Instant::now();
@@ -78,8 +83,8 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
                 match effect {
                     Effect::Down(id, down) if id == slow => unread += down.weight(),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
-                    Effect::Released(..) => {}
-                    Effect::Commit(_) => inputs.push(Input::Committed(Ok(()))),
+                    Effect::Released(..) | Effect::Here(..) => {}
+                    Effect::Commit(..) => inputs.push(Input::Committed(Ok(()))),
                     Effect::Close(id, why) => panic!("{id:?}: {why}"),
                 }
             }

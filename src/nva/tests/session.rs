@@ -1,7 +1,9 @@
 //! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
 
 use super::*;
-use crate::nva::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
+use crate::nva::authority::{
+    Authority, CommitRules, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
+};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Up};
@@ -28,7 +30,13 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings = Settings { epoch: vec![EPOCH], lease_ms: 10_000, requests_per_second: 10_000, limits };
+        let settings = Settings {
+            epoch: vec![EPOCH],
+            lease_ms: 10_000,
+            requests_per_second: 10_000,
+            limits,
+            commits: CommitRules::OWN,
+        };
         let (sent, closed, commits, released) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let authority = Authority::new(settings, registry);
         Bench { authority, now_ms: 0, sent, closed, commits, released, commits_at_once: true }
@@ -42,7 +50,8 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
-                    Effect::Commit(transaction) => {
+                    Effect::Here(..) => {}
+                    Effect::Commit(_, transaction) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {
                             inputs.push(Input::Committed(Ok(())));

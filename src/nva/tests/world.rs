@@ -8,7 +8,7 @@ mod faults;
 
 use super::flaws::Flaw;
 use super::*;
-use crate::nva::authority::{self, Authority, SessionId, Settings};
+use crate::nva::authority::{self, Authority, CommitRules, SessionId, Settings};
 use crate::nva::client::{self, Client, News};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
@@ -144,8 +144,13 @@ impl World {
     fn start_authority(&mut self) {
         let stored = self.stored.clone();
         let registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
-        let settings =
-            Settings { epoch: vec![self.epoch], lease_ms: LEASE_MS, requests_per_second: 50, limits: SMALL };
+        let settings = Settings {
+            epoch: vec![self.epoch],
+            lease_ms: LEASE_MS,
+            requests_per_second: 50,
+            limits: SMALL,
+            commits: CommitRules::OWN,
+        };
         self.authority = Some(Authority::new(settings, registry));
     }
 
@@ -171,8 +176,8 @@ impl World {
                         stream.down.push_back(Down::Error(why));
                     }
                 }
-                authority::Effect::Released(..) => {}
-                authority::Effect::Commit(transaction) => {
+                authority::Effect::Released(..) | authority::Effect::Here(..) => {}
+                authority::Effect::Commit(_, transaction) => {
                     assert!(self.commit.replace(transaction).is_none(), "two commits at a time");
                 }
             }
