@@ -1,13 +1,13 @@
-//! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
+//! The shell around [`Authority`]: one task that owns it, one stream for each NVE, and a store at work.
 
 use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
-use super::model::{Key, Transaction};
+use super::model::Key;
 use super::registry::{Nve, Registry};
-use super::store::{CommitError, Snapshot, Store, StoreError};
+use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
@@ -49,12 +49,6 @@ enum Event {
     /// Somebody looks.
     Look(Look),
     Release(Key, oneshot::Sender<Released>),
-    Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
-}
-
-/// What the store's thread does.
-enum Work {
-    Commit(Transaction),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
 
@@ -141,9 +135,8 @@ pub struct Server {
     tickets: HashMap<Ticket, oneshot::Sender<Released>>,
     next_ticket: u64,
     counts: Counts,
-    work: std::sync::mpsc::Sender<Work>,
-    committed: mpsc::UnboundedReceiver<Result<(), CommitError>>,
-    store: JoinHandle<()>,
+    orders: mpsc::UnboundedSender<Order>,
+    reports: mpsc::UnboundedReceiver<Report>,
     began: Instant,
 }
 
@@ -158,45 +151,20 @@ pub struct SessionLimits {
     pub requests_per_second: u32,
 }
 
-/// The authority over what the store holds.
-///
-/// # Errors
-/// The store cannot be read, or no thread can be started.
+/// The authority over what the store held, and the thread of the store, which ends after it.
+#[must_use]
 pub fn pair(
-    mut store: Box<dyn Store>,
+    Running { stored, rules, orders, reports, thread }: Running,
     nves: HashMap<String, Nve>,
     limits: SessionLimits,
     trusted: Trusted,
-) -> Result<(Service, Server), StoreError> {
-    let stored = store.load()?;
+) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
     let SessionLimits { lease_ms, hold_down_ms, requests_per_second } = limits;
-    let settings = Settings { epoch: stored.epoch.to_vec(), lease_ms, requests_per_second, limits: LIMITS };
-    let revision = stored.revision;
-    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms));
+    let epoch = stored.epoch.to_vec();
+    let settings = Settings { epoch, lease_ms, requests_per_second, limits: LIMITS, commits: rules };
+    let registry = Registry::new(nves, stored.records, stored.revision, (0, hold_down_ms));
     let authority = Authority::new(settings, registry);
-    let (work, to_do) = std::sync::mpsc::channel::<Work>();
-    let (report, committed) = mpsc::unbounded_channel();
-    let works = move || {
-        let mut revision = revision;
-        while let Ok(work) = to_do.recv() {
-            let transaction = match work {
-                Work::Commit(transaction) => transaction,
-                Work::Snapshot(tell) => {
-                    // Whoever asked may be gone.
-                    let _ = tell.send(store.snapshot());
-                    continue;
-                }
-            };
-            let done = store.commit(revision + 1, &transaction);
-            revision += u64::from(done.is_ok());
-            if report.send(done).is_err() {
-                return;
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(works);
-    let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
     let service = Service { trusted: trusted.clone(), events: sender, ready: tell, next: Arc::default() };
@@ -210,12 +178,11 @@ pub fn pair(
         tickets: HashMap::new(),
         next_ticket: 0,
         counts: Counts::default(),
-        work,
-        committed,
-        store,
+        orders,
+        reports,
         began: Instant::now(),
     };
-    Ok((service, server))
+    (service, server, thread)
 }
 
 impl Server {
@@ -253,21 +220,13 @@ impl Server {
                     }
                     Some(Event::Snapshot(tell)) => {
                         // A store that is gone drops the question, which answers it.
-                        let _ = self.work.send(Work::Snapshot(tell));
+                        let _ = self.orders.send(Order::Snapshot(tell));
                         continue;
                     }
                 },
-                Some(done) = self.committed.recv() => match done {
-                    Ok(()) => {
-                        self.counts.durable += 1;
-                        Input::Committed(Ok(()))
-                    }
-                    Err(CommitError::Refused(why)) => {
-                        self.counts.not_durable += 1;
-                        tracing::error!(why, "the store refuses a transaction");
-                        Input::Committed(Err(why))
-                    }
-                    Err(CommitError::Unknown(why)) => return Err(StoreError(why)),
+                Some(report) = self.reports.recv() => match self.read(report)? {
+                    Some(input) => input,
+                    None => continue,
                 },
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 _ = tick.tick() => Input::Tick,
@@ -282,11 +241,42 @@ impl Server {
             };
             self.step(input);
         }
-        drop(self.work);
-        if self.store.join().is_err() {
-            tracing::error!("the store's thread came to an end by itself");
-        }
         Ok(())
+    }
+
+    /// What the authority learns of a report of the store.
+    fn read(&mut self, report: Report) -> Result<Option<Input>, StoreError> {
+        Ok(Some(match report {
+            Report::Durable => {
+                self.counts.durable += 1;
+                Input::Committed(Ok(()))
+            }
+            Report::Current => Input::Committed(Ok(())),
+            Report::Refused(why) => {
+                self.counts.not_durable += 1;
+                tracing::error!(why, "the store refuses a transaction");
+                Input::Committed(Err(why))
+            }
+            Report::Others(transaction) => {
+                self.counts.others += 1;
+                Input::Others(transaction)
+            }
+            Report::Replaced(revision, stored) => {
+                let records = stored.len();
+                tracing::warn!(revision, records, "the store was read anew: what it told was too far behind");
+                Input::Replaced(revision, stored)
+            }
+            Report::Elsewhere(nve, authority) => Input::Elsewhere(nve, authority),
+            Report::Away(why) => {
+                match &why {
+                    Some(why) => tracing::error!(why, "the store is away; what NVEs ask for waits"),
+                    None => tracing::info!("the store is back"),
+                }
+                self.counts.store_is_away = why.is_some();
+                return Ok(None);
+            }
+            Report::Broken(why) => return Err(StoreError(why)),
+        }))
     }
 
     fn open(&mut self, id: SessionId, outlet: Outlet, proof: Option<Proof>) {
@@ -345,10 +335,14 @@ impl Server {
                             let _ = tell.send(told);
                         }
                     }
-                    Effect::Commit(transaction) => {
-                        if self.work.send(Work::Commit(transaction)).is_err() {
+                    Effect::Commit(revision, transaction) => {
+                        if self.orders.send(Order::Commit(revision, transaction)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
                         }
+                    }
+                    Effect::Here(nve, is_here) => {
+                        // A store that is gone needs to know nothing.
+                        let _ = self.orders.send(Order::Here(nve, is_here));
                     }
                 }
             }
@@ -504,8 +498,9 @@ mod tests {
         let trusted = watch::Sender::new(trust(None));
         let limits = SessionLimits { lease_ms: 10_000, hold_down_ms: 0, requests_per_second: 1 };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
-        let pair = pair(Box::new(Memory::default()), nves, limits, Some(trusted.subscribe()));
-        let (_service, mut server) = pair.unwrap();
+        let pair =
+            pair(Running::own(Box::new(Memory::default())).unwrap(), nves, limits, Some(trusted.subscribe()));
+        let (_service, mut server, _) = pair;
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {
             let (downs, mut messages) = mpsc::unbounded_channel();

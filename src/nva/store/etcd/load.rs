@@ -1,0 +1,83 @@
+//! Reads everything that the store held at one revision of etcd.
+
+use super::layout::{Layout, Place, end_of, read_claim, read_head, record, write_head};
+use super::link::{Failure, answer};
+use crate::nva::model::{Key, Record};
+use crate::nva::store::presence::Claim;
+use crate::nva::store::sequencer::Head;
+use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
+
+/// Records of one answer: far below the 4 MiB that an answer may have.
+const PAGE: i64 = 5_000;
+
+/// Everything at one moment.
+pub(super) struct Loaded {
+    pub(super) head: Head,
+    /// Revision of etcd.
+    pub(super) at: i64,
+    pub(super) records: Vec<(Key, Record)>,
+    pub(super) claims: Vec<(String, Claim)>,
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// There is nothing, what is there is damaged, or etcd does not answer.
+pub(super) async fn load(client: &mut Client, layout: &Layout) -> Result<Loaded, Failure> {
+    let got = answer(client.get(layout.head(), None)).await?;
+    let at = got.header().map_or(0, |header| header.revision());
+    let Some(value) = got.kvs().first() else {
+        return Err(Failure::Refused(format!("{} is gone; was it deleted?", layout.head())));
+    };
+    let head = read_head(value.value()).ok_or_else(|| {
+        let value = value.value().escape_ascii();
+        Failure::Refused(format!("{} is `{value}`, which this release cannot read", layout.head()))
+    })?;
+    let (mut records, mut claims) = (Vec::new(), Vec::new());
+    for shard in 0..=u8::MAX {
+        for value in range(client, &layout.shard(shard), at).await? {
+            let Place::Record(key) = layout.place(value.key()) else { continue };
+            records.push(record(key, value.value()).map_err(Failure::Refused)?);
+        }
+    }
+    for value in range(client, &layout.session(""), at).await? {
+        if let (Place::Session(nve), Some(claim)) = (layout.place(value.key()), read_claim(value.value())) {
+            claims.push((nve, claim));
+        }
+    }
+    records.sort_unstable_by_key(|(key, _)| *key);
+    Ok(Loaded { head, at, records, claims })
+}
+
+/// Makes a store if there is none.
+///
+/// # Errors
+/// Etcd does not answer, or allows it not.
+pub(super) async fn create(client: &mut Client, layout: &Layout, head: &Head) -> Result<(), Failure> {
+    let is_missing = Compare::create_revision(layout.head(), CompareOp::Equal, 0);
+    let made = Txn::new().when([is_missing]).and_then([TxnOp::put(layout.head(), write_head(head), None)]);
+    let made = answer(client.txn(made)).await?;
+    if made.succeeded() {
+        tracing::info!(key = layout.head(), "a new registry");
+    }
+    Ok(())
+}
+
+async fn range(client: &mut Client, prefix: &str, at: i64) -> Result<Vec<KeyValue>, Failure> {
+    let mut from = prefix.as_bytes().to_vec();
+    let mut all = Vec::new();
+    loop {
+        let options = GetOptions::new().with_range(end_of(prefix)).with_limit(PAGE).with_revision(at);
+        let mut got = answer(client.get(from, Some(options))).await?;
+        let is_more = got.more();
+        all.append(&mut got.take_kvs());
+        match all.last() {
+            Some(last) if is_more => {
+                from = last.key().to_vec();
+                // The next one.
+                from.push(0);
+            }
+            _ => return Ok(all),
+        }
+    }
+}

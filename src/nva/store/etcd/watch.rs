@@ -1,0 +1,159 @@
+//! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
+
+use super::layout::{Layout, Place, read_claim, read_head, record};
+use super::link::{CONNECT, Failure, Link, answer};
+use crate::config::EtcdConfig;
+use crate::nva::model::Transaction;
+use crate::nva::store::presence::Claim;
+use crate::nva::store::sequencer::Head;
+use etcd_client::{Event, EventType, WatchOptions, WatchStream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Time before a member is asked anew.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What the store tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A transaction, and the revision of etcd after it.
+    Transaction(i64, Head, Transaction),
+    /// Who has the session of an NVE; nobody.
+    Session(String, Option<Claim>),
+    /// What came next is not kept any more: everything is to be read.
+    Compacted,
+    /// What is there cannot be understood.
+    Damaged(String),
+    /// Nobody can be asked, and why.
+    Away(String),
+    /// Somebody answers.
+    Following,
+}
+
+/// Puts transactions together.
+#[derive(Debug, Default)]
+struct Assembler {
+    revision: i64,
+    transaction: Transaction,
+}
+
+impl Assembler {
+    /// The next event. The head of a transaction comes last.
+    fn event(&mut self, layout: &Layout, event: &Event) -> Option<Item> {
+        let value = event.kv()?;
+        if value.mod_revision() != self.revision {
+            if !self.transaction.is_empty() {
+                return Some(Item::Damaged(
+                    "records changed and the head did not: who writes there?".to_owned(),
+                ));
+            }
+            self.revision = value.mod_revision();
+        }
+        let is_put = event.event_type() == EventType::Put;
+        match layout.place(value.key()) {
+            Place::Head if is_put => Some(match read_head(value.value()) {
+                Some(head) => Item::Transaction(self.revision, head, std::mem::take(&mut self.transaction)),
+                None => Item::Damaged("a head that this release cannot read".to_owned()),
+            }),
+            Place::Head => Some(Item::Damaged("the head was deleted".to_owned())),
+            Place::Record(key) if is_put => match record(key, value.value()) {
+                Ok(record) => {
+                    self.transaction.writes.push(record);
+                    None
+                }
+                Err(why) => Some(Item::Damaged(why)),
+            },
+            Place::Record(key) => Some(Item::Damaged(format!("the record of {key} was deleted"))),
+            Place::Session(nve) => Some(Item::Session(nve, read_claim(value.value()).filter(|_| is_put))),
+            Place::Other => None,
+        }
+    }
+}
+
+/// Follows from a revision of etcd on, until nobody listens or what is next is not there.
+pub(super) async fn follow(config: Arc<EtcdConfig>, layout: Layout, mut from: i64, tell: mpsc::Sender<Item>) {
+    let members = config.endpoints.len();
+    let (mut link, mut failed) = (Link::new(config), 0);
+    loop {
+        let why = match open(&mut link, &layout, from).await {
+            Ok(mut stream) => match read(&mut stream, &layout, &mut from, &mut failed, &tell).await {
+                Ok(why) => why,
+                // Nobody listens, or there is nothing more to be told.
+                Err(()) => return,
+            },
+            Err(why) => why.why(),
+        };
+        let why = format!("{}: {why}", link.endpoint());
+        tracing::debug!(why, "the watch ends");
+        failed += 1;
+        if failed >= members && tell.send(Item::Away(why)).await.is_err() {
+            return;
+        }
+        link.failed();
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn open(link: &mut Link, layout: &Layout, from: i64) -> Result<WatchStream, Failure> {
+    let mut client = link.client().await?;
+    let options =
+        WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify().with_fragment();
+    answer(client.watch(layout.prefix(), Some(options))).await
+}
+
+/// Reads a stream to its end, and says why it ended.
+async fn read(
+    stream: &mut WatchStream,
+    layout: &Layout,
+    from: &mut i64,
+    failed: &mut usize,
+    tell: &mpsc::Sender<Item>,
+) -> Result<String, ()> {
+    // Each stream begins with a whole revision.
+    let mut assembler = Assembler::default();
+    let mut is_first = true;
+    loop {
+        let next = stream.message();
+        // The first message comes at once, and then as there is something to tell; a connection that is dead ends itself.
+        let next = if is_first {
+            match tokio::time::timeout(CONNECT, next).await {
+                Ok(next) => next,
+                Err(_) => return Ok("no answer".to_owned()),
+            }
+        } else {
+            next.await
+        };
+        let message = match next {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok("the stream ended".to_owned()),
+            Err(why) => return Ok(why.to_string()),
+        };
+        if message.compact_revision() > 0 {
+            let _ = tell.send(Item::Compacted).await;
+            return Err(());
+        }
+        if message.canceled() {
+            return Ok(format!("canceled: {}", message.cancel_reason()));
+        }
+        if is_first {
+            (is_first, *failed) = (false, 0);
+            tell.send(Item::Following).await.map_err(|_| ())?;
+        }
+        for event in message.events() {
+            if let Some(item) = assembler.event(layout, event) {
+                let is_last = matches!(item, Item::Damaged(_));
+                tell.send(item).await.map_err(|_| ())?;
+                if is_last {
+                    return Err(());
+                }
+            }
+            // What follows of the same revision may be in the next message: it is read again, and known then.
+            *from = (*from).max(assembler.revision);
+        }
+        // Nothing of it is on its way any more.
+        if message.events().is_empty() && !message.created() && assembler.transaction.is_empty() {
+            *from = (*from).max(message.header().map_or(0, |header| header.revision() + 1));
+        }
+    }
+}
