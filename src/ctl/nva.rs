@@ -34,6 +34,7 @@ struct StatusView {
 struct NveView {
     name: String,
     session: bool,
+    authority: String,
     applied: u64,
     identifiers: u64,
     max_identifiers: u64,
@@ -184,18 +185,18 @@ fn show_status(out: &mut Output<'_>, status: v1::Status) -> Result<(), CtlError>
 
 fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     let view = |nve: v1::Nve| {
-        let v1::Nve { name, session, applied, identifiers, max_identifiers, locators } = nve;
-        NveView { name, session, applied, identifiers, max_identifiers, locators }
+        let v1::Nve { name, session, applied, identifiers, max_identifiers, locators, authority } = nve;
+        NveView { name, session, authority, applied, identifiers, max_identifiers, locators }
     };
     let views: Vec<NveView> = nves.into_iter().map(view).collect();
     if out.json() {
         return out.value(&views);
     }
-    let mut table = Table::new(&["NVE", "SESSION", ">APPLIED", ">IDENTIFIERS", ">MOST", "LOCATORS"]);
+    let mut table = Table::new(&["NVE", "SESSION AT", ">APPLIED", ">IDENTIFIERS", ">MOST", "LOCATORS"]);
     for view in views {
         table.row(vec![
             view.name,
-            if view.session { "live" } else { "none" }.to_owned(),
+            if view.authority.is_empty() { "none".to_owned() } else { view.authority },
             if view.session { view.applied.to_string() } else { "-".to_owned() },
             view.identifiers.to_string(),
             view.max_identifiers.to_string(),

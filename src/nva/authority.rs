@@ -14,7 +14,7 @@ use super::session::{Allowance, Request, Session, Sessions, Shared};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use super::commits::{CommitRules, Released, Ticket};
+pub use super::commits::{Commit, CommitRules, Released, Ticket};
 pub use super::message::SessionId;
 
 /// Requests of one session that wait, at most.
@@ -52,12 +52,17 @@ pub enum Input {
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
     /// it was judged by.
     Committed(Result<(), String>),
-    /// Another authority made this durable as the next revision: nothing of a commit under way is there.
-    Others(Transaction),
+    /// Another authority made this durable as the next revision: nothing of a commit under way is there. These NVEs opened a
+    /// session there, each with the name of the authority.
+    Others(Transaction, Vec<(String, String)>),
     /// What the store holds at this revision. The transactions up to it are not known any more.
     Replaced(u64, Vec<(Key, Record)>),
-    /// An NVE has a session at the authority of this name, or at no other one any more.
-    Elsewhere(String, Option<String>),
+    /// All NVEs that have a session at another authority, and its name.
+    Elsewhere(Vec<(String, String)>),
+    /// An NVE has no session at another authority any more.
+    Nowhere(String),
+    /// The store forgot which sessions are here.
+    Forgotten,
     /// Time has passed.
     Tick,
 }
@@ -71,11 +76,10 @@ pub enum Effect {
     Close(SessionId, String),
     /// Tell an operator: the sequence and the revision of a release, or why there is none.
     Released(Ticket, Released),
-    /// Make this durable as this revision, and say so; one at a time. If it writes nothing, say so if the store still holds
-    /// the revision before.
-    Commit(u64, Transaction),
-    /// Tell the other authorities of a shared store that this NVE has a session here now, or none any more.
-    Here(Arc<str>, bool),
+    /// Make this durable and say so; one at a time.
+    Commit(Commit),
+    /// Tell the other authorities of a shared store that this NVE has no session here any more.
+    Left(Arc<str>),
 }
 
 /// What never changes while it runs.
@@ -184,20 +188,29 @@ impl Authority {
             }
             Input::Release(ticket, key) => self.release(ticket, key),
             Input::Committed(Ok(())) => {
-                let transaction = self.commits.done(&mut self.sessions, self.registry.revision());
+                let transaction = self.commits.done(&mut self.sessions);
                 transaction.iter().for_each(|transaction| self.apply(transaction, now_ms));
             }
             Input::Committed(Err(why)) => self.commits.failed(&why, &mut self.sessions),
-            Input::Others(transaction) => {
+            Input::Others(transaction, opened) => {
                 self.commits.lost(&mut self.sessions);
+                opened.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority));
                 self.apply(&transaction, now_ms);
             }
             Input::Replaced(revision, stored) => self.replace(revision, stored, now_ms),
-            Input::Elsewhere(nve, authority) => self.note_elsewhere(nve, authority),
+            Input::Elsewhere(all) => {
+                self.elsewhere.clear();
+                all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority));
+            }
+            Input::Nowhere(nve) => _ = self.elsewhere.remove(&nve),
+            Input::Forgotten => {
+                let open = self.sessions.all.iter().filter(|(_, session)| session.nve.is_some());
+                open.for_each(|(id, _)| self.commits.open(*id));
+            }
             Input::Tick => self.tick(now_ms),
         }
-        if let Some(transaction) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
-            self.effects.push(Effect::Commit(self.registry.revision() + 1, transaction));
+        if let Some(commit) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
+            self.effects.push(Effect::Commit(commit));
         }
         let released = self.commits.released();
         self.effects.extend(released.into_iter().map(|(ticket, it)| Effect::Released(ticket, it)));
@@ -229,17 +242,13 @@ impl Authority {
     fn remove(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.remove(id) else { return false };
         if let Some(nve) = session.nve.filter(|_| self.settings.commits.is_shared) {
-            self.effects.push(Effect::Here(nve, false));
+            self.effects.push(Effect::Left(nve));
         }
         true
     }
 
-    /// The session that an NVE opened last counts.
-    fn note_elsewhere(&mut self, nve: String, authority: Option<String>) {
-        let Some(authority) = authority else {
-            self.elsewhere.remove(&nve);
-            return;
-        };
+    /// An NVE opened a session at another authority. What it asked for here and is not durable is void.
+    fn leaves(&mut self, nve: String, authority: String) {
         if let Some(id) = self.sessions.of(&nve) {
             self.end(id, format!("{nve} opened another session at {authority}"));
         }
@@ -347,10 +356,8 @@ impl Authority {
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
-        session.nve = Some(nve.clone());
-        if self.settings.commits.is_shared {
-            self.effects.push(Effect::Here(nve, true));
-        }
+        session.nve = Some(nve);
+        self.commits.open(id);
         let Settings { epoch, lease_ms, .. } = &self.settings;
         let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
         let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms };

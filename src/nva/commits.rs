@@ -3,13 +3,15 @@
 //!
 //! Several authorities may write one store. Then a batch was judged by what the store held a moment ago, and is answered
 //! only if the store says that it still held that, also if the batch writes nothing. If another authority came first,
-//! the batch is judged again.
+//! the batch is judged again. A session is opened in that order, too, before anything that it asks for: what an NVE asked
+//! for in an earlier session, at whichever authority, comes before that or never.
 
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
 pub(super) const BATCH: usize = 2_048;
@@ -30,6 +32,25 @@ impl CommitRules {
     pub const OWN: CommitRules = CommitRules { batch: BATCH, is_shared: false };
 }
 
+/// What is to become durable at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// The revision that it makes.
+    pub revision: u64,
+    /// What it changes.
+    pub transaction: Transaction,
+    /// NVEs that opened a session here; of a shared store only.
+    pub opened: Vec<Arc<str>>,
+}
+
+impl Commit {
+    /// Whether it changes nothing, and asks only whether the store still holds the revision before.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.transaction.is_empty() && self.opened.is_empty()
+    }
+}
+
 /// A request and how it was judged.
 #[derive(Debug)]
 struct Judged {
@@ -44,7 +65,9 @@ struct Judged {
 /// A commit under way.
 #[derive(Debug)]
 struct Flight {
-    transaction: Transaction,
+    commit: Commit,
+    /// Sessions that it opens.
+    opens: Vec<SessionId>,
     /// What is answered once it is durable, in the order in which it was judged.
     judged: Vec<Judged>,
     /// Releases by operators, with the sequence or why not.
@@ -59,6 +82,8 @@ pub(super) struct Commits {
     turns: VecDeque<SessionId>,
     /// Sessions that wait for the next tick.
     throttled: Vec<SessionId>,
+    /// Sessions that are to be opened in the store.
+    opening: VecDeque<SessionId>,
     flight: Option<Flight>,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
@@ -79,6 +104,7 @@ impl Commits {
             rules,
             turns: VecDeque::new(),
             throttled: Vec::new(),
+            opening: VecDeque::new(),
             flight: None,
             releases: VecDeque::new(),
             released: Vec::new(),
@@ -88,6 +114,13 @@ impl Commits {
     /// A session that had no requests has some.
     pub(super) fn asked(&mut self, id: SessionId) {
         self.turns.push_back(id);
+    }
+
+    /// A session begins.
+    pub(super) fn open(&mut self, id: SessionId) {
+        if self.rules.is_shared {
+            self.opening.push_back(id);
+        }
     }
 
     /// An operator wants an identifier released.
@@ -111,12 +144,21 @@ impl Commits {
         sessions: &mut Sessions,
         registry: &Registry,
         now_ms: u64,
-    ) -> Option<Transaction> {
+    ) -> Option<Commit> {
         if self.flight.is_some() {
             return None;
         }
         let (mut draft, mut judged, mut operators) = (Draft::default(), Vec::new(), Vec::new());
-        let most = self.rules.batch;
+        // Before anything that these ask for.
+        let (mut opens, mut opened) = (Vec::new(), Vec::new());
+        while opens.len() < self.rules.batch
+            && let Some(id) = self.opening.pop_front()
+        {
+            let Some(nve) = sessions.all.get(&id).and_then(|session| session.nve.clone()) else { continue };
+            opens.push(id);
+            opened.push(nve);
+        }
+        let most = self.rules.batch - opens.len();
         while draft.len() < most
             && let Some((ticket, key)) = self.releases.pop_front()
         {
@@ -173,32 +215,33 @@ impl Commits {
                 }
             }
         }
-        let transaction = draft.finish();
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
-        let flight = Flight { transaction: transaction.clone().unwrap_or_default(), judged, operators };
-        if transaction.is_none() && !(self.rules.is_shared && is_answered) {
+        let transaction = draft.finish().unwrap_or_default();
+        let commit = Commit { revision: registry.revision() + 1, transaction, opened };
+        let flight = Flight { commit: commit.clone(), opens, judged, operators };
+        if commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision());
             return None;
         }
-        let transaction = flight.transaction.clone();
         self.flight = Some(flight);
-        Some(transaction)
+        Some(commit)
     }
 
-    /// The commit under way is durable as the revision after this one, or the store still held this revision if it writes
-    /// nothing. Gives what is durable.
-    pub(super) fn done(&mut self, sessions: &mut Sessions, revision: u64) -> Option<Transaction> {
+    /// The commit under way is durable, or the store still held what it was judged by if it changes nothing. Gives what is
+    /// durable.
+    pub(super) fn done(&mut self, sessions: &mut Sessions) -> Option<Transaction> {
         let mut flight = self.flight.take()?;
-        let transaction = std::mem::take(&mut flight.transaction);
-        let is_some = !transaction.is_empty();
-        self.answer(flight, sessions, revision + u64::from(is_some));
+        let Commit { revision, transaction, opened } = std::mem::take(&mut flight.commit);
+        let is_some = !(transaction.is_empty() && opened.is_empty());
+        self.answer(flight, sessions, if is_some { revision } else { revision - 1 });
         is_some.then_some(transaction)
     }
 
     /// Nothing of the commit under way is there, nor will be, since another authority came first: it is judged again.
     pub(super) fn lost(&mut self, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
+        self.open_again(flight.opens);
         for (ticket, key, _) in flight.operators.into_iter().rev() {
             self.releases.push_front((ticket, key));
         }
@@ -214,6 +257,7 @@ impl Commits {
     /// Nothing of the commit under way is there, nor will be, and why.
     pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
+        self.open_again(flight.opens);
         let why = format!("the store does not answer: {why}; try again");
         for (ticket, ..) in flight.operators {
             self.released.push((ticket, Err(why.clone())));
@@ -232,6 +276,10 @@ impl Commits {
             }
             session.asked.push_front((None, request));
         }
+    }
+
+    fn open_again(&mut self, opens: Vec<SessionId>) {
+        opens.into_iter().rev().for_each(|id| self.opening.push_front(id));
     }
 
     fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64) {

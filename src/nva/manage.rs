@@ -190,19 +190,24 @@ impl Manage for ManageService {
         request: Request<v1::NveListRequest>,
     ) -> Result<Response<v1::NveListResponse>, Status> {
         self.admit(&request, OperatorRole::Viewer)?;
-        let look = |authority: &Authority| {
+        let name = self.name.clone();
+        let look = move |authority: &Authority| {
+            let elsewhere: BTreeMap<&str, &str> = authority.elsewhere().collect();
             let live: BTreeMap<String, u64> = authority.nves().map(|nve| (nve.name, nve.applied)).collect();
             let registry = authority.registry();
             let mut nves: Vec<v1::Nve> = registry
                 .nves()
-                .map(|(name, nve)| {
+                .map(|(nve_name, nve)| {
                     let mut locators: Vec<String> = nve.locators.keys().map(ToString::to_string).collect();
                     locators.sort();
+                    let is_here = live.contains_key(nve_name);
+                    let there = elsewhere.get(nve_name).copied().unwrap_or_default();
                     v1::Nve {
-                        name: name.to_owned(),
-                        session: live.contains_key(name),
-                        applied: live.get(name).copied().unwrap_or(0),
-                        identifiers: registry.count_of(name) as u64,
+                        name: nve_name.to_owned(),
+                        session: is_here,
+                        authority: if is_here { name.clone() } else { there.to_owned() },
+                        applied: live.get(nve_name).copied().unwrap_or(0),
+                        identifiers: registry.count_of(nve_name) as u64,
                         max_identifiers: nve.max_identifiers as u64,
                         locators,
                     }

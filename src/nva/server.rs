@@ -257,16 +257,18 @@ impl Server {
                 tracing::error!(why, "the store refuses a transaction");
                 Input::Committed(Err(why))
             }
-            Report::Others(transaction) => {
+            Report::Others(transaction, opened) => {
                 self.counts.others += 1;
-                Input::Others(transaction)
+                Input::Others(transaction, opened)
             }
             Report::Replaced(revision, stored) => {
                 let records = stored.len();
                 tracing::warn!(revision, records, "the store was read anew: what it told was too far behind");
                 Input::Replaced(revision, stored)
             }
-            Report::Elsewhere(nve, authority) => Input::Elsewhere(nve, authority),
+            Report::Elsewhere(all) => Input::Elsewhere(all),
+            Report::Nowhere(nve) => Input::Nowhere(nve),
+            Report::Forgotten => Input::Forgotten,
             Report::Away(why) => {
                 match &why {
                     Some(why) => tracing::error!(why, "the store is away; what NVEs ask for waits"),
@@ -335,14 +337,14 @@ impl Server {
                             let _ = tell.send(told);
                         }
                     }
-                    Effect::Commit(revision, transaction) => {
-                        if self.orders.send(Order::Commit(revision, transaction)).is_err() {
+                    Effect::Commit(commit) => {
+                        if self.orders.send(Order::Commit(commit)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
                         }
                     }
-                    Effect::Here(nve, is_here) => {
+                    Effect::Left(nve) => {
                         // A store that is gone needs to know nothing.
-                        let _ = self.orders.send(Order::Here(nve, is_here));
+                        let _ = self.orders.send(Order::Left(nve));
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod client;
+mod cluster;
 mod flaws;
 mod mirror;
 mod registry;

@@ -8,8 +8,6 @@ pub mod etcd;
 mod form;
 mod interface;
 mod memory;
-#[cfg(any(feature = "etcd", test))]
-mod presence;
 mod running;
 #[cfg(any(feature = "etcd", test))]
 pub(super) mod sequencer;

@@ -1,7 +1,7 @@
 //! A store at work: what the authority has done by it, and what it tells of that.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
-use crate::nva::commits::CommitRules;
+use crate::nva::commits::{Commit, CommitRules};
 use crate::nva::model::{Key, Record, Transaction};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// What an authority has done by its store.
 pub enum Order {
-    /// Make this durable as this revision. One that writes nothing asks whether the store still holds the revision before.
-    Commit(u64, Transaction),
-    /// Tell the other authorities that an NVE has a session here now, or none any more.
-    Here(Arc<str>, bool),
+    /// Make this durable.
+    Commit(Commit),
+    /// Tell the other authorities that an NVE has no session here any more.
+    Left(Arc<str>),
     /// Copy everything.
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
@@ -26,12 +26,17 @@ pub enum Report {
     Current,
     /// Nothing of the commit under way is there, nor will be, and why. The store goes on.
     Refused(String),
-    /// Another authority made this durable as the next revision. Nothing of a commit under way is there, nor will be.
-    Others(Transaction),
+    /// Another authority made this durable as the next revision. Nothing of a commit under way is there, nor will be. These
+    /// NVEs opened a session there, each with the name of the authority.
+    Others(Transaction, Vec<(String, String)>),
     /// Everything that the store holds at this revision; the transactions up to it are lost.
     Replaced(u64, Vec<(Key, Record)>),
-    /// An NVE has a session at the authority of this name, or at no other one any more.
-    Elsewhere(String, Option<String>),
+    /// All NVEs that have a session at another authority, and its name.
+    Elsewhere(Vec<(String, String)>),
+    /// An NVE has no session at another authority any more.
+    Nowhere(String),
+    /// The store forgot which sessions are here.
+    Forgotten,
     /// The store cannot be reached, and why; or it can again.
     Away(Option<String>),
     /// What is durable cannot be known. The store is of no use until it is opened anew.
@@ -64,14 +69,16 @@ impl Running {
         let works = move || {
             while let Some(order) = ordered.blocking_recv() {
                 let report = match order {
-                    Order::Commit(_, transaction) if transaction.is_empty() => Report::Current,
-                    Order::Commit(revision, transaction) => match store.commit(revision, &transaction) {
-                        Ok(()) => Report::Durable,
-                        Err(CommitError::Refused(why)) => Report::Refused(why),
-                        Err(CommitError::Unknown(why)) => Report::Broken(why),
-                    },
+                    Order::Commit(commit) if commit.is_empty() => Report::Current,
+                    Order::Commit(Commit { revision, transaction, .. }) => {
+                        match store.commit(revision, &transaction) {
+                            Ok(()) => Report::Durable,
+                            Err(CommitError::Refused(why)) => Report::Refused(why),
+                            Err(CommitError::Unknown(why)) => Report::Broken(why),
+                        }
+                    }
                     // There is no other authority.
-                    Order::Here(..) => continue,
+                    Order::Left(_) => continue,
                     Order::Snapshot(tell) => {
                         // Whoever asked may be gone.
                         let _ = tell.send(store.snapshot());

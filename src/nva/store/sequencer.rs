@@ -7,6 +7,7 @@
 
 use super::interface::EPOCH;
 use super::running::Report;
+use crate::nva::commits::Commit;
 use crate::nva::model::Transaction;
 use std::sync::Arc;
 
@@ -29,10 +30,10 @@ pub(in crate::nva) struct Head {
 pub(in crate::nva) struct Offer {
     /// The head before it.
     pub(in crate::nva) follows: Head,
-    /// The head after it; the same if it writes nothing.
+    /// The head after it; the same if it changes nothing.
     pub(in crate::nva) head: Head,
-    /// What it writes.
-    pub(in crate::nva) transaction: Arc<Transaction>,
+    /// What it changes.
+    pub(in crate::nva) commit: Arc<Commit>,
 }
 
 /// How the store answered an offer.
@@ -88,20 +89,25 @@ impl Sequencer {
         self.flight.as_ref().map(|flight| &flight.offer)
     }
 
+    /// Whether a token is of this run of this authority.
+    pub(in crate::nva) fn is_own(&self, token: [u8; TOKEN]) -> bool {
+        token.starts_with(&self.instance)
+    }
+
     /// Makes an offer. None if it does not follow what is known here: its authority will hear of what came before it.
-    pub(in crate::nva) fn commit(&mut self, revision: u64, transaction: Transaction) -> Option<Offer> {
-        if revision != self.head.revision + 1 {
+    pub(in crate::nva) fn commit(&mut self, commit: Commit) -> Option<Offer> {
+        if commit.revision != self.head.revision + 1 {
             return None;
         }
         let mut head = self.head;
-        if !transaction.is_empty() {
+        if !commit.is_empty() {
             self.offers += 1;
-            head.revision = revision;
+            head.revision = commit.revision;
             let (instance, number) = head.token.split_at_mut(self.instance.len());
             instance.copy_from_slice(&self.instance);
             number.copy_from_slice(&self.offers.to_be_bytes());
         }
-        let offer = Offer { follows: self.head, head, transaction: Arc::new(transaction) };
+        let offer = Offer { follows: self.head, head, commit: Arc::new(commit) };
         self.flight = Some(Flight { offer: offer.clone(), is_doubtful: false });
         Some(offer)
     }
@@ -132,7 +138,12 @@ impl Sequencer {
     ///
     /// # Errors
     /// The store has another history than this authority.
-    pub(in crate::nva) fn seen(&mut self, head: Head, transaction: Transaction) -> Result<Seen, String> {
+    pub(in crate::nva) fn seen(
+        &mut self,
+        head: Head,
+        transaction: Transaction,
+        opened: Vec<(String, String)>,
+    ) -> Result<Seen, String> {
         self.judge(head)?;
         if head.revision <= self.head.revision {
             return Ok(Seen::Known);
@@ -144,7 +155,7 @@ impl Sequencer {
             return Ok(Seen::Next(self.settle()));
         }
         (self.head, self.flight) = (head, None);
-        Ok(Seen::Next(Report::Others(transaction)))
+        Ok(Seen::Next(Report::Others(transaction, opened)))
     }
 
     /// The store was read anew, and this is its head. Gives whether that is news.

@@ -134,7 +134,7 @@ impl Bench {
                 authority::Effect::Commit(..) => {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
-                authority::Effect::Released(..) | authority::Effect::Here(..) => {}
+                authority::Effect::Released(..) | authority::Effect::Left(..) => {}
             }
         }
     }

@@ -31,6 +31,21 @@ pub(super) enum Flaw {
     AskedAndForgotten,
 }
 
+/// A rule of authorities that share a store, which is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SharedFlaw {
+    /// The store takes every offer, whatever it follows.
+    NoCompare,
+    /// What was not answered is offered again, after what came meanwhile.
+    BlindRetry,
+    /// What was not answered is taken for durable.
+    UnknownIsSuccess,
+    /// An answer is given by what an authority knew last.
+    StaleAnswers,
+    /// A session is opened without the store.
+    SessionsOutOfOrder,
+}
+
 impl Flaw {
     /// What becomes of a message to the authority.
     pub(super) fn up(self, authority: &mut Authority, epoch: u8, nve: &str, up: &mut Up) {
@@ -81,6 +96,22 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::AskedAndForgotten,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
+        println!("{flaw:?} is found by seed {found:?}");
+        assert!(found.is_some(), "{flaw:?} is not found");
+    }
+}
+
+#[test]
+fn each_flaw_of_a_shared_store_is_found_within_a_hundred_seeds() {
+    for flaw in [
+        SharedFlaw::NoCompare,
+        SharedFlaw::BlindRetry,
+        SharedFlaw::UnknownIsSuccess,
+        SharedFlaw::StaleAnswers,
+        SharedFlaw::SessionsOutOfOrder,
+    ] {
+        let live = |seed| std::panic::catch_unwind(|| super::cluster::live(seed, Some(flaw)));
+        let found = (0..100).find(|seed| live(*seed).is_err());
         println!("{flaw:?} is found by seed {found:?}");
         assert!(found.is_some(), "{flaw:?} is not found");
     }

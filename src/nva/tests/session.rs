@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::nva::authority::{
-    Authority, CommitRules, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
+    Authority, Commit, CommitRules, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
 };
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
@@ -50,8 +50,8 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
-                    Effect::Here(..) => {}
-                    Effect::Commit(_, transaction) => {
+                    Effect::Left(..) => {}
+                    Effect::Commit(Commit { transaction, .. }) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {
                             inputs.push(Input::Committed(Ok(())));

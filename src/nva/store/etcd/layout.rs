@@ -2,17 +2,26 @@
 //!
 //! * `head`: form, epoch, revision and token of the last transaction.
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
-//! * `s/NVE`: the authority at which an NVE has its session, and which run of it; below its lease.
+//! * `s/NVE`: the authority at which an NVE has its session, and the token of the transaction that opened it; with the
+//!   lease of the authority.
 
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::{Key, Record};
 use crate::nva::store::bytes::{read_key, write_key};
 use crate::nva::store::form::{read_record, write_record};
-use crate::nva::store::presence::Claim;
-use crate::nva::store::sequencer::Head;
-use etcd_client::TxnOp;
+use crate::nva::store::sequencer::{Head, Offer, TOKEN};
+use etcd_client::{PutOptions, TxnOp};
 
 /// The form of the head; another release may write another one.
 const FORM: &str = "1";
+
+/// Who says that it has the session of an NVE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Name of the authority.
+    pub(super) authority: String,
+    /// Of the transaction that opened the session.
+    pub(super) token: [u8; TOKEN],
+}
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -76,11 +85,17 @@ impl Layout {
         }
     }
 
-    /// What a transaction does. The head comes last, so that whoever follows knows that it is whole.
-    pub(super) fn operations(&self, transaction: &Transaction, head: &Head) -> Vec<TxnOp> {
-        let records = transaction.writes.iter();
-        let writes = records.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
-        writes.chain([TxnOp::put(self.head(), write_head(head), None)]).collect()
+    /// What an offer of the authority of this name does. The head comes last, so that whoever follows knows that it is
+    /// whole.
+    pub(super) fn operations(&self, offer: &Offer, authority: &str, lease: i64) -> Vec<TxnOp> {
+        let claim = write_claim(&Claim { authority: authority.to_owned(), token: offer.head.token });
+        let lease = PutOptions::new().with_lease(lease);
+        let opened = offer.commit.opened.iter();
+        let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
+        let records = offer.commit.transaction.writes.iter();
+        let records = records.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
+        let head = TxnOp::put(self.head(), write_head(&offer.head), None);
+        opened.chain(records).chain([head]).collect()
     }
 }
 
@@ -105,14 +120,15 @@ pub(super) fn read_head(bytes: &[u8]) -> Option<Head> {
     Some(Head { epoch: hex(epoch)?, revision: revision.parse().ok()?, token: hex(token)? })
 }
 
-pub(super) fn write_claim(Claim { authority, instance }: &Claim) -> String {
-    format!("{authority} {instance}")
+pub(super) fn write_claim(Claim { authority, token }: &Claim) -> String {
+    format!("{authority} {:032x}", u128::from_be_bytes(*token))
 }
 
 /// What [`write_claim`] wrote.
 pub(super) fn read_claim(bytes: &[u8]) -> Option<Claim> {
-    let (authority, instance) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
-    Some(Claim { authority: authority.to_owned(), instance: instance.to_owned() })
+    let (authority, token) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
+    let token = u128::from_str_radix(token, 16).ok()?.to_be_bytes();
+    Some(Claim { authority: authority.to_owned(), token })
 }
 
 /// The end of the range of keys that begin with `prefix`, which is not empty and ends with an ASCII character.
@@ -145,7 +161,7 @@ mod tests {
         for bad in ["", "2 07 1 00", "1 07 1", "1 07 1 00 ", "1 x 1 00"] {
             assert_eq!(read_head(bad.as_bytes()), None);
         }
-        let claim = Claim { authority: "nva1".to_owned(), instance: "0a".to_owned() };
+        let claim = Claim { authority: "nva1".to_owned(), token: [9; TOKEN] };
         assert_eq!(read_claim(write_claim(&claim).as_bytes()), Some(claim));
         assert_eq!(end_of("/r/00/"), b"/r/000");
     }

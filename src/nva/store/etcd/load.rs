@@ -1,9 +1,8 @@
 //! Reads everything that the store held at one revision of etcd.
 
-use super::layout::{Layout, Place, end_of, read_claim, read_head, record, write_head};
+use super::layout::{Claim, Layout, Place, end_of, read_claim, read_head, record, write_head};
 use super::link::{Failure, answer};
 use crate::nva::model::{Key, Record};
-use crate::nva::store::presence::Claim;
 use crate::nva::store::sequencer::Head;
 use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
 

@@ -1,10 +1,9 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
-use super::layout::{Layout, Place, read_claim, read_head, record};
+use super::layout::{Claim, Layout, Place, read_claim, read_head, record};
 use super::link::{CONNECT, Failure, Link, answer};
 use crate::config::EtcdConfig;
 use crate::nva::model::Transaction;
-use crate::nva::store::presence::Claim;
 use crate::nva::store::sequencer::Head;
 use etcd_client::{Event, EventType, WatchOptions, WatchStream};
 use std::sync::Arc;
@@ -18,9 +17,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A transaction, and the revision of etcd after it.
-    Transaction(i64, Head, Transaction),
-    /// Who has the session of an NVE; nobody.
-    Session(String, Option<Claim>),
+    Transaction(Whole, i64),
+    /// An NVE has no session any more.
+    Left(String),
     /// What came next is not kept any more: everything is to be read.
     Compacted,
     /// What is there cannot be understood.
@@ -31,19 +30,33 @@ pub(super) enum Item {
     Following,
 }
 
+/// A transaction as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    pub(super) head: Head,
+    pub(super) transaction: Transaction,
+    /// NVEs that opened a session, and where.
+    pub(super) opened: Vec<(String, Claim)>,
+}
+
 /// Puts transactions together.
 #[derive(Debug, Default)]
 struct Assembler {
     revision: i64,
     transaction: Transaction,
+    opened: Vec<(String, Claim)>,
 }
 
 impl Assembler {
+    fn is_empty(&self) -> bool {
+        self.transaction.is_empty() && self.opened.is_empty()
+    }
+
     /// The next event. The head of a transaction comes last.
     fn event(&mut self, layout: &Layout, event: &Event) -> Option<Item> {
         let value = event.kv()?;
         if value.mod_revision() != self.revision {
-            if !self.transaction.is_empty() {
+            if !self.is_empty() {
                 return Some(Item::Damaged(
                     "records changed and the head did not: who writes there?".to_owned(),
                 ));
@@ -53,7 +66,11 @@ impl Assembler {
         let is_put = event.event_type() == EventType::Put;
         match layout.place(value.key()) {
             Place::Head if is_put => Some(match read_head(value.value()) {
-                Some(head) => Item::Transaction(self.revision, head, std::mem::take(&mut self.transaction)),
+                Some(head) => {
+                    let transaction = std::mem::take(&mut self.transaction);
+                    let opened = std::mem::take(&mut self.opened);
+                    Item::Transaction(Whole { head, transaction, opened }, self.revision)
+                }
                 None => Item::Damaged("a head that this release cannot read".to_owned()),
             }),
             Place::Head => Some(Item::Damaged("the head was deleted".to_owned())),
@@ -65,7 +82,14 @@ impl Assembler {
                 Err(why) => Some(Item::Damaged(why)),
             },
             Place::Record(key) => Some(Item::Damaged(format!("the record of {key} was deleted"))),
-            Place::Session(nve) => Some(Item::Session(nve, read_claim(value.value()).filter(|_| is_put))),
+            Place::Session(nve) if is_put => match read_claim(value.value()) {
+                Some(claim) => {
+                    self.opened.push((nve, claim));
+                    None
+                }
+                None => Some(Item::Damaged(format!("the session of {nve} is damaged"))),
+            },
+            Place::Session(nve) => Some(Item::Left(nve)),
             Place::Other => None,
         }
     }
@@ -152,7 +176,7 @@ async fn read(
             *from = (*from).max(assembler.revision);
         }
         // Nothing of it is on its way any more.
-        if message.events().is_empty() && !message.created() && assembler.transaction.is_empty() {
+        if message.events().is_empty() && !message.created() && assembler.is_empty() {
             *from = (*from).max(message.header().map_or(0, |header| header.revision() + 1));
         }
     }

@@ -1,16 +1,16 @@
 //! The store at work: offers transactions, follows those of all authorities, and tells of sessions.
 
-use super::layout::{Layout, read_head, write_claim, write_head};
+use super::layout::{Claim, Layout, read_head, write_claim, write_head};
 use super::link::{Failure, Link, answer};
 use super::load::{Loaded, load};
-use super::watch::{Item, follow};
+use super::watch::{Item, Whole, follow};
 use super::{PAUSE, lease};
 use crate::config::EtcdConfig;
 use crate::nva::store::interface::StoreError;
-use crate::nva::store::presence::{Claim, Presence};
 use crate::nva::store::running::{Order, Report};
-use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer};
-use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer, TOKEN};
+use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,16 +25,16 @@ const ITEMS: usize = 64;
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time in which the watch tells who came first. Then it is begun anew.
 const LAG: Duration = Duration::from_secs(2);
-/// Sessions that etcd is told of at once.
-const SESSIONS: usize = 100;
 /// Revisions of etcd that are kept for authorities that lag behind, and transactions between two compactions.
 const KEPT: i64 = 10_000;
 const COMPACTED: u64 = 1_000;
 
 /// What became of an offer, and the revision of etcd after it.
 type Offered = (Offer, Answer, Option<(Client, i64)>);
-/// NVEs whose sessions etcd was told of, or was not and why.
-type Told = (Vec<Arc<str>>, Result<(), String>);
+/// A session that ended, and why etcd was not told of it.
+type Told = (Session, Result<(), String>);
+/// An NVE and the token of the transaction that opened its session here.
+type Session = (Arc<str>, [u8; TOKEN]);
 type Call<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// Waits for a call, if there is one.
@@ -57,10 +57,16 @@ async fn at(then: Option<Instant>) {
 pub(super) struct Work {
     config: Arc<EtcdConfig>,
     layout: Layout,
-    claim: Claim,
+    /// Of this authority.
+    name: String,
     link: Link,
     sequencer: Sequencer,
-    presence: Presence,
+    /// Sessions here that etcd was told of, or is being told of.
+    here: BTreeMap<Arc<str>, [u8; TOKEN]>,
+    /// Sessions that ended, of which etcd is to be told.
+    left: VecDeque<Session>,
+    /// What is said of sessions here ends with it.
+    lease: Option<i64>,
     reports: mpsc::UnboundedSender<Report>,
     items: mpsc::Receiver<Item>,
     follower: Option<JoinHandle<()>>,
@@ -68,7 +74,7 @@ pub(super) struct Work {
     telling: Call<Told>,
     /// When what is not settled is offered again.
     again: Option<Instant>,
-    /// When etcd is told of sessions again.
+    /// When etcd is told again that sessions ended.
     retold: Option<Instant>,
     /// Another authority came first, and the watch did not tell of it yet.
     is_behind: bool,
@@ -91,12 +97,13 @@ impl Work {
     ) -> Self {
         let mut instance = [0; 8];
         rand::fill(&mut instance[..]);
-        let hex = format!("{:016x}", u64::from_be_bytes(instance));
         Work {
-            claim: Claim { authority: name.to_owned(), instance: hex.clone() },
+            name: name.to_owned(),
             link: Link::new(config.clone()),
             sequencer: Sequencer::new(head, instance),
-            presence: Presence::new(hex),
+            here: BTreeMap::new(),
+            left: VecDeque::new(),
+            lease: None,
             items: mpsc::channel(1).1,
             follower: None,
             offering: None,
@@ -119,28 +126,25 @@ impl Work {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) {
         self.follow(self.known + 1);
-        self.presence.replaced(claims).into_iter().for_each(|report| self.report(report));
+        self.report_elsewhere(claims);
         let (lends, mut lease) = watch::channel(None);
         let keeper = tokio::spawn(lease::keep(self.config.clone(), lends));
         loop {
             self.offer().await;
-            let lent = *lease.borrow_and_update();
-            self.tell(lent).await;
+            self.tell().await;
             let done = tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => Ok(self.obey(order)),
                     None => break,
                 },
                 offered = done(&mut self.offering) => Ok(self.offered(offered)),
-                (batch, told) = done(&mut self.telling) => Ok(self.told(batch, told)),
+                (session, told) = done(&mut self.telling) => Ok(self.told(session, told)),
                 item = self.items.recv() => self.learn(item).await,
                 () = at(self.again) => Ok(self.offer_again()),
                 () = at(self.retold) => Ok(self.retold = None),
                 Ok(()) = lease.changed() => {
-                    if lease.borrow().is_some() {
-                        self.presence.forgotten();
-                    }
-                    Ok(())
+                    let lent = *lease.borrow_and_update();
+                    Ok(self.lend(lent))
                 }
             };
             if let Err(Broken(why)) = done {
@@ -151,8 +155,7 @@ impl Work {
         keeper.abort();
         self.follower.iter().for_each(JoinHandle::abort);
         // What this authority said of sessions ends with it.
-        let lent = *lease.borrow();
-        if let (Some(id), Ok(mut client)) = (lent, self.link.client().await) {
+        if let (Some(id), Ok(mut client)) = (self.lease, self.link.client().await) {
             let _ = tokio::time::timeout(PAUSE, client.lease_revoke(id)).await;
         }
     }
@@ -164,12 +167,14 @@ impl Work {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Commit(revision, transaction) => {
-                if self.sequencer.commit(revision, transaction).is_some() {
+            Order::Commit(commit) => {
+                if let Some(offer) = self.sequencer.commit(commit) {
+                    let token = offer.head.token;
+                    self.here.extend(offer.commit.opened.iter().map(|nve| (nve.clone(), token)));
                     self.forget_offer();
                 }
             }
-            Order::Here(nve, is_here) => self.presence.here(nve, is_here),
+            Order::Left(nve) => self.left.extend(self.here.remove_entry(&nve)),
             Order::Snapshot(tell) => {
                 let why = "the registry is in etcd; `ila-nva backup` copies it into a file";
                 let _ = tell.send(Err(StoreError(why.to_owned())));
@@ -188,8 +193,16 @@ impl Work {
             return;
         }
         let Some(offer) = self.sequencer.offer().cloned() else { return };
+        // It is there soon, or etcd is not.
+        let Some(lease) = self.lease else { return };
         match self.link.client().await {
-            Ok(client) => self.offering = Some(Box::pin(offered(client, self.layout.clone(), offer))),
+            Ok(client) => {
+                let writes = match offer.head == offer.follows {
+                    true => Vec::new(),
+                    false => self.layout.operations(&offer, &self.name, lease),
+                };
+                self.offering = Some(Box::pin(offered(client, self.layout.head(), offer, writes)));
+            }
             Err(why) => {
                 tracing::warn!(why = why.why(), "etcd cannot be asked");
                 self.link.failed();
@@ -240,40 +253,49 @@ impl Work {
         });
     }
 
-    /// Tells etcd of sessions, if it is time.
-    async fn tell(&mut self, lease: Option<i64>) {
-        let (false, None, Some(lease)) = (self.telling.is_some(), self.retold, lease) else { return };
-        let Some((batch, are_here)) = self.presence.next(SESSIONS) else { return };
-        let claim = write_claim(&self.claim);
-        let keys = batch.iter().map(|nve| self.layout.session(nve));
-        let told = if are_here {
-            let options = PutOptions::new().with_lease(lease);
-            Txn::new().and_then(
-                keys.map(|key| TxnOp::put(key, claim.clone(), Some(options.clone()))).collect::<Vec<_>>(),
-            )
-        } else {
-            let is_own: Vec<_> =
-                keys.clone().map(|key| Compare::value(key, CompareOp::Equal, claim.clone())).collect();
-            Txn::new().when(is_own).and_then(keys.map(|key| TxnOp::delete(key, None)).collect::<Vec<_>>())
-        };
+    /// What was said with an earlier lease is forgotten, and said again.
+    fn lend(&mut self, lent: Option<i64>) {
+        if lent.is_some() && self.lease != lent && !self.here.is_empty() {
+            self.report(Report::Forgotten);
+        }
+        self.lease = lent;
+    }
+
+    /// Tells etcd of a session that ended, if it is time.
+    async fn tell(&mut self) {
+        if self.telling.is_some() || self.retold.is_some() {
+            return;
+        }
+        let Some((nve, token)) = self.left.pop_front() else { return };
+        let claim = write_claim(&Claim { authority: self.name.clone(), token });
+        let key = self.layout.session(&nve);
+        // A later session has another claim.
+        let is_own = Compare::value(key.clone(), CompareOp::Equal, claim);
+        let told = Txn::new().when([is_own]).and_then([TxnOp::delete(key, None)]);
         let client = self.link.client().await;
         self.telling = Some(Box::pin(async move {
             let done = match client {
                 Ok(mut client) => answer(client.txn(told)).await,
                 Err(why) => Err(why),
             };
-            (batch, done.map(|_| ()).map_err(Failure::why))
+            ((nve, token), done.map(|_| ()).map_err(Failure::why))
         }));
     }
 
-    fn told(&mut self, batch: Vec<Arc<str>>, told: Result<(), String>) {
+    fn told(&mut self, session: Session, told: Result<(), String>) {
         self.telling = None;
         if let Err(why) = told {
-            tracing::debug!(why, "etcd was not told of sessions");
-            self.presence.again(batch);
+            tracing::debug!(why, "etcd was not told that a session ended");
+            self.left.push_front(session);
             self.retold = Some(Instant::now() + PAUSE);
             self.link.failed();
         }
+    }
+
+    /// Tells which sessions are elsewhere. Those of this run of this authority are here, or ended.
+    fn report_elsewhere(&self, claims: Vec<(String, Claim)>) {
+        let elsewhere = claims.into_iter().filter(|(_, claim)| !self.sequencer.is_own(claim.token));
+        self.report(Report::Elsewhere(elsewhere.map(|(nve, claim)| (nve, claim.authority)).collect()));
     }
 
     /// Follows from a revision of etcd on.
@@ -287,9 +309,10 @@ impl Work {
 
     async fn learn(&mut self, item: Option<Item>) -> Result<(), Broken> {
         match item {
-            Some(Item::Transaction(at, head, transaction)) => {
+            Some(Item::Transaction(Whole { head, transaction, opened }, at)) => {
                 self.known = self.known.max(at);
-                match self.sequencer.seen(head, transaction).map_err(Broken)? {
+                let opened = opened.into_iter().map(|(nve, claim)| (nve, claim.authority)).collect();
+                match self.sequencer.seen(head, transaction, opened).map_err(Broken)? {
                     Seen::Known => {}
                     Seen::Next(report) => {
                         self.forget_offer();
@@ -298,11 +321,7 @@ impl Work {
                     Seen::Gap => self.read_anew().await?,
                 }
             }
-            Some(Item::Session(nve, claim)) => {
-                if let Some(report) = self.presence.seen(nve, claim) {
-                    self.report(report);
-                }
-            }
+            Some(Item::Left(nve)) => self.report(Report::Nowhere(nve)),
             Some(Item::Away(why)) => {
                 if !std::mem::replace(&mut self.is_away, true) {
                     self.report(Report::Away(Some(why)));
@@ -341,7 +360,7 @@ impl Work {
             self.forget_offer();
             self.report(Report::Replaced(head.revision, records));
         }
-        self.presence.replaced(claims).into_iter().for_each(|report| self.report(report));
+        self.report_elsewhere(claims);
         self.known = at;
         self.follow(at + 1);
         Ok(())
@@ -349,14 +368,10 @@ impl Work {
 }
 
 /// Offers a transaction to etcd.
-async fn offered(mut client: Client, layout: Layout, offer: Offer) -> Offered {
-    let is_head = Compare::value(layout.head(), CompareOp::Equal, write_head(&offer.follows));
-    let writes = match offer.head == offer.follows {
-        true => Vec::new(),
-        false => layout.operations(&offer.transaction, &offer.head),
-    };
+async fn offered(mut client: Client, head: String, offer: Offer, writes: Vec<TxnOp>) -> Offered {
+    let is_head = Compare::value(head.clone(), CompareOp::Equal, write_head(&offer.follows));
     let transaction = Txn::new().when([is_head]).and_then(writes);
-    let transaction = transaction.or_else([TxnOp::get(layout.head(), None)]);
+    let transaction = transaction.or_else([TxnOp::get(head, None)]);
     match answer(client.txn(transaction)).await {
         Ok(answered) => {
             let revision = answered.header().map_or(0, |header| header.revision());
