@@ -173,12 +173,7 @@ impl Cluster {
                         stream.down.push_back(Down::Error(why));
                     }
                 }
-                authority::Effect::Commit(mut commit) => {
-                    if self.flaw == Some(SharedFlaw::SessionsOutOfOrder) {
-                        commit.opened.clear();
-                    }
-                    server.orders.push_back(commit);
-                }
+                authority::Effect::Commit(commit) => server.orders.push_back(commit),
                 authority::Effect::Released(..) | authority::Effect::Left(_) => {}
             }
         }
@@ -240,6 +235,7 @@ impl Cluster {
 
     /// The store tells of the next transaction.
     fn hear(&mut self, s: usize) {
+        let flaw = self.flaw;
         let Some(server) = &mut self.servers[s] else { return };
         if server.heard < self.shared.forgotten {
             server.heard = self.shared.told.len();
@@ -252,7 +248,8 @@ impl Cluster {
         }
         let Some((head, commit, at)) = self.shared.told.get(server.heard) else { return };
         server.heard += 1;
-        let opened = commit.opened.iter().map(|nve| (nve.to_string(), format!("nva{at}"))).collect();
+        let opened = commit.opened.iter().filter(|_| flaw != Some(SharedFlaw::OldSessionsGoOn));
+        let opened = opened.map(|nve| (nve.to_string(), format!("nva{at}"))).collect();
         match server.sequencer.seen(*head, commit.transaction.clone(), opened).unwrap() {
             Seen::Next(report) => {
                 server.again = false;
