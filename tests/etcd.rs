@@ -6,7 +6,7 @@ use ilagate::config::EtcdConfig;
 use ilagate::ila::Locator;
 use ilagate::nva::authority::Commit;
 use ilagate::nva::model::{Choice, Key, Record, Transaction};
-use ilagate::nva::store::{EPOCH, Order, Report, Running, etcd};
+use ilagate::nva::store::{EPOCH, Order, Report, Running, Stored, etcd};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -441,7 +441,8 @@ fn what_etcd_forgot_is_read_anew() {
         }
     };
     let records = (1..5).map(|n| (key(n), record(n, 2))).collect();
-    assert_eq!(told, Report::Replaced(4, records));
+    let stored = Stored { epoch: [7; EPOCH], revision: 4, records, objects: Vec::new() };
+    assert_eq!(told, Report::Replaced(stored));
     store.revision = 4;
     store.commit(writes([5], 5));
     assert_eq!(store.next(), Report::Durable);

@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 
+import bench_authority
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IO = "testpmd io"
 RATE = "five million a second"
@@ -266,7 +268,7 @@ class Bench:
 
 def check():
     """One short case of each kind; the exit status."""
-    forward, stages = executables(["forward", "stages"], check=True)
+    forward, stages, authority = executables(["forward", "stages", "authority"], check=True)
     failed, begin = 0, time.monotonic()
 
     def test(name, body):
@@ -291,12 +293,32 @@ def check():
         for name in CHECKED:
             failed += test(name, lambda name=name: bench.measure(name))
         failed += test("stages", run_stages)
-    passed, verdict = len(CHECKED) + 1 - failed, "FAILED" if failed else "ok"
+    for name in bench_authority.CASES:
+        failed += test(f"authority_{name}", lambda name=name: authority_case(authority, name, small=True))
+    passed, verdict = len(CHECKED) + 1 + len(bench_authority.CASES) - failed, "FAILED" if failed else "ok"
     say(
         f"\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; "
         f"finished in {time.monotonic() - begin:.2f}s"
     )
     return 1 if failed else 0
+
+
+def authority_case(program, name, small=False):
+    try:
+        return bench_authority.measure(program, name, small)
+    except RuntimeError as why:
+        raise Fault(f"authority {name} failed:\n{why}") from why
+
+
+def measure_authority(given):
+    """What an authority does, with figures."""
+    (program,) = executables(["authority"], given.native)
+    results = []
+    for name in bench_authority.CASES:
+        got, words, holds = authority_case(program, name)
+        say(f"{name:14} {'ok   ' if holds else 'BELOW'} {words}")
+        results.append(got)
+    return results
 
 
 def measure(given):
@@ -327,6 +349,10 @@ def measure(given):
         (stages,) = executables(["stages"], given.native)
         if run([stages, "--bench"], cwd=ROOT).returncode:
             raise Fault("stages failed")
+    return results
+
+
+def write(given, results):
     if given.json:
         with open(given.json, "w") as file:
             json.dump(results, file, indent=1)
@@ -349,6 +375,7 @@ def main():
     parse.add_argument("--json", metavar="FILE", help="write the results as a list of objects")
     parse.add_argument("--case", action="append", choices=CASES, help="only this case; may be repeated")
     parse.add_argument("--native", action="store_true", help="build for this machine's processor")
+    parse.add_argument("--authority", action="store_true", help="what an authority does, and nothing else")
     parse.add_argument("--no-stages", action="store_true", help="without the pipeline and table benches")
     given = parse.parse_args()
     for number in SIGNALS:
@@ -356,7 +383,10 @@ def main():
     try:
         if len(os.sched_getaffinity(0)) < 2:
             raise Fault("one core is too few; the worker and the measurement need a core each")
-        return check() if given.check else measure(given)
+        if given.check:
+            return check()
+        write(given, measure_authority(given) if given.authority else measure(given))
+        return 0
     except Fault as why:
         sys.exit(f"bench: {why}")
 

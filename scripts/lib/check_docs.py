@@ -9,7 +9,8 @@ It reads README.md, CONTRIBUTING.md, CHANGELOG.md, docs/, benches/README.md and 
 * a link to a file or heading that is not there, a path in code that is not there;
 * a row of docs/conformance.md that is missing, stands twice or has no proof, and a proof that is no test;
 * a command, option, configuration key, metric or other name in code that the source does not know;
-* a table of drop reasons that is not the list of the source; `--write` writes it anew.
+* a table of drop reasons that is not the list of the source; `--write` writes it anew;
+* a message of the protocol between NVEs and authorities of which docs/nva-protocol.md does not speak.
 
 At the end it breaks each of these rules in memory, and fails if it does not notice.
 """
@@ -22,6 +23,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 README_LINES, COLUMNS = 150, 120
 CONFORMANCE, REASONS = "docs/conformance.md", "docs/drop-reasons.md"
+PROTOCOL, MESSAGES = "docs/nva-protocol.md", "proto/ilagate/nva/v1/nva.proto"
 # The mechanisms of the two drafts that conformance is measured by.
 NUMBERS = [str(n) for n in range(1, 91)] + [f"N{n}" for n in range(1, 21)]
 # Columns of each section's table, and which of them holds the proofs.
@@ -282,6 +284,14 @@ def drops(tree):
         yield "its table is not the list of the source; scripts/lib/check_docs.py --write writes it anew"
 
 
+def protocol(tree):
+    said = set(re.findall(r"\b[A-Z][A-Za-z]+\b", tree.read(PROTOCOL)))
+    for body in re.findall(r"oneof message \{(.*?)\}", tree.read(MESSAGES), re.S):
+        for message in re.findall(r"([A-Z][A-Za-z]+) \w+ = \d+;", body):
+            if message not in said:
+                yield f"it does not say what {message} is"
+
+
 def complaints(tree, source):
     """All that is wrong, as `file: what`."""
     for name in tree.documents():
@@ -291,6 +301,7 @@ def complaints(tree, source):
             yield from (f"{name}: {what}" for what in rule(tree, name, source))
     yield from (f"{CONFORMANCE}: {what}" for what in conformance(tree, source))
     yield from (f"{REASONS}: {what}" for what in drops(tree))
+    yield from (f"{PROTOCOL}: {what}" for what in protocol(tree))
 
 
 def broken():
@@ -321,6 +332,7 @@ def broken():
     yield CONFORMANCE, text.replace(row, re.sub(r"`[a-z0-9_]+::[a-z0-9_]+`,? ?", "", row)), "row 1 "
     label, sentence, _ = reasons()[0]
     yield REASONS, Tree().read(REASONS).replace(sentence, "Something else."), "is not the list of the source"
+    yield PROTOCOL, Tree().read(PROTOCOL).replace("Complete", "Whole"), "it does not say what Complete is"
 
 
 def main():

@@ -97,7 +97,10 @@ fn put_back(config: &Path, from: &Path) -> Result<()> {
     tell(&store, summary)
 }
 
-fn tell(file: &Path, Summary { revision, held, released }: Summary) -> Result<()> {
+fn tell(file: &Path, Summary { revision, held, released, objects }: Summary) -> Result<()> {
     let file = file.display();
-    Ok(writeln!(std::io::stdout(), "{file}: revision {revision}, {held} identifiers, {released} released")?)
+    Ok(writeln!(
+        std::io::stdout(),
+        "{file}: revision {revision}, {held} identifiers, {released} released, {objects} objects"
+    )?)
 }

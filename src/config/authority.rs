@@ -34,6 +34,8 @@ pub struct AuthorityConfig {
     pub requests_per_second: u32,
     /// The NVEs by name.
     pub nves: BTreeMap<String, AuthorityNve>,
+    /// SIR prefixes by the name of their domain.
+    pub sir_domains: BTreeMap<String, SirPrefix>,
     /// What operators may do, by the name that their certificates prove.
     pub operators: BTreeMap<String, OperatorRole>,
     /// Where Prometheus scrapes.
@@ -72,6 +74,8 @@ pub struct AuthorityNve {
     pub locators: Vec<(Locator, SirPrefix)>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: u32,
+    /// Whether it is told of all networks and policies, as a gateway between them needs; or else of those of its tenants.
+    pub all_networks: bool,
 }
 
 impl AuthorityConfig {
@@ -171,6 +175,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         hold_down_s,
         requests_per_second,
         nves,
+        sir_domains: domains,
         operators,
         metrics,
         log_level,
@@ -247,7 +252,10 @@ fn nves(
         }
         let max_identifiers =
             s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
-        if nves.insert(name.clone(), AuthorityNve { locators, max_identifiers }).is_some() {
+        let words = [("its", false), ("all", true)];
+        let all_networks = s.choice("networks", &entry.value.networks, &words, false);
+        let nve = AuthorityNve { locators, max_identifiers, all_networks };
+        if nves.insert(name.clone(), nve).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }
     }

@@ -143,7 +143,7 @@ impl Config {
             [query_interval_s, groups_per_tenant, groups_per_network]
         );
         match (&self.nva, &new.nva) {
-            (Some(old), Some(new)) => fields!(c, "nva", old, new, false, [endpoints, tls, mode]),
+            (Some(old), Some(new)) => fields!(c, "nva", old, new, false, [endpoints, tls, mode, provision]),
             (old, new) => c.section("nva", old.as_ref(), new.as_ref(), false),
         }
         match (&self.metrics, &new.metrics) {
@@ -199,7 +199,8 @@ impl Config {
                             peers,
                             limits,
                             received_copies,
-                            replicate_to
+                            replicate_to,
+                            exclusive
                         ]
                     );
                 }

@@ -47,6 +47,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Tasks and tenants attached to access ports.
     pub attachments: Vec<Attachment>,
+    /// What of these three an authority added.
+    pub provisioned: Provisioned,
     /// Static routes.
     pub routes: Vec<Route>,
     /// Static neighbours.
@@ -363,6 +365,8 @@ pub struct Nva {
     pub tls: Option<TlsFiles>,
     /// Which mappings it wants.
     pub mode: NvaMode,
+    /// Whether it takes networks, policies and attachments from its authority.
+    pub provision: bool,
 }
 
 /// Which mappings a node wants of its authority.

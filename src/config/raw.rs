@@ -3,8 +3,8 @@
 //! Scalars are read as text so that a wrong number is our error, with path and way out, and so that one bad
 //! value does not hide the next. Unknown and repeated keys are refused here, by the parser.
 
-use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 use std::fmt;
 
@@ -48,9 +48,11 @@ impl<T: Schema> Schema for Vec<T> {
 macro_rules! raw {
     ($($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? })*) => { $(
         $(#[$doc])*
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(Debug, Clone, Default, Deserialize, Serialize)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct $name { $( #[serde(default)] pub(super) $field: $type, )* }
+        pub(super) struct $name {
+            $( #[serde(default, skip_serializing_if = "Option::is_none")] pub(super) $field: $type, )*
+        }
 
         impl Schema for $name {
             fn leaves(path: &str, into: &mut Vec<String>) {
@@ -154,6 +156,7 @@ raw! {
         limits: Option<Spanned<RawLimits>>,
         received_copies: Option<Spanned<RawLimit>>,
         replicate_to: List<String>,
+        exclusive: Option<Text>,
     }
     /// `virtual_networks[].ipv6`
     RawNetworkIpv6 { prefix: Option<Text>, gateway: Option<Text> }
@@ -236,7 +239,12 @@ raw! {
         groups_per_network: Option<Text>,
     }
     /// `nva`
-    RawNva { endpoints: List<String>, tls: Option<Spanned<RawTls>>, mode: Option<Text> }
+    RawNva {
+        endpoints: List<String>,
+        tls: Option<Spanned<RawTls>>,
+        mode: Option<Text>,
+        provision: Option<Text>,
+    }
     /// `nva.tls`
     RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }
     /// `metrics`
@@ -283,7 +291,12 @@ raw! {
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
     /// `nves[]`
-    RawNve { name: Option<Text>, locators: List<RawLocator>, max_identifiers: Option<Text> }
+    RawNve {
+        name: Option<Text>,
+        locators: List<RawLocator>,
+        max_identifiers: Option<Text>,
+        networks: Option<Text>,
+    }
     /// `operators[]` of `ila-nva`
     RawOperator { name: Option<Text>, role: Option<Text> }
     /// `metrics` of `ila-nva`
@@ -293,7 +306,8 @@ raw! {
 }
 
 /// `virtual_networks[].peers[].to`: the SIR address of a task, or a tenant.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
 pub(super) enum RawPeerTo {
     Task(String),
     Tenant(RawPeerTenant),

@@ -325,11 +325,148 @@ pub enum NvaCommand {
         /// SIR address
         sir: String,
     },
+    /// Virtual networks that operators want at NVEs
+    #[command(subcommand)]
+    Network(WantedNetworkCommand),
+    /// Attachments that operators want at NVEs
+    #[command(subcommand)]
+    Attachment(WantedAttachmentCommand),
+    /// Policies between networks that operators want at NVEs
+    #[command(subcommand)]
+    Policy(WantedPolicyCommand),
     /// Write the registry of this moment into a new file beside the store
     Backup {
         /// Name of the file, without a directory
         name: String,
     },
+}
+
+/// Virtual networks that operators want at NVEs.
+#[derive(Debug, Subcommand)]
+pub enum WantedNetworkCommand {
+    /// List them
+    List,
+    /// Show one as it was written, and which NVEs refuse it
+    Show {
+        /// Name
+        network: String,
+    },
+    /// Make one
+    Add {
+        /// YAML in the form of an entry of virtual_networks; - is standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Replace one
+    Set {
+        /// YAML in the form of an entry of virtual_networks; - is standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// Only if it has this sequence, which list and show tell
+        #[arg(long, value_name = "N")]
+        sequence: Option<u64>,
+    },
+    /// Delete one that has no attachments, policies and peers any more
+    #[command(visible_alias = "delete")]
+    Del {
+        /// Name
+        network: String,
+        /// Only if it has this sequence
+        #[arg(long, value_name = "N")]
+        sequence: Option<u64>,
+    },
+}
+
+/// Attachments that operators want at NVEs.
+#[derive(Debug, Subcommand)]
+pub enum WantedAttachmentCommand {
+    /// List them
+    List {
+        /// Only those at this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+        /// Only those of this network
+        #[arg(long, value_name = "NETWORK")]
+        network: Option<String>,
+    },
+    /// Show one as it was written, and whether its NVE refuses it
+    Show {
+        /// The NVE
+        nve: String,
+        /// Name
+        name: String,
+    },
+    /// Make one
+    Add(WantedAttachment),
+    /// Replace one
+    Set {
+        #[command(flatten)]
+        attachment: WantedAttachment,
+        /// Only if it has this sequence, which list and show tell
+        #[arg(long, value_name = "N")]
+        sequence: Option<u64>,
+    },
+    /// Delete one
+    #[command(visible_alias = "delete")]
+    Del {
+        /// The NVE
+        nve: String,
+        /// Name
+        name: String,
+        /// Only if it has this sequence
+        #[arg(long, value_name = "N")]
+        sequence: Option<u64>,
+    },
+}
+
+/// An attachment in a file, or a tenant in words.
+#[derive(Debug, clap::Args)]
+pub struct WantedAttachment {
+    /// The NVE
+    pub nve: String,
+    /// Name of a tenant in words
+    #[arg(required_unless_present = "file", requires_all = ["port", "mac", "network", "addresses"])]
+    pub name: Option<String>,
+    /// YAML in the form of an entry of attachments; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "port", "vlan", "mac", "network", "addresses"])]
+    pub file: Option<PathBuf>,
+    /// Its port, as the file of the NVE names it
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// Its VLAN tag
+    #[arg(long, value_name = "VLAN")]
+    pub vlan: Option<u16>,
+    /// Its MAC address
+    #[arg(long, value_name = "MAC")]
+    pub mac: Option<String>,
+    /// Its virtual network
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<String>,
+    /// An address there
+    #[arg(long = "address", value_name = "ADDRESS")]
+    pub addresses: Vec<String>,
+}
+
+/// Policies between networks that operators want at NVEs.
+#[derive(Debug, Subcommand)]
+pub enum WantedPolicyCommand {
+    /// List them
+    List {
+        /// Only those of this network
+        #[arg(long, value_name = "NETWORK")]
+        network: Option<String>,
+    },
+    /// Let one send to the other
+    Add {
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// Between two networks: locator of the gateway that the packets go through
+        #[arg(long, value_name = "LOCATOR")]
+        via: Option<String>,
+    },
+    /// Delete one
+    #[command(visible_alias = "delete")]
+    Del(PolicyArgs),
 }
 
 /// Certificates for a lab: its certificate authority keeps its key in a file, and keys are made where they are not used.

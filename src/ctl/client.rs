@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tonic::Request;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// Where nodes have their sockets.
@@ -89,4 +90,11 @@ mod tests {
         let error = discover(dir.path()).unwrap_err().to_string();
         assert!(error.contains("a.sock, ") && error.contains("b.sock; choose one with --socket"), "{error}");
     }
+}
+
+/// The answer must begin in time; a list may take longer.
+pub(super) fn ask<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
 }

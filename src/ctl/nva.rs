@@ -1,6 +1,9 @@
 //! `ilactl nva`: asks an authority.
 
+mod wanted;
+
 use super::args::{NvaArgs, NvaCommand};
+use super::client::ask;
 use super::error::CtlError;
 use super::output::{List, Output, Table, duration};
 use crate::api::manage as v1;
@@ -11,7 +14,6 @@ use crate::tls::{Identity, Role};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
-use tonic::Request;
 use tonic::transport::Channel;
 
 /// Largest answer in bytes: lists that come in one piece may be long.
@@ -39,6 +41,8 @@ struct NveView {
     identifiers: u64,
     max_identifiers: u64,
     locators: Vec<String>,
+    provisioned: Option<u64>,
+    refused: Vec<wanted::RefusalView>,
 }
 
 #[derive(Serialize)]
@@ -82,12 +86,6 @@ pub(super) async fn run(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) 
 
 async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) -> Result<(), CtlError> {
     let mut client = open(&args, timeout).await?;
-    // The answer must begin in time; a list may take longer.
-    fn ask<T>(message: T, timeout: Duration) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(timeout);
-        request
-    }
     match args.command {
         NvaCommand::Status => {
             let status = client.status_get(ask(v1::StatusGetRequest {}, timeout)).await?.into_inner();
@@ -120,6 +118,9 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
             }
             out.line(&format!("{sir}: released, sequence {sequence}, revision {revision}"))
         }
+        NvaCommand::Network(command) => wanted::network(&mut client, out, command, timeout).await,
+        NvaCommand::Attachment(command) => wanted::attachment(&mut client, out, command, timeout).await,
+        NvaCommand::Policy(command) => wanted::policy(&mut client, out, command, timeout).await,
         NvaCommand::Backup { name } => {
             let backup = client.backup(ask(v1::BackupRequest { name }, timeout)).await?.into_inner();
             let v1::BackupResponse { path, revision, identifiers, released } = backup;
@@ -185,19 +186,43 @@ fn show_status(out: &mut Output<'_>, status: v1::Status) -> Result<(), CtlError>
 
 fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     let view = |nve: v1::Nve| {
-        let v1::Nve { name, session, applied, identifiers, max_identifiers, locators, authority } = nve;
-        NveView { name, session, authority, applied, identifiers, max_identifiers, locators }
+        let v1::Nve { name, session, authority, applied, .. } = nve;
+        let (identifiers, max_identifiers, locators) = (nve.identifiers, nve.max_identifiers, nve.locators);
+        let (provisioned, refused) =
+            (nve.provisioned, nve.refused.into_iter().map(wanted::refusal).collect());
+        NveView {
+            name,
+            session,
+            authority,
+            applied,
+            identifiers,
+            max_identifiers,
+            locators,
+            provisioned,
+            refused,
+        }
     };
     let views: Vec<NveView> = nves.into_iter().map(view).collect();
     if out.json() {
         return out.value(&views);
     }
-    let mut table = Table::new(&["NVE", "SESSION AT", ">APPLIED", ">IDENTIFIERS", ">MOST", "LOCATORS"]);
+    let mut table = Table::new(&[
+        "NVE",
+        "SESSION AT",
+        ">APPLIED",
+        ">PROVISIONED",
+        ">REFUSED",
+        ">IDENTIFIERS",
+        ">MOST",
+        "LOCATORS",
+    ]);
     for view in views {
         table.row(vec![
             view.name,
             if view.authority.is_empty() { "none".to_owned() } else { view.authority },
             if view.session { view.applied.to_string() } else { "-".to_owned() },
+            view.provisioned.map_or_else(|| "-".to_owned(), |revision| revision.to_string()),
+            view.refused.len().to_string(),
             view.identifiers.to_string(),
             view.max_identifiers.to_string(),
             view.locators.join(" "),

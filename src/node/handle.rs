@@ -4,7 +4,9 @@ use super::source::Feed;
 use crate::api::views::*;
 use crate::config::{Amendment, PolicyWords};
 use crate::mapping::{Applied, Batch, Refusal};
+use crate::nva::client::Objects;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Which mappings to list.
@@ -59,6 +61,8 @@ pub enum Request {
     Peers(Option<String>, oneshot::Sender<Vec<PeerView>>),
     /// Change policies or peers. Answered when it is in force in every worker.
     Amend(Amend, oneshot::Sender<Result<(), AmendRefusal>>),
+    /// This is what operators want at the node, by the word of the authority. Answered at once.
+    Provision(Arc<Objects>, oneshot::Sender<()>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.

@@ -19,6 +19,7 @@ pub mod membership;
 pub mod metrics;
 pub mod neighbour;
 pub mod nva;
+pub mod provision;
 pub mod quarantine;
 pub mod quiet;
 pub mod replay;

@@ -10,11 +10,11 @@ mod mappings;
 pub use keeper::Before;
 
 use super::exchange::Exchange;
-use super::handle::{ControlHandle, Gone};
+use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
-use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, TlsFiles};
+use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles};
 use crate::mapping::Origin;
-use crate::nva::client::{Client, Effect, Input, News};
+use crate::nva::client::{Client, Effect, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told};
 use crate::nva::mirror::Update;
@@ -76,13 +76,17 @@ impl Nva {
     pub fn start(
         authorities: Authorities,
         handle: ControlHandle,
-        config: watch::Receiver<Arc<Config>>,
+        (config, provisioned): (watch::Receiver<Arc<Config>>, watch::Receiver<(Known, Vec<RefusedEntry>)>),
         stats: Arc<Stats>,
         mut before: Before,
         exchanges: Vec<Arc<Exchange>>,
     ) -> io::Result<Self> {
         let keeper = before.keep(stats.clone())?;
         let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
+        session.provisioned = provisioned;
+        if session.authorities.provision {
+            session.client = session.client.provisioned(before.objects.clone());
+        }
         session.exchanges = exchanges;
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
@@ -138,6 +142,10 @@ struct Session {
     /// The queues of misses, in cache mode.
     exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
+    /// What operators want at the node, on its way to the control thread.
+    objects: watch::Sender<Arc<Objects>>,
+    /// What of it is in force.
+    provisioned: watch::Receiver<(Known, Vec<RefusedEntry>)>,
 }
 
 impl Session {
@@ -171,12 +179,15 @@ impl Session {
             notes: None,
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
+            objects: watch::Sender::default(),
+            provisioned: watch::Sender::default().subscribe(),
         }
     }
 
     async fn run(mut self) {
         let attached = self.attached();
         self.step(Input::Attached(attached));
+        tokio::spawn(hand_over(self.objects.subscribe(), self.handle.clone()));
         let mut tick = tokio::time::interval(TICK);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -212,6 +223,10 @@ impl Session {
                     // Of a stream that is closed already.
                     Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
                 },
+                Ok(()) = self.provisioned.changed() => {
+                    let (known, refused) = self.provisioned.borrow_and_update().clone();
+                    Input::Provisioned(known, refused)
+                }
                 _ = tick.tick() => Input::Tick,
                 _ = look.tick(), if self.authorities.mode == NvaMode::Cache => {
                     let missed = self.missed();
@@ -263,6 +278,12 @@ impl Session {
                         }
                     }
                     Effect::Apply { whole, mappings, known } => self.apply(whole, mappings, known),
+                    Effect::Provision(objects) => {
+                        if let Some(notes) = &self.notes {
+                            notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
+                        }
+                        self.objects.send_replace(objects);
+                    }
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
@@ -307,7 +328,8 @@ impl Session {
 
     fn apply(&mut self, whole: bool, mappings: Vec<Told>, known: Known) {
         self.is_applying = true;
-        let notes = self.notes.clone();
+        // What is asked for when it is needed is not kept.
+        let notes = self.notes.clone().filter(|_| self.authorities.mode == NvaMode::Full);
         let (handle, events, stats) = (self.handle.clone(), self.events.0.clone(), self.stats.clone());
         let config = self.config.borrow().clone();
         let origin = match self.authorities.mode {
@@ -328,6 +350,17 @@ impl Session {
             };
             let _ = events.send(event).await;
         });
+    }
+}
+
+/// Hands what operators want to the control thread, the newest only.
+async fn hand_over(mut objects: watch::Receiver<Arc<Objects>>, handle: ControlHandle) {
+    while objects.changed().await.is_ok() {
+        let newest = objects.borrow_and_update().clone();
+        if handle.ask(|answer| Request::Provision(newest, answer)).await.is_err() {
+            // The node is shutting down.
+            return;
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
 use super::log::Log;
 use super::nva::{Before, Nva};
+use super::provision::Provision;
 use super::quiet::{Quiet, QuietError};
 use super::seed;
 use super::shell::{ControlError, Ended, Parts, Shell, Signals};
 use super::stats::{PortFacts, Stats};
 use super::worker::{Worker, WorkerSetup};
-use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, device, mappings};
+use crate::config::{self, Config, ConfigErrors, DpdkLogLevel, Source, device, mappings};
 use crate::dpdk::{Burst, CoreLease, Eal, EalConfig, EalError, Memory, Port, before_abort};
 use crate::nva::mirror;
 use crate::telemetry::http::{self, Limits, ListenError};
@@ -52,6 +53,9 @@ pub enum RunError {
     /// What the authority told cannot be kept.
     #[error(transparent)]
     State(#[from] mirror::OpenError),
+    /// The file cannot be judged together with what operators want.
+    #[error("{0}")]
+    Provision(String),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -69,7 +73,9 @@ pub enum RunError {
 /// A wrong configuration, hardware or a socket that does not open, a worker that ended by itself, or buffers
 /// that did not come back.
 pub fn run(path: &Path) -> Result<(), RunError> {
-    let config = Arc::new(Config::load(path)?);
+    let (source, config) = Source::load(path)?;
+    let file = Arc::new(config);
+    let config = file.clone();
     let eal = eal_config(&config);
     // Dropped last, so that it has every line.
     let log =
@@ -84,6 +90,23 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
     let mut before = Before::read(&config)?;
+    let (config, provision) = match config.nva.as_ref().filter(|nva| nva.provision) {
+        None => (config, None),
+        Some(_) => {
+            let source = Arc::new(source);
+            let composed = Provision::compose(source, file, before.objects.clone(), Vec::new());
+            let (config, provision) = composed.map_err(RunError::Provision)?;
+            provision.tell_refused(&[]);
+            let objects = provision.objects.all.len();
+            if objects > 0 {
+                tracing::warn!(
+                    objects,
+                    "the node begins with what operators wanted at it before the start, not confirmed yet"
+                );
+            }
+            (config, Some(provision))
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -115,6 +138,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut shell = Shell::new(Parts {
         path: path.to_owned(),
         config: config.clone(),
+        provision,
         macs,
         mappings,
         learned: before.take_changes(&config, &stats),
@@ -127,8 +151,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     })?;
     let services = Services::start(&config, &shell, &stats)?;
     let nva = config.nva.as_ref().map(|nva| {
-        let (handle, config) = (shell.handle(), shell.config());
-        let started = Nva::start(nva.clone(), handle, config, stats.clone(), before, exchanges.clone());
+        let (handle, told) = (shell.handle(), (shell.config(), shell.provisioned()));
+        let started = Nva::start(nva.clone(), handle, told, stats.clone(), before, exchanges.clone());
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;

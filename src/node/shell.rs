@@ -10,13 +10,14 @@ mod parts;
 mod requests;
 
 use super::control::{
-    Control, DeviceReport, Effect, Input, LinkState, Now, PortReport, Progress, Start, WatchOrder,
+    Control, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Start, WatchOrder,
 };
 use super::exchange::{Exchange, SendQueue};
 use super::handle::{ControlHandle, Request};
 use super::stats::Stats;
 use super::watch::{self, Watch};
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, LogLevel, RefusedEntry};
+use crate::nva::model::Known;
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
 use requests::Waiters;
@@ -53,6 +54,7 @@ pub struct Shell {
     control: Control,
     path: PathBuf,
     config: watched::Sender<Arc<Config>>,
+    provisioned: watched::Sender<(Known, Vec<RefusedEntry>)>,
     stats: Arc<Stats>,
     exchanges: Vec<Arc<Exchange>>,
     send_queue: SendQueue,
@@ -81,6 +83,7 @@ impl Shell {
         let start = Start {
             path: parts.path.clone(),
             config: parts.config.clone(),
+            provision: parts.provision,
             macs: parts.macs,
             links: links(parts.devices.as_ref(), parts.config.ports.len()),
             mappings: parts.mappings,
@@ -95,6 +98,7 @@ impl Shell {
             control,
             path: parts.path,
             config: watched::Sender::new(parts.config),
+            provisioned: watched::Sender::default(),
             stats: parts.stats,
             exchanges: parts.exchanges,
             send_queue: SendQueue::default(),
@@ -129,6 +133,12 @@ impl Shell {
     #[must_use]
     pub fn config(&self) -> watched::Receiver<Arc<Config>> {
         self.config.subscribe()
+    }
+
+    /// What of the wishes of operators is in force: the state of the registry that they show, and what is refused.
+    #[must_use]
+    pub fn provisioned(&self) -> watched::Receiver<(Known, Vec<RefusedEntry>)> {
+        self.provisioned.subscribe()
     }
 
     /// The snapshots, for one worker.
@@ -300,7 +310,10 @@ impl Shell {
                 }
             }
             Effect::Answer(id, answer) => self.waiters.answer(id, answer),
-            Effect::Load { old } => self.load(old),
+            Effect::Load(order) => self.load(order),
+            Effect::Provisioned(known, refused) => {
+                self.provisioned.send_replace((known, refused));
+            }
             Effect::Watch(order) => {
                 if let Err(why) = self.watch(order) {
                     tracing::error!(%why, "mapping file is not watched");
@@ -330,11 +343,11 @@ impl Shell {
     }
 
     /// Reads the files on a thread of its own.
-    fn load(&mut self, old: Arc<Config>) {
+    fn load(&mut self, order: LoadOrder) {
         let (path, to_files) = (self.path.clone(), self.to_files.clone());
         let read = move || {
             // The receiver is gone when the node stops.
-            let _ = to_files.send(Input::Loaded(load(&path, &old).map(Box::new)));
+            let _ = to_files.send(Input::Loaded(load(&path, order).map(Box::new)));
         };
         if let Err(why) = std::thread::Builder::new().name("ilagate-reload".into()).spawn(read) {
             // The receiver is a field of `self`.

@@ -5,12 +5,16 @@
 //! under way go into the next one together.
 
 use super::bucket::Bucket;
+use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
-use super::model::{Key, Record, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
+use super::provision::Provisioning;
 use super::registry::Registry;
 use super::session::{Allowance, Request, Session, Sessions, Shared};
+use super::store::Stored;
+use crate::config::RefusedEntry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -49,14 +53,16 @@ pub enum Input {
     Closed(SessionId),
     /// An operator wants an identifier released whose owner has no session.
     Release(Ticket, Key),
+    /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
+    Change(Ticket, ObjectKey, Change),
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
     /// it was judged by.
     Committed(Result<(), String>),
     /// Another authority made this durable as the next revision: nothing of a commit under way is there. These NVEs opened a
     /// session there, each with the name of the authority.
     Others(Transaction, Vec<(String, String)>),
-    /// What the store holds at this revision. The transactions up to it are not known any more.
-    Replaced(u64, Vec<(Key, Record)>),
+    /// What the store holds now. The transactions up to it are not known any more.
+    Replaced(Stored),
     /// All NVEs that have a session at another authority, and its name.
     Elsewhere(Vec<(String, String)>),
     /// An NVE has no session at another authority any more.
@@ -74,7 +80,7 @@ pub enum Effect {
     Down(SessionId, Down<Encoded>),
     /// End a stream after what was sent and an Error with this reason.
     Close(SessionId, String),
-    /// Tell an operator: the sequence and the revision of a release, or why there is none.
+    /// Tell an operator: the sequence and the revision of a release or change, or why there is none.
     Released(Ticket, Released),
     /// Make this durable and say so; one at a time.
     Commit(Commit),
@@ -118,6 +124,8 @@ pub struct NveState {
     pub name: String,
     /// Everything up to this revision is in force there.
     pub applied: u64,
+    /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
+    pub provisioned: Option<(u64, Vec<RefusedEntry>)>,
 }
 
 impl Authority {
@@ -163,7 +171,12 @@ impl Authority {
     /// NVEs with a session.
     pub fn nves(&self) -> impl Iterator<Item = NveState> {
         self.sessions.all.values().filter_map(|session| {
-            Some(NveState { name: session.nve.as_ref()?.to_string(), applied: session.applied })
+            let provisioning = session.provisioning.as_ref();
+            Some(NveState {
+                name: session.nve.as_ref()?.to_string(),
+                applied: session.applied,
+                provisioned: provisioning.map(|it| (it.revision, it.refused.clone())),
+            })
         })
     }
 
@@ -187,6 +200,7 @@ impl Authority {
                 }
             }
             Input::Release(ticket, key) => self.release(ticket, key),
+            Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(Ok(())) => {
                 let transaction = self.commits.done(&mut self.sessions);
                 transaction.iter().for_each(|transaction| self.apply(transaction, now_ms));
@@ -197,7 +211,7 @@ impl Authority {
                 opened.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority));
                 self.apply(&transaction, now_ms);
             }
-            Input::Replaced(revision, stored) => self.replace(revision, stored, now_ms),
+            Input::Replaced(stored) => self.replace(stored, now_ms),
             Input::Elsewhere(all) => {
                 self.elsewhere.clear();
                 all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority));
@@ -209,7 +223,7 @@ impl Authority {
             }
             Input::Tick => self.tick(now_ms),
         }
-        if let Some(commit) = self.commits.next(&mut self.sessions, &self.registry, now_ms) {
+        if let Some(commit) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
             self.effects.push(Effect::Commit(commit));
         }
         let released = self.commits.released();
@@ -298,6 +312,20 @@ impl Authority {
                 }
                 return;
             }
+            (Some(_), Up::Provision) if session.provisioning.is_some() => {
+                return self.end(id, "a second TakeProvision".to_owned());
+            }
+            (Some(_), Up::Provision) => {
+                session.provisioning = Some(Box::<Provisioning>::default());
+                return;
+            }
+            (Some(_), Up::Provisioned { revision, refused }) => {
+                match &mut session.provisioning {
+                    Some(provisioning) => provisioning.taken(revision.min(self.registry.revision()), refused),
+                    None => self.end(id, "Provisioned without TakeProvision".to_owned()),
+                }
+                return;
+            }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
             (Some(_), Up::Register { id, key, choices }) => (Some(id), Request::Register(key, choices)),
@@ -367,20 +395,24 @@ impl Authority {
 
     /// Takes over what is durable as the next revision, and tells it.
     fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
+        let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
+        self.sessions.note_touched(&touched, &self.registry);
         self.log.push(transaction);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
         self.sessions.due_followers();
     }
 
     /// Takes over what the store holds now. What came between cannot be told: who follows everything gets a snapshot.
-    fn replace(&mut self, revision: u64, stored: Vec<(Key, Record)>, now_ms: u64) {
+    fn replace(&mut self, stored: Stored, now_ms: u64) {
         // Whether it is there shows when it is judged again: whoever has what it asks for is told so.
         self.commits.lost(&mut self.sessions);
+        let revision = stored.revision;
         if revision == self.registry.revision() {
             return;
         }
-        let changed = self.registry.replace(stored, revision, now_ms);
+        let (changed, touched) = self.registry.replace(stored, now_ms);
+        self.sessions.note_touched(&touched, &self.registry);
         self.log = Log::new(revision, self.settings.limits);
         self.pages.clear();
         self.sessions.note_changes(changed.into_iter());

@@ -7,13 +7,16 @@
 mod interface;
 
 pub use super::cache::Counts;
+pub use super::wanted::Objects;
 pub use interface::{Effect, Input, News, Status};
 
 use super::cache::Cache;
 use super::follower::Follower;
 use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
+use super::wanted::Wanted;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// First and longest pause before another attempt, in milliseconds. Each is drawn from 0 up to twice the one before
 /// ("full jitter"), so that thousands of NVEs do not come back together.
@@ -84,6 +87,8 @@ pub struct Client {
     follower: Follower,
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
+    /// It takes what operators want at the node.
+    wanted_objects: Option<Wanted>,
     /// Whether something of the cache is being applied.
     applying: bool,
     effects: Vec<Effect>,
@@ -109,6 +114,7 @@ impl Client {
             next_id: 0,
             follower: Follower::new(known),
             cache: None,
+            wanted_objects: None,
             applying: false,
             effects: Vec::new(),
         }
@@ -118,6 +124,13 @@ impl Client {
     #[must_use]
     pub fn caching(mut self) -> Self {
         self.cache = Some(Cache::default());
+        self
+    }
+
+    /// The same, and it takes what operators want at the node. This was told before.
+    #[must_use]
+    pub fn provisioned(mut self, objects: Arc<Objects>) -> Self {
+        self.wanted_objects = Some(Wanted::new(objects));
         self
     }
 
@@ -165,6 +178,11 @@ impl Client {
                     self.closed(&why, now_ms);
                 }
             }
+            Input::Provisioned(known, refused) => {
+                if let Some(wanted) = &mut self.wanted_objects {
+                    wanted.taken(known, refused);
+                }
+            }
             Input::Misses(keys) => {
                 if let Some(cache) = &mut self.cache {
                     keys.into_iter().for_each(|key| cache.miss(key, now_ms));
@@ -173,6 +191,7 @@ impl Client {
             Input::Tick => self.tick(now_ms),
         }
         self.follow_the_cache();
+        self.follow_the_operators();
         if let Some((whole, mappings, known)) = self.follower.apply_next() {
             self.effects.push(Effect::Apply { whole, mappings, known });
         }
@@ -197,6 +216,19 @@ impl Client {
         {
             self.applying = true;
             self.effects.push(Effect::Apply { whole, mappings, known: Known::default() });
+        }
+    }
+
+    /// Has the node take what operators want, and says what became of it.
+    fn follow_the_operators(&mut self) {
+        let Some(wanted) = &mut self.wanted_objects else { return };
+        if let Some(objects) = wanted.next() {
+            self.effects.push(Effect::Provision(objects));
+        }
+        if matches!(self.state, State::Live(_))
+            && let Some((revision, refused)) = wanted.say()
+        {
+            self.effects.push(Effect::Up(Up::Provisioned { revision, refused }));
         }
     }
 
@@ -247,6 +279,10 @@ impl Client {
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
+                if let Some(wanted) = &mut self.wanted_objects {
+                    wanted.begin(epoch.clone());
+                    self.effects.push(Effect::Up(Up::Provision));
+                }
                 match &mut self.cache {
                     Some(cache) => cache.begin(now_ms),
                     None => {
@@ -288,6 +324,10 @@ impl Client {
                 }
             }
             (State::Live(_), Down::Progress(_)) => {}
+            (State::Live(_), Down::Provision(part)) => match &mut self.wanted_objects {
+                Some(wanted) => wanted.receive(part),
+                None => self.out_of_turn(&Down::Provision(part), now_ms),
+            },
             (State::Live(_), told) => {
                 if let Down::Resync(why) = &told {
                     self.effects.push(Effect::Tell(News::Resync(why.clone())));

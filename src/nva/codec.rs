@@ -1,15 +1,23 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
-use super::message::{Down, Encoded, QUERY_KEYS, Told, Up};
+use super::catalogue::Seen;
+use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, Told, Up};
 use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
+use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
 use prost::Message;
+use std::sync::Arc;
 
 /// Longest name of an NVE in bytes.
 const MAX_NAME: usize = 64;
 /// Longest epoch in bytes.
 const MAX_EPOCH: usize = 64;
+
+/// Longest name of an object, or end of a policy, in bytes.
+const MAX_OBJECT_NAME: usize = 64;
+/// Longest reason of a refusal of an object in bytes.
+const MAX_WHY: usize = 512;
 
 /// A message that breaks the protocol, and how.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +67,22 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             let keys = keys.into_iter().map(|key| read_key(Some(key))).collect::<Result<_, _>>()?;
             Up::Query { id, keys }
         }
+        Some(up::Message::TakeProvision(v1::TakeProvision {})) => Up::Provision,
+        Some(up::Message::Provisioned(v1::Provisioned { revision, refused })) => {
+            if refused.len() > REFUSED {
+                return malformed(format!("Provisioned: {} refused; name at most {REFUSED}", refused.len()));
+            }
+            let read = |v1::RefusedObject { name, why }| match why.len() {
+                // It is shown on terminals.
+                0..=MAX_WHY => {
+                    Ok(RefusedEntry { name: read_name(name)?, why: why.replace(char::is_control, " ") })
+                }
+                length => {
+                    malformed(format!("Provisioned: {length} bytes of a reason; write at most {MAX_WHY}"))
+                }
+            };
+            Up::Provisioned { revision, refused: refused.into_iter().map(read).collect::<Result<_, _>>()? }
+        }
     })
 }
 
@@ -101,7 +125,51 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
             let mappings = read_mappings(mappings)?;
             Down::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms }
         }
+        Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
+            let object = |v1::Object { name, sequence, sir_prefix, document }| {
+                let name = read_name(name)?;
+                let entry = Entry::named(&name, &document).map_err(Malformed)?;
+                Ok(Seen { name, sequence, sir_prefix, entry: Arc::new(entry) })
+            };
+            let objects = objects.into_iter().map(object).collect::<Result<_, _>>()?;
+            let deleted = deleted.into_iter().map(|name| read_name(Some(name))).collect::<Result<_, _>>()?;
+            Down::Provision(Provision { revision, whole, last, objects, deleted })
+        }
     })
+}
+
+fn read_name(name: Option<v1::ObjectName>) -> Result<ObjectName, Malformed> {
+    use v1::object_name::Kind;
+    let short = |text: String| match text.len() {
+        1..=MAX_OBJECT_NAME => Ok(text),
+        length => malformed(format!("a name of {length} bytes; 1 to {MAX_OBJECT_NAME}")),
+    };
+    Ok(match name.and_then(|name| name.kind) {
+        None => return malformed("an object without a name"),
+        Some(Kind::Network(name)) => ObjectName::Network(short(name)?),
+        Some(Kind::Policy(v1::Ends { from, to })) => {
+            ObjectName::Policy { from: short(from)?, to: short(to)? }
+        }
+        Some(Kind::Attachment(name)) => ObjectName::Attachment(short(name)?),
+    })
+}
+
+fn write_name(name: ObjectName) -> Option<v1::ObjectName> {
+    use v1::object_name::Kind;
+    let kind = match name {
+        ObjectName::Network(name) => Kind::Network(name),
+        ObjectName::Policy { from, to } => Kind::Policy(v1::Ends { from, to }),
+        ObjectName::Attachment(name) => Kind::Attachment(name),
+    };
+    Some(v1::ObjectName { kind: Some(kind) })
+}
+
+/// So much of a text as fits a message.
+fn shortened(mut text: String, most: usize) -> String {
+    while text.len() > most {
+        text.pop();
+    }
+    text
 }
 
 fn read_key(key: Option<v1::Key>) -> Result<Key, Malformed> {
@@ -173,6 +241,15 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Query { id, keys } => {
             up::Message::Query(v1::Query { id, keys: keys.into_iter().filter_map(write_key).collect() })
         }
+        Up::Provision => up::Message::TakeProvision(v1::TakeProvision {}),
+        Up::Provisioned { revision, refused } => {
+            let write = |RefusedEntry { name, why }| v1::RefusedObject {
+                name: write_name(name),
+                why: shortened(why, MAX_WHY),
+            };
+            let refused = refused.into_iter().take(REFUSED).map(write).collect();
+            up::Message::Provisioned(v1::Provisioned { revision, refused })
+        }
     };
     v1::Up { message: Some(message) }
 }
@@ -200,6 +277,17 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
         Down::Error(why) => down::Message::Error(v1::Error { why }),
         Down::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms } => {
             down::Message::Answer(v1::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms })
+        }
+        Down::Provision(Provision { revision, whole, last, objects, deleted }) => {
+            let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {
+                name: write_name(name),
+                sequence,
+                sir_prefix,
+                document: Entry::written(&entry).to_owned(),
+            };
+            let objects = objects.into_iter().map(object).collect();
+            let deleted = deleted.into_iter().filter_map(write_name).collect();
+            down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })
         }
     };
     v1::Down { message: Some(message) }

@@ -6,8 +6,9 @@
 //! the batch is judged again. A session is opened in that order, too, before anything that it asks for: what an NVE asked
 //! for in an earlier session, at whichever authority, comes before that or never.
 
+use super::catalogue::Change;
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Key, Transaction};
+use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
 use std::collections::VecDeque;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
 pub(super) const BATCH: usize = 2_048;
+/// Ticks after which released identifiers are deleted although requests wait.
+const PUT_OFF: u32 = 5;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
 
@@ -62,16 +65,25 @@ struct Judged {
     judgement: Result<u64, Refusal>,
 }
 
-/// A commit under way.
+/// What an operator wants.
 #[derive(Debug)]
+enum Wanted {
+    /// An identifier released.
+    Release(Key),
+    /// A network, a policy or an attachment changed.
+    Change(ObjectKey, Change),
+}
+
+/// A commit under way.
+#[derive(Debug, Default)]
 struct Flight {
     commit: Commit,
     /// Sessions that it opens.
     opens: Vec<SessionId>,
     /// What is answered once it is durable, in the order in which it was judged.
     judged: Vec<Judged>,
-    /// Releases by operators, with the sequence or why not.
-    operators: Vec<(Ticket, Key, Result<u64, String>)>,
+    /// What operators want, with the sequence or why not.
+    operators: Vec<(Ticket, Wanted, Result<u64, String>)>,
 }
 
 /// Requests and the commit under way.
@@ -87,8 +99,12 @@ pub(super) struct Commits {
     flight: Option<Flight>,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
+    /// What operators do to networks, policies and attachments.
+    changes: VecDeque<(Ticket, ObjectKey, Change)>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
+    /// Ticks since released identifiers were deleted.
+    put_off: u32,
 }
 
 /// Sequence and revision of a release, or why there is none.
@@ -107,7 +123,9 @@ impl Commits {
             opening: VecDeque::new(),
             flight: None,
             releases: VecDeque::new(),
+            changes: VecDeque::new(),
             released: Vec::new(),
+            put_off: 0,
         }
     }
 
@@ -128,6 +146,11 @@ impl Commits {
         self.releases.push_back((ticket, key));
     }
 
+    /// An operator changes a network, a policy or an attachment.
+    pub(super) fn change(&mut self, ticket: Ticket, key: ObjectKey, change: Change) {
+        self.changes.push_back((ticket, key, change));
+    }
+
     /// What operators are to be told.
     pub(super) fn released(&mut self) -> Vec<(Ticket, Released)> {
         std::mem::take(&mut self.released)
@@ -135,6 +158,7 @@ impl Commits {
 
     /// Those who had more requests than they may make are served again.
     pub(super) fn tick(&mut self) {
+        self.put_off = self.put_off.saturating_add(1);
         self.turns.extend(self.throttled.drain(..));
     }
 
@@ -142,13 +166,35 @@ impl Commits {
     pub(super) fn next(
         &mut self,
         sessions: &mut Sessions,
-        registry: &Registry,
+        registry: &mut Registry,
         now_ms: u64,
     ) -> Option<Commit> {
         if self.flight.is_some() {
             return None;
         }
-        let (mut draft, mut judged, mut operators) = (Draft::default(), Vec::new(), Vec::new());
+        let revision = registry.revision() + 1;
+        let mut operators = Vec::new();
+        // Each by itself: the next one is judged by what this one leaves.
+        while let Some((ticket, key, change)) = self.changes.pop_front() {
+            let judged = registry.provision(key.clone(), change.clone());
+            let (judgement, transaction) = match judged {
+                Ok((sequence, transaction)) => (Ok(sequence), Some(transaction)),
+                Err(why) => (Err(why), None),
+            };
+            operators.push((ticket, Wanted::Change(key, change), judgement));
+            if let Some(transaction) = transaction {
+                let commit = Commit { revision, transaction, opened: Vec::new() };
+                return self.fly(Flight { commit, operators, ..Flight::default() });
+            }
+        }
+        if operators.is_empty()
+            && let Some(transaction) = self.delete_released(registry, now_ms)
+        {
+            let commit = Commit { revision, transaction, opened: Vec::new() };
+            return self.fly(Flight { commit, ..Flight::default() });
+        }
+        let registry = &*registry;
+        let (mut draft, mut judged) = (Draft::default(), Vec::new());
         // Before anything that these ask for.
         let (mut opens, mut opened) = (Vec::new(), Vec::new());
         while opens.len() < self.rules.batch
@@ -162,7 +208,8 @@ impl Commits {
         while draft.len() < most
             && let Some((ticket, key)) = self.releases.pop_front()
         {
-            operators.push((ticket, key, registry.release(&mut draft, key).map_err(|refusal| refusal.why)));
+            let judgement = registry.release(&mut draft, key).map_err(|refusal| refusal.why);
+            operators.push((ticket, Wanted::Release(key), judgement));
         }
         while draft.len() < most
             && let Some(id) = self.turns.pop_front()
@@ -217,15 +264,30 @@ impl Commits {
         }
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
         let transaction = draft.finish().unwrap_or_default();
-        let commit = Commit { revision: registry.revision() + 1, transaction, opened };
-        let flight = Flight { commit: commit.clone(), opens, judged, operators };
-        if commit.is_empty() && !(self.rules.is_shared && is_answered) {
+        let commit = Commit { revision, transaction, opened };
+        let flight = Flight { commit, opens, judged, operators };
+        if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision());
             return None;
         }
+        self.fly(flight)
+    }
+
+    fn fly(&mut self, flight: Flight) -> Option<Commit> {
+        let commit = flight.commit.clone();
         self.flight = Some(flight);
         Some(commit)
+    }
+
+    /// Deletes released identifiers once after a tick, and rather when nobody waits.
+    fn delete_released(&mut self, registry: &Registry, now_ms: u64) -> Option<Transaction> {
+        let is_idle = self.turns.is_empty() && self.releases.is_empty();
+        if self.put_off < if is_idle { 1 } else { PUT_OFF } {
+            return None;
+        }
+        self.put_off = 0;
+        registry.delete_released(now_ms, self.rules.batch)
     }
 
     /// The commit under way is durable, or the store still held what it was judged by if it changes nothing. Gives what is
@@ -242,8 +304,11 @@ impl Commits {
     pub(super) fn lost(&mut self, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
         self.open_again(flight.opens);
-        for (ticket, key, _) in flight.operators.into_iter().rev() {
-            self.releases.push_front((ticket, key));
+        for (ticket, wanted, _) in flight.operators.into_iter().rev() {
+            match wanted {
+                Wanted::Release(key) => self.releases.push_front((ticket, key)),
+                Wanted::Change(key, change) => self.changes.push_front((ticket, key, change)),
+            }
         }
         for Judged { session: id, number, request, .. } in flight.judged.into_iter().rev() {
             let Some(session) = sessions.all.get_mut(&id) else { continue };

@@ -4,7 +4,7 @@
 
 use super::codec::encode;
 use super::message::{Down, Encoded, INTERESTS, QUERIES, SessionId};
-use super::model::{Key, Record};
+use super::model::Key;
 use super::registry::Registry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -82,7 +82,7 @@ impl Interests {
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
         let (number, keys) = self.queries.pop_front()?;
-        let nobody = Record { choices: Vec::new(), owner: String::new(), sequence: 0 };
+        let nobody = registry.nobody();
         let records = keys.iter().map(|key| (key, registry.record(*key).unwrap_or(&nobody)));
         let mappings = encode(records.clone());
         for (key, _) in records.filter(|(_, record)| record.is_held()) {
@@ -102,13 +102,14 @@ impl Interests {
 
     /// What changed of the identifiers of session `id`, at most `most` of them.
     pub(super) fn news(&mut self, registry: &Registry, most: usize) -> Option<Down<Encoded>> {
-        let mut changed = Vec::new();
+        let (mut changed, nobody) = (Vec::new(), registry.nobody());
         while changed.len() < most
             && let Some(key) = self.changed.pop_first()
         {
             // What is of interest no longer is not told.
             if self.until_ms.contains_key(&key) {
-                changed.extend(registry.record(key).map(|record| (key, record)));
+                // What was released may be deleted meanwhile.
+                changed.push((key, registry.record(key).unwrap_or(&nobody)));
             }
         }
         let mappings = encode(changed.iter().map(|(key, record)| (key, *record)));

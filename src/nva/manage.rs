@@ -1,6 +1,8 @@
 //! The operator's API of an authority (`proto/ilagate/manage/v1/manage.proto`).
 
-use super::authority::Authority;
+mod objects;
+
+use super::authority::{Authority, NveState};
 use super::listen::Peer;
 use super::model::{Key, Record};
 use super::server::{AuthorityHandle, Gone, Trusted};
@@ -159,6 +161,7 @@ fn write(key: Key, record: &Record) -> v1::Record {
 
 #[tonic::async_trait]
 impl Manage for ManageService {
+    type ObjectListStream = ReceiverStream<Result<v1::ObjectPage, Status>>;
     type RecordListStream = ReceiverStream<Result<v1::RecordPage, Status>>;
 
     async fn status_get(
@@ -190,26 +193,30 @@ impl Manage for ManageService {
         request: Request<v1::NveListRequest>,
     ) -> Result<Response<v1::NveListResponse>, Status> {
         self.admit(&request, OperatorRole::Viewer)?;
-        let name = self.name.clone();
+        let authority_name = self.name.clone();
         let look = move |authority: &Authority| {
             let elsewhere: BTreeMap<&str, &str> = authority.elsewhere().collect();
-            let live: BTreeMap<String, u64> = authority.nves().map(|nve| (nve.name, nve.applied)).collect();
+            let live: BTreeMap<String, NveState> =
+                authority.nves().map(|nve| (nve.name.clone(), nve)).collect();
             let registry = authority.registry();
             let mut nves: Vec<v1::Nve> = registry
                 .nves()
-                .map(|(nve_name, nve)| {
+                .map(|(name, nve)| {
                     let mut locators: Vec<String> = nve.locators.keys().map(ToString::to_string).collect();
                     locators.sort();
-                    let is_here = live.contains_key(nve_name);
-                    let there = elsewhere.get(nve_name).copied().unwrap_or_default();
+                    let state = live.get(name);
+                    let provisioned = state.and_then(|state| state.provisioned.as_ref());
+                    let there = elsewhere.get(name).copied().unwrap_or_default();
                     v1::Nve {
-                        name: nve_name.to_owned(),
-                        session: is_here,
-                        authority: if is_here { name.clone() } else { there.to_owned() },
-                        applied: live.get(nve_name).copied().unwrap_or(0),
-                        identifiers: registry.count_of(nve_name) as u64,
+                        name: name.to_owned(),
+                        session: state.is_some(),
+                        authority: state.map_or(there, |_| &authority_name).to_owned(),
+                        applied: state.map_or(0, |state| state.applied),
+                        identifiers: registry.count_of(name) as u64,
                         max_identifiers: nve.max_identifiers as u64,
                         locators,
+                        provisioned: provisioned.map(|(revision, _)| *revision),
+                        refused: state.map(|state| objects::refusals(state, |_| true)).unwrap_or_default(),
                     }
                 })
                 .collect();
@@ -266,6 +273,35 @@ impl Manage for ManageService {
         let (sequence, revision) = self.handle.release(key).await?.map_err(Status::failed_precondition)?;
         tracing::warn!(identifier = %key, sequence, revision, who, "released by an operator");
         Ok(Response::new(v1::RecordReleased { sequence, revision }))
+    }
+
+    async fn object_list(
+        &self,
+        request: Request<v1::ObjectListRequest>,
+    ) -> Result<Response<Self::ObjectListStream>, Status> {
+        self.admit(&request, OperatorRole::Viewer)?;
+        let wanted = Arc::new(objects::Wanted::read(request.into_inner())?);
+        Ok(Response::new(objects::list(self.handle.clone(), wanted)))
+    }
+
+    async fn object_write(
+        &self,
+        request: Request<v1::ObjectWriteRequest>,
+    ) -> Result<Response<v1::ObjectWritten>, Status> {
+        let who = self.admit(&request, OperatorRole::Operator)?;
+        let from = request.extensions().get::<Peer>().map(|peer| peer.from.clone()).unwrap_or_default();
+        let (action, key, change) = objects::read(request.into_inner())?;
+        let object = key.to_string();
+        match self.handle.change(key, change).await? {
+            Ok((sequence, revision)) => {
+                tracing::warn!(object, action, sequence, revision, who, %from, "changed by an operator");
+                Ok(Response::new(v1::ObjectWritten { sequence, revision }))
+            }
+            Err(why) => {
+                tracing::warn!(object, action, why, who, %from, "a change by an operator is refused");
+                Err(Status::failed_precondition(why))
+            }
+        }
     }
 
     async fn backup(

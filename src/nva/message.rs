@@ -1,6 +1,8 @@
 //! The messages of a session, as the cores on both sides see them (`proto/ilagate/nva/v1/nva.proto`).
 
+use super::catalogue::Seen;
 use super::model::{Choice, Key, Known};
+use crate::config::{ObjectName, RefusedEntry};
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -11,6 +13,11 @@ pub const QUERY_KEYS: usize = 64;
 pub const QUERIES: usize = 16;
 /// Identifiers of which a session is told what changes after an answer, at most. The oldest leave.
 pub const INTERESTS: usize = 65_536;
+
+/// Entries that one [`Up::Provisioned`] refuses, at most.
+pub const REFUSED: usize = 1_000;
+/// Bytes of entries that one [`Down::Provision`] holds, besides one that goes beyond them.
+pub const PROVISION_BYTES: usize = 64 << 10;
 
 /// Names a session as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +65,15 @@ pub enum Up {
         id: u64,
         /// The identifiers, 1 to [`QUERY_KEYS`].
         keys: Vec<Key>,
+    },
+    /// It takes what operators want at it.
+    Provision,
+    /// What operators want at it is in force up to this revision, but for what it refuses.
+    Provisioned {
+        /// The revision of the last [`Down::Provision`].
+        revision: u64,
+        /// What it refuses, at most [`REFUSED`] entries.
+        refused: Vec<RefusedEntry>,
     },
 }
 
@@ -138,8 +154,32 @@ pub enum Down<M = Vec<Told>> {
         /// How long what nobody has need not be asked for again.
         negative_lifetime_ms: u32,
     },
+    /// What operators want at the NVE: a part of it.
+    Provision(Provision),
     /// The session ends, and why.
     Error(String),
+}
+
+/// A part of what operators want at an NVE.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provision {
+    /// Once the last part is there, it shows this revision.
+    pub revision: u64,
+    /// It begins anew: what it does not name is wanted no longer.
+    pub whole: bool,
+    /// Nothing of it counts before the last part.
+    pub last: bool,
+    /// New ones, and what they are now.
+    pub objects: Vec<Seen>,
+    /// Those that are wanted no longer.
+    pub deleted: Vec<ObjectName>,
+}
+
+impl Provision {
+    fn weight(&self) -> usize {
+        let objects: usize = self.objects.iter().map(|seen| seen.entry.written().len() + ENVELOPE).sum();
+        objects + self.deleted.len() * ENVELOPE
+    }
 }
 
 /// What a message weighs besides mappings and text, in bytes, on its way.
@@ -156,6 +196,7 @@ impl Down<Encoded> {
                 }
                 Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
                 Down::Resync(why) | Down::Error(why) => why.len(),
+                Down::Provision(provision) => provision.weight(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::Resumed(_)

@@ -3,23 +3,34 @@
 //! The file is a cache. It shows one state of the registry, an older one perhaps, and never a mixture of two: each
 //! update is one transaction, with the revision in it. A file that cannot be read is set aside and never overwritten.
 
+use super::catalogue::Seen;
 use super::message::Told;
-use super::model::{Key, Known};
-use super::store::{read_choices, read_key, write_choices, write_key};
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
+use super::model::{Key, Known, ObjectKey};
+use super::store::{read_choices, read_key, read_object_key, write_choices, write_key, write_object_key};
+use super::wanted::Objects;
+use crate::config::{Entry, ObjectName};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    TableHandle,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Sequence and locators by key.
 const MAPPINGS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("mappings");
+/// Sequence, SIR prefix and entry of what operators want, by name.
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const FORM_KEY: &str = "form";
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
 const LIVE_KEY: &str = "live_s";
+const OBJECTS_EPOCH_KEY: &str = "objects_epoch";
+const OBJECTS_REVISION_KEY: &str = "objects_revision";
 /// The form of the file; another release may write another one.
 const FORM: u8 = 1;
 /// Memory for pages of the file.
@@ -36,6 +47,8 @@ pub struct Content {
     pub live_s: u64,
     /// The mappings as the authority told them, in the order of their keys.
     pub mappings: Vec<Told>,
+    /// What operators want at the node. What this release cannot read is not among it.
+    pub objects: Objects,
 }
 
 /// What is to be written. Updates that wait are merged.
@@ -49,6 +62,8 @@ pub struct Update {
     pub known: Option<Known>,
     /// There was a session at that time, in seconds since 1970.
     pub live_s: Option<u64>,
+    /// All that operators want at the node.
+    pub objects: Option<Arc<Objects>>,
 }
 
 impl Update {
@@ -80,6 +95,7 @@ impl Update {
         }
         self.known = later.known.or(self.known.take());
         self.live_s = later.live_s.or(self.live_s);
+        self.objects = later.objects.or(self.objects.take());
     }
 
     /// Whether there is nothing to write.
@@ -220,7 +236,11 @@ impl Mirror {
 
     fn try_write(&self, update: &Update, known: &Known) -> Result<usize, redb::Error> {
         let differences = self.differences(update)?;
-        if differences.is_empty() && *known == self.known && update.live_s.is_none() {
+        if differences.is_empty()
+            && *known == self.known
+            && update.live_s.is_none()
+            && update.objects.is_none()
+        {
             return Ok(0);
         }
         let begun = self.database.begin_write()?;
@@ -233,6 +253,11 @@ impl Mirror {
                 }
             }
             let mut meta = begun.open_table(META)?;
+            if let Some(objects) = &update.objects {
+                write_objects(&mut begun.open_table(OBJECTS)?, objects)?;
+                meta.insert(OBJECTS_EPOCH_KEY, &objects.known.epoch[..])?;
+                meta.insert(OBJECTS_REVISION_KEY, &objects.known.revision.to_be_bytes()[..])?;
+            }
             write_known(&mut meta, known)?;
             if let Some(live_s) = update.live_s {
                 meta.insert(LIVE_KEY, &live_s.to_be_bytes()[..])?;
@@ -357,7 +382,65 @@ fn read_content(database: &Database) -> Result<Content, Fault> {
         let told = told(key, value.value()).ok_or_else(|| damaged(&format!("the mapping of {key}")))?;
         mappings.push(told);
     }
-    Ok(Content { known, live_s: number(LIVE_KEY)?, mappings })
+    let epoch = field(OBJECTS_EPOCH_KEY)?.unwrap_or_default();
+    let objects = Objects {
+        known: Known { epoch, revision: number(OBJECTS_REVISION_KEY)? },
+        all: read_objects(&begun)?,
+    };
+    Ok(Content { known, live_s: number(LIVE_KEY)?, mappings, objects })
+}
+
+/// Writes what differs.
+fn write_objects(table: &mut Table<'_, &str, &[u8]>, objects: &Objects) -> Result<(), redb::Error> {
+    let key = |name: &ObjectName| write_object_key(&ObjectKey { nve: String::new(), name: name.clone() });
+    let wanted: BTreeMap<String, Vec<u8>> =
+        objects.all.values().map(|seen| (key(&seen.name), object_value(seen))).collect();
+    let mut gone = Vec::new();
+    for entry in table.iter()? {
+        let (key, _) = entry?;
+        if !wanted.contains_key(key.value()) {
+            gone.push(key.value().to_owned());
+        }
+    }
+    for key in gone {
+        table.remove(&*key)?;
+    }
+    for (key, value) in wanted {
+        let is_there = table.get(&*key)?.is_some_and(|held| held.value() == value);
+        if !is_there {
+            table.insert(&*key, &value[..])?;
+        }
+    }
+    Ok(())
+}
+
+fn object_value(seen: &Seen) -> Vec<u8> {
+    let mut bytes = seen.sequence.to_be_bytes().to_vec();
+    bytes.extend(seen.sir_prefix.to_be_bytes());
+    bytes.extend(seen.entry.written().as_bytes());
+    bytes
+}
+
+fn read_objects(begun: &ReadTransaction) -> Result<BTreeMap<ObjectName, Seen>, Fault> {
+    let table = match begun.open_table(OBJECTS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(why) => return Err(why.into()),
+    };
+    let mut objects = BTreeMap::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let damaged = || Fault::Damaged(format!("the object {} is damaged", key.value().escape_debug()));
+        let name = read_object_key(key.value()).ok_or_else(damaged)?.name;
+        let (sequence, rest) = value.value().split_first_chunk::<8>().ok_or_else(damaged)?;
+        let (sir_prefix, text) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let text = std::str::from_utf8(text).map_err(|_| damaged())?;
+        // Another release may have written keys that this one does not know. The authority tells it again.
+        let Ok(entry) = Entry::named(&name, text) else { continue };
+        let (sequence, sir_prefix) = (u64::from_be_bytes(*sequence), u64::from_be_bytes(*sir_prefix));
+        objects.insert(name.clone(), Seen { name, sequence, sir_prefix, entry: Arc::new(entry) });
+    }
+    Ok(objects)
 }
 
 /// Sequence and locators; `None` for a mapping without locators, which is none.

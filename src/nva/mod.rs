@@ -1,6 +1,6 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules, `authority` the sessions around it (`session` one of them, `commits` what they ask for,
+//! `registry` holds the rules (`tombstones`: what was released), `authority` the sessions around it (`session` one of them, `commits` what they ask for,
 //! `log` what they are told, `interest` what they asked for, `bucket` what each may take), `client` the NVE's half of a
 //! session (`follower`: what it is told, `cache`: what it asks for): cores without clock, socket, thread and file. `store` makes transactions durable, in a file or in an etcd that several authorities share, and `mirror` is the file in
 //! which an NVE keeps what it knows. `server` and `run` are the shells of `ila-nva`.
@@ -8,6 +8,7 @@
 pub mod authority;
 mod bucket;
 mod cache;
+pub mod catalogue;
 pub mod client;
 pub mod codec;
 mod commits;
@@ -21,11 +22,14 @@ pub mod message;
 pub mod metrics;
 pub mod mirror;
 pub mod model;
+mod provision;
 pub mod registry;
 pub mod run;
 pub mod server;
 mod session;
 pub mod store;
+mod tombstones;
+mod wanted;
 
 /// Messages, client and server, made from the `.proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

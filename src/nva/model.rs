@@ -1,6 +1,8 @@
 //! What the registry holds and how it is changed.
 
-use crate::ila::{Identifier, IdentifierType};
+use crate::config::ObjectName;
+use crate::ila::{Identifier, IdentifierType, Locator};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -45,7 +47,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// What is known of one identifier. One without locators was released: it stays, so that its sequence survives.
+/// What is known of one identifier. One without locators was released: it is kept for its owner until no cache holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where it is, in ascending order; none once it was released.
@@ -73,17 +75,59 @@ pub struct Known {
     pub revision: u64,
 }
 
+/// What an NVE may say: the secure binding of its name (ILA draft §6, VMM draft §10).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nve {
+    /// Its locators, each with the SIR prefix of its domain.
+    pub locators: HashMap<Locator, u64>,
+    /// Identifiers that it may have at a time.
+    pub max_identifiers: usize,
+    /// Whether it is told of all networks and policies that operators made, and not only of those of its tenants.
+    pub all_networks: bool,
+}
+
+/// Names something that operators want at NVEs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// The NVE of an attachment; empty for networks and policies.
+    pub nve: String,
+    /// Its name there.
+    pub name: ObjectName,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nve.as_str() {
+            "" => self.name.fmt(f),
+            nve => write!(f, "{} at {nve}", self.name),
+        }
+    }
+}
+
+/// Something that operators want at NVEs: a network, a policy or an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What the operator wrote: an entry of a node's file.
+    pub document: String,
+    /// Rises with every change.
+    pub sequence: u64,
+}
+
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {
     /// The records after it, each key once.
     pub writes: Vec<(Key, Record)>,
+    /// Keys of released records that are there no longer. NVEs were told of the release, and are told nothing of this.
+    pub deletes: Vec<Key>,
+    /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
+    pub objects: Vec<(ObjectKey, Option<Object>)>,
 }
 
 impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && self.deletes.is_empty() && self.objects.is_empty()
     }
 }

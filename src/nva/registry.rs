@@ -1,13 +1,24 @@
 //! The registry: who has which identifier, and the rules by which that changes (DESIGN of the authority: creating
 //! never overwrites, one owner, sequences never go back, an NVE speaks for its own locators only).
 //!
+//! The sequence of a record is the revision that made it or higher, and never higher than the revision of the registry.
+//! So what was deleted need not be remembered: whoever registers it again gets a higher sequence than it ever had.
+//!
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
-use super::model::{Choice, Key, MAX_LOCATORS, Record, Transaction};
-use crate::ila::Locator;
+use super::catalogue::{Catalogue, Change, Seen, Touched};
+use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
+
+pub use super::model::Nve;
+
+use super::store::Stored;
+use super::tombstones::Tombstones;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
+
+/// Released identifiers that are kept for an NVE, besides as many as it may have. Beyond them it registers nothing new.
+const RELEASED: usize = 1_000;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,15 +33,6 @@ pub struct Refusal {
     pub temporary: bool,
 }
 
-/// What an NVE may say: the secure binding of its name (ILA draft §6, VMM draft §10).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Nve {
-    /// Its locators, each with the SIR prefix of its domain.
-    pub locators: HashMap<Locator, u64>,
-    /// Identifiers that it may have at a time.
-    pub max_identifiers: usize,
-}
-
 /// Who has which identifier.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -38,10 +40,10 @@ pub struct Registry {
     records: BTreeMap<Key, Record>,
     /// What each NVE has.
     held: HashMap<String, BTreeSet<Key>>,
-    /// Until when a released identifier is kept for its last owner, in milliseconds of the authority's clock.
-    kept_until: HashMap<Key, u64>,
+    tombstones: Tombstones,
     hold_down_ms: u64,
     revision: u64,
+    catalogue: Catalogue,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -56,7 +58,10 @@ impl Draft {
     /// The transaction, if anything changes.
     #[must_use]
     pub fn finish(self) -> Option<Transaction> {
-        (!self.writes.is_empty()).then(|| Transaction { writes: self.writes.into_iter().collect() })
+        (!self.writes.is_empty()).then(|| {
+            let writes = self.writes.into_iter().collect();
+            Transaction { writes, ..Transaction::default() }
+        })
     }
 
     /// How many records it writes.
@@ -83,13 +88,54 @@ impl Registry {
         (now_ms, hold_down_ms): (u64, u64),
     ) -> Self {
         let records: BTreeMap<Key, Record> = stored.into_iter().collect();
-        let released = records.iter().filter(|(_, record)| !record.is_held());
-        let kept_until = released.map(|(key, _)| (*key, now_ms + hold_down_ms)).collect();
+        let mut tombstones = Tombstones::default();
+        for (key, record) in records.iter().filter(|(_, record)| !record.is_held()) {
+            tombstones.insert(*key, &record.owner, now_ms + hold_down_ms);
+        }
         let mut held: HashMap<String, BTreeSet<Key>> = HashMap::new();
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        Registry { nves, records, held, kept_until, hold_down_ms, revision }
+        let catalogue = Catalogue::default();
+        Registry { nves, records, held, tombstones, hold_down_ms, revision, catalogue }
+    }
+
+    /// The same with what operators want at NVEs.
+    #[must_use]
+    pub fn with_catalogue(self, catalogue: Catalogue) -> Self {
+        Registry { catalogue, ..self }
+    }
+
+    /// What operators want at NVEs.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What of it an NVE sees.
+    #[must_use]
+    pub fn view(&self, nve: &str) -> Vec<Seen> {
+        self.catalogue.view(&self.nves, nve)
+    }
+
+    /// Whether a change touches what an NVE sees if nothing else is known of it.
+    pub(super) fn sees_all(&self, nve: &str) -> bool {
+        self.nves.get(nve).is_some_and(|own| own.all_networks)
+    }
+
+    /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
+    ///
+    /// # Errors
+    /// See [`Catalogue`]; with the way out.
+    pub(super) fn provision(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {
+        let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
+        let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
+        Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))
+    }
+
+    /// Whose view a transaction touches that is not applied yet.
+    pub(super) fn touched(&self, transaction: &Transaction) -> Touched {
+        self.catalogue.touched(&transaction.objects)
     }
 
     /// Revision: the number of transactions so far.
@@ -175,7 +221,7 @@ impl Registry {
             }
             Some(record) if record.is_held() && record.choices == choices => return Ok(record.sequence),
             Some(record) if !record.is_held() && record.owner != nve => {
-                if let Some(left) = self.kept_until.get(&key).and_then(|until| until.checked_sub(now_ms)) {
+                if let Some(left) = self.tombstones.kept_ms(key, now_ms) {
                     return Err(Refusal {
                         owner: Some(record.owner.clone()),
                         sequence: record.sequence,
@@ -188,8 +234,7 @@ impl Registry {
             }
             _ => {}
         }
-        // Of what is not known nothing was told after this revision, also before a backup was restored.
-        let sequence = before.map_or(self.revision, |record| record.sequence) + 1;
+        let sequence = self.next_sequence(key);
         if !before.is_some_and(Record::is_held) {
             self.may_have_more(draft, nve, key)?;
             *draft.more.entry(nve.to_owned()).or_default() += 1;
@@ -198,22 +243,30 @@ impl Registry {
         Ok(sequence)
     }
 
-    /// Judges a release and adds it to the draft. Releasing what is released already is no error.
+    /// The sequence of what is written of a key next: above the revision, and so above all that was ever told of it.
+    fn next_sequence(&self, key: Key) -> u64 {
+        self.records.get(&key).map_or(0, |record| record.sequence).max(self.revision) + 1
+    }
+
+    /// Judges a release and adds it to the draft. Releasing what nobody has is no error.
     ///
     /// # Errors
-    /// An identifier of another owner, or one that was never registered.
+    /// An identifier of another owner.
     pub fn unregister(&self, draft: &mut Draft, nve: &str, key: Key) -> Result<u64, Refusal> {
-        let refuse =
-            |owner: Option<String>, sequence, why| Err(Refusal { owner, sequence, why, temporary: false });
         match self.seen(draft, key) {
-            None => refuse(None, 0, format!("{key} is not registered")),
+            None => Ok(self.revision),
             Some(record) if record.owner != nve => {
                 let why = format!("{key} is registered by {}, which alone can release it", record.owner);
-                refuse(Some(record.owner.clone()), record.sequence, why)
+                Err(Refusal {
+                    owner: Some(record.owner.clone()),
+                    sequence: record.sequence,
+                    why,
+                    temporary: false,
+                })
             }
             Some(record) if !record.is_held() => Ok(record.sequence),
-            Some(record) => {
-                let sequence = record.sequence + 1;
+            Some(_) => {
+                let sequence = self.next_sequence(key);
                 *draft.more.entry(nve.to_owned()).or_default() -= 1;
                 draft.writes.insert(key, Record { choices: Vec::new(), owner: nve.to_owned(), sequence });
                 Ok(sequence)
@@ -254,7 +307,7 @@ impl Registry {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let held = self.held.values().map(BTreeSet::len).sum();
-        (held, self.records.len() - held)
+        (held, self.tombstones.len())
     }
 
     /// Every record after a key, in the order of keys.
@@ -263,36 +316,60 @@ impl Registry {
         self.records.range((after, Bound::Unbounded))
     }
 
+    /// Deletes released identifiers that are kept for nobody any more, at most so many.
+    #[must_use]
+    pub fn delete_released(&self, now_ms: u64, most: usize) -> Option<Transaction> {
+        // What a later sequence could not be told to be above stays.
+        let is_below = |key: &Key| self.records.get(key).is_some_and(|it| it.sequence <= self.revision);
+        let deletes: Vec<Key> = self.tombstones.over(now_ms).filter(is_below).take(most).collect();
+        (!deletes.is_empty()).then(|| Transaction { deletes, ..Transaction::default() })
+    }
+
+    /// What is told of an identifier that nobody has and nothing is known of.
+    #[must_use]
+    pub fn nobody(&self) -> Record {
+        Record { choices: Vec::new(), owner: String::new(), sequence: self.revision }
+    }
+
     /// Takes over a transaction that is durable.
     pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         self.revision += 1;
+        self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
-            let before = self.records.insert(*key, record.clone());
-            if let Some(before) = before.filter(|before| before.is_held() && before.owner != record.owner) {
-                self.forget_held(*key, &before.owner);
+            match self.records.insert(*key, record.clone()) {
+                Some(before) if before.is_held() => self.forget_held(*key, &before.owner),
+                Some(before) => self.tombstones.remove(*key, &before),
+                None => {}
             }
             if record.is_held() {
-                self.kept_until.remove(key);
                 note_held(&mut self.held, *key, &record.owner);
             } else {
-                self.kept_until.insert(*key, now_ms + self.hold_down_ms);
-                self.forget_held(*key, &record.owner);
+                self.tombstones.insert(*key, &record.owner, now_ms + self.hold_down_ms);
+            }
+        }
+        for key in &transaction.deletes {
+            if let Some(before) = self.records.remove(key) {
+                self.tombstones.remove(*key, &before);
             }
         }
     }
 
-    /// Takes over everything that a store held at `revision`, when the transactions up to it are not known. Gives the
-    /// identifiers that are others than before.
-    pub fn replace(&mut self, stored: Vec<(Key, Record)>, revision: u64, now_ms: u64) -> Vec<Key> {
-        let nves = std::mem::take(&mut self.nves);
-        let hold_down_ms = self.hold_down_ms;
-        let now = Registry::new(nves, stored, revision, (now_ms, hold_down_ms));
+    /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
+    /// others than before, and whose view changes.
+    pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
+        let Stored { revision, records, objects, .. } = stored;
+        let objects = self.catalogue.differences(objects);
+        let touched = self.catalogue.touched(&objects);
+        self.catalogue.apply(&objects);
+        let (nves, catalogue) = (std::mem::take(&mut self.nves), std::mem::take(&mut self.catalogue));
+        let now =
+            Registry::new(nves, records, revision, (now_ms, self.hold_down_ms)).with_catalogue(catalogue);
         let before = std::mem::replace(self, now);
         let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
         let mut changed: Vec<Key> =
             before.records.iter().filter(|it| is_other(*it)).map(|(key, _)| *key).collect();
         changed.extend(self.records.keys().filter(|key| !before.records.contains_key(key)));
-        changed
+        (changed, touched)
     }
 
     /// Makes an NVE the owner of an identifier without asking: a flaw that tests must notice.
@@ -306,6 +383,9 @@ impl Registry {
     fn forget_held(&mut self, key: Key, owner: &str) {
         if let Some(own) = self.held.get_mut(owner) {
             own.remove(&key);
+            if own.is_empty() {
+                self.held.remove(owner);
+            }
         }
     }
 
@@ -313,6 +393,13 @@ impl Registry {
     fn may_have_more(&self, draft: &Draft, nve: &str, key: Key) -> Result<(), Refusal> {
         let most = self.nves.get(nve).map_or(0, |own| own.max_identifiers);
         let held = self.held.get(nve).map_or(0, BTreeSet::len);
+        let released = self.tombstones.count_of(nve);
+        let is_own = self.records.get(&key).is_some_and(|record| record.owner == nve);
+        if !is_own && released >= most.saturating_add(RELEASED) {
+            let why =
+                format!("{nve} released {released} identifiers that are kept for it; try {key} again later");
+            return Err(Refusal { owner: None, sequence: 0, why, temporary: true });
+        }
         if held.saturating_add_signed(draft.more.get(nve).copied().unwrap_or(0)) < most {
             return Ok(());
         }

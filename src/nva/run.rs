@@ -6,7 +6,7 @@ use super::metrics::Endpoint;
 use super::registry::Nve;
 use super::server;
 use super::store::{EPOCH, StoreError, open};
-use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint, StoreConfig};
+use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint, ProvisionRules, StoreConfig};
 use crate::telemetry::http::{self, Limits, ListenError};
 use crate::tls::TlsError;
 use crate::tls::files::Stamp;
@@ -97,9 +97,11 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let store = open(&config.store, &config.name, epoch)?;
     let nves = config.nves.iter().map(|(name, nve)| {
         let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
-        (name.clone(), Nve { locators, max_identifiers: nve.max_identifiers as usize })
+        let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
+        (name.clone(), Nve { locators, max_identifiers, all_networks })
     });
     let nves: HashMap<String, Nve> = nves.collect();
+    let rules = ProvisionRules::new(config.sir_domains.clone());
     let limits = server::SessionLimits {
         lease_ms: u32::from(config.lease_s) * 1000,
         hold_down_ms: u64::from(config.hold_down_s) * 1000,
@@ -114,7 +116,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
-    let (service, authority, store) = server::pair(store, nves, limits, trusted.clone());
+    let (service, authority, store) = server::pair(store, nves, rules, limits, trusted.clone());
     // Each NVE has a connection.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

@@ -1,14 +1,16 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, and a store at work.
 
 use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
+use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
-use super::model::Key;
+use super::model::{Key, ObjectKey};
 use super::registry::{Nve, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
+use crate::config::ProvisionRules;
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
@@ -49,6 +51,7 @@ enum Event {
     /// Somebody looks.
     Look(Look),
     Release(Key, oneshot::Sender<Released>),
+    Change(ObjectKey, Change, oneshot::Sender<Released>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
 
@@ -89,6 +92,13 @@ impl AuthorityHandle {
     pub(super) async fn release(&self, key: Key) -> Result<Released, Gone> {
         let (tell, told) = oneshot::channel();
         self.0.send(Event::Release(key, tell)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
+    pub(super) async fn change(&self, key: ObjectKey, change: Change) -> Result<Released, Gone> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(Event::Change(key, change, tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
     }
 
@@ -154,16 +164,22 @@ pub struct SessionLimits {
 /// The authority over what the store held, and the thread of the store, which ends after it.
 #[must_use]
 pub fn pair(
-    Running { stored, rules, orders, reports, thread }: Running,
+    Running { stored, rules: commits, orders, reports, thread }: Running,
     nves: HashMap<String, Nve>,
+    rules: ProvisionRules,
     limits: SessionLimits,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
     let SessionLimits { lease_ms, hold_down_ms, requests_per_second } = limits;
-    let epoch = stored.epoch.to_vec();
-    let settings = Settings { epoch, lease_ms, requests_per_second, limits: LIMITS, commits: rules };
-    let registry = Registry::new(nves, stored.records, stored.revision, (0, hold_down_ms));
+    let settings =
+        Settings { epoch: stored.epoch.to_vec(), lease_ms, requests_per_second, limits: LIMITS, commits };
+    let revision = stored.revision;
+    let catalogue = Catalogue::new(rules, stored.objects);
+    for (object, why) in catalogue.unread() {
+        tracing::error!(%object, why, "what an operator wanted cannot be read, and nobody is told of it; set it anew");
+    }
+    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms)).with_catalogue(catalogue);
     let authority = Authority::new(settings, registry);
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
@@ -212,12 +228,8 @@ impl Server {
                         look(&self.authority, &self.counts);
                         continue;
                     }
-                    Some(Event::Release(key, tell)) => {
-                        self.next_ticket += 1;
-                        let ticket = Ticket(self.next_ticket);
-                        self.tickets.insert(ticket, tell);
-                        Input::Release(ticket, key)
-                    }
+                    Some(Event::Release(key, tell)) => Input::Release(self.ticket(tell), key),
+                    Some(Event::Change(key, change, tell)) => Input::Change(self.ticket(tell), key, change),
                     Some(Event::Snapshot(tell)) => {
                         // A store that is gone drops the question, which answers it.
                         let _ = self.orders.send(Order::Snapshot(tell));
@@ -261,10 +273,10 @@ impl Server {
                 self.counts.others += 1;
                 Input::Others(transaction, opened)
             }
-            Report::Replaced(revision, stored) => {
-                let records = stored.len();
+            Report::Replaced(stored) => {
+                let (revision, records) = (stored.revision, stored.records.len());
                 tracing::warn!(revision, records, "the store was read anew: what it told was too far behind");
-                Input::Replaced(revision, stored)
+                Input::Replaced(stored)
             }
             Report::Elsewhere(all) => Input::Elsewhere(all),
             Report::Nowhere(nve) => Input::Nowhere(nve),
@@ -279,6 +291,12 @@ impl Server {
             }
             Report::Broken(why) => return Err(StoreError(why)),
         }))
+    }
+
+    fn ticket(&mut self, tell: oneshot::Sender<Released>) -> Ticket {
+        self.next_ticket += 1;
+        self.tickets.insert(Ticket(self.next_ticket), tell);
+        Ticket(self.next_ticket)
     }
 
     fn open(&mut self, id: SessionId, outlet: Outlet, proof: Option<Proof>) {
@@ -500,9 +518,9 @@ mod tests {
         let trusted = watch::Sender::new(trust(None));
         let limits = SessionLimits { lease_ms: 10_000, hold_down_ms: 0, requests_per_second: 1 };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
-        let pair =
-            pair(Running::own(Box::new(Memory::default())).unwrap(), nves, limits, Some(trusted.subscribe()));
-        let (_service, mut server, _) = pair;
+        let rules = ProvisionRules::default();
+        let running = Running::own(Box::new(Memory::default())).unwrap();
+        let (_service, mut server, _) = pair(running, nves, rules, limits, Some(trusted.subscribe()));
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {
             let (downs, mut messages) = mpsc::unbounded_channel();

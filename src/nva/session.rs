@@ -2,10 +2,12 @@
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
 use super::bucket::Bucket;
+use super::catalogue::Touched;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Choice, Key, Known};
+use super::provision::Provisioning;
 use super::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -65,6 +67,16 @@ impl Sessions {
     pub(super) fn due_followers(&mut self) {
         let Sessions { all, due, .. } = self;
         due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
+    }
+
+    /// Notes whose view a transaction touches.
+    pub(super) fn note_touched(&mut self, touched: &Touched, registry: &Registry) {
+        for (id, session) in &mut self.all {
+            let (Some(provisioning), Some(nve)) = (&mut session.provisioning, &session.nve) else { continue };
+            if provisioning.touch(nve, touched, registry.sees_all(nve)) {
+                self.due.insert(*id);
+            }
+        }
     }
 
     /// Answers a request.
@@ -134,6 +146,8 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    /// Once it said that it takes what operators want.
+    pub(super) provisioning: Option<Box<Provisioning>>,
     /// Everything up to this revision was sent.
     sent: u64,
     in_flight: usize,
@@ -154,6 +168,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            provisioning: None,
             sent: 0,
             in_flight: 0,
         }
@@ -274,6 +289,11 @@ impl Session {
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
+        if let (Some(provisioning), Some(nve)) = (&mut self.provisioning, &self.nve)
+            && let Some(part) = provisioning.next(nve, registry)
+        {
+            return Some(part);
+        }
         // Who reads more slowly than the log moves on begins anew, as often as the bucket allows.
         let has = match self.following {
             Following::Pages { since, .. } | Following::Rest(since) => Some(since),

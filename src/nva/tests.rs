@@ -38,7 +38,7 @@ fn name(nve: u64) -> String {
 fn nves(count: u64) -> HashMap<String, Nve> {
     let of = |nve| {
         let own = [(locator(nve, 0), SIR), (locator(nve, 1), SIR), (locator(nve, 2), OTHER_SIR)];
-        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000 })
+        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000, ..Nve::default() })
     };
     (1..=count).map(of).collect()
 }

@@ -23,6 +23,8 @@ pub struct NetworkView {
     pub mappings: u64,
     /// What the workers counted of its tenants' packets.
     pub counters: NetworkCountersView,
+    /// Who made it: `config` or `nva`.
+    pub origin: String,
 }
 
 /// A prefix of a virtual network.
@@ -129,6 +131,8 @@ pub struct AttachmentView {
     pub refused: Vec<RefusedView>,
     /// Whether the tenant is under quarantine.
     pub quarantined: bool,
+    /// Who made it: `config` or `nva`.
+    pub origin: String,
 }
 
 /// Packets of a tenant that were refused as violations or beyond a limit, and ICMP errors that were not sent

@@ -24,9 +24,10 @@ pub(super) fn attachments(
     let mut tenants = 0;
     let (mut names, mut places) = (Seen::new(), Seen::new());
     let mut links: HashMap<(u16, Option<u16>), bool> = HashMap::new();
+    let mut company = Company::default();
     for (n, entry) in entries(&raw.attachments) {
         let attachment = &entry.value;
-        let mut s = check.scope(format!("attachments[{n}]"), entry.referenced);
+        let mut s = check.entry("attachments", n, entry.referenced);
         let name = attachment.name.as_ref().and_then(|text| {
             let name = s.name("name", &attachment.name, "task1", WORD)?;
             if let Some(before) = names.before(name.clone(), &s.key("name"), text.referenced) {
@@ -74,6 +75,7 @@ pub(super) fn attachments(
         }
         let prefixes = task_prefixes(&mut s, &attachment.prefixes, inside);
         let its = identifier_rules.network(network);
+        company.judge(&mut s, attachment, its);
         if let (Some(its), Some(port)) = (its, port.and_then(|n| ports.list.get(usize::from(n)))) {
             judge_mtu(&mut s, attachment, its, port);
         }
@@ -107,6 +109,32 @@ pub(super) fn attachments(
         }
     }
     list
+}
+
+/// The networks that have tenants here, with the first one of each.
+#[derive(Default)]
+struct Company<'c>(Vec<(&'c VirtualNetwork, String)>);
+
+impl<'c> Company<'c> {
+    /// Tenants of an exclusive network share the node with no other network's (VMM draft §10).
+    fn judge(&mut self, s: &mut Scope<'_>, raw: &RawAttachment, its: Option<&'c VirtualNetwork>) {
+        let (Some(its), Some(text)) = (its, &raw.network) else { return };
+        if self.0.iter().any(|(known, _)| known.vnid == its.vnid) {
+            return;
+        }
+        let other = self.0.iter().find(|(other, _)| other.exclusive || its.exclusive);
+        if let Some((other, first)) = other {
+            let exclusive = if its.exclusive { its } else { other };
+            let message = format!(
+                "network {} is exclusive, and {first} is of network {}; a node has tenants of {} or of others: place \
+                 it on another node",
+                exclusive.name, other.name, exclusive.name
+            );
+            s.error("network", text.referenced, message);
+        } else {
+            self.0.push((its, s.key("")));
+        }
+    }
 }
 
 /// A network's packets must fit the port of each of its tenants.

@@ -29,66 +29,65 @@ pub(super) use peers::{
 pub(super) use policies::{
     End, MAX_POLICIES, judge_end, judge_ends, judge_via, too_many as too_many_policies,
 };
+pub(super) use ports::Ports;
 pub(super) use rules::{
-    Domains, OUTSIDE, judge_address, judge_group, judge_identifier, judge_remote_locator,
+    Domains, Locators, OUTSIDE, ROUTER_MAC, judge_address, judge_group, judge_identifier,
+    judge_remote_locator,
 };
-pub(super) use scope::{Check, Path as KeyPath, STRICT, Scope, WORD};
+pub(super) use scope::{Appended, Blamed, Check, Path as KeyPath, STRICT, Scope, WORD};
 
 use super::error::ConfigErrors;
-use super::model::Config;
+use super::model::{Attachment, Config, Policy, Provisioned, VirtualNetwork};
 use super::raw::RawConfig;
+use crate::net::Ipv6Prefix;
 use std::path::Path;
 
 /// Judges a whole file; relative paths count from `directory`.
 pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Config, ConfigErrors> {
     let mut check = Check::new(file);
-    let node = system::node(&mut check, raw);
-    let dpdk = system::dpdk(&mut check, raw);
-    let mbufs = system::mbufs(&mut check, raw);
-    let domains = domains::domains(&mut check, raw);
-    let locators = domains::locators(&mut check, raw, &domains);
-    let ports = ports::ports(&mut check, raw, &domains, &locators);
-    ports::against_node(&mut check, raw, &ports, &dpdk, &mbufs);
-    let mut networks = networks::networks(&mut check, raw, &domains, &locators, &ports);
-    let peers = peers::peers(&mut check, raw, &domains, &mut networks);
-    let policies = policies::policies(&mut check, raw, (&domains, &locators), &networks);
-    let identifier_rules = identifier_rules::IdentifierRules::new(&domains, &locators, &networks, &peers);
-    let infrastructure = limits::infrastructure(&mut check, raw, &domains, &networks.list);
-    let inside = edges::Inside {
-        domains: &domains,
-        locators: &locators,
-        networks: &networks.list,
-        infrastructure: &infrastructure,
-    };
-    let attachments = attachments::attachments(&mut check, raw, &ports, identifier_rules, &inside);
-    let routes = routes::routes(&mut check, raw, &ports);
-    let neighbours = routes::neighbours(&mut check, raw, &ports);
-    let mappings = system::mappings(&mut check, raw, directory);
-    let quarantine = limits::quarantine(&mut check, raw);
-    let icmp = system::icmp(&mut check, raw);
-    let translation = system::translation(&mut check, raw);
-    let neighbour_discovery = system::discovery(&mut check, raw);
-    let multicast = system::multicast(&mut check, raw);
-    let nva = nva::nva(&mut check, raw);
-    let metrics = system::metrics(&mut check, raw);
-    let admin = system::admin(&mut check, raw, &node.name);
-    let log = system::log(&mut check, raw);
+    let config = judge(&mut check, raw, directory);
     check.finish()?;
-    Ok(Config {
+    Ok(config)
+}
+
+/// Judges a whole file into `check`. What it gives is of use only without errors.
+pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> Config {
+    let node = system::node(check, raw);
+    let dpdk = system::dpdk(check, raw);
+    let mbufs = system::mbufs(check, raw);
+    let domains = domains::domains(check, raw);
+    let locators = domains::locators(check, raw, &domains);
+    let ports = ports::ports(check, raw, &domains, &locators);
+    ports::against_node(check, raw, &ports, &dpdk, &mbufs);
+    let tenancy = tenancy(check, raw, &domains, &locators, &ports);
+    let routes = routes::routes(check, raw, &ports);
+    let neighbours = routes::neighbours(check, raw, &ports);
+    let mappings = system::mappings(check, raw, directory);
+    let quarantine = limits::quarantine(check, raw);
+    let icmp = system::icmp(check, raw);
+    let translation = system::translation(check, raw);
+    let neighbour_discovery = system::discovery(check, raw);
+    let multicast = system::multicast(check, raw);
+    let nva = nva::nva(check, raw);
+    let metrics = system::metrics(check, raw);
+    let admin = system::admin(check, raw, &node.name);
+    let log = system::log(check, raw);
+    Config {
         node,
         dpdk,
         mbufs,
         sir_domains: domains.list,
         locators: locators.list,
         ports: ports.list,
-        virtual_networks: networks.list,
-        policies,
-        attachments,
+        virtual_networks: tenancy.networks,
+        policies: tenancy.policies,
+        attachments: tenancy.attachments,
+        provisioned: Provisioned::default(),
         routes,
         neighbours,
         mappings,
         nva,
-        infrastructure,
+        infrastructure: tenancy.infrastructure,
         quarantine,
         icmp,
         translation,
@@ -97,5 +96,32 @@ pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Co
         metrics,
         admin,
         log,
-    })
+    }
+}
+
+/// Who has which addresses, and who may send to whom.
+pub(super) struct Tenancy {
+    networks: Vec<VirtualNetwork>,
+    policies: Vec<Policy>,
+    attachments: Vec<Attachment>,
+    infrastructure: Vec<Ipv6Prefix>,
+}
+
+/// Judges what an authority can add to.
+pub(super) fn tenancy(
+    check: &mut Check,
+    raw: &RawConfig,
+    domains: &Domains,
+    locators: &Locators,
+    ports: &Ports,
+) -> Tenancy {
+    let mut networks = networks::networks(check, raw, domains, locators, ports);
+    let peers = peers::peers(check, raw, domains, &mut networks);
+    let policies = policies::policies(check, raw, (domains, locators), &networks);
+    let identifier_rules = identifier_rules::IdentifierRules::new(domains, locators, &networks, &peers);
+    let infrastructure = limits::infrastructure(check, raw, domains, &networks.list);
+    let inside =
+        edges::Inside { domains, locators, networks: &networks.list, infrastructure: &infrastructure };
+    let attachments = attachments::attachments(check, raw, ports, identifier_rules, &inside);
+    Tenancy { networks: networks.list, policies, attachments, infrastructure }
 }

@@ -80,7 +80,7 @@ pub(super) fn networks(
     let mut hosts = HashMap::new();
     for (n, entry) in entries(&raw.virtual_networks) {
         let network = &entry.value;
-        let mut s = check.scope(format!("virtual_networks[{n}]"), entry.referenced);
+        let mut s = check.entry("virtual_networks", n, entry.referenced);
         if n == MAX_NETWORKS {
             s.error_here("", format!("more than {MAX_NETWORKS} networks; a node has at most {MAX_NETWORKS}"));
             networks.names = false;
@@ -116,6 +116,7 @@ pub(super) fn networks(
         let received_copies =
             limit(&mut s, "received_copies", &network.received_copies, Limit::RECEIVED_COPIES);
         let replicate_to = replicate_to(&mut s, network, domain, (domains, locators), &mut hosts);
+        let exclusive = s.flag("exclusive", &network.exclusive, false);
         networks.whole.push(s.count() == errors);
         networks.list.push(VirtualNetwork {
             name: name.unwrap_or_default(),
@@ -129,6 +130,7 @@ pub(super) fn networks(
             limits,
             received_copies,
             replicate_to,
+            exclusive,
         });
     }
     networks

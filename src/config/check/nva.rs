@@ -46,7 +46,8 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
     };
     let modes = [("full", NvaMode::Full), ("cache", NvaMode::Cache)];
     let mode = s.choice("mode", &section.value.mode, &modes, NvaMode::Full);
-    Some(Nva { endpoints, tls, mode })
+    let provision = s.flag("provision", &section.value.provision, false);
+    Some(Nva { endpoints, tls, mode, provision })
 }
 
 /// Says that the files of TLS are missing.

@@ -19,7 +19,7 @@ pub(super) type Peers = Seen<(u16, u32)>;
 pub(super) fn peers(check: &mut Check, raw: &RawConfig, domains: &Domains, networks: &mut Networks) -> Peers {
     let (mut addresses, mut targets) = (Seen::new(), Seen::new());
     for (place, entry) in entries(&raw.virtual_networks).take(networks.list.len()) {
-        let mut s = check.scope(format!("virtual_networks[{place}]"), entry.referenced);
+        let mut s = check.entry("virtual_networks", place, entry.referenced);
         let raw = &entry.value.peers;
         if let Some(all) = raw.as_ref().filter(|all| all.value.len() > MAX_PEERS) {
             s.error("peers", all.referenced, too_many(all.value.len()));

@@ -27,7 +27,7 @@ pub(super) fn policies(
     let mut list = Vec::new();
     let mut seen = Seen::new();
     for (n, entry) in entries(&raw.policies) {
-        let mut s = check.scope(format!("policies[{n}]"), entry.referenced);
+        let mut s = check.entry("policies", n, entry.referenced);
         if n == MAX_POLICIES {
             s.error_here("", too_many());
             break;

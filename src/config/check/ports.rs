@@ -2,7 +2,7 @@
 
 use super::super::device::{is_known, shares_memory};
 use super::super::model::{
-    Dpdk, FRAME_OVERHEAD_BYTES, HEADROOM_BYTES, Mbufs, Port, PortAddress, Promiscuous, Role,
+    Dpdk, External, FRAME_OVERHEAD_BYTES, HEADROOM_BYTES, Mbufs, Port, PortAddress, Promiscuous, Role,
     RouterAdvertisement,
 };
 use super::super::raw::{RawAdvertisement, RawConfig, RawPort, Text};
@@ -18,7 +18,7 @@ use std::net::Ipv6Addr;
 const MAX_PORTS: usize = 64;
 
 /// The ports of the file, in its order; a port with errors is there with stand-ins.
-pub(super) struct Ports {
+pub(crate) struct Ports {
     pub(super) list: Vec<Port>,
     /// Whether every name could be read and is unique. Otherwise a name that is not found may be one with an
     /// error.
@@ -30,6 +30,26 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    /// Ports with these names and nothing against them: an authority knows no more of those of a node.
+    pub(in crate::config) fn named_only(names: impl IntoIterator<Item = String>) -> Self {
+        let port = |name| Port {
+            name,
+            device: String::new(),
+            role: Role::Access,
+            mac: None,
+            queues: 1,
+            descriptors: 0,
+            mtu: u16::MAX,
+            addresses: Vec::new(),
+            promiscuous: Promiscuous::Auto,
+            vlan: None,
+            router_advertisement: None,
+            external: External::default(),
+        };
+        let list = names.into_iter().map(port).collect();
+        Ports { list, names: true, roles: true, addresses: true }
+    }
+
     /// Finds the port that a required key names; reports a name that is not there.
     pub(super) fn named(&self, s: &mut Scope<'_>, key: &str, field: &Option<Text>) -> Option<(u16, &Port)> {
         let text = s.required(key, field, "fabric0")?;

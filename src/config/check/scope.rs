@@ -13,33 +13,72 @@ use std::str::FromStr;
 /// Most errors kept of one file.
 const MAX_ERRORS: usize = 1000;
 
+/// An error, and the place in the list of the authority's entries of the one that it stands in.
+pub(crate) type Blamed = (Option<usize>, ConfigError);
+
+/// Entries of an authority behind those of a section of the file.
+#[derive(Default)]
+pub(crate) struct Appended {
+    /// How many entries the file has there.
+    pub(crate) from: usize,
+    /// Place in the list of all entries of the authority, and name.
+    pub(crate) entries: Vec<(usize, String)>,
+}
+
 /// The errors of one file as they are found.
 pub(crate) struct Check {
     file: String,
-    errors: Vec<ConfigError>,
+    errors: Vec<Blamed>,
+    /// By section.
+    appended: HashMap<&'static str, Appended>,
 }
 
 impl Check {
     pub(crate) fn new(file: &str) -> Self {
-        Check { file: file.to_owned(), errors: Vec::new() }
+        Self::with(file, HashMap::new())
+    }
+
+    /// For a file with entries of an authority behind its own.
+    pub(crate) fn with(file: &str, appended: HashMap<&'static str, Appended>) -> Self {
+        Check { file: file.to_owned(), errors: Vec::new(), appended }
     }
 
     /// Notes an error.
     pub(crate) fn error(&mut self, at: Location, path: String, message: String) {
+        self.blame(None, at, path, message);
+    }
+
+    fn blame(&mut self, object: Option<usize>, at: Location, path: String, message: String) {
         if self.errors.len() < MAX_ERRORS {
             let (line, column) = (at.line().max(1), at.column().max(1));
-            self.errors.push(ConfigError { file: self.file.clone(), line, column, path, message });
+            self.errors.push((object, ConfigError { file: self.file.clone(), line, column, path, message }));
         }
     }
 
     /// Reads the mapping at `path`, which starts at `at`.
     pub(crate) fn scope(&mut self, path: impl Into<Path>, at: Location) -> Scope<'_> {
-        Scope { check: self, path: path.into(), at }
+        Scope { check: self, path: path.into(), at, object: None }
+    }
+
+    /// Reads entry `n` of a section to which an authority may add.
+    pub(crate) fn entry(&mut self, section: &'static str, n: usize, at: Location) -> Scope<'_> {
+        let appended = self.appended.get(section);
+        let appended = appended.and_then(|list| list.entries.get(n.checked_sub(list.from)?));
+        let (object, path) = match appended {
+            Some((object, name)) => (Some(*object), format!("{section}[{name}]")),
+            None => (None, format!("{section}[{n}]")),
+        };
+        Scope { check: self, path: Path::Text(path), at, object }
     }
 
     /// `Ok` if nothing was wrong.
     pub(crate) fn finish(self) -> Result<(), ConfigErrors> {
-        ConfigErrors::check(self.errors)
+        ConfigErrors::check(self.errors.into_iter().map(|(_, error)| error).collect())
+    }
+
+    /// What was wrong.
+    pub(crate) fn errors(self) -> Vec<Blamed> {
+        self.errors
     }
 }
 
@@ -79,6 +118,8 @@ pub(crate) struct Scope<'c> {
     check: &'c mut Check,
     path: Path,
     at: Location,
+    /// Place in the list of the authority's entries, if it is one.
+    object: Option<usize>,
 }
 
 impl Scope<'_> {
@@ -90,7 +131,7 @@ impl Scope<'_> {
     /// Notes an error at a value.
     pub(crate) fn error(&mut self, key: &str, at: Location, message: impl Into<String>) {
         let path = self.key(key);
-        self.check.error(at, path, message.into());
+        self.check.blame(self.object, at, path, message.into());
     }
 
     /// Notes an error at the mapping itself.
@@ -101,7 +142,7 @@ impl Scope<'_> {
     /// Reads the mapping under a key of this one.
     pub(crate) fn below(&mut self, key: &str, at: Location) -> Scope<'_> {
         let path = Path::Text(self.key(key));
-        Scope { check: &mut *self.check, path, at }
+        Scope { check: &mut *self.check, path, at, object: self.object }
     }
 
     /// How many errors the file has so far.

@@ -3,6 +3,18 @@
 use super::{Limit, Limits};
 use crate::ila::{Identifier, Locator};
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
+use std::ops::Range;
+
+/// Places in the lists of a [`super::Config`] of what an authority added; the others are the file's or operators'.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Provisioned {
+    /// In `virtual_networks`.
+    pub networks: Range<usize>,
+    /// In `policies`.
+    pub policies: Range<usize>,
+    /// In `attachments`.
+    pub attachments: Range<usize>,
+}
 
 /// `virtual_networks[]`: the address space of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +42,8 @@ pub struct VirtualNetwork {
     /// Hosts that get a copy of broadcasts, and of packets to groups without a mapping: at most 256 locators,
     /// distinct. Our own locators are skipped.
     pub replicate_to: Vec<Locator>,
+    /// Whether its tenants share a node with no other network's (VMM draft §10).
+    pub exclusive: bool,
 }
 
 /// `virtual_networks[].ipv6`

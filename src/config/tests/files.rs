@@ -202,7 +202,7 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
         assert_eq!(config, whole, "{line}");
         tried += 1;
     }
-    assert_eq!(tried, 77);
+    assert_eq!(tried, 79);
 }
 
 /// The range that a comment of the reference names first.

@@ -11,6 +11,7 @@ mod networks;
 mod peers;
 mod policies;
 mod ports;
+mod provision;
 mod reload;
 mod routes;
 mod syntax;

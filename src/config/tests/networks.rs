@@ -49,6 +49,7 @@ fn a_network_with_every_key() {
             limits: Limits::default(),
             received_copies: crate::config::Limit::RECEIVED_COPIES,
             replicate_to: Vec::new(),
+            exclusive: false,
         }]
     );
 }

@@ -10,6 +10,7 @@ mod discovery;
 mod groups;
 mod learned;
 mod mapping_file;
+mod provision;
 mod random;
 mod reload;
 mod routers;
@@ -21,12 +22,13 @@ pub(super) mod views;
 
 pub use reload::{Loaded, load_difference};
 pub use turn::{
-    Answer, DeviceReport, Effect, Input, LinkState, Now, PortReport, Progress, Request, RequestId, Start,
-    WatchOrder,
+    Answer, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Request, RequestId,
+    Start, WatchOrder,
 };
 
 use super::exchange::{Frame, Settings};
 use super::membership::{self, Memberships};
+use super::provision::Provision;
 use super::rib::Rib;
 use super::stats::Stats;
 use crate::config::{Amendment, Config};
@@ -49,9 +51,11 @@ pub struct Control {
     path: PathBuf,
     /// What the file says.
     file: Arc<Config>,
-    /// What operators added to it.
+    /// What operators of the authority want beside it, if the node takes that.
+    provision: Option<Provision>,
+    /// What operators of this node added to it.
     amendments: Vec<Amendment>,
-    /// Both together: what is in force.
+    /// All together: what is in force.
     config: Arc<Config>,
     rib: Rib,
     publisher: Publisher<Tables>,
@@ -75,8 +79,14 @@ pub struct Control {
     reloading: bool,
     /// Who waits for the reload that is under way.
     reload_asked_by: Option<RequestId>,
+    /// The reload under way reads no file: only what operators want has changed.
+    composing: bool,
     /// A signal came while a reload was under way. That reload may have read an older file.
     reload_again: bool,
+    /// Who waits for that.
+    reload_asked_next: Option<RequestId>,
+    /// What operators want has changed while a reload was under way.
+    compose_again: bool,
     effects: Vec<Effect>,
 }
 
@@ -86,8 +96,19 @@ impl Control {
     /// # Errors
     /// A mapping of the mapping file breaks a rule together with the configuration.
     pub fn new(now: Now, start: Start) -> Result<(Self, Vec<Effect>), Refusal> {
-        let Start { path, config, macs, links, mappings, learned, stats, workers, table_seed, timer_seed } =
-            start;
+        let Start {
+            path,
+            config,
+            provision,
+            macs,
+            links,
+            mappings,
+            learned,
+            stats,
+            workers,
+            table_seed,
+            timer_seed,
+        } = start;
         let mut rib = Rib::new(&config, &macs, table_seed);
         let (records, seen) = mappings.map_or((None, None), |(records, seen)| (Some(records), seen));
         if let Some(records) = records {
@@ -105,7 +126,8 @@ impl Control {
             group_effects: Vec::new(),
             groups_due_ms: 0,
             path,
-            file: config.clone(),
+            file: provision.as_ref().map_or_else(|| config.clone(), |it| it.file.clone()),
+            provision,
             amendments: Vec::new(),
             config,
             rib,
@@ -119,7 +141,10 @@ impl Control {
             watch_number: 0,
             reloading: false,
             reload_asked_by: None,
+            composing: false,
             reload_again: false,
+            reload_asked_next: None,
+            compose_again: false,
             effects: Vec::new(),
         };
         control.first_links(&links);
@@ -182,6 +207,10 @@ impl Control {
             Request::Reload => return self.begin_reload(Some(id)),
             Request::Confirm(deletions) => return self.confirm(deletions, id),
             Request::Amend(amend) => return self.accept_amend(amend, id),
+            Request::Provision(objects) => {
+                self.take_objects(objects);
+                Answer::Provision(())
+            }
             Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
             Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),
             Request::Node => Answer::Node(self.node_view()),

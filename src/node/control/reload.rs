@@ -4,13 +4,20 @@ use super::updates::Reply;
 use super::{Control, Effect, RequestId, WatchOrder, settings};
 use crate::config::{Amendment, Config, Fingerprint};
 use crate::mapping::MappingRecord;
+use crate::node::provision::Provision;
 use std::sync::Arc;
 
 /// A configuration that can be taken over, and the mappings that it names.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration.
+    /// What the file says.
+    pub file: Arc<Config>,
+    /// The same with what operators want beside it.
     pub config: Arc<Config>,
+    /// Both, at a node that takes something of an authority.
+    pub provision: Option<Provision>,
+    /// Whether the files were read. Otherwise only what operators want has changed.
+    pub reread: bool,
     /// Paths that differ.
     pub changes: Vec<String>,
     /// What the mapping file holds; empty when it is no longer named; `None` when there never was one.
@@ -22,8 +29,10 @@ pub struct Loaded {
 impl Control {
     /// Has the files read.
     pub(super) fn begin_reload(&mut self, asked_by: Option<RequestId>) {
-        if self.reloading && asked_by.is_none() {
+        if self.reloading && (asked_by.is_none() || self.composing && self.reload_asked_next.is_none()) {
+            // What nobody here asked for keeps nobody waiting for long.
             self.reload_again = true;
+            self.reload_asked_next = self.reload_asked_next.or(asked_by);
             return;
         }
         if self.reloading {
@@ -32,8 +41,8 @@ impl Control {
             return self.end_reply(reply, Err(why));
         }
         tracing::info!(config = %self.path.display(), "reload");
-        (self.reloading, self.reload_asked_by) = (true, asked_by);
-        self.effects.push(Effect::Load { old: self.file.clone() });
+        self.reload_asked_by = asked_by;
+        self.load(true, Vec::new());
     }
 
     pub(super) fn end_reload(&mut self, loaded: Result<Box<Loaded>, String>) {
@@ -52,8 +61,9 @@ impl Control {
         (config, amendments): (Arc<Config>, Vec<Amendment>),
         reply: &mut Reply,
     ) -> Option<Vec<MappingRecord>> {
-        let Loaded { config: file, changes, records, seen } = loaded;
+        let Loaded { file, changes, records, seen, provision, reread, .. } = loaded;
         reply.applied = changes;
+        self.take_provision(provision);
         (self.file, self.amendments) = (file, amendments);
         let old = std::mem::replace(&mut self.config, config.clone());
         self.unpublished = true;
@@ -77,10 +87,12 @@ impl Control {
         {
             link.unannounced |= before.addresses != new.addresses || router_changes(n);
         }
-        // The watch before may have read an older file than the reload did. The new watch starts from what
-        // that read.
-        self.forget_files();
-        self.watch_mappings(seen);
+        if reread {
+            // The watch before may have read an older file than the reload did. The new watch starts from what
+            // that read.
+            self.forget_files();
+            self.watch_mappings(seen);
+        }
         records
     }
 
@@ -89,7 +101,8 @@ impl Control {
         let file = self.config.mappings.as_ref().filter(|file| file.watch).cloned();
         let order = file.map(|file| {
             self.watch_number += 1;
-            WatchOrder { number: self.watch_number, file, seen, config: self.config.clone() }
+            // By the file alone: what operators want may go again.
+            WatchOrder { number: self.watch_number, file, seen, config: self.file.clone() }
         });
         self.effects.push(Effect::Watch(order));
     }

@@ -15,11 +15,16 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 impl Control {
-    /// The file's configuration with what operators added to it.
+    /// The file's configuration with what operators added to it. If only the authority's part of it has changed, what it
+    /// forbids is dropped: nobody here can be asked.
     ///
     /// # Errors
     /// An operator's policy or peer that the file forbids.
-    pub(super) fn amended(&self, file: &Config) -> Result<(Arc<Config>, Vec<Amendment>), String> {
+    pub(super) fn amended(
+        &self,
+        file: &Config,
+        reread: bool,
+    ) -> Result<(Arc<Config>, Vec<Amendment>), String> {
         let mut config = file.clone();
         let rules = AmendmentRules::of(file);
         let named = named_by(file);
@@ -27,6 +32,10 @@ impl Control {
         for amendment in self.amendments.iter().filter(|amendment| !named.contains(*amendment)) {
             match config.amend(&rules, amendment) {
                 Ok(amendment) => kept.push(amendment),
+                Err(why) if !reread => {
+                    let name = name_of(amendment);
+                    tracing::warn!(name, why, "what an operator added here is dropped");
+                }
                 Err(why) => {
                     return Err(format!(
                         "{} was added by an operator, and is in the way: {why}; delete it first with {}",
@@ -100,7 +109,8 @@ impl Control {
         match self.amendments.iter().position(|other| other == amendment) {
             Some(at) => Ok(at),
             None if here => Err(AmendRefusal::Forbidden(format!(
-                "{name} comes from the configuration; remove it there and reload"
+                "{name} comes from the configuration; remove it there and reload, or at the authority with \
+                 `ilactl nva` if its origin is nva"
             ))),
             None => {
                 Err(AmendRefusal::NotThere(format!("{name} is not there; `ilactl policy list` shows them")))
@@ -122,13 +132,16 @@ impl Control {
 
     pub(super) fn policy_views(&self) -> Vec<PolicyView> {
         let own: HashSet<&Amendment> = self.amendments.iter().collect();
-        let view = |policy: &crate::config::Policy| {
+        let view = |(n, policy): (usize, &crate::config::Policy)| {
             let words = self.config.policy_words(*policy);
-            let origin = self.origin_of(&own, &Amendment::Policy(words.clone()));
+            let origin = match self.config.provisioned.policies.contains(&n) {
+                true => "nva".to_owned(),
+                false => self.origin_of(&own, &Amendment::Policy(words.clone())),
+            };
             let PolicyWords { from, to, via } = words;
             PolicyView { from, to, via, origin }
         };
-        self.config.policies.iter().map(view).collect()
+        self.config.policies.iter().enumerate().map(view).collect()
     }
 
     /// Peers of all networks, or of one.
@@ -139,7 +152,10 @@ impl Control {
         let peers = networks.flat_map(|(n, network)| network.peers.iter().map(move |peer| (n as u16, peer)));
         let view = |(place, peer): (u16, &crate::config::NetworkPeer)| {
             let words = self.config.peer_words(place, *peer);
-            let origin = self.origin_of(&own, &Amendment::Peer(words.clone()));
+            let origin = match self.origin_of(&own, &Amendment::Peer(words.clone())) {
+                config if config == "config" => origin(&self.config.provisioned.networks, usize::from(place)),
+                admin => admin,
+            };
             let PeerWords { network, address, to, of } = words;
             PeerView { network, address, to, of, origin }
         };
@@ -170,7 +186,10 @@ impl Control {
 
     pub(super) fn network_views(&self) -> Vec<NetworkView> {
         let networks = self.config.virtual_networks.iter().zip(self.attached());
-        networks.map(|(network, attachments)| self.network_view(network, attachments)).collect()
+        networks
+            .enumerate()
+            .map(|(n, (network, attachments))| self.network_view(n, network, attachments))
+            .collect()
     }
 
     fn network_counters(&self, vnid: u32) -> NetworkCountersView {
@@ -186,7 +205,12 @@ impl Control {
         view
     }
 
-    fn network_view(&self, network: &crate::config::VirtualNetwork, attachments: u64) -> NetworkView {
+    fn network_view(
+        &self,
+        n: usize,
+        network: &crate::config::VirtualNetwork,
+        attachments: u64,
+    ) -> NetworkView {
         let domain = self.config.sir_domains.get(usize::from(network.domain));
         let ipv6 = network.ipv6.iter().map(|ipv6| PrefixView {
             prefix: ipv6.prefix.to_string(),
@@ -206,6 +230,7 @@ impl Control {
             attachments,
             mappings: self.rib.mappings_of(network.domain, network.vnid),
             counters: self.network_counters(network.vnid),
+            origin: origin(&self.config.provisioned.networks, n),
         }
     }
 
@@ -245,10 +270,16 @@ impl Control {
                     .collect(),
                 refused,
                 quarantined,
+                origin: origin(&self.config.provisioned.attachments, n),
             }
         };
         self.config.attachments.iter().enumerate().map(view).collect()
     }
+}
+
+/// Whose an entry is: the authority's, or the file's.
+fn origin(provisioned: &std::ops::Range<usize>, n: usize) -> String {
+    if provisioned.contains(&n) { "nva" } else { "config" }.to_owned()
 }
 
 /// Every policy and peer of a configuration.

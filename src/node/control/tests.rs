@@ -84,6 +84,7 @@ impl Bench {
         let start = Start {
             path,
             config,
+            provision: None,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             links: states([true; 2]),
             mappings: None,
@@ -124,7 +125,7 @@ impl Bench {
             match effect {
                 Effect::Send(frame) => assert!(self.send_queue.push(frame)),
                 Effect::Answer(id, answer) => assert!(self.answers.insert(id, answer).is_none()),
-                Effect::Load { old } => self.loads.push_back(old),
+                Effect::Load(order) => self.loads.push_back(order),
                 Effect::Watch(order) => self.watch = order,
                 Effect::Settings(settings) => drop(self.exchange.settings.force_push(settings)),
                 Effect::Event(event) => self.control.stats.events.record(event),
@@ -193,7 +194,7 @@ impl Bench {
     /// Reads the files for a reload that was begun.
     fn load(&mut self) -> Input {
         let old = self.loads.pop_front().unwrap();
-        Input::Loaded(load(&self.control.path, &old).map(Box::new))
+        Input::Loaded(load(&self.control.path, old).map(Box::new))
     }
 
     /// What was sent since the last call.

@@ -5,15 +5,18 @@ use crate::api::views::{
     AttachmentView, DropView, GroupView, MappingView, NeighbourView, NetworkDetailView, NetworkView,
     NodeView, PeerView, PolicyView, PortView, ReloadView, RouteView,
 };
-use crate::config::{Config, Fingerprint, LogLevel, MappingFile};
+use crate::config::{Config, Fingerprint, LogLevel, MappingFile, RefusedEntry};
 use crate::mapping::{Applied, Batch, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
 use crate::node::exchange::{Frame, Settings};
 use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
+use crate::node::provision::Provision;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
+use crate::nva::client::Objects;
+use crate::nva::model::Known;
 use crate::path::Notice;
 use crate::table::PortId;
 use std::net::Ipv6Addr;
@@ -95,12 +98,11 @@ pub enum Effect {
     Send(Box<Frame>),
     /// Answer the request with this number.
     Answer(RequestId, Answer),
-    /// Read the configuration and its mapping file, compare them with `old`, and give the result as
-    /// [`Input::Loaded`].
-    Load {
-        /// The configuration that was read before.
-        old: Arc<Config>,
-    },
+    /// Read the configuration and its mapping file, or judge what was read before with other wishes of operators, and
+    /// give the result as [`Input::Loaded`].
+    Load(LoadOrder),
+    /// What operators want, as this state of the registry shows it, is in force, but for what is refused.
+    Provisioned(Known, Vec<RefusedEntry>),
     /// End the watch of the mapping file, and begin another one if there is one to begin.
     Watch(Option<WatchOrder>),
     /// Tell every worker these settings.
@@ -115,6 +117,19 @@ pub enum Effect {
     Event(EventRecord),
     /// Replace the census.
     Census(Box<Census>),
+}
+
+/// What is to be read.
+#[derive(Debug, Clone)]
+pub struct LoadOrder {
+    /// What the file said before.
+    pub old: Arc<Config>,
+    /// Whether the files are to be read again. Otherwise only what operators want has changed.
+    pub reread: bool,
+    /// The file as it was read, and what operators want now; none at a node that takes nothing of an authority.
+    pub provision: Option<Provision>,
+    /// What of it the tables refused.
+    pub excluded: Vec<RefusedEntry>,
 }
 
 /// A mapping file that is to be watched.
@@ -200,6 +215,8 @@ pub struct Start {
     pub path: std::path::PathBuf,
     /// The configuration.
     pub config: Arc<Config>,
+    /// The file and what operators want beside it, which make the configuration; none: it is what the file says.
+    pub provision: Option<Provision>,
     /// MAC addresses of the ports.
     pub macs: Vec<Mac>,
     /// Links of the ports.
@@ -258,6 +275,8 @@ pub enum Request {
     Peers(Option<String>),
     /// Change policies or peers. Answered when it is in force in every worker.
     Amend(Amend),
+    /// This is what operators want at the node. Answered at once; [`Effect::Provisioned`] follows.
+    Provision(Arc<Objects>),
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -297,6 +316,8 @@ pub enum Answer {
     Peers(Vec<PeerView>),
     /// Whether the change is in force, or why it was refused.
     Amend(Result<(), AmendRefusal>),
+    /// It was heard.
+    Provision(()),
 }
 
 /// What the pending updates wait for.

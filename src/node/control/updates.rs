@@ -28,6 +28,8 @@ pub(super) struct Reply {
     pub(super) applied: Vec<String>,
     /// The configuration is in force, and its mappings are not.
     pub(super) in_part: bool,
+    /// No file was read: only what operators want has changed.
+    pub(super) composed: bool,
 }
 
 enum Work {
@@ -190,11 +192,17 @@ impl Control {
                 (staged, Task::Batch(asker))
             }
             Work::Reload(loaded, mut reply) => {
-                let amended = match self.amended(&loaded.config) {
+                reply.composed = !loaded.reread;
+                let amended = match self.amended(&loaded.config, loaded.reread) {
                     Ok(amended) => amended,
                     Err(why) => return self.refuse_reload(reply, why),
                 };
                 let staged = self.rib.reconfigure_with(&amended.0, loaded.records.as_deref());
+                if let Err(refusal) = &staged
+                    && self.leaves_out(&loaded, &amended.0, &reply, refusal)
+                {
+                    return;
+                }
                 let records = match staged {
                     Ok(_) => self.take_over(*loaded, amended, &mut reply),
                     Err(_) => None,
@@ -321,10 +329,17 @@ impl Control {
     /// A reload has come to its end: the next one may begin.
     pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         self.reloading = false;
-        self.note_reload(result.as_ref().err());
+        if !reply.composed {
+            self.note_reload(result.as_ref().err());
+        }
         self.end_reply(reply, result);
         if std::mem::take(&mut self.reload_again) {
-            self.begin_reload(None);
+            let asked_by = self.reload_asked_next.take();
+            self.begin_reload(asked_by);
+        } else if self.compose_again {
+            self.load(false, Vec::new());
+        } else {
+            self.say_provisioned();
         }
     }
 
@@ -332,6 +347,7 @@ impl Control {
     pub(super) fn end_reply(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         let result = result.map(|mappings| ReloadView { applied: reply.applied, mappings });
         match &result {
+            Ok(_) if reply.composed => tracing::info!("what operators want at this node is in force"),
             Ok(view) => {
                 tracing::info!(applied = ?view.applied, mappings = ?view.mappings, "configuration reloaded")
             }

@@ -6,6 +6,7 @@
 use crate::config::{Config, NvaMode};
 use crate::mapping::Change;
 use crate::node::stats::Stats;
+use crate::nva::client::Objects;
 use crate::nva::message::Told;
 use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update};
 use crate::nva::model::Known;
@@ -32,6 +33,8 @@ pub struct Before {
     pub stale_s: u64,
     /// The mappings.
     pub mappings: Vec<Told>,
+    /// What operators want at the node.
+    pub objects: Arc<Objects>,
     file: Option<(PathBuf, Option<Mirror>)>,
     /// Whether something failed already.
     failed: bool,
@@ -45,7 +48,9 @@ impl Before {
     /// told of: the node starts with nothing.
     pub fn read(config: &Config) -> Result<Self, OpenError> {
         // What is asked for when it is needed is not kept.
-        if config.nva.as_ref().is_none_or(|nva| nva.mode == NvaMode::Cache) {
+        let Some(nva) = &config.nva else { return Ok(Before::default()) };
+        let keeps_mappings = nva.mode == NvaMode::Full;
+        if !keeps_mappings && !nva.provision {
             return Ok(Before::default());
         }
         let Some(directory) = &config.node.state_dir else {
@@ -60,10 +65,12 @@ impl Before {
             Ok(opened) => {
                 tell_of_set_aside(&path, &opened);
                 let failed = opened.set_aside.is_some();
-                let Opened { mirror, content: Content { known, live_s, mappings }, .. } = opened;
+                let Opened { mirror, content: Content { known, live_s, mappings, objects }, .. } = opened;
+                let (known, mappings) = if keeps_mappings { (known, mappings) } else { Default::default() };
                 // The clock may have been set meanwhile.
                 let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
-                Ok(Before { known, stale_s, mappings, file: Some((path, Some(mirror))), failed })
+                let objects = Arc::new(objects);
+                Ok(Before { known, stale_s, mappings, objects, file: Some((path, Some(mirror))), failed })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");

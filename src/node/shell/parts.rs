@@ -5,6 +5,7 @@ use crate::mapping::{Change, MappingRecord, Refusal};
 use crate::net::Mac;
 use crate::node::control::LinkState;
 use crate::node::exchange::Exchange;
+use crate::node::provision::Provision;
 use crate::node::stats::{DeviceCounters, Stats};
 use crate::table::PortId;
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub path: PathBuf,
     /// The configuration.
     pub config: Arc<Config>,
+    /// The file and what operators want beside it, at a node that takes something of an authority.
+    pub provision: Option<Provision>,
     /// MAC addresses of the ports.
     pub macs: Vec<Mac>,
     /// Mappings of the mapping file, if there is one, and the state it was read in.

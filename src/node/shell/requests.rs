@@ -61,6 +61,7 @@ impl Waiters {
             Request::Policies(to) => (To::Policies, waiter(to, open!(Policies))),
             Request::Peers(network, to) => (To::Peers(network), waiter(to, open!(Peers))),
             Request::Amend(amend, to) => (To::Amend(amend), waiter(to, open!(Amend))),
+            Request::Provision(objects, to) => (To::Provision(objects), waiter(to, open!(Provision))),
             Request::Events(after, to) => {
                 // Who no longer waits for the answer does not get it.
                 drop(to.send(source::follow(&stats.events, after)));

@@ -61,6 +61,7 @@ fn bench_of(dir: tempfile::TempDir, text: &str) -> Bench {
     let shell = Shell::new(Parts {
         path,
         config,
+        provision: None,
         macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
         mappings: None,
         learned: Vec::new(),

@@ -1,9 +1,12 @@
 //! What goes into the NVE's half of a session and comes out of it.
 
+use crate::config::RefusedEntry;
 use crate::nva::cache::Counts;
 use crate::nva::message::{Down, Told, Up};
 use crate::nva::model::{Choice, Key, Known};
+use crate::nva::wanted::Objects;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Something that the client learns.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub enum Input {
     Applied,
     /// What an [`Effect::Apply`] gave cannot be applied, and why.
     Unusable(String),
+    /// What operators want, as this state of the registry shows it, is in force but for what the node refuses.
+    Provisioned(Known, Vec<RefusedEntry>),
     /// Packets need these identifiers; in cache mode.
     Misses(Vec<Key>),
     /// Time has passed. Timers are served, and what is due is registered, in this step only.
@@ -44,6 +49,8 @@ pub enum Effect {
         /// The state of the registry that is in force then.
         known: Known,
     },
+    /// This is all that operators want at the node. What came before counts no longer.
+    Provision(Arc<Objects>),
     /// Tell the operator.
     Tell(News),
 }

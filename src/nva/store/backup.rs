@@ -74,12 +74,7 @@ pub fn restore(
     now_s: u64,
 ) -> Result<(Summary, Option<PathBuf>), StoreError> {
     let mut stored = read(from)?;
-    let above = |number: u64| (number + JUMP).max(now_s * JUMP_OF_SECOND);
-    stored.epoch = epoch;
-    stored.revision = above(stored.revision);
-    for (_, record) in &mut stored.records {
-        record.sequence = above(record.sequence);
-    }
+    begin_anew(&mut stored, epoch, now_s);
     if to.exists() && matches!(Database::open(to), Err(DatabaseError::DatabaseAlreadyOpen)) {
         return Err(StoreError(format!("{}: ila-nva has it open; stop it first", to.display())));
     }
@@ -98,6 +93,18 @@ pub fn restore(
     };
     fs::rename(&new, to).and_then(|()| sync_directory(to)).map_err(failed)?;
     Ok((Summary::of(&stored), aside))
+}
+
+/// Makes a new history of what a backup held. No sequence is above the revision: not those of the backup, nor any that
+/// was given out after it and is not in it.
+pub(in crate::nva) fn begin_anew(stored: &mut Stored, epoch: [u8; EPOCH], now_s: u64) {
+    let above = |number: u64| (number + JUMP).max(now_s * JUMP_OF_SECOND);
+    stored.epoch = epoch;
+    for (_, record) in &mut stored.records {
+        record.sequence = above(record.sequence);
+    }
+    let highest = stored.records.iter().map(|(_, record)| record.sequence).max().unwrap_or(0);
+    stored.revision = above(stored.revision).max(highest);
 }
 
 /// Makes the names in the directory of a file durable.

@@ -1,9 +1,9 @@
 //! The embedded store: one redb file, of one process at a time. A commit is answered after its fsync.
 
 use super::bytes::{read_key, write_key};
-use super::form::{read_record, write_record};
+use super::form::{read_object, read_object_key, read_record, write_object, write_object_key, write_record};
 use super::interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored};
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::{Object, ObjectKey, Transaction};
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
@@ -12,6 +12,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("records");
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
@@ -44,7 +45,7 @@ impl Embedded {
         let database = open().map_err(|why| StoreError(format!("{}: {}", name.display(), in_words(&why))))?;
         let store = Embedded { database: Some(database), open, path: name.to_owned() };
         if store.is_new()? {
-            store.write(&epoch, 0, &[])?;
+            store.write(&epoch, 0, &Transaction::default())?;
         }
         Ok(store)
     }
@@ -82,16 +83,33 @@ impl Embedded {
         read_meta(&begun).map_err(|why| self.failed(why))
     }
 
-    /// Writes records and the meta data in one durable transaction.
-    fn write(&self, epoch: &[u8; EPOCH], revision: u64, records: &[(Key, Record)]) -> Result<(), StoreError> {
+    /// Writes and deletes records, and writes the meta data, in one durable transaction.
+    fn write(
+        &self,
+        epoch: &[u8; EPOCH],
+        revision: u64,
+        Transaction { writes, deletes, objects }: &Transaction,
+    ) -> Result<(), StoreError> {
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
-        // After a crash a large file opens as fast as a small one.
+        // After a crash a large file opens as fast as a small one; and see `settle`.
         begun.set_quick_repair(true);
         {
             let mut table = begun.open_table(RECORDS).map_err(|why| self.failed(why))?;
-            for (key, record) in records {
+            for (key, record) in writes {
                 table.insert(write_key(*key), &write_record(record)[..]).map_err(|why| self.failed(why))?;
+            }
+            for key in deletes {
+                table.remove(write_key(*key)).map_err(|why| self.failed(why))?;
+            }
+            let mut table = begun.open_table(OBJECTS).map_err(|why| self.failed(why))?;
+            for (key, object) in objects {
+                let key = write_object_key(key);
+                let done = match object {
+                    Some(object) => table.insert(&*key, &write_object(object)[..]).map(drop),
+                    None => table.remove(&*key).map(drop),
+                };
+                done.map_err(|why| self.failed(why))?;
             }
             let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
             meta.insert(EPOCH_KEY, &epoch[..]).map_err(|why| self.failed(why))?;
@@ -101,6 +119,10 @@ impl Embedded {
     }
 
     /// Finds out whether a commit that failed is there, in the database opened anew.
+    ///
+    /// After a sync that failed, reads may show what never reaches the disk. What is there is durable nevertheless: a
+    /// transaction is seen only after its pages were synced, because quick repair commits in two phases, and opening
+    /// writes the header, which says that it is there, again and syncs that.
     fn settle(&mut self, revision: u64, why: StoreError) -> Result<(), CommitError> {
         self.database = None;
         let unknown = |again: String| CommitError::Unknown(format!("{why}; and then: {again}"));
@@ -117,9 +139,15 @@ impl Embedded {
     pub(super) fn fill(&self, stored: &Stored) -> Result<(), StoreError> {
         // The revision comes last: without it the store is no whole one.
         for portion in stored.records.chunks(PORTION) {
-            self.write(&stored.epoch, 0, portion)?;
+            self.write(
+                &stored.epoch,
+                0,
+                &Transaction { writes: portion.to_vec(), ..Transaction::default() },
+            )?;
         }
-        self.write(&stored.epoch, stored.revision, &[])
+        let objects = stored.objects.iter().cloned().map(|(key, object)| (key, Some(object)));
+        let last = Transaction { objects: objects.collect(), ..Transaction::default() };
+        self.write(&stored.epoch, stored.revision, &last)
     }
 }
 
@@ -136,7 +164,7 @@ impl Store for Embedded {
             let why = format!("revision {revision} does not follow {stored}; does another process write it?");
             return Err(CommitError::Unknown(self.failed(why).0));
         }
-        self.write(&epoch, revision, &transaction.writes).or_else(|why| self.settle(revision, why))
+        self.write(&epoch, revision, transaction).or_else(|why| self.settle(revision, why))
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
@@ -167,7 +195,26 @@ fn read_all(begun: &ReadTransaction) -> Result<Stored, String> {
         let record = read_record(value.value()).ok_or_else(|| format!("the record of {key} is damaged"))?;
         records.push((key, record));
     }
-    Ok(Stored { epoch, revision, records })
+    Ok(Stored { epoch, revision, records, objects: read_objects(begun)? })
+}
+
+/// A store that an older release made has none.
+fn read_objects(begun: &ReadTransaction) -> Result<Vec<(ObjectKey, Object)>, String> {
+    let table = match begun.open_table(OBJECTS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut objects = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (key, value) = entry.map_err(|why| why.to_string())?;
+        let key = key.value();
+        let damaged = || format!("the object {} is damaged", key.escape_debug());
+        let name = read_object_key(key).ok_or_else(damaged)?;
+        objects.push((name, read_object(value.value()).ok_or_else(damaged)?));
+    }
+    objects.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(objects)
 }
 
 fn in_words(why: &DatabaseError) -> String {

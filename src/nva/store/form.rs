@@ -1,7 +1,8 @@
 //! The form in which embedded stores and their backups write records.
 
 use super::bytes::{read_choices, write_choices};
-use crate::nva::model::Record;
+use crate::config::ObjectName;
+use crate::nva::model::{Object, ObjectKey, Record};
 
 /// The form of a record; another release may write another one.
 const VERSION: u8 = 1;
@@ -31,4 +32,48 @@ pub(super) fn read_record(bytes: &[u8]) -> Option<Record> {
         owner: String::from_utf8(name.to_vec()).ok()?,
         sequence: u64::from_be_bytes(*sequence),
     })
+}
+
+/// The form of an object.
+const OBJECT_VERSION: u8 = 1;
+/// No name has it.
+const BETWEEN: char = '\0';
+
+/// Kind, NVE and name.
+pub(in crate::nva) fn write_object_key(key: &ObjectKey) -> String {
+    let (kind, first, second) = match &key.name {
+        ObjectName::Network(name) => ('n', name, ""),
+        ObjectName::Policy { from, to } => ('p', from, to.as_str()),
+        ObjectName::Attachment(name) => ('a', name, ""),
+    };
+    format!("{kind}{BETWEEN}{}{BETWEEN}{first}{BETWEEN}{second}", key.nve)
+}
+
+pub(in crate::nva) fn read_object_key(text: &str) -> Option<ObjectKey> {
+    let parts: Vec<&str> = text.split(BETWEEN).collect();
+    let (nve, name) = match parts[..] {
+        ["n", "", name, ""] => ("", ObjectName::Network(name.to_owned())),
+        ["p", "", from, to] => ("", ObjectName::Policy { from: from.to_owned(), to: to.to_owned() }),
+        ["a", nve, name, ""] => (nve, ObjectName::Attachment(name.to_owned())),
+        _ => return None,
+    };
+    Some(ObjectKey { nve: nve.to_owned(), name })
+}
+
+/// Version, sequence, and what the operator wrote.
+pub(super) fn write_object(object: &Object) -> Vec<u8> {
+    let mut bytes = vec![OBJECT_VERSION];
+    bytes.extend(object.sequence.to_be_bytes());
+    bytes.extend(object.document.as_bytes());
+    bytes
+}
+
+pub(super) fn read_object(bytes: &[u8]) -> Option<Object> {
+    let (version, rest) = bytes.split_first()?;
+    let (sequence, document) = rest.split_first_chunk::<8>()?;
+    if *version != OBJECT_VERSION {
+        return None;
+    }
+    let document = String::from_utf8(document.to_vec()).ok()?;
+    Some(Object { document, sequence: u64::from_be_bytes(*sequence) })
 }

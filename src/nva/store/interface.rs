@@ -1,6 +1,6 @@
 //! What a store does, whichever it is.
 
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 
 /// Length of an epoch in bytes.
 pub const EPOCH: usize = 16;
@@ -14,6 +14,8 @@ pub struct Stored {
     pub revision: u64,
     /// The records, in the order of their keys.
     pub records: Vec<(Key, Record)>,
+    /// What operators want at NVEs, in the order of keys.
+    pub objects: Vec<(ObjectKey, Object)>,
 }
 
 /// What a store or a backup holds.
@@ -25,12 +27,15 @@ pub struct Summary {
     pub held: usize,
     /// Identifiers that were released, and whose sequences are kept.
     pub released: usize,
+    /// Networks, policies and attachments that operators want at NVEs.
+    pub objects: usize,
 }
 
 impl Summary {
     pub(super) fn of(stored: &Stored) -> Self {
         let held = stored.records.iter().filter(|(_, record)| record.is_held()).count();
-        Summary { revision: stored.revision, held, released: stored.records.len() - held }
+        let (released, objects) = (stored.records.len() - held, stored.objects.len());
+        Summary { revision: stored.revision, held, released, objects }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
 
 /// A store in memory.
@@ -9,12 +9,22 @@ use std::collections::BTreeMap;
 pub struct Memory {
     revision: u64,
     records: BTreeMap<Key, Record>,
+    objects: BTreeMap<ObjectKey, Object>,
+}
+
+impl From<Stored> for Memory {
+    /// A store that holds this. It has no epoch of its own.
+    fn from(stored: Stored) -> Self {
+        let Stored { revision, records, objects, .. } = stored;
+        Memory { revision, records: records.into_iter().collect(), objects: objects.into_iter().collect() }
+    }
 }
 
 impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
-        Ok(Stored { revision: self.revision, records: records.collect(), ..Stored::default() })
+        let objects = self.objects.clone().into_iter().collect();
+        Ok(Stored { revision: self.revision, records: records.collect(), objects, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -26,6 +36,13 @@ impl Store for Memory {
         }
         self.revision = revision;
         self.records.extend(transaction.writes.iter().cloned());
+        transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+        for (key, object) in &transaction.objects {
+            match object {
+                Some(object) => _ = self.objects.insert(key.clone(), object.clone()),
+                None => _ = self.objects.remove(key),
+            }
+        }
         Ok(())
     }
 

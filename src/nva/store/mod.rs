@@ -14,6 +14,7 @@ pub(super) mod sequencer;
 
 pub(super) use bytes::{read_choices, read_key, write_choices, write_key};
 pub use embedded::Embedded;
+pub(super) use form::{read_object_key, write_object_key};
 pub use interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored, Summary};
 pub use memory::Memory;
 pub use running::{Order, Report, Running};

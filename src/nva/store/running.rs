@@ -2,7 +2,7 @@
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
 use crate::nva::commits::{Commit, CommitRules};
-use crate::nva::model::{Key, Record, Transaction};
+use crate::nva::model::Transaction;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -29,8 +29,8 @@ pub enum Report {
     /// Another authority made this durable as the next revision. Nothing of a commit under way is there, nor will be. These
     /// NVEs opened a session there, each with the name of the authority.
     Others(Transaction, Vec<(String, String)>),
-    /// Everything that the store holds at this revision; the transactions up to it are lost.
-    Replaced(u64, Vec<(Key, Record)>),
+    /// Everything that the store holds now; the transactions up to it are lost.
+    Replaced(Stored),
     /// All NVEs that have a session at another authority, and its name.
     Elsewhere(Vec<(String, String)>),
     /// An NVE has no session at another authority any more.

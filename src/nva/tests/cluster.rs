@@ -10,10 +10,10 @@ use crate::nva::codec::{read_down, write_down};
 use crate::nva::commits::Commit;
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Told, Up};
-use crate::nva::model::{Record, Transaction};
+use crate::nva::model::Record;
 use crate::nva::registry::Registry;
-use crate::nva::store::Report;
 use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer, TOKEN};
+use crate::nva::store::{Report, Stored};
 use crate::nva::tests::world::Chance;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -54,6 +54,7 @@ impl Shared {
         if !offer.commit.is_empty() {
             self.head = Head { revision: self.head.revision + 1, ..offer.head };
             self.records.extend(offer.commit.transaction.writes.iter().cloned());
+            offer.commit.transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
             self.told.push((self.head, Commit::clone(&offer.commit), of));
             self.note();
         }
@@ -241,7 +242,8 @@ impl Cluster {
             server.heard = self.shared.told.len();
             if server.sequencer.replaced(self.shared.head).unwrap() {
                 let records = self.shared.records.clone().into_iter().collect();
-                server.reports.push_back(Report::Replaced(self.shared.head.revision, records));
+                let revision = self.shared.head.revision;
+                server.reports.push_back(Report::Replaced(Stored { revision, records, ..Stored::default() }));
                 server.again = false;
             }
             return;
@@ -266,7 +268,7 @@ impl Cluster {
             None => return,
             Some(Report::Durable | Report::Current) => authority::Input::Committed(Ok(())),
             Some(Report::Others(transaction, opened)) => authority::Input::Others(transaction, opened),
-            Some(Report::Replaced(revision, records)) => authority::Input::Replaced(revision, records),
+            Some(Report::Replaced(stored)) => authority::Input::Replaced(stored),
             Some(report) => panic!("{report:?}"),
         };
         self.authority(s, input);

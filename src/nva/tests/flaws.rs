@@ -4,7 +4,7 @@ use super::world::live;
 use super::*;
 use crate::nva::authority::Authority;
 use crate::nva::message::{Down, Encoded, Up};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Flaw {
     PagesOnly,
     /// Who asked for an identifier is not told what becomes of it.
     AskedAndForgotten,
+    /// What was deleted begins with a low sequence when it comes again.
+    DeletedBeginsAnew,
 }
 
 /// A rule of authorities that share a store, which is broken.
@@ -51,7 +53,9 @@ impl Flaw {
     pub(super) fn up(self, authority: &mut Authority, epoch: u8, nve: &str, up: &mut Up) {
         match (self, up) {
             (Flaw::CreateOverwrites, Up::Register { key, .. }) => authority.registry_mut().give(*key, nve),
-            (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known))) => known.epoch = vec![epoch],
+            (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known))) if known.epoch != [epoch] => {
+                (known.epoch, known.revision) = (vec![epoch], authority.registry().revision());
+            }
             (Flaw::ResumeTooFar, Up::Subscribe(Some(known))) => {
                 known.revision = authority.registry().revision();
             }
@@ -60,8 +64,17 @@ impl Flaw {
     }
 
     /// What becomes of a message to an NVE with this table.
-    pub(super) fn down(self, table: &mut BTreeMap<Key, Vec<Choice>>, down: &mut Down, is_caching: bool) {
+    pub(super) fn down(
+        self,
+        table: &mut BTreeMap<Key, Vec<Choice>>,
+        deleted: &BTreeSet<Key>,
+        down: &mut Down,
+        is_caching: bool,
+    ) {
         match (self, down) {
+            (Flaw::DeletedBeginsAnew, Down::Delta(_, mappings)) => {
+                mappings.iter_mut().filter(|told| deleted.contains(&told.key)).for_each(|it| it.sequence = 1);
+            }
             (Flaw::SweepBeforeSnapshotEnd, Down::Resync(_)) => table.clear(),
             (Flaw::AskedAndForgotten, Down::Delta(_, mappings)) if is_caching => mappings.clear(),
             (Flaw::PartOfATransaction, Down::Delta(_, mappings)) => mappings.truncate(1),
@@ -94,6 +107,7 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::PartOfATransaction,
         Flaw::PagesOnly,
         Flaw::AskedAndForgotten,
+        Flaw::DeletedBeginsAnew,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
         println!("{flaw:?} is found by seed {found:?}");

@@ -99,7 +99,7 @@ fn a_released_identifier_is_kept_for_its_owner_until_caches_are_empty() {
     let stored = [(key(3), Record { choices: Vec::new(), owner: name(1), sequence: 8 })];
     let mut again = Registry::new(nves(2), stored, 9, (0, HOLD_DOWN_MS));
     assert!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS - 1).unwrap_err().temporary);
-    assert_eq!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS + 1), Ok(9));
+    assert_eq!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS + 1), Ok(10));
 }
 
 #[test]
@@ -149,7 +149,9 @@ fn only_the_owner_releases() {
     let mut registry = empty();
     let _ = register(&mut registry, 1, key(1), at(1), 0);
     assert_eq!(release(&mut registry, 2, key(1), 0).unwrap_err().owner.as_deref(), Some("nve1"));
-    assert!(release(&mut registry, 2, key(9), 0).unwrap_err().why.contains("is not registered"));
+    // What nobody has may be released: it may have been, so long ago that nobody remembers.
+    assert_eq!(release(&mut registry, 2, key(9), 0), Ok(1));
+    assert_eq!(registry.revision(), 1);
     assert!(registry.record(key(1)).unwrap().is_held());
 }
 
@@ -173,12 +175,69 @@ fn an_nve_has_no_more_identifiers_than_it_may() {
     assert!(register(&mut registry, 1, key(4), at(1), 0).is_err());
     assert_eq!(register(&mut registry, 2, key(4), at(2), 0), Ok(4));
     // What another one took over later counts there, also after a restart.
-    assert_eq!(release(&mut registry, 1, key(2), 0), Ok(4));
-    assert_eq!(register(&mut registry, 2, key(2), at(2), 1), Ok(5));
+    assert_eq!(release(&mut registry, 1, key(2), 0), Ok(5));
+    assert_eq!(register(&mut registry, 2, key(2), at(2), 1), Ok(6));
     let stored: Vec<(Key, Record)> = registry.held().map(|(key, record)| (*key, record.clone())).collect();
     let mut again = Registry::new(few, stored, registry.revision(), (1, 0));
     assert_eq!(again.held_by("nve1").collect::<Vec<_>>(), [key(3)]);
     assert_eq!(again.held_by("nve2").collect::<Vec<_>>(), [key(2), key(4)]);
     assert_eq!(register(&mut again, 1, key(5), at(1), 1), Ok(7));
     assert!(register(&mut again, 1, key(6), at(1), 1).is_err());
+}
+
+#[test]
+fn what_was_deleted_comes_again_above_all_that_was_told_of_it() {
+    let mut registry = Registry::new(nves(2), [], 0, (0, HOLD_DOWN_MS));
+    // However often it changes within one transaction: the sequence is that of the revision.
+    let mut draft = Draft::default();
+    for _ in 0..10 {
+        assert_eq!(registry.register(&mut draft, "nve1", key(1), at(1), 0), Ok(1));
+        assert_eq!(registry.unregister(&mut draft, "nve1", key(1)), Ok(1));
+    }
+    registry.apply(&draft.finish().unwrap(), 0);
+    assert_eq!(registry.counts(), (0, 1));
+    assert_eq!(registry.delete_released(HOLD_DOWN_MS, 9), None);
+    let _ = register(&mut registry, 1, key(2), at(1), 0);
+    let _ = release(&mut registry, 1, key(2), 1);
+    // The oldest first, and no more than asked for.
+    let transaction = registry.delete_released(HOLD_DOWN_MS + 2, 1).unwrap();
+    assert_eq!((&transaction.deletes, transaction.writes.len()), (&vec![key(1)], 0));
+    registry.apply(&transaction, HOLD_DOWN_MS + 2);
+    assert_eq!((registry.record(key(1)), registry.counts()), (None, (0, 1)));
+    assert_eq!(register(&mut registry, 2, key(1), at(2), HOLD_DOWN_MS + 2), Ok(5));
+    // What is registered again is not deleted.
+    assert_eq!(register(&mut registry, 1, key(2), at(1), HOLD_DOWN_MS + 2), Ok(6));
+    assert_eq!(registry.delete_released(9 * HOLD_DOWN_MS, 9), None);
+}
+
+#[test]
+fn a_sequence_above_the_revision_is_not_forgotten() {
+    let stored = [(key(1), Record { choices: Vec::new(), owner: name(1), sequence: 8 })];
+    let mut registry = Registry::new(nves(2), stored, 7, (0, 0));
+    assert_eq!(registry.delete_released(1, 9), None);
+    let _ = register(&mut registry, 1, key(2), at(1), 1);
+    assert_eq!(registry.delete_released(1, 9).unwrap().deletes, [key(1)]);
+}
+
+#[test]
+fn who_registers_and_releases_without_end_is_kept_back_until_what_it_released_is_deleted() {
+    let mut few = nves(2);
+    few.get_mut("nve1").unwrap().max_identifiers = 5;
+    let mut registry = Registry::new(few, [], 0, (0, HOLD_DOWN_MS));
+    let mut number = 0;
+    let refusal = loop {
+        number += 1;
+        if let Err(refusal) = register(&mut registry, 1, key(number), at(1), 0) {
+            break refusal;
+        }
+        let _ = release(&mut registry, 1, key(number), 0);
+    };
+    assert!(refusal.temporary && refusal.why.contains("nve1 released 1005"), "{refusal:?}");
+    assert_eq!(registry.counts(), (0, 1_005));
+    // What is its own it may have again, and another one is not concerned.
+    assert!(register(&mut registry, 1, key(7), at(1), 0).is_ok());
+    assert!(register(&mut registry, 2, key(number), at(2), 0).is_ok());
+    let transaction = registry.delete_released(HOLD_DOWN_MS + 1, 500).unwrap();
+    registry.apply(&transaction, HOLD_DOWN_MS + 1);
+    assert!(register(&mut registry, 1, key(number + 1), at(1), HOLD_DOWN_MS + 1).is_ok());
 }

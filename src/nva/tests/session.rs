@@ -295,12 +295,12 @@ fn requests_beyond_the_rate_wait_for_the_next_tick() {
     let mut bench = Bench::new(LIMITS, 0);
     bench.hello(1);
     for number in 1..=12_000 {
-        // Releases of what is nobody's are refused at once.
+        // Releases of what is nobody's are answered at once.
         bench.up(1, Up::Unregister { id: number, key: key(number) });
     }
     let answered = |bench: &mut Bench| {
         let weight = bench.sent.iter().map(|(_, down)| down.weight()).sum();
-        let count = bench.sent.drain(..).filter(|(_, down)| matches!(down, Down::Refused { .. })).count();
+        let count = bench.sent.drain(..).filter(|(_, down)| matches!(down, Down::Registered { .. })).count();
         (count, weight)
     };
     let all = |bench: &mut Bench| {
@@ -403,7 +403,7 @@ fn an_operator_releases_what_belongs_to_nobody_alive_once_it_is_durable() {
     assert!(matches!(&bench.released[..], [(Ticket(1), Err(why))] if why.contains("full")));
     bench.step(Input::Release(Ticket(2), key(1)));
     bench.step(Input::Committed(Ok(())));
-    assert_eq!(bench.released.pop(), Some((Ticket(2), Ok((2, 4)))));
+    assert_eq!(bench.released.pop(), Some((Ticket(2), Ok((4, 4)))));
     assert!(bench.told_all(2).contains(&"delta 4: -1".to_owned()));
     // Nobody has it any more, or ever had it.
     for nobody in [1, 99] {
@@ -419,4 +419,56 @@ fn an_operator_releases_what_belongs_to_nobody_alive_once_it_is_durable() {
         matches!(bench.released.pop(), Some((Ticket(4), Err(why))) if why.contains("nve1, which has a session"))
     );
     assert_eq!(bench.commits.len(), 2);
+}
+
+#[test]
+fn released_identifiers_are_deleted_when_nobody_waits() {
+    let mut bench = Bench::new(LIMITS, 3);
+    bench.follows(2, Some((EPOCH, 3)));
+    bench.hello(1);
+    bench.up(1, Up::Unregister { id: 1, key: key(1) });
+    assert_eq!(bench.authority.registry().counts(), (2, 1));
+    bench.now_ms = 1;
+    bench.step(Input::Tick);
+    assert_eq!(bench.commits[1], Transaction { deletes: vec![key(1)], ..Transaction::default() });
+    assert_eq!(bench.authority.registry().counts(), (2, 0));
+    // Revisions follow one another; of the identifier nothing is told.
+    assert_eq!(bench.told_all(2), ["resumed 3", "delta 4: -1", "delta 5:"]);
+    bench.register(1, 1);
+    assert_eq!(bench.authority.registry().record(key(1)).unwrap().sequence, 6);
+}
+
+#[test]
+fn released_identifiers_are_deleted_though_requests_never_end() {
+    let mut bench = Bench::new(LIMITS, 3);
+    bench.hello(1);
+    bench.commits_at_once = false;
+    bench.up(1, Up::Unregister { id: 1, key: key(1) });
+    for round in 1..=5 {
+        bench.now_ms += 200;
+        bench.register(1, 10 + round);
+        bench.step(Input::Tick);
+        assert!(bench.commits.iter().all(|it| it.deletes.is_empty()), "{round}: what waits comes first");
+        bench.step(Input::Committed(Ok(())));
+    }
+    let last = bench.commits.pop().unwrap();
+    assert_eq!((last.deletes, last.writes.len()), (vec![key(1)], 0));
+}
+
+#[test]
+fn who_asked_is_told_of_a_release_though_it_is_deleted_before_there_is_room() {
+    let mut bench = Bench::new(Limits { window: 1, ..LIMITS }, 1);
+    bench.hello(2);
+    let (_, mut weight) = bench.told(2);
+    bench.up(2, Up::Query { id: 1, keys: vec![key(1)] });
+    bench.step(Input::Ready(SessionId(2), weight));
+    assert_eq!((bench.sent.len(), bench.told(2).0), (1, vec!["answer 1 at 1: 1".to_owned()]));
+    weight = 200;
+    bench.hello(1);
+    bench.up(1, Up::Unregister { id: 1, key: key(1) });
+    bench.now_ms = 1;
+    bench.step(Input::Tick);
+    assert_eq!(bench.authority.registry().record(key(1)), None);
+    bench.step(Input::Ready(SessionId(2), weight));
+    assert_eq!(bench.told(2).0, ["delta 3: -1"]);
 }

@@ -15,14 +15,15 @@ use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Told, Up};
 use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::Registry;
-use crate::nva::store::{Memory, Store, Stored};
+use crate::nva::store::backup::begin_anew;
+use crate::nva::store::{EPOCH, Memory, Store, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const NVES: u64 = 5;
 /// The one in cache mode.
 const CACHING: usize = NVES as usize - 1;
 const KEYS: u64 = 12;
-const HOLD_DOWN_MS: u64 = 5_000;
+const HOLD_DOWN_MS: u64 = 2_000;
 const LEASE_MS: u32 = 3_000;
 /// So small that pages, windows and the log have ends.
 const SMALL: Limits = Limits {
@@ -72,6 +73,8 @@ struct SimNve {
     asked: BTreeMap<Key, u64>,
     /// What the authority acknowledged, and was not given back since.
     acknowledged: BTreeSet<Key>,
+    /// The highest sequence of each identifier that it was told or answered.
+    sequences: [BTreeMap<Key, u64>; 2],
 }
 
 pub(super) struct World {
@@ -81,6 +84,8 @@ pub(super) struct World {
     store: Memory,
     /// What the store holds.
     stored: BTreeMap<Key, Record>,
+    /// Identifiers that were forgotten after their release.
+    deleted: BTreeSet<Key>,
     epoch: u8,
     revision: u64,
     backup: Option<Stored>,
@@ -110,6 +115,7 @@ impl World {
             applying: VecDeque::new(),
             asked: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            sequences: Default::default(),
         };
         let mut world = World {
             flaw,
@@ -117,6 +123,7 @@ impl World {
             chance: Chance(seed),
             store: Memory::default(),
             stored: BTreeMap::new(),
+            deleted: BTreeSet::new(),
             epoch: 1,
             revision: 0,
             backup: None,
@@ -139,6 +146,12 @@ impl World {
         let held = self.stored.iter().filter(|(_, record)| record.is_held());
         let held = held.map(|(key, record)| (*key, record.choices.clone())).collect();
         self.history.insert((self.epoch, self.revision), held);
+    }
+
+    fn write(&mut self, transaction: &Transaction) {
+        self.store.commit(self.revision + 1, transaction).unwrap();
+        self.deleted.extend(&transaction.deletes);
+        self.note_stored();
     }
 
     fn start_authority(&mut self) {
@@ -233,8 +246,7 @@ impl World {
     fn commit_ends(&mut self, refused: bool) {
         let Some(transaction) = self.commit.take() else { return };
         if !refused {
-            self.store.commit(self.revision + 1, &transaction).unwrap();
-            self.note_stored();
+            self.write(&transaction);
         }
         let is_told = !refused || self.flaw == Some(Flaw::BlindSuccess);
         self.authority(authority::Input::Committed(is_told.then_some(()).ok_or("refused".to_owned())));
@@ -274,13 +286,19 @@ impl World {
         } else {
             check::order(&down, &mut stream.told);
         }
-        if let Down::Registered { id, .. } = &down
+        if let Some(flaw) = self.flaw {
+            flaw.down(&mut nve.table, &self.deleted, &mut down, n == CACHING);
+        }
+        if let Down::Registered { id, sequence, .. } = &down
             && let Some((key, _)) = nve.asked.iter().find(|(_, asked)| *asked == id)
         {
             nve.acknowledged.insert(*key);
+            check::sequence(&mut nve.sequences[0], *key, *sequence);
         }
-        if let Some(flaw) = self.flaw {
-            flaw.down(&mut nve.table, &mut down, n == CACHING);
+        if let Down::Answer { mappings, .. } | Down::Delta(_, mappings) = &down
+            && n == CACHING
+        {
+            mappings.iter().for_each(|told| check::sequence(&mut nve.sequences[1], told.key, told.sequence));
         }
         self.client(n, client::Input::Down(down));
         self.authority(authority::Input::Ready(session, weight));
@@ -288,7 +306,10 @@ impl World {
 
     fn apply(&mut self, n: usize) {
         let Some((whole, mappings)) = self.nves[n].applying.pop_front() else { return };
-        let table = &mut self.nves[n].table;
+        let SimNve { table, sequences, .. } = &mut self.nves[n];
+        if n != CACHING {
+            mappings.iter().for_each(|told| check::sequence(&mut sequences[1], told.key, told.sequence));
+        }
         if whole {
             table.clear();
         }

@@ -1,13 +1,16 @@
 //! The keys below the prefix, and what stands there. All of it is text or the form of stores, and `etcdctl` shows it.
 //!
 //! * `head`: form, epoch, revision and token of the last transaction.
+//! * `o/KEY`: what operators want at NVEs.
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
 //! * `s/NVE`: the authority at which an NVE has its session, and the token of the transaction that opened it; with the
 //!   lease of the authority.
 
-use crate::nva::model::{Key, Record};
+use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use crate::nva::store::bytes::{read_key, write_key};
-use crate::nva::store::form::{read_record, write_record};
+use crate::nva::store::form::{
+    read_object, read_object_key, read_record, write_object, write_object_key, write_record,
+};
 use crate::nva::store::sequencer::{Head, Offer, TOKEN};
 use etcd_client::{PutOptions, TxnOp};
 
@@ -35,6 +38,7 @@ pub(super) struct Layout {
 pub(super) enum Place {
     Head,
     Record(Key),
+    Object(ObjectKey),
     Session(String),
     Other,
 }
@@ -63,6 +67,15 @@ impl Layout {
         format!("{}r/{shard:02x}/", self.prefix)
     }
 
+    /// What the keys of all objects begin with.
+    pub(super) fn objects(&self) -> String {
+        format!("{}o/", self.prefix)
+    }
+
+    fn object(&self, key: &ObjectKey) -> String {
+        format!("{}{}", self.objects(), write_object_key(key))
+    }
+
     pub(super) fn session(&self, nve: &str) -> String {
         format!("{}s/{nve}", self.prefix)
     }
@@ -75,6 +88,7 @@ impl Layout {
             return Place::Head;
         }
         match text.split_once('/') {
+            Some(("o", key)) => read_object_key(key).map_or(Place::Other, Place::Object),
             Some(("s", nve)) => Place::Session(nve.to_owned()),
             Some(("r", rest)) => rest
                 .split_once('/')
@@ -92,16 +106,30 @@ impl Layout {
         let lease = PutOptions::new().with_lease(lease);
         let opened = offer.commit.opened.iter();
         let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
-        let records = offer.commit.transaction.writes.iter();
-        let records = records.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
+        let Transaction { writes, deletes, objects } = &offer.commit.transaction;
+        let writes = writes.iter();
+        let writes = writes.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
+        let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));
+        let objects = objects.iter().map(|(key, object)| match object {
+            Some(object) => TxnOp::put(self.object(key), write_object(object), None),
+            None => TxnOp::delete(self.object(key), None),
+        });
         let head = TxnOp::put(self.head(), write_head(&offer.head), None);
-        opened.chain(records).chain([head]).collect()
+        opened.chain(writes).chain(deletes).chain(objects).chain([head]).collect()
     }
 }
 
 /// A record as it stands in the store.
 pub(super) fn record(key: Key, bytes: &[u8]) -> Result<(Key, Record), String> {
     read_record(bytes).map(|record| (key, record)).ok_or_else(|| format!("the record of {key} is damaged"))
+}
+
+/// An object as it stands in the store.
+pub(super) fn object(key: ObjectKey, bytes: &[u8]) -> Result<(ObjectKey, Object), String> {
+    match read_object(bytes) {
+        Some(object) => Ok((key, object)),
+        None => Err(format!("{key} is damaged")),
+    }
 }
 
 pub(super) fn write_head(Head { epoch, revision, token }: &Head) -> String {

@@ -1,12 +1,12 @@
 //! Reads everything that the store held at one revision of etcd.
 
-use super::layout::{Claim, Layout, Place, end_of, read_claim, read_head, record, write_head};
+use super::layout::{Claim, Layout, Place, end_of, object, read_claim, read_head, record, write_head};
 use super::link::{Failure, answer};
-use crate::nva::model::{Key, Record};
+use crate::nva::store::interface::Stored;
 use crate::nva::store::sequencer::Head;
 use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
 
-/// Records of one answer: far below the 4 MiB that an answer may have.
+/// Records of one answer: far below the 4 MiB that an answer may have. Objects are larger, and fewer.
 const PAGE: i64 = 5_000;
 
 /// Everything at one moment.
@@ -14,30 +14,43 @@ pub(super) struct Loaded {
     pub(super) head: Head,
     /// Revision of etcd.
     pub(super) at: i64,
-    pub(super) records: Vec<(Key, Record)>,
+    pub(super) stored: Stored,
     pub(super) claims: Vec<(String, Claim)>,
 }
 
-/// Reads everything.
+/// Reads everything. Makes a registry with the head `new` if there is none.
 ///
 /// # Errors
 /// There is nothing, what is there is damaged, or etcd does not answer.
-pub(super) async fn load(client: &mut Client, layout: &Layout) -> Result<Loaded, Failure> {
-    let got = answer(client.get(layout.head(), None)).await?;
+pub(super) async fn load(
+    client: &mut Client,
+    layout: &Layout,
+    new: Option<&Head>,
+) -> Result<Loaded, Failure> {
+    let mut got = answer(client.get(layout.head(), None)).await?;
+    // An etcd that is full makes nothing, and what is there is read.
+    if let (Some(new), true) = (new, got.kvs().is_empty()) {
+        create(client, layout, new).await?;
+        got = answer(client.get(layout.head(), None)).await?;
+    }
     let at = got.header().map_or(0, |header| header.revision());
     let Some(value) = got.kvs().first() else {
-        return Err(Failure::Refused(format!("{} is gone; was it deleted?", layout.head())));
+        return Err(Failure::Refused(format!("there is no registry: {} is not there", layout.head())));
     };
     let head = read_head(value.value()).ok_or_else(|| {
         let value = value.value().escape_ascii();
         Failure::Refused(format!("{} is `{value}`, which this release cannot read", layout.head()))
     })?;
-    let (mut records, mut claims) = (Vec::new(), Vec::new());
+    let (mut records, mut objects, mut claims) = (Vec::new(), Vec::new(), Vec::new());
     for shard in 0..=u8::MAX {
         for value in range(client, &layout.shard(shard), at).await? {
             let Place::Record(key) = layout.place(value.key()) else { continue };
             records.push(record(key, value.value()).map_err(Failure::Refused)?);
         }
+    }
+    for value in range(client, &layout.objects(), at).await? {
+        let Place::Object(key) = layout.place(value.key()) else { continue };
+        objects.push(object(key, value.value()).map_err(Failure::Refused)?);
     }
     for value in range(client, &layout.session(""), at).await? {
         if let (Place::Session(nve), Some(claim)) = (layout.place(value.key()), read_claim(value.value())) {
@@ -45,14 +58,13 @@ pub(super) async fn load(client: &mut Client, layout: &Layout) -> Result<Loaded,
         }
     }
     records.sort_unstable_by_key(|(key, _)| *key);
-    Ok(Loaded { head, at, records, claims })
+    objects.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let stored = Stored { epoch: head.epoch, revision: head.revision, records, objects };
+    Ok(Loaded { head, at, stored, claims })
 }
 
-/// Makes a store if there is none.
-///
-/// # Errors
-/// Etcd does not answer, or allows it not.
-pub(super) async fn create(client: &mut Client, layout: &Layout, head: &Head) -> Result<(), Failure> {
+/// Makes a registry if there is none.
+async fn create(client: &mut Client, layout: &Layout, head: &Head) -> Result<(), Failure> {
     let is_missing = Compare::create_revision(layout.head(), CompareOp::Equal, 0);
     let made = Txn::new().when([is_missing]).and_then([TxnOp::put(layout.head(), write_head(head), None)]);
     let made = answer(client.txn(made)).await?;

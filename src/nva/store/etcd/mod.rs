@@ -40,8 +40,7 @@ pub fn open(config: &EtcdConfig, name: &str, epoch: [u8; EPOCH]) -> Result<Runni
     let runtime = runtime()?;
     let (orders, ordered) = mpsc::unbounded_channel();
     let (report, reports) = mpsc::unbounded_channel();
-    let Loaded { head, at, records, claims } = runtime.block_on(first(&config, &layout, epoch))?;
-    let stored = Stored { epoch: head.epoch, revision: head.revision, records };
+    let Loaded { head, at, stored, claims } = runtime.block_on(first(&config, &layout, epoch))?;
     let work = work::Work::new(config, layout, name, (head, at), report);
     let thread = thread(move || runtime.block_on(work.run(claims, ordered)))?;
     let rules = CommitRules { batch: BATCH, is_shared: true };
@@ -58,10 +57,8 @@ pub fn read(config: &EtcdConfig) -> Result<Stored, StoreError> {
     runtime()?.block_on(async {
         let mut failed = Failure::Unknown("no endpoint".to_owned());
         for _ in &config.endpoints {
-            match loaded(&mut link, &layout).await {
-                Ok(Loaded { head: Head { epoch, revision, .. }, records, .. }) => {
-                    return Ok(Stored { epoch, revision, records });
-                }
+            match loaded(&mut link, &layout, None).await {
+                Ok(loaded) => return Ok(loaded.stored),
                 Err(why) => failed = why,
             }
             link.failed();
@@ -81,7 +78,7 @@ async fn first(config: &Arc<EtcdConfig>, layout: &Layout, epoch: [u8; EPOCH]) ->
     let new = Head { epoch, revision: 0, token: [0; TOKEN] };
     let mut told = String::new();
     loop {
-        let why = match made(&mut link, layout, &new).await {
+        let why = match loaded(&mut link, layout, Some(&new)).await {
             Ok(loaded) => return Ok(loaded),
             Err(Failure::Refused(why)) => return Err(StoreError(format!("{}: {why}", link.endpoint()))),
             Err(Failure::Unknown(why)) => format!("{}: {why}", link.endpoint()),
@@ -95,11 +92,6 @@ async fn first(config: &Arc<EtcdConfig>, layout: &Layout, epoch: [u8; EPOCH]) ->
     }
 }
 
-async fn made(link: &mut Link, layout: &Layout, new: &Head) -> Result<Loaded, Failure> {
-    load::create(&mut link.client().await?, layout, new).await?;
-    loaded(link, layout).await
-}
-
-async fn loaded(link: &mut Link, layout: &Layout) -> Result<Loaded, Failure> {
-    load::load(&mut link.client().await?, layout).await
+async fn loaded(link: &mut Link, layout: &Layout, new: Option<&Head>) -> Result<Loaded, Failure> {
+    load::load(&mut link.client().await?, layout, new).await
 }

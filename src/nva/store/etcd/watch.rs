@@ -1,6 +1,6 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
-use super::layout::{Claim, Layout, Place, read_claim, read_head, record};
+use super::layout::{Claim, Layout, Place, object, read_claim, read_head, record};
 use super::link::{CONNECT, Failure, Link, answer};
 use crate::config::EtcdConfig;
 use crate::nva::model::Transaction;
@@ -81,7 +81,21 @@ impl Assembler {
                 }
                 Err(why) => Some(Item::Damaged(why)),
             },
-            Place::Record(key) => Some(Item::Damaged(format!("the record of {key} was deleted"))),
+            Place::Record(key) => {
+                self.transaction.deletes.push(key);
+                None
+            }
+            Place::Object(key) if is_put => match object(key, value.value()) {
+                Ok((key, object)) => {
+                    self.transaction.objects.push((key, Some(object)));
+                    None
+                }
+                Err(why) => Some(Item::Damaged(why)),
+            },
+            Place::Object(key) => {
+                self.transaction.objects.push((key, None));
+                None
+            }
             Place::Session(nve) if is_put => match read_claim(value.value()) {
                 Some(claim) => {
                     self.opened.push((nve, claim));

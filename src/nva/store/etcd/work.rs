@@ -340,9 +340,9 @@ impl Work {
 
     /// Reads everything, when the watch cannot tell what happened.
     async fn read_anew(&mut self) -> Result<(), Broken> {
-        let Loaded { head, at, records, claims } = loop {
+        let Loaded { head, at, stored, claims } = loop {
             let read = match self.link.client().await {
-                Ok(mut client) => load(&mut client, &self.layout).await,
+                Ok(mut client) => load(&mut client, &self.layout, None).await,
                 Err(why) => Err(why),
             };
             match read {
@@ -358,7 +358,7 @@ impl Work {
         };
         if self.sequencer.replaced(head).map_err(Broken)? {
             self.forget_offer();
-            self.report(Report::Replaced(head.revision, records));
+            self.report(Report::Replaced(stored));
         }
         self.report_elsewhere(claims);
         self.known = at;

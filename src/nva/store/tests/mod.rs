@@ -20,7 +20,7 @@ fn key(n: u64) -> Key {
 
 /// Writes, overwrites and releases, and gives what must be there then.
 fn fill(store: &mut dyn Store) -> Vec<(Key, Record)> {
-    let write = |writes: Vec<(Key, Record)>| Transaction { writes };
+    let write = |writes: Vec<(Key, Record)>| Transaction { writes, ..Transaction::default() };
     store.commit(1, &write(vec![(key(1), record(1, 1)), (key(2), record(2, 16))])).unwrap();
     store.commit(2, &write(vec![(key(1), record(3, 2)), (key(3), record(4, 0))])).unwrap();
     vec![(key(1), record(3, 2)), (key(2), record(2, 16)), (key(3), record(4, 0))]
@@ -41,13 +41,34 @@ fn what_was_committed_is_there_in_the_order_of_keys() {
 }
 
 #[test]
+fn what_was_deleted_is_gone_and_a_key_may_come_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(Memory::default()), Box::new(Embedded::open(&path, [7; EPOCH]).unwrap())];
+    for mut store in stores {
+        let mut expected = fill(store.as_mut());
+        // Also one that is not there.
+        store.commit(3, &Transaction { deletes: vec![key(3), key(9)], ..Transaction::default() }).unwrap();
+        expected.pop();
+        let stored = store.load().unwrap();
+        assert_eq!((stored.revision, &stored.records), (3, &expected));
+        store
+            .commit(4, &Transaction { writes: vec![(key(3), record(4, 1))], ..Transaction::default() })
+            .unwrap();
+        expected.push((key(3), record(4, 1)));
+        assert_eq!(store.load().unwrap().records, expected);
+    }
+}
+
+#[test]
 fn the_embedded_store_keeps_records_and_epoch_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("nva.redb");
     let expected = fill(&mut Embedded::open(&path, [7; EPOCH]).unwrap());
     // The epoch of the second opening is for a store that is not there.
     let stored = Embedded::open(&path, [8; EPOCH]).unwrap().load().unwrap();
-    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, records: expected });
+    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, records: expected, objects: Vec::new() });
 }
 
 #[test]
@@ -81,7 +102,11 @@ fn a_revision_that_does_not_follow_is_not_written() {
     for mut store in stores {
         fill(store.as_mut());
         for wrong in [0, 2, 4] {
-            let transaction = Transaction { writes: vec![(key(9), record(9, 1))] };
+            let transaction = Transaction {
+                writes: vec![(key(9), record(9, 1))],
+                deletes: vec![key(1)],
+                ..Transaction::default()
+            };
             assert!(store.commit(wrong, &transaction).is_err());
         }
         let stored = store.load().unwrap();
@@ -105,7 +130,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH], NOW_S).map(|_| ())] {
         assert!(refused.unwrap_err().to_string().contains("stop it first"));
     }
-    let later = Transaction { writes: vec![(key(5), record(50, 1))] };
+    let later = Transaction { writes: vec![(key(5), record(50, 1))], ..Transaction::default() };
     store.commit(3, &later).unwrap();
     drop(store);
     let (restored, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
@@ -121,7 +146,8 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     // Once more: above what was given out meanwhile.
     let mut store = Embedded::open(&path, [1; EPOCH]).unwrap();
     let sequence = stored.revision + 1;
-    store.commit(sequence, &Transaction { writes: vec![(key(1), record(sequence, 1))] }).unwrap();
+    let writes = vec![(key(1), record(sequence, 1))];
+    store.commit(sequence, &Transaction { writes, ..Transaction::default() }).unwrap();
     drop(store);
     restore(&copy, &path, [8; EPOCH], NOW_S + 1).unwrap();
     let again = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
@@ -148,7 +174,16 @@ fn a_database_of_something_else_is_no_registry_and_is_left_as_it_is() {
 fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
-    backup(&Stored { epoch: [7; EPOCH], revision: 1, records: vec![(key(1), record(1, 1))] }, &copy).unwrap();
+    backup(
+        &Stored {
+            epoch: [7; EPOCH],
+            revision: 1,
+            records: vec![(key(1), record(1, 1))],
+            ..Stored::default()
+        },
+        &copy,
+    )
+    .unwrap();
     std::fs::write(&path, [0; 4096]).unwrap();
     assert!(verify(&path).unwrap_err().to_string().contains("damaged"));
     let (_, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
@@ -162,4 +197,31 @@ fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_no
         assert_eq!(std::fs::read(&path).unwrap(), good);
     }
     assert!(!missing.exists());
+}
+
+#[test]
+fn what_operators_want_is_kept_beside_the_records_and_is_in_backups() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let object = |document: &str, sequence| Object { document: document.to_owned(), sequence };
+    let name = |nve: &str, name| ObjectKey { nve: nve.to_owned(), name };
+    let red = name("", ObjectName::Network("red".into()));
+    let policy = name("", ObjectName::Policy { from: "red".into(), to: "2001:db8::/64".into() });
+    let vm1 = name("nve1", ObjectName::Attachment("vm1".into()));
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(Memory::default()), Box::new(Embedded::open(&path, [7; EPOCH]).unwrap())];
+    for mut store in stores {
+        let write = |objects| Transaction { objects, ..Transaction::default() };
+        let made = [&red, &policy, &vm1].map(|key| (key.clone(), Some(object("{name: red} # é", 1))));
+        store.commit(1, &write(made.to_vec())).unwrap();
+        store.commit(2, &write(vec![(policy.clone(), None), (red.clone(), Some(object("{}", 2)))])).unwrap();
+        let stored = store.load().unwrap();
+        let expected = [(red.clone(), object("{}", 2)), (vm1.clone(), object("{name: red} # é", 1))];
+        assert_eq!(stored.objects, expected);
+        assert_eq!((stored.revision, stored.records.len()), (2, 0));
+        let copy = directory.path().join("copy.redb");
+        let _ = std::fs::remove_file(&copy);
+        assert_eq!(backup(&stored, &copy).unwrap().objects, 2);
+        assert_eq!(Embedded::open(&copy, [1; EPOCH]).unwrap().load().unwrap().objects, expected);
+    }
 }

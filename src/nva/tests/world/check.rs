@@ -30,6 +30,13 @@ pub(super) fn order_of_asked(down: &Down, told: &mut u64) {
     }
 }
 
+/// The sequence of an identifier never goes back, over its release, its deletion and backups.
+pub(super) fn sequence(seen: &mut BTreeMap<Key, u64>, key: Key, sequence: u64) {
+    let highest = seen.entry(key).or_default();
+    assert!(sequence >= *highest, "{key}: sequence {sequence} comes after {highest}");
+    *highest = sequence;
+}
+
 impl World {
     /// What holds at every moment.
     pub(super) fn check(&self) {
@@ -101,7 +108,8 @@ impl World {
             let told = self.authority.iter().flat_map(Authority::nves).find(|state| state.name == name(n));
             assert_eq!(told.map(|state| state.applied), Some(self.revision), "nve{n}");
         }
-        for (key, record) in self.stored.iter().filter(|(_, record)| record.is_held()) {
+        for (key, record) in &self.stored {
+            assert!(record.is_held(), "{key} was released long ago and is kept: {record:?}");
             let owner = self.nves.iter().zip(1..).find(|(_, n)| name(*n) == record.owner).unwrap().0;
             assert!(owner.attached.contains(key), "{key} is nobody's: {record:?}");
         }

@@ -9,8 +9,7 @@ impl World {
         if let Some(transaction) = self.commit.take()
             && self.chance.below(2) == 0
         {
-            self.store.commit(self.revision + 1, &transaction).unwrap();
-            self.note_stored();
+            self.write(&transaction);
         }
         for n in 0..self.nves.len() {
             self.break_stream(n);
@@ -19,17 +18,15 @@ impl World {
 
     /// Takes a backup, or brings the store back to it: what was acknowledged since is lost, and the epoch is another one.
     pub(super) fn back_up_or_restore(&mut self) {
-        let Some(Stored { revision, records, .. }) = self.backup.take() else {
+        let Some(mut stored) = self.backup.clone().filter(|_| self.chance.below(2) == 0) else {
             self.backup = Some(self.store.load().unwrap());
             return;
         };
         self.kill_authority();
-        self.store = Memory::default();
-        for n in 1..=revision {
-            let writes = if n == revision { records.clone() } else { Vec::new() };
-            self.store.commit(n, &Transaction { writes }).unwrap();
-        }
         self.epoch += 1;
+        // Not twice in a second.
+        begin_anew(&mut stored, [self.epoch; EPOCH], 1_800_000_000 + u64::from(self.epoch));
+        self.store = stored.into();
         self.nves.iter_mut().for_each(|nve| nve.acknowledged.clear());
         self.note_stored();
     }

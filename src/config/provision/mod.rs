@@ -1,0 +1,13 @@
+//! What an authority adds to the configurations of nodes: virtual networks, policies and attachments, each written as
+//! in a node's file and judged by its rules.
+//!
+//! The file wins: what contradicts it is left out, and so is what contradicts an older entry of the authority.
+
+mod entry;
+mod rules;
+mod settle;
+
+pub use entry::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, Summary};
+pub use rules::ProvisionRules;
+pub use settle::RefusedEntry;
+pub(super) use settle::{append, settle};

@@ -1,0 +1,76 @@
+//! What operators want at this node, by the word of the authority: judged together with the file, and left out where it
+//! contradicts it.
+
+use crate::config::{Config, Entry, ObjectName, RefusedEntry, Source};
+use crate::nva::client::Objects;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A node's file and what operators want beside it.
+#[derive(Debug, Clone)]
+pub struct Provision {
+    /// The file as it was read.
+    pub source: Arc<Source>,
+    /// What it says.
+    pub file: Arc<Config>,
+    /// What operators want.
+    pub objects: Arc<Objects>,
+    /// What of that the node cannot take over.
+    pub refused: Vec<RefusedEntry>,
+}
+
+impl Provision {
+    /// File and objects together. `excluded` is refused already.
+    ///
+    /// # Errors
+    /// What is wrong with the file alone.
+    pub fn compose(
+        source: Arc<Source>,
+        file: Arc<Config>,
+        objects: Arc<Objects>,
+        excluded: Vec<RefusedEntry>,
+    ) -> Result<(Arc<Config>, Self), String> {
+        let mut refused = excluded;
+        let is_taken =
+            |name: &ObjectName, refused: &[RefusedEntry]| !refused.iter().any(|it| it.name == *name);
+        let mut wanted: Vec<_> = objects.all.values().filter(|seen| is_taken(&seen.name, &refused)).collect();
+        wanted.sort_by_key(|seen| seen.sequence);
+        let mut entries: Vec<Cow<'_, Entry>> = Vec::with_capacity(wanted.len());
+        for seen in wanted {
+            match in_own_words(&file, &seen.entry, seen.sir_prefix) {
+                Ok(entry) => entries.push(entry),
+                Err(why) => refused.push(RefusedEntry { name: seen.name.clone(), why }),
+            }
+        }
+        let all: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
+        let config = if all.is_empty() {
+            file.clone()
+        } else {
+            let (config, more) = source.with(&all).map_err(|errors| errors.to_string())?;
+            refused.extend(more);
+            Arc::new(config)
+        };
+        drop(entries);
+        Ok((config, Provision { source, file, objects, refused }))
+    }
+
+    /// Tells the operator of this node what is refused and was not before.
+    pub fn tell_refused(&self, before: &[RefusedEntry]) {
+        for refused in self.refused.iter().filter(|refused| !before.contains(refused)) {
+            let RefusedEntry { name, why } = refused;
+            tracing::error!(object = %name, why, "what operators want at this node is refused");
+        }
+    }
+}
+
+/// A network with the name that its SIR domain has at this node.
+fn in_own_words<'e>(file: &Config, entry: &'e Entry, sir_prefix: u64) -> Result<Cow<'e, Entry>, String> {
+    let Some(domain) = entry.domain() else { return Ok(Cow::Borrowed(entry)) };
+    let Some(own) = file.sir_domains.iter().find(|own| own.prefix.0 == sir_prefix) else {
+        let prefix = crate::ila::SirPrefix(sir_prefix);
+        return Err(format!(
+            "its domain {domain} has the SIR prefix {prefix}, which no domain here has; add it to sir_domains"
+        ));
+    };
+    if own.name == domain { Ok(Cow::Borrowed(entry)) } else { entry.in_domain(&own.name).map(Cow::Owned) }
+}

@@ -1,0 +1,393 @@
+//! What operators want at NVEs: networks, policies between them, and attachments. It is judged by the rules of a node's
+//! file, and each NVE sees of it what it has a part in.
+
+use super::model::{Nve, Object, ObjectKey};
+use crate::config::{Claim, Entry, ObjectName, ProvisionRules};
+use crate::ila::Locator;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Attachments that operators may want at one NVE.
+const MAX_ATTACHMENTS: usize = 16_384;
+/// Hosts of a network that a list of copies may have.
+const MAX_HOSTS: usize = 256;
+
+/// What an operator does to an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Makes it. There must be none.
+    Add(Entry, String),
+    /// Replaces it. There must be one, and with this sequence if one is named.
+    Set(Entry, String, Option<u64>),
+    /// Deletes it. There must be one, and with this sequence if one is named.
+    Delete(Option<u64>),
+}
+
+/// An object as an NVE sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Of a network: the SIR prefix of its domain. 0 for others.
+    pub sir_prefix: u64,
+    /// The entry.
+    pub entry: Arc<Entry>,
+}
+
+/// Whose view a change touches.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// These NVEs.
+    pub(super) nves: BTreeSet<String>,
+    /// Those who see one of these networks.
+    pub(super) networks: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    entry: Arc<Entry>,
+    object: Object,
+}
+
+/// All objects.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    rules: ProvisionRules,
+    objects: BTreeMap<ObjectKey, Held>,
+    /// Whose an address is.
+    claims: HashMap<Claim, ObjectKey>,
+    /// What refers to a network, by its name.
+    referrers: HashMap<String, BTreeSet<ObjectKey>>,
+    /// What cannot be read, and why.
+    unread: BTreeMap<ObjectKey, (Object, String)>,
+}
+
+impl Catalogue {
+    /// What a store held.
+    pub fn new(rules: ProvisionRules, stored: impl IntoIterator<Item = (ObjectKey, Object)>) -> Self {
+        let mut catalogue = Catalogue { rules, ..Catalogue::default() };
+        stored.into_iter().for_each(|(key, object)| catalogue.insert(key, object));
+        catalogue
+    }
+
+    /// Objects that cannot be read, and why. They are kept, and nobody is told of them.
+    pub fn unread(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
+        self.unread.iter().map(|(key, (_, why))| (key, why.as_str()))
+    }
+
+    /// Every object behind a key, in the order of keys.
+    pub fn after(&self, key: Option<&ObjectKey>) -> impl Iterator<Item = (&ObjectKey, &Entry, &Object)> {
+        use std::ops::Bound;
+        let after = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.objects
+            .range::<ObjectKey, _>((after, Bound::Unbounded))
+            .map(|(key, held)| (key, &*held.entry, &held.object))
+    }
+
+    /// How many attachments a network has.
+    #[must_use]
+    pub fn attachments_of(&self, network: &str) -> usize {
+        self.attached_to(network).count()
+    }
+
+    /// Takes over what is durable.
+    pub(super) fn apply(&mut self, objects: &[(ObjectKey, Option<Object>)]) {
+        for (key, object) in objects {
+            self.remove(key);
+            if let Some(object) = object {
+                self.insert(key.clone(), object.clone());
+            }
+        }
+    }
+
+    /// What makes of these objects all that there are.
+    pub(super) fn differences(&self, all: Vec<(ObjectKey, Object)>) -> Vec<(ObjectKey, Option<Object>)> {
+        let all: BTreeMap<ObjectKey, Object> = all.into_iter().collect();
+        let old = self.objects.keys().chain(self.unread.keys());
+        let gone: Vec<_> = old.filter(|key| !all.contains_key(key)).map(|key| (key.clone(), None)).collect();
+        let same = |key: &ObjectKey, object: &Object| {
+            let held = self.objects.get(key).map(|held| &held.object);
+            held.or_else(|| self.unread.get(key).map(|(object, _)| object)) == Some(object)
+        };
+        let new = all.into_iter().filter(|(key, object)| !same(key, object));
+        let new: Vec<_> = new.map(|(key, object)| (key, Some(object))).collect();
+        gone.into_iter().chain(new).collect()
+    }
+
+    /// Whose view these changes touch. They are not applied yet.
+    pub(super) fn touched(&self, objects: &[(ObjectKey, Option<Object>)]) -> Touched {
+        let mut touched = Touched::default();
+        for (key, object) in objects {
+            if !key.nve.is_empty() {
+                touched.nves.insert(key.nve.clone());
+            }
+            let new = object.as_ref().and_then(|object| Entry::named(&key.name, &object.document).ok());
+            let old = self.objects.get(key).map(|held| &*held.entry);
+            for entry in new.iter().chain(old) {
+                touched.networks.extend(entry.networks().into_iter().map(str::to_owned));
+            }
+            if let ObjectName::Network(name) = &key.name {
+                touched.networks.insert(name.clone());
+            }
+        }
+        touched
+    }
+
+    /// Judges a change by an operator. Gives the object afterwards. `revision` is that of the registry.
+    ///
+    /// # Errors
+    /// There is none to change, one already, or another one than the operator saw; something refers to what is deleted;
+    /// it breaks a rule of a node's file, alone or with what is there; an address or a place is taken; with the way out.
+    pub(super) fn judge(
+        &mut self,
+        nves: &HashMap<String, Nve>,
+        key: &ObjectKey,
+        change: Change,
+        revision: u64,
+    ) -> Result<Option<Object>, String> {
+        let before = self.objects.get(key).map(|held| held.object.sequence);
+        let before = before.or_else(|| self.unread.get(key).map(|(object, _)| object.sequence));
+        let (entry, document, expected) = match change {
+            Change::Add(..) if before.is_some() => {
+                return Err(format!("{key} is there already; `set` replaces it"));
+            }
+            Change::Add(entry, document) => (Some(entry), document, None),
+            Change::Set(entry, document, expected) => (Some(entry), document, expected),
+            Change::Delete(expected) => (None, String::new(), expected),
+        };
+        match (before, expected) {
+            (None, _) if entry.is_none() => return Err(format!("{key} is not there; `list` shows what is")),
+            (None, Some(_)) => return Err(format!("{key} is not there; `add` makes it")),
+            (Some(sequence), Some(expected)) if sequence != expected => {
+                return Err(format!(
+                    "{key} has sequence {sequence} and not {expected}: somebody changed it; look at it again"
+                ));
+            }
+            _ => {}
+        }
+        let Some(entry) = entry else {
+            self.judge_deletion(key)?;
+            return Ok(None);
+        };
+        if before.is_none() && expected.is_none() && matches!(key.name, ObjectName::Attachment(_)) {
+            self.judge_place(nves, key)?;
+        }
+        self.judge_claims(key, &entry)?;
+        let object = Object { document, sequence: before.unwrap_or(0).max(revision) + 1 };
+        let old = self.remove(key);
+        let was_refused = self.refused(nves, key);
+        self.hold(key.clone(), Held { entry: Arc::new(entry), object: object.clone() });
+        let is_refused = self.refused(nves, key);
+        self.remove(key);
+        if let Some(old) = old {
+            self.hold(key.clone(), old);
+        }
+        match is_refused.into_iter().find(|(key, why)| was_refused.get(key) != Some(why)) {
+            Some((_, why)) => Err(why),
+            None => Ok(Some(object)),
+        }
+    }
+
+    fn judge_deletion(&self, key: &ObjectKey) -> Result<(), String> {
+        let ObjectName::Network(name) = &key.name else { return Ok(()) };
+        match self.referrers.get(name).and_then(|all| Some((all.iter().next_back()?, all.len()))) {
+            None => Ok(()),
+            Some((one, 1)) => Err(format!("{key} is named by {one}; delete that first")),
+            Some((one, count)) => {
+                Err(format!("{key} is named by {one} and {} others; delete them first", count - 1))
+            }
+        }
+    }
+
+    fn judge_place(&self, nves: &HashMap<String, Nve>, key: &ObjectKey) -> Result<(), String> {
+        if !nves.contains_key(&key.nve) {
+            let nve: String = key.nve.chars().take(64).collect();
+            return Err(format!("`{}` is no NVE of this authority; add it to nves", nve.escape_debug()));
+        }
+        if self.of_nve(&key.nve).count() >= MAX_ATTACHMENTS {
+            return Err(format!("{} has {MAX_ATTACHMENTS} attachments; an NVE has no more", key.nve));
+        }
+        Ok(())
+    }
+
+    fn judge_claims(&self, key: &ObjectKey, entry: &Entry) -> Result<(), String> {
+        for claim in entry.claims() {
+            if let Some(other) = self.claims.get(&claim).filter(|other| *other != key) {
+                let what = match claim {
+                    Claim::Tenant(network, address) => format!("{address} of network {network}"),
+                    Claim::Task(sir) => sir.to_string(),
+                };
+                return Err(format!("{what} is that of {other}; an address has one attachment"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is refused of what a change of this object concerns, and why.
+    fn refused(&self, nves: &HashMap<String, Nve>, key: &ObjectKey) -> BTreeMap<ObjectKey, String> {
+        let mut refused = BTreeMap::new();
+        let concerned: BTreeSet<&str> = match &key.name {
+            ObjectName::Attachment(_) => BTreeSet::from([key.nve.as_str()]),
+            ObjectName::Policy { .. } => BTreeSet::new(),
+            ObjectName::Network(name) => self.attached_to(name).map(|(nve, _)| nve).collect(),
+        };
+        if key.nve.is_empty() {
+            let all: Vec<&Held> =
+                self.objects.iter().filter(|(key, _)| key.nve.is_empty()).map(|(_, it)| it).collect();
+            let locators = nves.values().flat_map(|nve| &nve.locators);
+            let judged = self.rules.judge(locators, &in_order(all));
+            refused.extend(
+                judged.into_iter().map(|it| (ObjectKey { nve: String::new(), name: it.name }, it.why)),
+            );
+        }
+        for nve in concerned {
+            let Some(known) = nves.get(nve) else { continue };
+            let view = self.view(nves, nve);
+            let entries: Vec<&Entry> = view.iter().map(|seen| &*seen.entry).collect();
+            let judged = self.rules.judge(&known.locators, &entries);
+            let its = judged.into_iter().filter(|it| matches!(it.name, ObjectName::Attachment(_)));
+            refused.extend(its.map(|it| (ObjectKey { nve: nve.to_owned(), name: it.name }, it.why)));
+        }
+        refused
+    }
+
+    /// What an NVE sees: its attachments; the networks that these are in; the policies of those; the networks that
+    /// policies and peers of those name, as they look from outside. One that is told of all networks sees all networks
+    /// and policies. Networks come first, then policies, then attachments, each the oldest first.
+    #[must_use]
+    pub fn view(&self, nves: &HashMap<String, Nve>, nve: &str) -> Vec<Seen> {
+        let sees_all = nves.get(nve).is_some_and(|known| known.all_networks);
+        let mut own: BTreeSet<&str> = BTreeSet::new();
+        let mut seen: Vec<&ObjectKey> = Vec::new();
+        for (key, held) in self.of_nve(nve) {
+            own.extend(held.entry.networks());
+            seen.push(key);
+        }
+        if sees_all {
+            seen.extend(self.objects.keys().filter(|key| key.nve.is_empty()));
+        } else {
+            let network =
+                |name: &str| ObjectKey { nve: String::new(), name: ObjectName::Network(name.to_owned()) };
+            let mut named: HashSet<&str> = HashSet::new();
+            for name in &own {
+                let Some((_, held)) = self.objects.get_key_value(&network(name)) else { continue };
+                named.extend(held.entry.networks());
+                let referrers = self.referrers.get(*name).into_iter().flatten();
+                for key in referrers.filter(|key| matches!(key.name, ObjectName::Policy { .. })) {
+                    let Some(policy) = self.objects.get(key) else { continue };
+                    named.extend(policy.entry.networks());
+                    seen.push(key);
+                }
+            }
+            named.extend(&own);
+            let networks = named.iter().filter_map(|name| self.objects.get_key_value(&network(name)));
+            seen.extend(networks.map(|(key, _)| key));
+        }
+        // A policy between two of its networks is named by both.
+        seen.sort_unstable();
+        seen.dedup();
+        let mut view: Vec<Seen> =
+            seen.into_iter().filter_map(|key| self.seen(nves, key, &own, sees_all)).collect();
+        view.sort_by(|a, b| kind(&a.name).cmp(&kind(&b.name)).then(a.sequence.cmp(&b.sequence)));
+        view
+    }
+
+    fn seen(
+        &self,
+        nves: &HashMap<String, Nve>,
+        key: &ObjectKey,
+        own: &BTreeSet<&str>,
+        sees_all: bool,
+    ) -> Option<Seen> {
+        let Held { entry, object } = self.objects.get(key)?;
+        let mut entry = entry.clone();
+        let mut sir_prefix = 0;
+        if let ObjectName::Network(name) = &key.name {
+            sir_prefix = self.rules.prefix_of(entry.domain()?)?.0;
+            entry = match own.contains(name.as_str()) {
+                true => Arc::new(entry.copied_to(self.hosts(nves, name, sir_prefix)).ok()?),
+                false if sees_all => entry,
+                false => Arc::new(entry.from_outside().ok()?),
+            };
+        }
+        Some(Seen { name: key.name.clone(), sequence: object.sequence, sir_prefix, entry })
+    }
+
+    /// A locator of each NVE with tenants in a network: what is for all of them is copied there.
+    fn hosts(&self, nves: &HashMap<String, Nve>, network: &str, sir_prefix: u64) -> Vec<Locator> {
+        let hosts: BTreeSet<&str> = self.attached_to(network).map(|(nve, _)| nve).collect();
+        let locator = |nve: &str| {
+            let own = nves.get(nve)?.locators.iter();
+            own.filter(|(_, sir)| **sir == sir_prefix).map(|(locator, _)| *locator).min()
+        };
+        let hosts: Vec<Locator> = hosts.into_iter().filter_map(locator).collect();
+        if hosts.len() > MAX_HOSTS { Vec::new() } else { hosts }
+    }
+
+    fn of_nve<'c>(&'c self, nve: &str) -> impl Iterator<Item = (&'c ObjectKey, &'c Held)> {
+        let first = ObjectKey { nve: nve.to_owned(), name: ObjectName::Network(String::new()) };
+        let nve = nve.to_owned();
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| key.nve == nve)
+            .filter(|(key, _)| !key.nve.is_empty())
+    }
+
+    /// NVE and name of each attachment in a network.
+    fn attached_to<'c>(&'c self, network: &str) -> impl Iterator<Item = (&'c str, &'c ObjectName)> {
+        let referrers = self.referrers.get(network).into_iter().flatten();
+        referrers.filter(|key| !key.nve.is_empty()).map(|key| (key.nve.as_str(), &key.name))
+    }
+
+    fn insert(&mut self, key: ObjectKey, object: Object) {
+        match Entry::named(&key.name, &object.document) {
+            Ok(entry) => self.hold(key, Held { entry: Arc::new(entry), object }),
+            Err(why) => _ = self.unread.insert(key, (object, why)),
+        }
+    }
+
+    fn hold(&mut self, key: ObjectKey, held: Held) {
+        for network in held.entry.networks() {
+            self.referrers.entry(network.to_owned()).or_default().insert(key.clone());
+        }
+        for claim in held.entry.claims() {
+            self.claims.entry(claim).or_insert_with(|| key.clone());
+        }
+        self.objects.insert(key, held);
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Option<Held> {
+        self.unread.remove(key);
+        let held = self.objects.remove(key)?;
+        for network in held.entry.networks() {
+            if let Some(referrers) = self.referrers.get_mut(network) {
+                referrers.remove(key);
+                if referrers.is_empty() {
+                    self.referrers.remove(network);
+                }
+            }
+        }
+        for claim in held.entry.claims() {
+            if self.claims.get(&claim) == Some(key) {
+                self.claims.remove(&claim);
+            }
+        }
+        Some(held)
+    }
+}
+
+fn kind(name: &ObjectName) -> u8 {
+    match name {
+        ObjectName::Network(_) => 0,
+        ObjectName::Policy { .. } => 1,
+        ObjectName::Attachment(_) => 2,
+    }
+}
+
+/// The entries, the oldest first.
+fn in_order(mut all: Vec<&Held>) -> Vec<&Entry> {
+    all.sort_by_key(|held| held.object.sequence);
+    all.into_iter().map(|held| &*held.entry).collect()
+}

@@ -1,0 +1,202 @@
+//! Networks, policies and attachments in the operator's API.
+
+use crate::api::manage::{self as v1, Action, Kind};
+use crate::config::{Entry, ObjectName, RefusedEntry, Summary};
+use crate::nva::authority::{Authority, NveState};
+use crate::nva::catalogue::Change;
+use crate::nva::model::{Object, ObjectKey};
+use crate::nva::server::AuthorityHandle;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+/// Objects that one look goes through: the authority does nothing else meanwhile.
+const LOOK: usize = 500;
+/// Pages that wait for an operator.
+const WAITING: usize = 2;
+
+/// What a list is to show.
+pub(super) struct Wanted {
+    kind: Kind,
+    nve: Option<String>,
+    network: Option<String>,
+    name: Option<String>,
+    documents: bool,
+}
+
+impl Wanted {
+    /// Reads a request.
+    pub(super) fn read(request: v1::ObjectListRequest) -> Result<Self, Status> {
+        let kind = kind(request.kind())?;
+        let v1::ObjectListRequest { nve, network, name, documents, .. } = request;
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        Ok(Wanted { kind, nve: some(nve), network: some(network), name: some(name), documents })
+    }
+
+    fn takes(&self, key: &ObjectKey, entry: &Entry) -> bool {
+        let (kind, name) = match &key.name {
+            ObjectName::Network(name) => (Kind::Network, name),
+            ObjectName::Policy { from, .. } => (Kind::Policy, from),
+            ObjectName::Attachment(name) => (Kind::Attachment, name),
+        };
+        kind == self.kind
+            && self.nve.as_ref().is_none_or(|nve| *nve == key.nve)
+            && self.name.as_ref().is_none_or(|wanted| wanted == name)
+            && self.network.as_ref().is_none_or(|network| {
+                kind == Kind::Network && network == name || entry.networks().contains(&network.as_str())
+            })
+    }
+
+    /// One look from behind `after`: what it takes, and where it ended, if there is more.
+    fn look(&self, authority: &Authority, after: Option<&ObjectKey>) -> (Vec<v1::Object>, Option<ObjectKey>) {
+        let catalogue = authority.registry().catalogue();
+        let nves: Vec<NveState> = authority.nves().collect();
+        let (mut found, mut last) = (Vec::new(), None);
+        for (n, (key, entry, object)) in catalogue.after(after).enumerate() {
+            if n == LOOK {
+                return (found, last);
+            }
+            if self.takes(key, entry) {
+                let attachments = match &key.name {
+                    ObjectName::Network(name) => catalogue.attachments_of(name),
+                    ObjectName::Policy { .. } | ObjectName::Attachment(_) => 0,
+                };
+                let concerned = nves.iter().filter(|nve| key.nve.is_empty() || nve.name == key.nve);
+                let refused = concerned.flat_map(|nve| refusals(nve, |refused| refused.name == key.name));
+                found.push(self.show(key, entry.summary(), object, (attachments, refused.collect())));
+            }
+            last = Some(key.clone());
+        }
+        (found, None)
+    }
+
+    fn show(
+        &self,
+        key: &ObjectKey,
+        summary: Summary,
+        object: &Object,
+        (attachments, refused): (usize, Vec<v1::Refusal>),
+    ) -> v1::Object {
+        let (name, to) = match &key.name {
+            ObjectName::Network(name) | ObjectName::Attachment(name) => (name.clone(), String::new()),
+            ObjectName::Policy { from, to } => (from.clone(), to.clone()),
+        };
+        let Summary { vnid, domain, prefixes, port, vlan, mac, network, addresses, via } = summary;
+        v1::Object {
+            kind: self.kind.into(),
+            nve: key.nve.clone(),
+            name,
+            to,
+            sequence: object.sequence,
+            document: if self.documents { object.document.clone() } else { String::new() },
+            refused,
+            vnid,
+            domain,
+            prefixes,
+            attachments: attachments as u64,
+            port,
+            vlan,
+            mac,
+            network,
+            addresses,
+            via,
+        }
+    }
+}
+
+/// What an NVE refuses.
+pub(super) fn refusals(nve: &NveState, takes: impl Fn(&RefusedEntry) -> bool) -> Vec<v1::Refusal> {
+    let refused = nve.provisioned.iter().flat_map(|(_, refused)| refused).filter(|refused| takes(refused));
+    let refusal = |refused: &RefusedEntry| v1::Refusal {
+        nve: nve.name.clone(),
+        object: refused.name.to_string(),
+        why: refused.why.clone(),
+    };
+    refused.map(refusal).collect()
+}
+
+/// Pages of what is wanted.
+pub(super) fn list(
+    handle: AuthorityHandle,
+    wanted: Arc<Wanted>,
+) -> ReceiverStream<Result<v1::ObjectPage, Status>> {
+    let (sender, pages) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        let mut after: Option<ObjectKey> = None;
+        loop {
+            let wanted = wanted.clone();
+            let from = after.take();
+            let looked =
+                handle.look(move |authority: &Authority| wanted.look(authority, from.as_ref())).await;
+            let (objects, last) = match looked {
+                Ok(looked) => looked,
+                Err(gone) => {
+                    let _ = sender.send(Err(gone.into())).await;
+                    return;
+                }
+            };
+            // Whoever asked may have seen enough.
+            if !objects.is_empty() && sender.send(Ok(v1::ObjectPage { objects })).await.is_err() {
+                return;
+            }
+            if last.is_none() || sender.is_closed() {
+                return;
+            }
+            after = last;
+        }
+    });
+    ReceiverStream::new(pages)
+}
+
+/// What an operator does, in a word, to which object.
+pub(super) fn read(request: v1::ObjectWriteRequest) -> Result<(&'static str, ObjectKey, Change), Status> {
+    let (kind, action) = (kind(request.kind())?, request.action());
+    let v1::ObjectWriteRequest { nve, document, name, to, sequence, .. } = request;
+    match (kind, nve.is_empty()) {
+        (Kind::Attachment, true) => return wrong("an attachment is wanted at an NVE; name it"),
+        (Kind::Network | Kind::Policy, false) => {
+            return wrong("only an attachment is wanted at an NVE; name none");
+        }
+        _ => {}
+    }
+    let entry = || {
+        let entry = match kind {
+            Kind::Network => Entry::network(&document),
+            Kind::Policy => Entry::policy(&document),
+            Kind::Attachment | Kind::Unspecified => Entry::attachment(&document),
+        };
+        entry.map_err(Status::invalid_argument)
+    };
+    let (word, name, change) = match action {
+        Action::Unspecified => return wrong("no action; write add, set or delete"),
+        Action::Add => {
+            let entry = entry()?;
+            ("add", entry.name().clone(), Change::Add(entry, document))
+        }
+        Action::Set => {
+            let entry = entry()?;
+            ("set", entry.name().clone(), Change::Set(entry, document, sequence))
+        }
+        Action::Delete => {
+            let name = match kind {
+                Kind::Network => ObjectName::Network(name),
+                Kind::Policy => ObjectName::Policy { from: name, to },
+                Kind::Attachment | Kind::Unspecified => ObjectName::Attachment(name),
+            };
+            ("delete", name, Change::Delete(sequence))
+        }
+    };
+    Ok((word, ObjectKey { nve, name }, change))
+}
+
+fn kind(kind: Kind) -> Result<Kind, Status> {
+    match kind {
+        Kind::Unspecified => wrong("no kind; write network, policy or attachment"),
+        kind => Ok(kind),
+    }
+}
+
+fn wrong<T>(why: &str) -> Result<T, Status> {
+    Err(Status::invalid_argument(why))
+}

@@ -1,0 +1,84 @@
+//! What the NVE's half of a session is told of what operators want at the node.
+
+use super::catalogue::Seen;
+use super::message::Provision;
+use super::model::Known;
+use crate::config::{ObjectName, RefusedEntry};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What operators want at a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// The state of the registry that it shows; nothing was told if its epoch is empty.
+    pub known: Known,
+    /// By name.
+    pub all: BTreeMap<ObjectName, Seen>,
+}
+
+/// Follows what operators want.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    epoch: Vec<u8>,
+    /// What was told last, as a whole.
+    objects: Arc<Objects>,
+    /// A change whose last part did not come yet.
+    coming: Option<Objects>,
+    /// The last part came, and nobody heard of it.
+    changed: bool,
+    /// What the node says of the revision: what it refuses.
+    taken: Option<(Known, Vec<RefusedEntry>)>,
+    /// What was said of it.
+    said: Option<(Known, Vec<RefusedEntry>)>,
+}
+
+impl Wanted {
+    /// This was told in a session before.
+    pub(super) fn new(objects: Arc<Objects>) -> Self {
+        Wanted { objects, ..Wanted::default() }
+    }
+
+    /// A session with this epoch begins: the whole state comes.
+    pub(super) fn begin(&mut self, epoch: Vec<u8>) {
+        (self.epoch, self.coming, self.said) = (epoch, None, None);
+    }
+
+    /// Takes in a part.
+    pub(super) fn receive(&mut self, part: Provision) {
+        let Provision { revision, whole, last, objects, deleted } = part;
+        let mut coming = match self.coming.take() {
+            Some(coming) if !whole => coming,
+            _ if whole => Objects::default(),
+            _ => (*self.objects).clone(),
+        };
+        coming.all.extend(objects.into_iter().map(|seen| (seen.name.clone(), seen)));
+        deleted.iter().for_each(|name| _ = coming.all.remove(name));
+        if !last {
+            self.coming = Some(coming);
+            return;
+        }
+        coming.known = Known { epoch: self.epoch.clone(), revision };
+        self.objects = Arc::new(coming);
+        self.changed = true;
+    }
+
+    /// What is wanted, if it changed.
+    pub(super) fn next(&mut self) -> Option<Arc<Objects>> {
+        std::mem::take(&mut self.changed).then(|| self.objects.clone())
+    }
+
+    /// The node has in force what is wanted at this state, but for what it refuses.
+    pub(super) fn taken(&mut self, known: Known, refused: Vec<RefusedEntry>) {
+        self.taken = Some((known, refused));
+    }
+
+    /// What is to be said: the revision, and what is refused.
+    pub(super) fn say(&mut self) -> Option<(u64, Vec<RefusedEntry>)> {
+        let taken = self.taken.as_ref().filter(|(known, _)| known.epoch == self.epoch)?;
+        if self.said.as_ref() == Some(taken) {
+            return None;
+        }
+        self.said = Some(taken.clone());
+        Some((taken.0.revision, taken.1.clone()))
+    }
+}
