@@ -47,16 +47,48 @@ class Management:
         node.ns.run(f"ip addr add 192.168.127.{self.count}/24 dev mgmt")
 
 
-class Etcd:
-    """Members of an etcd on the loopback of a namespace; with certificates of their own if `tls` makes them."""
+class EtcdPki:
+    """Certificates of an etcd: its members, its administrator, and the authorities, who may use one prefix."""
 
-    def __init__(self, lab, ns, members=1, tls=None):
-        self.lab, self.ns, self.tls = lab, ns, tls
+    SUBJECTS = {"member": "IP:127.0.0.1", "root": None, "ilagate": None}
+
+    def __init__(self, lab):
+        self.lab, self.directory = lab, lab.path("etcd-pki")
+        os.mkdir(self.directory)
+        self._openssl("req", "-x509", "-subj", "/CN=etcd", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem")
+        for name, address in self.SUBJECTS.items():
+            self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+            with open(os.path.join(self.directory, "extensions"), "w") as file:
+                file.write("extendedKeyUsage=serverAuth,clientAuth\n" if address else "extendedKeyUsage=clientAuth\n")
+                file.write(f"subjectAltName={address}\n" if address else "")
+            self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
+                          "-CAcreateserial", "-extfile", "extensions", "-out", f"{name}.pem")  # fmt: skip
+
+    def _openssl(self, what, *words):
+        at = [word if word.startswith("-") or "." not in word and word != "extensions"
+              else os.path.join(self.directory, word) for word in words]  # fmt: skip
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"] if what == "req" else []
+        self.lab.host(["openssl", what, *new, *at])
+
+    def files(self, name):
+        """As configurations name them."""
+        at = lambda file: os.path.join(self.directory, file)  # noqa: E731
+        return {"certificate": at(f"{name}.pem"), "key": at(f"{name}.key"), "authorities": at("ca.pem")}
+
+
+class Etcd:
+    """Members of an etcd on the loopback of a namespace. With certificates, authorities may use one prefix only."""
+
+    PREFIX = "/ilagate/lab"
+
+    def __init__(self, lab, ns, members=1, pki=None):
+        self.lab, self.ns, self.pki = lab, ns, pki
+        self.tls = pki and pki.files("ilagate")
         self.names = [f"etcd{n + 1}" for n in range(members)]
         self.processes = {}
 
     def _address(self, name, port):
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{port + 10 * self.names.index(name)}"
+        return f"{'https' if self.pki else 'http'}://127.0.0.1:{port + 10 * self.names.index(name)}"
 
     def endpoints(self):
         return [self._address(name, 2379) for name in self.names]
@@ -72,19 +104,31 @@ class Etcd:
                 "--initial-cluster", ",".join(f"{each}={self._address(each, 2380)}" for each in self.names),
                 "--heartbeat-interval", "100", "--election-timeout", "1000",
             ]  # fmt: skip
-            if self.tls:
+            if self.pki:
+                own = self.pki.files("member")
                 for role in ("", "peer-"):
-                    words += [f"--{role}client-cert-auth", f"--{role}trusted-ca-file", self.tls["authorities"]]
-                    words += [f"--{role}cert-file", self.tls["certificate"], f"--{role}key-file", self.tls["key"]]
+                    words += [f"--{role}client-cert-auth", f"--{role}trusted-ca-file", own["authorities"]]
+                    words += [f"--{role}cert-file", own["certificate"], f"--{role}key-file", own["key"]]
             self.processes[name] = self.ns.spawn(words)
         until(self.answers, "etcd to answer")
+        return self
+
+    def restrict(self):
+        """Who comes with the certificate `ilagate` may use the prefix, and who comes with `root` everything."""
+        for words in (
+            "role add ilagate", f"role grant-permission --prefix=true ilagate readwrite {self.PREFIX}/",
+            "user add ilagate --no-password", "user grant-role ilagate ilagate",
+            "user add root --no-password", "user grant-role root root", "auth enable",
+        ):  # fmt: skip
+            self.ctl(*words.split())
         return self
 
     def ctl(self, *words, check=True):
         """Runs etcdctl; exit status and output."""
         tls = []
-        if self.tls:
-            tls = ["--cacert", self.tls["authorities"], "--cert", self.tls["certificate"], "--key", self.tls["key"]]
+        if self.pki:
+            own = self.pki.files("root")
+            tls = ["--cacert", own["authorities"], "--cert", own["certificate"], "--key", own["key"]]
         alive = [self._address(name, 2379) for name, process in self.processes.items() if process.alive()]
         command = ["env", "ETCDCTL_API=3", "etcdctl", "--endpoints", ",".join(alive), *tls, *words]
         status, output = self.ns.status(command)
@@ -122,7 +166,7 @@ class Authority:
         self.endpoint = f"https://192.168.127.1:{port}" if tls else f"unix:{self.socket}"
         store = {"path": self.store}
         if etcd:
-            store = {"etcd": {"endpoints": etcd.endpoints(), "prefix": "/ilagate/lab", **(etcd.tls or {})}}
+            store = {"etcd": {"endpoints": etcd.endpoints(), "prefix": etcd.PREFIX, **(etcd.tls or {})}}
         self.config = {
             "nva": {"name": name},
             "listen": [self.endpoint],
@@ -138,9 +182,14 @@ class Authority:
             self.config["tls"] = tls
         self.process = None
 
-    def start(self):
+    def write(self):
+        """Writes the configuration: JSON is YAML."""
         with open(self.file, "w") as file:
             json.dump(self.config, file, indent=2)
+        return self.file
+
+    def start(self):
+        self.write()
         self.process = self.ns.spawn([binary("ila-nva"), "run", "--config", self.file], dict(os.environ))
         self.process.wait_for("serving")
         return self

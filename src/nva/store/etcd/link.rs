@@ -9,8 +9,9 @@ use tonic::Code;
 /// How long a connection may take, and an answer.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
-/// Time between two signs of life of a connection, and how long an answer may take.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(2));
+/// Time between two signs of life of a connection, and how long an answer may take. Etcd ends a connection that has more
+/// than one in 5 s.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3));
 
 /// How a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ fn failure(why: Error) -> Failure {
 }
 
 /// An error with its causes.
-fn in_words(why: &Error) -> String {
+pub(super) fn in_words(why: &Error) -> String {
     let text = match why {
         Error::GRpcStatus(status) => status.message().to_owned(),
         why => why.to_string(),

@@ -1,7 +1,7 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
 use super::layout::{Claim, Layout, Place, object, read_claim, read_head, record};
-use super::link::{CONNECT, Failure, Link, answer};
+use super::link::{CONNECT, Failure, Link, answer, in_words};
 use crate::config::EtcdConfig;
 use crate::nva::model::Transaction;
 use crate::nva::store::sequencer::Head;
@@ -125,7 +125,8 @@ pub(super) async fn follow(config: Arc<EtcdConfig>, layout: Layout, mut from: i6
         let why = format!("{}: {why}", link.endpoint());
         tracing::debug!(why, "the watch ends");
         failed += 1;
-        if failed >= members && tell.send(Item::Away(why)).await.is_err() {
+        // One that ended may begin anew at once.
+        if failed > members && tell.send(Item::Away(why)).await.is_err() {
             return;
         }
         link.failed();
@@ -165,7 +166,7 @@ async fn read(
         let message = match next {
             Ok(Some(message)) => message,
             Ok(None) => return Ok("the stream ended".to_owned()),
-            Err(why) => return Ok(why.to_string()),
+            Err(why) => return Ok(in_words(&why)),
         };
         if message.compact_revision() > 0 {
             let _ = tell.send(Item::Compacted).await;
