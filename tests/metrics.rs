@@ -54,6 +54,9 @@ fn stats() -> Stats {
     stats.nva.state_failed();
     stats.nva.missed(4, 7);
     stats.nva.cached.store(27, Ordering::Relaxed);
+    stats.nva.refreshed.store(28, Ordering::Relaxed);
+    stats.nva.redirected.store(29, Ordering::Relaxed);
+    stats.nva.triangular.store(30, Ordering::Relaxed);
     stats.set_census(Census {
         revision: 12,
         deletions_withheld: 25,
@@ -158,6 +161,9 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_nva_stale_seconds", 26.0),
         ("ilagate_nva_state_failures_total", 1.0),
         ("ilagate_nva_cached_mappings", 27.0),
+        ("ilagate_nva_refreshed_mappings_total", 28.0),
+        ("ilagate_nva_redirected_mappings_total", 29.0),
+        ("ilagate_nva_triangular_reports_total", 30.0),
         ("ilagate_nva_unasked_misses_total{reason=suppressed}", 4.0),
         ("ilagate_nva_unasked_misses_total{reason=lost}", 7.0),
         ("ilagate_group_members", 11.0),

@@ -159,7 +159,7 @@ fn fill(file: &Path, mappings: u64) {
     let record = || Record { choices: vec![choice.clone()], owner: name(0), sequence: 1 };
     for (n, first) in (0..mappings).step_by(PORTION as usize).enumerate() {
         let portion = (first..mappings.min(first + PORTION)).map(|number| (key(number << 16), record()));
-        let transaction = Transaction { writes: portion.collect() };
+        let transaction = Transaction { writes: portion.collect(), ..Transaction::default() };
         store.commit(n as u64 + 1, &transaction).expect("a commit");
     }
 }

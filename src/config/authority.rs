@@ -30,6 +30,8 @@ pub struct AuthorityConfig {
     pub lease_s: u16,
     /// A released identifier is kept for its last owner for so long.
     pub hold_down_s: u16,
+    /// A mapping that an NVE asked for is used for so long, and for twice as long after its session.
+    pub cache_lifetime_s: u16,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
     /// The NVEs by name.
@@ -74,6 +76,8 @@ pub struct AuthorityNve {
     pub locators: Vec<(Locator, SirPrefix)>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: u32,
+    /// Whether it is an ILA router.
+    pub router: bool,
     /// Whether it is told of all networks and policies, as a gateway between them needs; or else of those of its tenants.
     pub all_networks: bool,
 }
@@ -140,12 +144,13 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     };
     let mut s = check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced));
     let store = store(&mut s, raw.store.as_ref().map(|store| &store.value));
-    let (lease_s, hold_down_s, requests_per_second) = {
+    let (lease_s, hold_down_s, cache_lifetime_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
         (
             s.number("lease_s", sessions.map_or(&None, |it| &it.lease_s), 1..=60, 10),
             s.number("hold_down_s", sessions.map_or(&None, |it| &it.hold_down_s), 0..=3600, 60),
+            s.number("cache_lifetime_s", sessions.map_or(&None, |it| &it.cache_lifetime_s), 5..=3600, 300),
             s.number(
                 "requests_per_second",
                 sessions.map_or(&None, |it| &it.requests_per_second),
@@ -173,6 +178,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         store: store.unwrap_or(StoreConfig::Embedded(PathBuf::new())),
         lease_s,
         hold_down_s,
+        cache_lifetime_s,
         requests_per_second,
         nves,
         sir_domains: domains,
@@ -252,9 +258,10 @@ fn nves(
         }
         let max_identifiers =
             s.number("max_identifiers", &entry.value.max_identifiers, 0..=8_000_000, 100_000);
+        let router = s.flag("router", &entry.value.router, false);
         let words = [("its", false), ("all", true)];
         let all_networks = s.choice("networks", &entry.value.networks, &words, false);
-        let nve = AuthorityNve { locators, max_identifiers, all_networks };
+        let nve = AuthorityNve { locators, max_identifiers, router, all_networks };
         if nves.insert(name.clone(), nve).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }

@@ -39,22 +39,23 @@ const fn is_unique_local(prefix: Ipv6Prefix) -> bool {
 impl Config {
     /// What a node in cache mode loses of what it does not know yet.
     fn misses_of_a_cache(&self) -> impl Iterator<Item = String> + '_ {
-        let caches = self.nva.as_ref().is_some_and(|nva| nva.mode == NvaMode::Cache);
+        let mode = self.nva.as_ref().map(|nva| nva.mode).filter(|mode| mode.asks());
+        let name = mode.map_or("", NvaMode::name);
         let domains = self.sir_domains.iter().filter(|domain| domain.on_miss == OnMiss::Drop);
-        let drops = domains.map(|domain| {
+        let drops = domains.map(move |domain| {
             format!(
-                "SIR domain {}: in nva.mode cache the first packets to an identifier are dropped; write on_miss: route, \
+                "SIR domain {}: in nva.mode {name} the first packets to an identifier are dropped; write on_miss: route, \
                  and let a node in mode full serve its prefix",
                 domain.name
             )
         });
         let external = self.ports.iter().find(|port| port.role == Role::External).map(|port| {
             format!(
-                "port {}: in nva.mode cache nothing is asked for packets from outside; write mode: full",
+                "port {}: in nva.mode {name} nothing is asked for packets from outside; write mode: full",
                 port.name
             )
         });
-        drops.chain(external).filter(move |_| caches)
+        drops.chain(external).filter(move |_| mode.is_some())
     }
 
     /// The name of the external port that packets to a prefix leave by, if they do.

@@ -376,6 +376,26 @@ pub enum NvaMode {
     Full,
     /// Those that packets need, when they need them.
     Cache,
+    /// The same, but an ILA router says which packets need one.
+    Redirect,
+}
+
+impl NvaMode {
+    /// The name in configurations.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            NvaMode::Full => "full",
+            NvaMode::Cache => "cache",
+            NvaMode::Redirect => "redirect",
+        }
+    }
+
+    /// Whether it asks, and is not told everything.
+    #[must_use]
+    pub const fn asks(self) -> bool {
+        matches!(self, NvaMode::Cache | NvaMode::Redirect)
+    }
 }
 
 /// The files of one side of mutual TLS, in PEM.

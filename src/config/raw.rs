@@ -287,7 +287,9 @@ raw! {
         authorities: Option<Text>,
     }
     /// `sessions`
-    RawSessions { lease_s: Option<Text>, hold_down_s: Option<Text>, requests_per_second: Option<Text> }
+    RawSessions {
+        lease_s: Option<Text>, hold_down_s: Option<Text>, cache_lifetime_s: Option<Text>, requests_per_second: Option<Text>
+    }
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
     /// `nves[]`
@@ -296,6 +298,7 @@ raw! {
         locators: List<RawLocator>,
         max_identifiers: Option<Text>,
         networks: Option<Text>,
+        router: Option<Text>,
     }
     /// `operators[]` of `ila-nva`
     RawOperator { name: Option<Text>, role: Option<Text> }

@@ -24,6 +24,7 @@ pub(super) async fn list(client: &mut Client, out: &mut Output<'_>) -> Result<()
         ">SENT",
         ">RECEIVED",
         ">DROPPED",
+        "ORIGIN",
         "PREFIXES",
     ]);
     for view in views {
@@ -40,6 +41,7 @@ pub(super) async fn list(client: &mut Client, out: &mut Output<'_>) -> Result<()
             counted(counters.from_tenants),
             counted(counters.to_tenants),
             counted(counters.dropped),
+            view.origin,
             prefixes.join(" "),
         ]);
     }
@@ -63,6 +65,7 @@ pub(super) async fn get(client: &mut Client, out: &mut Output<'_>, network: Stri
     }
     out.line(&format!("mac          {}", network.mac))?;
     out.line(&format!("mtu          {}", network.mtu))?;
+    out.line(&format!("origin       {}", network.origin))?;
     out.line(&format!("attachments  {}", network.attachments))?;
     out.line(&format!("mappings     {}", network.mappings))?;
     let counters = &network.counters;
@@ -99,7 +102,7 @@ pub(super) async fn attachments(
     if out.json() {
         return out.value(&views);
     }
-    let mut table = Table::new(&["ATTACHMENT", "PORT", ">VLAN", "MAC", "NETWORK", "ADDRESSES"]);
+    let mut table = Table::new(&["ATTACHMENT", "PORT", ">VLAN", "MAC", "NETWORK", "ORIGIN", "ADDRESSES"]);
     for view in views {
         // A task is known by its SIR addresses, a tenant by those of its network.
         let addresses = if view.network.is_some() { view.addresses } else { view.identifiers };
@@ -109,6 +112,7 @@ pub(super) async fn attachments(
             or_dash(view.vlan.map(|vlan| vlan.to_string())),
             view.mac,
             or_dash(view.network),
+            view.origin,
             addresses.join(" "),
         ]);
     }

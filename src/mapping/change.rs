@@ -15,4 +15,11 @@ pub enum Change {
         /// The identifier, C-bit 0.
         identifier: Identifier,
     },
+    /// Tell of packets that use the mapping of this origin, if there is one, until it is replaced: it is about to expire.
+    Expiring {
+        /// Index into `sir_domains` of the configuration.
+        domain: u8,
+        /// The identifier, C-bit 0.
+        identifier: Identifier,
+    },
 }

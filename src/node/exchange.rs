@@ -1,7 +1,7 @@
 //! What a worker and the control thread hand each other, in bounded queues. Neither ever waits for the other.
 
 use super::neighbour::Key;
-use crate::path::{Miss, Notice};
+use crate::path::{Miss, Notice, Triangle};
 use crate::table::PortId;
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
@@ -65,10 +65,13 @@ pub struct Exchange {
     /// Worker to the client of the authority: identifiers without a mapping. A queue of their own, so that random
     /// destinations keep no notice back.
     pub misses: ArrayQueue<Miss>,
+    /// Worker to the client of the authority: triangular packets. Those beyond its room are lost.
+    pub triangles: ArrayQueue<Triangle>,
     /// Control to worker: frames to send.
     pub to_send: ArrayQueue<Frame>,
     /// Control to worker: settings. The worker reads the newest when its snapshot changes.
     pub settings: ArrayQueue<Settings>,
+    seeks_triangles: AtomicBool,
     stop: AtomicBool,
     stopped: AtomicBool,
 }
@@ -82,11 +85,24 @@ impl Exchange {
             punted: ArrayQueue::new(PUNTED),
             notices: ArrayQueue::new(DEPTH),
             misses: ArrayQueue::new(DEPTH),
+            triangles: ArrayQueue::new(DEPTH),
             to_send: ArrayQueue::new(DEPTH),
             settings: ArrayQueue::new(1),
+            seeks_triangles: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the worker is to look for triangular packets.
+    pub fn seek_triangles(&self, seeks: bool) {
+        self.seeks_triangles.store(seeks, Ordering::Relaxed);
+    }
+
+    /// Whether to look for triangular packets.
+    #[must_use]
+    pub fn seeks_triangles(&self) -> bool {
+        self.seeks_triangles.load(Ordering::Relaxed)
     }
 
     /// Tells the worker to stop.

@@ -98,6 +98,9 @@ impl Values {
         gauge(NVA_CACHED, &[], &stats.nva.cached);
         count(NVA_QUERIED, &stats.nva.asked);
         count(NVA_NEGATIVE, &stats.nva.negative);
+        count(NVA_REFRESHED, &stats.nva.refreshed);
+        count(NVA_REDIRECTED, &stats.nva.redirected);
+        count(NVA_TRIANGULAR, &stats.nva.triangular);
         for (reason, by) in [
             ("suppressed", [&stats.nva.suppressed, &stats.nva.suppressed_by_workers]),
             ("lost", [&stats.nva.lost, &stats.nva.lost_by_workers]),

@@ -16,16 +16,16 @@ use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEnt
 use crate::mapping::Origin;
 use crate::nva::client::{Client, Effect, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
-use crate::nva::message::{Down, Told};
+use crate::nva::message::{Down, Told, Triangle};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::v1::{self, nva_client::NvaClient};
-use crate::path::Miss;
+use crate::path::{self, Miss};
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::LeftOut;
-use mappings::{attached, push};
+use mappings::{attached, key, push};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
-/// Time between two looks for misses of the workers, in cache mode.
-const LOOK: Duration = Duration::from_millis(10);
+/// Time between two looks for what workers tell: for misses, in the modes that ask, and for triangular packets.
+const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 /// Messages of a stream that wait, each way.
 const WAITING: usize = 1_024;
 /// Largest message in bytes.
@@ -139,7 +139,9 @@ struct Session {
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
-    /// The queues of misses, in cache mode.
+    /// Whether workers look for triangular packets.
+    is_router: bool,
+    /// The queues from the workers.
     exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
     /// What operators want at the node, on its way to the control thread.
@@ -163,7 +165,7 @@ impl Session {
         Session {
             client: match authorities.mode {
                 NvaMode::Full => client,
-                NvaMode::Cache => client.caching(),
+                NvaMode::Cache | NvaMode::Redirect => client.caching(),
             },
             node,
             authorities: Arc::new(authorities),
@@ -177,6 +179,7 @@ impl Session {
             left_out: LeftOut::default(),
             away_told: false,
             notes: None,
+            is_router: false,
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
             objects: watch::Sender::default(),
@@ -189,7 +192,8 @@ impl Session {
         self.step(Input::Attached(attached));
         tokio::spawn(hand_over(self.objects.subscribe(), self.handle.clone()));
         let mut tick = tokio::time::interval(TICK);
-        let mut look = tokio::time::interval(LOOK);
+        let asks = self.authorities.mode.asks();
+        let mut look = tokio::time::interval(if asks { LOOK.0 } else { LOOK.1 });
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let input = tokio::select! {
@@ -228,13 +232,11 @@ impl Session {
                     Input::Provisioned(known, refused)
                 }
                 _ = tick.tick() => Input::Tick,
-                _ = look.tick(), if self.authorities.mode == NvaMode::Cache => {
-                    let missed = self.missed();
-                    if missed.is_empty() {
-                        continue;
-                    }
-                    Input::Misses(missed)
-                }
+                _ = look.tick(), if asks || self.is_router => match (self.missed(), self.triangles()) {
+                    (missed, _) if !missed.is_empty() => Input::Misses(missed),
+                    (_, seen) if !seen.is_empty() => Input::Triangles(seen),
+                    _ => continue,
+                },
             };
             self.step(input);
             if !self.is_applying && self.left_out.take_anew() {
@@ -251,15 +253,26 @@ impl Session {
     /// What workers found no mapping for.
     fn missed(&self) -> Vec<Key> {
         let config = self.config.borrow();
-        let key = |Miss { domain, identifier }: Miss| {
-            let domain = config.sir_domains.get(usize::from(domain.0))?;
-            Some(Key { sir_prefix: domain.prefix.0, identifier: identifier.0 })
-        };
+        let key = |Miss { domain, identifier }: Miss| key(&config, domain, identifier);
         let misses = self.exchanges.iter().flat_map(|exchange| {
             // What comes meanwhile is for the next look.
             (0..exchange.misses.len()).map_while(|_| exchange.misses.pop())
         });
         misses.filter_map(key).collect()
+    }
+
+    /// What workers saw of triangular packets.
+    fn triangles(&self) -> Vec<Triangle> {
+        let config = self.config.borrow();
+        let triangle = |path::Triangle { domain, source, destination }: path::Triangle| {
+            let [source, destination] = [source, destination].map(|it| key(&config, domain, it));
+            Some(Triangle { source: source?, destination: destination? })
+        };
+        let seen = self
+            .exchanges
+            .iter()
+            .flat_map(|exchange| (0..exchange.triangles.len()).map_while(|_| exchange.triangles.pop()));
+        seen.filter_map(triangle).collect()
     }
 
     fn step(&mut self, input: Input) {
@@ -277,7 +290,9 @@ impl Session {
                             inputs.push(Input::Closed("the authority does not read".to_owned()));
                         }
                     }
-                    Effect::Apply { whole, mappings, known } => self.apply(whole, mappings, known),
+                    Effect::Apply { whole, mappings, expiring, known } => {
+                        self.apply(whole, (mappings, expiring), known);
+                    }
                     Effect::Provision(objects) => {
                         if let Some(notes) = &self.notes {
                             notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
@@ -290,6 +305,9 @@ impl Session {
         }
         let status = self.client.status();
         self.stats.nva.set(&status);
+        if std::mem::replace(&mut self.is_router, status.router) != status.router {
+            self.exchanges.iter().for_each(|exchange| exchange.seek_triangles(status.router));
+        }
         self.last_live.see(status.live, &self.stats, self.notes.as_ref());
     }
 
@@ -326,7 +344,7 @@ impl Session {
         });
     }
 
-    fn apply(&mut self, whole: bool, mappings: Vec<Told>, known: Known) {
+    fn apply(&mut self, whole: bool, (mappings, expiring): (Vec<Told>, Vec<Key>), known: Known) {
         self.is_applying = true;
         // What is asked for when it is needed is not kept.
         let notes = self.notes.clone().filter(|_| self.authorities.mode == NvaMode::Full);
@@ -334,10 +352,10 @@ impl Session {
         let config = self.config.borrow().clone();
         let origin = match self.authorities.mode {
             NvaMode::Full => Origin::Nva,
-            NvaMode::Cache => Origin::Cache,
+            NvaMode::Cache | NvaMode::Redirect => Origin::Cache,
         };
         tokio::spawn(async move {
-            let event = match push(&handle, &config, &stats, (origin, whole), &mappings).await {
+            let event = match push(&handle, &config, &stats, (origin, whole), &mappings, &expiring).await {
                 Ok(Some(left_out)) => {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));

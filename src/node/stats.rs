@@ -79,6 +79,12 @@ pub struct NvaCounters {
     pub asked: AtomicU64,
     /// Answers that nobody has an identifier.
     pub negative: AtomicU64,
+    /// Mappings that were asked for again because they are used.
+    pub refreshed: AtomicU64,
+    /// Mappings that the authority told unasked, because packets went by an ILA router.
+    pub redirected: AtomicU64,
+    /// Triangular packets that this node told of, as an ILA router.
+    pub triangular: AtomicU64,
     /// Misses of identifiers that are known, being asked for or known to be nobody's.
     pub suppressed: AtomicU64,
     /// Misses for which the client had no room.
@@ -96,10 +102,13 @@ impl NvaCounters {
         self.applied.store(status.applied, Ordering::Relaxed);
         self.registered.store(status.registered as u64, Ordering::Relaxed);
         self.refused.store(status.refused as u64, Ordering::Relaxed);
-        let Counts { asked, suppressed, lost, negative, mappings } = status.cache;
+        self.triangular.store(status.triangles, Ordering::Relaxed);
+        let Counts { asked, suppressed, lost, negative, refreshed, redirected, mappings } = status.cache;
         self.cached.store(mappings, Ordering::Relaxed);
         self.asked.store(asked, Ordering::Relaxed);
         self.negative.store(negative, Ordering::Relaxed);
+        self.refreshed.store(refreshed, Ordering::Relaxed);
+        self.redirected.store(redirected, Ordering::Relaxed);
         self.suppressed.store(suppressed, Ordering::Relaxed);
         self.lost.store(lost, Ordering::Relaxed);
     }

@@ -14,7 +14,7 @@ use crate::path::Frames;
 use crate::path::meta::BurstMeta;
 use crate::path::{
     Account, Arrival, BURST, Counters, Ctx, Decision, DropReason, Fates, Limiter, Missed, Outcome, Outcomes,
-    Pipeline, Policer, Verdict,
+    Pipeline, Policer, Verdict, triangle,
 };
 use crate::table::rcu::Reader;
 use crate::table::{PortId, Tables};
@@ -95,12 +95,20 @@ fn refuse_misshapen(counters: &Counters, packets: usize) {
     counters.dropped[DropReason::BufferShape as usize].add(packets as u64);
 }
 
-/// Looks at one frame for a checksum that its sender left to its device: nothing else tells why TCP does not pass.
+/// Looks at one frame for a checksum that its sender left to its device: nothing else tells why TCP does not pass. An ILA
+/// router looks whether it is triangular.
 #[cold]
-fn look(burst: &mut Burst, port: PortId, own: &WorkerStats) {
-    let unfinished = burst.on(port).frames::<0>().next().is_some_and(|frame| is_unfinished(frame));
-    if let Some(count) = own.unfinished.get(usize::from(port.0)).filter(|_| unfinished) {
+fn look(burst: &mut Burst, port: PortId, own: &WorkerStats, exchange: &Exchange, ctx: &Ctx<'_>) {
+    let mut burst = burst.on(port);
+    let Some(frame) = burst.frames::<0>().next() else { return };
+    if let Some(count) = own.unfinished.get(usize::from(port.0)).filter(|_| is_unfinished(frame)) {
         count.add(1);
+    }
+    if exchange.seeks_triangles()
+        && let Some(triangle) = triangle(frame, port, ctx.tables)
+    {
+        // One that finds no room is seen again.
+        let _ = exchange.triangles.push(triangle);
     }
 }
 
@@ -241,7 +249,7 @@ impl Datapath {
             return 0;
         }
         if self.looks.take(queue) {
-            look(&mut self.burst, port, own);
+            look(&mut self.burst, port, own, &self.exchange, ctx);
         }
         own.polls.bursts.add(1);
         own.polls.packets.add(received.packets as u64);

@@ -4,11 +4,14 @@
 //! and no file: a shell feeds it. What is answered as registered is durable: requests that come while a commit is
 //! under way go into the next one together.
 
+use super::absent::Absent;
 use super::bucket::Bucket;
+use super::cache::{CONFIRM_MS, GRACE};
 use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
+use super::interest::MARGIN_MS;
 use super::log::{Limits, Log, Pages};
-use super::message::{Down, Encoded, Up, VERSION};
+use super::message::{Down, Encoded, Triangle, Up, VERSION};
 use super::model::{Key, ObjectKey, Transaction};
 use super::provision::Provisioning;
 use super::registry::Registry;
@@ -27,6 +30,8 @@ const WAITING: usize = 100_000;
 const SNAPSHOTS: (u64, u64) = (10, 6_000_000);
 /// Queries that an NVE may make at once, and the time after which it may make another one.
 const QUERIES: (u64, u64) = (2_000, 1_000);
+/// Triangular packets of one ILA router that are heard at once, and the time after which another one is.
+const TRIANGLES: (u64, u64) = (200, 10_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -86,6 +91,26 @@ pub enum Effect {
     Commit(Commit),
     /// Tell the other authorities of a shared store that this NVE has no session here any more.
     Left(Arc<str>),
+    /// Tell operators: an NVE is told where an identifier is, because it sends there by an ILA router.
+    Redirected {
+        /// The router that said so.
+        router: String,
+        /// The NVE.
+        nve: String,
+        /// The identifier.
+        key: Key,
+    },
+}
+
+/// What became of the triangular packets that ILA routers told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Triangles {
+    /// The sender's NVE is told.
+    pub redirected: u64,
+    /// It was told a moment ago, or it does not ask, or nobody has the source or the destination.
+    pub needless: u64,
+    /// Beyond the rate of one router.
+    pub unheard: u64,
 }
 
 /// What never changes while it runs.
@@ -97,10 +122,21 @@ pub struct Settings {
     pub lease_ms: u32,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
+    /// How long a mapping may be used after an answer.
+    pub cache_lifetime_ms: u32,
     /// What is kept for the sessions.
     pub limits: Limits,
     /// How the store takes transactions.
     pub commits: CommitRules,
+    /// When it starts, on its clock.
+    pub began_ms: u64,
+}
+
+impl Settings {
+    /// How long an NVE may use what it asked for after its session.
+    fn used_ms(&self) -> u64 {
+        GRACE * u64::from(self.cache_lifetime_ms) + MARGIN_MS
+    }
 }
 
 /// Sessions around a registry.
@@ -114,6 +150,7 @@ pub struct Authority {
     commits: Commits,
     /// NVEs with a session at another authority, and its name.
     elsewhere: BTreeMap<String, String>,
+    triangles: Triangles,
     effects: Vec<Effect>,
 }
 
@@ -132,14 +169,17 @@ impl Authority {
     /// An authority without sessions.
     #[must_use]
     pub fn new(settings: Settings, registry: Registry) -> Self {
+        let until_ms = settings.began_ms + settings.used_ms();
+        let absent = Absent::of_all(registry.nves().map(|(nve, _)| nve), until_ms);
         Authority {
             log: Log::new(registry.revision(), settings.limits),
             commits: Commits::new(settings.commits),
             settings,
             registry,
             pages: Pages::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions { absent, ..Sessions::default() },
             elsewhere: BTreeMap::new(),
+            triangles: Triangles::default(),
             effects: Vec::new(),
         }
     }
@@ -154,6 +194,18 @@ impl Authority {
     #[cfg(test)]
     pub(super) fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
+    }
+
+    /// The same.
+    #[cfg(test)]
+    pub(super) fn forget_absent(&mut self) {
+        self.sessions.absent.forget();
+    }
+
+    /// What became of what ILA routers told of.
+    #[must_use]
+    pub fn triangles(&self) -> Triangles {
+        self.triangles
     }
 
     /// Name of the registry's history.
@@ -190,8 +242,8 @@ impl Authority {
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
-            Input::Distrusted(id, why) => self.end(id, why),
-            Input::Closed(id) => _ = self.remove(id),
+            Input::Distrusted(id, why) => self.end(id, why, now_ms),
+            Input::Closed(id) => _ = self.remove(id, now_ms),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -208,13 +260,13 @@ impl Authority {
             Input::Committed(Err(why)) => self.commits.failed(&why, &mut self.sessions),
             Input::Others(transaction, opened) => {
                 self.commits.lost(&mut self.sessions);
-                opened.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority));
+                opened.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
                 self.apply(&transaction, now_ms);
             }
             Input::Replaced(stored) => self.replace(stored, now_ms),
             Input::Elsewhere(all) => {
                 self.elsewhere.clear();
-                all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority));
+                all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
             }
             Input::Nowhere(nve) => _ = self.elsewhere.remove(&nve),
             Input::Forgotten => {
@@ -234,9 +286,10 @@ impl Authority {
 
     /// Sends what there is room for.
     fn send(&mut self, now_ms: u64) {
-        let Authority { sessions, registry, log, pages, .. } = self;
+        let Authority { sessions, registry, log, pages, settings, .. } = self;
         let mut watchers = std::mem::take(&mut sessions.watchers);
-        let mut shared = Shared { registry, log, pages, watchers: &mut watchers };
+        let lifetime_ms = settings.cache_lifetime_ms;
+        let mut shared = Shared { registry, log, pages, watchers: &mut watchers, lifetime_ms };
         for id in std::mem::take(&mut sessions.due) {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             while let Some(down) = session.next(id, &mut shared, allowance, now_ms) {
@@ -246,26 +299,28 @@ impl Authority {
         sessions.watchers = watchers;
     }
 
-    fn end(&mut self, id: SessionId, why: String) {
-        if self.remove(id) {
+    fn end(&mut self, id: SessionId, why: String, now_ms: u64) {
+        if self.remove(id, now_ms) {
             self.effects.push(Effect::Close(id, why));
         }
     }
 
     /// Forgets a session. Gives whether it was there.
-    fn remove(&mut self, id: SessionId) -> bool {
-        let Some(session) = self.sessions.remove(id) else { return false };
-        if let Some(nve) = session.nve.filter(|_| self.settings.commits.is_shared) {
+    fn remove(&mut self, id: SessionId, now_ms: u64) -> bool {
+        let nve = self.sessions.all.get(&id).and_then(|session| session.nve.clone());
+        if let Some(nve) = nve.filter(|_| self.settings.commits.is_shared) {
             self.effects.push(Effect::Left(nve));
         }
-        true
+        self.sessions.remove(id, now_ms, self.settings.used_ms())
     }
 
     /// An NVE opened a session at another authority. What it asked for here and is not durable is void.
-    fn leaves(&mut self, nve: String, authority: String) {
+    fn leaves(&mut self, nve: String, authority: String, now_ms: u64) {
         if let Some(id) = self.sessions.of(&nve) {
-            self.end(id, format!("{nve} opened another session at {authority}"));
+            self.end(id, format!("{nve} opened another session at {authority}"), now_ms);
         }
+        // It is told there what becomes of what it has.
+        self.sessions.absent.is_back(&nve);
         self.elsewhere.insert(nve, authority);
     }
 
@@ -274,9 +329,10 @@ impl Authority {
         let silent = self.sessions.all.iter().filter(|(_, session)| now_ms >= session.heard_ms + lease);
         let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
         for id in silent {
-            self.end(id, format!("nothing came for {lease} ms"));
+            self.end(id, format!("nothing came for {lease} ms"), now_ms);
         }
         self.commits.tick();
+        self.sessions.absent.tick(now_ms);
         let Sessions { all, due, .. } = &mut self.sessions;
         due.extend(
             all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id),
@@ -291,9 +347,11 @@ impl Authority {
         session.heard_ms = now_ms;
         self.sessions.due.insert(id);
         let (number, request) = match (&session.nve, up) {
-            (None, Up::Hello { versions, nve, .. }) => return self.greet(id, &versions, &nve),
-            (None, _) => return self.end(id, "the first message is not Hello".to_owned()),
-            (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned()),
+            (None, Up::Hello { versions, nve, asks, .. }) => {
+                return self.greet(id, &versions, (&nve, asks), now_ms);
+            }
+            (None, _) => return self.end(id, "the first message is not Hello".to_owned(), now_ms),
+            (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned(), now_ms),
             // The answer shows the NVE that the authority is alive.
             (Some(_), Up::Beat) => return session.beat(),
             (Some(_), Up::Applied(revision)) => {
@@ -302,18 +360,22 @@ impl Authority {
             }
             (Some(_), Up::Subscribe(known)) => {
                 if !session.subscribe(known, &self.settings.epoch, &self.log) {
-                    self.end(id, "a second Subscribe".to_owned());
+                    self.end(id, "a second Subscribe".to_owned(), now_ms);
                 }
                 return;
             }
             (Some(_), Up::Query { id: number, keys }) => {
                 if !session.ask(number, keys) {
-                    self.end(id, "a Query after Subscribe, or one more than may wait".to_owned());
+                    self.end(id, "a Query after Subscribe, or one more than may wait".to_owned(), now_ms);
                 }
                 return;
             }
+            (Some(nve), Up::Triangular(triangles)) => {
+                let router = nve.clone();
+                return self.hear_of(id, &router, &triangles, now_ms);
+            }
             (Some(_), Up::Provision) if session.provisioning.is_some() => {
-                return self.end(id, "a second TakeProvision".to_owned());
+                return self.end(id, "a second TakeProvision".to_owned(), now_ms);
             }
             (Some(_), Up::Provision) => {
                 session.provisioning = Some(Box::<Provisioning>::default());
@@ -322,7 +384,7 @@ impl Authority {
             (Some(_), Up::Provisioned { revision, refused }) => {
                 match &mut session.provisioning {
                     Some(provisioning) => provisioning.taken(revision.min(self.registry.revision()), refused),
-                    None => self.end(id, "Provisioned without TakeProvision".to_owned()),
+                    None => self.end(id, "Provisioned without TakeProvision".to_owned(), now_ms),
                 }
                 return;
             }
@@ -333,12 +395,47 @@ impl Authority {
         };
         session.waiting += usize::from(number.is_some());
         if session.waiting > WAITING {
-            return self.end(id, format!("more than {WAITING} requests wait for an answer"));
+            return self.end(id, format!("more than {WAITING} requests wait for an answer"), now_ms);
         }
         if session.asked.is_empty() {
             self.commits.asked(id);
         }
         session.asked.push_back((number, request));
+    }
+
+    /// An ILA router tells of packets that could go direct (ILA draft §4.6).
+    fn hear_of(&mut self, id: SessionId, router: &str, triangles: &[Triangle], now_ms: u64) {
+        if !self.registry.is_router(router) {
+            let why =
+                format!("Triangular of {router}, which is no ILA router; set nves[].router if it is one");
+            return self.end(id, why, now_ms);
+        }
+        for triangle in triangles {
+            let allowance = self.sessions.with_allowance(id).map(|(_, allowance)| allowance);
+            if !allowance.is_some_and(|allowance| allowance.triangles.take(now_ms)) {
+                self.triangles.unheard += 1;
+            } else if let Some(nve) = self.redirect(*triangle, now_ms) {
+                self.triangles.redirected += 1;
+                let (router, key) = (router.to_owned(), triangle.destination);
+                self.effects.push(Effect::Redirected { router, nve, key });
+            } else {
+                self.triangles.needless += 1;
+            }
+        }
+    }
+
+    /// Has the NVE of a sender told where its packets go. Gives its name, unless that would be of no use. Only who has the
+    /// source is told, and only what the registry holds: a router cannot mislead anybody.
+    fn redirect(&mut self, Triangle { source, destination }: Triangle, now_ms: u64) -> Option<String> {
+        let holder = |key| self.registry.record(key).filter(|record| record.is_held()).map(|it| &it.owner);
+        let nve = holder(source).filter(|_| source.sir_prefix == destination.sir_prefix)?;
+        holder(destination).filter(|other| *other != nve)?;
+        let mut sessions = self.sessions.all.iter_mut();
+        let (id, session) = sessions.find(|(_, session)| session.nve.as_deref() == Some(nve))?;
+        session.redirect(destination, self.settings.cache_lifetime_ms, now_ms).then(|| {
+            self.sessions.due.insert(*id);
+            nve.clone()
+        })
     }
 
     fn release(&mut self, ticket: Ticket, key: Key) {
@@ -359,36 +456,51 @@ impl Authority {
         }
     }
 
-    fn greet(&mut self, id: SessionId, versions: &[u32], nve: &str) {
+    fn greet(&mut self, id: SessionId, versions: &[u32], (nve, asks): (&str, bool), now_ms: u64) {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            return self.end(id, format!("this authority speaks version {VERSION}, and the NVE {spoken}"));
+            return self.end(
+                id,
+                format!("this authority speaks version {VERSION}, and the NVE {spoken}"),
+                now_ms,
+            );
         }
         let proved = self.sessions.all.get(&id).and_then(|session| session.proved.as_ref());
         if let Some(proved) = proved.filter(|proved| **proved != nve) {
-            return self.end(id, format!("the certificate is that of {proved}, and Hello says `{nve}`"));
+            return self.end(
+                id,
+                format!("the certificate is that of {proved}, and Hello says `{nve}`"),
+                now_ms,
+            );
         }
         if !self.registry.knows(nve) {
-            return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"));
+            return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"), now_ms);
         }
         if let Some(before) = self.sessions.of(nve) {
-            self.end(before, format!("{nve} opened another session"));
+            self.end(before, format!("{nve} opened another session"), now_ms);
         }
         self.elsewhere.remove(nve);
+        let used_before = self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
         let rate = u64::from(self.settings.requests_per_second.max(1));
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
             requests: Bucket::new(rate, 1_000_000 / rate),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
+            triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
+        let router = self.registry.is_router(&nve);
         session.nve = Some(nve);
         self.commits.open(id);
+        session.used_before = used_before.map(|used| (used, now_ms + CONFIRM_MS));
+        if asks {
+            session.will_ask();
+        }
         let Settings { epoch, lease_ms, .. } = &self.settings;
         let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
-        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms };
+        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };
         session.sent(&welcome);
         self.effects.push(Effect::Down(id, welcome));
     }

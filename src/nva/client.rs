@@ -7,13 +7,15 @@
 mod interface;
 
 pub use super::cache::Counts;
+pub use super::catalogue::Seen;
 pub use super::wanted::Objects;
 pub use interface::{Effect, Input, News, Status};
 
-use super::cache::Cache;
+use super::cache::{Cache, Changes};
 use super::follower::Follower;
 use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
+use super::triangles::Triangles;
 use super::wanted::Wanted;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ struct Live {
     heard_ms: u64,
     /// Whether the authority knows that it has heard of everything that is attached.
     complete: bool,
+    /// Whether this node is an ILA router of the authority.
+    router: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +91,7 @@ pub struct Client {
     follower: Follower,
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
+    triangles: Triangles,
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
     /// Whether something of the cache is being applied.
@@ -114,6 +119,7 @@ impl Client {
             next_id: 0,
             follower: Follower::new(known),
             cache: None,
+            triangles: Triangles::default(),
             wanted_objects: None,
             applying: false,
             effects: Vec::new(),
@@ -123,7 +129,7 @@ impl Client {
     /// The same in cache mode: it asks for the identifiers that packets need. Nothing is in force yet.
     #[must_use]
     pub fn caching(mut self) -> Self {
-        self.cache = Some(Cache::default());
+        self.cache = Some(Cache::new(self.random));
         self
     }
 
@@ -147,6 +153,8 @@ impl Client {
             |what: fn(&Registration) -> bool| self.registrations.values().filter(|one| what(one)).count();
         Status {
             live: matches!(self.state, State::Live(_)),
+            router: matches!(self.state, State::Live(Live { router: true, .. })),
+            triangles: self.triangles.count,
             applied: self.follower.known().map_or(0, |known| known.revision),
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
@@ -160,8 +168,8 @@ impl Client {
         match input {
             Input::Attached(wanted) => self.attach(wanted),
             Input::Opened => {
-                let (nve, boot) = (self.nve.clone(), self.boot);
-                self.effects.push(Effect::Up(Up::Hello { versions: vec![VERSION], nve, boot }));
+                let (nve, boot, asks) = (self.nve.clone(), self.boot, self.cache.is_some());
+                self.effects.push(Effect::Up(Up::Hello { versions: vec![VERSION], nve, boot, asks }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
@@ -188,12 +196,18 @@ impl Client {
                     keys.into_iter().for_each(|key| cache.miss(key, now_ms));
                 }
             }
+            Input::Triangles(seen) => {
+                if matches!(self.state, State::Live(Live { router: true, .. })) {
+                    let messages = self.triangles.choose(seen, now_ms);
+                    self.effects.extend(messages.into_iter().map(|told| Effect::Up(Up::Triangular(told))));
+                }
+            }
             Input::Tick => self.tick(now_ms),
         }
         self.follow_the_cache();
         self.follow_the_operators();
         if let Some((whole, mappings, known)) = self.follower.apply_next() {
-            self.effects.push(Effect::Apply { whole, mappings, known });
+            self.effects.push(Effect::Apply { whole, mappings, expiring: Vec::new(), known });
         }
         if matches!(self.state, State::Live(_))
             && let Some(revision) = self.follower.say_applied(now_ms)
@@ -212,10 +226,10 @@ impl Client {
             self.effects.push(Effect::Up(Up::Query { id, keys }));
         }
         if !self.applying
-            && let Some((whole, mappings)) = cache.next_changes()
+            && let Some(Changes { whole, mappings, expiring }) = cache.next_changes()
         {
             self.applying = true;
-            self.effects.push(Effect::Apply { whole, mappings, known: Known::default() });
+            self.effects.push(Effect::Apply { whole, mappings, expiring, known: Known::default() });
         }
     }
 
@@ -260,7 +274,7 @@ impl Client {
         self.endpoint = (self.endpoint + 1) % self.endpoints;
         self.state = State::Away { until_ms };
         self.follower.end();
-        self.cache.iter_mut().for_each(Cache::end);
+        self.cache.iter_mut().for_each(|cache| cache.end(now_ms));
         self.asked.clear();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
@@ -272,10 +286,13 @@ impl Client {
             live.heard_ms = now_ms;
         }
         match (&mut self.state, down) {
-            (State::Greeting { .. }, Down::Welcome { version: VERSION, epoch, revision, lease_ms }) => {
+            (
+                State::Greeting { .. },
+                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router },
+            ) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
-                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false });
+                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false, router });
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
@@ -352,6 +369,7 @@ impl Client {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
         match &mut self.state {
             State::Away { until_ms } if now_ms >= *until_ms => {
                 self.state = State::Greeting { since_ms: now_ms };
@@ -373,7 +391,6 @@ impl Client {
                     live.beat_ms = now_ms;
                     self.effects.push(Effect::Up(Up::Beat));
                 }
-                self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
                 self.ask_for_what_is_due(now_ms);
                 self.complete();
             }

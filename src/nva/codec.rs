@@ -1,7 +1,7 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
 use super::catalogue::Seen;
-use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, Told, Up};
+use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, TRIANGLES, Told, Triangle, Up};
 use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::config::{Entry, ObjectName, RefusedEntry};
@@ -35,11 +35,11 @@ fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
 pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(up::Message::Hello(v1::Hello { versions, nve, boot })) => {
+        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks })) => {
             if nve.is_empty() || nve.len() > MAX_NAME || versions.len() > 16 {
                 return malformed(format!("Hello: a name of 1 to {MAX_NAME} bytes and at most 16 versions"));
             }
-            Up::Hello { versions, nve, boot }
+            Up::Hello { versions, nve, boot, asks }
         }
         Some(up::Message::Register(v1::Register { id, key, locators })) => {
             Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)? }
@@ -67,6 +67,18 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             let keys = keys.into_iter().map(|key| read_key(Some(key))).collect::<Result<_, _>>()?;
             Up::Query { id, keys }
         }
+        Some(up::Message::Triangular(v1::Triangular { triangles })) => {
+            if triangles.is_empty() || triangles.len() > TRIANGLES {
+                return malformed(format!(
+                    "Triangular: {} triangles; name 1 to {TRIANGLES}",
+                    triangles.len()
+                ));
+            }
+            let read = |one: v1::Triangle| {
+                Ok(Triangle { source: read_key(one.source)?, destination: read_key(one.destination)? })
+            };
+            Up::Triangular(triangles.into_iter().map(read).collect::<Result<_, _>>()?)
+        }
         Some(up::Message::TakeProvision(v1::TakeProvision {})) => Up::Provision,
         Some(up::Message::Provisioned(v1::Provisioned { revision, refused })) => {
             if refused.len() > REFUSED {
@@ -93,11 +105,11 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
 pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms })) => {
+        Some(down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms, router })) => {
             if epoch.is_empty() || epoch.len() > MAX_EPOCH {
                 return malformed(format!("Welcome: an epoch of {} bytes; 1 to {MAX_EPOCH}", epoch.len()));
             }
-            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms }
+            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router }
         }
         Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
             Down::Registered { id, sequence, revision }
@@ -124,6 +136,9 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
         })) => {
             let mappings = read_mappings(mappings)?;
             Down::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms }
+        }
+        Some(down::Message::Redirect(v1::Redirect { revision, mappings, lifetime_ms })) => {
+            Down::Redirect { revision, mappings: read_mappings(mappings)?, lifetime_ms }
         }
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let object = |v1::Object { name, sequence, sir_prefix, document }| {
@@ -226,7 +241,9 @@ fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
 #[must_use]
 pub fn write_up(up: Up) -> v1::Up {
     let message = match up {
-        Up::Hello { versions, nve, boot } => up::Message::Hello(v1::Hello { versions, nve, boot }),
+        Up::Hello { versions, nve, boot, asks } => {
+            up::Message::Hello(v1::Hello { versions, nve, boot, asks })
+        }
         Up::Register { id, key, choices } => {
             up::Message::Register(v1::Register { id, key: write_key(key), locators: write_choices(&choices) })
         }
@@ -240,6 +257,13 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Complete => up::Message::Complete(v1::Complete {}),
         Up::Query { id, keys } => {
             up::Message::Query(v1::Query { id, keys: keys.into_iter().filter_map(write_key).collect() })
+        }
+        Up::Triangular(triangles) => {
+            let write = |one: Triangle| v1::Triangle {
+                source: write_key(one.source),
+                destination: write_key(one.destination),
+            };
+            up::Message::Triangular(v1::Triangular { triangles: triangles.into_iter().map(write).collect() })
         }
         Up::Provision => up::Message::TakeProvision(v1::TakeProvision {}),
         Up::Provisioned { revision, refused } => {
@@ -258,8 +282,8 @@ pub fn write_up(up: Up) -> v1::Up {
 #[must_use]
 pub fn write_down(down: Down<Encoded>) -> v1::Down {
     let message = match down {
-        Down::Welcome { version, epoch, revision, lease_ms } => {
-            down::Message::Welcome(v1::Welcome { version, epoch: epoch.into(), revision, lease_ms })
+        Down::Welcome { version, epoch, revision, lease_ms, router } => {
+            down::Message::Welcome(v1::Welcome { version, epoch: epoch.into(), revision, lease_ms, router })
         }
         Down::Registered { id, sequence, revision } => {
             down::Message::Registered(v1::Registered { id, sequence, revision })
@@ -277,6 +301,9 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
         Down::Error(why) => down::Message::Error(v1::Error { why }),
         Down::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms } => {
             down::Message::Answer(v1::Answer { id, revision, mappings, lifetime_ms, negative_lifetime_ms })
+        }
+        Down::Redirect { revision, mappings, lifetime_ms } => {
+            down::Message::Redirect(v1::Redirect { revision, mappings, lifetime_ms })
         }
         Down::Provision(Provision { revision, whole, last, objects, deleted }) => {
             let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {

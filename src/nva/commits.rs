@@ -6,6 +6,7 @@
 //! the batch is judged again. A session is opened in that order, too, before anything that it asks for: what an NVE asked
 //! for in an earlier session, at whichever authority, comes before that or never.
 
+use super::absent::Absent;
 use super::catalogue::Change;
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, ObjectKey, Transaction};
@@ -188,12 +189,13 @@ impl Commits {
             }
         }
         if operators.is_empty()
-            && let Some(transaction) = self.delete_released(registry, now_ms)
+            && let Some(transaction) = self.delete_released(registry, &sessions.absent, now_ms)
         {
             let commit = Commit { revision, transaction, opened: Vec::new() };
             return self.fly(Flight { commit, ..Flight::default() });
         }
         let registry = &*registry;
+        let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut judged) = (Draft::default(), Vec::new());
         // Before anything that these ask for.
         let (mut opens, mut opened) = (Vec::new(), Vec::new());
@@ -225,7 +227,11 @@ impl Commits {
                 let Some((number, request)) = session.asked.pop_front() else { break };
                 let judgement = match &request {
                     Request::Register(key, choices) => {
-                        let judgement = registry.register(&mut draft, &nve, *key, choices.clone(), now_ms);
+                        let user = absent.user_of(*key, now_ms);
+                        let judgement = match user.filter(|_| registry.was_of_another(&draft, &nve, *key)) {
+                            Some(user) => Err(in_use(*key, user)),
+                            None => registry.register(&mut draft, &nve, *key, choices.clone(), now_ms),
+                        };
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
                             && (judgement.is_ok() || registry.is_held_by(&nve, *key))
@@ -262,6 +268,7 @@ impl Commits {
                 }
             }
         }
+        sessions.absent = absent;
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
         let transaction = draft.finish().unwrap_or_default();
         let commit = Commit { revision, transaction, opened };
@@ -281,13 +288,13 @@ impl Commits {
     }
 
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
-    fn delete_released(&mut self, registry: &Registry, now_ms: u64) -> Option<Transaction> {
+    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Transaction> {
         let is_idle = self.turns.is_empty() && self.releases.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
         }
         self.put_off = 0;
-        registry.delete_released(now_ms, self.rules.batch)
+        registry.delete_released(now_ms, self.rules.batch, |key| absent.user_of(key, now_ms).is_some())
     }
 
     /// The commit under way is durable, or the store still held what it was judged by if it changes nothing. Gives what is
@@ -360,6 +367,14 @@ impl Commits {
             sessions.tell(session, answer);
         }
     }
+}
+
+/// Why an identifier is not given out that was released.
+fn in_use(key: Key, (user, left_ms): (&str, u64)) -> Refusal {
+    let why = format!(
+        "{key} was released, and {user}, which has no session, may use it for another {left_ms} ms; try again then"
+    );
+    Refusal { owner: None, sequence: 0, why, temporary: true }
 }
 
 fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {

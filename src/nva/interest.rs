@@ -8,12 +8,15 @@ use super::model::Key;
 use super::registry::Registry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// How long a mapping may be used after an answer.
-const LIFETIME_MS: u32 = 300_000;
 /// How long what nobody has need not be asked for again.
 const NEGATIVE_LIFETIME_MS: u32 = 2_000;
 /// How much longer than the lifetime of an answer its changes are told: an answer may be long on its way.
-const MARGIN_MS: u64 = 30_000;
+pub(super) const MARGIN_MS: u64 = 30_000;
+
+/// Redirects of one session that wait, at most.
+const REDIRECTS: usize = 1_024;
+/// Shortest time between two redirects of one identifier in a session.
+const REDIRECT_MS: u64 = 1_000;
 
 /// What one session asked for.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(super) struct Interests {
     until_ms: HashMap<Key, u64>,
     oldest_first: BTreeSet<(u64, Key)>,
     changed: BTreeSet<Key>,
+    /// What it is to be told although it did not ask.
+    redirects: BTreeSet<Key>,
 }
 
 /// Who is told of an identifier.
@@ -64,6 +69,11 @@ impl Interests {
         has_room
     }
 
+    /// What is of interest.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.until_ms.keys().copied()
+    }
+
     /// Whether a query waits.
     pub(super) fn is_asking(&self) -> bool {
         !self.queries.is_empty()
@@ -79,6 +89,7 @@ impl Interests {
         &mut self,
         id: SessionId,
         (registry, watchers): (&Registry, &mut Watchers),
+        lifetime_ms: u32,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
         let (number, keys) = self.queries.pop_front()?;
@@ -86,18 +97,51 @@ impl Interests {
         let records = keys.iter().map(|key| (key, registry.record(*key).unwrap_or(&nobody)));
         let mappings = encode(records.clone());
         for (key, _) in records.filter(|(_, record)| record.is_held()) {
-            let until_ms = now_ms + u64::from(LIFETIME_MS) + MARGIN_MS;
-            self.changed.remove(key);
-            if let Some(before) = self.until_ms.insert(*key, until_ms) {
-                self.oldest_first.remove(&(before, *key));
-            }
-            self.oldest_first.insert((until_ms, *key));
-            watchers.add(*key, id);
+            self.follow(*key, id, watchers, now_ms + told_ms(lifetime_ms));
         }
         self.expire(id, watchers, now_ms);
-        let (lifetime_ms, negative_lifetime_ms) = (LIFETIME_MS, NEGATIVE_LIFETIME_MS);
-        let revision = registry.revision();
+        let (revision, negative_lifetime_ms) = (registry.revision(), NEGATIVE_LIFETIME_MS);
         Some(Down::Answer { id: number, revision, mappings, lifetime_ms, negative_lifetime_ms })
+    }
+
+    /// Notes that the NVE sends to an identifier by an ILA router. Gives whether it will be told where that is: not if it
+    /// was told a moment ago.
+    pub(super) fn redirect(&mut self, key: Key, lifetime_ms: u32, now_ms: u64) -> bool {
+        let just_told = now_ms + told_ms(lifetime_ms) - REDIRECT_MS;
+        let is_told = self.until_ms.get(&key).is_some_and(|until_ms| *until_ms > just_told);
+        !is_told && self.redirects.len() < REDIRECTS && self.redirects.insert(key)
+    }
+
+    /// Where identifiers are to which the NVE of session `id` sends by an ILA router, at most `most` of them.
+    pub(super) fn redirected(
+        &mut self,
+        id: SessionId,
+        (registry, watchers): (&Registry, &mut Watchers),
+        (lifetime_ms, most): (u32, usize),
+        now_ms: u64,
+    ) -> Option<Down<Encoded>> {
+        let mut records = Vec::new();
+        while records.len() < most
+            && let Some(key) = self.redirects.pop_first()
+        {
+            let Some(record) = registry.record(key).filter(|record| record.is_held()) else { continue };
+            records.push((key, record));
+            self.follow(key, id, watchers, now_ms + told_ms(lifetime_ms));
+        }
+        self.expire(id, watchers, now_ms);
+        let mappings = encode(records.iter().map(|(key, record)| (key, *record)));
+        let revision = registry.revision();
+        (!records.is_empty()).then_some(Down::Redirect { revision, mappings, lifetime_ms })
+    }
+
+    /// From now on what changes of an identifier is told, until then.
+    fn follow(&mut self, key: Key, id: SessionId, watchers: &mut Watchers, until_ms: u64) {
+        self.changed.remove(&key);
+        if let Some(before) = self.until_ms.insert(key, until_ms) {
+            self.oldest_first.remove(&(before, key));
+        }
+        self.oldest_first.insert((until_ms, key));
+        watchers.add(key, id);
     }
 
     /// What changed of the identifiers of session `id`, at most `most` of them.
@@ -126,4 +170,9 @@ impl Interests {
             watchers.remove(key, id);
         }
     }
+}
+
+/// For how long what changes of a mapping is told after an answer, in milliseconds.
+fn told_ms(lifetime_ms: u32) -> u64 {
+    u64::from(lifetime_ms) + MARGIN_MS
 }

@@ -11,6 +11,8 @@ pub const VERSION: u32 = 1;
 pub const QUERY_KEYS: usize = 64;
 /// Queries of a session that wait for their answers, at most.
 pub const QUERIES: usize = 16;
+/// Entries of one [`Up::Triangular`], at most.
+pub const TRIANGLES: usize = 64;
 /// Identifiers of which a session is told what changes after an answer, at most. The oldest leave.
 pub const INTERESTS: usize = 65_536;
 
@@ -34,6 +36,8 @@ pub enum Up {
         nve: String,
         /// A number of this run of the NVE.
         boot: u64,
+        /// Whether it will ask, not subscribe, and takes [`Down::Redirect`].
+        asks: bool,
     },
     /// It has this identifier at these locators.
     Register {
@@ -66,6 +70,8 @@ pub enum Up {
         /// The identifiers, 1 to [`QUERY_KEYS`].
         keys: Vec<Key>,
     },
+    /// These came to it as an ILA router, and could have gone direct: 1 to [`TRIANGLES`].
+    Triangular(Vec<Triangle>),
     /// It takes what operators want at it.
     Provision,
     /// What operators want at it is in force up to this revision, but for what it refuses.
@@ -75,6 +81,15 @@ pub enum Up {
         /// What it refuses, at most [`REFUSED`] entries.
         refused: Vec<RefusedEntry>,
     },
+}
+
+/// Packets that take the way by an ILA router although their destination is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Triangle {
+    /// Who sends them.
+    pub source: Key,
+    /// Where they go.
+    pub destination: Key,
 }
 
 /// One mapping as it is told to an NVE.
@@ -105,6 +120,8 @@ pub enum Down<M = Vec<Told>> {
         revision: u64,
         /// The session ends when nothing comes for so long.
         lease_ms: u32,
+        /// Whether the NVE may say [`Up::Triangular`].
+        router: bool,
     },
     /// A request is durable.
     Registered {
@@ -154,6 +171,15 @@ pub enum Down<M = Vec<Told>> {
         /// How long what nobody has need not be asked for again.
         negative_lifetime_ms: u32,
     },
+    /// Where identifiers are to which the NVE sends by an ILA router.
+    Redirect {
+        /// The revision that it shows.
+        revision: u64,
+        /// The mappings.
+        mappings: M,
+        /// How long they may be used.
+        lifetime_ms: u32,
+    },
     /// What operators want at the NVE: a part of it.
     Provision(Provision),
     /// The session ends, and why.
@@ -191,9 +217,10 @@ impl Down<Encoded> {
     pub fn weight(&self) -> usize {
         ENVELOPE
             + match self {
-                Down::Page(mappings) | Down::Delta(_, mappings) | Down::Answer { mappings, .. } => {
-                    mappings.len()
-                }
+                Down::Page(mappings)
+                | Down::Delta(_, mappings)
+                | Down::Answer { mappings, .. }
+                | Down::Redirect { mappings, .. } => mappings.len(),
                 Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
                 Down::Resync(why) | Down::Error(why) => why.len(),
                 Down::Provision(provision) => provision.weight(),

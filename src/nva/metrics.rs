@@ -1,6 +1,6 @@
 //! What Prometheus and probes read of an authority.
 
-use super::authority::Authority;
+use super::authority::{Authority, Triangles};
 use super::server::AuthorityHandle;
 use crate::telemetry::Scrape;
 use crate::telemetry::families::families;
@@ -30,6 +30,9 @@ families! {
     SNAPSHOTS: Counter = "ila_nva_snapshots_total";
     /// Sessions that went on from a revision without a snapshot.
     RESUMED: Counter = "ila_nva_resumed_total";
+    /// Triangular packets that ILA routers told of, by result: redirected (the NVE of the sender was told where to send),
+    /// needless (it knows, or does not ask), or unheard (beyond the rate of one router).
+    TRIANGULAR: Counter = "ila_nva_triangular_total";
     /// Sessions that ended by the authority: silent, revoked, broken, replaced.
     ENDED: Counter = "ila_nva_ended_sessions_total";
 }
@@ -68,6 +71,13 @@ impl Site for Endpoint {
         scrape.count(SNAPSHOTS, &[], counts.snapshots);
         scrape.count(RESUMED, &[], counts.resumed);
         scrape.count(ENDED, &[], counts.ended);
+        for (result, count) in [
+            ("redirected", census.triangles.redirected),
+            ("needless", census.triangles.needless),
+            ("unheard", census.triangles.unheard),
+        ] {
+            scrape.count(TRIANGULAR, &[("result", result)], count);
+        }
         scrape.render()
     }
 
@@ -104,6 +114,7 @@ pub(super) struct Census {
     elsewhere: usize,
     away: usize,
     lag: u64,
+    triangles: Triangles,
 }
 
 impl Census {
@@ -124,6 +135,7 @@ impl Census {
             live,
             away: registry.nves().count().saturating_sub(live + elsewhere),
             lag: registry.revision() - slowest,
+            triangles: authority.triangles(),
         }
     }
 }

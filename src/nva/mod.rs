@@ -1,10 +1,13 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules (`tombstones`: what was released), `authority` the sessions around it (`session` one of them, `commits` what they ask for,
-//! `log` what they are told, `interest` what they asked for, `bucket` what each may take), `client` the NVE's half of a
-//! session (`follower`: what it is told, `cache`: what it asks for): cores without clock, socket, thread and file. `store` makes transactions durable, in a file or in an etcd that several authorities share, and `mirror` is the file in
-//! which an NVE keeps what it knows. `server` and `run` are the shells of `ila-nva`.
+//! `registry` holds the rules (`tombstones`: what was released), `authority` the sessions around it (`session` one of
+//! them, `commits` what they ask for, `log` what they are told, `interest` what they asked for, `absent` what those
+//! without a session may use, `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is
+//! told, `cache`: what it asks for, `triangles`: what it tells as a router): cores without clock, socket, thread and
+//! file. `store` makes transactions durable, in a file or in an etcd that several authorities share, and `mirror` is the
+//! file in which an NVE keeps what it knows. `server` and `run` are the shells of `ila-nva`.
 
+mod absent;
 pub mod authority;
 mod bucket;
 mod cache;
@@ -29,6 +32,7 @@ pub mod server;
 mod session;
 pub mod store;
 mod tombstones;
+mod triangles;
 mod wanted;
 
 /// Messages, client and server, made from the `.proto`.

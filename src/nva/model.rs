@@ -82,6 +82,8 @@ pub struct Nve {
     pub locators: HashMap<Locator, u64>,
     /// Identifiers that it may have at a time.
     pub max_identifiers: usize,
+    /// Whether it is an ILA router, which may say who sends through it what could go direct.
+    pub router: bool,
     /// Whether it is told of all networks and policies that operators made, and not only of those of its tenants.
     pub all_networks: bool,
 }

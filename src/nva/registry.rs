@@ -150,6 +150,12 @@ impl Registry {
         self.nves.contains_key(nve)
     }
 
+    /// Whether an NVE is an ILA router.
+    #[must_use]
+    pub fn is_router(&self, nve: &str) -> bool {
+        self.nves.get(nve).is_some_and(|nve| nve.router)
+    }
+
     /// Every identifier that somebody has.
     pub fn held(&self) -> impl Iterator<Item = (&Key, &Record)> {
         self.records.iter().filter(|(_, record)| record.is_held())
@@ -180,6 +186,11 @@ impl Registry {
 
     fn seen<'r>(&'r self, draft: &'r Draft, key: Key) -> Option<&'r Record> {
         draft.writes.get(&key).or_else(|| self.records.get(&key))
+    }
+
+    /// Whether an identifier was released by another NVE than this one, and is nobody's since.
+    pub(super) fn was_of_another(&self, draft: &Draft, nve: &str, key: Key) -> bool {
+        self.seen(draft, key).is_some_and(|record| !record.is_held() && record.owner != nve)
     }
 
     /// Judges a registration and adds it to the draft. Gives the sequence that the record has then.
@@ -316,12 +327,20 @@ impl Registry {
         self.records.range((after, Bound::Unbounded))
     }
 
-    /// Deletes released identifiers that are kept for nobody any more, at most so many.
+    /// Deletes released identifiers that are kept for nobody any more and that nobody uses, at most so many. It looks at a
+    /// few times as many.
     #[must_use]
-    pub fn delete_released(&self, now_ms: u64, most: usize) -> Option<Transaction> {
+    pub fn delete_released(
+        &self,
+        now_ms: u64,
+        most: usize,
+        is_used: impl Fn(Key) -> bool,
+    ) -> Option<Transaction> {
         // What a later sequence could not be told to be above stays.
         let is_below = |key: &Key| self.records.get(key).is_some_and(|it| it.sequence <= self.revision);
-        let deletes: Vec<Key> = self.tombstones.over(now_ms).filter(is_below).take(most).collect();
+        let over = self.tombstones.over(now_ms).take(4 * most);
+        let deletes = over.filter(is_below).filter(|key| !is_used(*key)).take(most);
+        let deletes: Vec<Key> = deletes.collect();
         (!deletes.is_empty()).then(|| Transaction { deletes, ..Transaction::default() })
     }
 

@@ -98,13 +98,14 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let nves = config.nves.iter().map(|(name, nve)| {
         let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
         let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
-        (name.clone(), Nve { locators, max_identifiers, all_networks })
+        (name.clone(), Nve { locators, max_identifiers, router: nve.router, all_networks })
     });
     let nves: HashMap<String, Nve> = nves.collect();
     let rules = ProvisionRules::new(config.sir_domains.clone());
     let limits = server::SessionLimits {
         lease_ms: u32::from(config.lease_s) * 1000,
         hold_down_ms: u64::from(config.hold_down_s) * 1000,
+        cache_lifetime_ms: u32::from(config.cache_lifetime_s) * 1000,
         requests_per_second: config.requests_per_second,
     };
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });

@@ -157,6 +157,8 @@ pub struct SessionLimits {
     pub lease_ms: u32,
     /// A released identifier is kept for its last owner for so long.
     pub hold_down_ms: u64,
+    /// How long a mapping may be used after an answer.
+    pub cache_lifetime_ms: u32,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
 }
@@ -171,9 +173,16 @@ pub fn pair(
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let SessionLimits { lease_ms, hold_down_ms, requests_per_second } = limits;
-    let settings =
-        Settings { epoch: stored.epoch.to_vec(), lease_ms, requests_per_second, limits: LIMITS, commits };
+    let SessionLimits { lease_ms, hold_down_ms, cache_lifetime_ms, requests_per_second } = limits;
+    let settings = Settings {
+        epoch: stored.epoch.to_vec(),
+        lease_ms,
+        requests_per_second,
+        cache_lifetime_ms,
+        limits: LIMITS,
+        commits,
+        began_ms: 0,
+    };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);
     for (object, why) in catalogue.unread() {
@@ -355,6 +364,9 @@ impl Server {
                             let _ = tell.send(told);
                         }
                     }
+                    Effect::Redirected { router, nve, key } => {
+                        tracing::info!(router, nve, identifier = %key, "an NVE is redirected");
+                    }
                     Effect::Commit(commit) => {
                         if self.orders.send(Order::Commit(commit)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
@@ -516,7 +528,12 @@ mod tests {
             Arc::new(Trust::read(&ServerFiles { tls, revoked }).unwrap())
         };
         let trusted = watch::Sender::new(trust(None));
-        let limits = SessionLimits { lease_ms: 10_000, hold_down_ms: 0, requests_per_second: 1 };
+        let limits = SessionLimits {
+            lease_ms: 10_000,
+            hold_down_ms: 0,
+            cache_lifetime_ms: 300_000,
+            requests_per_second: 1,
+        };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
         let rules = ProvisionRules::default();
         let running = Running::own(Box::new(Memory::default())).unwrap();

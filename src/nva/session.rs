@@ -1,6 +1,7 @@
 //! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
+use super::absent::{Absent, Used};
 use super::bucket::Bucket;
 use super::catalogue::Touched;
 use super::interest::{Interests, Watchers};
@@ -18,6 +19,7 @@ pub(super) struct Allowance {
     pub(super) snapshots: Bucket,
     pub(super) requests: Bucket,
     pub(super) queries: Bucket,
+    pub(super) triangles: Bucket,
 }
 
 /// All sessions.
@@ -29,6 +31,7 @@ pub(super) struct Sessions {
     /// Those for which there may be something to send.
     pub(super) due: BTreeSet<SessionId>,
     pub(super) watchers: Watchers,
+    pub(super) absent: Absent,
 }
 
 impl Sessions {
@@ -44,13 +47,18 @@ impl Sessions {
         self.all.iter().find(|(_, session)| session.nve.as_deref() == Some(nve)).map(|(id, _)| *id)
     }
 
-    /// Forgets a session. Gives it if it was there.
-    pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {
-        let session = self.all.remove(&id);
-        if let Some(Following::Asked(interests)) = session.as_ref().map(|session| &session.following) {
-            self.watchers.forget(id, interests);
+    /// Forgets a session, whose NVE may use what it asked for `used_ms` more. Gives whether it was there.
+    pub(super) fn remove(&mut self, id: SessionId, now_ms: u64, used_ms: u64) -> bool {
+        let Some(session) = self.all.remove(&id) else { return false };
+        if let (Following::Asked(interests), Some(nve)) = (session.following, session.nve) {
+            self.watchers.forget(id, &interests);
+            let used = Used::These(interests.keys().collect());
+            // What it had before and did not ask for again yet.
+            let before = session.used_before.filter(|(_, until_ms)| now_ms < *until_ms);
+            let used = before.map(|(before, _)| before).into_iter().fold(used, Used::and);
+            self.absent.left(nve, used, now_ms + used_ms);
         }
-        session
+        true
     }
 
     /// Notes for those who asked that identifiers changed.
@@ -122,6 +130,7 @@ pub(super) struct Shared<'a> {
     pub(super) log: &'a Log,
     pub(super) pages: &'a mut Pages,
     pub(super) watchers: &'a mut Watchers,
+    pub(super) lifetime_ms: u32,
 }
 
 #[derive(Debug)]
@@ -130,6 +139,8 @@ pub(super) struct Session {
     pub(super) proved: Option<String>,
     /// Once it said who it is.
     pub(super) nve: Option<Arc<str>>,
+    /// What it may use of sessions before, until it has asked for it again.
+    pub(super) used_before: Option<(Used, u64)>,
     pub(super) heard_ms: u64,
     /// Everything up to this revision is in force there.
     pub(super) applied: u64,
@@ -146,6 +157,7 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    takes_redirects: bool,
     /// Once it said that it takes what operators want.
     pub(super) provisioning: Option<Box<Provisioning>>,
     /// Everything up to this revision was sent.
@@ -158,6 +170,7 @@ impl Session {
         Session {
             proved,
             nve: None,
+            used_before: None,
             heard_ms: now_ms,
             applied: 0,
             asked: VecDeque::new(),
@@ -168,6 +181,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            takes_redirects: false,
             provisioning: None,
             sent: 0,
             in_flight: 0,
@@ -197,6 +211,22 @@ impl Session {
             }
         };
         true
+    }
+
+    /// The NVE will ask, and takes redirects.
+    pub(super) fn will_ask(&mut self) {
+        self.following = Following::Asked(Box::default());
+        self.takes_redirects = true;
+    }
+
+    /// Notes that the NVE sends to an identifier by an ILA router. Gives whether it will be told where that is.
+    pub(super) fn redirect(&mut self, key: Key, lifetime_ms: u32, now_ms: u64) -> bool {
+        match &mut self.following {
+            Following::Asked(interests) if self.takes_redirects => {
+                interests.redirect(key, lifetime_ms, now_ms)
+            }
+            _ => false,
+        }
     }
 
     /// Notes what the NVE asks for. Gives whether it may.
@@ -285,7 +315,7 @@ impl Session {
     fn next_news(
         &mut self,
         id: SessionId,
-        Shared { registry, log, pages, watchers }: &mut Shared<'_>,
+        Shared { registry, log, pages, watchers, lifetime_ms }: &mut Shared<'_>,
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
@@ -340,11 +370,14 @@ impl Session {
             }
             Following::Asked(interests) => {
                 // What changed before an answer is told before it.
-                let news = interests.news(registry, log.limits().message_records);
+                let most = log.limits().message_records;
+                let news = interests.news(registry, most);
+                let news = news
+                    .or_else(|| interests.redirected(id, (registry, watchers), (*lifetime_ms, most), now_ms));
                 if news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
                     return news;
                 }
-                interests.answer(id, (registry, watchers), now_ms)
+                interests.answer(id, (registry, watchers), *lifetime_ms, now_ms)
             }
         }
     }

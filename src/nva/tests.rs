@@ -5,11 +5,14 @@ mod client;
 mod cluster;
 mod flaws;
 mod mirror;
+mod provision;
 mod registry;
 mod scale;
 mod session;
 mod world;
 
+use super::authority::{CommitRules, Settings};
+use super::log::Limits;
 use super::model::{Choice, Key};
 use super::registry::Nve;
 use crate::ila::Locator;
@@ -38,9 +41,29 @@ fn name(nve: u64) -> String {
 fn nves(count: u64) -> HashMap<String, Nve> {
     let of = |nve| {
         let own = [(locator(nve, 0), SIR), (locator(nve, 1), SIR), (locator(nve, 2), OTHER_SIR)];
-        (name(nve), Nve { locators: own.into_iter().collect(), max_identifiers: 1_000, ..Nve::default() })
+        (
+            name(nve),
+            Nve {
+                locators: own.into_iter().collect(),
+                max_identifiers: 1_000,
+                router: nve == 1,
+                ..Nve::default()
+            },
+        )
     };
     (1..=count).map(of).collect()
+}
+
+fn settings(epoch: u8, limits: Limits) -> Settings {
+    Settings {
+        epoch: vec![epoch],
+        lease_ms: 10_000,
+        requests_per_second: 10_000,
+        cache_lifetime_ms: 300_000,
+        limits,
+        commits: CommitRules::OWN,
+        began_ms: 0,
+    }
 }
 
 #[test]

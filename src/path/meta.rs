@@ -54,6 +54,8 @@ pub struct PacketMeta {
     pub action: ActionId,
     /// What the destination is.
     pub class: Class,
+    /// Whether the mapping that the packet uses is about to expire.
+    pub expiring: bool,
     /// Whether the packet is more than plain TCP or UDP: the IPv6 next header is an extension header, ICMPv6 or another
     /// protocol.
     pub unusual: bool,

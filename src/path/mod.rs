@@ -12,6 +12,7 @@ mod copies;
 pub mod count;
 pub mod counters;
 pub mod ctx;
+mod triangle;
 mod fast;
 mod flow;
 pub mod frames;
@@ -47,6 +48,8 @@ pub use notice::Notice;
 pub use outcome::{Outcome, Outcomes};
 pub use packet::Packet;
 pub use policer::Policer;
+pub use proxy::late::{LateAnswer, answer_late, asker};
+pub use triangle::{Triangle, triangle};
 pub use verdict::{DropReason, Verdict};
 
 use crate::table::{PortId, Tables};

@@ -93,6 +93,8 @@ pub struct Remote {
     pub mode: ChecksumMode,
     /// The SIR domain.
     pub domain: DomainId,
+    /// Whether packets that use it are told of, because its mapping is about to expire.
+    pub expiring: bool,
 }
 
 impl Remote {
@@ -122,7 +124,16 @@ impl Remote {
             mark,
             mode,
             domain,
+            expiring: false,
         }
+    }
+
+    /// The same for mappings that are about to expire. The fast path leaves their packets to the stages, which tell.
+    #[must_use]
+    pub fn expiring(mut self) -> Remote {
+        self.expiring = true;
+        self.hop.fast_bytes = 0;
+        self
     }
 }
 

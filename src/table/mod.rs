@@ -108,8 +108,10 @@ pub struct Tables {
     pub networks: Arc<Networks>,
     /// Tasks by attachment, with the sources that they may use. Shared like the networks.
     pub tasks: Arc<Tasks>,
-    /// Whether misses of tenants and tasks are told, so that the authority can be asked.
+    /// Whether the authority is asked for what hosts ask for, and for mappings in use that are about to expire.
     pub asks: bool,
+    /// Whether it is asked for what packets of tenants and tasks need, too.
+    pub asks_for_packets: bool,
     /// SIR domains by [`DomainId`].
     pub domains: Vec<Domain>,
     /// Actions by [`ActionId`]. Index 0 is a filler that discards.

@@ -28,6 +28,7 @@ pub fn network(name: &str, vnid: u32, own: bool) -> NetworkView {
             to_tenants_bytes: 1200,
             dropped: 13,
         },
+        origin: if own { "nva" } else { "config" }.into(),
     }
 }
 
@@ -57,6 +58,7 @@ pub fn attachments() -> Vec<AttachmentView> {
                 .map(|(kind, packets)| RefusedView { kind: kind.into(), packets })
                 .into(),
             quarantined: true,
+            origin: "nva".into(),
         },
         AttachmentView {
             name: "1".into(),
@@ -68,6 +70,7 @@ pub fn attachments() -> Vec<AttachmentView> {
             identifiers: vec!["2001:db8:dddd:0:2000::4".into()],
             refused: Vec::new(),
             quarantined: false,
+            origin: "config".into(),
         },
     ]
 }

@@ -1,8 +1,12 @@
 """A node in cache mode: it asks the authority for what packets need, and the others send on what it does not know."""
 
+import socket
+
 import packets
 from lab import SIR, Lab
-from reference import L2, T1, T2
+from nva import Authority, follow
+from reference import L1, L2, T1, T2
+from tenants import TenantNetwork, ipv4, ipv6
 from test_nva import Domain
 from wait import comes, expect, until
 
@@ -21,17 +25,18 @@ print(sent)
 """
 
 QUERIED, NEGATIVE = "ilagate_nva_queried_identifiers_total", "ilagate_nva_negative_answers_total"
-CACHED = "ilagate_nva_cached_mappings"
+REDIRECTED, TRIANGULAR = "ilagate_nva_redirected_mappings_total", "ilagate_nva_triangular_reports_total"
+CACHED, REFRESHED = "ilagate_nva_cached_mappings", "ilagate_nva_refreshed_mappings_total"
 SUPPRESSED, LOST = (f'ilagate_nva_unasked_misses_total{{reason="{reason}"}}' for reason in ("suppressed", "lost"))
 
 
 class CacheDomain(Domain):
     """The reference network, whose first NVE knows nothing but what it asks for."""
 
-    def __init__(self, lab, **sessions):
+    def __init__(self, lab, mode="cache", **sessions):
         super().__init__(lab, **sessions)
         nve1 = self.net.nve1
-        nve1.config["nva"]["mode"] = "cache"
+        nve1.config["nva"]["mode"] = mode
         nve1.config["sir_domains"] = [dict(domain, on_miss="route") for domain in self.net.domain]
 
     def start(self):
@@ -131,4 +136,90 @@ def test_what_is_cached_stays_in_use_while_the_authority_is_away_and_is_confirme
         expect(cached(net.nve1) == {T2}, f"the node knows {cached(net.nve1)}")
         domain.nva.start()
         until(lambda: not cached(net.nve1), "the node to forget task 2")
+        domain.stop()
+
+
+def test_what_is_used_is_asked_for_again_in_time_and_what_is_not_used_goes():
+    with Lab("ilac") as lab:
+        domain = CacheDomain(lab, cache_lifetime_s=5).start()
+        net = domain.net
+        net.t1.reaches(T2)
+        until(lambda: cached(net.nve1) == {T2}, "the node to know task 2")
+        expect(net.nve1.metrics()[REFRESHED] == 0, "refreshed at once")
+        # Used for more than two lifetimes, it is there all the time.
+        expect(by_the_gateway(net, 120) == (0, 0), "the gateway sees what is used")
+        refreshed = net.nve1.metrics()[REFRESHED]
+        expect(2 <= refreshed <= 5, f"asked for again {refreshed} times in 12 s")
+        # Nobody uses it any more.
+        until(lambda: not cached(net.nve1), "the mapping to expire", 15)
+        expect(net.nve1.metrics()[REFRESHED] <= refreshed + 1, "what is not used is asked for again")
+        domain.stop()
+
+
+def questions(wire, address, at_least=1):
+    """How often a host asked for an address, by ARP or Neighbour Discovery."""
+    arp = socket.inet_aton(address) if "." in address else None
+    at, wanted = (38, arp) if arp else (62, socket.inet_pton(socket.AF_INET6, address))
+    frames = [frame for frame in wire.frames(at_least=at_least) if frame[at : at + len(wanted)] == wanted]
+    return len(frames)
+
+
+def test_a_tenants_first_question_is_answered_when_the_authority_answers():
+    with Lab("ilac") as lab:
+        net = TenantNetwork(lab)
+        names = [node.config["node"]["name"] for node in net.nodes]
+        domains = net.nve1.config["sir_domains"]
+        nva = Authority(lab, net.fab, domains, dict(zip(names, ([L1], [L2])))).start()
+        for node in net.nodes:
+            follow(node, nva)
+        net.nve1.config["nva"]["mode"] = "cache"
+        net.nve1.config["sir_domains"] = [dict(domain, on_miss="route") for domain in domains]
+        net.start()
+        for node, registered in ((net.nve1, 4), (net.nve2, 5)):
+            count = 'ilagate_nva_registrations{state="registered"}'
+            until(lambda node=node, n=registered: node.metrics()[count] == n, f"{node.ns.name} to be registered")
+        expect(not cached(net.nve1), f"it knows {cached(net.nve1)}")
+        vm1 = net.vms["vm1"]
+        for address, kind in ((ipv4("vm2"), "arp and arp[6:2] == 1"), (ipv6("vm2"), "icmp6 and ip6[40] == 135")):
+            wire = vm1.capture("eth0", kind)
+            vm1.reaches(address, 1)
+            expect((asked := questions(wire, address)) == 1, f"{address} was asked for {asked} times")
+        expect(len(cached(net.nve1)) == 2, f"it knows {cached(net.nve1)}")
+        # What nobody has is not answered.
+        vm1.silent("10.0.0.77")
+        until(lambda: net.nve1.metrics()[NEGATIVE] > 0, "a negative answer")
+        neighbours = vm1.run("ip neigh show 10.0.0.77 dev eth0")
+        expect("lladdr" not in neighbours, neighbours)
+        net.stop()
+        nva.stop()
+
+
+def test_a_router_tells_which_packets_could_go_direct_and_their_sender_is_redirected():
+    with Lab("ilac") as lab:
+        domain = CacheDomain(lab, mode="redirect")
+        domain.nva.config["nves"][0]["router"] = True
+        net = domain.start().net
+        there, back = by_the_gateway(net, 40)
+        expect(0 < there < 40 and there == back, f"{there} of 40 to the gateway, {back} from it")
+        expect(cached(net.nve1) == {T2}, f"the node knows {cached(net.nve1)}")
+        expect(by_the_gateway(net, 5) == (0, 0), "the gateway still sees them")
+        metrics = net.nve1.metrics()
+        expect((metrics[QUERIED], metrics[REDIRECTED]) == (0, 1), f"{metrics[QUERIED]} queries, {metrics[REDIRECTED]}")
+        expect(net.gw.metrics()[TRIANGULAR] >= 1, "the router tells of nothing")
+        told = [line for line in domain.nva.log().splitlines() if "an NVE is redirected" in line]
+        nve1 = net.nve1.config["node"]["name"]
+        expect(len(told) == 1 and T2 in told[0] and nve1 in told[0], domain.nva.log())
+        # What it was told of it is told the changes of, too.
+        net.nve2.config["attachments"] = []
+        net.nve2.reload()
+        until(lambda: not cached(net.nve1), "the node to forget task 2")
+        domain.stop()
+
+
+def test_a_node_that_is_no_router_for_the_authority_tells_it_of_no_packets():
+    with Lab("ilac") as lab:
+        domain = CacheDomain(lab, mode="redirect")
+        net = domain.start().net
+        expect(by_the_gateway(net, 20) == (20, 20), "somebody else was asked")
+        expect(net.gw.metrics()[TRIANGULAR] == 0 and not cached(net.nve1), "the gateway tells of packets")
         domain.stop()

@@ -44,7 +44,7 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
             None
         }
     };
-    let modes = [("full", NvaMode::Full), ("cache", NvaMode::Cache)];
+    let modes = [NvaMode::Full, NvaMode::Cache, NvaMode::Redirect].map(|mode| (mode.name(), mode));
     let mode = s.choice("mode", &section.value.mode, &modes, NvaMode::Full);
     let provision = s.flag("provision", &section.value.provision, false);
     Some(Nva { endpoints, tls, mode, provision })

@@ -116,13 +116,17 @@ fn the_limits_of_nves_have_defaults_and_bounds() {
         );
         AuthorityConfig::parse(&text, "nva.yaml")
     };
-    let limits = |config: AuthorityConfig| (config.requests_per_second, config.nves["nve1"].max_identifiers);
-    assert_eq!(limits(parse("", "").unwrap()), (20_000, 100_000));
-    let set = parse("requests_per_second: 5", ", max_identifiers: 0");
-    assert_eq!(limits(set.unwrap()), (5, 0));
+    let limits = |config: AuthorityConfig| {
+        (config.requests_per_second, config.cache_lifetime_s, config.nves["nve1"].max_identifiers)
+    };
+    assert_eq!(limits(parse("", "").unwrap()), (20_000, 300, 100_000));
+    let set = parse("requests_per_second: 5, cache_lifetime_s: 5", ", max_identifiers: 0");
+    assert_eq!(limits(set.unwrap()), (5, 5, 0));
     for (sessions, nve, place) in [
         ("requests_per_second: 0", "", "sessions.requests_per_second"),
         ("requests_per_second: 1000001", "", "sessions.requests_per_second"),
+        ("cache_lifetime_s: 4", "", "sessions.cache_lifetime_s"),
+        ("cache_lifetime_s: 3601", "", "sessions.cache_lifetime_s"),
         ("", ", max_identifiers: 8000001", "nves[0].max_identifiers"),
     ] {
         let errors = parse(sessions, nve).unwrap_err().to_string();

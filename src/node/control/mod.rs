@@ -11,6 +11,7 @@ mod groups;
 mod learned;
 mod mapping_file;
 mod provision;
+mod questions;
 mod random;
 mod reload;
 mod routers;
@@ -37,6 +38,7 @@ use crate::table::Tables;
 use crate::table::rcu::{Publisher, Reader};
 use discovery::LinkSeen;
 use mapping_file::FileStatus;
+use questions::Questions;
 use random::Random;
 use routers::HostRouters;
 use std::path::PathBuf;
@@ -67,6 +69,7 @@ pub struct Control {
     quarantine_states: QuarantineStates,
     links: Vec<LinkSeen>,
     host_routers: HostRouters,
+    questions: Questions,
     /// A configuration was taken over that is in no snapshot yet. Meanwhile nothing is announced of the one before.
     unpublished: bool,
     /// Whether the links were reported since the start.
@@ -121,6 +124,7 @@ impl Control {
             links: config.ports.iter().map(|_| LinkSeen::default()).collect(),
             links_reported: false,
             host_routers: HostRouters::default(),
+            questions: Questions::default(),
             unpublished: false,
             memberships: Memberships::new(&config),
             group_effects: Vec::new(),
@@ -173,7 +177,7 @@ impl Control {
             Input::Loaded(loaded) => self.end_reload(loaded),
             Input::MappingFile(number, news) => self.take_mapping_file(number, news),
             Input::Frame(frame) => {
-                if !self.receive_from_tenant(&frame, now_ms) {
+                if !self.take_question(&frame, now_ms) && !self.receive_from_tenant(&frame, now_ms) {
                     self.receive(&frame, now_ms);
                 }
             }

@@ -177,7 +177,7 @@ impl Control {
     }
 
     /// Reports an event that a tenant can cause as often as it likes.
-    fn report_damped(&mut self, tenant: TenantHandle, kind: EventKind, now_ms: u64) {
+    pub(super) fn report_damped(&mut self, tenant: TenantHandle, kind: EventKind, now_ms: u64) {
         let known =
             self.quarantine_states.by_slot.get(&tenant.slot).filter(|(known, _)| known.handle == tenant);
         // A reload may have removed the tenant, and its successor did not cause the event.

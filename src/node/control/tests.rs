@@ -6,12 +6,15 @@ mod determinism;
 mod learned;
 mod mapping_file;
 mod neighbours;
+mod provision;
+mod questions;
 mod reloads;
 mod routers;
 mod tenants;
 
 use super::*;
 use crate::api::views::ReloadView;
+use crate::config::{RefusedEntry, Source};
 use crate::ila::{Identifier, Locator};
 use crate::mapping::{Applied, Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
 use crate::net::ndp::{self, Envelope, Message};
@@ -20,6 +23,7 @@ use crate::node::exchange::{Exchange, SendQueue};
 use crate::node::neighbour::Key;
 use crate::node::shell::load;
 use crate::node::stats::PortFacts;
+use crate::nva::model::Known;
 use crate::path::Notice;
 use crate::table::{Action, HopState, PortId};
 use std::collections::{HashMap, VecDeque};
@@ -55,8 +59,10 @@ struct Bench {
     census_due_ms: u64,
     requests: u64,
     answers: HashMap<RequestId, Answer>,
-    /// Configurations that the next one is to be compared with, for each reload that was begun.
-    loads: VecDeque<Arc<Config>>,
+    /// What is to be read, for each reload that was begun.
+    loads: VecDeque<LoadOrder>,
+    /// What was said to be in force of what operators want.
+    provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
     _dir: tempfile::TempDir,
 }
@@ -74,7 +80,13 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.yaml");
         std::fs::write(&path, config).unwrap();
-        let config = Arc::new(Config::load(&path).unwrap());
+        let (source, file) = Source::load(&path).unwrap();
+        let (mut config, mut provision) = (Arc::new(file), None);
+        if config.nva.as_ref().is_some_and(|nva| nva.provision) {
+            let (source, file) = (Arc::new(source), config.clone());
+            let composed = Provision::compose(source, file, Arc::default(), Vec::new()).unwrap();
+            (config, provision) = (composed.0, Some(composed.1));
+        }
         let facts = |port: &crate::config::Port| PortFacts {
             name: port.name.clone(),
             device: port.device.clone(),
@@ -84,7 +96,7 @@ impl Bench {
         let start = Start {
             path,
             config,
-            provision: None,
+            provision,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             links: states([true; 2]),
             mappings: None,
@@ -107,6 +119,7 @@ impl Bench {
             requests: 0,
             answers: HashMap::new(),
             loads: VecDeque::new(),
+            provisioned: Vec::new(),
             watch: None,
             _dir: dir,
         };
@@ -130,6 +143,7 @@ impl Bench {
                 Effect::Settings(settings) => drop(self.exchange.settings.force_push(settings)),
                 Effect::Event(event) => self.control.stats.events.record(event),
                 Effect::Census(census) => self.control.stats.set_census(*census),
+                Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }
         }

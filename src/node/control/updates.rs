@@ -261,6 +261,7 @@ impl Control {
         self.updates.last_us = took_us;
         self.stats.update_latency.record(took_us);
         self.stats.updates_applied.fetch_add(1, Ordering::Relaxed);
+        self.answer_questions();
         match task {
             Task::Batch(Asker::Request(asked_by)) => self.answer(asked_by, Answer::Apply(Ok(applied))),
             Task::Batch(Asker::File) => self.mapping_file_applied(&applied, took_us),

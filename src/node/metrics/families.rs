@@ -85,6 +85,12 @@ families! {
     NVA_QUERIED: Counter = "ilagate_nva_queried_identifiers_total";
     /// Answers of the authority that nobody has an identifier.
     NVA_NEGATIVE: Counter = "ilagate_nva_negative_answers_total";
+    /// Mappings that the node asked for again before they expired, because packets used them, in cache mode.
+    NVA_REFRESHED: Counter = "ilagate_nva_refreshed_mappings_total";
+    /// Mappings that the authority told unasked, because packets took the way by an ILA router.
+    NVA_REDIRECTED: Counter = "ilagate_nva_redirected_mappings_total";
+    /// Senders and destinations of triangular packets that this node told the authority of, as an ILA router.
+    NVA_TRIANGULAR: Counter = "ilagate_nva_triangular_reports_total";
     /// Packets to identifiers without a mapping for which the authority was not asked, by reason: suppressed (it was
     /// asked a moment ago) or lost (beyond a limit).
     NVA_UNASKED: Counter = "ilagate_nva_unasked_misses_total";

@@ -3,7 +3,7 @@
 //! The thread writes what waits in one transaction, and rests before the next one. The file may be behind what is in
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
-use crate::config::{Config, NvaMode};
+use crate::config::Config;
 use crate::mapping::Change;
 use crate::node::stats::Stats;
 use crate::nva::client::Objects;
@@ -49,7 +49,7 @@ impl Before {
     pub fn read(config: &Config) -> Result<Self, OpenError> {
         // What is asked for when it is needed is not kept.
         let Some(nva) = &config.nva else { return Ok(Before::default()) };
-        let keeps_mappings = nva.mode == NvaMode::Full;
+        let keeps_mappings = !nva.mode.asks();
         if !keeps_mappings && !nva.provision {
             return Ok(Before::default());
         }

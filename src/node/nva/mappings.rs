@@ -7,6 +7,7 @@ use crate::node::handle::{ControlHandle, Gone, Request};
 use crate::node::stats::Stats;
 use crate::nva::message::Told;
 use crate::nva::model::{Choice, Key};
+use crate::table::DomainId;
 use std::collections::{BTreeMap, HashMap};
 
 /// Records of one push that may be wrong, before it is given up and everything is asked for anew.
@@ -20,9 +21,11 @@ pub(super) async fn push(
     stats: &Stats,
     (origin, whole): (Origin, bool),
     mappings: &[Told],
+    expiring: &[Key],
 ) -> Result<Option<u64>, Gone> {
     let mut changes = changes(config, mappings);
     let unknown = mappings.len() - changes.len();
+    changes.extend(marks(config, expiring));
     for wrong in 0..MAX_WRONG {
         let batch = Batch { origin, changes: changes.clone(), complete: whole };
         let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else {
@@ -34,7 +37,9 @@ pub(super) async fn push(
         let is_it = |change: &Change| {
             let (domain, identifier) = match change {
                 Change::Upsert(record) => (record.domain, record.identifier),
-                Change::Delete { domain, identifier } => (*domain, *identifier),
+                Change::Delete { domain, identifier } | Change::Expiring { domain, identifier } => {
+                    (*domain, *identifier)
+                }
             };
             let sir =
                 config.sir_domains.get(usize::from(domain)).map(|domain| domain.prefix.with(identifier));
@@ -51,9 +56,23 @@ pub(super) async fn push(
 
 /// What the authority told as changes, without what is in a SIR domain that this node does not know.
 pub(super) fn changes(config: &Config, mappings: &[Told]) -> Vec<Change> {
-    let domains: HashMap<u64, u8> =
-        config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect();
+    let domains = domains(config);
     mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect()
+}
+
+/// What is about to expire as changes.
+fn marks(config: &Config, expiring: &[Key]) -> Vec<Change> {
+    let domains = domains(config);
+    let mark = |key: &Key| {
+        let (domain, identifier) = (*domains.get(&key.sir_prefix)?, Identifier(key.identifier));
+        Some(Change::Expiring { domain, identifier })
+    };
+    expiring.iter().filter_map(mark).collect()
+}
+
+/// The SIR domains by their prefixes.
+fn domains(config: &Config) -> HashMap<u64, u8> {
+    config.sir_domains.iter().zip(0..).map(|(domain, n)| (domain.prefix.0, n)).collect()
 }
 
 fn change(domain: u8, told: &Told) -> Change {
@@ -63,6 +82,12 @@ fn change(domain: u8, told: &Told) -> Change {
     }
     let target = MappingTarget::Locators(told.choices.clone());
     Change::Upsert(MappingRecord { domain, identifier, target })
+}
+
+/// The key of an identifier of a SIR domain, if the configuration has that domain.
+pub(super) fn key(config: &Config, domain: DomainId, identifier: Identifier) -> Option<Key> {
+    let domain = config.sir_domains.get(usize::from(domain.0))?;
+    Some(Key { sir_prefix: domain.prefix.0, identifier: identifier.0 })
 }
 
 /// What is attached here, with the locators of this node in its domain.

@@ -27,12 +27,19 @@ pub(super) struct Key {
     pub(super) domain: u8,
     pub(super) origin: Origin,
     pub(super) goal: Goal,
+    /// Whether packets that use it are told of: see [`crate::mapping::Change::Expiring`].
+    pub(super) expiring: bool,
 }
 
 impl Key {
+    /// A target that is not about to expire.
+    pub(super) fn new(domain: u8, origin: Origin, goal: Goal) -> Key {
+        Key { domain, origin, goal, expiring: false }
+    }
+
     /// An identifier of a domain at an attachment of this node.
     pub(super) fn local(domain: u8, attached: AttachmentKey) -> Key {
-        Key { domain, origin: Origin::Attachment, goal: Goal::Local(attached) }
+        Key::new(domain, Origin::Attachment, Goal::Local(attached))
     }
 
     /// The locators of the target.
@@ -212,7 +219,7 @@ mod tests {
     fn key(locator: u64) -> Key {
         let choice = LocatorChoice { locator: Locator(locator), priority: 0, weight: 1 };
         let goal = Goal::Mapping(MappingTarget::Locators(vec![choice]));
-        Key { domain: 0, origin: Origin::File, goal }
+        Key::new(0, Origin::File, goal)
     }
 
     #[test]

@@ -202,6 +202,9 @@ impl Rib {
         for change in changes {
             match change {
                 Change::Upsert(record) => self.upsert(record, &mut judge, staged)?,
+                Change::Expiring { domain, identifier } => {
+                    self.note_expiring(domain, identifier, judge.origin, staged);
+                }
                 Change::Delete { domain, identifier } => {
                     self.delete(domain, identifier, &mut judge, staged)?
                 }
@@ -276,7 +279,7 @@ impl Rib {
             MappingTarget::Locators(choices) => Goal::Mapping(MappingTarget::Locators(choices)),
             MappingTarget::Blackhole => Goal::Mapping(MappingTarget::Blackhole),
         };
-        let key = Key { domain, origin: judge.origin, goal };
+        let key = Key::new(domain, judge.origin, goal);
         self.push(staged, domain, identifier.0, key);
         Ok(())
     }
@@ -315,6 +318,15 @@ impl Rib {
         self.note_zero(domain, identifier, stays, judge);
         staged.writes.push(Write { identifier: identifier.0, domain, origin, action: ActionId(0) });
         Ok(())
+    }
+
+    /// Marks the mapping of an origin, if it has one.
+    fn note_expiring(&mut self, domain: u8, identifier: Identifier, origin: Origin, staged: &mut Staged) {
+        let held = self.by_precedence(domain, identifier.0).find(|(held, _)| *held == origin);
+        if let Some(key) = held.and_then(|(_, action)| self.actions.key(action)) {
+            let key = Key { expiring: true, ..key.clone() };
+            self.push(staged, domain, identifier.0, key);
+        }
     }
 
     /// Adds one mapping to a staged batch; its target is counted from now on.

@@ -61,6 +61,7 @@ impl Rib {
             networks,
             tasks,
             asks: self.asks,
+            asks_for_packets: self.asks_for_packets,
             domains: self.domains.iter().map(domain).collect(),
             routes,
             neighbours,
@@ -166,8 +167,8 @@ struct Render<'r> {
     actions: Vec<Action>,
     nexthop_groups: Vec<NexthopGroup>,
     groups: Vec<Vec<ActionId>>,
-    /// Members of nexthop groups, by domain, locator and next hop.
-    remotes: HashMap<(u8, Locator, HopId), ActionId>,
+    /// Members of nexthop groups, by domain, locator, next hop, and whether their mappings are about to expire.
+    remotes: HashMap<(u8, Locator, HopId, bool), ActionId>,
     /// Actions of copies, by domain and locator.
     replicas: HashMap<(u8, Locator), ActionId>,
 }
@@ -238,7 +239,9 @@ impl Render<'_> {
             Goal::Local(attached) => Action::Local(self.rib.local(*attached)),
             Goal::Mapping(MappingTarget::Blackhole) => Action::Blackhole,
             Goal::Group(choices) => self.group(key.domain, choices),
-            Goal::Mapping(MappingTarget::Locators(choices)) => self.locators(key.domain, choices),
+            Goal::Mapping(MappingTarget::Locators(choices)) => {
+                self.locators(key.domain, choices, key.expiring)
+            }
         }
     }
 
@@ -249,7 +252,7 @@ impl Render<'_> {
             let id = match self.replicas.get(&(domain, choice.locator)) {
                 Some(known) => *known,
                 None => {
-                    let action = self.locators(domain, std::slice::from_ref(choice));
+                    let action = self.locators(domain, std::slice::from_ref(choice), false);
                     let id = self.add(action);
                     self.replicas.insert((domain, choice.locator), id);
                     id
@@ -262,7 +265,7 @@ impl Render<'_> {
     }
 
     /// The action of a mapping to locators: ECMP over the locators of the best reachable priority and their next hops.
-    fn locators(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
+    fn locators(&mut self, domain: u8, choices: &[LocatorChoice], expiring: bool) -> Action {
         let rest = choices.chunk_by(|a, b| a.priority == b.priority);
         let paths = rest.map(|group| self.paths(group)).find(|paths| !paths.is_empty()).unwrap_or_default();
         match paths.as_slice() {
@@ -273,13 +276,14 @@ impl Render<'_> {
                     true => no_route(),
                     false => self.router.dead_end(first.locator),
                 };
-                self.remote(domain, first.locator, hop)
+                self.remote(domain, first.locator, hop, expiring)
             }
-            [only] => self.remote(domain, only.choice.locator, only.hop),
+            [only] => self.remote(domain, only.choice.locator, only.hop, expiring),
             several => {
                 let most = several.iter().map(|path| path.share).max().unwrap_or(1).max(1);
                 let scale = |share: u64| (share * 60_000 / most).clamp(1, 60_000) as u16;
-                let member = |path: &Path| (path.identity, scale(path.share), self.member(domain, path));
+                let member =
+                    |path: &Path| (path.identity, scale(path.share), self.member(domain, path, expiring));
                 let members: Vec<_> = several.iter().map(member).collect();
                 self.nexthop_group(&members)
             }
@@ -303,28 +307,22 @@ impl Render<'_> {
     }
 
     /// The action of one member of a nexthop group. All groups with this member share it.
-    fn member(&mut self, domain: u8, path: &Path) -> ActionId {
-        let place = (domain, path.choice.locator, path.hop.id);
+    fn member(&mut self, domain: u8, path: &Path, expiring: bool) -> ActionId {
+        let place = (domain, path.choice.locator, path.hop.id, expiring);
         if let Some(known) = self.remotes.get(&place) {
             return *known;
         }
-        let remote = self.remote(domain, path.choice.locator, path.hop);
+        let remote = self.remote(domain, path.choice.locator, path.hop, expiring);
         let id = self.add(remote);
         self.remotes.insert(place, id);
         id
     }
 
-    fn remote(&self, domain: u8, locator: Locator, hop: Hop) -> Action {
-        match self.rib.domains.get(usize::from(domain)) {
-            Some(held) => Action::Remote(Remote::new(
-                DomainId(domain),
-                held.config.prefix,
-                held.config.checksum,
-                locator,
-                hop,
-            )),
-            None => Action::Blackhole,
-        }
+    fn remote(&self, domain: u8, locator: Locator, hop: Hop, expiring: bool) -> Action {
+        let Some(held) = self.rib.domains.get(usize::from(domain)) else { return Action::Blackhole };
+        let (id, prefix) = (DomainId(domain), held.config.prefix);
+        let remote = Remote::new(id, prefix, held.config.checksum, locator, hop);
+        Action::Remote(if expiring { remote.expiring() } else { remote })
     }
 }
 

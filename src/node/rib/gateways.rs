@@ -14,7 +14,7 @@ impl Rib {
         for (locator, domain) in config.gateways() {
             let choice = LocatorChoice { locator, priority: 0, weight: 1 };
             let goal = Goal::Mapping(MappingTarget::Locators(vec![choice]));
-            let key = Key { domain, origin: Origin::Attachment, goal };
+            let key = Key::new(domain, Origin::Attachment, goal);
             actions.push((locator, self.actions.take(key).0));
         }
         for (_, old) in std::mem::replace(&mut self.gateways, actions) {

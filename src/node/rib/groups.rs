@@ -32,7 +32,7 @@ impl Rib {
                     let mut choices: Vec<_> = locators.iter().map(choice).collect();
                     choices.sort_unstable_by_key(|choice| choice.locator);
                     let goal = Goal::Group(choices);
-                    self.actions.take(Key { domain: network.domain, origin: Origin::Attachment, goal }).0
+                    self.actions.take(Key::new(network.domain, Origin::Attachment, goal)).0
                 }
             });
         }

@@ -92,8 +92,10 @@ pub struct Rib {
     slots: Slots,
     infrastructure: Vec<crate::net::Ipv6Prefix>,
     translation: config::Translation,
-    /// Whether the authority is asked for what packets need.
+    /// Whether the authority is asked for what hosts ask for, and for what is about to expire.
     asks: bool,
+    /// Whether it is asked for what packets need, too.
+    asks_for_packets: bool,
     routes: Vec<Route>,
     neighbours: Neighbours,
     /// Effects of changes of neighbours, until the caller takes and carries them out.
@@ -156,7 +158,8 @@ impl Rib {
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),
             translation: config.translation,
-            asks: config.nva.as_ref().is_some_and(|nva| nva.mode == config::NvaMode::Cache),
+            asks: config.nva.as_ref().is_some_and(|nva| nva.mode.asks()),
+            asks_for_packets: config.nva.as_ref().is_some_and(|nva| nva.mode == config::NvaMode::Cache),
             routes: Vec::new(),
             neighbours: Neighbours::new(config.neighbour_discovery),
             neighbour_effects: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::config::RefusedEntry;
 use crate::nva::cache::Counts;
-use crate::nva::message::{Down, Told, Up};
+use crate::nva::message::{Down, Told, Triangle, Up};
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::wanted::Objects;
 use std::collections::BTreeMap;
@@ -25,8 +25,10 @@ pub enum Input {
     Unusable(String),
     /// What operators want, as this state of the registry shows it, is in force but for what the node refuses.
     Provisioned(Known, Vec<RefusedEntry>),
-    /// Packets need these identifiers; in cache mode.
+    /// Packets need these identifiers, or use one that is about to expire; in cache mode.
     Misses(Vec<Key>),
+    /// Packets came to this node that could have gone direct. Only an ILA router of the authority tells it of them.
+    Triangles(Vec<Triangle>),
     /// Time has passed. Timers are served, and what is due is registered, in this step only.
     Tick,
 }
@@ -46,6 +48,8 @@ pub enum Effect {
         whole: bool,
         /// The mappings.
         mappings: Vec<Told>,
+        /// In cache mode: those that are about to expire. Packets that use one are to be told of as [`Input::Misses`].
+        expiring: Vec<Key>,
         /// The state of the registry that is in force then.
         known: Known,
     },
@@ -89,6 +93,10 @@ pub struct Status {
     pub registered: usize,
     /// Identifiers of this node that the authority refuses.
     pub refused: usize,
+    /// Whether the authority has this node for an ILA router, now.
+    pub router: bool,
+    /// Triangular packets that were told of.
+    pub triangles: u64,
     /// What came of asking, in cache mode.
     pub cache: Counts,
 }

@@ -1,10 +1,10 @@
 //! Rules of an NVE that asks, and of what the authority answers it.
 
 use super::*;
-use crate::nva::authority::{self, Authority, CommitRules, LIMITS, SessionId, Settings};
+use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
-use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Up};
+use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Triangle, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +19,17 @@ struct Bench {
     now_ms: u64,
     session: u64,
     table: BTreeMap<Key, Vec<Choice>>,
+    /// What workers tell of when it is used.
+    marked: BTreeSet<Key>,
     /// The identifiers of each query since the last look.
     queries: Vec<Vec<Key>>,
     /// Identifiers that deltas told of.
     told: BTreeSet<Key>,
     ended: bool,
+    /// What the audit says of redirects.
+    redirected: Vec<u64>,
+    /// Whether no stream opens.
+    cut_off: bool,
 }
 
 impl Bench {
@@ -31,22 +37,19 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings = Settings {
-            epoch: vec![1],
-            lease_ms: 60_000,
-            requests_per_second: 10_000,
-            limits: LIMITS,
-            commits: CommitRules::OWN,
-        };
+        let settings = Settings { lease_ms: 10_000_000, ..settings(1, LIMITS) };
         let mut bench = Bench {
             authority: Authority::new(settings, registry),
             client: Client::new(name(2), 1, 1, 1, None).caching(),
             now_ms: 0,
             session: 0,
             table: BTreeMap::new(),
+            marked: BTreeSet::new(),
             queries: Vec::new(),
             told: BTreeSet::new(),
             ended: false,
+            redirected: Vec::new(),
+            cut_off: false,
         };
         bench.hello(1);
         bench.client(Input::Tick);
@@ -56,7 +59,7 @@ impl Bench {
     /// A session of another NVE, which registers.
     fn hello(&mut self, nve: u64) {
         self.authority(authority::Input::Opened(SessionId(1_000 + nve), None));
-        self.other(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1 });
+        self.other(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false });
     }
 
     fn other(&mut self, nve: u64, up: Up) {
@@ -80,6 +83,7 @@ impl Bench {
     fn client(&mut self, input: Input) {
         for effect in self.client.step(self.now_ms, input) {
             match effect {
+                Effect::Open(_) if self.cut_off => self.client(Input::Closed("refused".to_owned())),
                 Effect::Open(_) => {
                     self.session += 1;
                     self.ended = false;
@@ -95,20 +99,25 @@ impl Bench {
                     let up = read_up(write_up(up)).unwrap();
                     self.authority(authority::Input::Up(SessionId(self.session), up));
                 }
-                Effect::Apply { whole, mappings, .. } => {
+                Effect::Apply { whole, mappings, expiring, .. } => {
                     if whole {
                         self.table.clear();
+                        self.marked.clear();
                     }
                     for told in mappings {
+                        self.marked.remove(&told.key);
                         match told.choices.is_empty() {
                             true => _ = self.table.remove(&told.key),
                             false => _ = self.table.insert(told.key, told.choices),
                         }
                     }
+                    for key in expiring {
+                        assert!(self.table.contains_key(&key) && self.marked.insert(key), "{key}");
+                    }
                     self.client(Input::Applied);
                 }
                 Effect::Close => self.ended = true,
-                Effect::Tell(_) => {}
+                Effect::Tell(_) | Effect::Provision(_) => {}
             }
         }
     }
@@ -135,6 +144,10 @@ impl Bench {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
                 authority::Effect::Released(..) | authority::Effect::Left(..) => {}
+                authority::Effect::Redirected { router, nve, key } => {
+                    assert_eq!((router, nve), (name(1), name(2)));
+                    self.redirected.push(key.identifier & 0xffff);
+                }
             }
         }
     }
@@ -157,7 +170,7 @@ fn what_packets_need_is_asked_for_once_and_known_from_then_on() {
     assert_eq!((bench.knows(), bench.queries.len()), (vec![1, 2], 1));
     bench.misses([1, 2]);
     assert_eq!(bench.queries.len(), 1);
-    let counts = Counts { asked: 2, suppressed: 3, lost: 0, negative: 0, mappings: 2 };
+    let counts = Counts { asked: 2, suppressed: 3, mappings: 2, ..Counts::default() };
     assert_eq!(bench.counts(), counts);
 }
 
@@ -211,14 +224,117 @@ fn a_mapping_goes_when_its_time_is_over_unless_the_authority_is_away() {
     // The next packet asks for it again.
     bench.misses([1]);
     assert_eq!(bench.knows(), [1]);
-    // Without a session it stays as long as there is none.
-    let gone = bench.authority.registry().revision();
+    // Without a session it is used for two lifetimes more.
+    bench.wait(LIFETIME_MS / 2);
     bench.client(Input::Closed("broken".to_owned()));
-    for _ in 0..9 {
-        bench.now_ms += LIFETIME_MS;
-        let _ = bench.client.step(bench.now_ms, Input::Down(Down::Progress(gone)));
-    }
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    bench.cut_off = true;
+    bench.wait(2 * LIFETIME_MS - 1_000);
     assert_eq!(bench.knows(), [1]);
+    bench.wait(1_000);
+    assert!(bench.knows().is_empty());
+}
+
+#[test]
+fn what_is_used_is_asked_for_again_before_its_time_is_over_and_what_is_not_used_is_not() {
+    let mut bench = Bench::new(100);
+    bench.misses(1..=60);
+    bench.queries.clear();
+    bench.wait(LIFETIME_MS / 100 * 79);
+    assert!(bench.marked.is_empty());
+    // A miss of what is not marked is one of before its answer.
+    bench.misses([1]);
+    bench.wait(LIFETIME_MS / 100 * 6);
+    let half = bench.marked.len();
+    assert!((10..50).contains(&half), "{half} of 60 are marked in the middle");
+    bench.wait(LIFETIME_MS / 100 * 6);
+    assert_eq!((bench.marked.len(), bench.queries.len()), (60, 0));
+    // Packets use some of them, and are many.
+    bench.misses([1, 2, 1]);
+    bench.misses([2]);
+    assert_eq!(bench.queries, [vec![key(1), key(2)]]);
+    assert_eq!((bench.marked.len(), bench.counts().refreshed), (58, 2));
+    bench.wait(LIFETIME_MS / 10);
+    assert_eq!((bench.knows(), bench.marked.len()), (vec![1, 2], 0));
+    // They have a whole lifetime more, are marked again, and follow the registry.
+    bench.wait(LIFETIME_MS / 100 * 79);
+    assert_eq!(bench.knows(), [1, 2]);
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    assert_eq!(bench.knows(), [2]);
+}
+
+#[test]
+fn a_mark_stays_when_the_mapping_changes_and_goes_with_the_session() {
+    let mut bench = Bench::new(10);
+    bench.misses([1]);
+    bench.wait(LIFETIME_MS / 100 * 91);
+    assert_eq!(bench.marked.len(), 1);
+    let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
+    bench.other(1, Up::Register { id: 1, key: key(1), choices: choices.clone() });
+    bench.wait(1_000);
+    assert_eq!((&bench.table[&key(1)], bench.marked.len()), (&choices, 1));
+    bench.cut_off = true;
+    bench.client(Input::Closed("broken".to_owned()));
+    assert_eq!((bench.table.len(), bench.marked.len()), (1, 0));
+}
+
+#[test]
+fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
+    let mut bench = Bench::new(10);
+    bench.hello(3);
+    // What it had before the authority started it has asked for again by then.
+    bench.wait(120_000);
+    bench.misses([1, 2]);
+    bench.client(Input::Closed("broken".to_owned()));
+    bench.cut_off = true;
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    for number in [1, 3] {
+        bench.other(1, Up::Unregister { id: number, key: key(number) });
+    }
+    let claim = |bench: &mut Bench| {
+        bench.now_ms += 1;
+        for number in [1, 3] {
+            bench.other(3, Up::Register { id: number, key: key(number), choices: at(3) });
+        }
+        [1, 3].map(|number| bench.authority.registry().record(key(number)).unwrap().owner.clone())
+    };
+    assert_eq!(claim(&mut bench), [name(1), name(3)]);
+    bench.wait(2 * LIFETIME_MS);
+    assert_eq!((bench.table.len(), claim(&mut bench)), (0, [name(1), name(3)]));
+    bench.wait(30_000);
+    assert_eq!(claim(&mut bench), [name(3), name(3)]);
+}
+
+#[test]
+fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
+    let mut bench = Bench::new(10);
+    bench.hello(3);
+    bench.misses([1]);
+    bench.client(Input::Closed("broken".to_owned()));
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    // A session that ends before anything was asked for.
+    bench.authority(authority::Input::Opened(SessionId(900), None));
+    let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true };
+    bench.authority(authority::Input::Up(SessionId(900), hello));
+    bench.authority(authority::Input::Closed(SessionId(900)));
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    bench.now_ms += 1;
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3) });
+    assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(1));
+}
+
+#[test]
+fn a_node_that_is_back_is_told_and_holds_nobody_up() {
+    let mut bench = Bench::new(10);
+    bench.hello(3);
+    bench.misses([1]);
+    bench.client(Input::Closed("broken".to_owned()));
+    bench.authority(authority::Input::Closed(SessionId(1)));
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    bench.wait(10_000);
+    assert!(bench.knows().is_empty());
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3) });
+    assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(3));
 }
 
 #[test]
@@ -256,7 +372,7 @@ fn queries_in_flight_are_bounded() {
     let mut client = Client::new(name(2), 1, 1, 1, None).caching();
     let _ = client.step(0, Input::Tick);
     let _ = client.step(0, Input::Opened);
-    let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000 };
+    let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router: false };
     let _ = client.step(0, Input::Down(welcome));
     let effects = client.step(0, Input::Misses((1..=3_000).map(key).collect()));
     let queries: Vec<&Effect> =
@@ -283,6 +399,91 @@ fn a_node_that_cannot_take_what_was_told_begins_anew() {
     assert_eq!(bench.knows(), [2]);
 }
 
+/// nve2 has an identifier, and nve1, the router, sees packets from it to some destinations.
+fn triangular(bench: &mut Bench, source: u64, destinations: impl IntoIterator<Item = u64>) {
+    let triangle = |destination| Triangle { source: key(source), destination: key(destination) };
+    bench.other(1, Up::Triangular(destinations.into_iter().map(triangle).collect()));
+}
+
+const OWN: u64 = 200;
+
+fn redirecting(held: u64) -> Bench {
+    let mut bench = Bench::new(held);
+    bench.client(Input::Attached(BTreeMap::from([(key(OWN), at(2))])));
+    bench.wait(1_000);
+    bench.hello(1);
+    bench
+}
+
+#[test]
+fn who_sends_by_a_router_is_told_where_its_packets_go_and_what_changes_of_it() {
+    let mut bench = redirecting(10);
+    triangular(&mut bench, OWN, [1, 2, 1]);
+    assert_eq!((bench.knows(), bench.queries.len(), bench.counts().redirected), (vec![1, 2], 0, 2));
+    assert_eq!(bench.redirected, [1, 2]);
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    assert_eq!(bench.knows(), [2]);
+    // It has a lifetime, and is asked for again only if it is used.
+    bench.wait(LIFETIME_MS / 100 * 92);
+    assert_eq!(bench.marked.len(), 1);
+    bench.misses([2]);
+    bench.wait(LIFETIME_MS / 2);
+    assert_eq!((bench.knows(), bench.queries.len()), (vec![2], 1));
+}
+
+#[test]
+fn a_redirect_comes_once_a_second_and_only_for_what_it_is_of_use() {
+    let mut bench = redirecting(10);
+    triangular(&mut bench, OWN, [1]);
+    bench.now_ms += 999;
+    triangular(&mut bench, OWN, [1]);
+    assert_eq!(bench.redirected, [1]);
+    bench.now_ms += 1;
+    triangular(&mut bench, OWN, [1]);
+    assert_eq!(bench.redirected, [1, 1]);
+    // Nobody's source or destination; a source of an NVE that follows everything or has no session; its own destination.
+    triangular(&mut bench, 77, [2]);
+    triangular(&mut bench, OWN, [78, OWN]);
+    triangular(&mut bench, 3, [OWN]);
+    let other = Key { sir_prefix: OTHER_SIR, ..key(2) };
+    bench.other(1, Up::Triangular(vec![Triangle { source: key(OWN), destination: other }]));
+    assert_eq!((bench.knows(), bench.redirected.len()), (vec![1], 2));
+    let authority::Triangles { redirected, needless, unheard } = bench.authority.triangles();
+    assert_eq!((redirected, needless, unheard), (2, 6, 0));
+}
+
+#[test]
+fn a_router_is_heard_at_a_rate_and_who_is_none_loses_its_session() {
+    let mut bench = redirecting(100);
+    for _ in 0..10 {
+        triangular(&mut bench, OWN, 1..=64);
+    }
+    let authority::Triangles { redirected, needless, unheard } = bench.authority.triangles();
+    assert_eq!((redirected, needless, unheard), (64, 136, 440));
+    bench.hello(3);
+    let before = bench.authority.nves().count();
+    bench.other(3, Up::Triangular(vec![Triangle { source: key(OWN), destination: key(70) }]));
+    assert_eq!((bench.authority.nves().count(), bench.redirected.len()), (before - 1, 64));
+}
+
+#[test]
+fn a_router_tells_only_while_the_authority_says_that_it_is_one() {
+    for router in [true, false] {
+        let mut client = Client::new(name(1), 1, 1, 1, None);
+        let seen = || Input::Triangles(vec![Triangle { source: key(1), destination: key(2) }]);
+        let _ = client.step(0, Input::Tick);
+        let _ = client.step(0, Input::Opened);
+        assert_eq!(client.step(0, seen()), []);
+        let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router };
+        let _ = client.step(0, Input::Down(welcome));
+        assert_eq!(client.status().router, router);
+        let told = client.step(0, seen());
+        assert_eq!(told.len(), usize::from(router), "{told:?}");
+        let _ = client.step(0, Input::Closed("broken".to_owned()));
+        assert!(!client.status().router && client.step(2_000, seen()).is_empty());
+    }
+}
+
 /// An authority and what it sent to a session that asks.
 struct Asked(Authority, Vec<Down<crate::nva::message::Encoded>>, Vec<String>);
 
@@ -290,7 +491,7 @@ impl Asked {
     fn new(held: u64) -> Self {
         let mut asked = Asked(Bench::new(held).authority, Vec::new(), Vec::new());
         asked.step(0, authority::Input::Opened(SessionId(5), None));
-        asked.up(0, Up::Hello { versions: vec![1], nve: name(2), boot: 1 });
+        asked.up(0, Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: false });
         asked
     }
 
@@ -361,7 +562,7 @@ fn a_session_follows_so_many_identifiers_and_the_oldest_leave() {
     let now_ms = held;
     asked.1.clear();
     asked.step(now_ms, authority::Input::Opened(SessionId(6), None));
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1 };
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
     asked.step(now_ms, authority::Input::Up(SessionId(6), hello));
     let mut told = |number: u64| {
         let release = Up::Unregister { id: number, key: key(number) };

@@ -31,7 +31,7 @@ impl Bench {
                 Effect::Apply { whole, mappings, .. } => {
                     self.applies.push((whole, mappings.iter().map(|told| told.sequence).collect()));
                 }
-                Effect::Open(_) | Effect::Close | Effect::Tell(_) => {}
+                Effect::Open(_) | Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
             }
         }
     }
@@ -46,7 +46,13 @@ impl Bench {
         self.step(Input::Tick);
         self.step(Input::Opened);
         self.ups.clear();
-        self.down(Down::Welcome { version: 1, epoch: vec![epoch], revision: 9, lease_ms: 60_000 });
+        self.down(Down::Welcome {
+            version: 1,
+            epoch: vec![epoch],
+            revision: 9,
+            lease_ms: 60_000,
+            router: false,
+        });
         let subscribed = self.ups.drain(..).find_map(|up| match up {
             Up::Subscribe(known) => Some(known),
             _ => None,

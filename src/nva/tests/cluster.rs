@@ -40,6 +40,8 @@ struct Shared {
     records: BTreeMap<Key, Record>,
     /// Every transaction, with its head and the authority at which NVEs opened a session.
     told: Vec<(Head, Commit, usize)>,
+    /// At which authority each NVE opened its last session.
+    sessions: BTreeMap<String, String>,
     /// So many of them are forgotten.
     forgotten: usize,
     /// Who had what after each revision.
@@ -55,6 +57,7 @@ impl Shared {
             self.head = Head { revision: self.head.revision + 1, ..offer.head };
             self.records.extend(offer.commit.transaction.writes.iter().cloned());
             offer.commit.transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+            self.sessions.extend(offer.commit.opened.iter().map(|nve| (nve.to_string(), format!("nva{of}"))));
             self.told.push((self.head, Commit::clone(&offer.commit), of));
             self.note();
         }
@@ -117,8 +120,14 @@ struct Cluster {
 impl Cluster {
     fn new(seed: u64, flaw: Option<SharedFlaw>) -> Self {
         let head = Head { epoch: EPOCH, revision: 0, token: [0; TOKEN] };
-        let mut shared =
-            Shared { head, records: BTreeMap::new(), told: Vec::new(), forgotten: 0, history: Vec::new() };
+        let mut shared = Shared {
+            head,
+            records: BTreeMap::new(),
+            told: Vec::new(),
+            sessions: BTreeMap::new(),
+            forgotten: 0,
+            history: Vec::new(),
+        };
         shared.note();
         let nve = |n: usize| Nve {
             client: Client::new(name(n as u64 + 1), 1, AUTHORITIES, seed ^ n as u64, None),
@@ -146,8 +155,15 @@ impl Cluster {
         let (head, records) = (self.shared.head, self.shared.records.clone());
         let registry = Registry::new(nves(NVES as u64), records, head.revision, (self.now_ms, 0));
         let commits = CommitRules { batch: 5, is_shared: self.flaw != Some(SharedFlaw::StaleAnswers) };
-        let (epoch, lease_ms) = (EPOCH.to_vec(), LEASE_MS);
-        let settings = Settings { epoch, lease_ms, requests_per_second: 1_000, limits: SMALL, commits };
+        let (epoch, began_ms) = (EPOCH.to_vec(), self.now_ms);
+        let settings = Settings {
+            epoch,
+            lease_ms: LEASE_MS,
+            cache_lifetime_ms: 1,
+            began_ms,
+            commits,
+            ..settings(1, SMALL)
+        };
         self.instances += 1;
         self.servers[s] = Some(Server {
             authority: Authority::new(settings, registry),
@@ -158,6 +174,7 @@ impl Cluster {
             answers: VecDeque::new(),
             heard: self.shared.told.len(),
         });
+        self.authority(s, authority::Input::Elsewhere(self.shared.sessions.clone().into_iter().collect()));
     }
 
     fn authority(&mut self, s: usize, input: authority::Input) {
@@ -175,7 +192,9 @@ impl Cluster {
                     }
                 }
                 authority::Effect::Commit(commit) => server.orders.push_back(commit),
-                authority::Effect::Released(..) | authority::Effect::Left(_) => {}
+                authority::Effect::Released(..)
+                | authority::Effect::Redirected { .. }
+                | authority::Effect::Left(_) => {}
             }
         }
     }
@@ -300,7 +319,7 @@ impl Cluster {
                     }
                 }
                 client::Effect::Apply { whole, mappings, .. } => nve.applying.push_back((whole, mappings)),
-                client::Effect::Tell(_) => {}
+                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
             }
         }
     }

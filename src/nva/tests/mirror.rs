@@ -1,10 +1,13 @@
 //! The file that a node keeps: one state, whatever happens to the process, and no crash whatever happens to the file.
 
 use super::*;
+use crate::config::Entry;
+use crate::nva::client::{Objects, Seen};
 use crate::nva::message::Told;
 use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update};
 use crate::nva::model::{Known, MAX_LOCATORS};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn told(number: u64, nve: u64, sequence: u64) -> Told {
     Told { key: key(number), choices: at(nve), sequence }
@@ -36,7 +39,12 @@ fn filled(path: &Path) -> Content {
     let mut update = Update::applied(true, vec![told(2, 2, 5), told(1, 1, 4)], known(1, 7));
     update.merge(Update::live(1_000));
     assert_eq!(mirror.write(&update), Ok(2));
-    Content { known: known(1, 7), live_s: 1_000, mappings: vec![told(1, 1, 4), told(2, 2, 5)] }
+    Content {
+        known: known(1, 7),
+        live_s: 1_000,
+        mappings: vec![told(1, 1, 4), told(2, 2, 5)],
+        ..Content::default()
+    }
 }
 
 #[test]
@@ -52,7 +60,12 @@ fn what_was_written_is_there_after_a_restart_in_the_order_of_keys() {
     let mut mirror = Mirror::open(&path).unwrap().mirror;
     mirror.write(&Update::applied(false, vec![widest.clone(), gone(1, 8)], known(1, 8))).unwrap();
     drop(mirror);
-    let expected = Content { known: known(1, 8), live_s: 1_000, mappings: vec![told(2, 2, 5), widest] };
+    let expected = Content {
+        known: known(1, 8),
+        live_s: 1_000,
+        mappings: vec![told(2, 2, 5), widest],
+        ..Content::default()
+    };
     assert_eq!(content(&path), expected);
 }
 
@@ -69,8 +82,12 @@ fn a_snapshot_replaces_all_and_writes_only_what_is_not_there_as_it_is() {
     let next = Update::applied(true, vec![told(2, 2, 6), told(3, 3, 1)], known(2, 1));
     assert_eq!(mirror.write(&next), Ok(3));
     drop(mirror);
-    let expected =
-        Content { known: known(2, 1), live_s: 1_000, mappings: vec![told(2, 2, 6), told(3, 3, 1)] };
+    let expected = Content {
+        known: known(2, 1),
+        live_s: 1_000,
+        mappings: vec![told(2, 2, 6), told(3, 3, 1)],
+        ..Content::default()
+    };
     assert_eq!(content(&path), expected);
 }
 
@@ -125,7 +142,10 @@ fn a_process_that_is_killed_leaves_the_state_before_or_after_a_transaction() {
     mirror.write(&Update::applied(false, vec![told(3, 3, 1)], known(1, 8))).unwrap();
     std::fs::copy(&path, &killed).unwrap();
     let mappings = vec![told(1, 1, 4), told(2, 2, 5), told(3, 3, 1)];
-    assert_eq!(content(&killed), Content { known: known(1, 8), live_s: 1_000, mappings });
+    assert_eq!(
+        content(&killed),
+        Content { known: known(1, 8), live_s: 1_000, mappings, ..Content::default() }
+    );
 }
 
 #[test]
@@ -212,4 +232,35 @@ fn the_file_is_for_its_user_only() {
     let (_directory, path) = place();
     filled(&path);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_operators_want_is_kept_and_replaced_as_a_whole() {
+    let (_directory, path) = place();
+    let expected = filled(&path);
+    let seen = |entry: Entry, sequence| Seen {
+        name: entry.name().clone(),
+        sequence,
+        sir_prefix: SIR,
+        entry: Arc::new(entry),
+    };
+    let objects = |revision, all: Vec<Seen>| {
+        let all = all.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
+        Arc::new(Objects { known: known(1, revision), all })
+    };
+    let red = |vnid: u32| Entry::network(&format!("{{name: red, vnid: {vnid}, domain: tasks}}")).unwrap();
+    let vm1 = Entry::attachment("{name: vm1, port: a, network: red, addresses: [10.0.0.5]}").unwrap();
+    let both = objects(8, vec![seen(red(1), 3), seen(vm1, 4)]);
+    let one = objects(9, vec![seen(red(2), 9)]);
+    for (written, known) in [(both, 8), (one, 9)] {
+        let mut mirror = Mirror::open(&path).unwrap().mirror;
+        let mut update = Update { objects: Some(objects(7, Vec::new())), ..Update::default() };
+        update.merge(Update { objects: Some(written.clone()), ..Update::default() });
+        assert!(!update.is_empty());
+        mirror.write(&update).unwrap();
+        drop(mirror);
+        let content = content(&path);
+        assert_eq!((&content.objects, content.objects.known.revision), (&*written, known));
+        assert_eq!(content.mappings, expected.mappings);
+    }
 }

@@ -196,27 +196,27 @@ fn what_was_deleted_comes_again_above_all_that_was_told_of_it() {
     }
     registry.apply(&draft.finish().unwrap(), 0);
     assert_eq!(registry.counts(), (0, 1));
-    assert_eq!(registry.delete_released(HOLD_DOWN_MS, 9), None);
+    assert_eq!(registry.delete_released(HOLD_DOWN_MS, 9, |_| false), None);
     let _ = register(&mut registry, 1, key(2), at(1), 0);
     let _ = release(&mut registry, 1, key(2), 1);
     // The oldest first, and no more than asked for.
-    let transaction = registry.delete_released(HOLD_DOWN_MS + 2, 1).unwrap();
+    let transaction = registry.delete_released(HOLD_DOWN_MS + 2, 1, |_| false).unwrap();
     assert_eq!((&transaction.deletes, transaction.writes.len()), (&vec![key(1)], 0));
     registry.apply(&transaction, HOLD_DOWN_MS + 2);
     assert_eq!((registry.record(key(1)), registry.counts()), (None, (0, 1)));
     assert_eq!(register(&mut registry, 2, key(1), at(2), HOLD_DOWN_MS + 2), Ok(5));
     // What is registered again is not deleted.
     assert_eq!(register(&mut registry, 1, key(2), at(1), HOLD_DOWN_MS + 2), Ok(6));
-    assert_eq!(registry.delete_released(9 * HOLD_DOWN_MS, 9), None);
+    assert_eq!(registry.delete_released(9 * HOLD_DOWN_MS, 9, |_| false), None);
 }
 
 #[test]
 fn a_sequence_above_the_revision_is_not_forgotten() {
     let stored = [(key(1), Record { choices: Vec::new(), owner: name(1), sequence: 8 })];
     let mut registry = Registry::new(nves(2), stored, 7, (0, 0));
-    assert_eq!(registry.delete_released(1, 9), None);
+    assert_eq!(registry.delete_released(1, 9, |_| false), None);
     let _ = register(&mut registry, 1, key(2), at(1), 1);
-    assert_eq!(registry.delete_released(1, 9).unwrap().deletes, [key(1)]);
+    assert_eq!(registry.delete_released(1, 9, |_| false).unwrap().deletes, [key(1)]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn who_registers_and_releases_without_end_is_kept_back_until_what_it_released_is
     // What is its own it may have again, and another one is not concerned.
     assert!(register(&mut registry, 1, key(7), at(1), 0).is_ok());
     assert!(register(&mut registry, 2, key(number), at(2), 0).is_ok());
-    let transaction = registry.delete_released(HOLD_DOWN_MS + 1, 500).unwrap();
+    let transaction = registry.delete_released(HOLD_DOWN_MS + 1, 500, |_| false).unwrap();
     registry.apply(&transaction, HOLD_DOWN_MS + 1);
     assert!(register(&mut registry, 1, key(number + 1), at(1), HOLD_DOWN_MS + 1).is_ok());
 }

@@ -2,7 +2,7 @@
 //! `ILAGATE_MAPPINGS=1000000 cargo test --release --lib scale -- --nocapture`.
 
 use super::*;
-use crate::nva::authority::{Authority, CommitRules, Effect, Input, LIMITS, SessionId, Settings};
+use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
 use crate::nva::message::{Down, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
@@ -19,7 +19,8 @@ fn resident() -> usize {
 
 fn hello(authority: &mut Authority, id: SessionId) {
     let _ = authority.step(0, Input::Opened(id, None));
-    let _ = authority.step(0, Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1 }));
+    let _ = authority
+        .step(0, Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1, asks: false }));
 }
 
 /// One session from Subscribe to SnapshotEnd. Gives messages and bytes.
@@ -51,13 +52,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);
-    let settings = Settings {
-        epoch: vec![1],
-        lease_ms: 10_000,
-        requests_per_second: 1_000_000,
-        limits: LIMITS,
-        commits: CommitRules::OWN,
-    };
+    let settings = Settings { requests_per_second: 1_000_000, ..settings(1, LIMITS) };
     let mut authority = Authority::new(settings, registry);
     let snapshots = [1, 2].map(|id| {
         let began = Instant::now();
@@ -83,7 +78,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
                 match effect {
                     Effect::Down(id, down) if id == slow => unread += down.weight(),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
-                    Effect::Released(..) | Effect::Left(..) => {}
+                    Effect::Released(..) | Effect::Redirected { .. } | Effect::Left(..) => {}
                     Effect::Commit(..) => inputs.push(Input::Committed(Ok(()))),
                     Effect::Close(id, why) => panic!("{id:?}: {why}"),
                 }

@@ -1,9 +1,7 @@
 //! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
 
 use super::*;
-use crate::nva::authority::{
-    Authority, Commit, CommitRules, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
-};
+use crate::nva::authority::{Authority, Commit, Effect, Input, LIMITS, Released, SessionId, Ticket};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Up};
@@ -30,13 +28,7 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings = Settings {
-            epoch: vec![EPOCH],
-            lease_ms: 10_000,
-            requests_per_second: 10_000,
-            limits,
-            commits: CommitRules::OWN,
-        };
+        let settings = settings(EPOCH, limits);
         let (sent, closed, commits, released) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let authority = Authority::new(settings, registry);
         Bench { authority, now_ms: 0, sent, closed, commits, released, commits_at_once: true }
@@ -50,7 +42,7 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
-                    Effect::Left(..) => {}
+                    Effect::Redirected { .. } | Effect::Left(..) => panic!("{effect:?}"),
                     Effect::Commit(Commit { transaction, .. }) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {
@@ -75,7 +67,7 @@ impl Bench {
 
     fn hello(&mut self, nve: u64) {
         self.step(Input::Opened(SessionId(nve), None));
-        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1 });
+        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false });
     }
 
     fn register(&mut self, nve: u64, number: u64) {
@@ -122,8 +114,12 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Progress(revision) => Some(format!("progress {revision}")),
         Down::Resync(why) => Some(format!("resync: {why}")),
         Down::Error(why) => Some(why),
+        Down::Provision(part) => Some(format!("provision {}", part.revision)),
         Down::Answer { id, revision, mappings, .. } => {
             Some(format!("answer {id} at {revision}:{}", numbers(mappings)))
+        }
+        Down::Redirect { revision, mappings, .. } => {
+            Some(format!("redirect at {revision}:{}", numbers(mappings)))
         }
     }
 }
@@ -346,7 +342,7 @@ fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
     bench.register(1, 2);
     // It starts anew while that is on its way to the disk, and has nothing.
     bench.step(Input::Opened(SessionId(9), None));
-    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2 });
+    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2, asks: false });
     bench.up(9, Up::Complete);
     bench.step(Input::Committed(Ok(())));
     bench.step(Input::Committed(Ok(())));

@@ -8,11 +8,11 @@ mod faults;
 
 use super::flaws::Flaw;
 use super::*;
-use crate::nva::authority::{self, Authority, Commit, CommitRules, SessionId, Settings};
+use crate::nva::authority::{self, Authority, Commit, SessionId, Settings};
 use crate::nva::client::{self, Client, News};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
-use crate::nva::message::{Down, Encoded, Told, Up};
+use crate::nva::message::{Down, Encoded, Told, Triangle, Up};
 use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::Registry;
 use crate::nva::store::backup::begin_anew;
@@ -23,8 +23,9 @@ const NVES: u64 = 5;
 /// The one in cache mode.
 const CACHING: usize = NVES as usize - 1;
 const KEYS: u64 = 12;
-const HOLD_DOWN_MS: u64 = 2_000;
+const HOLD_DOWN_MS: u64 = 500;
 const LEASE_MS: u32 = 3_000;
+const CACHE_LIFETIME_MS: u32 = 4_000;
 /// So small that pages, windows and the log have ends.
 const SMALL: Limits = Limits {
     transactions: 6,
@@ -66,9 +67,13 @@ struct SimNve {
     stream: Option<Stream>,
     /// Whether it reads nothing.
     stalled: bool,
+    /// Whether no stream of it opens.
+    cut_off: bool,
     /// What its workers look up.
     table: BTreeMap<Key, Vec<Choice>>,
-    applying: VecDeque<(bool, Vec<Told>)>,
+    /// What its workers tell of when it is used.
+    marked: BTreeSet<Key>,
+    applying: VecDeque<(bool, Vec<Told>, Vec<Key>)>,
     /// The last request about each identifier.
     asked: BTreeMap<Key, u64>,
     /// What the authority acknowledged, and was not given back since.
@@ -89,6 +94,8 @@ pub(super) struct World {
     epoch: u8,
     revision: u64,
     backup: Option<Stored>,
+    /// What the caching NVE uses while it is cut off, and nobody else had at its beginning.
+    protected: BTreeSet<Key>,
     /// What the registry showed at each revision of each epoch.
     history: BTreeMap<(u8, u64), BTreeMap<Key, Vec<Choice>>>,
     authority: Option<Authority>,
@@ -111,7 +118,9 @@ impl World {
             attached: BTreeSet::new(),
             stream: None,
             stalled: false,
+            cut_off: false,
             table: BTreeMap::new(),
+            marked: BTreeSet::new(),
             applying: VecDeque::new(),
             asked: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
@@ -127,6 +136,7 @@ impl World {
             epoch: 1,
             revision: 0,
             backup: None,
+            protected: BTreeSet::new(),
             history: BTreeMap::new(),
             authority: None,
             next_session: 0,
@@ -158,11 +168,11 @@ impl World {
         let stored = self.stored.clone();
         let registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
         let settings = Settings {
-            epoch: vec![self.epoch],
             lease_ms: LEASE_MS,
             requests_per_second: 50,
-            limits: SMALL,
-            commits: CommitRules::OWN,
+            cache_lifetime_ms: CACHE_LIFETIME_MS,
+            began_ms: self.now_ms,
+            ..settings(self.epoch, SMALL)
         };
         self.authority = Some(Authority::new(settings, registry));
     }
@@ -189,7 +199,9 @@ impl World {
                         stream.down.push_back(Down::Error(why));
                     }
                 }
-                authority::Effect::Released(..) | authority::Effect::Left(..) => {}
+                authority::Effect::Released(..)
+                | authority::Effect::Redirected { .. }
+                | authority::Effect::Left(..) => {}
                 authority::Effect::Commit(Commit { transaction, .. }) => {
                     assert!(self.commit.replace(transaction).is_none(), "two commits at a time");
                 }
@@ -227,8 +239,8 @@ impl World {
                         stream.up.push_back(up);
                     }
                 }
-                client::Effect::Apply { whole, mappings, .. } => {
-                    nve.applying.push_back((whole, mappings));
+                client::Effect::Apply { whole, mappings, expiring, .. } => {
+                    nve.applying.push_back((whole, mappings, expiring));
                     if self.flaw == Some(Flaw::AppliedOnReceipt) {
                         self.client(n, client::Input::Applied);
                     } else {
@@ -238,7 +250,7 @@ impl World {
                 client::Effect::Tell(News::Away(why)) => {
                     assert!(!why.contains("out of turn"), "nve{}: {why}", n + 1);
                 }
-                client::Effect::Tell(_) => {}
+                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
             }
         }
     }
@@ -253,7 +265,7 @@ impl World {
     }
 
     fn deliver_up(&mut self, n: usize) {
-        if self.authority.is_none() {
+        if self.authority.is_none() || self.nves[n].cut_off {
             // Nobody is there.
             if self.nves[n].stream.take().is_some() {
                 self.client(n, client::Input::Closed("refused".to_owned()));
@@ -305,21 +317,24 @@ impl World {
     }
 
     fn apply(&mut self, n: usize) {
-        let Some((whole, mappings)) = self.nves[n].applying.pop_front() else { return };
-        let SimNve { table, sequences, .. } = &mut self.nves[n];
+        let Some((whole, mappings, expiring)) = self.nves[n].applying.pop_front() else { return };
+        let SimNve { table, marked, sequences, .. } = &mut self.nves[n];
         if n != CACHING {
             mappings.iter().for_each(|told| check::sequence(&mut sequences[1], told.key, told.sequence));
         }
         if whole {
             table.clear();
+            marked.clear();
         }
         for told in mappings {
+            marked.remove(&told.key);
             if told.choices.is_empty() {
                 table.remove(&told.key);
             } else {
                 table.insert(told.key, told.choices);
             }
         }
+        marked.extend(expiring);
         if self.flaw != Some(Flaw::AppliedOnReceipt) {
             self.client(n, client::Input::Applied);
         }
@@ -366,7 +381,8 @@ impl World {
             100..200 => self.deliver_down(n),
             200..240 => self.apply(n),
             240..280 => self.commit_ends(false),
-            280..290 => self.miss(),
+            280..286 => self.miss(),
+            286..290 => self.triangular(),
             290..320 => {
                 let passed_ms = 1 + self.chance.below(200);
                 self.tick(passed_ms);
@@ -378,6 +394,8 @@ impl World {
             382..384 => self.kill_authority(),
             384..388 => self.nves[n].stalled ^= true,
             388 => self.back_up_or_restore(),
+            389 => self.cut_off_the_cache(),
+            390..393 => self.take_over(n),
             _ if self.authority.is_none() => self.start_authority(),
             _ => {}
         }
@@ -399,7 +417,7 @@ pub(super) fn live(seed: u64, flaw: Option<Flaw>) -> Vec<String> {
     if world.authority.is_none() {
         world.start_authority();
     }
-    world.nves.iter_mut().for_each(|nve| nve.stalled = false);
+    world.nves.iter_mut().for_each(|nve| (nve.stalled, nve.cut_off) = (false, false));
     for _ in 0..500 {
         world.step(false);
     }

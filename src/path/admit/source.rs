@@ -61,7 +61,14 @@ pub(in crate::path) fn admit<'t>(
 }
 
 /// The tenant with the frame's source MAC address on its link.
-fn find<'t>(packet: &Packet<'_>, vlan: u16, ctx: &Ctx<'t>) -> Result<Option<Sender<'t>>, DropReason> {
+///
+/// # Errors
+/// [`DropReason::UnknownTenant`] or [`DropReason::ShortFrame`], as [`admit`].
+pub(in crate::path) fn find<'t>(
+    packet: &Packet<'_>,
+    vlan: u16,
+    ctx: &Ctx<'t>,
+) -> Result<Option<Sender<'t>>, DropReason> {
     let networks = &ctx.tables.networks;
     let mac = ethernet::source(packet.frame()).ok_or(DropReason::ShortFrame)?;
     let Some(tenant) = networks.tenant(packet.port, vlan, mac) else {

@@ -56,12 +56,6 @@ pub(in crate::path) fn decide(
         return Verdict::Drop(over);
     }
     match kind {
-        Kind::Request | Kind::Probe if answers_for(from, message.target, ctx) => {
-            if kind == Kind::Probe {
-                policer.conflict(who, IpAddr::V4(Ipv4Addr::from(message.target)), ctx);
-            }
-            answer(packet, |frame| arp::reply(frame, &message, from.network.mac, from.vlan))
-        }
         Kind::Gratuitous => Verdict::Punt,
         Kind::ReverseRequest => {
             if message.target_mac == from.mac {
@@ -71,14 +65,34 @@ pub(in crate::path) fn decide(
             reverse(packet, from, &message, ctx)
         }
         Kind::Request | Kind::Probe => {
-            // Answered when the tenant asks again, if the authority knows it by then.
-            if let Some(miss) = missing(from, message.target, ctx) {
-                policer.miss(miss, packet, Some(who), ctx);
+            if let Some(verdict) = answer_request(packet, from, &message, ctx) {
+                if kind == Kind::Probe {
+                    policer.conflict(who, IpAddr::V4(Ipv4Addr::from(message.target)), ctx);
+                }
+                return verdict;
             }
-            Verdict::Drop(DropReason::ArpNotForUs)
+            match missing(from, message.target, ctx).filter(|_| ctx.tables.asks) {
+                // The control thread answers when the authority does.
+                Some(miss) => {
+                    policer.miss(miss, packet, Some(who), ctx);
+                    Verdict::Punt
+                }
+                None => Verdict::Drop(DropReason::ArpNotForUs),
+            }
         }
         Kind::Reply | Kind::ReverseReply => Verdict::Drop(DropReason::ArpNotForUs),
     }
+}
+
+/// Answers a request or a probe, if the address is known.
+pub(in crate::path) fn answer_request(
+    packet: &mut Packet<'_>,
+    from: &Sender<'_>,
+    message: &Arp,
+    ctx: &Ctx<'_>,
+) -> Option<Verdict> {
+    answers_for(from, message.target, ctx)
+        .then(|| answer(packet, |frame| arp::reply(frame, message, from.network.mac, from.vlan)))
 }
 
 /// Whether `target` is the gateway's address, a peer's, or in use by another tenant of the network.

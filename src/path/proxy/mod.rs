@@ -5,6 +5,7 @@
 
 pub(super) mod arp;
 pub(super) mod echo;
+pub(super) mod late;
 pub(super) mod membership;
 pub(super) mod ndp;
 pub(super) mod prefetch;

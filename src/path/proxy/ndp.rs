@@ -17,7 +17,8 @@ use crate::path::punts::Bucket;
 use crate::path::router::Router;
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{
-    AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, Port, Role, Tables,
+    AttachmentKey, DomainId, Endpoint, HopState, Ingress, LimitKind, Local, Network, NetworkId, Port, Role,
+    Tables,
 };
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -69,15 +70,17 @@ fn answered(
 ) -> Verdict {
     match message {
         Message::Solicitation { target, .. } => {
-            let verdict = solicited(packet, meta, port, target, ctx.tables);
+            let verdict = solicited(packet, meta.from, port, target, ctx.tables);
             if let (true, Verdict::Reply(_)) = (probe, verdict) {
                 conflict(meta, target, policer, ctx);
             }
-            // Answered when the sender asks again, if the authority knows it by then.
-            if matches!(verdict, Verdict::Drop(_))
+            if ctx.tables.asks
+                && matches!(verdict, Verdict::Drop(_))
                 && let Some(miss) = missing(meta, port, target, ctx.tables)
             {
                 policer.miss(miss, packet, meta.policed, ctx);
+                // The control thread answers when the authority does.
+                return Verdict::Punt;
             }
             verdict
         }
@@ -258,23 +261,24 @@ fn solicited_by_tenant(
     Some(answer(packet, |frame| ndp::neighbour_advertisement(frame, to, &told)))
 }
 
-/// Answers a Neighbour Solicitation for `target`, or drops it as `NdNotForUs`.
-fn solicited(
+/// Answers a Neighbour Solicitation of a host for `target`, or drops it as `NdNotForUs`. `from` is the host's network,
+/// if it is a tenant.
+pub(in crate::path) fn solicited(
     packet: &mut Packet<'_>,
-    meta: &PacketMeta,
+    from: Option<NetworkId>,
     port: &Port,
     target: u128,
     tables: &Tables,
 ) -> Verdict {
-    if let Some(network) = meta.from.and_then(|id| tables.networks.get(id))
+    if let Some(network) = from.and_then(|id| tables.networks.get(id))
         && let Some(verdict) = solicited_by_tenant(packet, port, network, target, tables)
     {
         return verdict;
     }
-    let router = Router::of(port, meta.from, tables);
+    let router = Router::of(port, from, tables);
     let own = router.owns(target);
     // A tenant learns of a task only if a policy allows it to send there, and of no other network at all.
-    let may_know = meta.from.is_none_or(|from| {
+    let may_know = from.is_none_or(|from| {
         tables.endpoint(target).is_some_and(|endpoint| {
             matches!(endpoint, Endpoint::Task(..)) && tables.networks.may_send(from, endpoint)
         })

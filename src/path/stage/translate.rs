@@ -30,7 +30,8 @@ pub(in crate::path) fn run(
         let verdict = match meta.class {
             Class::Sir(domain) => {
                 let verdict = from_sir(packet, meta, domain, ctx);
-                if meta.action == ActionId::default() && ctx.tables.asks {
+                let is_missing = meta.action == ActionId::default() && ctx.tables.asks_for_packets;
+                if is_missing || meta.expiring {
                     tell_miss(packet, meta, domain, verdict, policer, ctx);
                 }
                 verdict
@@ -59,7 +60,10 @@ pub(in crate::path) fn from_sir(
         meta.action = action;
     }
     match ctx.tables.resolve(meta.action, || flow::hash(packet.l3(), ctx.tables.flow_seed)) {
-        Some(Action::Remote(remote)) => sir::to_locator(packet, meta, remote, ctx),
+        Some(Action::Remote(remote)) => {
+            meta.expiring = remote.expiring;
+            sir::to_locator(packet, meta, remote, ctx)
+        }
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),
         // Index 0 stands for no mapping. Its action is a filler that discards.
@@ -75,7 +79,8 @@ pub(in crate::path) fn from_sir(
     }
 }
 
-/// Notes the miss of a packet that a tenant or task of this node sent, whatever becomes of the packet.
+/// Notes the miss of a packet that a tenant or task of this node sent, or that it uses a mapping that is about to expire.
+/// The packet fares as without.
 #[cold]
 fn tell_miss(
     packet: &Packet<'_>,
@@ -85,7 +90,10 @@ fn tell_miss(
     policer: &mut Policer,
     ctx: &Ctx<'_>,
 ) {
-    let is_miss = verdict.is_undecided() || verdict == Verdict::Drop(DropReason::NoMapping);
+    let is_miss = match meta.expiring {
+        true => matches!(verdict, Verdict::Forward(_)),
+        false => verdict.is_undecided() || verdict == Verdict::Drop(DropReason::NoMapping),
+    };
     let is_task = || {
         let port = ctx.tables.ports.get(usize::from(packet.port.0));
         port.is_some_and(|port| matches!(port.ingress, Ingress::Tasks))

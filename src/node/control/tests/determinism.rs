@@ -58,6 +58,7 @@ impl Recorded {
         let start = Start {
             path: "t.yaml".into(),
             config,
+            provision: None,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             links: states([true; 2]),
             mappings: None,
@@ -94,7 +95,8 @@ impl Recorded {
         self.input(now_ms, Input::Reload);
         let config = Arc::new(Config::parse(text, "t.yaml").unwrap());
         let changes = load_difference(&self.control.file, &config).unwrap();
-        let loaded = Loaded { config, changes, records: None, seen: None };
+        let (file, provision) = (config.clone(), None);
+        let loaded = Loaded { file, config, provision, reread: true, changes, records: None, seen: None };
         self.input(now_ms, Input::Loaded(Ok(Box::new(loaded))));
         self.settle(now_ms);
     }

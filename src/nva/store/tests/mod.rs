@@ -4,8 +4,9 @@ mod torn;
 
 use super::backup::{backup, restore, verify};
 use super::*;
+use crate::config::ObjectName;
 use crate::ila::Locator;
-use crate::nva::model::{Choice, Key, Record, Transaction};
+use crate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 
 const NOW_S: u64 = 1_800_000_000;
 
@@ -120,7 +121,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
     let mut store = Embedded::open(&path, [7; EPOCH]).unwrap();
     let expected = fill(&mut store);
-    let summary = Summary { revision: 2, held: 2, released: 1 };
+    let summary = Summary { revision: 2, held: 2, released: 1, objects: 0 };
     assert_eq!(backup(&store.load().unwrap(), &copy), Ok(summary));
     // What is there is never overwritten.
     let again = backup(&store.load().unwrap(), &copy).unwrap_err().to_string();
@@ -142,7 +143,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     let records = stored.records.clone();
     assert!(records.into_iter().map(plain).eq(expected.into_iter().map(plain)));
     // What was replaced is set aside, whole.
-    assert_eq!(verify(&aside.unwrap()), Ok(Summary { revision: 3, held: 3, released: 1 }));
+    assert_eq!(verify(&aside.unwrap()), Ok(Summary { revision: 3, held: 3, released: 1, objects: 0 }));
     // Once more: above what was given out meanwhile.
     let mut store = Embedded::open(&path, [1; EPOCH]).unwrap();
     let sequence = stored.revision + 1;

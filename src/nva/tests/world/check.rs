@@ -19,7 +19,7 @@ pub(super) fn order(down: &Down, told: &mut u64) {
 /// The same of an NVE that asks: what it is told never goes back.
 pub(super) fn order_of_asked(down: &Down, told: &mut u64) {
     match down {
-        Down::Delta(revision, _) | Down::Answer { revision, .. } => {
+        Down::Delta(revision, _) | Down::Answer { revision, .. } | Down::Redirect { revision, .. } => {
             assert!(revision >= told, "revision {revision} comes after {told}");
             *told = *revision;
         }
@@ -60,10 +60,28 @@ impl World {
             let known = nve.client.known().filter(|known| known.epoch == [self.epoch]);
             assert!(state.applied <= known.map_or(0, |known| known.revision), "{state:?} has {known:?}");
         }
+        self.check_absent();
         for (key, record) in self.stored.iter().filter(|(_, record)| record.is_held()) {
             let alias = key.zero_alias().and_then(|alias| self.stored.get(&alias));
             assert!(!alias.is_some_and(Record::is_held), "{key} and its zero alias: {record:?}");
         }
+    }
+
+    /// What the caching NVE uses without a session is given to nobody else.
+    fn check_absent(&self) {
+        let SimNve { cut_off, stream, applying, .. } = &self.nves[CACHING];
+        if *cut_off && stream.is_none() && applying.is_empty() {
+            let given = self.protected.iter().find(|key| self.is_of_another(**key));
+            assert!(given.is_none(), "{given:?} is given to another one while it is used");
+        }
+    }
+
+    /// Whether the caching NVE uses an identifier that another NVE has.
+    pub(super) fn is_of_another(&self, key: Key) -> bool {
+        let nve_of = |choices: &Vec<Choice>| Some(choices.first()?.locator.0 >> 8);
+        let used = self.nves[CACHING].table.get(&key).and_then(nve_of);
+        let held = self.stored.get(&key).and_then(|record| nve_of(&record.choices));
+        used.zip(held).is_some_and(|(used, held)| used != held)
     }
 
     /// Once everything was delivered, nothing of what was asked for is stale.

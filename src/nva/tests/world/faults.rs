@@ -24,6 +24,8 @@ impl World {
         };
         self.kill_authority();
         self.epoch += 1;
+        // What was registered since the backup is nobody's now.
+        self.protected.clear();
         // Not twice in a second.
         begin_anew(&mut stored, [self.epoch; EPOCH], 1_800_000_000 + u64::from(self.epoch));
         self.store = stored.into();
@@ -38,12 +40,43 @@ impl World {
         }
     }
 
-    /// Something needs an identifier that the caching NVE does not have.
-    pub(super) fn miss(&mut self) {
-        let key = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
-        if !self.nves[CACHING].table.contains_key(&key) {
-            self.client(CACHING, client::Input::Misses(vec![key]));
+    /// The caching NVE finds no authority for a while, or finds one again.
+    pub(super) fn cut_off_the_cache(&mut self) {
+        self.break_stream(CACHING);
+        self.nves[CACHING].cut_off ^= true;
+        let used = self.nves[CACHING].table.keys().copied();
+        self.protected = used.filter(|key| !self.is_of_another(*key)).collect();
+    }
+
+    /// What the caching NVE uses goes from its NVE, or another one wants it that went.
+    pub(super) fn take_over(&mut self, heir: usize) {
+        let Some(key) = self.nves[CACHING].table.keys().next().copied() else { return };
+        if self.stored.get(&key).is_some_and(|record| !record.is_held()) {
+            self.nves[heir].attached.insert(key);
+            return self.tell_attached(heir);
         }
+        for n in 0..self.nves.len() {
+            let nve = &mut self.nves[n];
+            nve.acknowledged.remove(&key);
+            nve.asked.remove(&key);
+            nve.attached.remove(&key);
+            self.tell_attached(n);
+        }
+    }
+
+    /// Packets need what the caching NVE does not have, or use what is about to expire there.
+    pub(super) fn miss(&mut self) {
+        let SimNve { table, marked, .. } = &self.nves[CACHING];
+        let keys = (1..=KEYS).flat_map(|n| [0, 0xffff].map(|low| key(0x1000 * n + low)));
+        let missing: Vec<Key> = keys.filter(|key| !table.contains_key(key) || marked.contains(key)).collect();
+        self.client(CACHING, client::Input::Misses(missing));
+    }
+
+    /// The router sees a packet that the caching NVE could have sent direct.
+    pub(super) fn triangular(&mut self) {
+        let Some(source) = self.nves[CACHING].attached.first().copied() else { return };
+        let destination = key(0x1000 * (1 + self.chance.below(KEYS)) + self.chance.below(2) * 0xffff);
+        self.client(0, client::Input::Triangles(vec![Triangle { source, destination }]));
     }
 
     /// Attaches or detaches something.
@@ -68,6 +101,7 @@ impl World {
         let known = nve.client.known().filter(|_| has_disk).cloned();
         if known.is_none() {
             nve.table.clear();
+            nve.marked.clear();
         }
         let client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64, known);
         nve.client = in_its_mode(n as u64 + 1, client);

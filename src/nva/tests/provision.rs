@@ -1,0 +1,526 @@
+//! What operators want at NVEs: who may want what, and who is told of it.
+
+use super::*;
+use crate::config::{Entry, ObjectName, PolicyWords, ProvisionRules, RefusedEntry};
+use crate::ila::SirPrefix;
+use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings, Ticket};
+use crate::nva::catalogue::{Catalogue, Change};
+use crate::nva::client::{self, Client, Objects};
+use crate::nva::codec::{read_down, read_up, write_down, write_up};
+use crate::nva::message::{Down, Provision, Up};
+use crate::nva::model::{Object, ObjectKey, Transaction};
+use crate::nva::registry::Registry;
+use crate::nva::store::{Memory, Store};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+fn rules() -> ProvisionRules {
+    ProvisionRules::new([("tasks".to_owned(), SirPrefix(SIR)), ("others".to_owned(), SirPrefix(OTHER_SIR))])
+}
+
+/// Three NVEs, of which the last one is told of all networks.
+fn known() -> HashMap<String, Nve> {
+    let mut nves = nves(3);
+    nves.get_mut("nve3").unwrap().all_networks = true;
+    nves
+}
+
+fn network_text(name: &str, vnid: u32, more: &str) -> String {
+    format!(
+        "{{name: {name}, vnid: {vnid}, domain: tasks, ipv4: [{{prefix: 10.{vnid}.0.0/24, gateway: 10.{vnid}.0.1}}]{more}}}"
+    )
+}
+
+fn attachment_text(name: &str, vlan: u32, network: &str, address: &str) -> String {
+    format!(
+        "{{name: {name}, port: a, vlan: {vlan}, mac: '02:00:00:00:00:0a', network: {network}, addresses: [{address}]}}"
+    )
+}
+
+fn key_of(nve: &str, name: &ObjectName) -> ObjectKey {
+    ObjectKey { nve: nve.to_owned(), name: name.clone() }
+}
+
+fn add(nve: &str, entry: Result<Entry, String>) -> (ObjectKey, Change) {
+    let entry = entry.unwrap();
+    let text = entry.written().to_owned();
+    (key_of(nve, entry.name()), Change::Add(entry, text))
+}
+
+fn network(name: &str, vnid: u32, more: &str) -> (ObjectKey, Change) {
+    add("", Entry::network(&network_text(name, vnid, more)))
+}
+
+fn attachment(nve: &str, name: &str, vlan: u32, network: &str, address: &str) -> (ObjectKey, Change) {
+    add(nve, Entry::attachment(&attachment_text(name, vlan, network, address)))
+}
+
+fn policy(from: &str, to: &str) -> (ObjectKey, Change) {
+    add("", Entry::of_policy(&PolicyWords { from: from.into(), to: to.into(), via: None }))
+}
+
+fn set((key, change): (ObjectKey, Change), sequence: Option<u64>) -> (ObjectKey, Change) {
+    match change {
+        Change::Add(entry, text) => (key, Change::Set(entry, text, sequence)),
+        other => (key, other),
+    }
+}
+
+fn delete((key, _): (ObjectKey, Change), sequence: Option<u64>) -> (ObjectKey, Change) {
+    (key, Change::Delete(sequence))
+}
+
+/// A registry whose store never fails.
+struct Desk(Registry);
+
+impl Desk {
+    fn new() -> Self {
+        let catalogue = Catalogue::new(rules(), []);
+        Desk(Registry::new(known(), [], 0, (0, 0)).with_catalogue(catalogue))
+    }
+
+    fn does(&mut self, (key, change): (ObjectKey, Change)) -> Result<u64, String> {
+        let (sequence, transaction) = self.0.provision(key, change)?;
+        self.0.apply(&transaction, 0);
+        Ok(sequence)
+    }
+
+    fn refuses(&mut self, change: (ObjectKey, Change), words: &str) {
+        let before: Vec<_> =
+            self.0.catalogue().after(None).map(|(key, _, object)| (key.clone(), object.clone())).collect();
+        let why = self.does(change).unwrap_err();
+        assert!(why.contains(words), "{why}");
+        let after: Vec<_> =
+            self.0.catalogue().after(None).map(|(key, _, object)| (key.clone(), object.clone())).collect();
+        assert_eq!(after, before);
+    }
+
+    fn sees(&self, nve: u64) -> Vec<String> {
+        self.0.view(&name(nve)).iter().map(|seen| seen.name.to_string()).collect()
+    }
+}
+
+/// Red with vm1 at nve1, blue with vm2 at nve2.
+fn desk() -> Desk {
+    let mut desk = Desk::new();
+    for change in [
+        network("red", 1, ""),
+        network("blue", 2, ", peers: [{address: 10.2.0.9, to: {network: red, address: 10.1.0.5}}]"),
+        attachment("nve1", "vm1", 11, "red", "10.1.0.5"),
+        attachment("nve2", "vm2", 12, "blue", "10.2.0.5"),
+    ] {
+        desk.does(change).unwrap();
+    }
+    desk
+}
+
+#[test]
+fn what_breaks_a_rule_of_a_file_or_is_taken_is_refused_and_changes_nothing() {
+    let mut desk = desk();
+    for (change, words) in [
+        (network("red", 7, ""), "network red is there already; `set` replaces it"),
+        (network("green", 1, ""), "1 is already virtual_networks[red].vnid"),
+        (
+            network("green", 3, ", ipv6: {prefix: 'fd00:1:0:100::/96'}"),
+            "lies under our locator fd00:1:0:100::/64",
+        ),
+        (
+            add("", Entry::network("{name: green, vnid: 3, domain: nobodys}")),
+            "`nobodys` is not the name of a SIR domain",
+        ),
+        (
+            attachment("nve9", "vm9", 11, "red", "10.1.0.9"),
+            "`nve9` is no NVE of this authority; add it to nves",
+        ),
+        (attachment("nve1", "vm9", 19, "green", "10.1.0.9"), "`green` is not the name of a virtual network"),
+        (
+            attachment("nve2", "vm9", 19, "red", "10.1.0.5"),
+            "10.1.0.5 of network red is that of attachment vm1 at nve1",
+        ),
+        (attachment("nve1", "vm9", 11, "red", "10.1.0.9"), "is already attachments[vm1].mac"),
+        (attachment("nve1", "vm9", 19, "red", "10.7.0.9"), "10.7.0.9 lies in no IPv4 subnet of network red"),
+        (
+            attachment("nve2", "vm9", 19, "blue", "10.2.0.9"),
+            "is already virtual_networks[blue].peers[0].address",
+        ),
+        (policy("red", "green"), "`green` is not the name of a virtual network"),
+        (
+            delete(network("red", 1, ""), None),
+            "is named by attachment vm1 at nve1 and 1 others; delete them first",
+        ),
+        (delete(network("green", 3, ""), None), "network green is not there; `list` shows what is"),
+        (set(network("red", 1, ""), Some(7)), "network red has sequence 1 and not 7: somebody changed it"),
+        (set(network("green", 3, ""), Some(1)), "network green is not there; `add` makes it"),
+        (delete(attachment("nve1", "vm1", 11, "red", "10.1.0.5"), Some(9)), "has sequence 3 and not 9"),
+        // Its tenant would have an address of nobody's.
+        (
+            set(add("", Entry::network("{name: red, vnid: 1, domain: tasks}")), None),
+            "lies in no IPv4 subnet of network red",
+        ),
+    ] {
+        desk.refuses(change, words);
+    }
+}
+
+#[test]
+fn sequences_rise_and_a_change_of_what_was_seen_passes() {
+    let mut desk = desk();
+    let red = || network("red", 1, ", mtu: 1400");
+    assert_eq!(desk.does(set(red(), Some(1))), Ok(5));
+    assert_eq!(desk.does(set(red(), None)), Ok(6));
+    assert_eq!(desk.does(delete(attachment("nve2", "vm2", 12, "blue", "10.2.0.5"), Some(4))), Ok(7));
+    // What comes again is above all that was ever told of it.
+    assert_eq!(desk.does(attachment("nve1", "vm2", 12, "blue", "10.2.0.5")), Ok(8));
+    assert_eq!(
+        desk.does(delete(policy("red", "blue"), None)).unwrap_err(),
+        "the policy from red to blue is not there; `list` shows what is"
+    );
+}
+
+#[test]
+fn an_nve_sees_what_it_has_a_part_in_and_nothing_else() {
+    let mut desk = desk();
+    assert_eq!(desk.sees(1), ["network red", "attachment vm1"]);
+    // A peer of blue is a tenant of red: its prefixes must be known there.
+    assert_eq!(desk.sees(2), ["network red", "network blue", "attachment vm2"]);
+    assert_eq!(desk.sees(3), ["network red", "network blue"]);
+    desk.does(network("green", 3, "")).unwrap();
+    desk.does(policy("red", "green")).unwrap();
+    desk.does(policy("green", "outside")).unwrap();
+    assert_eq!(
+        desk.sees(1),
+        ["network red", "network green", "the policy from red to green", "attachment vm1"]
+    );
+    assert_eq!(desk.sees(2), ["network red", "network blue", "attachment vm2"]);
+    // Peers and hosts of a network are for those who have tenants in it.
+    let view = desk.0.view("nve1");
+    let green = view.iter().find(|seen| seen.name == ObjectName::Network("green".into())).unwrap();
+    assert_eq!((green.sir_prefix, green.entry.written().contains("peers")), (SIR, false));
+    desk.does(attachment("nve1", "vm3", 13, "blue", "10.2.0.6")).unwrap();
+    let view = desk.0.view("nve1");
+    let blue = view.iter().find(|seen| seen.name == ObjectName::Network("blue".into())).unwrap();
+    assert!(blue.entry.written().contains(r#""peers":"#), "{}", blue.entry.written());
+    assert!(
+        blue.entry.written().contains(r#""replicate_to":["fd00:1:0:100::/64","fd00:1:0:200::/64"]"#),
+        "{}",
+        blue.entry.written()
+    );
+}
+
+#[test]
+fn a_placement_that_breaks_exclusivity_is_refused() {
+    let mut desk = desk();
+    desk.does(network("green", 3, ", exclusive: true")).unwrap();
+    desk.refuses(
+        attachment("nve1", "vm9", 19, "green", "10.3.0.5"),
+        "network green is exclusive, and attachments[vm1] is of network red",
+    );
+    desk.does(attachment("nve3", "vm9", 19, "green", "10.3.0.5")).unwrap();
+    desk.refuses(attachment("nve3", "vm8", 18, "red", "10.1.0.8"), "network green is exclusive");
+    // One that becomes exclusive later, too.
+    desk.does(attachment("nve1", "vm4", 14, "blue", "10.2.0.7")).unwrap();
+    desk.refuses(set(network("red", 1, ", exclusive: true"), None), "network red is exclusive");
+}
+
+#[test]
+fn what_a_later_release_wrote_is_kept_and_stops_nobody() {
+    let object = |document: &str| Object { document: document.to_owned(), sequence: 1 };
+    let named = |name: &str| key_of("", &ObjectName::Network(name.to_owned()));
+    let stored = [
+        (named("red"), object(&network_text("red", 1, ""))),
+        (named("odd"), object("{name: odd, colour: 3}")),
+    ];
+    let catalogue = Catalogue::new(rules(), stored);
+    let unread: Vec<String> = catalogue.unread().map(|(key, why)| format!("{key}: {why}")).collect();
+    assert!(
+        unread.len() == 1 && unread[0].contains("network odd: network:1:13: colour: unknown key"),
+        "{unread:?}"
+    );
+    let mut desk = Desk(Registry::new(known(), [], 1, (0, 0)).with_catalogue(catalogue));
+    assert_eq!(desk.sees(3), ["network red"]);
+    desk.refuses(network("odd", 4, ""), "is there already");
+    assert_eq!(desk.does(set(network("odd", 4, ""), Some(1))), Ok(2));
+    assert_eq!(desk.0.catalogue().unread().count(), 0);
+}
+
+/// An authority over a store, three NVEs that take what operators want, and streams that break.
+struct World {
+    random: u64,
+    store: Memory,
+    authority: Authority,
+    commit: Option<Transaction>,
+    clients: Vec<Client>,
+    /// The session of each NVE, and what is on its way.
+    streams: Vec<Option<(SessionId, VecDeque<Up>, VecDeque<Told>)>>,
+    /// What each node was told, and took over.
+    taken: Vec<Arc<Objects>>,
+    sessions: u64,
+    now_ms: u64,
+    answers: usize,
+}
+
+type Told = Down<crate::nva::message::Encoded>;
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let client = |n| Client::new(name(n), 1, 1, seed ^ n, None).provisioned(Arc::default());
+        let store = Memory::default();
+        let authority = Self::authority(&mut Memory::default());
+        World {
+            random: seed,
+            store,
+            authority,
+            commit: None,
+            clients: (1..=3).map(client).collect(),
+            streams: vec![None, None, None],
+            taken: vec![Arc::default(); 3],
+            sessions: 0,
+            now_ms: 0,
+            answers: 0,
+        }
+    }
+
+    fn authority(store: &mut Memory) -> Authority {
+        let stored = store.load().unwrap();
+        let catalogue = Catalogue::new(rules(), stored.objects);
+        let registry =
+            Registry::new(known(), stored.records, stored.revision, (0, 0)).with_catalogue(catalogue);
+        let settings = Settings { lease_ms: 60_000, ..settings(1, LIMITS) };
+        Authority::new(settings, registry)
+    }
+
+    fn below(&mut self, below: u64) -> u64 {
+        self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (self.random >> 33) % below
+    }
+
+    fn step(&mut self, input: authority::Input) {
+        for effect in self.authority.step(self.now_ms, input) {
+            match effect {
+                authority::Effect::Down(id, down) => {
+                    let stream = self.streams.iter_mut().flatten().find(|(session, ..)| *session == id);
+                    if let Some((_, _, downs)) = stream {
+                        downs.push_back(down);
+                    }
+                }
+                authority::Effect::Close(_, why) => panic!("{why}"),
+                authority::Effect::Released(..) => self.answers += 1,
+                authority::Effect::Redirected { .. } | authority::Effect::Left(_) => panic!("{effect:?}"),
+                authority::Effect::Commit(commit) => self.commit = Some(commit.transaction),
+            }
+        }
+    }
+
+    fn client(&mut self, n: usize, input: client::Input) {
+        for effect in self.clients[n].step(self.now_ms, input) {
+            match effect {
+                client::Effect::Open(_) => {
+                    self.sessions += 1;
+                    let id = SessionId(self.sessions);
+                    self.streams[n] = Some((id, VecDeque::new(), VecDeque::new()));
+                    self.step(authority::Input::Opened(id, None));
+                    self.client(n, client::Input::Opened);
+                }
+                client::Effect::Up(up) => {
+                    if let Some((_, ups, _)) = &mut self.streams[n] {
+                        ups.push_back(up);
+                    }
+                }
+                client::Effect::Provision(objects) => {
+                    let known = objects.known.clone();
+                    self.taken[n] = objects;
+                    // A node that refuses something now and then.
+                    let refused = self.taken[n].all.keys().take(n).cloned();
+                    let refused = refused.map(|name| RefusedEntry { name, why: "no".into() }).collect();
+                    self.client(n, client::Input::Provisioned(known, refused));
+                }
+                client::Effect::Apply { .. } => self.client(n, client::Input::Applied),
+                client::Effect::Close => self.streams[n] = None,
+                client::Effect::Tell(_) => {}
+            }
+        }
+    }
+
+    fn commit_ends(&mut self, done: bool) {
+        let Some(transaction) = self.commit.take() else { return };
+        if done {
+            let revision = self.store.load().unwrap().revision + 1;
+            self.store.commit(revision, &transaction).unwrap();
+        }
+        self.step(authority::Input::Committed(done.then_some(()).ok_or("refused".to_owned())));
+    }
+
+    /// An operator does something, which may be wrong.
+    fn operate(&mut self) {
+        let names = ["red", "blue", "green"];
+        let (a, b) = (self.below(3) as usize, self.below(3) as usize);
+        let vnid = a as u32 + 1;
+        let change = match self.below(4) {
+            0 => {
+                let mtu = 1300 + self.below(100);
+                network(names[a], vnid, &format!(", mtu: {mtu}"))
+            }
+            1 => policy(names[a], names[b]),
+            _ => {
+                let (host, vm) = (1 + self.below(2), self.below(5));
+                attachment(
+                    &name(host),
+                    &format!("vm{vm}"),
+                    10 + vm as u32,
+                    names[a],
+                    &format!("10.{vnid}.0.{}", 5 + vm),
+                )
+            }
+        };
+        let change = match self.below(3) {
+            0 => delete(change, None),
+            1 => set(change, None),
+            _ => change,
+        };
+        self.step(authority::Input::Change(Ticket(1), change.0, change.1));
+    }
+
+    fn break_stream(&mut self, n: usize) {
+        if let Some((id, ..)) = self.streams[n].take() {
+            self.step(authority::Input::Closed(id));
+            self.client(n, client::Input::Closed("broken".to_owned()));
+        }
+    }
+
+    fn deliver(&mut self, n: usize) {
+        let Some((id, ups, downs)) = &mut self.streams[n] else { return };
+        let id = *id;
+        let (up, down) = (ups.pop_front(), downs.pop_front());
+        if let Some(up) = up {
+            self.step(authority::Input::Up(id, read_up(write_up(up)).unwrap()));
+        }
+        if let Some(down) = down {
+            let weight = down.weight();
+            self.client(n, client::Input::Down(read_down(write_down(down)).unwrap()));
+            self.step(authority::Input::Ready(id, weight));
+        }
+    }
+
+    fn tick(&mut self) {
+        self.now_ms += 200;
+        self.step(authority::Input::Tick);
+        (0..3).for_each(|n| self.client(n, client::Input::Tick));
+    }
+}
+
+#[test]
+fn every_nve_has_what_operators_want_in_the_end_whatever_breaks() {
+    let (mut committed, mut told) = (0, 0);
+    for seed in 1..60 {
+        let mut world = World::new(seed);
+        for _ in 0..400 {
+            let n = world.below(3) as usize;
+            match world.below(40) {
+                0..6 => world.operate(),
+                6..12 => world.commit_ends(true),
+                12 => world.commit_ends(false),
+                13 => world.break_stream(n),
+                14 => {
+                    (0..3).for_each(|n| world.break_stream(n));
+                    world.commit = None;
+                    world.authority = World::authority(&mut world.store);
+                }
+                15..20 => world.tick(),
+                _ => world.deliver(n),
+            }
+        }
+        for _ in 0..400 {
+            world.commit_ends(true);
+            world.tick();
+            (0..20).for_each(|round| world.deliver(round % 3));
+        }
+        let revision = world.authority.registry().revision();
+        committed += revision;
+        for n in 0..3 {
+            let view = world.authority.registry().view(&name(n as u64 + 1));
+            let view: Vec<_> = view.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
+            told += view.len();
+            let taken = &world.taken[n];
+            assert_eq!(taken.all, view.into_iter().collect(), "seed {seed}, nve{}", n + 1);
+            let state = world.authority.nves().find(|nve| nve.name == name(n as u64 + 1)).unwrap();
+            let (in_force, refused) = state.provisioned.unwrap();
+            assert_eq!(
+                (in_force, refused.len()),
+                (taken.known.revision, n.min(taken.all.len())),
+                "seed {seed}"
+            );
+            assert!(in_force <= revision);
+        }
+    }
+    assert!(committed > 1_000 && told > 300, "{committed} {told}");
+}
+
+#[test]
+fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_its_session() {
+    let mut world = World::new(1);
+    let open = |world: &mut World, id| {
+        let mut ends = Vec::new();
+        let mut step = |world: &mut World, input| {
+            for effect in world.authority.step(0, input) {
+                match effect {
+                    authority::Effect::Close(_, why) => ends.push(why),
+                    authority::Effect::Down(_, Down::Provision(_)) => ends.push("told".into()),
+                    _ => {}
+                }
+            }
+        };
+        step(world, authority::Input::Opened(SessionId(id), None));
+        step(
+            world,
+            authority::Input::Up(
+                SessionId(id),
+                Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false },
+            ),
+        );
+        ends
+    };
+    assert_eq!(open(&mut world, 71), [""; 0]);
+    let said = Up::Provisioned { revision: 1, refused: Vec::new() };
+    let effects = world.authority.step(0, authority::Input::Up(SessionId(71), said));
+    assert!(
+        matches!(&effects[..], [authority::Effect::Close(_, why)] if why == "Provisioned without TakeProvision")
+    );
+    assert_eq!(open(&mut world, 72), [""; 0]);
+    let effects = world.authority.step(0, authority::Input::Up(SessionId(72), Up::Provision));
+    let whole = Provision { revision: 0, whole: true, last: true, ..Provision::default() };
+    assert_eq!(effects, [authority::Effect::Down(SessionId(72), Down::Provision(whole))]);
+    // What it was not told of it does not refuse.
+    let refused = vec![RefusedEntry { name: ObjectName::Network("x".into()), why: "\u{1b}[2J".into() }];
+    let read = read_up(write_up(Up::Provisioned { revision: 9, refused })).unwrap();
+    let Up::Provisioned { refused, .. } = &read else { panic!() };
+    assert_eq!(refused[0].why, " [2J");
+    let _ = world.authority.step(0, authority::Input::Up(SessionId(72), read));
+    let state = world.authority.nves().find(|nve| nve.name == name(1)).unwrap();
+    assert_eq!(state.provisioned, Some((0, Vec::new())));
+    let effects = world.authority.step(0, authority::Input::Up(SessionId(72), Up::Provision));
+    assert!(matches!(&effects[..], [authority::Effect::Close(_, why)] if why == "a second TakeProvision"));
+}
+
+#[test]
+fn much_comes_in_parts_that_count_together() {
+    let mut desk = Desk::new();
+    desk.does(network("red", 1, "")).unwrap();
+    for vm in 0..250u32 {
+        let text = attachment_text(&format!("vm{vm}"), 100 + vm, "red", &format!("10.1.0.{}", 2 + vm));
+        // A limit of each kind makes it long.
+        let limit = "{per_second: 1000000, burst: 1000000}";
+        let kinds = ["arp", "nd", "rarp", "dad", "unknown", "icmp_errors", "copies"];
+        let limits = kinds.map(|kind| format!("{kind}: {limit}")).join(", ");
+        let text = text.replace("port: a", &format!("port: a, limits: {{{limits}}}"));
+        desk.does(add("nve1", Entry::attachment(&text))).unwrap();
+    }
+    let mut provisioning = crate::nva::provision::Provisioning::default();
+    let mut parts = Vec::new();
+    while let Some(Down::Provision(part)) = provisioning.next("nve1", &desk.0) {
+        parts.push(part);
+    }
+    assert!(parts.len() > 1, "{}", parts.len());
+    let (first, last) = (parts.first().unwrap(), parts.last().unwrap());
+    assert!(first.whole && last.last && parts.iter().filter(|part| part.last).count() == 1);
+    assert_eq!(parts.iter().map(|part| part.objects.len()).sum::<usize>(), 251);
+}
