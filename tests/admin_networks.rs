@@ -19,9 +19,9 @@ fn networks_are_listed_and_shown_whole() {
     let text = node.text(&["vn", "list"]);
     assert_eq!(
         text,
-        "NETWORK  VNID  DOMAIN  ATTACHED  MAPPINGS  SENT  RECEIVED  DROPPED  PREFIXES\n\
-         red       100  tasks          1         7    11        12       13  2001:db8:a::/96 10.0.0.0/24\n\
-         blue      200  tasks          1         7     -         -        -  2001:db8:a::/96 10.0.0.0/24\n"
+        "NETWORK  VNID  DOMAIN  ATTACHED  MAPPINGS  SENT  RECEIVED  DROPPED  ORIGIN  PREFIXES\n\
+         red       100  tasks          1         7    11        12       13  nva     2001:db8:a::/96 10.0.0.0/24\n\
+         blue      200  tasks          1         7     -         -        -  config  2001:db8:a::/96 10.0.0.0/24\n"
     );
     node.text(&["policy", "add", "red", "outside"]);
     node.text(&["peer", "add", "red", "10.0.0.200", "--to", TASK]);
@@ -36,7 +36,7 @@ fn networks_are_listed_and_shown_whole() {
     let text = node.text(&["vn", "get", "red"]);
     for line in [
         "network      red\nvnid         100\ndomain       tasks\nprefix       2001:db8:a::/96\n",
-        "prefix       10.0.0.0/24 (gateway 10.0.0.254)\nmac          02:00:5e:00:00:01\nmtu          1500\n",
+        "prefix       10.0.0.0/24 (gateway 10.0.0.254)\nmac          02:00:5e:00:00:01\nmtu          1500\norigin       nva\n",
         "attachments  1\nmappings     7\nsent         11 packets, 1100 bytes\nreceived     12 packets, 1200 bytes\n",
         "dropped      13 packets\n\nFROM  TO       VIA  ORIGIN\nred   outside  -    admin\n\nNETWORK",
     ] {
@@ -54,9 +54,9 @@ fn attachments_are_listed_and_shown() {
     let text = node.text(&["attachment", "list"]);
     assert_eq!(
         text,
-        "ATTACHMENT  PORT     VLAN  MAC                NETWORK  ADDRESSES\n\
-         vm1         access0     7  02:00:00:00:00:0a  red      10.0.0.1\n\
-         1           access0     -  02:00:00:00:00:0b  -        2001:db8:dddd:0:2000::4\n"
+        "ATTACHMENT  PORT     VLAN  MAC                NETWORK  ORIGIN  ADDRESSES\n\
+         vm1         access0     7  02:00:00:00:00:0a  red      nva     10.0.0.1\n\
+         1           access0     -  02:00:00:00:00:0b  -        config  2001:db8:dddd:0:2000::4\n"
     );
     assert_eq!(node.json(&["attachment", "list", "--network", "red"]).as_array().unwrap().len(), 1);
     assert_eq!(node.json(&["attachment", "list", "--network", "blue"]), json!([]));

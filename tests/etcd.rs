@@ -441,7 +441,7 @@ fn what_etcd_forgot_is_read_anew() {
         }
     };
     let records = (1..5).map(|n| (key(n), record(n, 2))).collect();
-    let stored = Stored { epoch: [7; EPOCH], revision: 4, records, objects: Vec::new() };
+    let stored = Stored { epoch: [7; EPOCH], revision: 4, restored: false, records, objects: Vec::new() };
     assert_eq!(told, Report::Replaced(stored));
     store.revision = 4;
     store.commit(writes([5], 5));

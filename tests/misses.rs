@@ -250,10 +250,10 @@ attachments: [{{port: access0, vlan: 9, mac: "{TASK}", identifiers: ["2001:db8:d
     let identifiers = |source, destination| Some((Identifier(source), Identifier(destination)));
     let (task1, task2) = ("2001:db8:dddd:0:2000::1", "2001:db8:dddd:0:2000::2");
     assert_eq!(seen(FABRIC, task1, task2), identifiers(1 << 61 | 1, 1 << 61 | 2));
-    let ipv4 = |last| Identifier::tenant_ipv4(100, 0x0a00_0000 | last).0;
+    let ipv4 = |last: u32| Identifier::tenant_ipv4(100, 0x0a00_0000 | last).0;
     let (vm1, vm2) = ("2001:db8:dddd:0:4000:64:a00:1", "2001:db8:dddd:0:4000:64:a00:2");
     assert_eq!(seen(FABRIC, vm1, vm2), identifiers(ipv4(1), ipv4(2)));
-    let ipv6 = |last| Identifier::tenant_ipv6(100, last).0;
+    let ipv6 = |last: u32| Identifier::tenant_ipv6(100, last).0;
     assert_eq!(seen(FABRIC, "2001:db8:a::1", "2001:db8:a::2"), identifiers(ipv6(1), ipv6(2)));
     for (port, from, to, what) in [
         (ACCESS, task1, task2, "from no fabric port"),

@@ -75,23 +75,31 @@ impl Authority {
             at("nva.redb"),
         );
         std::fs::write(path.join("nva.yaml"), config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
-            .args(["run", "--config"])
-            .arg(path.join("nva.yaml"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let log = Arc::new(Mutex::new(String::new()));
-        while !log.lock().unwrap().contains("serving") {
-            let line = lines.next().expect("the authority ended").unwrap();
-            *log.lock().unwrap() += &line;
-        }
-        let kept = log.clone();
-        std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &line)
-        });
+        let (process, log) = launch(path);
         Authority { directory, address, metrics, process, log }
+    }
+
+    /// The process ends at once, and another one begins.
+    fn again(&mut self, meanwhile: impl FnOnce(&Path)) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        meanwhile(self.directory.path());
+        (self.process, self.log) = launch(self.directory.path());
+    }
+
+    fn ilactl(&self, who: &str, words: &[&str]) -> (bool, String) {
+        let TlsFiles { certificate, key, authorities } = self.files(who);
+        let done = Command::new(env!("CARGO_BIN_EXE_ilactl"))
+            .env("ILACTL_NVA", format!("https://{}", self.address))
+            .env("ILACTL_TLS_CERT", certificate)
+            .env("ILACTL_TLS_KEY", key)
+            .env("ILACTL_TLS_CA", authorities)
+            .arg("nva")
+            .args(words)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        (done.status.success(), text)
     }
 
     fn files(&self, who: &str) -> TlsFiles {
@@ -141,6 +149,24 @@ impl Authority {
     }
 }
 
+fn launch(directory: &Path) -> (Child, Arc<Mutex<String>>) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
+        .args(["run", "--config"])
+        .arg(directory.join("nva.yaml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let log = Arc::new(Mutex::new(String::new()));
+    while !log.lock().unwrap().contains("serving") {
+        let line = lines.next().expect("the authority ended").unwrap();
+        *log.lock().unwrap() += &line;
+    }
+    let kept = log.clone();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &line));
+    (process, log)
+}
+
 impl Drop for Authority {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -177,15 +203,20 @@ impl Session {
     }
 
     async fn register(&mut self, identifier: u64, locator: u64) -> down::Message {
+        self.claim(identifier, locator, 0).await
+    }
+
+    /// Registers what it had with this sequence.
+    async fn claim(&mut self, identifier: u64, locator: u64, known_sequence: u64) -> down::Message {
         let key = Some(v1::Key { sir_prefix: SIR, identifier });
         let locators = vec![v1::Locator { prefix: locator, priority: 0, weight: 1 }];
-        self.say(up::Message::Register(v1::Register { id: 7, key, locators })).await;
+        self.say(up::Message::Register(v1::Register { id: 7, key, locators, known_sequence })).await;
         self.next().await.unwrap().unwrap()
     }
 }
 
 fn hello(nve: &str) -> up::Message {
-    up::Message::Hello(v1::Hello { versions: vec![1], nve: nve.to_owned(), boot: 1 })
+    up::Message::Hello(v1::Hello { versions: vec![1], nve: nve.to_owned(), boot: 1, asks: false })
 }
 
 fn locator(n: u64) -> u64 {
@@ -240,12 +271,14 @@ async fn messages_that_break_the_protocol_end_their_session_and_no_other() {
     let mut authority = Authority::start();
     let mut other = authority.welcome("nve2").await;
     let big = up::Message::Hello(v1::Hello { nve: "x".repeat(2 << 20), ..Default::default() });
-    let no_key = up::Message::Register(v1::Register { id: 1, key: None, locators: vec![] });
+    let no_key =
+        up::Message::Register(v1::Register { id: 1, key: None, locators: vec![], known_sequence: 0 });
     let key = Some(v1::Key { sir_prefix: SIR, identifier: TASK });
     let one = v1::Locator { prefix: locator(1), priority: 0, weight: 1 };
-    let many = up::Message::Register(v1::Register { id: 1, key, locators: vec![one; 17] });
+    let many = up::Message::Register(v1::Register { id: 1, key, locators: vec![one; 17], known_sequence: 0 });
     let heavy = v1::Locator { weight: 1 << 20, ..one };
-    let too_heavy = up::Message::Register(v1::Register { id: 1, key, locators: vec![heavy] });
+    let too_heavy =
+        up::Message::Register(v1::Register { id: 1, key, locators: vec![heavy], known_sequence: 0 });
     for (what, message, why) in [
         ("big", Some(big), "message length too large"),
         ("no key", Some(no_key), "a request without a key"),
@@ -367,20 +400,7 @@ async fn operators_see_and_do_what_their_role_allows() {
     let authority = Authority::start();
     let mut own = authority.welcome("nve1").await;
     assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
-    let ilactl = |who: &str, words: &[&str]| {
-        let TlsFiles { certificate, key, authorities } = authority.files(who);
-        let done = Command::new(env!("CARGO_BIN_EXE_ilactl"))
-            .env("ILACTL_NVA", format!("https://{}", authority.address))
-            .env("ILACTL_TLS_CERT", certificate)
-            .env("ILACTL_TLS_KEY", key)
-            .env("ILACTL_TLS_CA", authorities)
-            .arg("nva")
-            .args(words)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-        (done.status.success(), text)
-    };
+    let ilactl = |who: &str, words: &[&str]| authority.ilactl(who, words);
     let sir = "2001:db8:dddd:0:2000::1";
     // A viewer sees.
     let (seen, text) = ilactl("operator-victor", &["status"]);
@@ -398,7 +418,13 @@ async fn operators_see_and_do_what_their_role_allows() {
         let (done, text) = ilactl("operator-victor", &command);
         assert!(!done && text.contains(&format!("is a viewer, and this is for a role of {role}")), "{text}");
     }
-    // An operator releases what nobody comes back for, and nothing else.
+    let (done, text) = ilactl("operator-victor", &["policy", "add", "red", "outside"]);
+    assert!(!done && text.contains("is a viewer, and this is for a role of operator"), "{text}");
+    let (seen, text) = ilactl("operator-victor", &["network", "list"]);
+    assert!(seen && text.starts_with("NETWORK  VNID"), "{text}");
+    // An operator changes what is wanted at NVEs, and releases what nobody comes back for, and nothing else.
+    let (done, text) = ilactl("operator-oscar", &["policy", "add", "red", "outside"]);
+    assert!(!done && text.contains("`red` is not the name of a virtual network"), "{text}");
     let (done, text) = ilactl("operator-oscar", &["release", sir]);
     assert!(!done && text.contains("is registered by nve1, which has a session; detach it there"), "{text}");
     drop(own);
@@ -431,6 +457,10 @@ async fn operators_see_and_do_what_their_role_allows() {
     assert!(!done && text.contains("not of an operator"), "{text}");
     let mut client = ManageClient::new(authority.connect("nve-nve1").await.unwrap());
     let refused = client.status_get(manage::StatusGetRequest {}).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
+    let refused = client.object_write(manage::ObjectWriteRequest::default()).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
+    let refused = client.object_list(manage::ObjectListRequest::default()).await.unwrap_err();
     assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
 }
 
@@ -499,7 +529,7 @@ async fn a_registry_is_backed_up_verified_and_restored() {
     let _ = authority.process.kill();
     let _ = authority.process.wait();
     let (done, told) = run(&backup);
-    assert!(done && told.ends_with("copy.redb: revision 1, 1 identifiers, 0 released\n"), "{told}");
+    assert!(done && told.ends_with("copy.redb: revision 1, 1 identifiers, 0 released, 0 objects\n"), "{told}");
     let (done, told) = run(&verify);
     assert!(done && told.contains("revision 1, 1 identifiers"), "{told}");
     let (done, told) = run(&restore);
@@ -559,4 +589,97 @@ fn a_file_in_the_place_of_a_socket_is_left_as_it_is() {
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(told.contains("precious is no socket; move it away"), "{told}");
     assert_eq!(std::fs::read(path("precious")).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn a_reload_takes_over_what_may_change_and_refuses_the_rest_as_a_whole() {
+    let authority = Authority::start();
+    let mut own = authority.welcome("nve1").await;
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    let file = authority.directory.path().join("nva.yaml");
+    let first = std::fs::read_to_string(&file).unwrap();
+    let reload = |who: &str, text: &str| {
+        std::fs::write(&file, text).unwrap();
+        authority.ilactl(who, &["reload"])
+    };
+    let (done, text) = reload("operator-oscar", &first);
+    assert!(!done && text.contains("this is for a role of admin"), "{text}");
+    assert_eq!(reload("operator-alice", &first), (true, "nothing differs\n".to_owned()));
+    // One key that needs a restart keeps back all.
+    let nve1 = "- {name: nve1, locators: [{prefix: \"fd00:1::/64\", domain: tasks}]}\n";
+    let without = first.replace(nve1, "");
+    assert_ne!(without, first);
+    let moved =
+        without.replace(&authority.metrics.to_string(), "127.0.0.1:1").replace("name: nva1", "name: nva2");
+    let (done, text) = reload("operator-alice", &moved);
+    assert!(!done && text.contains("nva.name, metrics.listen: only a restart applies this"), "{text}");
+    let (done, text) = reload("operator-alice", &without.replace("nve2", "NVE 2"));
+    assert!(!done && text.contains("nves[0].name"), "{text}");
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    // Another operator comes, and an NVE goes: its session ends, and what it registered stays.
+    assert!(!authority.ilactl("operator-nobody", &["status"]).0);
+    let more = without.replace("- {name: victor}", "- {name: victor}\n- {name: nobody}");
+    assert_eq!(reload("operator-alice", &more), (true, "applied nves\napplied operators\n".to_owned()));
+    assert_eq!(own.end().await, "`nve1` is no NVE of this authority any more");
+    let (done, text) = authority.ilactl("operator-nobody", &["nves"]);
+    assert!(done && text.contains("nve1  unknown"), "{text}");
+    // An operator releases it.
+    let release = |nve| authority.ilactl("operator-oscar", &["release", "--nve", nve]);
+    let (done, text) = release("nve2");
+    assert!(!done && text.contains("nve2 is in nves and may come back"), "{text}");
+    assert_eq!(release("nve1"), (true, "nve1: 1 identifiers released, revision 2\n".to_owned()));
+    let (done, text) = release("nve1");
+    assert!(!done && text.contains("`nve1` has nothing registered"), "{text}");
+    // A signal does the same, also with the level of the log.
+    std::fs::write(&file, format!("{first}log: {{level: debug}}\n")).unwrap();
+    let process = nix::unistd::Pid::from_raw(authority.process.id() as i32);
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGHUP).unwrap();
+    let end = Instant::now() + TIMEOUT;
+    while !authority.log.lock().unwrap().contains("keys=\"nves, operators, log.level\" who=\"SIGHUP\"") {
+        assert!(Instant::now() < end, "{}", authority.log.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    authority.welcome("nve1").await;
+    assert!(!authority.ilactl("operator-nobody", &["status"]).0);
+}
+
+#[tokio::test]
+async fn a_restored_registry_gives_back_what_was_had_and_gives_nothing_new_until_it_may() {
+    let mut authority = Authority::start();
+    let mut own = authority.welcome("nve1").await;
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    assert!(authority.ilactl("operator-alice", &["backup", "copy.redb"]).0);
+    // This is not in the backup.
+    let down::Message::Registered(later) = own.register(TASK + 1, locator(1)).await else { panic!() };
+    authority.again(|directory| {
+        let done = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
+            .args(["restore", "--config"])
+            .arg(directory.join("nva.yaml"))
+            .arg("--from")
+            .arg(directory.join("copy.redb"))
+            .status();
+        assert!(done.unwrap().success());
+    });
+    // It says so over another start.
+    authority.again(|_| ());
+    let (_, text) = authority.ilactl("operator-victor", &["status"]);
+    assert!(text.contains("restored     waits for nve1, nve2"), "{text}");
+    let is_refused = |answer| {
+        matches!(answer, down::Message::Refused(v1::Refused { temporary: true, why, .. })
+            if why.contains("restored from a backup"))
+    };
+    let mut other = authority.welcome("nve2").await;
+    assert!(is_refused(other.register(TASK + 1, locator(2)).await));
+    let mut own = authority.welcome("nve1").await;
+    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
+    let again = own.claim(TASK + 1, locator(1), later.sequence).await;
+    assert!(matches!(again, down::Message::Registered(again) if again.sequence > later.sequence));
+    assert!(is_refused(own.register(TASK + 2, locator(1)).await));
+    let (done, text) = authority.ilactl("operator-victor", &["resume"]);
+    assert!(!done && text.contains("this is for a role of operator"), "{text}");
+    let (done, text) = authority.ilactl("operator-oscar", &["resume"]);
+    assert!(done && text.contains("new identifiers are registered"), "{text}");
+    assert!(matches!(other.register(TASK + 2, locator(2)).await, down::Message::Registered(_)));
+    assert!(!authority.ilactl("operator-oscar", &["resume"]).0);
+    assert!(!authority.ilactl("operator-victor", &["status"]).1.contains("restored"));
 }

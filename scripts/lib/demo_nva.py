@@ -37,12 +37,36 @@ class Operator:
     def asks(self, *words):
         return self.nva.ns.run([binary("ilactl"), "nva", *self.words, *words])
 
+    def makes(self, network):
+        words = [binary("ilactl"), "nva", *self.words, "network", "add", "--file", "-"]
+        return self.nva.ns.run(words, stdin=json.dumps(network))
 
-def by_the_gateway(net):
-    """T2 sends ten echo requests to T1; how many the gateway got."""
+
+def by_the_gateway(net, count=10):
+    """T2 sends echo requests to T1; how many the gateway got."""
     wire = net.fab.capture("gw", "icmp6 and ip6[40] == 128")
-    net.t2.reaches(T1, count=10)
+    net.t2.reaches(T1, count=count)
     return sum((packet.source, packet.destination) == (T2, T1) for packet in packets.ipv6(wire.frames()))
+
+
+RED = {"name": "red", "vnid": 100, "domain": "tasks", "mtu": 1400,
+       "ipv6": {"prefix": "2001:db8:a::/96", "gateway": "2001:db8:a::ffff:fffe"},
+       "ipv4": [{"prefix": "10.0.0.0/24", "gateway": "10.0.0.254"}]}  # fmt: skip
+
+
+def machines(lab, net):
+    """A virtual machine at a port of each NVE. No file says whose it is."""
+    made = []
+    for n, node in ((1, net.nve1), (2, net.nve2)):
+        vm = lab.ns(f"vm{n}")
+        lab.wire(vm, "eth0", node.ns, f"vm{n}")
+        vm.run(f"ip link set eth0 address 02:00:00:00:02:0{n}")
+        vm.run(f"ip addr add 10.0.0.{n}/24 dev eth0")
+        vm.run(f"ip -6 addr add 2001:db8:a::{n}/96 dev eth0 nodad")
+        node.config["ports"].append({"name": "access1", "device": f"net_af_packet2,iface=vm{n}", "role": "access"})
+        node.config["nva"]["provision"] = True
+        made.append(vm)
+    return made
 
 
 def transfer(net, seconds):
@@ -75,12 +99,15 @@ def demo(lab):
     tls, _ = pki.issue("nva", "nva1")
     nva = Authority(lab, management.ns, net.domain, {gw: [], nve1: [L1], nve2: [L2]}, dict(tls, revoked=revoked))
     nva.config["operators"] = [{"name": "alice", "role": "admin"}]
+    nva.config["nves"][0]["router"] = True
     nva.start()
     for node, name in zip(net.nodes, (gw, nve1, nve2)):
         management.join(node)
         tls, _ = pki.issue("nve", name)
         follow(node, nva, tls=tls)
         node.config["node"]["state_dir"] = lab.path("state")
+    vms = machines(lab, net)
+    for node in net.nodes:
         node.launch()
     for node in net.nodes:
         node.ready()
@@ -163,6 +190,24 @@ def demo(lab):
     net.t1.reaches(T2)
 
     step(
+        "A tenant network that an operator makes",
+        "Two virtual machines are plugged in at NVE1 and NVE2. An operator makes their network at the authority, and says",
+        "where they are. No node's file is touched.",
+    )
+    operator.makes(RED)
+    for n, nve in ((1, nve1), (2, nve2)):
+        operator.asks("attachment", "add", nve, f"vm{n}", "--port", "access1", "--mac", f"02:00:00:00:02:0{n}",
+                      "--network", "red", "--address", f"10.0.0.{n}", "--address", f"2001:db8:a::{n}")  # fmt: skip
+    for node, n in ((net.nve1, 1), (net.nve2, 2)):
+        has = lambda node=node: [one["name"] for one in node.show("attachment", "list") if one["origin"] == "nva"]  # noqa: E731
+        until(lambda has=has, n=n: has() == [f"vm{n}"], f"{node.ns.name} to have its virtual machine")
+    show(operator.asks("network", "list"))
+    show(operator.asks("attachment", "list"))
+    vms[0].reaches("10.0.0.2")
+    vms[0].reaches("2001:db8:a::2")
+    right("the two reach each other by IPv4 and IPv6, across the fabric")
+
+    step(
         "A node that asks",
         "NVE2 starts anew in cache mode: it learns nothing by itself, and asks the authority for what packets need.",
     )
@@ -178,6 +223,25 @@ def demo(lab):
     later = by_the_gateway(net)
     expect(0 < first < 10 and later == 0, f"{first} of 10 packets by the gateway, and then {later}")
     right(f"of 10 packets to T1 the first {first} went by the gateway, and then none of 10")
+
+    step(
+        "A node that is redirected",
+        "NVE2 starts anew in redirect mode: its packets make no query. The gateway tells the authority of a packet that",
+        "could have gone direct, and the authority tells NVE2.",
+    )
+    net.nve2.stop()
+    net.nve2.config["nva"]["mode"] = "redirect"
+    net.nve2.start()
+    live([net.nve2])
+    first = by_the_gateway(net, 40)
+    later = by_the_gateway(net)
+    told = [line for line in nva.log().splitlines() if "an NVE is redirected" in line]
+    show(told[-1].split("INFO ")[-1])
+    metrics = net.nve2.metrics()
+    asked, redirected = (metrics[f"ilagate_nva_{what}_total"] for what in ("queried_identifiers", "redirected_mappings"))
+    expect(asked == 0 and redirected > 0, f"{asked} queries, {redirected} redirects")
+    expect(0 < first < 40 and later == 0, f"{first} of 40 packets by the gateway, and then {later}")
+    right(f"of 40 packets to T1 the first {first} went by the gateway, and then none of 10; NVE2 asked for nothing")
 
     step("A certificate is revoked", "One line in the authority's list of revocations ends the session of NVE2.")
     with open(revoked + ".new", "w") as file:

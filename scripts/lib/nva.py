@@ -194,6 +194,18 @@ class Authority:
         self.process.wait_for("serving")
         return self
 
+    def reload(self):
+        """Writes the configuration, and has it taken over by SIGHUP."""
+        before = self.log().count("reloaded")
+        self.write()
+        self.process.send(signal.SIGHUP)
+        until(lambda: self.log().count("reloaded") > before, "the authority to reload")
+
+    def ctl(self, *words):
+        """What `ilactl nva` says, over the socket."""
+        done = self.lab.host([binary("ilactl"), "--json", "nva", "--nva", self.endpoint, *words])
+        return json.loads(done.stdout)
+
     def log(self):
         return self.process.output()
 

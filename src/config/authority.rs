@@ -1,6 +1,7 @@
 //! The configuration file of `ila-nva` (`dpdk-config/ila-nva.yaml` lists every key).
 
 use super::check::{Check, NO_TLS, absolute, locator_prefix, nva_endpoint, tls_files};
+use super::diff::{Change, ChangeKind};
 use super::endpoint::NvaEndpoint;
 use super::error::ConfigErrors;
 use super::model::{LogLevel, TlsFiles};
@@ -30,6 +31,8 @@ pub struct AuthorityConfig {
     pub lease_s: u16,
     /// A released identifier is kept for its last owner for so long.
     pub hold_down_s: u16,
+    /// After a restoration, new identifiers wait so long at most for NVEs to register what they have.
+    pub restore_wait_s: u16,
     /// A mapping that an NVE asked for is used for so long, and for twice as long after its session.
     pub cache_lifetime_s: u16,
     /// Requests of one NVE that are judged in a second; the others wait.
@@ -105,6 +108,36 @@ impl AuthorityConfig {
         check.finish()?;
         Ok(config)
     }
+
+    /// Keys that `new` has otherwise, and whether a reload applies each.
+    #[must_use]
+    pub fn changes(&self, new: &Self) -> Vec<Change> {
+        // Of a domain that was there, mappings and networks are in force.
+        let only_more =
+            self.sir_domains.iter().all(|(name, prefix)| new.sir_domains.get(name) == Some(prefix));
+        let keys = [
+            ("nva.name", self.name != new.name, false),
+            ("listen", self.listen != new.listen, false),
+            ("tls", self.tls != new.tls || self.revoked != new.revoked, false),
+            ("store.path", self.store != new.store, false),
+            ("sessions.lease_s", self.lease_s != new.lease_s, true),
+            ("sessions.hold_down_s", self.hold_down_s != new.hold_down_s, true),
+            ("sessions.restore_wait_s", self.restore_wait_s != new.restore_wait_s, true),
+            ("sessions.cache_lifetime_s", self.cache_lifetime_s != new.cache_lifetime_s, false),
+            ("sessions.requests_per_second", self.requests_per_second != new.requests_per_second, true),
+            ("sir_domains", self.sir_domains != new.sir_domains, only_more),
+            ("nves", self.nves != new.nves, true),
+            ("operators", self.operators != new.operators, true),
+            ("metrics.listen", self.metrics != new.metrics, false),
+            ("log.level", self.log_level != new.log_level, true),
+        ];
+        let change = |(path, _, reload): (&str, bool, bool)| Change {
+            path: path.to_owned(),
+            kind: ChangeKind::Changed,
+            reload,
+        };
+        keys.into_iter().filter(|(_, differs, _)| *differs).map(change).collect()
+    }
 }
 
 fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
@@ -144,12 +177,13 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     };
     let mut s = check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced));
     let store = store(&mut s, raw.store.as_ref().map(|store| &store.value));
-    let (lease_s, hold_down_s, cache_lifetime_s, requests_per_second) = {
+    let (lease_s, hold_down_s, restore_wait_s, cache_lifetime_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
         (
             s.number("lease_s", sessions.map_or(&None, |it| &it.lease_s), 1..=60, 10),
             s.number("hold_down_s", sessions.map_or(&None, |it| &it.hold_down_s), 0..=3600, 60),
+            s.number("restore_wait_s", sessions.map_or(&None, |it| &it.restore_wait_s), 0..=3600, 60),
             s.number("cache_lifetime_s", sessions.map_or(&None, |it| &it.cache_lifetime_s), 5..=3600, 300),
             s.number(
                 "requests_per_second",
@@ -178,6 +212,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         store: store.unwrap_or(StoreConfig::Embedded(PathBuf::new())),
         lease_s,
         hold_down_s,
+        restore_wait_s,
         cache_lifetime_s,
         requests_per_second,
         nves,

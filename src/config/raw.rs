@@ -288,7 +288,11 @@ raw! {
     }
     /// `sessions`
     RawSessions {
-        lease_s: Option<Text>, hold_down_s: Option<Text>, cache_lifetime_s: Option<Text>, requests_per_second: Option<Text>
+        lease_s: Option<Text>,
+        hold_down_s: Option<Text>,
+        restore_wait_s: Option<Text>,
+        cache_lifetime_s: Option<Text>,
+        requests_per_second: Option<Text>,
     }
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }

@@ -320,11 +320,20 @@ pub enum NvaCommand {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
     },
-    /// Release an identifier of an NVE that has no session and will not come back
+    /// Release an identifier of an NVE that has no session and will not come back, or all of an NVE that was taken out
+    /// of the configuration
     Release {
         /// SIR address
-        sir: String,
+        #[arg(required_unless_present = "nve", conflicts_with = "nve")]
+        sir: Option<String>,
+        /// All of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
     },
+    /// Register new identifiers at once although the registry was just restored
+    Resume,
+    /// Read the configuration again
+    Reload,
     /// Virtual networks that operators want at NVEs
     #[command(subcommand)]
     Network(WantedNetworkCommand),

@@ -140,6 +140,7 @@ pub(super) async fn attachment(
         out.line(&format!("vlan         {vlan}"))?;
     }
     out.line(&format!("mac          {}", view.mac))?;
+    out.line(&format!("origin       {}", view.origin))?;
     if let Some(network) = &view.network {
         out.line(&format!("network      {network}"))?;
     }

@@ -30,6 +30,8 @@ struct StatusView {
     released: u64,
     nves: u64,
     sessions: u64,
+    restored: bool,
+    waits_for: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +43,7 @@ struct NveView {
     identifiers: u64,
     max_identifiers: u64,
     locators: Vec<String>,
+    unknown: bool,
     provisioned: Option<u64>,
     refused: Vec<wanted::RefusalView>,
 }
@@ -65,6 +68,23 @@ struct ReleasedView {
     sir: String,
     sequence: u64,
     revision: u64,
+}
+
+#[derive(Serialize)]
+struct NveReleasedView {
+    nve: String,
+    released: u64,
+    revision: u64,
+}
+
+#[derive(Serialize)]
+struct ResumedView {
+    revision: u64,
+}
+
+#[derive(Serialize)]
+struct ReloadedView {
+    applied: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -109,7 +129,36 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
             }
             list.end(out)
         }
-        NvaCommand::Release { sir } => {
+        NvaCommand::Release { nve: Some(nve), .. } => {
+            // It may take many transactions.
+            let request = v1::NveReleaseRequest { nve: nve.clone() };
+            let v1::NveReleased { released, revision } = client.nve_release(request).await?.into_inner();
+            if out.json() {
+                return out.value(&NveReleasedView { nve, released, revision });
+            }
+            out.line(&format!("{nve}: {released} identifiers released, revision {revision}"))
+        }
+        NvaCommand::Resume => {
+            let v1::Resumed { revision } =
+                client.resume(ask(v1::ResumeRequest {}, timeout)).await?.into_inner();
+            if out.json() {
+                return out.value(&ResumedView { revision });
+            }
+            out.line(&format!("new identifiers are registered, revision {revision}"))
+        }
+        NvaCommand::Reload => {
+            let v1::Reloaded { applied } =
+                client.reload(ask(v1::ReloadRequest {}, timeout)).await?.into_inner();
+            if out.json() {
+                return out.value(&ReloadedView { applied });
+            }
+            if applied.is_empty() {
+                return out.line("nothing differs");
+            }
+            applied.iter().try_for_each(|key| out.line(&format!("applied {key}")))
+        }
+        NvaCommand::Release { sir, .. } => {
+            let sir = sir.unwrap_or_default();
             let request = ask(v1::RecordReleaseRequest { sir: sir.clone() }, timeout);
             let v1::RecordReleased { sequence, revision } =
                 client.record_release(request).await?.into_inner();
@@ -170,9 +219,32 @@ fn name(endpoint: &NvaEndpoint) -> String {
 }
 
 fn show_status(out: &mut Output<'_>, status: v1::Status) -> Result<(), CtlError> {
-    let v1::Status { name, version, uptime_s, epoch, revision, identifiers, released, nves, sessions } =
-        status;
-    let view = StatusView { name, version, uptime_s, epoch, revision, identifiers, released, nves, sessions };
+    let v1::Status {
+        name,
+        version,
+        uptime_s,
+        epoch,
+        revision,
+        identifiers,
+        released,
+        nves,
+        sessions,
+        restored,
+        waits_for,
+    } = status;
+    let view = StatusView {
+        name,
+        version,
+        uptime_s,
+        epoch,
+        revision,
+        identifiers,
+        released,
+        nves,
+        sessions,
+        restored,
+        waits_for,
+    };
     if out.json() {
         return out.value(&view);
     }
@@ -181,15 +253,19 @@ fn show_status(out: &mut Output<'_>, status: v1::Status) -> Result<(), CtlError>
     out.line(&format!("epoch        {}", view.epoch))?;
     out.line(&format!("revision     {}", view.revision))?;
     out.line(&format!("identifiers  {} ({} released)", view.identifiers, view.released))?;
-    out.line(&format!("sessions     {} of {} NVEs", view.sessions, view.nves))
+    out.line(&format!("sessions     {} of {} NVEs", view.sessions, view.nves))?;
+    if view.restored {
+        out.line(&format!("restored     waits for {}", view.waits_for.join(", ")))?;
+    }
+    Ok(())
 }
 
 fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     let view = |nve: v1::Nve| {
         let v1::Nve { name, session, authority, applied, .. } = nve;
         let (identifiers, max_identifiers, locators) = (nve.identifiers, nve.max_identifiers, nve.locators);
-        let (provisioned, refused) =
-            (nve.provisioned, nve.refused.into_iter().map(wanted::refusal).collect());
+        let (provisioned, unknown) = (nve.provisioned, nve.unknown);
+        let refused = nve.refused.into_iter().map(wanted::refusal).collect();
         NveView {
             name,
             session,
@@ -198,6 +274,7 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
             identifiers,
             max_identifiers,
             locators,
+            unknown,
             provisioned,
             refused,
         }
@@ -219,7 +296,11 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     for view in views {
         table.row(vec![
             view.name,
-            if view.authority.is_empty() { "none".to_owned() } else { view.authority },
+            match (view.authority.is_empty(), view.unknown) {
+                (false, _) => view.authority,
+                (true, false) => "none".to_owned(),
+                (true, true) => "unknown".to_owned(),
+            },
             if view.session { view.applied.to_string() } else { "-".to_owned() },
             view.provisioned.map_or_else(|| "-".to_owned(), |revision| revision.to_string()),
             view.refused.len().to_string(),

@@ -92,6 +92,8 @@ impl Values {
         gauge(NVA_REVISION, &[], &stats.nva.applied);
         gauge(NVA_REGISTRATIONS, &[("state", "registered")], &stats.nva.registered);
         gauge(NVA_REGISTRATIONS, &[("state", "refused")], &stats.nva.refused);
+        gauge(NVA_OBJECTS, &[("state", "in_force")], &stats.nva.objects_in_force);
+        gauge(NVA_OBJECTS, &[("state", "refused")], &stats.nva.objects_refused);
         count(NVA_LEFT_OUT, &stats.nva.left_out);
         gauge(NVA_STALE, &[], &stats.nva.stale_s);
         count(NVA_STATE_FAILURES, &stats.nva.state_failures);

@@ -82,7 +82,8 @@ impl Nva {
         exchanges: Vec<Arc<Exchange>>,
     ) -> io::Result<Self> {
         let keeper = before.keep(stats.clone())?;
-        let mut session = Session::new(authorities, handle, config, stats.clone(), before.known);
+        let was = (before.known, before.own);
+        let mut session = Session::new(authorities, handle, config, stats.clone(), was);
         session.provisioned = provisioned;
         if session.authorities.provision {
             session.client = session.client.provisioned(before.objects.clone());
@@ -156,12 +157,12 @@ impl Session {
         handle: ControlHandle,
         config: watch::Receiver<Arc<Config>>,
         stats: Arc<Stats>,
-        known: Known,
+        (known, own): (Known, BTreeMap<Key, u64>),
     ) -> Self {
         let node = config.borrow().node.name.clone();
         let known = (!known.epoch.is_empty()).then_some(known);
         let endpoints = authorities.endpoints.len();
-        let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known);
+        let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known).knowing(own);
         Session {
             client: match authorities.mode {
                 NvaMode::Full => client,

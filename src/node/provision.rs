@@ -2,8 +2,9 @@
 //! contradicts it.
 
 use crate::config::{Config, Entry, ObjectName, RefusedEntry, Source};
-use crate::nva::client::Objects;
+use crate::nva::client::{Objects, Seen};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A node's file and what operators want beside it.
@@ -35,12 +36,24 @@ impl Provision {
             |name: &ObjectName, refused: &[RefusedEntry]| !refused.iter().any(|it| it.name == *name);
         let mut wanted: Vec<_> = objects.all.values().filter(|seen| is_taken(&seen.name, &refused)).collect();
         wanted.sort_by_key(|seen| seen.sequence);
+        // What refers to a network that is out is out, too.
+        let in_domains = |seen: &&Seen| in_own_words(&file, &seen.entry, seen.sir_prefix).err();
+        refused.extend(
+            wanted
+                .iter()
+                .filter_map(|seen| Some(RefusedEntry { name: seen.name.clone(), why: in_domains(seen)? })),
+        );
+        wanted.retain(|seen| is_taken(&seen.name, &refused));
+        let out: HashSet<String> = refused.iter().filter_map(|it| network(&it.name)).collect();
         let mut entries: Vec<Cow<'_, Entry>> = Vec::with_capacity(wanted.len());
         for seen in wanted {
-            match in_own_words(&file, &seen.entry, seen.sir_prefix) {
-                Ok(entry) => entries.push(entry),
-                Err(why) => refused.push(RefusedEntry { name: seen.name.clone(), why }),
+            let gone = seen.entry.networks().into_iter().find(|name| out.contains(*name));
+            if let Some(gone) = gone {
+                let why = format!("it refers to network {gone}, which is refused");
+                refused.push(RefusedEntry { name: seen.name.clone(), why });
+                continue;
             }
+            entries.extend(in_own_words(&file, &seen.entry, seen.sir_prefix));
         }
         let all: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
         let config = if all.is_empty() {
@@ -60,6 +73,13 @@ impl Provision {
             let RefusedEntry { name, why } = refused;
             tracing::error!(object = %name, why, "what operators want at this node is refused");
         }
+    }
+}
+
+fn network(name: &ObjectName) -> Option<String> {
+    match name {
+        ObjectName::Network(name) => Some(name.clone()),
+        ObjectName::Policy { .. } | ObjectName::Attachment(_) => None,
     }
 }
 

@@ -67,6 +67,10 @@ pub struct NvaCounters {
     pub registered: AtomicU64,
     /// Identifiers of this node that the authority refuses.
     pub refused: AtomicU64,
+    /// Networks, policies and attachments that operators want at this node, and that are in force.
+    pub objects_in_force: AtomicU64,
+    /// Those that this node refuses.
+    pub objects_refused: AtomicU64,
     /// Mappings of the authority that this node could not take.
     pub left_out: AtomicU64,
     /// Seconds since there was a session last; 0 while there is one.
@@ -131,6 +135,12 @@ impl NvaCounters {
             left_out: get(&self.left_out),
             stale_s: get(&self.stale_s),
         }
+    }
+
+    /// So much of what operators want is in force, and so much is refused.
+    pub fn objects(&self, in_force: usize, refused: usize) {
+        self.objects_in_force.store(in_force as u64, Ordering::Relaxed);
+        self.objects_refused.store(refused as u64, Ordering::Relaxed);
     }
 
     /// So many seconds ago there was a session last.

@@ -64,12 +64,6 @@ impl Absent {
     pub(super) fn tick(&mut self, now_ms: u64) {
         self.0.retain(|_, (_, until_ms)| now_ms < *until_ms);
     }
-
-    /// Forgets all: a flaw that tests must notice.
-    #[cfg(test)]
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
-    }
 }
 
 #[cfg(test)]

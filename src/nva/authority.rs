@@ -14,11 +14,11 @@ use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Triangle, Up, VERSION};
 use super::model::{Key, ObjectKey, Transaction};
 use super::provision::Provisioning;
-use super::registry::Registry;
+use super::registry::{Claim, Nve, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
-use crate::config::RefusedEntry;
-use std::collections::BTreeMap;
+use crate::config::{ProvisionRules, RefusedEntry};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use super::commits::{Commit, CommitRules, Released, Ticket};
@@ -58,6 +58,12 @@ pub enum Input {
     Closed(SessionId),
     /// An operator wants an identifier released whose owner has no session.
     Release(Ticket, Key),
+    /// An operator wants everything released of an NVE that may not open a session.
+    ReleaseAll(Ticket, String),
+    /// An operator wants a restored registry to wait no longer.
+    Resume(Ticket),
+    /// The configuration changed.
+    Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
     Change(Ticket, ObjectKey, Change),
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
@@ -113,7 +119,33 @@ pub struct Triangles {
     pub unheard: u64,
 }
 
-/// What never changes while it runs.
+/// What an operator sets of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// A session ends when nothing comes for so long.
+    pub lease_ms: u32,
+    /// A released identifier is kept for its last owner for so long.
+    pub hold_down_ms: u64,
+    /// A registry that was restored waits so long at most for NVEs to register what they have.
+    pub restore_wait_ms: u64,
+    /// How long a mapping may be used after an answer.
+    pub cache_lifetime_ms: u32,
+    /// Requests of one NVE that are judged in a second; the others wait.
+    pub requests_per_second: u32,
+}
+
+/// What of a configuration is taken over while it runs.
+#[derive(Debug)]
+pub struct Configured {
+    /// The NVEs by name.
+    pub nves: HashMap<String, Nve>,
+    /// By what rules networks, policies and attachments are judged.
+    pub rules: ProvisionRules,
+    /// Limits of sessions.
+    pub sessions: SessionLimits,
+}
+
+/// How it runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Name of the registry's history.
@@ -124,19 +156,27 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// How long a mapping may be used after an answer.
     pub cache_lifetime_ms: u32,
+    /// A registry that was restored waits so long at most for NVEs to register what they have.
+    pub restore_wait_ms: u64,
     /// What is kept for the sessions.
     pub limits: Limits,
     /// How the store takes transactions.
     pub commits: CommitRules,
-    /// When it starts, on its clock.
-    pub began_ms: u64,
+    /// Until when NVEs may use what an authority before this one answered.
+    pub answered_before_ms: u64,
 }
 
 impl Settings {
     /// How long an NVE may use what it asked for after its session.
     fn used_ms(&self) -> u64 {
-        GRACE * u64::from(self.cache_lifetime_ms) + MARGIN_MS
+        used_ms(self.cache_lifetime_ms)
     }
+}
+
+/// How long an NVE may use what it asked for after its session, if mappings have this lifetime.
+#[must_use]
+pub fn used_ms(cache_lifetime_ms: u32) -> u64 {
+    GRACE * u64::from(cache_lifetime_ms) + MARGIN_MS
 }
 
 /// Sessions around a registry.
@@ -161,6 +201,8 @@ pub struct NveState {
     pub name: String,
     /// Everything up to this revision is in force there.
     pub applied: u64,
+    /// Whether it asks, and does not say what is in force.
+    pub asks: bool,
     /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
     pub provisioned: Option<(u64, Vec<RefusedEntry>)>,
 }
@@ -169,8 +211,8 @@ impl Authority {
     /// An authority without sessions.
     #[must_use]
     pub fn new(settings: Settings, registry: Registry) -> Self {
-        let until_ms = settings.began_ms + settings.used_ms();
-        let absent = Absent::of_all(registry.nves().map(|(nve, _)| nve), until_ms);
+        let nves = registry.nves().map(|(nve, _)| nve);
+        let absent = Absent::of_all(nves, settings.answered_before_ms);
         Authority {
             log: Log::new(registry.revision(), settings.limits),
             commits: Commits::new(settings.commits),
@@ -194,12 +236,6 @@ impl Authority {
     #[cfg(test)]
     pub(super) fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
-    }
-
-    /// The same.
-    #[cfg(test)]
-    pub(super) fn forget_absent(&mut self) {
-        self.sessions.absent.forget();
     }
 
     /// What became of what ILA routers told of.
@@ -227,6 +263,7 @@ impl Authority {
             Some(NveState {
                 name: session.nve.as_ref()?.to_string(),
                 applied: session.applied,
+                asks: session.asks(),
                 provisioned: provisioning.map(|it| (it.revision, it.refused.clone())),
             })
         })
@@ -241,7 +278,10 @@ impl Authority {
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Opened(id, proved) => _ = self.sessions.all.insert(id, Session::new(proved, now_ms)),
+            Input::Opened(id, proved) => {
+                let session = Session::new(proved, self.settings.lease_ms, now_ms);
+                self.sessions.all.insert(id, session);
+            }
             Input::Distrusted(id, why) => self.end(id, why, now_ms),
             Input::Closed(id) => _ = self.remove(id, now_ms),
             Input::Up(id, up) => self.receive(id, up, now_ms),
@@ -252,6 +292,16 @@ impl Authority {
                 }
             }
             Input::Release(ticket, key) => self.release(ticket, key),
+            Input::ReleaseAll(ticket, nve) => self.release_all(ticket, nve),
+            Input::Resume(ticket) => match self.registry.restoration() {
+                Some(_) => self.commits.resume(Some(ticket)),
+                None => {
+                    let why =
+                        "the registry waits for nobody: it was not restored, or that is over".to_owned();
+                    self.effects.push(Effect::Released(ticket, Err(why)));
+                }
+            },
+            Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(Ok(())) => {
                 let transaction = self.commits.done(&mut self.sessions);
@@ -278,6 +328,7 @@ impl Authority {
         if let Some(commit) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
             self.effects.push(Effect::Commit(commit));
         }
+        self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
         let released = self.commits.released();
         self.effects.extend(released.into_iter().map(|(ticket, it)| Effect::Released(ticket, it)));
         self.send(now_ms);
@@ -325,13 +376,19 @@ impl Authority {
     }
 
     fn tick(&mut self, now_ms: u64) {
-        let lease = u64::from(self.settings.lease_ms);
-        let silent = self.sessions.all.iter().filter(|(_, session)| now_ms >= session.heard_ms + lease);
-        let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
-        for id in silent {
-            self.end(id, format!("nothing came for {lease} ms"), now_ms);
+        let is_silent = |session: &Session| now_ms >= session.heard_ms + u64::from(session.lease_ms);
+        let silent = self.sessions.all.iter().filter(|(_, session)| is_silent(session));
+        let silent: Vec<(SessionId, u32)> = silent.map(|(id, session)| (*id, session.lease_ms)).collect();
+        for (id, lease_ms) in silent {
+            self.end(id, format!("nothing came for {lease_ms} ms"), now_ms);
         }
         self.commits.tick();
+        if let Some(restoration) = self.registry.restoration()
+            && (restoration.waits_for().len() == 0
+                || now_ms >= restoration.since_ms + self.settings.restore_wait_ms)
+        {
+            self.commits.resume(None);
+        }
         self.sessions.absent.tick(now_ms);
         let Sessions { all, due, .. } = &mut self.sessions;
         due.extend(
@@ -390,7 +447,9 @@ impl Authority {
             }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
-            (Some(_), Up::Register { id, key, choices }) => (Some(id), Request::Register(key, choices)),
+            (Some(_), Up::Register { id, key, choices, known }) => {
+                (Some(id), Request::Register(Claim { key, choices, known }))
+            }
             (Some(_), Up::Unregister { id, key }) => (Some(id), Request::Unregister(key)),
         };
         session.waiting += usize::from(number.is_some());
@@ -456,6 +515,38 @@ impl Authority {
         }
     }
 
+    fn release_all(&mut self, ticket: Ticket, nve: String) {
+        let why = if self.registry.knows(&nve) {
+            format!("{nve} is in nves and may come back; take it out there and reload, or release one by one")
+        } else if self.registry.count_of(&nve) == 0 {
+            format!("`{nve}` has nothing registered; `ilactl nva nves` lists who has")
+        } else {
+            return self.commits.empty(ticket, nve);
+        };
+        self.effects.push(Effect::Released(ticket, Err(why)));
+    }
+
+    /// Takes over another configuration. What is registered stays.
+    fn reconfigure(&mut self, Configured { nves, rules, sessions: limits }: Configured, now_ms: u64) {
+        self.registry.reconfigure(nves, rules, limits.hold_down_ms);
+        self.sessions.touch_all();
+        let SessionLimits { lease_ms, restore_wait_ms, cache_lifetime_ms, requests_per_second, .. } = limits;
+        self.settings = Settings {
+            lease_ms,
+            restore_wait_ms,
+            cache_lifetime_ms,
+            requests_per_second,
+            ..self.settings.clone()
+        };
+        self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
+        self.sessions.allowances.values_mut().for_each(|one| one.requests = requests(requests_per_second));
+        let named = self.sessions.all.iter().filter_map(|(id, session)| Some((*id, session.nve.clone()?)));
+        let gone: Vec<_> = named.filter(|(_, nve)| !self.registry.knows(nve)).collect();
+        for (id, nve) in gone {
+            self.end(id, format!("`{nve}` is no NVE of this authority any more"), now_ms);
+        }
+    }
+
     fn greet(&mut self, id: SessionId, versions: &[u32], (nve, asks): (&str, bool), now_ms: u64) {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
@@ -482,10 +573,9 @@ impl Authority {
         self.elsewhere.remove(nve);
         let used_before = self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
-        let rate = u64::from(self.settings.requests_per_second.max(1));
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
-            requests: Bucket::new(rate, 1_000_000 / rate),
+            requests: requests(self.settings.requests_per_second),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
             triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
         };
@@ -498,8 +588,9 @@ impl Authority {
         if asks {
             session.will_ask();
         }
-        let Settings { epoch, lease_ms, .. } = &self.settings;
-        let (epoch, lease_ms, revision) = (epoch.clone(), *lease_ms, self.registry.revision());
+        let lease_ms = self.settings.lease_ms;
+        session.lease_ms = lease_ms;
+        let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
         let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };
         session.sent(&welcome);
         self.effects.push(Effect::Down(id, welcome));
@@ -530,4 +621,10 @@ impl Authority {
         self.sessions.note_changes(changed.into_iter());
         self.sessions.due_followers();
     }
+}
+
+/// The requests that an NVE may make.
+fn requests(per_second: u32) -> Bucket {
+    let rate = u64::from(per_second.max(1));
+    Bucket::new(rate, 1_000_000 / rate)
 }

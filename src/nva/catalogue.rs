@@ -72,6 +72,11 @@ impl Catalogue {
         catalogue
     }
 
+    /// What comes is judged by these rules: those before and further domains.
+    pub(super) fn judge_by(&mut self, rules: ProvisionRules) {
+        self.rules = rules;
+    }
+
     /// Objects that cannot be read, and why. They are kept, and nobody is told of them.
     pub fn unread(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
         self.unread.iter().map(|(key, (_, why))| (key, why.as_str()))
@@ -149,29 +154,26 @@ impl Catalogue {
     ) -> Result<Option<Object>, String> {
         let before = self.objects.get(key).map(|held| held.object.sequence);
         let before = before.or_else(|| self.unread.get(key).map(|(object, _)| object.sequence));
-        let (entry, document, expected) = match change {
-            Change::Add(..) if before.is_some() => {
-                return Err(format!("{key} is there already; `set` replaces it"));
-            }
-            Change::Add(entry, document) => (Some(entry), document, None),
-            Change::Set(entry, document, expected) => (Some(entry), document, expected),
-            Change::Delete(expected) => (None, String::new(), expected),
+        let (entry, document, expected) = match (change, before) {
+            (Change::Add(..), Some(_)) => return Err(format!("{key} is there already; `set` replaces it")),
+            (Change::Set(..), None) => return Err(format!("{key} is not there; `add` makes it")),
+            (Change::Delete(_), None) => return Err(format!("{key} is not there; `list` shows what is")),
+            (Change::Add(entry, document), None) => (Some(entry), document, None),
+            (Change::Set(entry, document, expected), Some(_)) => (Some(entry), document, expected),
+            (Change::Delete(expected), Some(_)) => (None, String::new(), expected),
         };
-        match (before, expected) {
-            (None, _) if entry.is_none() => return Err(format!("{key} is not there; `list` shows what is")),
-            (None, Some(_)) => return Err(format!("{key} is not there; `add` makes it")),
-            (Some(sequence), Some(expected)) if sequence != expected => {
-                return Err(format!(
-                    "{key} has sequence {sequence} and not {expected}: somebody changed it; look at it again"
-                ));
-            }
-            _ => {}
+        if let (Some(sequence), Some(expected)) = (before, expected)
+            && sequence != expected
+        {
+            return Err(format!(
+                "{key} has sequence {sequence} and not {expected}: somebody changed it; look at it again"
+            ));
         }
         let Some(entry) = entry else {
             self.judge_deletion(key)?;
             return Ok(None);
         };
-        if before.is_none() && expected.is_none() && matches!(key.name, ObjectName::Attachment(_)) {
+        if before.is_none() && matches!(key.name, ObjectName::Attachment(_)) {
             self.judge_place(nves, key)?;
         }
         self.judge_claims(key, &entry)?;

@@ -82,6 +82,8 @@ pub struct Client {
     random: u64,
     wanted: BTreeMap<Key, Vec<Choice>>,
     registrations: BTreeMap<Key, Registration>,
+    /// Sequences of what is attached, as far as they are known: also those of earlier sessions.
+    sequences: BTreeMap<Key, u64>,
     /// Why identifiers are refused, until they are registered; operators are told of each reason once.
     refusals: BTreeMap<Key, String>,
     /// Identifiers that the authority may still have from here, and that are attached no longer.
@@ -113,6 +115,7 @@ impl Client {
             random: seed | 1,
             wanted: BTreeMap::new(),
             registrations: BTreeMap::new(),
+            sequences: BTreeMap::new(),
             refusals: BTreeMap::new(),
             leaving: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -130,6 +133,13 @@ impl Client {
     #[must_use]
     pub fn caching(mut self) -> Self {
         self.cache = Some(Cache::new(self.random));
+        self
+    }
+
+    /// The same, which knows from an earlier run with which sequences identifiers were registered.
+    #[must_use]
+    pub fn knowing(mut self, sequences: BTreeMap<Key, u64>) -> Self {
+        self.sequences = sequences;
         self
     }
 
@@ -261,6 +271,7 @@ impl Client {
                 self.registrations.remove(key);
             }
         }
+        self.sequences.retain(|key, _| wanted.contains_key(key));
         self.wanted = wanted;
     }
 
@@ -312,7 +323,7 @@ impl Client {
                 self.effects.push(Effect::Close);
                 self.closed(&why, now_ms);
             }
-            (_, Down::Registered { id, .. }) => {
+            (_, Down::Registered { id, sequence, .. }) => {
                 if let Some(key) = self.asked.remove(&id) {
                     if self.leaving.get(&key) == Some(&Leaving::Asked(id)) {
                         self.leaving.remove(&key);
@@ -321,6 +332,7 @@ impl Client {
                         self.registrations.get_mut(&key).filter(|one| **one == Registration::Asked(id))
                     {
                         *one = Registration::Registered;
+                        self.sequences.insert(key, sequence);
                         self.refusals.remove(&key);
                     }
                 }
@@ -418,7 +430,8 @@ impl Client {
         for (key, choices) in due {
             let id = self.ask(key);
             self.registrations.insert(key, Registration::Asked(id));
-            self.effects.push(Effect::Up(Up::Register { id, key, choices }));
+            let known = self.sequences.get(&key).copied().unwrap_or(0);
+            self.effects.push(Effect::Up(Up::Register { id, key, choices, known }));
         }
     }
 

@@ -41,8 +41,8 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             }
             Up::Hello { versions, nve, boot, asks }
         }
-        Some(up::Message::Register(v1::Register { id, key, locators })) => {
-            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)? }
+        Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known })) => {
+            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)?, known }
         }
         Some(up::Message::Unregister(v1::Unregister { id, key })) => {
             Up::Unregister { id, key: read_key(key)? }
@@ -244,8 +244,9 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Hello { versions, nve, boot, asks } => {
             up::Message::Hello(v1::Hello { versions, nve, boot, asks })
         }
-        Up::Register { id, key, choices } => {
-            up::Message::Register(v1::Register { id, key: write_key(key), locators: write_choices(&choices) })
+        Up::Register { id, key, choices, known } => {
+            let (key, locators) = (write_key(key), write_choices(&choices));
+            up::Message::Register(v1::Register { id, key, locators, known_sequence: known })
         }
         Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
         Up::Subscribe(None) => up::Message::Subscribe(v1::Subscribe::default()),

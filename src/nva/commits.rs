@@ -73,6 +73,8 @@ enum Wanted {
     Release(Key),
     /// A network, a policy or an attachment changed.
     Change(ObjectKey, Change),
+    /// A restored registry to wait no longer.
+    Resume,
 }
 
 /// A commit under way.
@@ -85,6 +87,8 @@ struct Flight {
     judged: Vec<Judged>,
     /// What operators want, with the sequence or why not.
     operators: Vec<(Ticket, Wanted, Result<u64, String>)>,
+    /// What is released of the NVE that is emptied first.
+    emptied: u64,
 }
 
 /// Requests and the commit under way.
@@ -104,11 +108,26 @@ pub(super) struct Commits {
     changes: VecDeque<(Ticket, ObjectKey, Change)>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
+    /// NVEs of which operators want everything released.
+    emptying: VecDeque<Emptying>,
+    /// The wait after a restoration is to end, and operators who want it.
+    resuming: Option<Vec<Ticket>>,
+    /// NVEs that said that everything that they have was registered.
+    completed: Vec<Arc<str>>,
     /// Ticks since released identifiers were deleted.
     put_off: u32,
 }
 
-/// Sequence and revision of a release, or why there is none.
+/// An NVE of which everything is released, a part in each commit.
+#[derive(Debug)]
+struct Emptying {
+    ticket: Ticket,
+    nve: String,
+    released: u64,
+}
+
+/// What an operator wanted is durable: the sequence of a release, or how many identifiers were released, and the
+/// revision. Or why it is not.
 pub type Released = Result<(u64, u64), String>;
 
 /// Names a request of an operator.
@@ -125,6 +144,9 @@ impl Commits {
             flight: None,
             releases: VecDeque::new(),
             changes: VecDeque::new(),
+            emptying: VecDeque::new(),
+            resuming: None,
+            completed: Vec::new(),
             released: Vec::new(),
             put_off: 0,
         }
@@ -145,6 +167,21 @@ impl Commits {
     /// An operator wants an identifier released.
     pub(super) fn release(&mut self, ticket: Ticket, key: Key) {
         self.releases.push_back((ticket, key));
+    }
+
+    /// An operator wants everything of an NVE released that may not come back.
+    pub(super) fn empty(&mut self, ticket: Ticket, nve: String) {
+        self.emptying.push_back(Emptying { ticket, nve, released: 0 });
+    }
+
+    /// The wait after a restoration is to end.
+    pub(super) fn resume(&mut self, ticket: Option<Ticket>) {
+        self.resuming.get_or_insert_default().extend(ticket);
+    }
+
+    /// NVEs that said that everything that they have was registered.
+    pub(super) fn completed(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.completed)
     }
 
     /// An operator changes a network, a policy or an attachment.
@@ -189,10 +226,11 @@ impl Commits {
             }
         }
         if operators.is_empty()
-            && let Some(transaction) = self.delete_released(registry, &sessions.absent, now_ms)
+            && let Some(flight) = self
+                .end_restoration(registry)
+                .or_else(|| self.delete_released(registry, &sessions.absent, now_ms))
         {
-            let commit = Commit { revision, transaction, opened: Vec::new() };
-            return self.fly(Flight { commit, ..Flight::default() });
+            return self.fly(Flight { commit: Commit { revision, ..flight.commit }, ..flight });
         }
         let registry = &*registry;
         let absent = std::mem::take(&mut sessions.absent);
@@ -213,6 +251,7 @@ impl Commits {
             let judgement = registry.release(&mut draft, key).map_err(|refusal| refusal.why);
             operators.push((ticket, Wanted::Release(key), judgement));
         }
+        let emptied = self.empty_next(&mut draft, registry, most);
         while draft.len() < most
             && let Some(id) = self.turns.pop_front()
         {
@@ -226,11 +265,12 @@ impl Commits {
                 turn -= 1;
                 let Some((number, request)) = session.asked.pop_front() else { break };
                 let judgement = match &request {
-                    Request::Register(key, choices) => {
+                    Request::Register(claim) => {
+                        let key = &claim.key;
                         let user = absent.user_of(*key, now_ms);
                         let judgement = match user.filter(|_| registry.was_of_another(&draft, &nve, *key)) {
                             Some(user) => Err(in_use(*key, user)),
-                            None => registry.register(&mut draft, &nve, *key, choices.clone(), now_ms),
+                            None => registry.register(&mut draft, &nve, claim.clone(), now_ms),
                         };
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
@@ -243,6 +283,7 @@ impl Commits {
                     Request::Complete => {
                         // No commit is under way: what it asked for in an earlier session is known.
                         let claimed = session.claimed.take().unwrap_or_default();
+                        self.completed.push(nve.clone());
                         let others = registry.held_by(&nve).filter(|key| !claimed.contains(key));
                         // Before what it asked for since.
                         others.for_each(|key| session.asked.push_front((None, Request::Unregister(key))));
@@ -272,7 +313,7 @@ impl Commits {
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
         let transaction = draft.finish().unwrap_or_default();
         let commit = Commit { revision, transaction, opened };
-        let flight = Flight { commit, opens, judged, operators };
+        let flight = Flight { commit, opens, judged, operators, emptied };
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision());
@@ -287,14 +328,49 @@ impl Commits {
         Some(commit)
     }
 
+    /// Ends the wait after a restoration, if that is wanted.
+    fn end_restoration(&mut self, registry: &Registry) -> Option<Flight> {
+        let tickets = self.resuming.take()?;
+        if registry.restoration().is_none() {
+            // It is over since they asked.
+            let over = Ok((0, registry.revision()));
+            self.released.extend(tickets.into_iter().map(|ticket| (ticket, over.clone())));
+            return None;
+        }
+        let transaction = Transaction { ends_restoration: true, ..Transaction::default() };
+        let operators = tickets.into_iter().map(|ticket| (ticket, Wanted::Resume, Ok(0))).collect();
+        let commit = Commit { transaction, ..Commit::default() };
+        Some(Flight { commit, operators, ..Flight::default() })
+    }
+
+    /// Releases the next part of what an NVE has that may not come back. Gives how much.
+    fn empty_next(&mut self, draft: &mut Draft, registry: &Registry, most: usize) -> u64 {
+        let Some(first) = self.emptying.front() else { return 0 };
+        let room = most.saturating_sub(draft.len());
+        let told = if registry.knows(&first.nve) {
+            Err(format!("{} is in nves again; {} identifiers were released", first.nve, first.released))
+        } else if registry.count_of(&first.nve) == 0 {
+            Ok((first.released, registry.revision()))
+        } else {
+            let keys: Vec<Key> = registry.held_by(&first.nve).take(room).collect();
+            return keys.into_iter().filter(|key| registry.release(draft, *key).is_ok()).count() as u64;
+        };
+        self.released.push((first.ticket, told));
+        self.emptying.pop_front();
+        0
+    }
+
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
-    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Transaction> {
-        let is_idle = self.turns.is_empty() && self.releases.is_empty();
+    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Flight> {
+        let is_idle = self.turns.is_empty() && self.releases.is_empty() && self.emptying.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
         }
         self.put_off = 0;
-        registry.delete_released(now_ms, self.rules.batch, |key| absent.user_of(key, now_ms).is_some())
+        let is_used = |key| absent.user_of(key, now_ms).is_some();
+        let transaction = registry.delete_released(now_ms, self.rules.batch, is_used)?;
+        let commit = Commit { transaction, ..Commit::default() };
+        Some(Flight { commit, ..Flight::default() })
     }
 
     /// The commit under way is durable, or the store still held what it was judged by if it changes nothing. Gives what is
@@ -315,6 +391,7 @@ impl Commits {
             match wanted {
                 Wanted::Release(key) => self.releases.push_front((ticket, key)),
                 Wanted::Change(key, change) => self.changes.push_front((ticket, key, change)),
+                Wanted::Resume => self.resume(Some(ticket)),
             }
         }
         for Judged { session: id, number, request, .. } in flight.judged.into_iter().rev() {
@@ -333,6 +410,11 @@ impl Commits {
         let why = format!("the store does not answer: {why}; try again");
         for (ticket, ..) in flight.operators {
             self.released.push((ticket, Err(why.clone())));
+        }
+        if flight.emptied > 0
+            && let Some(Emptying { ticket, released, .. }) = self.emptying.pop_front()
+        {
+            self.released.push((ticket, Err(format!("{why}; {released} identifiers were released"))));
         }
         for Judged { session: id, number, request, judgement } in flight.judged.into_iter().rev() {
             if let Some(number) = number {
@@ -355,6 +437,7 @@ impl Commits {
     }
 
     fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64) {
+        self.emptying.front_mut().into_iter().for_each(|first| first.released += flight.emptied);
         for (ticket, _, judgement) in flight.operators {
             self.released.push((ticket, judgement.map(|sequence| (sequence, revision))));
         }

@@ -5,6 +5,8 @@ mod objects;
 use super::authority::{Authority, NveState};
 use super::listen::Peer;
 use super::model::{Key, Record};
+use super::reload::{Operators, Reloader};
+use super::restoration::Restoration;
 use super::server::{AuthorityHandle, Gone, Trusted};
 use super::store::StoreError;
 use super::store::backup::backup;
@@ -18,7 +20,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -26,6 +28,8 @@ use tonic::{Request, Response, Status};
 const LOOK: usize = 1_000;
 /// Pages that wait for an operator.
 const WAITING: usize = 4;
+/// Names of NVEs that a status shows.
+const WAITED_FOR: usize = 100;
 /// Longest name of a backup in bytes.
 const MAX_NAME: usize = 64;
 
@@ -34,7 +38,8 @@ const MAX_NAME: usize = 64;
 pub(super) struct ManageService {
     pub(super) handle: AuthorityHandle,
     pub(super) trusted: Trusted,
-    pub(super) operators: Arc<BTreeMap<String, OperatorRole>>,
+    pub(super) operators: watch::Receiver<Operators>,
+    pub(super) reloader: Arc<Reloader>,
     /// Name of the authority.
     pub(super) name: String,
     pub(super) began: Instant,
@@ -70,8 +75,9 @@ impl ManageService {
         if identity.role() != Role::Operator {
             return refuse(format!("{identity} is no operator"));
         }
-        match self.operators.get(identity.name()) {
-            Some(role) if *role >= needed => Ok(identity.to_string()),
+        let role = self.operators.borrow().get(identity.name()).copied();
+        match role {
+            Some(role) if role >= needed => Ok(identity.to_string()),
             Some(role) => refuse(format!(
                 "{identity} is a {}, and this is for a role of {} or more; change its role in operators",
                 role.name(),
@@ -145,6 +151,10 @@ impl Filter {
     }
 }
 
+fn waits_for(restoration: &Restoration) -> impl Iterator<Item = String> {
+    restoration.waits_for().take(WAITED_FOR).map(str::to_owned)
+}
+
 fn write(key: Key, record: &Record) -> v1::Record {
     let locators = record.choices.iter().map(|choice| RecordLocator {
         prefix: choice.locator.to_string(),
@@ -183,6 +193,8 @@ impl Manage for ManageService {
                 released: released as u64,
                 nves: registry.nves().count() as u64,
                 sessions: authority.nves().count() as u64,
+                restored: registry.restoration().is_some(),
+                waits_for: registry.restoration().into_iter().flat_map(waits_for).collect(),
             }
         };
         Ok(Response::new(self.handle.look(look).await?))
@@ -215,11 +227,18 @@ impl Manage for ManageService {
                         identifiers: registry.count_of(name) as u64,
                         max_identifiers: nve.max_identifiers as u64,
                         locators,
+                        unknown: false,
                         provisioned: provisioned.map(|(revision, _)| *revision),
                         refused: state.map(|state| objects::refusals(state, |_| true)).unwrap_or_default(),
                     }
                 })
                 .collect();
+            nves.extend(registry.strangers().map(|(name, identifiers)| v1::Nve {
+                name: name.to_owned(),
+                identifiers: identifiers as u64,
+                unknown: true,
+                ..v1::Nve::default()
+            }));
             nves.sort_by(|a, b| a.name.cmp(&b.name));
             nves
         };
@@ -273,6 +292,31 @@ impl Manage for ManageService {
         let (sequence, revision) = self.handle.release(key).await?.map_err(Status::failed_precondition)?;
         tracing::warn!(identifier = %key, sequence, revision, who, "released by an operator");
         Ok(Response::new(v1::RecordReleased { sequence, revision }))
+    }
+
+    async fn nve_release(
+        &self,
+        request: Request<v1::NveReleaseRequest>,
+    ) -> Result<Response<v1::NveReleased>, Status> {
+        let who = self.admit(&request, OperatorRole::Operator)?;
+        let nve = request.into_inner().nve;
+        let released = self.handle.release_all(nve.clone()).await?;
+        let (released, revision) = released.map_err(Status::failed_precondition)?;
+        tracing::warn!(nve, released, revision, who, "everything of an NVE was released by an operator");
+        Ok(Response::new(v1::NveReleased { released, revision }))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::Resumed>, Status> {
+        let who = self.admit(&request, OperatorRole::Operator)?;
+        let (_, revision) = self.handle.resume().await?.map_err(Status::failed_precondition)?;
+        tracing::warn!(revision, who, "the wait after a restoration was ended by an operator");
+        Ok(Response::new(v1::Resumed { revision }))
+    }
+
+    async fn reload(&self, request: Request<v1::ReloadRequest>) -> Result<Response<v1::Reloaded>, Status> {
+        let who = self.admit(&request, OperatorRole::Admin)?;
+        let applied = self.reloader.reload_and_tell(&who).await.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::Reloaded { applied }))
     }
 
     async fn object_list(

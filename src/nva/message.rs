@@ -47,6 +47,8 @@ pub enum Up {
         key: Key,
         /// Where it is.
         choices: Vec<Choice>,
+        /// The sequence with which it was registered before, as far as the NVE knows; 0: it does not.
+        known: u64,
     },
     /// It has this identifier no longer.
     Unregister {

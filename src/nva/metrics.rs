@@ -14,11 +14,11 @@ families! {
     UPTIME: Gauge = "ila_nva_uptime_seconds";
     /// Number of transactions of the registry so far.
     REVISION: Gauge = "ila_nva_revision";
-    /// Identifiers by state: held, or released and kept for their sequence.
+    /// Identifiers by state: held, or released and kept for their last owner.
     IDENTIFIERS: Gauge = "ila_nva_identifiers";
     /// NVEs by state: with a session, with one at another authority, or without one.
     NVES: Gauge = "ila_nva_nves";
-    /// Transactions that the slowest NVE with a session has yet to say that it applied.
+    /// Transactions that the slowest NVE with a session that follows all of them has yet to say that it applied.
     LAG: Gauge = "ila_nva_lag_transactions";
     /// Requests by result: registered or released, and refused.
     REQUESTS: Counter = "ila_nva_requests_total";
@@ -124,7 +124,9 @@ impl Census {
         let (mut live, mut slowest) = (0, registry.revision());
         for nve in authority.nves() {
             live += 1;
-            slowest = slowest.min(nve.applied);
+            if !nve.asks {
+                slowest = slowest.min(nve.applied);
+            }
         }
         let elsewhere = authority.elsewhere().count();
         Census {

@@ -385,7 +385,7 @@ fn read_content(database: &Database) -> Result<Content, Fault> {
     let epoch = field(OBJECTS_EPOCH_KEY)?.unwrap_or_default();
     let objects = Objects {
         known: Known { epoch, revision: number(OBJECTS_REVISION_KEY)? },
-        all: read_objects(&begun)?,
+        all: Arc::new(read_objects(&begun)?),
     };
     Ok(Content { known, live_s: number(LIVE_KEY)?, mappings, objects })
 }

@@ -1,7 +1,7 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules (`tombstones`: what was released), `authority` the sessions around it (`session` one of
-//! them, `commits` what they ask for, `log` what they are told, `interest` what they asked for, `absent` what those
+//! `registry` holds the rules (`tombstones`: what was released, `restoration`: after
+//! a backup), `authority` the sessions around it (`session` one of them, `commits` what they ask for, `log` what they are told, `interest` what they asked for, `absent` what those
 //! without a session may use, `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is
 //! told, `cache`: what it asks for, `triangles`: what it tells as a router): cores without clock, socket, thread and
 //! file. `store` makes transactions durable, in a file or in an etcd that several authorities share, and `mirror` is the
@@ -27,6 +27,8 @@ pub mod mirror;
 pub mod model;
 mod provision;
 pub mod registry;
+mod reload;
+mod restoration;
 pub mod run;
 pub mod server;
 mod session;

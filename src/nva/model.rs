@@ -122,6 +122,8 @@ pub struct Transaction {
     pub writes: Vec<(Key, Record)>,
     /// Keys of released records that are there no longer. NVEs were told of the release, and are told nothing of this.
     pub deletes: Vec<Key>,
+    /// The registry, restored from a backup, waits no longer for NVEs to register what they have.
+    pub ends_restoration: bool,
     /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
     pub objects: Vec<(ObjectKey, Option<Object>)>,
 }
@@ -130,6 +132,7 @@ impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.deletes.is_empty() && self.objects.is_empty()
+        let Transaction { writes, deletes, objects, ends_restoration } = self;
+        writes.is_empty() && deletes.is_empty() && objects.is_empty() && !ends_restoration
     }
 }

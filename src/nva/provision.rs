@@ -43,6 +43,11 @@ impl Provisioning {
         is_touched
     }
 
+    /// What it sees may be another one, whatever it is.
+    pub(super) fn touch_all(&mut self) {
+        self.touched = true;
+    }
+
     /// It has this in force, and refuses that.
     pub(super) fn taken(&mut self, revision: u64, mut refused: Vec<RefusedEntry>) {
         refused.retain(|refused| self.told.contains_key(&refused.name));

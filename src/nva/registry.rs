@@ -11,9 +11,10 @@ use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
 
 pub use super::model::Nve;
-
+use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
+use crate::config::ProvisionRules;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -33,6 +34,17 @@ pub struct Refusal {
     pub temporary: bool,
 }
 
+/// What an NVE says that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The identifier.
+    pub key: Key,
+    /// Where it is.
+    pub choices: Vec<Choice>,
+    /// The sequence with which it was registered before; 0: none is known.
+    pub known: u64,
+}
+
 /// Who has which identifier.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -43,6 +55,7 @@ pub struct Registry {
     tombstones: Tombstones,
     hold_down_ms: u64,
     revision: u64,
+    restoration: Option<Restoration>,
     catalogue: Catalogue,
 }
 
@@ -96,8 +109,39 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        let catalogue = Catalogue::default();
-        Registry { nves, records, held, tombstones, hold_down_ms, revision, catalogue }
+        let (catalogue, restoration) = (Catalogue::default(), None);
+        Registry { nves, records, held, tombstones, hold_down_ms, revision, restoration, catalogue }
+    }
+
+    /// The same, restored from a backup: it waits for NVEs to register what they have.
+    #[must_use]
+    pub fn restored(mut self, now_ms: u64) -> Self {
+        self.restoration = Some(Restoration::new(&self.nves, now_ms));
+        self
+    }
+
+    /// What it waits for since it was restored.
+    #[must_use]
+    pub fn restoration(&self) -> Option<&Restoration> {
+        self.restoration.as_ref()
+    }
+
+    /// Everything that an NVE has was registered.
+    pub fn completed(&mut self, nve: &str) {
+        self.restoration.iter_mut().for_each(|it| it.completed(nve));
+    }
+
+    /// Takes over other NVEs, rules of what operators want at them, and another time for which released identifiers are kept. What is registered stays.
+    pub fn reconfigure(&mut self, nves: HashMap<String, Nve>, rules: ProvisionRules, hold_down_ms: u64) {
+        self.catalogue.judge_by(rules);
+        self.restoration.iter_mut().for_each(|it| it.reconfigure(&nves));
+        (self.nves, self.hold_down_ms) = (nves, hold_down_ms);
+    }
+
+    /// Owners that may not open a session, and how many identifiers each has.
+    pub fn strangers(&self) -> impl Iterator<Item = (&str, usize)> {
+        let owners = self.held.iter().map(|(name, own)| (name.as_str(), own.len()));
+        owners.filter(|(name, _)| !self.knows(name))
     }
 
     /// The same with what operators want at NVEs.
@@ -118,7 +162,7 @@ impl Registry {
         self.catalogue.view(&self.nves, nve)
     }
 
-    /// Whether a change touches what an NVE sees if nothing else is known of it.
+    /// Whether an NVE is told of all networks and policies.
     pub(super) fn sees_all(&self, nve: &str) -> bool {
         self.nves.get(nve).is_some_and(|own| own.all_networks)
     }
@@ -197,13 +241,13 @@ impl Registry {
     ///
     /// # Errors
     /// A key that cannot be mapped, a locator that is not the NVE's or of another domain, a twin of the two zeros, an
-    /// identifier of another owner, or one that is kept for its last owner.
+    /// identifier of another owner, one that is kept for its last owner, or one that is not known of a registry that was
+    /// just restored.
     pub fn register(
         &self,
         draft: &mut Draft,
         nve: &str,
-        key: Key,
-        mut choices: Vec<Choice>,
+        Claim { key, mut choices, known }: Claim,
         now_ms: u64,
     ) -> Result<u64, Refusal> {
         choices.sort_unstable();
@@ -221,6 +265,12 @@ impl Registry {
             });
         }
         let before = self.seen(draft, key);
+        if let Some(restoration) = self.restoration.as_ref().filter(|_| !before.is_some_and(Record::is_held))
+            && !(1..=self.revision).contains(&known)
+        {
+            let why = restoration.why_not(key);
+            return Err(Refusal { owner: None, sequence: 0, why, temporary: true });
+        }
         match before {
             Some(record) if record.is_held() && record.owner != nve => {
                 return Err(Refusal {
@@ -231,7 +281,8 @@ impl Registry {
                 });
             }
             Some(record) if record.is_held() && record.choices == choices => return Ok(record.sequence),
-            Some(record) if !record.is_held() && record.owner != nve => {
+            // Who had it before the registry was restored waited then.
+            Some(record) if !record.is_held() && record.owner != nve && self.restoration.is_none() => {
                 if let Some(left) = self.tombstones.kept_ms(key, now_ms) {
                     return Err(Refusal {
                         owner: Some(record.owner.clone()),
@@ -353,6 +404,9 @@ impl Registry {
     /// Takes over a transaction that is durable.
     pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         self.revision += 1;
+        if transaction.ends_restoration {
+            self.restoration = None;
+        }
         self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
             match self.records.insert(*key, record.clone()) {

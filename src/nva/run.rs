@@ -3,7 +3,7 @@
 use super::listen::{self, CONNECTIONS, Plain};
 use super::manage::ManageService;
 use super::metrics::Endpoint;
-use super::registry::Nve;
+use super::reload::{Reloader, limits, nves};
 use super::server;
 use super::store::{EPOCH, StoreError, open};
 use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint, ProvisionRules, StoreConfig};
@@ -12,7 +12,6 @@ use crate::tls::TlsError;
 use crate::tls::files::Stamp;
 use crate::tls::server::{ServerFiles, Trust};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -21,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -80,10 +79,11 @@ pub enum RunError {
 pub fn run(path: &Path) -> Result<(), RunError> {
     let config = AuthorityConfig::load(path)?;
     let filter = tracing_subscriber::EnvFilter::new(config.log_level.name());
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).finish();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let logs = logs.with_filter_reloading();
+    let filter = logs.reload_handle();
     // Only one is set in a process; a second run of a test keeps the first one.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(logs.finish());
     let system = |what: &str| {
         let what = what.to_owned();
         move |why| RunError::System(what, why)
@@ -95,19 +95,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
     let store = open(&config.store, &config.name, epoch)?;
-    let nves = config.nves.iter().map(|(name, nve)| {
-        let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
-        let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
-        (name.clone(), Nve { locators, max_identifiers, router: nve.router, all_networks })
-    });
-    let nves: HashMap<String, Nve> = nves.collect();
     let rules = ProvisionRules::new(config.sir_domains.clone());
-    let limits = server::SessionLimits {
-        lease_ms: u32::from(config.lease_s) * 1000,
-        hold_down_ms: u64::from(config.hold_down_s) * 1000,
-        cache_lifetime_ms: u32::from(config.cache_lifetime_s) * 1000,
-        requests_per_second: config.requests_per_second,
-    };
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
     let trust = match &files {
         Some(files) => {
@@ -117,15 +105,28 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
-    let (service, authority, store) = server::pair(store, nves, rules, limits, trusted.clone());
+    let (service, authority, store) =
+        server::pair(store, nves(&config), rules, limits(&config), trusted.clone());
     // Each NVE has a connection.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
+    let (operators, told_operators) = watch::channel(Arc::new(config.operators.clone()));
+    let reloader = Arc::new(Reloader {
+        path: path.to_owned(),
+        config: Mutex::new(config.clone()),
+        handle: service.handle(),
+        operators,
+        set_level: Box::new(move |level| {
+            // The subscriber of this process may be another one, in tests.
+            let _ = filter.reload(tracing_subscriber::EnvFilter::new(level.name()));
+        }),
+    });
     let management = ManageService {
         handle: service.handle(),
         trusted: trusted.clone(),
-        operators: Arc::new(config.operators.clone()),
+        operators: told_operators,
+        reloader: reloader.clone(),
         name: config.name.clone(),
         began: Instant::now(),
         directory: match &config.store {
@@ -137,6 +138,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     runtime.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
+        let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
         let (stop, stopping) = watch::channel(false);
         let mut listeners = JoinSet::new();
         let mut accepting = JoinSet::new();
@@ -180,6 +182,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         if let (Some(files), Some((stamp, trust))) = (files, trust) {
             accepting.spawn(follow(files, stamp, trust));
         }
+        accepting.spawn(reloader.follow(hangup));
         drop(service);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(nva = config.name, store = %config.store, "serving");

@@ -1,6 +1,8 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, and a store at work.
 
-use super::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket};
+use super::authority::{
+    self, Authority, Configured, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
+};
 use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
@@ -50,10 +52,14 @@ enum Event {
     Closed(SessionId),
     /// Somebody looks.
     Look(Look),
-    Release(Key, oneshot::Sender<Released>),
-    Change(ObjectKey, Change, oneshot::Sender<Released>),
+    /// An operator wants something that is answered once it is durable.
+    Ask(Ask, oneshot::Sender<Released>),
+    Reconfigure(Configured, oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
+
+/// The input for what an operator wants.
+type Ask = Box<dyn FnOnce(Ticket) -> Input + Send>;
 
 /// The way of operators to the authority.
 #[derive(Clone)]
@@ -90,16 +96,35 @@ impl AuthorityHandle {
 
     /// Releases an identifier whose owner has no session. Gives its sequence and the revision, or why not.
     pub(super) async fn release(&self, key: Key) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Release(ticket, key))).await
+    }
+
+    /// Releases everything of an NVE that may not open a session. Gives how much and the revision, or why not.
+    pub(super) async fn release_all(&self, nve: String) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::ReleaseAll(ticket, nve))).await
+    }
+
+    /// Ends the wait after a restoration.
+    pub(super) async fn resume(&self) -> Result<Released, Gone> {
+        self.ask(Box::new(Input::Resume)).await
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Released, Gone> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Event::Release(key, tell)).await.map_err(|_| Gone)?;
+        self.0.send(Event::Ask(ask, tell)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Takes over another configuration.
+    pub(super) async fn reconfigure(&self, configured: Configured) -> Result<(), Gone> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(Event::Reconfigure(configured, tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
     }
 
     /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
     pub(super) async fn change(&self, key: ObjectKey, change: Change) -> Result<Released, Gone> {
-        let (tell, told) = oneshot::channel();
-        self.0.send(Event::Change(key, change, tell)).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
+        self.ask(Box::new(move |ticket| Input::Change(ticket, key, change))).await
     }
 
     /// A copy of the store.
@@ -150,19 +175,6 @@ pub struct Server {
     began: Instant,
 }
 
-/// What an operator sets of sessions.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLimits {
-    /// A session ends when nothing comes for so long.
-    pub lease_ms: u32,
-    /// A released identifier is kept for its last owner for so long.
-    pub hold_down_ms: u64,
-    /// How long a mapping may be used after an answer.
-    pub cache_lifetime_ms: u32,
-    /// Requests of one NVE that are judged in a second; the others wait.
-    pub requests_per_second: u32,
-}
-
 /// The authority over what the store held, and the thread of the store, which ends after it.
 #[must_use]
 pub fn pair(
@@ -173,22 +185,30 @@ pub fn pair(
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let SessionLimits { lease_ms, hold_down_ms, cache_lifetime_ms, requests_per_second } = limits;
+    let SessionLimits { lease_ms, restore_wait_ms, cache_lifetime_ms, requests_per_second, .. } = limits;
     let settings = Settings {
         epoch: stored.epoch.to_vec(),
         lease_ms,
         requests_per_second,
         cache_lifetime_ms,
+        restore_wait_ms,
         limits: LIMITS,
         commits,
-        began_ms: 0,
+        answered_before_ms: authority::used_ms(cache_lifetime_ms),
     };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);
     for (object, why) in catalogue.unread() {
         tracing::error!(%object, why, "what an operator wanted cannot be read, and nobody is told of it; set it anew");
     }
-    let registry = Registry::new(nves, stored.records, revision, (0, hold_down_ms)).with_catalogue(catalogue);
+    let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
+    let mut registry = registry.with_catalogue(catalogue);
+    if stored.restored {
+        registry = registry.restored(0);
+        tracing::warn!(
+            "the registry was restored: new identifiers wait until NVEs have registered what they have"
+        );
+    }
     let authority = Authority::new(settings, registry);
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
@@ -237,8 +257,15 @@ impl Server {
                         look(&self.authority, &self.counts);
                         continue;
                     }
-                    Some(Event::Release(key, tell)) => Input::Release(self.ticket(tell), key),
-                    Some(Event::Change(key, change, tell)) => Input::Change(self.ticket(tell), key, change),
+                    Some(Event::Ask(ask, tell)) => {
+                        ask(self.ticket(tell))
+                    }
+                    Some(Event::Reconfigure(configured, tell)) => {
+                        self.step(Input::Reconfigured(configured));
+                        // Whoever asked may be gone.
+                        let _ = tell.send(());
+                        continue;
+                    }
                     Some(Event::Snapshot(tell)) => {
                         // A store that is gone drops the question, which answers it.
                         let _ = self.orders.send(Order::Snapshot(tell));
@@ -368,6 +395,9 @@ impl Server {
                         tracing::info!(router, nve, identifier = %key, "an NVE is redirected");
                     }
                     Effect::Commit(commit) => {
+                        if commit.transaction.ends_restoration {
+                            tracing::info!("the registry waits no longer: new identifiers are registered");
+                        }
                         if self.orders.send(Order::Commit(commit)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
                         }
@@ -531,6 +561,7 @@ mod tests {
         let limits = SessionLimits {
             lease_ms: 10_000,
             hold_down_ms: 0,
+            restore_wait_ms: 0,
             cache_lifetime_ms: 300_000,
             requests_per_second: 1,
         };

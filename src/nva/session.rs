@@ -7,9 +7,9 @@ use super::catalogue::Touched;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Choice, Key, Known};
+use super::model::{Key, Known};
 use super::provision::Provisioning;
-use super::registry::Registry;
+use super::registry::{Claim, Registry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -77,6 +77,16 @@ impl Sessions {
         due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
     }
 
+    /// What anybody sees of what operators want may be another one.
+    pub(super) fn touch_all(&mut self) {
+        for (id, session) in &mut self.all {
+            if let Some(provisioning) = &mut session.provisioning {
+                provisioning.touch_all();
+                self.due.insert(*id);
+            }
+        }
+    }
+
     /// Notes whose view a transaction touches.
     pub(super) fn note_touched(&mut self, touched: &Touched, registry: &Registry) {
         for (id, session) in &mut self.all {
@@ -99,7 +109,7 @@ impl Sessions {
 /// What an NVE asks for.
 #[derive(Debug)]
 pub(super) enum Request {
-    Register(Key, Vec<Choice>),
+    Register(Claim),
     Unregister(Key),
     /// Everything that it has was registered before.
     Complete,
@@ -142,6 +152,8 @@ pub(super) struct Session {
     /// What it may use of sessions before, until it has asked for it again.
     pub(super) used_before: Option<(Used, u64)>,
     pub(super) heard_ms: u64,
+    /// It ends when nothing comes for so long: what it was told, whatever is configured since.
+    pub(super) lease_ms: u32,
     /// Everything up to this revision is in force there.
     pub(super) applied: u64,
     /// Requests that were not judged, each with what the answer repeats; none if nobody waits for one.
@@ -166,12 +178,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(proved: Option<String>, now_ms: u64) -> Self {
+    pub(super) fn new(proved: Option<String>, lease_ms: u32, now_ms: u64) -> Self {
         Session {
             proved,
             nve: None,
             used_before: None,
             heard_ms: now_ms,
+            lease_ms,
             applied: 0,
             asked: VecDeque::new(),
             waiting: 0,
@@ -238,6 +251,11 @@ impl Session {
             Following::Asked(interests) => interests.ask(id, keys),
             _ => false,
         }
+    }
+
+    /// Whether it asks, and does not follow everything.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self.following, Following::Asked(_))
     }
 
     /// Whether it waits for the answer to a query.

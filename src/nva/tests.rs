@@ -11,14 +11,17 @@ mod scale;
 mod session;
 mod world;
 
-use super::authority::{CommitRules, Settings};
+use super::authority::{CommitRules, Configured, SessionLimits, Settings};
 use super::log::Limits;
 use super::model::{Choice, Key};
-use super::registry::Nve;
+use super::registry::{Claim, Nve};
+use crate::config::ProvisionRules;
 use crate::ila::Locator;
 use std::collections::HashMap;
 
 const SIR: u64 = 0x2001_0db8_dddd_0000;
+/// How long a restored registry waits at most.
+const RESTORE_WAIT_MS: u64 = 10_000;
 const OTHER_SIR: u64 = 0x2001_0db8_eeee_0000;
 
 fn key(number: u64) -> Key {
@@ -32,6 +35,19 @@ fn locator(nve: u64, n: u64) -> Locator {
 
 fn at(nve: u64) -> Vec<Choice> {
     vec![Choice { locator: locator(nve, 0), priority: 0, weight: 1 }]
+}
+
+fn claim(key: Key, choices: Vec<Choice>) -> Claim {
+    Claim { key, choices, known: 0 }
+}
+
+fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
+    let (restore_wait_ms, cache_lifetime_ms) = (RESTORE_WAIT_MS, 300_000);
+    SessionLimits { lease_ms, hold_down_ms: 0, restore_wait_ms, cache_lifetime_ms, requests_per_second }
+}
+
+fn configured(nves: HashMap<String, Nve>, sessions: SessionLimits) -> Configured {
+    Configured { nves, rules: ProvisionRules::default(), sessions }
 }
 
 fn name(nve: u64) -> String {
@@ -60,9 +76,10 @@ fn settings(epoch: u8, limits: Limits) -> Settings {
         lease_ms: 10_000,
         requests_per_second: 10_000,
         cache_lifetime_ms: 300_000,
+        restore_wait_ms: RESTORE_WAIT_MS,
         limits,
         commits: CommitRules::OWN,
-        began_ms: 0,
+        answered_before_ms: 0,
     }
 }
 

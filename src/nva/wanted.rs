@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub struct Objects {
     /// The state of the registry that it shows; nothing was told if its epoch is empty.
     pub known: Known,
-    /// By name.
-    pub all: BTreeMap<ObjectName, Seen>,
+    /// By name. Equal ones are the same.
+    pub all: Arc<BTreeMap<ObjectName, Seen>>,
 }
 
 /// Follows what operators want.
@@ -23,7 +23,7 @@ pub(super) struct Wanted {
     /// What was told last, as a whole.
     objects: Arc<Objects>,
     /// A change whose last part did not come yet.
-    coming: Option<Objects>,
+    coming: Option<BTreeMap<ObjectName, Seen>>,
     /// The last part came, and nobody heard of it.
     changed: bool,
     /// What the node says of the revision: what it refuses.
@@ -48,17 +48,18 @@ impl Wanted {
         let Provision { revision, whole, last, objects, deleted } = part;
         let mut coming = match self.coming.take() {
             Some(coming) if !whole => coming,
-            _ if whole => Objects::default(),
-            _ => (*self.objects).clone(),
+            _ if whole => BTreeMap::new(),
+            _ => (*self.objects.all).clone(),
         };
-        coming.all.extend(objects.into_iter().map(|seen| (seen.name.clone(), seen)));
-        deleted.iter().for_each(|name| _ = coming.all.remove(name));
+        coming.extend(objects.into_iter().map(|seen| (seen.name.clone(), seen)));
+        deleted.iter().for_each(|name| _ = coming.remove(name));
         if !last {
             self.coming = Some(coming);
             return;
         }
-        coming.known = Known { epoch: self.epoch.clone(), revision };
-        self.objects = Arc::new(coming);
+        // Whoever compares them does so by their address.
+        let all = if coming == *self.objects.all { self.objects.all.clone() } else { Arc::new(coming) };
+        self.objects = Arc::new(Objects { known: Known { epoch: self.epoch.clone(), revision }, all });
         self.changed = true;
     }
 

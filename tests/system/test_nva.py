@@ -258,3 +258,65 @@ def test_a_node_that_stands_still_keeps_nobody_back_and_catches_up():
         expect(domain.nva.log().count("a snapshot begins") == 3, domain.nva.log())
         net.t1.reaches(T2)
         domain.stop()
+
+
+def test_an_nve_that_is_taken_out_by_a_reload_loses_its_session_and_is_released_by_an_operator():
+    with Lab("ilav") as lab:
+        domain = Domain(lab).start()
+        net = domain.net
+        domain.knows(net.gw, T1, T2)
+        domain.knows(net.nve1, T2)
+        name = net.nve2.config["node"]["name"]
+        nves = domain.nva.config["nves"]
+        domain.nva.config["nves"] = [nve for nve in nves if nve["name"] != name]
+        domain.nva.reload()
+        until(lambda: net.nve2.metrics()["ilagate_nva_session"] == 0, "the session to end")
+        until(lambda: f"`{name}` is no NVE of this authority" in net.nve2.log(), "the node to say why")
+        # Its task is reached as before.
+        net.t1.reaches(T2)
+        shown = {nve["name"]: nve for nve in domain.nva.ctl("nves")}
+        expect(shown[name]["unknown"] and shown[name]["identifiers"] == 1, str(shown))
+        released = domain.nva.ctl("release", "--nve", name)
+        expect(released["released"] == 1, str(released))
+        until(lambda: known(net.gw) == {T1}, "the gateway to forget task 2")
+        # Back in, it registers at once.
+        domain.nva.config["nves"] = nves
+        domain.nva.reload()
+        domain.knows(net.gw, T1, T2)
+        net.t1.reaches(T2)
+        domain.stop()
+
+
+def test_after_a_restoration_nodes_have_again_what_they_had_and_nothing_new_is_given_out():
+    with Lab("ilav") as lab:
+        domain = Domain(lab, restore_wait_s=3600)
+        net = domain.net
+        for node in net.nodes:
+            node.config["node"]["state_dir"] = lab.path("state")
+        task2 = net.nve2.config["attachments"]
+        net.nve2.config["attachments"] = []
+        domain.start()
+        domain.knows(net.gw, T1)
+        domain.nva.ctl("backup", "copy.redb")
+        # Task 2 is not in the backup.
+        net.nve2.config["attachments"] = task2
+        net.nve2.reload()
+        domain.knows(net.gw, T1, T2)
+        kept(net.nve2)
+        # One that registers is away, and so the wait goes on.
+        net.nve1.stop()
+        domain.nva.kill()
+        words = ["restore", "--config", domain.nva.file, "--from", lab.path("copy.redb")]
+        lab.host([binary("ila-nva"), *words])
+        # It knows what it had also over a restart.
+        net.nve2.stop()
+        domain.nva.start()
+        net.nve2.start()
+        domain.knows(net.gw, T1, T2)
+        status = domain.nva.ctl("status")
+        expect(status["restored"] and status["waits_for"] == [net.nve1.config["node"]["name"]], str(status))
+        # With the last one the wait is over.
+        net.nve1.start()
+        until(lambda: not domain.nva.ctl("status")["restored"], "the wait to end")
+        net.t1.reaches(T2)
+        domain.stop()

@@ -2,7 +2,7 @@
 
 import os
 
-from lab import Lab
+from lab import Lab, binary
 from nva import PORT, Authority, Management, Pki, follow
 from reference import INET, L1, L2, T1, T2, Network
 from test_nva import Domain
@@ -143,4 +143,16 @@ def test_strangers_who_say_nothing_or_garbage_do_not_keep_a_node_out():
         expect("a connection is refused" in domain.nva.log(), "nothing is told of strangers")
         expect(len(domain.nva.log()) < 100_000, "strangers fill the log")
         strangers.wait()
+        domain.stop()
+
+
+def test_an_nves_certificate_changes_nothing_that_operators_want():
+    with Lab("ilat") as lab:
+        domain = TlsDomain(lab).start()
+        mine = domain.net.nve1.config["nva"]["tls"]
+        words = [binary("ilactl"), "nva", "--nva", domain.nva.endpoint, "--tls-cert", mine["certificate"],
+                 "--tls-key", mine["key"], "--tls-ca", mine["authorities"]]  # fmt: skip
+        for asked in (["network", "list"], ["policy", "add", "outside", "red"], ["attachment", "del", "nve1", "vm1"]):
+            status, said = domain.net.nve1.ns.status([*words, *asked])
+            expect(status == 1 and "and not of an operator" in said, said)
         domain.stop()

@@ -151,6 +151,7 @@ impl Control {
             compose_again: false,
             effects: Vec::new(),
         };
+        control.count_objects();
         control.first_links(&links);
         control.publisher = Publisher::new(control.rib.compile());
         control.solicit_new_neighbours();

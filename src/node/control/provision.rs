@@ -14,7 +14,7 @@ impl Control {
     /// This is what operators want now.
     pub(super) fn take_objects(&mut self, objects: Arc<Objects>) {
         let Some(provision) = &mut self.provision else { return };
-        let is_new = provision.objects.all != objects.all;
+        let is_new = !Arc::ptr_eq(&provision.objects.all, &objects.all);
         provision.objects = objects;
         match (is_new || self.compose_again, self.reloading) {
             (false, false) => self.say_provisioned(),
@@ -42,6 +42,14 @@ impl Control {
         // Others may be wanted meanwhile.
         judged.objects = before.objects.clone();
         *before = judged;
+        self.count_objects();
+    }
+
+    /// Counts what is in force and what is refused.
+    pub(super) fn count_objects(&self) {
+        let Some(provision) = &self.provision else { return };
+        let refused = provision.refused.len();
+        self.stats.nva.objects(provision.objects.all.len().saturating_sub(refused), refused);
     }
 
     /// Says what is in force, unless something else is wanted meanwhile.

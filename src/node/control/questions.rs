@@ -48,7 +48,9 @@ impl Questions {
     }
 
     fn expire(&mut self, now_ms: u64) {
-        while self.0.pop_front_if(|oldest| now_ms >= oldest.until_ms).is_some() {}
+        while self.0.front().is_some_and(|oldest| now_ms >= oldest.until_ms) {
+            self.0.pop_front();
+        }
     }
 }
 

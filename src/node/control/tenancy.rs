@@ -22,10 +22,13 @@ impl Control {
     /// An operator's policy or peer that the file forbids.
     pub(super) fn amended(
         &self,
-        file: &Config,
+        file: &Arc<Config>,
         reread: bool,
     ) -> Result<(Arc<Config>, Vec<Amendment>), String> {
-        let mut config = file.clone();
+        if self.amendments.is_empty() {
+            return Ok((file.clone(), Vec::new()));
+        }
+        let mut config = Config::clone(file);
         let rules = AmendmentRules::of(file);
         let named = named_by(file);
         let mut kept = Vec::new();

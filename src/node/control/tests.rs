@@ -11,6 +11,7 @@ mod questions;
 mod reloads;
 mod routers;
 mod tenants;
+mod turns;
 
 use super::*;
 use crate::api::views::ReloadView;

@@ -73,6 +73,8 @@ families! {
     NVA_REVISION: Gauge = "ilagate_nva_applied_revision";
     /// Identifiers of this node at the authority, by state: registered or refused.
     NVA_REGISTRATIONS: Gauge = "ilagate_nva_registrations";
+    /// Networks, policies and attachments that operators want at this node, by state: in_force or refused.
+    NVA_OBJECTS: Gauge = "ilagate_nva_objects";
     /// Mappings of the authority that this node could not take.
     NVA_LEFT_OUT: Counter = "ilagate_nva_left_out_mappings_total";
     /// Seconds since there was a session with the authority last, over restarts; 0 while there is one.

@@ -9,7 +9,8 @@ use crate::node::stats::Stats;
 use crate::nva::client::Objects;
 use crate::nva::message::Told;
 use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update};
-use crate::nva::model::Known;
+use crate::nva::model::{Key, Known};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ pub struct Before {
     pub stale_s: u64,
     /// The mappings.
     pub mappings: Vec<Told>,
+    /// Sequences of those that are attached here.
+    pub own: BTreeMap<Key, u64>,
     /// What operators want at the node.
     pub objects: Arc<Objects>,
     file: Option<(PathBuf, Option<Mirror>)>,
@@ -69,8 +72,8 @@ impl Before {
                 let (known, mappings) = if keeps_mappings { (known, mappings) } else { Default::default() };
                 // The clock may have been set meanwhile.
                 let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
-                let objects = Arc::new(objects);
-                Ok(Before { known, stale_s, mappings, objects, file: Some((path, Some(mirror))), failed })
+                let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
+                Ok(Before { known, stale_s, mappings, objects, file, failed, ..Before::default() })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
@@ -85,6 +88,9 @@ impl Before {
     pub fn take_changes(&mut self, config: &Config, stats: &Stats) -> Vec<Change> {
         let mappings = std::mem::take(&mut self.mappings);
         let changes = super::mappings::changes(config, &mappings);
+        let attached = super::mappings::attached(config);
+        let own = mappings.iter().filter(|told| attached.get(&told.key) == Some(&told.choices));
+        self.own = own.map(|told| (told.key, told.sequence)).collect();
         stats.nva.left_out((mappings.len() - changes.len()) as u64);
         if !changes.is_empty() {
             let (mappings, revision, stale_s) = (changes.len(), self.known.revision, self.stale_s);

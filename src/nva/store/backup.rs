@@ -99,7 +99,7 @@ pub fn restore(
 /// was given out after it and is not in it.
 pub(in crate::nva) fn begin_anew(stored: &mut Stored, epoch: [u8; EPOCH], now_s: u64) {
     let above = |number: u64| (number + JUMP).max(now_s * JUMP_OF_SECOND);
-    stored.epoch = epoch;
+    (stored.epoch, stored.restored) = (epoch, true);
     for (_, record) in &mut stored.records {
         record.sequence = above(record.sequence);
     }

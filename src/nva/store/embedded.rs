@@ -16,11 +16,21 @@ const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects"
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
+/// There is one while the registry waits after a restoration.
+const RESTORED_KEY: &str = "restored";
 /// Records that one transaction of a restoration writes.
 const PORTION: usize = 10_000;
 
 /// Opens the database, or makes an empty one.
 pub(super) type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
+
+/// What a store holds besides records.
+#[derive(Clone, Copy)]
+struct Meta {
+    epoch: [u8; EPOCH],
+    revision: u64,
+    restored: bool,
+}
 
 /// A store in a file.
 pub struct Embedded {
@@ -45,7 +55,8 @@ impl Embedded {
         let database = open().map_err(|why| StoreError(format!("{}: {}", name.display(), in_words(&why))))?;
         let store = Embedded { database: Some(database), open, path: name.to_owned() };
         if store.is_new()? {
-            store.write(&epoch, 0, &Transaction::default())?;
+            let meta = Meta { epoch, revision: 0, restored: false };
+            store.write(meta, &Transaction::default())?;
         }
         Ok(store)
     }
@@ -78,18 +89,14 @@ impl Embedded {
         }
     }
 
-    fn meta(&self) -> Result<([u8; EPOCH], u64), StoreError> {
+    fn meta(&self) -> Result<Meta, StoreError> {
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
         read_meta(&begun).map_err(|why| self.failed(why))
     }
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
-    fn write(
-        &self,
-        epoch: &[u8; EPOCH],
-        revision: u64,
-        Transaction { writes, deletes, objects }: &Transaction,
-    ) -> Result<(), StoreError> {
+    fn write(&self, meta: Meta, transaction: &Transaction) -> Result<(), StoreError> {
+        let Transaction { writes, deletes, objects, .. } = transaction;
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one; and see `settle`.
@@ -111,9 +118,12 @@ impl Embedded {
                 };
                 done.map_err(|why| self.failed(why))?;
             }
+            let Meta { epoch, revision, restored } = meta;
             let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
             meta.insert(EPOCH_KEY, &epoch[..]).map_err(|why| self.failed(why))?;
             meta.insert(REVISION_KEY, &revision.to_be_bytes()[..]).map_err(|why| self.failed(why))?;
+            let done = if restored { meta.insert(RESTORED_KEY, &[][..]) } else { meta.remove(RESTORED_KEY) };
+            done.map_err(|why| self.failed(why))?;
         }
         begun.commit().map_err(|why| self.failed(why))
     }
@@ -128,9 +138,11 @@ impl Embedded {
         let unknown = |again: String| CommitError::Unknown(format!("{why}; and then: {again}"));
         self.database = Some((self.open)().map_err(|again| unknown(in_words(&again)))?);
         match self.meta() {
-            Ok((_, stored)) if stored == revision => Ok(()),
-            Ok((_, stored)) if stored + 1 == revision => Err(CommitError::Refused(why.0)),
-            Ok((_, stored)) => Err(unknown(format!("revision {stored} is there instead of {revision}"))),
+            Ok(Meta { revision: stored, .. }) if stored == revision => Ok(()),
+            Ok(Meta { revision: stored, .. }) if stored + 1 == revision => Err(CommitError::Refused(why.0)),
+            Ok(Meta { revision: stored, .. }) => {
+                Err(unknown(format!("revision {stored} is there instead of {revision}")))
+            }
             Err(again) => Err(unknown(again.0)),
         }
     }
@@ -138,16 +150,14 @@ impl Embedded {
     /// Fills an empty store: what a backup held.
     pub(super) fn fill(&self, stored: &Stored) -> Result<(), StoreError> {
         // The revision comes last: without it the store is no whole one.
+        let Stored { epoch, restored, revision, .. } = *stored;
         for portion in stored.records.chunks(PORTION) {
-            self.write(
-                &stored.epoch,
-                0,
-                &Transaction { writes: portion.to_vec(), ..Transaction::default() },
-            )?;
+            let transaction = Transaction { writes: portion.to_vec(), ..Transaction::default() };
+            self.write(Meta { epoch, restored, revision: 0 }, &transaction)?;
         }
         let objects = stored.objects.iter().cloned().map(|(key, object)| (key, Some(object)));
         let last = Transaction { objects: objects.collect(), ..Transaction::default() };
-        self.write(&stored.epoch, stored.revision, &last)
+        self.write(Meta { epoch, restored, revision }, &last)
     }
 }
 
@@ -159,12 +169,14 @@ impl Store for Embedded {
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
         let meta = self.meta().map_err(|why| CommitError::Unknown(why.0));
-        let (epoch, stored) = meta?;
-        if stored + 1 != revision {
+        let meta = meta?;
+        if meta.revision + 1 != revision {
+            let stored = meta.revision;
             let why = format!("revision {revision} does not follow {stored}; does another process write it?");
             return Err(CommitError::Unknown(self.failed(why).0));
         }
-        self.write(&epoch, revision, transaction).or_else(|why| self.settle(revision, why))
+        let restored = meta.restored && !transaction.ends_restoration;
+        self.write(Meta { revision, restored, ..meta }, transaction).or_else(|why| self.settle(revision, why))
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
@@ -174,7 +186,7 @@ impl Store for Embedded {
     }
 }
 
-fn read_meta(begun: &ReadTransaction) -> Result<([u8; EPOCH], u64), String> {
+fn read_meta(begun: &ReadTransaction) -> Result<Meta, String> {
     let meta = begun.open_table(META).map_err(|why| why.to_string())?;
     let field = |key: &str| {
         let found = meta.get(key).map_err(|why| why.to_string())?;
@@ -182,11 +194,12 @@ fn read_meta(begun: &ReadTransaction) -> Result<([u8; EPOCH], u64), String> {
     };
     let epoch = field(EPOCH_KEY)?.try_into().map_err(|_| "the epoch is damaged")?;
     let revision = field(REVISION_KEY)?.try_into().map_err(|_| "the revision is damaged")?;
-    Ok((epoch, u64::from_be_bytes(revision)))
+    let restored = meta.get(RESTORED_KEY).map_err(|why| why.to_string())?.is_some();
+    Ok(Meta { epoch, revision: u64::from_be_bytes(revision), restored })
 }
 
 fn read_all(begun: &ReadTransaction) -> Result<Stored, String> {
-    let (epoch, revision) = read_meta(begun)?;
+    let Meta { epoch, revision, restored } = read_meta(begun)?;
     let table = begun.open_table(RECORDS).map_err(|why| why.to_string())?;
     let mut records = Vec::new();
     for entry in table.iter().map_err(|why| why.to_string())? {
@@ -195,7 +208,7 @@ fn read_all(begun: &ReadTransaction) -> Result<Stored, String> {
         let record = read_record(value.value()).ok_or_else(|| format!("the record of {key} is damaged"))?;
         records.push((key, record));
     }
-    Ok(Stored { epoch, revision, records, objects: read_objects(begun)? })
+    Ok(Stored { epoch, revision, restored, records, objects: read_objects(begun)? })
 }
 
 /// A store that an older release made has none.

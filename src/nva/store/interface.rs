@@ -12,6 +12,8 @@ pub struct Stored {
     pub epoch: [u8; EPOCH],
     /// Number of transactions so far.
     pub revision: u64,
+    /// Whether it was made of a backup, and NVEs may have more than it shows.
+    pub restored: bool,
     /// The records, in the order of their keys.
     pub records: Vec<(Key, Record)>,
     /// What operators want at NVEs, in the order of keys.

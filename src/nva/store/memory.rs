@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct Memory {
     revision: u64,
+    restored: bool,
     records: BTreeMap<Key, Record>,
     objects: BTreeMap<ObjectKey, Object>,
 }
@@ -15,16 +16,17 @@ pub struct Memory {
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, records, objects, .. } = stored;
-        Memory { revision, records: records.into_iter().collect(), objects: objects.into_iter().collect() }
+        let Stored { revision, restored, records, objects, .. } = stored;
+        let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
+        Memory { revision, restored, records, objects }
     }
 }
 
 impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
-        let objects = self.objects.clone().into_iter().collect();
-        Ok(Stored { revision: self.revision, records: records.collect(), objects, ..Stored::default() })
+        let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
+        Ok(Stored { revision: self.revision, restored: self.restored, records, objects, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -35,6 +37,7 @@ impl Store for Memory {
             )));
         }
         self.revision = revision;
+        self.restored &= !transaction.ends_restoration;
         self.records.extend(transaction.writes.iter().cloned());
         transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
         for (key, object) in &transaction.objects {

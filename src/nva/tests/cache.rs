@@ -201,13 +201,13 @@ fn what_was_asked_for_changes_with_the_registry_and_nothing_else_is_told() {
     assert_eq!(bench.knows(), [2]);
     let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
     for number in [2, 4] {
-        bench.other(1, Up::Register { id: number, key: key(number), choices: choices.clone() });
+        bench.other(1, Up::Register { id: number, key: key(number), choices: choices.clone(), known: 0 });
     }
     assert_eq!(bench.table[&key(2)], choices);
     assert_eq!(bench.told, BTreeSet::from([key(1), key(2)]));
     // What comes back is asked for again.
     bench.hello(3);
-    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1) });
+    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1), known: 0 });
     assert_eq!(bench.knows(), [2]);
     bench.misses([1]);
     assert_eq!(bench.knows(), [1, 2]);
@@ -270,7 +270,7 @@ fn a_mark_stays_when_the_mapping_changes_and_goes_with_the_session() {
     bench.wait(LIFETIME_MS / 100 * 91);
     assert_eq!(bench.marked.len(), 1);
     let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
-    bench.other(1, Up::Register { id: 1, key: key(1), choices: choices.clone() });
+    bench.other(1, Up::Register { id: 1, key: key(1), choices: choices.clone(), known: 0 });
     bench.wait(1_000);
     assert_eq!((&bench.table[&key(1)], bench.marked.len()), (&choices, 1));
     bench.cut_off = true;
@@ -294,7 +294,7 @@ fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
     let claim = |bench: &mut Bench| {
         bench.now_ms += 1;
         for number in [1, 3] {
-            bench.other(3, Up::Register { id: number, key: key(number), choices: at(3) });
+            bench.other(3, Up::Register { id: number, key: key(number), choices: at(3), known: 0 });
         }
         [1, 3].map(|number| bench.authority.registry().record(key(number)).unwrap().owner.clone())
     };
@@ -319,7 +319,7 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
     bench.authority(authority::Input::Closed(SessionId(900)));
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
     bench.now_ms += 1;
-    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3) });
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0 });
     assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(1));
 }
 
@@ -333,7 +333,7 @@ fn a_node_that_is_back_is_told_and_holds_nobody_up() {
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
     bench.wait(10_000);
     assert!(bench.knows().is_empty());
-    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3) });
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0 });
     assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(3));
 }
 

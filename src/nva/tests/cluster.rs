@@ -155,12 +155,11 @@ impl Cluster {
         let (head, records) = (self.shared.head, self.shared.records.clone());
         let registry = Registry::new(nves(NVES as u64), records, head.revision, (self.now_ms, 0));
         let commits = CommitRules { batch: 5, is_shared: self.flaw != Some(SharedFlaw::StaleAnswers) };
-        let (epoch, began_ms) = (EPOCH.to_vec(), self.now_ms);
+        let epoch = EPOCH.to_vec();
         let settings = Settings {
             epoch,
             lease_ms: LEASE_MS,
             cache_lifetime_ms: 1,
-            began_ms,
             commits,
             ..settings(1, SMALL)
         };

@@ -246,7 +246,7 @@ fn what_operators_want_is_kept_and_replaced_as_a_whole() {
     };
     let objects = |revision, all: Vec<Seen>| {
         let all = all.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
-        Arc::new(Objects { known: known(1, revision), all })
+        Arc::new(Objects { known: known(1, revision), all: Arc::new(all) })
     };
     let red = |vnid: u32| Entry::network(&format!("{{name: red, vnid: {vnid}, domain: tasks}}")).unwrap();
     let vm1 = Entry::attachment("{name: vm1, port: a, network: red, addresses: [10.0.0.5]}").unwrap();

@@ -71,12 +71,12 @@ fn delete((key, _): (ObjectKey, Change), sequence: Option<u64>) -> (ObjectKey, C
 }
 
 /// A registry whose store never fails.
-struct Desk(Registry);
+struct Office(Registry);
 
-impl Desk {
+impl Office {
     fn new() -> Self {
         let catalogue = Catalogue::new(rules(), []);
-        Desk(Registry::new(known(), [], 0, (0, 0)).with_catalogue(catalogue))
+        Office(Registry::new(known(), [], 0, (0, 0)).with_catalogue(catalogue))
     }
 
     fn does(&mut self, (key, change): (ObjectKey, Change)) -> Result<u64, String> {
@@ -101,22 +101,22 @@ impl Desk {
 }
 
 /// Red with vm1 at nve1, blue with vm2 at nve2.
-fn desk() -> Desk {
-    let mut desk = Desk::new();
+fn office() -> Office {
+    let mut office = Office::new();
     for change in [
         network("red", 1, ""),
         network("blue", 2, ", peers: [{address: 10.2.0.9, to: {network: red, address: 10.1.0.5}}]"),
         attachment("nve1", "vm1", 11, "red", "10.1.0.5"),
         attachment("nve2", "vm2", 12, "blue", "10.2.0.5"),
     ] {
-        desk.does(change).unwrap();
+        office.does(change).unwrap();
     }
-    desk
+    office
 }
 
 #[test]
 fn what_breaks_a_rule_of_a_file_or_is_taken_is_refused_and_changes_nothing() {
-    let mut desk = desk();
+    let mut office = office();
     for (change, words) in [
         (network("red", 7, ""), "network red is there already; `set` replaces it"),
         (network("green", 1, ""), "1 is already virtual_networks[red].vnid"),
@@ -158,46 +158,46 @@ fn what_breaks_a_rule_of_a_file_or_is_taken_is_refused_and_changes_nothing() {
             "lies in no IPv4 subnet of network red",
         ),
     ] {
-        desk.refuses(change, words);
+        office.refuses(change, words);
     }
 }
 
 #[test]
 fn sequences_rise_and_a_change_of_what_was_seen_passes() {
-    let mut desk = desk();
+    let mut office = office();
     let red = || network("red", 1, ", mtu: 1400");
-    assert_eq!(desk.does(set(red(), Some(1))), Ok(5));
-    assert_eq!(desk.does(set(red(), None)), Ok(6));
-    assert_eq!(desk.does(delete(attachment("nve2", "vm2", 12, "blue", "10.2.0.5"), Some(4))), Ok(7));
+    assert_eq!(office.does(set(red(), Some(1))), Ok(5));
+    assert_eq!(office.does(set(red(), None)), Ok(6));
+    assert_eq!(office.does(delete(attachment("nve2", "vm2", 12, "blue", "10.2.0.5"), Some(4))), Ok(7));
     // What comes again is above all that was ever told of it.
-    assert_eq!(desk.does(attachment("nve1", "vm2", 12, "blue", "10.2.0.5")), Ok(8));
+    assert_eq!(office.does(attachment("nve1", "vm2", 12, "blue", "10.2.0.5")), Ok(8));
     assert_eq!(
-        desk.does(delete(policy("red", "blue"), None)).unwrap_err(),
+        office.does(delete(policy("red", "blue"), None)).unwrap_err(),
         "the policy from red to blue is not there; `list` shows what is"
     );
 }
 
 #[test]
 fn an_nve_sees_what_it_has_a_part_in_and_nothing_else() {
-    let mut desk = desk();
-    assert_eq!(desk.sees(1), ["network red", "attachment vm1"]);
+    let mut office = office();
+    assert_eq!(office.sees(1), ["network red", "attachment vm1"]);
     // A peer of blue is a tenant of red: its prefixes must be known there.
-    assert_eq!(desk.sees(2), ["network red", "network blue", "attachment vm2"]);
-    assert_eq!(desk.sees(3), ["network red", "network blue"]);
-    desk.does(network("green", 3, "")).unwrap();
-    desk.does(policy("red", "green")).unwrap();
-    desk.does(policy("green", "outside")).unwrap();
+    assert_eq!(office.sees(2), ["network red", "network blue", "attachment vm2"]);
+    assert_eq!(office.sees(3), ["network red", "network blue"]);
+    office.does(network("green", 3, "")).unwrap();
+    office.does(policy("red", "green")).unwrap();
+    office.does(policy("green", "outside")).unwrap();
     assert_eq!(
-        desk.sees(1),
+        office.sees(1),
         ["network red", "network green", "the policy from red to green", "attachment vm1"]
     );
-    assert_eq!(desk.sees(2), ["network red", "network blue", "attachment vm2"]);
+    assert_eq!(office.sees(2), ["network red", "network blue", "attachment vm2"]);
     // Peers and hosts of a network are for those who have tenants in it.
-    let view = desk.0.view("nve1");
+    let view = office.0.view("nve1");
     let green = view.iter().find(|seen| seen.name == ObjectName::Network("green".into())).unwrap();
     assert_eq!((green.sir_prefix, green.entry.written().contains("peers")), (SIR, false));
-    desk.does(attachment("nve1", "vm3", 13, "blue", "10.2.0.6")).unwrap();
-    let view = desk.0.view("nve1");
+    office.does(attachment("nve1", "vm3", 13, "blue", "10.2.0.6")).unwrap();
+    let view = office.0.view("nve1");
     let blue = view.iter().find(|seen| seen.name == ObjectName::Network("blue".into())).unwrap();
     assert!(blue.entry.written().contains(r#""peers":"#), "{}", blue.entry.written());
     assert!(
@@ -209,17 +209,17 @@ fn an_nve_sees_what_it_has_a_part_in_and_nothing_else() {
 
 #[test]
 fn a_placement_that_breaks_exclusivity_is_refused() {
-    let mut desk = desk();
-    desk.does(network("green", 3, ", exclusive: true")).unwrap();
-    desk.refuses(
+    let mut office = office();
+    office.does(network("green", 3, ", exclusive: true")).unwrap();
+    office.refuses(
         attachment("nve1", "vm9", 19, "green", "10.3.0.5"),
         "network green is exclusive, and attachments[vm1] is of network red",
     );
-    desk.does(attachment("nve3", "vm9", 19, "green", "10.3.0.5")).unwrap();
-    desk.refuses(attachment("nve3", "vm8", 18, "red", "10.1.0.8"), "network green is exclusive");
+    office.does(attachment("nve3", "vm9", 19, "green", "10.3.0.5")).unwrap();
+    office.refuses(attachment("nve3", "vm8", 18, "red", "10.1.0.8"), "network green is exclusive");
     // One that becomes exclusive later, too.
-    desk.does(attachment("nve1", "vm4", 14, "blue", "10.2.0.7")).unwrap();
-    desk.refuses(set(network("red", 1, ", exclusive: true"), None), "network red is exclusive");
+    office.does(attachment("nve1", "vm4", 14, "blue", "10.2.0.7")).unwrap();
+    office.refuses(set(network("red", 1, ", exclusive: true"), None), "network red is exclusive");
 }
 
 #[test]
@@ -236,11 +236,11 @@ fn what_a_later_release_wrote_is_kept_and_stops_nobody() {
         unread.len() == 1 && unread[0].contains("network odd: network:1:13: colour: unknown key"),
         "{unread:?}"
     );
-    let mut desk = Desk(Registry::new(known(), [], 1, (0, 0)).with_catalogue(catalogue));
-    assert_eq!(desk.sees(3), ["network red"]);
-    desk.refuses(network("odd", 4, ""), "is there already");
-    assert_eq!(desk.does(set(network("odd", 4, ""), Some(1))), Ok(2));
-    assert_eq!(desk.0.catalogue().unread().count(), 0);
+    let mut office = Office(Registry::new(known(), [], 1, (0, 0)).with_catalogue(catalogue));
+    assert_eq!(office.sees(3), ["network red"]);
+    office.refuses(network("odd", 4, ""), "is there already");
+    assert_eq!(office.does(set(network("odd", 4, ""), Some(1))), Ok(2));
+    assert_eq!(office.0.catalogue().unread().count(), 0);
 }
 
 /// An authority over a store, three NVEs that take what operators want, and streams that break.
@@ -285,7 +285,7 @@ impl World {
         let catalogue = Catalogue::new(rules(), stored.objects);
         let registry =
             Registry::new(known(), stored.records, stored.revision, (0, 0)).with_catalogue(catalogue);
-        let settings = Settings { lease_ms: 60_000, ..settings(1, LIMITS) };
+        let settings = Settings { lease_ms: 60_000, requests_per_second: 1_000, ..settings(1, LIMITS) };
         Authority::new(settings, registry)
     }
 
@@ -441,7 +441,7 @@ fn every_nve_has_what_operators_want_in_the_end_whatever_breaks() {
             let view: Vec<_> = view.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
             told += view.len();
             let taken = &world.taken[n];
-            assert_eq!(taken.all, view.into_iter().collect(), "seed {seed}, nve{}", n + 1);
+            assert_eq!(*taken.all, view.into_iter().collect(), "seed {seed}, nve{}", n + 1);
             let state = world.authority.nves().find(|nve| nve.name == name(n as u64 + 1)).unwrap();
             let (in_force, refused) = state.provisioned.unwrap();
             assert_eq!(
@@ -452,7 +452,7 @@ fn every_nve_has_what_operators_want_in_the_end_whatever_breaks() {
             assert!(in_force <= revision);
         }
     }
-    assert!(committed > 1_000 && told > 300, "{committed} {told}");
+    assert!(committed > 500 && told > 300, "{committed} {told}");
 }
 
 #[test]
@@ -503,8 +503,8 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
 
 #[test]
 fn much_comes_in_parts_that_count_together() {
-    let mut desk = Desk::new();
-    desk.does(network("red", 1, "")).unwrap();
+    let mut office = Office::new();
+    office.does(network("red", 1, "")).unwrap();
     for vm in 0..250u32 {
         let text = attachment_text(&format!("vm{vm}"), 100 + vm, "red", &format!("10.1.0.{}", 2 + vm));
         // A limit of each kind makes it long.
@@ -512,11 +512,11 @@ fn much_comes_in_parts_that_count_together() {
         let kinds = ["arp", "nd", "rarp", "dad", "unknown", "icmp_errors", "copies"];
         let limits = kinds.map(|kind| format!("{kind}: {limit}")).join(", ");
         let text = text.replace("port: a", &format!("port: a, limits: {{{limits}}}"));
-        desk.does(add("nve1", Entry::attachment(&text))).unwrap();
+        office.does(add("nve1", Entry::attachment(&text))).unwrap();
     }
     let mut provisioning = crate::nva::provision::Provisioning::default();
     let mut parts = Vec::new();
-    while let Some(Down::Provision(part)) = provisioning.next("nve1", &desk.0) {
+    while let Some(Down::Provision(part)) = provisioning.next("nve1", &office.0) {
         parts.push(part);
     }
     assert!(parts.len() > 1, "{}", parts.len());

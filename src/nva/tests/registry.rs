@@ -19,7 +19,7 @@ fn register(
     now_ms: u64,
 ) -> Result<u64, Refusal> {
     let mut draft = Draft::default();
-    let judged = registry.register(&mut draft, &name(nve), key, choices, now_ms);
+    let judged = registry.register(&mut draft, &name(nve), claim(key, choices), now_ms);
     if let Some(transaction) = draft.finish() {
         registry.apply(&transaction, now_ms);
     }
@@ -44,8 +44,8 @@ fn creating_never_overwrites_and_names_the_owner() {
     assert_eq!(registry.record(key(1)).unwrap().owner, "nve1");
     // Nor within one transaction.
     let mut draft = Draft::default();
-    assert_eq!(registry.register(&mut draft, "nve2", key(2), at(2), 0), Ok(2));
-    assert!(registry.register(&mut draft, "nve1", key(2), at(1), 0).is_err());
+    assert_eq!(registry.register(&mut draft, "nve2", claim(key(2), at(2)), 0), Ok(2));
+    assert!(registry.register(&mut draft, "nve1", claim(key(2), at(1)), 0).is_err());
     assert_eq!(draft.finish().unwrap().writes.len(), 1);
 }
 
@@ -80,7 +80,7 @@ fn a_sequence_never_goes_back_and_survives_release_and_restart() {
 fn the_sequence_of_what_is_not_known_begins_above_the_revision() {
     let mut registry = Registry::new(nves(3), [], 1 << 32, (0, 0));
     let mut draft = Draft::default();
-    assert_eq!(registry.register(&mut draft, &name(1), key(1), at(1), 0), Ok((1 << 32) + 1));
+    assert_eq!(registry.register(&mut draft, &name(1), claim(key(1), at(1)), 0), Ok((1 << 32) + 1));
     registry.apply(&draft.finish().unwrap(), 0);
 }
 
@@ -163,11 +163,11 @@ fn an_nve_has_no_more_identifiers_than_it_may() {
     assert_eq!(register(&mut registry, 1, key(1), at(1), 0), Ok(1));
     // Those of one transaction count.
     let mut draft = Draft::default();
-    assert_eq!(registry.register(&mut draft, "nve1", key(2), at(1), 0), Ok(2));
-    let refusal = registry.register(&mut draft, "nve1", key(3), at(1), 0).unwrap_err();
+    assert_eq!(registry.register(&mut draft, "nve1", claim(key(2), at(1)), 0), Ok(2));
+    let refusal = registry.register(&mut draft, "nve1", claim(key(3), at(1)), 0).unwrap_err();
     assert!(refusal.why.contains("more than the 2 identifiers") && refusal.why.contains("max_identifiers"));
     assert_eq!(registry.unregister(&mut draft, "nve1", key(1)), Ok(2));
-    assert_eq!(registry.register(&mut draft, "nve1", key(3), at(1), 0), Ok(2));
+    assert_eq!(registry.register(&mut draft, "nve1", claim(key(3), at(1)), 0), Ok(2));
     registry.apply(&draft.finish().unwrap(), 0);
     // What it has it may change, and others are not concerned.
     let other = vec![Choice { priority: 1, ..at(1)[0] }];
@@ -191,7 +191,7 @@ fn what_was_deleted_comes_again_above_all_that_was_told_of_it() {
     // However often it changes within one transaction: the sequence is that of the revision.
     let mut draft = Draft::default();
     for _ in 0..10 {
-        assert_eq!(registry.register(&mut draft, "nve1", key(1), at(1), 0), Ok(1));
+        assert_eq!(registry.register(&mut draft, "nve1", claim(key(1), at(1)), 0), Ok(1));
         assert_eq!(registry.unregister(&mut draft, "nve1", key(1)), Ok(1));
     }
     registry.apply(&draft.finish().unwrap(), 0);
@@ -240,4 +240,54 @@ fn who_registers_and_releases_without_end_is_kept_back_until_what_it_released_is
     let transaction = registry.delete_released(HOLD_DOWN_MS + 1, 500, |_| false).unwrap();
     registry.apply(&transaction, HOLD_DOWN_MS + 1);
     assert!(register(&mut registry, 1, key(number + 1), at(1), HOLD_DOWN_MS + 1).is_ok());
+}
+
+#[test]
+fn a_restored_registry_gives_an_nve_what_it_had_and_nothing_new_until_all_have_said_what_they_have() {
+    let of = |nve: u64, held| Record {
+        choices: if held { at(nve) } else { vec![] },
+        owner: name(nve),
+        sequence: 1 << 40,
+    };
+    let stored = [(key(1), of(1, true)), (key(2), of(2, false))];
+    let mut registry = Registry::new(nves(2), stored, 1 << 40, (0, HOLD_DOWN_MS)).restored(0);
+    let judge = |registry: &Registry, nve, number, known| {
+        let claim = Claim { known, ..claim(key(number), at(nve)) };
+        registry.register(&mut Draft::default(), &name(nve), claim, 0)
+    };
+    // In place, as before.
+    assert_eq!(judge(&registry, 1, 1, 0), Ok(1 << 40));
+    // Not in the backup, or released there.
+    for number in [2, 3] {
+        let refusal = judge(&registry, 1, number, 0).unwrap_err();
+        assert!(refusal.temporary && refusal.why.contains("waits for nve1, nve2 to register"), "{refusal:?}");
+        assert_eq!(judge(&registry, 1, number, 7), Ok((1 << 40) + 1));
+    }
+    // Such a sequence was never given out; and what another one has is not taken from it.
+    assert!(judge(&registry, 1, 3, (1 << 40) + 1).unwrap_err().temporary);
+    assert_eq!(judge(&registry, 2, 1, 7).unwrap_err().owner, Some(name(1)));
+    registry.completed("nve1");
+    assert!(judge(&registry, 1, 3, 0).unwrap_err().why.contains("waits for nve2 to register"));
+    registry.completed("nve2");
+    assert_eq!(registry.restoration().unwrap().waits_for().len(), 0);
+    registry.apply(&crate::nva::model::Transaction { ends_restoration: true, ..Default::default() }, 0);
+    assert_eq!(judge(&registry, 1, 3, 0), Ok((1 << 40) + 2));
+}
+
+#[test]
+fn other_nves_are_taken_over_and_what_is_registered_stays() {
+    let mut registry = empty();
+    let _ = register(&mut registry, 1, key(1), at(1), 0);
+    let _ = register(&mut registry, 2, key(2), at(2), 0);
+    let mut others = nves(1);
+    others.get_mut("nve1").unwrap().locators.remove(&locator(1, 0));
+    registry.reconfigure(others, crate::config::ProvisionRules::default(), HOLD_DOWN_MS);
+    assert_eq!(registry.counts(), (2, 0));
+    assert_eq!(registry.strangers().collect::<Vec<_>>(), [("nve2", 1)]);
+    // At a locator that was taken from it, also in place.
+    assert!(
+        register(&mut registry, 1, key(1), at(1), 0).unwrap_err().why.contains("is not a locator of nve1")
+    );
+    let other = vec![Choice { locator: locator(1, 1), ..at(1)[0] }];
+    assert_eq!(register(&mut registry, 1, key(1), other, 0), Ok(3));
 }

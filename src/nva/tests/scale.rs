@@ -90,7 +90,8 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     for round in 0..20 {
         // Every mapping of the first NVE, each in a transaction of its own.
         for n in 0..mappings / 200 {
-            let request = Up::Register { id: n, key: key((n * 200) << 16), choices: vec![choice(round)] };
+            let request =
+                Up::Register { id: n, key: key((n * 200) << 16), choices: vec![choice(round)], known: 0 };
             step(&mut authority, Input::Up(SessionId(1), request));
         }
         if round % 5 == 4 {

@@ -71,7 +71,7 @@ impl Bench {
     }
 
     fn register(&mut self, nve: u64, number: u64) {
-        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve) });
+        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve), known: 0 });
     }
 
     /// What was sent to a session since the last call, in words, and its weight. Answers are left out.
@@ -368,7 +368,7 @@ fn what_is_refused_is_not_kept_in_mind_unless_the_nve_has_it() {
     let mut bench = Bench::new(LIMITS, 2);
     bench.hello(1);
     // At a locator that is not its own.
-    let elsewhere = |n| Up::Register { id: n, key: key(n), choices: at(2) };
+    let elsewhere = |n| Up::Register { id: n, key: key(n), choices: at(2), known: 0 };
     (2..=100).for_each(|n| bench.up(1, elsewhere(n)));
     assert_eq!(bench.authority.claimed(SessionId(1)), [key(2)]);
     bench.up(1, Up::Complete);
@@ -467,4 +467,86 @@ fn who_asked_is_told_of_a_release_though_it_is_deleted_before_there_is_room() {
     assert_eq!(bench.authority.registry().record(key(1)), None);
     bench.step(Input::Ready(SessionId(2), weight));
     assert_eq!(bench.told(2).0, ["delta 3: -1"]);
+}
+
+#[test]
+fn everything_of_an_nve_that_is_gone_is_released_in_parts() {
+    let mut bench = Bench::new(LIMITS, 5_000);
+    bench.hello(1);
+    bench.step(Input::ReleaseAll(Ticket(1), name(1)));
+    assert!(matches!(bench.released.pop(), Some((Ticket(1), Err(why))) if why.contains("nve1 is in nves")));
+    bench.step(Input::ReleaseAll(Ticket(2), name(9)));
+    assert!(
+        matches!(bench.released.pop(), Some((Ticket(2), Err(why))) if why.contains("has nothing registered"))
+    );
+    let mut others = nves(3);
+    others.remove("nve1");
+    bench.step(Input::Reconfigured(configured(others, sessions(10_000, 10_000))));
+    let why = "`nve1` is no NVE of this authority any more".to_owned();
+    assert_eq!(bench.closed, [(SessionId(1), why)]);
+    bench.commits_at_once = false;
+    bench.step(Input::ReleaseAll(Ticket(3), name(1)));
+    bench.step(Input::Committed(Ok(())));
+    assert!(bench.released.is_empty(), "told before all is released");
+    bench.step(Input::Committed(Err("full".to_owned())));
+    let told = "the store does not answer: full; 2048 identifiers were released; try again";
+    assert_eq!(bench.released.pop(), Some((Ticket(3), Err(told.to_owned()))));
+    bench.commits_at_once = true;
+    bench.step(Input::ReleaseAll(Ticket(4), name(1)));
+    assert_eq!(bench.released.pop(), Some((Ticket(4), Ok((2_952, 5_003)))));
+    assert!(bench.commits.iter().all(|transaction| transaction.writes.len() <= 2_048));
+    assert_eq!(bench.authority.registry().counts(), (0, 5_000));
+}
+
+#[test]
+fn a_session_keeps_the_lease_that_it_was_told() {
+    let mut bench = Bench::new(LIMITS, 1);
+    bench.hello(1);
+    bench.step(Input::Reconfigured(configured(nves(3), sessions(1_000, 10_000))));
+    bench.hello(2);
+    bench.now_ms = 5_000;
+    bench.step(Input::Tick);
+    assert_eq!(bench.closed, [(SessionId(2), "nothing came for 1000 ms".to_owned())]);
+}
+
+/// A bench whose registry was restored.
+fn restored() -> Bench {
+    let mut bench = Bench::new(LIMITS, 1);
+    let registry = Registry::new(nves(2), [], 9, (0, 0)).restored(0);
+    let settings = Settings { lease_ms: 60_000, ..settings(EPOCH, LIMITS) };
+    bench.authority = Authority::new(settings, registry);
+    bench
+}
+
+#[test]
+fn a_restored_registry_waits_until_all_said_what_they_have_or_time_is_over_or_an_operator_says_so() {
+    let serves = |bench: &mut Bench| {
+        bench.register(1, 7);
+        bench.authority.registry().record(key(7)).is_some()
+    };
+    for how in 0..3 {
+        let mut bench = restored();
+        bench.hello(1);
+        bench.hello(2);
+        bench.up(1, Up::Complete);
+        bench.step(Input::Tick);
+        assert!(!serves(&mut bench));
+        // What it had it has again.
+        bench.up(1, Up::Register { id: 8, key: key(8), choices: at(1), known: 3 });
+        assert!(bench.authority.registry().record(key(8)).is_some());
+        match how {
+            0 => bench.up(2, Up::Complete),
+            1 => bench.now_ms = RESTORE_WAIT_MS,
+            _ => {
+                bench.step(Input::Resume(Ticket(5)));
+                assert_eq!(bench.released, [(Ticket(5), Ok((0, 11)))]);
+                bench.step(Input::Resume(Ticket(6)));
+                assert!(
+                    matches!(bench.released.pop(), Some((_, Err(why))) if why.contains("waits for nobody"))
+                );
+            }
+        }
+        bench.step(Input::Tick);
+        assert!(bench.commits[1].ends_restoration && serves(&mut bench), "{how}");
+    }
 }

@@ -94,6 +94,10 @@ pub(super) struct World {
     epoch: u8,
     revision: u64,
     backup: Option<Stored>,
+    /// Whether the registry waits for what NVEs registered after the backup, and they say that they had: by whom, and who
+    /// had it in the backup.
+    restored: bool,
+    had: BTreeMap<Key, (usize, Option<String>)>,
     /// What the caching NVE uses while it is cut off, and nobody else had at its beginning.
     protected: BTreeSet<Key>,
     /// What the registry showed at each revision of each epoch.
@@ -136,6 +140,8 @@ impl World {
             epoch: 1,
             revision: 0,
             backup: None,
+            restored: false,
+            had: BTreeMap::new(),
             protected: BTreeSet::new(),
             history: BTreeMap::new(),
             authority: None,
@@ -151,7 +157,10 @@ impl World {
     /// Notes what the store holds now.
     fn note_stored(&mut self) {
         let stored = self.store.load().unwrap();
-        self.revision = stored.revision;
+        (self.revision, self.restored) = (stored.revision, stored.restored);
+        if !self.restored {
+            self.had.clear();
+        }
         self.stored = stored.records.into_iter().collect();
         let held = self.stored.iter().filter(|(_, record)| record.is_held());
         let held = held.map(|(key, record)| (*key, record.choices.clone())).collect();
@@ -166,12 +175,17 @@ impl World {
 
     fn start_authority(&mut self) {
         let stored = self.stored.clone();
-        let registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
+        let mut registry = Registry::new(nves(NVES), stored, self.revision, (self.now_ms, HOLD_DOWN_MS));
+        if self.restored && self.flaw != Some(Flaw::RestoredAndOpen) {
+            registry = registry.restored(self.now_ms);
+        }
         let settings = Settings {
             lease_ms: LEASE_MS,
             requests_per_second: 50,
             cache_lifetime_ms: CACHE_LIFETIME_MS,
-            began_ms: self.now_ms,
+            // So short that most of a life is without a wait.
+            restore_wait_ms: 1_500,
+            answered_before_ms: self.now_ms + authority::used_ms(CACHE_LIFETIME_MS),
             ..settings(self.epoch, SMALL)
         };
         self.authority = Some(Authority::new(settings, registry));

@@ -6,7 +6,7 @@ use crate::node::handle::Amend;
 use crate::nva::client::Objects;
 use std::net::Ipv6Addr;
 
-const FILE: &str = r#"
+pub(super) const FILE: &str = r#"
 node: {name: n}
 dpdk: {workers: [1]}
 sir_domains: [{name: ours, prefix: "2001:db8:dddd::/64"}]
@@ -18,14 +18,16 @@ nva: {endpoints: ["unix:/run/nva.sock"], provision: true}
 "#;
 const OWN_RED: &str = "virtual_networks: [{name: red, vnid: 9, domain: ours}]\n";
 
-fn network(name: &str, vnid: u32, more: &str) -> Entry {
+pub(super) fn network(name: &str, vnid: u32, more: &str) -> Entry {
     let ipv4 = format!("[{{prefix: 10.{vnid}.0.0/24, gateway: 10.{vnid}.0.1}}]");
     Entry::network(&format!("{{name: {name}, vnid: {vnid}, domain: theirs, ipv4: {ipv4}{more}}}")).unwrap()
 }
 
-fn attachment(name: &str, vlan: u16, network: &str, address: &str) -> Entry {
+pub(super) fn attachment(name: &str, vlan: u16, network: &str, address: &str) -> Entry {
+    let number: u32 = name.trim_start_matches("vm").parse().unwrap();
+    let mac = format!("02:00:00:00:{:02x}:{:02x}", number >> 8, number & 255);
     let text = format!(
-        "{{name: {name}, port: a, vlan: {vlan}, mac: '02:00:00:00:00:0a', network: {network}, addresses: [{address}]}}"
+        "{{name: {name}, port: a, vlan: {vlan}, mac: '{mac}', network: {network}, addresses: [{address}]}}"
     );
     Entry::attachment(&text).unwrap()
 }
@@ -35,7 +37,7 @@ fn policy(from: &str, to: &str) -> Entry {
 }
 
 /// The state of this revision.
-fn objects(revision: u64, entries: &[Entry]) -> Arc<Objects> {
+pub(super) fn objects(revision: u64, entries: &[Entry]) -> Arc<Objects> {
     let object = |(entry, sequence): (&Entry, u64)| {
         let sir_prefix = if entry.domain().is_some() { 0x2001_0db8_dddd_0000 } else { 0 };
         crate::nva::client::Seen {
@@ -46,7 +48,7 @@ fn objects(revision: u64, entries: &[Entry]) -> Arc<Objects> {
         }
     };
     let all = entries.iter().zip(1..).map(object).map(|seen| (seen.name.clone(), seen));
-    Arc::new(Objects { known: Known { epoch: vec![1], revision }, all: all.collect() })
+    Arc::new(Objects { known: Known { epoch: vec![1], revision }, all: Arc::new(all.collect()) })
 }
 
 impl Bench {
@@ -92,7 +94,9 @@ fn what_operators_want_is_in_force_and_goes_again() {
     assert_eq!(bench.has(), ["red nva", "red>outside nva", "vm1 nva"]);
     assert_eq!(bench.said(), (3, vec![]));
     // Only the revision is another one: nothing is judged again.
-    bench.request(Request::Provision(objects(4, &entries)));
+    let known = Known { epoch: vec![1], revision: 4 };
+    let all = bench.control.provision.as_ref().unwrap().objects.all.clone();
+    bench.request(Request::Provision(Arc::new(Objects { known, all })));
     assert!(bench.loads.is_empty());
     assert_eq!(bench.said(), (4, vec![]));
     bench.wants(5, &entries[..1]);

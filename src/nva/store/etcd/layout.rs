@@ -106,7 +106,7 @@ impl Layout {
         let lease = PutOptions::new().with_lease(lease);
         let opened = offer.commit.opened.iter();
         let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
-        let Transaction { writes, deletes, objects } = &offer.commit.transaction;
+        let Transaction { writes, deletes, objects, .. } = &offer.commit.transaction;
         let writes = writes.iter();
         let writes = writes.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
         let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));

@@ -69,7 +69,8 @@ fn the_embedded_store_keeps_records_and_epoch_over_a_restart() {
     let expected = fill(&mut Embedded::open(&path, [7; EPOCH]).unwrap());
     // The epoch of the second opening is for a store that is not there.
     let stored = Embedded::open(&path, [8; EPOCH]).unwrap().load().unwrap();
-    assert_eq!(stored, Stored { epoch: [7; EPOCH], revision: 2, records: expected, objects: Vec::new() });
+    let stored_before = Stored { epoch: [7; EPOCH], revision: 2, records: expected, ..Stored::default() };
+    assert_eq!(stored, stored_before);
 }
 
 #[test]
@@ -139,6 +140,7 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     let stored = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
     assert_eq!(stored.epoch, [9; EPOCH]);
     assert!(stored.revision > 3 && stored.records.iter().all(|(_, record)| record.sequence > 50));
+    assert!(stored.restored, "who has what may not be known");
     let plain = |(key, record): (Key, Record)| (key, record.choices, record.owner);
     let records = stored.records.clone();
     assert!(records.into_iter().map(plain).eq(expected.into_iter().map(plain)));
@@ -198,6 +200,29 @@ fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_no
         assert_eq!(std::fs::read(&path).unwrap(), good);
     }
     assert!(!missing.exists());
+}
+
+#[test]
+fn a_restoration_is_remembered_until_a_transaction_ends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
+    backup(&Stored { revision: 1, ..Stored::default() }, &copy).unwrap();
+    restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
+    let open = || Embedded::open(&path, [1; EPOCH]).unwrap();
+    let stored = open().load().unwrap();
+    for mut store in [Box::new(open()) as Box<dyn Store>, Box::new(Memory::from(stored.clone()))] {
+        let revision = stored.revision + 1;
+        let write = Transaction { writes: vec![(key(1), record(1, 1))], ..Transaction::default() };
+        store.commit(revision, &write).unwrap();
+        assert!(store.load().unwrap().restored);
+        store
+            .commit(revision + 1, &Transaction { ends_restoration: true, ..Transaction::default() })
+            .unwrap();
+        assert!(!store.load().unwrap().restored);
+        store.commit(revision + 2, &write).unwrap();
+        assert!(!store.load().unwrap().restored);
+    }
+    assert!(!open().load().unwrap().restored);
 }
 
 #[test]

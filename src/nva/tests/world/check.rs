@@ -55,6 +55,12 @@ impl World {
             let shown = known.map(|known| &self.history[&(known.epoch[0], known.revision)]);
             assert_eq!(&nve.table, shown.unwrap_or(&BTreeMap::new()), "nve{n} at {known:?}");
         }
+        // What an NVE had when a backup was restored is nobody else's, but of who had it in the backup.
+        for (key, (n, before)) in &self.had {
+            let record = self.stored.get(key).filter(|record| record.is_held());
+            let is_own = |owner: &String| *owner == name(*n as u64 + 1) || before.as_ref() == Some(owner);
+            assert!(record.is_none_or(|it| is_own(&it.owner)), "{key} was had by nve{}: {record:?}", n + 1);
+        }
         for state in self.authority.iter().flat_map(Authority::nves) {
             let nve = self.nves.iter().zip(1..).find(|(_, n)| name(*n) == state.name).unwrap().0;
             let known = nve.client.known().filter(|known| known.epoch == [self.epoch]);
@@ -126,6 +132,7 @@ impl World {
             let told = self.authority.iter().flat_map(Authority::nves).find(|state| state.name == name(n));
             assert_eq!(told.map(|state| state.applied), Some(self.revision), "nve{n}");
         }
+        assert!(!self.restored, "the registry waits for ever");
         for (key, record) in &self.stored {
             assert!(record.is_held(), "{key} was released long ago and is kept: {record:?}");
             let owner = self.nves.iter().zip(1..).find(|(_, n)| name(*n) == record.owner).unwrap().0;

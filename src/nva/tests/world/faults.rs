@@ -28,8 +28,13 @@ impl World {
         self.protected.clear();
         // Not twice in a second.
         begin_anew(&mut stored, [self.epoch; EPOCH], 1_800_000_000 + u64::from(self.epoch));
+        for (nve, n) in self.nves.iter_mut().zip(0..) {
+            for key in std::mem::take(&mut nve.acknowledged) {
+                let record = stored.records.iter().find(|(other, record)| *other == key && record.is_held());
+                self.had.insert(key, (n, record.map(|(_, record)| record.owner.clone())));
+            }
+        }
         self.store = stored.into();
-        self.nves.iter_mut().for_each(|nve| nve.acknowledged.clear());
         self.note_stored();
     }
 
@@ -86,6 +91,9 @@ impl World {
         // What is attached no longer is promised no longer.
         nve.acknowledged.remove(&key);
         nve.asked.remove(&key);
+        if self.had.get(&key).is_some_and(|(who, _)| *who == n) {
+            self.had.remove(&key);
+        }
         if !nve.attached.remove(&key) {
             nve.attached.insert(key);
         }
@@ -98,6 +106,7 @@ impl World {
         self.break_stream(n);
         let nve = &mut self.nves[n];
         nve.boots += 1;
+        self.had.retain(|_, (who, _)| *who != n);
         let known = nve.client.known().filter(|_| has_disk).cloned();
         if known.is_none() {
             nve.table.clear();

@@ -1,0 +1,94 @@
+//! Reload: the configuration of a running authority read again, judged as a whole, and taken over or refused.
+
+use super::authority::{Configured, SessionLimits};
+use super::registry::Nve;
+use super::server::AuthorityHandle;
+use crate::config::{AuthorityConfig, LogLevel, OperatorRole, ProvisionRules};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::Signal;
+use tokio::sync::{Mutex, watch};
+
+/// Operators by name.
+pub(super) type Operators = Arc<BTreeMap<String, OperatorRole>>;
+
+/// The NVEs of a configuration.
+pub(super) fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
+    let nves = config.nves.iter().map(|(name, nve)| {
+        let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
+        let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
+        (name.clone(), Nve { locators, max_identifiers, router: nve.router, all_networks })
+    });
+    nves.collect()
+}
+
+/// Its limits of sessions.
+pub(super) fn limits(config: &AuthorityConfig) -> SessionLimits {
+    SessionLimits {
+        lease_ms: u32::from(config.lease_s) * 1000,
+        hold_down_ms: u64::from(config.hold_down_s) * 1000,
+        cache_lifetime_ms: u32::from(config.cache_lifetime_s) * 1000,
+        restore_wait_ms: u64::from(config.restore_wait_s) * 1000,
+        requests_per_second: config.requests_per_second,
+    }
+}
+
+/// Reads the configuration again.
+pub(super) struct Reloader {
+    pub(super) path: PathBuf,
+    /// What is in force. Reloads take turns.
+    pub(super) config: Mutex<AuthorityConfig>,
+    pub(super) handle: AuthorityHandle,
+    pub(super) operators: watch::Sender<Operators>,
+    pub(super) set_level: Box<dyn Fn(LogLevel) + Send + Sync>,
+}
+
+impl Reloader {
+    /// Takes over what differs. Gives the keys.
+    ///
+    /// # Errors
+    /// The file cannot be read, breaks a rule, or changes a key that needs a restart. Nothing of it is in force then.
+    pub(super) async fn reload(&self) -> Result<Vec<String>, String> {
+        let mut config = self.config.lock().await;
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || AuthorityConfig::load(&path)).await;
+        let new = read.map_err(|why| why.to_string())?.map_err(|why| why.to_string())?;
+        let changes = config.changes(&new);
+        let fixed: Vec<&str> = changes.iter().filter(|it| !it.reload).map(|it| it.path.as_str()).collect();
+        if !fixed.is_empty() {
+            return Err(format!(
+                "{}: only a restart applies this; restart the authority, or undo the change",
+                fixed.join(", ")
+            ));
+        }
+        let gone = |_| "the authority is shutting down".to_owned();
+        let rules = ProvisionRules::new(new.sir_domains.clone());
+        let configured = Configured { nves: nves(&new), rules, sessions: limits(&new) };
+        self.handle.reconfigure(configured).await.map_err(gone)?;
+        self.operators.send_replace(Arc::new(new.operators.clone()));
+        (self.set_level)(new.log_level);
+        *config = new;
+        Ok(changes.into_iter().map(|change| change.path).collect())
+    }
+
+    /// [`Self::reload`] for somebody, told in the log.
+    pub(super) async fn reload_and_tell(&self, who: &str) -> Result<Vec<String>, String> {
+        let done = self.reload().await;
+        match &done {
+            Ok(keys) => {
+                tracing::info!(config = %self.path.display(), keys = keys.join(", "), who, "reloaded")
+            }
+            Err(why) => tracing::error!(config = %self.path.display(), why, who, "a reload is refused"),
+        }
+        done
+    }
+
+    /// Reloads at each SIGHUP.
+    pub(super) async fn follow(self: Arc<Self>, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            // The log tells of it.
+            let _ = self.reload_and_tell("SIGHUP").await;
+        }
+    }
+}
