@@ -119,7 +119,7 @@ impl AuthorityConfig {
             ("nva.name", self.name != new.name, false),
             ("listen", self.listen != new.listen, false),
             ("tls", self.tls != new.tls || self.revoked != new.revoked, false),
-            ("store.path", self.store != new.store, false),
+            ("store", self.store != new.store, false),
             ("sessions.lease_s", self.lease_s != new.lease_s, true),
             ("sessions.hold_down_s", self.hold_down_s != new.hold_down_s, true),
             ("sessions.restore_wait_s", self.restore_wait_s != new.restore_wait_s, true),
