@@ -488,3 +488,46 @@ fn a_registry_that_others_wrote_into_is_of_no_use() {
     let why = Store::try_open("nva1", etcd.client).map(|_| ()).unwrap_err();
     assert!(why.contains("`something else`, which this release cannot read"), "{why}");
 }
+
+#[test]
+#[ignore = "a measurement: `cargo test --release --test etcd -- --ignored --nocapture`"]
+fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
+    const ROUNDS: u64 = 5;
+    const TRANSACTIONS: u64 = 100;
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let endpoint = format!("http://{}", etcd.client);
+    let mut raw = runtime.block_on(etcd_client::Client::connect([endpoint], None)).unwrap();
+    let mut store = etcd.open("nva1");
+    store.commit(writes([1], 1));
+    assert_eq!(store.running.reports.blocking_recv(), Some(Report::Elsewhere(Vec::new())));
+    assert_eq!(store.next(), Report::Durable);
+    for records in [1_u64, 64, 120] {
+        let (mut by_store, mut by_itself) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..ROUNDS {
+            let keys = |n: u64| (0..records).map(move |m| (round * TRANSACTIONS + n) << 16 | m << 8 | records);
+            let began = Instant::now();
+            for n in 0..TRANSACTIONS {
+                store.commit(writes(keys(n), 1));
+                assert_eq!(store.running.reports.blocking_recv(), Some(Report::Durable));
+                store.revision += 1;
+            }
+            by_store += began.elapsed();
+            let began = Instant::now();
+            for n in 0..TRANSACTIONS {
+                let puts = keys(n).map(|key| {
+                    let value = vec![7; 37];
+                    etcd_client::TxnOp::put(format!("/raw/r/00/{key:032x}"), value, None)
+                });
+                let head = etcd_client::TxnOp::put("/raw/head", vec![b'0'; 80], None);
+                let transaction = etcd_client::Txn::new().and_then(puts.chain([head]).collect::<Vec<_>>());
+                runtime.block_on(raw.txn(transaction)).unwrap();
+            }
+            by_itself += began.elapsed();
+        }
+        let rate = |took: Duration| (ROUNDS * TRANSACTIONS * records) as f64 / took.as_secs_f64();
+        let (store_rate, raw_rate) = (rate(by_store), rate(by_itself));
+        let part = store_rate / raw_rate;
+        println!("{records} records a transaction: {store_rate:.0}/s, by itself {raw_rate:.0}/s, {part:.2} of it");
+    }
+}

@@ -1,5 +1,6 @@
 """The demo of several authorities: two before an etcd of three members, by mutual TLS everywhere. See scripts/demo."""
 
+import copy
 import json
 import sys
 import threading
@@ -38,6 +39,13 @@ class Registrations:
         self.thread.join()
         until(lambda: self.acknowledged() == len(self.sirs), "everything to be registered")
         return len(self.sirs)
+
+
+def at(operator, nva):
+    """The same operator at another authority."""
+    other = copy.copy(operator)
+    other.nva, other.words = nva, ["--nva", nva.endpoint, *operator.words[2:]]
+    return other
 
 
 def fault(net, operators, what, kill):
@@ -80,7 +88,8 @@ def demo(lab):
         nva.config["operators"] = [{"name": "alice", "role": "admin"}]
         nvas.append(nva.start())
     nva1, nva2 = nvas
-    operators = {nva: Operator(nva, pki) for nva in nvas}
+    alice = Operator(nva1, pki)
+    operators = {nva1: alice, nva2: at(alice, nva2)}
     for node, name, order in zip(net.nodes, names, ((nva1, nva2), (nva1, nva2), (nva2, nva1))):
         management.join(node)
         tls, _ = pki.issue("nve", name)
