@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -46,14 +46,14 @@ impl Etcd {
     fn wait(&self) {
         let began = Instant::now();
         while self.ctl(&["get", "/"]).is_err() {
-            assert!(began.elapsed() < PATIENCE, "etcd does not start");
+            assert!(began.elapsed() < TIMEOUT, "etcd does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     fn ctl(&self, words: &[&str]) -> Result<String, String> {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.client.to_string()]).args(words);
+        command.args(["--endpoints", &self.client.to_string()]).args(words);
         let done = command.output().unwrap();
         let text = String::from_utf8_lossy(&done.stdout).into_owned();
         done.status.success().then_some(text).ok_or(String::from_utf8_lossy(&done.stderr).into_owned())
@@ -129,7 +129,7 @@ impl Store {
         let end = Instant::now() + time;
         while Instant::now() < end {
             match self.running.reports.try_recv() {
-                Ok(told @ (Report::Elsewhere(_) | Report::Nowhere(_) | Report::Forgotten)) => {
+                Ok(told @ (Report::AtOthers(_) | Report::Nowhere(_) | Report::Forgotten)) => {
                     self.sessions.push(told)
                 }
                 Ok(report) => {
@@ -145,7 +145,7 @@ impl Store {
     }
 
     fn next(&mut self) -> Report {
-        self.within(PATIENCE).expect("nothing was told")
+        self.within(TIMEOUT).expect("nothing was told")
     }
 
     fn commit(&self, transaction: Transaction) {
@@ -328,12 +328,12 @@ fn sessions_are_told_with_the_transaction_that_opens_them_and_end_with_their_aut
     // One that comes later is told of them.
     let mut third = etcd.open("nva3");
     third.within(Duration::from_millis(300));
-    assert_eq!(third.sessions, [Report::Elsewhere(opened)]);
+    assert_eq!(third.sessions, [Report::AtOthers(opened)]);
     first.running.orders.send(Order::Left("nve2".into())).unwrap();
     let gone = |nve: &str| Report::Nowhere(nve.to_owned());
     let hears = |store: &mut Store, expected: Report| {
         let began = Instant::now();
-        while !store.sessions.contains(&expected) && began.elapsed() < PATIENCE {
+        while !store.sessions.contains(&expected) && began.elapsed() < TIMEOUT {
             assert_eq!(store.within(Duration::from_millis(50)), None);
         }
         assert!(store.sessions.contains(&expected), "{:?}", store.sessions);
@@ -369,7 +369,7 @@ fn what_was_sent_before_a_cut_is_settled_and_never_done_twice() {
         store.commit(writes([n], n));
         let began = Instant::now();
         while proxy.passed.load(Ordering::SeqCst) == passed {
-            assert!(began.elapsed() < PATIENCE);
+            assert!(began.elapsed() < TIMEOUT);
         }
         assert_eq!(other.next(), Report::Others(writes([n], n), Vec::new()));
         proxy.is_closed.store(true, Ordering::SeqCst);
@@ -500,12 +500,13 @@ fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
     let mut raw = runtime.block_on(etcd_client::Client::connect([endpoint], None)).unwrap();
     let mut store = etcd.open("nva1");
     store.commit(writes([1], 1));
-    assert_eq!(store.running.reports.blocking_recv(), Some(Report::Elsewhere(Vec::new())));
+    assert_eq!(store.running.reports.blocking_recv(), Some(Report::AtOthers(Vec::new())));
     assert_eq!(store.next(), Report::Durable);
     for records in [1_u64, 64, 120] {
         let (mut by_store, mut by_itself) = (Duration::ZERO, Duration::ZERO);
         for round in 0..ROUNDS {
-            let keys = |n: u64| (0..records).map(move |m| (round * TRANSACTIONS + n) << 16 | m << 8 | records);
+            let keys =
+                |n: u64| (0..records).map(move |m| (round * TRANSACTIONS + n) << 16 | m << 8 | records);
             let began = Instant::now();
             for n in 0..TRANSACTIONS {
                 store.commit(writes(keys(n), 1));
@@ -528,6 +529,8 @@ fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
         let rate = |took: Duration| (ROUNDS * TRANSACTIONS * records) as f64 / took.as_secs_f64();
         let (store_rate, raw_rate) = (rate(by_store), rate(by_itself));
         let part = store_rate / raw_rate;
-        println!("{records} records a transaction: {store_rate:.0}/s, by itself {raw_rate:.0}/s, {part:.2} of it");
+        println!(
+            "{records} records a transaction: {store_rate:.0}/s, by itself {raw_rate:.0}/s, {part:.2} of it"
+        );
     }
 }

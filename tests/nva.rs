@@ -529,7 +529,10 @@ async fn a_registry_is_backed_up_verified_and_restored() {
     let _ = authority.process.kill();
     let _ = authority.process.wait();
     let (done, told) = run(&backup);
-    assert!(done && told.ends_with("copy.redb: revision 1, 1 identifiers, 0 released, 0 objects\n"), "{told}");
+    assert!(
+        done && told.ends_with("copy.redb: revision 1, 1 identifiers, 0 released, 0 objects\n"),
+        "{told}"
+    );
     let (done, told) = run(&verify);
     assert!(done && told.contains("revision 1, 1 identifiers"), "{told}");
     let (done, told) = run(&restore);

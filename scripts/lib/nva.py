@@ -130,7 +130,7 @@ class Etcd:
             own = self.pki.files("root")
             tls = ["--cacert", own["authorities"], "--cert", own["certificate"], "--key", own["key"]]
         alive = [self._address(name, 2379) for name, process in self.processes.items() if process.alive()]
-        command = ["env", "ETCDCTL_API=3", "etcdctl", "--endpoints", ",".join(alive), *tls, *words]
+        command = ["etcdctl", "--endpoints", ",".join(alive), *tls, *words]
         status, output = self.ns.status(command)
         expect(not check or status == 0, f"etcdctl {' '.join(words)}:\n{output}")
         return status, output

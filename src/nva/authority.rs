@@ -75,7 +75,7 @@ pub enum Input {
     /// What the store holds now. The transactions up to it are not known any more.
     Replaced(Stored),
     /// All NVEs that have a session at another authority, and its name.
-    Elsewhere(Vec<(String, String)>),
+    AtOthers(Vec<(String, String)>),
     /// An NVE has no session at another authority any more.
     Nowhere(String),
     /// The store forgot which sessions are here.
@@ -314,7 +314,7 @@ impl Authority {
                 self.apply(&transaction, now_ms);
             }
             Input::Replaced(stored) => self.replace(stored, now_ms),
-            Input::Elsewhere(all) => {
+            Input::AtOthers(all) => {
                 self.elsewhere.clear();
                 all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
             }

@@ -215,14 +215,16 @@ impl Commits {
         // Each by itself: the next one is judged by what this one leaves.
         while let Some((ticket, key, change)) = self.changes.pop_front() {
             let judged = registry.provision(key.clone(), change.clone());
-            let (judgement, transaction) = match judged {
-                Ok((sequence, transaction)) => (Ok(sequence), Some(transaction)),
-                Err(why) => (Err(why), None),
-            };
-            operators.push((ticket, Wanted::Change(key, change), judgement));
-            if let Some(transaction) = transaction {
-                let commit = Commit { revision, transaction, opened: Vec::new() };
-                return self.fly(Flight { commit, operators, ..Flight::default() });
+            let wanted = Wanted::Change(key, change);
+            match judged {
+                Ok((sequence, transaction)) => {
+                    operators.push((ticket, wanted, Ok(sequence)));
+                    let commit = Commit { revision, transaction, opened: Vec::new() };
+                    return self.fly(Flight { commit, operators, ..Flight::default() });
+                }
+                Err(why) if self.rules.is_shared => operators.push((ticket, wanted, Err(why))),
+                // Nobody else can have changed it.
+                Err(why) => self.released.push((ticket, Err(why))),
             }
         }
         if operators.is_empty()
@@ -407,14 +409,17 @@ impl Commits {
     pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
         self.open_again(flight.opens);
-        let why = format!("the store does not answer: {why}; try again");
+        let (why, because) = (format!("the store does not answer: {why}; try again"), why);
         for (ticket, ..) in flight.operators {
             self.released.push((ticket, Err(why.clone())));
         }
         if flight.emptied > 0
             && let Some(Emptying { ticket, released, .. }) = self.emptying.pop_front()
         {
-            self.released.push((ticket, Err(format!("{why}; {released} identifiers were released"))));
+            let why = format!(
+                "the store does not answer: {because}; {released} identifiers were released; try again"
+            );
+            self.released.push((ticket, Err(why)));
         }
         for Judged { session: id, number, request, judgement } in flight.judged.into_iter().rev() {
             if let Some(number) = number {

@@ -314,7 +314,7 @@ impl Server {
                 tracing::warn!(revision, records, "the store was read anew: what it told was too far behind");
                 Input::Replaced(stored)
             }
-            Report::Elsewhere(all) => Input::Elsewhere(all),
+            Report::AtOthers(all) => Input::AtOthers(all),
             Report::Nowhere(nve) => Input::Nowhere(nve),
             Report::Forgotten => Input::Forgotten,
             Report::Away(why) => {

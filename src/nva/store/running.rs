@@ -32,7 +32,7 @@ pub enum Report {
     /// Everything that the store holds now; the transactions up to it are lost.
     Replaced(Stored),
     /// All NVEs that have a session at another authority, and its name.
-    Elsewhere(Vec<(String, String)>),
+    AtOthers(Vec<(String, String)>),
     /// An NVE has no session at another authority any more.
     Nowhere(String),
     /// The store forgot which sessions are here.

@@ -156,13 +156,8 @@ impl Cluster {
         let registry = Registry::new(nves(NVES as u64), records, head.revision, (self.now_ms, 0));
         let commits = CommitRules { batch: 5, is_shared: self.flaw != Some(SharedFlaw::StaleAnswers) };
         let epoch = EPOCH.to_vec();
-        let settings = Settings {
-            epoch,
-            lease_ms: LEASE_MS,
-            cache_lifetime_ms: 1,
-            commits,
-            ..settings(1, SMALL)
-        };
+        let settings =
+            Settings { epoch, lease_ms: LEASE_MS, cache_lifetime_ms: 1, commits, ..settings(1, SMALL) };
         self.instances += 1;
         self.servers[s] = Some(Server {
             authority: Authority::new(settings, registry),
@@ -173,7 +168,7 @@ impl Cluster {
             answers: VecDeque::new(),
             heard: self.shared.told.len(),
         });
-        self.authority(s, authority::Input::Elsewhere(self.shared.sessions.clone().into_iter().collect()));
+        self.authority(s, authority::Input::AtOthers(self.shared.sessions.clone().into_iter().collect()));
     }
 
     fn authority(&mut self, s: usize, input: authority::Input) {

@@ -60,8 +60,7 @@ pub(super) async fn load(
     records.sort_unstable_by_key(|(key, _)| *key);
     objects.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     // Nothing is restored into etcd.
-    let stored =
-        Stored { epoch: head.epoch, revision: head.revision, restored: false, records, objects };
+    let stored = Stored { epoch: head.epoch, revision: head.revision, restored: false, records, objects };
     Ok(Loaded { head, at, stored, claims })
 }
 

@@ -295,7 +295,7 @@ impl Work {
     /// Tells which sessions are elsewhere. Those of this run of this authority are here, or ended.
     fn report_elsewhere(&self, claims: Vec<(String, Claim)>) {
         let elsewhere = claims.into_iter().filter(|(_, claim)| !self.sequencer.is_own(claim.token));
-        self.report(Report::Elsewhere(elsewhere.map(|(nve, claim)| (nve, claim.authority)).collect()));
+        self.report(Report::AtOthers(elsewhere.map(|(nve, claim)| (nve, claim.authority)).collect()));
     }
 
     /// Follows from a revision of etcd on.
