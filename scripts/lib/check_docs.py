@@ -158,6 +158,8 @@ class Source:
         }  # fmt: skip
         self.config = configuration()
         self.keys = {key for path in self.config for key in path.split(".")}
+        # What stands there as a comment is the other store.
+        self.keys |= set(re.findall(r"^[#\s-]*([a-z_]+):(?=\s|$)", Tree().read("dpdk-config/ila-nva.yaml"), re.M))
         maps = "".join(Tree().read(path) for path in found("dpdk-config/mappings*.yaml"))
         self.keys |= set(re.findall(r"([a-z]+):(?=\s)", maps))
         self.parents = {path.rsplit(".", 1)[0].split(".")[-1] for path in self.config if "." in path}

@@ -104,7 +104,7 @@ def demo(lab):
     for node, name in zip(net.nodes, (gw, nve1, nve2)):
         management.join(node)
         tls, _ = pki.issue("nve", name)
-        follow(node, nva, tls)
+        follow(node, nva, tls=tls)
         node.config["node"]["state_dir"] = lab.path("state")
     vms = machines(lab, net)
     for node in net.nodes:

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use ilagate::config::AuthorityConfig;
+use ilagate::config::{AuthorityConfig, StoreConfig};
 use ilagate::nva::run::run;
 use ilagate::nva::store::backup::{backup, restore, verify};
-use ilagate::nva::store::{EPOCH, Embedded, Store, Summary};
+use ilagate::nva::store::{EPOCH, Summary, read};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,14 +78,15 @@ fn main() -> ExitCode {
 
 fn make_backup(config: &Path, to: &Path) -> Result<()> {
     let store = AuthorityConfig::load(config)?.store;
-    // Nothing is made where there is nothing.
-    verify(&store)?;
-    let stored = Embedded::open(&store, [0; EPOCH])?.load()?;
-    tell(to, backup(&stored, to)?)
+    tell(to, backup(&read(&store)?, to)?)
 }
 
 fn put_back(config: &Path, from: &Path) -> Result<()> {
-    let store = AuthorityConfig::load(config)?.store;
+    let StoreConfig::Embedded(store) = AuthorityConfig::load(config)?.store else {
+        anyhow::bail!(
+            "store.etcd: a backup is put back into a file only; etcd has backups of its own (etcdctl snapshot)"
+        );
+    };
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
     let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

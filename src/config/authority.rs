@@ -1,11 +1,12 @@
 //! The configuration file of `ila-nva` (`dpdk-config/ila-nva.yaml` lists every key).
 
-use super::check::{Check, NO_TLS, Scope, absolute, locator_prefix, nva_endpoint, tls_files};
+use super::check::{Check, NO_TLS, absolute, locator_prefix, nva_endpoint, tls_files};
 use super::diff::{Change, ChangeKind};
 use super::endpoint::NvaEndpoint;
 use super::error::ConfigErrors;
 use super::model::{LogLevel, TlsFiles};
 use super::raw::{RawAuthority, RawAuthorityTls};
+use super::store::{StoreConfig, store};
 use super::{file, yaml};
 use crate::ila::{Locator, SirPrefix};
 use serde_saphyr::Spanned;
@@ -24,8 +25,8 @@ pub struct AuthorityConfig {
     pub tls: Option<TlsFiles>,
     /// The list of those who are trusted no longer.
     pub revoked: Option<PathBuf>,
-    /// The file of the embedded store.
-    pub store: PathBuf,
+    /// Where the registry is durable.
+    pub store: StoreConfig,
     /// An NVE that says nothing for so long loses its session.
     pub lease_s: u16,
     /// A released identifier is kept for its last owner for so long.
@@ -118,7 +119,7 @@ impl AuthorityConfig {
             ("nva.name", self.name != new.name, false),
             ("listen", self.listen != new.listen, false),
             ("tls", self.tls != new.tls || self.revoked != new.revoked, false),
-            ("store.path", self.store != new.store, false),
+            ("store", self.store != new.store, false),
             ("sessions.lease_s", self.lease_s != new.lease_s, true),
             ("sessions.hold_down_s", self.hold_down_s != new.hold_down_s, true),
             ("sessions.restore_wait_s", self.restore_wait_s != new.restore_wait_s, true),
@@ -174,7 +175,8 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
             (None, None)
         }
     };
-    let store = store(&mut check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced)), raw);
+    let mut s = check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced));
+    let store = store(&mut s, raw.store.as_ref().map(|store| &store.value));
     let (lease_s, hold_down_s, restore_wait_s, cache_lifetime_s, requests_per_second) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
@@ -207,7 +209,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         listen,
         tls,
         revoked,
-        store: store.unwrap_or_default(),
+        store: store.unwrap_or(StoreConfig::Embedded(PathBuf::new())),
         lease_s,
         hold_down_s,
         restore_wait_s,
@@ -219,12 +221,6 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         metrics,
         log_level,
     }
-}
-
-fn store(s: &mut Scope<'_>, raw: &RawAuthority) -> Option<PathBuf> {
-    let field = raw.store.as_ref().map_or(&None, |store| &store.value.path);
-    let text = s.required("path", field, "/var/lib/ilagate/nva.redb")?;
-    absolute(s, "path", text)
 }
 
 /// Operators by name.

@@ -20,6 +20,7 @@ pub mod mappings;
 pub mod model;
 mod provision;
 mod raw;
+mod store;
 mod yaml;
 
 #[cfg(test)]
@@ -34,3 +35,4 @@ pub use file::{Fingerprint, read as read_file};
 pub use load::Source;
 pub use model::*;
 pub use provision::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, ProvisionRules, RefusedEntry, Room, Summary};
+pub use store::{EtcdConfig, StoreConfig};

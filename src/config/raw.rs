@@ -277,7 +277,15 @@ raw! {
         revoked: Option<Text>,
     }
     /// `store`
-    RawStore { path: Option<Text> }
+    RawStore { path: Option<Text>, etcd: Option<Spanned<RawEtcd>> }
+    /// `store.etcd`
+    RawEtcd {
+        endpoints: List<String>,
+        prefix: Option<Text>,
+        certificate: Option<Text>,
+        key: Option<Text>,
+        authorities: Option<Text>,
+    }
     /// `sessions`
     RawSessions {
         lease_s: Option<Text>,

@@ -38,6 +38,7 @@ struct StatusView {
 struct NveView {
     name: String,
     session: bool,
+    authority: String,
     applied: u64,
     identifiers: u64,
     max_identifiers: u64,
@@ -261,12 +262,14 @@ fn show_status(out: &mut Output<'_>, status: v1::Status) -> Result<(), CtlError>
 
 fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     let view = |nve: v1::Nve| {
-        let v1::Nve { name, session, applied, identifiers, max_identifiers, locators, .. } = nve;
+        let v1::Nve { name, session, authority, applied, .. } = nve;
+        let (identifiers, max_identifiers, locators) = (nve.identifiers, nve.max_identifiers, nve.locators);
         let (provisioned, unknown) = (nve.provisioned, nve.unknown);
         let refused = nve.refused.into_iter().map(wanted::refusal).collect();
         NveView {
             name,
             session,
+            authority,
             applied,
             identifiers,
             max_identifiers,
@@ -282,7 +285,7 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     }
     let mut table = Table::new(&[
         "NVE",
-        "SESSION",
+        "SESSION AT",
         ">APPLIED",
         ">PROVISIONED",
         ">REFUSED",
@@ -293,10 +296,10 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
     for view in views {
         table.row(vec![
             view.name,
-            match (view.session, view.unknown) {
-                (true, _) => "live".to_owned(),
-                (false, false) => "none".to_owned(),
-                (false, true) => "unknown".to_owned(),
+            match (view.authority.is_empty(), view.unknown) {
+                (false, _) => view.authority,
+                (true, false) => "none".to_owned(),
+                (true, true) => "unknown".to_owned(),
             },
             if view.session { view.applied.to_string() } else { "-".to_owned() },
             view.provisioned.map_or_else(|| "-".to_owned(), |revision| revision.to_string()),

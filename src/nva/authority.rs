@@ -16,11 +16,12 @@ use super::model::{Key, ObjectKey, Transaction};
 use super::provision::Provisioning;
 use super::registry::{Claim, Nve, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
+use super::store::Stored;
 use crate::config::{ProvisionRules, RefusedEntry};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use super::commits::{Released, Ticket};
+pub use super::commits::{Commit, CommitRules, Released, Ticket};
 pub use super::message::SessionId;
 
 /// Requests of one session that wait, at most.
@@ -65,8 +66,20 @@ pub enum Input {
     Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
     Change(Ticket, ObjectKey, Change),
-    /// The commit under way is durable, or nothing of it is there and why.
+    /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
+    /// it was judged by.
     Committed(Result<(), String>),
+    /// Another authority made this durable as the next revision: nothing of a commit under way is there. These NVEs opened a
+    /// session there, each with the name of the authority.
+    Others(Transaction, Vec<(String, String)>),
+    /// What the store holds now. The transactions up to it are not known any more.
+    Replaced(Stored),
+    /// All NVEs that have a session at another authority, and its name.
+    AtOthers(Vec<(String, String)>),
+    /// An NVE has no session at another authority any more.
+    Nowhere(String),
+    /// The store forgot which sessions are here.
+    Forgotten,
     /// Time has passed.
     Tick,
 }
@@ -81,7 +94,9 @@ pub enum Effect {
     /// Tell an operator: the sequence and the revision of a release or change, or why there is none.
     Released(Ticket, Released),
     /// Make this durable and say so; one at a time.
-    Commit(Transaction),
+    Commit(Commit),
+    /// Tell the other authorities of a shared store that this NVE has no session here any more.
+    Left(Arc<str>),
     /// Tell operators: an NVE is told where an identifier is, because it sends there by an ILA router.
     Redirected {
         /// The router that said so.
@@ -145,6 +160,8 @@ pub struct Settings {
     pub restore_wait_ms: u64,
     /// What is kept for the sessions.
     pub limits: Limits,
+    /// How the store takes transactions.
+    pub commits: CommitRules,
     /// Until when NVEs may use what an authority before this one answered.
     pub answered_before_ms: u64,
 }
@@ -171,6 +188,8 @@ pub struct Authority {
     pages: Pages,
     sessions: Sessions,
     commits: Commits,
+    /// NVEs with a session at another authority, and its name.
+    elsewhere: BTreeMap<String, String>,
     triangles: Triangles,
     effects: Vec<Effect>,
 }
@@ -196,11 +215,12 @@ impl Authority {
         let absent = Absent::of_all(nves, settings.answered_before_ms);
         Authority {
             log: Log::new(registry.revision(), settings.limits),
+            commits: Commits::new(settings.commits),
             settings,
             registry,
             pages: Pages::default(),
             sessions: Sessions { absent, ..Sessions::default() },
-            commits: Commits::default(),
+            elsewhere: BTreeMap::new(),
             triangles: Triangles::default(),
             effects: Vec::new(),
         }
@@ -249,6 +269,11 @@ impl Authority {
         })
     }
 
+    /// NVEs with a session at another authority, and its name.
+    pub fn elsewhere(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.elsewhere.iter().map(|(nve, authority)| (nve.as_str(), authority.as_str()))
+    }
+
     /// Learns one thing, and says what is to be done.
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
@@ -258,7 +283,7 @@ impl Authority {
                 self.sessions.all.insert(id, session);
             }
             Input::Distrusted(id, why) => self.end(id, why, now_ms),
-            Input::Closed(id) => _ = self.sessions.remove(id, now_ms, self.settings.used_ms()),
+            Input::Closed(id) => _ = self.remove(id, now_ms),
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -278,11 +303,30 @@ impl Authority {
             },
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
-            Input::Committed(done) => self.committed(done, now_ms),
+            Input::Committed(Ok(())) => {
+                let transaction = self.commits.done(&mut self.sessions);
+                transaction.iter().for_each(|transaction| self.apply(transaction, now_ms));
+            }
+            Input::Committed(Err(why)) => self.commits.failed(&why, &mut self.sessions),
+            Input::Others(transaction, opened) => {
+                self.commits.lost(&mut self.sessions);
+                opened.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
+                self.apply(&transaction, now_ms);
+            }
+            Input::Replaced(stored) => self.replace(stored, now_ms),
+            Input::AtOthers(all) => {
+                self.elsewhere.clear();
+                all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
+            }
+            Input::Nowhere(nve) => _ = self.elsewhere.remove(&nve),
+            Input::Forgotten => {
+                let open = self.sessions.all.iter().filter(|(_, session)| session.nve.is_some());
+                open.for_each(|(id, _)| self.commits.open(*id));
+            }
             Input::Tick => self.tick(now_ms),
         }
-        if let Some(transaction) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
-            self.effects.push(Effect::Commit(transaction));
+        if let Some(commit) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
+            self.effects.push(Effect::Commit(commit));
         }
         self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
         let released = self.commits.released();
@@ -307,9 +351,28 @@ impl Authority {
     }
 
     fn end(&mut self, id: SessionId, why: String, now_ms: u64) {
-        if self.sessions.remove(id, now_ms, self.settings.used_ms()) {
+        if self.remove(id, now_ms) {
             self.effects.push(Effect::Close(id, why));
         }
+    }
+
+    /// Forgets a session. Gives whether it was there.
+    fn remove(&mut self, id: SessionId, now_ms: u64) -> bool {
+        let nve = self.sessions.all.get(&id).and_then(|session| session.nve.clone());
+        if let Some(nve) = nve.filter(|_| self.settings.commits.is_shared) {
+            self.effects.push(Effect::Left(nve));
+        }
+        self.sessions.remove(id, now_ms, self.settings.used_ms())
+    }
+
+    /// An NVE opened a session at another authority. What it asked for here and is not durable is void.
+    fn leaves(&mut self, nve: String, authority: String, now_ms: u64) {
+        if let Some(id) = self.sessions.of(&nve) {
+            self.end(id, format!("{nve} opened another session at {authority}"), now_ms);
+        }
+        // It is told there what becomes of what it has.
+        self.sessions.absent.is_back(&nve);
+        self.elsewhere.insert(nve, authority);
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -442,6 +505,12 @@ impl Authority {
                 let why = format!("{key} is registered by {owner}, which has a session; detach it there");
                 self.effects.push(Effect::Released(ticket, Err(why)));
             }
+            None if let Some((owner, authority)) = owner.and_then(|it| self.elsewhere.get_key_value(it)) => {
+                let why = format!(
+                    "{key} is registered by {owner}, which has a session at {authority}; detach it there"
+                );
+                self.effects.push(Effect::Released(ticket, Err(why)));
+            }
             None => self.commits.release(ticket, key),
         }
     }
@@ -498,10 +567,10 @@ impl Authority {
         if !self.registry.knows(nve) {
             return self.end(id, format!("`{nve}` is no NVE of this authority; add it to nves"), now_ms);
         }
-        let before = self.sessions.all.iter().find(|(_, other)| other.nve.as_deref() == Some(nve));
-        if let Some(before) = before.map(|(before, _)| *before) {
+        if let Some(before) = self.sessions.of(nve) {
             self.end(before, format!("{nve} opened another session"), now_ms);
         }
+        self.elsewhere.remove(nve);
         let used_before = self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
         let full = || Allowance {
@@ -514,6 +583,7 @@ impl Authority {
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
         let router = self.registry.is_router(&nve);
         session.nve = Some(nve);
+        self.commits.open(id);
         session.used_before = used_before.map(|used| (used, now_ms + CONFIRM_MS));
         if asks {
             session.will_ask();
@@ -526,16 +596,30 @@ impl Authority {
         self.effects.push(Effect::Down(id, welcome));
     }
 
-    fn committed(&mut self, done: Result<(), String>, now_ms: u64) {
-        let revision = self.registry.revision() + 1;
-        let Some(transaction) = self.commits.ended(done, &mut self.sessions, revision) else { return };
-        let touched = self.registry.touched(&transaction);
-        self.registry.apply(&transaction, now_ms);
+    /// Takes over what is durable as the next revision, and tells it.
+    fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
+        let touched = self.registry.touched(transaction);
+        self.registry.apply(transaction, now_ms);
         self.sessions.note_touched(&touched, &self.registry);
-        self.log.push(&transaction);
-        self.sessions.note_changes(&transaction);
-        let Sessions { all, due, .. } = &mut self.sessions;
-        due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
+        self.log.push(transaction);
+        self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
+        self.sessions.due_followers();
+    }
+
+    /// Takes over what the store holds now. What came between cannot be told: who follows everything gets a snapshot.
+    fn replace(&mut self, stored: Stored, now_ms: u64) {
+        // Whether it is there shows when it is judged again: whoever has what it asks for is told so.
+        self.commits.lost(&mut self.sessions);
+        let revision = stored.revision;
+        if revision == self.registry.revision() {
+            return;
+        }
+        let (changed, touched) = self.registry.replace(stored, now_ms);
+        self.sessions.note_touched(&touched, &self.registry);
+        self.log = Log::new(revision, self.settings.limits);
+        self.pages.clear();
+        self.sessions.note_changes(changed.into_iter());
+        self.sessions.due_followers();
     }
 }
 

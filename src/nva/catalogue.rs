@@ -130,6 +130,20 @@ impl Catalogue {
         }
     }
 
+    /// What makes of these objects all that there are.
+    pub(super) fn differences(&self, all: Vec<(ObjectKey, Object)>) -> Vec<(ObjectKey, Option<Object>)> {
+        let all: BTreeMap<ObjectKey, Object> = all.into_iter().collect();
+        let old = self.objects.keys().chain(self.unread.keys());
+        let gone: Vec<_> = old.filter(|key| !all.contains_key(key)).map(|key| (key.clone(), None)).collect();
+        let same = |key: &ObjectKey, object: &Object| {
+            let held = self.objects.get(key).map(|held| &held.object);
+            held.or_else(|| self.unread.get(key).map(|(object, _)| object)) == Some(object)
+        };
+        let new = all.into_iter().filter(|(key, object)| !same(key, object));
+        let new: Vec<_> = new.map(|(key, object)| (key, Some(object))).collect();
+        gone.into_iter().chain(new).collect()
+    }
+
     /// Whose view these changes touch. They are not applied yet.
     pub(super) fn touched(&self, objects: &[(ObjectKey, Option<Object>)]) -> Touched {
         let mut touched = Touched::default();

@@ -1,5 +1,10 @@
 //! What NVEs ask for, on its way into the store: sessions take turns, requests become one transaction while another one
 //! is under way, and each is answered once it is durable.
+//!
+//! Several authorities may write one store. Then a batch was judged by what the store held a moment ago, and is answered
+//! only if the store says that it still held that, also if the batch writes nothing. If another authority came first,
+//! the batch is judged again. A session is opened in that order, too, before anything that it asks for: what an NVE asked
+//! for in an earlier session, at whichever authority, comes before that or never.
 
 use super::absent::Absent;
 use super::catalogue::Change;
@@ -17,27 +22,85 @@ const PUT_OFF: u32 = 5;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
 
+/// How a store takes transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitRules {
+    /// Records that one transaction writes, at most.
+    pub batch: usize,
+    /// Whether other authorities write the store as well.
+    pub is_shared: bool,
+}
+
+impl CommitRules {
+    /// A store that one authority has for itself.
+    pub const OWN: CommitRules = CommitRules { batch: BATCH, is_shared: false };
+}
+
+/// What is to become durable at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// The revision that it makes.
+    pub revision: u64,
+    /// What it changes.
+    pub transaction: Transaction,
+    /// NVEs that opened a session here; of a shared store only.
+    pub opened: Vec<Arc<str>>,
+}
+
+impl Commit {
+    /// Whether it changes nothing, and asks only whether the store still holds the revision before.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.transaction.is_empty() && self.opened.is_empty()
+    }
+}
+
+/// A request and how it was judged.
+#[derive(Debug)]
+struct Judged {
+    session: SessionId,
+    /// What the answer repeats; none if nobody waits for one.
+    number: Option<u64>,
+    request: Request,
+    /// The sequence, or why not.
+    judgement: Result<u64, Refusal>,
+}
+
+/// What an operator wants.
+#[derive(Debug)]
+enum Wanted {
+    /// An identifier released.
+    Release(Key),
+    /// A network, a policy or an attachment changed.
+    Change(ObjectKey, Change),
+    /// A restored registry to wait no longer.
+    Resume,
+}
+
 /// A commit under way.
 #[derive(Debug, Default)]
 struct Flight {
-    transaction: Transaction,
-    /// Session, request and sequence of what is answered once it is durable.
-    answers: Vec<(SessionId, u64, u64)>,
-    /// What is released and nobody waits for.
-    silent: Vec<(SessionId, Key)>,
-    /// Releases by operators, with the sequence.
-    operators: Vec<(Ticket, u64)>,
+    commit: Commit,
+    /// Sessions that it opens.
+    opens: Vec<SessionId>,
+    /// What is answered once it is durable, in the order in which it was judged.
+    judged: Vec<Judged>,
+    /// What operators want, with the sequence or why not.
+    operators: Vec<(Ticket, Wanted, Result<u64, String>)>,
     /// What is released of the NVE that is emptied first.
     emptied: u64,
 }
 
 /// Requests and the commit under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Commits {
+    rules: CommitRules,
     /// Sessions with requests, in the order in which they are served.
     turns: VecDeque<SessionId>,
     /// Sessions that wait for the next tick.
     throttled: Vec<SessionId>,
+    /// Sessions that are to be opened in the store.
+    opening: VecDeque<SessionId>,
     flight: Option<Flight>,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
@@ -72,9 +135,33 @@ pub type Released = Result<(u64, u64), String>;
 pub struct Ticket(pub u64);
 
 impl Commits {
+    pub(super) fn new(rules: CommitRules) -> Self {
+        Commits {
+            rules,
+            turns: VecDeque::new(),
+            throttled: Vec::new(),
+            opening: VecDeque::new(),
+            flight: None,
+            releases: VecDeque::new(),
+            changes: VecDeque::new(),
+            emptying: VecDeque::new(),
+            resuming: None,
+            completed: Vec::new(),
+            released: Vec::new(),
+            put_off: 0,
+        }
+    }
+
     /// A session that had no requests has some.
     pub(super) fn asked(&mut self, id: SessionId) {
         self.turns.push_back(id);
+    }
+
+    /// A session begins.
+    pub(super) fn open(&mut self, id: SessionId) {
+        if self.rules.is_shared {
+            self.opening.push_back(id);
+        }
     }
 
     /// An operator wants an identifier released.
@@ -119,68 +206,81 @@ impl Commits {
         sessions: &mut Sessions,
         registry: &mut Registry,
         now_ms: u64,
-    ) -> Option<Transaction> {
+    ) -> Option<Commit> {
         if self.flight.is_some() {
             return None;
         }
+        let revision = registry.revision() + 1;
+        let mut operators = Vec::new();
         // Each by itself: the next one is judged by what this one leaves.
         while let Some((ticket, key, change)) = self.changes.pop_front() {
-            match registry.provision(key, change) {
+            let judged = registry.provision(key.clone(), change.clone());
+            let wanted = Wanted::Change(key, change);
+            match judged {
                 Ok((sequence, transaction)) => {
-                    let operators = vec![(ticket, sequence)];
-                    self.flight =
-                        Some(Flight { transaction: transaction.clone(), operators, ..Flight::default() });
-                    return Some(transaction);
+                    operators.push((ticket, wanted, Ok(sequence)));
+                    let commit = Commit { revision, transaction, opened: Vec::new() };
+                    return self.fly(Flight { commit, operators, ..Flight::default() });
                 }
+                Err(why) if self.rules.is_shared => operators.push((ticket, wanted, Err(why))),
+                // Nobody else can have changed it.
                 Err(why) => self.released.push((ticket, Err(why))),
             }
         }
-        let own = self
-            .end_restoration(registry)
-            .or_else(|| self.delete_released(registry, &sessions.absent, now_ms));
-        if own.is_some() {
-            return own;
+        if operators.is_empty()
+            && let Some(flight) = self
+                .end_restoration(registry)
+                .or_else(|| self.delete_released(registry, &sessions.absent, now_ms))
+        {
+            return self.fly(Flight { commit: Commit { revision, ..flight.commit }, ..flight });
         }
+        let registry = &*registry;
         let absent = std::mem::take(&mut sessions.absent);
-        let (mut draft, mut answers, mut silent) = (Draft::default(), Vec::new(), Vec::new());
-        let mut operators = Vec::new();
-        while draft.len() < BATCH
+        let (mut draft, mut judged) = (Draft::default(), Vec::new());
+        // Before anything that these ask for.
+        let (mut opens, mut opened) = (Vec::new(), Vec::new());
+        while opens.len() < self.rules.batch
+            && let Some(id) = self.opening.pop_front()
+        {
+            let Some(nve) = sessions.all.get(&id).and_then(|session| session.nve.clone()) else { continue };
+            opens.push(id);
+            opened.push(nve);
+        }
+        let most = self.rules.batch - opens.len();
+        while draft.len() < most
             && let Some((ticket, key)) = self.releases.pop_front()
         {
-            match registry.release(&mut draft, key) {
-                Ok(sequence) => operators.push((ticket, sequence)),
-                Err(refusal) => self.released.push((ticket, Err(refusal.why))),
-            }
+            let judgement = registry.release(&mut draft, key).map_err(|refusal| refusal.why);
+            operators.push((ticket, Wanted::Release(key), judgement));
         }
-        let emptied = self.empty_next(&mut draft, registry);
-        while draft.len() < BATCH
+        let emptied = self.empty_next(&mut draft, registry, most);
+        while draft.len() < most
             && let Some(id) = self.turns.pop_front()
         {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             let Some(nve) = session.nve.clone() else { continue };
             let mut turn = TURN;
-            let mut is_refused = false;
-            while turn > 0 && draft.len() < BATCH && !session.asked.is_empty() {
+            while turn > 0 && draft.len() < most && !session.asked.is_empty() {
                 if !allowance.requests.take(now_ms) {
                     break;
                 }
                 turn -= 1;
                 let Some((number, request)) = session.asked.pop_front() else { break };
-                let judged = match request {
+                let judgement = match &request {
                     Request::Register(claim) => {
-                        let key = claim.key;
-                        let user = absent.user_of(key, now_ms);
-                        let judged = match user.filter(|_| registry.was_of_another(&draft, &nve, key)) {
-                            Some(user) => Err(in_use(key, user)),
-                            None => registry.register(&mut draft, &nve, claim, now_ms),
+                        let key = &claim.key;
+                        let user = absent.user_of(*key, now_ms);
+                        let judgement = match user.filter(|_| registry.was_of_another(&draft, &nve, *key)) {
+                            Some(user) => Err(in_use(*key, user)),
+                            None => registry.register(&mut draft, &nve, claim.clone(), now_ms),
                         };
                         // What is refused and not its own is not kept in mind: it would have no end.
                         if let Some(claimed) = &mut session.claimed
-                            && (judged.is_ok() || registry.is_held_by(&nve, key))
+                            && (judgement.is_ok() || registry.is_held_by(&nve, *key))
                         {
-                            claimed.insert(key);
+                            claimed.insert(*key);
                         }
-                        judged
+                        judgement
                     }
                     Request::Complete => {
                         // No commit is under way: what it asked for in an earlier session is known.
@@ -192,50 +292,46 @@ impl Commits {
                         continue;
                     }
                     Request::Unregister(key) => {
-                        if number.is_none() {
-                            silent.push((id, key));
-                        } else if let Some(claimed) = &mut session.claimed {
-                            claimed.remove(&key);
+                        if number.is_some()
+                            && let Some(claimed) = &mut session.claimed
+                        {
+                            claimed.remove(key);
                         }
-                        registry.unregister(&mut draft, &nve, key)
+                        registry.unregister(&mut draft, &nve, *key)
                     }
                 };
-                match (judged, number) {
-                    (Ok(sequence), Some(number)) => answers.push((id, number, sequence)),
-                    (Err(refusal), Some(number)) => {
-                        session.answer(refused(number, refusal));
-                        is_refused = true;
-                    }
-                    (_, None) => {}
-                }
+                judged.push(Judged { session: id, number, request, judgement });
             }
             if !session.asked.is_empty() {
                 // It used up its turn or the batch is full, or else what it may ask for now.
-                if turn == 0 || draft.len() >= BATCH {
+                if turn == 0 || draft.len() >= most {
                     self.turns.push_back(id);
                 } else {
                     self.throttled.push(id);
                 }
             }
-            if is_refused {
-                sessions.due.insert(id);
-            }
         }
         sessions.absent = absent;
-        let transaction = draft.finish();
-        match &transaction {
-            Some(transaction) => {
-                let transaction = transaction.clone();
-                self.flight = Some(Flight { transaction, answers, silent, operators, emptied });
-            }
-            // Everything was so already.
-            None => answer(sessions, answers, registry.revision()),
+        let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
+        let transaction = draft.finish().unwrap_or_default();
+        let commit = Commit { revision, transaction, opened };
+        let flight = Flight { commit, opens, judged, operators, emptied };
+        if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
+            // Everything was so already, and nobody else can have changed it.
+            self.answer(flight, sessions, registry.revision());
+            return None;
         }
-        transaction
+        self.fly(flight)
+    }
+
+    fn fly(&mut self, flight: Flight) -> Option<Commit> {
+        let commit = flight.commit.clone();
+        self.flight = Some(flight);
+        Some(commit)
     }
 
     /// Ends the wait after a restoration, if that is wanted.
-    fn end_restoration(&mut self, registry: &Registry) -> Option<Transaction> {
+    fn end_restoration(&mut self, registry: &Registry) -> Option<Flight> {
         let tickets = self.resuming.take()?;
         if registry.restoration().is_none() {
             // It is over since they asked.
@@ -244,15 +340,15 @@ impl Commits {
             return None;
         }
         let transaction = Transaction { ends_restoration: true, ..Transaction::default() };
-        let operators = tickets.into_iter().map(|ticket| (ticket, 0)).collect();
-        self.flight = Some(Flight { transaction: transaction.clone(), operators, ..Flight::default() });
-        Some(transaction)
+        let operators = tickets.into_iter().map(|ticket| (ticket, Wanted::Resume, Ok(0))).collect();
+        let commit = Commit { transaction, ..Commit::default() };
+        Some(Flight { commit, operators, ..Flight::default() })
     }
 
     /// Releases the next part of what an NVE has that may not come back. Gives how much.
-    fn empty_next(&mut self, draft: &mut Draft, registry: &Registry) -> u64 {
+    fn empty_next(&mut self, draft: &mut Draft, registry: &Registry, most: usize) -> u64 {
         let Some(first) = self.emptying.front() else { return 0 };
-        let room = BATCH.saturating_sub(draft.len());
+        let room = most.saturating_sub(draft.len());
         let told = if registry.knows(&first.nve) {
             Err(format!("{} is in nves again; {} identifiers were released", first.nve, first.released))
         } else if registry.count_of(&first.nve) == 0 {
@@ -267,63 +363,97 @@ impl Commits {
     }
 
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
-    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Transaction> {
+    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Flight> {
         let is_idle = self.turns.is_empty() && self.releases.is_empty() && self.emptying.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
         }
         self.put_off = 0;
-        let transaction =
-            registry.delete_released(now_ms, BATCH, |key| absent.user_of(key, now_ms).is_some())?;
-        self.flight = Some(Flight { transaction: transaction.clone(), ..Flight::default() });
-        Some(transaction)
+        let is_used = |key| absent.user_of(key, now_ms).is_some();
+        let transaction = registry.delete_released(now_ms, self.rules.batch, is_used)?;
+        let commit = Commit { transaction, ..Commit::default() };
+        Some(Flight { commit, ..Flight::default() })
     }
 
-    /// The commit under way is durable as this revision, or nothing of it is there. Gives what is durable.
-    pub(super) fn ended(
-        &mut self,
-        done: Result<(), String>,
-        sessions: &mut Sessions,
-        revision: u64,
-    ) -> Option<Transaction> {
-        let Flight { transaction, answers, silent, operators, emptied } = self.flight.take()?;
-        let Err(why) = done else {
-            answer(sessions, answers, revision);
-            self.emptying.front_mut().into_iter().for_each(|first| first.released += emptied);
-            self.released
-                .extend(operators.into_iter().map(|(ticket, sequence)| (ticket, Ok((sequence, revision)))));
-            return Some(transaction);
-        };
-        for (ticket, _) in operators {
-            self.released.push((ticket, Err(format!("the store does not answer: {why}; try again"))));
+    /// The commit under way is durable, or the store still held what it was judged by if it changes nothing. Gives what is
+    /// durable.
+    pub(super) fn done(&mut self, sessions: &mut Sessions) -> Option<Transaction> {
+        let mut flight = self.flight.take()?;
+        let Commit { revision, transaction, opened } = std::mem::take(&mut flight.commit);
+        let is_some = !(transaction.is_empty() && opened.is_empty());
+        self.answer(flight, sessions, if is_some { revision } else { revision - 1 });
+        is_some.then_some(transaction)
+    }
+
+    /// Nothing of the commit under way is there, nor will be, since another authority came first: it is judged again.
+    pub(super) fn lost(&mut self, sessions: &mut Sessions) {
+        let Some(flight) = self.flight.take() else { return };
+        self.open_again(flight.opens);
+        for (ticket, wanted, _) in flight.operators.into_iter().rev() {
+            match wanted {
+                Wanted::Release(key) => self.releases.push_front((ticket, key)),
+                Wanted::Change(key, change) => self.changes.push_front((ticket, key, change)),
+                Wanted::Resume => self.resume(Some(ticket)),
+            }
         }
-        if emptied > 0
+        for Judged { session: id, number, request, .. } in flight.judged.into_iter().rev() {
+            let Some(session) = sessions.all.get_mut(&id) else { continue };
+            if session.asked.is_empty() {
+                self.turns.push_front(id);
+            }
+            session.asked.push_front((number, request));
+        }
+    }
+
+    /// Nothing of the commit under way is there, nor will be, and why.
+    pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions) {
+        let Some(flight) = self.flight.take() else { return };
+        self.open_again(flight.opens);
+        let (why, because) = (format!("the store does not answer: {why}; try again"), why);
+        for (ticket, ..) in flight.operators {
+            self.released.push((ticket, Err(why.clone())));
+        }
+        if flight.emptied > 0
             && let Some(Emptying { ticket, released, .. }) = self.emptying.pop_front()
         {
-            let why =
-                format!("the store does not answer: {why}; {released} identifiers were released; try again");
+            let why = format!(
+                "the store does not answer: {because}; {released} identifiers were released; try again"
+            );
             self.released.push((ticket, Err(why)));
         }
-        for (id, number, sequence) in answers {
-            let why = format!("the store does not answer: {why}; try again");
-            let refusal = Refusal { owner: None, sequence, why, temporary: true };
-            sessions.tell(id, refused(number, refusal));
-        }
-        // Before what was asked since, and on the next tick: a store that fails is not asked at once again.
-        for (id, key) in silent.into_iter().rev() {
+        for Judged { session: id, number, request, judgement } in flight.judged.into_iter().rev() {
+            if let Some(number) = number {
+                let sequence = judgement.unwrap_or_else(|refusal| refusal.sequence);
+                let refusal = Refusal { owner: None, sequence, why: why.clone(), temporary: true };
+                sessions.tell(id, refused(number, refusal));
+                continue;
+            }
+            // Before what was asked since, and on the next tick: a store that fails is not asked at once again.
             let Some(session) = sessions.all.get_mut(&id) else { continue };
             if session.asked.is_empty() {
                 self.throttled.push(id);
             }
-            session.asked.push_front((None, Request::Unregister(key)));
+            session.asked.push_front((None, request));
         }
-        None
     }
-}
 
-fn answer(sessions: &mut Sessions, answers: Vec<(SessionId, u64, u64)>, revision: u64) {
-    for (id, number, sequence) in answers {
-        sessions.tell(id, Down::Registered { id: number, sequence, revision });
+    fn open_again(&mut self, opens: Vec<SessionId>) {
+        opens.into_iter().rev().for_each(|id| self.opening.push_front(id));
+    }
+
+    fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64) {
+        self.emptying.front_mut().into_iter().for_each(|first| first.released += flight.emptied);
+        for (ticket, _, judgement) in flight.operators {
+            self.released.push((ticket, judgement.map(|sequence| (sequence, revision))));
+        }
+        for Judged { session, number, judgement, .. } in flight.judged {
+            let Some(id) = number else { continue };
+            let answer = match judgement {
+                Ok(sequence) => Down::Registered { id, sequence, revision },
+                Err(refusal) => refused(id, refusal),
+            };
+            sessions.tell(session, answer);
+        }
     }
 }
 

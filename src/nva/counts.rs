@@ -9,6 +9,8 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     pub(super) durable: u64,
     pub(super) not_durable: u64,
+    pub(super) others: u64,
+    pub(super) store_is_away: bool,
     pub(super) snapshots: u64,
     pub(super) resumed: u64,
     pub(super) ended: u64,

@@ -4,7 +4,7 @@
 
 use super::codec::encode;
 use super::message::{Down, Encoded, INTERESTS, QUERIES, SessionId};
-use super::model::{Key, Transaction};
+use super::model::Key;
 use super::registry::Registry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -48,12 +48,8 @@ impl Watchers {
         }
     }
 
-    /// Those who are to be told of a transaction, with the identifiers.
-    pub(super) fn of<'a>(
-        &'a self,
-        transaction: &'a Transaction,
-    ) -> impl Iterator<Item = (SessionId, Key)> + 'a {
-        let keys = transaction.writes.iter().map(|(key, _)| *key);
+    /// Those who are to be told of these identifiers, with each.
+    pub(super) fn of(&self, keys: impl Iterator<Item = Key>) -> impl Iterator<Item = (SessionId, Key)> {
         keys.flat_map(|key| self.0.get(&key).into_iter().flatten().map(move |id| (*id, key)))
     }
 

@@ -205,7 +205,9 @@ impl Manage for ManageService {
         request: Request<v1::NveListRequest>,
     ) -> Result<Response<v1::NveListResponse>, Status> {
         self.admit(&request, OperatorRole::Viewer)?;
-        let look = |authority: &Authority| {
+        let authority_name = self.name.clone();
+        let look = move |authority: &Authority| {
+            let elsewhere: BTreeMap<&str, &str> = authority.elsewhere().collect();
             let live: BTreeMap<String, NveState> =
                 authority.nves().map(|nve| (nve.name.clone(), nve)).collect();
             let registry = authority.registry();
@@ -216,9 +218,11 @@ impl Manage for ManageService {
                     locators.sort();
                     let state = live.get(name);
                     let provisioned = state.and_then(|state| state.provisioned.as_ref());
+                    let there = elsewhere.get(name).copied().unwrap_or_default();
                     v1::Nve {
                         name: name.to_owned(),
                         session: state.is_some(),
+                        authority: state.map_or(there, |_| &authority_name).to_owned(),
                         applied: state.map_or(0, |state| state.applied),
                         identifiers: registry.count_of(name) as u64,
                         max_identifiers: nve.max_identifiers as u64,

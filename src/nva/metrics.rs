@@ -16,14 +16,16 @@ families! {
     REVISION: Gauge = "ila_nva_revision";
     /// Identifiers by state: held, or released and kept for their last owner.
     IDENTIFIERS: Gauge = "ila_nva_identifiers";
-    /// NVEs by state: with a session, or without one.
+    /// NVEs by state: with a session, with one at another authority, or without one.
     NVES: Gauge = "ila_nva_nves";
     /// Transactions that the slowest NVE with a session that follows all of them has yet to say that it applied.
     LAG: Gauge = "ila_nva_lag_transactions";
     /// Requests by result: registered or released, and refused.
     REQUESTS: Counter = "ila_nva_requests_total";
-    /// Transactions by result: durable, or refused by the store.
+    /// Transactions by result: durable, refused by the store, or durable and of other authorities.
     COMMITS: Counter = "ila_nva_commits_total";
+    /// 1 while the store can be reached.
+    STORE: Gauge = "ila_nva_store_up";
     /// Snapshots that were begun, because an NVE had nothing or was too far behind.
     SNAPSHOTS: Counter = "ila_nva_snapshots_total";
     /// Sessions that went on from a revision without a snapshot.
@@ -57,12 +59,15 @@ impl Site for Endpoint {
         scrape.set(IDENTIFIERS, &[("state", "held")], census.held as f64);
         scrape.set(IDENTIFIERS, &[("state", "released")], census.released as f64);
         scrape.set(NVES, &[("state", "session")], census.live as f64);
+        scrape.set(NVES, &[("state", "elsewhere")], census.elsewhere as f64);
         scrape.set(NVES, &[("state", "away")], census.away as f64);
         scrape.set(LAG, &[], census.lag as f64);
         scrape.count(REQUESTS, &[("result", "accepted")], counts.accepted);
         scrape.count(REQUESTS, &[("result", "refused")], counts.refused);
         scrape.count(COMMITS, &[("result", "durable")], counts.durable);
         scrape.count(COMMITS, &[("result", "refused")], counts.not_durable);
+        scrape.count(COMMITS, &[("result", "others")], counts.others);
+        scrape.set(STORE, &[], f64::from(u8::from(!counts.store_is_away)));
         scrape.count(SNAPSHOTS, &[], counts.snapshots);
         scrape.count(RESUMED, &[], counts.resumed);
         scrape.count(ENDED, &[], counts.ended);
@@ -86,7 +91,16 @@ impl Site for Endpoint {
     }
 
     async fn what_is_missing(&self) -> Vec<String> {
-        self.what_is_dead().await
+        let dead = self.what_is_dead().await;
+        if !dead.is_empty() {
+            return dead;
+        }
+        match self.handle.census(|_| ()).await {
+            Ok(((), counts)) if counts.store_is_away => {
+                vec!["the store is away: what NVEs ask for waits; the log says why".to_owned()]
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -97,6 +111,7 @@ pub(super) struct Census {
     held: usize,
     released: usize,
     live: usize,
+    elsewhere: usize,
     away: usize,
     lag: u64,
     triangles: Triangles,
@@ -113,12 +128,14 @@ impl Census {
                 slowest = slowest.min(nve.applied);
             }
         }
+        let elsewhere = authority.elsewhere().count();
         Census {
+            elsewhere,
             revision: registry.revision(),
             held,
             released,
             live,
-            away: registry.nves().count().saturating_sub(live),
+            away: registry.nves().count().saturating_sub(live + elsewhere),
             lag: registry.revision() - slowest,
             triangles: authority.triangles(),
         }

@@ -4,8 +4,8 @@
 //! a backup), `authority` the sessions around it (`session` one of them, `commits` what they ask for, `log` what they are told, `interest` what they asked for, `absent` what those
 //! without a session may use, `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is
 //! told, `cache`: what it asks for, `triangles`: what it tells as a router): cores without clock, socket, thread and
-//! file. `store` makes transactions durable, and `mirror` is the file in which an NVE keeps what it knows. `server` and
-//! `run` are the shells of `ila-nva`.
+//! file. `store` makes transactions durable, in a file or in an etcd that several authorities share, and `mirror` is the
+//! file in which an NVE keeps what it knows. `server` and `run` are the shells of `ila-nva`.
 
 mod absent;
 mod allocate;

@@ -127,3 +127,12 @@ pub struct Transaction {
     /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
     pub objects: Vec<(ObjectKey, Option<Object>)>,
 }
+
+impl Transaction {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Transaction { writes, deletes, objects, ends_restoration } = self;
+        writes.is_empty() && deletes.is_empty() && objects.is_empty() && !ends_restoration
+    }
+}

@@ -13,6 +13,7 @@ use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
 
 pub use super::model::Nve;
 use super::restoration::Restoration;
+use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -444,6 +445,24 @@ impl Registry {
                 self.tombstones.remove(*key, &before);
             }
         }
+    }
+
+    /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
+    /// others than before, and whose view changes.
+    pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
+        let Stored { revision, records, objects, .. } = stored;
+        let objects = self.catalogue.differences(objects);
+        let touched = self.catalogue.touched(&objects);
+        self.catalogue.apply(&objects);
+        let (nves, catalogue) = (std::mem::take(&mut self.nves), std::mem::take(&mut self.catalogue));
+        let now =
+            Registry::new(nves, records, revision, (now_ms, self.hold_down_ms)).with_catalogue(catalogue);
+        let before = std::mem::replace(self, now);
+        let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
+        let mut changed: Vec<Key> =
+            before.records.iter().filter(|it| is_other(*it)).map(|(key, _)| *key).collect();
+        changed.extend(self.records.keys().filter(|key| !before.records.contains_key(key)));
+        (changed, touched)
     }
 
     /// Makes an NVE the owner of an identifier without asking: a flaw that tests must notice.

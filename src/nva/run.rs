@@ -5,8 +5,8 @@ use super::manage::ManageService;
 use super::metrics::Endpoint;
 use super::reload::{Reloader, limits, nves};
 use super::server;
-use super::store::{EPOCH, Embedded, StoreError};
-use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint, ProvisionRules};
+use super::store::{EPOCH, StoreError, open};
+use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint, ProvisionRules, StoreConfig};
 use crate::telemetry::http::{self, Limits, ListenError};
 use crate::tls::TlsError;
 use crate::tls::files::Stamp;
@@ -35,6 +35,8 @@ const HEADERS: u32 = 16 << 10;
 const ACCEPTED: usize = 64;
 /// Time between two looks at the files of TLS.
 const REREAD: Duration = Duration::from_secs(2);
+/// How long the end of the store may take.
+const STORE_ENDS: Duration = Duration::from_secs(2);
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
 
@@ -45,7 +47,7 @@ pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// The store does not open.
-    #[error("store.path: {0}")]
+    #[error("store: {0}")]
     Store(#[from] StoreError),
     /// A bug.
     #[error("the authority came to an end by itself; its log says why")]
@@ -92,7 +94,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         .map_err(system("start the authority"))?;
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
-    let store = Embedded::open(&config.store, epoch)?;
+    let store = open(&config.store, &config.name, epoch)?;
     let rules = ProvisionRules::new(config.sir_domains.clone());
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
     let trust = match &files {
@@ -103,8 +105,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
-    let (service, authority) =
-        server::pair(Box::new(store), nves(&config), rules, limits(&config), trusted.clone())?;
+    let (service, authority, store) =
+        server::pair(store, nves(&config), rules, limits(&config), trusted.clone());
     // Each NVE has a connection.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
@@ -127,7 +129,11 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         reloader: reloader.clone(),
         name: config.name.clone(),
         began: Instant::now(),
-        directory: config.store.parent().map(Path::to_owned).unwrap_or_default(),
+        directory: match &config.store {
+            StoreConfig::Embedded(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            // It makes no backups there.
+            StoreConfig::Etcd(_) => PathBuf::new(),
+        },
     };
     runtime.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
@@ -179,7 +185,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         accepting.spawn(reloader.follow(hangup));
         drop(service);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        tracing::info!(nva = config.name, store = %config.store.display(), "serving");
+        tracing::info!(nva = config.name, store = %config.store, "serving");
         let mut authority = tokio::spawn(authority.run());
         let ended = tokio::select! {
             _ = terminate.recv() => Ok(()),
@@ -197,6 +203,12 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         // Streams are open as long as their NVEs like: they end with their tasks.
         listeners.shutdown().await;
         authority.abort();
+        let _ = authority.await;
+        // What other authorities were told of sessions is taken back.
+        let joining = tokio::task::spawn_blocking(move || store.join());
+        if tokio::time::timeout(STORE_ENDS, joining).await.is_err() {
+            tracing::warn!("the store does not end in time");
+        }
         for endpoint in &config.listen {
             if let NvaEndpoint::Unix(path) = endpoint {
                 let _ = std::fs::remove_file(path);

@@ -1,4 +1,4 @@
-//! The shell around [`Authority`]: one task that owns it, one stream for each NVE, one thread for the store.
+//! The shell around [`Authority`]: one task that owns it, one stream for each NVE, and a store at work.
 
 use super::authority::{
     self, Authority, Configured, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
@@ -8,9 +8,9 @@ use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
-use super::model::{Key, ObjectKey, Transaction};
+use super::model::{Key, ObjectKey};
 use super::registry::{Nve, Registry};
-use super::store::{CommitError, Snapshot, Store, StoreError};
+use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::config::ProvisionRules;
 use crate::tls::Role;
@@ -60,12 +60,6 @@ enum Event {
 
 /// The input for what an operator wants.
 type Ask = Box<dyn FnOnce(Ticket) -> Input + Send>;
-
-/// What the store's thread does.
-enum Work {
-    Commit(Transaction),
-    Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
-}
 
 /// The way of operators to the authority.
 #[derive(Clone)]
@@ -176,24 +170,20 @@ pub struct Server {
     tickets: HashMap<Ticket, oneshot::Sender<Released>>,
     next_ticket: u64,
     counts: Counts,
-    work: std::sync::mpsc::Sender<Work>,
-    committed: mpsc::UnboundedReceiver<Result<(), CommitError>>,
-    store: JoinHandle<()>,
+    orders: mpsc::UnboundedSender<Order>,
+    reports: mpsc::UnboundedReceiver<Report>,
     began: Instant,
 }
 
-/// The authority over what the store holds.
-///
-/// # Errors
-/// The store cannot be read, or no thread can be started.
+/// The authority over what the store held, and the thread of the store, which ends after it.
+#[must_use]
 pub fn pair(
-    mut store: Box<dyn Store>,
+    Running { stored, rules: commits, orders, reports, thread }: Running,
     nves: HashMap<String, Nve>,
     rules: ProvisionRules,
     limits: SessionLimits,
     trusted: Trusted,
-) -> Result<(Service, Server), StoreError> {
-    let stored = store.load()?;
+) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
     let SessionLimits { lease_ms, restore_wait_ms, cache_lifetime_ms, requests_per_second, .. } = limits;
     let settings = Settings {
@@ -203,6 +193,7 @@ pub fn pair(
         cache_lifetime_ms,
         restore_wait_ms,
         limits: LIMITS,
+        commits,
         answered_before_ms: authority::used_ms(cache_lifetime_ms),
     };
     let revision = stored.revision;
@@ -219,28 +210,6 @@ pub fn pair(
         );
     }
     let authority = Authority::new(settings, registry);
-    let (work, to_do) = std::sync::mpsc::channel::<Work>();
-    let (report, committed) = mpsc::unbounded_channel();
-    let works = move || {
-        let mut revision = revision;
-        while let Ok(work) = to_do.recv() {
-            let transaction = match work {
-                Work::Commit(transaction) => transaction,
-                Work::Snapshot(tell) => {
-                    // Whoever asked may be gone.
-                    let _ = tell.send(store.snapshot());
-                    continue;
-                }
-            };
-            let done = store.commit(revision + 1, &transaction);
-            revision += u64::from(done.is_ok());
-            if report.send(done).is_err() {
-                return;
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("ila-nva-store".into()).spawn(works);
-    let store = thread.map_err(|why| StoreError(format!("no thread for the store: {why}")))?;
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
     let service = Service { trusted: trusted.clone(), events: sender, ready: tell, next: Arc::default() };
@@ -254,12 +223,11 @@ pub fn pair(
         tickets: HashMap::new(),
         next_ticket: 0,
         counts: Counts::default(),
-        work,
-        committed,
-        store,
+        orders,
+        reports,
         began: Instant::now(),
     };
-    Ok((service, server))
+    (service, server, thread)
 }
 
 impl Server {
@@ -300,21 +268,13 @@ impl Server {
                     }
                     Some(Event::Snapshot(tell)) => {
                         // A store that is gone drops the question, which answers it.
-                        let _ = self.work.send(Work::Snapshot(tell));
+                        let _ = self.orders.send(Order::Snapshot(tell));
                         continue;
                     }
                 },
-                Some(done) = self.committed.recv() => match done {
-                    Ok(()) => {
-                        self.counts.durable += 1;
-                        Input::Committed(Ok(()))
-                    }
-                    Err(CommitError::Refused(why)) => {
-                        self.counts.not_durable += 1;
-                        tracing::error!(why, "the store refuses a transaction");
-                        Input::Committed(Err(why))
-                    }
-                    Err(CommitError::Unknown(why)) => return Err(StoreError(why)),
+                Some(report) = self.reports.recv() => match self.read(report)? {
+                    Some(input) => input,
+                    None => continue,
                 },
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 _ = tick.tick() => Input::Tick,
@@ -329,11 +289,44 @@ impl Server {
             };
             self.step(input);
         }
-        drop(self.work);
-        if self.store.join().is_err() {
-            tracing::error!("the store's thread came to an end by itself");
-        }
         Ok(())
+    }
+
+    /// What the authority learns of a report of the store.
+    fn read(&mut self, report: Report) -> Result<Option<Input>, StoreError> {
+        Ok(Some(match report {
+            Report::Durable => {
+                self.counts.durable += 1;
+                Input::Committed(Ok(()))
+            }
+            Report::Current => Input::Committed(Ok(())),
+            Report::Refused(why) => {
+                self.counts.not_durable += 1;
+                tracing::error!(why, "the store refuses a transaction");
+                Input::Committed(Err(why))
+            }
+            Report::Others(transaction, opened) => {
+                self.counts.others += 1;
+                Input::Others(transaction, opened)
+            }
+            Report::Replaced(stored) => {
+                let (revision, records) = (stored.revision, stored.records.len());
+                tracing::warn!(revision, records, "the store was read anew: what it told was too far behind");
+                Input::Replaced(stored)
+            }
+            Report::AtOthers(all) => Input::AtOthers(all),
+            Report::Nowhere(nve) => Input::Nowhere(nve),
+            Report::Forgotten => Input::Forgotten,
+            Report::Away(why) => {
+                match &why {
+                    Some(why) => tracing::error!(why, "the store is away; what NVEs ask for waits"),
+                    None => tracing::info!("the store is back"),
+                }
+                self.counts.store_is_away = why.is_some();
+                return Ok(None);
+            }
+            Report::Broken(why) => return Err(StoreError(why)),
+        }))
     }
 
     fn ticket(&mut self, tell: oneshot::Sender<Released>) -> Ticket {
@@ -401,13 +394,17 @@ impl Server {
                     Effect::Redirected { router, nve, key } => {
                         tracing::info!(router, nve, identifier = %key, "an NVE is redirected");
                     }
-                    Effect::Commit(transaction) => {
-                        if transaction.ends_restoration {
+                    Effect::Commit(commit) => {
+                        if commit.transaction.ends_restoration {
                             tracing::info!("the registry waits no longer: new identifiers are registered");
                         }
-                        if self.work.send(Work::Commit(transaction)).is_err() {
+                        if self.orders.send(Order::Commit(commit)).is_err() {
                             inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
                         }
+                    }
+                    Effect::Left(nve) => {
+                        // A store that is gone needs to know nothing.
+                        let _ = self.orders.send(Order::Left(nve));
                     }
                 }
             }
@@ -570,8 +567,8 @@ mod tests {
         };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
         let rules = ProvisionRules::default();
-        let pair = pair(Box::new(Memory::default()), nves, rules, limits, Some(trusted.subscribe()));
-        let (_service, mut server) = pair.unwrap();
+        let running = Running::own(Box::new(Memory::default())).unwrap();
+        let (_service, mut server, _) = pair(running, nves, rules, limits, Some(trusted.subscribe()));
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {
             let (downs, mut messages) = mpsc::unbounded_channel();

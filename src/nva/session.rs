@@ -7,7 +7,7 @@ use super::catalogue::Touched;
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
-use super::model::{Key, Known, Transaction};
+use super::model::{Key, Known};
 use super::provision::Provisioning;
 use super::registry::{Claim, Registry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -42,6 +42,11 @@ impl Sessions {
         Some((session, allowance))
     }
 
+    /// The session of an NVE.
+    pub(super) fn of(&self, nve: &str) -> Option<SessionId> {
+        self.all.iter().find(|(_, session)| session.nve.as_deref() == Some(nve)).map(|(id, _)| *id)
+    }
+
     /// Forgets a session, whose NVE may use what it asked for `used_ms` more. Gives whether it was there.
     pub(super) fn remove(&mut self, id: SessionId, now_ms: u64, used_ms: u64) -> bool {
         let Some(session) = self.all.remove(&id) else { return false };
@@ -56,14 +61,20 @@ impl Sessions {
         true
     }
 
-    /// Notes for those who asked what a transaction changed.
-    pub(super) fn note_changes(&mut self, transaction: &Transaction) {
-        for (id, key) in self.watchers.of(transaction) {
+    /// Notes for those who asked that identifiers changed.
+    pub(super) fn note_changes(&mut self, keys: impl Iterator<Item = Key>) {
+        for (id, key) in self.watchers.of(keys) {
             if let Some(Following::Asked(interests)) = self.all.get_mut(&id).map(|one| &mut one.following) {
                 interests.changed(key);
                 self.due.insert(id);
             }
         }
+    }
+
+    /// There may be news for all who follow everything.
+    pub(super) fn due_followers(&mut self) {
+        let Sessions { all, due, .. } = self;
+        due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
     }
 
     /// What anybody sees of what operators want may be another one.

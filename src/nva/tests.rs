@@ -2,6 +2,7 @@
 
 mod cache;
 mod client;
+mod cluster;
 mod flaws;
 mod mirror;
 mod provision;
@@ -10,7 +11,7 @@ mod scale;
 mod session;
 mod world;
 
-use super::authority::{Configured, SessionLimits, Settings};
+use super::authority::{CommitRules, Configured, SessionLimits, Settings};
 use super::log::Limits;
 use super::model::{Choice, Key};
 use super::registry::{Claim, Nve};
@@ -77,6 +78,7 @@ fn settings(epoch: u8, limits: Limits) -> Settings {
         cache_lifetime_ms: 300_000,
         restore_wait_ms: RESTORE_WAIT_MS,
         limits,
+        commits: CommitRules::OWN,
         answered_before_ms: 0,
     }
 }

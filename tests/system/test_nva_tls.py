@@ -29,7 +29,7 @@ class TlsDomain(Domain):
         for node, name in zip(self.net.nodes, self.names):
             self.management.join(node)
             tls, self.serials[name] = self.pki.issue("nve", name)
-            follow(node, self.nva, tls)
+            follow(node, self.nva, tls=tls)
 
     def revoke(self, line):
         with open(self.revoked + ".new", "w") as file:

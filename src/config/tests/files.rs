@@ -1,7 +1,7 @@
 //! The files that are shipped, and the promises of the reference.
 
 use crate::config::raw::{RawAuthority, RawConfig, Schema};
-use crate::config::{AuthorityConfig, Config, mappings};
+use crate::config::{AuthorityConfig, Config, StoreConfig, mappings};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,82 @@ fn the_shipped_files_load_with_their_mappings() {
 fn the_shipped_file_of_the_authority_has_every_key() {
     let text = std::fs::read_to_string(file("ila-nva.yaml")).unwrap();
     AuthorityConfig::load(file("ila-nva.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+    // What stands there as a comment is the other store.
+    let both = text.replace("\n#   ", "\n  ");
     let mut known = Vec::new();
     RawAuthority::leaves("", &mut known);
-    let listed: BTreeSet<String> = leaves(&text).into_iter().flatten().collect();
+    let listed: BTreeSet<String> = leaves(&both).into_iter().flatten().collect();
     assert_eq!(listed, known.into_iter().collect());
+    let parse = |text: &str| AuthorityConfig::parse(text, "ila-nva.yaml");
+    let errors = parse(&both).unwrap_err().to_string();
+    assert!(errors.contains("store.etcd: there is a path, too"), "{errors}");
+    let path = text.lines().find(|line| line.starts_with("  path:")).unwrap();
+    let config = parse(&both.replace(path, ""));
+    if cfg!(feature = "etcd") {
+        let StoreConfig::Etcd(etcd) = config.unwrap().store else { panic!("no etcd") };
+        assert_eq!((etcd.endpoints.len(), &etcd.prefix[..]), (1, "/ilagate/lab"));
+        assert!(etcd.tls.is_some());
+    } else {
+        assert!(config.unwrap_err().to_string().contains("built without etcd"));
+    }
+}
+
+#[test]
+#[cfg(feature = "etcd")]
+fn an_etcd_is_reached_by_tls_or_on_this_machine() {
+    let parse = |etcd: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{etcd: {{{etcd}}}}}\nnves: [{{name: nve1}}]\n"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    let files = "certificate: /a, key: /b, authorities: /c";
+    for good in [
+        "prefix: /x, endpoints: [\"http://127.0.0.1:2379\", \"http://[::1]:2379\"]".to_owned(),
+        format!(
+            "prefix: /x/y.z, {files}, endpoints: [\"https://etcd1.example:2379\", \"https://[fd00::1]:2379\"]"
+        ),
+    ] {
+        parse(&good).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+    let one = "endpoints: [\"http://127.0.0.1:2379\"]";
+    for (bad, place, why) in [
+        ("prefix: /x".to_owned(), "store.etcd.endpoints", "missing"),
+        (one.to_owned(), "store.etcd.prefix", "missing"),
+        (format!("{one}, prefix: x"), "store.etcd.prefix", "`x` is no prefix"),
+        (format!("{one}, prefix: /x/"), "store.etcd.prefix", "is no prefix"),
+        (format!("{one}, prefix: /"), "store.etcd.prefix", "is no prefix"),
+        (format!("{one}, prefix: /x, {files}"), "store.etcd.certificate", "no endpoint is https"),
+        (
+            "prefix: /x, endpoints: [\"http://10.0.0.1:2379\"]".to_owned(),
+            "store.etcd.endpoints[0]",
+            "in the clear",
+        ),
+        (
+            "prefix: /x, endpoints: [\"https://etcd1\"]".to_owned(),
+            "store.etcd.endpoints[0]",
+            "https://HOST:PORT",
+        ),
+        (
+            "prefix: /x, endpoints: [\"https://a/b:1\"]".to_owned(),
+            "store.etcd.endpoints[0]",
+            "https://HOST:PORT",
+        ),
+        ("prefix: /x, endpoints: [\"https://a:1\"]".to_owned(), "store.etcd.certificate", "missing"),
+        (
+            "prefix: /x, endpoints: [\"http://127.0.0.1:1\", \"http://127.0.0.1:1\"]".to_owned(),
+            "store.etcd.endpoints[1]",
+            "twice",
+        ),
+        (
+            format!("prefix: /x, {files}, endpoints: [\"https://a:1\", \"http://127.0.0.1:1\"]"),
+            "store.etcd.endpoints",
+            "of one kind",
+        ),
+    ] {
+        let errors = parse(&bad).unwrap_err().to_string();
+        assert!(errors.contains(place) && errors.contains(why), "{bad}: {errors}");
+    }
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub fn verify(path: &Path) -> Result<Summary, StoreError> {
     read(path).map(|stored| Summary::of(&stored))
 }
 
-fn read(path: &Path) -> Result<Stored, StoreError> {
+/// Everything of a store or a backup.
+pub(super) fn read(path: &Path) -> Result<Stored, StoreError> {
     let failed = |why: &dyn std::fmt::Display| StoreError(format!("{}: {why}", path.display()));
     if !path.is_file() {
         return Err(failed(&"no such file"));

@@ -5,7 +5,7 @@ use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
 use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Triangle, Up};
-use crate::nva::model::{Record, Transaction};
+use crate::nva::model::Record;
 use crate::nva::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,10 +140,10 @@ impl Bench {
                         self.client(Input::Closed(why));
                     }
                 }
-                authority::Effect::Commit(Transaction { .. }) => {
+                authority::Effect::Commit(..) => {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
-                authority::Effect::Released(..) => {}
+                authority::Effect::Released(..) | authority::Effect::Left(..) => {}
                 authority::Effect::Redirected { router, nve, key } => {
                     assert_eq!((router, nve), (name(1), name(2)));
                     self.redirected.push(key.identifier & 0xffff);
@@ -504,7 +504,7 @@ impl Asked {
                     self.step(now_ms, authority::Input::Ready(SessionId(5), weight));
                 }
                 authority::Effect::Close(SessionId(5), why) => self.2.push(why),
-                authority::Effect::Commit(_) => self.step(now_ms, authority::Input::Committed(Ok(()))),
+                authority::Effect::Commit(..) => self.step(now_ms, authority::Input::Committed(Ok(()))),
                 _ => {}
             }
         }

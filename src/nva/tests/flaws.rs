@@ -35,6 +35,21 @@ pub(super) enum Flaw {
     RestoredAndOpen,
 }
 
+/// A rule of authorities that share a store, which is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SharedFlaw {
+    /// The store takes every offer, whatever it follows.
+    NoCompare,
+    /// What was not answered is offered again, after what came meanwhile.
+    BlindRetry,
+    /// What was not answered is taken for durable.
+    UnknownIsSuccess,
+    /// An answer is given by what an authority knew last.
+    StaleAnswers,
+    /// An NVE that opened a session at one authority is still heard at another one.
+    OldSessionsGoOn,
+}
+
 impl Flaw {
     /// What becomes of a message to the authority.
     pub(super) fn up(self, authority: &mut Authority, epoch: u8, nve: &str, up: &mut Up) {
@@ -98,6 +113,22 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::RestoredAndOpen,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
+        println!("{flaw:?} is found by seed {found:?}");
+        assert!(found.is_some(), "{flaw:?} is not found");
+    }
+}
+
+#[test]
+fn each_flaw_of_a_shared_store_is_found_within_a_hundred_seeds() {
+    for flaw in [
+        SharedFlaw::NoCompare,
+        SharedFlaw::BlindRetry,
+        SharedFlaw::UnknownIsSuccess,
+        SharedFlaw::StaleAnswers,
+        SharedFlaw::OldSessionsGoOn,
+    ] {
+        let live = |seed| std::panic::catch_unwind(|| super::cluster::live(seed, Some(flaw)));
+        let found = (0..100).find(|seed| live(*seed).is_err());
         println!("{flaw:?} is found by seed {found:?}");
         assert!(found.is_some(), "{flaw:?} is not found");
     }

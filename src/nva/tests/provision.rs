@@ -350,8 +350,8 @@ impl World {
                 }
                 authority::Effect::Close(_, why) => panic!("{why}"),
                 authority::Effect::Released(..) => self.answers += 1,
-                authority::Effect::Redirected { .. } => panic!("{effect:?}"),
-                authority::Effect::Commit(transaction) => self.commit = Some(transaction),
+                authority::Effect::Redirected { .. } | authority::Effect::Left(_) => panic!("{effect:?}"),
+                authority::Effect::Commit(commit) => self.commit = Some(commit.transaction),
             }
         }
     }

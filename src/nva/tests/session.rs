@@ -1,7 +1,7 @@
 //! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
 
 use super::*;
-use crate::nva::authority::{Authority, Effect, Input, LIMITS, Released, SessionId, Ticket};
+use crate::nva::authority::{Authority, Commit, Effect, Input, LIMITS, Released, SessionId, Ticket};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Up};
@@ -42,8 +42,8 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
-                    Effect::Redirected { .. } => panic!("{effect:?}"),
-                    Effect::Commit(transaction) => {
+                    Effect::Redirected { .. } | Effect::Left(..) => panic!("{effect:?}"),
+                    Effect::Commit(Commit { transaction, .. }) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {
                             inputs.push(Input::Committed(Ok(())));

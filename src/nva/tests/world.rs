@@ -8,7 +8,7 @@ mod faults;
 
 use super::flaws::Flaw;
 use super::*;
-use crate::nva::authority::{self, Authority, SessionId, Settings};
+use crate::nva::authority::{self, Authority, Commit, SessionId, Settings};
 use crate::nva::client::{self, Client, News};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
@@ -38,10 +38,10 @@ const SMALL: Limits = Limits {
 };
 
 /// SplitMix64: the seed decides everything.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, below: u64) -> u64 {
+    pub(super) fn below(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -213,8 +213,10 @@ impl World {
                         stream.down.push_back(Down::Error(why));
                     }
                 }
-                authority::Effect::Released(..) | authority::Effect::Redirected { .. } => {}
-                authority::Effect::Commit(transaction) => {
+                authority::Effect::Released(..)
+                | authority::Effect::Redirected { .. }
+                | authority::Effect::Left(..) => {}
+                authority::Effect::Commit(Commit { transaction, .. }) => {
                     assert!(self.commit.replace(transaction).is_none(), "two commits at a time");
                 }
             }

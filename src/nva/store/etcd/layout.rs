@@ -1,0 +1,196 @@
+//! The keys below the prefix, and what stands there. All of it is text or the form of stores, and `etcdctl` shows it.
+//!
+//! * `head`: form, epoch, revision and token of the last transaction.
+//! * `o/KEY`: what operators want at NVEs.
+//! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
+//! * `s/NVE`: the authority at which an NVE has its session, and the token of the transaction that opened it; with the
+//!   lease of the authority.
+
+use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::store::bytes::{read_key, write_key};
+use crate::nva::store::form::{
+    read_object, read_object_key, read_record, write_object, write_object_key, write_record,
+};
+use crate::nva::store::sequencer::{Head, Offer, TOKEN};
+use etcd_client::{PutOptions, TxnOp};
+
+/// The form of the head; another release may write another one.
+const FORM: &str = "1";
+
+/// Who says that it has the session of an NVE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Name of the authority.
+    pub(super) authority: String,
+    /// Of the transaction that opened the session.
+    pub(super) token: [u8; TOKEN],
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// Ends with `/`.
+    prefix: String,
+}
+
+/// What a key is of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Head,
+    Record(Key),
+    Object(ObjectKey),
+    Session(String),
+    Other,
+}
+
+impl Layout {
+    pub(super) fn new(prefix: &str) -> Self {
+        Layout { prefix: format!("{prefix}/") }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn head(&self) -> String {
+        format!("{}head", self.prefix)
+    }
+
+    pub(super) fn record(&self, key: Key) -> String {
+        let bytes = write_key(key);
+        let shard = bytes.iter().fold(0, |shard, byte| shard ^ byte);
+        format!("{}r/{shard:02x}/{:032x}", self.prefix, u128::from_be_bytes(bytes))
+    }
+
+    /// What the keys of the records of a shard begin with.
+    pub(super) fn shard(&self, shard: u8) -> String {
+        format!("{}r/{shard:02x}/", self.prefix)
+    }
+
+    /// What the keys of all objects begin with.
+    pub(super) fn objects(&self) -> String {
+        format!("{}o/", self.prefix)
+    }
+
+    fn object(&self, key: &ObjectKey) -> String {
+        format!("{}{}", self.objects(), write_object_key(key))
+    }
+
+    pub(super) fn session(&self, nve: &str) -> String {
+        format!("{}s/{nve}", self.prefix)
+    }
+
+    /// What is at a key.
+    pub(super) fn place(&self, key: &[u8]) -> Place {
+        let text = std::str::from_utf8(key).ok().and_then(|text| text.strip_prefix(&self.prefix));
+        let Some(text) = text else { return Place::Other };
+        if text == "head" {
+            return Place::Head;
+        }
+        match text.split_once('/') {
+            Some(("o", key)) => read_object_key(key).map_or(Place::Other, Place::Object),
+            Some(("s", nve)) => Place::Session(nve.to_owned()),
+            Some(("r", rest)) => rest
+                .split_once('/')
+                .filter(|(_, hex)| hex.len() == 32)
+                .and_then(|(_, hex)| u128::from_str_radix(hex, 16).ok())
+                .map_or(Place::Other, |bits| Place::Record(read_key(bits.to_be_bytes()))),
+            _ => Place::Other,
+        }
+    }
+
+    /// What an offer of the authority of this name does. The head comes last, so that whoever follows knows that it is
+    /// whole.
+    pub(super) fn operations(&self, offer: &Offer, authority: &str, lease: i64) -> Vec<TxnOp> {
+        let claim = write_claim(&Claim { authority: authority.to_owned(), token: offer.head.token });
+        let lease = PutOptions::new().with_lease(lease);
+        let opened = offer.commit.opened.iter();
+        let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
+        let Transaction { writes, deletes, objects, .. } = &offer.commit.transaction;
+        let writes = writes.iter();
+        let writes = writes.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
+        let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));
+        let objects = objects.iter().map(|(key, object)| match object {
+            Some(object) => TxnOp::put(self.object(key), write_object(object), None),
+            None => TxnOp::delete(self.object(key), None),
+        });
+        let head = TxnOp::put(self.head(), write_head(&offer.head), None);
+        opened.chain(writes).chain(deletes).chain(objects).chain([head]).collect()
+    }
+}
+
+/// A record as it stands in the store.
+pub(super) fn record(key: Key, bytes: &[u8]) -> Result<(Key, Record), String> {
+    read_record(bytes).map(|record| (key, record)).ok_or_else(|| format!("the record of {key} is damaged"))
+}
+
+/// An object as it stands in the store.
+pub(super) fn object(key: ObjectKey, bytes: &[u8]) -> Result<(ObjectKey, Object), String> {
+    match read_object(bytes) {
+        Some(object) => Ok((key, object)),
+        None => Err(format!("{key} is damaged")),
+    }
+}
+
+pub(super) fn write_head(Head { epoch, revision, token }: &Head) -> String {
+    let (epoch, token) = (u128::from_be_bytes(*epoch), u128::from_be_bytes(*token));
+    format!("{FORM} {epoch:032x} {revision} {token:032x}")
+}
+
+/// What [`write_head`] wrote.
+pub(super) fn read_head(bytes: &[u8]) -> Option<Head> {
+    let mut words = std::str::from_utf8(bytes).ok()?.split(' ');
+    let hex = |word: &str| u128::from_str_radix(word, 16).ok().map(u128::to_be_bytes);
+    let (form, epoch, revision, token) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    if form != FORM || words.next().is_some() {
+        return None;
+    }
+    Some(Head { epoch: hex(epoch)?, revision: revision.parse().ok()?, token: hex(token)? })
+}
+
+pub(super) fn write_claim(Claim { authority, token }: &Claim) -> String {
+    format!("{authority} {:032x}", u128::from_be_bytes(*token))
+}
+
+/// What [`write_claim`] wrote.
+pub(super) fn read_claim(bytes: &[u8]) -> Option<Claim> {
+    let (authority, token) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
+    let token = u128::from_str_radix(token, 16).ok()?.to_be_bytes();
+    Some(Claim { authority: authority.to_owned(), token })
+}
+
+/// The end of the range of keys that begin with `prefix`, which is not empty and ends with an ASCII character.
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let layout = Layout::new("/ilagate/lab");
+        let key = Key { sir_prefix: 0x2001_0db8_dddd_0000, identifier: 0x2000_0000_0000_0001 };
+        assert_eq!(layout.record(key), "/ilagate/lab/r/b5/20010db8dddd00002000000000000001");
+        assert_eq!(layout.place(layout.record(key).as_bytes()), Place::Record(key));
+        assert!(layout.record(key).starts_with(&layout.shard(0xb5)));
+        assert_eq!(layout.place(layout.head().as_bytes()), Place::Head);
+        assert_eq!(layout.place(layout.session("nve1").as_bytes()), Place::Session("nve1".to_owned()));
+        for other in ["/ilagate/lab2/head", "/ilagate/lab/r/b5/1", "/ilagate/lab/x", "\u{e4}"] {
+            assert_eq!(layout.place(other.as_bytes()), Place::Other);
+        }
+        let head = Head { epoch: [7; 16], revision: u64::MAX, token: [0; 16] };
+        assert_eq!(read_head(write_head(&head).as_bytes()), Some(head));
+        for bad in ["", "2 07 1 00", "1 07 1", "1 07 1 00 ", "1 x 1 00"] {
+            assert_eq!(read_head(bad.as_bytes()), None);
+        }
+        let claim = Claim { authority: "nva1".to_owned(), token: [9; TOKEN] };
+        assert_eq!(read_claim(write_claim(&claim).as_bytes()), Some(claim));
+        assert_eq!(end_of("/r/00/"), b"/r/000");
+    }
+}

@@ -1,0 +1,95 @@
+//! Reads everything that the store held at one revision of etcd.
+
+use super::layout::{Claim, Layout, Place, end_of, object, read_claim, read_head, record, write_head};
+use super::link::{Failure, answer};
+use crate::nva::store::interface::Stored;
+use crate::nva::store::sequencer::Head;
+use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
+
+/// Records of one answer: far below the 4 MiB that an answer may have. Objects are larger, and fewer.
+const PAGE: i64 = 5_000;
+
+/// Everything at one moment.
+pub(super) struct Loaded {
+    pub(super) head: Head,
+    /// Revision of etcd.
+    pub(super) at: i64,
+    pub(super) stored: Stored,
+    pub(super) claims: Vec<(String, Claim)>,
+}
+
+/// Reads everything. Makes a registry with the head `new` if there is none.
+///
+/// # Errors
+/// There is nothing, what is there is damaged, or etcd does not answer.
+pub(super) async fn load(
+    client: &mut Client,
+    layout: &Layout,
+    new: Option<&Head>,
+) -> Result<Loaded, Failure> {
+    let mut got = answer(client.get(layout.head(), None)).await?;
+    // An etcd that is full makes nothing, and what is there is read.
+    if let (Some(new), true) = (new, got.kvs().is_empty()) {
+        create(client, layout, new).await?;
+        got = answer(client.get(layout.head(), None)).await?;
+    }
+    let at = got.header().map_or(0, |header| header.revision());
+    let Some(value) = got.kvs().first() else {
+        return Err(Failure::Refused(format!("there is no registry: {} is not there", layout.head())));
+    };
+    let head = read_head(value.value()).ok_or_else(|| {
+        let value = value.value().escape_ascii();
+        Failure::Refused(format!("{} is `{value}`, which this release cannot read", layout.head()))
+    })?;
+    let (mut records, mut objects, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+    for shard in 0..=u8::MAX {
+        for value in range(client, &layout.shard(shard), at).await? {
+            let Place::Record(key) = layout.place(value.key()) else { continue };
+            records.push(record(key, value.value()).map_err(Failure::Refused)?);
+        }
+    }
+    for value in range(client, &layout.objects(), at).await? {
+        let Place::Object(key) = layout.place(value.key()) else { continue };
+        objects.push(object(key, value.value()).map_err(Failure::Refused)?);
+    }
+    for value in range(client, &layout.session(""), at).await? {
+        if let (Place::Session(nve), Some(claim)) = (layout.place(value.key()), read_claim(value.value())) {
+            claims.push((nve, claim));
+        }
+    }
+    records.sort_unstable_by_key(|(key, _)| *key);
+    objects.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    // Nothing is restored into etcd.
+    let stored = Stored { epoch: head.epoch, revision: head.revision, restored: false, records, objects };
+    Ok(Loaded { head, at, stored, claims })
+}
+
+/// Makes a registry if there is none.
+async fn create(client: &mut Client, layout: &Layout, head: &Head) -> Result<(), Failure> {
+    let is_missing = Compare::create_revision(layout.head(), CompareOp::Equal, 0);
+    let made = Txn::new().when([is_missing]).and_then([TxnOp::put(layout.head(), write_head(head), None)]);
+    let made = answer(client.txn(made)).await?;
+    if made.succeeded() {
+        tracing::info!(key = layout.head(), "a new registry");
+    }
+    Ok(())
+}
+
+async fn range(client: &mut Client, prefix: &str, at: i64) -> Result<Vec<KeyValue>, Failure> {
+    let mut from = prefix.as_bytes().to_vec();
+    let mut all = Vec::new();
+    loop {
+        let options = GetOptions::new().with_range(end_of(prefix)).with_limit(PAGE).with_revision(at);
+        let mut got = answer(client.get(from, Some(options))).await?;
+        let is_more = got.more();
+        all.append(&mut got.take_kvs());
+        match all.last() {
+            Some(last) if is_more => {
+                from = last.key().to_vec();
+                // The next one.
+                from.push(0);
+            }
+            _ => return Ok(all),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The store of several authorities: one etcd (3.4 or newer), which they write and follow (`docs/nva.md`).
+//!
+//! Each commit is one transaction of etcd, conditional on the head (`sequencer`). `watch` follows what all authorities
+//! commit, `load` reads everything, `lease` lives as long as this authority, and `work` puts them together on a thread of
+//! its own, so that etcd is answered in time whatever the sessions do.
+
+mod layout;
+mod lease;
+mod link;
+mod load;
+mod watch;
+mod work;
+
+use super::interface::{EPOCH, StoreError, Stored};
+use super::running::{Running, thread};
+use super::sequencer::{Head, TOKEN};
+use crate::config::EtcdConfig;
+use crate::nva::commits::CommitRules;
+use layout::Layout;
+use link::{Failure, Link};
+use load::Loaded;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+/// Records of one transaction: etcd takes 128 operations, unless it is told otherwise, and one is the head.
+const BATCH: usize = 120;
+/// Time before the store is asked for anew at the start.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Opens the store that a configuration names, or makes one with this epoch if there is none. `name` is that of the
+/// authority. Waits until etcd is there.
+///
+/// # Errors
+/// What is there cannot be understood, etcd refuses this authority, or no thread can be started.
+pub fn open(config: &EtcdConfig, name: &str, epoch: [u8; EPOCH]) -> Result<Running, StoreError> {
+    let config = Arc::new(config.clone());
+    let layout = Layout::new(&config.prefix);
+    let runtime = runtime()?;
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let (report, reports) = mpsc::unbounded_channel();
+    let Loaded { head, at, stored, claims } = runtime.block_on(first(&config, &layout, epoch))?;
+    let work = work::Work::new(config, layout, name, (head, at), report);
+    let thread = thread(move || runtime.block_on(work.run(claims, ordered)))?;
+    let rules = CommitRules { batch: BATCH, is_shared: true };
+    Ok(Running { stored, rules, orders, reports, thread })
+}
+
+/// Reads the whole store that a configuration names, and makes none.
+///
+/// # Errors
+/// There is none, etcd does not answer, or what is there cannot be understood.
+pub fn read(config: &EtcdConfig) -> Result<Stored, StoreError> {
+    let layout = Layout::new(&config.prefix);
+    let mut link = Link::new(Arc::new(config.clone()));
+    runtime()?.block_on(async {
+        let mut failed = Failure::Unknown("no endpoint".to_owned());
+        for _ in &config.endpoints {
+            match loaded(&mut link, &layout, None).await {
+                Ok(loaded) => return Ok(loaded.stored),
+                Err(why) => failed = why,
+            }
+            link.failed();
+        }
+        Err(StoreError(failed.why()))
+    })
+}
+
+fn runtime() -> Result<Runtime, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|why| StoreError(format!("cannot start: {why}")))
+}
+
+/// Makes a registry if there is none, and reads it.
+async fn first(config: &Arc<EtcdConfig>, layout: &Layout, epoch: [u8; EPOCH]) -> Result<Loaded, StoreError> {
+    let mut link = Link::new(config.clone());
+    let new = Head { epoch, revision: 0, token: [0; TOKEN] };
+    let mut told = String::new();
+    loop {
+        let why = match loaded(&mut link, layout, Some(&new)).await {
+            Ok(loaded) => return Ok(loaded),
+            Err(Failure::Refused(why)) => return Err(StoreError(format!("{}: {why}", link.endpoint()))),
+            Err(Failure::Unknown(why)) => format!("{}: {why}", link.endpoint()),
+        };
+        if why != told {
+            tracing::error!(why, "the store is away; the authority waits for it");
+            told = why;
+        }
+        link.failed();
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn loaded(link: &mut Link, layout: &Layout, new: Option<&Head>) -> Result<Loaded, Failure> {
+    load::load(&mut link.client().await?, layout, new).await
+}

@@ -1,0 +1,559 @@
+//! Several authorities before one store in one deterministic world: offers are lost, late and answered by nobody, each
+//! authority hears of the others when it hears of them, the store forgets what was long ago, authorities are killed, and
+//! NVEs go from one to the other. After every step the laws hold; when the faults stop, everybody knows the same.
+
+use super::flaws::SharedFlaw;
+use super::*;
+use crate::nva::authority::{self, Authority, CommitRules, SessionId, Settings};
+use crate::nva::client::{self, Client};
+use crate::nva::codec::{read_down, write_down};
+use crate::nva::commits::Commit;
+use crate::nva::log::Limits;
+use crate::nva::message::{Down, Encoded, Told, Up};
+use crate::nva::model::Record;
+use crate::nva::registry::Registry;
+use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer, TOKEN};
+use crate::nva::store::{Report, Stored};
+use crate::nva::tests::world::Chance;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+const AUTHORITIES: usize = 3;
+const NVES: usize = 4;
+const KEYS: u64 = 8;
+const LEASE_MS: u32 = 3_000;
+const EPOCH: [u8; 16] = [7; 16];
+const SMALL: Limits = Limits {
+    transactions: 6,
+    transaction_bytes: 4_096,
+    message_records: 3,
+    message_bytes: 4_096,
+    window: 400,
+    page: 3,
+    page_bytes: 512,
+};
+
+type Held = BTreeMap<Key, (String, Vec<Choice>)>;
+
+/// What all authorities write and follow.
+struct Shared {
+    head: Head,
+    records: BTreeMap<Key, Record>,
+    /// Every transaction, with its head and the authority at which NVEs opened a session.
+    told: Vec<(Head, Commit, usize)>,
+    /// At which authority each NVE opened its last session.
+    sessions: BTreeMap<String, String>,
+    /// So many of them are forgotten.
+    forgotten: usize,
+    /// Who had what after each revision.
+    history: Vec<Held>,
+}
+
+impl Shared {
+    fn take(&mut self, offer: &Offer, of: usize, flaw: Option<SharedFlaw>) -> Answer {
+        if self.head != offer.follows && flaw != Some(SharedFlaw::NoCompare) {
+            return Answer::Lost(Some(self.head));
+        }
+        if !offer.commit.is_empty() {
+            self.head = Head { revision: self.head.revision + 1, ..offer.head };
+            self.records.extend(offer.commit.transaction.writes.iter().cloned());
+            offer.commit.transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+            self.sessions.extend(offer.commit.opened.iter().map(|nve| (nve.to_string(), format!("nva{of}"))));
+            self.told.push((self.head, Commit::clone(&offer.commit), of));
+            self.note();
+        }
+        Answer::Taken
+    }
+
+    fn note(&mut self) {
+        let held = self.records.iter().filter(|(_, record)| record.is_held());
+        let held = held.map(|(key, record)| (*key, (record.owner.clone(), record.choices.clone())));
+        self.history.push(held.collect());
+    }
+}
+
+/// One authority, and what is between it and the store.
+struct Server {
+    authority: Authority,
+    sequencer: Sequencer,
+    /// From the authority to its sequencer, and back.
+    orders: VecDeque<Commit>,
+    reports: VecDeque<Report>,
+    /// Whether what is not settled is to be offered again.
+    again: bool,
+    answers: VecDeque<(Offer, Answer)>,
+    /// So many transactions it was told.
+    heard: usize,
+}
+
+struct Stream {
+    at: usize,
+    session: SessionId,
+    opened: bool,
+    up: VecDeque<Up>,
+    down: VecDeque<Down<Encoded>>,
+}
+
+struct Nve {
+    client: Client,
+    attached: BTreeSet<Key>,
+    stream: Option<Stream>,
+    table: BTreeMap<Key, Vec<Choice>>,
+    applying: VecDeque<(bool, Vec<Told>)>,
+    /// The last request about each identifier, and the revision of the store when it was made.
+    asked: BTreeMap<Key, (u64, u64)>,
+    acknowledged: BTreeSet<Key>,
+}
+
+struct Cluster {
+    flaw: Option<SharedFlaw>,
+    now_ms: u64,
+    chance: Chance,
+    shared: Shared,
+    servers: Vec<Option<Server>>,
+    instances: u64,
+    /// Offers on their way, also of those who are gone.
+    way: Vec<(usize, Offer)>,
+    sessions: u64,
+    nves: Vec<Nve>,
+}
+
+impl Cluster {
+    fn new(seed: u64, flaw: Option<SharedFlaw>) -> Self {
+        let head = Head { epoch: EPOCH, revision: 0, token: [0; TOKEN] };
+        let mut shared = Shared {
+            head,
+            records: BTreeMap::new(),
+            told: Vec::new(),
+            sessions: BTreeMap::new(),
+            forgotten: 0,
+            history: Vec::new(),
+        };
+        shared.note();
+        let nve = |n: usize| Nve {
+            client: Client::new(name(n as u64 + 1), 1, AUTHORITIES, seed ^ n as u64, None),
+            attached: BTreeSet::new(),
+            stream: None,
+            table: BTreeMap::new(),
+            applying: VecDeque::new(),
+            asked: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+        };
+        Cluster {
+            flaw,
+            now_ms: 0,
+            chance: Chance(seed),
+            shared,
+            servers: (0..AUTHORITIES).map(|_| None).collect(),
+            instances: 0,
+            way: Vec::new(),
+            sessions: 0,
+            nves: (0..NVES).map(nve).collect(),
+        }
+    }
+
+    fn start(&mut self, s: usize) {
+        let (head, records) = (self.shared.head, self.shared.records.clone());
+        let registry = Registry::new(nves(NVES as u64), records, head.revision, (self.now_ms, 0));
+        let commits = CommitRules { batch: 5, is_shared: self.flaw != Some(SharedFlaw::StaleAnswers) };
+        let epoch = EPOCH.to_vec();
+        let settings =
+            Settings { epoch, lease_ms: LEASE_MS, cache_lifetime_ms: 1, commits, ..settings(1, SMALL) };
+        self.instances += 1;
+        self.servers[s] = Some(Server {
+            authority: Authority::new(settings, registry),
+            sequencer: Sequencer::new(head, self.instances.to_be_bytes()),
+            orders: VecDeque::new(),
+            reports: VecDeque::new(),
+            again: false,
+            answers: VecDeque::new(),
+            heard: self.shared.told.len(),
+        });
+        self.authority(s, authority::Input::AtOthers(self.shared.sessions.clone().into_iter().collect()));
+    }
+
+    fn authority(&mut self, s: usize, input: authority::Input) {
+        let Some(server) = &mut self.servers[s] else { return };
+        for effect in server.authority.step(self.now_ms, input) {
+            match effect {
+                authority::Effect::Down(session, down) => {
+                    if let Some(stream) = stream_of(&mut self.nves, session) {
+                        stream.down.push_back(down);
+                    }
+                }
+                authority::Effect::Close(session, why) => {
+                    if let Some(stream) = stream_of(&mut self.nves, session) {
+                        stream.down.push_back(Down::Error(why));
+                    }
+                }
+                authority::Effect::Commit(commit) => server.orders.push_back(commit),
+                authority::Effect::Released(..)
+                | authority::Effect::Redirected { .. }
+                | authority::Effect::Left(_) => {}
+            }
+        }
+    }
+
+    /// The sequencer gets an order, and makes an offer.
+    fn order(&mut self, s: usize) {
+        let Some(server) = &mut self.servers[s] else { return };
+        let Some(order) = server.orders.pop_front() else { return };
+        if let Some(offer) = server.sequencer.commit(order) {
+            (server.again, server.answers) = (false, VecDeque::new());
+            self.way.push((s, offer));
+        }
+    }
+
+    /// What was not answered is offered again.
+    fn again(&mut self, s: usize) {
+        let Some(server) = self.servers[s].as_mut().filter(|server| server.again) else { return };
+        server.again = false;
+        let Some(mut offer) = server.sequencer.offer().cloned() else { return };
+        if self.flaw == Some(SharedFlaw::BlindRetry) {
+            offer.follows = self.shared.head;
+        }
+        self.way.push((s, offer));
+    }
+
+    /// An offer arrives at the store, or is lost, and its answer may be.
+    fn arrive(&mut self, with_faults: bool) {
+        if self.way.is_empty() {
+            return;
+        }
+        let at = self.chance.below(self.way.len() as u64) as usize;
+        let (s, offer) = self.way.swap_remove(at);
+        let fault = if with_faults { self.chance.below(8) } else { 8 };
+        // Late: whoever offered it was told that there is no answer, and it arrives some time.
+        if fault == 0 {
+            self.way.push((s, offer.clone()));
+        }
+        let answer = if fault <= 1 { Answer::Unknown } else { self.shared.take(&offer, s, self.flaw) };
+        let answer = if fault == 2 { Answer::Unknown } else { answer };
+        if let Some(server) = &mut self.servers[s] {
+            server.answers.push_back((offer, answer));
+        }
+    }
+
+    fn answer(&mut self, s: usize) {
+        let flaw = self.flaw;
+        let Some(server) = &mut self.servers[s] else { return };
+        let Some((offer, mut answer)) = server.answers.pop_front() else { return };
+        let Some(current) = server.sequencer.offer().filter(|it| it.head == offer.head).cloned() else {
+            return;
+        };
+        server.again |= answer == Answer::Unknown;
+        if answer == Answer::Unknown && flaw == Some(SharedFlaw::UnknownIsSuccess) {
+            answer = Answer::Taken;
+        }
+        server.reports.extend(server.sequencer.answered(&current, answer));
+    }
+
+    /// The store tells of the next transaction.
+    fn hear(&mut self, s: usize) {
+        let flaw = self.flaw;
+        let Some(server) = &mut self.servers[s] else { return };
+        if server.heard < self.shared.forgotten {
+            server.heard = self.shared.told.len();
+            if server.sequencer.replaced(self.shared.head).unwrap() {
+                let records = self.shared.records.clone().into_iter().collect();
+                let revision = self.shared.head.revision;
+                server.reports.push_back(Report::Replaced(Stored { revision, records, ..Stored::default() }));
+                server.again = false;
+            }
+            return;
+        }
+        let Some((head, commit, at)) = self.shared.told.get(server.heard) else { return };
+        server.heard += 1;
+        let opened = commit.opened.iter().filter(|_| flaw != Some(SharedFlaw::OldSessionsGoOn));
+        let opened = opened.map(|nve| (nve.to_string(), format!("nva{at}"))).collect();
+        match server.sequencer.seen(*head, commit.transaction.clone(), opened).unwrap() {
+            Seen::Next(report) => {
+                server.again = false;
+                server.reports.push_back(report);
+            }
+            Seen::Known => {}
+            Seen::Gap => panic!("a gap before {head:?}"),
+        }
+    }
+
+    fn report(&mut self, s: usize) {
+        let Some(server) = &mut self.servers[s] else { return };
+        let input = match server.reports.pop_front() {
+            None => return,
+            Some(Report::Durable | Report::Current) => authority::Input::Committed(Ok(())),
+            Some(Report::Others(transaction, opened)) => authority::Input::Others(transaction, opened),
+            Some(Report::Replaced(stored)) => authority::Input::Replaced(stored),
+            Some(report) => panic!("{report:?}"),
+        };
+        self.authority(s, input);
+    }
+
+    fn client(&mut self, n: usize, input: client::Input) {
+        for effect in self.nves[n].client.step(self.now_ms, input) {
+            let nve = &mut self.nves[n];
+            match effect {
+                client::Effect::Open(at) => {
+                    self.sessions += 1;
+                    let (up, down) = (VecDeque::new(), VecDeque::new());
+                    nve.stream =
+                        Some(Stream { at, session: SessionId(self.sessions), opened: false, up, down });
+                }
+                client::Effect::Close => self.close(n),
+                client::Effect::Up(up) => {
+                    let now = self.shared.head.revision;
+                    match &up {
+                        Up::Register { id, key, .. } => _ = nve.asked.insert(*key, (*id, now)),
+                        Up::Unregister { key, .. } => {
+                            nve.asked.remove(key);
+                            nve.acknowledged.remove(key);
+                        }
+                        _ => {}
+                    }
+                    if let Some(stream) = &mut nve.stream {
+                        stream.up.push_back(up);
+                    }
+                }
+                client::Effect::Apply { whole, mappings, .. } => nve.applying.push_back((whole, mappings)),
+                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
+            }
+        }
+    }
+
+    /// The stream of an NVE is gone. Its authority hears of that now, or when it hears nothing for long.
+    fn close(&mut self, n: usize) {
+        let Some(stream) = self.nves[n].stream.take() else { return };
+        if self.chance.below(2) == 0 {
+            self.authority(stream.at, authority::Input::Closed(stream.session));
+        } else if !stream.up.is_empty() && self.chance.below(2) == 0 {
+            // What was on its way still arrives.
+            stream
+                .up
+                .into_iter()
+                .for_each(|up| self.authority(stream.at, authority::Input::Up(stream.session, up)));
+        }
+    }
+
+    fn break_stream(&mut self, n: usize) {
+        if self.nves[n].stream.is_some() {
+            self.close(n);
+            self.client(n, client::Input::Closed("broken".to_owned()));
+        }
+    }
+
+    fn deliver_up(&mut self, n: usize) {
+        let Some(stream) = &mut self.nves[n].stream else { return };
+        let (at, session) = (stream.at, stream.session);
+        if self.servers[at].is_none() {
+            self.nves[n].stream = None;
+            return self.client(n, client::Input::Closed("refused".to_owned()));
+        }
+        if !std::mem::replace(&mut stream.opened, true) {
+            self.authority(at, authority::Input::Opened(session, None));
+            return self.client(n, client::Input::Opened);
+        }
+        if let Some(up) = stream.up.pop_front() {
+            self.authority(at, authority::Input::Up(session, up));
+        }
+    }
+
+    fn deliver_down(&mut self, n: usize) {
+        let nve = &mut self.nves[n];
+        let Some(stream) = &mut nve.stream else { return };
+        let Some(down) = stream.down.pop_front() else { return };
+        let (at, session, weight) = (stream.at, stream.session, down.weight());
+        let down = read_down(write_down(down)).unwrap();
+        match &down {
+            Down::Registered { id, .. } => {
+                if let Some((key, _)) = nve.asked.iter().find(|(_, (asked, _))| asked == id) {
+                    nve.acknowledged.insert(*key);
+                }
+            }
+            // Whoever is named had it while the request was on its way.
+            Down::Refused { id, owner: Some(owner), temporary: false, .. } => {
+                if let Some((key, (_, since))) = nve.asked.iter().find(|(_, (asked, _))| asked == id) {
+                    let has = |held: &Held, key: &Key| held.get(key).is_some_and(|(has, _)| has == owner);
+                    let had = self.shared.history[*since as usize..].iter().any(|held| {
+                        has(held, key) || key.zero_alias().is_some_and(|alias| has(held, &alias))
+                    });
+                    assert!(had, "{key} was refused as that of {owner}, who did not have it any more");
+                }
+            }
+            _ => {}
+        }
+        self.client(n, client::Input::Down(down));
+        self.authority(at, authority::Input::Ready(session, weight));
+    }
+
+    fn apply(&mut self, n: usize) {
+        let Some((whole, mappings)) = self.nves[n].applying.pop_front() else { return };
+        let table = &mut self.nves[n].table;
+        if whole {
+            table.clear();
+        }
+        for told in mappings {
+            if told.choices.is_empty() {
+                table.remove(&told.key);
+            } else {
+                table.insert(told.key, told.choices);
+            }
+        }
+        self.client(n, client::Input::Applied);
+    }
+
+    fn tick(&mut self, passed_ms: u64) {
+        self.now_ms += passed_ms;
+        (0..NVES).for_each(|n| self.client(n, client::Input::Tick));
+        (0..AUTHORITIES).for_each(|s| self.authority(s, authority::Input::Tick));
+    }
+
+    /// Attaches or detaches something.
+    fn change(&mut self, n: usize) {
+        let key = key(0x1000 * (1 + self.chance.below(KEYS)));
+        let nve = &mut self.nves[n];
+        nve.acknowledged.remove(&key);
+        nve.asked.remove(&key);
+        if !nve.attached.remove(&key) {
+            nve.attached.insert(key);
+        }
+        self.tell_attached(n);
+    }
+
+    fn tell_attached(&mut self, n: usize) {
+        let wanted = self.nves[n].attached.iter().map(|key| (*key, at(n as u64 + 1))).collect();
+        self.client(n, client::Input::Attached(wanted));
+    }
+
+    /// kill -9: what it offered may still arrive.
+    fn kill(&mut self, s: usize) {
+        self.servers[s] = None;
+        for n in 0..NVES {
+            if self.nves[n].stream.as_ref().is_some_and(|stream| stream.at == s) {
+                self.break_stream(n);
+            }
+        }
+    }
+
+    fn step(&mut self, with_faults: bool) {
+        let n = self.chance.below(NVES as u64) as usize;
+        let s = self.chance.below(AUTHORITIES as u64) as usize;
+        match self.chance.below(if with_faults { 400 } else { 360 }) {
+            0..70 => self.deliver_up(n),
+            70..140 => self.deliver_down(n),
+            140..170 => self.apply(n),
+            170..200 => self.order(s),
+            200..230 => self.arrive(with_faults),
+            230..260 => self.answer(s),
+            260..290 => self.hear(s),
+            290..330 => self.report(s),
+            330..340 => self.again(s),
+            340..360 => {
+                let passed_ms = 1 + self.chance.below(200);
+                self.tick(passed_ms);
+            }
+            360..384 => self.change(n),
+            384..392 => self.break_stream(n),
+            392..394 => self.kill(s),
+            394 => self.shared.forgotten = self.shared.told.len().saturating_sub(2),
+            _ if self.servers[s].is_none() => self.start(s),
+            _ => {}
+        }
+        self.check();
+    }
+
+    /// Time passes, and everything that is on its way arrives.
+    fn settle(&mut self) {
+        self.tick(200);
+        for _ in 0..40 {
+            while !self.way.is_empty() {
+                self.arrive(false);
+            }
+            for s in 0..AUTHORITIES {
+                (0..4).for_each(|_| self.hear(s));
+                self.answer(s);
+                self.again(s);
+                (0..4).for_each(|_| self.report(s));
+                self.order(s);
+            }
+            for n in 0..NVES {
+                self.deliver_up(n);
+                self.deliver_down(n);
+                self.apply(n);
+            }
+            self.check();
+        }
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        for (nve, n) in self.nves.iter().zip(1..) {
+            for key in &nve.acknowledged {
+                let record = self.shared.records.get(key);
+                let is_there = record.is_some_and(|record| record.is_held() && record.owner == name(n));
+                assert!(is_there, "{key} was acknowledged to nve{n} and is {record:?}");
+            }
+            let known = nve.client.known().map_or(0, |known| known.revision as usize);
+            let shown = self.shared.history[known].iter().map(|(key, (_, choices))| (*key, choices.clone()));
+            assert_eq!(nve.table, shown.collect::<BTreeMap<_, _>>(), "nve{n} at {known}");
+        }
+        // Each authority knows what was true at its revision.
+        for server in self.servers.iter().flatten() {
+            let registry = server.authority.registry();
+            let known = registry.held().map(|(key, it)| (*key, (it.owner.clone(), it.choices.clone())));
+            assert_eq!(known.collect::<Held>(), self.shared.history[registry.revision() as usize]);
+        }
+    }
+
+    /// What holds in the end.
+    fn check_converged(&self) {
+        let held = &self.shared.history[self.shared.head.revision as usize];
+        for (nve, n) in self.nves.iter().zip(1..) {
+            let known = nve.client.known().map(|known| known.revision);
+            assert_eq!(known, Some(self.shared.head.revision), "nve{n}: {:?}", nve.client.status());
+            for key in &nve.attached {
+                assert!(held.contains_key(key), "{key} of nve{n} is free, and not registered");
+            }
+        }
+        for (key, (owner, _)) in held {
+            let owner = self.nves.iter().zip(1..).find(|(_, n)| name(*n) == *owner).unwrap().0;
+            assert!(owner.attached.contains(key), "{key} is nobody's");
+        }
+    }
+}
+
+fn stream_of(nves: &mut [Nve], session: SessionId) -> Option<&mut Stream> {
+    nves.iter_mut().filter_map(|nve| nve.stream.as_mut()).find(|stream| stream.session == session)
+}
+
+/// A cluster from its beginning to its end. Gives the last revision.
+pub(super) fn live(seed: u64, flaw: Option<SharedFlaw>) -> u64 {
+    let mut cluster = Cluster::new(seed, flaw);
+    (0..AUTHORITIES).for_each(|s| cluster.start(s));
+    (0..NVES).for_each(|n| cluster.tell_attached(n));
+    for _ in 0..4_000 {
+        cluster.step(true);
+    }
+    for s in 0..AUTHORITIES {
+        if cluster.servers[s].is_none() {
+            cluster.start(s);
+        }
+    }
+    for _ in 0..500 {
+        cluster.step(false);
+    }
+    let end = cluster.now_ms + 60_000;
+    while cluster.now_ms < end {
+        cluster.settle();
+    }
+    cluster.check_converged();
+    cluster.shared.head.revision
+}
+
+#[test]
+fn authorities_of_one_store_lose_nothing_and_agree_in_the_end() {
+    let mut transactions = 0;
+    for seed in 0..50 {
+        let done = std::panic::catch_unwind(|| live(seed, None));
+        transactions += done.unwrap_or_else(|_| panic!("seed {seed}"));
+    }
+    assert!(transactions > 50 * 20, "{transactions} transactions are too few to try anything");
+    assert_eq!(live(7, None), live(7, None));
+}

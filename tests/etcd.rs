@@ -1,0 +1,536 @@
+//! The laws of the store on a real etcd, which each test starts for itself on loopback.
+#![cfg(feature = "etcd")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use ilagate::config::EtcdConfig;
+use ilagate::ila::Locator;
+use ilagate::nva::authority::Commit;
+use ilagate::nva::model::{Choice, Key, Record, Transaction};
+use ilagate::nva::store::{EPOCH, Order, Report, Running, Stored, etcd};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// An etcd of one member.
+struct Etcd {
+    directory: tempfile::TempDir,
+    client: SocketAddr,
+    peer: SocketAddr,
+    options: &'static [&'static str],
+    process: Child,
+}
+
+impl Etcd {
+    /// None where there is no etcd.
+    fn start(options: &'static [&'static str]) -> Option<Etcd> {
+        if Command::new("etcd").arg("--version").output().is_err() {
+            eprintln!("skipped: there is no etcd here; scripts/setup installs it");
+            return None;
+        }
+        let (directory, client, peer) = (tempfile::tempdir().unwrap(), free_address(), free_address());
+        let process = spawn(&directory, client, peer, options);
+        let etcd = Etcd { directory, client, peer, options, process };
+        etcd.wait();
+        Some(etcd)
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        while self.ctl(&["get", "/"]).is_err() {
+            assert!(began.elapsed() < TIMEOUT, "etcd does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ctl(&self, words: &[&str]) -> Result<String, String> {
+        let mut command = Command::new("etcdctl");
+        command.args(["--endpoints", &self.client.to_string()]).args(words);
+        let done = command.output().unwrap();
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        done.status.success().then_some(text).ok_or(String::from_utf8_lossy(&done.stderr).into_owned())
+    }
+
+    /// The revision of etcd.
+    fn revision(&self) -> i64 {
+        let status = self.ctl(&["get", "/ilagate/lab/head", "-w", "json"]).unwrap();
+        let (_, rest) = status.split_once("\"revision\":").unwrap();
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn again(&mut self) {
+        self.process = spawn(&self.directory, self.client, self.peer, self.options);
+        self.wait();
+    }
+
+    fn open(&self, name: &str) -> Store {
+        Store::open(name, self.client)
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(directory: &tempfile::TempDir, client: SocketAddr, peer: SocketAddr, options: &[&str]) -> Child {
+    let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
+    Command::new("etcd")
+        .args(["--name", "one", "--data-dir"])
+        .arg(directory.path())
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", &format!("one={peer}")])
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The store of one authority.
+struct Store {
+    running: Running,
+    revision: u64,
+    /// What was told of sessions.
+    sessions: Vec<Report>,
+}
+
+impl Store {
+    fn open(name: &str, address: SocketAddr) -> Store {
+        Store::try_open(name, address).unwrap()
+    }
+
+    fn try_open(name: &str, address: SocketAddr) -> Result<Store, String> {
+        let endpoints = vec![format!("http://{address}")];
+        let config = EtcdConfig { endpoints, prefix: "/ilagate/lab".to_owned(), tls: None };
+        let running = etcd::open(&config, name, [7; EPOCH]).map_err(|why| why.to_string())?;
+        let revision = running.stored.revision;
+        Ok(Store { running, revision, sessions: Vec::new() })
+    }
+
+    /// What is told next of transactions, within a time.
+    fn within(&mut self, time: Duration) -> Option<Report> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            match self.running.reports.try_recv() {
+                Ok(told @ (Report::AtOthers(_) | Report::Nowhere(_) | Report::Forgotten)) => {
+                    self.sessions.push(told)
+                }
+                Ok(report) => {
+                    if let Report::Durable | Report::Others(..) = report {
+                        self.revision += 1;
+                    }
+                    return Some(report);
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+        None
+    }
+
+    fn next(&mut self) -> Report {
+        self.within(TIMEOUT).expect("nothing was told")
+    }
+
+    fn commit(&self, transaction: Transaction) {
+        self.commit_as(self.revision + 1, transaction, &[]);
+    }
+
+    fn commit_as(&self, revision: u64, transaction: Transaction, opened: &[&str]) {
+        let opened = opened.iter().map(|nve| (*nve).into()).collect();
+        self.running.orders.send(Order::Commit(Commit { revision, transaction, opened })).unwrap();
+    }
+
+    /// Ends as an authority ends.
+    fn end(self) {
+        let Running { orders, thread, .. } = self.running;
+        drop(orders);
+        thread.join().unwrap();
+    }
+}
+
+fn key(n: u64) -> Key {
+    Key { sir_prefix: 0x2001_0db8 << 32, identifier: 1 << 61 | n }
+}
+
+fn record(sequence: u64, locators: u64) -> Record {
+    let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
+    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence }
+}
+
+fn writes(keys: impl IntoIterator<Item = u64>, sequence: u64) -> Transaction {
+    let mut transaction = Transaction::default();
+    transaction.writes = keys.into_iter().map(|n| (key(n), record(sequence, 2))).collect();
+    transaction
+}
+
+/// Forwards connections, as long as it may.
+struct Proxy {
+    address: SocketAddr,
+    /// Whether answers are swallowed, and whether nothing is accepted.
+    is_deaf: Arc<AtomicBool>,
+    is_closed: Arc<AtomicBool>,
+    /// Bytes of requests that were passed on.
+    passed: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn before(to: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy {
+            address: listener.local_addr().unwrap(),
+            is_deaf: Arc::default(),
+            is_closed: Arc::default(),
+            passed: Arc::default(),
+            open: Arc::default(),
+        };
+        let (is_deaf, is_closed) = (proxy.is_deaf.clone(), proxy.is_closed.clone());
+        let (passed, open) = (proxy.passed.clone(), proxy.open.clone());
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let near = near.unwrap();
+                if is_closed.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(far) = TcpStream::connect(to) else { continue };
+                open.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                let never = Arc::new(AtomicBool::new(false));
+                pass(near.try_clone().unwrap(), far.try_clone().unwrap(), never, passed.clone());
+                pass(far, near, is_deaf.clone(), Arc::default());
+            }
+        });
+        proxy
+    }
+
+    /// Cuts everything that is open.
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, is_deaf: Arc<AtomicBool>, passed: Arc<AtomicUsize>) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 16 << 10];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            passed.fetch_add(count, Ordering::SeqCst);
+            if !is_deaf.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
+}
+
+#[test]
+fn what_was_committed_is_there_in_the_order_of_keys_after_a_restart() {
+    let Some(mut etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    assert_eq!((store.running.stored.epoch, store.running.stored.revision), ([7; EPOCH], 0));
+    store.commit(writes([1, 2], 1));
+    assert_eq!(store.next(), Report::Durable);
+    let mut transaction = writes([], 0);
+    transaction.writes = vec![(key(2), record(3, 0)), (key(3), record(4, 16))];
+    store.commit(transaction);
+    assert_eq!(store.next(), Report::Durable);
+    store.end();
+    etcd.kill();
+    etcd.again();
+    let stored = etcd.open("nva1").running.stored;
+    assert_eq!((stored.epoch, stored.revision), ([7; EPOCH], 2));
+    assert_eq!(stored.records, [(key(1), record(1, 2)), (key(2), record(3, 0)), (key(3), record(4, 16))]);
+}
+
+#[test]
+fn many_records_are_read_as_they_were_written() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    // More than a page of one shard: keys that differ in two equal bytes are in the same one.
+    for batch in 0..60_u64 {
+        let keys = (0..120).map(|n| batch << 8 | n).map(|n| n << 16 | n);
+        store.commit(writes(keys, batch + 1));
+        assert_eq!(store.next(), Report::Durable);
+    }
+    let stored = etcd.open("nva2").running.stored;
+    assert_eq!((stored.revision, stored.records.len()), (60, 60 * 120));
+    assert!(stored.records.is_sorted_by(|a, b| a.0 < b.0));
+}
+
+#[test]
+fn each_authority_hears_of_the_others_and_one_of_two_wins() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let (mut first, mut second) = (etcd.open("nva1"), etcd.open("nva2"));
+    first.commit(writes([1], 1));
+    assert_eq!(first.next(), Report::Durable);
+    assert_eq!(second.next(), Report::Others(writes([1], 1), Vec::new()));
+    // Both at once, many times: one of them wins, and the other one hears of that.
+    for n in 2..30 {
+        first.commit(writes([n], n));
+        second.commit(writes([n], 100 + n));
+        let told = [first.next(), second.next()];
+        let expected = |mine: u64| match mine {
+            0 => [Report::Durable, Report::Others(writes([n], n), Vec::new())],
+            _ => [Report::Others(writes([n], 100 + n), Vec::new()), Report::Durable],
+        };
+        assert!(told == expected(0) || told == expected(1), "{told:?}");
+    }
+    // An offer that follows what is known no longer is void.
+    first.commit_as(first.revision, writes([99], 1), &[]);
+    assert_eq!(first.within(Duration::from_millis(300)), None);
+    assert_eq!(second.within(Duration::ZERO), None);
+    let records = etcd.open("nva3").running.stored.records;
+    assert_eq!(records.len(), 29);
+}
+
+#[test]
+fn what_an_authority_knows_is_confirmed_only_if_it_is_so() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let (mut first, mut second) = (etcd.open("nva1"), etcd.open("nva2"));
+    let before = etcd.revision();
+    first.commit(Transaction::default());
+    assert_eq!(first.next(), Report::Current);
+    assert_eq!(etcd.revision(), before, "a question is no transaction");
+    second.commit(writes([1], 1));
+    first.commit_as(1, Transaction::default(), &[]);
+    assert_eq!(second.next(), Report::Durable);
+    // Before or after the transaction; if after, the authority is told of that and of nothing else.
+    if first.next() == Report::Current {
+        assert_eq!(first.next(), Report::Others(writes([1], 1), Vec::new()));
+    }
+    assert_eq!(first.within(Duration::from_millis(300)), None);
+}
+
+#[test]
+fn sessions_are_told_with_the_transaction_that_opens_them_and_end_with_their_authority() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let (first, mut second) = (etcd.open("nva1"), etcd.open("nva2"));
+    let opened = vec![("nve1".to_owned(), "nva1".to_owned()), ("nve2".to_owned(), "nva1".to_owned())];
+    first.commit_as(1, writes([1], 1), &["nve1", "nve2"]);
+    assert_eq!(second.next(), Report::Others(writes([1], 1), opened.clone()));
+    // One that comes later is told of them.
+    let mut third = etcd.open("nva3");
+    third.within(Duration::from_millis(300));
+    assert_eq!(third.sessions, [Report::AtOthers(opened)]);
+    first.running.orders.send(Order::Left("nve2".into())).unwrap();
+    let gone = |nve: &str| Report::Nowhere(nve.to_owned());
+    let hears = |store: &mut Store, expected: Report| {
+        let began = Instant::now();
+        while !store.sessions.contains(&expected) && began.elapsed() < TIMEOUT {
+            assert_eq!(store.within(Duration::from_millis(50)), None);
+        }
+        assert!(store.sessions.contains(&expected), "{:?}", store.sessions);
+    };
+    hears(&mut second, gone("nve2"));
+    assert!(!second.sessions.contains(&gone("nve1")));
+    // An end that comes after a later beginning changes nothing.
+    second.commit_as(2, Transaction::default(), &["nve1"]);
+    assert_eq!(second.next(), Report::Durable);
+    first.running.orders.send(Order::Left("nve1".into())).unwrap();
+    let _ = third.next();
+    assert_eq!(third.within(Duration::from_millis(500)), None);
+    assert!(!third.sessions.contains(&gone("nve1")));
+    first.end();
+    second.end();
+    hears(&mut third, gone("nve1"));
+}
+
+#[test]
+fn what_was_sent_before_a_cut_is_settled_and_never_done_twice() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let proxy = Proxy::before(etcd.client);
+    let mut other = etcd.open("nva2");
+    let mut store = Store::open("nva1", proxy.address);
+    store.commit(writes([50], 50));
+    assert_eq!(store.next(), Report::Durable);
+    assert_eq!(other.next(), Report::Others(writes([50], 50), Vec::new()));
+    for n in 1..=5_u64 {
+        let revision = store.revision;
+        // Etcd gets it, and its answer is lost.
+        proxy.is_deaf.store(true, Ordering::SeqCst);
+        let passed = proxy.passed.load(Ordering::SeqCst);
+        store.commit(writes([n], n));
+        let began = Instant::now();
+        while proxy.passed.load(Ordering::SeqCst) == passed {
+            assert!(began.elapsed() < TIMEOUT);
+        }
+        assert_eq!(other.next(), Report::Others(writes([n], n), Vec::new()));
+        proxy.is_closed.store(true, Ordering::SeqCst);
+        proxy.cut();
+        // Nothing is said while nothing is known.
+        assert!(!matches!(
+            store.within(Duration::from_millis(300)),
+            Some(Report::Durable | Report::Refused(_))
+        ));
+        proxy.is_deaf.store(false, Ordering::SeqCst);
+        proxy.is_closed.store(false, Ordering::SeqCst);
+        while store.next() != Report::Durable {}
+        assert_eq!(store.revision, revision + 1);
+    }
+    // Another authority comes first while nothing is known: that is told, and no more.
+    proxy.is_closed.store(true, Ordering::SeqCst);
+    proxy.cut();
+    store.commit(writes([9], 9));
+    other.commit(writes([8], 8));
+    assert_eq!(other.next(), Report::Durable);
+    std::thread::sleep(Duration::from_millis(300));
+    proxy.is_closed.store(false, Ordering::SeqCst);
+    let told = loop {
+        match store.next() {
+            Report::Away(_) => {}
+            told => break told,
+        }
+    };
+    assert_eq!(told, Report::Others(writes([8], 8), Vec::new()));
+    let stored = etcd.open("nva3").running.stored;
+    assert_eq!((stored.revision, stored.records.len()), (7, 7));
+}
+
+#[test]
+fn an_etcd_that_is_away_is_told_of_and_what_waits_is_done_when_it_is_back() {
+    let Some(mut etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    store.commit(writes([1], 1));
+    assert_eq!(store.next(), Report::Durable);
+    etcd.kill();
+    store.commit(writes([2], 2));
+    assert!(matches!(store.next(), Report::Away(Some(_))));
+    assert_eq!(store.within(Duration::from_secs(1)), None);
+    etcd.again();
+    let mut told = vec![store.next(), store.next()];
+    told.sort_by_key(|report| *report == Report::Durable);
+    assert_eq!(told, [Report::Away(None), Report::Durable]);
+}
+
+#[test]
+fn what_etcd_forgot_is_read_anew() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let proxy = Proxy::before(etcd.client);
+    let mut store = Store::open("nva1", proxy.address);
+    let mut other = etcd.open("nva2");
+    store.commit(writes([1], 1));
+    assert_eq!(store.next(), Report::Durable);
+    assert_eq!(other.next(), Report::Others(writes([1], 1), Vec::new()));
+    proxy.is_closed.store(true, Ordering::SeqCst);
+    proxy.cut();
+    store.commit(writes([100], 9));
+    for n in 2..5 {
+        other.commit(writes([n], n));
+        assert_eq!(other.next(), Report::Durable);
+    }
+    etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
+    proxy.is_closed.store(false, Ordering::SeqCst);
+    let told = loop {
+        match store.next() {
+            Report::Away(_) => {}
+            told => break told,
+        }
+    };
+    let records = (1..5).map(|n| (key(n), record(n, 2))).collect();
+    let stored = Stored { epoch: [7; EPOCH], revision: 4, restored: false, records, objects: Vec::new() };
+    assert_eq!(told, Report::Replaced(stored));
+    store.revision = 4;
+    store.commit(writes([5], 5));
+    assert_eq!(store.next(), Report::Durable);
+    assert_eq!(other.next(), Report::Others(writes([5], 5), Vec::new()));
+}
+
+#[test]
+fn a_full_etcd_refuses_in_its_own_words_and_goes_on_when_it_has_room() {
+    let Some(etcd) = Etcd::start(&["--quota-backend-bytes", "1048576"]) else { return };
+    let mut store = etcd.open("nva1");
+    let mut n = 0;
+    let why = loop {
+        n += 1;
+        store.commit(writes(n * 200..n * 200 + 120, n));
+        match store.next() {
+            Report::Durable => assert!(n < 1_000, "it is never full"),
+            Report::Refused(why) => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(why.contains("database space exceeded"), "{why}");
+    // What is there is read still.
+    assert_eq!(etcd.open("nva2").running.stored.revision, n - 1);
+    etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
+    etcd.ctl(&["defrag"]).unwrap();
+    etcd.ctl(&["del", "--prefix", "/ilagate/other"]).unwrap();
+    etcd.ctl(&["alarm", "disarm"]).unwrap();
+    store.commit(writes([1], 1));
+    let told = store.next();
+    assert!(matches!(&told, Report::Durable | Report::Refused(_)), "{told:?}");
+}
+
+#[test]
+fn a_registry_that_others_wrote_into_is_of_no_use() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    etcd.ctl(&["del", "/ilagate/lab/head"]).unwrap();
+    assert!(matches!(store.next(), Report::Broken(why) if why.contains("the head was deleted")));
+    etcd.ctl(&["put", "/ilagate/lab/head", "something else"]).unwrap();
+    let why = Store::try_open("nva1", etcd.client).map(|_| ()).unwrap_err();
+    assert!(why.contains("`something else`, which this release cannot read"), "{why}");
+}
+
+#[test]
+#[ignore = "a measurement: `cargo test --release --test etcd -- --ignored --nocapture`"]
+fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
+    const ROUNDS: u64 = 5;
+    const TRANSACTIONS: u64 = 100;
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let endpoint = format!("http://{}", etcd.client);
+    let mut raw = runtime.block_on(etcd_client::Client::connect([endpoint], None)).unwrap();
+    let mut store = etcd.open("nva1");
+    store.commit(writes([1], 1));
+    assert_eq!(store.running.reports.blocking_recv(), Some(Report::AtOthers(Vec::new())));
+    assert_eq!(store.next(), Report::Durable);
+    for records in [1_u64, 64, 120] {
+        let (mut by_store, mut by_itself) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..ROUNDS {
+            let keys =
+                |n: u64| (0..records).map(move |m| (round * TRANSACTIONS + n) << 16 | m << 8 | records);
+            let began = Instant::now();
+            for n in 0..TRANSACTIONS {
+                store.commit(writes(keys(n), 1));
+                assert_eq!(store.running.reports.blocking_recv(), Some(Report::Durable));
+                store.revision += 1;
+            }
+            by_store += began.elapsed();
+            let began = Instant::now();
+            for n in 0..TRANSACTIONS {
+                let puts = keys(n).map(|key| {
+                    let value = vec![7; 37];
+                    etcd_client::TxnOp::put(format!("/raw/r/00/{key:032x}"), value, None)
+                });
+                let head = etcd_client::TxnOp::put("/raw/head", vec![b'0'; 80], None);
+                let transaction = etcd_client::Txn::new().and_then(puts.chain([head]).collect::<Vec<_>>());
+                runtime.block_on(raw.txn(transaction)).unwrap();
+            }
+            by_itself += began.elapsed();
+        }
+        let rate = |took: Duration| (ROUNDS * TRANSACTIONS * records) as f64 / took.as_secs_f64();
+        let (store_rate, raw_rate) = (rate(by_store), rate(by_itself));
+        let part = store_rate / raw_rate;
+        println!(
+            "{records} records a transaction: {store_rate:.0}/s, by itself {raw_rate:.0}/s, {part:.2} of it"
+        );
+    }
+}
