@@ -41,6 +41,7 @@ pub const LIMITS: Limits = Limits {
     window: 128 << 10,
     page: 1_000,
     page_bytes: 16 << 20,
+    news_per_ms: 20,
 };
 
 /// Something that the authority learns.
@@ -80,6 +81,8 @@ pub enum Input {
     Nowhere(String),
     /// The store forgot which sessions are here.
     Forgotten,
+    /// The time of [`Authority::due_ms`] is there.
+    Due,
     /// Time has passed.
     Tick,
 }
@@ -179,6 +182,14 @@ pub fn used_ms(cache_lifetime_ms: u32) -> u64 {
     GRACE * u64::from(cache_lifetime_ms) + MARGIN_MS
 }
 
+/// When those who follow everything are told next.
+#[derive(Debug, Default)]
+struct News {
+    due_ms: u64,
+    /// Whether there is something to tell then.
+    waits: bool,
+}
+
 /// Sessions around a registry.
 #[derive(Debug)]
 pub struct Authority {
@@ -191,6 +202,7 @@ pub struct Authority {
     /// NVEs with a session at another authority, and its name.
     elsewhere: BTreeMap<String, String>,
     triangles: Triangles,
+    news: News,
     effects: Vec<Effect>,
 }
 
@@ -222,8 +234,15 @@ impl Authority {
             sessions: Sessions { absent, ..Sessions::default() },
             elsewhere: BTreeMap::new(),
             triangles: Triangles::default(),
+            news: News::default(),
             effects: Vec::new(),
         }
+    }
+
+    /// When something is to be told that waits: [`Input::Due`].
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        self.news.waits.then_some(self.news.due_ms)
     }
 
     /// The registry.
@@ -323,7 +342,11 @@ impl Authority {
                 let open = self.sessions.all.iter().filter(|(_, session)| session.nve.is_some());
                 open.for_each(|(id, _)| self.commits.open(*id));
             }
+            Input::Due => {}
             Input::Tick => self.tick(now_ms),
+        }
+        if self.news.waits {
+            self.tell_followers(now_ms);
         }
         if let Some(commit) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
             self.effects.push(Effect::Commit(commit));
@@ -402,7 +425,9 @@ impl Authority {
     fn receive(&mut self, id: SessionId, up: Up, now_ms: u64) {
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
         session.heard_ms = now_ms;
-        self.sessions.due.insert(id);
+        if !matches!(up, Up::Applied(_)) {
+            self.sessions.due.insert(id);
+        }
         let (number, request) = match (&session.nve, up) {
             (None, Up::Hello { versions, nve, asks, .. }) => {
                 return self.greet(id, &versions, (&nve, asks), now_ms);
@@ -603,7 +628,19 @@ impl Authority {
         self.sessions.note_touched(&touched, &self.registry);
         self.log.push(transaction);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
-        self.sessions.due_followers();
+        self.tell_followers(now_ms);
+    }
+
+    /// Tells all who follow everything, or lets them wait for their next turn: the more they are, the longer, so that a
+    /// message carries what came meanwhile.
+    fn tell_followers(&mut self, now_ms: u64) {
+        if now_ms < self.news.due_ms {
+            self.news.waits = true;
+            return;
+        }
+        let told = self.sessions.due_followers();
+        let pause_ms = told / self.settings.limits.news_per_ms.max(1);
+        self.news = News { due_ms: now_ms + pause_ms as u64, waits: false };
     }
 
     /// Takes over what the store holds now. What came between cannot be told: who follows everything gets a snapshot.
@@ -619,7 +656,7 @@ impl Authority {
         self.log = Log::new(revision, self.settings.limits);
         self.pages.clear();
         self.sessions.note_changes(changed.into_iter());
-        self.sessions.due_followers();
+        self.tell_followers(now_ms);
     }
 }
 

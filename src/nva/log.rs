@@ -26,6 +26,9 @@ pub struct Limits {
     pub page: usize,
     /// Bytes of pages that are kept for other sessions.
     pub page_bytes: usize,
+    /// Messages with transactions that leave in a millisecond, for all sessions together. What comes faster waits and is
+    /// told together.
+    pub news_per_ms: usize,
 }
 
 #[derive(Debug)]

@@ -240,6 +240,7 @@ impl Server {
         let mut tick = tokio::time::interval(TICK);
         let mut recheck = tokio::time::interval(RECHECK);
         loop {
+            let due = self.authority.due_ms().map(Duration::from_millis);
             let input = tokio::select! {
                 event = self.events.recv() => match event {
                     None => break,
@@ -277,6 +278,7 @@ impl Server {
                     None => continue,
                 },
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
+                () = at(self.began + due.unwrap_or_default()), if due.is_some() => Input::Due,
                 _ = tick.tick() => Input::Tick,
                 () = trust_changes(&mut self.trusted) => {
                     self.recheck();
@@ -410,6 +412,10 @@ impl Server {
             }
         }
     }
+}
+
+async fn at(time: Instant) {
+    tokio::time::sleep_until(time.into()).await;
 }
 
 fn tell_operator(id: SessionId, down: &Down<Encoded>) {

@@ -71,10 +71,11 @@ impl Sessions {
         }
     }
 
-    /// There may be news for all who follow everything.
-    pub(super) fn due_followers(&mut self) {
+    /// There may be news for all who follow everything. Gives how many these are.
+    pub(super) fn due_followers(&mut self) -> usize {
         let Sessions { all, due, .. } = self;
-        due.extend(all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id));
+        let live = all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id);
+        live.map(|id| due.insert(id)).count()
     }
 
     /// What anybody sees of what operators want may be another one.

@@ -30,6 +30,7 @@ const SMALL: Limits = Limits {
     window: 400,
     page: 3,
     page_bytes: 512,
+    news_per_ms: 1,
 };
 
 type Held = BTreeMap<Key, (String, Vec<Choice>)>;

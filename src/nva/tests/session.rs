@@ -154,6 +154,31 @@ fn a_snapshot_of_moving_data_shows_its_last_revision() {
 }
 
 #[test]
+fn many_sessions_are_told_together_what_comes_fast_and_few_at_once() {
+    // One message a millisecond: two who follow are told each second millisecond.
+    let mut bench = Bench::new(Limits { news_per_ms: 1, ..LIMITS }, 1);
+    bench.hello(1);
+    bench.follows(2, Some((EPOCH, 1)));
+    bench.follows(3, Some((EPOCH, 1)));
+    assert_eq!((bench.told_all(2), bench.told_all(3)), (vec!["resumed 1".into()], vec!["resumed 1".into()]));
+    let mut told: Vec<String> = Vec::new();
+    for number in 2..=7 {
+        bench.register(1, number);
+        told.extend(bench.told(2).0);
+        bench.now_ms += 1;
+    }
+    assert_eq!(told, ["delta 2: 2", "delta 3: 3", "delta 5: 4 5"]);
+    assert_eq!((bench.authority.due_ms(), bench.now_ms), (Some(6), 6));
+    bench.step(Input::Due);
+    assert_eq!((bench.told(2).0, bench.told(3).0.len()), (vec!["delta 7: 6 7".to_owned()], 4));
+    assert_eq!(bench.authority.due_ms(), None);
+    // Nothing comes for a while: the next one leaves at once.
+    bench.now_ms = 100;
+    bench.register(1, 8);
+    assert_eq!(bench.told(2).0, ["delta 8: 8"]);
+}
+
+#[test]
 fn a_session_resumes_from_what_is_in_force_if_the_log_holds_the_rest() {
     let limits = Limits { transactions: 3, ..LIMITS };
     let mut bench = Bench::new(limits, 2);
