@@ -175,9 +175,8 @@ fn record(sequence: u64, locators: u64) -> Record {
 }
 
 fn writes(keys: impl IntoIterator<Item = u64>, sequence: u64) -> Transaction {
-    let mut transaction = Transaction::default();
-    transaction.writes = keys.into_iter().map(|n| (key(n), record(sequence, 2))).collect();
-    transaction
+    let writes = keys.into_iter().map(|n| (key(n), record(sequence, 2))).collect();
+    Transaction { writes, ..Transaction::default() }
 }
 
 /// Forwards connections, as long as it may.

@@ -38,7 +38,7 @@ type Session = (Arc<str>, [u8; TOKEN]);
 type Call<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// Waits for a call, if there is one.
-async fn done<T>(call: &mut Call<T>) -> T {
+async fn done_of<T>(call: &mut Call<T>) -> T {
     match call {
         Some(call) => call.await,
         None => pending().await,
@@ -132,21 +132,22 @@ impl Work {
         loop {
             self.offer().await;
             self.tell().await;
-            let done = tokio::select! {
+            let mut done = Ok(());
+            tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => Ok(self.obey(order)),
+                    Some(order) => self.obey(order),
                     None => break,
                 },
-                offered = done(&mut self.offering) => Ok(self.offered(offered)),
-                (session, told) = done(&mut self.telling) => Ok(self.told(session, told)),
-                item = self.items.recv() => self.learn(item).await,
-                () = at(self.again) => Ok(self.offer_again()),
-                () = at(self.retold) => Ok(self.retold = None),
+                offered = done_of(&mut self.offering) => self.offered(offered),
+                (session, told) = done_of(&mut self.telling) => self.told(session, told),
+                item = self.items.recv() => done = self.learn(item).await,
+                () = at(self.again) => self.offer_again(),
+                () = at(self.retold) => self.retold = None,
                 Ok(()) = lease.changed() => {
                     let lent = *lease.borrow_and_update();
-                    Ok(self.lend(lent))
+                    self.lend(lent);
                 }
-            };
+            }
             if let Err(Broken(why)) = done {
                 self.report(Report::Broken(why));
                 break;
