@@ -488,11 +488,12 @@ fn a_registry_that_others_wrote_into_is_of_no_use() {
     assert!(why.contains("`something else`, which this release cannot read"), "{why}");
 }
 
+/// Prints what a transaction costs beside one of etcd itself: `ILAGATE_TRANSACTIONS=500 cargo test --release --test etcd
+/// a_commit_is -- --nocapture`.
 #[test]
-#[ignore = "a measurement: `cargo test --release --test etcd -- --ignored --nocapture`"]
-fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
+fn a_commit_is_one_transaction_of_etcd() {
     const ROUNDS: u64 = 5;
-    const TRANSACTIONS: u64 = 100;
+    let transactions = std::env::var("ILAGATE_TRANSACTIONS").map_or(2, |text| text.parse().unwrap());
     let Some(etcd) = Etcd::start(&[]) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let endpoint = format!("http://{}", etcd.client);
@@ -502,19 +503,20 @@ fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
     assert_eq!(store.running.reports.blocking_recv(), Some(Report::AtOthers(Vec::new())));
     assert_eq!(store.next(), Report::Durable);
     for records in [1_u64, 64, 120] {
+        let before = etcd.revision();
         let (mut by_store, mut by_itself) = (Duration::ZERO, Duration::ZERO);
         for round in 0..ROUNDS {
             let keys =
-                |n: u64| (0..records).map(move |m| (round * TRANSACTIONS + n) << 16 | m << 8 | records);
+                |n: u64| (0..records).map(move |m| (round * transactions + n) << 16 | m << 8 | records);
             let began = Instant::now();
-            for n in 0..TRANSACTIONS {
+            for n in 0..transactions {
                 store.commit(writes(keys(n), 1));
                 assert_eq!(store.running.reports.blocking_recv(), Some(Report::Durable));
                 store.revision += 1;
             }
             by_store += began.elapsed();
             let began = Instant::now();
-            for n in 0..TRANSACTIONS {
+            for n in 0..transactions {
                 let puts = keys(n).map(|key| {
                     let value = vec![7; 37];
                     etcd_client::TxnOp::put(format!("/raw/r/00/{key:032x}"), value, None)
@@ -525,7 +527,9 @@ fn a_transaction_costs_little_more_than_one_of_etcd_itself() {
             }
             by_itself += began.elapsed();
         }
-        let rate = |took: Duration| (ROUNDS * TRANSACTIONS * records) as f64 / took.as_secs_f64();
+        // As many by the store as by itself.
+        assert_eq!(etcd.revision() - before, (2 * ROUNDS * transactions) as i64);
+        let rate = |took: Duration| (ROUNDS * transactions * records) as f64 / took.as_secs_f64();
         let (store_rate, raw_rate) = (rate(by_store), rate(by_itself));
         let part = store_rate / raw_rate;
         println!(

@@ -306,8 +306,8 @@ def test_after_a_restoration_nodes_have_again_what_they_had_and_nothing_new_is_g
         # One that registers is away, and so the wait goes on.
         net.nve1.stop()
         domain.nva.kill()
-        words = ["restore", "--config", domain.nva.file, "--from", lab.path("copy.redb")]
-        lab.host([binary("ila-nva"), *words])
+        restore = ["restore", "--config", domain.nva.file, "--from", lab.path("copy.redb")]
+        lab.host([binary("ila-nva"), *restore])
         # It knows what it had also over a restart.
         net.nve2.stop()
         domain.nva.start()
