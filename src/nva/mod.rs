@@ -1,11 +1,17 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
-//! `registry` holds the rules (`tombstones`: what was released, `restoration`: after
-//! a backup), `authority` the sessions around it (`session` one of them, `commits` what they ask for, `log` what they are told, `interest` what they asked for, `absent` what those
-//! without a session may use, `bucket` what each may take), `client` the NVE's half of a session (`follower`: what it is
-//! told, `cache`: what it asks for, `triangles`: what it tells as a router): cores without clock, socket, thread and
-//! file. `store` makes transactions durable, in a file or in an etcd that several authorities share, and `mirror` is the
-//! file in which an NVE keeps what it knows. `server` and `run` are the shells of `ila-nva`.
+//! Cores without clock, socket, thread and file:
+//! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup), `catalogue`
+//!   those of networks, policies and attachments (`allocate`: what operators leave open);
+//! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
+//!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
+//!   may use, `triangles` what routers tell, `bucket` what each may take;
+//! * `client` is the NVE's half of a session: `follower` what it is told, `cache` what it asks for, `wanted` what
+//!   operators want.
+//!
+//! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
+//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics`, `reload` and `run` are the shells of
+//! `ila-nva`.
 
 mod absent;
 mod allocate;
