@@ -6,7 +6,7 @@
 
 use super::absent::Absent;
 use super::bucket::Bucket;
-use super::cache::{CONFIRM_MS, GRACE};
+use super::cache::GRACE;
 use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
 use super::interest::MARGIN_MS;
@@ -394,7 +394,7 @@ impl Authority {
             self.end(id, format!("{nve} opened another session at {authority}"), now_ms);
         }
         // It is told there what becomes of what it has.
-        self.sessions.absent.is_back(&nve);
+        self.sessions.absent.forget(&nve);
         self.elsewhere.insert(nve, authority);
     }
 
@@ -596,7 +596,7 @@ impl Authority {
             self.end(before, format!("{nve} opened another session"), now_ms);
         }
         self.elsewhere.remove(nve);
-        let used_before = self.sessions.absent.is_back(nve);
+        self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
@@ -609,7 +609,6 @@ impl Authority {
         let router = self.registry.is_router(&nve);
         session.nve = Some(nve);
         self.commits.open(id);
-        session.used_before = used_before.map(|used| (used, now_ms + CONFIRM_MS));
         if asks {
             session.will_ask();
         }
