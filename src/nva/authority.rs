@@ -310,7 +310,7 @@ impl Authority {
                     self.sessions.due.insert(id);
                 }
             }
-            Input::Release(ticket, key) => self.release(ticket, key),
+            Input::Release(ticket, key) => self.commits.release(ticket, key),
             Input::ReleaseAll(ticket, nve) => self.release_all(ticket, nve),
             Input::Resume(ticket) => match self.registry.restoration() {
                 Some(_) => self.commits.resume(Some(ticket)),
@@ -348,7 +348,8 @@ impl Authority {
         if self.news.waits {
             self.tell_followers(now_ms);
         }
-        if let Some(commit) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
+        let Authority { commits, sessions, registry, elsewhere, .. } = self;
+        if let Some(commit) = commits.next(sessions, registry, elsewhere, now_ms) {
             self.effects.push(Effect::Commit(commit));
         }
         self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
@@ -520,24 +521,6 @@ impl Authority {
             self.sessions.due.insert(*id);
             nve.clone()
         })
-    }
-
-    fn release(&mut self, ticket: Ticket, key: Key) {
-        let owner = self.registry.record(key).filter(|record| record.is_held()).map(|record| &record.owner);
-        let lives = |owner: &&String| self.sessions.all.values().any(|it| it.nve.as_deref() == Some(owner));
-        match owner.filter(lives) {
-            Some(owner) => {
-                let why = format!("{key} is registered by {owner}, which has a session; detach it there");
-                self.effects.push(Effect::Released(ticket, Err(why)));
-            }
-            None if let Some((owner, authority)) = owner.and_then(|it| self.elsewhere.get_key_value(it)) => {
-                let why = format!(
-                    "{key} is registered by {owner}, which has a session at {authority}; detach it there"
-                );
-                self.effects.push(Effect::Released(ticket, Err(why)));
-            }
-            None => self.commits.release(ticket, key),
-        }
     }
 
     fn release_all(&mut self, ticket: Ticket, nve: String) {

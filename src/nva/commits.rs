@@ -12,7 +12,7 @@ use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
@@ -205,6 +205,7 @@ impl Commits {
         &mut self,
         sessions: &mut Sessions,
         registry: &mut Registry,
+        elsewhere: &BTreeMap<String, String>,
         now_ms: u64,
     ) -> Option<Commit> {
         if self.flight.is_some() {
@@ -250,7 +251,10 @@ impl Commits {
         while draft.len() < most
             && let Some((ticket, key)) = self.releases.pop_front()
         {
-            let judgement = registry.release(&mut draft, key).map_err(|refusal| refusal.why);
+            let judgement = match why_kept(key, registry, sessions, elsewhere) {
+                Some(why) => Err(why),
+                None => registry.release(&mut draft, key).map_err(|refusal| refusal.why),
+            };
             operators.push((ticket, Wanted::Release(key), judgement));
         }
         let emptied = self.empty_next(&mut draft, registry, most);
@@ -455,6 +459,22 @@ impl Commits {
             sessions.tell(session, answer);
         }
     }
+}
+
+/// Why an operator does not release an identifier: its owner lives, and would go on using it.
+fn why_kept(
+    key: Key,
+    registry: &Registry,
+    sessions: &Sessions,
+    elsewhere: &BTreeMap<String, String>,
+) -> Option<String> {
+    let owner = &registry.record(key).filter(|record| record.is_held())?.owner;
+    let place = match (sessions.of(owner), elsewhere.get(owner)) {
+        (Some(_), _) => String::new(),
+        (None, Some(authority)) => format!(" at {authority}"),
+        (None, None) => return None,
+    };
+    Some(format!("{key} is registered by {owner}, which has a session{place}; detach it there"))
 }
 
 /// Why an identifier is not given out that was released.
