@@ -273,8 +273,9 @@ impl Commits {
                 let judgement = match &request {
                     Request::Register(claim) => {
                         let key = &claim.key;
-                        let user = absent.user_of(*key, now_ms);
-                        let judgement = match user.filter(|_| registry.was_of_another(&draft, &nve, *key)) {
+                        let was_of_another = registry.was_of_another(&draft, &nve, *key);
+                        let user = was_of_another.then(|| absent.user_of(*key, now_ms)).flatten();
+                        let judgement = match user {
                             Some(user) => Err(in_use(*key, user)),
                             None => registry.register(&mut draft, &nve, claim.clone(), now_ms),
                         };
@@ -367,7 +368,7 @@ impl Commits {
     }
 
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
-    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Flight> {
+    fn delete_released(&mut self, registry: &mut Registry, absent: &Absent, now_ms: u64) -> Option<Flight> {
         let is_idle = self.turns.is_empty() && self.releases.is_empty() && self.emptying.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
