@@ -116,6 +116,8 @@ pub(super) struct Commits {
     completed: Vec<Arc<str>>,
     /// Ticks since released identifiers were deleted.
     put_off: u32,
+    /// The last commit was such a change: all others come next.
+    was_change: bool,
 }
 
 /// An NVE of which everything is released, a part in each commit.
@@ -149,6 +151,7 @@ impl Commits {
             completed: Vec::new(),
             released: Vec::new(),
             put_off: 0,
+            was_change: false,
         }
     }
 
@@ -213,14 +216,16 @@ impl Commits {
         }
         let revision = registry.revision() + 1;
         let mut operators = Vec::new();
+        let others_first = std::mem::take(&mut self.was_change) && self.has_others();
         // Each by itself: the next one is judged by what this one leaves.
-        while let Some((ticket, key, change)) = self.changes.pop_front() {
+        while !others_first && let Some((ticket, key, change)) = self.changes.pop_front() {
             let judged = registry.provision(key.clone(), change.clone());
             let wanted = Wanted::Change(key, change);
             match judged {
                 Ok((sequence, transaction)) => {
                     operators.push((ticket, wanted, Ok(sequence)));
                     let commit = Commit { revision, transaction, opened: Vec::new() };
+                    self.was_change = true;
                     return self.fly(Flight { commit, operators, ..Flight::default() });
                 }
                 Err(why) if self.rules.is_shared => operators.push((ticket, wanted, Err(why))),
@@ -235,7 +240,6 @@ impl Commits {
         {
             return self.fly(Flight { commit: Commit { revision, ..flight.commit }, ..flight });
         }
-        let registry = &*registry;
         let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut judged) = (Draft::default(), Vec::new());
         // Before anything that these ask for.
@@ -324,9 +328,19 @@ impl Commits {
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision());
-            return None;
+            // The others wanted nothing that is to be written.
+            return if others_first { self.next(sessions, registry, elsewhere, now_ms) } else { None };
         }
         self.fly(flight)
+    }
+
+    /// Whether anything waits but changes of networks, policies and attachments.
+    fn has_others(&self) -> bool {
+        let is_idle = self.turns.is_empty()
+            && self.releases.is_empty()
+            && self.emptying.is_empty()
+            && self.opening.is_empty();
+        !is_idle || self.resuming.is_some() || self.put_off >= PUT_OFF
     }
 
     fn fly(&mut self, flight: Flight) -> Option<Commit> {
