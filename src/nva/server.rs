@@ -9,6 +9,7 @@ use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
+use super::refusals::Refusals;
 use super::registry::{Nve, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
@@ -165,6 +166,8 @@ pub struct Server {
     sessions: HashMap<SessionId, Outlet>,
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
+    /// Of sessions that were refused something.
+    refusals: HashMap<SessionId, Refusals>,
     trusted: Trusted,
     /// Operators who wait for an answer.
     tickets: HashMap<Ticket, oneshot::Sender<Released>>,
@@ -219,6 +222,7 @@ pub fn pair(
         ready,
         sessions: HashMap::new(),
         chains: HashMap::new(),
+        refusals: HashMap::new(),
         trusted,
         tickets: HashMap::new(),
         next_ticket: 0,
@@ -279,7 +283,10 @@ impl Server {
                 },
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 () = at(self.began + due.unwrap_or_default()), if due.is_some() => Input::Due,
-                _ = tick.tick() => Input::Tick,
+                _ = tick.tick() => {
+                    self.tell_other_refusals();
+                    Input::Tick
+                }
                 () = trust_changes(&mut self.trusted) => {
                     self.recheck();
                     continue;
@@ -352,6 +359,21 @@ impl Server {
     fn forget(&mut self, id: SessionId) {
         self.sessions.remove(&id);
         self.chains.remove(&id);
+        let others = self.refusals.remove(&id).map_or(0, |mut refusals| refusals.all());
+        if others > 0 {
+            tell_others(id, others);
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn tell_other_refusals(&mut self) {
+        let now_ms = self.now_ms();
+        let others =
+            self.refusals.iter_mut().filter_map(|(id, refusals)| Some((*id, refusals.rest(now_ms)?)));
+        others.for_each(|(id, others)| tell_others(id, others));
     }
 
     /// Ends the sessions of those who are trusted no longer.
@@ -368,11 +390,15 @@ impl Server {
     fn step(&mut self, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let now_ms = self.began.elapsed().as_millis() as u64;
+            let now_ms = self.now_ms();
             for effect in self.authority.step(now_ms, input) {
                 match effect {
                     Effect::Down(id, down) => {
-                        tell_operator(id, &down);
+                        if !matches!(down, Down::Refused { .. })
+                            || self.refusals.entry(id).or_default().is_told(now_ms)
+                        {
+                            tell_operator(id, &down);
+                        }
                         self.counts.count(&down);
                         let Some(outlet) = self.sessions.get(&id) else { continue };
                         if outlet.downs.send(down).is_err() {
@@ -416,6 +442,10 @@ impl Server {
 
 async fn at(time: Instant) {
     tokio::time::sleep_until(time.into()).await;
+}
+
+fn tell_others(id: SessionId, others: u64) {
+    tracing::warn!(session = id.0, others, "refused more than is told one by one");
 }
 
 fn tell_operator(id: SessionId, down: &Down<Encoded>) {
