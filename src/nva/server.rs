@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Time between two looks at the certificates of those who have sessions: they may have expired.
 const RECHECK: Duration = Duration::from_secs(60);
+/// Certificates that are looked at before others are served again.
+const JUDGED_AT_ONCE: usize = 256;
 
 /// Whom to let in by TLS; none while there is no TLS.
 pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
@@ -166,6 +168,8 @@ pub struct Server {
     sessions: HashMap<SessionId, Outlet>,
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
+    /// Those whose certificates are to be looked at.
+    unjudged: Vec<SessionId>,
     /// Of sessions that were refused something.
     refusals: HashMap<SessionId, Refusals>,
     trusted: Trusted,
@@ -222,6 +226,7 @@ pub fn pair(
         ready,
         sessions: HashMap::new(),
         chains: HashMap::new(),
+        unjudged: Vec::new(),
         refusals: HashMap::new(),
         trusted,
         tickets: HashMap::new(),
@@ -293,6 +298,12 @@ impl Server {
                 }
                 _ = recheck.tick() => {
                     self.recheck();
+                    continue;
+                }
+                () = std::future::ready(()), if !self.unjudged.is_empty() => {
+                    self.judge_some();
+                    // The streams are served by the same thread.
+                    tokio::task::yield_now().await;
                     continue;
                 }
             };
@@ -376,11 +387,18 @@ impl Server {
         others.for_each(|(id, others)| tell_others(id, others));
     }
 
-    /// Ends the sessions of those who are trusted no longer.
+    /// The certificates of all are to be looked at.
     fn recheck(&mut self) {
+        self.unjudged = self.chains.keys().copied().collect();
+    }
+
+    /// Ends the sessions of the next ones of those who are trusted no longer.
+    fn judge_some(&mut self) {
+        let rest = self.unjudged.len().saturating_sub(JUDGED_AT_ONCE);
+        let next = self.unjudged.split_off(rest);
         let Some(trusted) = &self.trusted else { return };
         let trust = trusted.borrow().clone();
-        let judged = self.chains.iter().filter_map(|(id, chain)| Some((*id, trust.judge(chain).err()?)));
+        let judged = next.iter().filter_map(|id| Some((*id, trust.judge(self.chains.get(id)?).err()?)));
         let distrusted: Vec<_> = judged.collect();
         for (id, why) in distrusted {
             self.step(Input::Distrusted(id, why.to_string()));
@@ -612,9 +630,13 @@ mod tests {
             server.open(SessionId(id), outlet, Some(Proof { name: "nve1".to_owned(), chain: chain.clone() }));
             messages.try_recv().ok()
         };
-        assert_eq!(open(&mut server, 1), None);
+        let sessions = JUDGED_AT_ONCE as u64 + 1;
+        assert!((3..3 + sessions).all(|id| open(&mut server, id).is_none()));
         trusted.send_replace(trust(Some(path("revoked"))));
         server.recheck();
+        server.judge_some();
+        assert_eq!((server.chains.len(), server.unjudged.len()), (1, 1));
+        server.judge_some();
         assert!(matches!(open(&mut server, 2), Some(Down::Error(why)) if why.contains("is revoked")));
         assert!(server.sessions.is_empty() && server.chains.is_empty());
     }

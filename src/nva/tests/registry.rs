@@ -1,7 +1,7 @@
 //! Laws of registrations.
 
 use super::*;
-use crate::nva::model::Record;
+use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::{Draft, Refusal, Registry};
 
 const HOLD_DOWN_MS: u64 = 60_000;
