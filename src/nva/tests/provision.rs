@@ -569,3 +569,68 @@ fn much_comes_in_parts_that_count_together() {
     assert!(first.whole && last.last && parts.iter().filter(|part| part.last).count() == 1);
     assert_eq!(parts.iter().map(|part| part.objects.len()).sum::<usize>(), 251);
 }
+
+fn welcome(revision: u64) -> Down {
+    Down::Welcome { version: 1, epoch: b"e".to_vec(), revision, lease_ms: 60_000, router: false }
+}
+
+#[test]
+fn an_object_that_a_node_cannot_read_is_refused_by_name_and_ends_no_session() {
+    let mut client = Client::new(name(1), 1, 1, 7, None).provisioned(Arc::default());
+    let _ = client.step(0, client::Input::Tick);
+    let _ = client.step(0, client::Input::Opened);
+    let _ = client.step(0, client::Input::Down(welcome(5)));
+    let object = |name: &str, document: &str| crate::nva::v1::Object {
+        name: Some(crate::nva::v1::ObjectName {
+            kind: Some(crate::nva::v1::object_name::Kind::Network(name.into())),
+        }),
+        sequence: 1,
+        sir_prefix: SIR,
+        document: document.into(),
+    };
+    let part = |revision, whole, objects, deleted| crate::nva::v1::Down {
+        message: Some(crate::nva::v1::down::Message::Provision(crate::nva::v1::Provision {
+            revision,
+            whole,
+            last: true,
+            objects,
+            deleted,
+        })),
+    };
+    let mut take = |message| {
+        let down = read_down(message).unwrap();
+        let effects = client.step(0, client::Input::Down(down));
+        let [client::Effect::Provision(objects)] = &effects[..] else { panic!("{effects:?}") };
+        let all: Vec<String> = objects.all.keys().map(ToString::to_string).collect();
+        let said = client.step(0, client::Input::Provisioned(objects.known.clone(), Vec::new()));
+        let [client::Effect::Up(Up::Provisioned { revision, refused })] = &said[..] else {
+            panic!("{said:?}")
+        };
+        let refused = refused.iter().map(|it| format!("{}: {}", it.name, it.why)).collect::<Vec<_>>();
+        (*revision, all, refused.join(" "))
+    };
+    let red = network_text("red", 1, "");
+    let (revision, all, refused) =
+        take(part(5, true, vec![object("red", &red), object("odd", "{name: odd, colour: 3}")], vec![]));
+    assert_eq!((revision, all), (5, vec!["network red".to_owned()]));
+    assert!(refused.starts_with("network odd: network:1:13: colour: unknown key"), "{refused}");
+    // It stays so until it is another one, and one that was read before is not what is wanted now.
+    let (_, all, refused) = take(part(6, false, vec![object("red", "{name: red, colour: 3}")], vec![]));
+    assert_eq!((all.len(), refused.matches("unknown key").count()), (0, 2));
+    let odd = object("odd", &network_text("odd", 2, ""));
+    let (_, all, refused) = take(part(7, false, vec![object("red", &red), odd], vec![]));
+    assert_eq!((all.len(), refused.as_str()), (2, ""));
+}
+
+#[test]
+fn what_an_authority_fills_in_of_the_longest_entry_is_read_by_a_node() {
+    // So that it is written with just as many bytes as an entry may have.
+    let of = |length: usize| Entry::network(&format!("{{name: red, domain: {}}}", "x".repeat(length)));
+    let besides = of(1).unwrap().written().len() - 1;
+    let most = crate::config::MAX_ENTRY_BYTES - besides;
+    let red = of(most).unwrap();
+    let filled = red.copied_to((0..256).map(|n| Locator(u64::MAX - n)).collect()).unwrap();
+    assert!(filled.written().len() > crate::config::MAX_ENTRY_BYTES);
+    assert_eq!(Entry::named(filled.name(), filled.written()).unwrap(), filled);
+    assert!(of(most + 1).unwrap_err().contains("an entry has 262144 at most"));
+}
