@@ -634,3 +634,68 @@ fn what_an_authority_fills_in_of_the_longest_entry_is_read_by_a_node() {
     assert_eq!(Entry::named(filled.name(), filled.written()).unwrap(), filled);
     assert!(of(most + 1).unwrap_err().contains("an entry has 262144 at most"));
 }
+
+#[test]
+fn copies_reach_all_hosts_of_a_network_or_the_placement_is_refused() {
+    let registry = Registry::new(nves(257), [], 0, (0, 0)).with_catalogue(Catalogue::new(rules(), []));
+    let mut office = Office(registry);
+    let wide = |more: &str| {
+        let text = "{name: red, vnid: 1, domain: tasks, ipv4: [{prefix: 10.0.0.0/16, gateway: 10.0.0.1}]";
+        add("", Entry::network(&format!("{text}{more}}}")))
+    };
+    office.does(wide("")).unwrap();
+    let at_nve = |nve: u32, vm: u32| {
+        let address = format!("10.0.{}.{}", 1 + nve / 100, 10 * vm + 5 + nve % 100);
+        attachment(&name(nve.into()), &format!("vm{vm}"), 10 + vm, "red", &address)
+    };
+    for nve in 1..=256 {
+        office.does(at_nve(nve, 1)).unwrap();
+    }
+    let hosts = |office: &Office| {
+        let view = office.0.view("nve1");
+        view.iter().map(|seen| seen.entry.written().matches("::/64").count()).sum::<usize>()
+    };
+    assert_eq!(hosts(&office), 256);
+    office.refuses(at_nve(257, 1), "network red has tenants at 256 NVEs");
+    // A second one at the same NVE is no host more.
+    office.does(at_nve(256, 15)).unwrap();
+    // Whoever names the hosts may have more.
+    let named = || wide(", replicate_to: ['fd00:1:0:100::/64']");
+    office.does(set(named(), None)).unwrap();
+    office.does(at_nve(257, 1)).unwrap();
+    office.refuses(set(wide(""), None), "network red has tenants at 257 NVEs");
+    office.does(delete(at_nve(257, 1), None)).unwrap();
+    office.does(set(wide(""), None)).unwrap();
+    assert_eq!(hosts(&office), 256);
+}
+
+#[test]
+fn a_refused_change_keeps_what_cannot_be_read() {
+    let object = |document: &str| Object { document: document.to_owned(), sequence: 1 };
+    let named = |name: &str| key_of("", &ObjectName::Network(name.to_owned()));
+    let stored = [
+        (named("red"), object(&network_text("red", 1, ""))),
+        (named("odd"), object("{name: odd, colour: 3}")),
+    ];
+    let registry = Registry::new(known(), [], 1, (0, 0)).with_catalogue(Catalogue::new(rules(), stored));
+    let mut office = Office(registry);
+    office.refuses(set(network("odd", 1, ""), Some(1)), "1 is already virtual_networks[red].vnid");
+    assert_eq!(office.0.catalogue().unread().count(), 1);
+    office.refuses(network("odd", 4, ""), "is there already");
+}
+
+#[test]
+fn what_is_told_of_a_network_is_made_once_for_all() {
+    let mut office = office();
+    let entry = |office: &Office, nve: &str, network: &str| {
+        let view = office.0.view(nve);
+        view.iter().find(|seen| seen.name == ObjectName::Network(network.into())).unwrap().entry.clone()
+    };
+    // Nothing is filled in, and nothing hidden: it is what the operator gave.
+    assert!(Arc::ptr_eq(&entry(&office, "nve1", "red"), &entry(&office, "nve3", "red")));
+    office.does(attachment("nve2", "vm3", 13, "red", "10.1.0.6")).unwrap();
+    let filled = entry(&office, "nve1", "red");
+    assert!(filled.names_hosts() && Arc::ptr_eq(&filled, &entry(&office, "nve2", "red")));
+    office.does(delete(attachment("nve2", "vm3", 13, "red", "10.1.0.6"), None)).unwrap();
+    assert!(!entry(&office, "nve1", "red").names_hosts());
+}
