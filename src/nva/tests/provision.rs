@@ -636,6 +636,57 @@ fn what_an_authority_fills_in_of_the_longest_entry_is_read_by_a_node() {
 }
 
 #[test]
+fn a_vnid_is_not_chosen_while_identifiers_of_it_are_known() {
+    let mut office = Office::new();
+    let auto = |name: &str| add("", Entry::network(&format!("{{name: {name}, vnid: auto, domain: tasks}}")));
+    let vnid = |office: &Office, name: &str| {
+        let key = key_of("", &ObjectName::Network(name.into()));
+        office.0.catalogue().entry(&key).unwrap().summary().vnid
+    };
+    office.does(auto("red")).unwrap();
+    office.does(auto("blue")).unwrap();
+    office.does(delete(auto("blue"), None)).unwrap();
+    // A tenant of blue is released, and one of a VNID that no network had is there.
+    let released = crate::ila::Identifier::tenant_ipv6(2, 5).0;
+    let held = crate::ila::Identifier::tenant_ipv4(3, u32::MAX).0;
+    let record = |choices| crate::nva::model::Record { choices, owner: name(3), sequence: 1 };
+    let at_key = |identifier| Key { sir_prefix: SIR, identifier };
+    let writes = vec![(at_key(released), record(Vec::new())), (at_key(held), record(at(3)))];
+    office.0.apply(&Transaction { writes, ..Transaction::default() }, 0);
+    office.does(auto("green")).unwrap();
+    assert_eq!(vnid(&office, "green"), "4");
+    office.does(delete(auto("green"), None)).unwrap();
+    // Of another SIR domain it says nothing.
+    let other = Entry::network("{name: green, vnid: auto, domain: others}");
+    office.does(add("", other)).unwrap();
+    assert_eq!(vnid(&office, "green"), "2");
+    office.does(delete(auto("green"), None)).unwrap();
+    let deletes = vec![at_key(released)];
+    office.0.apply(&Transaction { deletes, ..Transaction::default() }, 0);
+    office.does(auto("green")).unwrap();
+    assert_eq!(vnid(&office, "green"), "2");
+}
+
+#[test]
+fn an_address_is_chosen_only_of_families_that_are_not_named() {
+    let mut office = Office::new();
+    let red = "{name: red, vnid: 1, domain: tasks, ipv6: {prefix: '2001:db8:a::/96', gateway: '2001:db8:a::1'}, \
+               ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.1}]}";
+    office.does(add("", Entry::network(red))).unwrap();
+    for (vm, addresses, expected) in [
+        ("vm1", "10.0.0.2, auto", "10.0.0.2 2001:db8:a::2"),
+        ("vm2", "auto, '2001:db8:a::3'", "2001:db8:a::3 10.0.0.3"),
+    ] {
+        let vlan = if vm == "vm1" { 11 } else { 12 };
+        office.does(attachment("nve1", vm, vlan, "red", addresses)).unwrap();
+        let key = key_of("nve1", &ObjectName::Attachment(vm.into()));
+        assert_eq!(office.0.catalogue().entry(&key).unwrap().summary().addresses.join(" "), expected);
+    }
+    let all = attachment("nve1", "vm3", 13, "red", "auto, 10.0.0.9, '2001:db8:a::9'");
+    office.refuses(all, "an address of each family of network red is named already");
+}
+
+#[test]
 fn copies_reach_all_hosts_of_a_network_or_the_placement_is_refused() {
     let registry = Registry::new(nves(257), [], 0, (0, 0)).with_catalogue(Catalogue::new(rules(), []));
     let mut office = Office(registry);
