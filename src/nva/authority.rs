@@ -242,7 +242,10 @@ impl Authority {
     /// When something is to be told that waits: [`Input::Due`].
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
-        self.news.waits.then_some(self.news.due_ms)
+        match self.commits.is_ready() {
+            true => Some(0),
+            false => self.news.waits.then_some(self.news.due_ms),
+        }
     }
 
     /// The registry.

@@ -750,3 +750,24 @@ fn what_is_told_of_a_network_is_made_once_for_all() {
     office.does(delete(attachment("nve2", "vm3", 13, "red", "10.1.0.6"), None)).unwrap();
     assert!(!entry(&office, "nve1", "red").names_hosts());
 }
+
+#[test]
+fn one_change_is_judged_in_a_step_and_the_next_one_at_once() {
+    let mut authority = World::authority(&mut Memory::default());
+    let answers = |effects: Vec<authority::Effect>| {
+        effects.iter().filter(|it| matches!(it, authority::Effect::Released(_, Err(_)))).count()
+    };
+    let (key, change) = network("red", 1, "");
+    let _ = authority.step(0, authority::Input::Change(Ticket(1), key, change));
+    for ticket in 2..5 {
+        let (key, change) = delete(network("none", 1, ""), None);
+        assert_eq!(answers(authority.step(0, authority::Input::Change(Ticket(ticket), key, change))), 0);
+    }
+    assert_eq!(authority.due_ms(), None);
+    assert_eq!(answers(authority.step(0, authority::Input::Committed(Ok(())))), 1);
+    for left in [1, 0] {
+        assert_eq!(authority.due_ms(), Some(0));
+        assert_eq!(answers(authority.step(0, authority::Input::Due)), 1);
+        assert_eq!(authority.due_ms().is_some(), left > 0);
+    }
+}
