@@ -771,3 +771,30 @@ fn one_change_is_judged_in_a_step_and_the_next_one_at_once() {
         assert_eq!(authority.due_ms().is_some(), left > 0);
     }
 }
+
+#[test]
+fn many_deletions_come_in_parts() {
+    let mut office = Office::new();
+    office.does(network("red", 1, "")).unwrap();
+    let named = |vm: u32| ObjectName::Attachment(format!("vm{vm:030}"));
+    let all = |is_there: bool| {
+        let objects = (0..2_000u32).map(|vm| {
+            let text = attachment_text(&format!("vm{vm:030}"), 11, "red", "10.1.0.5");
+            (key_of("nve1", &named(vm)), is_there.then_some(Object { document: text, sequence: 2 }))
+        });
+        Transaction { objects: objects.collect(), ..Transaction::default() }
+    };
+    office.0.apply(&all(true), 0);
+    let mut provisioning = crate::nva::provision::Provisioning::default();
+    while provisioning.next("nve1", &office.0).is_some() {}
+    office.0.apply(&all(false), 0);
+    provisioning.touch_all();
+    let mut parts = Vec::new();
+    while let Some(Down::Provision(part)) = provisioning.next("nve1", &office.0) {
+        parts.push(part);
+    }
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.deleted.len() < 1_600), "{}", parts.len());
+    assert!(parts.last().unwrap().last && parts.iter().filter(|part| part.last).count() == 1);
+    // The network goes as well.
+    assert_eq!(parts.iter().map(|part| part.deleted.len()).sum::<usize>(), 2_001);
+}
