@@ -541,7 +541,7 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
     assert_eq!(refused[0].why, " [2J");
     let _ = world.authority.step(0, authority::Input::Up(SessionId(72), read));
     let state = world.authority.nves().find(|nve| nve.name == name(1)).unwrap();
-    assert_eq!(state.provisioned, Some((0, Vec::new())));
+    assert_eq!(state.provisioned, Some((0, &[][..])));
     let effects = world.authority.step(0, authority::Input::Up(SessionId(72), Up::Provision));
     assert!(matches!(&effects[..], [authority::Effect::Close(_, why)] if why == "a second TakeProvision"));
 }
