@@ -1,28 +1,29 @@
 //! Chooses what operators leave to the authority: addresses of tenants and VNIDs.
 
 use super::catalogue::Catalogue;
-use super::model::{Key, ObjectKey};
+use super::model::{Key, ObjectKey, Record};
 use crate::config::{Claim, Entry, ObjectName, Room};
 use crate::ila::Identifier;
 use crate::ila::identifier::MAX_VNID;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses of one family that are looked at.
 const LOOKED_AT: u64 = 1 << 20;
 
-/// The entry with what it leaves open; `None` if it leaves nothing open. `is_known`: whether the registry knows an
-/// identifier, so that it is somebody's or was a moment ago.
+/// The entry with what it leaves open; `None` if it leaves nothing open. What has a record is somebody's or was a moment
+/// ago, and is not chosen.
 ///
 /// # Errors
-/// Nothing is free, or its network is not known.
+/// Nothing is free, there is nothing to choose, or its network is not known.
 pub(super) fn chosen(
     catalogue: &Catalogue,
     entry: &Entry,
-    is_known: impl Fn(Key) -> bool,
+    records: &BTreeMap<Key, Record>,
 ) -> Result<Option<Entry>, String> {
     if entry.wants_vnid() {
-        return entry.with_vnid(free_vnid(catalogue)?).map(Some);
+        let sir_prefix = entry.domain().and_then(|domain| catalogue.sir_prefix(domain));
+        return entry.with_vnid(free_vnid(catalogue, sir_prefix, records)?).map(Some);
     }
     if !entry.wants_addresses() {
         return Ok(None);
@@ -48,14 +49,20 @@ pub(super) fn chosen(
         let is_a_peer = matches!(address, IpAddr::V4(address) if peers.contains(&address));
         let claim = Claim::Tenant(name.clone(), address);
         let key = Key { sir_prefix, identifier: identifier.0 };
-        is_single && !is_a_peer && !catalogue.is_claimed(&claim) && !is_known(key)
+        is_single && !is_a_peer && !catalogue.is_claimed(&claim) && !records.contains_key(&key)
     };
+    let mut named = [false; 2];
+    for claim in entry.claims() {
+        if let Claim::Tenant(_, address) = claim {
+            named[usize::from(address.is_ipv6())] = true;
+        }
+    }
     let room = network.room();
     let (ipv4, ipv6): (Vec<&Room>, Vec<&Room>) =
         room.iter().partition(|room| matches!(room, Room::V4 { .. }));
     let mut addresses = Vec::new();
-    for family in [ipv4, ipv6] {
-        if family.is_empty() {
+    for (family, is_named) in [ipv4, ipv6].into_iter().zip(named) {
+        if family.is_empty() || is_named {
             continue;
         }
         let mut candidates = family.iter().flat_map(|room| candidates(room));
@@ -63,6 +70,11 @@ pub(super) fn chosen(
             return Err(format!("network {name} has no free address; release some, or add a subnet"));
         };
         addresses.push(free);
+    }
+    if addresses.is_empty() {
+        return Err(format!(
+            "`auto`: an address of each family of network {name} is named already; remove it"
+        ));
     }
     entry.with_addresses(&addresses).map(Some)
 }
@@ -83,11 +95,23 @@ fn candidates(room: &Room) -> Box<dyn Iterator<Item = IpAddr>> {
 }
 
 /// One above the highest that is used, so that one that was deleted comes again late; or else the lowest that is free.
-fn free_vnid(catalogue: &Catalogue) -> Result<u32, String> {
+/// One with records is not free: tenants of a network that is gone have or had identifiers of it.
+fn free_vnid(
+    catalogue: &Catalogue,
+    sir_prefix: Option<u64>,
+    records: &BTreeMap<Key, Record>,
+) -> Result<u32, String> {
     let used: BTreeSet<u32> = catalogue.vnids().collect();
+    let has_records = |vnid: u32| {
+        let all = sir_prefix.into_iter().flat_map(|sir_prefix| {
+            let key = move |identifier: Identifier| Key { sir_prefix, identifier: identifier.0 };
+            [Identifier::tenant_ipv4, Identifier::tenant_ipv6]
+                .map(|of| key(of(vnid, 0))..=key(of(vnid, u32::MAX)))
+        });
+        all.into_iter().any(|range| records.range(range).next().is_some())
+    };
     let above = used.last().map_or(1, |highest| highest + 1);
-    if above <= MAX_VNID {
-        return Ok(above);
-    }
-    (1..=MAX_VNID).find(|vnid| !used.contains(vnid)).ok_or_else(|| "no VNID is free".to_owned())
+    let mut candidates = (above..=MAX_VNID).chain(1..above).filter(|vnid| !used.contains(vnid));
+    let free = candidates.by_ref().take(LOOKED_AT as usize).find(|vnid| !has_records(*vnid));
+    free.ok_or_else(|| "no VNID is free; name one".to_owned())
 }

@@ -208,15 +208,15 @@ pub struct Authority {
 
 /// An NVE with a session, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NveState {
+pub struct NveState<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// Everything up to this revision is in force there.
     pub applied: u64,
     /// Whether it asks, and does not say what is in force.
     pub asks: bool,
     /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
-    pub provisioned: Option<(u64, Vec<RefusedEntry>)>,
+    pub provisioned: Option<(u64, &'a [RefusedEntry])>,
 }
 
 impl Authority {
@@ -242,7 +242,10 @@ impl Authority {
     /// When something is to be told that waits: [`Input::Due`].
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
-        self.news.waits.then_some(self.news.due_ms)
+        match self.commits.is_ready() {
+            true => Some(0),
+            false => self.news.waits.then_some(self.news.due_ms),
+        }
     }
 
     /// The registry.
@@ -276,14 +279,14 @@ impl Authority {
     }
 
     /// NVEs with a session.
-    pub fn nves(&self) -> impl Iterator<Item = NveState> {
+    pub fn nves(&self) -> impl Iterator<Item = NveState<'_>> {
         self.sessions.all.values().filter_map(|session| {
             let provisioning = session.provisioning.as_ref();
             Some(NveState {
-                name: session.nve.as_ref()?.to_string(),
+                name: session.nve.as_deref()?,
                 applied: session.applied,
                 asks: session.asks(),
-                provisioned: provisioning.map(|it| (it.revision, it.refused.clone())),
+                provisioned: provisioning.map(|it| (it.revision, &it.refused[..])),
             })
         })
     }

@@ -5,7 +5,7 @@ use super::model::{Nve, Object, ObjectKey};
 use crate::config::{Claim, Entry, ObjectName, ProvisionRules};
 use crate::ila::Locator;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Attachments that operators may want at one NVE.
 const MAX_ATTACHMENTS: usize = 16_384;
@@ -45,6 +45,14 @@ pub(super) struct Touched {
     pub(super) networks: BTreeSet<String>,
 }
 
+/// A network as some see it.
+#[derive(Debug)]
+struct Shown {
+    /// What it is made of.
+    of: (Arc<Entry>, Vec<Locator>),
+    entry: Arc<Entry>,
+}
+
 #[derive(Debug, Clone)]
 struct Held {
     entry: Arc<Entry>,
@@ -60,6 +68,10 @@ pub struct Catalogue {
     claims: HashMap<Claim, ObjectKey>,
     /// What refers to a network, by its name.
     referrers: HashMap<String, BTreeSet<ObjectKey>>,
+    /// How many attachments a network has at each NVE, by its name.
+    attached: HashMap<String, BTreeMap<String, usize>>,
+    /// Networks as those see them who have tenants in them, and as others do: made once for all.
+    shown: Mutex<HashMap<(String, bool), Shown>>,
     /// What cannot be read, and why.
     unread: BTreeMap<ObjectKey, (Object, String)>,
 }
@@ -100,7 +112,12 @@ impl Catalogue {
     /// A network, and the SIR prefix of its domain.
     pub(super) fn network(&self, key: &ObjectKey) -> Option<(&Entry, u64)> {
         let entry = &self.objects.get(key)?.entry;
-        Some((entry, self.rules.prefix_of(entry.domain()?)?.0))
+        Some((entry, self.sir_prefix(entry.domain()?)?))
+    }
+
+    /// The SIR prefix of a domain.
+    pub(super) fn sir_prefix(&self, domain: &str) -> Option<u64> {
+        self.rules.prefix_of(domain).map(|prefix| prefix.0)
     }
 
     /// VNIDs of networks.
@@ -117,7 +134,7 @@ impl Catalogue {
     /// How many attachments a network has.
     #[must_use]
     pub fn attachments_of(&self, network: &str) -> usize {
-        self.attached_to(network).count()
+        self.attached.get(network).into_iter().flat_map(BTreeMap::values).sum()
     }
 
     /// Takes over what is durable.
@@ -200,14 +217,20 @@ impl Catalogue {
             self.judge_place(nves, key)?;
         }
         self.judge_claims(key, &entry)?;
+        self.judge_hosts(key, &entry)?;
         let object = Object { document, sequence: before.unwrap_or(0).max(revision) + 1 };
+        let unread = self.unread.get(key).cloned();
         let old = self.remove(key);
-        let was_refused = self.refused(nves, key);
         self.hold(key.clone(), Held { entry: Arc::new(entry), object: object.clone() });
         let is_refused = self.refused(nves, key);
         self.remove(key);
+        // What is refused without it as well is not its fault.
+        let was_refused = if is_refused.is_empty() { BTreeMap::new() } else { self.refused(nves, key) };
         if let Some(old) = old {
             self.hold(key.clone(), old);
+        }
+        if let Some(unread) = unread {
+            self.unread.insert(key.clone(), unread);
         }
         match is_refused.into_iter().find(|(key, why)| was_refused.get(key) != Some(why)) {
             Some((_, why)) => Err(why),
@@ -250,13 +273,39 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Whether copies reach all hosts of the networks concerned.
+    fn judge_hosts(&self, key: &ObjectKey, entry: &Entry) -> Result<(), String> {
+        let is_over = |name: &str, entry: &Entry, nve: Option<&str>| {
+            let hosts = self.attached.get(name);
+            let more = nve.is_some_and(|nve| !hosts.is_some_and(|hosts| hosts.contains_key(nve)));
+            let hosts = hosts.map_or(0, BTreeMap::len);
+            let is_over = !entry.names_hosts() && hosts + usize::from(more) > MAX_HOSTS;
+            match is_over && (more || nve.is_none()) {
+                false => Ok(()),
+                true => Err(format!(
+                    "network {name} has tenants at {hosts} NVEs, and copies of its broadcast and groups go to \
+                     {MAX_HOSTS} at most; place it at one of those, or name the hosts of copies in the network's \
+                     replicate_to"
+                )),
+            }
+        };
+        match &key.name {
+            ObjectName::Network(name) => is_over(name, entry, None),
+            ObjectName::Policy { .. } => Ok(()),
+            ObjectName::Attachment(_) => entry.networks().into_iter().try_for_each(|name| {
+                let of = ObjectKey { nve: String::new(), name: ObjectName::Network(name.to_owned()) };
+                self.entry(&of).map_or(Ok(()), |network| is_over(name, network, Some(&key.nve)))
+            }),
+        }
+    }
+
     /// What is refused of what a change of this object concerns, and why.
     fn refused(&self, nves: &HashMap<String, Nve>, key: &ObjectKey) -> BTreeMap<ObjectKey, String> {
         let mut refused = BTreeMap::new();
         let concerned: BTreeSet<&str> = match &key.name {
             ObjectName::Attachment(_) => BTreeSet::from([key.nve.as_str()]),
             ObjectName::Policy { .. } => BTreeSet::new(),
-            ObjectName::Network(name) => self.attached_to(name).map(|(nve, _)| nve).collect(),
+            ObjectName::Network(name) => self.nves_of(name).collect(),
         };
         if key.nve.is_empty() {
             let all: Vec<&Held> =
@@ -332,22 +381,42 @@ impl Catalogue {
         if let ObjectName::Network(name) = &key.name {
             sir_prefix = self.rules.prefix_of(entry.domain()?)?.0;
             entry = match own.contains(name.as_str()) {
-                true => Arc::new(entry.copied_to(self.hosts(nves, name, sir_prefix)).ok()?),
+                true => self.shown(name, &entry, Some(self.hosts(nves, name, sir_prefix)))?,
                 false if sees_all => entry,
-                false => Arc::new(entry.from_outside().ok()?),
+                false => self.shown(name, &entry, None)?,
             };
         }
         Some(Seen { name: key.name.clone(), sequence: object.sequence, sir_prefix, entry })
     }
 
+    /// A network as those see it who have tenants in it, with its hosts, or as others do.
+    fn shown(&self, name: &str, entry: &Arc<Entry>, hosts: Option<Vec<Locator>>) -> Option<Arc<Entry>> {
+        let key = (name.to_owned(), hosts.is_some());
+        let hosts_now = hosts.unwrap_or_default();
+        let mut all = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shown) = all.get(&key)
+            && Arc::ptr_eq(&shown.of.0, entry)
+            && shown.of.1 == hosts_now
+        {
+            return Some(shown.entry.clone());
+        }
+        let made = match key.1 {
+            true => entry.copied_to(hosts_now.clone()),
+            false => entry.from_outside(),
+        };
+        let made = made.ok()?;
+        let made = if made == **entry { entry.clone() } else { Arc::new(made) };
+        all.insert(key, Shown { of: (entry.clone(), hosts_now), entry: made.clone() });
+        Some(made)
+    }
+
     /// A locator of each NVE with tenants in a network: what is for all of them is copied there.
     fn hosts(&self, nves: &HashMap<String, Nve>, network: &str, sir_prefix: u64) -> Vec<Locator> {
-        let hosts: BTreeSet<&str> = self.attached_to(network).map(|(nve, _)| nve).collect();
         let locator = |nve: &str| {
             let own = nves.get(nve)?.locators.iter();
             own.filter(|(_, sir)| **sir == sir_prefix).map(|(locator, _)| *locator).min()
         };
-        let hosts: Vec<Locator> = hosts.into_iter().filter_map(locator).collect();
+        let hosts: Vec<Locator> = self.nves_of(network).filter_map(locator).collect();
         if hosts.len() > MAX_HOSTS { Vec::new() } else { hosts }
     }
 
@@ -360,10 +429,9 @@ impl Catalogue {
             .filter(|(key, _)| !key.nve.is_empty())
     }
 
-    /// NVE and name of each attachment in a network.
-    fn attached_to<'c>(&'c self, network: &str) -> impl Iterator<Item = (&'c str, &'c ObjectName)> {
-        let referrers = self.referrers.get(network).into_iter().flatten();
-        referrers.filter(|key| !key.nve.is_empty()).map(|key| (key.nve.as_str(), &key.name))
+    /// The NVEs with tenants in a network.
+    fn nves_of<'c>(&'c self, network: &str) -> impl Iterator<Item = &'c str> {
+        self.attached.get(network).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
     fn insert(&mut self, key: ObjectKey, object: Object) {
@@ -376,6 +444,10 @@ impl Catalogue {
     fn hold(&mut self, key: ObjectKey, held: Held) {
         for network in held.entry.networks() {
             self.referrers.entry(network.to_owned()).or_default().insert(key.clone());
+            if !key.nve.is_empty() {
+                let nves = self.attached.entry(network.to_owned()).or_default();
+                *nves.entry(key.nve.clone()).or_default() += 1;
+            }
         }
         for claim in held.entry.claims() {
             self.claims.entry(claim).or_insert_with(|| key.clone());
@@ -393,6 +465,21 @@ impl Catalogue {
                     self.referrers.remove(network);
                 }
             }
+            if let Some(nves) = self.attached.get_mut(network)
+                && let Some(count) = nves.get_mut(&key.nve)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    nves.remove(&key.nve);
+                }
+                if nves.is_empty() {
+                    self.attached.remove(network);
+                }
+            }
+        }
+        if let ObjectName::Network(name) = &key.name {
+            let shown = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner);
+            [true, false].into_iter().for_each(|inside| _ = shown.remove(&(name.clone(), inside)));
         }
         for claim in held.entry.claims() {
             if self.claims.get(&claim) == Some(key) {

@@ -141,14 +141,20 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
             Down::Redirect { revision, mappings: read_mappings(mappings)?, lifetime_ms }
         }
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
-            let object = |v1::Object { name, sequence, sir_prefix, document }| {
+            let mut part = Provision { revision, whole, last, ..Provision::default() };
+            for v1::Object { name, sequence, sir_prefix, document } in objects {
                 let name = read_name(name)?;
-                let entry = Entry::named(&name, &document).map_err(Malformed)?;
-                Ok(Seen { name, sequence, sir_prefix, entry: Arc::new(entry) })
-            };
-            let objects = objects.into_iter().map(object).collect::<Result<_, _>>()?;
-            let deleted = deleted.into_iter().map(|name| read_name(Some(name))).collect::<Result<_, _>>()?;
-            Down::Provision(Provision { revision, whole, last, objects, deleted })
+                match Entry::named(&name, &document) {
+                    Ok(entry) => {
+                        part.objects.push(Seen { name, sequence, sir_prefix, entry: Arc::new(entry) })
+                    }
+                    // One of a later release does not keep back the others.
+                    Err(why) => part.unread.push(RefusedEntry { name, why }),
+                }
+            }
+            let deleted = deleted.into_iter().map(|name| read_name(Some(name)));
+            part.deleted = deleted.collect::<Result<_, _>>()?;
+            Down::Provision(part)
         }
     })
 }
@@ -306,7 +312,7 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
         Down::Redirect { revision, mappings, lifetime_ms } => {
             down::Message::Redirect(v1::Redirect { revision, mappings, lifetime_ms })
         }
-        Down::Provision(Provision { revision, whole, last, objects, deleted }) => {
+        Down::Provision(Provision { revision, whole, last, objects, deleted, unread: _ }) => {
             let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {
                 name: write_name(name),
                 sequence,

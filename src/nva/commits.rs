@@ -192,6 +192,11 @@ impl Commits {
         self.changes.push_back((ticket, key, change));
     }
 
+    /// Whether the next change of an operator waits for nothing but the next step.
+    pub(super) fn is_ready(&self) -> bool {
+        self.flight.is_none() && !self.changes.is_empty()
+    }
+
     /// What operators are to be told.
     pub(super) fn released(&mut self) -> Vec<(Ticket, Released)> {
         std::mem::take(&mut self.released)
@@ -217,8 +222,8 @@ impl Commits {
         let revision = registry.revision() + 1;
         let mut operators = Vec::new();
         let others_first = std::mem::take(&mut self.was_change) && self.has_others();
-        // Each by itself: the next one is judged by what this one leaves.
-        while !others_first && let Some((ticket, key, change)) = self.changes.pop_front() {
+        // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
+        if !others_first && let Some((ticket, key, change)) = self.changes.pop_front() {
             let judged = registry.provision(key.clone(), change.clone());
             let wanted = Wanted::Change(key, change);
             match judged {

@@ -208,8 +208,7 @@ impl Manage for ManageService {
         let authority_name = self.name.clone();
         let look = move |authority: &Authority| {
             let elsewhere: BTreeMap<&str, &str> = authority.elsewhere().collect();
-            let live: BTreeMap<String, NveState> =
-                authority.nves().map(|nve| (nve.name.clone(), nve)).collect();
+            let live: BTreeMap<&str, NveState<'_>> = authority.nves().map(|nve| (nve.name, nve)).collect();
             let registry = authority.registry();
             let mut nves: Vec<v1::Nve> = registry
                 .nves()
@@ -229,7 +228,7 @@ impl Manage for ManageService {
                         locators,
                         unknown: false,
                         provisioned: provisioned.map(|(revision, _)| *revision),
-                        refused: state.map(|state| objects::refusals(state, |_| true)).unwrap_or_default(),
+                        refused: state.map(objects::refusals).unwrap_or_default(),
                     }
                 })
                 .collect();

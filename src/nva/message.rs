@@ -201,6 +201,8 @@ pub struct Provision {
     pub objects: Vec<Seen>,
     /// Those that are wanted no longer.
     pub deleted: Vec<ObjectName>,
+    /// New ones that this release cannot read, and why: it refuses them. The authority writes none.
+    pub unread: Vec<RefusedEntry>,
 }
 
 impl Provision {

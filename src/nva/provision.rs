@@ -69,11 +69,16 @@ impl Provisioning {
         while bytes < PROVISION_BYTES
             && let Some(seen) = telling.objects.pop_front()
         {
-            bytes += seen.entry.written().len();
+            bytes += seen.entry.written().len() + seen.name.to_string().len();
             part.objects.push(seen);
         }
-        if telling.objects.is_empty() {
-            part.deleted.extend(telling.deleted.drain(..));
+        while bytes < PROVISION_BYTES
+            && let Some(name) = telling.deleted.pop_front()
+        {
+            bytes += name.to_string().len();
+            part.deleted.push(name);
+        }
+        if telling.objects.is_empty() && telling.deleted.is_empty() {
             part.last = true;
             self.telling = None;
         }

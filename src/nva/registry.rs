@@ -179,17 +179,13 @@ impl Registry {
                             wait: `ilactl nva status` tells for whom"
                     .to_owned());
             }
-            Change::Add(entry, text) => {
-                let chosen =
-                    allocate::chosen(&self.catalogue, &entry, |key| self.records.contains_key(&key))?;
-                match chosen {
-                    Some(entry) => {
-                        let text = entry.written().to_owned();
-                        Change::Add(entry, text)
-                    }
-                    None => Change::Add(entry, text),
+            Change::Add(entry, text) => match allocate::chosen(&self.catalogue, &entry, &self.records)? {
+                Some(entry) => {
+                    let text = entry.written().to_owned();
+                    Change::Add(entry, text)
                 }
-            }
+                None => Change::Add(entry, text),
+            },
             change => change,
         };
         let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;

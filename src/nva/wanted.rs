@@ -16,6 +16,9 @@ pub struct Objects {
     pub all: Arc<BTreeMap<ObjectName, Seen>>,
 }
 
+/// What can be read of what is told, and why the rest cannot.
+type Coming = (BTreeMap<ObjectName, Seen>, BTreeMap<ObjectName, String>);
+
 /// Follows what operators want.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
@@ -23,7 +26,9 @@ pub(super) struct Wanted {
     /// What was told last, as a whole.
     objects: Arc<Objects>,
     /// A change whose last part did not come yet.
-    coming: Option<BTreeMap<ObjectName, Seen>>,
+    coming: Option<Coming>,
+    /// What of it cannot be read here, and why.
+    unread: BTreeMap<ObjectName, String>,
     /// The last part came, and nobody heard of it.
     changed: bool,
     /// What the node says of the revision: what it refuses.
@@ -45,18 +50,25 @@ impl Wanted {
 
     /// Takes in a part.
     pub(super) fn receive(&mut self, part: Provision) {
-        let Provision { revision, whole, last, objects, deleted } = part;
-        let mut coming = match self.coming.take() {
+        let Provision { revision, whole, last, objects, deleted, unread: refused } = part;
+        let (mut coming, mut unread) = match self.coming.take() {
             Some(coming) if !whole => coming,
-            _ if whole => BTreeMap::new(),
-            _ => (*self.objects.all).clone(),
+            _ if whole => Coming::default(),
+            _ => ((*self.objects.all).clone(), self.unread.clone()),
         };
+        // What an object was before is not what is wanted now.
+        let named = objects.iter().map(|seen| &seen.name).chain(refused.iter().map(|it| &it.name));
+        for name in named.chain(&deleted) {
+            coming.remove(name);
+            unread.remove(name);
+        }
         coming.extend(objects.into_iter().map(|seen| (seen.name.clone(), seen)));
-        deleted.iter().for_each(|name| _ = coming.remove(name));
+        unread.extend(refused.into_iter().map(|it| (it.name, it.why)));
         if !last {
-            self.coming = Some(coming);
+            self.coming = Some((coming, unread));
             return;
         }
+        self.unread = unread;
         // Whoever compares them does so by their address.
         let all = if coming == *self.objects.all { self.objects.all.clone() } else { Arc::new(coming) };
         self.objects = Arc::new(Objects { known: Known { epoch: self.epoch.clone(), revision }, all });
@@ -70,7 +82,9 @@ impl Wanted {
 
     /// The node has in force what is wanted at this state, but for what it refuses.
     pub(super) fn taken(&mut self, known: Known, refused: Vec<RefusedEntry>) {
-        self.taken = Some((known, refused));
+        let unread =
+            self.unread.iter().map(|(name, why)| RefusedEntry { name: name.clone(), why: why.clone() });
+        self.taken = Some((known, unread.chain(refused).collect()));
     }
 
     /// What is to be said: the revision, and what is refused.

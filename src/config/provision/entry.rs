@@ -11,8 +11,10 @@ use serde_saphyr::{Location, Spanned};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Most bytes of an entry.
+/// Most bytes of an entry of an operator: of its text, and of what is written of it, where aliases stand in full.
 pub const MAX_ENTRY_BYTES: usize = 256 << 10;
+/// Most bytes of an entry that was written: it may have locators of hosts and what was chosen besides.
+const MAX_WRITTEN_BYTES: usize = MAX_ENTRY_BYTES + (16 << 10);
 /// Most bytes of one end of a policy.
 const MAX_WORD_BYTES: usize = 64;
 
@@ -144,9 +146,13 @@ impl Entry {
     /// # Errors
     /// It is too long, no YAML, has unknown keys, or has no name; with place and way out.
     pub fn network(text: &str) -> Result<Self, String> {
-        let raw: Spanned<RawNetwork> = read(text, "network")?;
+        Self::read_network(text, MAX_ENTRY_BYTES)
+    }
+
+    fn read_network(text: &str, most: usize) -> Result<Self, String> {
+        let raw: Spanned<RawNetwork> = read(text, "network", most)?;
         let name = ObjectName::Network(name(&raw.value.name, raw.referenced, "red")?);
-        Self::of(name, Raw::Network(Box::new(raw)))
+        Self::of(name, Raw::Network(Box::new(raw)), most)
     }
 
     /// Reads an entry of `attachments`. Unlike one of a file it must have a name.
@@ -154,9 +160,13 @@ impl Entry {
     /// # Errors
     /// As [`Self::network`].
     pub fn attachment(text: &str) -> Result<Self, String> {
-        let raw: Spanned<RawAttachment> = read(text, "attachment")?;
+        Self::read_attachment(text, MAX_ENTRY_BYTES)
+    }
+
+    fn read_attachment(text: &str, most: usize) -> Result<Self, String> {
+        let raw: Spanned<RawAttachment> = read(text, "attachment", most)?;
         let name = ObjectName::Attachment(name(&raw.value.name, raw.referenced, "vm1")?);
-        Self::of(name, Raw::Attachment(Box::new(raw)))
+        Self::of(name, Raw::Attachment(Box::new(raw)), most)
     }
 
     /// Reads an entry of `policies`.
@@ -164,7 +174,7 @@ impl Entry {
     /// # Errors
     /// As [`Self::network`]; an end that is missing, or that is neither a name nor an address.
     pub fn policy(text: &str) -> Result<Self, String> {
-        let raw: Spanned<RawPolicy> = read(text, "policy")?;
+        let raw: Spanned<RawPolicy> = read(text, "policy", MAX_ENTRY_BYTES)?;
         let end = |key: &str, text: &Option<Text>| match text {
             None => Err(format!("policy: {key}: missing; write for example `{key}: red`")),
             Some(text) => is_end(&text.value).then(|| text.value.clone()).ok_or_else(|| {
@@ -173,7 +183,7 @@ impl Entry {
             }),
         };
         let name = ObjectName::Policy { from: end("from", &raw.value.from)?, to: end("to", &raw.value.to)? };
-        Self::of(name, Raw::Policy(Box::new(raw)))
+        Self::of(name, Raw::Policy(Box::new(raw)), MAX_ENTRY_BYTES)
     }
 
     /// The policy in these words.
@@ -186,15 +196,15 @@ impl Entry {
         Self::policy(&written(&raw)?)
     }
 
-    /// Reads an entry of this kind of name again, which [`Self::written`] wrote.
+    /// Reads an entry of this kind of name again, as an operator gave it or as [`Self::written`] wrote it.
     ///
     /// # Errors
     /// As [`Self::network`], or it is another entry than that.
     pub fn named(name: &ObjectName, text: &str) -> Result<Self, String> {
         let entry = match name {
-            ObjectName::Network(_) => Self::network(text),
+            ObjectName::Network(_) => Self::read_network(text, MAX_WRITTEN_BYTES),
             ObjectName::Policy { .. } => Self::policy(text),
-            ObjectName::Attachment(_) => Self::attachment(text),
+            ObjectName::Attachment(_) => Self::read_attachment(text, MAX_WRITTEN_BYTES),
         }?;
         match entry.name == *name {
             true => Ok(entry),
@@ -202,13 +212,19 @@ impl Entry {
         }
     }
 
-    fn of(name: ObjectName, raw: Raw) -> Result<Self, String> {
+    fn of(name: ObjectName, raw: Raw, most: usize) -> Result<Self, String> {
         let written = match &raw {
             Raw::Network(raw) => written(raw),
             Raw::Policy(raw) => written(raw),
             Raw::Attachment(raw) => written(raw),
-        };
-        Ok(Entry { name, raw, written: written? })
+        }?;
+        if written.len() > most {
+            let length = written.len();
+            return Err(format!(
+                "{name}: {length} bytes with its aliases in full; an entry has {most} at most"
+            ));
+        }
+        Ok(Entry { name, raw, written })
     }
 
     /// Its name.
@@ -251,6 +267,12 @@ impl Entry {
     /// It cannot be written.
     pub fn from_outside(&self) -> Result<Self, String> {
         self.changed(|network| (network.peers, network.replicate_to) = (None, None))
+    }
+
+    /// Whether a network names the hosts of its copies itself.
+    #[must_use]
+    pub fn names_hosts(&self) -> bool {
+        matches!(&self.raw, Raw::Network(raw) if raw.value.replicate_to.is_some())
     }
 
     /// The same network, with copies for these hosts if it names none itself.
@@ -304,7 +326,7 @@ impl Entry {
             let text = |address: &IpAddr| Spanned::new(address.to_string(), list.referenced, list.defined);
             list.value.extend(chosen.iter().map(text).collect::<Vec<_>>());
         }
-        Self::of(self.name.clone(), raw)
+        Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
     }
 
     /// The subnets and the prefix of a network, with their gateways.
@@ -337,7 +359,7 @@ impl Entry {
         if let Raw::Network(network) = &mut raw {
             change(&mut network.value);
         }
-        Self::of(self.name.clone(), raw)
+        Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
     }
 
     /// Names of the networks that it refers to: those of a policy's ends, a tenant's own, those of a network's peers.
@@ -425,9 +447,13 @@ fn texts(list: &List<String>) -> impl Iterator<Item = &str> {
     list.iter().flat_map(|list| &list.value).map(|text| text.value.as_str())
 }
 
-fn read<T: for<'t> serde::Deserialize<'t>>(text: &str, what: &str) -> Result<Spanned<T>, String> {
-    if text.len() > MAX_ENTRY_BYTES {
-        return Err(format!("{what}: {} bytes; an entry has {MAX_ENTRY_BYTES} at most", text.len()));
+fn read<T: for<'t> serde::Deserialize<'t>>(
+    text: &str,
+    what: &str,
+    most: usize,
+) -> Result<Spanned<T>, String> {
+    if text.len() > most {
+        return Err(format!("{what}: {} bytes; an entry has {most} at most", text.len()));
     }
     yaml::read(text, what).map_err(|errors| errors.to_string())
 }

@@ -171,3 +171,13 @@ fn tenants_of_an_exclusive_network_share_a_node_with_nobody() {
     );
     assert_eq!(refused.len(), 1);
 }
+
+#[test]
+fn an_entry_is_measured_with_its_aliases_in_full() {
+    let long = "x".repeat(5_000);
+    let aliases = "*x, ".repeat(60);
+    let text = format!("{{name: red, domain: &x {long}, replicate_to: [{aliases}'fd00:1::/64']}}");
+    assert!(text.len() < 6_000);
+    let why = Entry::network(&text).unwrap_err();
+    assert!(why.starts_with("network red: 30") && why.contains("an entry has 262144 at most"), "{why}");
+}

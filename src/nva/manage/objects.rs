@@ -6,6 +6,7 @@ use crate::nva::authority::{Authority, NveState};
 use crate::nva::catalogue::Change;
 use crate::nva::model::{Object, ObjectKey};
 use crate::nva::server::AuthorityHandle;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,6 +14,8 @@ use tonic::Status;
 
 /// Objects that one look goes through: the authority does nothing else meanwhile.
 const LOOK: usize = 500;
+/// Bytes after which a page ends.
+const PAGE_BYTES: usize = 256 << 10;
 /// Pages that wait for an operator.
 const WAITING: usize = 2;
 
@@ -51,10 +54,15 @@ impl Wanted {
     /// One look from behind `after`: what it takes, and where it ended, if there is more.
     fn look(&self, authority: &Authority, after: Option<&ObjectKey>) -> (Vec<v1::Object>, Option<ObjectKey>) {
         let catalogue = authority.registry().catalogue();
-        let nves: Vec<NveState> = authority.nves().collect();
-        let (mut found, mut last) = (Vec::new(), None);
+        let mut refused: HashMap<&ObjectName, Vec<(&str, &RefusedEntry)>> = HashMap::new();
+        for nve in authority.nves() {
+            for one in nve.provisioned.iter().flat_map(|(_, refused)| *refused) {
+                refused.entry(&one.name).or_default().push((nve.name, one));
+            }
+        }
+        let (mut found, mut last, mut bytes) = (Vec::new(), None, 0);
         for (n, (key, entry, object)) in catalogue.after(after).enumerate() {
-            if n == LOOK {
+            if n == LOOK || bytes >= PAGE_BYTES {
                 return (found, last);
             }
             if self.takes(key, entry) {
@@ -62,9 +70,12 @@ impl Wanted {
                     ObjectName::Network(name) => catalogue.attachments_of(name),
                     ObjectName::Policy { .. } | ObjectName::Attachment(_) => 0,
                 };
-                let concerned = nves.iter().filter(|nve| key.nve.is_empty() || nve.name == key.nve);
-                let refused = concerned.flat_map(|nve| refusals(nve, |refused| refused.name == key.name));
-                found.push(self.show(key, entry.summary(), object, (attachments, refused.collect())));
+                let refused = refused.get(&key.name).into_iter().flatten();
+                let concerned = refused.filter(|(nve, _)| key.nve.is_empty() || *nve == key.nve);
+                let refused: Vec<_> = concerned.map(|(nve, refused)| refusal(nve, refused)).collect();
+                let shown = self.show(key, entry.summary(), object, (attachments, refused));
+                bytes += prost::Message::encoded_len(&shown);
+                found.push(shown);
             }
             last = Some(key.clone());
         }
@@ -111,14 +122,13 @@ pub(super) fn summary(authority: &Authority, key: &ObjectKey) -> Summary {
 }
 
 /// What an NVE refuses.
-pub(super) fn refusals(nve: &NveState, takes: impl Fn(&RefusedEntry) -> bool) -> Vec<v1::Refusal> {
-    let refused = nve.provisioned.iter().flat_map(|(_, refused)| refused).filter(|refused| takes(refused));
-    let refusal = |refused: &RefusedEntry| v1::Refusal {
-        nve: nve.name.clone(),
-        object: refused.name.to_string(),
-        why: refused.why.clone(),
-    };
-    refused.map(refusal).collect()
+pub(super) fn refusals(nve: &NveState<'_>) -> Vec<v1::Refusal> {
+    let refused = nve.provisioned.iter().flat_map(|(_, refused)| *refused);
+    refused.map(|refused| refusal(nve.name, refused)).collect()
+}
+
+fn refusal(nve: &str, refused: &RefusedEntry) -> v1::Refusal {
+    v1::Refusal { nve: nve.to_owned(), object: refused.name.to_string(), why: refused.why.clone() }
 }
 
 /// Pages of what is wanted.

@@ -572,7 +572,7 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
     assert_eq!(refused[0].why, " [2J");
     let _ = world.authority.step(0, authority::Input::Up(SessionId(72), read));
     let state = world.authority.nves().find(|nve| nve.name == name(1)).unwrap();
-    assert_eq!(state.provisioned, Some((0, Vec::new())));
+    assert_eq!(state.provisioned, Some((0, &[][..])));
     let effects = world.authority.step(0, authority::Input::Up(SessionId(72), Up::Provision));
     assert!(matches!(&effects[..], [authority::Effect::Close(_, why)] if why == "a second TakeProvision"));
 }
@@ -599,4 +599,233 @@ fn much_comes_in_parts_that_count_together() {
     let (first, last) = (parts.first().unwrap(), parts.last().unwrap());
     assert!(first.whole && last.last && parts.iter().filter(|part| part.last).count() == 1);
     assert_eq!(parts.iter().map(|part| part.objects.len()).sum::<usize>(), 251);
+}
+
+fn welcome(revision: u64) -> Down {
+    Down::Welcome { version: 1, epoch: b"e".to_vec(), revision, lease_ms: 60_000, router: false }
+}
+
+#[test]
+fn an_object_that_a_node_cannot_read_is_refused_by_name_and_ends_no_session() {
+    let mut client = Client::new(name(1), 1, 1, 7, None).provisioned(Arc::default());
+    let _ = client.step(0, client::Input::Tick);
+    let _ = client.step(0, client::Input::Opened);
+    let _ = client.step(0, client::Input::Down(welcome(5)));
+    let object = |name: &str, document: &str| crate::nva::v1::Object {
+        name: Some(crate::nva::v1::ObjectName {
+            kind: Some(crate::nva::v1::object_name::Kind::Network(name.into())),
+        }),
+        sequence: 1,
+        sir_prefix: SIR,
+        document: document.into(),
+    };
+    let part = |revision, whole, objects, deleted| crate::nva::v1::Down {
+        message: Some(crate::nva::v1::down::Message::Provision(crate::nva::v1::Provision {
+            revision,
+            whole,
+            last: true,
+            objects,
+            deleted,
+        })),
+    };
+    let mut take = |message| {
+        let down = read_down(message).unwrap();
+        let effects = client.step(0, client::Input::Down(down));
+        let [client::Effect::Provision(objects)] = &effects[..] else { panic!("{effects:?}") };
+        let all: Vec<String> = objects.all.keys().map(ToString::to_string).collect();
+        let said = client.step(0, client::Input::Provisioned(objects.known.clone(), Vec::new()));
+        let [client::Effect::Up(Up::Provisioned { revision, refused })] = &said[..] else {
+            panic!("{said:?}")
+        };
+        let refused = refused.iter().map(|it| format!("{}: {}", it.name, it.why)).collect::<Vec<_>>();
+        (*revision, all, refused.join(" "))
+    };
+    let red = network_text("red", 1, "");
+    let (revision, all, refused) =
+        take(part(5, true, vec![object("red", &red), object("odd", "{name: odd, colour: 3}")], vec![]));
+    assert_eq!((revision, all), (5, vec!["network red".to_owned()]));
+    assert!(refused.starts_with("network odd: network:1:13: colour: unknown key"), "{refused}");
+    // It stays so until it is another one, and one that was read before is not what is wanted now.
+    let (_, all, refused) = take(part(6, false, vec![object("red", "{name: red, colour: 3}")], vec![]));
+    assert_eq!((all.len(), refused.matches("unknown key").count()), (0, 2));
+    let odd = object("odd", &network_text("odd", 2, ""));
+    let (_, all, refused) = take(part(7, false, vec![object("red", &red), odd], vec![]));
+    assert_eq!((all.len(), refused.as_str()), (2, ""));
+}
+
+#[test]
+fn what_an_authority_fills_in_of_the_longest_entry_is_read_by_a_node() {
+    // So that it is written with just as many bytes as an entry may have.
+    let of = |length: usize| Entry::network(&format!("{{name: red, domain: {}}}", "x".repeat(length)));
+    let besides = of(1).unwrap().written().len() - 1;
+    let most = crate::config::MAX_ENTRY_BYTES - besides;
+    let red = of(most).unwrap();
+    let filled = red.copied_to((0..256).map(|n| Locator(u64::MAX - n)).collect()).unwrap();
+    assert!(filled.written().len() > crate::config::MAX_ENTRY_BYTES);
+    assert_eq!(Entry::named(filled.name(), filled.written()).unwrap(), filled);
+    assert!(of(most + 1).unwrap_err().contains("an entry has 262144 at most"));
+}
+
+#[test]
+fn a_vnid_is_not_chosen_while_identifiers_of_it_are_known() {
+    let mut office = Office::new();
+    let auto = |name: &str| add("", Entry::network(&format!("{{name: {name}, vnid: auto, domain: tasks}}")));
+    let vnid = |office: &Office, name: &str| {
+        let key = key_of("", &ObjectName::Network(name.into()));
+        office.0.catalogue().entry(&key).unwrap().summary().vnid
+    };
+    office.does(auto("red")).unwrap();
+    office.does(auto("blue")).unwrap();
+    office.does(delete(auto("blue"), None)).unwrap();
+    // A tenant of blue is released, and one of a VNID that no network had is there.
+    let released = crate::ila::Identifier::tenant_ipv6(2, 5).0;
+    let held = crate::ila::Identifier::tenant_ipv4(3, u32::MAX).0;
+    let record = |choices| crate::nva::model::Record { choices, owner: name(3), sequence: 1 };
+    let at_key = |identifier| Key { sir_prefix: SIR, identifier };
+    let writes = vec![(at_key(released), record(Vec::new())), (at_key(held), record(at(3)))];
+    office.0.apply(&Transaction { writes, ..Transaction::default() }, 0);
+    office.does(auto("green")).unwrap();
+    assert_eq!(vnid(&office, "green"), "4");
+    office.does(delete(auto("green"), None)).unwrap();
+    // Of another SIR domain it says nothing.
+    let other = Entry::network("{name: green, vnid: auto, domain: others}");
+    office.does(add("", other)).unwrap();
+    assert_eq!(vnid(&office, "green"), "2");
+    office.does(delete(auto("green"), None)).unwrap();
+    let deletes = vec![at_key(released)];
+    office.0.apply(&Transaction { deletes, ..Transaction::default() }, 0);
+    office.does(auto("green")).unwrap();
+    assert_eq!(vnid(&office, "green"), "2");
+}
+
+#[test]
+fn an_address_is_chosen_only_of_families_that_are_not_named() {
+    let mut office = Office::new();
+    let red = "{name: red, vnid: 1, domain: tasks, ipv6: {prefix: '2001:db8:a::/96', gateway: '2001:db8:a::1'}, \
+               ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.1}]}";
+    office.does(add("", Entry::network(red))).unwrap();
+    for (vm, addresses, expected) in [
+        ("vm1", "10.0.0.2, auto", "10.0.0.2 2001:db8:a::2"),
+        ("vm2", "auto, '2001:db8:a::3'", "2001:db8:a::3 10.0.0.3"),
+    ] {
+        let vlan = if vm == "vm1" { 11 } else { 12 };
+        office.does(attachment("nve1", vm, vlan, "red", addresses)).unwrap();
+        let key = key_of("nve1", &ObjectName::Attachment(vm.into()));
+        assert_eq!(office.0.catalogue().entry(&key).unwrap().summary().addresses.join(" "), expected);
+    }
+    let all = attachment("nve1", "vm3", 13, "red", "auto, 10.0.0.9, '2001:db8:a::9'");
+    office.refuses(all, "an address of each family of network red is named already");
+}
+
+#[test]
+fn copies_reach_all_hosts_of_a_network_or_the_placement_is_refused() {
+    let registry = Registry::new(nves(257), [], 0, (0, 0)).with_catalogue(Catalogue::new(rules(), []));
+    let mut office = Office(registry);
+    let wide = |more: &str| {
+        let text = "{name: red, vnid: 1, domain: tasks, ipv4: [{prefix: 10.0.0.0/16, gateway: 10.0.0.1}]";
+        add("", Entry::network(&format!("{text}{more}}}")))
+    };
+    office.does(wide("")).unwrap();
+    let at_nve = |nve: u32, vm: u32| {
+        let address = format!("10.0.{}.{}", 1 + nve / 100, 10 * vm + 5 + nve % 100);
+        attachment(&name(nve.into()), &format!("vm{vm}"), 10 + vm, "red", &address)
+    };
+    for nve in 1..=256 {
+        office.does(at_nve(nve, 1)).unwrap();
+    }
+    let hosts = |office: &Office| {
+        let view = office.0.view("nve1");
+        view.iter().map(|seen| seen.entry.written().matches("::/64").count()).sum::<usize>()
+    };
+    assert_eq!(hosts(&office), 256);
+    office.refuses(at_nve(257, 1), "network red has tenants at 256 NVEs");
+    // A second one at the same NVE is no host more.
+    office.does(at_nve(256, 15)).unwrap();
+    // Whoever names the hosts may have more.
+    let named = || wide(", replicate_to: ['fd00:1:0:100::/64']");
+    office.does(set(named(), None)).unwrap();
+    office.does(at_nve(257, 1)).unwrap();
+    office.refuses(set(wide(""), None), "network red has tenants at 257 NVEs");
+    office.does(delete(at_nve(257, 1), None)).unwrap();
+    office.does(set(wide(""), None)).unwrap();
+    assert_eq!(hosts(&office), 256);
+}
+
+#[test]
+fn a_refused_change_keeps_what_cannot_be_read() {
+    let object = |document: &str| Object { document: document.to_owned(), sequence: 1 };
+    let named = |name: &str| key_of("", &ObjectName::Network(name.to_owned()));
+    let stored = [
+        (named("red"), object(&network_text("red", 1, ""))),
+        (named("odd"), object("{name: odd, colour: 3}")),
+    ];
+    let registry = Registry::new(known(), [], 1, (0, 0)).with_catalogue(Catalogue::new(rules(), stored));
+    let mut office = Office(registry);
+    office.refuses(set(network("odd", 1, ""), Some(1)), "1 is already virtual_networks[red].vnid");
+    assert_eq!(office.0.catalogue().unread().count(), 1);
+    office.refuses(network("odd", 4, ""), "is there already");
+}
+
+#[test]
+fn what_is_told_of_a_network_is_made_once_for_all() {
+    let mut office = office();
+    let entry = |office: &Office, nve: &str, network: &str| {
+        let view = office.0.view(nve);
+        view.iter().find(|seen| seen.name == ObjectName::Network(network.into())).unwrap().entry.clone()
+    };
+    // Nothing is filled in, and nothing hidden: it is what the operator gave.
+    assert!(Arc::ptr_eq(&entry(&office, "nve1", "red"), &entry(&office, "nve3", "red")));
+    office.does(attachment("nve2", "vm3", 13, "red", "10.1.0.6")).unwrap();
+    let filled = entry(&office, "nve1", "red");
+    assert!(filled.names_hosts() && Arc::ptr_eq(&filled, &entry(&office, "nve2", "red")));
+    office.does(delete(attachment("nve2", "vm3", 13, "red", "10.1.0.6"), None)).unwrap();
+    assert!(!entry(&office, "nve1", "red").names_hosts());
+}
+
+#[test]
+fn one_change_is_judged_in_a_step_and_the_next_one_at_once() {
+    let mut authority = World::authority(&mut Memory::default());
+    let answers = |effects: Vec<authority::Effect>| {
+        effects.iter().filter(|it| matches!(it, authority::Effect::Released(_, Err(_)))).count()
+    };
+    let (key, change) = network("red", 1, "");
+    let _ = authority.step(0, authority::Input::Change(Ticket(1), key, change));
+    for ticket in 2..5 {
+        let (key, change) = delete(network("none", 1, ""), None);
+        assert_eq!(answers(authority.step(0, authority::Input::Change(Ticket(ticket), key, change))), 0);
+    }
+    assert_eq!(authority.due_ms(), None);
+    assert_eq!(answers(authority.step(0, authority::Input::Committed(Ok(())))), 1);
+    for left in [1, 0] {
+        assert_eq!(authority.due_ms(), Some(0));
+        assert_eq!(answers(authority.step(0, authority::Input::Due)), 1);
+        assert_eq!(authority.due_ms().is_some(), left > 0);
+    }
+}
+
+#[test]
+fn many_deletions_come_in_parts() {
+    let mut office = Office::new();
+    office.does(network("red", 1, "")).unwrap();
+    let named = |vm: u32| ObjectName::Attachment(format!("vm{vm:030}"));
+    let all = |is_there: bool| {
+        let objects = (0..2_000u32).map(|vm| {
+            let text = attachment_text(&format!("vm{vm:030}"), 11, "red", "10.1.0.5");
+            (key_of("nve1", &named(vm)), is_there.then_some(Object { document: text, sequence: 2 }))
+        });
+        Transaction { objects: objects.collect(), ..Transaction::default() }
+    };
+    office.0.apply(&all(true), 0);
+    let mut provisioning = crate::nva::provision::Provisioning::default();
+    while provisioning.next("nve1", &office.0).is_some() {}
+    office.0.apply(&all(false), 0);
+    provisioning.touch_all();
+    let mut parts = Vec::new();
+    while let Some(Down::Provision(part)) = provisioning.next("nve1", &office.0) {
+        parts.push(part);
+    }
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.deleted.len() < 1_600), "{}", parts.len());
+    assert!(parts.last().unwrap().last && parts.iter().filter(|part| part.last).count() == 1);
+    // The network goes as well.
+    assert_eq!(parts.iter().map(|part| part.deleted.len()).sum::<usize>(), 2_001);
 }
