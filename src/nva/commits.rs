@@ -243,6 +243,10 @@ impl Commits {
             && let Some(id) = self.opening.pop_front()
         {
             let Some(nve) = sessions.all.get(&id).and_then(|session| session.nve.clone()) else { continue };
+            // It waits twice if the store forgot it meanwhile.
+            if opens.contains(&id) {
+                continue;
+            }
             opens.push(id);
             opened.push(nve);
         }

@@ -54,6 +54,9 @@ impl Shared {
         if self.head != offer.follows && flaw != Some(SharedFlaw::NoCompare) {
             return Answer::Lost(Some(self.head));
         }
+        if has_equal_keys(&offer.commit) {
+            return Answer::Refused("etcdserver: duplicate key given in txn request".to_owned());
+        }
         if !offer.commit.is_empty() {
             self.head = Head { revision: self.head.revision + 1, ..offer.head };
             self.records.extend(offer.commit.transaction.writes.iter().cloned());
@@ -70,6 +73,13 @@ impl Shared {
         let held = held.map(|(key, record)| (*key, (record.owner.clone(), record.choices.clone())));
         self.history.push(held.collect());
     }
+}
+
+/// Whether a transaction writes a key twice, which etcd does not take.
+fn has_equal_keys(Commit { transaction, opened, .. }: &Commit) -> bool {
+    let keys = || transaction.writes.iter().map(|(key, _)| key).chain(&transaction.deletes);
+    keys().collect::<BTreeSet<_>>().len() < keys().count()
+        || opened.iter().collect::<BTreeSet<_>>().len() < opened.len()
 }
 
 /// One authority, and what is between it and the store.
@@ -241,7 +251,7 @@ impl Cluster {
         let Some(current) = server.sequencer.offer().filter(|it| it.head == offer.head).cloned() else {
             return;
         };
-        server.again |= answer == Answer::Unknown;
+        server.again |= matches!(answer, Answer::Unknown | Answer::Refused(_));
         if answer == Answer::Unknown && flaw == Some(SharedFlaw::UnknownIsSuccess) {
             answer = Answer::Taken;
         }
@@ -281,6 +291,7 @@ impl Cluster {
         let input = match server.reports.pop_front() {
             None => return,
             Some(Report::Durable | Report::Current) => authority::Input::Committed(Ok(())),
+            Some(Report::Refused(why)) => authority::Input::Committed(Err(why)),
             Some(Report::Others(transaction, opened)) => authority::Input::Others(transaction, opened),
             Some(Report::Replaced(stored)) => authority::Input::Replaced(stored),
             Some(report) => panic!("{report:?}"),
@@ -454,6 +465,8 @@ impl Cluster {
             384..392 => self.break_stream(n),
             392..394 => self.kill(s),
             394 => self.shared.forgotten = self.shared.told.len().saturating_sub(2),
+            // The lease of its sessions ended.
+            395 => self.authority(s, authority::Input::Forgotten),
             _ if self.servers[s].is_none() => self.start(s),
             _ => {}
         }
