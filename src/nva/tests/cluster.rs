@@ -562,6 +562,25 @@ pub(super) fn live(seed: u64, flaw: Option<SharedFlaw>) -> u64 {
 }
 
 #[test]
+fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
+    let commits = CommitRules { batch: 5, is_shared: true };
+    let registry = Registry::new(nves(1), BTreeMap::new(), 0, (0, 0));
+    let mut authority = Authority::new(Settings { commits, ..settings(1, SMALL) }, registry);
+    let mut commits = |input| {
+        let effects = authority.step(0, input).into_iter();
+        effects.filter(|effect| matches!(effect, authority::Effect::Commit(_))).count()
+    };
+    let up = |up| authority::Input::Up(SessionId(1), up);
+    assert_eq!(commits(authority::Input::Opened(SessionId(1), None)), 0);
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
+    assert_eq!(commits(up(hello)), 1);
+    assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
+    // Nothing that it asks for comes before it is open.
+    assert_eq!(commits(up(Up::Register { id: 1, key: key(1), choices: at(1), known: 0 })), 0);
+    assert_eq!(commits(authority::Input::Tick), 1);
+}
+
+#[test]
 fn authorities_of_one_store_lose_nothing_and_agree_in_the_end() {
     let mut transactions = 0;
     for seed in 0..50 {
