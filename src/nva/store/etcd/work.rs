@@ -348,10 +348,10 @@ impl Work {
             };
             match read {
                 Ok(loaded) => break loaded,
-                // It took longer than what it read was kept.
-                Err(Failure::Refused(why)) if !why.contains("compacted") => return Err(Broken(why)),
-                Err(why) => {
-                    tracing::warn!(why = why.why(), "the store cannot be read anew; it is tried again");
+                Err(Failure::Refused(why)) => return Err(Broken(why)),
+                // It may have taken longer than what it read was kept.
+                Err(Failure::Unknown(why)) => {
+                    tracing::warn!(why, "the store cannot be read anew; it is tried again");
                     self.link.failed();
                     tokio::time::sleep(PAUSE).await;
                 }
