@@ -255,7 +255,7 @@ impl Cluster {
         if answer == Answer::Unknown && flaw == Some(SharedFlaw::UnknownIsSuccess) {
             answer = Answer::Taken;
         }
-        server.reports.extend(server.sequencer.answered(&current, answer));
+        server.reports.extend(server.sequencer.answered(&current, answer).unwrap());
     }
 
     /// The store tells of the next transaction.

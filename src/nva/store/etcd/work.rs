@@ -138,7 +138,7 @@ impl Work {
                     Some(order) => self.obey(order),
                     None => break,
                 },
-                offered = done_of(&mut self.offering) => self.offered(offered),
+                offered = done_of(&mut self.offering) => done = self.offered(offered),
                 (session, told) = done_of(&mut self.telling) => self.told(session, told),
                 item = self.items.recv() => done = self.learn(item).await,
                 () = at(self.again) => self.offer_again(),
@@ -222,7 +222,7 @@ impl Work {
         }
     }
 
-    fn offered(&mut self, (offer, answer, at): Offered) {
+    fn offered(&mut self, (offer, answer, at): Offered) -> Result<(), Broken> {
         self.offering = None;
         match &answer {
             Answer::Unknown => {
@@ -236,7 +236,8 @@ impl Work {
             Answer::Refused(_) => self.again = Some(Instant::now() + PAUSE),
             Answer::Taken => {}
         }
-        let Some(report) = self.sequencer.answered(&offer, answer) else { return };
+        let answered = self.sequencer.answered(&offer, answer).map_err(Broken)?;
+        let Some(report) = answered else { return Ok(()) };
         self.forget_offer();
         if report == Report::Durable && offer.head.revision.is_multiple_of(COMPACTED) {
             self.compact(at);
