@@ -268,7 +268,10 @@ impl Work {
         if self.telling.is_some() || self.retold.is_some() {
             return;
         }
-        let Some((nve, token)) = self.left.pop_front() else { return };
+        // One that is being opened is told of once that is settled: else etcd would hear of its end first.
+        let offered = self.sequencer.offer().map(|offer| offer.head.token);
+        let next = self.left.iter().position(|(_, token)| Some(*token) != offered);
+        let Some((nve, token)) = next.and_then(|next| self.left.remove(next)) else { return };
         let claim = write_claim(&Claim { authority: self.name.clone(), token });
         let key = self.layout.session(&nve);
         // A later session has another claim.
