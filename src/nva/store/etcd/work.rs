@@ -243,6 +243,7 @@ impl Work {
             self.compact(at);
         }
         self.report(report);
+        Ok(())
     }
 
     /// Forgets what happened long ago. Whoever made a transaction of a round number does it, so that one does.
@@ -372,11 +373,22 @@ impl Work {
     }
 }
 
+/// What became of an offer for which etcd has no room. It says so also of the one with which its room ends, and which took
+/// effect: the head tells.
+async fn full(client: &mut Client, head: String, offer: &Offer, why: String) -> Answer {
+    let Ok(got) = answer(client.get(head, None)).await else { return Answer::Unknown };
+    match got.kvs().first().and_then(|value| read_head(value.value())) {
+        Some(head) if head == offer.follows => Answer::Refused(why),
+        Some(head) if head == offer.head => Answer::Taken,
+        head => Answer::Lost(head),
+    }
+}
+
 /// Offers a transaction to etcd.
 async fn offered(mut client: Client, head: String, offer: Offer, writes: Vec<TxnOp>) -> Offered {
     let is_head = Compare::value(head.clone(), CompareOp::Equal, write_head(&offer.follows));
     let transaction = Txn::new().when([is_head]).and_then(writes);
-    let transaction = transaction.or_else([TxnOp::get(head, None)]);
+    let transaction = transaction.or_else([TxnOp::get(head.clone(), None)]);
     match answer(client.txn(transaction)).await {
         Ok(answered) => {
             let revision = answered.header().map_or(0, |header| header.revision());
@@ -392,6 +404,10 @@ async fn offered(mut client: Client, head: String, offer: Offer, writes: Vec<Txn
                 }
             };
             (offer, answer, Some((client, revision)))
+        }
+        Err(Failure::Refused(why)) if why.contains("database space exceeded") => {
+            let answer = full(&mut client, head, &offer, why).await;
+            (offer, answer, None)
         }
         Err(Failure::Refused(why)) => (offer, Answer::Refused(why), None),
         Err(Failure::Unknown(why)) => {
