@@ -2,10 +2,10 @@
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use ilagate::config::EtcdConfig;
+use ilagate::config::{EtcdConfig, ObjectName};
 use ilagate::ila::Locator;
 use ilagate::nva::authority::Commit;
-use ilagate::nva::model::{Choice, Key, Object, ObjectKey, ObjectName, Record, Transaction};
+use ilagate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 use ilagate::nva::store::{EPOCH, Order, Report, Running, Stored, etcd};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
