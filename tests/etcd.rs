@@ -2,10 +2,10 @@
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use ilagate::config::EtcdConfig;
+use ilagate::config::{EtcdConfig, ObjectName};
 use ilagate::ila::Locator;
 use ilagate::nva::authority::Commit;
-use ilagate::nva::model::{Choice, Key, Record, Transaction};
+use ilagate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 use ilagate::nva::store::{EPOCH, Order, Report, Running, Stored, etcd};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -349,6 +349,47 @@ fn sessions_are_told_with_the_transaction_that_opens_them_and_end_with_their_aut
     first.end();
     second.end();
     hears(&mut third, gone("nve1"));
+}
+
+#[test]
+fn a_session_that_ends_before_it_is_opened_leaves_nothing() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    // Nothing is offered before there is a lease.
+    store.commit_as(1, Transaction::default(), &["nve1"]);
+    store.running.orders.send(Order::Left("nve1".into())).unwrap();
+    assert_eq!(store.next(), Report::Durable);
+    let began = Instant::now();
+    while !etcd.ctl(&["get", "/ilagate/lab/s/nve1"]).unwrap().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(5), "it has a session still");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn large_objects_are_read_as_they_were_written() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    let mut objects = Vec::new();
+    for n in 0..20 {
+        let object = Object { document: "x".repeat(256 << 10), sequence: n + 1 };
+        let key = ObjectKey { nve: String::new(), name: ObjectName::Network(format!("net{n:02}")) };
+        objects.push((key.clone(), object.clone()));
+        store.commit(Transaction { objects: vec![(key, Some(object))], ..Transaction::default() });
+        assert_eq!(store.next(), Report::Durable);
+    }
+    assert_eq!(etcd.open("nva2").running.stored.objects, objects);
+}
+
+#[test]
+fn an_older_copy_of_etcd_is_of_no_use() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let mut store = etcd.open("nva1");
+    let before = etcd.ctl(&["get", "--print-value-only", "/ilagate/lab/head"]).unwrap();
+    store.commit(writes([1], 1));
+    assert_eq!(store.next(), Report::Durable);
+    etcd.ctl(&["put", "/ilagate/lab/head", before.trim()]).unwrap();
+    assert!(matches!(store.next(), Report::Broken(why) if why.contains("older copy")));
 }
 
 #[test]

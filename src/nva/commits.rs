@@ -102,6 +102,8 @@ pub(super) struct Commits {
     /// Sessions that are to be opened in the store.
     opening: VecDeque<SessionId>,
     flight: Option<Flight>,
+    /// Whether the store refused to open sessions since the last tick: nothing is asked of it before the next one.
+    is_paused: bool,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
     /// What operators do to networks, policies and attachments.
@@ -144,6 +146,7 @@ impl Commits {
             throttled: Vec::new(),
             opening: VecDeque::new(),
             flight: None,
+            is_paused: false,
             releases: VecDeque::new(),
             changes: VecDeque::new(),
             emptying: VecDeque::new(),
@@ -205,6 +208,7 @@ impl Commits {
     /// Those who had more requests than they may make are served again.
     pub(super) fn tick(&mut self) {
         self.put_off = self.put_off.saturating_add(1);
+        self.is_paused = false;
         self.turns.extend(self.throttled.drain(..));
     }
 
@@ -216,7 +220,7 @@ impl Commits {
         elsewhere: &BTreeMap<String, String>,
         now_ms: u64,
     ) -> Option<Commit> {
-        if self.flight.is_some() {
+        if self.flight.is_some() || self.is_paused {
             return None;
         }
         let revision = registry.revision() + 1;
@@ -253,6 +257,10 @@ impl Commits {
             && let Some(id) = self.opening.pop_front()
         {
             let Some(nve) = sessions.all.get(&id).and_then(|session| session.nve.clone()) else { continue };
+            // It waits twice if the store forgot it meanwhile.
+            if opens.contains(&id) {
+                continue;
+            }
             opens.push(id);
             opened.push(nve);
         }
@@ -432,6 +440,7 @@ impl Commits {
     /// Nothing of the commit under way is there, nor will be, and why.
     pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
+        self.is_paused = !flight.opens.is_empty();
         self.open_again(flight.opens);
         let (why, because) = (format!("the store does not answer: {why}; try again"), why);
         for (ticket, ..) in flight.operators {

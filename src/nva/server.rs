@@ -282,10 +282,13 @@ impl Server {
                         continue;
                     }
                 },
-                Some(report) = self.reports.recv() => match self.read(report)? {
-                    Some(input) => input,
-                    None => continue,
-                },
+                report = self.reports.recv() => {
+                    let gone = || StoreError("the thread of the store is gone".to_owned());
+                    match self.read(report.ok_or_else(gone)?)? {
+                        Some(input) => input,
+                        None => continue,
+                    }
+                }
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 () = at(self.began + due.unwrap_or_default()), if due.is_some() => Input::Due,
                 _ = tick.tick() => {
@@ -444,9 +447,8 @@ impl Server {
                         if commit.transaction.ends_restoration {
                             tracing::info!("the registry waits no longer: new identifiers are registered");
                         }
-                        if self.orders.send(Order::Commit(commit)).is_err() {
-                            inputs.push(Input::Committed(Err("its thread is gone".to_owned())));
-                        }
+                        // A store that is gone tells nothing more, and that ends the authority.
+                        let _ = self.orders.send(Order::Commit(commit));
                     }
                     Effect::Left(nve) => {
                         // A store that is gone needs to know nothing.
@@ -596,6 +598,24 @@ mod tests {
     use crate::tls::pki;
     use crate::tls::server::ServerFiles;
     use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+    #[tokio::test]
+    async fn an_authority_ends_whose_store_is_gone() {
+        let limits = SessionLimits {
+            lease_ms: 10_000,
+            hold_down_ms: 0,
+            restore_wait_ms: 0,
+            cache_lifetime_ms: 300_000,
+            requests_per_second: 1,
+        };
+        let mut running = Running::own(Box::new(Memory::default())).unwrap();
+        (running.orders, running.reports) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().1);
+        let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
+        let (service, server, _) = pair(running, nves, ProvisionRules::default(), limits, None);
+        let ended = tokio::time::timeout(Duration::from_secs(10), server.run()).await;
+        assert!(ended.unwrap().unwrap_err().to_string().contains("is gone"));
+        drop(service);
+    }
 
     #[tokio::test]
     async fn who_is_distrusted_while_its_call_waits_has_no_session() {

@@ -71,6 +71,8 @@ struct Flight {
 #[derive(Debug)]
 pub(in crate::nva) struct Sequencer {
     head: Head,
+    /// The last transaction that the store told of.
+    told: Head,
     instance: [u8; 8],
     offers: u64,
     flight: Option<Flight>,
@@ -80,7 +82,7 @@ impl Sequencer {
     /// The order of transactions after this head. No other run of an authority has the same `instance`.
     #[must_use]
     pub(in crate::nva) fn new(head: Head, instance: [u8; 8]) -> Self {
-        Sequencer { head, instance, offers: 0, flight: None }
+        Sequencer { head, told: head, instance, offers: 0, flight: None }
     }
 
     /// What is offered and not settled.
@@ -114,16 +116,31 @@ impl Sequencer {
 
     /// An offer was answered. Without a report, what is not settled yet is to be offered again, or the store tells of what
     /// came first.
-    pub(in crate::nva) fn answered(&mut self, offer: &Offer, answer: Answer) -> Option<Report> {
-        let flight = self.flight.as_mut().filter(|flight| flight.offer == *offer)?;
+    ///
+    /// # Errors
+    /// The store has another history than this authority, or one that is shorter.
+    pub(in crate::nva) fn answered(
+        &mut self,
+        offer: &Offer,
+        answer: Answer,
+    ) -> Result<Option<Report>, String> {
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.offer == *offer) else {
+            return Ok(None);
+        };
         let is_own = match answer {
             Answer::Taken => true,
-            Answer::Lost(head) => head == Some(offer.head),
+            Answer::Lost(None) => return Err("the head of the store is gone".to_owned()),
+            Answer::Lost(Some(head)) if head == offer.head => true,
+            // Whoever came first followed what this follows.
+            Answer::Lost(Some(head)) => {
+                judge(offer.follows, head)?;
+                false
+            }
             // A copy before it may have taken effect, or will.
             Answer::Refused(_) if flight.is_doubtful => false,
             Answer::Refused(why) => {
                 self.flight = None;
-                return Some(Report::Refused(why));
+                return Ok(Some(Report::Refused(why)));
             }
             Answer::Unknown => {
                 // What writes nothing does no harm wherever it is.
@@ -131,7 +148,7 @@ impl Sequencer {
                 false
             }
         };
-        is_own.then(|| self.settle())
+        Ok(is_own.then(|| self.settle()))
     }
 
     /// The store tells of a transaction.
@@ -144,7 +161,11 @@ impl Sequencer {
         transaction: Transaction,
         opened: Vec<(String, String)>,
     ) -> Result<Seen, String> {
-        self.judge(head)?;
+        judge(self.told, head)?;
+        self.told = head;
+        if head.revision == self.head.revision {
+            judge(self.head, head)?;
+        }
         if head.revision <= self.head.revision {
             return Ok(Seen::Known);
         }
@@ -153,6 +174,9 @@ impl Sequencer {
         }
         if self.offer().is_some_and(|offer| offer.head == head) {
             return Ok(Seen::Next(self.settle()));
+        }
+        if self.is_own(head.token) {
+            return Err(format!("the store has a revision {} that it had refused", head.revision));
         }
         (self.head, self.flight) = (head, None);
         Ok(Seen::Next(Report::Others(transaction, opened)))
@@ -163,30 +187,13 @@ impl Sequencer {
     /// # Errors
     /// The store has another history than this authority, or one that is shorter.
     pub(in crate::nva) fn replaced(&mut self, head: Head) -> Result<bool, String> {
-        self.judge(head)?;
-        if head.revision < self.head.revision {
-            return Err(format!(
-                "the store is at revision {}, and this authority has seen {}: was an older copy of it restored?",
-                head.revision, self.head.revision
-            ));
-        }
+        judge(self.head, head)?;
+        self.told = head;
         let is_news = head != self.head;
         if is_news {
             (self.head, self.flight) = (head, None);
         }
         Ok(is_news)
-    }
-
-    fn judge(&self, head: Head) -> Result<(), String> {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        if head.epoch != self.head.epoch {
-            let (now, before) = (hex(&head.epoch), hex(&self.head.epoch));
-            return Err(format!("the store holds another history: epoch {now} instead of {before}"));
-        }
-        if head.revision == self.head.revision && head.token != self.head.token {
-            return Err(format!("the store has another revision {} than this authority", head.revision));
-        }
-        Ok(())
     }
 
     /// The offer took effect.
@@ -198,5 +205,88 @@ impl Sequencer {
             }
             _ => Report::Current,
         }
+    }
+}
+
+/// Whether `head` goes on from `known`, or is the same.
+fn judge(known: Head, head: Head) -> Result<(), String> {
+    judge_epoch(known, head)?;
+    if head.revision < known.revision {
+        return Err(format!(
+            "the store is at revision {}, and this authority has seen {}: was an older copy of it restored?",
+            head.revision, known.revision
+        ));
+    }
+    if head.revision == known.revision && head.token != known.token {
+        return Err(format!("the store has another revision {} than this authority", head.revision));
+    }
+    Ok(())
+}
+
+fn judge_epoch(known: Head, head: Head) -> Result<(), String> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    if head.epoch != known.epoch {
+        let (now, before) = (hex(&head.epoch), hex(&known.epoch));
+        return Err(format!("the store holds another history: epoch {now} instead of {before}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(revision: u64, token: u8) -> Head {
+        Head { epoch: [7; EPOCH], revision, token: [token; TOKEN] }
+    }
+
+    fn opening(revision: u64) -> Commit {
+        Commit { revision, opened: vec!["nve1".into()], ..Commit::default() }
+    }
+
+    fn hears(sequencer: &mut Sequencer, head: Head) -> Result<Seen, String> {
+        sequencer.seen(head, Transaction::default(), Vec::new())
+    }
+
+    #[test]
+    fn a_store_that_goes_back_is_of_no_use() {
+        let mut sequencer = Sequencer::new(head(5, 5), [1; 8]);
+        let offer = sequencer.commit(opening(6)).unwrap();
+        for (answer, why) in [
+            (Answer::Lost(Some(head(4, 4))), "older copy"),
+            (Answer::Lost(Some(head(5, 9))), "another revision 5"),
+            (Answer::Lost(Some(Head { epoch: [8; EPOCH], ..head(9, 9) })), "another history"),
+            (Answer::Lost(None), "is gone"),
+        ] {
+            let told = sequencer.answered(&offer, answer).unwrap_err();
+            assert!(told.contains(why), "{told}");
+        }
+        // Another authority came first.
+        assert_eq!(sequencer.answered(&offer, Answer::Lost(Some(head(6, 6)))), Ok(None));
+        assert!(matches!(hears(&mut sequencer, head(6, 6)), Ok(Seen::Next(Report::Others(..)))));
+        assert_eq!(hears(&mut sequencer, head(6, 6)), Ok(Seen::Known));
+        assert!(hears(&mut sequencer, head(5, 5)).unwrap_err().contains("older copy"));
+    }
+
+    #[test]
+    fn what_was_told_late_is_no_step_back() {
+        let mut sequencer = Sequencer::new(head(5, 5), [1; 8]);
+        let made = [6, 7].map(|revision| {
+            let offer = sequencer.commit(opening(revision)).unwrap();
+            assert_eq!(sequencer.answered(&offer, Answer::Taken), Ok(Some(Report::Durable)));
+            offer
+        });
+        for offer in made {
+            assert_eq!(hears(&mut sequencer, offer.head), Ok(Seen::Known));
+        }
+    }
+
+    #[test]
+    fn what_was_refused_and_is_there_is_not_taken_for_that_of_another_authority() {
+        let mut sequencer = Sequencer::new(head(5, 5), [1; 8]);
+        let offer = sequencer.commit(opening(6)).unwrap();
+        let refused = Report::Refused("full".to_owned());
+        assert_eq!(sequencer.answered(&offer, Answer::Refused("full".to_owned())), Ok(Some(refused)));
+        assert!(hears(&mut sequencer, offer.head).unwrap_err().contains("refused"));
     }
 }

@@ -54,6 +54,9 @@ impl Shared {
         if self.head != offer.follows && flaw != Some(SharedFlaw::NoCompare) {
             return Answer::Lost(Some(self.head));
         }
+        if has_equal_keys(&offer.commit) {
+            return Answer::Refused("etcdserver: duplicate key given in txn request".to_owned());
+        }
         if !offer.commit.is_empty() {
             self.head = Head { revision: self.head.revision + 1, ..offer.head };
             self.records.extend(offer.commit.transaction.writes.iter().cloned());
@@ -70,6 +73,13 @@ impl Shared {
         let held = held.map(|(key, record)| (*key, (record.owner.clone(), record.choices.clone())));
         self.history.push(held.collect());
     }
+}
+
+/// Whether a transaction writes a key twice, which etcd does not take.
+fn has_equal_keys(Commit { transaction, opened, .. }: &Commit) -> bool {
+    let keys = || transaction.writes.iter().map(|(key, _)| key).chain(&transaction.deletes);
+    keys().collect::<BTreeSet<_>>().len() < keys().count()
+        || opened.iter().collect::<BTreeSet<_>>().len() < opened.len()
 }
 
 /// One authority, and what is between it and the store.
@@ -241,11 +251,11 @@ impl Cluster {
         let Some(current) = server.sequencer.offer().filter(|it| it.head == offer.head).cloned() else {
             return;
         };
-        server.again |= answer == Answer::Unknown;
+        server.again |= matches!(answer, Answer::Unknown | Answer::Refused(_));
         if answer == Answer::Unknown && flaw == Some(SharedFlaw::UnknownIsSuccess) {
             answer = Answer::Taken;
         }
-        server.reports.extend(server.sequencer.answered(&current, answer));
+        server.reports.extend(server.sequencer.answered(&current, answer).unwrap());
     }
 
     /// The store tells of the next transaction.
@@ -281,6 +291,7 @@ impl Cluster {
         let input = match server.reports.pop_front() {
             None => return,
             Some(Report::Durable | Report::Current) => authority::Input::Committed(Ok(())),
+            Some(Report::Refused(why)) => authority::Input::Committed(Err(why)),
             Some(Report::Others(transaction, opened)) => authority::Input::Others(transaction, opened),
             Some(Report::Replaced(stored)) => authority::Input::Replaced(stored),
             Some(report) => panic!("{report:?}"),
@@ -454,6 +465,8 @@ impl Cluster {
             384..392 => self.break_stream(n),
             392..394 => self.kill(s),
             394 => self.shared.forgotten = self.shared.told.len().saturating_sub(2),
+            // The lease of its sessions ended.
+            395 => self.authority(s, authority::Input::Forgotten),
             _ if self.servers[s].is_none() => self.start(s),
             _ => {}
         }
@@ -546,6 +559,25 @@ pub(super) fn live(seed: u64, flaw: Option<SharedFlaw>) -> u64 {
     }
     cluster.check_converged();
     cluster.shared.head.revision
+}
+
+#[test]
+fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
+    let commits = CommitRules { batch: 5, is_shared: true };
+    let registry = Registry::new(nves(1), BTreeMap::new(), 0, (0, 0));
+    let mut authority = Authority::new(Settings { commits, ..settings(1, SMALL) }, registry);
+    let mut commits = |input| {
+        let effects = authority.step(0, input).into_iter();
+        effects.filter(|effect| matches!(effect, authority::Effect::Commit(_))).count()
+    };
+    let up = |up| authority::Input::Up(SessionId(1), up);
+    assert_eq!(commits(authority::Input::Opened(SessionId(1), None)), 0);
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
+    assert_eq!(commits(up(hello)), 1);
+    assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
+    // Nothing that it asks for comes before it is open.
+    assert_eq!(commits(up(Up::Register { id: 1, key: key(1), choices: at(1), known: 0 })), 0);
+    assert_eq!(commits(authority::Input::Tick), 1);
 }
 
 #[test]

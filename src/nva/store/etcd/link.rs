@@ -92,21 +92,24 @@ pub(super) async fn answer<T>(call: impl Future<Output = Result<T, Error>>) -> R
 fn failure(why: Error) -> Failure {
     let text = in_words(&why);
     match why {
-        // The store is full, the request is too large or not allowed: etcd judges that before it does anything.
-        Error::GRpcStatus(status)
-            if matches!(
-                status.code(),
-                Code::ResourceExhausted
-                    | Code::InvalidArgument
-                    | Code::PermissionDenied
-                    | Code::Unauthenticated
-                    | Code::OutOfRange
-            ) =>
-        {
-            Failure::Refused(text)
-        }
+        // The store is full, the request is too large or not allowed.
+        Error::GRpcStatus(status) if is_refusal(status.code(), status.message()) => Failure::Refused(text),
         _ => Failure::Unknown(text),
     }
+}
+
+/// Whether etcd itself says that it does not do what it was asked for. A connection that ends, and an answer that is too
+/// large, have some of the same codes, and say nothing of what was done. What was forgotten since is asked for anew.
+fn is_refusal(code: Code, text: &str) -> bool {
+    let is_judged = matches!(
+        code,
+        Code::ResourceExhausted
+            | Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::OutOfRange
+    );
+    is_judged && text.starts_with("etcdserver:") && !text.contains("compacted")
 }
 
 /// An error with its causes.
@@ -129,4 +132,32 @@ pub(super) fn in_words(why: &Error) -> String {
         cause = why.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_etcd_refuses() {
+        for (code, text) in [
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+            (Code::PermissionDenied, "etcdserver: permission denied"),
+            (Code::InvalidArgument, "etcdserver: duplicate key given in txn request"),
+        ] {
+            assert!(is_refusal(code, text), "{text}");
+        }
+        for (code, text) in [
+            (Code::ResourceExhausted, "h2 protocol error: http2 error"),
+            (Code::PermissionDenied, "h2 protocol error: http2 error"),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+            ),
+            (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
+            (Code::Unavailable, "etcdserver: no leader"),
+        ] {
+            assert!(!is_refusal(code, text), "{text}");
+        }
+    }
 }

@@ -6,8 +6,10 @@ use crate::nva::store::interface::Stored;
 use crate::nva::store::sequencer::Head;
 use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
 
-/// Records of one answer: far below the 4 MiB that an answer may have. Objects are larger, and fewer.
+/// Records, or sessions, of one answer: far below the 4 MiB that an answer may have.
 const PAGE: i64 = 5_000;
+/// Objects of one answer: each may have 256 KiB.
+const OBJECTS: i64 = 12;
 
 /// Everything at one moment.
 pub(super) struct Loaded {
@@ -43,16 +45,16 @@ pub(super) async fn load(
     })?;
     let (mut records, mut objects, mut claims) = (Vec::new(), Vec::new(), Vec::new());
     for shard in 0..=u8::MAX {
-        for value in range(client, &layout.shard(shard), at).await? {
+        for value in range(client, &layout.shard(shard), PAGE, at).await? {
             let Place::Record(key) = layout.place(value.key()) else { continue };
             records.push(record(key, value.value()).map_err(Failure::Refused)?);
         }
     }
-    for value in range(client, &layout.objects(), at).await? {
+    for value in range(client, &layout.objects(), OBJECTS, at).await? {
         let Place::Object(key) = layout.place(value.key()) else { continue };
         objects.push(object(key, value.value()).map_err(Failure::Refused)?);
     }
-    for value in range(client, &layout.session(""), at).await? {
+    for value in range(client, &layout.session(""), PAGE, at).await? {
         if let (Place::Session(nve), Some(claim)) = (layout.place(value.key()), read_claim(value.value())) {
             claims.push((nve, claim));
         }
@@ -75,11 +77,11 @@ async fn create(client: &mut Client, layout: &Layout, head: &Head) -> Result<(),
     Ok(())
 }
 
-async fn range(client: &mut Client, prefix: &str, at: i64) -> Result<Vec<KeyValue>, Failure> {
+async fn range(client: &mut Client, prefix: &str, page: i64, at: i64) -> Result<Vec<KeyValue>, Failure> {
     let mut from = prefix.as_bytes().to_vec();
     let mut all = Vec::new();
     loop {
-        let options = GetOptions::new().with_range(end_of(prefix)).with_limit(PAGE).with_revision(at);
+        let options = GetOptions::new().with_range(end_of(prefix)).with_limit(page).with_revision(at);
         let mut got = answer(client.get(from, Some(options))).await?;
         let is_more = got.more();
         all.append(&mut got.take_kvs());

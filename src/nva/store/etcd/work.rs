@@ -138,7 +138,7 @@ impl Work {
                     Some(order) => self.obey(order),
                     None => break,
                 },
-                offered = done_of(&mut self.offering) => self.offered(offered),
+                offered = done_of(&mut self.offering) => done = self.offered(offered),
                 (session, told) = done_of(&mut self.telling) => self.told(session, told),
                 item = self.items.recv() => done = self.learn(item).await,
                 () = at(self.again) => self.offer_again(),
@@ -222,7 +222,7 @@ impl Work {
         }
     }
 
-    fn offered(&mut self, (offer, answer, at): Offered) {
+    fn offered(&mut self, (offer, answer, at): Offered) -> Result<(), Broken> {
         self.offering = None;
         match &answer {
             Answer::Unknown => {
@@ -236,12 +236,14 @@ impl Work {
             Answer::Refused(_) => self.again = Some(Instant::now() + PAUSE),
             Answer::Taken => {}
         }
-        let Some(report) = self.sequencer.answered(&offer, answer) else { return };
+        let answered = self.sequencer.answered(&offer, answer).map_err(Broken)?;
+        let Some(report) = answered else { return Ok(()) };
         self.forget_offer();
         if report == Report::Durable && offer.head.revision.is_multiple_of(COMPACTED) {
             self.compact(at);
         }
         self.report(report);
+        Ok(())
     }
 
     /// Forgets what happened long ago. Whoever made a transaction of a round number does it, so that one does.
@@ -267,7 +269,10 @@ impl Work {
         if self.telling.is_some() || self.retold.is_some() {
             return;
         }
-        let Some((nve, token)) = self.left.pop_front() else { return };
+        // One that is being opened is told of once that is settled: else etcd would hear of its end first.
+        let offered = self.sequencer.offer().map(|offer| offer.head.token);
+        let next = self.left.iter().position(|(_, token)| Some(*token) != offered);
+        let Some((nve, token)) = next.and_then(|next| self.left.remove(next)) else { return };
         let claim = write_claim(&Claim { authority: self.name.clone(), token });
         let key = self.layout.session(&nve);
         // A later session has another claim.
@@ -348,10 +353,10 @@ impl Work {
             };
             match read {
                 Ok(loaded) => break loaded,
-                // It took longer than what it read was kept.
-                Err(Failure::Refused(why)) if !why.contains("compacted") => return Err(Broken(why)),
-                Err(why) => {
-                    tracing::warn!(why = why.why(), "the store cannot be read anew; it is tried again");
+                Err(Failure::Refused(why)) => return Err(Broken(why)),
+                // It may have taken longer than what it read was kept.
+                Err(Failure::Unknown(why)) => {
+                    tracing::warn!(why, "the store cannot be read anew; it is tried again");
                     self.link.failed();
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -368,11 +373,22 @@ impl Work {
     }
 }
 
+/// What became of an offer for which etcd has no room. It says so also of the one with which its room ends, and which took
+/// effect: the head tells.
+async fn full(client: &mut Client, head: String, offer: &Offer, why: String) -> Answer {
+    let Ok(got) = answer(client.get(head, None)).await else { return Answer::Unknown };
+    match got.kvs().first().and_then(|value| read_head(value.value())) {
+        Some(head) if head == offer.follows => Answer::Refused(why),
+        Some(head) if head == offer.head => Answer::Taken,
+        head => Answer::Lost(head),
+    }
+}
+
 /// Offers a transaction to etcd.
 async fn offered(mut client: Client, head: String, offer: Offer, writes: Vec<TxnOp>) -> Offered {
     let is_head = Compare::value(head.clone(), CompareOp::Equal, write_head(&offer.follows));
     let transaction = Txn::new().when([is_head]).and_then(writes);
-    let transaction = transaction.or_else([TxnOp::get(head, None)]);
+    let transaction = transaction.or_else([TxnOp::get(head.clone(), None)]);
     match answer(client.txn(transaction)).await {
         Ok(answered) => {
             let revision = answered.header().map_or(0, |header| header.revision());
@@ -388,6 +404,10 @@ async fn offered(mut client: Client, head: String, offer: Offer, writes: Vec<Txn
                 }
             };
             (offer, answer, Some((client, revision)))
+        }
+        Err(Failure::Refused(why)) if why.contains("database space exceeded") => {
+            let answer = full(&mut client, head, &offer, why).await;
+            (offer, answer, None)
         }
         Err(Failure::Refused(why)) => (offer, Answer::Refused(why), None),
         Err(Failure::Unknown(why)) => {
