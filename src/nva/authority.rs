@@ -6,7 +6,7 @@
 
 use super::absent::Absent;
 use super::bucket::Bucket;
-use super::cache::{CONFIRM_MS, GRACE};
+use super::cache::GRACE;
 use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
 use super::interest::MARGIN_MS;
@@ -313,7 +313,7 @@ impl Authority {
                     self.sessions.due.insert(id);
                 }
             }
-            Input::Release(ticket, key) => self.release(ticket, key),
+            Input::Release(ticket, key) => self.commits.release(ticket, key),
             Input::ReleaseAll(ticket, nve) => self.release_all(ticket, nve),
             Input::Resume(ticket) => match self.registry.restoration() {
                 Some(_) => self.commits.resume(Some(ticket)),
@@ -351,7 +351,8 @@ impl Authority {
         if self.news.waits {
             self.tell_followers(now_ms);
         }
-        if let Some(commit) = self.commits.next(&mut self.sessions, &mut self.registry, now_ms) {
+        let Authority { commits, sessions, registry, elsewhere, .. } = self;
+        if let Some(commit) = commits.next(sessions, registry, elsewhere, now_ms) {
             self.effects.push(Effect::Commit(commit));
         }
         self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
@@ -397,7 +398,7 @@ impl Authority {
             self.end(id, format!("{nve} opened another session at {authority}"), now_ms);
         }
         // It is told there what becomes of what it has.
-        self.sessions.absent.is_back(&nve);
+        self.sessions.absent.forget(&nve);
         self.elsewhere.insert(nve, authority);
     }
 
@@ -525,24 +526,6 @@ impl Authority {
         })
     }
 
-    fn release(&mut self, ticket: Ticket, key: Key) {
-        let owner = self.registry.record(key).filter(|record| record.is_held()).map(|record| &record.owner);
-        let lives = |owner: &&String| self.sessions.all.values().any(|it| it.nve.as_deref() == Some(owner));
-        match owner.filter(lives) {
-            Some(owner) => {
-                let why = format!("{key} is registered by {owner}, which has a session; detach it there");
-                self.effects.push(Effect::Released(ticket, Err(why)));
-            }
-            None if let Some((owner, authority)) = owner.and_then(|it| self.elsewhere.get_key_value(it)) => {
-                let why = format!(
-                    "{key} is registered by {owner}, which has a session at {authority}; detach it there"
-                );
-                self.effects.push(Effect::Released(ticket, Err(why)));
-            }
-            None => self.commits.release(ticket, key),
-        }
-    }
-
     fn release_all(&mut self, ticket: Ticket, nve: String) {
         let why = if self.registry.knows(&nve) {
             format!("{nve} is in nves and may come back; take it out there and reload, or release one by one")
@@ -599,7 +582,7 @@ impl Authority {
             self.end(before, format!("{nve} opened another session"), now_ms);
         }
         self.elsewhere.remove(nve);
-        let used_before = self.sessions.absent.is_back(nve);
+        self.sessions.absent.is_back(nve);
         let nve: Arc<str> = nve.into();
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
@@ -612,7 +595,6 @@ impl Authority {
         let router = self.registry.is_router(&nve);
         session.nve = Some(nve);
         self.commits.open(id);
-        session.used_before = used_before.map(|used| (used, now_ms + CONFIRM_MS));
         if asks {
             session.will_ask();
         }

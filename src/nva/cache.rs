@@ -25,8 +25,8 @@ pub(super) const GRACE: u64 = 2;
 const MARK_PERCENT: (u64, u64) = (80, 90);
 /// Shortest time between two batches of marks: each may cost the node a snapshot.
 const MARK_MS: u64 = 250;
-/// How long mappings of a session before stay at least: until they are asked for again.
-pub(super) const CONFIRM_MS: u64 = 120_000;
+/// How long mappings of a session before stay at least while there is another one: until they are asked for again.
+const CONFIRM_MS: u64 = 120_000;
 /// Changes that are applied at once, at most.
 const CHANGES: usize = 4_096;
 
@@ -111,6 +111,8 @@ pub(super) struct Cache {
     waiting: VecDeque<Key>,
     /// Mappings of a session before, which are asked for again.
     unconfirmed: BTreeSet<Key>,
+    /// Until when those may be used that the session did not tell of yet. It makes no longer what it does not tell of.
+    graces: HashMap<Key, u64>,
     queries: BTreeMap<u64, Vec<Key>>,
     next_id: u64,
     /// What the workers do not have yet.
@@ -154,6 +156,7 @@ impl Cache {
         self.unconfirmed = self.mappings.keys().copied().collect();
         for key in &self.unconfirmed {
             let until_ms = self.lifetimes.until_ms.get(key).copied().unwrap_or(0);
+            self.graces.insert(*key, until_ms);
             self.lifetimes.insert(*key, until_ms.max(now_ms + CONFIRM_MS));
         }
     }
@@ -172,8 +175,10 @@ impl Cache {
             self.unmark(key);
         }
         self.lifetimes = Timed::default();
+        let graces = std::mem::take(&mut self.graces);
         for key in self.mappings.keys() {
-            self.lifetimes.insert(*key, now_ms + GRACE * self.lifetime_ms);
+            let until_ms = graces.get(key).copied().unwrap_or(now_ms + GRACE * self.lifetime_ms);
+            self.lifetimes.insert(*key, until_ms);
         }
     }
 
@@ -316,6 +321,7 @@ impl Cache {
     /// The authority says where an identifier is, for a whole lifetime.
     fn learn(&mut self, key: Key, choices: &[Choice], now_ms: u64) {
         self.negatives.remove(key);
+        self.graces.remove(&key);
         self.lifetimes.insert(key, now_ms + self.lifetime_ms);
         let (first, last) = MARK_PERCENT;
         let percent = first + mix(key.identifier ^ self.seed ^ now_ms) % (last - first);
@@ -349,6 +355,7 @@ impl Cache {
         self.marked.remove(&key);
         self.expiring.remove(&key);
         self.unconfirmed.remove(&key);
+        self.graces.remove(&key);
         if self.mappings.remove(&key).is_some() {
             self.changes.insert(key, Vec::new());
         }

@@ -12,7 +12,7 @@ use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
@@ -116,6 +116,8 @@ pub(super) struct Commits {
     completed: Vec<Arc<str>>,
     /// Ticks since released identifiers were deleted.
     put_off: u32,
+    /// The last commit was such a change: all others come next.
+    was_change: bool,
 }
 
 /// An NVE of which everything is released, a part in each commit.
@@ -149,6 +151,7 @@ impl Commits {
             completed: Vec::new(),
             released: Vec::new(),
             put_off: 0,
+            was_change: false,
         }
     }
 
@@ -210,6 +213,7 @@ impl Commits {
         &mut self,
         sessions: &mut Sessions,
         registry: &mut Registry,
+        elsewhere: &BTreeMap<String, String>,
         now_ms: u64,
     ) -> Option<Commit> {
         if self.flight.is_some() {
@@ -217,14 +221,16 @@ impl Commits {
         }
         let revision = registry.revision() + 1;
         let mut operators = Vec::new();
+        let others_first = std::mem::take(&mut self.was_change) && self.has_others();
         // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
-        if let Some((ticket, key, change)) = self.changes.pop_front() {
+        if !others_first && let Some((ticket, key, change)) = self.changes.pop_front() {
             let judged = registry.provision(key.clone(), change.clone());
             let wanted = Wanted::Change(key, change);
             match judged {
                 Ok((sequence, transaction)) => {
                     operators.push((ticket, wanted, Ok(sequence)));
                     let commit = Commit { revision, transaction, opened: Vec::new() };
+                    self.was_change = true;
                     return self.fly(Flight { commit, operators, ..Flight::default() });
                 }
                 Err(why) if self.rules.is_shared => operators.push((ticket, wanted, Err(why))),
@@ -239,7 +245,6 @@ impl Commits {
         {
             return self.fly(Flight { commit: Commit { revision, ..flight.commit }, ..flight });
         }
-        let registry = &*registry;
         let absent = std::mem::take(&mut sessions.absent);
         let (mut draft, mut judged) = (Draft::default(), Vec::new());
         // Before anything that these ask for.
@@ -255,7 +260,10 @@ impl Commits {
         while draft.len() < most
             && let Some((ticket, key)) = self.releases.pop_front()
         {
-            let judgement = registry.release(&mut draft, key).map_err(|refusal| refusal.why);
+            let judgement = match why_kept(key, registry, sessions, elsewhere) {
+                Some(why) => Err(why),
+                None => registry.release(&mut draft, key).map_err(|refusal| refusal.why),
+            };
             operators.push((ticket, Wanted::Release(key), judgement));
         }
         let emptied = self.empty_next(&mut draft, registry, most);
@@ -274,8 +282,9 @@ impl Commits {
                 let judgement = match &request {
                     Request::Register(claim) => {
                         let key = &claim.key;
-                        let user = absent.user_of(*key, now_ms);
-                        let judgement = match user.filter(|_| registry.was_of_another(&draft, &nve, *key)) {
+                        let was_of_another = registry.was_of_another(&draft, &nve, *key);
+                        let user = was_of_another.then(|| absent.user_of(*key, now_ms)).flatten();
+                        let judgement = match user {
                             Some(user) => Err(in_use(*key, user)),
                             None => registry.register(&mut draft, &nve, claim.clone(), now_ms),
                         };
@@ -324,9 +333,19 @@ impl Commits {
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision());
-            return None;
+            // The others wanted nothing that is to be written.
+            return if others_first { self.next(sessions, registry, elsewhere, now_ms) } else { None };
         }
         self.fly(flight)
+    }
+
+    /// Whether anything waits but changes of networks, policies and attachments.
+    fn has_others(&self) -> bool {
+        let is_idle = self.turns.is_empty()
+            && self.releases.is_empty()
+            && self.emptying.is_empty()
+            && self.opening.is_empty();
+        !is_idle || self.resuming.is_some() || self.put_off >= PUT_OFF
     }
 
     fn fly(&mut self, flight: Flight) -> Option<Commit> {
@@ -368,7 +387,7 @@ impl Commits {
     }
 
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
-    fn delete_released(&mut self, registry: &Registry, absent: &Absent, now_ms: u64) -> Option<Flight> {
+    fn delete_released(&mut self, registry: &mut Registry, absent: &Absent, now_ms: u64) -> Option<Flight> {
         let is_idle = self.turns.is_empty() && self.releases.is_empty() && self.emptying.is_empty();
         if self.put_off < if is_idle { 1 } else { PUT_OFF } {
             return None;
@@ -460,6 +479,22 @@ impl Commits {
             sessions.tell(session, answer);
         }
     }
+}
+
+/// Why an operator does not release an identifier: its owner lives, and would go on using it.
+fn why_kept(
+    key: Key,
+    registry: &Registry,
+    sessions: &Sessions,
+    elsewhere: &BTreeMap<String, String>,
+) -> Option<String> {
+    let owner = &registry.record(key).filter(|record| record.is_held())?.owner;
+    let place = match (sessions.of(owner), elsewhere.get(owner)) {
+        (Some(_), _) => String::new(),
+        (None, Some(authority)) => format!(" at {authority}"),
+        (None, None) => return None,
+    };
+    Some(format!("{key} is registered by {owner}, which has a session{place}; detach it there"))
 }
 
 /// Why an identifier is not given out that was released.

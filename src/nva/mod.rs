@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod model;
 mod provision;
+mod refusals;
 pub mod registry;
 mod reload;
 mod restoration;

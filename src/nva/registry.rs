@@ -395,19 +395,18 @@ impl Registry {
     }
 
     /// Deletes released identifiers that are kept for nobody any more and that nobody uses, at most so many. It looks at a
-    /// few times as many.
+    /// few times as many, and the next time at others.
     #[must_use]
     pub fn delete_released(
-        &self,
+        &mut self,
         now_ms: u64,
         most: usize,
         is_used: impl Fn(Key) -> bool,
     ) -> Option<Transaction> {
+        let Registry { records, revision, tombstones, .. } = self;
         // What a later sequence could not be told to be above stays.
-        let is_below = |key: &Key| self.records.get(key).is_some_and(|it| it.sequence <= self.revision);
-        let over = self.tombstones.over(now_ms).take(4 * most);
-        let deletes = over.filter(is_below).filter(|key| !is_used(*key)).take(most);
-        let deletes: Vec<Key> = deletes.collect();
+        let is_below = |key| records.get(&key).is_some_and(|it| it.sequence <= *revision);
+        let deletes = tombstones.take_look(now_ms, most, |key| is_below(key) && !is_used(key));
         (!deletes.is_empty()).then(|| Transaction { deletes, ..Transaction::default() })
     }
 

@@ -9,6 +9,7 @@ use super::counts::Counts;
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
+use super::refusals::Refusals;
 use super::registry::{Nve, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::{MAX_MESSAGE_BYTES, v1};
@@ -35,6 +36,8 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Time between two looks at the certificates of those who have sessions: they may have expired.
 const RECHECK: Duration = Duration::from_secs(60);
+/// Certificates that are looked at before others are served again.
+const JUDGED_AT_ONCE: usize = 256;
 
 /// Whom to let in by TLS; none while there is no TLS.
 pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
@@ -165,6 +168,10 @@ pub struct Server {
     sessions: HashMap<SessionId, Outlet>,
     /// Sessions by TLS, and the certificates of their peers.
     chains: HashMap<SessionId, Chain>,
+    /// Those whose certificates are to be looked at.
+    unjudged: Vec<SessionId>,
+    /// Of sessions that were refused something.
+    refusals: HashMap<SessionId, Refusals>,
     trusted: Trusted,
     /// Operators who wait for an answer.
     tickets: HashMap<Ticket, oneshot::Sender<Released>>,
@@ -219,6 +226,8 @@ pub fn pair(
         ready,
         sessions: HashMap::new(),
         chains: HashMap::new(),
+        unjudged: Vec::new(),
+        refusals: HashMap::new(),
         trusted,
         tickets: HashMap::new(),
         next_ticket: 0,
@@ -279,13 +288,22 @@ impl Server {
                 },
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 () = at(self.began + due.unwrap_or_default()), if due.is_some() => Input::Due,
-                _ = tick.tick() => Input::Tick,
+                _ = tick.tick() => {
+                    self.tell_other_refusals();
+                    Input::Tick
+                }
                 () = trust_changes(&mut self.trusted) => {
                     self.recheck();
                     continue;
                 }
                 _ = recheck.tick() => {
                     self.recheck();
+                    continue;
+                }
+                () = std::future::ready(()), if !self.unjudged.is_empty() => {
+                    self.judge_some();
+                    // The streams are served by the same thread.
+                    tokio::task::yield_now().await;
                     continue;
                 }
             };
@@ -352,13 +370,35 @@ impl Server {
     fn forget(&mut self, id: SessionId) {
         self.sessions.remove(&id);
         self.chains.remove(&id);
+        let others = self.refusals.remove(&id).map_or(0, |mut refusals| refusals.all());
+        if others > 0 {
+            tell_others(id, others);
+        }
     }
 
-    /// Ends the sessions of those who are trusted no longer.
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn tell_other_refusals(&mut self) {
+        let now_ms = self.now_ms();
+        let others =
+            self.refusals.iter_mut().filter_map(|(id, refusals)| Some((*id, refusals.rest(now_ms)?)));
+        others.for_each(|(id, others)| tell_others(id, others));
+    }
+
+    /// The certificates of all are to be looked at.
     fn recheck(&mut self) {
+        self.unjudged = self.chains.keys().copied().collect();
+    }
+
+    /// Ends the sessions of the next ones of those who are trusted no longer.
+    fn judge_some(&mut self) {
+        let rest = self.unjudged.len().saturating_sub(JUDGED_AT_ONCE);
+        let next = self.unjudged.split_off(rest);
         let Some(trusted) = &self.trusted else { return };
         let trust = trusted.borrow().clone();
-        let judged = self.chains.iter().filter_map(|(id, chain)| Some((*id, trust.judge(chain).err()?)));
+        let judged = next.iter().filter_map(|id| Some((*id, trust.judge(self.chains.get(id)?).err()?)));
         let distrusted: Vec<_> = judged.collect();
         for (id, why) in distrusted {
             self.step(Input::Distrusted(id, why.to_string()));
@@ -368,11 +408,15 @@ impl Server {
     fn step(&mut self, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let now_ms = self.began.elapsed().as_millis() as u64;
+            let now_ms = self.now_ms();
             for effect in self.authority.step(now_ms, input) {
                 match effect {
                     Effect::Down(id, down) => {
-                        tell_operator(id, &down);
+                        if !matches!(down, Down::Refused { .. })
+                            || self.refusals.entry(id).or_default().is_told(now_ms)
+                        {
+                            tell_operator(id, &down);
+                        }
                         self.counts.count(&down);
                         let Some(outlet) = self.sessions.get(&id) else { continue };
                         if outlet.downs.send(down).is_err() {
@@ -416,6 +460,10 @@ impl Server {
 
 async fn at(time: Instant) {
     tokio::time::sleep_until(time.into()).await;
+}
+
+fn tell_others(id: SessionId, others: u64) {
+    tracing::warn!(session = id.0, others, "refused more than is told one by one");
 }
 
 fn tell_operator(id: SessionId, down: &Down<Encoded>) {
@@ -582,9 +630,13 @@ mod tests {
             server.open(SessionId(id), outlet, Some(Proof { name: "nve1".to_owned(), chain: chain.clone() }));
             messages.try_recv().ok()
         };
-        assert_eq!(open(&mut server, 1), None);
+        let sessions = JUDGED_AT_ONCE as u64 + 1;
+        assert!((3..3 + sessions).all(|id| open(&mut server, id).is_none()));
         trusted.send_replace(trust(Some(path("revoked"))));
         server.recheck();
+        server.judge_some();
+        assert_eq!((server.chains.len(), server.unjudged.len()), (1, 1));
+        server.judge_some();
         assert!(matches!(open(&mut server, 2), Some(Down::Error(why)) if why.contains("is revoked")));
         assert!(server.sessions.is_empty() && server.chains.is_empty());
     }

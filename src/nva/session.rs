@@ -1,7 +1,7 @@
 //! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
-use super::absent::{Absent, Used};
+use super::absent::Absent;
 use super::bucket::Bucket;
 use super::catalogue::Touched;
 use super::interest::{Interests, Watchers};
@@ -50,13 +50,13 @@ impl Sessions {
     /// Forgets a session, whose NVE may use what it asked for `used_ms` more. Gives whether it was there.
     pub(super) fn remove(&mut self, id: SessionId, now_ms: u64, used_ms: u64) -> bool {
         let Some(session) = self.all.remove(&id) else { return false };
-        if let (Following::Asked(interests), Some(nve)) = (session.following, session.nve) {
-            self.watchers.forget(id, &interests);
-            let used = Used::These(interests.keys().collect());
-            // What it had before and did not ask for again yet.
-            let before = session.used_before.filter(|(_, until_ms)| now_ms < *until_ms);
-            let used = before.map(|(before, _)| before).into_iter().fold(used, Used::and);
-            self.absent.left(nve, used, now_ms + used_ms);
+        match (session.following, session.nve) {
+            (Following::Asked(interests), Some(nve)) => {
+                self.watchers.forget(id, &interests);
+                self.absent.left(&nve, interests.keys(), now_ms, now_ms + used_ms);
+            }
+            (_, Some(nve)) => self.absent.forget(&nve),
+            _ => {}
         }
         true
     }
@@ -150,8 +150,6 @@ pub(super) struct Session {
     pub(super) proved: Option<String>,
     /// Once it said who it is.
     pub(super) nve: Option<Arc<str>>,
-    /// What it may use of sessions before, until it has asked for it again.
-    pub(super) used_before: Option<(Used, u64)>,
     pub(super) heard_ms: u64,
     /// It ends when nothing comes for so long: what it was told, whatever is configured since.
     pub(super) lease_ms: u32,
@@ -183,7 +181,6 @@ impl Session {
         Session {
             proved,
             nve: None,
-            used_before: None,
             heard_ms: now_ms,
             lease_ms,
             applied: 0,

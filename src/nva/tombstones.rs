@@ -2,6 +2,10 @@
 
 use super::model::{Key, Record};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+
+/// Identifiers that are looked at for each that may be deleted.
+const LOOKS: usize = 4;
 
 /// Released identifiers and when each may be deleted.
 #[derive(Debug, Default)]
@@ -10,6 +14,8 @@ pub(super) struct Tombstones {
     first: BTreeSet<(u64, Key)>,
     /// How many each NVE released.
     of: HashMap<String, usize>,
+    /// Where the next look at what may be deleted goes on: what is in use keeps nobody else's.
+    looked_at: Option<(u64, Key)>,
 }
 
 impl Tombstones {
@@ -43,9 +49,23 @@ impl Tombstones {
         self.until_ms.get(&key).and_then(|until_ms| until_ms.checked_sub(now_ms))
     }
 
-    /// Identifiers that are kept for nobody any more, the oldest first.
-    pub(super) fn over(&self, now_ms: u64) -> impl Iterator<Item = Key> {
-        self.first.iter().take_while(move |(until_ms, _)| *until_ms < now_ms).map(|(_, key)| *key)
+    /// At most so many identifiers that are kept for nobody any more and that may go, the oldest first. It looks at a few
+    /// times as many, and the next time at those behind them; after the last one at the first one again.
+    pub(super) fn take_look(&mut self, now_ms: u64, most: usize, may_go: impl Fn(Key) -> bool) -> Vec<Key> {
+        let after = self.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let over = self.first.range((after, Bound::Unbounded)).take_while(|(until_ms, _)| *until_ms < now_ms);
+        let (mut found, mut looked_at) = (Vec::new(), None);
+        for (place, looks) in over.zip(1..) {
+            if may_go(place.1) {
+                found.push(place.1);
+            }
+            if looks == LOOKS * most || found.len() == most {
+                looked_at = Some(*place);
+                break;
+            }
+        }
+        self.looked_at = looked_at;
+        found
     }
 
     /// How many are there.

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
+use crate::nva::cache::Cache;
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
-use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Triangle, Up};
+use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Told, Triangle, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -321,6 +322,68 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
     bench.now_ms += 1;
     bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0 });
     assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(1));
+}
+
+#[test]
+fn a_node_uses_what_a_short_session_did_not_confirm_no_longer_for_it() {
+    let mut cache = Cache::new(1);
+    cache.begin(0);
+    [1, 2].into_iter().for_each(|number| cache.miss(key(number), 0));
+    let answer = |cache: &mut Cache, numbers: &[u64], now_ms| {
+        let (id, _) = cache.next_query().unwrap();
+        let told = |number: &u64| Told { key: key(*number), choices: at(1), sequence: 1 };
+        let mappings = numbers.iter().map(told).collect();
+        let lifetime_ms = LIFETIME_MS as u32;
+        let answer = Down::Answer { id, revision: 1, mappings, lifetime_ms, negative_lifetime_ms: 0 };
+        cache.receive(answer, now_ms).unwrap();
+    };
+    answer(&mut cache, &[1, 2], 0);
+    cache.end(1_000);
+    let over_ms = 1_000 + 2 * LIFETIME_MS;
+    for round in 1..=9 {
+        cache.begin(round * 10_000);
+        cache.end(round * 10_000 + 1);
+    }
+    cache.begin(over_ms - 1_000);
+    answer(&mut cache, &[2], over_ms - 900);
+    // Not before it could be asked for again.
+    cache.expire(over_ms);
+    assert_eq!(cache.counts().mappings, 2);
+    cache.end(over_ms + 1);
+    cache.expire(over_ms + 1);
+    assert_eq!(cache.counts().mappings, 1);
+    cache.expire(over_ms + 2 * LIFETIME_MS);
+    assert_eq!(cache.counts().mappings, 1);
+    cache.expire(over_ms + 2 * LIFETIME_MS + 1);
+    assert_eq!(cache.counts().mappings, 0);
+}
+
+#[test]
+fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
+    let mut bench = Bench::new(10);
+    let registry =
+        Registry::new(nves(3), [(key(1), Record { choices: at(1), owner: name(1), sequence: 1 })], 1, (0, 0));
+    let used_ms = authority::used_ms(LIFETIME_MS as u32);
+    let settings = Settings { lease_ms: 10_000_000, answered_before_ms: used_ms, ..settings(1, LIMITS) };
+    bench.authority = Authority::new(settings, registry);
+    bench.hello(1);
+    bench.hello(3);
+    bench.other(1, Up::Unregister { id: 1, key: key(1) });
+    let mut given_ms = None;
+    for round in 1..=100 {
+        bench.now_ms = round * 10_000;
+        let id = SessionId(1_000 + round);
+        bench.authority(authority::Input::Opened(id, None));
+        let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true };
+        bench.authority(authority::Input::Up(id, hello));
+        bench.authority(authority::Input::Closed(id));
+        bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0 });
+        let record = bench.authority.registry().record(key(1)).unwrap();
+        if record.is_held() {
+            given_ms.get_or_insert(bench.now_ms);
+        }
+    }
+    assert_eq!(given_ms, Some(used_ms.next_multiple_of(10_000)));
 }
 
 #[test]

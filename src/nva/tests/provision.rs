@@ -115,6 +115,37 @@ fn office() -> Office {
 }
 
 #[test]
+fn changes_of_operators_and_requests_of_nves_take_turns() {
+    let registry = Office::new().0;
+    let mut authority = Authority::new(settings(1, LIMITS), registry);
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
+    let id = SessionId(1);
+    let register =
+        |n| authority::Input::Up(id, Up::Register { id: n, key: key(n), choices: at(1), known: 0 });
+    let inputs = (1..=4).map(|n| {
+        let (key, change) = network(&format!("n{n}"), n, "");
+        authority::Input::Change(Ticket(n.into()), key, change)
+    });
+    let inputs =
+        [authority::Input::Opened(id, None), authority::Input::Up(id, hello)].into_iter().chain(inputs);
+    let mut written = Vec::new();
+    let mut note = |effects: Vec<authority::Effect>| {
+        let before = written.len();
+        for effect in effects {
+            if let authority::Effect::Commit(authority::Commit { transaction, .. }) = effect {
+                written.push((transaction.objects.len(), transaction.writes.len()));
+            }
+        }
+        written.len() > before
+    };
+    for input in inputs.chain((1..=2).map(register)) {
+        note(authority.step(0, input));
+    }
+    while note(authority.step(0, authority::Input::Committed(Ok(())))) {}
+    assert_eq!(written, [(1, 0), (0, 2), (1, 0), (1, 0), (1, 0)]);
+}
+
+#[test]
 fn what_breaks_a_rule_of_a_file_or_is_taken_is_refused_and_changes_nothing() {
     let mut office = office();
     for (change, words) in [

@@ -1,7 +1,7 @@
 //! Laws of registrations.
 
 use super::*;
-use crate::nva::model::Record;
+use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::{Draft, Refusal, Registry};
 
 const HOLD_DOWN_MS: u64 = 60_000;
@@ -208,6 +208,22 @@ fn what_was_deleted_comes_again_above_all_that_was_told_of_it() {
     // What is registered again is not deleted.
     assert_eq!(register(&mut registry, 1, key(2), at(1), HOLD_DOWN_MS + 2), Ok(6));
     assert_eq!(registry.delete_released(9 * HOLD_DOWN_MS, 9, |_| false), None);
+}
+
+#[test]
+fn what_is_used_of_one_nve_keeps_no_other_released_identifier() {
+    let mut registry = Registry::new(nves(2), [], 0, (0, 0));
+    for number in 1..=10 {
+        let _ = register(&mut registry, 1, key(number), at(1), number);
+        let _ = release(&mut registry, 1, key(number), number);
+    }
+    let is_used = |it| it != key(10);
+    let looks: Vec<_> = (0..3).map(|_| registry.delete_released(99, 1, is_used)).collect();
+    let deleted = Transaction { deletes: vec![key(10)], ..Transaction::default() };
+    assert_eq!(looks, [None, None, Some(deleted)]);
+    // And those before are looked at again.
+    let again: Vec<_> = (0..2).filter_map(|_| registry.delete_released(99, 1, |_| false)).collect();
+    assert_eq!(again.last().unwrap().deletes, [key(1)]);
 }
 
 #[test]

@@ -443,6 +443,26 @@ fn an_operator_releases_what_belongs_to_nobody_alive_once_it_is_durable() {
 }
 
 #[test]
+fn what_an_operator_wants_released_stays_if_its_owner_came_back_before_it_is_judged() {
+    let mut bench = Bench::new(LIMITS, 3);
+    bench.hello(2);
+    bench.commits_at_once = false;
+    bench.register(2, 9);
+    // The owner is away, and a commit is under way.
+    bench.step(Input::Release(Ticket(1), key(1)));
+    bench.hello(1);
+    bench.register(1, 1);
+    bench.commits_at_once = true;
+    bench.step(Input::Committed(Ok(())));
+    assert!(
+        matches!(&bench.released[..], [(Ticket(1), Err(why))] if why.contains("nve1, which has a session")),
+        "{:?}",
+        bench.released
+    );
+    assert!(bench.authority.registry().record(key(1)).unwrap().is_held());
+}
+
+#[test]
 fn released_identifiers_are_deleted_when_nobody_waits() {
     let mut bench = Bench::new(LIMITS, 3);
     bench.follows(2, Some((EPOCH, 3)));

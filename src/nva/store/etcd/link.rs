@@ -9,6 +9,8 @@ use tonic::Code;
 /// How long a connection may take, and an answer.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
+/// Time before what failed is tried again.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Time between two signs of life of a connection, and how long an answer may take. Etcd ends a connection that has more
 /// than one in 5 s.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3));

@@ -17,17 +17,14 @@ use super::sequencer::{Head, TOKEN};
 use crate::config::EtcdConfig;
 use crate::nva::commits::CommitRules;
 use layout::Layout;
-use link::{Failure, Link};
+use link::{Failure, Link, PAUSE};
 use load::Loaded;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 /// Records of one transaction: etcd takes 128 operations, unless it is told otherwise, and one is the head.
 const BATCH: usize = 120;
-/// Time before the store is asked for anew at the start.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the store that a configuration names, or makes one with this epoch if there is none. `name` is that of the
 /// authority. Waits until etcd is there.

@@ -1,10 +1,10 @@
 //! The store at work: offers transactions, follows those of all authorities, and tells of sessions.
 
 use super::layout::{Claim, Layout, read_head, write_claim, write_head};
-use super::link::{Failure, Link, answer};
+use super::lease;
+use super::link::{Failure, Link, PAUSE, answer};
 use super::load::{Loaded, load};
 use super::watch::{Item, Whole, follow};
-use super::{PAUSE, lease};
 use crate::config::EtcdConfig;
 use crate::nva::store::interface::StoreError;
 use crate::nva::store::running::{Order, Report};
