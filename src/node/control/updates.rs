@@ -197,11 +197,13 @@ impl Control {
                     Ok(amended) => amended,
                     Err(why) => return self.refuse_reload(reply, why),
                 };
-                let staged = self.rib.reconfigure_with(&amended.0, loaded.records.as_deref());
-                if let Err(refusal) = &staged
-                    && self.leaves_out(&loaded, &amended.0, &reply, refusal)
-                {
-                    return;
+                let records = loaded.records.as_deref();
+                let staged = self.rib.reconfigure_with(&amended.0, records);
+                if staged.is_err() {
+                    let clashes = self.rib.clashes(&amended.0, records);
+                    if self.leaves_out(&loaded, &amended.0, &reply, &clashes) {
+                        return;
+                    }
                 }
                 let records = match staged {
                     Ok(_) => self.take_over(*loaded, amended, &mut reply),
