@@ -1,10 +1,10 @@
 //! What operators want at the node, by the word of the authority: taken over like a reload of the same file.
 
-use super::updates::Reply;
+use super::updates::{Reply, records};
 use super::{Control, Effect, LoadOrder, Loaded};
 use crate::config::{Config, NetworkPeer, ObjectName, Policy, PolicyWords, RefusedEntry, VirtualNetwork};
 use crate::ila::Identifier;
-use crate::mapping::Refusal;
+use crate::mapping::{Batch, Refusal};
 use crate::node::provision::Provision;
 use crate::node::rib::{Clash, Part, Rib};
 use crate::nva::client::Objects;
@@ -58,6 +58,26 @@ impl Control {
         let Some(provision) = self.provision.as_ref().filter(|_| !self.compose_again) else { return };
         let known = provision.objects.known.clone();
         self.effects.push(Effect::Provisioned(known, provision.refused.clone()));
+    }
+
+    /// Whether a mapping file is to be judged together with what operators want: it contradicts some of that, or may let
+    /// in what is refused.
+    pub(super) fn concerns_objects(&self, file: &Batch) -> bool {
+        let Some(provision) = self.provision.as_ref().filter(|it| !it.objects.all.is_empty()) else {
+            return false;
+        };
+        let clashes = self.rib.clashes_of_file(&self.config, records(file));
+        without(&self.config, provision, &clashes).is_ok_and(|refused| !refused.is_empty())
+    }
+
+    /// A mapping file that was judged together with what operators want did not come into force, or may not have.
+    pub(super) fn judge_objects_again(&mut self) {
+        match &self.provision {
+            Some(provision) if provision.objects.all.is_empty() => {}
+            Some(_) if self.reloading => self.compose_again = true,
+            Some(_) => self.load(false, Vec::new()),
+            None => {}
+        }
     }
 
     /// The tables refuse a configuration for these contradictions. If what operators want is at fault in all of them, it

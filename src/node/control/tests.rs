@@ -65,7 +65,7 @@ struct Bench {
     /// What was said to be in force of what operators want.
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -128,7 +128,7 @@ impl Bench {
             loads: VecDeque::new(),
             provisioned: Vec::new(),
             watch: None,
-            dir,
+            _dir: dir,
         };
         bench.carry_out(effects);
         bench.send_queue.flush(&bench.exchange);

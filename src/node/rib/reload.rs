@@ -8,7 +8,7 @@ use crate::ila::{Identifier, Locator};
 use crate::mapping::{MappingRecord, MappingTarget, Origin, Refusal};
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv6Addr;
 
 /// What of a configuration contradicts a mapping.
@@ -103,26 +103,39 @@ impl Rib {
         clashes
     }
 
-    /// What of the records of a mapping file, which is applied after `config`, contradicts the mappings that operators
-    /// added. Reading the file has checked everything else.
-    #[must_use]
-    pub fn clashes_of_file(&self, config: &Config, records: &[MappingRecord]) -> Vec<Clash> {
+    /// What of the records of a mapping file, which is applied after `config`, contradicts that or the mappings that
+    /// operators added. Reading the file has checked everything else.
+    pub fn clashes_of_file<'r>(
+        &self,
+        config: &Config,
+        records: impl IntoIterator<Item = &'r MappingRecord>,
+    ) -> Vec<Clash> {
         let mut clashes = Vec::new();
         let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
         let mut locators: HashMap<Locator, u8> =
             operators.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
-        // The file was read without these locators of the configuration.
+        // The file was read without what an authority adds to the configuration.
         let configured = config.locators_in_use();
         locators.extend(&configured);
+        let (peers, attached): (HashSet<_>, _) = (peers(config).collect(), locals(config.attachments.iter()));
         for MappingRecord { domain, identifier, target } in records {
             let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
             let operators = |identifier| self.origins(*domain, identifier).any(|held| held == Origin::Admin);
             let sir = |identifier| Ipv6Addr::from(new.prefix.with(identifier));
             let mut clash =
                 |why, part| clashes.push(Clash { refusal: Refusal { sir: sir(*identifier), why }, part });
+            if peers.contains(&(*domain, *identifier)) {
+                let why = "stands for a peer in its virtual network; map the peer itself".to_owned();
+                clash(why, Some(Part::Identifier(*domain, *identifier)));
+            }
             let zero_alias = identifier.zero_alias().filter(|_| new.checksum.changes_identifier());
-            if let Some(zero_alias) = zero_alias.filter(|zero_alias| operators(*zero_alias)) {
-                clash(is_zero_alias_of(sir(zero_alias)), None);
+            if let Some(zero_alias) = zero_alias {
+                let part = Part::Identifier(*domain, zero_alias);
+                if operators(zero_alias) {
+                    clash(is_zero_alias_of(sir(zero_alias)), None);
+                } else if attached.contains_key(&(*domain, zero_alias.0)) {
+                    clash(is_zero_alias_of(sir(zero_alias)), Some(part));
+                }
             }
             let MappingTarget::Locators(choices) = target else { continue };
             for choice in choices {

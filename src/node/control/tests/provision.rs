@@ -263,6 +263,98 @@ fn a_restart_leaves_out_what_the_running_node_left_out() {
     }
 }
 
+impl Bench {
+    /// The watch has read a mapping file.
+    fn read_mappings(&mut self, entries: &str) {
+        let text = format!("mappings: [{entries}]\n");
+        let news = crate::config::mappings::parse(&text, "mappings.yaml", &self.control.file);
+        self.input(0, Input::MappingFile(self.control.watch_number, news));
+        (0..4).for_each(|_| self.turn(0));
+        self.settle();
+    }
+
+    fn mapped_sirs(&self) -> Vec<String> {
+        self.control
+            .rib
+            .mappings(&Default::default())
+            .unwrap()
+            .into_iter()
+            .map(|view| view.sir.to_string())
+            .collect()
+    }
+}
+
+#[test]
+fn a_mapping_file_that_changes_later_wins_and_gives_back_what_it_clashed_with() {
+    for (entries, entry, kept) in clashes() {
+        for watched in [true, false] {
+            let mut bench = mapped(NO_CLASH, Arc::default());
+            bench.wants(1, &entries);
+            let all = bench.has();
+            assert_eq!((all.len(), bench.said().1.len()), (entries.len(), 0), "{entry}");
+            let mut change = |entry: &str| match watched {
+                true => {
+                    bench.read_mappings(entry);
+                    (bench.has(), bench.mapped_sirs(), bench.said())
+                }
+                false => {
+                    write_mappings(bench.control.path.parent().unwrap(), entry);
+                    let id = bench.request(Request::Reload);
+                    bench.settle();
+                    bench.reloaded(id).unwrap().unwrap();
+                    (bench.has(), bench.mapped_sirs(), bench.said())
+                }
+            };
+            let (has, mapped, (revision, refused)) = change(&entry);
+            assert_eq!(sorted(has), kept, "{watched} {entry}");
+            assert!(mapped.len() == 1 && entry.contains(&mapped[0]), "{watched} {mapped:?} {entry}");
+            assert_eq!((revision, refused.len()), (1, entries.len() - kept.len()), "{refused:?}");
+            let (has, mapped, (_, refused)) = change(NO_CLASH);
+            assert_eq!((sorted(has), refused), (sorted(all), vec![]), "{watched} {entry}");
+            assert!(NO_CLASH.contains(&mapped[0]));
+        }
+    }
+}
+
+#[test]
+fn a_mapping_file_that_waits_for_an_operator_leaves_nothing_out_before_that() {
+    let (entries, entry, kept) = clashes().remove(0);
+    let many: Vec<String> = (1..=20)
+        .map(|n| format!("{{sir: '2001:db8:dddd:0:2000::{n:x}', locators: ['fd00:7::/64']}}"))
+        .collect();
+    let mut bench = mapped(&many.join(", "), Arc::default());
+    bench.wants(1, &entries);
+    bench.read_mappings(&entry);
+    assert_eq!((bench.has().len(), bench.mapped_sirs().len()), (entries.len(), 20));
+    let id = bench.request(Request::Confirm(20));
+    bench.turn(0);
+    bench.settle();
+    assert!(matches!(bench.answers.remove(&id), Some(Answer::Confirm(Ok(_)))));
+    assert_eq!((sorted(bench.has()), bench.mapped_sirs().len()), (sorted_of(&kept), 1));
+}
+
+#[test]
+fn a_mapping_file_that_is_refused_for_another_reason_leaves_nothing_out() {
+    let (entries, entry, _) = clashes().remove(0);
+    let mut bench = mapped(NO_CLASH, Arc::default());
+    bench.wants(1, &entries);
+    // An operator of this node has the locator of another entry in another domain.
+    let locators = vec![LocatorChoice { locator: Locator(0xfd00_0006 << 32), priority: 0, weight: 1 }];
+    let target = MappingTarget::Locators(locators);
+    let record = MappingRecord { domain: 0, identifier: Identifier(1 << 61 | 9), target };
+    let batch = Batch { origin: Origin::Admin, changes: vec![Change::Upsert(record)], complete: false };
+    bench.request(Request::Apply(batch));
+    bench.turn(0);
+    bench.read_mappings(&format!("{entry}, {{sir: '2001:db8:eeee:0:2000::8', locators: ['fd00:6::/64']}}"));
+    assert_eq!((bench.has().len(), bench.said().1), (entries.len(), vec![]));
+    assert_eq!(bench.mapped_sirs().len(), 2);
+    assert!(bench.control.warnings()[0].contains("the mapping file is refused"));
+}
+
+fn sorted_of(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names
