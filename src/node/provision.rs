@@ -21,6 +21,12 @@ pub struct Provision {
 }
 
 impl Provision {
+    /// A file, and objects that are not judged yet.
+    #[must_use]
+    pub fn new(source: Arc<Source>, file: Arc<Config>, objects: Arc<Objects>) -> Self {
+        Provision { source, file, objects, refused: Vec::new() }
+    }
+
     /// File and objects together. `excluded` is refused already.
     ///
     /// # Errors

@@ -53,9 +53,6 @@ pub enum RunError {
     /// What the authority told cannot be kept.
     #[error(transparent)]
     State(#[from] mirror::OpenError),
-    /// The file cannot be judged together with what operators want.
-    #[error("{0}")]
-    Provision(String),
     /// The operating system refuses something.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -74,8 +71,7 @@ pub enum RunError {
 /// that did not come back.
 pub fn run(path: &Path) -> Result<(), RunError> {
     let (source, config) = Source::load(path)?;
-    let file = Arc::new(config);
-    let config = file.clone();
+    let config = Arc::new(config);
     let eal = eal_config(&config);
     // Dropped last, so that it has every line.
     let log =
@@ -90,23 +86,15 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
     let mut before = Before::read(&config)?;
-    let (config, provision) = match config.nva.as_ref().filter(|nva| nva.provision) {
-        None => (config, None),
-        Some(_) => {
-            let source = Arc::new(source);
-            let composed = Provision::compose(source, file, before.objects.clone(), Vec::new());
-            let (config, provision) = composed.map_err(RunError::Provision)?;
-            provision.tell_refused(&[]);
-            let objects = provision.objects.all.len();
-            if objects > 0 {
-                tracing::warn!(
-                    objects,
-                    "the node begins with what operators wanted at it before the start, not confirmed yet"
-                );
-            }
-            (config, Some(provision))
-        }
-    };
+    let provision = config.nva.as_ref().is_some_and(|nva| nva.provision);
+    let provision =
+        provision.then(|| Provision::new(Arc::new(source), config.clone(), before.objects.clone()));
+    if let Some(objects) = provision.as_ref().map(|it| it.objects.all.len()).filter(|objects| *objects > 0) {
+        tracing::warn!(
+            objects,
+            "the node begins with what operators wanted at it before the start, not confirmed yet"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -141,7 +129,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         provision,
         macs,
         mappings,
-        learned: before.take_changes(&config, &stats),
+        learned: before.changes(&config, &stats),
         stats: stats.clone(),
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),
@@ -149,6 +137,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         table_seed: table_seed(&config),
         timer_seed: rand::random(),
     })?;
+    before.keep_own(&shell.config().borrow());
     let services = Services::start(&config, &shell, &stats)?;
     let nva = config.nva.as_ref().map(|nva| {
         let (handle, told) = (shell.handle(), (shell.config(), shell.provisioned()));

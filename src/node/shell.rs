@@ -94,10 +94,11 @@ impl Shell {
             timer_seed: parts.timer_seed,
         };
         let (control, effects) = Control::new(now(&parts.stats), start)?;
+        let config = watched::Sender::new(control.config().clone());
         let mut shell = Shell {
             control,
             path: parts.path,
-            config: watched::Sender::new(parts.config),
+            config,
             provisioned: watched::Sender::default(),
             stats: parts.stats,
             exchanges: parts.exchanges,

@@ -71,15 +71,22 @@ impl Default for Misses {
 }
 
 impl Misses {
-    /// Notes that a packet of a tenant, or of a task if `who` is none, goes to an identifier without a mapping.
+    /// Notes that a packet of a tenant, or of a task if `who` is none, goes to an identifier without a mapping. Says
+    /// whether that is told, or was a moment ago.
     #[cold]
-    pub(super) fn note(&mut self, miss: Miss, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) {
+    pub(super) fn note(
+        &mut self,
+        miss: Miss,
+        packet: &Packet<'_>,
+        who: Option<Policed>,
+        ctx: &Ctx<'_>,
+    ) -> bool {
         let seed = ctx.tables.flow_seed;
         let hash = mix(miss.identifier.0 ^ u64::from(miss.domain.0), seed);
-        let Some(told) = self.told.get_mut(hash as usize % TOLD) else { return };
+        let Some(told) = self.told.get_mut(hash as usize % TOLD) else { return false };
         if told.0 == miss && ctx.now_ms < told.1 {
             self.missed.suppressed += 1;
-            return;
+            return true;
         }
         let spent = match who {
             Some(who) => self.spent.get_mut(usize::from(who.slot)),
@@ -99,6 +106,7 @@ impl Misses {
         } else {
             self.missed.lost += 1;
         }
+        may
     }
 
     /// Whether there is something to take.
@@ -142,8 +150,9 @@ mod tests {
         let mut room = [&[2; 6][..], &Mac([2, 0, 0, 0, 0, mac]).0, &[0x86, 0xdd]].concat();
         let end = room.len() as u16;
         let packet = Packet::new(&mut room, 0, end, PortId(1));
-        misses.note(missed, &packet, who, &Ctx { tables: &tables, now_ms });
+        let is_told = misses.note(missed, &packet, who, &Ctx { tables: &tables, now_ms });
         let Missed { told, suppressed, lost } = misses.take();
+        assert_eq!(is_told, lost == 0);
         assert!(misses.is_empty());
         (told.len(), suppressed, lost)
     }

@@ -138,7 +138,7 @@ impl Policer {
     /// Whether a packet may be handed to the control thread. One that may not is dropped as
     /// [`DropReason::PuntRate`].
     pub(super) fn may_punt(&mut self, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> bool {
-        self.punts.take(Bucket::of(packet, who, ctx), ctx)
+        self.punts.take(Bucket::of_punt(packet, who, ctx), ctx)
     }
 
     /// Leaves a notice that is charged to a bucket of what the port hands over. One that is over the limit counts as
@@ -187,7 +187,23 @@ impl Policer {
     #[cold]
     pub(super) fn miss(&mut self, miss: Miss, packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) {
         if ctx.tables.asks {
-            self.misses.note(miss, packet, who, ctx);
+            let _ = self.misses.note(miss, packet, who, ctx);
+        }
+    }
+
+    /// Decides a question for an identifier without a mapping: the control thread answers when the authority does, which
+    /// is not asked for what is lost.
+    #[cold]
+    pub(super) fn question(
+        &mut self,
+        miss: Miss,
+        packet: &Packet<'_>,
+        who: Option<Policed>,
+        ctx: &Ctx<'_>,
+    ) -> Verdict {
+        match self.misses.note(miss, packet, who, ctx) {
+            true => Verdict::Punt,
+            false => Verdict::Drop(DropReason::PuntRate),
         }
     }
 

@@ -8,6 +8,7 @@
 use super::ctx::Ctx;
 use super::meta::Policed;
 use super::packet::Packet;
+use crate::net::arp::{self, Kind};
 use crate::net::ethernet;
 use crate::net::ipv6::Ipv6;
 use crate::net::ndp::{self, Message};
@@ -30,14 +31,28 @@ enum Class {
     Tenant,
     /// Anybody else.
     Other,
+    /// A tenant that asks for an address that the authority is asked for. Questions spend nothing of what reports need.
+    Question,
+    /// A task that does.
+    TaskQuestion,
 }
 
 /// Messages of one port and worker, by class: of the neighbours that share a bucket, or of one tenant.
-const RATES: [Rate; 5] =
-    [Rate::new(20, 8), Rate::new(20, 8), Rate::new(10, 4), Rate::new(100, 32), Rate::new(200, 32)];
+const RATES: [Rate; 7] = [
+    Rate::new(20, 8),
+    Rate::new(20, 8),
+    Rate::new(10, 4),
+    Rate::new(100, 32),
+    Rate::new(200, 32),
+    Rate::new(50, 32),
+    Rate::new(50, 32),
+];
 
 /// Messages of all tenants of one port and worker.
 const TENANTS: Rate = Rate::new(1000, 64);
+
+/// Questions of all tenants and tasks of one port and worker.
+const QUESTIONS: Rate = Rate::new(500, 64);
 
 /// Buckets of one class and port. A hash picks that of a neighbour; others have one. Each tenant has its own.
 const BUCKETS: usize = 64;
@@ -51,6 +66,21 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    /// The bucket of a packet that is to be handed over itself.
+    pub(super) fn of_punt(packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> Self {
+        if !is_question(packet) {
+            return Self::of(packet, who, ctx);
+        }
+        let (class, place) = match who {
+            Some(who) => (Class::Question, usize::from(who.slot)),
+            None => {
+                let mac = ethernet::source(packet.frame());
+                (Class::TaskQuestion, ctx.tables.neighbours.hasher().hash_one(mac) as usize % BUCKETS)
+            }
+        };
+        Bucket { port: packet.port, class, place }
+    }
+
     /// The bucket of a packet of a tenant or of somebody else.
     pub(super) fn of(packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> Self {
         let (class, place) = match who {
@@ -70,6 +100,10 @@ pub(super) struct Punts {
     spent_by_tenant: Vec<u64>,
     /// The same of all tenants by port.
     spent_by_tenants: Vec<u64>,
+    /// Questions of each tenant, by slot.
+    questions_by_tenant: Vec<u64>,
+    /// Questions of all by port.
+    questions: Vec<u64>,
 }
 
 impl Default for Punts {
@@ -78,6 +112,8 @@ impl Default for Punts {
             spent: vec![[[0; BUCKETS]; RATES.len()]; MAX_PORTS],
             spent_by_tenant: vec![0; MAX_TENANTS],
             spent_by_tenants: vec![0; MAX_PORTS],
+            questions_by_tenant: vec![0; MAX_TENANTS],
+            questions: vec![0; MAX_PORTS],
         }
     }
 }
@@ -89,11 +125,31 @@ impl Punts {
         let at = usize::from(port.0);
         let own = match class {
             Class::Tenant => self.spent_by_tenant.get_mut(place),
+            Class::Question => self.questions_by_tenant.get_mut(place),
             _ => self.spent.get_mut(at).map(|spent| &mut spent[class as usize][place % BUCKETS]),
         };
-        let (Some(own), Some(all)) = (own, self.spent_by_tenants.get_mut(at)) else { return false };
-        RATES[class as usize].spend(own, (1, 1), ctx.now_ms)
-            && (class != Class::Tenant || TENANTS.spend(all, (1, 1), ctx.now_ms))
+        if !own.is_some_and(|own| RATES[class as usize].spend(own, (1, 1), ctx.now_ms)) {
+            return false;
+        }
+        let (all, rate) = match class {
+            Class::Tenant => (self.spent_by_tenants.get_mut(at), TENANTS),
+            Class::Question | Class::TaskQuestion => (self.questions.get_mut(at), QUESTIONS),
+            Class::Confirmation | Class::Answer | Class::Claim | Class::Other => return true,
+        };
+        all.is_some_and(|all| rate.spend(all, (1, 1), ctx.now_ms))
+    }
+}
+
+/// Whether a packet is an ARP request or probe, or a Neighbour Solicitation. The tables answer those unless the authority
+/// is asked for the address.
+fn is_question(packet: &Packet<'_>) -> bool {
+    let Some(link) = ethernet::parse(packet.frame()) else { return false };
+    let payload = packet.frame().get(link.header..).unwrap_or_default();
+    match link.ethertype {
+        ethernet::ARP => arp::parse(link.ethertype, payload)
+            .is_ok_and(|message| matches!(message.kind(), Kind::Request | Kind::Probe)),
+        ethernet::IPV6 => matches!(ndp::parse(payload), Ok(Message::Solicitation { .. })),
+        _ => false,
     }
 }
 
@@ -259,6 +315,47 @@ mod tests {
         }
         assert!((100..=140).contains(&passed[0]) && (1000..=1070).contains(&passed[2]), "{passed:?}");
         assert_eq!((passed[1], passed[3], passed[4]), (10, 10, 20));
+    }
+
+    #[test]
+    fn who_scans_a_subnet_keeps_no_report_of_a_neighbour_back() {
+        let tables = tables();
+        let mut punts = Punts::default();
+        // An ARP message of the tenant in this slot.
+        let arp_of = |slot: u16, target: u32| {
+            let [high, low] = slot.to_be_bytes();
+            let mut frame = [0; arp::MAX_FRAME];
+            let sender = (Mac([2, 0, 0, 1, high, low]), 0x0a00_0000 | u32::from(slot));
+            let length = arp::request(&mut frame, sender, 0, target, None);
+            frame[..length].to_vec()
+        };
+        let mut passed = [0; 6];
+        for now_ms in 0..1000u64 {
+            let ctx = Ctx { tables: &tables, now_ms };
+            let mut take = |frame: Vec<u8>, slot: Option<u16>| {
+                let (mut room, end) = (frame.clone(), frame.len() as u16);
+                let mut packet = Packet::new(&mut room, 0, end, PortId(0));
+                packet.l3 = 14;
+                let who = slot.map(|slot| Policed { slot, quarantined: false });
+                u32::from(punts.take(Bucket::of_punt(&packet, who, &ctx), &ctx))
+            };
+            // One tenant scans, then two thousand do, and so does a task.
+            passed[0] +=
+                (0..5).map(|n| take(arp_of(3, 0x0a01_0000 | now_ms as u32 * 5 + n), Some(3))).sum::<u32>();
+            let scans = |slot: u16| arp_of(slot, 0x0a02_0000 | now_ms as u32);
+            passed[1] += (1000..1100).map(|slot| take(scans(slot), Some(slot))).sum::<u32>();
+            let task = message(OTHER, 1000, kind::NEIGHBOUR_SOLICITATION, 0, 2000 + u128::from(now_ms), None);
+            passed[2] += (0..5).map(|_| take(task.clone(), None)).sum::<u32>();
+            if now_ms % 100 == 0 {
+                // Reports of tenants that scan and of those that do not, and one of a stranger.
+                passed[3] += take(arp_of(4, 0x0a00_0004), Some(4));
+                passed[4] += take(arp_of(3, 0x0a00_0003), Some(3));
+                passed[5] += take(answer(OTHER, 1000, Some(OTHER)), None);
+            }
+        }
+        assert!(passed[0] <= 82 && passed[2] <= 82, "{passed:?}");
+        assert!((400..=570).contains(&passed[..3].iter().sum::<u32>()), "{passed:?}");
+        assert_eq!(passed[3..], [10, 10, 10], "{passed:?}");
     }
 
     #[test]

@@ -80,8 +80,8 @@ pub(super) fn attachments(
             judge_mtu(&mut s, attachment, its, port);
         }
         tenants += usize::from(network.is_some());
-        if network.is_some() && tenants == MAX_TENANTS + 1 {
-            s.error_here("", format!("more than {MAX_TENANTS} tenants; a node has at most {MAX_TENANTS}"));
+        if network.is_some() && tenants > MAX_TENANTS {
+            s.beyond(format!("more than {MAX_TENANTS} tenants; a node has at most {MAX_TENANTS}"));
         }
         let limits = attachment.limits.as_ref().map(|raw| {
             if attachment.network.is_none() {

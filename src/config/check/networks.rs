@@ -81,10 +81,10 @@ pub(super) fn networks(
     for (n, entry) in entries(&raw.virtual_networks) {
         let network = &entry.value;
         let mut s = check.entry("virtual_networks", n, entry.referenced);
-        if n == MAX_NETWORKS {
-            s.error_here("", format!("more than {MAX_NETWORKS} networks; a node has at most {MAX_NETWORKS}"));
+        if n >= MAX_NETWORKS {
+            s.beyond(format!("more than {MAX_NETWORKS} networks; a node has at most {MAX_NETWORKS}"));
             networks.names = false;
-            break;
+            continue;
         }
         let errors = s.count();
         let name = s.name("name", &network.name, "red", WORD);

@@ -28,9 +28,9 @@ pub(super) fn policies(
     let mut seen = Seen::new();
     for (n, entry) in entries(&raw.policies) {
         let mut s = check.entry("policies", n, entry.referenced);
-        if n == MAX_POLICIES {
-            s.error_here("", too_many());
-            break;
+        if n >= MAX_POLICIES {
+            s.beyond(too_many());
+            continue;
         }
         let from = s.required("from", &entry.value.from, "red");
         let to = s.required("to", &entry.value.to, "blue");

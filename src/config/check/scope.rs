@@ -29,6 +29,8 @@ pub(crate) struct Appended {
 pub(crate) struct Check {
     file: String,
     errors: Vec<Blamed>,
+    /// Entries beyond a limit of how many there may be.
+    beyond: Vec<Blamed>,
     /// By section.
     appended: HashMap<&'static str, Appended>,
 }
@@ -40,7 +42,7 @@ impl Check {
 
     /// For a file with entries of an authority behind its own.
     pub(crate) fn with(file: &str, appended: HashMap<&'static str, Appended>) -> Self {
-        Check { file: file.to_owned(), errors: Vec::new(), appended }
+        Check { file: file.to_owned(), errors: Vec::new(), beyond: Vec::new(), appended }
     }
 
     /// Notes an error.
@@ -73,12 +75,12 @@ impl Check {
 
     /// `Ok` if nothing was wrong.
     pub(crate) fn finish(self) -> Result<(), ConfigErrors> {
-        ConfigErrors::check(self.errors.into_iter().map(|(_, error)| error).collect())
+        ConfigErrors::check(self.errors.into_iter().chain(self.beyond).map(|(_, error)| error).collect())
     }
 
-    /// What was wrong.
+    /// What was wrong. Nothing is beyond a limit for the sake of entries that are wrong themselves: those go first.
     pub(crate) fn errors(self) -> Vec<Blamed> {
-        self.errors
+        if self.errors.is_empty() { self.beyond } else { self.errors }
     }
 }
 
@@ -137,6 +139,17 @@ impl Scope<'_> {
     /// Notes an error at the mapping itself.
     pub(crate) fn error_here(&mut self, key: &str, message: impl Into<String>) {
         self.error(key, self.at, message);
+    }
+
+    /// Notes that this entry of a list is beyond the limit of how many there may be. Of a file's own the first one is
+    /// told, of an authority's each: all of those are left out at once.
+    pub(crate) fn beyond(&mut self, message: impl Into<String>) {
+        let Scope { check, path, at, object } = self;
+        if object.is_some() || check.beyond.is_empty() {
+            let (line, column) = (at.line().max(1), at.column().max(1));
+            let (file, path, message) = (check.file.clone(), path.to_string(), message.into());
+            check.beyond.push((*object, ConfigError { file, line, column, path, message }));
+        }
     }
 
     /// Reads the mapping under a key of this one.

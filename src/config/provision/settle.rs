@@ -146,3 +146,60 @@ fn in_words(errors: &[ConfigError]) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::check::{self, Check, Domains, Locators, Ports, ROUTER_MAC};
+    use super::super::super::model::{OnMiss, SirDomain};
+    use super::*;
+    use crate::ila::{ChecksumMode, SirPrefix};
+    use std::cell::Cell;
+
+    /// Settles entries, and says how many rounds it took and how many entries were left out.
+    fn settled(entries: &[Entry]) -> (u32, Vec<RefusedEntry>) {
+        let domain = SirDomain {
+            name: "tasks".into(),
+            prefix: SirPrefix(0x2001_0db8_dddd_0000),
+            checksum: ChecksumMode::default(),
+            on_miss: OnMiss::Drop,
+            skip_unchecked: false,
+            expected_mappings: 1,
+            router_mac: ROUTER_MAC,
+        };
+        let domains = Domains { list: vec![domain], complete: true };
+        let locators = Locators { list: Vec::new(), complete: true };
+        let ports = Ports::named_only(["a".to_owned()]);
+        let rounds = Cell::new(0);
+        let judged = settle(&entries.iter().collect::<Vec<_>>(), |entries| {
+            rounds.set(rounds.get() + 1);
+            let (raw, appended, _) = append(&RawConfig::default(), entries);
+            let mut check = Check::with("", appended);
+            check::tenancy(&mut check, &raw, &domains, &locators, &ports);
+            let errors = check.errors();
+            if errors.is_empty() { Ok(()) } else { Err(errors) }
+        });
+        (rounds.get(), judged.unwrap().1)
+    }
+
+    fn network(n: usize, vnid: usize, more: &str) -> Entry {
+        Entry::network(&format!("{{name: n{n}, vnid: {vnid}, domain: tasks{more}}}")).unwrap()
+    }
+
+    #[test]
+    fn however_many_are_beyond_a_limit_they_are_left_out_in_one_round() {
+        let networks: Vec<Entry> = (1..=4_096 + 1_500).map(|n| network(n, n, "")).collect();
+        let (rounds, refused) = settled(&networks);
+        assert_eq!((rounds, refused.len()), (2, 1_500));
+        assert_eq!(refused[0].name, *networks[4_096].name());
+        assert!(refused[1_499].why.contains("more than 4096 networks"), "{}", refused[1_499].why);
+    }
+
+    #[test]
+    fn what_is_wrong_itself_takes_no_place_of_another_one() {
+        // The first hundred have a VNID that none has.
+        let entries: Vec<Entry> =
+            (1..=4_096 + 150).map(|n| network(n, if n <= 100 { 0 } else { n }, "")).collect();
+        let (rounds, refused) = settled(&entries);
+        assert_eq!((rounds, refused.len()), (3, 150));
+    }
+}

@@ -97,11 +97,11 @@ impl Control {
     /// Builds the first snapshot. Its effects are to be carried out before the first turn.
     ///
     /// # Errors
-    /// A mapping of the mapping file breaks a rule together with the configuration.
+    /// A mapping of the mapping file breaks a rule together with the file.
     pub fn new(now: Now, start: Start) -> Result<(Self, Vec<Effect>), Refusal> {
         let Start {
             path,
-            config,
+            config: file,
             provision,
             macs,
             links,
@@ -112,11 +112,20 @@ impl Control {
             table_seed,
             timer_seed,
         } = start;
-        let mut rib = Rib::new(&config, &macs, table_seed);
+        let mut rib = Rib::new(&file, &macs, table_seed);
         let (records, seen) = mappings.map_or((None, None), |(records, seen)| (Some(records), seen));
         if let Some(records) = records {
             rib.apply(updates::whole_file(records))?;
         }
+        // The files come first: they win.
+        let (config, provision) = match provision {
+            None => (file.clone(), None),
+            Some(provision) => {
+                let (config, provision) = provision::begin(&mut rib, provision);
+                provision.tell_refused(&[]);
+                (config, Some(provision))
+            }
+        };
         stats.nva.left_out(learned::apply(&mut rib, learned));
         let mut control = Control {
             now,
@@ -130,7 +139,7 @@ impl Control {
             group_effects: Vec::new(),
             groups_due_ms: 0,
             path,
-            file: provision.as_ref().map_or_else(|| config.clone(), |it| it.file.clone()),
+            file,
             provision,
             amendments: Vec::new(),
             config,
@@ -159,6 +168,12 @@ impl Control {
         control.watch_mappings(seen);
         let effects = std::mem::take(&mut control.effects);
         Ok((control, effects))
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
     }
 
     /// The snapshots, for one worker.

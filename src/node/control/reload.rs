@@ -46,7 +46,8 @@ impl Control {
     }
 
     pub(super) fn end_reload(&mut self, loaded: Result<Box<Loaded>, String>) {
-        let reply = Reply { asked_by: self.reload_asked_by.take(), ..Reply::default() };
+        let (asked_by, composed) = (self.reload_asked_by.take(), self.composing);
+        let reply = Reply { asked_by, composed, ..Reply::default() };
         match loaded {
             Ok(loaded) => self.accept_reload(loaded, reply),
             Err(why) => self.refuse_reload(reply, why),

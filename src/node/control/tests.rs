@@ -23,6 +23,7 @@ use crate::node::exchange::{Exchange, SendQueue};
 use crate::node::neighbour::Key;
 use crate::node::shell::load;
 use crate::node::stats::PortFacts;
+use crate::nva::client::Objects;
 use crate::nva::model::Known;
 use crate::path::Notice;
 use crate::table::{Action, HopState, PortId};
@@ -78,15 +79,21 @@ impl Bench {
 
     fn of(config: &str, learned: Vec<Change>) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("node.yaml"), config).unwrap();
+        Self::at(dir, Arc::default(), learned)
+    }
+
+    /// A node that starts with the files of a directory, and with what was known before.
+    fn at(dir: tempfile::TempDir, objects: Arc<Objects>, learned: Vec<Change>) -> Self {
         let path = dir.path().join("node.yaml");
-        std::fs::write(&path, config).unwrap();
         let (source, file) = Source::load(&path).unwrap();
-        let (mut config, mut provision) = (Arc::new(file), None);
-        if config.nva.as_ref().is_some_and(|nva| nva.provision) {
-            let (source, file) = (Arc::new(source), config.clone());
-            let composed = Provision::compose(source, file, Arc::default(), Vec::new()).unwrap();
-            (config, provision) = (composed.0, Some(composed.1));
-        }
+        let config = Arc::new(file);
+        let takes = config.nva.as_ref().is_some_and(|nva| nva.provision);
+        let provision = takes.then(|| Provision::new(Arc::new(source), config.clone(), objects));
+        let mappings = config.mappings.as_ref().map(|named| {
+            let (records, seen) = crate::config::mappings::read(&named.file, &config).unwrap();
+            (records, Some(seen))
+        });
         let facts = |port: &crate::config::Port| PortFacts {
             name: port.name.clone(),
             device: port.device.clone(),
@@ -99,7 +106,7 @@ impl Bench {
             provision,
             macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
             links: states([true; 2]),
-            mappings: None,
+            mappings,
             learned,
             stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             workers: 1,

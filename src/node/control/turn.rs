@@ -213,9 +213,9 @@ impl DeviceReport {
 pub struct Start {
     /// Path of the configuration file, as operators see it.
     pub path: std::path::PathBuf,
-    /// The configuration.
+    /// What the file says.
     pub config: Arc<Config>,
-    /// The file and what operators want beside it, which make the configuration; none: it is what the file says.
+    /// The same file and what operators want beside it, at a node that takes that; not judged together yet.
     pub provision: Option<Provision>,
     /// MAC addresses of the ports.
     pub macs: Vec<Mac>,

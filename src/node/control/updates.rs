@@ -6,6 +6,7 @@
 
 use super::{Answer, Control, Loaded, Progress, RequestId};
 use crate::api::views::ReloadView;
+use crate::config::MappingFile;
 use crate::mapping::{Applied, Batch, Change, MappingRecord, Origin, Refusal};
 use crate::node::handle::{Amend, AmendRefusal};
 use crate::node::rib::{Deletions, Staged, Unstaged};
@@ -34,6 +35,8 @@ pub(super) struct Reply {
 
 enum Work {
     Batch(Batch, Asker),
+    /// A mapping file; the configuration in force was judged together with it.
+    Judged(Batch, Asker),
     Reload(Box<Loaded>, Reply),
     Amend(Amend, RequestId),
 }
@@ -68,6 +71,9 @@ enum FlightState {
 pub(super) struct Updates {
     queue: VecDeque<(Work, u64)>,
     flight: Option<Flight>,
+    /// A mapping file that contradicts what operators of the authority want. It comes into force after the configuration
+    /// without that.
+    postponed: Option<(Vec<MappingRecord>, Asker)>,
     /// A snapshot was published that not every worker is known to have.
     open: bool,
     /// What the last batch took.
@@ -86,6 +92,9 @@ impl Updates {
     /// Forgets mapping files that were read and wait. Gives who waits for one that was confirmed.
     fn forget_files(&mut self) -> Vec<RequestId> {
         let mut confirmed = Vec::new();
+        if let Some((_, Asker::Confirmed(asked_by))) = self.postponed.take() {
+            confirmed.push(asked_by);
+        }
         self.queue.retain(|(work, _)| match work {
             Work::Batch(_, Asker::File) => false,
             Work::Batch(_, Asker::Confirmed(asked_by)) => {
@@ -106,6 +115,18 @@ impl Updates {
 pub(super) fn whole_file(records: Vec<MappingRecord>) -> Batch {
     let changes = records.into_iter().map(Change::Upsert).collect();
     Batch { origin: Origin::File, changes, complete: true }
+}
+
+/// The records of such a batch.
+pub(super) fn records(file: &Batch) -> impl Iterator<Item = &MappingRecord> {
+    file.changes.iter().filter_map(|change| match change {
+        Change::Upsert(record) => Some(record),
+        Change::Expiring { .. } | Change::Delete { .. } => None,
+    })
+}
+
+fn allows(file: &MappingFile, Deletions { deleted, held }: Deletions) -> bool {
+    file.allows(deleted, held)
 }
 
 impl Control {
@@ -176,12 +197,15 @@ impl Control {
 
     fn stage(&mut self, work: Work, accepted_us: u64) {
         let (staged, task) = match work {
-            Work::Batch(batch, asker) => {
-                let guard = self.config.mappings.as_ref();
-                let guard = guard.filter(|_| matches!(asker, Asker::File | Asker::Reload(_)));
-                let allows = |Deletions { deleted, held }: Deletions| {
-                    guard.is_none_or(|file| file.allows(deleted, held))
-                };
+            Work::Batch(batch, asker @ (Asker::File | Asker::Confirmed(_)))
+                if self.concerns_objects(&batch)
+                    && self.guard(&asker).is_none_or(|file| allows(file, self.rib.deletions(&batch))) =>
+            {
+                return self.postpone(batch, asker);
+            }
+            Work::Batch(batch, asker) | Work::Judged(batch, asker) => {
+                let guard = self.guard(&asker).cloned();
+                let allows = |deletions: Deletions| guard.as_ref().is_none_or(|file| allows(file, deletions));
                 let staged = match self.rib.stage_within(batch, allows) {
                     Ok(staged) => Ok(staged),
                     Err(Unstaged::Refused(refusal)) => Err(refusal),
@@ -197,11 +221,15 @@ impl Control {
                     Ok(amended) => amended,
                     Err(why) => return self.refuse_reload(reply, why),
                 };
-                let staged = self.rib.reconfigure_with(&amended.0, loaded.records.as_deref());
-                if let Err(refusal) = &staged
-                    && self.leaves_out(&loaded, &amended.0, &reply, refusal)
-                {
-                    return;
+                let postponed = self.updates.postponed.as_ref().filter(|_| !loaded.reread);
+                let postponed = postponed.map(|(records, _)| records.as_slice());
+                let records = loaded.records.as_deref().or(postponed);
+                let staged = self.rib.reconfigure_with(&amended.0, records);
+                if staged.is_err() {
+                    let clashes = self.rib.clashes(&amended.0, records);
+                    if self.leaves_out(&loaded, &amended.0, &reply, &clashes) {
+                        return;
+                    }
                 }
                 let records = match staged {
                     Ok(_) => self.take_over(*loaded, amended, &mut reply),
@@ -230,6 +258,32 @@ impl Control {
                 self.updates.flight = Some(Flight { task, accepted_us, state });
             }
             Err(refusal) => self.refuse(task, refusal),
+        }
+    }
+
+    /// The limit of what a mapping file may delete without a confirmation.
+    fn guard(&self, asker: &Asker) -> Option<&MappingFile> {
+        self.config.mappings.as_ref().filter(|_| matches!(asker, Asker::File | Asker::Reload(_)))
+    }
+
+    /// Has a mapping file judged together with the configuration first.
+    fn postpone(&mut self, file: Batch, asker: Asker) {
+        let record = |change| match change {
+            Change::Upsert(record) => Some(record),
+            Change::Expiring { .. } | Change::Delete { .. } => None,
+        };
+        let records = file.changes.into_iter().filter_map(record).collect();
+        self.updates.postponed = Some((records, asker));
+        if !self.reloading {
+            self.load(false, Vec::new());
+        }
+    }
+
+    fn refuse_postponed(&mut self, why: &str) {
+        let Some((_, asker)) = self.updates.postponed.take() else { return };
+        self.mapping_file_refused(why.to_owned());
+        if let Asker::Confirmed(asked_by) = asker {
+            self.answer(asked_by, Answer::Confirm(Err(why.to_owned())));
         }
     }
 
@@ -278,7 +332,12 @@ impl Control {
                 let work = Work::Batch(whole_file(records), Asker::Reload(reply));
                 self.updates.queue.push_front((work, self.now.us()));
             }
-            Task::Reload(None, reply) => self.reloaded(reply, Ok(None)),
+            Task::Reload(None, reply) => {
+                if let Some((records, asker)) = self.updates.postponed.take() {
+                    self.updates.queue.push_front((Work::Judged(whole_file(records), asker), self.now.us()));
+                }
+                self.reloaded(reply, Ok(None));
+            }
             Task::Amend(asked_by) => self.answer(asked_by, Answer::Amend(Ok(()))),
         }
     }
@@ -290,10 +349,12 @@ impl Control {
             Task::Batch(Asker::File) => {
                 tracing::error!(%refusal, "mapping file is refused, the mappings before it stay");
                 self.mapping_file_refused(refusal.to_string());
+                self.judge_objects_again();
             }
             Task::Batch(Asker::Confirmed(asked_by)) => {
                 self.mapping_file_refused(refusal.to_string());
                 self.answer(asked_by, Answer::Confirm(Err(refusal.to_string())));
+                self.judge_objects_again();
             }
             Task::Batch(Asker::Reload(reply)) => {
                 self.half_reloaded(reply, refusal.to_string());
@@ -309,14 +370,17 @@ impl Control {
     /// The mapping file deletes too much without a confirmation.
     fn file_withheld(&mut self, asker: Asker, batch: Batch, deletions: Deletions) {
         let why = self.withhold(batch, deletions);
-        if let Asker::Reload(reply) = asker {
-            self.half_reloaded(reply, why);
+        match asker {
+            Asker::Reload(reply) => self.half_reloaded(reply, why),
+            _ => self.judge_objects_again(),
         }
     }
 
     /// A reload ends with the configuration in force and the mappings as they were.
     fn half_reloaded(&mut self, reply: Reply, why: String) {
         let why = format!("the configuration is in force, and its mappings are not: {why}");
+        // What operators of the authority want was judged together with other mappings.
+        self.judge_objects_again();
         self.reloaded(Reply { in_part: true, ..reply }, Err(why));
         self.note_half_reload();
     }
@@ -330,14 +394,16 @@ impl Control {
     /// A reload has come to its end: the next one may begin.
     pub(super) fn reloaded(&mut self, reply: Reply, result: Result<Option<Applied>, String>) {
         self.reloading = false;
-        if !reply.composed {
-            self.note_reload(result.as_ref().err());
+        match &result {
+            _ if !reply.composed => self.note_reload(result.as_ref().err()),
+            Err(why) => self.refuse_postponed(why),
+            Ok(_) => {}
         }
         self.end_reply(reply, result);
         if std::mem::take(&mut self.reload_again) {
             let asked_by = self.reload_asked_next.take();
             self.begin_reload(asked_by);
-        } else if self.compose_again {
+        } else if self.compose_again || self.updates.postponed.is_some() {
             self.load(false, Vec::new());
         } else {
             self.say_provisioned();

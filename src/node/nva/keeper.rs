@@ -85,12 +85,9 @@ impl Before {
 
     /// The mappings as changes to be applied before the first packet. Tells the operator of them.
     #[must_use]
-    pub fn take_changes(&mut self, config: &Config, stats: &Stats) -> Vec<Change> {
-        let mappings = std::mem::take(&mut self.mappings);
-        let changes = super::mappings::changes(config, &mappings);
-        let attached = super::mappings::attached(config);
-        let own = mappings.iter().filter(|told| attached.get(&told.key) == Some(&told.choices));
-        self.own = own.map(|told| (told.key, told.sequence)).collect();
+    pub fn changes(&self, config: &Config, stats: &Stats) -> Vec<Change> {
+        let mappings = &self.mappings;
+        let changes = super::mappings::changes(config, mappings);
         stats.nva.left_out((mappings.len() - changes.len()) as u64);
         if !changes.is_empty() {
             let (mappings, revision, stale_s) = (changes.len(), self.known.revision, self.stale_s);
@@ -102,6 +99,14 @@ impl Before {
             );
         }
         changes
+    }
+
+    /// Forgets the mappings, but for the sequences of those that this configuration attaches here.
+    pub fn keep_own(&mut self, config: &Config) {
+        let attached = super::mappings::attached(config);
+        let mappings = std::mem::take(&mut self.mappings);
+        let own = mappings.iter().filter(|told| attached.get(&told.key) == Some(&told.choices));
+        self.own = own.map(|told| (told.key, told.sequence)).collect();
     }
 
     /// Starts the thread; none if there is no file to keep. Failures are counted.

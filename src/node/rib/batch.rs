@@ -182,6 +182,16 @@ impl Rib {
         Ok(applied)
     }
 
+    /// What a batch would delete of what it does not name.
+    #[must_use]
+    pub fn deletions(&self, batch: &Batch) -> Deletions {
+        if !batch.complete {
+            return Deletions::default();
+        }
+        let judge = Judge { named: self.named(&batch.changes), ..Judge::new(batch.origin, true) };
+        self.forget_unnamed(&judge, &mut Staged::default())
+    }
+
     fn stage_into(
         &mut self,
         batch: Batch,
@@ -189,8 +199,7 @@ impl Rib {
         staged: &mut Staged,
     ) -> Result<(), Unstaged> {
         let Batch { origin, changes, complete } = batch;
-        let (zeros, contested) = (HashMap::new(), HashMap::new());
-        let mut judge = Judge { origin, complete, zeros, named: Vec::new(), contested };
+        let mut judge = Judge::new(origin, complete);
         if complete {
             judge.named = self.named(&changes);
             let deletions = self.forget_unnamed(&judge, staged);

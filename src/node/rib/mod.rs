@@ -31,6 +31,7 @@ mod tests;
 pub use super::neighbour::MAX_DYNAMIC;
 pub use batch::{Deletions, ShadowedChanges, Staged, Unstaged};
 pub use hops::NeighbourState;
+pub use reload::{Clash, Part};
 pub use slots::AttachedTenant;
 pub use views::state_name;
 

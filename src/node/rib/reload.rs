@@ -8,8 +8,26 @@ use crate::ila::{Identifier, Locator};
 use crate::mapping::{MappingRecord, MappingTarget, Origin, Refusal};
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv6Addr;
+
+/// What of a configuration contradicts a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A locator that networks copy to, or that policies send through.
+    Locator(Locator),
+    /// An identifier of an attachment or a peer, in the SIR domain with this index.
+    Identifier(u8, Identifier),
+}
+
+/// A contradiction between a configuration and mappings.
+#[derive(Debug, Clone)]
+pub struct Clash {
+    /// What to tell of it.
+    pub refusal: Refusal,
+    /// What of the configuration it is; none where nothing that an authority could add is at fault.
+    pub part: Option<Part>,
+}
 
 impl Rib {
     /// Applies a new configuration: networks, infrastructure, translation, policies, attachments, routes, static neighbours,
@@ -39,8 +57,9 @@ impl Rib {
         config: &Config,
         file: Option<&[MappingRecord]>,
     ) -> Result<Staged, Refusal> {
-        self.judge(config, file.is_some())?;
-        self.judge_file(config, file.unwrap_or_default())?;
+        if let Some(Clash { refusal, .. }) = self.clashes(config, file).into_iter().next() {
+            return Err(refusal);
+        }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {
             let mappings = MappingWriter::new(domain.expected_mappings as usize, self.seed);
             self.domains.push(Domain { config: domain.clone(), mappings });
@@ -74,38 +93,70 @@ impl Rib {
         Ok(staged)
     }
 
-    /// Checks the records of a mapping file, which is applied after `config`, against the mappings that operators
-    /// added. Reading the file has checked everything else.
-    fn judge_file(&self, config: &Config, records: &[MappingRecord]) -> Result<(), Refusal> {
+    /// Everything for which [`Self::reconfigure_with`] refuses this configuration.
+    #[must_use]
+    pub fn clashes(&self, config: &Config, file: Option<&[MappingRecord]>) -> Vec<Clash> {
+        let mut clashes = Vec::new();
+        self.judge_locators(config, file.is_some(), &mut clashes);
+        self.judge_identifiers(config, file.is_some(), &mut clashes);
+        clashes.extend(file.map(|records| self.clashes_of_file(config, records)).unwrap_or_default());
+        clashes
+    }
+
+    /// What of the records of a mapping file, which is applied after `config`, contradicts that or the mappings that
+    /// operators added. Reading the file has checked everything else.
+    pub fn clashes_of_file<'r>(
+        &self,
+        config: &Config,
+        records: impl IntoIterator<Item = &'r MappingRecord>,
+    ) -> Vec<Clash> {
+        let mut clashes = Vec::new();
         let operators = self.actions.used().filter(|key| key.origin == Origin::Admin);
         let mut locators: HashMap<Locator, u8> =
             operators.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
-        // The file was read without these locators of the configuration.
-        locators.extend(config.locators_in_use());
+        // The file was read without what an authority adds to the configuration.
+        let configured = config.locators_in_use();
+        locators.extend(&configured);
+        let (peers, attached): (HashSet<_>, _) = (peers(config).collect(), locals(config.attachments.iter()));
         for MappingRecord { domain, identifier, target } in records {
             let Some(new) = config.sir_domains.get(usize::from(*domain)) else { continue };
             let operators = |identifier| self.origins(*domain, identifier).any(|held| held == Origin::Admin);
             let sir = |identifier| Ipv6Addr::from(new.prefix.with(identifier));
-            let refuse = |why| Err(Refusal { sir: sir(*identifier), why });
+            let mut clash =
+                |why, part| clashes.push(Clash { refusal: Refusal { sir: sir(*identifier), why }, part });
+            if peers.contains(&(*domain, *identifier)) {
+                let why = "stands for a peer in its virtual network; map the peer itself".to_owned();
+                clash(why, Some(Part::Identifier(*domain, *identifier)));
+            }
             let zero_alias = identifier.zero_alias().filter(|_| new.checksum.changes_identifier());
-            if let Some(zero_alias) = zero_alias.filter(|zero_alias| operators(*zero_alias)) {
-                return refuse(is_zero_alias_of(sir(zero_alias)));
+            if let Some(zero_alias) = zero_alias {
+                let part = Part::Identifier(*domain, zero_alias);
+                if operators(zero_alias) {
+                    clash(is_zero_alias_of(sir(zero_alias)), None);
+                } else if attached.contains_key(&(*domain, zero_alias.0)) {
+                    clash(is_zero_alias_of(sir(zero_alias)), Some(part));
+                }
             }
             let MappingTarget::Locators(choices) = target else { continue };
             for choice in choices {
                 if let Some(other) = locators.get(&choice.locator).filter(|other| *other != domain) {
-                    return refuse(self.belongs_to(choice.locator, *other));
+                    let part =
+                        configured.contains_key(&choice.locator).then_some(Part::Locator(choice.locator));
+                    clash(self.belongs_to(choice.locator, *other), part);
                 }
             }
         }
-        Ok(())
+        clashes
     }
 
-    /// Checks a new configuration against the mappings that stay.
-    fn judge(&self, config: &Config, file_goes: bool) -> Result<(), Refusal> {
-        let stays = |origin: Origin| !(file_goes && origin == Origin::File);
+    /// Checks the locators of a new configuration against the mappings that stay.
+    fn judge_locators(&self, config: &Config, file_goes: bool, clashes: &mut Vec<Clash>) {
+        let mut clash = |bits, why, part| {
+            clashes.push(Clash { refusal: Refusal { sir: Ipv6Addr::from(bits), why }, part });
+        };
         // Mappings of attachments come from the configuration itself and change with it.
-        let named = |key: &&Key| stays(key.origin) && key.origin != Origin::Attachment;
+        let named =
+            |key: &&Key| key.origin != Origin::Attachment && !(file_goes && key.origin == Origin::File);
         let used = self.actions.used().filter(named);
         let used: HashMap<Locator, u8> =
             used.flat_map(|key| key.locators().map(|locator| (locator, key.domain))).collect();
@@ -115,54 +166,50 @@ impl Rib {
                     "mappings of domain {} use it, and a locator belongs to exactly one SIR domain; delete them first",
                     self.domain_name(domain)
                 );
-                return Err(Refusal { sir: Ipv6Addr::from(own.prefix.prefix().bits()), why });
+                clash(own.prefix.prefix().bits(), why, None);
             }
         }
         for (locator, domain) in config.locators_in_use() {
             if let Some(other) = used.get(&locator).copied().filter(|other| *other != domain) {
                 let why = self.belongs_to(locator, other);
-                return Err(Refusal { sir: Ipv6Addr::from(locator.prefix().bits()), why });
+                clash(locator.prefix().bits(), why, Some(Part::Locator(locator)));
             }
         }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {
             if used.contains_key(&Locator(domain.prefix.0)) {
                 let why = "mappings use it as a locator, so it cannot be a SIR prefix; delete them first";
-                return Err(Refusal {
-                    sir: Ipv6Addr::from(domain.prefix.prefix().bits()),
-                    why: why.to_owned(),
-                });
+                clash(domain.prefix.prefix().bits(), why.to_owned(), None);
             }
         }
-        for network in &config.virtual_networks {
-            for peer in &network.peers {
-                let identifier = Identifier::tenant_ipv4(network.vnid, peer.address);
-                if self
-                    .origins(network.domain, identifier)
-                    .any(|held| held != Origin::Attachment && stays(held))
-                {
-                    let why = "has a mapping, so that its address cannot stand for a peer; delete it first";
-                    return Err(Refusal { sir: self.sir(network.domain, identifier), why: why.to_owned() });
-                }
-            }
+    }
+
+    /// Checks the identifiers of a new configuration against the mappings that stay.
+    fn judge_identifiers(&self, config: &Config, file_goes: bool, clashes: &mut Vec<Clash>) {
+        let is_mapped = |domain, identifier| {
+            let stays = |held| held != Origin::Attachment && !(file_goes && held == Origin::File);
+            self.origins(domain, identifier).any(stays)
+        };
+        let mut clash = |domain, identifier, why| {
+            let refusal = Refusal { sir: self.sir(domain, identifier), why };
+            clashes.push(Clash { refusal, part: Some(Part::Identifier(domain, identifier)) });
+        };
+        for (domain, identifier) in peers(config).filter(|(domain, peer)| is_mapped(*domain, *peer)) {
+            let why = "has a mapping, so that its address cannot stand for a peer; delete it first";
+            clash(domain, identifier, why.to_owned());
         }
         let new = locals(config.attachments.iter());
         for (at, identifier) in new.into_keys().map(|(domain, local)| (domain, Identifier(local))) {
             let Some(domain) = self.domains.get(usize::from(at)) else { continue };
-            let Some(zero_alias) =
-                identifier.zero_alias().filter(|_| domain.config.checksum.changes_identifier())
-            else {
-                continue;
-            };
-            if self.origins(at, zero_alias).any(|held| held != Origin::Attachment && stays(held)) {
+            let zero_alias = identifier.zero_alias().filter(|_| domain.config.checksum.changes_identifier());
+            if let Some(zero_alias) = zero_alias.filter(|zero_alias| is_mapped(at, *zero_alias)) {
                 let zero_alias = Ipv6Addr::from(domain.config.prefix.with(zero_alias));
                 let why = format!(
                     "is the twin of {zero_alias}, which has a mapping: neutral mapping cannot tell them apart; delete it \
                      first"
                 );
-                return Err(Refusal { sir: self.sir(at, identifier), why });
+                clash(at, identifier, why);
             }
         }
-        Ok(())
     }
 
     /// Stages the mappings that new attachments need, and the removal of those of old ones.
@@ -184,6 +231,14 @@ impl Rib {
     pub(super) fn domain_name(&self, domain: u8) -> &str {
         self.domains.get(usize::from(domain)).map_or("?", |domain| domain.config.name.as_str())
     }
+}
+
+/// The identifiers of addresses that stand for peers, with their domains.
+fn peers(config: &Config) -> impl Iterator<Item = (u8, Identifier)> {
+    config.virtual_networks.iter().flat_map(|network| {
+        let (domain, vnid) = (network.domain, network.vnid);
+        network.peers.iter().map(move |peer| (domain, Identifier::tenant_ipv4(vnid, peer.address)))
+    })
 }
 
 /// Every local identifier with its domain, and where it is attached.

@@ -72,11 +72,7 @@ pub(in crate::path) fn decide(
                 return verdict;
             }
             match missing(from, message.target, ctx).filter(|_| ctx.tables.asks) {
-                // The control thread answers when the authority does.
-                Some(miss) => {
-                    policer.miss(miss, packet, Some(who), ctx);
-                    Verdict::Punt
-                }
+                Some(miss) => policer.question(miss, packet, Some(who), ctx),
                 None => Verdict::Drop(DropReason::ArpNotForUs),
             }
         }

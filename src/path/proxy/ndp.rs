@@ -78,9 +78,7 @@ fn answered(
                 && matches!(verdict, Verdict::Drop(_))
                 && let Some(miss) = missing(meta, port, target, ctx.tables)
             {
-                policer.miss(miss, packet, meta.policed, ctx);
-                // The control thread answers when the authority does.
-                return Verdict::Punt;
+                return policer.question(miss, packet, meta.policed, ctx);
             }
             verdict
         }

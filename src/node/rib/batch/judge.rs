@@ -23,6 +23,11 @@ pub(super) struct Judge {
 }
 
 impl Judge {
+    pub(super) fn new(origin: Origin, complete: bool) -> Self {
+        let (zeros, contested) = (HashMap::new(), HashMap::new());
+        Judge { origin, complete, zeros, named: Vec::new(), contested }
+    }
+
     /// Whether a complete batch keeps or creates a mapping.
     pub(super) fn names(&self, domain: u8, identifier: u64) -> bool {
         self.named.get(usize::from(domain)).is_some_and(|named| named.binary_search(&identifier).is_ok())
