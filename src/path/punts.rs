@@ -341,7 +341,7 @@ mod tests {
             };
             // One tenant scans, then two thousand do, and so does a task.
             passed[0] +=
-                (0..5).map(|n| take(arp_of(3, 0x0a01_0000 | now_ms as u32 * 5 + n), Some(3))).sum::<u32>();
+                (0..5).map(|n| take(arp_of(3, 0x0a01_0000 | (now_ms as u32 * 5 + n)), Some(3))).sum::<u32>();
             let scans = |slot: u16| arp_of(slot, 0x0a02_0000 | now_ms as u32);
             passed[1] += (1000..1100).map(|slot| take(scans(slot), Some(slot))).sum::<u32>();
             let task = message(OTHER, 1000, kind::NEIGHBOUR_SOLICITATION, 0, 2000 + u128::from(now_ms), None);

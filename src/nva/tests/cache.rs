@@ -372,7 +372,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
     let mut given_ms = None;
     for round in 1..=100 {
         bench.now_ms = round * 10_000;
-        let id = SessionId(1_000 + round);
+        let id = SessionId(10_000 + round);
         bench.authority(authority::Input::Opened(id, None));
         let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true };
         bench.authority(authority::Input::Up(id, hello));

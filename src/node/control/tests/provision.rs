@@ -221,7 +221,7 @@ fn clashes() -> Vec<(Vec<Entry>, String, Vec<&'static str>)> {
     let peers = network("red", 1, ", peers: [{address: 10.1.0.9, to: '2001:db8:dddd:0:2000::4'}]");
     let wide = "{name: wide, vnid: 8, domain: theirs, ipv4: [{prefix: 10.8.0.0/14, gateway: 10.8.0.1}]}";
     let wide = [Entry::network(wide).unwrap(), attachment("vm8", 18, "wide", "10.9.0.0")];
-    let with_blue = |more: &[Entry]| [&[blue.clone()], more].concat();
+    let with_blue = |more: &[Entry]| [std::slice::from_ref(&blue), more].concat();
     vec![
         (with_blue(&[copies, attachment("vm1", 11, "red", "10.1.0.5")]), elsewhere.into(), vec!["blue nva"]),
         (with_blue(&through), elsewhere.into(), vec!["blue nva", "green nva"]),
