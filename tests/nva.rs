@@ -406,7 +406,7 @@ async fn operators_see_and_do_what_their_role_allows() {
     let (seen, text) = ilactl("operator-victor", &["status"]);
     assert!(seen && text.contains("identifiers  1 (0 released)\nsessions     1 of 2 NVEs"), "{text}");
     let (seen, text) = ilactl("operator-victor", &["nves"]);
-    assert!(seen && text.contains("nve1  live"), "{text}");
+    assert!(seen && text.contains("nve1  nva1"), "{text}");
     let (seen, text) = ilactl("operator-victor", &["records", "--nve", "nve1", "--locator", "fd00:1::/64"]);
     assert!(seen && text.contains(&format!("{sir}  nve1          1  fd00:1::/64")), "{text}");
     for none in [&["--nve", "nve2"][..], &["--locator", "fd00:2::/64"], &["--sir", "2001:db8:dddd::2"]] {
