@@ -168,20 +168,25 @@ class Books:
         kernel = longest(now.waits, self.waits) + now.stolen_s - self.stolen_s
         return {node: longest(books.waits, self.nodes[node].waits) + kernel for node, books in now.nodes.items()}
 
-    def now_at_rest(self):
-        """The books once nothing moves any more."""
-        seen = [Books(self.lab)]
+    @classmethod
+    def at_rest(cls, lab):
+        """The books once nothing moves any more: what waits in a ring is counted by the kernel and not by the node."""
+        seen = [cls(lab)]
 
         def still():
-            seen.append(Books(self.lab))
+            seen.append(cls(lab))
             return all(books.at_rest(seen[-2].nodes[node]) for node, books in seen[-1].nodes.items())
 
         until(still, "the nodes to come to rest", timeout=2 * PATIENCE_S, step=0.2)
         return seen[-1]
 
+    def later(self):
+        """The books of the same laboratory at rest again."""
+        return Books.at_rest(self.lab)
+
     def blame(self, lost, drops_are_meant):
         """How the machine lost these packets since the books were opened; fails if it was the node, or nobody did."""
-        seconds, now = time.monotonic() - self.at, self.now_at_rest()
+        seconds, now = time.monotonic() - self.at, self.later()
         own, known, words = [], 0, []
         if now.nodes.keys() != self.nodes.keys():
             raise Failed(f"{lost}, and other nodes run than before")
@@ -220,7 +225,7 @@ def undisturbed(lab, attempt, what, drops_are_meant=False):
     `drops_are_meant`: the node is to drop packets meanwhile.
     """
     for number, slower in enumerate(ATTEMPTS, 1):
-        books = Books(lab)
+        books = Books.at_rest(lab)
         try:
             return attempt(slower)
         except Lost as lost:

@@ -41,7 +41,7 @@ def judged(lost, drops_are_meant=False, sockets=0, **later):
     before.waits, before.stolen_s, before.dropped, before.sockets = {}, 0, {}, {"t1": 0}
     now = copy.copy(before)
     now.nodes, now.sockets = {"n": written(**later)}, {"t1": sockets}
-    before.now_at_rest = lambda: now
+    before.later = lambda: now
     try:
         return before.blame(Lost("packets", 100, 100 - lost), drops_are_meant)
     except Failed as why:

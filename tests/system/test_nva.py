@@ -313,8 +313,9 @@ def test_after_a_restoration_nodes_have_again_what_they_had_and_nothing_new_is_g
         domain.nva.start()
         net.nve2.start()
         domain.knows(net.gw, T1, T2)
-        status = domain.nva.ctl("status")
-        expect(status["restored"] and status["waits_for"] == [net.nve1.config["node"]["name"]], str(status))
+        awaited = [net.nve1.config["node"]["name"]]
+        until(lambda: domain.nva.ctl("status")["waits_for"] == awaited, "nodes that are there to have said what they had")
+        expect(domain.nva.ctl("status")["restored"], "the wait ended without the node that is away")
         # With the last one the wait is over.
         net.nve1.start()
         until(lambda: not domain.nva.ctl("status")["restored"], "the wait to end")
