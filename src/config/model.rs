@@ -359,8 +359,10 @@ pub struct Multicast {
 /// `nva`: the authority that this node registers at and learns from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nva {
-    /// Where it is, 1 to 16, in the order in which they are tried.
+    /// Where it is, 1 to 16, in the order in which they are tried; none when it is embedded.
     pub endpoints: Vec<NvaEndpoint>,
+    /// The configuration file of an authority that runs inside this node.
+    pub embedded: Option<PathBuf>,
     /// The certificate of this node; there is one when an endpoint is reached by TLS.
     pub tls: Option<TlsFiles>,
     /// Which mappings it wants.

@@ -241,10 +241,13 @@ raw! {
     /// `nva`
     RawNva {
         endpoints: List<String>,
+        embedded: Option<Spanned<RawEmbedded>>,
         tls: Option<Spanned<RawTls>>,
         mode: Option<Text>,
         provision: Option<Text>,
     }
+    /// `nva.embedded`
+    RawEmbedded { config: Option<Text> }
     /// `nva.tls`
     RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }
     /// `metrics`

@@ -2,7 +2,7 @@
 
 use super::super::endpoint::NvaEndpoint;
 use super::super::model::{Nva, NvaMode, TlsFiles};
-use super::super::raw::{RawConfig, RawTls, Text};
+use super::super::raw::{RawConfig, RawNva, RawTls, Text};
 use super::scope::{Check, Scope, Seen};
 use crate::ila::Locator;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
     let list = section.value.endpoints.as_ref();
     let mut endpoints = Vec::new();
     let mut seen = Seen::new();
-    if list.is_none_or(|list| list.value.is_empty()) {
+    let embedded = embedded(&mut s, &section.value);
+    if list.is_none_or(|list| list.value.is_empty()) && section.value.embedded.is_none() {
         let message = "missing; write for example `endpoints: [\"unix:/run/ilagate/nva.sock\"]`";
         s.error("endpoints", list.map_or(section.referenced, |list| list.referenced), message);
     }
@@ -47,7 +48,27 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
     let modes = [NvaMode::Full, NvaMode::Cache, NvaMode::Redirect].map(|mode| (mode.name(), mode));
     let mode = s.choice("mode", &section.value.mode, &modes, NvaMode::Full);
     let provision = s.flag("provision", &section.value.provision, false);
-    Some(Nva { endpoints, tls, mode, provision })
+    Some(Nva { endpoints, embedded, tls, mode, provision })
+}
+
+/// The configuration file of the authority inside the node, which nothing but a Unix socket leads to.
+fn embedded(s: &mut Scope<'_>, raw: &RawNva) -> Option<PathBuf> {
+    let section = raw.embedded.as_ref()?;
+    for (key, place) in [
+        ("endpoints", raw.endpoints.as_ref().map(|list| list.referenced)),
+        ("tls", raw.tls.as_ref().map(|tls| tls.referenced)),
+    ] {
+        if let Some(place) = place {
+            s.error(
+                key,
+                place,
+                "a node with an embedded authority uses that one; leave this out, or embedded",
+            );
+        }
+    }
+    let mut s = s.below("embedded", section.referenced);
+    let config = s.required("config", &section.value.config, "/etc/ilagate/ila-nva.yaml")?;
+    absolute(&mut s, "config", config)
 }
 
 /// Says that the files of TLS are missing.
