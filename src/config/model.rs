@@ -14,6 +14,7 @@ pub use translation::*;
 
 use super::endpoint::NvaEndpoint;
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
+use crate::mapping::Scopes;
 use crate::net::{Ipv6Prefix, Mac};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -369,6 +370,8 @@ pub struct Nva {
     pub mode: NvaMode,
     /// Whether it takes networks, policies and attachments from its authority.
     pub provision: bool,
+    /// What of the mappings it follows.
+    pub scopes: Scopes,
 }
 
 /// Which mappings a node wants of its authority.

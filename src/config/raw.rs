@@ -245,7 +245,10 @@ raw! {
         tls: Option<Spanned<RawTls>>,
         mode: Option<Text>,
         provision: Option<Text>,
+        scopes: List<RawScope>,
     }
+    /// `nva.scopes[]`
+    RawScope { domain: Option<Text>, vnid: Option<Text>, prefix: Option<Text> }
     /// `nva.embedded`
     RawEmbedded { config: Option<Text> }
     /// `nva.tls`
