@@ -3,15 +3,17 @@
 //! The node reaches it as others do, by a socket. It forwards whatever becomes of it.
 
 use crate::config::{AuthorityConfig, ConfigErrors, NvaEndpoint};
-use crate::nva::serve::{RunError, Setup, serve};
+use crate::nva::serve::{STORE_ENDS, Setup, serve};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Time between two attempts to serve.
+/// Time between two attempts to serve, and between two looks whether the node stops.
 const AGAIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why a node has no such authority.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,7 @@ pub enum EmbeddedError {
 #[derive(Debug, Clone)]
 pub struct Embedded {
     path: PathBuf,
+    node: String,
     config: AuthorityConfig,
     endpoint: NvaEndpoint,
 }
@@ -50,7 +53,7 @@ impl Embedded {
         if !config.nves.contains_key(node) {
             return Err(EmbeddedError::Unknown(shown(), node.to_owned()));
         }
-        Ok(Embedded { path: path.to_owned(), config, endpoint })
+        Ok(Embedded { path: path.to_owned(), node: node.to_owned(), config, endpoint })
     }
 
     /// Where the node reaches it.
@@ -64,41 +67,73 @@ impl Embedded {
     /// # Errors
     /// The operating system gives no thread.
     pub fn start(self) -> io::Result<Running> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopping) = watch::channel(false);
-        let work = move || runtime.block_on(self.serve(stopping));
-        let thread = std::thread::Builder::new().name("ilagate-author".into()).spawn(work)?;
+        let thread = std::thread::Builder::new().name("ilagate-author".into());
+        let thread = thread.spawn(move || self.serve_on(&stopping))?;
         Ok(Running { stop, thread })
     }
 
-    /// Serves until it is told to stop; what breaks is tried again.
-    async fn serve(self, mut stopping: watch::Receiver<bool>) {
-        let Embedded { path, mut config, .. } = self;
+    /// Serves until it is told to stop. What breaks is tried again, with the file read anew.
+    fn serve_on(mut self, stopping: &watch::Receiver<bool>) {
         loop {
-            let mut until = stopping.clone();
-            let setup = Setup {
-                path: path.clone(),
-                config: config.clone(),
-                // The node decides what its process logs.
-                set_level: Box::new(|_| {}),
-                ready: Box::new(|| {}),
+            // A damaged store may make its reader panic.
+            let ended = catch_unwind(AssertUnwindSafe(|| self.serve(stopping.clone())));
+            let why = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(why)) => why,
+                Err(_) => "it panicked".to_owned(),
             };
-            // A sender that is gone means stop, too.
-            let ended = serve(setup, async move { _ = until.wait_for(|stop| *stop).await }).await;
-            let Err(why) = ended else { return };
-            tracing::error!(%why, again_s = AGAIN.as_secs(), "the embedded authority does not serve; the node forwards on what it knows");
-            if tokio::time::timeout(AGAIN, stopping.wait_for(|stop| *stop)).await.is_ok() {
+            tracing::error!(
+                why,
+                again_s = AGAIN.as_secs(),
+                "the embedded authority does not serve; the node forwards on what it knows"
+            );
+            if stops_within(stopping, AGAIN) {
                 return;
             }
-            // What is wrong in the file may be mended by now.
-            match AuthorityConfig::load(&path).map_err(RunError::from) {
-                Ok(read) => config = read,
+            match Embedded::load(&self.path, &self.node) {
+                Ok(read) if read.endpoint == self.endpoint => self = read,
+                Ok(_) => {
+                    tracing::error!(
+                        "listen: the Unix socket of an embedded authority changes with a restart of its node only"
+                    );
+                }
                 Err(why) => {
                     tracing::error!(%why, "the configuration of the embedded authority is not read again")
                 }
             }
         }
     }
+
+    fn serve(&self, mut stopping: watch::Receiver<bool>) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|why| why.to_string())?;
+        let setup = Setup {
+            path: self.path.clone(),
+            config: self.config.clone(),
+            // The node decides what its process logs.
+            set_level: Box::new(|_| {}),
+            ready: Box::new(|| {}),
+        };
+        // A sender that is gone means stop, too.
+        let until = async move { _ = stopping.wait_for(|stop| *stop).await };
+        let ended = runtime.block_on(serve(setup, until));
+        // What still reads or writes files is not waited for.
+        runtime.shutdown_timeout(STORE_ENDS);
+        ended.map_err(|why| why.to_string())
+    }
+}
+
+/// Waits so long, and no longer than until it is told to stop. Gives whether it is.
+fn stops_within(stopping: &watch::Receiver<bool>, most: Duration) -> bool {
+    let until = Instant::now() + most;
+    while Instant::now() < until {
+        if *stopping.borrow() || stopping.has_changed().is_err() {
+            return true;
+        }
+        std::thread::sleep(LOOK);
+    }
+    false
 }
 
 /// An authority that runs.

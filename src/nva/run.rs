@@ -1,6 +1,6 @@
 //! Runs `ila-nva`: its configuration, its log and its signals.
 
-use super::serve::{RunError, Setup, serve};
+use super::serve::{RunError, STORE_ENDS, Setup, serve};
 use crate::config::AuthorityConfig;
 use std::io;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         }),
     };
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
         let stop = async {
@@ -48,5 +48,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             }
         };
         serve(setup, stop).await
-    })
+    });
+    // What still reads or writes files is not waited for.
+    runtime.shutdown_timeout(STORE_ENDS);
+    ended
 }

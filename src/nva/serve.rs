@@ -16,11 +16,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -35,8 +36,8 @@ const HEADERS: u32 = 16 << 10;
 const ACCEPTED: usize = 64;
 /// Time between two looks at the files of TLS.
 const REREAD: Duration = Duration::from_secs(2);
-/// How long the end of the store may take.
-const STORE_ENDS: Duration = Duration::from_secs(2);
+/// How long the end of the store may take, and that of what an authority leaves behind.
+pub const STORE_ENDS: Duration = Duration::from_secs(2);
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
 
@@ -92,7 +93,13 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
     let Setup { path, config, set_level, ready } = setup;
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
-    let store = open(&config.store, &config.name, epoch)?;
+    let mut until = pin!(until);
+    let (named, name) = (config.store.clone(), config.name.clone());
+    let store = tokio::select! {
+        opened = apart(move || open(&named, &name, epoch)) => opened.map_err(system("open the store"))??,
+        // An etcd may be away for long.
+        () = &mut until => return Ok(()),
+    };
     let rules = ProvisionRules::new(config.sir_domains.clone());
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
     let trust = match &files {
@@ -130,8 +137,7 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
             StoreConfig::Etcd(_) => PathBuf::new(),
         },
     };
-    let hangup =
-        signal(SignalKind::hangup()).map_err(|why| RunError::System("handle signals".to_owned(), why))?;
+    let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
     let (stop, stopping) = watch::channel(false);
     let mut listeners = JoinSet::new();
     let mut accepting = JoinSet::new();
@@ -176,7 +182,7 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
     tracing::info!(nva = config.name, store = %config.store, "serving");
     let mut authority = tokio::spawn(authority.run());
     let ended = tokio::select! {
-        () = until => Ok(()),
+        () = &mut until => Ok(()),
         Some(Ok(Err(why))) = listeners.join_next() => Err(RunError::from(why)),
         done = &mut authority => match done {
             Ok(Err(why)) => Err(RunError::from(why)),
@@ -192,7 +198,7 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
     authority.abort();
     let _ = authority.await;
     // What other authorities were told of sessions is taken back.
-    let joining = tokio::task::spawn_blocking(move || store.join());
+    let joining = apart(move || store.join());
     if tokio::time::timeout(STORE_ENDS, joining).await.is_err() {
         tracing::warn!("the store does not end in time");
     }
@@ -202,6 +208,20 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
         }
     }
     ended
+}
+
+/// Does what may block for ever on a thread of its own, which nobody's end waits for.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, result) = oneshot::channel();
+    let work = move || _ = done.send(work());
+    std::thread::Builder::new().name("ilagate-store".into()).spawn(work)?;
+    result.await.map_err(|_| io::Error::other("it panicked; the log says where"))
+}
+
+/// The error of something that the operating system refuses.
+fn system(what: &str) -> impl FnOnce(io::Error) -> RunError + use<> {
+    let what = what.to_owned();
+    move |why| RunError::System(what, why)
 }
 
 /// Reads the files of TLS again when they change. What cannot be used changes nothing, and is tried again.
@@ -237,10 +257,7 @@ async fn bind_address(address: &SocketAddr) -> Result<TcpListener, RunError> {
 
 /// Binds a Unix socket, and replaces one that nobody serves.
 async fn bind(path: &Path) -> Result<UnixListener, RunError> {
-    let system = |what: &str| {
-        let what = format!("{what} {}", path.display());
-        move |why| RunError::System(what, why)
-    };
+    let system = |what: &str| system(&format!("{what} {}", path.display()));
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(system("make the directory of"))?;
     }
