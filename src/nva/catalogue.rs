@@ -1,7 +1,8 @@
 //! What operators want at NVEs: networks, policies between them, and attachments. It is judged by the rules of a node's
 //! file, and each NVE sees of it what it has a part in.
 
-use super::model::{Nve, Object, ObjectKey};
+use super::claims::Networks;
+use super::model::{Key, Nve, Object, ObjectKey};
 use crate::config::{Claim, Entry, ObjectName, ProvisionRules};
 use crate::ila::Locator;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -74,6 +75,8 @@ pub struct Catalogue {
     shown: Mutex<HashMap<(String, bool), Shown>>,
     /// What cannot be read, and why.
     unread: BTreeMap<ObjectKey, (Object, String)>,
+    /// By VNID.
+    networks: Networks,
 }
 
 impl Catalogue {
@@ -129,6 +132,13 @@ impl Catalogue {
     /// Whether an address is an attachment's.
     pub(super) fn is_claimed(&self, claim: &Claim) -> bool {
         self.claims.contains_key(claim)
+    }
+
+    /// Why an NVE may not have an identifier, if operators want it elsewhere.
+    pub(super) fn denies(&self, nve: &str, key: Key) -> Option<String> {
+        let is_at =
+            |network: &str, nve: &str| self.attached.get(network).is_some_and(|nves| nves.contains_key(nve));
+        self.networks.denies(&self.claims, is_at, nve, key)
     }
 
     /// How many attachments a network has.
@@ -452,6 +462,11 @@ impl Catalogue {
         for claim in held.entry.claims() {
             self.claims.entry(claim).or_insert_with(|| key.clone());
         }
+        if let ObjectName::Network(name) = &key.name
+            && let Some(sir_prefix) = held.entry.domain().and_then(|domain| self.sir_prefix(domain))
+        {
+            self.networks.hold(name, &held.entry, sir_prefix);
+        }
         self.objects.insert(key, held);
     }
 
@@ -478,6 +493,7 @@ impl Catalogue {
             }
         }
         if let ObjectName::Network(name) = &key.name {
+            self.networks.remove(name, &held.entry);
             let shown = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner);
             [true, false].into_iter().for_each(|inside| _ = shown.remove(&(name.clone(), inside)));
         }

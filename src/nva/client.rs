@@ -28,6 +28,8 @@ const PAUSE_MS: (u64, u64) = (100, 10_000);
 const GREETING_MS: u64 = 5_000;
 /// Pause before what was refused is asked for again: what may pass soon, and what passes once another NVE gives it back.
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
+/// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
+const STANDSTILL_MS: u64 = 1_000;
 /// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
 const ASKED: usize = 512;
 
@@ -101,6 +103,8 @@ pub struct Client {
     wanted_objects: Option<Wanted>,
     /// Whether something of the cache is being applied.
     applying: bool,
+    /// When the last tick was.
+    ticked_ms: Option<u64>,
     effects: Vec<Effect>,
 }
 
@@ -129,6 +133,7 @@ impl Client {
             triangles: Triangles::default(),
             wanted_objects: None,
             applying: false,
+            ticked_ms: None,
             effects: Vec::new(),
         }
     }
@@ -368,7 +373,11 @@ impl Client {
                 Some(wanted) => wanted.receive(part),
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
-            (State::Live(_), told) => {
+            (State::Live(_), mut told) => {
+                if let Down::Page(mappings) | Down::Delta(_, mappings) = &mut told {
+                    // An authority of an earlier release tells everything.
+                    mappings.retain(|told| self.scopes.holds(told.key.sir_prefix, told.key.identifier));
+                }
                 if let Down::Resync(why) = &told {
                     self.effects.push(Effect::Tell(News::Resync(why.clone())));
                 }
@@ -392,6 +401,13 @@ impl Client {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        // While this process stood still, it heard nobody.
+        let stood_still = now_ms.saturating_sub(self.ticked_ms.replace(now_ms).unwrap_or(now_ms));
+        if let State::Live(live) = &mut self.state
+            && stood_still > STANDSTILL_MS
+        {
+            live.heard_ms += stood_still;
+        }
         self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
         match &mut self.state {
             State::Away { until_ms } if now_ms >= *until_ms => {

@@ -2,7 +2,8 @@
 //!
 //! Cores without clock, socket, thread and file:
 //! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup), `catalogue`
-//!   those of networks, policies and attachments (`allocate`: what operators leave open);
+//!   those of networks, policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is
+//!   by that);
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
 //!   may use, `triangles` what routers tell, `bucket` what each may take;
@@ -19,6 +20,7 @@ pub mod authority;
 mod bucket;
 mod cache;
 pub mod catalogue;
+mod claims;
 pub mod client;
 pub mod codec;
 mod commits;

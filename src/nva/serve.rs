@@ -93,6 +93,8 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
     let Setup { path, config, set_level, ready } = setup;
     let mut epoch = [0; EPOCH];
     rand::fill(&mut epoch[..]);
+    // From here on, a reload ends nothing.
+    let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
     let mut until = pin!(until);
     let (named, name) = (config.store.clone(), config.name.clone());
     let store = tokio::select! {
@@ -137,7 +139,6 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
             StoreConfig::Etcd(_) => PathBuf::new(),
         },
     };
-    let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
     let (stop, stopping) = watch::channel(false);
     let mut listeners = JoinSet::new();
     let mut accepting = JoinSet::new();

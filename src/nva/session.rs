@@ -202,16 +202,21 @@ impl Session {
         }
     }
 
-    /// Notes what the NVE has and wants. Gives whether it may.
+    /// Notes what the NVE has and wants.
+    ///
+    /// # Errors
+    /// It said so before; or it has more than this authority, of several that share a store: it must not go back in time,
+    /// and waits until this one has read on, or goes to another one.
     pub(super) fn subscribe(
         &mut self,
         known: Option<Known>,
         scopes: Scopes,
         epoch: &[u8],
         log: &Log,
-    ) -> bool {
+        is_shared: bool,
+    ) -> Result<(), String> {
         if !matches!(self.following, Following::Nothing) {
-            return false;
+            return Err("a second Subscribe".to_owned());
         }
         self.scopes = scopes;
         let now = log.revision();
@@ -219,6 +224,11 @@ impl Session {
             None => Following::Due("the NVE has nothing yet".to_owned()),
             Some(known) if known.epoch != epoch => {
                 Following::Due("the NVE has mappings of another history of the registry".to_owned())
+            }
+            Some(Known { revision, .. }) if revision > now && is_shared => {
+                return Err(format!(
+                    "this authority is behind: it has revision {now}, and the NVE {revision}"
+                ));
             }
             Some(Known { revision, .. }) if revision > now => {
                 Following::Due(format!("the NVE has revision {revision}, and this authority {now}"))
@@ -231,7 +241,7 @@ impl Session {
                 Following::Resuming
             }
         };
-        true
+        Ok(())
     }
 
     /// The NVE will ask, and takes redirects.

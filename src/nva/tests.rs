@@ -1,6 +1,7 @@
 //! The rules of the registry, and a small world of an authority, NVEs and a store that fail.
 
 mod cache;
+mod claims;
 mod client;
 mod cluster;
 mod flaws;

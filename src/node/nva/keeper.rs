@@ -39,6 +39,8 @@ pub struct Before {
     /// What operators want at the node.
     pub objects: Arc<Objects>,
     file: Option<(PathBuf, Option<Mirror>)>,
+    /// What of the mappings is followed.
+    scopes: Scopes,
     /// Whether something failed already.
     failed: bool,
 }
@@ -73,11 +75,13 @@ impl Before {
                 // The clock may have been set meanwhile.
                 let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
                 let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
-                Ok(Before { known, stale_s, mappings, objects, file, failed, ..Before::default() })
+                let scopes = nva.scopes.clone();
+                Ok(Before { known, stale_s, mappings, objects, file, failed, scopes, ..Before::default() })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
-                Ok(Before { file: Some((path, None)), failed: true, ..Before::default() })
+                let scopes = nva.scopes.clone();
+                Ok(Before { file: Some((path, None)), failed: true, scopes, ..Before::default() })
             }
             Err(why) => Err(why),
         }
@@ -119,7 +123,8 @@ impl Before {
             stats.nva.state_failed();
         }
         let notes = Notes(Arc::default());
-        let writer = Writer { path, mirror, notes: notes.clone(), failing: false };
+        let writer =
+            Writer { path, mirror, scopes: self.scopes.clone(), notes: notes.clone(), failing: false };
         let work = move || writer.run(&stats);
         let thread = std::thread::Builder::new().name("ilagate-state".into()).spawn(work)?;
         Ok(Some(Keeper { notes, thread }))
@@ -258,6 +263,7 @@ struct Writer {
     path: PathBuf,
     /// None: it is to be opened anew.
     mirror: Option<Mirror>,
+    scopes: Scopes,
     notes: Notes,
     /// Whether the operator was told that it cannot be written.
     failing: bool,
@@ -297,8 +303,9 @@ impl Writer {
         let mirror = match &mut self.mirror {
             Some(mirror) => mirror,
             closed => {
-                let opened = Mirror::open(&self.path).map_err(|why| why.to_string())?;
+                let mut opened = Mirror::open(&self.path).map_err(|why| why.to_string())?;
                 tell_of_set_aside(&self.path, &opened);
+                opened.mirror.follow(&self.scopes)?;
                 closed.insert(opened.mirror)
             }
         };
