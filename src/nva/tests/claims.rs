@@ -80,5 +80,10 @@ fn what_an_nve_had_before_an_operator_made_its_network_it_keeps() {
     office.does(network("green", 3, "")).unwrap();
     office.does(attachment("nve1", "vm3", 33, "green", "10.3.0.5")).unwrap();
     assert!(office.0.register(&mut Draft::default(), &name(3), claim(key, at(3)), 0).is_ok());
-    assert!(office.0.register(&mut Draft::default(), &name(3), claim(tenant(3, [10, 3, 0, 6]), at(3)), 0).is_err());
+    assert!(
+        office
+            .0
+            .register(&mut Draft::default(), &name(3), claim(tenant(3, [10, 3, 0, 6]), at(3)), 0)
+            .is_err()
+    );
 }
