@@ -9,6 +9,7 @@ mod provision;
 mod registry;
 mod scale;
 mod session;
+mod simulation;
 mod world;
 
 use super::authority::{CommitRules, Configured, SessionLimits, Settings};
