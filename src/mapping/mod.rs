@@ -7,6 +7,7 @@
 
 mod batch;
 mod change;
+mod digest;
 pub mod group;
 mod held;
 mod origin;
@@ -14,6 +15,7 @@ mod record;
 
 pub use batch::{Applied, Batch, Refusal};
 pub use change::Change;
+pub use digest::{Digest, PARTS, Parts, part_of};
 pub use held::{Held, HeldTarget};
 pub use origin::Origin;
 pub use record::{

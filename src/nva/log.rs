@@ -5,6 +5,8 @@ use super::codec::encode;
 use super::message::Encoded;
 use super::model::{Key, Transaction};
 use super::registry::Registry;
+use crate::ila::Identifier;
+use crate::mapping::{Parts, part_of};
 use prost::bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,6 +38,9 @@ struct Entry {
     records: usize,
     encoded: Encoded,
 }
+
+/// Mappings that are looked at for one page of some parts: a few milliseconds.
+const LOOKED_AT: usize = 16_384;
 
 /// What an entry takes besides what is encoded, in bytes.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
@@ -139,6 +144,21 @@ impl Pages {
         let page = Page { last: last?, revision: log.revision, encoded };
         self.keep(key, page.clone(), log.limits.page_bytes);
         Some(page)
+    }
+
+    /// The page after a key of these parts, which nobody else wants. It may be empty: it looks at a bounded number of keys.
+    pub(super) fn of_parts(parts: &Parts, key: Option<Key>, registry: &Registry, log: &Log) -> Option<Page> {
+        let (mut last, mut records) = (None, Vec::new());
+        for (key, record) in registry.held_after(key).take(LOOKED_AT) {
+            last = Some(*key);
+            if parts.contains(&(key.sir_prefix, part_of(Identifier(key.identifier)))) {
+                records.push((key, record));
+            }
+            if records.len() >= log.limits.page {
+                break;
+            }
+        }
+        Some(Page { last: last?, revision: log.revision, encoded: encode(records) })
     }
 
     fn keep(&mut self, key: Option<Key>, page: Page, most_bytes: usize) {

@@ -9,6 +9,7 @@
 
 use super::allocate;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
+use super::digests::Digests;
 use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
 
 pub use super::model::Nve;
@@ -16,6 +17,7 @@ use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
+use crate::mapping::Digest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -54,6 +56,7 @@ pub struct Registry {
     /// What each NVE has.
     held: HashMap<String, BTreeSet<Key>>,
     tombstones: Tombstones,
+    digests: Digests,
     hold_down_ms: u64,
     revision: u64,
     restoration: Option<Restoration>,
@@ -110,8 +113,17 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        let (catalogue, restoration) = (Catalogue::default(), None);
-        Registry { nves, records, held, tombstones, hold_down_ms, revision, restoration, catalogue }
+        Registry {
+            digests: Digests::of(records.iter()),
+            nves,
+            records,
+            held,
+            tombstones,
+            hold_down_ms,
+            revision,
+            restoration: None,
+            catalogue: Catalogue::default(),
+        }
     }
 
     /// The same, restored from a backup: it waits for NVEs to register what they have.
@@ -166,6 +178,11 @@ impl Registry {
     /// Whether an NVE is told of all networks and policies.
     pub(super) fn sees_all(&self, nve: &str) -> bool {
         self.nves.get(nve).is_some_and(|own| own.all_networks)
+    }
+
+    /// What everything that somebody has adds up to, by SIR prefix.
+    pub(super) fn digests(&self) -> Vec<(u64, Digest)> {
+        self.digests.all()
     }
 
     /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
@@ -424,6 +441,10 @@ impl Registry {
         }
         self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
+            self.digests.add(*key, record);
+            if let Some(before) = self.records.get(key) {
+                self.digests.remove(*key, before);
+            }
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => self.forget_held(*key, &before.owner),
                 Some(before) => self.tombstones.remove(*key, &before),
@@ -437,6 +458,7 @@ impl Registry {
         }
         for key in &transaction.deletes {
             if let Some(before) = self.records.remove(key) {
+                self.digests.remove(*key, &before);
                 self.tombstones.remove(*key, &before);
             }
         }

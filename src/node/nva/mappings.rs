@@ -2,13 +2,13 @@
 
 use crate::config::{Config, LocalIdentifier};
 use crate::ila::Identifier;
-use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
+use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin, Parts};
 use crate::node::handle::{ControlHandle, Gone, Request};
 use crate::node::stats::Stats;
 use crate::nva::message::Told;
 use crate::nva::model::{Choice, Key};
 use crate::table::DomainId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Records of one push that may be wrong, before it is given up and everything is asked for anew.
 const MAX_WRONG: usize = 100;
@@ -52,6 +52,20 @@ pub(super) async fn push(
         }
     }
     Ok(None)
+}
+
+/// Adds to what there is in some parts that nothing else is there.
+pub(super) async fn forget_others(
+    handle: &ControlHandle,
+    parts: &Parts,
+    mappings: &mut Vec<Told>,
+) -> Result<(), Gone> {
+    let held = handle.ask(|answer| Request::HeldIn(parts.clone(), answer)).await?;
+    let named: BTreeSet<Key> = mappings.iter().map(|told| told.key).collect();
+    let keys = held.into_iter().map(|(sir_prefix, it)| Key { sir_prefix, identifier: it.0 });
+    let others = keys.filter(|key| !named.contains(key));
+    mappings.extend(others.map(|key| Told { key, choices: Vec::new(), sequence: 0 }));
+    Ok(())
 }
 
 /// What the authority told as changes, without what is in a SIR domain that this node does not know.

@@ -3,13 +3,13 @@
 //! NVEs go from one to the other. After every step the laws hold; when the faults stop, everybody knows the same.
 
 use super::flaws::SharedFlaw;
-use super::simulation::{Chance, SMALL, Trace, seeds};
+use super::simulation::{Chance, SMALL, Table, Trace, apply, digests, seeds};
 use super::*;
 use crate::nva::authority::{self, Authority, CommitRules, SessionId, Settings};
 use crate::nva::client::{self, Client};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::commits::Commit;
-use crate::nva::message::{Down, Encoded, Told, Up};
+use crate::nva::message::{Down, Encoded, Extent, Told, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
 use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer, TOKEN};
@@ -103,8 +103,8 @@ struct Nve {
     client: Client,
     attached: BTreeSet<Key>,
     stream: Option<Stream>,
-    table: BTreeMap<Key, Vec<Choice>>,
-    applying: VecDeque<(bool, Vec<Told>)>,
+    table: Table,
+    applying: VecDeque<(Extent, Vec<Told>)>,
     /// The last request about each identifier, and the revision of the store when it was made.
     asked: BTreeMap<Key, (u64, u64)>,
     acknowledged: BTreeSet<Key>,
@@ -321,7 +321,11 @@ impl Cluster {
                         stream.up.push_back(up);
                     }
                 }
-                client::Effect::Apply { whole, mappings, .. } => nve.applying.push_back((whole, mappings)),
+                client::Effect::Apply { extent, mappings, .. } => nve.applying.push_back((extent, mappings)),
+                client::Effect::Compare => {
+                    let own = digests(&nve.table);
+                    self.client(n, client::Input::Compared(own));
+                }
                 client::Effect::Tell(_) | client::Effect::Provision(_) => {}
             }
         }
@@ -395,18 +399,8 @@ impl Cluster {
     }
 
     fn apply(&mut self, n: usize) {
-        let Some((whole, mappings)) = self.nves[n].applying.pop_front() else { return };
-        let table = &mut self.nves[n].table;
-        if whole {
-            table.clear();
-        }
-        for told in mappings {
-            if told.choices.is_empty() {
-                table.remove(&told.key);
-            } else {
-                table.insert(told.key, told.choices);
-            }
-        }
+        let Some((extent, mappings)) = self.nves[n].applying.pop_front() else { return };
+        apply(&mut self.nves[n].table, &extent, mappings);
         self.client(n, client::Input::Applied);
     }
 
@@ -584,7 +578,7 @@ fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
     };
     let up = |up| authority::Input::Up(SessionId(1), up);
     assert_eq!(commits(authority::Input::Opened(SessionId(1), None)), 0);
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false };
     assert_eq!(commits(up(hello)), 1);
     assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
     // Nothing that it asks for comes before it is open.

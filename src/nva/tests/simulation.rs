@@ -1,6 +1,11 @@
 //! What the simulated worlds share: chance, limits, traces, and how many lives are tried.
 
+use super::{Choice, Key};
+use crate::ila::Identifier;
+use crate::mapping::{Digest, part_of};
 use crate::nva::log::Limits;
+use crate::nva::message::{Extent, Told};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::ops::Range;
 
@@ -27,6 +32,35 @@ impl Chance {
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (word ^ (word >> 31)) % below
     }
+}
+
+/// What the workers of a node look up.
+pub(super) type Table = BTreeMap<Key, Vec<Choice>>;
+
+/// A node applies what it is told.
+pub(super) fn apply(table: &mut Table, extent: &Extent, mappings: Vec<Told>) {
+    match extent {
+        Extent::Changes => {}
+        Extent::Parts(parts) => {
+            table.retain(|key, _| !parts.contains(&(key.sir_prefix, part_of(Identifier(key.identifier)))));
+        }
+        Extent::All => table.clear(),
+    }
+    for told in mappings {
+        match told.choices.is_empty() {
+            true => _ = table.remove(&told.key),
+            false => _ = table.insert(told.key, told.choices),
+        }
+    }
+}
+
+/// What a table adds up to, by SIR prefix.
+pub(super) fn digests(table: &Table) -> Vec<(u64, Digest)> {
+    let mut digests: BTreeMap<u64, Digest> = BTreeMap::from([(super::SIR, Digest::default())]);
+    for (key, choices) in table {
+        digests.entry(key.sir_prefix).or_default().add(Identifier(key.identifier), choices);
+    }
+    digests.into_iter().collect()
 }
 
 /// Everything that happened in a life, in its order: as one word (FNV-1a), and how many events it was.

@@ -7,12 +7,12 @@ mod check;
 mod faults;
 
 use super::flaws::Flaw;
-use super::simulation::{Chance, SMALL, Trace, seeds};
+use super::simulation::{Chance, SMALL, Table, Trace, apply, digests, seeds};
 use super::*;
 use crate::nva::authority::{self, Authority, Commit, SessionId, Settings};
 use crate::nva::client::{self, Client, News};
 use crate::nva::codec::{read_down, write_down};
-use crate::nva::message::{Down, Encoded, Told, Triangle, Up};
+use crate::nva::message::{Down, Encoded, Extent, Told, Triangle, Up};
 use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::Registry;
 use crate::nva::store::backup::begin_anew;
@@ -26,6 +26,12 @@ const KEYS: u64 = 12;
 const HOLD_DOWN_MS: u64 = 500;
 const LEASE_MS: u32 = 3_000;
 const CACHE_LIFETIME_MS: u32 = 4_000;
+/// What a node does that takes a while.
+enum Job {
+    Apply(Extent, Vec<Told>, Vec<Key>),
+    Compare,
+}
+
 /// A stream and what is on its way.
 struct Stream {
     session: SessionId,
@@ -46,10 +52,12 @@ struct SimNve {
     /// Whether no stream of it opens.
     cut_off: bool,
     /// What its workers look up.
-    table: BTreeMap<Key, Vec<Choice>>,
+    table: Table,
+    /// Whether that is not what it was told: its disk rotted.
+    rotten: bool,
     /// What its workers tell of when it is used.
     marked: BTreeSet<Key>,
-    applying: VecDeque<(bool, Vec<Told>, Vec<Key>)>,
+    applying: VecDeque<Job>,
     /// The last request about each identifier.
     asked: BTreeMap<Key, u64>,
     /// What the authority acknowledged, and was not given back since.
@@ -77,7 +85,7 @@ pub(super) struct World {
     /// What the caching NVE uses while it is cut off, and nobody else had at its beginning.
     protected: BTreeSet<Key>,
     /// What the registry showed at each revision of each epoch.
-    history: BTreeMap<(u8, u64), BTreeMap<Key, Vec<Choice>>>,
+    history: BTreeMap<(u8, u64), Table>,
     authority: Option<Authority>,
     next_session: u64,
     commit: Option<Transaction>,
@@ -99,7 +107,8 @@ impl World {
             stream: None,
             stalled: false,
             cut_off: false,
-            table: BTreeMap::new(),
+            table: Table::new(),
+            rotten: false,
             marked: BTreeSet::new(),
             applying: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -159,6 +168,7 @@ impl World {
             lease_ms: LEASE_MS,
             requests_per_second: 50,
             cache_lifetime_ms: CACHE_LIFETIME_MS,
+            digest_ms: 5_000,
             // So short that most of a life is without a wait.
             restore_wait_ms: 1_500,
             answered_before_ms: self.now_ms + authority::used_ms(CACHE_LIFETIME_MS),
@@ -228,8 +238,9 @@ impl World {
                         stream.up.push_back(up);
                     }
                 }
-                client::Effect::Apply { whole, mappings, expiring, .. } => {
-                    nve.applying.push_back((whole, mappings, expiring));
+                client::Effect::Compare => nve.applying.push_back(Job::Compare),
+                client::Effect::Apply { extent, mappings, expiring, .. } => {
+                    nve.applying.push_back(Job::Apply(extent, mappings, expiring));
                     if self.flaw == Some(Flaw::AppliedOnReceipt) {
                         self.client(n, client::Input::Applied);
                     } else {
@@ -308,23 +319,27 @@ impl World {
     }
 
     fn apply(&mut self, n: usize) {
-        let Some((whole, mappings, expiring)) = self.nves[n].applying.pop_front() else { return };
-        let SimNve { table, marked, sequences, .. } = &mut self.nves[n];
+        let SimNve { table, marked, sequences, applying, .. } = &mut self.nves[n];
+        let (extent, mappings, expiring) = match applying.pop_front() {
+            None => return,
+            Some(Job::Compare) => {
+                let own = digests(table);
+                return self.client(n, client::Input::Compared(own));
+            }
+            Some(Job::Apply(extent, mappings, expiring)) => (extent, mappings, expiring),
+        };
         if n != CACHING {
             mappings.iter().for_each(|told| check::sequence(&mut sequences[1], told.key, told.sequence));
         }
-        if whole {
-            table.clear();
+        let extent = match extent {
+            Extent::Parts(_) if self.flaw == Some(Flaw::RepairWithoutDeletes) => Extent::Changes,
+            extent => extent,
+        };
+        if extent == Extent::All {
             marked.clear();
         }
-        for told in mappings {
-            marked.remove(&told.key);
-            if told.choices.is_empty() {
-                table.remove(&told.key);
-            } else {
-                table.insert(told.key, told.choices);
-            }
-        }
+        mappings.iter().for_each(|told| _ = marked.remove(&told.key));
+        apply(table, &extent, mappings);
         marked.extend(expiring);
         if self.flaw != Some(Flaw::AppliedOnReceipt) {
             self.client(n, client::Input::Applied);
@@ -360,6 +375,7 @@ impl World {
                 self.apply(n);
             }
         }
+        self.note_repaired();
         self.check();
         self.check_cached();
     }
@@ -391,6 +407,7 @@ impl World {
             _ => {}
         }
         self.trace.note(format_args!("{what}@{n}"));
+        self.note_repaired();
         self.check();
     }
 }
@@ -412,6 +429,8 @@ pub(super) fn live(seed: u64, flaw: Option<Flaw>) -> Trace {
     for _ in 0..500 {
         world.step(false);
     }
+    world.settle();
+    world.rot_at_rest();
     let end = world.now_ms + 60_000;
     while world.now_ms < end {
         world.settle();
