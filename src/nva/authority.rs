@@ -464,8 +464,8 @@ impl Authority {
                 session.applied = session.applied.max(revision.min(self.registry.revision()));
                 return;
             }
-            (Some(_), Up::Subscribe(known)) => {
-                if !session.subscribe(known, &self.settings.epoch, &self.log) {
+            (Some(_), Up::Subscribe(known, scopes)) => {
+                if !session.subscribe(known, scopes, &self.settings.epoch, &self.log) {
                     self.end(id, "a second Subscribe".to_owned(), now_ms);
                 }
                 return;

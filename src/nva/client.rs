@@ -19,7 +19,7 @@ use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
-use crate::mapping::Parts;
+use crate::mapping::{Parts, Scopes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -94,6 +94,8 @@ pub struct Client {
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     follower: Follower,
+    /// What it follows.
+    scopes: Scopes,
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
     triangles: Triangles,
@@ -124,6 +126,7 @@ impl Client {
             asked: BTreeMap::new(),
             next_id: 0,
             follower: Follower::new(known),
+            scopes: Scopes::default(),
             cache: None,
             triangles: Triangles::default(),
             wanted_objects: None,
@@ -136,6 +139,13 @@ impl Client {
     #[must_use]
     pub fn caching(mut self) -> Self {
         self.cache = Some(Cache::new(self.random));
+        self
+    }
+
+    /// The same, which follows nothing but these. What is in force already is of the same scopes.
+    #[must_use]
+    pub fn following(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
         self
     }
 
@@ -343,7 +353,7 @@ impl Client {
                     Some(cache) => cache.begin(now_ms),
                     None => {
                         let known = self.follower.begin(epoch);
-                        self.effects.push(Effect::Up(Up::Subscribe(known)));
+                        self.effects.push(Effect::Up(Up::Subscribe(known, self.scopes.clone())));
                     }
                 }
             }
@@ -393,7 +403,7 @@ impl Client {
                     self.say_drift(Parts::new(), true);
                 }
                 // What is asked for has a lifetime, and is compared by asking for it again.
-                if self.cache.is_none() {
+                if self.cache.is_none() && mappings.is_some() {
                     let digest = Down::Digest { revision, mappings, objects };
                     if let Err(unexpected) = self.follower.receive(digest) {
                         self.out_of_turn(&unexpected, now_ms);

@@ -5,16 +5,24 @@ use crate::ila::Identifier;
 use crate::mapping::Digest;
 use std::collections::BTreeMap;
 
+/// Records that are added up at once, at most: a few milliseconds.
+pub(super) const ADDED_UP: usize = 65_536;
+
 /// By SIR prefix.
 #[derive(Debug, Default)]
 pub(super) struct Digests(BTreeMap<u64, Digest>);
 
 impl Digests {
-    /// Of these records.
-    pub(super) fn of<'r>(records: impl Iterator<Item = (&'r Key, &'r Record)>) -> Self {
+    /// Of these records; none if they are too many to be added up at once.
+    pub(super) fn of<'r>(records: impl Iterator<Item = (&'r Key, &'r Record)>) -> Option<Self> {
         let mut digests = Digests::default();
-        records.for_each(|(key, record)| digests.add(*key, record));
-        digests
+        for (n, (key, record)) in records.enumerate() {
+            if n == ADDED_UP {
+                return None;
+            }
+            digests.add(*key, record);
+        }
+        Some(digests)
     }
 
     /// A record comes. One that nobody holds counts for nothing.

@@ -116,7 +116,7 @@ impl Follower {
                     self.push(Extent::Changes, latest(mappings), revision);
                 }
             }
-            (Stage::Live, Down::Digest { revision, mappings, .. }) => {
+            (Stage::Live, Down::Digest { revision, mappings: Some(mappings), .. }) => {
                 self.comparison.receive(revision, mappings);
             }
             (_, unexpected) => return Err(unexpected),

@@ -3,7 +3,7 @@
 use super::catalogue::Seen;
 use super::model::{Choice, Key, Known};
 use crate::config::{ObjectName, RefusedEntry};
-use crate::mapping::{Digest, PARTS, Parts};
+use crate::mapping::{Digest, PARTS, Parts, Scopes};
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -60,8 +60,8 @@ pub enum Up {
         /// The identifier.
         key: Key,
     },
-    /// It wants every mapping, from what it has in force on.
-    Subscribe(Option<Known>),
+    /// It wants the mappings of these scopes, from what it has in force on.
+    Subscribe(Option<Known>, Scopes),
     /// Every worker uses everything up to this revision.
     Applied(u64),
     /// It is alive.
@@ -210,8 +210,9 @@ pub enum Down<M = Vec<Told>> {
     Digest {
         /// The revision that it shows.
         revision: u64,
-        /// Of the mappings, by SIR prefix; a domain without mappings may be left out. None of an NVE that asks.
-        mappings: Vec<(u64, Digest)>,
+        /// Of the mappings that it follows, by SIR prefix; a domain without mappings may be left out. None for an NVE that
+        /// asks, and for scopes with too many of them.
+        mappings: Option<Vec<(u64, Digest)>>,
         /// Of what operators want, if the NVE takes that.
         objects: Option<u64>,
     },
@@ -261,7 +262,7 @@ impl Down<Encoded> {
                 Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
                 Down::Resync(why) | Down::Error(why) => why.len(),
                 Down::Provision(provision) => provision.weight(),
-                Down::Digest { mappings, .. } => mappings.len() * PARTS * size_of::<u64>(),
+                Down::Digest { mappings, .. } => mappings.iter().flatten().count() * PARTS * size_of::<u64>(),
                 Down::Repair(parts) => parts.len() * size_of::<u32>(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }

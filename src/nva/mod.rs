@@ -11,8 +11,8 @@
 //!   asks for, `wanted` what operators want.
 //!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
-//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics`, `reload` and `run` are the shells of
-//! `ila-nva`.
+//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics` and `reload` are the shells around the
+//! authority, which `serve` puts together and `run` makes a program.
 
 mod absent;
 mod allocate;
@@ -42,6 +42,7 @@ pub mod registry;
 mod reload;
 mod restoration;
 pub mod run;
+pub mod serve;
 pub mod server;
 mod session;
 pub mod store;

@@ -17,7 +17,7 @@ use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
-use crate::mapping::Digest;
+use crate::mapping::{Digest, Scope, Scopes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -113,8 +113,10 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
+        let mut digests = Digests::default();
+        records.iter().for_each(|(key, record)| digests.add(*key, record));
         Registry {
-            digests: Digests::of(records.iter()),
+            digests,
             nves,
             records,
             held,
@@ -180,9 +182,13 @@ impl Registry {
         self.nves.get(nve).is_some_and(|own| own.all_networks)
     }
 
-    /// What everything that somebody has adds up to, by SIR prefix.
-    pub(super) fn digests(&self) -> Vec<(u64, Digest)> {
-        self.digests.all()
+    /// What everything in these scopes that somebody has adds up to, by SIR prefix; none if that is too much to be added up
+    /// at once.
+    pub(super) fn digests(&self, scopes: &Scopes) -> Option<Vec<(u64, Digest)>> {
+        match scopes.is_everything() {
+            true => Some(self.digests.all()),
+            false => Digests::of(self.held_in(scopes, None)).map(|digests| digests.all()),
+        }
     }
 
     /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
@@ -242,6 +248,30 @@ impl Registry {
     pub fn held_after(&self, key: Option<Key>) -> impl Iterator<Item = (&Key, &Record)> {
         let after = key.map_or(Bound::Unbounded, Bound::Excluded);
         self.records.range((after, Bound::Unbounded)).filter(|(_, record)| record.is_held())
+    }
+
+    /// Those of a scope after a key.
+    pub fn held_within(&self, scope: Scope, after: Option<Key>) -> impl Iterator<Item = (&Key, &Record)> {
+        let key = |identifier| Key { sir_prefix: scope.sir_prefix, identifier };
+        let (first, last) = (key(scope.first), key(scope.last));
+        let is_left = after.is_none_or(|after| after < last);
+        let from = match after.filter(|after| *after >= first) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(first),
+        };
+        let records = is_left.then(|| self.records.range((from, Bound::Included(last))));
+        records.into_iter().flatten().filter(|(_, record)| record.is_held())
+    }
+
+    /// Those of scopes after a key, in the order of keys.
+    pub fn held_in<'r>(
+        &'r self,
+        scopes: &'r Scopes,
+        after: Option<Key>,
+    ) -> impl Iterator<Item = (&'r Key, &'r Record)> {
+        let all = scopes.is_everything().then(|| self.held_after(after));
+        let within = scopes.list().iter().flat_map(move |scope| self.held_within(*scope, after));
+        all.into_iter().flatten().chain(within)
     }
 
     /// The identifiers that an NVE has.

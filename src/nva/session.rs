@@ -6,12 +6,12 @@ use super::bucket::Bucket;
 use super::catalogue::Touched;
 use super::drift::{Drift, REPAIRED};
 use super::interest::{Interests, Watchers};
-use super::log::{Log, Page, Pages};
+use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Known};
 use super::provision::Provisioning;
 use super::registry::{Claim, Registry};
-use crate::mapping::Parts;
+use crate::mapping::{Parts, Scopes};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -170,6 +170,7 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    scopes: Scopes,
     takes_redirects: bool,
     /// Once it said that it takes what operators want.
     pub(super) provisioning: Option<Box<Provisioning>>,
@@ -196,6 +197,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            scopes: Scopes::default(),
             takes_redirects: false,
             provisioning: None,
             drift: None,
@@ -205,10 +207,17 @@ impl Session {
     }
 
     /// Notes what the NVE has and wants. Gives whether it may.
-    pub(super) fn subscribe(&mut self, known: Option<Known>, epoch: &[u8], log: &Log) -> bool {
+    pub(super) fn subscribe(
+        &mut self,
+        known: Option<Known>,
+        scopes: Scopes,
+        epoch: &[u8],
+        log: &Log,
+    ) -> bool {
         if !matches!(self.following, Following::Nothing) {
             return false;
         }
+        self.scopes = scopes;
         let now = log.revision();
         self.following = match known {
             None => Following::Due("the NVE has nothing yet".to_owned()),
@@ -317,11 +326,11 @@ impl Session {
         let drift = self.drift.as_mut().filter(|drift| drift.is_due(now_ms) && drift.asked.is_none())?;
         drift.tell(now_ms);
         let mappings = match self.following {
-            Following::Live => registry.digests(),
-            _ => Vec::new(),
+            Following::Live => registry.digests(&self.scopes),
+            _ => None,
         };
         let objects = self.provisioning.as_ref().map(|provisioning| provisioning.word());
-        let is_some = !mappings.is_empty() || objects.is_some();
+        let is_some = mappings.is_some() || objects.is_some();
         is_some.then(|| Down::Digest { revision: registry.revision(), mappings, objects })
     }
 
@@ -397,24 +406,29 @@ impl Session {
                 self.following = Following::Pages { after: None, since: log.revision(), parts: None };
                 Some(Down::Resync(why))
             }
-            Following::Pages { after, since, parts } => match page_after(*after, parts, pages, registry, log)
-            {
-                Some(page) => {
-                    *after = Some(page.last);
-                    *since = page.revision.min(*since);
-                    Some(Down::Page(page.encoded))
+            Following::Pages { after, since, parts } => {
+                let page = match parts {
+                    None => pages.after(*after, registry, log, &self.scopes),
+                    Some(parts) => Pages::of_parts(parts, *after, (registry, log), &self.scopes),
+                };
+                match page {
+                    Some(page) => {
+                        *after = Some(page.last);
+                        *since = page.revision.min(*since);
+                        Some(Down::Page(page.encoded))
+                    }
+                    None => {
+                        let since = *since;
+                        self.following = Following::Rest(since);
+                        Some(self.next_rest(since, log))
+                    }
                 }
-                None => {
-                    let since = *since;
-                    self.following = Following::Rest(since);
-                    Some(self.next_rest(since, log))
-                }
-            },
+            }
             Following::Rest(since) => {
                 let since = *since;
                 Some(self.next_rest(since, log))
             }
-            Following::Live => match (log.after(self.sent), &mut self.drift) {
+            Following::Live => match (log.after(self.sent, &self.scopes), &mut self.drift) {
                 (Some((revision, mappings)), _) => {
                     self.sent = revision;
                     Some(Down::Delta(revision, mappings))
@@ -444,7 +458,7 @@ impl Session {
 
     /// What changed while the pages were sent, and then the end of the snapshot.
     fn next_rest(&mut self, since: u64, log: &Log) -> Down<Encoded> {
-        match log.after(since) {
+        match log.after(since, &self.scopes) {
             Some((revision, mappings)) => {
                 self.following = Following::Rest(revision);
                 Down::Page(mappings)
@@ -455,19 +469,6 @@ impl Session {
                 Down::SnapshotEnd(since)
             }
         }
-    }
-}
-
-fn page_after(
-    key: Option<Key>,
-    parts: &Option<Arc<Parts>>,
-    pages: &mut Pages,
-    registry: &Registry,
-    log: &Log,
-) -> Option<Page> {
-    match parts {
-        None => pages.after(key, registry, log),
-        Some(parts) => Pages::of_parts(parts, key, registry, log),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::session::Bench;
 use super::*;
 use crate::ila::Identifier;
-use crate::mapping::{Parts, part_of};
+use crate::mapping::{Parts, Scope, Scopes, part_of};
 use crate::nva::authority::{Drifts, Input, LIMITS, SessionId};
 use crate::nva::message::Up;
 
@@ -16,7 +16,7 @@ fn bench(digests: bool) -> Bench {
     let mut bench = Bench::new(LIMITS, 10);
     bench.says_hello(1, false);
     bench.says_hello(2, digests);
-    bench.up(2, Up::Subscribe(Some(bench.known(10))));
+    bench.up(2, Up::Subscribe(Some(bench.known(10)), Scopes::default()));
     assert_eq!(bench.told_all(2), ["resumed 10"]);
     bench
 }
@@ -100,9 +100,14 @@ fn the_registry_adds_up_to_what_its_records_are() {
             bench.up(1, Up::Unregister { id: number, key: key(number - 5) });
         }
         let registry = bench.authority.registry();
-        let table = registry.held().map(|(key, record)| (*key, record.choices.clone())).collect();
+        let table: super::simulation::Table =
+            registry.held().map(|(key, record)| (*key, record.choices.clone())).collect();
         assert_eq!(registry.revision(), bench.commits.len() as u64 + 10);
-        assert_eq!(registry.digests(), super::simulation::digests(&table));
+        assert_eq!(registry.digests(&Scopes::default()), Some(super::simulation::digests(&table)));
+        let scope = Scope { sir_prefix: SIR, first: key(5).identifier, last: key(20).identifier };
+        let within = table.into_iter().filter(|(key, _)| (5..=20).contains(&(key.identifier & 0xffff)));
+        let within = super::simulation::digests(&within.collect());
+        assert_eq!(registry.digests(&Scopes::new(vec![scope])), Some(within));
     }
     assert!(bench.commits.len() > 30);
 }
