@@ -217,7 +217,13 @@ impl Session {
 }
 
 fn hello(nve: &str) -> up::Message {
-    up::Message::Hello(v1::Hello { versions: vec![1], nve: nve.to_owned(), boot: 1, asks: false })
+    up::Message::Hello(v1::Hello {
+        versions: vec![1],
+        nve: nve.to_owned(),
+        boot: 1,
+        asks: false,
+        digests: false,
+    })
 }
 
 fn locator(n: u64) -> u64 {

@@ -37,6 +37,8 @@ pub struct AuthorityConfig {
     pub cache_lifetime_s: u16,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
+    /// NVEs compare what they have with the registry about so often; 0: never.
+    pub digest_s: u16,
     /// The NVEs by name.
     pub nves: BTreeMap<String, AuthorityNve>,
     /// SIR prefixes by the name of their domain.
@@ -125,6 +127,7 @@ impl AuthorityConfig {
             ("sessions.restore_wait_s", self.restore_wait_s != new.restore_wait_s, true),
             ("sessions.cache_lifetime_s", self.cache_lifetime_s != new.cache_lifetime_s, false),
             ("sessions.requests_per_second", self.requests_per_second != new.requests_per_second, true),
+            ("sessions.digest_s", self.digest_s != new.digest_s, true),
             ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
             ("operators", self.operators != new.operators, true),
@@ -177,7 +180,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     };
     let mut s = check.scope("store", raw.store.as_ref().map_or(top, |at| at.referenced));
     let store = store(&mut s, raw.store.as_ref().map(|store| &store.value));
-    let (lease_s, hold_down_s, restore_wait_s, cache_lifetime_s, requests_per_second) = {
+    let (lease_s, hold_down_s, restore_wait_s, cache_lifetime_s, requests_per_second, digest_s) = {
         let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
         let sessions = raw.sessions.as_ref().map(|at| &at.value);
         (
@@ -191,6 +194,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
                 1..=1_000_000,
                 20_000,
             ),
+            s.number("digest_s", sessions.map_or(&None, |it| &it.digest_s), 0..=3600, 60),
         )
     };
     let domains = domains(check, raw);
@@ -215,6 +219,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         restore_wait_s,
         cache_lifetime_s,
         requests_per_second,
+        digest_s,
         nves,
         sir_domains: domains,
         operators,

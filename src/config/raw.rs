@@ -299,6 +299,7 @@ raw! {
         restore_wait_s: Option<Text>,
         cache_lifetime_s: Option<Text>,
         requests_per_second: Option<Text>,
+        digest_s: Option<Text>,
     }
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }

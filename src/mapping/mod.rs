@@ -7,6 +7,7 @@
 
 mod batch;
 mod change;
+mod digest;
 pub mod group;
 mod held;
 mod origin;
@@ -15,6 +16,7 @@ mod scope;
 
 pub use batch::{Applied, Batch, Refusal};
 pub use change::Change;
+pub use digest::{Digest, PARTS, Parts, part_of};
 pub use held::{Held, HeldTarget};
 pub use origin::Origin;
 pub use record::{

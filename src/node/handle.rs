@@ -3,7 +3,8 @@
 use super::source::Feed;
 use crate::api::views::*;
 use crate::config::{Amendment, PolicyWords};
-use crate::mapping::{Applied, Batch, Refusal};
+use crate::ila::Identifier;
+use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
 use crate::nva::client::Objects;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -63,6 +64,10 @@ pub enum Request {
     Amend(Amend, oneshot::Sender<Result<(), AmendRefusal>>),
     /// This is what operators want at the node, by the word of the authority. Answered at once.
     Provision(Arc<Objects>, oneshot::Sender<()>),
+    /// What the mappings that the authority told add up to, by SIR prefix.
+    Digests(oneshot::Sender<Vec<(u64, Digest)>>),
+    /// What is held of the authority in these parts: SIR prefixes and identifiers.
+    HeldIn(Parts, oneshot::Sender<Vec<(u64, Identifier)>>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.

@@ -95,6 +95,12 @@ impl Values {
         gauge(NVA_OBJECTS, &[("state", "in_force")], &stats.nva.objects_in_force);
         gauge(NVA_OBJECTS, &[("state", "refused")], &stats.nva.objects_refused);
         count(NVA_LEFT_OUT, &stats.nva.left_out);
+        count(NVA_DIGESTS, &stats.nva.digests);
+        for (what, drifted) in
+            [("mappings", &stats.nva.drifted_parts), ("objects", &stats.nva.drifted_objects)]
+        {
+            self.count(NVA_DRIFT, &[("what", what)], drifted.load(Ordering::Relaxed));
+        }
         gauge(NVA_STALE, &[], &stats.nva.stale_s);
         count(NVA_STATE_FAILURES, &stats.nva.state_failures);
         gauge(NVA_CACHED, &[], &stats.nva.cached);

@@ -13,8 +13,8 @@ use super::exchange::Exchange;
 use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
 use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles};
-use crate::mapping::Origin;
-use crate::nva::client::{Client, Effect, Input, News, Objects};
+use crate::mapping::{Digest, Origin};
+use crate::nva::client::{Client, Effect, Extent, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told, Triangle};
 use crate::nva::mirror::Update;
@@ -25,7 +25,7 @@ use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::{LeftOut, Missing};
-use mappings::{attached, key, push};
+use mappings::{attached, forget_others, key, push};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -63,13 +63,15 @@ enum Event {
     Closed(u64, String),
     /// What was pushed is in force; some of it may have been left out.
     Applied {
-        whole: bool,
+        extent: Extent,
         left_out: Missing,
         /// The configuration that it was made for.
         config: Arc<Config>,
     },
     /// What was pushed cannot be applied.
     Unusable,
+    /// What the mappings of the authority add up to.
+    Digests(Vec<(u64, Digest)>),
 }
 
 impl Nva {
@@ -228,10 +230,11 @@ impl Session {
                         self.stream = (number + 1, None);
                         Input::Closed(why)
                     }
-                    Event::Applied { whole, left_out, config } => {
+                    Event::Digests(digests) => Input::Compared(digests),
+                    Event::Applied { extent, left_out, config } => {
                         self.is_applying = false;
                         let is_reloaded = !Arc::ptr_eq(&config, &self.config.borrow());
-                        self.left_out.applied(whole, left_out, is_reloaded);
+                        self.left_out.applied(extent == Extent::All, left_out, is_reloaded);
                         Input::Applied
                     }
                     Event::Unusable => {
@@ -317,9 +320,10 @@ impl Session {
                             inputs.push(Input::Closed("the authority does not read".to_owned()));
                         }
                     }
-                    Effect::Apply { whole, mappings, expiring, known } => {
-                        self.apply(whole, (mappings, expiring), known);
+                    Effect::Apply { extent, mappings, expiring, known } => {
+                        self.apply(extent, (mappings, expiring), known);
                     }
+                    Effect::Compare => self.compare(),
                     Effect::Provision(objects) => {
                         if let Some(notes) = &self.notes {
                             notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
@@ -348,6 +352,13 @@ impl Session {
                 tracing::info!(revision, "session with the authority");
             }
             News::Resync(why) => tracing::info!(why, "the authority tells everything anew"),
+            News::Drift { parts, objects } => {
+                tracing::warn!(
+                    parts,
+                    objects,
+                    "what the node has differs from the registry; it is told anew"
+                );
+            }
             News::Away(why) if !self.away_told => {
                 self.away_told = true;
                 tracing::warn!(why, "no session with the authority; the node forwards on what it knows");
@@ -383,7 +394,18 @@ impl Session {
         self.task = Some(task.abort_handle());
     }
 
-    fn apply(&mut self, whole: bool, (mappings, expiring): (Vec<Told>, Vec<Key>), known: Known) {
+    /// Asks the control thread what the mappings of the authority add up to.
+    fn compare(&self) {
+        let (handle, events) = (self.handle.clone(), self.events.0.clone());
+        tokio::spawn(async move {
+            // Otherwise the node is shutting down.
+            if let Ok(digests) = handle.ask(Request::Digests).await {
+                let _ = events.send(Event::Digests(digests)).await;
+            }
+        });
+    }
+
+    fn apply(&mut self, extent: Extent, (mut mappings, expiring): (Vec<Told>, Vec<Key>), known: Known) {
         self.is_applying = true;
         // What is asked for when it is needed is not kept.
         let notes = self.notes.clone().filter(|_| self.authorities.mode == NvaMode::Full);
@@ -394,12 +416,18 @@ impl Session {
             NvaMode::Cache | NvaMode::Redirect => Origin::Cache,
         };
         tokio::spawn(async move {
+            let whole = extent == Extent::All;
+            if let Extent::Parts(parts) = &extent
+                && forget_others(&handle, parts, &mut mappings).await.is_err()
+            {
+                return;
+            }
             let event = match push(&handle, &config, &stats, (origin, whole), &mappings, &expiring).await {
                 Ok(Some(left_out)) => {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));
                     }
-                    Event::Applied { whole, left_out, config }
+                    Event::Applied { extent, left_out, config }
                 }
                 Ok(None) => Event::Unusable,
                 // The node is shutting down.

@@ -6,7 +6,7 @@
 use super::events::Events;
 use super::neighbour::State;
 use crate::api::views::{AuthorityView, TableView};
-use crate::nva::client::Counts;
+use crate::nva::client::{Counts, DriftCounts};
 use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::violations::TenantCounts;
@@ -89,6 +89,12 @@ pub struct NvaCounters {
     pub redirected: AtomicU64,
     /// Triangular packets that this node told of, as an ILA router.
     pub triangular: AtomicU64,
+    /// Digests of the authority that were compared with what is in force.
+    pub digests: AtomicU64,
+    /// Parts of the mappings that differed, and were told anew.
+    pub drifted_parts: AtomicU64,
+    /// Times that what operators want differed, and was told anew.
+    pub drifted_objects: AtomicU64,
     /// Misses of identifiers that are known, being asked for or known to be nobody's.
     pub suppressed: AtomicU64,
     /// Misses for which the client had no room.
@@ -107,6 +113,10 @@ impl NvaCounters {
         self.registered.store(status.registered as u64, Ordering::Relaxed);
         self.refused.store(status.refused as u64, Ordering::Relaxed);
         self.triangular.store(status.triangles, Ordering::Relaxed);
+        let DriftCounts { compared, parts, objects } = status.drift;
+        self.digests.store(compared, Ordering::Relaxed);
+        self.drifted_parts.store(parts, Ordering::Relaxed);
+        self.drifted_objects.store(objects, Ordering::Relaxed);
         let Counts { asked, suppressed, lost, negative, refreshed, redirected, mappings } = status.cache;
         self.cached.store(mappings, Ordering::Relaxed);
         self.asked.store(asked, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use super::bucket::Bucket;
 use super::cache::GRACE;
 use super::catalogue::Change;
 use super::commits::{BATCH, Commits};
+use super::drift::Drift;
 use super::interest::MARGIN_MS;
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Triangle, Up, VERSION};
@@ -125,6 +126,15 @@ pub struct Triangles {
     pub unheard: u64,
 }
 
+/// Where NVEs had something else than the registry, by their own word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drifts {
+    /// Parts of the mappings.
+    pub mappings: u64,
+    /// Times that what operators want was another one there.
+    pub objects: u64,
+}
+
 /// What an operator sets of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
@@ -138,6 +148,8 @@ pub struct SessionLimits {
     pub cache_lifetime_ms: u32,
     /// Requests of one NVE that are judged in a second; the others wait.
     pub requests_per_second: u32,
+    /// NVEs are told about so often what they should have; 0: never.
+    pub digest_ms: u64,
 }
 
 /// What of a configuration is taken over while it runs.
@@ -164,6 +176,8 @@ pub struct Settings {
     pub cache_lifetime_ms: u32,
     /// A registry that was restored waits so long at most for NVEs to register what they have.
     pub restore_wait_ms: u64,
+    /// NVEs are told about so often what they should have; 0: never.
+    pub digest_ms: u64,
     /// What is kept for the sessions.
     pub limits: Limits,
     /// How the store takes transactions.
@@ -207,6 +221,7 @@ pub struct Authority {
     triangles: Triangles,
     /// When the last tick was.
     ticked_ms: Option<u64>,
+    drifts: Drifts,
     news: News,
     effects: Vec<Effect>,
 }
@@ -240,6 +255,7 @@ impl Authority {
             elsewhere: BTreeMap::new(),
             triangles: Triangles::default(),
             ticked_ms: None,
+            drifts: Drifts::default(),
             news: News::default(),
             effects: Vec::new(),
         }
@@ -270,6 +286,12 @@ impl Authority {
     #[must_use]
     pub fn triangles(&self) -> Triangles {
         self.triangles
+    }
+
+    /// Where NVEs had something else.
+    #[must_use]
+    pub fn drifts(&self) -> Drifts {
+        self.drifts
     }
 
     /// Name of the registry's history.
@@ -429,9 +451,7 @@ impl Authority {
         }
         self.sessions.absent.tick(now_ms);
         let Sessions { all, due, .. } = &mut self.sessions;
-        due.extend(
-            all.iter().filter(|(_, session)| session.is_due() || session.is_asking()).map(|(id, _)| *id),
-        );
+        due.extend(all.iter().filter(|(_, session)| session.is_due(now_ms)).map(|(id, _)| *id));
         if !all.values().any(Session::is_in_snapshot) {
             self.pages.clear();
         }
@@ -444,8 +464,8 @@ impl Authority {
             self.sessions.due.insert(id);
         }
         let (number, request) = match (&session.nve, up) {
-            (None, Up::Hello { versions, nve, asks, .. }) => {
-                return self.greet(id, &versions, (&nve, asks), now_ms);
+            (None, Up::Hello { versions, nve, asks, digests, .. }) => {
+                return self.greet(id, &versions, (&nve, asks, digests), now_ms);
             }
             (None, _) => return self.end(id, "the first message is not Hello".to_owned(), now_ms),
             (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned(), now_ms),
@@ -485,6 +505,18 @@ impl Authority {
                     Some(provisioning) => provisioning.taken(revision.min(self.registry.revision()), refused),
                     None => self.end(id, "Provisioned without TakeProvision".to_owned(), now_ms),
                 }
+                return;
+            }
+            (Some(_), Up::Drift { parts, objects }) => {
+                let count = parts.len() as u64;
+                if !session.repair(parts) {
+                    return self.end(id, "Drift of an NVE that takes no digests".to_owned(), now_ms);
+                }
+                if let Some(provisioning) = session.provisioning.as_mut().filter(|_| objects) {
+                    provisioning.begin_anew();
+                }
+                self.drifts.mappings += count;
+                self.drifts.objects += u64::from(objects);
                 return;
             }
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
@@ -554,12 +586,22 @@ impl Authority {
     fn reconfigure(&mut self, Configured { nves, rules, sessions: limits }: Configured, now_ms: u64) {
         self.registry.reconfigure(nves, rules, limits.hold_down_ms);
         self.sessions.touch_all();
-        let SessionLimits { lease_ms, restore_wait_ms, cache_lifetime_ms, requests_per_second, .. } = limits;
+        let SessionLimits {
+            lease_ms,
+            restore_wait_ms,
+            cache_lifetime_ms,
+            requests_per_second,
+            digest_ms,
+            hold_down_ms: _,
+        } = limits;
+        let drifts = self.sessions.all.values_mut().filter_map(|session| session.drift.as_mut());
+        drifts.for_each(|drift| drift.begin(digest_ms, now_ms));
         self.settings = Settings {
             lease_ms,
             restore_wait_ms,
             cache_lifetime_ms,
             requests_per_second,
+            digest_ms,
             ..self.settings.clone()
         };
         self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
@@ -571,7 +613,13 @@ impl Authority {
         }
     }
 
-    fn greet(&mut self, id: SessionId, versions: &[u32], (nve, asks): (&str, bool), now_ms: u64) {
+    fn greet(
+        &mut self,
+        id: SessionId,
+        versions: &[u32],
+        (nve, asks, digests): (&str, bool, bool),
+        now_ms: u64,
+    ) {
         if !versions.contains(&VERSION) {
             let spoken = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             return self.end(
@@ -610,6 +658,9 @@ impl Authority {
         self.commits.open(id);
         if asks {
             session.will_ask();
+        }
+        if digests {
+            session.drift = Some(Box::new(Drift::new(id.0, self.settings.digest_ms, now_ms)));
         }
         let lease_ms = self.settings.lease_ms;
         session.lease_ms = lease_ms;

@@ -8,16 +8,18 @@ mod interface;
 
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
+pub use super::comparison::DriftCounts;
+pub use super::message::Extent;
 pub use super::wanted::Objects;
 pub use interface::{Effect, Input, News, Status};
 
 use super::cache::{Cache, Changes};
-use super::follower::Follower;
+use super::follower::{Follower, Work};
 use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
-use crate::mapping::Scopes;
+use crate::mapping::{Parts, Scopes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -184,6 +186,7 @@ impl Client {
             applied: self.follower.known().map_or(0, |known| known.revision),
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
+            drift: self.follower.drift(),
             cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
         }
     }
@@ -195,13 +198,23 @@ impl Client {
             Input::Attached(wanted) => self.attach(wanted),
             Input::Opened => {
                 let (nve, boot, asks) = (self.nve.clone(), self.boot, self.cache.is_some());
-                self.effects.push(Effect::Up(Up::Hello { versions: vec![VERSION], nve, boot, asks }));
+                self.effects.push(Effect::Up(Up::Hello {
+                    versions: vec![VERSION],
+                    nve,
+                    boot,
+                    asks,
+                    digests: true,
+                }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
             Input::Down(down) => self.receive(down, now_ms),
             Input::Applied => {
                 self.applying = false;
                 self.follower.applied();
+            }
+            Input::Compared(own) => {
+                let parts = self.follower.compared(&own);
+                self.say_drift(parts, false);
             }
             Input::Unusable(why) => {
                 self.applying = false;
@@ -232,8 +245,12 @@ impl Client {
         }
         self.follow_the_cache();
         self.follow_the_operators();
-        if let Some((whole, mappings, known)) = self.follower.apply_next() {
-            self.effects.push(Effect::Apply { whole, mappings, expiring: Vec::new(), known });
+        match self.follower.next_work() {
+            Some(Work::Apply(extent, mappings, known)) => {
+                self.effects.push(Effect::Apply { extent, mappings, expiring: Vec::new(), known });
+            }
+            Some(Work::Compare) => self.effects.push(Effect::Compare),
+            None => {}
         }
         if matches!(self.state, State::Live(_))
             && let Some(revision) = self.follower.say_applied(now_ms)
@@ -255,7 +272,8 @@ impl Client {
             && let Some(Changes { whole, mappings, expiring }) = cache.next_changes()
         {
             self.applying = true;
-            self.effects.push(Effect::Apply { whole, mappings, expiring, known: Known::default() });
+            let extent = if whole { Extent::All } else { Extent::Changes };
+            self.effects.push(Effect::Apply { extent, mappings, expiring, known: Known::default() });
         }
     }
 
@@ -270,6 +288,15 @@ impl Client {
         {
             self.effects.push(Effect::Up(Up::Provisioned { revision, refused }));
         }
+    }
+
+    /// Has the authority tell anew what differs from its registry.
+    fn say_drift(&mut self, parts: Parts, objects: bool) {
+        if !matches!(self.state, State::Live(_)) || parts.is_empty() && !objects {
+            return;
+        }
+        self.effects.push(Effect::Tell(News::Drift { parts: parts.len(), objects }));
+        self.effects.push(Effect::Up(Up::Drift { parts, objects }));
     }
 
     fn attach(&mut self, wanted: BTreeMap<Key, Vec<Choice>>) {
@@ -373,6 +400,21 @@ impl Client {
                 Some(wanted) => wanted.receive(part),
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
+            (State::Live(_), Down::Digest { revision, mappings, objects }) => {
+                let own = self.wanted_objects.as_ref().and_then(Wanted::word);
+                if let Some((told, own)) = objects.zip(own)
+                    && self.follower.comparison.compare_objects(told, own)
+                {
+                    self.say_drift(Parts::new(), true);
+                }
+                // What is asked for has a lifetime, and is compared by asking for it again.
+                if self.cache.is_none() && mappings.is_some() {
+                    let digest = Down::Digest { revision, mappings, objects };
+                    if let Err(unexpected) = self.follower.receive(digest) {
+                        self.out_of_turn(&unexpected, now_ms);
+                    }
+                }
+            }
             (State::Live(_), mut told) => {
                 if let Down::Page(mappings) | Down::Delta(_, mappings) = &mut told {
                     // An authority of an earlier release tells everything.

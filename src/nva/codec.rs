@@ -6,7 +6,7 @@ use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
-use crate::mapping::{MAX_SCOPES, Scope, Scopes};
+use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
 use prost::Message;
 use prost::bytes::BytesMut;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use std::sync::Arc;
 const MAX_NAME: usize = 64;
 /// Longest epoch in bytes.
 const MAX_EPOCH: usize = 64;
+
+/// Parts of mappings that one message names, at most: those of 32 domains.
+const MAX_PARTS: usize = 32 * PARTS;
 
 /// Longest name of an object, or end of a policy, in bytes.
 const MAX_OBJECT_NAME: usize = 64;
@@ -37,11 +40,11 @@ fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
 pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks })) => {
+        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests })) => {
             if nve.is_empty() || nve.len() > MAX_NAME || versions.len() > 16 {
                 return malformed(format!("Hello: a name of 1 to {MAX_NAME} bytes and at most 16 versions"));
             }
-            Up::Hello { versions, nve, boot, asks }
+            Up::Hello { versions, nve, boot, asks, digests }
         }
         Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known })) => {
             Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)?, known }
@@ -97,6 +100,9 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             };
             Up::Provisioned { revision, refused: refused.into_iter().map(read).collect::<Result<_, _>>()? }
         }
+        Some(up::Message::Drift(v1::Drift { mappings, objects })) => {
+            Up::Drift { parts: read_parts(mappings)?, objects }
+        }
     })
 }
 
@@ -142,6 +148,17 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
         Some(down::Message::Redirect(v1::Redirect { revision, mappings, lifetime_ms })) => {
             Down::Redirect { revision, mappings: read_mappings(mappings)?, lifetime_ms }
         }
+        Some(down::Message::Digest(v1::Digest { revision, mappings, objects })) => {
+            let read = |v1::DomainDigest { sir_prefix, parts }| match <Box<[u64; PARTS]>>::try_from(parts) {
+                Ok(parts) => Ok((sir_prefix, Digest::new(parts))),
+                Err(parts) => malformed(format!("Digest: {} parts; there are {PARTS}", parts.len())),
+            };
+            let read_all =
+                |all: v1::MappingsDigest| all.domains.into_iter().map(read).collect::<Result<_, _>>();
+            let mappings = mappings.map(read_all).transpose()?;
+            Down::Digest { revision, mappings, objects }
+        }
+        Some(down::Message::Repair(v1::Repair { mappings })) => Down::Repair(read_parts(mappings)?),
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let mut part = Provision { revision, whole, last, ..Provision::default() };
             for v1::Object { name, sequence, sir_prefix, document } in objects {
@@ -193,6 +210,30 @@ fn shortened(mut text: String, most: usize) -> String {
         text.pop();
     }
     text
+}
+
+fn read_parts(all: Vec<v1::Parts>) -> Result<Parts, Malformed> {
+    let count: usize = all.iter().map(|one| one.parts.len()).sum();
+    if count > MAX_PARTS {
+        return malformed(format!("{count} parts of mappings; name at most {MAX_PARTS}"));
+    }
+    let named = |one: v1::Parts| one.parts.into_iter().map(move |part| (one.sir_prefix, part));
+    let read = |(sir_prefix, part): (u64, u32)| match u8::try_from(part) {
+        Ok(part) => Ok((sir_prefix, part)),
+        Err(_) => malformed(format!("part {part} of mappings; 0 to {}", PARTS - 1)),
+    };
+    all.into_iter().flat_map(named).map(read).collect()
+}
+
+fn write_parts(parts: &Parts) -> Vec<v1::Parts> {
+    let mut all: Vec<v1::Parts> = Vec::new();
+    for (sir_prefix, part) in parts {
+        match all.last_mut().filter(|last| last.sir_prefix == *sir_prefix) {
+            Some(last) => last.parts.push(u32::from(*part)),
+            None => all.push(v1::Parts { sir_prefix: *sir_prefix, parts: vec![u32::from(*part)] }),
+        }
+    }
+    all
 }
 
 fn read_key(key: Option<v1::Key>) -> Result<Key, Malformed> {
@@ -293,8 +334,8 @@ fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
 #[must_use]
 pub fn write_up(up: Up) -> v1::Up {
     let message = match up {
-        Up::Hello { versions, nve, boot, asks } => {
-            up::Message::Hello(v1::Hello { versions, nve, boot, asks })
+        Up::Hello { versions, nve, boot, asks, digests } => {
+            up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests })
         }
         Up::Register { id, key, choices, known } => {
             let (key, locators) = (write_key(key), write_choices(&choices));
@@ -333,6 +374,9 @@ pub fn write_up(up: Up) -> v1::Up {
             let refused = refused.into_iter().take(REFUSED).map(write).collect();
             up::Message::Provisioned(v1::Provisioned { revision, refused })
         }
+        Up::Drift { parts, objects } => {
+            up::Message::Drift(v1::Drift { mappings: write_parts(&parts), objects })
+        }
     };
     v1::Up { message: Some(message) }
 }
@@ -364,6 +408,16 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
         Down::Redirect { revision, mappings, lifetime_ms } => {
             down::Message::Redirect(v1::Redirect { revision, mappings, lifetime_ms })
         }
+        Down::Digest { revision, mappings, objects } => {
+            let write = |(sir_prefix, digest): (u64, Digest)| v1::DomainDigest {
+                sir_prefix,
+                parts: digest.parts().to_vec(),
+            };
+            let write_all =
+                |all: Vec<_>| v1::MappingsDigest { domains: all.into_iter().map(write).collect() };
+            down::Message::Digest(v1::Digest { revision, mappings: mappings.map(write_all), objects })
+        }
+        Down::Repair(parts) => down::Message::Repair(v1::Repair { mappings: write_parts(&parts) }),
         Down::Provision(Provision { revision, whole, last, objects, deleted, unread: _ }) => {
             let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {
                 name: write_name(name),

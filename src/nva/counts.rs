@@ -13,6 +13,7 @@ pub(super) struct Counts {
     pub(super) store_is_away: bool,
     pub(super) snapshots: u64,
     pub(super) resumed: u64,
+    pub(super) digests: u64,
     pub(super) ended: u64,
 }
 
@@ -24,6 +25,7 @@ impl Counts {
             Down::Refused { .. } => self.refused += 1,
             Down::Resync(_) => self.snapshots += 1,
             Down::Resumed(_) => self.resumed += 1,
+            Down::Digest { .. } => self.digests += 1,
             _ => {}
         }
     }

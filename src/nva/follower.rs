@@ -1,8 +1,10 @@
 //! What the NVE's half of a session is told: a snapshot or what came after the revision that it has, then transactions;
 //! what of it is in force, and when to say so.
 
-use super::message::{Down, Told};
+use super::comparison::{Comparison, DriftCounts};
+use super::message::{Down, Extent, Told};
 use super::model::Known;
+use crate::mapping::{Digest, Parts};
 use std::collections::VecDeque;
 
 /// Shortest time between two Applied.
@@ -11,9 +13,18 @@ const APPLIED_MS: u64 = 50;
 /// Work for the workers.
 #[derive(Debug)]
 struct Batch {
-    whole: bool,
+    extent: Extent,
     mappings: Vec<Told>,
     makes: Known,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Apply these.
+    Apply(Extent, Vec<Told>, Known),
+    /// Compare what is in force.
+    Compare,
 }
 
 /// What the authority told so far.
@@ -23,7 +34,7 @@ enum Stage {
     #[default]
     Asked,
     /// These pages of a snapshot.
-    Snapshot(Vec<Told>),
+    Snapshot(Extent, Vec<Told>),
     /// A whole snapshot, or what came after the revision that the node has.
     Live,
 }
@@ -38,6 +49,7 @@ pub(super) struct Follower {
     known: Option<Known>,
     batches: VecDeque<Batch>,
     applying: Option<Known>,
+    pub(super) comparison: Comparison,
     /// Whether Applied is to be said, and when it was said last.
     unsaid: bool,
     said_ms: u64,
@@ -58,6 +70,7 @@ impl Follower {
     pub(super) fn begin(&mut self, epoch: Vec<u8>) -> Option<Known> {
         (self.epoch, self.stage, self.unsaid) = (epoch, Stage::Asked, false);
         self.batches.clear();
+        self.comparison.begin();
         self.known.clone()
     }
 
@@ -70,6 +83,7 @@ impl Follower {
     pub(super) fn forget(&mut self) {
         (self.known, self.applying) = (None, None);
         self.batches.clear();
+        self.comparison.begin();
     }
 
     /// Takes in what is told of mappings.
@@ -79,42 +93,65 @@ impl Follower {
     pub(super) fn receive(&mut self, down: Down) -> Result<(), Down> {
         match (&mut self.stage, down) {
             (Stage::Asked, Down::Resumed(_)) if self.known.is_some() => self.stage = Stage::Live,
-            (_, Down::Resync(_)) => self.stage = Stage::Snapshot(Vec::new()),
-            (Stage::Snapshot(pages), Down::Page(page)) => pages.extend(page),
-            (Stage::Snapshot(pages), Down::SnapshotEnd(revision)) => {
-                let mut mappings = latest(std::mem::take(pages));
-                mappings.retain(|told| !told.choices.is_empty());
+            (_, Down::Resync(_)) => self.stage = Stage::Snapshot(Extent::All, Vec::new()),
+            (Stage::Live, Down::Repair(parts)) => {
+                self.stage = Stage::Snapshot(Extent::Parts(parts), Vec::new());
+            }
+            (Stage::Snapshot(_, pages), Down::Page(page)) => pages.extend(page),
+            (Stage::Snapshot(extent, pages), Down::SnapshotEnd(revision)) => {
+                let (extent, mut mappings) = (std::mem::take(extent), latest(std::mem::take(pages)));
                 self.stage = Stage::Live;
-                // What waits is older than the snapshot.
-                self.batches.clear();
-                self.push(true, mappings, revision);
+                if extent == Extent::All {
+                    mappings.retain(|told| !told.choices.is_empty());
+                    // What waits is older than the snapshot.
+                    self.batches.clear();
+                }
+                self.push(extent, mappings, revision);
             }
             (Stage::Live, Down::Delta(revision, mappings)) => {
                 // What was being applied when the session asked to go on comes again.
                 let last = self.batches.back().map(|batch| &batch.makes);
                 let last = last.or(self.applying.as_ref()).or(self.known.as_ref());
                 if !last.is_some_and(|last| last.epoch == self.epoch && revision <= last.revision) {
-                    self.push(false, latest(mappings), revision);
+                    self.push(Extent::Changes, latest(mappings), revision);
                 }
+            }
+            (Stage::Live, Down::Digest { revision, mappings: Some(mappings), .. }) => {
+                self.comparison.receive(revision, mappings);
             }
             (_, unexpected) => return Err(unexpected),
         }
         Ok(())
     }
 
-    fn push(&mut self, whole: bool, mappings: Vec<Told>, revision: u64) {
+    fn push(&mut self, extent: Extent, mappings: Vec<Told>, revision: u64) {
         let makes = Known { epoch: self.epoch.clone(), revision };
-        self.batches.push_back(Batch { whole, mappings, makes });
+        self.batches.push_back(Batch { extent, mappings, makes });
     }
 
-    /// What is to be applied next, if nothing is being applied.
-    pub(super) fn apply_next(&mut self) -> Option<(bool, Vec<Told>, Known)> {
-        if self.applying.is_some() {
+    /// What is to be done next, if nothing is being done.
+    pub(super) fn next_work(&mut self) -> Option<Work> {
+        if self.applying.is_some() || self.comparison.is_under_way() {
             return None;
         }
-        let Batch { whole, mappings, makes } = self.batches.pop_front()?;
+        if let Some(known) = self.known.as_ref().filter(|known| known.epoch == self.epoch)
+            && self.comparison.is_next(known.revision)
+        {
+            return Some(Work::Compare);
+        }
+        let Batch { extent, mappings, makes } = self.batches.pop_front()?;
         self.applying = Some(makes.clone());
-        Some((whole, mappings, makes))
+        Some(Work::Apply(extent, mappings, makes))
+    }
+
+    /// What is in force has these digests. Gives the parts that the authority is to tell anew.
+    pub(super) fn compared(&mut self, own: &[(u64, Digest)]) -> Parts {
+        self.comparison.compared(own)
+    }
+
+    /// What came of comparing.
+    pub(super) fn drift(&self) -> DriftCounts {
+        self.comparison.counts
     }
 
     /// It is in force in every worker.

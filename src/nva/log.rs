@@ -5,7 +5,8 @@ use super::codec::{Ended, encode, encode_apart};
 use super::message::Encoded;
 use super::model::{Key, Transaction};
 use super::registry::Registry;
-use crate::mapping::Scopes;
+use crate::ila::Identifier;
+use crate::mapping::{Parts, Scopes, part_of};
 use prost::bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -55,6 +56,9 @@ impl Entry {
 fn holds(scopes: &Scopes, key: Key) -> bool {
     scopes.holds(key.sir_prefix, key.identifier)
 }
+
+/// Mappings that are looked at for one page of some parts: a few milliseconds.
+const LOOKED_AT: usize = 16_384;
 
 /// What an entry takes besides what is encoded, in bytes.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
@@ -191,7 +195,7 @@ impl Pages {
         if !scopes.is_everything() {
             // Others have other scopes: it is not kept.
             let mut last = None;
-            let records = scopes.list().iter().flat_map(|scope| registry.held_within(*scope, key));
+            let records = registry.held_in(scopes, key);
             let encoded = encode(records.take(log.limits.page).inspect(|(key, _)| last = Some(**key)));
             return Some(Page { last: last?, revision: log.revision, encoded });
         }
@@ -204,6 +208,27 @@ impl Pages {
         let page = Page { last: last?, revision: log.revision, encoded };
         self.keep(key, page.clone(), log.limits.page_bytes);
         Some(page)
+    }
+
+    /// The page after a key of these parts of what is in scopes, which nobody else wants. It may be empty: it looks at a
+    /// bounded number of keys.
+    pub(super) fn of_parts(
+        parts: &Parts,
+        key: Option<Key>,
+        (registry, log): (&Registry, &Log),
+        scopes: &Scopes,
+    ) -> Option<Page> {
+        let (mut last, mut records) = (None, Vec::new());
+        for (key, record) in registry.held_in(scopes, key).take(LOOKED_AT) {
+            last = Some(*key);
+            if parts.contains(&(key.sir_prefix, part_of(Identifier(key.identifier)))) {
+                records.push((key, record));
+            }
+            if records.len() >= log.limits.page {
+                break;
+            }
+        }
+        Some(Page { last: last?, revision: log.revision, encoded: encode(records) })
     }
 
     fn keep(&mut self, key: Option<Key>, page: Page, most_bytes: usize) {

@@ -3,7 +3,7 @@
 use super::catalogue::Seen;
 use super::model::{Choice, Key, Known};
 use crate::config::{ObjectName, RefusedEntry};
-use crate::mapping::Scopes;
+use crate::mapping::{Digest, PARTS, Parts, Scopes};
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -39,6 +39,8 @@ pub enum Up {
         boot: u64,
         /// Whether it will ask, not subscribe, and takes [`Down::Redirect`].
         asks: bool,
+        /// Whether it takes [`Down::Digest`] and [`Down::Repair`].
+        digests: bool,
     },
     /// It has this identifier at these locators.
     Register {
@@ -84,6 +86,13 @@ pub enum Up {
         /// What it refuses, at most [`REFUSED`] entries.
         refused: Vec<RefusedEntry>,
     },
+    /// What is in force differs from the last [`Down::Digest`].
+    Drift {
+        /// The parts of the mappings that differ.
+        parts: Parts,
+        /// Whether what operators want differs.
+        objects: bool,
+    },
 }
 
 /// Packets that take the way by an ILA router although their destination is known.
@@ -104,6 +113,18 @@ pub struct Told {
     pub choices: Vec<Choice>,
     /// Rises with every change.
     pub sequence: u64,
+}
+
+/// What mappings that are to be applied say of all others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Nothing: they are what changed.
+    #[default]
+    Changes,
+    /// They are all there are in these parts: what else is there of these goes.
+    Parts(Parts),
+    /// They are all there are: everything else goes.
+    All,
 }
 
 /// Mappings as they stand on the wire: encoded once for all sessions. Two of them, one after the other, are the mappings
@@ -185,6 +206,18 @@ pub enum Down<M = Vec<Told>> {
     },
     /// What operators want at the NVE: a part of it.
     Provision(Provision),
+    /// What the NVE has once everything before is in force.
+    Digest {
+        /// The revision that it shows.
+        revision: u64,
+        /// Of the mappings that it follows, by SIR prefix; a domain without mappings may be left out. None for an NVE that
+        /// asks, and for scopes with too many of them.
+        mappings: Option<Vec<(u64, Digest)>>,
+        /// Of what operators want, if the NVE takes that.
+        objects: Option<u64>,
+    },
+    /// A snapshot of these parts begins. What it lacks of them goes at its end; what it says of others counts as well.
+    Repair(Parts),
     /// The session ends, and why.
     Error(String),
 }
@@ -229,6 +262,8 @@ impl Down<Encoded> {
                 Down::Refused { why, owner, .. } => why.len() + owner.as_ref().map_or(0, String::len),
                 Down::Resync(why) | Down::Error(why) => why.len(),
                 Down::Provision(provision) => provision.weight(),
+                Down::Digest { mappings, .. } => mappings.iter().flatten().count() * PARTS * size_of::<u64>(),
+                Down::Repair(parts) => parts.len() * size_of::<u32>(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::Resumed(_)

@@ -1,6 +1,6 @@
 //! What Prometheus and probes read of an authority.
 
-use super::authority::{Authority, Triangles};
+use super::authority::{Authority, Drifts, Triangles};
 use super::server::AuthorityHandle;
 use crate::telemetry::Scrape;
 use crate::telemetry::families::families;
@@ -30,6 +30,11 @@ families! {
     SNAPSHOTS: Counter = "ila_nva_snapshots_total";
     /// Sessions that went on from a revision without a snapshot.
     RESUMED: Counter = "ila_nva_resumed_total";
+    /// Digests that NVEs were told, to be compared with what they have.
+    DIGESTS: Counter = "ila_nva_digests_total";
+    /// What NVEs had that differed from the registry although nothing was on its way, and was told them anew, by what:
+    /// mappings (parts of them, 256 for each SIR domain) or objects (networks, policies and attachments).
+    DRIFT: Counter = "ila_nva_drift_total";
     /// Triangular packets that ILA routers told of, by result: redirected (the NVE of the sender was told where to send),
     /// needless (it knows, or does not ask), or unheard (beyond the rate of one router).
     TRIANGULAR: Counter = "ila_nva_triangular_total";
@@ -70,6 +75,9 @@ impl Site for Endpoint {
         scrape.set(STORE, &[], f64::from(u8::from(!counts.store_is_away)));
         scrape.count(SNAPSHOTS, &[], counts.snapshots);
         scrape.count(RESUMED, &[], counts.resumed);
+        scrape.count(DIGESTS, &[], counts.digests);
+        scrape.count(DRIFT, &[("what", "mappings")], census.drifts.mappings);
+        scrape.count(DRIFT, &[("what", "objects")], census.drifts.objects);
         scrape.count(ENDED, &[], counts.ended);
         for (result, count) in [
             ("redirected", census.triangles.redirected),
@@ -115,6 +123,7 @@ pub(super) struct Census {
     away: usize,
     lag: u64,
     triangles: Triangles,
+    drifts: Drifts,
 }
 
 impl Census {
@@ -138,6 +147,7 @@ impl Census {
             away: registry.nves().count().saturating_sub(live + elsewhere),
             lag: registry.revision() - slowest,
             triangles: authority.triangles(),
+            drifts: authority.drifts(),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
 //! Cores without clock, socket, thread and file:
-//! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup), `catalogue`
-//!   those of networks, policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is
-//!   by that);
+//! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup, `digests`:
+//!   what it adds up to), `catalogue` those of networks, policies and attachments (`allocate`: what operators leave open,
+//!   `claims`: whose an identifier is by that);
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
-//!   may use, `triangles` what routers tell, `bucket` what each may take;
-//! * `client` is the NVE's half of a session: `follower` what it is told, `cache` what it asks for, `wanted` what
-//!   operators want.
+//!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take;
+//! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
+//!   asks for, `wanted` what operators want.
 //!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
 //! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics` and `reload` are the shells around the
@@ -24,7 +24,10 @@ mod claims;
 pub mod client;
 pub mod codec;
 mod commits;
+mod comparison;
 mod counts;
+mod digests;
+mod drift;
 mod follower;
 mod interest;
 mod listen;

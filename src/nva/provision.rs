@@ -1,6 +1,7 @@
 //! What one NVE is told of what operators want at it, and what it says of that.
 
 use super::catalogue::{Seen, Touched};
+use super::drift::word_of;
 use super::message::{Down, Encoded, PROVISION_BYTES, Provision};
 use super::registry::Registry;
 use crate::config::{ObjectName, RefusedEntry};
@@ -41,6 +42,17 @@ impl Provisioning {
             || touched.networks.iter().any(sees);
         self.touched |= is_touched;
         is_touched
+    }
+
+    /// What it was told as one word.
+    pub(super) fn word(&self) -> u64 {
+        word_of(self.told.values())
+    }
+
+    /// Everything is told anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.told.clear();
+        (self.begun, self.telling) = (false, None);
     }
 
     /// What it sees may be another one, whatever it is.

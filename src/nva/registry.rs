@@ -9,6 +9,7 @@
 
 use super::allocate;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
+use super::digests::Digests;
 use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
 
 pub use super::model::Nve;
@@ -16,7 +17,7 @@ use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
-use crate::mapping::Scope;
+use crate::mapping::{Digest, Scope, Scopes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -55,6 +56,7 @@ pub struct Registry {
     /// What each NVE has.
     held: HashMap<String, BTreeSet<Key>>,
     tombstones: Tombstones,
+    digests: Digests,
     hold_down_ms: u64,
     revision: u64,
     restoration: Option<Restoration>,
@@ -111,8 +113,19 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        let (catalogue, restoration) = (Catalogue::default(), None);
-        Registry { nves, records, held, tombstones, hold_down_ms, revision, restoration, catalogue }
+        let mut digests = Digests::default();
+        records.iter().for_each(|(key, record)| digests.add(*key, record));
+        Registry {
+            digests,
+            nves,
+            records,
+            held,
+            tombstones,
+            hold_down_ms,
+            revision,
+            restoration: None,
+            catalogue: Catalogue::default(),
+        }
     }
 
     /// The same, restored from a backup: it waits for NVEs to register what they have.
@@ -167,6 +180,15 @@ impl Registry {
     /// Whether an NVE is told of all networks and policies.
     pub(super) fn sees_all(&self, nve: &str) -> bool {
         self.nves.get(nve).is_some_and(|own| own.all_networks)
+    }
+
+    /// What everything in these scopes that somebody has adds up to, by SIR prefix; none if that is too much to be added up
+    /// at once.
+    pub(super) fn digests(&self, scopes: &Scopes) -> Option<Vec<(u64, Digest)>> {
+        match scopes.is_everything() {
+            true => Some(self.digests.all()),
+            false => Digests::of(self.held_in(scopes, None)).map(|digests| digests.all()),
+        }
     }
 
     /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
@@ -239,6 +261,17 @@ impl Registry {
         };
         let records = is_left.then(|| self.records.range((from, Bound::Included(last))));
         records.into_iter().flatten().filter(|(_, record)| record.is_held())
+    }
+
+    /// Those of scopes after a key, in the order of keys.
+    pub fn held_in<'r>(
+        &'r self,
+        scopes: &'r Scopes,
+        after: Option<Key>,
+    ) -> impl Iterator<Item = (&'r Key, &'r Record)> {
+        let all = scopes.is_everything().then(|| self.held_after(after));
+        let within = scopes.list().iter().flat_map(move |scope| self.held_within(*scope, after));
+        all.into_iter().flatten().chain(within)
     }
 
     /// The identifiers that an NVE has.
@@ -438,6 +471,10 @@ impl Registry {
         }
         self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
+            self.digests.add(*key, record);
+            if let Some(before) = self.records.get(key) {
+                self.digests.remove(*key, before);
+            }
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => self.forget_held(*key, &before.owner),
                 Some(before) => self.tombstones.remove(*key, &before),
@@ -451,6 +488,7 @@ impl Registry {
         }
         for key in &transaction.deletes {
             if let Some(before) = self.records.remove(key) {
+                self.digests.remove(*key, &before);
                 self.tombstones.remove(*key, &before);
             }
         }

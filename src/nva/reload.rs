@@ -31,6 +31,7 @@ pub(super) fn limits(config: &AuthorityConfig) -> SessionLimits {
         cache_lifetime_ms: u32::from(config.cache_lifetime_s) * 1000,
         restore_wait_ms: u64::from(config.restore_wait_s) * 1000,
         requests_per_second: config.requests_per_second,
+        digest_ms: u64::from(config.digest_s) * 1000,
     }
 }
 

@@ -193,13 +193,21 @@ pub fn pair(
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let SessionLimits { lease_ms, restore_wait_ms, cache_lifetime_ms, requests_per_second, .. } = limits;
+    let SessionLimits {
+        lease_ms,
+        restore_wait_ms,
+        cache_lifetime_ms,
+        requests_per_second,
+        digest_ms,
+        hold_down_ms: _,
+    } = limits;
     let settings = Settings {
         epoch: stored.epoch.to_vec(),
         lease_ms,
         requests_per_second,
         cache_lifetime_ms,
         restore_wait_ms,
+        digest_ms,
         limits: LIMITS,
         commits,
         answered_before_ms: authority::used_ms(cache_lifetime_ms),
@@ -609,6 +617,7 @@ mod tests {
             restore_wait_ms: 0,
             cache_lifetime_ms: 300_000,
             requests_per_second: 1,
+            digest_ms: 0,
         };
         let mut running = Running::own(Box::new(Memory::default())).unwrap();
         (running.orders, running.reports) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().1);
@@ -640,6 +649,7 @@ mod tests {
             restore_wait_ms: 0,
             cache_lifetime_ms: 300_000,
             requests_per_second: 1,
+            digest_ms: 0,
         };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
         let rules = ProvisionRules::default();

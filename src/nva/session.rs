@@ -4,13 +4,14 @@
 use super::absent::Absent;
 use super::bucket::Bucket;
 use super::catalogue::Touched;
+use super::drift::{Drift, REPAIRED};
 use super::interest::{Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Known};
 use super::provision::Provisioning;
 use super::registry::{Claim, Registry};
-use crate::mapping::Scopes;
+use crate::mapping::{Parts, Scopes};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -127,7 +128,7 @@ enum Following {
     /// A snapshot is to begin, for this reason.
     Due(String),
     /// It was told of the keys up to this one, and of nothing that came after revision `since`.
-    Pages { after: Option<Key>, since: u64 },
+    Pages { after: Option<Key>, since: u64, parts: Option<Arc<Parts>> },
     /// It was told of all keys, and of nothing that came after this revision.
     Rest(u64),
     /// It has everything up to the revision that was sent.
@@ -173,6 +174,8 @@ pub(super) struct Session {
     takes_redirects: bool,
     /// Once it said that it takes what operators want.
     pub(super) provisioning: Option<Box<Provisioning>>,
+    /// If it takes digests.
+    pub(super) drift: Option<Box<Drift>>,
     /// Everything up to this revision was sent.
     sent: u64,
     in_flight: usize,
@@ -197,6 +200,7 @@ impl Session {
             scopes: Scopes::default(),
             takes_redirects: false,
             provisioning: None,
+            drift: None,
             sent: 0,
             in_flight: 0,
         }
@@ -306,9 +310,38 @@ impl Session {
         matches!(self.following, Following::Live)
     }
 
-    /// Whether a snapshot waits until the NVE may have another one.
-    pub(super) fn is_due(&self) -> bool {
-        matches!(self.following, Following::Due(_))
+    /// Whether there is something to send as time passes: a snapshot that waits until the NVE may have another one, the
+    /// answer to a query, or a digest.
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        let drift = self.drift.as_ref();
+        self.is_asking()
+            || matches!(self.following, Following::Due(_))
+            || drift.is_some_and(|drift| drift.asked.is_some() || drift.is_due(now_ms))
+    }
+
+    /// Parts of what is in force there differ. Gives whether it was told a digest that could say so.
+    pub(super) fn repair(&mut self, parts: Parts) -> bool {
+        let Some(drift) = &mut self.drift else { return false };
+        // Whoever is told a snapshot anyway needs no other one.
+        if matches!(self.following, Following::Live) && parts.len() > REPAIRED {
+            self.following = Following::Due(format!("{} parts of what it has differ", parts.len()));
+        } else if matches!(self.following, Following::Live) && !parts.is_empty() {
+            drift.asked = Some(Arc::new(parts));
+        }
+        true
+    }
+
+    /// What the NVE has once everything before is in force, if that is to be told.
+    fn next_digest(&mut self, registry: &Registry, now_ms: u64) -> Option<Down<Encoded>> {
+        let drift = self.drift.as_mut().filter(|drift| drift.is_due(now_ms) && drift.asked.is_none())?;
+        drift.tell(now_ms);
+        let mappings = match self.following {
+            Following::Live => registry.digests(&self.scopes),
+            _ => None,
+        };
+        let objects = self.provisioning.as_ref().map(|provisioning| provisioning.word());
+        let is_some = mappings.is_some() || objects.is_some();
+        is_some.then(|| Down::Digest { revision: registry.revision(), mappings, objects })
     }
 
     /// Whether it is told a snapshot, or waits for one.
@@ -369,7 +402,7 @@ impl Session {
         if let Some(has) = has.filter(|has| !log.holds_after(*has)) {
             self.following = Following::Due(beyond(has, log.revision()));
         }
-        match &mut self.following {
+        let news = match &mut self.following {
             Following::Nothing => None,
             Following::Resuming => {
                 self.following = Following::Live;
@@ -380,42 +413,57 @@ impl Session {
                     return None;
                 }
                 let why = std::mem::take(why);
-                self.following = Following::Pages { after: None, since: log.revision() };
+                self.following = Following::Pages { after: None, since: log.revision(), parts: None };
                 Some(Down::Resync(why))
             }
-            Following::Pages { after, since } => match pages.after(*after, registry, log, &self.scopes) {
-                Some(page) => {
-                    *after = Some(page.last);
-                    *since = page.revision.min(*since);
-                    Some(Down::Page(page.encoded))
+            Following::Pages { after, since, parts } => {
+                let page = match parts {
+                    None => pages.after(*after, registry, log, &self.scopes),
+                    Some(parts) => Pages::of_parts(parts, *after, (registry, log), &self.scopes),
+                };
+                match page {
+                    Some(page) => {
+                        *after = Some(page.last);
+                        *since = page.revision.min(*since);
+                        Some(Down::Page(page.encoded))
+                    }
+                    None => {
+                        let since = *since;
+                        self.following = Following::Rest(since);
+                        Some(self.next_rest(since, log))
+                    }
                 }
-                None => {
-                    let since = *since;
-                    self.following = Following::Rest(since);
-                    Some(self.next_rest(since, log))
-                }
-            },
+            }
             Following::Rest(since) => {
                 let since = *since;
                 Some(self.next_rest(since, log))
             }
-            Following::Live => {
-                let (revision, mappings) = log.after(self.sent, &self.scopes)?;
-                self.sent = revision;
-                Some(Down::Delta(revision, mappings))
-            }
+            Following::Live => match (log.after(self.sent, &self.scopes), &mut self.drift) {
+                (Some((revision, mappings)), _) => {
+                    self.sent = revision;
+                    Some(Down::Delta(revision, mappings))
+                }
+                (None, Some(drift)) if drift.asked.is_some() && allowance.snapshots.take(now_ms) => {
+                    let parts = drift.asked.take().unwrap_or_default();
+                    let since = log.revision();
+                    self.following = Following::Pages { after: None, since, parts: Some(parts.clone()) };
+                    Some(Down::Repair(Parts::clone(&parts)))
+                }
+                (None, _) => None,
+            },
             Following::Asked(interests) => {
                 // What changed before an answer is told before it.
                 let most = log.limits().message_records;
                 let news = interests.news(registry, most);
                 let news = news
                     .or_else(|| interests.redirected(id, (registry, watchers), (*lifetime_ms, most), now_ms));
-                if news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
-                    return news;
+                match news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
+                    true => news,
+                    false => interests.answer(id, (registry, watchers), *lifetime_ms, now_ms),
                 }
-                interests.answer(id, (registry, watchers), *lifetime_ms, now_ms)
             }
-        }
+        };
+        news.or_else(|| self.next_digest(registry, now_ms))
     }
 
     /// What changed while the pages were sent, and then the end of the snapshot.

@@ -4,12 +4,14 @@ mod cache;
 mod claims;
 mod client;
 mod cluster;
+mod drift;
 mod flaws;
 mod mirror;
 mod provision;
 mod registry;
 mod scale;
 mod session;
+mod simulation;
 mod world;
 
 use super::authority::{CommitRules, Configured, SessionLimits, Settings};
@@ -44,7 +46,14 @@ fn claim(key: Key, choices: Vec<Choice>) -> Claim {
 
 fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
     let (restore_wait_ms, cache_lifetime_ms) = (RESTORE_WAIT_MS, 300_000);
-    SessionLimits { lease_ms, hold_down_ms: 0, restore_wait_ms, cache_lifetime_ms, requests_per_second }
+    SessionLimits {
+        lease_ms,
+        hold_down_ms: 0,
+        restore_wait_ms,
+        cache_lifetime_ms,
+        requests_per_second,
+        digest_ms: 60_000,
+    }
 }
 
 fn configured(nves: HashMap<String, Nve>, sessions: SessionLimits) -> Configured {
@@ -79,6 +88,7 @@ fn settings(epoch: u8, limits: Limits) -> Settings {
         cache_lifetime_ms: 300_000,
         restore_wait_ms: RESTORE_WAIT_MS,
         limits,
+        digest_ms: 60_000,
         commits: CommitRules::OWN,
         answered_before_ms: 0,
     }

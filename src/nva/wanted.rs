@@ -1,6 +1,7 @@
 //! What the NVE's half of a session is told of what operators want at the node.
 
 use super::catalogue::Seen;
+use super::drift::word_of;
 use super::message::Provision;
 use super::model::Known;
 use crate::config::{ObjectName, RefusedEntry};
@@ -78,6 +79,12 @@ impl Wanted {
     /// What is wanted, if it changed.
     pub(super) fn next(&mut self) -> Option<Arc<Objects>> {
         std::mem::take(&mut self.changed).then(|| self.objects.clone())
+    }
+
+    /// What was told last as one word; none while a change is coming, or if something of it cannot be read here.
+    pub(super) fn word(&self) -> Option<u64> {
+        let is_whole = self.coming.is_none() && self.unread.is_empty();
+        is_whole.then(|| word_of(self.objects.all.values()))
     }
 
     /// The node has in force what is wanted at this state, but for what it refuses.

@@ -167,6 +167,8 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Amend(amend, answer) => drop(answer.send(networks::amend(&mut amended, amend))),
             Request::Events(after, answer) => drop(answer.send(source::follow(&events(), after))),
             Request::Provision(_, answer) => drop(answer.send(())),
+            Request::Digests(answer) => drop(answer.send(Vec::new())),
+            Request::HeldIn(_, answer) => drop(answer.send(Vec::new())),
             Request::Stop => return,
         }
     }

@@ -1,6 +1,7 @@
 """The authority: nodes without a mapping file, which register and learn."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -158,6 +159,55 @@ def test_a_damaged_file_is_set_aside_and_the_node_starts_with_nothing():
         # A file that another process has is an error that says what to do.
         process = net.nve1.ns.spawn([binary("ilagate"), "run", "--config", net.nve1.file], dict(os.environ))
         expect(process.wait() == 1 and "another process has this file" in process.output(), process.output())
+        domain.stop()
+
+
+def test_a_mirror_that_shows_something_else_at_the_same_revision_is_repaired():
+    with Lab("ilav") as lab:
+        domain = Domain(lab, digest_s=1, hold_down_s=3600)
+        net, store = domain.net, lab.path("nva.redb")
+        net.gw.config["node"]["state_dir"] = lab.path("state")
+        domain.start()
+        domain.knows(net.gw, T1, T2)
+        domain.nva.kill()
+        shutil.copy(store, store + ".before")
+        # The gateway keeps a revision 3 without task 2. The store forgets it again, and its own revision 3 lacks task 1.
+        domain.nva.start()
+        task2, net.nve2.config["attachments"] = net.nve2.config["attachments"], []
+        net.nve2.reload()
+        until(lambda: known(net.gw) == {T1}, "the gateway to forget task 2")
+        kept(net.gw)
+        net.gw.stop()
+        domain.nva.kill()
+        os.replace(store + ".before", store)
+        net.nve2.config["attachments"] = task2
+        net.nve2.reload()
+        net.nve1.config["attachments"] = []
+        net.nve1.reload()
+        domain.nva.start()
+        until(lambda: domain.nva.ctl("status")["revision"] == 3, "the registry to be at the revision of the gateway")
+        net.gw.start()
+        until(lambda: known(net.gw) == {T2}, "the gateway to be repaired")
+        expect("is told anew" in net.gw.log(), net.gw.log())
+        expect("a session goes on" in domain.nva.log(), domain.nva.log())
+        drift, compared, updates = (
+            'ilagate_nva_drift_total{what="mappings"}',
+            "ilagate_nva_digests_total",
+            'ilagate_updates_total{result="applied"}',
+        )
+        repaired = net.gw.metrics()
+        expect(repaired[drift] in (1, 2), f"{repaired[drift]} parts differed")
+        # Equal data is compared and not written.
+        until(lambda: net.gw.metrics()[compared] >= repaired[compared] + 2, "two more digests")
+        later = net.gw.metrics()
+        expect(later[drift] == repaired[drift] and later[updates] == repaired[updates], "equal data was told anew")
+        # What is kept was repaired, too.
+        kept(net.gw)
+        domain.nva.kill()
+        net.gw.stop()
+        net.gw.start()
+        expect(known(net.gw) == {T2}, f"the gateway kept {known(net.gw)}")
+        domain.nva.start()
         domain.stop()
 
 

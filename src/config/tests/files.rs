@@ -117,11 +117,12 @@ fn the_limits_of_nves_have_defaults_and_bounds() {
         AuthorityConfig::parse(&text, "nva.yaml")
     };
     let limits = |config: AuthorityConfig| {
-        (config.requests_per_second, config.cache_lifetime_s, config.nves["nve1"].max_identifiers)
+        let AuthorityConfig { requests_per_second, cache_lifetime_s, digest_s, nves, .. } = config;
+        (requests_per_second, cache_lifetime_s, digest_s, nves["nve1"].max_identifiers)
     };
-    assert_eq!(limits(parse("", "").unwrap()), (20_000, 300, 100_000));
-    let set = parse("requests_per_second: 5, cache_lifetime_s: 5", ", max_identifiers: 0");
-    assert_eq!(limits(set.unwrap()), (5, 5, 0));
+    assert_eq!(limits(parse("", "").unwrap()), (20_000, 300, 60, 100_000));
+    let set = parse("requests_per_second: 5, cache_lifetime_s: 5, digest_s: 0", ", max_identifiers: 0");
+    assert_eq!(limits(set.unwrap()), (5, 5, 0, 0));
     let is_router = |nve: &str| parse("", nve).unwrap().nves["nve1"].router;
     assert_eq!(["", ", router: false", ", router: true"].map(is_router), [false, false, true]);
     for (sessions, nve, place) in [
@@ -129,6 +130,7 @@ fn the_limits_of_nves_have_defaults_and_bounds() {
         ("requests_per_second: 1000001", "", "sessions.requests_per_second"),
         ("cache_lifetime_s: 4", "", "sessions.cache_lifetime_s"),
         ("cache_lifetime_s: 3601", "", "sessions.cache_lifetime_s"),
+        ("digest_s: 3601", "", "sessions.digest_s"),
         ("", ", max_identifiers: 8000001", "nves[0].max_identifiers"),
     ] {
         let errors = parse(sessions, nve).unwrap_err().to_string();

@@ -231,6 +231,8 @@ impl Control {
                 self.take_objects(objects);
                 Answer::Provision(())
             }
+            Request::Digests => Answer::Digests(self.rib.digests()),
+            Request::HeldIn(parts) => Answer::HeldIn(self.rib.held_in(&parts)),
             Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
             Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),
             Request::Node => Answer::Node(self.node_view()),

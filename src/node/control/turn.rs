@@ -6,7 +6,8 @@ use crate::api::views::{
     NodeView, PeerView, PolicyView, PortView, ReloadView, RouteView,
 };
 use crate::config::{Config, Fingerprint, LogLevel, MappingFile, RefusedEntry};
-use crate::mapping::{Applied, Batch, Refusal};
+use crate::ila::Identifier;
+use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
 use crate::node::exchange::{Frame, Settings};
@@ -277,6 +278,10 @@ pub enum Request {
     Amend(Amend),
     /// This is what operators want at the node. Answered at once; [`Effect::Provisioned`] follows.
     Provision(Arc<Objects>),
+    /// What the mappings of the authority add up to, by SIR prefix.
+    Digests,
+    /// What is held of the authority in these parts.
+    HeldIn(Parts),
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -318,6 +323,10 @@ pub enum Answer {
     Amend(Result<(), AmendRefusal>),
     /// It was heard.
     Provision(()),
+    /// The digests by SIR prefix.
+    Digests(Vec<(u64, Digest)>),
+    /// SIR prefixes and identifiers.
+    HeldIn(Vec<(u64, Identifier)>),
 }
 
 /// What the pending updates wait for.

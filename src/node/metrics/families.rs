@@ -77,6 +77,11 @@ families! {
     NVA_OBJECTS: Gauge = "ilagate_nva_objects";
     /// Mappings of the authority that this node could not take.
     NVA_LEFT_OUT: Counter = "ilagate_nva_left_out_mappings_total";
+    /// Digests of the authority that were compared with the mappings in force.
+    NVA_DIGESTS: Counter = "ilagate_nva_digests_total";
+    /// What differed from the authority although nothing was on its way, and was told anew, by what: mappings (parts of
+    /// them, 256 for each SIR domain) or objects (networks, policies and attachments that operators want).
+    NVA_DRIFT: Counter = "ilagate_nva_drift_total";
     /// Seconds since there was a session with the authority last, over restarts; 0 while there is one.
     NVA_STALE: Gauge = "ilagate_nva_stale_seconds";
     /// Attempts to keep what the authority told in node.state_dir, or to read it, that failed.

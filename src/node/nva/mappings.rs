@@ -3,13 +3,13 @@
 use super::left_out::Missing;
 use crate::config::{Config, LocalIdentifier};
 use crate::ila::Identifier;
-use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
+use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin, Parts};
 use crate::node::handle::{ControlHandle, Gone, Request};
 use crate::node::stats::Stats;
 use crate::nva::message::Told;
 use crate::nva::model::{Choice, Key};
 use crate::table::DomainId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Lines of the log about one push.
 const TOLD: usize = 10;
@@ -74,7 +74,22 @@ pub(super) async fn push(
     Ok(Some(Missing { unknown: unknown > 0, wrong: !wrong.is_empty() }))
 }
 
-/// What the authority told as changes, first those that delete, without what is in a SIR domain that this node does not know.
+/// Adds to what there is in some parts that nothing else is there.
+pub(super) async fn forget_others(
+    handle: &ControlHandle,
+    parts: &Parts,
+    mappings: &mut Vec<Told>,
+) -> Result<(), Gone> {
+    let held = handle.ask(|answer| Request::HeldIn(parts.clone(), answer)).await?;
+    let named: BTreeSet<Key> = mappings.iter().map(|told| told.key).collect();
+    let keys = held.into_iter().map(|(sir_prefix, it)| Key { sir_prefix, identifier: it.0 });
+    let others = keys.filter(|key| !named.contains(key));
+    mappings.extend(others.map(|key| Told { key, choices: Vec::new(), sequence: 0 }));
+    Ok(())
+}
+
+/// What the authority told as changes, first those that delete, without what is in a SIR domain that this node does not
+/// know.
 pub(super) fn changes(config: &Config, mappings: &[Told]) -> Vec<Change> {
     let domains = domains(config);
     // Of two identifiers that neutral mapping cannot tell apart, one may go and the other come.

@@ -110,6 +110,9 @@ impl Rib {
             if write.is_none() && origin == Origin::File && replaced.unwrap_or(ActionId(0)) != action {
                 self.note_shadowed(domain, Identifier(identifier));
             }
+            if origin == Origin::Nva && replaced != Some(action) {
+                self.note_told(domain, Identifier(identifier), replaced, action);
+            }
             if let Some(replaced) = replaced {
                 self.dirty |= self.actions.give_back(replaced);
             }

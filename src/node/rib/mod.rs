@@ -14,6 +14,7 @@
 mod actions;
 mod batch;
 mod compile;
+mod digest;
 mod gateways;
 mod groups;
 mod hops;
@@ -40,6 +41,7 @@ use crate::config::{
     self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
 };
 use crate::ila::Locator;
+use crate::mapping::Digest;
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey, Networks, PortId, Seeded, Tasks, hasher};
@@ -53,6 +55,8 @@ use std::sync::Arc;
 struct Domain {
     config: SirDomain,
     mappings: MappingWriter,
+    /// Of the mappings that the authority tells, in force or shadowed.
+    digest: Digest,
 }
 
 /// The properties of a port that the tables need.

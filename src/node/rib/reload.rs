@@ -5,7 +5,7 @@ use super::batch::{Staged, Write, is_zero_alias_of};
 use super::{Domain, Rib, attachment_key};
 use crate::config::Config;
 use crate::ila::{Identifier, Locator};
-use crate::mapping::{MappingRecord, MappingTarget, Origin, Refusal};
+use crate::mapping::{Digest, MappingRecord, MappingTarget, Origin, Refusal};
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -62,7 +62,7 @@ impl Rib {
         }
         for domain in config.sir_domains.iter().skip(self.domains.len()) {
             let mappings = MappingWriter::new(domain.expected_mappings as usize, self.seed);
-            self.domains.push(Domain { config: domain.clone(), mappings });
+            self.domains.push(Domain { config: domain.clone(), mappings, digest: Digest::default() });
         }
         for (n, (port, new)) in self.ports.iter_mut().zip(&config.ports).enumerate() {
             port.mac = config.task_router_mac(n as u16).unwrap_or(port.device_mac);

@@ -62,6 +62,8 @@ impl Waiters {
             Request::Peers(network, to) => (To::Peers(network), waiter(to, open!(Peers))),
             Request::Amend(amend, to) => (To::Amend(amend), waiter(to, open!(Amend))),
             Request::Provision(objects, to) => (To::Provision(objects), waiter(to, open!(Provision))),
+            Request::Digests(to) => (To::Digests, waiter(to, open!(Digests))),
+            Request::HeldIn(parts, to) => (To::HeldIn(parts), waiter(to, open!(HeldIn))),
             Request::Events(after, to) => {
                 // Who no longer waits for the answer does not get it.
                 drop(to.send(source::follow(&stats.events, after)));

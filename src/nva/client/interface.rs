@@ -1,8 +1,10 @@
 //! What goes into the NVE's half of a session and comes out of it.
 
 use crate::config::RefusedEntry;
+use crate::mapping::Digest;
 use crate::nva::cache::Counts;
-use crate::nva::message::{Down, Told, Triangle, Up};
+use crate::nva::comparison::DriftCounts;
+use crate::nva::message::{Down, Extent, Told, Triangle, Up};
 use crate::nva::model::{Choice, Key, Known};
 use crate::nva::wanted::Objects;
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ pub enum Input {
     Down(Down),
     /// What an [`Effect::Apply`] gave is in force in every worker.
     Applied,
+    /// What is in force has these digests, by SIR prefix: the answer to [`Effect::Compare`].
+    Compared(Vec<(u64, Digest)>),
     /// What an [`Effect::Apply`] gave cannot be applied, and why.
     Unusable(String),
     /// What operators want, as this state of the registry shows it, is in force but for what the node refuses.
@@ -42,10 +46,10 @@ pub enum Effect {
     Close,
     /// Send this.
     Up(Up),
-    /// Apply these mappings and say so; one at a time. `whole`: they are all there are.
+    /// Apply these mappings and say so; one at a time.
     Apply {
-        /// Whether everything else goes.
-        whole: bool,
+        /// What else goes.
+        extent: Extent,
         /// The mappings.
         mappings: Vec<Told>,
         /// In cache mode: those that are about to expire. Packets that use one are to be told of as [`Input::Misses`].
@@ -53,6 +57,8 @@ pub enum Effect {
         /// The state of the registry that is in force then.
         known: Known,
     },
+    /// Say what the mappings of the authority that are in force add up to. Nothing is to be applied meanwhile.
+    Compare,
     /// This is all that operators want at the node. What came before counts no longer.
     Provision(Arc<Objects>),
     /// Tell the operator.
@@ -69,6 +75,13 @@ pub enum News {
     },
     /// Everything is told anew, and why.
     Resync(String),
+    /// What is in force differs from the registry, although nothing is on its way; it is told anew.
+    Drift {
+        /// Parts of the mappings that differ.
+        parts: usize,
+        /// Whether what operators want differs.
+        objects: bool,
+    },
     /// There is no session, and the node goes on with what it knows.
     Away(String),
     /// The authority refuses an identifier.
@@ -97,6 +110,8 @@ pub struct Status {
     pub router: bool,
     /// Triangular packets that were told of.
     pub triangles: u64,
+    /// What came of comparing with the authority.
+    pub drift: DriftCounts,
     /// What came of asking, in cache mode.
     pub cache: Counts,
 }

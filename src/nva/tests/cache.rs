@@ -6,7 +6,7 @@ use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
 use crate::nva::cache::Cache;
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
-use crate::nva::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Told, Triangle, Up};
+use crate::nva::message::{Down, Extent, INTERESTS, QUERIES, QUERY_KEYS, Told, Triangle, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +61,10 @@ impl Bench {
     /// A session of another NVE, which registers.
     fn hello(&mut self, nve: u64) {
         self.authority(authority::Input::Opened(SessionId(1_000 + nve), None));
-        self.other(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false });
+        self.other(
+            nve,
+            Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false, digests: false },
+        );
     }
 
     fn other(&mut self, nve: u64, up: Up) {
@@ -101,8 +104,8 @@ impl Bench {
                     let up = read_up(write_up(up)).unwrap();
                     self.authority(authority::Input::Up(SessionId(self.session), up));
                 }
-                Effect::Apply { whole, mappings, expiring, .. } => {
-                    if whole {
+                Effect::Apply { extent, mappings, expiring, .. } => {
+                    if extent == Extent::All {
                         self.table.clear();
                         self.marked.clear();
                     }
@@ -119,7 +122,7 @@ impl Bench {
                     self.client(Input::Applied);
                 }
                 Effect::Close => self.ended = true,
-                Effect::Tell(_) | Effect::Provision(_) => {}
+                Effect::Compare | Effect::Tell(_) | Effect::Provision(_) => {}
             }
         }
     }
@@ -316,7 +319,7 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
     bench.authority(authority::Input::Closed(SessionId(1)));
     // A session that ends before anything was asked for.
     bench.authority(authority::Input::Opened(SessionId(900), None));
-    let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true };
+    let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true, digests: false };
     bench.authority(authority::Input::Up(SessionId(900), hello));
     bench.authority(authority::Input::Closed(SessionId(900)));
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
@@ -375,7 +378,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
         bench.now_ms = round * 10_000;
         let id = SessionId(10_000 + round);
         bench.authority(authority::Input::Opened(id, None));
-        let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true };
+        let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true, digests: false };
         bench.authority(authority::Input::Up(id, hello));
         bench.authority(authority::Input::Closed(id));
         bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0 });
@@ -555,7 +558,7 @@ impl Asked {
     fn new(held: u64) -> Self {
         let mut asked = Asked(Bench::new(held).authority, Vec::new(), Vec::new());
         asked.step(0, authority::Input::Opened(SessionId(5), None));
-        asked.up(0, Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: false });
+        asked.up(0, Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: false, digests: false });
         asked
     }
 
@@ -626,7 +629,7 @@ fn a_session_follows_so_many_identifiers_and_the_oldest_leave() {
     let now_ms = held;
     asked.1.clear();
     asked.step(now_ms, authority::Input::Opened(SessionId(6), None));
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false };
     asked.step(now_ms, authority::Input::Up(SessionId(6), hello));
     let mut told = |number: u64| {
         let release = Up::Unregister { id: number, key: key(number) };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::nva::client::{Client, Effect, Input};
-use crate::nva::message::{Down, Told, Up};
+use crate::nva::message::{Down, Extent, Told, Up};
 use crate::nva::model::Known;
 use std::collections::BTreeMap;
 
@@ -28,10 +28,15 @@ impl Bench {
         for effect in self.client.step(self.now_ms, input) {
             match effect {
                 Effect::Up(up) => self.ups.push(up),
-                Effect::Apply { whole, mappings, .. } => {
+                Effect::Apply { extent, mappings, .. } => {
+                    let whole = extent == Extent::All;
                     self.applies.push((whole, mappings.iter().map(|told| told.sequence).collect()));
                 }
-                Effect::Open(_) | Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
+                Effect::Open(_)
+                | Effect::Close
+                | Effect::Compare
+                | Effect::Tell(_)
+                | Effect::Provision(_) => {}
             }
         }
     }

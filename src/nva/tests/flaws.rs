@@ -33,6 +33,10 @@ pub(super) enum Flaw {
     DeletedBeginsAnew,
     /// A restored registry waits for nobody.
     RestoredAndOpen,
+    /// What an NVE says of differences is not heard.
+    DriftUnheard,
+    /// What a repair lacks is not deleted.
+    RepairWithoutDeletes,
 }
 
 /// A rule of authorities that share a store, which is broken.
@@ -58,6 +62,7 @@ impl Flaw {
             (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known), _)) if known.epoch != [epoch] => {
                 (known.epoch, known.revision) = (vec![epoch], authority.registry().revision());
             }
+            (Flaw::DriftUnheard, up @ Up::Drift { .. }) => *up = Up::Beat,
             (Flaw::ResumeTooFar, Up::Subscribe(Some(known), _)) => {
                 known.revision = authority.registry().revision();
             }
@@ -111,6 +116,8 @@ fn each_flaw_is_found_within_a_hundred_seeds() {
         Flaw::AskedAndForgotten,
         Flaw::DeletedBeginsAnew,
         Flaw::RestoredAndOpen,
+        Flaw::DriftUnheard,
+        Flaw::RepairWithoutDeletes,
     ] {
         let found = (0..100).find(|seed| std::panic::catch_unwind(|| live(*seed, Some(flaw))).is_err());
         println!("{flaw:?} is found by seed {found:?}");

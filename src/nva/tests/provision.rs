@@ -126,7 +126,7 @@ pub(super) fn office() -> Office {
 fn changes_of_operators_and_requests_of_nves_take_turns() {
     let registry = Office::new().0;
     let mut authority = Authority::new(settings(1, LIMITS), registry);
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false };
+    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false };
     let id = SessionId(1);
     let register =
         |n| authority::Input::Up(id, Up::Register { id: n, key: key(n), choices: at(1), known: 0 });

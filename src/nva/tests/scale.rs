@@ -20,8 +20,10 @@ fn resident() -> usize {
 
 fn hello(authority: &mut Authority, id: SessionId) {
     let _ = authority.step(0, Input::Opened(id, None));
-    let _ = authority
-        .step(0, Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1, asks: false }));
+    let _ = authority.step(
+        0,
+        Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1, asks: false, digests: false }),
+    );
 }
 
 /// One session from Subscribe to SnapshotEnd. Gives messages and bytes.

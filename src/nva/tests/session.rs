@@ -15,12 +15,12 @@ use crate::nva::registry::Registry;
 const EPOCH: u8 = 7;
 
 /// An authority whose store never fails, and what it sent.
-struct Bench {
-    authority: Authority,
-    now_ms: u64,
+pub(super) struct Bench {
+    pub(super) authority: Authority,
+    pub(super) now_ms: u64,
     sent: Vec<(SessionId, Down<Encoded>)>,
-    closed: Vec<(SessionId, String)>,
-    commits: Vec<Transaction>,
+    pub(super) closed: Vec<(SessionId, String)>,
+    pub(super) commits: Vec<Transaction>,
     released: Vec<(Ticket, Released)>,
     /// Whether commits are answered at once.
     commits_at_once: bool,
@@ -28,7 +28,7 @@ struct Bench {
 
 impl Bench {
     /// With `held` identifiers of nve1, 1 to `held`, at revision `held`.
-    fn new(limits: Limits, held: u64) -> Self {
+    pub(super) fn new(limits: Limits, held: u64) -> Self {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
@@ -38,7 +38,7 @@ impl Bench {
         Bench { authority, now_ms: 0, sent, closed, commits, released, commits_at_once: true }
     }
 
-    fn step(&mut self, input: Input) {
+    pub(super) fn step(&mut self, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             for effect in self.authority.step(self.now_ms, input) {
@@ -60,7 +60,7 @@ impl Bench {
         }
     }
 
-    fn up(&mut self, session: u64, up: Up) {
+    pub(super) fn up(&mut self, session: u64, up: Up) {
         self.step(Input::Up(SessionId(session), up));
     }
 
@@ -72,11 +72,20 @@ impl Bench {
     }
 
     fn hello(&mut self, nve: u64) {
-        self.step(Input::Opened(SessionId(nve), None));
-        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false });
+        self.says_hello(nve, false);
     }
 
-    fn register(&mut self, nve: u64, number: u64) {
+    pub(super) fn says_hello(&mut self, nve: u64, digests: bool) {
+        self.step(Input::Opened(SessionId(nve), None));
+        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false, digests });
+    }
+
+    /// A revision of the registry.
+    pub(super) fn known(&self, revision: u64) -> Known {
+        Known { epoch: vec![EPOCH], revision }
+    }
+
+    pub(super) fn register(&mut self, nve: u64, number: u64) {
         self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve), known: 0 });
     }
 
@@ -90,7 +99,7 @@ impl Bench {
     }
 
     /// What a session is told when everything leaves at once.
-    fn told_all(&mut self, session: u64) -> Vec<String> {
+    pub(super) fn told_all(&mut self, session: u64) -> Vec<String> {
         let mut all = Vec::new();
         loop {
             let (told, weight) = self.told(session);
@@ -119,6 +128,8 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Resumed(revision) => Some(format!("resumed {revision}")),
         Down::Progress(revision) => Some(format!("progress {revision}")),
         Down::Resync(why) => Some(format!("resync: {why}")),
+        Down::Digest { revision, .. } => Some(format!("digest {revision}")),
+        Down::Repair(parts) => Some(format!("repair of {}", parts.len())),
         Down::Error(why) => Some(why),
         Down::Provision(part) => Some(format!("provision {}", part.revision)),
         Down::Answer { id, revision, mappings, .. } => {
@@ -373,7 +384,7 @@ fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
     bench.register(1, 2);
     // It starts anew while that is on its way to the disk, and has nothing.
     bench.step(Input::Opened(SessionId(9), None));
-    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2, asks: false });
+    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2, asks: false, digests: false });
     bench.up(9, Up::Complete);
     bench.step(Input::Committed(Ok(())));
     bench.step(Input::Committed(Ok(())));

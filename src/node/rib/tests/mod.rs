@@ -1,6 +1,7 @@
 //! The rules of the state, one test each.
 
 mod batches;
+mod digest;
 mod groups;
 mod paths;
 mod reloads;

@@ -38,6 +38,21 @@ pub(super) fn sequence(seen: &mut BTreeMap<Key, u64>, key: Key, sequence: u64) {
 }
 
 impl World {
+    /// What the registry showed at the revision that a node says to have in force.
+    fn shown(&self, nve: &SimNve) -> &Table {
+        static NOTHING: Table = Table::new();
+        nve.client.known().map_or(&NOTHING, |known| &self.history[&(known.epoch[0], known.revision)])
+    }
+
+    /// Whose disk rotted and has what it was told again is held against that from now on.
+    pub(super) fn note_repaired(&mut self) {
+        for n in 0..self.nves.len() {
+            let shown = within(n as u64 + 1, self.shown(&self.nves[n]));
+            let is_right = self.nves[n].rotten && self.nves[n].table == *shown;
+            self.nves[n].rotten &= !is_right;
+        }
+    }
+
     /// What holds at every moment.
     pub(super) fn check(&self) {
         for (nve, n) in self.nves.iter().zip(1..) {
@@ -48,13 +63,10 @@ impl World {
             }
             // The table shows exactly what is said to be in force: nothing of a snapshot before its end, no part of a
             // transaction, and never less than was in force before.
-            if n as usize == CACHING + 1 {
+            if n as usize == CACHING + 1 || nve.rotten {
                 continue;
             }
-            let known = nve.client.known();
-            let shown = known.map(|known| &self.history[&(known.epoch[0], known.revision)]);
-            let nothing = BTreeMap::new();
-            assert_eq!(nve.table, *within(n, shown.unwrap_or(&nothing)), "nve{n} at {known:?}");
+            assert_eq!(nve.table, *within(n, self.shown(nve)), "nve{n} at {:?}", nve.client.known());
         }
         // What an NVE had when a backup was restored is nobody else's, but of who had it in the backup.
         for (key, (n, before)) in &self.had {

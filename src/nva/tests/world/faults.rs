@@ -100,9 +100,33 @@ impl World {
         self.tell_attached(n);
     }
 
+    /// What the disk of a node gives back is not what was written: a mapping is gone, another one, or one too many.
+    fn rot(&mut self, n: usize) {
+        let key = key(0x1000 * (1 + self.chance.below(KEYS)));
+        let wrong = at(1 + self.chance.below(NVES));
+        let table = &mut self.nves[n].table;
+        if table.remove(&key).is_none() || self.chance.below(2) == 0 {
+            table.insert(key, wrong);
+        }
+        self.nves[n].rotten = true;
+    }
+
     /// The node starts anew: it knows its configuration, and what it had in force if its disk is there.
     pub(super) fn restart_nve(&mut self, n: usize) {
-        let has_disk = self.chance.below(2) == 0;
+        let (has_disk, rots) = (self.chance.below(2) == 0, self.chance.below(2) == 0);
+        self.restart(n, has_disk, rots);
+    }
+
+    /// The disks of some that follow everything rot while nothing else changes.
+    pub(super) fn rot_at_rest(&mut self) {
+        for n in 0..CACHING {
+            if self.chance.below(2) == 0 {
+                self.restart(n, true, true);
+            }
+        }
+    }
+
+    fn restart(&mut self, n: usize, has_disk: bool, rots: bool) {
         self.break_stream(n);
         let nve = &mut self.nves[n];
         nve.boots += 1;
@@ -112,6 +136,10 @@ impl World {
             nve.table.clear();
             nve.marked.clear();
         }
+        if known.is_some() && n != CACHING && rots {
+            self.rot(n);
+        }
+        let nve = &mut self.nves[n];
         let client = Client::new(name(n as u64 + 1), nve.boots, 1, nve.boots << 8 | n as u64, known);
         nve.client = in_its_mode(n as u64 + 1, client);
         (nve.applying, nve.asked) = (VecDeque::new(), BTreeMap::new());
