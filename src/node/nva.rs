@@ -95,6 +95,7 @@ impl Nva {
             session.client = session.client.provisioned(before.objects.clone());
         }
         session.exchanges = exchanges;
+        session.kept_objects = before.objects.clone();
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
         // Of what was kept, the configuration may not have taken everything.
@@ -150,6 +151,8 @@ struct Session {
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
+    /// What operators want at the node, as it is kept.
+    kept_objects: Arc<Objects>,
     /// Whether workers look for triangular packets.
     is_router: bool,
     /// The queues from the workers.
@@ -192,6 +195,7 @@ impl Session {
             domains: Vec::new(),
             away_told: false,
             notes: None,
+            kept_objects: Arc::default(),
             is_router: false,
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
@@ -261,6 +265,12 @@ impl Session {
                 }
             };
             self.step(input);
+            if let Some(notes) = self.notes.as_ref().filter(|notes| notes.take_anew()) {
+                notes.note(Update { objects: Some(self.kept_objects.clone()), ..Update::default() });
+                self.step(Input::Unusable(
+                    "what was kept in node.state_dir was lost, and is kept anew".to_owned(),
+                ));
+            }
             if !self.is_applying && self.left_out.take_anew() {
                 let why = "there is another configuration, and mappings were left out before";
                 self.step(Input::Unusable(why.to_owned()));
@@ -325,6 +335,7 @@ impl Session {
                     }
                     Effect::Compare => self.compare(),
                     Effect::Provision(objects) => {
+                        self.kept_objects = objects.clone();
                         if let Some(notes) = &self.notes {
                             notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
                         }

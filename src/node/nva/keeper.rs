@@ -13,6 +13,7 @@ use crate::nva::model::{Key, Known};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -220,6 +221,8 @@ struct Waiting {
 struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// The file had to be begun anew: it holds nothing of what was written before.
+    is_anew: AtomicBool,
 }
 
 /// What waits to be written: each mapping at most once, however slow the file is.
@@ -231,6 +234,11 @@ impl Notes {
     pub fn note(&self, update: Update) {
         self.waiting().update.merge(update);
         self.0.changed.notify_one();
+    }
+
+    /// Whether the file was begun anew since the last call, and everything must be told to it again.
+    pub fn take_anew(&self) -> bool {
+        self.0.is_anew.swap(false, Ordering::Relaxed)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -306,6 +314,9 @@ impl Writer {
                 let mut opened = Mirror::open(&self.path).map_err(|why| why.to_string())?;
                 tell_of_set_aside(&self.path, &opened);
                 opened.mirror.follow(&self.scopes)?;
+                if opened.set_aside.is_some() {
+                    self.notes.0.is_anew.store(true, Ordering::Relaxed);
+                }
                 closed.insert(opened.mirror)
             }
         };

@@ -138,3 +138,28 @@ fn a_damaged_file_is_counted_and_the_node_begins_with_nothing() {
     assert_eq!(stats.nva.state_failures.load(Ordering::Relaxed), 1);
     assert!(directory.path().join("nve1.nva.redb.damaged-1").exists());
 }
+
+#[test]
+fn a_file_that_must_be_begun_anew_while_the_node_runs_is_told_everything_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nve1.nva.redb");
+    let notes = Notes(Arc::default());
+    let known = Known { epoch: vec![1], revision: 5 };
+    let mut writer = Writer {
+        path: path.clone(),
+        mirror: None,
+        scopes: Scopes::default(),
+        notes: notes.clone(),
+        failing: false,
+    };
+    writer.write(&Update::applied(true, Vec::new(), known.clone())).unwrap();
+    assert!(!notes.take_anew());
+    writer.mirror = None;
+    std::fs::write(&path, "damaged").unwrap();
+    // It holds nothing that this could follow.
+    let later = Update::applied(false, Vec::new(), Known { revision: 6, ..known.clone() });
+    assert!(writer.write(&later).unwrap_err().contains("waits for a whole snapshot"));
+    assert!(notes.take_anew() && !notes.take_anew());
+    writer.write(&Update::applied(true, Vec::new(), known)).unwrap();
+    assert!(!notes.take_anew());
+}
