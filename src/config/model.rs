@@ -15,8 +15,10 @@ pub use translation::*;
 use super::endpoint::NvaEndpoint;
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
 use crate::net::{Ipv6Prefix, Mac};
+use crate::shared::List;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Room in front of a frame within an mbuf (DPDK's `RTE_PKTMBUF_HEADROOM`).
 pub const HEADROOM_BYTES: u32 = 128;
@@ -26,7 +28,7 @@ pub const FRAME_OVERHEAD_BYTES: u32 = 18;
 /// Virtual networks that have counters of their own unless the file says otherwise.
 pub const COUNTED_NETWORKS: u16 = 256;
 
-/// A configuration that cannot be wrong.
+/// A configuration that cannot be wrong. Its long lists are shared with copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Who this node is.
@@ -42,15 +44,15 @@ pub struct Config {
     /// Ports, 1 to 64.
     pub ports: Vec<Port>,
     /// Virtual networks, at most 4096.
-    pub virtual_networks: Vec<VirtualNetwork>,
+    pub virtual_networks: Arc<Vec<VirtualNetwork>>,
     /// Who may send to whom across the edges of networks, at most 65536; each once.
-    pub policies: Vec<Policy>,
+    pub policies: Arc<Vec<Policy>>,
     /// Tasks and tenants attached to access ports.
-    pub attachments: Vec<Attachment>,
+    pub attachments: List<Attachment>,
     /// What of these three an authority added.
     pub provisioned: Provisioned,
     /// Static routes.
-    pub routes: Vec<Route>,
+    pub routes: Arc<Vec<Route>>,
     /// Static neighbours.
     pub neighbours: Vec<StaticNeighbour>,
     /// Where the mappings of remote identifiers come from.

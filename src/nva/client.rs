@@ -8,7 +8,7 @@ mod interface;
 
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
-pub use super::wanted::Objects;
+pub use super::wanted::{Objects, Wishes};
 pub use interface::{Effect, Input, News, Status};
 
 use super::cache::{Cache, Changes};

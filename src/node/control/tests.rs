@@ -10,6 +10,7 @@ mod provision;
 mod questions;
 mod reloads;
 mod routers;
+mod steps;
 mod tenants;
 
 use super::*;

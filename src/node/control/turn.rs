@@ -120,7 +120,7 @@ pub enum Effect {
 }
 
 /// What is to be read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LoadOrder {
     /// What the file said before.
     pub old: Arc<Config>,
