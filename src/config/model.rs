@@ -369,6 +369,26 @@ pub struct Nva {
     pub mode: NvaMode,
     /// Whether it takes networks, policies and attachments from its authority.
     pub provision: bool,
+    /// How long its mappings hold without a session; [`NvaMode::Full`] only.
+    pub grace: Grace,
+}
+
+/// What becomes of the mappings of an authority that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// Seconds since the last session after which the operator is told that it is too long.
+    pub seconds: u32,
+    /// What happens then.
+    pub then: AfterGrace,
+}
+
+/// What becomes of mappings when the grace period ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterGrace {
+    /// They stay.
+    Keep,
+    /// They go. Their packets are those of any identifier without a mapping.
+    Forget,
 }
 
 /// Which mappings a node wants of its authority.

@@ -244,6 +244,8 @@ raw! {
         tls: Option<Spanned<RawTls>>,
         mode: Option<Text>,
         provision: Option<Text>,
+        grace_s: Option<Text>,
+        after_grace: Option<Text>,
     }
     /// `nva.tls`
     RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }

@@ -96,6 +96,7 @@ impl Values {
         gauge(NVA_OBJECTS, &[("state", "refused")], &stats.nva.objects_refused);
         count(NVA_LEFT_OUT, &stats.nva.left_out);
         gauge(NVA_STALE, &[], &stats.nva.stale_s);
+        gauge(NVA_GRACE_OVER, &[], &stats.nva.grace_over);
         count(NVA_STATE_FAILURES, &stats.nva.state_failures);
         gauge(NVA_CACHED, &[], &stats.nva.cached);
         count(NVA_QUERIED, &stats.nva.asked);

@@ -72,6 +72,12 @@ impl Follower {
         self.batches.clear();
     }
 
+    /// Nothing is to be in force any more: everything is asked for anew.
+    pub(super) fn give_up(&mut self) {
+        self.batches.clear();
+        self.batches.push_back(Batch { whole: true, mappings: Vec::new(), makes: Known::default() });
+    }
+
     /// Takes in what is told of mappings.
     ///
     /// # Errors
@@ -113,6 +119,10 @@ impl Follower {
             return None;
         }
         let Batch { whole, mappings, makes } = self.batches.pop_front()?;
+        if makes.epoch.is_empty() {
+            // The next session may begin before it is in force.
+            self.known = None;
+        }
         self.applying = Some(makes.clone());
         Some((whole, mappings, makes))
     }
@@ -121,7 +131,7 @@ impl Follower {
     pub(super) fn applied(&mut self) {
         if let Some(known) = self.applying.take() {
             self.unsaid = known.epoch == self.epoch;
-            self.known = Some(known);
+            self.known = (!known.epoch.is_empty()).then_some(known);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Rules of the network virtualization authority as a node sees it.
 
 use super::super::endpoint::NvaEndpoint;
-use super::super::model::{Nva, NvaMode, TlsFiles};
-use super::super::raw::{RawConfig, RawTls, Text};
+use super::super::model::{AfterGrace, Grace, Nva, NvaMode, TlsFiles};
+use super::super::raw::{RawConfig, RawNva, RawTls, Text};
 use super::scope::{Check, Scope, Seen};
 use crate::ila::Locator;
 use std::path::PathBuf;
@@ -47,7 +47,25 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
     let modes = [NvaMode::Full, NvaMode::Cache, NvaMode::Redirect].map(|mode| (mode.name(), mode));
     let mode = s.choice("mode", &section.value.mode, &modes, NvaMode::Full);
     let provision = s.flag("provision", &section.value.provision, false);
-    Some(Nva { endpoints, tls, mode, provision })
+    let grace = grace(&mut s, &section.value, mode);
+    Some(Nva { endpoints, tls, mode, provision, grace })
+}
+
+/// How long mappings hold without a session.
+fn grace(s: &mut Scope<'_>, raw: &RawNva, mode: NvaMode) -> Grace {
+    let seconds = s.number("grace_s", &raw.grace_s, 1..=604_800, 600);
+    let words = [("keep", AfterGrace::Keep), ("forget", AfterGrace::Forget)];
+    let then = s.choice("after_grace", &raw.after_grace, &words, AfterGrace::Keep);
+    for (key, text) in [("grace_s", &raw.grace_s), ("after_grace", &raw.after_grace)] {
+        if let Some(text) = text.as_ref().filter(|_| mode.asks()) {
+            let message = format!(
+                "in mode {} each mapping has a lifetime of its own; take {key} out, or write `mode: full`",
+                mode.name()
+            );
+            s.error(key, text.referenced, message);
+        }
+    }
+    Grace { seconds, then }
 }
 
 /// Says that the files of TLS are missing.
