@@ -60,6 +60,7 @@ impl Authority {
             "nva: {{name: nva1}}\nlisten: [\"https://{address}\"]\n\
              tls: {{certificate: {}, key: {}, authorities: {}}}\n\
              store: {{path: {}}}\n\
+             sessions: {{lease_s: 60}}\n\
              metrics: {{listen: \"{metrics}\"}}\n\
              operators:\n\
              - {{name: alice, role: admin}}\n\

@@ -149,7 +149,7 @@ impl Config {
         );
         match (&self.nva, &new.nva) {
             (Some(old), Some(new)) => {
-                fields!(c, "nva", old, new, false, [endpoints, tls, mode, provision, grace])
+                fields!(c, "nva", old, new, false, [endpoints, embedded, tls, mode, provision, scopes, grace])
             }
             (old, new) => c.section("nva", old.as_ref(), new.as_ref(), false),
         }

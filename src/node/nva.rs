@@ -26,7 +26,7 @@ use crate::path::{self, Miss};
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use keeper::{Keeper, LastLive, Notes, now_s};
-use left_out::LeftOut;
+use left_out::{LeftOut, Missing};
 use mappings::{attached, key, push};
 use std::collections::BTreeMap;
 use std::io;
@@ -35,6 +35,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -65,7 +66,7 @@ enum Event {
     /// What was pushed is in force; some of it may have been left out.
     Applied {
         whole: bool,
-        left_out: bool,
+        left_out: Missing,
         /// The configuration that it was made for.
         config: Arc<Config>,
     },
@@ -102,7 +103,7 @@ impl Nva {
             session.client = session.client.patient(grace, before.stale_s.saturating_mul(1000));
         }
         // Of what was kept, the configuration may not have taken everything.
-        session.left_out.some = stats.nva.left_out.load(Ordering::Relaxed) > 0;
+        session.left_out.wrong = stats.nva.left_out.load(Ordering::Relaxed) > 0;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopping) = watch::channel(false);
         let work = move || {
@@ -144,9 +145,13 @@ struct Session {
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     /// Number of the stream in use, and the way into it once it is open.
     stream: (u64, Option<mpsc::Sender<v1::Up>>),
+    /// What reads it.
+    task: Option<AbortHandle>,
     /// Whether mappings are being applied.
     is_applying: bool,
     left_out: LeftOut,
+    /// The SIR prefixes that the node knows.
+    domains: Vec<u64>,
     /// Whether the operator was told that there is no session.
     away_told: bool,
     notes: Option<Notes>,
@@ -175,7 +180,7 @@ impl Session {
         let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known).knowing(own);
         Session {
             client: match authorities.mode {
-                NvaMode::Full => client,
+                NvaMode::Full => client.following(authorities.scopes.clone()),
                 NvaMode::Cache | NvaMode::Redirect => client.caching(),
             },
             node,
@@ -186,8 +191,10 @@ impl Session {
             began: Instant::now(),
             events: mpsc::channel(WAITING),
             stream: (0, None),
+            task: None,
             is_applying: false,
             left_out: LeftOut::default(),
+            domains: Vec::new(),
             away_told: false,
             notes: None,
             is_router: false,
@@ -203,6 +210,7 @@ impl Session {
         self.step(Input::Attached(attached));
         tokio::spawn(hand_over(self.objects.subscribe(), self.handle.clone()));
         let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let asks = self.authorities.mode.asks();
         let mut look = tokio::time::interval(if asks { LOOK.0 } else { LOOK.1 });
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -212,8 +220,10 @@ impl Session {
                     if changed.is_err() {
                         return;
                     }
-                    self.left_out.reloaded();
-                    Input::Attached(self.attached())
+                    let before = self.domains.len();
+                    let attached = self.attached();
+                    self.left_out.reloaded(self.domains.len() != before);
+                    Input::Attached(attached)
                 }
                 Some(event) = self.events.1.recv() => match event {
                     Event::Opened(number, up) if number == self.stream.0 => {
@@ -243,11 +253,16 @@ impl Session {
                     Input::Provisioned(known, refused)
                 }
                 _ = tick.tick() => Input::Tick,
-                _ = look.tick(), if asks || self.is_router => match (self.missed(), self.triangles()) {
-                    (missed, _) if !missed.is_empty() => Input::Misses(missed),
-                    (_, seen) if !seen.is_empty() => Input::Triangles(seen),
-                    _ => continue,
-                },
+                _ = look.tick(), if asks || self.is_router => {
+                    let (missed, seen) = (self.missed(), self.triangles());
+                    if !missed.is_empty() {
+                        self.step(Input::Misses(missed));
+                    }
+                    if !seen.is_empty() {
+                        self.step(Input::Triangles(seen));
+                    }
+                    continue;
+                }
             };
             self.step(input);
             if !self.is_applying && self.left_out.take_anew() {
@@ -258,7 +273,9 @@ impl Session {
     }
 
     fn attached(&mut self) -> BTreeMap<Key, Vec<Choice>> {
-        attached(&self.config.borrow_and_update())
+        let config = self.config.borrow_and_update();
+        self.domains = config.sir_domains.iter().map(|domain| domain.prefix.0).collect();
+        attached(&config)
     }
 
     /// What workers found no mapping for.
@@ -287,13 +304,19 @@ impl Session {
     }
 
     fn step(&mut self, input: Input) {
+        // Counting all registrations at each message would cost the square of them.
+        let counts =
+            !matches!(input, Input::Down(Down::Registered { .. } | Down::Refused { .. }) | Input::Misses(_));
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let now_ms = self.began.elapsed().as_millis() as u64;
             for effect in self.client.step(now_ms, input) {
                 match effect {
                     Effect::Open(n) => self.open(n),
-                    Effect::Close => self.stream = (self.stream.0 + 1, None),
+                    Effect::Close => {
+                        self.stream = (self.stream.0 + 1, None);
+                        self.abandon();
+                    }
                     Effect::Up(up) => {
                         let sent = self.stream.1.as_ref().is_some_and(|to| to.try_send(write_up(up)).is_ok());
                         if !sent && self.stream.1.take().is_some() {
@@ -313,6 +336,9 @@ impl Session {
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
+        }
+        if !counts {
+            return;
         }
         let status = self.client.status();
         self.stats.nva.set(&status);
@@ -354,11 +380,19 @@ impl Session {
         }
     }
 
+    /// Nothing more is read from the stream, whatever the authority does.
+    fn abandon(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
     fn open(&mut self, n: usize) {
+        self.abandon();
         self.stream.0 += 1;
         let (number, events) = (self.stream.0, self.events.0.clone());
         let (authorities, node) = (self.authorities.clone(), self.node.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let Some(endpoint) = authorities.endpoints.get(n) else { return };
             let tls = authorities.tls.as_ref();
             let why = match stream(endpoint, tls, &node, number, &events).await {
@@ -367,6 +401,7 @@ impl Session {
             };
             let _ = events.send(Event::Closed(number, why)).await;
         });
+        self.task = Some(task.abort_handle());
     }
 
     fn apply(&mut self, whole: bool, (mappings, expiring): (Vec<Told>, Vec<Key>), known: Known) {
@@ -385,7 +420,7 @@ impl Session {
                     if let Some(notes) = notes {
                         notes.note(Update::applied(whole, mappings, known));
                     }
-                    Event::Applied { whole, left_out: left_out > 0, config }
+                    Event::Applied { whole, left_out, config }
                 }
                 Ok(None) => Event::Unusable,
                 // The node is shutting down.

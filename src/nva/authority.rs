@@ -24,6 +24,9 @@ use std::sync::Arc;
 pub use super::commits::{Commit, CommitRules, Released, Ticket};
 pub use super::message::SessionId;
 
+/// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
+const STANDSTILL_MS: u64 = 1_000;
+
 /// Requests of one session that wait, at most.
 const WAITING: usize = 100_000;
 /// Snapshots that an NVE may have at once, and the time after which it may have another one.
@@ -202,6 +205,8 @@ pub struct Authority {
     /// NVEs with a session at another authority, and its name.
     elsewhere: BTreeMap<String, String>,
     triangles: Triangles,
+    /// When the last tick was.
+    ticked_ms: Option<u64>,
     news: News,
     effects: Vec<Effect>,
 }
@@ -234,6 +239,7 @@ impl Authority {
             sessions: Sessions { absent, ..Sessions::default() },
             elsewhere: BTreeMap::new(),
             triangles: Triangles::default(),
+            ticked_ms: None,
             news: News::default(),
             effects: Vec::new(),
         }
@@ -403,6 +409,11 @@ impl Authority {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        // While this process stood still, it heard nobody.
+        let stood_still = now_ms.saturating_sub(self.ticked_ms.replace(now_ms).unwrap_or(now_ms));
+        if stood_still > STANDSTILL_MS {
+            self.sessions.all.values_mut().for_each(|session| session.heard_ms += stood_still);
+        }
         let is_silent = |session: &Session| now_ms >= session.heard_ms + u64::from(session.lease_ms);
         let silent = self.sessions.all.iter().filter(|(_, session)| is_silent(session));
         let silent: Vec<(SessionId, u32)> = silent.map(|(id, session)| (*id, session.lease_ms)).collect();
@@ -444,9 +455,11 @@ impl Authority {
                 session.applied = session.applied.max(revision.min(self.registry.revision()));
                 return;
             }
-            (Some(_), Up::Subscribe(known)) => {
-                if !session.subscribe(known, &self.settings.epoch, &self.log) {
-                    self.end(id, "a second Subscribe".to_owned(), now_ms);
+            (Some(_), Up::Subscribe(known, scopes)) => {
+                let is_shared = self.settings.commits.is_shared;
+                if let Err(why) = session.subscribe(known, scopes, &self.settings.epoch, &self.log, is_shared)
+                {
+                    self.end(id, why, now_ms);
                 }
                 return;
             }

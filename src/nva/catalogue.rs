@@ -2,7 +2,8 @@
 //! file, and each NVE sees of it what it has a part in.
 
 use super::beside::Beside;
-use super::model::{Nve, Object, ObjectKey};
+use super::claims::Networks;
+use super::model::{Key, Nve, Object, ObjectKey};
 use crate::config::{Claim, Entry, Judged, ObjectName, ProvisionRules};
 use crate::ila::Locator;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -79,6 +80,8 @@ pub struct Catalogue {
     counts: HashMap<String, usize>,
     /// NVEs that were judged last.
     beside: Beside,
+    /// By VNID.
+    networks: Networks,
 }
 
 impl Catalogue {
@@ -135,6 +138,13 @@ impl Catalogue {
     /// Whether an address is an attachment's.
     pub(super) fn is_claimed(&self, claim: &Claim) -> bool {
         self.claims.contains_key(claim)
+    }
+
+    /// Why an NVE may not have an identifier, if operators want it elsewhere.
+    pub(super) fn denies(&self, nve: &str, key: Key) -> Option<String> {
+        let is_at =
+            |network: &str, nve: &str| self.attached.get(network).is_some_and(|nves| nves.contains_key(nve));
+        self.networks.denies(&self.claims, is_at, nve, key)
     }
 
     /// How many attachments a network has.
@@ -495,6 +505,11 @@ impl Catalogue {
         for claim in held.entry.claims() {
             self.claims.entry(claim).or_insert_with(|| key.clone());
         }
+        if let ObjectName::Network(name) = &key.name
+            && let Some(sir_prefix) = held.entry.domain().and_then(|domain| self.sir_prefix(domain))
+        {
+            self.networks.hold(name, &held.entry, sir_prefix);
+        }
         self.objects.insert(key, held);
     }
 
@@ -529,6 +544,7 @@ impl Catalogue {
             }
         }
         if let ObjectName::Network(name) = &key.name {
+            self.networks.remove(name, &held.entry);
             let shown = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner);
             [true, false].into_iter().for_each(|inside| _ = shown.remove(&(name.clone(), inside)));
         }

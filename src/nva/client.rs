@@ -19,6 +19,7 @@ use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
+use crate::mapping::Scopes;
 use grace::Patience;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ const PAUSE_MS: (u64, u64) = (100, 10_000);
 const GREETING_MS: u64 = 5_000;
 /// Pause before what was refused is asked for again: what may pass soon, and what passes once another NVE gives it back.
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
+/// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
+const STANDSTILL_MS: u64 = 1_000;
 /// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
 const ASKED: usize = 512;
 
@@ -94,6 +97,8 @@ pub struct Client {
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     follower: Follower,
+    /// What it follows.
+    scopes: Scopes,
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
     triangles: Triangles,
@@ -103,6 +108,8 @@ pub struct Client {
     patience: Option<Patience>,
     /// Whether something of the cache is being applied.
     applying: bool,
+    /// When the last tick was.
+    ticked_ms: Option<u64>,
     effects: Vec<Effect>,
 }
 
@@ -126,11 +133,13 @@ impl Client {
             asked: BTreeMap::new(),
             next_id: 0,
             follower: Follower::new(known),
+            scopes: Scopes::default(),
             cache: None,
             triangles: Triangles::default(),
             wanted_objects: None,
             patience: None,
             applying: false,
+            ticked_ms: None,
             effects: Vec::new(),
         }
     }
@@ -139,6 +148,13 @@ impl Client {
     #[must_use]
     pub fn caching(mut self) -> Self {
         self.cache = Some(Cache::new(self.random));
+        self
+    }
+
+    /// The same, which follows nothing but these. What is in force already is of the same scopes.
+    #[must_use]
+    pub fn following(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
         self
     }
 
@@ -332,7 +348,7 @@ impl Client {
                     Some(cache) => cache.begin(now_ms),
                     None => {
                         let known = self.follower.begin(epoch);
-                        self.effects.push(Effect::Up(Up::Subscribe(known)));
+                        self.effects.push(Effect::Up(Up::Subscribe(known, self.scopes.clone())));
                     }
                 }
             }
@@ -374,7 +390,11 @@ impl Client {
                 Some(wanted) => wanted.receive(part),
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
-            (State::Live(_), told) => {
+            (State::Live(_), mut told) => {
+                if let Down::Page(mappings) | Down::Delta(_, mappings) = &mut told {
+                    // An authority of an earlier release tells everything.
+                    mappings.retain(|told| self.scopes.holds(told.key.sir_prefix, told.key.identifier));
+                }
                 if let Down::Resync(why) = &told {
                     self.effects.push(Effect::Tell(News::Resync(why.clone())));
                 }
@@ -398,6 +418,13 @@ impl Client {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        // While this process stood still, it heard nobody.
+        let stood_still = now_ms.saturating_sub(self.ticked_ms.replace(now_ms).unwrap_or(now_ms));
+        if let State::Live(live) = &mut self.state
+            && stood_still > STANDSTILL_MS
+        {
+            live.heard_ms += stood_still;
+        }
         self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
         if !matches!(self.state, State::Live(_))
             && let Some(forgets) = self.patience.as_mut().and_then(|patience| patience.ends(now_ms))

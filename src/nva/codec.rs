@@ -6,7 +6,9 @@ use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
+use crate::mapping::{MAX_SCOPES, Scope, Scopes};
 use prost::Message;
+use prost::bytes::BytesMut;
 use std::sync::Arc;
 
 /// Longest name of an NVE in bytes.
@@ -47,7 +49,7 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::Unregister(v1::Unregister { id, key })) => {
             Up::Unregister { id, key: read_key(key)? }
         }
-        Some(up::Message::Subscribe(v1::Subscribe { epoch, applied })) => {
+        Some(up::Message::Subscribe(v1::Subscribe { epoch, applied, scopes })) => {
             if epoch.len() > MAX_EPOCH {
                 return malformed(format!(
                     "Subscribe: an epoch of {} bytes; at most {MAX_EPOCH}",
@@ -55,7 +57,7 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
                 ));
             }
             let known = Known { epoch: epoch.into(), revision: applied };
-            Up::Subscribe((!known.epoch.is_empty()).then_some(known))
+            Up::Subscribe((!known.epoch.is_empty()).then_some(known), read_scopes(&scopes)?)
         }
         Some(up::Message::Applied(v1::Applied { revision })) => Up::Applied(revision),
         Some(up::Message::Beat(v1::Beat {})) => Up::Beat,
@@ -222,12 +224,56 @@ fn read_mappings(encoded: Encoded) -> Result<Vec<Told>, Malformed> {
 /// Encodes records, so that every session may be told of them.
 #[must_use]
 pub fn encode<'r>(records: impl IntoIterator<Item = (&'r Key, &'r Record)>) -> Encoded {
-    let write = |(key, record): (&Key, &Record)| v1::Mapping {
-        key: write_key(*key),
+    let mut all = BytesMut::new();
+    for (key, record) in records {
+        append(&mut all, *key, record);
+    }
+    all.freeze()
+}
+
+/// The same, and where each record ends.
+#[must_use]
+pub fn encode_apart<'r>(records: impl IntoIterator<Item = (&'r Key, &'r Record)>) -> (Encoded, Box<[Ended]>) {
+    let mut all = BytesMut::new();
+    let ended = records.into_iter().map(|(key, record)| {
+        append(&mut all, *key, record);
+        Ended { key: *key, end: all.len() }
+    });
+    let ended = ended.collect();
+    (all.freeze(), ended)
+}
+
+/// A record among others that are encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Whose it is.
+    pub key: Key,
+    /// Where the next one begins.
+    pub end: usize,
+}
+
+/// Number of the field of [`v1::Mappings`].
+const MAPPINGS_TAG: u32 = 1;
+
+/// Appends one mapping to a [`v1::Mappings`].
+fn append(all: &mut BytesMut, key: Key, record: &Record) {
+    let mapping = v1::Mapping {
+        key: write_key(key),
         locators: write_choices(&record.choices),
         sequence: record.sequence,
     };
-    v1::Mappings { mappings: records.into_iter().map(write).collect() }.encode_to_vec().into()
+    prost::encoding::message::encode(MAPPINGS_TAG, &mapping, all);
+}
+
+fn read_scopes(scopes: &[v1::Scope]) -> Result<Scopes, Malformed> {
+    if scopes.len() > MAX_SCOPES {
+        return malformed(format!("Subscribe: {} scopes; name at most {MAX_SCOPES}", scopes.len()));
+    }
+    if let Some(wrong) = scopes.iter().find(|scope| scope.first > scope.last) {
+        return malformed(format!("Subscribe: a scope from {:x} to {:x}", wrong.first, wrong.last));
+    }
+    let read = |&v1::Scope { sir_prefix, first, last }: &v1::Scope| Scope { sir_prefix, first, last };
+    Ok(Scopes::new(scopes.iter().map(read).collect()))
 }
 
 fn write_key(key: Key) -> Option<v1::Key> {
@@ -255,9 +301,15 @@ pub fn write_up(up: Up) -> v1::Up {
             up::Message::Register(v1::Register { id, key, locators, known_sequence: known })
         }
         Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
-        Up::Subscribe(None) => up::Message::Subscribe(v1::Subscribe::default()),
-        Up::Subscribe(Some(Known { epoch, revision })) => {
-            up::Message::Subscribe(v1::Subscribe { epoch: epoch.into(), applied: revision })
+        Up::Subscribe(known, scopes) => {
+            let Known { epoch, revision } = known.unwrap_or_default();
+            let scopes = scopes.list().iter().map(|Scope { sir_prefix, first, last }| v1::Scope {
+                sir_prefix: *sir_prefix,
+                first: *first,
+                last: *last,
+            });
+            let scopes = scopes.collect();
+            up::Message::Subscribe(v1::Subscribe { epoch: epoch.into(), applied: revision, scopes })
         }
         Up::Applied(revision) => up::Message::Applied(v1::Applied { revision }),
         Up::Beat => up::Message::Beat(v1::Beat {}),

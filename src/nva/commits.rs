@@ -197,7 +197,7 @@ impl Commits {
 
     /// Whether the next change of an operator waits for nothing but the next step.
     pub(super) fn is_ready(&self) -> bool {
-        self.flight.is_none() && !self.changes.is_empty()
+        self.flight.is_none() && !self.is_paused && !self.changes.is_empty()
     }
 
     /// What operators are to be told.

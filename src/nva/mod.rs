@@ -2,7 +2,8 @@
 //!
 //! Cores without clock, socket, thread and file:
 //! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup), `catalogue`
-//!   those of networks, policies and attachments (`allocate`: what operators leave open);
+//!   those of networks, policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is
+//!   by that);
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
 //!   may use, `triangles` what routers tell, `bucket` what each may take;
@@ -10,8 +11,8 @@
 //!   operators want.
 //!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
-//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics`, `reload` and `run` are the shells of
-//! `ila-nva`.
+//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics` and `reload` are the shells around the
+//! authority, which `serve` puts together and `run` makes a program.
 
 mod absent;
 mod allocate;
@@ -20,6 +21,7 @@ mod beside;
 mod bucket;
 mod cache;
 pub mod catalogue;
+mod claims;
 pub mod client;
 pub mod codec;
 mod commits;
@@ -39,6 +41,7 @@ pub mod registry;
 mod reload;
 mod restoration;
 pub mod run;
+pub mod serve;
 pub mod server;
 mod session;
 pub mod store;

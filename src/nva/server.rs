@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -247,6 +248,7 @@ impl Server {
     /// back to an authority that has read its store anew.
     pub async fn run(mut self) -> Result<(), StoreError> {
         let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut recheck = tokio::time::interval(RECHECK);
         loop {
             let due = self.authority.due_ms().map(Duration::from_millis);

@@ -10,6 +10,7 @@ use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Known};
 use super::provision::Provisioning;
 use super::registry::{Claim, Registry};
+use crate::mapping::Scopes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -168,6 +169,7 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    scopes: Scopes,
     takes_redirects: bool,
     /// Once it said that it takes what operators want.
     pub(super) provisioning: Option<Box<Provisioning>>,
@@ -192,6 +194,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            scopes: Scopes::default(),
             takes_redirects: false,
             provisioning: None,
             sent: 0,
@@ -199,16 +202,33 @@ impl Session {
         }
     }
 
-    /// Notes what the NVE has and wants. Gives whether it may.
-    pub(super) fn subscribe(&mut self, known: Option<Known>, epoch: &[u8], log: &Log) -> bool {
+    /// Notes what the NVE has and wants.
+    ///
+    /// # Errors
+    /// It said so before; or it has more than this authority, of several that share a store: it must not go back in time,
+    /// and waits until this one has read on, or goes to another one.
+    pub(super) fn subscribe(
+        &mut self,
+        known: Option<Known>,
+        scopes: Scopes,
+        epoch: &[u8],
+        log: &Log,
+        is_shared: bool,
+    ) -> Result<(), String> {
         if !matches!(self.following, Following::Nothing) {
-            return false;
+            return Err("a second Subscribe".to_owned());
         }
+        self.scopes = scopes;
         let now = log.revision();
         self.following = match known {
             None => Following::Due("the NVE has nothing yet".to_owned()),
             Some(known) if known.epoch != epoch => {
                 Following::Due("the NVE has mappings of another history of the registry".to_owned())
+            }
+            Some(Known { revision, .. }) if revision > now && is_shared => {
+                return Err(format!(
+                    "this authority is behind: it has revision {now}, and the NVE {revision}"
+                ));
             }
             Some(Known { revision, .. }) if revision > now => {
                 Following::Due(format!("the NVE has revision {revision}, and this authority {now}"))
@@ -221,7 +241,7 @@ impl Session {
                 Following::Resuming
             }
         };
-        true
+        Ok(())
     }
 
     /// The NVE will ask, and takes redirects.
@@ -363,7 +383,7 @@ impl Session {
                 self.following = Following::Pages { after: None, since: log.revision() };
                 Some(Down::Resync(why))
             }
-            Following::Pages { after, since } => match pages.after(*after, registry, log) {
+            Following::Pages { after, since } => match pages.after(*after, registry, log, &self.scopes) {
                 Some(page) => {
                     *after = Some(page.last);
                     *since = page.revision.min(*since);
@@ -380,7 +400,7 @@ impl Session {
                 Some(self.next_rest(since, log))
             }
             Following::Live => {
-                let (revision, mappings) = log.after(self.sent)?;
+                let (revision, mappings) = log.after(self.sent, &self.scopes)?;
                 self.sent = revision;
                 Some(Down::Delta(revision, mappings))
             }
@@ -400,7 +420,7 @@ impl Session {
 
     /// What changed while the pages were sent, and then the end of the snapshot.
     fn next_rest(&mut self, since: u64, log: &Log) -> Down<Encoded> {
-        match log.after(since) {
+        match log.after(since, &self.scopes) {
             Some((revision, mappings)) => {
                 self.following = Following::Rest(revision);
                 Down::Page(mappings)

@@ -2,6 +2,7 @@
 
 mod beside;
 mod cache;
+mod claims;
 mod client;
 mod cluster;
 mod flaws;

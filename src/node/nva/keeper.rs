@@ -4,7 +4,7 @@
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
 use crate::config::{AfterGrace, Config};
-use crate::mapping::Change;
+use crate::mapping::{Change, Scopes};
 use crate::node::stats::Stats;
 use crate::nva::client::Objects;
 use crate::nva::message::Told;
@@ -39,6 +39,8 @@ pub struct Before {
     /// What operators want at the node.
     pub objects: Arc<Objects>,
     file: Option<(PathBuf, Option<Mirror>)>,
+    /// What of the mappings is followed.
+    scopes: Scopes,
     /// Whether something failed already.
     failed: bool,
 }
@@ -64,7 +66,7 @@ impl Before {
         };
         // Nodes of one machine may share the directory.
         let path = directory.join(format!("{}.nva.redb", config.node.name));
-        match Mirror::open(&path) {
+        match Mirror::open(&path).and_then(|opened| following(opened, &path, &nva.scopes)) {
             Ok(opened) => {
                 tell_of_set_aside(&path, &opened);
                 let failed = opened.set_aside.is_some();
@@ -73,11 +75,13 @@ impl Before {
                 // The clock may have been set meanwhile.
                 let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
                 let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
-                Ok(Before { known, stale_s, mappings, objects, file, failed, ..Before::default() })
+                let scopes = nva.scopes.clone();
+                Ok(Before { known, stale_s, mappings, objects, file, failed, scopes, ..Before::default() })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
-                Ok(Before { file: Some((path, None)), failed: true, ..Before::default() })
+                let scopes = nva.scopes.clone();
+                Ok(Before { file: Some((path, None)), failed: true, scopes, ..Before::default() })
             }
             Err(why) => Err(why),
         }
@@ -130,11 +134,21 @@ impl Before {
             stats.nva.state_failed();
         }
         let notes = Notes(Arc::default());
-        let writer = Writer { path, mirror, notes: notes.clone(), failing: false };
+        let writer =
+            Writer { path, mirror, scopes: self.scopes.clone(), notes: notes.clone(), failing: false };
         let work = move || writer.run(&stats);
         let thread = std::thread::Builder::new().name("ilagate-state".into()).spawn(work)?;
         Ok(Some(Keeper { notes, thread }))
     }
+}
+
+/// What was told to a node with other scopes is not what its revision shows: the node begins without a revision.
+fn following(mut opened: Opened, path: &Path, scopes: &Scopes) -> Result<Opened, OpenError> {
+    let failed = |why| OpenError::Failed { path: path.to_owned(), why };
+    if opened.mirror.follow(scopes).map_err(failed)? {
+        opened.content.known = Known::default();
+    }
+    Ok(opened)
 }
 
 /// The time in seconds since 1970, by the wall clock.
@@ -260,6 +274,7 @@ struct Writer {
     path: PathBuf,
     /// None: it is to be opened anew.
     mirror: Option<Mirror>,
+    scopes: Scopes,
     notes: Notes,
     /// Whether the operator was told that it cannot be written.
     failing: bool,
@@ -299,8 +314,9 @@ impl Writer {
         let mirror = match &mut self.mirror {
             Some(mirror) => mirror,
             closed => {
-                let opened = Mirror::open(&self.path).map_err(|why| why.to_string())?;
+                let mut opened = Mirror::open(&self.path).map_err(|why| why.to_string())?;
                 tell_of_set_aside(&self.path, &opened);
+                opened.mirror.follow(&self.scopes)?;
                 closed.insert(opened.mirror)
             }
         };

@@ -1,5 +1,6 @@
 //! Mappings of the authority and of this node, between their two forms: keys and changes.
 
+use super::left_out::Missing;
 use crate::config::{Config, LocalIdentifier};
 use crate::ila::Identifier;
 use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin};
@@ -10,11 +11,11 @@ use crate::nva::model::{Choice, Key};
 use crate::table::DomainId;
 use std::collections::{BTreeMap, HashMap};
 
-/// Records of one push that may be wrong, before it is given up and everything is asked for anew.
-const MAX_WRONG: usize = 100;
+/// Lines of the log about one push.
+const TOLD: usize = 10;
 
 /// Applies what the authority pushed. A record that the node cannot take is left out and counted: it must not stop the
-/// rest. Gives how many; `None`: too much is wrong.
+/// rest. Gives what is missing then; `None`: not even the rest can be applied.
 pub(super) async fn push(
     handle: &ControlHandle,
     config: &Config,
@@ -22,42 +23,64 @@ pub(super) async fn push(
     (origin, whole): (Origin, bool),
     mappings: &[Told],
     expiring: &[Key],
-) -> Result<Option<u64>, Gone> {
+) -> Result<Option<Missing>, Gone> {
     let mut changes = changes(config, mappings);
     let unknown = mappings.len() - changes.len();
     changes.extend(marks(config, expiring));
-    for wrong in 0..MAX_WRONG {
-        let batch = Batch { origin, changes: changes.clone(), complete: whole };
-        let Err(refusal) = handle.ask(|answer| Request::Apply(batch, answer)).await? else {
-            let left_out = (unknown + wrong) as u64;
-            stats.nva.left_out(left_out);
-            return Ok(Some(left_out));
-        };
-        tracing::error!(mapping = %refusal.sir, why = refusal.why, "a mapping of the authority is left out");
-        let is_it = |change: &Change| {
-            let (domain, identifier) = match change {
-                Change::Upsert(record) => (record.domain, record.identifier),
-                Change::Delete { domain, identifier } | Change::Expiring { domain, identifier } => {
-                    (*domain, *identifier)
+    let apply = |changes: &[Change], complete| {
+        let batch = Batch { origin, changes: changes.to_vec(), complete };
+        handle.ask(|answer| Request::Apply(batch, answer))
+    };
+    let mut wrong = Vec::new();
+    if apply(&changes, whole).await?.is_err() {
+        // What is wrong is found by halves, and the rest is in force then.
+        let mut parts = vec![&changes[..]];
+        while let Some(part) = parts.pop() {
+            match (apply(part, false).await?, part) {
+                (Ok(_), _) | (Err(_), []) => {}
+                (Err(refusal), [change]) => wrong.push((change.clone(), refusal)),
+                (Err(_), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
                 }
-            };
-            let sir =
-                config.sir_domains.get(usize::from(domain)).map(|domain| domain.prefix.with(identifier));
-            sir == Some(refusal.sir.into())
-        };
-        let before = changes.len();
-        changes.retain(|change| !is_it(change));
-        if changes.len() == before {
-            break;
+            }
+        }
+        if whole {
+            // Then what is not named goes, and may have been in the way.
+            let right: Vec<Change> = changes
+                .iter()
+                .filter(|change| !wrong.iter().any(|(other, _)| other == *change))
+                .cloned()
+                .collect();
+            if apply(&right, true).await?.is_err() {
+                return Ok(None);
+            }
+            let mut still = Vec::new();
+            for (change, _) in wrong {
+                if let Err(refusal) = apply(std::slice::from_ref(&change), false).await? {
+                    still.push((change, refusal));
+                }
+            }
+            wrong = still;
         }
     }
-    Ok(None)
+    for (_, refusal) in wrong.iter().take(TOLD) {
+        tracing::error!(mapping = %refusal.sir, why = refusal.why, "a mapping of the authority is left out");
+    }
+    if let Some(more) = wrong.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        tracing::error!(more, "more mappings of the authority are left out");
+    }
+    stats.nva.left_out((unknown + wrong.len()) as u64);
+    Ok(Some(Missing { unknown: unknown > 0, wrong: !wrong.is_empty() }))
 }
 
-/// What the authority told as changes, without what is in a SIR domain that this node does not know.
+/// What the authority told as changes, first those that delete, without what is in a SIR domain that this node does not know.
 pub(super) fn changes(config: &Config, mappings: &[Told]) -> Vec<Change> {
     let domains = domains(config);
-    mappings.iter().filter_map(|told| Some(change(*domains.get(&told.key.sir_prefix)?, told))).collect()
+    // Of two identifiers that neutral mapping cannot tell apart, one may go and the other come.
+    let (gone, there): (Vec<&Told>, Vec<&Told>) = mappings.iter().partition(|told| told.choices.is_empty());
+    let known = |told: &&Told| Some(change(*domains.get(&told.key.sir_prefix)?, told));
+    gone.iter().chain(&there).filter_map(known).collect()
 }
 
 /// What is about to expire as changes.
@@ -102,4 +125,92 @@ pub(super) fn attached(config: &Config) -> BTreeMap<Key, Vec<Choice>> {
         (!choices.is_empty() && key.is_mappable()).then_some((key, choices))
     };
     local.filter_map(claim).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ila::Locator;
+    use crate::mapping::{Applied, Refusal};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    const TEXT: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+ports: [{name: a, device: "net_null0", role: fabric}]
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
+"#;
+
+    fn told(number: u64, is_there: bool) -> Told {
+        let choice = Choice { locator: Locator(7 << 16), priority: 0, weight: 1 };
+        let key = Key { sir_prefix: 0x2001_0db8_dddd_0000, identifier: 1 << 61 | number };
+        Told { key, choices: if is_there { vec![choice] } else { Vec::new() }, sequence: 1 }
+    }
+
+    fn number(change: &Change) -> u64 {
+        match change {
+            Change::Upsert(record) => record.identifier.0 & 0xffff,
+            Change::Delete { identifier, .. } | Change::Expiring { identifier, .. } => identifier.0 & 0xffff,
+        }
+    }
+
+    /// Pushes mappings to a node that refuses these, and says what is in force then, and how often it was asked.
+    async fn pushed(
+        mappings: &[Told],
+        whole: bool,
+        wrong: &[u64],
+    ) -> (Option<Missing>, BTreeSet<u64>, usize) {
+        let config = Config::parse(TEXT, "t.yaml").unwrap();
+        let stats = Stats::new("n".into(), Vec::new(), &[1], 0);
+        let (handle, mut requests) = ControlHandle::pair(4);
+        let wrong: BTreeSet<u64> = wrong.iter().copied().collect();
+        let node = tokio::spawn(async move {
+            let (mut held, mut asked) = (BTreeSet::from([900]), 0);
+            while let Some(Request::Apply(batch, answer)) = requests.recv().await {
+                asked += 1;
+                let refused = batch.changes.iter().map(number).find(|number| wrong.contains(number));
+                let judged = match refused {
+                    Some(number) => {
+                        Err(Refusal { sir: u128::from(number).into(), why: "it is wrong".to_owned() })
+                    }
+                    None => Ok(Applied { revision: 1, created: 0, changed: 0, deleted: 0 }),
+                };
+                if judged.is_ok() {
+                    if batch.complete {
+                        held.clear();
+                    }
+                    held.extend(batch.changes.iter().map(number));
+                }
+                let _ = answer.send(judged);
+            }
+            (held, asked)
+        });
+        let missing = push(&handle, &config, &stats, (Origin::Nva, whole), mappings, &[]).await.unwrap();
+        drop(handle);
+        let (held, asked) = node.await.unwrap();
+        (missing, held, asked)
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_left_out_however_much_it_is_and_the_rest_is_in_force() {
+        let mappings: Vec<Told> = (0..512).map(|number| told(number, true)).collect();
+        let wrong: Vec<u64> = (0..512).filter(|number| number % 3 == 0).collect();
+        let right: BTreeSet<u64> = (0..512).filter(|number| number % 3 != 0).collect();
+        let some = Some(Missing { unknown: false, wrong: true });
+        let (missing, held, _) = pushed(&mappings, true, &wrong).await;
+        assert_eq!((missing, &held), (some, &right));
+        let (missing, held, asked) = pushed(&mappings, false, &[100]).await;
+        assert_eq!((missing, held.len()), (some, 512));
+        assert!(asked < 24, "asked {asked} times for one that is wrong");
+        let (missing, held, asked) = pushed(&mappings, true, &[]).await;
+        assert_eq!((missing, held.len(), asked), (Some(Missing::default()), 512, 1));
+    }
+
+    #[test]
+    fn what_goes_goes_before_what_comes() {
+        let config = Arc::new(Config::parse(TEXT, "t.yaml").unwrap());
+        let changes = changes(&config, &[told(0, true), told(0xffff, false), told(3, true), told(4, false)]);
+        assert_eq!(changes.iter().map(number).collect::<Vec<_>>(), [0xffff, 4, 0, 3]);
+    }
 }

@@ -46,6 +46,10 @@ impl Embedded {
     /// # Errors
     /// Another process has it, it is damaged, or the file system refuses. Nothing of a damaged file is changed.
     pub fn open(path: &Path, epoch: [u8; EPOCH]) -> Result<Self, StoreError> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|why| StoreError(format!("cannot make {}: {why}", directory.display())))?;
+        }
         let file = path.to_owned();
         Self::over(Box::new(move || Database::create(&file)), path, epoch)
     }

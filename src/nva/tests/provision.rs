@@ -43,17 +43,23 @@ fn key_of(nve: &str, name: &ObjectName) -> ObjectKey {
     ObjectKey { nve: nve.to_owned(), name: name.clone() }
 }
 
-fn add(nve: &str, entry: Result<Entry, String>) -> (ObjectKey, Change) {
+pub(super) fn add(nve: &str, entry: Result<Entry, String>) -> (ObjectKey, Change) {
     let entry = entry.unwrap();
     let text = entry.written().to_owned();
     (key_of(nve, entry.name()), Change::Add(entry, text))
 }
 
-fn network(name: &str, vnid: u32, more: &str) -> (ObjectKey, Change) {
+pub(super) fn network(name: &str, vnid: u32, more: &str) -> (ObjectKey, Change) {
     add("", Entry::network(&network_text(name, vnid, more)))
 }
 
-fn attachment(nve: &str, name: &str, vlan: u32, network: &str, address: &str) -> (ObjectKey, Change) {
+pub(super) fn attachment(
+    nve: &str,
+    name: &str,
+    vlan: u32,
+    network: &str,
+    address: &str,
+) -> (ObjectKey, Change) {
     add(nve, Entry::attachment(&attachment_text(name, vlan, network, address)))
 }
 
@@ -68,12 +74,12 @@ fn set((key, change): (ObjectKey, Change), sequence: Option<u64>) -> (ObjectKey,
     }
 }
 
-fn delete((key, _): (ObjectKey, Change), sequence: Option<u64>) -> (ObjectKey, Change) {
+pub(super) fn delete((key, _): (ObjectKey, Change), sequence: Option<u64>) -> (ObjectKey, Change) {
     (key, Change::Delete(sequence))
 }
 
 /// A registry whose store never fails.
-struct Office(Registry);
+pub(super) struct Office(pub(super) Registry);
 
 impl Office {
     fn new() -> Self {
@@ -81,7 +87,7 @@ impl Office {
         Office(Registry::new(known(), [], 0, (0, 0)).with_catalogue(catalogue))
     }
 
-    fn does(&mut self, (key, change): (ObjectKey, Change)) -> Result<u64, String> {
+    pub(super) fn does(&mut self, (key, change): (ObjectKey, Change)) -> Result<u64, String> {
         let (sequence, transaction) = self.0.provision(key, change)?;
         self.0.apply(&transaction, 0);
         Ok(sequence)
@@ -103,7 +109,7 @@ impl Office {
 }
 
 /// Red with vm1 at nve1, blue with vm2 at nve2.
-fn office() -> Office {
+pub(super) fn office() -> Office {
     let mut office = Office::new();
     for change in [
         network("red", 1, ""),

@@ -1,8 +1,12 @@
 //! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
 
 use super::*;
-use crate::nva::authority::{Authority, Commit, Effect, Input, LIMITS, Released, SessionId, Ticket};
+use crate::mapping::Scopes;
+use crate::nva::authority::{
+    Authority, Commit, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
+};
 use crate::nva::codec::{read_down, write_down};
+use crate::nva::commits::CommitRules;
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Up};
 use crate::nva::model::{Known, Record, Transaction};
@@ -62,7 +66,7 @@ impl Bench {
     fn follows(&mut self, nve: u64, known: Option<(u8, u64)>) {
         self.hello(nve);
         let known = known.map(|(epoch, revision)| Known { epoch: vec![epoch], revision });
-        self.up(nve, Up::Subscribe(known));
+        self.up(nve, Up::Subscribe(known, Scopes::default()));
     }
 
     fn hello(&mut self, nve: u64) {
@@ -408,7 +412,7 @@ fn progress_names_what_was_sent_and_applied_counts_up_to_what_there_is() {
     bench.up(1, Up::Beat);
     assert_eq!(bench.told_all(1), ["resumed 3", "progress 3"]);
     assert_eq!(bench.authority.nves().map(|nve| nve.applied).collect::<Vec<_>>(), [3]);
-    bench.up(1, Up::Subscribe(None));
+    bench.up(1, Up::Subscribe(None, Scopes::default()));
     assert_eq!(bench.closed, [(SessionId(1), "a second Subscribe".to_owned())]);
 }
 
@@ -594,4 +598,41 @@ fn a_restored_registry_waits_until_all_said_what_they_have_or_time_is_over_or_an
         bench.step(Input::Tick);
         assert!(bench.commits[1].ends_restoration && serves(&mut bench), "{how}");
     }
+}
+
+#[test]
+fn an_authority_that_is_behind_takes_no_node_back_in_time() {
+    // With a store of its own, what an NVE has beyond it was lost.
+    let mut bench = Bench::new(LIMITS, 5);
+    bench.follows(1, Some((EPOCH, 9)));
+    assert_eq!(
+        bench.told_all(1),
+        ["resync: the NVE has revision 9, and this authority 5", "page 1 2 3 4 5", "end 5"]
+    );
+    // With others, they have written it, and it comes.
+    let shared =
+        Settings { commits: CommitRules { is_shared: true, ..CommitRules::OWN }, ..settings(EPOCH, LIMITS) };
+    bench.authority = Authority::new(shared, Registry::new(nves(3), [], 5, (0, 0)));
+    bench.hello(2);
+    bench.commits_at_once = true;
+    bench.up(2, Up::Subscribe(Some(Known { epoch: vec![EPOCH], revision: 900 }), Scopes::default()));
+    let (id, why) = bench.closed.pop().unwrap();
+    assert!(id == SessionId(2) && why.contains("this authority is behind"), "{why}");
+    assert!(bench.told_all(2).iter().all(|word| !word.starts_with("resync")));
+}
+
+#[test]
+fn who_stood_still_heard_nobody_and_ends_no_session() {
+    let mut bench = Bench::new(LIMITS, 0);
+    bench.hello(1);
+    let lease_ms = u64::from(settings(EPOCH, LIMITS).lease_ms);
+    let tick = |bench: &mut Bench, passed_ms| {
+        bench.now_ms += passed_ms;
+        bench.step(Input::Tick);
+        bench.closed.len()
+    };
+    tick(&mut bench, 200);
+    assert_eq!(tick(&mut bench, 10 * lease_ms), 0);
+    let ends = (0..).find(|_| tick(&mut bench, 200) > 0).unwrap();
+    assert!((ends + 1) * 200 + 400 >= lease_ms && ends * 200 <= lease_ms + 400, "after {ends} ticks");
 }
