@@ -15,6 +15,7 @@
 //!
 //! ```text
 //! net ← ila ← {siit, mapping} ← table ← path ← {dpdk, node}
+//! shared ← {config, table, nva, node}
 //! net, ila, mapping ← config ← api ← {node, ctl}
 //! dpdk ← node
 //! ```
@@ -30,6 +31,9 @@
 //!
 //! [`siit`] translates one packet between IPv4 and IPv6 (RFC 7915), with ICMP and fragments. It chooses no addresses
 //! and sends nothing.
+//!
+//! [`shared`] has collections of which one state shares with the next what did not change. It knows nothing of what they
+//! hold.
 //!
 //! [`mapping`] says what a mapping is and how it changes: record, origin, change, batch. These are plain values with
 //! the rules that hold for one of them alone. `config`, `node` and `api` share them.
@@ -110,6 +114,7 @@ pub mod net;
 pub mod node;
 pub mod nva;
 pub mod path;
+pub mod shared;
 pub mod siit;
 pub mod table;
 pub mod telemetry;

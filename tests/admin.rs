@@ -174,8 +174,8 @@ fn the_node_and_its_reload() {
     assert_eq!((&view["tables"][0]["capacity"], &view["workers"][1]["core"]), (&json!(1024), &json!(2)));
     assert!(text.contains("\nwarning      the mapping file would delete 30 of its 40 mappings\n"), "{text}");
     assert!(view["warnings"][0].as_str().unwrap().contains("30 of its 40"));
-    let away =
-        "no session for 1m 15s, revision 41 applied, 1 identifiers refused: see the log, 3 mappings left out";
+    let away = "no session for 1m 15s, longer than nva.grace_s, revision 41 applied, 1 identifiers refused: see the log, \
+         3 mappings left out";
     assert!(text.contains(&format!("\nauthority    {away}")), "{text}");
     assert_eq!((&view["authority"]["session"], &view["authority"]["stale_s"]), (&json!(false), &json!(75)));
     let error = node.error(&["mapping", "confirm", "29"]);

@@ -8,13 +8,15 @@ use std::path::Path;
 /// no other.
 const LAYERS: &[(&str, &[&str])] = &[
     ("net", &[]),
+    // Collections that snapshots share.
+    ("shared", &[]),
     ("ila", &["net"]),
     ("siit", &["net", "ila"]),
     ("mapping", &["net", "ila"]),
-    ("table", &["net", "ila", "siit", "mapping"]),
-    ("path", &["net", "ila", "siit", "mapping", "table"]),
+    ("table", &["net", "ila", "siit", "mapping", "shared"]),
+    ("path", &["net", "ila", "siit", "mapping", "shared", "table"]),
     ("dpdk", &["net", "table", "path"]),
-    ("config", &["net", "ila", "mapping"]),
+    ("config", &["net", "ila", "mapping", "shared"]),
     // What `ilactl` and integrators see of a node.
     ("api", &["net", "ila", "mapping", "config"]),
     // Who a peer is; reads the files that the configuration names.
@@ -22,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // What Prometheus and probes read.
     ("telemetry", &[]),
     // The authority never sees a table or a packet.
-    ("nva", &["net", "ila", "mapping", "config", "api", "tls", "telemetry"]),
+    ("nva", &["net", "ila", "mapping", "shared", "config", "api", "tls", "telemetry"]),
     (
         "node",
         &[
@@ -30,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ila",
             "siit",
             "mapping",
+            "shared",
             "table",
             "path",
             "dpdk",

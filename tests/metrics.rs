@@ -51,6 +51,7 @@ fn stats() -> Stats {
     stats.updates_withheld.store(23, Ordering::Relaxed);
     stats.mappings_shadowed.store(24, Ordering::Relaxed);
     stats.nva.stale(26);
+    stats.nva.grace_over.store(1, Ordering::Relaxed);
     stats.nva.state_failed();
     stats.nva.missed(4, 7);
     stats.nva.cached.store(27, Ordering::Relaxed);
@@ -162,6 +163,7 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_mapping_entries_shadowed_total", 24.0),
         ("ilagate_mapping_deletions_withheld", 25.0),
         ("ilagate_nva_stale_seconds", 26.0),
+        ("ilagate_nva_grace_over", 1.0),
         ("ilagate_nva_state_failures_total", 1.0),
         ("ilagate_nva_cached_mappings", 27.0),
         ("ilagate_nva_refreshed_mappings_total", 28.0),

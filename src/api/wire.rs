@@ -82,7 +82,7 @@ same! {
         name, version, uptime_s, revision, snapshot, last_update_us, config, tables, workers, originated,
         mbufs_in_use, mbufs, warnings, authority
     }
-    AuthorityView is Authority { session, applied, registered, refused, left_out, stale_s }
+    AuthorityView is Authority { session, applied, registered, refused, left_out, stale_s, grace_over }
     TableView is Table { domain, sir_prefix, checksum, mappings, capacity, memory_bytes }
     WorkerView is Worker { worker, core, bursts, empty_polls, idle_ratio, burst_fill, snapshot, fates }
     ReloadView is Reload { applied, mappings }

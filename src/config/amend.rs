@@ -9,6 +9,7 @@ use super::model::{
     Beyond, Config, LocalIdentifier, NetworkPeer, OwnLocator, PeerTarget, Policy, TenantAddress,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Longest word that is judged, and quoted in an error.
 const MAX_WORD_BYTES: usize = 64;
@@ -51,7 +52,7 @@ pub struct AmendmentRules {
     domains: Domains,
     networks: Networks,
     locators: Vec<OwnLocator>,
-    policies: Vec<Policy>,
+    policies: Arc<Vec<Policy>>,
 }
 
 impl AmendmentRules {
@@ -122,14 +123,14 @@ impl Config {
                 if self.policies.len() >= MAX_POLICIES {
                     return Err(too_many_policies());
                 }
-                self.policies.push(policy);
+                Arc::make_mut(&mut self.policies).push(policy);
                 Ok(Amendment::Policy(words))
             }
             Amendment::Peer(words) => {
                 let (place, peer) = rules.peer(self, words)?;
                 let words = self.peer_words(place, peer);
                 self.judge_place_of_peer(place, peer)?;
-                if let Some(network) = self.virtual_networks.get_mut(usize::from(place)) {
+                if let Some(network) = Arc::make_mut(&mut self.virtual_networks).get_mut(usize::from(place)) {
                     network.peers.push(peer);
                 }
                 Ok(Amendment::Peer(words))

@@ -64,12 +64,17 @@ impl Changes {
     }
 
     /// A list whose order means nothing: what came and what went.
-    fn set<T: Eq + Hash>(&mut self, path: &str, old: &[T], new: &[T]) {
-        let (was, is): (HashSet<&T>, HashSet<&T>) = (old.iter().collect(), new.iter().collect());
-        for (n, _) in old.iter().enumerate().filter(|(_, entry)| !is.contains(entry)) {
+    fn set<'c, T: Eq + Hash + 'c>(
+        &mut self,
+        path: &str,
+        old: impl IntoIterator<Item = &'c T> + Copy,
+        new: impl IntoIterator<Item = &'c T> + Copy,
+    ) {
+        let (was, is): (HashSet<&T>, HashSet<&T>) = (old.into_iter().collect(), new.into_iter().collect());
+        for (n, _) in old.into_iter().enumerate().filter(|(_, entry)| !is.contains(entry)) {
             self.note(format!("{path}[{n}]"), ChangeKind::Removed, true);
         }
-        for (n, _) in new.iter().enumerate().filter(|(_, entry)| !was.contains(entry)) {
+        for (n, _) in new.into_iter().enumerate().filter(|(_, entry)| !was.contains(entry)) {
             self.note(format!("{path}[{n}]"), ChangeKind::Added, true);
         }
     }
@@ -106,9 +111,9 @@ impl Config {
         self.diff_ports(new, c);
         c.set("locators", &self.locators, &new.locators);
         self.diff_networks(new, c);
-        c.set("policies", &self.policies, &new.policies);
+        c.set("policies", &*self.policies, &*new.policies);
         c.set("attachments", &self.attachments, &new.attachments);
-        c.set("routes", &self.routes, &new.routes);
+        c.set("routes", &*self.routes, &*new.routes);
         c.set("neighbours.static", &self.neighbours, &new.neighbours);
         match (&self.mappings, &new.mappings) {
             (Some(old), Some(new)) => {
@@ -144,7 +149,7 @@ impl Config {
         );
         match (&self.nva, &new.nva) {
             (Some(old), Some(new)) => {
-                fields!(c, "nva", old, new, false, [endpoints, embedded, tls, mode, provision, scopes])
+                fields!(c, "nva", old, new, false, [endpoints, embedded, tls, mode, provision, scopes, grace])
             }
             (old, new) => c.section("nva", old.as_ref(), new.as_ref(), false),
         }

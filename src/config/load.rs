@@ -2,7 +2,7 @@
 
 use super::error::ConfigErrors;
 use super::model::Config;
-use super::provision::{Entry, RefusedEntry, append, settle};
+use super::provision::{Basis, Entry, RefusedEntry, append, settle};
 use super::raw::RawConfig;
 use super::{check, file, yaml};
 use std::path::{Path, PathBuf};
@@ -35,18 +35,24 @@ impl Source {
     }
 
     /// The file with the entries of an authority, by the same rules as the file. An entry that breaks one is left out:
-    /// the file comes first, then the entries in their order.
+    /// the file comes first, then the entries in their order. The basis is for the next change of entries.
     ///
     /// # Errors
     /// What is wrong with the file alone.
-    pub fn with(&self, entries: &[&Entry]) -> Result<(Config, Vec<RefusedEntry>), ConfigErrors> {
-        settle(entries, |entries| {
+    pub fn with(&self, entries: &[&Entry]) -> Result<(Config, Basis, Vec<RefusedEntry>), ConfigErrors> {
+        let ((config, basis), refused) = settle(entries, |entries| {
             let (raw, appended, provisioned) = append(&self.raw, entries);
             let mut check = check::Check::with(&self.file, appended);
-            let config = check::judge(&mut check, &raw, &self.directory);
+            let (config, standing) = check::judge(&mut check, &raw, &self.directory);
             let errors = check.errors();
-            if errors.is_empty() { Ok(Config { provisioned, ..config }) } else { Err(errors) }
-        })
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+            let config = Config { provisioned, ..config };
+            let basis = Basis::new(&self.file, &config, standing);
+            Ok((config, basis))
+        })?;
+        Ok((config, basis, refused))
     }
 }
 

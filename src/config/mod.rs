@@ -34,5 +34,8 @@ pub use error::{ConfigError, ConfigErrors};
 pub use file::{Fingerprint, read as read_file};
 pub use load::Source;
 pub use model::*;
-pub use provision::{Claim, Entry, MAX_ENTRY_BYTES, ObjectName, ProvisionRules, RefusedEntry, Room, Summary};
+pub use provision::{
+    Basis, Claim, Entry, Judged, MAX_ENTRY_BYTES, ObjectName, ProvisionRules, RefusedEntry, Room, Step,
+    Summary,
+};
 pub use store::{EtcdConfig, StoreConfig};

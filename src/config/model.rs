@@ -16,8 +16,10 @@ use super::endpoint::NvaEndpoint;
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
 use crate::mapping::Scopes;
 use crate::net::{Ipv6Prefix, Mac};
+use crate::shared::List;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Room in front of a frame within an mbuf (DPDK's `RTE_PKTMBUF_HEADROOM`).
 pub const HEADROOM_BYTES: u32 = 128;
@@ -27,7 +29,7 @@ pub const FRAME_OVERHEAD_BYTES: u32 = 18;
 /// Virtual networks that have counters of their own unless the file says otherwise.
 pub const COUNTED_NETWORKS: u16 = 256;
 
-/// A configuration that cannot be wrong.
+/// A configuration that cannot be wrong. Its long lists are shared with copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Who this node is.
@@ -43,15 +45,15 @@ pub struct Config {
     /// Ports, 1 to 64.
     pub ports: Vec<Port>,
     /// Virtual networks, at most 4096.
-    pub virtual_networks: Vec<VirtualNetwork>,
+    pub virtual_networks: Arc<Vec<VirtualNetwork>>,
     /// Who may send to whom across the edges of networks, at most 65536; each once.
-    pub policies: Vec<Policy>,
+    pub policies: Arc<Vec<Policy>>,
     /// Tasks and tenants attached to access ports.
-    pub attachments: Vec<Attachment>,
+    pub attachments: List<Attachment>,
     /// What of these three an authority added.
     pub provisioned: Provisioned,
     /// Static routes.
-    pub routes: Vec<Route>,
+    pub routes: Arc<Vec<Route>>,
     /// Static neighbours.
     pub neighbours: Vec<StaticNeighbour>,
     /// Where the mappings of remote identifiers come from.
@@ -372,6 +374,26 @@ pub struct Nva {
     pub provision: bool,
     /// What of the mappings it follows.
     pub scopes: Scopes,
+    /// How long its mappings hold without a session; [`NvaMode::Full`] only.
+    pub grace: Grace,
+}
+
+/// What becomes of the mappings of an authority that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// Seconds since the last session after which the operator is told that it is too long.
+    pub seconds: u32,
+    /// What happens then.
+    pub then: AfterGrace,
+}
+
+/// What becomes of mappings when the grace period ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterGrace {
+    /// They stay.
+    Keep,
+    /// They go. Their packets are those of any identifier without a mapping.
+    Forget,
 }
 
 /// Which mappings a node wants of its authority.

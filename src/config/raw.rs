@@ -245,6 +245,8 @@ raw! {
         tls: Option<Spanned<RawTls>>,
         mode: Option<Text>,
         provision: Option<Text>,
+        grace_s: Option<Text>,
+        after_grace: Option<Text>,
         scopes: List<RawScope>,
     }
     /// `nva.scopes[]`

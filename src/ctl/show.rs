@@ -37,10 +37,13 @@ pub(super) async fn node(client: &mut Client, out: &mut Output<'_>) -> Result<()
 }
 
 fn authority_line(authority: &AuthorityView) -> String {
-    let AuthorityView { session, applied, registered, refused, left_out, stale_s } = *authority;
+    let AuthorityView { session, applied, registered, refused, left_out, stale_s, grace_over } = *authority;
     let mut line = match session {
         true => format!("session, revision {applied} applied, {registered} identifiers registered"),
-        false => format!("no session for {}, revision {applied} applied", duration(stale_s)),
+        false => {
+            let too_long = if grace_over { ", longer than nva.grace_s" } else { "" };
+            format!("no session for {}{too_long}, revision {applied} applied", duration(stale_s))
+        }
     };
     for (count, what) in [(refused, "identifiers refused"), (left_out, "mappings left out")] {
         if count > 0 {

@@ -3,6 +3,7 @@
 use crate::node::metrics;
 use crate::node::stats::{PortFacts, Stats, WorkerStats};
 use crate::telemetry::http::Site;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a worker may be busy with one burst or asleep and still count as alive.
@@ -53,6 +54,12 @@ async fn what_is_missing(stats: &Stats) -> Vec<String> {
     }
     reasons.extend(control_hangs(stats, CONTROL_SILENCE));
     reasons.extend(no_way_out(stats));
+    if stats.nva.forgot.load(Ordering::Relaxed) {
+        let stale_s = stats.nva.stale_s.load(Ordering::Relaxed);
+        reasons.push(format!(
+            "no session with the authority for {stale_s} s, and its mappings went after nva.grace_s; look at the authority"
+        ));
+    }
     reasons
 }
 

@@ -7,7 +7,7 @@
 
 use super::exchange::Frame;
 use super::rib::attachment_key;
-use crate::config::{Config, Multicast, TenantAddress};
+use crate::config::{Attachment, Config, Multicast, TenantAddress};
 use crate::ila::Identifier;
 use crate::ila::group::{ipv4_leaves_link, ipv6_identifier, leaves_link, scope};
 use crate::mapping::group::judge_group_identifier;
@@ -27,6 +27,9 @@ const LAST_MEMBER_MS: u64 = 2_000;
 const CHECK_MS: u64 = 250;
 /// The part of it that one query gives for an answer.
 const LAST_RESPONSE_MS: u64 = 1_000;
+
+/// A port, a VLAN identifier, and the index of a network with tenants there.
+type NetworkLink = (PortId, u16, u16);
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -67,8 +70,10 @@ pub struct Memberships {
     settings: Multicast,
     networks: Vec<Network>,
     members: BTreeMap<AttachmentKey, Member>,
-    /// Links with tenants, once for each network that they have.
-    links: BTreeSet<(PortId, u16, u16)>,
+    /// Links with tenants, once for each network that they have, and how many tenants those are.
+    links: BTreeMap<NetworkLink, usize>,
+    /// When links to which tenants came are queried, beside the others.
+    fresh: BTreeSet<(u64, NetworkLink)>,
     /// When the next check for memberships that ran out is due.
     check_due_ms: u64,
     query_due_ms: u64,
@@ -86,7 +91,8 @@ impl Memberships {
             settings: config.multicast,
             networks: Vec::new(),
             members: BTreeMap::new(),
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             check_due_ms: 0,
             query_due_ms: 0,
             queries: 0,
@@ -119,6 +125,7 @@ impl Memberships {
             .collect();
         let mut old = std::mem::take(&mut self.members);
         self.links.clear();
+        self.fresh.clear();
         for attachment in &config.attachments {
             let Some(network) = attachment.network else { continue };
             let key = attachment_key(attachment);
@@ -131,12 +138,54 @@ impl Memberships {
                 network.joined += member.groups.len() as u32;
             }
             self.members.insert(key, member);
-            self.links.insert((key.port, key.vlan, network));
+            *self.links.entry((key.port, key.vlan, network)).or_default() += 1;
         }
         for (key, member) in old {
             effects.extend(member.groups.into_keys().map(|group| Effect::Left(key, group)));
         }
         self.query_soon(now_ms);
+    }
+
+    /// Takes over attachments that went, and some that came. Those that are there before and after keep their groups if
+    /// they stay in their network. Links to which tenants came are queried.
+    pub fn take_step(
+        &mut self,
+        gone: &[Attachment],
+        new: &[Attachment],
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut old: BTreeMap<AttachmentKey, Member> = BTreeMap::new();
+        for key in gone.iter().map(attachment_key) {
+            let Some(member) = self.members.remove(&key) else { continue };
+            let link = (key.port, key.vlan, member.network);
+            if let Some(count) = self.links.get_mut(&link) {
+                *count -= 1;
+                if *count == 0 {
+                    self.links.remove(&link);
+                }
+            }
+            old.insert(key, member);
+        }
+        let interval_ms = u64::from(self.settings.query_interval_s) * 1000;
+        for attachment in new {
+            let Some(network) = attachment.network else { continue };
+            let key = attachment_key(attachment);
+            let stays = old.get(&key).is_some_and(|member| member.network == network);
+            let member = old.remove(&key).filter(|_| stays);
+            let member = member.unwrap_or(Member { network, groups: BTreeMap::new() });
+            self.members.insert(key, member);
+            let link = (key.port, key.vlan, network);
+            *self.links.entry(link).or_default() += 1;
+            // As often as at the start (RFC 3376 §8.6, §8.7).
+            self.fresh.extend((0..u64::from(ROBUSTNESS)).map(|n| (now_ms + n * interval_ms / 4, link)));
+        }
+        for (key, member) in old {
+            if let Some(network) = self.networks.get_mut(usize::from(member.network)) {
+                network.joined -= member.groups.len() as u32;
+            }
+            effects.extend(member.groups.into_keys().map(|group| Effect::Left(key, group)));
+        }
     }
 
     /// Queries all tenants as at the start, because new ones may have come.
@@ -223,6 +272,13 @@ impl Memberships {
         if now_ms >= self.query_due_ms && !self.links.is_empty() {
             self.query(now_ms, effects);
         }
+        while self.fresh.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms)
+            && let Some((_, link)) = self.fresh.pop_first()
+        {
+            if self.links.contains_key(&link) {
+                self.query_link(link, effects);
+            }
+        }
     }
 
     fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -245,16 +301,19 @@ impl Memberships {
         // The first ones follow each other sooner (RFC 3376 §8.6, §8.7).
         let pause_ms = if self.queries < ROBUSTNESS { interval_ms / 4 } else { interval_ms };
         self.query_due_ms = now_ms + pause_ms;
+        let links: Vec<NetworkLink> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.query_link(link, effects));
+    }
+
+    /// Sends a general query to a link.
+    fn query_link(&self, (port, vlan, network): NetworkLink, effects: &mut Vec<Effect>) {
         let question = Question {
             group: None,
             response_ms: self.response_ms(),
             interval_s: self.settings.query_interval_s,
         };
-        for (port, vlan, network) in &self.links {
-            let Some(network) = self.networks.get(usize::from(*network)) else { continue };
-            effects
-                .extend(network.query(*port, *vlan, &question).map(|frame| Effect::Query(Box::new(frame))));
-        }
+        let Some(network) = self.networks.get(usize::from(network)) else { return };
+        effects.extend(network.query(port, vlan, &question).map(|frame| Effect::Query(Box::new(frame))));
     }
 
     /// How long tenants may take to answer: less than half of the query interval.
@@ -273,6 +332,12 @@ impl Memberships {
     pub fn of(&self, key: AttachmentKey) -> impl Iterator<Item = (TenantAddress, u64)> + '_ {
         let groups = self.members.get(&key).map(|member| &member.groups);
         groups.into_iter().flatten().map(|(group, until)| (*group, until.expires_ms))
+    }
+
+    /// The links that are queried.
+    #[cfg(test)]
+    pub fn links(&self) -> Vec<(PortId, u16, u16)> {
+        self.links.keys().copied().collect()
     }
 
     /// Memberships of all tenants.

@@ -102,6 +102,7 @@ impl Values {
             self.count(NVA_DRIFT, &[("what", what)], drifted.load(Ordering::Relaxed));
         }
         gauge(NVA_STALE, &[], &stats.nva.stale_s);
+        gauge(NVA_GRACE_OVER, &[], &stats.nva.grace_over);
         count(NVA_STATE_FAILURES, &stats.nva.state_failures);
         gauge(NVA_CACHED, &[], &stats.nva.cached);
         count(NVA_QUERIED, &stats.nva.asked);

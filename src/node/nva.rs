@@ -12,9 +12,11 @@ pub use keeper::Before;
 use super::exchange::Exchange;
 use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
-use crate::config::{Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles};
+use crate::config::{
+    self, AfterGrace, Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles,
+};
 use crate::mapping::{Digest, Origin};
-use crate::nva::client::{Client, Effect, Extent, Input, News, Objects};
+use crate::nva::client::{Client, Effect, Extent, Grace, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
 use crate::nva::message::{Down, Told, Triangle};
 use crate::nva::mirror::Update;
@@ -98,6 +100,11 @@ impl Nva {
         session.kept_objects = before.objects.clone();
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
+        if session.authorities.mode == NvaMode::Full {
+            let config::Grace { seconds, then } = session.authorities.grace;
+            let grace = Grace { period_ms: u64::from(seconds) * 1000, forgets: then == AfterGrace::Forget };
+            session.client = session.client.patient(grace, before.stale_s.saturating_mul(1000));
+        }
         // Of what was kept, the configuration may not have taken everything.
         session.left_out.wrong = stats.nva.left_out.load(Ordering::Relaxed) > 0;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -375,6 +382,20 @@ impl Session {
                 tracing::warn!(why, "no session with the authority; the node forwards on what it knows");
             }
             News::Away(why) => tracing::debug!(why, "still no session with the authority"),
+            News::GraceOver { forgets } => {
+                let grace_s = self.authorities.grace.seconds;
+                if *forgets {
+                    tracing::error!(
+                        grace_s,
+                        "the authority is away for longer than nva.grace_s; its mappings go"
+                    );
+                } else {
+                    tracing::error!(
+                        grace_s,
+                        "the authority is away for longer than nva.grace_s; its mappings stay"
+                    );
+                }
+            }
             News::Refused { key, owner, why } => {
                 tracing::error!(identifier = %key, owner, why, "the authority refuses an identifier");
             }

@@ -311,7 +311,7 @@ impl Shell {
                 }
             }
             Effect::Answer(id, answer) => self.waiters.answer(id, answer),
-            Effect::Load(order) => self.load(order),
+            Effect::Load(order) => self.load(*order),
             Effect::Provisioned(known, refused) => {
                 self.provisioned.send_replace((known, refused));
             }

@@ -75,6 +75,10 @@ pub struct NvaCounters {
     pub left_out: AtomicU64,
     /// Seconds since there was a session last; 0 while there is one.
     pub stale_s: AtomicU64,
+    /// Whether there was no session for the whole grace period (1) or not (0).
+    pub grace_over: AtomicU64,
+    /// Whether the mappings of the authority went for that.
+    pub forgot: AtomicBool,
     /// Attempts to keep what is known that failed.
     pub state_failures: AtomicU64,
     /// Mappings that the node asked for and uses, in cache mode.
@@ -112,6 +116,8 @@ impl NvaCounters {
         self.applied.store(status.applied, Ordering::Relaxed);
         self.registered.store(status.registered as u64, Ordering::Relaxed);
         self.refused.store(status.refused as u64, Ordering::Relaxed);
+        self.grace_over.store(status.grace_over.into(), Ordering::Relaxed);
+        self.forgot.store(status.forgot, Ordering::Relaxed);
         self.triangular.store(status.triangles, Ordering::Relaxed);
         let DriftCounts { compared, parts, objects } = status.drift;
         self.digests.store(compared, Ordering::Relaxed);
@@ -144,6 +150,7 @@ impl NvaCounters {
             refused: get(&self.refused),
             left_out: get(&self.left_out),
             stale_s: get(&self.stale_s),
+            grace_over: get(&self.grace_over) > 0,
         }
     }
 

@@ -1,9 +1,10 @@
 //! What operators want at NVEs: networks, policies between them, and attachments. It is judged by the rules of a node's
 //! file, and each NVE sees of it what it has a part in.
 
+use super::beside::Beside;
 use super::claims::Networks;
 use super::model::{Key, Nve, Object, ObjectKey};
-use crate::config::{Claim, Entry, ObjectName, ProvisionRules};
+use crate::config::{Claim, Entry, Judged, ObjectName, ProvisionRules};
 use crate::ila::Locator;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +76,10 @@ pub struct Catalogue {
     shown: Mutex<HashMap<(String, bool), Shown>>,
     /// What cannot be read, and why.
     unread: BTreeMap<ObjectKey, (Object, String)>,
+    /// How many attachments each NVE has.
+    counts: HashMap<String, usize>,
+    /// NVEs that were judged last.
+    beside: Beside,
     /// By VNID.
     networks: Networks,
 }
@@ -90,6 +95,7 @@ impl Catalogue {
     /// What comes is judged by these rules: those before and further domains.
     pub(super) fn judge_by(&mut self, rules: ProvisionRules) {
         self.rules = rules;
+        self.beside.clear();
     }
 
     /// Objects that cannot be read, and why. They are kept, and nobody is told of them.
@@ -153,6 +159,13 @@ impl Catalogue {
             self.remove(key);
             if let Some(object) = object {
                 self.insert(key.clone(), object.clone());
+            }
+            match key.name {
+                ObjectName::Attachment(_) => {
+                    let entry = self.objects.get(key).map(|held| &*held.entry);
+                    self.beside.set(&key.nve, &key.name, entry);
+                }
+                ObjectName::Network(_) | ObjectName::Policy { .. } => self.beside.clear(),
             }
         }
     }
@@ -229,13 +242,20 @@ impl Catalogue {
         self.judge_claims(key, &entry)?;
         self.judge_hosts(key, &entry)?;
         let object = Object { document, sequence: before.unwrap_or(0).max(revision) + 1 };
+        if self.admits(nves, key, &entry) {
+            return Ok(Some(object));
+        }
         let unread = self.unread.get(key).cloned();
         let old = self.remove(key);
         self.hold(key.clone(), Held { entry: Arc::new(entry), object: object.clone() });
-        let is_refused = self.refused(nves, key);
+        let (is_refused, judged) = self.refused(nves, key);
         self.remove(key);
         // What is refused without it as well is not its fault.
-        let was_refused = if is_refused.is_empty() { BTreeMap::new() } else { self.refused(nves, key) };
+        let was_refused = if is_refused.is_empty() { BTreeMap::new() } else { self.refused(nves, key).0 };
+        if let (Some(judged), Some(nve)) = (judged, nves.get(&key.nve)) {
+            let durable = old.as_ref().map(|held| &*held.entry);
+            self.beside.keep((&key.nve, &nve.locators), judged, (&key.name, durable));
+        }
         if let Some(old) = old {
             self.hold(key.clone(), old);
         }
@@ -246,6 +266,19 @@ impl Catalogue {
             Some((_, why)) => Err(why),
             None => Ok(Some(object)),
         }
+    }
+
+    /// Whether an attachment breaks no rule, as far as that is known without a look at all others of its NVE.
+    fn admits(&mut self, nves: &HashMap<String, Nve>, key: &ObjectKey, entry: &Entry) -> bool {
+        let Some(nve) = nves.get(&key.nve).filter(|_| matches!(key.name, ObjectName::Attachment(_))) else {
+            return false;
+        };
+        // The first of a network brings what others of it are judged by.
+        let mut networks = entry.networks().into_iter();
+        let is_there = |network| self.attached.get(network).is_some_and(|nves| nves.contains_key(&key.nve));
+        let before = self.objects.get(key).map(|held| held.entry.clone());
+        networks.all(is_there)
+            && self.beside.admits((&key.nve, &nve.locators), (&key.name, entry), before.as_deref())
     }
 
     fn judge_deletion(&self, key: &ObjectKey) -> Result<(), String> {
@@ -264,7 +297,7 @@ impl Catalogue {
             let nve: String = key.nve.chars().take(64).collect();
             return Err(format!("`{}` is no NVE of this authority; add it to nves", nve.escape_debug()));
         }
-        if self.of_nve(&key.nve).count() >= MAX_ATTACHMENTS {
+        if self.counts.get(&key.nve).is_some_and(|count| *count >= MAX_ATTACHMENTS) {
             return Err(format!("{} has {MAX_ATTACHMENTS} attachments; an NVE has no more", key.nve));
         }
         Ok(())
@@ -309,8 +342,14 @@ impl Catalogue {
         }
     }
 
-    /// What is refused of what a change of this object concerns, and why.
-    fn refused(&self, nves: &HashMap<String, Nve>, key: &ObjectKey) -> BTreeMap<ObjectKey, String> {
+    /// What is refused of what a change of this object concerns, and why; and what the next attachment at its NVE may be
+    /// judged beside.
+    fn refused(
+        &self,
+        nves: &HashMap<String, Nve>,
+        key: &ObjectKey,
+    ) -> (BTreeMap<ObjectKey, String>, Option<Judged>) {
+        let mut beside = None;
         let mut refused = BTreeMap::new();
         let concerned: BTreeSet<&str> = match &key.name {
             ObjectName::Attachment(_) => BTreeSet::from([key.nve.as_str()]),
@@ -321,7 +360,7 @@ impl Catalogue {
             let all: Vec<&Held> =
                 self.objects.iter().filter(|(key, _)| key.nve.is_empty()).map(|(_, it)| it).collect();
             let locators = nves.values().flat_map(|nve| &nve.locators);
-            let judged = self.rules.judge(locators, &in_order(all));
+            let (judged, _) = self.rules.judge(locators, &in_order(all));
             refused.extend(
                 judged.into_iter().map(|it| (ObjectKey { nve: String::new(), name: it.name }, it.why)),
             );
@@ -330,11 +369,12 @@ impl Catalogue {
             let Some(known) = nves.get(nve) else { continue };
             let view = self.view(nves, nve);
             let entries: Vec<&Entry> = view.iter().map(|seen| &*seen.entry).collect();
-            let judged = self.rules.judge(&known.locators, &entries);
+            let (judged, good) = self.rules.judge(&known.locators, &entries);
+            beside = good.filter(|_| nve == key.nve);
             let its = judged.into_iter().filter(|it| matches!(it.name, ObjectName::Attachment(_)));
             refused.extend(its.map(|it| (ObjectKey { nve: nve.to_owned(), name: it.name }, it.why)));
         }
-        refused
+        (refused, beside)
     }
 
     /// What an NVE sees: its attachments; the networks that these are in; the policies of those; the networks that
@@ -459,6 +499,9 @@ impl Catalogue {
                 *nves.entry(key.nve.clone()).or_default() += 1;
             }
         }
+        if matches!(key.name, ObjectName::Attachment(_)) {
+            *self.counts.entry(key.nve.clone()).or_default() += 1;
+        }
         for claim in held.entry.claims() {
             self.claims.entry(claim).or_insert_with(|| key.clone());
         }
@@ -490,6 +533,14 @@ impl Catalogue {
                 if nves.is_empty() {
                     self.attached.remove(network);
                 }
+            }
+        }
+        if matches!(key.name, ObjectName::Attachment(_))
+            && let Some(count) = self.counts.get_mut(&key.nve)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&key.nve);
             }
         }
         if let ObjectName::Network(name) = &key.name {

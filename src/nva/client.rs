@@ -4,13 +4,15 @@
 //! [`Client::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no socket and no chance
 //! of its own: a shell feeds it, and the seed of its jitter is passed in.
 
+mod grace;
 mod interface;
 
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
 pub use super::message::Extent;
-pub use super::wanted::Objects;
+pub use super::wanted::{Objects, Wishes};
+pub use grace::Grace;
 pub use interface::{Effect, Input, News, Status};
 
 use super::cache::{Cache, Changes};
@@ -20,6 +22,7 @@ use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
 use crate::mapping::{Parts, Scopes};
+use grace::Patience;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -103,6 +106,8 @@ pub struct Client {
     triangles: Triangles,
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
+    /// How long what it follows is good without a session; without an end if there is none.
+    patience: Option<Patience>,
     /// Whether something of the cache is being applied.
     applying: bool,
     /// When the last tick was.
@@ -134,6 +139,7 @@ impl Client {
             cache: None,
             triangles: Triangles::default(),
             wanted_objects: None,
+            patience: None,
             applying: false,
             ticked_ms: None,
             effects: Vec::new(),
@@ -168,6 +174,13 @@ impl Client {
         self
     }
 
+    /// The same, with a grace period for what it knows without a session. The last one ended so long before the start.
+    #[must_use]
+    pub fn patient(mut self, grace: Grace, ago_ms: u64) -> Self {
+        self.patience = Some(Patience::since(grace, ago_ms));
+        self
+    }
+
     /// What is in force in every worker: where the next session goes on.
     #[must_use]
     pub fn known(&self) -> Option<&Known> {
@@ -187,6 +200,8 @@ impl Client {
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
             drift: self.follower.drift(),
+            grace_over: self.patience.as_ref().is_some_and(|patience| patience.is_over),
+            forgot: self.patience.as_ref().is_some_and(Patience::forgot),
             cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
         }
     }
@@ -321,6 +336,7 @@ impl Client {
     fn closed(&mut self, why: &str, now_ms: u64) {
         if matches!(self.state, State::Live(_)) {
             self.pause_ms = PAUSE_MS.0;
+            self.patience.iter_mut().for_each(|patience| patience.ended(now_ms));
         }
         self.effects.push(Effect::Tell(News::Away(why.to_owned())));
         let until_ms = now_ms + self.draw(self.pause_ms);
@@ -348,6 +364,7 @@ impl Client {
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
                 self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false, router });
                 self.effects.push(Effect::Tell(News::Live { revision }));
+                self.patience.iter_mut().for_each(Patience::live);
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
                 if let Some(wanted) = &mut self.wanted_objects {
@@ -451,6 +468,14 @@ impl Client {
             live.heard_ms += stood_still;
         }
         self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
+        if !matches!(self.state, State::Live(_))
+            && let Some(forgets) = self.patience.as_mut().and_then(|patience| patience.ends(now_ms))
+        {
+            self.effects.push(Effect::Tell(News::GraceOver { forgets }));
+            if forgets {
+                self.follower.give_up();
+            }
+        }
         match &mut self.state {
             State::Away { until_ms } if now_ms >= *until_ms => {
                 self.state = State::Greeting { since_ms: now_ms };

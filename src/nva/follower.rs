@@ -86,6 +86,12 @@ impl Follower {
         self.comparison.begin();
     }
 
+    /// Nothing is to be in force any more: everything is asked for anew.
+    pub(super) fn give_up(&mut self) {
+        self.batches.clear();
+        self.batches.push_back(Batch { extent: Extent::All, mappings: Vec::new(), makes: Known::default() });
+    }
+
     /// Takes in what is told of mappings.
     ///
     /// # Errors
@@ -140,6 +146,10 @@ impl Follower {
             return Some(Work::Compare);
         }
         let Batch { extent, mappings, makes } = self.batches.pop_front()?;
+        if makes.epoch.is_empty() {
+            // The next session may begin before it is in force.
+            self.known = None;
+        }
         self.applying = Some(makes.clone());
         Some(Work::Apply(extent, mappings, makes))
     }
@@ -158,7 +168,7 @@ impl Follower {
     pub(super) fn applied(&mut self) {
         if let Some(known) = self.applying.take() {
             self.unsaid = known.epoch == self.epoch;
-            self.known = Some(known);
+            self.known = (!known.epoch.is_empty()).then_some(known);
         }
     }
 

@@ -7,7 +7,7 @@ use super::catalogue::Seen;
 use super::message::Told;
 use super::model::{Key, Known, ObjectKey};
 use super::store::{read_choices, read_key, read_object_key, write_choices, write_key, write_object_key};
-use super::wanted::Objects;
+use super::wanted::{Objects, Wishes};
 use crate::config::{Entry, ObjectName};
 use crate::mapping::Scopes;
 use redb::{
@@ -427,7 +427,7 @@ fn read_content(database: &Database) -> Result<Content, Fault> {
 fn write_objects(table: &mut Table<'_, &str, &[u8]>, objects: &Objects) -> Result<(), redb::Error> {
     let key = |name: &ObjectName| write_object_key(&ObjectKey { nve: String::new(), name: name.clone() });
     let wanted: BTreeMap<String, Vec<u8>> =
-        objects.all.values().map(|seen| (key(&seen.name), object_value(seen))).collect();
+        objects.all.iter().map(|(name, seen)| (key(name), object_value(seen))).collect();
     let mut gone = Vec::new();
     for entry in table.iter()? {
         let (key, _) = entry?;
@@ -454,13 +454,13 @@ fn object_value(seen: &Seen) -> Vec<u8> {
     bytes
 }
 
-fn read_objects(begun: &ReadTransaction) -> Result<BTreeMap<ObjectName, Seen>, Fault> {
+fn read_objects(begun: &ReadTransaction) -> Result<Wishes, Fault> {
     let table = match begun.open_table(OBJECTS) {
         Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Wishes::default()),
         Err(why) => return Err(why.into()),
     };
-    let mut objects = BTreeMap::new();
+    let mut objects = Wishes::default();
     for entry in table.iter()? {
         let (key, value) = entry?;
         let damaged = || Fault::Damaged(format!("the object {} is damaged", key.value().escape_debug()));

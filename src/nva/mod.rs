@@ -17,6 +17,7 @@
 mod absent;
 mod allocate;
 pub mod authority;
+mod beside;
 mod bucket;
 mod cache;
 pub mod catalogue;

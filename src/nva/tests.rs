@@ -1,5 +1,6 @@
 //! The rules of the registry, and a small world of an authority, NVEs and a store that fail.
 
+mod beside;
 mod cache;
 mod claims;
 mod client;

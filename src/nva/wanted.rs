@@ -5,6 +5,8 @@ use super::drift::word_of;
 use super::message::Provision;
 use super::model::Known;
 use crate::config::{ObjectName, RefusedEntry};
+use crate::shared::{ShardMap, Spread, spread_bytes};
+use foldhash::fast::FixedState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,11 +16,26 @@ pub struct Objects {
     /// The state of the registry that it shows; nothing was told if its epoch is empty.
     pub known: Known,
     /// By name. Equal ones are the same.
-    pub all: Arc<BTreeMap<ObjectName, Seen>>,
+    pub all: Arc<Wishes>,
+}
+
+/// What operators want at a node, by name. The next state shares with it what does not change.
+pub type Wishes = ShardMap<ObjectName, Seen, FixedState>;
+
+impl Spread for ObjectName {
+    fn spread(&self) -> u64 {
+        match self {
+            ObjectName::Network(name) => spread_bytes(name.as_bytes()),
+            ObjectName::Policy { from, to } => {
+                spread_bytes(from.as_bytes()) ^ spread_bytes(to.as_bytes()).rotate_left(1)
+            }
+            ObjectName::Attachment(name) => !spread_bytes(name.as_bytes()),
+        }
+    }
 }
 
 /// What can be read of what is told, and why the rest cannot.
-type Coming = (BTreeMap<ObjectName, Seen>, BTreeMap<ObjectName, String>);
+type Coming = (Wishes, BTreeMap<ObjectName, String>);
 
 /// Follows what operators want.
 #[derive(Debug, Default)]
@@ -55,7 +72,7 @@ impl Wanted {
         let (mut coming, mut unread) = match self.coming.take() {
             Some(coming) if !whole => coming,
             _ if whole => Coming::default(),
-            _ => ((*self.objects.all).clone(), self.unread.clone()),
+            _ => (Wishes::clone(&self.objects.all), self.unread.clone()),
         };
         // What an object was before is not what is wanted now.
         let named = objects.iter().map(|seen| &seen.name).chain(refused.iter().map(|it| &it.name));
@@ -84,7 +101,7 @@ impl Wanted {
     /// What was told last as one word; none while a change is coming, or if something of it cannot be read here.
     pub(super) fn word(&self) -> Option<u64> {
         let is_whole = self.coming.is_none() && self.unread.is_empty();
-        is_whole.then(|| word_of(self.objects.all.values()))
+        is_whole.then(|| word_of(self.objects.all.iter().map(|(_, seen)| seen)))
     }
 
     /// The node has in force what is wanted at this state, but for what it refuses.

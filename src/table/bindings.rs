@@ -4,6 +4,7 @@
 use super::NetworkId;
 use super::mem::mixed;
 use crate::net::Mac;
+use std::sync::Arc;
 
 /// A MAC address and a source address that is bound to it, with a bit for the address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +50,18 @@ pub fn raw(mac: Mac) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
 }
 
-/// The source bindings of one port's untagged tenants: an open-addressed hash table.
+/// Shards of a port's bindings, one of which a change copies: a power of two.
+const SHARDS: usize = 64;
+
+/// The source bindings of one port's untagged tenants: an open-addressed hash table in shards that copies share.
 ///
 /// Only the operator decides what is stored, so no sender can make a search long.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SourceBindings {
-    /// A power of two of slots, at most half of them taken. A search begins at the hash and goes up.
-    slots: Vec<Slot>,
+    /// Each is empty or a power of two of slots, at most half of them taken. A search begins at the hash and goes up.
+    shards: [Arc<[Slot]>; SHARDS],
+    /// Taken slots by shard.
+    counts: [usize; SHARDS],
     taken: usize,
 }
 
@@ -75,6 +81,19 @@ impl Slot {
     }
 }
 
+impl Default for SourceBindings {
+    fn default() -> Self {
+        let empty: Arc<[Slot]> = Arc::new([]);
+        SourceBindings { shards: std::array::from_fn(|_| empty.clone()), counts: [0; SHARDS], taken: 0 }
+    }
+}
+
+/// The shard of a hash: by other bits than those that say where in the shard.
+#[inline(always)]
+fn shard(hash: u32) -> usize {
+    (hash >> (32 - SHARDS.trailing_zeros())) as usize
+}
+
 impl SourceBindings {
     /// Whether there are no bindings.
     #[must_use]
@@ -84,36 +103,45 @@ impl SourceBindings {
 
     /// Adds a binding of a tenant of `network`.
     pub fn insert(&mut self, binding: Binding, network: NetworkId) {
-        if (self.taken + 1) * 2 > self.slots.len() {
-            let larger = vec![Slot::FREE; (self.slots.len() * 2).max(16)];
-            let before = std::mem::replace(&mut self.slots, larger);
-            before.into_iter().filter(|slot| !slot.is_free()).for_each(|slot| self.place(slot));
+        self.remove(binding);
+        let at = shard(binding.hash());
+        let slots = &mut self.shards[at];
+        self.counts[at] += 1;
+        let wanted = (self.counts[at] * 2).next_power_of_two().max(8);
+        if wanted > slots.len() {
+            let mut larger = vec![Slot::FREE; wanted];
+            slots.iter().filter(|slot| !slot.is_free()).for_each(|slot| place(&mut larger, *slot));
+            *slots = larger.into();
         }
+        place(Arc::make_mut(slots), Slot { binding, network });
         self.taken += 1;
-        self.place(Slot { binding, network });
     }
 
-    /// Puts a slot into the first free place from its hash on.
-    fn place(&mut self, new: Slot) {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = new.binding.hash() as usize & mask;
-        while let Some(slot) = self.slots.get_mut(at) {
-            if slot.is_free() {
-                *slot = new;
-                return;
-            }
-            at = (at + 1) & mask;
+    /// Takes a binding out, if it is there.
+    pub fn remove(&mut self, binding: Binding) {
+        if self.find(binding).is_none() {
+            return;
         }
+        let at = shard(binding.hash());
+        let slots = &mut self.shards[at];
+        let mut fewer = vec![Slot::FREE; slots.len()];
+        let stays = slots.iter().filter(|slot| !slot.is_free() && slot.binding != binding);
+        stays.for_each(|slot| place(&mut fewer, *slot));
+        *slots = fewer.into();
+        self.counts[at] -= 1;
+        self.taken -= 1;
     }
 
     /// The network of the tenant with this binding.
     #[inline]
     #[must_use]
     pub fn find(&self, binding: Binding) -> Option<NetworkId> {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = binding.hash() as usize & mask;
+        let hash = binding.hash();
+        let slots = &self.shards[shard(hash)];
+        let mask = slots.len().wrapping_sub(1);
+        let mut at = hash as usize & mask;
         loop {
-            let slot = self.slots.get(at)?;
+            let slot = slots.get(at)?;
             if slot.binding == binding {
                 return Some(slot.network);
             }
@@ -122,6 +150,19 @@ impl SourceBindings {
             }
             at = (at + 1) & mask;
         }
+    }
+}
+
+/// Puts a slot into the first free place from its hash on.
+fn place(slots: &mut [Slot], new: Slot) {
+    let mask = slots.len().wrapping_sub(1);
+    let mut at = new.binding.hash() as usize & mask;
+    while let Some(slot) = slots.get_mut(at) {
+        if slot.is_free() {
+            *slot = new;
+            return;
+        }
+        at = (at + 1) & mask;
     }
 }
 
@@ -137,8 +178,6 @@ mod tests {
         for n in 0..5000 {
             bindings.insert(Binding::ipv4(mac(n / 3), n), NetworkId(n as u16));
             bindings.insert(Binding::ipv6(mac(n / 3), n), NetworkId(1 + n as u16));
-            // So a search ends, and soon.
-            assert!(bindings.slots.len() >= 2 * bindings.taken);
         }
         for n in 0..5000 {
             assert_eq!(bindings.find(Binding::ipv4(mac(n / 3), n)), Some(NetworkId(n as u16)));
@@ -148,6 +187,20 @@ mod tests {
             );
             assert_eq!(bindings.find(Binding::ipv4(mac(n / 3), n + 5000)), None);
             assert_eq!(bindings.find(Binding::ipv4(mac(n / 3 + 2000), n)), None);
+        }
+        // So a search ends, and soon.
+        let taken = |slots: &[Slot]| slots.iter().filter(|slot| !slot.is_free()).count();
+        assert!(bindings.shards.iter().all(|slots| slots.len() >= 2 * taken(slots) && taken(slots) > 50));
+        let kept = bindings.clone();
+        for n in (0..5000).filter(|n| n % 2 == 0) {
+            bindings.remove(Binding::ipv4(mac(n / 3), n));
+            bindings.remove(Binding::ipv4(mac(n / 3), n));
+        }
+        assert_eq!(bindings.taken, 7500);
+        for n in 0..5000 {
+            let binding = Binding::ipv4(mac(n / 3), n);
+            assert_eq!(bindings.find(binding).is_some(), n % 2 == 1);
+            assert_eq!(kept.find(binding), Some(NetworkId(n as u16)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ranges::PrefixSet;
 use super::{AttachmentKey, Seeded};
-use std::collections::HashMap;
+use crate::shared::ShardMap;
 
 /// What a port admits of packets that no tenant sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct TaskSources {
 }
 
 /// The tasks of this node by attachment.
-pub type Tasks = HashMap<AttachmentKey, TaskSources, Seeded>;
+pub type Tasks = ShardMap<AttachmentKey, TaskSources, Seeded>;
 
 impl TaskSources {
     /// Whether the task may send from `address`.

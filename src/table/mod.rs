@@ -8,6 +8,7 @@
 //! Nothing here knows of packets in flight, devices or clocks.
 
 pub mod action;
+mod attached;
 pub mod bindings;
 mod bucket;
 pub mod gateway;
@@ -28,6 +29,7 @@ pub mod tenant;
 mod translation;
 
 pub use action::{Action, Hop, HopState, Local, NexthopGroup, Remote};
+pub use attached::Attached;
 pub use gateway::{Gateway, Gateways};
 pub use ingress::{Exceptions, Ingress, Inside, TaskSources, Tasks};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};

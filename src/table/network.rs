@@ -1,9 +1,10 @@
 //! Virtual networks (ILA draft §3.6, ILA draft §3.7, ILA draft §3.8, ILA draft §4.3) and the tenants of this node, as a
 //! worker looks them up.
 
-use super::bindings::{self, Binding, SourceBindings};
+use super::attached::Attached;
+use super::bindings::{self, SourceBindings};
 use super::gateway::{Gateway, Gateways};
-use super::limits::{Quarantine, Rate, Rates};
+use super::limits::{Rate, Rates};
 use super::peers::Peers;
 use super::policy::{Endpoint, PolicySet, Selector};
 use super::tenant::{AttachmentKey, Tenant};
@@ -13,7 +14,9 @@ use crate::ila::{Identifier, IdentifierType, SirPrefix};
 use crate::net::Mac;
 use crate::net::checksum::{add, sub, sum_of_half};
 use crate::net::ndp::Advert;
-use std::collections::{HashMap, HashSet};
+use crate::shared::List;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Most virtual networks of a node.
 pub const MAX_NETWORKS: usize = 4096;
@@ -239,24 +242,19 @@ impl Network {
 }
 
 /// All networks and tenants.
+///
+/// A copy shares with the original what does not change, so that a change of one tenant costs the same however many
+/// there are.
 #[derive(Debug, Clone, Default)]
 pub struct Networks {
-    list: Vec<Network>,
+    list: Vec<Arc<Network>>,
     hots: Vec<NetworkHot>,
-    /// Source bindings by port.
-    bindings: Vec<SourceBindings>,
+    /// The same in copies whose networks are the same but for policies.
+    made: Arc<()>,
     by_vnid: HashMap<(DomainId, u32), NetworkId, Seeded>,
     /// By the upper 96 bits of an IPv6 address.
     by_vnet: HashMap<u128, NetworkId, Seeded>,
-    tenants: HashMap<AttachmentKey, Tenant, Seeded>,
-    links: HashSet<(PortId, u16), Seeded>,
-    /// Rate limits by tenant slot.
-    rates: Vec<Rates>,
-    /// Generation of the tenant by slot; 0 if the slot is free.
-    generations: Vec<u64>,
-    by_mac: HashMap<(NetworkId, Mac), (PortId, u16), Seeded>,
-    /// Tenants attached here that joined a group, by network and group identifier.
-    members: HashMap<(NetworkId, u64), Vec<Local>, Seeded>,
+    attached: Attached,
 }
 
 impl Networks {
@@ -264,13 +262,12 @@ impl Networks {
     #[must_use]
     pub fn new(hasher: Seeded) -> Self {
         Networks {
+            list: Vec::new(),
+            hots: Vec::new(),
+            made: Arc::new(()),
             by_vnid: HashMap::with_hasher(hasher.clone()),
             by_vnet: HashMap::with_hasher(hasher.clone()),
-            tenants: HashMap::with_hasher(hasher.clone()),
-            links: HashSet::with_hasher(hasher.clone()),
-            by_mac: HashMap::with_hasher(hasher.clone()),
-            members: HashMap::with_hasher(hasher),
-            ..Networks::default()
+            attached: Attached::new(hasher),
         }
     }
 
@@ -282,28 +279,48 @@ impl Networks {
             self.by_vnet.insert(vnet.prefix >> 32, id);
         }
         self.hots.push(NetworkHot::of(&network, sir));
-        self.list.push(network);
+        self.list.push(Arc::new(network));
         id
+    }
+
+    /// Whether both have the same networks, but for their policies and gateways to each other: one is a copy of the
+    /// other in which tenants and policies changed.
+    #[must_use]
+    pub fn same_networks(&self, other: &Networks) -> bool {
+        Arc::ptr_eq(&self.made, &other.made)
+    }
+
+    /// A network, to be changed in what its policies say.
+    fn policies_of(&mut self, id: NetworkId) -> Option<&mut Network> {
+        self.list.get_mut(usize::from(id.0)).map(Arc::make_mut)
     }
 
     /// Allows tenants of `from` to send to the selected endpoints.
     pub fn allow_send(&mut self, from: NetworkId, to: Selector) {
-        if let Some(network) = self.list.get_mut(usize::from(from.0)) {
+        if let Some(network) = self.policies_of(from) {
             network.sends.add(to);
         }
     }
 
     /// Allows tenants of `to` to receive from the selected endpoints.
     pub fn allow_hear(&mut self, to: NetworkId, from: Selector) {
-        if let Some(network) = self.list.get_mut(usize::from(to.0)) {
+        if let Some(network) = self.policies_of(to) {
             network.hears.add(from);
         }
     }
 
     /// Sets the gateway for packets from tenants of `from` to tenants of `to`.
     pub fn send_through(&mut self, from: NetworkId, to: NetworkId, gateway: Gateway) {
-        if let Some(network) = self.list.get_mut(usize::from(from.0)) {
+        if let Some(network) = self.policies_of(from) {
             network.gateways.add(to, gateway);
+        }
+    }
+
+    /// Forgets all policies and gateways of a network.
+    pub fn forget_policies(&mut self, id: NetworkId) {
+        if let Some(network) = self.policies_of(id) {
+            (network.sends, network.hears) = (PolicySet::default(), PolicySet::default());
+            network.gateways = Gateways::default();
         }
     }
 
@@ -327,43 +344,25 @@ impl Networks {
 
     /// Adds a tenant at its attachment, with its rate limits.
     pub fn attach(&mut self, key: AttachmentKey, tenant: Tenant, rates: Rates) {
-        self.links.insert((key.port, key.vlan));
-        if key.vlan == 0 && tenant.quarantine != Quarantine::All {
-            self.attach_untagged(key.port, key.mac, &tenant);
-        }
-        // If several tenants of a network have the same MAC address, [`Self::with_mac`] finds the first one.
-        self.by_mac.entry((tenant.network, key.mac)).or_insert((key.port, key.vlan));
-        let slot = usize::from(tenant.handle.slot);
-        if self.rates.len() <= slot {
-            self.rates.resize(slot + 1, Rates::default());
-            self.generations.resize(slot + 1, 0);
-        }
-        self.rates[slot] = rates;
-        self.generations[slot] = tenant.handle.generation;
-        self.tenants.insert(key, tenant);
+        self.attached.attach(key, tenant, rates);
     }
 
-    /// Adds the source bindings of an untagged tenant.
-    fn attach_untagged(&mut self, port: PortId, mac: Mac, tenant: &Tenant) {
-        let port = usize::from(port.0);
-        if self.bindings.len() <= port {
-            self.bindings.resize(port + 1, SourceBindings::default());
-        }
-        let Some(bindings) = self.bindings.get_mut(port) else { return };
-        let mac = bindings::raw(mac);
-        for address in &tenant.ipv4 {
-            bindings.insert(Binding::ipv4(mac, *address), tenant.network);
-        }
-        for address in &tenant.ipv6 {
-            bindings.insert(Binding::ipv6(mac, *address as u32), tenant.network);
-        }
+    /// Takes the tenant at an attachment out, and out of its groups, if there is one.
+    pub fn detach(&mut self, key: AttachmentKey) {
+        self.attached.detach(key);
+    }
+
+    /// The tenants, for whoever compares them with those of a copy.
+    #[must_use]
+    pub fn attached(&self) -> &Attached {
+        &self.attached
     }
 
     /// The source bindings of a port's untagged tenants, if it has any.
     #[inline]
     #[must_use]
     pub fn bindings(&self, port: PortId) -> Option<&SourceBindings> {
-        self.bindings.get(usize::from(port.0)).filter(|bindings| !bindings.is_empty())
+        self.attached.bindings(port)
     }
 
     /// The hot part of a network.
@@ -373,21 +372,21 @@ impl Networks {
         self.hots.get(usize::from(id.0))
     }
 
-    /// Adds a tenant attached here to a group.
-    pub fn join(&mut self, network: NetworkId, group: Identifier, member: Local) {
-        self.members.entry((network, group.0)).or_default().push(member);
+    /// Adds the tenant at an attachment to groups of its network. It is the same member of each.
+    pub fn join(&mut self, key: AttachmentKey, groups: Vec<Identifier>, member: Local) {
+        self.attached.join(key, groups, member);
     }
 
     /// The tenants attached here that joined a group.
     #[must_use]
-    pub fn members(&self, network: NetworkId, group: Identifier) -> &[Local] {
-        self.members.get(&(network, group.0)).map_or(&[], Vec::as_slice)
+    pub fn members(&self, network: NetworkId, group: Identifier) -> &List<Local> {
+        self.attached.members(network, group)
     }
 
     /// A network.
     #[must_use]
     pub fn get(&self, id: NetworkId) -> Option<&Network> {
-        self.list.get(usize::from(id.0))
+        self.list.get(usize::from(id.0)).map(|network| &**network)
     }
 
     /// Whether there are no networks.
@@ -398,7 +397,7 @@ impl Networks {
 
     /// All networks, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Network> {
-        self.list.iter()
+        self.list.iter().map(|network| &**network)
     }
 
     /// The network of an identifier of type 2, 3 or 4.
@@ -423,33 +422,33 @@ impl Networks {
     /// The tenant at an attachment.
     #[must_use]
     pub fn tenant(&self, port: PortId, vlan: u16, mac: Mac) -> Option<&Tenant> {
-        self.tenants.get(&AttachmentKey { port, vlan, mac })
+        self.attached.tenant(&AttachmentKey { port, vlan, mac })
     }
 
-    /// The tenant of a network with this MAC address, at any attachment of this node.
+    /// The tenant of a network with this MAC address, at any attachment of this node. If there are several it is the one
+    /// on the lowest port, and there with the lowest VLAN identifier.
     #[must_use]
     pub fn with_mac(&self, network: NetworkId, mac: Mac) -> Option<&Tenant> {
-        let (port, vlan) = self.by_mac.get(&(network, mac))?;
-        self.tenant(*port, *vlan, mac)
+        self.attached.with_mac(network, mac)
     }
 
     /// The rate limits of the tenant with this slot.
     #[inline]
     #[must_use]
     pub fn rates(&self, slot: u16) -> Option<&Rates> {
-        self.rates.get(usize::from(slot))
+        self.attached.rates(slot)
     }
 
     /// The generation of the tenant that has this slot now; 0 if the slot is free.
     #[must_use]
     pub fn generation(&self, slot: u16) -> u64 {
-        self.generations.get(usize::from(slot)).copied().unwrap_or(0)
+        self.attached.generation(slot)
     }
 
     /// Whether tenants are attached to this link, so that only they may send on it.
     #[must_use]
     pub fn has_tenants(&self, port: PortId, vlan: u16) -> bool {
-        self.links.contains(&(port, vlan))
+        self.attached.has_tenants(port, vlan)
     }
 }
 
@@ -465,22 +464,17 @@ mod tests {
     #[test]
     fn groups_that_are_chosen_to_collide_under_one_seed_do_not_under_another() {
         let [one, other] = [1, 2].map(|seed| Networks::new(hasher(seed)));
-        let at = |networks: &Networks, group: u64| networks.members.hasher().hash_one((NetworkId(0), group));
+        let at =
+            |networks: &Networks, group: u64| networks.attached.hashers()[0].hash_one((NetworkId(0), group));
         let alike: Vec<u64> = (0..100_000).filter(|group| at(&one, *group) % 256 == 0).collect();
         let mut positions = [0; 256];
         alike.iter().for_each(|group| positions[at(&other, *group) as usize % 256] += 1);
         assert!(alike.len() > 200 && positions.iter().all(|count| *count < alike.len() / 10));
         // All tables of the networks have that hasher.
         let hashes = |networks: &Networks| {
-            let tables = [
-                networks.by_vnid.hasher(),
-                networks.by_vnet.hasher(),
-                networks.tenants.hasher(),
-                networks.links.hasher(),
-                networks.by_mac.hasher(),
-                networks.members.hasher(),
-            ];
-            tables.map(|hasher| hasher.hash_one(7))
+            let own = [networks.by_vnid.hasher(), networks.by_vnet.hasher()];
+            let tables = own.into_iter().chain(networks.attached.hashers());
+            tables.map(|hasher| hasher.hash_one(7)).collect::<Vec<_>>()
         };
         assert!(hashes(&one).iter().zip(hashes(&other)).all(|(one, other)| *one != other));
     }

@@ -6,6 +6,7 @@ use ilagate::api::views::{
 };
 use ilagate::config::{Amendment, AmendmentRules, Config};
 use ilagate::node::handle::{Amend, AmendRefusal};
+use std::sync::Arc;
 
 pub fn network(name: &str, vnid: u32, own: bool) -> NetworkView {
     NetworkView {
@@ -128,7 +129,7 @@ pub fn amend(config: &mut Config, amend: Amend) -> Result<(), AmendRefusal> {
         Amend::DeletePolicy(words) => {
             let policy = rules.policy(&words).map_err(AmendRefusal::Wrong)?;
             let before = config.policies.len();
-            config.policies.retain(|other| other.straight() != policy);
+            Arc::make_mut(&mut config.policies).retain(|other| other.straight() != policy);
             if config.policies.len() < before {
                 Ok(())
             } else {
@@ -138,7 +139,7 @@ pub fn amend(config: &mut Config, amend: Amend) -> Result<(), AmendRefusal> {
         Amend::DeletePeer { network, address } => {
             let place = usize::from(config.network_named(&network).map_err(AmendRefusal::Wrong)?);
             let bits = u32::from(address.parse::<std::net::Ipv4Addr>().unwrap());
-            config.virtual_networks[place].peers.retain(|peer| peer.address != bits);
+            Arc::make_mut(&mut config.virtual_networks)[place].peers.retain(|peer| peer.address != bits);
             Ok(())
         }
     }

@@ -300,6 +300,7 @@ impl Fake {
                 refused: 1,
                 left_out: 3,
                 stale_s: 75,
+                grace_over: true,
             }),
             warnings: vec!["the mapping file would delete 30 of its 40 mappings".into()],
         }

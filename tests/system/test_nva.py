@@ -139,6 +139,37 @@ def test_a_node_that_starts_while_the_authority_is_away_forwards_at_once_on_what
         domain.stop()
 
 
+def test_after_the_grace_period_a_node_forgets_if_it_is_told_to_and_says_so():
+    with Lab("ilav") as lab:
+        domain = Domain(lab)
+        net = domain.net
+        net.nve1.config["node"]["state_dir"] = lab.path("state")
+        net.nve1.config["nva"] |= {"grace_s": 1, "after_grace": "forget"}
+        net.gw.config["nva"] |= {"grace_s": 1}
+        domain.start()
+        domain.knows(net.nve1, T2)
+        domain.knows(net.gw, T1, T2)
+        kept(net.nve1)
+        domain.nva.kill()
+        until(lambda: not known(net.nve1), "the node to forget")
+        until(lambda: net.gw.metrics()["ilagate_nva_grace_over"] == 1, "the gateway to say that it is too long")
+        expect(known(net.gw) == {T1, T2}, f"the gateway knows {known(net.gw)}")
+        net.inet.reaches(T1)
+        expect(net.nve1.probe("readyz")[0] == 503, net.nve1.probe("readyz")[1])
+        expect(net.gw.probe("readyz")[0] == 200, net.gw.probe("readyz")[1])
+        expect(net.nve1.show("node", "show")["authority"]["grace_over"], "ilactl does not say so")
+        # What is that old is not begun with, either.
+        net.nve1.stop()
+        net.nve1.start()
+        expect(not known(net.nve1), f"the node knows {known(net.nve1)}")
+        domain.nva.start()
+        domain.knows(net.nve1, T2)
+        until(lambda: net.nve1.metrics()["ilagate_nva_grace_over"] == 0, "the grace period to be over")
+        until(lambda: net.nve1.probe("readyz")[0] == 200, "the node to be ready again")
+        net.t1.reaches(T2)
+        domain.stop()
+
+
 def test_a_damaged_file_is_set_aside_and_the_node_starts_with_nothing():
     with Lab("ilav") as lab:
         domain = Domain(lab)

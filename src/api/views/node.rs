@@ -53,6 +53,8 @@ pub struct AuthorityView {
     pub left_out: u64,
     /// Seconds since there was a session last; 0 while there is one.
     pub stale_s: u64,
+    /// Whether that is longer than `nva.grace_s`.
+    pub grace_over: bool,
 }
 
 /// One worker, for operators.

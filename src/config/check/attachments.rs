@@ -4,38 +4,67 @@
 use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawConfig};
 use super::edges::{Inside, task_prefixes};
-use super::identifier_rules::IdentifierRules;
+use super::identifier_rules::{IdentifierRules, IdentifiersMet};
 use super::limits::limits;
 use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
+use crate::net::Mac;
+use crate::shared::List;
 use std::collections::HashMap;
 
 /// Most tenants of a node.
 const MAX_TENANTS: usize = 16_384;
 
+/// What attachments are judged by.
+#[derive(Clone, Copy)]
+pub(super) struct AttachmentRules<'c> {
+    pub(super) ports: &'c Ports,
+    pub(super) identifiers: IdentifierRules<'c>,
+    pub(super) inside: Inside<'c>,
+}
+
+/// The attachments that were met so far, as far as others are judged by them.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    names: Seen<String>,
+    places: Seen<(u16, Option<u16>, Mac)>,
+    /// Whether tenants are on a link, and how many of them or of tasks.
+    links: HashMap<(u16, Option<u16>), (bool, usize)>,
+    company: Company,
+    tenants: usize,
+    identifiers: IdentifiersMet,
+}
+
 pub(super) fn attachments(
     check: &mut Check,
     raw: &RawConfig,
-    ports: &Ports,
-    mut identifier_rules: IdentifierRules<'_>,
-    inside: &Inside<'_>,
-) -> Vec<Attachment> {
-    let mut list = Vec::new();
-    let mut tenants = 0;
-    let (mut names, mut places) = (Seen::new(), Seen::new());
-    let mut links: HashMap<(u16, Option<u16>), bool> = HashMap::new();
-    let mut company = Company::default();
-    for (n, entry) in entries(&raw.attachments) {
-        let attachment = &entry.value;
-        let mut s = check.entry("attachments", n, entry.referenced);
+    rules: AttachmentRules<'_>,
+    met: &mut Met,
+) -> List<Attachment> {
+    let all = entries(&raw.attachments);
+    all.filter_map(|(n, entry)| {
+        rules.judge(&mut check.entry("attachments", n, entry.referenced), &entry.value, met)
+    })
+    .collect()
+}
+
+impl AttachmentRules<'_> {
+    /// Judges an attachment beside those that were met. It is one of them from then on.
+    pub(super) fn judge(
+        self,
+        s: &mut Scope<'_>,
+        attachment: &RawAttachment,
+        met: &mut Met,
+    ) -> Option<Attachment> {
+        let AttachmentRules { ports, identifiers: identifier_rules, inside } = self;
         let name = attachment.name.as_ref().and_then(|text| {
             let name = s.name("name", &attachment.name, "task1", WORD)?;
-            if let Some(before) = names.before(name.clone(), &s.key("name"), text.referenced) {
+            if let Some(before) = met.names.before(name.clone(), &s.key("name"), text.referenced) {
                 s.error("name", text.referenced, format!("`{name}` is already {before}; names are unique"));
             }
             Some(name)
         });
-        let port = ports.named(&mut s, "port", &attachment.port).map(|(index, port)| {
+        let port = ports.named(s, "port", &attachment.port).map(|(index, port)| {
             if let (Some(text), true) = (&attachment.port, ports.roles && port.role != Role::Access) {
                 let message =
                     format!("port `{}` does not have role access; attach to one that has", text.value);
@@ -44,7 +73,7 @@ pub(super) fn attachments(
             index
         });
         let vlan = attachment.vlan.as_ref().and_then(|text| s.within("vlan", text, 1..=4094));
-        let mac = unicast_mac(&mut s, "mac", &attachment.mac);
+        let mac = unicast_mac(s, "mac", &attachment.mac);
         if let (Some(link), Some(mac), Some(text)) =
             (port.and_then(|n| ports.list.get(usize::from(n))), mac, &attachment.mac)
             && link.mac == Some(mac)
@@ -53,7 +82,7 @@ pub(super) fn attachments(
             s.error("mac", text.referenced, message);
         }
         if let (Some(port), Some(mac), Some(text)) = (port, mac, &attachment.mac)
-            && let Some(before) = places.before((port, vlan, mac), &s.key("mac"), text.referenced)
+            && let Some(before) = met.places.before((port, vlan, mac), &s.key("mac"), text.referenced)
         {
             let message =
                 format!("{mac} is already {before} on this port and vlan; MAC addresses are unique there");
@@ -61,26 +90,29 @@ pub(super) fn attachments(
         }
         // Whether tenants are there. Each says what it is by one of its keys.
         let is_tenant = attachment.network.is_some() || attachment.addresses.is_some();
-        if let (Some(port), Some(text)) = (port, &attachment.port)
-            && *links.entry((port, vlan)).or_insert(is_tenant) != is_tenant
-        {
-            let message = "tasks and tenants are on this port and vlan, and only tenants may send where some are; \
-                           use another vlan or port for the one or the other";
-            s.error("port", text.referenced, message);
+        if let (Some(port), Some(text)) = (port, &attachment.port) {
+            let (are_tenants, count) = met.links.entry((port, vlan)).or_insert((is_tenant, 0));
+            *count += 1;
+            if *are_tenants != is_tenant {
+                let message = "tasks and tenants are on this port and vlan, and only tenants may send where some are; \
+                               use another vlan or port for the one or the other";
+                s.error("port", text.referenced, message);
+            }
         }
-        let (network, addresses, identifiers) = identifier_rules.of(&mut s, attachment, (port, mac));
-        let groups = identifier_rules.groups(&mut s, attachment, network);
+        let (network, addresses, identifiers) =
+            identifier_rules.of(s, attachment, (port, mac), &mut met.identifiers);
+        let groups = identifier_rules.groups(s, attachment, network);
         if let Some(text) = attachment.prefixes.as_ref().filter(|_| attachment.network.is_some()) {
             s.error("prefixes", text.referenced, "a tenant sends only from its addresses; remove them");
         }
-        let prefixes = task_prefixes(&mut s, &attachment.prefixes, inside);
+        let prefixes = task_prefixes(s, &attachment.prefixes, &inside);
         let its = identifier_rules.network(network);
-        company.judge(&mut s, attachment, its);
+        met.company.judge(s, attachment, network, identifier_rules);
         if let (Some(its), Some(port)) = (its, port.and_then(|n| ports.list.get(usize::from(n)))) {
-            judge_mtu(&mut s, attachment, its, port);
+            judge_mtu(s, attachment, its, port);
         }
-        tenants += usize::from(network.is_some());
-        if network.is_some() && tenants > MAX_TENANTS {
+        met.tenants += usize::from(network.is_some());
+        if network.is_some() && met.tenants > MAX_TENANTS {
             s.beyond(format!("more than {MAX_TENANTS} tenants; a node has at most {MAX_TENANTS}"));
         }
         let limits = attachment.limits.as_ref().map(|raw| {
@@ -91,38 +123,58 @@ pub(super) fn attachments(
                     "only a tenant has limits; remove them, or name its network",
                 );
             }
-            limits(&mut s, raw, its.map_or_else(Limits::default, |network| network.limits))
+            limits(s, raw, its.map_or_else(Limits::default, |network| network.limits))
         });
-        if let (Some(port), Some(mac)) = (port, mac) {
-            list.push(Attachment {
-                name,
-                port,
-                vlan,
-                mac,
-                network,
-                addresses,
-                identifiers,
-                prefixes,
-                limits,
-                groups,
-            });
-        }
+        let (port, mac) = (port?, mac?);
+        Some(Attachment { name, port, vlan, mac, network, addresses, identifiers, prefixes, limits, groups })
     }
-    list
 }
 
-/// The networks that have tenants here, with the first one of each.
-#[derive(Default)]
-struct Company<'c>(Vec<(&'c VirtualNetwork, String)>);
+impl Met {
+    /// An attachment that was met without an error is there no longer.
+    pub(super) fn forget(&mut self, attachment: &Attachment) {
+        let Attachment { name, port, vlan, mac, network, identifiers, .. } = attachment;
+        if let Some(name) = name {
+            self.names.forget(name);
+        }
+        self.places.forget(&(*port, *vlan, *mac));
+        if let Some((_, count)) = self.links.get_mut(&(*port, *vlan)) {
+            *count -= 1;
+            if *count == 0 {
+                self.links.remove(&(*port, *vlan));
+            }
+        }
+        if let Some(network) = network {
+            self.company.forget(*network);
+            self.tenants -= 1;
+        }
+        self.identifiers.forget(*port, network.is_none(), identifiers);
+    }
+}
 
-impl<'c> Company<'c> {
+/// The networks that have tenants here, with the first one of each and their number.
+#[derive(Debug, Default)]
+struct Company(Vec<(u16, String, usize)>);
+
+impl Company {
     /// Tenants of an exclusive network share the node with no other network's (VMM draft §10).
-    fn judge(&mut self, s: &mut Scope<'_>, raw: &RawAttachment, its: Option<&'c VirtualNetwork>) {
-        let (Some(its), Some(text)) = (its, &raw.network) else { return };
-        if self.0.iter().any(|(known, _)| known.vnid == its.vnid) {
+    fn judge(
+        &mut self,
+        s: &mut Scope<'_>,
+        raw: &RawAttachment,
+        network: Option<u16>,
+        rules: IdentifierRules<'_>,
+    ) {
+        let (Some(place), Some(its), Some(text)) = (network, rules.network(network), &raw.network) else {
+            return;
+        };
+        if let Some((_, _, count)) = self.0.iter_mut().find(|(known, ..)| *known == place) {
+            *count += 1;
             return;
         }
-        let other = self.0.iter().find(|(other, _)| other.exclusive || its.exclusive);
+        let others =
+            self.0.iter().filter_map(|(other, first, _)| Some((rules.network(Some(*other))?, first)));
+        let other = others.into_iter().find(|(other, _)| other.exclusive || its.exclusive);
         if let Some((other, first)) = other {
             let exclusive = if its.exclusive { its } else { other };
             let message = format!(
@@ -132,7 +184,16 @@ impl<'c> Company<'c> {
             );
             s.error("network", text.referenced, message);
         } else {
-            self.0.push((its, s.key("")));
+            self.0.push((place, s.key(""), 1));
+        }
+    }
+
+    fn forget(&mut self, network: u16) {
+        if let Some(at) = self.0.iter().position(|(known, ..)| *known == network) {
+            self.0[at].2 -= 1;
+            if self.0[at].2 == 0 {
+                self.0.remove(at);
+            }
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn external(s: &mut Scope<'_>, port: &RawPort, role: Option<Role>) ->
 const MAX_PREFIXES: usize = 64;
 
 /// What the prefixes of tasks must not overlap.
+#[derive(Clone, Copy)]
 pub(super) struct Inside<'c> {
     pub(super) domains: &'c Domains,
     pub(super) locators: &'c Locators,

@@ -12,15 +12,34 @@ use crate::ila::IdentifierType;
 use crate::net::Mac;
 use std::collections::HashMap;
 
-/// What identifiers are judged by, and those that were met so far.
+/// The identifiers that were met so far.
+#[derive(Debug, Default)]
+pub(super) struct IdentifiersMet {
+    seen: Seen<LocalIdentifier>,
+    /// A domain of the tasks on each port, and how many tasks there are. Others there have the same router.
+    task_domains: HashMap<u16, (u8, usize)>,
+}
+
+impl IdentifiersMet {
+    /// An attachment with these identifiers is there no longer.
+    pub(super) fn forget(&mut self, port: u16, is_task: bool, identifiers: &[LocalIdentifier]) {
+        identifiers.iter().for_each(|local| self.seen.forget(local));
+        if let Some((_, count)) = self.task_domains.get_mut(&port).filter(|_| is_task) {
+            *count -= 1;
+            if *count == 0 {
+                self.task_domains.remove(&port);
+            }
+        }
+    }
+}
+
+/// What identifiers are judged by.
+#[derive(Clone, Copy)]
 pub(super) struct IdentifierRules<'c> {
     domains: &'c Domains,
     locators: &'c Locators,
     networks: &'c Networks,
     peers: &'c Peers,
-    seen: Seen<LocalIdentifier>,
-    /// The first domain of the tasks on each port.
-    task_domains: HashMap<u16, u8>,
 }
 
 impl<'c> IdentifierRules<'c> {
@@ -30,32 +49,26 @@ impl<'c> IdentifierRules<'c> {
         networks: &'c Networks,
         peers: &'c Peers,
     ) -> Self {
-        IdentifierRules {
-            domains,
-            locators,
-            networks,
-            peers,
-            seen: Seen::new(),
-            task_domains: HashMap::new(),
-        }
+        IdentifierRules { domains, locators, networks, peers }
     }
 
     /// A network without errors.
-    pub(super) fn network(&self, place: Option<u16>) -> Option<&'c VirtualNetwork> {
+    pub(super) fn network(self, place: Option<u16>) -> Option<&'c VirtualNetwork> {
         let place = usize::from(place?);
         self.networks.list.get(place).filter(|_| self.networks.whole.get(place) == Some(&true))
     }
 
     /// Network, addresses and identifiers of one attachment.
     pub(super) fn of(
-        &mut self,
+        self,
         s: &mut Scope<'_>,
         raw: &RawAttachment,
         (port, mac): (Option<u16>, Option<Mac>),
+        met: &mut IdentifiersMet,
     ) -> (Option<u16>, Vec<TenantAddress>, Vec<LocalIdentifier>) {
         if raw.network.is_none() && raw.addresses.is_none() {
-            let identifiers = self.task(s, raw);
-            self.judge_router(s, raw, (port, mac), &identifiers);
+            let identifiers = self.task(s, raw, met);
+            self.judge_router(s, raw, (port, mac), &identifiers, met);
             return (None, Vec::new(), identifiers);
         }
         if let Some(identifiers) = &raw.identifiers {
@@ -72,7 +85,7 @@ impl<'c> IdentifierRules<'c> {
         let network = s.required("network", &raw.network, "red");
         let place = network.and_then(|text| self.networks.named(s, "network", text));
         let (addresses, identifiers) = match place {
-            Some(place) => self.tenant(s, raw, usize::from(place), mac),
+            Some(place) => self.tenant(s, raw, (usize::from(place), mac), met),
             None => (Vec::new(), Vec::new()),
         };
         (place, addresses, identifiers)
@@ -80,7 +93,7 @@ impl<'c> IdentifierRules<'c> {
 
     /// The groups of one attachment of a network.
     pub(super) fn groups(
-        &self,
+        self,
         s: &mut Scope<'_>,
         raw: &RawAttachment,
         network: Option<u16>,
@@ -101,7 +114,7 @@ impl<'c> IdentifierRules<'c> {
     }
 
     /// The identifiers of a task.
-    fn task(&mut self, s: &mut Scope<'_>, raw: &RawAttachment) -> Vec<LocalIdentifier> {
+    fn task(self, s: &mut Scope<'_>, raw: &RawAttachment, met: &mut IdentifiersMet) -> Vec<LocalIdentifier> {
         if raw.identifiers.as_ref().is_none_or(|list| list.value.is_empty()) {
             let message = "missing; name at least one SIR address, for example \
                 \"2001:db8:dddd:0:2000::1\", or \
@@ -115,7 +128,7 @@ impl<'c> IdentifierRules<'c> {
         for (n, text) in entries(&raw.identifiers) {
             let key = format!("identifiers[{n}]");
             match of_task(&text.value, self.domains) {
-                Ok(Some(local)) if self.take(s, &key, text, local, "identifier") => list.push(local),
+                Ok(Some(local)) if self.take(s, &key, text, (local, "identifier"), met) => list.push(local),
                 Ok(_) => {}
                 Err(message) => s.error(&key, text.referenced, message),
             }
@@ -125,12 +138,16 @@ impl<'c> IdentifierRules<'c> {
 
     /// The tasks of a port see one router, and none of them has its MAC address.
     fn judge_router(
-        &mut self,
+        self,
         s: &mut Scope<'_>,
         raw: &RawAttachment,
         (port, mac): (Option<u16>, Option<Mac>),
         identifiers: &[LocalIdentifier],
+        met: &mut IdentifiersMet,
     ) {
+        if let (Some(port), Some(local)) = (port, identifiers.first()) {
+            met.task_domains.entry(port).or_insert((local.domain, 0)).1 += 1;
+        }
         for (n, local) in identifiers.iter().enumerate() {
             let Some(domain) = self.domains.list.get(usize::from(local.domain)) else { continue };
             let (router, name) = (domain.router_mac, &domain.name);
@@ -139,7 +156,7 @@ impl<'c> IdentifierRules<'c> {
                 return s.error("mac", text.referenced, message);
             }
             let Some(port) = port else { continue };
-            let first = *self.task_domains.entry(port).or_insert(local.domain);
+            let Some((first, _)) = met.task_domains.get(&port).copied() else { continue };
             let Some(first) = self.domains.list.get(usize::from(first)) else { continue };
             if let Some(text) = raw.identifiers.as_ref().filter(|_| first.router_mac != router) {
                 let message = format!(
@@ -154,11 +171,11 @@ impl<'c> IdentifierRules<'c> {
 
     /// Addresses and identifiers of a tenant.
     fn tenant(
-        &mut self,
+        self,
         s: &mut Scope<'_>,
         raw: &RawAttachment,
-        place: usize,
-        mac: Option<Mac>,
+        (place, mac): (usize, Option<Mac>),
+        met: &mut IdentifiersMet,
     ) -> (Vec<TenantAddress>, Vec<LocalIdentifier>) {
         let (mut addresses, mut identifiers) = (Vec::new(), Vec::new());
         let Some(network) = self.networks.list.get(place) else { return (addresses, identifiers) };
@@ -182,7 +199,7 @@ impl<'c> IdentifierRules<'c> {
                         s.error(&key, text.referenced, message);
                     }
                     let local = LocalIdentifier { domain: network.domain, identifier };
-                    if self.take(s, &key, text, local, "address") {
+                    if self.take(s, &key, text, (local, "address"), met) {
                         addresses.push(address);
                         identifiers.push(local);
                     }
@@ -196,14 +213,14 @@ impl<'c> IdentifierRules<'c> {
     /// Takes an identifier for an attachment: neither it nor its zero alias is another attachment's, and
     /// its domain has a locator. Says whether it was new; `what` is the word for it in messages.
     fn take(
-        &mut self,
+        self,
         s: &mut Scope<'_>,
         key: &str,
         text: &Text,
-        local: LocalIdentifier,
-        what: &str,
+        (local, what): (LocalIdentifier, &str),
+        met: &mut IdentifiersMet,
     ) -> bool {
-        if let Some(before) = self.seen.before(local, &s.key(key), text.referenced) {
+        if let Some(before) = met.seen.before(local, &s.key(key), text.referenced) {
             let message = format!("`{}` is already {before}; an {what} has one attachment", text.value);
             s.error(key, text.referenced, message);
             return false;
@@ -211,7 +228,7 @@ impl<'c> IdentifierRules<'c> {
         let zero_alias =
             local.identifier.zero_alias().filter(|_| self.domains.has_zero_aliases(local.domain));
         let zero_alias = zero_alias
-            .and_then(|zero_alias| self.seen.place(&LocalIdentifier { identifier: zero_alias, ..local }));
+            .and_then(|zero_alias| met.seen.place(&LocalIdentifier { identifier: zero_alias, ..local }));
         if let Some(before) = zero_alias {
             let message = format!(
                 "`{}` is the twin of {before}: neutral mapping cannot tell them apart; use another {what}",

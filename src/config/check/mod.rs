@@ -18,6 +18,7 @@ mod ports;
 mod routes;
 mod rules;
 mod scope;
+mod standing;
 mod system;
 
 pub(super) use networks::Networks;
@@ -35,23 +36,25 @@ pub(super) use rules::{
     judge_remote_locator,
 };
 pub(super) use scope::{Appended, Blamed, Check, Path as KeyPath, STRICT, Scope, WORD};
+pub(crate) use standing::Standing;
 
 use super::error::ConfigErrors;
-use super::model::{Attachment, Config, Policy, Provisioned, VirtualNetwork};
+use super::model::{Attachment, Config, Policy, Provisioned};
 use super::raw::RawConfig;
-use crate::net::Ipv6Prefix;
+use crate::shared::List;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Judges a whole file; relative paths count from `directory`.
 pub(super) fn config(raw: &RawConfig, file: &str, directory: &Path) -> Result<Config, ConfigErrors> {
     let mut check = Check::new(file);
-    let config = judge(&mut check, raw, directory);
+    let (config, _) = judge(&mut check, raw, directory);
     check.finish()?;
     Ok(config)
 }
 
 /// Judges a whole file into `check`. What it gives is of use only without errors.
-pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> Config {
+pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> (Config, Standing) {
     let node = system::node(check, raw);
     let dpdk = system::dpdk(check, raw);
     let mbufs = system::mbufs(check, raw);
@@ -59,35 +62,35 @@ pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> Con
     let locators = domains::locators(check, raw, &domains);
     let ports = ports::ports(check, raw, &domains, &locators);
     ports::against_node(check, raw, &ports, &dpdk, &mbufs);
-    let tenancy = tenancy(check, raw, &domains, &locators, &ports);
-    let routes = routes::routes(check, raw, &ports);
-    let neighbours = routes::neighbours(check, raw, &ports);
+    let Tenancy { policies, attachments, standing } = tenancy(check, raw, domains, locators, ports);
+    let routes = routes::routes(check, raw, standing.ports());
+    let neighbours = routes::neighbours(check, raw, standing.ports());
     let mappings = system::mappings(check, raw, directory);
     let quarantine = limits::quarantine(check, raw);
     let icmp = system::icmp(check, raw);
     let translation = system::translation(check, raw);
     let neighbour_discovery = system::discovery(check, raw);
     let multicast = system::multicast(check, raw);
-    let nva = nva::nva(check, raw, &domains);
+    let nva = nva::nva(check, raw, standing.domains());
     let metrics = system::metrics(check, raw);
     let admin = system::admin(check, raw, &node.name);
     let log = system::log(check, raw);
-    Config {
+    let config = Config {
         node,
         dpdk,
         mbufs,
-        sir_domains: domains.list,
-        locators: locators.list,
-        ports: ports.list,
-        virtual_networks: tenancy.networks,
-        policies: tenancy.policies,
-        attachments: tenancy.attachments,
+        sir_domains: standing.domains().list.clone(),
+        locators: standing.locators().list.clone(),
+        ports: standing.ports().list.clone(),
+        virtual_networks: standing.networks().clone(),
+        policies: Arc::new(policies),
+        attachments,
         provisioned: Provisioned::default(),
-        routes,
+        routes: Arc::new(routes),
         neighbours,
         mappings,
         nva,
-        infrastructure: tenancy.infrastructure,
+        infrastructure: standing.infrastructure().to_vec(),
         quarantine,
         icmp,
         translation,
@@ -96,32 +99,29 @@ pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> Con
         metrics,
         admin,
         log,
-    }
+    };
+    (config, standing)
 }
 
 /// Who has which addresses, and who may send to whom.
 pub(super) struct Tenancy {
-    networks: Vec<VirtualNetwork>,
-    policies: Vec<Policy>,
-    attachments: Vec<Attachment>,
-    infrastructure: Vec<Ipv6Prefix>,
+    pub(super) policies: Vec<Policy>,
+    pub(super) attachments: List<Attachment>,
+    pub(super) standing: Standing,
 }
 
 /// Judges what an authority can add to.
 pub(super) fn tenancy(
     check: &mut Check,
     raw: &RawConfig,
-    domains: &Domains,
-    locators: &Locators,
-    ports: &Ports,
+    domains: Domains,
+    locators: Locators,
+    ports: Ports,
 ) -> Tenancy {
-    let mut networks = networks::networks(check, raw, domains, locators, ports);
-    let peers = peers::peers(check, raw, domains, &mut networks);
-    let policies = policies::policies(check, raw, (domains, locators), &networks);
-    let identifier_rules = identifier_rules::IdentifierRules::new(domains, locators, &networks, &peers);
-    let infrastructure = limits::infrastructure(check, raw, domains, &networks.list);
-    let inside =
-        edges::Inside { domains, locators, networks: &networks.list, infrastructure: &infrastructure };
-    let attachments = attachments::attachments(check, raw, ports, identifier_rules, &inside);
-    Tenancy { networks: networks.list, policies, attachments, infrastructure }
+    let mut networks = networks::networks(check, raw, &domains, &locators, &ports);
+    let peers = peers::peers(check, raw, &domains, &mut networks);
+    let infrastructure = limits::infrastructure(check, raw, &domains, &networks.list);
+    let mut standing = Standing::new(domains, locators, ports, networks, peers, infrastructure);
+    let (policies, attachments) = standing.judge_all(check, raw);
+    Tenancy { policies, attachments, standing }
 }

@@ -12,6 +12,7 @@ use crate::net::ipv6::{is_ipv4_in_ipv6, is_link_local, is_multicast};
 use crate::net::{Ipv4Prefix, Ipv6Prefix};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Most virtual networks of a node.
 const MAX_NETWORKS: usize = 4096;
@@ -29,8 +30,9 @@ pub(super) const REFUSED: [(Ipv4Prefix, &str); 5] = [
 ];
 
 /// The networks of the file, in its order; a network with errors is there with stand-ins.
+#[derive(Debug)]
 pub(crate) struct Networks {
-    pub(super) list: Vec<VirtualNetwork>,
+    pub(super) list: Arc<Vec<VirtualNetwork>>,
     /// Whether the network at the same place has no errors, so that its attachments can be judged by it.
     pub(super) whole: Vec<bool>,
     places: HashMap<String, u16>,
@@ -75,7 +77,8 @@ pub(super) fn networks(
     locators: &Locators,
     ports: &Ports,
 ) -> Networks {
-    let mut networks = Networks { list: Vec::new(), whole: Vec::new(), places: HashMap::new(), names: true };
+    let mut networks =
+        Networks { list: Arc::default(), whole: Vec::new(), places: HashMap::new(), names: true };
     let (mut names, mut vnids, mut prefixes) = (Seen::new(), Seen::new(), Seen::new());
     let mut hosts = HashMap::new();
     for (n, entry) in entries(&raw.virtual_networks) {
@@ -118,7 +121,7 @@ pub(super) fn networks(
         let replicate_to = replicate_to(&mut s, network, domain, (domains, locators), &mut hosts);
         let exclusive = s.flag("exclusive", &network.exclusive, false);
         networks.whole.push(s.count() == errors);
-        networks.list.push(VirtualNetwork {
+        Arc::make_mut(&mut networks.list).push(VirtualNetwork {
             name: name.unwrap_or_default(),
             vnid: vnid.unwrap_or_default(),
             domain: domain.unwrap_or_default(),

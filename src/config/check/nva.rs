@@ -1,7 +1,7 @@
 //! Rules of the network virtualization authority as a node sees it.
 
 use super::super::endpoint::NvaEndpoint;
-use super::super::model::{Nva, NvaMode, TlsFiles};
+use super::super::model::{AfterGrace, Grace, Nva, NvaMode, TlsFiles};
 use super::super::raw::{List, RawConfig, RawNva, RawScope, RawTls, Text};
 use super::rules::Domains;
 use super::scope::{Check, Scope, Seen, entries};
@@ -60,7 +60,25 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig, domains: &Domains) -> Opti
             "a node that asks follows nothing; leave this out, or use mode: full",
         );
     }
-    Some(Nva { endpoints, embedded, tls, mode, provision, scopes })
+    let grace = grace(&mut s, &section.value, mode);
+    Some(Nva { endpoints, embedded, tls, mode, provision, scopes, grace })
+}
+
+/// How long mappings hold without a session.
+fn grace(s: &mut Scope<'_>, raw: &RawNva, mode: NvaMode) -> Grace {
+    let seconds = s.number("grace_s", &raw.grace_s, 1..=604_800, 600);
+    let words = [("keep", AfterGrace::Keep), ("forget", AfterGrace::Forget)];
+    let then = s.choice("after_grace", &raw.after_grace, &words, AfterGrace::Keep);
+    for (key, text) in [("grace_s", &raw.grace_s), ("after_grace", &raw.after_grace)] {
+        if let Some(text) = text.as_ref().filter(|_| mode.asks()) {
+            let message = format!(
+                "in mode {} each mapping has a lifetime of its own; take {key} out, or write `mode: full`",
+                mode.name()
+            );
+            s.error(key, text.referenced, message);
+        }
+    }
+    Grace { seconds, then }
 }
 
 /// What of the mappings the node follows.

@@ -8,6 +8,7 @@ use super::scope::{Check, Scope, Seen, entries};
 use crate::ila::IdentifierType;
 use crate::net::Ipv4Prefix;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// Most peers of a network.
 pub(crate) const MAX_PEERS: usize = 4096;
@@ -44,7 +45,7 @@ pub(super) fn peers(check: &mut Check, raw: &RawConfig, domains: &Domains, netwo
                 list.push(NetworkPeer { address, to });
             }
         }
-        networks.list[usize::from(place)].peers = list;
+        Arc::make_mut(&mut networks.list)[usize::from(place)].peers = list;
     }
     addresses
 }

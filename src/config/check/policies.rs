@@ -1,11 +1,12 @@
 //! Rules of policies: who may send to whom, and through which gateway.
 
 use super::super::model::{Beyond, OwnLocator, Policy};
-use super::super::raw::{RawConfig, Text};
+use super::super::raw::{RawConfig, RawPolicy, Text};
 use super::networks::Networks;
 use super::rules::{Domains, Locators, OUTSIDE, judge_identifier, judge_remote_locator};
 use super::scope::{Check, Scope, Seen, entries};
 use crate::ila::{IdentifierType, Locator, SirPrefix};
+use serde_saphyr::Spanned;
 
 /// Most policies of a node.
 pub(crate) const MAX_POLICIES: usize = 65536;
@@ -18,51 +19,70 @@ pub(crate) enum End {
     Beyond(Beyond),
 }
 
+/// What policies are judged by.
+#[derive(Clone, Copy)]
+pub(super) struct PolicyRules<'c> {
+    pub(super) domains: &'c Domains,
+    pub(super) own: &'c Locators,
+    pub(super) networks: &'c Networks,
+}
+
 pub(super) fn policies(
     check: &mut Check,
     raw: &RawConfig,
-    (domains, own): (&Domains, &Locators),
-    networks: &Networks,
+    rules: PolicyRules<'_>,
+    seen: &mut Seen<Policy>,
 ) -> Vec<Policy> {
     let mut list = Vec::new();
-    let mut seen = Seen::new();
     for (n, entry) in entries(&raw.policies) {
         let mut s = check.entry("policies", n, entry.referenced);
         if n >= MAX_POLICIES {
             s.beyond(too_many());
             continue;
         }
+        list.extend(rules.judge(&mut s, entry, &list, seen));
+    }
+    list
+}
+
+impl PolicyRules<'_> {
+    /// Judges a policy beside `others`, which were seen. It is one of them from then on.
+    pub(super) fn judge(
+        self,
+        s: &mut Scope<'_>,
+        entry: &Spanned<RawPolicy>,
+        others: &[Policy],
+        seen: &mut Seen<Policy>,
+    ) -> Option<Policy> {
+        let PolicyRules { domains, own, networks } = self;
         let from = s.required("from", &entry.value.from, "red");
         let to = s.required("to", &entry.value.to, "blue");
-        let from_end = from.and_then(|text| end(&mut s, "from", text, domains, networks));
-        let to_end = to.and_then(|text| end(&mut s, "to", text, domains, networks));
-        let (Some(to), Some(from_end), Some(to_end)) = (to, from_end, to_end) else { continue };
-        let policy = match judge_ends(from_end, to_end, &to.value) {
+        let from_end = from.and_then(|text| end(s, "from", text, domains, networks));
+        let to_end = to.and_then(|text| end(s, "to", text, domains, networks));
+        let (to, from_end, to_end) = (to?, from_end?, to_end?);
+        let mut policy = match judge_ends(from_end, to_end, &to.value) {
             Ok(policy) => policy,
             Err(message) => {
                 s.error("to", to.referenced, message);
-                continue;
+                return None;
             }
         };
-        let via = entry.value.via.as_ref().map(|text| (text, s.parse::<Locator>("via", text)));
-        let policy = match via {
-            None => policy,
-            Some((_, None)) => continue,
-            Some((text, Some(via))) => match judge_via(policy, via, (domains, &own.list), networks, &list) {
+        if let Some(text) = &entry.value.via {
+            let via = s.parse::<Locator>("via", text)?;
+            policy = match judge_via(policy, via, (domains, &own.list), networks, others) {
                 Ok(policy) => policy,
                 Err(message) => {
                     s.error("via", text.referenced, message);
-                    continue;
+                    return None;
                 }
-            },
-        };
+            };
+        }
         if let Some(before) = seen.before(policy.straight(), &s.key(""), entry.referenced) {
             s.error_here("", format!("the same as {before}; remove one of the two"));
-            continue;
+            return None;
         }
-        list.push(policy);
+        Some(policy)
     }
-    list
 }
 
 /// Why there can be no further policy.

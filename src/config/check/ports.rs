@@ -18,6 +18,7 @@ use std::net::Ipv6Addr;
 const MAX_PORTS: usize = 64;
 
 /// The ports of the file, in its order; a port with errors is there with stand-ins.
+#[derive(Debug)]
 pub(crate) struct Ports {
     pub(super) list: Vec<Port>,
     /// Whether every name could be read and is unique. Otherwise a name that is not found may be one with an

@@ -20,6 +20,7 @@ pub(crate) const OUTSIDE: &str = "outside";
 pub(crate) const ROUTER_MAC: Mac = Mac([0x02, 0x00, 0x5e, 0, 0, 1]);
 
 /// The SIR domains that could be read.
+#[derive(Debug)]
 pub(crate) struct Domains {
     pub(crate) list: Vec<SirDomain>,
     /// Whether every domain of the file is in the list. Otherwise a domain that is not found may be one with
@@ -47,6 +48,7 @@ impl Domains {
 }
 
 /// Our own locators that could be read.
+#[derive(Debug)]
 pub(crate) struct Locators {
     pub(crate) list: Vec<OwnLocator>,
     /// Whether every locator of the file is in the list.

@@ -306,7 +306,14 @@ pub(crate) const WORD: (fn(u8) -> bool, &str) =
     (|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'), "a-z, A-Z, 0-9, -, _ and .");
 
 /// What was seen before, and where.
+#[derive(Debug)]
 pub(crate) struct Seen<K>(HashMap<K, (String, u64)>);
+
+impl<K> Default for Seen<K> {
+    fn default() -> Self {
+        Seen(HashMap::new())
+    }
+}
 
 impl<K: Hash + Eq> Seen<K> {
     pub(crate) fn new() -> Self {
@@ -320,6 +327,11 @@ impl<K: Hash + Eq> Seen<K> {
         }
         self.0.insert(key, (path.to_owned(), at.line()));
         None
+    }
+
+    /// `key` is there no longer.
+    pub(crate) fn forget(&mut self, key: &K) {
+        self.0.remove(key);
     }
 
     /// Where `key` was seen.

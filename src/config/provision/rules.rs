@@ -1,9 +1,10 @@
 //! The rules of nodes as an authority can apply them: it knows SIR domains and locators, and nothing of a node's file.
 
-use super::super::check::{self, Check, Domains, Locators, Ports, ROUTER_MAC};
+use super::super::check::{self, Check, Domains, Locators, Ports, ROUTER_MAC, Tenancy};
 use super::super::model::{OnMiss, OwnLocator, SirDomain};
 use super::super::raw::RawConfig;
 use super::entry::Entry;
+use super::judged::Judged;
 use super::settle::{RefusedEntry, append, settle};
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
 use std::collections::BTreeSet;
@@ -36,29 +37,37 @@ impl ProvisionRules {
     }
 
     /// Judges entries together, as a node with these locators would whose file has the ports that they name. Those later
-    /// in the list are refused for the earlier ones.
+    /// in the list are refused for the earlier ones. If none is, the next attachment may be judged by itself.
     #[must_use]
     pub fn judge<'l>(
         &self,
         locators: impl IntoIterator<Item = (&'l Locator, &'l u64)>,
         entries: &[&Entry],
-    ) -> Vec<RefusedEntry> {
-        let domains = Domains { list: self.domains.clone(), complete: true };
+    ) -> (Vec<RefusedEntry>, Option<Judged>) {
         let own = |(prefix, sir): (&Locator, &u64)| {
             let domain = self.domains.iter().position(|domain| domain.prefix.0 == *sir)?;
             Some(OwnLocator { prefix: *prefix, domain: domain as u8 })
         };
-        let locators = Locators { list: locators.into_iter().filter_map(own).collect(), complete: true };
+        let locators: Vec<OwnLocator> = locators.into_iter().filter_map(own).collect();
         let names: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.port()).collect();
-        let ports = Ports::named_only(names.into_iter().map(str::to_owned));
         let judged = settle(entries, |entries| {
             let (raw, appended, _) = append(&RawConfig::default(), entries);
             let mut check = Check::with("", appended);
-            check::tenancy(&mut check, &raw, &domains, &locators, &ports);
+            let domains = Domains { list: self.domains.clone(), complete: true };
+            let locators = Locators { list: locators.clone(), complete: true };
+            let ports = Ports::named_only(names.iter().map(|name| (*name).to_owned()));
+            let Tenancy { attachments, standing, .. } =
+                check::tenancy(&mut check, &raw, domains, locators, ports);
             let errors = check.errors();
-            if errors.is_empty() { Ok(()) } else { Err(errors) }
+            if errors.is_empty() { Ok(Judged::new(&attachments, standing)) } else { Err(errors) }
         });
-        // Nothing is wrong without any entry.
-        judged.map(|((), refused)| refused).unwrap_or_default()
+        match judged {
+            Ok((judged, refused)) => {
+                let judged = refused.is_empty().then_some(judged);
+                (refused, judged)
+            }
+            // Nothing is wrong without any entry.
+            Err(_) => (Vec::new(), None),
+        }
     }
 }

@@ -166,15 +166,14 @@ mod tests {
             expected_mappings: 1,
             router_mac: ROUTER_MAC,
         };
-        let domains = Domains { list: vec![domain], complete: true };
-        let locators = Locators { list: Vec::new(), complete: true };
-        let ports = Ports::named_only(["a".to_owned()]);
         let rounds = Cell::new(0);
         let judged = settle(&entries.iter().collect::<Vec<_>>(), |entries| {
             rounds.set(rounds.get() + 1);
             let (raw, appended, _) = append(&RawConfig::default(), entries);
             let mut check = Check::with("", appended);
-            check::tenancy(&mut check, &raw, &domains, &locators, &ports);
+            let domains = Domains { list: vec![domain.clone()], complete: true };
+            let locators = Locators { list: Vec::new(), complete: true };
+            check::tenancy(&mut check, &raw, domains, locators, Ports::named_only(["a".to_owned()]));
             let errors = check.errors();
             if errors.is_empty() { Ok(()) } else { Err(errors) }
         });

@@ -33,7 +33,7 @@ fn a_network_with_every_key() {
     );
     let subnet = |prefix: &str, gateway| NetworkIpv4 { prefix: prefix.parse().unwrap(), gateway };
     assert_eq!(
-        config.virtual_networks,
+        *config.virtual_networks,
         [VirtualNetwork {
             name: "red".into(),
             vnid: 0x0fff_ffff,
@@ -61,7 +61,7 @@ fn what_a_network_may_leave_out() {
     let network = &config.virtual_networks[0];
     assert_eq!((network.mac, network.mtu), (Mac([2, 0, 0x5e, 0, 0, 1]), 1500));
     assert_eq!((network.ipv6.unwrap().gateway, network.ipv4.len()), (None, 0));
-    assert_eq!(right("mbufs: {}").virtual_networks, []);
+    assert!(right("mbufs: {}").virtual_networks.is_empty());
 }
 
 #[test]

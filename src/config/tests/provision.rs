@@ -22,7 +22,8 @@ fn with(line: &str, entries: &[Entry]) -> (Config, Vec<RefusedEntry>) {
     let path = directory.path().join("t.yaml");
     std::fs::write(&path, text(line.split(':').next().unwrap(), line)).unwrap();
     let (source, _) = Source::load(&path).unwrap();
-    source.with(&entries.iter().collect::<Vec<_>>()).unwrap()
+    let (config, _, refused) = source.with(&entries.iter().collect::<Vec<_>>()).unwrap();
+    (config, refused)
 }
 
 fn why(refused: &[RefusedEntry], name: &str) -> String {
@@ -134,7 +135,7 @@ fn an_authority_judges_by_the_same_rules() {
     let locators = [("fd00:1::/64".parse().unwrap(), 0x2001_0db8_dddd_0000)];
     let judge = |entries: &[Entry]| {
         let locators = locators.iter().map(|(locator, sir)| (locator, sir));
-        rules.judge(locators, &entries.iter().collect::<Vec<_>>())
+        rules.judge(locators, &entries.iter().collect::<Vec<_>>()).0
     };
     let (red, vm1) = (Entry::network(RED).unwrap(), Entry::attachment(VM1).unwrap());
     assert_eq!(judge(&[red.clone(), vm1.clone(), policy("red", "outside")]), []);

@@ -12,7 +12,7 @@ fn the_four_forms_of_a_route() {
          {prefix: 'fd00:3::/32', blackhole: true}, \
          {prefix: 'fd00:4::/32', next_hops: [{via: 'fd00:1:0:1::a', port: f, weight: 3}]}]",
     );
-    let targets: Vec<_> = config.routes.into_iter().map(|route| route.target).collect();
+    let targets: Vec<_> = config.routes.iter().map(|route| route.target.clone()).collect();
     let via = |via: &str, weight| {
         let via = via.parse::<std::net::Ipv6Addr>().unwrap().into();
         RouteTarget::Via(vec![NextHop { via, port: 0, weight }])

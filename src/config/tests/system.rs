@@ -1,6 +1,7 @@
 //! Node, cores, memory, files, sockets and timers.
 
 use super::{refused, right, text, wrong};
+use crate::config::{AfterGrace, Grace};
 use crate::config::{DpdkLogLevel, Idle, LogFormat, LogLevel};
 
 #[test]
@@ -181,6 +182,22 @@ fn values_arrive_as_they_were_written() {
 fn a_node_without_ports_is_refused() {
     let message = "missing; a node needs at least one port";
     assert_eq!(refused(&text("ports", "ports: []")).to_string(), format!("t.yaml:6:8: ports: {message}"));
+}
+
+#[test]
+fn the_grace_period_of_an_authority_is_of_mode_full() {
+    let nva = |more: &str| format!("nva: {{endpoints: [\"unix:/run/nva.sock\"]{more}}}");
+    let grace = |more: &str| right(&nva(more)).nva.unwrap().grace;
+    assert_eq!(grace(""), Grace { seconds: 600, then: AfterGrace::Keep });
+    assert_eq!(grace(", grace_s: 7, after_grace: forget"), Grace { seconds: 7, then: AfterGrace::Forget });
+    for (mode, key, value) in [("cache", "grace_s", "7"), ("redirect", "after_grace", "forget")] {
+        let line = nva(&format!(", mode: {mode}, {key}: {value}"));
+        let errors = refused(&text("nva", &line)).to_string();
+        let why = format!(
+            "nva.{key}: in mode {mode} each mapping has a lifetime of its own; take {key} out, or write `mode: full`"
+        );
+        assert!(errors.contains(&why), "{errors}");
+    }
 }
 
 #[test]

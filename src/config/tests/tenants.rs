@@ -51,7 +51,8 @@ fn every_address_becomes_an_identifier() {
         tenant(10, "red", "10.0.0.5, '2001:db8:a::5', 10.0.1.1"),
         with(11, "vlan: 5, identifiers: ['2001:db8:dddd:0:2000::1']"),
     ]);
-    let [first, task] = &config.attachments[..] else { panic!() };
+    assert_eq!(config.attachments.len(), 2);
+    let (first, task) = (&config.attachments[0], &config.attachments[1]);
     assert_eq!((first.network, task.network), (Some(0), None));
     assert_eq!(
         first.addresses,

@@ -1,12 +1,12 @@
 //! What operators want at the node, by the word of the authority: taken over like a reload of the same file.
 
-use super::updates::{Reply, records};
+use super::updates::{Reply, Work, records};
 use super::{Control, Effect, LoadOrder, Loaded};
 use crate::config::{Config, NetworkPeer, ObjectName, Policy, PolicyWords, RefusedEntry, VirtualNetwork};
 use crate::ila::Identifier;
 use crate::mapping::{Batch, Refusal};
 use crate::node::provision::Provision;
-use crate::node::rib::{Clash, Part, Rib};
+use crate::node::rib::{Clash, Part, Rib, Staged};
 use crate::nva::client::Objects;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,8 +22,50 @@ impl Control {
             // It is said at the end of what is under way.
             (false, true) => {}
             (true, true) => self.compose_again = true,
-            (true, false) => self.load(false, Vec::new()),
+            (true, false) => self.compose(),
         }
+    }
+
+    /// Has what operators want now taken over: by itself if that may do.
+    pub(super) fn compose(&mut self) {
+        if self.may_step() {
+            (self.reloading, self.composing) = (true, true);
+            self.updates.push(Work::Step, self.now.us());
+        } else {
+            self.load(false, Vec::new());
+        }
+    }
+
+    /// Whether the configuration in force is that of the file and of what operators want.
+    fn may_step(&self) -> bool {
+        self.amendments.is_empty()
+            && self.updates.postponed.is_none()
+            && self.provision.as_ref().is_some_and(Provision::may_step)
+    }
+
+    /// Takes over only what has changed of what operators want. `None`: all of it is to be judged together.
+    pub(super) fn stage_step(&mut self) -> Option<Staged> {
+        if !self.may_step() {
+            return None;
+        }
+        let provision = self.provision.as_mut()?;
+        let (config, step) = provision.step(&self.config)?;
+        let gone = self.tenants_of(&step);
+        let Some(staged) = self.rib.take_step(&config, &step) else {
+            self.provision.iter_mut().for_each(Provision::judge_whole);
+            return None;
+        };
+        // What came meanwhile is among it.
+        self.compose_again = false;
+        let config = Arc::new(config);
+        self.config = config.clone();
+        self.unpublished = true;
+        self.effects.push(Effect::Config(config));
+        let now_ms = self.now_ms();
+        self.change_tenants(gone, &step, now_ms);
+        self.memberships.take_step(&step.gone, &step.new, now_ms, &mut self.group_effects);
+        self.count_objects();
+        Some(staged)
     }
 
     /// Has the files read, or only judged with what operators want now.
@@ -32,8 +74,9 @@ impl Control {
         if excluded.is_empty() {
             self.compose_again = false;
         }
-        let order = LoadOrder { old: self.file.clone(), reread, provision: self.provision.clone(), excluded };
-        self.effects.push(Effect::Load(order));
+        let provision = self.provision.as_ref().map(Provision::to_judge);
+        let order = LoadOrder { old: self.file.clone(), reread, provision, excluded };
+        self.effects.push(Effect::Load(Box::new(order)));
     }
 
     /// What was judged together is being taken over.
@@ -129,7 +172,9 @@ pub(super) fn begin(rib: &mut Rib, provision: Provision) -> (Arc<Config>, Provis
         }
     };
     let refused = nothing_of(&objects, &why);
-    (file.clone(), Provision { source, file, objects, refused })
+    let mut provision = Provision::new(source, file.clone(), objects);
+    provision.refused = refused;
+    (file, provision)
 }
 
 /// What is refused, and what contradicts mappings with it.
@@ -156,14 +201,14 @@ fn without(config: &Config, judged: &Provision, clashes: &[Clash]) -> Result<Vec
 /// All of it is refused.
 fn nothing_of(objects: &Objects, why: &str) -> Vec<RefusedEntry> {
     let why = format!("nothing that changed is taken over: {why}");
-    objects.all.keys().map(|name| RefusedEntry { name: name.clone(), why: why.clone() }).collect()
+    objects.all.iter().map(|(name, _)| RefusedEntry { name: name.clone(), why: why.clone() }).collect()
 }
 
 /// What of the authority's has this part.
 fn at_fault(config: &Config, part: Part) -> Vec<ObjectName> {
     let networks = config.virtual_networks.get(config.provisioned.networks.clone()).unwrap_or_default();
     let policies = config.policies.get(config.provisioned.policies.clone()).unwrap_or_default();
-    let attachments = config.attachments.get(config.provisioned.attachments.clone()).unwrap_or_default();
+    let own = &config.provisioned.attachments;
     let named = |network: &VirtualNetwork| ObjectName::Network(network.name.clone());
     match part {
         Part::Locator(locator) => {
@@ -183,7 +228,8 @@ fn at_fault(config: &Config, part: Part) -> Vec<ObjectName> {
             };
             let with_peer =
                 networks.iter().filter(|network| network.peers.iter().any(|peer| is_here(network, peer)));
-            let attached = attachments.iter().filter(|attachment| {
+            let attachments = config.attachments.iter().skip(own.start).take(own.len());
+            let attached = attachments.filter(|attachment| {
                 let mut locals = attachment.identifiers.iter();
                 locals.any(|local| local.domain == domain && local.identifier == identifier)
             });

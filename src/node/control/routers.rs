@@ -5,8 +5,7 @@ use super::Control;
 use super::discovery::INITIAL_ADVERTS;
 use crate::node::exchange::{DEPTH, Frame};
 use crate::node::host_router::HostRouter;
-use crate::node::rib::attachment_key;
-use crate::table::{AttachmentKey, NetworkId, Networks, PortId, Tables, Tasks};
+use crate::table::{AttachmentKey, Networks, PortId, Tables, Tasks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -67,11 +66,30 @@ impl HostRouters {
         tenants.into_iter().for_each(|key| self.arrived(key, now_ms));
     }
 
-    /// Takes over the hosts of a snapshot. Gives the frames for those that lost their router.
-    fn take_over(&mut self, mut new: BTreeMap<AttachmentKey, (HostRouter, bool)>, now_ms: u64) -> Vec<Frame> {
-        let first = self.tables.is_none();
+    /// Takes over the hosts of a snapshot: those of these attachments, or all. Gives the frames for those that lost their
+    /// router.
+    fn take_over(
+        &mut self,
+        (changed, first): (Option<BTreeSet<AttachmentKey>>, bool),
+        tables: &Tables,
+        now_ms: u64,
+    ) -> Vec<Frame> {
+        let router = |key: &AttachmentKey| router_of(*key, tables);
+        let known: Vec<AttachmentKey>;
+        let mut new: BTreeMap<AttachmentKey, (HostRouter, bool)>;
+        match changed {
+            None => {
+                let tenants = tables.networks.attached().tenants().map(|(key, _)| key);
+                let all = tenants.chain(tables.tasks.iter().map(|(key, _)| key));
+                new = all.filter_map(|key| Some((*key, router(key)?))).collect();
+                known = self.hosts.keys().copied().collect();
+            }
+            Some(changed) => {
+                new = changed.iter().filter_map(|key| Some((*key, router(key)?))).collect();
+                known = changed.into_iter().collect();
+            }
+        }
         let mut last = Vec::new();
-        let known: Vec<AttachmentKey> = self.hosts.keys().copied().collect();
         for key in known {
             let Some(host) = self.hosts.get_mut(&key) else { continue };
             let now = new.remove(&key);
@@ -102,6 +120,12 @@ impl HostRouters {
             }
         }
         last
+    }
+
+    /// Every host, and whether it is a tenant.
+    #[cfg(test)]
+    pub(super) fn hosts(&self) -> Vec<(AttachmentKey, bool)> {
+        self.hosts.iter().map(|(key, host)| (*key, host.is_tenant)).collect()
     }
 
     /// The last advertisements, to every host that has one.
@@ -166,12 +190,17 @@ impl Control {
         if same {
             return;
         }
-        let hosts = self.config.attachments.iter().filter_map(|attachment| {
-            let key = attachment_key(attachment);
-            Some((key, (router_of(key, attachment.network, &current)?, attachment.network.is_some())))
-        });
-        let last = self.host_routers.take_over(hosts.collect(), now_ms);
-        self.host_routers.tables = Some(tables);
+        let before = self.host_routers.tables.replace(tables.clone());
+        let first = before.is_none();
+        let changed = match before.filter(|(networks, _)| networks.same_networks(&tables.0)) {
+            None => None,
+            // The networks and their gateways are as before: only hosts that came, went or changed are looked at.
+            Some((networks, tasks)) => {
+                let tenants = tables.0.attached().changed(networks.attached());
+                Some(tenants.chain(tables.1.changed(&tasks).copied()).collect())
+            }
+        };
+        let last = self.host_routers.take_over((changed, first), &current, now_ms);
         self.send_last(last);
     }
 
@@ -184,14 +213,12 @@ impl Control {
     }
 }
 
-/// The router of the host of an attachment.
-fn router_of(key: AttachmentKey, network: Option<u16>, tables: &Tables) -> Option<HostRouter> {
-    match network {
-        None => tables.ports.get(usize::from(key.port.0)).map(HostRouter::of_task),
-        Some(id) => {
-            let network = tables.networks.get(NetworkId(id))?;
-            let tenant = tables.networks.tenant(key.port, key.vlan, key.mac)?;
-            Some(HostRouter::of_tenant(network, tenant))
-        }
+/// The router of the host at an attachment, and whether the host is a tenant.
+fn router_of(key: AttachmentKey, tables: &Tables) -> Option<(HostRouter, bool)> {
+    if tables.tasks.contains_key(&key) {
+        return tables.ports.get(usize::from(key.port.0)).map(|port| (HostRouter::of_task(port), false));
     }
+    let tenant = tables.networks.tenant(key.port, key.vlan, key.mac)?;
+    let network = tables.networks.get(tenant.network)?;
+    Some((HostRouter::of_tenant(network, tenant), true))
 }

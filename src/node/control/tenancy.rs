@@ -76,7 +76,7 @@ impl Control {
                 let words = Amendment::Policy(self.config.policy_words(*held.unwrap_or(&policy)));
                 let at = self.place_of(&words, here)?;
                 let mut config = (*self.config).clone();
-                config.policies.retain(|other| other.straight() != policy);
+                Arc::make_mut(&mut config.policies).retain(|other| other.straight() != policy);
                 kept.remove(at);
                 Ok((Arc::new(config), kept))
             }
@@ -88,7 +88,8 @@ impl Control {
                     return Err(AmendRefusal::Wrong(why));
                 };
                 let mut config = (*self.config).clone();
-                let peers = config.virtual_networks.get_mut(place).map(|network| &mut network.peers);
+                let networks = Arc::make_mut(&mut config.virtual_networks);
+                let peers = networks.get_mut(place).map(|network| &mut network.peers);
                 let found = peers.and_then(|peers| {
                     let at = peers.iter().position(|peer| peer.address == bits)?;
                     Some(peers.remove(at))

@@ -2,13 +2,13 @@
 
 use super::{Control, Effect};
 use crate::api::views::RefusedView;
-use crate::config::QuarantineMode;
+use crate::config::{QuarantineMode, Step};
 use crate::net::{arp, ethernet, ndp};
 use crate::node::events::{EventKind, EventRecord};
 use crate::node::exchange::Frame;
 use crate::node::neighbour::Key;
 use crate::node::quarantine::{Finding, QuarantineState, Refused};
-use crate::node::rib::AttachedTenant;
+use crate::node::rib::{AttachedTenant, attachment_key};
 use crate::path::violations::{VIOLATIONS, Violation};
 use crate::path::{Limiter, Notice};
 use crate::table::{AttachmentKey, Quarantine, TenantHandle};
@@ -36,6 +36,14 @@ pub(super) struct QuarantineStates {
     /// By number.
     dampers: BTreeMap<u64, EventDamper>,
     due_ms: u64,
+}
+
+#[cfg(test)]
+impl QuarantineStates {
+    /// All tenants.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = AttachedTenant> {
+        self.by_slot.values().map(|(tenant, _)| *tenant)
+    }
 }
 
 impl Control {
@@ -82,6 +90,31 @@ impl Control {
         let QuarantineStates { by_slot, dampers, .. } = &mut self.quarantine_states;
         let there: BTreeSet<u64> = by_slot.values().map(|(tenant, _)| tenant.handle.generation).collect();
         dampers.retain(|number, _| there.contains(number));
+    }
+
+    /// The tenants that a step takes away or changes, before it.
+    pub(super) fn tenants_of(&self, step: &Step) -> Vec<AttachedTenant> {
+        step.gone.iter().filter_map(|gone| self.rib.tenant_with(attachment_key(gone))).collect()
+    }
+
+    /// Takes over tenants that a step took away, brought or moved. Their links are looked at with the next check.
+    pub(super) fn change_tenants(&mut self, gone: Vec<AttachedTenant>, step: &Step, now_ms: u64) {
+        let here = step.new.iter().chain(&step.moved);
+        let here: Vec<_> = here.filter_map(|it| self.rib.tenant_with(attachment_key(it))).collect();
+        let stays = |tenant: &AttachedTenant| here.iter().any(|other| other.handle == tenant.handle);
+        for tenant in gone.into_iter().filter(|tenant| !stays(tenant)) {
+            self.quarantine_states.by_slot.remove(&tenant.handle.slot);
+        }
+        for tenant in here {
+            let refused = self.refused(tenant.handle.slot);
+            let all = &mut self.quarantine_states.by_slot;
+            let fresh = || (tenant, QuarantineState::new(refused, now_ms));
+            let (known, state) = all.entry(tenant.handle.slot).or_insert_with(fresh);
+            if known.handle != tenant.handle {
+                *state = QuarantineState::new(refused, now_ms);
+            }
+            *known = tenant;
+        }
     }
 
     fn report_finding(&mut self, tenant: AttachedTenant, finding: Finding) {

@@ -10,6 +10,7 @@ mod provision;
 mod questions;
 mod reloads;
 mod routers;
+mod steps;
 mod tenants;
 
 use super::*;
@@ -145,7 +146,7 @@ impl Bench {
             match effect {
                 Effect::Send(frame) => assert!(self.send_queue.push(frame)),
                 Effect::Answer(id, answer) => assert!(self.answers.insert(id, answer).is_none()),
-                Effect::Load(order) => self.loads.push_back(order),
+                Effect::Load(order) => self.loads.push_back(*order),
                 Effect::Watch(order) => self.watch = order,
                 Effect::Settings(settings) => drop(self.exchange.settings.force_push(settings)),
                 Effect::Event(event) => self.control.stats.events.record(event),

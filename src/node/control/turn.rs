@@ -101,7 +101,7 @@ pub enum Effect {
     Answer(RequestId, Answer),
     /// Read the configuration and its mapping file, or judge what was read before with other wishes of operators, and
     /// give the result as [`Input::Loaded`].
-    Load(LoadOrder),
+    Load(Box<LoadOrder>),
     /// What operators want, as this state of the registry shows it, is in force, but for what is refused.
     Provisioned(Known, Vec<RefusedEntry>),
     /// End the watch of the mapping file, and begin another one if there is one to begin.
@@ -121,7 +121,7 @@ pub enum Effect {
 }
 
 /// What is to be read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LoadOrder {
     /// What the file said before.
     pub old: Arc<Config>,

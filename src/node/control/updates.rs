@@ -33,11 +33,13 @@ pub(super) struct Reply {
     pub(super) composed: bool,
 }
 
-enum Work {
+pub(super) enum Work {
     Batch(Batch, Asker),
     /// A mapping file; the configuration in force was judged together with it.
     Judged(Batch, Asker),
     Reload(Box<Loaded>, Reply),
+    /// What operators of the authority want has changed.
+    Step,
     Amend(Amend, RequestId),
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Updates {
     flight: Option<Flight>,
     /// A mapping file that contradicts what operators of the authority want. It comes into force after the configuration
     /// without that.
-    postponed: Option<(Vec<MappingRecord>, Asker)>,
+    pub(super) postponed: Option<(Vec<MappingRecord>, Asker)>,
     /// A snapshot was published that not every worker is known to have.
     open: bool,
     /// What the last batch took.
@@ -85,7 +87,7 @@ impl Updates {
         self.open = true;
     }
 
-    fn push(&mut self, work: Work, accepted_us: u64) {
+    pub(super) fn push(&mut self, work: Work, accepted_us: u64) {
         self.queue.push_back((work, accepted_us));
     }
 
@@ -237,6 +239,13 @@ impl Control {
                 };
                 (staged, Task::Reload(records, reply))
             }
+            Work::Step => match self.stage_step() {
+                Some(staged) => {
+                    let reply = Reply { composed: true, ..Reply::default() };
+                    (Ok(staged), Task::Reload(None, reply))
+                }
+                None => return self.load(false, Vec::new()),
+            },
             Work::Amend(amend, asked_by) => {
                 let (config, kept) = match self.after(&amend) {
                     Ok(after) => after,
@@ -404,7 +413,7 @@ impl Control {
             let asked_by = self.reload_asked_next.take();
             self.begin_reload(asked_by);
         } else if self.compose_again || self.updates.postponed.is_some() {
-            self.load(false, Vec::new());
+            self.compose();
         } else {
             self.say_provisioned();
         }

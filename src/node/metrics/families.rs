@@ -84,6 +84,8 @@ families! {
     NVA_DRIFT: Counter = "ilagate_nva_drift_total";
     /// Seconds since there was a session with the authority last, over restarts; 0 while there is one.
     NVA_STALE: Gauge = "ilagate_nva_stale_seconds";
+    /// Whether the node is without a session for longer than nva.grace_s.
+    NVA_GRACE_OVER: Gauge = "ilagate_nva_grace_over";
     /// Attempts to keep what the authority told in node.state_dir, or to read it, that failed.
     NVA_STATE_FAILURES: Counter = "ilagate_nva_state_failures_total";
     /// Mappings that the node asked the authority for and uses, in cache mode.

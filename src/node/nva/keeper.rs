@@ -3,7 +3,7 @@
 //! The thread writes what waits in one transaction, and rests before the next one. The file may be behind what is in
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
-use crate::config::Config;
+use crate::config::{AfterGrace, Config};
 use crate::mapping::{Change, Scopes};
 use crate::node::stats::Stats;
 use crate::nva::client::Objects;
@@ -90,8 +90,19 @@ impl Before {
 
     /// The mappings as changes to be applied before the first packet. Tells the operator of them.
     #[must_use]
-    pub fn changes(&self, config: &Config, stats: &Stats) -> Vec<Change> {
+    pub fn changes(&mut self, config: &Config, stats: &Stats) -> Vec<Change> {
         let mappings = &self.mappings;
+        let grace = config.nva.as_ref().map(|nva| nva.grace).filter(|grace| grace.then == AfterGrace::Forget);
+        if let Some(grace) = grace.filter(|grace| self.stale_s >= u64::from(grace.seconds)) {
+            let (stale_s, grace_s) = (self.stale_s, grace.seconds);
+            tracing::error!(
+                stale_s,
+                grace_s,
+                "what the authority told before the start is too old, and not used"
+            );
+            self.known = Known::default();
+            return Vec::new();
+        }
         let changes = super::mappings::changes(config, mappings);
         stats.nva.left_out((mappings.len() - changes.len()) as u64);
         if !changes.is_empty() {

@@ -7,7 +7,7 @@ use crate::ila::Locator;
 use crate::mapping::{LocatorChoice, MappingTarget, Origin};
 use crate::table::{ActionId, AttachmentKey};
 use foldhash::fast::FixedState;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where a mapping leads.
@@ -69,6 +69,10 @@ pub(super) struct Actions {
     /// Locators of targets in use: their domain, and how many targets have them. There are two domains only
     /// while a batch is staged that moves a locator from one to the other.
     locators: HashMap<Locator, Vec<(u8, u32)>, FixedState>,
+    /// Those that lead elsewhere than to an attachment.
+    remote: BTreeSet<u32>,
+    /// Those that got or lost an attachment as target since they were asked for.
+    new: Vec<u32>,
     /// No mapping names them; the last snapshot still has them.
     idle: Vec<u32>,
     /// No longer in the last snapshot; readers of an older one may still use them.
@@ -84,6 +88,8 @@ impl Actions {
             slots: vec![Slot::default()],
             ids: HashMap::default(),
             locators: HashMap::default(),
+            remote: BTreeSet::new(),
+            new: Vec::new(),
             idle: Vec::new(),
             dropped: Vec::new(),
             free: Vec::new(),
@@ -103,6 +109,7 @@ impl Actions {
         }
         self.note_locators(&key, true);
         let key = Arc::new(key);
+        let is_local = matches!(key.goal, Goal::Local(_));
         let slot = Slot { key: Some(key.clone()), count: 1, idle: false };
         let id = match self.free.pop() {
             Some(id) => {
@@ -115,6 +122,11 @@ impl Actions {
             }
         };
         self.ids.insert(key, id);
+        if is_local {
+            self.new.push(id);
+        } else {
+            self.remote.insert(id);
+        }
         (ActionId(id), true)
     }
 
@@ -165,6 +177,9 @@ impl Actions {
             {
                 self.ids.remove(&key);
                 self.dropped.push(id);
+                if !self.remote.remove(&id) {
+                    self.new.push(id);
+                }
             }
         }
     }
@@ -187,6 +202,21 @@ impl Actions {
     /// All targets by index.
     pub(super) fn keys(&self) -> impl Iterator<Item = Option<&Key>> {
         self.slots.iter().map(|slot| slot.key.as_deref())
+    }
+
+    /// The targets that are no attachment, by index.
+    pub(super) fn remote(&self) -> impl Iterator<Item = (usize, &Key)> {
+        self.remote.iter().filter_map(|id| Some((*id as usize, self.key(ActionId(*id))?)))
+    }
+
+    /// The index of a target, if there is one.
+    pub(super) fn id(&self, key: &Key) -> Option<ActionId> {
+        self.ids.get(key).copied().map(ActionId)
+    }
+
+    /// The indices that got or lost an attachment as target since the last call.
+    pub(super) fn take_new(&mut self) -> impl Iterator<Item = ActionId> + use<> {
+        std::mem::take(&mut self.new).into_iter().map(ActionId)
     }
 
     /// All targets that mappings name.

@@ -19,33 +19,26 @@ use crate::table::{
     Remote, Role, Tables,
 };
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 impl Rib {
     /// Compiles the state to a snapshot.
     pub fn compile(&mut self) -> Tables {
         self.dirty = false;
         self.actions.drop_idle();
-        let (networks, tasks) = match self.attached.take() {
-            Some(attached) => attached,
-            None => (Arc::new(self.network_tables()), Arc::new(self.tasks())),
-        };
-        self.attached = Some((networks.clone(), tasks.clone()));
+        let (networks, tasks, actions) = self.fresh_tables();
         let router = Router::of(self);
         let mut render = Render {
             rib: self,
             router,
-            actions: vec![Action::Blackhole; self.actions.len()],
+            actions,
             nexthop_groups: Vec::new(),
             groups: Vec::new(),
             remotes: HashMap::new(),
             replicas: HashMap::new(),
         };
         let routes = render.routes();
-        for (n, key) in self.actions.keys().enumerate() {
-            if let Some(key) = key {
-                render.actions[n] = render.mapping(key);
-            }
+        for (n, key) in self.actions.remote() {
+            render.actions[n] = render.mapping(key);
         }
         let mut neighbours = HashMap::with_hasher(self.hasher());
         neighbours.extend(self.neighbours.in_tables().map(|key| {
@@ -124,8 +117,7 @@ impl Rib {
             if port.role == config::Role::External {
                 table.ingress = external(&port.external);
             }
-            table.tenants =
-                self.attachments.iter().any(|tenant| tenant.port == n as u16 && tenant.network.is_some());
+            table.tenants = self.attachments.has_tenants(n as u16);
             table
         });
         ports.collect()
@@ -133,18 +125,26 @@ impl Rib {
 
     /// The VLAN identifiers of all attachments of an access port.
     fn access_vlans(&self, port: u16) -> Vec<u16> {
-        let here = self.attachments.iter().filter(|attachment| attachment.port == port);
-        let mut vlans: Vec<u16> = here.map(|attachment| attachment.vlan.unwrap_or(0)).collect();
+        let mut vlans: Vec<u16> = self.attachments.vlans(port).collect();
         if vlans.is_empty() {
             vlans.push(0);
         }
         vlans
     }
 
+    /// The action at an index that leads to an attachment; one that discards for any other index.
+    pub(super) fn local_action(&self, key: Option<&Key>) -> Action {
+        match key.map(|key| &key.goal) {
+            Some(Goal::Local(attached)) => Action::Local(self.local(*attached)),
+            Some(Goal::Mapping(_) | Goal::Group(_)) | None => Action::Blackhole,
+        }
+    }
+
     pub(super) fn local(&self, attached: AttachmentKey) -> Local {
-        let attachment = self.attachment_index.get(&attached).copied().unwrap_or(u32::MAX);
+        let known = self.attachments.with_key(attached);
+        let attachment = known.map_or(u32::MAX, |(place, _)| place);
         // What a host gets comes from the router that it sees.
-        let network = self.attachments.get(attachment as usize).and_then(|attachment| attachment.network);
+        let network = known.and_then(|(_, attachment)| attachment.network);
         let network = network.and_then(|network| self.networks.get(usize::from(network)));
         let hop = match self.ports.get(usize::from(attached.port.0)) {
             Some(port) if port.up => {
@@ -236,7 +236,7 @@ impl Render<'_> {
     /// The action of a mapping's target.
     fn mapping(&mut self, key: &Key) -> Action {
         match &key.goal {
-            Goal::Local(attached) => Action::Local(self.rib.local(*attached)),
+            Goal::Local(_) => self.rib.local_action(Some(key)),
             Goal::Mapping(MappingTarget::Blackhole) => Action::Blackhole,
             Goal::Group(choices) => self.group(key.domain, choices),
             Goal::Mapping(MappingTarget::Locators(choices)) => {

@@ -1,11 +1,11 @@
 //! Multicast groups: the locators that receive copies, by configuration, and the tenants of this node that are members.
 
+use super::Rib;
 use super::actions::{Goal, Key};
-use super::{Rib, attachment_key};
-use crate::config::{Config, TenantAddress, VirtualNetwork};
+use crate::config::{Attachment, Config, TenantAddress, VirtualNetwork};
 use crate::ila::{Identifier, group};
 use crate::mapping::{LocatorChoice, Origin};
-use crate::table::{ActionId, AttachmentKey, NetworkId, Networks};
+use crate::table::{ActionId, AttachmentKey};
 use std::collections::BTreeSet;
 
 impl Rib {
@@ -17,14 +17,14 @@ impl Rib {
             self.joined.remove(&attached);
         }
         if changed {
-            self.networks_changed();
+            self.attachment_changed(attached);
         }
     }
 
     /// Takes the locators that receive copies from a new configuration.
     pub(super) fn replace_replicas(&mut self, config: &Config) {
         let mut replicas = Vec::with_capacity(config.virtual_networks.len());
-        for network in &config.virtual_networks {
+        for network in config.virtual_networks.iter() {
             replicas.push(match network.replicate_to.as_slice() {
                 [] => ActionId(0),
                 locators => {
@@ -42,26 +42,17 @@ impl Rib {
         self.dirty = true;
     }
 
-    /// Adds the attached tenants to their groups: configured ones, joined ones, and 255.255.255.255 if they use IPv4.
-    pub(super) fn join_groups(&self, networks: &mut Networks) {
-        for attachment in &self.attachments {
-            let Some(place) = attachment.network else { continue };
-            let Some(network) = self.networks.get(usize::from(place)) else { continue };
-            let attached = attachment_key(attachment);
-            let joined = self.joined.get(&attached).into_iter().flatten();
-            let mut groups: BTreeSet<u64> = attachment
-                .groups
-                .iter()
-                .chain(joined)
-                .filter_map(|group| identifier(network, *group))
-                .collect();
-            if attachment.addresses.iter().any(|address| matches!(address, TenantAddress::V4(_))) {
-                groups.insert(Identifier::tenant_ipv4(network.vnid, u32::MAX).0);
-            }
-            for group in groups {
-                networks.join(NetworkId(place), Identifier(group), self.local(attached));
-            }
+    /// The groups of a tenant: configured ones, joined ones, and 255.255.255.255 if it uses IPv4.
+    pub(super) fn groups_of(&self, attached: AttachmentKey, attachment: &Attachment) -> Vec<Identifier> {
+        let network = attachment.network.and_then(|place| self.networks.get(usize::from(place)));
+        let Some(network) = network else { return Vec::new() };
+        let joined = self.joined.get(&attached).into_iter().flatten();
+        let groups = attachment.groups.iter().chain(joined);
+        let mut groups: BTreeSet<u64> = groups.filter_map(|group| identifier(network, *group)).collect();
+        if attachment.addresses.iter().any(|address| matches!(address, TenantAddress::V4(_))) {
+            groups.insert(Identifier::tenant_ipv4(network.vnid, u32::MAX).0);
         }
+        groups.into_iter().map(Identifier).collect()
     }
 }
 

@@ -49,7 +49,7 @@ impl Rib {
     /// Takes over the next hops of routes and the static neighbours of a configuration.
     pub(super) fn configure_neighbours(&mut self, config: &Config) {
         let mut next_hops = BTreeSet::new();
-        for route in &config.routes {
+        for route in config.routes.iter() {
             if let RouteTarget::Via(list) = &route.target {
                 next_hops.extend(list.iter().map(|next| key(next.port, next.via)));
             }

@@ -2,7 +2,7 @@
 //! external ports.
 
 use super::{Rib, attachment_key};
-use crate::config::{self, Role};
+use crate::config::{self, Attachment, Role};
 use crate::table::ranges::PrefixSet;
 use crate::table::{Exceptions, Ingress, Inside, TaskSources, Tasks};
 
@@ -20,17 +20,19 @@ pub(super) fn external(external: &config::External) -> Ingress {
 impl Rib {
     /// All tasks, with the sources that they may use.
     pub(super) fn tasks(&self) -> Tasks {
-        let tasks = self.attachments.iter().filter(|attachment| attachment.network.is_none());
+        let tasks = self.attachments.list().iter().filter(|attachment| attachment.network.is_none());
+        let mut all = Tasks::with_hasher(self.hasher());
+        all.extend(tasks.map(|task| (attachment_key(task), self.task(task))));
+        all
+    }
+
+    /// The sources that a task may use.
+    pub(super) fn task(&self, task: &Attachment) -> TaskSources {
         let address = |own: &config::LocalIdentifier| {
             Some(self.domains.get(usize::from(own.domain))?.config.prefix.with(own.identifier))
         };
-        let mut all = Tasks::with_hasher(self.hasher());
-        all.extend(tasks.map(|task| {
-            let addresses = task.identifiers.iter().filter_map(address).collect();
-            let prefixes = PrefixSet::of(task.prefixes.iter().copied());
-            (attachment_key(task), TaskSources { addresses, prefixes })
-        }));
-        all
+        let addresses = task.identifiers.iter().filter_map(address).collect();
+        TaskSources { addresses, prefixes: PrefixSet::of(task.prefixes.iter().copied()) }
     }
 
     /// The prefixes that tenants cannot reach: those of the configuration, and the subnets of this node's ports, in
@@ -47,10 +49,11 @@ impl Rib {
             ports.flat_map(|port| &port.addresses).map(|own| own.prefix)
         };
         let infrastructure = || self.infrastructure.iter().copied();
-        let tasks = self.attachments.iter().flat_map(|attachment| attachment.prefixes.iter().copied());
         Inside {
             sources: PrefixSet::of(
-                infrastructure().chain(subnets(&[Role::Fabric, Role::Access])).chain(tasks),
+                infrastructure()
+                    .chain(subnets(&[Role::Fabric, Role::Access]))
+                    .chain(self.attachments.prefixes()),
             ),
             destinations: PrefixSet::of(infrastructure().chain(subnets(&[Role::Fabric]))),
         }

@@ -12,9 +12,11 @@
 //! Changes of neighbours and links and a reload only need step 2. A caller without readers uses [`Rib::apply`].
 
 mod actions;
+mod attachments;
 mod batch;
 mod compile;
 mod digest;
+mod fresh;
 mod gateways;
 mod groups;
 mod hops;
@@ -24,6 +26,7 @@ mod precedence;
 mod reload;
 mod router;
 mod slots;
+mod step;
 mod views;
 
 #[cfg(test)]
@@ -44,8 +47,10 @@ use crate::ila::Locator;
 use crate::mapping::Digest;
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
-use crate::table::{ActionId, AttachmentKey, Networks, PortId, Seeded, Tasks, hasher};
+use crate::table::{ActionId, AttachmentKey, PortId, Seeded, hasher};
 use actions::Actions;
+use attachments::Attachments;
+use fresh::Fresh;
 use precedence::Shadowed;
 use slots::Slots;
 use std::collections::{BTreeSet, HashMap};
@@ -83,17 +88,15 @@ pub struct Rib {
     domains: Vec<Domain>,
     ports: Vec<Port>,
     locators: Vec<OwnLocator>,
-    attachments: Vec<Attachment>,
-    networks: Vec<VirtualNetwork>,
-    policies: Vec<Policy>,
+    attachments: Attachments,
+    networks: Arc<Vec<VirtualNetwork>>,
+    policies: Arc<Vec<Policy>>,
     /// Action that copies the groups of a network to other nodes, by index of the network; action 0 for no copies.
     replicas: Vec<ActionId>,
     /// Actions towards the gateways between networks, sorted by locator.
     gateways: Vec<(Locator, ActionId)>,
     /// Groups that tenants joined by IGMP or MLD.
     joined: HashMap<AttachmentKey, BTreeSet<TenantAddress>>,
-    /// Index of each attachment by its key.
-    attachment_index: HashMap<AttachmentKey, u32>,
     slots: Slots,
     infrastructure: Vec<crate::net::Ipv6Prefix>,
     translation: config::Translation,
@@ -101,7 +104,7 @@ pub struct Rib {
     asks: bool,
     /// Whether it is asked for what packets need, too.
     asks_for_packets: bool,
-    routes: Vec<Route>,
+    routes: Arc<Vec<Route>>,
     neighbours: Neighbours,
     /// Effects of changes of neighbours, until the caller takes and carries them out.
     neighbour_effects: Vec<neighbour::Effect>,
@@ -115,8 +118,8 @@ pub struct Rib {
     counters: HashMap<u32, u16>,
     /// Number of mappings of tenants' addresses, by domain and VNID; no entry stands for zero.
     mapped: HashMap<(u8, u32), u64>,
-    /// The tables of networks and attachments of the last snapshot; `None` when any of them has changed since.
-    attached: Option<(Arc<Networks>, Arc<Tasks>)>,
+    /// The tables of networks and attachments of the last snapshot, and what has changed since.
+    fresh: Fresh,
     /// Number of the mappings' state; every batch increments it.
     revision: u64,
     shadowed_changes: ShadowedChanges,
@@ -153,19 +156,18 @@ impl Rib {
             domains: Vec::new(),
             ports: ports.collect(),
             locators: Vec::new(),
-            attachments: Vec::new(),
-            networks: Vec::new(),
-            policies: Vec::new(),
+            attachments: Attachments::default(),
+            networks: Arc::default(),
+            policies: Arc::default(),
             replicas: Vec::new(),
             gateways: Vec::new(),
             joined: HashMap::new(),
-            attachment_index: HashMap::new(),
             slots: Slots::of(config.dpdk.workers.len()),
             infrastructure: Vec::new(),
             translation: config.translation,
             asks: config.nva.as_ref().is_some_and(|nva| nva.mode.asks()),
             asks_for_packets: config.nva.as_ref().is_some_and(|nva| nva.mode == config::NvaMode::Cache),
-            routes: Vec::new(),
+            routes: Arc::default(),
             neighbours: Neighbours::new(config.neighbour_discovery),
             neighbour_effects: Vec::new(),
             now_ms: 0,
@@ -174,7 +176,7 @@ impl Rib {
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),
-            attached: None,
+            fresh: Fresh::default(),
             revision: 0,
             shadowed_changes: ShadowedChanges::default(),
             dirty: true,

@@ -9,12 +9,6 @@ use crate::table::policy::{PolicySet, Selector};
 use crate::table::{DomainId, Gateways, Network, NetworkId, Networks};
 
 impl Rib {
-    /// Notes that networks or tenants have changed: the next snapshot needs new network tables.
-    pub(super) fn networks_changed(&mut self) {
-        self.attached = None;
-        self.dirty = true;
-    }
-
     /// All networks, with their policies, and all tenants by attachment key.
     pub(super) fn network_tables(&self) -> Networks {
         let mut networks = Networks::new(self.hasher());
@@ -23,23 +17,17 @@ impl Rib {
             let sir = domain.map_or(SirPrefix(0), |domain| domain.config.prefix);
             networks.add(self.network(place, network), sir);
         }
-        for policy in &self.policies {
-            permit(&mut networks, policy);
-            self.send_through(&mut networks, policy);
+        self.policies.iter().for_each(|policy| self.permit(&mut networks, policy));
+        for attachment in self.attachments.list() {
+            self.attach(&mut networks, attachment_key(attachment));
         }
-        for (n, attachment) in self.attachments.iter().enumerate() {
-            let attached = attachment_key(attachment);
-            let Some((mut tenant, rates)) = self.tenant(n, attachment) else { continue };
-            for address in &attachment.addresses {
-                match address {
-                    TenantAddress::V4(address) => tenant.ipv4.push(*address),
-                    TenantAddress::V6(address) => tenant.ipv6.push(*address),
-                }
-            }
-            networks.attach(attached, tenant, rates);
-        }
-        self.join_groups(&mut networks);
         networks
+    }
+
+    /// Adds a policy to the tables of its networks.
+    pub(super) fn permit(&self, networks: &mut Networks, policy: &Policy) {
+        permit(networks, policy);
+        self.send_through(networks, policy);
     }
 
     /// The counter slot of a network; slot 0 counts all networks that have none of their own.
@@ -51,7 +39,7 @@ impl Rib {
     /// Assigns counter slots to new networks while there are free ones. A VNID keeps its slot when its network is
     /// removed, so that no counter decreases or counts two networks.
     pub(super) fn give_slots(&mut self) {
-        for network in &self.networks {
+        for network in self.networks.iter() {
             let next = self.counters.len() + 1;
             if next <= usize::from(self.counted) {
                 self.counters.entry(network.vnid).or_insert(next as u16);

@@ -1,9 +1,10 @@
 //! Applies a configuration as a difference: what it does not change stays as it is.
 
 use super::actions::Key;
+use super::attachments::Attachments;
 use super::batch::{Staged, Write, is_zero_alias_of};
 use super::{Domain, Rib, attachment_key};
-use crate::config::Config;
+use crate::config::{Attachment, Config};
 use crate::ila::{Identifier, Locator};
 use crate::mapping::{Digest, MappingRecord, MappingTarget, Origin, Refusal};
 use crate::table::mapping::MappingWriter;
@@ -74,21 +75,19 @@ impl Rib {
             domain.config.router_mac = new.router_mac;
         }
         self.locators.clone_from(&config.locators);
-        self.routes.clone_from(&config.routes);
+        self.routes = config.routes.clone();
         self.configure_neighbours(config);
-        let staged = self.stage_attachments(config);
+        let staged =
+            self.stage_attachments(self.attachments.list().clone().iter(), config.attachments.iter());
         self.replace_replicas(config);
         self.replace_gateways(config);
-        self.attachments.clone_from(&config.attachments);
+        self.attachments = Attachments::of(&config.attachments);
         self.slots.assign(&config.attachments);
         self.infrastructure.clone_from(&config.infrastructure);
         self.translation = config.translation;
-        self.networks.clone_from(&config.virtual_networks);
+        self.networks = config.virtual_networks.clone();
         self.give_slots();
-        self.policies.clone_from(&config.policies);
-        let attachments = config.attachments.iter().enumerate();
-        self.attachment_index =
-            attachments.map(|(n, attachment)| (attachment_key(attachment), n as u32)).collect();
+        self.policies = config.policies.clone();
         self.networks_changed();
         Ok(staged)
     }
@@ -199,10 +198,9 @@ impl Rib {
         }
         let new = locals(config.attachments.iter());
         for (at, identifier) in new.into_keys().map(|(domain, local)| (domain, Identifier(local))) {
-            let Some(domain) = self.domains.get(usize::from(at)) else { continue };
-            let zero_alias = identifier.zero_alias().filter(|_| domain.config.checksum.changes_identifier());
+            let zero_alias = self.zero_alias_of(at, identifier);
             if let Some(zero_alias) = zero_alias.filter(|zero_alias| is_mapped(at, *zero_alias)) {
-                let zero_alias = Ipv6Addr::from(domain.config.prefix.with(zero_alias));
+                let zero_alias = self.sir(at, zero_alias);
                 let why = format!(
                     "is the twin of {zero_alias}, which has a mapping: neutral mapping cannot tell them apart; delete it \
                      first"
@@ -212,9 +210,19 @@ impl Rib {
         }
     }
 
+    /// The other zero alias of an identifier, if its domain cannot tell the two apart.
+    pub(super) fn zero_alias_of(&self, domain: u8, identifier: Identifier) -> Option<Identifier> {
+        let held = self.domains.get(usize::from(domain))?;
+        identifier.zero_alias().filter(|_| held.config.checksum.changes_identifier())
+    }
+
     /// Stages the mappings that new attachments need, and the removal of those of old ones.
-    fn stage_attachments(&mut self, config: &Config) -> Staged {
-        let (old, new) = (locals(self.attachments.iter()), locals(config.attachments.iter()));
+    pub(super) fn stage_attachments<'a>(
+        &mut self,
+        old: impl Iterator<Item = &'a Attachment>,
+        new: impl Iterator<Item = &'a Attachment>,
+    ) -> Staged {
+        let (old, new) = (locals(old), locals(new));
         let mut staged = Staged::default();
         for &(domain, identifier) in old.keys().filter(|local| !new.contains_key(local)) {
             staged.writes.push(Write { identifier, domain, origin: Origin::Attachment, action: ActionId(0) });
@@ -242,9 +250,7 @@ fn peers(config: &Config) -> impl Iterator<Item = (u8, Identifier)> {
 }
 
 /// Every local identifier with its domain, and where it is attached.
-fn locals<'a>(
-    attachments: impl Iterator<Item = &'a crate::config::Attachment>,
-) -> BTreeMap<(u8, u64), AttachmentKey> {
+fn locals<'a>(attachments: impl Iterator<Item = &'a Attachment>) -> BTreeMap<(u8, u64), AttachmentKey> {
     attachments
         .flat_map(|attachment| {
             let key = attachment_key(attachment);

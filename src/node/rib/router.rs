@@ -55,7 +55,7 @@ impl Router {
             lengths[at].1.insert(prefix.bits(), n);
         }
         lengths.sort_unstable_by_key(|(length, _)| std::cmp::Reverse(*length));
-        for route in &rib.routes {
+        for route in rib.routes.iter() {
             let next_hops = match &route.target {
                 RouteTarget::Via(next_hops) => next_hops.as_slice(),
                 RouteTarget::OnLink { .. } | RouteTarget::Blackhole => &[],

@@ -4,6 +4,7 @@
 
 use super::{Attachment, Rib, attachment_key};
 use crate::config::{Limit, Limits, VirtualNetwork};
+use crate::shared::List;
 use crate::table::{AttachmentKey, LimitKind, NetworkId, Quarantine, Rate, Rates, Tenant, TenantHandle};
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,6 +13,7 @@ pub(super) struct Slots {
     /// Number of workers that share the limits.
     workers: u32,
     by_attachment: BTreeMap<AttachmentKey, TenantHandle>,
+    by_slot: HashMap<u16, AttachmentKey>,
     /// The generation that was assigned last.
     generation: u64,
     free: Vec<u16>,
@@ -24,6 +26,7 @@ impl Slots {
         Slots {
             workers: workers.max(1) as u32,
             by_attachment: BTreeMap::new(),
+            by_slot: HashMap::new(),
             generation: 0,
             free: Vec::new(),
             next: 0,
@@ -32,28 +35,36 @@ impl Slots {
     }
 
     /// Keeps the slots of tenants that stay, frees those of others, and assigns slots to new tenants.
-    pub(super) fn assign(&mut self, attachments: &[Attachment]) {
+    pub(super) fn assign(&mut self, attachments: &List<Attachment>) {
         let tenants =
             || attachments.iter().filter(|attachment| attachment.network.is_some()).map(attachment_key);
         let stay: std::collections::HashSet<AttachmentKey> = tenants().collect();
-        self.by_attachment.retain(|attached, TenantHandle { slot, .. }| {
-            let stays = stay.contains(attached);
-            if !stays {
-                self.free.push(*slot);
-                self.quarantines.remove(slot);
-            }
-            stays
-        });
-        for attached in tenants() {
-            self.by_attachment.entry(attached).or_insert_with(|| {
-                self.generation += 1;
-                let slot = self.free.pop().unwrap_or_else(|| {
-                    self.next += 1;
-                    self.next - 1
-                });
-                TenantHandle { slot, generation: self.generation }
-            });
+        let gone = self.by_attachment.keys().filter(|attached| !stay.contains(attached));
+        gone.copied().collect::<Vec<_>>().into_iter().for_each(|attached| self.free(attached));
+        tenants().for_each(|attached| self.give(attached));
+    }
+
+    /// Frees the slot of a tenant, if it has one.
+    pub(super) fn free(&mut self, attached: AttachmentKey) {
+        if let Some(TenantHandle { slot, .. }) = self.by_attachment.remove(&attached) {
+            self.free.push(slot);
+            self.by_slot.remove(&slot);
+            self.quarantines.remove(&slot);
         }
+    }
+
+    /// Assigns a slot to a tenant, unless it has one.
+    pub(super) fn give(&mut self, attached: AttachmentKey) {
+        if self.by_attachment.contains_key(&attached) {
+            return;
+        }
+        self.generation += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        self.by_attachment.insert(attached, TenantHandle { slot, generation: self.generation });
+        self.by_slot.insert(slot, attached);
     }
 
     /// The handle of the tenant with this attachment key.
@@ -102,20 +113,25 @@ pub struct AttachedTenant {
 impl Rib {
     /// All tenants, in the configuration's order.
     pub fn tenants(&self) -> impl Iterator<Item = AttachedTenant> {
-        self.attachments.iter().enumerate().filter_map(|(n, attachment)| {
-            let handle = self.slots.handle(attachment_key(attachment))?;
-            Some(AttachedTenant { handle, attachment: n as u32, network: NetworkId(attachment.network?) })
-        })
+        self.attachments.list().iter().filter_map(|attachment| self.tenant_with(attachment_key(attachment)))
     }
 
-    /// The tenant of the attachment with index `n`, in the form of the tables, and its rates; `None` for an
-    /// attachment that is not a tenant.
-    pub(super) fn tenant(&self, n: usize, attachment: &Attachment) -> Option<(Tenant, Rates)> {
+    /// The tenant with this attachment key.
+    #[must_use]
+    pub fn tenant_with(&self, key: AttachmentKey) -> Option<AttachedTenant> {
+        let (place, attachment) = self.attachments.with_key(key)?;
+        let handle = self.slots.handle(key)?;
+        Some(AttachedTenant { handle, attachment: place, network: NetworkId(attachment.network?) })
+    }
+
+    /// The tenant of the attachment at a place, in the form of the tables, and its rates; `None` for an attachment that
+    /// is not a tenant.
+    pub(super) fn tenant(&self, place: u32, attachment: &Attachment) -> Option<(Tenant, Rates)> {
         let network = attachment.network?;
         let handle = self.slots.handle(attachment_key(attachment))?;
         let tenant = Tenant {
             network: NetworkId(network),
-            attachment: n as u32,
+            attachment: place,
             handle,
             quarantine: self.slots.quarantine(handle.slot),
             ipv4: Vec::new(),
@@ -130,8 +146,10 @@ impl Rib {
             Quarantine::None => self.slots.quarantines.remove(&slot),
             quarantine => self.slots.quarantines.insert(slot, quarantine),
         };
-        if before.unwrap_or_default() != quarantine {
-            self.networks_changed();
+        if before.unwrap_or_default() != quarantine
+            && let Some(key) = self.slots.by_slot.get(&slot)
+        {
+            self.attachment_changed(*key);
         }
     }
 }

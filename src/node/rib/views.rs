@@ -45,7 +45,7 @@ impl Rib {
         let target = match &key.goal {
             Goal::Mapping(target) => HeldTarget::Remote(target.clone()),
             Goal::Group(choices) => HeldTarget::Remote(MappingTarget::Locators(choices.clone())),
-            Goal::Local(attached) => HeldTarget::Local(*self.attachment_index.get(attached)?),
+            Goal::Local(attached) => HeldTarget::Local(self.attachments.place(*attached)?),
         };
         Some(Held { domain, identifier, target, origin: key.origin })
     }
@@ -244,9 +244,8 @@ impl Rib {
                     .collect();
             }
             Goal::Local(attached) => {
-                let n = self.attachment_index.get(attached).copied()?;
-                let name = self.attachments.get(n as usize).and_then(|attachment| attachment.name.clone());
-                view.attachment = Some(name.unwrap_or_else(|| n.to_string()));
+                let (place, attachment) = self.attachments.with_key(*attached)?;
+                view.attachment = Some(attachment.name.clone().unwrap_or_else(|| place.to_string()));
             }
         }
         Some(view)

@@ -84,6 +84,11 @@ pub enum News {
     },
     /// There is no session, and the node goes on with what it knows.
     Away(String),
+    /// There was none for the whole grace period.
+    GraceOver {
+        /// Whether the node forgets the mappings now.
+        forgets: bool,
+    },
     /// The authority refuses an identifier.
     Refused {
         /// The identifier.
@@ -106,6 +111,10 @@ pub struct Status {
     pub registered: usize,
     /// Identifiers of this node that the authority refuses.
     pub refused: usize,
+    /// Whether there was no session for the whole grace period.
+    pub grace_over: bool,
+    /// Whether the mappings went for that.
+    pub forgot: bool,
     /// Whether the authority has this node for an ILA router, now.
     pub router: bool,
     /// Triangular packets that were told of.

@@ -1,7 +1,7 @@
 //! Rules of the NVE's half: where it goes on, and when it says what is in force.
 
 use super::*;
-use crate::nva::client::{Client, Effect, Input};
+use crate::nva::client::{Client, Effect, Grace, Input, News};
 use crate::nva::message::{Down, Extent, Told, Up};
 use crate::nva::model::Known;
 use std::collections::BTreeMap;
@@ -250,4 +250,65 @@ fn a_release_that_the_store_refuses_is_asked_for_again() {
     assert_eq!(bench.answer_all(refused(false)), (0, 1));
     bench.now_ms += 30_000;
     assert_eq!(bench.answer_all(refused(false)), (0, 0));
+}
+
+#[test]
+fn after_the_grace_period_it_is_told_once_and_the_mappings_go_if_they_are_to() {
+    let known = Known { epoch: vec![1], revision: 5 };
+    for forgets in [false, true] {
+        let mut bench = Bench::new(Some(known.clone()));
+        // The last session ended four seconds before the start.
+        bench.client = bench.client.patient(Grace { period_ms: 10_000, forgets }, 4_000);
+        let tick = |bench: &mut Bench, now_ms: u64| {
+            bench.now_ms = now_ms;
+            let effects = bench.client.step(now_ms, Input::Tick);
+            let empty = |effect: &&Effect| matches!(effect, Effect::Apply { extent: Extent::All, mappings, .. } if mappings.is_empty());
+            let told = effects.iter().filter(|it| **it == Effect::Tell(News::GraceOver { forgets })).count();
+            (told, effects.iter().filter(empty).count())
+        };
+        assert_eq!(tick(&mut bench, 5_999), (0, 0));
+        assert!(!bench.client.status().grace_over);
+        assert_eq!(tick(&mut bench, 6_000), (1, usize::from(forgets)));
+        assert_eq!(tick(&mut bench, 7_000), (0, 0));
+        let status = bench.client.status();
+        assert_eq!((status.grace_over, status.forgot), (true, forgets));
+        // A session that begins before it is in force asks for everything, too.
+        assert_eq!(bench.client.known(), (!forgets).then_some(&known));
+        bench.step(Input::Applied);
+        bench.step(Input::Closed("nobody is there".into()));
+        assert_eq!(bench.open(1), (!forgets).then(|| known.clone()));
+        assert!(!bench.client.status().grace_over && !bench.client.status().forgot);
+        bench.down(Down::Resync("new".into()));
+        bench.down(Down::SnapshotEnd(7));
+        bench.step(Input::Applied);
+        assert_eq!(bench.client.known().map(|known| known.revision), Some(7));
+        // The period begins anew with the end of a session.
+        let ended_ms = bench.now_ms;
+        bench.step(Input::Closed("gone".into()));
+        assert_eq!(tick(&mut bench, ended_ms + 9_999), (0, 0));
+        assert_eq!(tick(&mut bench, ended_ms + 10_000), (1, usize::from(forgets)));
+    }
+}
+
+#[test]
+fn what_is_applied_while_the_grace_period_ends_goes_next_unless_a_session_comes_first() {
+    for is_back in [false, true] {
+        let mut bench = Bench::new(None);
+        bench.client = bench.client.patient(Grace { period_ms: 60_000, forgets: true }, 0);
+        bench.open(1);
+        bench.down(Down::Resync("new".into()));
+        bench.down(Down::SnapshotEnd(7));
+        bench.step(Input::Closed("gone".into()));
+        bench.now_ms += 60_000;
+        bench.step(Input::Tick);
+        assert_eq!(bench.applies, [(true, vec![])]);
+        bench.step(Input::Closed("nobody is there".into()));
+        if is_back {
+            bench.open(1);
+        }
+        bench.step(Input::Applied);
+        assert_eq!(bench.applies.len(), if is_back { 1 } else { 2 });
+        bench.step(Input::Applied);
+        assert_eq!(bench.client.known().is_some(), is_back);
+    }
 }

@@ -163,3 +163,25 @@ fn a_file_that_must_be_begun_anew_while_the_node_runs_is_told_everything_again()
     writer.write(&Update::applied(true, Vec::new(), known)).unwrap();
     assert!(!notes.take_anew());
 }
+
+#[test]
+fn what_is_older_than_the_grace_period_is_not_begun_with_if_it_is_to_go_then() {
+    let directory = tempfile::tempdir().unwrap();
+    for (grace, count) in [
+        ("", 2),
+        (", grace_s: 90", 2),
+        (", after_grace: forget", 2),
+        (", grace_s: 90, after_grace: forget", 0),
+    ] {
+        let nva = NVA.replace('}', &format!("{grace}}}"));
+        let config = config(directory.path(), &nva);
+        let keeper = Before::read(&config).unwrap().keep(stats()).unwrap().unwrap();
+        keeper.notes().note(Update::applied(true, vec![told(1), told(2)], known(5)));
+        keeper.notes().note(Update::live(now_s() - 100));
+        keeper.stop();
+        let mut before = Before::read(&config).unwrap();
+        assert_eq!(before.changes(&config, &stats()).len(), count, "{grace}");
+        // And the session asks for everything.
+        assert_eq!(before.known == Known::default(), count == 0, "{grace}");
+    }
+}

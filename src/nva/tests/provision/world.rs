@@ -91,7 +91,7 @@ impl World {
                     let known = objects.known.clone();
                     self.taken[n] = objects;
                     // A node that refuses something now and then.
-                    let refused = self.taken[n].all.keys().take(n).cloned();
+                    let refused = self.taken[n].all.iter().map(|(name, _)| name.clone()).take(n);
                     let refused = refused.map(|name| RefusedEntry { name, why: "no".into() }).collect();
                     self.client(n, client::Input::Provisioned(known, refused));
                 }
