@@ -287,6 +287,11 @@ impl Commits {
                 }
                 turn -= 1;
                 let Some((number, request)) = session.asked.pop_front() else { break };
+                // What it asked for elsewhere may come before its session does, and is known once that is durable.
+                if matches!(request, Request::Complete) && opens.contains(&id) {
+                    session.asked.push_front((number, request));
+                    break;
+                }
                 let judgement = match &request {
                     Request::Register(claim) => {
                         let key = &claim.key;

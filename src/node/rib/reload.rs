@@ -184,10 +184,13 @@ impl Rib {
 
     /// Checks the identifiers of a new configuration against the mappings that stay.
     fn judge_identifiers(&self, config: &Config, file_goes: bool, clashes: &mut Vec<Clash>) {
-        let is_mapped = |domain, identifier| {
-            let stays = |held| held != Origin::Attachment && !(file_goes && held == Origin::File);
-            self.origins(domain, identifier).any(stays)
+        // What another node registered stops no configuration here: the address of a peer and what is attached come first.
+        let stays = |held| match held {
+            Origin::File => !file_goes,
+            Origin::Admin => true,
+            Origin::Attachment | Origin::Nva | Origin::Cache => false,
         };
+        let is_mapped = |domain, identifier| self.origins(domain, identifier).any(stays);
         let mut clash = |domain, identifier, why| {
             let refusal = Refusal { sir: self.sir(domain, identifier), why };
             clashes.push(Clash { refusal, part: Some(Part::Identifier(domain, identifier)) });

@@ -246,6 +246,30 @@ fn a_reload_cannot_give_a_peer_an_address_that_has_a_mapping() {
     assert!(rib.reconfigure(&with_peer("10.0.0.8")).is_ok());
 }
 
+#[test]
+fn what_another_node_registered_stops_no_configuration_here() {
+    let choice = LocatorChoice { locator: Locator(0xfd00_0009_0000_0000), priority: 0, weight: 1 };
+    let peer = "domain: tasks, peers: [{address: 10.0.0.9, to: '2001:db8:dddd:0:2000::4'}], ipv6";
+    let tenant = "  - {name: vm9, port: a, vlan: 9, mac: \"02:00:00:00:01:09\", network: red, addresses: [\"2001:db8:a::ffff\"]}";
+    let with_peer = TENANTS.replace("domain: tasks, ipv6", peer);
+    let with_tenant = TENANTS.replace("attachments:\n", &format!("attachments:\n{tenant}\n"));
+    for origin in [Origin::Nva, Origin::Cache] {
+        for (identifier, text) in [
+            (Identifier::tenant_ipv4(100, 0x0a00_0009), &with_peer),
+            // The zero alias of what is to be attached.
+            (Identifier::tenant_ipv6(100, 0), &with_tenant),
+        ] {
+            let mut rib = Rib::new(&Config::parse(TENANTS, "t.yaml").unwrap(), &[VM1; 2], 1);
+            let target = MappingTarget::Locators(vec![choice]);
+            let changes = vec![Change::Upsert(MappingRecord { domain: 0, identifier, target })];
+            rib.apply(Batch { origin, changes, complete: false }).unwrap();
+            let staged = rib.reconfigure(&Config::parse(text, "t.yaml").unwrap());
+            assert!(staged.is_ok(), "{origin:?} {identifier}: {}", staged.err().unwrap());
+            rib.commit(staged.ok().unwrap());
+        }
+    }
+}
+
 /// vm1 joins ff05::1234 by MLD.
 fn joins() -> Frame {
     let (from, group) = (VM1.link_local(), 0xff05 << 112 | 0x1234);
