@@ -43,7 +43,6 @@ impl<T> List<T> {
     }
 
     /// All entries in their order.
-    #[must_use]
     pub fn iter(&self) -> Iter<'_, T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
@@ -63,7 +62,7 @@ impl<T: Clone> List<T> {
     pub fn pop(&mut self) -> Option<T> {
         let entry = Arc::make_mut(self.chunks.last_mut()?).pop()?;
         self.length -= 1;
-        if self.length % CHUNK == 0 {
+        if self.length.is_multiple_of(CHUNK) {
             self.chunks.pop();
         }
         Some(entry)
