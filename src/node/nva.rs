@@ -103,7 +103,7 @@ impl Nva {
         if session.authorities.mode == NvaMode::Full {
             let config::Grace { seconds, then } = session.authorities.grace;
             let grace = Grace { period_ms: u64::from(seconds) * 1000, forgets: then == AfterGrace::Forget };
-            session.client = session.client.patient(grace, before.stale_s.saturating_mul(1000));
+            session.client = session.client.graced(grace, before.stale_s.saturating_mul(1000));
         }
         // Of what was kept, the configuration may not have taken everything.
         session.left_out.wrong = stats.nva.left_out.load(Ordering::Relaxed) > 0;

@@ -19,7 +19,7 @@ pub struct Provision {
     /// What of that the node cannot take over.
     pub refused: Vec<RefusedEntry>,
     /// For the next change, as long as nothing is refused.
-    basis: Option<(Arc<Wishes>, Basis)>,
+    basis: Option<(Arc<Wishes>, Box<Basis>)>,
 }
 
 impl Provision {
@@ -109,7 +109,7 @@ impl Provision {
         } else {
             let (config, basis, more) = source.with(&all).map_err(|errors| errors.to_string())?;
             refused.extend(more);
-            (Arc::new(config), refused.is_empty().then(|| (objects.all.clone(), basis)))
+            (Arc::new(config), refused.is_empty().then(|| (objects.all.clone(), Box::new(basis))))
         };
         drop(entries);
         Ok((config, Provision { source, file, objects, refused, basis }))

@@ -22,7 +22,7 @@ use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
 use crate::mapping::{Parts, Scopes};
-use grace::Patience;
+use grace::GraceTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ pub struct Client {
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
     /// How long what it follows is good without a session; without an end if there is none.
-    patience: Option<Patience>,
+    grace: Option<GraceTimer>,
     /// Whether something of the cache is being applied.
     applying: bool,
     /// When the last tick was.
@@ -139,7 +139,7 @@ impl Client {
             cache: None,
             triangles: Triangles::default(),
             wanted_objects: None,
-            patience: None,
+            grace: None,
             applying: false,
             ticked_ms: None,
             effects: Vec::new(),
@@ -176,8 +176,8 @@ impl Client {
 
     /// The same, with a grace period for what it knows without a session. The last one ended so long before the start.
     #[must_use]
-    pub fn patient(mut self, grace: Grace, ago_ms: u64) -> Self {
-        self.patience = Some(Patience::since(grace, ago_ms));
+    pub fn graced(mut self, grace: Grace, ago_ms: u64) -> Self {
+        self.grace = Some(GraceTimer::since(grace, ago_ms));
         self
     }
 
@@ -200,8 +200,8 @@ impl Client {
             registered: count(|one| *one == Registration::Registered),
             refused: self.refusals.len(),
             drift: self.follower.drift(),
-            grace_over: self.patience.as_ref().is_some_and(|patience| patience.is_over),
-            forgot: self.patience.as_ref().is_some_and(Patience::forgot),
+            grace_over: self.grace.as_ref().is_some_and(|grace| grace.is_over),
+            forgot: self.grace.as_ref().is_some_and(GraceTimer::forgot),
             cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
         }
     }
@@ -336,7 +336,7 @@ impl Client {
     fn closed(&mut self, why: &str, now_ms: u64) {
         if matches!(self.state, State::Live(_)) {
             self.pause_ms = PAUSE_MS.0;
-            self.patience.iter_mut().for_each(|patience| patience.ended(now_ms));
+            self.grace.iter_mut().for_each(|grace| grace.ended(now_ms));
         }
         self.effects.push(Effect::Tell(News::Away(why.to_owned())));
         let until_ms = now_ms + self.draw(self.pause_ms);
@@ -364,7 +364,7 @@ impl Client {
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
                 self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false, router });
                 self.effects.push(Effect::Tell(News::Live { revision }));
-                self.patience.iter_mut().for_each(Patience::live);
+                self.grace.iter_mut().for_each(GraceTimer::live);
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
                 if let Some(wanted) = &mut self.wanted_objects {
@@ -469,7 +469,7 @@ impl Client {
         }
         self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
         if !matches!(self.state, State::Live(_))
-            && let Some(forgets) = self.patience.as_mut().and_then(|patience| patience.ends(now_ms))
+            && let Some(forgets) = self.grace.as_mut().and_then(|grace| grace.ends(now_ms))
         {
             self.effects.push(Effect::Tell(News::GraceOver { forgets }));
             if forgets {

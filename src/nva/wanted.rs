@@ -5,7 +5,7 @@ use super::drift::word_of;
 use super::message::Provision;
 use super::model::Known;
 use crate::config::{ObjectName, RefusedEntry};
-use crate::shared::{ShardMap, Spread, spread_bytes};
+use crate::shared::{ShardKey, ShardMap, bits_of};
 use foldhash::fast::FixedState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub struct Objects {
 /// What operators want at a node, by name. The next state shares with it what does not change.
 pub type Wishes = ShardMap<ObjectName, Seen, FixedState>;
 
-impl Spread for ObjectName {
-    fn spread(&self) -> u64 {
+impl ShardKey for ObjectName {
+    fn shard_bits(&self) -> u64 {
         match self {
-            ObjectName::Network(name) => spread_bytes(name.as_bytes()),
+            ObjectName::Network(name) => bits_of(name.as_bytes()),
             ObjectName::Policy { from, to } => {
-                spread_bytes(from.as_bytes()) ^ spread_bytes(to.as_bytes()).rotate_left(1)
+                bits_of(from.as_bytes()) ^ bits_of(to.as_bytes()).rotate_left(1)
             }
-            ObjectName::Attachment(name) => !spread_bytes(name.as_bytes()),
+            ObjectName::Attachment(name) => !bits_of(name.as_bytes()),
         }
     }
 }

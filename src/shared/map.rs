@@ -13,14 +13,14 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A key that says in which shard it is. Whoever chooses keys that are all in one shard makes its changes cost more, and
 /// no lookup.
-pub trait Spread {
+pub trait ShardKey {
     /// A number that differs in some bit for most keys.
-    fn spread(&self) -> u64;
+    fn shard_bits(&self) -> u64;
 }
 
-/// A number for [`Spread`] made of bytes.
+/// A number for [`ShardKey`] made of bytes.
 #[must_use]
-pub fn spread_bytes(bytes: &[u8]) -> u64 {
+pub fn bits_of(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |sum: u64, byte| (sum ^ u64::from(*byte)).wrapping_mul(MULTIPLIER))
 }
 
@@ -32,8 +32,8 @@ pub struct ShardMap<K, V, S> {
 }
 
 #[inline]
-fn shard<K: Spread>(key: &K) -> usize {
-    (key.spread().wrapping_mul(MULTIPLIER) >> 56) as usize
+fn shard<K: ShardKey>(key: &K) -> usize {
+    (key.shard_bits().wrapping_mul(MULTIPLIER) >> 56) as usize
 }
 
 impl<K, V, S: Clone> ShardMap<K, V, S> {
@@ -70,7 +70,7 @@ impl<K, V, S> ShardMap<K, V, S> {
     }
 }
 
-impl<K: Spread + Hash + Eq, V, S: BuildHasher> ShardMap<K, V, S> {
+impl<K: ShardKey + Hash + Eq, V, S: BuildHasher> ShardMap<K, V, S> {
     /// The value of a key.
     #[inline]
     #[must_use]
@@ -99,7 +99,7 @@ impl<K: Spread + Hash + Eq, V, S: BuildHasher> ShardMap<K, V, S> {
     }
 }
 
-impl<K: Spread + Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> ShardMap<K, V, S> {
+impl<K: ShardKey + Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> ShardMap<K, V, S> {
     /// Sets the value of a key. Gives the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let before = Arc::make_mut(&mut self.shards[shard(&key)]).insert(key, value);
@@ -142,7 +142,7 @@ impl<K, V, S: Clone + Default> Default for ShardMap<K, V, S> {
 
 impl<K, V, S> Extend<(K, V)> for ShardMap<K, V, S>
 where
-    K: Spread + Hash + Eq + Clone,
+    K: ShardKey + Hash + Eq + Clone,
     V: Clone,
     S: BuildHasher + Clone,
 {
@@ -153,7 +153,7 @@ where
 
 impl<K, V, S> FromIterator<(K, V)> for ShardMap<K, V, S>
 where
-    K: Spread + Hash + Eq + Clone,
+    K: ShardKey + Hash + Eq + Clone,
     V: Clone,
     S: BuildHasher + Clone + Default,
 {
@@ -186,8 +186,8 @@ mod tests {
     use std::collections::hash_map::RandomState;
     use std::collections::{BTreeMap, BTreeSet};
 
-    impl Spread for u16 {
-        fn spread(&self) -> u64 {
+    impl ShardKey for u16 {
+        fn shard_bits(&self) -> u64 {
             // Many keys are in one shard.
             u64::from(*self / 100)
         }

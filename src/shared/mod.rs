@@ -7,4 +7,4 @@ mod list;
 mod map;
 
 pub use list::List;
-pub use map::{ShardMap, Spread, spread_bytes};
+pub use map::{ShardKey, ShardMap, bits_of};

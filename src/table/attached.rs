@@ -8,7 +8,7 @@ use super::tenant::{AttachmentKey, Tenant};
 use super::{Local, NetworkId, PortId, Seeded};
 use crate::ila::Identifier;
 use crate::net::Mac;
-use crate::shared::{List, ShardMap, Spread};
+use crate::shared::{List, ShardKey, ShardMap};
 
 /// All tenants of this node.
 #[derive(Debug, Clone, Default)]
@@ -43,27 +43,27 @@ type TenantMac = (NetworkId, Mac);
 /// A group identifier in a network.
 type Group = (NetworkId, u64);
 
-impl Spread for AttachmentKey {
+impl ShardKey for AttachmentKey {
     #[inline]
-    fn spread(&self) -> u64 {
+    fn shard_bits(&self) -> u64 {
         bindings::raw(self.mac).rotate_left(16) ^ u64::from(self.port.0) << 16 ^ u64::from(self.vlan)
     }
 }
 
-impl Spread for Link {
-    fn spread(&self) -> u64 {
+impl ShardKey for Link {
+    fn shard_bits(&self) -> u64 {
         u64::from(self.0.0) << 16 | u64::from(self.1)
     }
 }
 
-impl Spread for TenantMac {
-    fn spread(&self) -> u64 {
+impl ShardKey for TenantMac {
+    fn shard_bits(&self) -> u64 {
         bindings::raw(self.1).rotate_left(16) ^ u64::from(self.0.0)
     }
 }
 
-impl Spread for Group {
-    fn spread(&self) -> u64 {
+impl ShardKey for Group {
+    fn shard_bits(&self) -> u64 {
         self.1 ^ u64::from(self.0.0)
     }
 }

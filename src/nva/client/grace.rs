@@ -12,7 +12,7 @@ pub struct Grace {
 
 /// The grace period of a client.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct GraceTimer {
     grace: Grace,
     /// When it ends; there was no session since.
     until_ms: u64,
@@ -20,10 +20,10 @@ pub(super) struct Patience {
     pub(super) is_over: bool,
 }
 
-impl Patience {
+impl GraceTimer {
     /// The last session ended so long before the start.
     pub(super) fn since(grace: Grace, ago_ms: u64) -> Self {
-        Patience { grace, until_ms: grace.period_ms.saturating_sub(ago_ms), is_over: false }
+        GraceTimer { grace, until_ms: grace.period_ms.saturating_sub(ago_ms), is_over: false }
     }
 
     /// Whether the mappings went.

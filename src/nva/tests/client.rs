@@ -258,7 +258,7 @@ fn after_the_grace_period_it_is_told_once_and_the_mappings_go_if_they_are_to() {
     for forgets in [false, true] {
         let mut bench = Bench::new(Some(known.clone()));
         // The last session ended four seconds before the start.
-        bench.client = bench.client.patient(Grace { period_ms: 10_000, forgets }, 4_000);
+        bench.client = bench.client.graced(Grace { period_ms: 10_000, forgets }, 4_000);
         let tick = |bench: &mut Bench, now_ms: u64| {
             bench.now_ms = now_ms;
             let effects = bench.client.step(now_ms, Input::Tick);
@@ -294,7 +294,7 @@ fn after_the_grace_period_it_is_told_once_and_the_mappings_go_if_they_are_to() {
 fn what_is_applied_while_the_grace_period_ends_goes_next_unless_a_session_comes_first() {
     for is_back in [false, true] {
         let mut bench = Bench::new(None);
-        bench.client = bench.client.patient(Grace { period_ms: 60_000, forgets: true }, 0);
+        bench.client = bench.client.graced(Grace { period_ms: 60_000, forgets: true }, 0);
         bench.open(1);
         bench.down(Down::Resync("new".into()));
         bench.down(Down::SnapshotEnd(7));
