@@ -57,6 +57,9 @@ fn stats() -> Stats {
     stats.nva.refreshed.store(28, Ordering::Relaxed);
     stats.nva.redirected.store(29, Ordering::Relaxed);
     stats.nva.triangular.store(30, Ordering::Relaxed);
+    stats.nva.lag.store(31, Ordering::Relaxed);
+    stats.nva.snapshots.store(32, Ordering::Relaxed);
+    stats.nva.apply_latency.record(1200);
     stats.set_census(Census {
         revision: 12,
         deletions_withheld: 25,
@@ -164,6 +167,9 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_nva_refreshed_mappings_total", 28.0),
         ("ilagate_nva_redirected_mappings_total", 29.0),
         ("ilagate_nva_triangular_reports_total", 30.0),
+        ("ilagate_nva_lag_transactions", 31.0),
+        ("ilagate_nva_snapshots_total", 32.0),
+        ("ilagate_nva_apply_seconds_count", 1.0),
         ("ilagate_nva_unasked_misses_total{reason=suppressed}", 4.0),
         ("ilagate_nva_unasked_misses_total{reason=lost}", 7.0),
         ("ilagate_group_members", 11.0),

@@ -75,6 +75,12 @@ pub struct NvaCounters {
     pub left_out: AtomicU64,
     /// Seconds since there was a session last; 0 while there is one.
     pub stale_s: AtomicU64,
+    /// Transactions that were told and are not in force yet.
+    pub lag: AtomicU64,
+    /// Snapshots that began.
+    pub snapshots: AtomicU64,
+    /// Time from a message with transactions until they are in force.
+    pub apply_latency: Histogram,
     /// Attempts to keep what is known that failed.
     pub state_failures: AtomicU64,
     /// Mappings that the node asked for and uses, in cache mode.
