@@ -74,6 +74,8 @@ pub struct Catalogue {
     shown: Mutex<HashMap<(String, bool), Shown>>,
     /// What cannot be read, and why.
     unread: BTreeMap<ObjectKey, (Object, String)>,
+    /// Names of networks by SIR prefix and VNID.
+    names: HashMap<(u64, u32), String>,
 }
 
 impl Catalogue {
@@ -118,6 +120,23 @@ impl Catalogue {
     /// The SIR prefix of a domain.
     pub(super) fn sir_prefix(&self, domain: &str) -> Option<u64> {
         self.rules.prefix_of(domain).map(|prefix| prefix.0)
+    }
+
+    /// The name of a network.
+    #[must_use]
+    pub fn name_of(&self, sir_prefix: u64, vnid: u32) -> Option<&str> {
+        self.names.get(&(sir_prefix, vnid)).map(String::as_str)
+    }
+
+    /// The SIR prefix and the VNID of a network.
+    #[must_use]
+    pub fn number_of(&self, network: &str) -> Option<(u64, u32)> {
+        let key = ObjectKey { nve: String::new(), name: ObjectName::Network(network.to_owned()) };
+        self.number(self.entry(&key)?)
+    }
+
+    fn number(&self, network: &Entry) -> Option<(u64, u32)> {
+        Some((self.sir_prefix(network.domain()?)?, network.summary().vnid.parse().ok()?))
     }
 
     /// VNIDs of networks.
@@ -430,7 +449,7 @@ impl Catalogue {
     }
 
     /// The NVEs with tenants in a network.
-    fn nves_of<'c>(&'c self, network: &str) -> impl Iterator<Item = &'c str> {
+    pub(super) fn nves_of<'c>(&'c self, network: &str) -> impl Iterator<Item = &'c str> {
         self.attached.get(network).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
@@ -451,6 +470,11 @@ impl Catalogue {
         }
         for claim in held.entry.claims() {
             self.claims.entry(claim).or_insert_with(|| key.clone());
+        }
+        if let ObjectName::Network(name) = &key.name
+            && let Some(number) = self.number(&held.entry)
+        {
+            self.names.insert(number, name.clone());
         }
         self.objects.insert(key, held);
     }
@@ -480,6 +504,9 @@ impl Catalogue {
         if let ObjectName::Network(name) = &key.name {
             let shown = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner);
             [true, false].into_iter().for_each(|inside| _ = shown.remove(&(name.clone(), inside)));
+            if let Some(number) = self.number(&held.entry) {
+                self.names.remove(&number);
+            }
         }
         for claim in held.entry.claims() {
             if self.claims.get(&claim) == Some(key) {

@@ -35,6 +35,8 @@ pub struct Limits {
 struct Entry {
     records: usize,
     encoded: Encoded,
+    /// When it became durable.
+    at_ms: u64,
 }
 
 /// What an entry takes besides what is encoded, in bytes.
@@ -67,10 +69,10 @@ impl Log {
     }
 
     /// Adds the next transaction, and forgets the oldest ones beyond the limits.
-    pub(super) fn push(&mut self, transaction: &Transaction) {
+    pub(super) fn push(&mut self, transaction: &Transaction, at_ms: u64) {
         let encoded = encode(transaction.writes.iter().map(|(key, record)| (key, record)));
         self.bytes += encoded.len() + ENTRY_BYTES;
-        self.entries.push_back(Entry { records: transaction.writes.len(), encoded });
+        self.entries.push_back(Entry { records: transaction.writes.len(), encoded, at_ms });
         self.revision += 1;
         while self.entries.len() > self.limits.transactions || self.bytes > self.limits.transaction_bytes {
             let Some(oldest) = self.entries.pop_front() else { break };
@@ -81,6 +83,14 @@ impl Log {
     /// Whether every transaction after this revision is there.
     pub(super) fn holds_after(&self, revision: u64) -> bool {
         self.revision.checked_sub(revision).is_some_and(|missing| missing <= self.entries.len() as u64)
+    }
+
+    /// When transactions after a revision and up to another one became durable, as far as they are there.
+    pub(super) fn times(&self, after: u64, to: u64) -> impl Iterator<Item = u64> {
+        let oldest = self.revision - self.entries.len() as u64;
+        let place = |revision: u64| usize::try_from(revision.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let (first, end) = (place(after), place(to.min(self.revision)));
+        self.entries.iter().skip(first).take(end.saturating_sub(first)).map(|entry| entry.at_ms)
     }
 
     /// The next whole transactions after a revision that fit one message, and the revision of the last of them; none

@@ -9,9 +9,12 @@
 //! * `client` is the NVE's half of a session: `follower` what it is told, `cache` what it asks for, `wanted` what
 //!   operators want.
 //!
+//! `event` is what operators are told of as it happens, `throttle` how much of it one by one, `convergence` how long
+//! changes take until they are in force. `watch` has those who are told, and `scope` what each wants and may see.
+//!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
-//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics`, `reload` and `run` are the shells of
-//! `ila-nva`.
+//! which an NVE keeps what it knows. `server`, `listen`, `gate`, `manage`, `page`, `metrics`, `reload` and `run` are the
+//! shells of `ila-nva`.
 
 mod absent;
 mod allocate;
@@ -22,7 +25,10 @@ pub mod catalogue;
 pub mod client;
 pub mod codec;
 mod commits;
+pub mod convergence;
 mod counts;
+pub mod event;
+mod gate;
 mod follower;
 mod interest;
 mod listen;
@@ -32,18 +38,21 @@ pub mod message;
 pub mod metrics;
 pub mod mirror;
 pub mod model;
+mod page;
 mod provision;
-mod refusals;
 pub mod registry;
 mod reload;
 mod restoration;
 pub mod run;
+mod scope;
 pub mod server;
 mod session;
 pub mod store;
+mod throttle;
 mod tombstones;
 mod triangles;
 mod wanted;
+mod watch;
 
 /// Messages, client and server, made from the `.proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -3,6 +3,7 @@
 mod cache;
 mod client;
 mod cluster;
+mod events;
 mod flaws;
 mod mirror;
 mod provision;
