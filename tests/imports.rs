@@ -42,6 +42,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nva::message",
             "nva::mirror",
             "nva::model",
+            // For an authority inside a node.
+            "nva::serve",
             "nva::v1",
         ],
     ),

@@ -83,6 +83,7 @@ impl Session {
     pub(super) async fn subscribe(&self, applied: Option<u64>) {
         let epoch = applied.map_or_else(Vec::new, |_| self.epoch.clone());
         self.say(up::Message::Subscribe(v1::Subscribe {
+            scopes: Vec::new(),
             epoch: epoch.into(),
             applied: applied.unwrap_or(0),
         }))

@@ -46,6 +46,8 @@ CASES = {
 }
 # One case of each kind for --check, with small tables.
 CHECKED = ("sir2ila_1k", "tenant4_out_1m", "arp_1m", "sir2ila_1m_churn", "two_workers")
+# Those that criterion runs, without a device.
+CRITERION = ["stages", "flow_cache"]
 # As in benches/forward.rs.
 WINDOW_S = 0.05
 # A window of testpmd counts only if both of its counters came within this share of it.
@@ -268,7 +270,7 @@ class Bench:
 
 def check():
     """One short case of each kind; the exit status."""
-    forward, stages, authority = executables(["forward", "stages", "authority"], check=True)
+    forward, authority, *criterion = executables(["forward", "authority", *CRITERION], check=True)
     failed, begin = 0, time.monotonic()
 
     def test(name, body):
@@ -283,19 +285,20 @@ def check():
             say(f"    {fault}")
         return 1 if fault else 0
 
-    def run_stages():
-        done = run([stages, "--test"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    def run_once(program):
+        done = run([program, "--test"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
         if done.returncode:
-            raise Fault(f"stages failed:\n{done.stdout[-2000:]}")
+            raise Fault(f"it failed:\n{done.stdout[-2000:]}")
 
     with workplace(pages=256) as directory:
         bench = Bench(forward, directory, rounds=1, seconds=1, check=True)
         for name in CHECKED:
             failed += test(name, lambda name=name: bench.measure(name))
-        failed += test("stages", run_stages)
+    for name, program in zip(CRITERION, criterion):
+        failed += test(name, lambda program=program: run_once(program))
     for name in bench_authority.CASES:
         failed += test(f"authority_{name}", lambda name=name: authority_case(authority, name, small=True))
-    passed, verdict = len(CHECKED) + 1 + len(bench_authority.CASES) - failed, "FAILED" if failed else "ok"
+    passed, verdict = len(CHECKED) + len(CRITERION) + len(bench_authority.CASES) - failed, "FAILED" if failed else "ok"
     say(
         f"\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; "
         f"finished in {time.monotonic() - begin:.2f}s"
@@ -346,9 +349,9 @@ def measure(given):
                 )
     if not given.no_stages and not given.quick and not given.case:
         say()
-        (stages,) = executables(["stages"], given.native)
-        if run([stages, "--bench"], cwd=ROOT).returncode:
-            raise Fault("stages failed")
+        for name, program in zip(CRITERION, executables(CRITERION, given.native)):
+            if run([program, "--bench"], cwd=ROOT).returncode:
+                raise Fault(f"{name} failed")
     return results
 
 

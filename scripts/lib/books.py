@@ -14,7 +14,7 @@ import re
 import threading
 import time
 
-from wait import PATIENCE_S, Busy, Disturbed, Failed, Lost, until
+from wait import PATIENCE_S, Busy, Disturbed, Failed, Lost, comes, expect
 
 # By how much slower than meant each attempt is: who gets little of the processors cannot carry much.
 ATTEMPTS = (1, 2, 4)
@@ -169,20 +169,23 @@ class Books:
         return {node: longest(books.waits, self.nodes[node].waits) + kernel for node, books in now.nodes.items()}
 
     @classmethod
-    def at_rest(cls, lab):
-        """The books once nothing moves any more: what waits in a ring is counted by the kernel and not by the node."""
+    def at_rest(cls, lab, timeout):
+        """The books once nothing moves any more, or after so long; and whether nothing does. What waits in a ring is
+        counted by the kernel and not yet by the node."""
         seen = [cls(lab)]
 
         def still():
             seen.append(cls(lab))
             return all(books.at_rest(seen[-2].nodes[node]) for node, books in seen[-1].nodes.items())
 
-        until(still, "the nodes to come to rest", timeout=2 * PATIENCE_S, step=0.2)
-        return seen[-1]
+        rests = comes(still, timeout, step=0.2)
+        return seen[-1], rests
 
     def later(self):
-        """The books of the same laboratory at rest again."""
-        return Books.at_rest(self.lab)
+        """The books of the same laboratory at rest."""
+        books, rests = Books.at_rest(self.lab, 2 * PATIENCE_S)
+        expect(rests, f"waited {2 * PATIENCE_S} s in vain for the nodes to come to rest")
+        return books
 
     def blame(self, lost, drops_are_meant):
         """How the machine lost these packets since the books were opened; fails if it was the node, or nobody did."""
@@ -225,7 +228,8 @@ def undisturbed(lab, attempt, what, drops_are_meant=False):
     `drops_are_meant`: the node is to drop packets meanwhile.
     """
     for number, slower in enumerate(ATTEMPTS, 1):
-        books = Books.at_rest(lab)
+        # Other traffic of the test may go on all the time.
+        books, _ = Books.at_rest(lab, 3)
         try:
             return attempt(slower)
         except Lost as lost:

@@ -128,7 +128,9 @@ def command_line(path):
 def configuration():
     """Paths of the configuration's keys as in the reference, without `[]`: `ports.device`."""
     paths, open_keys = set(), []
-    for line in Tree().read("dpdk-config/reference.yaml").splitlines():
+    # A key in a comment is in place of others.
+    text = re.sub(r"^#   (?=\s*[a-z_]+:)", "  ", Tree().read("dpdk-config/reference.yaml"), flags=re.M)
+    for line in text.splitlines():
         content = line.split(" #")[0].rstrip()
         if not content or content.startswith("#"):
             continue

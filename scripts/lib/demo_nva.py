@@ -1,4 +1,4 @@
-"""The demo of the authority: a gateway and two NVEs without a mapping file, by mutual TLS. See scripts/demo."""
+"""The demo of the authority: a gateway and three NVEs without a mapping file, by mutual TLS. See scripts/demo."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import packets
 from demo import right, run, show, step
 from lab import binary
 from nva import Authority, Management, Pki, follow
-from reference import INET, L1, L2, T1, T2, Network, task_up
+from reference import INET, L1, L2, L3, T1, T2, T3, Network, task_up
 from traffic import Pings
 from wait import expect, until
 
@@ -43,10 +43,10 @@ class Operator:
 
 
 def by_the_gateway(net, count=10):
-    """T2 sends echo requests to T1; how many the gateway got."""
+    """T3 sends echo requests to T1; how many the gateway got."""
     wire = net.fab.capture("gw", "icmp6 and ip6[40] == 128")
-    net.t2.reaches(T1, count=count)
-    return sum((packet.source, packet.destination) == (T2, T1) for packet in packets.ipv6(wire.frames()))
+    net.t3.reaches(T1, count=count)
+    return sum((packet.source, packet.destination) == (T3, T1) for packet in packets.ipv6(wire.frames()))
 
 
 RED = {"name": "red", "vnid": 100, "domain": "tasks", "mtu": 1400,
@@ -86,38 +86,46 @@ def transferred(server, client):
 
 def demo(lab):
     step(
-        "An authority and three nodes",
-        "Nobody has a mapping file. Each NVE registers what is attached to it, and all learn what is registered: by",
-        "mutual TLS over a management network beside the fabric. `ilactl pki` made the certificates.",
+        "An authority, a gateway and three NVEs",
+        "Nobody has a mapping file. Each NVE registers what is attached to it. The gateway, NVE1 and NVE2 learn all that is",
+        "registered; NVE3 is in cache mode. All by mutual TLS over a management network beside the fabric. `ilactl pki`",
+        "made the certificates.",
     )
     net = Network(lab, start=False)
-    gw, nve1, nve2 = (node.config["node"]["name"] for node in net.nodes)
+    net.third()
+    gw, nve1, nve2, nve3 = names = tuple(node.config["node"]["name"] for node in net.nodes)
     pki, management = Pki(lab), Management(lab)
     revoked = lab.path("revoked")
     with open(revoked, "w") as file:
         file.write("# nobody\n")
     tls, _ = pki.issue("nva", "nva1")
-    nva = Authority(lab, management.ns, net.domain, {gw: [], nve1: [L1], nve2: [L2]}, dict(tls, revoked=revoked))
+    locators = {gw: [], nve1: [L1], nve2: [L2], nve3: [L3]}
+    nva = Authority(lab, management.ns, net.domain, locators, dict(tls, revoked=revoked))
     nva.config["operators"] = [{"name": "alice", "role": "admin"}]
     nva.config["nves"][0]["router"] = True
     nva.start()
-    for node, name in zip(net.nodes, (gw, nve1, nve2)):
+    for node, name in zip(net.nodes, names):
         management.join(node)
         tls, _ = pki.issue("nve", name)
         follow(node, nva, tls=tls)
-        node.config["node"]["state_dir"] = lab.path("state")
+        if node is not net.nve3:
+            node.config["node"]["state_dir"] = lab.path("state")
+    net.nve3.config["nva"]["mode"] = "cache"
+    net.nve3.config["sir_domains"] = [dict(domain, on_miss="route") for domain in net.domain]
     vms = machines(lab, net)
     for node in net.nodes:
         node.launch()
     for node in net.nodes:
         node.ready()
     # What is attached to a node it knows itself.
-    for node, sirs in ((net.gw, {T1, T2}), (net.nve1, {T2}), (net.nve2, {T1})):
+    for node, sirs in ((net.gw, {T1, T2, T3}), (net.nve1, {T2, T3}), (net.nve2, {T1, T3})):
         until(lambda node=node, sirs=sirs: sirs <= learned(node), f"{node.ns.name} to learn of {sirs}")
     show(net.gw.ctl("mapping", "list", "--origin", "nva"))
-    right("the gateway knows both tasks; they told the authority, and it told everybody")
-    task_up(net.t1, T1)
-    task_up(net.t2, T2)
+    right("the gateway knows the three tasks: their NVEs told the authority, and it told everybody")
+    live([net.nve3])
+    expect(not net.nve3.show("mapping", "list", "--origin", "cache"), "NVE3 has mappings that no packet needed")
+    for task, address in ((net.t1, T1), (net.t2, T2), (net.t3, T3)):
+        task_up(task, address)
     net.t1.reaches(T2)
     net.inet.reaches(T1)
     right("T1 reaches T2, and the Internet host reaches T1")
@@ -166,7 +174,7 @@ def demo(lab):
         "NVE2 says that it has T1, too. The first owner keeps it, and the operator is told who that is.",
     )
     before = net.nve2.config["attachments"]
-    net.nve2.config["attachments"] = [*before, dict(net.nve1.config["attachments"][0], mac="02:00:00:00:00:0c")]
+    net.nve2.config["attachments"] = [*before, dict(net.nve1.config["attachments"][0], mac="02:00:00:00:00:0d")]
     net.nve2.reload()
     until(lambda: net.nve2.metrics()[REFUSED] == 1, "the claim to be refused")
     told = [line for line in net.nve2.log().splitlines() if "refuses an identifier" in line]
@@ -209,39 +217,34 @@ def demo(lab):
 
     step(
         "A node that asks",
-        "NVE2 starts anew in cache mode: it learns nothing by itself, and asks the authority for what packets need.",
+        "NVE3 learned nothing by itself: it asks the authority for what packets need. What it does not know yet goes to",
+        "the gateway, which is the router of the SIR domain.",
     )
-    net.nve2.stop()
-    net.nve2.config["nva"]["mode"] = "cache"
-    net.nve2.config["sir_domains"] = [dict(domain, on_miss="route") for domain in net.domain]
-    net.nve2.config["node"].pop("state_dir")
-    net.nve2.start()
-    live([net.nve2])
     first = by_the_gateway(net)
-    until(lambda: net.nve2.show("mapping", "list", "--origin", "cache"), "the answer")
-    show(net.nve2.ctl("mapping", "list", "--origin", "cache"))
+    until(lambda: net.nve3.show("mapping", "list", "--origin", "cache"), "the answer")
+    show(net.nve3.ctl("mapping", "list", "--origin", "cache"))
     later = by_the_gateway(net)
     expect(0 < first < 10 and later == 0, f"{first} of 10 packets by the gateway, and then {later}")
     right(f"of 10 packets to T1 the first {first} went by the gateway, and then none of 10")
 
     step(
         "A node that is redirected",
-        "NVE2 starts anew in redirect mode: its packets make no query. The gateway tells the authority of a packet that",
-        "could have gone direct, and the authority tells NVE2.",
+        "NVE3 starts anew in redirect mode: its packets make no query. The gateway tells the authority of a packet that",
+        "could have gone direct, and the authority tells NVE3.",
     )
-    net.nve2.stop()
-    net.nve2.config["nva"]["mode"] = "redirect"
-    net.nve2.start()
-    live([net.nve2])
+    net.nve3.stop()
+    net.nve3.config["nva"]["mode"] = "redirect"
+    net.nve3.start()
+    live([net.nve3])
     first = by_the_gateway(net, 40)
     later = by_the_gateway(net)
     told = [line for line in nva.log().splitlines() if "an NVE is redirected" in line]
     show(told[-1].split("INFO ")[-1])
-    metrics = net.nve2.metrics()
+    metrics = net.nve3.metrics()
     asked, redirected = (metrics[f"ilagate_nva_{what}_total"] for what in ("queried_identifiers", "redirected_mappings"))
     expect(asked == 0 and redirected > 0, f"{asked} queries, {redirected} redirects")
     expect(0 < first < 40 and later == 0, f"{first} of 40 packets by the gateway, and then {later}")
-    right(f"of 40 packets to T1 the first {first} went by the gateway, and then none of 10; NVE2 asked for nothing")
+    right(f"of 40 packets to T1 the first {first} went by the gateway, and then none of 10; NVE3 asked for nothing")
 
     step("A certificate is revoked", "One line in the authority's list of revocations ends the session of NVE2.")
     with open(revoked + ".new", "w") as file:

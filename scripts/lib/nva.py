@@ -217,6 +217,13 @@ class Authority:
         expect(status == 0, f"ila-nva: exit status {status}\n{self.log()[-2000:]}")
 
 
+def embed(node, authority):
+    """The node runs the authority itself."""
+    authority.write()
+    node.config.pop("mappings", None)
+    node.config["nva"] = {"embedded": {"config": authority.file}}
+
+
 def follow(node, *authorities, tls=None):
     """The node has no mapping file any more: it asks the first authority that answers."""
     node.config.pop("mappings", None)

@@ -10,9 +10,9 @@ from wait import until
 
 INET = "2001:db8:1::2"
 GATEWAY = "2001:db8:1::1"
-T1, T2 = f"{SIR}2000::1", f"{SIR}2000::2"
-T1_MAC, T2_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
-L1, L2 = "fd00:1:0:1::/64", "fd00:1:0:2::/64"
+T1, T2, T3 = f"{SIR}2000::1", f"{SIR}2000::2", f"{SIR}2000::3"
+T1_MAC, T2_MAC, T3_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
+L1, L2, L3 = "fd00:1:0:1::/64", "fd00:1:0:2::/64", "fd00:1:0:3::/64"
 # The router of the SIR domain, the same at every node: a task that moves keeps its default router.
 ROUTER_MAC = "02:00:5e:00:00:01"
 
@@ -24,7 +24,7 @@ def short(address):
     return str(ipaddress.IPv6Address(address))
 
 
-T1, T2 = short(T1), short(T2)
+T1, T2, T3 = short(T1), short(T2), short(T3)
 
 
 def task_up(task, sir, options="nodad"):
@@ -123,12 +123,25 @@ class Network:
     def _internet_and_fabric(self):
         self.inet.addr("eth0", f"{INET}/64")
         self.inet.route(f"default via {GATEWAY}")
-        for leg, locator in ((1, L1), (2, L2)):
-            self.fab.addr(f"nve{leg}", f"fd00:f:{leg}::ff/64")
-            self.fab.route(f"{locator} via fd00:f:{leg}::1")
+        self._leg(1, L1)
+        self._leg(2, L2)
         self.fab.addr("gw", "fd00:f:0::ff/64")
         # The SIR prefix leads to the gateway, which is the ILA router for those that know no mappings.
         self.fab.route("default via fd00:f:0::1")
+
+    def _leg(self, number, locator):
+        """The fabric's router at an NVE."""
+        self.fab.addr(f"nve{number}", f"fd00:f:{number}::ff/64")
+        self.fab.route(f"{locator} via fd00:f:{number}::1")
+
+    def third(self):
+        """One more NVE with a task."""
+        self.t3 = self.lab.ns("t3")
+        self.nve3 = self._nve(3, L3, 1500)
+        self._leg(3, L3)
+        self.plug(self.nve3, self.t3, T3_MAC)
+        self.nve3.config["attachments"] = [self.attachment("task3", T3, T3_MAC)]
+        self.nodes.append(self.nve3)
 
     def plug(self, node, task, mac):
         """Connects a task's namespace to a host's switch."""

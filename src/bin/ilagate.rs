@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use ilagate::config::{Config, lint, mappings};
+use ilagate::node::embedded::Embedded;
 use ilagate::node::quiet;
 use ilagate::node::replay::{Replay, capture};
 use std::io::{self, Write};
@@ -106,6 +107,9 @@ fn check(file: &Path) -> anyhow::Result<()> {
         Some(mapping_file) => mappings::load(&mapping_file.file, &config)?,
         None => Vec::new(),
     };
+    if let Some(authority) = config.nva.as_ref().and_then(|nva| nva.embedded.as_ref()) {
+        Embedded::load(authority, &config.node.name)?;
+    }
     for warning in lint::warnings(&config, &records) {
         complain(format!("{}: warning: {warning}", file.display()));
     }

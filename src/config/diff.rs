@@ -143,7 +143,9 @@ impl Config {
             [query_interval_s, groups_per_tenant, groups_per_network]
         );
         match (&self.nva, &new.nva) {
-            (Some(old), Some(new)) => fields!(c, "nva", old, new, false, [endpoints, tls, mode, provision]),
+            (Some(old), Some(new)) => {
+                fields!(c, "nva", old, new, false, [endpoints, embedded, tls, mode, provision, scopes])
+            }
             (old, new) => c.section("nva", old.as_ref(), new.as_ref(), false),
         }
         match (&self.metrics, &new.metrics) {

@@ -14,6 +14,7 @@ pub use translation::*;
 
 use super::endpoint::NvaEndpoint;
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
+use crate::mapping::Scopes;
 use crate::net::{Ipv6Prefix, Mac};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -359,14 +360,18 @@ pub struct Multicast {
 /// `nva`: the authority that this node registers at and learns from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nva {
-    /// Where it is, 1 to 16, in the order in which they are tried.
+    /// Where it is, 1 to 16, in the order in which they are tried; none when it is embedded.
     pub endpoints: Vec<NvaEndpoint>,
+    /// The configuration file of an authority that runs inside this node.
+    pub embedded: Option<PathBuf>,
     /// The certificate of this node; there is one when an endpoint is reached by TLS.
     pub tls: Option<TlsFiles>,
     /// Which mappings it wants.
     pub mode: NvaMode,
     /// Whether it takes networks, policies and attachments from its authority.
     pub provision: bool,
+    /// What of the mappings it follows.
+    pub scopes: Scopes,
 }
 
 /// Which mappings a node wants of its authority.

@@ -241,10 +241,16 @@ raw! {
     /// `nva`
     RawNva {
         endpoints: List<String>,
+        embedded: Option<Spanned<RawEmbedded>>,
         tls: Option<Spanned<RawTls>>,
         mode: Option<Text>,
         provision: Option<Text>,
+        scopes: List<RawScope>,
     }
+    /// `nva.scopes[]`
+    RawScope { domain: Option<Text>, vnid: Option<Text>, prefix: Option<Text> }
+    /// `nva.embedded`
+    RawEmbedded { config: Option<Text> }
     /// `nva.tls`
     RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }
     /// `metrics`

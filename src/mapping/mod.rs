@@ -11,6 +11,7 @@ pub mod group;
 mod held;
 mod origin;
 mod record;
+mod scope;
 
 pub use batch::{Applied, Batch, Refusal};
 pub use change::Change;
@@ -19,3 +20,4 @@ pub use origin::Origin;
 pub use record::{
     LocatorChoice, MAX_LOCATORS, MAX_REPLICAS, MAX_WEIGHT, MappingRecord, MappingTarget, max_locators,
 };
+pub use scope::{MAX_SCOPES, Scope, Scopes};

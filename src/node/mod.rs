@@ -3,10 +3,12 @@
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
 //! runs, and `replay` without a device; `shell` feeds `control` with time, signals, requests, devices and files;
 //! `worker` runs the pipeline; `handle` is how the admin API reaches the control thread; `run` starts and stops it all.
+//! `nva` is the node's half of a session with an authority, and `embedded` an authority in the node itself.
 
 pub mod admin;
 pub mod announce;
 pub mod control;
+pub mod embedded;
 pub mod events;
 pub mod exchange;
 pub mod handle;

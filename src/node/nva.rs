@@ -171,7 +171,7 @@ impl Session {
         let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known).knowing(own);
         Session {
             client: match authorities.mode {
-                NvaMode::Full => client,
+                NvaMode::Full => client.following(authorities.scopes.clone()),
                 NvaMode::Cache | NvaMode::Redirect => client.caching(),
             },
             node,

@@ -2,6 +2,7 @@
 
 use super::admin::{Service, Socket, SocketError};
 use super::control;
+use super::embedded::{Embedded, EmbeddedError};
 use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
 use super::log::Log;
@@ -50,6 +51,9 @@ pub enum RunError {
     /// There is no metrics endpoint.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The authority in this node has a wrong configuration.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
     /// What the authority told cannot be kept.
     #[error(transparent)]
     State(#[from] mirror::OpenError),
@@ -85,6 +89,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         None => None,
     };
     tracing::info!(node = config.node.name, config = %path.display(), "starting, {}", Eal::version());
+    let embedded = config.nva.as_ref().and_then(|nva| nva.embedded.as_ref());
+    let embedded = embedded.map(|path| Embedded::load(path, &config.node.name)).transpose()?;
     let mut before = Before::read(&config)?;
     let provision = config.nva.as_ref().is_some_and(|nva| nva.provision);
     let provision =
@@ -139,9 +145,15 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     })?;
     before.keep_own(&shell.config().borrow());
     let services = Services::start(&config, &shell, &stats)?;
-    let nva = config.nva.as_ref().map(|nva| {
+    let mut authorities = config.nva.clone();
+    if let (Some(nva), Some(embedded)) = (&mut authorities, &embedded) {
+        nva.endpoints = vec![embedded.endpoint()];
+    }
+    let embedded = embedded.map(Embedded::start).transpose();
+    let embedded = embedded.map_err(|why| RunError::System("start the embedded authority", why))?;
+    let nva = authorities.map(|nva| {
         let (handle, told) = (shell.handle(), (shell.config(), shell.provisioned()));
-        let started = Nva::start(nva.clone(), handle, told, stats.clone(), before, exchanges.clone());
+        let started = Nva::start(nva, handle, told, stats.clone(), before, exchanges.clone());
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;
@@ -179,6 +191,9 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     services.stop();
     if let Some(nva) = nva {
         nva.stop();
+    }
+    if let Some(embedded) = embedded {
+        embedded.stop();
     }
     // The shell holds the ports. They are closed here, and give their buffers back.
     drop(shell);

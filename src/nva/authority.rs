@@ -499,8 +499,8 @@ impl Authority {
                 }
                 return;
             }
-            (Some(_), Up::Subscribe(known)) => {
-                if !session.subscribe(known, &self.settings.epoch, &self.log) {
+            (Some(_), Up::Subscribe(known, scopes)) => {
+                if !session.subscribe(known, scopes, &self.settings.epoch, &self.log) {
                     self.end(id, "a second Subscribe".to_owned(), now_ms);
                 }
                 return;

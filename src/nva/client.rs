@@ -17,6 +17,7 @@ use super::message::{Down, Up, VERSION};
 use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
+use crate::mapping::Scopes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -91,6 +92,8 @@ pub struct Client {
     asked: BTreeMap<u64, Key>,
     next_id: u64,
     follower: Follower,
+    /// What it follows.
+    scopes: Scopes,
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
     triangles: Triangles,
@@ -121,6 +124,7 @@ impl Client {
             asked: BTreeMap::new(),
             next_id: 0,
             follower: Follower::new(known),
+            scopes: Scopes::default(),
             cache: None,
             triangles: Triangles::default(),
             wanted_objects: None,
@@ -133,6 +137,13 @@ impl Client {
     #[must_use]
     pub fn caching(mut self) -> Self {
         self.cache = Some(Cache::new(self.random));
+        self
+    }
+
+    /// The same, which follows nothing but these. What is in force already is of the same scopes.
+    #[must_use]
+    pub fn following(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
         self
     }
 
@@ -315,7 +326,7 @@ impl Client {
                     Some(cache) => cache.begin(now_ms),
                     None => {
                         let known = self.follower.begin(epoch);
-                        self.effects.push(Effect::Up(Up::Subscribe(known)));
+                        self.effects.push(Effect::Up(Up::Subscribe(known, self.scopes.clone())));
                     }
                 }
             }

@@ -6,7 +6,9 @@ use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
+use crate::mapping::{MAX_SCOPES, Scope, Scopes};
 use prost::Message;
+use prost::bytes::BytesMut;
 use std::sync::Arc;
 
 /// Longest name of an NVE in bytes.
@@ -47,7 +49,7 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::Unregister(v1::Unregister { id, key })) => {
             Up::Unregister { id, key: read_key(key)? }
         }
-        Some(up::Message::Subscribe(v1::Subscribe { epoch, applied })) => {
+        Some(up::Message::Subscribe(v1::Subscribe { epoch, applied, scopes })) => {
             if epoch.len() > MAX_EPOCH {
                 return malformed(format!(
                     "Subscribe: an epoch of {} bytes; at most {MAX_EPOCH}",
@@ -55,7 +57,7 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
                 ));
             }
             let known = Known { epoch: epoch.into(), revision: applied };
-            Up::Subscribe((!known.epoch.is_empty()).then_some(known))
+            Up::Subscribe((!known.epoch.is_empty()).then_some(known), read_scopes(&scopes)?)
         }
         Some(up::Message::Applied(v1::Applied { revision })) => Up::Applied(revision),
         Some(up::Message::Beat(v1::Beat {})) => Up::Beat,
@@ -87,13 +89,15 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             let read = |v1::RefusedObject { name, why }| match why.len() {
                 // It is shown on terminals.
                 0..=MAX_WHY => {
-                    Ok(RefusedEntry { name: read_name(name)?, why: why.replace(char::is_control, " ") })
+                    let why = why.replace(char::is_control, " ");
+                    Ok(read_name(name)?.map(|name| RefusedEntry { name, why }))
                 }
                 length => {
                     malformed(format!("Provisioned: {length} bytes of a reason; write at most {MAX_WHY}"))
                 }
             };
-            Up::Provisioned { revision, refused: refused.into_iter().map(read).collect::<Result<_, _>>()? }
+            let refused = refused.into_iter().filter_map(|it| read(it).transpose());
+            Up::Provisioned { revision, refused: refused.collect::<Result<_, _>>()? }
         }
     })
 }
@@ -143,7 +147,7 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let mut part = Provision { revision, whole, last, ..Provision::default() };
             for v1::Object { name, sequence, sir_prefix, document } in objects {
-                let name = read_name(name)?;
+                let Some(name) = read_name(name)? else { continue };
                 match Entry::named(&name, &document) {
                     Ok(entry) => {
                         part.objects.push(Seen { name, sequence, sir_prefix, entry: Arc::new(entry) })
@@ -152,27 +156,29 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
                     Err(why) => part.unread.push(RefusedEntry { name, why }),
                 }
             }
-            let deleted = deleted.into_iter().map(|name| read_name(Some(name)));
+            let deleted = deleted.into_iter().filter_map(|name| read_name(Some(name)).transpose());
             part.deleted = deleted.collect::<Result<_, _>>()?;
             Down::Provision(part)
         }
     })
 }
 
-fn read_name(name: Option<v1::ObjectName>) -> Result<ObjectName, Malformed> {
+/// The name of an object; none if it is of a kind that a later release has.
+fn read_name(name: Option<v1::ObjectName>) -> Result<Option<ObjectName>, Malformed> {
     use v1::object_name::Kind;
     let short = |text: String| match text.len() {
         1..=MAX_OBJECT_NAME => Ok(text),
         length => malformed(format!("a name of {length} bytes; 1 to {MAX_OBJECT_NAME}")),
     };
-    Ok(match name.and_then(|name| name.kind) {
-        None => return malformed("an object without a name"),
+    let Some(name) = name else { return malformed("an object without a name") };
+    Ok(Some(match name.kind {
+        None => return Ok(None),
         Some(Kind::Network(name)) => ObjectName::Network(short(name)?),
         Some(Kind::Policy(v1::Ends { from, to })) => {
             ObjectName::Policy { from: short(from)?, to: short(to)? }
         }
         Some(Kind::Attachment(name)) => ObjectName::Attachment(short(name)?),
-    })
+    }))
 }
 
 fn write_name(name: ObjectName) -> Option<v1::ObjectName> {
@@ -222,12 +228,56 @@ fn read_mappings(encoded: Encoded) -> Result<Vec<Told>, Malformed> {
 /// Encodes records, so that every session may be told of them.
 #[must_use]
 pub fn encode<'r>(records: impl IntoIterator<Item = (&'r Key, &'r Record)>) -> Encoded {
-    let write = |(key, record): (&Key, &Record)| v1::Mapping {
-        key: write_key(*key),
+    let mut all = BytesMut::new();
+    for (key, record) in records {
+        append(&mut all, *key, record);
+    }
+    all.freeze()
+}
+
+/// The same, and where each record ends.
+#[must_use]
+pub fn encode_apart<'r>(records: impl IntoIterator<Item = (&'r Key, &'r Record)>) -> (Encoded, Box<[Ended]>) {
+    let mut all = BytesMut::new();
+    let ended = records.into_iter().map(|(key, record)| {
+        append(&mut all, *key, record);
+        Ended { key: *key, end: all.len() }
+    });
+    let ended = ended.collect();
+    (all.freeze(), ended)
+}
+
+/// A record among others that are encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Whose it is.
+    pub key: Key,
+    /// Where the next one begins.
+    pub end: usize,
+}
+
+/// Number of the field of [`v1::Mappings`].
+const MAPPINGS_TAG: u32 = 1;
+
+/// Appends one mapping to a [`v1::Mappings`].
+fn append(all: &mut BytesMut, key: Key, record: &Record) {
+    let mapping = v1::Mapping {
+        key: write_key(key),
         locators: write_choices(&record.choices),
         sequence: record.sequence,
     };
-    v1::Mappings { mappings: records.into_iter().map(write).collect() }.encode_to_vec().into()
+    prost::encoding::message::encode(MAPPINGS_TAG, &mapping, all);
+}
+
+fn read_scopes(scopes: &[v1::Scope]) -> Result<Scopes, Malformed> {
+    if scopes.len() > MAX_SCOPES {
+        return malformed(format!("Subscribe: {} scopes; name at most {MAX_SCOPES}", scopes.len()));
+    }
+    if let Some(wrong) = scopes.iter().find(|scope| scope.first > scope.last) {
+        return malformed(format!("Subscribe: a scope from {:x} to {:x}", wrong.first, wrong.last));
+    }
+    let read = |&v1::Scope { sir_prefix, first, last }: &v1::Scope| Scope { sir_prefix, first, last };
+    Ok(Scopes::new(scopes.iter().map(read).collect()))
 }
 
 fn write_key(key: Key) -> Option<v1::Key> {
@@ -255,9 +305,15 @@ pub fn write_up(up: Up) -> v1::Up {
             up::Message::Register(v1::Register { id, key, locators, known_sequence: known })
         }
         Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
-        Up::Subscribe(None) => up::Message::Subscribe(v1::Subscribe::default()),
-        Up::Subscribe(Some(Known { epoch, revision })) => {
-            up::Message::Subscribe(v1::Subscribe { epoch: epoch.into(), applied: revision })
+        Up::Subscribe(known, scopes) => {
+            let Known { epoch, revision } = known.unwrap_or_default();
+            let scopes = scopes.list().iter().map(|Scope { sir_prefix, first, last }| v1::Scope {
+                sir_prefix: *sir_prefix,
+                first: *first,
+                last: *last,
+            });
+            let scopes = scopes.collect();
+            up::Message::Subscribe(v1::Subscribe { epoch: epoch.into(), applied: revision, scopes })
         }
         Up::Applied(revision) => up::Message::Applied(v1::Applied { revision }),
         Up::Beat => up::Message::Beat(v1::Beat {}),

@@ -211,10 +211,13 @@ async fn refused(why: &io::Error) {
     tokio::time::sleep(REFUSED).await;
 }
 
+/// Which of the two kinds of handshake of a [`Trust`].
+pub(super) type Handshake = fn(&Trust) -> Arc<ServerConfig>;
+
 /// Accepts connections by mutual TLS, as the trust says that is in force when each comes.
 pub(super) async fn tls(
     listener: TcpListener,
-    (trust, config): (watch::Receiver<Arc<Trust>>, fn(&Trust) -> Arc<ServerConfig>),
+    (trust, config): (watch::Receiver<Arc<Trust>>, Handshake),
     limit: Arc<Semaphore>,
     into: Incoming,
 ) {

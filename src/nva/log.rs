@@ -1,10 +1,11 @@
 //! What sessions are told, encoded once for all of them: the recent transactions and the pages of snapshots. A session
 //! holds a revision or a key, and nothing else.
 
-use super::codec::encode;
+use super::codec::{Ended, encode, encode_apart};
 use super::message::Encoded;
 use super::model::{Key, Transaction};
 use super::registry::Registry;
+use crate::mapping::Scopes;
 use prost::bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,10 +34,28 @@ pub struct Limits {
 
 #[derive(Debug)]
 struct Entry {
-    records: usize,
+    /// Its records, in the order in which they are encoded.
+    records: Box<[Ended]>,
     encoded: Encoded,
     /// When it became durable.
     at_ms: u64,
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        self.encoded.len() + self.records.len() * size_of::<Ended>() + ENTRY_BYTES
+    }
+
+    /// The records that are in scopes.
+    fn within<'e>(&'e self, scopes: &'e Scopes) -> impl Iterator<Item = &'e [u8]> {
+        let starts = std::iter::once(0).chain(self.records.iter().map(|record| record.end));
+        let within = starts.zip(&self.records).filter(|(_, record)| holds(scopes, record.key));
+        within.filter_map(|(start, record)| self.encoded.get(start..record.end))
+    }
+}
+
+fn holds(scopes: &Scopes, key: Key) -> bool {
+    scopes.holds(key.sir_prefix, key.identifier)
 }
 
 /// What an entry takes besides what is encoded, in bytes.
@@ -70,13 +89,14 @@ impl Log {
 
     /// Adds the next transaction, and forgets the oldest ones beyond the limits.
     pub(super) fn push(&mut self, transaction: &Transaction, at_ms: u64) {
-        let encoded = encode(transaction.writes.iter().map(|(key, record)| (key, record)));
-        self.bytes += encoded.len() + ENTRY_BYTES;
-        self.entries.push_back(Entry { records: transaction.writes.len(), encoded, at_ms });
+        let (encoded, records) = encode_apart(transaction.writes.iter().map(|(key, record)| (key, record)));
+        let entry = Entry { records, encoded, at_ms };
+        self.bytes += entry.weight();
+        self.entries.push_back(entry);
         self.revision += 1;
         while self.entries.len() > self.limits.transactions || self.bytes > self.limits.transaction_bytes {
             let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes -= oldest.encoded.len() + ENTRY_BYTES;
+            self.bytes -= oldest.weight();
         }
     }
 
@@ -93,20 +113,52 @@ impl Log {
         self.entries.iter().skip(first).take(end.saturating_sub(first)).map(|entry| entry.at_ms)
     }
 
-    /// The next whole transactions after a revision that fit one message, and the revision of the last of them; none
-    /// if there is none, or not all of them are there any more.
-    pub(super) fn after(&self, revision: u64) -> Option<(u64, Encoded)> {
+    /// The next transactions after a revision that fit one message, as far as they are in scopes, and the revision of the
+    /// last of them; none if there is none, or not all of them are there any more.
+    pub(super) fn after(&self, revision: u64, scopes: &Scopes) -> Option<(u64, Encoded)> {
+        match scopes.is_everything() {
+            true => self.whole_after(revision),
+            false => self.parts_after(revision, scopes),
+        }
+    }
+
+    /// The entries after a revision, if all are there.
+    fn entries_after(&self, revision: u64) -> Option<impl Iterator<Item = &Entry>> {
         let missing = usize::try_from(self.revision.checked_sub(revision)?).ok()?;
         let first = self.entries.len().checked_sub(missing)?;
+        Some(self.entries.iter().skip(first))
+    }
+
+    fn parts_after(&self, revision: u64, scopes: &Scopes) -> Option<(u64, Encoded)> {
+        let mut all = BytesMut::new();
+        let (mut records, mut last) = (0, revision);
+        for entry in self.entries_after(revision)? {
+            let (before, mut more) = (all.len(), 0);
+            for record in entry.within(scopes) {
+                all.extend_from_slice(record);
+                more += 1;
+            }
+            let is_beyond =
+                records + more > self.limits.message_records || all.len() > self.limits.message_bytes;
+            if before > 0 && is_beyond {
+                all.truncate(before);
+                break;
+            }
+            (records, last) = (records + more, last + 1);
+        }
+        (last > revision).then(|| (last, all.freeze()))
+    }
+
+    fn whole_after(&self, revision: u64) -> Option<(u64, Encoded)> {
         let (mut records, mut bytes, mut count) = (0, 0, 0);
-        for entry in self.entries.iter().skip(first) {
-            (records, bytes) = (records + entry.records, bytes + entry.encoded.len());
+        for entry in self.entries_after(revision)? {
+            (records, bytes) = (records + entry.records.len(), bytes + entry.encoded.len());
             if count > 0 && (records > self.limits.message_records || bytes > self.limits.message_bytes) {
                 break;
             }
             count += 1;
         }
-        let mut parts = self.entries.iter().skip(first).take(count).map(|entry| &entry.encoded);
+        let mut parts = self.entries_after(revision)?.take(count).map(|entry| &entry.encoded);
         let encoded = match (parts.next()?, count) {
             (one, 1) => one.clone(),
             (one, _) => {
@@ -138,8 +190,21 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// The page after a key: a kept one if the log holds everything that came after it.
-    pub(super) fn after(&mut self, key: Option<Key>, registry: &Registry, log: &Log) -> Option<Page> {
+    /// The page after a key of what is in scopes: a kept one if the log holds everything that came after it.
+    pub(super) fn after(
+        &mut self,
+        key: Option<Key>,
+        registry: &Registry,
+        log: &Log,
+        scopes: &Scopes,
+    ) -> Option<Page> {
+        if !scopes.is_everything() {
+            // Others have other scopes: it is not kept.
+            let mut last = None;
+            let records = scopes.list().iter().flat_map(|scope| registry.held_within(*scope, key));
+            let encoded = encode(records.take(log.limits.page).inspect(|(key, _)| last = Some(**key)));
+            return Some(Page { last: last?, revision: log.revision, encoded });
+        }
         if let Some(page) = self.kept.get(&key).filter(|page| log.holds_after(page.revision)) {
             return Some(page.clone());
         }

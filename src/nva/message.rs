@@ -3,6 +3,7 @@
 use super::catalogue::Seen;
 use super::model::{Choice, Key, Known};
 use crate::config::{ObjectName, RefusedEntry};
+use crate::mapping::Scopes;
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -57,8 +58,8 @@ pub enum Up {
         /// The identifier.
         key: Key,
     },
-    /// It wants every mapping, from what it has in force on.
-    Subscribe(Option<Known>),
+    /// It wants the mappings of these scopes, from what it has in force on.
+    Subscribe(Option<Known>, Scopes),
     /// Every worker uses everything up to this revision.
     Applied(u64),
     /// It is alive.

@@ -9,6 +9,7 @@ use super::model::{Key, Known, ObjectKey};
 use super::store::{read_choices, read_key, read_object_key, write_choices, write_key, write_object_key};
 use super::wanted::Objects;
 use crate::config::{Entry, ObjectName};
+use crate::mapping::Scopes;
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
     TableHandle,
@@ -29,6 +30,7 @@ const FORM_KEY: &str = "form";
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
 const LIVE_KEY: &str = "live_s";
+const SCOPES_KEY: &str = "scopes";
 const OBJECTS_EPOCH_KEY: &str = "objects_epoch";
 const OBJECTS_REVISION_KEY: &str = "objects_revision";
 /// The form of the file; another release may write another one.
@@ -216,6 +218,37 @@ impl Mirror {
     #[must_use]
     pub fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// The node follows these scopes from now on. Gives whether it followed others: what the file holds is then not what
+    /// its revision shows, and it waits for a whole snapshot.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn follow(&mut self, scopes: &Scopes) -> Result<bool, String> {
+        let has_changed = self.try_follow(scopes).map_err(|why| why.to_string())?;
+        if has_changed {
+            self.known = Known::default();
+        }
+        Ok(has_changed)
+    }
+
+    fn try_follow(&self, scopes: &Scopes) -> Result<bool, redb::Error> {
+        let numbers = scopes.list().iter().flat_map(|scope| [scope.sir_prefix, scope.first, scope.last]);
+        let written: Vec<u8> = numbers.flat_map(u64::to_be_bytes).collect();
+        let begun = self.database.begin_write()?;
+        let has_changed = {
+            let mut meta = begun.open_table(META)?;
+            let before = meta.get(SCOPES_KEY)?.map(|value| value.value().to_vec()).unwrap_or_default();
+            let has_changed = before != written;
+            if has_changed {
+                meta.insert(SCOPES_KEY, &written[..])?;
+                write_known(&mut meta, &Known::default())?;
+            }
+            has_changed
+        };
+        begun.commit()?;
+        Ok(has_changed)
     }
 
     /// Writes an update as one transaction, and says how many mappings were not in the file as they are now. What is

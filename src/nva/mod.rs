@@ -13,8 +13,8 @@
 //! changes take until they are in force. `watch` has those who are told, and `scope` what each wants and may see.
 //!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
-//! which an NVE keeps what it knows. `server`, `listen`, `gate`, `manage`, `page`, `metrics`, `reload` and `run` are the
-//! shells of `ila-nva`.
+//! which an NVE keeps what it knows. `server`, `listen`, `gate`, `manage`, `page`, `metrics` and `reload` are the shells
+//! around the authority, which `serve` puts together and `run` makes a program.
 
 mod absent;
 mod allocate;
@@ -45,6 +45,7 @@ mod reload;
 mod restoration;
 pub mod run;
 mod scope;
+pub mod serve;
 pub mod server;
 mod session;
 pub mod store;

@@ -16,6 +16,7 @@ use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
+use crate::mapping::Scope;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -225,6 +226,19 @@ impl Registry {
     pub fn held_after(&self, key: Option<Key>) -> impl Iterator<Item = (&Key, &Record)> {
         let after = key.map_or(Bound::Unbounded, Bound::Excluded);
         self.records.range((after, Bound::Unbounded)).filter(|(_, record)| record.is_held())
+    }
+
+    /// Those of a scope after a key.
+    pub fn held_within(&self, scope: Scope, after: Option<Key>) -> impl Iterator<Item = (&Key, &Record)> {
+        let key = |identifier| Key { sir_prefix: scope.sir_prefix, identifier };
+        let (first, last) = (key(scope.first), key(scope.last));
+        let is_left = after.is_none_or(|after| after < last);
+        let from = match after.filter(|after| *after >= first) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(first),
+        };
+        let records = is_left.then(|| self.records.range((from, Bound::Included(last))));
+        records.into_iter().flatten().filter(|(_, record)| record.is_held())
     }
 
     /// The identifiers that an NVE has.

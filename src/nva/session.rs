@@ -12,6 +12,7 @@ use super::model::{Key, Known};
 use super::provision::Provisioning;
 use super::registry::{Claim, Refusal, Registry};
 use super::throttle::Throttle;
+use crate::mapping::Scopes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -207,6 +208,7 @@ pub(super) struct Session {
     /// Whether an answer is next, if both an answer and news could be sent.
     answer_next: bool,
     following: Following,
+    scopes: Scopes,
     takes_redirects: bool,
     /// Once it said that it takes what operators want.
     pub(super) provisioning: Option<Box<Provisioning>>,
@@ -236,6 +238,7 @@ impl Session {
             beat: false,
             answer_next: true,
             following: Following::Nothing,
+            scopes: Scopes::default(),
             takes_redirects: false,
             provisioning: None,
             sent: 0,
@@ -247,10 +250,17 @@ impl Session {
     }
 
     /// Notes what the NVE has and wants. Gives whether it may.
-    pub(super) fn subscribe(&mut self, known: Option<Known>, epoch: &[u8], log: &Log) -> bool {
+    pub(super) fn subscribe(
+        &mut self,
+        known: Option<Known>,
+        scopes: Scopes,
+        epoch: &[u8],
+        log: &Log,
+    ) -> bool {
         if !matches!(self.following, Following::Nothing) {
             return false;
         }
+        self.scopes = scopes;
         let now = log.revision();
         self.subscribed_at = Some(now);
         self.following = match known {
@@ -426,7 +436,7 @@ impl Session {
                 self.following = Following::Pages { after: None, since: log.revision() };
                 Some(Down::Resync(why))
             }
-            Following::Pages { after, since } => match pages.after(*after, registry, log) {
+            Following::Pages { after, since } => match pages.after(*after, registry, log, &self.scopes) {
                 Some(page) => {
                     *after = Some(page.last);
                     *since = page.revision.min(*since);
@@ -443,7 +453,7 @@ impl Session {
                 Some(self.next_rest(since, log))
             }
             Following::Live => {
-                let (revision, mappings) = log.after(self.sent)?;
+                let (revision, mappings) = log.after(self.sent, &self.scopes)?;
                 self.sent = revision;
                 Some(Down::Delta(revision, mappings))
             }
@@ -463,7 +473,7 @@ impl Session {
 
     /// What changed while the pages were sent, and then the end of the snapshot.
     fn next_rest(&mut self, since: u64, log: &Log) -> Down<Encoded> {
-        match log.after(since) {
+        match log.after(since, &self.scopes) {
             Some((revision, mappings)) => {
                 self.following = Following::Rest(revision);
                 Down::Page(mappings)

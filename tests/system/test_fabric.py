@@ -163,6 +163,41 @@ def test_locators_share_the_flows_by_weight():
         net.stop()
 
 
+GLOBAL = "2001:db8:aaaa:1::/64"
+
+
+def test_a_task_is_reached_at_each_locator_of_its_host_global_or_unique_local():
+    with Lab("ilaf") as lab:
+        net = Network(lab, start=False)
+        net.nve1.config["locators"].append({"prefix": GLOBAL, "domain": "tasks"})
+        net.fab.route(f"{GLOBAL} via fd00:f:1::1")
+        net.gw.config["routes"].append({"prefix": GLOBAL, "via": "fd00:f:0::ff", "port": "fabric0"})
+        with open(net.mapping_file, "w") as file:
+            mappings = [{"sir": T1, "locators": [L1, GLOBAL]}, {"sir": T2, "locators": [L2]}]
+            json.dump({"mappings": mappings}, file)
+        net.start()
+        wire = net.fab.capture("nve1", "udp and not src net fd00::/16")
+        datagrams_of_flows(net, 100)
+        seen = collections.Counter(packet.destination.rsplit(":", 4)[0] for packet in packets.ipv6(wire.frames()))
+        expect(len(seen) == 2 and all(20 < count for count in seen.values()), f"100 flows by locator: {seen}")
+        net.inet.reaches(T1, 5)
+        net.t2.reaches(T1, 5)
+        net.stop()
+
+
+def datagrams_of_flows(net, count):
+    """One datagram from the Internet to T1 in each of so many flows, and all of them are received."""
+
+    def attempt(slower):
+        wire = net.t1.capture("eth0", f"udp and src {INET}")
+        Flows(net.inet, INET, T1).send(range(20000, 20000 + count), each=1, rate=500 / slower)
+        comes(lambda: wire.count() >= count, 5)
+        if wire.count() < count:
+            raise Lost(f"datagrams to {T1}", count, wire.count())
+
+    undisturbed(net.lab, attempt, f"{count} flows to {T1}")
+
+
 TIMERS = {"reachable_ms": 1000, "retransmit_ms": 200}
 
 

@@ -68,7 +68,7 @@ pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> Con
     let translation = system::translation(check, raw);
     let neighbour_discovery = system::discovery(check, raw);
     let multicast = system::multicast(check, raw);
-    let nva = nva::nva(check, raw);
+    let nva = nva::nva(check, raw, &domains);
     let metrics = system::metrics(check, raw);
     let admin = system::admin(check, raw, &node.name);
     let log = system::log(check, raw);

@@ -2,21 +2,26 @@
 
 use super::super::endpoint::NvaEndpoint;
 use super::super::model::{Nva, NvaMode, TlsFiles};
-use super::super::raw::{RawConfig, RawTls, Text};
-use super::scope::{Check, Scope, Seen};
+use super::super::raw::{List, RawConfig, RawNva, RawScope, RawTls, Text};
+use super::rules::Domains;
+use super::scope::{Check, Scope, Seen, entries};
 use crate::ila::Locator;
+use crate::ila::identifier::{Identifier, MAX_VNID};
+use crate::mapping::{self, MAX_SCOPES, Scopes};
+use crate::net::Ipv6Prefix;
 use std::path::PathBuf;
 
 /// Most authorities that a node knows.
 const MAX_ENDPOINTS: usize = 16;
 
-pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
+pub(super) fn nva(check: &mut Check, raw: &RawConfig, domains: &Domains) -> Option<Nva> {
     let section = raw.nva.as_ref()?;
     let mut s = check.scope("nva", section.referenced);
     let list = section.value.endpoints.as_ref();
     let mut endpoints = Vec::new();
     let mut seen = Seen::new();
-    if list.is_none_or(|list| list.value.is_empty()) {
+    let embedded = embedded(&mut s, &section.value);
+    if list.is_none_or(|list| list.value.is_empty()) && section.value.embedded.is_none() {
         let message = "missing; write for example `endpoints: [\"unix:/run/ilagate/nva.sock\"]`";
         s.error("endpoints", list.map_or(section.referenced, |list| list.referenced), message);
     }
@@ -47,7 +52,83 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig) -> Option<Nva> {
     let modes = [NvaMode::Full, NvaMode::Cache, NvaMode::Redirect].map(|mode| (mode.name(), mode));
     let mode = s.choice("mode", &section.value.mode, &modes, NvaMode::Full);
     let provision = s.flag("provision", &section.value.provision, false);
-    Some(Nva { endpoints, tls, mode, provision })
+    let scopes = scopes(&mut s, &section.value.scopes, domains);
+    if let (true, Some(list)) = (mode.asks(), &section.value.scopes) {
+        s.error(
+            "scopes",
+            list.referenced,
+            "a node that asks follows nothing; leave this out, or use mode: full",
+        );
+    }
+    Some(Nva { endpoints, embedded, tls, mode, provision, scopes })
+}
+
+/// What of the mappings the node follows.
+fn scopes(s: &mut Scope<'_>, list: &List<RawScope>, domains: &Domains) -> Scopes {
+    let mut found = Vec::new();
+    if let Some(list) = list.as_ref().filter(|list| !(1..=MAX_SCOPES).contains(&list.value.len())) {
+        let message = format!("{} entries; name 1 to {MAX_SCOPES}, or leave this out", list.value.len());
+        s.error("scopes", list.referenced, message);
+        return Scopes::default();
+    }
+    for (n, entry) in entries(list) {
+        scope(&mut s.below(&format!("scopes[{n}]"), entry.referenced), &entry.value, domains, &mut found);
+    }
+    Scopes::new(found)
+}
+
+/// One entry: a domain, a virtual network in it, or a prefix of SIR addresses.
+fn scope(s: &mut Scope<'_>, raw: &RawScope, domains: &Domains, found: &mut Vec<mapping::Scope>) {
+    if let Some(prefix) = &raw.prefix {
+        if raw.domain.is_some() || raw.vnid.is_some() {
+            s.error("prefix", prefix.referenced, "there is a domain or vnid, too; name one of them");
+            return;
+        }
+        let Some(inside) = s.value::<Ipv6Prefix>("prefix", &raw.prefix, "\"2001:db8:dddd:0:2000::/68\"")
+        else {
+            return;
+        };
+        let sir_prefix = (inside.bits() >> 64) as u64;
+        if inside.length() < 64 || !domains.list.iter().any(|domain| domain.prefix.0 == sir_prefix) {
+            s.error("prefix", prefix.referenced, format!("{inside} is not within a prefix of sir_domains"));
+            return;
+        }
+        let first = inside.bits() as u64;
+        let last = first | !(Ipv6Prefix::mask(inside.length()) as u64);
+        found.push(mapping::Scope { sir_prefix, first, last });
+        return;
+    }
+    let domain = domains.required(s, &raw.domain);
+    let Some(domain) = domain.and_then(|domain| domains.list.get(usize::from(domain))) else { return };
+    let sir_prefix = domain.prefix.0;
+    if raw.vnid.is_none() {
+        found.push(mapping::Scope { sir_prefix, first: 0, last: u64::MAX });
+        return;
+    }
+    let vnid = s.number("vnid", &raw.vnid, 1..=MAX_VNID, 1);
+    for tenant in [Identifier::tenant_ipv4, Identifier::tenant_ipv6] {
+        found.push(mapping::Scope { sir_prefix, first: tenant(vnid, 0).0, last: tenant(vnid, u32::MAX).0 });
+    }
+}
+
+/// The configuration file of the authority inside the node, which nothing but a Unix socket leads to.
+fn embedded(s: &mut Scope<'_>, raw: &RawNva) -> Option<PathBuf> {
+    let section = raw.embedded.as_ref()?;
+    for (key, place) in [
+        ("endpoints", raw.endpoints.as_ref().map(|list| list.referenced)),
+        ("tls", raw.tls.as_ref().map(|tls| tls.referenced)),
+    ] {
+        if let Some(place) = place {
+            s.error(
+                key,
+                place,
+                "a node with an embedded authority uses that one; leave this out, or embedded",
+            );
+        }
+    }
+    let mut s = s.below("embedded", section.referenced);
+    let config = s.required("config", &section.value.config, "/etc/ilagate/ila-nva.yaml")?;
+    absolute(&mut s, "config", config)
 }
 
 /// Says that the files of TLS are missing.

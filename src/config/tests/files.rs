@@ -207,6 +207,11 @@ fn leaves(text: &str) -> Vec<Option<String>> {
 #[test]
 fn the_reference_has_every_key_and_says_what_leaving_it_out_means() {
     let text = std::fs::read_to_string(file("reference.yaml")).unwrap();
+    // What stands there as a comment is in place of other keys.
+    let text = text.replace("\n#   ", "\n  ");
+    let errors = Config::parse(&text, "reference.yaml").unwrap_err().to_string();
+    assert!(errors.contains("nva.endpoints: a node with an embedded authority"), "{errors}");
+    assert!(errors.contains("nva.tls: a node with an embedded authority"), "{errors}");
     let mut known = Vec::new();
     RawConfig::leaves("", &mut known);
     let known: BTreeSet<String> = known.into_iter().collect();
@@ -286,7 +291,7 @@ fn numbers_are_what_the_reference_says_at_both_ends_and_nothing_beyond() {
 fn what_the_reference_calls_required_is_missed() {
     let text = std::fs::read_to_string(file("reference.yaml")).unwrap();
     let mut tried = 0;
-    for (n, line) in text.lines().enumerate() {
+    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
         let Some((content, _)) = line.split_once(" # required") else { continue };
         let entry = content.trim_start();
         let key = entry.trim_start_matches("- ").split(':').next().unwrap();
@@ -304,7 +309,7 @@ fn what_the_reference_calls_required_is_missed() {
         assert!(named, "{line}: {errors}");
         tried += 1;
     }
-    assert_eq!(tried, 57);
+    assert_eq!(tried, 58);
 }
 
 #[test]

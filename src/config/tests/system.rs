@@ -182,3 +182,43 @@ fn a_node_without_ports_is_refused() {
     let message = "missing; a node needs at least one port";
     assert_eq!(refused(&text("ports", "ports: []")).to_string(), format!("t.yaml:6:8: ports: {message}"));
 }
+
+#[test]
+fn a_node_follows_domains_networks_and_parts_of_domains() {
+    let with = |scopes: &str| format!("nva: {{endpoints: [\"unix:/a\"], scopes: [{scopes}]}}");
+    let scopes = |text: &str| {
+        let config = right(&with(text));
+        config.nva.unwrap().scopes.list().iter().map(|scope| (scope.first, scope.last)).collect::<Vec<_>>()
+    };
+    assert_eq!(scopes("{domain: tasks}"), [(0, u64::MAX)]);
+    assert_eq!(
+        scopes("{prefix: \"2001:db8:dddd:0:2000::/68\"}, {prefix: \"2001:db8:dddd::7/128\"}"),
+        [(7, 7), (0x2000 << 48, 0x2fff_ffff_ffff_ffff)]
+    );
+    assert_eq!(
+        scopes("{domain: tasks, vnid: 100}"),
+        [(0x4000_0064 << 32, 0x4000_0064_ffff_ffff), (0x6000_0064 << 32, 0x6000_0064_ffff_ffff)]
+    );
+    let text_of = |scopes: &str| text("nva", &with(scopes));
+    let too_many = vec!["{domain: tasks}"; 65].join(", ");
+    for (scopes, message) in [
+        ("", "nva.scopes: 0 entries; name 1 to 64, or leave this out"),
+        (&too_many[..], "nva.scopes: 65 entries"),
+        ("{}", "nva.scopes[0].domain: missing"),
+        ("{domain: other}", "nva.scopes[0].domain: `other` is not the name of a SIR domain"),
+        ("{domain: tasks, vnid: 0}", "nva.scopes[0].vnid: `0` is not a number from 1 to 268435455"),
+        (
+            "{domain: tasks, prefix: \"2001:db8:dddd::/64\"}",
+            "nva.scopes[0].prefix: there is a domain or vnid, too",
+        ),
+        ("{prefix: \"2001:db8:dddd::/63\"}", "nva.scopes[0].prefix"),
+        ("{prefix: \"2001:db8:eeee::/64\"}", "is not within a prefix of sir_domains"),
+        ("{prefix: \"2001:db8::/32\"}", "is not within a prefix of sir_domains"),
+    ] {
+        let errors = refused(&text_of(scopes)).to_string();
+        assert!(errors.contains(message), "{scopes}: {errors}");
+    }
+    let asks = "nva: {endpoints: [\"unix:/a\"], mode: cache, scopes: [{domain: tasks}]}";
+    let asks = refused(&text("nva", asks)).to_string();
+    assert!(asks.contains("nva.scopes: a node that asks follows nothing"), "{asks}");
+}

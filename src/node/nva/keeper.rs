@@ -4,7 +4,7 @@
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
 use crate::config::Config;
-use crate::mapping::Change;
+use crate::mapping::{Change, Scopes};
 use crate::node::stats::Stats;
 use crate::nva::client::Objects;
 use crate::nva::message::Told;
@@ -64,7 +64,7 @@ impl Before {
         };
         // Nodes of one machine may share the directory.
         let path = directory.join(format!("{}.nva.redb", config.node.name));
-        match Mirror::open(&path) {
+        match Mirror::open(&path).and_then(|opened| following(opened, &path, &nva.scopes)) {
             Ok(opened) => {
                 tell_of_set_aside(&path, &opened);
                 let failed = opened.set_aside.is_some();
@@ -124,6 +124,15 @@ impl Before {
         let thread = std::thread::Builder::new().name("ilagate-state".into()).spawn(work)?;
         Ok(Some(Keeper { notes, thread }))
     }
+}
+
+/// What was told to a node with other scopes is not what its revision shows: the node begins without a revision.
+fn following(mut opened: Opened, path: &Path, scopes: &Scopes) -> Result<Opened, OpenError> {
+    let failed = |why| OpenError::Failed { path: path.to_owned(), why };
+    if opened.mirror.follow(scopes).map_err(failed)? {
+        opened.content.known = Known::default();
+    }
+    Ok(opened)
 }
 
 /// The time in seconds since 1970, by the wall clock.

@@ -29,7 +29,7 @@ impl Authority {
     /// Notes that an NVE refuses other objects than before.
     pub(super) fn note_refused_objects(&mut self, id: SessionId) {
         let Some(session) = self.sessions.all.get(&id) else { return };
-        let refused = session.provisioning.as_ref().map_or(&[][..], |it: &Box<Provisioning>| &it.refused);
+        let Some(Provisioning { refused, .. }) = session.provisioning.as_deref() else { return };
         let Some(first) = refused.first() else { return };
         let nve = session.nve.clone();
         let of = if matches!(first.name, ObjectName::Attachment(_)) { nve.as_deref() } else { None };

@@ -23,6 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 /// Connections at the same time.
 pub(super) const CONNECTIONS: usize = 128;
@@ -108,10 +109,18 @@ impl Page {
 
 /// Serves connections as long as any may come.
 pub(super) async fn serve(page: Arc<Page>, mut connections: mpsc::Receiver<io::Result<Connection>>) {
-    while let Some(connection) = connections.recv().await {
-        // What failed to be accepted was told of there.
-        let Ok(connection) = connection else { continue };
-        tokio::spawn(serve_one(page.clone(), connection));
+    // They end with this.
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = connections.recv() => match connection {
+                Some(Ok(connection)) => _ = open.spawn(serve_one(page.clone(), connection)),
+                // What failed to be accepted was told of there.
+                Some(Err(_)) => {}
+                None => return,
+            },
+            Some(_) = open.join_next() => {}
+        }
     }
 }
 

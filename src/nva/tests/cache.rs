@@ -1,6 +1,7 @@
 //! Rules of an NVE that asks, and of what the authority answers it.
 
 use super::*;
+use crate::mapping::Scopes;
 use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
 use crate::nva::cache::Cache;
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
@@ -609,7 +610,7 @@ fn queries_beyond_the_rate_wait_and_too_many_of_them_end_the_session() {
 fn who_follows_everything_does_not_ask_and_who_asks_does_not_follow() {
     for asks_first in [false, true] {
         let mut asked = Asked::new(1);
-        let mut ups = vec![Up::Subscribe(None), Up::Query { id: 1, keys: vec![key(1)] }];
+        let mut ups = vec![Up::Subscribe(None, Scopes::default()), Up::Query { id: 1, keys: vec![key(1)] }];
         if asks_first {
             ups.reverse();
         }

@@ -54,7 +54,7 @@ impl Bench {
             router: false,
         });
         let subscribed = self.ups.drain(..).find_map(|up| match up {
-            Up::Subscribe(known) => Some(known),
+            Up::Subscribe(known, _) => Some(known),
             _ => None,
         });
         subscribed.unwrap()

@@ -1,6 +1,7 @@
 //! What operators are told of what happens, and how long it takes until NVEs have it.
 
 use super::*;
+use crate::mapping::Scopes;
 use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Ticket};
 use crate::nva::event::{By, Event, Kind};
 use crate::nva::message::Up;
@@ -160,7 +161,7 @@ fn the_time_until_it_is_in_force_counts_from_when_it_is_durable_for_those_who_ar
     bench.register(1, 1);
     bench.now_ms = 1_000;
     bench.hello(2);
-    bench.up(2, Up::Subscribe(None));
+    bench.up(2, Up::Subscribe(None, Scopes::default()));
     bench.up(2, Up::Applied(1));
     // What was there before says nothing of how long that took.
     assert_eq!(count(&bench), 0);

@@ -55,10 +55,10 @@ impl Flaw {
     pub(super) fn up(self, authority: &mut Authority, epoch: u8, nve: &str, up: &mut Up) {
         match (self, up) {
             (Flaw::CreateOverwrites, Up::Register { key, .. }) => authority.registry_mut().give(*key, nve),
-            (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known))) if known.epoch != [epoch] => {
+            (Flaw::ResumeOfAnotherEpoch, Up::Subscribe(Some(known), _)) if known.epoch != [epoch] => {
                 (known.epoch, known.revision) = (vec![epoch], authority.registry().revision());
             }
-            (Flaw::ResumeTooFar, Up::Subscribe(Some(known))) => {
+            (Flaw::ResumeTooFar, Up::Subscribe(Some(known), _)) => {
                 known.revision = authority.registry().revision();
             }
             _ => {}

@@ -2,6 +2,7 @@
 //! `ILAGATE_MAPPINGS=1000000 cargo test --release --lib scale -- --nocapture`.
 
 use super::*;
+use crate::mapping::Scopes;
 use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
 use crate::nva::message::{Down, Up};
 use crate::nva::model::Record;
@@ -27,7 +28,7 @@ fn hello(authority: &mut Authority, id: SessionId) {
 fn snapshot(authority: &mut Authority, id: SessionId) -> (usize, usize) {
     hello(authority, id);
     let (mut messages, mut bytes) = (0, 0);
-    let mut effects = authority.step(0, Input::Up(id, Up::Subscribe(None)));
+    let mut effects = authority.step(0, Input::Up(id, Up::Subscribe(None, Scopes::default())));
     loop {
         let mut weight = 0;
         for effect in effects {
@@ -85,7 +86,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
             }
         }
     };
-    step(&mut authority, Input::Up(slow, Up::Subscribe(None)));
+    step(&mut authority, Input::Up(slow, Up::Subscribe(None, Scopes::default())));
     let (began, first) = (Instant::now(), authority.registry().revision());
     for round in 0..20 {
         // Every mapping of the first NVE, each in a transaction of its own.

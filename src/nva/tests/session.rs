@@ -1,6 +1,7 @@
 //! Rules of sessions: what an NVE is told, in which order, and what one may take from the others.
 
 use super::*;
+use crate::mapping::Scopes;
 use crate::nva::authority::{Authority, Commit, Effect, Input, LIMITS, Released, SessionId, Ticket};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::log::Limits;
@@ -63,7 +64,7 @@ impl Bench {
     fn follows(&mut self, nve: u64, known: Option<(u8, u64)>) {
         self.hello(nve);
         let known = known.map(|(epoch, revision)| Known { epoch: vec![epoch], revision });
-        self.up(nve, Up::Subscribe(known));
+        self.up(nve, Up::Subscribe(known, Scopes::default()));
     }
 
     fn hello(&mut self, nve: u64) {
@@ -409,7 +410,7 @@ fn progress_names_what_was_sent_and_applied_counts_up_to_what_there_is() {
     bench.up(1, Up::Beat);
     assert_eq!(bench.told_all(1), ["resumed 3", "progress 3"]);
     assert_eq!(bench.authority.nves().map(|nve| nve.applied).collect::<Vec<_>>(), [3]);
-    bench.up(1, Up::Subscribe(None));
+    bench.up(1, Up::Subscribe(None, Scopes::default()));
     assert_eq!(bench.closed, [(SessionId(1), "a second Subscribe".to_owned())]);
 }
 

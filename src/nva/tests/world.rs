@@ -8,6 +8,7 @@ mod faults;
 
 use super::flaws::Flaw;
 use super::*;
+use crate::mapping::{Scope, Scopes};
 use crate::nva::authority::{self, Authority, Commit, SessionId, Settings};
 use crate::nva::client::{self, Client, News};
 use crate::nva::codec::{read_down, write_down};
@@ -17,6 +18,7 @@ use crate::nva::model::{Record, Transaction};
 use crate::nva::registry::Registry;
 use crate::nva::store::backup::begin_anew;
 use crate::nva::store::{EPOCH, Memory, Store, Stored};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const NVES: u64 = 5;
@@ -110,9 +112,26 @@ pub(super) struct World {
     trace: Vec<String>,
 }
 
-/// The last NVE asks for what it needs; the others follow everything.
+/// The last NVE asks for what it needs; the others follow what is in their scopes.
 fn in_its_mode(n: u64, client: Client) -> Client {
-    if n == NVES { client.caching() } else { client }
+    if n == NVES { client.caching() } else { client.following(scopes(n)) }
+}
+
+/// The last but one follows two parts of the domain, and those before it everything.
+fn scopes(n: u64) -> Scopes {
+    let scope =
+        |first, last| Scope { sir_prefix: SIR, first: key(first).identifier, last: key(last).identifier };
+    Scopes::new(if n == NVES - 1 { vec![scope(0, KEYS / 3), scope(KEYS / 2, KEYS - 2)] } else { Vec::new() })
+}
+
+/// What of these is in the scopes of an NVE.
+fn within(n: u64, mappings: &BTreeMap<Key, Vec<Choice>>) -> Cow<'_, BTreeMap<Key, Vec<Choice>>> {
+    let scopes = scopes(n);
+    if scopes.is_everything() {
+        return Cow::Borrowed(mappings);
+    }
+    let within = mappings.iter().filter(|(key, _)| scopes.holds(key.sir_prefix, key.identifier));
+    Cow::Owned(within.map(|(key, choices)| (*key, choices.clone())).collect())
 }
 
 impl World {
@@ -247,7 +266,7 @@ impl World {
                             nve.asked.remove(key);
                             nve.acknowledged.remove(key);
                         }
-                        Up::Subscribe(Some(known)) => self.trace.push(format!("has {known:?}")),
+                        Up::Subscribe(Some(known), _) => self.trace.push(format!("has {known:?}")),
                         _ => {}
                     }
                     if let Some(stream) = &mut nve.stream {
