@@ -29,7 +29,9 @@ fn compile_protos() -> Result<(), Box<dyn Error>> {
     FILES.iter().for_each(|file| println!("cargo::rerun-if-changed={ROOT}/{file}"));
     let descriptors = protox::compile(FILES, [ROOT])?;
     // Mappings are shared between the messages of all sessions, and not copied.
-    tonic_prost_build::configure().bytes(".ilagate.nva.v1").compile_fds(descriptors)?;
+    let build = tonic_prost_build::configure().bytes(".ilagate.nva.v1");
+    // The page in the browser is told the same as operators are.
+    build.type_attribute(".ilagate.manage.v1", "#[derive(serde::Serialize)]").compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -196,6 +196,7 @@ const SANS_IO: &[&str] = &[
     "node/quarantine.rs",
     "node/rib",
     "node/waiting.rs",
+    "nva/authority",
     "nva/authority.rs",
     "nva/bucket.rs",
     "nva/cache.rs",
@@ -203,6 +204,8 @@ const SANS_IO: &[&str] = &[
     "nva/client.rs",
     "nva/codec.rs",
     "nva/commits.rs",
+    "nva/convergence.rs",
+    "nva/event.rs",
     "nva/follower.rs",
     "nva/interest.rs",
     "nva/log.rs",
@@ -210,6 +213,7 @@ const SANS_IO: &[&str] = &[
     "nva/model.rs",
     "nva/registry.rs",
     "nva/session.rs",
+    "nva/throttle.rs",
 ];
 
 /// What a sans-io file must not name.

@@ -61,6 +61,9 @@ fn stats() -> Stats {
     stats.nva.digests.store(31, Ordering::Relaxed);
     stats.nva.drifted_parts.store(32, Ordering::Relaxed);
     stats.nva.drifted_objects.store(33, Ordering::Relaxed);
+    stats.nva.lag.store(34, Ordering::Relaxed);
+    stats.nva.snapshots.store(35, Ordering::Relaxed);
+    stats.nva.apply_latency.record(1200);
     stats.set_census(Census {
         revision: 12,
         deletions_withheld: 25,
@@ -172,6 +175,9 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_nva_digests_total", 31.0),
         ("ilagate_nva_drift_total{what=mappings}", 32.0),
         ("ilagate_nva_drift_total{what=objects}", 33.0),
+        ("ilagate_nva_lag_transactions", 34.0),
+        ("ilagate_nva_snapshots_total", 35.0),
+        ("ilagate_nva_apply_seconds_count", 1.0),
         ("ilagate_nva_unasked_misses_total{reason=suppressed}", 4.0),
         ("ilagate_nva_unasked_misses_total{reason=lost}", 7.0),
         ("ilagate_group_members", 11.0),

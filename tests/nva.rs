@@ -504,6 +504,11 @@ fn an_authority_tells_prometheus_and_probes_how_it_is() {
         ("ila_nva_requests_total{result=\"accepted\"}", 1.0),
         ("ila_nva_requests_total{result=\"refused\"}", 1.0),
         ("ila_nva_commits_total{result=\"durable\"}", 1.0),
+        ("ila_nva_events_total{kind=\"registered\"}", 1.0),
+        ("ila_nva_events_total{kind=\"refused\"}", 1.0),
+        ("ila_nva_convergence_seconds_count", 0.0),
+        ("ila_nva_longest_absence_seconds", 0.0),
+        ("ila_nva_watchers", 0.0),
     ] {
         assert!((count(&text, sample) - value).abs() < 0.1, "{sample}: {text}");
     }
@@ -645,7 +650,7 @@ async fn a_reload_takes_over_what_may_change_and_refuses_the_rest_as_a_whole() {
     let process = nix::unistd::Pid::from_raw(authority.process.id() as i32);
     nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGHUP).unwrap();
     let end = Instant::now() + TIMEOUT;
-    while !authority.log.lock().unwrap().contains("keys=\"nves, operators, log.level\" who=\"SIGHUP\"") {
+    while !authority.log.lock().unwrap().contains("why=\"nves, operators, log.level\" who=\"SIGHUP\"") {
         assert!(Instant::now() < end, "{}", authority.log.lock().unwrap());
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -10,7 +10,7 @@ use super::store::{StoreConfig, store};
 use super::{file, yaml};
 use crate::ila::{Locator, SirPrefix};
 use serde_saphyr::Spanned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -44,11 +44,31 @@ pub struct AuthorityConfig {
     /// SIR prefixes by the name of their domain.
     pub sir_domains: BTreeMap<String, SirPrefix>,
     /// What operators may do, by the name that their certificates prove.
-    pub operators: BTreeMap<String, OperatorRole>,
+    pub operators: BTreeMap<String, OperatorRights>,
     /// Where Prometheus scrapes.
     pub metrics: Option<SocketAddr>,
+    /// The page in the browser.
+    pub page: Option<PageConfig>,
     /// What is logged.
     pub log_level: LogLevel,
+}
+
+/// `page` of `ila-nva`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageConfig {
+    /// Where browsers reach it.
+    pub listen: NvaEndpoint,
+    /// Names by which they call it, besides its addresses.
+    pub hosts: BTreeSet<String>,
+}
+
+/// What an operator may do, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorRights {
+    /// The role.
+    pub role: OperatorRole,
+    /// Only of these networks; none: of everything.
+    pub networks: Option<BTreeSet<String>>,
 }
 
 /// What an operator may do. Each may what those before it may.
@@ -131,6 +151,7 @@ impl AuthorityConfig {
             ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
             ("operators", self.operators != new.operators, true),
+            ("page", self.page != new.page, false),
             ("metrics.listen", self.metrics != new.metrics, false),
             ("log.level", self.log_level != new.log_level, true),
         ];
@@ -204,6 +225,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         let mut s = check.scope("metrics", metrics.referenced);
         s.value("listen", &metrics.value.listen, "\"127.0.0.1:9465\"")
     });
+    let page = page(check, raw, tls.is_some());
     let mut s = check.scope("log", raw.log.as_ref().map_or(top, |at| at.referenced));
     use LogLevel::{Debug, Error, Info, Trace, Warn};
     let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.name(), level));
@@ -224,12 +246,38 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         sir_domains: domains,
         operators,
         metrics,
+        page,
         log_level,
     }
 }
 
+/// The page in the browser.
+fn page(check: &mut Check, raw: &RawAuthority, has_tls: bool) -> Option<PageConfig> {
+    let page = raw.page.as_ref()?;
+    let mut s = check.scope("page", page.referenced);
+    let text = s.required("listen", &page.value.listen, "\"http://127.0.0.1:9466\"")?;
+    let listen = nva_endpoint(&mut s, "listen", text);
+    let mut hosts = BTreeSet::new();
+    for (n, host) in page.value.hosts.iter().flat_map(|list| &list.value).enumerate() {
+        let is_good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
+        if (1..=253).contains(&host.value.len()) && host.value.bytes().all(is_good) {
+            hosts.insert(host.value.clone());
+        } else {
+            let message = format!(
+                "`{}` is no name of a host; write 1 to 253 characters of a-z, 0-9, - and ., without a port",
+                host.value
+            );
+            s.error(&format!("hosts[{n}]"), host.referenced, message);
+        }
+    }
+    if listen.as_ref().is_some_and(NvaEndpoint::is_tls) && !has_tls {
+        check.error(text.referenced, "tls".to_owned(), NO_TLS.to_owned());
+    }
+    Some(PageConfig { listen: listen?, hosts })
+}
+
 /// Operators by name.
-fn operators(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, OperatorRole> {
+fn operators(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, OperatorRights> {
     use OperatorRole::{Admin, Operator, Viewer};
     let mut operators = BTreeMap::new();
     for (n, entry) in raw.operators.iter().flat_map(|list| &list.value).enumerate() {
@@ -237,8 +285,18 @@ fn operators(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, Operator
         let name = s.name("name", &entry.value.name, "alice", super::check::WORD);
         let roles = [Viewer, Operator, Admin].map(|role| (role.name(), role));
         let role = s.choice("role", &entry.value.role, &roles, Viewer);
+        let list = entry.value.networks.as_ref();
+        let networks: Option<BTreeSet<String>> =
+            list.map(|list| list.value.iter().map(|network| network.value.clone()).collect());
+        if networks.is_some() && role != Viewer {
+            let message = format!(
+                "{} of some networks cannot be; take role viewer, or leave networks out",
+                role.name()
+            );
+            s.error_here("networks", message);
+        }
         let Some(name) = name else { continue };
-        if operators.insert(name.clone(), role).is_some() {
+        if operators.insert(name.clone(), OperatorRights { role, networks }).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }
     }

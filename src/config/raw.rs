@@ -273,6 +273,7 @@ raw! {
         nves: List<RawNve>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
+        page: Option<Spanned<RawPage>>,
         log: Option<Spanned<RawAuthorityLog>>,
     }
     /// `nva` of `ila-nva`
@@ -314,7 +315,9 @@ raw! {
         router: Option<Text>,
     }
     /// `operators[]` of `ila-nva`
-    RawOperator { name: Option<Text>, role: Option<Text> }
+    RawOperator { name: Option<Text>, role: Option<Text>, networks: List<String> }
+    /// `page`
+    RawPage { listen: Option<Text>, hosts: List<String> }
     /// `metrics` of `ila-nva`
     RawAuthorityMetrics { listen: Option<Text> }
     /// `log` of `ila-nva`

@@ -334,6 +334,18 @@ pub enum NvaCommand {
     Resume,
     /// Read the configuration again
     Reload,
+    /// What happens, as it happens, until it is interrupted
+    Watch {
+        /// Only what concerns this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+        /// Only what concerns this virtual network, by its name or VNID
+        #[arg(long, value_name = "NETWORK")]
+        vn: Option<String>,
+        /// Begin with what came after the event of this number, as far as the authority keeps it; 0: all that it keeps
+        #[arg(long, value_name = "N")]
+        since: Option<u64>,
+    },
     /// Virtual networks that operators want at NVEs
     #[command(subcommand)]
     Network(WantedNetworkCommand),

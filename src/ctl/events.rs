@@ -58,7 +58,7 @@ fn line(event: &EventView) -> String {
 }
 
 /// Milliseconds since 1970 as UTC (the calendar of days by Howard Hinnant's method).
-fn time(ms: u64) -> String {
+pub(super) fn time(ms: u64) -> String {
     let (days, day_ms) = (ms / 86_400_000, ms % 86_400_000);
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

@@ -1,5 +1,6 @@
 //! `ilactl nva`: asks an authority.
 
+mod events;
 mod wanted;
 
 use super::args::{NvaArgs, NvaCommand};
@@ -46,6 +47,8 @@ struct NveView {
     unknown: bool,
     provisioned: Option<u64>,
     refused: Vec<wanted::RefusalView>,
+    refusals: u64,
+    away_s: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -170,6 +173,14 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
         NvaCommand::Network(command) => wanted::network(&mut client, out, command, timeout).await,
         NvaCommand::Attachment(command) => wanted::attachment(&mut client, out, command, timeout).await,
         NvaCommand::Policy(command) => wanted::policy(&mut client, out, command, timeout).await,
+        NvaCommand::Watch { nve, vn, since } => {
+            let request = v1::WatchRequest {
+                nve: nve.unwrap_or_default(),
+                network: vn.unwrap_or_default(),
+                after: since,
+            };
+            events::watch(&mut client, out, request).await
+        }
         NvaCommand::Backup { name } => {
             let backup = client.backup(ask(v1::BackupRequest { name }, timeout)).await?.into_inner();
             let v1::BackupResponse { path, revision, identifiers, released } = backup;
@@ -266,6 +277,7 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
         let (identifiers, max_identifiers, locators) = (nve.identifiers, nve.max_identifiers, nve.locators);
         let (provisioned, unknown) = (nve.provisioned, nve.unknown);
         let refused = nve.refused.into_iter().map(wanted::refusal).collect();
+        let (refusals, away_s) = (nve.refusals, nve.away_s);
         NveView {
             name,
             session,
@@ -277,6 +289,8 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
             unknown,
             provisioned,
             refused,
+            refusals,
+            away_s,
         }
     };
     let views: Vec<NveView> = nves.into_iter().map(view).collect();
@@ -298,12 +312,14 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
             view.name,
             match (view.authority.is_empty(), view.unknown) {
                 (false, _) => view.authority,
-                (true, false) => "none".to_owned(),
+                (true, false) => {
+                    view.away_s.map_or_else(|| "none".to_owned(), |s| format!("none, {}", duration(s)))
+                }
                 (true, true) => "unknown".to_owned(),
             },
             if view.session { view.applied.to_string() } else { "-".to_owned() },
             view.provisioned.map_or_else(|| "-".to_owned(), |revision| revision.to_string()),
-            view.refused.len().to_string(),
+            view.refusals.to_string(),
             view.identifiers.to_string(),
             view.max_identifiers.to_string(),
             view.locators.join(" "),
@@ -314,9 +330,11 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
 
 fn view(record: v1::Record) -> RecordView {
     let v1::Record { sir, owner, sequence, locators } = record;
-    let locator =
-        |at: v1::RecordLocator| LocatorView { locator: at.prefix, priority: at.priority, weight: at.weight };
     RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect() }
+}
+
+fn locator(at: v1::RecordLocator) -> LocatorView {
+    LocatorView { locator: at.prefix, priority: at.priority, weight: at.weight }
 }
 
 fn row(view: RecordView) -> Vec<String> {

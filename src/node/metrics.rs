@@ -10,14 +10,14 @@ pub use crate::telemetry::{Family, Kind};
 pub use families::FAMILIES;
 
 use super::neighbour::State;
-use super::stats::{Census, LATENCY_BOUNDS_US, Stats};
+use super::stats::{Census, Histogram, LATENCY_BOUNDS_US, Stats};
 use crate::path::Counters;
 use crate::path::count::Count;
 use crate::path::networks::NetworkCounters;
 use crate::path::verdict::DropReason;
 use crate::path::violations::Violation;
 use crate::table::PortId;
-use crate::telemetry::Scrape;
+use crate::telemetry::{Scrape, histogram};
 use families::*;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -57,7 +57,8 @@ pub fn render(stats: &Stats) -> String {
     }
     let mut text = scrape.0.render();
     bursts(&mut text, stats);
-    updates(&mut text, stats);
+    latency(&mut text, UPDATE, &stats.update_latency);
+    latency(&mut text, NVA_APPLY, &stats.nva.apply_latency);
     text
 }
 
@@ -90,6 +91,8 @@ impl Values {
         };
         gauge(NVA_SESSION, &[], &stats.nva.live);
         gauge(NVA_REVISION, &[], &stats.nva.applied);
+        gauge(NVA_LAG, &[], &stats.nva.lag);
+        count(NVA_SNAPSHOTS, &stats.nva.snapshots);
         gauge(NVA_REGISTRATIONS, &[("state", "registered")], &stats.nva.registered);
         gauge(NVA_REGISTRATIONS, &[("state", "refused")], &stats.nva.refused);
         gauge(NVA_OBJECTS, &[("state", "in_force")], &stats.nva.objects_in_force);
@@ -261,15 +264,10 @@ macro_rules! line {
     ($text:expr, $($argument:tt)*) => { let _ = writeln!($text, $($argument)*); };
 }
 
-fn head(text: &mut String, Family { name, kind, help }: Family) {
-    let kind = if kind == Kind::Summary { "summary" } else { "histogram" };
-    line!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
 /// Packets of each burst as a summary: the mean is the sum divided by the count.
 fn bursts(text: &mut String, stats: &Stats) {
-    head(text, BURST);
-    let name = BURST.name;
+    let Family { name, help, .. } = BURST;
+    line!(text, "# HELP {name} {help}\n# TYPE {name} summary");
     for (worker, measured) in stats.workers.iter().enumerate() {
         let (packets, bursts) = (measured.polls.packets.value(), measured.polls.bursts.value());
         line!(
@@ -280,16 +278,7 @@ fn bursts(text: &mut String, stats: &Stats) {
     text.push('\n');
 }
 
-fn updates(text: &mut String, stats: &Stats) {
-    head(text, UPDATE);
-    let name = UPDATE.name;
-    let buckets = stats.update_latency.buckets();
-    let mut count = 0;
-    for (bound, held) in LATENCY_BOUNDS_US.iter().zip(buckets) {
-        count += held;
-        line!(text, "{name}_bucket{{le=\"{}\"}} {count}", *bound as f64 / 1e6);
-    }
-    count += buckets.last().copied().unwrap_or(0);
-    let sum = stats.update_latency.sum_us() as f64 / 1e6;
-    line!(text, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
+fn latency(text: &mut String, family: Family, latency: &Histogram) {
+    let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
+    text.push_str(&histogram(family, bounds, &latency.buckets(), latency.sum_us() as f64 / 1e6));
 }

@@ -3,6 +3,7 @@
 //!
 //! It decides nothing. While there is no session the node forwards on what it knows.
 
+mod behind;
 mod keeper;
 mod left_out;
 mod mappings;
@@ -25,6 +26,7 @@ use crate::nva::v1::{self, nva_client::NvaClient};
 use crate::path::{self, Miss};
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
+use behind::Behind;
 use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::{LeftOut, Missing};
 use mappings::{attached, forget_others, key, push};
@@ -165,6 +167,7 @@ struct Session {
     /// The queues from the workers.
     exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
+    behind: Behind,
     /// What operators want at the node, on its way to the control thread.
     objects: watch::Sender<Arc<Objects>>,
     /// What of it is in force.
@@ -206,6 +209,7 @@ impl Session {
             is_router: false,
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
+            behind: Behind::default(),
             objects: watch::Sender::default(),
             provisioned: watch::Sender::default().subscribe(),
         }
@@ -236,7 +240,10 @@ impl Session {
                         self.stream.1 = Some(up);
                         Input::Opened
                     }
-                    Event::Down(number, down) if number == self.stream.0 => Input::Down(down),
+                    Event::Down(number, down) if number == self.stream.0 => {
+                        self.note(&down);
+                        Input::Down(down)
+                    }
                     Event::Closed(number, why) if number == self.stream.0 => {
                         self.stream = (number + 1, None);
                         Input::Closed(why)
@@ -282,6 +289,20 @@ impl Session {
                 let why = "there is another configuration, and mappings were left out before";
                 self.step(Input::Unusable(why.to_owned()));
             }
+        }
+    }
+
+    /// Notes what a message tells of, for what operators see. A node that asks follows nothing as a whole.
+    fn note(&mut self, down: &Down) {
+        match down {
+            Down::Resync(_) => {
+                self.behind.clear();
+                self.stats.nva.snapshots.fetch_add(1, Ordering::Relaxed);
+            }
+            Down::Delta(revision, _) | Down::SnapshotEnd(revision) if !self.authorities.mode.asks() => {
+                self.behind.told(*revision, Instant::now());
+            }
+            _ => {}
         }
     }
 
@@ -357,6 +378,11 @@ impl Session {
         }
         let status = self.client.status();
         self.stats.nva.set(&status);
+        let now = Instant::now();
+        while let Some(took) = self.behind.caught_up(status.applied, now) {
+            self.stats.nva.apply_latency.record(took.as_micros() as u64);
+        }
+        self.stats.nva.lag.store(self.behind.lag(status.applied), Ordering::Relaxed);
         if std::mem::replace(&mut self.is_router, status.router) != status.router {
             self.exchanges.iter().for_each(|exchange| exchange.seek_triangles(status.router));
         }

@@ -79,6 +79,12 @@ pub struct NvaCounters {
     pub grace_over: AtomicU64,
     /// Whether the mappings of the authority went for that.
     pub forgot: AtomicBool,
+    /// Transactions that were told and are not in force yet.
+    pub lag: AtomicU64,
+    /// Snapshots that began.
+    pub snapshots: AtomicU64,
+    /// Time from a message with transactions until they are in force.
+    pub apply_latency: Histogram,
     /// Attempts to keep what is known that failed.
     pub state_failures: AtomicU64,
     /// Mappings that the node asked for and uses, in cache mode.

@@ -4,22 +4,28 @@
 //! and no file: a shell feeds it. What is answered as registered is durable: requests that come while a commit is
 //! under way go into the next one together.
 
+mod events;
+mod redirects;
+
 use super::absent::Absent;
 use super::bucket::Bucket;
 use super::cache::GRACE;
 use super::catalogue::Change;
-use super::commits::{BATCH, Commits};
+use super::commits::{Authors, BATCH, Commits};
+use super::convergence::Convergence;
 use super::drift::Drift;
-use super::interest::MARGIN_MS;
+use super::event::{By, Event, Kind};
+use super::interest::{Asked, MARGIN_MS};
 use super::log::{Limits, Log, Pages};
-use super::message::{Down, Encoded, Triangle, Up, VERSION};
+use super::message::{Down, Encoded, Up, VERSION};
 use super::model::{Key, ObjectKey, Transaction};
 use super::provision::Provisioning;
 use super::registry::{Claim, Nve, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
+use super::throttle::Throttle;
 use crate::config::{ProvisionRules, RefusedEntry};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use super::commits::{Commit, CommitRules, Released, Ticket};
@@ -104,15 +110,8 @@ pub enum Effect {
     Commit(Commit),
     /// Tell the other authorities of a shared store that this NVE has no session here any more.
     Left(Arc<str>),
-    /// Tell operators: an NVE is told where an identifier is, because it sends there by an ILA router.
-    Redirected {
-        /// The router that said so.
-        router: String,
-        /// The NVE.
-        nve: String,
-        /// The identifier.
-        key: Key,
-    },
+    /// Tell operators that this happened. It comes before what else is to be done.
+    Event(Event),
 }
 
 /// What became of the triangular packets that ILA routers told of.
@@ -223,6 +222,12 @@ pub struct Authority {
     ticked_ms: Option<u64>,
     drifts: Drifts,
     news: News,
+    /// How long transactions took until NVEs said that they applied them.
+    convergence: Convergence,
+    /// Of what others registered, how much operators are told one by one.
+    untold: Throttle,
+    /// The time of the last step.
+    now_ms: u64,
     effects: Vec<Effect>,
 }
 
@@ -257,6 +262,9 @@ impl Authority {
             ticked_ms: None,
             drifts: Drifts::default(),
             news: News::default(),
+            convergence: Convergence::default(),
+            untold: Throttle::of_registrations(),
+            now_ms: 0,
             effects: Vec::new(),
         }
     }
@@ -294,6 +302,28 @@ impl Authority {
         self.drifts
     }
 
+    /// How long transactions took from being durable until an NVE that was subscribed then said that it applied them.
+    #[must_use]
+    pub fn convergence(&self) -> &Convergence {
+        &self.convergence
+    }
+
+    /// Identifiers that NVEs asked for, and that were answered.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        self.sessions.asked
+    }
+
+    /// NVEs without a session at any authority, and for how long, as far as this one knows.
+    #[must_use]
+    pub fn away_ms(&self) -> BTreeMap<&str, u64> {
+        let here: BTreeSet<&str> = self.nves().map(|nve| nve.name).collect();
+        let is_away = |nve: &&str| !here.contains(nve) && !self.elsewhere.contains_key(*nve);
+        let since = |nve: &str| self.sessions.away.get(nve).copied().unwrap_or(0);
+        let away = self.registry.nves().map(|(nve, _)| nve).filter(is_away);
+        away.map(|nve| (nve, self.now_ms.saturating_sub(since(nve)))).collect()
+    }
+
     /// Name of the registry's history.
     #[must_use]
     pub fn epoch(&self) -> &[u8] {
@@ -327,13 +357,19 @@ impl Authority {
     /// Learns one thing, and says what is to be done.
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        self.now_ms = now_ms;
         match input {
             Input::Opened(id, proved) => {
                 let session = Session::new(proved, self.settings.lease_ms, now_ms);
                 self.sessions.all.insert(id, session);
             }
             Input::Distrusted(id, why) => self.end(id, why, now_ms),
-            Input::Closed(id) => _ = self.remove(id, now_ms),
+            Input::Closed(id) => {
+                if self.sessions.all.get(&id).is_some_and(|session| session.nve.is_some()) {
+                    self.note_session(Kind::SessionClosed, id, "");
+                }
+                self.remove(id, now_ms);
+            }
             Input::Up(id, up) => self.receive(id, up, now_ms),
             Input::Ready(id, weight) => {
                 if let Some(session) = self.sessions.all.get_mut(&id) {
@@ -354,21 +390,24 @@ impl Authority {
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(Ok(())) => {
-                let transaction = self.commits.done(&mut self.sessions);
-                transaction.iter().for_each(|transaction| self.apply(transaction, now_ms));
+                let done = self.commits.done(&mut self.sessions, now_ms);
+                done.iter().for_each(|(transaction, authors)| self.apply(transaction, authors, now_ms));
             }
-            Input::Committed(Err(why)) => self.commits.failed(&why, &mut self.sessions),
+            Input::Committed(Err(why)) => self.commits.failed(&why, &mut self.sessions, now_ms),
             Input::Others(transaction, opened) => {
                 self.commits.lost(&mut self.sessions);
                 opened.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
-                self.apply(&transaction, now_ms);
+                self.apply(&transaction, &Authors::default(), now_ms);
             }
             Input::Replaced(stored) => self.replace(stored, now_ms),
             Input::AtOthers(all) => {
                 self.elsewhere.clear();
                 all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
             }
-            Input::Nowhere(nve) => _ = self.elsewhere.remove(&nve),
+            Input::Nowhere(nve) => {
+                self.elsewhere.remove(&nve);
+                self.sessions.away.insert(nve.into(), now_ms);
+            }
             Input::Forgotten => {
                 let open = self.sessions.all.iter().filter(|(_, session)| session.nve.is_some());
                 open.for_each(|(id, _)| self.commits.open(*id));
@@ -387,25 +426,34 @@ impl Authority {
         let released = self.commits.released();
         self.effects.extend(released.into_iter().map(|(ticket, it)| Effect::Released(ticket, it)));
         self.send(now_ms);
-        std::mem::take(&mut self.effects)
+        let effects = std::mem::take(&mut self.effects);
+        self.with_events(effects)
     }
 
     /// Sends what there is room for.
     fn send(&mut self, now_ms: u64) {
         let Authority { sessions, registry, log, pages, settings, .. } = self;
-        let mut watchers = std::mem::take(&mut sessions.watchers);
+        let (mut watchers, mut asked) = (std::mem::take(&mut sessions.watchers), sessions.asked);
         let lifetime_ms = settings.cache_lifetime_ms;
-        let mut shared = Shared { registry, log, pages, watchers: &mut watchers, lifetime_ms };
+        let mut shared =
+            Shared { registry, log, pages, watchers: &mut watchers, asked: &mut asked, lifetime_ms };
         for id in std::mem::take(&mut sessions.due) {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             while let Some(down) = session.next(id, &mut shared, allowance, now_ms) {
                 self.effects.push(Effect::Down(id, down));
             }
         }
-        sessions.watchers = watchers;
+        (sessions.watchers, sessions.asked) = (watchers, asked);
     }
 
     fn end(&mut self, id: SessionId, why: String, now_ms: u64) {
+        let is_named = self.sessions.all.get(&id).is_some_and(|session| session.nve.is_some());
+        self.end_as(if is_named { Kind::SessionEnded } else { Kind::SessionRefused }, id, why, now_ms);
+    }
+
+    /// Ends a session, and tells operators this of it.
+    fn end_as(&mut self, kind: Kind, id: SessionId, why: String, now_ms: u64) {
+        self.note_session(kind, id, &why);
         if self.remove(id, now_ms) {
             self.effects.push(Effect::Close(id, why));
         }
@@ -440,9 +488,10 @@ impl Authority {
         let silent = self.sessions.all.iter().filter(|(_, session)| is_silent(session));
         let silent: Vec<(SessionId, u32)> = silent.map(|(id, session)| (*id, session.lease_ms)).collect();
         for (id, lease_ms) in silent {
-            self.end(id, format!("nothing came for {lease_ms} ms"), now_ms);
+            self.end_as(Kind::SessionStale, id, format!("nothing came for {lease_ms} ms"), now_ms);
         }
         self.commits.tick();
+        self.note_rest(now_ms);
         if let Some(restoration) = self.registry.restoration()
             && (restoration.waits_for().len() == 0
                 || now_ms >= restoration.since_ms + self.settings.restore_wait_ms)
@@ -472,7 +521,13 @@ impl Authority {
             // The answer shows the NVE that the authority is alive.
             (Some(_), Up::Beat) => return session.beat(),
             (Some(_), Up::Applied(revision)) => {
-                session.applied = session.applied.max(revision.min(self.registry.revision()));
+                let applied = session.applied.max(revision.min(self.registry.revision()));
+                let before = std::mem::replace(&mut session.applied, applied);
+                // What was there before it subscribed says nothing of how long that took.
+                if let Some(subscribed_at) = session.subscribed_at {
+                    let times = self.log.times(before.max(subscribed_at), applied);
+                    times.for_each(|at_ms| self.convergence.record(now_ms.saturating_sub(at_ms)));
+                }
                 return;
             }
             (Some(_), Up::Subscribe(known, scopes)) => {
@@ -502,7 +557,11 @@ impl Authority {
             }
             (Some(_), Up::Provisioned { revision, refused }) => {
                 match &mut session.provisioning {
-                    Some(provisioning) => provisioning.taken(revision.min(self.registry.revision()), refused),
+                    Some(provisioning) => {
+                        if provisioning.taken(revision.min(self.registry.revision()), refused) {
+                            self.note_refused_objects(id);
+                        }
+                    }
                     None => self.end(id, "Provisioned without TakeProvision".to_owned(), now_ms),
                 }
                 return;
@@ -534,41 +593,6 @@ impl Authority {
             self.commits.asked(id);
         }
         session.asked.push_back((number, request));
-    }
-
-    /// An ILA router tells of packets that could go direct (ILA draft §4.6).
-    fn hear_of(&mut self, id: SessionId, router: &str, triangles: &[Triangle], now_ms: u64) {
-        if !self.registry.is_router(router) {
-            let why =
-                format!("Triangular of {router}, which is no ILA router; set nves[].router if it is one");
-            return self.end(id, why, now_ms);
-        }
-        for triangle in triangles {
-            let allowance = self.sessions.with_allowance(id).map(|(_, allowance)| allowance);
-            if !allowance.is_some_and(|allowance| allowance.triangles.take(now_ms)) {
-                self.triangles.unheard += 1;
-            } else if let Some(nve) = self.redirect(*triangle, now_ms) {
-                self.triangles.redirected += 1;
-                let (router, key) = (router.to_owned(), triangle.destination);
-                self.effects.push(Effect::Redirected { router, nve, key });
-            } else {
-                self.triangles.needless += 1;
-            }
-        }
-    }
-
-    /// Has the NVE of a sender told where its packets go. Gives its name, unless that would be of no use. Only who has the
-    /// source is told, and only what the registry holds: a router cannot mislead anybody.
-    fn redirect(&mut self, Triangle { source, destination }: Triangle, now_ms: u64) -> Option<String> {
-        let holder = |key| self.registry.record(key).filter(|record| record.is_held()).map(|it| &it.owner);
-        let nve = holder(source).filter(|_| source.sir_prefix == destination.sir_prefix)?;
-        holder(destination).filter(|other| *other != nve)?;
-        let mut sessions = self.sessions.all.iter_mut();
-        let (id, session) = sessions.find(|(_, session)| session.nve.as_deref() == Some(nve))?;
-        session.redirect(destination, self.settings.cache_lifetime_ms, now_ms).then(|| {
-            self.sessions.due.insert(*id);
-            nve.clone()
-        })
     }
 
     fn release_all(&mut self, ticket: Ticket, nve: String) {
@@ -605,6 +629,7 @@ impl Authority {
             ..self.settings.clone()
         };
         self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
+        self.sessions.away.retain(|nve, _| self.registry.knows(nve));
         self.sessions.allowances.values_mut().for_each(|one| one.requests = requests(requests_per_second));
         let named = self.sessions.all.iter().filter_map(|(id, session)| Some((*id, session.nve.clone()?)));
         let gone: Vec<_> = named.filter(|(_, nve)| !self.registry.knows(nve)).collect();
@@ -644,6 +669,7 @@ impl Authority {
         }
         self.elsewhere.remove(nve);
         self.sessions.absent.is_back(nve);
+        self.sessions.away.remove(nve);
         let nve: Arc<str> = nve.into();
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
@@ -667,15 +693,17 @@ impl Authority {
         let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
         let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };
         session.sent(&welcome);
+        self.note_session(Kind::SessionOpened, id, if asks { "it asks for what it needs" } else { "" });
         self.effects.push(Effect::Down(id, welcome));
     }
 
     /// Takes over what is durable as the next revision, and tells it.
-    fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
+    fn apply(&mut self, transaction: &Transaction, authors: &Authors, now_ms: u64) {
+        self.note_transaction(transaction, authors, now_ms);
         let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
         self.sessions.note_touched(&touched, &self.registry);
-        self.log.push(transaction);
+        self.log.push(transaction, now_ms);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
         self.tell_followers(now_ms);
     }
@@ -700,6 +728,8 @@ impl Authority {
         if revision == self.registry.revision() {
             return;
         }
+        let event = Event::new(Kind::Reread, By::Authority);
+        self.sessions.events.push(Event { revision, ..event });
         let (changed, touched) = self.registry.replace(stored, now_ms);
         self.sessions.note_touched(&touched, &self.registry);
         self.log = Log::new(revision, self.settings.limits);

@@ -129,6 +129,23 @@ impl Catalogue {
         self.rules.prefix_of(domain).map(|prefix| prefix.0)
     }
 
+    /// The name of a network.
+    #[must_use]
+    pub fn name_of(&self, sir_prefix: u64, vnid: u32) -> Option<&str> {
+        self.networks.name_of(sir_prefix, vnid)
+    }
+
+    /// The SIR prefix and the VNID of a network.
+    #[must_use]
+    pub fn number_of(&self, network: &str) -> Option<(u64, u32)> {
+        let key = ObjectKey { nve: String::new(), name: ObjectName::Network(network.to_owned()) };
+        self.number(self.entry(&key)?)
+    }
+
+    fn number(&self, network: &Entry) -> Option<(u64, u32)> {
+        Some((self.sir_prefix(network.domain()?)?, network.summary().vnid.parse().ok()?))
+    }
+
     /// VNIDs of networks.
     pub(super) fn vnids(&self) -> impl Iterator<Item = u32> {
         let networks = self.objects.iter().filter(|(key, _)| matches!(key.name, ObjectName::Network(_)));
@@ -480,7 +497,7 @@ impl Catalogue {
     }
 
     /// The NVEs with tenants in a network.
-    fn nves_of<'c>(&'c self, network: &str) -> impl Iterator<Item = &'c str> {
+    pub(super) fn nves_of<'c>(&'c self, network: &str) -> impl Iterator<Item = &'c str> {
         self.attached.get(network).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 

@@ -33,6 +33,12 @@ impl Networks {
         self.0.insert(vnid, Network { name: name.to_owned(), sir_prefix, ipv6, peers: entry.peers() });
     }
 
+    /// The name of the one with a VNID.
+    pub(super) fn name_of(&self, sir_prefix: u64, vnid: u32) -> Option<&str> {
+        let network = self.0.get(&vnid).filter(|network| network.sir_prefix == sir_prefix)?;
+        Some(&network.name)
+    }
+
     /// It is gone.
     pub(super) fn remove(&mut self, name: &str, entry: &Entry) {
         if let Ok(vnid) = entry.summary().vnid.parse()

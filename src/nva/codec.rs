@@ -92,13 +92,15 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             let read = |v1::RefusedObject { name, why }| match why.len() {
                 // It is shown on terminals.
                 0..=MAX_WHY => {
-                    Ok(RefusedEntry { name: read_name(name)?, why: why.replace(char::is_control, " ") })
+                    let why = why.replace(char::is_control, " ");
+                    Ok(read_name(name)?.map(|name| RefusedEntry { name, why }))
                 }
                 length => {
                     malformed(format!("Provisioned: {length} bytes of a reason; write at most {MAX_WHY}"))
                 }
             };
-            Up::Provisioned { revision, refused: refused.into_iter().map(read).collect::<Result<_, _>>()? }
+            let refused = refused.into_iter().filter_map(|it| read(it).transpose());
+            Up::Provisioned { revision, refused: refused.collect::<Result<_, _>>()? }
         }
         Some(up::Message::Drift(v1::Drift { mappings, objects })) => {
             Up::Drift { parts: read_parts(mappings)?, objects }
@@ -162,7 +164,7 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let mut part = Provision { revision, whole, last, ..Provision::default() };
             for v1::Object { name, sequence, sir_prefix, document } in objects {
-                let name = read_name(name)?;
+                let Some(name) = read_name(name)? else { continue };
                 match Entry::named(&name, &document) {
                     Ok(entry) => {
                         part.objects.push(Seen { name, sequence, sir_prefix, entry: Arc::new(entry) })
@@ -171,27 +173,29 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
                     Err(why) => part.unread.push(RefusedEntry { name, why }),
                 }
             }
-            let deleted = deleted.into_iter().map(|name| read_name(Some(name)));
+            let deleted = deleted.into_iter().filter_map(|name| read_name(Some(name)).transpose());
             part.deleted = deleted.collect::<Result<_, _>>()?;
             Down::Provision(part)
         }
     })
 }
 
-fn read_name(name: Option<v1::ObjectName>) -> Result<ObjectName, Malformed> {
+/// The name of an object; none if it is of a kind that a later release has.
+fn read_name(name: Option<v1::ObjectName>) -> Result<Option<ObjectName>, Malformed> {
     use v1::object_name::Kind;
     let short = |text: String| match text.len() {
         1..=MAX_OBJECT_NAME => Ok(text),
         length => malformed(format!("a name of {length} bytes; 1 to {MAX_OBJECT_NAME}")),
     };
-    Ok(match name.and_then(|name| name.kind) {
-        None => return malformed("an object without a name"),
+    let Some(name) = name else { return malformed("an object without a name") };
+    Ok(Some(match name.kind {
+        None => return Ok(None),
         Some(Kind::Network(name)) => ObjectName::Network(short(name)?),
         Some(Kind::Policy(v1::Ends { from, to })) => {
             ObjectName::Policy { from: short(from)?, to: short(to)? }
         }
         Some(Kind::Attachment(name)) => ObjectName::Attachment(short(name)?),
-    })
+    }))
 }
 
 fn write_name(name: ObjectName) -> Option<v1::ObjectName> {

@@ -8,11 +8,12 @@
 
 use super::absent::Absent;
 use super::catalogue::Change;
+use super::event::{By, Event, Kind};
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Records that one transaction writes, at most: a delta with all locators of each fits one message.
@@ -59,6 +60,7 @@ impl Commit {
 #[derive(Debug)]
 struct Judged {
     session: SessionId,
+    nve: Arc<str>,
     /// What the answer repeats; none if nobody waits for one.
     number: Option<u64>,
     request: Request,
@@ -77,6 +79,55 @@ enum Wanted {
     Resume,
 }
 
+impl Wanted {
+    /// It does not become so, and why.
+    fn refused(&self, ticket: Ticket, why: &str) -> Event {
+        let event = Event::new(Kind::ChangeRefused, By::Operator(ticket));
+        let event = Event { why: why.to_owned(), ..event };
+        match self {
+            Wanted::Release(key) => Event { key: Some(*key), ..event },
+            Wanted::Change(object, Change::Add(entry, _) | Change::Set(entry, ..)) => {
+                let networks = entry.networks().into_iter().map(str::to_owned).collect();
+                Event { object: Some(object.clone()), networks, ..event }
+            }
+            Wanted::Change(object, Change::Delete(_)) => Event { object: Some(object.clone()), ..event },
+            Wanted::Resume => event,
+        }
+    }
+}
+
+impl Request {
+    /// The identifier that it is about.
+    fn key(&self) -> Option<Key> {
+        match self {
+            Request::Register(claim) => Some(claim.key),
+            Request::Unregister(key) => Some(*key),
+            Request::Complete => None,
+        }
+    }
+}
+
+/// Who did what a transaction changes.
+#[derive(Debug, Default)]
+pub(super) struct Authors {
+    /// By the identifier.
+    keys: HashMap<Key, By>,
+    /// Of everything else.
+    rest: By,
+}
+
+impl Authors {
+    /// Who changed an identifier.
+    pub(super) fn of(&self, key: Key) -> By {
+        self.keys.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Who changed what is no identifier.
+    pub(super) fn rest(&self) -> By {
+        self.rest.clone()
+    }
+}
+
 /// A commit under way.
 #[derive(Debug, Default)]
 struct Flight {
@@ -88,7 +139,28 @@ struct Flight {
     /// What operators want, with the sequence or why not.
     operators: Vec<(Ticket, Wanted, Result<u64, String>)>,
     /// What is released of the NVE that is emptied first.
-    emptied: u64,
+    emptied: Vec<Key>,
+}
+
+impl Flight {
+    /// Who did it.
+    fn authors(&self, emptying: Option<Ticket>) -> Authors {
+        let mut keys = HashMap::new();
+        let emptied = self.emptied.iter().zip(emptying.into_iter().cycle());
+        keys.extend(emptied.map(|(key, ticket)| (*key, By::Operator(ticket))));
+        for (ticket, wanted, _) in &self.operators {
+            if let Wanted::Release(key) = wanted {
+                keys.insert(*key, By::Operator(*ticket));
+            }
+        }
+        for Judged { session, nve, request, judgement, .. } in &self.judged {
+            if let (Some(key), Ok(_)) = (request.key(), judgement) {
+                keys.insert(key, By::Session(*session, Some(nve.clone())));
+            }
+        }
+        let rest = self.operators.first().map_or(By::Authority, |(ticket, ..)| By::Operator(*ticket));
+        Authors { keys, rest }
+    }
 }
 
 /// Requests and the commit under way.
@@ -239,7 +311,10 @@ impl Commits {
                 }
                 Err(why) if self.rules.is_shared => operators.push((ticket, wanted, Err(why))),
                 // Nobody else can have changed it.
-                Err(why) => self.released.push((ticket, Err(why))),
+                Err(why) => {
+                    sessions.events.push(wanted.refused(ticket, &why));
+                    self.released.push((ticket, Err(why)));
+                }
             }
         }
         if operators.is_empty()
@@ -327,7 +402,7 @@ impl Commits {
                         registry.unregister(&mut draft, &nve, *key)
                     }
                 };
-                judged.push(Judged { session: id, number, request, judgement });
+                judged.push(Judged { session: id, nve: nve.clone(), number, request, judgement });
             }
             if !session.asked.is_empty() {
                 // It used up its turn or the batch is full, or else what it may ask for now.
@@ -345,7 +420,7 @@ impl Commits {
         let flight = Flight { commit, opens, judged, operators, emptied };
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
-            self.answer(flight, sessions, registry.revision());
+            self.answer(flight, sessions, registry.revision(), now_ms);
             // The others wanted nothing that is to be written.
             return if others_first { self.next(sessions, registry, elsewhere, now_ms) } else { None };
         }
@@ -382,9 +457,9 @@ impl Commits {
         Some(Flight { commit, operators, ..Flight::default() })
     }
 
-    /// Releases the next part of what an NVE has that may not come back. Gives how much.
-    fn empty_next(&mut self, draft: &mut Draft, registry: &Registry, most: usize) -> u64 {
-        let Some(first) = self.emptying.front() else { return 0 };
+    /// Releases the next part of what an NVE has that may not come back. Gives what.
+    fn empty_next(&mut self, draft: &mut Draft, registry: &Registry, most: usize) -> Vec<Key> {
+        let Some(first) = self.emptying.front() else { return Vec::new() };
         let room = most.saturating_sub(draft.len());
         let told = if registry.knows(&first.nve) {
             Err(format!("{} is in nves again; {} identifiers were released", first.nve, first.released))
@@ -392,11 +467,11 @@ impl Commits {
             Ok((first.released, registry.revision()))
         } else {
             let keys: Vec<Key> = registry.held_by(&first.nve).take(room).collect();
-            return keys.into_iter().filter(|key| registry.release(draft, *key).is_ok()).count() as u64;
+            return keys.into_iter().filter(|key| registry.release(draft, *key).is_ok()).collect();
         };
         self.released.push((first.ticket, told));
         self.emptying.pop_front();
-        0
+        Vec::new()
     }
 
     /// Deletes released identifiers once after a tick, and rather when nobody waits.
@@ -413,13 +488,14 @@ impl Commits {
     }
 
     /// The commit under way is durable, or the store still held what it was judged by if it changes nothing. Gives what is
-    /// durable.
-    pub(super) fn done(&mut self, sessions: &mut Sessions) -> Option<Transaction> {
+    /// durable, and who did it.
+    pub(super) fn done(&mut self, sessions: &mut Sessions, now_ms: u64) -> Option<(Transaction, Authors)> {
         let mut flight = self.flight.take()?;
+        let authors = flight.authors(self.emptying.front().map(|first| first.ticket));
         let Commit { revision, transaction, opened } = std::mem::take(&mut flight.commit);
         let is_some = !(transaction.is_empty() && opened.is_empty());
-        self.answer(flight, sessions, if is_some { revision } else { revision - 1 });
-        is_some.then_some(transaction)
+        self.answer(flight, sessions, if is_some { revision } else { revision - 1 }, now_ms);
+        is_some.then_some((transaction, authors))
     }
 
     /// Nothing of the commit under way is there, nor will be, since another authority came first: it is judged again.
@@ -443,15 +519,16 @@ impl Commits {
     }
 
     /// Nothing of the commit under way is there, nor will be, and why.
-    pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions) {
+    pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions, now_ms: u64) {
         let Some(flight) = self.flight.take() else { return };
         self.is_paused = !flight.opens.is_empty();
         self.open_again(flight.opens);
         let (why, because) = (format!("the store does not answer: {why}; try again"), why);
-        for (ticket, ..) in flight.operators {
+        for (ticket, wanted, _) in flight.operators {
+            sessions.events.push(wanted.refused(ticket, &why));
             self.released.push((ticket, Err(why.clone())));
         }
-        if flight.emptied > 0
+        if !flight.emptied.is_empty()
             && let Some(Emptying { ticket, released, .. }) = self.emptying.pop_front()
         {
             let why = format!(
@@ -459,10 +536,13 @@ impl Commits {
             );
             self.released.push((ticket, Err(why)));
         }
-        for Judged { session: id, number, request, judgement } in flight.judged.into_iter().rev() {
+        for Judged { session: id, nve, number, request, judgement } in flight.judged.into_iter().rev() {
             if let Some(number) = number {
                 let sequence = judgement.unwrap_or_else(|refusal| refusal.sequence);
                 let refusal = Refusal { owner: None, sequence, why: why.clone(), temporary: true };
+                if let Some(key) = request.key() {
+                    sessions.note_refusal((id, &nve), key, &refusal, now_ms);
+                }
                 sessions.tell(id, refused(number, refusal));
                 continue;
             }
@@ -479,12 +559,19 @@ impl Commits {
         opens.into_iter().rev().for_each(|id| self.opening.push_front(id));
     }
 
-    fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64) {
-        self.emptying.front_mut().into_iter().for_each(|first| first.released += flight.emptied);
-        for (ticket, _, judgement) in flight.operators {
+    fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64, now_ms: u64) {
+        let emptied = flight.emptied.len() as u64;
+        self.emptying.front_mut().into_iter().for_each(|first| first.released += emptied);
+        for (ticket, wanted, judgement) in flight.operators {
+            if let Err(why) = &judgement {
+                sessions.events.push(wanted.refused(ticket, why));
+            }
             self.released.push((ticket, judgement.map(|sequence| (sequence, revision))));
         }
-        for Judged { session, number, judgement, .. } in flight.judged {
+        for Judged { session, nve, number, request, judgement } in flight.judged {
+            if let (Some(key), Err(refusal)) = (request.key(), &judgement) {
+                sessions.note_refusal((session, &nve), key, refusal, now_ms);
+            }
             let Some(id) = number else { continue };
             let answer = match judgement {
                 Ok(sequence) => Down::Registered { id, sequence, revision },

@@ -18,6 +18,15 @@ const REDIRECTS: usize = 1_024;
 /// Shortest time between two redirects of one identifier in a session.
 const REDIRECT_MS: u64 = 1_000;
 
+/// What was asked for, and answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Identifiers that somebody has.
+    pub held: u64,
+    /// Identifiers that nobody has.
+    pub nobody: u64,
+}
+
 /// What one session asked for.
 #[derive(Debug, Default)]
 pub(super) struct Interests {
@@ -88,7 +97,7 @@ impl Interests {
     pub(super) fn answer(
         &mut self,
         id: SessionId,
-        (registry, watchers): (&Registry, &mut Watchers),
+        (registry, watchers, asked): (&Registry, &mut Watchers, &mut Asked),
         lifetime_ms: u32,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
@@ -96,7 +105,9 @@ impl Interests {
         let nobody = registry.nobody();
         let records = keys.iter().map(|key| (key, registry.record(*key).unwrap_or(&nobody)));
         let mappings = encode(records.clone());
+        asked.nobody += records.clone().filter(|(_, record)| !record.is_held()).count() as u64;
         for (key, _) in records.filter(|(_, record)| record.is_held()) {
+            asked.held += 1;
             self.follow(*key, id, watchers, now_ms + told_ms(lifetime_ms));
         }
         self.expire(id, watchers, now_ms);

@@ -7,6 +7,7 @@
 
 use crate::tls::server::{Chain, Trust, chain_of};
 use crate::tls::{Identity, Role};
+use rustls::ServerConfig;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
@@ -52,6 +53,13 @@ pub(super) struct Peer {
     pub(super) from: Arc<str>,
     used: Arc<AtomicBool>,
     calls: Arc<AtomicU32>,
+}
+
+impl Connection {
+    /// Who is at its other end.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 impl Peer {
@@ -203,10 +211,13 @@ async fn refused(why: &io::Error) {
     tokio::time::sleep(REFUSED).await;
 }
 
+/// Which of the two kinds of handshake of a [`Trust`].
+pub(super) type Handshake = fn(&Trust) -> Arc<ServerConfig>;
+
 /// Accepts connections by mutual TLS, as the trust says that is in force when each comes.
 pub(super) async fn tls(
     listener: TcpListener,
-    trust: watch::Receiver<Arc<Trust>>,
+    (trust, config): (watch::Receiver<Arc<Trust>>, Handshake),
     limit: Arc<Semaphore>,
     into: Incoming,
 ) {
@@ -217,7 +228,7 @@ pub(super) async fn tls(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    let config = trust.borrow().config();
+                    let config = config(&trust.borrow());
                     handshakes.begin(handshake(stream, TlsAcceptor::from(config), from.to_string()));
                 }
                 Err(why) => refused(&why).await,

@@ -38,6 +38,8 @@ struct Entry {
     /// Its records, in the order in which they are encoded.
     records: Box<[Ended]>,
     encoded: Encoded,
+    /// When it became durable.
+    at_ms: u64,
 }
 
 impl Entry {
@@ -90,9 +92,9 @@ impl Log {
     }
 
     /// Adds the next transaction, and forgets the oldest ones beyond the limits.
-    pub(super) fn push(&mut self, transaction: &Transaction) {
+    pub(super) fn push(&mut self, transaction: &Transaction, at_ms: u64) {
         let (encoded, records) = encode_apart(transaction.writes.iter().map(|(key, record)| (key, record)));
-        let entry = Entry { records, encoded };
+        let entry = Entry { records, encoded, at_ms };
         self.bytes += entry.weight();
         self.entries.push_back(entry);
         self.revision += 1;
@@ -105,6 +107,14 @@ impl Log {
     /// Whether every transaction after this revision is there.
     pub(super) fn holds_after(&self, revision: u64) -> bool {
         self.revision.checked_sub(revision).is_some_and(|missing| missing <= self.entries.len() as u64)
+    }
+
+    /// When transactions after a revision and up to another one became durable, as far as they are there.
+    pub(super) fn times(&self, after: u64, to: u64) -> impl Iterator<Item = u64> {
+        let oldest = self.revision - self.entries.len() as u64;
+        let place = |revision: u64| usize::try_from(revision.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let (first, end) = (place(after), place(to.min(self.revision)));
+        self.entries.iter().skip(first).take(end.saturating_sub(first)).map(|entry| entry.at_ms)
     }
 
     /// The next transactions after a revision that fit one message, as far as they are in scopes, and the revision of the

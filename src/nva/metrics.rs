@@ -1,10 +1,12 @@
 //! What Prometheus and probes read of an authority.
 
 use super::authority::{Authority, Drifts, Triangles};
+use super::convergence::{BOUNDS_MS, Convergence};
+use super::interest::Asked;
 use super::server::AuthorityHandle;
-use crate::telemetry::Scrape;
 use crate::telemetry::families::families;
 use crate::telemetry::http::Site;
+use crate::telemetry::{Scrape, histogram};
 use std::time::{Duration, Instant};
 
 families! {
@@ -20,6 +22,19 @@ families! {
     NVES: Gauge = "ila_nva_nves";
     /// Transactions that the slowest NVE with a session that follows all of them has yet to say that it applied.
     LAG: Gauge = "ila_nva_lag_transactions";
+    /// Time from a transaction being durable until an NVE that was subscribed then says that it applied it, by NVE and
+    /// transaction.
+    CONVERGENCE: Histogram = "ila_nva_convergence_seconds";
+    /// How long the NVE that is away for longest has no session at any authority; 0 if none is away.
+    ABSENCE: Gauge = "ila_nva_longest_absence_seconds";
+    /// Identifiers that NVEs asked for and that were answered, by result: held, or nobody (has it).
+    QUERIED: Counter = "ila_nva_queried_identifiers_total";
+    /// Events that operators were told of, by kind (ilactl nva watch).
+    EVENTS: Counter = "ila_nva_events_total";
+    /// Operators and pages that watch events.
+    WATCHERS: Gauge = "ila_nva_watchers";
+    /// Events that those who watch missed, because they were too slow.
+    MISSED: Counter = "ila_nva_missed_events_total";
     /// Requests by result: registered or released, and refused.
     REQUESTS: Counter = "ila_nva_requests_total";
     /// Transactions by result: durable, refused by the store, or durable and of other authorities.
@@ -79,6 +94,16 @@ impl Site for Endpoint {
         scrape.count(DRIFT, &[("what", "mappings")], census.drifts.mappings);
         scrape.count(DRIFT, &[("what", "objects")], census.drifts.objects);
         scrape.count(ENDED, &[], counts.ended);
+        scrape.set(ABSENCE, &[], census.longest_absence_s as f64);
+        scrape.count(QUERIED, &[("result", "held")], census.asked.held);
+        scrape.count(QUERIED, &[("result", "nobody")], census.asked.nobody);
+        let hub = self.handle.hub();
+        for (kind, count) in hub.counts() {
+            scrape.count(EVENTS, &[("kind", kind.label())], count);
+        }
+        let (watchers, missed) = hub.watchers();
+        scrape.set(WATCHERS, &[], watchers as f64);
+        scrape.count(MISSED, &[], missed);
         for (result, count) in [
             ("redirected", census.triangles.redirected),
             ("needless", census.triangles.needless),
@@ -86,7 +111,9 @@ impl Site for Endpoint {
         ] {
             scrape.count(TRIANGULAR, &[("result", result)], count);
         }
-        scrape.render()
+        let Convergence { buckets, sum_ms } = census.convergence;
+        let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
+        scrape.render() + &histogram(CONVERGENCE, bounds, &buckets, sum_ms as f64 / 1e3)
     }
 
     async fn what_is_dead(&self) -> Vec<String> {
@@ -124,6 +151,9 @@ pub(super) struct Census {
     lag: u64,
     triangles: Triangles,
     drifts: Drifts,
+    convergence: Convergence,
+    asked: Asked,
+    longest_absence_s: u64,
 }
 
 impl Census {
@@ -138,6 +168,7 @@ impl Census {
             }
         }
         let elsewhere = authority.elsewhere().count();
+        let longest_ms = authority.away_ms().into_values().max();
         Census {
             elsewhere,
             revision: registry.revision(),
@@ -148,6 +179,9 @@ impl Census {
             lag: registry.revision() - slowest,
             triangles: authority.triangles(),
             drifts: authority.drifts(),
+            convergence: *authority.convergence(),
+            asked: authority.asked(),
+            longest_absence_s: longest_ms.unwrap_or(0) / 1_000,
         }
     }
 }

@@ -10,9 +10,12 @@
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
 //!   asks for, `wanted` what operators want.
 //!
+//! `event` is what operators are told of as it happens, `throttle` how much of it one by one, `convergence` how long
+//! changes take until they are in force. `watch` has those who are told, and `scope` what each wants and may see.
+//!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
-//! which an NVE keeps what it knows. `server`, `listen`, `manage`, `metrics` and `reload` are the shells around the
-//! authority, which `serve` puts together and `run` makes a program.
+//! which an NVE keeps what it knows. `server`, `listen`, `gate`, `manage`, `page`, `metrics` and `reload` are the shells
+//! around the authority, which `serve` puts together and `run` makes a program.
 
 mod absent;
 mod allocate;
@@ -26,9 +29,12 @@ pub mod client;
 pub mod codec;
 mod commits;
 mod comparison;
+pub mod convergence;
 mod counts;
 mod digests;
 mod drift;
+pub mod event;
+mod gate;
 mod follower;
 mod interest;
 mod listen;
@@ -38,19 +44,22 @@ pub mod message;
 pub mod metrics;
 pub mod mirror;
 pub mod model;
+mod page;
 mod provision;
-mod refusals;
 pub mod registry;
 mod reload;
 mod restoration;
 pub mod run;
+mod scope;
 pub mod serve;
 pub mod server;
 mod session;
 pub mod store;
+mod throttle;
 mod tombstones;
 mod triangles;
 mod wanted;
+mod watch;
 
 /// Messages, client and server, made from the `.proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -60,10 +60,13 @@ impl Provisioning {
         self.touched = true;
     }
 
-    /// It has this in force, and refuses that.
-    pub(super) fn taken(&mut self, revision: u64, mut refused: Vec<RefusedEntry>) {
+    /// It has this in force, and refuses that. Gives whether it refuses something else than before.
+    pub(super) fn taken(&mut self, revision: u64, mut refused: Vec<RefusedEntry>) -> bool {
         refused.retain(|refused| self.told.contains_key(&refused.name));
-        (self.revision, self.refused) = (revision, refused);
+        self.revision = revision;
+        let is_other = self.refused != refused;
+        self.refused = refused;
+        is_other
     }
 
     /// The next part, if there is one.

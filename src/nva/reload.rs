@@ -1,9 +1,10 @@
 //! Reload: the configuration of a running authority read again, judged as a whole, and taken over or refused.
 
 use super::authority::{Configured, SessionLimits};
+use super::event::{By, Event, Kind};
 use super::registry::Nve;
-use super::server::AuthorityHandle;
-use crate::config::{AuthorityConfig, LogLevel, OperatorRole, ProvisionRules};
+use super::server::{Author, AuthorityHandle};
+use crate::config::{AuthorityConfig, LogLevel, OperatorRights, ProvisionRules};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, watch};
 
 /// Operators by name.
-pub(super) type Operators = Arc<BTreeMap<String, OperatorRole>>;
+pub(super) type Operators = Arc<BTreeMap<String, OperatorRights>>;
 
 /// The NVEs of a configuration.
 pub(super) fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
@@ -73,12 +74,15 @@ impl Reloader {
         Ok(changes.into_iter().map(|change| change.path).collect())
     }
 
-    /// [`Self::reload`] for somebody, told in the log.
-    pub(super) async fn reload_and_tell(&self, who: &str) -> Result<Vec<String>, String> {
+    /// [`Self::reload`] for somebody, told to operators.
+    pub(super) async fn reload_and_tell(&self, author: Author) -> Result<Vec<String>, String> {
         let done = self.reload().await;
+        let Author { who, from } = author;
         match &done {
             Ok(keys) => {
-                tracing::info!(config = %self.path.display(), keys = keys.join(", "), who, "reloaded")
+                let by = By::Author(who.clone(), from.clone());
+                let why = if keys.is_empty() { "nothing differs".to_owned() } else { keys.join(", ") };
+                self.handle.hub().tell(who, from, Event { why, ..Event::new(Kind::Reloaded, by) });
             }
             Err(why) => tracing::error!(config = %self.path.display(), why, who, "a reload is refused"),
         }
@@ -89,7 +93,8 @@ impl Reloader {
     pub(super) async fn follow(self: Arc<Self>, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
             // The log tells of it.
-            let _ = self.reload_and_tell("SIGHUP").await;
+            let author = Author { who: "SIGHUP".to_owned(), from: Arc::default() };
+            let _ = self.reload_and_tell(author).await;
         }
     }
 }

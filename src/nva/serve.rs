@@ -1,8 +1,10 @@
 //! What an authority consists of while it serves: its store, its listeners and its end.
 
+use super::gate::Gate;
 use super::listen::{self, CONNECTIONS, Plain};
 use super::manage::ManageService;
 use super::metrics::Endpoint;
+use super::page::{self, Page};
 use super::reload::{Reloader, limits, nves};
 use super::server;
 use super::store::{EPOCH, StoreError, open};
@@ -126,10 +128,10 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
         operators,
         set_level,
     });
+    let gate = Gate { trusted: trusted.clone(), operators: told_operators };
     let management = ManageService {
         handle: service.handle(),
-        trusted: trusted.clone(),
-        operators: told_operators,
+        gate: gate.clone(),
         reloader: reloader.clone(),
         name: config.name.clone(),
         began: Instant::now(),
@@ -156,18 +158,14 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
             .add_service(server::routes(service.clone()))
             .add_service(management.clone().service());
         listeners.spawn(server.serve_with_incoming_shutdown(ReceiverStream::new(accepted), until));
-        match (endpoint, &trusted) {
-            (NvaEndpoint::Unix(path), _) => {
-                accepting.spawn(listen::plain(Plain::Unix(bind(path).await?), limit, into));
-            }
-            (NvaEndpoint::Tls(address), Some(trusted)) => {
-                accepting.spawn(listen::tls(bind_address(address).await?, trusted.clone(), limit, into));
-            }
-            (NvaEndpoint::Tls(_), None) => return Err(TlsError("no files".to_owned()).into()),
-            (NvaEndpoint::Loopback(address), _) => {
-                accepting.spawn(listen::plain(Plain::Loopback(bind_address(address).await?), limit, into));
-            }
-        }
+        accept(&mut accepting, endpoint, (&trusted, Trust::config), limit, into).await?;
+    }
+    if let Some(page) = &config.page {
+        let (into, accepted) = mpsc::channel(ACCEPTED);
+        let limit = Arc::new(Semaphore::new(page::CONNECTIONS));
+        accept(&mut accepting, &page.listen, (&trusted, Trust::http), limit, into).await?;
+        let page = Page::new(service.handle(), gate, page.clone(), config.name.clone());
+        accepting.spawn(page::serve(page, accepted));
     }
     if let Some(address) = config.metrics {
         let listener = http::listen(address).await?;
@@ -203,12 +201,38 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
     if tokio::time::timeout(STORE_ENDS, joining).await.is_err() {
         tracing::warn!("the store does not end in time");
     }
-    for endpoint in &config.listen {
+    let page = config.page.iter().map(|page| &page.listen);
+    for endpoint in config.listen.iter().chain(page) {
         if let NvaEndpoint::Unix(path) = endpoint {
             let _ = std::fs::remove_file(path);
         }
     }
     ended
+}
+
+/// Listens there, and hands over what connects.
+async fn accept(
+    accepting: &mut JoinSet<()>,
+    endpoint: &NvaEndpoint,
+    (trusted, tls): (&server::Trusted, listen::Handshake),
+    limit: Arc<Semaphore>,
+    into: listen::Incoming,
+) -> Result<(), RunError> {
+    match (endpoint, trusted) {
+        (NvaEndpoint::Unix(path), _) => {
+            accepting.spawn(listen::plain(Plain::Unix(bind(path).await?), limit, into));
+        }
+        (NvaEndpoint::Tls(address), Some(trusted)) => {
+            let listener = bind_address(address).await?;
+            accepting.spawn(listen::tls(listener, (trusted.clone(), tls), limit, into));
+        }
+        (NvaEndpoint::Tls(_), None) => return Err(TlsError("no files".to_owned()).into()),
+        (NvaEndpoint::Loopback(address), _) => {
+            let listener = Plain::Loopback(bind_address(address).await?);
+            accepting.spawn(listen::plain(listener, limit, into));
+        }
+    }
+    Ok(())
 }
 
 /// Does what may block for ever on a thread of its own, which nobody's end waits for.

@@ -6,12 +6,13 @@ use super::authority::{
 use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
+use super::event::{By, Event as Happened, Kind};
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
-use super::refusals::Refusals;
 use super::registry::{Nve, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
+use super::watch::Hub;
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::config::ProvisionRules;
 use crate::tls::Role;
@@ -57,7 +58,7 @@ enum Event {
     /// Somebody looks.
     Look(Look),
     /// An operator wants something that is answered once it is durable.
-    Ask(Ask, oneshot::Sender<Released>),
+    Ask(Ask, Author, oneshot::Sender<Released>),
     Reconfigure(Configured, oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
@@ -65,9 +66,18 @@ enum Event {
 /// The input for what an operator wants.
 type Ask = Box<dyn FnOnce(Ticket) -> Input + Send>;
 
+/// Somebody who asks for something.
+#[derive(Debug, Clone)]
+pub(super) struct Author {
+    /// The name.
+    pub(super) who: String,
+    /// Where that is.
+    pub(super) from: Arc<str>,
+}
+
 /// The way of operators to the authority.
 #[derive(Clone)]
-pub(super) struct AuthorityHandle(mpsc::Sender<Event>);
+pub(super) struct AuthorityHandle(mpsc::Sender<Event>, Arc<Hub>);
 
 /// The authority is shutting down.
 #[derive(Debug, Clone, Copy)]
@@ -99,23 +109,23 @@ impl AuthorityHandle {
     }
 
     /// Releases an identifier whose owner has no session. Gives its sequence and the revision, or why not.
-    pub(super) async fn release(&self, key: Key) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::Release(ticket, key))).await
+    pub(super) async fn release(&self, key: Key, author: Author) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Release(ticket, key)), author).await
     }
 
     /// Releases everything of an NVE that may not open a session. Gives how much and the revision, or why not.
-    pub(super) async fn release_all(&self, nve: String) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::ReleaseAll(ticket, nve))).await
+    pub(super) async fn release_all(&self, nve: String, author: Author) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::ReleaseAll(ticket, nve)), author).await
     }
 
     /// Ends the wait after a restoration.
-    pub(super) async fn resume(&self) -> Result<Released, Gone> {
-        self.ask(Box::new(Input::Resume)).await
+    pub(super) async fn resume(&self, author: Author) -> Result<Released, Gone> {
+        self.ask(Box::new(Input::Resume), author).await
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Released, Gone> {
+    async fn ask(&self, ask: Ask, author: Author) -> Result<Released, Gone> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Event::Ask(ask, tell)).await.map_err(|_| Gone)?;
+        self.0.send(Event::Ask(ask, author, tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
     }
 
@@ -127,8 +137,18 @@ impl AuthorityHandle {
     }
 
     /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
-    pub(super) async fn change(&self, key: ObjectKey, change: Change) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::Change(ticket, key, change))).await
+    pub(super) async fn change(
+        &self,
+        key: ObjectKey,
+        change: Change,
+        author: Author,
+    ) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Change(ticket, key, change)), author).await
+    }
+
+    /// What happens.
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.1
     }
 
     /// A copy of the store.
@@ -142,6 +162,8 @@ impl AuthorityHandle {
 /// The way to an NVE. Its stream is open, and read, only as long as this is there.
 struct Outlet {
     downs: Sender,
+    /// Where the NVE is.
+    from: Arc<str>,
     _reading: oneshot::Sender<()>,
 }
 
@@ -159,6 +181,7 @@ pub struct Service {
     events: mpsc::Sender<Event>,
     ready: mpsc::UnboundedSender<(SessionId, usize)>,
     next: Arc<AtomicU64>,
+    hub: Arc<Hub>,
 }
 
 /// The task that owns the authority, to be run.
@@ -171,13 +194,12 @@ pub struct Server {
     chains: HashMap<SessionId, Chain>,
     /// Those whose certificates are to be looked at.
     unjudged: Vec<SessionId>,
-    /// Of sessions that were refused something.
-    refusals: HashMap<SessionId, Refusals>,
     trusted: Trusted,
     /// Operators who wait for an answer.
-    tickets: HashMap<Ticket, oneshot::Sender<Released>>,
+    tickets: HashMap<Ticket, (Author, oneshot::Sender<Released>)>,
     next_ticket: u64,
     counts: Counts,
+    hub: Arc<Hub>,
     orders: mpsc::UnboundedSender<Order>,
     reports: mpsc::UnboundedReceiver<Report>,
     began: Instant,
@@ -228,7 +250,12 @@ pub fn pair(
     let authority = Authority::new(settings, registry);
     let (sender, events) = mpsc::channel(EVENTS);
     let (tell, ready) = mpsc::unbounded_channel();
-    let service = Service { trusted: trusted.clone(), events: sender, ready: tell, next: Arc::default() };
+    let hub = Hub::new();
+    let begins = Happened { revision, ..Happened::new(Kind::Started, By::Authority) };
+    let epoch = stored.epoch.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    hub.tell(String::new(), Arc::default(), Happened { why: format!("epoch {epoch}"), ..begins });
+    let next = Arc::default();
+    let service = Service { trusted: trusted.clone(), events: sender, ready: tell, next, hub: hub.clone() };
     let server = Server {
         authority,
         events,
@@ -236,11 +263,11 @@ pub fn pair(
         sessions: HashMap::new(),
         chains: HashMap::new(),
         unjudged: Vec::new(),
-        refusals: HashMap::new(),
         trusted,
         tickets: HashMap::new(),
         next_ticket: 0,
         counts: Counts::default(),
+        hub,
         orders,
         reports,
         began: Instant::now(),
@@ -269,17 +296,12 @@ impl Server {
                     }
                     Some(Event::Up(id, up)) => Input::Up(id, up),
                     Some(Event::Malformed(id, why)) => Input::Distrusted(id, why),
-                    Some(Event::Closed(id)) => {
-                        self.forget(id);
-                        Input::Closed(id)
-                    }
+                    Some(Event::Closed(id)) => Input::Closed(id),
                     Some(Event::Look(look)) => {
                         look(&self.authority, &self.counts);
                         continue;
                     }
-                    Some(Event::Ask(ask, tell)) => {
-                        ask(self.ticket(tell))
-                    }
+                    Some(Event::Ask(ask, author, tell)) => ask(self.ticket(author, tell)),
                     Some(Event::Reconfigure(configured, tell)) => {
                         self.step(Input::Reconfigured(configured));
                         // Whoever asked may be gone.
@@ -301,10 +323,7 @@ impl Server {
                 }
                 Some((id, weight)) = self.ready.recv() => Input::Ready(id, weight),
                 () = at(self.began + due.unwrap_or_default()), if due.is_some() => Input::Due,
-                _ = tick.tick() => {
-                    self.tell_other_refusals();
-                    Input::Tick
-                }
+                _ = tick.tick() => Input::Tick,
                 () = trust_changes(&mut self.trusted) => {
                     self.recheck();
                     continue;
@@ -342,11 +361,7 @@ impl Server {
                 self.counts.others += 1;
                 Input::Others(transaction, opened)
             }
-            Report::Replaced(stored) => {
-                let (revision, records) = (stored.revision, stored.records.len());
-                tracing::warn!(revision, records, "the store was read anew: what it told was too far behind");
-                Input::Replaced(stored)
-            }
+            Report::Replaced(stored) => Input::Replaced(stored),
             Report::AtOthers(all) => Input::AtOthers(all),
             Report::Nowhere(nve) => Input::Nowhere(nve),
             Report::Forgotten => Input::Forgotten,
@@ -362,9 +377,9 @@ impl Server {
         }))
     }
 
-    fn ticket(&mut self, tell: oneshot::Sender<Released>) -> Ticket {
+    fn ticket(&mut self, author: Author, tell: oneshot::Sender<Released>) -> Ticket {
         self.next_ticket += 1;
-        self.tickets.insert(Ticket(self.next_ticket), tell);
+        self.tickets.insert(Ticket(self.next_ticket), (author, tell));
         Ticket(self.next_ticket)
     }
 
@@ -383,21 +398,27 @@ impl Server {
     fn forget(&mut self, id: SessionId) {
         self.sessions.remove(&id);
         self.chains.remove(&id);
-        let others = self.refusals.remove(&id).map_or(0, |mut refusals| refusals.all());
-        if others > 0 {
-            tell_others(id, others);
-        }
+    }
+
+    /// Tells operators of an event, with who it was and from where.
+    fn tell(&self, event: Happened) {
+        let (who, from) = match &event.by {
+            By::Authority => Default::default(),
+            By::Author(who, from) => (who.clone(), from.clone()),
+            By::Session(id, nve) => {
+                let from = self.sessions.get(id).map(|outlet| outlet.from.clone());
+                (nve.as_deref().unwrap_or_default().to_owned(), from.unwrap_or_default())
+            }
+            By::Operator(ticket) => match self.tickets.get(ticket) {
+                Some((Author { who, from }, _)) => (who.clone(), from.clone()),
+                None => Default::default(),
+            },
+        };
+        self.hub.tell(who, from, event);
     }
 
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
-    }
-
-    fn tell_other_refusals(&mut self) {
-        let now_ms = self.now_ms();
-        let others =
-            self.refusals.iter_mut().filter_map(|(id, refusals)| Some((*id, refusals.rest(now_ms)?)));
-        others.for_each(|(id, others)| tell_others(id, others));
     }
 
     /// The certificates of all are to be looked at.
@@ -422,23 +443,21 @@ impl Server {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let now_ms = self.now_ms();
+            let closed = match input {
+                Input::Closed(id) => Some(id),
+                _ => None,
+            };
             for effect in self.authority.step(now_ms, input) {
                 match effect {
                     Effect::Down(id, down) => {
-                        if !matches!(down, Down::Refused { .. })
-                            || self.refusals.entry(id).or_default().is_told(now_ms)
-                        {
-                            tell_operator(id, &down);
-                        }
+                        tell_operator(id, &down);
                         self.counts.count(&down);
                         let Some(outlet) = self.sessions.get(&id) else { continue };
                         if outlet.downs.send(down).is_err() {
-                            self.forget(id);
                             inputs.push(Input::Closed(id));
                         }
                     }
                     Effect::Close(id, why) => {
-                        tracing::warn!(session = id.0, why, "a session ends");
                         self.counts.ended += 1;
                         if let Some(outlet) = self.sessions.get(&id) {
                             let _ = outlet.downs.send(Down::Error(why));
@@ -446,17 +465,12 @@ impl Server {
                         self.forget(id);
                     }
                     Effect::Released(ticket, told) => {
-                        if let Some(tell) = self.tickets.remove(&ticket) {
+                        if let Some((_, tell)) = self.tickets.remove(&ticket) {
                             let _ = tell.send(told);
                         }
                     }
-                    Effect::Redirected { router, nve, key } => {
-                        tracing::info!(router, nve, identifier = %key, "an NVE is redirected");
-                    }
+                    Effect::Event(event) => self.tell(event),
                     Effect::Commit(commit) => {
-                        if commit.transaction.ends_restoration {
-                            tracing::info!("the registry waits no longer: new identifiers are registered");
-                        }
                         // A store that is gone tells nothing more, and that ends the authority.
                         let _ = self.orders.send(Order::Commit(commit));
                     }
@@ -466,6 +480,9 @@ impl Server {
                     }
                 }
             }
+            if let Some(id) = closed {
+                self.forget(id);
+            }
         }
     }
 }
@@ -474,13 +491,8 @@ async fn at(time: Instant) {
     tokio::time::sleep_until(time.into()).await;
 }
 
-fn tell_others(id: SessionId, others: u64) {
-    tracing::warn!(session = id.0, others, "refused more than is told one by one");
-}
-
 fn tell_operator(id: SessionId, down: &Down<Encoded>) {
     match down {
-        Down::Refused { owner, why, .. } => tracing::warn!(session = id.0, owner, why, "refused"),
         Down::Resync(why) => tracing::info!(session = id.0, why, "a snapshot begins"),
         Down::Resumed(revision) => tracing::info!(session = id.0, revision, "a session goes on"),
         _ => {}
@@ -526,7 +538,7 @@ async fn trust_changes(trusted: &mut Trusted) {
 impl Service {
     /// The way of operators to the authority.
     pub(super) fn handle(&self) -> AuthorityHandle {
-        AuthorityHandle(self.events.clone())
+        AuthorityHandle(self.events.clone(), self.hub.clone())
     }
 
     /// Who calls, as an NVE: what its certificate proves, now.
@@ -566,7 +578,7 @@ impl v1::nva_server::Nva for Service {
         let (reading, ended) = oneshot::channel();
         let events = self.events.clone();
         let gone = || Status::unavailable("the authority is shutting down");
-        let outlet = Outlet { downs, _reading: reading };
+        let outlet = Outlet { downs, from: peer.from, _reading: reading };
         events.send(Event::Opened(id, outlet, proof)).await.map_err(|_| gone())?;
         tokio::spawn(async move {
             let read = async {
@@ -658,7 +670,7 @@ mod tests {
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {
             let (downs, mut messages) = mpsc::unbounded_channel();
-            let outlet = Outlet { downs, _reading: oneshot::channel().0 };
+            let outlet = Outlet { downs, from: Arc::default(), _reading: oneshot::channel().0 };
             server.open(SessionId(id), outlet, Some(Proof { name: "nve1".to_owned(), chain: chain.clone() }));
             messages.try_recv().ok()
         };

@@ -5,12 +5,14 @@ use super::absent::Absent;
 use super::bucket::Bucket;
 use super::catalogue::Touched;
 use super::drift::{Drift, REPAIRED};
-use super::interest::{Interests, Watchers};
+use super::event::{By, Event, Kind};
+use super::interest::{Asked, Interests, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, SessionId};
 use super::model::{Key, Known};
 use super::provision::Provisioning;
-use super::registry::{Claim, Registry};
+use super::registry::{Claim, Refusal, Registry};
+use super::throttle::Throttle;
 use crate::mapping::{Parts, Scopes};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -34,6 +36,13 @@ pub(super) struct Sessions {
     pub(super) due: BTreeSet<SessionId>,
     pub(super) watchers: Watchers,
     pub(super) absent: Absent,
+    /// Since when NVEs have no session that had one.
+    pub(super) away: BTreeMap<Arc<str>, u64>,
+    /// What operators are to be told.
+    pub(super) events: Vec<Event>,
+    /// How much operators are told of what was refused to sessions that ended meanwhile.
+    pub(super) refusals: Throttle,
+    pub(super) asked: Asked,
 }
 
 impl Sessions {
@@ -51,7 +60,11 @@ impl Sessions {
 
     /// Forgets a session, whose NVE may use what it asked for `used_ms` more. Gives whether it was there.
     pub(super) fn remove(&mut self, id: SessionId, now_ms: u64, used_ms: u64) -> bool {
-        let Some(session) = self.all.remove(&id) else { return false };
+        let Some(mut session) = self.all.remove(&id) else { return false };
+        self.events.extend(session.untold(id, None));
+        if let Some(nve) = &session.nve {
+            self.away.insert(nve.clone(), now_ms);
+        }
         match (session.following, session.nve) {
             (Following::Asked(interests), Some(nve)) => {
                 self.watchers.forget(id, &interests);
@@ -100,6 +113,31 @@ impl Sessions {
         }
     }
 
+    /// Notes that a session is refused something, for operators.
+    pub(super) fn note_refusal(
+        &mut self,
+        (id, nve): (SessionId, &Arc<str>),
+        key: Key,
+        refusal: &Refusal,
+        now_ms: u64,
+    ) {
+        let throttle = self.all.get_mut(&id).map_or(&mut self.refusals, |session| &mut session.refusals);
+        if throttle.is_told(now_ms) {
+            let (why, nve) = (refusal.why.clone(), Some(nve.clone()));
+            let new = Event::new(Kind::Refused, By::Session(id, nve.clone()));
+            self.events.push(Event { nve, key: Some(key), sequence: refusal.sequence, why, ..new });
+        }
+    }
+
+    /// Notes what was not told one by one, if it is time to say so.
+    pub(super) fn note_rest(&mut self, now_ms: u64) {
+        let rest = self.all.iter_mut().flat_map(|(id, session)| session.untold(*id, Some(now_ms)));
+        self.events.extend(rest);
+        if let Some(count) = self.refusals.rest(now_ms) {
+            self.events.push(Event { count, ..Event::new(Kind::MoreRefused, By::Authority) });
+        }
+    }
+
     /// Answers a request.
     pub(super) fn tell(&mut self, id: SessionId, answer: Down<Encoded>) {
         if let Some(session) = self.all.get_mut(&id) {
@@ -143,6 +181,7 @@ pub(super) struct Shared<'a> {
     pub(super) log: &'a Log,
     pub(super) pages: &'a mut Pages,
     pub(super) watchers: &'a mut Watchers,
+    pub(super) asked: &'a mut Asked,
     pub(super) lifetime_ms: u32,
 }
 
@@ -179,6 +218,11 @@ pub(super) struct Session {
     /// Everything up to this revision was sent.
     sent: u64,
     in_flight: usize,
+    /// The revision of the registry when it subscribed.
+    pub(super) subscribed_at: Option<u64>,
+    /// How much of it operators are told.
+    refusals: Throttle,
+    pub(super) registrations: Throttle,
 }
 
 impl Session {
@@ -203,6 +247,9 @@ impl Session {
             drift: None,
             sent: 0,
             in_flight: 0,
+            subscribed_at: None,
+            refusals: Throttle::of_refusals(),
+            registrations: Throttle::of_registrations(),
         }
     }
 
@@ -224,6 +271,7 @@ impl Session {
         }
         self.scopes = scopes;
         let now = log.revision();
+        self.subscribed_at = Some(now);
         self.following = match known {
             None => Following::Due("the NVE has nothing yet".to_owned()),
             Some(known) if known.epoch != epoch => {
@@ -246,6 +294,21 @@ impl Session {
             }
         };
         Ok(())
+    }
+
+    /// What it did that operators were not told one by one, if it is time to say so, or its end.
+    fn untold(&mut self, id: SessionId, now_ms: Option<u64>) -> impl Iterator<Item = Event> + use<> {
+        let by = By::Session(id, self.nve.clone());
+        let nve = self.nve.clone();
+        let rest = [(Kind::MoreRefused, &mut self.refusals), (Kind::MoreRegistered, &mut self.registrations)]
+            .map(|(kind, throttle)| {
+                let count = match now_ms {
+                    Some(now_ms) => throttle.rest(now_ms)?,
+                    None => Some(throttle.all()).filter(|count| *count > 0)?,
+                };
+                Some(Event { nve: nve.clone(), count, ..Event::new(kind, by.clone()) })
+            });
+        rest.into_iter().flatten()
     }
 
     /// The NVE will ask, and takes redirects.
@@ -384,7 +447,7 @@ impl Session {
     fn next_news(
         &mut self,
         id: SessionId,
-        Shared { registry, log, pages, watchers, lifetime_ms }: &mut Shared<'_>,
+        Shared { registry, log, pages, watchers, asked, lifetime_ms }: &mut Shared<'_>,
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
@@ -459,7 +522,7 @@ impl Session {
                     .or_else(|| interests.redirected(id, (registry, watchers), (*lifetime_ms, most), now_ms));
                 match news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
                     true => news,
-                    false => interests.answer(id, (registry, watchers), *lifetime_ms, now_ms),
+                    false => interests.answer(id, (registry, watchers, asked), *lifetime_ms, now_ms),
                 }
             }
         };

@@ -6,6 +6,7 @@ mod claims;
 mod client;
 mod cluster;
 mod drift;
+mod events;
 mod flaws;
 mod mirror;
 mod provision;

@@ -45,6 +45,23 @@ impl Scrape {
     }
 }
 
+/// The text of a histogram that was counted elsewhere: how many are in each bucket of these upper bounds, and beyond the
+/// last one.
+#[must_use]
+pub fn histogram(family: Family, bounds: impl Iterator<Item = f64>, buckets: &[u64], sum: f64) -> String {
+    let Family { name, kind, help } = family;
+    debug_assert_eq!(kind, Kind::Histogram);
+    let mut text = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
+    let mut count = 0;
+    for (bound, held) in bounds.zip(buckets) {
+        count += held;
+        text.push_str(&format!("{name}_bucket{{le=\"{bound}\"}} {count}\n"));
+    }
+    count += buckets.last().copied().unwrap_or(0);
+    text.push_str(&format!("{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n"));
+    text
+}
+
 fn key(family: Family, labels: &[(&'static str, &str)]) -> Key {
     let labels =
         labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect::<Vec<_>>();

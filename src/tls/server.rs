@@ -20,6 +20,8 @@ pub type Chain = Arc<[CertificateDer<'static>]>;
 #[derive(Debug)]
 pub struct Trust {
     config: Arc<ServerConfig>,
+    /// The same for browsers.
+    http: Arc<ServerConfig>,
     verifier: Arc<dyn ClientCertVerifier>,
     revoked: Revoked,
     identity: Identity,
@@ -72,13 +74,21 @@ impl Trust {
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Trust { config: Arc::new(config), verifier, revoked, identity })
+        let mut http = config.clone();
+        http.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Trust { config: Arc::new(config), http: Arc::new(http), verifier, revoked, identity })
     }
 
     /// For the handshakes that begin now.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
+    }
+
+    /// For the handshakes of browsers.
+    #[must_use]
+    pub fn http(&self) -> Arc<ServerConfig> {
+        self.http.clone()
     }
 
     /// What the server itself is.

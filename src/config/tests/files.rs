@@ -138,6 +138,41 @@ fn the_limits_of_nves_have_defaults_and_bounds() {
     }
 }
 
+#[test]
+fn a_page_in_the_clear_stays_on_its_machine_and_a_viewer_may_be_of_some_networks() {
+    let parse = |more: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n\
+             nves: [{{name: nve1}}]\n{more}"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    assert!(parse("").unwrap().page.is_none());
+    for listen in ["unix:/run/page.sock", "http://127.0.0.1:9466", "http://[::1]:9466"] {
+        let page =
+            parse(&format!("page: {{listen: \"{listen}\", hosts: [nva1.example]}}")).unwrap().page.unwrap();
+        assert!(!page.listen.is_tls() && page.hosts.contains("nva1.example"));
+    }
+    let operators = |list: &str| parse(&format!("operators: [{list}]")).map(|config| config.operators);
+    let all = operators("{name: a}, {name: b, networks: [red, blue]}, {name: c, networks: []}").unwrap();
+    let seen = |name: &str| all[name].networks.as_ref().map(BTreeSet::len);
+    assert_eq!(["a", "b", "c"].map(seen), [None, Some(2), Some(0)]);
+    for (more, place, why) in [
+        ("page: {}", "page.listen", "missing"),
+        ("page: {listen: \"http://192.0.2.1:80\"}", "page.listen", "in the clear"),
+        ("page: {listen: \"https://192.0.2.1:443\"}", "tls", "there is an https address"),
+        ("page: {listen: \"http://127.0.0.1:9\", hosts: [\"a:1\"]}", "page.hosts[0]", "without a port"),
+        ("page: {listen: \"http://127.0.0.1:9\", hosts: [\"A\"]}", "page.hosts[0]", "a-z"),
+        ("operators: [{name: a, role: operator, networks: [red]}]", "operators[0].networks", "role viewer"),
+    ] {
+        let errors = parse(more).unwrap_err().to_string();
+        assert!(errors.contains(place) && errors.contains(why), "{more}: {errors}");
+    }
+    let change = |old: &str, new: &str| parse(old).unwrap().changes(&parse(new).unwrap());
+    let page = "page: {listen: \"http://127.0.0.1:9466\"}";
+    assert!(matches!(&change("", page)[..], [change] if change.path == "page" && !change.reload));
+}
+
 /// Path of the leaf on each line of the reference, by indentation; `None` for lines without a leaf.
 fn leaves(text: &str) -> Vec<Option<String>> {
     let mut open: Vec<(usize, String)> = Vec::new();

@@ -71,6 +71,12 @@ families! {
     NVA_SESSION: Gauge = "ilagate_nva_session";
     /// Everything up to this revision of the authority's registry is in force in every worker.
     NVA_REVISION: Gauge = "ilagate_nva_applied_revision";
+    /// Transactions that the authority told and that are not in force in every worker yet; 0 in cache mode.
+    NVA_LAG: Gauge = "ilagate_nva_lag_transactions";
+    /// Snapshots that began, because the node had nothing of this history of the registry or was too far behind.
+    NVA_SNAPSHOTS: Counter = "ilagate_nva_snapshots_total";
+    /// Time from a message of the authority with transactions, or the end of a snapshot, until every worker uses them.
+    NVA_APPLY: Histogram = "ilagate_nva_apply_seconds";
     /// Identifiers of this node at the authority, by state: registered or refused.
     NVA_REGISTRATIONS: Gauge = "ilagate_nva_registrations";
     /// Networks, policies and attachments that operators want at this node, by state: in_force or refused.

@@ -5,6 +5,7 @@ use crate::config::{Entry, ObjectName, RefusedEntry, Summary};
 use crate::nva::authority::{Authority, NveState};
 use crate::nva::catalogue::Change;
 use crate::nva::model::{Object, ObjectKey};
+use crate::nva::scope::Sight;
 use crate::nva::server::AuthorityHandle;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,18 +15,21 @@ use tonic::Status;
 
 /// Objects that one look goes through: the authority does nothing else meanwhile.
 const LOOK: usize = 500;
+/// Refusals of one NVE that a list of NVEs shows.
+const REFUSALS: usize = 10;
 /// Bytes after which a page ends.
 const PAGE_BYTES: usize = 256 << 10;
 /// Pages that wait for an operator.
 const WAITING: usize = 2;
 
 /// What a list is to show.
-pub(super) struct Wanted {
+pub(in crate::nva) struct Wanted {
     kind: Kind,
     nve: Option<String>,
     network: Option<String>,
     name: Option<String>,
     documents: bool,
+    sight: Sight,
 }
 
 impl Wanted {
@@ -34,7 +38,25 @@ impl Wanted {
         let kind = kind(request.kind())?;
         let v1::ObjectListRequest { nve, network, name, documents, .. } = request;
         let some = |text: String| (!text.is_empty()).then_some(text);
-        Ok(Wanted { kind, nve: some(nve), network: some(network), name: some(name), documents })
+        Ok(Wanted {
+            kind,
+            nve: some(nve),
+            network: some(network),
+            name: some(name),
+            documents,
+            sight: Sight::default(),
+        })
+    }
+
+    /// All networks.
+    pub(in crate::nva) fn networks() -> Self {
+        let (nve, network, name) = (None, None, None);
+        Wanted { kind: Kind::Network, nve, network, name, documents: false, sight: Sight::default() }
+    }
+
+    /// The same of what may be seen.
+    pub(in crate::nva) fn within(self, sight: Sight) -> Self {
+        Wanted { sight, ..self }
     }
 
     fn takes(&self, key: &ObjectKey, entry: &Entry) -> bool {
@@ -44,6 +66,7 @@ impl Wanted {
             ObjectName::Attachment(name) => (Kind::Attachment, name),
         };
         kind == self.kind
+            && self.sight.of_object(key, entry)
             && self.nve.as_ref().is_none_or(|nve| *nve == key.nve)
             && self.name.as_ref().is_none_or(|wanted| wanted == name)
             && self.network.as_ref().is_none_or(|network| {
@@ -52,7 +75,11 @@ impl Wanted {
     }
 
     /// One look from behind `after`: what it takes, and where it ended, if there is more.
-    fn look(&self, authority: &Authority, after: Option<&ObjectKey>) -> (Vec<v1::Object>, Option<ObjectKey>) {
+    pub(in crate::nva) fn look(
+        &self,
+        authority: &Authority,
+        after: Option<&ObjectKey>,
+    ) -> (Vec<v1::Object>, Option<ObjectKey>) {
         let catalogue = authority.registry().catalogue();
         let mut refused: HashMap<&ObjectName, Vec<(&str, &RefusedEntry)>> = HashMap::new();
         for nve in authority.nves() {
@@ -121,10 +148,10 @@ pub(super) fn summary(authority: &Authority, key: &ObjectKey) -> Summary {
     authority.registry().catalogue().entry(key).map(Entry::summary).unwrap_or_default()
 }
 
-/// What an NVE refuses.
+/// What an NVE refuses: the first of it.
 pub(super) fn refusals(nve: &NveState<'_>) -> Vec<v1::Refusal> {
     let refused = nve.provisioned.iter().flat_map(|(_, refused)| *refused);
-    refused.map(|refused| refusal(nve.name, refused)).collect()
+    refused.take(REFUSALS).map(|refused| refusal(nve.name, refused)).collect()
 }
 
 fn refusal(nve: &str, refused: &RefusedEntry) -> v1::Refusal {
@@ -164,8 +191,8 @@ pub(super) fn list(
     ReceiverStream::new(pages)
 }
 
-/// What an operator does, in a word, to which object.
-pub(super) fn read(request: v1::ObjectWriteRequest) -> Result<(&'static str, ObjectKey, Change), Status> {
+/// What an operator does to which object.
+pub(super) fn read(request: v1::ObjectWriteRequest) -> Result<(ObjectKey, Change), Status> {
     let (kind, action) = (kind(request.kind())?, request.action());
     let v1::ObjectWriteRequest { nve, document, name, to, sequence, .. } = request;
     match (kind, nve.is_empty()) {
@@ -183,15 +210,15 @@ pub(super) fn read(request: v1::ObjectWriteRequest) -> Result<(&'static str, Obj
         };
         entry.map_err(Status::invalid_argument)
     };
-    let (word, name, change) = match action {
+    let (name, change) = match action {
         Action::Unspecified => return wrong("no action; write add, set or delete"),
         Action::Add => {
             let entry = entry()?;
-            ("add", entry.name().clone(), Change::Add(entry, document))
+            (entry.name().clone(), Change::Add(entry, document))
         }
         Action::Set => {
             let entry = entry()?;
-            ("set", entry.name().clone(), Change::Set(entry, document, sequence))
+            (entry.name().clone(), Change::Set(entry, document, sequence))
         }
         Action::Delete => {
             let name = match kind {
@@ -199,10 +226,10 @@ pub(super) fn read(request: v1::ObjectWriteRequest) -> Result<(&'static str, Obj
                 Kind::Policy => ObjectName::Policy { from: name, to },
                 Kind::Attachment | Kind::Unspecified => ObjectName::Attachment(name),
             };
-            ("delete", name, Change::Delete(sequence))
+            (name, Change::Delete(sequence))
         }
     };
-    Ok((word, ObjectKey { nve, name }, change))
+    Ok((ObjectKey { nve, name }, change))
 }
 
 fn kind(kind: Kind) -> Result<Kind, Status> {

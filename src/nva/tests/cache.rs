@@ -6,6 +6,7 @@ use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
 use crate::nva::cache::Cache;
 use crate::nva::client::{Client, Counts, Effect, Input, Status};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
+use crate::nva::event::{By, Kind};
 use crate::nva::message::{Down, Extent, INTERESTS, QUERIES, QUERY_KEYS, Told, Triangle, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
@@ -149,10 +150,12 @@ impl Bench {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
                 authority::Effect::Released(..) | authority::Effect::Left(..) => {}
-                authority::Effect::Redirected { router, nve, key } => {
-                    assert_eq!((router, nve), (name(1), name(2)));
-                    self.redirected.push(key.identifier & 0xffff);
+                authority::Effect::Event(event) if event.kind == Kind::Redirected => {
+                    let By::Session(_, router) = event.by else { panic!("{event:?}") };
+                    assert_eq!([router, event.nve].map(|it| it.unwrap().to_string()), [name(1), name(2)]);
+                    self.redirected.push(event.key.unwrap().identifier & 0xffff);
                 }
+                authority::Effect::Event(_) => {}
             }
         }
     }

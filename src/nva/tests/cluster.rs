@@ -195,7 +195,7 @@ impl Cluster {
                 }
                 authority::Effect::Commit(commit) => server.orders.push_back(commit),
                 authority::Effect::Released(..)
-                | authority::Effect::Redirected { .. }
+                | authority::Effect::Event(_)
                 | authority::Effect::Left(_) => {}
             }
         }

@@ -376,6 +376,13 @@ fn an_object_that_a_node_cannot_read_is_refused_by_name_and_ends_no_session() {
     let odd = object("odd", &network_text("odd", 2, ""));
     let (_, all, refused) = take(part(7, false, vec![object("red", &red), odd], vec![]));
     assert_eq!((all.len(), refused.as_str()), (2, ""));
+    // What is of a kind of a later release is as if it were not there; an object without any name breaks the protocol.
+    let later = || crate::nva::v1::ObjectName { kind: None };
+    let unknown = crate::nva::v1::Object { name: Some(later()), ..object("x", "{}") };
+    let (revision, all, refused) = take(part(8, false, vec![unknown.clone()], vec![later()]));
+    assert_eq!((revision, all.len(), refused.as_str()), (8, 2, ""));
+    let nameless = crate::nva::v1::Object { name: None, ..unknown };
+    assert!(read_down(part(9, false, vec![nameless], vec![])).is_err());
 }
 
 #[test]

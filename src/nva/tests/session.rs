@@ -46,9 +46,8 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
-                    Effect::Redirected { .. } => panic!("{effect:?}"),
                     // Others are told of the end of a session.
-                    Effect::Left(_) => {}
+                    Effect::Event(_) | Effect::Left(_) => {}
                     Effect::Commit(Commit { transaction, .. }) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {

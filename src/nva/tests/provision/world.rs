@@ -66,7 +66,8 @@ impl World {
                 }
                 authority::Effect::Close(_, why) => panic!("{why}"),
                 authority::Effect::Released(..) => self.answers += 1,
-                authority::Effect::Redirected { .. } | authority::Effect::Left(_) => panic!("{effect:?}"),
+                authority::Effect::Event(_) => {}
+                authority::Effect::Left(_) => panic!("{effect:?}"),
                 authority::Effect::Commit(commit) => self.commit = Some(commit.transaction),
             }
         }
@@ -245,7 +246,7 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
     let said = Up::Provisioned { revision: 1, refused: Vec::new() };
     let effects = world.authority.step(0, authority::Input::Up(SessionId(71), said));
     assert!(
-        matches!(&effects[..], [authority::Effect::Close(_, why)] if why == "Provisioned without TakeProvision")
+        matches!(&effects[..], [authority::Effect::Event(_), authority::Effect::Close(_, why)] if why == "Provisioned without TakeProvision")
     );
     assert_eq!(open(&mut world, 72), [""; 0]);
     let effects = world.authority.step(0, authority::Input::Up(SessionId(72), Up::Provision));
@@ -260,7 +261,10 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
     let state = world.authority.nves().find(|nve| nve.name == name(1)).unwrap();
     assert_eq!(state.provisioned, Some((0, &[][..])));
     let effects = world.authority.step(0, authority::Input::Up(SessionId(72), Up::Provision));
-    assert!(matches!(&effects[..], [authority::Effect::Close(_, why)] if why == "a second TakeProvision"));
+    let [authority::Effect::Event(_), authority::Effect::Close(_, why)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(why, "a second TakeProvision");
 }
 
 #[test]

@@ -1,28 +1,40 @@
-//! How much operators are told of what a session is refused: a few lines, and how many more there were.
+//! How much operators are told of what one session does: so much one by one, and how many more there were.
 
 use super::bucket::Bucket;
 
-/// Refusals that are told one by one at once, and the time after which another one is, in microseconds.
-const LINES: (u64, u64) = (10, 1_000_000);
-/// Time after which the others are told of in one line.
+/// Time after which the others are told of together.
 const REST_MS: u64 = 1_000;
 
-/// What one session was refused.
+/// What is told one by one, and the number of the others.
 #[derive(Debug)]
-pub(super) struct Refusals {
+pub(super) struct Throttle {
     lines: Bucket,
     untold: u64,
     /// When the first one of those was.
     since_ms: u64,
 }
 
-impl Default for Refusals {
+impl Default for Throttle {
     fn default() -> Self {
-        Refusals { lines: Bucket::new(LINES.0, LINES.1), untold: 0, since_ms: 0 }
+        Throttle::of_refusals()
     }
 }
 
-impl Refusals {
+impl Throttle {
+    /// Of refusals: 10 at once, and one a second.
+    pub(super) fn of_refusals() -> Self {
+        Throttle::new(10, 1_000_000)
+    }
+
+    /// Of registrations and releases: 1,000 at once, and 1,000 a second.
+    pub(super) fn of_registrations() -> Self {
+        Throttle::new(1_000, 1_000)
+    }
+
+    fn new(at_once: u64, every_us: u64) -> Self {
+        Throttle { lines: Bucket::new(at_once, every_us), untold: 0, since_ms: 0 }
+    }
+
     /// Notes one. Gives whether it is told by itself.
     pub(super) fn is_told(&mut self, now_ms: u64) -> bool {
         let is_told = self.lines.take(now_ms);
@@ -52,8 +64,8 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_is_a_few_lines_and_its_number() {
-        let mut refusals = Refusals::default();
-        let told = |refusals: &mut Refusals, now_ms| (0..5_000).filter(|_| refusals.is_told(now_ms)).count();
+        let mut refusals = Throttle::of_refusals();
+        let told = |refusals: &mut Throttle, now_ms| (0..5_000).filter(|_| refusals.is_told(now_ms)).count();
         assert_eq!((told(&mut refusals, 5_000), refusals.rest(5_999)), (10, None));
         assert_eq!((refusals.rest(6_000), refusals.rest(6_000)), (Some(4_990), None));
         assert_eq!((told(&mut refusals, 6_000), refusals.rest(6_999)), (1, None));
