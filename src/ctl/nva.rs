@@ -1,6 +1,7 @@
 //! `ilactl nva`: asks an authority.
 
 mod events;
+mod locator;
 mod wanted;
 
 use super::args::{NvaArgs, NvaCommand};
@@ -12,6 +13,7 @@ use crate::api::manage::manage_client::ManageClient;
 use crate::config::{NvaEndpoint, TlsFiles};
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
+use locator::{LocatorView, locator};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,13 +59,6 @@ struct RecordView {
     owner: String,
     sequence: u64,
     locators: Vec<LocatorView>,
-}
-
-#[derive(Serialize)]
-struct LocatorView {
-    locator: String,
-    priority: u32,
-    weight: u32,
 }
 
 #[derive(Serialize)]
@@ -331,10 +326,6 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
 fn view(record: v1::Record) -> RecordView {
     let v1::Record { sir, owner, sequence, locators } = record;
     RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect() }
-}
-
-fn locator(at: v1::RecordLocator) -> LocatorView {
-    LocatorView { locator: at.prefix, priority: at.priority, weight: at.weight }
 }
 
 fn row(view: RecordView) -> Vec<String> {

@@ -28,8 +28,9 @@ use crate::config::{ProvisionRules, RefusedEntry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use super::commits::{Commit, CommitRules, Released, Ticket};
+pub use super::commits::{Commit, CommitRules, Released};
 pub use super::message::SessionId;
+pub use super::message::Ticket;
 
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;

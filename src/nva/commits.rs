@@ -9,7 +9,7 @@
 use super::absent::Absent;
 use super::catalogue::Change;
 use super::event::{By, Event, Kind};
-use super::message::{Down, Encoded, SessionId};
+use super::message::{Down, Encoded, SessionId, Ticket};
 use super::model::{Key, ObjectKey, Transaction};
 use super::registry::{Draft, Refusal, Registry};
 use super::session::{Request, Sessions};
@@ -205,10 +205,6 @@ struct Emptying {
 /// What an operator wanted is durable: the sequence of a release, or how many identifiers were released, and the
 /// revision. Or why it is not.
 pub type Released = Result<(u64, u64), String>;
-
-/// Names a request of an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket(pub u64);
 
 impl Commits {
     pub(super) fn new(rules: CommitRules) -> Self {

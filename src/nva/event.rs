@@ -3,8 +3,7 @@
 //! An event says who did it by what the authority knows: a session, or the request of an operator. The shell knows names,
 //! places and the time.
 
-use super::commits::Ticket;
-use super::message::SessionId;
+use super::message::{SessionId, Ticket};
 use super::model::{Choice, Key, ObjectKey};
 use std::sync::Arc;
 

@@ -26,6 +26,10 @@ pub const PROVISION_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
+/// Names a request of an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
 /// From an NVE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Up {

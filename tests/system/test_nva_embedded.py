@@ -73,7 +73,7 @@ def test_the_authority_of_a_gateway_serves_the_gateway_and_those_that_join():
         site.nva.config["nves"][2]["max_identifiers"] = 0
         site.nva.write()
         net.gw.process.send(signal.SIGHUP)
-        until(lambda: 'keys="nves" who="SIGHUP"' in net.gw.log(), "the reload of the authority")
+        until(lambda: any("reloaded" in line and "nves" in line for line in net.gw.log().splitlines()), "the reload of the authority")
         net.stop()
         expect(not os.path.exists(site.nva.socket), "the socket was left behind")
 

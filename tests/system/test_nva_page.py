@@ -103,6 +103,8 @@ def hostile(lab):
         locators["locators"].append({"prefix": locators["locators"][0]["prefix"].replace("::", ":0:9::"), "domain": "tenants"})
     watched.nva.reload()
     watched.operates("network", "add", "--file", "-", entry=network("red", 100))
+    vm = {"name": "vm5", "port": "a", "mac": "02:00:00:00:00:05", "network": "red", "addresses": ["10.100.0.5"]}
+    watched.operates("attachment", "add", "nve1", "--file", "-", entry=vm)
     watched.registers("nve1", TASK, "fd00:1::")
     watched.registers("nve1", TENANT, "fd00:1:0:9::")
     says(lab, watched.nva, hello("nve2"), register(TASK, "fd00:2::"))

@@ -1,6 +1,6 @@
 //! `ilactl nva watch`: what happens at an authority, as it happens.
 
-use super::LocatorView;
+use super::locator::LocatorView;
 use crate::api::manage as v1;
 use crate::api::manage::manage_client::ManageClient;
 use crate::ctl::error::CtlError;
