@@ -269,6 +269,8 @@ raw! {
         sessions: Option<Spanned<RawSessions>>,
         sir_domains: List<RawAuthorityDomain>,
         nves: List<RawNve>,
+        quotas: List<RawQuota>,
+        freeze: Option<Spanned<RawFreeze>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         log: Option<Spanned<RawAuthorityLog>>,
@@ -311,6 +313,10 @@ raw! {
         networks: Option<Text>,
         router: Option<Text>,
     }
+    /// `freeze` of `ila-nva`
+    RawFreeze { changes: Option<Text>, within_s: Option<Text>, for_s: Option<Text> }
+    /// `quotas[]` of `ila-nva`
+    RawQuota { domain: Option<Text>, vnid: Option<Text>, max_identifiers: Option<Text> }
     /// `operators[]` of `ila-nva`
     RawOperator { name: Option<Text>, role: Option<Text> }
     /// `metrics` of `ila-nva`

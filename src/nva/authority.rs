@@ -15,7 +15,7 @@ use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Triangle, Up, VERSION};
 use super::model::{Key, ObjectKey, Transaction};
 use super::provision::Provisioning;
-use super::registry::{Claim, Nve, Registry};
+use super::registry::{Claim, FreezeRules, Nve, Quotas, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
 use crate::config::{ProvisionRules, RefusedEntry};
@@ -64,6 +64,8 @@ pub enum Input {
     ReleaseAll(Ticket, String),
     /// An operator wants a restored registry to wait no longer.
     Resume(Ticket),
+    /// An operator lets a frozen identifier go.
+    Unfreeze(Ticket, Key),
     /// The configuration changed.
     Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
@@ -101,6 +103,8 @@ pub enum Effect {
     Commit(Commit),
     /// Tell the other authorities of a shared store that this NVE has no session here any more.
     Left(Arc<str>),
+    /// Tell operators: an identifier went to and fro and is frozen at this NVE.
+    Frozen(Key, String),
     /// Tell operators: an NVE is told where an identifier is, because it sends there by an ILA router.
     Redirected {
         /// The router that said so.
@@ -133,7 +137,7 @@ pub struct Drifts {
 }
 
 /// What an operator sets of sessions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SessionLimits {
     /// A session ends when nothing comes for so long.
     pub lease_ms: u32,
@@ -150,10 +154,14 @@ pub struct SessionLimits {
 }
 
 /// What of a configuration is taken over while it runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Configured {
     /// The NVEs by name.
     pub nves: HashMap<String, Nve>,
+    /// What networks may have.
+    pub quotas: Quotas,
+    /// When identifiers are frozen where they are.
+    pub freeze: FreezeRules,
     /// By what rules networks, policies and attachments are judged.
     pub rules: ProvisionRules,
     /// Limits of sessions.
@@ -345,6 +353,10 @@ impl Authority {
                     self.effects.push(Effect::Released(ticket, Err(why)));
                 }
             },
+            Input::Unfreeze(ticket, key) => {
+                let unfrozen = self.registry.unfreeze(key);
+                self.effects.push(Effect::Released(ticket, unfrozen));
+            }
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(Ok(())) => {
@@ -432,6 +444,7 @@ impl Authority {
             self.end(id, format!("nothing came for {lease_ms} ms"), now_ms);
         }
         self.commits.tick();
+        self.registry.tick(now_ms);
         if let Some(restoration) = self.registry.restoration()
             && (restoration.waits_for().len() == 0
                 || now_ms >= restoration.since_ms + self.settings.restore_wait_ms)
@@ -570,8 +583,12 @@ impl Authority {
     }
 
     /// Takes over another configuration. What is registered stays.
-    fn reconfigure(&mut self, Configured { nves, rules, sessions: limits }: Configured, now_ms: u64) {
-        self.registry.reconfigure(nves, rules, limits.hold_down_ms);
+    fn reconfigure(
+        &mut self,
+        Configured { nves, quotas, freeze, rules, sessions: limits }: Configured,
+        now_ms: u64,
+    ) {
+        self.registry.reconfigure((nves, quotas, freeze), rules, limits.hold_down_ms);
         self.sessions.touch_all();
         let SessionLimits {
             lease_ms,
@@ -661,6 +678,8 @@ impl Authority {
     fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
+        let frozen = self.registry.take_frozen().into_iter();
+        self.effects.extend(frozen.map(|(key, nve)| Effect::Frozen(key, nve)));
         self.sessions.note_touched(&touched, &self.registry);
         self.log.push(transaction);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));

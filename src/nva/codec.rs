@@ -153,7 +153,8 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
                 Ok(parts) => Ok((sir_prefix, Digest::new(parts))),
                 Err(parts) => malformed(format!("Digest: {} parts; there are {PARTS}", parts.len())),
             };
-            let read_all = |all: v1::MappingsDigest| all.domains.into_iter().map(read).collect::<Result<_, _>>();
+            let read_all =
+                |all: v1::MappingsDigest| all.domains.into_iter().map(read).collect::<Result<_, _>>();
             let mappings = mappings.map(read_all).transpose()?;
             Down::Digest { revision, mappings, objects }
         }
@@ -412,7 +413,8 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
                 sir_prefix,
                 parts: digest.parts().to_vec(),
             };
-            let write_all = |all: Vec<_>| v1::MappingsDigest { domains: all.into_iter().map(write).collect() };
+            let write_all =
+                |all: Vec<_>| v1::MappingsDigest { domains: all.into_iter().map(write).collect() };
             down::Message::Digest(v1::Digest { revision, mappings: mappings.map(write_all), objects })
         }
         Down::Repair(parts) => down::Message::Repair(v1::Repair { mappings: write_parts(&parts) }),

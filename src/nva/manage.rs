@@ -5,6 +5,7 @@ mod objects;
 use super::authority::{Authority, NveState};
 use super::listen::Peer;
 use super::model::{Key, Record};
+use super::registry::Registry;
 use super::reload::{Operators, Reloader};
 use super::restoration::Restoration;
 use super::server::{AuthorityHandle, Gone, Trusted};
@@ -135,7 +136,7 @@ impl Filter {
         let registry = authority.registry();
         if let Some(key) = self.key {
             let record = registry.record(key).filter(|record| self.takes(key, record));
-            return (record.map(|record| write(key, record)).into_iter().collect(), None);
+            return (record.map(|record| write(registry, key, record)).into_iter().collect(), None);
         }
         let (mut found, mut last) = (Vec::new(), None);
         for (n, (key, record)) in registry.records_after(after).enumerate() {
@@ -143,7 +144,7 @@ impl Filter {
                 return (found, last);
             }
             if self.takes(*key, record) {
-                found.push(write(*key, record));
+                found.push(write(registry, *key, record));
             }
             last = Some(*key);
         }
@@ -155,7 +156,7 @@ fn waits_for(restoration: &Restoration) -> impl Iterator<Item = String> {
     restoration.waits_for().take(WAITED_FOR).map(str::to_owned)
 }
 
-fn write(key: Key, record: &Record) -> v1::Record {
+fn write(registry: &Registry, key: Key, record: &Record) -> v1::Record {
     let locators = record.choices.iter().map(|choice| RecordLocator {
         prefix: choice.locator.to_string(),
         priority: choice.priority.into(),
@@ -166,6 +167,7 @@ fn write(key: Key, record: &Record) -> v1::Record {
         owner: record.owner.clone(),
         sequence: record.sequence,
         locators: locators.collect(),
+        frozen: registry.is_frozen(key),
     }
 }
 
@@ -291,6 +293,17 @@ impl Manage for ManageService {
         let (sequence, revision) = self.handle.release(key).await?.map_err(Status::failed_precondition)?;
         tracing::warn!(identifier = %key, sequence, revision, who, "released by an operator");
         Ok(Response::new(v1::RecordReleased { sequence, revision }))
+    }
+
+    async fn record_unfreeze(
+        &self,
+        request: Request<v1::RecordUnfreezeRequest>,
+    ) -> Result<Response<v1::RecordUnfrozen>, Status> {
+        let who = self.admit(&request, OperatorRole::Operator)?;
+        let key = read_key(&request.into_inner().sir)?;
+        self.handle.unfreeze(key).await?.map_err(Status::failed_precondition)?;
+        tracing::warn!(identifier = %key, who, "unfrozen by an operator");
+        Ok(Response::new(v1::RecordUnfrozen {}))
     }
 
     async fn nve_release(

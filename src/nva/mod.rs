@@ -2,7 +2,8 @@
 //!
 //! Cores without clock, socket, thread and file:
 //! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup, `digests`:
-//!   what it adds up to), `catalogue`
+//!   what it adds up to, `quotas`: what networks may have,
+//!   `flaps`: what goes to and fro), `catalogue`
 //!   those of networks, policies and attachments (`allocate`: what operators leave open);
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
@@ -27,6 +28,7 @@ mod comparison;
 mod counts;
 mod digests;
 mod drift;
+mod flaps;
 mod follower;
 mod interest;
 mod listen;
@@ -37,6 +39,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod model;
 mod provision;
+mod quotas;
 mod refusals;
 pub mod registry;
 mod reload;

@@ -149,6 +149,7 @@ impl Bench {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
                 authority::Effect::Released(..) | authority::Effect::Left(..) => {}
+                authority::Effect::Frozen(..) => panic!("{effect:?}"),
                 authority::Effect::Redirected { router, nve, key } => {
                     assert_eq!((router, nve), (name(1), name(2)));
                     self.redirected.push(key.identifier & 0xffff);

@@ -195,6 +195,7 @@ impl Cluster {
                 }
                 authority::Effect::Commit(commit) => server.orders.push_back(commit),
                 authority::Effect::Released(..)
+                | authority::Effect::Frozen(..)
                 | authority::Effect::Redirected { .. }
                 | authority::Effect::Left(_) => {}
             }

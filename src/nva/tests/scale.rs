@@ -81,7 +81,10 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
                 match effect {
                     Effect::Down(id, down) if id == slow => unread += down.weight(),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
-                    Effect::Released(..) | Effect::Redirected { .. } | Effect::Left(..) => {}
+                    Effect::Released(..)
+                    | Effect::Frozen(..)
+                    | Effect::Redirected { .. }
+                    | Effect::Left(..) => {}
                     Effect::Commit(..) => inputs.push(Input::Committed(Ok(()))),
                     Effect::Close(id, why) => panic!("{id:?}: {why}"),
                 }

@@ -43,7 +43,7 @@ impl Bench {
                     Effect::Down(id, down) => self.sent.push((id, down)),
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
-                    Effect::Redirected { .. } | Effect::Left(..) => panic!("{effect:?}"),
+                    Effect::Frozen(..) | Effect::Redirected { .. } | Effect::Left(..) => panic!("{effect:?}"),
                     Effect::Commit(Commit { transaction, .. }) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {

@@ -219,6 +219,7 @@ impl World {
                     }
                 }
                 authority::Effect::Released(..)
+                | authority::Effect::Frozen(..)
                 | authority::Effect::Redirected { .. }
                 | authority::Effect::Left(..) => {}
                 authority::Effect::Commit(Commit { transaction, .. }) => {

@@ -66,7 +66,9 @@ impl World {
                 }
                 authority::Effect::Close(_, why) => panic!("{why}"),
                 authority::Effect::Released(..) => self.answers += 1,
-                authority::Effect::Redirected { .. } | authority::Effect::Left(_) => panic!("{effect:?}"),
+                authority::Effect::Frozen(..)
+                | authority::Effect::Redirected { .. }
+                | authority::Effect::Left(_) => panic!("{effect:?}"),
                 authority::Effect::Commit(commit) => self.commit = Some(commit.transaction),
             }
         }
