@@ -1,13 +1,14 @@
 //! The configuration file of `ila-nva` (`dpdk-config/ila-nva.yaml` lists every key).
 
-use super::check::{Check, NO_TLS, absolute, locator_prefix, nva_endpoint, tls_files};
+use super::check::{Check, NO_TLS, Scope, absolute, locator_prefix, nva_endpoint, tls_files};
 use super::diff::{Change, ChangeKind};
 use super::endpoint::NvaEndpoint;
 use super::error::ConfigErrors;
 use super::model::{LogLevel, TlsFiles};
-use super::raw::{RawAuthority, RawAuthorityTls};
+use super::raw::{RawAuthority, RawAuthorityTls, RawQuota, Text};
 use super::store::{StoreConfig, store};
 use super::{file, yaml};
+use crate::ila::identifier::MAX_VNID;
 use crate::ila::{Locator, SirPrefix};
 use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,10 @@ pub struct AuthorityConfig {
     pub requests_per_second: u32,
     /// NVEs compare what they have with the registry about so often; 0: never.
     pub digest_s: u16,
+    /// When identifiers that go to and fro are frozen.
+    pub freeze: AuthorityFreeze,
+    /// What virtual networks may have.
+    pub quotas: Vec<AuthorityQuota>,
     /// The NVEs by name.
     pub nves: BTreeMap<String, AuthorityNve>,
     /// SIR prefixes by the name of their domain.
@@ -107,6 +112,28 @@ pub struct AuthorityNve {
     pub all_networks: bool,
 }
 
+/// `freeze` of `ila-nva`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorityFreeze {
+    /// After so many changes of the owner; 0: never.
+    pub changes: u32,
+    /// Within so long.
+    pub within_s: u16,
+    /// For so long.
+    pub for_s: u32,
+}
+
+/// `quotas[]` of `ila-nva`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorityQuota {
+    /// The domain.
+    pub sir: SirPrefix,
+    /// The network; none: each that is not named.
+    pub vnid: Option<u32>,
+    /// Identifiers that it may have at a time.
+    pub max_identifiers: u32,
+}
+
 impl AuthorityConfig {
     /// Reads and judges a configuration file of `ila-nva`.
     ///
@@ -150,6 +177,8 @@ impl AuthorityConfig {
             ("sessions.digest_s", self.digest_s != new.digest_s, true),
             ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
+            ("freeze", self.freeze != new.freeze, true),
+            ("quotas", self.quotas != new.quotas, true),
             ("operators", self.operators != new.operators, true),
             ("page", self.page != new.page, false),
             ("metrics.listen", self.metrics != new.metrics, false),
@@ -220,6 +249,8 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     };
     let domains = domains(check, raw);
     let nves = nves(check, raw, &domains);
+    let quotas = quotas(check, raw, &domains);
+    let freeze = freeze(check, raw);
     let operators = operators(check, raw);
     let metrics = raw.metrics.as_ref().and_then(|metrics| {
         let mut s = check.scope("metrics", metrics.referenced);
@@ -242,6 +273,8 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         cache_lifetime_s,
         requests_per_second,
         digest_s,
+        freeze,
+        quotas,
         nves,
         sir_domains: domains,
         operators,
@@ -319,6 +352,54 @@ fn domains(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, SirPrefix>
     domains
 }
 
+/// The SIR prefix of a domain that is named.
+fn domain(
+    s: &mut Scope<'_>,
+    name: &Option<Text>,
+    domains: &BTreeMap<String, SirPrefix>,
+) -> Option<SirPrefix> {
+    let text = s.required("domain", name, "tasks")?;
+    let sir = domains.get(&text.value).copied();
+    if sir.is_none() {
+        let message = format!("`{}` is not the name of a SIR domain; add it to sir_domains", text.value);
+        s.error("domain", text.referenced, message);
+    }
+    sir
+}
+
+fn freeze(check: &mut Check, raw: &RawAuthority) -> AuthorityFreeze {
+    let at = raw.freeze.as_ref();
+    let mut s = check.scope("freeze", at.map_or(serde_saphyr::Location::UNKNOWN, |at| at.referenced));
+    let freeze = at.map(|at| &at.value);
+    AuthorityFreeze {
+        changes: s.number("changes", freeze.map_or(&None, |it| &it.changes), 0..=100, 5),
+        within_s: s.number("within_s", freeze.map_or(&None, |it| &it.within_s), 1..=3600, 180),
+        for_s: s.number("for_s", freeze.map_or(&None, |it| &it.for_s), 1..=86_400, 3600),
+    }
+}
+
+fn quotas(
+    check: &mut Check,
+    raw: &RawAuthority,
+    domains: &BTreeMap<String, SirPrefix>,
+) -> Vec<AuthorityQuota> {
+    let mut quotas: Vec<AuthorityQuota> = Vec::new();
+    for (n, entry) in raw.quotas.iter().flat_map(|list| &list.value).enumerate() {
+        let mut s = check.scope(format!("quotas[{n}]"), entry.referenced);
+        let RawQuota { domain: name, vnid, max_identifiers } = &entry.value;
+        let sir = domain(&mut s, name, domains);
+        let vnid = vnid.is_some().then(|| s.number("vnid", vnid, 1..=MAX_VNID, 1));
+        let _ = s.required("max_identifiers", max_identifiers, "1000");
+        let max_identifiers = s.number("max_identifiers", max_identifiers, 0..=8_000_000, 0);
+        let Some(sir) = sir else { continue };
+        if quotas.iter().any(|other| (other.sir, other.vnid) == (sir, vnid)) {
+            s.error_here("", "another entry has the same domain and vnid; write one".to_owned());
+        }
+        quotas.push(AuthorityQuota { sir, vnid, max_identifiers });
+    }
+    quotas
+}
+
 fn nves(
     check: &mut Check,
     raw: &RawAuthority,
@@ -335,16 +416,7 @@ fn nves(
         for (m, locator) in list.iter().enumerate() {
             let mut s = s.below(&format!("locators[{m}]"), locator.referenced);
             let prefix = locator_prefix(&mut s, &locator.value.prefix);
-            let domain = s.required("domain", &locator.value.domain, "tasks");
-            let sir = domain.and_then(|text| {
-                let sir = domains.get(&text.value).copied();
-                if sir.is_none() {
-                    let message =
-                        format!("`{}` is not the name of a SIR domain; add it to sir_domains", text.value);
-                    s.error("domain", text.referenced, message);
-                }
-                sir
-            });
+            let sir = domain(&mut s, &locator.value.domain, domains);
             let (Some(prefix), Some(sir)) = (prefix, sir) else { continue };
             match taken.insert(prefix, name.clone()) {
                 None => locators.push((prefix, sir)),

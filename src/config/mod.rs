@@ -27,7 +27,7 @@ mod yaml;
 mod tests;
 
 pub use amend::{Amendment, AmendmentRules, PeerWords, PolicyWords};
-pub use authority::{AuthorityConfig, OperatorRights, OperatorRole, PageConfig};
+pub use authority::{AuthorityConfig, AuthorityFreeze, OperatorRights, OperatorRole, PageConfig};
 pub use diff::{Change, ChangeKind};
 pub use endpoint::NvaEndpoint;
 pub use error::{ConfigError, ConfigErrors};

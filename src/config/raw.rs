@@ -271,6 +271,8 @@ raw! {
         sessions: Option<Spanned<RawSessions>>,
         sir_domains: List<RawAuthorityDomain>,
         nves: List<RawNve>,
+        quotas: List<RawQuota>,
+        freeze: Option<Spanned<RawFreeze>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         page: Option<Spanned<RawPage>>,
@@ -314,6 +316,10 @@ raw! {
         networks: Option<Text>,
         router: Option<Text>,
     }
+    /// `freeze` of `ila-nva`
+    RawFreeze { changes: Option<Text>, within_s: Option<Text>, for_s: Option<Text> }
+    /// `quotas[]` of `ila-nva`
+    RawQuota { domain: Option<Text>, vnid: Option<Text>, max_identifiers: Option<Text> }
     /// `operators[]` of `ila-nva`
     RawOperator { name: Option<Text>, role: Option<Text>, networks: List<String> }
     /// `page`

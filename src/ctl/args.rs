@@ -330,6 +330,11 @@ pub enum NvaCommand {
         #[arg(long, value_name = "NVE")]
         nve: Option<String>,
     },
+    /// Let an identifier go that went to and fro between NVEs and was frozen at one
+    Unfreeze {
+        /// SIR address
+        sir: String,
+    },
     /// Register new identifiers at once although the registry was just restored
     Resume,
     /// Read the configuration again

@@ -59,6 +59,7 @@ struct RecordView {
     owner: String,
     sequence: u64,
     locators: Vec<LocatorView>,
+    frozen: bool,
 }
 
 #[derive(Serialize)]
@@ -66,6 +67,11 @@ struct ReleasedView {
     sir: String,
     sequence: u64,
     revision: u64,
+}
+
+#[derive(Serialize)]
+struct UnfrozenView {
+    sir: String,
 }
 
 #[derive(Serialize)]
@@ -135,6 +141,14 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
                 return out.value(&NveReleasedView { nve, released, revision });
             }
             out.line(&format!("{nve}: {released} identifiers released, revision {revision}"))
+        }
+        NvaCommand::Unfreeze { sir } => {
+            let request = ask(v1::RecordUnfreezeRequest { sir: sir.clone() }, timeout);
+            let v1::RecordUnfrozen {} = client.record_unfreeze(request).await?.into_inner();
+            if out.json() {
+                return out.value(&UnfrozenView { sir });
+            }
+            out.line(&format!("{sir}: whoever has it may register it"))
         }
         NvaCommand::Resume => {
             let v1::Resumed { revision } =
@@ -324,8 +338,8 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
 }
 
 fn view(record: v1::Record) -> RecordView {
-    let v1::Record { sir, owner, sequence, locators } = record;
-    RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect() }
+    let v1::Record { sir, owner, sequence, locators, frozen } = record;
+    RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect(), frozen }
 }
 
 fn row(view: RecordView) -> Vec<String> {
@@ -335,6 +349,9 @@ fn row(view: RecordView) -> Vec<String> {
         false => format!("{},priority={},weight={}", at.locator, at.priority, at.weight),
     };
     let locators: Vec<String> = view.locators.iter().map(text).collect();
-    let locators = if locators.is_empty() { "released".to_owned() } else { locators.join(" ") };
+    let mut locators = if locators.is_empty() { "released".to_owned() } else { locators.join(" ") };
+    if view.frozen {
+        locators.push_str(" (frozen)");
+    }
     vec![view.sir, view.owner, view.sequence.to_string(), locators]
 }

@@ -20,7 +20,7 @@ use super::log::{Limits, Log, Pages};
 use super::message::{Down, Encoded, Up, VERSION};
 use super::model::{Key, ObjectKey, Transaction};
 use super::provision::Provisioning;
-use super::registry::{Claim, Nve, Registry};
+use super::registry::{Claim, FreezeRules, Nve, Quotas, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
 use super::throttle::Throttle;
@@ -74,6 +74,8 @@ pub enum Input {
     ReleaseAll(Ticket, String),
     /// An operator wants a restored registry to wait no longer.
     Resume(Ticket),
+    /// An operator lets a frozen identifier go.
+    Unfreeze(Ticket, Key),
     /// The configuration changed.
     Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
@@ -136,7 +138,7 @@ pub struct Drifts {
 }
 
 /// What an operator sets of sessions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SessionLimits {
     /// A session ends when nothing comes for so long.
     pub lease_ms: u32,
@@ -153,10 +155,14 @@ pub struct SessionLimits {
 }
 
 /// What of a configuration is taken over while it runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Configured {
     /// The NVEs by name.
     pub nves: HashMap<String, Nve>,
+    /// What networks may have.
+    pub quotas: Quotas,
+    /// When identifiers are frozen where they are.
+    pub freeze: FreezeRules,
     /// By what rules networks, policies and attachments are judged.
     pub rules: ProvisionRules,
     /// Limits of sessions.
@@ -388,6 +394,14 @@ impl Authority {
                     self.effects.push(Effect::Released(ticket, Err(why)));
                 }
             },
+            Input::Unfreeze(ticket, key) => {
+                let unfrozen = self.registry.unfreeze(key);
+                if unfrozen.is_ok() {
+                    let event = Event::new(Kind::Unfrozen, By::Operator(ticket));
+                    self.effects.push(Effect::Event(Event { key: Some(key), ..event }));
+                }
+                self.effects.push(Effect::Released(ticket, unfrozen));
+            }
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Committed(Ok(())) => {
@@ -493,6 +507,7 @@ impl Authority {
         }
         self.commits.tick();
         self.note_rest(now_ms);
+        self.registry.tick(now_ms);
         if let Some(restoration) = self.registry.restoration()
             && (restoration.waits_for().len() == 0
                 || now_ms >= restoration.since_ms + self.settings.restore_wait_ms)
@@ -608,8 +623,12 @@ impl Authority {
     }
 
     /// Takes over another configuration. What is registered stays.
-    fn reconfigure(&mut self, Configured { nves, rules, sessions: limits }: Configured, now_ms: u64) {
-        self.registry.reconfigure(nves, rules, limits.hold_down_ms);
+    fn reconfigure(
+        &mut self,
+        Configured { nves, quotas, freeze, rules, sessions: limits }: Configured,
+        now_ms: u64,
+    ) {
+        self.registry.reconfigure((nves, quotas, freeze), rules, limits.hold_down_ms);
         self.sessions.touch_all();
         let SessionLimits {
             lease_ms,
@@ -703,6 +722,11 @@ impl Authority {
         self.note_transaction(transaction, authors, now_ms);
         let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
+        let frozen = self.registry.take_frozen().into_iter();
+        self.effects.extend(frozen.map(|(key, nve)| {
+            let frozen = Event::new(Kind::Frozen, By::Authority);
+            Effect::Event(Event { nve: Some(nve.into()), key: Some(key), ..frozen })
+        }));
         self.sessions.note_touched(&touched, &self.registry);
         self.log.push(transaction, now_ms);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));

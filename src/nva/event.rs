@@ -58,6 +58,10 @@ kinds! {
     Refused = "refused",
     /// refused more than is told one by one
     MoreRefused = "more_refused",
+    /// an identifier went to and fro and is frozen at this NVE
+    Frozen = "frozen",
+    /// unfrozen by an operator
+    Unfrozen = "unfrozen",
     /// an NVE is redirected
     Redirected = "redirected",
     /// made: changed by an operator
@@ -95,6 +99,8 @@ impl Kind {
             | Kind::Deleted
             | Kind::ChangeRefused
             | Kind::ObjectsRefused
+            | Kind::Frozen
+            | Kind::Unfrozen
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened

@@ -141,6 +141,16 @@ impl Manage for ManageService {
         Ok(Response::new(v1::RecordReleased { sequence, revision }))
     }
 
+    async fn record_unfreeze(
+        &self,
+        request: Request<v1::RecordUnfreezeRequest>,
+    ) -> Result<Response<v1::RecordUnfrozen>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let key = read_key(&request.into_inner().sir)?;
+        self.handle.unfreeze(key, author).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::RecordUnfrozen {}))
+    }
+
     async fn nve_release(
         &self,
         request: Request<v1::NveReleaseRequest>,

@@ -18,6 +18,8 @@ families! {
     REVISION: Gauge = "ila_nva_revision";
     /// Identifiers by state: held, or released and kept for their last owner.
     IDENTIFIERS: Gauge = "ila_nva_identifiers";
+    /// Identifiers that went to and fro between NVEs and are frozen where they are.
+    FROZEN: Gauge = "ila_nva_frozen_identifiers";
     /// NVEs by state: with a session, with one at another authority, or without one.
     NVES: Gauge = "ila_nva_nves";
     /// Transactions that the slowest NVE with a session that follows all of them has yet to say that it applied.
@@ -78,6 +80,7 @@ impl Site for Endpoint {
         scrape.set(REVISION, &[], census.revision as f64);
         scrape.set(IDENTIFIERS, &[("state", "held")], census.held as f64);
         scrape.set(IDENTIFIERS, &[("state", "released")], census.released as f64);
+        scrape.set(FROZEN, &[], census.frozen as f64);
         scrape.set(NVES, &[("state", "session")], census.live as f64);
         scrape.set(NVES, &[("state", "elsewhere")], census.elsewhere as f64);
         scrape.set(NVES, &[("state", "away")], census.away as f64);
@@ -145,6 +148,7 @@ pub(super) struct Census {
     revision: u64,
     held: usize,
     released: usize,
+    frozen: usize,
     live: usize,
     elsewhere: usize,
     away: usize,
@@ -174,6 +178,7 @@ impl Census {
             revision: registry.revision(),
             held,
             released,
+            frozen: registry.frozen_count(),
             live,
             away: registry.nves().count().saturating_sub(live + elsewhere),
             lag: registry.revision() - slowest,

@@ -2,8 +2,8 @@
 //!
 //! Cores without clock, socket, thread and file:
 //! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup, `digests`:
-//!   what it adds up to), `catalogue` those of networks, policies and attachments (`allocate`: what operators leave open,
-//!   `claims`: whose an identifier is by that);
+//!   what it adds up to, `quotas`: what networks may have, `flaps`: what goes to and fro), `catalogue` those of networks,
+//!   policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is by that);
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
 //!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take;
@@ -35,6 +35,7 @@ mod digests;
 mod drift;
 pub mod event;
 mod gate;
+mod flaps;
 mod follower;
 mod interest;
 mod listen;
@@ -46,6 +47,7 @@ pub mod mirror;
 pub mod model;
 mod page;
 mod provision;
+mod quotas;
 pub mod registry;
 mod reload;
 mod restoration;

@@ -7,12 +7,18 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
+mod limits;
+
 use super::allocate;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::digests::Digests;
-use super::model::{Choice, Key, MAX_LOCATORS, ObjectKey, Record, Transaction};
+use super::flaps::Flaps;
+use super::model::{Choice, Key, ObjectKey, Record, Transaction};
+use super::quotas::{Network, Networks, network_of};
 
+pub use super::flaps::FreezeRules;
 pub use super::model::Nve;
+pub use super::quotas::Quotas;
 use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
@@ -57,6 +63,11 @@ pub struct Registry {
     held: HashMap<String, BTreeSet<Key>>,
     tombstones: Tombstones,
     digests: Digests,
+    quotas: Quotas,
+    networks: Networks,
+    flaps: Flaps,
+    /// What was frozen since somebody asked, and where.
+    newly_frozen: Vec<(Key, String)>,
     hold_down_ms: u64,
     revision: u64,
     restoration: Option<Restoration>,
@@ -69,6 +80,8 @@ pub struct Draft {
     writes: BTreeMap<Key, Record>,
     /// How many identifiers more each NVE has with it.
     more: BTreeMap<String, isize>,
+    /// How many more each network has.
+    more_in: BTreeMap<Network, isize>,
 }
 
 impl Draft {
@@ -79,6 +92,14 @@ impl Draft {
             let writes = self.writes.into_iter().collect();
             Transaction { writes, ..Transaction::default() }
         })
+    }
+
+    /// So many more identifiers of an NVE, and of the network of `key`.
+    fn count(&mut self, nve: &str, key: Key, more: isize) {
+        *self.more.entry(nve.to_owned()).or_default() += more;
+        if let Some(network) = network_of(key) {
+            *self.more_in.entry(network).or_default() += more;
+        }
     }
 
     /// How many records it writes.
@@ -113,10 +134,17 @@ impl Registry {
         for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
             note_held(&mut held, *key, &record.owner);
         }
-        let mut digests = Digests::default();
-        records.iter().for_each(|(key, record)| digests.add(*key, record));
+        let (mut digests, mut networks) = (Digests::default(), Networks::default());
+        for (key, record) in &records {
+            digests.add(*key, record);
+            networks.add(*key, record);
+        }
         Registry {
             digests,
+            networks,
+            quotas: Quotas::default(),
+            flaps: Flaps::default(),
+            newly_frozen: Vec::new(),
             nves,
             records,
             held,
@@ -146,11 +174,18 @@ impl Registry {
         self.restoration.iter_mut().for_each(|it| it.completed(nve));
     }
 
-    /// Takes over other NVEs, rules of what operators want at them, and another time for which released identifiers are kept. What is registered stays.
-    pub fn reconfigure(&mut self, nves: HashMap<String, Nve>, rules: ProvisionRules, hold_down_ms: u64) {
+    /// Takes over other NVEs and quotas, rules of what operators want at NVEs, and another time for which released
+    /// identifiers are kept. What is registered stays.
+    pub fn reconfigure(
+        &mut self,
+        (nves, quotas, freeze): (HashMap<String, Nve>, Quotas, FreezeRules),
+        rules: ProvisionRules,
+        hold_down_ms: u64,
+    ) {
         self.catalogue.judge_by(rules);
+        self.flaps.judge_by(freeze);
         self.restoration.iter_mut().for_each(|it| it.reconfigure(&nves));
-        (self.nves, self.hold_down_ms) = (nves, hold_down_ms);
+        (self.nves, self.quotas, self.hold_down_ms) = (nves, quotas, hold_down_ms);
     }
 
     /// Owners that may not open a session, and how many identifiers each has.
@@ -327,6 +362,7 @@ impl Registry {
                 temporary: false,
             });
         }
+        self.may_come(nve, key, now_ms)?;
         let before = self.seen(draft, key);
         if let Some(restoration) = self.restoration.as_ref().filter(|_| !before.is_some_and(Record::is_held))
             && !(1..=self.revision).contains(&known)
@@ -362,7 +398,8 @@ impl Registry {
         let sequence = self.next_sequence(key);
         if !before.is_some_and(Record::is_held) {
             self.may_have_more(draft, nve, key)?;
-            *draft.more.entry(nve.to_owned()).or_default() += 1;
+            self.network_may_have_more(draft, key)?;
+            draft.count(nve, key, 1);
         }
         draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence });
         Ok(sequence)
@@ -392,7 +429,7 @@ impl Registry {
             Some(record) if !record.is_held() => Ok(record.sequence),
             Some(_) => {
                 let sequence = self.next_sequence(key);
-                *draft.more.entry(nve.to_owned()).or_default() -= 1;
+                draft.count(nve, key, -1);
                 draft.writes.insert(key, Record { choices: Vec::new(), owner: nve.to_owned(), sequence });
                 Ok(sequence)
             }
@@ -472,8 +509,10 @@ impl Registry {
         self.catalogue.apply(&transaction.objects);
         for (key, record) in &transaction.writes {
             self.digests.add(*key, record);
+            self.networks.add(*key, record);
             if let Some(before) = self.records.get(key) {
                 self.digests.remove(*key, before);
+                self.networks.remove(*key, before);
             }
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => self.forget_held(*key, &before.owner),
@@ -482,13 +521,18 @@ impl Registry {
             }
             if record.is_held() {
                 note_held(&mut self.held, *key, &record.owner);
+                if self.flaps.registered(*key, &record.owner, now_ms) {
+                    self.newly_frozen.push((*key, record.owner.clone()));
+                }
             } else {
+                self.flaps.released(*key, &record.owner, now_ms);
                 self.tombstones.insert(*key, &record.owner, now_ms + self.hold_down_ms);
             }
         }
         for key in &transaction.deletes {
             if let Some(before) = self.records.remove(key) {
                 self.digests.remove(*key, &before);
+                self.networks.remove(*key, &before);
                 self.tombstones.remove(*key, &before);
             }
         }
@@ -502,8 +546,10 @@ impl Registry {
         let touched = self.catalogue.touched(&objects);
         self.catalogue.apply(&objects);
         let (nves, catalogue) = (std::mem::take(&mut self.nves), std::mem::take(&mut self.catalogue));
-        let now =
-            Registry::new(nves, records, revision, (now_ms, self.hold_down_ms)).with_catalogue(catalogue);
+        let now = Registry::new(nves, records, revision, (now_ms, self.hold_down_ms));
+        let mut now = now.with_catalogue(catalogue);
+        now.quotas = std::mem::take(&mut self.quotas);
+        now.flaps = std::mem::take(&mut self.flaps);
         let before = std::mem::replace(self, now);
         let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
         let mut changed: Vec<Key> =
@@ -526,63 +572,6 @@ impl Registry {
             if own.is_empty() {
                 self.held.remove(owner);
             }
-        }
-    }
-
-    /// Whether an NVE may have one identifier more.
-    fn may_have_more(&self, draft: &Draft, nve: &str, key: Key) -> Result<(), Refusal> {
-        let most = self.nves.get(nve).map_or(0, |own| own.max_identifiers);
-        let held = self.held.get(nve).map_or(0, BTreeSet::len);
-        let released = self.tombstones.count_of(nve);
-        let is_own = self.records.get(&key).is_some_and(|record| record.owner == nve);
-        if !is_own && released >= most.saturating_add(RELEASED) {
-            let why =
-                format!("{nve} released {released} identifiers that are kept for it; try {key} again later");
-            return Err(Refusal { owner: None, sequence: 0, why, temporary: true });
-        }
-        if held.saturating_add_signed(draft.more.get(nve).copied().unwrap_or(0)) < most {
-            return Ok(());
-        }
-        let why = format!(
-            "{key} would be more than the {most} identifiers that {nve} may have; release some, or raise \
-             nves[].max_identifiers at the authority"
-        );
-        Err(Refusal { owner: None, sequence: 0, why, temporary: false })
-    }
-
-    /// Whether the NVE may claim a key at these locators.
-    fn may_claim(&self, nve: &str, key: Key, choices: &[Choice]) -> Result<(), Refusal> {
-        let refuse = |why: String| Err(Refusal { owner: None, sequence: 0, why, temporary: false });
-        if !key.is_mappable() {
-            return refuse(format!(
-                "{key} is no identifier that has a mapping: a task's or a tenant's unicast address, C-bit 0"
-            ));
-        }
-        if choices.is_empty() || choices.len() > MAX_LOCATORS {
-            return refuse(format!("{} locators; name 1 to {MAX_LOCATORS}", choices.len()));
-        }
-        let own = self.nves.get(nve);
-        for (n, choice) in choices.iter().enumerate() {
-            let locator = choice.locator;
-            if !(1..=1000).contains(&choice.weight) {
-                return refuse(format!("weight {} of {locator}; write 1 to 1000", choice.weight));
-            }
-            if choices[..n].iter().any(|other| other.locator == locator) {
-                return refuse(format!("{locator} is named twice"));
-            }
-            match own.and_then(|own| own.locators.get(&locator)) {
-                None => return refuse(format!("{locator} is not a locator of {nve}")),
-                Some(sir_prefix) if *sir_prefix != key.sir_prefix => {
-                    return refuse(format!("{locator} belongs to another SIR domain than {key}"));
-                }
-                Some(_) => {}
-            }
-        }
-        // What an NVE had before an operator made the network or the attachment, it keeps.
-        let had = self.records.get(&key).is_some_and(|record| record.owner == nve);
-        match self.catalogue.denies(nve, key).filter(|_| !had) {
-            Some(why) => refuse(why),
-            None => Ok(()),
         }
     }
 }

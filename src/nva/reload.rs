@@ -2,9 +2,9 @@
 
 use super::authority::{Configured, SessionLimits};
 use super::event::{By, Event, Kind};
-use super::registry::Nve;
+use super::registry::{FreezeRules, Nve, Quotas};
 use super::server::{Author, AuthorityHandle};
-use crate::config::{AuthorityConfig, LogLevel, OperatorRights, ProvisionRules};
+use crate::config::{AuthorityConfig, AuthorityFreeze, LogLevel, OperatorRights, ProvisionRules};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +14,19 @@ use tokio::sync::{Mutex, watch};
 /// Operators by name.
 pub(super) type Operators = Arc<BTreeMap<String, OperatorRights>>;
 
+/// What an authority needs of a configuration.
+pub(super) fn configured(config: &AuthorityConfig) -> Configured {
+    Configured {
+        nves: nves(config),
+        quotas: quotas(config),
+        freeze: freeze(config),
+        rules: ProvisionRules::new(config.sir_domains.clone()),
+        sessions: limits(config),
+    }
+}
+
 /// The NVEs of a configuration.
-pub(super) fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
+fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
     let nves = config.nves.iter().map(|(name, nve)| {
         let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
         let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
@@ -24,8 +35,27 @@ pub(super) fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
     nves.collect()
 }
 
+/// What its networks may have.
+fn quotas(config: &AuthorityConfig) -> Quotas {
+    let mut quotas = Quotas::default();
+    for quota in &config.quotas {
+        let (sir_prefix, most) = (quota.sir.0, quota.max_identifiers as usize);
+        match quota.vnid {
+            Some(vnid) => _ = quotas.named.insert((sir_prefix, vnid), most),
+            None => _ = quotas.each.insert(sir_prefix, most),
+        }
+    }
+    quotas
+}
+
+/// When identifiers are frozen.
+fn freeze(config: &AuthorityConfig) -> FreezeRules {
+    let AuthorityFreeze { changes, within_s, for_s } = config.freeze;
+    FreezeRules { changes, within_ms: u64::from(within_s) * 1000, for_ms: u64::from(for_s) * 1000 }
+}
+
 /// Its limits of sessions.
-pub(super) fn limits(config: &AuthorityConfig) -> SessionLimits {
+fn limits(config: &AuthorityConfig) -> SessionLimits {
     SessionLimits {
         lease_ms: u32::from(config.lease_s) * 1000,
         hold_down_ms: u64::from(config.hold_down_s) * 1000,
@@ -65,9 +95,7 @@ impl Reloader {
             ));
         }
         let gone = |_| "the authority is shutting down".to_owned();
-        let rules = ProvisionRules::new(new.sir_domains.clone());
-        let configured = Configured { nves: nves(&new), rules, sessions: limits(&new) };
-        self.handle.reconfigure(configured).await.map_err(gone)?;
+        self.handle.reconfigure(configured(&new)).await.map_err(gone)?;
         self.operators.send_replace(Arc::new(new.operators.clone()));
         (self.set_level)(new.log_level);
         *config = new;

@@ -5,10 +5,10 @@ use super::listen::{self, CONNECTIONS, Plain};
 use super::manage::ManageService;
 use super::metrics::Endpoint;
 use super::page::{self, Page};
-use super::reload::{Reloader, limits, nves};
+use super::reload::{Reloader, configured};
 use super::server;
 use super::store::{EPOCH, StoreError, open};
-use crate::config::{AuthorityConfig, ConfigErrors, LogLevel, NvaEndpoint, ProvisionRules, StoreConfig};
+use crate::config::{AuthorityConfig, ConfigErrors, LogLevel, NvaEndpoint, StoreConfig};
 use crate::telemetry::http::{self, Limits, ListenError};
 use crate::tls::TlsError;
 use crate::tls::files::Stamp;
@@ -104,7 +104,6 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
         // An etcd may be away for long.
         () = &mut until => return Ok(()),
     };
-    let rules = ProvisionRules::new(config.sir_domains.clone());
     let files = config.tls.clone().map(|tls| ServerFiles { tls, revoked: config.revoked.clone() });
     let trust = match &files {
         Some(files) => {
@@ -114,8 +113,7 @@ pub async fn serve(setup: Setup, until: impl Future<Output = ()>) -> Result<(), 
         None => None,
     };
     let trusted = trust.as_ref().map(|(_, trust)| trust.subscribe());
-    let (service, authority, store) =
-        server::pair(store, nves(&config), rules, limits(&config), trusted.clone());
+    let (service, authority, store) = server::pair(store, configured(&config), trusted.clone());
     // Each NVE has a connection.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

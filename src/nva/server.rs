@@ -10,11 +10,10 @@ use super::event::{By, Event as Happened, Kind};
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
-use super::registry::{Nve, Registry};
+use super::registry::Registry;
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::watch::Hub;
 use super::{MAX_MESSAGE_BYTES, v1};
-use crate::config::ProvisionRules;
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
 use std::collections::HashMap;
@@ -123,6 +122,11 @@ impl AuthorityHandle {
         self.ask(Box::new(Input::Resume), author).await
     }
 
+    /// Lets a frozen identifier go.
+    pub(super) async fn unfreeze(&self, key: Key, author: Author) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Unfreeze(ticket, key)), author).await
+    }
+
     async fn ask(&self, ask: Ask, author: Author) -> Result<Released, Gone> {
         let (tell, told) = oneshot::channel();
         self.0.send(Event::Ask(ask, author, tell)).await.map_err(|_| Gone)?;
@@ -209,9 +213,7 @@ pub struct Server {
 #[must_use]
 pub fn pair(
     Running { stored, rules: commits, orders, reports, thread }: Running,
-    nves: HashMap<String, Nve>,
-    rules: ProvisionRules,
-    limits: SessionLimits,
+    Configured { nves, quotas, freeze, rules, sessions: limits }: Configured,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -240,7 +242,7 @@ pub fn pair(
         tracing::error!(%object, why, "what an operator wanted cannot be read, and nobody is told of it; set it anew");
     }
     let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
-    let mut registry = registry.with_catalogue(catalogue);
+    let mut registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
     if stored.restored {
         registry = registry.restored(0);
         tracing::warn!(
@@ -616,6 +618,7 @@ pub fn routes(service: Service) -> v1::nva_server::NvaServer<Service> {
 mod tests {
     use super::*;
     use crate::config::TlsFiles;
+    use crate::nva::registry::Nve;
     use crate::nva::store::Memory;
     use crate::tls::pki;
     use crate::tls::server::ServerFiles;
@@ -634,7 +637,8 @@ mod tests {
         let mut running = Running::own(Box::new(Memory::default())).unwrap();
         (running.orders, running.reports) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().1);
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
-        let (service, server, _) = pair(running, nves, ProvisionRules::default(), limits, None);
+        let configured = Configured { nves, sessions: limits, ..Configured::default() };
+        let (service, server, _) = pair(running, configured, None);
         let ended = tokio::time::timeout(Duration::from_secs(10), server.run()).await;
         assert!(ended.unwrap().unwrap_err().to_string().contains("is gone"));
         drop(service);
@@ -664,9 +668,9 @@ mod tests {
             digest_ms: 0,
         };
         let nves = HashMap::from([("nve1".to_owned(), Nve::default())]);
-        let rules = ProvisionRules::default();
+        let configured = Configured { nves, sessions: limits, ..Configured::default() };
         let running = Running::own(Box::new(Memory::default())).unwrap();
-        let (_service, mut server, _) = pair(running, nves, rules, limits, Some(trusted.subscribe()));
+        let (_service, mut server, _) = pair(running, configured, Some(trusted.subscribe()));
         let chain = Chain::from([CertificateDer::from_pem_file(path("nve-nve1.pem")).unwrap()]);
         let open = |server: &mut Server, id| {
             let (downs, mut messages) = mpsc::unbounded_channel();

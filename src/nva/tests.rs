@@ -59,7 +59,7 @@ fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
 }
 
 fn configured(nves: HashMap<String, Nve>, sessions: SessionLimits) -> Configured {
-    Configured { nves, rules: ProvisionRules::default(), sessions }
+    Configured { nves, sessions, ..Configured::default() }
 }
 
 fn name(nve: u64) -> String {

@@ -310,6 +310,37 @@ def test_a_node_that_claims_the_locator_of_another_is_refused():
         nva.stop()
 
 
+def test_an_identifier_that_goes_to_and_fro_is_frozen_until_an_operator_lets_it_go():
+    with Lab("ilav") as lab:
+        domain = Domain(lab, hold_down_s=0)
+        net, nva = domain.net, domain.nva
+        nva.config["freeze"] = {"changes": 2}
+        domain.start()
+        domain.knows(net.gw, T1, T2)
+        owner = lambda: {record["owner"] for record in nva.ctl("records", "--sir", T2) if record["locators"]}  # noqa: E731
+        nve1, nve2 = (node.config["node"]["name"] for node in (net.nve1, net.nve2))
+        own1, task2 = net.nve1.config["attachments"], net.nve2.config["attachments"]
+
+        def goes(to, there, other, without):
+            other.config["attachments"] = without
+            other.reload()
+            to.config["attachments"] = there
+            to.reload()
+
+        goes(net.nve1, own1 + task2, net.nve2, [])
+        until(lambda: owner() == {nve1}, "task 2 to be at the first NVE")
+        goes(net.nve2, task2, net.nve1, own1)
+        until(lambda: owner() == {nve2}, "task 2 to be back")
+        # The second change froze it there.
+        expect(nva.ctl("records", "--sir", T2)[0]["frozen"], "it is not frozen")
+        expect("is frozen at this NVE" in nva.log(), nva.log())
+        goes(net.nve1, own1 + task2, net.nve2, [])
+        until(lambda: f"is frozen at {nve2}" in net.nve1.log(), "the first NVE to be refused")
+        nva.ctl("unfreeze", T2)
+        until(lambda: owner() == {nve1}, "task 2 to be at the first NVE", 60)
+        domain.stop()
+
+
 def test_a_node_that_stands_still_keeps_nobody_back_and_catches_up():
     with Lab("ilav") as lab:
         domain = Domain(lab, lease_s=2).start()

@@ -78,6 +78,29 @@ def test_a_policy_reaches_the_nodes_and_goes_again():
         net.stop()
 
 
+def test_a_network_has_no_more_identifiers_than_its_quota():
+    with Lab("ilap") as lab:
+        net = Provisioned(lab)
+        quota = {"domain": net.nva.config["sir_domains"][0]["name"], "max_identifiers": 2}
+        net.nva.config["quotas"] = [quota]
+        net.start()
+        net.asks("network", "add", "--file", "-", entry=network("red"))
+        net.attach("vm1")
+        net.attached(net.nve1, "vm1")
+        until(lambda: len(net.show("records")) == 2, "the first tenant to be registered")
+        net.attach("vm2")
+        net.attached(net.nve2, "vm2")
+        refused = "more than the 2 identifiers that VNID"
+        until(lambda: refused in net.nve2.log(), "the second tenant to be refused")
+        expect(len(net.show("records")) == 2, net.show("records"))
+        quota["max_identifiers"] = 4
+        net.nva.reload()
+        # What was refused is asked for again after half a minute.
+        until(lambda: len(net.show("records")) == 4, "the second tenant to be registered", 90)
+        net.vms["vm1"].reaches(ipv4("vm2"))
+        net.stop()
+
+
 def test_a_node_that_starts_while_the_authority_is_away_has_its_tenants_at_once():
     with Lab("ilap") as lab:
         net = Provisioned(lab).start()

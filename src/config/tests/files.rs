@@ -1,7 +1,7 @@
 //! The files that are shipped, and the promises of the reference.
 
 use crate::config::raw::{RawAuthority, RawConfig, Schema};
-use crate::config::{AuthorityConfig, Config, StoreConfig, mappings};
+use crate::config::{AuthorityConfig, AuthorityFreeze, Config, StoreConfig, mappings};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -171,6 +171,56 @@ fn a_page_in_the_clear_stays_on_its_machine_and_a_viewer_may_be_of_some_networks
     let change = |old: &str, new: &str| parse(old).unwrap().changes(&parse(new).unwrap());
     let page = "page: {listen: \"http://127.0.0.1:9466\"}";
     assert!(matches!(&change("", page)[..], [change] if change.path == "page" && !change.reload));
+}
+
+#[test]
+fn when_identifiers_are_frozen_has_defaults_and_bounds() {
+    let parse = |freeze: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n{freeze}\n"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    let rules = |freeze: &str| {
+        let AuthorityFreeze { changes, within_s, for_s } = parse(freeze).unwrap().freeze;
+        (changes, within_s, for_s)
+    };
+    assert_eq!(rules(""), (5, 180, 3600));
+    assert_eq!(rules("freeze: {changes: 0, within_s: 1, for_s: 86400}"), (0, 1, 86_400));
+    for (freeze, place) in
+        [("changes: 101", "changes"), ("within_s: 0", "within_s"), ("for_s: 86401", "for_s")]
+    {
+        let errors = parse(&format!("freeze: {{{freeze}}}")).unwrap_err().to_string();
+        assert!(errors.contains(&format!("freeze.{place}")), "{errors}");
+    }
+}
+
+#[test]
+fn quotas_are_of_networks_of_known_domains_and_one_for_each() {
+    let parse = |quotas: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n\
+             sir_domains: [{{name: tasks, prefix: \"2001:db8:dddd::/64\"}}]\nquotas: [{quotas}]\n"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    let both = "{domain: tasks, max_identifiers: 5}, {domain: tasks, vnid: 7, max_identifiers: 0}";
+    let quotas = parse(both).unwrap().quotas;
+    let limits: Vec<_> = quotas.iter().map(|quota| (quota.vnid, quota.max_identifiers)).collect();
+    assert_eq!(limits, [(None, 5), (Some(7), 0)]);
+    assert!(parse("").unwrap().quotas.is_empty());
+    for (quotas, place, why) in [
+        ("{domain: other, max_identifiers: 5}", "quotas[0].domain", "sir_domains"),
+        ("{max_identifiers: 5}", "quotas[0].domain", "missing"),
+        ("{domain: tasks}", "quotas[0].max_identifiers", "missing"),
+        ("{domain: tasks, vnid: 0, max_identifiers: 5}", "quotas[0].vnid", "268435455"),
+        ("{domain: tasks, vnid: 268435456, max_identifiers: 5}", "quotas[0].vnid", "268435455"),
+        ("{domain: tasks, max_identifiers: 8000001}", "quotas[0].max_identifiers", "8000000"),
+        ("{domain: tasks, max_identifiers: 1}, {domain: tasks, max_identifiers: 2}", "quotas[1]", "the same"),
+    ] {
+        let errors = parse(quotas).unwrap_err().to_string();
+        assert!(errors.contains(place) && errors.contains(why), "{quotas}: {errors}");
+    }
 }
 
 /// Path of the leaf on each line of the reference, by indentation; `None` for lines without a leaf.

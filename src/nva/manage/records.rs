@@ -5,6 +5,7 @@ use crate::ila::{Identifier, IdentifierType, Locator};
 use crate::nva::authority::Authority;
 use crate::nva::catalogue::Catalogue;
 use crate::nva::model::{Choice, Key, Record};
+use crate::nva::registry::Registry;
 use crate::nva::scope::Sight;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use tonic::Status;
@@ -76,7 +77,7 @@ impl Filter {
         let catalogue = registry.catalogue();
         if let Some(key) = self.key {
             let record = registry.record(key).filter(|record| self.takes(catalogue, key, record));
-            return (record.map(|record| write(key, record)).into_iter().collect(), None);
+            return (record.map(|record| write(registry, key, record)).into_iter().collect(), None);
         }
         let (mut found, mut last) = (Vec::new(), None);
         for (n, (key, record)) in registry.records_after(after).enumerate() {
@@ -84,7 +85,7 @@ impl Filter {
                 return (found, last);
             }
             if self.takes(catalogue, *key, record) {
-                found.push(write(*key, record));
+                found.push(write(registry, *key, record));
             }
             last = Some(*key);
         }
@@ -93,9 +94,14 @@ impl Filter {
 }
 
 /// A record as operators see it.
-fn write(key: Key, record: &Record) -> v1::Record {
-    let locators = locators(&record.choices);
-    v1::Record { sir: key.to_string(), owner: record.owner.clone(), sequence: record.sequence, locators }
+fn write(registry: &Registry, key: Key, record: &Record) -> v1::Record {
+    v1::Record {
+        sir: key.to_string(),
+        owner: record.owner.clone(),
+        sequence: record.sequence,
+        locators: locators(&record.choices),
+        frozen: registry.is_frozen(key),
+    }
 }
 
 /// Where an identifier is, as operators see it.

@@ -1,8 +1,9 @@
 //! Laws of registrations.
 
 use super::*;
+use crate::ila::Identifier;
 use crate::nva::model::{Record, Transaction};
-use crate::nva::registry::{Draft, Refusal, Registry};
+use crate::nva::registry::{Draft, FreezeRules, Quotas, Refusal, Registry};
 
 const HOLD_DOWN_MS: u64 = 60_000;
 
@@ -297,7 +298,11 @@ fn other_nves_are_taken_over_and_what_is_registered_stays() {
     let _ = register(&mut registry, 2, key(2), at(2), 0);
     let mut others = nves(1);
     others.get_mut("nve1").unwrap().locators.remove(&locator(1, 0));
-    registry.reconfigure(others, crate::config::ProvisionRules::default(), HOLD_DOWN_MS);
+    registry.reconfigure(
+        (others, Quotas::default(), FreezeRules::default()),
+        crate::config::ProvisionRules::default(),
+        HOLD_DOWN_MS,
+    );
     assert_eq!(registry.counts(), (2, 0));
     assert_eq!(registry.strangers().collect::<Vec<_>>(), [("nve2", 1)]);
     // At a locator that was taken from it, also in place.
@@ -306,4 +311,72 @@ fn other_nves_are_taken_over_and_what_is_registered_stays() {
     );
     let other = vec![Choice { locator: locator(1, 1), ..at(1)[0] }];
     assert_eq!(register(&mut registry, 1, key(1), other, 0), Ok(3));
+}
+
+fn tenant(vnid: u32, host: u32) -> Key {
+    Key { sir_prefix: SIR, identifier: Identifier::tenant_ipv4(vnid, host).0 }
+}
+
+#[test]
+fn a_network_has_no_more_identifiers_than_its_quota_whoever_registers_them() {
+    let quotas = Quotas { each: [(SIR, 3)].into(), named: [((SIR, 7), 2)].into() };
+    let mut registry = empty().with_limits(quotas, FreezeRules::default());
+    let taken = |registry: &mut Registry, nve, vnid, host| {
+        register(registry, nve, tenant(vnid, host), at(nve), 0).map_err(|refusal| refusal.why)
+    };
+    assert!(taken(&mut registry, 1, 7, 1).is_ok() && taken(&mut registry, 2, 7, 2).is_ok());
+    let refusal = taken(&mut registry, 1, 7, 3).unwrap_err();
+    assert!(refusal.contains("more than the 2 identifiers that VNID 7 may have"), "{refusal}");
+    assert_eq!(registry.count_in(SIR, 7), (2, Some(2)));
+    // What is there may move to another locator, and other networks and tasks have their own.
+    let other = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
+    assert!(register(&mut registry, 1, tenant(7, 1), other, 0).is_ok());
+    for host in 1..=3 {
+        assert!(taken(&mut registry, 1, 8, host).is_ok());
+    }
+    assert!(taken(&mut registry, 1, 8, 4).is_err());
+    assert!(register(&mut registry, 1, key(1), at(1), 0).is_ok());
+    // Requests of one transaction count together, and what goes makes room.
+    let mut draft = Draft::default();
+    registry.unregister(&mut draft, "nve1", tenant(7, 1)).unwrap();
+    assert!(registry.register(&mut draft, "nve1", claim(tenant(7, 3), at(1)), 0).is_ok());
+    assert!(registry.register(&mut draft, "nve1", claim(tenant(7, 4), at(1)), 0).is_err());
+    registry.apply(&draft.finish().unwrap(), 0);
+    assert_eq!(registry.count_in(SIR, 7), (2, Some(2)));
+    // A lower quota takes nothing away.
+    let lower = Quotas { named: [((SIR, 7), 1)].into(), ..Quotas::default() };
+    registry.reconfigure((nves(2), lower, FreezeRules::default()), ProvisionRules::default(), HOLD_DOWN_MS);
+    assert_eq!(registry.count_in(SIR, 7), (2, Some(1)));
+    assert!(taken(&mut registry, 2, 7, 5).is_err() && taken(&mut registry, 2, 8, 5).is_ok());
+    // And counts are those of the records over a restart.
+    let stored: Vec<(Key, Record)> = registry.records_after(None).map(|(k, r)| (*k, r.clone())).collect();
+    let again = Registry::new(nves(2), stored, registry.revision(), (0, HOLD_DOWN_MS));
+    assert_eq!((again.count_in(SIR, 7), again.count_in(SIR, 8)), ((2, None), (4, None)));
+}
+
+#[test]
+fn rfc_7432_15_1_what_goes_to_and_fro_is_frozen_where_it_is_until_an_operator_or_time_lets_it_go() {
+    let rules = FreezeRules { changes: 3, within_ms: 10_000, for_ms: 5_000 };
+    let mut registry = Registry::new(nves(2), [], 0, (0, 0)).with_limits(Quotas::default(), rules);
+    let goes = |registry: &mut Registry, from, to, now_ms| {
+        release(registry, from, key(1), now_ms).unwrap();
+        let registered = register(registry, to, key(1), at(to), now_ms + 1);
+        (registered.map_err(|refusal| (refusal.owner, refusal.why)), registry.take_frozen().len())
+    };
+    register(&mut registry, 1, key(1), at(1), 0).unwrap();
+    assert!(goes(&mut registry, 1, 2, 10).0.is_ok() && goes(&mut registry, 2, 1, 20).0.is_ok());
+    assert!(matches!(goes(&mut registry, 1, 2, 30), (Ok(_), 1)));
+    assert!(registry.is_frozen(key(1)) && registry.frozen_count() == 1);
+    // Its owner may release it and register it again, and nobody else.
+    let (refused, _) = goes(&mut registry, 2, 1, 40);
+    let (owner, why) = refused.unwrap_err();
+    assert!(owner.as_deref() == Some("nve2") && why.contains("frozen at nve2 for another 4990 ms"), "{why}");
+    assert!(register(&mut registry, 2, key(1), at(2), 50).is_ok());
+    assert!(registry.unfreeze(key(1)).is_ok() && registry.unfreeze(key(1)).is_err());
+    assert!(goes(&mut registry, 2, 1, 60).0.is_ok());
+    assert!(goes(&mut registry, 1, 2, 70).0.is_ok());
+    assert!(matches!(goes(&mut registry, 2, 1, 80), (Ok(_), 1)));
+    registry.tick(5_100);
+    assert!(!registry.is_frozen(key(1)));
+    assert!(goes(&mut registry, 1, 2, 5_100).0.is_ok());
 }
