@@ -125,7 +125,7 @@ impl<I: Iterator<Item = (String, crate::table::Hop)>> CollectNames for I {
 /// A tenant or a task; some of them cannot be there together.
 fn attached(n: u8, form: u8, place: u8) -> Entry {
     let port = if place % 8 == 7 { "b" } else { "a" };
-    let vlan = if place % 3 == 0 { String::new() } else { format!(", vlan: {}", place % 3) };
+    let vlan = if place.is_multiple_of(3) { String::new() } else { format!(", vlan: {}", place % 3) };
     let mac = format!("02:00:00:00:01:{:02x}", n % 5);
     let what = match form % 4 {
         0 => format!(
