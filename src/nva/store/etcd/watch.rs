@@ -104,6 +104,15 @@ impl Assembler {
                 None => Some(Item::Damaged(format!("the session of {nve} is damaged"))),
             },
             Place::Session(nve) => Some(Item::Left(nve)),
+            Place::Restored => {
+                self.transaction.ends_restoration |= !is_put;
+                None
+            }
+            Place::Completed(nve) => {
+                // They go with the end of the restoration.
+                self.transaction.completed.extend(is_put.then_some(nve));
+                None
+            }
             Place::Other => None,
         }
     }

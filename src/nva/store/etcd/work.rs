@@ -348,7 +348,7 @@ impl Work {
     async fn read_anew(&mut self) -> Result<(), Broken> {
         let Loaded { head, at, stored, claims } = loop {
             let read = match self.link.client().await {
-                Ok(mut client) => load(&mut client, &self.layout, None).await,
+                Ok(mut client) => load(&mut client, &self.layout, None, &mut |_, _, _| ()).await,
                 Err(why) => Err(why),
             };
             match read {
