@@ -9,7 +9,8 @@ mod support;
 use ilagate::config::ObjectName;
 use ilagate::nva::model::{Object, ObjectKey, Transaction};
 use ilagate::nva::store::{EPOCH, Order, Report, Stored};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{Etcd, Proxy, Store, TIMEOUT, key, record, writes};
 
@@ -301,6 +302,37 @@ fn a_registry_that_others_wrote_into_is_of_no_use() {
     etcd.ctl(&["put", "/ilagate/lab/head", "something else"]).unwrap();
     let why = Store::try_open("nva1", etcd.client).map(|_| ()).unwrap_err();
     assert!(why.contains("`something else`, which this release cannot read"), "{why}");
+}
+
+#[test]
+fn who_is_far_from_etcd_has_its_turn_beside_one_that_commits_without_pause() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let proxy = Proxy::far_from(etcd.client, Duration::from_millis(50));
+    let (mut near, mut far) = (etcd.open("nva1"), Store::open("nva2", proxy.address));
+    let done = Arc::new(AtomicBool::new(false));
+    let until = done.clone();
+    let busy = std::thread::spawn(move || {
+        let mut committed = 0_u64;
+        while !until.load(Ordering::SeqCst) {
+            near.commit(writes([near.revision % 100], near.revision + 1));
+            // One that lost is made again after what came first.
+            committed += u64::from(near.next() == Report::Durable);
+        }
+        committed
+    });
+    for n in 0..5 {
+        let mut lost = 0;
+        far.commit(writes([1_000 + n], n + 1));
+        while far.next() != Report::Durable {
+            // It is judged again by what came first.
+            lost += 1;
+            far.commit(writes([1_000 + n], n + 1));
+            assert!(lost < 1_000, "it loses again and again");
+        }
+    }
+    done.store(true, Ordering::SeqCst);
+    let committed = busy.join().unwrap();
+    assert!(committed > 20, "the other one committed {committed} times and hardly went on");
 }
 
 /// Prints what a transaction costs beside one of etcd itself: `ILAGATE_TRANSACTIONS=500 cargo test --release --test etcd

@@ -6,9 +6,11 @@
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
 //! * `restored`: the registry was filled, and waits for NVEs to say what they have.
 //! * `c/NVE`: an NVE that said so since then.
+//! * `w/INSTANCE`: an authority whose offers lost, and that wishes to go first; with its lease.
 //! * `s/NVE`: the authority at which an NVE has its session, and the token of the transaction that opened it; with the
 //!   lease of the authority.
 
+use super::turns::Instance;
 use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use crate::nva::store::bytes::{read_key, write_key};
 use crate::nva::store::form::{
@@ -47,6 +49,7 @@ pub(super) enum Place {
     Session(String),
     Restored,
     Completed(Arc<str>),
+    Wish(Instance),
     Other,
 }
 
@@ -110,6 +113,9 @@ impl Layout {
             Some(("c", nve)) => Place::Completed(nve.into()),
             Some(("o", key)) => read_object_key(key).map_or(Place::Other, Place::Object),
             Some(("s", nve)) => Place::Session(nve.to_owned()),
+            Some(("w", hex)) => {
+                u64::from_str_radix(hex, 16).map_or(Place::Other, |it| Place::Wish(it.to_be_bytes()))
+            }
             Some(("r", rest)) => rest
                 .split_once('/')
                 .filter(|(_, hex)| hex.len() == 32)
@@ -139,6 +145,12 @@ impl Layout {
         let head = TxnOp::put(self.head(), write_head(&offer.head), None);
         let changes = opened.chain(writes).chain(deletes).chain(objects);
         changes.chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
+    }
+
+    /// What an offer leaves that loses.
+    pub(super) fn wish(&self, by: Instance, lease: i64) -> TxnOp {
+        let key = format!("{}w/{:016x}", self.prefix, u64::from_be_bytes(by));
+        TxnOp::put(key, "", Some(PutOptions::new().with_lease(lease)))
     }
 
     pub(super) fn put_record(&self, key: Key, record: &Record) -> TxnOp {

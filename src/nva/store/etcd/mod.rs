@@ -9,6 +9,7 @@ mod layout;
 mod lease;
 mod link;
 mod load;
+mod turns;
 mod watch;
 mod work;
 
