@@ -4,9 +4,8 @@
 //! was written is of no use before the end, which puts the head in the place of the mark, and a copy that did not end is
 //! known as such, deleted and made anew by the next one.
 
-use super::layout::{Layout, Mark, end_of, read_head, read_mark, write_head, write_mark};
-use super::link::{Failure, Link, PAUSE, answer};
-use super::{BATCH, runtime};
+use super::layout::{BATCH, Layout, Mark, end_of, read_head, read_mark, write_head, write_mark};
+use super::link::{Failure, Link, PAUSE, answer, runtime};
 use crate::config::EtcdConfig;
 use crate::nva::store::interface::{EPOCH, Progress, StoreError, Stored};
 use crate::nva::store::sequencer::{Head, TOKEN};

@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// The form of the head; another release may write another one.
 const FORM: &str = "1";
+/// Records of one transaction: etcd takes 128 operations, unless it is told otherwise, and one is the head.
+pub(super) const BATCH: usize = 120;
 
 /// Who says that it has the session of an NVE.
 #[derive(Debug, Clone, PartialEq, Eq)]

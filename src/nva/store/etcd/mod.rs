@@ -19,15 +19,11 @@ use super::sequencer::{Head, TOKEN};
 use crate::config::EtcdConfig;
 use crate::nva::commits::CommitRules;
 pub(super) use fill::Filling;
-use layout::Layout;
-use link::{Failure, Link, PAUSE};
+use layout::{BATCH, Layout};
+use link::{Failure, Link, PAUSE, runtime};
 use load::Loaded;
 use std::sync::Arc;
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-
-/// Records of one transaction: etcd takes 128 operations, unless it is told otherwise, and one is the head.
-const BATCH: usize = 120;
 
 /// Opens the store that a configuration names, or makes one with this epoch if there is none. `name` is that of the
 /// authority. Waits until etcd is there.
@@ -65,11 +61,6 @@ pub fn read(config: &EtcdConfig, progress: &mut Progress<'_>) -> Result<Stored, 
         }
         Err(StoreError(failed.why()))
     })
-}
-
-fn runtime() -> Result<Runtime, StoreError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|why| StoreError(format!("cannot start: {why}")))
 }
 
 /// Makes a registry if there is none, and reads it.
