@@ -356,8 +356,12 @@ async fn a_full_etcd_is_told_of_in_its_own_words_and_survived() {
     };
     let refused = change(&mut session, 1_000).await.expect("it is never full");
     assert!(refused.temporary && refused.why.contains("database space exceeded"), "{}", refused.why);
-    assert!(authority.said("the store refuses a transaction"));
-    assert!(authority.metric("ila_nva_commits_total{result=\"refused\"}") >= 1.0);
+    let begin = Instant::now();
+    let shows = || authority.metric("ila_nva_commits_total{result=\"refused\"}") >= 1.0;
+    while !(authority.said("the store refuses a transaction") && shows()) {
+        assert!(begin.elapsed() < TIMEOUT, "nobody is told that etcd is full");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     // What is known is told still.
     assert_eq!(snapshot(&mut authority.welcome("nve2").await).await.0.len(), 64);
     etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
