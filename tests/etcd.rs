@@ -1,243 +1,18 @@
-//! The laws of the store on a real etcd, which each test starts for itself on loopback.
+//! The laws of the store on a real etcd, which each test starts for itself on loopback. `ILAGATE_ETCD` names a directory
+//! with another `etcd` and `etcdctl` than the machine's.
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use ilagate::config::{EtcdConfig, ObjectName};
-use ilagate::ila::Locator;
-use ilagate::nva::authority::Commit;
-use ilagate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
-use ilagate::nva::store::{EPOCH, Order, Report, Running, Stored, etcd};
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+#[path = "support/etcd.rs"]
+mod support;
+
+use ilagate::config::ObjectName;
+use ilagate::nva::model::{Object, ObjectKey, Transaction};
+use ilagate::nva::store::{EPOCH, Order, Report, Stored};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// An etcd of one member.
-struct Etcd {
-    directory: tempfile::TempDir,
-    client: SocketAddr,
-    peer: SocketAddr,
-    options: &'static [&'static str],
-    process: Child,
-}
-
-impl Etcd {
-    /// None where there is no etcd.
-    fn start(options: &'static [&'static str]) -> Option<Etcd> {
-        if Command::new("etcd").arg("--version").output().is_err() {
-            eprintln!("skipped: there is no etcd here; scripts/setup installs it");
-            return None;
-        }
-        let (directory, client, peer) = (tempfile::tempdir().unwrap(), free_address(), free_address());
-        let process = spawn(&directory, client, peer, options);
-        let etcd = Etcd { directory, client, peer, options, process };
-        etcd.wait();
-        Some(etcd)
-    }
-
-    fn wait(&self) {
-        let began = Instant::now();
-        while self.ctl(&["get", "/"]).is_err() {
-            assert!(began.elapsed() < TIMEOUT, "etcd does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn ctl(&self, words: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("etcdctl");
-        command.args(["--endpoints", &self.client.to_string()]).args(words);
-        let done = command.output().unwrap();
-        let text = String::from_utf8_lossy(&done.stdout).into_owned();
-        done.status.success().then_some(text).ok_or(String::from_utf8_lossy(&done.stderr).into_owned())
-    }
-
-    /// The revision of etcd.
-    fn revision(&self) -> i64 {
-        let status = self.ctl(&["get", "/ilagate/lab/head", "-w", "json"]).unwrap();
-        let (_, rest) = status.split_once("\"revision\":").unwrap();
-        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn again(&mut self) {
-        self.process = spawn(&self.directory, self.client, self.peer, self.options);
-        self.wait();
-    }
-
-    fn open(&self, name: &str) -> Store {
-        Store::open(name, self.client)
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn spawn(directory: &tempfile::TempDir, client: SocketAddr, peer: SocketAddr, options: &[&str]) -> Child {
-    let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
-    Command::new("etcd")
-        .args(["--name", "one", "--data-dir"])
-        .arg(directory.path())
-        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("one={peer}")])
-        .args(options)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// The store of one authority.
-struct Store {
-    running: Running,
-    revision: u64,
-    /// What was told of sessions.
-    sessions: Vec<Report>,
-}
-
-impl Store {
-    fn open(name: &str, address: SocketAddr) -> Store {
-        Store::try_open(name, address).unwrap()
-    }
-
-    fn try_open(name: &str, address: SocketAddr) -> Result<Store, String> {
-        let endpoints = vec![format!("http://{address}")];
-        let config = EtcdConfig { endpoints, prefix: "/ilagate/lab".to_owned(), tls: None };
-        let running = etcd::open(&config, name, [7; EPOCH]).map_err(|why| why.to_string())?;
-        let revision = running.stored.revision;
-        Ok(Store { running, revision, sessions: Vec::new() })
-    }
-
-    /// What is told next of transactions, within a time.
-    fn within(&mut self, time: Duration) -> Option<Report> {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            match self.running.reports.try_recv() {
-                Ok(told @ (Report::AtOthers(_) | Report::Nowhere(_) | Report::Forgotten)) => {
-                    self.sessions.push(told)
-                }
-                Ok(report) => {
-                    if let Report::Durable | Report::Others(..) = report {
-                        self.revision += 1;
-                    }
-                    return Some(report);
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(2)),
-            }
-        }
-        None
-    }
-
-    fn next(&mut self) -> Report {
-        self.within(TIMEOUT).expect("nothing was told")
-    }
-
-    fn commit(&self, transaction: Transaction) {
-        self.commit_as(self.revision + 1, transaction, &[]);
-    }
-
-    fn commit_as(&self, revision: u64, transaction: Transaction, opened: &[&str]) {
-        let opened = opened.iter().map(|nve| (*nve).into()).collect();
-        self.running.orders.send(Order::Commit(Commit { revision, transaction, opened })).unwrap();
-    }
-
-    /// Ends as an authority ends.
-    fn end(self) {
-        let Running { orders, thread, .. } = self.running;
-        drop(orders);
-        thread.join().unwrap();
-    }
-}
-
-fn key(n: u64) -> Key {
-    Key { sir_prefix: 0x2001_0db8 << 32, identifier: 1 << 61 | n }
-}
-
-fn record(sequence: u64, locators: u64) -> Record {
-    let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
-    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence }
-}
-
-fn writes(keys: impl IntoIterator<Item = u64>, sequence: u64) -> Transaction {
-    let writes = keys.into_iter().map(|n| (key(n), record(sequence, 2))).collect();
-    Transaction { writes, ..Transaction::default() }
-}
-
-/// Forwards connections, as long as it may.
-struct Proxy {
-    address: SocketAddr,
-    /// Whether answers are swallowed, and whether nothing is accepted.
-    is_deaf: Arc<AtomicBool>,
-    is_closed: Arc<AtomicBool>,
-    /// Bytes of requests that were passed on.
-    passed: Arc<AtomicUsize>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Proxy {
-    fn before(to: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy {
-            address: listener.local_addr().unwrap(),
-            is_deaf: Arc::default(),
-            is_closed: Arc::default(),
-            passed: Arc::default(),
-            open: Arc::default(),
-        };
-        let (is_deaf, is_closed) = (proxy.is_deaf.clone(), proxy.is_closed.clone());
-        let (passed, open) = (proxy.passed.clone(), proxy.open.clone());
-        std::thread::spawn(move || {
-            for near in listener.incoming() {
-                let near = near.unwrap();
-                if is_closed.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let Ok(far) = TcpStream::connect(to) else { continue };
-                open.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
-                let never = Arc::new(AtomicBool::new(false));
-                pass(near.try_clone().unwrap(), far.try_clone().unwrap(), never, passed.clone());
-                pass(far, near, is_deaf.clone(), Arc::default());
-            }
-        });
-        proxy
-    }
-
-    /// Cuts everything that is open.
-    fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, is_deaf: Arc<AtomicBool>, passed: Arc<AtomicUsize>) {
-    std::thread::spawn(move || {
-        let mut bytes = [0; 16 << 10];
-        while let Ok(count @ 1..) = from.read(&mut bytes) {
-            passed.fetch_add(count, Ordering::SeqCst);
-            if !is_deaf.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(Shutdown::Both);
-    });
-}
+use support::{Etcd, Proxy, Store, TIMEOUT, key, record, writes};
 
 #[test]
 fn what_was_committed_is_there_in_the_order_of_keys_after_a_restart() {
@@ -484,7 +259,7 @@ fn what_etcd_forgot_is_read_anew() {
         }
     };
     let records = (1..5).map(|n| (key(n), record(n, 2))).collect();
-    let stored = Stored { epoch: [7; EPOCH], revision: 4, restored: false, records, objects: Vec::new() };
+    let stored = Stored { epoch: [7; EPOCH], revision: 4, records, ..Stored::default() };
     assert_eq!(told, Report::Replaced(stored));
     store.revision = 4;
     store.commit(writes([5], 5));
@@ -527,6 +302,37 @@ fn a_registry_that_others_wrote_into_is_of_no_use() {
     etcd.ctl(&["put", "/ilagate/lab/head", "something else"]).unwrap();
     let why = Store::try_open("nva1", etcd.client).map(|_| ()).unwrap_err();
     assert!(why.contains("`something else`, which this release cannot read"), "{why}");
+}
+
+#[test]
+fn who_is_far_from_etcd_has_its_turn_beside_one_that_commits_without_pause() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let proxy = Proxy::far_from(etcd.client, Duration::from_millis(50));
+    let (mut near, mut far) = (etcd.open("nva1"), Store::open("nva2", proxy.address));
+    let done = Arc::new(AtomicBool::new(false));
+    let until = done.clone();
+    let busy = std::thread::spawn(move || {
+        let mut committed = 0_u64;
+        while !until.load(Ordering::SeqCst) {
+            near.commit(writes([near.revision % 100], near.revision + 1));
+            // One that lost is made again after what came first.
+            committed += u64::from(near.next() == Report::Durable);
+        }
+        committed
+    });
+    for n in 0..5 {
+        let mut lost = 0;
+        far.commit(writes([1_000 + n], n + 1));
+        while far.next() != Report::Durable {
+            // It is judged again by what came first.
+            lost += 1;
+            far.commit(writes([1_000 + n], n + 1));
+            assert!(lost < 1_000, "it loses again and again");
+        }
+    }
+    done.store(true, Ordering::SeqCst);
+    let committed = busy.join().unwrap();
+    assert!(committed > 20, "the other one committed {committed} times and hardly went on");
 }
 
 /// Prints what a transaction costs beside one of etcd itself: `ILAGATE_TRANSACTIONS=500 cargo test --release --test etcd

@@ -1,234 +1,24 @@
 //! `ila-nva` as a hostile client sees it: by mutual TLS, with certificates that are valid and messages that are not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use hyper_util::rt::TokioIo;
+#[path = "support/authority.rs"]
+mod support;
+
 use ilagate::api::manage::{self, manage_client::ManageClient};
 use ilagate::config::TlsFiles;
 use ilagate::nva::metrics::FAMILIES;
-use ilagate::nva::v1::{self, down, nva_client::NvaClient, up};
+use ilagate::nva::v1::{self, down, up};
 use ilagate::tls::{client, pki};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::time::{Duration, Instant};
+use support::{Authority, SIR, Session, TASK, TIMEOUT, hello, locator};
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Status, Streaming};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-const SIR: u64 = 0x2001_0db8_dddd_0000;
-const TASK: u64 = 0x2000_0000_0000_0001;
-
-/// A running authority of the domain `lab`, which knows nve1 (with a locator), nve2 (with another) and no more.
-struct Authority {
-    directory: tempfile::TempDir,
-    address: SocketAddr,
-    metrics: SocketAddr,
-    process: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Authority {
-    fn start() -> Authority {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
-        pki::make_authority(path, "lab", 2).unwrap();
-        for who in [
-            "nva/nva1",
-            "nve/nve1",
-            "nve/nve2",
-            "nve/stranger",
-            "operator/alice",
-            "operator/oscar",
-            "operator/victor",
-            "operator/nobody",
-        ] {
-            pki::issue(path, &format!("ilagate://lab/{who}").parse().unwrap(), 1).unwrap();
-        }
-        // Both at once, so that they differ.
-        let [address, metrics] = [(); 2]
-            .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
-            .map(|free| free.local_addr().unwrap());
-        let at = |name: &str| path.join(name).display().to_string();
-        let config = format!(
-            "nva: {{name: nva1}}\nlisten: [\"https://{address}\"]\n\
-             tls: {{certificate: {}, key: {}, authorities: {}}}\n\
-             store: {{path: {}}}\n\
-             sessions: {{lease_s: 60}}\n\
-             metrics: {{listen: \"{metrics}\"}}\n\
-             operators:\n\
-             - {{name: alice, role: admin}}\n\
-             - {{name: oscar, role: operator}}\n\
-             - {{name: victor}}\n\
-             sir_domains: [{{name: tasks, prefix: \"2001:db8:dddd::/64\"}}]\n\
-             nves:\n\
-             - {{name: nve1, locators: [{{prefix: \"fd00:1::/64\", domain: tasks}}]}}\n\
-             - {{name: nve2, locators: [{{prefix: \"fd00:2::/64\", domain: tasks}}]}}\n",
-            at("nva-nva1.pem"),
-            at("nva-nva1.key"),
-            at("ca.pem"),
-            at("nva.redb"),
-        );
-        std::fs::write(path.join("nva.yaml"), config).unwrap();
-        let (process, log) = launch(path);
-        Authority { directory, address, metrics, process, log }
-    }
-
-    /// The process ends at once, and another one begins.
-    fn again(&mut self, meanwhile: impl FnOnce(&Path)) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        meanwhile(self.directory.path());
-        (self.process, self.log) = launch(self.directory.path());
-    }
-
-    fn ilactl(&self, who: &str, words: &[&str]) -> (bool, String) {
-        let TlsFiles { certificate, key, authorities } = self.files(who);
-        let done = Command::new(env!("CARGO_BIN_EXE_ilactl"))
-            .env("ILACTL_NVA", format!("https://{}", self.address))
-            .env("ILACTL_TLS_CERT", certificate)
-            .env("ILACTL_TLS_KEY", key)
-            .env("ILACTL_TLS_CA", authorities)
-            .arg("nva")
-            .args(words)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-        (done.status.success(), text)
-    }
-
-    fn files(&self, who: &str) -> TlsFiles {
-        let at = |name: &str| self.directory.path().join(name);
-        TlsFiles {
-            certificate: at(&format!("{who}.pem")),
-            key: at(&format!("{who}.key")),
-            authorities: at("ca.pem"),
-        }
-    }
-
-    /// A connection with the certificate of `who`.
-    async fn connect(&self, who: &str) -> Result<Channel, String> {
-        let connector = TlsConnector::from(client::config(&self.files(who)).unwrap().0);
-        let address = self.address;
-        let connect = move |_: Uri| {
-            let connector = connector.clone();
-            async move {
-                let stream = tokio::net::TcpStream::connect(address).await?;
-                connector.connect(ServerName::IpAddress(address.ip().into()), stream).await.map(TokioIo::new)
-            }
-        };
-        let endpoint = Endpoint::from_static("http://nva");
-        let connected = endpoint.connect_with_connector(tower::service_fn(connect)).await;
-        connected.map_err(|why| format!("{why:?}"))
-    }
-
-    /// A session with the certificate of `who`, before Hello.
-    async fn open(&self, who: &str) -> Result<Session, Status> {
-        let channel = self.connect(who).await.map_err(Status::unavailable)?;
-        let (up, ups) = mpsc::channel(16);
-        let mut client = NvaClient::new(channel).max_encoding_message_size(64 << 20);
-        let downs = client.session(ReceiverStream::new(ups)).await?.into_inner();
-        Ok(Session { up, downs })
-    }
-
-    /// A session that was welcomed.
-    async fn welcome(&self, who: &str) -> Session {
-        let mut session = self.open(&format!("nve-{who}")).await.unwrap();
-        session.say(hello(who)).await;
-        assert!(matches!(session.next().await, Ok(Some(down::Message::Welcome(_)))));
-        session
-    }
-
-    fn is_well(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
-    }
-}
-
-fn launch(directory: &Path) -> (Child, Arc<Mutex<String>>) {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_ila-nva"))
-        .args(["run", "--config"])
-        .arg(directory.join("nva.yaml"))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-    let log = Arc::new(Mutex::new(String::new()));
-    while !log.lock().unwrap().contains("serving") {
-        let line = lines.next().expect("the authority ended").unwrap();
-        *log.lock().unwrap() += &line;
-    }
-    let kept = log.clone();
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &line));
-    (process, log)
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Session {
-    up: mpsc::Sender<v1::Up>,
-    downs: Streaming<v1::Down>,
-}
-
-impl Session {
-    async fn say(&self, message: up::Message) {
-        let _ = self.up.send(v1::Up { message: Some(message) }).await;
-    }
-
-    /// What comes next; `None` at the end of the stream.
-    async fn next(&mut self) -> Result<Option<down::Message>, Status> {
-        let next = tokio::time::timeout(TIMEOUT, self.downs.message()).await.expect("no answer");
-        Ok(next?.and_then(|down| down.message))
-    }
-
-    /// Why the session ends.
-    async fn end(mut self) -> String {
-        loop {
-            match self.next().await {
-                Ok(Some(down::Message::Error(v1::Error { why }))) => return why,
-                Ok(Some(_)) => {}
-                Ok(None) => return "the end".to_owned(),
-                Err(why) => return why.message().to_owned(),
-            }
-        }
-    }
-
-    async fn register(&mut self, identifier: u64, locator: u64) -> down::Message {
-        self.claim(identifier, locator, 0).await
-    }
-
-    /// Registers what it had with this sequence.
-    async fn claim(&mut self, identifier: u64, locator: u64, known_sequence: u64) -> down::Message {
-        let key = Some(v1::Key { sir_prefix: SIR, identifier });
-        let locators = vec![v1::Locator { prefix: locator, priority: 0, weight: 1 }];
-        self.say(up::Message::Register(v1::Register { id: 7, key, locators, known_sequence })).await;
-        self.next().await.unwrap().unwrap()
-    }
-}
-
-fn hello(nve: &str) -> up::Message {
-    up::Message::Hello(v1::Hello {
-        versions: vec![1],
-        nve: nve.to_owned(),
-        boot: 1,
-        asks: false,
-        digests: false,
-    })
-}
-
-fn locator(n: u64) -> u64 {
-    0xfd00_0000_0000_0000 | n << 32
-}
+use tonic::Code;
 
 #[tokio::test]
 async fn a_certificate_speaks_for_its_own_nve_and_for_nothing_else() {
@@ -270,6 +60,38 @@ async fn a_certificate_speaks_for_its_own_nve_and_for_nothing_else() {
         down::Message::Refused(refused) => assert_eq!(refused.owner, "nve1"),
         answer => panic!("{answer:?}"),
     }
+    assert!(authority.is_well());
+}
+
+#[tokio::test]
+async fn a_certificate_of_strangers_opens_nothing() {
+    let mut authority = Authority::start();
+    let here = authority.files("nve-nve1");
+    // The same name, of another certificate authority and of another deployment.
+    let strangers = tempfile::tempdir().unwrap();
+    for domain in ["lab", "other"] {
+        let directory = strangers.path().join(domain);
+        pki::make_authority(&directory, domain, 2).unwrap();
+        pki::issue(&directory, &format!("ilagate://{domain}/nve/nve1").parse().unwrap(), 1).unwrap();
+        let at = |name: &str| directory.join(name);
+        let own = TlsFiles { certificate: at("nve-nve1.pem"), key: at("nve-nve1.key"), ..here.clone() };
+        let session = match authority.connect_with(&own).await {
+            Ok(channel) => Session::over(channel).await.map_err(|why| why.to_string()),
+            Err(why) => Err(why),
+        };
+        assert!(session.is_err(), "{domain}");
+        // And it does not believe the authority.
+        let foreign = TlsFiles { authorities: at("ca.pem"), ..own };
+        let why = authority.connect_with(&foreign).await.unwrap_err();
+        assert!(why.contains("UnknownIssuer") || why.contains("BadSignature"), "{why}");
+    }
+    let end = Instant::now() + TIMEOUT;
+    while !authority.said("a connection is refused") {
+        assert!(Instant::now() < end, "{}", authority.log.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = authority.welcome("nve1").await.register(TASK, locator(1)).await;
+    assert!(matches!(answer, down::Message::Registered(_)));
     assert!(authority.is_well());
 }
 

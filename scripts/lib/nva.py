@@ -5,7 +5,7 @@ import os
 import signal
 
 from lab import binary
-from wait import expect, until
+from wait import Skipped, expect, until
 
 
 PORT = 7700
@@ -76,13 +76,25 @@ class EtcdPki:
         return {"certificate": at(f"{name}.pem"), "key": at(f"{name}.key"), "authorities": at("ca.pem")}
 
 
+def newer_etcd():
+    """The directory of etcd 3.5, which scripts/setup fetches beside the build."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    directory = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(root, "target")), "etcd-3.5")
+    if not os.access(os.path.join(directory, "etcd"), os.X_OK):
+        raise Skipped(f"there is no {directory}/etcd; scripts/setup fetches it")
+    return directory
+
+
 class Etcd:
     """Members of an etcd on the loopback of a namespace. With certificates, authorities may use one prefix only."""
 
     PREFIX = "/ilagate/lab"
 
-    def __init__(self, lab, ns, members=1, pki=None):
+    def __init__(self, lab, ns, members=1, pki=None, directory=None):
         self.lab, self.ns, self.pki = lab, ns, pki
+        self.program, self.client = (
+            os.path.join(directory, name) if directory else name for name in ("etcd", "etcdctl")
+        )
         self.tls = pki and pki.files("ilagate")
         self.names = [f"etcd{n + 1}" for n in range(members)]
         self.processes = {}
@@ -98,7 +110,7 @@ class Etcd:
         for name in names or self.names:
             client, peer = self._address(name, 2379), self._address(name, 2380)
             words = [
-                "etcd", "--name", name, "--data-dir", self.lab.path(name),
+                self.program, "--name", name, "--data-dir", self.lab.path(name),
                 "--listen-client-urls", client, "--advertise-client-urls", client,
                 "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                 "--initial-cluster", ",".join(f"{each}={self._address(each, 2380)}" for each in self.names),
@@ -130,7 +142,7 @@ class Etcd:
             own = self.pki.files("root")
             tls = ["--cacert", own["authorities"], "--cert", own["certificate"], "--key", own["key"]]
         alive = [self._address(name, 2379) for name, process in self.processes.items() if process.alive()]
-        command = ["etcdctl", "--endpoints", ",".join(alive), *tls, *words]
+        command = [self.client, "--endpoints", ",".join(alive), *tls, *words]
         status, output = self.ns.status(command)
         expect(not check or status == 0, f"etcdctl {' '.join(words)}:\n{output}")
         return status, output

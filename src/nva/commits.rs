@@ -174,7 +174,7 @@ pub(super) struct Commits {
     /// Sessions that are to be opened in the store.
     opening: VecDeque<SessionId>,
     flight: Option<Flight>,
-    /// Whether the store refused to open sessions since the last tick: nothing is asked of it before the next one.
+    /// Whether the store refused since the last tick what is asked for again: nothing is asked of it before the next one.
     is_paused: bool,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
@@ -253,9 +253,24 @@ impl Commits {
         self.resuming.get_or_insert_default().extend(ticket);
     }
 
-    /// NVEs that said that everything that they have was registered.
+    /// NVEs that said that everything that they have was registered. Of a shared store the transaction says so that tells
+    /// all authorities.
     pub(super) fn completed(&mut self) -> Vec<Arc<str>> {
-        std::mem::take(&mut self.completed)
+        match self.rules.is_shared {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.completed),
+        }
+    }
+
+    /// Those of them, at most so many, that a restored registry still waits for and that all authorities are to hear of.
+    fn completions(&mut self, registry: &Registry, most: usize) -> Vec<Arc<str>> {
+        if !self.rules.is_shared {
+            return Vec::new();
+        }
+        self.completed.retain(|nve| registry.restoration().is_some_and(|it| it.awaits(nve)));
+        self.completed.sort_unstable();
+        self.completed.dedup();
+        self.completed.iter().take(most).cloned().collect()
     }
 
     /// An operator changes a network, a policy or an attachment.
@@ -411,7 +426,8 @@ impl Commits {
         }
         sessions.absent = absent;
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
-        let transaction = draft.finish().unwrap_or_default();
+        let mut transaction = draft.finish().unwrap_or_default();
+        transaction.completed = self.completions(registry, most.saturating_sub(transaction.writes.len()));
         let commit = Commit { revision, transaction, opened };
         let flight = Flight { commit, opens, judged, operators, emptied };
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
@@ -517,7 +533,7 @@ impl Commits {
     /// Nothing of the commit under way is there, nor will be, and why.
     pub(super) fn failed(&mut self, why: &str, sessions: &mut Sessions, now_ms: u64) {
         let Some(flight) = self.flight.take() else { return };
-        self.is_paused = !flight.opens.is_empty();
+        self.is_paused = !(flight.opens.is_empty() && flight.commit.transaction.completed.is_empty());
         self.open_again(flight.opens);
         let (why, because) = (format!("the store does not answer: {why}; try again"), why);
         for (ticket, wanted, _) in flight.operators {

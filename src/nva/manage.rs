@@ -236,7 +236,7 @@ impl Manage for ManageService {
         let failed = |why: StoreError| Status::failed_precondition(why.to_string());
         let snapshot = self.handle.snapshot().await?.map_err(failed)?;
         let to = path.clone();
-        let written = tokio::task::spawn_blocking(move || backup(&snapshot()?, &to)).await;
+        let written = tokio::task::spawn_blocking(move || backup(&snapshot()?, &to, &mut |_, _, _| ())).await;
         let summary = written.map_err(|why| Status::internal(why.to_string()))?.map_err(failed)?;
         let Author { who, from } = author;
         let event = Event::new(Kind::BackedUp, By::Author(who.clone(), from.clone()));

@@ -5,6 +5,7 @@ use crate::ila::{Identifier, IdentifierType, Locator};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
 
@@ -124,6 +125,9 @@ pub struct Transaction {
     pub deletes: Vec<Key>,
     /// The registry, restored from a backup, waits no longer for NVEs to register what they have.
     pub ends_restoration: bool,
+    /// NVEs that said, since the registry was restored, that everything that they have was registered; of a shared store
+    /// only.
+    pub completed: Vec<Arc<str>>,
     /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
     pub objects: Vec<(ObjectKey, Option<Object>)>,
 }
@@ -132,7 +136,8 @@ impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Transaction { writes, deletes, objects, ends_restoration } = self;
-        writes.is_empty() && deletes.is_empty() && objects.is_empty() && !ends_restoration
+        let Transaction { writes, deletes, objects, ends_restoration, completed } = self;
+        let is_same = writes.is_empty() && deletes.is_empty() && objects.is_empty();
+        is_same && completed.is_empty() && !ends_restoration
     }
 }

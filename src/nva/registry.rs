@@ -503,6 +503,7 @@ impl Registry {
     /// Takes over a transaction that is durable.
     pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) {
         self.revision += 1;
+        transaction.completed.iter().for_each(|nve| self.completed(nve));
         if transaction.ends_restoration {
             self.restoration = None;
         }
@@ -541,7 +542,8 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, records, objects, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, .. } = stored;
+        let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
         let touched = self.catalogue.touched(&objects);
         self.catalogue.apply(&objects);
@@ -550,7 +552,8 @@ impl Registry {
         let mut now = now.with_catalogue(catalogue);
         now.quotas = std::mem::take(&mut self.quotas);
         now.flaps = std::mem::take(&mut self.flaps);
-        let before = std::mem::replace(self, now);
+        let before = std::mem::replace(self, Registry { restoration, ..now });
+        completed.iter().for_each(|nve| self.completed(nve));
         let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
         let mut changed: Vec<Key> =
             before.records.iter().filter(|it| is_other(*it)).map(|(key, _)| *key).collect();

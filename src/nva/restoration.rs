@@ -28,6 +28,11 @@ impl Restoration {
         self.waits_for.iter().map(String::as_str)
     }
 
+    /// Whether it waits for this NVE.
+    pub(super) fn awaits(&self, nve: &str) -> bool {
+        self.waits_for.contains(nve)
+    }
+
     /// Everything that an NVE has was registered.
     pub(super) fn completed(&mut self, nve: &str) {
         self.waits_for.remove(nve);

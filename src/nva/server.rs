@@ -245,6 +245,7 @@ pub fn pair(
     let mut registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
     if stored.restored {
         registry = registry.restored(0);
+        stored.completed.iter().for_each(|nve| registry.completed(nve));
         tracing::warn!(
             "the registry was restored: new identifiers wait until NVEs have registered what they have"
         );

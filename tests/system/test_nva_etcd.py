@@ -3,8 +3,9 @@
 import json
 
 from lab import Lab, binary
-from nva import Authority, Etcd, EtcdPki, follow
+from nva import Authority, Etcd, EtcdPki, follow, newer_etcd
 from reference import INET, L1, L2, T1, T2, Network, task_up
+from test_nva import Domain
 from wait import expect, need, until
 
 SESSION = "ilagate_nva_session"
@@ -22,12 +23,12 @@ def knows(node, *sirs):
 class Shared:
     """The reference network under two authorities: the gateway and NVE1 prefer the first one, NVE2 the second one."""
 
-    def __init__(self, lab, pki=None):
+    def __init__(self, lab, pki=None, directory=None):
         need("etcd")
         self.lab, self.net = lab, Network(lab, start=False)
         self.names = [node.config["node"]["name"] for node in self.net.nodes]
         nves = dict(zip(self.names, ([], [L1], [L2])))
-        self.etcd = Etcd(lab, self.net.fab, pki=pki)
+        self.etcd = Etcd(lab, self.net.fab, pki=pki, directory=directory)
         self.nva1, self.nva2 = (
             Authority(lab, self.net.fab, self.net.domain, nves, name=name, etcd=self.etcd, lease_s=3)
             for name in ("nva1", "nva2")
@@ -107,6 +108,59 @@ def test_an_authority_ends_and_its_nodes_go_to_the_other_one():
         expect({record["sir"] for record in domain.ask(domain.nva1, "records")} == {T1, T2, extra}, "the registry")
         net.t1.reaches(T2)
         domain.stop()
+
+
+def test_authorities_before_etcd_3_5_share_a_registry_and_get_over_its_end():
+    with Lab("ilav") as lab:
+        domain = Shared(lab, directory=newer_etcd()).start()
+        net = domain.net
+        _, version = domain.etcd.ctl("endpoint", "status", "-w", "json")
+        expect('"version":"3.5.' in version, version)
+        domain.etcd.kill("etcd1")
+        domain.nva1.process.wait_for("the store is away")
+        extra = T1[:-1] + "77"
+        net.nve1.config["attachments"][0]["identifiers"].append(extra)
+        net.nve1.reload()
+        net.t1.reaches(T2)
+        domain.etcd.start("etcd1")
+        knows(net.nve2, extra)
+        domain.stop()
+
+
+def test_a_registry_moves_from_a_file_into_etcd_while_nodes_forward():
+    need("etcd")
+    with Lab("ilav") as lab:
+        domain = Domain(lab).start()
+        net, nva = domain.net, domain.nva
+        knows(net.gw, T1, T2)
+        knows(net.nve1, T2)
+        etcd, old = Etcd(lab, net.fab).start(), dict(nva.config["store"])
+        nva.stop()
+        nva.config["store"] = {"etcd": {"endpoints": etcd.endpoints(), "prefix": etcd.PREFIX}}
+        status, told = net.fab.status([binary("ila-nva"), "migrate", "--config", nva.write(), "--from", old["path"]])
+        expect(status == 0 and ", 2 identifiers, 0 released" in told and told.count("\n") == 1, told)
+        net.t1.reaches(T2)
+        net.inet.reaches(T1)
+        # Nobody goes on with the file.
+        new, nva.config["store"] = nva.config["store"], old
+        status, told = net.fab.status([binary("ila-nva"), "run", "--config", nva.write()])
+        expect(status == 1 and f"its registry moved to etcd {etcd.endpoints()[0]} {etcd.PREFIX}" in told, told)
+        nva.config["store"] = new
+        nva.start()
+        for node in net.nodes:
+            until(lambda node=node: node.metrics()[SESSION] == 1, f"{node.ns.name} to have a session")
+        registered = lambda: {record["sir"] for record in nva.ctl("records")}  # noqa: E731
+        expect(registered() == {T1, T2}, f"{registered()} is registered")
+        net.t1.reaches(T2)
+        net.inet.reaches(T1)
+        # Everybody said what it has: new identifiers are given out again, without anybody's help.
+        until(lambda: not nva.ctl("status")["restored"], "the wait after the move to end")
+        extra = T1[:-1] + "77"
+        net.nve1.config["attachments"][0]["identifiers"].append(extra)
+        net.nve1.reload()
+        knows(net.nve2, T1, extra)
+        domain.stop()
+        etcd.stop()
 
 
 def test_etcd_goes_and_comes_back_and_what_waits_is_registered():

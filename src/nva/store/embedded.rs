@@ -2,11 +2,11 @@
 
 use super::bytes::{read_key, write_key};
 use super::form::{read_object, read_object_key, read_record, write_object, write_object_key, write_record};
-use super::interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored};
+use super::interface::{CommitError, EPOCH, Progress, Snapshot, Store, StoreError, Stored};
 use crate::nva::model::{Object, ObjectKey, Transaction};
 use redb::{
-    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
+    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition, TableError,
 };
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,12 @@ const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
 /// There is one while the registry waits after a restoration.
 const RESTORED_KEY: &str = "restored";
+/// There is one once the registry moved: the epoch that it has now, and where it is.
+const MOVED_KEY: &str = "moved";
 /// Records that one transaction of a restoration writes.
 const PORTION: usize = 10_000;
+/// Records between two signs of progress.
+const STEP: usize = 1_000;
 
 /// Opens the database, or makes an empty one.
 pub(super) type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
@@ -30,6 +34,15 @@ struct Meta {
     epoch: [u8; EPOCH],
     revision: u64,
     restored: bool,
+}
+
+/// Where a registry went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// That it has there.
+    pub(super) epoch: [u8; EPOCH],
+    /// The place, as operators name it.
+    pub(super) to: String,
 }
 
 /// A store in a file.
@@ -44,12 +57,23 @@ impl Embedded {
     /// Opens the store at `path`, or makes an empty one with this epoch if there is no file.
     ///
     /// # Errors
-    /// Another process has it, it is damaged, or the file system refuses. Nothing of a damaged file is changed.
+    /// Another process has it, it is damaged, its registry moved, or the file system refuses. Nothing of a damaged file is
+    /// changed.
     pub fn open(path: &Path, epoch: [u8; EPOCH]) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)
                 .map_err(|why| StoreError(format!("cannot make {}: {why}", directory.display())))?;
         }
+        let store = Self::open_anyway(path, epoch)?;
+        let Some(Moved { to, .. }) = store.moved()? else { return Ok(store) };
+        Err(store.failed(format!(
+            "its registry moved to {to}: set store.etcd in the place of store.path. If the move did not end, run \
+             `ila-nva migrate` again; to come back, make a backup there and restore it here"
+        )))
+    }
+
+    /// [`Self::open`], also if its registry moved: to read what it was, not to go on with it.
+    pub(super) fn open_anyway(path: &Path, epoch: [u8; EPOCH]) -> Result<Self, StoreError> {
         let file = path.to_owned();
         Self::over(Box::new(move || Database::create(&file)), path, epoch)
     }
@@ -78,6 +102,12 @@ impl Embedded {
         database.begin_read().is_ok_and(|begun| begun.open_table(RECORDS).is_ok())
     }
 
+    /// The revision of a store that may be damaged; 0 if it cannot be read.
+    pub(super) fn revision_of(database: &Database) -> u64 {
+        let meta = database.begin_read().ok().and_then(|begun| read_meta(&begun).ok());
+        meta.map_or(0, |meta| meta.revision)
+    }
+
     /// Whether nothing was ever written into it: a store is made with its epoch in one transaction.
     fn is_new(&self) -> Result<bool, StoreError> {
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
@@ -96,6 +126,29 @@ impl Embedded {
     fn meta(&self) -> Result<Meta, StoreError> {
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
         read_meta(&begun).map_err(|why| self.failed(why))
+    }
+
+    /// Where its registry went, if it did.
+    pub(super) fn moved(&self) -> Result<Option<Moved>, StoreError> {
+        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
+        let meta = begun.open_table(META).map_err(|why| self.failed(why))?;
+        let Some(moved) = meta.get(MOVED_KEY).map_err(|why| self.failed(why))? else { return Ok(None) };
+        let (epoch, to) =
+            moved.value().split_first_chunk().ok_or_else(|| self.failed("where it moved is damaged"))?;
+        Ok(Some(Moved { epoch: *epoch, to: String::from_utf8_lossy(to).into_owned() }))
+    }
+
+    /// No authority goes on with it from now on.
+    #[cfg(any(feature = "etcd", test))]
+    pub(super) fn fence(&self, Moved { epoch, to }: &Moved) -> Result<(), StoreError> {
+        let moved = [&epoch[..], to.as_bytes()].concat();
+        let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
+        begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
+        begun.set_quick_repair(true);
+        let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
+        meta.insert(MOVED_KEY, &moved[..]).map_err(|why| self.failed(why))?;
+        drop(meta);
+        begun.commit().map_err(|why| self.failed(why))
     }
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
@@ -152,23 +205,31 @@ impl Embedded {
     }
 
     /// Fills an empty store: what a backup held.
-    pub(super) fn fill(&self, stored: &Stored) -> Result<(), StoreError> {
+    pub(super) fn fill(&self, stored: &Stored, progress: &mut Progress<'_>) -> Result<(), StoreError> {
         // The revision comes last: without it the store is no whole one.
         let Stored { epoch, restored, revision, .. } = *stored;
-        for portion in stored.records.chunks(PORTION) {
+        for (n, portion) in stored.records.chunks(PORTION).enumerate() {
+            progress("writing", n * PORTION, stored.records.len());
             let transaction = Transaction { writes: portion.to_vec(), ..Transaction::default() };
             self.write(Meta { epoch, restored, revision: 0 }, &transaction)?;
         }
         let objects = stored.objects.iter().cloned().map(|(key, object)| (key, Some(object)));
         let last = Transaction { objects: objects.collect(), ..Transaction::default() };
-        self.write(Meta { epoch, restored, revision }, &last)
+        self.write(Meta { epoch, restored, revision }, &last)?;
+        progress("writing", stored.records.len(), stored.records.len());
+        Ok(())
+    }
+
+    /// Everything that it holds.
+    pub(super) fn read(&self, progress: &mut Progress<'_>) -> Result<Stored, StoreError> {
+        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
+        read_all(&begun, progress).map_err(|why| self.failed(why))
     }
 }
 
 impl Store for Embedded {
     fn load(&mut self) -> Result<Stored, StoreError> {
-        let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
-        read_all(&begun).map_err(|why| self.failed(why))
+        self.read(&mut |_, _, _| ())
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -186,7 +247,9 @@ impl Store for Embedded {
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let begun = self.database()?.begin_read().map_err(|why| self.failed(why))?;
         let path = self.path.display().to_string();
-        Ok(Box::new(move || read_all(&begun).map_err(|why| StoreError(format!("{path}: {why}")))))
+        Ok(Box::new(move || {
+            read_all(&begun, &mut |_, _, _| ()).map_err(|why| StoreError(format!("{path}: {why}")))
+        }))
     }
 }
 
@@ -202,17 +265,22 @@ fn read_meta(begun: &ReadTransaction) -> Result<Meta, String> {
     Ok(Meta { epoch, revision: u64::from_be_bytes(revision), restored })
 }
 
-fn read_all(begun: &ReadTransaction) -> Result<Stored, String> {
+fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stored, String> {
     let Meta { epoch, revision, restored } = read_meta(begun)?;
     let table = begun.open_table(RECORDS).map_err(|why| why.to_string())?;
     let mut records = Vec::new();
+    let all = table.len().map_err(|why| why.to_string())? as usize;
     for entry in table.iter().map_err(|why| why.to_string())? {
         let (key, value) = entry.map_err(|why| why.to_string())?;
         let key = read_key(key.value());
         let record = read_record(value.value()).ok_or_else(|| format!("the record of {key} is damaged"))?;
         records.push((key, record));
+        if records.len().is_multiple_of(STEP) {
+            progress("reading", records.len(), all);
+        }
     }
-    Ok(Stored { epoch, revision, restored, records, objects: read_objects(begun)? })
+    progress("reading", all, all);
+    Ok(Stored { epoch, revision, restored, records, objects: read_objects(begun)?, ..Stored::default() })
 }
 
 /// A store that an older release made has none.

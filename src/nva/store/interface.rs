@@ -1,6 +1,7 @@
 //! What a store does, whichever it is.
 
 use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use std::sync::Arc;
 
 /// Length of an epoch in bytes.
 pub const EPOCH: usize = 16;
@@ -14,6 +15,8 @@ pub struct Stored {
     pub revision: u64,
     /// Whether it was made of a backup, and NVEs may have more than it shows.
     pub restored: bool,
+    /// NVEs that said since then that everything that they have was registered; of a shared store only.
+    pub completed: Vec<Arc<str>>,
     /// The records, in the order of their keys.
     pub records: Vec<(Key, Record)>,
     /// What operators want at NVEs, in the order of keys.
@@ -56,6 +59,9 @@ pub enum CommitError {
     #[error("{0}")]
     Unknown(String),
 }
+
+/// Told of long work: what is done, how many parts of it, and of how many.
+pub type Progress<'a> = dyn FnMut(&'static str, usize, usize) + 'a;
 
 /// Reads what a store held at one moment, while the store goes on.
 pub type Snapshot = Box<dyn FnOnce() -> Result<Stored, StoreError> + Send>;

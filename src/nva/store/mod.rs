@@ -8,6 +8,8 @@ pub mod etcd;
 mod form;
 mod interface;
 mod memory;
+#[cfg(feature = "etcd")]
+pub mod migrate;
 mod running;
 #[cfg(any(feature = "etcd", test))]
 pub(super) mod sequencer;
@@ -15,7 +17,7 @@ pub(super) mod sequencer;
 pub(super) use bytes::{read_choices, read_key, write_choices, write_key};
 pub use embedded::Embedded;
 pub(super) use form::{read_object_key, write_object_key};
-pub use interface::{CommitError, EPOCH, Snapshot, Store, StoreError, Stored, Summary};
+pub use interface::{CommitError, EPOCH, Progress, Snapshot, Store, StoreError, Stored, Summary};
 pub use memory::Memory;
 pub use running::{Order, Report, Running};
 
@@ -36,15 +38,15 @@ pub fn open(config: &StoreConfig, name: &str, epoch: [u8; EPOCH]) -> Result<Runn
     }
 }
 
-/// Reads the whole store that a configuration names, and makes none. No process has an embedded one open.
+/// Reads the whole store that a configuration names, tells how far it is, and makes none. No process has an embedded one open.
 ///
 /// # Errors
 /// The store is not there, or cannot be read.
-pub fn read(config: &StoreConfig) -> Result<Stored, StoreError> {
+pub fn read(config: &StoreConfig, progress: &mut Progress<'_>) -> Result<Stored, StoreError> {
     match config {
-        StoreConfig::Embedded(path) => backup::read(path),
+        StoreConfig::Embedded(path) => backup::read(path, progress),
         #[cfg(feature = "etcd")]
-        StoreConfig::Etcd(config) => etcd::read(config),
+        StoreConfig::Etcd(config) => etcd::read(config, progress),
         #[cfg(not(feature = "etcd"))]
         StoreConfig::Etcd(_) => Err(StoreError("this program was built without etcd".to_owned())),
     }

@@ -11,6 +11,7 @@ use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, Up};
 use crate::nva::model::{Known, Record, Transaction};
 use crate::nva::registry::Registry;
+use crate::nva::store::Stored;
 
 const EPOCH: u8 = 7;
 
@@ -610,6 +611,55 @@ fn a_restored_registry_waits_until_all_said_what_they_have_or_time_is_over_or_an
         bench.step(Input::Tick);
         assert!(bench.commits[1].ends_restoration && serves(&mut bench), "{how}");
     }
+}
+
+#[test]
+fn authorities_of_one_restored_registry_hear_from_each_other_who_said_what_it_has() {
+    let mut bench = restored();
+    let registry = Registry::new(nves(2), [], 9, (0, 0)).restored(0);
+    let commits = CommitRules { batch: 5, is_shared: true };
+    let settings = Settings { lease_ms: 60_000, commits, ..settings(EPOCH, LIMITS) };
+    bench.authority = Authority::new(settings, registry);
+    bench.commits_at_once = false;
+    let waits = |bench: &Bench| bench.authority.registry().restoration().unwrap().waits_for().count();
+    bench.hello(1);
+    bench.step(Input::Committed(Ok(())));
+    bench.commits.clear();
+    bench.up(1, Up::Complete);
+    // What another authority made durable comes first: it is offered again.
+    assert_eq!(bench.commits.pop().unwrap().completed, [name(1).into()]);
+    let other = Transaction { completed: vec![name(2).into()], ..Transaction::default() };
+    bench.step(Input::Others(other, Vec::new()));
+    assert_eq!((bench.commits.pop().unwrap().completed, waits(&bench)), (vec![name(1).into()], 1));
+    // A store that refuses is not asked at once again.
+    bench.step(Input::Committed(Err("full".to_owned())));
+    assert!(bench.commits.is_empty());
+    bench.step(Input::Tick);
+    assert_eq!((bench.commits.pop().unwrap().completed, waits(&bench)), (vec![name(1).into()], 1));
+    bench.step(Input::Committed(Ok(())));
+    assert_eq!(waits(&bench), 0);
+    bench.step(Input::Tick);
+    assert!(bench.commits.pop().unwrap().ends_restoration);
+    bench.step(Input::Committed(Ok(())));
+    assert!(bench.authority.registry().restoration().is_none());
+    // Later nobody is told.
+    bench.step(Input::Tick);
+    assert!(bench.commits.is_empty());
+}
+
+#[test]
+fn an_authority_that_reads_everything_anew_knows_how_far_a_restoration_is() {
+    let mut bench = restored();
+    let stored = |restored, revision, completed: &[u64]| {
+        let completed = completed.iter().map(|n| name(*n).into()).collect();
+        Stored { revision, restored, completed, ..Stored::default() }
+    };
+    bench.step(Input::Replaced(stored(true, 20, &[2])));
+    let left: Vec<_> =
+        bench.authority.registry().restoration().unwrap().waits_for().map(str::to_owned).collect();
+    assert_eq!(left, [name(1)]);
+    bench.step(Input::Replaced(stored(false, 21, &[])));
+    assert!(bench.authority.registry().restoration().is_none());
 }
 
 #[test]

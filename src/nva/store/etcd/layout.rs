@@ -1,21 +1,30 @@
 //! The keys below the prefix, and what stands there. All of it is text or the form of stores, and `etcdctl` shows it.
 //!
-//! * `head`: form, epoch, revision and token of the last transaction.
+//! * `head`: form, epoch, revision and token of the last transaction. While a copy fills the prefix, a [`Mark`] instead,
+//!   which no authority takes for a head.
 //! * `o/KEY`: what operators want at NVEs.
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
+//! * `restored`: the registry was filled, and waits for NVEs to say what they have.
+//! * `c/NVE`: an NVE that said so since then.
+//! * `w/INSTANCE`: an authority whose offers lost, and that wishes to go first; with its lease.
 //! * `s/NVE`: the authority at which an NVE has its session, and the token of the transaction that opened it; with the
 //!   lease of the authority.
 
+use super::turns::Instance;
 use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use crate::nva::store::bytes::{read_key, write_key};
 use crate::nva::store::form::{
     read_object, read_object_key, read_record, write_object, write_object_key, write_record,
 };
+use crate::nva::store::interface::EPOCH;
 use crate::nva::store::sequencer::{Head, Offer, TOKEN};
-use etcd_client::{PutOptions, TxnOp};
+use etcd_client::{DeleteOptions, PutOptions, TxnOp};
+use std::sync::Arc;
 
 /// The form of the head; another release may write another one.
 const FORM: &str = "1";
+/// Records of one transaction: etcd takes 128 operations, unless it is told otherwise, and one is the head.
+pub(super) const BATCH: usize = 120;
 
 /// Who says that it has the session of an NVE.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +49,9 @@ pub(super) enum Place {
     Record(Key),
     Object(ObjectKey),
     Session(String),
+    Restored,
+    Completed(Arc<str>),
+    Wish(Instance),
     Other,
 }
 
@@ -67,6 +79,11 @@ impl Layout {
         format!("{}r/{shard:02x}/", self.prefix)
     }
 
+    /// What the keys of each sixteenth of the records begin with.
+    pub(super) fn sixteenths(&self) -> impl Iterator<Item = String> + '_ {
+        (0..16_u8).map(|digit| format!("{}r/{digit:x}", self.prefix))
+    }
+
     /// What the keys of all objects begin with.
     pub(super) fn objects(&self) -> String {
         format!("{}o/", self.prefix)
@@ -74,6 +91,14 @@ impl Layout {
 
     fn object(&self, key: &ObjectKey) -> String {
         format!("{}{}", self.objects(), write_object_key(key))
+    }
+
+    pub(super) fn restored(&self) -> String {
+        format!("{}restored", self.prefix)
+    }
+
+    pub(super) fn completed(&self, nve: &str) -> String {
+        format!("{}c/{nve}", self.prefix)
     }
 
     pub(super) fn session(&self, nve: &str) -> String {
@@ -84,12 +109,15 @@ impl Layout {
     pub(super) fn place(&self, key: &[u8]) -> Place {
         let text = std::str::from_utf8(key).ok().and_then(|text| text.strip_prefix(&self.prefix));
         let Some(text) = text else { return Place::Other };
-        if text == "head" {
-            return Place::Head;
-        }
         match text.split_once('/') {
+            None if text == "head" => Place::Head,
+            None if text == "restored" => Place::Restored,
+            Some(("c", nve)) => Place::Completed(nve.into()),
             Some(("o", key)) => read_object_key(key).map_or(Place::Other, Place::Object),
             Some(("s", nve)) => Place::Session(nve.to_owned()),
+            Some(("w", hex)) => {
+                u64::from_str_radix(hex, 16).map_or(Place::Other, |it| Place::Wish(it.to_be_bytes()))
+            }
             Some(("r", rest)) => rest
                 .split_once('/')
                 .filter(|(_, hex)| hex.len() == 32)
@@ -106,16 +134,33 @@ impl Layout {
         let lease = PutOptions::new().with_lease(lease);
         let opened = offer.commit.opened.iter();
         let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
-        let Transaction { writes, deletes, objects, .. } = &offer.commit.transaction;
-        let writes = writes.iter();
-        let writes = writes.map(|(key, record)| TxnOp::put(self.record(*key), write_record(record), None));
+        let Transaction { writes, deletes, objects, ends_restoration, completed } = &offer.commit.transaction;
+        let writes = writes.iter().map(|(key, record)| self.put_record(*key, record));
         let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));
         let objects = objects.iter().map(|(key, object)| match object {
-            Some(object) => TxnOp::put(self.object(key), write_object(object), None),
+            Some(object) => self.put_object(key, object),
             None => TxnOp::delete(self.object(key), None),
         });
+        let completed = completed.iter().map(|nve| TxnOp::put(self.completed(nve), "", None));
+        let all_completed = || TxnOp::delete(self.completed(""), Some(DeleteOptions::new().with_prefix()));
+        let ends = ends_restoration.then(|| [TxnOp::delete(self.restored(), None), all_completed()]);
         let head = TxnOp::put(self.head(), write_head(&offer.head), None);
-        opened.chain(writes).chain(deletes).chain(objects).chain([head]).collect()
+        let changes = opened.chain(writes).chain(deletes).chain(objects);
+        changes.chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
+    }
+
+    /// What an offer leaves that loses.
+    pub(super) fn wish(&self, by: Instance, lease: i64) -> TxnOp {
+        let key = format!("{}w/{:016x}", self.prefix, u64::from_be_bytes(by));
+        TxnOp::put(key, "", Some(PutOptions::new().with_lease(lease)))
+    }
+
+    pub(super) fn put_record(&self, key: Key, record: &Record) -> TxnOp {
+        TxnOp::put(self.record(key), write_record(record), None)
+    }
+
+    pub(super) fn put_object(&self, key: &ObjectKey, object: &Object) -> TxnOp {
+        TxnOp::put(self.object(key), write_object(object), None)
     }
 }
 
@@ -146,6 +191,34 @@ pub(super) fn read_head(bytes: &[u8]) -> Option<Head> {
         return None;
     }
     Some(Head { epoch: hex(epoch)?, revision: revision.parse().ok()?, token: hex(token)? })
+}
+
+/// What stands at the head while a copy fills the prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Of the registry that is to be.
+    pub(super) epoch: [u8; EPOCH],
+    /// Of the registry that is copied.
+    pub(super) source: [u8; EPOCH],
+    /// Where that is, for people.
+    pub(super) file: String,
+}
+
+const FILLING: &str = "filling";
+
+pub(super) fn write_mark(Mark { epoch, source, file }: &Mark) -> String {
+    let (epoch, source) = (u128::from_be_bytes(*epoch), u128::from_be_bytes(*source));
+    format!("{FILLING} {epoch:032x} {source:032x} {file}")
+}
+
+/// What [`write_mark`] wrote.
+pub(super) fn read_mark(bytes: &[u8]) -> Option<Mark> {
+    let mut words = std::str::from_utf8(bytes).ok()?.splitn(4, ' ');
+    let is_mark = words.next() == Some(FILLING);
+    let mut hex = || u128::from_str_radix(words.next()?, 16).ok().map(u128::to_be_bytes);
+    let (epoch, source) = (hex()?, hex()?);
+    let file = words.next()?.to_owned();
+    is_mark.then_some(Mark { epoch, source, file })
 }
 
 pub(super) fn write_claim(Claim { authority, token }: &Claim) -> String {
@@ -181,6 +254,11 @@ mod tests {
         assert!(layout.record(key).starts_with(&layout.shard(0xb5)));
         assert_eq!(layout.place(layout.head().as_bytes()), Place::Head);
         assert_eq!(layout.place(layout.session("nve1").as_bytes()), Place::Session("nve1".to_owned()));
+        assert_eq!(layout.place(layout.restored().as_bytes()), Place::Restored);
+        assert_eq!(layout.place(layout.completed("nve1").as_bytes()), Place::Completed("nve1".into()));
+        let mark = Mark { epoch: [7; EPOCH], source: [8; EPOCH], file: "/var/lib/my nva.redb".to_owned() };
+        assert_eq!(read_mark(write_mark(&mark).as_bytes()), Some(mark.clone()));
+        assert_eq!((read_head(write_mark(&mark).as_bytes()), read_mark(b"1 07 08 x")), (None, None));
         for other in ["/ilagate/lab2/head", "/ilagate/lab/r/b5/1", "/ilagate/lab/x", "\u{e4}"] {
             assert_eq!(layout.place(other.as_bytes()), Place::Other);
         }

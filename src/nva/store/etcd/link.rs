@@ -1,9 +1,11 @@
 //! A connection to etcd: to one member at a time, and to the next one when that fails.
 
 use crate::config::EtcdConfig;
+use crate::nva::store::interface::StoreError;
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tonic::Code;
 
 /// How long a connection may take, and an answer.
@@ -30,6 +32,12 @@ impl Failure {
             Failure::Refused(why) | Failure::Unknown(why) => why,
         }
     }
+}
+
+/// What work with etcd runs on.
+pub(super) fn runtime() -> Result<Runtime, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|why| StoreError(format!("cannot start: {why}")))
 }
 
 /// A connection to one member of several.

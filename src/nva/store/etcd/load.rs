@@ -1,8 +1,10 @@
 //! Reads everything that the store held at one revision of etcd.
 
-use super::layout::{Claim, Layout, Place, end_of, object, read_claim, read_head, record, write_head};
+use super::layout::{
+    Claim, Layout, Place, end_of, object, read_claim, read_head, read_mark, record, write_head,
+};
 use super::link::{Failure, answer};
-use crate::nva::store::interface::Stored;
+use crate::nva::store::interface::{Progress, Stored};
 use crate::nva::store::sequencer::Head;
 use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
 
@@ -10,6 +12,9 @@ use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
 const PAGE: i64 = 5_000;
 /// Objects of one answer: each may have 256 KiB.
 const OBJECTS: i64 = 12;
+
+/// Parts of the records.
+const SHARDS: usize = 1 << u8::BITS;
 
 /// Everything at one moment.
 pub(super) struct Loaded {
@@ -20,7 +25,7 @@ pub(super) struct Loaded {
     pub(super) claims: Vec<(String, Claim)>,
 }
 
-/// Reads everything. Makes a registry with the head `new` if there is none.
+/// Reads everything, and tells how far it is. Makes a registry with the head `new` if there is none.
 ///
 /// # Errors
 /// There is nothing, what is there is damaged, or etcd does not answer.
@@ -28,6 +33,7 @@ pub(super) async fn load(
     client: &mut Client,
     layout: &Layout,
     new: Option<&Head>,
+    progress: &mut Progress<'_>,
 ) -> Result<Loaded, Failure> {
     let mut got = answer(client.get(layout.head(), None)).await?;
     // An etcd that is full makes nothing, and what is there is read.
@@ -39,12 +45,21 @@ pub(super) async fn load(
     let Some(value) = got.kvs().first() else {
         return Err(Failure::Refused(format!("there is no registry: {} is not there", layout.head())));
     };
+    if let Some(mark) = read_mark(value.value()) {
+        let why = format!(
+            "a copy of {} into {} did not end: make it again, or delete what is there",
+            mark.file,
+            layout.prefix()
+        );
+        return Err(Failure::Refused(why));
+    }
     let head = read_head(value.value()).ok_or_else(|| {
         let value = value.value().escape_ascii();
         Failure::Refused(format!("{} is `{value}`, which this release cannot read", layout.head()))
     })?;
     let (mut records, mut objects, mut claims) = (Vec::new(), Vec::new(), Vec::new());
     for shard in 0..=u8::MAX {
+        progress("reading", shard.into(), SHARDS);
         for value in range(client, &layout.shard(shard), PAGE, at).await? {
             let Place::Record(key) = layout.place(value.key()) else { continue };
             records.push(record(key, value.value()).map_err(Failure::Refused)?);
@@ -61,8 +76,15 @@ pub(super) async fn load(
     }
     records.sort_unstable_by_key(|(key, _)| *key);
     objects.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    // Nothing is restored into etcd.
-    let stored = Stored { epoch: head.epoch, revision: head.revision, restored: false, records, objects };
+    let restored = !range(client, &layout.restored(), PAGE, at).await?.is_empty();
+    let mut completed = Vec::new();
+    for value in range(client, &layout.completed(""), PAGE, at).await? {
+        let Place::Completed(nve) = layout.place(value.key()) else { continue };
+        completed.push(nve);
+    }
+    progress("reading", SHARDS, SHARDS);
+    let (epoch, revision) = (head.epoch, head.revision);
+    let stored = Stored { epoch, revision, restored, completed, records, objects };
     Ok(Loaded { head, at, stored, claims })
 }
 

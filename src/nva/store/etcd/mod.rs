@@ -1,30 +1,29 @@
 //! The store of several authorities: one etcd (3.4 or newer), which they write and follow (`docs/nva.md`).
 //!
 //! Each commit is one transaction of etcd, conditional on the head (`sequencer`). `watch` follows what all authorities
-//! commit, `load` reads everything, `lease` lives as long as this authority, and `work` puts them together on a thread of
+//! commit, `load` reads everything, `fill` writes everything into an empty prefix, `lease` lives as long as this authority, and `work` puts them together on a thread of
 //! its own, so that etcd is answered in time whatever the sessions do.
 
+mod fill;
 mod layout;
 mod lease;
 mod link;
 mod load;
+mod turns;
 mod watch;
 mod work;
 
-use super::interface::{EPOCH, StoreError, Stored};
+use super::interface::{EPOCH, Progress, StoreError, Stored};
 use super::running::{Running, thread};
 use super::sequencer::{Head, TOKEN};
 use crate::config::EtcdConfig;
 use crate::nva::commits::CommitRules;
-use layout::Layout;
-use link::{Failure, Link, PAUSE};
+pub(super) use fill::Filling;
+use layout::{BATCH, Layout};
+use link::{Failure, Link, PAUSE, runtime};
 use load::Loaded;
 use std::sync::Arc;
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-
-/// Records of one transaction: etcd takes 128 operations, unless it is told otherwise, and one is the head.
-const BATCH: usize = 120;
 
 /// Opens the store that a configuration names, or makes one with this epoch if there is none. `name` is that of the
 /// authority. Waits until etcd is there.
@@ -44,17 +43,17 @@ pub fn open(config: &EtcdConfig, name: &str, epoch: [u8; EPOCH]) -> Result<Runni
     Ok(Running { stored, rules, orders, reports, thread })
 }
 
-/// Reads the whole store that a configuration names, and makes none.
+/// Reads the whole store that a configuration names, tells how far it is, and makes none.
 ///
 /// # Errors
 /// There is none, etcd does not answer, or what is there cannot be understood.
-pub fn read(config: &EtcdConfig) -> Result<Stored, StoreError> {
+pub fn read(config: &EtcdConfig, progress: &mut Progress<'_>) -> Result<Stored, StoreError> {
     let layout = Layout::new(&config.prefix);
     let mut link = Link::new(Arc::new(config.clone()));
     runtime()?.block_on(async {
         let mut failed = Failure::Unknown("no endpoint".to_owned());
         for _ in &config.endpoints {
-            match loaded(&mut link, &layout, None).await {
+            match loaded(&mut link, &layout, None, progress).await {
                 Ok(loaded) => return Ok(loaded.stored),
                 Err(why) => failed = why,
             }
@@ -64,18 +63,13 @@ pub fn read(config: &EtcdConfig) -> Result<Stored, StoreError> {
     })
 }
 
-fn runtime() -> Result<Runtime, StoreError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|why| StoreError(format!("cannot start: {why}")))
-}
-
 /// Makes a registry if there is none, and reads it.
 async fn first(config: &Arc<EtcdConfig>, layout: &Layout, epoch: [u8; EPOCH]) -> Result<Loaded, StoreError> {
     let mut link = Link::new(config.clone());
     let new = Head { epoch, revision: 0, token: [0; TOKEN] };
     let mut told = String::new();
     loop {
-        let why = match loaded(&mut link, layout, Some(&new)).await {
+        let why = match loaded(&mut link, layout, Some(&new), &mut |_, _, _| ()).await {
             Ok(loaded) => return Ok(loaded),
             Err(Failure::Refused(why)) => return Err(StoreError(format!("{}: {why}", link.endpoint()))),
             Err(Failure::Unknown(why)) => format!("{}: {why}", link.endpoint()),
@@ -89,6 +83,11 @@ async fn first(config: &Arc<EtcdConfig>, layout: &Layout, epoch: [u8; EPOCH]) ->
     }
 }
 
-async fn loaded(link: &mut Link, layout: &Layout, new: Option<&Head>) -> Result<Loaded, Failure> {
-    load::load(&mut link.client().await?, layout, new).await
+async fn loaded(
+    link: &mut Link,
+    layout: &Layout,
+    new: Option<&Head>,
+    progress: &mut Progress<'_>,
+) -> Result<Loaded, Failure> {
+    load::load(&mut link.client().await?, layout, new, progress).await
 }

@@ -2,6 +2,7 @@
 
 use super::layout::{Claim, Layout, Place, object, read_claim, read_head, record};
 use super::link::{CONNECT, Failure, Link, answer, in_words};
+use super::turns::Instance;
 use crate::config::EtcdConfig;
 use crate::nva::model::Transaction;
 use crate::nva::store::sequencer::Head;
@@ -20,6 +21,8 @@ pub(super) enum Item {
     Transaction(Whole, i64),
     /// An NVE has no session any more.
     Left(String),
+    /// An authority wishes to go first.
+    Wish(Instance),
     /// What came next is not kept any more: everything is to be read.
     Compacted,
     /// What is there cannot be understood.
@@ -104,6 +107,16 @@ impl Assembler {
                 None => Some(Item::Damaged(format!("the session of {nve} is damaged"))),
             },
             Place::Session(nve) => Some(Item::Left(nve)),
+            Place::Restored => {
+                self.transaction.ends_restoration |= !is_put;
+                None
+            }
+            Place::Completed(nve) => {
+                // They go with the end of the restoration.
+                self.transaction.completed.extend(is_put.then_some(nve));
+                None
+            }
+            Place::Wish(by) => is_put.then_some(Item::Wish(by)),
             Place::Other => None,
         }
     }

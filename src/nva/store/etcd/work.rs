@@ -4,6 +4,7 @@ use super::layout::{Claim, Layout, read_head, write_claim, write_head};
 use super::lease;
 use super::link::{Failure, Link, PAUSE, answer};
 use super::load::{Loaded, load};
+use super::turns::Turns;
 use super::watch::{Item, Whole, follow};
 use crate::config::EtcdConfig;
 use crate::nva::store::interface::StoreError;
@@ -61,6 +62,7 @@ pub(super) struct Work {
     name: String,
     link: Link,
     sequencer: Sequencer,
+    turns: Turns,
     /// Sessions here that etcd was told of, or is being told of.
     here: BTreeMap<Arc<str>, [u8; TOKEN]>,
     /// Sessions that ended, of which etcd is to be told.
@@ -101,6 +103,7 @@ impl Work {
             name: name.to_owned(),
             link: Link::new(config.clone()),
             sequencer: Sequencer::new(head, instance),
+            turns: Turns::new(instance),
             here: BTreeMap::new(),
             left: VecDeque::new(),
             lease: None,
@@ -196,13 +199,19 @@ impl Work {
         let Some(offer) = self.sequencer.offer().cloned() else { return };
         // It is there soon, or etcd is not.
         let Some(lease) = self.lease else { return };
+        if let Some(until) = self.turns.waits_until(Instant::now()) {
+            self.again = Some(until);
+            return;
+        }
         match self.link.client().await {
             Ok(client) => {
                 let writes = match offer.head == offer.follows {
                     true => Vec::new(),
                     false => self.layout.operations(&offer, &self.name, lease),
                 };
-                self.offering = Some(Box::pin(offered(client, self.layout.head(), offer, writes)));
+                let wish = self.turns.may_wish().then(|| self.layout.wish(self.turns.own(), lease));
+                let head = self.layout.head();
+                self.offering = Some(Box::pin(offered(client, head, offer, (writes, wish))));
             }
             Err(why) => {
                 tracing::warn!(why = why.why(), "etcd cannot be asked");
@@ -233,12 +242,16 @@ impl Work {
                 self.is_behind = true;
                 self.again = Some(Instant::now() + LAG);
             }
-            Answer::Refused(_) => self.again = Some(Instant::now() + PAUSE),
+            Answer::Refused(_) => {
+                self.turns.settled();
+                self.again = Some(Instant::now() + PAUSE);
+            }
             Answer::Taken => {}
         }
         let answered = self.sequencer.answered(&offer, answer).map_err(Broken)?;
         let Some(report) = answered else { return Ok(()) };
         self.forget_offer();
+        self.turns.settled();
         if report == Report::Durable && offer.head.revision.is_multiple_of(COMPACTED) {
             self.compact(at);
         }
@@ -318,15 +331,24 @@ impl Work {
             Some(Item::Transaction(Whole { head, transaction, opened }, at)) => {
                 self.known = self.known.max(at);
                 let opened = opened.into_iter().map(|(nve, claim)| (nve, claim.authority)).collect();
+                self.turns.went(head.token);
                 match self.sequencer.seen(head, transaction, opened).map_err(Broken)? {
                     Seen::Known => {}
                     Seen::Next(report) => {
+                        match report {
+                            Report::Others(..) if self.offering.is_some() || self.is_behind => {
+                                self.turns.lost()
+                            }
+                            Report::Others(..) => {}
+                            _ => self.turns.settled(),
+                        }
                         self.forget_offer();
                         self.report(report);
                     }
                     Seen::Gap => self.read_anew().await?,
                 }
             }
+            Some(Item::Wish(by)) => self.turns.wished(by, Instant::now()),
             Some(Item::Left(nve)) => self.report(Report::Nowhere(nve)),
             Some(Item::Away(why)) => {
                 if !std::mem::replace(&mut self.is_away, true) {
@@ -348,7 +370,7 @@ impl Work {
     async fn read_anew(&mut self) -> Result<(), Broken> {
         let Loaded { head, at, stored, claims } = loop {
             let read = match self.link.client().await {
-                Ok(mut client) => load(&mut client, &self.layout, None).await,
+                Ok(mut client) => load(&mut client, &self.layout, None, &mut |_, _, _| ()).await,
                 Err(why) => Err(why),
             };
             match read {
@@ -385,10 +407,16 @@ async fn full(client: &mut Client, head: String, offer: &Offer, why: String) -> 
 }
 
 /// Offers a transaction to etcd.
-async fn offered(mut client: Client, head: String, offer: Offer, writes: Vec<TxnOp>) -> Offered {
+async fn offered(
+    mut client: Client,
+    head: String,
+    offer: Offer,
+    (writes, wish): (Vec<TxnOp>, Option<TxnOp>),
+) -> Offered {
     let is_head = Compare::value(head.clone(), CompareOp::Equal, write_head(&offer.follows));
     let transaction = Txn::new().when([is_head]).and_then(writes);
-    let transaction = transaction.or_else([TxnOp::get(head.clone(), None)]);
+    let transaction =
+        transaction.or_else([TxnOp::get(head.clone(), None)].into_iter().chain(wish).collect::<Vec<_>>());
     match answer(client.txn(transaction)).await {
         Ok(answered) => {
             let revision = answered.header().map_or(0, |header| header.revision());

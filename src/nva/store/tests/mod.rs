@@ -2,13 +2,26 @@
 
 mod torn;
 
-use super::backup::{backup, restore, verify};
+use super::embedded::Moved;
 use super::*;
 use crate::config::ObjectName;
 use crate::ila::Locator;
 use crate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
+use std::path::{Path, PathBuf};
 
 const NOW_S: u64 = 1_800_000_000;
+
+fn backup(stored: &Stored, to: &Path) -> Result<Summary, StoreError> {
+    super::backup::backup(stored, to, &mut |_, _, _| ())
+}
+
+fn verify(path: &Path) -> Result<Summary, StoreError> {
+    super::backup::verify(path, &mut |_, _, _| ())
+}
+
+fn restore(from: &Path, to: &Path, epoch: u8, now_s: u64) -> Result<(Summary, Option<PathBuf>), StoreError> {
+    super::backup::restore(from, to, [epoch; EPOCH], now_s, &mut |_, _, _| ())
+}
 
 fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
@@ -129,13 +142,13 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     assert!(again.contains("copy.redb: is there already"), "{again}");
     assert_eq!(verify(&copy), Ok(summary));
     // A store in use is neither verified nor replaced.
-    for refused in [verify(&path).map(|_| ()), restore(&copy, &path, [9; EPOCH], NOW_S).map(|_| ())] {
+    for refused in [verify(&path).map(|_| ()), restore(&copy, &path, 9, NOW_S).map(|_| ())] {
         assert!(refused.unwrap_err().to_string().contains("stop it first"));
     }
     let later = Transaction { writes: vec![(key(5), record(50, 1))], ..Transaction::default() };
     store.commit(3, &later).unwrap();
     drop(store);
-    let (restored, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
+    let (restored, aside) = restore(&copy, &path, 9, NOW_S).unwrap();
     assert_eq!((restored.held, restored.released), (2, 1));
     let stored = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
     assert_eq!(stored.epoch, [9; EPOCH]);
@@ -152,9 +165,13 @@ fn a_backup_holds_everything_and_is_restored_as_a_new_history() {
     let writes = vec![(key(1), record(sequence, 1))];
     store.commit(sequence, &Transaction { writes, ..Transaction::default() }).unwrap();
     drop(store);
-    restore(&copy, &path, [8; EPOCH], NOW_S + 1).unwrap();
+    restore(&copy, &path, 8, NOW_S + 1).unwrap();
     let again = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
     assert!(again.revision > sequence && again.records.iter().all(|(_, record)| record.sequence > sequence));
+    // And once more, with a clock that goes wrong by an hour.
+    restore(&copy, &path, 6, NOW_S - 3_600).unwrap();
+    let late = Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap();
+    assert!(late.records.iter().all(|(_, record)| record.sequence > again.revision));
 }
 
 #[test]
@@ -169,7 +186,7 @@ fn a_database_of_something_else_is_no_registry_and_is_left_as_it_is() {
     let told = |result: Result<(), StoreError>| result.unwrap_err().to_string();
     assert!(told(Embedded::open(&other, [7; EPOCH]).map(|_| ())).contains("something else"));
     assert!(told(verify(&other).map(|_| ())).contains("no registry"));
-    assert!(told(restore(&other, &path, [7; EPOCH], NOW_S).map(|_| ())).contains("no registry"));
+    assert!(told(restore(&other, &path, 7, NOW_S).map(|_| ())).contains("no registry"));
     assert!(!path.exists());
 }
 
@@ -189,14 +206,14 @@ fn a_damaged_store_is_set_aside_by_a_restoration_and_a_damaged_backup_changes_no
     .unwrap();
     std::fs::write(&path, [0; 4096]).unwrap();
     assert!(verify(&path).unwrap_err().to_string().contains("damaged"));
-    let (_, aside) = restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
+    let (_, aside) = restore(&copy, &path, 9, NOW_S).unwrap();
     assert_eq!(std::fs::read(aside.unwrap()).unwrap(), [0; 4096]);
     let good = std::fs::read(&path).unwrap();
     let cut = &std::fs::read(&copy).unwrap()[..10_000];
     std::fs::write(&copy, cut).unwrap();
     let missing = directory.path().join("missing");
     for bad in [copy, missing.clone()] {
-        assert!(restore(&bad, &path, [8; EPOCH], NOW_S).is_err());
+        assert!(restore(&bad, &path, 8, NOW_S).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), good);
     }
     assert!(!missing.exists());
@@ -207,7 +224,7 @@ fn a_restoration_is_remembered_until_a_transaction_ends_it() {
     let directory = tempfile::tempdir().unwrap();
     let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
     backup(&Stored { revision: 1, ..Stored::default() }, &copy).unwrap();
-    restore(&copy, &path, [9; EPOCH], NOW_S).unwrap();
+    restore(&copy, &path, 9, NOW_S).unwrap();
     let open = || Embedded::open(&path, [1; EPOCH]).unwrap();
     let stored = open().load().unwrap();
     for mut store in [Box::new(open()) as Box<dyn Store>, Box::new(Memory::from(stored.clone()))] {
@@ -250,4 +267,50 @@ fn what_operators_want_is_kept_beside_the_records_and_is_in_backups() {
         assert_eq!(backup(&stored, &copy).unwrap().objects, 2);
         assert_eq!(Embedded::open(&copy, [1; EPOCH]).unwrap().load().unwrap().objects, expected);
     }
+}
+
+#[test]
+fn work_that_takes_long_tells_how_far_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.redb");
+    let records = (0..25_000).map(|n| (key(n), record(1, 1))).collect();
+    let stored = Stored { revision: 1, records, ..Stored::default() };
+    let mut told = Vec::new();
+    super::backup::backup(&stored, &copy, &mut |what, done, all| told.push((what, done, all))).unwrap();
+    let portions = [0, 10_000, 20_000, 25_000].map(|done| ("writing", done, 25_000));
+    assert_eq!(told, portions);
+    told.clear();
+    super::backup::verify(&copy, &mut |what, done, all| told.push((what, done, all))).unwrap();
+    assert_eq!((told.first(), told.last()), (Some(&("checking", 0, 0)), Some(&("reading", 25_000, 25_000))));
+    assert!(told.len() > 20 && told.is_sorted_by_key(|(_, done, _)| *done));
+}
+
+#[test]
+fn no_authority_goes_on_with_a_store_whose_registry_moved_and_what_it_was_is_read_still() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["nva.redb", "copy.redb"].map(|name| directory.path().join(name));
+    let mut store = Embedded::open(&path, [7; EPOCH]).unwrap();
+    let expected = fill(&mut store);
+    assert_eq!(store.moved(), Ok(None));
+    let moved = Moved { epoch: [9; EPOCH], to: "etcd http://127.0.0.1:2379 /ilagate/lab".to_owned() };
+    store.fence(&moved).unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let why = Embedded::open(&path, [7; EPOCH]).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            why.contains("nva.redb: its registry moved to etcd http://127.0.0.1:2379 /ilagate/lab"),
+            "{why}"
+        );
+        assert!(why.contains("set store.etcd in the place of store.path"), "{why}");
+    }
+    let store = Embedded::open_anyway(&path, [7; EPOCH]).unwrap();
+    assert_eq!(store.moved(), Ok(Some(moved)));
+    let stored = store.read(&mut |_, _, _| ()).unwrap();
+    assert_eq!((stored.epoch, stored.revision, &stored.records), ([7; EPOCH], 2, &expected));
+    drop(store);
+    assert_eq!(verify(&path).unwrap().revision, 2);
+    // The way back: what a backup of it holds is a registry again, also in its own place.
+    backup(&stored, &copy).unwrap();
+    restore(&copy, &path, 8, NOW_S).unwrap();
+    assert_eq!(Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap().epoch, [8; EPOCH]);
 }

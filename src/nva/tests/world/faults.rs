@@ -27,7 +27,7 @@ impl World {
         // What was registered since the backup is nobody's now.
         self.protected.clear();
         // Not twice in a second.
-        begin_anew(&mut stored, [self.epoch; EPOCH], 1_800_000_000 + u64::from(self.epoch));
+        begin_anew(&mut stored, [self.epoch; EPOCH], (1_800_000_000 + u64::from(self.epoch), 0));
         for (nve, n) in self.nves.iter_mut().zip(0..) {
             for key in std::mem::take(&mut nve.acknowledged) {
                 let record = stored.records.iter().find(|(other, record)| *other == key && record.is_held());
