@@ -247,7 +247,7 @@ impl Authority {
                 let unfrozen = self.registry.unfreeze(key);
                 if unfrozen.is_ok() {
                     let event = Event::new(Kind::Unfrozen, By::Operator(ticket));
-                    self.effects.push(Effect::Event(Event { key: Some(key), ..event }));
+                    self.sessions.events.push(Event { key: Some(key), ..event });
                 }
                 self.effects.push(Effect::Released(ticket, unfrozen));
             }
@@ -265,7 +265,8 @@ impl Authority {
             }
             Input::Replaced(stored) => self.replace(stored, now_ms),
             Input::AtOthers(all) => {
-                self.elsewhere.clear();
+                let before = std::mem::take(&mut self.elsewhere);
+                self.sessions.away.extend(before.into_keys().map(|nve| (nve.into(), now_ms)));
                 all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
             }
             Input::Nowhere(nve) => {
@@ -424,7 +425,7 @@ impl Authority {
                 match &mut session.provisioning {
                     Some(provisioning) => {
                         if provisioning.taken(revision.min(self.registry.revision()), refused) {
-                            self.note_refused_objects(id);
+                            self.note_refused_objects(id, now_ms);
                         }
                     }
                     None => self.end(id, "Provisioned without TakeProvision".to_owned(), now_ms),
@@ -477,6 +478,9 @@ impl Authority {
         Configured { nves, quotas, freeze, rules, sessions: limits }: Configured,
         now_ms: u64,
     ) {
+        // Those that are new are away from now on.
+        let new = nves.keys().filter(|nve| !self.registry.knows(nve));
+        self.sessions.away.extend(new.map(|nve| (Arc::from(&**nve), now_ms)));
         self.registry.reconfigure((nves, quotas, freeze), rules, limits.hold_down_ms);
         self.sessions.touch_all();
         let SessionLimits {
@@ -572,9 +576,9 @@ impl Authority {
         let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
         let frozen = self.registry.take_frozen().into_iter();
-        self.effects.extend(frozen.map(|(key, nve)| {
+        self.sessions.events.extend(frozen.map(|(key, nve)| {
             let frozen = Event::new(Kind::Frozen, By::Authority);
-            Effect::Event(Event { nve: Some(nve.into()), key: Some(key), ..frozen })
+            Event { nve: Some(nve.into()), key: Some(key), ..frozen }
         }));
         self.sessions.note_touched(&touched, &self.registry);
         self.log.push(transaction, now_ms);

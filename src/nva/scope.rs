@@ -44,6 +44,10 @@ impl Sight {
 
     /// Whether an event may be seen.
     fn of_event(&self, told: &Told) -> bool {
+        // A network names those of its peers, and is not theirs.
+        if let Some(ObjectKey { name: ObjectName::Network(name), .. }) = &told.event.object {
+            return self.of_network(name);
+        }
         self.is_all() || told.event.networks.iter().any(|name| self.of_network(name))
     }
 }

@@ -221,7 +221,7 @@ pub(super) struct Session {
     /// The revision of the registry when it subscribed.
     pub(super) subscribed_at: Option<u64>,
     /// How much of it operators are told.
-    refusals: Throttle,
+    pub(super) refusals: Throttle,
     pub(super) registrations: Throttle,
 }
 

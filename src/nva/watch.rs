@@ -57,6 +57,13 @@ struct Ring {
     counts: BTreeMap<Kind, u64>,
 }
 
+impl Ring {
+    /// Number of the last event that is kept no longer.
+    fn oldest(&self) -> u64 {
+        self.last - self.kept.len() as u64
+    }
+}
+
 /// The events, and those who watch.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -114,6 +121,8 @@ impl Hub {
         let now = *last.borrow();
         // A number that is still to come is of a time when the clock was ahead.
         let after = after.map_or(now, |after| if after > now { 0 } else { after });
+        // Who wants all that is kept misses nothing.
+        let after = if after == 0 { self.ring().oldest() } else { after };
         Some(Watcher { hub: self.clone(), after, last, _place: place })
     }
 
@@ -163,7 +172,7 @@ impl Watcher {
     fn take(&mut self) -> (Vec<Arc<Told>>, u64) {
         self.last.mark_unchanged();
         let ring = self.hub.ring();
-        let oldest = ring.last - ring.kept.len() as u64;
+        let oldest = ring.oldest();
         let known = self.after.max(ring.begin);
         let missed = oldest.saturating_sub(known);
         let from = usize::try_from(known.saturating_sub(oldest)).unwrap_or(usize::MAX);

@@ -149,7 +149,9 @@ def test_a_browser_shows_what_there_is_and_names_are_text():
             until(lambda: len(rows()) == 2, "the mappings")
             for text, found in (("nve1", 2), ("10.100.0.5", 1), ("red", 1), (TASK, 1), ("fd00:2::/64", 0), (HOSTILE, 0)):
                 search(browser, text)
-                until(lambda found=found: len(rows()) == found and browser.text("#note") != "", f"{found} mappings of {text}")
+                note = "nothing is called so" if text == HOSTILE else ""
+                done = lambda found=found, note=note: len(rows()) == found and browser.text("#note").startswith(note)  # noqa: E731
+                until(lambda done=done: done() and browser.text("#note") != "", f"{found} mappings of {text}")
             # What happens is shown as it happens.
             browser.key("Escape")
             browser.evaluate("document.querySelectorAll('[role=tab]')[3].click()")
@@ -243,6 +245,11 @@ def test_who_is_no_viewer_sees_nothing_and_a_viewer_of_one_network_sees_that_one
         expect(see("/nves", "rita")["nves"] == [], "who sees red sees NVEs that have nothing of it")
         expect(names(see("/networks", "rita")["networks"]) == ["red"], "who sees red sees other networks")
         expect(see("/mappings?q=", "rita")["records"] == [], "who sees red sees mappings of tasks")
+        # Not even whether something of that name is there.
+        for hidden in ("blue", "nve1", "nve2"):
+            what = {name: see(f"/mappings?q={hidden}", name)["what"] for name in ("alice", "rita")}
+            expect(hidden in what["alice"] and what["rita"].startswith("nothing is called so"), str(what))
+        expect("network red" in see("/mappings?q=red", "rita")["what"], "who sees red does not find red")
         expect(see("/status", "rita")["networks"] == ["red"], "rita is not told what she sees")
         reader = watched.ns.spawn(["curl", "-sS", "-N", "--max-time", "60", *shows("rita"), address + "/events"])
         reader.wait_for("network red")

@@ -27,8 +27,11 @@ impl Authority {
     }
 
     /// Notes that an NVE refuses other objects than before.
-    pub(super) fn note_refused_objects(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.all.get(&id) else { return };
+    pub(super) fn note_refused_objects(&mut self, id: SessionId, now_ms: u64) {
+        let Some(session) = self.sessions.all.get_mut(&id) else { return };
+        if !session.refusals.is_told(now_ms) {
+            return;
+        }
         let Some(Provisioning { refused, .. }) = session.provisioning.as_deref() else { return };
         let Some(first) = refused.first() else { return };
         let nve = session.nve.clone();
@@ -96,8 +99,11 @@ impl Authority {
         for event in &mut events {
             match (event.key, &event.object) {
                 (Some(key), _) => event.networks = self.network_of(key).into_iter().collect(),
-                (None, Some(object)) if event.networks.is_empty() => {
-                    event.networks = self.networks_of(object);
+                // What it concerns now, besides what it concerned before.
+                (None, Some(object)) => {
+                    let now = self.networks_of(object).into_iter();
+                    let new: Vec<String> = now.filter(|name| !event.networks.contains(name)).collect();
+                    event.networks.extend(new);
                 }
                 (None, _) => {}
             }

@@ -11,6 +11,8 @@ use tonic::Status;
 
 /// Pages that wait for an operator.
 const WAITING: usize = 4;
+/// Longest time for which somebody who watches may read nothing while there is something to read.
+const STALL: Duration = Duration::from_secs(30);
 /// Time between two looks at what somebody who watches may still see.
 pub(in crate::nva) const RECHECK: Duration = Duration::from_secs(5);
 
@@ -33,7 +35,7 @@ pub(super) fn events(
                         continue;
                     }
                     Err(why) => {
-                        let _ = sender.send(Err(why)).await;
+                        let _ = tokio::time::timeout(STALL, sender.send(Err(why))).await;
                         return;
                     }
                 },
@@ -42,7 +44,12 @@ pub(super) fn events(
             let taken = events.iter().filter(|told| scope.takes(&sight, told));
             let events: Vec<_> = taken.map(|told| write(told)).collect();
             let is_some = missed > 0 || !events.is_empty();
-            if is_some && sender.send(Ok(v1::EventPage { events, missed })).await.is_err() {
+            if !is_some {
+                continue;
+            }
+            // Who reads nothing for so long makes room for others.
+            let sent = tokio::time::timeout(STALL, sender.send(Ok(v1::EventPage { events, missed }))).await;
+            if !matches!(sent, Ok(Ok(()))) {
                 return;
             }
         }

@@ -92,7 +92,8 @@ pub(super) async fn mappings(
     text: String,
     after: Option<Ipv6Addr>,
 ) -> Result<Mappings, Gone> {
-    let understood = handle.look(move |authority| understand(authority, &text)).await?;
+    let seen = sight.clone();
+    let understood = handle.look(move |authority| understand(authority, &seen, &text)).await?;
     let Some((what, filter)) = understood else {
         let what = "nothing is called so; write a SIR address, a tenant's IPv4 address, a locator, or the name \
                     of an NVE or network";
@@ -116,8 +117,8 @@ pub(super) async fn mappings(
     Ok(Mappings { what, records, more: after.map(|key| key.to_string()) })
 }
 
-/// What somebody searches for.
-fn understand(authority: &Authority, text: &str) -> Option<(String, Filter)> {
+/// What somebody searches for. Of what may not be seen, not even the name is known.
+fn understand(authority: &Authority, sight: &Sight, text: &str) -> Option<(String, Filter)> {
     let (registry, all) = (authority.registry(), Filter::default());
     if text.is_empty() {
         return Some(("all mappings".to_owned(), all));
@@ -139,9 +140,9 @@ fn understand(authority: &Authority, text: &str) -> Option<(String, Filter)> {
     if let Ok(locator) = text.parse() {
         return Some((format!("locator {locator}"), Filter { locator: Some(locator), ..all }));
     }
-    if registry.knows(text) || registry.count_of(text) > 0 {
+    if sight.is_all() && (registry.knows(text) || registry.count_of(text) > 0) {
         return Some((format!("NVE {text}"), Filter { nve: Some(text.to_owned()), ..all }));
     }
-    let network = registry.catalogue().number_of(text)?;
+    let network = registry.catalogue().number_of(text).filter(|_| sight.of_network(text))?;
     Some((format!("network {text}, VNID {}", network.1), Filter { network: Some(network), ..all }))
 }
