@@ -11,7 +11,7 @@ use ilagate::nva::store::backup::backup;
 use ilagate::nva::store::{EPOCH, Embedded, Report, Store as _, Stored, etcd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Etcd, Store, config, key, record, writes};
 
 /// A registry in a file, and the configuration of an authority before an etcd.
@@ -76,7 +76,14 @@ impl Move {
 
     /// The same of etcd.
     fn etcd(&self) -> Result<Stored, String> {
-        etcd::read(&config(self.etcd.client), &mut |_, _, _| ()).map_err(|why| why.0)
+        // A busy machine may not answer in time.
+        let begin = Instant::now();
+        loop {
+            match etcd::read(&config(self.etcd.client), &mut |_, _, _| ()) {
+                Err(why) if why.0.contains("no answer") && begin.elapsed() < Duration::from_secs(30) => {}
+                read => return read.map_err(|why| why.0),
+            }
+        }
     }
 
     /// It holds all that the file held, as a new history.

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// Changes that are judged and taken over one by one. More are judged together, away from the control thread.
+const MOST: usize = 256;
+
 /// A node's file and what operators want beside it.
 #[derive(Debug)]
 pub struct Provision {
@@ -56,7 +59,10 @@ impl Provision {
         let (before, mut basis) = self.basis.take()?;
         let now = self.objects.all.clone();
         let entry = |all: &Wishes, name: &ObjectName| all.get(name).map(|seen| seen.entry.clone());
-        let names: Vec<&ObjectName> = now.changed(&before).collect();
+        let names: Vec<&ObjectName> = now.changed(&before).take(MOST + 1).collect();
+        if names.len() > MOST {
+            return None;
+        }
         let ends: Vec<_> = names.iter().map(|name| (entry(&before, name), entry(&now, name))).collect();
         let changes: Vec<_> = names
             .iter()

@@ -336,7 +336,10 @@ impl Client {
     fn closed(&mut self, why: &str, now_ms: u64) {
         if matches!(self.state, State::Live(_)) {
             self.pause_ms = PAUSE_MS.0;
-            self.grace.iter_mut().for_each(|grace| grace.ended(now_ms));
+            // One in which nothing was confirmed does not count.
+            if self.follower.is_live() {
+                self.grace.iter_mut().for_each(|grace| grace.ended(now_ms));
+            }
         }
         self.effects.push(Effect::Tell(News::Away(why.to_owned())));
         let until_ms = now_ms + self.draw(self.pause_ms);
@@ -364,7 +367,6 @@ impl Client {
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
                 self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false, router });
                 self.effects.push(Effect::Tell(News::Live { revision }));
-                self.grace.iter_mut().for_each(GraceTimer::live);
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
                 if let Some(wanted) = &mut self.wanted_objects {
@@ -444,6 +446,9 @@ impl Client {
                     Some(cache) => cache.receive(told, now_ms),
                     None => self.follower.receive(told),
                 };
+                if self.follower.is_live() {
+                    self.grace.iter_mut().for_each(GraceTimer::live);
+                }
                 if let Err(unexpected) = received {
                     self.out_of_turn(&unexpected, now_ms);
                 }

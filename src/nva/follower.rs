@@ -74,6 +74,11 @@ impl Follower {
         self.known.clone()
     }
 
+    /// Whether the authority told all that there is, or that nothing is missing.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live)
+    }
+
     /// The session ended. What came whole is still applied.
     pub(super) fn end(&mut self) {
         self.stage = Stage::Asked;

@@ -382,7 +382,12 @@ impl Registry {
             Some(record) if record.is_held() && record.choices == choices => return Ok(record.sequence),
             // Who had it before the registry was restored waited then.
             Some(record) if !record.is_held() && record.owner != nve && self.restoration.is_none() => {
-                if let Some(left) = self.tombstones.kept_ms(key, now_ms) {
+                // One that is released in the same transaction is as one that was released before.
+                let left = match draft.writes.contains_key(&key) {
+                    true => Some(self.hold_down_ms).filter(|kept_ms| *kept_ms > 0),
+                    false => self.tombstones.kept_ms(key, now_ms),
+                };
+                if let Some(left) = left {
                     return Err(Refusal {
                         owner: Some(record.owner.clone()),
                         sequence: record.sequence,
@@ -516,7 +521,12 @@ impl Registry {
                 self.networks.remove(*key, before);
             }
             match self.records.insert(*key, record.clone()) {
-                Some(before) if before.is_held() => self.forget_held(*key, &before.owner),
+                Some(before) if before.is_held() => {
+                    if record.is_held() && before.owner != record.owner {
+                        self.flaps.released(*key, &before.owner, now_ms);
+                    }
+                    self.forget_held(*key, &before.owner);
+                }
                 Some(before) => self.tombstones.remove(*key, &before),
                 None => {}
             }

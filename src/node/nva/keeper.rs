@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Time between two notes that there is a session.
-const LIVE_NOTE: Duration = Duration::from_secs(60);
+const LIVE_NOTE: Duration = Duration::from_secs(10);
 
 /// What the node knew before it started.
 #[derive(Default)]

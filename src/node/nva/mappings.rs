@@ -45,6 +45,13 @@ pub(super) async fn push(
                 }
             }
         }
+        if !whole {
+            // What the node had of these before is not what the authority says.
+            for gone in wrong.iter().filter_map(|(change, _)| deleted(change)) {
+                // One that cannot be there is refused, and is not there.
+                _ = apply(std::slice::from_ref(&gone), false).await?;
+            }
+        }
         if whole {
             // Then what is not named goes, and may have been in the way.
             let right: Vec<Change> = changes
@@ -72,6 +79,16 @@ pub(super) async fn push(
     }
     stats.nva.left_out((unknown + wrong.len()) as u64);
     Ok(Some(Missing { unknown: unknown > 0, wrong: !wrong.is_empty() }))
+}
+
+/// The end of a mapping that cannot be taken.
+fn deleted(change: &Change) -> Option<Change> {
+    match change {
+        Change::Upsert(record) => {
+            Some(Change::Delete { domain: record.domain, identifier: record.identifier })
+        }
+        Change::Delete { .. } | Change::Expiring { .. } => None,
+    }
 }
 
 /// Adds to what there is in some parts that nothing else is there.
@@ -184,7 +201,9 @@ sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
             let (mut held, mut asked) = (BTreeSet::from([900]), 0);
             while let Some(Request::Apply(batch, answer)) = requests.recv().await {
                 asked += 1;
-                let refused = batch.changes.iter().map(number).find(|number| wrong.contains(number));
+                let comes = |change: &&Change| matches!(change, Change::Upsert(_));
+                let refused =
+                    batch.changes.iter().filter(comes).map(number).find(|number| wrong.contains(number));
                 let judged = match refused {
                     Some(number) => {
                         Err(Refusal { sir: u128::from(number).into(), why: "it is wrong".to_owned() })
@@ -195,7 +214,9 @@ sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
                     if batch.complete {
                         held.clear();
                     }
-                    held.extend(batch.changes.iter().map(number));
+                    held.extend(batch.changes.iter().filter(comes).map(number));
+                    let goes = batch.changes.iter().filter(|change| !comes(change));
+                    goes.for_each(|change| _ = held.remove(&number(change)));
                 }
                 let _ = answer.send(judged);
             }
@@ -215,9 +236,12 @@ sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
         let some = Some(Missing { unknown: false, wrong: true });
         let (missing, held, _) = pushed(&mappings, true, &wrong).await;
         assert_eq!((missing, &held), (some, &right));
-        let (missing, held, asked) = pushed(&mappings, false, &[100]).await;
-        assert_eq!((missing, held.len()), (some, 512));
-        assert!(asked < 24, "asked {asked} times for one that is wrong");
+        // What the node had of one that it cannot take any more goes.
+        let wrong = [100, 900];
+        let more: Vec<Told> = mappings.iter().cloned().chain([told(900, true)]).collect();
+        let (missing, held, asked) = pushed(&more, false, &wrong).await;
+        assert_eq!((missing, held.len(), held.contains(&900)), (some, 511, false));
+        assert!(asked < 48, "asked {asked} times for two that are wrong");
         let (missing, held, asked) = pushed(&mappings, true, &[]).await;
         assert_eq!((missing, held.len(), asked), (Some(Missing::default()), 512, 1));
     }

@@ -19,8 +19,10 @@ impl Rib {
         let Rib { domains, actions, .. } = self;
         let Some(domain) = domains.get_mut(usize::from(domain)) else { return };
         let choices = |action| match &actions.key(action)?.goal {
-            Goal::Mapping(MappingTarget::Locators(choices)) => Some(choices.as_slice()),
-            Goal::Mapping(MappingTarget::Blackhole) | Goal::Group(_) | Goal::Local(_) => None,
+            Goal::Mapping(MappingTarget::Locators(choices)) | Goal::Group(choices) => {
+                Some(choices.as_slice())
+            }
+            Goal::Mapping(MappingTarget::Blackhole) | Goal::Local(_) => None,
         };
         if let Some(choices) = before.and_then(choices) {
             domain.digest.remove(identifier, choices);

@@ -31,12 +31,12 @@ impl GraceTimer {
         self.is_over && self.grace.forgets
     }
 
-    /// There is a session.
+    /// There is a session, and the authority told all that there is.
     pub(super) fn live(&mut self) {
         self.is_over = false;
     }
 
-    /// The session ended.
+    /// Such a session ended.
     pub(super) fn ended(&mut self, now_ms: u64) {
         self.until_ms = now_ms.saturating_add(self.grace.period_ms);
     }

@@ -134,7 +134,7 @@ impl Registry {
             }
         }
         // What an NVE had before an operator made the network or the attachment, it keeps.
-        let had = self.records.get(&key).is_some_and(|record| record.owner == nve);
+        let had = self.records.get(&key).is_some_and(|record| record.is_held() && record.owner == nve);
         match self.catalogue.denies(nve, key).filter(|_| !had) {
             Some(why) => refuse(why),
             None => Ok(()),

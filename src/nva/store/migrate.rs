@@ -37,7 +37,9 @@ pub fn migrate(
         return Err(StoreError(why));
     }
     begin_anew(&mut stored, moved.as_ref().map_or(epoch, |moved| moved.epoch), (now_s, 0));
-    let Some(mut filling) = Filling::begin(to, stored.epoch, history, from)? else { return Ok(None) };
+    let Some(mut filling) = Filling::begin(to, stored.epoch, history, from, moved.is_some())? else {
+        return Ok(None);
+    };
     filling.copy(&stored, progress)?;
     source.fence(&Moved { epoch: stored.epoch, to: place })?;
     filling.end(stored.revision)?;
@@ -59,7 +61,7 @@ pub fn restore(
     let history = stored.epoch;
     begin_anew(&mut stored, epoch, (now_s, 0));
     // An epoch that was just drawn is nowhere.
-    if let Some(mut filling) = Filling::begin(to, stored.epoch, history, from)? {
+    if let Some(mut filling) = Filling::begin(to, stored.epoch, history, from, false)? {
         filling.copy(&stored, progress)?;
         filling.end(stored.revision)?;
     }

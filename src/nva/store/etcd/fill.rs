@@ -32,7 +32,8 @@ type Taken = Result<(), Option<Vec<u8>>>;
 
 impl Filling {
     /// Marks an empty prefix, or one with a copy of the same registry that did not end. `epoch` is that of the registry that
-    /// is to be; if that is there already as a whole, nothing is to be done.
+    /// is to be; if that is there already as a whole, nothing is to be done. `goes_on`: a whole copy was there once, and nothing
+    /// but that, or what comes of it, is gone on with.
     ///
     /// # Errors
     /// Something else is there, or etcd refuses or does not answer.
@@ -41,15 +42,26 @@ impl Filling {
         epoch: [u8; EPOCH],
         source: [u8; EPOCH],
         file: &Path,
+        goes_on: bool,
     ) -> Result<Option<Filling>, StoreError> {
-        let mark = Mark { epoch, source, file: file.display().to_string() };
+        let mut run = [0; EPOCH];
+        rand::fill(&mut run[..]);
+        let mark = Mark { run, epoch, source, file: file.display().to_string() };
         let (runtime, layout) = (runtime()?, Layout::new(&config.prefix));
         let mut filling = Filling { runtime, link: Link::new(Arc::new(config.clone())), layout, mark };
         let put = [TxnOp::put(filling.layout.head(), write_mark(&filling.mark), None)];
         let range = (filling.layout.prefix().to_owned(), end_of(filling.layout.prefix()));
-        let is_empty = Compare::create_revision(range.0, CompareOp::Equal, 0).with_range(range.1);
+        let is_empty = match goes_on {
+            // Never: what is there is only looked at.
+            true => Compare::create_revision(filling.layout.head(), CompareOp::Less, 0),
+            false => Compare::create_revision(range.0, CompareOp::Equal, 0).with_range(range.1),
+        };
         let Err(found) = filling.write(is_empty, put.to_vec())? else { return Ok(Some(filling)) };
-        let found = found.unwrap_or_default();
+        let Some(found) = found.or((!goes_on).then(Vec::new)) else {
+            let why = "the registry of this file moved, and nothing of it is there; name the etcd that it moved to, or make a \
+                       backup there and restore it here";
+            return Err(StoreError(format!("{}: {why}", config.prefix)));
+        };
         if read_head(&found).is_some_and(|head| head.epoch == epoch) {
             return Ok(None);
         }

@@ -196,6 +196,8 @@ pub(super) fn read_head(bytes: &[u8]) -> Option<Head> {
 /// What stands at the head while a copy fills the prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
+    /// Of this attempt: what an earlier one sent and etcd takes late has no effect.
+    pub(super) run: [u8; EPOCH],
     /// Of the registry that is to be.
     pub(super) epoch: [u8; EPOCH],
     /// Of the registry that is copied.
@@ -206,19 +208,19 @@ pub(super) struct Mark {
 
 const FILLING: &str = "filling";
 
-pub(super) fn write_mark(Mark { epoch, source, file }: &Mark) -> String {
-    let (epoch, source) = (u128::from_be_bytes(*epoch), u128::from_be_bytes(*source));
-    format!("{FILLING} {epoch:032x} {source:032x} {file}")
+pub(super) fn write_mark(Mark { run, epoch, source, file }: &Mark) -> String {
+    let [run, epoch, source] = [run, epoch, source].map(|it| u128::from_be_bytes(*it));
+    format!("{FILLING} {run:032x} {epoch:032x} {source:032x} {file}")
 }
 
 /// What [`write_mark`] wrote.
 pub(super) fn read_mark(bytes: &[u8]) -> Option<Mark> {
-    let mut words = std::str::from_utf8(bytes).ok()?.splitn(4, ' ');
+    let mut words = std::str::from_utf8(bytes).ok()?.splitn(5, ' ');
     let is_mark = words.next() == Some(FILLING);
     let mut hex = || u128::from_str_radix(words.next()?, 16).ok().map(u128::to_be_bytes);
-    let (epoch, source) = (hex()?, hex()?);
+    let (run, epoch, source) = (hex()?, hex()?, hex()?);
     let file = words.next()?.to_owned();
-    is_mark.then_some(Mark { epoch, source, file })
+    is_mark.then_some(Mark { run, epoch, source, file })
 }
 
 pub(super) fn write_claim(Claim { authority, token }: &Claim) -> String {
@@ -256,7 +258,12 @@ mod tests {
         assert_eq!(layout.place(layout.session("nve1").as_bytes()), Place::Session("nve1".to_owned()));
         assert_eq!(layout.place(layout.restored().as_bytes()), Place::Restored);
         assert_eq!(layout.place(layout.completed("nve1").as_bytes()), Place::Completed("nve1".into()));
-        let mark = Mark { epoch: [7; EPOCH], source: [8; EPOCH], file: "/var/lib/my nva.redb".to_owned() };
+        let mark = Mark {
+            run: [9; EPOCH],
+            epoch: [7; EPOCH],
+            source: [8; EPOCH],
+            file: "/var/lib/my nva.redb".to_owned(),
+        };
         assert_eq!(read_mark(write_mark(&mark).as_bytes()), Some(mark.clone()));
         assert_eq!((read_head(write_mark(&mark).as_bytes()), read_mark(b"1 07 08 x")), (None, None));
         for other in ["/ilagate/lab2/head", "/ilagate/lab/r/b5/1", "/ilagate/lab/x", "\u{e4}"] {
