@@ -300,8 +300,15 @@ impl Authority {
         let Authority { sessions, registry, log, pages, settings, .. } = self;
         let (mut watchers, mut asked) = (std::mem::take(&mut sessions.watchers), sessions.asked);
         let lifetime_ms = settings.cache_lifetime_ms;
-        let mut shared =
-            Shared { registry, log, pages, watchers: &mut watchers, asked: &mut asked, lifetime_ms };
+        let mut shared = Shared {
+            registry,
+            log,
+            pages,
+            watchers: &mut watchers,
+            asked: &mut asked,
+            lifetime_ms,
+            has_looked: false,
+        };
         for id in std::mem::take(&mut sessions.due) {
             let Some((session, allowance)) = sessions.with_allowance(id) else { continue };
             while let Some(down) = session.next(id, &mut shared, allowance, now_ms) {

@@ -183,6 +183,9 @@ pub(super) struct Shared<'a> {
     pub(super) watchers: &'a mut Watchers,
     pub(super) asked: &'a mut Asked,
     pub(super) lifetime_ms: u32,
+    /// Whether a page of some parts was made in this step: it looks at many keys, and the next one waits until the one
+    /// before has left.
+    pub(super) has_looked: bool,
 }
 
 #[derive(Debug)]
@@ -378,7 +381,7 @@ impl Session {
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         let drift = self.drift.as_ref();
         self.is_asking()
-            || matches!(self.following, Following::Due(_))
+            || matches!(self.following, Following::Due(_) | Following::Pages { parts: Some(_), .. })
             || drift.is_some_and(|drift| drift.asked.is_some() || drift.is_due(now_ms))
     }
 
@@ -447,7 +450,7 @@ impl Session {
     fn next_news(
         &mut self,
         id: SessionId,
-        Shared { registry, log, pages, watchers, asked, lifetime_ms }: &mut Shared<'_>,
+        Shared { registry, log, pages, watchers, asked, lifetime_ms, has_looked }: &mut Shared<'_>,
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
@@ -482,7 +485,11 @@ impl Session {
             Following::Pages { after, since, parts } => {
                 let page = match parts {
                     None => pages.after(*after, registry, log, &self.scopes),
-                    Some(parts) => Pages::of_parts(parts, *after, (registry, log), &self.scopes),
+                    Some(_) if *has_looked => return None,
+                    Some(parts) => {
+                        *has_looked = true;
+                        Pages::of_parts(parts, *after, (registry, log), &self.scopes)
+                    }
                 };
                 match page {
                     Some(page) => {
