@@ -232,7 +232,11 @@ fn a_move_that_was_fenced_and_did_not_end_ends_when_it_is_run_again() {
     let mark = |source: u8| {
         let source = u128::from_be_bytes([source; EPOCH]);
         case.etcd
-            .ctl(&["put", "/ilagate/lab/head", &format!("filling {epoch:032x} {source:032x} /nva.redb")])
+            .ctl(&[
+                "put",
+                "/ilagate/lab/head",
+                &format!("filling {source:032x} {epoch:032x} {source:032x} /nva.redb"),
+            ])
             .unwrap();
     };
     mark(9);
@@ -248,7 +252,11 @@ fn a_move_that_was_fenced_and_did_not_end_ends_when_it_is_run_again() {
     assert_eq!(stored.epoch, whole.epoch);
     case.is_new_history(&stored);
     assert_eq!(case.etcd.ctl(&["get", "/ilagate/lab/r/00/junk"]).unwrap(), "");
-    // It is bound for there, and for nowhere else.
+    // It is bound for there, and for nowhere else: not for an etcd that has nothing of it, either.
+    case.etcd.ctl(&["del", "--prefix", "/ilagate/lab/"]).unwrap();
+    let (done, told) = case.run("migrate", "nva.redb");
+    assert!(!done && told.contains("nothing of it is there"), "{told}");
+    assert!(case.etcd().is_err());
     let text = std::fs::read_to_string(case.path("nva.yaml")).unwrap();
     std::fs::write(case.path("nva.yaml"), text.replace("/ilagate/lab", "/ilagate/other")).unwrap();
     let (done, told) = case.run("migrate", "nva.redb");
