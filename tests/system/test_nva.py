@@ -324,6 +324,8 @@ def test_an_identifier_that_goes_to_and_fro_is_frozen_until_an_operator_lets_it_
         def goes(to, there, other, without):
             other.config["attachments"] = without
             other.reload()
+            # Who asks before that is refused, and asks again after half a minute.
+            until(lambda: not owner(), "task 2 to be nobody's")
             to.config["attachments"] = there
             to.reload()
 
@@ -337,6 +339,9 @@ def test_an_identifier_that_goes_to_and_fro_is_frozen_until_an_operator_lets_it_
         goes(net.nve1, own1 + task2, net.nve2, [])
         until(lambda: f"is frozen at {nve2}" in net.nve1.log(), "the first NVE to be refused")
         nva.ctl("unfreeze", T2)
+        # What was refused is asked for again after half a minute, and what is attached anew at once.
+        goes(net.nve1, own1, net.nve2, [])
+        goes(net.nve1, own1 + task2, net.nve2, [])
         until(lambda: owner() == {nve1}, "task 2 to be at the first NVE", 60)
         domain.stop()
 
