@@ -3,21 +3,27 @@
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/etcd_store.rs"]
+mod store;
 #[path = "support/etcd.rs"]
 mod support;
 
 use ilagate::config::ObjectName;
 use ilagate::nva::model::{Object, ObjectKey, Transaction};
 use ilagate::nva::store::{EPOCH, Order, Report, Stored};
+use proxy::Proxy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{Etcd, Proxy, Store, TIMEOUT, key, record, writes};
+use store::{Store, key, record, writes};
+use support::{Etcd, TIMEOUT};
 
 #[test]
 fn what_was_committed_is_there_in_the_order_of_keys_after_a_restart() {
     let Some(mut etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     assert_eq!((store.running.stored.epoch, store.running.stored.revision), ([7; EPOCH], 0));
     store.commit(writes([1, 2], 1));
     assert_eq!(store.next(), Report::Durable);
@@ -28,7 +34,7 @@ fn what_was_committed_is_there_in_the_order_of_keys_after_a_restart() {
     store.end();
     etcd.kill();
     etcd.again();
-    let stored = etcd.open("nva1").running.stored;
+    let stored = Store::open("nva1", etcd.client).running.stored;
     assert_eq!((stored.epoch, stored.revision), ([7; EPOCH], 2));
     assert_eq!(stored.records, [(key(1), record(1, 2)), (key(2), record(3, 0)), (key(3), record(4, 16))]);
 }
@@ -36,14 +42,14 @@ fn what_was_committed_is_there_in_the_order_of_keys_after_a_restart() {
 #[test]
 fn many_records_are_read_as_they_were_written() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     // More than a page of one shard: keys that differ in two equal bytes are in the same one.
     for batch in 0..60_u64 {
         let keys = (0..120).map(|n| batch << 8 | n).map(|n| n << 16 | n);
         store.commit(writes(keys, batch + 1));
         assert_eq!(store.next(), Report::Durable);
     }
-    let stored = etcd.open("nva2").running.stored;
+    let stored = Store::open("nva2", etcd.client).running.stored;
     assert_eq!((stored.revision, stored.records.len()), (60, 60 * 120));
     assert!(stored.records.is_sorted_by(|a, b| a.0 < b.0));
 }
@@ -51,7 +57,7 @@ fn many_records_are_read_as_they_were_written() {
 #[test]
 fn each_authority_hears_of_the_others_and_one_of_two_wins() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let (mut first, mut second) = (etcd.open("nva1"), etcd.open("nva2"));
+    let (mut first, mut second) = (Store::open("nva1", etcd.client), Store::open("nva2", etcd.client));
     first.commit(writes([1], 1));
     assert_eq!(first.next(), Report::Durable);
     assert_eq!(second.next(), Report::Others(writes([1], 1), Vec::new()));
@@ -70,18 +76,18 @@ fn each_authority_hears_of_the_others_and_one_of_two_wins() {
     first.commit_as(first.revision, writes([99], 1), &[]);
     assert_eq!(first.within(Duration::from_millis(300)), None);
     assert_eq!(second.within(Duration::ZERO), None);
-    let records = etcd.open("nva3").running.stored.records;
+    let records = Store::open("nva3", etcd.client).running.stored.records;
     assert_eq!(records.len(), 29);
 }
 
 #[test]
 fn what_an_authority_knows_is_confirmed_only_if_it_is_so() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let (mut first, mut second) = (etcd.open("nva1"), etcd.open("nva2"));
-    let before = etcd.revision();
+    let (mut first, mut second) = (Store::open("nva1", etcd.client), Store::open("nva2", etcd.client));
+    let before = etcd.revision().unwrap();
     first.commit(Transaction::default());
     assert_eq!(first.next(), Report::Current);
-    assert_eq!(etcd.revision(), before, "a question is no transaction");
+    assert_eq!(etcd.revision().unwrap(), before, "a question is no transaction");
     second.commit(writes([1], 1));
     first.commit_as(1, Transaction::default(), &[]);
     assert_eq!(second.next(), Report::Durable);
@@ -95,12 +101,12 @@ fn what_an_authority_knows_is_confirmed_only_if_it_is_so() {
 #[test]
 fn sessions_are_told_with_the_transaction_that_opens_them_and_end_with_their_authority() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let (first, mut second) = (etcd.open("nva1"), etcd.open("nva2"));
+    let (first, mut second) = (Store::open("nva1", etcd.client), Store::open("nva2", etcd.client));
     let opened = vec![("nve1".to_owned(), "nva1".to_owned()), ("nve2".to_owned(), "nva1".to_owned())];
     first.commit_as(1, writes([1], 1), &["nve1", "nve2"]);
     assert_eq!(second.next(), Report::Others(writes([1], 1), opened.clone()));
     // One that comes later is told of them.
-    let mut third = etcd.open("nva3");
+    let mut third = Store::open("nva3", etcd.client);
     third.within(Duration::from_millis(300));
     assert_eq!(third.sessions, [Report::AtOthers(opened)]);
     first.running.orders.send(Order::Left("nve2".into())).unwrap();
@@ -129,7 +135,7 @@ fn sessions_are_told_with_the_transaction_that_opens_them_and_end_with_their_aut
 #[test]
 fn a_session_that_ends_before_it_is_opened_leaves_nothing() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     // Nothing is offered before there is a lease.
     store.commit_as(1, Transaction::default(), &["nve1"]);
     store.running.orders.send(Order::Left("nve1".into())).unwrap();
@@ -144,7 +150,7 @@ fn a_session_that_ends_before_it_is_opened_leaves_nothing() {
 #[test]
 fn large_objects_are_read_as_they_were_written() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     let mut objects = Vec::new();
     for n in 0..20 {
         let object = Object { document: "x".repeat(256 << 10), sequence: n + 1 };
@@ -153,13 +159,13 @@ fn large_objects_are_read_as_they_were_written() {
         store.commit(Transaction { objects: vec![(key, Some(object))], ..Transaction::default() });
         assert_eq!(store.next(), Report::Durable);
     }
-    assert_eq!(etcd.open("nva2").running.stored.objects, objects);
+    assert_eq!(Store::open("nva2", etcd.client).running.stored.objects, objects);
 }
 
 #[test]
 fn an_older_copy_of_etcd_is_of_no_use() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     let before = etcd.ctl(&["get", "--print-value-only", "/ilagate/lab/head"]).unwrap();
     store.commit(writes([1], 1));
     assert_eq!(store.next(), Report::Durable);
@@ -171,7 +177,7 @@ fn an_older_copy_of_etcd_is_of_no_use() {
 fn what_was_sent_before_a_cut_is_settled_and_never_done_twice() {
     let Some(etcd) = Etcd::start(&[]) else { return };
     let proxy = Proxy::before(etcd.client);
-    let mut other = etcd.open("nva2");
+    let mut other = Store::open("nva2", etcd.client);
     let mut store = Store::open("nva1", proxy.address);
     store.commit(writes([50], 50));
     assert_eq!(store.next(), Report::Durable);
@@ -214,14 +220,14 @@ fn what_was_sent_before_a_cut_is_settled_and_never_done_twice() {
         }
     };
     assert_eq!(told, Report::Others(writes([8], 8), Vec::new()));
-    let stored = etcd.open("nva3").running.stored;
+    let stored = Store::open("nva3", etcd.client).running.stored;
     assert_eq!((stored.revision, stored.records.len()), (7, 7));
 }
 
 #[test]
 fn an_etcd_that_is_away_is_told_of_and_what_waits_is_done_when_it_is_back() {
     let Some(mut etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     store.commit(writes([1], 1));
     assert_eq!(store.next(), Report::Durable);
     etcd.kill();
@@ -239,7 +245,7 @@ fn what_etcd_forgot_is_read_anew() {
     let Some(etcd) = Etcd::start(&[]) else { return };
     let proxy = Proxy::before(etcd.client);
     let mut store = Store::open("nva1", proxy.address);
-    let mut other = etcd.open("nva2");
+    let mut other = Store::open("nva2", etcd.client);
     store.commit(writes([1], 1));
     assert_eq!(store.next(), Report::Durable);
     assert_eq!(other.next(), Report::Others(writes([1], 1), Vec::new()));
@@ -250,7 +256,7 @@ fn what_etcd_forgot_is_read_anew() {
         other.commit(writes([n], n));
         assert_eq!(other.next(), Report::Durable);
     }
-    etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
+    etcd.ctl(&["compact", &etcd.revision().unwrap().to_string()]).unwrap();
     proxy.is_closed.store(false, Ordering::SeqCst);
     let told = loop {
         match store.next() {
@@ -270,7 +276,7 @@ fn what_etcd_forgot_is_read_anew() {
 #[test]
 fn a_full_etcd_refuses_in_its_own_words_and_goes_on_when_it_has_room() {
     let Some(etcd) = Etcd::start(&["--quota-backend-bytes", "1048576"]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     let mut n = 0;
     let why = loop {
         n += 1;
@@ -283,8 +289,8 @@ fn a_full_etcd_refuses_in_its_own_words_and_goes_on_when_it_has_room() {
     };
     assert!(why.contains("database space exceeded"), "{why}");
     // What is there is read still.
-    assert_eq!(etcd.open("nva2").running.stored.revision, n - 1);
-    etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
+    assert_eq!(Store::open("nva2", etcd.client).running.stored.revision, n - 1);
+    etcd.ctl(&["compact", &etcd.revision().unwrap().to_string()]).unwrap();
     etcd.ctl(&["defrag"]).unwrap();
     etcd.ctl(&["del", "--prefix", "/ilagate/other"]).unwrap();
     etcd.ctl(&["alarm", "disarm"]).unwrap();
@@ -296,7 +302,7 @@ fn a_full_etcd_refuses_in_its_own_words_and_goes_on_when_it_has_room() {
 #[test]
 fn a_registry_that_others_wrote_into_is_of_no_use() {
     let Some(etcd) = Etcd::start(&[]) else { return };
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     etcd.ctl(&["del", "/ilagate/lab/head"]).unwrap();
     assert!(matches!(store.next(), Report::Broken(why) if why.contains("the head was deleted")));
     etcd.ctl(&["put", "/ilagate/lab/head", "something else"]).unwrap();
@@ -308,7 +314,7 @@ fn a_registry_that_others_wrote_into_is_of_no_use() {
 fn who_is_far_from_etcd_has_its_turn_beside_one_that_commits_without_pause() {
     let Some(etcd) = Etcd::start(&[]) else { return };
     let proxy = Proxy::far_from(etcd.client, Duration::from_millis(50));
-    let (mut near, mut far) = (etcd.open("nva1"), Store::open("nva2", proxy.address));
+    let (mut near, mut far) = (Store::open("nva1", etcd.client), Store::open("nva2", proxy.address));
     let done = Arc::new(AtomicBool::new(false));
     let until = done.clone();
     let busy = std::thread::spawn(move || {
@@ -345,12 +351,12 @@ fn a_commit_is_one_transaction_of_etcd() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let endpoint = format!("http://{}", etcd.client);
     let mut raw = runtime.block_on(etcd_client::Client::connect([endpoint], None)).unwrap();
-    let mut store = etcd.open("nva1");
+    let mut store = Store::open("nva1", etcd.client);
     store.commit(writes([1], 1));
     assert_eq!(store.running.reports.blocking_recv(), Some(Report::AtOthers(Vec::new())));
     assert_eq!(store.next(), Report::Durable);
     for records in [1_u64, 64, 120] {
-        let before = etcd.revision();
+        let before = etcd.revision().unwrap();
         let (mut by_store, mut by_itself) = (Duration::ZERO, Duration::ZERO);
         for round in 0..ROUNDS {
             let keys =
@@ -375,7 +381,7 @@ fn a_commit_is_one_transaction_of_etcd() {
             by_itself += began.elapsed();
         }
         // As many by the store as by itself.
-        assert_eq!(etcd.revision() - before, (2 * ROUNDS * transactions) as i64);
+        assert_eq!(etcd.revision().unwrap() - before, (2 * ROUNDS * transactions) as i64);
         let rate = |took: Duration| (ROUNDS * transactions * records) as f64 / took.as_secs_f64();
         let (store_rate, raw_rate) = (rate(by_store), rate(by_itself));
         let part = store_rate / raw_rate;

@@ -7,14 +7,47 @@ mod authority;
 #[cfg(feature = "etcd")]
 #[path = "support/etcd.rs"]
 mod etcd;
+#[cfg(feature = "etcd")]
+#[path = "support/proxy.rs"]
+mod proxy;
 
 use authority::{Authority, SIR, Session, TASK, TIMEOUT, locator};
 use ilagate::nva::v1::{self, down, up};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use prost::Message as _;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use tonic::transport::Endpoint;
+
+impl Authority {
+    /// A session in the clear that was welcomed.
+    async fn welcome_in_the_clear(&self, who: &str) -> Session {
+        let text = std::fs::read_to_string(self.directory.path().join("nva.yaml")).unwrap();
+        let (_, rest) = text.split_once("http://").unwrap();
+        let address = rest.split('"').next().unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        Session::over(endpoint.connect().await.unwrap()).await.unwrap().greet(who, false).await
+    }
+
+    /// What the endpoint of metrics says of a sample.
+    fn metric(&self, sample: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.metrics).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{sample}: {text}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
+    }
+}
 
 fn key(n: u64) -> Option<v1::Key> {
     Some(v1::Key { sir_prefix: SIR, identifier: TASK + n })
@@ -257,7 +290,7 @@ async fn a_clock_that_jumps_ends_no_session_but_those_whose_certificates_are_not
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_that_is_cut_off_from_etcd_tells_what_it_knows_and_answers_the_rest_afterwards() {
     let Some(etcd) = etcd::Etcd::start(&[]) else { return };
-    let proxy = etcd::Proxy::before(etcd.client);
+    let proxy = proxy::Proxy::before(etcd.client);
     let authority = Authority::over("nva1", Some(proxy.address), &[]);
     let other = Authority::over("nva2", Some(etcd.client), &[]);
     let mut session = authority.welcome("nve1").await;
@@ -307,7 +340,7 @@ async fn an_authority_that_is_cut_off_from_etcd_tells_what_it_knows_and_answers_
 async fn an_authority_that_stood_still_while_etcd_forgot_reads_everything_anew() {
     use nix::sys::signal::Signal;
     let Some(etcd) = etcd::Etcd::start(&[]) else { return };
-    let proxy = etcd::Proxy::before(etcd.client);
+    let proxy = proxy::Proxy::before(etcd.client);
     let mut authority = Authority::over("nva1", Some(proxy.address), &[]);
     let other = Authority::over("nva2", Some(etcd.client), &[]);
     let mut follows = authority.welcome("nve1").await;
@@ -322,7 +355,7 @@ async fn an_authority_that_stood_still_while_etcd_forgot_reads_everything_anew()
     for _ in 0..20 {
         assert!(matches!(registers.next().await.unwrap(), Some(down::Message::Registered(_))));
     }
-    etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
+    etcd.ctl(&["compact", &etcd.revision().unwrap().to_string()]).unwrap();
     authority.signal(Signal::SIGCONT);
     follows.say(up::Message::Beat(v1::Beat {})).await;
     known.follow(&mut follows, |known| known.0.len() == 20).await;
@@ -364,7 +397,7 @@ async fn a_full_etcd_is_told_of_in_its_own_words_and_survived() {
     }
     // What is known is told still.
     assert_eq!(snapshot(&mut authority.welcome("nve2").await).await.0.len(), 64);
-    etcd.ctl(&["compact", &etcd.revision().to_string()]).unwrap();
+    etcd.ctl(&["compact", &etcd.revision().unwrap().to_string()]).unwrap();
     etcd.ctl(&["defrag"]).unwrap();
     etcd.ctl(&["alarm", "disarm"]).unwrap();
     let mut session = authority.welcome("nve1").await;

@@ -2,6 +2,8 @@
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "support/etcd_store.rs"]
+mod store;
 #[path = "support/etcd.rs"]
 mod support;
 
@@ -12,7 +14,8 @@ use ilagate::nva::store::{EPOCH, Embedded, Report, Store as _, Stored, etcd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Etcd, Store, config, key, record, writes};
+use store::{Store, config, key, record, writes};
+use support::Etcd;
 
 /// A registry in a file, and the configuration of an authority before an etcd.
 struct Move {
@@ -130,7 +133,7 @@ fn a_registry_moves_into_etcd_as_a_new_history_and_no_authority_goes_on_with_its
     assert!(done && told.contains("moved to etcd"), "{told}");
     assert_eq!(case.etcd().unwrap(), stored);
     // An authority goes on there, and sequences above all that were.
-    let mut store = case.etcd.open("nva1");
+    let mut store = Store::open("nva1", case.etcd.client);
     assert_eq!(store.running.stored, stored);
     store.commit(writes([1], store.revision + 1));
     assert_eq!(store.next(), Report::Durable);
@@ -148,7 +151,7 @@ fn what_is_in_use_is_neither_filled_nor_moved() {
     drop(held);
     backup(&case.stored, &case.path("copy.redb"), &mut |_, _, _| ()).unwrap();
     // A registry, and anything else.
-    case.etcd.open("nva1").end();
+    Store::open("nva1", case.etcd.client).end();
     for (found, way_out) in [("a registry at revision 0", "del"), ("something", "put")] {
         for (what, from) in [("migrate", "nva.redb"), ("restore", "copy.redb")] {
             let (done, told) = case.run(what, from);
@@ -267,19 +270,20 @@ fn a_move_that_was_fenced_and_did_not_end_ends_when_it_is_run_again() {
 fn authorities_before_a_restored_etcd_wait_together_for_what_nves_have() {
     let Some(case) = Move::new(10) else { return };
     assert!(case.run("migrate", "nva.redb").0);
-    let (mut first, mut second) = (case.etcd.open("nva1"), case.etcd.open("nva2"));
+    let (mut first, mut second) =
+        (Store::open("nva1", case.etcd.client), Store::open("nva2", case.etcd.client));
     assert!(first.running.stored.restored && first.running.stored.completed.is_empty());
     let completed = Transaction { completed: vec!["nve1".into()], ..Transaction::default() };
     first.commit(completed.clone());
     assert_eq!(first.next(), Report::Durable);
     assert_eq!(second.next(), Report::Others(completed, Vec::new()));
     // One that starts later knows it.
-    let third = case.etcd.open("nva3");
+    let third = Store::open("nva3", case.etcd.client);
     assert_eq!(third.running.stored.completed, ["nve1".into()]);
     let over = Transaction { ends_restoration: true, ..Transaction::default() };
     second.commit(over.clone());
     assert_eq!(second.next(), Report::Durable);
     assert_eq!(first.next(), Report::Others(over, Vec::new()));
-    let stored = case.etcd.open("nva4").running.stored;
+    let stored = Store::open("nva4", case.etcd.client).running.stored;
     assert!(!stored.restored && stored.completed.is_empty());
 }

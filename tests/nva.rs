@@ -14,11 +14,52 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Authority, SIR, Session, TASK, TIMEOUT, hello, locator};
+use support::{Authority, SIR, Session, TASK, TIMEOUT, locator};
 use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::Code;
+
+impl Authority {
+    fn ilactl(&self, who: &str, words: &[&str]) -> (bool, String) {
+        let TlsFiles { certificate, key, authorities } = self.files(who);
+        let done = Command::new(env!("CARGO_BIN_EXE_ilactl"))
+            .env("ILACTL_NVA", format!("https://{}", self.address))
+            .env("ILACTL_TLS_CERT", certificate)
+            .env("ILACTL_TLS_KEY", key)
+            .env("ILACTL_TLS_CA", authorities)
+            .arg("nva")
+            .args(words)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        (done.status.success(), text)
+    }
+}
+
+impl Session {
+    /// Why the session ends.
+    async fn end(mut self) -> String {
+        loop {
+            match self.next().await {
+                Ok(Some(down::Message::Error(v1::Error { why }))) => return why,
+                Ok(Some(_)) => {}
+                Ok(None) => return "the end".to_owned(),
+                Err(why) => return why.message().to_owned(),
+            }
+        }
+    }
+}
+
+fn hello(nve: &str) -> up::Message {
+    up::Message::Hello(v1::Hello {
+        versions: vec![1],
+        nve: nve.to_owned(),
+        boot: 1,
+        asks: false,
+        digests: false,
+    })
+}
 
 #[tokio::test]
 async fn a_certificate_speaks_for_its_own_nve_and_for_nothing_else() {

@@ -1,14 +1,12 @@
 //! An `ila-nva` process, and sessions of NVEs with it.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub)]
 
 use hyper_util::rt::TokioIo;
 use ilagate::config::TlsFiles;
 use ilagate::nva::v1::{self, down, nva_client::NvaClient, up};
 use ilagate::tls::{client, pki};
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -29,7 +27,6 @@ pub struct Authority {
     pub directory: tempfile::TempDir,
     pub address: SocketAddr,
     /// Where sessions are in the clear.
-    pub plain: SocketAddr,
     /// What starts it.
     words: Vec<String>,
     pub metrics: SocketAddr,
@@ -90,7 +87,7 @@ impl Authority {
         std::fs::write(path.join("nva.yaml"), config).unwrap();
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let (process, log) = launch(path, &words);
-        Authority { directory, address, plain, metrics, words, process, log }
+        Authority { directory, address, metrics, words, process, log }
     }
 
     /// The process ends at once, and another one begins.
@@ -99,21 +96,6 @@ impl Authority {
         let _ = self.process.wait();
         meanwhile(self.directory.path());
         (self.process, self.log) = launch(self.directory.path(), &self.words);
-    }
-
-    pub fn ilactl(&self, who: &str, words: &[&str]) -> (bool, String) {
-        let TlsFiles { certificate, key, authorities } = self.files(who);
-        let done = Command::new(env!("CARGO_BIN_EXE_ilactl"))
-            .env("ILACTL_NVA", format!("https://{}", self.address))
-            .env("ILACTL_TLS_CERT", certificate)
-            .env("ILACTL_TLS_KEY", key)
-            .env("ILACTL_TLS_CA", authorities)
-            .arg("nva")
-            .args(words)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-        (done.status.success(), text)
     }
 
     pub fn files(&self, who: &str) -> TlsFiles {
@@ -150,30 +132,9 @@ impl Authority {
         Session::over(self.connect(who).await.map_err(Status::unavailable)?).await
     }
 
-    /// A session in the clear that was welcomed.
-    pub async fn welcome_in_the_clear(&self, who: &str) -> Session {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.plain)).unwrap();
-        Session::over(endpoint.connect().await.unwrap()).await.unwrap().greet(who, false).await
-    }
-
     /// A session that was welcomed.
     pub async fn welcome(&self, who: &str) -> Session {
         self.open(&format!("nve-{who}")).await.unwrap().greet(who, false).await
-    }
-
-    /// What the endpoint of metrics says of a sample.
-    pub fn metric(&self, sample: &str) -> f64 {
-        let mut stream = TcpStream::connect(self.metrics).unwrap();
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut text = String::new();
-        let _ = stream.read_to_string(&mut text);
-        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
-        value.unwrap_or_else(|| panic!("{sample}: {text}"))
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        nix::sys::signal::kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
     }
 
     pub fn said(&self, text: &str) -> bool {
@@ -245,18 +206,6 @@ impl Session {
         Ok(next?.and_then(|down| down.message))
     }
 
-    /// Why the session ends.
-    pub async fn end(mut self) -> String {
-        loop {
-            match self.next().await {
-                Ok(Some(down::Message::Error(v1::Error { why }))) => return why,
-                Ok(Some(_)) => {}
-                Ok(None) => return "the end".to_owned(),
-                Err(why) => return why.message().to_owned(),
-            }
-        }
-    }
-
     pub async fn register(&mut self, identifier: u64, locator: u64) -> down::Message {
         self.claim(identifier, locator, 0).await
     }
@@ -268,16 +217,6 @@ impl Session {
         self.say(up::Message::Register(v1::Register { id: 7, key, locators, known_sequence })).await;
         self.next().await.unwrap().unwrap()
     }
-}
-
-pub fn hello(nve: &str) -> up::Message {
-    up::Message::Hello(v1::Hello {
-        versions: vec![1],
-        nve: nve.to_owned(),
-        boot: 1,
-        asks: false,
-        digests: false,
-    })
 }
 
 pub fn locator(n: u64) -> u64 {
