@@ -216,7 +216,7 @@ impl Authority {
         self.now_ms = now_ms;
         match input {
             Input::Opened(id, proved) => {
-                let session = Session::new(proved, self.settings.lease_ms, now_ms);
+                let session = Session::new(proved, self.settings.sessions.lease_ms, now_ms);
                 self.sessions.all.insert(id, session);
             }
             Input::Distrusted(id, why) => self.end(id, why, now_ms),
@@ -299,7 +299,7 @@ impl Authority {
     fn send(&mut self, now_ms: u64) {
         let Authority { sessions, registry, log, pages, settings, .. } = self;
         let (mut watchers, mut asked) = (std::mem::take(&mut sessions.watchers), sessions.asked);
-        let lifetime_ms = settings.cache_lifetime_ms;
+        let lifetime_ms = settings.sessions.cache_lifetime_ms;
         let mut shared = Shared {
             registry,
             log,
@@ -367,7 +367,7 @@ impl Authority {
         self.registry.tick(now_ms);
         if let Some(restoration) = self.registry.restoration()
             && (restoration.waits_for().len() == 0
-                || now_ms >= restoration.since_ms + self.settings.restore_wait_ms)
+                || now_ms >= restoration.since_ms + self.settings.sessions.restore_wait_ms)
         {
             self.commits.resume(None);
         }
@@ -490,27 +490,15 @@ impl Authority {
         self.sessions.away.extend(new.map(|nve| (Arc::from(&**nve), now_ms)));
         self.registry.reconfigure((nves, quotas, freeze), rules, limits.hold_down_ms);
         self.sessions.touch_all();
-        let SessionLimits {
-            lease_ms,
-            restore_wait_ms,
-            cache_lifetime_ms,
-            requests_per_second,
-            digest_ms,
-            hold_down_ms: _,
-        } = limits;
         let drifts = self.sessions.all.values_mut().filter_map(|session| session.drift.as_mut());
-        drifts.for_each(|drift| drift.begin(digest_ms, now_ms));
-        self.settings = Settings {
-            lease_ms,
-            restore_wait_ms,
-            cache_lifetime_ms,
-            requests_per_second,
-            digest_ms,
-            ..self.settings.clone()
-        };
+        drifts.for_each(|drift| drift.begin(limits.digest_ms, now_ms));
+        self.settings.sessions = limits;
         self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
         self.sessions.away.retain(|nve, _| self.registry.knows(nve));
-        self.sessions.allowances.values_mut().for_each(|one| one.requests = requests(requests_per_second));
+        self.sessions
+            .allowances
+            .values_mut()
+            .for_each(|one| one.requests = requests(limits.requests_per_second));
         let named = self.sessions.all.iter().filter_map(|(id, session)| Some((*id, session.nve.clone()?)));
         let gone: Vec<_> = named.filter(|(_, nve)| !self.registry.knows(nve)).collect();
         for (id, nve) in gone {
@@ -553,7 +541,7 @@ impl Authority {
         let nve: Arc<str> = nve.into();
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
-            requests: requests(self.settings.requests_per_second),
+            requests: requests(self.settings.sessions.requests_per_second),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
             triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
         };
@@ -566,9 +554,9 @@ impl Authority {
             session.will_ask();
         }
         if digests {
-            session.drift = Some(Box::new(Drift::new(id.0, self.settings.digest_ms, now_ms)));
+            session.drift = Some(Box::new(Drift::new(id.0, self.settings.sessions.digest_ms, now_ms)));
         }
-        let lease_ms = self.settings.lease_ms;
+        let lease_ms = self.settings.sessions.lease_ms;
         session.lease_ms = lease_ms;
         let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
         let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };

@@ -1,7 +1,7 @@
 //! The shell around [`Authority`]: one task that owns it, one stream for each NVE, and a store at work.
 
 use super::authority::{
-    self, Authority, Configured, Effect, Input, LIMITS, Released, SessionId, SessionLimits, Settings, Ticket,
+    self, Authority, Configured, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
 };
 use super::catalogue::{Catalogue, Change};
 use super::codec::{read_up, write_down};
@@ -217,24 +217,12 @@ pub fn pair(
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
-    let SessionLimits {
-        lease_ms,
-        restore_wait_ms,
-        cache_lifetime_ms,
-        requests_per_second,
-        digest_ms,
-        hold_down_ms: _,
-    } = limits;
     let settings = Settings {
         epoch: stored.epoch.to_vec(),
-        lease_ms,
-        requests_per_second,
-        cache_lifetime_ms,
-        restore_wait_ms,
-        digest_ms,
+        sessions: limits,
         limits: LIMITS,
         commits,
-        answered_before_ms: authority::used_ms(cache_lifetime_ms),
+        answered_before_ms: authority::used_ms(limits.cache_lifetime_ms),
     };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);
@@ -619,6 +607,7 @@ pub fn routes(service: Service) -> v1::nva_server::NvaServer<Service> {
 mod tests {
     use super::*;
     use crate::config::TlsFiles;
+    use crate::nva::authority::SessionLimits;
     use crate::nva::registry::Nve;
     use crate::nva::store::Memory;
     use crate::tls::pki;

@@ -85,15 +85,25 @@ fn nves(count: u64) -> HashMap<String, Nve> {
 fn settings(epoch: u8, limits: Limits) -> Settings {
     Settings {
         epoch: vec![epoch],
-        lease_ms: 10_000,
-        requests_per_second: 10_000,
-        cache_lifetime_ms: 300_000,
-        restore_wait_ms: RESTORE_WAIT_MS,
+        sessions: SessionLimits {
+            lease_ms: 10_000,
+            hold_down_ms: 0,
+            requests_per_second: 10_000,
+            cache_lifetime_ms: 300_000,
+            restore_wait_ms: RESTORE_WAIT_MS,
+            digest_ms: 60_000,
+        },
         limits,
-        digest_ms: 60_000,
         commits: CommitRules::OWN,
         answered_before_ms: 0,
     }
+}
+
+/// The same with other limits of sessions.
+fn with_sessions(settings: Settings, change: impl FnOnce(&mut SessionLimits)) -> Settings {
+    let mut settings = settings;
+    change(&mut settings.sessions);
+    settings
 }
 
 #[test]

@@ -133,16 +133,8 @@ pub struct Configured {
 pub struct Settings {
     /// Name of the registry's history.
     pub epoch: Vec<u8>,
-    /// A session ends when nothing comes for so long.
-    pub lease_ms: u32,
-    /// Requests of one NVE that are judged in a second; the others wait.
-    pub requests_per_second: u32,
-    /// How long a mapping may be used after an answer.
-    pub cache_lifetime_ms: u32,
-    /// A registry that was restored waits so long at most for NVEs to register what they have.
-    pub restore_wait_ms: u64,
-    /// NVEs are told about so often what they should have; 0: never.
-    pub digest_ms: u64,
+    /// What an operator sets.
+    pub sessions: SessionLimits,
     /// What is kept for the sessions.
     pub limits: Limits,
     /// How the store takes transactions.
@@ -154,7 +146,7 @@ pub struct Settings {
 impl Settings {
     /// How long an NVE may use what it asked for after its session.
     pub(super) fn used_ms(&self) -> u64 {
-        used_ms(self.cache_lifetime_ms)
+        used_ms(self.sessions.cache_lifetime_ms)
     }
 }
 

@@ -32,7 +32,7 @@ impl Authority {
         holder(destination).filter(|other| *other != nve)?;
         let mut sessions = self.sessions.all.iter_mut();
         let (id, session) = sessions.find(|(_, session)| session.nve.as_deref() == Some(nve))?;
-        session.redirect(destination, self.settings.cache_lifetime_ms, now_ms).then(|| {
+        session.redirect(destination, self.settings.sessions.cache_lifetime_ms, now_ms).then(|| {
             self.sessions.due.insert(*id);
             nve.clone()
         })

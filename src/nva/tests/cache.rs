@@ -40,7 +40,7 @@ impl Bench {
         let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
-        let settings = Settings { lease_ms: 10_000_000, ..settings(1, LIMITS) };
+        let settings = with_sessions(settings(1, LIMITS), |sessions| sessions.lease_ms = 10_000_000);
         let mut bench = Bench {
             authority: Authority::new(settings, registry),
             client: Client::new(name(2), 1, 1, 1, None).caching(),
@@ -371,7 +371,10 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
     let registry =
         Registry::new(nves(3), [(key(1), Record { choices: at(1), owner: name(1), sequence: 1 })], 1, (0, 0));
     let used_ms = authority::used_ms(LIFETIME_MS as u32);
-    let settings = Settings { lease_ms: 10_000_000, answered_before_ms: used_ms, ..settings(1, LIMITS) };
+    let settings =
+        with_sessions(Settings { answered_before_ms: used_ms, ..settings(1, LIMITS) }, |sessions| {
+            sessions.lease_ms = 10_000_000
+        });
     bench.authority = Authority::new(settings, registry);
     bench.hello(1);
     bench.hello(3);

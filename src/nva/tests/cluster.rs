@@ -164,8 +164,9 @@ impl Cluster {
         let registry = Registry::new(nves(NVES as u64), records, head.revision, (self.now_ms, 0));
         let commits = CommitRules { batch: 5, is_shared: self.flaw != Some(SharedFlaw::StaleAnswers) };
         let epoch = EPOCH.to_vec();
-        let settings =
-            Settings { epoch, lease_ms: LEASE_MS, cache_lifetime_ms: 1, commits, ..settings(1, SMALL) };
+        let settings = with_sessions(Settings { epoch, commits, ..settings(1, SMALL) }, |sessions| {
+            (sessions.lease_ms, sessions.cache_lifetime_ms) = (LEASE_MS, 1);
+        });
         self.instances += 1;
         self.servers[s] = Some(Server {
             authority: Authority::new(settings, registry),

@@ -5,7 +5,7 @@ mod world;
 use super::*;
 use crate::config::{Entry, ObjectName, PolicyWords, ProvisionRules, RefusedEntry};
 use crate::ila::SirPrefix;
-use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings, Ticket};
+use crate::nva::authority::{self, Authority, LIMITS, SessionId, Ticket};
 use crate::nva::catalogue::{Catalogue, Change};
 use crate::nva::client::{self, Client, Objects};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};

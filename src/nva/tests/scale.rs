@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::mapping::Scopes;
-use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId, Settings};
+use crate::nva::authority::{Authority, Effect, Input, LIMITS, SessionId};
 use crate::nva::message::{Down, Up};
 use crate::nva::model::Record;
 use crate::nva::registry::Registry;
@@ -55,7 +55,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);
-    let settings = Settings { requests_per_second: 1_000_000, ..settings(1, LIMITS) };
+    let settings = with_sessions(settings(1, LIMITS), |sessions| sessions.requests_per_second = 1_000_000);
     let mut authority = Authority::new(settings, registry);
     let snapshots = [1, 2].map(|id| {
         let began = Instant::now();

@@ -575,7 +575,7 @@ fn a_session_keeps_the_lease_that_it_was_told() {
 fn restored() -> Bench {
     let mut bench = Bench::new(LIMITS, 1);
     let registry = Registry::new(nves(2), [], 9, (0, 0)).restored(0);
-    let settings = Settings { lease_ms: 60_000, ..settings(EPOCH, LIMITS) };
+    let settings = with_sessions(settings(EPOCH, LIMITS), |sessions| sessions.lease_ms = 60_000);
     bench.authority = Authority::new(settings, registry);
     bench
 }
@@ -618,7 +618,8 @@ fn authorities_of_one_restored_registry_hear_from_each_other_who_said_what_it_ha
     let mut bench = restored();
     let registry = Registry::new(nves(2), [], 9, (0, 0)).restored(0);
     let commits = CommitRules { batch: 5, is_shared: true };
-    let settings = Settings { lease_ms: 60_000, commits, ..settings(EPOCH, LIMITS) };
+    let settings =
+        with_sessions(Settings { commits, ..settings(EPOCH, LIMITS) }, |sessions| sessions.lease_ms = 60_000);
     bench.authority = Authority::new(settings, registry);
     bench.commits_at_once = false;
     let waits = |bench: &Bench| bench.authority.registry().restoration().unwrap().waits_for().count();
@@ -687,7 +688,7 @@ fn an_authority_that_is_behind_takes_no_node_back_in_time() {
 fn who_stood_still_heard_nobody_and_ends_no_session() {
     let mut bench = Bench::new(LIMITS, 0);
     bench.hello(1);
-    let lease_ms = u64::from(settings(EPOCH, LIMITS).lease_ms);
+    let lease_ms = u64::from(settings(EPOCH, LIMITS).sessions.lease_ms);
     let tick = |bench: &mut Bench, passed_ms| {
         bench.now_ms += passed_ms;
         bench.step(Input::Tick);

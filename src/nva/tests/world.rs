@@ -184,12 +184,15 @@ impl World {
             registry = registry.restored(self.now_ms);
         }
         let settings = Settings {
-            lease_ms: LEASE_MS,
-            requests_per_second: 50,
-            cache_lifetime_ms: CACHE_LIFETIME_MS,
-            digest_ms: 5_000,
-            // So short that most of a life is without a wait.
-            restore_wait_ms: 1_500,
+            sessions: SessionLimits {
+                lease_ms: LEASE_MS,
+                hold_down_ms: HOLD_DOWN_MS,
+                requests_per_second: 50,
+                cache_lifetime_ms: CACHE_LIFETIME_MS,
+                digest_ms: 5_000,
+                // So short that most of a life is without a wait.
+                restore_wait_ms: 1_500,
+            },
             answered_before_ms: self.now_ms + authority::used_ms(CACHE_LIFETIME_MS),
             ..settings(self.epoch, SMALL)
         };

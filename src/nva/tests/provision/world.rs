@@ -46,7 +46,9 @@ impl World {
         let catalogue = Catalogue::new(rules(), stored.objects);
         let registry =
             Registry::new(known(), stored.records, stored.revision, (0, 0)).with_catalogue(catalogue);
-        let settings = Settings { lease_ms: 60_000, requests_per_second: 1_000, ..settings(1, LIMITS) };
+        let settings = with_sessions(settings(1, LIMITS), |sessions| {
+            (sessions.lease_ms, sessions.requests_per_second) = (60_000, 1_000);
+        });
         Authority::new(settings, registry)
     }
 
