@@ -5,7 +5,9 @@ use crate::api::views::*;
 use crate::config::{Amendment, PolicyWords};
 use crate::ila::Identifier;
 use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
+use crate::net::Mac;
 use crate::nva::client::Objects;
+use crate::nva::model::Network;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +70,8 @@ pub enum Request {
     Digests(oneshot::Sender<Vec<(u64, Digest)>>),
     /// What is held of the authority in these parts: SIR prefixes and identifiers.
     HeldIn(Parts, oneshot::Sender<Vec<(u64, Identifier)>>),
+    /// The authority found these identifiers of a MAC address of a network. Answered at once.
+    FoundMac(Network, Mac, Vec<Identifier>, oneshot::Sender<()>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.

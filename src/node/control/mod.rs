@@ -23,8 +23,8 @@ pub(super) mod views;
 
 pub use reload::{Loaded, load_difference};
 pub use turn::{
-    Answer, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Request, RequestId,
-    Start, WatchOrder,
+    Answer, DeviceReport, Effect, ForAuthority, Input, LinkState, LoadOrder, Now, PortReport, Progress,
+    Request, RequestId, Start, WatchOrder,
 };
 
 use super::exchange::{Frame, Settings};
@@ -232,6 +232,10 @@ impl Control {
                 Answer::Provision(())
             }
             Request::Digests => Answer::Digests(self.rib.digests()),
+            Request::FoundMac(network, mac, identifiers) => {
+                self.answer_found(network, mac, &identifiers);
+                Answer::FoundMac(())
+            }
             Request::HeldIn(parts) => Answer::HeldIn(self.rib.held_in(&parts)),
             Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
             Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),

@@ -64,6 +64,7 @@ struct Bench {
     /// What is to be read, for each reload that was begun.
     loads: VecDeque<LoadOrder>,
     /// What was said to be in force of what operators want.
+    for_authority: Vec<ForAuthority>,
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
     _dir: tempfile::TempDir,
@@ -127,6 +128,7 @@ impl Bench {
             requests: 0,
             answers: HashMap::new(),
             loads: VecDeque::new(),
+            for_authority: Vec::new(),
             provisioned: Vec::new(),
             watch: None,
             _dir: dir,
@@ -152,6 +154,7 @@ impl Bench {
                 Effect::Event(event) => self.control.stats.events.record(event),
                 Effect::Census(census) => self.control.stats.set_census(*census),
                 Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
+                Effect::ForAuthority(told) => self.for_authority.push(told),
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }
         }

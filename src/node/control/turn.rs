@@ -17,7 +17,10 @@ use crate::node::provision::Provision;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
 use crate::nva::client::Objects;
-use crate::nva::model::Known;
+use crate::nva::{
+    self,
+    model::{Known, Network},
+};
 use crate::path::Notice;
 use crate::table::PortId;
 use std::net::Ipv6Addr;
@@ -114,10 +117,21 @@ pub enum Effect {
     Config(Arc<Config>),
     /// The snapshot with this number was published.
     Published(u64),
+    /// Tell the client of the authority.
+    ForAuthority(ForAuthority),
     /// Add this to the events of tenants.
     Event(EventRecord),
     /// Replace the census.
     Census(Box<Census>),
+}
+
+/// What the client of the authority is to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForAuthority {
+    /// A tenant asks who has this MAC address of its network.
+    FindMac(Network, Mac),
+    /// A tenant announced that it has this identifier.
+    Announced(nva::model::Key),
 }
 
 /// What is to be read.
@@ -282,6 +296,8 @@ pub enum Request {
     Digests,
     /// What is held of the authority in these parts.
     HeldIn(Parts),
+    /// The authority found these identifiers of a MAC address.
+    FoundMac(Network, Mac, Vec<Identifier>),
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -327,6 +343,8 @@ pub enum Answer {
     Digests(Vec<(u64, Digest)>),
     /// SIR prefixes and identifiers.
     HeldIn(Vec<(u64, Identifier)>),
+    /// It was heard.
+    FoundMac(()),
 }
 
 /// What the pending updates wait for.

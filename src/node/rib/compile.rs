@@ -54,6 +54,7 @@ impl Rib {
             networks,
             tasks,
             asks: self.asks,
+            finds_macs: self.finds_macs,
             asks_for_packets: self.asks_for_packets,
             domains: self.domains.iter().map(domain).collect(),
             routes,
