@@ -331,6 +331,10 @@ impl Shell {
                 let took_us = began.elapsed().as_micros() as u64;
                 tracing::debug!(number, took_us, "snapshot published");
             }
+            Effect::Seen(at, sign) => {
+                let (port, vlan, mac) = (at.port.0, at.vlan, at.mac);
+                tracing::info!(port, vlan, %mac, ?sign, "a VM or task was seen that is not here");
+            }
             Effect::Event(event) => self.stats.events.record(event),
             Effect::Census(census) => self.stats.set_census(*census),
         }

@@ -26,8 +26,8 @@ use crate::node::shell::load;
 use crate::node::stats::PortFacts;
 use crate::nva::client::Objects;
 use crate::nva::model::Known;
-use crate::path::Notice;
-use crate::table::{Action, HopState, PortId};
+use crate::path::{Notice, Sign};
+use crate::table::{Action, AttachmentKey, HopState, PortId};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -66,6 +66,8 @@ struct Bench {
     /// What was said to be in force of what operators want.
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
+    /// VMs and tasks that were seen although they are not here.
+    seen: Vec<(AttachmentKey, Sign)>,
     _dir: tempfile::TempDir,
 }
 
@@ -129,6 +131,7 @@ impl Bench {
             loads: VecDeque::new(),
             provisioned: Vec::new(),
             watch: None,
+            seen: Vec::new(),
             _dir: dir,
         };
         bench.carry_out(effects);
@@ -152,6 +155,7 @@ impl Bench {
                 Effect::Event(event) => self.control.stats.events.record(event),
                 Effect::Census(census) => self.control.stats.set_census(*census),
                 Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
+                Effect::Seen(at, sign) => self.seen.push((at, sign)),
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }
         }
