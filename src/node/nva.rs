@@ -369,6 +369,8 @@ impl Session {
                         }
                         self.objects.send_replace(objects);
                     }
+                    // No mode was named to the authority, which tells of no moves then.
+                    Effect::Moves(_) => {}
                     Effect::Tell(news) => self.tell(&news),
                 }
             }

@@ -11,13 +11,15 @@ pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
 pub use super::message::Extent;
+pub use super::mobility::{NodeMoves, Sight};
 pub use super::wanted::{Objects, Wishes};
 pub use grace::Grace;
 pub use interface::{Effect, Input, News, Status};
 
 use super::cache::{Cache, Changes};
 use super::follower::{Follower, Work};
-use super::message::{Down, Up, VERSION};
+use super::message::{Down, Modes, Up, VERSION};
+use super::mobility::Sightings;
 use super::model::{Choice, Key, Known};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
@@ -106,6 +108,9 @@ pub struct Client {
     triangles: Triangles,
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
+    /// How attachments may move to the node and from it.
+    modes: Modes,
+    moves: Sightings,
     /// How long what it follows is good without a session; without an end if there is none.
     grace: Option<GraceTimer>,
     /// Whether something of the cache is being applied.
@@ -139,6 +144,8 @@ impl Client {
             cache: None,
             triangles: Triangles::default(),
             wanted_objects: None,
+            modes: Modes::default(),
+            moves: Sightings::default(),
             grace: None,
             applying: false,
             ticked_ms: None,
@@ -171,6 +178,13 @@ impl Client {
     #[must_use]
     pub fn provisioned(mut self, objects: Arc<Objects>) -> Self {
         self.wanted_objects = Some(Wanted::new(objects));
+        self
+    }
+
+    /// The same, and attachments may move to the node and from it in these ways.
+    #[must_use]
+    pub fn moving(mut self, modes: Modes) -> Self {
+        self.modes = modes;
         self
     }
 
@@ -219,6 +233,7 @@ impl Client {
                     boot,
                     asks,
                     digests: true,
+                    moves: self.modes,
                 }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
@@ -245,6 +260,7 @@ impl Client {
                     wanted.taken(known, refused);
                 }
             }
+            Input::Move(id, sight) => self.moves.see(id, sight),
             Input::Misses(keys) => {
                 if let Some(cache) = &mut self.cache {
                     keys.into_iter().for_each(|key| cache.miss(key, now_ms));
@@ -260,6 +276,7 @@ impl Client {
         }
         self.follow_the_cache();
         self.follow_the_operators();
+        self.follow_the_moves(now_ms);
         match self.follower.next_work() {
             Some(Work::Apply(extent, mappings, known)) => {
                 self.effects.push(Effect::Apply { extent, mappings, expiring: Vec::new(), known });
@@ -302,6 +319,17 @@ impl Client {
             && let Some((revision, refused)) = wanted.say()
         {
             self.effects.push(Effect::Up(Up::Provisioned { revision, refused }));
+        }
+    }
+
+    /// Tells the node what moves, and the authority what the node sees of it.
+    fn follow_the_moves(&mut self, now_ms: u64) {
+        if let Some(moves) = self.moves.next() {
+            self.effects.push(Effect::Moves(moves));
+        }
+        if matches!(self.state, State::Live(_)) {
+            let reports = self.moves.say(now_ms).into_iter();
+            self.effects.extend(reports.map(|report| Effect::Up(Up::Move(report))));
         }
     }
 
@@ -369,6 +397,7 @@ impl Client {
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
+                self.moves.begin();
                 if let Some(wanted) = &mut self.wanted_objects {
                     wanted.begin(epoch.clone());
                     self.effects.push(Effect::Up(Up::Provision));
@@ -419,6 +448,7 @@ impl Client {
                 Some(wanted) => wanted.receive(part),
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
+            (State::Live(_), Down::Moves(part)) if !self.modes.is_empty() => self.moves.receive(part),
             (State::Live(_), Down::Digest { revision, mappings, objects }) => {
                 let own = self.wanted_objects.as_ref().and_then(Wanted::word);
                 if let Some((told, own)) = objects.zip(own)

@@ -82,6 +82,26 @@ kinds! {
     Reloaded = "reloaded",
     /// backup
     BackedUp = "backed_up",
+    /// an attachment is to move
+    MovePreparing = "move_preparing",
+    /// both NVEs are ready for a move
+    MovePrepared = "move_prepared",
+    /// an attachment that moves left its NVE
+    MoveDetached = "move_detached",
+    /// an attachment that moves is away for too long
+    MoveOverdue = "move_overdue",
+    /// an attachment moved
+    Moved = "moved",
+    /// all know where an attachment moved
+    MoveDraining = "move_draining",
+    /// a move is over
+    MoveEnded = "move_ended",
+    /// a move is aborted
+    MoveAborting = "move_aborting",
+    /// an NVE cannot do its part of a move
+    MoveFailed = "move_failed",
+    /// what an NVE says of a move is refused
+    MoveRefused = "move_refused",
 }
 
 impl Kind {
@@ -101,6 +121,12 @@ impl Kind {
             | Kind::ObjectsRefused
             | Kind::Frozen
             | Kind::Unfrozen
+            | Kind::MovePreparing
+            | Kind::MoveOverdue
+            | Kind::Moved
+            | Kind::MoveAborting
+            | Kind::MoveFailed
+            | Kind::MoveRefused
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened
@@ -111,6 +137,10 @@ impl Kind {
             | Kind::Redirected
             | Kind::RestorationEnded
             | Kind::Reloaded
+            | Kind::MovePrepared
+            | Kind::MoveDetached
+            | Kind::MoveDraining
+            | Kind::MoveEnded
             | Kind::BackedUp => false,
         }
     }

@@ -36,7 +36,8 @@ impl Bench {
                 | Effect::Close
                 | Effect::Compare
                 | Effect::Tell(_)
-                | Effect::Provision(_) => {}
+                | Effect::Provision(_)
+                | Effect::Moves(_) => {}
             }
         }
     }
