@@ -35,6 +35,10 @@ TASK = short(f"{SIR}2000::5")
 POLICIES = [("red", "blue"), ("blue", "red"), ("red", "outside"), ("outside", "red")]
 
 
+# What was held comes at once: the rings of these devices take as much.
+RING = "framecnt=4096"
+
+
 def vtep(nve):
     return f"fd00:f:{nve[-1]}::1"
 
@@ -211,12 +215,12 @@ class MoveNetwork:
     def _node(self, nve, ns, fabric_mtu):
         number = int(nve[-1])
         self.lab.wire(ns, "fab", self.fab, nve, fabric_mtu)
-        ports = [{"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": fabric_mtu,
+        ports = [{"name": "fabric0", "device": f"net_af_packet0,iface=fab,{RING}", "role": "fabric", "mtu": fabric_mtu,
                   "addresses": [f"{vtep(nve)}/64"]}]  # fmt: skip
         here = [name for name, hosts in self.cables.items() if nve in hosts]
         for n, name in enumerate(here):
             self.machines[name].cable(self.lab, ns)
-            ports.append({"name": name, "device": f"net_af_packet{n + 1},iface={name}", "role": "access"})
+            ports.append({"name": name, "device": f"net_af_packet{n + 1},iface={name},{RING}", "role": "access"})
             if name == "task":
                 ports[-1]["router_advertisement"] = {"interval_s": 4}
         return self.lab.node(
@@ -270,6 +274,28 @@ class MoveNetwork:
     def asks(self, *words, entry=None):
         """`ilactl nva …`, with an entry on its standard input."""
         return self.fab.run(self.command(*words), stdin=None if entry is None else json.dumps(entry))
+
+    def vm(self, *words):
+        """`ilactl vm …`."""
+        return self.fab.run([binary("ilactl"), "vm", "--nva", self.nva.endpoint, *words])
+
+    def move(self, name, old, new, mode="hot", *words):
+        """Begins to move a machine, and waits until both hosts are ready."""
+        names = ("--from", self.names[old], "--to", self.names[new], "--port", name, "--mode", mode)
+        return self.vm("move", name, *names, *words)
+
+    def losses(self):
+        """What the nodes say of packets that were lost at them, for the reader of a failure."""
+        for node in self.nodes:
+            yield f"{node.ns.name}: {node.drops()}"
+            words = ("unsent", "missed", "nombuf", "lost", "moves_packets")
+            told = sorted(node.metrics().items())
+            yield from (f"{key} {value:.0f}" for key, value in told if value and any(word in key for word in words))
+
+    def moving(self):
+        """Whether something moves."""
+        rows = self.vm("list", "--moves").strip().splitlines()[1:]
+        return rows
 
     def show(self, *words):
         return json.loads(self.asks("--json", *words))

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Pause before it is asked again whether both NVEs are ready.
 const LOOK: Duration = Duration::from_millis(20);
+/// Longest time that an old NVE is waited for which is to send on what comes, and the pause between two looks.
+const SENDING_ON: Duration = Duration::from_secs(2);
+const LOOK_SOON: Duration = Duration::from_millis(2);
 
 #[derive(Serialize)]
 struct MomentView {
@@ -109,7 +112,25 @@ async fn perform(
     let (attachment, nve) = (name.unwrap_or_default(), nve.unwrap_or_default());
     let request = v1::MoveSayRequest { word: word.into(), id, attachment, nve };
     let answer = client.move_say(ask(request, timeout)).await?.into_inner();
+    if word == MoveWord::Detached {
+        await_sending_on(client, answer.id, timeout).await?;
+    }
     said(out, answer, what)
+}
+
+/// Waits until the old NVE sends on what comes for what has left it: nothing that comes from then on is lost. One that
+/// does not say so in time is not waited for.
+async fn await_sending_on(client: &mut Client, id: u64, timeout: Duration) -> Result<(), CtlError> {
+    let began = Instant::now();
+    while began.elapsed() < SENDING_ON.min(timeout) {
+        let request = v1::MoveListRequest { id: Some(id), ..Default::default() };
+        let list = client.move_list(ask(request, timeout)).await?.into_inner();
+        if list.moves.first().is_none_or(|one| one.sends_on || one.state != "detached") {
+            break;
+        }
+        tokio::time::sleep(LOOK_SOON).await;
+    }
+    Ok(())
 }
 
 /// Begins a move, and waits until both NVEs are ready.

@@ -162,7 +162,7 @@ pub struct MoveReport {
 /// What an NVE may say of a move. What comes late or twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MoveWhat {
-    /// While preparing: it has all that it needs.
+    /// While preparing: it has all that it needs. The old NVE, while detached: it sends on what comes.
     Ready,
     /// It cannot do its part, and why.
     Failed(String),
@@ -366,6 +366,8 @@ pub struct MoveTold {
     pub peer_vtep: Option<IpAddr>,
     /// Where that of the NVE that is told is.
     pub vtep: Option<IpAddr>,
+    /// Whether the other NVE did its part in this state.
+    pub peer_done: bool,
     /// How the attachment moves.
     pub mode: Mode,
     /// What becomes of packets in flight.

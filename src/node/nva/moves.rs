@@ -17,6 +17,9 @@ use part::{Part, Traffic, place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How long tunnels are open after a move is over, for what is still on its way through them.
+const LATE_MS: u64 = 2_000;
+
 /// Something that the node learns.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -57,6 +60,8 @@ pub(super) struct Parts {
     traffic: Traffic,
     /// Names and identifiers of what has left, until the configuration is without it.
     left: BTreeMap<String, Vec<Key>>,
+    /// Those whose move is over, and until when tunnels lead to them.
+    late: BTreeMap<AttachmentKey, u64>,
     /// What was brought into force last: what operators wanted, and what stands beside it.
     composed: Option<(Arc<Objects>, BTreeMap<ObjectName, Seen>)>,
     effects: Vec<Effect>,
@@ -129,18 +134,31 @@ impl Parts {
             }
         }
         for part in left.into_values() {
-            self.end(part);
+            self.end(part, now_ms);
         }
     }
 
     /// A move is over. What stays here is here and moves no longer; what does not is forgotten with its entry.
-    fn end(&mut self, part: Part) {
+    fn end(&mut self, part: Part, now_ms: u64) {
         let stays = self.wanted.as_ref().is_none_or(|it| it.all.contains_key(&part.name()));
         if !stays && part.is_of_the_other() {
             self.left.insert(part.told.attachment.clone(), part.told.keys.clone());
         }
         if let Some(at) = part.at.filter(|_| stays && part.ordered != Presence::default()) {
-            self.effects.push(Effect::Presence(at, Presence::default()));
+            self.late.insert(at, now_ms + LATE_MS);
+        }
+    }
+
+    /// Closes the tunnels of moves that are over for so long that nothing comes through them any more.
+    fn close_tunnels(&mut self, now_ms: u64) {
+        let due: Vec<AttachmentKey> =
+            self.late.iter().filter(|(_, until_ms)| now_ms >= **until_ms).map(|(at, _)| *at).collect();
+        for at in due {
+            self.late.remove(&at);
+            let moves_again = |part: &Part| part.at == Some(at) && part.ordered != Presence::default();
+            if !self.parts.values().any(moves_again) {
+                self.effects.push(Effect::Presence(at, Presence::default()));
+            }
         }
     }
 
@@ -158,6 +176,7 @@ impl Parts {
                 self.effects.push(Effect::Presence(at, presence));
             }
         }
+        self.close_tunnels(now_ms);
         self.compose();
         for (id, part) in &mut self.parts {
             let refused = self.refused.get(&part.name());

@@ -161,6 +161,7 @@ fn read_move(one: v1::Move) -> Result<Option<MoveTold>, Malformed> {
         peer_locators: one.peer_locators.into_iter().map(place).collect(),
         peer_vtep,
         vtep,
+        peer_done: one.peer_done,
         mode,
         in_flight: read_in_flight(one.in_flight).unwrap_or(InFlight::Auto),
         token: if one.token.is_empty() { None } else { Some(read_token(&one.token)?) },
@@ -196,6 +197,7 @@ fn write_move(one: MoveTold) -> v1::Move {
         overdue: one.overdue,
         idle_ms: ms(one.idle_ms),
         vtep: write_address(one.vtep),
+        peer_done: one.peer_done,
     }
 }
 

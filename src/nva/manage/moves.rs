@@ -2,7 +2,7 @@
 
 use crate::api::manage::{self as v1, MoveInFlight, MoveMode, MoveWord};
 use crate::nva::authority::Authority;
-use crate::nva::mobility::{Fact, InFlight, Mode, Moment, Move, MoveId, TOKEN_BYTES, Token};
+use crate::nva::mobility::{Fact, InFlight, Mode, Moment, Move, MoveId, MoveState, TOKEN_BYTES, Token};
 use crate::nva::registry::moving::{MoveCommand, MoveRequest, Which};
 use crate::nva::scope::Sight;
 use tonic::Status;
@@ -105,6 +105,7 @@ fn show(authority: &Authority, one: &Move, state: &str) -> v1::Move {
         left_ms: authority.left_ms(one.id),
         seeded_s: one.seeded_ms.map(|at_ms| authority.unix_ms().saturating_sub(at_ms) / 1_000),
         timeline: one.timeline.iter().map(moment).collect(),
+        sends_on: one.state == MoveState::Detached && one.said.old,
     }
 }
 

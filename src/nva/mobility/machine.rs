@@ -12,7 +12,7 @@ use super::model::{Moment, Move, MoveRules, MoveState, Role, Said, Sign};
 /// What somebody says of a move, or what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// An NVE has all that it needs.
+    /// An NVE has all that it needs; the old one, once it left: sends on what comes.
     Ready(Role),
     /// An NVE cannot do its part, and why.
     Failed(Role, String),
@@ -75,6 +75,10 @@ impl Move {
                     next.said = said;
                     Next::Becomes(Box::new(next))
                 }
+            },
+            (Detached, Fact::Ready(Role::Old)) => match self.says(Role::Old) {
+                None => Next::Stays,
+                Some(said) => Next::Becomes(Box::new(Move { said, ..self.clone() })),
             },
             (Prepared | Preparing, Fact::Failed(role, why)) => {
                 self.comes_to(Aborting, &format!("{}: {why}", self.nve(*role)), stamp)

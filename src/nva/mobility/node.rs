@@ -15,7 +15,7 @@ pub type NodeMoves = BTreeMap<MoveId, MoveTold>;
 /// What a node sees of a move, and what it did for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
-    /// While preparing: it has all that it needs.
+    /// While preparing: it has all that it needs. At the old NVE, once it left: what comes for it is sent on.
     Ready,
     /// It cannot do its part, and why.
     Failed(String),
@@ -78,7 +78,7 @@ impl Sightings {
             if self.told.get(id).is_some_and(|before| before.state != one.state)
                 && let Some(seen) = self.seen.get_mut(id)
             {
-                seen.drained = false;
+                (seen.ready, seen.drained) = (false, false);
             }
         }
         if *self.told != coming {
@@ -140,7 +140,10 @@ fn to_be_said(told: &MoveTold, seen: &Seen) -> Option<MoveWhat> {
     match told.state {
         Preparing => arrived().or_else(failed).or(seen.ready.then_some(MoveWhat::Ready)),
         Prepared => arrived().or_else(detached).or_else(failed),
-        Detached => arrived().or_else(failed),
+        Detached => {
+            let sends_on = (told.role == Role::Old && seen.ready).then_some(MoveWhat::Ready);
+            arrived().or_else(failed).or(sends_on)
+        }
         Draining if told.role == Role::Old => seen.drained.then_some(MoveWhat::Drained),
         Aborting => seen.drained.then_some(MoveWhat::Drained),
         _ => None,

@@ -93,6 +93,7 @@ fn told(one: &Move, nve: &str, registry: &Registry, now_ms: u64) -> Option<MoveT
         peer_locators: places,
         peer_vtep: known.and_then(|known| known.vtep),
         vtep: registry.nve(nve).and_then(|own| own.vtep),
+        peer_done: if role == Role::New { one.said.old } else { one.said.new },
         mode: one.mode,
         in_flight: one.in_flight,
         token: expected.then_some(one.token),

@@ -182,10 +182,19 @@ impl Part {
             (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
             (Role::New, Spreading | Draining) | (Role::Old, Aborting) => Presence::Here(self.tunnels()),
             (Role::Old, Preparing | Prepared) => Presence::default(),
+            // What is sent back before the old NVE takes it would be lost, or go round.
+            (Role::New, Aborting) if !self.told.peer_done && now_ms < self.until_ms - self.left_half() => {
+                Presence::Expected(self.tunnels())
+            }
             (Role::Old, Detached | Spreading | Draining) | (Role::New, Aborting) => {
                 Presence::Departed(self.departure(config))
             }
         }
+    }
+
+    /// Half the time that this state may last.
+    fn left_half(&self) -> u64 {
+        (self.until_ms - self.since_ms) / 2
     }
 
     /// Whether it arrived, and nobody is there who could say that it did.

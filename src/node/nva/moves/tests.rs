@@ -56,6 +56,7 @@ fn told(role: Role, state: MoveState) -> MoveTold {
         peer_locators: vec![Place { sir_prefix: SIR, locator: Locator(0xfd00_0001_0000_0002) }],
         peer_vtep: Some(IpAddr::from(PEER.to_be_bytes())),
         vtep: Some(IpAddr::from(OWN.to_be_bytes())),
+        peer_done: false,
         mode: Mode::Hot,
         in_flight: InFlight::Auto,
         token: expected.then_some(Token([7; 16])),
@@ -137,7 +138,12 @@ fn what_is_expected_is_never_here_before_it_arrives() {
     assert_eq!(node.in_force(), []);
     assert!(has_the_entry(&node.learns(Input::Wanted(wanted(true, 2)))));
     assert_eq!(node.is_told(Role::New, MoveState::Draining), []);
-    assert_eq!(node.learns(Input::Told(Arc::default())), [Effect::Presence(at(), Presence::default())]);
+    assert_eq!(node.learns(Input::Told(Arc::default())), []);
+    // What is in the tunnel still comes out of it.
+    node.1 = 1_999;
+    assert_eq!(node.learns(Input::Tick(0, true)), []);
+    node.1 = 2_000;
+    assert_eq!(node.learns(Input::Tick(0, true)), [Effect::Presence(at(), Presence::default())]);
 }
 
 #[test]
@@ -173,7 +179,10 @@ fn what_does_not_arrive_goes_back_with_what_was_held() {
     let _ = new.is_told(Role::New, MoveState::Preparing);
     let _ = new.in_force();
     let _ = new.learns(Input::Config(config(true)));
-    let back = new.is_told(Role::New, MoveState::Aborting);
+    // What is held goes back when the old node takes it.
+    assert_eq!(new.is_told(Role::New, MoveState::Aborting), []);
+    let done = MoveTold { peer_done: true, ..told(Role::New, MoveState::Aborting) };
+    let back = new.learns(Input::Told(Arc::new(BTreeMap::from([(done.id, done)]))));
     assert_eq!(back, [Effect::Presence(at(), departed(60_000, Auto))]);
     let undone = new.in_force();
     assert!(!has_the_entry(&undone));
@@ -186,7 +195,9 @@ fn what_does_not_arrive_goes_back_with_what_was_held() {
     let back = old.is_told(Role::Old, MoveState::Aborting);
     assert_eq!(back, [Effect::Presence(at(), Presence::Here(tunnels()))]);
     assert_eq!(old.in_force(), says(Sight::Drained));
-    assert_eq!(old.learns(Input::Told(Arc::default())), [Effect::Presence(at(), Presence::default())]);
+    assert_eq!(old.learns(Input::Told(Arc::default())), []);
+    old.1 = 2_000;
+    assert_eq!(old.learns(Input::Tick(0, true)), [Effect::Presence(at(), Presence::default())]);
 }
 
 #[test]
