@@ -153,7 +153,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let embedded = embedded.map(Embedded::start).transpose();
     let embedded = embedded.map_err(|why| RunError::System("start the embedded authority", why))?;
     let nva = authorities.map(|nva| {
-        let (handle, told) = (shell.handle(), (shell.config(), shell.provisioned()));
+        let told = (shell.config(), shell.provisioned(), shell.for_authority());
+        let handle = shell.handle();
         let started = Nva::start(nva, handle, told, stats.clone(), before, exchanges.clone());
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });

@@ -48,7 +48,7 @@ pub use notice::{Notice, Sign};
 pub use outcome::{Outcome, Outcomes};
 pub use packet::Packet;
 pub use policer::Policer;
-pub use proxy::late::{LateAnswer, answer_late, asker};
+pub use proxy::late::{LateAnswer, Sought, answer_late, asker, sought};
 pub use triangle::{Triangle, triangle};
 pub use verdict::{DropReason, Verdict};
 

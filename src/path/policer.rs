@@ -168,6 +168,7 @@ impl Policer {
             | DropReason::TenantRouter
             | DropReason::TenantQuery
             | DropReason::TenantDhcp
+            | DropReason::TenantRarp
             | DropReason::NdFragment,
         ) = verdict
         {

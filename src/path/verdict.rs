@@ -115,6 +115,8 @@ reasons! {
     TenantQuery = "tenant_query";
     /// DHCP server's message of a tenant: its addresses come from this fabric.
     TenantDhcp = "tenant_dhcp";
+    /// RARP reply of a tenant: its addresses come from this fabric.
+    TenantRarp = "tenant_rarp";
     /// Fragmented Neighbour Discovery message of a tenant (RFC 6980).
     NdFragment = "nd_fragment";
     /// No policy permits packets between source and destination across the edge of a virtual network.

@@ -114,6 +114,8 @@ pub struct Tables {
     pub tasks: Arc<Tasks>,
     /// Whether the authority is asked for what hosts ask for, and for mappings in use that are about to expire.
     pub asks: bool,
+    /// Whether there is an authority that is asked who has a MAC address.
+    pub finds_macs: bool,
     /// Whether it is asked for what packets of tenants and tasks need, too.
     pub asks_for_packets: bool,
     /// SIR domains by [`DomainId`].

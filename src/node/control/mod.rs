@@ -24,8 +24,8 @@ pub(super) mod views;
 
 pub use reload::{Loaded, load_difference};
 pub use turn::{
-    Answer, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Request, RequestId,
-    Start, WatchOrder,
+    Answer, DeviceReport, Effect, ForAuthority, Input, LinkState, LoadOrder, Now, PortReport, Progress,
+    Request, RequestId, Start, WatchOrder,
 };
 
 use super::exchange::{Frame, Settings};
@@ -235,6 +235,10 @@ impl Control {
             }
             Request::Presence(at, presence) => return self.accept_presence(at, presence, id),
             Request::Digests => Answer::Digests(self.rib.digests()),
+            Request::FoundMac(network, mac, identifiers) => {
+                self.answer_found(network, mac, &identifiers);
+                Answer::FoundMac(())
+            }
             Request::HeldIn(parts) => Answer::HeldIn(self.rib.held_in(&parts)),
             Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
             Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),

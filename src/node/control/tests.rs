@@ -65,6 +65,7 @@ struct Bench {
     /// What is to be read, for each reload that was begun.
     loads: VecDeque<LoadOrder>,
     /// What was said to be in force of what operators want.
+    for_authority: Vec<ForAuthority>,
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
     /// VMs and tasks that were seen although they are not here.
@@ -130,6 +131,7 @@ impl Bench {
             requests: 0,
             answers: HashMap::new(),
             loads: VecDeque::new(),
+            for_authority: Vec::new(),
             provisioned: Vec::new(),
             watch: None,
             seen: Vec::new(),
@@ -156,6 +158,7 @@ impl Bench {
                 Effect::Event(event) => self.control.stats.events.record(event),
                 Effect::Census(census) => self.control.stats.set_census(*census),
                 Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
+                Effect::ForAuthority(told) => self.for_authority.push(told),
                 Effect::Seen(at, sign) => self.seen.push((at, sign)),
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }

@@ -18,7 +18,10 @@ use crate::node::rib::PresenceRefused;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
 use crate::nva::client::Objects;
-use crate::nva::model::Known;
+use crate::nva::{
+    self,
+    model::{Known, Network},
+};
 use crate::path::{Notice, Sign};
 use crate::table::{AttachmentKey, PortId};
 use std::net::Ipv6Addr;
@@ -115,12 +118,23 @@ pub enum Effect {
     Config(Arc<Config>),
     /// The snapshot with this number was published.
     Published(u64),
+    /// Tell the client of the authority.
+    ForAuthority(ForAuthority),
     /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
     Seen(AttachmentKey, Sign),
     /// Add this to the events of tenants.
     Event(EventRecord),
     /// Replace the census.
     Census(Box<Census>),
+}
+
+/// What the client of the authority is to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForAuthority {
+    /// A tenant asks who has this MAC address of its network.
+    FindMac(Network, Mac),
+    /// A tenant announced that it has this identifier.
+    Announced(nva::model::Key),
 }
 
 /// What is to be read.
@@ -285,6 +299,8 @@ pub enum Request {
     Digests,
     /// What is held of the authority in these parts.
     HeldIn(Parts),
+    /// The authority found these identifiers of a MAC address.
+    FoundMac(Network, Mac, Vec<Identifier>),
     /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
     Presence(AttachmentKey, Presence),
 }
@@ -332,6 +348,8 @@ pub enum Answer {
     Digests(Vec<(u64, Digest)>),
     /// SIR prefixes and identifiers.
     HeldIn(Vec<(u64, Identifier)>),
+    /// It was heard.
+    FoundMac(()),
     /// Whether it is in force, or why not.
     Presence(Result<(), PresenceRefused>),
 }

@@ -55,6 +55,7 @@ impl Rib {
             networks,
             tasks,
             asks: self.asks,
+            finds_macs: self.finds_macs,
             asks_for_packets: self.asks_for_packets,
             domains: self.domains.iter().map(domain).collect(),
             routes,

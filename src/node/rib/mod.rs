@@ -105,6 +105,8 @@ pub struct Rib {
     translation: config::Translation,
     /// Whether the authority is asked for what hosts ask for, and for what is about to expire.
     asks: bool,
+    /// Whether there is an authority that is asked who has a MAC address.
+    finds_macs: bool,
     /// Whether it is asked for what packets need, too.
     asks_for_packets: bool,
     routes: Arc<Vec<Route>>,
@@ -172,6 +174,7 @@ impl Rib {
             infrastructure: Vec::new(),
             translation: config.translation,
             asks: config.nva.as_ref().is_some_and(|nva| nva.mode.asks()),
+            finds_macs: config.nva.is_some(),
             asks_for_packets: config.nva.as_ref().is_some_and(|nva| nva.mode == config::NvaMode::Cache),
             routes: Arc::default(),
             neighbours: Neighbours::new(config.neighbour_discovery),
