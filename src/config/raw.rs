@@ -282,6 +282,7 @@ raw! {
         nves: List<RawNve>,
         quotas: List<RawQuota>,
         freeze: Option<Spanned<RawFreeze>>,
+        moves: Option<Spanned<RawMoveTimers>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         page: Option<Spanned<RawPage>>,
@@ -324,6 +325,18 @@ raw! {
         max_identifiers: Option<Text>,
         networks: Option<Text>,
         router: Option<Text>,
+        vtep: Option<Text>,
+    }
+    /// `moves` of `ila-nva`
+    RawMoveTimers {
+        prepare_s: Option<Text>,
+        prepared_s: Option<Text>,
+        detached_s: Option<Text>,
+        spread_s: Option<Text>,
+        drain_idle_s: Option<Text>,
+        drain_s: Option<Text>,
+        abort_s: Option<Text>,
+        per_nve: Option<Text>,
     }
     /// `freeze` of `ila-nva`
     RawFreeze { changes: Option<Text>, within_s: Option<Text>, for_s: Option<Text> }

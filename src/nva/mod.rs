@@ -7,6 +7,7 @@
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
 //!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take;
+//! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
 //!   asks for, `wanted` what operators want.
 //!
@@ -41,12 +42,14 @@ mod finds;
 mod flaps;
 mod follower;
 mod interest;
+mod key;
 mod listen;
 pub mod log;
 mod manage;
 pub mod message;
 pub mod metrics;
 pub mod mirror;
+pub mod mobility;
 pub mod model;
 mod page;
 mod provision;

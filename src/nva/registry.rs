@@ -9,12 +9,14 @@
 
 mod bound;
 mod limits;
+pub mod moving;
 
 use super::allocate;
 use super::bindings::Bindings;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::digests::Digests;
 use super::flaps::Flaps;
+use super::mobility::{MoveRules, Moves};
 use super::model::{Choice, Key, Network, ObjectKey, Record, Transaction};
 use super::quotas::Networks;
 
@@ -82,6 +84,7 @@ pub struct Registry {
     revision: u64,
     restoration: Option<Restoration>,
     catalogue: Catalogue,
+    moves: Moves,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -167,6 +170,7 @@ impl Registry {
             revision,
             restoration: None,
             catalogue: Catalogue::default(),
+            moves: Moves::default(),
         }
     }
 
@@ -193,10 +197,11 @@ impl Registry {
     pub fn reconfigure(
         &mut self,
         (nves, quotas, freeze): (HashMap<String, Nve>, Quotas, FreezeRules),
-        rules: ProvisionRules,
+        (rules, moves): (ProvisionRules, MoveRules),
         hold_down_ms: u64,
     ) {
         self.catalogue.judge_by(rules);
+        self.moves.judge_by(moves);
         self.flaps.judge_by(freeze);
         self.restoration.iter_mut().for_each(|it| it.reconfigure(&nves));
         (self.nves, self.quotas, self.hold_down_ms) = (nves, quotas, hold_down_ms);
@@ -260,6 +265,7 @@ impl Registry {
             },
             change => change,
         };
+        self.may_change(&key)?;
         let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
         let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
         Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))
@@ -267,13 +273,30 @@ impl Registry {
 
     /// Whose view a transaction touches that is not applied yet.
     pub(super) fn touched(&self, transaction: &Transaction) -> Touched {
-        self.catalogue.touched(&transaction.objects)
+        let mut touched = self.catalogue.touched(&transaction.objects);
+        for (id, one) in &transaction.moves {
+            // It sees the networks of what it expects.
+            touched.nves.extend(one.as_ref().or(self.moves.get(*id)).map(|one| one.to.clone()));
+        }
+        touched
     }
 
     /// Revision: the number of transactions so far.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// An NVE of this name, if it may open a session.
+    #[must_use]
+    pub fn nve(&self, name: &str) -> Option<&Nve> {
+        self.nves.get(name)
+    }
+
+    /// All moves of attachments.
+    #[must_use]
+    pub fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// Whether an NVE of this name may open a session.
@@ -439,6 +462,8 @@ impl Registry {
     pub fn unregister(&self, draft: &mut Draft, nve: &str, key: Key) -> Result<u64, Refusal> {
         match self.seen(draft, key) {
             None => Ok(self.revision),
+            // It has it no longer, and need not say so.
+            Some(record) if record.owner != nve && self.moves.has_left(nve, key) => Ok(record.sequence),
             Some(record) if record.owner != nve => {
                 let why = format!("{key} is registered by {}, which alone can release it", record.owner);
                 Err(Refusal {
@@ -449,6 +474,8 @@ impl Registry {
                 })
             }
             Some(record) if !record.is_held() => Ok(record.sequence),
+            // It has not heard yet that it has it again.
+            Some(record) if self.is_brought(nve, key) => Ok(record.sequence),
             Some(_) => {
                 let sequence = self.next_sequence(key);
                 draft.count(nve, key, -1);
@@ -531,6 +558,7 @@ impl Registry {
             self.restoration = None;
         }
         self.catalogue.apply(&transaction.objects);
+        let moved = self.apply_moves(&transaction.moves, now_ms);
         for (key, record) in &transaction.writes {
             self.digests.add(*key, record);
             self.networks.add(*key, record);
@@ -542,7 +570,7 @@ impl Registry {
             self.bindings.add(*key, record);
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => {
-                    if record.is_held() && before.owner != record.owner {
+                    if record.is_held() && before.owner != record.owner && !moved.contains(key) {
                         self.flaps.released(*key, &before.owner, now_ms);
                     }
                     self.forget_held(*key, &before.owner);
@@ -552,7 +580,9 @@ impl Registry {
             }
             if record.is_held() {
                 note_held(&mut self.held, *key, &record.owner);
-                if self.flaps.registered(*key, &record.owner, now_ms) {
+                if moved.contains(key) {
+                    self.flaps.released(*key, &record.owner, now_ms);
+                } else if self.flaps.registered(*key, &record.owner, now_ms) {
                     self.newly_frozen.push((*key, record.owner.clone()));
                 }
             } else {
@@ -574,15 +604,20 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, restored, completed, records, objects, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, moves, .. } = stored;
         let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
-        let touched = self.catalogue.touched(&objects);
-        self.catalogue.apply(&objects);
+        let moves = self.moves.differences(moves);
+        let changes = Transaction { objects, moves, ..Transaction::default() };
+        let touched = self.touched(&changes);
+        self.catalogue.apply(&changes.objects);
+        self.apply_moves(&changes.moves, now_ms);
         let (nves, catalogue) = (std::mem::take(&mut self.nves), std::mem::take(&mut self.catalogue));
+        let moves = std::mem::take(&mut self.moves);
         let now = Registry::new(nves, records, revision, (now_ms, self.hold_down_ms));
         let mut now = now.with_catalogue(catalogue);
         now.quotas = std::mem::take(&mut self.quotas);
+        now.moves = moves;
         now.flaps = std::mem::take(&mut self.flaps);
         let before = std::mem::replace(self, Registry { restoration, ..now });
         completed.iter().for_each(|nve| self.completed(nve));

@@ -8,7 +8,9 @@ use crate::nva::event::Event;
 use crate::nva::interest::MARGIN_MS;
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, SessionId, Ticket, Up};
+use crate::nva::mobility::MoveRules;
 use crate::nva::model::{Key, ObjectKey, Transaction};
+use crate::nva::registry::moving::{MoveCommand, MoveRequest};
 use crate::nva::registry::{FreezeRules, Nve, Quotas};
 use crate::nva::store::Stored;
 use std::collections::HashMap;
@@ -39,6 +41,10 @@ pub enum Input {
     Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
     Change(Ticket, ObjectKey, Change),
+    /// An operator, by this name, wants an attachment moved. Answered by [`Effect::Released`] with the name of the move.
+    Move(Ticket, String, MoveRequest),
+    /// An operator, by this name, says something of a move. Answered in the same way.
+    MoveSaid(Ticket, String, MoveCommand),
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
     /// it was judged by.
     Committed(Result<(), String>),
@@ -126,6 +132,8 @@ pub struct Configured {
     pub rules: ProvisionRules,
     /// Limits of sessions.
     pub sessions: SessionLimits,
+    /// How long states of moves last.
+    pub moves: MoveRules,
 }
 
 /// How it runs.
@@ -141,6 +149,8 @@ pub struct Settings {
     pub commits: CommitRules,
     /// Until when NVEs may use what an authority before this one answered.
     pub answered_before_ms: u64,
+    /// When its clock was 0: milliseconds since 1970.
+    pub began_unix_ms: u64,
 }
 
 impl Settings {

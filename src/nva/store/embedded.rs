@@ -3,6 +3,8 @@
 use super::bytes::{read_key, write_key};
 use super::form::{read_object, read_object_key, read_record, write_object, write_object_key, write_record};
 use super::interface::{CommitError, EPOCH, Progress, Snapshot, Store, StoreError, Stored};
+use super::move_form::{read_move, write_move};
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Object, ObjectKey, Transaction};
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("records");
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+const MOVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("moves");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
@@ -153,7 +156,7 @@ impl Embedded {
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
     fn write(&self, meta: Meta, transaction: &Transaction) -> Result<(), StoreError> {
-        let Transaction { writes, deletes, objects, .. } = transaction;
+        let Transaction { writes, deletes, objects, moves, .. } = transaction;
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one; and see `settle`.
@@ -174,6 +177,16 @@ impl Embedded {
                     None => table.remove(&*key).map(drop),
                 };
                 done.map_err(|why| self.failed(why))?;
+            }
+            if !moves.is_empty() {
+                let mut table = begun.open_table(MOVES).map_err(|why| self.failed(why))?;
+                for (MoveId(id), one) in moves {
+                    let done = match one {
+                        Some(one) => table.insert(id, &write_move(one)[..]).map(drop),
+                        None => table.remove(id).map(drop),
+                    };
+                    done.map_err(|why| self.failed(why))?;
+                }
             }
             let Meta { epoch, revision, restored } = meta;
             let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
@@ -280,7 +293,8 @@ fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stor
         }
     }
     progress("reading", all, all);
-    Ok(Stored { epoch, revision, restored, records, objects: read_objects(begun)?, ..Stored::default() })
+    let (objects, moves) = (read_objects(begun)?, read_moves(begun)?);
+    Ok(Stored { epoch, revision, restored, records, objects, moves, ..Stored::default() })
 }
 
 /// A store that an older release made has none.
@@ -300,6 +314,23 @@ fn read_objects(begun: &ReadTransaction) -> Result<Vec<(ObjectKey, Object)>, Str
     }
     objects.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(objects)
+}
+
+/// A store in which nothing ever moved has none.
+fn read_moves(begun: &ReadTransaction) -> Result<Vec<(MoveId, Move)>, String> {
+    let table = match begun.open_table(MOVES) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut moves = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (id, value) = entry.map_err(|why| why.to_string())?;
+        let id = MoveId(id.value());
+        let one = read_move(id, value.value()).ok_or_else(|| format!("move {} is damaged", id.0))?;
+        moves.push((id, one));
+    }
+    Ok(moves)
 }
 
 fn in_words(why: &DatabaseError) -> String {

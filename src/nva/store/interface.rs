@@ -1,5 +1,6 @@
 //! What a store does, whichever it is.
 
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub struct Stored {
     pub records: Vec<(Key, Record)>,
     /// What operators want at NVEs, in the order of keys.
     pub objects: Vec<(ObjectKey, Object)>,
+    /// Moves that are not over, in the order of their names. Backups hold none.
+    pub moves: Vec<(MoveId, Move)>,
 }
 
 /// What a store or a backup holds.

@@ -1,6 +1,7 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
 
@@ -11,14 +12,15 @@ pub struct Memory {
     restored: bool,
     records: BTreeMap<Key, Record>,
     objects: BTreeMap<ObjectKey, Object>,
+    moves: BTreeMap<MoveId, Move>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, restored, records, objects, .. } = stored;
+        let Stored { revision, restored, records, objects, moves, .. } = stored;
         let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
-        Memory { revision, restored, records, objects }
+        Memory { revision, restored, records, objects, moves: moves.into_iter().collect() }
     }
 }
 
@@ -26,7 +28,9 @@ impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
         let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
-        Ok(Stored { revision: self.revision, restored: self.restored, records, objects, ..Stored::default() })
+        let moves = self.moves.clone().into_iter().collect();
+        let (revision, restored) = (self.revision, self.restored);
+        Ok(Stored { revision, restored, records, objects, moves, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -44,6 +48,12 @@ impl Store for Memory {
             match object {
                 Some(object) => _ = self.objects.insert(key.clone(), object.clone()),
                 None => _ = self.objects.remove(key),
+            }
+        }
+        for (id, one) in &transaction.moves {
+            match one {
+                Some(one) => _ = self.moves.insert(*id, one.clone()),
+                None => _ = self.moves.remove(id),
             }
         }
         Ok(())

@@ -37,7 +37,8 @@ impl Bench {
                 | Effect::Compare
                 | Effect::Tell(_)
                 | Effect::Found(..)
-                | Effect::Provision(_) => {}
+                | Effect::Provision(_)
+                | Effect::Moves(_) => {}
             }
         }
     }

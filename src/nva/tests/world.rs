@@ -272,7 +272,10 @@ impl World {
                 client::Effect::Tell(News::Away(why)) => {
                     assert!(!why.contains("out of turn"), "nve{}: {why}", n + 1);
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) | client::Effect::Found(..) => {}
+                client::Effect::Tell(_)
+                | client::Effect::Provision(_)
+                | client::Effect::Found(..)
+                | client::Effect::Moves(_) => {}
             }
         }
     }
