@@ -12,6 +12,7 @@ use ilagate::dpdk::{Burst, Eal, EalConfig, Memory, Mempool, PoolConfig, Port, Po
 use ilagate::ila::Locator;
 use ilagate::mapping::Change;
 use ilagate::node::exchange::{Exchange, Settings};
+use ilagate::node::hold::HoldLimits;
 use ilagate::node::rib::Rib;
 use ilagate::node::stats::{PortFacts, Stats};
 use ilagate::node::worker::{Worker, WorkerSetup};
@@ -148,7 +149,9 @@ fn main() {
                     errors_burst: 100,
                     hold_packets: 4,
                     hold_timeout_ms: 5000,
+                    hold: HoldLimits { packets: 1024, bytes: 2 << 20, hold_ms: 2000 },
                 },
+                hold_room: 256,
             };
             let lease = eal.lease(u32::from(given.cores[usize::from(number)])).expect("a core");
             std::thread::spawn(move || {

@@ -201,6 +201,7 @@ fn questions(criterion: &mut Criterion) {
             attachment: 0,
             handle: TenantHandle { slot: 0, generation: 1 },
             quarantine: Quarantine::None,
+            away: false,
             ipv4: vec![0x0a00_0001],
             ipv6: vec![OWN6],
         };

@@ -5,16 +5,17 @@ mod support;
 
 use arrayvec::ArrayVec;
 use ilagate::config::Config;
-use ilagate::mapping::{Batch, Change, Origin};
+use ilagate::mapping::{Batch, Change, Departure, Origin, Presence, TunnelEnds, Tunnels};
 use ilagate::net::Mac;
 use ilagate::net::ipv6::solicited_node;
+use ilagate::node::hold::{Held, Hold, HoldLimits};
 use ilagate::node::replay::mac_of;
 use ilagate::node::rib::Rib;
 use ilagate::path::{
     Account, Arrival, BURST, CopiedFrame, Counters, Ctx, Fates, Limiter, NetworkTally, Outcome, Packet,
     Pipeline, Verdict,
 };
-use ilagate::table::PortId;
+use ilagate::table::{AttachmentKey, PortId};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::packets::*;
@@ -253,4 +254,57 @@ fn no_copy_and_no_fragment_allocates() {
         assert_eq!(ALLOCATIONS.with(Cell::get), before);
     }
     assert!(counters[1].copied.value() > 3 * 2 * BURST as u64 - 60 && counters[1].forwarded.value() > 0);
+}
+
+#[test]
+fn no_burst_of_a_move_allocates() {
+    let (text, mapped) = written(L2, &Rules::default());
+    let config = Config::parse(&text, "alloc.yaml").unwrap();
+    let mut rib = Rib::new(&config, &[NVE_FABRIC, NVE_ACCESS], 3);
+    let changes = records(&config, &mapped).into_iter().map(Change::Upsert).collect();
+    rib.apply(Batch { origin: Origin::File, changes, complete: true }).unwrap();
+    let (own, other) = (address("fd00:ffff::1"), address("fd00:ffff::ff"));
+    let at = AttachmentKey { port: PortId(1), vlan: 0, mac: VM2 };
+    let departure = Departure {
+        locators: vec![(0, "fd00:1:0:9::/64".parse().unwrap())],
+        tunnel: Some(TunnelEnds { from: own, to: other }),
+        in_flight: None,
+        until_ms: u64::MAX,
+    };
+    let tunnels = Tunnels { to: own, from: vec![other] };
+    let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"query");
+    let in_flight = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
+    let (from, to) = (address("2001:db8:a::2"), address("2001:db8:a::1"));
+    let of_vm = frame(ANYCAST, VM2, &ipv6(from, to, 6, &tcp(from, to, b"go on")));
+    let counters = Counters::per_port(2);
+    let networks = NetworkTally::new(1);
+    let mut hold: Hold<u32> = Hold::new(64, HoldLimits { packets: 64, bytes: 1 << 20, hold_ms: 10 });
+    for presence in
+        [Presence::Departed(departure), Presence::Expected(tunnels.clone()), Presence::Here(tunnels)]
+    {
+        rib.set_presence(at, presence).unwrap();
+        let tables = rib.compile();
+        let mut pipeline = Pipeline::new(Limiter::new(1_000_000, 1_000_000));
+        let mut run_all = |measured: bool| {
+            let mut rooms: Vec<Vec<u8>> = vec![vec![0; 2048]; 2];
+            let frames = [(carried(&in_flight), PortId(0)), (of_vm.clone(), PortId(1))];
+            for (room, (frame, port)) in rooms.iter_mut().zip(&frames) {
+                room[128..128 + frame.len()].copy_from_slice(frame);
+                let mut burst = [Packet::new(room, 128, 128 + frame.len() as u16, *port)];
+                let before = ALLOCATIONS.with(Cell::get);
+                let account = Account { counters: &counters[usize::from(port.0)], networks: &networks };
+                run(&mut pipeline, &mut burst, &Ctx { tables: &tables, now_ms: 1 }, account, |_| true);
+                let [packet] = burst;
+                if let Verdict::Hold(queue) = packet.verdict {
+                    let held = Held { queue, port: *port, deadline_ms: 1, bytes: 100, packet: 7 };
+                    assert!(hold.push(held).is_ok());
+                }
+                let mut at = 0;
+                while hold.take_released(&mut at, |_| false).is_some() {}
+                assert!(!measured || ALLOCATIONS.with(Cell::get) == before, "{:?}", packet.verdict);
+            }
+        };
+        run_all(false);
+        run_all(true);
+    }
 }

@@ -13,6 +13,7 @@ use ilagate::mapping::{
 use ilagate::net::{Mac, arp, ipv4};
 use ilagate::path::{DropReason, Notice, Sign};
 use ilagate::table::PortId;
+use proptest::prelude::*;
 use site::*;
 use support::packets::*;
 use support::tenants::*;
@@ -556,4 +557,81 @@ fn what_a_node_does_not_hold_any_more_leaves_nothing_behind() {
     assert_eq!((&it.new.tables.moves, &it.old.tables.moves), (&before, &before));
     assert!(before.absent.is_empty() && before.moving.is_empty() && before.ends.is_empty());
     it.books_balance();
+}
+
+#[test]
+fn copies_to_groups_in_flight_arrive_as_they_would_have_and_not_twice() {
+    let rules = Rules { red: "replicate_to: [\"fd00:1:0:2::/64\", \"fd00:1:0:3::/64\"]", ..rules() };
+    let broadcast = |n: u32| {
+        let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 255], 64, &n.to_be_bytes());
+        ipv4_frame(Mac::BROADCAST, VM1, &packet)
+    };
+    let mut undisturbed = Move::with(&rules, 1);
+    // The copy for the old node, and the one for the new node.
+    let copies = |sender: &mut Site, n: u32| {
+        let mut copies = through(sender.receive(ACCESS, &broadcast(n)), FABRIC);
+        copies.sort_by_key(|frame| destination(&frame[14..]));
+        let locators: Vec<u128> = copies.iter().map(|frame| destination(&frame[14..]) >> 64).collect();
+        assert_eq!(locators, [2, 3].map(|n| u128::from(locator(n).0)));
+        [carried(&copies[0]), carried(&copies[1])]
+    };
+    let [to_old, _] = copies(&mut undisturbed.sender, 1);
+    let before = through(undisturbed.old.receive(FABRIC, &to_old), ACCESS);
+    assert_eq!((before.len(), &before[0][..6]), (1, &[0xff; 6][..]));
+    let mut it = Move::with(&rules, 1);
+    it.new.set(VM2, 0, Presence::Expected(tunnels(3, 2)));
+    it.old.set(VM2, 0, Presence::Departed(Departure { until_ms: 5_000, ..departure(2, 3, None) }));
+    let [to_old, to_new] = copies(&mut it.sender, 1);
+    let tunnelled = through(it.old.receive(FABRIC, &to_old), FABRIC);
+    // The new node's own copy is not for who is not there.
+    assert_eq!(it.new.receive(FABRIC, &to_new), []);
+    assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), []);
+    it.new.set(VM2, 0, Presence::Here(tunnels(3, 2)));
+    assert_eq!(it.new.sent, [(ACCESS, before[0].clone())]);
+    // Now the new node's own copies count.
+    assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), []);
+    assert_eq!(it.new.lost(DropReason::VxlanUndelivered), 1);
+    assert_eq!(it.new.receive(FABRIC, &to_new), [(ACCESS, before[0].clone())]);
+    it.old.wait_ms(5_000);
+    assert_eq!(it.old.receive(FABRIC, &to_old), []);
+    assert_eq!(it.old.lost(DropReason::NoMembers), 1);
+    it.books_balance();
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    /// Whatever comes to the address of a tunnel: each packet has one fate, and only the frame that was sent is delivered.
+    #[test]
+    fn no_bytes_in_a_tunnel_deliver_anything_but_what_was_put_in(
+        kind in 0usize..3, changes in prop::collection::vec((14usize..160, any::<u8>()), 1..6), cut in 14usize..200,
+        here: bool, unsummed: bool,
+    ) {
+        let mut it = Move::prepared(1, None);
+        if here {
+            it.cut_over();
+        }
+        let (_, sent) = kinds(9).swap_remove(kind);
+        let mut frame = carried(&it.to_old(&sent)[0]);
+        for (at, value) in changes {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        frame.truncate(cut.max(14));
+        if let Some(sum) = frame.get_mut(14 + 46..14 + 48).filter(|_| unsummed) {
+            sum.fill(0);
+        }
+        let before = it.new.sent.len();
+        it.new.receive(FABRIC, &frame);
+        it.cut_over();
+        for (port, delivered) in &it.new.sent[before..] {
+            if *port == ACCESS {
+                // To whom the move is, and no longer than what came.
+                prop_assert!(delivered[..6] == VM2.0 || delivered[..6] == TASK.0);
+                prop_assert!(delivered.len() <= frame.len());
+            }
+        }
+        it.books_balance();
+    }
 }

@@ -2,11 +2,12 @@
 //! of a virtual network in each domain.
 
 use ilagate::config::{Config, mappings};
-use ilagate::mapping::{Batch, Change, Origin};
+use ilagate::ila::Locator;
+use ilagate::mapping::{Batch, Change, Departure, InFlight, Origin, Presence, TunnelEnds, Tunnels};
 use ilagate::net::Mac;
 use ilagate::node::replay::mac_of;
 use ilagate::node::rib::Rib;
-use ilagate::table::Tables;
+use ilagate::table::{AttachmentKey, PortId, Tables};
 use std::sync::OnceLock;
 
 /// The node.
@@ -42,6 +43,9 @@ attachments:
   - {port: t0, mac: "02:00:00:00:00:1e", network: nd, addresses: ["10.0.0.1", "2001:db8:ad::1"]}
   - {port: t0, vlan: 9, mac: "02:00:00:00:00:1f", network: nd, addresses: ["10.0.0.3", "2001:db8:ad::3"]}
   - {port: x0, mac: "02:00:00:00:00:0a", identifiers: ["2001:db8:a:0:2000::1", "2001:db8:b:0:2000::1"]}
+  - {port: t0, mac: "02:00:00:00:00:20", network: na, addresses: ["10.0.0.20", "2001:db8:aa::20"]}
+  - {port: t0, mac: "02:00:00:00:00:21", network: na, addresses: ["10.0.0.21", "2001:db8:aa::21"]}
+  - {port: x0, mac: "02:00:00:00:00:0c", identifiers: ["2001:db8:a:0:2000::20"]}
   - {port: x0, vlan: 9, mac: "02:00:00:00:00:0b", identifiers: ["2001:db8:c:0:2000::1", "2001:db8:d:0:2000:0:1:0"]}
 routes:
   - {prefix: "fd00:2::/32", via: "fd00:1:0:a::ff", port: f0}
@@ -103,6 +107,32 @@ pub(crate) fn tables() -> &'static Tables {
         let records = mappings::parse(MAPPINGS, "mappings.yaml", config()).expect("the network's mappings");
         let changes = records.into_iter().map(Change::Upsert).collect();
         rib.apply(Batch { origin: Origin::File, changes, complete: true }).expect("mappings that fit");
+        move_some(&mut rib);
         rib.compile()
     })
+}
+
+/// The node's address that tunnels lead to, and the one that they come from and go to.
+pub(crate) const TUNNEL: [&str; 2] = ["fd00:1:0:a::1", "fd00:1:0:a::ff"];
+
+/// One tenant and one task have left, and another tenant is expected.
+fn move_some(rib: &mut Rib) {
+    let [own, other] = TUNNEL.map(|text| u128::from(text.parse::<std::net::Ipv6Addr>().expect("an address")));
+    let departed = |tunnel, in_flight| {
+        Presence::Departed(Departure {
+            locators: vec![(0, Locator(0xfd00_0002_0000_000a))],
+            tunnel,
+            in_flight: Some(in_flight),
+            until_ms: u64::MAX,
+        })
+    };
+    let tunnel = Some(TunnelEnds { from: own, to: other });
+    for (port, mac, presence) in [
+        (3, 0x20, departed(tunnel, InFlight::Auto)),
+        (3, 0x21, Presence::Expected(Tunnels { to: own, from: vec![other] })),
+        (2, 0x0c, departed(None, InFlight::Retranslate)),
+    ] {
+        let at = AttachmentKey { port: PortId(port), vlan: 0, mac: Mac([2, 0, 0, 0, 0, mac]) };
+        rib.set_presence(at, presence).expect("a presence");
+    }
 }

@@ -4,7 +4,7 @@ use super::network;
 use ilagate::ila::{ChecksumMode, Identifier, SirPrefix, quote as ila_quote};
 use ilagate::net::ipv6::{self, HEADER, Ipv6, next};
 use ilagate::net::ndp::{self as nd, Envelope, Message, PrefixInformation, Told};
-use ilagate::net::{Mac, checksum, icmp4, ipv4};
+use ilagate::net::{Mac, checksum, icmp4, ipv4, udp, vxlan};
 use ilagate::path::{
     Account, Arrival, BURST, Counters, Ctx, DropReason, Fates, Limiter, NetworkTally, Outcome, Packet,
     Pipeline, Verdict,
@@ -168,6 +168,14 @@ fn l3(frame: &[u8]) -> (&[u8], Ipv6<&[u8; HEADER]>) {
 }
 
 fn forwarded(packet: &Packet<'_>, sent: &Sent) {
+    if is_tunnelled(packet.frame()) && !is_tunnelled(sent.frame()) {
+        return tunnelled(packet);
+    }
+    if is_tunnelled(sent.frame()) && !is_tunnelled(packet.frame()) {
+        // What came out of a tunnel is what was in it.
+        let payload = &packet.frame()[14..];
+        return assert!(sent.frame().windows(payload.len()).any(|bytes| bytes == payload));
+    }
     if is_ipv4(packet.frame()) || is_ipv4(sent.frame()) {
         return forwarded4(packet, sent);
     }
@@ -175,6 +183,28 @@ fn forwarded(packet: &Packet<'_>, sent: &Sent) {
     assert_eq!(bytes.len(), HEADER + usize::from(out.payload_length()));
     assert_eq!((out.version(), out.source()), (6, came.source()));
     assert_eq!(Some(out.hop_limit()), came.hop_limit().checked_sub(1));
+}
+
+/// Whether a frame is one of VXLAN between the ends of the network's tunnel.
+fn is_tunnelled(frame: &[u8]) -> bool {
+    let packet = frame.get(14..).unwrap_or(&[]);
+    let ends = network::TUNNEL.map(|text| u128::from(text.parse::<Ipv6Addr>().expect("an address")));
+    let to = udp::datagram(packet, HEADER).and_then(udp::Udp::of).map(|header| header.destination());
+    is_ipv6(frame)
+        && packet.get(6) == Some(&next::UDP)
+        && to == Some(vxlan::PORT)
+        && Ipv6::of(packet)
+            .is_some_and(|header| ends.contains(&header.source()) && ends.contains(&header.destination()))
+}
+
+/// What goes into a tunnel is a whole frame with a right checksum around it.
+fn tunnelled(packet: &Packet<'_>) {
+    let (bytes, out) = l3(packet.frame());
+    assert_eq!(bytes.len(), HEADER + usize::from(out.payload_length()));
+    assert!(udp::is_intact_ipv6(&bytes[HEADER..], out.source(), out.destination()));
+    assert_eq!(vxlan::vni(&bytes[udp::HEADERS..]), Some(10));
+    let inner = &bytes[vxlan::OVERHEAD..];
+    assert!(is_ipv4(inner) || is_ipv6(inner));
 }
 
 fn is_ipv4(frame: &[u8]) -> bool {
@@ -413,7 +443,7 @@ fn ipv6(from: &str, to: &str, next_header: u8, payload: &[u8]) -> Vec<u8> {
 fn kinds() -> Vec<Vec<u8>> {
     const TASK: &str = "2001:db8:a:0:2000::1";
     const OUTSIDE: &str = "2001:db8:1::1";
-    let udp = [0x9c, 0x40, 0, 53, 0, 12, 0x12, 0x34, 1, 2, 3, 4];
+    let datagram = [0x9c, 0x40, 0, 53, 0, 12, 0x12, 0x34, 1, 2, 3, 4];
     let echo = [128, 0, 0, 0, 0, 1, 0, 1, 7, 7];
     let mut kinds = Vec::new();
     for to in [
@@ -423,6 +453,10 @@ fn kinds() -> Vec<Vec<u8>> {
         "2001:db8:a:0:2000::4",
         "2001:db8:a:0:2000::5",
         "2001:db8:a:0:2000::99",
+        "2001:db8:a:0:2000::20",
+        "2001:db8:aa::20",
+        "2001:db8:aa::21",
+        "fd00:1:0:a:2000::20",
         "2001:db8:a:0:4000::1",
         "2001:db8:a::1",
         "2001:db8:b:0:2000::2",
@@ -437,10 +471,20 @@ fn kinds() -> Vec<Vec<u8>> {
         OUTSIDE,
         "ff02::1",
     ] {
-        kinds.push(ipv6(OUTSIDE, to, next::UDP, &udp));
+        kinds.push(ipv6(OUTSIDE, to, next::UDP, &datagram));
         kinds.push(ipv6(TASK, to, next::ICMP6, &echo));
-        let behind = [&[next::UDP, 0, 1, 4, 0, 0, 0, 0], &udp[..]].concat();
+        let behind = [&[next::UDP, 0, 1, 4, 0, 0, 0, 0], &datagram[..]].concat();
         kinds.push(ipv6(TASK, to, next::DESTINATION, &behind));
+    }
+    // Frames in the tunnel: for who is expected, for who has left, and for nobody.
+    for mac in [0x21, 0x20, 0x1a] {
+        for inner in [&ipv6(OUTSIDE, "2001:db8:aa::21", next::UDP, &datagram)[..], &[0x45; 20]] {
+            let frame = [&[2, 0, 0, 0, 0, mac, 2, 0, 0x5e, 0, 0, 1, 0x86, 0xdd][..], inner].concat();
+            let length = (udp::HEADER + vxlan::HEADER + frame.len()) as u16;
+            let header = [&[0xc0, 0, 0x12, 0xb5][..], &length.to_be_bytes(), &[0, 0], &vxlan::header(10)];
+            let [own, other] = network::TUNNEL;
+            kinds.push(ipv6(other, own, next::UDP, &[&header.concat()[..], &frame].concat()));
+        }
     }
     kinds.extend(messages());
     kinds.extend(quotes().into_iter().map(|quote| quote[1..].to_vec()));

@@ -218,7 +218,8 @@ reasons! {
     VxlanInvalid = "vxlan_invalid";
     /// VXLAN packet from a node, for a network or to an address that no move named.
     VxlanForeign = "vxlan_foreign";
-    /// Frame from a tunnel that its receiver's link does not take: it is too long, or the link is down.
+    /// Frame from a tunnel that its receiver's link does not take, because it is too long or the link is down; or copy
+    /// to a group that its receiver gets without the tunnel by now.
     VxlanUndelivered = "vxlan_undelivered";
     /// Frame from a tunnel whose receiver has moved on: no frame passes two tunnels.
     TunnelledTwice = "tunnelled_twice";

@@ -99,6 +99,8 @@ pub struct Absent {
     pub hold: Option<HoldId>,
     /// What it may send from, if it is a task.
     pub task: Option<TaskSources>,
+    /// The tunnel for its copies of packets to groups while they are in flight, and the delivery of frames in it.
+    pub copies: Option<(Local, Tunnel)>,
 }
 
 /// All attachments whose VM or task moves.

@@ -206,9 +206,11 @@ impl Site {
                         packet.verdict = Verdict::Drop(DropReason::HoldFull);
                     }
                 }
-                Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) | Verdict::Continue => {
-                    panic!("{:?}", packet.verdict)
+                // Nobody answers Neighbour Discovery here.
+                Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
+                    packet.verdict = Verdict::Drop(DropReason::NeighbourUnresolved);
                 }
+                Verdict::Continue => panic!("undecided"),
                 Verdict::Punt | Verdict::Drop(_) => {}
             }
         }

@@ -6,6 +6,7 @@ mod determinism;
 mod learned;
 mod mapping_file;
 mod neighbours;
+mod presence;
 mod provision;
 mod questions;
 mod reloads;

@@ -92,10 +92,8 @@ impl Rib {
                 TenantAddress::V6(address) => tenant.ipv6.push(*address),
             }
         }
-        let tenant_is_away = tenant.away;
         networks.attach(key, tenant, rates);
-        // Copies to groups are for who is here.
-        if !tenant_is_away {
+        if self.presences.gets_copies(key) {
             networks.join(key, self.groups_of(key, attachment), self.local(key));
         }
     }

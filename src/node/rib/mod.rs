@@ -120,8 +120,6 @@ pub struct Rib {
     presences: Presences,
     /// What becomes of packets in flight, unless a move says otherwise.
     in_flight: InFlight,
-    /// Departures whose time for packets in flight is over.
-    flights_over: usize,
     /// The largest number of networks with their own counters.
     counted: u16,
     /// Counter slot of a network, by VNID.
@@ -186,7 +184,6 @@ impl Rib {
             shadowed: Shadowed::default(),
             presences: Presences::default(),
             in_flight: config.moves.in_flight,
-            flights_over: 0,
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),

@@ -38,6 +38,8 @@ struct Known {
     hold: HoldId,
     /// The tunnels that lead here, or did.
     tunnels: Tunnels,
+    /// It has left, and the time of packets in flight is over.
+    over: bool,
 }
 
 /// All attachments that move.
@@ -55,6 +57,15 @@ impl Presences {
     /// Whether the VM or task of an attachment is not here.
     pub(super) fn is_away(&self, key: AttachmentKey) -> bool {
         self.all.get(&key).is_some_and(|known| !matches!(known.presence, Presence::Here(_)))
+    }
+
+    /// Whether an attachment gets copies of packets to groups: it is here, or they go on to its new node.
+    pub(super) fn gets_copies(&self, key: AttachmentKey) -> bool {
+        self.all.get(&key).is_none_or(|known| match &known.presence {
+            Presence::Here(_) => true,
+            Presence::Expected(_) => false,
+            Presence::Departed(departure) => departure.tunnel.is_some() && !known.over,
+        })
     }
 
     /// Forgets an attachment that is no more.
@@ -80,7 +91,7 @@ impl Presences {
             Presence::Here(tunnels) | Presence::Expected(tunnels) => tunnels.clone(),
             Presence::Departed(_) => before.map(|known| known.tunnels).unwrap_or_default(),
         };
-        self.all.insert(key, Known { presence, hold, tunnels });
+        self.all.insert(key, Known { presence, hold, tunnels, over: false });
     }
 }
 
@@ -119,12 +130,16 @@ impl Rib {
     /// Ends the time of packets in flight where it is over. Readers see it in the next snapshot.
     pub fn end_flights(&mut self) {
         let now_ms = self.now_ms;
-        let ended = |known: &Known| match &known.presence {
-            Presence::Departed(departure) => now_ms >= departure.until_ms,
-            Presence::Here(_) | Presence::Expected(_) => false,
-        };
-        let over = self.presences.all.values().filter(|known| ended(known)).count();
-        self.dirty |= std::mem::replace(&mut self.flights_over, over) != over;
+        let mut ended = Vec::new();
+        for (key, known) in &mut self.presences.all {
+            if let Presence::Departed(departure) = &known.presence
+                && now_ms >= departure.until_ms
+                && !std::mem::replace(&mut known.over, true)
+            {
+                ended.push(*key);
+            }
+        }
+        ended.into_iter().for_each(|key| self.attachment_changed(key));
     }
 
     /// The VNI of the tunnels of an attachment: its network's VNID, or the VNI of a task's SIR domain.
@@ -171,13 +186,13 @@ impl Render<'_> {
                 let network = attachment.network.map(NetworkId);
                 moves.ends.push(TunnelEnd { vni, mac: key.mac, to, from, network, then });
             }
-            let hold = match &known.presence {
+            let (hold, copies) = match &known.presence {
                 Presence::Here(_) => continue,
-                Presence::Expected(_) => Some(known.hold),
-                Presence::Departed(_) => None,
+                Presence::Expected(_) => (Some(known.hold), None),
+                Presence::Departed(departure) => (None, self.copies(*key, known, departure, vni)),
             };
             let task = attachment.network.is_none().then(|| rib.task(attachment));
-            moves.absent.push(Absent { at: *key, hold, task });
+            moves.absent.push(Absent { at: *key, hold, task, copies });
             for domain in 0..rib.domains.len() as u8 {
                 let Some(id) = rib.actions.id(&Key::local(domain, *key)) else { continue };
                 let in_flight = self.in_flight(known, domain, vni);
@@ -197,7 +212,7 @@ impl Render<'_> {
         let Presence::Departed(departure) = &known.presence else {
             return table::InFlight::Hold(known.hold);
         };
-        if self.rib.now_ms >= departure.until_ms {
+        if known.over {
             return table::InFlight::Follow;
         }
         let wanted = departure.in_flight.unwrap_or(self.rib.in_flight);
@@ -215,6 +230,19 @@ impl Render<'_> {
             (None, None) => table::InFlight::Drop,
             (tunnel, locator) => table::InFlight::Onward { tunnel, locator },
         }
+    }
+
+    /// The tunnel for copies of packets to groups, and the delivery of frames in it.
+    fn copies(
+        &self,
+        key: AttachmentKey,
+        known: &Known,
+        departure: &Departure,
+        vni: Option<u32>,
+    ) -> Option<(Local, Tunnel)> {
+        let wanted = departure.in_flight.unwrap_or(self.rib.in_flight);
+        let goes = !known.over && matches!(wanted, InFlight::Auto | InFlight::Tunnel);
+        Some((self.rib.inner(key), tunnel(departure, vni).filter(|_| goes)?))
     }
 
     /// The action of one locator.

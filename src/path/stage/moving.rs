@@ -13,7 +13,7 @@ use crate::path::packet::Packet;
 use crate::path::policy::unwanted;
 use crate::path::rewrite::{hop, siit, sir, vxlan};
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, ActionId, DomainId, Hop, InFlight, Moving, Remote, Tunnel};
+use crate::table::{Action, ActionId, DomainId, Hop, InFlight, Local, Moving, Remote, Tunnel};
 
 /// Decides a packet to a SIR address or a tenant's own address. Those who send from here follow the mapping of lower
 /// origin, as everybody does. `None`: nobody knows where the receiver is, and the packet is one without a mapping.
@@ -77,7 +77,9 @@ fn send_on(
     ctx: &Ctx<'_>,
 ) -> Verdict {
     let locator = locator.and_then(|id| remote(packet, id, ctx));
-    let tunnelled = tunnel.map(|tunnel| through(packet, meta, (domain, moving), &tunnel, ctx));
+    let tunnelled = tunnel.map(|tunnel| {
+        through(packet, meta, (domain, matches!(meta.class, Class::Ila(_))), (&moving.inner, &tunnel), ctx)
+    });
     match (tunnelled, locator) {
         (Some(Verdict::Drop(DropReason::PacketTooBig)) | None, Some(remote)) => {
             retranslate(packet, meta, domain, remote, ctx)
@@ -87,13 +89,13 @@ fn send_on(
     }
 }
 
-/// Sends a packet through a tunnel, as the frame that its receiver would get here. Returns `PacketTooBig`, and changes
-/// nothing, if it does not fit.
-fn through(
+/// Sends a packet through a tunnel, as the frame that its receiver would get here by `inner`. `restores` says that it
+/// came under a locator. Returns `PacketTooBig`, and changes nothing, if it does not fit.
+pub(super) fn through(
     packet: &mut Packet<'_>,
     meta: &mut PacketMeta,
-    (domain, moving): (DomainId, &Moving),
-    tunnel: &Tunnel,
+    (domain, restores): (DomainId, bool),
+    (inner, tunnel): (&Local, &Tunnel),
     ctx: &Ctx<'_>,
 ) -> Verdict {
     let flow = flow::hash(packet.l3(), ctx.tables.flow_seed);
@@ -107,21 +109,21 @@ fn through(
         return verdict;
     }
     let delivered = if ipv4 {
-        siit::deliver(packet, meta, &moving.inner, domain, ctx)
+        siit::deliver(packet, meta, inner, domain, ctx)
     } else {
-        let domain = ctx.tables.domain(domain).filter(|_| matches!(meta.class, Class::Ila(_)));
-        sir::deliver(packet, meta, &moving.inner, domain, ctx)
+        let domain = ctx.tables.domain(domain).filter(|_| restores);
+        sir::deliver(packet, meta, inner, domain, ctx)
     };
-    match (delivered, vxlan::encapsulate) {
-        (Verdict::Forward(_), encapsulate) => {
+    match delivered {
+        Verdict::Forward(_) => {
             meta.moved = Some(Moved::Tunnelled);
-            encapsulate(packet, tunnel, flow, next)
+            vxlan::encapsulate(packet, tunnel, flow, next)
         }
-        (Verdict::Reply(_), encapsulate) => match encapsulate(packet, tunnel, flow, next) {
+        Verdict::Reply(_) => match vxlan::encapsulate(packet, tunnel, flow, next) {
             Verdict::Forward(port) => Verdict::Reply(port),
             verdict => verdict,
         },
-        (verdict, _) => verdict,
+        verdict => verdict,
     }
 }
 

@@ -4,8 +4,8 @@
 //! Packets from the fabric are copied only to members attached here, so a copy is never copied again. Nobody gets an
 //! ICMP error about a packet to a group (RFC 1122 §3.2.2, RFC 4443 §2.4(e.3)).
 
-use crate::ila::IdentifierType;
 use crate::ila::group::{self};
+use crate::ila::{Identifier, IdentifierType};
 use crate::net::ipv6::Ipv6;
 use crate::net::{Mac, ethernet};
 use crate::path::copies::Copies;
@@ -16,7 +16,7 @@ use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::rewrite::siit;
 use crate::path::rewrite::sir;
-use crate::path::stage::fragment;
+use crate::path::stage::{fragment, moving};
 use crate::path::verdict::{DropReason, Verdict};
 use crate::table::{Action, AttachmentKey, DomainId, Local, NetworkId, PortId, Remote};
 
@@ -139,16 +139,9 @@ fn send(
     }
 }
 
-/// Delivers to a member attached here, with the group's MAC address as destination.
-fn deliver(
-    packet: &mut Packet<'_>,
-    meta: &mut PacketMeta,
-    member: &Local,
-    domain: DomainId,
-    ctx: &Ctx<'_>,
-) -> Verdict {
+/// The delivery to a member of the group with this identifier: its link header has the group's MAC address.
+pub(super) fn to_group(member: &Local, identifier: Identifier) -> Local {
     let mut member = *member;
-    let identifier = meta.identifier;
     let ipv4 = identifier.kind() == IdentifierType::TenantIpv4;
     let mac = match identifier.0 as u32 {
         address if ipv4 && address >> 28 == 0xe => Mac::of_ipv4_multicast(address),
@@ -158,7 +151,33 @@ fn deliver(
     if let Some(to) = member.hop.link.first_chunk_mut() {
         *to = mac.0;
     }
-    if ipv4 {
+    member
+}
+
+/// Delivers to a member attached here, with the group's MAC address as destination. A member that has left gets the
+/// frame at its own, through the tunnel to its new node, which writes the group's.
+fn deliver(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    member: &Local,
+    domain: DomainId,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    let identifier = meta.identifier;
+    if !ctx.tables.moves.absent.is_empty()
+        && let Some(at) = attachment_at(member.hop.port, member.hop.link(), ethernet::destination)
+        && let Some(absent) = ctx.tables.moves.absent(&at)
+    {
+        return match &absent.copies {
+            Some((inner, tunnel)) => {
+                let restores = meta.from.is_none();
+                moving::through(packet, meta, (domain, restores), (inner, tunnel), ctx)
+            }
+            None => Verdict::Drop(DropReason::Departed),
+        };
+    }
+    let member = to_group(member, identifier);
+    if identifier.kind() == IdentifierType::TenantIpv4 {
         return siit::deliver(packet, meta, &member, domain, ctx);
     }
     // A packet of a tenant attached here still has the group's own address.

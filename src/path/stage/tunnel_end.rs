@@ -4,16 +4,19 @@
 //! attachment. A frame that came out of a tunnel goes into no other one, but for those that were held for a VM which was
 //! brought back.
 
-use super::moving;
+use super::{moving, replicate};
+use crate::ila::Identifier;
+use crate::ila::group::ipv6_identifier;
 use crate::net::ipv6::{Ipv6, Upper};
 use crate::net::udp::{self, Udp};
 use crate::net::{ethernet, ipv4, ipv6, vxlan};
+use crate::path::admit::group::ipv4_group;
 use crate::path::ctx::Ctx;
 use crate::path::meta::{Moved, PacketMeta};
 use crate::path::packet::Packet;
 use crate::path::rewrite::vxlan as rewrite;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{HopState, Local, Role, Then, Tunnel};
+use crate::table::{HopState, Local, NetworkId, Role, Then, Tunnel};
 
 /// The frame in a tunnelled packet.
 struct Inner {
@@ -66,7 +69,14 @@ pub(super) fn decide(
     meta.to = end.network;
     match end.then {
         Then::Hold(queue) => Verdict::Hold(queue),
-        Then::Deliver(local) => deliver(packet, meta, &inner, &local),
+        Then::Deliver(local) => match group_of(packet, &inner, end.network, ctx) {
+            None => deliver(packet, meta, &inner, &local),
+            // What was held was sent before it got copies here.
+            Some(group) if packet.admitted || !is_member(&local, end.network, group, ctx) => {
+                deliver(packet, meta, &inner, &replicate::to_group(&local, group))
+            }
+            Some(_) => Verdict::Drop(DropReason::VxlanUndelivered),
+        },
         Then::Left(Some(tunnel)) if packet.admitted => return_to(packet, meta, &inner, &tunnel, ctx),
         Then::Left(_) => Verdict::Drop(DropReason::TunnelledTwice),
     }
@@ -90,6 +100,29 @@ fn inner(frame: &[u8], at: usize) -> Option<Inner> {
     };
     let end = at + link.header + length;
     (length <= packet.len()).then_some(Inner { at, end, ethertype: link.ethertype })
+}
+
+/// The group or broadcast address of the network that the packet in a frame goes to.
+fn group_of(
+    packet: &Packet<'_>,
+    inner: &Inner,
+    network: Option<NetworkId>,
+    ctx: &Ctx<'_>,
+) -> Option<Identifier> {
+    let network = ctx.tables.networks.get(network?)?;
+    let packet = packet.frame().get(inner.at + ethernet::HEADER..inner.end)?;
+    match inner.ethertype {
+        ethernet::IPV4 => ipv4_group(ipv4::Ipv4::of(packet)?.destination(), network).ok()?,
+        _ => ipv6_identifier(network.vnid, Ipv6::of(packet)?.destination()),
+    }
+}
+
+/// Whether the attachment is a member of a group here, so that it gets the copies that are sent to this node.
+fn is_member(local: &Local, network: Option<NetworkId>, group: Identifier, ctx: &Ctx<'_>) -> bool {
+    let networks = &ctx.tables.networks;
+    let Some((id, known)) = network.and_then(|id| Some((id, networks.get(id)?))) else { return false };
+    let group = if known.is_broadcast_identifier(group) { known.broadcast() } else { group };
+    networks.members(id, group).iter().any(|member| member.attachment == local.attachment)
 }
 
 /// Delivers the frame to the attachment. Its hop limit was lowered before the tunnel.
