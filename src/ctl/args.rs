@@ -270,6 +270,15 @@ pub enum PeerCommand {
 pub enum IdCommand {
     /// Make identifiers for tasks
     New(NewArgs),
+    /// Have a node make identifiers for tasks, as SIR addresses, from the block that its authority leases to it
+    Make {
+        /// Name of the SIR domain
+        #[arg(long, value_name = "DOMAIN")]
+        domain: String,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        count: u32,
+    },
 }
 
 /// How to reach an authority, and what to do there.
@@ -360,10 +369,44 @@ pub enum NvaCommand {
     /// Policies between networks that operators want at NVEs
     #[command(subcommand)]
     Policy(WantedPolicyCommand),
+    /// Blocks from which NVEs make identifiers of tasks
+    Blocks {
+        /// Only those of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+    },
+    /// Locators that the authority allocates to NVEs, out of locator_pools
+    #[command(subcommand)]
+    Locator(AllocatedLocatorCommand),
     /// Write the registry of this moment into a new file beside the store
     Backup {
         /// Name of the file, without a directory
         name: String,
+    },
+}
+
+/// Locators that the authority allocates.
+#[derive(Debug, Subcommand)]
+pub enum AllocatedLocatorCommand {
+    /// List them
+    List {
+        /// Only those of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+    },
+    /// Allocate the next free one of a SIR domain to an NVE
+    Add {
+        /// The NVE
+        nve: String,
+        /// Name of the SIR domain at the authority
+        #[arg(long, value_name = "DOMAIN")]
+        domain: String,
+    },
+    /// Take one back at which nothing is registered
+    #[command(visible_alias = "delete")]
+    Del {
+        /// The locator, a /64 prefix
+        locator: String,
     },
 }
 

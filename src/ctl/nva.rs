@@ -1,5 +1,6 @@
 //! `ilactl nva`: asks an authority.
 
+mod allocations;
 mod events;
 mod locator;
 mod wanted;
@@ -190,6 +191,8 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
             };
             events::watch(&mut client, out, request).await
         }
+        NvaCommand::Blocks { nve } => allocations::blocks(&mut client, out, nve).await,
+        NvaCommand::Locator(command) => allocations::locators(&mut client, out, command, timeout).await,
         NvaCommand::Backup { name } => {
             let backup = client.backup(ask(v1::BackupRequest { name }, timeout)).await?.into_inner();
             let v1::BackupResponse { path, revision, identifiers, released } = backup;

@@ -5,6 +5,7 @@ use super::control;
 use super::embedded::{Embedded, EmbeddedError};
 use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
+use super::identifiers::Identifiers;
 use super::log::Log;
 use super::nva::{Before, Nva};
 use super::provision::Provision;
@@ -144,7 +145,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         timer_seed: rand::random(),
     })?;
     before.keep_own(&shell.config().borrow());
-    let services = Services::start(&config, &shell, &stats)?;
+    let identifiers = Arc::<Identifiers>::default();
+    let services = Services::start(&config, &shell, &stats, identifiers.clone())?;
     let mut authorities = config.nva.clone();
     if let (Some(nva), Some(embedded)) = (&mut authorities, &embedded) {
         nva.endpoints = vec![embedded.endpoint()];
@@ -153,7 +155,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let embedded = embedded.map_err(|why| RunError::System("start the embedded authority", why))?;
     let nva = authorities.map(|nva| {
         let (handle, told) = (shell.handle(), (shell.config(), shell.provisioned()));
-        let started = Nva::start(nva, handle, told, stats.clone(), before, exchanges.clone());
+        let workers = (exchanges.clone(), identifiers.clone());
+        let started = Nva::start(nva, handle, told, stats.clone(), before, workers);
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;
@@ -312,7 +315,12 @@ struct Services {
 }
 
 impl Services {
-    fn start(config: &Config, shell: &Shell, stats: &Arc<Stats>) -> Result<Self, RunError> {
+    fn start(
+        config: &Config,
+        shell: &Shell,
+        stats: &Arc<Stats>,
+        identifiers: Arc<Identifiers>,
+    ) -> Result<Self, RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -325,7 +333,7 @@ impl Services {
             Some(metrics) => Some(runtime.block_on(http::listen(metrics.listen))?),
             None => None,
         };
-        let service = Service::new(shell.handle(), shell.config());
+        let service = Service::new(shell.handle(), shell.config()).making(identifiers);
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
             // A sender that is gone means stop, too.

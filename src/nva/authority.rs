@@ -11,7 +11,7 @@ mod redirects;
 use super::absent::Absent;
 use super::bucket::Bucket;
 use super::commits::{Authors, BATCH, Commits};
-use super::convergence::Convergence;
+use super::convergence::{Convergence, Convergences};
 use super::drift::Drift;
 use super::event::{By, Event, Kind};
 use super::interest::Asked;
@@ -24,6 +24,7 @@ use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
 use super::throttle::Throttle;
 use crate::config::RefusedEntry;
+use crate::ila::SirPrefix;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ pub struct Authority {
     drifts: Drifts,
     news: News,
     /// How long transactions took until NVEs said that they applied them.
-    convergence: Convergence,
+    convergence: Convergences,
     /// Of what others registered, how much operators are told one by one.
     untold: Throttle,
     /// The time of the last step.
@@ -96,6 +97,8 @@ pub struct NveState<'a> {
     pub applied: u64,
     /// Whether it asks, and does not say what is in force.
     pub asks: bool,
+    /// Whether it follows mappings, and says what is in force.
+    pub follows: bool,
     /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
     pub provisioned: Option<(u64, &'a [RefusedEntry])>,
 }
@@ -118,7 +121,7 @@ impl Authority {
             ticked_ms: None,
             drifts: Drifts::default(),
             news: News::default(),
-            convergence: Convergence::default(),
+            convergence: Convergences::default(),
             untold: Throttle::of_registrations(),
             now_ms: 0,
             effects: Vec::new(),
@@ -132,6 +135,12 @@ impl Authority {
             true => Some(0),
             false => self.news.waits.then_some(self.news.due_ms),
         }
+    }
+
+    /// The time of the last step.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 
     /// The registry.
@@ -161,7 +170,19 @@ impl Authority {
     /// How long transactions took from being durable until an NVE that was subscribed then said that it applied them.
     #[must_use]
     pub fn convergence(&self) -> &Convergence {
-        &self.convergence
+        &self.convergence.all
+    }
+
+    /// The same by virtual network: those with a histogram of their own, by name or VNID, and all others.
+    #[must_use]
+    pub fn convergence_by_network(&self) -> (Vec<(String, Convergence)>, Convergence) {
+        let catalogue = self.registry.catalogue();
+        let label = |&(sir_prefix, vnid): &(u64, u32)| match catalogue.name_of(sir_prefix, vnid) {
+            Some(name) => name.to_owned(),
+            None => format!("{vnid} of {}", SirPrefix(sir_prefix)),
+        };
+        let of = self.convergence.of.iter().map(|(network, it)| (label(network), *it));
+        (of.collect(), self.convergence.others)
     }
 
     /// Identifiers that NVEs asked for, and that were answered.
@@ -200,9 +221,18 @@ impl Authority {
                 name: session.nve.as_deref()?,
                 applied: session.applied,
                 asks: session.asks(),
+                follows: session.subscribed_at.is_some(),
                 provisioned: provisioning.map(|it| (it.revision, &it.refused[..])),
             })
         })
+    }
+
+    /// How many transactions the slowest of the NVEs that follow mappings is behind.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let followers = self.nves().filter(|nve| nve.follows);
+        let behind = followers.map(|nve| self.registry.revision().saturating_sub(nve.applied));
+        behind.max().unwrap_or(0)
     }
 
     /// NVEs with a session at another authority, and its name.
@@ -253,6 +283,7 @@ impl Authority {
             }
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
+            Input::Locator(ticket, change) => self.commits.change_locator(ticket, change),
             Input::Committed(Ok(())) => {
                 let done = self.commits.done(&mut self.sessions, now_ms);
                 done.iter().for_each(|(transaction, authors)| self.apply(transaction, authors, now_ms));
@@ -362,7 +393,7 @@ impl Authority {
         for (id, lease_ms) in silent {
             self.end_as(Kind::SessionStale, id, format!("nothing came for {lease_ms} ms"), now_ms);
         }
-        self.commits.tick();
+        self.commits.tick(now_ms);
         self.note_rest(now_ms);
         self.registry.tick(now_ms);
         if let Some(restoration) = self.registry.restoration()
@@ -399,7 +430,9 @@ impl Authority {
                 // What was there before it subscribed says nothing of how long that took.
                 if let Some(subscribed_at) = session.subscribed_at {
                     let times = self.log.times(before.max(subscribed_at), applied);
-                    times.for_each(|at_ms| self.convergence.record(now_ms.saturating_sub(at_ms)));
+                    times.for_each(|(at_ms, networks)| {
+                        self.convergence.record(now_ms.saturating_sub(at_ms), networks);
+                    });
                 }
                 return;
             }
@@ -457,6 +490,9 @@ impl Authority {
                 (Some(id), Request::Register(Claim { key, choices, known }))
             }
             (Some(_), Up::Unregister { id, key }) => (Some(id), Request::Unregister(key)),
+            (Some(_), Up::LeaseBlock { id, sir_prefix, had }) => {
+                (Some(id), Request::LeaseBlock(sir_prefix, had))
+            }
         };
         session.waiting += usize::from(number.is_some());
         if session.waiting > WAITING {
@@ -482,13 +518,13 @@ impl Authority {
     /// Takes over another configuration. What is registered stays.
     fn reconfigure(
         &mut self,
-        Configured { nves, quotas, freeze, rules, sessions: limits }: Configured,
+        Configured { nves, quotas, freeze, rules, sessions: limits, allocations }: Configured,
         now_ms: u64,
     ) {
         // Those that are new are away from now on.
         let new = nves.keys().filter(|nve| !self.registry.knows(nve));
         self.sessions.away.extend(new.map(|nve| (Arc::from(&**nve), now_ms)));
-        self.registry.reconfigure((nves, quotas, freeze), rules, limits.hold_down_ms);
+        self.registry.reconfigure((nves, quotas, freeze), (rules, allocations), limits.hold_down_ms);
         self.sessions.touch_all();
         let drifts = self.sessions.all.values_mut().filter_map(|session| session.drift.as_mut());
         drifts.for_each(|drift| drift.begin(limits.digest_ms, now_ms));
@@ -559,7 +595,7 @@ impl Authority {
         let lease_ms = self.settings.sessions.lease_ms;
         session.lease_ms = lease_ms;
         let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
-        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };
+        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, blocks: true };
         session.sent(&welcome);
         self.note_session(Kind::SessionOpened, id, if asks { "it asks for what it needs" } else { "" });
         self.effects.push(Effect::Down(id, welcome));

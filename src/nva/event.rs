@@ -82,6 +82,10 @@ kinds! {
     Reloaded = "reloaded",
     /// backup
     BackedUp = "backed_up",
+    /// allocated
+    Allocated = "allocated",
+    /// an allocation is free again
+    Freed = "freed",
 }
 
 impl Kind {
@@ -111,7 +115,9 @@ impl Kind {
             | Kind::Redirected
             | Kind::RestorationEnded
             | Kind::Reloaded
-            | Kind::BackedUp => false,
+            | Kind::BackedUp
+            | Kind::Allocated
+            | Kind::Freed => false,
         }
     }
 }

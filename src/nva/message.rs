@@ -3,6 +3,7 @@
 use super::catalogue::Seen;
 use super::model::{Choice, Key, Known};
 use crate::config::{ObjectName, RefusedEntry};
+use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, PARTS, Parts, Scopes};
 
 /// The version of the protocol that this release speaks.
@@ -97,6 +98,15 @@ pub enum Up {
         /// Whether what operators want differs.
         objects: bool,
     },
+    /// It wants a block of identifiers, or its block for longer.
+    LeaseBlock {
+        /// The answer repeats it.
+        id: u64,
+        /// Of the SIR domain.
+        sir_prefix: u64,
+        /// The one that it had before.
+        had: Option<Registrar>,
+    },
 }
 
 /// Packets that take the way by an ILA router although their destination is known.
@@ -150,6 +160,8 @@ pub enum Down<M = Vec<Told>> {
         lease_ms: u32,
         /// Whether the NVE may say [`Up::Triangular`].
         router: bool,
+        /// Whether it may say [`Up::LeaseBlock`].
+        blocks: bool,
     },
     /// A request is durable.
     Registered {
@@ -222,6 +234,17 @@ pub enum Down<M = Vec<Told>> {
     },
     /// A snapshot of these parts begins. What it lacks of them goes at its end; what it says of others counts as well.
     Repair(Parts),
+    /// The NVE has a block of identifiers.
+    BlockLeased {
+        /// Of the request.
+        id: u64,
+        /// Which one.
+        block: Registrar,
+        /// The highest identifier of it that the NVE ever registered; 0: none.
+        reached: u64,
+        /// For so long from when it asked.
+        lease_ms: u64,
+    },
     /// The session ends, and why.
     Error(String),
 }
@@ -270,6 +293,7 @@ impl Down<Encoded> {
                 Down::Repair(parts) => parts.len() * size_of::<u32>(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
+                | Down::BlockLeased { .. }
                 | Down::Resumed(_)
                 | Down::SnapshotEnd(_)
                 | Down::Progress(_) => 0,

@@ -7,24 +7,29 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
+mod allocating;
 mod limits;
 
 use super::allocate;
+use super::allocations::Allocations;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::digests::Digests;
 use super::flaps::Flaps;
-use super::model::{Choice, Key, ObjectKey, Record, Transaction};
+use super::model::{Allocation, AllocationKey, Choice, Key, ObjectKey, Record, Transaction};
 use super::quotas::{Network, Networks, network_of};
 
+pub use super::allocations::{AllocationRules, Leased, LocatorChange, Pool};
 pub use super::flaps::FreezeRules;
 pub use super::model::Nve;
 pub use super::quotas::Quotas;
+
 use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
+use crate::ila::Locator;
 use crate::mapping::{Digest, Scope, Scopes};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 /// Released identifiers that are kept for an NVE, besides as many as it may have. Beyond them it registers nothing new.
@@ -72,6 +77,9 @@ pub struct Registry {
     revision: u64,
     restoration: Option<Restoration>,
     catalogue: Catalogue,
+    allocations: Allocations,
+    /// Locators that the configuration gives to NVEs.
+    configured: HashSet<Locator>,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -82,15 +90,17 @@ pub struct Draft {
     more: BTreeMap<String, isize>,
     /// How many more each network has.
     more_in: BTreeMap<Network, isize>,
+    allocations: BTreeMap<AllocationKey, Option<Allocation>>,
 }
 
 impl Draft {
     /// The transaction, if anything changes.
     #[must_use]
     pub fn finish(self) -> Option<Transaction> {
-        (!self.writes.is_empty()).then(|| {
-            let writes = self.writes.into_iter().collect();
-            Transaction { writes, ..Transaction::default() }
+        (!self.is_empty()).then(|| {
+            let (writes, allocations) = (self.writes.into_iter(), self.allocations.into_iter());
+            let (writes, allocations) = (writes.collect(), allocations.collect());
+            Transaction { writes, allocations, ..Transaction::default() }
         })
     }
 
@@ -102,16 +112,16 @@ impl Draft {
         }
     }
 
-    /// How many records it writes.
+    /// How many records and allocations it writes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.writes.len()
+        self.writes.len() + self.allocations.len()
     }
 
     /// Whether it writes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.len() == 0
     }
 }
 
@@ -145,6 +155,7 @@ impl Registry {
             quotas: Quotas::default(),
             flaps: Flaps::default(),
             newly_frozen: Vec::new(),
+            configured: configured(&nves),
             nves,
             records,
             held,
@@ -153,6 +164,7 @@ impl Registry {
             revision,
             restoration: None,
             catalogue: Catalogue::default(),
+            allocations: Allocations::default(),
         }
     }
 
@@ -179,10 +191,12 @@ impl Registry {
     pub fn reconfigure(
         &mut self,
         (nves, quotas, freeze): (HashMap<String, Nve>, Quotas, FreezeRules),
-        rules: ProvisionRules,
+        (rules, allocation): (ProvisionRules, AllocationRules),
         hold_down_ms: u64,
     ) {
         self.catalogue.judge_by(rules);
+        self.allocations.rules = allocation;
+        self.configured = configured(&nves);
         self.flaps.judge_by(freeze);
         self.restoration.iter_mut().for_each(|it| it.reconfigure(&nves));
         (self.nves, self.quotas, self.hold_down_ms) = (nves, quotas, hold_down_ms);
@@ -335,6 +349,13 @@ impl Registry {
         self.seen(draft, key).is_some_and(|record| !record.is_held() && record.owner != nve)
     }
 
+    /// Whether a registration changes nothing.
+    pub(super) fn is_so(&self, draft: &Draft, nve: &str, Claim { key, choices, .. }: &Claim) -> bool {
+        let Some(record) = self.seen(draft, *key).filter(|record| record.is_held()) else { return false };
+        let is_there = |choice: &Choice| record.choices.contains(choice);
+        record.owner == nve && record.choices.len() == choices.len() && choices.iter().all(is_there)
+    }
+
     /// Judges a registration and adds it to the draft. Gives the sequence that the record has then.
     ///
     /// # Errors
@@ -363,6 +384,7 @@ impl Registry {
             });
         }
         self.may_come(nve, key, now_ms)?;
+        self.may_use_block(draft, nve, key)?;
         let before = self.seen(draft, key);
         if let Some(restoration) = self.restoration.as_ref().filter(|_| !before.is_some_and(Record::is_held))
             && !(1..=self.revision).contains(&known)
@@ -406,6 +428,7 @@ impl Registry {
             self.network_may_have_more(draft, key)?;
             draft.count(nve, key, 1);
         }
+        self.reach(draft, nve, key);
         draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence });
         Ok(sequence)
     }
@@ -496,7 +519,9 @@ impl Registry {
         // What a later sequence could not be told to be above stays.
         let is_below = |key| records.get(&key).is_some_and(|it| it.sequence <= *revision);
         let deletes = tombstones.take_look(now_ms, most, |key| is_below(key) && !is_used(key));
-        (!deletes.is_empty()).then(|| Transaction { deletes, ..Transaction::default() })
+        let allocations = self.over(now_ms, most - deletes.len());
+        let transaction = Transaction { deletes, allocations, ..Transaction::default() };
+        (!transaction.is_empty()).then_some(transaction)
     }
 
     /// What is told of an identifier that nobody has and nothing is known of.
@@ -513,6 +538,7 @@ impl Registry {
             self.restoration = None;
         }
         self.catalogue.apply(&transaction.objects);
+        self.allocations.apply(transaction, (now_ms, self.hold_down_ms));
         for (key, record) in &transaction.writes {
             self.digests.add(*key, record);
             self.networks.add(*key, record);
@@ -552,7 +578,7 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, restored, completed, records, objects, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, allocations, .. } = stored;
         let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
         let touched = self.catalogue.touched(&objects);
@@ -562,6 +588,8 @@ impl Registry {
         let mut now = now.with_catalogue(catalogue);
         now.quotas = std::mem::take(&mut self.quotas);
         now.flaps = std::mem::take(&mut self.flaps);
+        now.allocations = std::mem::take(&mut self.allocations);
+        now.allocations.replace(allocations, (now_ms, self.hold_down_ms));
         let before = std::mem::replace(self, Registry { restoration, ..now });
         completed.iter().for_each(|nve| self.completed(nve));
         let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
@@ -587,6 +615,11 @@ impl Registry {
             }
         }
     }
+}
+
+/// Locators that the configuration gives to NVEs.
+fn configured(nves: &HashMap<String, Nve>) -> HashSet<Locator> {
+    nves.values().flat_map(|nve| nve.locators.keys()).copied().collect()
 }
 
 fn note_held(held: &mut HashMap<String, BTreeSet<Key>>, key: Key, owner: &str) {

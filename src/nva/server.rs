@@ -10,7 +10,7 @@ use super::event::{By, Event as Happened, Kind};
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
-use super::registry::Registry;
+use super::registry::{LocatorChange, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::watch::Hub;
 use super::{MAX_MESSAGE_BYTES, v1};
@@ -150,6 +150,15 @@ impl AuthorityHandle {
         self.ask(Box::new(move |ticket| Input::Change(ticket, key, change)), author).await
     }
 
+    /// Allocates or frees a locator. Gives its sequence and the revision, or why not.
+    pub(super) async fn change_locator(
+        &self,
+        change: LocatorChange,
+        author: Author,
+    ) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Locator(ticket, change)), author).await
+    }
+
     /// What happens.
     pub(super) fn hub(&self) -> &Arc<Hub> {
         &self.1
@@ -213,7 +222,7 @@ pub struct Server {
 #[must_use]
 pub fn pair(
     Running { stored, rules: commits, orders, reports, thread }: Running,
-    Configured { nves, quotas, freeze, rules, sessions: limits }: Configured,
+    Configured { nves, quotas, freeze, rules, sessions: limits, allocations }: Configured,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -230,7 +239,8 @@ pub fn pair(
         tracing::error!(%object, why, "what an operator wanted cannot be read, and nobody is told of it; set it anew");
     }
     let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
-    let mut registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
+    let registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
+    let mut registry = registry.with_allocations(allocations, stored.allocations, 0);
     if stored.restored {
         registry = registry.restored(0);
         stored.completed.iter().for_each(|nve| registry.completed(nve));

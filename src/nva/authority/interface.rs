@@ -9,7 +9,7 @@ use crate::nva::interest::MARGIN_MS;
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, SessionId, Ticket, Up};
 use crate::nva::model::{Key, ObjectKey, Transaction};
-use crate::nva::registry::{FreezeRules, Nve, Quotas};
+use crate::nva::registry::{AllocationRules, FreezeRules, LocatorChange, Nve, Quotas};
 use crate::nva::store::Stored;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub enum Input {
     Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
     Change(Ticket, ObjectKey, Change),
+    /// An operator allocates or frees a locator. Answered by [`Effect::Released`].
+    Locator(Ticket, LocatorChange),
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
     /// it was judged by.
     Committed(Result<(), String>),
@@ -126,6 +128,8 @@ pub struct Configured {
     pub rules: ProvisionRules,
     /// Limits of sessions.
     pub sessions: SessionLimits,
+    /// How blocks and locators are allocated.
+    pub allocations: AllocationRules,
 }
 
 /// How it runs.

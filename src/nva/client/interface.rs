@@ -2,6 +2,7 @@
 
 use crate::config::RefusedEntry;
 use crate::mapping::Digest;
+use crate::nva::blocks::OwnBlock;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
 use crate::nva::message::{Down, Extent, Told, Triangle, Up};
@@ -61,6 +62,8 @@ pub enum Effect {
     Compare,
     /// This is all that operators want at the node. What came before counts no longer.
     Provision(Arc<Objects>),
+    /// The node makes identifiers from these blocks, and from no others.
+    Blocks(Vec<OwnBlock>),
     /// Tell the operator.
     Tell(News),
 }
@@ -89,6 +92,10 @@ pub enum News {
         /// Whether the node forgets the mappings now.
         forgets: bool,
     },
+    /// The authority leases no blocks: it is of an earlier release.
+    NoBlocks,
+    /// The authority leases no block, and why.
+    BlockRefused(String),
     /// The authority refuses an identifier.
     Refused {
         /// The identifier.

@@ -1,6 +1,6 @@
 //! What a store does, whichever it is.
 
-use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::sync::Arc;
 
 /// Length of an epoch in bytes.
@@ -21,6 +21,8 @@ pub struct Stored {
     pub records: Vec<(Key, Record)>,
     /// What operators want at NVEs, in the order of keys.
     pub objects: Vec<(ObjectKey, Object)>,
+    /// What is allocated, in the order of keys.
+    pub allocations: Vec<(AllocationKey, Allocation)>,
 }
 
 /// What a store or a backup holds.

@@ -1,7 +1,7 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
-use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
 
 /// A store in memory.
@@ -11,14 +11,15 @@ pub struct Memory {
     restored: bool,
     records: BTreeMap<Key, Record>,
     objects: BTreeMap<ObjectKey, Object>,
+    allocations: BTreeMap<AllocationKey, Allocation>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, restored, records, objects, .. } = stored;
+        let Stored { revision, restored, records, objects, allocations, .. } = stored;
         let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
-        Memory { revision, restored, records, objects }
+        Memory { revision, restored, records, objects, allocations: allocations.into_iter().collect() }
     }
 }
 
@@ -26,7 +27,9 @@ impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
         let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
-        Ok(Stored { revision: self.revision, restored: self.restored, records, objects, ..Stored::default() })
+        let allocations = self.allocations.clone().into_iter().collect();
+        let (revision, restored) = (self.revision, self.restored);
+        Ok(Stored { revision, restored, records, objects, allocations, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -40,6 +43,12 @@ impl Store for Memory {
         self.restored &= !transaction.ends_restoration;
         self.records.extend(transaction.writes.iter().cloned());
         transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+        for (key, allocation) in &transaction.allocations {
+            match allocation {
+                Some(allocation) => _ = self.allocations.insert(*key, allocation.clone()),
+                None => _ = self.allocations.remove(key),
+            }
+        }
         for (key, object) in &transaction.objects {
             match object {
                 Some(object) => _ = self.objects.insert(key.clone(), object.clone()),

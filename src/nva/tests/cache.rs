@@ -123,7 +123,7 @@ impl Bench {
                     self.client(Input::Applied);
                 }
                 Effect::Close => self.ended = true,
-                Effect::Compare | Effect::Tell(_) | Effect::Provision(_) => {}
+                Effect::Compare | Effect::Tell(_) | Effect::Provision(_) | Effect::Blocks(_) => {}
             }
         }
     }
@@ -445,7 +445,14 @@ fn queries_in_flight_are_bounded() {
     let mut client = Client::new(name(2), 1, 1, 1, None).caching();
     let _ = client.step(0, Input::Tick);
     let _ = client.step(0, Input::Opened);
-    let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router: false };
+    let welcome = Down::Welcome {
+        version: 1,
+        epoch: vec![1],
+        revision: 0,
+        lease_ms: 60_000,
+        router: false,
+        blocks: true,
+    };
     let _ = client.step(0, Input::Down(welcome));
     let effects = client.step(0, Input::Misses((1..=3_000).map(key).collect()));
     let queries: Vec<&Effect> =
@@ -547,7 +554,8 @@ fn a_router_tells_only_while_the_authority_says_that_it_is_one() {
         let _ = client.step(0, Input::Tick);
         let _ = client.step(0, Input::Opened);
         assert_eq!(client.step(0, seen()), []);
-        let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router };
+        let welcome =
+            Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router, blocks: true };
         let _ = client.step(0, Input::Down(welcome));
         assert_eq!(client.status().router, router);
         let told = client.step(0, seen());

@@ -36,7 +36,8 @@ impl Bench {
                 | Effect::Close
                 | Effect::Compare
                 | Effect::Tell(_)
-                | Effect::Provision(_) => {}
+                | Effect::Provision(_)
+                | Effect::Blocks(_) => {}
             }
         }
     }
@@ -57,6 +58,7 @@ impl Bench {
             revision: 9,
             lease_ms: 60_000,
             router: false,
+            blocks: true,
         });
         let subscribed = self.ups.drain(..).find_map(|up| match up {
             Up::Subscribe(known, _) => Some(known),

@@ -327,7 +327,7 @@ impl Cluster {
                     let own = digests(&nve.table);
                     self.client(n, client::Input::Compared(own));
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
+                client::Effect::Tell(_) | client::Effect::Provision(_) | client::Effect::Blocks(_) => {}
             }
         }
     }

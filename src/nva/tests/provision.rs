@@ -326,7 +326,14 @@ fn what_a_later_release_wrote_is_kept_and_stops_nobody() {
 }
 
 fn welcome(revision: u64) -> Down {
-    Down::Welcome { version: 1, epoch: b"e".to_vec(), revision, lease_ms: 60_000, router: false }
+    Down::Welcome {
+        version: 1,
+        epoch: b"e".to_vec(),
+        revision,
+        lease_ms: 60_000,
+        router: false,
+        blocks: true,
+    }
 }
 
 #[test]

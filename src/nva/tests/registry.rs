@@ -300,7 +300,7 @@ fn other_nves_are_taken_over_and_what_is_registered_stays() {
     others.get_mut("nve1").unwrap().locators.remove(&locator(1, 0));
     registry.reconfigure(
         (others, Quotas::default(), FreezeRules::default()),
-        crate::config::ProvisionRules::default(),
+        Default::default(),
         HOLD_DOWN_MS,
     );
     assert_eq!(registry.counts(), (2, 0));
@@ -345,7 +345,7 @@ fn a_network_has_no_more_identifiers_than_its_quota_whoever_registers_them() {
     assert_eq!(registry.count_in(SIR, 7), (2, Some(2)));
     // A lower quota takes nothing away.
     let lower = Quotas { named: [((SIR, 7), 1)].into(), ..Quotas::default() };
-    registry.reconfigure((nves(2), lower, FreezeRules::default()), ProvisionRules::default(), HOLD_DOWN_MS);
+    registry.reconfigure((nves(2), lower, FreezeRules::default()), Default::default(), HOLD_DOWN_MS);
     assert_eq!(registry.count_in(SIR, 7), (2, Some(1)));
     assert!(taken(&mut registry, 2, 7, 5).is_err() && taken(&mut registry, 2, 8, 5).is_ok());
     // And counts are those of the records over a restart.

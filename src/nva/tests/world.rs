@@ -272,7 +272,7 @@ impl World {
                 client::Effect::Tell(News::Away(why)) => {
                     assert!(!why.contains("out of turn"), "nve{}: {why}", n + 1);
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
+                client::Effect::Tell(_) | client::Effect::Provision(_) | client::Effect::Blocks(_) => {}
             }
         }
     }

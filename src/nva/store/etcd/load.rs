@@ -1,7 +1,7 @@
 //! Reads everything that the store held at one revision of etcd.
 
 use super::layout::{
-    Claim, Layout, Place, end_of, object, read_claim, read_head, read_mark, record, write_head,
+    Claim, Layout, Place, allocation, end_of, object, read_claim, read_head, read_mark, record, write_head,
 };
 use super::link::{Failure, answer};
 use crate::nva::store::interface::{Progress, Stored};
@@ -69,6 +69,12 @@ pub(super) async fn load(
         let Place::Object(key) = layout.place(value.key()) else { continue };
         objects.push(object(key, value.value()).map_err(Failure::Refused)?);
     }
+    let mut allocations = Vec::new();
+    for value in range(client, &layout.allocations(), PAGE, at).await? {
+        let Place::Allocation(key) = layout.place(value.key()) else { continue };
+        allocations.push(allocation(key, value.value()).map_err(Failure::Refused)?);
+    }
+    allocations.sort_unstable_by_key(|(key, _)| *key);
     for value in range(client, &layout.session(""), PAGE, at).await? {
         if let (Place::Session(nve), Some(claim)) = (layout.place(value.key()), read_claim(value.value())) {
             claims.push((nve, claim));
@@ -84,7 +90,7 @@ pub(super) async fn load(
     }
     progress("reading", SHARDS, SHARDS);
     let (epoch, revision) = (head.epoch, head.revision);
-    let stored = Stored { epoch, revision, restored, completed, records, objects };
+    let stored = Stored { epoch, revision, restored, completed, records, objects, allocations };
     Ok(Loaded { head, at, stored, claims })
 }
 
