@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::nva::allocations::AllocatedLocatorCommand;
 use crate::config::NvaEndpoint;
 use crate::ila::SirPrefix;
 use crate::ila::generate::{Eui64, Registrar};
@@ -325,9 +326,21 @@ pub enum NvaCommand {
         /// Only this SIR address
         #[arg(long, value_name = "SIR")]
         sir: Option<String>,
+        /// Only those of this MAC address
+        #[arg(long, value_name = "MAC")]
+        mac: Option<String>,
         /// At most so many
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
+    },
+    /// Virtual networks as NVEs have them: names, gateways and subnets
+    Networks {
+        /// Only those of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+        /// Only this network, by the name that operators gave it or its VNID
+        #[arg(long, value_name = "NETWORK")]
+        network: Option<String>,
     },
     /// Release an identifier of an NVE that has no session and will not come back, or all of an NVE that was taken out
     /// of the configuration
@@ -382,31 +395,6 @@ pub enum NvaCommand {
     Backup {
         /// Name of the file, without a directory
         name: String,
-    },
-}
-
-/// Locators that the authority allocates.
-#[derive(Debug, Subcommand)]
-pub enum AllocatedLocatorCommand {
-    /// List them
-    List {
-        /// Only those of this NVE
-        #[arg(long, value_name = "NVE")]
-        nve: Option<String>,
-    },
-    /// Allocate the next free one of a SIR domain to an NVE
-    Add {
-        /// The NVE
-        nve: String,
-        /// Name of the SIR domain at the authority
-        #[arg(long, value_name = "DOMAIN")]
-        domain: String,
-    },
-    /// Take one back at which nothing is registered
-    #[command(visible_alias = "delete")]
-    Del {
-        /// The locator, a /64 prefix
-        locator: String,
     },
 }
 

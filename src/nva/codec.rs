@@ -1,5 +1,7 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
+mod bindings;
+
 use super::catalogue::Seen;
 use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, TRIANGLES, Told, Triangle, Up};
 use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
@@ -8,6 +10,7 @@ use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
+use crate::net::Mac;
 use prost::Message;
 use prost::bytes::BytesMut;
 use std::sync::Arc;
@@ -47,8 +50,9 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             }
             Up::Hello { versions, nve, boot, asks, digests }
         }
-        Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known })) => {
-            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)?, known }
+        Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known, mac })) => {
+            let mac = (mac != 0).then(|| bindings::read_mac(mac)).transpose()?;
+            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)?, known, mac }
         }
         Some(up::Message::Unregister(v1::Unregister { id, key })) => {
             Up::Unregister { id, key: read_key(key)? }
@@ -109,6 +113,8 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::LeaseBlock(v1::LeaseBlock { id, sir_prefix, block })) => {
             Up::LeaseBlock { id, sir_prefix, had: block.map(read_block).transpose()? }
         }
+        Some(up::Message::FindMacs(find)) => bindings::read_find(find)?,
+        Some(up::Message::AttachedNetworks(attached)) => Up::Attached(bindings::read_attached(attached)?),
     })
 }
 
@@ -129,11 +135,19 @@ pub fn read_down_and_count(message: v1::Down, odd: &mut u64) -> Result<Down, Mal
     let mut read_mappings = |encoded| read_mappings(encoded, odd);
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms, router, blocks })) => {
+        Some(down::Message::Welcome(v1::Welcome {
+            version,
+            epoch,
+            revision,
+            lease_ms,
+            router,
+            bindings,
+            blocks,
+        })) => {
             if epoch.is_empty() || epoch.len() > MAX_EPOCH {
                 return malformed(format!("Welcome: an epoch of {} bytes; 1 to {MAX_EPOCH}", epoch.len()));
             }
-            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router, blocks }
+            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router, bindings, blocks }
         }
         Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
             Down::Registered { id, sequence, revision }
@@ -194,6 +208,7 @@ pub fn read_down_and_count(message: v1::Down, odd: &mut u64) -> Result<Down, Mal
             part.deleted = deleted.collect::<Result<_, _>>()?;
             Down::Provision(part)
         }
+        Some(down::Message::FoundMacs(found)) => bindings::read_found(found)?,
     })
 }
 
@@ -367,9 +382,10 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Hello { versions, nve, boot, asks, digests } => {
             up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests })
         }
-        Up::Register { id, key, choices, known } => {
+        Up::Register { id, key, choices, known, mac } => {
             let (key, locators) = (write_key(key), write_choices(&choices));
-            up::Message::Register(v1::Register { id, key, locators, known_sequence: known })
+            let mac = mac.map_or(0, Mac::bits);
+            up::Message::Register(v1::Register { id, key, locators, known_sequence: known, mac })
         }
         Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
         Up::Subscribe(known, scopes) => {
@@ -410,6 +426,11 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::LeaseBlock { id, sir_prefix, had } => {
             up::Message::LeaseBlock(v1::LeaseBlock { id, sir_prefix, block: had.map(Registrar::number) })
         }
+        Up::FindMacs { id, network: (sir_prefix, vnid), macs } => {
+            let macs = macs.into_iter().map(Mac::bits).collect();
+            up::Message::FindMacs(v1::FindMacs { id, sir_prefix, vnid, macs })
+        }
+        Up::Attached(attached) => up::Message::AttachedNetworks(bindings::write_attached(attached)),
     };
     v1::Up { message: Some(message) }
 }
@@ -418,9 +439,10 @@ pub fn write_up(up: Up) -> v1::Up {
 #[must_use]
 pub fn write_down(down: Down<Encoded>) -> v1::Down {
     let message = match down {
-        Down::Welcome { version, epoch, revision, lease_ms, router, blocks } => {
+        Down::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks } => {
             let epoch = epoch.into();
-            down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms, router, blocks })
+            let welcome = v1::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks };
+            down::Message::Welcome(welcome)
         }
         Down::Registered { id, sequence, revision } => {
             down::Message::Registered(v1::Registered { id, sequence, revision })
@@ -450,6 +472,11 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
             let write_all =
                 |all: Vec<_>| v1::MappingsDigest { domains: all.into_iter().map(write).collect() };
             down::Message::Digest(v1::Digest { revision, mappings: mappings.map(write_all), objects })
+        }
+        Down::FoundMacs { id, revision, found, negative_lifetime_ms, why } => {
+            let found = found.into_iter().map(bindings::write_found).collect();
+            let why = shortened(why.unwrap_or_default(), MAX_WHY);
+            down::Message::FoundMacs(v1::FoundMacs { id, revision, found, negative_lifetime_ms, why })
         }
         Down::Repair(parts) => down::Message::Repair(v1::Repair { mappings: write_parts(&parts) }),
         Down::BlockLeased { id, block, reached, lease_ms } => {

@@ -1,6 +1,6 @@
 //! How long transactions take until they are in force: a histogram, and one for each virtual network.
 
-use super::quotas::Network;
+use super::model::Network;
 use std::collections::BTreeMap;
 
 /// Upper bounds of the buckets in milliseconds. One bucket without a bound follows.

@@ -82,6 +82,14 @@ kinds! {
     Reloaded = "reloaded",
     /// backup
     BackedUp = "backed_up",
+    /// a MAC address is registered by two NVEs in one network
+    MacConflict = "mac_conflict",
+    /// the gateway of a network has another MAC address at this NVE
+    GatewayMacDiffers = "gateway_mac_differs",
+    /// an NVE has tenants of a network
+    NetworkAttached = "network_attached",
+    /// an NVE has no tenants of a network any more
+    NetworkDetached = "network_detached",
     /// allocated
     Allocated = "allocated",
     /// an allocation is free again
@@ -105,6 +113,8 @@ impl Kind {
             | Kind::ObjectsRefused
             | Kind::Frozen
             | Kind::Unfrozen
+            | Kind::MacConflict
+            | Kind::GatewayMacDiffers
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened
@@ -113,6 +123,8 @@ impl Kind {
             | Kind::Released
             | Kind::MoreRegistered
             | Kind::Redirected
+            | Kind::NetworkAttached
+            | Kind::NetworkDetached
             | Kind::RestorationEnded
             | Kind::Reloaded
             | Kind::BackedUp

@@ -3,8 +3,7 @@
 
 use super::codec::{Ended, encode, encode_apart};
 use super::message::Encoded;
-use super::model::{Key, Transaction};
-use super::quotas::{Network, network_of};
+use super::model::{Key, Network, Transaction};
 use super::registry::Registry;
 use crate::ila::Identifier;
 use crate::mapping::{Parts, Scopes, part_of};
@@ -102,7 +101,7 @@ impl Log {
     pub(super) fn push(&mut self, transaction: &Transaction, at_ms: u64) {
         let (encoded, records) = encode_apart(transaction.writes.iter().map(|(key, record)| (key, record)));
         let networks: BTreeSet<Network> =
-            transaction.writes.iter().filter_map(|(key, _)| network_of(*key)).collect();
+            transaction.writes.iter().filter_map(|(key, _)| key.network()).collect();
         let networks = networks.into_iter().take(NETWORKS).collect();
         let entry = Entry { records, encoded, at_ms, networks };
         self.bytes += entry.weight();

@@ -1,6 +1,7 @@
 //! The operator's API of an authority (`proto/ilagate/manage/v1/manage.proto`).
 
 mod allocations;
+mod attached;
 pub(super) mod nves;
 pub(super) mod objects;
 pub(super) mod records;
@@ -71,6 +72,7 @@ impl From<Gone> for Status {
 #[tonic::async_trait]
 impl Manage for ManageService {
     type AllocationListStream = ReceiverStream<Result<v1::AllocationPage, Status>>;
+    type AttachedNetworkListStream = ReceiverStream<Result<v1::AttachedNetworkPage, Status>>;
     type ObjectListStream = ReceiverStream<Result<v1::ObjectPage, Status>>;
     type RecordListStream = ReceiverStream<Result<v1::RecordPage, Status>>;
     type WatchStream = ReceiverStream<Result<v1::EventPage, Status>>;
@@ -184,6 +186,14 @@ impl Manage for ManageService {
         let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
         let wanted = Arc::new(objects::Wanted::read(request.into_inner())?.within(sight));
         Ok(Response::new(objects::list(self.handle.clone(), wanted)))
+    }
+
+    async fn attached_network_list(
+        &self,
+        request: Request<v1::AttachedNetworkListRequest>,
+    ) -> Result<Response<Self::AttachedNetworkListStream>, Status> {
+        let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
+        Ok(Response::new(attached::list(self.handle.clone(), request.into_inner(), sight)))
     }
 
     async fn object_write(

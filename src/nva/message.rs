@@ -1,10 +1,11 @@
 //! The messages of a session, as the cores on both sides see them (`proto/ilagate/nva/v1/nva.proto`).
 
 use super::catalogue::Seen;
-use super::model::{Choice, Key, Known};
+use super::model::{Choice, Key, Known, Network};
 use crate::config::{ObjectName, RefusedEntry};
 use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, PARTS, Parts, Scopes};
+use crate::net::Mac;
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -15,6 +16,12 @@ pub const QUERY_KEYS: usize = 64;
 pub const QUERIES: usize = 16;
 /// Entries of one [`Up::Triangular`], at most.
 pub const TRIANGLES: usize = 64;
+/// Networks of one [`Up::Attached`], at most.
+pub const NETWORKS: usize = 512;
+/// Networks that an NVE has, at most.
+pub const NETWORKS_IN_ALL: usize = 4_096;
+/// Prefixes of one network, at most.
+pub const SUBNETS: usize = 65;
 /// Identifiers of which a session is told what changes after an answer, at most. The oldest leave.
 pub const INTERESTS: usize = 65_536;
 
@@ -57,6 +64,8 @@ pub enum Up {
         choices: Vec<Choice>,
         /// The sequence with which it was registered before, as far as the NVE knows; 0: it does not.
         known: u64,
+        /// The MAC address of the tenant or task that has it.
+        mac: Option<Mac>,
     },
     /// It has this identifier no longer.
     Unregister {
@@ -107,6 +116,48 @@ pub enum Up {
         /// The one that it had before.
         had: Option<Registrar>,
     },
+    /// Who has these MAC addresses in a virtual network?
+    FindMacs {
+        /// The answer repeats it.
+        id: u64,
+        /// The network.
+        network: Network,
+        /// The MAC addresses, 1 to [`QUERY_KEYS`].
+        macs: Vec<Mac>,
+    },
+    /// The virtual networks of which it has tenants, and what changed of them.
+    Attached(AttachedNetworks),
+}
+
+/// A virtual network as an NVE has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedNetwork {
+    /// Its name there.
+    pub name: String,
+    /// The MAC address of its gateway.
+    pub gateway_mac: Mac,
+    /// Its prefixes with their gateways, as files write them.
+    pub subnets: Vec<(String, String)>,
+}
+
+/// What an NVE says of its networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttachedNetworks {
+    /// What was said before counts no longer.
+    pub whole: bool,
+    /// New ones, and what they are now: at most [`NETWORKS`].
+    pub networks: Vec<(Network, AttachedNetwork)>,
+    /// Those without tenants there now.
+    pub detached: Vec<Network>,
+}
+
+/// What somebody has of a MAC address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundMac {
+    /// The MAC address.
+    pub mac: Mac,
+    /// Its identifiers, at most [`QUERY_KEYS`].
+    pub identifiers: Vec<u64>,
 }
 
 /// Packets that take the way by an ILA router although their destination is known.
@@ -162,6 +213,8 @@ pub enum Down<M = Vec<Told>> {
         router: bool,
         /// Whether it may say [`Up::LeaseBlock`].
         blocks: bool,
+        /// Whether the authority takes [`Up::FindMacs`] and [`Up::Attached`].
+        bindings: bool,
     },
     /// A request is durable.
     Registered {
@@ -247,6 +300,19 @@ pub enum Down<M = Vec<Told>> {
     },
     /// The session ends, and why.
     Error(String),
+    /// The answer to [`Up::FindMacs`].
+    FoundMacs {
+        /// Of the question.
+        id: u64,
+        /// The revision that it shows.
+        revision: u64,
+        /// Those that somebody has.
+        found: Vec<FoundMac>,
+        /// How long what nobody has need not be asked for again.
+        negative_lifetime_ms: u32,
+        /// Why the NVE is told nothing.
+        why: Option<String>,
+    },
 }
 
 /// A part of what operators want at an NVE.
@@ -291,6 +357,10 @@ impl Down<Encoded> {
                 Down::Provision(provision) => provision.weight(),
                 Down::Digest { mappings, .. } => mappings.iter().flatten().count() * PARTS * size_of::<u64>(),
                 Down::Repair(parts) => parts.len() * size_of::<u32>(),
+                Down::FoundMacs { found, why, .. } => {
+                    let identifiers: usize = found.iter().map(|one| one.identifiers.len() + 2).sum();
+                    identifiers * size_of::<u64>() + why.as_ref().map_or(0, String::len)
+                }
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::BlockLeased { .. }

@@ -1,7 +1,7 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
 //! Cores without clock, socket, thread and file:
-//! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup, `digests`:
+//! * `registry` has the rules of identifiers (`tombstones`: what was released, `bindings`: by MAC address, `restoration`: after a backup, `digests`:
 //!   what it adds up to, `quotas`: what networks may have, `flaps`: what goes to and fro), `catalogue` those of networks,
 //!   policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is by that),
 //!   `allocations` blocks of identifiers and locators;
@@ -22,8 +22,10 @@
 mod absent;
 mod allocate;
 pub mod allocations;
+mod attached;
 pub mod authority;
 mod beside;
+mod bindings;
 mod blocks;
 mod bucket;
 mod cache;
@@ -39,6 +41,7 @@ mod digests;
 mod drift;
 pub mod event;
 mod gate;
+mod finds;
 mod flaps;
 mod follower;
 mod interest;

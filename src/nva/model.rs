@@ -3,12 +3,16 @@
 use crate::config::ObjectName;
 use crate::ila::generate::Registrar;
 use crate::ila::{Identifier, IdentifierType, Locator, SirPrefix};
+use crate::net::Mac;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
+
+/// A virtual network: the upper 64 bits of its SIR prefix, and its VNID.
+pub type Network = (u64, u32);
 
 /// An identifier in its SIR domain, which its SIR prefix names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +35,12 @@ impl Key {
                 IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => identifier.vnid() != Some(0),
                 _ => false,
             }
+    }
+
+    /// The virtual network of a tenant's identifier.
+    #[must_use]
+    pub fn network(self) -> Option<Network> {
+        Identifier(self.identifier).vnid().map(|vnid| (self.sir_prefix, vnid))
     }
 
     /// The key that neutral mapping cannot tell from this one, if there is one (ILA draft §4.4.1).
@@ -58,6 +68,8 @@ pub struct Record {
     pub owner: String,
     /// Rises with every change.
     pub sequence: u64,
+    /// The MAC address of the tenant or task that has it, if its NVE said so.
+    pub mac: Option<Mac>,
 }
 
 impl Record {
@@ -65,6 +77,21 @@ impl Record {
     #[must_use]
     pub fn is_held(&self) -> bool {
         !self.choices.is_empty()
+    }
+}
+
+/// What an NVE has of an identifier that is attached to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// Where it is.
+    pub choices: Vec<Choice>,
+    /// The MAC address of the tenant or task.
+    pub mac: Option<Mac>,
+}
+
+impl From<Vec<Choice>> for Binding {
+    fn from(choices: Vec<Choice>) -> Self {
+        Binding { choices, mac: None }
     }
 }
 

@@ -169,6 +169,7 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Provision(_, answer) => drop(answer.send(())),
             Request::Digests(answer) => drop(answer.send(Vec::new())),
             Request::HeldIn(_, answer) => drop(answer.send(Vec::new())),
+            Request::Presence(_, _, answer) => drop(answer.send(Ok(()))),
             Request::Stop => return,
         }
     }
@@ -369,6 +370,7 @@ fn view(
         origin: "admin".into(),
         // Of these the file speaks as well.
         covers: if identifier.0 as u16 == 0xf { vec!["file".into()] } else { Vec::new() },
+        confidence: 254,
     }
 }
 

@@ -2,13 +2,38 @@
 
 use crate::api::manage::manage_client::ManageClient;
 use crate::api::manage::{self as v1, Resource};
-use crate::ctl::args::AllocatedLocatorCommand;
 use crate::ctl::client::ask;
 use crate::ctl::error::CtlError;
 use crate::ctl::output::{List, Output, duration};
+use clap::Subcommand;
 use serde::Serialize;
 use std::time::Duration;
 use tonic::transport::Channel;
+
+/// Locators that the authority allocates.
+#[derive(Debug, Subcommand)]
+pub enum AllocatedLocatorCommand {
+    /// List them
+    List {
+        /// Only those of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+    },
+    /// Allocate the next free one of a SIR domain to an NVE
+    Add {
+        /// The NVE
+        nve: String,
+        /// Name of the SIR domain at the authority
+        #[arg(long, value_name = "DOMAIN")]
+        domain: String,
+    },
+    /// Take one back at which nothing is registered
+    #[command(visible_alias = "delete")]
+    Del {
+        /// The locator, a /64 prefix
+        locator: String,
+    },
+}
 
 #[derive(Serialize)]
 struct BlockView {

@@ -6,12 +6,14 @@
 //! shares with workers is memory: the snapshots that it publishes, and the counters in [`Stats`]. It writes
 //! log lines through `tracing`.
 
+mod confidence;
 mod discovery;
 mod groups;
 mod learned;
 mod mapping_file;
 mod provision;
 mod questions;
+mod presence;
 mod random;
 mod reload;
 mod routers;
@@ -23,11 +25,12 @@ pub(super) mod views;
 
 pub use reload::{Loaded, load_difference};
 pub use turn::{
-    Answer, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Request, RequestId,
-    Start, WatchOrder,
+    Answer, DeviceReport, Effect, ForAuthority, Input, LinkState, LoadOrder, Now, PortReport, Progress,
+    Request, RequestId, Start, WatchOrder,
 };
 
 use super::exchange::{Frame, Settings};
+use super::hold::HoldLimits;
 use super::membership::{self, Memberships};
 use super::provision::Provision;
 use super::rib::Rib;
@@ -231,10 +234,22 @@ impl Control {
                 self.take_objects(objects);
                 Answer::Provision(())
             }
+            Request::Presence(at, presence) => return self.accept_presence(at, presence, id),
             Request::Digests => Answer::Digests(self.rib.digests()),
+            Request::FoundMac(network, mac, identifiers) => {
+                self.answer_found(network, mac, &identifiers);
+                Answer::FoundMac(())
+            }
             Request::HeldIn(parts) => Answer::HeldIn(self.rib.held_in(&parts)),
-            Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
-            Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),
+            Request::MappingGet(sir) => {
+                Answer::MappingGet(self.rib.mapping_get(sir).map(|view| self.with_confidence(view)))
+            }
+            Request::MappingList(filter) => {
+                let views = self.rib.mappings(&filter);
+                let judged =
+                    |views: Vec<_>| views.into_iter().map(|view| self.with_confidence(view)).collect();
+                Answer::MappingList(views.map(judged))
+            }
             Request::Node => Answer::Node(self.node_view()),
             Request::Ports { xstats } => Answer::Ports(self.port_views(xstats)),
             Request::Neighbours => Answer::Neighbours(self.neighbour_views()),
@@ -261,6 +276,7 @@ impl Control {
             self.advertise(now_ms);
             self.tell_hosts(now_ms);
         }
+        self.rib.end_flights();
         self.serve_groups(now_ms);
         self.apply_neighbour_effects();
         self.check_tenants_when_due(now_ms);
@@ -296,6 +312,11 @@ pub fn settings(config: &Config, workers: usize) -> Settings {
         hold_timeout_ms: HOLD_BEYOND_MS
             + u64::from(config.neighbour_discovery.retransmit_ms)
                 * u64::from(config.neighbour_discovery.probes),
+        hold: HoldLimits {
+            packets: config.moves.hold_packets,
+            bytes: config.moves.hold_bytes,
+            hold_ms: u64::from(config.moves.hold_ms),
+        },
     }
 }
 
