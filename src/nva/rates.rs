@@ -6,7 +6,7 @@ use super::model::Key;
 use std::collections::{HashMap, VecDeque};
 
 /// Changes of one identifier at once, and the time after which another one may come.
-const CHANGES: (u64, u64) = (10, 1_000_000);
+const CHANGES: (u64, u64) = (20, 500_000);
 /// Time after which nothing needs to be known of an identifier: its bucket is full.
 const FULL_MS: u64 = CHANGES.0 * CHANGES.1 / 1_000;
 
@@ -52,18 +52,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identifier_changes_ten_times_at_once_and_once_a_second_and_nothing_is_kept_of_it_later() {
+    fn an_identifier_changes_twenty_times_at_once_and_twice_a_second_and_nothing_is_kept_of_it_later() {
         let mut rates = Rates::default();
         let key = |identifier| Key { sir_prefix: 1, identifier };
         let changes = |rates: &mut Rates, number, now_ms| {
             (0..100).filter(|_| rates.may_change(key(number), now_ms)).count()
         };
-        assert_eq!((changes(&mut rates, 1, 0), changes(&mut rates, 2, 0)), (10, 10));
-        assert_eq!((changes(&mut rates, 1, 999), changes(&mut rates, 1, 3_000)), (0, 3));
+        assert_eq!((changes(&mut rates, 1, 0), changes(&mut rates, 2, 0)), (20, 20));
+        assert_eq!((changes(&mut rates, 1, 499), changes(&mut rates, 1, 3_000)), (0, 6));
         rates.tick(10_000);
         assert_eq!((rates.of.len(), rates.order.len()), (1, 1));
         rates.tick(13_000);
         assert_eq!((rates.of.len(), rates.order.len()), (0, 0));
-        assert_eq!(changes(&mut rates, 1, 13_000), 10);
+        assert_eq!(changes(&mut rates, 1, 13_000), 20);
     }
 }

@@ -204,6 +204,7 @@ proptest! {
                 }
                 17 => {
                     links[1] = !links[1];
+                    bench.links = links;
                     bench.input(0, Input::Links(states(links)));
                 }
                 // Several at once.
@@ -223,7 +224,7 @@ proptest! {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("node.yaml"), file(has_own)).unwrap();
             let mut scratch = Bench::at(dir, wanted.objects(), Vec::new());
-            scratch.input(0, Input::Links(states(links)));
+            scratch.links = links;
             scratch.steps(&wanted);
             prop_assert_eq!(bench.picture(), scratch.picture());
         }
