@@ -31,8 +31,14 @@ impl Nve {
         let channel = connect(&self.endpoint, Some(&self.files), |_| Ok(())).await?;
         let mut client = NvaClient::new(channel).max_decoding_message_size(1 << 20);
         let (up, ups) = mpsc::channel(WAITING);
-        let hello =
-            v1::Hello { versions: vec![1], nve: self.name.clone(), boot: 1, asks: false, digests: false };
+        let hello = v1::Hello {
+            versions: vec![1],
+            nve: self.name.clone(),
+            boot: 1,
+            asks: false,
+            digests: false,
+            moves: Vec::new(),
+        };
         up.try_send(v1::Up { message: Some(up::Message::Hello(hello)) }).map_err(|why| why.to_string())?;
         let downs =
             client.session(ReceiverStream::new(ups)).await.map_err(|why| why.to_string())?.into_inner();

@@ -101,9 +101,9 @@ def reason_table():
     return "\n".join(["| Reason | What it means | Sender told |", "|---|---|---|", *rows]) + "\n"
 
 
-def command_line(path):
-    """({command: {its commands}}, {options}) of a file that declares a command line with clap."""
-    text = Tree().read(path)
+def command_line(*paths):
+    """({command: {its commands}}, {options}) of files that declare a command line with clap."""
+    text = "".join(Tree().read(path) for path in paths)
     enums = dict(re.findall(r"enum (\w+) \{\n(.*?)\n\}", text, re.S))
     kebab = lambda name: re.sub(r"(?<!^)([A-Z])", r"-\1", name).lower()
 
@@ -156,7 +156,7 @@ class Source:
         self.metrics = set(re.findall(r'= "(ilagate_[a-z_]+)";', text))
         self.tests = tests()
         self.commands = {
-            "ilactl": command_line("src/ctl/args.rs"), "ilagate": command_line("src/bin/ilagate.rs"),
+            "ilactl": command_line("src/ctl/args.rs", "src/ctl/args/authority.rs", "src/ctl/args/vm.rs"), "ilagate": command_line("src/bin/ilagate.rs"),
         }  # fmt: skip
         self.config = configuration()
         self.keys = {key for path in self.config for key in path.split(".")}

@@ -13,7 +13,7 @@ use crate::ila::{Locator, SirPrefix};
 use crate::net::Ipv6Prefix;
 use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// A configuration of `ila-nva` that cannot be wrong.
@@ -47,6 +47,8 @@ pub struct AuthorityConfig {
     pub locator_pools: Vec<(Ipv6Prefix, SirPrefix)>,
     /// When identifiers that go to and fro are frozen.
     pub freeze: AuthorityFreeze,
+    /// How long states of moves last.
+    pub moves: AuthorityMoves,
     /// What virtual networks may have.
     pub quotas: Vec<AuthorityQuota>,
     /// The NVEs by name.
@@ -115,6 +117,29 @@ pub struct AuthorityNve {
     pub router: bool,
     /// Whether it is told of all networks and policies, as a gateway between them needs; or else of those of its tenants.
     pub all_networks: bool,
+    /// Where its end of tunnels is, if it has one.
+    pub vtep: Option<IpAddr>,
+}
+
+/// `moves` of `ila-nva`: how long states of moves last at most, in seconds, and how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorityMoves {
+    /// Until both NVEs are ready.
+    pub prepare_s: u32,
+    /// Until the attachment leaves.
+    pub prepared_s: u32,
+    /// Until it arrives.
+    pub detached_s: u32,
+    /// Until everybody knows.
+    pub spread_s: u32,
+    /// Until the old NVE forgets it, once no packet comes for it.
+    pub drain_idle_s: u32,
+    /// Until the old NVE forgets it.
+    pub drain_s: u32,
+    /// Until what was done for one that is aborted is undone.
+    pub abort_s: u32,
+    /// Moves of one NVE at a time.
+    pub per_nve: u32,
 }
 
 /// `freeze` of `ila-nva`.
@@ -185,6 +210,7 @@ impl AuthorityConfig {
             ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
             ("freeze", self.freeze != new.freeze, true),
+            ("moves", self.moves != new.moves, true),
             ("quotas", self.quotas != new.quotas, true),
             ("operators", self.operators != new.operators, true),
             ("page", self.page != new.page, false),
@@ -263,7 +289,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     let locator_pools = locator_pools(check, raw, &domains);
     let nves = nves(check, raw, &domains);
     let quotas = quotas(check, raw, &domains);
-    let freeze = freeze(check, raw);
+    let (freeze, moves) = (freeze(check, raw), moves(check, raw));
     let operators = operators(check, raw);
     let metrics = raw.metrics.as_ref().and_then(|metrics| {
         let mut s = check.scope("metrics", metrics.referenced);
@@ -289,6 +315,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         block_lease_s,
         locator_pools,
         freeze,
+        moves,
         quotas,
         nves,
         sir_domains: domains,
@@ -393,6 +420,22 @@ fn freeze(check: &mut Check, raw: &RawAuthority) -> AuthorityFreeze {
     }
 }
 
+fn moves(check: &mut Check, raw: &RawAuthority) -> AuthorityMoves {
+    let at = raw.moves.as_ref();
+    let mut s = check.scope("moves", at.map_or(serde_saphyr::Location::UNKNOWN, |at| at.referenced));
+    let moves = at.map(|at| &at.value);
+    AuthorityMoves {
+        prepare_s: s.number("prepare_s", moves.map_or(&None, |it| &it.prepare_s), 1..=60, 5),
+        prepared_s: s.number("prepared_s", moves.map_or(&None, |it| &it.prepared_s), 1..=86_400, 3600),
+        detached_s: s.number("detached_s", moves.map_or(&None, |it| &it.detached_s), 1..=600, 30),
+        spread_s: s.number("spread_s", moves.map_or(&None, |it| &it.spread_s), 1..=60, 5),
+        drain_idle_s: s.number("drain_idle_s", moves.map_or(&None, |it| &it.drain_idle_s), 1..=60, 2),
+        drain_s: s.number("drain_s", moves.map_or(&None, |it| &it.drain_s), 1..=600, 60),
+        abort_s: s.number("abort_s", moves.map_or(&None, |it| &it.abort_s), 1..=60, 5),
+        per_nve: s.number("per_nve", moves.map_or(&None, |it| &it.per_nve), 1..=4096, 256),
+    }
+}
+
 fn quotas(
     check: &mut Check,
     raw: &RawAuthority,
@@ -443,6 +486,20 @@ fn locator_pools(
     pools
 }
 
+/// The address of an NVE's end of tunnels.
+fn end_of_tunnels(s: &mut Scope<'_>, text: &Text) -> Option<IpAddr> {
+    let address = text.value.parse().ok();
+    let address =
+        address.filter(|it: &IpAddr| !(it.is_unspecified() || it.is_multicast() || it.is_loopback()));
+    if address.is_none() {
+        let shown = text.value.escape_debug();
+        let message =
+            format!("`{shown}` is no IPv4 or IPv6 address of one host; write for example \"fd00:1:0:1::1\"");
+        s.error("vtep", text.referenced, message);
+    }
+    address
+}
+
 fn nves(
     check: &mut Check,
     raw: &RawAuthority,
@@ -474,7 +531,8 @@ fn nves(
         let router = s.flag("router", &entry.value.router, false);
         let words = [("its", false), ("all", true)];
         let all_networks = s.choice("networks", &entry.value.networks, &words, false);
-        let nve = AuthorityNve { locators, max_identifiers, router, all_networks };
+        let vtep = entry.value.vtep.as_ref().and_then(|text| end_of_tunnels(&mut s, text));
+        let nve = AuthorityNve { locators, max_identifiers, router, all_networks, vtep };
         if nves.insert(name.clone(), nve).is_some() {
             s.error_here("name", format!("`{name}` stands here twice; names are unique"));
         }

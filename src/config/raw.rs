@@ -289,6 +289,7 @@ raw! {
         locator_pools: List<RawLocatorPool>,
         quotas: List<RawQuota>,
         freeze: Option<Spanned<RawFreeze>>,
+        moves: Option<Spanned<RawMoveTimers>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         page: Option<Spanned<RawPage>>,
@@ -332,6 +333,18 @@ raw! {
         max_identifiers: Option<Text>,
         networks: Option<Text>,
         router: Option<Text>,
+        vtep: Option<Text>,
+    }
+    /// `moves` of `ila-nva`
+    RawMoveTimers {
+        prepare_s: Option<Text>,
+        prepared_s: Option<Text>,
+        detached_s: Option<Text>,
+        spread_s: Option<Text>,
+        drain_idle_s: Option<Text>,
+        drain_s: Option<Text>,
+        abort_s: Option<Text>,
+        per_nve: Option<Text>,
     }
     /// `locator_pools[]` of `ila-nva`
     RawLocatorPool { domain: Option<Text>, prefix: Option<Text> }

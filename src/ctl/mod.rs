@@ -4,6 +4,7 @@
 //! the node judges. Completions and new identifiers need no node; they are made here.
 
 mod args;
+mod authority;
 mod client;
 mod error;
 mod events;
@@ -16,6 +17,7 @@ mod output;
 mod pki;
 mod policy;
 mod rates;
+mod vm;
 mod show;
 
 pub use args::Args;
@@ -80,6 +82,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<(), CtlError> {
             nva::run(&mut out, *args, timeout).await?;
             return out.flush();
         }
+        if let Command::Vm(args) = args.command {
+            vm::run(&mut out, *args, timeout).await?;
+            return out.flush();
+        }
         let socket = match args.socket {
             Some(socket) => socket,
             None => client::discover(std::path::Path::new(client::RUN_DIR))?,
@@ -140,8 +146,10 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Stats { watch } => rates::stats(client, out, watch).await,
         Command::Id(IdCommand::Make { domain, count }) => id::make(client, out, domain, count).await,
         // Done before, without a node.
-        Command::Id(IdCommand::New(_)) | Command::Nva(_) | Command::Pki(_) | Command::Completions { .. } => {
-            Ok(())
-        }
+        Command::Id(IdCommand::New(_))
+        | Command::Nva(_)
+        | Command::Vm(_)
+        | Command::Pki(_)
+        | Command::Completions { .. } => Ok(()),
     }
 }

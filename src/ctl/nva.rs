@@ -4,25 +4,17 @@ pub(super) mod allocations;
 mod events;
 mod locator;
 mod networks;
-mod wanted;
+pub(super) mod wanted;
 
 use super::args::{NvaArgs, NvaCommand};
+use super::authority::{self, Client};
 use super::client::ask;
 use super::error::CtlError;
 use super::output::{List, Output, Table, duration};
 use crate::api::manage as v1;
-use crate::api::manage::manage_client::ManageClient;
-use crate::config::{NvaEndpoint, TlsFiles};
-use crate::tls::connect::connect;
-use crate::tls::{Identity, Role};
 use locator::{LocatorView, locator};
 use serde::Serialize;
-use std::path::PathBuf;
 use std::time::Duration;
-use tonic::transport::Channel;
-
-/// Largest answer in bytes: lists that come in one piece may be long.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 #[derive(Serialize)]
 struct StatusView {
@@ -104,17 +96,21 @@ struct BackupView {
 }
 
 pub(super) async fn run(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) -> Result<(), CtlError> {
-    let authority = name(&args.nva);
-    ask_and_show(out, args, timeout).await.map_err(|why| match why {
-        CtlError::Broken(why) => CtlError::NoAuthority(authority, why),
-        CtlError::Silent => CtlError::NoAuthority(authority, "it does not answer".to_owned()),
-        why => why,
-    })
+    let at = args.at;
+    let asked = async {
+        let client = authority::open(&at, timeout).await?;
+        ask_and_show(out, client, args.command, timeout).await
+    };
+    asked.await.map_err(|why| authority::named(&at, why))
 }
 
-async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) -> Result<(), CtlError> {
-    let mut client = open(&args, timeout).await?;
-    match args.command {
+async fn ask_and_show(
+    out: &mut Output<'_>,
+    mut client: Client,
+    command: NvaCommand,
+    timeout: Duration,
+) -> Result<(), CtlError> {
+    match command {
         NvaCommand::Status => {
             let status = client.status_get(ask(v1::StatusGetRequest {}, timeout)).await?.into_inner();
             show_status(out, status)
@@ -212,43 +208,6 @@ async fn ask_and_show(out: &mut Output<'_>, args: NvaArgs, timeout: Duration) ->
             }
             out.line(&format!("{path}: revision {revision}, {identifiers} identifiers, {released} released"))
         }
-    }
-}
-
-async fn open(args: &NvaArgs, timeout: Duration) -> Result<ManageClient<Channel>, CtlError> {
-    let files = match (&args.tls_cert, &args.tls_key, &args.tls_ca) {
-        (Some(certificate), Some(key), Some(authorities)) => {
-            let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Some(TlsFiles {
-                certificate: absolute(certificate),
-                key: absolute(key),
-                authorities: absolute(authorities),
-            })
-        }
-        _ if args.nva.is_tls() => {
-            return Err(CtlError::Values(
-                "https needs --tls-cert, --tls-key and --tls-ca, or ILACTL_TLS_CERT, ILACTL_TLS_KEY and \
-                 ILACTL_TLS_CA"
-                    .to_owned(),
-            ));
-        }
-        _ => None,
-    };
-    let is_own = |identity: &Identity| {
-        let is_operator = identity.role() == Role::Operator;
-        is_operator.then_some(()).ok_or_else(|| format!("it is of {identity}, and not of an operator"))
-    };
-    let connecting = tokio::time::timeout(timeout, connect(&args.nva, files.as_ref(), is_own));
-    let failed = |why: String| CtlError::NoAuthority(name(&args.nva), why);
-    let channel = connecting.await.map_err(|_| failed("it does not answer".to_owned()))?.map_err(failed)?;
-    Ok(ManageClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
-}
-
-fn name(endpoint: &NvaEndpoint) -> String {
-    match endpoint {
-        NvaEndpoint::Unix(path) => format!("unix:{}", path.display()),
-        NvaEndpoint::Loopback(address) => format!("http://{address}"),
-        NvaEndpoint::Tls(address) => format!("https://{address}"),
     }
 }
 

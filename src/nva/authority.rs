@@ -7,6 +7,7 @@
 mod events;
 mod interface;
 mod networks;
+mod moves;
 mod redirects;
 
 use super::absent::Absent;
@@ -18,9 +19,11 @@ use super::drift::Drift;
 use super::event::{By, Event, Kind};
 use super::interest::Asked;
 use super::log::{Limits, Log, Pages};
-use super::message::{Down, Up, VERSION};
+use super::message::{Down, Modes, Up, VERSION};
+use super::mobility::{Move, Moving, Spreading};
 use super::model::{Network, Transaction};
 use super::provision::Provisioning;
+use super::registry::moving::StepWhat;
 use super::registry::{Claim, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
@@ -46,6 +49,8 @@ const SNAPSHOTS: (u64, u64) = (10, 6_000_000);
 const QUERIES: (u64, u64) = (2_000, 1_000);
 /// Triangular packets of one ILA router that are heard at once, and the time after which another one is.
 const TRIANGLES: (u64, u64) = (200, 10_000);
+/// What an NVE may say of moves at once, and the time after which it may say something more.
+const MOVES: (u64, u64) = (2_000, 1_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -86,6 +91,8 @@ pub struct Authority {
     attached: Attached,
     /// How long transactions took until NVEs said that they applied them.
     convergence: Convergences,
+    /// Who has yet to apply the commits of moves.
+    spreading: Spreading,
     /// Of what others registered, how much operators are told one by one.
     untold: Throttle,
     /// The time of the last step.
@@ -128,6 +135,7 @@ impl Authority {
             news: News::default(),
             attached: Attached::default(),
             convergence: Convergences::default(),
+            spreading: Spreading::default(),
             untold: Throttle::of_registrations(),
             now_ms: 0,
             effects: Vec::new(),
@@ -288,6 +296,8 @@ impl Authority {
                 self.effects.push(Effect::Released(ticket, unfrozen));
             }
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
+            Input::Move(ticket, who, request) => self.operate_move(ticket, who, StepWhat::Begin(request)),
+            Input::MoveSaid(ticket, who, said) => self.operate_move(ticket, who, StepWhat::Command(said)),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
             Input::Locator(ticket, change) => self.commits.change_locator(ticket, change),
             Input::Committed(Ok(())) => {
@@ -320,8 +330,9 @@ impl Authority {
         if self.news.waits {
             self.tell_followers(now_ms);
         }
+        let times = (now_ms, self.unix_ms());
         let Authority { commits, sessions, registry, elsewhere, .. } = self;
-        if let Some(commit) = commits.next(sessions, registry, elsewhere, now_ms) {
+        if let Some(commit) = commits.next(sessions, registry, elsewhere, times) {
             self.effects.push(Effect::Commit(commit));
         }
         self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
@@ -375,6 +386,7 @@ impl Authority {
         if let Some(nve) = nve.filter(|_| self.settings.commits.is_shared) {
             self.effects.push(Effect::Left(nve));
         }
+        self.spreading.left(id);
         self.sessions.remove(id, now_ms, self.settings.used_ms())
     }
 
@@ -401,6 +413,7 @@ impl Authority {
             self.end_as(Kind::SessionStale, id, format!("nothing came for {lease_ms} ms"), now_ms);
         }
         self.commits.tick(now_ms);
+        self.tick_moves(now_ms);
         self.note_rest(now_ms);
         self.registry.tick(now_ms);
         if let Some(restoration) = self.registry.restoration()
@@ -424,8 +437,8 @@ impl Authority {
             self.sessions.due.insert(id);
         }
         let (number, request) = match (&session.nve, up) {
-            (None, Up::Hello { versions, nve, asks, digests, .. }) => {
-                return self.greet(id, &versions, (&nve, asks, digests), now_ms);
+            (None, Up::Hello { versions, nve, asks, digests, moves, .. }) => {
+                return self.greet(id, &versions, (&nve, asks, digests, moves), now_ms);
             }
             (None, _) => return self.end(id, "the first message is not Hello".to_owned(), now_ms),
             (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned(), now_ms),
@@ -441,7 +454,8 @@ impl Authority {
                         self.convergence.record(now_ms.saturating_sub(at_ms), networks);
                     });
                 }
-                return;
+                self.spreading.applied(id, applied);
+                return self.note_spread();
             }
             (Some(_), Up::Subscribe(known, scopes)) => {
                 let is_shared = self.settings.commits.is_shared;
@@ -503,6 +517,7 @@ impl Authority {
                 return;
             }
             (Some(_), Up::Attached(attached)) => return self.hear_of_networks(id, attached, now_ms),
+            (Some(_), Up::Move(report)) => return self.hear_of_move(id, report, now_ms),
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
             (Some(_), Up::Register { id, key, choices, known, mac }) => {
@@ -537,14 +552,15 @@ impl Authority {
     /// Takes over another configuration. What is registered stays.
     fn reconfigure(
         &mut self,
-        Configured { nves, quotas, freeze, rules, sessions: limits, allocations }: Configured,
+        Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
         now_ms: u64,
     ) {
         // Those that are new are away from now on.
         let new = nves.keys().filter(|nve| !self.registry.knows(nve));
         self.sessions.away.extend(new.map(|nve| (Arc::from(&**nve), now_ms)));
-        self.registry.reconfigure((nves, quotas, freeze), (rules, allocations), limits.hold_down_ms);
+        self.registry.reconfigure((nves, quotas, freeze), (rules, moves, allocations), limits.hold_down_ms);
         self.sessions.touch_all();
+        self.sessions.touch_moves();
         let drifts = self.sessions.all.values_mut().filter_map(|session| session.drift.as_mut());
         drifts.for_each(|drift| drift.begin(limits.digest_ms, now_ms));
         self.settings.sessions = limits;
@@ -565,7 +581,7 @@ impl Authority {
         &mut self,
         id: SessionId,
         versions: &[u32],
-        (nve, asks, digests): (&str, bool, bool),
+        (nve, asks, digests, modes): (&str, bool, bool, Modes),
         now_ms: u64,
     ) {
         if !versions.contains(&VERSION) {
@@ -599,6 +615,7 @@ impl Authority {
             requests: requests(self.settings.sessions.requests_per_second),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
             triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
+            moves: Bucket::new(MOVES.0, MOVES.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };
@@ -607,6 +624,10 @@ impl Authority {
         self.commits.open(id);
         if asks {
             session.will_ask();
+        }
+        session.modes = modes;
+        if !modes.is_empty() {
+            session.moving = Some(Box::<Moving>::default());
         }
         if digests {
             session.drift = Some(Box::new(Drift::new(id.0, self.settings.sessions.digest_ms, now_ms)));
@@ -624,6 +645,9 @@ impl Authority {
     /// Takes over what is durable as the next revision, and tells it.
     fn apply(&mut self, transaction: &Transaction, authors: &Authors, now_ms: u64) {
         self.note_transaction(transaction, authors, now_ms);
+        self.tell_moves(transaction, authors);
+        let old = transaction.moves.iter().filter_map(|(id, _)| self.registry.moves().get(*id).cloned());
+        let old: Vec<Move> = old.collect();
         let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
         self.note_shared_macs(now_ms);
@@ -633,6 +657,7 @@ impl Authority {
             Event { nve: Some(nve.into()), key: Some(key), ..frozen }
         }));
         self.sessions.note_touched(&touched, &self.registry);
+        self.note_moves(transaction, &old);
         self.log.push(transaction, now_ms);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
         self.tell_followers(now_ms);
@@ -662,6 +687,8 @@ impl Authority {
         self.sessions.events.push(Event { revision, ..event });
         let (changed, touched) = self.registry.replace(stored, now_ms);
         self.sessions.note_touched(&touched, &self.registry);
+        self.sessions.touch_moves();
+        self.spreading = Spreading::default();
         self.log = Log::new(revision, self.settings.limits);
         self.pages.clear();
         self.sessions.note_changes(changed.into_iter());

@@ -1,6 +1,8 @@
 //! What operators want at NVEs: networks, policies between them, and attachments. It is judged by the rules of a node's
 //! file, and each NVE sees of it what it has a part in.
 
+mod moving;
+
 use super::beside::Beside;
 use super::claims::Networks;
 use super::model::{Key, Network, Nve, Object, ObjectKey};
@@ -67,6 +69,8 @@ struct Held {
 pub struct Catalogue {
     rules: ProvisionRules,
     objects: BTreeMap<ObjectKey, Held>,
+    /// Attachments that are on their way to an NVE: their places there are taken, and nobody sees them.
+    expected: BTreeMap<ObjectKey, Arc<Entry>>,
     /// Whose an address is.
     claims: HashMap<Claim, ObjectKey>,
     /// What refers to a network, by its name.
@@ -182,7 +186,9 @@ impl Catalogue {
 
     /// Takes over what is durable.
     pub(super) fn apply(&mut self, objects: &[(ObjectKey, Option<Object>)]) {
-        for (key, object) in objects {
+        // What goes makes room for what comes: an attachment that moves is both.
+        let (gone, there): (Vec<_>, Vec<_>) = objects.iter().partition(|(_, object)| object.is_none());
+        for (key, object) in gone.into_iter().chain(there) {
             self.remove(key);
             if let Some(object) = object {
                 self.insert(key.clone(), object.clone());
@@ -263,6 +269,9 @@ impl Catalogue {
             self.judge_deletion(key)?;
             return Ok(None);
         };
+        if self.expected.contains_key(key) {
+            return Err(format!("{key} is on its way there; `ilactl vm show` tells from where"));
+        }
         if before.is_none() && matches!(key.name, ObjectName::Attachment(_)) {
             self.judge_place(nves, key)?;
         }
@@ -300,6 +309,9 @@ impl Catalogue {
         let Some(nve) = nves.get(&key.nve).filter(|_| matches!(key.name, ObjectName::Attachment(_))) else {
             return false;
         };
+        if self.expected_at(&key.nve).next().is_some() {
+            return false;
+        }
         // The first of a network brings what others of it are judged by.
         let mut networks = entry.networks().into_iter();
         let is_there = |network| self.attached.get(network).is_some_and(|nves| nves.contains_key(&key.nve));
@@ -395,17 +407,19 @@ impl Catalogue {
         for nve in concerned {
             let Some(known) = nves.get(nve) else { continue };
             let view = self.view(nves, nve);
-            let entries: Vec<&Entry> = view.iter().map(|seen| &*seen.entry).collect();
+            let expected = self.expected_at(nve).map(|entry| &**entry);
+            let entries: Vec<&Entry> = view.iter().map(|seen| &*seen.entry).chain(expected).collect();
             let (judged, good) = self.rules.judge(&known.locators, &entries);
-            beside = good.filter(|_| nve == key.nve);
+            // What is expected is not kept among those that are there.
+            beside = good.filter(|_| nve == key.nve && self.expected_at(nve).next().is_none());
             let its = judged.into_iter().filter(|it| matches!(it.name, ObjectName::Attachment(_)));
             refused.extend(its.map(|it| (ObjectKey { nve: nve.to_owned(), name: it.name }, it.why)));
         }
         (refused, beside)
     }
 
-    /// What an NVE sees: its attachments; the networks that these are in; the policies of those; the networks that
-    /// policies and peers of those name, as they look from outside. One that is told of all networks sees all networks
+    /// What an NVE sees: its attachments; the networks that these are in, and those that are expected there; the policies
+    /// of those; the networks that policies and peers of those name, as they look from outside. One that is told of all networks sees all networks
     /// and policies. Networks come first, then policies, then attachments, each the oldest first.
     #[must_use]
     pub fn view(&self, nves: &HashMap<String, Nve>, nve: &str) -> Vec<Seen> {
@@ -416,6 +430,7 @@ impl Catalogue {
             own.extend(held.entry.networks());
             seen.push(key);
         }
+        own.extend(self.expected_at(nve).flat_map(|entry| entry.networks()));
         if sees_all {
             seen.extend(self.objects.keys().filter(|key| key.nve.is_empty()));
         } else {

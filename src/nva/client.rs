@@ -12,6 +12,7 @@ pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
 pub use super::message::Extent;
+pub use super::mobility::{NodeMoves, Sight};
 pub use super::wanted::{Objects, Wishes};
 pub use grace::Grace;
 pub use interface::{Effect, Input, News, Status};
@@ -20,7 +21,10 @@ use super::blocks::Blocks;
 use super::cache::{Cache, Changes};
 use super::finds::Finds;
 use super::follower::{Follower, Work};
-use super::message::{AttachedNetwork, AttachedNetworks, Down, NETWORKS, NETWORKS_IN_ALL, Up, VERSION};
+use super::message::{
+    AttachedNetwork, AttachedNetworks, Down, Modes, NETWORKS, NETWORKS_IN_ALL, Up, VERSION,
+};
+use super::mobility::Sightings;
 use super::model::{Binding, Key, Known, Network};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
@@ -119,6 +123,9 @@ pub struct Client {
     reports_anew: bool,
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
+    /// How attachments may move to the node and from it.
+    modes: Modes,
+    moves: Sightings,
     /// How long what it follows is good without a session; without an end if there is none.
     grace: Option<GraceTimer>,
     /// Whether something of the cache is being applied.
@@ -157,6 +164,8 @@ impl Client {
             reported: BTreeMap::new(),
             reports_anew: true,
             wanted_objects: None,
+            modes: Modes::default(),
+            moves: Sightings::default(),
             grace: None,
             applying: false,
             ticked_ms: None,
@@ -196,6 +205,13 @@ impl Client {
     #[must_use]
     pub fn leasing(mut self, sir_prefixes: impl IntoIterator<Item = u64>) -> Self {
         self.blocks = Blocks::new(sir_prefixes);
+        self
+    }
+
+    /// The same, and attachments may move to the node and from it in these ways.
+    #[must_use]
+    pub fn moving(mut self, modes: Modes) -> Self {
+        self.modes = modes;
         self
     }
 
@@ -247,6 +263,7 @@ impl Client {
                     boot,
                     asks,
                     digests: true,
+                    moves: self.modes,
                 }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
@@ -273,6 +290,7 @@ impl Client {
                     wanted.taken(known, refused);
                 }
             }
+            Input::Move(id, sight) => self.moves.see(id, sight),
             Input::Misses(keys) => {
                 if let Some(cache) = &mut self.cache {
                     keys.into_iter().for_each(|key| cache.miss(key, now_ms));
@@ -290,6 +308,7 @@ impl Client {
         self.follow_the_cache();
         self.follow_the_operators();
         self.tell_of_networks();
+        self.follow_the_moves(now_ms);
         match self.follower.next_work() {
             Some(Work::Apply(extent, mappings, known)) => {
                 self.effects.push(Effect::Apply { extent, mappings, expiring: Vec::new(), known });
@@ -385,6 +404,17 @@ impl Client {
         self.reported = self.networks.clone();
     }
 
+    /// Tells the node what moves, and the authority what the node sees of it.
+    fn follow_the_moves(&mut self, now_ms: u64) {
+        if let Some(moves) = self.moves.next() {
+            self.effects.push(Effect::Moves(moves));
+        }
+        if matches!(self.state, State::Live(_)) {
+            let reports = self.moves.say(now_ms).into_iter();
+            self.effects.extend(reports.map(|report| Effect::Up(Up::Move(report))));
+        }
+    }
+
     /// Has the authority tell anew what differs from its registry.
     fn say_drift(&mut self, parts: Parts, objects: bool) {
         if !matches!(self.state, State::Live(_)) || parts.is_empty() && !objects {
@@ -455,6 +485,7 @@ impl Client {
                 if self.blocks.begin(blocks, now_ms) {
                     self.effects.push(Effect::Tell(News::NoBlocks));
                 }
+                self.moves.begin();
                 if let Some(wanted) = &mut self.wanted_objects {
                     wanted.begin(epoch.clone());
                     self.effects.push(Effect::Up(Up::Provision));
@@ -529,6 +560,7 @@ impl Client {
                 Some(wanted) => wanted.receive(part),
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
+            (State::Live(_), Down::Moves(part)) if !self.modes.is_empty() => self.moves.receive(part),
             (State::Live(_), Down::Digest { revision, mappings, objects }) => {
                 let own = self.wanted_objects.as_ref().and_then(Wanted::word);
                 if let Some((told, own)) = objects.zip(own)

@@ -1,6 +1,10 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
 mod bindings;
+mod fields;
+mod moves;
+
+pub use fields::Malformed;
 
 use super::catalogue::Seen;
 use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, TRIANGLES, Told, Triangle, Up};
@@ -11,31 +15,16 @@ use crate::ila::Locator;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
 use crate::net::Mac;
+use fields::{MAX_NAME, MAX_OBJECT_NAME, MAX_WHY, malformed, read_key, shortened, write_key};
 use prost::Message;
 use prost::bytes::BytesMut;
 use std::sync::Arc;
 
-/// Longest name of an NVE in bytes.
-const MAX_NAME: usize = 64;
 /// Longest epoch in bytes.
 const MAX_EPOCH: usize = 64;
 
 /// Parts of mappings that one message names, at most: those of 32 domains.
 const MAX_PARTS: usize = 32 * PARTS;
-
-/// Longest name of an object, or end of a policy, in bytes.
-const MAX_OBJECT_NAME: usize = 64;
-/// Longest reason of a refusal of an object in bytes.
-const MAX_WHY: usize = 512;
-
-/// A message that breaks the protocol, and how.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(String);
-
-fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(why.into()))
-}
 
 /// Reads a message of an NVE.
 ///
@@ -44,11 +33,11 @@ fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
 pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests })) => {
+        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves })) => {
             if nve.is_empty() || nve.len() > MAX_NAME || versions.len() > 16 {
                 return malformed(format!("Hello: a name of 1 to {MAX_NAME} bytes and at most 16 versions"));
             }
-            Up::Hello { versions, nve, boot, asks, digests }
+            Up::Hello { versions, nve, boot, asks, digests, moves: moves::read_modes(&moves) }
         }
         Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known, mac })) => {
             let mac = (mac != 0).then(|| bindings::read_mac(mac)).transpose()?;
@@ -115,6 +104,7 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         }
         Some(up::Message::FindMacs(find)) => bindings::read_find(find)?,
         Some(up::Message::AttachedNetworks(attached)) => Up::Attached(bindings::read_attached(attached)?),
+        Some(up::Message::MoveReport(report)) => Up::Move(moves::read_report(report)?),
     })
 }
 
@@ -192,6 +182,7 @@ pub fn read_down_and_count(message: v1::Down, odd: &mut u64) -> Result<Down, Mal
         Some(down::Message::BlockLeased(v1::BlockLeased { id, block, reached, lease_ms })) => {
             Down::BlockLeased { id, block: read_block(block)?, reached, lease_ms }
         }
+        Some(down::Message::Moves(part)) => Down::Moves(moves::read_part(part)?),
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let mut part = Provision { revision, whole, last, ..Provision::default() };
             for v1::Object { name, sequence, sir_prefix, document } in objects {
@@ -244,14 +235,6 @@ fn write_name(name: ObjectName) -> Option<v1::ObjectName> {
     Some(v1::ObjectName { kind: Some(kind) })
 }
 
-/// So much of a text as fits a message.
-fn shortened(mut text: String, most: usize) -> String {
-    while text.len() > most {
-        text.pop();
-    }
-    text
-}
-
 fn read_parts(all: Vec<v1::Parts>) -> Result<Parts, Malformed> {
     let count: usize = all.iter().map(|one| one.parts.len()).sum();
     if count > MAX_PARTS {
@@ -274,11 +257,6 @@ fn write_parts(parts: &Parts) -> Vec<v1::Parts> {
         }
     }
     all
-}
-
-fn read_key(key: Option<v1::Key>) -> Result<Key, Malformed> {
-    let Some(v1::Key { sir_prefix, identifier }) = key else { return malformed("a request without a key") };
-    Ok(Key { sir_prefix, identifier })
 }
 
 fn read_choices(locators: &[v1::Locator]) -> Result<Vec<Choice>, Malformed> {
@@ -362,10 +340,6 @@ fn read_scopes(scopes: &[v1::Scope]) -> Result<Scopes, Malformed> {
     Ok(Scopes::new(scopes.iter().map(read).collect()))
 }
 
-fn write_key(key: Key) -> Option<v1::Key> {
-    Some(v1::Key { sir_prefix: key.sir_prefix, identifier: key.identifier })
-}
-
 fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
     let write = |choice: &Choice| v1::Locator {
         prefix: choice.locator.0,
@@ -379,8 +353,9 @@ fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
 #[must_use]
 pub fn write_up(up: Up) -> v1::Up {
     let message = match up {
-        Up::Hello { versions, nve, boot, asks, digests } => {
-            up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests })
+        Up::Hello { versions, nve, boot, asks, digests, moves } => {
+            let moves = moves::write_modes(moves);
+            up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves })
         }
         Up::Register { id, key, choices, known, mac } => {
             let (key, locators) = (write_key(key), write_choices(&choices));
@@ -431,6 +406,7 @@ pub fn write_up(up: Up) -> v1::Up {
             up::Message::FindMacs(v1::FindMacs { id, sir_prefix, vnid, macs })
         }
         Up::Attached(attached) => up::Message::AttachedNetworks(bindings::write_attached(attached)),
+        Up::Move(report) => up::Message::MoveReport(moves::write_report(report)),
     };
     v1::Up { message: Some(message) }
 }
@@ -483,6 +459,7 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
             let block = block.number();
             down::Message::BlockLeased(v1::BlockLeased { id, block, reached, lease_ms })
         }
+        Down::Moves(part) => down::Message::Moves(moves::write_part(part)),
         Down::Provision(Provision { revision, whole, last, objects, deleted, unread: _ }) => {
             let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {
                 name: write_name(name),

@@ -6,179 +6,31 @@
 //! the batch is judged again. A session is opened in that order, too, before anything that it asks for: what an NVE asked
 //! for in an earlier session, at whichever authority, comes before that or never.
 
+mod flight;
+
+pub(super) use flight::{Authors, BATCH};
+pub use flight::{Commit, CommitRules, Released};
+
 use super::absent::Absent;
 use super::catalogue::Change;
-use super::event::{By, Event, Kind};
+use super::event::By;
 use super::message::{Down, Encoded, SessionId, Ticket};
+use super::mobility::{Fact, MoveId};
 use super::model::{Key, ObjectKey, Transaction};
 use super::rates::Rates;
+use super::registry::moving::{Ability, Step, StepWhat, Steps};
 use super::registry::{Draft, Leased, LocatorChange, Refusal, Registry};
 use super::session::{Request, Sessions};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use flight::{Flight, Judged, Wanted};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Records that one transaction writes, at most: a delta with all locators of each fits one message.
-pub(super) const BATCH: usize = 2_048;
 /// Ticks after which released identifiers are deleted although requests wait.
 const PUT_OFF: u32 = 5;
+/// Steps of moves that wait, at most: NVEs say again what is not heard.
+const STEPS: usize = 65_536;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
-
-/// How a store takes transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommitRules {
-    /// Records that one transaction writes, at most.
-    pub batch: usize,
-    /// Whether other authorities write the store as well.
-    pub is_shared: bool,
-}
-
-impl CommitRules {
-    /// A store that one authority has for itself.
-    pub const OWN: CommitRules = CommitRules { batch: BATCH, is_shared: false };
-}
-
-/// What is to become durable at once.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Commit {
-    /// The revision that it makes.
-    pub revision: u64,
-    /// What it changes.
-    pub transaction: Transaction,
-    /// NVEs that opened a session here; of a shared store only.
-    pub opened: Vec<Arc<str>>,
-}
-
-impl Commit {
-    /// Whether it changes nothing, and asks only whether the store still holds the revision before.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.transaction.is_empty() && self.opened.is_empty()
-    }
-}
-
-/// A request and how it was judged.
-#[derive(Debug)]
-struct Judged {
-    session: SessionId,
-    nve: Arc<str>,
-    /// What the answer repeats; none if nobody waits for one.
-    number: Option<u64>,
-    request: Request,
-    /// The sequence, or why not.
-    judgement: Result<u64, Refusal>,
-    /// The block that it has then, if it asked for one.
-    leased: Option<Leased>,
-}
-
-/// What an operator wants.
-#[derive(Debug)]
-enum Wanted {
-    /// An identifier released.
-    Release(Key),
-    /// A network, a policy or an attachment changed.
-    Change(ObjectKey, Change),
-    /// A locator allocated or free.
-    Locator(LocatorChange),
-    /// A restored registry to wait no longer.
-    Resume,
-}
-
-impl Wanted {
-    /// It does not become so, and why.
-    fn refused(&self, ticket: Ticket, why: &str) -> Event {
-        let event = Event::new(Kind::ChangeRefused, By::Operator(ticket));
-        let event = Event { why: why.to_owned(), ..event };
-        match self {
-            Wanted::Release(key) => Event { key: Some(*key), ..event },
-            Wanted::Change(object, Change::Add(entry, _) | Change::Set(entry, ..)) => {
-                let networks = entry.networks().into_iter().map(str::to_owned).collect();
-                Event { object: Some(object.clone()), networks, ..event }
-            }
-            Wanted::Change(object, Change::Delete(_)) => Event { object: Some(object.clone()), ..event },
-            Wanted::Locator(LocatorChange::Allocate { nve, .. }) => {
-                Event { nve: Some(nve.as_str().into()), ..event }
-            }
-            Wanted::Locator(LocatorChange::Free(_)) | Wanted::Resume => event,
-        }
-    }
-
-    /// Judges what is a transaction of its own.
-    fn judge(&self, registry: &mut Registry) -> Result<(u64, Transaction), String> {
-        match self {
-            Wanted::Change(key, change) => registry.provision(key.clone(), change.clone()),
-            Wanted::Locator(change) => registry.change_locator(change),
-            Wanted::Release(_) | Wanted::Resume => Err("it is judged together with others".to_owned()),
-        }
-    }
-}
-
-impl Request {
-    /// The identifier that it is about.
-    fn key(&self) -> Option<Key> {
-        match self {
-            Request::Register(claim) => Some(claim.key),
-            Request::Unregister(key) => Some(*key),
-            Request::Complete | Request::LeaseBlock(..) | Request::ReturnBlock(_) => None,
-        }
-    }
-}
-
-/// Who did what a transaction changes.
-#[derive(Debug, Default)]
-pub(super) struct Authors {
-    /// By the identifier.
-    keys: HashMap<Key, By>,
-    /// Of everything else.
-    rest: By,
-}
-
-impl Authors {
-    /// Who changed an identifier.
-    pub(super) fn of(&self, key: Key) -> By {
-        self.keys.get(&key).cloned().unwrap_or_default()
-    }
-
-    /// Who changed what is no identifier.
-    pub(super) fn rest(&self) -> By {
-        self.rest.clone()
-    }
-}
-
-/// A commit under way.
-#[derive(Debug, Default)]
-struct Flight {
-    commit: Commit,
-    /// Sessions that it opens.
-    opens: Vec<SessionId>,
-    /// What is answered once it is durable, in the order in which it was judged.
-    judged: Vec<Judged>,
-    /// What operators want, with the sequence or why not.
-    operators: Vec<(Ticket, Wanted, Result<u64, String>)>,
-    /// What is released of the NVE that is emptied first.
-    emptied: Vec<Key>,
-}
-
-impl Flight {
-    /// Who did it.
-    fn authors(&self, emptying: Option<Ticket>) -> Authors {
-        let mut keys = HashMap::new();
-        let emptied = self.emptied.iter().zip(emptying.into_iter().cycle());
-        keys.extend(emptied.map(|(key, ticket)| (*key, By::Operator(ticket))));
-        for (ticket, wanted, _) in &self.operators {
-            if let Wanted::Release(key) = wanted {
-                keys.insert(*key, By::Operator(*ticket));
-            }
-        }
-        for Judged { session, nve, request, judgement, .. } in &self.judged {
-            if let (Some(key), Ok(_)) = (request.key(), judgement) {
-                keys.insert(key, By::Session(*session, Some(nve.clone())));
-            }
-        }
-        let rest = self.operators.first().map_or(By::Authority, |(ticket, ..)| By::Operator(*ticket));
-        Authors { keys, rest }
-    }
-}
 
 /// Requests and the commit under way.
 #[derive(Debug)]
@@ -197,6 +49,10 @@ pub(super) struct Commits {
     releases: VecDeque<(Ticket, Key)>,
     /// What operators do to networks, policies, attachments and locators.
     changes: VecDeque<(Ticket, Wanted)>,
+    /// What somebody wants of moves.
+    steps: VecDeque<Step>,
+    /// Moves of which time, or the authority, wants something already.
+    due: BTreeSet<MoveId>,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
     /// NVEs of which operators want everything released.
@@ -209,8 +65,10 @@ pub(super) struct Commits {
     rates: Rates,
     /// Ticks since released identifiers were deleted.
     put_off: u32,
-    /// The last commit was such a change: all others come next.
+    /// The last commit was such a change, or steps of moves: all others come next.
     was_change: bool,
+    /// The last one of these was steps of moves: changes come before them.
+    was_step: bool,
 }
 
 /// An NVE of which everything is released, a part in each commit.
@@ -220,10 +78,6 @@ struct Emptying {
     nve: String,
     released: u64,
 }
-
-/// What an operator wanted is durable: the sequence of a release, or how many identifiers were released, and the
-/// revision. Or why it is not.
-pub type Released = Result<(u64, u64), String>;
 
 impl Commits {
     pub(super) fn new(rules: CommitRules) -> Self {
@@ -236,6 +90,8 @@ impl Commits {
             is_paused: false,
             releases: VecDeque::new(),
             changes: VecDeque::new(),
+            steps: VecDeque::new(),
+            due: BTreeSet::new(),
             emptying: VecDeque::new(),
             resuming: None,
             completed: Vec::new(),
@@ -243,6 +99,7 @@ impl Commits {
             rates: Rates::default(),
             put_off: 0,
             was_change: false,
+            was_step: false,
         }
     }
 
@@ -303,9 +160,26 @@ impl Commits {
         self.changes.push_back((ticket, Wanted::Locator(change)));
     }
 
-    /// Whether the next change of an operator waits for nothing but the next step.
+    /// Somebody wants something of moves. Gives whether there is room for it.
+    pub(super) fn step(&mut self, step: Step) -> bool {
+        let is_room = self.steps.len() < STEPS;
+        if is_room {
+            self.steps.push_back(step);
+        }
+        is_room
+    }
+
+    /// Something is to become of a move by itself, unless that waits already.
+    pub(super) fn step_by_itself(&mut self, id: MoveId, fact: Fact) {
+        if self.due.insert(id) {
+            let what = StepWhat::Due(id, fact);
+            self.steps.push_back(Step { by: By::Authority, who: String::new(), what });
+        }
+    }
+
+    /// Whether the next change of an operator, or step of a move, waits for nothing but the next step.
     pub(super) fn is_ready(&self) -> bool {
-        self.flight.is_none() && !self.is_paused && !self.changes.is_empty()
+        self.flight.is_none() && !self.is_paused && !(self.changes.is_empty() && self.steps.is_empty())
     }
 
     /// What operators are to be told.
@@ -327,7 +201,7 @@ impl Commits {
         sessions: &mut Sessions,
         registry: &mut Registry,
         elsewhere: &BTreeMap<String, String>,
-        now_ms: u64,
+        (now_ms, unix_ms): (u64, u64),
     ) -> Option<Commit> {
         if self.flight.is_some() || self.is_paused {
             return None;
@@ -335,6 +209,14 @@ impl Commits {
         let revision = registry.revision() + 1;
         let mut operators = Vec::new();
         let others_first = std::mem::take(&mut self.was_change) && self.has_others();
+        let steps_first = !std::mem::take(&mut self.was_step) || self.changes.is_empty();
+        if !others_first
+            && steps_first
+            && let Some(flight) = self.next_steps(sessions, registry, elsewhere, (now_ms, unix_ms))
+        {
+            (self.was_change, self.was_step) = (true, true);
+            return self.fly(flight);
+        }
         // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
         if !others_first && let Some((ticket, wanted)) = self.changes.pop_front() {
             match wanted.judge(registry) {
@@ -474,14 +356,51 @@ impl Commits {
         let mut transaction = draft.finish().unwrap_or_default();
         transaction.completed = self.completions(registry, room);
         let commit = Commit { revision, transaction, opened };
-        let flight = Flight { commit, opens, judged, operators, emptied };
+        let flight = Flight { commit, opens, judged, operators, emptied, steps: Vec::new() };
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision(), now_ms);
             // The others wanted nothing that is to be written.
-            return if others_first { self.next(sessions, registry, elsewhere, now_ms) } else { None };
+            return if others_first {
+                self.next(sessions, registry, elsewhere, (now_ms, unix_ms))
+            } else {
+                None
+            };
         }
         self.fly(flight)
+    }
+
+    /// Judges the next steps of moves, as many as become durable together.
+    fn next_steps(
+        &mut self,
+        sessions: &mut Sessions,
+        registry: &mut Registry,
+        elsewhere: &BTreeMap<String, String>,
+        (now_ms, unix_ms): (u64, u64),
+    ) -> Option<Flight> {
+        let ability = |nve: &str| match sessions.of(nve).and_then(|id| sessions.all.get(&id)) {
+            Some(session) => Ability::Here(session.modes),
+            None if elsewhere.contains_key(nve) => Ability::AtAnother,
+            None => Ability::Away,
+        };
+        let (mut steps, mut judged) = (Steps::default(), Vec::new());
+        while let Some(step) = self.steps.pop_front() {
+            if steps.is_full_for(&step, self.rules.batch) {
+                self.steps.push_front(step);
+                break;
+            }
+            let judgement = registry.judge_step(&mut steps, &step, ability, unix_ms);
+            judged.push((step, judgement));
+        }
+        let is_asked = judged.iter().any(|(step, _)| matches!(step.by, By::Operator(_)));
+        let commit =
+            Commit { revision: registry.revision() + 1, transaction: steps.finish(), ..Commit::default() };
+        let flight = Flight { commit, steps: judged, ..Flight::default() };
+        if flight.commit.is_empty() && !(self.rules.is_shared && is_asked) {
+            self.answer(flight, sessions, registry.revision(), now_ms);
+            return None;
+        }
+        Some(flight)
     }
 
     /// Whether anything waits but changes of networks, policies and attachments.
@@ -559,6 +478,7 @@ impl Commits {
     pub(super) fn lost(&mut self, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
         self.open_again(flight.opens);
+        flight.steps.into_iter().rev().for_each(|(step, _)| self.steps.push_front(step));
         for (ticket, wanted, _) in flight.operators.into_iter().rev() {
             match wanted {
                 Wanted::Release(key) => self.releases.push_front((ticket, key)),
@@ -583,6 +503,10 @@ impl Commits {
         self.is_paused = !(flight.opens.is_empty() && flight.commit.transaction.completed.is_empty());
         self.open_again(flight.opens);
         let (why, because) = (format!("the store does not answer: {why}; try again"), why);
+        // NVEs say it again, and time passes on.
+        for (step, _) in flight.steps {
+            self.settle_step(&step, Err(why.clone()), 0);
+        }
         for (ticket, wanted, _) in flight.operators {
             sessions.events.push(wanted.refused(ticket, &why));
             self.released.push((ticket, Err(why.clone())));
@@ -616,9 +540,28 @@ impl Commits {
         opens.into_iter().rev().for_each(|id| self.opening.push_front(id));
     }
 
+    /// Nothing more is to become of a step.
+    fn settle_step(&mut self, step: &Step, judgement: Result<u64, String>, revision: u64) {
+        if let StepWhat::Due(id, _) = &step.what {
+            self.due.remove(id);
+        }
+        if let By::Operator(ticket) = step.by {
+            self.released.push((ticket, judgement.map(|id| (id, revision))));
+        }
+    }
+
     fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64, now_ms: u64) {
         let emptied = flight.emptied.len() as u64;
         self.emptying.front_mut().into_iter().for_each(|first| first.released += emptied);
+        for (step, judgement) in flight.steps {
+            if let (By::Session(id, _), StepWhat::Report(_, report), Err(why)) =
+                (&step.by, &step.what, &judgement)
+            {
+                sessions.refused_moves += 1;
+                sessions.note_refused_move(*id, report.id, why.clone(), now_ms);
+            }
+            self.settle_step(&step, judgement.map(|id| id.0), revision);
+        }
         for (ticket, wanted, judgement) in flight.operators {
             if let Err(why) = &judgement {
                 sessions.events.push(wanted.refused(ticket, why));

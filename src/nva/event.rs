@@ -94,6 +94,26 @@ kinds! {
     Allocated = "allocated",
     /// an allocation is free again
     Freed = "freed",
+    /// an attachment is to move
+    MovePreparing = "move_preparing",
+    /// both NVEs are ready for a move
+    MovePrepared = "move_prepared",
+    /// an attachment that moves left its NVE
+    MoveDetached = "move_detached",
+    /// an attachment that moves is away for too long
+    MoveOverdue = "move_overdue",
+    /// an attachment moved
+    Moved = "moved",
+    /// all know where an attachment moved
+    MoveDraining = "move_draining",
+    /// a move is over
+    MoveEnded = "move_ended",
+    /// a move is aborted
+    MoveAborting = "move_aborting",
+    /// an NVE cannot do its part of a move
+    MoveFailed = "move_failed",
+    /// what an NVE says of a move is refused
+    MoveRefused = "move_refused",
 }
 
 impl Kind {
@@ -115,6 +135,12 @@ impl Kind {
             | Kind::Unfrozen
             | Kind::MacConflict
             | Kind::GatewayMacDiffers
+            | Kind::MovePreparing
+            | Kind::MoveOverdue
+            | Kind::Moved
+            | Kind::MoveAborting
+            | Kind::MoveFailed
+            | Kind::MoveRefused
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened
@@ -127,6 +153,10 @@ impl Kind {
             | Kind::NetworkDetached
             | Kind::RestorationEnded
             | Kind::Reloaded
+            | Kind::MovePrepared
+            | Kind::MoveDetached
+            | Kind::MoveDraining
+            | Kind::MoveEnded
             | Kind::BackedUp
             | Kind::Allocated
             | Kind::Freed => false,

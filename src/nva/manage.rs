@@ -2,6 +2,7 @@
 
 mod allocations;
 mod attached;
+pub(super) mod moves;
 pub(super) mod nves;
 pub(super) mod objects;
 pub(super) mod records;
@@ -210,6 +211,38 @@ impl Manage for ManageService {
             }
             Err(why) => Err(Status::failed_precondition(why)),
         }
+    }
+
+    async fn move_start(
+        &self,
+        request: Request<v1::MoveStartRequest>,
+    ) -> Result<Response<v1::MoveAnswer>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let request = moves::read_start(request.into_inner())?;
+        let (id, revision) =
+            self.handle.begin_move(request, author).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::MoveAnswer { id, revision }))
+    }
+
+    async fn move_say(
+        &self,
+        request: Request<v1::MoveSayRequest>,
+    ) -> Result<Response<v1::MoveAnswer>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let said = moves::read_say(request.into_inner())?;
+        let (id, revision) =
+            self.handle.say_of_move(said, author).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::MoveAnswer { id, revision }))
+    }
+
+    async fn move_list(
+        &self,
+        request: Request<v1::MoveListRequest>,
+    ) -> Result<Response<v1::MoveListResponse>, Status> {
+        let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
+        let request = request.into_inner();
+        let look = move |authority: &Authority| moves::list(authority, &request, &sight);
+        Ok(Response::new(v1::MoveListResponse { moves: self.handle.look(look).await? }))
     }
 
     async fn allocation_list(

@@ -2,10 +2,15 @@
 
 use super::catalogue::Seen;
 use super::model::{Choice, Key, Known, Network};
-use crate::config::{ObjectName, RefusedEntry};
+use crate::config::{Entry, ObjectName, RefusedEntry};
+use crate::ila::Locator;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, PARTS, Parts, Scopes};
 use crate::net::Mac;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use super::mobility::{InFlight, Mode, Modes, MoveId, MoveState, Role, Sign, Token};
 
 /// The version of the protocol that this release speaks.
 pub const VERSION: u32 = 1;
@@ -53,6 +58,8 @@ pub enum Up {
         asks: bool,
         /// Whether it takes [`Down::Digest`] and [`Down::Repair`].
         digests: bool,
+        /// How attachments may move to it and from it; with none, it is told of no [`Down::Moves`].
+        moves: Modes,
     },
     /// It has this identifier at these locators.
     Register {
@@ -127,6 +134,8 @@ pub enum Up {
     },
     /// The virtual networks of which it has tenants, and what changed of them.
     Attached(AttachedNetworks),
+    /// What it sees of a move that it was told of.
+    Move(MoveReport),
 }
 
 /// A virtual network as an NVE has it.
@@ -149,6 +158,30 @@ pub struct AttachedNetworks {
     pub networks: Vec<(Network, AttachedNetwork)>,
     /// Those without tenants there now.
     pub detached: Vec<Network>,
+}
+
+/// What an NVE says of a move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveReport {
+    /// Names the move.
+    pub id: MoveId,
+    /// What it says.
+    pub what: MoveWhat,
+}
+
+/// What an NVE may say of a move. What comes late or twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MoveWhat {
+    /// While preparing: it has all that it needs.
+    Ready,
+    /// It cannot do its part, and why.
+    Failed(String),
+    /// The old NVE: the attachment left.
+    Detached(Sign),
+    /// The new NVE: the attachment is there; with the token that it was told.
+    Arrived(Token, Sign),
+    /// The old NVE, while draining: no packet came for [`MoveTold::idle_ms`]. Both, while aborting: what they did is undone.
+    Drained,
 }
 
 /// What somebody has of a MAC address.
@@ -298,6 +331,8 @@ pub enum Down<M = Vec<Told>> {
         /// For so long from when it asked.
         lease_ms: u64,
     },
+    /// Moves of attachments to the NVE and away from it: a part of them.
+    Moves(MovesPart),
     /// The session ends, and why.
     Error(String),
     /// The answer to [`Up::FindMacs`].
@@ -313,6 +348,81 @@ pub enum Down<M = Vec<Told>> {
         /// Why the NVE is told nothing.
         why: Option<String>,
     },
+}
+
+/// A part of the moves that concern an NVE.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MovesPart {
+    /// It begins anew: what it does not name is over.
+    pub whole: bool,
+    /// Nothing of it counts before the last part.
+    pub last: bool,
+    /// New ones, and what they are now.
+    pub moves: Vec<MoveTold>,
+    /// Those that are over.
+    pub over: Vec<MoveId>,
+}
+
+/// A move as an NVE is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveTold {
+    /// Its name.
+    pub id: MoveId,
+    /// Rises with every change.
+    pub sequence: u64,
+    /// How far it is.
+    pub state: MoveState,
+    /// The part of the NVE that is told.
+    pub role: Role,
+    /// `attachments[].name`, the same at both.
+    pub attachment: String,
+    /// To the new NVE, before the commit: the entry, which is expected there and not in force. None although it should be
+    /// there: this release cannot read it.
+    pub entry: Option<Arc<Entry>>,
+    /// The identifiers of the attachment.
+    pub keys: Vec<Key>,
+    /// The other NVE.
+    pub peer: String,
+    /// Its locators in the SIR domains of these.
+    pub peer_locators: Vec<Place>,
+    /// Where its end of tunnels is, if it has one.
+    pub peer_vtep: Option<IpAddr>,
+    /// Where that of the NVE that is told is.
+    pub vtep: Option<IpAddr>,
+    /// How the attachment moves.
+    pub mode: Mode,
+    /// What becomes of packets in flight.
+    pub in_flight: InFlight,
+    /// To the new NVE, before the commit: what an arrival is proved with.
+    pub token: Option<Token>,
+    /// The state ends by itself after so long from when this came; none: it waits for somebody.
+    pub left_ms: Option<u64>,
+    /// It is away for longer than it may: what comes for it is dropped in silence. It may still arrive.
+    pub overdue: bool,
+    /// While draining: the old NVE is done when no packet came for so long.
+    pub idle_ms: u64,
+}
+
+impl MoveTold {
+    /// What one weighs besides its entry, in bytes, about.
+    pub const WEIGHT: usize = 512;
+}
+
+/// A locator in a SIR domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The SIR prefix of the domain.
+    pub sir_prefix: u64,
+    /// The locator.
+    pub locator: Locator,
+}
+
+impl MovesPart {
+    fn weight(&self) -> usize {
+        let entry = |one: &MoveTold| one.entry.as_ref().map_or(0, |entry| entry.written().len());
+        let one = |one: &MoveTold| MoveTold::WEIGHT + one.keys.len() * size_of::<Key>() + entry(one);
+        self.moves.iter().map(one).sum::<usize>() + self.over.len() * size_of::<MoveId>()
+    }
 }
 
 /// A part of what operators want at an NVE.
@@ -361,6 +471,7 @@ impl Down<Encoded> {
                     let identifiers: usize = found.iter().map(|one| one.identifiers.len() + 2).sum();
                     identifiers * size_of::<u64>() + why.as_ref().map_or(0, String::len)
                 }
+                Down::Moves(part) => part.weight(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::BlockLeased { .. }

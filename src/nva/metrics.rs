@@ -3,6 +3,7 @@
 use super::authority::{Authority, Drifts, Triangles};
 use super::convergence::{BOUNDS_MS, Convergence};
 use super::interest::Asked;
+use super::mobility::{MoveCounts, MoveState};
 use super::server::AuthorityHandle;
 use crate::telemetry::families::families;
 use crate::telemetry::http::Site;
@@ -64,6 +65,18 @@ families! {
     /// Triangular packets that ILA routers told of, by result: redirected (the NVE of the sender was told where to send),
     /// needless (it knows, or does not ask), or unheard (beyond the rate of one router).
     TRIANGULAR: Counter = "ila_nva_triangular_total";
+    /// Moves of attachments that are not over, by state.
+    MOVES: Gauge = "ila_nva_moves";
+    /// Those of them that left their NVE and are away for longer than they may.
+    MOVES_OVERDUE: Gauge = "ila_nva_moves_overdue";
+    /// Moves that are over, by result: done or aborted. Each authority of a store counts all of them.
+    MOVES_ENDED: Counter = "ila_nva_moves_ended_total";
+    /// What NVEs said of moves without the token, or without a part in them.
+    MOVES_REFUSED: Counter = "ila_nva_moves_refused_total";
+    /// Time from an attachment being detached at its old NVE until it is the new one's. Each authority counts all of them.
+    MOVE_AWAY: Histogram = "ila_nva_move_away_seconds";
+    /// Time from then until all NVEs with a session have applied it. Each authority counts all of them.
+    MOVE_SPREAD: Histogram = "ila_nva_move_spread_seconds";
     /// Sessions that ended by the authority: silent, revoked, broken, replaced.
     ENDED: Counter = "ila_nva_ended_sessions_total";
 }
@@ -127,9 +140,23 @@ impl Site for Endpoint {
         ] {
             scrape.count(TRIANGULAR, &[("result", result)], count);
         }
-        let Convergence { buckets, sum_ms } = census.convergence;
-        let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
-        let mut text = scrape.render() + &histogram(CONVERGENCE, bounds, &buckets, sum_ms as f64 / 1e3);
+        for (state, count) in MoveState::ALL.iter().zip(census.moves) {
+            scrape.set(MOVES, &[("state", state.word())], count as f64);
+        }
+        scrape.set(MOVES_OVERDUE, &[], census.overdue as f64);
+        scrape.count(MOVES_ENDED, &[("result", "done")], census.moved.done);
+        scrape.count(MOVES_ENDED, &[("result", "aborted")], census.moved.aborted);
+        scrape.count(MOVES_REFUSED, &[], census.refused_moves);
+        let times = [
+            (CONVERGENCE, census.convergence),
+            (MOVE_AWAY, census.moved.away),
+            (MOVE_SPREAD, census.moved.spread),
+        ];
+        let times = times.into_iter().map(|(family, Convergence { buckets, sum_ms })| {
+            let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
+            histogram(family, bounds, &buckets, sum_ms as f64 / 1e3)
+        });
+        let mut text = scrape.render() + &times.collect::<String>();
         text.push_str(&histogram_head(NETWORK_CONVERGENCE));
         let (own, others) = census.by_network;
         for (network, Convergence { buckets, sum_ms }) in
@@ -183,6 +210,11 @@ pub(super) struct Census {
     asked: Asked,
     differing_gateways: usize,
     longest_absence_s: u64,
+    /// By state.
+    moves: [usize; MoveState::ALL.len()],
+    overdue: usize,
+    moved: MoveCounts,
+    refused_moves: u64,
 }
 
 impl Census {
@@ -190,6 +222,12 @@ impl Census {
         let registry = authority.registry();
         let (held, released) = registry.counts();
         let live = authority.nves().count();
+        let mut moves = [0; MoveState::ALL.len()];
+        for one in authority.moves().iter() {
+            if let Some(count) = moves.get_mut(one.state as usize) {
+                *count += 1;
+            }
+        }
         let elsewhere = authority.elsewhere().count();
         let longest_ms = authority.away_ms().into_values().max();
         Census {
@@ -208,6 +246,10 @@ impl Census {
             asked: authority.asked(),
             differing_gateways: authority.differing_gateways(),
             longest_absence_s: longest_ms.unwrap_or(0) / 1_000,
+            moves,
+            overdue: authority.moves().iter().filter(|one| one.overdue).count(),
+            moved: *authority.moves().counts(),
+            refused_moves: authority.refused_moves(),
         }
     }
 }

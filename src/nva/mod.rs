@@ -9,6 +9,7 @@
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
 //!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take, `rates`
 //!   how often one identifier may change;
+//! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
 //!   asks for, `wanted` what operators want, `blocks` those of identifiers that it leases.
 //!
@@ -45,12 +46,14 @@ mod finds;
 mod flaps;
 mod follower;
 mod interest;
+mod key;
 mod listen;
 pub mod log;
 mod manage;
 pub mod message;
 pub mod metrics;
 pub mod mirror;
+pub mod mobility;
 pub mod model;
 mod page;
 mod provision;

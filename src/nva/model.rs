@@ -1,63 +1,20 @@
 //! What the registry holds and how it is changed.
 
+use super::mobility::{Move, MoveId};
 use crate::config::ObjectName;
 use crate::ila::generate::Registrar;
-use crate::ila::{Identifier, IdentifierType, Locator, SirPrefix};
+use crate::ila::{Locator, SirPrefix};
 use crate::net::Mac;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use super::key::Key;
 pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
 
 /// A virtual network: the upper 64 bits of its SIR prefix, and its VNID.
 pub type Network = (u64, u32);
-
-/// An identifier in its SIR domain, which its SIR prefix names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Upper 64 bits of the SIR address.
-    pub sir_prefix: u64,
-    /// Lower 64 bits, C-bit 0.
-    pub identifier: u64,
-}
-
-impl Key {
-    /// Whether mappings of it may exist: a task's identifier or a tenant's unicast address, C-bit 0.
-    #[must_use]
-    pub fn is_mappable(self) -> bool {
-        let identifier = Identifier(self.identifier);
-        let kind = identifier.kind();
-        !identifier.neutral()
-            && match kind {
-                IdentifierType::LocallyUnique => true,
-                IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => identifier.vnid() != Some(0),
-                _ => false,
-            }
-    }
-
-    /// The virtual network of a tenant's identifier.
-    #[must_use]
-    pub fn network(self) -> Option<Network> {
-        Identifier(self.identifier).vnid().map(|vnid| (self.sir_prefix, vnid))
-    }
-
-    /// The key that neutral mapping cannot tell from this one, if there is one (ILA draft §4.4.1).
-    #[must_use]
-    pub fn zero_alias(self) -> Option<Key> {
-        let alias = Identifier(self.identifier).zero_alias()?;
-        Some(Key { identifier: alias.0, ..self })
-    }
-}
-
-impl fmt::Display for Key {
-    /// The SIR address.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = u128::from(self.sir_prefix) << 64 | u128::from(self.identifier);
-        Ipv6Addr::from(bits).fmt(f)
-    }
-}
 
 /// What is known of one identifier. One without locators was released: it is kept for its owner until no cache holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +72,8 @@ pub struct Nve {
     pub router: bool,
     /// Whether it is told of all networks and policies that operators made, and not only of those of its tenants.
     pub all_networks: bool,
+    /// Where its end of tunnels is, if it has one.
+    pub vtep: Option<IpAddr>,
 }
 
 /// Names something that operators want at NVEs.
@@ -201,14 +160,16 @@ pub struct Transaction {
     pub objects: Vec<(ObjectKey, Option<Object>)>,
     /// What is allocated after it, each key once; none: it is free.
     pub allocations: Vec<(AllocationKey, Option<Allocation>)>,
+    /// Moves after it, each once; none: it is over.
+    pub moves: Vec<(MoveId, Option<Move>)>,
 }
 
 impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Transaction { writes, deletes, objects, ends_restoration, completed, allocations } = self;
-        let is_same = writes.is_empty() && deletes.is_empty() && objects.is_empty();
+        let Transaction { writes, deletes, objects, moves, ends_restoration, completed, allocations } = self;
+        let is_same = writes.is_empty() && deletes.is_empty() && objects.is_empty() && moves.is_empty();
         is_same && completed.is_empty() && allocations.is_empty() && !ends_restoration
     }
 }

@@ -10,6 +10,7 @@
 mod allocating;
 mod bound;
 mod limits;
+pub mod moving;
 
 use super::allocate;
 use super::allocations::Allocations;
@@ -17,6 +18,7 @@ use super::bindings::Bindings;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::digests::Digests;
 use super::flaps::Flaps;
+use super::mobility::{MoveRules, Moves};
 use super::model::{Allocation, AllocationKey, Choice, Key, Network, ObjectKey, Record, Transaction};
 use super::quotas::Networks;
 
@@ -90,6 +92,7 @@ pub struct Registry {
     allocations: Allocations,
     /// Locators that the configuration gives to NVEs.
     configured: HashSet<Locator>,
+    moves: Moves,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -179,6 +182,7 @@ impl Registry {
             restoration: None,
             catalogue: Catalogue::default(),
             allocations: Allocations::default(),
+            moves: Moves::default(),
         }
     }
 
@@ -205,10 +209,11 @@ impl Registry {
     pub fn reconfigure(
         &mut self,
         (nves, quotas, freeze): (HashMap<String, Nve>, Quotas, FreezeRules),
-        (rules, allocation): (ProvisionRules, AllocationRules),
+        (rules, moves, allocation): (ProvisionRules, MoveRules, AllocationRules),
         hold_down_ms: u64,
     ) {
         self.catalogue.judge_by(rules);
+        self.moves.judge_by(moves);
         self.allocations.rules = allocation;
         self.configured = configured(&nves);
         self.flaps.judge_by(freeze);
@@ -274,6 +279,7 @@ impl Registry {
             },
             change => change,
         };
+        self.may_change(&key)?;
         let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
         let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
         Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))
@@ -281,13 +287,30 @@ impl Registry {
 
     /// Whose view a transaction touches that is not applied yet.
     pub(super) fn touched(&self, transaction: &Transaction) -> Touched {
-        self.catalogue.touched(&transaction.objects)
+        let mut touched = self.catalogue.touched(&transaction.objects);
+        for (id, one) in &transaction.moves {
+            // It sees the networks of what it expects.
+            touched.nves.extend(one.as_ref().or(self.moves.get(*id)).map(|one| one.to.clone()));
+        }
+        touched
     }
 
     /// Revision: the number of transactions so far.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// An NVE of this name, if it may open a session.
+    #[must_use]
+    pub fn nve(&self, name: &str) -> Option<&Nve> {
+        self.nves.get(name)
+    }
+
+    /// All moves of attachments.
+    #[must_use]
+    pub fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// Whether an NVE of this name may open a session.
@@ -463,6 +486,8 @@ impl Registry {
     pub fn unregister(&self, draft: &mut Draft, nve: &str, key: Key) -> Result<u64, Refusal> {
         match self.seen(draft, key) {
             None => Ok(self.revision),
+            // It has it no longer, and need not say so.
+            Some(record) if record.owner != nve && self.moves.has_left(nve, key) => Ok(record.sequence),
             Some(record) if record.owner != nve => {
                 let why = format!("{key} is registered by {}, which alone can release it", record.owner);
                 Err(Refusal {
@@ -473,6 +498,8 @@ impl Registry {
                 })
             }
             Some(record) if !record.is_held() => Ok(record.sequence),
+            // It has not heard yet that it has it again.
+            Some(record) if self.is_brought(nve, key) => Ok(record.sequence),
             Some(_) => {
                 let sequence = self.next_sequence(key);
                 draft.count(nve, key, -1);
@@ -558,6 +585,7 @@ impl Registry {
         }
         self.catalogue.apply(&transaction.objects);
         self.allocations.apply(transaction, (now_ms, self.hold_down_ms));
+        let moved = self.apply_moves(&transaction.moves, now_ms);
         for (key, record) in &transaction.writes {
             self.digests.add(*key, record);
             self.networks.add(*key, record);
@@ -569,7 +597,7 @@ impl Registry {
             self.bindings.add(*key, record);
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => {
-                    if record.is_held() && before.owner != record.owner {
+                    if record.is_held() && before.owner != record.owner && !moved.contains(key) {
                         self.flaps.released(*key, &before.owner, now_ms);
                     }
                     self.forget_held(*key, &before.owner);
@@ -579,7 +607,9 @@ impl Registry {
             }
             if record.is_held() {
                 note_held(&mut self.held, *key, &record.owner);
-                if self.flaps.registered(*key, &record.owner, now_ms) {
+                if moved.contains(key) {
+                    self.flaps.released(*key, &record.owner, now_ms);
+                } else if self.flaps.registered(*key, &record.owner, now_ms) {
                     self.newly_frozen.push((*key, record.owner.clone()));
                 }
             } else {
@@ -601,15 +631,20 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, restored, completed, records, objects, allocations, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, moves, allocations, .. } = stored;
         let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
-        let touched = self.catalogue.touched(&objects);
-        self.catalogue.apply(&objects);
+        let moves = self.moves.differences(moves);
+        let changes = Transaction { objects, moves, ..Transaction::default() };
+        let touched = self.touched(&changes);
+        self.catalogue.apply(&changes.objects);
+        self.apply_moves(&changes.moves, now_ms);
         let (nves, catalogue) = (std::mem::take(&mut self.nves), std::mem::take(&mut self.catalogue));
+        let moves = std::mem::take(&mut self.moves);
         let now = Registry::new(nves, records, revision, (now_ms, self.hold_down_ms));
         let mut now = now.with_catalogue(catalogue);
         now.quotas = std::mem::take(&mut self.quotas);
+        now.moves = moves;
         now.flaps = std::mem::take(&mut self.flaps);
         now.allocations = std::mem::take(&mut self.allocations);
         now.allocations.replace(allocations, (now_ms, self.hold_down_ms));

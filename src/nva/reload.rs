@@ -2,6 +2,7 @@
 
 use super::authority::{Configured, SessionLimits};
 use super::event::{By, Event, Kind};
+use super::mobility::MoveRules;
 use super::registry::{AllocationRules, FreezeRules, Nve, Pool, Quotas};
 use super::server::{Author, AuthorityHandle};
 use crate::config::{AuthorityConfig, AuthorityFreeze, LogLevel, OperatorRights, ProvisionRules};
@@ -30,6 +31,23 @@ pub(super) fn configured(config: &AuthorityConfig) -> Configured {
                 .map(|(prefix, sir)| Pool { sir_prefix: sir.0, prefix: *prefix })
                 .collect(),
         },
+        moves: moves(config),
+    }
+}
+
+/// How long states of moves last.
+fn moves(config: &AuthorityConfig) -> MoveRules {
+    let ms = |seconds: u32| u64::from(seconds) * 1000;
+    let moves = config.moves;
+    MoveRules {
+        prepare_ms: ms(moves.prepare_s),
+        prepared_ms: ms(moves.prepared_s),
+        detached_ms: ms(moves.detached_s),
+        spread_ms: ms(moves.spread_s),
+        drain_ms: ms(moves.drain_s),
+        drain_idle_ms: ms(moves.drain_idle_s),
+        abort_ms: ms(moves.abort_s),
+        per_nve: moves.per_nve as usize,
     }
 }
 
@@ -38,7 +56,8 @@ fn nves(config: &AuthorityConfig) -> HashMap<String, Nve> {
     let nves = config.nves.iter().map(|(name, nve)| {
         let locators = nve.locators.iter().map(|(locator, sir)| (*locator, sir.0)).collect();
         let (max_identifiers, all_networks) = (nve.max_identifiers as usize, nve.all_networks);
-        (name.clone(), Nve { locators, max_identifiers, router: nve.router, all_networks })
+        let (router, vtep) = (nve.router, nve.vtep);
+        (name.clone(), Nve { locators, max_identifiers, router, all_networks, vtep })
     });
     nves.collect()
 }

@@ -10,6 +10,7 @@ use super::event::{By, Event as Happened, Kind};
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
+use super::registry::moving::{MoveCommand, MoveRequest};
 use super::registry::{LocatorChange, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::watch::Hub;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
@@ -140,6 +141,18 @@ impl AuthorityHandle {
         told.await.map_err(|_| Gone)
     }
 
+    /// Begins a move. Gives its name and the revision, or why not.
+    pub(super) async fn begin_move(&self, request: MoveRequest, author: Author) -> Result<Released, Gone> {
+        let who = author.who.clone();
+        self.ask(Box::new(move |ticket| Input::Move(ticket, who, request)), author).await
+    }
+
+    /// Says something of a move. Gives its name and the revision, or why not.
+    pub(super) async fn say_of_move(&self, said: MoveCommand, author: Author) -> Result<Released, Gone> {
+        let who = author.who.clone();
+        self.ask(Box::new(move |ticket| Input::MoveSaid(ticket, who, said)), author).await
+    }
+
     /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
     pub(super) async fn change(
         &self,
@@ -222,7 +235,7 @@ pub struct Server {
 #[must_use]
 pub fn pair(
     Running { stored, rules: commits, orders, reports, thread }: Running,
-    Configured { nves, quotas, freeze, rules, sessions: limits, allocations }: Configured,
+    Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -232,6 +245,7 @@ pub fn pair(
         limits: LIMITS,
         commits,
         answered_before_ms: authority::used_ms(limits.cache_lifetime_ms),
+        began_unix_ms: unix_ms(),
     };
     let revision = stored.revision;
     let catalogue = Catalogue::new(rules, stored.objects);
@@ -240,6 +254,7 @@ pub fn pair(
     }
     let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
     let registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
+    let registry = registry.with_moves(moves, stored.moves, (0, settings.began_unix_ms));
     let mut registry = registry.with_allocations(allocations, stored.allocations, 0);
     if stored.restored {
         registry = registry.restored(0);
@@ -486,6 +501,12 @@ impl Server {
             }
         }
     }
+}
+
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 async fn at(time: Instant) {

@@ -8,7 +8,8 @@ use super::drift::{Drift, REPAIRED};
 use super::event::{By, Event, Kind};
 use super::interest::{Asked, Interests, NEGATIVE_LIFETIME_MS, Watchers};
 use super::log::{Log, Pages};
-use super::message::{Down, Encoded, QUERIES, SessionId};
+use super::message::{Down, Encoded, Modes, QUERIES, SessionId};
+use super::mobility::{Move, MoveId, Moving};
 use super::model::{Key, Known, Network};
 use super::provision::Provisioning;
 use super::registry::{Claim, Refusal, Registry};
@@ -26,6 +27,7 @@ pub(super) struct Allowance {
     pub(super) requests: Bucket,
     pub(super) queries: Bucket,
     pub(super) triangles: Bucket,
+    pub(super) moves: Bucket,
 }
 
 /// All sessions.
@@ -45,6 +47,8 @@ pub(super) struct Sessions {
     /// How much operators are told of what was refused to sessions that ended meanwhile.
     pub(super) refusals: Throttle,
     pub(super) asked: Asked,
+    /// What NVEs said of moves that was refused.
+    pub(super) refused_moves: u64,
 }
 
 impl Sessions {
@@ -112,6 +116,54 @@ impl Sessions {
             if provisioning.touch(nve, touched, registry.sees_all(nve)) {
                 self.due.insert(*id);
             }
+        }
+    }
+
+    /// What anybody sees of moves may be something else: NVEs have other locators.
+    pub(super) fn touch_moves(&mut self) {
+        for (id, session) in &mut self.all {
+            if let Some(moving) = &mut session.moving {
+                moving.begin_anew();
+                self.due.insert(*id);
+            }
+        }
+    }
+
+    /// Notes whom moves concern that changed or are over.
+    pub(super) fn note_moves<'m>(&mut self, moves: impl Iterator<Item = &'m Move>) {
+        let nves: BTreeSet<&str> = moves.flat_map(|one| [one.from.as_str(), one.to.as_str()]).collect();
+        if nves.is_empty() {
+            return;
+        }
+        for (id, session) in &mut self.all {
+            let (Some(moving), Some(nve)) = (&mut session.moving, &session.nve) else { continue };
+            if nves.contains(nve.as_ref()) {
+                moving.touch();
+                self.due.insert(*id);
+            }
+        }
+    }
+
+    /// Those who are told of all transactions and have not applied this one.
+    pub(super) fn behind(&self, revision: u64) -> BTreeSet<SessionId> {
+        let is_behind = |session: &Session| session.subscribed_at.is_some() && session.applied < revision;
+        self.all.iter().filter(|(_, session)| is_behind(session)).map(|(id, _)| *id).collect()
+    }
+
+    /// Notes that what an NVE says of a move is refused, for operators.
+    pub(super) fn note_refused_move(
+        &mut self,
+        id: SessionId,
+        MoveId(number): MoveId,
+        why: String,
+        now_ms: u64,
+    ) {
+        let Some(session) = self.all.get_mut(&id) else { return };
+        if session.refusals.is_told(now_ms) {
+            let nve = session.nve.clone();
+            let event = Event::new(Kind::MoveRefused, By::Session(id, nve.clone()));
+            let why = format!("move {number}: {why}");
+            self.events.push(Event { nve, why, ..event });
         }
     }
 
@@ -249,6 +301,10 @@ pub(super) struct Session {
     pub(super) provisioning: Option<Box<Provisioning>>,
     /// If it takes digests.
     pub(super) drift: Option<Box<Drift>>,
+    /// If it takes moves.
+    pub(super) moving: Option<Box<Moving>>,
+    /// Those that it takes.
+    pub(super) modes: Modes,
     /// Everything up to this revision was sent.
     sent: u64,
     in_flight: usize,
@@ -282,6 +338,8 @@ impl Session {
             takes_redirects: false,
             provisioning: None,
             drift: None,
+            moving: None,
+            modes: Modes::default(),
             sent: 0,
             in_flight: 0,
             subscribed_at: None,
@@ -523,6 +581,12 @@ impl Session {
     ) -> Option<Down<Encoded>> {
         if let (Some(provisioning), Some(nve)) = (&mut self.provisioning, &self.nve)
             && let Some(part) = provisioning.next(nve, registry)
+        {
+            return Some(part);
+        }
+        // After the networks that it needs for what it expects.
+        if let (Some(moving), Some(nve)) = (&mut self.moving, &self.nve)
+            && let Some(part) = moving.next(nve, registry, now_ms)
         {
             return Some(part);
         }

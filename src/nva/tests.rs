@@ -11,6 +11,7 @@ mod drift;
 mod events;
 mod flaws;
 mod mirror;
+mod mobility;
 mod provision;
 mod registry;
 mod scale;
@@ -20,6 +21,7 @@ mod world;
 
 use super::authority::{CommitRules, Configured, SessionLimits, Settings};
 use super::log::Limits;
+use super::message::Modes;
 use super::model::{Choice, Key};
 use super::registry::{Claim, Nve};
 use crate::ila::Locator;
@@ -97,6 +99,7 @@ fn settings(epoch: u8, limits: Limits) -> Settings {
         limits,
         commits: CommitRules::OWN,
         answered_before_ms: 0,
+        began_unix_ms: 0,
     }
 }
 

@@ -329,6 +329,20 @@ impl Entry {
         Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
     }
 
+    /// The same attachment at another port, with this VLAN or without one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn placed(&self, port: &str, vlan: Option<u16>) -> Result<Self, String> {
+        let mut raw = self.raw.clone();
+        if let Raw::Attachment(attachment) = &mut raw {
+            let text = |text: String| Some(Spanned::new(text, Location::UNKNOWN, Location::UNKNOWN));
+            attachment.value.port = text(port.to_owned());
+            attachment.value.vlan = vlan.and_then(|vlan| text(vlan.to_string()));
+        }
+        Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
+    }
+
     /// The subnets and the prefix of a network, with their gateways.
     #[must_use]
     pub fn room(&self) -> Vec<Room> {

@@ -1,11 +1,11 @@
 //! `ilactl nva network`, `ilactl nva attachment` and `ilactl nva policy`: what operators want at NVEs.
 
 use crate::api::manage as v1;
-use crate::api::manage::manage_client::ManageClient;
 use crate::api::manage::{Action, Kind};
 use crate::ctl::args::{
     PolicyArgs, WantedAttachment, WantedAttachmentCommand, WantedNetworkCommand, WantedPolicyCommand,
 };
+use crate::ctl::authority::Client;
 use crate::ctl::client::ask;
 use crate::ctl::error::CtlError;
 use crate::ctl::output::{Output, Table, or_dash};
@@ -13,7 +13,6 @@ use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
-use tonic::transport::Channel;
 
 #[derive(Serialize)]
 pub(super) struct RefusalView {
@@ -94,8 +93,6 @@ pub(super) fn refusal(v1::Refusal { nve, object, why }: v1::Refusal) -> RefusalV
     RefusalView { nve, object, why }
 }
 
-type Client = ManageClient<Channel>;
-
 pub(super) async fn network(
     client: &mut Client,
     out: &mut Output<'_>,
@@ -135,7 +132,7 @@ pub(super) async fn network(
     write(client, out, request, timeout).await
 }
 
-pub(super) async fn attachment(
+pub(in crate::ctl) async fn attachment(
     client: &mut Client,
     out: &mut Output<'_>,
     command: WantedAttachmentCommand,
@@ -201,7 +198,10 @@ pub(super) async fn policy(
     write(client, out, request, timeout).await
 }
 
-async fn list(client: &mut Client, request: v1::ObjectListRequest) -> Result<Vec<v1::Object>, CtlError> {
+pub(in crate::ctl) async fn list(
+    client: &mut Client,
+    request: v1::ObjectListRequest,
+) -> Result<Vec<v1::Object>, CtlError> {
     let mut pages = client.object_list(request).await?.into_inner();
     let mut all = Vec::new();
     while let Some(page) = pages.message().await? {

@@ -8,7 +8,9 @@ use crate::nva::event::Event;
 use crate::nva::interest::MARGIN_MS;
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, SessionId, Ticket, Up};
+use crate::nva::mobility::MoveRules;
 use crate::nva::model::{Key, ObjectKey, Transaction};
+use crate::nva::registry::moving::{MoveCommand, MoveRequest};
 use crate::nva::registry::{AllocationRules, FreezeRules, LocatorChange, Nve, Quotas};
 use crate::nva::store::Stored;
 use std::collections::HashMap;
@@ -41,6 +43,10 @@ pub enum Input {
     Change(Ticket, ObjectKey, Change),
     /// An operator allocates or frees a locator. Answered by [`Effect::Released`].
     Locator(Ticket, LocatorChange),
+    /// An operator, by this name, wants an attachment moved. Answered by [`Effect::Released`] with the name of the move.
+    Move(Ticket, String, MoveRequest),
+    /// An operator, by this name, says something of a move. Answered in the same way.
+    MoveSaid(Ticket, String, MoveCommand),
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
     /// it was judged by.
     Committed(Result<(), String>),
@@ -130,6 +136,8 @@ pub struct Configured {
     pub sessions: SessionLimits,
     /// How blocks and locators are allocated.
     pub allocations: AllocationRules,
+    /// How long states of moves last.
+    pub moves: MoveRules,
 }
 
 /// How it runs.
@@ -145,6 +153,8 @@ pub struct Settings {
     pub commits: CommitRules,
     /// Until when NVEs may use what an authority before this one answered.
     pub answered_before_ms: u64,
+    /// When its clock was 0: milliseconds since 1970.
+    pub began_unix_ms: u64,
 }
 
 impl Settings {

@@ -6,7 +6,8 @@ use crate::net::Mac;
 use crate::nva::blocks::OwnBlock;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
-use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, Told, Triangle, Up};
+use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, MoveId, Told, Triangle, Up};
+use crate::nva::mobility::{NodeMoves, Sight};
 use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::wanted::Objects;
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ pub enum Input {
     Unusable(String),
     /// What operators want, as this state of the registry shows it, is in force but for what the node refuses.
     Provisioned(Known, Vec<RefusedEntry>),
+    /// The node sees this of a move that it was told of. It says so once, and again if it becomes something else: the client
+    /// says it to the authority until that has heard it, and proves an arrival.
+    Move(MoveId, Sight),
     /// Packets need these identifiers, or use one that is about to expire; in cache mode.
     Misses(Vec<Key>),
     /// Packets came to this node that could have gone direct. Only an ILA router of the authority tells it of them.
@@ -73,6 +77,8 @@ pub enum Effect {
     Blocks(Vec<OwnBlock>),
     /// These MAC addresses of a network have these identifiers.
     Found(Network, Vec<FoundMac>),
+    /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
+    Moves(Arc<NodeMoves>),
     /// Tell the operator.
     Tell(News),
 }

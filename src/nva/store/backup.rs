@@ -112,6 +112,8 @@ pub fn restore(
 pub(in crate::nva) fn begin_anew(stored: &mut Stored, epoch: [u8; EPOCH], (now_s, there): (u64, u64)) {
     let above = |number: u64| (number.max(there) + JUMP).max(now_s * JUMP_OF_SECOND);
     (stored.epoch, stored.restored, stored.completed) = (epoch, true, Vec::new());
+    // What moved then is as it was before, or there; NVEs are told of no such moves and forget them.
+    stored.moves.clear();
     for (_, record) in &mut stored.records {
         record.sequence = above(record.sequence);
     }

@@ -6,6 +6,8 @@ use super::form::{
     write_allocation_key, write_object, write_object_key, write_record,
 };
 use super::interface::{CommitError, EPOCH, Progress, Snapshot, Store, StoreError, Stored};
+use super::move_form::{read_move, write_move};
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Object, ObjectKey, Transaction};
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("records");
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const ALLOCATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocations");
+const MOVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("moves");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
@@ -162,7 +165,7 @@ impl Embedded {
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
     fn write(&self, meta: Meta, transaction: &Transaction) -> Result<(), StoreError> {
-        let Transaction { writes, deletes, objects, allocations, .. } = transaction;
+        let Transaction { writes, deletes, objects, moves, allocations, .. } = transaction;
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one; and see `settle`.
@@ -191,6 +194,16 @@ impl Embedded {
                     let done = match allocation {
                         Some(allocation) => table.insert(&*key, &write_allocation(allocation)[..]).map(drop),
                         None => table.remove(&*key).map(drop),
+                    };
+                    done.map_err(|why| self.failed(why))?;
+                }
+            }
+            if !moves.is_empty() {
+                let mut table = begun.open_table(MOVES).map_err(|why| self.failed(why))?;
+                for (MoveId(id), one) in moves {
+                    let done = match one {
+                        Some(one) => table.insert(id, &write_move(one)[..]).map(drop),
+                        None => table.remove(id).map(drop),
                     };
                     done.map_err(|why| self.failed(why))?;
                 }
@@ -304,8 +317,8 @@ fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stor
         }
     }
     progress("reading", all, all);
-    let (objects, allocations) = (read_objects(begun)?, read_allocations(begun)?);
-    Ok(Stored { epoch, revision, restored, records, objects, allocations, ..Stored::default() })
+    let (objects, moves, allocations) = (read_objects(begun)?, read_moves(begun)?, read_allocations(begun)?);
+    Ok(Stored { epoch, revision, restored, records, objects, moves, allocations, ..Stored::default() })
 }
 
 /// A store that an older release made has none.
@@ -343,6 +356,23 @@ fn read_allocations(begun: &ReadTransaction) -> Result<Vec<(AllocationKey, Alloc
         allocations.push((name, read_allocation(value.value()).ok_or_else(damaged)?));
     }
     Ok(allocations)
+}
+
+/// A store in which nothing ever moved has none.
+fn read_moves(begun: &ReadTransaction) -> Result<Vec<(MoveId, Move)>, String> {
+    let table = match begun.open_table(MOVES) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut moves = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (id, value) = entry.map_err(|why| why.to_string())?;
+        let id = MoveId(id.value());
+        let one = read_move(id, value.value()).ok_or_else(|| format!("move {} is damaged", id.0))?;
+        moves.push((id, one));
+    }
+    Ok(moves)
 }
 
 fn in_words(why: &DatabaseError) -> String {

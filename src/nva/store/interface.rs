@@ -1,5 +1,6 @@
 //! What a store does, whichever it is.
 
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct Stored {
     pub objects: Vec<(ObjectKey, Object)>,
     /// What is allocated, in the order of keys.
     pub allocations: Vec<(AllocationKey, Allocation)>,
+    /// Moves that are not over, in the order of their names. Backups hold none.
+    pub moves: Vec<(MoveId, Move)>,
 }
 
 /// What a store or a backup holds.

@@ -1,6 +1,7 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
 
@@ -12,14 +13,16 @@ pub struct Memory {
     records: BTreeMap<Key, Record>,
     objects: BTreeMap<ObjectKey, Object>,
     allocations: BTreeMap<AllocationKey, Allocation>,
+    moves: BTreeMap<MoveId, Move>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, restored, records, objects, allocations, .. } = stored;
+        let Stored { revision, restored, records, objects, moves, allocations, .. } = stored;
         let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
-        Memory { revision, restored, records, objects, allocations: allocations.into_iter().collect() }
+        let (moves, allocations) = (moves.into_iter().collect(), allocations.into_iter().collect());
+        Memory { revision, restored, records, objects, moves, allocations }
     }
 }
 
@@ -27,9 +30,10 @@ impl Store for Memory {
     fn load(&mut self) -> Result<Stored, StoreError> {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
         let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
+        let moves = self.moves.clone().into_iter().collect();
         let allocations = self.allocations.clone().into_iter().collect();
         let (revision, restored) = (self.revision, self.restored);
-        Ok(Stored { revision, restored, records, objects, allocations, ..Stored::default() })
+        Ok(Stored { revision, restored, records, objects, moves, allocations, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -53,6 +57,12 @@ impl Store for Memory {
             match object {
                 Some(object) => _ = self.objects.insert(key.clone(), object.clone()),
                 None => _ = self.objects.remove(key),
+            }
+        }
+        for (id, one) in &transaction.moves {
+            match one {
+                Some(one) => _ = self.moves.insert(*id, one.clone()),
+                None => _ = self.moves.remove(id),
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod interface;
 mod memory;
 #[cfg(feature = "etcd")]
 pub mod migrate;
+mod move_form;
 mod running;
 #[cfg(any(feature = "etcd", test))]
 pub(super) mod sequencer;

@@ -64,7 +64,14 @@ impl Bench {
         self.authority(authority::Input::Opened(SessionId(1_000 + nve), None));
         self.other(
             nve,
-            Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false, digests: false },
+            Up::Hello {
+                versions: vec![1],
+                nve: name(nve),
+                boot: 1,
+                asks: false,
+                digests: false,
+                moves: Modes::default(),
+            },
         );
     }
 
@@ -123,8 +130,12 @@ impl Bench {
                     self.client(Input::Applied);
                 }
                 Effect::Close => self.ended = true,
-                Effect::Compare | Effect::Tell(_) | Effect::Provision(_) => {}
-                Effect::Blocks(_) | Effect::Found(..) => {}
+                Effect::Compare
+                | Effect::Tell(_)
+                | Effect::Provision(_)
+                | Effect::Found(..)
+                | Effect::Blocks(_)
+                | Effect::Moves(_) => {}
             }
         }
     }
@@ -327,7 +338,14 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
     bench.authority(authority::Input::Closed(SessionId(1)));
     // A session that ends before anything was asked for.
     bench.authority(authority::Input::Opened(SessionId(900), None));
-    let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true, digests: false };
+    let hello = Up::Hello {
+        versions: vec![1],
+        nve: name(2),
+        boot: 1,
+        asks: true,
+        digests: false,
+        moves: Modes::default(),
+    };
     bench.authority(authority::Input::Up(SessionId(900), hello));
     bench.authority(authority::Input::Closed(SessionId(900)));
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
@@ -393,7 +411,14 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
         bench.now_ms = round * 10_000;
         let id = SessionId(10_000 + round);
         bench.authority(authority::Input::Opened(id, None));
-        let hello = Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: true, digests: false };
+        let hello = Up::Hello {
+            versions: vec![1],
+            nve: name(2),
+            boot: 1,
+            asks: true,
+            digests: false,
+            moves: Modes::default(),
+        };
         bench.authority(authority::Input::Up(id, hello));
         bench.authority(authority::Input::Closed(id));
         bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0, mac: None });
@@ -589,7 +614,17 @@ impl Asked {
     fn new(held: u64) -> Self {
         let mut asked = Asked(Bench::new(held).authority, Vec::new(), Vec::new());
         asked.step(0, authority::Input::Opened(SessionId(5), None));
-        asked.up(0, Up::Hello { versions: vec![1], nve: name(2), boot: 1, asks: false, digests: false });
+        asked.up(
+            0,
+            Up::Hello {
+                versions: vec![1],
+                nve: name(2),
+                boot: 1,
+                asks: false,
+                digests: false,
+                moves: Modes::default(),
+            },
+        );
         asked
     }
 
@@ -660,7 +695,14 @@ fn a_session_follows_so_many_identifiers_and_the_oldest_leave() {
     let now_ms = held;
     asked.1.clear();
     asked.step(now_ms, authority::Input::Opened(SessionId(6), None));
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false };
+    let hello = Up::Hello {
+        versions: vec![1],
+        nve: name(1),
+        boot: 1,
+        asks: false,
+        digests: false,
+        moves: Modes::default(),
+    };
     asked.step(now_ms, authority::Input::Up(SessionId(6), hello));
     let mut told = |number: u64| {
         let release = Up::Unregister { id: number, key: key(number) };

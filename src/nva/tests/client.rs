@@ -38,7 +38,8 @@ impl Bench {
                 | Effect::Tell(_)
                 | Effect::Found(..)
                 | Effect::Provision(_)
-                | Effect::Blocks(_) => {}
+                | Effect::Blocks(_)
+                | Effect::Moves(_) => {}
             }
         }
     }

@@ -327,8 +327,11 @@ impl Cluster {
                     let own = digests(&nve.table);
                     self.client(n, client::Input::Compared(own));
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
-                client::Effect::Found(..) | client::Effect::Blocks(_) => {}
+                client::Effect::Tell(_)
+                | client::Effect::Provision(_)
+                | client::Effect::Found(..)
+                | client::Effect::Blocks(_)
+                | client::Effect::Moves(_) => {}
             }
         }
     }
@@ -580,7 +583,14 @@ fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
     };
     let up = |up| authority::Input::Up(SessionId(1), up);
     assert_eq!(commits(authority::Input::Opened(SessionId(1), None)), 0);
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false };
+    let hello = Up::Hello {
+        versions: vec![1],
+        nve: name(1),
+        boot: 1,
+        asks: false,
+        digests: false,
+        moves: Modes::default(),
+    };
     assert_eq!(commits(up(hello)), 1);
     assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
     // Nothing that it asks for comes before it is open.

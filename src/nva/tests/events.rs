@@ -41,7 +41,17 @@ impl Bench {
 
     fn hello(&mut self, nve: u64) {
         self.step(Input::Opened(SessionId(nve), None));
-        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false, digests: false });
+        self.up(
+            nve,
+            Up::Hello {
+                versions: vec![1],
+                nve: name(nve),
+                boot: 1,
+                asks: false,
+                digests: false,
+                moves: Modes::default(),
+            },
+        );
     }
 
     fn register(&mut self, nve: u64, number: u64) {
@@ -116,11 +126,31 @@ fn the_end_of_a_session_is_told_with_its_kind() {
     let kinds = |bench: &mut Bench| bench.told().into_iter().map(|told| (told.0, told.2)).collect::<Vec<_>>();
     // Somebody who is not known here, and one who says nothing.
     bench.step(Input::Opened(SessionId(8), None));
-    bench.up(8, Up::Hello { versions: vec![1], nve: "<b>".to_owned(), boot: 1, asks: false, digests: false });
+    bench.up(
+        8,
+        Up::Hello {
+            versions: vec![1],
+            nve: "<b>".to_owned(),
+            boot: 1,
+            asks: false,
+            digests: false,
+            moves: Modes::default(),
+        },
+    );
     bench.step(Input::Opened(SessionId(9), None));
     bench.step(Input::Closed(SessionId(9)));
     assert_eq!(kinds(&mut bench), [(Kind::SessionRefused, "8:?".to_owned())]);
-    bench.up(1, Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false });
+    bench.up(
+        1,
+        Up::Hello {
+            versions: vec![1],
+            nve: name(1),
+            boot: 1,
+            asks: false,
+            digests: false,
+            moves: Modes::default(),
+        },
+    );
     assert_eq!(kinds(&mut bench), [(Kind::SessionEnded, "1:nve1".to_owned())]);
     assert_eq!(bench.authority.away_ms().len(), 3);
     bench.hello(1);

@@ -16,7 +16,7 @@ use crate::nva::store::{Memory, Store};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-fn rules() -> ProvisionRules {
+pub(super) fn rules() -> ProvisionRules {
     ProvisionRules::new([("tasks".to_owned(), SirPrefix(SIR)), ("others".to_owned(), SirPrefix(OTHER_SIR))])
 }
 
@@ -126,7 +126,14 @@ pub(super) fn office() -> Office {
 fn changes_of_operators_and_requests_of_nves_take_turns() {
     let registry = Office::new().0;
     let mut authority = Authority::new(settings(1, LIMITS), registry);
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false };
+    let hello = Up::Hello {
+        versions: vec![1],
+        nve: name(1),
+        boot: 1,
+        asks: false,
+        digests: false,
+        moves: Modes::default(),
+    };
     let id = SessionId(1);
     let register = |n| {
         authority::Input::Up(id, Up::Register { id: n, key: key(n), choices: at(1), known: 0, mac: None })

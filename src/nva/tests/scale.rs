@@ -22,7 +22,17 @@ fn hello(authority: &mut Authority, id: SessionId) {
     let _ = authority.step(0, Input::Opened(id, None));
     let _ = authority.step(
         0,
-        Input::Up(id, Up::Hello { versions: vec![1], nve: name(id.0), boot: 1, asks: false, digests: false }),
+        Input::Up(
+            id,
+            Up::Hello {
+                versions: vec![1],
+                nve: name(id.0),
+                boot: 1,
+                asks: false,
+                digests: false,
+                moves: Modes::default(),
+            },
+        ),
     );
 }
 

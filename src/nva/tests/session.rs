@@ -77,7 +77,17 @@ impl Bench {
 
     pub(super) fn says_hello(&mut self, nve: u64, digests: bool) {
         self.step(Input::Opened(SessionId(nve), None));
-        self.up(nve, Up::Hello { versions: vec![1], nve: name(nve), boot: 1, asks: false, digests });
+        self.up(
+            nve,
+            Up::Hello {
+                versions: vec![1],
+                nve: name(nve),
+                boot: 1,
+                asks: false,
+                digests,
+                moves: Modes::default(),
+            },
+        );
     }
 
     /// A revision of the registry.
@@ -130,6 +140,7 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Progress(revision) => Some(format!("progress {revision}")),
         Down::Resync(why) => Some(format!("resync: {why}")),
         Down::Digest { revision, .. } => Some(format!("digest {revision}")),
+        Down::Moves(part) => Some(format!("{} moves", part.moves.len())),
         Down::Repair(parts) => Some(format!("repair of {}", parts.len())),
         Down::Error(why) => Some(why),
         Down::FoundMacs { id, found, why, .. } => {
@@ -388,7 +399,17 @@ fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
     bench.register(1, 2);
     // It starts anew while that is on its way to the disk, and has nothing.
     bench.step(Input::Opened(SessionId(9), None));
-    bench.up(9, Up::Hello { versions: vec![1], nve: name(1), boot: 2, asks: false, digests: false });
+    bench.up(
+        9,
+        Up::Hello {
+            versions: vec![1],
+            nve: name(1),
+            boot: 2,
+            asks: false,
+            digests: false,
+            moves: Modes::default(),
+        },
+    );
     bench.up(9, Up::Complete);
     bench.step(Input::Committed(Ok(())));
     bench.step(Input::Committed(Ok(())));

@@ -272,8 +272,11 @@ impl World {
                 client::Effect::Tell(News::Away(why)) => {
                     assert!(!why.contains("out of turn"), "nve{}: {why}", n + 1);
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) => {}
-                client::Effect::Found(..) | client::Effect::Blocks(_) => {}
+                client::Effect::Tell(_)
+                | client::Effect::Provision(_)
+                | client::Effect::Found(..)
+                | client::Effect::Blocks(_)
+                | client::Effect::Moves(_) => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 //!   which no authority takes for a head.
 //! * `a/KEY`: what is allocated to NVEs.
 //! * `o/KEY`: what operators want at NVEs.
+//! * `m/MOVE`: an attachment that moves from one NVE to another.
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
 //! * `restored`: the registry was filled, and waits for NVEs to say what they have.
 //! * `c/NVE`: an NVE that said so since then.
@@ -12,6 +13,7 @@
 //!   lease of the authority.
 
 use super::turns::Instance;
+use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use crate::nva::store::bytes::{read_key, write_key};
 use crate::nva::store::form::{
@@ -19,6 +21,7 @@ use crate::nva::store::form::{
     write_allocation_key, write_object, write_object_key, write_record,
 };
 use crate::nva::store::interface::EPOCH;
+use crate::nva::store::move_form::{read_move, write_move};
 use crate::nva::store::sequencer::{Head, Offer, TOKEN};
 use etcd_client::{DeleteOptions, PutOptions, TxnOp};
 use std::sync::Arc;
@@ -51,6 +54,7 @@ pub(super) enum Place {
     Record(Key),
     Object(ObjectKey),
     Allocation(AllocationKey),
+    Move(MoveId),
     Session(String),
     Restored,
     Completed(Arc<str>),
@@ -105,6 +109,15 @@ impl Layout {
         format!("{}{}", self.allocations(), write_allocation_key(key))
     }
 
+    /// What the keys of all moves begin with.
+    pub(super) fn moves(&self) -> String {
+        format!("{}m/", self.prefix)
+    }
+
+    fn one_move(&self, id: MoveId) -> String {
+        format!("{}{:016x}", self.moves(), id.0)
+    }
+
     pub(super) fn restored(&self) -> String {
         format!("{}restored", self.prefix)
     }
@@ -127,6 +140,9 @@ impl Layout {
             Some(("c", nve)) => Place::Completed(nve.into()),
             Some(("a", key)) => read_allocation_key(key).map_or(Place::Other, Place::Allocation),
             Some(("o", key)) => read_object_key(key).map_or(Place::Other, Place::Object),
+            Some(("m", hex)) => {
+                u64::from_str_radix(hex, 16).map_or(Place::Other, |id| Place::Move(MoveId(id)))
+            }
             Some(("s", nve)) => Place::Session(nve.to_owned()),
             Some(("w", hex)) => {
                 u64::from_str_radix(hex, 16).map_or(Place::Other, |it| Place::Wish(it.to_be_bytes()))
@@ -147,7 +163,7 @@ impl Layout {
         let lease = PutOptions::new().with_lease(lease);
         let opened = offer.commit.opened.iter();
         let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
-        let Transaction { writes, deletes, objects, ends_restoration, completed, allocations } =
+        let Transaction { writes, deletes, objects, moves, ends_restoration, completed, allocations } =
             &offer.commit.transaction;
         let writes = writes.iter().map(|(key, record)| self.put_record(*key, record));
         let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));
@@ -159,11 +175,15 @@ impl Layout {
             Some(allocation) => self.put_allocation(key, allocation),
             None => TxnOp::delete(self.allocation(key), None),
         });
+        let moves = moves.iter().map(|(id, one)| match one {
+            Some(one) => TxnOp::put(self.one_move(*id), write_move(one), None),
+            None => TxnOp::delete(self.one_move(*id), None),
+        });
         let completed = completed.iter().map(|nve| TxnOp::put(self.completed(nve), "", None));
         let all_completed = || TxnOp::delete(self.completed(""), Some(DeleteOptions::new().with_prefix()));
         let ends = ends_restoration.then(|| [TxnOp::delete(self.restored(), None), all_completed()]);
         let head = TxnOp::put(self.head(), write_head(&offer.head), None);
-        let changes = opened.chain(writes).chain(deletes).chain(objects).chain(allocations);
+        let changes = opened.chain(writes).chain(deletes).chain(objects).chain(moves).chain(allocations);
         changes.chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
     }
 
@@ -202,6 +222,11 @@ pub(super) fn object(key: ObjectKey, bytes: &[u8]) -> Result<(ObjectKey, Object)
 /// An allocation as it stands in the store.
 pub(super) fn allocation(key: AllocationKey, bytes: &[u8]) -> Result<(AllocationKey, Allocation), String> {
     read_allocation(bytes).map(|it| (key, it)).ok_or_else(|| format!("the allocation of {key} is damaged"))
+}
+
+/// A move as it stands in the store.
+pub(super) fn one_move(id: MoveId, bytes: &[u8]) -> Result<(MoveId, Move), String> {
+    read_move(id, bytes).map(|one| (id, one)).ok_or_else(|| format!("move {} is damaged", id.0))
 }
 
 pub(super) fn write_head(Head { epoch, revision, token }: &Head) -> String {

@@ -1,6 +1,6 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
-use super::layout::{Claim, Layout, Place, allocation, object, read_claim, read_head, record};
+use super::layout::{Claim, Layout, Place, allocation, object, one_move, read_claim, read_head, record};
 use super::link::{CONNECT, Failure, Link, answer, in_words};
 use super::turns::Instance;
 use crate::config::EtcdConfig;
@@ -108,6 +108,17 @@ impl Assembler {
             },
             Place::Allocation(key) => {
                 self.transaction.allocations.push((key, None));
+                None
+            }
+            Place::Move(id) if is_put => match one_move(id, value.value()) {
+                Ok((id, one)) => {
+                    self.transaction.moves.push((id, Some(one)));
+                    None
+                }
+                Err(why) => Some(Item::Damaged(why)),
+            },
+            Place::Move(id) => {
+                self.transaction.moves.push((id, None));
                 None
             }
             Place::Session(nve) if is_put => match read_claim(value.value()) {

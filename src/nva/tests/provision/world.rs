@@ -101,7 +101,8 @@ impl World {
                 client::Effect::Apply { .. } => self.client(n, client::Input::Applied),
                 client::Effect::Compare => self.client(n, client::Input::Compared(Vec::new())),
                 client::Effect::Close => self.streams[n] = None,
-                client::Effect::Tell(_) | client::Effect::Found(..) | client::Effect::Blocks(_) => {}
+                client::Effect::Tell(_) | client::Effect::Found(..) => {}
+                client::Effect::Moves(_) | client::Effect::Blocks(_) => {}
             }
         }
     }
@@ -239,7 +240,14 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
             world,
             authority::Input::Up(
                 SessionId(id),
-                Up::Hello { versions: vec![1], nve: name(1), boot: 1, asks: false, digests: false },
+                Up::Hello {
+                    versions: vec![1],
+                    nve: name(1),
+                    boot: 1,
+                    asks: false,
+                    digests: false,
+                    moves: Modes::default(),
+                },
             ),
         );
         ends
