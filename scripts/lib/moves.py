@@ -220,7 +220,9 @@ class MoveNetwork:
             if name == "task":
                 ports[-1]["router_advertisement"] = {"interval_s": 4}
         return self.lab.node(
-            ns, nve, number % 2, ports=ports,
+            ns, nve, number % 2, ports=ports, dpdk={"workers": [number % 2], "idle": "backoff", "huge": False, "memory_mib": 320},
+            # What comes for a machine that is away for a second, at all the rates here together.
+            mbufs={"count": 60000, "cache": 128}, moves={"hold_packets": 6000, "hold_bytes": 16 << 20},
             sir_domains=[{"name": "tasks", "prefix": f"{SIR}:/64", "vni": 7}],
             locators=[{"prefix": LOCATORS[nve], "domain": "tasks"}],
             routes=[{"prefix": "::/0", "via": f"fd00:f:{number}::ff", "port": "fabric0"}],

@@ -429,6 +429,10 @@ impl Client {
         for key in gone {
             self.refusals.remove(&key);
             self.registrations.remove(&key);
+            // What has moved is the other NVE's.
+            if self.moves.has_left(&key) {
+                continue;
+            }
             // The authority may have it from before, whatever it answered last: to release it is never wrong.
             self.leaving.insert(key, Leaving::Due { at_ms: 0 });
         }

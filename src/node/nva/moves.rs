@@ -55,6 +55,8 @@ pub(super) struct Parts {
     parts: BTreeMap<MoveId, Part>,
     refused: BTreeMap<ObjectName, String>,
     traffic: Traffic,
+    /// Names and identifiers of what has left, until the configuration is without it.
+    left: BTreeMap<String, Vec<Key>>,
     /// What was brought into force last: what operators wanted, and what stands beside it.
     composed: Option<(Arc<Objects>, BTreeMap<ObjectName, Seen>)>,
     effects: Vec<Effect>,
@@ -73,7 +75,12 @@ impl Parts {
         match input {
             Input::Told(moves) => self.told(&moves, now_ms),
             Input::Wanted(objects) => self.wanted = Some(objects),
-            Input::Config(config) => self.config = Some(config),
+            Input::Config(config) => {
+                let is_there =
+                    |name: &String| config.attachments.iter().any(|one| one.name.as_ref() == Some(name));
+                self.left.retain(|name, _| is_there(name));
+                self.config = Some(config);
+            }
             Input::Refused(refused) => {
                 self.refused = refused.into_iter().map(|it| (it.name, it.why)).collect();
             }
@@ -96,7 +103,8 @@ impl Parts {
     /// Identifiers that are in the configuration and not to be registered: they are of what is not here yet, or any more.
     pub(super) fn not_here(&self) -> BTreeSet<Key> {
         let away = self.parts.values().filter(|part| part.is_of_the_other());
-        away.flat_map(|part| part.told.keys.iter().copied()).collect()
+        let away = away.flat_map(|part| &part.told.keys);
+        away.chain(self.left.values().flatten()).copied().collect()
     }
 
     /// What of these is said of what operators want, and not of what is expected or gone.
@@ -128,6 +136,9 @@ impl Parts {
     /// A move is over. What stays here is here and moves no longer; what does not is forgotten with its entry.
     fn end(&mut self, part: Part) {
         let stays = self.wanted.as_ref().is_none_or(|it| it.all.contains_key(&part.name()));
+        if !stays && part.is_of_the_other() {
+            self.left.insert(part.told.attachment.clone(), part.told.keys.clone());
+        }
         if let Some(at) = part.at.filter(|_| stays && part.ordered != Presence::default()) {
             self.effects.push(Effect::Presence(at, Presence::default()));
         }
