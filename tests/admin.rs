@@ -35,7 +35,7 @@ fn a_mapping_from_add_to_del() {
             {"locator": "fd00:1:0:2::/64", "priority": 1, "weight": 1, "ila": "fd00:1:0:2:2000::1", "state": "ready"},
             {"locator": "fd00:1:0:3::/64", "priority": 2, "weight": 7, "ila": "fd00:1:0:3:2000::1", "state": "ready"},
         ],
-        "attachment": null, "origin": "admin", "covers": [],
+        "attachment": null, "origin": "admin", "covers": [], "confidence": 254,
     });
     assert_eq!(node.json(&["mapping", "get", SIR]), expected);
     assert_eq!(node.json(&["mapping", "list"]), json!([expected]));

@@ -567,3 +567,121 @@ async fn a_restored_registry_gives_back_what_was_had_and_gives_nothing_new_until
     assert!(!authority.ilactl("operator-oscar", &["resume"]).0);
     assert!(!authority.ilactl("operator-victor", &["status"]).1.contains("restored"));
 }
+
+#[tokio::test]
+async fn blocks_and_locators_are_of_one_nve_over_a_restart_and_operators_see_whose() {
+    let mut authority = Authority::start();
+    authority.again(|directory| {
+        let path = directory.join("nva.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let pool = "locator_pools: [{domain: tasks, prefix: \"fd00:9::/63\"}]\n";
+        std::fs::write(path, text.replace("lease_s: 60", "lease_s: 60, hold_down_s: 0") + pool).unwrap();
+    });
+    let lease = |block| v1::LeaseBlock { id: 9, sir_prefix: SIR, block };
+    let leased = async |session: &mut Session, block| {
+        session.say(up::Message::LeaseBlock(lease(block))).await;
+        match session.next().await.unwrap().unwrap() {
+            down::Message::BlockLeased(it) => it,
+            answer => panic!("{answer:?}"),
+        }
+    };
+    let mut own = authority.welcome("nve1").await;
+    let mut other = authority.welcome("nve2").await;
+    let block = leased(&mut own, None).await;
+    assert_eq!((block.reached, block.lease_ms), (0, 3_600_000));
+    assert_ne!(leased(&mut other, Some(block.block)).await.block, block.block);
+    let first = 1 << 61 | u64::from(block.block) << 36;
+    // An attacker who foresees what nve1 will make has nothing of it.
+    let answer = other.register(first + 5, locator(2)).await;
+    assert!(matches!(answer, down::Message::Refused(refused) if refused.owner == "nve1"));
+    assert!(matches!(own.register(first + 5, locator(1)).await, down::Message::Registered(_)));
+    // Everything is there after kill -9.
+    authority.again(|_| ());
+    let mut own = authority.welcome("nve1").await;
+    let again = leased(&mut own, None).await;
+    assert_eq!((again.block, again.reached), (block.block, first + 5));
+    let prefix = std::net::Ipv6Addr::from(u128::from(SIR) << 64 | u128::from(first));
+    let (seen, text) = authority.ilactl("operator-victor", &["blocks"]);
+    assert!(seen && text.contains(&format!("{prefix}/92")) && text.lines().count() == 3, "{text}");
+    let (_, text) = authority.ilactl("operator-victor", &["blocks", "--nve", "nve1"]);
+    assert!(text.contains("  nve1  ") && text.contains("59m 5") && text.lines().count() == 2, "{text}");
+    // A block that is not asked for in a session is taken back.
+    let session = authority.welcome("nve2").await;
+    session.say(up::Message::Complete(v1::Complete {})).await;
+    let blocks = || authority.ilactl("operator-victor", &["--json", "blocks", "--nve", "nve2"]).1;
+    let end = Instant::now() + TIMEOUT;
+    while blocks() != "[]\n" {
+        assert!(Instant::now() < end, "{}", blocks());
+    }
+    // Locators.
+    let ilactl = |who: &str, words: &[&str]| authority.ilactl(who, words);
+    let (done, text) = ilactl("operator-victor", &["locator", "add", "nve1", "--domain", "tasks"]);
+    assert!(!done && text.contains("this is for a role of operator"), "{text}");
+    let pool = 0xfd00_0009_0000_0000;
+    assert!(matches!(own.register(TASK, pool).await, down::Message::Refused(_)));
+    let (done, text) = ilactl("operator-oscar", &["locator", "add", "nve1", "--domain", "tasks"]);
+    assert!(done && text.starts_with("fd00:9::/64: allocated to nve1"), "{text}");
+    assert!(matches!(own.register(TASK, pool).await, down::Message::Registered(_)));
+    let (_, text) = ilactl("operator-victor", &["locator", "list"]);
+    assert!(text.contains("fd00:9::/64  2001:db8:dddd::/64  nve1"), "{text}");
+    assert!(ilactl("operator-victor", &["nves"]).1.contains("fd00:1::/64 fd00:9::/64"));
+    let (done, text) = ilactl("operator-oscar", &["locator", "del", "fd00:9::/64"]);
+    assert!(!done && text.contains("are reached at"), "{text}");
+    let (done, text) = ilactl("operator-oscar", &["locator", "add", "nve9", "--domain", "tasks"]);
+    assert!(!done && text.contains("add it to nves"), "{text}");
+    assert!(ilactl("operator-oscar", &["locator", "add", "nve2", "--domain", "tasks"]).0);
+    let (done, text) = ilactl("operator-oscar", &["locator", "add", "nve2", "--domain", "tasks"]);
+    assert!(!done && text.contains("no pool has a free locator"), "{text}");
+    let (done, text) = ilactl("operator-oscar", &["locator", "del", "fd00:9:0:1::/64"]);
+    assert!(done && text.starts_with("fd00:9:0:1::/64: free"), "{text}");
+}
+
+#[tokio::test]
+async fn a_storm_of_registrations_of_one_identifier_makes_few_changes_and_hurts_nobody() {
+    let authority = Authority::start();
+    let mut hostile = authority.welcome("nve1").await;
+    let mut other = authority.welcome("nve2").await;
+    let key = Some(v1::Key { sir_prefix: SIR, identifier: TASK });
+    let began = Instant::now();
+    let (storm, answers) = (2_000, &mut (0, 0));
+    let up = hostile.up.clone();
+    let sends = tokio::spawn(async move {
+        for n in 0..storm {
+            let locators = vec![v1::Locator { prefix: locator(1), priority: 0, weight: 1 + n % 1_000 }];
+            let register = v1::Register { id: n.into(), key, locators, known_sequence: 0 };
+            up.send(v1::Up { message: Some(up::Message::Register(register)) }).await.unwrap();
+        }
+    });
+    let mut revision = 0;
+    for n in 0..storm {
+        match hostile.next().await.unwrap().unwrap() {
+            down::Message::Registered(registered) => {
+                answers.0 += 1;
+                revision = registered.revision;
+            }
+            down::Message::Refused(refused) if refused.temporary && refused.why.contains("too often") => {
+                answers.1 += 1;
+            }
+            answer => panic!("{answer:?}"),
+        }
+        if n % 500 == 0 {
+            let asked = Instant::now();
+            assert!(matches!(
+                other.register(TASK + 7 + u64::from(n), locator(2)).await,
+                down::Message::Registered(_)
+            ));
+            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        }
+    }
+    sends.await.unwrap();
+    let most = 21 + 2 * began.elapsed().as_secs();
+    assert!(answers.0 <= most && answers.0 + answers.1 == u64::from(storm), "{answers:?} of {most}");
+    // Nobody is told of more transactions than there were changes.
+    assert!(revision <= answers.0 + 4, "{revision}");
+    // What it has now is registered at once again, and after a moment anything else.
+    let end = Instant::now() + TIMEOUT;
+    while !matches!(hostile.register(TASK, locator(1)).await, down::Message::Registered(_)) {
+        assert!(Instant::now() < end, "its last state never comes through");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

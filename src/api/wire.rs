@@ -76,7 +76,7 @@ widened!(u8, u16);
 
 same! {
     Applied is Applied { revision, created, changed, deleted }
-    MappingView is Mapping { sir, domain, identifier, kind, locators, attachment, origin, covers }
+    MappingView is Mapping { sir, domain, identifier, kind, locators, attachment, origin, covers, confidence }
     LocatorView is Locator { locator, priority, weight, ila, state }
     NodeView is Node {
         name, version, uptime_s, revision, snapshot, last_update_us, config, tables, workers, originated,

@@ -10,6 +10,7 @@ use super::store::{StoreConfig, store};
 use super::{file, yaml};
 use crate::ila::identifier::MAX_VNID;
 use crate::ila::{Locator, SirPrefix};
+use crate::net::Ipv6Prefix;
 use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,10 @@ pub struct AuthorityConfig {
     pub requests_per_second: u32,
     /// NVEs compare what they have with the registry about so often; 0: never.
     pub digest_s: u16,
+    /// An NVE makes identifiers from a block for so long after it asked for it.
+    pub block_lease_s: u32,
+    /// Prefixes of which locators are allocated, each with the SIR prefix of its domain.
+    pub locator_pools: Vec<(Ipv6Prefix, SirPrefix)>,
     /// When identifiers that go to and fro are frozen.
     pub freeze: AuthorityFreeze,
     /// How long states of moves last.
@@ -200,6 +205,8 @@ impl AuthorityConfig {
             ("sessions.cache_lifetime_s", self.cache_lifetime_s != new.cache_lifetime_s, false),
             ("sessions.requests_per_second", self.requests_per_second != new.requests_per_second, true),
             ("sessions.digest_s", self.digest_s != new.digest_s, true),
+            ("sessions.block_lease_s", self.block_lease_s != new.block_lease_s, true),
+            ("locator_pools", self.locator_pools != new.locator_pools, true),
             ("sir_domains", self.sir_domains != new.sir_domains, only_more),
             ("nves", self.nves != new.nves, true),
             ("freeze", self.freeze != new.freeze, true),
@@ -273,7 +280,13 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
             s.number("digest_s", sessions.map_or(&None, |it| &it.digest_s), 0..=3600, 60),
         )
     };
+    let block_lease_s = {
+        let mut s = check.scope("sessions", raw.sessions.as_ref().map_or(top, |at| at.referenced));
+        let text = raw.sessions.as_ref().map_or(&None, |at| &at.value.block_lease_s);
+        s.number("block_lease_s", text, 10..=2_592_000, 3600)
+    };
     let domains = domains(check, raw);
+    let locator_pools = locator_pools(check, raw, &domains);
     let nves = nves(check, raw, &domains);
     let quotas = quotas(check, raw, &domains);
     let (freeze, moves) = (freeze(check, raw), moves(check, raw));
@@ -299,6 +312,8 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         cache_lifetime_s,
         requests_per_second,
         digest_s,
+        block_lease_s,
+        locator_pools,
         freeze,
         moves,
         quotas,
@@ -441,6 +456,34 @@ fn quotas(
         quotas.push(AuthorityQuota { sir, vnid, max_identifiers });
     }
     quotas
+}
+
+/// Where locators are allocated from.
+fn locator_pools(
+    check: &mut Check,
+    raw: &RawAuthority,
+    domains: &BTreeMap<String, SirPrefix>,
+) -> Vec<(Ipv6Prefix, SirPrefix)> {
+    let mut pools: Vec<(Ipv6Prefix, SirPrefix)> = Vec::new();
+    for (n, entry) in raw.locator_pools.iter().flat_map(|list| &list.value).enumerate() {
+        let mut s = check.scope(format!("locator_pools[{n}]"), entry.referenced);
+        let sir = domain(&mut s, &entry.value.domain, domains);
+        let prefix: Option<Ipv6Prefix> = s.value("prefix", &entry.value.prefix, "\"fd00:1::/48\"");
+        let (Some(sir), Some(prefix)) = (sir, prefix) else { continue };
+        let first = (prefix.bits() >> 64) as u64;
+        let is_unicast = first >> 61 == 0b001 || first >> 57 == 0xfc >> 1;
+        if !(16..=64).contains(&prefix.length()) || !is_unicast {
+            let message = format!("{prefix} has no locators; write 16 to 64 bits of 2000::/3 or fc00::/7");
+            s.error_here("prefix", message);
+        } else if let Some((other, _)) = pools.iter().find(|(other, _)| other.overlaps(prefix)) {
+            s.error_here("prefix", format!("{prefix} overlaps {other}; a locator belongs to one pool"));
+        } else if domains.values().any(|sir| prefix.overlaps(sir.prefix())) {
+            s.error_here("prefix", format!("{prefix} overlaps a prefix of sir_domains; name another one"));
+        } else {
+            pools.push((prefix, sir));
+        }
+    }
+    pools
 }
 
 /// The address of an NVE's end of tunnels.

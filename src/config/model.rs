@@ -385,6 +385,8 @@ pub struct Nva {
     pub embedded: Option<PathBuf>,
     /// The certificate of this node; there is one when an endpoint is reached by TLS.
     pub tls: Option<TlsFiles>,
+    /// The list of authorities that are trusted no longer.
+    pub revoked: Option<PathBuf>,
     /// Which mappings it wants.
     pub mode: NvaMode,
     /// Whether it takes networks, policies and attachments from its authority.
@@ -393,6 +395,8 @@ pub struct Nva {
     pub scopes: Scopes,
     /// How long its mappings hold without a session; [`NvaMode::Full`] only.
     pub grace: Grace,
+    /// SIR prefixes of the domains in which it makes identifiers of tasks, from blocks that the authority leases.
+    pub blocks: Vec<u64>,
 }
 
 /// What becomes of the mappings of an authority that is away.

@@ -257,13 +257,19 @@ raw! {
         grace_s: Option<Text>,
         after_grace: Option<Text>,
         scopes: List<RawScope>,
+        blocks: List<String>,
     }
     /// `nva.scopes[]`
     RawScope { domain: Option<Text>, vnid: Option<Text>, prefix: Option<Text> }
     /// `nva.embedded`
     RawEmbedded { config: Option<Text> }
     /// `nva.tls`
-    RawTls { certificate: Option<Text>, key: Option<Text>, authorities: Option<Text> }
+    RawTls {
+        certificate: Option<Text>,
+        key: Option<Text>,
+        authorities: Option<Text>,
+        revoked: Option<Text>,
+    }
     /// `metrics`
     RawMetrics { listen: Option<Text>, networks: Option<Text> }
     /// `admin`
@@ -280,6 +286,7 @@ raw! {
         sessions: Option<Spanned<RawSessions>>,
         sir_domains: List<RawAuthorityDomain>,
         nves: List<RawNve>,
+        locator_pools: List<RawLocatorPool>,
         quotas: List<RawQuota>,
         freeze: Option<Spanned<RawFreeze>>,
         moves: Option<Spanned<RawMoveTimers>>,
@@ -315,6 +322,7 @@ raw! {
         cache_lifetime_s: Option<Text>,
         requests_per_second: Option<Text>,
         digest_s: Option<Text>,
+        block_lease_s: Option<Text>,
     }
     /// `sir_domains[]` of `ila-nva`
     RawAuthorityDomain { name: Option<Text>, prefix: Option<Text> }
@@ -338,6 +346,8 @@ raw! {
         abort_s: Option<Text>,
         per_nve: Option<Text>,
     }
+    /// `locator_pools[]` of `ila-nva`
+    RawLocatorPool { domain: Option<Text>, prefix: Option<Text> }
     /// `freeze` of `ila-nva`
     RawFreeze { changes: Option<Text>, within_s: Option<Text>, for_s: Option<Text> }
     /// `quotas[]` of `ila-nva`

@@ -273,6 +273,15 @@ pub enum PeerCommand {
 pub enum IdCommand {
     /// Make identifiers for tasks
     New(NewArgs),
+    /// Have a node make identifiers for tasks, as SIR addresses, from the block that its authority leases to it
+    Make {
+        /// Name of the SIR domain
+        #[arg(long, value_name = "DOMAIN")]
+        domain: String,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        count: u32,
+    },
 }
 
 /// Certificates for a lab: its certificate authority keeps its key in a file, and keys are made where they are not used.

@@ -1,8 +1,11 @@
-//! `ilactl id new`: identifiers for tasks by the methods of the ILA draft, appendix A. Asks no node.
+//! `ilactl id new`: identifiers for tasks by the methods of the ILA draft, appendix A, without a node, and
+//! `ilactl id make`: by a node.
 
 use super::args::{Method, NewArgs};
+use super::client::Client;
 use super::error::CtlError;
 use super::output::Output;
+use crate::api::v1;
 use crate::ila::Identifier;
 use crate::ila::generate::{BITS, Block, Eui64, Hashed, NtpTime, Registrar, TICK_MS, collision_odds};
 use crate::net::Mac;
@@ -36,6 +39,28 @@ struct One {
     identifier: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sir: Option<Ipv6Addr>,
+}
+
+/// What a node made, for programs.
+#[derive(Debug, Serialize)]
+struct NodeMade {
+    block: String,
+    sirs: Vec<String>,
+}
+
+/// `id make`
+pub(super) async fn make(
+    client: &mut Client,
+    out: &mut Output<'_>,
+    domain: String,
+    count: u32,
+) -> Result<(), CtlError> {
+    let request = v1::IdentifierMakeRequest { domain, count };
+    let v1::IdentifiersMade { sirs, block } = client.calls().identifier_make(request).await?.into_inner();
+    if out.json() {
+        return out.value(&NodeMade { block: format!("{block:#08x}"), sirs });
+    }
+    sirs.iter().try_for_each(|sir| out.line(sir))
 }
 
 /// `id new`

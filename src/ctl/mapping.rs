@@ -6,6 +6,7 @@ use super::error::CtlError;
 use super::output::{List, Output, Table, or_dash};
 use crate::api::v1;
 use crate::api::views::MappingView;
+use crate::api::views::confidence::CONFIRMED;
 use crate::api::wire::Wire;
 use crate::mapping::Applied;
 
@@ -74,6 +75,7 @@ pub(super) async fn get(client: &mut Client, out: &mut Output<'_>, sir: String) 
     out.line(&format!("domain      {}", view.domain))?;
     out.line(&format!("identifier  {}", view.identifier))?;
     out.line(&format!("kind        {}", view.kind))?;
+    out.line(&format!("confidence  {}", view.confidence))?;
     out.line(&format!("origin      {}", view.origin))?;
     if !view.covers.is_empty() {
         out.line(&format!("covers      {}", view.covers.join(", ")))?;
@@ -139,5 +141,10 @@ fn row(view: MappingView) -> Vec<String> {
         }
         _ => (view.kind, "-".to_owned()),
     };
-    vec![view.sir.to_string(), view.domain, view.origin, target, state]
+    let origin = match (view.origin.as_str(), view.confidence) {
+        // Only less than that is news.
+        ("nva" | "cache", confidence @ 0..CONFIRMED) => format!("{} (confidence {confidence})", view.origin),
+        _ => view.origin,
+    };
+    vec![view.sir.to_string(), view.domain, origin, target, state]
 }

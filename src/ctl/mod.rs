@@ -144,9 +144,12 @@ async fn perform(command: Command, client: &mut Client, out: &mut Output<'_>) ->
         Command::Drops { all } => show::drops(client, out, all).await,
         Command::Events { follow, since } => events::events(client, out, follow, since).await,
         Command::Stats { watch } => rates::stats(client, out, watch).await,
+        Command::Id(IdCommand::Make { domain, count }) => id::make(client, out, domain, count).await,
         // Done before, without a node.
-        Command::Id(_) | Command::Nva(_) | Command::Vm(_) | Command::Pki(_) | Command::Completions { .. } => {
-            Ok(())
-        }
+        Command::Id(IdCommand::New(_))
+        | Command::Nva(_)
+        | Command::Vm(_)
+        | Command::Pki(_)
+        | Command::Completions { .. } => Ok(()),
     }
 }

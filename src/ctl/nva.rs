@@ -1,5 +1,6 @@
 //! `ilactl nva`: asks an authority.
 
+pub(super) mod allocations;
 mod events;
 mod locator;
 mod networks;
@@ -197,6 +198,8 @@ async fn ask_and_show(
             };
             events::watch(&mut client, out, request).await
         }
+        NvaCommand::Blocks { nve } => allocations::blocks(&mut client, out, nve).await,
+        NvaCommand::Locator(command) => allocations::locators(&mut client, out, command, timeout).await,
         NvaCommand::Backup { name } => {
             let backup = client.backup(ask(v1::BackupRequest { name }, timeout)).await?.into_inner();
             let v1::BackupResponse { path, revision, identifiers, released } = backup;

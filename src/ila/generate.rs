@@ -9,7 +9,7 @@
 //! stamp. This costs less than 0.00005 of the 60 bits, and no registry has to refuse a generated identifier because
 //! of its zero alias.
 
-use super::Identifier;
+use super::{Identifier, IdentifierType};
 use crate::net::Mac;
 use crate::net::mac::MacError;
 use sha1::{Digest, Sha1};
@@ -150,7 +150,7 @@ impl Iterator for Hashed {
 }
 
 /// A registrar block: 24 bits that are assigned to one agent, for example a host (ILA draft appendix A.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Registrar(u32);
 
 impl Registrar {
@@ -164,6 +164,28 @@ impl Registrar {
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0
+    }
+
+    /// The block that an identifier of a task is in; `None` for identifiers of other types.
+    #[must_use]
+    pub const fn of(identifier: Identifier) -> Option<Self> {
+        match identifier.kind() {
+            IdentifierType::LocallyUnique => Some(Registrar((identifier.0 << 4 >> 4 >> STAMP_BITS) as u32)),
+            _ => None,
+        }
+    }
+
+    /// Its first and its last identifier.
+    #[must_use]
+    pub const fn range(self) -> (Identifier, Identifier) {
+        let first = LOCALLY_UNIQUE | (self.0 as u64) << STAMP_BITS;
+        (Identifier(first), Identifier(first | ((1 << STAMP_BITS) - 1)))
+    }
+}
+
+impl fmt::Display for Registrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#08x}", self.0)
     }
 }
 
@@ -213,6 +235,29 @@ impl Block {
     #[must_use]
     pub const fn resume(registrar: Registrar, busy_until: Duration) -> Self {
         Block { registrar, free: ticks(busy_until) }
+    }
+
+    /// A block of which identifiers up to this one were in use before `now`, a time since 1970. Stamps wrap: of all times
+    /// that the stamp may mean it is the one nearest to `now`.
+    #[must_use]
+    pub const fn after(registrar: Registrar, last: Identifier, now: Duration) -> Self {
+        let wrap = 1 << STAMP_BITS;
+        let now = ticks(now);
+        let ahead = last.0.wrapping_add(1).wrapping_sub(now) & (wrap - 1);
+        let free = if ahead < wrap / 2 { now + ahead } else { now.saturating_sub(wrap - ahead) };
+        Block { registrar, free }
+    }
+
+    /// Draws the next identifier whose stamp is over at `now`, a time since 1970, and at most `back` before it: so much may
+    /// be drawn at once, and nothing is drawn of times to come. `None` if there is none.
+    #[must_use]
+    pub fn draw_past(&mut self, now: Duration, back: Duration) -> Option<Identifier> {
+        let mut next = self.clone();
+        let identifier = next.draw(now.saturating_sub(back));
+        (next.free <= ticks(now)).then(|| {
+            *self = next;
+            identifier
+        })
     }
 
     /// The time since 1970 at which the last drawn stamp ends.

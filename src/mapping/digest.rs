@@ -74,7 +74,8 @@ fn word_of(identifier: Identifier, choices: &[LocatorChoice]) -> u64 {
 }
 
 /// The finish of SplitMix64: each bit of the word depends on each bit of what goes in. Peers compute it, so it stays.
-fn mixed(word: u64) -> u64 {
+#[must_use]
+pub fn mixed(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -17,7 +17,7 @@ mod scope;
 
 pub use batch::{Applied, Batch, Refusal};
 pub use change::Change;
-pub use digest::{Digest, PARTS, Parts, part_of};
+pub use digest::{Digest, PARTS, Parts, mixed, part_of};
 pub use held::{Held, HeldTarget};
 pub use origin::Origin;
 pub use presence::{Departure, InFlight, Presence, TunnelEnds, Tunnels};

@@ -3,7 +3,8 @@
 //! `rib` turns configuration and mappings into [`crate::table::Tables`]; `control` is its only caller while the node
 //! runs, and `replay` without a device; `shell` feeds `control` with time, signals, requests, devices and files;
 //! `worker` runs the pipeline; `handle` is how the admin API reaches the control thread; `run` starts and stops it all.
-//! `nva` is the node's half of a session with an authority, and `embedded` an authority in the node itself.
+//! `nva` is the node's half of a session with an authority, `identifiers` what it makes from blocks that it leases, and
+//! `embedded` an authority in the node itself.
 
 pub mod admin;
 pub mod announce;
@@ -17,6 +18,7 @@ pub mod hardware;
 pub mod health;
 pub mod hold;
 pub mod host_router;
+pub mod identifiers;
 pub mod log;
 pub mod membership;
 pub mod metrics;

@@ -14,6 +14,7 @@ pub use keeper::Before;
 use super::control::ForAuthority;
 use super::exchange::Exchange;
 use super::handle::{ControlHandle, Gone, Request};
+use super::identifiers::Identifiers;
 use super::stats::Stats;
 use crate::config::{
     self, AfterGrace, Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles,
@@ -21,14 +22,16 @@ use crate::config::{
 use crate::ila::Identifier;
 use crate::mapping::{Digest, Origin, Presence};
 use crate::nva::client::{Client, Effect, Extent, Grace, Input, News, Objects};
-use crate::nva::codec::{read_down, write_up};
+use crate::nva::codec::{read_down_and_count, write_up};
 use crate::nva::message::{Down, FoundMac, Modes, Told, Triangle};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::v1::{self, nva_client::NvaClient};
 use crate::path::{self, Miss};
 use crate::table::AttachmentKey;
-use crate::tls::connect::connect;
+use crate::tls::client::Peer;
+use crate::tls::connect::connect_without;
+use crate::tls::revoked::Revoked;
 use crate::tls::{Identity, Role};
 use behind::Behind;
 use keeper::{Keeper, LastLive, Notes, now_s};
@@ -37,19 +40,23 @@ use mappings::{attached, attached_networks, forget_others, key, push};
 use moves::Parts;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
 /// Time between two looks for what workers tell: for misses, in the modes that ask, and for triangular packets.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// Time between two looks at the list of revoked certificates.
+const RELOOK: Duration = Duration::from_secs(3);
 /// Messages of a stream that wait, each way.
 const WAITING: usize = 1_024;
 /// Largest message in bytes.
@@ -79,8 +86,8 @@ enum Event {
     },
     /// What was pushed cannot be applied.
     Unusable,
-    /// What the mappings of the authority add up to.
-    Digests(Vec<(u64, Digest)>),
+    /// What the mappings of the authority add up to: the answer to the question of this number.
+    Digests(u64, Vec<(u64, Digest)>),
     /// Where a VM or task is, is known in every worker, or cannot be told.
     Presence(AttachmentKey, Result<(), String>),
 }
@@ -100,7 +107,7 @@ impl Nva {
         ),
         stats: Arc<Stats>,
         mut before: Before,
-        exchanges: Vec<Arc<Exchange>>,
+        (exchanges, identifiers): (Vec<Arc<Exchange>>, Arc<Identifiers>),
     ) -> io::Result<Self> {
         let keeper = before.keep(stats.clone())?;
         let was = (before.known, before.own);
@@ -110,7 +117,8 @@ impl Nva {
             session.client = session.client.provisioned(before.objects.clone()).moving(Modes::ALL);
             session.moves = Parts::new(before.objects.clone());
         }
-        session.exchanges = exchanges;
+        (session.exchanges, session.identifiers) = (exchanges, identifiers);
+        session.client = session.client.leasing(session.authorities.blocks.iter().copied());
         session.kept_objects = before.objects.clone();
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
@@ -167,6 +175,8 @@ struct Session {
     /// Whether mappings are being applied.
     is_applying: bool,
     left_out: LeftOut,
+    /// Number of the last question for what mappings add up to.
+    compared: u64,
     /// The SIR prefixes that the node knows.
     domains: Vec<u64>,
     /// Whether the operator was told that there is no session.
@@ -180,6 +190,8 @@ struct Session {
     exchanges: Vec<Arc<Exchange>>,
     last_live: LastLive,
     behind: Behind,
+    /// Where identifiers are made from blocks that the authority leases.
+    identifiers: Arc<Identifiers>,
     /// What operators want at the node, on its way to the control thread.
     objects: watch::Sender<Arc<Objects>>,
     /// What of it is in force.
@@ -222,6 +234,7 @@ impl Session {
             task: None,
             is_applying: false,
             left_out: LeftOut::default(),
+            compared: 0,
             domains: Vec::new(),
             away_told: false,
             notes: None,
@@ -230,6 +243,7 @@ impl Session {
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
             behind: Behind::default(),
+            identifiers: Arc::default(),
             objects: watch::Sender::default(),
             provisioned: watch::Sender::default().subscribe(),
             moves: Parts::default(),
@@ -274,7 +288,7 @@ impl Session {
                         self.stream = (number + 1, None);
                         Input::Closed(why)
                     }
-                    Event::Digests(digests) => Input::Compared(digests),
+                    Event::Digests(number, digests) if number == self.compared => Input::Compared(digests),
                     Event::Presence(at, result) => {
                         self.move_on(moves::Input::InForce(at, result));
                         continue;
@@ -289,8 +303,8 @@ impl Session {
                         self.is_applying = false;
                         Input::Unusable("what the authority pushed cannot be applied".to_owned())
                     }
-                    // Of a stream that is closed already.
-                    Event::Opened(..) | Event::Down(..) | Event::Closed(..) => continue,
+                    // Of a stream that is closed already, or of a question of an earlier session.
+                    Event::Opened(..) | Event::Down(..) | Event::Closed(..) | Event::Digests(..) => continue,
                 },
                 Ok(()) = self.provisioned.changed() => {
                     let (known, refused) = self.provisioned.borrow_and_update().clone();
@@ -450,6 +464,10 @@ impl Session {
                         }
                         inputs.extend(self.moved(moves::Input::Wanted(objects)));
                     }
+                    Effect::Blocks(blocks) => {
+                        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                        self.identifiers.lease(&blocks, self.began, since_1970);
+                    }
                     Effect::Found(network, found) => self.found(network, found),
                     Effect::Moves(told) => {
                         inputs.extend(self.moved(moves::Input::Told(told)));
@@ -509,6 +527,12 @@ impl Session {
                     );
                 }
             }
+            News::NoBlocks => {
+                tracing::error!(
+                    "the authority is of a release that leases no blocks of identifiers (nva.blocks)"
+                );
+            }
+            News::BlockRefused(why) => tracing::error!(why, "the authority leases no block of identifiers"),
             News::Untold(why) => tracing::warn!(why, "the authority tells no MAC addresses of a network"),
             News::Refused { key, owner, why } => {
                 tracing::error!(identifier = %key, owner, why, "the authority refuses an identifier");
@@ -540,10 +564,11 @@ impl Session {
         self.stream.0 += 1;
         let (number, events) = (self.stream.0, self.events.0.clone());
         let (authorities, node) = (self.authorities.clone(), self.node.clone());
+        let stats = self.stats.clone();
         let task = tokio::spawn(async move {
             let Some(endpoint) = authorities.endpoints.get(n) else { return };
-            let tls = authorities.tls.as_ref();
-            let why = match stream(endpoint, tls, &node, number, &events).await {
+            let tls = (authorities.tls.as_ref(), authorities.revoked.as_deref());
+            let why = match stream(endpoint, tls, &node, number, (&events, &stats)).await {
                 Ok(()) => "the authority closed the stream".to_owned(),
                 Err(why) => why,
             };
@@ -553,12 +578,14 @@ impl Session {
     }
 
     /// Asks the control thread what the mappings of the authority add up to.
-    fn compare(&self) {
+    fn compare(&mut self) {
+        self.compared += 1;
+        let number = self.compared;
         let (handle, events) = (self.handle.clone(), self.events.0.clone());
         tokio::spawn(async move {
             // Otherwise the node is shutting down.
             if let Ok(digests) = handle.ask(Request::Digests).await {
-                let _ = events.send(Event::Digests(digests)).await;
+                let _ = events.send(Event::Digests(number, digests)).await;
             }
         });
     }
@@ -623,10 +650,10 @@ async fn tell_presences(
 /// One stream, from the connection to its end.
 async fn stream(
     endpoint: &NvaEndpoint,
-    tls: Option<&TlsFiles>,
+    (tls, list): (Option<&TlsFiles>, Option<&Path>),
     node: &str,
     number: u64,
-    events: &mpsc::Sender<Event>,
+    (events, stats): (&mpsc::Sender<Event>, &Stats),
 ) -> Result<(), String> {
     let failed = |why: &dyn std::fmt::Display| why.to_string();
     let is_own = |identity: &Identity| {
@@ -635,7 +662,37 @@ async fn stream(
             .then_some(())
             .ok_or_else(|| format!("it is of {identity}, and this node is the NVE {node}; name another one"))
     };
-    let channel = connect(endpoint, tls, is_own).await?;
+    let peer = Peer::default();
+    let revoked = Revoked::read(list).map_err(|why| failed(&why))?;
+    let channel = connect_without(endpoint, tls, is_own, (revoked, peer.clone())).await?;
+    let list = list.map(Path::to_owned);
+    let session = session(channel, number, (events, stats));
+    tokio::select! {
+        ended = session => ended,
+        why = is_revoked(peer, list) => Err(why),
+    }
+}
+
+/// Waits until an authority is on the list of those who are trusted no longer. A list that cannot be read changes nothing.
+async fn is_revoked(peer: Peer, list: Option<PathBuf>) -> String {
+    let Some(list) = list else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(RELOOK).await;
+        match Revoked::read(Some(&list)).map(|revoked| peer.judge(&revoked)) {
+            Ok(Err(why)) => return why.to_string(),
+            Ok(Ok(())) => {}
+            Err(why) => tracing::error!(%why, "the list of revoked certificates cannot be used"),
+        }
+    }
+}
+
+/// A session over a connection, to its end.
+async fn session(
+    channel: Channel,
+    number: u64,
+    (events, stats): (&mpsc::Sender<Event>, &Stats),
+) -> Result<(), String> {
+    let failed = |why: &dyn std::fmt::Display| why.to_string();
     let mut client = NvaClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -645,7 +702,12 @@ async fn stream(
     events.send(Event::Opened(number, up)).await.map_err(gone)?;
     let mut downs = client.session(ReceiverStream::new(ups)).await.map_err(|why| failed(&why))?.into_inner();
     while let Some(message) = downs.message().await.map_err(|why| failed(&why))? {
-        let down = read_down(message).map_err(|why| failed(&why))?;
+        let mut odd = 0;
+        let down = read_down_and_count(message, &mut odd).map_err(|why| failed(&why))?;
+        if odd > 0 {
+            stats.nva.left_out(odd);
+            tracing::error!(mappings = odd, "mappings of the authority cannot be read, and are left out");
+        }
         events.send(Event::Down(number, down)).await.map_err(gone)?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use super::embedded::{Embedded, EmbeddedError};
 use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
 use super::hold;
+use super::identifiers::Identifiers;
 use super::log::Log;
 use super::nva::{Before, Nva};
 use super::provision::Provision;
@@ -145,7 +146,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         timer_seed: rand::random(),
     })?;
     before.keep_own(&shell.config().borrow());
-    let services = Services::start(&config, &shell, &stats)?;
+    let identifiers = Arc::<Identifiers>::default();
+    let services = Services::start(&config, &shell, &stats, identifiers.clone())?;
     let mut authorities = config.nva.clone();
     if let (Some(nva), Some(embedded)) = (&mut authorities, &embedded) {
         nva.endpoints = vec![embedded.endpoint()];
@@ -154,8 +156,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let embedded = embedded.map_err(|why| RunError::System("start the embedded authority", why))?;
     let nva = authorities.map(|nva| {
         let told = (shell.config(), shell.provisioned(), shell.for_authority());
-        let handle = shell.handle();
-        let started = Nva::start(nva, handle, told, stats.clone(), before, exchanges.clone());
+        let (handle, workers) = (shell.handle(), (exchanges.clone(), identifiers.clone()));
+        let started = Nva::start(nva, handle, told, stats.clone(), before, workers);
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
     let nva = nva.transpose()?;
@@ -315,7 +317,12 @@ struct Services {
 }
 
 impl Services {
-    fn start(config: &Config, shell: &Shell, stats: &Arc<Stats>) -> Result<Self, RunError> {
+    fn start(
+        config: &Config,
+        shell: &Shell,
+        stats: &Arc<Stats>,
+        identifiers: Arc<Identifiers>,
+    ) -> Result<Self, RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -328,7 +335,7 @@ impl Services {
             Some(metrics) => Some(runtime.block_on(http::listen(metrics.listen))?),
             None => None,
         };
-        let service = Service::new(shell.handle(), shell.config());
+        let service = Service::new(shell.handle(), shell.config()).making(identifiers);
         let (stop, stopping) = watch::channel(false);
         let until = |mut stopping: watch::Receiver<bool>| async move {
             // A sender that is gone means stop, too.

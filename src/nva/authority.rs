@@ -14,7 +14,7 @@ use super::absent::Absent;
 use super::attached::Attached;
 use super::bucket::Bucket;
 use super::commits::{Authors, BATCH, Commits};
-use super::convergence::Convergence;
+use super::convergence::{Convergence, Convergences};
 use super::drift::Drift;
 use super::event::{By, Event, Kind};
 use super::interest::Asked;
@@ -29,6 +29,7 @@ use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
 use super::throttle::Throttle;
 use crate::config::RefusedEntry;
+use crate::ila::SirPrefix;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ pub struct Authority {
     /// Virtual networks as NVEs with a session have them.
     attached: Attached,
     /// How long transactions took until NVEs said that they applied them.
-    convergence: Convergence,
+    convergence: Convergences,
     /// Who has yet to apply the commits of moves.
     spreading: Spreading,
     /// Of what others registered, how much operators are told one by one.
@@ -108,6 +109,8 @@ pub struct NveState<'a> {
     pub applied: u64,
     /// Whether it asks, and does not say what is in force.
     pub asks: bool,
+    /// Whether it follows mappings, and says what is in force.
+    pub follows: bool,
     /// What operators want at it is in force there up to this revision, but for what it refuses; none if it takes none.
     pub provisioned: Option<(u64, &'a [RefusedEntry])>,
 }
@@ -131,7 +134,7 @@ impl Authority {
             drifts: Drifts::default(),
             news: News::default(),
             attached: Attached::default(),
-            convergence: Convergence::default(),
+            convergence: Convergences::default(),
             spreading: Spreading::default(),
             untold: Throttle::of_registrations(),
             now_ms: 0,
@@ -146,6 +149,12 @@ impl Authority {
             true => Some(0),
             false => self.news.waits.then_some(self.news.due_ms),
         }
+    }
+
+    /// The time of the last step.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 
     /// The registry.
@@ -175,7 +184,19 @@ impl Authority {
     /// How long transactions took from being durable until an NVE that was subscribed then said that it applied them.
     #[must_use]
     pub fn convergence(&self) -> &Convergence {
-        &self.convergence
+        &self.convergence.all
+    }
+
+    /// The same by virtual network: those with a histogram of their own, by name or VNID, and all others.
+    #[must_use]
+    pub fn convergence_by_network(&self) -> (Vec<(String, Convergence)>, Convergence) {
+        let catalogue = self.registry.catalogue();
+        let label = |&(sir_prefix, vnid): &(u64, u32)| match catalogue.name_of(sir_prefix, vnid) {
+            Some(name) => name.to_owned(),
+            None => format!("{vnid} of {}", SirPrefix(sir_prefix)),
+        };
+        let of = self.convergence.of.iter().map(|(network, it)| (label(network), *it));
+        (of.collect(), self.convergence.others)
     }
 
     /// Identifiers that NVEs asked for, and that were answered.
@@ -214,9 +235,18 @@ impl Authority {
                 name: session.nve.as_deref()?,
                 applied: session.applied,
                 asks: session.asks(),
+                follows: session.subscribed_at.is_some(),
                 provisioned: provisioning.map(|it| (it.revision, &it.refused[..])),
             })
         })
+    }
+
+    /// How many transactions the slowest of the NVEs that follow mappings is behind.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let followers = self.nves().filter(|nve| nve.follows);
+        let behind = followers.map(|nve| self.registry.revision().saturating_sub(nve.applied));
+        behind.max().unwrap_or(0)
     }
 
     /// NVEs with a session at another authority, and its name.
@@ -269,6 +299,7 @@ impl Authority {
             Input::Move(ticket, who, request) => self.operate_move(ticket, who, StepWhat::Begin(request)),
             Input::MoveSaid(ticket, who, said) => self.operate_move(ticket, who, StepWhat::Command(said)),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
+            Input::Locator(ticket, change) => self.commits.change_locator(ticket, change),
             Input::Committed(Ok(())) => {
                 let done = self.commits.done(&mut self.sessions, now_ms);
                 done.iter().for_each(|(transaction, authors)| self.apply(transaction, authors, now_ms));
@@ -381,7 +412,7 @@ impl Authority {
         for (id, lease_ms) in silent {
             self.end_as(Kind::SessionStale, id, format!("nothing came for {lease_ms} ms"), now_ms);
         }
-        self.commits.tick();
+        self.commits.tick(now_ms);
         self.tick_moves(now_ms);
         self.note_rest(now_ms);
         self.registry.tick(now_ms);
@@ -419,7 +450,9 @@ impl Authority {
                 // What was there before it subscribed says nothing of how long that took.
                 if let Some(subscribed_at) = session.subscribed_at {
                     let times = self.log.times(before.max(subscribed_at), applied);
-                    times.for_each(|at_ms| self.convergence.record(now_ms.saturating_sub(at_ms)));
+                    times.for_each(|(at_ms, networks)| {
+                        self.convergence.record(now_ms.saturating_sub(at_ms), networks);
+                    });
                 }
                 self.spreading.applied(id, applied);
                 return self.note_spread();
@@ -491,6 +524,9 @@ impl Authority {
                 (Some(id), Request::Register(Claim { key, choices, known, mac }))
             }
             (Some(_), Up::Unregister { id, key }) => (Some(id), Request::Unregister(key)),
+            (Some(_), Up::LeaseBlock { id, sir_prefix, had }) => {
+                (Some(id), Request::LeaseBlock(sir_prefix, had))
+            }
         };
         session.waiting += usize::from(number.is_some());
         if session.waiting > WAITING {
@@ -516,13 +552,13 @@ impl Authority {
     /// Takes over another configuration. What is registered stays.
     fn reconfigure(
         &mut self,
-        Configured { nves, quotas, freeze, rules, sessions: limits, moves }: Configured,
+        Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
         now_ms: u64,
     ) {
         // Those that are new are away from now on.
         let new = nves.keys().filter(|nve| !self.registry.knows(nve));
         self.sessions.away.extend(new.map(|nve| (Arc::from(&**nve), now_ms)));
-        self.registry.reconfigure((nves, quotas, freeze), (rules, moves), limits.hold_down_ms);
+        self.registry.reconfigure((nves, quotas, freeze), (rules, moves, allocations), limits.hold_down_ms);
         self.sessions.touch_all();
         self.sessions.touch_moves();
         let drifts = self.sessions.all.values_mut().filter_map(|session| session.drift.as_mut());
@@ -599,7 +635,8 @@ impl Authority {
         let lease_ms = self.settings.sessions.lease_ms;
         session.lease_ms = lease_ms;
         let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
-        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings: true };
+        let (bindings, blocks) = (true, true);
+        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings, blocks };
         session.sent(&welcome);
         self.note_session(Kind::SessionOpened, id, if asks { "it asks for what it needs" } else { "" });
         self.effects.push(Effect::Down(id, welcome));

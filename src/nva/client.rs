@@ -7,6 +7,7 @@
 mod grace;
 mod interface;
 
+pub use super::blocks::OwnBlock;
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
@@ -16,6 +17,7 @@ pub use super::wanted::{Objects, Wishes};
 pub use grace::Grace;
 pub use interface::{Effect, Input, News, Status};
 
+use super::blocks::Blocks;
 use super::cache::{Cache, Changes};
 use super::finds::Finds;
 use super::follower::{Follower, Work};
@@ -112,6 +114,7 @@ pub struct Client {
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
     triangles: Triangles,
+    blocks: Blocks,
     finds: Finds,
     /// The virtual networks of which there are tenants here, and those that the authority knows of.
     networks: BTreeMap<Network, AttachedNetwork>,
@@ -155,6 +158,7 @@ impl Client {
             scopes: Scopes::default(),
             cache: None,
             triangles: Triangles::default(),
+            blocks: Blocks::default(),
             finds: Finds::default(),
             networks: BTreeMap::new(),
             reported: BTreeMap::new(),
@@ -194,6 +198,13 @@ impl Client {
     #[must_use]
     pub fn provisioned(mut self, objects: Arc<Objects>) -> Self {
         self.wanted_objects = Some(Wanted::new(objects));
+        self
+    }
+
+    /// The same, which leases a block of identifiers in each of these SIR domains, by their prefixes.
+    #[must_use]
+    pub fn leasing(mut self, sir_prefixes: impl IntoIterator<Item = u64>) -> Self {
+        self.blocks = Blocks::new(sir_prefixes);
         self
     }
 
@@ -293,6 +304,7 @@ impl Client {
             }
             Input::Tick => self.tick(now_ms),
         }
+        self.effects.extend(self.blocks.take_changed().map(Effect::Blocks));
         self.follow_the_cache();
         self.follow_the_operators();
         self.tell_of_networks();
@@ -464,7 +476,7 @@ impl Client {
         match (&mut self.state, down) {
             (
                 State::Greeting { .. },
-                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings },
+                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings, blocks },
             ) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
@@ -474,6 +486,9 @@ impl Client {
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
+                if self.blocks.begin(blocks, now_ms) {
+                    self.effects.push(Effect::Tell(News::NoBlocks));
+                }
                 self.moves.begin();
                 if let Some(wanted) = &mut self.wanted_objects {
                     wanted.begin(epoch.clone());
@@ -506,6 +521,10 @@ impl Client {
                 }
             }
             (_, Down::Refused { id, owner, why, temporary, .. }) => {
+                if self.blocks.refused(id, &why, temporary, now_ms) {
+                    self.effects.push(Effect::Tell(News::BlockRefused(why)));
+                    return;
+                }
                 let Some(key) = self.asked.remove(&id) else { return };
                 let again_ms = now_ms + if temporary { AGAIN_MS.0 } else { AGAIN_MS.1 };
                 match self.leaving.get_mut(&key).filter(|one| **one == Leaving::Asked(id)) {
@@ -519,6 +538,9 @@ impl Client {
                 if self.refusals.insert(key, why.clone()).as_ref() != Some(&why) {
                     self.effects.push(Effect::Tell(News::Refused { key, owner, why }));
                 }
+            }
+            (State::Live(_), Down::BlockLeased { id, block, reached, lease_ms }) => {
+                self.blocks.leased(id, (block, reached, lease_ms), now_ms);
             }
             (State::Live(_), Down::Progress(_)) => {}
             (State::Live(_), Down::FoundMacs { id, found, negative_lifetime_ms, why, .. }) => {
@@ -597,6 +619,7 @@ impl Client {
             live.heard_ms += stood_still;
         }
         self.cache.iter_mut().for_each(|cache| cache.expire(now_ms));
+        self.blocks.expire(now_ms);
         if !matches!(self.state, State::Live(_))
             && let Some(forgets) = self.grace.as_mut().and_then(|grace| grace.ends(now_ms))
         {
@@ -627,6 +650,11 @@ impl Client {
                     self.effects.push(Effect::Up(Up::Beat));
                 }
                 self.ask_for_what_is_due(now_ms);
+                let next_id = || {
+                    self.next_id += 1;
+                    self.next_id
+                };
+                self.effects.extend(self.blocks.ask(now_ms, next_id).into_iter().map(Effect::Up));
                 self.complete();
             }
         }
@@ -663,7 +691,7 @@ impl Client {
         let State::Live(live) = &mut self.state else { return };
         let is_answered =
             |key| self.registrations.get(key).is_some_and(|one| !matches!(one, Registration::Asked(_)));
-        if !live.complete && self.wanted.keys().all(is_answered) {
+        if !live.complete && self.blocks.is_answered() && self.wanted.keys().all(is_answered) {
             live.complete = true;
             self.effects.push(Effect::Up(Up::Complete));
         }

@@ -12,6 +12,7 @@ use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
+use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
 use crate::net::Mac;
 use fields::{MAX_NAME, MAX_OBJECT_NAME, MAX_WHY, malformed, read_key, shortened, write_key};
@@ -98,6 +99,9 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::Drift(v1::Drift { mappings, objects })) => {
             Up::Drift { parts: read_parts(mappings)?, objects }
         }
+        Some(up::Message::LeaseBlock(v1::LeaseBlock { id, sir_prefix, block })) => {
+            Up::LeaseBlock { id, sir_prefix, had: block.map(read_block).transpose()? }
+        }
         Some(up::Message::FindMacs(find)) => bindings::read_find(find)?,
         Some(up::Message::AttachedNetworks(attached)) => Up::Attached(bindings::read_attached(attached)?),
         Some(up::Message::MoveReport(report)) => Up::Move(moves::read_report(report)?),
@@ -109,6 +113,16 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
 /// # Errors
 /// [`Malformed`], as [`read_up`].
 pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
+    read_down_and_count(message, &mut 0)
+}
+
+/// The same, and counts mappings that cannot be read: they are left out, and do not stop the rest. Of what a later release
+/// may tell, the NVE has no mapping then.
+///
+/// # Errors
+/// [`Malformed`], as [`read_up`].
+pub fn read_down_and_count(message: v1::Down, odd: &mut u64) -> Result<Down, Malformed> {
+    let mut read_mappings = |encoded| read_mappings(encoded, odd);
     Ok(match message.message {
         None => return malformed("an empty message"),
         Some(down::Message::Welcome(v1::Welcome {
@@ -118,11 +132,12 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
             lease_ms,
             router,
             bindings,
+            blocks,
         })) => {
             if epoch.is_empty() || epoch.len() > MAX_EPOCH {
                 return malformed(format!("Welcome: an epoch of {} bytes; 1 to {MAX_EPOCH}", epoch.len()));
             }
-            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router, bindings }
+            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router, bindings, blocks }
         }
         Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
             Down::Registered { id, sequence, revision }
@@ -164,6 +179,9 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
             Down::Digest { revision, mappings, objects }
         }
         Some(down::Message::Repair(v1::Repair { mappings })) => Down::Repair(read_parts(mappings)?),
+        Some(down::Message::BlockLeased(v1::BlockLeased { id, block, reached, lease_ms })) => {
+            Down::BlockLeased { id, block: read_block(block)?, reached, lease_ms }
+        }
         Some(down::Message::Moves(part)) => Down::Moves(moves::read_part(part)?),
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let mut part = Provision { revision, whole, last, ..Provision::default() };
@@ -183,6 +201,10 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
         }
         Some(down::Message::FoundMacs(found)) => bindings::read_found(found)?,
     })
+}
+
+fn read_block(number: u32) -> Result<Registrar, Malformed> {
+    Registrar::new(number).map_or_else(|| malformed(format!("block {number:#x}; a block has 24 bits")), Ok)
 }
 
 /// The name of an object; none if it is of a kind that a later release has.
@@ -248,12 +270,17 @@ fn read_choices(locators: &[v1::Locator]) -> Result<Vec<Choice>, Malformed> {
     locators.iter().map(read).collect()
 }
 
-fn read_mappings(encoded: Encoded) -> Result<Vec<Told>, Malformed> {
-    let read = |v1::Mapping { key, locators, sequence }| {
-        Ok(Told { key: read_key(key)?, choices: read_choices(&locators)?, sequence })
+fn read_mappings(encoded: Encoded, odd: &mut u64) -> Result<Vec<Told>, Malformed> {
+    let mut read = |v1::Mapping { key, locators, sequence }| {
+        let choices = read_choices(&locators).unwrap_or_else(|_| {
+            *odd += 1;
+            Vec::new()
+        });
+        let key = read_key(key).inspect_err(|_| *odd += 1).ok()?;
+        Some(Told { key, choices, sequence })
     };
     match v1::Mappings::decode(encoded) {
-        Ok(v1::Mappings { mappings }) => mappings.into_iter().map(read).collect(),
+        Ok(v1::Mappings { mappings }) => Ok(mappings.into_iter().filter_map(&mut read).collect()),
         Err(why) => malformed(format!("mappings that cannot be read: {why}")),
     }
 }
@@ -371,6 +398,9 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Drift { parts, objects } => {
             up::Message::Drift(v1::Drift { mappings: write_parts(&parts), objects })
         }
+        Up::LeaseBlock { id, sir_prefix, had } => {
+            up::Message::LeaseBlock(v1::LeaseBlock { id, sir_prefix, block: had.map(Registrar::number) })
+        }
         Up::FindMacs { id, network: (sir_prefix, vnid), macs } => {
             let macs = macs.into_iter().map(Mac::bits).collect();
             up::Message::FindMacs(v1::FindMacs { id, sir_prefix, vnid, macs })
@@ -385,9 +415,10 @@ pub fn write_up(up: Up) -> v1::Up {
 #[must_use]
 pub fn write_down(down: Down<Encoded>) -> v1::Down {
     let message = match down {
-        Down::Welcome { version, epoch, revision, lease_ms, router, bindings } => {
+        Down::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks } => {
             let epoch = epoch.into();
-            down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms, router, bindings })
+            let welcome = v1::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks };
+            down::Message::Welcome(welcome)
         }
         Down::Registered { id, sequence, revision } => {
             down::Message::Registered(v1::Registered { id, sequence, revision })
@@ -424,6 +455,10 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
             down::Message::FoundMacs(v1::FoundMacs { id, revision, found, negative_lifetime_ms, why })
         }
         Down::Repair(parts) => down::Message::Repair(v1::Repair { mappings: write_parts(&parts) }),
+        Down::BlockLeased { id, block, reached, lease_ms } => {
+            let block = block.number();
+            down::Message::BlockLeased(v1::BlockLeased { id, block, reached, lease_ms })
+        }
         Down::Moves(part) => down::Message::Moves(moves::write_part(part)),
         Down::Provision(Provision { revision, whole, last, objects, deleted, unread: _ }) => {
             let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {

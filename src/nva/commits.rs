@@ -17,8 +17,9 @@ use super::event::By;
 use super::message::{Down, Encoded, SessionId, Ticket};
 use super::mobility::{Fact, MoveId};
 use super::model::{Key, ObjectKey, Transaction};
+use super::rates::Rates;
 use super::registry::moving::{Ability, Step, StepWhat, Steps};
-use super::registry::{Draft, Refusal, Registry};
+use super::registry::{Draft, Leased, LocatorChange, Refusal, Registry};
 use super::session::{Request, Sessions};
 use flight::{Flight, Judged, Wanted};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,8 +47,8 @@ pub(super) struct Commits {
     is_paused: bool,
     /// What operators want released.
     releases: VecDeque<(Ticket, Key)>,
-    /// What operators do to networks, policies and attachments.
-    changes: VecDeque<(Ticket, ObjectKey, Change)>,
+    /// What operators do to networks, policies, attachments and locators.
+    changes: VecDeque<(Ticket, Wanted)>,
     /// What somebody wants of moves.
     steps: VecDeque<Step>,
     /// Moves of which time, or the authority, wants something already.
@@ -60,6 +61,8 @@ pub(super) struct Commits {
     resuming: Option<Vec<Ticket>>,
     /// NVEs that said that everything that they have was registered.
     completed: Vec<Arc<str>>,
+    /// How often identifiers may change.
+    rates: Rates,
     /// Ticks since released identifiers were deleted.
     put_off: u32,
     /// The last commit was such a change, or steps of moves: all others come next.
@@ -93,6 +96,7 @@ impl Commits {
             resuming: None,
             completed: Vec::new(),
             released: Vec::new(),
+            rates: Rates::default(),
             put_off: 0,
             was_change: false,
             was_step: false,
@@ -148,7 +152,12 @@ impl Commits {
 
     /// An operator changes a network, a policy or an attachment.
     pub(super) fn change(&mut self, ticket: Ticket, key: ObjectKey, change: Change) {
-        self.changes.push_back((ticket, key, change));
+        self.changes.push_back((ticket, Wanted::Change(key, change)));
+    }
+
+    /// An operator allocates or frees a locator.
+    pub(super) fn change_locator(&mut self, ticket: Ticket, change: LocatorChange) {
+        self.changes.push_back((ticket, Wanted::Locator(change)));
     }
 
     /// Somebody wants something of moves. Gives whether there is room for it.
@@ -179,7 +188,8 @@ impl Commits {
     }
 
     /// Those who had more requests than they may make are served again.
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        self.rates.tick(now_ms);
         self.put_off = self.put_off.saturating_add(1);
         self.is_paused = false;
         self.turns.extend(self.throttled.drain(..));
@@ -208,10 +218,8 @@ impl Commits {
             return self.fly(flight);
         }
         // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
-        if !others_first && let Some((ticket, key, change)) = self.changes.pop_front() {
-            let judged = registry.provision(key.clone(), change.clone());
-            let wanted = Wanted::Change(key, change);
-            match judged {
+        if !others_first && let Some((ticket, wanted)) = self.changes.pop_front() {
+            match wanted.judge(registry) {
                 Ok((sequence, transaction)) => {
                     operators.push((ticket, wanted, Ok(sequence)));
                     let commit = Commit { revision, transaction, opened: Vec::new() };
@@ -276,6 +284,7 @@ impl Commits {
                     session.asked.push_front((number, request));
                     break;
                 }
+                let mut leased = None;
                 let judgement = match &request {
                     Request::Register(claim) => {
                         let key = &claim.key;
@@ -283,6 +292,11 @@ impl Commits {
                         let user = was_of_another.then(|| absent.user_of(*key, now_ms)).flatten();
                         let judgement = match user {
                             Some(user) => Err(in_use(*key, user)),
+                            None if !registry.is_so(&draft, &nve, claim)
+                                && !self.rates.may_change(*key, now_ms) =>
+                            {
+                                Err(too_often(*key))
+                            }
                             None => registry.register(&mut draft, &nve, claim.clone(), now_ms),
                         };
                         // What is refused and not its own is not kept in mind: it would have no end.
@@ -297,6 +311,11 @@ impl Commits {
                         // No commit is under way: what it asked for in an earlier session is known.
                         let claimed = session.claimed.take().unwrap_or_default();
                         self.completed.push(nve.clone());
+                        for sir_prefix in registry.allocations().blocks_of(&nve) {
+                            if !session.leased.contains(&sir_prefix) {
+                                session.asked.push_front((None, Request::ReturnBlock(sir_prefix)));
+                            }
+                        }
                         let others = registry.held_by(&nve).filter(|key| !claimed.contains(key));
                         // Before what it asked for since.
                         others.for_each(|key| session.asked.push_front((None, Request::Unregister(key))));
@@ -310,8 +329,17 @@ impl Commits {
                         }
                         registry.unregister(&mut draft, &nve, *key)
                     }
+                    Request::LeaseBlock(sir_prefix, had) => {
+                        let judged = registry.lease_block(&mut draft, &nve, *sir_prefix, *had);
+                        // Also what is refused is wanted: the NVE has it no less than before.
+                        session.leased.insert(*sir_prefix);
+                        judged.map(|judged| leased.insert(judged).sequence)
+                    }
+                    Request::ReturnBlock(sir_prefix) => {
+                        Ok(registry.return_block(&mut draft, &nve, *sir_prefix))
+                    }
                 };
-                judged.push(Judged { session: id, nve: nve.clone(), number, request, judgement });
+                judged.push(Judged { session: id, nve: nve.clone(), number, request, judgement, leased });
             }
             if !session.asked.is_empty() {
                 // It used up its turn or the batch is full, or else what it may ask for now.
@@ -324,8 +352,9 @@ impl Commits {
         }
         sessions.absent = absent;
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
+        let room = most.saturating_sub(draft.len());
         let mut transaction = draft.finish().unwrap_or_default();
-        transaction.completed = self.completions(registry, most.saturating_sub(transaction.writes.len()));
+        transaction.completed = self.completions(registry, room);
         let commit = Commit { revision, transaction, opened };
         let flight = Flight { commit, opens, judged, operators, emptied, steps: Vec::new() };
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
@@ -453,7 +482,9 @@ impl Commits {
         for (ticket, wanted, _) in flight.operators.into_iter().rev() {
             match wanted {
                 Wanted::Release(key) => self.releases.push_front((ticket, key)),
-                Wanted::Change(key, change) => self.changes.push_front((ticket, key, change)),
+                wanted @ (Wanted::Change(..) | Wanted::Locator(_)) => {
+                    self.changes.push_front((ticket, wanted))
+                }
                 Wanted::Resume => self.resume(Some(ticket)),
             }
         }
@@ -488,13 +519,11 @@ impl Commits {
             );
             self.released.push((ticket, Err(why)));
         }
-        for Judged { session: id, nve, number, request, judgement } in flight.judged.into_iter().rev() {
+        for Judged { session: id, nve, number, request, judgement, .. } in flight.judged.into_iter().rev() {
             if let Some(number) = number {
                 let sequence = judgement.unwrap_or_else(|refusal| refusal.sequence);
                 let refusal = Refusal { owner: None, sequence, why: why.clone(), temporary: true };
-                if let Some(key) = request.key() {
-                    sessions.note_refusal((id, &nve), key, &refusal, now_ms);
-                }
+                sessions.note_refusal((id, &nve), request.key(), &refusal, now_ms);
                 sessions.tell(id, refused(number, refusal));
                 continue;
             }
@@ -539,14 +568,17 @@ impl Commits {
             }
             self.released.push((ticket, judgement.map(|sequence| (sequence, revision))));
         }
-        for Judged { session, nve, number, request, judgement } in flight.judged {
-            if let (Some(key), Err(refusal)) = (request.key(), &judgement) {
-                sessions.note_refusal((session, &nve), key, refusal, now_ms);
+        for Judged { session, nve, number, request, judgement, leased } in flight.judged {
+            if let Err(refusal) = &judgement {
+                sessions.note_refusal((session, &nve), request.key(), refusal, now_ms);
             }
             let Some(id) = number else { continue };
-            let answer = match judgement {
-                Ok(sequence) => Down::Registered { id, sequence, revision },
-                Err(refusal) => refused(id, refusal),
+            let answer = match (judgement, leased) {
+                (Ok(_), Some(Leased { block, reached, lease_ms, .. })) => {
+                    Down::BlockLeased { id, block, reached, lease_ms }
+                }
+                (Ok(sequence), None) => Down::Registered { id, sequence, revision },
+                (Err(refusal), _) => refused(id, refusal),
             };
             sessions.tell(session, answer);
         }
@@ -574,6 +606,12 @@ fn in_use(key: Key, (user, left_ms): (&str, u64)) -> Refusal {
     let why = format!(
         "{key} was released, and {user}, which has no session, may use it for another {left_ms} ms; try again then"
     );
+    Refusal { owner: None, sequence: 0, why, temporary: true }
+}
+
+/// Why an identifier is not registered otherwise than it is.
+fn too_often(key: Key) -> Refusal {
+    let why = format!("{key} changes too often; try again in a second");
     Refusal { owner: None, sequence: 0, why, temporary: true }
 }
 

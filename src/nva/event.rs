@@ -90,6 +90,10 @@ kinds! {
     NetworkAttached = "network_attached",
     /// an NVE has no tenants of a network any more
     NetworkDetached = "network_detached",
+    /// allocated
+    Allocated = "allocated",
+    /// an allocation is free again
+    Freed = "freed",
     /// an attachment is to move
     MovePreparing = "move_preparing",
     /// both NVEs are ready for a move
@@ -153,7 +157,9 @@ impl Kind {
             | Kind::MoveDetached
             | Kind::MoveDraining
             | Kind::MoveEnded
-            | Kind::BackedUp => false,
+            | Kind::BackedUp
+            | Kind::Allocated
+            | Kind::Freed => false,
         }
     }
 }

@@ -3,12 +3,12 @@
 
 use super::codec::{Ended, encode, encode_apart};
 use super::message::Encoded;
-use super::model::{Key, Transaction};
+use super::model::{Key, Network, Transaction};
 use super::registry::Registry;
 use crate::ila::Identifier;
 use crate::mapping::{Parts, Scopes, part_of};
 use prost::bytes::BytesMut;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How much is kept and told at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +40,14 @@ struct Entry {
     encoded: Encoded,
     /// When it became durable.
     at_ms: u64,
+    /// The virtual networks in which it changes something, the first ones.
+    networks: Box<[Network]>,
 }
 
 impl Entry {
     fn weight(&self) -> usize {
-        self.encoded.len() + self.records.len() * size_of::<Ended>() + ENTRY_BYTES
+        let networks = self.networks.len() * size_of::<Network>();
+        self.encoded.len() + self.records.len() * size_of::<Ended>() + networks + ENTRY_BYTES
     }
 
     /// The records that are in scopes.
@@ -64,6 +67,9 @@ const LOOKED_AT: usize = 16_384;
 
 /// What an entry takes besides what is encoded, in bytes.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
+
+/// Virtual networks of one transaction that are kept in mind.
+const NETWORKS: usize = 64;
 
 /// The recent transactions.
 #[derive(Debug)]
@@ -94,7 +100,10 @@ impl Log {
     /// Adds the next transaction, and forgets the oldest ones beyond the limits.
     pub(super) fn push(&mut self, transaction: &Transaction, at_ms: u64) {
         let (encoded, records) = encode_apart(transaction.writes.iter().map(|(key, record)| (key, record)));
-        let entry = Entry { records, encoded, at_ms };
+        let networks: BTreeSet<Network> =
+            transaction.writes.iter().filter_map(|(key, _)| key.network()).collect();
+        let networks = networks.into_iter().take(NETWORKS).collect();
+        let entry = Entry { records, encoded, at_ms, networks };
         self.bytes += entry.weight();
         self.entries.push_back(entry);
         self.revision += 1;
@@ -109,12 +118,13 @@ impl Log {
         self.revision.checked_sub(revision).is_some_and(|missing| missing <= self.entries.len() as u64)
     }
 
-    /// When transactions after a revision and up to another one became durable, as far as they are there.
-    pub(super) fn times(&self, after: u64, to: u64) -> impl Iterator<Item = u64> {
-        let oldest = self.revision - self.entries.len() as u64;
-        let place = |revision: u64| usize::try_from(revision.saturating_sub(oldest)).unwrap_or(usize::MAX);
-        let (first, end) = (place(after), place(to.min(self.revision)));
-        self.entries.iter().skip(first).take(end.saturating_sub(first)).map(|entry| entry.at_ms)
+    /// When transactions after a revision and up to another one became durable, as far as they are there, and the virtual
+    /// networks in which each changes something.
+    pub(super) fn times(&self, after: u64, to: u64) -> impl Iterator<Item = (u64, &[Network])> {
+        let first = self.revision - self.entries.len() as u64;
+        let skipped = usize::try_from(after.saturating_sub(first)).unwrap_or(usize::MAX);
+        let count = usize::try_from(to.saturating_sub(after.max(first))).unwrap_or(usize::MAX);
+        self.entries.iter().skip(skipped).take(count).map(|entry| (entry.at_ms, &*entry.networks))
     }
 
     /// The next transactions after a revision that fit one message, as far as they are in scopes, and the revision of the

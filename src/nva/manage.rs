@@ -1,5 +1,6 @@
 //! The operator's API of an authority (`proto/ilagate/manage/v1/manage.proto`).
 
+mod allocations;
 mod attached;
 pub(super) mod moves;
 pub(super) mod nves;
@@ -11,12 +12,13 @@ use super::authority::Authority;
 use super::event::{By, Event, Kind};
 use super::gate::Gate;
 use super::listen::Peer;
+use super::registry::LocatorChange;
 use super::reload::Reloader;
 use super::scope::{Scope, Sight};
 use super::server::{Author, AuthorityHandle, Gone};
 use super::store::StoreError;
 use super::store::backup::backup;
-use super::watch::WATCHERS;
+use super::watch::{WATCHERS, WATCHERS_EACH};
 use crate::api::manage as v1;
 use crate::api::manage::manage_server::{Manage, ManageServer};
 use crate::config::{OperatorRole, Summary};
@@ -70,6 +72,7 @@ impl From<Gone> for Status {
 
 #[tonic::async_trait]
 impl Manage for ManageService {
+    type AllocationListStream = ReceiverStream<Result<v1::AllocationPage, Status>>;
     type AttachedNetworkListStream = ReceiverStream<Result<v1::AttachedNetworkPage, Status>>;
     type ObjectListStream = ReceiverStream<Result<v1::ObjectPage, Status>>;
     type RecordListStream = ReceiverStream<Result<v1::RecordPage, Status>>;
@@ -242,11 +245,69 @@ impl Manage for ManageService {
         Ok(Response::new(v1::MoveListResponse { moves: self.handle.look(look).await? }))
     }
 
-    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn allocation_list(
+        &self,
+        request: Request<v1::AllocationListRequest>,
+    ) -> Result<Response<Self::AllocationListStream>, Status> {
         let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
+        if !sight.is_all() {
+            return Err(Status::permission_denied(
+                "a viewer of some networks does not see what is allocated",
+            ));
+        }
+        let filter = allocations::Filter::read(request.into_inner());
+        let all = self.handle.look(move |authority: &Authority| filter.pages(authority)).await?;
+        let (sender, pages) = mpsc::channel(WAITING);
+        tokio::spawn(async move {
+            for page in all {
+                // Whoever asked may have seen enough.
+                if sender.send(Ok(page)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(pages)))
+    }
+
+    async fn locator_allocate(
+        &self,
+        request: Request<v1::LocatorAllocateRequest>,
+    ) -> Result<Response<v1::LocatorAllocated>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let v1::LocatorAllocateRequest { nve, domain } = request.into_inner();
+        let name = domain.clone();
+        let look = move |authority: &Authority| authority.registry().catalogue().sir_prefix(&name);
+        let Some(sir_prefix) = self.handle.look(look).await? else {
+            let why = format!("`{}` is not the name of a SIR domain of the authority", domain.escape_debug());
+            return Err(Status::failed_precondition(why));
+        };
+        let change = LocatorChange::Allocate { nve: nve.clone(), sir_prefix };
+        let done = self.handle.change_locator(change, author).await?;
+        let (sequence, revision) = done.map_err(Status::failed_precondition)?;
+        let look = move |authority: &Authority| allocations::with_sequence(authority, &nve, sequence);
+        let locator = self.handle.look(look).await?;
+        let gone = || Status::failed_precondition("somebody else freed it already; allocate another one");
+        let prefix = locator.ok_or_else(gone)?.to_string();
+        Ok(Response::new(v1::LocatorAllocated { prefix, sequence, revision }))
+    }
+
+    async fn locator_free(
+        &self,
+        request: Request<v1::LocatorFreeRequest>,
+    ) -> Result<Response<v1::LocatorFreed>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let locator = allocations::read_locator(&request.into_inner().prefix)?;
+        let done = self.handle.change_locator(LocatorChange::Free(locator), author).await?;
+        let (_, revision) = done.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::LocatorFreed { revision }))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
         let (_, extensions, v1::WatchRequest { nve, network, after }) = request.into_parts();
-        let Some(watcher) = self.handle.hub().watch(after) else {
-            let why = format!("{WATCHERS} watch already; end one of them");
+        let Some(watcher) = self.handle.hub().watch(&author.who, after) else {
+            let why =
+                format!("{WATCHERS} watch already, or {WATCHERS_EACH} as {}; end one of them", author.who);
             return Err(Status::resource_exhausted(why));
         };
         let service = self.clone();

@@ -4,6 +4,7 @@ use super::catalogue::Seen;
 use super::model::{Choice, Key, Known, Network};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
+use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, PARTS, Parts, Scopes};
 use crate::net::Mac;
 use std::net::IpAddr;
@@ -112,6 +113,15 @@ pub enum Up {
         parts: Parts,
         /// Whether what operators want differs.
         objects: bool,
+    },
+    /// It wants a block of identifiers, or its block for longer.
+    LeaseBlock {
+        /// The answer repeats it.
+        id: u64,
+        /// Of the SIR domain.
+        sir_prefix: u64,
+        /// The one that it had before.
+        had: Option<Registrar>,
     },
     /// Who has these MAC addresses in a virtual network?
     FindMacs {
@@ -234,6 +244,8 @@ pub enum Down<M = Vec<Told>> {
         lease_ms: u32,
         /// Whether the NVE may say [`Up::Triangular`].
         router: bool,
+        /// Whether it may say [`Up::LeaseBlock`].
+        blocks: bool,
         /// Whether the authority takes [`Up::FindMacs`] and [`Up::Attached`].
         bindings: bool,
     },
@@ -308,6 +320,17 @@ pub enum Down<M = Vec<Told>> {
     },
     /// A snapshot of these parts begins. What it lacks of them goes at its end; what it says of others counts as well.
     Repair(Parts),
+    /// The NVE has a block of identifiers.
+    BlockLeased {
+        /// Of the request.
+        id: u64,
+        /// Which one.
+        block: Registrar,
+        /// The highest identifier of it that the NVE ever registered; 0: none.
+        reached: u64,
+        /// For so long from when it asked.
+        lease_ms: u64,
+    },
     /// Moves of attachments to the NVE and away from it: a part of them.
     Moves(MovesPart),
     /// The session ends, and why.
@@ -453,6 +476,7 @@ impl Down<Encoded> {
                 Down::Moves(part) => part.weight(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
+                | Down::BlockLeased { .. }
                 | Down::Resumed(_)
                 | Down::SnapshotEnd(_)
                 | Down::Progress(_) => 0,

@@ -7,7 +7,7 @@ use super::mobility::{MoveCounts, MoveState};
 use super::server::AuthorityHandle;
 use crate::telemetry::families::families;
 use crate::telemetry::http::Site;
-use crate::telemetry::{Scrape, histogram};
+use crate::telemetry::{Scrape, histogram, histogram_head, histogram_of};
 use std::time::{Duration, Instant};
 
 families! {
@@ -28,6 +28,9 @@ families! {
     /// Time from a transaction being durable until an NVE that was subscribed then says that it applied it, by NVE and
     /// transaction.
     CONVERGENCE: Histogram = "ila_nva_convergence_seconds";
+    /// The same for transactions that changed something in a virtual network, by its name, or by VNID and SIR prefix. The
+    /// first 256 networks have one each; what changed in others is `other`.
+    NETWORK_CONVERGENCE: Histogram = "ila_nva_network_convergence_seconds";
     /// How long the NVE that is away for longest has no session at any authority; 0 if none is away.
     ABSENCE: Gauge = "ila_nva_longest_absence_seconds";
     /// Identifiers that NVEs asked for and that were answered, by result: held, or nobody (has it).
@@ -153,7 +156,17 @@ impl Site for Endpoint {
             let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
             histogram(family, bounds, &buckets, sum_ms as f64 / 1e3)
         });
-        scrape.render() + &times.collect::<String>()
+        let mut text = scrape.render() + &times.collect::<String>();
+        text.push_str(&histogram_head(NETWORK_CONVERGENCE));
+        let (own, others) = census.by_network;
+        for (network, Convergence { buckets, sum_ms }) in
+            own.into_iter().chain([("other".to_owned(), others)])
+        {
+            let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
+            let label = format!("network=\"{network}\"");
+            text.push_str(&histogram_of(NETWORK_CONVERGENCE, &label, bounds, &buckets, sum_ms as f64 / 1e3));
+        }
+        text
     }
 
     async fn what_is_dead(&self) -> Vec<String> {
@@ -180,7 +193,7 @@ impl Site for Endpoint {
 }
 
 /// The registry and its sessions at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Census {
     revision: u64,
     held: usize,
@@ -193,6 +206,7 @@ pub(super) struct Census {
     triangles: Triangles,
     drifts: Drifts,
     convergence: Convergence,
+    by_network: (Vec<(String, Convergence)>, Convergence),
     asked: Asked,
     differing_gateways: usize,
     longest_absence_s: u64,
@@ -207,13 +221,7 @@ impl Census {
     fn of(authority: &Authority) -> Self {
         let registry = authority.registry();
         let (held, released) = registry.counts();
-        let (mut live, mut slowest) = (0, registry.revision());
-        for nve in authority.nves() {
-            live += 1;
-            if !nve.asks {
-                slowest = slowest.min(nve.applied);
-            }
-        }
+        let live = authority.nves().count();
         let mut moves = [0; MoveState::ALL.len()];
         for one in authority.moves().iter() {
             if let Some(count) = moves.get_mut(one.state as usize) {
@@ -230,10 +238,11 @@ impl Census {
             frozen: registry.frozen_count(),
             live,
             away: registry.nves().count().saturating_sub(live + elsewhere),
-            lag: registry.revision() - slowest,
+            lag: authority.lag(),
             triangles: authority.triangles(),
             drifts: authority.drifts(),
             convergence: *authority.convergence(),
+            by_network: authority.convergence_by_network(),
             asked: authority.asked(),
             differing_gateways: authority.differing_gateways(),
             longest_absence_s: longest_ms.unwrap_or(0) / 1_000,

@@ -3,13 +3,15 @@
 //! Cores without clock, socket, thread and file:
 //! * `registry` has the rules of identifiers (`tombstones`: what was released, `bindings`: by MAC address, `restoration`: after a backup, `digests`:
 //!   what it adds up to, `quotas`: what networks may have, `flaps`: what goes to and fro), `catalogue` those of networks,
-//!   policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is by that);
+//!   policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is by that),
+//!   `allocations` blocks of identifiers and locators;
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
-//!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take;
+//!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take, `rates`
+//!   how often one identifier may change;
 //! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
-//!   asks for, `wanted` what operators want.
+//!   asks for, `wanted` what operators want, `blocks` those of identifiers that it leases.
 //!
 //! `event` is what operators are told of as it happens, `throttle` how much of it one by one, `convergence` how long
 //! changes take until they are in force. `watch` has those who are told, and `scope` what each wants and may see.
@@ -20,10 +22,12 @@
 
 mod absent;
 mod allocate;
+pub mod allocations;
 mod attached;
 pub mod authority;
 mod beside;
 mod bindings;
+mod blocks;
 mod bucket;
 mod cache;
 pub mod catalogue;
@@ -54,6 +58,7 @@ pub mod model;
 mod page;
 mod provision;
 mod quotas;
+mod rates;
 pub mod registry;
 mod reload;
 mod restoration;

@@ -2,7 +2,8 @@
 
 use super::mobility::{Move, MoveId};
 use crate::config::ObjectName;
-use crate::ila::Locator;
+use crate::ila::generate::Registrar;
+use crate::ila::{Locator, SirPrefix};
 use crate::net::Mac;
 use std::collections::HashMap;
 use std::fmt;
@@ -102,6 +103,47 @@ pub struct Object {
     pub sequence: u64,
 }
 
+/// What the authority allocates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    /// A host block, from which an NVE makes identifiers of tasks (ILA draft appendix A.2).
+    Block(Registrar),
+    /// A locator out of a pool.
+    Locator(Locator),
+}
+
+/// Names an allocation: each is of one SIR domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AllocationKey {
+    /// Upper 64 bits of the SIR addresses of the domain.
+    pub sir_prefix: u64,
+    /// What is allocated.
+    pub resource: Resource,
+}
+
+impl fmt::Display for AllocationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sir = SirPrefix(self.sir_prefix);
+        match self.resource {
+            Resource::Block(block) => write!(f, "block {block} of {sir}"),
+            Resource::Locator(locator) => write!(f, "locator {locator} of {sir}"),
+        }
+    }
+}
+
+/// Whose something is that the authority allocated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allocation {
+    /// Name of the NVE.
+    pub owner: String,
+    /// Rises with every change: each renewal of a lease is one.
+    pub sequence: u64,
+    /// Of a block: the highest identifier of it that its owner ever registered; 0: none. Nobody has what is above it.
+    pub reached: u64,
+    /// Of a block: it was given back, and rests until no cache can hold anything of it.
+    pub returned: bool,
+}
+
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {
@@ -116,6 +158,8 @@ pub struct Transaction {
     pub completed: Vec<Arc<str>>,
     /// What operators want at NVEs after it, each key once; none: it is wanted no longer.
     pub objects: Vec<(ObjectKey, Option<Object>)>,
+    /// What is allocated after it, each key once; none: it is free.
+    pub allocations: Vec<(AllocationKey, Option<Allocation>)>,
     /// Moves after it, each once; none: it is over.
     pub moves: Vec<(MoveId, Option<Move>)>,
 }
@@ -124,8 +168,8 @@ impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Transaction { writes, deletes, objects, moves, ends_restoration, completed } = self;
+        let Transaction { writes, deletes, objects, moves, ends_restoration, completed, allocations } = self;
         let is_same = writes.is_empty() && deletes.is_empty() && objects.is_empty() && moves.is_empty();
-        is_same && completed.is_empty() && !ends_restoration
+        is_same && completed.is_empty() && allocations.is_empty() && !ends_restoration
     }
 }

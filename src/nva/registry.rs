@@ -7,31 +7,36 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
+mod allocating;
 mod bound;
 mod limits;
 pub mod moving;
 
 use super::allocate;
+use super::allocations::Allocations;
 use super::bindings::Bindings;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::digests::Digests;
 use super::flaps::Flaps;
 use super::mobility::{MoveRules, Moves};
-use super::model::{Choice, Key, Network, ObjectKey, Record, Transaction};
+use super::model::{Allocation, AllocationKey, Choice, Key, Network, ObjectKey, Record, Transaction};
 use super::quotas::Networks;
 
 pub(in crate::nva) use bound::Shared;
 
+pub use super::allocations::{AllocationRules, Leased, LocatorChange, Pool};
 pub use super::flaps::FreezeRules;
 pub use super::model::Nve;
 pub use super::quotas::Quotas;
+
 use super::restoration::Restoration;
 use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
+use crate::ila::Locator;
 use crate::mapping::{Digest, Scope, Scopes};
 use crate::net::Mac;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 /// Released identifiers that are kept for an NVE, besides as many as it may have. Beyond them it registers nothing new.
@@ -84,6 +89,9 @@ pub struct Registry {
     revision: u64,
     restoration: Option<Restoration>,
     catalogue: Catalogue,
+    allocations: Allocations,
+    /// Locators that the configuration gives to NVEs.
+    configured: HashSet<Locator>,
     moves: Moves,
 }
 
@@ -95,15 +103,17 @@ pub struct Draft {
     more: BTreeMap<String, isize>,
     /// How many more each network has.
     more_in: BTreeMap<Network, isize>,
+    allocations: BTreeMap<AllocationKey, Option<Allocation>>,
 }
 
 impl Draft {
     /// The transaction, if anything changes.
     #[must_use]
     pub fn finish(self) -> Option<Transaction> {
-        (!self.writes.is_empty()).then(|| {
-            let writes = self.writes.into_iter().collect();
-            Transaction { writes, ..Transaction::default() }
+        (!self.is_empty()).then(|| {
+            let (writes, allocations) = (self.writes.into_iter(), self.allocations.into_iter());
+            let (writes, allocations) = (writes.collect(), allocations.collect());
+            Transaction { writes, allocations, ..Transaction::default() }
         })
     }
 
@@ -115,16 +125,16 @@ impl Draft {
         }
     }
 
-    /// How many records it writes.
+    /// How many records and allocations it writes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.writes.len()
+        self.writes.len() + self.allocations.len()
     }
 
     /// Whether it writes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.len() == 0
     }
 }
 
@@ -162,6 +172,7 @@ impl Registry {
             quotas: Quotas::default(),
             flaps: Flaps::default(),
             newly_frozen: Vec::new(),
+            configured: configured(&nves),
             nves,
             records,
             held,
@@ -170,6 +181,7 @@ impl Registry {
             revision,
             restoration: None,
             catalogue: Catalogue::default(),
+            allocations: Allocations::default(),
             moves: Moves::default(),
         }
     }
@@ -197,11 +209,13 @@ impl Registry {
     pub fn reconfigure(
         &mut self,
         (nves, quotas, freeze): (HashMap<String, Nve>, Quotas, FreezeRules),
-        (rules, moves): (ProvisionRules, MoveRules),
+        (rules, moves, allocation): (ProvisionRules, MoveRules, AllocationRules),
         hold_down_ms: u64,
     ) {
         self.catalogue.judge_by(rules);
         self.moves.judge_by(moves);
+        self.allocations.rules = allocation;
+        self.configured = configured(&nves);
         self.flaps.judge_by(freeze);
         self.restoration.iter_mut().for_each(|it| it.reconfigure(&nves));
         (self.nves, self.quotas, self.hold_down_ms) = (nves, quotas, hold_down_ms);
@@ -372,6 +386,14 @@ impl Registry {
         self.seen(draft, key).is_some_and(|record| !record.is_held() && record.owner != nve)
     }
 
+    /// Whether a registration changes nothing.
+    pub(super) fn is_so(&self, draft: &Draft, nve: &str, Claim { key, choices, mac, .. }: &Claim) -> bool {
+        let Some(record) = self.seen(draft, *key).filter(|record| record.is_held()) else { return false };
+        let is_there = |choice: &Choice| record.choices.contains(choice);
+        let is_same = record.owner == nve && record.mac == *mac && record.choices.len() == choices.len();
+        is_same && choices.iter().all(is_there)
+    }
+
     /// Judges a registration and adds it to the draft. Gives the sequence that the record has then.
     ///
     /// # Errors
@@ -401,6 +423,7 @@ impl Registry {
             });
         }
         self.may_come(nve, key, now_ms)?;
+        self.may_use_block(draft, nve, key)?;
         let before = self.seen(draft, key);
         if let Some(restoration) = self.restoration.as_ref().filter(|_| !before.is_some_and(Record::is_held))
             && !(1..=self.revision).contains(&known)
@@ -446,6 +469,7 @@ impl Registry {
             self.network_may_have_more(draft, key)?;
             draft.count(nve, key, 1);
         }
+        self.reach(draft, nve, key);
         draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence, mac });
         Ok(sequence)
     }
@@ -541,7 +565,9 @@ impl Registry {
         // What a later sequence could not be told to be above stays.
         let is_below = |key| records.get(&key).is_some_and(|it| it.sequence <= *revision);
         let deletes = tombstones.take_look(now_ms, most, |key| is_below(key) && !is_used(key));
-        (!deletes.is_empty()).then(|| Transaction { deletes, ..Transaction::default() })
+        let allocations = self.over(now_ms, most - deletes.len());
+        let transaction = Transaction { deletes, allocations, ..Transaction::default() };
+        (!transaction.is_empty()).then_some(transaction)
     }
 
     /// What is told of an identifier that nobody has and nothing is known of.
@@ -558,6 +584,7 @@ impl Registry {
             self.restoration = None;
         }
         self.catalogue.apply(&transaction.objects);
+        self.allocations.apply(transaction, (now_ms, self.hold_down_ms));
         let moved = self.apply_moves(&transaction.moves, now_ms);
         for (key, record) in &transaction.writes {
             self.digests.add(*key, record);
@@ -604,7 +631,7 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, restored, completed, records, objects, moves, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, moves, allocations, .. } = stored;
         let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
         let moves = self.moves.differences(moves);
@@ -619,6 +646,8 @@ impl Registry {
         now.quotas = std::mem::take(&mut self.quotas);
         now.moves = moves;
         now.flaps = std::mem::take(&mut self.flaps);
+        now.allocations = std::mem::take(&mut self.allocations);
+        now.allocations.replace(allocations, (now_ms, self.hold_down_ms));
         let before = std::mem::replace(self, Registry { restoration, ..now });
         completed.iter().for_each(|nve| self.completed(nve));
         let is_other = |(key, record): (&Key, &Record)| self.records.get(key) != Some(record);
@@ -644,6 +673,11 @@ impl Registry {
             }
         }
     }
+}
+
+/// Locators that the configuration gives to NVEs.
+fn configured(nves: &HashMap<String, Nve>) -> HashSet<Locator> {
+    nves.values().flat_map(|nve| nve.locators.keys()).copied().collect()
 }
 
 fn note_held(held: &mut HashMap<String, BTreeSet<Key>>, key: Key, owner: &str) {

@@ -3,7 +3,7 @@
 use super::authority::{Configured, SessionLimits};
 use super::event::{By, Event, Kind};
 use super::mobility::MoveRules;
-use super::registry::{FreezeRules, Nve, Quotas};
+use super::registry::{AllocationRules, FreezeRules, Nve, Pool, Quotas};
 use super::server::{Author, AuthorityHandle};
 use crate::config::{AuthorityConfig, AuthorityFreeze, LogLevel, OperatorRights, ProvisionRules};
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,14 @@ pub(super) fn configured(config: &AuthorityConfig) -> Configured {
         freeze: freeze(config),
         rules: ProvisionRules::new(config.sir_domains.clone()),
         sessions: limits(config),
+        allocations: AllocationRules {
+            block_lease_ms: u64::from(config.block_lease_s) * 1000,
+            pools: config
+                .locator_pools
+                .iter()
+                .map(|(prefix, sir)| Pool { sir_prefix: sir.0, prefix: *prefix })
+                .collect(),
+        },
         moves: moves(config),
     }
 }

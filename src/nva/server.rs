@@ -10,8 +10,8 @@ use super::event::{By, Event as Happened, Kind};
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
-use super::registry::Registry;
 use super::registry::moving::{MoveCommand, MoveRequest};
+use super::registry::{LocatorChange, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
 use super::watch::Hub;
 use super::{MAX_MESSAGE_BYTES, v1};
@@ -163,6 +163,15 @@ impl AuthorityHandle {
         self.ask(Box::new(move |ticket| Input::Change(ticket, key, change)), author).await
     }
 
+    /// Allocates or frees a locator. Gives its sequence and the revision, or why not.
+    pub(super) async fn change_locator(
+        &self,
+        change: LocatorChange,
+        author: Author,
+    ) -> Result<Released, Gone> {
+        self.ask(Box::new(move |ticket| Input::Locator(ticket, change)), author).await
+    }
+
     /// What happens.
     pub(super) fn hub(&self) -> &Arc<Hub> {
         &self.1
@@ -226,7 +235,7 @@ pub struct Server {
 #[must_use]
 pub fn pair(
     Running { stored, rules: commits, orders, reports, thread }: Running,
-    Configured { nves, quotas, freeze, rules, sessions: limits, moves }: Configured,
+    Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -245,7 +254,8 @@ pub fn pair(
     }
     let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
     let registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
-    let mut registry = registry.with_moves(moves, stored.moves, (0, settings.began_unix_ms));
+    let registry = registry.with_moves(moves, stored.moves, (0, settings.began_unix_ms));
+    let mut registry = registry.with_allocations(allocations, stored.allocations, 0);
     if stored.restored {
         registry = registry.restored(0);
         stored.completed.iter().for_each(|nve| registry.completed(nve));

@@ -14,6 +14,7 @@ use super::model::{Key, Known, Network};
 use super::provision::Provisioning;
 use super::registry::{Claim, Refusal, Registry};
 use super::throttle::Throttle;
+use crate::ila::generate::Registrar;
 use crate::mapping::{Parts, Scopes};
 use crate::net::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -170,7 +171,7 @@ impl Sessions {
     pub(super) fn note_refusal(
         &mut self,
         (id, nve): (SessionId, &Arc<str>),
-        key: Key,
+        key: Option<Key>,
         refusal: &Refusal,
         now_ms: u64,
     ) {
@@ -178,7 +179,7 @@ impl Sessions {
         if throttle.is_told(now_ms) {
             let (why, nve) = (refusal.why.clone(), Some(nve.clone()));
             let new = Event::new(Kind::Refused, By::Session(id, nve.clone()));
-            self.events.push(Event { nve, key: Some(key), sequence: refusal.sequence, why, ..new });
+            self.events.push(Event { nve, key, sequence: refusal.sequence, why, ..new });
         }
     }
 
@@ -199,7 +200,7 @@ impl Sessions {
     pub(super) fn note_rest(&mut self, now_ms: u64) {
         let rest = self.all.iter_mut().flat_map(|(id, session)| session.untold(*id, Some(now_ms)));
         self.events.extend(rest);
-        if let Some(count) = self.refusals.rest(now_ms) {
+        for count in self.refusals.rest(now_ms).into_values() {
             self.events.push(Event { count, ..Event::new(Kind::MoreRefused, By::Authority) });
         }
     }
@@ -220,6 +221,10 @@ pub(super) enum Request {
     Unregister(Key),
     /// Everything that it has was registered before.
     Complete,
+    /// A block of identifiers in a SIR domain, and the one that it had.
+    LeaseBlock(u64, Option<Registrar>),
+    /// Its block in a SIR domain is taken back.
+    ReturnBlock(u64),
 }
 
 /// How far an NVE follows the registry.
@@ -281,6 +286,8 @@ pub(super) struct Session {
     pub(super) waiting: usize,
     /// What it has and registered in this session, until it said that this is all.
     pub(super) claimed: Option<BTreeSet<Key>>,
+    /// The SIR prefixes in which it leased a block.
+    pub(super) leased: BTreeSet<u64>,
     /// Whether it said so.
     pub(super) complete: bool,
     answers: VecDeque<Down<Encoded>>,
@@ -321,6 +328,7 @@ impl Session {
             asked: VecDeque::new(),
             waiting: 0,
             claimed: Some(BTreeSet::new()),
+            leased: BTreeSet::new(),
             complete: false,
             answers: VecDeque::new(),
             beat: false,
@@ -388,15 +396,20 @@ impl Session {
     fn untold(&mut self, id: SessionId, now_ms: Option<u64>) -> impl Iterator<Item = Event> + use<> {
         let by = By::Session(id, self.nve.clone());
         let nve = self.nve.clone();
-        let rest = [(Kind::MoreRefused, &mut self.refusals), (Kind::MoreRegistered, &mut self.registrations)]
-            .map(|(kind, throttle)| {
-                let count = match now_ms {
-                    Some(now_ms) => throttle.rest(now_ms)?,
-                    None => Some(throttle.all()).filter(|count| *count > 0)?,
-                };
-                Some(Event { nve: nve.clone(), count, ..Event::new(kind, by.clone()) })
-            });
-        rest.into_iter().flatten()
+        let throttles =
+            [(Kind::MoreRefused, &mut self.refusals), (Kind::MoreRegistered, &mut self.registrations)];
+        let rest = throttles.map(|(kind, throttle)| {
+            let untold = match now_ms {
+                Some(now_ms) => throttle.rest(now_ms),
+                None => throttle.all(),
+            };
+            (kind, untold)
+        });
+        let all = rest.into_iter().flat_map(|(kind, untold)| untold.into_iter().map(move |it| (kind, it)));
+        all.map(move |(kind, (network, count))| {
+            let networks = network.into_iter().collect();
+            Event { nve: nve.clone(), networks, count, ..Event::new(kind, by.clone()) }
+        })
     }
 
     /// The NVE will ask, and takes redirects.

@@ -1,5 +1,6 @@
 //! The rules of the registry, and a small world of an authority, NVEs and a store that fail.
 
+mod allocations;
 mod beside;
 mod bindings;
 mod cache;
@@ -107,6 +108,39 @@ fn with_sessions(settings: Settings, change: impl FnOnce(&mut SessionLimits)) ->
     let mut settings = settings;
     change(&mut settings.sessions);
     settings
+}
+
+#[test]
+fn a_mapping_that_cannot_be_read_is_left_out_and_does_not_stop_the_rest() {
+    use super::codec::{read_down, read_down_and_count};
+    use super::message::{Down, Told};
+    use super::v1::{self, down};
+    use prost::Message;
+    let mapping = |identifier, locators| v1::Mapping {
+        key: Some(v1::Key { sir_prefix: SIR, identifier }),
+        locators,
+        sequence: 7,
+    };
+    let good = v1::Locator { prefix: 1 << 61, priority: 0, weight: 1 };
+    let bad = v1::Locator { priority: 256, ..good };
+    let mappings = vec![
+        mapping(1, vec![good]),
+        mapping(2, vec![good, bad]),
+        mapping(3, vec![good; super::model::MAX_LOCATORS + 1]),
+        v1::Mapping { key: None, ..mapping(4, vec![good]) },
+        mapping(5, vec![good]),
+    ];
+    let delta = |mappings: Vec<v1::Mapping>| {
+        let mappings = v1::Mappings { mappings }.encode_to_vec().into();
+        v1::Down { message: Some(down::Message::Delta(v1::Delta { revision: 9, mappings })) }
+    };
+    let mut odd = 0;
+    let Ok(Down::Delta(9, told)) = read_down_and_count(delta(mappings), &mut odd) else { panic!() };
+    let there = |told: &Told| (told.key.identifier, told.choices.len());
+    // What the NVE had of one that it is told and cannot read goes.
+    assert_eq!((told.iter().map(there).collect::<Vec<_>>(), odd), (vec![(1, 1), (2, 0), (3, 0), (5, 1)], 3));
+    let garbage = v1::Delta { revision: 9, mappings: vec![0xff; 9].into() };
+    assert!(read_down(v1::Down { message: Some(down::Message::Delta(garbage)) }).is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::event::{By, Event, Kind};
 use crate::config::ObjectName;
 use crate::ila::Identifier;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,8 +17,9 @@ use tracing::Level;
 const KEPT: usize = 8_192;
 /// Events that a watcher is given at once.
 const PAGE: usize = 256;
-/// Watchers at the same time.
+/// Watchers at the same time, and of one identity: nobody keeps all others out.
 pub(super) const WATCHERS: usize = 64;
+pub(super) const WATCHERS_EACH: usize = 16;
 /// Characters of a reason, which may quote what a stranger said.
 const MAX_WHY: usize = 512;
 /// Characters of a name. Names that are right are shorter.
@@ -70,6 +71,8 @@ pub(super) struct Hub {
     ring: Mutex<Ring>,
     last: watch::Sender<u64>,
     places: Arc<Semaphore>,
+    /// How many each identity has.
+    of: Mutex<HashMap<String, usize>>,
     missed: AtomicU64,
 }
 
@@ -91,6 +94,7 @@ impl Hub {
             ring: Mutex::new(ring),
             last: watch::Sender::new(begin),
             places: Arc::new(Semaphore::new(WATCHERS)),
+            of: Mutex::default(),
             missed: AtomicU64::new(0),
         })
     }
@@ -114,22 +118,34 @@ impl Hub {
         self.last.send_replace(ring.last);
     }
 
-    /// One who watches what comes after an event of this number, or from now on. None: too many watch.
-    pub(super) fn watch(self: &Arc<Self>, after: Option<u64>) -> Option<Watcher> {
+    /// A place of an identity. None: too many watch.
+    fn place(self: &Arc<Self>, who: &str) -> Option<Place> {
         let place = self.places.clone().try_acquire_owned().ok()?;
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        match of.get_mut(who) {
+            Some(count) if *count >= WATCHERS_EACH => return None,
+            Some(count) => *count += 1,
+            None => _ = of.insert(who.to_owned(), 1),
+        }
+        Some(Place { hub: self.clone(), who: who.to_owned(), _of_all: place })
+    }
+
+    /// Somebody who watches what comes after an event of this number, or from now on. None: too many watch.
+    pub(super) fn watch(self: &Arc<Self>, who: &str, after: Option<u64>) -> Option<Watcher> {
+        let place = self.place(who)?;
         let last = self.last.subscribe();
         let now = *last.borrow();
         // A number that is still to come is of a time when the clock was ahead.
         let after = after.map_or(now, |after| if after > now { 0 } else { after });
         // Who wants all that is kept misses nothing.
         let after = if after == 0 { self.ring().oldest() } else { after };
-        Some(Watcher { hub: self.clone(), after, last, _place: place })
+        Some(Watcher { place, after, last })
     }
 
     /// One who watches from some events ago on.
-    pub(super) fn watch_recent(self: &Arc<Self>, count: u64) -> Option<Watcher> {
+    pub(super) fn watch_recent(self: &Arc<Self>, who: &str, count: u64) -> Option<Watcher> {
         let last = self.ring().last;
-        self.watch(Some(last.saturating_sub(count)))
+        self.watch(who, Some(last.saturating_sub(count)))
     }
 
     /// How many events there were of each kind.
@@ -144,14 +160,33 @@ impl Hub {
     }
 }
 
+/// The place of one who watches.
+#[derive(Debug)]
+struct Place {
+    hub: Arc<Hub>,
+    who: String,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut of = self.hub.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = of.get_mut(&self.who) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(&self.who);
+            }
+        }
+    }
+}
+
 /// One who watches.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    hub: Arc<Hub>,
+    place: Place,
     /// Number of the last event that it was given, or missed.
     after: u64,
     last: watch::Receiver<u64>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Watcher {
@@ -171,14 +206,15 @@ impl Watcher {
 
     fn take(&mut self) -> (Vec<Arc<Told>>, u64) {
         self.last.mark_unchanged();
-        let ring = self.hub.ring();
+        let hub = &self.place.hub;
+        let ring = hub.ring();
         let oldest = ring.oldest();
         let known = self.after.max(ring.begin);
         let missed = oldest.saturating_sub(known);
         let from = usize::try_from(known.saturating_sub(oldest)).unwrap_or(usize::MAX);
         let events: Vec<Arc<Told>> = ring.kept.iter().skip(from).take(PAGE).cloned().collect();
         self.after = known.max(oldest) + events.len() as u64;
-        self.hub.missed.fetch_add(missed, Ordering::Relaxed);
+        hub.missed.fetch_add(missed, Ordering::Relaxed);
         (events, missed)
     }
 }
@@ -262,21 +298,21 @@ mod tests {
     async fn who_watches_is_told_what_comes_in_its_order_and_once() {
         let hub = Hub::from(1_000);
         tell(&hub, 1);
-        let (mut now, mut all) = (hub.watch(None).unwrap(), hub.watch(Some(0)).unwrap());
-        let mut first = hub.watch(Some(1_001)).unwrap();
+        let (mut now, mut all) = (hub.watch("alice", None).unwrap(), hub.watch("alice", Some(0)).unwrap());
+        let mut first = hub.watch("alice", Some(1_001)).unwrap();
         assert_eq!((next(&mut now).await, next(&mut all).await), (None, Some((vec![1], 0))));
         (2..=3).for_each(|n| tell(&hub, n));
         for watcher in [&mut now, &mut all, &mut first] {
             assert_eq!((next(watcher).await, next(watcher).await), (Some((vec![2, 3], 0)), None));
         }
         // A number of a clock that was ahead: everything.
-        assert_eq!(next(&mut hub.watch(Some(9_999)).unwrap()).await, Some((vec![1, 2, 3], 0)));
+        assert_eq!(next(&mut hub.watch("alice", Some(9_999)).unwrap()).await, Some((vec![1, 2, 3], 0)));
     }
 
     #[tokio::test]
     async fn a_slow_watcher_is_told_how_many_it_missed_and_nothing_is_kept_for_it() {
         let hub = Hub::from(0);
-        let mut slow = hub.watch(None).unwrap();
+        let mut slow = hub.watch("alice", None).unwrap();
         (0..KEPT as u64 + 10).for_each(|n| tell(&hub, n));
         let (events, missed) = next(&mut slow).await.unwrap();
         assert_eq!((events.first(), events.len(), missed), (Some(&10), PAGE, 10));
@@ -290,12 +326,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn so_many_watch_and_no_more() {
+    async fn so_many_watch_and_no_more_and_one_identity_does_not_take_all_places() {
         let hub = Hub::from(0);
-        let all: Vec<_> = (0..WATCHERS).map(|_| hub.watch(None).unwrap()).collect();
-        assert!(hub.watch(None).is_none());
+        let mut all: Vec<_> = (0..WATCHERS_EACH).map(|_| hub.watch("alice", None).unwrap()).collect();
+        // One identity leaves room for others.
+        assert!(hub.watch("alice", None).is_none());
+        let others = ["bob", "carol", "dave"].into_iter().flat_map(|who| [who; WATCHERS_EACH]);
+        all.extend(others.map(|who| hub.watch(who, None).unwrap()));
+        assert_eq!((hub.watchers().0, hub.watch("eve", None).is_none()), (WATCHERS, true));
+        all.remove(0);
+        assert!(hub.watch("bob", None).is_none());
+        all.push(hub.watch("alice", None).unwrap());
         drop(all);
-        assert!(hub.watch(None).is_some());
+        assert!(hub.watch("alice", None).is_some() && hub.of.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -6,4 +6,4 @@ pub mod http;
 pub mod scrape;
 
 pub use families::{Family, Kind};
-pub use scrape::{Scrape, histogram};
+pub use scrape::{Scrape, histogram, histogram_head, histogram_of};

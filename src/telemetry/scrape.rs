@@ -49,16 +49,37 @@ impl Scrape {
 /// last one.
 #[must_use]
 pub fn histogram(family: Family, bounds: impl Iterator<Item = f64>, buckets: &[u64], sum: f64) -> String {
-    let Family { name, kind, help } = family;
+    histogram_head(family) + &histogram_of(family, "", bounds, buckets, sum)
+}
+
+/// What stands before the histograms of a family.
+#[must_use]
+pub fn histogram_head(Family { name, kind, help }: Family) -> String {
     debug_assert_eq!(kind, Kind::Histogram);
-    let mut text = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
-    let mut count = 0;
+    format!("# HELP {name} {help}\n# TYPE {name} histogram\n")
+}
+
+/// One of the histograms of a family. `label` is `name="value"` with a value that needs no escape, or empty.
+#[must_use]
+pub fn histogram_of(
+    Family { name, .. }: Family,
+    label: &str,
+    bounds: impl Iterator<Item = f64>,
+    buckets: &[u64],
+    sum: f64,
+) -> String {
+    let (more, only) = match label {
+        "" => (String::new(), String::new()),
+        label => (format!("{label},"), format!("{{{label}}}")),
+    };
+    let (mut text, mut count) = (String::new(), 0);
     for (bound, held) in bounds.zip(buckets) {
         count += held;
-        text.push_str(&format!("{name}_bucket{{le=\"{bound}\"}} {count}\n"));
+        text.push_str(&format!("{name}_bucket{{{more}le=\"{bound}\"}} {count}\n"));
     }
     count += buckets.last().copied().unwrap_or(0);
-    text.push_str(&format!("{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n"));
+    text.push_str(&format!("{name}_bucket{{{more}le=\"+Inf\"}} {count}\n"));
+    text.push_str(&format!("{name}_sum{only} {sum}\n{name}_count{only} {count}\n"));
     text
 }
 

@@ -1,6 +1,7 @@
 //! The NVE's side: whom it believes to be an authority.
 
 use super::files::Material;
+use super::revoked::Revoked;
 use super::{ALPN, Identity, Role, TlsError, provider};
 use crate::config::TlsFiles;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,17 +14,30 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, RootCertStore,
     SignatureScheme,
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use webpki::EndEntityCert;
 
 /// The configuration of connections to an authority, and who the files say that this side is.
 ///
 /// # Errors
 /// A file that cannot be read or used, or a key of another certificate.
 pub fn config(files: &TlsFiles) -> Result<(Arc<ClientConfig>, Identity), TlsError> {
+    config_without(files, Revoked::default(), Peer::default())
+}
+
+/// The same, which believes nobody on a list, and notes who the authority is.
+///
+/// # Errors
+/// As [`config`].
+pub fn config_without(
+    files: &TlsFiles,
+    revoked: Revoked,
+    peer: Peer,
+) -> Result<(Arc<ClientConfig>, Identity), TlsError> {
     let Material { chain, key, roots, identity } = Material::read(files)?;
     let provider = provider();
-    let verifier =
-        AuthorityVerifier { roots, provider: provider.clone(), domain: identity.domain().to_owned() };
+    let domain = identity.domain().to_owned();
+    let verifier = AuthorityVerifier { roots, provider: provider.clone(), domain, revoked, peer };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|why| TlsError(why.to_string()))?
@@ -38,12 +52,33 @@ pub fn config(files: &TlsFiles) -> Result<(Arc<ClientConfig>, Identity), TlsErro
     Ok((Arc::new(config), identity))
 }
 
+/// The authority at the other end of a connection, once it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Peer(Arc<OnceLock<(Identity, Vec<u8>)>>);
+
+impl Peer {
+    /// Whether it is on a list.
+    ///
+    /// # Errors
+    /// That it is, in words.
+    pub fn judge(&self, revoked: &Revoked) -> Result<(), TlsError> {
+        match self.0.get() {
+            Some((identity, serial)) if revoked.holds(identity, serial) => {
+                Err(TlsError(format!("the certificate of {identity} is revoked")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Believes a certificate of a known certificate authority that names an authority of the own domain.
 #[derive(Debug)]
 struct AuthorityVerifier {
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
     domain: String,
+    revoked: Revoked,
+    peer: Peer,
 }
 
 impl ServerCertVerifier for AuthorityVerifier {
@@ -60,6 +95,11 @@ impl ServerCertVerifier for AuthorityVerifier {
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, others, now, algorithms)?;
         match Identity::of(own) {
             Ok(identity) if identity.role() == Role::Nva && identity.domain() == self.domain => {
+                let serial = EndEntityCert::try_from(own).map_err(|why| Error::General(why.to_string()))?;
+                let (identity, serial) = self.peer.0.get_or_init(|| (identity, serial.serial().to_vec()));
+                if self.revoked.holds(identity, serial) {
+                    return Err(Error::General(format!("the certificate of {identity} is revoked")));
+                }
                 Ok(ServerCertVerified::assertion())
             }
             Ok(identity) => {

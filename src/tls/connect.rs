@@ -1,5 +1,7 @@
 //! A connection to an authority: over a Unix socket, to a loopback address, or by mutual TLS.
 
+use super::client::Peer;
+use super::revoked::Revoked;
 use super::{Identity, client};
 use crate::config::{NvaEndpoint, TlsFiles};
 use hyper_util::rt::TokioIo;
@@ -25,6 +27,19 @@ pub async fn connect(
     tls: Option<&TlsFiles>,
     is_own: impl Fn(&Identity) -> Result<(), String>,
 ) -> Result<Channel, String> {
+    connect_without(endpoint, tls, is_own, (Revoked::default(), Peer::default())).await
+}
+
+/// The same, which believes no authority on a list, and notes who the authority is.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn connect_without(
+    endpoint: &NvaEndpoint,
+    tls: Option<&TlsFiles>,
+    is_own: impl Fn(&Identity) -> Result<(), String>,
+    known: (Revoked, Peer),
+) -> Result<Channel, String> {
     // The name is never resolved: the connector knows where to go.
     let channel = Endpoint::from_static("http://nva")
         .http2_keep_alive_interval(KEEPALIVE.0)
@@ -43,7 +58,7 @@ pub async fn connect(
             channel.connect_with_connector(tower::service_fn(connect)).await
         }
         NvaEndpoint::Tls(address) => {
-            let connector = TlsConnector::from(own(tls, is_own).await?);
+            let connector = TlsConnector::from(own(tls, is_own, known).await?);
             let connect = move |_: Uri| {
                 let connector = connector.clone();
                 async move {
@@ -70,10 +85,13 @@ async fn tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
 async fn own(
     tls: Option<&TlsFiles>,
     is_own: impl Fn(&Identity) -> Result<(), String>,
+    (revoked, peer): (Revoked, Peer),
 ) -> Result<Arc<ClientConfig>, String> {
     let files =
         tls.cloned().ok_or("TLS needs a certificate, a key and certificate authorities; name them")?;
-    let read = tokio::task::spawn_blocking(move || client::config(&files).map(|read| (read, files)));
+    let read = tokio::task::spawn_blocking(move || {
+        client::config_without(&files, revoked, peer).map(|read| (read, files))
+    });
     let read = read.await.map_err(|why| why.to_string())?;
     let ((config, identity), files) = read.map_err(|why| why.to_string())?;
     is_own(&identity).map_err(|why| format!("{}: {why}", files.certificate.display()))?;

@@ -3,8 +3,10 @@
 //! One entry a line: `identity ilagate://DOMAIN/ROLE/NAME`, or `serial` and the serial number of a certificate in
 //! hexadecimal, with or without colons. `#` begins a comment.
 
+use super::files::text;
 use super::{Identity, TlsError};
 use std::collections::HashSet;
+use std::path::Path;
 
 /// Longest serial number in bytes (RFC 5280 §4.1.2.2).
 const MAX_SERIAL: usize = 20;
@@ -17,6 +19,15 @@ pub struct Revoked {
 }
 
 impl Revoked {
+    /// Reads a list from its file; there is none without a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or its first line that is no entry.
+    pub fn read(file: Option<&Path>) -> Result<Self, TlsError> {
+        let Some(path) = file else { return Ok(Revoked::default()) };
+        Revoked::parse(&text(path)?, &path.display().to_string())
+    }
+
     /// Reads a list. `file` stands in errors.
     ///
     /// # Errors

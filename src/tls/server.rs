@@ -1,6 +1,6 @@
 //! The authority's side: whom it lets in.
 
-use super::files::{Material, Stamp, text};
+use super::files::{Material, Stamp};
 use super::revoked::Revoked;
 use super::{ALPN, Identity, Role, TlsError, provider};
 use crate::config::TlsFiles;
@@ -58,10 +58,7 @@ impl Trust {
             let why = format!("{identity} is no authority; name a certificate of role nva");
             return Err(failed(&files.tls.certificate, why));
         }
-        let revoked = match &files.revoked {
-            None => Revoked::default(),
-            Some(path) => Revoked::parse(&text(path)?, &path.display().to_string())?,
-        };
+        let revoked = Revoked::read(files.revoked.as_deref())?;
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
             .build()
             .map_err(|why| failed(&files.tls.authorities, why.to_string()))?;

@@ -371,6 +371,7 @@ fn view(
         origin: "admin".into(),
         // Of these the file speaks as well.
         covers: if identifier.0 as u16 == 0xf { vec!["file".into()] } else { Vec::new() },
+        confidence: 254,
     }
 }
 

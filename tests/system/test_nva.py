@@ -1,5 +1,6 @@
 """The authority: nodes without a mapping file, which register and learn."""
 
+import ipaddress
 import os
 import shutil
 import signal
@@ -79,6 +80,45 @@ def test_the_authority_goes_and_comes_back_and_traffic_does_not_notice():
         expect("records=2" in domain.nva.log(), domain.nva.log())
         net.t1.reaches(T2)
         domain.stop()
+
+
+def test_a_node_makes_identifiers_of_tasks_from_the_block_that_it_leases():
+    with Lab("ilav") as lab:
+        domain = Domain(lab)
+        net = domain.net
+        for node in (net.nve1, net.nve2):
+            node.config["nva"]["blocks"] = ["tasks"]
+        domain.start()
+        one, two = made_by(net.nve1, 2), made_by(net.nve2, 2)
+        expect(len({*one, *two}) == 4 and block(one[0]) != block(two[0]), f"{one} and {two}")
+        # What was made is registered as any other, and known to all.
+        net.nve1.config["attachments"][0]["identifiers"].append(one[0])
+        net.nve1.reload()
+        domain.knows(net.gw, one[0])
+        # A node that starts anew goes on in its block.
+        expect(net.nve1.process.stop(signal.SIGKILL) == -signal.SIGKILL, "the end of the node")
+        net.nve1.start()
+        again = made_by(net.nve1, 1)
+        expect(again[0] not in one and block(again[0]) == block(one[0]), f"{again} after {one}")
+        domain.stop()
+
+
+def block(sir):
+    """The block that an identifier is in."""
+    return int(ipaddress.IPv6Address(sir)) >> 36
+
+
+def made_by(node, count):
+    """Identifiers that a node makes, once it can: it has to have a session, and 100 come each second."""
+    made = []
+
+    def make():
+        said = node.ctl("id", "make", "--domain", "tasks", "--count", str(count), check=False)
+        made[:] = [] if said.startswith("ilactl:") else said.split()
+        return made
+
+    until(make, "the node to make identifiers")
+    return made
 
 
 def kept(node):

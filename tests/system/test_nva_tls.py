@@ -19,7 +19,7 @@ class TlsDomain(Domain):
         self.pki, self.management = Pki(lab), Management(lab)
         self.names = [node.config["node"]["name"] for node in self.net.nodes]
         gw, nve1, nve2 = self.names
-        tls, _ = self.pki.issue("nva", "nva1")
+        tls, self.serial = self.pki.issue("nva", "nva1")
         self.revoked = lab.path("revoked")
         self.revoke("# nobody")
         tls = dict(tls, revoked=self.revoked)
@@ -70,6 +70,36 @@ def test_nodes_learn_by_mutual_tls_and_a_revoked_one_loses_its_session_within_se
             os.rename(file, file + ".old")
         domain.pki.issue("nve", nve1)
         until(lambda: net.nve1.metrics()[SESSION] == 1, "the new certificate to be used", 30)
+        domain.stop()
+
+
+def test_an_authority_that_is_revoked_at_a_node_loses_its_session_within_seconds():
+    with Lab("ilat") as lab:
+        domain = TlsDomain(lab)
+        net = domain.net
+        listed = lab.path("revoked-authorities")
+
+        def revoke(line):
+            with open(listed + ".new", "w") as file:
+                file.write(line + "\n")
+            os.rename(listed + ".new", listed)
+
+        revoke("# nobody")
+        net.nve1.config["nva"]["tls"]["revoked"] = listed
+        domain.start()
+        for line in ("identity ilagate://lab/nva/nva1", f"serial {domain.serial}"):
+            revoke(line)
+            until(lambda: net.nve1.metrics()[SESSION] == 0, f"the session to end: {line}", 10)
+            until(lambda: "nva/nva1 is revoked" in net.nve1.log(), "the reason at the node")
+            expect(net.nve2.metrics()[SESSION] == 1, "the session of another node ended, too")
+            # It forwards on what it knows, and no handshake is believed either.
+            net.t1.reaches(T2)
+            # A list that cannot be read changes nothing.
+            revoke("nonsense")
+            until(lambda: "is no entry" in net.nve1.log(), "the list to be told of")
+            expect(net.nve1.metrics()[SESSION] == 0, "there is a session again")
+            revoke("# nobody")
+            until(lambda: net.nve1.metrics()[SESSION] == 1, "the session to come back", 30)
         domain.stop()
 
 

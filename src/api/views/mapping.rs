@@ -22,6 +22,20 @@ pub struct MappingView {
     pub origin: String,
     /// Origins of mappings that this one shadows, the next in line first.
     pub covers: Vec<String>,
+    /// How sure the node is that it is right, 0 to 254 (RFC 8171).
+    pub confidence: u8,
+}
+
+/// How sure a node is of mappings, 0 to 254 (RFC 8171).
+pub mod confidence {
+    /// Of what is attached or configured here.
+    pub const CONFIGURED: u8 = 254;
+    /// Of what a live session with the authority confirms.
+    pub const CONFIRMED: u8 = 200;
+    /// Of what was told before the session ended, or before the start.
+    pub const UNCONFIRMED: u8 = 100;
+    /// Of the same after the grace period.
+    pub const DOUBTFUL: u8 = 32;
 }
 
 /// One locator of a mapping.

@@ -37,16 +37,18 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig, domains: &Domains) -> Opti
         }
         endpoints.push(endpoint);
     }
-    let tls = match &section.value.tls {
+    let (tls, revoked) = match &section.value.tls {
         Some(tls) => {
-            let RawTls { certificate, key, authorities } = &tls.value;
-            tls_files(&mut s.below("tls", tls.referenced), [certificate, key, authorities])
+            let RawTls { certificate, key, authorities, revoked } = &tls.value;
+            let mut s = s.below("tls", tls.referenced);
+            let files = tls_files(&mut s, [certificate, key, authorities]);
+            (files, revoked.as_ref().and_then(|text| absolute(&mut s, "revoked", text)))
         }
         None => {
             if endpoints.iter().any(NvaEndpoint::is_tls) {
                 s.error_here("tls", NO_TLS);
             }
-            None
+            (None, None)
         }
     };
     let modes = [NvaMode::Full, NvaMode::Cache, NvaMode::Redirect].map(|mode| (mode.name(), mode));
@@ -61,7 +63,29 @@ pub(super) fn nva(check: &mut Check, raw: &RawConfig, domains: &Domains) -> Opti
         );
     }
     let grace = grace(&mut s, &section.value, mode);
-    Some(Nva { endpoints, embedded, tls, mode, provision, scopes, grace })
+    let blocks = blocks(&mut s, &section.value, domains);
+    Some(Nva { endpoints, embedded, tls, revoked, mode, provision, scopes, grace, blocks })
+}
+
+/// The domains in which the node makes identifiers.
+fn blocks(s: &mut Scope<'_>, raw: &RawNva, domains: &Domains) -> Vec<u64> {
+    let mut found = Vec::new();
+    for (n, text) in raw.blocks.iter().flat_map(|list| &list.value).enumerate() {
+        let key = format!("blocks[{n}]");
+        let domain = domains.named(&text.value).and_then(|n| domains.list.get(usize::from(n)));
+        match domain.map(|domain| domain.prefix.0) {
+            None => {
+                let message =
+                    format!("`{}` is not the name of a SIR domain; add it to sir_domains", text.value);
+                s.error(&key, text.referenced, message);
+            }
+            Some(sir_prefix) if found.contains(&sir_prefix) => {
+                s.error(&key, text.referenced, format!("`{}` stands here twice; name it once", text.value));
+            }
+            Some(sir_prefix) => found.push(sir_prefix),
+        }
+    }
+    found
 }
 
 /// How long mappings hold without a session.

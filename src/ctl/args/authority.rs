@@ -2,6 +2,7 @@
 
 use super::ends::PolicyArgs;
 use crate::config::NvaEndpoint;
+use crate::ctl::nva::allocations::AllocatedLocatorCommand;
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -113,6 +114,15 @@ pub enum NvaCommand {
     /// Policies between networks that operators want at NVEs
     #[command(subcommand)]
     Policy(WantedPolicyCommand),
+    /// Blocks from which NVEs make identifiers of tasks
+    Blocks {
+        /// Only those of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+    },
+    /// Locators that the authority allocates to NVEs, out of locator_pools
+    #[command(subcommand)]
+    Locator(AllocatedLocatorCommand),
     /// Write the registry of this moment into a new file beside the store
     Backup {
         /// Name of the file, without a directory

@@ -28,6 +28,8 @@ struct NetworkView {
     domain: String,
     prefixes: Vec<String>,
     attachments: u64,
+    identifiers: u64,
+    max_identifiers: Option<u64>,
     sequence: u64,
     refused: Vec<RefusalView>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -254,9 +256,21 @@ fn json<T: Serialize>(document: &T) -> Result<String, CtlError> {
 }
 
 fn network_view(object: v1::Object) -> NetworkView {
-    let v1::Object { name, vnid, domain, prefixes, attachments, sequence, refused, document, .. } = object;
-    let refused = refused.into_iter().map(refusal).collect();
-    NetworkView { name, vnid, domain, prefixes, attachments, sequence, refused, document }
+    let v1::Object { name, vnid, domain, prefixes, attachments, identifiers, max_identifiers, .. } = object;
+    let v1::Object { sequence, document, .. } = object;
+    let refused = object.refused.into_iter().map(refusal).collect();
+    NetworkView {
+        name,
+        vnid,
+        domain,
+        prefixes,
+        attachments,
+        identifiers,
+        max_identifiers,
+        sequence,
+        refused,
+        document,
+    }
 }
 
 fn attachment_view(object: v1::Object) -> AttachmentView {
@@ -275,14 +289,25 @@ fn show_networks(out: &mut Output<'_>, views: Vec<NetworkView>) -> Result<(), Ct
     if out.json() {
         return out.value(&views);
     }
-    let mut table =
-        Table::new(&["NETWORK", ">VNID", "DOMAIN", ">ATTACHED", ">SEQUENCE", "REFUSED BY", "PREFIXES"]);
+    let mut table = Table::new(&[
+        "NETWORK",
+        ">VNID",
+        "DOMAIN",
+        ">ATTACHED",
+        ">IDENTIFIERS",
+        ">MOST",
+        ">SEQUENCE",
+        "REFUSED BY",
+        "PREFIXES",
+    ]);
     for view in views {
         table.row(vec![
             view.name,
             view.vnid,
             view.domain,
             view.attachments.to_string(),
+            view.identifiers.to_string(),
+            view.max_identifiers.map_or_else(|| "-".to_owned(), |most| most.to_string()),
             view.sequence.to_string(),
             nves(&view.refused),
             view.prefixes.join(" "),

@@ -167,3 +167,34 @@ proptest! {
         prop_assert!(is_made(Hashed::new(NtpTime::of_unix(now), HOST).next().unwrap()));
     }
 }
+
+#[test]
+fn a_block_is_what_lies_between_its_first_and_its_last_identifier() {
+    let block = Registrar::new(0x00ab_cdef).unwrap();
+    let (first, last) = block.range();
+    assert_eq!((first.0, last.0), (0x2abc_def0_0000_0000, 0x2abc_deff_ffff_ffff));
+    assert_eq!((Registrar::of(first), Registrar::of(last)), (Some(block), Some(block)));
+    assert_ne!(Registrar::of(Identifier(last.0 + 1)), Some(block));
+    assert_eq!(Registrar::of(Identifier(0x4abc_def0_0000_0000)), None);
+    assert_eq!(block.to_string(), "0xabcdef");
+}
+
+#[test]
+fn nothing_is_drawn_of_times_to_come_nor_twice_over_a_restart() {
+    let (registrar, back) = (Registrar::new(7).unwrap(), TICK * 10);
+    let now = Duration::from_millis(0x1_2345_0000 * TICK_MS);
+    let mut block = Block::new(registrar);
+    let drawn: Vec<_> = std::iter::from_fn(|| block.draw_past(now, back)).collect();
+    // What ends in one of the two zeros is passed over.
+    assert_eq!((drawn.len(), block.busy_until()), (9, now - TICK));
+    let last = drawn.iter().max().copied().unwrap();
+    // The clock went back: nothing is drawn before it is where it was.
+    let mut again = Block::after(registrar, last, now - TICK * 500);
+    assert_eq!(again.draw_past(now - TICK * 500, back), None);
+    let next = again.draw_past(now + TICK * 3, back).unwrap();
+    assert!(next > last);
+    // Long after, stamps begin at the time and not where they were.
+    let mut later = Block::after(registrar, last, now + TICK * 5_000);
+    let next = later.draw_past(now + TICK * 5_000, back).unwrap();
+    assert_eq!(next.0 & 0xffff_ffff, 0x2345_0000 + 5_000 - 10);
+}

@@ -12,9 +12,10 @@ use crate::config::{Amendment, Config, PeerWords, PolicyWords};
 use crate::ila::SirPrefix;
 use crate::mapping::Change;
 use crate::node::handle::{Amend, ControlHandle, Request as Ask};
+use crate::node::identifiers::{AT_ONCE, Identifiers};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -29,13 +30,20 @@ const INTERVAL_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
 pub struct Service {
     control: Control,
     config: watch::Receiver<Arc<Config>>,
+    identifiers: Arc<Identifiers>,
 }
 
 impl Service {
     /// Answers with the help of the control thread, by the configuration in force.
     #[must_use]
     pub fn new(control: ControlHandle, config: watch::Receiver<Arc<Config>>) -> Self {
-        Service { control: Control::new(control), config }
+        Service { control: Control::new(control), config, identifiers: Arc::default() }
+    }
+
+    /// The same, which makes identifiers of tasks.
+    #[must_use]
+    pub fn making(self, identifiers: Arc<Identifiers>) -> Self {
+        Service { identifiers, ..self }
     }
 }
 
@@ -279,6 +287,30 @@ impl v1::admin_server::Admin for Service {
         let (pages, stream) = mpsc::channel(2);
         tokio::spawn(streams::events(feed, follow, pages));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn identifier_make(
+        &self,
+        request: Request<v1::IdentifierMakeRequest>,
+    ) -> Result<Response<v1::IdentifiersMade>, Status> {
+        let caller = Caller::of(&request);
+        let v1::IdentifierMakeRequest { domain, count } = request.into_inner();
+        if !(1..=AT_ONCE).contains(&count) {
+            return Err(Status::invalid_argument(format!("{count} identifiers; ask for 1 to {AT_ONCE}")));
+        }
+        let config = self.config.borrow().clone();
+        let Some(domain) = config.sir_domains.iter().find(|known| known.name == domain) else {
+            let why = format!("`{}` is not the name of a SIR domain of this node", domain.escape_debug());
+            return Err(Status::not_found(why));
+        };
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+        let clock =
+            clock.map_err(|_| Status::failed_precondition("the clock is before 1970; set it right"))?;
+        let made = self.identifiers.make(domain.prefix.0, count, Instant::now(), clock);
+        let (block, made) = made.map_err(Status::failed_precondition)?;
+        tracing::info!(peer = %caller, %block, count, "identifiers made");
+        let sirs = made.into_iter().map(|it| Ipv6Addr::from(domain.prefix.with(it)).to_string());
+        Ok(Response::new(v1::IdentifiersMade { sirs: sirs.collect(), block: block.number() }))
     }
 
     type StatsStream = Stream<v1::StatsSample>;

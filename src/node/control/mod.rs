@@ -6,6 +6,7 @@
 //! shares with workers is memory: the snapshots that it publishes, and the counters in [`Stats`]. It writes
 //! log lines through `tracing`.
 
+mod confidence;
 mod discovery;
 mod groups;
 mod learned;
@@ -240,8 +241,15 @@ impl Control {
                 Answer::FoundMac(())
             }
             Request::HeldIn(parts) => Answer::HeldIn(self.rib.held_in(&parts)),
-            Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
-            Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),
+            Request::MappingGet(sir) => {
+                Answer::MappingGet(self.rib.mapping_get(sir).map(|view| self.with_confidence(view)))
+            }
+            Request::MappingList(filter) => {
+                let views = self.rib.mappings(&filter);
+                let judged =
+                    |views: Vec<_>| views.into_iter().map(|view| self.with_confidence(view)).collect();
+                Answer::MappingList(views.map(judged))
+            }
             Request::Node => Answer::Node(self.node_view()),
             Request::Ports { xstats } => Answer::Ports(self.port_views(xstats)),
             Request::Neighbours => Answer::Neighbours(self.neighbour_views()),

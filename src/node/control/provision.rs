@@ -142,6 +142,8 @@ impl Control {
             Err(refusal) => {
                 if let (true, Some(provision)) = (reply.composed, &mut self.provision) {
                     provision.refused = nothing_of(&provision.objects, &refusal.to_string());
+                    // The next change is judged together with all of it: a step would leave the others refused.
+                    provision.judge_whole();
                 }
                 false
             }

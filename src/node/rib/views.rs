@@ -4,6 +4,7 @@ use super::super::handle::MappingFilter;
 use super::Rib;
 use super::actions::Goal;
 use super::router::Router;
+use crate::api::views::confidence;
 use crate::api::views::{LocatorView, MappingView, NextHopView, RouteView, TableView};
 use crate::config::RouteTarget;
 use crate::ila::neutral::there;
@@ -219,6 +220,7 @@ impl Rib {
                 .skip(1)
                 .map(|origin| origin.name().to_owned())
                 .collect(),
+            confidence: confidence::CONFIGURED,
         };
         let checksum_delta = self.checksum_delta(domain, identifier);
         match &key.goal {

@@ -58,7 +58,12 @@ impl Authority {
                 // It ended meanwhile, or is at another authority.
                 None => (Some(Arc::from(&*record.owner)), &mut self.untold),
             };
-            if throttle.is_told(now_ms) {
+            let catalogue = self.registry.catalogue();
+            let network = || {
+                let vnid = Identifier(key.identifier).vnid()?;
+                catalogue.name_of(key.sir_prefix, vnid).map(str::to_owned)
+            };
+            if throttle.is_told_of(now_ms, network) {
                 let event = Event { nve, key: Some(*key), revision, ..Event::new(kind, by) };
                 let (choices, sequence) = (record.choices.clone(), record.sequence);
                 self.sessions.events.push(Event { choices, sequence, ..event });
@@ -76,6 +81,18 @@ impl Authority {
             let event = Event { nve, object, networks, ..Event::new(kind, authors.rest()) };
             self.sessions.events.push(Event { sequence, revision, ..event });
         }
+        for (key, allocation) in &transaction.allocations {
+            let before = self.registry.allocations().get(*key);
+            // A renewal is no news.
+            let (kind, of) = match (before, allocation) {
+                (None, Some(new)) => (Kind::Allocated, new),
+                (Some(before), None) => (Kind::Freed, before),
+                (Some(_), Some(_)) | (None, None) => continue,
+            };
+            let nve = Some(Arc::from(&*of.owner));
+            let event = Event { nve, revision, why: key.to_string(), ..Event::new(kind, authors.rest()) };
+            self.sessions.events.push(Event { sequence: of.sequence, ..event });
+        }
         if transaction.ends_restoration {
             let event = Event::new(Kind::RestorationEnded, authors.rest());
             self.sessions.events.push(Event { revision, ..event });
@@ -85,8 +102,10 @@ impl Authority {
     /// Notes what was not told one by one.
     pub(super) fn note_rest(&mut self, now_ms: u64) {
         self.sessions.note_rest(now_ms);
-        if let Some(count) = self.untold.rest(now_ms) {
-            self.sessions.events.push(Event { count, ..Event::new(Kind::MoreRegistered, By::Authority) });
+        for (network, count) in self.untold.rest(now_ms) {
+            let event = Event::new(Kind::MoreRegistered, By::Authority);
+            let networks = network.into_iter().collect();
+            self.sessions.events.push(Event { networks, count, ..event });
         }
     }
 

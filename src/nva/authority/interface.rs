@@ -11,7 +11,7 @@ use crate::nva::message::{Down, Encoded, SessionId, Ticket, Up};
 use crate::nva::mobility::MoveRules;
 use crate::nva::model::{Key, ObjectKey, Transaction};
 use crate::nva::registry::moving::{MoveCommand, MoveRequest};
-use crate::nva::registry::{FreezeRules, Nve, Quotas};
+use crate::nva::registry::{AllocationRules, FreezeRules, LocatorChange, Nve, Quotas};
 use crate::nva::store::Stored;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub enum Input {
     Reconfigured(Configured),
     /// An operator changes a network, a policy or an attachment. Answered by [`Effect::Released`].
     Change(Ticket, ObjectKey, Change),
+    /// An operator allocates or frees a locator. Answered by [`Effect::Released`].
+    Locator(Ticket, LocatorChange),
     /// An operator, by this name, wants an attachment moved. Answered by [`Effect::Released`] with the name of the move.
     Move(Ticket, String, MoveRequest),
     /// An operator, by this name, says something of a move. Answered in the same way.
@@ -132,6 +134,8 @@ pub struct Configured {
     pub rules: ProvisionRules,
     /// Limits of sessions.
     pub sessions: SessionLimits,
+    /// How blocks and locators are allocated.
+    pub allocations: AllocationRules,
     /// How long states of moves last.
     pub moves: MoveRules,
 }

@@ -3,6 +3,7 @@
 use crate::config::RefusedEntry;
 use crate::mapping::Digest;
 use crate::net::Mac;
+use crate::nva::blocks::OwnBlock;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
 use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, MoveId, Told, Triangle, Up};
@@ -72,6 +73,8 @@ pub enum Effect {
     Compare,
     /// This is all that operators want at the node. What came before counts no longer.
     Provision(Arc<Objects>),
+    /// The node makes identifiers from these blocks, and from no others.
+    Blocks(Vec<OwnBlock>),
     /// These MAC addresses of a network have these identifiers.
     Found(Network, Vec<FoundMac>),
     /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
@@ -106,6 +109,10 @@ pub enum News {
         /// Whether the node forgets the mappings now.
         forgets: bool,
     },
+    /// The authority leases no blocks: it is of an earlier release.
+    NoBlocks,
+    /// The authority leases no block, and why.
+    BlockRefused(String),
     /// The authority refuses an identifier.
     Refused {
         /// The identifier.

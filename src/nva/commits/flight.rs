@@ -5,8 +5,8 @@ use crate::nva::event::{By, Event, Kind};
 use crate::nva::message::{SessionId, Ticket};
 use crate::nva::mobility::MoveId;
 use crate::nva::model::{Key, ObjectKey, Transaction};
-use crate::nva::registry::Refusal;
 use crate::nva::registry::moving::Step;
+use crate::nva::registry::{Leased, LocatorChange, Refusal, Registry};
 use crate::nva::session::Request;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub(super) struct Judged {
     pub(super) request: Request,
     /// The sequence, or why not.
     pub(super) judgement: Result<u64, Refusal>,
+    /// The block that it has then, if it asked for one.
+    pub(super) leased: Option<Leased>,
 }
 
 /// What an operator wants.
@@ -65,6 +67,8 @@ pub(super) enum Wanted {
     Release(Key),
     /// A network, a policy or an attachment changed.
     Change(ObjectKey, Change),
+    /// A locator allocated or free.
+    Locator(LocatorChange),
     /// A restored registry to wait no longer.
     Resume,
 }
@@ -81,7 +85,19 @@ impl Wanted {
                 Event { object: Some(object.clone()), networks, ..event }
             }
             Wanted::Change(object, Change::Delete(_)) => Event { object: Some(object.clone()), ..event },
-            Wanted::Resume => event,
+            Wanted::Locator(LocatorChange::Allocate { nve, .. }) => {
+                Event { nve: Some(nve.as_str().into()), ..event }
+            }
+            Wanted::Locator(LocatorChange::Free(_)) | Wanted::Resume => event,
+        }
+    }
+
+    /// Judges what is a transaction of its own.
+    pub(super) fn judge(&self, registry: &mut Registry) -> Result<(u64, Transaction), String> {
+        match self {
+            Wanted::Change(key, change) => registry.provision(key.clone(), change.clone()),
+            Wanted::Locator(change) => registry.change_locator(change),
+            Wanted::Release(_) | Wanted::Resume => Err("it is judged together with others".to_owned()),
         }
     }
 }
@@ -92,7 +108,7 @@ impl Request {
         match self {
             Request::Register(claim) => Some(claim.key),
             Request::Unregister(key) => Some(*key),
-            Request::Complete => None,
+            Request::Complete | Request::LeaseBlock(..) | Request::ReturnBlock(_) => None,
         }
     }
 }

@@ -71,7 +71,10 @@ pub(in crate::nva) fn list(authority: &Authority, authority_name: &str, sight: &
             if !sight.is_all() {
                 return shown;
             }
-            let mut locators: Vec<String> = nve.locators.keys().map(ToString::to_string).collect();
+            let allocated = registry.locators_allocated_to(name).map(|(_, locator)| locator);
+            let allocated = allocated.filter(|locator| !registry.is_configured(*locator));
+            let locators = nve.locators.keys().copied().chain(allocated);
+            let mut locators: Vec<String> = locators.map(|locator| locator.to_string()).collect();
             locators.sort();
             let provisioned = state.and_then(|state| state.provisioned.as_ref());
             v1::Nve {

@@ -100,7 +100,14 @@ impl Wanted {
                 let refused = refused.get(&key.name).into_iter().flatten();
                 let concerned = refused.filter(|(nve, _)| key.nve.is_empty() || *nve == key.nve);
                 let refused: Vec<_> = concerned.map(|(nve, refused)| refusal(nve, refused)).collect();
-                let shown = self.show(key, entry.summary(), object, (attachments, refused));
+                let mut shown = self.show(key, entry.summary(), object, (attachments, refused));
+                if let ObjectName::Network(name) = &key.name
+                    && let Some((sir_prefix, vnid)) = catalogue.number_of(name)
+                {
+                    let (held, most) = authority.registry().count_in(sir_prefix, vnid);
+                    shown.identifiers = held as u64;
+                    shown.max_identifiers = most.map(|most| most as u64);
+                }
                 bytes += prost::Message::encoded_len(&shown);
                 found.push(shown);
             }
@@ -139,6 +146,7 @@ impl Wanted {
             network,
             addresses,
             via,
+            ..v1::Object::default()
         }
     }
 }

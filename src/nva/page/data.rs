@@ -18,8 +18,9 @@ use std::sync::Arc;
 const FOUND: usize = 100;
 /// Looks of one answer, of a thousand records each.
 const LOOKS: usize = 200;
-/// Networks of one answer.
+/// Networks of one answer, and their bytes, about: one look goes beyond them.
 const NETWORKS: usize = 5_000;
+const NETWORK_BYTES: usize = 4 << 20;
 
 /// The authority, and who looks at it.
 #[derive(Serialize)]
@@ -62,15 +63,16 @@ pub(super) struct Networks {
 
 pub(super) async fn networks(handle: &AuthorityHandle, sight: Sight) -> Result<Networks, Gone> {
     let wanted = Arc::new(Wanted::networks().within(sight));
-    let mut networks = Vec::new();
+    let (mut networks, mut bytes) = (Vec::new(), 0);
     // Networks come before attachments, and these are of no use here.
     let mut after: Option<ObjectKey> = None;
     loop {
         let (wanted, from) = (wanted.clone(), after.take());
         let (found, last) = handle.look(move |it| wanted.look(it, from.as_ref())).await?;
+        bytes += found.iter().map(prost::Message::encoded_len).sum::<usize>();
         networks.extend(found);
         let is_over = last.as_ref().is_none_or(|key| !matches!(key.name, ObjectName::Network(_)));
-        if is_over || networks.len() >= NETWORKS {
+        if is_over || networks.len() >= NETWORKS || bytes >= NETWORK_BYTES {
             return Ok(Networks { networks, more: !is_over });
         }
         after = last;

@@ -13,7 +13,7 @@ pub(super) const RECENT: u64 = 500;
 /// Messages that wait for a browser.
 const WAITING: usize = 4;
 /// Time between two signs of life.
-const ALIVE: Duration = Duration::from_secs(15);
+pub(super) const ALIVE: Duration = Duration::from_secs(15);
 /// A browser that reads nothing for so long is cut off.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -28,14 +28,16 @@ pub(super) fn stream(
     mut watcher: Watcher,
     mut sight: Sight,
     now_sees: impl Fn() -> Option<Sight> + Send + 'static,
-    cut: Arc<Notify>,
+    (cut, alive): (Arc<Notify>, Duration),
     place: OwnedSemaphorePermit,
 ) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let _place = place;
-        let (mut recheck, mut alive) = (tokio::time::interval(RECHECK), tokio::time::interval(ALIVE));
+        let (mut recheck, mut alive) = (tokio::time::interval(RECHECK), tokio::time::interval(alive));
         let scope = Scope::default();
+        // The last event that was looked at, if the browser was not told its number: it goes on there.
+        let mut passed = None;
         // A browser that lost its stream comes back after 2 s.
         let mut line = "retry: 2000\n\n".to_owned();
         loop {
@@ -51,20 +53,27 @@ pub(super) fn stream(
                         let taken = events.iter().filter(|told| scope.takes(&sight, told));
                         let events: Vec<_> = taken.map(|told| write(told)).collect();
                         if missed > 0 || !events.is_empty() {
+                            passed = None;
                             break message(number, &Message { events, missed });
                         }
+                        passed = number.or(passed);
                     }
                     _ = recheck.tick() => match now_sees() {
                         Some(now) => sight = now,
                         None => return,
                     },
-                    _ = alive.tick() => break ":\n\n".to_owned(),
+                    _ = alive.tick() => break sign_of_life(passed.take()),
                     () = sender.closed() => return,
                 }
             };
         }
     });
     lines
+}
+
+/// A sign of life, and the number after which a browser goes on, if it may not see what came since its last message.
+fn sign_of_life(passed: Option<u64>) -> String {
+    passed.map_or_else(|| ":\n\n".to_owned(), |number| format!("id: {number}\n\n"))
 }
 
 /// A message, and the number after which a browser goes on that lost its stream.
@@ -79,6 +88,38 @@ fn message(number: Option<u64>, message: &Message) -> String {
 mod tests {
     use super::*;
     use crate::api::manage::Event;
+
+    #[tokio::test]
+    async fn a_browser_that_may_not_see_what_happens_goes_on_behind_it_all_the_same() {
+        use crate::nva::event::{By, Event as Happened, Kind};
+        use crate::nva::watch::Hub;
+        let hub = Hub::new();
+        let watcher = hub.watch("red-watch", None).unwrap();
+        let sight = || Sight { networks: Some(Arc::new(["red".to_owned()].into())) };
+        let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        let mut lines = stream(
+            watcher,
+            sight(),
+            move || Some(sight()),
+            (Arc::default(), Duration::from_millis(50)),
+            place,
+        );
+        assert_eq!(lines.recv().await.unwrap(), "retry: 2000\n\n");
+        assert_eq!(lines.recv().await.unwrap(), ":\n\n");
+        for _ in 0..3 {
+            hub.tell(String::new(), "".into(), Happened::new(Kind::Registered, By::Authority));
+        }
+        let said = loop {
+            let said = lines.recv().await.unwrap();
+            if said != ":\n\n" {
+                break said;
+            }
+        };
+        let number: u64 = said.strip_prefix("id: ").unwrap().trim().parse().unwrap();
+        assert_eq!(number % 1_000, 3, "{said}");
+        // That is said once.
+        assert_eq!(lines.recv().await.unwrap(), ":\n\n");
+    }
 
     #[test]
     fn what_somebody_says_stays_within_its_message() {

@@ -95,13 +95,19 @@ impl Page {
                 let many = || Refusal::Unavailable("too many watch already; close one of them".to_owned());
                 let place = self.streams.clone().try_acquire_owned().map_err(|_| many())?;
                 let watcher = match after {
-                    Some(after) => self.handle.hub().watch(Some(after)),
-                    None => self.handle.hub().watch_recent(events::RECENT),
+                    Some(after) => self.handle.hub().watch(&author.who, Some(after)),
+                    None => self.handle.hub().watch_recent(&author.who, events::RECENT),
                 };
                 let watcher = watcher.ok_or_else(many)?;
                 let (page, peer) = (self.clone(), peer.clone());
                 let now_sees = move || page.admit(&peer).ok().map(|(_, sight)| sight);
-                Ok(http::stream(events::stream(watcher, sight, now_sees, cut.clone(), place)))
+                Ok(http::stream(events::stream(
+                    watcher,
+                    sight,
+                    now_sees,
+                    (cut.clone(), events::ALIVE),
+                    place,
+                )))
             }
         }
     }

@@ -115,7 +115,6 @@ impl Registry {
         if choices.is_empty() || choices.len() > MAX_LOCATORS {
             return refuse(format!("{} locators; name 1 to {MAX_LOCATORS}", choices.len()));
         }
-        let own = self.nves.get(nve);
         for (n, choice) in choices.iter().enumerate() {
             let locator = choice.locator;
             if !(1..=1000).contains(&choice.weight) {
@@ -124,9 +123,9 @@ impl Registry {
             if choices[..n].iter().any(|other| other.locator == locator) {
                 return refuse(format!("{locator} is named twice"));
             }
-            match own.and_then(|own| own.locators.get(&locator)) {
+            match self.domain_of(nve, locator, key.sir_prefix) {
                 None => return refuse(format!("{locator} is not a locator of {nve}")),
-                Some(sir_prefix) if *sir_prefix != key.sir_prefix => {
+                Some(sir_prefix) if sir_prefix != key.sir_prefix => {
                     return refuse(format!("{locator} belongs to another SIR domain than {key}"));
                 }
                 Some(_) => {}

@@ -117,7 +117,12 @@ pub(in crate::nva) fn begin_anew(stored: &mut Stored, epoch: [u8; EPOCH], (now_s
     for (_, record) in &mut stored.records {
         record.sequence = above(record.sequence);
     }
-    let highest = stored.records.iter().map(|(_, record)| record.sequence).max().unwrap_or(0);
+    for (_, allocation) in &mut stored.allocations {
+        allocation.sequence = above(allocation.sequence);
+    }
+    let records = stored.records.iter().map(|(_, record)| record.sequence);
+    let sequences = records.chain(stored.allocations.iter().map(|(_, it)| it.sequence));
+    let highest = sequences.max().unwrap_or(0);
     stored.revision = above(stored.revision).max(highest);
 }
 

@@ -1,11 +1,14 @@
 //! The embedded store: one redb file, of one process at a time. A commit is answered after its fsync.
 
 use super::bytes::{read_key, write_key};
-use super::form::{read_object, read_object_key, read_record, write_object, write_object_key, write_record};
+use super::form::{
+    read_allocation, read_allocation_key, read_object, read_object_key, read_record, write_allocation,
+    write_allocation_key, write_object, write_object_key, write_record,
+};
 use super::interface::{CommitError, EPOCH, Progress, Snapshot, Store, StoreError, Stored};
 use super::move_form::{read_move, write_move};
 use crate::nva::mobility::{Move, MoveId};
-use crate::nva::model::{Object, ObjectKey, Transaction};
+use crate::nva::model::{Allocation, AllocationKey, Object, ObjectKey, Transaction};
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition, TableError,
@@ -15,12 +18,16 @@ use std::path::{Path, PathBuf};
 
 const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("records");
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+const ALLOCATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocations");
 const MOVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("moves");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
 /// There is one while the registry waits after a restoration.
 const RESTORED_KEY: &str = "restored";
+/// What follows the epoch of a registry that moved: a release that knows of no moves reads no epoch there, and refuses the
+/// file.
+const FENCE: &[u8] = b" moved";
 /// There is one once the registry moved: the epoch that it has now, and where it is.
 const MOVED_KEY: &str = "moved";
 /// Records that one transaction of a restoration writes.
@@ -144,19 +151,21 @@ impl Embedded {
     /// No authority goes on with it from now on.
     #[cfg(any(feature = "etcd", test))]
     pub(super) fn fence(&self, Moved { epoch, to }: &Moved) -> Result<(), StoreError> {
+        let fenced = [&self.meta()?.epoch[..], FENCE].concat();
         let moved = [&epoch[..], to.as_bytes()].concat();
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         begun.set_quick_repair(true);
         let mut meta = begun.open_table(META).map_err(|why| self.failed(why))?;
         meta.insert(MOVED_KEY, &moved[..]).map_err(|why| self.failed(why))?;
+        meta.insert(EPOCH_KEY, &fenced[..]).map_err(|why| self.failed(why))?;
         drop(meta);
         begun.commit().map_err(|why| self.failed(why))
     }
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
     fn write(&self, meta: Meta, transaction: &Transaction) -> Result<(), StoreError> {
-        let Transaction { writes, deletes, objects, moves, .. } = transaction;
+        let Transaction { writes, deletes, objects, moves, allocations, .. } = transaction;
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one; and see `settle`.
@@ -177,6 +186,17 @@ impl Embedded {
                     None => table.remove(&*key).map(drop),
                 };
                 done.map_err(|why| self.failed(why))?;
+            }
+            if !allocations.is_empty() {
+                let mut table = begun.open_table(ALLOCATIONS).map_err(|why| self.failed(why))?;
+                for (key, allocation) in allocations {
+                    let key = write_allocation_key(key);
+                    let done = match allocation {
+                        Some(allocation) => table.insert(&*key, &write_allocation(allocation)[..]).map(drop),
+                        None => table.remove(&*key).map(drop),
+                    };
+                    done.map_err(|why| self.failed(why))?;
+                }
             }
             if !moves.is_empty() {
                 let mut table = begun.open_table(MOVES).map_err(|why| self.failed(why))?;
@@ -227,7 +247,9 @@ impl Embedded {
             self.write(Meta { epoch, restored, revision: 0 }, &transaction)?;
         }
         let objects = stored.objects.iter().cloned().map(|(key, object)| (key, Some(object)));
-        let last = Transaction { objects: objects.collect(), ..Transaction::default() };
+        let allocations = stored.allocations.iter().cloned().map(|(key, it)| (key, Some(it)));
+        let (objects, allocations) = (objects.collect(), allocations.collect());
+        let last = Transaction { objects, allocations, ..Transaction::default() };
         self.write(Meta { epoch, restored, revision }, &last)?;
         progress("writing", stored.records.len(), stored.records.len());
         Ok(())
@@ -272,7 +294,9 @@ fn read_meta(begun: &ReadTransaction) -> Result<Meta, String> {
         let found = meta.get(key).map_err(|why| why.to_string())?;
         found.map(|value| value.value().to_vec()).ok_or_else(|| format!("{key} is missing"))
     };
-    let epoch = field(EPOCH_KEY)?.try_into().map_err(|_| "the epoch is damaged")?;
+    let epoch = field(EPOCH_KEY)?;
+    let epoch = epoch.strip_suffix(FENCE).unwrap_or(&epoch);
+    let epoch = epoch.try_into().map_err(|_| "the epoch is damaged")?;
     let revision = field(REVISION_KEY)?.try_into().map_err(|_| "the revision is damaged")?;
     let restored = meta.get(RESTORED_KEY).map_err(|why| why.to_string())?.is_some();
     Ok(Meta { epoch, revision: u64::from_be_bytes(revision), restored })
@@ -293,8 +317,8 @@ fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stor
         }
     }
     progress("reading", all, all);
-    let (objects, moves) = (read_objects(begun)?, read_moves(begun)?);
-    Ok(Stored { epoch, revision, restored, records, objects, moves, ..Stored::default() })
+    let (objects, moves, allocations) = (read_objects(begun)?, read_moves(begun)?, read_allocations(begun)?);
+    Ok(Stored { epoch, revision, restored, records, objects, moves, allocations, ..Stored::default() })
 }
 
 /// A store that an older release made has none.
@@ -314,6 +338,24 @@ fn read_objects(begun: &ReadTransaction) -> Result<Vec<(ObjectKey, Object)>, Str
     }
     objects.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(objects)
+}
+
+/// A store that an older release made has none.
+fn read_allocations(begun: &ReadTransaction) -> Result<Vec<(AllocationKey, Allocation)>, String> {
+    let table = match begun.open_table(ALLOCATIONS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut allocations = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (key, value) = entry.map_err(|why| why.to_string())?;
+        let key = key.value();
+        let damaged = || format!("the allocation {} is damaged", key.escape_debug());
+        let name = read_allocation_key(key).ok_or_else(damaged)?;
+        allocations.push((name, read_allocation(value.value()).ok_or_else(damaged)?));
+    }
+    Ok(allocations)
 }
 
 /// A store in which nothing ever moved has none.

@@ -2,8 +2,10 @@
 
 use super::bytes::{read_choices, write_choices};
 use crate::config::ObjectName;
+use crate::ila::Locator;
+use crate::ila::generate::Registrar;
 use crate::net::Mac;
-use crate::nva::model::{Object, ObjectKey, Record};
+use crate::nva::model::{Allocation, AllocationKey, Object, ObjectKey, Record, Resource};
 
 /// The form of a record without a MAC address, and of one with it; another release may write another one. The first one
 /// is what releases wrote that knew no MAC addresses.
@@ -88,4 +90,78 @@ pub(super) fn read_object(bytes: &[u8]) -> Option<Object> {
     }
     let document = String::from_utf8(document.to_vec()).ok()?;
     Some(Object { document, sequence: u64::from_be_bytes(*sequence) })
+}
+
+/// The form of an allocation.
+const ALLOCATION_VERSION: u8 = 1;
+
+/// Kind, SIR prefix, and the number of a block or the upper half of a locator.
+pub(in crate::nva) fn write_allocation_key(key: &AllocationKey) -> String {
+    let (kind, number) = match key.resource {
+        Resource::Block(block) => ('b', u64::from(block.number())),
+        Resource::Locator(locator) => ('l', locator.0),
+    };
+    format!("{kind}{:016x}{number:016x}", key.sir_prefix)
+}
+
+pub(in crate::nva) fn read_allocation_key(text: &str) -> Option<AllocationKey> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    let (sir_prefix, number) = rest.split_at_checked(16).filter(|(_, number)| number.len() == 16)?;
+    let number = u64::from_str_radix(number, 16).ok()?;
+    let resource = match kind {
+        "b" => Resource::Block(Registrar::new(u32::try_from(number).ok()?)?),
+        "l" => Resource::Locator(Locator(number)),
+        _ => return None,
+    };
+    Some(AllocationKey { sir_prefix: u64::from_str_radix(sir_prefix, 16).ok()?, resource })
+}
+
+/// Version, sequence, the identifier that was reached, whether it was returned, and the owner's name.
+pub(super) fn write_allocation(allocation: &Allocation) -> Vec<u8> {
+    let Allocation { owner, sequence, reached, returned } = allocation;
+    let mut bytes = vec![ALLOCATION_VERSION];
+    bytes.extend(sequence.to_be_bytes());
+    bytes.extend(reached.to_be_bytes());
+    bytes.push(u8::from(*returned));
+    bytes.extend(owner.as_bytes());
+    bytes
+}
+
+pub(super) fn read_allocation(bytes: &[u8]) -> Option<Allocation> {
+    let (version, rest) = bytes.split_first()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let (reached, rest) = rest.split_first_chunk::<8>()?;
+    let (returned, owner) = rest.split_first()?;
+    if *version != ALLOCATION_VERSION || *returned > 1 {
+        return None;
+    }
+    Some(Allocation {
+        owner: String::from_utf8(owner.to_vec()).ok()?,
+        sequence: u64::from_be_bytes(*sequence),
+        reached: u64::from_be_bytes(*reached),
+        returned: *returned == 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocations_are_read_as_they_were_written_and_nothing_else_is_one() {
+        let block = Resource::Block(Registrar::new(0x00ab_cdef).unwrap());
+        for resource in [block, Resource::Locator(Locator(u64::MAX))] {
+            let key = AllocationKey { sir_prefix: 0x2001_0db8_dddd_0000, resource };
+            assert_eq!(read_allocation_key(&write_allocation_key(&key)), Some(key));
+        }
+        for bad in
+            ["", "b", "x00000000000000000000000000000000", "b000000000000000000000000010000000", "b0", "é"]
+        {
+            assert_eq!(read_allocation_key(bad), None, "{bad}");
+        }
+        let one = Allocation { owner: "nve1".to_owned(), sequence: 7, reached: u64::MAX, returned: true };
+        let bytes = write_allocation(&one);
+        assert_eq!(read_allocation(&bytes), Some(one));
+        assert_eq!((read_allocation(&bytes[..17]), read_allocation(&[])), (None, None));
+    }
 }

@@ -1,7 +1,7 @@
 //! What a store does, whichever it is.
 
 use crate::nva::mobility::{Move, MoveId};
-use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::sync::Arc;
 
 /// Length of an epoch in bytes.
@@ -22,6 +22,8 @@ pub struct Stored {
     pub records: Vec<(Key, Record)>,
     /// What operators want at NVEs, in the order of keys.
     pub objects: Vec<(ObjectKey, Object)>,
+    /// What is allocated, in the order of keys.
+    pub allocations: Vec<(AllocationKey, Allocation)>,
     /// Moves that are not over, in the order of their names. Backups hold none.
     pub moves: Vec<(MoveId, Move)>,
 }

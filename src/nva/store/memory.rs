@@ -2,7 +2,7 @@
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
 use crate::nva::mobility::{Move, MoveId};
-use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
 
 /// A store in memory.
@@ -12,15 +12,17 @@ pub struct Memory {
     restored: bool,
     records: BTreeMap<Key, Record>,
     objects: BTreeMap<ObjectKey, Object>,
+    allocations: BTreeMap<AllocationKey, Allocation>,
     moves: BTreeMap<MoveId, Move>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, restored, records, objects, moves, .. } = stored;
+        let Stored { revision, restored, records, objects, moves, allocations, .. } = stored;
         let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
-        Memory { revision, restored, records, objects, moves: moves.into_iter().collect() }
+        let (moves, allocations) = (moves.into_iter().collect(), allocations.into_iter().collect());
+        Memory { revision, restored, records, objects, moves, allocations }
     }
 }
 
@@ -29,8 +31,9 @@ impl Store for Memory {
         let records = self.records.iter().map(|(key, record)| (*key, record.clone()));
         let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
         let moves = self.moves.clone().into_iter().collect();
+        let allocations = self.allocations.clone().into_iter().collect();
         let (revision, restored) = (self.revision, self.restored);
-        Ok(Stored { revision, restored, records, objects, moves, ..Stored::default() })
+        Ok(Stored { revision, restored, records, objects, moves, allocations, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -44,6 +47,12 @@ impl Store for Memory {
         self.restored &= !transaction.ends_restoration;
         self.records.extend(transaction.writes.iter().cloned());
         transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+        for (key, allocation) in &transaction.allocations {
+            match allocation {
+                Some(allocation) => _ = self.allocations.insert(*key, allocation.clone()),
+                None => _ = self.allocations.remove(key),
+            }
+        }
         for (key, object) in &transaction.objects {
             match object {
                 Some(object) => _ = self.objects.insert(key.clone(), object.clone()),

@@ -84,6 +84,7 @@ impl Bench {
                 Effect::Found(network, found) => self.found.push((n, network, found)),
                 Effect::Compare => self.client(n, Input::Compared(Vec::new())),
                 Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
+                Effect::Blocks(_) | Effect::Moves(_) => {}
             }
         }
     }
@@ -246,7 +247,14 @@ fn questions_by_mac_address_are_bounded_for_each_nve() {
     // One that keeps to no limit, on a session of its own.
     let id = SessionId(9);
     bench.authority(authority::Input::Opened(id, None));
-    let hello = Up::Hello { versions: vec![1], nve: name(1), boot: 2, asks: false, digests: false };
+    let hello = Up::Hello {
+        versions: vec![1],
+        nve: name(1),
+        boot: 2,
+        asks: false,
+        digests: false,
+        moves: crate::nva::message::Modes::default(),
+    };
     bench.authority(authority::Input::Up(id, hello));
     let question = |number| Up::FindMacs { id: number, network: RED, macs: vec![mac(5); QUERY_KEYS] };
     bench.told.clear();

@@ -134,6 +134,7 @@ impl Bench {
                 | Effect::Tell(_)
                 | Effect::Provision(_)
                 | Effect::Found(..)
+                | Effect::Blocks(_)
                 | Effect::Moves(_) => {}
             }
         }
@@ -484,6 +485,7 @@ fn queries_in_flight_are_bounded() {
         revision: 0,
         lease_ms: 60_000,
         router: false,
+        blocks: true,
         bindings: false,
     };
     let _ = client.step(0, Input::Down(welcome));
@@ -594,6 +596,7 @@ fn a_router_tells_only_while_the_authority_says_that_it_is_one() {
             lease_ms: 60_000,
             router,
             bindings: false,
+            blocks: true,
         };
         let _ = client.step(0, Input::Down(welcome));
         assert_eq!(client.status().router, router);

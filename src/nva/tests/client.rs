@@ -38,6 +38,7 @@ impl Bench {
                 | Effect::Tell(_)
                 | Effect::Found(..)
                 | Effect::Provision(_)
+                | Effect::Blocks(_)
                 | Effect::Moves(_) => {}
             }
         }
@@ -59,6 +60,7 @@ impl Bench {
             revision: 9,
             lease_ms: 60_000,
             router: false,
+            blocks: true,
             bindings: false,
         });
         let subscribed = self.ups.drain(..).find_map(|up| match up {

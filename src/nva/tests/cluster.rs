@@ -330,6 +330,7 @@ impl Cluster {
                 client::Effect::Tell(_)
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
+                | client::Effect::Blocks(_)
                 | client::Effect::Moves(_) => {}
             }
         }

@@ -200,10 +200,13 @@ fn the_time_until_it_is_in_force_counts_from_when_it_is_durable_for_those_who_ar
     bench.now_ms = 1_007;
     bench.up(2, Up::Applied(2));
     assert_eq!((count(&bench), bench.authority.convergence().sum_ms), (1, 7));
+    // Who follows nothing, as the first one, is not behind.
+    assert_eq!(bench.authority.lag(), 1);
     bench.now_ms = 1_020;
     // The same again, and a revision that is not there yet.
     bench.up(2, Up::Applied(2));
     bench.up(2, Up::Applied(99));
     assert_eq!((count(&bench), bench.authority.convergence().sum_ms), (2, 27));
     assert_eq!(bench.authority.convergence().buckets[3..5], [1, 1]);
+    assert_eq!(bench.authority.lag(), 0);
 }

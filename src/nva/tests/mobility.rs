@@ -165,7 +165,7 @@ fn vmm_10_without_the_token_of_the_move_nobody_gets_an_identifier() {
         // Nor by registering it.
         for nve in [2, 3] {
             let session = world.nves[nve as usize - 1].stream.as_ref().unwrap().0;
-            let register = Up::Register { id: 999, key: keys()[0], choices: at(nve), known: 0 };
+            let register = Up::Register { id: 999, key: keys()[0], choices: at(nve), known: 0, mac: None };
             world.step(Input::Up(session, register));
             world.settle();
             assert_eq!(world.owners(), [Some(name(1)), Some(name(1))]);

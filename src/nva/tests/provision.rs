@@ -340,6 +340,7 @@ fn welcome(revision: u64) -> Down {
         revision,
         lease_ms: 60_000,
         router: false,
+        blocks: true,
         bindings: false,
     }
 }

@@ -85,10 +85,11 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let slow = SessionId(3);
     hello(&mut authority, slow);
     let mut unread = 0;
+    let now_ms = std::cell::Cell::new(0);
     let mut step = |authority: &mut Authority, input| {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            for effect in authority.step(0, input) {
+            for effect in authority.step(now_ms.get(), input) {
                 match effect {
                     Effect::Down(id, down) if id == slow => unread += down.weight(),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
@@ -103,6 +104,8 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let (began, first) = (Instant::now(), authority.registry().revision());
     for round in 0..20 {
         // Every mapping of the first NVE, each in a transaction of its own.
+        // No identifier changes more often than it may.
+        now_ms.set(round * 1_000);
         for n in 0..mappings / 200 {
             let request = Up::Register {
                 id: n,

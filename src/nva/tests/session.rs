@@ -132,6 +132,7 @@ fn word(down: Down<Encoded>) -> Option<String> {
     };
     match read_down(write_down(down)).unwrap() {
         Down::Welcome { .. } | Down::Registered { .. } | Down::Refused { .. } => None,
+        Down::BlockLeased { block, .. } => Some(format!("block {block}")),
         Down::Page(mappings) => Some(format!("page{}", numbers(mappings))),
         Down::Delta(revision, mappings) => Some(format!("delta {revision}:{}", numbers(mappings))),
         Down::SnapshotEnd(revision) => Some(format!("end {revision}")),

@@ -275,6 +275,7 @@ impl World {
                 client::Effect::Tell(_)
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
+                | client::Effect::Blocks(_)
                 | client::Effect::Moves(_) => {}
             }
         }

@@ -59,3 +59,27 @@ fn what_cannot_be_taken_is_left_out_and_does_not_stop_the_rest() {
         [false, true, false, false, true, false, true]
     );
 }
+
+#[test]
+fn rfc_8171_confidence_falls_when_nobody_confirms_a_mapping_and_again_after_the_grace_period() {
+    let mut bench = Bench::of(CONFIG, vec![upsert(1, L1)]);
+    let target = MappingTarget::Blackhole;
+    let own = Change::Upsert(MappingRecord { domain: 0, identifier: Identifier(1 << 61 | 2), target });
+    bench.request(Request::Apply(Batch { origin: Origin::Admin, changes: vec![own], complete: false }));
+    (1..9).for_each(|now| bench.turn(now));
+    let mut confidences = |live: u64, grace_over: u64| {
+        bench.control.stats.nva.live.store(live, Ordering::Relaxed);
+        bench.control.stats.nva.grace_over.store(grace_over, Ordering::Relaxed);
+        let id = bench.request(Request::MappingList(Default::default()));
+        let Some(Answer::MappingList(Ok(all))) = bench.answers.remove(&id) else { panic!() };
+        let id = bench.request(Request::MappingGet(sir(1)));
+        let Some(Answer::MappingGet(Some(one))) = bench.answers.remove(&id) else { panic!() };
+        assert_eq!(one, all[0]);
+        all.iter().map(|view| view.confidence).collect::<Vec<_>>()
+    };
+    assert_eq!(confidences(0, 0), [100, 254]);
+    assert_eq!(confidences(1, 0), [200, 254]);
+    assert_eq!(confidences(0, 1), [32, 254]);
+    // The next session ends it at once.
+    assert_eq!(confidences(1, 1), [200, 254]);
+}

@@ -68,7 +68,8 @@ impl Bench {
             let mac = raw(key.mac);
             let bindings = tables.networks.bindings(key.port);
             let ipv4 = tenant.ipv4.iter().map(|address| Binding::ipv4(mac, *address));
-            let bound: Vec<_> = ipv4.map(|binding| bindings?.find(binding)).collect();
+            let ipv6 = tenant.ipv6.iter().map(|address| Binding::ipv6(mac, *address as u32));
+            let bound: Vec<_> = ipv4.chain(ipv6).map(|binding| bindings?.find(binding)).collect();
             let slot = tenant.handle.slot;
             let with_mac = tables.networks.with_mac(tenant.network, key.mac).map(|it| name(it.attachment));
             all.insert(format!(
@@ -132,7 +133,11 @@ fn attached(n: u8, form: u8, place: u8) -> Entry {
             "vlan: 9, identifiers: ['2001:db8:dddd:0:2000::{n:x}'], prefixes: ['2001:db8:{n:x}::/48']"
         ),
         1 => format!("network: blue, addresses: [10.2.0.{}]{vlan}", 10 + place),
-        2 => format!("network: red, addresses: [10.1.0.{}, 10.1.0.{}]{vlan}", 10 + place, 50 + n),
+        2 => format!(
+            "network: red, addresses: [10.1.0.{}, 10.1.0.{}, '2001:db8:a::{n:x}', '2001:db8:a::{place:x}00']{vlan}",
+            10 + place,
+            50 + n
+        ),
         _ => format!("network: red, addresses: [10.1.0.{}], groups: [239.1.2.{}]{vlan}", 100 + n, n % 2),
     };
     Entry::attachment(&format!("{{name: vm{n}, port: {port}, mac: '{mac}', {what}}}")).unwrap()
@@ -150,9 +155,24 @@ fn policy(n: u8) -> Entry {
     Entry::of_policy(&PolicyWords { from: from.into(), to: to.into(), via }).unwrap()
 }
 
-fn file() -> String {
-    FILE.replace("nva:", "  - {name: b, device: net_null2, role: access}\nnva:")
+/// The node's file: one without and one with a network, a tenant and a policy of its own, and a task that may be in the way.
+fn file(has_own: bool) -> String {
+    let file = FILE.replace("nva:", "  - {name: b, device: net_null2, role: access}\nnva:");
+    match has_own {
+        false => file,
+        true => format!("{file}{OWN}"),
+    }
 }
+
+const OWN: &str = r#"
+virtual_networks: [{name: own, vnid: 9, domain: ours, ipv4: [{prefix: 10.9.0.0/24, gateway: 10.9.0.1}]}]
+policies: [{from: own, to: outside}]
+attachments:
+  - {name: mine, port: b, vlan: 5, mac: "02:00:00:00:02:01", network: own, addresses: [10.9.0.7]}
+  - {name: task, port: a, vlan: 9, mac: "02:00:00:00:01:01", identifiers: ["2001:db8:dddd:0:2000::1"]}
+"#;
+
+const RED_IPV6: &str = ", ipv6: {prefix: '2001:db8:a::/96', gateway: '2001:db8:a::ffff'}";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -160,12 +180,13 @@ proptest! {
     /// Whatever came and went before, refused or not.
     #[test]
     fn a_change_by_itself_is_the_same_as_everything_from_the_beginning(
-        steps in prop::collection::vec((0u8..16, 0u8..12, 0u8..4, 0u8..24), 1..14),
+        steps in prop::collection::vec((0u8..20, 0u8..12, 0u8..4, 0u8..24), 1..14),
     ) {
         let mut wanted = Wanted::default();
-        wanted.set(network("red", 1, ""));
+        wanted.set(network("red", 1, RED_IPV6));
         wanted.set(network("blue", 2, ""));
-        let mut bench = Bench::with(&file());
+        let (mut has_own, mut links) = (false, [true; 2]);
+        let mut bench = Bench::with(&file(has_own));
         prop_assert!(!bench.steps(&wanted));
         for (kind, n, form, place) in steps {
             let before = bench.provisioned.last().unwrap().1.len();
@@ -175,6 +196,17 @@ proptest! {
                 10..12 => wanted.set(policy(place)),
                 12 | 13 => wanted.withdraw(policy(place).name()),
                 14 => wanted.set(network("blue", 2, if form == 0 { "" } else { ", mtu: 1400" })),
+                // The node's file has others, or the link of a port comes or goes.
+                15 | 16 => {
+                    has_own = !has_own;
+                    std::fs::write(&bench.control.path, file(has_own)).unwrap();
+                    bench.request(Request::Reload);
+                }
+                17 => {
+                    links[1] = !links[1];
+                    bench.links = links;
+                    bench.input(0, Input::Links(states(links)));
+                }
                 // Several at once.
                 _ => {
                     wanted.set(attached(n, form, place));
@@ -184,12 +216,15 @@ proptest! {
                     wanted.set(policy(n));
                 }
             }
+            // What is wanted is told again although it may be the same.
+            wanted.sequence += u64::from(matches!(kind, 15..=17));
             let stepped = bench.steps(&wanted);
             let is_refused = !bench.provisioned.last().unwrap().1.is_empty();
-            prop_assert!(stepped || kind == 14 || before > 0 || is_refused || form % 4 == 0);
+            prop_assert!(stepped || (14..=16).contains(&kind) || before > 0 || is_refused || form % 4 == 0);
             let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join("node.yaml"), file()).unwrap();
+            std::fs::write(dir.path().join("node.yaml"), file(has_own)).unwrap();
             let mut scratch = Bench::at(dir, wanted.objects(), Vec::new());
+            scratch.links = links;
             scratch.steps(&wanted);
             prop_assert_eq!(bench.picture(), scratch.picture());
         }

@@ -81,7 +81,7 @@ impl Filling {
         for prefix in self
             .layout
             .sixteenths()
-            .chain([self.layout.objects(), self.layout.restored()])
+            .chain([self.layout.objects(), self.layout.allocations(), self.layout.restored()])
             .collect::<Vec<_>>()
         {
             let options = DeleteOptions::new().with_range(end_of(&prefix));
@@ -113,6 +113,10 @@ impl Filling {
             progress("copying", done, all);
             self.write_marked(batch.iter().map(|(key, it)| self.layout.put_object(key, it)).collect())?;
             done += batch.len();
+        }
+        for batch in stored.allocations.chunks(BATCH) {
+            let put = batch.iter().map(|(key, it)| self.layout.put_allocation(key, it));
+            self.write_marked(put.collect())?;
         }
         progress("copying", all, all);
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! * `head`: form, epoch, revision and token of the last transaction. While a copy fills the prefix, a [`Mark`] instead,
 //!   which no authority takes for a head.
+//! * `a/KEY`: what is allocated to NVEs.
 //! * `o/KEY`: what operators want at NVEs.
 //! * `m/MOVE`: an attachment that moves from one NVE to another.
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
@@ -13,10 +14,11 @@
 
 use super::turns::Instance;
 use crate::nva::mobility::{Move, MoveId};
-use crate::nva::model::{Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use crate::nva::store::bytes::{read_key, write_key};
 use crate::nva::store::form::{
-    read_object, read_object_key, read_record, write_object, write_object_key, write_record,
+    read_allocation, read_allocation_key, read_object, read_object_key, read_record, write_allocation,
+    write_allocation_key, write_object, write_object_key, write_record,
 };
 use crate::nva::store::interface::EPOCH;
 use crate::nva::store::move_form::{read_move, write_move};
@@ -51,6 +53,7 @@ pub(super) enum Place {
     Head,
     Record(Key),
     Object(ObjectKey),
+    Allocation(AllocationKey),
     Move(MoveId),
     Session(String),
     Restored,
@@ -97,6 +100,15 @@ impl Layout {
         format!("{}{}", self.objects(), write_object_key(key))
     }
 
+    /// What the keys of all allocations begin with.
+    pub(super) fn allocations(&self) -> String {
+        format!("{}a/", self.prefix)
+    }
+
+    fn allocation(&self, key: &AllocationKey) -> String {
+        format!("{}{}", self.allocations(), write_allocation_key(key))
+    }
+
     /// What the keys of all moves begin with.
     pub(super) fn moves(&self) -> String {
         format!("{}m/", self.prefix)
@@ -126,6 +138,7 @@ impl Layout {
             None if text == "head" => Place::Head,
             None if text == "restored" => Place::Restored,
             Some(("c", nve)) => Place::Completed(nve.into()),
+            Some(("a", key)) => read_allocation_key(key).map_or(Place::Other, Place::Allocation),
             Some(("o", key)) => read_object_key(key).map_or(Place::Other, Place::Object),
             Some(("m", hex)) => {
                 u64::from_str_radix(hex, 16).map_or(Place::Other, |id| Place::Move(MoveId(id)))
@@ -150,13 +163,17 @@ impl Layout {
         let lease = PutOptions::new().with_lease(lease);
         let opened = offer.commit.opened.iter();
         let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
-        let Transaction { writes, deletes, objects, moves, ends_restoration, completed } =
+        let Transaction { writes, deletes, objects, moves, ends_restoration, completed, allocations } =
             &offer.commit.transaction;
         let writes = writes.iter().map(|(key, record)| self.put_record(*key, record));
         let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));
         let objects = objects.iter().map(|(key, object)| match object {
             Some(object) => self.put_object(key, object),
             None => TxnOp::delete(self.object(key), None),
+        });
+        let allocations = allocations.iter().map(|(key, allocation)| match allocation {
+            Some(allocation) => self.put_allocation(key, allocation),
+            None => TxnOp::delete(self.allocation(key), None),
         });
         let moves = moves.iter().map(|(id, one)| match one {
             Some(one) => TxnOp::put(self.one_move(*id), write_move(one), None),
@@ -166,7 +183,7 @@ impl Layout {
         let all_completed = || TxnOp::delete(self.completed(""), Some(DeleteOptions::new().with_prefix()));
         let ends = ends_restoration.then(|| [TxnOp::delete(self.restored(), None), all_completed()]);
         let head = TxnOp::put(self.head(), write_head(&offer.head), None);
-        let changes = opened.chain(writes).chain(deletes).chain(objects).chain(moves);
+        let changes = opened.chain(writes).chain(deletes).chain(objects).chain(moves).chain(allocations);
         changes.chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
     }
 
@@ -183,6 +200,10 @@ impl Layout {
     pub(super) fn put_object(&self, key: &ObjectKey, object: &Object) -> TxnOp {
         TxnOp::put(self.object(key), write_object(object), None)
     }
+
+    pub(super) fn put_allocation(&self, key: &AllocationKey, allocation: &Allocation) -> TxnOp {
+        TxnOp::put(self.allocation(key), write_allocation(allocation), None)
+    }
 }
 
 /// A record as it stands in the store.
@@ -196,6 +217,11 @@ pub(super) fn object(key: ObjectKey, bytes: &[u8]) -> Result<(ObjectKey, Object)
         Some(object) => Ok((key, object)),
         None => Err(format!("{key} is damaged")),
     }
+}
+
+/// An allocation as it stands in the store.
+pub(super) fn allocation(key: AllocationKey, bytes: &[u8]) -> Result<(AllocationKey, Allocation), String> {
+    read_allocation(bytes).map(|it| (key, it)).ok_or_else(|| format!("the allocation of {key} is damaged"))
 }
 
 /// A move as it stands in the store.

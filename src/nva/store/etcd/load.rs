@@ -1,7 +1,8 @@
 //! Reads everything that the store held at one revision of etcd.
 
 use super::layout::{
-    Claim, Layout, Place, end_of, object, one_move, read_claim, read_head, read_mark, record, write_head,
+    Claim, Layout, Place, allocation, end_of, object, one_move, read_claim, read_head, read_mark, record,
+    write_head,
 };
 use super::link::{Failure, answer};
 use crate::nva::store::interface::{Progress, Stored};
@@ -69,6 +70,12 @@ pub(super) async fn load(
         let Place::Object(key) = layout.place(value.key()) else { continue };
         objects.push(object(key, value.value()).map_err(Failure::Refused)?);
     }
+    let mut allocations = Vec::new();
+    for value in range(client, &layout.allocations(), PAGE, at).await? {
+        let Place::Allocation(key) = layout.place(value.key()) else { continue };
+        allocations.push(allocation(key, value.value()).map_err(Failure::Refused)?);
+    }
+    allocations.sort_unstable_by_key(|(key, _)| *key);
     let mut moves = Vec::new();
     for value in range(client, &layout.moves(), OBJECTS, at).await? {
         let Place::Move(id) = layout.place(value.key()) else { continue };
@@ -89,7 +96,7 @@ pub(super) async fn load(
     }
     progress("reading", SHARDS, SHARDS);
     let (epoch, revision) = (head.epoch, head.revision);
-    let stored = Stored { epoch, revision, restored, completed, records, objects, moves };
+    let stored = Stored { epoch, revision, restored, completed, records, objects, moves, allocations };
     Ok(Loaded { head, at, stored, claims })
 }
 

@@ -1,6 +1,6 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
-use super::layout::{Claim, Layout, Place, object, one_move, read_claim, read_head, record};
+use super::layout::{Claim, Layout, Place, allocation, object, one_move, read_claim, read_head, record};
 use super::link::{CONNECT, Failure, Link, answer, in_words};
 use super::turns::Instance;
 use crate::config::EtcdConfig;
@@ -97,6 +97,17 @@ impl Assembler {
             },
             Place::Object(key) => {
                 self.transaction.objects.push((key, None));
+                None
+            }
+            Place::Allocation(key) if is_put => match allocation(key, value.value()) {
+                Ok((key, allocation)) => {
+                    self.transaction.allocations.push((key, Some(allocation)));
+                    None
+                }
+                Err(why) => Some(Item::Damaged(why)),
+            },
+            Place::Allocation(key) => {
+                self.transaction.allocations.push((key, None));
                 None
             }
             Place::Move(id) if is_put => match one_move(id, value.value()) {

@@ -1,7 +1,7 @@
 //! The store at work: offers transactions, follows those of all authorities, and tells of sessions.
 
 use super::layout::{Claim, Layout, read_head, write_claim, write_head};
-use super::lease;
+use super::lease::{self, Lent};
 use super::link::{Failure, Link, PAUSE, answer};
 use super::load::{Loaded, load};
 use super::turns::Turns;
@@ -68,7 +68,7 @@ pub(super) struct Work {
     /// Sessions that ended, of which etcd is to be told.
     left: VecDeque<Session>,
     /// What is said of sessions here ends with it.
-    lease: Option<i64>,
+    lease: Lent,
     reports: mpsc::UnboundedSender<Report>,
     items: mpsc::Receiver<Item>,
     follower: Option<JoinHandle<()>>,
@@ -106,7 +106,7 @@ impl Work {
             turns: Turns::new(instance),
             here: BTreeMap::new(),
             left: VecDeque::new(),
-            lease: None,
+            lease: Err(None),
             items: mpsc::channel(1).1,
             follower: None,
             offering: None,
@@ -130,7 +130,7 @@ impl Work {
     ) {
         self.follow(self.known + 1);
         self.report_elsewhere(claims);
-        let (lends, mut lease) = watch::channel(None);
+        let (lends, mut lease) = watch::channel(Err(None));
         let keeper = tokio::spawn(lease::keep(self.config.clone(), lends));
         loop {
             self.offer().await;
@@ -147,7 +147,7 @@ impl Work {
                 () = at(self.again) => self.offer_again(),
                 () = at(self.retold) => self.retold = None,
                 Ok(()) = lease.changed() => {
-                    let lent = *lease.borrow_and_update();
+                    let lent = lease.borrow_and_update().clone();
                     self.lend(lent);
                 }
             }
@@ -159,8 +159,8 @@ impl Work {
         keeper.abort();
         self.follower.iter().for_each(JoinHandle::abort);
         // What this authority said of sessions ends with it.
-        if let (Some(id), Ok(mut client)) = (self.lease, self.link.client().await) {
-            let _ = tokio::time::timeout(PAUSE, client.lease_revoke(id)).await;
+        if let (Ok(id), Ok(mut client)) = (&self.lease, self.link.client().await) {
+            let _ = tokio::time::timeout(PAUSE, client.lease_revoke(*id)).await;
         }
     }
 
@@ -197,8 +197,16 @@ impl Work {
             return;
         }
         let Some(offer) = self.sequencer.offer().cloned() else { return };
-        // It is there soon, or etcd is not.
-        let Some(lease) = self.lease else { return };
+        let lease = match &self.lease {
+            Ok(lease) => *lease,
+            // It is there soon, or etcd is not.
+            Err(None) => return,
+            Err(Some(why)) => {
+                let refused = Answer::Refused(format!("etcd gives no lease: {why}"));
+                self.offering = Some(Box::pin(async move { (offer, refused, None) }));
+                return;
+            }
+        };
         if let Some(until) = self.turns.waits_until(Instant::now()) {
             self.again = Some(until);
             return;
@@ -270,8 +278,8 @@ impl Work {
     }
 
     /// What was said with an earlier lease is forgotten, and said again.
-    fn lend(&mut self, lent: Option<i64>) {
-        if lent.is_some() && self.lease != lent && !self.here.is_empty() {
+    fn lend(&mut self, lent: Lent) {
+        if lent.is_ok() && self.lease != lent && !self.here.is_empty() {
             self.report(Report::Forgotten);
         }
         self.lease = lent;

@@ -311,6 +311,14 @@ fn no_authority_goes_on_with_a_store_whose_registry_moved_and_what_it_was_is_rea
     assert_eq!((stored.epoch, stored.revision, &stored.records), ([7; EPOCH], 2, &expected));
     drop(store);
     assert_eq!(verify(&path).unwrap().revision, 2);
+    // A release that knows nothing of moves finds no epoch there, and refuses the file.
+    {
+        let database = redb::Database::open(&path).unwrap();
+        let table = redb::TableDefinition::<&str, &[u8]>::new("meta");
+        let begun = redb::ReadableDatabase::begin_read(&database).unwrap();
+        let meta = begun.open_table(table).unwrap();
+        assert_ne!(meta.get("epoch").unwrap().unwrap().value().len(), EPOCH);
+    }
     // The way back: what a backup of it holds is a registry again, also in its own place.
     backup(&stored, &copy).unwrap();
     restore(&copy, &path, 8, NOW_S).unwrap();

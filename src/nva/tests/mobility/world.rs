@@ -160,11 +160,12 @@ impl World {
                     let keys = own.flat_map(|(_, seen)| {
                         registry.map_or(Vec::new(), |it| it.keys_of(&seen.entry).unwrap())
                     });
-                    let attached = keys.map(|key| (key, at_all(n as u64 + 1))).collect();
+                    let attached = keys.map(|key| (key, at_all(n as u64 + 1).into())).collect();
                     self.client(n, client::Input::Attached(attached));
                     self.client(n, client::Input::Provisioned(objects.known.clone(), Vec::new()));
                 }
                 client::Effect::Moves(moves) => self.nves[n].moves = moves,
+                client::Effect::Blocks(_) | client::Effect::Found(..) => {}
                 client::Effect::Apply { .. } => self.nves[n].applying += 1,
                 client::Effect::Compare => self.client(n, client::Input::Compared(Vec::new())),
                 client::Effect::Close => {
