@@ -7,13 +7,14 @@ use crate::api::views::{
 };
 use crate::config::{Config, Fingerprint, LogLevel, MappingFile, RefusedEntry};
 use crate::ila::Identifier;
-use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
+use crate::mapping::{Applied, Batch, Digest, Parts, Presence, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
 use crate::node::exchange::{Frame, Settings};
 use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
 use crate::node::provision::Provision;
+use crate::node::rib::PresenceRefused;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
 use crate::nva::client::Objects;
@@ -21,8 +22,8 @@ use crate::nva::{
     self,
     model::{Known, Network},
 };
-use crate::path::Notice;
-use crate::table::PortId;
+use crate::path::{Notice, Sign};
+use crate::table::{AttachmentKey, PortId};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -119,6 +120,8 @@ pub enum Effect {
     Published(u64),
     /// Tell the client of the authority.
     ForAuthority(ForAuthority),
+    /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
+    Seen(AttachmentKey, Sign),
     /// Add this to the events of tenants.
     Event(EventRecord),
     /// Replace the census.
@@ -298,6 +301,8 @@ pub enum Request {
     HeldIn(Parts),
     /// The authority found these identifiers of a MAC address.
     FoundMac(Network, Mac, Vec<Identifier>),
+    /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
+    Presence(AttachmentKey, Presence),
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -345,6 +350,8 @@ pub enum Answer {
     HeldIn(Vec<(u64, Identifier)>),
     /// It was heard.
     FoundMac(()),
+    /// Whether it is in force, or why not.
+    Presence(Result<(), PresenceRefused>),
 }
 
 /// What the pending updates wait for.

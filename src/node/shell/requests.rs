@@ -67,6 +67,7 @@ impl Waiters {
             Request::FoundMac(network, mac, identifiers, to) => {
                 (To::FoundMac(network, mac, identifiers), waiter(to, open!(FoundMac)))
             }
+            Request::Presence(at, presence, to) => (To::Presence(at, presence), waiter(to, open!(Presence))),
             Request::Events(after, to) => {
                 // Who no longer waits for the answer does not get it.
                 drop(to.send(source::follow(&stats.events, after)));
