@@ -45,6 +45,8 @@ const SNAPSHOTS: (u64, u64) = (10, 6_000_000);
 const QUERIES: (u64, u64) = (2_000, 1_000);
 /// Triangular packets of one ILA router that are heard at once, and the time after which another one is.
 const TRIANGLES: (u64, u64) = (200, 10_000);
+/// Reports of attached networks that an NVE may make at once, and the time after which it may make another one.
+const REPORTS: (u64, u64) = (128, 10_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -563,6 +565,7 @@ impl Authority {
             requests: requests(self.settings.sessions.requests_per_second),
             queries: Bucket::new(QUERIES.0, QUERIES.1),
             triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
+            reports: Bucket::new(REPORTS.0, REPORTS.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };

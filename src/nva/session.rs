@@ -25,6 +25,7 @@ pub(super) struct Allowance {
     pub(super) requests: Bucket,
     pub(super) queries: Bucket,
     pub(super) triangles: Bucket,
+    pub(super) reports: Bucket,
 }
 
 /// All sessions.

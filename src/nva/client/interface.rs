@@ -5,6 +5,7 @@ use crate::mapping::Digest;
 use crate::net::Mac;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
+use crate::nva::finds::MacCounts;
 use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, Told, Triangle, Up};
 use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::wanted::Objects;
@@ -134,4 +135,6 @@ pub struct Status {
     pub drift: DriftCounts,
     /// What came of asking, in cache mode.
     pub cache: Counts,
+    /// What came of asking by MAC address.
+    pub macs: MacCounts,
 }
