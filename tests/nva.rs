@@ -284,7 +284,7 @@ async fn operators_see_and_do_what_their_role_allows() {
     let (seen, text) = ilactl("operator-victor", &["nves"]);
     assert!(seen && text.contains("nve1  nva1"), "{text}");
     let (seen, text) = ilactl("operator-victor", &["records", "--nve", "nve1", "--locator", "fd00:1::/64"]);
-    assert!(seen && text.contains(&format!("{sir}  nve1          1  fd00:1::/64")), "{text}");
+    assert!(seen && text.contains(&format!("{sir}  nve1          1  -    fd00:1::/64")), "{text}");
     for none in [&["--nve", "nve2"][..], &["--locator", "fd00:2::/64"], &["--sir", "2001:db8:dddd::2"]] {
         let (seen, text) = ilactl("operator-victor", &[&["--json", "records"], none].concat());
         assert!(seen && text == "[]\n", "{text}");
@@ -630,6 +630,7 @@ async fn what_an_nve_lies_about_mac_addresses_and_networks_hurts_no_other_ones_t
         };
         while !has_come() {
             assert!(Instant::now() < end, "{}", authority.log.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     let (_, networks) = authority.ilactl("operator-alice", &["networks"]);

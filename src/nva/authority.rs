@@ -32,7 +32,6 @@ use std::sync::Arc;
 pub use super::commits::{Commit, CommitRules, Released};
 pub use super::message::{SessionId, Ticket};
 pub use interface::{Configured, Drifts, Effect, Input, SessionLimits, Settings, Triangles, used_ms};
-pub use networks::NetworkAt;
 
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;

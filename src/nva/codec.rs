@@ -2,7 +2,10 @@
 
 mod bindings;
 
+pub use super::malformed::Malformed;
+
 use super::catalogue::Seen;
+use super::malformed::{MAX_NAME, malformed};
 use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, TRIANGLES, Told, Triangle, Up};
 use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};
@@ -14,8 +17,6 @@ use prost::Message;
 use prost::bytes::BytesMut;
 use std::sync::Arc;
 
-/// Longest name of an NVE in bytes.
-const MAX_NAME: usize = 64;
 /// Longest epoch in bytes.
 const MAX_EPOCH: usize = 64;
 
@@ -26,15 +27,6 @@ const MAX_PARTS: usize = 32 * PARTS;
 const MAX_OBJECT_NAME: usize = 64;
 /// Longest reason of a refusal of an object in bytes.
 const MAX_WHY: usize = 512;
-
-/// A message that breaks the protocol, and how.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(String);
-
-fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(why.into()))
-}
 
 /// Reads a message of an NVE.
 ///

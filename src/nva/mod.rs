@@ -43,6 +43,7 @@ mod follower;
 mod interest;
 mod listen;
 pub mod log;
+mod malformed;
 mod manage;
 pub mod message;
 pub mod metrics;

@@ -18,8 +18,6 @@ use super::flaps::Flaps;
 use super::model::{Choice, Key, Network, ObjectKey, Record, Transaction};
 use super::quotas::Networks;
 
-pub(in crate::nva) use bound::Shared;
-
 pub use super::flaps::FreezeRules;
 pub use super::model::Nve;
 pub use super::quotas::Quotas;

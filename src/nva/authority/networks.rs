@@ -3,27 +3,12 @@
 use super::Authority;
 use crate::config::ObjectName;
 use crate::net::Mac;
-use crate::nva::attached::Change;
+use crate::nva::attached::{Change, NetworkAt};
+use crate::nva::bindings::Shared;
 use crate::nva::event::{By, Event, Kind};
 use crate::nva::message::{AttachedNetwork, AttachedNetworks, SessionId};
 use crate::nva::model::{Network, ObjectKey};
-use crate::nva::registry::Shared;
 use std::sync::Arc;
-
-/// A virtual network at one NVE, as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkAt<'a> {
-    /// The network.
-    pub network: Network,
-    /// The name that operators of the authority gave it.
-    pub declared: Option<&'a str>,
-    /// The NVE.
-    pub nve: &'a str,
-    /// What it has.
-    pub at: &'a AttachedNetwork,
-    /// The MAC address that its gateway should have.
-    pub gateway_mac: Mac,
-}
 
 impl Authority {
     /// Virtual networks behind one, at each NVE with a session here that has tenants of them.
