@@ -61,6 +61,8 @@ fn stats() -> Stats {
     stats.nva.cached.store(27, Ordering::Relaxed);
     stats.nva.refreshed.store(28, Ordering::Relaxed);
     stats.nva.redirected.store(29, Ordering::Relaxed);
+    stats.nva.sought_macs.store(36, Ordering::Relaxed);
+    stats.nva.found_macs.store(37, Ordering::Relaxed);
     stats.nva.triangular.store(30, Ordering::Relaxed);
     stats.nva.digests.store(31, Ordering::Relaxed);
     stats.nva.drifted_parts.store(32, Ordering::Relaxed);
@@ -180,6 +182,8 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_nva_refreshed_mappings_total", 28.0),
         ("ilagate_nva_redirected_mappings_total", 29.0),
         ("ilagate_nva_triangular_reports_total", 30.0),
+        ("ilagate_nva_sought_macs_total", 36.0),
+        ("ilagate_nva_found_macs_total", 37.0),
         ("ilagate_nva_digests_total", 31.0),
         ("ilagate_nva_drift_total{what=mappings}", 32.0),
         ("ilagate_nva_drift_total{what=objects}", 33.0),

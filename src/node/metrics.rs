@@ -113,6 +113,8 @@ impl Values {
         count(NVA_REFRESHED, &stats.nva.refreshed);
         count(NVA_REDIRECTED, &stats.nva.redirected);
         count(NVA_TRIANGULAR, &stats.nva.triangular);
+        count(NVA_SOUGHT_MACS, &stats.nva.sought_macs);
+        count(NVA_FOUND_MACS, &stats.nva.found_macs);
         for (reason, by) in [
             ("suppressed", [&stats.nva.suppressed, &stats.nva.suppressed_by_workers]),
             ("lost", [&stats.nva.lost, &stats.nva.lost_by_workers]),

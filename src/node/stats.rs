@@ -99,6 +99,10 @@ pub struct NvaCounters {
     pub redirected: AtomicU64,
     /// Triangular packets that this node told of, as an ILA router.
     pub triangular: AtomicU64,
+    /// MAC addresses that the authority was asked for.
+    pub sought_macs: AtomicU64,
+    /// Those that somebody has.
+    pub found_macs: AtomicU64,
     /// Digests of the authority that were compared with what is in force.
     pub digests: AtomicU64,
     /// Parts of the mappings that differed, and were told anew.
@@ -125,6 +129,8 @@ impl NvaCounters {
         self.grace_over.store(status.grace_over.into(), Ordering::Relaxed);
         self.forgot.store(status.forgot, Ordering::Relaxed);
         self.triangular.store(status.triangles, Ordering::Relaxed);
+        self.sought_macs.store(status.macs.asked, Ordering::Relaxed);
+        self.found_macs.store(status.macs.found, Ordering::Relaxed);
         let DriftCounts { compared, parts, objects } = status.drift;
         self.digests.store(compared, Ordering::Relaxed);
         self.drifted_parts.store(parts, Ordering::Relaxed);

@@ -43,6 +43,21 @@ pub(super) enum Change {
     Detached(Network),
 }
 
+/// A virtual network at one NVE, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkAt<'a> {
+    /// The network.
+    pub network: Network,
+    /// The name that operators of the authority gave it.
+    pub declared: Option<&'a str>,
+    /// The NVE.
+    pub nve: &'a str,
+    /// What it has.
+    pub at: &'a AttachedNetwork,
+    /// The MAC address that its gateway should have.
+    pub gateway_mac: Mac,
+}
+
 impl Attached {
     /// An NVE says what it has. Gives what changes by that.
     ///

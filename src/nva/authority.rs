@@ -36,7 +36,6 @@ use std::sync::Arc;
 pub use super::commits::{Commit, CommitRules, Released};
 pub use super::message::{SessionId, Ticket};
 pub use interface::{Configured, Drifts, Effect, Input, SessionLimits, Settings, Triangles, used_ms};
-pub use networks::NetworkAt;
 
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;
@@ -51,6 +50,8 @@ const QUERIES: (u64, u64) = (2_000, 1_000);
 const TRIANGLES: (u64, u64) = (200, 10_000);
 /// What an NVE may say of moves at once, and the time after which it may say something more.
 const MOVES: (u64, u64) = (2_000, 1_000);
+/// Reports of attached networks that an NVE may make at once, and the time after which it may make another one.
+const REPORTS: (u64, u64) = (128, 10_000);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -616,6 +617,7 @@ impl Authority {
             queries: Bucket::new(QUERIES.0, QUERIES.1),
             triangles: Bucket::new(TRIANGLES.0, TRIANGLES.1),
             moves: Bucket::new(MOVES.0, MOVES.1),
+            reports: Bucket::new(REPORTS.0, REPORTS.1),
         };
         self.sessions.allowances.entry(nve.clone()).or_insert_with(full);
         let Some(session) = self.sessions.all.get_mut(&id) else { return };

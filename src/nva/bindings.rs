@@ -37,3 +37,16 @@ fn entry(key: Key, record: &Record) -> Option<(Network, Mac, u64)> {
     let mac = record.mac.filter(|_| record.is_held())?;
     Some((key.network()?, mac, key.identifier))
 }
+
+/// A MAC address that two NVEs registered in one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shared {
+    /// What was registered last.
+    pub(super) key: Key,
+    pub(super) mac: Mac,
+    pub(super) nve: String,
+    /// Another NVE that has it.
+    pub(super) other: String,
+    /// The one that is told to whoever asks.
+    pub(super) first: String,
+}

@@ -11,6 +11,7 @@ pub use super::blocks::OwnBlock;
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
+pub use super::finds::MacCounts;
 pub use super::message::Extent;
 pub use super::mobility::{NodeMoves, Sight};
 pub use super::wanted::{Objects, Wishes};
@@ -43,6 +44,8 @@ const GREETING_MS: u64 = 5_000;
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;
+/// Shortest time between two reports of the networks that are attached.
+const REPORT_MS: u64 = 100;
 /// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
 const ASKED: usize = 512;
 
@@ -121,6 +124,8 @@ pub struct Client {
     reported: BTreeMap<Network, AttachedNetwork>,
     /// The authority of this session knows of none yet.
     reports_anew: bool,
+    /// The next report is not made before.
+    report_due_ms: u64,
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
     /// How attachments may move to the node and from it.
@@ -163,6 +168,7 @@ impl Client {
             networks: BTreeMap::new(),
             reported: BTreeMap::new(),
             reports_anew: true,
+            report_due_ms: 0,
             wanted_objects: None,
             modes: Modes::default(),
             moves: Sightings::default(),
@@ -244,6 +250,7 @@ impl Client {
             grace_over: self.grace.as_ref().is_some_and(|grace| grace.is_over),
             forgot: self.grace.as_ref().is_some_and(GraceTimer::forgot),
             cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
+            macs: self.finds.counts(),
         }
     }
 
@@ -307,7 +314,7 @@ impl Client {
         self.effects.extend(self.blocks.take_changed().map(Effect::Blocks));
         self.follow_the_cache();
         self.follow_the_operators();
-        self.tell_of_networks();
+        self.tell_of_networks(now_ms);
         self.follow_the_moves(now_ms);
         match self.follower.next_work() {
             Some(Work::Apply(extent, mappings, known)) => {
@@ -381,10 +388,12 @@ impl Client {
     }
 
     /// Says what changed of the networks of which there are tenants here: everything in the first message of a session.
-    fn tell_of_networks(&mut self) {
-        if !self.takes_bindings() || self.networks == self.reported && !self.reports_anew {
+    fn tell_of_networks(&mut self, now_ms: u64) {
+        let is_due = self.reports_anew || now_ms >= self.report_due_ms && self.networks != self.reported;
+        if !is_due || !self.takes_bindings() {
             return;
         }
+        self.report_due_ms = now_ms + REPORT_MS;
         let mut whole = std::mem::take(&mut self.reports_anew);
         if whole {
             self.reported.clear();

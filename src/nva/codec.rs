@@ -6,7 +6,10 @@ mod moves;
 
 pub use fields::Malformed;
 
+pub use super::malformed::Malformed;
+
 use super::catalogue::Seen;
+use super::malformed::{MAX_NAME, malformed};
 use super::message::{Down, Encoded, Provision, QUERY_KEYS, REFUSED, TRIANGLES, Told, Triangle, Up};
 use super::model::{Choice, Key, Known, MAX_LOCATORS, Record};
 use super::v1::{self, down, up};

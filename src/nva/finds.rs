@@ -15,6 +15,15 @@ const NOBODY_MS: u64 = 5_000;
 /// A MAC address of a virtual network.
 pub(super) type Sought = (Network, Mac);
 
+/// What came of questions by MAC address, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MacCounts {
+    /// MAC addresses that the authority was asked for.
+    pub asked: u64,
+    /// Those that somebody has.
+    pub found: u64,
+}
+
 /// The questions of one NVE.
 #[derive(Debug, Default)]
 pub(super) struct Finds {
@@ -24,6 +33,7 @@ pub(super) struct Finds {
     /// Until when nobody has it.
     nobody: HashMap<Sought, u64>,
     next_id: u64,
+    counts: MacCounts,
 }
 
 impl Finds {
@@ -51,6 +61,7 @@ impl Finds {
             self.pending.insert((network, mac));
             macs.push(mac);
         }
+        self.counts.asked += macs.len() as u64;
         self.next_id += 1;
         self.asked.insert(self.next_id, (network, macs.clone()));
         Some(Up::FindMacs { id: self.next_id, network, macs })
@@ -67,6 +78,7 @@ impl Finds {
         let (network, macs) = self.asked.remove(&id)?;
         macs.iter().for_each(|mac| _ = self.pending.remove(&(network, *mac)));
         let found: Vec<FoundMac> = found.into_iter().filter(|one| macs.contains(&one.mac)).collect();
+        self.counts.found += found.len() as u64;
         let until_ms = now_ms + u64::from(negative_lifetime_ms).min(NOBODY_MS);
         for mac in macs.into_iter().filter(|mac| found.iter().all(|one| one.mac != *mac)) {
             if self.nobody.len() >= NOBODY {
@@ -77,6 +89,11 @@ impl Finds {
             }
         }
         Some((network, found))
+    }
+
+    /// What came of it.
+    pub(super) fn counts(&self) -> MacCounts {
+        self.counts
     }
 
     /// The session ended: nobody answers what was asked.

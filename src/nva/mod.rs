@@ -49,6 +49,7 @@ mod interest;
 mod key;
 mod listen;
 pub mod log;
+mod malformed;
 mod manage;
 pub mod message;
 pub mod metrics;

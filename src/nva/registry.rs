@@ -22,8 +22,6 @@ use super::mobility::{MoveRules, Moves};
 use super::model::{Allocation, AllocationKey, Choice, Key, Network, ObjectKey, Record, Transaction};
 use super::quotas::Networks;
 
-pub(in crate::nva) use bound::Shared;
-
 pub use super::allocations::{AllocationRules, Leased, LocatorChange, Pool};
 pub use super::flaps::FreezeRules;
 pub use super::model::Nve;

@@ -28,6 +28,7 @@ pub(super) struct Allowance {
     pub(super) queries: Bucket,
     pub(super) triangles: Bucket,
     pub(super) moves: Bucket,
+    pub(super) reports: Bucket,
 }
 
 /// All sessions.

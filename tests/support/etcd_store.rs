@@ -88,7 +88,7 @@ pub fn record(sequence: u64, locators: u64) -> Record {
         choices: (0..locators).map(choice).collect(),
         owner: format!("nve{sequence}"),
         sequence,
-        mac: (sequence % 2 == 0).then_some(Mac([2, 0, 0, 0, 0, 7])),
+        mac: sequence.is_multiple_of(2).then_some(Mac([2, 0, 0, 0, 0, 7])),
     }
 }
 

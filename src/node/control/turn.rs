@@ -18,10 +18,7 @@ use crate::node::rib::PresenceRefused;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
 use crate::nva::client::Objects;
-use crate::nva::{
-    self,
-    model::{Known, Network},
-};
+use crate::nva::model::{self, Known, Network};
 use crate::path::{Notice, Sign};
 use crate::table::{AttachmentKey, PortId};
 use std::net::Ipv6Addr;
@@ -132,7 +129,7 @@ pub enum ForAuthority {
     /// A tenant asks who has this MAC address of its network.
     FindMac(Network, Mac),
     /// A tenant announced that it has this identifier.
-    Announced(nva::model::Key),
+    Announced(model::Key),
     /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
     Seen(AttachmentKey, Sign),
 }

@@ -109,6 +109,10 @@ families! {
     NVA_REDIRECTED: Counter = "ilagate_nva_redirected_mappings_total";
     /// Senders and destinations of triangular packets that this node told the authority of, as an ILA router.
     NVA_TRIANGULAR: Counter = "ilagate_nva_triangular_reports_total";
+    /// MAC addresses that the authority was asked for, because a tenant asked by RARP.
+    NVA_SOUGHT_MACS: Counter = "ilagate_nva_sought_macs_total";
+    /// Those of them that somebody has.
+    NVA_FOUND_MACS: Counter = "ilagate_nva_found_macs_total";
     /// Packets to identifiers without a mapping for which the authority was not asked, by reason: suppressed (it was
     /// asked a moment ago) or lost (beyond a limit).
     NVA_UNASKED: Counter = "ilagate_nva_unasked_misses_total";

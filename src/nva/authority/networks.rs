@@ -3,27 +3,12 @@
 use super::Authority;
 use crate::config::ObjectName;
 use crate::net::Mac;
-use crate::nva::attached::Change;
+use crate::nva::attached::{Change, NetworkAt};
+use crate::nva::bindings::Shared;
 use crate::nva::event::{By, Event, Kind};
 use crate::nva::message::{AttachedNetwork, AttachedNetworks, SessionId};
 use crate::nva::model::{Network, ObjectKey};
-use crate::nva::registry::Shared;
 use std::sync::Arc;
-
-/// A virtual network at one NVE, as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkAt<'a> {
-    /// The network.
-    pub network: Network,
-    /// The name that operators of the authority gave it.
-    pub declared: Option<&'a str>,
-    /// The NVE.
-    pub nve: &'a str,
-    /// What it has.
-    pub at: &'a AttachedNetwork,
-    /// The MAC address that its gateway should have.
-    pub gateway_mac: Mac,
-}
 
 impl Authority {
     /// Virtual networks behind one, at each NVE with a session here that has tenants of them.
@@ -60,6 +45,10 @@ impl Authority {
 
     /// An NVE says which networks it has.
     pub(super) fn hear_of_networks(&mut self, id: SessionId, report: AttachedNetworks, now_ms: u64) {
+        let allowance = self.sessions.with_allowance(id).map(|(_, allowance)| allowance);
+        if !allowance.is_some_and(|allowance| allowance.reports.take(now_ms)) {
+            return self.end(id, "more reports of attached networks than it may make".to_owned(), now_ms);
+        }
         let changes = match self.attached.hear(id, report) {
             Ok(changes) => changes,
             Err(why) => return self.end(id, why, now_ms),

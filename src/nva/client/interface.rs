@@ -6,6 +6,7 @@ use crate::net::Mac;
 use crate::nva::blocks::OwnBlock;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
+use crate::nva::finds::MacCounts;
 use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, MoveId, Told, Triangle, Up};
 use crate::nva::mobility::{NodeMoves, Sight};
 use crate::nva::model::{Binding, Key, Known, Network};
@@ -147,4 +148,6 @@ pub struct Status {
     pub drift: DriftCounts,
     /// What came of asking, in cache mode.
     pub cache: Counts,
+    /// What came of asking by MAC address.
+    pub macs: MacCounts,
 }

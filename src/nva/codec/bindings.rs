@@ -1,11 +1,11 @@
 //! The messages about MAC addresses and attached networks.
 
+use super::super::malformed::{MAX_NAME, Malformed, malformed};
 use super::super::message::{
     AttachedNetwork, AttachedNetworks, Down, FoundMac, NETWORKS, NETWORKS_IN_ALL, QUERY_KEYS, SUBNETS, Up,
 };
 use super::super::model::Network;
 use super::super::v1;
-use super::{MAX_NAME, Malformed, malformed};
 use crate::net::Mac;
 
 /// Longest prefix or address as text, in bytes.

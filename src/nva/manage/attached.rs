@@ -2,7 +2,8 @@
 
 use crate::api::manage as v1;
 use crate::ila::SirPrefix;
-use crate::nva::authority::{Authority, NetworkAt};
+use crate::nva::attached::NetworkAt;
+use crate::nva::authority::Authority;
 use crate::nva::model::Network;
 use crate::nva::scope::Sight;
 use crate::nva::server::AuthorityHandle;

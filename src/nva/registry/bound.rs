@@ -3,6 +3,7 @@
 use super::{Refusal, Registry};
 use crate::ila::Identifier;
 use crate::net::Mac;
+use crate::nva::bindings::Shared;
 use crate::nva::message::{FoundMac, QUERY_KEYS};
 use crate::nva::model::{Key, Network, Record, Transaction};
 
@@ -94,17 +95,4 @@ impl Registry {
         self.newly_shared.clear();
         all
     }
-}
-
-/// A MAC address that two NVEs registered in one network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::nva) struct Shared {
-    /// What was registered last.
-    pub(in crate::nva) key: Key,
-    pub(in crate::nva) mac: Mac,
-    pub(in crate::nva) nve: String,
-    /// Another NVE that has it.
-    pub(in crate::nva) other: String,
-    /// The one that is told to whoever asks.
-    pub(in crate::nva) first: String,
 }

@@ -146,6 +146,34 @@ pub(super) fn read_allocation(bytes: &[u8]) -> Option<Allocation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ila::Locator;
+    use crate::nva::model::Choice;
+
+    fn record(mac: Option<Mac>) -> Record {
+        let choices = vec![Choice { locator: Locator(0xfd00 << 48), priority: 1, weight: 2 }];
+        Record { choices, owner: "nve1".to_owned(), sequence: 9, mac }
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_release_is_read_and_one_without_a_mac_address_is_written_as_that_reads_it() {
+        let before = [&[1, 0, 0, 0, 0, 0, 0, 0, 9, 4][..], b"nve1", &[0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]];
+        let before = before.concat();
+        assert_eq!(read_record(&before), Some(record(None)));
+        assert_eq!(write_record(&record(None)), before);
+    }
+
+    #[test]
+    fn a_mac_address_there_and_back_and_nothing_that_is_cut_is_read() {
+        let mac = record(Some(Mac([2, 0, 0, 0, 0, 7])));
+        let bytes = write_record(&mac);
+        assert_eq!(read_record(&bytes), Some(mac));
+        // A record may have no locators: it was released.
+        let whole = [bytes.len() - 11, bytes.len()];
+        for length in 0..=bytes.len() {
+            assert_eq!(read_record(&bytes[..length]).is_some(), whole.contains(&length), "{length} bytes");
+        }
+        assert_eq!(read_record(&[&[3], &bytes[1..]].concat()), None);
+    }
 
     #[test]
     fn allocations_are_read_as_they_were_written_and_nothing_else_is_one() {

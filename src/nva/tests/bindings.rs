@@ -330,6 +330,7 @@ fn networks_are_told_as_they_are_attached_and_detached() {
     let blue = (SIR, 101);
     bench
         .client(1, Input::Networks(BTreeMap::from([(RED, attached("red", 1)), (blue, attached("blue", 2))])));
+    bench.pass();
     let told = bench.kinds(Kind::NetworkAttached);
     assert_eq!(told.len(), 2);
     assert_eq!(told[0].1, "red (VNID 100), gateway 02:00:00:00:00:01, 10.0.0.0/24");
@@ -339,6 +340,7 @@ fn networks_are_told_as_they_are_attached_and_detached() {
     bench.pass();
     assert_eq!(bench.kinds(Kind::NetworkAttached), []);
     bench.client(1, Input::Networks(BTreeMap::from([(blue, attached("blue", 2))])));
+    bench.pass();
     assert_eq!(bench.kinds(Kind::NetworkDetached), [("nve1".to_owned(), "VNID 100".to_owned())]);
     let left: Vec<Network> = bench.authority.networks_after(None).map(|at| at.network).collect();
     assert_eq!(left, [blue]);
@@ -353,6 +355,7 @@ fn a_gateway_with_another_mac_address_is_reported_with_both_and_hurts_nobody_els
     bench.pass();
     for (nve, gateway) in [(1, 1), (2, 2), (3, 1)] {
         bench.client(nve, Input::Networks(BTreeMap::from([(RED, attached("red", gateway))])));
+        bench.pass();
     }
     let told = bench.kinds(Kind::GatewayMacDiffers);
     let [(nve, why)] = &told[..] else { panic!("{told:?}") };
@@ -369,8 +372,10 @@ fn a_gateway_with_another_mac_address_is_reported_with_both_and_hurts_nobody_els
     assert_eq!(bench.authority.differing_gateways(), 1);
     // What it says later counts, and it does not become the first by that.
     bench.client(2, Input::Networks(BTreeMap::from([(RED, attached("red", 1))])));
+    bench.pass();
     assert_eq!((bench.kinds(Kind::GatewayMacDiffers), bench.authority.differing_gateways()), (vec![], 0));
     bench.client(1, Input::Networks(BTreeMap::from([(RED, attached("red", 3))])));
+    bench.pass();
     assert_eq!(bench.authority.differing_gateways(), 2, "the first one is what others are compared with");
 }
 
@@ -380,6 +385,7 @@ fn no_more_networks_are_kept_of_an_nve_than_it_may_have() {
     bench.pass();
     let all = (1..=5_000).map(|vnid| ((SIR, vnid), attached("many", 1)));
     bench.client(1, Input::Networks(all.collect()));
+    bench.pass();
     assert_eq!(bench.authority.networks_after(None).count(), 4_096);
     assert!(bench.closed.is_empty());
     let more = crate::nva::message::AttachedNetworks {
@@ -388,4 +394,26 @@ fn no_more_networks_are_kept_of_an_nve_than_it_may_have() {
     };
     bench.authority(authority::Input::Up(SessionId(1), Up::Attached(more)));
     assert!(bench.closed[0].1.contains("more than 4096 virtual networks"), "{:?}", bench.closed);
+}
+
+#[test]
+fn reports_of_networks_are_few_and_who_makes_more_loses_its_session() {
+    let mut bench = Bench::new(1);
+    bench.pass();
+    bench.kinds(Kind::NetworkAttached);
+    // A network that comes and goes a hundred times in a tenth of a second is told of once, as it is then.
+    for n in 0..100 {
+        let networks = (n % 2 == 0).then(|| (RED, attached("red", 1)));
+        bench.client(1, Input::Networks(networks.into_iter().collect()));
+        bench.now_ms += 1;
+    }
+    bench.pass();
+    let told = bench.kinds(Kind::NetworkAttached).len() + bench.kinds(Kind::NetworkDetached).len();
+    assert!(told <= 2, "{told}");
+    assert_eq!(bench.authority.networks_after(None).count(), 0);
+    let report = || crate::nva::message::AttachedNetworks { whole: true, ..Default::default() };
+    for _ in 0..200 {
+        bench.authority(authority::Input::Up(SessionId(1), Up::Attached(report())));
+    }
+    assert!(bench.closed[0].1.contains("more reports of attached networks"), "{:?}", bench.closed);
 }

@@ -4,6 +4,8 @@ use super::provision::{attachment, network, office};
 use super::*;
 use crate::config::Entry;
 use crate::ila::Identifier;
+use crate::net::Mac;
+use crate::nva::catalogue::Change;
 use crate::nva::registry::Draft;
 
 fn tenant(vnid: u32, address: [u8; 4]) -> Key {
@@ -86,4 +88,59 @@ fn what_an_nve_had_before_an_operator_made_its_network_it_keeps() {
             .register(&mut Draft::default(), &name(3), claim(tenant(3, [10, 3, 0, 6]), at(3)), 0)
             .is_err()
     );
+}
+
+/// An attachment with a MAC address of its own.
+fn with_mac(
+    nve: &str,
+    name: &str,
+    vlan: u32,
+    network: &str,
+    n: u8,
+) -> (crate::nva::model::ObjectKey, Change) {
+    let text = format!(
+        "{{name: {name}, port: a, vlan: {vlan}, mac: '02:00:00:00:01:{n:02x}', network: {network}, addresses: [10.1.0.{n}]}}"
+    );
+    super::provision::add(nve, Entry::attachment(&text))
+}
+
+fn of_mac(n: u8, key: Key, nve: u64) -> Claim {
+    Claim { mac: Some(Mac([2, 0, 0, 0, 1, n])), ..claim(key, at(nve)) }
+}
+
+#[test]
+fn a_mac_address_that_an_operator_placed_at_an_nve_no_other_one_registers() {
+    let mut office = office();
+    office.does(with_mac("nve1", "vm7", 17, "red", 0x17)).unwrap();
+    office.does(with_mac("nve2", "vm8", 18, "red", 0x18)).unwrap();
+    let judged = |office: &super::provision::Office, nve: u64, n, key| {
+        let judged = office.0.register(&mut Draft::default(), &name(nve), of_mac(n, key, nve), 0);
+        judged.map(|_| ()).map_err(|refusal| refusal.why)
+    };
+    // The one who has it, and who claims it for an address of its own tenant.
+    assert_eq!(judged(&office, 1, 0x17, tenant(1, [10, 1, 0, 0x17])), Ok(()));
+    let why = judged(&office, 2, 0x17, tenant(1, [10, 1, 0, 0x18])).unwrap_err();
+    for part in ["02:00:00:00:01:17 in VNID 1 is that of attachment vm7 at nve1", "take another MAC address"]
+    {
+        assert!(why.contains(part), "{why}");
+    }
+    // In another network, or what nobody placed, it is free.
+    assert_eq!(judged(&office, 2, 0x17, tenant(2, [10, 2, 0, 5])), Ok(()));
+    assert_eq!(judged(&office, 2, 0x19, tenant(1, [10, 1, 0, 0x18])), Ok(()));
+    // Once it is placed there as well, or not at all any more.
+    office.does(super::provision::delete(with_mac("nve1", "vm7", 17, "red", 0x17), None)).unwrap();
+    assert_eq!(judged(&office, 2, 0x17, tenant(1, [10, 1, 0, 0x18])), Ok(()));
+}
+
+#[test]
+fn who_asks_for_mac_addresses_of_an_operators_network_has_an_attachment_of_it() {
+    let mut office = office();
+    let red = (SIR, 1);
+    let asks = |office: &super::provision::Office| [1, 2, 3].map(|nve| office.0.may_ask_of(&name(nve), red));
+    // The third one is told of all networks.
+    assert_eq!(asks(&office), [true, false, true]);
+    office.does(with_mac("nve2", "vm8", 18, "red", 0x18)).unwrap();
+    assert_eq!(asks(&office), [true, true, true]);
+    office.does(super::provision::delete(with_mac("nve2", "vm8", 18, "red", 0x18), None)).unwrap();
+    assert_eq!(asks(&office), [true, false, true]);
 }

@@ -178,7 +178,9 @@ const RED: (u64, u32) = (0x2001_0db8_dddd_0000, 100);
 
 /// The authority found these identifiers of a MAC address.
 fn found(bench: &mut Bench, network: (u64, u32), mac: Mac, identifiers: &[Identifier], now_ms: u64) {
-    bench.request(Request::FoundMac(network, mac, identifiers.to_vec()));
+    bench.requests += 1;
+    let request = Request::FoundMac(network, mac, identifiers.to_vec());
+    bench.input(now_ms, Input::Request(RequestId(bench.requests), request));
     bench.turn(now_ms);
 }
 
