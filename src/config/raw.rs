@@ -87,6 +87,7 @@ raw! {
         translation: Option<Spanned<RawTranslation>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
         multicast: Option<Spanned<RawMulticast>>,
+        moves: Option<Spanned<RawMoves>>,
         nva: Option<Spanned<RawNva>>,
         metrics: Option<Spanned<RawMetrics>>,
         admin: Option<Spanned<RawAdmin>>,
@@ -114,6 +115,7 @@ raw! {
         on_miss: Option<Text>,
         skip_unchecked: Option<Text>,
         router_mac: Option<Text>,
+        vni: Option<Text>,
         expected_mappings: Option<Text>,
     }
     /// `locators[]`
@@ -231,6 +233,13 @@ raw! {
         retransmit_ms: Option<Text>,
         probes: Option<Text>,
         hold_packets: Option<Text>,
+    }
+    /// `moves`
+    RawMoves {
+        in_flight: Option<Text>,
+        hold_packets: Option<Text>,
+        hold_bytes: Option<Text>,
+        hold_ms: Option<Text>,
     }
     /// `multicast`
     RawMulticast {

@@ -5,6 +5,7 @@ use super::control;
 use super::embedded::{Embedded, EmbeddedError};
 use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
+use super::hold;
 use super::log::Log;
 use super::nva::{Before, Nva};
 use super::provision::Provision;
@@ -171,6 +172,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             stats: stats.clone(),
             idle: config.dpdk.idle,
             settings: control::settings(&config, exchanges.len()),
+            hold_room: hold::room(config.mbufs.count, exchanges.len()),
         };
         threads.push(start_worker(lease, setup)?);
     }

@@ -341,8 +341,15 @@ impl Shell {
                 let took_us = began.elapsed().as_micros() as u64;
                 tracing::debug!(number, took_us, "snapshot published");
             }
+<<<<<<< HEAD
             // What there is no room for is asked again by whoever needs it.
             Effect::ForAuthority(told) => drop(self.for_authority.0.try_send(told)),
+=======
+            Effect::Seen(at, sign) => {
+                let (port, vlan, mac) = (at.port.0, at.vlan, at.mac);
+                tracing::info!(port, vlan, %mac, ?sign, "a VM or task was seen that is not here");
+            }
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
             Effect::Event(event) => self.stats.events.record(event),
             Effect::Census(census) => self.stats.set_census(*census),
         }

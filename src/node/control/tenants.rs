@@ -241,6 +241,7 @@ impl Control {
                 let key = Key { port, address };
                 self.rib.change_neighbours(|all, effects| all.solicited(key, mac, now_ms, effects));
             }
+            Notice::Seen { at, sign } => self.seen(at, sign),
             Notice::Ours { port, address, mac } => self.address_conflict(port, address, mac, now_ms),
         }
     }

@@ -26,8 +26,8 @@ use crate::node::shell::load;
 use crate::node::stats::PortFacts;
 use crate::nva::client::Objects;
 use crate::nva::model::Known;
-use crate::path::Notice;
-use crate::table::{Action, HopState, PortId};
+use crate::path::{Notice, Sign};
+use crate::table::{Action, AttachmentKey, HopState, PortId};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -67,6 +67,8 @@ struct Bench {
     for_authority: Vec<ForAuthority>,
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
+    /// VMs and tasks that were seen although they are not here.
+    seen: Vec<(AttachmentKey, Sign)>,
     _dir: tempfile::TempDir,
 }
 
@@ -131,6 +133,7 @@ impl Bench {
             for_authority: Vec::new(),
             provisioned: Vec::new(),
             watch: None,
+            seen: Vec::new(),
             _dir: dir,
         };
         bench.carry_out(effects);
@@ -154,7 +157,11 @@ impl Bench {
                 Effect::Event(event) => self.control.stats.events.record(event),
                 Effect::Census(census) => self.control.stats.set_census(*census),
                 Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
+<<<<<<< HEAD
                 Effect::ForAuthority(told) => self.for_authority.push(told),
+=======
+                Effect::Seen(at, sign) => self.seen.push((at, sign)),
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }
         }

@@ -7,22 +7,29 @@ use crate::api::views::{
 };
 use crate::config::{Config, Fingerprint, LogLevel, MappingFile, RefusedEntry};
 use crate::ila::Identifier;
-use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
+use crate::mapping::{Applied, Batch, Digest, Parts, Presence, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
 use crate::node::exchange::{Frame, Settings};
 use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
 use crate::node::provision::Provision;
+use crate::node::rib::PresenceRefused;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
 use crate::nva::client::Objects;
+<<<<<<< HEAD
 use crate::nva::{
     self,
     model::{Known, Network},
 };
 use crate::path::Notice;
 use crate::table::PortId;
+=======
+use crate::nva::model::Known;
+use crate::path::{Notice, Sign};
+use crate::table::{AttachmentKey, PortId};
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -117,8 +124,13 @@ pub enum Effect {
     Config(Arc<Config>),
     /// The snapshot with this number was published.
     Published(u64),
+<<<<<<< HEAD
     /// Tell the client of the authority.
     ForAuthority(ForAuthority),
+=======
+    /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
+    Seen(AttachmentKey, Sign),
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
     /// Add this to the events of tenants.
     Event(EventRecord),
     /// Replace the census.
@@ -296,8 +308,13 @@ pub enum Request {
     Digests,
     /// What is held of the authority in these parts.
     HeldIn(Parts),
+<<<<<<< HEAD
     /// The authority found these identifiers of a MAC address.
     FoundMac(Network, Mac, Vec<Identifier>),
+=======
+    /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
+    Presence(AttachmentKey, Presence),
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -343,8 +360,13 @@ pub enum Answer {
     Digests(Vec<(u64, Digest)>),
     /// SIR prefixes and identifiers.
     HeldIn(Vec<(u64, Identifier)>),
+<<<<<<< HEAD
     /// It was heard.
     FoundMac(()),
+=======
+    /// Whether it is in force, or why not.
+    Presence(Result<(), PresenceRefused>),
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
 }
 
 /// What the pending updates wait for.

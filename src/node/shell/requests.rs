@@ -64,9 +64,13 @@ impl Waiters {
             Request::Provision(objects, to) => (To::Provision(objects), waiter(to, open!(Provision))),
             Request::Digests(to) => (To::Digests, waiter(to, open!(Digests))),
             Request::HeldIn(parts, to) => (To::HeldIn(parts), waiter(to, open!(HeldIn))),
+<<<<<<< HEAD
             Request::FoundMac(network, mac, identifiers, to) => {
                 (To::FoundMac(network, mac, identifiers), waiter(to, open!(FoundMac)))
             }
+=======
+            Request::Presence(at, presence, to) => (To::Presence(at, presence), waiter(to, open!(Presence))),
+>>>>>>> f0649f01a03ebd2fef80e5afea415c4ffc040557
             Request::Events(after, to) => {
                 // Who no longer waits for the answer does not get it.
                 drop(to.send(source::follow(&stats.events, after)));
