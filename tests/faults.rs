@@ -56,7 +56,7 @@ fn key(n: u64) -> Option<v1::Key> {
 /// Registers at the locator of an NVE.
 fn register(id: u64, n: u64, (nve, weight): (u64, u32)) -> up::Message {
     let locators = vec![v1::Locator { prefix: locator(nve), priority: 0, weight }];
-    up::Message::Register(v1::Register { id, key: key(n), locators, known_sequence: 0 })
+    up::Message::Register(v1::Register { id, key: key(n), locators, known_sequence: 0, mac: 0 })
 }
 
 /// What a session knows: the sequence of each mapping.

@@ -31,6 +31,10 @@ fn stats() -> Stats {
         counters.dropped[DropReason::Blackhole as usize].add(2 + n as u64);
         counters.answered[DropReason::HopLimit as usize].add(3);
         counters.waiting.add(1);
+        counters.tunnelled.add(5);
+        counters.retranslated.add(6);
+        counters.held.add(7);
+        counters.decapsulated.add(8);
         worker.sent[1].sent.add(96);
         worker.sent[1].sent_bytes.add(8000);
         worker.sent[1].unsent.add(1);
@@ -134,6 +138,10 @@ fn the_numbers_are_those_of_the_node() {
         ("ilagate_packets_total{fate=replied,port=fabric0,worker=0}", 3.0),
         ("ilagate_packets_total{fate=dropped,port=fabric0,worker=1}", 3.0),
         ("ilagate_waiting_packets{port=fabric0,worker=1}", 1.0),
+        ("ilagate_moves_packets_total{done=tunnelled,port=fabric0,worker=0}", 5.0),
+        ("ilagate_moves_packets_total{done=retranslated,port=fabric0,worker=0}", 6.0),
+        ("ilagate_moves_packets_total{done=held,port=fabric0,worker=0}", 7.0),
+        ("ilagate_moves_packets_total{done=decapsulated,port=fabric0,worker=1}", 8.0),
         ("ilagate_dropped_packets_total{port=fabric0,reason=blackhole}", 5.0),
         ("ilagate_icmp_errors_total{port=fabric0,reason=hop_limit}", 6.0),
         ("ilagate_copied_packets_total{port=fabric0,worker=1}", 4.0),

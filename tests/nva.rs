@@ -142,13 +142,19 @@ async fn messages_that_break_the_protocol_end_their_session_and_no_other() {
     let mut other = authority.welcome("nve2").await;
     let big = up::Message::Hello(v1::Hello { nve: "x".repeat(2 << 20), ..Default::default() });
     let no_key =
-        up::Message::Register(v1::Register { id: 1, key: None, locators: vec![], known_sequence: 0 });
+        up::Message::Register(v1::Register { id: 1, key: None, locators: vec![], known_sequence: 0, mac: 0 });
     let key = Some(v1::Key { sir_prefix: SIR, identifier: TASK });
     let one = v1::Locator { prefix: locator(1), priority: 0, weight: 1 };
-    let many = up::Message::Register(v1::Register { id: 1, key, locators: vec![one; 17], known_sequence: 0 });
+    let many = up::Message::Register(v1::Register {
+        id: 1,
+        key,
+        locators: vec![one; 17],
+        known_sequence: 0,
+        mac: 0,
+    });
     let heavy = v1::Locator { weight: 1 << 20, ..one };
     let too_heavy =
-        up::Message::Register(v1::Register { id: 1, key, locators: vec![heavy], known_sequence: 0 });
+        up::Message::Register(v1::Register { id: 1, key, locators: vec![heavy], known_sequence: 0, mac: 0 });
     for (what, message, why) in [
         ("big", Some(big), "message length too large"),
         ("no key", Some(no_key), "a request without a key"),

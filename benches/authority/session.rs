@@ -83,7 +83,7 @@ impl Session {
         let key = key(number);
         let key = Some(v1::Key { sir_prefix: key.sir_prefix, identifier: key.identifier });
         let locators = vec![v1::Locator { prefix: self.locator, priority: 0, weight: 1 }];
-        self.say(up::Message::Register(v1::Register { id, key, locators, known_sequence: 0 })).await;
+        self.say(up::Message::Register(v1::Register { id, key, locators, known_sequence: 0, mac: 0 })).await;
     }
 
     /// Subscribes to everything after `applied`, or to everything.

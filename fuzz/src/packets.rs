@@ -129,7 +129,7 @@ fn decide(pipeline: &mut Pipeline, sent: &[Sent]) -> (Vec<Fate>, Vec<u64>, Vec<u
             }
             Verdict::Punt => assert!(untouched()),
             // What waits is decided again as it came, but for an ICMP error, whose quote became IPv6, too.
-            Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
+            Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) | Verdict::Hold(_) => {
                 assert!(meta.ours || as_it_came() || is_icmp_error4(sent.frame()));
             }
             // A next hop whose header does not fit is noticed last.

@@ -147,6 +147,8 @@ impl Config {
             true,
             [query_interval_s, groups_per_tenant, groups_per_network]
         );
+        let (old, other) = (&self.moves, &new.moves);
+        fields!(c, "moves", old, other, true, [in_flight, hold_packets, hold_bytes, hold_ms]);
         match (&self.nva, &new.nva) {
             (Some(old), Some(new)) => {
                 fields!(c, "nva", old, new, false, [endpoints, embedded, tls, mode, provision, scopes, grace])
@@ -176,7 +178,7 @@ impl Config {
                         false,
                         [name, prefix, checksum, on_miss, skip_unchecked, expected_mappings]
                     );
-                    fields!(c, path, old, new, true, [router_mac]);
+                    fields!(c, path, old, new, true, [router_mac, vni]);
                 }
                 (None, _) => c.note(path, ChangeKind::Added, true),
                 (_, None) => c.note(path, ChangeKind::Removed, false),

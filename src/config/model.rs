@@ -14,7 +14,7 @@ pub use translation::*;
 
 use super::endpoint::NvaEndpoint;
 use crate::ila::{ChecksumMode, Locator, SirPrefix};
-use crate::mapping::Scopes;
+use crate::mapping::{InFlight, Scopes};
 use crate::net::{Ipv6Prefix, Mac};
 use crate::shared::List;
 use std::net::SocketAddr;
@@ -72,6 +72,8 @@ pub struct Config {
     pub neighbour_discovery: NeighbourDiscovery,
     /// Groups that tenants join.
     pub multicast: Multicast,
+    /// What becomes of packets for VMs and tasks that move.
+    pub moves: Moves,
     /// The Prometheus endpoint.
     pub metrics: Option<Metrics>,
     /// The operator's socket.
@@ -174,6 +176,8 @@ pub struct SirDomain {
     pub expected_mappings: u32,
     /// The MAC address of the router that the domain's tasks see, the same at every node.
     pub router_mac: Mac,
+    /// VXLAN network identifier of tunnels to its tasks that move; none: no tunnels.
+    pub vni: Option<u32>,
 }
 
 /// What happens to a packet whose identifier has no mapping.
@@ -346,6 +350,19 @@ pub struct NeighbourDiscovery {
     pub probes: u8,
     /// Packets that wait for one neighbour's MAC address.
     pub hold_packets: u8,
+}
+
+/// `moves` (VMM draft §5)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moves {
+    /// What becomes of packets that come for who has left, unless a move says otherwise.
+    pub in_flight: InFlight,
+    /// Packets that each worker holds for one VM or task that is about to arrive.
+    pub hold_packets: u32,
+    /// Their bytes.
+    pub hold_bytes: u32,
+    /// How long it holds each.
+    pub hold_ms: u32,
 }
 
 /// `multicast` (RFC 3376 §8, RFC 3810 §9)

@@ -87,6 +87,7 @@ raw! {
         translation: Option<Spanned<RawTranslation>>,
         neighbour_discovery: Option<Spanned<RawDiscovery>>,
         multicast: Option<Spanned<RawMulticast>>,
+        moves: Option<Spanned<RawMoves>>,
         nva: Option<Spanned<RawNva>>,
         metrics: Option<Spanned<RawMetrics>>,
         admin: Option<Spanned<RawAdmin>>,
@@ -114,6 +115,7 @@ raw! {
         on_miss: Option<Text>,
         skip_unchecked: Option<Text>,
         router_mac: Option<Text>,
+        vni: Option<Text>,
         expected_mappings: Option<Text>,
     }
     /// `locators[]`
@@ -232,6 +234,13 @@ raw! {
         probes: Option<Text>,
         hold_packets: Option<Text>,
     }
+    /// `moves`
+    RawMoves {
+        in_flight: Option<Text>,
+        hold_packets: Option<Text>,
+        hold_bytes: Option<Text>,
+        hold_ms: Option<Text>,
+    }
     /// `multicast`
     RawMulticast {
         query_interval_s: Option<Text>,
@@ -273,7 +282,7 @@ raw! {
         nves: List<RawNve>,
         quotas: List<RawQuota>,
         freeze: Option<Spanned<RawFreeze>>,
-        moves: Option<Spanned<RawMoves>>,
+        moves: Option<Spanned<RawAuthorityMoves>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         page: Option<Spanned<RawPage>>,
@@ -319,7 +328,7 @@ raw! {
         vtep: Option<Text>,
     }
     /// `moves` of `ila-nva`
-    RawMoves {
+    RawAuthorityMoves {
         prepare_s: Option<Text>,
         prepared_s: Option<Text>,
         detached_s: Option<Text>,

@@ -2,6 +2,7 @@
 
 mod events;
 mod locator;
+mod networks;
 pub(super) mod wanted;
 
 use super::args::{NvaArgs, NvaCommand};
@@ -52,6 +53,8 @@ struct RecordView {
     sequence: u64,
     locators: Vec<LocatorView>,
     frozen: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mac: String,
 }
 
 #[derive(Serialize)]
@@ -115,15 +118,23 @@ async fn ask_and_show(
             let list = client.nve_list(ask(v1::NveListRequest {}, timeout)).await?.into_inner();
             show_nves(out, list.nves)
         }
-        NvaCommand::Records { nve, locator, sir, limit } => {
+        NvaCommand::Networks { nve, network } => {
+            let request = v1::AttachedNetworkListRequest {
+                nve: nve.unwrap_or_default(),
+                network: network.unwrap_or_default(),
+            };
+            networks::list(&mut client, out, request).await
+        }
+        NvaCommand::Records { nve, locator, sir, mac, limit } => {
             let request = v1::RecordListRequest {
                 nve: nve.unwrap_or_default(),
                 locator: locator.unwrap_or_default(),
                 sir: sir.unwrap_or_default(),
+                mac: mac.unwrap_or_default(),
                 limit: limit.unwrap_or(0),
             };
             let mut pages = client.record_list(request).await?.into_inner();
-            let mut list = List::new(&["SIR", "OWNER", ">SEQUENCE", "LOCATORS"]);
+            let mut list = List::new(&["SIR", "OWNER", ">SEQUENCE", "MAC", "LOCATORS"]);
             while let Some(page) = pages.message().await? {
                 list.page(out, page.records.into_iter().map(|record| Ok(view(record))), row)?;
             }
@@ -297,8 +308,8 @@ fn show_nves(out: &mut Output<'_>, nves: Vec<v1::Nve>) -> Result<(), CtlError> {
 }
 
 fn view(record: v1::Record) -> RecordView {
-    let v1::Record { sir, owner, sequence, locators, frozen } = record;
-    RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect(), frozen }
+    let v1::Record { sir, owner, sequence, locators, frozen, mac } = record;
+    RecordView { sir, owner, sequence, locators: locators.into_iter().map(locator).collect(), frozen, mac }
 }
 
 fn row(view: RecordView) -> Vec<String> {
@@ -312,5 +323,6 @@ fn row(view: RecordView) -> Vec<String> {
     if view.frozen {
         locators.push_str(" (frozen)");
     }
-    vec![view.sir, view.owner, view.sequence.to_string(), locators]
+    let mac = if view.mac.is_empty() { "-".to_owned() } else { view.mac };
+    vec![view.sir, view.owner, view.sequence.to_string(), mac, locators]
 }

@@ -181,7 +181,7 @@ impl Burst {
 
     /// Carries out the verdict of every packet. The burst is empty afterwards.
     ///
-    /// `Forward` and `Reply` put the packet into the transmit set. `Punt`, `AwaitNextHop` and `AwaitNeighbour` pass
+    /// `Forward` and `Reply` put the packet into the transmit set. `Punt`, `AwaitNextHop`, `AwaitNeighbour` and `Hold` pass
     /// it to `keep` with its index. `Drop` returns it to its pool, as does every case that [`Settled`] counts.
     #[inline]
     pub fn settle(
@@ -289,7 +289,10 @@ impl Burst {
                     settled.no_port += usize::from(!placed);
                     placed
                 }
-                verdict @ (Verdict::Punt | Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_)) => {
+                verdict @ (Verdict::Punt
+                | Verdict::AwaitNextHop(_)
+                | Verdict::AwaitNeighbour(_)
+                | Verdict::Hold(_)) => {
                     // SAFETY: `receive` checked that the buffer is well-shaped, `fit` (the arm above) that the frame
                     // lies within it. It is not used again here.
                     let mbuf = unsafe { Mbuf::own(NonNull::new_unchecked(mbuf), self.environment.clone()) };

@@ -11,6 +11,7 @@ mod digest;
 pub mod group;
 mod held;
 mod origin;
+mod presence;
 mod record;
 mod scope;
 
@@ -19,6 +20,7 @@ pub use change::Change;
 pub use digest::{Digest, PARTS, Parts, part_of};
 pub use held::{Held, HeldTarget};
 pub use origin::Origin;
+pub use presence::{Departure, InFlight, Presence, TunnelEnds, Tunnels};
 pub use record::{
     LocatorChoice, MAX_LOCATORS, MAX_REPLICAS, MAX_WEIGHT, MappingRecord, MappingTarget, max_locators,
 };

@@ -13,6 +13,22 @@ impl Mac {
     /// All ones: the broadcast address.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
 
+    /// The address as a number of 48 bits.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        let m = self.0;
+        u64::from_be_bytes([0, 0, m[0], m[1], m[2], m[3], m[4], m[5]])
+    }
+
+    /// The address with these bits; none if there are more than 48.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Option<Mac> {
+        match bits.to_be_bytes() {
+            [0, 0, a, b, c, d, e, f] => Some(Mac([a, b, c, d, e, f])),
+            _ => None,
+        }
+    }
+
     /// Whether the group bit is set (multicast or broadcast).
     #[inline]
     #[must_use]
@@ -105,6 +121,13 @@ mod tests {
         ] {
             assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn bits_there_and_back() {
+        let mac = Mac([2, 0, 0x5e, 0, 0, 0x0a]);
+        assert_eq!((mac.bits(), Mac::from_bits(mac.bits())), (0x0200_5e00_000a, Some(mac)));
+        assert_eq!(Mac::from_bits(1 << 48), None);
     }
 
     // RFC 1112 §6.4, RFC 2464 §7

@@ -1,4 +1,5 @@
-//! Wire formats: Ethernet, ARP, IPv4, IPv6, ICMP, Neighbour Discovery, IGMP and MLD.
+//! Wire formats: Ethernet, ARP, IPv4, IPv6, ICMP, Neighbour Discovery, IGMP, MLD, UDP and
+//! VXLAN.
 //!
 //! Each module parses and writes one protocol. None of them knows ILA, tables or devices; none keeps state or reads a
 //! clock. The header views ([`ipv4::Ipv4`], [`ipv6::Ipv6`]) wrap a byte array of the header's length, so that their
@@ -21,6 +22,8 @@ pub mod ndp;
 pub mod offload;
 pub mod prefix;
 pub mod prefix4;
+pub mod udp;
+pub mod vxlan;
 
 pub use mac::Mac;
 pub use prefix::Ipv6Prefix;

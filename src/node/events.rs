@@ -50,7 +50,7 @@ pub struct EventRecord {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// The tenant announced an address of its own.
+    /// The tenant announced an address of its own, or itself by RARP: then it is its first one.
     Learnt {
         /// The address.
         address: IpAddr,

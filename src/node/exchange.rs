@@ -1,5 +1,6 @@
 //! What a worker and the control thread hand each other, in bounded queues. Neither ever waits for the other.
 
+use super::hold::HoldLimits;
 use super::neighbour::Key;
 use crate::path::{Miss, Notice, Triangle};
 use crate::table::PortId;
@@ -50,6 +51,8 @@ pub struct Settings {
     /// Longest time that a packet waits. It is longer than a neighbour may take to answer, so that the
     /// packet's sender gets an ICMPv6 error when it does not (RFC 4861 §7.2.2).
     pub hold_timeout_ms: u64,
+    /// What is held for a VM or task that is about to arrive.
+    pub hold: HoldLimits,
 }
 
 /// The queues between one worker and the control thread.

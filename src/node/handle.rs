@@ -1,11 +1,15 @@
 //! The control thread's front door: requests, each with the way back for its answer.
 
+use super::rib::PresenceRefused;
 use super::source::Feed;
 use crate::api::views::*;
 use crate::config::{Amendment, PolicyWords};
 use crate::ila::Identifier;
-use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
+use crate::mapping::{Applied, Batch, Digest, Parts, Presence, Refusal};
+use crate::net::Mac;
 use crate::nva::client::Objects;
+use crate::nva::model::Network;
+use crate::table::AttachmentKey;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +72,10 @@ pub enum Request {
     Digests(oneshot::Sender<Vec<(u64, Digest)>>),
     /// What is held of the authority in these parts: SIR prefixes and identifiers.
     HeldIn(Parts, oneshot::Sender<Vec<(u64, Identifier)>>),
+    /// The authority found these identifiers of a MAC address of a network. Answered at once.
+    FoundMac(Network, Mac, Vec<Identifier>, oneshot::Sender<()>),
+    /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
+    Presence(AttachmentKey, Presence, oneshot::Sender<Result<(), PresenceRefused>>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.

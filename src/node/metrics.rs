@@ -192,6 +192,15 @@ impl Values {
         self.count(RECEIVED_BYTES, &labels, counters.received_bytes.value());
         self.count(COPIED, &labels, counters.copied.value());
         self.set(WAITING, &labels, counters.waiting.value() as f64);
+        for (done, count) in [
+            ("tunnelled", &counters.tunnelled),
+            ("retranslated", &counters.retranslated),
+            ("held", &counters.held),
+            ("decapsulated", &counters.decapsulated),
+        ] {
+            let labels = [("worker", worker), ("port", port), ("done", done)];
+            self.count(MOVES_PACKETS, &labels, count.value());
+        }
         for (fate, count) in [
             ("forwarded", counters.forwarded.value()),
             ("replied", counters.replied.value()),

@@ -14,8 +14,9 @@ pub mod exchange;
 pub mod handle;
 #[cfg(feature = "dpdk")]
 pub mod hardware;
-pub mod host_router;
 pub mod health;
+pub mod hold;
+pub mod host_router;
 pub mod log;
 pub mod membership;
 pub mod metrics;

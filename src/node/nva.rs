@@ -10,18 +10,20 @@ mod mappings;
 
 pub use keeper::Before;
 
+use super::control::ForAuthority;
 use super::exchange::Exchange;
 use super::handle::{ControlHandle, Gone, Request};
 use super::stats::Stats;
 use crate::config::{
     self, AfterGrace, Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles,
 };
+use crate::ila::Identifier;
 use crate::mapping::{Digest, Origin};
 use crate::nva::client::{Client, Effect, Extent, Grace, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
-use crate::nva::message::{Down, Told, Triangle};
+use crate::nva::message::{Down, FoundMac, Told, Triangle};
 use crate::nva::mirror::Update;
-use crate::nva::model::{Choice, Key, Known};
+use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::v1::{self, nva_client::NvaClient};
 use crate::path::{self, Miss};
 use crate::tls::connect::connect;
@@ -29,7 +31,7 @@ use crate::tls::{Identity, Role};
 use behind::Behind;
 use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::{LeftOut, Missing};
-use mappings::{attached, forget_others, key, push};
+use mappings::{attached, attached_networks, forget_others, key, push};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -86,7 +88,11 @@ impl Nva {
     pub fn start(
         authorities: Authorities,
         handle: ControlHandle,
-        (config, provisioned): (watch::Receiver<Arc<Config>>, watch::Receiver<InForce>),
+        (config, provisioned, told): (
+            watch::Receiver<Arc<Config>>,
+            watch::Receiver<InForce>,
+            mpsc::Receiver<ForAuthority>,
+        ),
         stats: Arc<Stats>,
         mut before: Before,
         exchanges: Vec<Arc<Exchange>>,
@@ -94,7 +100,7 @@ impl Nva {
         let keeper = before.keep(stats.clone())?;
         let was = (before.known, before.own);
         let mut session = Session::new(authorities, handle, config, stats.clone(), was);
-        session.provisioned = provisioned;
+        (session.provisioned, session.told) = (provisioned, told);
         if session.authorities.provision {
             session.client = session.client.provisioned(before.objects.clone());
         }
@@ -172,6 +178,8 @@ struct Session {
     objects: watch::Sender<Arc<Objects>>,
     /// What of it is in force.
     provisioned: watch::Receiver<InForce>,
+    /// From the control thread.
+    told: mpsc::Receiver<ForAuthority>,
 }
 
 impl Session {
@@ -212,12 +220,15 @@ impl Session {
             behind: Behind::default(),
             objects: watch::Sender::default(),
             provisioned: watch::Sender::default().subscribe(),
+            told: mpsc::channel(1).1,
         }
     }
 
     async fn run(mut self) {
         let attached = self.attached();
         self.step(Input::Attached(attached));
+        let networks = attached_networks(&self.config.borrow());
+        self.step(Input::Networks(networks));
         tokio::spawn(hand_over(self.objects.subscribe(), self.handle.clone()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -233,6 +244,8 @@ impl Session {
                     let before = self.domains.len();
                     let attached = self.attached();
                     self.left_out.reloaded(self.domains.len() != before);
+                    let networks = attached_networks(&self.config.borrow());
+                    self.step(Input::Networks(networks));
                     Input::Attached(attached)
                 }
                 Some(event) = self.events.1.recv() => match event {
@@ -266,6 +279,10 @@ impl Session {
                     let (known, refused) = self.provisioned.borrow_and_update().clone();
                     Input::Provisioned(known, refused)
                 }
+                Some(told) = self.told.recv() => match told {
+                    ForAuthority::FindMac(network, mac) => Input::FindMac(network, mac),
+                    ForAuthority::Announced(key) => Input::Announced(key),
+                },
                 _ = tick.tick() => Input::Tick,
                 _ = look.tick(), if asks || self.is_router => {
                     let (missed, seen) = (self.missed(), self.triangles());
@@ -306,7 +323,7 @@ impl Session {
         }
     }
 
-    fn attached(&mut self) -> BTreeMap<Key, Vec<Choice>> {
+    fn attached(&mut self) -> BTreeMap<Key, Binding> {
         let config = self.config.borrow_and_update();
         self.domains = config.sir_domains.iter().map(|domain| domain.prefix.0).collect();
         attached(&config)
@@ -371,6 +388,7 @@ impl Session {
                     }
                     // No mode was named to the authority, which tells of no moves then.
                     Effect::Moves(_) => {}
+                    Effect::Found(network, found) => self.found(network, found),
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
@@ -424,10 +442,23 @@ impl Session {
                     );
                 }
             }
+            News::Untold(why) => tracing::warn!(why, "the authority tells no MAC addresses of a network"),
             News::Refused { key, owner, why } => {
                 tracing::error!(identifier = %key, owner, why, "the authority refuses an identifier");
             }
         }
+    }
+
+    /// Tells the control thread whose MAC addresses these are.
+    fn found(&self, network: Network, found: Vec<FoundMac>) {
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            for FoundMac { mac, identifiers } in found {
+                let identifiers = identifiers.into_iter().map(Identifier).collect();
+                // Otherwise the node is shutting down.
+                let _ = handle.ask(|answer| Request::FoundMac(network, mac, identifiers, answer)).await;
+            }
+        });
     }
 
     /// Nothing more is read from the stream, whatever the authority does.

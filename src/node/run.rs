@@ -5,6 +5,7 @@ use super::control;
 use super::embedded::{Embedded, EmbeddedError};
 use super::exchange::Exchange;
 use super::hardware::{self, Hardware, OpenError};
+use super::hold;
 use super::log::Log;
 use super::nva::{Before, Nva};
 use super::provision::Provision;
@@ -152,7 +153,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let embedded = embedded.map(Embedded::start).transpose();
     let embedded = embedded.map_err(|why| RunError::System("start the embedded authority", why))?;
     let nva = authorities.map(|nva| {
-        let (handle, told) = (shell.handle(), (shell.config(), shell.provisioned()));
+        let told = (shell.config(), shell.provisioned(), shell.for_authority());
+        let handle = shell.handle();
         let started = Nva::start(nva, handle, told, stats.clone(), before, exchanges.clone());
         started.map_err(|why| RunError::System("start the client of the authority", why))
     });
@@ -170,6 +172,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
             stats: stats.clone(),
             idle: config.dpdk.idle,
             settings: control::settings(&config, exchanges.len()),
+            hold_room: hold::room(config.mbufs.count, exchanges.len()),
         };
         threads.push(start_worker(lease, setup)?);
     }

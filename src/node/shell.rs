@@ -10,7 +10,8 @@ mod parts;
 mod requests;
 
 use super::control::{
-    Control, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Start, WatchOrder,
+    Control, DeviceReport, Effect, ForAuthority, Input, LinkState, LoadOrder, Now, PortReport, Progress,
+    Start, WatchOrder,
 };
 use super::exchange::{Exchange, SendQueue};
 use super::handle::{ControlHandle, Request};
@@ -55,6 +56,7 @@ pub struct Shell {
     path: PathBuf,
     config: watched::Sender<Arc<Config>>,
     provisioned: watched::Sender<(Known, Vec<RefusedEntry>)>,
+    for_authority: (mpsc::Sender<ForAuthority>, Option<mpsc::Receiver<ForAuthority>>),
     stats: Arc<Stats>,
     exchanges: Vec<Arc<Exchange>>,
     send_queue: SendQueue,
@@ -79,6 +81,8 @@ impl Shell {
     pub fn new(parts: Parts) -> Result<Self, ControlError> {
         let (handle, requests) = ControlHandle::pair(REQUESTS);
         let (to_files, files) = mpsc::unbounded_channel();
+        let (to_authority, for_authority) = mpsc::channel(REQUESTS);
+        let for_authority = (to_authority, Some(for_authority));
         let began = Instant::now();
         let start = Start {
             path: parts.path.clone(),
@@ -100,6 +104,7 @@ impl Shell {
             path: parts.path,
             config,
             provisioned: watched::Sender::default(),
+            for_authority,
             stats: parts.stats,
             exchanges: parts.exchanges,
             send_queue: SendQueue::default(),
@@ -140,6 +145,11 @@ impl Shell {
     #[must_use]
     pub fn provisioned(&self) -> watched::Receiver<(Known, Vec<RefusedEntry>)> {
         self.provisioned.subscribe()
+    }
+
+    /// What the client of the authority is to hear; for the first one who asks.
+    pub fn for_authority(&mut self) -> mpsc::Receiver<ForAuthority> {
+        self.for_authority.1.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// The snapshots, for one worker.
@@ -330,6 +340,12 @@ impl Shell {
             Effect::Published(number) => {
                 let took_us = began.elapsed().as_micros() as u64;
                 tracing::debug!(number, took_us, "snapshot published");
+            }
+            // What there is no room for is asked again by whoever needs it.
+            Effect::ForAuthority(told) => drop(self.for_authority.0.try_send(told)),
+            Effect::Seen(at, sign) => {
+                let (port, vlan, mac) = (at.port.0, at.vlan, at.mac);
+                tracing::info!(port, vlan, %mac, ?sign, "a VM or task was seen that is not here");
             }
             Effect::Event(event) => self.stats.events.record(event),
             Effect::Census(census) => self.stats.set_census(*census),

@@ -4,6 +4,7 @@
 //! through bounded queues ([`Exchange`]); what does not fit there is dropped and counted.
 
 use super::exchange::{Exchange, Frame, Settings};
+use super::hold::{Held, Hold};
 use super::neighbour::Key;
 use super::stats::{Stats, WorkerStats};
 use super::waiting::{Awaited, Entry, ROOM, Waiting};
@@ -51,6 +52,8 @@ pub struct WorkerSetup {
     pub idle: Idle,
     /// The settings that a reload may change.
     pub settings: Settings,
+    /// Packets that it may hold for VMs and tasks that are about to arrive.
+    pub hold_room: usize,
 }
 
 /// A running worker.
@@ -72,6 +75,7 @@ struct Datapath {
     pool: Arc<Mempool>,
     waiting: Waiting<Mbuf>,
     hold_timeout_ms: u64,
+    hold: Hold<Mbuf>,
     /// The outcomes of the last burst; reused.
     outcomes: Outcomes,
     /// Which queue's next frame is looked at for an unfinished checksum.
@@ -130,7 +134,8 @@ impl Worker {
     /// A worker that is ready to [run](Self::run) on its thread.
     #[must_use]
     pub fn new(setup: WorkerSetup) -> Self {
-        let Settings { errors_per_second, errors_burst, hold_packets, hold_timeout_ms } = setup.settings;
+        let Settings { errors_per_second, errors_burst, hold_packets, hold_timeout_ms, hold } =
+            setup.settings;
         Worker {
             queues: setup.queues,
             // No snapshot has number 0, so that the first turn notes the snapshot that it starts with.
@@ -147,6 +152,7 @@ impl Worker {
                 pool: setup.pool,
                 waiting: Waiting::new(hold_packets),
                 hold_timeout_ms,
+                hold: Hold::new(setup.hold_room, hold),
                 outcomes: Outcomes::new(),
                 looks: Looks::default(),
                 again: Vec::with_capacity(ROOM),
@@ -186,7 +192,7 @@ impl Worker {
     }
 
     /// Does the work that not every turn needs: reads the clock, sends the control thread's frames, drops packets
-    /// beyond the hold timeout, and publishes the transmit counters.
+    /// beyond their deadline, and publishes the transmit counters.
     #[inline(never)]
     fn housekeeping(&mut self) {
         self.now_ms = self.datapath.stats.started.elapsed().as_millis() as u64;
@@ -195,10 +201,14 @@ impl Worker {
         if !self.datapath.waiting.is_empty() {
             self.datapath.expire(self.now_ms);
         }
+        if !self.datapath.hold.is_empty() {
+            self.datapath.expire_held(self.now_ms);
+        }
         self.datapath.note_sent();
     }
 
-    /// Handles a new snapshot: takes over new settings, and retries waiting packets, whose next hop may be known now.
+    /// Handles a new snapshot: takes over new settings, decides packets again that were held for who has arrived now, and
+    /// retries waiting packets, whose next hop may be known now.
     #[cold]
     fn snapshot_changed(&mut self) {
         self.seen = self.reader.number();
@@ -208,6 +218,12 @@ impl Worker {
             datapath.pipeline.set_limiter(Limiter::new(settings.errors_per_second, settings.errors_burst));
             datapath.waiting.set_each(settings.hold_packets);
             datapath.hold_timeout_ms = settings.hold_timeout_ms;
+            datapath.hold.set_limits(settings.hold);
+        }
+        // Before the next poll: later packets for a VM that has arrived must not overtake those that were held.
+        if !datapath.hold.is_empty() {
+            let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
+            datapath.release(&ctx);
         }
         if !datapath.waiting.is_empty() {
             let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
@@ -289,12 +305,21 @@ impl Datapath {
         }
         let mut next = kept.into_iter();
         let (waiting, exchange) = (&mut self.waiting, &self.exchange);
+        let (hold, now_ms) = (&mut self.hold, ctx.now_ms);
         let mut not_punted: ArrayVec<usize, BURST> = ArrayVec::new();
+        let mut not_held: ArrayVec<usize, BURST> = ArrayVec::new();
         let settled = self.burst.settle(outcomes, &mut self.tx, |index, verdict, packet| {
             if verdict == Verdict::Punt {
                 let frame = Frame::new(port, packet.frame());
                 if frame.is_none_or(|frame| exchange.punted.push(frame).is_err()) {
                     let _ = not_punted.try_push(index);
+                }
+            } else if let Verdict::Hold(queue) = verdict {
+                let deadline_ms = deadlines.get(index).copied();
+                let deadline_ms = deadline_ms.unwrap_or_else(|| hold.deadline_ms(now_ms));
+                let bytes = packet.frame().len() as u32;
+                if hold.push(Held { queue, port, deadline_ms, bytes, packet }).is_err() {
+                    let _ = not_held.try_push(index);
                 }
             } else if let Some(Kept { awaited, deadline_ms, .. }) = next.find(|kept| kept.index == index) {
                 let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
@@ -302,6 +327,9 @@ impl Datapath {
         });
         for index in not_punted {
             outcomes[index].verdict = Verdict::Drop(DropReason::PuntQueueFull);
+        }
+        for index in not_held {
+            outcomes[index].verdict = Verdict::Drop(DropReason::HoldFull);
         }
         let account = Account { counters: &own.received[usize::from(port.0)], networks: &own.networks };
         self.pipeline.account(arrival, Fates::Each(outcomes), account, ctx.tables, |copy| {
@@ -332,6 +360,24 @@ impl Datapath {
         self.again = again;
     }
 
+    /// Runs every packet through the pipeline again that was held for a VM or task which is not awaited any more: in
+    /// order, and before the next poll.
+    #[cold]
+    fn release(&mut self, ctx: &Ctx<'_>) {
+        let mut deadlines: ArrayVec<u64, BURST> = ArrayVec::new();
+        let (mut port, mut from) = (PortId(0), 0);
+        while let Some(held) = self.hold.take_released(&mut from, |queue| ctx.tables.moves.holds(queue)) {
+            if held.port != port || deadlines.is_full() {
+                self.decide_again(port, &mut deadlines, ctx);
+                port = held.port;
+            }
+            if self.burst.adopt(held.packet).is_ok() {
+                deadlines.push(held.deadline_ms);
+            }
+        }
+        self.decide_again(port, &mut deadlines, ctx);
+    }
+
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
         if !deadlines.is_empty() {
             self.pipeline.decide_again(&mut self.burst.on(port), &mut self.outcomes, ctx);
@@ -344,14 +390,23 @@ impl Datapath {
     #[cold]
     fn expire(&mut self, now_ms: u64) {
         while let Some(entry) = self.waiting.take_expired(now_ms) {
-            self.lose(entry);
+            self.lose(entry.port, DropReason::NeighbourUnreachable);
         }
     }
 
-    fn lose(&self, entry: Entry<Mbuf>) {
-        let counters = &self.own().received[usize::from(entry.port.0)];
+    /// Drops packets that were held long enough for a VM or task that has not arrived.
+    #[cold]
+    fn expire_held(&mut self, now_ms: u64) {
+        while let Some(held) = self.hold.take_expired(now_ms) {
+            self.lose(held.port, DropReason::HoldExpired);
+        }
+    }
+
+    /// Counts a packet that waited and is dropped.
+    fn lose(&self, port: PortId, reason: DropReason) {
+        let counters = &self.own().received[usize::from(port.0)];
         counters.waiting.sub(1);
-        counters.dropped[DropReason::NeighbourUnreachable as usize].add(1);
+        counters.dropped[reason as usize].add(1);
     }
 
     /// Sends the frames that the control thread originated.
@@ -382,6 +437,7 @@ impl Datapath {
         self.send_originated();
         self.tx.flush();
         self.expire(u64::MAX);
+        self.expire_held(u64::MAX);
         self.note_sent();
     }
 }
@@ -411,6 +467,7 @@ impl Handover<'_> {
                 | Verdict::Forward(_)
                 | Verdict::Reply(_)
                 | Verdict::Punt
+                | Verdict::Hold(_)
                 | Verdict::Drop(_) => continue,
             };
             let same = kept.iter().filter(|kept| kept.awaited == awaited).count();

@@ -7,9 +7,11 @@
 mod events;
 mod interface;
 mod moves;
+mod networks;
 mod redirects;
 
 use super::absent::Absent;
+use super::attached::Attached;
 use super::bucket::Bucket;
 use super::commits::{Authors, BATCH, Commits};
 use super::convergence::Convergence;
@@ -19,7 +21,7 @@ use super::interest::Asked;
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Modes, Up, VERSION};
 use super::mobility::{Move, Moving, Spreading};
-use super::model::Transaction;
+use super::model::{Network, Transaction};
 use super::provision::Provisioning;
 use super::registry::moving::StepWhat;
 use super::registry::{Claim, Registry};
@@ -33,6 +35,7 @@ use std::sync::Arc;
 pub use super::commits::{Commit, CommitRules, Released};
 pub use super::message::{SessionId, Ticket};
 pub use interface::{Configured, Drifts, Effect, Input, SessionLimits, Settings, Triangles, used_ms};
+pub use networks::NetworkAt;
 
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;
@@ -83,6 +86,8 @@ pub struct Authority {
     ticked_ms: Option<u64>,
     drifts: Drifts,
     news: News,
+    /// Virtual networks as NVEs with a session have them.
+    attached: Attached,
     /// How long transactions took until NVEs said that they applied them.
     convergence: Convergence,
     /// Who has yet to apply the commits of moves.
@@ -125,6 +130,7 @@ impl Authority {
             ticked_ms: None,
             drifts: Drifts::default(),
             news: News::default(),
+            attached: Attached::default(),
             convergence: Convergence::default(),
             spreading: Spreading::default(),
             untold: Throttle::of_registrations(),
@@ -344,6 +350,7 @@ impl Authority {
 
     /// Forgets a session. Gives whether it was there.
     fn remove(&mut self, id: SessionId, now_ms: u64) -> bool {
+        self.attached.left(id);
         let nve = self.sessions.all.get(&id).and_then(|session| session.nve.clone());
         if let Some(nve) = nve.filter(|_| self.settings.commits.is_shared) {
             self.effects.push(Effect::Left(nve));
@@ -466,10 +473,22 @@ impl Authority {
                 return;
             }
             (Some(_), Up::Move(report)) => return self.hear_of_move(id, report, now_ms),
+            (Some(nve), Up::FindMacs { id: number, network, macs }) => {
+                let why = (!self.registry.may_ask_of(nve, network)).then(|| elsewhere(nve, network));
+                let refused = why.clone();
+                if !session.find_macs(number, network, macs, why) {
+                    return self.end(id, "one FindMacs more than may wait".to_owned(), now_ms);
+                }
+                if let Some(why) = refused {
+                    self.sessions.note_refused_question(id, why, now_ms);
+                }
+                return;
+            }
+            (Some(_), Up::Attached(attached)) => return self.hear_of_networks(id, attached, now_ms),
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
-            (Some(_), Up::Register { id, key, choices, known }) => {
-                (Some(id), Request::Register(Claim { key, choices, known }))
+            (Some(_), Up::Register { id, key, choices, known, mac }) => {
+                (Some(id), Request::Register(Claim { key, choices, known, mac }))
             }
             (Some(_), Up::Unregister { id, key }) => (Some(id), Request::Unregister(key)),
         };
@@ -580,7 +599,7 @@ impl Authority {
         let lease_ms = self.settings.sessions.lease_ms;
         session.lease_ms = lease_ms;
         let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
-        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router };
+        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings: true };
         session.sent(&welcome);
         self.note_session(Kind::SessionOpened, id, if asks { "it asks for what it needs" } else { "" });
         self.effects.push(Effect::Down(id, welcome));
@@ -594,6 +613,7 @@ impl Authority {
         let old: Vec<Move> = old.collect();
         let touched = self.registry.touched(transaction);
         self.registry.apply(transaction, now_ms);
+        self.note_shared_macs(now_ms);
         let frozen = self.registry.take_frozen().into_iter();
         self.sessions.events.extend(frozen.map(|(key, nve)| {
             let frozen = Event::new(Kind::Frozen, By::Authority);
@@ -637,6 +657,14 @@ impl Authority {
         self.sessions.note_changes(changed.into_iter());
         self.tell_followers(now_ms);
     }
+}
+
+/// Why an NVE is told nothing of a network.
+fn elsewhere(nve: &str, (_, vnid): Network) -> String {
+    format!(
+        "{nve} has no tenants of VNID {vnid}, so it is told no MAC addresses of it; register one first, or set \
+         networks: all under nves"
+    )
 }
 
 /// The requests that an NVE may make.

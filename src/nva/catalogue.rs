@@ -5,9 +5,10 @@ mod moving;
 
 use super::beside::Beside;
 use super::claims::Networks;
-use super::model::{Key, Nve, Object, ObjectKey};
+use super::model::{Key, Network, Nve, Object, ObjectKey};
 use crate::config::{Claim, Entry, Judged, ObjectName, ProvisionRules};
 use crate::ila::Locator;
+use crate::net::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -80,6 +81,8 @@ pub struct Catalogue {
     shown: Mutex<HashMap<(String, bool), Shown>>,
     /// What cannot be read, and why.
     unread: BTreeMap<ObjectKey, (Object, String)>,
+    /// Attachments by their network and MAC address.
+    macs: BTreeMap<(String, Mac), BTreeSet<ObjectKey>>,
     /// How many attachments each NVE has.
     counts: HashMap<String, usize>,
     /// NVEs that were judged last.
@@ -166,6 +169,13 @@ impl Catalogue {
         let is_at =
             |network: &str, nve: &str| self.attached.get(network).is_some_and(|nves| nves.contains_key(nve));
         self.networks.denies(&self.claims, is_at, nve, key)
+    }
+
+    /// The attachment with a MAC address of a network, if operators want it at another NVE and nobody with it at this one.
+    pub(super) fn denies_mac(&self, nve: &str, (sir_prefix, vnid): Network, mac: Mac) -> Option<&ObjectKey> {
+        let network = self.name_of(sir_prefix, vnid)?;
+        let owners = self.macs.get(&(network.to_owned(), mac))?;
+        owners.iter().all(|owner| owner.nve != nve).then(|| owners.first())?
     }
 
     /// How many attachments a network has.
@@ -537,6 +547,9 @@ impl Catalogue {
         for claim in held.entry.claims() {
             self.claims.entry(claim).or_insert_with(|| key.clone());
         }
+        for place in macs_of(&held.entry) {
+            self.macs.entry(place).or_default().insert(key.clone());
+        }
         if let ObjectName::Network(name) = &key.name
             && let Some(sir_prefix) = held.entry.domain().and_then(|domain| self.sir_prefix(domain))
         {
@@ -580,6 +593,14 @@ impl Catalogue {
             let shown = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner);
             [true, false].into_iter().for_each(|inside| _ = shown.remove(&(name.clone(), inside)));
         }
+        for place in macs_of(&held.entry) {
+            if let Some(owners) = self.macs.get_mut(&place) {
+                owners.remove(key);
+                if owners.is_empty() {
+                    self.macs.remove(&place);
+                }
+            }
+        }
         for claim in held.entry.claims() {
             if self.claims.get(&claim) == Some(key) {
                 self.claims.remove(&claim);
@@ -587,6 +608,12 @@ impl Catalogue {
         }
         Some(held)
     }
+}
+
+/// The network and the MAC address of an attachment.
+fn macs_of(entry: &Entry) -> impl Iterator<Item = (String, Mac)> {
+    let mac = entry.tenant_mac();
+    entry.networks().into_iter().map(str::to_owned).filter_map(move |network| Some((network, mac?)))
 }
 
 fn kind(name: &ObjectName) -> u8 {

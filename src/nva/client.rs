@@ -17,13 +17,17 @@ pub use grace::Grace;
 pub use interface::{Effect, Input, News, Status};
 
 use super::cache::{Cache, Changes};
+use super::finds::Finds;
 use super::follower::{Follower, Work};
-use super::message::{Down, Modes, Up, VERSION};
+use super::message::{
+    AttachedNetwork, AttachedNetworks, Down, Modes, NETWORKS, NETWORKS_IN_ALL, Up, VERSION,
+};
 use super::mobility::Sightings;
-use super::model::{Choice, Key, Known};
+use super::model::{Binding, Key, Known, Network};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
 use crate::mapping::{Parts, Scopes};
+use crate::net::Mac;
 use grace::GraceTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +63,8 @@ struct Live {
     complete: bool,
     /// Whether this node is an ILA router of the authority.
     router: bool,
+    /// Whether the authority takes questions by MAC address, and hears of networks.
+    bindings: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +96,7 @@ pub struct Client {
     state: State,
     pause_ms: u64,
     random: u64,
-    wanted: BTreeMap<Key, Vec<Choice>>,
+    wanted: BTreeMap<Key, Binding>,
     registrations: BTreeMap<Key, Registration>,
     /// Sequences of what is attached, as far as they are known: also those of earlier sessions.
     sequences: BTreeMap<Key, u64>,
@@ -106,6 +112,12 @@ pub struct Client {
     /// In cache mode: it asks for what it needs and does not follow everything.
     cache: Option<Cache>,
     triangles: Triangles,
+    finds: Finds,
+    /// The virtual networks of which there are tenants here, and those that the authority knows of.
+    networks: BTreeMap<Network, AttachedNetwork>,
+    reported: BTreeMap<Network, AttachedNetwork>,
+    /// The authority of this session knows of none yet.
+    reports_anew: bool,
     /// It takes what operators want at the node.
     wanted_objects: Option<Wanted>,
     /// How attachments may move to the node and from it.
@@ -143,6 +155,10 @@ impl Client {
             scopes: Scopes::default(),
             cache: None,
             triangles: Triangles::default(),
+            finds: Finds::default(),
+            networks: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            reports_anew: true,
             wanted_objects: None,
             modes: Modes::default(),
             moves: Sightings::default(),
@@ -225,6 +241,9 @@ impl Client {
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Attached(wanted) => self.attach(wanted),
+            Input::Networks(networks) => self.networks = networks,
+            Input::FindMac(network, mac) => self.find(network, mac, now_ms),
+            Input::Announced(key) => self.announced(key, now_ms),
             Input::Opened => {
                 let (nve, boot, asks) = (self.nve.clone(), self.boot, self.cache.is_some());
                 self.effects.push(Effect::Up(Up::Hello {
@@ -277,6 +296,7 @@ impl Client {
         self.follow_the_cache();
         self.follow_the_operators();
         self.follow_the_moves(now_ms);
+        self.tell_of_networks();
         match self.follower.next_work() {
             Some(Work::Apply(extent, mappings, known)) => {
                 self.effects.push(Effect::Apply { extent, mappings, expiring: Vec::new(), known });
@@ -333,6 +353,56 @@ impl Client {
         }
     }
 
+    /// Whether there is a session with an authority that takes questions by MAC address, and hears of networks.
+    fn takes_bindings(&self) -> bool {
+        matches!(self.state, State::Live(Live { bindings: true, .. }))
+    }
+
+    /// A tenant asks who has a MAC address.
+    fn find(&mut self, network: Network, mac: Mac, now_ms: u64) {
+        if self.takes_bindings() {
+            self.finds.seek((network, mac), now_ms);
+            self.ask_for_macs();
+        }
+    }
+
+    fn ask_for_macs(&mut self) {
+        while let Some(question) = self.finds.next() {
+            self.effects.push(Effect::Up(question));
+        }
+    }
+
+    /// A tenant announced an address of its own: what was refused is asked for again at once.
+    fn announced(&mut self, key: Key, now_ms: u64) {
+        if let Some(Registration::Refused { again_ms }) = self.registrations.get_mut(&key) {
+            *again_ms = now_ms.min(*again_ms);
+        }
+    }
+
+    /// Says what changed of the networks of which there are tenants here: everything in the first message of a session.
+    fn tell_of_networks(&mut self) {
+        if !self.takes_bindings() || self.networks == self.reported && !self.reports_anew {
+            return;
+        }
+        let mut whole = std::mem::take(&mut self.reports_anew);
+        if whole {
+            self.reported.clear();
+        }
+        let gone = self.reported.keys().filter(|network| !self.networks.contains_key(network));
+        let mut detached: Vec<Network> = gone.copied().collect();
+        let is_new = |(network, at): &(&Network, &AttachedNetwork)| self.reported.get(network) != Some(at);
+        let new = self.networks.iter().filter(is_new).map(|(network, at)| (*network, at.clone()));
+        let mut new: Vec<(Network, AttachedNetwork)> = new.take(NETWORKS_IN_ALL).collect();
+        while whole || !new.is_empty() || !detached.is_empty() {
+            let rest = new.split_off(new.len().min(NETWORKS));
+            let networks = std::mem::replace(&mut new, rest);
+            let detached = std::mem::take(&mut detached);
+            let report = AttachedNetworks { whole: std::mem::take(&mut whole), networks, detached };
+            self.effects.push(Effect::Up(Up::Attached(report)));
+        }
+        self.reported = self.networks.clone();
+    }
+
     /// Has the authority tell anew what differs from its registry.
     fn say_drift(&mut self, parts: Parts, objects: bool) {
         if !matches!(self.state, State::Live(_)) || parts.is_empty() && !objects {
@@ -342,7 +412,7 @@ impl Client {
         self.effects.push(Effect::Up(Up::Drift { parts, objects }));
     }
 
-    fn attach(&mut self, wanted: BTreeMap<Key, Vec<Choice>>) {
+    fn attach(&mut self, wanted: BTreeMap<Key, Binding>) {
         let gone: Vec<Key> = self.wanted.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
             self.refusals.remove(&key);
@@ -350,10 +420,10 @@ impl Client {
             // The authority may have it from before, whatever it answered last: to release it is never wrong.
             self.leaving.insert(key, Leaving::Due { at_ms: 0 });
         }
-        // Those at other locators than before are asked for again.
-        for (key, choices) in &wanted {
+        // Those at other locators or with another MAC address than before are asked for again.
+        for (key, binding) in &wanted {
             self.leaving.remove(key);
-            if self.wanted.get(key).is_some_and(|before| before != choices) {
+            if self.wanted.get(key).is_some_and(|before| before != binding) {
                 self.registrations.remove(key);
             }
         }
@@ -377,6 +447,7 @@ impl Client {
         self.follower.end();
         self.cache.iter_mut().for_each(|cache| cache.end(now_ms));
         self.asked.clear();
+        self.finds.end();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
         self.leaving.values_mut().for_each(|one| *one = Leaving::Due { at_ms: 0 });
@@ -389,11 +460,13 @@ impl Client {
         match (&mut self.state, down) {
             (
                 State::Greeting { .. },
-                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router },
+                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings },
             ) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
-                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete: false, router });
+                let complete = false;
+                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete, router, bindings });
+                self.reports_anew = true;
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
                 self.registrations.clear();
@@ -444,6 +517,23 @@ impl Client {
                 }
             }
             (State::Live(_), Down::Progress(_)) => {}
+            (State::Live(_), Down::FoundMacs { id, found, negative_lifetime_ms, why, .. }) => {
+                if let Some(why) = why {
+                    self.effects.push(Effect::Tell(News::Untold(why)));
+                }
+                match self.finds.answered(id, found, negative_lifetime_ms, now_ms) {
+                    Some((network, found)) => {
+                        if !found.is_empty() {
+                            self.effects.push(Effect::Found(network, found));
+                        }
+                        self.ask_for_macs();
+                    }
+                    None => {
+                        self.effects.push(Effect::Close);
+                        self.closed("the authority sent FoundMacs out of turn", now_ms);
+                    }
+                }
+            }
             (State::Live(_), Down::Provision(part)) => match &mut self.wanted_objects {
                 Some(wanted) => wanted.receive(part),
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
@@ -555,12 +645,12 @@ impl Client {
             Some(_) => false,
         };
         let due = self.wanted.iter().filter(|(key, _)| due(key));
-        let due: Vec<_> = due.take(room).map(|(key, choices)| (*key, choices.clone())).collect();
-        for (key, choices) in due {
+        let due: Vec<_> = due.take(room).map(|(key, binding)| (*key, binding.clone())).collect();
+        for (key, Binding { choices, mac }) in due {
             let id = self.ask(key);
             self.registrations.insert(key, Registration::Asked(id));
             let known = self.sequences.get(&key).copied().unwrap_or(0);
-            self.effects.push(Effect::Up(Up::Register { id, key, choices, known }));
+            self.effects.push(Effect::Up(Up::Register { id, key, choices, known, mac }));
         }
     }
 

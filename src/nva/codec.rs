@@ -1,5 +1,6 @@
 //! Messages of the wire to those of the cores, and back. What a peer sends is judged here before a core sees it.
 
+mod bindings;
 mod fields;
 mod moves;
 
@@ -12,6 +13,7 @@ use super::v1::{self, down, up};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
 use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
+use crate::net::Mac;
 use fields::{MAX_NAME, MAX_OBJECT_NAME, MAX_WHY, malformed, read_key, shortened, write_key};
 use prost::Message;
 use prost::bytes::BytesMut;
@@ -36,8 +38,9 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             }
             Up::Hello { versions, nve, boot, asks, digests, moves: moves::read_modes(&moves) }
         }
-        Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known })) => {
-            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)?, known }
+        Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known, mac })) => {
+            let mac = (mac != 0).then(|| bindings::read_mac(mac)).transpose()?;
+            Up::Register { id, key: read_key(key)?, choices: read_choices(&locators)?, known, mac }
         }
         Some(up::Message::Unregister(v1::Unregister { id, key })) => {
             Up::Unregister { id, key: read_key(key)? }
@@ -96,6 +99,8 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
             Up::Drift { parts: read_parts(mappings)?, objects }
         }
         Some(up::Message::MoveReport(report)) => Up::Move(moves::read_report(report)?),
+        Some(up::Message::FindMacs(find)) => bindings::read_find(find)?,
+        Some(up::Message::AttachedNetworks(attached)) => Up::Attached(bindings::read_attached(attached)?),
     })
 }
 
@@ -106,11 +111,18 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
 pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms, router })) => {
+        Some(down::Message::Welcome(v1::Welcome {
+            version,
+            epoch,
+            revision,
+            lease_ms,
+            router,
+            bindings,
+        })) => {
             if epoch.is_empty() || epoch.len() > MAX_EPOCH {
                 return malformed(format!("Welcome: an epoch of {} bytes; 1 to {MAX_EPOCH}", epoch.len()));
             }
-            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router }
+            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router, bindings }
         }
         Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
             Down::Registered { id, sequence, revision }
@@ -169,6 +181,7 @@ pub fn read_down(message: v1::Down) -> Result<Down, Malformed> {
             part.deleted = deleted.collect::<Result<_, _>>()?;
             Down::Provision(part)
         }
+        Some(down::Message::FoundMacs(found)) => bindings::read_found(found)?,
     })
 }
 
@@ -317,9 +330,10 @@ pub fn write_up(up: Up) -> v1::Up {
             let moves = moves::write_modes(moves);
             up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves })
         }
-        Up::Register { id, key, choices, known } => {
+        Up::Register { id, key, choices, known, mac } => {
             let (key, locators) = (write_key(key), write_choices(&choices));
-            up::Message::Register(v1::Register { id, key, locators, known_sequence: known })
+            let mac = mac.map_or(0, Mac::bits);
+            up::Message::Register(v1::Register { id, key, locators, known_sequence: known, mac })
         }
         Up::Unregister { id, key } => up::Message::Unregister(v1::Unregister { id, key: write_key(key) }),
         Up::Subscribe(known, scopes) => {
@@ -358,6 +372,11 @@ pub fn write_up(up: Up) -> v1::Up {
             up::Message::Drift(v1::Drift { mappings: write_parts(&parts), objects })
         }
         Up::Move(report) => up::Message::MoveReport(moves::write_report(report)),
+        Up::FindMacs { id, network: (sir_prefix, vnid), macs } => {
+            let macs = macs.into_iter().map(Mac::bits).collect();
+            up::Message::FindMacs(v1::FindMacs { id, sir_prefix, vnid, macs })
+        }
+        Up::Attached(attached) => up::Message::AttachedNetworks(bindings::write_attached(attached)),
     };
     v1::Up { message: Some(message) }
 }
@@ -366,8 +385,9 @@ pub fn write_up(up: Up) -> v1::Up {
 #[must_use]
 pub fn write_down(down: Down<Encoded>) -> v1::Down {
     let message = match down {
-        Down::Welcome { version, epoch, revision, lease_ms, router } => {
-            down::Message::Welcome(v1::Welcome { version, epoch: epoch.into(), revision, lease_ms, router })
+        Down::Welcome { version, epoch, revision, lease_ms, router, bindings } => {
+            let epoch = epoch.into();
+            down::Message::Welcome(v1::Welcome { version, epoch, revision, lease_ms, router, bindings })
         }
         Down::Registered { id, sequence, revision } => {
             down::Message::Registered(v1::Registered { id, sequence, revision })
@@ -397,6 +417,11 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
             let write_all =
                 |all: Vec<_>| v1::MappingsDigest { domains: all.into_iter().map(write).collect() };
             down::Message::Digest(v1::Digest { revision, mappings: mappings.map(write_all), objects })
+        }
+        Down::FoundMacs { id, revision, found, negative_lifetime_ms, why } => {
+            let found = found.into_iter().map(bindings::write_found).collect();
+            let why = shortened(why.unwrap_or_default(), MAX_WHY);
+            down::Message::FoundMacs(v1::FoundMacs { id, revision, found, negative_lifetime_ms, why })
         }
         Down::Repair(parts) => down::Message::Repair(v1::Repair { mappings: write_parts(&parts) }),
         Down::Moves(part) => down::Message::Moves(moves::write_part(part)),

@@ -102,6 +102,14 @@ kinds! {
     MoveFailed = "move_failed",
     /// what an NVE says of a move is refused
     MoveRefused = "move_refused",
+    /// a MAC address is registered by two NVEs in one network
+    MacConflict = "mac_conflict",
+    /// the gateway of a network has another MAC address at this NVE
+    GatewayMacDiffers = "gateway_mac_differs",
+    /// an NVE has tenants of a network
+    NetworkAttached = "network_attached",
+    /// an NVE has no tenants of a network any more
+    NetworkDetached = "network_detached",
 }
 
 impl Kind {
@@ -127,6 +135,8 @@ impl Kind {
             | Kind::MoveAborting
             | Kind::MoveFailed
             | Kind::MoveRefused
+            | Kind::MacConflict
+            | Kind::GatewayMacDiffers
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened
@@ -135,6 +145,8 @@ impl Kind {
             | Kind::Released
             | Kind::MoreRegistered
             | Kind::Redirected
+            | Kind::NetworkAttached
+            | Kind::NetworkDetached
             | Kind::RestorationEnded
             | Kind::Reloaded
             | Kind::MovePrepared

@@ -9,7 +9,7 @@ use super::registry::Registry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// How long what nobody has need not be asked for again.
-const NEGATIVE_LIFETIME_MS: u32 = 2_000;
+pub(super) const NEGATIVE_LIFETIME_MS: u32 = 2_000;
 /// How much longer than the lifetime of an answer its changes are told: an answer may be long on its way.
 pub(super) const MARGIN_MS: u64 = 30_000;
 
@@ -25,6 +25,12 @@ pub struct Asked {
     pub held: u64,
     /// Identifiers that nobody has.
     pub nobody: u64,
+    /// MAC addresses that somebody has.
+    pub macs_held: u64,
+    /// MAC addresses that nobody has.
+    pub macs_nobody: u64,
+    /// MAC addresses of networks of which the NVE has no tenants.
+    pub macs_refused: u64,
 }
 
 /// What one session asked for.

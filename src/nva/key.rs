@@ -4,6 +4,9 @@ use crate::ila::{Identifier, IdentifierType};
 use std::fmt;
 use std::net::Ipv6Addr;
 
+/// A virtual network: the upper 64 bits of its SIR prefix, and its VNID.
+pub type Network = (u64, u32);
+
 /// An identifier in its SIR domain, which its SIR prefix names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -25,6 +28,12 @@ impl Key {
                 IdentifierType::TenantIpv4 | IdentifierType::TenantIpv6 => identifier.vnid() != Some(0),
                 _ => false,
             }
+    }
+
+    /// The virtual network of a tenant's identifier.
+    #[must_use]
+    pub fn network(self) -> Option<Network> {
+        Identifier(self.identifier).vnid().map(|vnid| (self.sir_prefix, vnid))
     }
 
     /// The key that neutral mapping cannot tell from this one, if there is one (ILA draft §4.4.1).

@@ -1,5 +1,6 @@
 //! The operator's API of an authority (`proto/ilagate/manage/v1/manage.proto`).
 
+mod attached;
 pub(super) mod moves;
 pub(super) mod nves;
 pub(super) mod objects;
@@ -69,6 +70,7 @@ impl From<Gone> for Status {
 
 #[tonic::async_trait]
 impl Manage for ManageService {
+    type AttachedNetworkListStream = ReceiverStream<Result<v1::AttachedNetworkPage, Status>>;
     type ObjectListStream = ReceiverStream<Result<v1::ObjectPage, Status>>;
     type RecordListStream = ReceiverStream<Result<v1::RecordPage, Status>>;
     type WatchStream = ReceiverStream<Result<v1::EventPage, Status>>;
@@ -182,6 +184,14 @@ impl Manage for ManageService {
         let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
         let wanted = Arc::new(objects::Wanted::read(request.into_inner())?.within(sight));
         Ok(Response::new(objects::list(self.handle.clone(), wanted)))
+    }
+
+    async fn attached_network_list(
+        &self,
+        request: Request<v1::AttachedNetworkListRequest>,
+    ) -> Result<Response<Self::AttachedNetworkListStream>, Status> {
+        let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
+        Ok(Response::new(attached::list(self.handle.clone(), request.into_inner(), sight)))
     }
 
     async fn object_write(

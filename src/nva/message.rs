@@ -1,10 +1,11 @@
 //! The messages of a session, as the cores on both sides see them (`proto/ilagate/nva/v1/nva.proto`).
 
 use super::catalogue::Seen;
-use super::model::{Choice, Key, Known};
+use super::model::{Choice, Key, Known, Network};
 use crate::config::{Entry, ObjectName, RefusedEntry};
 use crate::ila::Locator;
 use crate::mapping::{Digest, PARTS, Parts, Scopes};
+use crate::net::Mac;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +20,12 @@ pub const QUERY_KEYS: usize = 64;
 pub const QUERIES: usize = 16;
 /// Entries of one [`Up::Triangular`], at most.
 pub const TRIANGLES: usize = 64;
+/// Networks of one [`Up::Attached`], at most.
+pub const NETWORKS: usize = 512;
+/// Networks that an NVE has, at most.
+pub const NETWORKS_IN_ALL: usize = 4_096;
+/// Prefixes of one network, at most.
+pub const SUBNETS: usize = 65;
 /// Identifiers of which a session is told what changes after an answer, at most. The oldest leave.
 pub const INTERESTS: usize = 65_536;
 
@@ -63,6 +70,8 @@ pub enum Up {
         choices: Vec<Choice>,
         /// The sequence with which it was registered before, as far as the NVE knows; 0: it does not.
         known: u64,
+        /// The MAC address of the tenant or task that has it.
+        mac: Option<Mac>,
     },
     /// It has this identifier no longer.
     Unregister {
@@ -104,6 +113,17 @@ pub enum Up {
         /// Whether what operators want differs.
         objects: bool,
     },
+    /// Who has these MAC addresses in a virtual network?
+    FindMacs {
+        /// The answer repeats it.
+        id: u64,
+        /// The network.
+        network: Network,
+        /// The MAC addresses, 1 to [`QUERY_KEYS`].
+        macs: Vec<Mac>,
+    },
+    /// The virtual networks of which it has tenants, and what changed of them.
+    Attached(AttachedNetworks),
     /// What it sees of a move that it was told of.
     Move(MoveReport),
 }
@@ -130,6 +150,37 @@ pub enum MoveWhat {
     Arrived(Token, Sign),
     /// The old NVE, while draining: no packet came for [`MoveTold::idle_ms`]. Both, while aborting: what they did is undone.
     Drained,
+}
+
+/// A virtual network as an NVE has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedNetwork {
+    /// Its name there.
+    pub name: String,
+    /// The MAC address of its gateway.
+    pub gateway_mac: Mac,
+    /// Its prefixes with their gateways, as files write them.
+    pub subnets: Vec<(String, String)>,
+}
+
+/// What an NVE says of its networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttachedNetworks {
+    /// What was said before counts no longer.
+    pub whole: bool,
+    /// New ones, and what they are now: at most [`NETWORKS`].
+    pub networks: Vec<(Network, AttachedNetwork)>,
+    /// Those without tenants there now.
+    pub detached: Vec<Network>,
+}
+
+/// What somebody has of a MAC address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundMac {
+    /// The MAC address.
+    pub mac: Mac,
+    /// Its identifiers, at most [`QUERY_KEYS`].
+    pub identifiers: Vec<u64>,
 }
 
 /// Packets that take the way by an ILA router although their destination is known.
@@ -183,6 +234,8 @@ pub enum Down<M = Vec<Told>> {
         lease_ms: u32,
         /// Whether the NVE may say [`Up::Triangular`].
         router: bool,
+        /// Whether the authority takes [`Up::FindMacs`] and [`Up::Attached`].
+        bindings: bool,
     },
     /// A request is durable.
     Registered {
@@ -259,6 +312,19 @@ pub enum Down<M = Vec<Told>> {
     Moves(MovesPart),
     /// The session ends, and why.
     Error(String),
+    /// The answer to [`Up::FindMacs`].
+    FoundMacs {
+        /// Of the question.
+        id: u64,
+        /// The revision that it shows.
+        revision: u64,
+        /// Those that somebody has.
+        found: Vec<FoundMac>,
+        /// How long what nobody has need not be asked for again.
+        negative_lifetime_ms: u32,
+        /// Why the NVE is told nothing.
+        why: Option<String>,
+    },
 }
 
 /// A part of the moves that concern an NVE.
@@ -377,6 +443,10 @@ impl Down<Encoded> {
                 Down::Digest { mappings, .. } => mappings.iter().flatten().count() * PARTS * size_of::<u64>(),
                 Down::Repair(parts) => parts.len() * size_of::<u32>(),
                 Down::Moves(part) => part.weight(),
+                Down::FoundMacs { found, why, .. } => {
+                    let identifiers: usize = found.iter().map(|one| one.identifiers.len() + 2).sum();
+                    identifiers * size_of::<u64>() + why.as_ref().map_or(0, String::len)
+                }
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::Resumed(_)

@@ -32,6 +32,12 @@ families! {
     ABSENCE: Gauge = "ila_nva_longest_absence_seconds";
     /// Identifiers that NVEs asked for and that were answered, by result: held, or nobody (has it).
     QUERIED: Counter = "ila_nva_queried_identifiers_total";
+    /// MAC addresses that NVEs asked for, by result: held, nobody (has it), or refused (the NVE has no tenants of the
+    /// network).
+    SOUGHT: Counter = "ila_nva_sought_macs_total";
+    /// Virtual networks whose gateway has another MAC address at an NVE than it should, counted for each NVE with a session
+    /// here (ilactl nva networks).
+    GATEWAYS: Gauge = "ila_nva_differing_gateway_macs";
     /// Events that operators were told of, by kind (ilactl nva watch).
     EVENTS: Counter = "ila_nva_events_total";
     /// Operators and pages that watch events.
@@ -113,6 +119,10 @@ impl Site for Endpoint {
         scrape.set(ABSENCE, &[], census.longest_absence_s as f64);
         scrape.count(QUERIED, &[("result", "held")], census.asked.held);
         scrape.count(QUERIED, &[("result", "nobody")], census.asked.nobody);
+        scrape.count(SOUGHT, &[("result", "held")], census.asked.macs_held);
+        scrape.count(SOUGHT, &[("result", "nobody")], census.asked.macs_nobody);
+        scrape.count(SOUGHT, &[("result", "refused")], census.asked.macs_refused);
+        scrape.set(GATEWAYS, &[], census.differing_gateways as f64);
         let hub = self.handle.hub();
         for (kind, count) in hub.counts() {
             scrape.count(EVENTS, &[("kind", kind.label())], count);
@@ -184,6 +194,7 @@ pub(super) struct Census {
     drifts: Drifts,
     convergence: Convergence,
     asked: Asked,
+    differing_gateways: usize,
     longest_absence_s: u64,
     /// By state.
     moves: [usize; MoveState::ALL.len()],
@@ -224,6 +235,7 @@ impl Census {
             drifts: authority.drifts(),
             convergence: *authority.convergence(),
             asked: authority.asked(),
+            differing_gateways: authority.differing_gateways(),
             longest_absence_s: longest_ms.unwrap_or(0) / 1_000,
             moves,
             overdue: authority.moves().iter().filter(|one| one.overdue).count(),

@@ -1,7 +1,7 @@
 //! The Network Virtualization Authority (NVA): who has which identifier, and who must know (VMM draft §4, RFC 8014).
 //!
 //! Cores without clock, socket, thread and file:
-//! * `registry` has the rules of identifiers (`tombstones`: what was released, `restoration`: after a backup, `digests`:
+//! * `registry` has the rules of identifiers (`tombstones`: what was released, `bindings`: by MAC address, `restoration`: after a backup, `digests`:
 //!   what it adds up to, `quotas`: what networks may have, `flaps`: what goes to and fro), `catalogue` those of networks,
 //!   policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is by that);
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
@@ -20,8 +20,10 @@
 
 mod absent;
 mod allocate;
+mod attached;
 pub mod authority;
 mod beside;
+mod bindings;
 mod bucket;
 mod cache;
 pub mod catalogue;
@@ -36,6 +38,7 @@ mod digests;
 mod drift;
 pub mod event;
 mod gate;
+mod finds;
 mod flaps;
 mod follower;
 mod interest;

@@ -3,12 +3,13 @@
 use super::mobility::{Move, MoveId};
 use crate::config::ObjectName;
 use crate::ila::Locator;
+use crate::net::Mac;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use super::key::Key;
+pub use super::key::{Key, Network};
 pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
 
 /// What is known of one identifier. One without locators was released: it is kept for its owner until no cache holds it.
@@ -20,6 +21,8 @@ pub struct Record {
     pub owner: String,
     /// Rises with every change.
     pub sequence: u64,
+    /// The MAC address of the tenant or task that has it, if its NVE said so.
+    pub mac: Option<Mac>,
 }
 
 impl Record {
@@ -27,6 +30,21 @@ impl Record {
     #[must_use]
     pub fn is_held(&self) -> bool {
         !self.choices.is_empty()
+    }
+}
+
+/// What an NVE has of an identifier that is attached to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// Where it is.
+    pub choices: Vec<Choice>,
+    /// The MAC address of the tenant or task.
+    pub mac: Option<Mac>,
+}
+
+impl From<Vec<Choice>> for Binding {
+    fn from(choices: Vec<Choice>) -> Self {
+        Binding { choices, mac: None }
     }
 }
 

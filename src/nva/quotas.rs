@@ -1,16 +1,7 @@
 //! How many identifiers virtual networks may have, and have.
 
-use super::model::{Key, Record};
-use crate::ila::Identifier;
+use super::model::{Key, Network, Record};
 use std::collections::{BTreeMap, HashMap};
-
-/// A virtual network: the upper 64 bits of its SIR prefix, and its VNID.
-pub(super) type Network = (u64, u32);
-
-/// The network of a tenant's identifier.
-pub(super) fn network_of(key: Key) -> Option<Network> {
-    Identifier(key.identifier).vnid().map(|vnid| (key.sir_prefix, vnid))
-}
 
 /// How many identifiers networks may have at a time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,14 +26,14 @@ pub(super) struct Networks(HashMap<Network, usize>);
 impl Networks {
     /// A record comes. One that nobody holds counts for nothing.
     pub(super) fn add(&mut self, key: Key, record: &Record) {
-        if let Some(network) = network_of(key).filter(|_| record.is_held()) {
+        if let Some(network) = key.network().filter(|_| record.is_held()) {
             *self.0.entry(network).or_default() += 1;
         }
     }
 
     /// A record that was added goes.
     pub(super) fn remove(&mut self, key: Key, record: &Record) {
-        let Some(network) = network_of(key).filter(|_| record.is_held()) else { return };
+        let Some(network) = key.network().filter(|_| record.is_held()) else { return };
         let Some(count) = self.0.get_mut(&network) else { return };
         *count -= 1;
         if *count == 0 {

@@ -7,16 +7,20 @@
 //! It judges a request against what is durable and what is about to be, and changes nothing until the store said that
 //! the change is durable.
 
+mod bound;
 mod limits;
 pub mod moving;
 
 use super::allocate;
+use super::bindings::Bindings;
 use super::catalogue::{Catalogue, Change, Seen, Touched};
 use super::digests::Digests;
 use super::flaps::Flaps;
 use super::mobility::{MoveRules, Moves};
-use super::model::{Choice, Key, ObjectKey, Record, Transaction};
-use super::quotas::{Network, Networks, network_of};
+use super::model::{Choice, Key, Network, ObjectKey, Record, Transaction};
+use super::quotas::Networks;
+
+pub(in crate::nva) use bound::Shared;
 
 pub use super::flaps::FreezeRules;
 pub use super::model::Nve;
@@ -26,6 +30,7 @@ use super::store::Stored;
 use super::tombstones::Tombstones;
 use crate::config::ProvisionRules;
 use crate::mapping::{Digest, Scope, Scopes};
+use crate::net::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -54,6 +59,8 @@ pub struct Claim {
     pub choices: Vec<Choice>,
     /// The sequence with which it was registered before; 0: none is known.
     pub known: u64,
+    /// The MAC address of the tenant or task that has it, if it is known.
+    pub mac: Option<Mac>,
 }
 
 /// Who has which identifier.
@@ -67,6 +74,9 @@ pub struct Registry {
     digests: Digests,
     quotas: Quotas,
     networks: Networks,
+    bindings: Bindings,
+    /// Identifiers whose MAC address another NVE has in the same network, since somebody asked.
+    newly_shared: Vec<Key>,
     flaps: Flaps,
     /// What was frozen since somebody asked, and where.
     newly_frozen: Vec<(Key, String)>,
@@ -100,7 +110,7 @@ impl Draft {
     /// So many more identifiers of an NVE, and of the network of `key`.
     fn count(&mut self, nve: &str, key: Key, more: isize) {
         *self.more.entry(nve.to_owned()).or_default() += more;
-        if let Some(network) = network_of(key) {
+        if let Some(network) = key.network() {
             *self.more_in.entry(network).or_default() += more;
         }
     }
@@ -138,13 +148,17 @@ impl Registry {
             note_held(&mut held, *key, &record.owner);
         }
         let (mut digests, mut networks) = (Digests::default(), Networks::default());
+        let mut bindings = Bindings::default();
         for (key, record) in &records {
             digests.add(*key, record);
+            bindings.add(*key, record);
             networks.add(*key, record);
         }
         Registry {
             digests,
             networks,
+            bindings,
+            newly_shared: Vec::new(),
             quotas: Quotas::default(),
             flaps: Flaps::default(),
             newly_frozen: Vec::new(),
@@ -368,11 +382,12 @@ impl Registry {
         &self,
         draft: &mut Draft,
         nve: &str,
-        Claim { key, mut choices, known }: Claim,
+        Claim { key, mut choices, known, mac }: Claim,
         now_ms: u64,
     ) -> Result<u64, Refusal> {
         choices.sort_unstable();
         self.may_claim(nve, key, &choices)?;
+        self.may_bind(nve, key, mac)?;
         if let Some(alias) = key.zero_alias()
             && let Some(record) = self.seen(draft, alias).filter(|record| record.is_held())
         {
@@ -402,7 +417,9 @@ impl Registry {
                     temporary: false,
                 });
             }
-            Some(record) if record.is_held() && record.choices == choices => return Ok(record.sequence),
+            Some(record) if record.is_held() && (&record.choices, record.mac) == (&choices, mac) => {
+                return Ok(record.sequence);
+            }
             // Who had it before the registry was restored waited then.
             Some(record) if !record.is_held() && record.owner != nve && self.restoration.is_none() => {
                 // One that is released in the same transaction is as one that was released before.
@@ -429,7 +446,7 @@ impl Registry {
             self.network_may_have_more(draft, key)?;
             draft.count(nve, key, 1);
         }
-        draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence });
+        draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence, mac });
         Ok(sequence)
     }
 
@@ -462,7 +479,8 @@ impl Registry {
             Some(_) => {
                 let sequence = self.next_sequence(key);
                 draft.count(nve, key, -1);
-                draft.writes.insert(key, Record { choices: Vec::new(), owner: nve.to_owned(), sequence });
+                let owner = nve.to_owned();
+                draft.writes.insert(key, Record { choices: Vec::new(), owner, sequence, mac: None });
                 Ok(sequence)
             }
         }
@@ -529,7 +547,7 @@ impl Registry {
     /// What is told of an identifier that nobody has and nothing is known of.
     #[must_use]
     pub fn nobody(&self) -> Record {
-        Record { choices: Vec::new(), owner: String::new(), sequence: self.revision }
+        Record { choices: Vec::new(), owner: String::new(), sequence: self.revision, mac: None }
     }
 
     /// Takes over a transaction that is durable.
@@ -545,9 +563,11 @@ impl Registry {
             self.digests.add(*key, record);
             self.networks.add(*key, record);
             if let Some(before) = self.records.get(key) {
+                self.bindings.remove(*key, before);
                 self.digests.remove(*key, before);
                 self.networks.remove(*key, before);
             }
+            self.bindings.add(*key, record);
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => {
                     if record.is_held() && before.owner != record.owner && !moved.contains(key) {
@@ -570,10 +590,12 @@ impl Registry {
                 self.tombstones.insert(*key, &record.owner, now_ms + self.hold_down_ms);
             }
         }
+        self.note_shared(transaction);
         for key in &transaction.deletes {
             if let Some(before) = self.records.remove(key) {
                 self.digests.remove(*key, &before);
                 self.networks.remove(*key, &before);
+                self.bindings.remove(*key, &before);
                 self.tombstones.remove(*key, &before);
             }
         }

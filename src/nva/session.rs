@@ -6,15 +6,16 @@ use super::bucket::Bucket;
 use super::catalogue::Touched;
 use super::drift::{Drift, REPAIRED};
 use super::event::{By, Event, Kind};
-use super::interest::{Asked, Interests, Watchers};
+use super::interest::{Asked, Interests, NEGATIVE_LIFETIME_MS, Watchers};
 use super::log::{Log, Pages};
-use super::message::{Down, Encoded, Modes, SessionId};
+use super::message::{Down, Encoded, Modes, QUERIES, SessionId};
 use super::mobility::{Move, MoveId, Moving};
-use super::model::{Key, Known};
+use super::model::{Key, Known, Network};
 use super::provision::Provisioning;
 use super::registry::{Claim, Refusal, Registry};
 use super::throttle::Throttle;
 use crate::mapping::{Parts, Scopes};
+use crate::net::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -181,6 +182,19 @@ impl Sessions {
         }
     }
 
+    /// Notes for operators that a session asks what it may not be told.
+    pub(super) fn note_refused_question(&mut self, id: SessionId, why: String, now_ms: u64) {
+        let Some(session) = self.all.get_mut(&id) else { return };
+        if session.refusals.is_told(now_ms) {
+            let nve = session.nve.clone();
+            self.events.push(Event {
+                nve: nve.clone(),
+                why,
+                ..Event::new(Kind::Refused, By::Session(id, nve))
+            });
+        }
+    }
+
     /// Notes what was not told one by one, if it is time to say so.
     pub(super) fn note_rest(&mut self, now_ms: u64) {
         let rest = self.all.iter_mut().flat_map(|(id, session)| session.untold(*id, Some(now_ms)));
@@ -240,6 +254,16 @@ pub(super) struct Shared<'a> {
     pub(super) has_looked: bool,
 }
 
+/// A question by MAC address.
+#[derive(Debug)]
+struct Find {
+    id: u64,
+    network: Network,
+    macs: Vec<Mac>,
+    /// Why it is told nothing.
+    why: Option<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     /// The name that a certificate proves.
@@ -279,6 +303,8 @@ pub(super) struct Session {
     in_flight: usize,
     /// The revision of the registry when it subscribed.
     pub(super) subscribed_at: Option<u64>,
+    /// Questions by MAC address that wait for their answers.
+    finds: VecDeque<Find>,
     /// How much of it operators are told.
     pub(super) refusals: Throttle,
     pub(super) registrations: Throttle,
@@ -309,6 +335,7 @@ impl Session {
             sent: 0,
             in_flight: 0,
             subscribed_at: None,
+            finds: VecDeque::new(),
             refusals: Throttle::of_refusals(),
             registrations: Throttle::of_registrations(),
         }
@@ -399,6 +426,32 @@ impl Session {
         }
     }
 
+    /// Notes a question by MAC address, and why it is told nothing. `false`: too many wait.
+    pub(super) fn find_macs(
+        &mut self,
+        id: u64,
+        network: Network,
+        macs: Vec<Mac>,
+        why: Option<String>,
+    ) -> bool {
+        let has_room = self.finds.len() < QUERIES;
+        if has_room {
+            self.finds.push_back(Find { id, network, macs, why });
+        }
+        has_room
+    }
+
+    /// The answer to the oldest question by MAC address.
+    fn next_found(&mut self, registry: &Registry, asked: &mut Asked) -> Option<Down<Encoded>> {
+        let Find { id, network, macs, why } = self.finds.pop_front()?;
+        let found = if why.is_none() { registry.find_macs(network, &macs) } else { Vec::new() };
+        let missing = macs.len().saturating_sub(found.len()) as u64;
+        asked.macs_held += found.len() as u64;
+        *if why.is_none() { &mut asked.macs_nobody } else { &mut asked.macs_refused } += missing;
+        let (revision, negative_lifetime_ms) = (registry.revision(), NEGATIVE_LIFETIME_MS);
+        Some(Down::FoundMacs { id, revision, found, negative_lifetime_ms, why })
+    }
+
     /// Whether it asks, and does not follow everything.
     pub(super) fn asks(&self) -> bool {
         matches!(self.following, Following::Asked(_))
@@ -439,6 +492,7 @@ impl Session {
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         let drift = self.drift.as_ref();
         self.is_asking()
+            || !self.finds.is_empty()
             || matches!(self.following, Following::Due(_) | Following::Pages { parts: Some(_), .. })
             || drift.is_some_and(|drift| drift.asked.is_some() || drift.is_due(now_ms))
     }
@@ -522,6 +576,9 @@ impl Session {
             && let Some(part) = moving.next(nve, registry, now_ms)
         {
             return Some(part);
+        }
+        if !self.finds.is_empty() && allowance.queries.take(now_ms) {
+            return self.next_found(registry, asked);
         }
         // Who reads more slowly than the log moves on begins anew, as often as the bucket allows.
         let has = match self.following {

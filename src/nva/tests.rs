@@ -1,6 +1,7 @@
 //! The rules of the registry, and a small world of an authority, NVEs and a store that fail.
 
 mod beside;
+mod bindings;
 mod cache;
 mod claims;
 mod client;
@@ -44,7 +45,7 @@ fn at(nve: u64) -> Vec<Choice> {
 }
 
 fn claim(key: Key, choices: Vec<Choice>) -> Claim {
-    Claim { key, choices, known: 0 }
+    Claim { key, choices, known: 0, mac: None }
 }
 
 fn sessions(lease_ms: u32, requests_per_second: u32) -> SessionLimits {
@@ -117,7 +118,7 @@ fn the_longest_delta_and_the_longest_page_fit_one_message() {
     let choice = |n| Choice { locator: Locator(u64::MAX - n), priority: u8::MAX, weight: 1000 };
     let choices: Vec<Choice> = (0..super::model::MAX_LOCATORS as u64).map(choice).collect();
     let key = Key { sir_prefix: u64::MAX, identifier: u64::MAX };
-    let record = Record { choices, owner: String::new(), sequence: u64::MAX };
+    let record = Record { choices, owner: String::new(), sequence: u64::MAX, mac: None };
     let encoded = super::codec::encode(vec![(&key, &record); super::commits::BATCH]);
     let bytes = super::codec::write_down(Down::Delta(u64::MAX, encoded.clone())).encoded_len();
     assert!(bytes < super::MAX_MESSAGE_BYTES, "{bytes}");

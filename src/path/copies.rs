@@ -12,8 +12,8 @@ use crate::table::PortId;
 const ROOM_BYTES: usize = 4 << 20;
 /// Most copies of a burst.
 const COPIES: usize = 4096;
-/// Headroom before each copy, in bytes, for a longer link header.
-const HEADROOM: usize = 64;
+/// Headroom before each copy, in bytes, for longer headers.
+const HEADROOM: usize = 128;
 
 const REASONS: usize = DropReason::ALL.len();
 
@@ -68,6 +68,7 @@ impl Copies {
     /// * [`DropReason::CopyRoom`] if there is no room for the copy.
     /// * The reason of a copy that `make` drops.
     /// * [`DropReason::NeighbourUnresolved`] if the copy would have to wait for a neighbour: copies do not wait.
+    /// * [`DropReason::HoldFull`] if it would have to be held for a VM or task: copies are not.
     /// * [`DropReason::NoRoute`] if `make` decides nothing or punts.
     pub(super) fn copy(
         &mut self,
@@ -111,6 +112,7 @@ impl Copies {
             Verdict::Drop(reason) => Err(reason),
             // Copies do not wait for a neighbour.
             Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => Err(DropReason::NeighbourUnresolved),
+            Verdict::Hold(_) => Err(DropReason::HoldFull),
             Verdict::Continue | Verdict::Punt => Err(DropReason::NoRoute),
         }
     }

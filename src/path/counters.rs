@@ -4,7 +4,7 @@
 
 use super::copies::{CopiedFrame, Copies};
 use super::count::Count;
-use super::meta::BurstMeta;
+use super::meta::{BurstMeta, Moved};
 use super::outcome::Outcome;
 use super::verdict::{DropReason, Verdict};
 use crossbeam_utils::CachePadded;
@@ -26,12 +26,20 @@ pub struct Counters {
     pub replied: Count,
     /// Packets handed to the control thread.
     pub punted: Count,
-    /// Packets that wait for a neighbour at this moment.
+    /// Packets that wait at this moment: for a neighbour, or for a VM or task that is about to arrive.
     pub waiting: Count,
     /// Packets dropped without an ICMPv6 error to the sender, by reason.
     pub dropped: [Count; REASONS],
     /// Packets lost whose sender was sent an ICMPv6 error, by reason. They count as replied.
     pub answered: [Count; REASONS],
+    /// Packets that were held for a VM or task that is about to arrive.
+    pub held: Count,
+    /// Packets that left through a tunnel, because their receiver has moved.
+    pub tunnelled: Count,
+    /// Packets that left with another locator, because their receiver has moved.
+    pub retranslated: Count,
+    /// Packets that came out of a tunnel and were delivered.
+    pub decapsulated: Count,
     /// Frames sent beyond one for each packet: copies and fragments.
     pub copied: Count,
     /// Copies and fragments that were lost, by reason.
@@ -49,6 +57,10 @@ impl Default for Counters {
             waiting: Count::default(),
             dropped: [const { Count::new() }; REASONS],
             answered: [const { Count::new() }; REASONS],
+            held: Count::default(),
+            tunnelled: Count::default(),
+            retranslated: Count::default(),
+            decapsulated: Count::default(),
             copied: Count::default(),
             copies_lost: [const { Count::new() }; REASONS],
         }
@@ -94,11 +106,27 @@ impl Counters {
                 }
                 Verdict::Punt => self.punted.add(1),
                 Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => self.waiting.add(1),
+                Verdict::Hold(_) => {
+                    self.waiting.add(1);
+                    self.held.add(1);
+                }
                 Verdict::Drop(reason) => self.dropped[reason as usize].add(1),
                 Verdict::Continue => self.dropped[DropReason::NoRoute as usize].add(1),
             }
         }
         self.replied.add(replied);
+    }
+
+    /// Counts what was done with packets because their receivers move.
+    pub fn settle_moved(&self, outcomes: &[Outcome], metas: &BurstMeta) {
+        for (_, meta) in outcomes.iter().zip(metas) {
+            match meta.moved {
+                None => {}
+                Some(Moved::Tunnelled) => self.tunnelled.add(1),
+                Some(Moved::Retranslated) => self.retranslated.add(1),
+                Some(Moved::Decapsulated) => self.decapsulated.add(1),
+            }
+        }
     }
 
     /// Counts the copies made of packets that were received on this port. `send` sends one and says whether it could.

@@ -42,6 +42,17 @@ impl Policed {
     }
 }
 
+/// What was done with a packet because its receiver moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// It left through a tunnel.
+    Tunnelled,
+    /// It left with another locator.
+    Retranslated,
+    /// It came out of a tunnel and was delivered.
+    Decapsulated,
+}
+
 /// The metadata of one packet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PacketMeta {
@@ -86,6 +97,8 @@ pub struct PacketMeta {
     pub answered: Option<DropReason>,
     /// If this node made the packet: the network that the answered packet counted for.
     pub charged: Option<NetworkId>,
+    /// What was done with it because its receiver moves.
+    pub moved: Option<Moved>,
     /// Length of the frame that a tenant sent, in bytes; 0 for all other packets.
     pub bytes: u16,
 }

@@ -44,11 +44,11 @@ pub use limiter::Limiter;
 pub use meta::{BURST, BurstMeta, PacketMeta};
 pub use misses::{MISSES, Miss, Missed};
 pub use networks::NetworkTally;
-pub use notice::Notice;
+pub use notice::{Notice, Sign};
 pub use outcome::{Outcome, Outcomes};
 pub use packet::Packet;
 pub use policer::Policer;
-pub use proxy::late::{LateAnswer, answer_late, asker};
+pub use proxy::late::{LateAnswer, Sought, answer_late, asker, sought};
 pub use triangle::{Triangle, triangle};
 pub use verdict::{DropReason, Verdict};
 
@@ -239,6 +239,7 @@ impl Pipeline {
         if self.staged {
             to.networks.settle(outcomes, &self.metas, tables);
             to.networks.settle_copies(&self.copies, &self.metas, tables);
+            to.counters.settle_moved(outcomes, &self.metas);
         }
         if !self.copies.is_empty() {
             to.counters.settle_copies(&self.copies, send);
@@ -275,7 +276,7 @@ impl Pipeline {
                 stage::icmp_error::give_up(burst, metas);
             }
         }
-        if pending.lookups || pending.groups || pending.routes {
+        if pending.lookups || pending.groups || pending.routes || !ctx.tables.moves.absent.is_empty() {
             original::restore_waiting(burst, metas, originals);
         }
     }

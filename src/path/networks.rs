@@ -104,7 +104,10 @@ impl NetworkTally {
     fn settle_sent(&self, outcomes: &[Outcome], metas: &BurstMeta, tables: &Tables) {
         let (mut sender, mut packets, mut bytes) = (NetworkId::default(), 0, 0);
         for (outcome, meta) in outcomes.iter().zip(metas) {
-            let waits = matches!(outcome.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_));
+            let waits = matches!(
+                outcome.verdict,
+                Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) | Verdict::Hold(_)
+            );
             if meta.bytes == 0 || waits {
                 continue;
             }

@@ -7,6 +7,17 @@ use std::net::IpAddr;
 /// Most notices that a worker collects before the control thread gets them. More are lost and counted.
 pub const NOTICES: usize = 16;
 
+/// How a VM or task shows that it is there (VMM draft §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sign {
+    /// Gratuitous ARP, or a Neighbour Advertisement.
+    Announcement,
+    /// RARP, which hypervisors send for it.
+    Reverse,
+    /// Any other frame.
+    Frame,
+}
+
 /// Something that the control thread must hear of although its packet has another verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
@@ -21,6 +32,13 @@ pub enum Notice {
     Arrival {
         /// Where it is attached.
         at: AttachmentKey,
+    },
+    /// A VM or task that is not here sent a frame here.
+    Seen {
+        /// Where it is attached.
+        at: AttachmentKey,
+        /// What it sent.
+        sign: Sign,
     },
     /// A neighbour named a MAC address that is not the known one (RFC 4861 §6.2.6, RFC 4861 §7.2.3).
     Neighbour {

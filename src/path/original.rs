@@ -88,7 +88,10 @@ impl Original {
 pub(super) fn restore_waiting(burst: &mut [Packet<'_>], metas: &BurstMeta, originals: &Originals) {
     for ((packet, meta), original) in burst.iter_mut().zip(metas).zip(originals) {
         if meta.came_as_ipv4
-            && matches!(packet.verdict, Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_))
+            && matches!(
+                packet.verdict,
+                Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) | Verdict::Hold(_)
+            )
         {
             let _ = original.restore(packet);
         }

@@ -6,19 +6,24 @@
 use super::ctx::Ctx;
 use super::meta::Policed;
 use super::misses::{Miss, Missed, Misses};
-use super::notice::{NOTICES, Notice};
+use super::notice::{NOTICES, Notice, Sign};
 use super::packet::Packet;
 use super::punts::{Bucket, Punts};
 use super::verdict::{DropReason, Verdict};
 use super::violations::{TenantCounts, Violation};
 use crate::table::network::MAX_NETWORKS;
-use crate::table::{LimitKind, NetworkId, TenantHandle};
+use crate::table::{AttachmentKey, LimitKind, NetworkId, TenantHandle};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Most copies of one packet that are charged to a token bucket.
 const MOST_COPIES: u64 = 4096;
+
+/// Attachments of which is known when they were told of as seen.
+const SEEN: usize = 64;
+/// Shortest time between two notices that an attachment was seen.
+const SEEN_AGAIN_MS: u64 = 20;
 
 /// The token buckets, counters and notices of one worker.
 pub struct Policer {
@@ -30,6 +35,8 @@ pub struct Policer {
     counts: Arc<TenantCounts>,
     notices: ArrayVec<Notice, NOTICES>,
     notices_lost: u64,
+    /// Who was told of as seen last, by attachment, and until when not again.
+    seen: ArrayVec<(AttachmentKey, Sign, u64), SEEN>,
     misses: Misses,
     punts: Punts,
 }
@@ -44,6 +51,7 @@ impl Policer {
             counts,
             notices: ArrayVec::new(),
             notices_lost: 0,
+            seen: ArrayVec::new(),
             misses: Misses::default(),
             punts: Punts::default(),
         }
@@ -160,6 +168,7 @@ impl Policer {
             | DropReason::TenantRouter
             | DropReason::TenantQuery
             | DropReason::TenantDhcp
+            | DropReason::TenantRarp
             | DropReason::NdFragment,
         ) = verdict
         {
@@ -212,6 +221,20 @@ impl Policer {
         self.misses.take()
     }
 
+    /// Leaves the notice that a VM or task that is not here sent a frame here, unless the same was told a moment ago. One
+    /// that finds no room is told with the next frame.
+    #[cold]
+    pub(super) fn seen(&mut self, at: AttachmentKey, sign: Sign, ctx: &Ctx<'_>) {
+        self.seen.retain(|(_, _, until_ms)| ctx.now_ms < *until_ms);
+        let known = self.seen.iter().any(|(known, told, _)| (*known, *told) == (at, sign));
+        if !known
+            && !self.notices.is_full()
+            && self.seen.try_push((at, sign, ctx.now_ms + SEEN_AGAIN_MS)).is_ok()
+        {
+            self.notices.push(Notice::Seen { at, sign });
+        }
+    }
+
     /// Takes the notices since the last call, and the number of those that were lost.
     pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
         (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))
@@ -255,6 +278,7 @@ mod tests {
                 attachment: u32::from(slot),
                 handle: handle(slot),
                 quarantine: Quarantine::None,
+                away: false,
                 ipv4: Vec::new(),
                 ipv6: Vec::new(),
             };

@@ -140,14 +140,15 @@ impl Punts {
     }
 }
 
-/// Whether a packet is an ARP request or probe, or a Neighbour Solicitation. The tables answer those unless the authority
+/// Whether a packet is an ARP request or probe, a RARP request, or a Neighbour Solicitation. The tables answer those unless the authority
 /// is asked for the address.
 fn is_question(packet: &Packet<'_>) -> bool {
     let Some(link) = ethernet::parse(packet.frame()) else { return false };
     let payload = packet.frame().get(link.header..).unwrap_or_default();
     match link.ethertype {
-        ethernet::ARP => arp::parse(link.ethertype, payload)
-            .is_ok_and(|message| matches!(message.kind(), Kind::Request | Kind::Probe)),
+        ethernet::ARP | ethernet::RARP => arp::parse(link.ethertype, payload).is_ok_and(|message| {
+            matches!(message.kind(), Kind::Request | Kind::Probe | Kind::ReverseRequest)
+        }),
         ethernet::IPV6 => matches!(ndp::parse(payload), Ok(Message::Solicitation { .. })),
         _ => false,
     }

@@ -2,7 +2,7 @@
 //! reason.
 
 use crate::net::icmp6;
-use crate::table::{HopId, PortId};
+use crate::table::{HoldId, HopId, PortId};
 
 /// The decision on one packet.
 #[must_use]
@@ -22,6 +22,8 @@ pub enum Verdict {
     /// The destination is a neighbour on this port that is not known. The packet is unchanged, and the worker keeps it
     /// until the neighbour is known (RFC 4861 §7.2.2).
     AwaitNeighbour(PortId),
+    /// Its VM or task is about to arrive, and the worker holds it in this queue until then. The packet is unchanged.
+    Hold(HoldId),
     /// Drop the packet for this reason.
     Drop(DropReason),
 }
@@ -113,6 +115,8 @@ reasons! {
     TenantQuery = "tenant_query";
     /// DHCP server's message of a tenant: its addresses come from this fabric.
     TenantDhcp = "tenant_dhcp";
+    /// RARP reply of a tenant: its addresses come from this fabric.
+    TenantRarp = "tenant_rarp";
     /// Fragmented Neighbour Discovery message of a tenant (RFC 6980).
     NdFragment = "nd_fragment";
     /// No policy permits packets between source and destination across the edge of a virtual network.
@@ -202,6 +206,22 @@ reasons! {
     PuntQueueFull = "punt_queue_full";
     /// Transmit port is not there.
     NoPort = "no_port";
+    /// VM or task has moved to another node, and this packet is not sent on there.
+    Departed = "departed";
+    /// Sender is attached here, but its VM or task has moved to another node.
+    NotHere = "not_here";
+    /// More packets for a VM or task that is about to arrive than are held.
+    HoldFull = "hold_full";
+    /// VM or task did not arrive while its packet was held.
+    HoldExpired = "hold_expired";
+    /// VXLAN packet that RFC 7348 tells to discard, or whose frame holds no IP packet.
+    VxlanInvalid = "vxlan_invalid";
+    /// VXLAN packet from a node, for a network or to an address that no move named.
+    VxlanForeign = "vxlan_foreign";
+    /// Frame from a tunnel that its receiver's link does not take: it is too long, or the link is down.
+    VxlanUndelivered = "vxlan_undelivered";
+    /// Frame from a tunnel whose receiver has moved on: no frame passes two tunnels.
+    TunnelledTwice = "tunnelled_twice";
 }
 
 #[cfg(test)]

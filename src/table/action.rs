@@ -180,6 +180,8 @@ pub enum Action {
     NexthopGroup(u32),
     /// Send a copy to each of several locators: index into [`super::Tables::groups`].
     Group(u32),
+    /// Deliver to an attachment of this node whose VM or task moves: index into [`super::Moves::moving`].
+    Moving(u32),
 }
 
 impl Action {
@@ -194,7 +196,8 @@ impl Action {
             | Action::Forward(_)
             | Action::Connected(_)
             | Action::NexthopGroup(_)
-            | Action::Group(_) => None,
+            | Action::Group(_)
+            | Action::Moving(_) => None,
         }
     }
 
@@ -209,7 +212,8 @@ impl Action {
             | Action::Forward(_)
             | Action::Connected(_)
             | Action::NexthopGroup(_)
-            | Action::Group(_) => None,
+            | Action::Group(_)
+            | Action::Moving(_) => None,
         }
     }
 
@@ -224,7 +228,8 @@ impl Action {
             | Action::Local(_)
             | Action::Connected(_)
             | Action::NexthopGroup(_)
-            | Action::Group(_) => None,
+            | Action::Group(_)
+            | Action::Moving(_) => None,
         }
     }
 
@@ -239,7 +244,8 @@ impl Action {
             | Action::Local(_)
             | Action::Forward(_)
             | Action::NexthopGroup(_)
-            | Action::Group(_) => None,
+            | Action::Group(_)
+            | Action::Moving(_) => None,
         }
     }
 
@@ -254,7 +260,8 @@ impl Action {
             | Action::Local(_)
             | Action::Forward(_)
             | Action::Connected(_)
-            | Action::Group(_) => None,
+            | Action::Group(_)
+            | Action::Moving(_) => None,
         }
     }
 
@@ -263,7 +270,7 @@ impl Action {
     #[must_use]
     pub const fn is_in_use(&self) -> bool {
         match self {
-            Action::Local(_) | Action::Remote(_) | Action::NexthopGroup(_) => true,
+            Action::Local(_) | Action::Remote(_) | Action::NexthopGroup(_) | Action::Moving(_) => true,
             Action::Blackhole | Action::Forward(_) | Action::Connected(_) | Action::Group(_) => false,
         }
     }

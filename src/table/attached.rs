@@ -216,9 +216,9 @@ impl Attached {
     }
 }
 
-/// The source bindings of a tenant: none if it is tagged, or under a quarantine that stops all that it sends.
+/// The source bindings of a tenant: none if it is tagged or away, or under a quarantine that stops all that it sends.
 fn bound(key: AttachmentKey, tenant: &Tenant) -> Vec<(Binding, NetworkId)> {
-    if key.vlan != 0 || tenant.quarantine == Quarantine::All {
+    if key.vlan != 0 || tenant.away || tenant.quarantine == Quarantine::All {
         return Vec::new();
     }
     let mac = bindings::raw(key.mac);
@@ -248,6 +248,7 @@ mod tests {
             attachment: u32::from(n),
             handle,
             quarantine,
+            away: form == 2,
             ipv4: vec![u32::from(n) << 8 | u32::from(form)],
             ipv6: vec![u128::from(n) << 8, u128::from(form)],
         };

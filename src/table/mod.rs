@@ -17,6 +17,7 @@ pub mod ingress;
 pub mod limits;
 pub mod mapping;
 pub mod mem;
+mod moving;
 pub mod network;
 pub mod policy;
 pub mod peers;
@@ -33,6 +34,7 @@ pub use attached::Attached;
 pub use gateway::{Gateway, Gateways};
 pub use ingress::{Exceptions, Ingress, Inside, TaskSources, Tasks};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};
+pub use moving::{Absent, HoldId, InFlight, Moves, Moving, Then, Tunnel, TunnelEnd};
 pub use network::{Network, NetworkId, Networks};
 pub use policy::{Endpoint, Selector};
 pub use port::{Port, Role};
@@ -112,6 +114,8 @@ pub struct Tables {
     pub tasks: Arc<Tasks>,
     /// Whether the authority is asked for what hosts ask for, and for mappings in use that are about to expire.
     pub asks: bool,
+    /// Whether there is an authority that is asked who has a MAC address.
+    pub finds_macs: bool,
     /// Whether it is asked for what packets of tenants and tasks need, too.
     pub asks_for_packets: bool,
     /// SIR domains by [`DomainId`].
@@ -139,6 +143,8 @@ pub struct Tables {
     pub infrastructure: PrefixSet,
     /// Prefixes that are inside, for external ports.
     pub inside: Inside,
+    /// Attachments whose VM or task moves.
+    pub moves: Moves,
 }
 
 impl Tables {
@@ -190,6 +196,15 @@ impl Tables {
                 self.action(chosen).filter(|action| action.nexthop_group().is_none())
             }
             None => Some(action),
+        }
+    }
+
+    /// The delivery to an attachment of this node that an action leads to, be it here, expected or gone.
+    #[must_use]
+    pub fn attached<'t>(&'t self, action: &'t Action) -> Option<&'t Local> {
+        match action {
+            Action::Moving(index) => self.moves.moving(*index).map(|moving| &moving.local),
+            action => action.local(),
         }
     }
 
@@ -310,7 +325,8 @@ impl Tables {
                 | Action::Local(_)
                 | Action::Forward(_)
                 | Action::Connected(_)
-                | Action::NexthopGroup(_),
+                | Action::NexthopGroup(_)
+                | Action::Moving(_),
             )
             | None => Ok(&[]),
         }

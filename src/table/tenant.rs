@@ -20,6 +20,8 @@ pub struct Tenant {
     pub handle: TenantHandle,
     /// Its quarantine, if it is under one.
     pub quarantine: Quarantine,
+    /// Whether it is not here yet, or any more.
+    pub away: bool,
     /// IPv4 addresses that it may use.
     pub ipv4: Vec<u32>,
     /// IPv6 addresses that it may use.

@@ -214,7 +214,7 @@ impl Session {
     pub async fn claim(&mut self, identifier: u64, locator: u64, known_sequence: u64) -> down::Message {
         let key = Some(v1::Key { sir_prefix: SIR, identifier });
         let locators = vec![v1::Locator { prefix: locator, priority: 0, weight: 1 }];
-        self.say(up::Message::Register(v1::Register { id: 7, key, locators, known_sequence })).await;
+        self.say(up::Message::Register(v1::Register { id: 7, key, locators, known_sequence, mac: 0 })).await;
         self.next().await.unwrap().unwrap()
     }
 }

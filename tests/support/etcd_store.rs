@@ -3,6 +3,7 @@
 
 use ilagate::config::EtcdConfig;
 use ilagate::ila::Locator;
+use ilagate::net::Mac;
 use ilagate::nva::authority::Commit;
 use ilagate::nva::model::{Choice, Key, Record, Transaction};
 use ilagate::nva::store::{EPOCH, Order, Report, Running, etcd};
@@ -83,7 +84,12 @@ pub fn key(n: u64) -> Key {
 
 pub fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
-    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence }
+    Record {
+        choices: (0..locators).map(choice).collect(),
+        owner: format!("nve{sequence}"),
+        sequence,
+        mac: (sequence % 2 == 0).then_some(Mac([2, 0, 0, 0, 0, 7])),
+    }
 }
 
 pub fn writes(keys: impl IntoIterator<Item = u64>, sequence: u64) -> Transaction {

@@ -169,6 +169,7 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::Provision(_, answer) => drop(answer.send(())),
             Request::Digests(answer) => drop(answer.send(Vec::new())),
             Request::HeldIn(_, answer) => drop(answer.send(Vec::new())),
+            Request::Presence(_, _, answer) => drop(answer.send(Ok(()))),
             Request::Stop => return,
         }
     }

@@ -9,6 +9,9 @@ from reference import T1, Network
 from traffic import datagrams
 from wait import Failed, Lost, Skipped, expect, until
 
+# Others beside it would be in its measure.
+ALONE = True
+
 # Takes a processor from everybody three times, for longer than a small ring holds what comes, and ends by itself.
 HOG = """
 import os, time

@@ -7,6 +7,9 @@ import socket
 from lab import Lab, binary
 from wait import expect, need, until
 
+# Others beside it would be in its measure.
+ALONE = True
+
 PEER, OWN = "fd00:f:1::ff", "fd00:f:1::1"
 
 

@@ -13,6 +13,9 @@ from lab import Lab
 from tenants import ANYCAST, TenantNetwork, gateway6, ipv4, ipv6, mac
 from wait import Busy, Disturbed, Failed, Lost, comes, expect, until
 
+# It loads the machine.
+ALONE = True
+
 WINDOW_S = 2.0
 PAIRS = 5
 FLOOD_PPS = 3000

@@ -15,6 +15,9 @@ from lab import Lab, binary
 from reference import L1, ROUTER_MAC, T1, T1_MAC
 from wait import expect, need, until
 
+# Others beside it would be in its measure.
+ALONE = True
+
 HOST4, HOST6 = "192.0.2.1", "2001:db8:99::1"
 UPLINK4, UPLINK6 = "192.0.2.2", "2001:db8:99::2"
 TASK4, OTHER4, OTHER6 = "198.51.100.77", "203.0.113.1", "2001:db8:77::1"

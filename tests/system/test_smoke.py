@@ -11,6 +11,9 @@ from reference import L2, T1, T1_MAC, task_up
 from test_operation import lossless
 from wait import expect, until
 
+# Others beside it would be in its measure.
+ALONE = True
+
 H1, T1_PLAIN = "2001:db8:1::2", "2001:db8:2::2"
 N1_MAC, N1_LINK_LOCAL = "02:00:00:00:01:01", "fe80::ff:fe00:101"
 EXT, PLAIN = "2001:db8:1::1", "2001:db8:2::1"

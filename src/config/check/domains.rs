@@ -5,6 +5,7 @@ use super::super::raw::{RawConfig, Text};
 use super::rules::{Domains, Locators, ROUTER_MAC};
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
 use crate::ila::{ChecksumMode, Identifier, Locator, SirPrefix};
+use crate::net::vxlan::MAX_VNI;
 
 /// Most SIR domains of a node.
 const MAX_DOMAINS: usize = 16;
@@ -74,6 +75,7 @@ pub(super) fn domains(check: &mut Check, raw: &RawConfig) -> Domains {
             Some(_) => unicast_mac(&mut s, "router_mac", &domain.router_mac),
             None => Some(ROUTER_MAC),
         };
+        let vni = domain.vni.as_ref().and_then(|text| s.within("vni", text, 0..=MAX_VNI));
         match (name, prefix, router_mac) {
             (Some(name), Some(prefix), Some(router_mac)) => {
                 let domain = SirDomain {
@@ -84,6 +86,7 @@ pub(super) fn domains(check: &mut Check, raw: &RawConfig) -> Domains {
                     skip_unchecked,
                     expected_mappings,
                     router_mac,
+                    vni,
                 };
                 domains.list.push(domain);
             }

@@ -71,6 +71,7 @@ pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> (Co
     let translation = system::translation(check, raw);
     let neighbour_discovery = system::discovery(check, raw);
     let multicast = system::multicast(check, raw);
+    let moves = system::moves(check, raw);
     let nva = nva::nva(check, raw, standing.domains());
     let metrics = system::metrics(check, raw);
     let admin = system::admin(check, raw, &node.name);
@@ -96,6 +97,7 @@ pub(super) fn judge(check: &mut Check, raw: &RawConfig, directory: &Path) -> (Co
         translation,
         neighbour_discovery,
         multicast,
+        moves,
         metrics,
         admin,
         log,

@@ -3,10 +3,11 @@
 use super::super::endpoint::MAX_SOCKET_BYTES;
 use super::super::model::{
     Admin, COUNTED_NETWORKS, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs,
-    Metrics, MissingUdpChecksum, Multicast, NeighbourDiscovery, Node, Translation,
+    Metrics, MissingUdpChecksum, Moves, Multicast, NeighbourDiscovery, Node, Translation,
 };
 use super::super::raw::{RawConfig, Text};
 use super::scope::{Check, STRICT, Scope, Seen, entries};
+use crate::mapping::InFlight;
 use serde_saphyr::{Location, Spanned};
 use std::path::{Path, PathBuf};
 
@@ -157,6 +158,19 @@ pub(super) fn discovery(check: &mut Check, raw: &RawConfig) -> NeighbourDiscover
         retransmit_ms: s.number("retransmit_ms", field(nd, |n| &n.retransmit_ms), 100..=60_000, 1000),
         probes: s.number("probes", field(nd, |n| &n.probes), 1..=20, 3),
         hold_packets: s.number("hold_packets", field(nd, |n| &n.hold_packets), 1..=64, 4),
+    }
+}
+
+pub(super) fn moves(check: &mut Check, raw: &RawConfig) -> Moves {
+    let (at, moves) = section(&raw.moves);
+    let mut s = check.scope("moves", at);
+    let text = field(moves, |m| &m.hold_bytes);
+    let hold_bytes = s.number("hold_bytes", text, 0..=16_777_216, 2_097_152);
+    Moves {
+        in_flight: s.choice("in_flight", field(moves, |m| &m.in_flight), &InFlight::ALL, InFlight::Auto),
+        hold_packets: s.number("hold_packets", field(moves, |m| &m.hold_packets), 0..=65_536, 1024),
+        hold_bytes,
+        hold_ms: s.number("hold_ms", field(moves, |m| &m.hold_ms), 10..=60_000, 2000),
     }
 }
 

@@ -1,11 +1,11 @@
 //! One entry: a network, a policy or an attachment, as it is written in a node's file.
 
 use super::super::amend::PolicyWords;
-use super::super::check::{Check, OUTSIDE, WORD};
+use super::super::check::{Check, OUTSIDE, ROUTER_MAC, WORD};
 use super::super::raw::{List, RawAttachment, RawNetwork, RawPeerTo, RawPolicy, Text};
 use super::super::yaml;
 use crate::ila::Locator;
-use crate::net::{Ipv4Prefix, Ipv6Prefix};
+use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
 use serde::Serialize;
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
@@ -406,6 +406,21 @@ impl Entry {
         let Some(network) = &raw.value.network else { return tasks.collect() };
         let address = |text: &str| Some(Claim::Tenant(network.value.clone(), text.parse().ok()?));
         tasks.chain(texts(&raw.value.addresses).filter_map(address)).collect()
+    }
+
+    /// The MAC address of a tenant's attachment.
+    #[must_use]
+    pub fn tenant_mac(&self) -> Option<Mac> {
+        let Raw::Attachment(raw) = &self.raw else { return None };
+        raw.value.network.as_ref()?;
+        word(&raw.value.mac)?.parse().ok()
+    }
+
+    /// The MAC address of a network's gateway.
+    #[must_use]
+    pub fn gateway_mac(&self) -> Option<Mac> {
+        let Raw::Network(raw) = &self.raw else { return None };
+        word(&raw.value.mac).map_or(Some(ROUTER_MAC), |text| text.parse().ok())
     }
 
     /// The port of an attachment.

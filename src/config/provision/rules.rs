@@ -26,6 +26,7 @@ impl ProvisionRules {
             skip_unchecked: false,
             expected_mappings: 1,
             router_mac: ROUTER_MAC,
+            vni: None,
         };
         ProvisionRules { domains: domains.into_iter().map(domain).collect() }
     }

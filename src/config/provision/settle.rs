@@ -165,6 +165,7 @@ mod tests {
             skip_unchecked: false,
             expected_mappings: 1,
             router_mac: ROUTER_MAC,
+            vni: None,
         };
         let rounds = Cell::new(0);
         let judged = settle(&entries.iter().collect::<Vec<_>>(), |entries| {

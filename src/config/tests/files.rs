@@ -300,7 +300,7 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
         assert_eq!(config, whole, "{line}");
         tried += 1;
     }
-    assert_eq!(tried, 81);
+    assert_eq!(tried, 85);
 }
 
 /// The range that a comment of the reference names first.
@@ -336,7 +336,7 @@ fn numbers_are_what_the_reference_says_at_both_ends_and_nothing_beyond() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 60);
+    assert_eq!(tried, 64);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Groups: where copies go, and who is a member by configuration.
 
 use super::{refused, right, text};
-use crate::config::{Multicast, TenantAddress};
+use crate::config::{Moves, Multicast, TenantAddress};
+use crate::mapping::InFlight;
 
 /// A network with these further keys, in line 9.
 fn network(keys: &str) -> String {
@@ -117,6 +118,25 @@ fn a_task_is_in_no_groups() {
         errors.contains("groups: a task is in no groups; remove them, or write network and addresses"),
         "{errors}"
     );
+}
+
+#[test]
+fn moves_hold_what_the_design_says_unless_the_file_says_otherwise() {
+    let (packets, bytes, ms) = (1024, 2 << 20, 2000);
+    let default = Moves { in_flight: InFlight::Auto, hold_packets: packets, hold_bytes: bytes, hold_ms: ms };
+    assert_eq!(right("mbufs: {}").moves, default);
+    for (name, in_flight) in InFlight::ALL {
+        assert_eq!(right(&format!("moves: {{in_flight: {name}}}")).moves, Moves { in_flight, ..default });
+    }
+    let line = "moves: {hold_packets: 0, hold_bytes: 1, hold_ms: 10}";
+    let changed = Moves { hold_packets: 0, hold_bytes: 1, hold_ms: 10, ..default };
+    assert_eq!(right(line).moves, changed);
+    let errors = refused(&text("multicast", "moves: {in_flight: tunnels, hold_ms: 9}")).to_string();
+    assert!(
+        errors.contains("moves.in_flight: `tunnels` is not known; write one of auto, tunnel"),
+        "{errors}"
+    );
+    assert!(errors.contains("moves.hold_ms: `9` is not a number from 10 to 60000"), "{errors}");
 }
 
 #[test]

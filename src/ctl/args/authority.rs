@@ -57,9 +57,21 @@ pub enum NvaCommand {
         /// Only this SIR address
         #[arg(long, value_name = "SIR")]
         sir: Option<String>,
+        /// Only those of this MAC address
+        #[arg(long, value_name = "MAC")]
+        mac: Option<String>,
         /// At most so many
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
+    },
+    /// Virtual networks as NVEs have them: names, gateways and subnets
+    Networks {
+        /// Only those of this NVE
+        #[arg(long, value_name = "NVE")]
+        nve: Option<String>,
+        /// Only this network, by the name that operators gave it or its VNID
+        #[arg(long, value_name = "NETWORK")]
+        network: Option<String>,
     },
     /// Release an identifier of an NVE that has no session and will not come back, or all of an NVE that was taken out
     /// of the configuration

@@ -12,6 +12,7 @@ mod learned;
 mod mapping_file;
 mod provision;
 mod questions;
+mod presence;
 mod random;
 mod reload;
 mod routers;
@@ -23,11 +24,12 @@ pub(super) mod views;
 
 pub use reload::{Loaded, load_difference};
 pub use turn::{
-    Answer, DeviceReport, Effect, Input, LinkState, LoadOrder, Now, PortReport, Progress, Request, RequestId,
-    Start, WatchOrder,
+    Answer, DeviceReport, Effect, ForAuthority, Input, LinkState, LoadOrder, Now, PortReport, Progress,
+    Request, RequestId, Start, WatchOrder,
 };
 
 use super::exchange::{Frame, Settings};
+use super::hold::HoldLimits;
 use super::membership::{self, Memberships};
 use super::provision::Provision;
 use super::rib::Rib;
@@ -231,7 +233,12 @@ impl Control {
                 self.take_objects(objects);
                 Answer::Provision(())
             }
+            Request::Presence(at, presence) => return self.accept_presence(at, presence, id),
             Request::Digests => Answer::Digests(self.rib.digests()),
+            Request::FoundMac(network, mac, identifiers) => {
+                self.answer_found(network, mac, &identifiers);
+                Answer::FoundMac(())
+            }
             Request::HeldIn(parts) => Answer::HeldIn(self.rib.held_in(&parts)),
             Request::MappingGet(sir) => Answer::MappingGet(self.rib.mapping_get(sir)),
             Request::MappingList(filter) => Answer::MappingList(self.rib.mappings(&filter)),
@@ -261,6 +268,7 @@ impl Control {
             self.advertise(now_ms);
             self.tell_hosts(now_ms);
         }
+        self.rib.end_flights();
         self.serve_groups(now_ms);
         self.apply_neighbour_effects();
         self.check_tenants_when_due(now_ms);
@@ -296,6 +304,11 @@ pub fn settings(config: &Config, workers: usize) -> Settings {
         hold_timeout_ms: HOLD_BEYOND_MS
             + u64::from(config.neighbour_discovery.retransmit_ms)
                 * u64::from(config.neighbour_discovery.probes),
+        hold: HoldLimits {
+            packets: config.moves.hold_packets,
+            bytes: config.moves.hold_bytes,
+            hold_ms: u64::from(config.moves.hold_ms),
+        },
     }
 }
 

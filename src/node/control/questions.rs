@@ -1,15 +1,19 @@
-//! Questions of hosts by ARP and Neighbour Discovery that wait for the authority: each is answered once its address is
+//! Questions of hosts by ARP, RARP and Neighbour Discovery that wait for the authority: each is answered once its address is
 //! known, so that the host need not ask again (VMM draft §4.2).
 //!
 //! A question waits as long as a host waits before it asks again. What nobody has is not answered.
 
-use super::Control;
+use super::{Control, Effect, ForAuthority};
+use crate::ila::{Identifier, IdentifierType};
+use crate::net::Mac;
 use crate::net::ethernet::TAGGED_HEADER;
 use crate::node::events::EventKind;
 use crate::node::exchange::Frame;
-use crate::path::{LateAnswer, Packet, answer_late, asker};
-use crate::table::{AttachmentKey, Tables};
+use crate::nva::model::Network;
+use crate::path::{LateAnswer, Packet, Sought, answer_late, asker, sought};
+use crate::table::{AttachmentKey, NetworkId, Tables};
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 /// How long a question waits: hosts ask again after a second (RFC 4861 §10, RETRANS_TIMER; Linux does the same by ARP).
 const WAIT_MS: u64 = 1_000;
@@ -59,8 +63,9 @@ impl Control {
     pub(super) fn take_question(&mut self, frame: &Frame, now_ms: u64) -> bool {
         let Some(from) = asker(&frame.bytes, frame.port) else { return false };
         // The authority may have been faster than the question.
-        if !self.answer_question(from, frame, now_ms) {
+        if !self.answer_question(from, frame, None, now_ms) {
             self.questions.keep(from, frame, now_ms);
+            self.seek_mac(frame);
         }
         true
     }
@@ -70,15 +75,54 @@ impl Control {
         let now_ms = self.now_ms();
         self.questions.expire(now_ms);
         for question in std::mem::take(&mut self.questions.0) {
-            if !self.answer_question(question.from, &question.frame, now_ms) {
+            if !self.answer_question(question.from, &question.frame, None, now_ms) {
                 self.questions.0.push_back(question);
             }
         }
     }
 
-    fn answer_question(&mut self, from: AttachmentKey, question: &Frame, now_ms: u64) -> bool {
+    /// Has the authority asked for the MAC address of a RARP request.
+    fn seek_mac(&mut self, frame: &Frame) {
+        let tables = self.publisher.current();
+        let Some(Sought { network, mac }) = sought(&frame.bytes, frame.port, tables) else { return };
+        if let Some(network) = self.number_of(network) {
+            self.effects.push(Effect::ForAuthority(ForAuthority::FindMac(network, mac)));
+        }
+    }
+
+    /// A virtual network as the authority knows it.
+    pub(super) fn number_of(&self, network: NetworkId) -> Option<Network> {
+        let network = self.publisher.current().networks.get(network)?;
+        let domain = self.config.sir_domains.get(usize::from(network.domain.0))?;
+        Some((domain.prefix.0, network.vnid))
+    }
+
+    /// The authority found these identifiers of a MAC address: answers the RARP requests for it, with the first IPv4 address.
+    pub(super) fn answer_found(&mut self, network: Network, mac: Mac, identifiers: &[Identifier]) {
+        let now_ms = self.now_ms();
+        self.questions.expire(now_ms);
+        let mut ipv4 = identifiers.iter().filter(|it| it.kind() == IdentifierType::TenantIpv4);
+        let Some(found) = ipv4.next().map(|it| Ipv4Addr::from(it.0 as u32)) else { return };
         let tables = self.publisher.current().clone();
-        let Some((frame, LateAnswer { probed })) = answered(question, &tables) else { return false };
+        for question in std::mem::take(&mut self.questions.0) {
+            let sought = sought(&question.frame.bytes, question.frame.port, &tables);
+            let is_this =
+                sought.is_some_and(|it| it.mac == mac && self.number_of(it.network) == Some(network));
+            if !is_this || !self.answer_question(question.from, &question.frame, Some(found), now_ms) {
+                self.questions.0.push_back(question);
+            }
+        }
+    }
+
+    fn answer_question(
+        &mut self,
+        from: AttachmentKey,
+        question: &Frame,
+        found: Option<Ipv4Addr>,
+        now_ms: u64,
+    ) -> bool {
+        let tables = self.publisher.current().clone();
+        let Some((frame, LateAnswer { probed })) = answered(question, &tables, found) else { return false };
         self.send(frame);
         if let Some(address) = probed
             && let Some(tenant) = tables.networks.tenant(from.port, from.vlan, from.mac)
@@ -89,10 +133,10 @@ impl Control {
     }
 }
 
-fn answered(question: &Frame, tables: &Tables) -> Option<(Frame, LateAnswer)> {
+fn answered(question: &Frame, tables: &Tables, found: Option<Ipv4Addr>) -> Option<(Frame, LateAnswer)> {
     let mut room = [0; ROOM];
     room.get_mut(..question.bytes.len())?.copy_from_slice(&question.bytes);
     let mut packet = Packet::new(&mut room, 0, question.bytes.len() as u16, question.port);
-    let answer = answer_late(&mut packet, tables)?;
+    let answer = answer_late(&mut packet, tables, found)?;
     Some((Frame::new(packet.port, packet.frame())?, answer))
 }

@@ -1,8 +1,9 @@
 //! Tenants: who announces itself, who wants an address of another, and who abuses the node.
 
-use super::{Control, Effect};
+use super::{Control, Effect, ForAuthority};
 use crate::api::views::RefusedView;
 use crate::config::{QuarantineMode, Step};
+use crate::ila::Identifier;
 use crate::net::{arp, ethernet, ndp};
 use crate::node::events::{EventKind, EventRecord};
 use crate::node::exchange::Frame;
@@ -187,11 +188,46 @@ impl Control {
                 let key = AttachmentKey { port: frame.port, vlan: link.vlan, mac };
                 self.host_routers.arrived(key, now_ms);
                 self.report_damped(who, EventKind::Learnt { address, mac }, now_ms);
+                self.tell_announced(key, address);
             }
             // Every other frame is about groups.
             _ => self.memberships.receive(frame.port, &frame.bytes, now_ms, &mut self.group_effects),
         }
         true
+    }
+
+    /// A tenant, or its hypervisor, announced its MAC address by RARP. That names no address: the event has its first one.
+    fn arrived(&mut self, at: AttachmentKey, now_ms: u64) {
+        self.host_routers.arrived(at, now_ms);
+        let networks = &self.publisher.current().networks;
+        let Some(tenant) = networks.tenant(at.port, at.vlan, at.mac) else { return };
+        let who = tenant.handle;
+        let ipv4 = tenant.ipv4.iter().map(|address| IpAddr::V4(Ipv4Addr::from(*address)));
+        let ipv6 = tenant.ipv6.iter().map(|address| IpAddr::V6(Ipv6Addr::from(*address)));
+        let addresses: Vec<IpAddr> = ipv4.chain(ipv6).collect();
+        if let Some(address) = addresses.first() {
+            self.report_damped(who, EventKind::Learnt { address: *address, mac: at.mac }, now_ms);
+        }
+        addresses.into_iter().for_each(|address| self.tell_announced(at, address));
+    }
+
+    /// A tenant announced an address of its own. It is registered since it is attached, and if the authority refused it, it
+    /// is asked again.
+    fn tell_announced(&mut self, at: AttachmentKey, address: IpAddr) {
+        if self.config.nva.is_none() {
+            return;
+        }
+        let networks = &self.publisher.current().networks;
+        let Some(tenant) = networks.tenant(at.port, at.vlan, at.mac) else { return };
+        let Some(network) = networks.get(tenant.network) else { return };
+        let identifier = match address {
+            IpAddr::V4(address) => Identifier::tenant_ipv4(network.vnid, address.into()),
+            IpAddr::V6(address) => Identifier::tenant_ipv6(network.vnid, u128::from(address) as u32),
+        };
+        if let Some((sir_prefix, _)) = self.number_of(tenant.network) {
+            let key = crate::nva::model::Key { sir_prefix, identifier: identifier.0 };
+            self.effects.push(Effect::ForAuthority(ForAuthority::Announced(key)));
+        }
     }
 
     /// Takes a notice that a worker left.
@@ -200,11 +236,12 @@ impl Control {
             Notice::Conflict { tenant, address } => {
                 self.report_damped(tenant, EventKind::Conflict { address }, now_ms);
             }
-            Notice::Arrival { at } => self.host_routers.arrived(at, now_ms),
+            Notice::Arrival { at } => self.arrived(at, now_ms),
             Notice::Neighbour { port, address, mac } => {
                 let key = Key { port, address };
                 self.rib.change_neighbours(|all, effects| all.solicited(key, mac, now_ms, effects));
             }
+            Notice::Seen { at, sign } => self.seen(at, sign),
             Notice::Ours { port, address, mac } => self.address_conflict(port, address, mac, now_ms),
         }
     }

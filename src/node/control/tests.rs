@@ -26,8 +26,8 @@ use crate::node::shell::load;
 use crate::node::stats::PortFacts;
 use crate::nva::client::Objects;
 use crate::nva::model::Known;
-use crate::path::Notice;
-use crate::table::{Action, HopState, PortId};
+use crate::path::{Notice, Sign};
+use crate::table::{Action, AttachmentKey, HopState, PortId};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -64,8 +64,11 @@ struct Bench {
     /// What is to be read, for each reload that was begun.
     loads: VecDeque<LoadOrder>,
     /// What was said to be in force of what operators want.
+    for_authority: Vec<ForAuthority>,
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
+    /// VMs and tasks that were seen although they are not here.
+    seen: Vec<(AttachmentKey, Sign)>,
     _dir: tempfile::TempDir,
 }
 
@@ -127,8 +130,10 @@ impl Bench {
             requests: 0,
             answers: HashMap::new(),
             loads: VecDeque::new(),
+            for_authority: Vec::new(),
             provisioned: Vec::new(),
             watch: None,
+            seen: Vec::new(),
             _dir: dir,
         };
         bench.carry_out(effects);
@@ -152,6 +157,8 @@ impl Bench {
                 Effect::Event(event) => self.control.stats.events.record(event),
                 Effect::Census(census) => self.control.stats.set_census(*census),
                 Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
+                Effect::ForAuthority(told) => self.for_authority.push(told),
+                Effect::Seen(at, sign) => self.seen.push((at, sign)),
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }
         }

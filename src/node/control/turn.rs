@@ -7,19 +7,23 @@ use crate::api::views::{
 };
 use crate::config::{Config, Fingerprint, LogLevel, MappingFile, RefusedEntry};
 use crate::ila::Identifier;
-use crate::mapping::{Applied, Batch, Digest, Parts, Refusal};
+use crate::mapping::{Applied, Batch, Digest, Parts, Presence, Refusal};
 use crate::net::Mac;
 use crate::node::events::EventRecord;
 use crate::node::exchange::{Frame, Settings};
 use crate::node::handle::{Amend, AmendRefusal, MappingFilter};
 use crate::node::neighbour::Key;
 use crate::node::provision::Provision;
+use crate::node::rib::PresenceRefused;
 use crate::node::stats::{Census, DeviceCounters};
 use crate::node::watch::News;
 use crate::nva::client::Objects;
-use crate::nva::model::Known;
-use crate::path::Notice;
-use crate::table::PortId;
+use crate::nva::{
+    self,
+    model::{Known, Network},
+};
+use crate::path::{Notice, Sign};
+use crate::table::{AttachmentKey, PortId};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -114,10 +118,23 @@ pub enum Effect {
     Config(Arc<Config>),
     /// The snapshot with this number was published.
     Published(u64),
+    /// Tell the client of the authority.
+    ForAuthority(ForAuthority),
+    /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
+    Seen(AttachmentKey, Sign),
     /// Add this to the events of tenants.
     Event(EventRecord),
     /// Replace the census.
     Census(Box<Census>),
+}
+
+/// What the client of the authority is to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForAuthority {
+    /// A tenant asks who has this MAC address of its network.
+    FindMac(Network, Mac),
+    /// A tenant announced that it has this identifier.
+    Announced(nva::model::Key),
 }
 
 /// What is to be read.
@@ -282,6 +299,10 @@ pub enum Request {
     Digests,
     /// What is held of the authority in these parts.
     HeldIn(Parts),
+    /// The authority found these identifiers of a MAC address.
+    FoundMac(Network, Mac, Vec<Identifier>),
+    /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
+    Presence(AttachmentKey, Presence),
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -327,6 +348,10 @@ pub enum Answer {
     Digests(Vec<(u64, Digest)>),
     /// SIR prefixes and identifiers.
     HeldIn(Vec<(u64, Identifier)>),
+    /// It was heard.
+    FoundMac(()),
+    /// Whether it is in force, or why not.
+    Presence(Result<(), PresenceRefused>),
 }
 
 /// What the pending updates wait for.

@@ -7,9 +7,10 @@
 use super::{Answer, Control, Loaded, Progress, RequestId};
 use crate::api::views::ReloadView;
 use crate::config::MappingFile;
-use crate::mapping::{Applied, Batch, Change, MappingRecord, Origin, Refusal};
+use crate::mapping::{Applied, Batch, Change, MappingRecord, Origin, Presence, Refusal};
 use crate::node::handle::{Amend, AmendRefusal};
 use crate::node::rib::{Deletions, Staged, Unstaged};
+use crate::table::AttachmentKey;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
@@ -41,6 +42,7 @@ pub(super) enum Work {
     /// What operators of the authority want has changed.
     Step,
     Amend(Amend, RequestId),
+    Presence(AttachmentKey, Presence, RequestId),
 }
 
 /// What is known of a task that was staged.
@@ -49,6 +51,7 @@ enum Task {
     /// A configuration was taken over; its mappings come next.
     Reload(Option<Vec<MappingRecord>>, Reply),
     Amend(RequestId),
+    Presence(RequestId),
 }
 
 struct Flight {
@@ -134,6 +137,10 @@ fn allows(file: &MappingFile, Deletions { deleted, held }: Deletions) -> bool {
 impl Control {
     pub(super) fn accept(&mut self, batch: Batch, asked_by: RequestId) {
         self.updates.push(Work::Batch(batch, Asker::Request(asked_by)), self.now.us());
+    }
+
+    pub(super) fn accept_presence(&mut self, at: AttachmentKey, presence: Presence, asked_by: RequestId) {
+        self.updates.push(Work::Presence(at, presence, asked_by), self.now.us());
     }
 
     pub(super) fn accept_amend(&mut self, amend: Amend, asked_by: RequestId) {
@@ -257,7 +264,15 @@ impl Control {
                 }
                 (staged, Task::Amend(asked_by))
             }
+            Work::Presence(at, presence, asked_by) => match self.rib.set_presence(at, presence) {
+                Ok(()) => (Ok(Staged::default()), Task::Presence(asked_by)),
+                Err(why) => return self.answer(asked_by, Answer::Presence(Err(why))),
+            },
         };
+        self.fly(staged, task, accepted_us);
+    }
+
+    fn fly(&mut self, staged: Result<Staged, Refusal>, task: Task, accepted_us: u64) {
         match staged {
             Ok(staged) => {
                 let state = match self.rib.needs_snapshot() {
@@ -348,6 +363,7 @@ impl Control {
                 self.reloaded(reply, Ok(None));
             }
             Task::Amend(asked_by) => self.answer(asked_by, Answer::Amend(Ok(()))),
+            Task::Presence(asked_by) => self.answer(asked_by, Answer::Presence(Ok(()))),
         }
     }
 
@@ -373,6 +389,8 @@ impl Control {
             Task::Amend(asked_by) => {
                 self.answer(asked_by, Answer::Amend(Err(AmendRefusal::Forbidden(refusal.to_string()))));
             }
+            // It changes no mapping that could contradict anything.
+            Task::Presence(asked_by) => self.answer(asked_by, Answer::Presence(Ok(()))),
         }
     }
 

@@ -18,7 +18,7 @@ families! {
     RECEIVED_BYTES: Counter = "ilagate_received_bytes_total";
     /// Fates of the packets received, by worker and port they came in at: forwarded, replied, punted or dropped.
     PACKETS: Counter = "ilagate_packets_total";
-    /// Packets that wait for a neighbour now, by worker and port they came in at.
+    /// Packets that wait now, for a neighbour or for a VM or task that is about to arrive, by worker and port they came in at.
     WAITING: Gauge = "ilagate_waiting_packets";
     /// Packets dropped without an ICMPv6 error to the sender, by port they came in at and reason (ilactl drops explains each).
     DROPPED: Counter = "ilagate_dropped_packets_total";
@@ -29,6 +29,9 @@ families! {
     COPIED: Counter = "ilagate_copied_packets_total";
     /// Such frames lost, by port the packets came in at and reason (ilactl drops explains each).
     COPIES_LOST: Counter = "ilagate_lost_copies_total";
+    /// Packets for VMs and tasks that move, by worker and port they came in at, and by what was done with them:
+    /// tunnelled, retranslated, held or decapsulated.
+    MOVES_PACKETS: Counter = "ilagate_moves_packets_total";
     /// Frames whose checksum their sender left to its device, by port they came in at, of those looked at:
     /// one of every few bursts. Switch off ethtool's tx at the other end.
     UNFINISHED: Counter = "ilagate_unfinished_checksums_total";

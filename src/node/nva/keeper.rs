@@ -121,7 +121,9 @@ impl Before {
     pub fn keep_own(&mut self, config: &Config) {
         let attached = super::mappings::attached(config);
         let mappings = std::mem::take(&mut self.mappings);
-        let own = mappings.iter().filter(|told| attached.get(&told.key) == Some(&told.choices));
+        let own = mappings
+            .iter()
+            .filter(|told| attached.get(&told.key).is_some_and(|own| own.choices == told.choices));
         self.own = own.map(|told| (told.key, told.sequence)).collect();
     }
 

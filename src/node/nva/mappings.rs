@@ -4,12 +4,14 @@ use super::left_out::Missing;
 use crate::config::{Config, LocalIdentifier};
 use crate::ila::Identifier;
 use crate::mapping::{Batch, Change, MappingRecord, MappingTarget, Origin, Parts};
+use crate::net::Mac;
 use crate::node::handle::{ControlHandle, Gone, Request};
 use crate::node::stats::Stats;
-use crate::nva::message::Told;
-use crate::nva::model::{Choice, Key};
+use crate::nva::message::{AttachedNetwork, Told};
+use crate::nva::model::{Binding, Choice, Key, Network};
 use crate::table::DomainId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Lines of the log about one push.
 const TOLD: usize = 10;
@@ -145,18 +147,38 @@ pub(super) fn key(config: &Config, domain: DomainId, identifier: Identifier) -> 
     Some(Key { sir_prefix: domain.prefix.0, identifier: identifier.0 })
 }
 
-/// What is attached here, with the locators of this node in its domain.
-pub(super) fn attached(config: &Config) -> BTreeMap<Key, Vec<Choice>> {
-    let local = config.attachments.iter().flat_map(|attachment| &attachment.identifiers);
-    let claim = |local: &LocalIdentifier| {
+/// What is attached here, with the locators of this node in its domain and the MAC address of the attachment.
+pub(super) fn attached(config: &Config) -> BTreeMap<Key, Binding> {
+    let local = config.attachments.iter().flat_map(|it| it.identifiers.iter().map(|local| (local, it.mac)));
+    let claim = |(local, mac): (&LocalIdentifier, Mac)| {
         let domain = config.sir_domains.get(usize::from(local.domain))?;
         let own = config.locators.iter().filter(|own| own.domain == local.domain);
         let choices: Vec<Choice> =
             own.map(|own| Choice { locator: own.prefix, priority: 0, weight: 1 }).collect();
         let key = Key { sir_prefix: domain.prefix.0, identifier: local.identifier.0 };
-        (!choices.is_empty() && key.is_mappable()).then_some((key, choices))
+        let mac = Some(mac);
+        (!choices.is_empty() && key.is_mappable()).then_some((key, Binding { choices, mac }))
     };
     local.filter_map(claim).collect()
+}
+
+/// The virtual networks of which tenants are attached here.
+pub(super) fn attached_networks(config: &Config) -> BTreeMap<Network, AttachedNetwork> {
+    let of_tenants: BTreeSet<u16> = config.attachments.iter().filter_map(|it| it.network).collect();
+    let network = |index: &u16| {
+        let network = config.virtual_networks.get(usize::from(*index))?;
+        let domain = config.sir_domains.get(usize::from(network.domain))?;
+        let ipv6 = network.ipv6.iter().map(|ipv6| {
+            let gateway = ipv6.gateway.map(|gateway| Ipv6Addr::from(gateway).to_string());
+            (ipv6.prefix.to_string(), gateway.unwrap_or_default())
+        });
+        let ipv4 = network.ipv4.iter();
+        let ipv4 = ipv4.map(|ipv4| (ipv4.prefix.to_string(), Ipv4Addr::from(ipv4.gateway).to_string()));
+        let subnets = ipv6.chain(ipv4).collect();
+        let attached = AttachedNetwork { name: network.name.clone(), gateway_mac: network.mac, subnets };
+        Some(((domain.prefix.0, network.vnid), attached))
+    };
+    of_tenants.iter().filter_map(network).collect()
 }
 
 #[cfg(test)]

@@ -191,6 +191,8 @@ impl Replay {
                     let reason = meta.and_then(|meta| meta.answered);
                     packet.verdict = Verdict::Drop(reason.unwrap_or(DropReason::NeighbourUnresolved));
                 }
+                // Nobody moves in a replay.
+                Verdict::Hold(_) => packet.verdict = Verdict::Drop(DropReason::HoldExpired),
                 Verdict::Forward(to) | Verdict::Reply(to) => match self.sent.get_mut(usize::from(to.0)) {
                     Some(sent) => sent.push((frames[n].time_ns, packet.frame().to_vec())),
                     None => packet.verdict = Verdict::Drop(DropReason::NoPort),

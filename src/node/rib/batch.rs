@@ -107,6 +107,8 @@ impl Rib {
         for Write { identifier, domain, origin, action } in staged.writes {
             let at = domain;
             let (write, replaced) = self.settle(domain, identifier, origin, action);
+            // Who is attached here and moves is followed by the mapping beneath.
+            self.dirty |= write.is_none() && !self.presences.is_empty() && replaced != Some(action);
             if write.is_none() && origin == Origin::File && replaced.unwrap_or(ActionId(0)) != action {
                 self.note_shadowed(domain, Identifier(identifier));
             }

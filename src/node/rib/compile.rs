@@ -40,6 +40,7 @@ impl Rib {
         for (n, key) in self.actions.remote() {
             render.actions[n] = render.mapping(key);
         }
+        let moves = render.moves();
         let mut neighbours = HashMap::with_hasher(self.hasher());
         neighbours.extend(self.neighbours.in_tables().map(|key| {
             let place = (key.port, key.address);
@@ -54,6 +55,7 @@ impl Rib {
             networks,
             tasks,
             asks: self.asks,
+            finds_macs: self.finds_macs,
             asks_for_packets: self.asks_for_packets,
             domains: self.domains.iter().map(domain).collect(),
             routes,
@@ -63,6 +65,7 @@ impl Rib {
             flow_seed: next_seed(self.seed),
             infrastructure: self.infrastructure(),
             inside: self.inside(),
+            moves,
             translation: table::Translation {
                 lowest_ipv6_mtu: self.translation.lowest_ipv6_mtu,
                 computes_udp_checksum: self.translation.missing_udp_checksum
@@ -88,6 +91,9 @@ impl Rib {
         }
         for (locator, domain) in self.actions.locators() {
             prefixes.entry(locator.0).remote = adjusted(domain, locator);
+        }
+        for (locator, domain) in self.locators_in_flight() {
+            prefixes.entry(locator).remote = adjusted(domain, Locator(locator));
         }
         for own in self.ports.iter().flat_map(|port| &port.addresses) {
             let half = (own.address >> 64) as u64;
@@ -161,10 +167,10 @@ impl Rib {
 }
 
 /// The actions of a snapshot while it is compiled.
-struct Render<'r> {
-    rib: &'r Rib,
+pub(super) struct Render<'r> {
+    pub(super) rib: &'r Rib,
     router: Router,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
     nexthop_groups: Vec<NexthopGroup>,
     groups: Vec<Vec<ActionId>>,
     /// Members of nexthop groups, by domain, locator, next hop, and whether their mappings are about to expire.
@@ -249,19 +255,21 @@ impl Render<'_> {
     fn group(&mut self, domain: u8, choices: &[LocatorChoice]) -> Action {
         let mut copies = Vec::with_capacity(choices.len());
         for choice in choices.iter().filter(|choice| !self.rib.is_own(choice.locator)) {
-            let id = match self.replicas.get(&(domain, choice.locator)) {
-                Some(known) => *known,
-                None => {
-                    let action = self.locators(domain, std::slice::from_ref(choice), false);
-                    let id = self.add(action);
-                    self.replicas.insert((domain, choice.locator), id);
-                    id
-                }
-            };
-            copies.push(id);
+            copies.push(self.replica(domain, choice));
         }
         self.groups.push(copies);
         Action::Group((self.groups.len() - 1) as u32)
+    }
+
+    /// The action of one locator for all that goes only there: copies to groups, and packets in flight.
+    pub(super) fn replica(&mut self, domain: u8, choice: &LocatorChoice) -> ActionId {
+        if let Some(known) = self.replicas.get(&(domain, choice.locator)) {
+            return *known;
+        }
+        let action = self.locators(domain, std::slice::from_ref(choice), false);
+        let id = self.add(action);
+        self.replicas.insert((domain, choice.locator), id);
+        id
     }
 
     /// The action of a mapping to locators: ECMP over the locators of the best reachable priority and their next hops.

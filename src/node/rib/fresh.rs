@@ -92,14 +92,19 @@ impl Rib {
                 TenantAddress::V6(address) => tenant.ipv6.push(*address),
             }
         }
+        let tenant_is_away = tenant.away;
         networks.attach(key, tenant, rates);
-        networks.join(key, self.groups_of(key, attachment), self.local(key));
+        // Copies to groups are for who is here.
+        if !tenant_is_away {
+            networks.join(key, self.groups_of(key, attachment), self.local(key));
+        }
     }
 
     fn changed_tasks(&self, before: Arc<Tasks>, changed: &BTreeSet<AttachmentKey>) -> Arc<Tasks> {
         let now = |key: &AttachmentKey| {
             let (_, attachment) = self.attachments.with_key(*key)?;
-            attachment.network.is_none().then(|| self.task(attachment))
+            let is_here = attachment.network.is_none() && !self.presences.is_away(*key);
+            is_here.then(|| self.task(attachment))
         };
         let differs = |key: &&AttachmentKey| before.get(key) != now(key).as_ref();
         let differ: Vec<&AttachmentKey> = changed.iter().filter(differs).collect();

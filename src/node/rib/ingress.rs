@@ -18,9 +18,11 @@ pub(super) fn external(external: &config::External) -> Ingress {
 }
 
 impl Rib {
-    /// All tasks, with the sources that they may use.
+    /// All tasks that are here, with the sources that they may use.
     pub(super) fn tasks(&self) -> Tasks {
-        let tasks = self.attachments.list().iter().filter(|attachment| attachment.network.is_none());
+        let tasks = self.attachments.list().iter().filter(|attachment| {
+            attachment.network.is_none() && !self.presences.is_away(attachment_key(attachment))
+        });
         let mut all = Tasks::with_hasher(self.hasher());
         all.extend(tasks.map(|task| (attachment_key(task), self.task(task))));
         all

@@ -23,6 +23,7 @@ mod hops;
 mod ingress;
 mod networks;
 mod precedence;
+mod presence;
 mod reload;
 mod router;
 mod slots;
@@ -35,6 +36,7 @@ mod tests;
 pub use super::neighbour::MAX_DYNAMIC;
 pub use batch::{Deletions, ShadowedChanges, Staged, Unstaged};
 pub use hops::NeighbourState;
+pub use presence::PresenceRefused;
 pub use reload::{Clash, Part};
 pub use slots::AttachedTenant;
 pub use views::state_name;
@@ -44,7 +46,7 @@ use crate::config::{
     self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
 };
 use crate::ila::Locator;
-use crate::mapping::Digest;
+use crate::mapping::{Digest, InFlight};
 use crate::net::Mac;
 use crate::table::mapping::MappingWriter;
 use crate::table::{ActionId, AttachmentKey, PortId, Seeded, hasher};
@@ -52,6 +54,7 @@ use actions::Actions;
 use attachments::Attachments;
 use fresh::Fresh;
 use precedence::Shadowed;
+use presence::Presences;
 use slots::Slots;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -102,6 +105,8 @@ pub struct Rib {
     translation: config::Translation,
     /// Whether the authority is asked for what hosts ask for, and for what is about to expire.
     asks: bool,
+    /// Whether there is an authority that is asked who has a MAC address.
+    finds_macs: bool,
     /// Whether it is asked for what packets need, too.
     asks_for_packets: bool,
     routes: Arc<Vec<Route>>,
@@ -112,6 +117,11 @@ pub struct Rib {
     now_ms: u64,
     actions: Actions,
     shadowed: Shadowed,
+    presences: Presences,
+    /// What becomes of packets in flight, unless a move says otherwise.
+    in_flight: InFlight,
+    /// Departures whose time for packets in flight is over.
+    flights_over: usize,
     /// The largest number of networks with their own counters.
     counted: u16,
     /// Counter slot of a network, by VNID.
@@ -166,6 +176,7 @@ impl Rib {
             infrastructure: Vec::new(),
             translation: config.translation,
             asks: config.nva.as_ref().is_some_and(|nva| nva.mode.asks()),
+            finds_macs: config.nva.is_some(),
             asks_for_packets: config.nva.as_ref().is_some_and(|nva| nva.mode == config::NvaMode::Cache),
             routes: Arc::default(),
             neighbours: Neighbours::new(config.neighbour_discovery),
@@ -173,6 +184,9 @@ impl Rib {
             now_ms: 0,
             actions: Actions::new(),
             shadowed: Shadowed::default(),
+            presences: Presences::default(),
+            in_flight: config.moves.in_flight,
+            flights_over: 0,
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),

@@ -73,18 +73,22 @@ impl Rib {
         }
         for (domain, new) in self.domains.iter_mut().zip(&config.sir_domains) {
             domain.config.router_mac = new.router_mac;
+            domain.config.vni = new.vni;
         }
         self.locators.clone_from(&config.locators);
         self.routes = config.routes.clone();
         self.configure_neighbours(config);
         let staged =
             self.stage_attachments(self.attachments.list().clone().iter(), config.attachments.iter());
+        let stay: HashSet<AttachmentKey> = config.attachments.iter().map(attachment_key).collect();
+        self.forget_presences(self.attachments.list().clone().iter(), |key| stay.contains(&key));
         self.replace_replicas(config);
         self.replace_gateways(config);
         self.attachments = Attachments::of(&config.attachments);
         self.slots.assign(&config.attachments);
         self.infrastructure.clone_from(&config.infrastructure);
         self.translation = config.translation;
+        self.in_flight = config.moves.in_flight;
         self.networks = config.virtual_networks.clone();
         self.give_slots();
         self.policies = config.policies.clone();

@@ -134,6 +134,7 @@ impl Rib {
             attachment: place,
             handle,
             quarantine: self.slots.quarantine(handle.slot),
+            away: self.presences.is_away(attachment_key(attachment)),
             ipv4: Vec::new(),
             ipv6: Vec::new(),
         };

@@ -17,6 +17,8 @@ impl Rib {
         if self.contradicts(config, step) || self.changes_router(config, step) {
             return None;
         }
+        let stays = |key| step.new.iter().any(|new| attachment_key(new) == key);
+        self.forget_presences(step.gone.iter(), stays);
         let staged = self.stage_attachments(step.gone.iter(), step.new.iter());
         let keys = |list: &[Attachment]| list.iter().map(attachment_key).collect::<BTreeSet<_>>();
         let [gone, new, moved] = [&step.gone, &step.new, &step.moved].map(|list| keys(list));

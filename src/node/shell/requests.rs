@@ -64,6 +64,10 @@ impl Waiters {
             Request::Provision(objects, to) => (To::Provision(objects), waiter(to, open!(Provision))),
             Request::Digests(to) => (To::Digests, waiter(to, open!(Digests))),
             Request::HeldIn(parts, to) => (To::HeldIn(parts), waiter(to, open!(HeldIn))),
+            Request::FoundMac(network, mac, identifiers, to) => {
+                (To::FoundMac(network, mac, identifiers), waiter(to, open!(FoundMac)))
+            }
+            Request::Presence(at, presence, to) => (To::Presence(at, presence), waiter(to, open!(Presence))),
             Request::Events(after, to) => {
                 // Who no longer waits for the answer does not get it.
                 drop(to.send(source::follow(&stats.events, after)));

@@ -2,11 +2,12 @@
 
 use crate::config::RefusedEntry;
 use crate::mapping::Digest;
+use crate::net::Mac;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
-use crate::nva::message::{Down, Extent, MoveId, Told, Triangle, Up};
+use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, MoveId, Told, Triangle, Up};
 use crate::nva::mobility::{NodeMoves, Sight};
-use crate::nva::model::{Choice, Key, Known};
+use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::wanted::Objects;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Input {
     /// The identifiers that are attached here, with the locators of this node.
-    Attached(BTreeMap<Key, Vec<Choice>>),
+    Attached(BTreeMap<Key, Binding>),
+    /// The virtual networks of which there are tenants here.
+    Networks(BTreeMap<Network, AttachedNetwork>),
+    /// A tenant asks who has this MAC address of its network.
+    FindMac(Network, Mac),
+    /// A tenant announced that it has this identifier.
+    Announced(Key),
     /// The stream is open.
     Opened,
     /// The stream ended, or did not open, and why.
@@ -67,6 +74,8 @@ pub enum Effect {
     Provision(Arc<Objects>),
     /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
     Moves(Arc<NodeMoves>),
+    /// These MAC addresses of a network have these identifiers.
+    Found(Network, Vec<FoundMac>),
     /// Tell the operator.
     Tell(News),
 }
@@ -90,6 +99,8 @@ pub enum News {
     },
     /// There is no session, and the node goes on with what it knows.
     Away(String),
+    /// The authority tells nothing of a network, and why.
+    Untold(String),
     /// There was none for the whole grace period.
     GraceOver {
         /// Whether the node forgets the mappings now.

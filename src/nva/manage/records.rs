@@ -2,6 +2,7 @@
 
 use crate::api::manage::{self as v1, RecordLocator};
 use crate::ila::{Identifier, IdentifierType, Locator};
+use crate::net::Mac;
 use crate::nva::authority::Authority;
 use crate::nva::catalogue::Catalogue;
 use crate::nva::model::{Choice, Key, Record};
@@ -33,6 +34,8 @@ pub(in crate::nva) struct Filter {
     pub(in crate::nva) key: Option<Key>,
     /// A network's SIR prefix and VNID.
     pub(in crate::nva) network: Option<(u64, u32)>,
+    /// The MAC address of a tenant or task.
+    pub(in crate::nva) mac: Option<Mac>,
     /// The address of a tenant.
     pub(in crate::nva) ipv4: Option<Ipv4Addr>,
     pub(in crate::nva) sight: Sight,
@@ -47,8 +50,10 @@ impl Filter {
                 .map_err(|why| Status::invalid_argument(format!("`{}`: {why}", text.escape_debug())))
         });
         let key = some(&request.sir).map(|sir| read_key(&sir));
-        let (locator, key) = (locator.transpose()?, key.transpose()?);
-        Ok(Filter { nve: some(&request.nve), locator, key, ..Filter::default() })
+        let mac = some(&request.mac)
+            .map(|text| text.parse::<Mac>().map_err(|why| Status::invalid_argument(why.to_string())));
+        let (locator, key, mac) = (locator.transpose()?, key.transpose()?, mac.transpose()?);
+        Ok(Filter { nve: some(&request.nve), locator, key, mac, ..Filter::default() })
     }
 
     /// The same of what may be seen.
@@ -62,6 +67,7 @@ impl Filter {
         self.key.is_none_or(|wanted| wanted == key)
             && self.nve.as_ref().is_none_or(|nve| *nve == record.owner)
             && self.locator.is_none_or(|at| record.choices.iter().any(|choice| choice.locator == at))
+            && self.mac.is_none_or(|mac| record.mac == Some(mac))
             && self.network.is_none_or(|(sir, vnid)| sir == key.sir_prefix && identifier.vnid() == Some(vnid))
             && self.ipv4.is_none_or(|address| ipv4() == Some(address.to_bits()))
             && self.sight.of_key(catalogue, key)
@@ -101,6 +107,7 @@ fn write(registry: &Registry, key: Key, record: &Record) -> v1::Record {
         sequence: record.sequence,
         locators: locators(&record.choices),
         frozen: registry.is_frozen(key),
+        mac: record.mac.map(|mac| mac.to_string()).unwrap_or_default(),
     }
 }
 

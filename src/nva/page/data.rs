@@ -2,6 +2,7 @@
 
 use crate::api::manage as v1;
 use crate::config::ObjectName;
+use crate::net::Mac;
 use crate::nva::authority::Authority;
 use crate::nva::manage::nves;
 use crate::nva::manage::objects::Wanted;
@@ -136,6 +137,9 @@ fn understand(authority: &Authority, sight: &Sight, text: &str) -> Option<(Strin
             ));
         }
         Err(_) => {}
+    }
+    if let Ok(mac) = text.parse::<Mac>() {
+        return Some((format!("MAC address {mac}"), Filter { mac: Some(mac), ..all }));
     }
     if let Ok(locator) = text.parse() {
         return Some((format!("locator {locator}"), Filter { locator: Some(locator), ..all }));

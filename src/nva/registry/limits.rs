@@ -4,7 +4,6 @@
 use super::{Draft, FreezeRules, Quotas, RELEASED, Refusal, Registry};
 use crate::nva::flaps::Frozen;
 use crate::nva::model::{Choice, Key, MAX_LOCATORS};
-use crate::nva::quotas::network_of;
 use std::collections::BTreeSet;
 
 impl Registry {
@@ -91,7 +90,7 @@ impl Registry {
 
     /// Whether the network of an identifier may have one more.
     pub(super) fn network_may_have_more(&self, draft: &Draft, key: Key) -> Result<(), Refusal> {
-        let Some(network) = network_of(key) else { return Ok(()) };
+        let Some(network) = key.network() else { return Ok(()) };
         let Some(most) = self.quotas.of(network) else { return Ok(()) };
         let more = draft.more_in.get(&network).copied().unwrap_or(0);
         if self.networks.count(network).saturating_add_signed(more) < most {

@@ -408,11 +408,11 @@ impl Registry {
             if choices.is_empty() {
                 return Err(format!("{to} has no locator in the SIR domain of {key} any more"));
             }
-            let is_held = before.is_some_and(Record::is_held);
+            let (is_held, mac) = (before.is_some_and(Record::is_held), before.and_then(|record| record.mac));
             records.push((
                 *key,
                 is_held,
-                Record { choices, owner: to.clone(), sequence: self.next_sequence(*key) },
+                Record { choices, owner: to.clone(), sequence: self.next_sequence(*key), mac },
             ));
         }
         for (key, is_held, record) in records {

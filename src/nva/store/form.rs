@@ -2,16 +2,23 @@
 
 use super::bytes::{read_choices, write_choices};
 use crate::config::ObjectName;
+use crate::net::Mac;
 use crate::nva::model::{Object, ObjectKey, Record};
 
-/// The form of a record; another release may write another one.
+/// The form of a record without a MAC address, and of one with it; another release may write another one. The first one
+/// is what releases wrote that knew no MAC addresses.
 const VERSION: u8 = 1;
+const VERSION_WITH_MAC: u8 = 2;
 
-/// Version, sequence, length of the owner's name, the name, and the locators with priority and weight.
+/// Version, MAC address if there is one, sequence, length of the owner's name, the name, and the locators with priority
+/// and weight.
 pub(super) fn write_record(record: &Record) -> Vec<u8> {
     let name = record.owner.as_bytes();
     let name = name.get(..usize::from(u8::MAX)).unwrap_or(name);
-    let mut bytes = vec![VERSION];
+    let mut bytes = match record.mac {
+        None => vec![VERSION],
+        Some(Mac(mac)) => [&[VERSION_WITH_MAC][..], &mac].concat(),
+    };
     bytes.extend(record.sequence.to_be_bytes());
     bytes.push(name.len() as u8);
     bytes.extend(name);
@@ -20,17 +27,22 @@ pub(super) fn write_record(record: &Record) -> Vec<u8> {
 }
 
 pub(super) fn read_record(bytes: &[u8]) -> Option<Record> {
-    let (version, rest) = bytes.split_first()?;
+    let (mac, rest) = match bytes.split_first()? {
+        (&VERSION, rest) => (None, rest),
+        (&VERSION_WITH_MAC, rest) => {
+            let (mac, rest) = rest.split_first_chunk::<6>()?;
+            (Some(Mac(*mac)), rest)
+        }
+        _ => return None,
+    };
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
-    if *version != VERSION {
-        return None;
-    }
     Some(Record {
         choices: read_choices(rest)?,
         owner: String::from_utf8(name.to_vec()).ok()?,
         sequence: u64::from_be_bytes(*sequence),
+        mac,
     })
 }
 

@@ -37,7 +37,7 @@ struct Bench {
 
 impl Bench {
     fn new(held: u64) -> Self {
-        let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
+        let record = || Record { choices: at(1), owner: name(1), sequence: 1, mac: None };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
         let settings = with_sessions(settings(1, LIMITS), |sessions| sessions.lease_ms = 10_000_000);
@@ -130,7 +130,11 @@ impl Bench {
                     self.client(Input::Applied);
                 }
                 Effect::Close => self.ended = true,
-                Effect::Compare | Effect::Tell(_) | Effect::Provision(_) | Effect::Moves(_) => {}
+                Effect::Compare
+                | Effect::Tell(_)
+                | Effect::Provision(_)
+                | Effect::Found(..)
+                | Effect::Moves(_) => {}
             }
         }
     }
@@ -216,13 +220,16 @@ fn what_was_asked_for_changes_with_the_registry_and_nothing_else_is_told() {
     assert_eq!(bench.knows(), [2]);
     let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
     for number in [2, 4] {
-        bench.other(1, Up::Register { id: number, key: key(number), choices: choices.clone(), known: 0 });
+        bench.other(
+            1,
+            Up::Register { id: number, key: key(number), choices: choices.clone(), known: 0, mac: None },
+        );
     }
     assert_eq!(bench.table[&key(2)], choices);
     assert_eq!(bench.told, BTreeSet::from([key(1), key(2)]));
     // What comes back is asked for again.
     bench.hello(3);
-    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1), known: 0 });
+    bench.other(1, Up::Register { id: 9, key: key(1), choices: at(1), known: 0, mac: None });
     assert_eq!(bench.knows(), [2]);
     bench.misses([1]);
     assert_eq!(bench.knows(), [1, 2]);
@@ -285,7 +292,7 @@ fn a_mark_stays_when_the_mapping_changes_and_goes_with_the_session() {
     bench.wait(LIFETIME_MS / 100 * 91);
     assert_eq!(bench.marked.len(), 1);
     let choices = vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }];
-    bench.other(1, Up::Register { id: 1, key: key(1), choices: choices.clone(), known: 0 });
+    bench.other(1, Up::Register { id: 1, key: key(1), choices: choices.clone(), known: 0, mac: None });
     bench.wait(1_000);
     assert_eq!((&bench.table[&key(1)], bench.marked.len()), (&choices, 1));
     bench.cut_off = true;
@@ -309,7 +316,8 @@ fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
     let claim = |bench: &mut Bench| {
         bench.now_ms += 1;
         for number in [1, 3] {
-            bench.other(3, Up::Register { id: number, key: key(number), choices: at(3), known: 0 });
+            bench
+                .other(3, Up::Register { id: number, key: key(number), choices: at(3), known: 0, mac: None });
         }
         [1, 3].map(|number| bench.authority.registry().record(key(number)).unwrap().owner.clone())
     };
@@ -341,7 +349,7 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
     bench.authority(authority::Input::Closed(SessionId(900)));
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
     bench.now_ms += 1;
-    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0 });
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0, mac: None });
     assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(1));
 }
 
@@ -382,8 +390,12 @@ fn a_node_uses_what_a_short_session_did_not_confirm_no_longer_for_it() {
 #[test]
 fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
     let mut bench = Bench::new(10);
-    let registry =
-        Registry::new(nves(3), [(key(1), Record { choices: at(1), owner: name(1), sequence: 1 })], 1, (0, 0));
+    let registry = Registry::new(
+        nves(3),
+        [(key(1), Record { choices: at(1), owner: name(1), sequence: 1, mac: None })],
+        1,
+        (0, 0),
+    );
     let used_ms = authority::used_ms(LIFETIME_MS as u32);
     let settings =
         with_sessions(Settings { answered_before_ms: used_ms, ..settings(1, LIMITS) }, |sessions| {
@@ -408,7 +420,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
         };
         bench.authority(authority::Input::Up(id, hello));
         bench.authority(authority::Input::Closed(id));
-        bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0 });
+        bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0, mac: None });
         let record = bench.authority.registry().record(key(1)).unwrap();
         if record.is_held() {
             given_ms.get_or_insert(bench.now_ms);
@@ -427,7 +439,7 @@ fn a_node_that_is_back_is_told_and_holds_nobody_up() {
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
     bench.wait(10_000);
     assert!(bench.knows().is_empty());
-    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0 });
+    bench.other(3, Up::Register { id: 1, key: key(1), choices: at(3), known: 0, mac: None });
     assert_eq!(bench.authority.registry().record(key(1)).unwrap().owner, name(3));
 }
 
@@ -466,7 +478,14 @@ fn queries_in_flight_are_bounded() {
     let mut client = Client::new(name(2), 1, 1, 1, None).caching();
     let _ = client.step(0, Input::Tick);
     let _ = client.step(0, Input::Opened);
-    let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router: false };
+    let welcome = Down::Welcome {
+        version: 1,
+        epoch: vec![1],
+        revision: 0,
+        lease_ms: 60_000,
+        router: false,
+        bindings: false,
+    };
     let _ = client.step(0, Input::Down(welcome));
     let effects = client.step(0, Input::Misses((1..=3_000).map(key).collect()));
     let queries: Vec<&Effect> =
@@ -503,7 +522,7 @@ const OWN: u64 = 200;
 
 fn redirecting(held: u64) -> Bench {
     let mut bench = Bench::new(held);
-    bench.client(Input::Attached(BTreeMap::from([(key(OWN), at(2))])));
+    bench.client(Input::Attached(BTreeMap::from([(key(OWN), at(2).into())])));
     bench.wait(1_000);
     bench.hello(1);
     bench
@@ -568,7 +587,14 @@ fn a_router_tells_only_while_the_authority_says_that_it_is_one() {
         let _ = client.step(0, Input::Tick);
         let _ = client.step(0, Input::Opened);
         assert_eq!(client.step(0, seen()), []);
-        let welcome = Down::Welcome { version: 1, epoch: vec![1], revision: 0, lease_ms: 60_000, router };
+        let welcome = Down::Welcome {
+            version: 1,
+            epoch: vec![1],
+            revision: 0,
+            lease_ms: 60_000,
+            router,
+            bindings: false,
+        };
         let _ = client.step(0, Input::Down(welcome));
         assert_eq!(client.status().router, router);
         let told = client.step(0, seen());

@@ -36,6 +36,7 @@ impl Bench {
                 | Effect::Close
                 | Effect::Compare
                 | Effect::Tell(_)
+                | Effect::Found(..)
                 | Effect::Provision(_)
                 | Effect::Moves(_) => {}
             }
@@ -58,6 +59,7 @@ impl Bench {
             revision: 9,
             lease_ms: 60_000,
             router: false,
+            bindings: false,
         });
         let subscribed = self.ups.drain(..).find_map(|up| match up {
             Up::Subscribe(known, _) => Some(known),
@@ -220,7 +222,8 @@ fn a_session_that_was_not_asked_for_is_out_of_turn() {
 #[test]
 fn requests_wait_for_answers_and_a_stream_is_never_asked_to_hold_all_of_them() {
     let mut bench = Bench::new(None);
-    let all: BTreeMap<Key, Vec<Choice>> = (1..=5_000).map(|n| (key(n), at(1))).collect();
+    let all: BTreeMap<Key, crate::nva::model::Binding> =
+        (1..=5_000).map(|n| (key(n), at(1).into())).collect();
     bench.step(Input::Attached(all));
     bench.open(1);
     assert_eq!(bench.answer_all(|id| Down::Registered { id, sequence: 1, revision: 1 }), (5_000, 0));
@@ -232,7 +235,7 @@ fn requests_wait_for_answers_and_a_stream_is_never_asked_to_hold_all_of_them() {
 #[test]
 fn a_release_that_the_store_refuses_is_asked_for_again() {
     let mut bench = Bench::new(None);
-    bench.step(Input::Attached(BTreeMap::from([(key(1), at(1))])));
+    bench.step(Input::Attached(BTreeMap::from([(key(1), at(1).into())])));
     bench.open(1);
     bench.answer_all(|id| Down::Registered { id, sequence: 1, revision: 1 });
     bench.step(Input::Attached(BTreeMap::new()));

@@ -327,7 +327,10 @@ impl Cluster {
                     let own = digests(&nve.table);
                     self.client(n, client::Input::Compared(own));
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) | client::Effect::Moves(_) => {}
+                client::Effect::Tell(_)
+                | client::Effect::Provision(_)
+                | client::Effect::Found(..)
+                | client::Effect::Moves(_) => {}
             }
         }
     }
@@ -424,7 +427,7 @@ impl Cluster {
     }
 
     fn tell_attached(&mut self, n: usize) {
-        let wanted = self.nves[n].attached.iter().map(|key| (*key, at(n as u64 + 1))).collect();
+        let wanted = self.nves[n].attached.iter().map(|key| (*key, at(n as u64 + 1).into())).collect();
         self.client(n, client::Input::Attached(wanted));
     }
 
@@ -590,7 +593,7 @@ fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
     assert_eq!(commits(up(hello)), 1);
     assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
     // Nothing that it asks for comes before it is open.
-    assert_eq!(commits(up(Up::Register { id: 1, key: key(1), choices: at(1), known: 0 })), 0);
+    assert_eq!(commits(up(Up::Register { id: 1, key: key(1), choices: at(1), known: 0, mac: None })), 0);
     assert_eq!(commits(authority::Input::Tick), 1);
 }
 

@@ -55,7 +55,7 @@ impl Bench {
     }
 
     fn register(&mut self, nve: u64, number: u64) {
-        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve), known: 0 });
+        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve), known: 0, mac: None });
     }
 
     /// What operators were told since the last call: kind, NVE, who, identifier, how many.
@@ -112,7 +112,7 @@ fn what_changes_is_told_once_with_who_did_it() {
         ]
     );
     // Another authority of the store.
-    let record = Record { choices: at(3), owner: name(3), sequence: 5 };
+    let record = Record { choices: at(3), owner: name(3), sequence: 5, mac: None };
     let transaction = Transaction { writes: vec![(key(9), record)], ..Transaction::default() };
     bench.step(Input::Others(transaction, Vec::new()));
     assert_eq!(bench.told(), [of(Kind::Registered, "nve3", "", 9)]);
@@ -171,7 +171,7 @@ fn a_flood_of_registrations_is_some_events_and_a_number() {
     bench.told();
     let register = |bench: &mut Bench, number, at: u64| {
         let choices = vec![Choice { locator: locator(1, at), priority: 0, weight: 1 }];
-        bench.up(1, Up::Register { id: number, key: key(number), choices, known: 0 });
+        bench.up(1, Up::Register { id: number, key: key(number), choices, known: 0, mac: None });
     };
     // They come and move.
     (0..750).for_each(|number| register(&mut bench, number, 0));

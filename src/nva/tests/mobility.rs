@@ -7,6 +7,7 @@ use super::provision::{attachment, delete, network, rules};
 use super::*;
 use crate::config::ObjectName;
 use crate::ila::Identifier;
+use crate::net::Mac;
 use crate::nva::authority::{Authority, Commit, Effect, Input, LIMITS, SessionId, Ticket};
 use crate::nva::catalogue::Catalogue;
 use crate::nva::client::{self, Client, NodeMoves, Objects, Sight};
@@ -16,6 +17,7 @@ use crate::nva::message::{
     Down, Encoded, InFlight, Mode, MoveId, MoveReport, MoveState, MoveTold, MoveWhat, Role, Sign, Token, Up,
 };
 use crate::nva::mobility::{Fact, MoveRules, TOKEN_BYTES};
+use crate::nva::model::Binding;
 use crate::nva::registry::moving::{MoveCommand, MoveRequest, Which};
 use crate::nva::registry::{FreezeRules, Quotas, Registry};
 use crate::nva::store::{Memory, Store};
@@ -165,7 +167,7 @@ fn vmm_10_without_the_token_of_the_move_nobody_gets_an_identifier() {
         // Nor by registering it.
         for nve in [2, 3] {
             let session = world.nves[nve as usize - 1].stream.as_ref().unwrap().0;
-            let register = Up::Register { id: 999, key: keys()[0], choices: at(nve), known: 0 };
+            let register = Up::Register { id: 999, key: keys()[0], choices: at(nve), known: 0, mac: None };
             world.step(Input::Up(session, register));
             world.settle();
             assert_eq!(world.owners(), [Some(name(1)), Some(name(1))]);

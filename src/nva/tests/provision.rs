@@ -135,8 +135,9 @@ fn changes_of_operators_and_requests_of_nves_take_turns() {
         moves: Modes::default(),
     };
     let id = SessionId(1);
-    let register =
-        |n| authority::Input::Up(id, Up::Register { id: n, key: key(n), choices: at(1), known: 0 });
+    let register = |n| {
+        authority::Input::Up(id, Up::Register { id: n, key: key(n), choices: at(1), known: 0, mac: None })
+    };
     let inputs = (1..=4).map(|n| {
         let (key, change) = network(&format!("n{n}"), n, "");
         authority::Input::Change(Ticket(n.into()), key, change)
@@ -269,7 +270,7 @@ fn what_operators_leave_open_is_chosen_and_is_nobodys() {
     assert_eq!((vnid(&office, "red"), vnid(&office, "green")), ("1".to_owned(), "8".to_owned()));
     // Somebody registered 10.0.1.3 without an operator.
     let identifier = crate::ila::Identifier::tenant_ipv4(1, 0x0a00_0103).0;
-    let record = crate::nva::model::Record { choices: at(3), owner: name(3), sequence: 1 };
+    let record = crate::nva::model::Record { choices: at(3), owner: name(3), sequence: 1, mac: None };
     let taken =
         Transaction { writes: vec![(Key { sir_prefix: SIR, identifier }, record)], ..Transaction::default() };
     office.0.apply(&taken, 0);
@@ -333,7 +334,14 @@ fn what_a_later_release_wrote_is_kept_and_stops_nobody() {
 }
 
 fn welcome(revision: u64) -> Down {
-    Down::Welcome { version: 1, epoch: b"e".to_vec(), revision, lease_ms: 60_000, router: false }
+    Down::Welcome {
+        version: 1,
+        epoch: b"e".to_vec(),
+        revision,
+        lease_ms: 60_000,
+        router: false,
+        bindings: false,
+    }
 }
 
 #[test]
@@ -419,7 +427,7 @@ fn a_vnid_is_not_chosen_while_identifiers_of_it_are_known() {
     // A tenant of blue is released, and one of a VNID that no network had is there.
     let released = crate::ila::Identifier::tenant_ipv6(2, 5).0;
     let held = crate::ila::Identifier::tenant_ipv4(3, u32::MAX).0;
-    let record = |choices| crate::nva::model::Record { choices, owner: name(3), sequence: 1 };
+    let record = |choices| crate::nva::model::Record { choices, owner: name(3), sequence: 1, mac: None };
     let at_key = |identifier| Key { sir_prefix: SIR, identifier };
     let writes = vec![(at_key(released), record(Vec::new())), (at_key(held), record(at(3)))];
     office.0.apply(&Transaction { writes, ..Transaction::default() }, 0);

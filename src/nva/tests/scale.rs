@@ -61,7 +61,8 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let mappings = std::env::var("ILAGATE_MAPPINGS").map_or(MAPPINGS, |text| text.parse().unwrap());
     let before = resident();
     // Of two hundred NVEs, in the order in which a store reads them.
-    let record = |n: u64| Record { choices: at(n % 200 + 1), owner: name(n % 200 + 1), sequence: 1 };
+    let record =
+        |n: u64| Record { choices: at(n % 200 + 1), owner: name(n % 200 + 1), sequence: 1, mac: None };
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);
@@ -103,8 +104,13 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     for round in 0..20 {
         // Every mapping of the first NVE, each in a transaction of its own.
         for n in 0..mappings / 200 {
-            let request =
-                Up::Register { id: n, key: key((n * 200) << 16), choices: vec![choice(round)], known: 0 };
+            let request = Up::Register {
+                id: n,
+                key: key((n * 200) << 16),
+                choices: vec![choice(round)],
+                known: 0,
+                mac: None,
+            };
             step(&mut authority, Input::Up(SessionId(1), request));
         }
         if round % 5 == 4 {

@@ -30,7 +30,7 @@ pub(super) struct Bench {
 impl Bench {
     /// With `held` identifiers of nve1, 1 to `held`, at revision `held`.
     pub(super) fn new(limits: Limits, held: u64) -> Self {
-        let record = || Record { choices: at(1), owner: name(1), sequence: 1 };
+        let record = || Record { choices: at(1), owner: name(1), sequence: 1, mac: None };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
         let settings = settings(EPOCH, limits);
@@ -96,7 +96,7 @@ impl Bench {
     }
 
     pub(super) fn register(&mut self, nve: u64, number: u64) {
-        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve), known: 0 });
+        self.up(nve, Up::Register { id: number, key: key(number), choices: at(nve), known: 0, mac: None });
     }
 
     /// What was sent to a session since the last call, in words, and its weight. Answers are left out.
@@ -142,6 +142,9 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Moves(part) => Some(format!("{} moves", part.moves.len())),
         Down::Repair(parts) => Some(format!("repair of {}", parts.len())),
         Down::Error(why) => Some(why),
+        Down::FoundMacs { id, found, why, .. } => {
+            Some(format!("found {id}: {} {}", found.len(), why.unwrap_or_default()))
+        }
         Down::Provision(part) => Some(format!("provision {}", part.revision)),
         Down::Answer { id, revision, mappings, .. } => {
             Some(format!("answer {id} at {revision}:{}", numbers(mappings)))
@@ -431,7 +434,7 @@ fn what_is_refused_is_not_kept_in_mind_unless_the_nve_has_it() {
     let mut bench = Bench::new(LIMITS, 2);
     bench.hello(1);
     // At a locator that is not its own.
-    let elsewhere = |n| Up::Register { id: n, key: key(n), choices: at(2), known: 0 };
+    let elsewhere = |n| Up::Register { id: n, key: key(n), choices: at(2), known: 0, mac: None };
     (2..=100).for_each(|n| bench.up(1, elsewhere(n)));
     assert_eq!(bench.authority.claimed(SessionId(1)), [key(2)]);
     bench.up(1, Up::Complete);
@@ -615,7 +618,7 @@ fn a_restored_registry_waits_until_all_said_what_they_have_or_time_is_over_or_an
         bench.step(Input::Tick);
         assert!(!serves(&mut bench));
         // What it had it has again.
-        bench.up(1, Up::Register { id: 8, key: key(8), choices: at(1), known: 3 });
+        bench.up(1, Up::Register { id: 8, key: key(8), choices: at(1), known: 3, mac: None });
         assert!(bench.authority.registry().record(key(8)).is_some());
         match how {
             0 => bench.up(2, Up::Complete),

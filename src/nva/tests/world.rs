@@ -272,7 +272,10 @@ impl World {
                 client::Effect::Tell(News::Away(why)) => {
                     assert!(!why.contains("out of turn"), "nve{}: {why}", n + 1);
                 }
-                client::Effect::Tell(_) | client::Effect::Provision(_) | client::Effect::Moves(_) => {}
+                client::Effect::Tell(_)
+                | client::Effect::Provision(_)
+                | client::Effect::Found(..)
+                | client::Effect::Moves(_) => {}
             }
         }
     }
@@ -369,7 +372,7 @@ impl World {
     }
 
     fn tell_attached(&mut self, n: usize) {
-        let wanted = self.nves[n].attached.iter().map(|key| (*key, at(n as u64 + 1))).collect();
+        let wanted = self.nves[n].attached.iter().map(|key| (*key, at(n as u64 + 1).into())).collect();
         self.client(n, client::Input::Attached(wanted));
     }
 

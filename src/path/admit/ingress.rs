@@ -145,7 +145,10 @@ fn admit_task(
         return Err(DropReason::SpoofedSource);
     }
     // Nobody but a task speaks here, not even from a link-local address.
-    let sources = tables.tasks.get(task).ok_or(DropReason::SpoofedSource)?;
+    let sources = tables.tasks.get(task);
+    // What an absent task sends is decided behind this.
+    let sources = sources.or_else(|| tables.moves.absent(task)?.task.as_ref());
+    let sources = sources.ok_or(DropReason::SpoofedSource)?;
     if !is_special(source) && (!sources.has(source) || tables.is_ila_form(source)) {
         return Err(DropReason::SpoofedSource);
     }

@@ -7,5 +7,6 @@ mod chain;
 pub(super) mod group;
 mod ingress;
 pub(super) mod ipv4;
+pub(super) mod presence;
 pub(super) mod ra_dhcp_guard;
 pub(super) mod source;

@@ -62,7 +62,12 @@ pub(in crate::path) fn decide(
                 let at = AttachmentKey { port: packet.port, vlan: from.vlan, mac: from.mac };
                 policer.limited_notice(Notice::Arrival { at }, Bucket::of(packet, Some(who), ctx), ctx);
             }
-            reverse(packet, from, &message, ctx)
+            match answer_reverse(packet, from, &message, None, ctx) {
+                Some(verdict) => verdict,
+                // The control thread asks the authority, and answers when that does.
+                None if ctx.tables.finds_macs => Verdict::Punt,
+                None => Verdict::Drop(DropReason::ArpNotForUs),
+            }
         }
         Kind::Request | Kind::Probe => {
             if let Some(verdict) = answer_request(packet, from, &message, ctx) {
@@ -76,7 +81,9 @@ pub(in crate::path) fn decide(
                 None => Verdict::Drop(DropReason::ArpNotForUs),
             }
         }
-        Kind::Reply | Kind::ReverseReply => Verdict::Drop(DropReason::ArpNotForUs),
+        Kind::Reply => Verdict::Drop(DropReason::ArpNotForUs),
+        // Only this node tells tenants their addresses.
+        Kind::ReverseReply => Verdict::Drop(DropReason::TenantRarp),
     }
 }
 
@@ -117,22 +124,23 @@ fn missing(from: &Sender<'_>, target: u32, ctx: &Ctx<'_>) -> Option<Miss> {
     (!is_mapped).then_some(Miss { domain, identifier })
 }
 
-/// Answers a reverse request with the IPv4 address of a MAC address of the sender's network (RFC 903). The tenant on
-/// the sender's own link comes first, then any tenant of this node.
-fn reverse(packet: &mut Packet<'_>, from: &Sender<'_>, message: &Arp, ctx: &Ctx<'_>) -> Verdict {
+/// Answers a reverse request with the IPv4 address of a MAC address of the sender's network (RFC 903), if it is known. The
+/// tenant on the sender's own link comes first, then any tenant of this node, and then what the authority `found`.
+pub(in crate::path) fn answer_reverse(
+    packet: &mut Packet<'_>,
+    from: &Sender<'_>,
+    message: &Arp,
+    found: Option<u32>,
+    ctx: &Ctx<'_>,
+) -> Option<Verdict> {
     let networks = &ctx.tables.networks;
     let here = networks.tenant(packet.port, from.vlan, message.target_mac);
     let asked = here
         .filter(|asked| asked.network == from.id)
         .or_else(|| networks.with_mac(from.id, message.target_mac));
-    let Some(address) = asked.and_then(|asked| asked.ipv4.first()) else {
-        return Verdict::Drop(DropReason::ArpNotForUs);
-    };
-    let Some(gateway) = from.network.ipv4_gateway(*address) else {
-        return Verdict::Drop(DropReason::ArpNotForUs);
-    };
-    let server = (from.network.mac, gateway);
-    answer(packet, |frame| arp::reverse_reply(frame, message, server, from.vlan, *address))
+    let address = asked.and_then(|asked| asked.ipv4.first().copied()).or(found)?;
+    let server = (from.network.mac, from.network.ipv4_gateway(address)?);
+    Some(answer(packet, |frame| arp::reverse_reply(frame, message, server, from.vlan, address)))
 }
 
 /// Replaces the packet by the answer.

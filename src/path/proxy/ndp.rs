@@ -336,7 +336,7 @@ fn in_use_elsewhere(packet: &Packet<'_>, domain: DomainId, identifier: Identifie
             && ethernet::destination(local.hop.link()) == ethernet::source(packet.frame())
             && vlan(local.hop.link()) == vlan(packet.frame())
     };
-    action.is_in_use() && !action.local().is_some_and(is_asker)
+    action.is_in_use() && !tables.attached(action).is_some_and(is_asker)
 }
 
 /// The envelope of the answer: to the sender, or to all nodes if the sender has no address yet.

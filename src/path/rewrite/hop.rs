@@ -36,6 +36,19 @@ pub(in crate::path) fn check_shrinking(
     check_within(packet, meta, hop, usize::from(hop.mtu) + shrinks_by)
 }
 
+/// [`check`] for a packet that will be `grows_by` bytes longer when it leaves.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::path) fn check_growing(
+    packet: &Packet<'_>,
+    meta: &mut PacketMeta,
+    hop: &Hop,
+    grows_by: usize,
+) -> Result<(), Verdict> {
+    check_within(packet, meta, hop, usize::from(hop.mtu).saturating_sub(grows_by))
+}
+
 /// [`check`] for a packet that leaves as IPv6. `path_mtu` is the longest packet in bytes that every link behind the hop
 /// takes. Packets that may be fragmented must not be longer, because nobody tells their sender (RFC 7915 §4). Such a
 /// packet leaves without fragment header if it leaves whole.

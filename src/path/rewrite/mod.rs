@@ -6,3 +6,4 @@ pub(super) mod next_hop_mtu;
 pub(super) mod quote;
 pub(super) mod siit;
 pub(super) mod sir;
+pub(super) mod vxlan;

@@ -17,7 +17,8 @@ pub(in crate::path) fn towards(address: u128, ctx: &Ctx<'_>) -> u16 {
             | Action::Connected(_)
             | Action::Blackhole
             | Action::NexthopGroup(_)
-            | Action::Group(_),
+            | Action::Group(_)
+            | Action::Moving(_),
         )
         | None => u16::MAX,
     }

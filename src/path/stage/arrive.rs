@@ -3,7 +3,7 @@
 
 use super::{classify, parse};
 use crate::net::ethernet;
-use crate::path::admit::{ipv4, ra_dhcp_guard, source};
+use crate::path::admit::{ipv4, presence, ra_dhcp_guard, source};
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BURST, BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::original::Originals;
@@ -36,10 +36,14 @@ pub(in crate::path) fn run(
         if port.is_none_or(|(index, _)| index != packet.port.0) {
             port = ctx.tables.ports.get(usize::from(packet.port.0)).map(|port| (packet.port.0, port));
         }
+        let stranger = presence::stranger(packet, ctx);
         let admitted = match port {
             Some((_, port)) => admit(packet, meta, (originals, index), port, policer, ctx),
             None => Err(DropReason::NoPort),
         };
+        if let Some(stranger) = stranger.filter(|_| admitted.is_ok()) {
+            stranger.decide(packet, meta.class, policer, ctx);
+        }
         // The proxies have decided some packets: ARP, for example.
         if packet.verdict.is_undecided() {
             let classified = admitted.and_then(|()| match meta.class {

@@ -69,6 +69,7 @@ pub(in crate::path) fn cut(
         l3.copy_from_slice(first);
     }
     match send(packet, meta) {
+        Verdict::Hold(_) => Verdict::Drop(DropReason::HoldFull),
         // A packet that waits is decided again, but only this fragment of it would be left.
         Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
             Verdict::Drop(DropReason::NeighbourUnresolved)

@@ -16,7 +16,7 @@ use crate::path::packet::Packet;
 use crate::path::rewrite::hop;
 use crate::path::rewrite::sir;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, ActionId, DomainId, Endpoint, NetworkId, Tables};
+use crate::table::{Action, ActionId, DomainId, Endpoint, NetworkId, Remote, Tables};
 
 /// The action that leads to the gateway for a packet of a tenant attached here. `None` without a gateway, and if this
 /// node is the gateway.
@@ -48,11 +48,23 @@ pub(in crate::path) fn send_on(
     if !is_told_to(packet, meta, ctx.tables) {
         return Verdict::Drop(DropReason::NotLocal);
     }
-    let Some(domain) = ctx.tables.domain(domain) else {
-        return Verdict::Drop(DropReason::NotLocal);
-    };
     let action = ctx.tables.resolve(meta.action, || flow::hash(packet.l3(), ctx.tables.flow_seed));
     let Some(remote) = action.and_then(Action::remote) else {
+        return Verdict::Drop(DropReason::NotLocal);
+    };
+    rewrite(packet, meta, domain, remote, ctx)
+}
+
+/// Writes the locator of `remote` over the locator of ours that the packet came under, and sends it.
+#[cold]
+pub(super) fn rewrite(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    domain: DomainId,
+    remote: &Remote,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    let Some(domain) = ctx.tables.domain(domain) else {
         return Verdict::Drop(DropReason::NotLocal);
     };
     if let Err(verdict) = hop::check(packet, meta, &remote.hop) {

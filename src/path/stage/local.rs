@@ -12,6 +12,7 @@ use crate::path::proxy::ndp;
 use crate::path::proxy::{echo, membership};
 use crate::path::router::Router;
 use crate::path::stage::own_headers::{self, Refusal};
+use crate::path::stage::tunnel_end;
 use crate::path::verdict::{DropReason, Verdict};
 
 /// Decides every packet of [`Class::Local`]. A packet that is undecided afterwards is an answer to be routed.
@@ -77,6 +78,9 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
             membership::decide_mld(packet, who, policer, ctx)
         }
         _ if is_group => Verdict::Drop(DropReason::Multicast),
+        (next::UDP, _) if tunnel_end::is_vxlan(packet, &upper) => {
+            tunnel_end::decide(packet, meta, &upper, ctx)
+        }
         // Only Neighbour Discovery and listener reports use the unspecified source, and it cannot be answered.
         _ if Ipv6::of(packet.l3()).is_none_or(|header| header.source() == 0) => {
             Verdict::Drop(DropReason::MartianSource)

@@ -105,6 +105,7 @@ fn replicate(
     let to = |copy: &mut Packet<'_>, meta: &mut PacketMeta| send(copy, meta, &target, domain, ctx);
     match to(packet, meta) {
         Verdict::Drop(DropReason::PacketTooBig) => fragment::cut(packet, meta, of, copies, to),
+        Verdict::Hold(_) => Verdict::Drop(DropReason::HoldFull),
         // A packet that waits is decided again, and would be copied again.
         Verdict::AwaitNextHop(_) | Verdict::AwaitNeighbour(_) => {
             Verdict::Drop(DropReason::NeighbourUnresolved)

@@ -46,9 +46,39 @@ pub(in crate::path) fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, ct
         Some(Action::Forward(hop)) => forward(packet, meta, hop, ctx),
         Some(Action::Connected(port)) => connected(packet, meta, *port, ctx),
         Some(Action::Blackhole) => Verdict::Drop(DropReason::RouteBlackhole),
-        Some(Action::Remote(_) | Action::Local(_) | Action::NexthopGroup(_) | Action::Group(_)) | None => {
-            Verdict::Drop(DropReason::NoRoute)
+        Some(
+            Action::Remote(_)
+            | Action::Local(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_)
+            | Action::Moving(_),
+        )
+        | None => Verdict::Drop(DropReason::NoRoute),
+    }
+}
+
+/// The next hop towards an address of another node, for the flow with this hash.
+///
+/// # Errors
+/// The verdict that stops the packet: it waits for a neighbour, or is dropped as `NoRoute` or `RouteBlackhole`.
+pub(super) fn next_hop<'t>(address: u128, flow: u32, ctx: &Ctx<'t>) -> Result<&'t Hop, Verdict> {
+    let tables = ctx.tables;
+    let action = tables.routes.lookup(address).and_then(|id| tables.resolve(id, || flow));
+    match action {
+        Some(Action::Forward(hop)) => Ok(hop),
+        Some(Action::Connected(port)) => {
+            let hop = tables.neighbours.get(&(*port, address));
+            hop.ok_or(Verdict::AwaitNeighbour(*port))
         }
+        Some(Action::Blackhole) => Err(Verdict::Drop(DropReason::RouteBlackhole)),
+        Some(
+            Action::Remote(_)
+            | Action::Local(_)
+            | Action::NexthopGroup(_)
+            | Action::Group(_)
+            | Action::Moving(_),
+        )
+        | None => Err(Verdict::Drop(DropReason::NoRoute)),
     }
 }
 

@@ -10,9 +10,9 @@ use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::policy::unwanted;
 use crate::path::rewrite::{siit, sir};
-use crate::path::stage::gateway;
+use crate::path::stage::{gateway, moving};
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Action, ActionId, DomainId, Ingress, OnMiss};
+use crate::table::{Action, ActionId, DomainId, InFlight, Ingress, OnMiss};
 
 /// Translates every packet whose lookup is done. A packet that is to be routed after all becomes [`Class::Route`].
 #[inline]
@@ -36,7 +36,13 @@ pub(in crate::path) fn run(
                 }
                 verdict
             }
-            Class::Ila(domain) => from_ila(packet, meta, domain, ctx),
+            Class::Ila(domain) => {
+                let verdict = from_ila(packet, meta, domain, ctx);
+                if verdict == Verdict::Drop(DropReason::Departed) {
+                    ask_for_departed(packet, meta, domain, policer, ctx);
+                }
+                verdict
+            }
             Class::None | Class::Group(_) | Class::Route | Class::Local => continue,
         };
         packet.verdict = verdict;
@@ -66,6 +72,16 @@ pub(in crate::path) fn from_sir(
         }
         Some(Action::Local(local)) if sir::is_ipv4(meta) => siit::deliver(packet, meta, local, domain, ctx),
         Some(Action::Local(local)) => sir::deliver(packet, meta, local, None, ctx),
+        Some(Action::Moving(index)) => match ctx.tables.moves.moving(*index) {
+            Some(moving) => {
+                let verdict = moving::from_sir(packet, meta, domain, moving, ctx);
+                verdict.unwrap_or_else(|| {
+                    meta.action = ActionId::default();
+                    miss(meta, domain, ctx)
+                })
+            }
+            None => Verdict::Drop(DropReason::Departed),
+        },
         // Index 0 stands for no mapping. Its action is a filler that discards.
         Some(Action::Blackhole) if meta.action != ActionId::default() => Verdict::Drop(DropReason::Blackhole),
         Some(
@@ -104,6 +120,24 @@ fn tell_miss(
     }
 }
 
+/// Has the authority asked where a VM or task has moved that packets still come for.
+#[cold]
+fn ask_for_departed(
+    packet: &Packet<'_>,
+    meta: &PacketMeta,
+    domain: DomainId,
+    policer: &mut Policer,
+    ctx: &Ctx<'_>,
+) {
+    let moving = match ctx.tables.action(meta.action) {
+        Some(Action::Moving(index)) => ctx.tables.moves.moving(*index),
+        _ => None,
+    };
+    if moving.is_some_and(|moving| moving.in_flight == InFlight::Follow) {
+        policer.miss(Miss { domain, identifier: meta.identifier }, packet, None, ctx);
+    }
+}
+
 /// Decides a packet without a mapping, as its domain is configured.
 #[cold]
 fn miss(meta: &mut PacketMeta, domain: DomainId, ctx: &Ctx<'_>) -> Verdict {
@@ -134,6 +168,10 @@ pub(in crate::path) fn from_ila(
             };
             sir::deliver(packet, meta, local, Some(domain), ctx)
         }
+        Some(Action::Moving(index)) => match ctx.tables.moves.moving(*index) {
+            Some(moving) => moving::from_ila(packet, meta, domain, moving, ctx),
+            None => Verdict::Drop(DropReason::Departed),
+        },
         Some(Action::Remote(_) | Action::NexthopGroup(_)) => gateway::send_on(packet, meta, domain, ctx),
         Some(Action::Blackhole | Action::Forward(_) | Action::Connected(_) | Action::Group(_)) | None => {
             Verdict::Drop(DropReason::NotLocal)

@@ -158,3 +158,88 @@ fn questions_that_wait_are_bounded_and_one_host_crowds_out_no_other() {
         assert_eq!(sent(&bench).len(), answers, "{identifier:?}");
     }
 }
+
+/// A RARP request of vm1 for a MAC address, with its VLAN.
+fn rarp(sought: Mac) -> Frame {
+    let mut frame = [0; arp::MAX_FRAME];
+    let message = arp::Arp {
+        operation: arp::Operation::ReverseRequest,
+        sender_mac: VM1,
+        sender: 0,
+        target_mac: sought,
+        target: 0,
+    };
+    let length = arp::write(&mut frame, Mac::BROADCAST, 0, &message);
+    Frame::new(ACCESS, &frame[..length]).unwrap()
+}
+
+const FAR: Mac = Mac([2, 0, 0, 0, 1, 9]);
+const RED: (u64, u32) = (0x2001_0db8_dddd_0000, 100);
+
+/// The authority found these identifiers of a MAC address.
+fn found(bench: &mut Bench, network: (u64, u32), mac: Mac, identifiers: &[Identifier], now_ms: u64) {
+    bench.request(Request::FoundMac(network, mac, identifiers.to_vec()));
+    bench.turn(now_ms);
+}
+
+#[test]
+fn a_rarp_request_for_a_mac_address_elsewhere_is_answered_once_when_the_authority_finds_it() {
+    let mut bench = start();
+    bench.exchange.punted.push(rarp(FAR)).unwrap();
+    bench.turn(100);
+    assert!(sent(&bench).is_empty());
+    assert_eq!(std::mem::take(&mut bench.for_authority), [ForAuthority::FindMac(RED, FAR)]);
+    let (ipv4, ipv6) = (Identifier::tenant_ipv4(100, 0x0a00_0009), Identifier::tenant_ipv6(100, 9));
+    // Of another network, of another MAC address, or without an IPv4 address.
+    found(&mut bench, (RED.0, 101), FAR, &[ipv4], 200);
+    found(&mut bench, RED, VM1, &[ipv4], 210);
+    found(&mut bench, RED, FAR, &[ipv6], 220);
+    assert!(sent(&bench).is_empty());
+    found(&mut bench, RED, FAR, &[ipv6, ipv4], 300);
+    let answers = sent(&bench);
+    let [answer] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(answer.bytes[..12], [VM1.0, GATEWAY.0].concat());
+    let message = arp::parse(ethernet::RARP, &answer.bytes[14..]).unwrap();
+    assert_eq!(message.kind(), arp::Kind::ReverseReply);
+    assert_eq!((message.target_mac, message.target), (FAR, 0x0a00_0009));
+    assert_eq!((message.sender_mac, message.sender), (GATEWAY, 0x0a00_0001));
+    found(&mut bench, RED, FAR, &[ipv4], 400);
+    assert!(sent(&bench).is_empty());
+}
+
+fn rarp_answers(bench: &Bench) -> usize {
+    let is_rarp = |frame: &Frame| ethernet::parse(&frame.bytes).unwrap().ethertype == ethernet::RARP;
+    sent(bench).iter().filter(|frame| is_rarp(frame)).count()
+}
+
+#[test]
+fn a_rarp_answer_that_comes_too_late_is_not_sent() {
+    let mut bench = start();
+    bench.exchange.punted.push(rarp(FAR)).unwrap();
+    bench.turn(100);
+    found(&mut bench, RED, FAR, &[Identifier::tenant_ipv4(100, 0x0a00_0009)], 1_200);
+    assert_eq!(rarp_answers(&bench), 0);
+    // Nor is an address that is in no subnet of the network.
+    bench.exchange.punted.push(rarp(FAR)).unwrap();
+    bench.turn(1_300);
+    found(&mut bench, RED, FAR, &[Identifier::tenant_ipv4(100, 0x0b00_0009)], 1_400);
+    assert_eq!(rarp_answers(&bench), 0);
+}
+
+#[test]
+fn an_announcement_is_told_to_the_client_of_the_authority() {
+    let mut bench = start();
+    let mut frame = [0; arp::MAX_FRAME];
+    let message = arp::Arp {
+        operation: arp::Operation::Request,
+        sender_mac: VM1,
+        sender: VM1_4,
+        target_mac: Mac::ZERO,
+        target: VM1_4,
+    };
+    let length = arp::write(&mut frame, Mac::BROADCAST, 0, &message);
+    bench.exchange.punted.push(Frame::new(ACCESS, &frame[..length]).unwrap()).unwrap();
+    bench.turn(100);
+    let key = crate::nva::model::Key { sir_prefix: RED.0, identifier: Identifier::tenant_ipv4(100, VM1_4).0 };
+    assert_eq!(bench.for_authority, [ForAuthority::Announced(key)]);
+}

@@ -6,7 +6,7 @@ use crate::node::source::{EventKind, follow};
 use crate::path::meta::Policed;
 use crate::path::policer::Policer;
 use crate::path::{Ctx, Notice};
-use crate::table::{LimitKind, Quarantine, TenantHandle};
+use crate::table::{AttachmentKey, LimitKind, Quarantine, TenantHandle};
 use std::net::IpAddr;
 
 const VM1: Mac = Mac([2, 0, 0, 0, 1, 1]);
@@ -91,6 +91,24 @@ fn an_announcement_is_told_with_address_and_place() {
     assert_eq!(events(&bench), [("vm1".into(), learnt("10.0.0.5")), ("vm1".into(), learnt("2001:db8:a::5"))]);
     // It made no neighbour of the fabric's.
     assert!(bench.control.rib.neighbours().of(Key { port: ACCESS, address }).is_none());
+}
+
+#[test]
+fn who_is_announced_by_rarp_is_learnt_by_its_first_address() {
+    let mut bench = Bench::with(TENANTS);
+    bench.turn(1000);
+    let at = AttachmentKey { port: ACCESS, vlan: 0, mac: VM1 };
+    // A hypervisor says it several times after a move.
+    for now in [1_010, 1_020, 1_060] {
+        bench.exchange.notices.push(Notice::Arrival { at }).unwrap();
+        bench.turn(now);
+    }
+    let learnt = EventKind::Learnt { address: "10.0.0.5".parse().unwrap(), mac: VM1 };
+    assert_eq!(events(&bench), [("vm1".into(), learnt)]);
+    let nobody = AttachmentKey { mac: Mac([2, 0, 0, 0, 1, 0x77]), ..at };
+    bench.exchange.notices.push(Notice::Arrival { at: nobody }).unwrap();
+    bench.turn(1_100);
+    assert_eq!(events(&bench).len(), 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::embedded::Moved;
 use super::*;
 use crate::config::ObjectName;
 use crate::ila::Locator;
+use crate::net::Mac;
 use crate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ fn restore(from: &Path, to: &Path, epoch: u8, now_s: u64) -> Result<(Summary, Op
 
 fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
-    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence }
+    let mac = (sequence % 2 == 0).then_some(Mac([2, 0, 0, 0, 0, sequence as u8]));
+    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence, mac }
 }
 
 fn key(n: u64) -> Key {

@@ -101,7 +101,7 @@ impl World {
                 client::Effect::Apply { .. } => self.client(n, client::Input::Applied),
                 client::Effect::Compare => self.client(n, client::Input::Compared(Vec::new())),
                 client::Effect::Close => self.streams[n] = None,
-                client::Effect::Tell(_) | client::Effect::Moves(_) => {}
+                client::Effect::Tell(_) | client::Effect::Found(..) | client::Effect::Moves(_) => {}
             }
         }
     }

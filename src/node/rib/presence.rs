@@ -1,0 +1,272 @@
+//! Which attachments' VMs and tasks are about to arrive or have left, and what workers must know of it.
+
+use super::actions::Key;
+use super::compile::Render;
+use super::{Rib, attachment_key};
+use crate::config::Attachment;
+use crate::ila::Identifier;
+use crate::mapping::{Departure, InFlight, LocatorChoice, MappingTarget, Presence, Tunnels};
+use crate::net::vxlan::MAX_VNI;
+use crate::table::{
+    self, Absent, Action, ActionId, AttachmentKey, HoldId, Hop, HopId, Local, Moves, Moving, NetworkId, Then,
+    Tunnel, TunnelEnd,
+};
+use std::collections::BTreeMap;
+
+/// Why an attachment cannot move as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PresenceRefused {
+    /// A VNID with more bits than a VNI has.
+    #[error(
+        "VNID {0} does not fit the 24 bits of a VXLAN network identifier; move without a tunnel (in_flight: retranslate), \
+         or give the network a VNID of at most 16777215"
+    )]
+    Vnid(u32),
+    /// A task in a SIR domain without a VNI.
+    #[error(
+        "SIR domain {0} has no VXLAN network identifier; give it one (sir_domains[].vni), or move without a tunnel \
+         (in_flight: retranslate)"
+    )]
+    Domain(String),
+}
+
+/// What is known of an attachment that moves.
+#[derive(Debug, Clone)]
+struct Known {
+    presence: Presence,
+    /// The queue of this arrival, or of the last one.
+    hold: HoldId,
+    /// The tunnels that lead here, or did.
+    tunnels: Tunnels,
+}
+
+/// All attachments that move.
+#[derive(Debug, Default)]
+pub(super) struct Presences {
+    all: BTreeMap<AttachmentKey, Known>,
+    last: HoldId,
+}
+
+impl Presences {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether the VM or task of an attachment is not here.
+    pub(super) fn is_away(&self, key: AttachmentKey) -> bool {
+        self.all.get(&key).is_some_and(|known| !matches!(known.presence, Presence::Here(_)))
+    }
+
+    /// Forgets an attachment that is no more.
+    pub(super) fn forget(&mut self, key: AttachmentKey) {
+        self.all.remove(&key);
+    }
+
+    fn set(&mut self, key: AttachmentKey, presence: Presence) {
+        let before = self.all.remove(&key);
+        if presence == Presence::default() {
+            return;
+        }
+        let stays = before.as_ref().is_some_and(|known| matches!(known.presence, Presence::Expected(_)));
+        let hold = match (&presence, &before) {
+            (Presence::Expected(_), known) if !(stays && known.is_some()) => {
+                self.last = HoldId(self.last.0.wrapping_add(1));
+                self.last
+            }
+            (_, Some(known)) => known.hold,
+            (_, None) => HoldId(0),
+        };
+        let tunnels = match &presence {
+            Presence::Here(tunnels) | Presence::Expected(tunnels) => tunnels.clone(),
+            Presence::Departed(_) => before.map(|known| known.tunnels).unwrap_or_default(),
+        };
+        self.all.insert(key, Known { presence, hold, tunnels });
+    }
+}
+
+impl Rib {
+    /// Says where the VM or task of an attachment is. Readers see it in the next snapshot. An attachment that is not there
+    /// yet will be so from its beginning.
+    ///
+    /// # Errors
+    /// [`PresenceRefused`] if a tunnel is wanted and the attachment's network or domain has no VNI. Nothing is changed.
+    pub fn set_presence(&mut self, key: AttachmentKey, presence: Presence) -> Result<(), PresenceRefused> {
+        let tunnels = match &presence {
+            Presence::Here(tunnels) | Presence::Expected(tunnels) => !tunnels.from.is_empty(),
+            Presence::Departed(departure) => {
+                departure.in_flight == Some(InFlight::Tunnel) && departure.tunnel.is_some()
+            }
+        };
+        if let Some((_, attachment)) = self.attachments.with_key(key).filter(|_| tunnels) {
+            self.vni(attachment)?;
+        }
+        self.presences.set(key, presence);
+        self.attachment_changed(key);
+        Ok(())
+    }
+
+    /// Where the VM or task of an attachment is.
+    #[must_use]
+    pub fn presence(&self, key: AttachmentKey) -> Presence {
+        self.presences.all.get(&key).map(|known| known.presence.clone()).unwrap_or_default()
+    }
+
+    /// All attachments that move, with where their VMs or tasks are.
+    pub fn presences(&self) -> impl Iterator<Item = (AttachmentKey, &Presence)> {
+        self.presences.all.iter().map(|(key, known)| (*key, &known.presence))
+    }
+
+    /// Ends the time of packets in flight where it is over. Readers see it in the next snapshot.
+    pub fn end_flights(&mut self) {
+        let now_ms = self.now_ms;
+        let ended = |known: &Known| match &known.presence {
+            Presence::Departed(departure) => now_ms >= departure.until_ms,
+            Presence::Here(_) | Presence::Expected(_) => false,
+        };
+        let over = self.presences.all.values().filter(|known| ended(known)).count();
+        self.dirty |= std::mem::replace(&mut self.flights_over, over) != over;
+    }
+
+    /// The VNI of the tunnels of an attachment: its network's VNID, or the VNI of a task's SIR domain.
+    ///
+    /// # Errors
+    /// [`PresenceRefused`] if there is none.
+    fn vni(&self, attachment: &Attachment) -> Result<u32, PresenceRefused> {
+        let network = attachment.network.and_then(|network| self.networks.get(usize::from(network)));
+        if let Some(network) = network {
+            let fits = Some(network.vnid).filter(|vnid| *vnid <= MAX_VNI);
+            return fits.ok_or(PresenceRefused::Vnid(network.vnid));
+        }
+        let mut domains = attachment.identifiers.iter().map(|own| own.domain);
+        let vni = domains.clone().find_map(|domain| self.domains.get(usize::from(domain))?.config.vni);
+        let name = domains.next().map_or("?", |domain| self.domain_name(domain));
+        vni.ok_or_else(|| PresenceRefused::Domain(name.to_owned()))
+    }
+
+    /// The domains of the locators that packets in flight are translated to.
+    pub(super) fn locators_in_flight(&self) -> impl Iterator<Item = (u64, u8)> + '_ {
+        let departed = self.presences.all.values().filter_map(|known| match &known.presence {
+            Presence::Departed(departure) => Some(&departure.locators),
+            Presence::Here(_) | Presence::Expected(_) => None,
+        });
+        departed.flatten().map(|(domain, locator)| (locator.0, *domain))
+    }
+}
+
+impl Render<'_> {
+    /// What workers must know of attachments that move. Their actions lead there.
+    pub(super) fn moves(&mut self) -> Moves {
+        let mut moves = Moves::default();
+        let rib = self.rib;
+        for (key, known) in &rib.presences.all {
+            let Some((_, attachment)) = rib.attachments.with_key(*key) else { continue };
+            let vni = rib.vni(attachment).ok();
+            let then = match &known.presence {
+                Presence::Here(_) => Then::Deliver(rib.local(*key)),
+                Presence::Expected(_) => Then::Hold(known.hold),
+                Presence::Departed(departure) => Then::Left(tunnel(departure, vni)),
+            };
+            if let Some(vni) = vni.filter(|_| !known.tunnels.from.is_empty()) {
+                let Tunnels { to, from } = known.tunnels.clone();
+                let network = attachment.network.map(NetworkId);
+                moves.ends.push(TunnelEnd { vni, mac: key.mac, to, from, network, then });
+            }
+            let hold = match &known.presence {
+                Presence::Here(_) => continue,
+                Presence::Expected(_) => Some(known.hold),
+                Presence::Departed(_) => None,
+            };
+            let task = attachment.network.is_none().then(|| rib.task(attachment));
+            moves.absent.push(Absent { at: *key, hold, task });
+            for domain in 0..rib.domains.len() as u8 {
+                let Some(id) = rib.actions.id(&Key::local(domain, *key)) else { continue };
+                let in_flight = self.in_flight(known, domain, vni);
+                let elsewhere = rib.elsewhere(attachment, domain);
+                let moving = Moving { local: rib.local(*key), inner: rib.inner(*key), elsewhere, in_flight };
+                if let Some(action) = self.actions.get_mut(id.0 as usize) {
+                    *action = Action::Moving(moves.moving.len() as u32);
+                    moves.moving.push(moving);
+                }
+            }
+        }
+        moves
+    }
+
+    /// What becomes of packets in flight for an attachment that is not here.
+    fn in_flight(&mut self, known: &Known, domain: u8, vni: Option<u32>) -> table::InFlight {
+        let Presence::Departed(departure) = &known.presence else {
+            return table::InFlight::Hold(known.hold);
+        };
+        if self.rib.now_ms >= departure.until_ms {
+            return table::InFlight::Follow;
+        }
+        let wanted = departure.in_flight.unwrap_or(self.rib.in_flight);
+        let mut locator = || {
+            let (_, locator) = departure.locators.iter().find(|(of, _)| *of == domain)?;
+            Some(self.single(domain, *locator))
+        };
+        let (tunnel, locator) = match wanted {
+            InFlight::Auto => (tunnel(departure, vni), locator()),
+            InFlight::Tunnel => (tunnel(departure, vni), None),
+            InFlight::Retranslate => (None, locator()),
+            InFlight::Drop => (None, None),
+        };
+        match (tunnel, locator) {
+            (None, None) => table::InFlight::Drop,
+            (tunnel, locator) => table::InFlight::Onward { tunnel, locator },
+        }
+    }
+
+    /// The action of one locator.
+    fn single(&mut self, domain: u8, locator: crate::ila::Locator) -> ActionId {
+        self.replica(domain, &LocatorChoice { locator, priority: 0, weight: 1 })
+    }
+}
+
+/// The tunnel of a departure, with the attachment's VNI.
+fn tunnel(departure: &Departure, vni: Option<u32>) -> Option<Tunnel> {
+    let (ends, vni) = (departure.tunnel?, vni?);
+    Some(Tunnel { vni, from: ends.from, to: ends.to })
+}
+
+impl Rib {
+    /// The mappings of lower origin of an attachment's identifiers that lead to other nodes.
+    fn elsewhere(&self, attachment: &Attachment, domain: u8) -> Vec<(Identifier, ActionId)> {
+        let own = attachment.identifiers.iter().filter(|own| own.domain == domain);
+        own.filter_map(|own| {
+            let (_, action) = self.by_precedence(domain, own.identifier.0).nth(1)?;
+            let leads_away = match &self.actions.key(action)?.goal {
+                super::actions::Goal::Mapping(MappingTarget::Locators(choices)) => {
+                    choices.iter().any(|choice| !self.is_own(choice.locator))
+                }
+                super::actions::Goal::Mapping(MappingTarget::Blackhole) => true,
+                super::actions::Goal::Group(_) | super::actions::Goal::Local(_) => false,
+            };
+            leads_away.then_some((own.identifier, action))
+        })
+        .collect()
+    }
+
+    /// The delivery of frames in a tunnel: untagged, and whatever the link of the attachment does.
+    fn inner(&self, attached: AttachmentKey) -> Local {
+        let local = self.local(attached);
+        let known = self.attachments.with_key(attached).and_then(|(_, attachment)| attachment.network);
+        let network = known.and_then(|network| self.networks.get(usize::from(network)));
+        let port = self.ports.get(usize::from(attached.port.0));
+        let router =
+            network.map_or(port.map_or(crate::net::Mac::ZERO, |port| port.mac), |network| network.mac);
+        let mtu = port.map_or(0, |port| port.mtu);
+        Local { hop: Hop::ready(attached.port, attached.mac, router, 0, mtu, HopId(0)), ..local }
+    }
+
+    /// Forgets where the VMs and tasks of attachments are that are no more.
+    pub(super) fn forget_presences<'a>(
+        &mut self,
+        gone: impl Iterator<Item = &'a Attachment>,
+        new: impl Fn(AttachmentKey) -> bool,
+    ) {
+        for key in gone.map(attachment_key).filter(|key| !new(*key)) {
+            self.presences.forget(key);
+        }
+    }
+}

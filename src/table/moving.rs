@@ -1,0 +1,141 @@
+//! Attachments whose VM or task moves (VMM draft §4.2, §5): what becomes of packets for it, where tunnels to it end, and
+//! that it may not send yet, or any more.
+//!
+//! They are few, so that all of it is searched. A packet of anybody else meets none of it but an empty list.
+
+use super::{ActionId, AttachmentKey, Local, NetworkId, TaskSources};
+use crate::ila::Identifier;
+use crate::net::Mac;
+
+/// Names the queue of packets that are held for an attachment. No two arrivals at a node share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct HoldId(pub u32);
+
+/// What becomes of packets for the identifiers of one domain at an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// The delivery to the attachment.
+    pub local: Local,
+    /// The same for a frame that goes into a tunnel: untagged, whatever the attachment's link does.
+    pub inner: Local,
+    /// The mappings of lower origin that lead to other nodes. Those who are attached here send by these.
+    pub elsewhere: Vec<(Identifier, ActionId)>,
+    /// What becomes of all other packets.
+    pub in_flight: InFlight,
+}
+
+impl Moving {
+    /// The action of the mapping of lower origin, if it leads to another node.
+    #[must_use]
+    pub fn elsewhere(&self, identifier: Identifier) -> Option<ActionId> {
+        self.elsewhere.iter().find(|(known, _)| *known == identifier).map(|(_, action)| *action)
+    }
+}
+
+/// What becomes of packets in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    /// Workers hold them as they came.
+    Hold(HoldId),
+    /// They go to the other node: through the tunnel if there is one and they fit, otherwise to the locator if that is
+    /// allowed.
+    Onward {
+        /// The tunnel.
+        tunnel: Option<Tunnel>,
+        /// The action of the new locator.
+        locator: Option<ActionId>,
+    },
+    /// They follow the mapping of lower origin; the authority is asked for one that is missing.
+    Follow,
+    /// They are dropped.
+    Drop,
+}
+
+/// A tunnel to another node, for the frames of one attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunnel {
+    /// VXLAN Network Identifier.
+    pub vni: u32,
+    /// The address of this node.
+    pub from: u128,
+    /// The address of the other node.
+    pub to: u128,
+}
+
+/// Where a tunnel to an attachment of this node ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelEnd {
+    /// VXLAN Network Identifier.
+    pub vni: u32,
+    /// MAC address of the attachment.
+    pub mac: Mac,
+    /// The address of this node that the tunnel leads to.
+    pub to: u128,
+    /// The addresses that it comes from.
+    pub from: Vec<u128>,
+    /// The network of the attachment.
+    pub network: Option<NetworkId>,
+    /// What becomes of the frames.
+    pub then: Then,
+}
+
+/// What becomes of frames from a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Workers hold them as they came.
+    Hold(HoldId),
+    /// They are delivered.
+    Deliver(Local),
+    /// The VM has left again. Those that were held go through this tunnel, others are dropped: none passes two tunnels.
+    Left(Option<Tunnel>),
+}
+
+/// An attachment whose VM or task is not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The attachment.
+    pub at: AttachmentKey,
+    /// The queue in which what it sends waits, if it is expected.
+    pub hold: Option<HoldId>,
+    /// What it may send from, if it is a task.
+    pub task: Option<TaskSources>,
+}
+
+/// All attachments whose VM or task moves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// By the index in [`super::Action::Moving`].
+    pub moving: Vec<Moving>,
+    /// Those that tunnels may lead to.
+    pub ends: Vec<TunnelEnd>,
+    /// Those whose VM or task is not here.
+    pub absent: Vec<Absent>,
+}
+
+impl Moves {
+    /// What becomes of packets with the action [`super::Action::Moving`].
+    #[must_use]
+    pub fn moving(&self, index: u32) -> Option<&Moving> {
+        self.moving.get(index as usize)
+    }
+
+    /// The end of a tunnel with these addresses, for frames to a MAC address.
+    #[must_use]
+    pub fn end(&self, vni: u32, mac: Mac, (from, to): (u128, u128)) -> Option<&TunnelEnd> {
+        let is_it =
+            |end: &&TunnelEnd| end.mac == mac && end.vni == vni && end.to == to && end.from.contains(&from);
+        self.ends.iter().find(is_it)
+    }
+
+    /// The attachment with this key, if its VM or task is not here.
+    #[must_use]
+    pub fn absent(&self, key: &AttachmentKey) -> Option<&Absent> {
+        self.absent.iter().find(|absent| absent.at == *key)
+    }
+
+    /// Whether packets in this queue are to be held on.
+    #[must_use]
+    pub fn holds(&self, id: HoldId) -> bool {
+        self.absent.iter().any(|absent| absent.hold == Some(id))
+    }
+}
