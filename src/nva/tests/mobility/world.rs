@@ -172,7 +172,7 @@ impl World {
                         self.step(Input::Closed(session));
                     }
                 }
-                client::Effect::Tell(_) => {}
+                client::Effect::Tell(_) | client::Effect::Found(..) => {}
             }
         }
     }
