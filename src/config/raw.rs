@@ -282,7 +282,7 @@ raw! {
         nves: List<RawNve>,
         quotas: List<RawQuota>,
         freeze: Option<Spanned<RawFreeze>>,
-        moves: Option<Spanned<RawAuthorityMoves>>,
+        moves: Option<Spanned<RawMoveTimers>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         page: Option<Spanned<RawPage>>,
@@ -328,7 +328,7 @@ raw! {
         vtep: Option<Text>,
     }
     /// `moves` of `ila-nva`
-    RawAuthorityMoves {
+    RawMoveTimers {
         prepare_s: Option<Text>,
         prepared_s: Option<Text>,
         detached_s: Option<Text>,

@@ -75,4 +75,21 @@ impl InFlight {
         ("retranslate", InFlight::Retranslate),
         ("drop", InFlight::Drop),
     ];
+
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            InFlight::Auto => "auto",
+            InFlight::Tunnel => "tunnel",
+            InFlight::Retranslate => "retranslate",
+            InFlight::Drop => "drop",
+        }
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(name, _)| *name == word).map(|(_, one)| one)
+    }
 }

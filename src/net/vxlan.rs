@@ -47,7 +47,7 @@ mod tests {
             number in 0..=MAX_VNI, reserved: u64,
         ) {
             let written = u64::from_be_bytes(header(number));
-            prop_assert_eq!(written & !0xff_ffff_00, 0x08 << 56);
+            prop_assert_eq!(written & !0xffff_ff00, 0x08 << 56);
             let others = 0xf7ff_ffff_0000_00ff;
             prop_assert_eq!(vni(&(written | reserved & others).to_be_bytes()), Some(number));
             prop_assert_eq!(vni(&(written & !(0x08 << 56)).to_be_bytes()), None);

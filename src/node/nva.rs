@@ -7,6 +7,7 @@ mod behind;
 mod keeper;
 mod left_out;
 mod mappings;
+mod moves;
 
 pub use keeper::Before;
 
@@ -18,21 +19,23 @@ use crate::config::{
     self, AfterGrace, Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles,
 };
 use crate::ila::Identifier;
-use crate::mapping::{Digest, Origin};
+use crate::mapping::{Digest, Origin, Presence};
 use crate::nva::client::{Client, Effect, Extent, Grace, Input, News, Objects};
 use crate::nva::codec::{read_down, write_up};
-use crate::nva::message::{Down, FoundMac, Told, Triangle};
+use crate::nva::message::{Down, FoundMac, Modes, Told, Triangle};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::v1::{self, nva_client::NvaClient};
 use crate::path::{self, Miss};
+use crate::table::AttachmentKey;
 use crate::tls::connect::connect;
 use crate::tls::{Identity, Role};
 use behind::Behind;
 use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::{LeftOut, Missing};
 use mappings::{attached, attached_networks, forget_others, key, push};
-use std::collections::BTreeMap;
+use moves::Parts;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,6 +81,8 @@ enum Event {
     Unusable,
     /// What the mappings of the authority add up to.
     Digests(Vec<(u64, Digest)>),
+    /// Where a VM or task is, is known in every worker, or cannot be told.
+    Presence(AttachmentKey, Result<(), String>),
 }
 
 impl Nva {
@@ -102,7 +107,8 @@ impl Nva {
         let mut session = Session::new(authorities, handle, config, stats.clone(), was);
         (session.provisioned, session.told) = (provisioned, told);
         if session.authorities.provision {
-            session.client = session.client.provisioned(before.objects.clone());
+            session.client = session.client.provisioned(before.objects.clone()).moving(Modes::ALL);
+            session.moves = Parts::new(before.objects.clone());
         }
         session.exchanges = exchanges;
         session.kept_objects = before.objects.clone();
@@ -178,6 +184,11 @@ struct Session {
     objects: watch::Sender<Arc<Objects>>,
     /// What of it is in force.
     provisioned: watch::Receiver<InForce>,
+    moves: Parts,
+    /// Where VMs and tasks are, on the way to the control thread.
+    presences: mpsc::UnboundedSender<(AttachmentKey, Presence)>,
+    /// What of these is next, until it is sent off.
+    to_presences: Option<mpsc::UnboundedReceiver<(AttachmentKey, Presence)>>,
     /// From the control thread.
     told: mpsc::Receiver<ForAuthority>,
 }
@@ -194,6 +205,7 @@ impl Session {
         let known = (!known.epoch.is_empty()).then_some(known);
         let endpoints = authorities.endpoints.len();
         let client = Client::new(node.clone(), rand::random(), endpoints, rand::random(), known).knowing(own);
+        let (presences, to_presences) = mpsc::unbounded_channel();
         Session {
             client: match authorities.mode {
                 NvaMode::Full => client.following(authorities.scopes.clone()),
@@ -220,15 +232,18 @@ impl Session {
             behind: Behind::default(),
             objects: watch::Sender::default(),
             provisioned: watch::Sender::default().subscribe(),
+            moves: Parts::default(),
+            presences,
+            to_presences: Some(to_presences),
             told: mpsc::channel(1).1,
         }
     }
 
     async fn run(mut self) {
-        let attached = self.attached();
-        self.step(Input::Attached(attached));
-        let networks = attached_networks(&self.config.borrow());
-        self.step(Input::Networks(networks));
+        if let Some(presences) = self.to_presences.take() {
+            tokio::spawn(tell_presences(presences, self.handle.clone(), self.events.0.clone()));
+        }
+        self.reconfigured();
         tokio::spawn(hand_over(self.objects.subscribe(), self.handle.clone()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -242,11 +257,9 @@ impl Session {
                         return;
                     }
                     let before = self.domains.len();
-                    let attached = self.attached();
+                    self.reconfigured();
                     self.left_out.reloaded(self.domains.len() != before);
-                    let networks = attached_networks(&self.config.borrow());
-                    self.step(Input::Networks(networks));
-                    Input::Attached(attached)
+                    Input::Attached(self.attached())
                 }
                 Some(event) = self.events.1.recv() => match event {
                     Event::Opened(number, up) if number == self.stream.0 => {
@@ -262,6 +275,10 @@ impl Session {
                         Input::Closed(why)
                     }
                     Event::Digests(digests) => Input::Compared(digests),
+                    Event::Presence(at, result) => {
+                        self.move_on(moves::Input::InForce(at, result));
+                        continue;
+                    }
                     Event::Applied { extent, left_out, config } => {
                         self.is_applying = false;
                         let is_reloaded = !Arc::ptr_eq(&config, &self.config.borrow());
@@ -277,13 +294,22 @@ impl Session {
                 },
                 Ok(()) = self.provisioned.changed() => {
                     let (known, refused) = self.provisioned.borrow_and_update().clone();
-                    Input::Provisioned(known, refused)
+                    self.move_on(moves::Input::Refused(refused.clone()));
+                    Input::Provisioned(known, self.moves.of_operators(refused))
                 }
                 Some(told) = self.told.recv() => match told {
                     ForAuthority::FindMac(network, mac) => Input::FindMac(network, mac),
                     ForAuthority::Announced(key) => Input::Announced(key),
+                    ForAuthority::Seen(at, sign) => {
+                        self.move_on(moves::Input::Seen(at, sign));
+                        continue;
+                    }
                 },
-                _ = tick.tick() => Input::Tick,
+                _ = tick.tick() => {
+                    let live = self.stats.nva.live.load(Ordering::Relaxed) != 0;
+                    self.move_on(moves::Input::Tick(self.stats.sent_on(), live));
+                    Input::Tick
+                }
                 _ = look.tick(), if asks || self.is_router => {
                     let (missed, seen) = (self.missed(), self.triangles());
                     if !missed.is_empty() {
@@ -323,10 +349,44 @@ impl Session {
         }
     }
 
-    fn attached(&mut self) -> BTreeMap<Key, Binding> {
-        let config = self.config.borrow_and_update();
+    /// There is a configuration, or another one.
+    fn reconfigured(&mut self) {
+        let config = self.config.borrow_and_update().clone();
         self.domains = config.sir_domains.iter().map(|domain| domain.prefix.0).collect();
-        attached(&config)
+        let networks = attached_networks(&config);
+        self.move_on(moves::Input::Config(config));
+        self.steps([Input::Networks(networks), Input::Attached(self.attached())].into());
+    }
+
+    /// What is attached and here.
+    fn attached(&self) -> BTreeMap<Key, Binding> {
+        let away = self.moves.not_here();
+        let mut attached = attached(&self.config.borrow());
+        attached.retain(|key, _| !away.contains(key));
+        attached
+    }
+
+    /// The node's part in moves learns something.
+    fn move_on(&mut self, input: moves::Input) {
+        let inputs = self.moved(input);
+        if !inputs.is_empty() {
+            self.steps(inputs);
+        }
+    }
+
+    /// The same; gives what the client is to learn.
+    fn moved(&mut self, input: moves::Input) -> VecDeque<Input> {
+        let now_ms = self.stats.started.elapsed().as_millis() as u64;
+        let mut inputs = VecDeque::new();
+        for effect in self.moves.step(now_ms, input) {
+            match effect {
+                // The receiver lives as long as this thread.
+                moves::Effect::Presence(at, presence) => _ = self.presences.send((at, presence)),
+                moves::Effect::Objects(objects) => _ = self.objects.send_replace(objects),
+                moves::Effect::Say(id, sight) => inputs.push_back(Input::Move(id, sight)),
+            }
+        }
+        inputs
     }
 
     /// What workers found no mapping for.
@@ -355,11 +415,15 @@ impl Session {
     }
 
     fn step(&mut self, input: Input) {
+        self.steps(VecDeque::from([input]));
+    }
+
+    fn steps(&mut self, mut inputs: VecDeque<Input>) {
         // Counting all registrations at each message would cost the square of them.
-        let counts =
-            !matches!(input, Input::Down(Down::Registered { .. } | Down::Refused { .. }) | Input::Misses(_));
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
+        let counts = !inputs.iter().all(|input| {
+            matches!(input, Input::Down(Down::Registered { .. } | Down::Refused { .. }) | Input::Misses(_))
+        });
+        while let Some(input) = inputs.pop_front() {
             let now_ms = self.began.elapsed().as_millis() as u64;
             for effect in self.client.step(now_ms, input) {
                 match effect {
@@ -372,7 +436,7 @@ impl Session {
                         let sent = self.stream.1.as_ref().is_some_and(|to| to.try_send(write_up(up)).is_ok());
                         if !sent && self.stream.1.take().is_some() {
                             self.stream.0 += 1;
-                            inputs.push(Input::Closed("the authority does not read".to_owned()));
+                            inputs.push_back(Input::Closed("the authority does not read".to_owned()));
                         }
                     }
                     Effect::Apply { extent, mappings, expiring, known } => {
@@ -384,11 +448,14 @@ impl Session {
                         if let Some(notes) = &self.notes {
                             notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
                         }
-                        self.objects.send_replace(objects);
+                        inputs.extend(self.moved(moves::Input::Wanted(objects)));
                     }
-                    // No mode was named to the authority, which tells of no moves then.
-                    Effect::Moves(_) => {}
                     Effect::Found(network, found) => self.found(network, found),
+                    Effect::Moves(told) => {
+                        inputs.extend(self.moved(moves::Input::Told(told)));
+                        // What has become another's, or is here now.
+                        inputs.push_back(Input::Attached(self.attached()));
+                    }
                     Effect::Tell(news) => self.tell(&news),
                 }
             }
@@ -537,6 +604,19 @@ async fn hand_over(mut objects: watch::Receiver<Arc<Objects>>, handle: ControlHa
             // The node is shutting down.
             return;
         }
+    }
+}
+
+/// Tells the control thread where VMs and tasks are, one after the other.
+async fn tell_presences(
+    mut presences: mpsc::UnboundedReceiver<(AttachmentKey, Presence)>,
+    handle: ControlHandle,
+    events: mpsc::Sender<Event>,
+) {
+    while let Some((at, presence)) = presences.recv().await {
+        // Otherwise the node is shutting down.
+        let Ok(told) = handle.ask(|answer| Request::Presence(at, presence, answer)).await else { return };
+        let _ = events.send(Event::Presence(at, told.map_err(|why| why.to_string()))).await;
     }
 }
 

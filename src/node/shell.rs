@@ -343,10 +343,6 @@ impl Shell {
             }
             // What there is no room for is asked again by whoever needs it.
             Effect::ForAuthority(told) => drop(self.for_authority.0.try_send(told)),
-            Effect::Seen(at, sign) => {
-                let (port, vlan, mac) = (at.port.0, at.vlan, at.mac);
-                tracing::info!(port, vlan, %mac, ?sign, "a VM or task was seen that is not here");
-            }
             Effect::Event(event) => self.stats.events.record(event),
             Effect::Census(census) => self.stats.set_census(*census),
         }

@@ -384,6 +384,13 @@ impl Stats {
         }
     }
 
+    /// Packets that were sent on after what they are for had left.
+    #[must_use]
+    pub fn sent_on(&self) -> u64 {
+        let counters = self.workers.iter().flat_map(|worker| &worker.received);
+        counters.map(|counters| counters.tunnelled.value() + counters.retranslated.value()).sum()
+    }
+
     /// How long ago the control thread turned last. It turns every 10 ms unless it hangs.
     #[must_use]
     pub fn control_silence(&self) -> Duration {

@@ -6,8 +6,8 @@
 
 mod events;
 mod interface;
-mod moves;
 mod networks;
+mod moves;
 mod redirects;
 
 use super::absent::Absent;
@@ -472,7 +472,6 @@ impl Authority {
                 self.drifts.objects += u64::from(objects);
                 return;
             }
-            (Some(_), Up::Move(report)) => return self.hear_of_move(id, report, now_ms),
             (Some(nve), Up::FindMacs { id: number, network, macs }) => {
                 let why = (!self.registry.may_ask_of(nve, network)).then(|| elsewhere(nve, network));
                 let refused = why.clone();
@@ -485,6 +484,7 @@ impl Authority {
                 return;
             }
             (Some(_), Up::Attached(attached)) => return self.hear_of_networks(id, attached, now_ms),
+            (Some(_), Up::Move(report)) => return self.hear_of_move(id, report, now_ms),
             (Some(_), Up::Complete) if std::mem::replace(&mut session.complete, true) => return,
             (Some(_), Up::Complete) => (None, Request::Complete),
             (Some(_), Up::Register { id, key, choices, known, mac }) => {

@@ -295,8 +295,8 @@ impl Client {
         }
         self.follow_the_cache();
         self.follow_the_operators();
-        self.follow_the_moves(now_ms);
         self.tell_of_networks();
+        self.follow_the_moves(now_ms);
         match self.follower.next_work() {
             Some(Work::Apply(extent, mappings, known)) => {
                 self.effects.push(Effect::Apply { extent, mappings, expiring: Vec::new(), known });
@@ -339,17 +339,6 @@ impl Client {
             && let Some((revision, refused)) = wanted.say()
         {
             self.effects.push(Effect::Up(Up::Provisioned { revision, refused }));
-        }
-    }
-
-    /// Tells the node what moves, and the authority what the node sees of it.
-    fn follow_the_moves(&mut self, now_ms: u64) {
-        if let Some(moves) = self.moves.next() {
-            self.effects.push(Effect::Moves(moves));
-        }
-        if matches!(self.state, State::Live(_)) {
-            let reports = self.moves.say(now_ms).into_iter();
-            self.effects.extend(reports.map(|report| Effect::Up(Up::Move(report))));
         }
     }
 
@@ -403,6 +392,17 @@ impl Client {
         self.reported = self.networks.clone();
     }
 
+    /// Tells the node what moves, and the authority what the node sees of it.
+    fn follow_the_moves(&mut self, now_ms: u64) {
+        if let Some(moves) = self.moves.next() {
+            self.effects.push(Effect::Moves(moves));
+        }
+        if matches!(self.state, State::Live(_)) {
+            let reports = self.moves.say(now_ms).into_iter();
+            self.effects.extend(reports.map(|report| Effect::Up(Up::Move(report))));
+        }
+    }
+
     /// Has the authority tell anew what differs from its registry.
     fn say_drift(&mut self, parts: Parts, objects: bool) {
         if !matches!(self.state, State::Live(_)) || parts.is_empty() && !objects {
@@ -417,6 +417,10 @@ impl Client {
         for key in gone {
             self.refusals.remove(&key);
             self.registrations.remove(&key);
+            // What has moved is the other NVE's.
+            if self.moves.has_left(&key) {
+                continue;
+            }
             // The authority may have it from before, whatever it answered last: to release it is never wrong.
             self.leaving.insert(key, Leaving::Due { at_ms: 0 });
         }

@@ -98,9 +98,9 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::Drift(v1::Drift { mappings, objects })) => {
             Up::Drift { parts: read_parts(mappings)?, objects }
         }
-        Some(up::Message::MoveReport(report)) => Up::Move(moves::read_report(report)?),
         Some(up::Message::FindMacs(find)) => bindings::read_find(find)?,
         Some(up::Message::AttachedNetworks(attached)) => Up::Attached(bindings::read_attached(attached)?),
+        Some(up::Message::MoveReport(report)) => Up::Move(moves::read_report(report)?),
     })
 }
 
@@ -371,12 +371,12 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::Drift { parts, objects } => {
             up::Message::Drift(v1::Drift { mappings: write_parts(&parts), objects })
         }
-        Up::Move(report) => up::Message::MoveReport(moves::write_report(report)),
         Up::FindMacs { id, network: (sir_prefix, vnid), macs } => {
             let macs = macs.into_iter().map(Mac::bits).collect();
             up::Message::FindMacs(v1::FindMacs { id, sir_prefix, vnid, macs })
         }
         Up::Attached(attached) => up::Message::AttachedNetworks(bindings::write_attached(attached)),
+        Up::Move(report) => up::Message::MoveReport(moves::write_report(report)),
     };
     v1::Up { message: Some(message) }
 }

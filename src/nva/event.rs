@@ -82,6 +82,14 @@ kinds! {
     Reloaded = "reloaded",
     /// backup
     BackedUp = "backed_up",
+    /// a MAC address is registered by two NVEs in one network
+    MacConflict = "mac_conflict",
+    /// the gateway of a network has another MAC address at this NVE
+    GatewayMacDiffers = "gateway_mac_differs",
+    /// an NVE has tenants of a network
+    NetworkAttached = "network_attached",
+    /// an NVE has no tenants of a network any more
+    NetworkDetached = "network_detached",
     /// an attachment is to move
     MovePreparing = "move_preparing",
     /// both NVEs are ready for a move
@@ -102,14 +110,6 @@ kinds! {
     MoveFailed = "move_failed",
     /// what an NVE says of a move is refused
     MoveRefused = "move_refused",
-    /// a MAC address is registered by two NVEs in one network
-    MacConflict = "mac_conflict",
-    /// the gateway of a network has another MAC address at this NVE
-    GatewayMacDiffers = "gateway_mac_differs",
-    /// an NVE has tenants of a network
-    NetworkAttached = "network_attached",
-    /// an NVE has no tenants of a network any more
-    NetworkDetached = "network_detached",
 }
 
 impl Kind {
@@ -129,14 +129,14 @@ impl Kind {
             | Kind::ObjectsRefused
             | Kind::Frozen
             | Kind::Unfrozen
+            | Kind::MacConflict
+            | Kind::GatewayMacDiffers
             | Kind::MovePreparing
             | Kind::MoveOverdue
             | Kind::Moved
             | Kind::MoveAborting
             | Kind::MoveFailed
             | Kind::MoveRefused
-            | Kind::MacConflict
-            | Kind::GatewayMacDiffers
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened

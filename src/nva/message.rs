@@ -128,6 +128,28 @@ pub enum Up {
     Move(MoveReport),
 }
 
+/// A virtual network as an NVE has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedNetwork {
+    /// Its name there.
+    pub name: String,
+    /// The MAC address of its gateway.
+    pub gateway_mac: Mac,
+    /// Its prefixes with their gateways, as files write them.
+    pub subnets: Vec<(String, String)>,
+}
+
+/// What an NVE says of its networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttachedNetworks {
+    /// What was said before counts no longer.
+    pub whole: bool,
+    /// New ones, and what they are now: at most [`NETWORKS`].
+    pub networks: Vec<(Network, AttachedNetwork)>,
+    /// Those without tenants there now.
+    pub detached: Vec<Network>,
+}
+
 /// What an NVE says of a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MoveReport {
@@ -150,28 +172,6 @@ pub enum MoveWhat {
     Arrived(Token, Sign),
     /// The old NVE, while draining: no packet came for [`MoveTold::idle_ms`]. Both, while aborting: what they did is undone.
     Drained,
-}
-
-/// A virtual network as an NVE has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttachedNetwork {
-    /// Its name there.
-    pub name: String,
-    /// The MAC address of its gateway.
-    pub gateway_mac: Mac,
-    /// Its prefixes with their gateways, as files write them.
-    pub subnets: Vec<(String, String)>,
-}
-
-/// What an NVE says of its networks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AttachedNetworks {
-    /// What was said before counts no longer.
-    pub whole: bool,
-    /// New ones, and what they are now: at most [`NETWORKS`].
-    pub networks: Vec<(Network, AttachedNetwork)>,
-    /// Those without tenants there now.
-    pub detached: Vec<Network>,
 }
 
 /// What somebody has of a MAC address.
@@ -364,6 +364,8 @@ pub struct MoveTold {
     pub peer_locators: Vec<Place>,
     /// Where its end of tunnels is, if it has one.
     pub peer_vtep: Option<IpAddr>,
+    /// Where that of the NVE that is told is.
+    pub vtep: Option<IpAddr>,
     /// How the attachment moves.
     pub mode: Mode,
     /// What becomes of packets in flight.
@@ -442,11 +444,11 @@ impl Down<Encoded> {
                 Down::Provision(provision) => provision.weight(),
                 Down::Digest { mappings, .. } => mappings.iter().flatten().count() * PARTS * size_of::<u64>(),
                 Down::Repair(parts) => parts.len() * size_of::<u32>(),
-                Down::Moves(part) => part.weight(),
                 Down::FoundMacs { found, why, .. } => {
                     let identifiers: usize = found.iter().map(|one| one.identifiers.len() + 2).sum();
                     identifiers * size_of::<u64>() + why.as_ref().map_or(0, String::len)
                 }
+                Down::Moves(part) => part.weight(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::Resumed(_)

@@ -1,12 +1,12 @@
 //! VMs and tasks that move: what workers saw of those who are not here.
 
-use super::{Control, Effect};
+use super::{Control, Effect, ForAuthority};
 use crate::path::Sign;
 use crate::table::AttachmentKey;
 
 impl Control {
     /// A VM or task that is not here sent a frame here.
     pub(super) fn seen(&mut self, at: AttachmentKey, sign: Sign) {
-        self.effects.push(Effect::Seen(at, sign));
+        self.effects.push(Effect::ForAuthority(ForAuthority::Seen(at, sign)));
     }
 }

@@ -158,7 +158,6 @@ impl Bench {
                 Effect::Census(census) => self.control.stats.set_census(*census),
                 Effect::Provisioned(known, refused) => self.provisioned.push((known, refused)),
                 Effect::ForAuthority(told) => self.for_authority.push(told),
-                Effect::Seen(at, sign) => self.seen.push((at, sign)),
                 Effect::LogLevel(_) | Effect::Config(_) | Effect::Published(_) => {}
             }
         }

@@ -120,8 +120,6 @@ pub enum Effect {
     Published(u64),
     /// Tell the client of the authority.
     ForAuthority(ForAuthority),
-    /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
-    Seen(AttachmentKey, Sign),
     /// Add this to the events of tenants.
     Event(EventRecord),
     /// Replace the census.
@@ -135,6 +133,8 @@ pub enum ForAuthority {
     FindMac(Network, Mac),
     /// A tenant announced that it has this identifier.
     Announced(nva::model::Key),
+    /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
+    Seen(AttachmentKey, Sign),
 }
 
 /// What is to be read.

@@ -5,7 +5,7 @@ use super::compile::Render;
 use super::{Rib, attachment_key};
 use crate::config::Attachment;
 use crate::ila::Identifier;
-use crate::mapping::{Departure, InFlight, LocatorChoice, MappingTarget, Presence, Tunnels};
+use crate::mapping::{Departure, InFlight, LocatorChoice, MappingTarget, Origin, Presence, Tunnels};
 use crate::net::vxlan::MAX_VNI;
 use crate::table::{
     self, Absent, Action, ActionId, AttachmentKey, HoldId, Hop, HopId, Local, Moves, Moving, NetworkId, Then,
@@ -234,7 +234,9 @@ impl Rib {
     fn elsewhere(&self, attachment: &Attachment, domain: u8) -> Vec<(Identifier, ActionId)> {
         let own = attachment.identifiers.iter().filter(|own| own.domain == domain);
         own.filter_map(|own| {
-            let (_, action) = self.by_precedence(domain, own.identifier.0).nth(1)?;
+            // The attachment's own mapping may not be there yet, and comes before others then.
+            let mut others = self.by_precedence(domain, own.identifier.0);
+            let (_, action) = others.find(|(origin, _)| *origin != Origin::Attachment)?;
             let leads_away = match &self.actions.key(action)?.goal {
                 super::actions::Goal::Mapping(MappingTarget::Locators(choices)) => {
                     choices.iter().any(|choice| !self.is_own(choice.locator))

@@ -72,10 +72,10 @@ pub enum Effect {
     Compare,
     /// This is all that operators want at the node. What came before counts no longer.
     Provision(Arc<Objects>),
-    /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
-    Moves(Arc<NodeMoves>),
     /// These MAC addresses of a network have these identifiers.
     Found(Network, Vec<FoundMac>),
+    /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
+    Moves(Arc<NodeMoves>),
     /// Tell the operator.
     Tell(News),
 }

@@ -141,14 +141,7 @@ fn read_move(one: v1::Move) -> Result<Option<MoveTold>, Malformed> {
             return malformed(format!("Moves: a name of {} bytes; 1 to {most}", name.len()));
         }
     }
-    let peer_vtep = match &one.peer_vtep[..] {
-        [] => None,
-        bytes => match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
-            (Ok(bytes), _) => Some(IpAddr::from(bytes)),
-            (_, Ok(bytes)) => Some(IpAddr::from(bytes)),
-            _ => return malformed(format!("Moves: an address of {} bytes; 4 or 16", bytes.len())),
-        },
-    };
+    let (peer_vtep, vtep) = (read_address(&one.peer_vtep)?, read_address(&one.vtep)?);
     let place = |one: v1::MovePlace| Place { sir_prefix: one.sir_prefix, locator: Locator(one.locator) };
     let entry = match one.document.as_str() {
         "" => None,
@@ -167,6 +160,7 @@ fn read_move(one: v1::Move) -> Result<Option<MoveTold>, Malformed> {
         peer: one.peer,
         peer_locators: one.peer_locators.into_iter().map(place).collect(),
         peer_vtep,
+        vtep,
         mode,
         in_flight: read_in_flight(one.in_flight).unwrap_or(InFlight::Auto),
         token: if one.token.is_empty() { None } else { Some(read_token(&one.token)?) },
@@ -194,17 +188,31 @@ fn write_move(one: MoveTold) -> v1::Move {
         keys: one.keys.into_iter().filter_map(write_key).collect(),
         peer: one.peer,
         peer_locators: one.peer_locators.into_iter().map(place).collect(),
-        peer_vtep: match one.peer_vtep {
-            None => Vec::new(),
-            Some(IpAddr::V4(address)) => address.octets().to_vec(),
-            Some(IpAddr::V6(address)) => address.octets().to_vec(),
-        }
-        .into(),
+        peer_vtep: write_address(one.peer_vtep),
         mode: write_mode(one.mode),
         in_flight: write_in_flight(one.in_flight),
         token: one.token.map(|token| token.0.to_vec()).unwrap_or_default().into(),
         left_ms: one.left_ms.map(ms),
         overdue: one.overdue,
         idle_ms: ms(one.idle_ms),
+        vtep: write_address(one.vtep),
     }
+}
+
+fn read_address(bytes: &[u8]) -> Result<Option<IpAddr>, Malformed> {
+    match (bytes, <[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
+        ([], ..) => Ok(None),
+        (_, Ok(bytes), _) => Ok(Some(IpAddr::from(bytes))),
+        (_, _, Ok(bytes)) => Ok(Some(IpAddr::from(bytes))),
+        _ => malformed(format!("Moves: an address of {} bytes; 4 or 16", bytes.len())),
+    }
+}
+
+fn write_address(address: Option<IpAddr>) -> prost::bytes::Bytes {
+    match address {
+        None => Vec::new(),
+        Some(IpAddr::V4(address)) => address.octets().to_vec(),
+        Some(IpAddr::V6(address)) => address.octets().to_vec(),
+    }
+    .into()
 }

@@ -1,6 +1,8 @@
 //! What a move is.
 
 use crate::nva::model::Key;
+
+pub use crate::mapping::InFlight;
 use std::fmt;
 
 /// Bytes of a [`Token`].
@@ -66,20 +68,6 @@ words! {
         Warm = "warm",
         /// Shut down.
         Cold = "cold",
-    }
-}
-
-words! {
-    /// What the old NVE does with packets that still come for what left it (VMM draft §5).
-    InFlight {
-        /// A tunnel if that fits the path, or else the locator of the new NVE.
-        Auto = "auto",
-        /// A tunnel.
-        Tunnel = "tunnel",
-        /// The locator of the new NVE in the place of its own.
-        Retranslate = "retranslate",
-        /// They are lost.
-        Drop = "drop",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::model::{MoveId, MoveState, Role, Sign};
 use crate::nva::message::{MoveReport, MoveTold, MoveWhat, MovesPart};
+use crate::nva::model::Key;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -89,6 +90,12 @@ impl Sightings {
     /// The moves, if they changed.
     pub(in crate::nva) fn next(&mut self) -> Option<Arc<NodeMoves>> {
         std::mem::take(&mut self.changed).then(|| self.told.clone())
+    }
+
+    /// Whether an identifier has moved away from the node.
+    pub(in crate::nva) fn has_left(&self, key: &Key) -> bool {
+        let left = |one: &&MoveTold| one.role == Role::Old && !one.state.is_before_commit();
+        self.told.values().filter(left).any(|one| one.keys.contains(key))
     }
 
     /// The node sees something of a move. What it says of one that it was not told of is nothing.

@@ -92,6 +92,7 @@ fn told(one: &Move, nve: &str, registry: &Registry, now_ms: u64) -> Option<MoveT
         peer: peer.to_owned(),
         peer_locators: places,
         peer_vtep: known.and_then(|known| known.vtep),
+        vtep: registry.nve(nve).and_then(|own| own.vtep),
         mode: one.mode,
         in_flight: one.in_flight,
         token: expected.then_some(one.token),

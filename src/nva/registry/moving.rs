@@ -408,7 +408,9 @@ impl Registry {
             if choices.is_empty() {
                 return Err(format!("{to} has no locator in the SIR domain of {key} any more"));
             }
-            let (is_held, mac) = (before.is_some_and(Record::is_held), before.and_then(|record| record.mac));
+            let is_held = before.is_some_and(Record::is_held);
+            // It moves with its MAC address.
+            let mac = before.and_then(|record| record.mac);
             records.push((
                 *key,
                 is_held,

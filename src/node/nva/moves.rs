@@ -1,0 +1,209 @@
+//! The node's part in moves: where the VM or task of an attachment is by the word of the authority, what the tables must
+//! know of that, and what the authority is told of it (VMM draft §4, §5).
+//!
+//! [`Parts::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no table and no socket: the
+//! shell of the session feeds it. It is level-triggered: whatever was lost or comes twice, the next input mends.
+
+mod part;
+
+use crate::config::{Config, ObjectName, RefusedEntry};
+use crate::mapping::Presence;
+use crate::nva::client::{NodeMoves, Objects, Seen, Sight};
+use crate::nva::message::{MoveId, MoveTold, Role};
+use crate::nva::model::Key;
+use crate::path;
+use crate::table::AttachmentKey;
+use part::{Part, Traffic, place};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Something that the node learns.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// These are all moves that concern it.
+    Told(Arc<NodeMoves>),
+    /// This is what operators want at it.
+    Wanted(Arc<Objects>),
+    /// This configuration is in force.
+    Config(Arc<Config>),
+    /// These entries of what operators want, and of what moves, are refused.
+    Refused(Vec<RefusedEntry>),
+    /// A VM or task sent a frame that is not here.
+    Seen(AttachmentKey, path::Sign),
+    /// What an [`Effect::Presence`] gave is in force in every worker, or is refused.
+    InForce(AttachmentKey, Result<(), String>),
+    /// Time has passed. So many packets were sent on after what has left so far; there is a session or not.
+    Tick(u64, bool),
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// The VM or task of this attachment is there; one after the other for each attachment.
+    Presence(AttachmentKey, Presence),
+    /// Bring this into force: what operators want and what moves.
+    Objects(Arc<Objects>),
+    /// Tell the authority.
+    Say(MoveId, Sight),
+}
+
+/// All moves that concern the node.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    config: Option<Arc<Config>>,
+    wanted: Option<Arc<Objects>>,
+    parts: BTreeMap<MoveId, Part>,
+    refused: BTreeMap<ObjectName, String>,
+    traffic: Traffic,
+    /// Names and identifiers of what has left, until the configuration is without it.
+    left: BTreeMap<String, Vec<Key>>,
+    /// What was brought into force last: what operators wanted, and what stands beside it.
+    composed: Option<(Arc<Objects>, BTreeMap<ObjectName, Seen>)>,
+    effects: Vec<Effect>,
+}
+
+impl Parts {
+    /// Nothing moves yet. This is what operators want, and is in force.
+    pub(super) fn new(wanted: Arc<Objects>) -> Self {
+        let composed = Some((wanted.clone(), BTreeMap::new()));
+        Parts { wanted: Some(wanted), composed, ..Parts::default() }
+    }
+
+    /// Learns one thing, and says what is to be done.
+    #[must_use = "effects are to be carried out in their order"]
+    pub(super) fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Told(moves) => self.told(&moves, now_ms),
+            Input::Wanted(objects) => self.wanted = Some(objects),
+            Input::Config(config) => {
+                let is_there =
+                    |name: &String| config.attachments.iter().any(|one| one.name.as_ref() == Some(name));
+                self.left.retain(|name, _| is_there(name));
+                self.config = Some(config);
+            }
+            Input::Refused(refused) => {
+                self.refused = refused.into_iter().map(|it| (it.name, it.why)).collect();
+            }
+            Input::Seen(at, sign) => {
+                self.parts
+                    .values_mut()
+                    .filter(|part| part.at == Some(at))
+                    .for_each(|part| part.seen(sign, now_ms));
+            }
+            Input::InForce(at, result) => {
+                let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
+                parts.for_each(|part| part.in_force(&result));
+            }
+            Input::Tick(packets, live) => self.traffic.see(now_ms, packets, live),
+        }
+        self.settle(now_ms);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Identifiers that are in the configuration and not to be registered: they are of what is not here yet, or any more.
+    pub(super) fn not_here(&self) -> BTreeSet<Key> {
+        let away = self.parts.values().filter(|part| part.is_of_the_other());
+        let away = away.flat_map(|part| &part.told.keys);
+        away.chain(self.left.values().flatten()).copied().collect()
+    }
+
+    /// What of these is said of what operators want, and not of what is expected or gone.
+    pub(super) fn of_operators(&self, refused: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
+        let wanted = |name: &ObjectName| self.wanted.as_ref().is_none_or(|it| it.all.contains_key(name));
+        refused.into_iter().filter(|it| wanted(&it.name)).collect()
+    }
+
+    fn told(&mut self, moves: &NodeMoves, now_ms: u64) {
+        let over: Vec<MoveId> = self.parts.keys().filter(|id| !moves.contains_key(id)).copied().collect();
+        let mut left: BTreeMap<String, Part> = BTreeMap::new();
+        for part in over.iter().filter_map(|id| self.parts.remove(id)) {
+            left.insert(part.told.attachment.clone(), part);
+        }
+        for (id, told) in moves {
+            match self.parts.get_mut(id) {
+                Some(part) => part.told(told, now_ms),
+                None => {
+                    let before = left.remove(&told.attachment);
+                    self.parts.insert(*id, Part::new(told.clone(), before, now_ms));
+                }
+            }
+        }
+        for part in left.into_values() {
+            self.end(part);
+        }
+    }
+
+    /// A move is over. What stays here is here and moves no longer; what does not is forgotten with its entry.
+    fn end(&mut self, part: Part) {
+        let stays = self.wanted.as_ref().is_none_or(|it| it.all.contains_key(&part.name()));
+        if !stays && part.is_of_the_other() {
+            self.left.insert(part.told.attachment.clone(), part.told.keys.clone());
+        }
+        if let Some(at) = part.at.filter(|_| stays && part.ordered != Presence::default()) {
+            self.effects.push(Effect::Presence(at, Presence::default()));
+        }
+    }
+
+    /// Does what follows from all that is known.
+    fn settle(&mut self, now_ms: u64) {
+        let Some(config) = self.config.clone() else { return };
+        for part in self.parts.values_mut() {
+            if part.at.is_none() {
+                part.at = place(&config, &part.told);
+            }
+            part.keep(self.wanted.as_ref());
+            let presence = part.presence(&config, &self.traffic, now_ms);
+            if let Some(at) = part.at.filter(|_| presence != part.ordered) {
+                part.order(presence.clone(), now_ms);
+                self.effects.push(Effect::Presence(at, presence));
+            }
+        }
+        self.compose();
+        for (id, part) in &mut self.parts {
+            let refused = self.refused.get(&part.name());
+            if let Some(sight) = part.sight(&config, refused, &self.traffic, now_ms) {
+                self.effects.push(Effect::Say(*id, sight));
+            }
+        }
+    }
+
+    /// Brings into force what operators want, and beside it what is expected, and what has left and may still get packets.
+    fn compose(&mut self) {
+        let Some(wanted) = &self.wanted else { return };
+        let kept = self.parts.values().filter_map(Part::kept);
+        let beside: BTreeMap<ObjectName, Seen> = kept
+            .filter(|seen| !wanted.all.contains_key(&seen.name))
+            .map(|seen| (seen.name.clone(), seen.clone()))
+            .collect();
+        let is_same = self
+            .composed
+            .as_ref()
+            .is_some_and(|(before, same)| Arc::ptr_eq(before, wanted) && *same == beside);
+        if is_same {
+            return;
+        }
+        let objects = match beside.is_empty() {
+            true => wanted.clone(),
+            false => {
+                let mut all = (*wanted.all).clone();
+                all.extend(beside.iter().map(|(name, seen)| (name.clone(), seen.clone())));
+                Arc::new(Objects { known: wanted.known.clone(), all: Arc::new(all) })
+            }
+        };
+        self.composed = Some((wanted.clone(), beside));
+        self.effects.push(Effect::Objects(objects));
+    }
+}
+
+/// Whether a move that was told gives its identifiers to the new NVE already.
+fn is_committed(told: &MoveTold) -> bool {
+    !told.state.is_before_commit()
+}
+
+/// Whether the node that was told has the attachment, by the word of the authority.
+fn is_owner(told: &MoveTold) -> bool {
+    (told.role == Role::New) == is_committed(told)
+}
+
+#[cfg(test)]
+mod tests;

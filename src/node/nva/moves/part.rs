@@ -1,0 +1,317 @@
+//! The node's part in one move.
+
+use super::{is_committed, is_owner};
+use crate::config::{Config, ObjectName, Role as PortRole};
+use crate::mapping::{Departure, InFlight, Presence, TunnelEnds, Tunnels};
+use crate::node::rib::attachment_key;
+use crate::nva::client::{Objects, Seen, Sight};
+use crate::nva::message::{MoveState, MoveTold, Role, Sign};
+use crate::path;
+use crate::table::{AttachmentKey, PortId};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How long packets in flight are sent on if nobody says when that ends (VMM draft §5).
+const IN_FLIGHT_MS: u64 = 600_000;
+/// How long an entry may be refused, for want of what is still on its way, before the move fails.
+const PATIENCE_MS: u64 = 4_000;
+/// How long an arrival may wait for the authority while there is no session. Then it counts without it.
+const ALONE_MS: u64 = 1_000;
+
+/// The traffic of the node in all moves, and its session.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    packets: u64,
+    /// When the last packet was sent on.
+    last_ms: u64,
+    /// When there was a session last.
+    live_ms: u64,
+}
+
+impl Traffic {
+    /// So many packets were sent on so far.
+    pub(super) fn see(&mut self, now_ms: u64, packets: u64, live: bool) {
+        if self.packets != packets {
+            (self.packets, self.last_ms) = (packets, now_ms);
+        }
+        if live {
+            self.live_ms = now_ms;
+        }
+    }
+}
+
+/// The node's part in one move.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) told: MoveTold,
+    /// The attachment, once it is known where it is.
+    pub(super) at: Option<AttachmentKey>,
+    /// What the tables were told last.
+    pub(super) ordered: Presence,
+    /// When the state began here, and until when packets in flight are sent on.
+    since_ms: u64,
+    until_ms: u64,
+    /// When the tables were told last, and whether that is in force.
+    ordered_ms: u64,
+    is_in_force: bool,
+    /// Whether the tables know that it is not here yet, and its entry may be in force.
+    is_introduced: bool,
+    refused: Option<String>,
+    /// Its entry, which is in force although operators do not want it here yet, or any more.
+    kept: Option<Seen>,
+    /// What was seen of it, at the new NVE, and when.
+    arrived: Option<(Sign, u64)>,
+    said: Option<(MoveState, Sight)>,
+}
+
+impl Part {
+    /// The part in a move that begins; `before` was the part in one of the same attachment that is over.
+    pub(super) fn new(told: MoveTold, before: Option<Part>, now_ms: u64) -> Self {
+        let mut part = Part {
+            told,
+            at: None,
+            ordered: Presence::default(),
+            since_ms: now_ms,
+            until_ms: 0,
+            ordered_ms: now_ms,
+            is_in_force: true,
+            is_introduced: false,
+            refused: None,
+            kept: None,
+            arrived: None,
+            said: None,
+        };
+        if let Some(before) = before {
+            // It never was away in between.
+            (part.at, part.ordered) = (before.at, before.ordered);
+            (part.kept, part.is_in_force) = (before.kept, before.is_in_force);
+            part.is_introduced = true;
+        }
+        part.begin_state(now_ms);
+        part
+    }
+
+    /// It is this now.
+    pub(super) fn told(&mut self, told: &MoveTold, now_ms: u64) {
+        let is_same = self.told.state == told.state;
+        self.told = told.clone();
+        if !is_same {
+            self.begin_state(now_ms);
+        }
+    }
+
+    fn begin_state(&mut self, now_ms: u64) {
+        self.since_ms = now_ms;
+        self.until_ms = now_ms
+            + match self.told.state {
+                MoveState::Draining | MoveState::Aborting => self.told.left_ms.unwrap_or(IN_FLIGHT_MS),
+                _ => IN_FLIGHT_MS,
+            };
+        if let Some(entry) = self.told.entry.clone().filter(|_| self.told.role == Role::New) {
+            let is_new = self.kept.as_ref().is_none_or(|kept| kept.entry != entry);
+            if is_new {
+                // Another port than it had here before.
+                (self.at, self.is_in_force, self.is_introduced) = (None, false, false);
+                self.ordered = Presence::default();
+            }
+            let sequence = self.told.id.0;
+            self.kept = Some(Seen { name: self.name(), sequence, sir_prefix: 0, entry });
+        }
+    }
+
+    /// The name of the attachment's entry.
+    pub(super) fn name(&self) -> ObjectName {
+        ObjectName::Attachment(self.told.attachment.clone())
+    }
+
+    /// Keeps the entry that operators want here, for the time when they do not any more.
+    pub(super) fn keep(&mut self, wanted: Option<&Arc<Objects>>) {
+        if self.told.entry.is_none()
+            && let Some(seen) = wanted.and_then(|wanted| wanted.all.get(&self.name()))
+            && self.kept.as_ref() != Some(seen)
+        {
+            self.kept = Some(seen.clone());
+        }
+    }
+
+    /// The entry that is to be in force. One that is expected is not before the tables know that it is.
+    pub(super) fn kept(&self) -> Option<&Seen> {
+        let is_known = self.told.role == Role::Old || self.is_introduced || self.at.is_none();
+        // It goes once what was held is on its way back.
+        let is_back =
+            self.told.state == MoveState::Aborting && self.told.role == Role::New && self.has_undone();
+        self.kept.as_ref().filter(|_| is_known && !is_back)
+    }
+
+    /// Whether the identifiers are those of the other NVE.
+    pub(super) fn is_of_the_other(&self) -> bool {
+        !is_owner(&self.told)
+    }
+
+    /// A frame came from it.
+    pub(super) fn seen(&mut self, sign: path::Sign, now_ms: u64) {
+        let sign = match sign {
+            path::Sign::Announcement => Sign::GratuitousArp,
+            path::Sign::Reverse => Sign::Rarp,
+            path::Sign::Frame => Sign::Frame,
+        };
+        if self.told.role == Role::New && !is_committed(&self.told) && self.told.state != MoveState::Aborting
+        {
+            self.arrived.get_or_insert((sign, now_ms));
+        }
+    }
+
+    /// What the tables were told is in force, or is refused.
+    pub(super) fn in_force(&mut self, result: &Result<(), String>) {
+        (self.is_in_force, self.is_introduced) = (true, true);
+        self.refused = result.as_ref().err().cloned();
+    }
+
+    /// The tables are told this.
+    pub(super) fn order(&mut self, presence: Presence, now_ms: u64) {
+        (self.ordered, self.ordered_ms, self.is_in_force, self.refused) = (presence, now_ms, false, None);
+    }
+
+    /// Where the VM or task is.
+    pub(super) fn presence(&self, config: &Config, traffic: &Traffic, now_ms: u64) -> Presence {
+        use MoveState::{Aborting, Detached, Draining, Prepared, Preparing, Spreading};
+        match (self.told.role, self.told.state) {
+            (Role::New, Preparing | Prepared | Detached) if self.is_alone(traffic, now_ms) => {
+                Presence::Here(self.tunnels())
+            }
+            (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
+            (Role::New, Spreading | Draining) | (Role::Old, Aborting) => Presence::Here(self.tunnels()),
+            (Role::Old, Preparing | Prepared) => Presence::default(),
+            (Role::Old, Detached | Spreading | Draining) | (Role::New, Aborting) => {
+                Presence::Departed(self.departure(config))
+            }
+        }
+    }
+
+    /// Whether it arrived, and nobody is there who could say that it did.
+    fn is_alone(&self, traffic: &Traffic, now_ms: u64) -> bool {
+        let waits = |(_, seen_ms): (Sign, u64)| now_ms >= seen_ms.max(traffic.live_ms) + ALONE_MS;
+        self.arrived.is_some_and(waits)
+    }
+
+    /// Both ends of a tunnel between the NVEs, this one's first.
+    fn ends(&self) -> Option<(u128, u128)> {
+        let bits = |address: Option<IpAddr>| match address? {
+            IpAddr::V6(address) => Some(address.to_bits()),
+            IpAddr::V4(_) => None,
+        };
+        Some((bits(self.told.vtep)?, bits(self.told.peer_vtep)?))
+    }
+
+    fn tunnels(&self) -> Tunnels {
+        self.ends().map(|(own, peer)| Tunnels { to: own, from: vec![peer] }).unwrap_or_default()
+    }
+
+    fn departure(&self, config: &Config) -> Departure {
+        let locators = self.told.peer_locators.iter().filter_map(|place| {
+            let domain = config.sir_domains.iter().position(|own| own.prefix.0 == place.sir_prefix)?;
+            Some((u8::try_from(domain).ok()?, place.locator))
+        });
+        let mut locators: Vec<_> = locators.collect();
+        // One for each domain.
+        locators.dedup_by_key(|(domain, _)| *domain);
+        let in_flight = if self.told.overdue { InFlight::Drop } else { self.told.in_flight };
+        Departure {
+            locators,
+            tunnel: self.ends().map(|(from, to)| TunnelEnds { from, to }),
+            in_flight: Some(in_flight),
+            until_ms: self.until_ms,
+        }
+    }
+
+    /// Whether the tables know the last that they were told.
+    fn has_undone(&self) -> bool {
+        let is_undone = match self.told.role {
+            Role::Old => matches!(self.ordered, Presence::Here(_)),
+            Role::New => matches!(self.ordered, Presence::Departed(_)),
+        };
+        is_undone && self.is_in_force
+    }
+
+    /// What the authority is to hear, if it has not heard that.
+    pub(super) fn sight(
+        &mut self,
+        config: &Config,
+        refused: Option<&String>,
+        traffic: &Traffic,
+        now_ms: u64,
+    ) -> Option<Sight> {
+        let sight = self.sees(config, refused, traffic, now_ms)?;
+        let said = (self.told.state, sight.clone());
+        let is_new = self.said.as_ref() != Some(&said);
+        self.said = Some(said);
+        is_new.then_some(sight)
+    }
+
+    fn sees(
+        &self,
+        config: &Config,
+        refused: Option<&String>,
+        traffic: &Traffic,
+        now_ms: u64,
+    ) -> Option<Sight> {
+        use MoveState::{Aborting, Detached, Draining, Prepared, Preparing};
+        match (self.told.role, self.told.state) {
+            (Role::New, Preparing | Prepared | Detached) if self.arrived.is_some() => {
+                self.arrived.map(|(sign, _)| Sight::Arrived(sign))
+            }
+            (_, Preparing) => {
+                if let Err(why) = self.can(config) {
+                    return Some(Sight::Failed(why));
+                }
+                let is_here =
+                    config.attachments.iter().any(|one| one.name.as_ref() == Some(&self.told.attachment));
+                if is_here && self.is_in_force {
+                    return Some(Sight::Ready);
+                }
+                let why = refused.cloned().unwrap_or_else(|| "it is not in force".to_owned());
+                (now_ms >= self.since_ms + PATIENCE_MS).then_some(Sight::Failed(why))
+            }
+            // Those who wait for it may go on: nothing of it is delivered here any more.
+            (Role::Old, Detached) => self.is_in_force.then_some(Sight::Ready),
+            (Role::Old, Draining) => {
+                let last_ms = traffic.last_ms.max(self.since_ms);
+                (now_ms >= last_ms + self.told.idle_ms).then_some(Sight::Drained)
+            }
+            (_, Aborting) => self.has_undone().then_some(Sight::Drained),
+            _ => None,
+        }
+    }
+
+    /// Whether the node can do its part.
+    fn can(&self, config: &Config) -> Result<(), String> {
+        if self.told.role == Role::New && self.told.entry.is_none() {
+            return Err("this release cannot read the entry of the attachment".to_owned());
+        }
+        if let Some(why) = &self.refused {
+            return Err(why.clone());
+        }
+        let Some(IpAddr::V6(own)) = self.told.vtep else { return Ok(()) };
+        let fabric = config.ports.iter().filter(|port| port.role != PortRole::Access);
+        let is_own = fabric.flat_map(|port| &port.addresses).any(|it| it.address == own.to_bits());
+        if is_own {
+            return Ok(());
+        }
+        Err(format!(
+            "the authority has {own} for the end of this node's tunnels (nves[].vtep), and no fabric port has that address; \
+             write one of ports[].addresses there"
+        ))
+    }
+}
+
+/// The attachment of a move, if its port is known.
+pub(super) fn place(config: &Config, told: &MoveTold) -> Option<AttachmentKey> {
+    let Some(entry) = &told.entry else {
+        let one = config.attachments.iter().find(|one| one.name.as_ref() == Some(&told.attachment))?;
+        return Some(attachment_key(one));
+    };
+    let summary = entry.summary();
+    let port = config.ports.iter().position(|port| port.name == summary.port)?;
+    let vlan = summary.vlan.map_or(Some(0), |vlan| vlan.parse().ok())?;
+    Some(AttachmentKey { port: PortId(u16::try_from(port).ok()?), vlan, mac: summary.mac.parse().ok()? })
+}

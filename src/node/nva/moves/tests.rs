@@ -1,0 +1,234 @@
+use super::*;
+use crate::config::Entry;
+use crate::ila::Locator;
+use crate::mapping::{Departure, Presence, TunnelEnds, Tunnels};
+use crate::nva::message::{InFlight, Mode, MoveState, Place, Sign, Token};
+use crate::nva::model::Known;
+use crate::table::PortId;
+use std::net::IpAddr;
+
+const SIR: u64 = 0x2001_0db8_dddd_0000;
+const OWN: u128 = 0xfd00_000f_0001_0000_0000_0000_0000_0001;
+const PEER: u128 = 0xfd00_000f_0002_0000_0000_0000_0000_0001;
+const ENTRY: &str = r#"{"name": "vm", "port": "access0", "mac": "02:00:00:00:00:01", "identifiers": ["2001:db8:dddd:0:2000::1"]}"#;
+const FILE: &str = r#"
+node: {name: n}
+dpdk: {workers: [1]}
+sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64", vni: 7}]
+locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+ports:
+  - {name: fabric0, device: net_null0, role: fabric, addresses: ["fd00:f:1::1/64"]}
+  - {name: access0, device: net_null1, role: access}
+"#;
+
+fn config(attached: bool) -> Arc<Config> {
+    let attachment = if attached { format!("attachments: [{ENTRY}]\n") } else { String::new() };
+    Arc::new(Config::parse(&format!("{FILE}{attachment}"), "t.yaml").unwrap())
+}
+
+fn entry() -> Arc<Entry> {
+    Arc::new(Entry::attachment(ENTRY).unwrap())
+}
+
+fn wanted(there: bool, revision: u64) -> Arc<Objects> {
+    let mut objects = Objects { known: Known { epoch: vec![1], revision }, ..Objects::default() };
+    if there {
+        let name = ObjectName::Attachment("vm".to_owned());
+        let seen = Seen { name: name.clone(), sequence: 1, sir_prefix: 0, entry: entry() };
+        let mut all = (*objects.all).clone();
+        all.extend([(name, seen)]);
+        objects.all = Arc::new(all);
+    }
+    Arc::new(objects)
+}
+
+fn told(role: Role, state: MoveState) -> MoveTold {
+    let expected = role == Role::New && state.is_before_commit();
+    MoveTold {
+        id: MoveId(9),
+        sequence: 1,
+        state,
+        role,
+        attachment: "vm".to_owned(),
+        entry: expected.then(entry),
+        keys: vec![Key { sir_prefix: SIR, identifier: 0x2000_0000_0000_0001 }],
+        peer: "other".to_owned(),
+        peer_locators: vec![Place { sir_prefix: SIR, locator: Locator(0xfd00_0001_0000_0002) }],
+        peer_vtep: Some(IpAddr::from(PEER.to_be_bytes())),
+        vtep: Some(IpAddr::from(OWN.to_be_bytes())),
+        mode: Mode::Hot,
+        in_flight: InFlight::Auto,
+        token: expected.then_some(Token([7; 16])),
+        left_ms: Some(60_000),
+        overdue: false,
+        idle_ms: 2_000,
+    }
+}
+
+fn at() -> AttachmentKey {
+    AttachmentKey { port: PortId(1), vlan: 0, mac: "02:00:00:00:00:01".parse().unwrap() }
+}
+
+fn tunnels() -> Tunnels {
+    Tunnels { to: OWN, from: vec![PEER] }
+}
+
+fn departed(until_ms: u64, in_flight: crate::mapping::InFlight) -> Presence {
+    Presence::Departed(Departure {
+        locators: vec![(0, Locator(0xfd00_0001_0000_0002))],
+        tunnel: Some(TunnelEnds { from: OWN, to: PEER }),
+        in_flight: Some(in_flight),
+        until_ms,
+    })
+}
+
+/// A node at the authority's word.
+struct Node(Parts, u64);
+
+impl Node {
+    fn new(here: bool) -> Self {
+        let mut node = Node(Parts::new(wanted(here, 1)), 0);
+        assert_eq!(node.learns(Input::Config(config(here))), []);
+        node
+    }
+
+    fn learns(&mut self, input: Input) -> Vec<Effect> {
+        self.0.step(self.1, input)
+    }
+
+    fn is_told(&mut self, role: Role, state: MoveState) -> Vec<Effect> {
+        let told = told(role, state);
+        self.learns(Input::Told(Arc::new(BTreeMap::from([(told.id, told)]))))
+    }
+
+    fn in_force(&mut self) -> Vec<Effect> {
+        self.learns(Input::InForce(at(), Ok(())))
+    }
+}
+
+fn says(sight: Sight) -> Vec<Effect> {
+    vec![Effect::Say(MoveId(9), sight)]
+}
+
+fn has_the_entry(effects: &[Effect]) -> bool {
+    let [Effect::Objects(objects), ..] = effects else { panic!("{effects:?}") };
+    objects.all.contains_key(&ObjectName::Attachment("vm".to_owned()))
+}
+
+#[test]
+fn what_is_expected_is_never_here_before_it_arrives() {
+    let mut node = Node::new(false);
+    let first = node.is_told(Role::New, MoveState::Preparing);
+    assert_eq!(first, [Effect::Presence(at(), Presence::Expected(tunnels()))]);
+    // Its entry comes into force once every worker knows that it is not here.
+    assert!(has_the_entry(&node.in_force()));
+    assert_eq!(node.0.not_here().len(), 1);
+    assert_eq!(node.learns(Input::Config(config(true))), says(Sight::Ready));
+    assert_eq!(node.is_told(Role::New, MoveState::Prepared), []);
+    assert_eq!(node.is_told(Role::New, MoveState::Detached), []);
+    let arrived = node.learns(Input::Seen(at(), path::Sign::Reverse));
+    assert_eq!(arrived, says(Sight::Arrived(Sign::Rarp)));
+    // Only the authority makes it the node's.
+    assert_eq!(node.learns(Input::Seen(at(), path::Sign::Frame)), []);
+    let committed = node.is_told(Role::New, MoveState::Spreading);
+    assert_eq!(committed, [Effect::Presence(at(), Presence::Here(tunnels()))]);
+    assert!(node.0.not_here().is_empty());
+    // It never goes, whichever word comes first.
+    assert_eq!(node.in_force(), []);
+    assert!(has_the_entry(&node.learns(Input::Wanted(wanted(true, 2)))));
+    assert_eq!(node.is_told(Role::New, MoveState::Draining), []);
+    assert_eq!(node.learns(Input::Told(Arc::default())), [Effect::Presence(at(), Presence::default())]);
+}
+
+#[test]
+fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
+    use crate::mapping::InFlight::Auto;
+    let mut node = Node::new(true);
+    assert_eq!(node.is_told(Role::Old, MoveState::Preparing), says(Sight::Ready));
+    assert_eq!(node.is_told(Role::Old, MoveState::Prepared), []);
+    let left = node.is_told(Role::Old, MoveState::Detached);
+    assert_eq!(left, [Effect::Presence(at(), departed(600_000, Auto))]);
+    assert_eq!(node.in_force(), says(Sight::Ready));
+    // Operators want it elsewhere. Here it stays, for what is in flight.
+    assert!(has_the_entry(&node.learns(Input::Wanted(wanted(false, 2)))));
+    assert_eq!(node.is_told(Role::Old, MoveState::Spreading), []);
+    assert_eq!(node.0.not_here().len(), 1);
+    node.1 = 1_000;
+    let drains = node.is_told(Role::Old, MoveState::Draining);
+    assert_eq!(drains, [Effect::Presence(at(), departed(61_000, Auto))]);
+    assert_eq!(node.in_force(), []);
+    node.1 = 2_500;
+    assert_eq!(node.learns(Input::Tick(10, true)), []);
+    node.1 = 4_400;
+    assert_eq!(node.learns(Input::Tick(10, true)), []);
+    node.1 = 4_500;
+    assert_eq!(node.learns(Input::Tick(10, true)), says(Sight::Drained));
+    assert!(!has_the_entry(&node.learns(Input::Told(Arc::default()))));
+}
+
+#[test]
+fn what_does_not_arrive_goes_back_with_what_was_held() {
+    use crate::mapping::InFlight::Auto;
+    let mut new = Node::new(false);
+    let _ = new.is_told(Role::New, MoveState::Preparing);
+    let _ = new.in_force();
+    let _ = new.learns(Input::Config(config(true)));
+    let back = new.is_told(Role::New, MoveState::Aborting);
+    assert_eq!(back, [Effect::Presence(at(), departed(60_000, Auto))]);
+    let undone = new.in_force();
+    assert!(!has_the_entry(&undone));
+    assert_eq!(undone[1..], says(Sight::Drained));
+    assert_eq!(new.learns(Input::Told(Arc::default())), []);
+
+    let mut old = Node::new(true);
+    let _ = old.is_told(Role::Old, MoveState::Detached);
+    let _ = old.in_force();
+    let back = old.is_told(Role::Old, MoveState::Aborting);
+    assert_eq!(back, [Effect::Presence(at(), Presence::Here(tunnels()))]);
+    assert_eq!(old.in_force(), says(Sight::Drained));
+    assert_eq!(old.learns(Input::Told(Arc::default())), [Effect::Presence(at(), Presence::default())]);
+}
+
+#[test]
+fn what_arrives_while_nobody_can_say_so_is_here_after_a_second() {
+    let mut node = Node::new(false);
+    let _ = node.is_told(Role::New, MoveState::Prepared);
+    let _ = node.in_force();
+    node.1 = 100;
+    assert_eq!(node.learns(Input::Tick(0, true)), []);
+    assert_eq!(node.learns(Input::Seen(at(), path::Sign::Frame)), says(Sight::Arrived(Sign::Frame)));
+    node.1 = 1_000;
+    assert_eq!(node.learns(Input::Tick(0, true)), []);
+    node.1 = 1_999;
+    assert_eq!(node.learns(Input::Tick(0, false)), []);
+    node.1 = 2_000;
+    assert_eq!(node.learns(Input::Tick(0, false)), [Effect::Presence(at(), Presence::Here(tunnels()))]);
+}
+
+#[test]
+fn what_cannot_be_is_said_with_the_way_out() {
+    let mut node = Node::new(false);
+    let _ = node.is_told(Role::New, MoveState::Preparing);
+    let why = "domain tasks has no VNI".to_owned();
+    let refused = node.learns(Input::InForce(at(), Err(why.clone())));
+    assert_eq!(refused.last(), Some(&Effect::Say(MoveId(9), Sight::Failed(why))));
+
+    let mut node = Node::new(false);
+    let mut elsewhere = told(Role::New, MoveState::Preparing);
+    elsewhere.vtep = Some("fd00:9::9".parse().unwrap());
+    let effects = node.learns(Input::Told(Arc::new(BTreeMap::from([(MoveId(9), elsewhere)]))));
+    let Some(Effect::Say(_, Sight::Failed(why))) = effects.last() else { panic!("{effects:?}") };
+    assert!(why.contains("fd00:9::9") && why.contains("nves[].vtep"), "{why}");
+
+    // What refuses the entry may still be on its way.
+    let mut node = Node::new(false);
+    let _ = node.is_told(Role::New, MoveState::Preparing);
+    let _ = node.in_force();
+    let name = ObjectName::Attachment("vm".to_owned());
+    let refused = vec![RefusedEntry { name, why: "no such network".to_owned() }];
+    assert_eq!(node.learns(Input::Refused(refused.clone())), []);
+    assert_eq!(node.0.of_operators(refused), []);
+    node.1 = 4_000;
+    let failed = node.learns(Input::Tick(0, true));
+    assert_eq!(failed, says(Sight::Failed("no such network".to_owned())));
+}
