@@ -27,7 +27,7 @@ fn restore(from: &Path, to: &Path, epoch: u8, now_s: u64) -> Result<(Summary, Op
 
 fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
-    let mac = (sequence % 2 == 0).then_some(Mac([2, 0, 0, 0, 0, sequence as u8]));
+    let mac = sequence.is_multiple_of(2).then_some(Mac([2, 0, 0, 0, 0, sequence as u8]));
     Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence, mac }
 }
 
