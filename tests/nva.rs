@@ -58,6 +58,7 @@ fn hello(nve: &str) -> up::Message {
         boot: 1,
         asks: false,
         digests: false,
+        moves: Vec::new(),
     })
 }
 
@@ -648,7 +649,7 @@ async fn a_storm_of_registrations_of_one_identifier_makes_few_changes_and_hurts_
     let sends = tokio::spawn(async move {
         for n in 0..storm {
             let locators = vec![v1::Locator { prefix: locator(1), priority: 0, weight: 1 + n % 1_000 }];
-            let register = v1::Register { id: n.into(), key, locators, known_sequence: 0 };
+            let register = v1::Register { id: n.into(), key, locators, known_sequence: 0, mac: 0 };
             up.send(v1::Up { message: Some(up::Message::Register(register)) }).await.unwrap();
         }
     });

@@ -4,8 +4,6 @@ mod bindings;
 mod fields;
 mod moves;
 
-pub use fields::Malformed;
-
 pub use super::malformed::Malformed;
 
 use super::catalogue::Seen;
@@ -18,7 +16,7 @@ use crate::ila::Locator;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
 use crate::net::Mac;
-use fields::{MAX_NAME, MAX_OBJECT_NAME, MAX_WHY, malformed, read_key, shortened, write_key};
+use fields::{MAX_OBJECT_NAME, MAX_WHY, read_key, shortened, write_key};
 use prost::Message;
 use prost::bytes::BytesMut;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! Names an identifier.
 
-use super::model::Network;
 use crate::ila::{Identifier, IdentifierType};
 use std::fmt;
 use std::net::Ipv6Addr;
+
+/// A virtual network: the upper 64 bits of its SIR prefix, and its VNID.
+pub type Network = (u64, u32);
 
 /// An identifier in its SIR domain, which its SIR prefix names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,11 +10,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use super::key::Key;
+pub use super::key::{Key, Network};
 pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
-
-/// A virtual network: the upper 64 bits of its SIR prefix, and its VNID.
-pub type Network = (u64, u32);
 
 /// What is known of one identifier. One without locators was released: it is kept for its owner until no cache holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]

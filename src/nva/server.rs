@@ -13,7 +13,7 @@ use super::model::{Key, ObjectKey};
 use super::registry::moving::{MoveCommand, MoveRequest};
 use super::registry::{LocatorChange, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
-use super::watch::Hub;
+use super::watch::{Hub, unix_ms};
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::tls::Role;
 use crate::tls::server::{Chain, Trust};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
@@ -501,12 +501,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Milliseconds since 1970.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 async fn at(time: Instant) {

@@ -76,7 +76,8 @@ pub(super) struct Hub {
     missed: AtomicU64,
 }
 
-fn now_ms() -> u64 {
+/// Milliseconds since 1970.
+pub(super) fn unix_ms() -> u64 {
     // A clock before 1970 is at 1970.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
@@ -85,7 +86,7 @@ impl Hub {
     /// One without events.
     pub(super) fn new() -> Arc<Self> {
         // No process makes a thousand events in each millisecond of its life: a later one begins above it.
-        Self::from(now_ms() * 1_000)
+        Self::from(unix_ms() * 1_000)
     }
 
     fn from(begin: u64) -> Arc<Self> {
@@ -108,7 +109,7 @@ impl Hub {
         bound(&mut event);
         let mut ring = self.ring();
         ring.last += 1;
-        let told = Arc::new(Told { number: ring.last, time_ms: now_ms(), who, from, event });
+        let told = Arc::new(Told { number: ring.last, time_ms: unix_ms(), who, from, event });
         log(&told);
         *ring.counts.entry(told.event.kind).or_default() += 1;
         if ring.kept.len() == KEPT {

@@ -196,6 +196,38 @@ fn when_identifiers_are_frozen_has_defaults_and_bounds() {
 }
 
 #[test]
+fn states_of_moves_and_ends_of_tunnels_have_defaults_and_bounds() {
+    let parse = |more: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n{more}\n"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    let moves = parse("").unwrap().moves;
+    assert_eq!((moves.prepare_s, moves.prepared_s, moves.detached_s), (5, 3600, 30));
+    assert_eq!((moves.spread_s, moves.drain_idle_s, moves.drain_s, moves.abort_s), (5, 2, 60, 5));
+    assert_eq!((moves.per_nve, parse("moves: {per_nve: 4096}").unwrap().moves.per_nve), (256, 4_096));
+    for wrong in ["prepare_s: 0", "prepared_s: 86401", "detached_s: 601", "spread_s: 61", "drain_idle_s: 0"]
+        .iter()
+        .chain(&["drain_s: 601", "abort_s: 0", "per_nve: 0"])
+    {
+        let errors = parse(&format!("moves: {{{wrong}}}")).unwrap_err().to_string();
+        let key = wrong.split(':').next().unwrap();
+        assert!(errors.contains(&format!("moves.{key}")), "{errors}");
+    }
+    let vtep = |address: &str| parse(&format!("nves: [{{name: n, vtep: \"{address}\"}}]"));
+    for good in ["192.0.2.1", "fd00:1::1"] {
+        assert_eq!(vtep(good).unwrap().nves["n"].vtep, good.parse().ok());
+    }
+    for wrong in ["nve1", "::", "ff02::1", "127.0.0.1", "192.0.2.1/24"] {
+        let errors = vtep(wrong).unwrap_err().to_string();
+        assert!(errors.contains("nves[0].vtep: `") && errors.contains("of one host"), "{errors}");
+    }
+    let change = parse("").unwrap().changes(&parse("moves: {abort_s: 6}").unwrap());
+    assert!(matches!(&change[..], [change] if change.path == "moves" && change.reload));
+}
+
+#[test]
 fn quotas_are_of_networks_of_known_domains_and_one_for_each() {
     let parse = |quotas: &str| {
         let text = format!(

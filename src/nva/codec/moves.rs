@@ -1,10 +1,9 @@
 //! Moves on the wire.
 
-use super::fields::{
-    MAX_NAME, MAX_OBJECT_NAME, MAX_WHY, Malformed, malformed, read_key, shortened, write_key,
-};
+use super::fields::{MAX_OBJECT_NAME, MAX_WHY, read_key, shortened, write_key};
 use crate::config::{Entry, ObjectName};
 use crate::ila::Locator;
+use crate::nva::malformed::{MAX_NAME, Malformed, malformed};
 use crate::nva::message::{
     InFlight, Mode, Modes, MoveId, MoveReport, MoveState, MoveTold, MoveWhat, MovesPart, Place, Role, Sign,
     Token,

@@ -7,6 +7,7 @@ use super::provision::{attachment, delete, network, rules};
 use super::*;
 use crate::config::ObjectName;
 use crate::ila::Identifier;
+use crate::net::Mac;
 use crate::nva::authority::{Authority, Commit, Effect, Input, LIMITS, SessionId, Ticket};
 use crate::nva::catalogue::Catalogue;
 use crate::nva::client::{self, Client, NodeMoves, Objects, Sight};
@@ -16,9 +17,10 @@ use crate::nva::message::{
     Down, Encoded, InFlight, Mode, MoveId, MoveReport, MoveState, MoveTold, MoveWhat, Role, Sign, Token, Up,
 };
 use crate::nva::mobility::{Fact, MoveRules, TOKEN_BYTES};
+use crate::nva::model::Binding;
 use crate::nva::registry::moving::{MoveCommand, MoveRequest, Which};
 use crate::nva::registry::{FreezeRules, Quotas, Registry};
-use crate::nva::store::{Memory, Store};
+use crate::nva::store::{Memory, Store, Stored};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use world::{World, keys};
@@ -126,20 +128,21 @@ fn what_is_said_twice_or_late_or_by_the_wrong_nve_changes_nothing() {
         for nve in 1..=4 {
             for (n, what) in whats(Token([1; TOKEN_BYTES])).into_iter().enumerate() {
                 use MoveState::{Aborting, Detached, Draining, Prepared, Preparing};
-                let goes_on = match (state, n, nve) {
-                    (Preparing, 0, 1 | 2) | (Preparing | Prepared | Detached, 1, 1 | 2) => true,
-                    (Prepared, 2, 1) | (Preparing | Prepared | Detached, 3, 2) => true,
-                    (Draining, 4, 1) | (Aborting, 4, 1 | 2) => true,
-                    _ => false,
-                };
+                let goes_on = matches!(
+                    (state, n, nve),
+                    (Preparing, 0, 1 | 2)
+                        | (Preparing | Prepared | Detached, 1, 1 | 2)
+                        | (Prepared, 2, 1)
+                        | (Preparing | Prepared | Detached, 3, 2)
+                        | (Draining, 4, 1)
+                        | (Aborting, 4, 1 | 2)
+                );
                 if goes_on {
                     continue;
                 }
                 let mut world = World::new();
                 let id = world.comes_to(1, 2, *state);
                 let before = world.store.load().unwrap();
-                let tenth = world.nves[nve as usize - 1].stream.is_some();
-                assert!(tenth);
                 world.lies(nve, id, what.clone());
                 let after = world.store.load().unwrap();
                 assert_eq!(before, after, "{what:?} of nve{nve} in {state:?}");
@@ -334,7 +337,7 @@ fn one_attachment_moves_once_at_a_time_and_again_while_the_first_move_drains() {
 }
 
 #[test]
-fn a_thousand_moves_to_and_fro_freeze_nothing_and_leave_nothing() {
+fn moves_to_and_fro_freeze_nothing_and_leave_nothing() {
     let mut world = World::new();
     for n in 0..100 {
         let (from, to) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
@@ -438,7 +441,7 @@ fn what_a_move_brought_is_not_released_by_an_nve_that_begins_anew() {
         world.step(Input::Up(session, up));
         world.commits(true);
     }
-    (0..5).for_each(|_| world.commits(true).then_some(()).unwrap_or_default());
+    (0..5).for_each(|_| _ = world.commits(true));
     assert_eq!(world.owners(), [Some(name(2)), Some(name(2))]);
 }
 
@@ -465,6 +468,50 @@ fn a_move_drains_once_every_subscriber_has_applied_it() {
     world.tick(200);
     world.commits(true);
     assert_eq!(world.state(id), Some(MoveState::Draining));
+}
+
+#[test]
+fn what_another_authority_of_the_store_did_is_told_to_those_who_have_their_session_here() {
+    for (to, mode) in [(2, Mode::Hot), (3, Mode::Hot)] {
+        let (mut here, mut there) = (World::new(), World::new());
+        // There, nobody knows what this one takes.
+        there.step(Input::AtOthers(vec![(name(to), "nva1".to_owned())]));
+        let request = there.request(1, to, mode);
+        there.step(Input::Move(Ticket(1), "alice".to_owned(), request));
+        let Commit { revision, transaction, .. } = there.commit.take().unwrap();
+        here.store.commit(revision, &transaction).unwrap();
+        here.step(Input::Others(transaction, Vec::new()));
+        here.settle();
+        let id = MoveId(revision);
+        if to == 3 {
+            let one = here.at().moves().get(id).unwrap();
+            let why = &one.timeline.last().unwrap().how;
+            assert_eq!(one.state, MoveState::Aborting);
+            assert!(why.starts_with("nve3: nve3 does not take hot moves"), "{why}");
+            here.assert_clean(1);
+            continue;
+        }
+        assert_eq!(here.told(1, id).unwrap().state, MoveState::Preparing);
+        here.sees(1, id, Sight::Ready);
+        here.sees(2, id, Sight::Ready);
+        here.sees(2, id, Sight::Arrived(Sign::Frame));
+        here.assert_clean(2);
+    }
+}
+
+#[test]
+fn a_store_that_is_read_anew_ends_and_begins_moves_for_those_who_are_told_of_them() {
+    let mut world = World::new();
+    let empty = world.store.load().unwrap();
+    let id = world.comes_to(1, 2, MoveState::Prepared);
+    let stored = world.store.load().unwrap();
+    world.step(Input::Replaced(Stored { revision: stored.revision + 1, ..empty }));
+    world.settle();
+    assert_eq!((world.told(1, id), world.at().registry().catalogue().expected_count()), (None, 0));
+    world.step(Input::Replaced(Stored { revision: stored.revision + 2, ..stored }));
+    world.settle();
+    assert_eq!(world.told(2, id).unwrap().state, MoveState::Prepared);
+    assert_eq!(world.at().registry().catalogue().expected_count(), 1);
 }
 
 /// A number below `below`.
@@ -523,6 +570,8 @@ fn whatever_breaks_an_attachment_is_at_one_nve_and_nothing_is_left_in_the_end() 
                 .collect();
             assert_eq!(at, [v4.unwrap()], "seed {seed}");
         }
+        // What was said is heard; one of which nobody says more is for somebody to decide.
+        world.wait(15_000);
         if world.at().moves().iter().any(|one| one.state.is_before_commit()) {
             world.says(Fact::Abort).unwrap();
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// How long packets in flight are sent on if nobody says when that ends (VMM draft §5).
 const IN_FLIGHT_MS: u64 = 600_000;
 /// How long an entry may be refused, for want of what is still on its way, before the move fails.
-const PATIENCE_MS: u64 = 4_000;
+const ON_ITS_WAY_MS: u64 = 4_000;
 /// How long an arrival may wait for the authority while there is no session. Then it counts without it.
 const ALONE_MS: u64 = 1_000;
 
@@ -279,7 +279,7 @@ impl Part {
                     return Some(Sight::Ready);
                 }
                 let why = refused.cloned().unwrap_or_else(|| "it is not in force".to_owned());
-                (now_ms >= self.since_ms + PATIENCE_MS).then_some(Sight::Failed(why))
+                (now_ms >= self.since_ms + ON_ITS_WAY_MS).then_some(Sight::Failed(why))
             }
             // Those who wait for it may go on: nothing of it is delivered here any more.
             (Role::Old, Detached) => self.is_in_force.then_some(Sight::Ready),

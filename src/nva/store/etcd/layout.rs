@@ -308,6 +308,8 @@ mod tests {
         assert!(layout.record(key).starts_with(&layout.shard(0xb5)));
         assert_eq!(layout.place(layout.head().as_bytes()), Place::Head);
         assert_eq!(layout.place(layout.session("nve1").as_bytes()), Place::Session("nve1".to_owned()));
+        assert_eq!(layout.one_move(MoveId(0x1f)), "/ilagate/lab/m/000000000000001f");
+        assert_eq!(layout.place(layout.one_move(MoveId(0x1f)).as_bytes()), Place::Move(MoveId(0x1f)));
         assert_eq!(layout.place(layout.restored().as_bytes()), Place::Restored);
         assert_eq!(layout.place(layout.completed("nve1").as_bytes()), Place::Completed("nve1".into()));
         let mark = Mark {

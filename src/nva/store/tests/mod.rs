@@ -7,6 +7,7 @@ use super::*;
 use crate::config::ObjectName;
 use crate::ila::Locator;
 use crate::net::Mac;
+use crate::nva::mobility::{InFlight, Mode, Moment, Move, MoveId, MoveState, Said, Token};
 use crate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 use std::path::{Path, PathBuf};
 
@@ -269,6 +270,63 @@ fn what_operators_want_is_kept_beside_the_records_and_is_in_backups() {
         assert_eq!(backup(&stored, &copy).unwrap().objects, 2);
         assert_eq!(Embedded::open(&copy, [1; EPOCH]).unwrap().load().unwrap().objects, expected);
     }
+}
+
+/// A move in which nothing is as it is by default.
+fn one_move(id: u64, state: MoveState) -> (MoveId, Move) {
+    let text = |text: &str| text.to_owned();
+    let moment = Moment { at_ms: 7, what: text("preparing"), by: text("alice"), how: text("hot \"é\"") };
+    let one = Move {
+        id: MoveId(id),
+        attachment: text("vm1"),
+        from: text("nve1"),
+        to: text("nve2"),
+        document: text("{name: vm1}"),
+        networks: vec![text("red")],
+        keys: vec![key(1), key(u64::MAX)],
+        mode: Mode::Warm,
+        in_flight: InFlight::Retranslate,
+        token: Token([0xab; 16]),
+        state,
+        since_ms: 5,
+        said: Said { old: true, new: false },
+        overdue: true,
+        sequence: 9,
+        committed: 8,
+        seeded_ms: Some(6),
+        timeline: vec![moment],
+    };
+    (MoveId(id), one)
+}
+
+#[test]
+fn moves_are_kept_until_they_are_over_and_are_in_no_backup() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nva.redb");
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(Memory::default()), Box::new(Embedded::open(&path, [7; EPOCH]).unwrap())];
+    for mut store in stores {
+        assert!(store.load().unwrap().moves.is_empty());
+        let mut all: Vec<(MoveId, Move)> =
+            MoveState::ALL.iter().zip(1..).map(|(state, id)| one_move(id, *state)).collect();
+        let write = |moves| Transaction { moves, ..Transaction::default() };
+        store.commit(1, &write(all.iter().cloned().map(|(id, one)| (id, Some(one))).collect())).unwrap();
+        assert_eq!(store.load().unwrap().moves, all);
+        // Over, in the same transaction as another one that goes on; and one that was over already.
+        let (gone, _) = all.remove(0);
+        all[0].1.state = MoveState::Draining;
+        let moves = vec![(gone, None), (MoveId(99), None), (all[0].0, Some(all[0].1.clone()))];
+        store.commit(2, &write(moves)).unwrap();
+        let stored = store.load().unwrap();
+        assert_eq!((stored.revision, &stored.moves), (2, &all));
+        let copy = directory.path().join("copy.redb");
+        let _ = std::fs::remove_file(&copy);
+        backup(&stored, &copy).unwrap();
+        assert!(Embedded::open(&copy, [1; EPOCH]).unwrap().load().unwrap().moves.is_empty());
+        assert!(!std::fs::read(&copy).unwrap().windows(8).any(|bytes| bytes == b"abababab"));
+    }
+    // What was kept is read again.
+    assert_eq!(Embedded::open(&path, [1; EPOCH]).unwrap().load().unwrap().moves.len(), 5);
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl World {
                     let keys = own.flat_map(|(_, seen)| {
                         registry.map_or(Vec::new(), |it| it.keys_of(&seen.entry).unwrap())
                     });
-                    let attached = keys.map(|key| (key, at_all(n as u64 + 1).into())).collect();
+                    let attached = keys.map(|key| (key, bound(n as u64 + 1))).collect();
                     self.client(n, client::Input::Attached(attached));
                     self.client(n, client::Input::Provisioned(objects.known.clone(), Vec::new()));
                 }
@@ -363,11 +363,11 @@ impl World {
 }
 
 /// All locators of an NVE in the domain, as its node registers them.
-fn at_all(nve: u64) -> Vec<Choice> {
+fn bound(nve: u64) -> Binding {
     let mut all: Vec<Choice> =
         (0..2).map(|n| Choice { locator: locator(nve, n), priority: 0, weight: 1 }).collect();
     all.sort_unstable();
-    all
+    Binding { choices: all, mac: Mac::from_bits(0x0200_0000_000a) }
 }
 
 /// The identifiers of vm1.
