@@ -138,6 +138,15 @@ async fn a_vm_moves_although_its_authority_is_killed_on_the_way_and_ilactl_shows
     assert_eq!(moves[0]["state"], "done");
     let why = refused(&authority, "oscar", "vm arrived vm1").await;
     assert!(why.contains("attachment vm1 does not move"), "{why}");
+    let metrics = scrape(&authority);
+    for line in [
+        "ila_nva_moves_ended_total{result=\"done\"} 1",
+        "ila_nva_moves_refused_total 1",
+        "ila_nva_move_spread_seconds_count 1",
+    ] {
+        assert!(metrics.lines().any(|known| known == line), "{line}: {metrics}");
+    }
+    assert!(authority.is_well());
     let hex: String = expected.token.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(
         !authority.said(&hex) && authority.said("move_refused"),
