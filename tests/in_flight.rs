@@ -78,7 +78,7 @@ impl Move {
     }
 
     /// Carries a frame of VM1 to the old node, and gives what that sent on.
-    fn to_old(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
+    fn reach_old(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         let on_wire = through(self.sender.receive(ACCESS, frame), FABRIC);
         on_wire.iter().flat_map(|frame| through(self.old.receive(FABRIC, &carried(frame)), FABRIC)).collect()
     }
@@ -130,7 +130,7 @@ fn a_packet_in_flight_is_tunnelled_held_and_delivered_as_it_would_have_been_befo
         let (kind, frame) = kinds(7).swap_remove(n);
         let on_wire = through(undisturbed.sender.receive(ACCESS, &frame), FABRIC);
         let before = through(undisturbed.old.receive(FABRIC, &carried(&on_wire[0])), ACCESS);
-        let tunnelled = moving.to_old(&frame);
+        let tunnelled = moving.reach_old(&frame);
         // RFC 7348: outer addresses, ports, VNI and the frame that VM2 would have got.
         let outer = &tunnelled[0][14..];
         assert_eq!((source(outer), destination(outer), outer[6]), (vtep(2), vtep(3), 17), "{kind}");
@@ -213,7 +213,7 @@ fn what_does_not_fit_the_tunnel_goes_by_the_new_locator_and_arrives_the_same() {
     let before = through(undisturbed.old.receive(FABRIC, &carried(&on_wire[0])), ACCESS);
     for in_flight in [None, Some(InFlight::Auto), Some(InFlight::Retranslate)] {
         let mut it = Move::prepared(1, in_flight);
-        let on_wire = it.to_old(&frame);
+        let on_wire = it.reach_old(&frame);
         assert_eq!(
             (on_wire[0].len(), destination(&on_wire[0][14..]) >> 64),
             (frame.len(), u128::from(locator(3).0))
@@ -229,7 +229,7 @@ fn what_does_not_fit_the_tunnel_goes_by_the_new_locator_and_arrives_the_same() {
     }
     // Whoever wants the tunnel alone has its sender told what fits: 1500 less 70.
     let mut it = Move::prepared(1, Some(InFlight::Tunnel));
-    let answer = it.to_old(&frame);
+    let answer = it.reach_old(&frame);
     let told = told(&answer[0][14..]);
     assert_eq!((told.kind, told.parameter), (2, 1430));
     assert_eq!(it.old.lost(DropReason::PacketTooBig), 1);
@@ -240,14 +240,14 @@ fn what_does_not_fit_the_tunnel_goes_by_the_new_locator_and_arrives_the_same() {
 fn a_small_packet_goes_by_the_new_locator_if_it_is_to_and_nowhere_if_it_is_not_to() {
     for (kind, frame) in kinds(3) {
         let mut it = Move::prepared(1, Some(InFlight::Retranslate));
-        let on_wire = it.to_old(&frame);
+        let on_wire = it.reach_old(&frame);
         assert_eq!(destination(&on_wire[0][14..]) >> 64, u128::from(locator(3).0), "{kind}");
         assert_eq!(it.new.receive(FABRIC, &carried(&on_wire[0])), []);
         it.cut_over();
         assert_eq!((it.new.sent.len(), number(&it.new.sent[0].1)), (1, 3), "{kind}");
         it.books_balance();
         let mut it = Move::prepared(1, Some(InFlight::Drop));
-        assert_eq!(it.to_old(&frame), Vec::<Vec<u8>>::new());
+        assert_eq!(it.reach_old(&frame), Vec::<Vec<u8>>::new());
         assert_eq!(it.old.lost(DropReason::Departed), 1);
         it.books_balance();
     }
@@ -264,7 +264,7 @@ fn fragments_of_ipv4_are_held_and_come_back_as_they_were() {
         for piece in ilagate::siit::fragment::v4(&packet, 1252).unwrap() {
             let mut bytes = vec![0; piece.len()];
             piece.write(&mut bytes).unwrap();
-            for on_wire in it.to_old(&ipv4_frame(ANYCAST, VM1, &bytes)) {
+            for on_wire in it.reach_old(&ipv4_frame(ANYCAST, VM1, &bytes)) {
                 assert_eq!(it.new.receive(FABRIC, &carried(&on_wire)), []);
             }
         }
@@ -290,7 +290,7 @@ fn beyond_what_is_held_exactly_the_rest_is_lost_and_nobody_waits_for_ever() {
     it.old.set(VM2, 0, Presence::Departed(departure(2, 3, None)));
     for n in 0..100 {
         let (_, frame) = kinds(n).swap_remove(0);
-        for on_wire in it.to_old(&frame) {
+        for on_wire in it.reach_old(&frame) {
             it.new.receive(FABRIC, &carried(&on_wire));
         }
     }
@@ -360,12 +360,12 @@ fn senders_beside_a_vm_that_has_left_reach_it_and_later_packets_follow_the_mappi
     assert_eq!(destination(&sent[0][14..]) >> 64, u128::from(locator(3).0));
     // What comes under the old locator is tunnelled until the time is over, and follows the mapping then.
     let (_, frame) = kinds(1).swap_remove(1);
-    assert_eq!(destination(&it.to_old(&frame)[0][14..]), vtep(3));
+    assert_eq!(destination(&it.reach_old(&frame)[0][14..]), vtep(3));
     it.old.wait_ms(5_000);
-    assert_eq!(destination(&it.to_old(&frame)[0][14..]) >> 64, u128::from(locator(3).0));
+    assert_eq!(destination(&it.reach_old(&frame)[0][14..]) >> 64, u128::from(locator(3).0));
     // Without a mapping it is dropped in silence.
     let (_, frame) = kinds(1).swap_remove(0);
-    assert_eq!(it.to_old(&frame), Vec::<Vec<u8>>::new());
+    assert_eq!(it.reach_old(&frame), Vec::<Vec<u8>>::new());
     assert_eq!(it.old.lost(DropReason::Departed), 1);
     it.books_balance();
 }
@@ -445,7 +445,7 @@ fn whoever_is_expected_is_seen_by_any_frame_and_what_it_sends_waits() {
 #[test]
 fn a_foreign_tunnel_leads_nowhere() {
     let (_, sent) = kinds(1).swap_remove(1);
-    let tunnelled = carried(&Move::prepared(1, None).to_old(&sent)[0]);
+    let tunnelled = carried(&Move::prepared(1, None).reach_old(&sent)[0]);
     let mut other_source = tunnelled.clone();
     other_source[14 + 23] ^= 1;
     let mut other_vni = tunnelled.clone();
@@ -510,7 +510,7 @@ fn no_frame_passes_two_tunnels_but_what_was_held_goes_back_with_the_vm() {
     let mut it = Move::prepared(1, None);
     let mut held = Vec::new();
     for (_, sent) in kinds(1).into_iter().chain(kinds(2)) {
-        held.extend(it.to_old(&sent));
+        held.extend(it.reach_old(&sent));
     }
     for frame in &held {
         assert_eq!(it.new.receive(FABRIC, &carried(frame)), []);
@@ -546,7 +546,7 @@ fn what_a_node_does_not_hold_any_more_leaves_nothing_behind() {
         it.new.set(VM2, 0, Presence::Expected(tunnels(3, 2)));
         it.old.set(VM2, 0, Presence::Departed(departure(2, 3, None)));
         let (_, sent) = kinds(round).swap_remove(0);
-        for frame in it.to_old(&sent) {
+        for frame in it.reach_old(&sent) {
             it.new.receive(FABRIC, &carried(&frame));
         }
         it.new.set(VM2, 0, Presence::Here(tunnels(3, 2)));
@@ -575,25 +575,25 @@ fn copies_to_groups_in_flight_arrive_as_they_would_have_and_not_twice() {
         assert_eq!(locators, [2, 3].map(|n| u128::from(locator(n).0)));
         [carried(&copies[0]), carried(&copies[1])]
     };
-    let [to_old, _] = copies(&mut undisturbed.sender, 1);
-    let before = through(undisturbed.old.receive(FABRIC, &to_old), ACCESS);
+    let [reach_old, _] = copies(&mut undisturbed.sender, 1);
+    let before = through(undisturbed.old.receive(FABRIC, &reach_old), ACCESS);
     assert_eq!((before.len(), &before[0][..6]), (1, &[0xff; 6][..]));
     let mut it = Move::with(&rules, 1);
     it.new.set(VM2, 0, Presence::Expected(tunnels(3, 2)));
     it.old.set(VM2, 0, Presence::Departed(Departure { until_ms: 5_000, ..departure(2, 3, None) }));
-    let [to_old, to_new] = copies(&mut it.sender, 1);
-    let tunnelled = through(it.old.receive(FABRIC, &to_old), FABRIC);
+    let [reach_old, reach_new] = copies(&mut it.sender, 1);
+    let tunnelled = through(it.old.receive(FABRIC, &reach_old), FABRIC);
     // The new node's own copy is not for who is not there.
-    assert_eq!(it.new.receive(FABRIC, &to_new), []);
+    assert_eq!(it.new.receive(FABRIC, &reach_new), []);
     assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), []);
     it.new.set(VM2, 0, Presence::Here(tunnels(3, 2)));
     assert_eq!(it.new.sent, [(ACCESS, before[0].clone())]);
     // Now the new node's own copies count.
     assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), []);
     assert_eq!(it.new.lost(DropReason::VxlanUndelivered), 1);
-    assert_eq!(it.new.receive(FABRIC, &to_new), [(ACCESS, before[0].clone())]);
+    assert_eq!(it.new.receive(FABRIC, &reach_new), [(ACCESS, before[0].clone())]);
     it.old.wait_ms(5_000);
-    assert_eq!(it.old.receive(FABRIC, &to_old), []);
+    assert_eq!(it.old.receive(FABRIC, &reach_old), []);
     assert_eq!(it.old.lost(DropReason::NoMembers), 1);
     it.books_balance();
 }
@@ -612,7 +612,7 @@ proptest! {
             it.cut_over();
         }
         let (_, sent) = kinds(9).swap_remove(kind);
-        let mut frame = carried(&it.to_old(&sent)[0]);
+        let mut frame = carried(&it.reach_old(&sent)[0]);
         for (at, value) in changes {
             if let Some(byte) = frame.get_mut(at) {
                 *byte = value;

@@ -370,7 +370,7 @@ fn an_authority_tells_prometheus_and_probes_how_it_is() {
         ("ila_nva_identifiers{state=\"held\"}", 1.0),
         ("ila_nva_nves{state=\"session\"}", 2.0),
         ("ila_nva_nves{state=\"away\"}", 0.0),
-        ("ila_nva_lag_transactions", 1.0),
+        ("ila_nva_lag_transactions", 0.0),
         ("ila_nva_requests_total{result=\"accepted\"}", 1.0),
         ("ila_nva_requests_total{result=\"refused\"}", 1.0),
         ("ila_nva_commits_total{result=\"durable\"}", 1.0),
@@ -605,7 +605,12 @@ async fn blocks_and_locators_are_of_one_nve_over_a_restart_and_operators_see_who
     let (seen, text) = authority.ilactl("operator-victor", &["blocks"]);
     assert!(seen && text.contains(&format!("{prefix}/92")) && text.lines().count() == 3, "{text}");
     let (_, text) = authority.ilactl("operator-victor", &["blocks", "--nve", "nve1"]);
-    assert!(text.contains("  nve1  ") && text.contains("59m 5") && text.lines().count() == 2, "{text}");
+    assert!(
+        text.contains("  nve1  ")
+            && (text.contains("59m 5") || text.contains("1h 0m 0s"))
+            && text.lines().count() == 2,
+        "{text}"
+    );
     // A block that is not asked for in a session is taken back.
     let session = authority.welcome("nve2").await;
     session.say(up::Message::Complete(v1::Complete {})).await;
@@ -613,6 +618,7 @@ async fn blocks_and_locators_are_of_one_nve_over_a_restart_and_operators_see_who
     let end = Instant::now() + TIMEOUT;
     while blocks() != "[]\n" {
         assert!(Instant::now() < end, "{}", blocks());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Locators.
     let ilactl = |who: &str, words: &[&str]| authority.ilactl(who, words);

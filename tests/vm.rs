@@ -83,7 +83,11 @@ async fn says(session: &Session, id: u64, what: What) {
 
 async fn wants_vm1(authority: &Authority) {
     let network = authority.directory.path().join("red.yaml");
-    std::fs::write(&network, "{name: red, vnid: 7, domain: tasks, ipv4: [{prefix: 10.0.0.0/24}]}").unwrap();
+    std::fs::write(
+        &network,
+        "{name: red, vnid: 7, domain: tasks, ipv4: [{prefix: 10.0.0.0/24, gateway: 10.0.0.254}]}",
+    )
+    .unwrap();
     told(authority, "oscar", &format!("nva network add --file {}", network.display())).await;
     let vm1 = "vm attach nve1 vm1 --port a --mac 02:00:00:00:00:0a --network red --address 10.0.0.5";
     told(authority, "oscar", vm1).await;
@@ -134,7 +138,8 @@ async fn a_vm_moves_although_its_authority_is_killed_on_the_way_and_ilactl_shows
     let whats: Vec<&str> = timeline.iter().map(|moment| moment["what"].as_str().unwrap()).collect();
     assert_eq!(whats, ["preparing", "prepared", "detached", "arrived", "spreading", "draining"]);
     let by = |n: usize| (timeline[n]["who"].as_str().unwrap(), timeline[n]["how"].as_str().unwrap());
-    assert_eq!((by(0).0, by(2), by(3)), ("oscar", ("oscar", "told so"), ("nve2", "RARP")));
+    let oscar = "ilagate://lab/operator/oscar";
+    assert_eq!((by(0).0, by(2), by(3)), (oscar, (oscar, "told so"), ("nve2", "RARP")));
     assert_eq!(moves[0]["state"], "done");
     let why = refused(&authority, "oscar", "vm arrived vm1").await;
     assert!(why.contains("attachment vm1 does not move"), "{why}");
@@ -149,7 +154,7 @@ async fn a_vm_moves_although_its_authority_is_killed_on_the_way_and_ilactl_shows
     assert!(authority.is_well());
     let hex: String = expected.token.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(
-        !authority.said(&hex) && authority.said("move_refused"),
+        !authority.said(&hex) && authority.said("what an NVE says of a move is refused"),
         "the log has what is refused, and no token"
     );
 }

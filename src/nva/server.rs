@@ -59,7 +59,7 @@ enum Event {
     Look(Look),
     /// An operator wants something that is answered once it is durable.
     Ask(Ask, Author, oneshot::Sender<Released>),
-    Reconfigure(Configured, oneshot::Sender<()>),
+    Reconfigure(Box<Configured>, oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
 
@@ -137,7 +137,7 @@ impl AuthorityHandle {
     /// Takes over another configuration.
     pub(super) async fn reconfigure(&self, configured: Configured) -> Result<(), Gone> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Event::Reconfigure(configured, tell)).await.map_err(|_| Gone)?;
+        self.0.send(Event::Reconfigure(Box::new(configured), tell)).await.map_err(|_| Gone)?;
         told.await.map_err(|_| Gone)
     }
 
@@ -319,7 +319,7 @@ impl Server {
                     }
                     Some(Event::Ask(ask, author, tell)) => ask(self.ticket(author, tell)),
                     Some(Event::Reconfigure(configured, tell)) => {
-                        self.step(Input::Reconfigured(configured));
+                        self.step(Input::Reconfigured(*configured));
                         // Whoever asked may be gone.
                         let _ = tell.send(());
                         continue;

@@ -27,8 +27,8 @@ use crate::node::shell::load;
 use crate::node::stats::PortFacts;
 use crate::nva::client::Objects;
 use crate::nva::model::Known;
-use crate::path::{Notice, Sign};
-use crate::table::{Action, AttachmentKey, HopState, PortId};
+use crate::path::Notice;
+use crate::table::{Action, HopState, PortId};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -68,8 +68,6 @@ struct Bench {
     for_authority: Vec<ForAuthority>,
     provisioned: Vec<(Known, Vec<RefusedEntry>)>,
     watch: Option<WatchOrder>,
-    /// VMs and tasks that were seen although they are not here.
-    seen: Vec<(AttachmentKey, Sign)>,
     _dir: tempfile::TempDir,
 }
 
@@ -134,7 +132,6 @@ impl Bench {
             for_authority: Vec::new(),
             provisioned: Vec::new(),
             watch: None,
-            seen: Vec::new(),
             _dir: dir,
         };
         bench.carry_out(effects);

@@ -150,6 +150,7 @@ impl Rib {
                 Some(_) => {}
             }
         }
+        self.dirty |= self.presences.forget();
         applied
     }
 

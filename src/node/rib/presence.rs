@@ -40,6 +40,8 @@ struct Known {
     tunnels: Tunnels,
     /// It has left, and the time of packets in flight is over.
     over: bool,
+    /// The attachment, if it is no more: until its mappings are gone, packets still find them.
+    gone: Option<Attachment>,
 }
 
 /// All attachments that move.
@@ -68,9 +70,18 @@ impl Presences {
         })
     }
 
-    /// Forgets an attachment that is no more.
-    pub(super) fn forget(&mut self, key: AttachmentKey) {
-        self.all.remove(&key);
+    /// An attachment is no more, and its mappings go next.
+    fn leave(&mut self, key: AttachmentKey, attachment: &Attachment) {
+        if let Some(known) = self.all.get_mut(&key) {
+            known.gone = Some(attachment.clone());
+        }
+    }
+
+    /// Forgets attachments that are no more; the mappings of all of them are gone. Says whether there were any.
+    pub(super) fn forget(&mut self) -> bool {
+        let before = self.all.len();
+        self.all.retain(|_, known| known.gone.is_none());
+        self.all.len() != before
     }
 
     fn set(&mut self, key: AttachmentKey, presence: Presence) {
@@ -91,7 +102,7 @@ impl Presences {
             Presence::Here(tunnels) | Presence::Expected(tunnels) => tunnels.clone(),
             Presence::Departed(_) => before.map(|known| known.tunnels).unwrap_or_default(),
         };
-        self.all.insert(key, Known { presence, hold, tunnels, over: false });
+        self.all.insert(key, Known { presence, hold, tunnels, over: false, gone: None });
     }
 }
 
@@ -174,7 +185,8 @@ impl Render<'_> {
         let mut moves = Moves::default();
         let rib = self.rib;
         for (key, known) in &rib.presences.all {
-            let Some((_, attachment)) = rib.attachments.with_key(*key) else { continue };
+            let there = rib.attachments.with_key(*key).map(|(_, attachment)| attachment);
+            let Some(attachment) = there.or(known.gone.as_ref()) else { continue };
             let vni = rib.vni(attachment).ok();
             let then = match &known.presence {
                 Presence::Here(_) => Then::Deliver(rib.local(*key)),
@@ -289,14 +301,17 @@ impl Rib {
         Local { hop: Hop::ready(attached.port, attached.mac, router, 0, mtu, HopId(0)), ..local }
     }
 
-    /// Forgets where the VMs and tasks of attachments are that are no more.
+    /// Where the VMs and tasks of attachments are that are no more is known until their mappings are gone.
     pub(super) fn forget_presences<'a>(
         &mut self,
         gone: impl Iterator<Item = &'a Attachment>,
         new: impl Fn(AttachmentKey) -> bool,
     ) {
-        for key in gone.map(attachment_key).filter(|key| !new(*key)) {
-            self.presences.forget(key);
+        for attachment in gone {
+            let key = attachment_key(attachment);
+            if !new(key) {
+                self.presences.leave(key, attachment);
+            }
         }
     }
 }

@@ -461,8 +461,8 @@ impl Cluster {
                 let passed_ms = 1 + self.chance.below(200);
                 self.tick(passed_ms);
             }
-            360..384 => self.change(n),
-            384..392 => self.break_stream(n),
+            360..380 => self.change(n),
+            380..392 => self.break_stream(n),
             392..394 => self.kill(s),
             394 => self.shared.forgotten = self.shared.told.len().saturating_sub(2),
             // The lease of its sessions ended.

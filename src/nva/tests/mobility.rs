@@ -131,6 +131,7 @@ fn what_is_said_twice_or_late_or_by_the_wrong_nve_changes_nothing() {
                 let goes_on = matches!(
                     (state, n, nve),
                     (Preparing, 0, 1 | 2)
+                        | (Detached, 0, 1)
                         | (Preparing | Prepared | Detached, 1, 1 | 2)
                         | (Prepared, 2, 1)
                         | (Preparing | Prepared | Detached, 3, 2)

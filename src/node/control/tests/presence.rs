@@ -166,5 +166,5 @@ fn a_sign_of_life_is_passed_on() {
     let mut bench = Bench::with(SITE);
     let notice = Notice::Seen { at: at(0, VM), sign: Sign::Reverse };
     bench.input(1_000, Input::Notice(notice));
-    assert_eq!(bench.seen, [(at(0, VM), Sign::Reverse)]);
+    assert_eq!(bench.for_authority, [ForAuthority::Seen(at(0, VM), Sign::Reverse)]);
 }
