@@ -318,6 +318,10 @@ impl Session {
                         self.move_on(moves::Input::Seen(at, sign));
                         continue;
                     }
+                    ForAuthority::LinkDown(port) => {
+                        self.move_on(moves::Input::LinkDown(port));
+                        continue;
+                    }
                 },
                 _ = tick.tick() => {
                     let live = self.stats.nva.live.load(Ordering::Relaxed) != 0;

@@ -164,6 +164,24 @@ def test_a_machine_arrives_while_the_authority_is_dead():
         net.stop()
 
 
+def test_a_machine_whose_link_goes_down_has_left():
+    with Lab("ilam") as lab:
+        net = MoveNetwork(lab).start()
+        vm = net.machines["vm"]
+        net.move("vm", "nve1", "nve2")
+        # Nobody says that it leaves.
+        vm.ns.run("ip link set to-nve1 down")
+        until(lambda: "carrier" in net.vm("show", "vm"), "the old host to see it leave")
+        stream = Stream(net.machines["peer"].ns, vm, vm.addresses[0], RATE)
+        time.sleep(0.2)
+        arrives(net, "vm", "nve2", "rarp")
+        drains(net)
+        told = stream.end()
+        expect(told.lost == 0 and told.again == 0, f"what came after that: {told}")
+        at_rest(net, ["task"], ["local", "vm"], ["peer", "blue"])
+        net.stop()
+
+
 def test_an_announcement_alone_moves_nothing():
     with Lab("ilam") as lab:
         net = MoveNetwork(lab).start()

@@ -148,6 +148,9 @@ impl Control {
             if up != was_up {
                 self.rib.set_link(port, up);
             }
+            if was_up && !up {
+                self.link_down(port);
+            }
             if announces {
                 self.announce(port, now_ms);
             }

@@ -12,7 +12,7 @@ use crate::nva::client::{NodeMoves, Objects, Seen, Sight};
 use crate::nva::message::{MoveId, MoveTold, Role};
 use crate::nva::model::Key;
 use crate::path;
-use crate::table::AttachmentKey;
+use crate::table::{AttachmentKey, PortId};
 use part::{Part, Traffic, place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(super) enum Input {
     Refused(Vec<RefusedEntry>),
     /// A VM or task sent a frame that is not here.
     Seen(AttachmentKey, path::Sign),
+    /// The link of a port went down.
+    LinkDown(PortId),
     /// What an [`Effect::Presence`] gave is in force in every worker, or is refused.
     InForce(AttachmentKey, Result<(), String>),
     /// Time has passed. So many packets were sent on after what has left so far; there is a session or not.
@@ -94,6 +96,10 @@ impl Parts {
                     .values_mut()
                     .filter(|part| part.at == Some(at))
                     .for_each(|part| part.seen(sign, now_ms));
+            }
+            Input::LinkDown(port) => {
+                let is_there = |part: &&mut Part| part.at.is_some_and(|at| at.port == port);
+                self.parts.values_mut().filter(is_there).for_each(Part::link_down);
             }
             Input::InForce(at, result) => {
                 let parts = self.parts.values_mut().filter(|part| part.at == Some(at));

@@ -61,6 +61,8 @@ pub(super) struct Part {
     kept: Option<Seen>,
     /// What was seen of it, at the new NVE, and when.
     arrived: Option<(Sign, u64)>,
+    /// It was seen to leave, at the old NVE.
+    left: bool,
     said: Option<(MoveState, Sight)>,
 }
 
@@ -79,6 +81,7 @@ impl Part {
             refused: None,
             kept: None,
             arrived: None,
+            left: false,
             said: None,
         };
         if let Some(before) = before {
@@ -161,6 +164,11 @@ impl Part {
         }
     }
 
+    /// The link of its port went down: what was there and is to leave has left.
+    pub(super) fn link_down(&mut self) {
+        self.left |= self.told.role == Role::Old && self.told.state == MoveState::Prepared;
+    }
+
     /// What the tables were told is in force, or is refused.
     pub(super) fn in_force(&mut self, result: &Result<(), String>) {
         (self.is_in_force, self.is_introduced) = (true, true);
@@ -181,6 +189,7 @@ impl Part {
             }
             (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
             (Role::New, Spreading | Draining) | (Role::Old, Aborting) => Presence::Here(self.tunnels()),
+            (Role::Old, Prepared) if self.left => Presence::Departed(self.departure(config)),
             (Role::Old, Preparing | Prepared) => Presence::default(),
             // What is sent back before the old NVE takes it would be lost, or go round.
             (Role::New, Aborting) if !self.told.peer_done && now_ms < self.until_ms - self.left_half() => {
@@ -281,6 +290,7 @@ impl Part {
                 let why = refused.cloned().unwrap_or_else(|| "it is not in force".to_owned());
                 (now_ms >= self.since_ms + ON_ITS_WAY_MS).then_some(Sight::Failed(why))
             }
+            (Role::Old, Prepared) if self.left => Some(Sight::Detached(Sign::Carrier)),
             // Those who wait for it may go on: nothing of it is delivered here any more.
             (Role::Old, Detached) => self.is_in_force.then_some(Sight::Ready),
             (Role::Old, Draining) => {

@@ -173,6 +173,21 @@ fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
 }
 
 #[test]
+fn what_loses_its_link_has_left_if_it_was_about_to() {
+    use crate::mapping::InFlight::Auto;
+    let mut node = Node::new(true);
+    assert_eq!(node.learns(Input::LinkDown(PortId(1))), []);
+    assert_eq!(node.is_told(Role::Old, MoveState::Preparing), says(Sight::Ready));
+    assert_eq!(node.learns(Input::LinkDown(PortId(1))), []);
+    assert_eq!(node.is_told(Role::Old, MoveState::Prepared), []);
+    // That of another port says nothing of it.
+    assert_eq!(node.learns(Input::LinkDown(PortId(0))), []);
+    let left = node.learns(Input::LinkDown(PortId(1)));
+    let departed = Effect::Presence(at(), departed(600_000, Auto));
+    assert_eq!(left, [departed, Effect::Say(MoveId(9), Sight::Detached(Sign::Carrier))]);
+}
+
+#[test]
 fn what_does_not_arrive_goes_back_with_what_was_held() {
     use crate::mapping::InFlight::Auto;
     let mut new = Node::new(false);
