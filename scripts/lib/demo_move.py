@@ -112,7 +112,7 @@ def demo(lab):
 
     step("A task moves", "It has a SIR address, and RARP announces it, as QEMU does after a migration.")
     task = net.machines["task"]
-    running = {"the Internet": Stream(net.fab, task, TASK), "a tenant of another host": Stream(net.fab, task, TASK)}
+    running = {"the Internet": Stream(net.fab, task, TASK)}
     time.sleep(0.3)
     moves(net, "task", "nve1", "nve2", announcement="rarp")
     over(net, "task")
