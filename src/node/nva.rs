@@ -318,14 +318,13 @@ impl Session {
                         self.move_on(moves::Input::Seen(at, sign));
                         continue;
                     }
-                    ForAuthority::LinkDown(port) => {
-                        self.move_on(moves::Input::LinkDown(port));
+                    ForAuthority::Link(port, up) => {
+                        self.move_on(moves::Input::Link(port, up));
                         continue;
                     }
                 },
                 _ = tick.tick() => {
-                    let live = self.stats.nva.live.load(Ordering::Relaxed) != 0;
-                    self.move_on(moves::Input::Tick(self.stats.sent_on(), live));
+                    self.move_on(moves::Input::Tick(self.stats.sent_on()));
                     Input::Tick
                 }
                 _ = look.tick(), if asks || self.is_router => {

@@ -292,7 +292,9 @@ impl Commits {
                         let user = was_of_another.then(|| absent.user_of(*key, now_ms)).flatten();
                         let judgement = match user {
                             Some(user) => Err(in_use(*key, user)),
-                            None if !registry.is_so(&draft, &nve, claim)
+                            // What is not its own it cannot change, and takes no part of its owner's rate.
+                            None if registry.record(*key).is_some_and(|record| *record.owner == *nve)
+                                && !registry.is_so(&draft, &nve, claim)
                                 && !self.rates.may_change(*key, now_ms) =>
                             {
                                 Err(too_often(*key))

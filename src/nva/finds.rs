@@ -40,6 +40,10 @@ impl Finds {
     /// Somebody needs it. What is asked for already, what nobody had a moment ago, and what there is no room for is not
     /// asked for.
     pub(super) fn seek(&mut self, sought: Sought, now_ms: u64) {
+        // A tenant may ask for anything; these are no tenant's, and no authority takes them.
+        if sought.1 == Mac::ZERO || sought.1.is_multicast() {
+            return;
+        }
         let is_asked = self.pending.contains(&sought);
         let is_nobodys = self.nobody.get(&sought).is_some_and(|until_ms| now_ms < *until_ms);
         if !is_asked && !is_nobodys && self.waiting.len() < WAITING {

@@ -147,9 +147,7 @@ impl Control {
             }
             if up != was_up {
                 self.rib.set_link(port, up);
-            }
-            if was_up && !up {
-                self.link_down(port);
+                self.tell_of_link(port, up);
             }
             if announces {
                 self.announce(port, now_ms);

@@ -10,8 +10,8 @@ impl Control {
         self.effects.push(Effect::ForAuthority(ForAuthority::Seen(at, sign)));
     }
 
-    /// The link of a port went down: who was about to leave through it has left.
-    pub(super) fn link_down(&mut self, port: PortId) {
-        self.effects.push(Effect::ForAuthority(ForAuthority::LinkDown(port)));
+    /// The link of a port came up or went down: who was about to leave through it has left, if it stays down.
+    pub(super) fn tell_of_link(&mut self, port: PortId, up: bool) {
+        self.effects.push(Effect::ForAuthority(ForAuthority::Link(port, up)));
     }
 }

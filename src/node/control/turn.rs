@@ -132,8 +132,8 @@ pub enum ForAuthority {
     Announced(model::Key),
     /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
     Seen(AttachmentKey, Sign),
-    /// The link of a port went down.
-    LinkDown(PortId),
+    /// The link of a port came up or went down.
+    Link(PortId, bool),
 }
 
 /// What is to be read.

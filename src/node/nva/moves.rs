@@ -9,7 +9,7 @@ mod part;
 use crate::config::{Config, ObjectName, RefusedEntry};
 use crate::mapping::Presence;
 use crate::nva::client::{NodeMoves, Objects, Seen, Sight};
-use crate::nva::message::{MoveId, MoveTold, Role};
+use crate::nva::message::{MoveId, MoveState, MoveTold, Role};
 use crate::nva::model::Key;
 use crate::path;
 use crate::table::{AttachmentKey, PortId};
@@ -33,12 +33,12 @@ pub(super) enum Input {
     Refused(Vec<RefusedEntry>),
     /// A VM or task sent a frame that is not here.
     Seen(AttachmentKey, path::Sign),
-    /// The link of a port went down.
-    LinkDown(PortId),
+    /// The link of a port came up or went down.
+    Link(PortId, bool),
     /// What an [`Effect::Presence`] gave is in force in every worker, or is refused.
     InForce(AttachmentKey, Result<(), String>),
-    /// Time has passed. So many packets were sent on after what has left so far; there is a session or not.
-    Tick(u64, bool),
+    /// Time has passed. So many packets were sent on after what has left so far.
+    Tick(u64),
 }
 
 /// What is to be done, in this order.
@@ -52,6 +52,9 @@ pub(super) enum Effect {
     Say(MoveId, Sight),
 }
 
+/// An attachment whose move is over: its name, until when tunnels lead to it, and whether it stays here.
+type Late = (String, u64, bool);
+
 /// All moves that concern the node.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
@@ -60,10 +63,12 @@ pub(super) struct Parts {
     parts: BTreeMap<MoveId, Part>,
     refused: BTreeMap<ObjectName, String>,
     traffic: Traffic,
+    /// Ports whose links went down, and since when they are.
+    down: BTreeMap<PortId, u64>,
     /// Names and identifiers of what has left, until the configuration is without it.
     left: BTreeMap<String, Vec<Key>>,
     /// Those whose move is over, and until when tunnels lead to them.
-    late: BTreeMap<AttachmentKey, u64>,
+    late: BTreeMap<AttachmentKey, Late>,
     /// What was brought into force last: what operators wanted, and what stands beside it.
     composed: Option<(Arc<Objects>, BTreeMap<ObjectName, Seen>)>,
     effects: Vec<Effect>,
@@ -97,15 +102,13 @@ impl Parts {
                     .filter(|part| part.at == Some(at))
                     .for_each(|part| part.seen(sign, now_ms));
             }
-            Input::LinkDown(port) => {
-                let is_there = |part: &&mut Part| part.at.is_some_and(|at| at.port == port);
-                self.parts.values_mut().filter(is_there).for_each(Part::link_down);
-            }
+            Input::Link(port, true) => _ = self.down.remove(&port),
+            Input::Link(port, false) => _ = self.down.entry(port).or_insert(now_ms),
             Input::InForce(at, result) => {
                 let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
                 parts.for_each(|part| part.in_force(&result));
             }
-            Input::Tick(packets, live) => self.traffic.see(now_ms, packets, live),
+            Input::Tick(packets) => self.traffic.see(now_ms, packets),
         }
         self.settle(now_ms);
         std::mem::take(&mut self.effects)
@@ -113,15 +116,34 @@ impl Parts {
 
     /// Identifiers that are in the configuration and not to be registered: they are of what is not here yet, or any more.
     pub(super) fn not_here(&self) -> BTreeSet<Key> {
-        let away = self.parts.values().filter(|part| part.is_of_the_other());
+        let last = self.last_of_each();
+        let away = last.values().filter_map(|id| self.parts.get(id)).filter(|part| part.is_of_the_other());
         let away = away.flat_map(|part| &part.told.keys);
-        away.chain(self.left.values().flatten()).copied().collect()
+        let left = self.left.iter().filter(|(name, _)| !last.contains_key(*name));
+        away.chain(left.flat_map(|(_, keys)| keys)).copied().collect()
     }
 
     /// What of these is said of what operators want, and not of what is expected or gone.
     pub(super) fn of_operators(&self, refused: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
         let wanted = |name: &ObjectName| self.wanted.as_ref().is_none_or(|it| it.all.contains_key(name));
         refused.into_iter().filter(|it| wanted(&it.name)).collect()
+    }
+
+    /// The last move of each attachment that moves.
+    fn last_of_each(&self) -> BTreeMap<String, MoveId> {
+        self.parts.iter().map(|(id, part)| (part.told.attachment.clone(), *id)).collect()
+    }
+
+    /// Which move says where each attachment is: the last one, but until everybody knows of the one before.
+    fn deciding(&self) -> BTreeMap<String, MoveId> {
+        let mut deciding: BTreeMap<String, MoveId> = BTreeMap::new();
+        for (id, part) in &self.parts {
+            let before = deciding.get(&part.told.attachment).and_then(|id| self.parts.get(id));
+            if !before.is_some_and(|before| before.told.state == MoveState::Spreading) {
+                deciding.insert(part.told.attachment.clone(), *id);
+            }
+        }
+        deciding
     }
 
     fn told(&mut self, moves: &NodeMoves, now_ms: u64) {
@@ -135,7 +157,11 @@ impl Parts {
                 Some(part) => part.told(told, now_ms),
                 None => {
                     let before = left.remove(&told.attachment);
-                    self.parts.insert(*id, Part::new(told.clone(), before, now_ms));
+                    let others = self.parts.values().rev();
+                    let other = others.into_iter().find(|part| part.told.attachment == told.attachment);
+                    let part = Part::new(told.clone(), before.as_ref().or(other), now_ms);
+                    self.left.remove(&told.attachment);
+                    self.parts.insert(*id, part);
                 }
             }
         }
@@ -146,19 +172,28 @@ impl Parts {
 
     /// A move is over. What stays here is here and moves no longer; what does not is forgotten with its entry.
     fn end(&mut self, part: Part, now_ms: u64) {
+        if self.parts.values().any(|other| other.told.attachment == part.told.attachment) {
+            return;
+        }
         let stays = self.wanted.as_ref().is_none_or(|it| it.all.contains_key(&part.name()));
         if !stays && part.is_of_the_other() {
             self.left.insert(part.told.attachment.clone(), part.told.keys.clone());
         }
-        if let Some(at) = part.at.filter(|_| stays && part.ordered != Presence::default()) {
-            self.late.insert(at, now_ms + LATE_MS);
+        if let Some(at) = part.at.filter(|_| part.ordered != Presence::default()) {
+            self.late.insert(at, (part.told.attachment.clone(), now_ms + LATE_MS, stays));
         }
     }
 
     /// Closes the tunnels of moves that are over for so long that nothing comes through them any more.
     fn close_tunnels(&mut self, now_ms: u64) {
+        let config = self.config.clone();
+        // One that goes is never here for a moment: its entry is out of force first.
+        let is_there = |name: &String| {
+            config.iter().any(|config| config.attachments.iter().any(|one| one.name.as_ref() == Some(name)))
+        };
+        let is_due = |(name, until_ms, stays): &Late| now_ms >= *until_ms && (*stays || !is_there(name));
         let due: Vec<AttachmentKey> =
-            self.late.iter().filter(|(_, until_ms)| now_ms >= **until_ms).map(|(at, _)| *at).collect();
+            self.late.iter().filter(|(_, late)| is_due(late)).map(|(at, _)| *at).collect();
         for at in due {
             self.late.remove(&at);
             let moves_again = |part: &Part| part.at == Some(at) && part.ordered != Presence::default();
@@ -171,13 +206,17 @@ impl Parts {
     /// Does what follows from all that is known.
     fn settle(&mut self, now_ms: u64) {
         let Some(config) = self.config.clone() else { return };
-        for part in self.parts.values_mut() {
+        let deciding = self.deciding();
+        for (id, part) in &mut self.parts {
             if part.at.is_none() {
                 part.at = place(&config, &part.told);
             }
             part.keep(self.wanted.as_ref());
-            let presence = part.presence(&config, &self.traffic, now_ms);
-            if let Some(at) = part.at.filter(|_| presence != part.ordered) {
+            part.link(part.at.and_then(|at| self.down.get(&at.port).copied()));
+            part.wait(now_ms);
+            let presence = part.presence(&config, now_ms);
+            let decides = deciding.get(&part.told.attachment) == Some(id);
+            if let Some(at) = part.at.filter(|_| decides && presence != part.ordered) {
                 part.order(presence.clone(), now_ms);
                 self.effects.push(Effect::Presence(at, presence));
             }
@@ -186,7 +225,14 @@ impl Parts {
         self.compose();
         for (id, part) in &mut self.parts {
             let refused = self.refused.get(&part.name());
-            if let Some(sight) = part.sight(&config, refused, &self.traffic, now_ms) {
+            // One that another move took over has nothing more to do, and one that waits for another is not ready.
+            let decides = deciding.get(&part.told.attachment) == Some(id);
+            let sight = match (decides, part.told.state) {
+                (true, _) => part.sight(&config, refused, &self.traffic, now_ms),
+                (false, MoveState::Draining) => part.says(Sight::Drained),
+                (false, _) => None,
+            };
+            if let Some(sight) = sight {
                 self.effects.push(Effect::Say(*id, sight));
             }
         }

@@ -113,8 +113,10 @@ impl Rib {
     /// # Errors
     /// [`PresenceRefused`] if a tunnel is wanted and the attachment's network or domain has no VNI. Nothing is changed.
     pub fn set_presence(&mut self, key: AttachmentKey, presence: Presence) -> Result<(), PresenceRefused> {
+        // Others get no tunnel then: who has arrived is here all the same.
         let tunnels = match &presence {
-            Presence::Here(tunnels) | Presence::Expected(tunnels) => !tunnels.from.is_empty(),
+            Presence::Here(_) => false,
+            Presence::Expected(tunnels) => !tunnels.from.is_empty(),
             Presence::Departed(departure) => {
                 departure.in_flight == Some(InFlight::Tunnel) && departure.tunnel.is_some()
             }

@@ -24,7 +24,10 @@ pub(super) fn read_find(find: v1::FindMacs) -> Result<Up, Malformed> {
     if macs.is_empty() || macs.len() > QUERY_KEYS {
         return malformed(format!("FindMacs: {} MAC addresses; name 1 to {QUERY_KEYS}", macs.len()));
     }
-    let macs = macs.into_iter().map(read_mac).collect::<Result<_, _>>()?;
+    let mut macs = macs.into_iter().map(read_mac).collect::<Result<Vec<Mac>, _>>()?;
+    // Each is looked for once.
+    macs.sort_unstable_by_key(|mac| mac.bits());
+    macs.dedup();
     Ok(Up::FindMacs { id, network: (sir_prefix, vnid), macs })
 }
 

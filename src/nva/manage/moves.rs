@@ -55,6 +55,11 @@ pub(super) fn read_say(request: v1::MoveSayRequest) -> Result<MoveCommand, Statu
         MoveWord::Renew => Fact::Renew,
     };
     let v1::MoveSayRequest { id, attachment, nve, .. } = request;
+    for (what, name) in [("attachment", &attachment), ("nve", &nve)] {
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            return wrong(format!("{what}: a name of {} bytes; write at most {MAX_NAME}", name.len()));
+        }
+    }
     let which = match (id, attachment.is_empty()) {
         (Some(id), _) => Which::Id(MoveId(id)),
         (None, false) => Which::Of(attachment, (!nve.is_empty()).then_some(nve)),

@@ -93,7 +93,14 @@ impl Move {
                 ));
             }
             (Preparing | Prepared | Detached, Fact::Arrived(sign)) => self.commits(sign.word(), stamp),
-            (Preparing | Prepared | Detached, Fact::ToldArrived) => self.commits("told so", stamp),
+            // By the name of the attachment alone, it may be said of the move before.
+            (Preparing, Fact::ToldArrived) => {
+                return Err(format!(
+                    "{attachment} cannot be at {to} yet: {} not ready; wait until `ilactl vm show` says prepared",
+                    self.awaited()
+                ));
+            }
+            (Prepared | Detached, Fact::ToldArrived) => self.commits("told so", stamp),
             (Preparing | Prepared | Detached, Fact::Abort) => {
                 self.comes_to(Aborting, "aborted by an operator", stamp)
             }

@@ -35,6 +35,9 @@ pub struct Moves {
     counts: MoveCounts,
 }
 
+/// How long the state of a move lasts at least after a start: NVEs come back, and say what they saw.
+const HEARD_MS: u64 = 20_000;
+
 impl Moves {
     /// What a store held. It is `now_ms` on the clock of this process, and `unix_ms` milliseconds since 1970.
     pub(in crate::nva) fn new(
@@ -45,8 +48,10 @@ impl Moves {
         let mut moves = Moves { rules, ..Moves::default() };
         for (id, one) in stored {
             let ends_ms = rules.period_ms(&one).map(|period_ms| {
-                // A clock that was set meanwhile makes it no longer than it may be.
-                now_ms + (one.since_ms + period_ms).saturating_sub(unix_ms).min(period_ms)
+                // A clock that was set meanwhile makes it no longer than it may be. What NVEs saw while nobody listened
+                // is heard first.
+                let left_ms = (one.since_ms + period_ms).saturating_sub(unix_ms);
+                now_ms + left_ms.max(HEARD_MS).min(period_ms)
             });
             moves.put(id, one, ends_ms);
         }
@@ -133,13 +138,23 @@ impl Moves {
 
     /// Takes over what is durable. Gives what it was before.
     pub(in crate::nva) fn apply(&mut self, id: MoveId, now: Option<&Move>, now_ms: u64) -> Option<Move> {
+        let ends_ms = self.ends_ms.get(&id).copied();
         let before = self.take(id);
+        let ended = before.clone().map(|before| (before, ends_ms));
         match (now, &before) {
             (Some(one), _) => {
                 if let Some(before) = &before {
                     self.measure(before, one);
                 }
-                let ends_ms = self.rules.period_ms(one).map(|period_ms| now_ms + period_ms);
+                // What else becomes of it does not make its state last longer.
+                let goes_on = |before: &&(Move, Option<u64>)| {
+                    let (before, _) = before;
+                    (before.state, before.since_ms, before.overdue) == (one.state, one.since_ms, one.overdue)
+                };
+                let ends_ms = match ended.as_ref().filter(goes_on) {
+                    Some((_, ends_ms)) => *ends_ms,
+                    None => self.rules.period_ms(one).map(|period_ms| now_ms + period_ms),
+                };
                 self.put(id, one.clone(), ends_ms);
             }
             (None, Some(before)) => {

@@ -71,10 +71,11 @@ fn told(one: &Move, nve: &str, registry: &Registry, now_ms: u64) -> Option<MoveT
     let peer = one.nve(if role == Role::New { Role::Old } else { Role::New });
     let known = registry.nve(peer);
     let domains: BTreeSet<u64> = one.keys.iter().map(|key| key.sir_prefix).collect();
-    let own = known.into_iter().flat_map(|known| &known.locators);
-    let mut places: Vec<Place> = own
-        .filter(|(_, sir_prefix)| domains.contains(sir_prefix))
-        .map(|(locator, sir_prefix)| Place { sir_prefix: *sir_prefix, locator: *locator })
+    let mut places: Vec<Place> = domains
+        .into_iter()
+        .flat_map(|sir_prefix| {
+            registry.locators_in(peer, sir_prefix).map(move |locator| Place { sir_prefix, locator })
+        })
         .collect();
     places.sort_unstable();
     // Once it is the new NVE's, it is one of the entries that operators want there, and nobody proves anything more.

@@ -85,6 +85,8 @@ impl Registry {
             None => self.revision + 1,
         };
         let is_free = |block: &Registrar| self.allocated(draft, key(*block)).is_none();
+        // What an NVE says that it had counts where the registry may have forgotten it.
+        let had = had.filter(|_| self.restoration.is_some());
         let block = match own.or(had.filter(|block| block.number() > 0 && is_free(block))) {
             Some(block) => block,
             None if self.restoration.is_some() => {
@@ -164,8 +166,19 @@ impl Registry {
 
     /// Whether an NVE has a locator in a SIR domain.
     fn has_locators(&self, nve: &str, sir_prefix: u64) -> bool {
-        let own = self.nves.get(nve).is_some_and(|own| own.locators.values().any(|sir| *sir == sir_prefix));
-        own || self.locators_allocated_to(nve).any(|(sir, _)| sir == sir_prefix)
+        self.locators_in(nve, sir_prefix).next().is_some()
+    }
+
+    /// The locators of an NVE in a SIR domain: those of the configuration, and those that were allocated to it.
+    pub(in crate::nva) fn locators_in<'r>(
+        &'r self,
+        nve: &'r str,
+        sir_prefix: u64,
+    ) -> impl Iterator<Item = Locator> + 'r {
+        let configured = self.nves.get(nve).into_iter().flat_map(|own| &own.locators);
+        let configured = configured.filter(move |(_, sir)| **sir == sir_prefix).map(|(locator, _)| *locator);
+        let allocated = self.locators_allocated_to(nve).filter(move |(sir, _)| *sir == sir_prefix);
+        configured.chain(allocated.map(|(_, locator)| locator))
     }
 
     /// The locators that operators had allocated to an NVE, with their SIR prefixes.

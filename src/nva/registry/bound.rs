@@ -18,6 +18,16 @@ impl Registry {
             ));
         }
         let Some((sir_prefix, vnid)) = key.network() else { return Ok(()) };
+        // Whoever looks for it walks over all of them, and is told of so many at most.
+        let own = self
+            .bindings
+            .of((sir_prefix, vnid), mac)
+            .filter(|other| self.is_held_by(nve, *other) && *other != key);
+        if own.take(QUERY_KEYS).count() == QUERY_KEYS {
+            return refuse(format!(
+                "{mac} has {QUERY_KEYS} identifiers in VNID {vnid} already; give {key} another MAC address"
+            ));
+        }
         // What an NVE had before an operator placed the attachment elsewhere, it keeps.
         let had = |record: &Record| record.is_held() && record.owner == nve && record.mac == Some(mac);
         match self.catalogue.denies_mac(nve, (sir_prefix, vnid), mac) {

@@ -8,7 +8,7 @@ use crate::nva::message::{MoveReport, MoveWhat};
 use crate::nva::mobility::{
     Fact, InFlight, Mode, Modes, Moment, Move, MoveId, MoveRules, MoveState, Moves, Next, Role, Stamp, Token,
 };
-use crate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
+use crate::nva::model::{Choice, Key, MAX_LOCATORS, Object, ObjectKey, Record, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Identifiers of an attachment that moves, at most: they become the new NVE's in one transaction.
@@ -317,13 +317,15 @@ impl Registry {
                     ));
                 }
             }
-            if !new.locators.values().any(|sir_prefix| *sir_prefix == key.sir_prefix) {
+            if self.locators_in(to, key.sir_prefix).next().is_none() {
                 return Err(format!(
-                    "{to} has no locator in the SIR domain of {key}; add one to nves[].locators"
+                    "{to} has no locator in the SIR domain of {key}; add one to nves[].locators, or have one allocated: ilactl nva locator add {to}"
                 ));
             }
         }
-        if self.count_of(to) + keys.len() > new.max_identifiers {
+        let coming = self.moves.of(to).filter(|one| one.to == *to && one.state.is_before_commit());
+        let coming: usize = coming.map(|one| one.keys.len()).sum();
+        if self.count_of(to) + coming + keys.len() > new.max_identifiers {
             return Err(format!(
                 "{to} would have more than the {} identifiers that it may have; raise nves[].max_identifiers",
                 new.max_identifiers
@@ -392,19 +394,19 @@ impl Registry {
 
     fn commit_move(&self, steps: &mut Steps, one: &Move) -> Result<(), String> {
         let Move { from, to, attachment, keys, document, .. } = one;
-        let Some(new) = self.nves.get(to) else {
+        if !self.nves.contains_key(to) {
             return Err(format!("`{to}` is no NVE of this authority any more; add it to nves again"));
-        };
+        }
         let mut records = Vec::new();
         for key in keys {
             let before = self.seen(&steps.draft, *key);
             if let Some(Record { owner, .. }) = before.filter(|record| record.owner != *from) {
                 return Err(format!("{key} is registered by {owner}, and not by {from}; abort the move"));
             }
-            let own = new.locators.iter().filter(|(_, sir_prefix)| **sir_prefix == key.sir_prefix);
             let choice = |locator| Choice { locator, priority: 0, weight: 1 };
-            let mut choices: Vec<Choice> = own.map(|(locator, _)| choice(*locator)).collect();
+            let mut choices: Vec<Choice> = self.locators_in(to, key.sir_prefix).map(choice).collect();
             choices.sort_unstable();
+            choices.truncate(MAX_LOCATORS);
             if choices.is_empty() {
                 return Err(format!("{to} has no locator in the SIR domain of {key} any more"));
             }

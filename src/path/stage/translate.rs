@@ -30,8 +30,9 @@ pub(in crate::path) fn run(
         let verdict = match meta.class {
             Class::Sir(domain) => {
                 let verdict = from_sir(packet, meta, domain, ctx);
-                let is_missing = meta.action == ActionId::default() && ctx.tables.asks_for_packets;
-                if is_missing || meta.expiring {
+                // What is held for who is expected would go to where that is now, if it were known.
+                let is_unknown = meta.action == ActionId::default() || matches!(verdict, Verdict::Hold(_));
+                if is_unknown && ctx.tables.asks_for_packets || meta.expiring {
                     tell_miss(packet, meta, domain, verdict, policer, ctx);
                 }
                 verdict
@@ -108,7 +109,10 @@ fn tell_miss(
 ) {
     let is_miss = match meta.expiring {
         true => matches!(verdict, Verdict::Forward(_)),
-        false => verdict.is_undecided() || verdict == Verdict::Drop(DropReason::NoMapping),
+        false => {
+            let is_held = matches!(verdict, Verdict::Hold(_));
+            verdict.is_undecided() || is_held || verdict == Verdict::Drop(DropReason::NoMapping)
+        }
     };
     let is_task = || {
         let port = ctx.tables.ports.get(usize::from(packet.port.0));

@@ -15,27 +15,24 @@ use std::sync::Arc;
 const IN_FLIGHT_MS: u64 = 600_000;
 /// How long an entry may be refused, for want of what is still on its way, before the move fails.
 const ON_ITS_WAY_MS: u64 = 4_000;
-/// How long an arrival may wait for the authority while there is no session. Then it counts without it.
+/// How long an arrival may wait for the authority's word. Then it counts without it.
 const ALONE_MS: u64 = 1_000;
+/// How long the link of a port is down before what was about to leave through it has left.
+const DOWN_MS: u64 = 250;
 
-/// The traffic of the node in all moves, and its session.
+/// What the node sent on in all moves.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     packets: u64,
     /// When the last packet was sent on.
     last_ms: u64,
-    /// When there was a session last.
-    live_ms: u64,
 }
 
 impl Traffic {
     /// So many packets were sent on so far.
-    pub(super) fn see(&mut self, now_ms: u64, packets: u64, live: bool) {
+    pub(super) fn see(&mut self, now_ms: u64, packets: u64) {
         if self.packets != packets {
             (self.packets, self.last_ms) = (packets, now_ms);
-        }
-        if live {
-            self.live_ms = now_ms;
         }
     }
 }
@@ -61,14 +58,18 @@ pub(super) struct Part {
     kept: Option<Seen>,
     /// What was seen of it, at the new NVE, and when.
     arrived: Option<(Sign, u64)>,
+    /// Since when the link of its port is down.
+    down_ms: Option<u64>,
     /// It was seen to leave, at the old NVE.
     left: bool,
+    /// It arrived, and is served without the authority's word.
+    alone: bool,
     said: Option<(MoveState, Sight)>,
 }
 
 impl Part {
     /// The part in a move that begins; `before` was the part in one of the same attachment that is over.
-    pub(super) fn new(told: MoveTold, before: Option<Part>, now_ms: u64) -> Self {
+    pub(super) fn new(told: MoveTold, before: Option<&Part>, now_ms: u64) -> Self {
         let mut part = Part {
             told,
             at: None,
@@ -81,13 +82,14 @@ impl Part {
             refused: None,
             kept: None,
             arrived: None,
+            down_ms: None,
             left: false,
+            alone: false,
             said: None,
         };
         if let Some(before) = before {
             // It never was away in between.
-            (part.at, part.ordered) = (before.at, before.ordered);
-            (part.kept, part.is_in_force) = (before.kept, before.is_in_force);
+            (part.at, part.ordered, part.kept, part.is_in_force) = before.hand_over();
             part.is_introduced = true;
         }
         part.begin_state(now_ms);
@@ -139,7 +141,7 @@ impl Part {
 
     /// The entry that is to be in force. One that is expected is not before the tables know that it is.
     pub(super) fn kept(&self) -> Option<&Seen> {
-        let is_known = self.told.role == Role::Old || self.is_introduced || self.at.is_none();
+        let is_known = self.told.role == Role::Old || self.is_introduced;
         // It goes once what was held is on its way back.
         let is_back =
             self.told.state == MoveState::Aborting && self.told.role == Role::New && self.has_undone();
@@ -164,9 +166,27 @@ impl Part {
         }
     }
 
-    /// The link of its port went down: what was there and is to leave has left.
-    pub(super) fn link_down(&mut self) {
-        self.left |= self.told.role == Role::Old && self.told.state == MoveState::Prepared;
+    /// The link of its port is down since then, or is up.
+    pub(super) fn link(&mut self, down_ms: Option<u64>) {
+        self.down_ms = down_ms;
+    }
+
+    /// Time has passed.
+    pub(super) fn wait(&mut self, now_ms: u64) {
+        let is_due = |since_ms: u64, ms: u64| now_ms >= since_ms + ms;
+        let state = self.told.state;
+        if self.told.role == Role::Old && state == MoveState::Prepared {
+            // A link that comes back at once was not unplugged.
+            self.left = self.down_ms.is_some_and(|down_ms| is_due(down_ms, DOWN_MS));
+        }
+        let is_before = !is_committed(&self.told) && state != MoveState::Aborting;
+        self.alone =
+            is_before && (self.alone || self.arrived.is_some_and(|(_, seen)| is_due(seen, ALONE_MS)));
+    }
+
+    /// What is known of the tables goes over to a later move of the same attachment.
+    pub(super) fn hand_over(&self) -> (Option<AttachmentKey>, Presence, Option<Seen>, bool) {
+        (self.at, self.ordered.clone(), self.kept.clone(), self.is_in_force)
     }
 
     /// What the tables were told is in force, or is refused.
@@ -181,16 +201,18 @@ impl Part {
     }
 
     /// Where the VM or task is.
-    pub(super) fn presence(&self, config: &Config, traffic: &Traffic, now_ms: u64) -> Presence {
+    pub(super) fn presence(&self, config: &Config, now_ms: u64) -> Presence {
         use MoveState::{Aborting, Detached, Draining, Prepared, Preparing, Spreading};
         match (self.told.role, self.told.state) {
-            (Role::New, Preparing | Prepared | Detached) if self.is_alone(traffic, now_ms) => {
-                Presence::Here(self.tunnels())
-            }
+            (Role::New, Preparing | Prepared | Detached) if self.alone => Presence::Here(self.tunnels()),
             (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
             (Role::New, Spreading | Draining) | (Role::Old, Aborting) => Presence::Here(self.tunnels()),
             (Role::Old, Prepared) if self.left => Presence::Departed(self.departure(config)),
-            (Role::Old, Preparing | Prepared) => Presence::default(),
+            // Tunnels of the move before stay open for what is late.
+            (Role::Old, Preparing | Prepared) => match &self.ordered {
+                Presence::Here(tunnels) => Presence::Here(tunnels.clone()),
+                Presence::Expected(_) | Presence::Departed(_) => Presence::default(),
+            },
             // What is sent back before the old NVE takes it would be lost, or go round.
             (Role::New, Aborting) if !self.told.peer_done && now_ms < self.until_ms - self.left_half() => {
                 Presence::Expected(self.tunnels())
@@ -204,12 +226,6 @@ impl Part {
     /// Half the time that this state may last.
     fn left_half(&self) -> u64 {
         (self.until_ms - self.since_ms) / 2
-    }
-
-    /// Whether it arrived, and nobody is there who could say that it did.
-    fn is_alone(&self, traffic: &Traffic, now_ms: u64) -> bool {
-        let waits = |(_, seen_ms): (Sign, u64)| now_ms >= seen_ms.max(traffic.live_ms) + ALONE_MS;
-        self.arrived.is_some_and(waits)
     }
 
     /// Both ends of a tunnel between the NVEs, this one's first.
@@ -260,6 +276,11 @@ impl Part {
         now_ms: u64,
     ) -> Option<Sight> {
         let sight = self.sees(config, refused, traffic, now_ms)?;
+        self.says(sight)
+    }
+
+    /// The same, unless it was said in this state already.
+    pub(super) fn says(&mut self, sight: Sight) -> Option<Sight> {
         let said = (self.told.state, sight.clone());
         let is_new = self.said.as_ref() != Some(&said);
         self.said = Some(said);
@@ -292,7 +313,7 @@ impl Part {
             }
             (Role::Old, Prepared) if self.left => Some(Sight::Detached(Sign::Carrier)),
             // Those who wait for it may go on: nothing of it is delivered here any more.
-            (Role::Old, Detached) => self.is_in_force.then_some(Sight::Ready),
+            (Role::Old, Detached) => (self.is_in_force && self.refused.is_none()).then_some(Sight::Ready),
             (Role::Old, Draining) => {
                 let last_ms = traffic.last_ms.max(self.since_ms);
                 (now_ms >= last_ms + self.told.idle_ms).then_some(Sight::Drained)
@@ -309,6 +330,12 @@ impl Part {
         }
         if let Some(why) = &self.refused {
             return Err(why.clone());
+        }
+        if let (Role::New, None, Some(entry)) = (self.told.role, self.at, &self.told.entry) {
+            let port = entry.summary().port;
+            return Err(format!(
+                "there is no port `{port}` here, or the entry has no MAC address; see ports[].name"
+            ));
         }
         let Some(IpAddr::V6(own)) = self.told.vtep else { return Ok(()) };
         let fabric = config.ports.iter().filter(|port| port.role != PortRole::Access);

@@ -141,9 +141,9 @@ fn what_is_expected_is_never_here_before_it_arrives() {
     assert_eq!(node.learns(Input::Told(Arc::default())), []);
     // What is in the tunnel still comes out of it.
     node.1 = 1_999;
-    assert_eq!(node.learns(Input::Tick(0, true)), []);
+    assert_eq!(node.learns(Input::Tick(0)), []);
     node.1 = 2_000;
-    assert_eq!(node.learns(Input::Tick(0, true)), [Effect::Presence(at(), Presence::default())]);
+    assert_eq!(node.learns(Input::Tick(0)), [Effect::Presence(at(), Presence::default())]);
 }
 
 #[test]
@@ -164,11 +164,11 @@ fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
     assert_eq!(drains, [Effect::Presence(at(), departed(61_000, Auto))]);
     assert_eq!(node.in_force(), []);
     node.1 = 2_500;
-    assert_eq!(node.learns(Input::Tick(10, true)), []);
+    assert_eq!(node.learns(Input::Tick(10)), []);
     node.1 = 4_400;
-    assert_eq!(node.learns(Input::Tick(10, true)), []);
+    assert_eq!(node.learns(Input::Tick(10)), []);
     node.1 = 4_500;
-    assert_eq!(node.learns(Input::Tick(10, true)), says(Sight::Drained));
+    assert_eq!(node.learns(Input::Tick(10)), says(Sight::Drained));
     assert!(!has_the_entry(&node.learns(Input::Told(Arc::default()))));
 }
 
@@ -176,15 +176,49 @@ fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
 fn what_loses_its_link_has_left_if_it_was_about_to() {
     use crate::mapping::InFlight::Auto;
     let mut node = Node::new(true);
-    assert_eq!(node.learns(Input::LinkDown(PortId(1))), []);
     assert_eq!(node.is_told(Role::Old, MoveState::Preparing), says(Sight::Ready));
-    assert_eq!(node.learns(Input::LinkDown(PortId(1))), []);
     assert_eq!(node.is_told(Role::Old, MoveState::Prepared), []);
-    // That of another port says nothing of it.
-    assert_eq!(node.learns(Input::LinkDown(PortId(0))), []);
-    let left = node.learns(Input::LinkDown(PortId(1)));
+    // That of another port says nothing of it, nor one that comes back at once.
+    assert_eq!(node.learns(Input::Link(PortId(0), false)), []);
+    assert_eq!(node.learns(Input::Link(PortId(1), false)), []);
+    node.1 = 249;
+    assert_eq!(node.learns(Input::Tick(0)), []);
+    assert_eq!(node.learns(Input::Link(PortId(1), true)), []);
+    node.1 = 500;
+    assert_eq!(node.learns(Input::Link(PortId(1), false)), []);
+    node.1 = 750;
+    let left = node.learns(Input::Tick(0));
     let departed = Effect::Presence(at(), departed(600_000, Auto));
     assert_eq!(left, [departed, Effect::Say(MoveId(9), Sight::Detached(Sign::Carrier))]);
+}
+
+#[test]
+fn what_comes_back_while_its_first_move_drains_is_decided_by_the_second_alone() {
+    let mut node = Node::new(true);
+    let both = |node: &mut Node, first, second| {
+        let first = told(Role::Old, first);
+        let second = MoveTold { id: MoveId(10), ..told(Role::New, second) };
+        node.learns(Input::Told(Arc::new(BTreeMap::from([(first.id, first), (second.id, second)]))))
+    };
+    let _ = node.is_told(Role::Old, MoveState::Detached);
+    let _ = node.in_force();
+    let _ = node.learns(Input::Wanted(wanted(false, 2)));
+    // Not everybody knows yet where it is.
+    assert_eq!(node.is_told(Role::Old, MoveState::Spreading), []);
+    assert!(has_the_entry(&both(&mut node, MoveState::Spreading, MoveState::Preparing)));
+    let expected =
+        [Effect::Presence(at(), Presence::Expected(tunnels())), Effect::Say(MoveId(9), Sight::Drained)];
+    assert_eq!(both(&mut node, MoveState::Draining, MoveState::Preparing), expected);
+    let ready = [Effect::Say(MoveId(10), Sight::Ready)];
+    assert_eq!(node.in_force(), ready);
+    assert_eq!(node.0.not_here().len(), 1);
+    // The first one is over, and says no more.
+    let second = |state| MoveTold { id: MoveId(10), ..told(Role::New, state) };
+    let alone = |one: MoveTold| Input::Told(Arc::new(BTreeMap::from([(one.id, one)])));
+    assert_eq!(node.learns(alone(second(MoveState::Detached))), []);
+    let here = node.learns(alone(second(MoveState::Spreading)));
+    assert_eq!(here, [Effect::Presence(at(), Presence::Here(tunnels()))]);
+    assert!(node.0.not_here().is_empty());
 }
 
 #[test]
@@ -212,7 +246,7 @@ fn what_does_not_arrive_goes_back_with_what_was_held() {
     assert_eq!(old.in_force(), says(Sight::Drained));
     assert_eq!(old.learns(Input::Told(Arc::default())), []);
     old.1 = 2_000;
-    assert_eq!(old.learns(Input::Tick(0, true)), [Effect::Presence(at(), Presence::default())]);
+    assert_eq!(old.learns(Input::Tick(0)), [Effect::Presence(at(), Presence::default())]);
 }
 
 #[test]
@@ -221,14 +255,15 @@ fn what_arrives_while_nobody_can_say_so_is_here_after_a_second() {
     let _ = node.is_told(Role::New, MoveState::Prepared);
     let _ = node.in_force();
     node.1 = 100;
-    assert_eq!(node.learns(Input::Tick(0, true)), []);
+    assert_eq!(node.learns(Input::Tick(0)), []);
     assert_eq!(node.learns(Input::Seen(at(), path::Sign::Frame)), says(Sight::Arrived(Sign::Frame)));
-    node.1 = 1_000;
-    assert_eq!(node.learns(Input::Tick(0, true)), []);
-    node.1 = 1_999;
-    assert_eq!(node.learns(Input::Tick(0, false)), []);
-    node.1 = 2_000;
-    assert_eq!(node.learns(Input::Tick(0, false)), [Effect::Presence(at(), Presence::Here(tunnels()))]);
+    node.1 = 1_099;
+    assert_eq!(node.learns(Input::Tick(0)), []);
+    node.1 = 1_100;
+    assert_eq!(node.learns(Input::Tick(0)), [Effect::Presence(at(), Presence::Here(tunnels()))]);
+    // It stays so until the authority says what is.
+    node.1 = 9_000;
+    assert_eq!(node.is_told(Role::New, MoveState::Spreading), []);
 }
 
 #[test]
@@ -255,6 +290,6 @@ fn what_cannot_be_is_said_with_the_way_out() {
     assert_eq!(node.learns(Input::Refused(refused.clone())), []);
     assert_eq!(node.0.of_operators(refused), []);
     node.1 = 4_000;
-    let failed = node.learns(Input::Tick(0, true));
+    let failed = node.learns(Input::Tick(0));
     assert_eq!(failed, says(Sight::Failed("no such network".to_owned())));
 }
