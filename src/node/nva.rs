@@ -8,6 +8,7 @@ mod keeper;
 mod left_out;
 mod mappings;
 mod moves;
+mod moving;
 
 pub use keeper::Before;
 
@@ -38,6 +39,7 @@ use keeper::{Keeper, LastLive, Notes, now_s};
 use left_out::{LeftOut, Missing};
 use mappings::{attached, attached_networks, forget_others, key, push};
 use moves::Parts;
+use moving::tell_presences;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -383,29 +385,6 @@ impl Session {
         attached
     }
 
-    /// The node's part in moves learns something.
-    fn move_on(&mut self, input: moves::Input) {
-        let inputs = self.moved(input);
-        if !inputs.is_empty() {
-            self.steps(inputs);
-        }
-    }
-
-    /// The same; gives what the client is to learn.
-    fn moved(&mut self, input: moves::Input) -> VecDeque<Input> {
-        let now_ms = self.stats.started.elapsed().as_millis() as u64;
-        let mut inputs = VecDeque::new();
-        for effect in self.moves.step(now_ms, input) {
-            match effect {
-                // The receiver lives as long as this thread.
-                moves::Effect::Presence(at, presence) => _ = self.presences.send((at, presence)),
-                moves::Effect::Objects(objects) => _ = self.objects.send_replace(objects),
-                moves::Effect::Say(id, sight) => inputs.push_back(Input::Move(id, sight)),
-            }
-        }
-        inputs
-    }
-
     /// What workers found no mapping for.
     fn missed(&self) -> Vec<Key> {
         let config = self.config.borrow();
@@ -634,19 +613,6 @@ async fn hand_over(mut objects: watch::Receiver<Arc<Objects>>, handle: ControlHa
             // The node is shutting down.
             return;
         }
-    }
-}
-
-/// Tells the control thread where VMs and tasks are, one after the other.
-async fn tell_presences(
-    mut presences: mpsc::UnboundedReceiver<(AttachmentKey, Presence)>,
-    handle: ControlHandle,
-    events: mpsc::Sender<Event>,
-) {
-    while let Some((at, presence)) = presences.recv().await {
-        // Otherwise the node is shutting down.
-        let Ok(told) = handle.ask(|answer| Request::Presence(at, presence, answer)).await else { return };
-        let _ = events.send(Event::Presence(at, told.map_err(|why| why.to_string()))).await;
     }
 }
 

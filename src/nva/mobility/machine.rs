@@ -188,7 +188,10 @@ impl Move {
     }
 
     fn notes(&self, what: &str, how: &str, stamp: &Stamp) -> Next {
-        let is_known = self.timeline.iter().any(|it| it.what == what && it.how == how && it.by == stamp.by);
+        // One of each in a state: whatever else somebody says of it makes no more transactions.
+        let is_in_state = |at_ms: u64| at_ms >= self.since_ms;
+        let is_known =
+            self.timeline.iter().any(|it| it.what == what && it.by == stamp.by && is_in_state(it.at_ms));
         match is_known {
             true => Next::Stays,
             false => Next::Becomes(Box::new(self.noted(what, how, stamp))),

@@ -1,0 +1,47 @@
+//! The way between the session, the node's part in moves, and the control thread.
+
+use super::{Event, Session, moves};
+use crate::mapping::Presence;
+use crate::node::handle::{ControlHandle, Request};
+use crate::nva::client::Input;
+use crate::table::AttachmentKey;
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+impl Session {
+    /// The node's part in moves learns something.
+    pub(super) fn move_on(&mut self, input: moves::Input) {
+        let inputs = self.moved(input);
+        if !inputs.is_empty() {
+            self.steps(inputs);
+        }
+    }
+
+    /// The same; gives what the client is to learn.
+    pub(super) fn moved(&mut self, input: moves::Input) -> VecDeque<Input> {
+        let now_ms = self.stats.started.elapsed().as_millis() as u64;
+        let mut inputs = VecDeque::new();
+        for effect in self.moves.step(now_ms, input) {
+            match effect {
+                // The receiver lives as long as this thread.
+                moves::Effect::Presence(at, presence) => _ = self.presences.send((at, presence)),
+                moves::Effect::Objects(objects) => _ = self.objects.send_replace(objects),
+                moves::Effect::Say(id, sight) => inputs.push_back(Input::Move(id, sight)),
+            }
+        }
+        inputs
+    }
+}
+
+/// Tells the control thread where VMs and tasks are, one after the other.
+pub(super) async fn tell_presences(
+    mut presences: mpsc::UnboundedReceiver<(AttachmentKey, Presence)>,
+    handle: ControlHandle,
+    events: mpsc::Sender<Event>,
+) {
+    while let Some((at, presence)) = presences.recv().await {
+        // Otherwise the node is shutting down.
+        let Ok(told) = handle.ask(|answer| Request::Presence(at, presence, answer)).await else { return };
+        let _ = events.send(Event::Presence(at, told.map_err(|why| why.to_string()))).await;
+    }
+}
