@@ -371,13 +371,15 @@ async fn a_full_etcd_is_told_of_in_its_own_words_and_survived() {
     let Some(etcd) = etcd::Etcd::start(&["--quota-backend-bytes", "1048576"]) else { return };
     let mut authority = Authority::over("nva1", Some(etcd.client), &[]);
     let mut session = authority.welcome("nve1").await;
-    // The same few identifiers, so that old revisions fill it and nothing that lives.
+    // Again and again the same identifiers, so that old revisions fill it and nothing that lives; so many that none
+    // changes too often.
     let mut answers = 0_u32;
     let mut change = async |session: &mut Session, most: u32| {
         for _ in 0..most {
             answers += 1;
             for n in 0..64 {
-                session.say(register(n, n, (1, 1 + answers % 1_000))).await;
+                let identifier = n + 64 * u64::from(answers % 32);
+                session.say(register(n, identifier, (1, 1 + answers % 1_000))).await;
             }
             for _ in 0..64 {
                 if let down::Message::Refused(refused) = session.next().await.unwrap().unwrap() {
@@ -396,7 +398,7 @@ async fn a_full_etcd_is_told_of_in_its_own_words_and_survived() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // What is known is told still.
-    assert_eq!(snapshot(&mut authority.welcome("nve2").await).await.0.len(), 64);
+    assert!(snapshot(&mut authority.welcome("nve2").await).await.0.len() >= 64);
     etcd.ctl(&["compact", &etcd.revision().unwrap().to_string()]).unwrap();
     etcd.ctl(&["defrag"]).unwrap();
     etcd.ctl(&["alarm", "disarm"]).unwrap();
