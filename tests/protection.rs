@@ -472,7 +472,7 @@ fn a_tenant_cannot_reach_the_infrastructure_not_even_in_vxlan() {
     let mut vxlan = udp(own(), gateway, &[8, 0, 0, 0, 0, 0, 100, 0]);
     vxlan[2..4].copy_from_slice(&4789u16.to_be_bytes());
     let outcome = node.receive("access0", &frame(ANYCAST, VM1, &ipv6(own(), gateway, 17, &vxlan)));
-    assert_eq!(outcome.fate, Fate::Replied(Some(DropReason::NotServed)));
+    assert_eq!(outcome.fate, Fate::Dropped(DropReason::VxlanForeign));
     for to in [IADDR, address("fd00:2::1"), address("2001:db8:feee::1")] {
         let outcome =
             node.receive("access0", &frame(ANYCAST, VM1, &ipv6(own(), to, 17, &udp(own(), to, b"x"))));

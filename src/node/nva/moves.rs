@@ -139,7 +139,7 @@ impl Parts {
         let mut deciding: BTreeMap<String, MoveId> = BTreeMap::new();
         for (id, part) in &self.parts {
             let before = deciding.get(&part.told.attachment).and_then(|id| self.parts.get(id));
-            if !before.is_some_and(|before| before.told.state == MoveState::Spreading) {
+            if before.is_none_or(|before| before.told.state != MoveState::Spreading) {
                 deciding.insert(part.told.attachment.clone(), *id);
             }
         }
