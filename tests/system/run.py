@@ -8,6 +8,7 @@ Each test runs in a process of its own, makes its own namespaces and leaves noth
 after all others. Needs root, and binaries (see ILAGATE_BIN_DIR in lab.py).
 """
 
+import atexit
 import ctypes
 import importlib.util
 import os
@@ -92,6 +93,8 @@ class Running:
                     status = 0
             finally:
                 sys.stdout.flush()
+                # What tests keep for one another goes as at any end.
+                atexit._run_exitfuncs()
                 os._exit(status)
 
     def report(self, status):
