@@ -3,7 +3,7 @@
 
     tests/system/run.py [--list] [--jobs N] [--tier system|interop] [part of a test's name …]
 
-Each test runs in a process of its own, makes its own namespaces and leaves nothing behind. Two run at a time, unless
+Each test runs in a process of its own, makes its own namespaces and leaves nothing behind. Three run at a time, unless
 --jobs says otherwise; those of a file that says `ALONE = True`, because they load the machine or measure it, run one by one
 after all others. Needs root, and binaries (see ILAGATE_BIN_DIR in lab.py).
 """
@@ -28,7 +28,7 @@ from wait import Failed, Skipped  # noqa: E402
 
 # Against what hangs; no test is as slow on any machine.
 LIMIT_S = 900
-JOBS = 2
+JOBS = 3
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 
