@@ -124,6 +124,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_tenants_mac_address_is_not_asked_for() {
+        let mut finds = Finds::default();
+        for odd in [Mac::ZERO, Mac([0xff; 6]), Mac([1, 0, 0x5e, 0, 0, 1])] {
+            finds.seek(((1, 100), odd), 0);
+            assert_eq!(asked(&mut finds), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn a_mac_address_is_asked_for_once_at_a_time_and_what_nobody_has_not_again_at_once() {
         let mut finds = Finds::default();
         (0..3).for_each(|_| finds.seek(((1, 100), mac(1)), 0));

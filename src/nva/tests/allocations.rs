@@ -45,6 +45,14 @@ fn free_what_is_over(registry: &mut Registry, now_ms: u64) -> Vec<AllocationKey>
 }
 
 #[test]
+fn nobody_gets_a_block_by_saying_that_it_had_it_unless_the_registry_was_restored() {
+    let mut registry = empty();
+    let wanted = Registrar::new(0x00ab_cdef).unwrap();
+    let leased = lease(&mut registry, 1, Some(wanted), 0).unwrap();
+    assert_ne!(leased.block, wanted);
+}
+
+#[test]
 fn each_nve_has_one_block_of_a_domain_and_no_two_have_the_same() {
     let mut registry = empty();
     let mut draft = Draft::default();
