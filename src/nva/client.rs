@@ -4,6 +4,7 @@
 //! [`Client::step`] takes the time and one [`Input`], and gives [`Effect`]s. It has no clock, no socket and no chance
 //! of its own: a shell feeds it, and the seed of its jitter is passed in.
 
+mod bindings;
 mod grace;
 mod interface;
 
@@ -22,15 +23,12 @@ use super::blocks::Blocks;
 use super::cache::{Cache, Changes};
 use super::finds::Finds;
 use super::follower::{Follower, Work};
-use super::message::{
-    AttachedNetwork, AttachedNetworks, Down, Modes, NETWORKS, NETWORKS_IN_ALL, Up, VERSION,
-};
+use super::message::{AttachedNetwork, Down, Modes, Up, VERSION};
 use super::mobility::Sightings;
 use super::model::{Binding, Key, Known, Network};
 use super::triangles::Triangles;
 use super::wanted::Wanted;
 use crate::mapping::{Parts, Scopes};
-use crate::net::Mac;
 use grace::GraceTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,8 +42,6 @@ const GREETING_MS: u64 = 5_000;
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;
-/// Shortest time between two reports of the networks that are attached.
-const REPORT_MS: u64 = 100;
 /// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
 const ASKED: usize = 512;
 
@@ -359,58 +355,6 @@ impl Client {
         {
             self.effects.push(Effect::Up(Up::Provisioned { revision, refused }));
         }
-    }
-
-    /// Whether there is a session with an authority that takes questions by MAC address, and hears of networks.
-    fn takes_bindings(&self) -> bool {
-        matches!(self.state, State::Live(Live { bindings: true, .. }))
-    }
-
-    /// A tenant asks who has a MAC address.
-    fn find(&mut self, network: Network, mac: Mac, now_ms: u64) {
-        if self.takes_bindings() {
-            self.finds.seek((network, mac), now_ms);
-            self.ask_for_macs();
-        }
-    }
-
-    fn ask_for_macs(&mut self) {
-        while let Some(question) = self.finds.next() {
-            self.effects.push(Effect::Up(question));
-        }
-    }
-
-    /// A tenant announced an address of its own: what was refused is asked for again at once.
-    fn announced(&mut self, key: Key, now_ms: u64) {
-        if let Some(Registration::Refused { again_ms }) = self.registrations.get_mut(&key) {
-            *again_ms = now_ms.min(*again_ms);
-        }
-    }
-
-    /// Says what changed of the networks of which there are tenants here: everything in the first message of a session.
-    fn tell_of_networks(&mut self, now_ms: u64) {
-        let is_due = self.reports_anew || now_ms >= self.report_due_ms && self.networks != self.reported;
-        if !is_due || !self.takes_bindings() {
-            return;
-        }
-        self.report_due_ms = now_ms + REPORT_MS;
-        let mut whole = std::mem::take(&mut self.reports_anew);
-        if whole {
-            self.reported.clear();
-        }
-        let gone = self.reported.keys().filter(|network| !self.networks.contains_key(network));
-        let mut detached: Vec<Network> = gone.copied().collect();
-        let is_new = |(network, at): &(&Network, &AttachedNetwork)| self.reported.get(network) != Some(at);
-        let new = self.networks.iter().filter(is_new).map(|(network, at)| (*network, at.clone()));
-        let mut new: Vec<(Network, AttachedNetwork)> = new.take(NETWORKS_IN_ALL).collect();
-        while whole || !new.is_empty() || !detached.is_empty() {
-            let rest = new.split_off(new.len().min(NETWORKS));
-            let networks = std::mem::replace(&mut new, rest);
-            let detached = std::mem::take(&mut detached);
-            let report = AttachedNetworks { whole: std::mem::take(&mut whole), networks, detached };
-            self.effects.push(Effect::Up(Up::Attached(report)));
-        }
-        self.reported = self.networks.clone();
     }
 
     /// Tells the node what moves, and the authority what the node sees of it.
