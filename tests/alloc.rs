@@ -270,6 +270,7 @@ fn no_burst_of_a_move_allocates() {
         tunnel: Some(TunnelEnds { from: own, to: other }),
         in_flight: None,
         until_ms: u64::MAX,
+        may_send: false,
     };
     let tunnels = Tunnels { to: own, from: vec![other] };
     let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"query");

@@ -48,6 +48,7 @@ fn departure(from: u16, to: u16, in_flight: Option<InFlight>) -> Departure {
         tunnel: Some(TunnelEnds { from: vtep(from), to: vtep(to) }),
         in_flight,
         until_ms: LATER_MS,
+        may_send: false,
     }
 }
 
@@ -436,7 +437,13 @@ fn whoever_is_expected_is_seen_by_any_frame_and_what_it_sends_waits() {
     assert_eq!((it.new.held(), it.new.sent.len()), (1, 0));
     it.cut_over();
     assert_eq!((it.new.held(), it.new.sent.len(), it.new.sent[0].0), (0, 1, FABRIC));
-    // At the old node it is seen, too, and what it sends is lost.
+    // At the old node it is seen, too. What it sends goes out until it is the new node's, and is lost from then on.
+    let leaving = Presence::Departed(Departure { may_send: true, ..departure(2, 3, None) });
+    it.old.set(VM2, 0, leaving);
+    assert_eq!(it.old.receive(ACCESS, &data).iter().map(|(port, _)| *port).collect::<Vec<_>>(), [FABRIC]);
+    assert_eq!(it.old.receive(ACCESS, &spoofed), []);
+    assert_eq!((it.old.lost(DropReason::NotHere), it.old.lost(DropReason::SpoofedSource)), (0, 1));
+    it.old.set(VM2, 0, Presence::Departed(departure(2, 3, None)));
     assert_eq!(it.old.receive(ACCESS, &data), []);
     assert_eq!(it.old.lost(DropReason::NotHere), 1);
     it.books_balance();

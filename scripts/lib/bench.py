@@ -324,6 +324,19 @@ def measure_authority(given):
     return results
 
 
+def measure_moves():
+    """What a machine notices of a move, with figures."""
+    import bench_moves
+
+    if run(["cargo", "build", "--release", "--locked", "-q", "--bins"], cwd=ROOT).returncode:
+        raise Fault("the programs do not build")
+    results = []
+    for got, words, holds in bench_moves.run():
+        say(f"{'ok   ' if holds else 'BELOW'} {words}")
+        results.append(got)
+    return results
+
+
 def measure(given):
     """All cases, or those that are asked for, with figures."""
     (forward,) = executables(["forward"], given.native)
@@ -379,6 +392,7 @@ def main():
     parse.add_argument("--case", action="append", choices=CASES, help="only this case; may be repeated")
     parse.add_argument("--native", action="store_true", help="build for this machine's processor")
     parse.add_argument("--authority", action="store_true", help="what an authority does, and nothing else")
+    parse.add_argument("--moves", action="store_true", help="what a machine notices of a move, and nothing else")
     parse.add_argument("--no-stages", action="store_true", help="without the pipeline and table benches")
     given = parse.parse_args()
     for number in SIGNALS:
@@ -388,7 +402,10 @@ def main():
             raise Fault("one core is too few; the worker and the measurement need a core each")
         if given.check:
             return check()
-        write(given, measure_authority(given) if given.authority else measure(given))
+        if given.moves:
+            write(given, measure_moves())
+        else:
+            write(given, measure_authority(given) if given.authority else measure(given))
         return 0
     except Fault as why:
         sys.exit(f"bench: {why}")

@@ -9,7 +9,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # In packages that every Debian has (`Essential: yes`).
-ALWAYS = {"cat", "dpkg-query", "sh", "sha256sum", "timeout"}
+ALWAYS = {"cat", "dpkg-query", "env", "sh", "sha256sum", "timeout"}
 # Installed by scripts/setup in other ways; the last two are looked for by scripts that do without them, or install them.
 OTHERWISE = {"cargo", "cargo-deny", "cargo-mutants", "rustup"}
 # Functions of lab.py and of Python whose first argument is a command or its first word.

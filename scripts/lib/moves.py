@@ -65,6 +65,16 @@ class Machine:
     def unplug(self, nve):
         self.ns.run(f"ip link set to-{nve} nomaster")
 
+    def start(self, nve, plen):
+        """It runs at a host."""
+        self.plug(nve)
+        self.ns.run(f"ip addr add {self.addresses[0]}/24 dev eth0")
+        self.ns.run(f"ip -6 addr add {self.addresses[1]}/{plen} dev eth0 nodad")
+        self.ns.run(f"ip route add default via {GATEWAY4}")
+
+    def has_router(self):
+        return f"default via {ROUTER}" in self.ns.run("ip -6 route show default")
+
     def announce(self, how="arp"):
         """What a hypervisor or a guest says after a migration: gratuitous ARP, unsolicited NA, or RARP (opcode 3)."""
         self.ns.run(["/usr/bin/python3", "-c", ANNOUNCE, how, self.mac, *self.addresses])
@@ -181,13 +191,14 @@ class Arrivals(typing.NamedTuple):
 class MoveNetwork:
     """Builds all of it; `start` lets it run."""
 
-    def __init__(self, lab, fabric_mtu=1600, moves=None):
+    def __init__(self, lab, fabric_mtu=1600, moves=None, vm=Machine):
+        """`vm` makes the machine that has a cable to two hosts."""
         self.lab = lab
         self.fab = lab.ns("fab").router()
         self.fab.run(f"ip -6 addr add {INET}/128 dev lo")
         hosts = {nve: lab.ns(nve).of_a_node() for nve in LOCATORS}
         self.machines = {
-            name: Machine(lab, name, last, [f"10.0.0.{last}", f"{VNETS[network][0]}{last}"])
+            name: (vm if name == "vm" else Machine)(lab, name, last, [f"10.0.0.{last}", f"{VNETS[network][0]}{last}"])
             for name, (network, _, last) in MACHINES.items()
         }
         self.machines["task"] = Machine(lab, "task", 5, [TASK])
@@ -251,11 +262,7 @@ class MoveNetwork:
             addresses = [word for address in machine.addresses for word in ("--address", address)]
             self.asks("attachment", "add", self.names[hosts[0]], name, "--port", name, "--mac", machine.mac,
                       "--network", network, *addresses)  # fmt: skip
-            machine.plug(hosts[0])
-            ns = machine.ns
-            ns.run(f"ip addr add {machine.addresses[0]}/24 dev eth0")
-            ns.run(f"ip -6 addr add {machine.addresses[1]}/96 dev eth0 nodad")
-            ns.run(f"ip route add default via {GATEWAY4}")
+            machine.start(hosts[0], 96)
         task = self.machines["task"]
         self.asks("attachment", "add", self.names["nve1"], "--file", "-", entry={
             "name": "task", "port": "task", "mac": task.mac, "identifiers": [TASK],
@@ -263,9 +270,7 @@ class MoveNetwork:
         task.plug("nve1")
         task_up(task.ns, TASK)
         for name in MACHINES:
-            router = f"default via {ROUTER}"
-            until(lambda ns=self.machines[name].ns, router=router: router in ns.run("ip -6 route show default"),
-                  f"{name} to learn its router")  # fmt: skip
+            until(self.machines[name].has_router, f"{name} to learn its router")
         return self
 
     def command(self, *words):

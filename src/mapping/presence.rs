@@ -51,6 +51,8 @@ pub struct Departure {
     /// Until when, in milliseconds of the node's clock. Later packets follow the mapping that the authority tells; without
     /// one they are dropped.
     pub until_ms: u64,
+    /// Whether what it sends from here still goes out: it is about to leave, and it is not the other NVE's yet.
+    pub may_send: bool,
 }
 
 /// What becomes of packets that come for a VM or task that has left (VMM draft §5).

@@ -34,7 +34,7 @@ pub use attached::Attached;
 pub use gateway::{Gateway, Gateways};
 pub use ingress::{Exceptions, Ingress, Inside, TaskSources, Tasks};
 pub use limits::{LimitKind, Quarantine, Rate, Rates};
-pub use moving::{Absent, HoldId, InFlight, Moves, Moving, Then, Tunnel, TunnelEnd};
+pub use moving::{Absent, HoldId, InFlight, Moves, Moving, Sends, Then, Tunnel, TunnelEnd};
 pub use network::{Network, NetworkId, Networks};
 pub use policy::{Endpoint, Selector};
 pub use port::{Port, Role};

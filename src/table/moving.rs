@@ -90,13 +90,24 @@ pub enum Then {
     Left(Option<Tunnel>),
 }
 
+/// What becomes of packets that come from an attachment whose VM or task is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sends {
+    /// They wait in this queue until it is here.
+    Hold(HoldId),
+    /// They are forwarded: it leaves, and nobody else has its identifiers yet.
+    Pass,
+    /// They are dropped.
+    Drop,
+}
+
 /// An attachment whose VM or task is not here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absent {
     /// The attachment.
     pub at: AttachmentKey,
-    /// The queue in which what it sends waits, if it is expected.
-    pub hold: Option<HoldId>,
+    /// What becomes of packets that come from it.
+    pub sends: Sends,
     /// What it may send from, if it is a task.
     pub task: Option<TaskSources>,
     /// The tunnel for its copies of packets to groups while they are in flight, and the delivery of frames in it.
@@ -138,6 +149,6 @@ impl Moves {
     /// Whether packets in this queue are to be held on.
     #[must_use]
     pub fn holds(&self, id: HoldId) -> bool {
-        self.absent.iter().any(|absent| absent.hold == Some(id))
+        self.absent.iter().any(|absent| absent.sends == Sends::Hold(id))
     }
 }

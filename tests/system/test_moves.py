@@ -1,12 +1,15 @@
 """Machines and tasks that move between hosts by the word of an authority, while others send to them."""
 
+import json
+import os
 import time
 
-from lab import Lab
+from lab import Lab, binary
 from moves import TASK, MoveNetwork, Stream
 from wait import expect, until
 
 RATE = 300
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Sending:
@@ -194,4 +197,45 @@ def test_an_announcement_alone_moves_nothing():
         net.machines["peer"].ns.reaches(vm.addresses[0])
         shown = net.vm("show", "vm")
         expect(net.names["nve1"] in shown and "move" not in shown.split("addresses")[1], shown)
+        net.stop()
+
+
+DOMAIN = """<domain><name>guest</name><devices>
+<interface type='bridge'><vlan><tag id='22'/></vlan><alias name='ua-ila-vm'/></interface>
+<interface type='network'><alias name='net1'/></interface></devices></domain>"""
+
+
+def test_the_hook_of_libvirt_begins_and_ends_the_moves_of_a_guest():
+    with Lab("ilam") as lab:
+        net = MoveNetwork(lab).start()
+        files = {}
+        for nve in ("nve1", "nve2"):
+            files[nve] = lab.path(f"libvirt-{nve}.json")
+            with open(files[nve], "w") as file:
+                json.dump({"nve": net.names[nve], "port": "vm", "ilactl": binary("ilactl"),
+                           "environment": {"ILACTL_NVA": net.nva.endpoint}}, file)  # fmt: skip
+
+        def hook(nve, operation, sub, reason="-", domain=DOMAIN):
+            words = ["env", f"ILAGATE_LIBVIRT={files[nve]}", "/usr/bin/python3", f"{ROOT}/examples/libvirt_hook.py"]
+            done = lab.host([*words, "guest", operation, sub, reason], check=False, stdin=domain)
+            return done.returncode, done.stdout
+
+        begun = lambda: [row for row in json.loads(net.vm("--json", "list", "--moves"))]  # noqa: E731
+        expect(hook("nve2", "prepare", "begin") == (0, "") and not begun(), "another operation began a move")
+        expect(hook("nve2", "migrate", "begin", domain="<domain/>") == (0, ""), "a guest without attachments was refused")
+        expect(hook("nve2", "migrate", "begin") == (0, ""), "no move was begun")
+        [move] = begun()[0]["moves"][:1]
+        expect(move["state"] == "prepared" and move["to"] == net.names["nve2"], f"{move}")
+        # It failed at the new host.
+        expect(hook("nve2", "stopped", "end", "failed") == (0, ""), "the move was not ended")
+        until(lambda: not net.moving(), "the move to be over")
+        # Again, and it leaves.
+        expect(hook("nve2", "migrate", "begin") == (0, ""), "no second move was begun")
+        expect(hook("nve1", "stopped", "end", "migrated") == (0, ""), "it was not said that it left")
+        expect(begun()[0]["moves"][0]["state"] == "detached", "it has not left")
+        net.vm("abort", "vm")
+        until(lambda: not net.moving(), "the second move to be over")
+        # What cannot be moved is refused, with the reason.
+        status, said = hook("nve1", "migrate", "begin")
+        expect(status != 0 and "at no other NVE" in said, said)
         net.stop()

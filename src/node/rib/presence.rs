@@ -8,8 +8,8 @@ use crate::ila::Identifier;
 use crate::mapping::{Departure, InFlight, LocatorChoice, MappingTarget, Origin, Presence, Tunnels};
 use crate::net::vxlan::MAX_VNI;
 use crate::table::{
-    self, Absent, Action, ActionId, AttachmentKey, HoldId, Hop, HopId, Local, Moves, Moving, NetworkId, Then,
-    Tunnel, TunnelEnd,
+    self, Absent, Action, ActionId, AttachmentKey, HoldId, Hop, HopId, Local, Moves, Moving, NetworkId,
+    Sends, Then, Tunnel, TunnelEnd,
 };
 use std::collections::BTreeMap;
 
@@ -200,13 +200,16 @@ impl Render<'_> {
                 let network = attachment.network.map(NetworkId);
                 moves.ends.push(TunnelEnd { vni, mac: key.mac, to, from, network, then });
             }
-            let (hold, copies) = match &known.presence {
+            let (sends, copies) = match &known.presence {
                 Presence::Here(_) => continue,
-                Presence::Expected(_) => (Some(known.hold), None),
-                Presence::Departed(departure) => (None, self.copies(*key, known, departure, vni)),
+                Presence::Expected(_) => (Sends::Hold(known.hold), None),
+                Presence::Departed(departure) => {
+                    let sends = if departure.may_send { Sends::Pass } else { Sends::Drop };
+                    (sends, self.copies(*key, known, departure, vni))
+                }
             };
             let task = attachment.network.is_none().then(|| rib.task(attachment));
-            moves.absent.push(Absent { at: *key, hold, task, copies });
+            moves.absent.push(Absent { at: *key, sends, task, copies });
             for domain in 0..rib.domains.len() as u8 {
                 let Some(id) = rib.actions.id(&Key::local(domain, *key)) else { continue };
                 let in_flight = self.in_flight(known, domain, vni);

@@ -1,5 +1,6 @@
 //! What comes from an attachment whose VM or task is not here (VMM draft §4.2, §5). It may announce itself, and ask for
-//! what is answered here. What else it sends waits until it is here, or is dropped if it has left.
+//! what is answered here. What else it sends waits until it is here; from one that leaves it goes out until it is the
+//! other NVE's, and is dropped from then on.
 
 use crate::net::{arp, ethernet, icmp6, ipv6};
 use crate::path::ctx::Ctx;
@@ -8,7 +9,7 @@ use crate::path::notice::Sign;
 use crate::path::packet::Packet;
 use crate::path::policer::Policer;
 use crate::path::verdict::{DropReason, Verdict};
-use crate::table::{Absent, AttachmentKey};
+use crate::table::{Absent, AttachmentKey, Sends};
 
 /// The sender of a frame, if it is not here, and the sign of life that the frame is.
 pub(in crate::path) struct Stranger<'t> {
@@ -58,9 +59,10 @@ impl Stranger<'_> {
         }
         policer.seen(self.absent.at, self.sign, ctx);
         if packet.verdict.is_undecided() && class != Class::Local {
-            packet.verdict = match self.absent.hold {
-                Some(queue) => Verdict::Hold(queue),
-                None => Verdict::Drop(DropReason::NotHere),
+            packet.verdict = match self.absent.sends {
+                Sends::Hold(queue) => Verdict::Hold(queue),
+                Sends::Pass => return,
+                Sends::Drop => Verdict::Drop(DropReason::NotHere),
             };
         }
     }

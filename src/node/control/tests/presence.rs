@@ -4,7 +4,7 @@ use super::*;
 use crate::mapping::{Departure, InFlight, Presence, TunnelEnds, Tunnels};
 use crate::node::rib::PresenceRefused;
 use crate::path::Sign;
-use crate::table::{self, AttachmentKey};
+use crate::table::{self, AttachmentKey, Sends};
 
 const VM: Mac = Mac([2, 0, 0, 0, 1, 1]);
 const TASK: Mac = Mac([2, 0, 0, 0, 1, 9]);
@@ -42,6 +42,7 @@ fn departed(in_flight: Option<InFlight>, until_ms: u64) -> Presence {
         tunnel: Some(TunnelEnds { from: OWN, to: NEXT }),
         in_flight,
         until_ms,
+        may_send: false,
     })
 }
 
@@ -72,7 +73,7 @@ fn a_presence_is_answered_when_every_worker_has_it() {
     bench.round(1_001);
     assert_eq!(bench.is_set(id), None, "no worker has it");
     let tables = bench.reader.snapshot();
-    assert!(tables.moves.absent(&at(0, VM)).is_some_and(|absent| absent.hold.is_some()));
+    assert!(tables.moves.absent(&at(0, VM)).is_some_and(|absent| matches!(absent.sends, Sends::Hold(_))));
     bench.round(1_002);
     assert_eq!(bench.is_set(id), Some(Ok(())));
     assert!(matches!(bench.in_flight()[..], [table::InFlight::Hold(_)]));

@@ -255,6 +255,7 @@ impl Part {
             tunnel: self.ends().map(|(from, to)| TunnelEnds { from, to }),
             in_flight: Some(in_flight),
             until_ms: self.until_ms,
+            may_send: self.told.role == Role::Old && !is_committed(&self.told),
         }
     }
 

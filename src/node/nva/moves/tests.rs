@@ -74,12 +74,13 @@ fn tunnels() -> Tunnels {
     Tunnels { to: OWN, from: vec![PEER] }
 }
 
-fn departed(until_ms: u64, in_flight: crate::mapping::InFlight) -> Presence {
+fn departed(until_ms: u64, in_flight: crate::mapping::InFlight, may_send: bool) -> Presence {
     Presence::Departed(Departure {
         locators: vec![(0, Locator(0xfd00_0001_0000_0002))],
         tunnel: Some(TunnelEnds { from: OWN, to: PEER }),
         in_flight: Some(in_flight),
         until_ms,
+        may_send,
     })
 }
 
@@ -153,7 +154,7 @@ fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
     assert_eq!(node.is_told(Role::Old, MoveState::Preparing), says(Sight::Ready));
     assert_eq!(node.is_told(Role::Old, MoveState::Prepared), []);
     let left = node.is_told(Role::Old, MoveState::Detached);
-    assert_eq!(left, [Effect::Presence(at(), departed(600_000, Auto))]);
+    assert_eq!(left, [Effect::Presence(at(), departed(600_000, Auto, true))]);
     assert_eq!(node.in_force(), says(Sight::Ready));
     // Operators want it elsewhere. Here it stays, for what is in flight.
     assert!(has_the_entry(&node.learns(Input::Wanted(wanted(false, 2)))));
@@ -161,7 +162,7 @@ fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
     assert_eq!(node.0.not_here().len(), 1);
     node.1 = 1_000;
     let drains = node.is_told(Role::Old, MoveState::Draining);
-    assert_eq!(drains, [Effect::Presence(at(), departed(61_000, Auto))]);
+    assert_eq!(drains, [Effect::Presence(at(), departed(61_000, Auto, false))]);
     assert_eq!(node.in_force(), []);
     node.1 = 2_500;
     assert_eq!(node.learns(Input::Tick(10)), []);
@@ -188,7 +189,7 @@ fn what_loses_its_link_has_left_if_it_was_about_to() {
     assert_eq!(node.learns(Input::Link(PortId(1), false)), []);
     node.1 = 750;
     let left = node.learns(Input::Tick(0));
-    let departed = Effect::Presence(at(), departed(600_000, Auto));
+    let departed = Effect::Presence(at(), departed(600_000, Auto, true));
     assert_eq!(left, [departed, Effect::Say(MoveId(9), Sight::Detached(Sign::Carrier))]);
 }
 
@@ -232,7 +233,7 @@ fn what_does_not_arrive_goes_back_with_what_was_held() {
     assert_eq!(new.is_told(Role::New, MoveState::Aborting), []);
     let done = MoveTold { peer_done: true, ..told(Role::New, MoveState::Aborting) };
     let back = new.learns(Input::Told(Arc::new(BTreeMap::from([(done.id, done)]))));
-    assert_eq!(back, [Effect::Presence(at(), departed(60_000, Auto))]);
+    assert_eq!(back, [Effect::Presence(at(), departed(60_000, Auto, false))]);
     let undone = new.in_force();
     assert!(!has_the_entry(&undone));
     assert_eq!(undone[1..], says(Sight::Drained));
