@@ -158,7 +158,10 @@ fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
     assert_eq!(node.in_force(), says(Sight::Ready));
     // Operators want it elsewhere. Here it stays, for what is in flight.
     assert!(has_the_entry(&node.learns(Input::Wanted(wanted(false, 2)))));
-    assert_eq!(node.is_told(Role::Old, MoveState::Spreading), []);
+    // It is the other's: what it sends from here is its no more.
+    let spreads = node.is_told(Role::Old, MoveState::Spreading);
+    assert_eq!(spreads, [Effect::Presence(at(), departed(600_000, Auto, false))]);
+    assert_eq!(node.in_force(), []);
     assert_eq!(node.0.not_here().len(), 1);
     node.1 = 1_000;
     let drains = node.is_told(Role::Old, MoveState::Draining);
@@ -205,7 +208,8 @@ fn what_comes_back_while_its_first_move_drains_is_decided_by_the_second_alone() 
     let _ = node.in_force();
     let _ = node.learns(Input::Wanted(wanted(false, 2)));
     // Not everybody knows yet where it is.
-    assert_eq!(node.is_told(Role::Old, MoveState::Spreading), []);
+    assert_eq!(node.is_told(Role::Old, MoveState::Spreading).len(), 1);
+    assert_eq!(node.in_force(), []);
     assert!(has_the_entry(&both(&mut node, MoveState::Spreading, MoveState::Preparing)));
     let expected =
         [Effect::Presence(at(), Presence::Expected(tunnels())), Effect::Say(MoveId(9), Sight::Drained)];
