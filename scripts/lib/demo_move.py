@@ -5,7 +5,7 @@ import sys
 import time
 
 from demo import right, run, show, step
-from moves import TASK, MoveNetwork, Stream
+from moves import TASK, MoveNetwork, Stream, Transfer
 from traffic import Pings
 from wait import expect, until
 
@@ -83,15 +83,18 @@ def demo(lab):
 
     step(
         "A running machine moves",
-        f"It is away from both hosts for {PAUSE_S * 1000:.0f} ms. Everybody sends 1,000 datagrams a second to it, and a ping goes every 2 ms.",
+        f"It is away from both hosts for {PAUSE_S * 1000:.0f} ms. Everybody sends 1,000 datagrams a second to it, and a ping goes every 2 ms. TCP",
+        "sends full segments in both families.",
     )
     before = counted(net)
     running = streams(net)
     pings = Pings(net.machines["peer"].ns, vm.addresses[0], 0.002)
+    transfers = [Transfer(net.machines["peer"].ns, vm, to) for to in vm.addresses]
     time.sleep(0.5)
     moves(net, "vm", "nve1", "nve2")
     over(net, "vm")
     time.sleep(0.5)
+    came = [transfer.end() for transfer in transfers]
     asked, answered = pings.end()
     ended(net, running)
     timeline(net, "vm")
@@ -99,6 +102,7 @@ def demo(lab):
         show(f"{node}: {value - before.get((node, done), 0)} packets {done}")
     expect(asked == answered, f"{asked - answered} of {asked} pings were lost")
     right(f"no datagram was lost, none came twice, and all {asked} pings were answered")
+    right(f"TCP brought {came[0]} bytes by IPv4 and {came[1]} by IPv6, every one of them")
 
     step("And back, while the first move still drains", "A silent machine: it announces nothing, and its operator says that it runs.")
     running = streams(net)
@@ -159,11 +163,29 @@ def demo(lab):
     timeline(net, "vm")
     right("nothing was lost, and the move was finished when the authority came back")
 
+    step(
+        "A warm move",
+        "The machine ends at one host, and its copy, which was renewed from time to time, begins at the other one. It sends",
+        "neither ARP nor Neighbour Advertisements: its first packet tells that it is there.",
+    )
+    until(lambda: not net.moving(), "the move to be over")
+    net.move("vm", "nve2", "nve1", "warm")
+    net.vm("renew", "vm")
+    time.sleep(1)
+    show("\n".join(line for line in net.vm("show", "vm").splitlines() if "seed" in line))
+    vm.unplug("nve2")
+    time.sleep(PAUSE_S)
+    vm.plug("nve1")
+    until(lambda: vm.ns.answered(net.machines["peer"].addresses[0]), "the machine to reach its peer")
+    over(net, "vm")
+    timeline(net, "vm")
+    right("it is at its new host by its first packet")
+
     step("A cold move", "The machine is shut down, and started at the other host. What comes meanwhile is dropped.")
     until(lambda: not net.moving(), "the move to be over")
     running = streams(net)
     time.sleep(0.3)
-    moves(net, "vm", "nve2", "nve1", mode="cold")
+    moves(net, "vm", "nve1", "nve2", mode="cold")
     over(net, "vm")
     time.sleep(0.5)
     lost = ended(net, running, lossless=False)

@@ -188,6 +188,53 @@ class Arrivals(typing.NamedTuple):
         return f"{what}, longest gap {self.gap_ms} ms"
 
 
+TRANSFER_RECEIVER = """
+import hashlib, socket, sys
+to, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET); s.bind((to, port)); s.listen(1)
+print("listening", flush=True)
+c, _ = s.accept(); got, md5 = 0, hashlib.md5(usedforsecurity=False)
+while data := c.recv(65536): got += len(data); md5.update(data)
+print("got", got, md5.hexdigest(), flush=True)
+"""
+
+TRANSFER_SENDER = """
+import hashlib, signal, socket, sys, time
+to, port, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+ends = False
+def end(*_):
+    global ends
+    ends = True
+signal.signal(signal.SIGTERM, end)
+s = socket.create_connection((to, port)); s.settimeout(60)
+began, sent, md5 = time.monotonic(), 0, hashlib.md5(usedforsecurity=False)
+while not ends:
+    piece = b"%016d" % sent * 1024
+    s.sendall(piece); md5.update(piece); sent += len(piece)
+    time.sleep(max(0, began + sent / rate - time.monotonic()))
+s.close()
+print("got", sent, md5.hexdigest(), flush=True)
+"""
+
+
+class Transfer:
+    """A TCP connection to a machine with full segments, so many bytes a second, until `end`."""
+
+    def __init__(self, sender, machine, to, rate=2 << 20):
+        port = next(Stream.ports)
+        self.receiver = machine.ns.spawn(["/usr/bin/python3", "-c", TRANSFER_RECEIVER, to, port])
+        self.receiver.wait_for("listening")
+        self.sender = sender.spawn(["/usr/bin/python3", "-c", TRANSFER_SENDER, to, port, rate])
+
+    def end(self):
+        """How many bytes came; all that were sent, or it fails."""
+        self.sender.stop(signal.SIGTERM, timeout=60)
+        sent = [line for line in self.sender.output().splitlines() if "got" in line]
+        expect(sent, f"the connection broke:\n{self.sender.output()}")
+        self.receiver.wait_for(sent[0])
+        return int(sent[0].split()[1])
+
+
 class MoveNetwork:
     """Builds all of it; `start` lets it run."""
 

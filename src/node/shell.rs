@@ -163,7 +163,10 @@ impl Shell {
             if let Some(lost) = self.exchanges.iter().position(|exchange| exchange.stopped()) {
                 return Ended::WorkerLost(lost);
             }
-            let idle = self.control.progress() == Progress::Idle && self.send_queue.is_empty();
+            // What was held for who arrives waits for the next round.
+            let idle = self.control.progress() == Progress::Idle
+                && self.send_queue.is_empty()
+                && !self.control.expects();
             let pause = if idle { TICK } else { TICK_BUSY };
             tokio::select! {
                 _ = signals.terminate.recv() => return Ended::Asked,

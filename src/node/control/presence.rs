@@ -10,6 +10,12 @@ impl Control {
         self.effects.push(Effect::ForAuthority(ForAuthority::Seen(at, sign)));
     }
 
+    /// Whether a VM or task is expected here.
+    #[must_use]
+    pub fn expects(&self) -> bool {
+        self.rib.expects()
+    }
+
     /// The link of a port came up or went down: who was about to leave through it has left, if it stays down.
     pub(super) fn tell_of_link(&mut self, port: PortId, up: bool) {
         self.effects.push(Effect::ForAuthority(ForAuthority::Link(port, up)));

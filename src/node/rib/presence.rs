@@ -135,6 +135,12 @@ impl Rib {
         self.presences.all.get(&key).map(|known| known.presence.clone()).unwrap_or_default()
     }
 
+    /// Whether a VM or task is expected here.
+    #[must_use]
+    pub fn expects(&self) -> bool {
+        self.presences.all.values().any(|known| matches!(known.presence, Presence::Expected(_)))
+    }
+
     /// All attachments that move, with where their VMs or tasks are.
     pub fn presences(&self) -> impl Iterator<Item = (AttachmentKey, &Presence)> {
         self.presences.all.iter().map(|(key, known)| (*key, &known.presence))

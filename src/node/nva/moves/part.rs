@@ -204,7 +204,9 @@ impl Part {
     pub(super) fn presence(&self, config: &Config, now_ms: u64) -> Presence {
         use MoveState::{Aborting, Detached, Draining, Prepared, Preparing, Spreading};
         match (self.told.role, self.told.state) {
-            (Role::New, Preparing | Prepared | Detached) if self.alone => Presence::Here(self.tunnels()),
+            (Role::New, Preparing | Prepared | Detached) if self.is_served() => {
+                Presence::Here(self.tunnels())
+            }
             (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
             (Role::New, Spreading | Draining) | (Role::Old, Aborting) => Presence::Here(self.tunnels()),
             (Role::Old, Prepared) if self.left => Presence::Departed(self.departure(config)),
@@ -221,6 +223,12 @@ impl Part {
                 Presence::Departed(self.departure(config))
             }
         }
+    }
+
+    /// Whether what is expected is here before the authority says so. Who has left its old NVE has nobody else to serve it:
+    /// what was held need not wait until the arrival is durable.
+    fn is_served(&self) -> bool {
+        self.alone || self.told.state == MoveState::Detached && self.arrived.is_some()
     }
 
     /// Half the time that this state may last.

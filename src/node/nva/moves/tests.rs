@@ -129,11 +129,13 @@ fn what_is_expected_is_never_here_before_it_arrives() {
     assert_eq!(node.is_told(Role::New, MoveState::Prepared), []);
     assert_eq!(node.is_told(Role::New, MoveState::Detached), []);
     let arrived = node.learns(Input::Seen(at(), path::Sign::Reverse));
-    assert_eq!(arrived, says(Sight::Arrived(Sign::Rarp)));
-    // Only the authority makes it the node's.
+    // Nobody else serves it: what was held is delivered, and its identifiers are not the node's yet.
+    let here = Effect::Presence(at(), Presence::Here(tunnels()));
+    assert_eq!(arrived, [here, Effect::Say(MoveId(9), Sight::Arrived(Sign::Rarp))]);
+    assert_eq!(node.0.not_here().len(), 1);
     assert_eq!(node.learns(Input::Seen(at(), path::Sign::Frame)), []);
-    let committed = node.is_told(Role::New, MoveState::Spreading);
-    assert_eq!(committed, [Effect::Presence(at(), Presence::Here(tunnels()))]);
+    // Only the authority makes them so.
+    assert_eq!(node.is_told(Role::New, MoveState::Spreading), []);
     assert!(node.0.not_here().is_empty());
     // It never goes, whichever word comes first.
     assert_eq!(node.in_force(), []);
@@ -145,6 +147,18 @@ fn what_is_expected_is_never_here_before_it_arrives() {
     assert_eq!(node.learns(Input::Tick(0)), []);
     node.1 = 2_000;
     assert_eq!(node.learns(Input::Tick(0)), [Effect::Presence(at(), Presence::default())]);
+}
+
+#[test]
+fn what_has_not_left_its_old_node_is_here_only_by_the_word_of_the_authority() {
+    let mut node = Node::new(false);
+    let _ = node.is_told(Role::New, MoveState::Preparing);
+    let _ = node.in_force();
+    let _ = node.learns(Input::Config(config(true)));
+    assert_eq!(node.is_told(Role::New, MoveState::Prepared), []);
+    assert_eq!(node.learns(Input::Seen(at(), path::Sign::Reverse)), says(Sight::Arrived(Sign::Rarp)));
+    let committed = node.is_told(Role::New, MoveState::Spreading);
+    assert_eq!(committed, [Effect::Presence(at(), Presence::Here(tunnels()))]);
 }
 
 #[test]
