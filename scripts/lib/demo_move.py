@@ -144,7 +144,7 @@ def demo(lab):
     step(
         "The authority is killed in the middle of a move",
         "The machine left its host when the authority dies. Both hosts go on with what they were told: the new one serves",
-        "the machine when nobody has said for a second that it may.",
+        "the machine as soon as it sees it.",
     )
     running = streams(net, 300)
     time.sleep(0.3)
