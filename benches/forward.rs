@@ -150,6 +150,7 @@ fn main() {
                     hold_packets: 4,
                     hold_timeout_ms: 5000,
                     hold: HoldLimits { packets: 1024, bytes: 2 << 20, hold_ms: 2000 },
+                    release_per_second: 100_000,
                 },
                 hold_room: 256,
             };

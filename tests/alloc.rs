@@ -298,10 +298,10 @@ fn no_burst_of_a_move_allocates() {
                 let [packet] = burst;
                 if let Verdict::Hold(queue) = packet.verdict {
                     let held = Held { queue, port: *port, deadline_ms: 1, bytes: 100, packet: 7 };
-                    assert!(hold.push(held).is_ok());
+                    assert!(hold.push(held, false).is_ok());
                 }
-                let mut at = 0;
-                while hold.take_released(&mut at, |_| false).is_some() {}
+                hold.release(|_| false);
+                while hold.take_released().is_some() {}
                 assert!(!measured || ALLOCATIONS.with(Cell::get) == before, "{:?}", packet.verdict);
             }
         };

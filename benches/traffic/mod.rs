@@ -2,11 +2,15 @@
 
 use ilagate::config::Config;
 use ilagate::ila::{Adjustment, ChecksumMode, Identifier, Locator, SirPrefix, neutral};
-use ilagate::mapping::{Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
+use ilagate::mapping::{
+    Batch, Change, Departure, InFlight, LocatorChoice, MappingRecord, MappingTarget, Origin, Presence,
+    TunnelEnds, Tunnels,
+};
 use ilagate::net::ndp::{self, Envelope};
-use ilagate::net::{Mac, arp, checksum, ethernet, ipv4, ipv6};
+use ilagate::net::{Mac, arp, checksum, ethernet, ipv4, ipv6, udp, vxlan};
 use ilagate::node::rib::Rib;
 use ilagate::table::network::Vnet;
+use ilagate::table::{AttachmentKey, PortId};
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -26,6 +30,11 @@ const SUBNET: u32 = 10 << 24;
 const SENDERS: u64 = 256;
 /// The lower bits of the first sender's address; those of the others follow.
 const FIRST_SENDER: u32 = 0x00f0_0001;
+/// The ends of tunnels: this node, and the one that tenants move to or come from.
+const VTEP: u128 = 0xfd00_0001_0000_0001 << 64 | 1;
+const OTHER_VTEP: u128 = 0xfd00_0001_0000_0002 << 64 | 1;
+/// The port that tenants are attached to.
+const OUT: PortId = PortId(1);
 /// Mappings per batch while the tables are filled.
 const CHUNK: u64 = 65_536;
 const UDP: u8 = 17;
@@ -47,6 +56,16 @@ enum Kind {
     Solicitation,
 }
 
+/// Whether the tenants of a case move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moves {
+    No,
+    /// All have left: packets for them go on through tunnels.
+    Left,
+    /// All have come: packets for them come out of tunnels.
+    Came,
+}
+
 pub(crate) struct Case {
     kind: Kind,
     pub(crate) mappings: u64,
@@ -54,6 +73,7 @@ pub(crate) struct Case {
     pub(crate) packets: u64,
     /// Whether the mapped identifiers are attached to this node and packets reach them from the fabric.
     local: bool,
+    moves: Moves,
     pub(crate) churn: bool,
 }
 
@@ -65,6 +85,7 @@ impl Case {
             routes: 0,
             packets: 200_000,
             local: false,
+            moves: Moves::No,
             churn: false,
         };
         match name {
@@ -79,6 +100,8 @@ impl Case {
             "tenant6_in_1m" => Case { kind: Kind::Tenant6, local: true, ..million },
             "tenant4_out_1m" => Case { kind: Kind::Tenant4, ..million },
             "tenant4_in_1m" => Case { kind: Kind::Tenant4, local: true, ..million },
+            "tunnel6_1m" => Case { kind: Kind::Tenant6, local: true, moves: Moves::Left, ..million },
+            "decap6_1m" => Case { kind: Kind::Tenant6, local: true, moves: Moves::Came, ..million },
             "arp_1m" => Case { kind: Kind::Arp, ..million },
             "ns_1m" => Case { kind: Kind::Solicitation, ..million },
             other => panic!("no case `{other}`"),
@@ -155,16 +178,16 @@ impl Case {
         text
     }
 
+    /// Number of attachments with mapped identifiers.
+    fn attached(&self) -> u64 {
+        self.mappings.min(1000)
+    }
+
     /// Spreads the mapped identifiers over 1000 attachments; with a million mappings each has a thousand.
     fn attach(&self, text: &mut String) {
-        for n in 0..1000u64.min(self.mappings) {
+        for n in 0..self.attached() {
             let list = if self.tenants() { "network: red, addresses" } else { "identifiers" };
-            let _ = write!(
-                text,
-                "  - {{port: out, mac: \"02:00:00:01:{:02x}:{:02x}\", {list}: [",
-                n >> 8,
-                n & 255
-            );
+            let _ = write!(text, "  - {{port: out, mac: \"{}\", {list}: [", attached_mac(n));
             let mut index = n;
             while index < self.mappings {
                 let comma = if index == n { "" } else { ", " };
@@ -182,7 +205,8 @@ impl Case {
         }
     }
 
-    /// The frame with number `index`. It has 62 bytes; an ARP request or a solicitation has its own length.
+    /// The frame with number `index`. It has 62 bytes, and 70 more in a tunnel; an ARP request or a solicitation has its
+    /// own length.
     fn frame(&self, index: u64) -> Vec<u8> {
         let mapping = self.mapping_of(index);
         let from = sender(index % SENDERS);
@@ -204,6 +228,11 @@ impl Case {
             (Kind::Tenant6, false) => {
                 let to = VNET | u128::from(tenant(mapping));
                 udp6(GATEWAY, mac, VNET | u128::from(from), to, to)
+            }
+            (Kind::Tenant6, true) if self.moves == Moves::Came => {
+                let to = VNET | u128::from(tenant(mapping));
+                let inner = udp6(attached_mac(mapping % 1000), GATEWAY, VNET | u128::from(from), to, to);
+                in_tunnel(&inner, index)
             }
             (Kind::Tenant6, true) => {
                 let vnet = Vnet::new(VNET, None, VNID, SIR);
@@ -271,10 +300,27 @@ impl Case {
         })
     }
 
+    /// Where every tenant is that moves.
+    fn presence(&self) -> Presence {
+        match self.moves {
+            Moves::Left => Presence::Departed(Departure {
+                locators: vec![],
+                tunnel: Some(TunnelEnds { from: VTEP, to: OTHER_VTEP }),
+                in_flight: Some(InFlight::Tunnel),
+                until_ms: u64::MAX,
+            }),
+            Moves::Came | Moves::No => Presence::Here(Tunnels { to: VTEP, from: vec![OTHER_VTEP] }),
+        }
+    }
+
     pub(crate) fn filled(&self, cores: &[u16]) -> Rib {
         let config = Config::parse(&self.configuration(cores), "bench.yaml")
             .unwrap_or_else(|errors| panic!("{errors}"));
         let mut rib = Rib::new(&config, &[OURS, OURS, OURS], 42);
+        for n in 0..if self.moves == Moves::No { 0 } else { self.attached() } {
+            let at = AttachmentKey { port: OUT, vlan: 0, mac: attached_mac(n) };
+            rib.set_presence(at, self.presence()).unwrap_or_else(|why| panic!("{why}"));
+        }
         if !self.local {
             let mut from = 0;
             while from < self.mappings {
@@ -302,6 +348,10 @@ fn sender(n: u64) -> u32 {
 
 fn sender_mac(n: u64) -> Mac {
     Mac([2, 0, 0, 2, (n >> 8) as u8, n as u8])
+}
+
+fn attached_mac(n: u64) -> Mac {
+    Mac([2, 0, 0, 1, (n >> 8) as u8, n as u8])
 }
 
 fn ipv6_address(low: u32) -> std::net::Ipv6Addr {
@@ -332,6 +382,19 @@ fn udp6(to: Mac, from: Mac, source: u128, destination: u128, known_as: u128) -> 
     let known_as = if known_as == 0 { destination } else { known_as };
     let sum = checksum::transport(source, known_as, UDP, &frame[54..]);
     frame[60..].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+/// A frame that comes through a tunnel: VXLAN over IPv6, with a UDP checksum.
+fn in_tunnel(inner: &[u8], flow: u64) -> Vec<u8> {
+    let mut frame = vec![0u8; ethernet::HEADER + vxlan::OVERHEAD];
+    frame[..ethernet::HEADER].copy_from_slice(&ethernet::header(OURS, NEXT, 0).0[..ethernet::HEADER]);
+    let payload = (udp::HEADER + vxlan::HEADER + inner.len()) as u16;
+    ipv6::Ipv6::of_mut(&mut frame[14..]).expect("room").write(payload, UDP, 64, OTHER_VTEP, VTEP);
+    frame[14 + udp::HEADERS..].copy_from_slice(&vxlan::header(VNID));
+    frame.extend_from_slice(inner);
+    let ports = (vxlan::source_port(flow as u32), vxlan::PORT);
+    udp::seal_ipv6(&mut frame[14 + ipv6::HEADER..], OTHER_VTEP, VTEP, ports);
     frame
 }
 

@@ -39,13 +39,15 @@ CASES = {
     "tenant6_in_1m": (IO, 0.45, 0.55),
     "tenant4_out_1m": (IO, 0.40, 0.50),
     "tenant4_in_1m": (IO, 0.40, 0.50),
+    "tunnel6_1m": (RATE, 1.00, 1.50),
+    "decap6_1m": (RATE, 1.00, 1.50),
     "arp_1m": (RATE, 1.00, 2.00),
     "ns_1m": (RATE, 1.00, 2.00),
     "sir2ila_1m_churn": (UPDATES, 0.97, 0.99),
     "two_workers": (ONE_WORKER, 1.90, 2.00),
 }
 # One case of each kind for --check, with small tables.
-CHECKED = ("sir2ila_1k", "tenant4_out_1m", "arp_1m", "sir2ila_1m_churn", "two_workers")
+CHECKED = ("sir2ila_1k", "tenant4_out_1m", "tunnel6_1m", "decap6_1m", "arp_1m", "sir2ila_1m_churn", "two_workers")
 # Those that criterion runs, without a device.
 CRITERION = ["stages", "flow_cache"]
 # As in benches/forward.rs.

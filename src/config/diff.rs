@@ -148,7 +148,24 @@ impl Config {
             [query_interval_s, groups_per_tenant, groups_per_network]
         );
         let (old, other) = (&self.moves, &new.moves);
-        fields!(c, "moves", old, other, true, [in_flight, hold_packets, hold_bytes, hold_ms]);
+        fields!(
+            c,
+            "moves",
+            old,
+            other,
+            true,
+            [
+                in_flight,
+                hold_packets,
+                hold_bytes,
+                hold_ms,
+                release_per_second,
+                departed,
+                scan_per_second,
+                scan_interval_s,
+                silence_questions
+            ]
+        );
         match (&self.nva, &new.nva) {
             (Some(old), Some(new)) => {
                 fields!(c, "nva", old, new, false, [endpoints, embedded, tls, mode, provision, scopes, grace])

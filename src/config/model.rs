@@ -363,6 +363,26 @@ pub struct Moves {
     pub hold_bytes: u32,
     /// How long it holds each.
     pub hold_ms: u32,
+    /// Packets a second that it lets go when they may leave, beyond those that come meanwhile.
+    pub release_per_second: u32,
+    /// What the sender of a packet for who has left is told, if it is sent on nowhere.
+    pub departed: Departed,
+    /// Questions a second to hosts whether they still have their addresses.
+    pub scan_per_second: u32,
+    /// Seconds between two rounds of such questions; 0: only when somebody has left.
+    pub scan_interval_s: u32,
+    /// Unanswered questions after which who is about to leave has left; 0: none.
+    pub silence_questions: u8,
+}
+
+/// What the sender of a packet for a VM or task that has left is told (ILA draft §B.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Departed {
+    /// Nothing: its connection waits.
+    #[default]
+    Silent,
+    /// That the address is unreachable, by ICMP: its connection ends.
+    Icmp,
 }
 
 /// `multicast` (RFC 3376 §8, RFC 3810 §9)

@@ -240,6 +240,11 @@ raw! {
         hold_packets: Option<Text>,
         hold_bytes: Option<Text>,
         hold_ms: Option<Text>,
+        release_per_second: Option<Text>,
+        departed: Option<Text>,
+        scan_per_second: Option<Text>,
+        scan_interval_s: Option<Text>,
+        silence_questions: Option<Text>,
     }
     /// `multicast`
     RawMulticast {

@@ -156,6 +156,9 @@ pub(super) async fn attachment(
     if view.quarantined {
         out.line("quarantine   yes")?;
     }
+    for address in &view.silent {
+        out.line(&format!("silent       {address}"))?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! The transmit side of a worker: one transmit queue for each port, each with a buffer of packets for the next flush.
 //!
 //! A flush offers the packets to the device once. It frees and counts those that the device refuses; it never retries.
+//! But between [`TxSet::begin_keeping`] and [`TxSet::end_keeping`] it keeps as many as a burst for each port, until
+//! [`TxSet::offer_again`] or [`TxSet::give_up`].
 
 #![allow(unsafe_code)]
 
@@ -28,6 +30,15 @@ struct TxBuffer {
     len: usize,
     bytes: u64,
     counts: TxCounts,
+    refused: Refused,
+}
+
+/// What the device refused and is kept.
+struct Refused {
+    /// Whether more may be kept.
+    keeps: bool,
+    mbufs: [*mut sys::rte_mbuf; BURST],
+    len: usize,
 }
 
 // SAFETY: mbufs belong to no thread, and a `TxBuffer` is the only owner of those that wait in it.
@@ -58,9 +69,46 @@ impl TxSet {
             len: 0,
             bytes: 0,
             counts: TxCounts::default(),
+            refused: Refused { keeps: false, mbufs: [std::ptr::null_mut(); BURST], len: 0 },
         };
         if let Some(mut old) = self.buffers[at].replace(Box::new(buffer)) {
             old.flush();
+        }
+    }
+
+    /// From now on what a device refuses is kept. What waits is flushed before.
+    pub fn begin_keeping(&mut self) {
+        self.flush();
+        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.refused.keeps = true);
+    }
+
+    /// Flushes what waits and keeps what is refused of it, but of nothing later. Returns the number of packets that are
+    /// kept.
+    pub fn end_keeping(&mut self) -> usize {
+        self.flush();
+        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.refused.keeps = false);
+        self.kept()
+    }
+
+    /// Packets that devices refused and that are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.buffers.iter().flatten().map(|buffer| buffer.refused.len).sum()
+    }
+
+    /// Offers what was kept again, in its order. Returns the number of packets that are still kept.
+    pub fn offer_again(&mut self) -> usize {
+        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.offer_again());
+        self.kept()
+    }
+
+    /// Frees what was kept, and counts it as unsent.
+    pub fn give_up(&mut self) {
+        for buffer in self.buffers.iter_mut().flatten() {
+            let len = std::mem::take(&mut buffer.refused.len);
+            buffer.counts.unsent += len as u64;
+            // SAFETY: `buffer` owns what it keeps, and forgot it when `len` was taken.
+            unsafe { free(&mut buffer.refused.mbufs[..len]) };
         }
     }
 
@@ -145,7 +193,7 @@ impl TxSet {
             buffer.flush();
         }
         // SAFETY: the caller owns the valid buffers and does not use them again (contract of this function).
-        unsafe { transmit(&mut buffer.queue, mbufs, bytes, &mut buffer.counts) };
+        unsafe { transmit(&mut buffer.queue, mbufs, bytes, &mut buffer.counts, &mut buffer.refused) };
         true
     }
 }
@@ -171,25 +219,53 @@ impl TxBuffer {
         let len = std::mem::take(&mut self.len);
         if len > 0 {
             let bytes = std::mem::take(&mut self.bytes);
+            let (queue, refused) = (&mut self.queue, &mut self.refused);
             // SAFETY: `self` owns the waiting buffers; the line that took `len` made it forget them.
-            unsafe { transmit(&mut self.queue, &mut self.waiting[..len], bytes, &mut self.counts) };
+            unsafe { transmit(queue, &mut self.waiting[..len], bytes, &mut self.counts, refused) };
         }
+    }
+
+    #[cold]
+    fn offer_again(&mut self) {
+        let len = std::mem::take(&mut self.refused.len);
+        if len == 0 {
+            return;
+        }
+        let mut mbufs = self.refused.mbufs;
+        // SAFETY: `self` owns what it keeps, and forgot it when `len` was taken.
+        let bytes = mbufs[..len].iter().map(|&mbuf| u64::from(unsafe { (*mbuf).pkt_len })).sum();
+        let keeps = std::mem::replace(&mut self.refused.keeps, true);
+        // SAFETY: as above; the copy of their places is not used again.
+        unsafe {
+            transmit(&mut self.queue, &mut mbufs[..len], bytes, &mut self.counts, &mut self.refused);
+        }
+        self.refused.keeps = keeps;
     }
 }
 
 impl Drop for TxBuffer {
     fn drop(&mut self) {
-        // SAFETY: `self` owns the waiting buffers and ends here. Its queue still holds the environment.
-        unsafe { free(&mut self.waiting[..self.len]) };
+        // SAFETY: `self` owns the waiting buffers and those that it keeps, and ends here. Its queue still holds the
+        // environment.
+        unsafe {
+            free(&mut self.waiting[..self.len]);
+            free(&mut self.refused.mbufs[..self.refused.len]);
+        }
     }
 }
 
-/// Offers buffers to the device once; frees and counts those that it refuses.
+/// Offers buffers to the device once; frees and counts those that it refuses, or keeps them.
 ///
 /// # Safety
 /// The buffers are valid and owned by the caller, who does not use them again. There are at most 65535.
 #[inline]
-unsafe fn transmit(queue: &mut TxQueue, mbufs: &mut [*mut sys::rte_mbuf], bytes: u64, counts: &mut TxCounts) {
+unsafe fn transmit(
+    queue: &mut TxQueue,
+    mbufs: &mut [*mut sys::rte_mbuf],
+    bytes: u64,
+    counts: &mut TxCounts,
+    refused: &mut Refused,
+) {
     // SAFETY: the queue exists and is started while `queue` lives (`Port::open`) and `with_device` lets in. `queue` is
     // its only handle and is borrowed mutably. The device owns the buffers that it accepts.
     let taken = queue.with_device(0, || unsafe {
@@ -201,8 +277,24 @@ unsafe fn transmit(queue: &mut TxQueue, mbufs: &mut [*mut sys::rte_mbuf], bytes:
     if !rest.is_empty() {
         // SAFETY: the device did not accept these buffers: they are still valid and owned here.
         counts.sent_bytes -= rest.iter().map(|&mbuf| u64::from(unsafe { (*mbuf).pkt_len })).sum::<u64>();
-        counts.unsent += rest.len() as u64;
         // SAFETY: as above.
+        unsafe { refused.take(rest, counts) };
+    }
+}
+
+impl Refused {
+    /// Keeps buffers that the device refused, if that is wanted and there is room; frees and counts the others.
+    ///
+    /// # Safety
+    /// The buffers are valid and owned by the caller, who does not use them again.
+    #[cold]
+    unsafe fn take(&mut self, mbufs: &mut [*mut sys::rte_mbuf], counts: &mut TxCounts) {
+        let room = if self.keeps { BURST - self.len } else { 0 };
+        let (kept, rest) = mbufs.split_at_mut(room.min(mbufs.len()));
+        self.mbufs[self.len..self.len + kept.len()].copy_from_slice(kept);
+        self.len += kept.len();
+        counts.unsent += rest.len() as u64;
+        // SAFETY: the caller owns the valid buffers and does not use them again (contract of this function).
         unsafe { free(rest) };
     }
 }

@@ -74,11 +74,22 @@ pub enum EventKind {
     },
     /// Its quarantine is over.
     Released,
+    /// It was asked for an address of its own, and did not answer.
+    Silent {
+        /// The address.
+        address: IpAddr,
+    },
+    /// It answers again.
+    Answers {
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 impl EventKind {
     /// Labels of all kinds, in the order of [`Events::counts`].
-    pub const LABELS: [&'static str; 5] = ["learnt", "conflict", "spoofed", "quarantined", "released"];
+    pub const LABELS: [&'static str; 7] =
+        ["learnt", "conflict", "spoofed", "quarantined", "released", "silent", "answers"];
 
     const fn index(&self) -> usize {
         match self {
@@ -87,6 +98,8 @@ impl EventKind {
             EventKind::Spoofed { .. } => 2,
             EventKind::Quarantined { .. } => 3,
             EventKind::Released => 4,
+            EventKind::Silent { .. } => 5,
+            EventKind::Answers { .. } => 6,
         }
     }
 
@@ -103,7 +116,9 @@ impl Event {
     pub fn view(&self) -> EventView {
         let (address, mac) = match self.kind {
             EventKind::Learnt { address, mac } => (Some(address), Some(mac)),
-            EventKind::Conflict { address } => (Some(address), None),
+            EventKind::Conflict { address }
+            | EventKind::Silent { address }
+            | EventKind::Answers { address } => (Some(address), None),
             _ => (None, None),
         };
         let (packets, seconds) = match self.kind {

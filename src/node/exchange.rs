@@ -53,6 +53,8 @@ pub struct Settings {
     pub hold_timeout_ms: u64,
     /// What is held for a VM or task that is about to arrive.
     pub hold: HoldLimits,
+    /// Packets a second that leave when they were held, beyond those that come meanwhile.
+    pub release_per_second: u32,
 }
 
 /// The queues between one worker and the control thread.

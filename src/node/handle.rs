@@ -76,6 +76,8 @@ pub enum Request {
     FoundMac(Network, Mac, Vec<Identifier>, oneshot::Sender<()>),
     /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
     Presence(AttachmentKey, Presence, oneshot::Sender<Result<(), PresenceRefused>>),
+    /// Ask the VM or task of an attachment whether it is there. Answered at once.
+    Probe(AttachmentKey, oneshot::Sender<()>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.

@@ -42,14 +42,48 @@ pub struct Held<P> {
     pub packet: P,
 }
 
-/// All packets that are held at one worker, oldest first. Never allocates after it was made.
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// A place for one packet. Places of packets are chained: in their queue, and with all others.
+#[derive(Debug)]
+struct Place<P> {
+    held: Option<Held<P>>,
+    /// The next one of its queue, or the next free place.
+    next: u32,
+    older: u32,
+    newer: u32,
+}
+
+/// The packets of one queue.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    packets: u32,
+    bytes: u32,
+    first: u32,
+    last: u32,
+    /// They leave now.
+    is_released: bool,
+}
+
+/// All packets that are held at one worker. Never allocates after it was made.
+///
+/// A queue that is [released](Self::release) gives its packets in their order; what comes for it then is added behind
+/// them, and leaves as well.
 #[derive(Debug)]
 pub struct Hold<P> {
-    entries: VecDeque<Held<P>>,
-    /// Packets and bytes of each queue. The node chooses the keys.
-    queues: HashMap<HoldId, (u32, u32), FixedState>,
+    places: Vec<Place<P>>,
+    free: u32,
+    oldest: u32,
+    newest: u32,
+    /// The node chooses the keys.
+    queues: HashMap<HoldId, Queue, FixedState>,
+    /// Released queues with packets, in the order in which they were released.
+    released: VecDeque<HoldId>,
+    /// All packets, and those of released queues.
+    len: usize,
+    released_len: usize,
     bytes: usize,
-    room: usize,
     limits: HoldLimits,
 }
 
@@ -57,12 +91,21 @@ impl<P> Hold<P> {
     /// Room for `room` packets in all.
     #[must_use]
     pub fn new(room: usize, limits: HoldLimits) -> Self {
+        let place = |at: usize| {
+            let next = if at + 1 < room { at as u32 + 1 } else { NONE };
+            Place { held: None, next, older: NONE, newer: NONE }
+        };
         Hold {
-            entries: VecDeque::with_capacity(room),
+            places: (0..room).map(place).collect(),
+            free: if room == 0 { NONE } else { 0 },
+            oldest: NONE,
+            newest: NONE,
             // Twice the room, so that queues that come and go move none of the others to larger memory.
             queues: HashMap::with_capacity_and_hasher(room * 2, FixedState::default()),
+            released: VecDeque::with_capacity(room),
+            len: 0,
+            released_len: 0,
             bytes: 0,
-            room,
             limits,
         }
     }
@@ -82,13 +125,19 @@ impl<P> Hold<P> {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     /// Packets that are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
+    }
+
+    /// Packets of released queues.
+    #[must_use]
+    pub fn released(&self) -> usize {
+        self.released_len
     }
 
     /// Their bytes.
@@ -97,53 +146,116 @@ impl<P> Hold<P> {
         self.bytes
     }
 
-    /// Adds a packet behind all others.
+    /// Adds a packet behind all others of its queue. `is_released` says whether the queue is.
     ///
     /// # Errors
     /// The packet comes back: its queue or the worker holds as much as it may.
-    pub fn push(&mut self, held: Held<P>) -> Result<(), P> {
-        let (packets, bytes) = self.queues.get(&held.queue).copied().unwrap_or_default();
-        let full = packets >= self.limits.packets
-            || bytes.saturating_add(held.bytes) > self.limits.bytes
-            || self.entries.len() >= self.room
+    pub fn push(&mut self, held: Held<P>, is_released: bool) -> Result<(), P> {
+        let id = held.queue;
+        let none = Queue { packets: 0, bytes: 0, first: NONE, last: NONE, is_released };
+        let mut queue = self.queues.get(&id).copied().unwrap_or(none);
+        let full = queue.packets >= self.limits.packets
+            || queue.bytes.saturating_add(held.bytes) > self.limits.bytes
             || self.bytes + held.bytes as usize > WORKER_BYTES;
-        if full {
-            return Err(held.packet);
-        }
-        self.queues.insert(held.queue, (packets + 1, bytes + held.bytes));
+        let at = self.free;
+        let newest = self.newest;
+        let Some(place) = self.places.get_mut(at as usize).filter(|_| !full) else { return Err(held.packet) };
+        self.free = place.next;
+        queue.packets += 1;
+        queue.bytes += held.bytes;
         self.bytes += held.bytes as usize;
-        self.entries.push_back(held);
+        self.len += 1;
+        (place.next, place.older, place.newer) = (NONE, newest, NONE);
+        place.held = Some(held);
+        match self.places.get_mut(newest as usize) {
+            Some(before) => before.newer = at,
+            None => self.oldest = at,
+        }
+        self.newest = at;
+        match self.places.get_mut(queue.last as usize) {
+            Some(last) => last.next = at,
+            None => queue.first = at,
+        }
+        queue.last = at;
+        if queue.is_released {
+            self.released_len += 1;
+            if queue.packets == 1 {
+                self.released.push_back(id);
+            }
+        }
+        self.queues.insert(id, queue);
         Ok(())
     }
 
     /// Takes out the oldest packet if its deadline has passed. Deadlines of packets that were held one after the other
-    /// follow each other.
+    /// follow each other. One that is about to leave is not late.
     pub fn take_expired(&mut self, now_ms: u64) -> Option<Held<P>> {
-        self.entries.front().filter(|held| held.deadline_ms <= now_ms)?;
-        let held = self.entries.pop_front()?;
-        self.count_out(&held);
-        Some(held)
+        let oldest = self.places.get(self.oldest as usize)?.held.as_ref();
+        let id = oldest.filter(|held| held.deadline_ms <= now_ms)?.queue;
+        if self.queues.get(&id).is_some_and(|queue| queue.is_released) {
+            return None;
+        }
+        self.take_first(id)
     }
 
-    /// Takes out the oldest packet of a queue that is not to be held any more, as `holds` says. All before it stay, in
-    /// their order; `from` is where the search begins, and where the next one does.
-    pub fn take_released(&mut self, from: &mut usize, holds: impl Fn(HoldId) -> bool) -> Option<Held<P>> {
-        let at = self.entries.iter().skip(*from).position(|held| !holds(held.queue))?;
-        *from += at;
-        let held = self.entries.remove(*from)?;
-        self.count_out(&held);
-        Some(held)
-    }
-
-    fn count_out(&mut self, held: &Held<P>) {
-        self.bytes = self.bytes.saturating_sub(held.bytes as usize);
-        if let Some((packets, bytes)) = self.queues.get_mut(&held.queue) {
-            *packets = packets.saturating_sub(1);
-            *bytes = bytes.saturating_sub(held.bytes);
-            if *packets == 0 {
-                self.queues.remove(&held.queue);
+    /// Releases every queue that is not to be held any more, as `holds` says.
+    pub fn release(&mut self, holds: impl Fn(HoldId) -> bool) {
+        let already = self.released.len();
+        for (id, queue) in &mut self.queues {
+            if !queue.is_released && !holds(*id) {
+                queue.is_released = true;
+                self.released_len += queue.packets as usize;
+                self.released.push_back(*id);
             }
         }
+        if let Some(new) = self.released.make_contiguous().get_mut(already..) {
+            new.sort_unstable();
+        }
+    }
+
+    /// The port that the next packet of a released queue came from.
+    #[must_use]
+    pub fn next_port(&self) -> Option<PortId> {
+        let queue = self.queues.get(self.released.front()?)?;
+        Some(self.places.get(queue.first as usize)?.held.as_ref()?.port)
+    }
+
+    /// Takes out the next packet of a released queue.
+    pub fn take_released(&mut self) -> Option<Held<P>> {
+        let id = *self.released.front()?;
+        let held = self.take_first(id);
+        self.released_len = self.released_len.saturating_sub(1);
+        if !self.queues.contains_key(&id) {
+            self.released.pop_front();
+        }
+        held
+    }
+
+    /// Takes out the first packet of a queue, which is the oldest of it.
+    fn take_first(&mut self, id: HoldId) -> Option<Held<P>> {
+        let queue = self.queues.get_mut(&id)?;
+        let at = queue.first;
+        let place = self.places.get_mut(at as usize)?;
+        let held = place.held.take()?;
+        let (older, newer) = (place.older, place.newer);
+        queue.first = std::mem::replace(&mut place.next, self.free);
+        self.free = at;
+        queue.packets = queue.packets.saturating_sub(1);
+        queue.bytes = queue.bytes.saturating_sub(held.bytes);
+        if queue.packets == 0 {
+            self.queues.remove(&id);
+        }
+        self.len -= 1;
+        self.bytes = self.bytes.saturating_sub(held.bytes as usize);
+        match self.places.get_mut(older as usize) {
+            Some(before) => before.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.places.get_mut(newer as usize) {
+            Some(behind) => behind.older = older,
+            None => self.newest = older,
+        }
+        Some(held)
     }
 }
 
@@ -162,34 +274,54 @@ mod tests {
     fn what_is_held_is_bounded_by_packets_and_bytes_of_each_queue_and_by_all_of_the_worker() {
         let mut hold = Hold::new(6, LIMITS);
         for n in 0..4 {
-            hold.push(held(1, 9, 100, n)).unwrap();
+            hold.push(held(1, 9, 100, n), false).unwrap();
         }
-        assert_eq!(hold.push(held(1, 9, 100, 4)), Err(4));
-        hold.push(held(2, 9, 900, 5)).unwrap();
-        assert_eq!(hold.push(held(2, 9, 101, 6)), Err(6));
-        hold.push(held(2, 9, 100, 7)).unwrap();
-        assert_eq!(hold.push(held(3, 9, 1, 8)), Err(8));
+        assert_eq!(hold.push(held(1, 9, 100, 4), false), Err(4));
+        hold.push(held(2, 9, 900, 5), false).unwrap();
+        assert_eq!(hold.push(held(2, 9, 101, 6), false), Err(6));
+        hold.push(held(2, 9, 100, 7), false).unwrap();
+        assert_eq!(hold.push(held(3, 9, 1, 8), false), Err(8));
         assert_eq!((hold.len(), hold.bytes()), (6, 1_400));
         // Another queue is no worse off, and what went makes room.
-        let mut from = 0;
-        assert_eq!(hold.take_released(&mut from, |queue| queue.0 != 1).map(|held| held.packet), Some(0));
-        hold.push(held(3, 9, 1, 9)).unwrap();
+        hold.release(|queue| queue.0 != 1);
+        assert_eq!(hold.take_released().map(|held| held.packet), Some(0));
+        hold.push(held(3, 9, 1, 9), false).unwrap();
         let mut large = Hold::new(100, HoldLimits { packets: 100, bytes: u32::MAX, hold_ms: 1 });
-        large.push(held(1, 9, WORKER_BYTES as u32, 0)).unwrap();
-        assert_eq!(large.push(held(2, 9, 1, 1)), Err(1));
+        large.push(held(1, 9, WORKER_BYTES as u32, 0), false).unwrap();
+        assert_eq!(large.push(held(2, 9, 1, 1), false), Err(1));
     }
 
     #[test]
     fn expiry_takes_those_that_were_held_long_enough_oldest_first() {
         let mut hold = Hold::new(9, LIMITS);
         for (n, deadline_ms) in [(0, 10), (1, 10), (2, 30)] {
-            hold.push(held(n, deadline_ms, 1, n)).unwrap();
+            hold.push(held(n, deadline_ms, 1, n), false).unwrap();
         }
         assert!(hold.take_expired(9).is_none());
         assert_eq!(hold.take_expired(10).map(|held| held.packet), Some(0));
         assert_eq!(hold.take_expired(29).map(|held| held.packet), Some(1));
         assert!(hold.take_expired(29).is_none());
         assert_eq!(hold.deadline_ms(5), 25);
+    }
+
+    #[test]
+    fn what_comes_for_a_released_queue_waits_behind_it_and_neither_is_late() {
+        let mut hold = Hold::new(9, LIMITS);
+        for n in 0..2 {
+            hold.push(held(1, 10, 1, n), false).unwrap();
+        }
+        hold.push(held(2, 10, 1, 8), false).unwrap();
+        hold.release(|queue| queue.0 != 1);
+        assert_eq!(hold.released(), 2);
+        hold.push(held(1, 12, 1, 2), true).unwrap();
+        assert!(hold.take_expired(99).is_none());
+        let out: Vec<u32> = std::iter::from_fn(|| hold.take_released()).map(|held| held.packet).collect();
+        assert_eq!((out, hold.released(), hold.len()), (vec![0, 1, 2], 0, 1));
+        // One that comes when none waits any more leaves as well.
+        hold.push(held(1, 13, 1, 3), true).unwrap();
+        assert_eq!((hold.released(), hold.take_released().map(|held| held.packet)), (1, Some(3)));
+        assert_eq!(hold.take_expired(99).map(|held| held.packet), Some(8));
+        assert!(hold.is_empty() && hold.queues.is_empty() && hold.released.is_empty());
     }
 
     proptest! {
@@ -199,16 +331,15 @@ mod tests {
         ) {
             let mut hold = Hold::new(64, HoldLimits { packets: 64, bytes: 1 << 20, hold_ms: 1 });
             for (n, queue) in queues.iter().enumerate() {
-                hold.push(held(*queue, 5, 10, n as u32)).unwrap();
+                hold.push(held(*queue, 5, 10, n as u32), false).unwrap();
             }
             let of = |is_released: bool| {
                 let all = queues.iter().zip(0u32..);
                 all.filter(|(queue, _)| (**queue == released) == is_released).map(|(_, n)| n).collect::<Vec<_>>()
             };
-            let (mut from, mut out) = (0, Vec::new());
-            while let Some(held) = hold.take_released(&mut from, |queue| queue.0 != released) {
-                out.push(held.packet);
-            }
+            hold.release(|queue| queue.0 != released);
+            prop_assert_eq!(hold.released(), of(true).len());
+            let out: Vec<u32> = std::iter::from_fn(|| hold.take_released()).map(|held| held.packet).collect();
             prop_assert_eq!(out, of(true));
             prop_assert_eq!(hold.bytes(), hold.len() * 10);
             let rest: Vec<u32> = std::iter::from_fn(|| hold.take_expired(5)).map(|held| held.packet).collect();

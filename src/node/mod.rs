@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod announce;
+pub mod ask;
 pub mod control;
 pub mod embedded;
 pub mod events;
@@ -24,6 +25,7 @@ pub mod membership;
 pub mod metrics;
 pub mod neighbour;
 pub mod nva;
+pub mod pace;
 pub mod provision;
 pub mod quarantine;
 pub mod quiet;
@@ -31,6 +33,7 @@ pub mod replay;
 pub mod rib;
 #[cfg(feature = "dpdk")]
 pub mod run;
+pub mod scan;
 pub mod seed;
 pub mod shell;
 pub mod source;

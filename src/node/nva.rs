@@ -320,6 +320,10 @@ impl Session {
                         self.move_on(moves::Input::Seen(at, sign));
                         continue;
                     }
+                    ForAuthority::Answered(at) => {
+                        self.move_on(moves::Input::Answered(at));
+                        continue;
+                    }
                     ForAuthority::Link(port, up) => {
                         self.move_on(moves::Input::Link(port, up));
                         continue;

@@ -271,6 +271,8 @@ pub struct PollCounters {
     pub snapshot: Count,
     /// Packets freed against their verdict: 0 in a node without a bug.
     pub misplaced: Count,
+    /// Number of the last snapshot in use when nothing was left that it releases.
+    pub released: AtomicU64,
 }
 
 /// The numbers that the control thread publishes once a second.

@@ -6,6 +6,7 @@
 use super::exchange::{Exchange, Frame, Settings};
 use super::hold::{Held, Hold};
 use super::neighbour::Key;
+use super::pace::Pace;
 use super::stats::{Stats, WorkerStats};
 use super::waiting::{Awaited, Entry, ROOM, Waiting};
 use crate::config::Idle;
@@ -29,6 +30,8 @@ const TURNS: u32 = 16;
 const TURNS_BEFORE_BACKOFF: u32 = 64;
 /// Shortest and longest sleep of the idle backoff, in microseconds.
 const BACKOFF_US: (u64, u64) = (20, 200);
+/// How long a device may refuse what was held before it is lost, in milliseconds.
+const REFUSED_MS: u64 = 200;
 
 /// Everything that a worker needs to start.
 pub struct WorkerSetup {
@@ -76,6 +79,7 @@ struct Datapath {
     waiting: Waiting<Mbuf>,
     hold_timeout_ms: u64,
     hold: Hold<Mbuf>,
+    release: Release,
     /// The outcomes of the last burst; reused.
     outcomes: Outcomes,
     /// Which queue's next frame is looked at for an unfinished checksum.
@@ -84,6 +88,17 @@ struct Datapath {
     again: Vec<Entry<Mbuf>>,
     exchange: Arc<Exchange>,
     stats: Arc<Stats>,
+}
+
+/// What was held and leaves now.
+struct Release {
+    pace: Pace,
+    /// Whether there may be some.
+    is_open: bool,
+    /// Packets that were added behind it since some left.
+    arrived: usize,
+    /// Since when a device refuses some of it, in milliseconds of the worker's clock.
+    refused_ms: Option<u64>,
 }
 
 /// A packet of a burst that waits for a resolution.
@@ -134,8 +149,15 @@ impl Worker {
     /// A worker that is ready to [run](Self::run) on its thread.
     #[must_use]
     pub fn new(setup: WorkerSetup) -> Self {
-        let Settings { errors_per_second, errors_burst, hold_packets, hold_timeout_ms, hold } =
-            setup.settings;
+        let Settings {
+            errors_per_second,
+            errors_burst,
+            hold_packets,
+            hold_timeout_ms,
+            hold,
+            release_per_second,
+        } = setup.settings;
+        let pace = Pace::new(release_per_second);
         Worker {
             queues: setup.queues,
             // No snapshot has number 0, so that the first turn notes the snapshot that it starts with.
@@ -153,6 +175,7 @@ impl Worker {
                 waiting: Waiting::new(hold_packets),
                 hold_timeout_ms,
                 hold: Hold::new(setup.hold_room, hold),
+                release: Release { pace, is_open: false, arrived: 0, refused_ms: None },
                 outcomes: Outcomes::new(),
                 looks: Looks::default(),
                 again: Vec::with_capacity(ROOM),
@@ -175,12 +198,17 @@ impl Worker {
             if self.reader.number() != self.seen {
                 self.snapshot_changed();
             }
-            let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
+            // Not a newer one: what that releases leaves before anything that comes later.
+            let ctx = Ctx { tables: self.reader.current(), now_ms: self.now_ms };
             let mut packets = 0;
             for (queue, (port, rx)) in self.queues.iter_mut().enumerate() {
                 packets += self.datapath.poll(queue, *port, rx, &ctx);
             }
             self.datapath.tx.flush();
+            if self.datapath.release.is_open {
+                self.datapath.release_some(self.seen, &ctx);
+                packets += 1;
+            }
             if packets > 0 {
                 quiet = 0;
             } else {
@@ -219,14 +247,12 @@ impl Worker {
             datapath.waiting.set_each(settings.hold_packets);
             datapath.hold_timeout_ms = settings.hold_timeout_ms;
             datapath.hold.set_limits(settings.hold);
+            datapath.release.pace.set(settings.release_per_second);
         }
+        let ctx = Ctx { tables: self.reader.current(), now_ms: self.now_ms };
         // Before the next poll: later packets for a VM that has arrived must not overtake those that were held.
-        if !datapath.hold.is_empty() {
-            let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
-            datapath.release(&ctx);
-        }
+        datapath.release(self.seen, self.queues.len(), &ctx);
         if !datapath.waiting.is_empty() {
-            let ctx = Ctx { tables: self.reader.snapshot(), now_ms: self.now_ms };
             datapath.retry(&ctx);
         }
     }
@@ -305,7 +331,7 @@ impl Datapath {
         }
         let mut next = kept.into_iter();
         let (waiting, exchange) = (&mut self.waiting, &self.exchange);
-        let (hold, now_ms) = (&mut self.hold, ctx.now_ms);
+        let (hold, release, now_ms) = (&mut self.hold, &mut self.release, ctx.now_ms);
         let mut not_punted: ArrayVec<usize, BURST> = ArrayVec::new();
         let mut not_held: ArrayVec<usize, BURST> = ArrayVec::new();
         let settled = self.burst.settle(outcomes, &mut self.tx, |index, verdict, packet| {
@@ -318,8 +344,10 @@ impl Datapath {
                 let deadline_ms = deadlines.get(index).copied();
                 let deadline_ms = deadline_ms.unwrap_or_else(|| hold.deadline_ms(now_ms));
                 let bytes = packet.frame().len() as u32;
-                if hold.push(Held { queue, port, deadline_ms, bytes, packet }).is_err() {
-                    let _ = not_held.try_push(index);
+                let leaves = ctx.tables.moves.releases(queue);
+                match hold.push(Held { queue, port, deadline_ms, bytes, packet }, leaves) {
+                    Ok(()) => release.arrived += usize::from(leaves),
+                    Err(_) => _ = not_held.try_push(index),
                 }
             } else if let Some(Kept { awaited, deadline_ms, .. }) = next.find(|kept| kept.index == index) {
                 let _ = waiting.push(Entry { awaited, port, deadline_ms, packet });
@@ -360,22 +388,69 @@ impl Datapath {
         self.again = again;
     }
 
-    /// Runs every packet through the pipeline again that was held for a VM or task which is not awaited any more: in
-    /// order, and before the next poll.
-    #[cold]
-    fn release(&mut self, ctx: &Ctx<'_>) {
-        let mut deadlines: ArrayVec<u64, BURST> = ArrayVec::new();
-        let (mut port, mut from) = (PortId(0), 0);
-        while let Some(held) = self.hold.take_released(&mut from, |queue| ctx.tables.moves.holds(queue)) {
-            if held.port != port || deadlines.is_full() {
-                self.decide_again(port, &mut deadlines, ctx);
-                port = held.port;
-            }
-            if self.burst.adopt(held.packet).is_ok() {
-                deadlines.push(held.deadline_ms);
-            }
+    /// A new snapshot, with this number: what was held for a VM or task that is not awaited any more begins to leave, so
+    /// much of it that all that `queues` may receive at once finds room behind it.
+    fn release(&mut self, seen: u64, queues: usize, ctx: &Ctx<'_>) {
+        self.release.is_open = !ctx.tables.moves.released.is_empty() || self.release.is_open;
+        if !self.hold.is_empty() {
+            self.hold.release(|queue| ctx.tables.moves.holds(queue));
+            self.release.is_open |= self.hold.released() > 0;
+            // What nobody waits for behind it any more leaves at once.
+            let leaves = if ctx.tables.moves.released.is_empty() { usize::MAX } else { queues * BURST };
+            self.release_up_to(leaves, ctx);
         }
-        self.decide_again(port, &mut deadlines, ctx);
+        self.close_release(seen, ctx);
+    }
+
+    /// Lets some of what was held leave: as much as came behind it since the last time, and as the pace allows.
+    #[cold]
+    fn release_some(&mut self, seen: u64, ctx: &Ctx<'_>) {
+        let now_us = self.stats.started.elapsed().as_micros() as u64;
+        if self.tx.kept() > 0 && self.tx.offer_again() > 0 {
+            let now_ms = now_us / 1000;
+            if now_ms >= *self.release.refused_ms.get_or_insert(now_ms) + REFUSED_MS {
+                self.tx.give_up();
+            }
+        } else {
+            self.release.refused_ms = None;
+            let arrived = std::mem::take(&mut self.release.arrived);
+            let most = self.release.pace.allows(now_us, arrived);
+            let left = self.release_up_to(most, ctx);
+            self.release.pace.left(left, arrived);
+        }
+        self.close_release(seen, ctx);
+    }
+
+    /// Runs so many packets through the pipeline again that were held, in order, unless a device refuses one before.
+    /// Returns their number.
+    fn release_up_to(&mut self, most: usize, ctx: &Ctx<'_>) -> usize {
+        let mut deadlines: ArrayVec<u64, BURST> = ArrayVec::new();
+        let mut left = 0;
+        while left < most && self.hold.released() > 0 && self.tx.kept() == 0 {
+            self.tx.begin_keeping();
+            let mut port = None;
+            while left < most
+                && !deadlines.is_full()
+                && self.hold.next_port().is_some_and(|next| *port.get_or_insert(next) == next)
+            {
+                let Some(held) = self.hold.take_released() else { break };
+                left += 1;
+                if self.burst.adopt(held.packet).is_ok() {
+                    deadlines.push(held.deadline_ms);
+                }
+            }
+            self.decide_again(port.unwrap_or(PortId(0)), &mut deadlines, ctx);
+            self.tx.end_keeping();
+        }
+        left
+    }
+
+    /// Notes that nothing is left that the snapshot with this number releases, if so.
+    fn close_release(&mut self, seen: u64, ctx: &Ctx<'_>) {
+        if self.hold.released() == 0 && self.tx.kept() == 0 {
+            self.release.is_open = !ctx.tables.moves.released.is_empty();
+            self.own().polls.released.store(seen, std::sync::atomic::Ordering::Release);
+        }
     }
 
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
@@ -436,6 +511,10 @@ impl Datapath {
     fn finish(&mut self) {
         self.send_originated();
         self.tx.flush();
+        self.tx.give_up();
+        while let Some(held) = self.hold.take_released() {
+            self.lose(held.port, DropReason::HoldExpired);
+        }
         self.expire(u64::MAX);
         self.expire_held(u64::MAX);
         self.note_sent();

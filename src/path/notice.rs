@@ -14,6 +14,8 @@ pub enum Sign {
     Announcement,
     /// RARP, which hypervisors send for it.
     Reverse,
+    /// ARP reply or solicited Neighbour Advertisement: it was asked whether it is there.
+    Answer,
     /// Any other frame.
     Frame,
 }
@@ -39,6 +41,13 @@ pub enum Notice {
         at: AttachmentKey,
         /// What it sent.
         sign: Sign,
+    },
+    /// A tenant answered for an address of its own.
+    Answered {
+        /// Where it is attached.
+        at: AttachmentKey,
+        /// The address.
+        address: IpAddr,
     },
     /// A neighbour named a MAC address that is not the known one (RFC 4861 §6.2.6, RFC 4861 §7.2.3).
     Neighbour {

@@ -235,6 +235,15 @@ impl Policer {
         }
     }
 
+    /// Leaves the notice that a tenant answered for an address of its own. One over the limit, or without room, is lost:
+    /// it is asked again.
+    #[cold]
+    pub(super) fn answered(&mut self, notice: Notice, bucket: Bucket, ctx: &Ctx<'_>) {
+        if !self.notices.is_full() && self.punts.take(bucket, ctx) {
+            self.notices.push(notice);
+        }
+    }
+
     /// Takes the notices since the last call, and the number of those that were lost.
     pub(super) fn take_notices(&mut self) -> (ArrayVec<Notice, NOTICES>, u64) {
         (std::mem::take(&mut self.notices), std::mem::take(&mut self.notices_lost))

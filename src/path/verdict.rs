@@ -206,8 +206,8 @@ reasons! {
     PuntQueueFull = "punt_queue_full";
     /// Transmit port is not there.
     NoPort = "no_port";
-    /// VM or task has moved to another node, and this packet is not sent on there.
-    Departed = "departed";
+    /// VM or task has moved to another node, and this packet is not sent on there. Its sender is told if so configured.
+    Departed = "departed" => icmp6::Error::AddressUnreachable;
     /// Sender is attached here, but its VM or task has moved to another node.
     NotHere = "not_here";
     /// More packets for a VM or task that is about to arrive than are held.

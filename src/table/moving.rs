@@ -1,7 +1,7 @@
 //! Attachments whose VM or task moves (VMM draft §4.2, §5): what becomes of packets for it, where tunnels to it end, and
 //! that it may not send yet, or any more.
 //!
-//! They are few, so that all of it is searched. A packet of anybody else meets none of it but an empty list.
+//! A packet of anybody else meets none of it but an empty list.
 
 use super::{ActionId, AttachmentKey, Local, NetworkId, TaskSources};
 use crate::ila::Identifier;
@@ -22,6 +22,8 @@ pub struct Moving {
     pub elsewhere: Vec<(Identifier, ActionId)>,
     /// What becomes of all other packets.
     pub in_flight: InFlight,
+    /// The queue whose packets leave before any that comes now: it waits behind them.
+    pub behind: Option<HoldId>,
 }
 
 impl Moving {
@@ -37,6 +39,8 @@ impl Moving {
 pub enum InFlight {
     /// Workers hold them as they came.
     Hold(HoldId),
+    /// They are delivered here.
+    Deliver,
     /// They go to the other node: through the tunnel if there is one and they fit, otherwise to the locator if that is
     /// allowed.
     Onward {
@@ -60,6 +64,8 @@ pub struct Tunnel {
     pub from: u128,
     /// The address of the other node.
     pub to: u128,
+    /// The largest packet that its path takes, as far as is known beyond the next hop: in bytes, from the IPv6 header on.
+    pub mtu: u16,
 }
 
 /// Where a tunnel to an attachment of this node ends.
@@ -77,6 +83,8 @@ pub struct TunnelEnd {
     pub network: Option<NetworkId>,
     /// What becomes of the frames.
     pub then: Then,
+    /// The queue whose packets leave before any that comes now: it waits behind them.
+    pub behind: Option<HoldId>,
 }
 
 /// What becomes of frames from a tunnel.
@@ -101,13 +109,17 @@ pub enum Sends {
     Drop,
 }
 
-/// An attachment whose VM or task is not here.
+/// An attachment whose VM or task is not here, or has just arrived or been given up, so that what was held still leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absent {
     /// The attachment.
     pub at: AttachmentKey,
     /// What becomes of packets that come from it.
     pub sends: Sends,
+    /// The queue whose packets leave now. What it sends, if it is here, waits behind them.
+    pub released: Option<HoldId>,
+    /// It is here.
+    pub arrived: bool,
     /// What it may send from, if it is a task.
     pub task: Option<TaskSources>,
     /// The tunnel for its copies of packets to groups while they are in flight, and the delivery of frames in it.
@@ -119,10 +131,22 @@ pub struct Absent {
 pub struct Moves {
     /// By the index in [`super::Action::Moving`].
     pub moving: Vec<Moving>,
-    /// Those that tunnels may lead to.
+    /// Those that tunnels may lead to, in the order of [`TunnelEnd::key`].
     pub ends: Vec<TunnelEnd>,
-    /// Those whose VM or task is not here.
+    /// Those whose VM or task is not here, in the order of their keys.
     pub absent: Vec<Absent>,
+    /// The queues whose packets leave now.
+    pub released: Vec<HoldId>,
+    /// Whether senders are told of packets that are dropped because their receiver has left.
+    pub tells: bool,
+}
+
+impl TunnelEnd {
+    /// By what it is found: a MAC address is that of few ends.
+    #[must_use]
+    pub fn key(&self) -> (Mac, u32) {
+        (self.mac, self.vni)
+    }
 }
 
 impl Moves {
@@ -135,20 +159,28 @@ impl Moves {
     /// The end of a tunnel with these addresses, for frames to a MAC address.
     #[must_use]
     pub fn end(&self, vni: u32, mac: Mac, (from, to): (u128, u128)) -> Option<&TunnelEnd> {
-        let is_it =
-            |end: &&TunnelEnd| end.mac == mac && end.vni == vni && end.to == to && end.from.contains(&from);
-        self.ends.iter().find(is_it)
+        let first = self.ends.partition_point(|end| end.key() < (mac, vni));
+        let same = self.ends.get(first..)?.iter().take_while(|end| end.key() == (mac, vni));
+        let mut same = same.filter(|end| end.to == to && end.from.contains(&from));
+        same.next()
     }
 
     /// The attachment with this key, if its VM or task is not here.
     #[must_use]
     pub fn absent(&self, key: &AttachmentKey) -> Option<&Absent> {
-        self.absent.iter().find(|absent| absent.at == *key)
+        let at = self.absent.binary_search_by(|absent| absent.at.cmp(key)).ok()?;
+        self.absent.get(at)
     }
 
     /// Whether packets in this queue are to be held on.
     #[must_use]
     pub fn holds(&self, id: HoldId) -> bool {
         self.absent.iter().any(|absent| absent.sends == Sends::Hold(id))
+    }
+
+    /// Whether packets in this queue leave in their order, and later ones wait behind them.
+    #[must_use]
+    pub fn releases(&self, id: HoldId) -> bool {
+        self.released.contains(&id)
     }
 }

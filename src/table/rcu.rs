@@ -107,6 +107,13 @@ impl<T> Reader<T> {
         &self.current
     }
 
+    /// The snapshot in use, even if there is a newer one.
+    #[inline]
+    #[must_use]
+    pub fn current(&self) -> &Arc<T> {
+        &self.current
+    }
+
     /// Number of the snapshot in use.
     #[must_use]
     pub fn number(&self) -> u64 {

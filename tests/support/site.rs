@@ -1,5 +1,5 @@
 //! A node without devices whose VMs move: its state, and workers that hold packets as those of a running node do.
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
 
 use super::support::tenants::Rules;
 use super::support::{NVE_ACCESS, NVE_FABRIC, records};
@@ -39,6 +39,9 @@ pub struct Site {
     pub sent: Vec<(PortId, Vec<u8>)>,
     pub notices: Vec<Notice>,
     pub misses: Vec<Miss>,
+    /// Whether nothing waits behind what was held once it has left, and how much of that leaves with a snapshot.
+    pub ends_releases: bool,
+    pub releases_at_once: usize,
 }
 
 /// The configuration of node `number`, which has this locator.
@@ -88,6 +91,8 @@ impl Site {
             sent: Vec::new(),
             notices: Vec::new(),
             misses: Vec::new(),
+            ends_releases: true,
+            releases_at_once: usize::MAX,
         }
     }
 
@@ -122,20 +127,24 @@ impl Site {
 
     /// Publishes what has changed; each worker decides again what it held before it receives anything.
     pub fn publish(&mut self) {
-        if self.rib.needs_snapshot() {
+        while self.rib.needs_snapshot() {
             self.tables = self.rib.compile();
             self.rib.release();
             for n in 0..self.workers.len() {
-                self.release(n);
+                self.release(n, usize::MAX);
+            }
+            if self.ends_releases {
+                self.rib.end_releases(true);
             }
         }
     }
 
-    fn release(&mut self, n: usize) {
-        let (mut from, mut burst, mut port) = (0, Vec::new(), PortId(0));
-        while let Some(held) =
-            self.workers[n].hold.take_released(&mut from, |queue| self.tables.moves.holds(queue))
-        {
+    /// Lets so many packets leave that a worker held and that may.
+    pub fn release(&mut self, n: usize, most: usize) {
+        let (mut burst, mut port) = (Vec::new(), PortId(0));
+        self.workers[n].hold.release(|queue| self.tables.moves.holds(queue));
+        for _ in 0..most.min(self.releases_at_once) {
+            let Some(held) = self.workers[n].hold.take_released() else { break };
             if held.port != port || burst.len() == BURST {
                 self.burst(n, port, std::mem::take(&mut burst), true);
                 port = held.port;
@@ -202,7 +211,7 @@ impl Site {
                     let deadline_ms = worker.hold.deadline_ms(self.now_ms);
                     let bytes = came.len() as u32;
                     let held = Held { queue, port, deadline_ms, bytes, packet: came.clone() };
-                    if worker.hold.push(held).is_err() {
+                    if worker.hold.push(held, self.tables.moves.releases(queue)).is_err() {
                         packet.verdict = Verdict::Drop(DropReason::HoldFull);
                     }
                 }

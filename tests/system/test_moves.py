@@ -185,6 +185,68 @@ def test_a_machine_whose_link_goes_down_has_left():
         net.stop()
 
 
+def test_a_machine_that_never_sends_arrives_by_its_answer():
+    with Lab("ilam") as lab:
+        net = MoveNetwork(lab).start()
+        sending = Sending(net)
+        net.move("vm", "nve1", "nve2")
+        leaves(net, "vm", "nve1")
+        # Nobody announces it, and it only gets datagrams.
+        arrives(net, "vm", "nve2")
+        drains(net)
+        expect("probe" in net.vm("show", "vm"), net.vm("show", "vm"))
+        sending.end()
+        at_rest(net, ["task"], ["local", "vm"], ["peer", "blue"])
+        net.stop()
+
+
+def test_a_machine_that_answers_no_more_has_left_if_that_is_configured():
+    with Lab("ilam") as lab:
+        net = MoveNetwork(lab)
+        net.nve1.config["moves"]["silence_questions"] = 3
+        net.start()
+        vm = net.machines["vm"]
+        net.move("vm", "nve1", "nve2")
+        time.sleep(3)
+        expect("silence" not in net.vm("show", "vm"), "it answers, and has not left")
+        # Nobody says that it leaves, and its link stays up.
+        vm.unplug("nve1")
+        until(lambda: "silence" in net.vm("show", "vm"), "the old host to see it leave")
+        stream = Stream(net.machines["peer"].ns, vm, vm.addresses[0], RATE)
+        time.sleep(0.3)
+        arrives(net, "vm", "nve2")
+        drains(net)
+        told = stream.end()
+        expect(told.lost == 0 and told.again == 0, f"what came after that: {told}")
+        at_rest(net, ["task"], ["local", "vm"], ["peer", "blue"])
+        net.stop()
+
+
+def test_those_that_stay_are_asked_whether_they_are_still_there():
+    with Lab("ilam") as lab:
+        net = MoveNetwork(lab)
+        net.nve2.config["moves"]["scan_interval_s"] = 0
+        net.start()
+        local = net.machines["local"]
+        net.move("vm", "nve1", "nve2")
+        leaves(net, "vm", "nve1")
+        arrives(net, "vm", "nve2", "arp")
+        at_rest(net, ["task"], ["local", "vm"], ["peer", "blue"])
+        events = lambda: net.nve2.show("events")  # noqa: E731
+        expect(not any(one["kind"] == "silent" for one in events()), "nobody left this host")
+        # One of the addresses of who stays is not there any more.
+        local.ns.run(f"ip addr del {local.addresses[0]}/24 dev eth0")
+        net.move("vm", "nve2", "nve1")
+        leaves(net, "vm", "nve2")
+        arrives(net, "vm", "nve1", "arp")
+        is_silent = lambda one: (one["kind"], one["attachment"], one["address"]) == ("silent", "local", local.addresses[0])  # noqa: E731
+        until(lambda: any(is_silent(one) for one in events()), "the old host to see that nobody answers")
+        shown = {one["name"]: one.get("silent", []) for one in net.nve2.show("attachment", "list")}
+        expect(shown == {"local": [local.addresses[0]]}, shown)
+        at_rest(net, ["vm", "task"], ["local"], ["peer", "blue"])
+        net.stop()
+
+
 def test_an_announcement_alone_moves_nothing():
     with Lab("ilam") as lab:
         net = MoveNetwork(lab).start()

@@ -131,6 +131,9 @@ pub struct AttachmentView {
     pub refused: Vec<RefusedView>,
     /// Whether the tenant is under quarantine.
     pub quarantined: bool,
+    /// Addresses that it was asked for and did not answer for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
     /// Who made it: `config` or `nva`.
     pub origin: String,
 }
@@ -158,7 +161,7 @@ pub struct EventView {
     pub network: String,
     /// Virtual network identifier.
     pub vnid: u32,
-    /// `learnt`, `conflict`, `spoofed`, `quarantined` or `released`.
+    /// `learnt`, `conflict`, `spoofed`, `quarantined`, `released`, `silent` or `answers`.
     pub kind: String,
     /// The address that the tenant announced or claims.
     pub address: Option<String>,

@@ -2,8 +2,8 @@
 
 use super::super::endpoint::MAX_SOCKET_BYTES;
 use super::super::model::{
-    Admin, COUNTED_NETWORKS, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile, Mbufs,
-    Metrics, MissingUdpChecksum, Moves, Multicast, NeighbourDiscovery, Node, Translation,
+    Admin, COUNTED_NETWORKS, Departed, Dpdk, DpdkLogLevel, Icmp, Idle, Log, LogFormat, LogLevel, MappingFile,
+    Mbufs, Metrics, MissingUdpChecksum, Moves, Multicast, NeighbourDiscovery, Node, Translation,
 };
 use super::super::raw::{RawConfig, Text};
 use super::scope::{Check, STRICT, Scope, Seen, entries};
@@ -161,16 +161,26 @@ pub(super) fn discovery(check: &mut Check, raw: &RawConfig) -> NeighbourDiscover
     }
 }
 
+/// What `moves.departed` may be.
+const DEPARTED: [(&str, Departed); 2] = [("silent", Departed::Silent), ("icmp", Departed::Icmp)];
+
 pub(super) fn moves(check: &mut Check, raw: &RawConfig) -> Moves {
     let (at, moves) = section(&raw.moves);
     let mut s = check.scope("moves", at);
     let text = field(moves, |m| &m.hold_bytes);
     let hold_bytes = s.number("hold_bytes", text, 0..=16_777_216, 2_097_152);
+    let text = field(moves, |m| &m.release_per_second);
+    let release_per_second = s.number("release_per_second", text, 1_000..=100_000_000, 100_000);
     Moves {
         in_flight: s.choice("in_flight", field(moves, |m| &m.in_flight), &InFlight::ALL, InFlight::Auto),
         hold_packets: s.number("hold_packets", field(moves, |m| &m.hold_packets), 0..=65_536, 1024),
         hold_bytes,
         hold_ms: s.number("hold_ms", field(moves, |m| &m.hold_ms), 10..=60_000, 2000),
+        release_per_second,
+        scan_per_second: s.number("scan_per_second", field(moves, |m| &m.scan_per_second), 1..=10_000, 100),
+        scan_interval_s: s.number("scan_interval_s", field(moves, |m| &m.scan_interval_s), 0..=86_400, 600),
+        silence_questions: s.number("silence_questions", field(moves, |m| &m.silence_questions), 0..=20, 0),
+        departed: s.choice("departed", field(moves, |m| &m.departed), &DEPARTED, Departed::Silent),
     }
 }
 

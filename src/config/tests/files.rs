@@ -332,7 +332,7 @@ fn leaving_a_key_out_gives_the_default_of_the_reference() {
         assert_eq!(config, whole, "{line}");
         tried += 1;
     }
-    assert_eq!(tried, 85);
+    assert_eq!(tried, 90);
 }
 
 /// The range that a comment of the reference names first.
@@ -368,7 +368,7 @@ fn numbers_are_what_the_reference_says_at_both_ends_and_nothing_beyond() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 64);
+    assert_eq!(tried, 68);
 }
 
 #[test]

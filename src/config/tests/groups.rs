@@ -1,7 +1,7 @@
 //! Groups: where copies go, and who is a member by configuration.
 
 use super::{refused, right, text};
-use crate::config::{Moves, Multicast, TenantAddress};
+use crate::config::{Departed, Moves, Multicast, TenantAddress};
 use crate::mapping::InFlight;
 
 /// A network with these further keys, in line 9.
@@ -123,13 +123,29 @@ fn a_task_is_in_no_groups() {
 #[test]
 fn moves_hold_what_the_design_says_unless_the_file_says_otherwise() {
     let (packets, bytes, ms) = (1024, 2 << 20, 2000);
-    let default = Moves { in_flight: InFlight::Auto, hold_packets: packets, hold_bytes: bytes, hold_ms: ms };
+    let default = Moves {
+        in_flight: InFlight::Auto,
+        hold_packets: packets,
+        hold_bytes: bytes,
+        hold_ms: ms,
+        release_per_second: 100_000,
+        departed: Departed::Silent,
+        scan_per_second: 100,
+        scan_interval_s: 600,
+        silence_questions: 0,
+    };
     assert_eq!(right("mbufs: {}").moves, default);
     for (name, in_flight) in InFlight::ALL {
         assert_eq!(right(&format!("moves: {{in_flight: {name}}}")).moves, Moves { in_flight, ..default });
     }
-    let line = "moves: {hold_packets: 0, hold_bytes: 1, hold_ms: 10}";
-    let changed = Moves { hold_packets: 0, hold_bytes: 1, hold_ms: 10, ..default };
+    let line =
+        "moves: {hold_packets: 0, hold_bytes: 1, hold_ms: 10, release_per_second: 1000, departed: icmp}";
+    let (release_per_second, departed) = (1_000, Departed::Icmp);
+    let changed =
+        Moves { hold_packets: 0, hold_bytes: 1, hold_ms: 10, release_per_second, departed, ..default };
+    assert_eq!(right(line).moves, changed);
+    let line = "moves: {scan_per_second: 1, scan_interval_s: 0, silence_questions: 5}";
+    let changed = Moves { scan_per_second: 1, scan_interval_s: 0, silence_questions: 5, ..default };
     assert_eq!(right(line).moves, changed);
     let errors = refused(&text("multicast", "moves: {in_flight: tunnels, hold_ms: 9}")).to_string();
     assert!(

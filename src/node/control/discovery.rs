@@ -5,8 +5,9 @@ use crate::net::{Mac, ethernet, ndp};
 use crate::node::announce;
 use crate::node::exchange::Frame;
 use crate::node::neighbour::{Advertisement, Effect, Key, State};
+use crate::path::path_mtu;
 use crate::table::{AttachmentKey, PortId, Role};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::Ordering;
 
 /// The first advertisements after a link came up, and the longest pause between them (RFC 4861 §10).
@@ -48,11 +49,18 @@ impl Control {
     pub(super) fn receive(&mut self, frame: &Frame, now_ms: u64) {
         let Some(link) = ethernet::parse(&frame.bytes) else { return };
         let Some(packet) = frame.bytes.get(link.header..) else { return };
+        if let Some(path) = path_mtu(packet, &self.publisher.current().moves) {
+            return self.take_path_mtu(path);
+        }
         let Ok(ndp::Message::Advertisement { target, target_mac, solicited, override_flag, .. }) =
             ndp::parse(packet)
         else {
             return;
         };
+        if let Some(mac) = ethernet::source(&frame.bytes) {
+            let at = AttachmentKey { port: frame.port, vlan: link.vlan, mac };
+            self.heard(at, IpAddr::V6(Ipv6Addr::from(target)));
+        }
         if let Some(mac) = ethernet::source(&frame.bytes).filter(|_| !solicited) {
             self.host_routers.arrived(AttachmentKey { port: frame.port, vlan: link.vlan, mac }, now_ms);
         }

@@ -17,6 +17,7 @@ mod presence;
 mod random;
 mod reload;
 mod routers;
+mod scan;
 mod tenancy;
 mod tenants;
 mod turn;
@@ -34,16 +35,18 @@ use super::hold::HoldLimits;
 use super::membership::{self, Memberships};
 use super::provision::Provision;
 use super::rib::Rib;
+use super::scan::Scan;
 use super::stats::Stats;
 use crate::config::{Amendment, Config};
 use crate::mapping::Refusal;
-use crate::table::Tables;
 use crate::table::rcu::{Publisher, Reader};
+use crate::table::{AttachmentKey, Tables};
 use discovery::LinkSeen;
 use mapping_file::FileStatus;
 use questions::Questions;
 use random::Random;
 use routers::HostRouters;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,6 +76,10 @@ pub struct Control {
     links: Vec<LinkSeen>,
     host_routers: HostRouters,
     questions: Questions,
+    scan: Scan,
+    scan_begun_ms: u64,
+    /// Whom the node's part in moves asked for, and until when it is told that they answer.
+    probed: BTreeMap<AttachmentKey, u64>,
     /// A configuration was taken over that is in no snapshot yet. Meanwhile nothing is announced of the one before.
     unpublished: bool,
     /// Whether the links were reported since the start.
@@ -137,6 +144,9 @@ impl Control {
             links_reported: false,
             host_routers: HostRouters::default(),
             questions: Questions::default(),
+            scan: Scan::default(),
+            scan_begun_ms: now.ms(),
+            probed: BTreeMap::new(),
             unpublished: false,
             memberships: Memberships::new(&config),
             group_effects: Vec::new(),
@@ -235,6 +245,10 @@ impl Control {
                 Answer::Provision(())
             }
             Request::Presence(at, presence) => return self.accept_presence(at, presence, id),
+            Request::Probe(at) => {
+                self.probe(at);
+                Answer::Probe(())
+            }
             Request::Digests => Answer::Digests(self.rib.digests()),
             Request::FoundMac(network, mac, identifiers) => {
                 self.answer_found(network, mac, &identifiers);
@@ -277,6 +291,9 @@ impl Control {
             self.tell_hosts(now_ms);
         }
         self.rib.end_flights();
+        self.end_releases();
+        self.rib.age_path_mtus();
+        self.scan(now_ms);
         self.serve_groups(now_ms);
         self.apply_neighbour_effects();
         self.check_tenants_when_due(now_ms);
@@ -317,6 +334,7 @@ pub fn settings(config: &Config, workers: usize) -> Settings {
             bytes: config.moves.hold_bytes,
             hold_ms: u64::from(config.moves.hold_ms),
         },
+        release_per_second: config.moves.release_per_second,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::api::views::{
 };
 use crate::config::{Amendment, AmendmentRules, Config, PeerWords, PolicyWords, TenantAddress};
 use crate::node::handle::{Amend, AmendRefusal};
+use crate::node::rib::attachment_key;
 use crate::node::stats::NetworkCensus;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -274,6 +275,7 @@ impl Control {
                     .collect(),
                 refused,
                 quarantined,
+                silent: self.scan.silent(attachment_key(attachment)).map(|it| it.to_string()).collect(),
                 origin: origin(&self.config.provisioned.attachments, n),
             }
         };

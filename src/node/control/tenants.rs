@@ -242,6 +242,7 @@ impl Control {
                 self.rib.change_neighbours(|all, effects| all.solicited(key, mac, now_ms, effects));
             }
             Notice::Seen { at, sign } => self.seen(at, sign),
+            Notice::Answered { at, address } => self.heard(at, address),
             Notice::Ours { port, address, mac } => self.address_conflict(port, address, mac, now_ms),
         }
     }
@@ -266,7 +267,7 @@ impl Control {
         self.report_event(tenant, kind);
     }
 
-    fn report_event(&mut self, tenant: AttachedTenant, kind: EventKind) {
+    pub(super) fn report_event(&mut self, tenant: AttachedTenant, kind: EventKind) {
         let attachment = self.config.attachments.get(tenant.attachment as usize);
         let name = attachment.and_then(|attachment| attachment.name.clone());
         let attachment = name.unwrap_or_else(|| tenant.attachment.to_string());
@@ -286,6 +287,12 @@ impl Control {
                 tracing::warn!(attachment, network, seconds, "tenant is under quarantine");
             }
             EventKind::Released => tracing::info!(attachment, network, "tenant is released from quarantine"),
+            EventKind::Silent { address } => {
+                tracing::warn!(attachment, network, %address, "nobody answers for an address of a tenant");
+            }
+            EventKind::Answers { address } => {
+                tracing::info!(attachment, network, %address, "a tenant answers again for its address");
+            }
         }
         let network = network.to_owned();
         self.effects.push(Effect::Event(EventRecord { attachment, network, vnid, kind }));

@@ -132,6 +132,8 @@ pub enum ForAuthority {
     Announced(model::Key),
     /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.
     Seen(AttachmentKey, Sign),
+    /// A VM or task that was asked whether it is there answered.
+    Answered(AttachmentKey),
     /// The link of a port came up or went down.
     Link(PortId, bool),
 }
@@ -302,6 +304,8 @@ pub enum Request {
     FoundMac(Network, Mac, Vec<Identifier>),
     /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
     Presence(AttachmentKey, Presence),
+    /// Ask the VM or task of an attachment whether it is there.
+    Probe(AttachmentKey),
 }
 
 /// The answer to a [`Request`]: the variant of the same name.
@@ -351,6 +355,8 @@ pub enum Answer {
     FoundMac(()),
     /// Whether it is in force, or why not.
     Presence(Result<(), PresenceRefused>),
+    /// It was heard.
+    Probe(()),
 }
 
 /// What the pending updates wait for.

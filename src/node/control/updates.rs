@@ -265,7 +265,12 @@ impl Control {
                 (staged, Task::Amend(asked_by))
             }
             Work::Presence(at, presence, asked_by) => match self.rib.set_presence(at, presence) {
-                Ok(()) => (Ok(Staged::default()), Task::Presence(asked_by)),
+                Ok(()) => {
+                    if matches!(self.rib.presence(at), Presence::Departed(_)) {
+                        self.scan_all_but(at, self.now.ms());
+                    }
+                    (Ok(Staged::default()), Task::Presence(asked_by))
+                }
                 Err(why) => return self.answer(asked_by, Answer::Presence(Err(why))),
             },
         };

@@ -5,6 +5,7 @@
 //! shell of the session feeds it. It is level-triggered: whatever was lost or comes twice, the next input mends.
 
 mod part;
+mod probe;
 
 use crate::config::{Config, ObjectName, RefusedEntry};
 use crate::mapping::Presence;
@@ -33,6 +34,8 @@ pub(super) enum Input {
     Refused(Vec<RefusedEntry>),
     /// A VM or task sent a frame that is not here.
     Seen(AttachmentKey, path::Sign),
+    /// A VM or task that was asked whether it is there answered.
+    Answered(AttachmentKey),
     /// The link of a port came up or went down.
     Link(PortId, bool),
     /// What an [`Effect::Presence`] gave is in force in every worker, or is refused.
@@ -48,6 +51,8 @@ pub(super) enum Effect {
     Presence(AttachmentKey, Presence),
     /// Bring this into force: what operators want and what moves.
     Objects(Arc<Objects>),
+    /// Ask the VM or task of this attachment whether it is there.
+    Probe(AttachmentKey),
     /// Tell the authority.
     Say(MoveId, Sight),
 }
@@ -101,6 +106,10 @@ impl Parts {
                     .values_mut()
                     .filter(|part| part.at == Some(at))
                     .for_each(|part| part.seen(sign, now_ms));
+            }
+            Input::Answered(at) => {
+                let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
+                parts.for_each(|part| part.probe.answered());
             }
             Input::Link(port, true) => _ = self.down.remove(&port),
             Input::Link(port, false) => _ = self.down.entry(port).or_insert(now_ms),
@@ -219,6 +228,12 @@ impl Parts {
             if let Some(at) = part.at.filter(|_| decides && presence != part.ordered) {
                 part.order(presence.clone(), now_ms);
                 self.effects.push(Effect::Presence(at, presence));
+            }
+        }
+        for (id, part) in &mut self.parts {
+            let decides = deciding.get(&part.told.attachment) == Some(id);
+            if let Some(at) = part.at.filter(|_| decides && part.asks(&config, now_ms)) {
+                self.effects.push(Effect::Probe(at));
             }
         }
         self.close_tunnels(now_ms);

@@ -17,6 +17,13 @@ impl Session {
         }
     }
 
+    /// Has a VM or task asked whether it is there.
+    fn probe(&self, at: AttachmentKey) {
+        let handle = self.handle.clone();
+        // It is asked again if the node is too busy.
+        tokio::spawn(async move { handle.ask(|answer| Request::Probe(at, answer)).await.ok() });
+    }
+
     /// The same; gives what the client is to learn.
     pub(super) fn moved(&mut self, input: moves::Input) -> VecDeque<Input> {
         let now_ms = self.stats.started.elapsed().as_millis() as u64;
@@ -25,6 +32,7 @@ impl Session {
             match effect {
                 // The receiver lives as long as this thread.
                 moves::Effect::Presence(at, presence) => _ = self.presences.send((at, presence)),
+                moves::Effect::Probe(at) => self.probe(at),
                 moves::Effect::Objects(objects) => _ = self.objects.send_replace(objects),
                 moves::Effect::Say(id, sight) => inputs.push_back(Input::Move(id, sight)),
             }

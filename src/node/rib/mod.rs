@@ -22,6 +22,7 @@ mod groups;
 mod hops;
 mod ingress;
 mod networks;
+mod path_mtu;
 mod precedence;
 mod presence;
 mod reload;
@@ -43,7 +44,8 @@ pub use views::state_name;
 
 use super::neighbour::{self, Neighbours};
 use crate::config::{
-    self, Attachment, Config, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress, VirtualNetwork,
+    self, Attachment, Config, Departed, OwnLocator, Policy, Role, Route, SirDomain, TenantAddress,
+    VirtualNetwork,
 };
 use crate::ila::Locator;
 use crate::mapping::{Digest, InFlight};
@@ -120,6 +122,8 @@ pub struct Rib {
     presences: Presences,
     /// What becomes of packets in flight, unless a move says otherwise.
     in_flight: InFlight,
+    tells_departed: bool,
+    path_mtus: path_mtu::PathMtus,
     /// The largest number of networks with their own counters.
     counted: u16,
     /// Counter slot of a network, by VNID.
@@ -184,6 +188,8 @@ impl Rib {
             shadowed: Shadowed::default(),
             presences: Presences::default(),
             in_flight: config.moves.in_flight,
+            tells_departed: config.moves.departed == Departed::Icmp,
+            path_mtus: path_mtu::PathMtus::default(),
             counted: config.counted_networks(),
             counters: HashMap::new(),
             mapped: HashMap::new(),

@@ -5,7 +5,9 @@ use super::compile::Render;
 use super::{Rib, attachment_key};
 use crate::config::Attachment;
 use crate::ila::Identifier;
-use crate::mapping::{Departure, InFlight, LocatorChoice, MappingTarget, Origin, Presence, Tunnels};
+use crate::mapping::{
+    Departure, InFlight, LocatorChoice, MappingTarget, Origin, Presence, TunnelEnds, Tunnels,
+};
 use crate::net::vxlan::MAX_VNI;
 use crate::table::{
     self, Absent, Action, ActionId, AttachmentKey, HoldId, Hop, HopId, Local, Moves, Moving, NetworkId,
@@ -40,9 +42,21 @@ struct Known {
     tunnels: Tunnels,
     /// It has left, and the time of packets in flight is over.
     over: bool,
+    /// Since when what was held leaves, if it does; in milliseconds of the node's clock.
+    released_ms: Option<u64>,
     /// The attachment, if it is no more: until its mappings are gone, packets still find them.
     gone: Option<Attachment>,
 }
+
+impl Known {
+    /// The queue whose packets leave now.
+    fn released(&self) -> Option<HoldId> {
+        self.released_ms.map(|_| self.hold)
+    }
+}
+
+/// How long what was held may take to leave. Then all the rest goes at once.
+const RELEASE_MS: u64 = 1_000;
 
 /// All attachments that move.
 #[derive(Debug, Default)]
@@ -56,9 +70,11 @@ impl Presences {
         self.all.is_empty()
     }
 
-    /// Whether the VM or task of an attachment is not here.
+    /// Whether the VM or task of an attachment is not here, or what it sent before still leaves.
     pub(super) fn is_away(&self, key: AttachmentKey) -> bool {
-        self.all.get(&key).is_some_and(|known| !matches!(known.presence, Presence::Here(_)))
+        let is_away =
+            |known: &Known| !matches!(known.presence, Presence::Here(_)) || known.released().is_some();
+        self.all.get(&key).is_some_and(is_away)
     }
 
     /// Whether an attachment gets copies of packets to groups: it is here, or they go on to its new node.
@@ -84,14 +100,20 @@ impl Presences {
         self.all.len() != before
     }
 
-    fn set(&mut self, key: AttachmentKey, presence: Presence) {
+    fn set(&mut self, key: AttachmentKey, presence: Presence, now_ms: u64) {
         let before = self.all.remove(&key);
-        if presence == Presence::default() {
+        let was_expected =
+            before.as_ref().is_some_and(|known| matches!(known.presence, Presence::Expected(_)));
+        let released_ms = match &presence {
+            Presence::Expected(_) => None,
+            _ if was_expected => Some(now_ms),
+            _ => before.as_ref().and_then(|known| known.released_ms),
+        };
+        if presence == Presence::default() && released_ms.is_none() {
             return;
         }
-        let stays = before.as_ref().is_some_and(|known| matches!(known.presence, Presence::Expected(_)));
         let hold = match (&presence, &before) {
-            (Presence::Expected(_), known) if !(stays && known.is_some()) => {
+            (Presence::Expected(_), _) if !was_expected => {
                 self.last = HoldId(self.last.0.wrapping_add(1));
                 self.last
             }
@@ -102,7 +124,7 @@ impl Presences {
             Presence::Here(tunnels) | Presence::Expected(tunnels) => tunnels.clone(),
             Presence::Departed(_) => before.map(|known| known.tunnels).unwrap_or_default(),
         };
-        self.all.insert(key, Known { presence, hold, tunnels, over: false, gone: None });
+        self.all.insert(key, Known { presence, hold, tunnels, over: false, released_ms, gone: None });
     }
 }
 
@@ -124,9 +146,21 @@ impl Rib {
         if let Some((_, attachment)) = self.attachments.with_key(key).filter(|_| tunnels) {
             self.vni(attachment)?;
         }
-        self.presences.set(key, presence);
+        self.presences.set(key, presence, self.now_ms);
         self.attachment_changed(key);
         Ok(())
+    }
+
+    /// Whether the VM or task of an attachment is not here.
+    #[must_use]
+    pub fn is_away(&self, key: AttachmentKey) -> bool {
+        self.presences.is_away(key)
+    }
+
+    /// The attachment with this key.
+    #[must_use]
+    pub fn attachment_at(&self, key: AttachmentKey) -> Option<&Attachment> {
+        self.attachments.with_key(key).map(|(_, attachment)| attachment)
     }
 
     /// Where the VM or task of an attachment is.
@@ -144,6 +178,28 @@ impl Rib {
     /// All attachments that move, with where their VMs or tasks are.
     pub fn presences(&self) -> impl Iterator<Item = (AttachmentKey, &Presence)> {
         self.presences.all.iter().map(|(key, known)| (*key, &known.presence))
+    }
+
+    /// Whether what was held for somebody leaves workers now.
+    #[must_use]
+    pub fn is_releasing(&self) -> bool {
+        self.presences.all.values().any(|known| known.released_ms.is_some())
+    }
+
+    /// What was held has left all workers, if `all` says so; otherwise ends only what takes too long. From the next
+    /// snapshot on, nothing waits behind it.
+    pub fn end_releases(&mut self, all: bool) {
+        let now_ms = self.now_ms;
+        let mut ended = Vec::new();
+        self.presences.all.retain(|key, known| {
+            if known.released_ms.is_some_and(|since_ms| all || now_ms >= since_ms + RELEASE_MS) {
+                known.released_ms = None;
+                ended.push(*key);
+                return known.presence != Presence::default();
+            }
+            true
+        });
+        ended.into_iter().for_each(|key| self.attachment_changed(key));
     }
 
     /// Ends the time of packets in flight where it is over. Readers see it in the next snapshot.
@@ -190,8 +246,8 @@ impl Rib {
 impl Render<'_> {
     /// What workers must know of attachments that move. Their actions lead there.
     pub(super) fn moves(&mut self) -> Moves {
-        let mut moves = Moves::default();
         let rib = self.rib;
+        let mut moves = Moves { tells: rib.tells_departed, ..Moves::default() };
         for (key, known) in &rib.presences.all {
             let there = rib.attachments.with_key(*key).map(|(_, attachment)| attachment);
             let Some(attachment) = there.or(known.gone.as_ref()) else { continue };
@@ -199,15 +255,18 @@ impl Render<'_> {
             let then = match &known.presence {
                 Presence::Here(_) => Then::Deliver(rib.local(*key)),
                 Presence::Expected(_) => Then::Hold(known.hold),
-                Presence::Departed(departure) => Then::Left(tunnel(departure, vni)),
+                Presence::Departed(departure) => Then::Left(rib.tunnel(departure, vni)),
             };
+            let behind = known.released();
+            moves.released.extend(behind);
             if let Some(vni) = vni.filter(|_| !known.tunnels.from.is_empty()) {
                 let Tunnels { to, from } = known.tunnels.clone();
                 let network = attachment.network.map(NetworkId);
-                moves.ends.push(TunnelEnd { vni, mac: key.mac, to, from, network, then });
+                moves.ends.push(TunnelEnd { vni, mac: key.mac, to, from, network, then, behind });
             }
             let (sends, copies) = match &known.presence {
-                Presence::Here(_) => continue,
+                Presence::Here(_) if behind.is_none() => continue,
+                Presence::Here(_) => (Sends::Pass, None),
                 Presence::Expected(_) => (Sends::Hold(known.hold), None),
                 Presence::Departed(departure) => {
                     let sends = if departure.may_send { Sends::Pass } else { Sends::Drop };
@@ -215,37 +274,43 @@ impl Render<'_> {
                 }
             };
             let task = attachment.network.is_none().then(|| rib.task(attachment));
-            moves.absent.push(Absent { at: *key, sends, task, copies });
+            let arrived = matches!(known.presence, Presence::Here(_));
+            moves.absent.push(Absent { at: *key, sends, released: behind, arrived, task, copies });
             for domain in 0..rib.domains.len() as u8 {
                 let Some(id) = rib.actions.id(&Key::local(domain, *key)) else { continue };
                 let in_flight = self.in_flight(known, domain, vni);
                 let elsewhere = rib.elsewhere(attachment, domain);
-                let moving = Moving { local: rib.local(*key), inner: rib.inner(*key), elsewhere, in_flight };
+                let (local, inner) = (rib.local(*key), rib.inner(*key));
+                let moving = Moving { local, inner, elsewhere, in_flight, behind };
                 if let Some(action) = self.actions.get_mut(id.0 as usize) {
                     *action = Action::Moving(moves.moving.len() as u32);
                     moves.moving.push(moving);
                 }
             }
         }
+        moves.ends.sort_by_key(TunnelEnd::key);
         moves
     }
 
     /// What becomes of packets in flight for an attachment that is not here.
     fn in_flight(&mut self, known: &Known, domain: u8, vni: Option<u32>) -> table::InFlight {
-        let Presence::Departed(departure) = &known.presence else {
-            return table::InFlight::Hold(known.hold);
+        let departure = match &known.presence {
+            Presence::Here(_) => return table::InFlight::Deliver,
+            Presence::Expected(_) => return table::InFlight::Hold(known.hold),
+            Presence::Departed(departure) => departure,
         };
         if known.over {
             return table::InFlight::Follow;
         }
         let wanted = departure.in_flight.unwrap_or(self.rib.in_flight);
+        let tunnel = self.rib.tunnel(departure, vni);
         let mut locator = || {
             let (_, locator) = departure.locators.iter().find(|(of, _)| *of == domain)?;
             Some(self.single(domain, *locator))
         };
         let (tunnel, locator) = match wanted {
-            InFlight::Auto => (tunnel(departure, vni), locator()),
-            InFlight::Tunnel => (tunnel(departure, vni), None),
+            InFlight::Auto => (tunnel, locator()),
+            InFlight::Tunnel => (tunnel, None),
             InFlight::Retranslate => (None, locator()),
             InFlight::Drop => (None, None),
         };
@@ -265,7 +330,7 @@ impl Render<'_> {
     ) -> Option<(Local, Tunnel)> {
         let wanted = departure.in_flight.unwrap_or(self.rib.in_flight);
         let goes = !known.over && matches!(wanted, InFlight::Auto | InFlight::Tunnel);
-        Some((self.rib.inner(key), tunnel(departure, vni).filter(|_| goes)?))
+        Some((self.rib.inner(key), self.rib.tunnel(departure, vni).filter(|_| goes)?))
     }
 
     /// The action of one locator.
@@ -274,13 +339,13 @@ impl Render<'_> {
     }
 }
 
-/// The tunnel of a departure, with the attachment's VNI.
-fn tunnel(departure: &Departure, vni: Option<u32>) -> Option<Tunnel> {
-    let (ends, vni) = (departure.tunnel?, vni?);
-    Some(Tunnel { vni, from: ends.from, to: ends.to })
-}
-
 impl Rib {
+    /// The tunnel of a departure, with the attachment's VNI.
+    fn tunnel(&self, departure: &Departure, vni: Option<u32>) -> Option<Tunnel> {
+        let (TunnelEnds { from, to }, vni) = (departure.tunnel?, vni?);
+        Some(Tunnel { vni, from, to, mtu: self.path_mtus.of(from, to) })
+    }
+
     /// The mappings of lower origin of an attachment's identifiers that lead to other nodes.
     fn elsewhere(&self, attachment: &Attachment, domain: u8) -> Vec<(Identifier, ActionId)> {
         let own = attachment.identifiers.iter().filter(|own| own.domain == domain);

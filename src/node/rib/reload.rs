@@ -4,7 +4,7 @@ use super::actions::Key;
 use super::attachments::Attachments;
 use super::batch::{Staged, Write, is_zero_alias_of};
 use super::{Domain, Rib, attachment_key};
-use crate::config::{Attachment, Config};
+use crate::config::{Attachment, Config, Departed};
 use crate::ila::{Identifier, Locator};
 use crate::mapping::{Digest, MappingRecord, MappingTarget, Origin, Refusal};
 use crate::table::mapping::MappingWriter;
@@ -89,6 +89,7 @@ impl Rib {
         self.infrastructure.clone_from(&config.infrastructure);
         self.translation = config.translation;
         self.in_flight = config.moves.in_flight;
+        self.tells_departed = config.moves.departed == Departed::Icmp;
         self.networks = config.virtual_networks.clone();
         self.give_slots();
         self.policies = config.policies.clone();

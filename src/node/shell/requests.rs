@@ -68,6 +68,7 @@ impl Waiters {
                 (To::FoundMac(network, mac, identifiers), waiter(to, open!(FoundMac)))
             }
             Request::Presence(at, presence, to) => (To::Presence(at, presence), waiter(to, open!(Presence))),
+            Request::Probe(at, to) => (To::Probe(at), waiter(to, open!(Probe))),
             Request::Events(after, to) => {
                 // Who no longer waits for the answer does not get it.
                 drop(to.send(source::follow(&stats.events, after)));

@@ -2,7 +2,7 @@
 //! what is answered here. What else it sends waits until it is here; from one that leaves it goes out until it is the
 //! other NVE's, and is dropped from then on.
 
-use crate::net::{arp, ethernet, icmp6, ipv6};
+use crate::net::{arp, ethernet, icmp6, ipv6, ndp};
 use crate::path::ctx::Ctx;
 use crate::path::meta::Class;
 use crate::path::notice::Sign;
@@ -34,10 +34,14 @@ fn find<'t>(packet: &Packet<'_>, ctx: &Ctx<'t>) -> Option<Stranger<'t>> {
         ethernet::RARP => Sign::Reverse,
         ethernet::ARP => match arp::parse(link.ethertype, payload) {
             Ok(message) if message.kind() == arp::Kind::Gratuitous => Sign::Announcement,
+            Ok(message) if message.kind() == arp::Kind::Reply => Sign::Answer,
             Ok(_) | Err(_) => Sign::Frame,
         },
         ethernet::IPV6 if payload.get(ipv6::HEADER) == Some(&icmp6::kind::NEIGHBOUR_ADVERTISEMENT) => {
-            Sign::Announcement
+            match ndp::parse(payload) {
+                Ok(ndp::Message::Advertisement { solicited: true, .. }) => Sign::Answer,
+                Ok(_) | Err(_) => Sign::Announcement,
+            }
         }
         _ => Sign::Frame,
     };
@@ -55,6 +59,16 @@ impl Stranger<'_> {
         ctx: &Ctx<'_>,
     ) {
         if matches!(packet.verdict, Verdict::Drop(DropReason::SpoofedSource | DropReason::Quarantined)) {
+            return;
+        }
+        if self.absent.arrived {
+            // What it sent before leaves first.
+            if let Some(queue) = self.absent.released.filter(|_| !packet.admitted)
+                && packet.verdict.is_undecided()
+                && class != Class::Local
+            {
+                packet.verdict = Verdict::Hold(queue);
+            }
             return;
         }
         policer.seen(self.absent.at, self.sign, ctx);

@@ -81,7 +81,12 @@ pub(in crate::path) fn decide(
                 None => Verdict::Drop(DropReason::ArpNotForUs),
             }
         }
-        Kind::Reply => Verdict::Drop(DropReason::ArpNotForUs),
+        Kind::Reply => {
+            let at = AttachmentKey { port: packet.port, vlan: from.vlan, mac: from.mac };
+            let address = IpAddr::V4(Ipv4Addr::from(message.sender));
+            policer.answered(Notice::Answered { at, address }, Bucket::of(packet, Some(who), ctx), ctx);
+            Verdict::Drop(DropReason::ArpNotForUs)
+        }
         // Only this node tells tenants their addresses.
         Kind::ReverseReply => Verdict::Drop(DropReason::TenantRarp),
     }

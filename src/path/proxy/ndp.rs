@@ -87,6 +87,16 @@ fn answered(
         Message::Advertisement { target, solicited, .. }
             if meta.from.is_some() && (solicited || ipv6::is_link_local(target)) =>
         {
+            if let Some(mac) = ethernet::source(packet.frame()).filter(|_| !ipv6::is_link_local(target)) {
+                let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
+                let at = AttachmentKey { port: packet.port, vlan, mac };
+                let address = IpAddr::V6(Ipv6Addr::from(target));
+                policer.answered(
+                    Notice::Answered { at, address },
+                    Bucket::of(packet, meta.policed, ctx),
+                    ctx,
+                );
+            }
             Verdict::Drop(DropReason::NdNotForUs)
         }
         Message::Advertisement { .. } => Verdict::Punt,

@@ -36,7 +36,7 @@ pub(in crate::path) fn check_shrinking(
     check_within(packet, meta, hop, usize::from(hop.mtu) + shrinks_by)
 }
 
-/// [`check`] for a packet that will be `grows_by` bytes longer when it leaves.
+/// [`check`] for a packet that will be `grows_by` bytes longer when it leaves, and then no longer than `path_mtu`.
 ///
 /// # Errors
 /// As [`check`].
@@ -44,9 +44,9 @@ pub(in crate::path) fn check_growing(
     packet: &Packet<'_>,
     meta: &mut PacketMeta,
     hop: &Hop,
-    grows_by: usize,
+    (grows_by, path_mtu): (usize, u16),
 ) -> Result<(), Verdict> {
-    check_within(packet, meta, hop, usize::from(hop.mtu).saturating_sub(grows_by))
+    check_within(packet, meta, hop, usize::from(hop.mtu.min(path_mtu)).saturating_sub(grows_by))
 }
 
 /// [`check`] for a packet that leaves as IPv6. `path_mtu` is the longest packet in bytes that every link behind the hop

@@ -30,6 +30,7 @@ pub(in crate::path) fn due(
     meta: &PacketMeta,
     original: &Original,
     reason: DropReason,
+    ctx: &Ctx<'_>,
 ) -> Option<Error> {
     let header = original.header().filter(|header| header.fragment_offset() == 0)?;
     if original.is_icmp_error() {
@@ -47,6 +48,7 @@ pub(in crate::path) fn due(
             Answer::V4 { kind, code, pointer } => Some(Error { kind, code, word: u32::from(pointer) << 24 }),
             Answer::V6 { .. } => None,
         },
+        DropReason::Departed if !ctx.tables.moves.tells => None,
         // RFC 1812 §5.2.7.1, RFC 1812 §5.3.1
         _ => match reason.icmp()? {
             icmp6::Error::NoRoute => Some(Error::unreachable(unreachable::NET)),

@@ -51,7 +51,7 @@ pub(in crate::path) fn run(
             continue;
         }
         let error = match meta.came_as_ipv4 {
-            true => icmp4_error::due(packet, meta, original, reason).map(Due::V4),
+            true => icmp4_error::due(packet, meta, original, reason, ctx).map(Due::V4),
             false => due(packet, meta, reason, ctx.tables).map(Due::V6),
         };
         let Some(error) = error else { continue };
@@ -84,6 +84,7 @@ fn due(packet: &Packet<'_>, meta: &PacketMeta, reason: DropReason, tables: &Tabl
             Answer::V4 { .. } => return None,
         },
         DropReason::ExtensionHeaders => meta.problem?,
+        DropReason::Departed if !tables.moves.tells => return None,
         DropReason::NotServed => {
             meta.problem.or_else(|| serves_ports(packet).then_some(Error::PortUnreachable))?
         }

@@ -1,11 +1,12 @@
-//! Serves packets to this node itself: Neighbour Discovery, listener reports and echo. All else is refused as
-//! `NotServed`.
+//! Serves packets to this node itself: Neighbour Discovery, listener reports, echo, tunnels and what is said of their
+//! paths. All else is refused as `NotServed`.
 
 use crate::net::icmp6::kind;
 use crate::net::ipv6::{self, Ipv6, next};
 use crate::path::ctx::Ctx;
 use crate::path::meta::{BurstMeta, Class, PacketMeta, PendingWork};
 use crate::path::packet::Packet;
+use crate::path::path_mtu::path_mtu;
 use crate::path::policer::Policer;
 use crate::path::policy::may_echo;
 use crate::path::proxy::ndp;
@@ -14,6 +15,7 @@ use crate::path::router::Router;
 use crate::path::stage::own_headers::{self, Refusal};
 use crate::path::stage::tunnel_end;
 use crate::path::verdict::{DropReason, Verdict};
+use crate::table::Role;
 
 /// Decides every packet of [`Class::Local`]. A packet that is undecided afterwards is an answer to be routed.
 pub(in crate::path) fn run(
@@ -78,6 +80,7 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
             membership::decide_mld(packet, who, policer, ctx)
         }
         _ if is_group => Verdict::Drop(DropReason::Multicast),
+        (next::ICMP6, Some(kind::PACKET_TOO_BIG)) if is_of_tunnel(packet, ctx) => Verdict::Punt,
         (next::UDP, _) if tunnel_end::is_vxlan(packet, &upper) => {
             tunnel_end::decide(packet, meta, &upper, ctx)
         }
@@ -95,6 +98,12 @@ fn decide(packet: &mut Packet<'_>, meta: &mut PacketMeta, policer: &mut Policer,
         },
         _ => Verdict::Drop(DropReason::NotServed),
     }
+}
+
+/// Whether a message from the fabric says what the path of a tunnel takes.
+fn is_of_tunnel(packet: &Packet<'_>, ctx: &Ctx<'_>) -> bool {
+    let port = ctx.tables.ports.get(usize::from(packet.port.0));
+    port.is_some_and(|port| port.role == Role::Fabric) && path_mtu(packet.l3(), &ctx.tables.moves).is_some()
 }
 
 /// Whether the sender of an echo request may get a reply.

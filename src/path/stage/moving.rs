@@ -25,7 +25,11 @@ pub(in crate::path) fn from_sir(
     moving: &Moving,
     ctx: &Ctx<'_>,
 ) -> Option<Verdict> {
-    if let Some(action) = moving.elsewhere(meta.identifier) {
+    if let Some(queue) = moving.behind.filter(|_| !packet.admitted) {
+        return Some(Verdict::Hold(queue));
+    }
+    let elsewhere = moving.elsewhere(meta.identifier).filter(|_| moving.in_flight != InFlight::Deliver);
+    if let Some(action) = elsewhere {
         let verdict = match ctx.tables.resolve(action, || flow::hash(packet.l3(), ctx.tables.flow_seed)) {
             Some(Action::Remote(remote)) => {
                 meta.expiring = remote.expiring;
@@ -37,6 +41,7 @@ pub(in crate::path) fn from_sir(
     }
     let verdict = match moving.in_flight {
         InFlight::Hold(queue) => Verdict::Hold(queue),
+        InFlight::Deliver => deliver(packet, meta, (domain, false), &moving.local, ctx),
         InFlight::Onward { tunnel, locator } => send_on(packet, meta, (domain, moving), tunnel, locator, ctx),
         InFlight::Follow => return None,
         InFlight::Drop => Verdict::Drop(DropReason::Departed),
@@ -56,8 +61,12 @@ pub(in crate::path) fn from_ila(
     if unwanted(packet, meta, ctx.tables) {
         return Verdict::Drop(DropReason::NoPolicy);
     }
+    if let Some(queue) = moving.behind.filter(|_| !packet.admitted) {
+        return Verdict::Hold(queue);
+    }
     match moving.in_flight {
         InFlight::Hold(queue) => Verdict::Hold(queue),
+        InFlight::Deliver => deliver(packet, meta, (domain, true), &moving.local, ctx),
         InFlight::Onward { tunnel, locator } => send_on(packet, meta, (domain, moving), tunnel, locator, ctx),
         InFlight::Follow => match moving.elsewhere(meta.identifier).and_then(|id| remote(packet, id, ctx)) {
             Some(remote) => retranslate(packet, meta, domain, remote, ctx),
@@ -89,6 +98,21 @@ fn send_on(
     }
 }
 
+/// Delivers a packet here. `restores` says that it came under a locator.
+fn deliver(
+    packet: &mut Packet<'_>,
+    meta: &mut PacketMeta,
+    (domain, restores): (DomainId, bool),
+    local: &Local,
+    ctx: &Ctx<'_>,
+) -> Verdict {
+    if sir::is_ipv4(meta) {
+        return siit::deliver(packet, meta, local, domain, ctx);
+    }
+    let domain = ctx.tables.domain(domain).filter(|_| restores);
+    sir::deliver(packet, meta, local, domain, ctx)
+}
+
 /// Sends a packet through a tunnel, as the frame that its receiver would get here by `inner`. `restores` says that it
 /// came under a locator. Returns `PacketTooBig`, and changes nothing, if it does not fit.
 pub(super) fn through(
@@ -105,16 +129,10 @@ pub(super) fn through(
     };
     let ipv4 = sir::is_ipv4(meta);
     let shrinks_by = if ipv4 { ipv6::HEADER - ipv4::HEADER } else { 0 };
-    if let Err(verdict) = hop::check_growing(packet, meta, next, vxlan::GROWTH - shrinks_by) {
+    if let Err(verdict) = hop::check_growing(packet, meta, next, (vxlan::GROWTH - shrinks_by, tunnel.mtu)) {
         return verdict;
     }
-    let delivered = if ipv4 {
-        siit::deliver(packet, meta, inner, domain, ctx)
-    } else {
-        let domain = ctx.tables.domain(domain).filter(|_| restores);
-        sir::deliver(packet, meta, inner, domain, ctx)
-    };
-    match delivered {
+    match deliver(packet, meta, (domain, restores), inner, ctx) {
         Verdict::Forward(_) => {
             meta.moved = Some(Moved::Tunnelled);
             vxlan::encapsulate(packet, tunnel, flow, next)

@@ -166,7 +166,7 @@ fn deliver(
     let identifier = meta.identifier;
     if !ctx.tables.moves.absent.is_empty()
         && let Some(at) = attachment_at(member.hop.port, member.hop.link(), ethernet::destination)
-        && let Some(absent) = ctx.tables.moves.absent(&at)
+        && let Some(absent) = ctx.tables.moves.absent(&at).filter(|absent| !absent.arrived)
     {
         return match &absent.copies {
             Some((inner, tunnel)) => {

@@ -67,6 +67,9 @@ pub(super) fn decide(
     let at = usize::from(packet.l3) + upper.offset + udp::HEADER + vxlan::HEADER;
     let Some(inner) = inner(frame, at) else { return Verdict::Drop(DropReason::VxlanInvalid) };
     meta.to = end.network;
+    if let Some(queue) = end.behind.filter(|_| !packet.admitted) {
+        return Verdict::Hold(queue);
+    }
     match end.then {
         Then::Hold(queue) => Verdict::Hold(queue),
         Then::Deliver(local) => match group_of(packet, &inner, end.network, ctx) {
@@ -153,7 +156,8 @@ fn return_to(
         Ok(hop) => hop,
         Err(verdict) => return verdict,
     };
-    if hop.state != HopState::Ready || inner.end - inner.at + vxlan::OVERHEAD > usize::from(hop.mtu) {
+    let longest = usize::from(hop.mtu.min(tunnel.mtu));
+    if hop.state != HopState::Ready || inner.end - inner.at + vxlan::OVERHEAD > longest {
         return Verdict::Drop(DropReason::VxlanUndelivered);
     }
     let _ = packet.resize(inner.end);

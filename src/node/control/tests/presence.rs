@@ -79,8 +79,8 @@ fn a_presence_is_answered_when_every_worker_has_it() {
     assert!(matches!(bench.in_flight()[..], [table::InFlight::Hold(_)]));
     let id = bench.set(at(0, VM), Presence::default());
     bench.turn(1_003);
-    assert_eq!((bench.is_set(id), bench.in_flight().len()), (Some(Ok(())), 0));
-    assert_eq!(bench.control.publisher.current().moves, table::Moves::default());
+    // What was held leaves first.
+    assert_eq!((bench.is_set(id), bench.in_flight()), (Some(Ok(())), vec![table::InFlight::Deliver]));
 }
 
 #[test]
@@ -160,6 +160,120 @@ fn a_tunnel_needs_a_network_identifier_of_24_bits() {
         }
         assert!(matches!(bench.in_flight().pop(), Some(table::InFlight::Onward { tunnel: None, .. })));
     }
+}
+
+/// Whom the node asked by ARP since the last call: VLAN and address.
+fn asked(bench: &Bench) -> Vec<(u16, u32)> {
+    let frames = std::iter::from_fn(|| bench.exchange.to_send.pop());
+    let of = |frame: Frame| {
+        let link = ethernet::parse(&frame.bytes)?;
+        let message = crate::net::arp::parse(link.ethertype, frame.bytes.get(link.header..)?).ok()?;
+        let is_asked = message.kind() == crate::net::arp::Kind::Request;
+        is_asked.then_some((link.vlan, message.target))
+    };
+    frames.filter_map(of).collect()
+}
+
+#[test]
+fn vmm_4_2_when_one_has_left_those_that_stay_are_asked_and_whoever_is_silent_is_shown() {
+    const STAYS: &str = "moves: {scan_interval_s: 0}\n";
+    let mut bench = Bench::with(&format!("{SITE}{ATTACHED}{STAYS}"));
+    bench.turn(1_000);
+    let _ = asked(&bench);
+    for now_ms in (1_100..90_000).step_by(500) {
+        bench.turn(now_ms);
+    }
+    assert_eq!(asked(&bench), [], "nobody has left");
+    let _ = bench.set(at(0, VM), departed(None, 900_000));
+    let silent = at(8, Mac([2, 0, 0, 0, 1, 3]));
+    let answer = Notice::Answered { at: at(7, Mac([2, 0, 0, 0, 1, 2])), address: [10, 0, 0, 6].into() };
+    let mut all = Vec::new();
+    for now_ms in (90_000..100_000).step_by(100) {
+        bench.turn(now_ms);
+        let now = asked(&bench);
+        if now.contains(&(7, 0x0a00_0006)) {
+            bench.input(now_ms, Input::Notice(answer));
+        }
+        all.extend(now);
+    }
+    all.sort_unstable();
+    // One answers at once, the other never does; who has left is not asked.
+    assert_eq!(all, [(7, 0x0a00_0006), (8, 0x0a00_0006), (8, 0x0a00_0006), (8, 0x0a00_0006)]);
+    let counts = |bench: &Bench| bench.control.stats.events.counts().collect::<HashMap<_, _>>();
+    assert_eq!((counts(&bench)["silent"], counts(&bench)["answers"]), (1, 0));
+    let shown = |bench: &Bench| {
+        let views = bench.control.attachment_views();
+        views.into_iter().filter(|view| !view.silent.is_empty()).map(|view| view.mac).collect::<Vec<_>>()
+    };
+    // The task is asked by Neighbour Solicitation, and has no network whose operators are told.
+    assert_eq!(shown(&bench), [silent.mac.to_string(), TASK.to_string()]);
+    bench.input(100_000, Input::Notice(Notice::Answered { at: silent, address: [10, 0, 0, 6].into() }));
+    assert_eq!((counts(&bench)["answers"], shown(&bench)), (1, vec![TASK.to_string()]));
+}
+
+#[test]
+fn vmm_10_all_are_asked_from_time_to_time() {
+    let mut bench = Bench::with(&format!("{SITE}{ATTACHED}moves: {{scan_interval_s: 60}}\n"));
+    bench.turn(0);
+    let _ = asked(&bench);
+    for round in 1..3u64 {
+        let mut all = Vec::new();
+        for now_ms in (60_000 * round..60_000 * round + 8_000).step_by(100) {
+            bench.turn(now_ms);
+            all.extend(asked(&bench));
+        }
+        all.sort_unstable();
+        assert_eq!(all.len(), 9, "three hosts, three times each");
+    }
+}
+
+#[test]
+fn what_the_path_of_a_tunnel_takes_is_known_to_workers_and_ages() {
+    let mut bench = Bench::with(&format!("{SITE}{ATTACHED}moves: {{scan_interval_s: 0}}\n"));
+    let _ = bench.set(at(0, VM), departed(Some(InFlight::Tunnel), 9_000_000));
+    bench.turn(1_000);
+    let mtu = |bench: &Bench| match bench.in_flight()[..] {
+        [table::InFlight::Onward { tunnel: Some(tunnel), .. }] => tunnel.mtu,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(mtu(&bench), u16::MAX);
+    bench.control.take_path_mtu(crate::path::PathMtu { from: OWN, to: NEXT, mtu: 1_400 });
+    bench.turn(2_000);
+    assert_eq!(mtu(&bench), 1_400);
+    bench.turn(602_000);
+    bench.turn(602_010);
+    assert_eq!(mtu(&bench), u16::MAX);
+}
+
+#[test]
+fn what_comes_waits_behind_what_was_held_until_that_has_left_every_worker() {
+    let mut bench = Bench::with(&format!("{SITE}{ATTACHED}"));
+    let _ = bench.set(at(0, VM), expected());
+    bench.turn(1_000);
+    let id = bench.set(at(0, VM), Presence::default());
+    bench.turn(1_001);
+    assert_eq!(bench.is_set(id), Some(Ok(())), "it is in force");
+    let released = |bench: &Bench, number| {
+        bench.control.stats.workers[0].polls.released.store(number, Ordering::Release);
+    };
+    let waits = |bench: &Bench| !bench.control.publisher.current().moves.released.is_empty();
+    released(&bench, bench.control.publisher.number() - 1);
+    bench.turn(1_010);
+    assert!(waits(&bench), "the worker still has some");
+    released(&bench, bench.control.publisher.number());
+    bench.turn(1_020);
+    assert!(!waits(&bench));
+    assert_eq!(bench.control.publisher.current().moves, table::Moves::default());
+    // A worker that never says so is not waited for.
+    let _ = bench.set(at(0, VM), expected());
+    bench.turn(2_000);
+    let _ = bench.set(at(0, VM), Presence::default());
+    for now_ms in [2_010, 2_500, 3_000] {
+        bench.turn(now_ms);
+        assert!(waits(&bench));
+    }
+    bench.turn(3_020);
+    assert!(!waits(&bench));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The node's part in one move.
 
+use super::probe::Probe;
 use super::{is_committed, is_owner};
 use crate::config::{Config, ObjectName, Role as PortRole};
 use crate::mapping::{Departure, InFlight, Presence, TunnelEnds, Tunnels};
@@ -62,6 +63,8 @@ pub(super) struct Part {
     down_ms: Option<u64>,
     /// It was seen to leave, at the old NVE.
     left: bool,
+    /// Questions to it.
+    pub(super) probe: Probe,
     /// It arrived, and is served without the authority's word.
     alone: bool,
     said: Option<(MoveState, Sight)>,
@@ -84,6 +87,7 @@ impl Part {
             arrived: None,
             down_ms: None,
             left: false,
+            probe: Probe::default(),
             alone: false,
             said: None,
         };
@@ -158,8 +162,10 @@ impl Part {
         let sign = match sign {
             path::Sign::Announcement => Sign::GratuitousArp,
             path::Sign::Reverse => Sign::Rarp,
+            path::Sign::Answer => Sign::Probe,
             path::Sign::Frame => Sign::Frame,
         };
+        self.probe.answered();
         if self.told.role == Role::New && !is_committed(&self.told) && self.told.state != MoveState::Aborting
         {
             self.arrived.get_or_insert((sign, now_ms));
@@ -177,11 +183,30 @@ impl Part {
         let state = self.told.state;
         if self.told.role == Role::Old && state == MoveState::Prepared {
             // A link that comes back at once was not unplugged.
-            self.left = self.down_ms.is_some_and(|down_ms| is_due(down_ms, DOWN_MS));
+            self.left =
+                self.down_ms.is_some_and(|down_ms| is_due(down_ms, DOWN_MS)) || self.probe.is_silent();
         }
         let is_before = !is_committed(&self.told) && state != MoveState::Aborting;
         self.alone =
             is_before && (self.alone || self.arrived.is_some_and(|(_, seen)| is_due(seen, ALONE_MS)));
+    }
+
+    /// Whether it is to be asked now if it is there: at the new NVE until it is, at the old one whether it still is.
+    pub(super) fn asks(&mut self, config: &Config, now_ms: u64) -> bool {
+        use MoveState::{Detached, Prepared};
+        let is_up = self.is_in_force && self.down_ms.is_none();
+        match (self.told.role, self.told.state) {
+            (Role::New, Prepared | Detached) if is_up && self.is_introduced && self.arrived.is_none() => {
+                self.probe.awaits(self.told.state == Detached, now_ms)
+            }
+            (Role::Old, Prepared) if is_up && !self.left => {
+                self.probe.watches(config.moves.silence_questions, now_ms)
+            }
+            _ => {
+                self.probe.rest();
+                false
+            }
+        }
     }
 
     /// What is known of the tables goes over to a later move of the same attachment.
@@ -319,6 +344,9 @@ impl Part {
                 }
                 let why = refused.cloned().unwrap_or_else(|| "it is not in force".to_owned());
                 (now_ms >= self.since_ms + ON_ITS_WAY_MS).then_some(Sight::Failed(why))
+            }
+            (Role::Old, Prepared) if self.left && self.probe.is_silent() => {
+                Some(Sight::Detached(Sign::Silence))
             }
             (Role::Old, Prepared) if self.left => Some(Sight::Detached(Sign::Carrier)),
             // Those who wait for it may go on: nothing of it is delivered here any more.

@@ -84,18 +84,23 @@ fn departed(until_ms: u64, in_flight: crate::mapping::InFlight, may_send: bool) 
     })
 }
 
-/// A node at the authority's word.
-struct Node(Parts, u64);
+/// A node at the authority's word: its part, its time, and when it asked whether who moves is there.
+struct Node(Parts, u64, Vec<u64>);
 
 impl Node {
     fn new(here: bool) -> Self {
-        let mut node = Node(Parts::new(wanted(here, 1)), 0);
+        let mut node = Node(Parts::new(wanted(here, 1)), 0, Vec::new());
         assert_eq!(node.learns(Input::Config(config(here))), []);
         node
     }
 
     fn learns(&mut self, input: Input) -> Vec<Effect> {
-        self.0.step(self.1, input)
+        let effects = self.0.step(self.1, input);
+        let (asked, rest): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Probe(_)));
+        assert!(asked.iter().all(|effect| *effect == Effect::Probe(at())));
+        self.2.extend(asked.iter().map(|_| self.1));
+        rest
     }
 
     fn is_told(&mut self, role: Role, state: MoveState) -> Vec<Effect> {
@@ -159,6 +164,64 @@ fn what_has_not_left_its_old_node_is_here_only_by_the_word_of_the_authority() {
     assert_eq!(node.learns(Input::Seen(at(), path::Sign::Reverse)), says(Sight::Arrived(Sign::Rarp)));
     let committed = node.is_told(Role::New, MoveState::Spreading);
     assert_eq!(committed, [Effect::Presence(at(), Presence::Here(tunnels()))]);
+}
+
+#[test]
+fn a_mute_one_is_asked_while_it_is_expected_and_its_link_is_up_and_its_answer_is_its_arrival() {
+    let mut node = Node::new(false);
+    let _ = node.is_told(Role::New, MoveState::Preparing);
+    let _ = node.in_force();
+    let _ = node.learns(Input::Config(config(true)));
+    let _ = node.learns(Input::Link(PortId(1), false));
+    assert_eq!(node.is_told(Role::New, MoveState::Prepared), []);
+    assert!(node.2.is_empty(), "nobody hears it");
+    let _ = node.learns(Input::Link(PortId(1), true));
+    assert_eq!(std::mem::take(&mut node.2), [0]);
+    node.1 = 100;
+    let _ = node.is_told(Role::New, MoveState::Detached);
+    for now_ms in (100..300).step_by(10) {
+        node.1 = now_ms;
+        assert_eq!(node.learns(Input::Tick(0)), []);
+    }
+    assert_eq!(std::mem::take(&mut node.2), [100, 150, 250]);
+    let arrived = node.learns(Input::Seen(at(), path::Sign::Answer));
+    let here = Effect::Presence(at(), Presence::Here(tunnels()));
+    assert_eq!(arrived, [here, Effect::Say(MoveId(9), Sight::Arrived(Sign::Probe))]);
+    node.1 = 9_000;
+    let _ = node.learns(Input::Tick(0));
+    assert!(node.2.is_empty(), "it is there");
+}
+
+#[test]
+fn who_is_about_to_leave_and_answers_no_more_has_left_if_that_is_configured() {
+    use crate::mapping::InFlight::Auto;
+    for (questions, answers, leaves) in [(0, true, false), (3, false, false), (3, true, true)] {
+        let text = format!("{FILE}attachments: [{ENTRY}]\nmoves: {{silence_questions: {questions}}}\n");
+        let mut node = Node::new(true);
+        let _ = node.learns(Input::Config(Arc::new(Config::parse(&text, "t.yaml").unwrap())));
+        let _ = node.is_told(Role::Old, MoveState::Preparing);
+        let _ = node.is_told(Role::Old, MoveState::Prepared);
+        if answers {
+            let _ = node.learns(Input::Answered(at()));
+        }
+        let mut effects = Vec::new();
+        for now_ms in (50..20_000).step_by(50) {
+            node.1 = now_ms;
+            effects.extend(node.learns(Input::Tick(0)));
+        }
+        let expected = match leaves {
+            true => vec![
+                Effect::Presence(at(), departed(600_000, Auto, true)),
+                Effect::Say(MoveId(9), Sight::Detached(Sign::Silence)),
+            ],
+            false => vec![],
+        };
+        assert_eq!(effects, expected, "{questions} {answers}");
+        assert_eq!(node.2.is_empty(), questions == 0);
+        if leaves {
+            assert!(node.2.len() < 8 && node.2.last().is_some_and(|last| *last < 3_000), "{:?}", node.2);
+        }
+    }
 }
 
 #[test]
