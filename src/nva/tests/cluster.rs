@@ -331,6 +331,7 @@ impl Cluster {
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
                 | client::Effect::Blocks(_)
+                | client::Effect::Own(..)
                 | client::Effect::Moves(_) => {}
             }
         }
