@@ -363,11 +363,9 @@ fn operators(check: &mut Check, raw: &RawAuthority) -> BTreeMap<String, Operator
         let list = entry.value.networks.as_ref();
         let networks: Option<BTreeSet<String>> =
             list.map(|list| list.value.iter().map(|network| network.value.clone()).collect());
-        if networks.is_some() && role != Viewer {
-            let message = format!(
-                "{} of some networks cannot be; take role viewer, or leave networks out",
-                role.name()
-            );
+        if networks.is_some() && role == Admin {
+            let message =
+                "an admin of some networks cannot be; take role viewer or operator, or leave networks out";
             s.error_here("networks", message);
         }
         let Some(name) = name else { continue };

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 use std::fmt;
 
+/// The word in `attachments[].addresses` for what an authority allocates when the tenant asks by RARP.
+pub(super) const ON_RARP: &str = "on-rarp";
+
 /// A scalar and where it stands.
 pub(super) type Text = Spanned<String>;
 /// A list whose entries know where they stand.

@@ -106,6 +106,7 @@ impl Values {
         }
         gauge(NVA_STALE, &[], &stats.nva.stale_s);
         gauge(NVA_GRACE_OVER, &[], &stats.nva.grace_over);
+        gauge(NVA_UNREAD_REVOCATIONS, &[], &stats.nva.unread_revocations);
         count(NVA_STATE_FAILURES, &stats.nva.state_failures);
         gauge(NVA_CACHED, &[], &stats.nva.cached);
         count(NVA_QUERIED, &stats.nva.asked);
@@ -115,6 +116,11 @@ impl Values {
         count(NVA_TRIANGULAR, &stats.nva.triangular);
         count(NVA_SOUGHT_MACS, &stats.nva.sought_macs);
         count(NVA_FOUND_MACS, &stats.nva.found_macs);
+        for (result, asked) in
+            [("allocated", &stats.nva.allocated_addresses), ("refused", &stats.nva.refused_addresses)]
+        {
+            self.count(NVA_ADDRESSES, &[("result", result)], asked.load(Ordering::Relaxed));
+        }
         for (reason, by) in [
             ("suppressed", [&stats.nva.suppressed, &stats.nva.suppressed_by_workers]),
             ("lost", [&stats.nva.lost, &stats.nva.lost_by_workers]),

@@ -9,6 +9,7 @@ mod left_out;
 mod mappings;
 mod moves;
 mod moving;
+mod revocation;
 
 pub use keeper::Before;
 
@@ -32,17 +33,16 @@ use crate::path::{self, Miss};
 use crate::table::AttachmentKey;
 use crate::tls::client::Peer;
 use crate::tls::connect::connect_without;
-use crate::tls::revoked::Revoked;
 use crate::tls::{Identity, Role};
 use behind::Behind;
-use keeper::{Keeper, LastLive, Notes, now_s};
+use keeper::{Keeper, LastLive, Notes, live_now};
 use left_out::{LeftOut, Missing};
 use mappings::{attached, attached_networks, forget_others, key, push};
 use moves::Parts;
 use moving::tell_presences;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -57,8 +57,6 @@ use tonic::transport::Channel;
 const TICK: Duration = Duration::from_millis(50);
 /// Time between two looks for what workers tell: for misses, in the modes that ask, and for triangular packets.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
-/// Time between two looks at the list of revoked certificates.
-const RELOOK: Duration = Duration::from_secs(3);
 /// Messages of a stream that wait, each way.
 const WAITING: usize = 1_024;
 /// Largest message in bytes.
@@ -154,7 +152,7 @@ impl Nva {
         }
         if let Some(keeper) = self.keeper {
             if self.stats.nva.live.load(Ordering::Relaxed) != 0 {
-                keeper.notes().note(Update::live(now_s()));
+                keeper.notes().note(live_now());
             }
             keeper.stop();
         }
@@ -315,6 +313,7 @@ impl Session {
                 }
                 Some(told) = self.told.recv() => match told {
                     ForAuthority::FindMac(network, mac) => Input::FindMac(network, mac),
+                    ForAuthority::AllocateAddress(attachment) => Input::AllocateAddress(attachment),
                     ForAuthority::Announced(key) => Input::Announced(key),
                     ForAuthority::Seen(at, sign) => {
                         self.move_on(moves::Input::Seen(at, sign));
@@ -454,6 +453,9 @@ impl Session {
                         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                         self.identifiers.lease(&blocks, self.began, since_1970);
                     }
+                    Effect::Own(key, sequence) => {
+                        self.notes.iter().for_each(|notes| notes.note(Update::own(key, sequence)));
+                    }
                     Effect::Found(network, found) => self.found(network, found),
                     Effect::Moves(told) => {
                         inputs.extend(self.moved(moves::Input::Told(told)));
@@ -519,6 +521,13 @@ impl Session {
                 );
             }
             News::BlockRefused(why) => tracing::error!(why, "the authority leases no block of identifiers"),
+            News::AddressRefused { attachment, why } => {
+                tracing::error!(
+                    attachment,
+                    why,
+                    "the authority allocates no address to a tenant that asks by RARP"
+                );
+            }
             News::Untold(why) => tracing::warn!(why, "the authority tells no MAC addresses of a network"),
             News::Refused { key, owner, why } => {
                 tracing::error!(identifier = %key, owner, why, "the authority refuses an identifier");
@@ -626,7 +635,7 @@ async fn stream(
     (tls, list): (Option<&TlsFiles>, Option<&Path>),
     node: &str,
     number: u64,
-    (events, stats): (&mpsc::Sender<Event>, &Stats),
+    (events, stats): (&mpsc::Sender<Event>, &Arc<Stats>),
 ) -> Result<(), String> {
     let failed = |why: &dyn std::fmt::Display| why.to_string();
     let is_own = |identity: &Identity| {
@@ -636,26 +645,13 @@ async fn stream(
             .ok_or_else(|| format!("it is of {identity}, and this node is the NVE {node}; name another one"))
     };
     let peer = Peer::default();
-    let revoked = Revoked::read(list).map_err(|why| failed(&why))?;
+    let revoked = revocation::read(list, stats).map_err(|why| failed(&why))?;
     let channel = connect_without(endpoint, tls, is_own, (revoked, peer.clone())).await?;
     let list = list.map(Path::to_owned);
     let session = session(channel, number, (events, stats));
     tokio::select! {
         ended = session => ended,
-        why = is_revoked(peer, list) => Err(why),
-    }
-}
-
-/// Waits until an authority is on the list of those who are trusted no longer. A list that cannot be read changes nothing.
-async fn is_revoked(peer: Peer, list: Option<PathBuf>) -> String {
-    let Some(list) = list else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(RELOOK).await;
-        match Revoked::read(Some(&list)).map(|revoked| peer.judge(&revoked)) {
-            Ok(Err(why)) => return why.to_string(),
-            Ok(Ok(())) => {}
-            Err(why) => tracing::error!(%why, "the list of revoked certificates cannot be used"),
-        }
+        why = revocation::is_revoked(peer, list, stats.clone()) => Err(why),
     }
 }
 

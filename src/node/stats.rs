@@ -103,6 +103,12 @@ pub struct NvaCounters {
     pub sought_macs: AtomicU64,
     /// Those that somebody has.
     pub found_macs: AtomicU64,
+    /// 1 while the list of revoked authorities cannot be read.
+    pub unread_revocations: AtomicU64,
+    /// Attachments whose tenants asked by RARP and that the authority allocated addresses to.
+    pub allocated_addresses: AtomicU64,
+    /// Those that it refused addresses, by request.
+    pub refused_addresses: AtomicU64,
     /// Digests of the authority that were compared with what is in force.
     pub digests: AtomicU64,
     /// Parts of the mappings that differed, and were told anew.
@@ -131,6 +137,8 @@ impl NvaCounters {
         self.triangular.store(status.triangles, Ordering::Relaxed);
         self.sought_macs.store(status.macs.asked, Ordering::Relaxed);
         self.found_macs.store(status.macs.found, Ordering::Relaxed);
+        self.allocated_addresses.store(status.addresses.allocated, Ordering::Relaxed);
+        self.refused_addresses.store(status.addresses.refused, Ordering::Relaxed);
         let DriftCounts { compared, parts, objects } = status.drift;
         self.digests.store(compared, Ordering::Relaxed);
         self.drifted_parts.store(parts, Ordering::Relaxed);

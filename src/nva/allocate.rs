@@ -1,11 +1,11 @@
-//! Chooses what operators leave to the authority: addresses of tenants and VNIDs.
+//! Chooses what operators leave to the authority: addresses of tenants, VNIDs, and gateways of policies.
 
 use super::catalogue::Catalogue;
-use super::model::{Key, ObjectKey, Record};
+use super::model::{Key, Nve, ObjectKey, Record};
 use crate::config::{Claim, Entry, ObjectName, Room};
-use crate::ila::Identifier;
 use crate::ila::identifier::MAX_VNID;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use crate::ila::{Identifier, Locator};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses of one family that are looked at.
@@ -28,10 +28,111 @@ pub(super) fn chosen(
     if !entry.wants_addresses() {
         return Ok(None);
     }
-    let Some(name) = entry.networks().first().map(|name| (*name).to_owned()) else {
+    if entry.asks_by_rarp() {
+        return Err(
+            "`auto` chooses addresses now, and `on-rarp` when the tenant asks; write one of both".to_owned()
+        );
+    }
+    let Some(network) = entry.networks().first().map(|name| (*name).to_owned()) else {
         return Err("`auto` stands for addresses of a virtual network; name it".to_owned());
     };
-    let key = ObjectKey { nve: String::new(), name: ObjectName::Network(name.clone()) };
+    let addresses = free_addresses(catalogue, (entry, &network), records)?;
+    if addresses.is_empty() {
+        return Err(format!(
+            "`auto`: an address of each family of network {network} is named already; remove it"
+        ));
+    }
+    entry.with_addresses(&addresses).map(Some)
+}
+
+/// A policy with the gateway that it leaves open; `None` if it leaves none open. Gateways are NVEs that are told of all
+/// networks and have a locator in the domain of the receivers: that with the fewest policies through it, or the one that
+/// the policy had `before`.
+///
+/// # Errors
+/// There is none, or the receivers are no network.
+pub(super) fn gateway(
+    catalogue: &Catalogue,
+    nves: &HashMap<String, Nve>,
+    (entry, before): (&Entry, Option<&Entry>),
+) -> Result<Option<Entry>, String> {
+    let (true, ObjectName::Policy { to, .. }) = (entry.wants_gateway(), entry.name()) else {
+        return Ok(None);
+    };
+    let Some((sir_prefix, _)) = catalogue.number_of(to) else {
+        return Err(format!("`{to}` is not the name of a virtual network; a gateway is between two of them"));
+    };
+    let locator = |(name, nve): (&String, &Nve)| -> Option<(String, Locator)> {
+        let own = nve.locators.iter().filter(|(_, sir)| **sir == sir_prefix).map(|(locator, _)| *locator);
+        Some((name.clone(), own.min().filter(|_| nve.all_networks)?))
+    };
+    let gateways: BTreeMap<String, Locator> = nves.iter().filter_map(locator).collect();
+    let via = |entry: &Entry| -> Option<Locator> { entry.summary().via?.parse().ok() };
+    if let Some(own) = before.and_then(via).filter(|own| gateways.values().any(|other| other == own)) {
+        return entry.through(own).map(Some);
+    }
+    let mut loads: HashMap<Locator, usize> = HashMap::new();
+    for (_, other, _) in catalogue.after(None) {
+        if let Some(other) = via(other) {
+            *loads.entry(other).or_default() += 1;
+        }
+    }
+    let load = |locator: &Locator| loads.get(locator).copied().unwrap_or(0);
+    match gateways.values().min_by_key(|locator| load(locator)) {
+        Some(locator) => entry.through(*locator).map(Some),
+        None => Err(format!(
+            "no gateway is there for the SIR domain of {to}: set `networks: all` under nves of one that has a locator \
+             in it, or name a locator"
+        )),
+    }
+}
+
+/// The entry of an attachment of a network whose tenant asked by RARP, with an address of each family that it has none of;
+/// `None` if it has all.
+///
+/// # Errors
+/// Nothing is free, or the network is not known: of whatever attachment of the network it is.
+pub(super) fn asked_by_rarp(
+    catalogue: &Catalogue,
+    (entry, network): (&Entry, &str),
+    records: &BTreeMap<Key, Record>,
+) -> Result<Option<Entry>, String> {
+    let addresses = free_addresses(catalogue, (entry, network), records)?;
+    match addresses.is_empty() {
+        true => Ok(None),
+        false => entry.with_addresses(&addresses).map(Some),
+    }
+}
+
+/// An attachment that operators replace, with what its tenant was allocated: it keeps that in its network, unless they name
+/// others of the family. `None`: there is nothing to keep.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn kept(before: &Entry, now: &Entry) -> Result<Option<Entry>, String> {
+    if !(before.asks_by_rarp() && now.asks_by_rarp() && before.networks() == now.networks()) {
+        return Ok(None);
+    }
+    let addresses = |entry: &Entry| {
+        let of = |claim| match claim {
+            Claim::Tenant(_, address) => Some(address),
+            Claim::Task(_) => None,
+        };
+        entry.claims().into_iter().filter_map(of).collect::<Vec<IpAddr>>()
+    };
+    let named = addresses(now);
+    let is_named = |address: &IpAddr| named.iter().any(|other| other.is_ipv6() == address.is_ipv6());
+    let kept: Vec<IpAddr> = addresses(before).into_iter().filter(|address| !is_named(address)).collect();
+    if kept.is_empty() { Ok(None) } else { now.with_addresses(&kept).map(Some) }
+}
+
+/// A free address of each family of its network that an attachment has none of.
+fn free_addresses(
+    catalogue: &Catalogue,
+    (entry, name): (&Entry, &str),
+    records: &BTreeMap<Key, Record>,
+) -> Result<Vec<IpAddr>, String> {
+    let key = ObjectKey { nve: String::new(), name: ObjectName::Network(name.to_owned()) };
     let Some((network, sir_prefix)) = catalogue.network(&key) else {
         return Err(format!("`{name}` is not the name of a virtual network; add it first"));
     };
@@ -47,7 +148,7 @@ pub(super) fn chosen(
         // One of two twins of neutral mapping would be refused.
         let is_single = !matches!(identifier.0 as u16, 0 | u16::MAX);
         let is_a_peer = matches!(address, IpAddr::V4(address) if peers.contains(&address));
-        let claim = Claim::Tenant(name.clone(), address);
+        let claim = Claim::Tenant(name.to_owned(), address);
         let key = Key { sir_prefix, identifier: identifier.0 };
         is_single && !is_a_peer && !catalogue.is_claimed(&claim) && !records.contains_key(&key)
     };
@@ -71,12 +172,7 @@ pub(super) fn chosen(
         };
         addresses.push(free);
     }
-    if addresses.is_empty() {
-        return Err(format!(
-            "`auto`: an address of each family of network {name} is named already; remove it"
-        ));
-    }
-    entry.with_addresses(&addresses).map(Some)
+    Ok(addresses)
 }
 
 /// Addresses that hosts may have, in their order.

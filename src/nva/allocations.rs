@@ -167,7 +167,12 @@ impl Allocations {
         }
         let Some(allocation) = allocation else { return };
         if let Resource::Block(block) = key.resource {
-            let lease_ms = if allocation.returned { 0 } else { self.rules.block_lease_ms };
+            // Authorities of one store may lease for other times than this one.
+            let lease_ms = match allocation.lease_ms {
+                _ if allocation.returned => 0,
+                0 => self.rules.block_lease_ms,
+                written => written,
+            };
             self.keep(key, now_ms + lease_ms + hold_down_ms);
             let of = self.blocks.entry(key.sir_prefix).or_default();
             of.insert(allocation.owner.clone(), block);

@@ -7,7 +7,7 @@
 use super::message::{AttachedNetwork, AttachedNetworks, NETWORKS_IN_ALL, SessionId};
 use super::model::Network;
 use crate::net::Mac;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What was said, and is true as long as the session lives.
 #[derive(Debug, Default)]
@@ -66,14 +66,18 @@ impl Attached {
     pub(super) fn hear(&mut self, id: SessionId, report: AttachedNetworks) -> Result<Vec<Change>, String> {
         let AttachedNetworks { whole, networks, detached } = report;
         let mut changes = Vec::new();
-        let own = || self.sessions.get(&id).into_iter().flat_map(BTreeMap::keys).copied();
         let gone: Vec<Network> = match whole {
-            true => own().filter(|network| !networks.iter().any(|(other, _)| other == network)).collect(),
-            false => own().filter(|network| detached.contains(network)).collect(),
+            true => {
+                let named: BTreeSet<Network> = networks.iter().map(|(network, _)| *network).collect();
+                let own = self.sessions.get(&id).into_iter().flat_map(BTreeMap::keys).copied();
+                own.filter(|network| !named.contains(network)).collect()
+            }
+            false => detached,
         };
         for network in gone {
-            self.forget(id, network);
-            changes.push(Change::Detached(network));
+            if self.forget(id, network).is_some() {
+                changes.push(Change::Detached(network));
+            }
         }
         for (network, said) in networks {
             let own = self.sessions.entry(id).or_default();

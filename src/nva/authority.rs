@@ -26,7 +26,8 @@ use super::model::{Network, Transaction};
 use super::provision::Provisioning;
 use super::registry::moving::StepWhat;
 use super::registry::{Claim, Registry};
-use super::session::{Allowance, Request, Session, Sessions, Shared};
+use super::session::{Allowance, Request, Session, Shared};
+use super::sessions::Sessions;
 use super::store::Stored;
 use super::throttle::Throttle;
 use crate::config::RefusedEntry;
@@ -50,8 +51,9 @@ const QUERIES: (u64, u64) = (2_000, 1_000);
 const TRIANGLES: (u64, u64) = (200, 10_000);
 /// What an NVE may say of moves at once, and the time after which it may say something more.
 const MOVES: (u64, u64) = (2_000, 1_000);
-/// Reports of attached networks that an NVE may make at once, and the time after which it may make another one.
-const REPORTS: (u64, u64) = (128, 10_000);
+/// Attached networks that an NVE may report at once, and the time after which it may report another one: each report
+/// counts as one more.
+const REPORTS: (u64, u64) = (16_384, 100);
 /// What an authority keeps for its sessions, all together. One that is further behind gets a snapshot.
 pub const LIMITS: Limits = Limits {
     transactions: 8_192,
@@ -443,6 +445,7 @@ impl Authority {
             (Some(_), Up::LeaseBlock { id, sir_prefix, had }) => {
                 (Some(id), Request::LeaseBlock(sir_prefix, had))
             }
+            (Some(_), Up::AllocateAddress { id, attachment }) => (Some(id), Request::Address(attachment)),
         };
         session.waiting += usize::from(number.is_some());
         if session.waiting > WAITING {
@@ -552,8 +555,17 @@ impl Authority {
         let lease_ms = self.settings.sessions.lease_ms;
         session.lease_ms = lease_ms;
         let (epoch, revision) = (self.settings.epoch.clone(), self.registry.revision());
-        let (bindings, blocks) = (true, true);
-        let welcome = Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings, blocks };
+        let (bindings, blocks, addresses) = (true, true, true);
+        let welcome = Down::Welcome {
+            version: VERSION,
+            epoch,
+            revision,
+            lease_ms,
+            router,
+            bindings,
+            blocks,
+            addresses,
+        };
         session.sent(&welcome);
         self.note_session(Kind::SessionOpened, id, if asks { "it asks for what it needs" } else { "" });
         self.effects.push(Effect::Down(id, welcome));

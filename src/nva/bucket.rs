@@ -16,8 +16,13 @@ impl Bucket {
 
     /// Takes a token, if there is one.
     pub(super) fn take(&mut self, now_ms: u64) -> bool {
+        self.take_many(1, now_ms)
+    }
+
+    /// Takes so many tokens, if they are there, or else none.
+    pub(super) fn take_many(&mut self, count: u64, now_ms: u64) -> bool {
         let now_us = now_ms * 1_000;
-        let full_us = self.full_us.max(now_us) + self.every_us;
+        let full_us = self.full_us.max(now_us) + count * self.every_us;
         let is_there = full_us - now_us <= self.size * self.every_us;
         if is_there {
             self.full_us = full_us;
@@ -39,5 +44,13 @@ mod tests {
         assert_eq!(taken(&mut bucket, 11_500), 2);
         // It never holds more than its size.
         assert_eq!(taken(&mut bucket, 1_000_000), 3);
+    }
+
+    #[test]
+    fn many_are_taken_together_or_not_at_all() {
+        let mut bucket = Bucket::new(8, 1_000);
+        assert!(!bucket.take_many(9, 0) && bucket.take_many(6, 0) && !bucket.take_many(3, 0));
+        assert!(bucket.take_many(2, 0) && bucket.take_many(0, 0) && !bucket.take(0));
+        assert!(!bucket.take_many(5, 4) && bucket.take_many(4, 4));
     }
 }

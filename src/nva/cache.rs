@@ -6,14 +6,13 @@
 
 use super::message::{Down, INTERESTS, QUERIES, QUERY_KEYS, Told};
 use super::model::{Choice, Key};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use super::waiting::{Came, Waiting};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Mappings, at most. The authority follows no more; the oldest leave.
 const MAPPINGS: usize = INTERESTS;
 /// Identifiers that nobody has, at most. The oldest leave.
 const NEGATIVES: usize = 16_384;
-/// Identifiers that wait to be asked for, at most.
-const WAITING: usize = 4_096;
 /// Shortest and longest lifetime of a mapping, whatever the authority says.
 const LIFETIME_MS: (u64, u64) = (1_000, 3_600_000);
 /// The same of an identifier that nobody has.
@@ -108,7 +107,7 @@ pub(super) struct Cache {
     negatives: Timed,
     /// Identifiers that wait to be asked for, or for an answer.
     pending: BTreeSet<Key>,
-    waiting: VecDeque<Key>,
+    waiting: Waiting,
     /// Mappings of a session before, which are asked for again.
     unconfirmed: BTreeSet<Key>,
     /// Until when those may be used that the session did not tell of yet. It makes no longer what it does not tell of.
@@ -141,12 +140,17 @@ impl Cache {
         let is_known = self.mappings.contains_key(&key) && !is_marked || self.pending.contains(&key);
         if is_negative || is_known || !key.is_mappable() {
             self.counts.suppressed += 1;
-        } else if self.waiting.len() >= WAITING {
-            self.counts.lost += 1;
         } else {
+            match self.waiting.push(key) {
+                Came::Waits => {}
+                Came::InPlaceOf(other) => {
+                    self.counts.lost += 1;
+                    self.pending.remove(&other);
+                }
+                Came::Lost => return self.counts.lost += 1,
+            }
             self.counts.refreshed += u64::from(is_marked);
             self.pending.insert(key);
-            self.waiting.push_back(key);
         }
     }
 
@@ -196,7 +200,7 @@ impl Cache {
         let mut keys: Vec<Key> = Vec::new();
         while keys.len() < QUERY_KEYS
             // What is there and may be gone comes first: its zero alias may be somebody's now.
-            && let Some(key) = self.unconfirmed.pop_first().or_else(|| self.waiting.pop_front())
+            && let Some(key) = self.unconfirmed.pop_first().or_else(|| self.waiting.pop())
         {
             self.pending.insert(key);
             keys.push(key);

@@ -125,6 +125,11 @@ impl Catalogue {
         self.objects.get(key).map(|held| &*held.entry)
     }
 
+    /// The same, and its sequence.
+    pub(super) fn wanted(&self, key: &ObjectKey) -> Option<(&Entry, u64)> {
+        self.objects.get(key).map(|held| (&*held.entry, held.object.sequence))
+    }
+
     /// A network, and the SIR prefix of its domain.
     pub(super) fn network(&self, key: &ObjectKey) -> Option<(&Entry, u64)> {
         let entry = &self.objects.get(key)?.entry;

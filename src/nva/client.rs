@@ -7,7 +7,9 @@
 mod bindings;
 mod grace;
 mod interface;
+mod registering;
 
+pub use super::addresses::AddressCounts;
 pub use super::blocks::OwnBlock;
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
@@ -19,11 +21,12 @@ pub use super::wanted::{Objects, Wishes};
 pub use grace::Grace;
 pub use interface::{Effect, Input, News, Status};
 
+use super::addresses::Addresses;
 use super::blocks::Blocks;
 use super::cache::{Cache, Changes};
 use super::finds::Finds;
 use super::follower::{Follower, Work};
-use super::message::{AttachedNetwork, Down, Modes, Up, VERSION};
+use super::message::{AttachedNetwork, Down, Modes, NETWORKS_IN_ALL, Up, VERSION};
 use super::mobility::Sightings;
 use super::model::{Binding, Key, Known, Network};
 use super::triangles::Triangles;
@@ -42,8 +45,6 @@ const GREETING_MS: u64 = 5_000;
 const AGAIN_MS: (u64, u64) = (1_000, 30_000);
 /// Who comes to run again only after so long did not run meanwhile, and could hear nobody.
 const STANDSTILL_MS: u64 = 1_000;
-/// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
-const ASKED: usize = 512;
 
 #[derive(Debug)]
 enum State {
@@ -66,6 +67,8 @@ struct Live {
     router: bool,
     /// Whether the authority takes questions by MAC address, and hears of networks.
     bindings: bool,
+    /// Whether it allocates addresses to tenants that ask by RARP.
+    addresses: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +118,7 @@ pub struct Client {
     triangles: Triangles,
     blocks: Blocks,
     finds: Finds,
+    addresses: Addresses,
     /// The virtual networks of which there are tenants here, and those that the authority knows of.
     networks: BTreeMap<Network, AttachedNetwork>,
     reported: BTreeMap<Network, AttachedNetwork>,
@@ -161,6 +165,7 @@ impl Client {
             triangles: Triangles::default(),
             blocks: Blocks::default(),
             finds: Finds::default(),
+            addresses: Addresses::default(),
             networks: BTreeMap::new(),
             reported: BTreeMap::new(),
             reports_anew: true,
@@ -247,6 +252,7 @@ impl Client {
             forgot: self.grace.as_ref().is_some_and(GraceTimer::forgot),
             cache: self.cache.as_ref().map_or_else(Counts::default, Cache::counts),
             macs: self.finds.counts(),
+            addresses: self.addresses.counts(),
         }
     }
 
@@ -255,8 +261,12 @@ impl Client {
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Attached(wanted) => self.attach(wanted),
-            Input::Networks(networks) => self.networks = networks,
+            Input::Networks(networks) => {
+                // An authority takes no more.
+                self.networks = networks.into_iter().take(NETWORKS_IN_ALL).collect();
+            }
             Input::FindMac(network, mac) => self.find(network, mac, now_ms),
+            Input::AllocateAddress(attachment) => self.allocate_address(attachment, now_ms),
             Input::Announced(key) => self.announced(key, now_ms),
             Input::Opened => {
                 let (nve, boot, asks) = (self.nve.clone(), self.boot, self.cache.is_some());
@@ -377,29 +387,6 @@ impl Client {
         self.effects.push(Effect::Up(Up::Drift { parts, objects }));
     }
 
-    fn attach(&mut self, wanted: BTreeMap<Key, Binding>) {
-        let gone: Vec<Key> = self.wanted.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-        for key in gone {
-            self.refusals.remove(&key);
-            self.registrations.remove(&key);
-            // What has moved is the other NVE's.
-            if self.moves.has_left(&key) {
-                continue;
-            }
-            // The authority may have it from before, whatever it answered last: to release it is never wrong.
-            self.leaving.insert(key, Leaving::Due { at_ms: 0 });
-        }
-        // Those at other locators or with another MAC address than before are asked for again.
-        for (key, binding) in &wanted {
-            self.leaving.remove(key);
-            if self.wanted.get(key).is_some_and(|before| before != binding) {
-                self.registrations.remove(key);
-            }
-        }
-        self.sequences.retain(|key, _| wanted.contains_key(key));
-        self.wanted = wanted;
-    }
-
     fn closed(&mut self, why: &str, now_ms: u64) {
         if matches!(self.state, State::Live(_)) {
             self.pause_ms = PAUSE_MS.0;
@@ -417,6 +404,7 @@ impl Client {
         self.cache.iter_mut().for_each(|cache| cache.end(now_ms));
         self.asked.clear();
         self.finds.end();
+        self.addresses.end();
         // What was not answered may have been done or not: it is asked again.
         self.registrations.retain(|_, registration| !matches!(registration, Registration::Asked(_)));
         self.leaving.values_mut().for_each(|one| *one = Leaving::Due { at_ms: 0 });
@@ -429,12 +417,22 @@ impl Client {
         match (&mut self.state, down) {
             (
                 State::Greeting { .. },
-                Down::Welcome { version: VERSION, epoch, revision, lease_ms, router, bindings, blocks },
+                Down::Welcome {
+                    version: VERSION,
+                    epoch,
+                    revision,
+                    lease_ms,
+                    router,
+                    bindings,
+                    blocks,
+                    addresses,
+                },
             ) => {
                 let lease_ms = u64::from(lease_ms).max(1_000);
                 let (beat_ms, heard_ms) = (now_ms, now_ms);
                 let complete = false;
-                self.state = State::Live(Live { lease_ms, beat_ms, heard_ms, complete, router, bindings });
+                self.state =
+                    State::Live(Live { lease_ms, beat_ms, heard_ms, complete, router, bindings, addresses });
                 self.reports_anew = true;
                 self.effects.push(Effect::Tell(News::Live { revision }));
                 // The authority may have forgotten, or another one may have taken over.
@@ -459,6 +457,7 @@ impl Client {
                 self.effects.push(Effect::Close);
                 self.closed(&why, now_ms);
             }
+            (_, Down::Registered { id, .. }) if self.addresses.allocated(id) => {}
             (_, Down::Registered { id, sequence, .. }) => {
                 if let Some(key) = self.asked.remove(&id) {
                     if self.leaving.get(&key) == Some(&Leaving::Asked(id)) {
@@ -468,14 +467,20 @@ impl Client {
                         self.registrations.get_mut(&key).filter(|one| **one == Registration::Asked(id))
                     {
                         *one = Registration::Registered;
-                        self.sequences.insert(key, sequence);
+                        let before = self.sequences.insert(key, sequence);
                         self.refusals.remove(&key);
+                        if before != Some(sequence) {
+                            self.keep_own(key, Some(sequence));
+                        }
                     }
                 }
             }
             (_, Down::Refused { id, owner, why, temporary, .. }) => {
                 if self.blocks.refused(id, &why, temporary, now_ms) {
                     self.effects.push(Effect::Tell(News::BlockRefused(why)));
+                    return;
+                }
+                if self.address_refused(id, &why, temporary, now_ms) {
                     return;
                 }
                 let Some(key) = self.asked.remove(&id) else { return };
@@ -611,49 +616,6 @@ impl Client {
                 self.complete();
             }
         }
-    }
-
-    /// Releases and registers: as much as may wait for an answer, the rest later.
-    fn ask_for_what_is_due(&mut self, now_ms: u64) {
-        let room = ASKED.saturating_sub(self.asked.len());
-        let due = |one: &Leaving| matches!(one, Leaving::Due { at_ms } if now_ms >= *at_ms);
-        let due = self.leaving.iter().filter(|(_, one)| due(one)).map(|(key, _)| *key);
-        for key in due.take(room).collect::<Vec<_>>() {
-            let id = self.ask(key);
-            self.leaving.insert(key, Leaving::Asked(id));
-            self.effects.push(Effect::Up(Up::Unregister { id, key }));
-        }
-        let room = ASKED.saturating_sub(self.asked.len());
-        let due = |key: &Key| match self.registrations.get(key) {
-            None => true,
-            Some(Registration::Refused { again_ms }) => now_ms >= *again_ms,
-            Some(_) => false,
-        };
-        let due = self.wanted.iter().filter(|(key, _)| due(key));
-        let due: Vec<_> = due.take(room).map(|(key, binding)| (*key, binding.clone())).collect();
-        for (key, Binding { choices, mac }) in due {
-            let id = self.ask(key);
-            self.registrations.insert(key, Registration::Asked(id));
-            let known = self.sequences.get(&key).copied().unwrap_or(0);
-            self.effects.push(Effect::Up(Up::Register { id, key, choices, known, mac }));
-        }
-    }
-
-    /// Says so once everything that is attached was answered.
-    fn complete(&mut self) {
-        let State::Live(live) = &mut self.state else { return };
-        let is_answered =
-            |key| self.registrations.get(key).is_some_and(|one| !matches!(one, Registration::Asked(_)));
-        if !live.complete && self.blocks.is_answered() && self.wanted.keys().all(is_answered) {
-            live.complete = true;
-            self.effects.push(Effect::Up(Up::Complete));
-        }
-    }
-
-    fn ask(&mut self, key: Key) -> u64 {
-        self.next_id += 1;
-        self.asked.insert(self.next_id, key);
-        self.next_id
     }
 
     /// A number below `below`: xorshift, which is enough for jitter.

@@ -103,6 +103,7 @@ pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
         Some(up::Message::LeaseBlock(v1::LeaseBlock { id, sir_prefix, block })) => {
             Up::LeaseBlock { id, sir_prefix, had: block.map(read_block).transpose()? }
         }
+        Some(up::Message::AllocateAddress(asked)) => bindings::read_asked(asked)?,
         Some(up::Message::FindMacs(find)) => bindings::read_find(find)?,
         Some(up::Message::AttachedNetworks(attached)) => Up::Attached(bindings::read_attached(attached)?),
         Some(up::Message::MoveReport(report)) => Up::Move(moves::read_report(report)?),
@@ -134,11 +135,13 @@ pub fn read_down_and_count(message: v1::Down, odd: &mut u64) -> Result<Down, Mal
             router,
             bindings,
             blocks,
+            addresses,
         })) => {
             if epoch.is_empty() || epoch.len() > MAX_EPOCH {
                 return malformed(format!("Welcome: an epoch of {} bytes; 1 to {MAX_EPOCH}", epoch.len()));
             }
-            Down::Welcome { version, epoch: epoch.into(), revision, lease_ms, router, bindings, blocks }
+            let epoch = epoch.into();
+            Down::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks, addresses }
         }
         Some(down::Message::Registered(v1::Registered { id, sequence, revision })) => {
             Down::Registered { id, sequence, revision }
@@ -402,6 +405,9 @@ pub fn write_up(up: Up) -> v1::Up {
         Up::LeaseBlock { id, sir_prefix, had } => {
             up::Message::LeaseBlock(v1::LeaseBlock { id, sir_prefix, block: had.map(Registrar::number) })
         }
+        Up::AllocateAddress { id, attachment } => {
+            up::Message::AllocateAddress(v1::AllocateAddress { id, attachment })
+        }
         Up::FindMacs { id, network: (sir_prefix, vnid), macs } => {
             let macs = macs.into_iter().map(Mac::bits).collect();
             up::Message::FindMacs(v1::FindMacs { id, sir_prefix, vnid, macs })
@@ -416,9 +422,10 @@ pub fn write_up(up: Up) -> v1::Up {
 #[must_use]
 pub fn write_down(down: Down<Encoded>) -> v1::Down {
     let message = match down {
-        Down::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks } => {
+        Down::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks, addresses } => {
             let epoch = epoch.into();
-            let welcome = v1::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks };
+            let welcome =
+                v1::Welcome { version, epoch, revision, lease_ms, router, bindings, blocks, addresses };
             down::Message::Welcome(welcome)
         }
         Down::Registered { id, sequence, revision } => {

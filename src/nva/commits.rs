@@ -6,6 +6,7 @@
 //! the batch is judged again. A session is opened in that order, too, before anything that it asks for: what an NVE asked
 //! for in an earlier session, at whichever authority, comes before that or never.
 
+mod addresses;
 mod flight;
 
 pub(super) use flight::{Authors, BATCH};
@@ -14,14 +15,16 @@ pub use flight::{Commit, CommitRules, Released};
 use super::absent::Absent;
 use super::catalogue::Change;
 use super::event::By;
-use super::message::{Down, Encoded, SessionId, Ticket};
+use super::message::{Down, SessionId, Ticket};
 use super::mobility::{Fact, MoveId};
 use super::model::{Key, ObjectKey, Transaction};
 use super::rates::Rates;
 use super::registry::moving::{Ability, Step, StepWhat, Steps};
 use super::registry::{Draft, Leased, LocatorChange, Refusal, Registry};
-use super::session::{Request, Sessions};
-use flight::{Flight, Judged, Wanted};
+use super::session::Request;
+use super::sessions::Sessions;
+use addresses::{Addresses, answer_address};
+use flight::{AddressRequest, Flight, Judged, Wanted, refused};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -49,6 +52,8 @@ pub(super) struct Commits {
     releases: VecDeque<(Ticket, Key)>,
     /// What operators do to networks, policies, attachments and locators.
     changes: VecDeque<(Ticket, Wanted)>,
+    /// Addresses that NVEs ask for.
+    addresses: Addresses,
     /// What somebody wants of moves.
     steps: VecDeque<Step>,
     /// Moves of which time, or the authority, wants something already.
@@ -67,8 +72,10 @@ pub(super) struct Commits {
     put_off: u32,
     /// The last commit was such a change, or steps of moves: all others come next.
     was_change: bool,
-    /// The last one of these was steps of moves: changes come before them.
+    /// The last one of these was steps of moves: the others come before them.
     was_step: bool,
+    /// The last one that was no step was an address: changes of operators come before the next one.
+    was_address: bool,
 }
 
 /// An NVE of which everything is released, a part in each commit.
@@ -90,6 +97,7 @@ impl Commits {
             is_paused: false,
             releases: VecDeque::new(),
             changes: VecDeque::new(),
+            addresses: Addresses::default(),
             steps: VecDeque::new(),
             due: BTreeSet::new(),
             emptying: VecDeque::new(),
@@ -100,6 +108,7 @@ impl Commits {
             put_off: 0,
             was_change: false,
             was_step: false,
+            was_address: false,
         }
     }
 
@@ -177,9 +186,10 @@ impl Commits {
         }
     }
 
-    /// Whether the next change of an operator, or step of a move, waits for nothing but the next step.
+    /// Whether the next change of an operator, address or step of a move waits for nothing but the next step.
     pub(super) fn is_ready(&self) -> bool {
-        self.flight.is_none() && !self.is_paused && !(self.changes.is_empty() && self.steps.is_empty())
+        let has_one = !(self.changes.is_empty() && self.steps.is_empty() && self.addresses.is_empty());
+        self.flight.is_none() && !self.is_paused && has_one
     }
 
     /// What operators are to be told.
@@ -209,13 +219,25 @@ impl Commits {
         let revision = registry.revision() + 1;
         let mut operators = Vec::new();
         let others_first = std::mem::take(&mut self.was_change) && self.has_others();
-        let steps_first = !std::mem::take(&mut self.was_step) || self.changes.is_empty();
+        let has_changes = !(self.changes.is_empty() && self.addresses.is_empty());
+        let steps_first = !std::mem::take(&mut self.was_step) || !has_changes;
         if !others_first
             && steps_first
             && let Some(flight) = self.next_steps(sessions, registry, elsewhere, (now_ms, unix_ms))
         {
             (self.was_change, self.was_step) = (true, true);
             return self.fly(flight);
+        }
+        let address_first = !self.was_address || self.changes.is_empty();
+        if !others_first && address_first && !self.addresses.is_empty() {
+            self.was_address = true;
+            let rules = (self.rules.is_shared, now_ms);
+            if let Some(flight) = self.addresses.next(sessions, registry, rules) {
+                self.was_change = true;
+                return self.fly(flight);
+            }
+        } else {
+            self.was_address &= others_first;
         }
         // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
         if !others_first && let Some((ticket, wanted)) = self.changes.pop_front() {
@@ -340,6 +362,13 @@ impl Commits {
                     Request::ReturnBlock(sir_prefix) => {
                         Ok(registry.return_block(&mut draft, &nve, *sir_prefix))
                     }
+                    Request::Address(attachment) => {
+                        if let Some(number) = number {
+                            let (nve, attachment) = (nve.clone(), attachment.clone());
+                            self.addresses.push(AddressRequest { session: id, nve, number, attachment });
+                        }
+                        continue;
+                    }
                 };
                 judged.push(Judged { session: id, nve: nve.clone(), number, request, judgement, leased });
             }
@@ -358,7 +387,7 @@ impl Commits {
         let mut transaction = draft.finish().unwrap_or_default();
         transaction.completed = self.completions(registry, room);
         let commit = Commit { revision, transaction, opened };
-        let flight = Flight { commit, opens, judged, operators, emptied, steps: Vec::new() };
+        let flight = Flight { commit, opens, judged, operators, emptied, ..Flight::default() };
         if flight.commit.is_empty() && !(self.rules.is_shared && is_answered) {
             // Everything was so already, and nobody else can have changed it.
             self.answer(flight, sessions, registry.revision(), now_ms);
@@ -480,6 +509,9 @@ impl Commits {
     pub(super) fn lost(&mut self, sessions: &mut Sessions) {
         let Some(flight) = self.flight.take() else { return };
         self.open_again(flight.opens);
+        if let Some((request, ..)) = flight.address {
+            self.addresses.push_back_again(request);
+        }
         flight.steps.into_iter().rev().for_each(|(step, _)| self.steps.push_front(step));
         for (ticket, wanted, _) in flight.operators.into_iter().rev() {
             match wanted {
@@ -505,6 +537,10 @@ impl Commits {
         self.is_paused = !(flight.opens.is_empty() && flight.commit.transaction.completed.is_empty());
         self.open_again(flight.opens);
         let (why, because) = (format!("the store does not answer: {why}; try again"), why);
+        if let Some((request, ..)) = flight.address {
+            let refusal = Refusal { owner: None, sequence: 0, why: why.clone(), temporary: true };
+            answer_address(sessions, (request, Err(refusal), false), 0, now_ms);
+        }
         // NVEs say it again, and time passes on.
         for (step, _) in flight.steps {
             self.settle_step(&step, Err(why.clone()), 0);
@@ -553,6 +589,9 @@ impl Commits {
     }
 
     fn answer(&mut self, flight: Flight, sessions: &mut Sessions, revision: u64, now_ms: u64) {
+        if let Some(address) = flight.address {
+            answer_address(sessions, address, revision, now_ms);
+        }
         let emptied = flight.emptied.len() as u64;
         self.emptying.front_mut().into_iter().for_each(|first| first.released += emptied);
         for (step, judgement) in flight.steps {
@@ -615,8 +654,4 @@ fn in_use(key: Key, (user, left_ms): (&str, u64)) -> Refusal {
 fn too_often(key: Key) -> Refusal {
     let why = format!("{key} changes too often; try again in a second");
     Refusal { owner: None, sequence: 0, why, temporary: true }
-}
-
-fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {
-    Down::Refused { id, owner, sequence, why, temporary }
 }

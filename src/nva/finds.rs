@@ -33,6 +33,8 @@ pub(super) struct Finds {
     /// Until when nobody has it.
     nobody: HashMap<Sought, u64>,
     next_id: u64,
+    /// The network that was asked about last: they take turns.
+    last: Option<Network>,
     counts: MacCounts,
 }
 
@@ -53,17 +55,20 @@ impl Finds {
 
     /// The next question, if one may be asked: of one network.
     pub(super) fn next(&mut self) -> Option<Up> {
-        let (network, _) = *self.waiting.first()?;
+        let first_of = |network| (network, Mac::ZERO);
+        let later = self.last.and_then(|(sir_prefix, vnid)| {
+            self.waiting.range(first_of((sir_prefix, vnid.checked_add(1)?))..).next()
+        });
+        let (network, _) = *later.or_else(|| self.waiting.first())?;
         if self.asked.len() >= QUERIES {
             return None;
         }
-        let mut macs = Vec::new();
-        while macs.len() < QUERY_KEYS
-            && let Some((_, mac)) = self.waiting.first().copied().filter(|(of, _)| *of == network)
-        {
-            self.waiting.pop_first();
-            self.pending.insert((network, mac));
-            macs.push(mac);
+        self.last = Some(network);
+        let of_it = self.waiting.range(first_of(network)..).take_while(|(of, _)| *of == network);
+        let macs: Vec<Mac> = of_it.take(QUERY_KEYS).map(|(_, mac)| *mac).collect();
+        for mac in &macs {
+            self.waiting.remove(&(network, *mac));
+            self.pending.insert((network, *mac));
         }
         self.counts.asked += macs.len() as u64;
         self.next_id += 1;
@@ -151,6 +156,21 @@ mod tests {
         }
         finds.seek(((1, 101), mac(1)), 11);
         assert!(asked(&mut finds).is_some());
+    }
+
+    #[test]
+    fn networks_take_turns_with_questions() {
+        let mut finds = Finds::default();
+        (0..200).for_each(|n| finds.seek(((1, 100), mac(n)), 0));
+        finds.seek(((1, 101), mac(1)), 0);
+        finds.seek(((2, 7), mac(1)), 0);
+        let asked: Vec<(Network, usize)> =
+            std::iter::from_fn(|| asked(&mut finds)).map(|(_, network, count)| (network, count)).collect();
+        let first = ((1, 100), QUERY_KEYS);
+        assert_eq!(
+            asked,
+            [first, ((1, 101), 1), ((2, 7), 1), first, first, ((1, 100), 200 - 3 * QUERY_KEYS)]
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Which operators are let in, and what they may see.
 
+use super::inbox::Author;
 use super::listen::Peer;
 use super::reload::Operators;
 use super::scope::Sight;
-use super::server::{Author, Trusted};
+use super::server::Trusted;
 use crate::config::OperatorRole;
 use crate::tls::Role;
 use std::sync::Arc;

@@ -6,16 +6,17 @@ pub(super) mod moves;
 pub(super) mod nves;
 pub(super) mod objects;
 pub(super) mod records;
+mod rights;
 pub(super) mod watching;
 
 use super::authority::Authority;
 use super::event::{By, Event, Kind};
 use super::gate::Gate;
+use super::inbox::{Author, AuthorityHandle, Gone};
 use super::listen::Peer;
 use super::registry::LocatorChange;
 use super::reload::Reloader;
 use super::scope::{Scope, Sight};
-use super::server::{Author, AuthorityHandle, Gone};
 use super::store::StoreError;
 use super::store::backup::backup;
 use super::watch::{WATCHERS, WATCHERS_EACH};
@@ -61,6 +62,14 @@ impl ManageService {
         };
         peer.use_it();
         self.gate.admit(peer, needed).map_err(Status::permission_denied)
+    }
+
+    /// Looks whether somebody may do something. Gives what it may do.
+    async fn may<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Authority) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Status> {
+        self.handle.look(look).await?.map_err(Status::permission_denied)
     }
 }
 
@@ -140,8 +149,9 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::RecordReleaseRequest>,
     ) -> Result<Response<v1::RecordReleased>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
         let key = read_key(&request.into_inner().sir)?;
+        self.may(move |authority| rights::of_key(authority, &sight, key)).await?;
         let released = self.handle.release(key, author).await?;
         let (sequence, revision) = released.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::RecordReleased { sequence, revision }))
@@ -151,8 +161,9 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::RecordUnfreezeRequest>,
     ) -> Result<Response<v1::RecordUnfrozen>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
         let key = read_key(&request.into_inner().sir)?;
+        self.may(move |authority| rights::of_key(authority, &sight, key)).await?;
         self.handle.unfreeze(key, author).await?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::RecordUnfrozen {}))
     }
@@ -161,7 +172,8 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::NveReleaseRequest>,
     ) -> Result<Response<v1::NveReleased>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        rights::of_all(&sight, "everything of an NVE").map_err(Status::permission_denied)?;
         let nve = request.into_inner().nve;
         let released = self.handle.release_all(nve, author).await?;
         let (released, revision) = released.map_err(Status::failed_precondition)?;
@@ -169,7 +181,8 @@ impl Manage for ManageService {
     }
 
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::Resumed>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        rights::of_all(&sight, "the wait after a restoration").map_err(Status::permission_denied)?;
         let (_, revision) = self.handle.resume(author).await?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::Resumed { revision }))
     }
@@ -201,8 +214,10 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::ObjectWriteRequest>,
     ) -> Result<Response<v1::ObjectWritten>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
         let (key, change) = objects::read(request.into_inner())?;
+        let of = key.clone();
+        let change = self.may(move |authority| rights::of_change(authority, &sight, &of, change)).await?;
         match self.handle.change(key.clone(), change, author).await? {
             Ok((sequence, revision)) => {
                 let summary = move |authority: &Authority| objects::summary(authority, &key);
@@ -217,8 +232,10 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::MoveStartRequest>,
     ) -> Result<Response<v1::MoveAnswer>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
         let request = moves::read_start(request.into_inner())?;
+        let asked = request.clone();
+        self.may(move |authority| rights::of_move(authority, &sight, &asked)).await?;
         let (id, revision) =
             self.handle.begin_move(request, author).await?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::MoveAnswer { id, revision }))
@@ -228,8 +245,10 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::MoveSayRequest>,
     ) -> Result<Response<v1::MoveAnswer>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
         let said = moves::read_say(request.into_inner())?;
+        let asked = said.clone();
+        self.may(move |authority| rights::of_word(authority, &sight, &asked)).await?;
         let (id, revision) =
             self.handle.say_of_move(said, author).await?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::MoveAnswer { id, revision }))
@@ -273,7 +292,8 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::LocatorAllocateRequest>,
     ) -> Result<Response<v1::LocatorAllocated>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        rights::of_all(&sight, "locators").map_err(Status::permission_denied)?;
         let v1::LocatorAllocateRequest { nve, domain } = request.into_inner();
         let name = domain.clone();
         let look = move |authority: &Authority| authority.registry().catalogue().sir_prefix(&name);
@@ -295,7 +315,8 @@ impl Manage for ManageService {
         &self,
         request: Request<v1::LocatorFreeRequest>,
     ) -> Result<Response<v1::LocatorFreed>, Status> {
-        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        rights::of_all(&sight, "locators").map_err(Status::permission_denied)?;
         let locator = allocations::read_locator(&request.into_inner().prefix)?;
         let done = self.handle.change_locator(LocatorChange::Free(locator), author).await?;
         let (_, revision) = done.map_err(Status::failed_precondition)?;

@@ -123,6 +123,13 @@ pub enum Up {
         /// The one that it had before.
         had: Option<Registrar>,
     },
+    /// The tenant of an attachment here asks for addresses by RARP.
+    AllocateAddress {
+        /// The answer repeats it.
+        id: u64,
+        /// `attachments[].name`
+        attachment: String,
+    },
     /// Who has these MAC addresses in a virtual network?
     FindMacs {
         /// The answer repeats it.
@@ -248,6 +255,8 @@ pub enum Down<M = Vec<Told>> {
         blocks: bool,
         /// Whether the authority takes [`Up::FindMacs`] and [`Up::Attached`].
         bindings: bool,
+        /// Whether it takes [`Up::AllocateAddress`].
+        addresses: bool,
     },
     /// A request is durable.
     Registered {

@@ -1,10 +1,11 @@
 //! What Prometheus and probes read of an authority.
 
+use super::addresses::AddressCounts;
 use super::authority::{Authority, Drifts, Triangles};
 use super::convergence::{BOUNDS_MS, Convergence};
+use super::inbox::AuthorityHandle;
 use super::interest::Asked;
 use super::mobility::{MoveCounts, MoveState};
-use super::server::AuthorityHandle;
 use crate::telemetry::families::families;
 use crate::telemetry::http::Site;
 use crate::telemetry::{Scrape, histogram, histogram_head, histogram_of};
@@ -38,6 +39,8 @@ families! {
     /// MAC addresses that NVEs asked for, by result: held, nobody (has it), or refused (the NVE has no tenants of the
     /// network).
     SOUGHT: Counter = "ila_nva_sought_macs_total";
+    /// Requests of NVEs for addresses of tenants that asked by RARP, by result: allocated or refused.
+    ADDRESSES: Counter = "ila_nva_addresses_total";
     /// Virtual networks whose gateway has another MAC address at an NVE than it should, counted for each NVE with a session
     /// here (ilactl nva networks).
     GATEWAYS: Gauge = "ila_nva_differing_gateway_macs";
@@ -125,6 +128,8 @@ impl Site for Endpoint {
         scrape.count(SOUGHT, &[("result", "held")], census.asked.macs_held);
         scrape.count(SOUGHT, &[("result", "nobody")], census.asked.macs_nobody);
         scrape.count(SOUGHT, &[("result", "refused")], census.asked.macs_refused);
+        scrape.count(ADDRESSES, &[("result", "allocated")], census.addresses.allocated);
+        scrape.count(ADDRESSES, &[("result", "refused")], census.addresses.refused);
         scrape.set(GATEWAYS, &[], census.differing_gateways as f64);
         let hub = self.handle.hub();
         for (kind, count) in hub.counts() {
@@ -208,6 +213,7 @@ pub(super) struct Census {
     convergence: Convergence,
     by_network: (Vec<(String, Convergence)>, Convergence),
     asked: Asked,
+    addresses: AddressCounts,
     differing_gateways: usize,
     longest_absence_s: u64,
     /// By state.
@@ -244,6 +250,7 @@ impl Census {
             convergence: *authority.convergence(),
             by_network: authority.convergence_by_network(),
             asked: authority.asked(),
+            addresses: authority.addresses(),
             differing_gateways: authority.differing_gateways(),
             longest_absence_s: longest_ms.unwrap_or(0) / 1_000,
             moves,

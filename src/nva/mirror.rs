@@ -25,11 +25,14 @@ use std::sync::Arc;
 const MAPPINGS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("mappings");
 /// Sequence, SIR prefix and entry of what operators want, by name.
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+/// Sequences of what is attached to the node and not among the mappings, by key.
+const OWN: TableDefinition<'_, [u8; 16], u64> = TableDefinition::new("own");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const FORM_KEY: &str = "form";
 const EPOCH_KEY: &str = "epoch";
 const REVISION_KEY: &str = "revision";
 const LIVE_KEY: &str = "live_s";
+const UPTIME_KEY: &str = "live_uptime";
 const SCOPES_KEY: &str = "scopes";
 const OBJECTS_EPOCH_KEY: &str = "objects_epoch";
 const OBJECTS_REVISION_KEY: &str = "objects_revision";
@@ -40,6 +43,15 @@ const CACHE_BYTES: usize = 32 << 20;
 /// Damaged files that are kept; the last one is replaced by the next.
 const MAX_DAMAGED: u32 = 3;
 
+/// How long a machine runs: a clock that nobody sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uptime {
+    /// Names the start of the machine that it counts from.
+    pub boot: String,
+    /// Seconds since then.
+    pub seconds: u64,
+}
+
 /// Everything that the file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
@@ -47,6 +59,10 @@ pub struct Content {
     pub known: Known,
     /// When there was a session last, in seconds since 1970; 0: never.
     pub live_s: u64,
+    /// For how long the machine ran then, if that is known.
+    pub uptime: Option<Uptime>,
+    /// Sequences with which the node registered what it follows no mappings of.
+    pub own: BTreeMap<Key, u64>,
     /// The mappings as the authority told them, in the order of their keys.
     pub mappings: Vec<Told>,
     /// What operators want at the node. What this release cannot read is not among it.
@@ -64,6 +80,10 @@ pub struct Update {
     pub known: Option<Known>,
     /// There was a session at that time, in seconds since 1970.
     pub live_s: Option<u64>,
+    /// For how long the machine ran then.
+    pub uptime: Option<Uptime>,
+    /// Sequences with which the node registered what it follows no mappings of; none: it has that no longer.
+    pub own: BTreeMap<Key, Option<u64>>,
     /// All that operators want at the node.
     pub objects: Option<Arc<Objects>>,
 }
@@ -73,6 +93,12 @@ impl Update {
     #[must_use]
     pub fn live(now_s: u64) -> Self {
         Update { live_s: Some(now_s), ..Update::default() }
+    }
+
+    /// The node registered this with a sequence, or has it no longer.
+    #[must_use]
+    pub fn own(key: Key, sequence: Option<u64>) -> Self {
+        Update { own: BTreeMap::from([(key, sequence)]), ..Update::default() }
     }
 
     /// What was applied and led to this state. `whole`: the mappings are all there are.
@@ -96,7 +122,10 @@ impl Update {
             self.changes.extend(later.changes);
         }
         self.known = later.known.or(self.known.take());
-        self.live_s = later.live_s.or(self.live_s);
+        if later.live_s.is_some() {
+            (self.live_s, self.uptime) = (later.live_s, later.uptime);
+        }
+        self.own.extend(later.own);
         self.objects = later.objects.or(self.objects.take());
     }
 
@@ -272,6 +301,7 @@ impl Mirror {
         if differences.is_empty()
             && *known == self.known
             && update.live_s.is_none()
+            && update.own.is_empty()
             && update.objects.is_none()
         {
             return Ok(0);
@@ -294,6 +324,23 @@ impl Mirror {
             write_known(&mut meta, known)?;
             if let Some(live_s) = update.live_s {
                 meta.insert(LIVE_KEY, &live_s.to_be_bytes()[..])?;
+                match &update.uptime {
+                    Some(Uptime { boot, seconds }) => {
+                        let value = [&seconds.to_be_bytes()[..], boot.as_bytes()].concat();
+                        meta.insert(UPTIME_KEY, &value[..])?;
+                    }
+                    // One of another time says nothing.
+                    None => _ = meta.remove(UPTIME_KEY)?,
+                }
+            }
+            if !update.own.is_empty() {
+                let mut own = begun.open_table(OWN)?;
+                for (key, sequence) in &update.own {
+                    match sequence {
+                        Some(sequence) => _ = own.insert(write_key(*key), *sequence)?,
+                        None => _ = own.remove(write_key(*key))?,
+                    }
+                }
             }
         }
         begun.commit()?;
@@ -420,7 +467,26 @@ fn read_content(database: &Database) -> Result<Content, Fault> {
         known: Known { epoch, revision: number(OBJECTS_REVISION_KEY)? },
         all: Arc::new(read_objects(&begun)?),
     };
-    Ok(Content { known, live_s: number(LIVE_KEY)?, mappings, objects })
+    let uptime = field(UPTIME_KEY)?.and_then(|bytes| {
+        let (seconds, boot) = bytes.split_first_chunk::<8>()?;
+        let boot = String::from_utf8(boot.to_vec()).ok()?;
+        Some(Uptime { boot, seconds: u64::from_be_bytes(*seconds) })
+    });
+    Ok(Content { known, live_s: number(LIVE_KEY)?, uptime, own: read_own(&begun)?, mappings, objects })
+}
+
+fn read_own(begun: &ReadTransaction) -> Result<BTreeMap<Key, u64>, Fault> {
+    let table = match begun.open_table(OWN) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(why) => return Err(why.into()),
+    };
+    let mut own = BTreeMap::new();
+    for entry in table.iter()? {
+        let (key, sequence) = entry?;
+        own.insert(read_key(key.value()), sequence.value());
+    }
+    Ok(own)
 }
 
 /// Writes what differs.

@@ -5,22 +5,24 @@
 //!   what it adds up to, `quotas`: what networks may have, `flaps`: what goes to and fro), `catalogue` those of networks,
 //!   policies and attachments (`allocate`: what operators leave open, `claims`: whose an identifier is by that),
 //!   `allocations` blocks of identifiers and locators;
-//! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
+//! * `authority` has the sessions around them: `session` one of them, `sessions` all, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
 //!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take, `rates`
 //!   how often one identifier may change;
 //! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
-//!   asks for, `wanted` what operators want, `blocks` those of identifiers that it leases.
+//!   asks for (`waiting`: in which order), `wanted` what operators want, `blocks` those of identifiers that it leases, `addresses` what it asks for
+//!   tenants without one.
 //!
 //! `event` is what operators are told of as it happens, `throttle` how much of it one by one, `convergence` how long
 //! changes take until they are in force. `watch` has those who are told, and `scope` what each wants and may see.
 //!
 //! `store` makes transactions durable, in a file or in an etcd that several authorities share; `mirror` is the file in
-//! which an NVE keeps what it knows. `server`, `listen`, `gate`, `manage`, `page`, `metrics` and `reload` are the shells
+//! which an NVE keeps what it knows. `server` (`inbox`: what it hears), `listen`, `gate`, `manage`, `page`, `metrics` and `reload` are the shells
 //! around the authority, which `serve` puts together and `run` makes a program.
 
 mod absent;
+mod addresses;
 mod allocate;
 pub mod allocations;
 mod attached;
@@ -42,6 +44,7 @@ mod digests;
 mod drift;
 pub mod event;
 mod gate;
+mod inbox;
 mod finds;
 mod flaps;
 mod follower;
@@ -68,10 +71,12 @@ mod scope;
 pub mod serve;
 pub mod server;
 mod session;
+mod sessions;
 pub mod store;
 mod throttle;
 mod tombstones;
 mod triangles;
+mod waiting;
 mod wanted;
 mod watch;
 

@@ -24,6 +24,9 @@ pub struct Record {
     pub sequence: u64,
     /// The MAC address of the tenant or task that has it, if its NVE said so.
     pub mac: Option<Mac>,
+    /// The sequence with which it came to have this MAC address: no later change in place gives that away, and it moves
+    /// with a tenant. Without a MAC address it means nothing.
+    pub since: u64,
 }
 
 impl Record {
@@ -139,6 +142,9 @@ pub struct Allocation {
     pub reached: u64,
     /// Of a block: it was given back, and rests until no cache can hold anything of it.
     pub returned: bool,
+    /// Of a block: its owner may use it for so long after it asked, whichever authority leased it; 0: that was not written
+    /// down.
+    pub lease_ms: u64,
 }
 
 /// Changes that become durable together.

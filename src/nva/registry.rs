@@ -11,15 +11,15 @@ mod allocating;
 mod bound;
 mod limits;
 pub mod moving;
+mod provisioning;
 
-use super::allocate;
 use super::allocations::Allocations;
 use super::bindings::Bindings;
-use super::catalogue::{Catalogue, Change, Seen, Touched};
+use super::catalogue::{Catalogue, Seen, Touched};
 use super::digests::Digests;
 use super::flaps::Flaps;
 use super::mobility::{MoveRules, Moves};
-use super::model::{Allocation, AllocationKey, Choice, Key, Network, ObjectKey, Record, Transaction};
+use super::model::{Allocation, AllocationKey, Choice, Key, Network, Record, Transaction};
 use super::quotas::Networks;
 
 pub use super::allocations::{AllocationRules, Leased, LocatorChange, Pool};
@@ -91,6 +91,8 @@ pub struct Registry {
     /// Locators that the configuration gives to NVEs.
     configured: HashSet<Locator>,
     moves: Moves,
+    /// Networks in which no address was free for a tenant that asked, until when that counts, and why.
+    full: HashMap<String, (u64, String)>,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -181,6 +183,7 @@ impl Registry {
             catalogue: Catalogue::default(),
             allocations: Allocations::default(),
             moves: Moves::default(),
+            full: HashMap::new(),
         }
     }
 
@@ -255,32 +258,6 @@ impl Registry {
             true => Some(self.digests.all()),
             false => Digests::of(self.held_in(scopes, None)).map(|digests| digests.all()),
         }
-    }
-
-    /// Judges what an operator does to an object. Gives its sequence afterwards, and the transaction.
-    ///
-    /// # Errors
-    /// See [`Catalogue`]; with the way out.
-    pub(super) fn provision(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {
-        let change = match change {
-            Change::Add(entry, _) if self.restoration.is_some() && entry.wants_addresses() => {
-                return Err("the registry was restored from a backup and may lack who has which address; name one, or \
-                            wait: `ilactl nva status` tells for whom"
-                    .to_owned());
-            }
-            Change::Add(entry, text) => match allocate::chosen(&self.catalogue, &entry, &self.records)? {
-                Some(entry) => {
-                    let text = entry.written().to_owned();
-                    Change::Add(entry, text)
-                }
-                None => Change::Add(entry, text),
-            },
-            change => change,
-        };
-        self.may_change(&key)?;
-        let object = self.catalogue.judge(&self.nves, &key, change, self.revision)?;
-        let sequence = object.as_ref().map_or(self.revision + 1, |object| object.sequence);
-        Ok((sequence, Transaction { objects: vec![(key, object)], ..Transaction::default() }))
     }
 
     /// Whose view a transaction touches that is not applied yet.
@@ -462,13 +439,15 @@ impl Registry {
             _ => {}
         }
         let sequence = self.next_sequence(key);
+        let is_same = |before: &&Record| before.is_held() && before.owner == nve && before.mac == mac;
+        let since = before.filter(is_same).map_or(sequence, |before| before.since);
         if !before.is_some_and(Record::is_held) {
             self.may_have_more(draft, nve, key)?;
             self.network_may_have_more(draft, key)?;
             draft.count(nve, key, 1);
         }
         self.reach(draft, nve, key);
-        draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence, mac });
+        draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence, mac, since });
         Ok(sequence)
     }
 
@@ -502,7 +481,9 @@ impl Registry {
                 let sequence = self.next_sequence(key);
                 draft.count(nve, key, -1);
                 let owner = nve.to_owned();
-                draft.writes.insert(key, Record { choices: Vec::new(), owner, sequence, mac: None });
+                draft
+                    .writes
+                    .insert(key, Record { choices: Vec::new(), owner, sequence, mac: None, since: sequence });
                 Ok(sequence)
             }
         }
@@ -571,7 +552,13 @@ impl Registry {
     /// What is told of an identifier that nobody has and nothing is known of.
     #[must_use]
     pub fn nobody(&self) -> Record {
-        Record { choices: Vec::new(), owner: String::new(), sequence: self.revision, mac: None }
+        Record {
+            choices: Vec::new(),
+            owner: String::new(),
+            sequence: self.revision,
+            mac: None,
+            since: self.revision,
+        }
     }
 
     /// Takes over a transaction that is durable.

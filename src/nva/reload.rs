@@ -2,9 +2,9 @@
 
 use super::authority::{Configured, SessionLimits};
 use super::event::{By, Event, Kind};
+use super::inbox::{Author, AuthorityHandle};
 use super::mobility::MoveRules;
 use super::registry::{AllocationRules, FreezeRules, Nve, Pool, Quotas};
-use super::server::{Author, AuthorityHandle};
 use crate::config::{AuthorityConfig, AuthorityFreeze, LogLevel, OperatorRights, ProvisionRules};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

@@ -26,6 +26,11 @@ impl Sight {
         self.networks.as_ref().is_none_or(|networks| networks.contains(name))
     }
 
+    /// Whether all of these networks may be seen, and there is one.
+    pub(super) fn of_all(&self, networks: &[&str]) -> bool {
+        !networks.is_empty() && networks.iter().all(|name| self.of_network(name))
+    }
+
     /// Whether an identifier may be seen: that of a tenant of such a network.
     pub(super) fn of_key(&self, catalogue: &Catalogue, key: Key) -> bool {
         let network = || catalogue.name_of(key.sir_prefix, Identifier(key.identifier).vnid()?);

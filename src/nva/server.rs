@@ -3,16 +3,15 @@
 use super::authority::{
     self, Authority, Configured, Effect, Input, LIMITS, Released, SessionId, Settings, Ticket,
 };
-use super::catalogue::{Catalogue, Change};
+use super::catalogue::Catalogue;
 use super::codec::{read_up, write_down};
 use super::counts::Counts;
 use super::event::{By, Event as Happened, Kind};
+use super::inbox::{Author, AuthorityHandle, Event, Outlet, Proof};
 use super::listen::{CALLS_IN_ALL, Peer};
-use super::message::{Down, Encoded, Up};
-use super::model::{Key, ObjectKey};
-use super::registry::moving::{MoveCommand, MoveRequest};
-use super::registry::{LocatorChange, Registry};
-use super::store::{Order, Report, Running, Snapshot, StoreError};
+use super::message::{Down, Encoded};
+use super::registry::Registry;
+use super::store::{Order, Report, Running, StoreError};
 use super::watch::{Hub, unix_ms};
 use super::{MAX_MESSAGE_BYTES, v1};
 use crate::tls::Role;
@@ -43,162 +42,6 @@ const JUDGED_AT_ONCE: usize = 256;
 
 /// Whom to let in by TLS; none while there is no TLS.
 pub(super) type Trusted = Option<watch::Receiver<Arc<Trust>>>;
-
-/// What waits for an NVE. The authority keeps it short: it sends no more than a window, and at last the reason of the end.
-type Sender = mpsc::UnboundedSender<Down<Encoded>>;
-
-type Look = Box<dyn FnOnce(&Authority, &Counts) + Send>;
-
-enum Event {
-    Opened(SessionId, Outlet, Option<Proof>),
-    Up(SessionId, Up),
-    /// The peer breaks the protocol, and how.
-    Malformed(SessionId, String),
-    Closed(SessionId),
-    /// Somebody looks.
-    Look(Look),
-    /// An operator wants something that is answered once it is durable.
-    Ask(Ask, Author, oneshot::Sender<Released>),
-    Reconfigure(Box<Configured>, oneshot::Sender<()>),
-    Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
-}
-
-/// The input for what an operator wants.
-type Ask = Box<dyn FnOnce(Ticket) -> Input + Send>;
-
-/// Somebody who asks for something.
-#[derive(Debug, Clone)]
-pub(super) struct Author {
-    /// The name.
-    pub(super) who: String,
-    /// Where that is.
-    pub(super) from: Arc<str>,
-}
-
-/// The way of operators to the authority.
-#[derive(Clone)]
-pub(super) struct AuthorityHandle(mpsc::Sender<Event>, Arc<Hub>);
-
-/// The authority is shutting down.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gone;
-
-impl AuthorityHandle {
-    /// Looks at the authority, which does nothing else meanwhile: a look is short.
-    pub(super) async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Authority) -> T + Send + 'static,
-    ) -> Result<T, Gone> {
-        let (tell, told) = oneshot::channel();
-        let look = Box::new(move |authority: &Authority, _: &Counts| _ = tell.send(look(authority)));
-        self.0.send(Event::Look(look)).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
-    }
-
-    /// Looks at the authority, and at what was counted.
-    pub(super) async fn census<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Authority) -> T + Send + 'static,
-    ) -> Result<(T, Counts), Gone> {
-        let (tell, told) = oneshot::channel();
-        let look = Box::new(move |authority: &Authority, counts: &Counts| {
-            let _ = tell.send((look(authority), *counts));
-        });
-        self.0.send(Event::Look(look)).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
-    }
-
-    /// Releases an identifier whose owner has no session. Gives its sequence and the revision, or why not.
-    pub(super) async fn release(&self, key: Key, author: Author) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::Release(ticket, key)), author).await
-    }
-
-    /// Releases everything of an NVE that may not open a session. Gives how much and the revision, or why not.
-    pub(super) async fn release_all(&self, nve: String, author: Author) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::ReleaseAll(ticket, nve)), author).await
-    }
-
-    /// Ends the wait after a restoration.
-    pub(super) async fn resume(&self, author: Author) -> Result<Released, Gone> {
-        self.ask(Box::new(Input::Resume), author).await
-    }
-
-    /// Lets a frozen identifier go.
-    pub(super) async fn unfreeze(&self, key: Key, author: Author) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::Unfreeze(ticket, key)), author).await
-    }
-
-    async fn ask(&self, ask: Ask, author: Author) -> Result<Released, Gone> {
-        let (tell, told) = oneshot::channel();
-        self.0.send(Event::Ask(ask, author, tell)).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
-    }
-
-    /// Takes over another configuration.
-    pub(super) async fn reconfigure(&self, configured: Configured) -> Result<(), Gone> {
-        let (tell, told) = oneshot::channel();
-        self.0.send(Event::Reconfigure(Box::new(configured), tell)).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
-    }
-
-    /// Begins a move. Gives its name and the revision, or why not.
-    pub(super) async fn begin_move(&self, request: MoveRequest, author: Author) -> Result<Released, Gone> {
-        let who = author.who.clone();
-        self.ask(Box::new(move |ticket| Input::Move(ticket, who, request)), author).await
-    }
-
-    /// Says something of a move. Gives its name and the revision, or why not.
-    pub(super) async fn say_of_move(&self, said: MoveCommand, author: Author) -> Result<Released, Gone> {
-        let who = author.who.clone();
-        self.ask(Box::new(move |ticket| Input::MoveSaid(ticket, who, said)), author).await
-    }
-
-    /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
-    pub(super) async fn change(
-        &self,
-        key: ObjectKey,
-        change: Change,
-        author: Author,
-    ) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::Change(ticket, key, change)), author).await
-    }
-
-    /// Allocates or frees a locator. Gives its sequence and the revision, or why not.
-    pub(super) async fn change_locator(
-        &self,
-        change: LocatorChange,
-        author: Author,
-    ) -> Result<Released, Gone> {
-        self.ask(Box::new(move |ticket| Input::Locator(ticket, change)), author).await
-    }
-
-    /// What happens.
-    pub(super) fn hub(&self) -> &Arc<Hub> {
-        &self.1
-    }
-
-    /// A copy of the store.
-    pub(super) async fn snapshot(&self) -> Result<Result<Snapshot, StoreError>, Gone> {
-        let (tell, told) = oneshot::channel();
-        self.0.send(Event::Snapshot(tell)).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
-    }
-}
-
-/// The way to an NVE. Its stream is open, and read, only as long as this is there.
-struct Outlet {
-    downs: Sender,
-    /// Where the NVE is.
-    from: Arc<str>,
-    _reading: oneshot::Sender<()>,
-}
-
-/// What a peer proved.
-struct Proof {
-    /// The name of the NVE.
-    name: String,
-    chain: Chain,
-}
 
 /// The service that NVEs call.
 #[derive(Clone)]

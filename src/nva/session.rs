@@ -1,23 +1,21 @@
 //! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
-use super::absent::Absent;
 use super::bucket::Bucket;
-use super::catalogue::Touched;
 use super::drift::{Drift, REPAIRED};
 use super::event::{By, Event, Kind};
 use super::interest::{Asked, Interests, NEGATIVE_LIFETIME_MS, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, Modes, QUERIES, SessionId};
-use super::mobility::{Move, MoveId, Moving};
+use super::mobility::Moving;
 use super::model::{Key, Known, Network};
 use super::provision::Provisioning;
-use super::registry::{Claim, Refusal, Registry};
+use super::registry::{Claim, Registry};
 use super::throttle::Throttle;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Parts, Scopes};
 use crate::net::Mac;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// What one NVE may take, over all its sessions.
@@ -31,190 +29,6 @@ pub(super) struct Allowance {
     pub(super) reports: Bucket,
 }
 
-/// All sessions.
-#[derive(Debug, Default)]
-pub(super) struct Sessions {
-    pub(super) all: BTreeMap<SessionId, Session>,
-    /// By the name of the NVE.
-    pub(super) allowances: HashMap<Arc<str>, Allowance>,
-    /// Those for which there may be something to send.
-    pub(super) due: BTreeSet<SessionId>,
-    pub(super) watchers: Watchers,
-    pub(super) absent: Absent,
-    /// Since when NVEs have no session that had one.
-    pub(super) away: BTreeMap<Arc<str>, u64>,
-    /// What operators are to be told.
-    pub(super) events: Vec<Event>,
-    /// How much operators are told of what was refused to sessions that ended meanwhile.
-    pub(super) refusals: Throttle,
-    pub(super) asked: Asked,
-    /// What NVEs said of moves that was refused.
-    pub(super) refused_moves: u64,
-}
-
-impl Sessions {
-    /// A session that said who it is, and what it may take.
-    pub(super) fn with_allowance(&mut self, id: SessionId) -> Option<(&mut Session, &mut Allowance)> {
-        let session = self.all.get_mut(&id)?;
-        let allowance = self.allowances.get_mut(session.nve.as_ref()?)?;
-        Some((session, allowance))
-    }
-
-    /// The session of an NVE.
-    pub(super) fn of(&self, nve: &str) -> Option<SessionId> {
-        self.all.iter().find(|(_, session)| session.nve.as_deref() == Some(nve)).map(|(id, _)| *id)
-    }
-
-    /// Forgets a session, whose NVE may use what it asked for `used_ms` more. Gives whether it was there.
-    pub(super) fn remove(&mut self, id: SessionId, now_ms: u64, used_ms: u64) -> bool {
-        let Some(mut session) = self.all.remove(&id) else { return false };
-        self.events.extend(session.untold(id, None));
-        if let Some(nve) = &session.nve {
-            self.away.insert(nve.clone(), now_ms);
-        }
-        match (session.following, session.nve) {
-            (Following::Asked(interests), Some(nve)) => {
-                self.watchers.forget(id, &interests);
-                self.absent.left(&nve, interests.keys(), now_ms, now_ms + used_ms);
-            }
-            (_, Some(nve)) => self.absent.forget(&nve),
-            _ => {}
-        }
-        true
-    }
-
-    /// Notes for those who asked that identifiers changed.
-    pub(super) fn note_changes(&mut self, keys: impl Iterator<Item = Key>) {
-        for (id, key) in self.watchers.of(keys) {
-            if let Some(Following::Asked(interests)) = self.all.get_mut(&id).map(|one| &mut one.following) {
-                interests.changed(key);
-                self.due.insert(id);
-            }
-        }
-    }
-
-    /// There may be news for all who follow everything. Gives how many these are.
-    pub(super) fn due_followers(&mut self) -> usize {
-        let Sessions { all, due, .. } = self;
-        let live = all.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id);
-        live.map(|id| due.insert(id)).count()
-    }
-
-    /// What anybody sees of what operators want may be another one.
-    pub(super) fn touch_all(&mut self) {
-        for (id, session) in &mut self.all {
-            if let Some(provisioning) = &mut session.provisioning {
-                provisioning.touch_all();
-                self.due.insert(*id);
-            }
-        }
-    }
-
-    /// Notes whose view a transaction touches.
-    pub(super) fn note_touched(&mut self, touched: &Touched, registry: &Registry) {
-        for (id, session) in &mut self.all {
-            let (Some(provisioning), Some(nve)) = (&mut session.provisioning, &session.nve) else { continue };
-            if provisioning.touch(nve, touched, registry.sees_all(nve)) {
-                self.due.insert(*id);
-            }
-        }
-    }
-
-    /// What anybody sees of moves may be something else: NVEs have other locators.
-    pub(super) fn touch_moves(&mut self) {
-        for (id, session) in &mut self.all {
-            if let Some(moving) = &mut session.moving {
-                moving.begin_anew();
-                self.due.insert(*id);
-            }
-        }
-    }
-
-    /// Notes whom moves concern that changed or are over.
-    pub(super) fn note_moves<'m>(&mut self, moves: impl Iterator<Item = &'m Move>) {
-        let nves: BTreeSet<&str> = moves.flat_map(|one| [one.from.as_str(), one.to.as_str()]).collect();
-        if nves.is_empty() {
-            return;
-        }
-        for (id, session) in &mut self.all {
-            let (Some(moving), Some(nve)) = (&mut session.moving, &session.nve) else { continue };
-            if nves.contains(nve.as_ref()) {
-                moving.touch();
-                self.due.insert(*id);
-            }
-        }
-    }
-
-    /// Those who are told of all transactions and have not applied this one.
-    pub(super) fn behind(&self, revision: u64) -> BTreeSet<SessionId> {
-        let is_behind = |session: &Session| session.subscribed_at.is_some() && session.applied < revision;
-        self.all.iter().filter(|(_, session)| is_behind(session)).map(|(id, _)| *id).collect()
-    }
-
-    /// Notes that what an NVE says of a move is refused, for operators.
-    pub(super) fn note_refused_move(
-        &mut self,
-        id: SessionId,
-        MoveId(number): MoveId,
-        why: String,
-        now_ms: u64,
-    ) {
-        let Some(session) = self.all.get_mut(&id) else { return };
-        if session.refusals.is_told(now_ms) {
-            let nve = session.nve.clone();
-            let event = Event::new(Kind::MoveRefused, By::Session(id, nve.clone()));
-            let why = format!("move {number}: {why}");
-            self.events.push(Event { nve, why, ..event });
-        }
-    }
-
-    /// Notes that a session is refused something, for operators.
-    pub(super) fn note_refusal(
-        &mut self,
-        (id, nve): (SessionId, &Arc<str>),
-        key: Option<Key>,
-        refusal: &Refusal,
-        now_ms: u64,
-    ) {
-        let throttle = self.all.get_mut(&id).map_or(&mut self.refusals, |session| &mut session.refusals);
-        if throttle.is_told(now_ms) {
-            let (why, nve) = (refusal.why.clone(), Some(nve.clone()));
-            let new = Event::new(Kind::Refused, By::Session(id, nve.clone()));
-            self.events.push(Event { nve, key, sequence: refusal.sequence, why, ..new });
-        }
-    }
-
-    /// Notes for operators that a session asks what it may not be told.
-    pub(super) fn note_refused_question(&mut self, id: SessionId, why: String, now_ms: u64) {
-        let Some(session) = self.all.get_mut(&id) else { return };
-        if session.refusals.is_told(now_ms) {
-            let nve = session.nve.clone();
-            self.events.push(Event {
-                nve: nve.clone(),
-                why,
-                ..Event::new(Kind::Refused, By::Session(id, nve))
-            });
-        }
-    }
-
-    /// Notes what was not told one by one, if it is time to say so.
-    pub(super) fn note_rest(&mut self, now_ms: u64) {
-        let rest = self.all.iter_mut().flat_map(|(id, session)| session.untold(*id, Some(now_ms)));
-        self.events.extend(rest);
-        for count in self.refusals.rest(now_ms).into_values() {
-            self.events.push(Event { count, ..Event::new(Kind::MoreRefused, By::Authority) });
-        }
-    }
-
-    /// Answers a request.
-    pub(super) fn tell(&mut self, id: SessionId, answer: Down<Encoded>) {
-        if let Some(session) = self.all.get_mut(&id) {
-            session.answer(answer);
-            self.due.insert(id);
-        }
-    }
-}
-
 /// What an NVE asks for.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -226,6 +40,8 @@ pub(super) enum Request {
     LeaseBlock(u64, Option<Registrar>),
     /// Its block in a SIR domain is taken back.
     ReturnBlock(u64),
+    /// Addresses of an attachment, by its name, whose tenant asked by RARP.
+    Address(String),
 }
 
 /// How far an NVE follows the registry.
@@ -394,7 +210,11 @@ impl Session {
     }
 
     /// What it did that operators were not told one by one, if it is time to say so, or its end.
-    fn untold(&mut self, id: SessionId, now_ms: Option<u64>) -> impl Iterator<Item = Event> + use<> {
+    pub(super) fn untold(
+        &mut self,
+        id: SessionId,
+        now_ms: Option<u64>,
+    ) -> impl Iterator<Item = Event> + use<> {
         let by = By::Session(id, self.nve.clone());
         let nve = self.nve.clone();
         let throttles =
@@ -411,6 +231,14 @@ impl Session {
             let networks = network.into_iter().collect();
             Event { nve: nve.clone(), networks, count, ..Event::new(kind, by.clone()) }
         })
+    }
+
+    /// What it asked for, if it asks.
+    pub(super) fn interests_mut(&mut self) -> Option<&mut Interests> {
+        match &mut self.following {
+            Following::Asked(interests) => Some(interests),
+            _ => None,
+        }
     }
 
     /// The NVE will ask, and takes redirects.
@@ -591,7 +419,9 @@ impl Session {
         {
             return Some(part);
         }
-        if !self.finds.is_empty() && allowance.queries.take(now_ms) {
+        // Each MAC address is looked for by itself.
+        let macs = self.finds.front().map(|find| find.macs.len() as u64);
+        if macs.is_some_and(|macs| allowance.queries.take_many(macs, now_ms)) {
             return self.next_found(registry, asked);
         }
         // Who reads more slowly than the log moves on begins anew, as often as the bucket allows.

@@ -89,6 +89,7 @@ pub fn record(sequence: u64, locators: u64) -> Record {
         owner: format!("nve{sequence}"),
         sequence,
         mac: sequence.is_multiple_of(2).then_some(Mac([2, 0, 0, 0, 0, 7])),
+        since: if sequence.is_multiple_of(4) { sequence / 2 } else { sequence },
     }
 }
 

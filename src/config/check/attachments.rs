@@ -4,7 +4,7 @@
 use super::super::model::{Attachment, Limits, Port, Role, VirtualNetwork};
 use super::super::raw::{RawAttachment, RawConfig};
 use super::edges::{Inside, task_prefixes};
-use super::identifier_rules::{IdentifierRules, IdentifiersMet};
+use super::identifier_rules::{IdentifierRules, IdentifiersMet, asks_by_rarp};
 use super::limits::limits;
 use super::ports::Ports;
 use super::scope::{Check, Scope, Seen, WORD, entries, unicast_mac};
@@ -101,6 +101,7 @@ impl AttachmentRules<'_> {
         }
         let (network, addresses, identifiers) =
             identifier_rules.of(s, attachment, (port, mac), &mut met.identifiers);
+        let on_rarp = network.is_some() && asks_by_rarp(attachment);
         let groups = identifier_rules.groups(s, attachment, network);
         if let Some(text) = attachment.prefixes.as_ref().filter(|_| attachment.network.is_some()) {
             s.error("prefixes", text.referenced, "a tenant sends only from its addresses; remove them");
@@ -126,7 +127,19 @@ impl AttachmentRules<'_> {
             limits(s, raw, its.map_or_else(Limits::default, |network| network.limits))
         });
         let (port, mac) = (port?, mac?);
-        Some(Attachment { name, port, vlan, mac, network, addresses, identifiers, prefixes, limits, groups })
+        Some(Attachment {
+            name,
+            port,
+            vlan,
+            mac,
+            network,
+            addresses,
+            on_rarp,
+            identifiers,
+            prefixes,
+            limits,
+            groups,
+        })
     }
 }
 

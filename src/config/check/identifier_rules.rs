@@ -2,7 +2,7 @@
 //! network.
 
 use super::super::model::{LocalIdentifier, TenantAddress, VirtualNetwork};
-use super::super::raw::{RawAttachment, Text};
+use super::super::raw::{ON_RARP, RawAttachment, Text};
 use super::groups::groups;
 use super::networks::Networks;
 use super::peers::Peers;
@@ -189,6 +189,10 @@ impl<'c> IdentifierRules<'c> {
         }
         for (n, text) in entries(&raw.addresses) {
             let key = format!("addresses[{n}]");
+            if text.value == ON_RARP {
+                self.judge_on_rarp(s, (&key, text), network);
+                continue;
+            }
             match judge_address(&text.value, network) {
                 Ok((address, identifier)) => {
                     if let TenantAddress::V4(mapped) = address
@@ -208,6 +212,36 @@ impl<'c> IdentifierRules<'c> {
             }
         }
         (addresses, identifiers)
+    }
+
+    /// Whether the tenant may get addresses when it asks by RARP.
+    fn judge_on_rarp(self, s: &mut Scope<'_>, (key, text): (&str, &Text), network: &VirtualNetwork) {
+        if !s.is_appended() {
+            let message = "only an authority allocates addresses; name the tenant's, or make the attachment there: \
+                           ilactl nva attachment add";
+            return s.error(key, text.referenced, message);
+        }
+        if network.ipv4.is_empty() {
+            let message = format!(
+                "network {} has no IPv4 subnet, and RARP asks for an IPv4 address; add one, or write auto",
+                network.name
+            );
+            return s.error(key, text.referenced, message);
+        }
+        self.judge_locator(s, (key, text), network.domain);
+    }
+
+    /// Whether this node has a locator in a domain.
+    fn judge_locator(self, s: &mut Scope<'_>, (key, text): (&str, &Text), domain: u8) {
+        if self.locators.complete && !self.locators.list.iter().any(|own| own.domain == domain) {
+            let domain = self.domains.list.get(usize::from(domain));
+            let name = domain.map_or("", |domain| domain.name.as_str());
+            let message = format!(
+                "`{}` is in domain {name}, where this node has no locator; add one to locators",
+                text.value
+            );
+            s.error(key, text.referenced, message);
+        }
     }
 
     /// Takes an identifier for an attachment: neither it nor its zero alias is another attachment's, and
@@ -236,17 +270,14 @@ impl<'c> IdentifierRules<'c> {
             );
             s.error(key, text.referenced, message);
         }
-        if self.locators.complete && !self.locators.list.iter().any(|own| own.domain == local.domain) {
-            let domain = self.domains.list.get(usize::from(local.domain));
-            let name = domain.map_or("", |domain| domain.name.as_str());
-            let message = format!(
-                "`{}` is in domain {name}, where this node has no locator; add one to locators",
-                text.value
-            );
-            s.error(key, text.referenced, message);
-        }
+        self.judge_locator(s, (key, text), local.domain);
         true
     }
+}
+
+/// Whether a tenant gets addresses when it asks by RARP.
+pub(super) fn asks_by_rarp(raw: &RawAttachment) -> bool {
+    entries(&raw.addresses).any(|(_, text)| text.value == ON_RARP)
 }
 
 /// Judges the SIR address of a task's identifier.

@@ -130,6 +130,11 @@ impl Scope<'_> {
         if key.is_empty() { self.path.to_string() } else { format!("{}.{key}", self.path) }
     }
 
+    /// Whether an authority added this entry to the file.
+    pub(crate) fn is_appended(&self) -> bool {
+        self.object.is_some()
+    }
+
     /// Notes an error at a value.
     pub(crate) fn error(&mut self, key: &str, at: Location, message: impl Into<String>) {
         let path = self.key(key);

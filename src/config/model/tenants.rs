@@ -151,9 +151,12 @@ pub struct Attachment {
     pub mac: Mac,
     /// Index into `virtual_networks`: the tenant's; none for a task.
     pub network: Option<u16>,
-    /// The tenant's addresses, each once in its network; at least one for a tenant, none for a task.
+    /// The tenant's addresses, each once in its network; none for a task. A tenant has at least one, unless it gets them when
+    /// it asks by RARP.
     pub addresses: Vec<TenantAddress>,
-    /// The identifiers, at least one: a task's own, or those of the tenant's addresses in their order.
+    /// The tenant asks by RARP for an address of each family that it has none of, and its authority allocates them.
+    pub on_rarp: bool,
+    /// The identifiers: a task's own, at least one, or those of the tenant's addresses in their order.
     pub identifiers: Vec<LocalIdentifier>,
     /// Further prefixes that a task may send from, at most 64; none for a tenant.
     pub prefixes: Vec<Ipv6Prefix>,

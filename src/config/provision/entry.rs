@@ -2,7 +2,7 @@
 
 use super::super::amend::PolicyWords;
 use super::super::check::{Check, OUTSIDE, ROUTER_MAC, WORD};
-use super::super::raw::{List, RawAttachment, RawNetwork, RawPeerTo, RawPolicy, Text};
+use super::super::raw::{List, ON_RARP, RawAttachment, RawNetwork, RawPeerTo, RawPolicy, Text};
 use super::super::yaml;
 use crate::ila::Locator;
 use crate::net::{Ipv4Prefix, Ipv6Prefix, Mac};
@@ -313,7 +313,19 @@ impl Entry {
         matches!(&self.raw, Raw::Attachment(raw) if texts(&raw.value.addresses).any(|text| text == AUTO))
     }
 
-    /// The same attachment with these addresses where some are to be chosen.
+    /// Whether its tenant gets an address when it asks by RARP.
+    #[must_use]
+    pub fn asks_by_rarp(&self) -> bool {
+        matches!(&self.raw, Raw::Attachment(raw) if texts(&raw.value.addresses).any(|text| text == ON_RARP))
+    }
+
+    /// Whether it names an IPv4 address of its tenant.
+    #[must_use]
+    pub fn has_ipv4(&self) -> bool {
+        self.claims().iter().any(|claim| matches!(claim, Claim::Tenant(_, IpAddr::V4(_))))
+    }
+
+    /// The same attachment with these addresses besides, where some are to be chosen.
     ///
     /// # Errors
     /// It cannot be written.
@@ -322,9 +334,28 @@ impl Entry {
         if let Raw::Attachment(attachment) = &mut raw
             && let Some(list) = &mut attachment.value.addresses
         {
+            // Who asks by RARP goes on doing so: with that word operators see where the addresses came from.
             list.value.retain(|text| text.value != AUTO);
             let text = |address: &IpAddr| Spanned::new(address.to_string(), list.referenced, list.defined);
             list.value.extend(chosen.iter().map(text).collect::<Vec<_>>());
+        }
+        Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
+    }
+
+    /// Whether the gateway of a policy is to be chosen.
+    #[must_use]
+    pub fn wants_gateway(&self) -> bool {
+        matches!(&self.raw, Raw::Policy(raw) if word(&raw.value.via) == Some(AUTO))
+    }
+
+    /// The same policy through this gateway.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn through(&self, gateway: Locator) -> Result<Self, String> {
+        let mut raw = self.raw.clone();
+        if let Raw::Policy(policy) = &mut raw {
+            policy.value.via = Some(Spanned::new(gateway.to_string(), Location::UNKNOWN, Location::UNKNOWN));
         }
         Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
     }

@@ -182,3 +182,22 @@ fn an_entry_is_measured_with_its_aliases_in_full() {
     let why = Entry::network(&text).unwrap_err();
     assert!(why.starts_with("network red: 30") && why.contains("an entry has 262144 at most"), "{why}");
 }
+
+#[test]
+fn only_an_authority_gives_addresses_to_who_asks_by_rarp() {
+    let vm1 = VM1.replace("10.0.0.5", "on-rarp");
+    let entries = [Entry::network(RED).unwrap(), Entry::attachment(&vm1).unwrap()];
+    let (config, refused) = with("policies: []", &entries);
+    assert_eq!(refused, []);
+    let attachment = &config.attachments[0];
+    assert!(attachment.on_rarp && attachment.addresses.is_empty() && attachment.identifiers.is_empty());
+    // With what it was allocated it is as others are.
+    let again = Entry::attachment(&vm1).unwrap().with_addresses(&["10.0.0.7".parse().unwrap()]).unwrap();
+    let (config, refused) = with("policies: []", &[Entry::network(RED).unwrap(), again]);
+    assert_eq!(refused, []);
+    assert_eq!((config.attachments[0].on_rarp, config.attachments[0].identifiers.len()), (true, 1));
+    let file =
+        format!("{}virtual_networks: [{RED}]\n", text("attachments", &format!("attachments: [{vm1}]")));
+    let why = Config::parse(&file, "t.yaml").unwrap_err().to_string();
+    assert!(why.contains("only an authority allocates addresses"), "{why}");
+}

@@ -231,7 +231,7 @@ pub struct WantedAttachment {
     /// Its virtual network
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
-    /// An address there; auto: the authority chooses one of each family
+    /// An address there; auto: the authority chooses one of each family, and on-rarp: it does so when the tenant asks
     #[arg(long = "address", value_name = "ADDRESS")]
     pub addresses: Vec<String>,
 }
@@ -249,7 +249,7 @@ pub enum WantedPolicyCommand {
     Add {
         #[command(flatten)]
         policy: PolicyArgs,
-        /// Between two networks: locator of the gateway that the packets go through
+        /// Between two networks: locator of the gateway that the packets go through; auto: the authority chooses one
         #[arg(long, value_name = "LOCATOR")]
         via: Option<String>,
     },

@@ -65,7 +65,7 @@ impl Control {
         // The authority may have been faster than the question.
         if !self.answer_question(from, frame, None, now_ms) {
             self.questions.keep(from, frame, now_ms);
-            self.seek_mac(frame);
+            self.seek_mac(from, frame);
         }
         true
     }
@@ -81,10 +81,20 @@ impl Control {
         }
     }
 
-    /// Has the authority asked for the MAC address of a RARP request.
-    fn seek_mac(&mut self, frame: &Frame) {
+    /// Has the authority asked for the MAC address of a RARP request, or for an address of the tenant that asks for its own
+    /// and is to get one.
+    fn seek_mac(&mut self, from: AttachmentKey, frame: &Frame) {
         let tables = self.publisher.current();
         let Some(Sought { network, mac }) = sought(&frame.bytes, frame.port, tables) else { return };
+        if mac == from.mac
+            && let Some(attachment) = self.rib.tenant_with(from).map(|tenant| tenant.attachment)
+            && let Some(attachment) = self.config.attachments.get(attachment as usize)
+            && attachment.on_rarp
+        {
+            let name = attachment.name.clone();
+            let asked = name.map(|name| Effect::ForAuthority(ForAuthority::AllocateAddress(name)));
+            return self.effects.extend(asked);
+        }
         if let Some(network) = self.number_of(network) {
             self.effects.push(Effect::ForAuthority(ForAuthority::FindMac(network, mac)));
         }

@@ -1,8 +1,10 @@
 //! The control core without a shell: the bench gives it time and inputs, and carries out its effects in
 //! memory.
 
+mod addresses;
 mod amend;
 mod determinism;
+mod kept;
 mod learned;
 mod mapping_file;
 mod neighbours;

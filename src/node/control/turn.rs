@@ -124,10 +124,12 @@ pub enum Effect {
 }
 
 /// What the client of the authority is to hear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForAuthority {
     /// A tenant asks who has this MAC address of its network.
     FindMac(Network, Mac),
+    /// The tenant of the attachment of this name asks for addresses by RARP, and is to get them.
+    AllocateAddress(String),
     /// A tenant announced that it has this identifier.
     Announced(model::Key),
     /// A VM or task that is expected at an attachment, or that has left it, sent a frame there.

@@ -113,6 +113,10 @@ families! {
     NVA_SOUGHT_MACS: Counter = "ilagate_nva_sought_macs_total";
     /// Those of them that somebody has.
     NVA_FOUND_MACS: Counter = "ilagate_nva_found_macs_total";
+    /// 1 while the list of authorities that are trusted no longer (nva.tls.revoked) cannot be read; no session begins then.
+    NVA_UNREAD_REVOCATIONS: Gauge = "ilagate_nva_revocation_list_unreadable";
+    /// Requests to the authority for addresses of tenants that asked by RARP, by result: allocated or refused.
+    NVA_ADDRESSES: Counter = "ilagate_nva_addresses_total";
     /// Packets to identifiers without a mapping for which the authority was not asked, by reason: suppressed (it was
     /// asked a moment ago) or lost (beyond a limit).
     NVA_UNASKED: Counter = "ilagate_nva_unasked_misses_total";

@@ -8,7 +8,7 @@ use crate::mapping::{Change, Scopes};
 use crate::node::stats::Stats;
 use crate::nva::client::Objects;
 use crate::nva::message::Told;
-use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update};
+use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update, Uptime};
 use crate::nva::model::{Key, Known};
 use std::collections::BTreeMap;
 use std::io;
@@ -35,7 +35,7 @@ pub struct Before {
     pub stale_s: u64,
     /// The mappings.
     pub mappings: Vec<Told>,
-    /// Sequences of those that are attached here.
+    /// Sequences of those that are attached here, and before [`Self::keep_own`] of those that are in no mapping.
     pub own: BTreeMap<Key, u64>,
     /// What operators want at the node.
     pub objects: Arc<Objects>,
@@ -71,13 +71,13 @@ impl Before {
             Ok(opened) => {
                 tell_of_set_aside(&path, &opened);
                 let failed = opened.set_aside.is_some();
-                let Opened { mirror, content: Content { known, live_s, mappings, objects }, .. } = opened;
+                let Opened { mirror, content, .. } = opened;
+                let stale_s = stale_s(&content, now_s(), uptime().as_ref());
+                let Content { known, mappings, objects, own, .. } = content;
                 let (known, mappings) = if keeps_mappings { (known, mappings) } else { Default::default() };
-                // The clock may have been set meanwhile.
-                let stale_s = if live_s == 0 { 0 } else { now_s().saturating_sub(live_s) };
                 let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
                 let scopes = nva.scopes.clone();
-                Ok(Before { known, stale_s, mappings, objects, file, failed, scopes, ..Before::default() })
+                Ok(Before { known, stale_s, mappings, own, objects, file, failed, scopes })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
@@ -124,7 +124,9 @@ impl Before {
         let own = mappings
             .iter()
             .filter(|told| attached.get(&told.key).is_some_and(|own| own.choices == told.choices));
-        self.own = own.map(|told| (told.key, told.sequence)).collect();
+        // What is told is later than what was kept by itself.
+        self.own.retain(|key, _| attached.contains_key(key));
+        self.own.extend(own.map(|told| (told.key, told.sequence)));
     }
 
     /// Starts the thread; none if there is no file to keep. Failures are counted.
@@ -152,6 +154,29 @@ fn following(mut opened: Opened, path: &Path, scopes: &Scopes) -> Result<Opened,
         opened.content.known = Known::default();
     }
     Ok(opened)
+}
+
+/// How long ago there was a session last, in seconds; 0: there was none. As long as the machine runs its clock may be set to
+/// whatever: that says for how long it ran since. Over its restart only the wall clock knows.
+fn stale_s(content: &Content, now_s: u64, now: Option<&Uptime>) -> u64 {
+    match (&content.uptime, now) {
+        _ if content.live_s == 0 => 0,
+        (Some(then), Some(now)) if then.boot == now.boot => now.seconds.saturating_sub(then.seconds),
+        _ => now_s.saturating_sub(content.live_s),
+    }
+}
+
+/// There is a session now.
+pub(super) fn live_now() -> Update {
+    Update { uptime: uptime(), ..Update::live(now_s()) }
+}
+
+/// For how long the machine runs, suspensions included; none if the system does not say so.
+fn uptime() -> Option<Uptime> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds = uptime.split('.').next()?.parse().ok()?;
+    Some(Uptime { boot, seconds })
 }
 
 /// The time in seconds since 1970, by the wall clock.
@@ -195,7 +220,7 @@ impl LastLive {
         if changed || due {
             self.noted = Some(now);
             if let Some(notes) = notes {
-                notes.note(Update::live(now_s()));
+                notes.note(live_now());
             }
         }
     }

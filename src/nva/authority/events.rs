@@ -1,7 +1,7 @@
 //! What the authority tells operators of what happens.
 
 use super::{Authority, Effect};
-use crate::config::ObjectName;
+use crate::config::{Entry, ObjectName};
 use crate::ila::Identifier;
 use crate::nva::commits::Authors;
 use crate::nva::event::{By, Event, Kind};
@@ -70,15 +70,21 @@ impl Authority {
             }
         }
         for (object, new) in &transaction.objects {
+            let by = authors.rest();
             let kind = match (self.registry.catalogue().entry(object), new) {
                 (None, Some(_)) => Kind::Added,
+                // An NVE changes nothing but this.
+                (Some(_), Some(_)) if matches!(by, By::Session(..)) => Kind::Allocated,
                 (Some(_), Some(_)) => Kind::Replaced,
                 (_, None) => Kind::Deleted,
             };
+            let entry = new.as_ref().filter(|_| kind == Kind::Allocated);
+            let entry = entry.and_then(|new| Entry::named(&object.name, &new.document).ok());
+            let why = entry.map_or_else(String::new, |entry| entry.summary().addresses.join(" "));
             let nve = (!object.nve.is_empty()).then(|| Arc::from(&*object.nve));
             let (sequence, networks) = (new.as_ref().map_or(0, |it| it.sequence), self.networks_of(object));
             let object = Some(object.clone());
-            let event = Event { nve, object, networks, ..Event::new(kind, authors.rest()) };
+            let event = Event { nve, object, networks, why, ..Event::new(kind, by) };
             self.sessions.events.push(Event { sequence, revision, ..event });
         }
         for (key, allocation) in &transaction.allocations {

@@ -46,7 +46,8 @@ impl Authority {
     /// An NVE says which networks it has.
     pub(super) fn hear_of_networks(&mut self, id: SessionId, report: AttachedNetworks, now_ms: u64) {
         let allowance = self.sessions.with_allowance(id).map(|(_, allowance)| allowance);
-        if !allowance.is_some_and(|allowance| allowance.reports.take(now_ms)) {
+        let count = 1 + report.networks.len() + report.detached.len();
+        if !allowance.is_some_and(|allowance| allowance.reports.take_many(count as u64, now_ms)) {
             return self.end(id, "more reports of attached networks than it may make".to_owned(), now_ms);
         }
         let changes = match self.attached.hear(id, report) {

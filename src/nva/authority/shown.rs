@@ -2,6 +2,7 @@
 
 use super::{Asked, Authority, Convergence, Drifts, NveState, Triangles};
 use crate::ila::SirPrefix;
+use crate::nva::addresses::AddressCounts;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Authority {
@@ -39,6 +40,12 @@ impl Authority {
     #[must_use]
     pub fn asked(&self) -> Asked {
         self.sessions.asked
+    }
+
+    /// What became of addresses that NVEs asked for.
+    #[must_use]
+    pub fn addresses(&self) -> AddressCounts {
+        self.sessions.addresses
     }
 
     /// NVEs without a session at any authority, and for how long, as far as this one knows.

@@ -1,6 +1,6 @@
-//! What the NVE asks by MAC address, and what it says of its networks.
+//! What the NVE asks by MAC address and for tenants without an address, and what it says of its networks.
 
-use super::{Client, Effect, Live, Registration, State};
+use super::{Client, Effect, Live, News, Registration, State};
 use crate::net::Mac;
 use crate::nva::message::{AttachedNetwork, AttachedNetworks, NETWORKS, NETWORKS_IN_ALL, Up};
 use crate::nva::model::{Key, Network};
@@ -28,6 +28,30 @@ impl Client {
         }
     }
 
+    /// The tenant of an attachment asks for addresses by RARP, and is to get them.
+    pub(super) fn allocate_address(&mut self, attachment: String, now_ms: u64) {
+        if !matches!(self.state, State::Live(Live { addresses: true, .. })) {
+            return;
+        }
+        let next_id = || {
+            self.next_id += 1;
+            self.next_id
+        };
+        self.effects.extend(self.addresses.ask(attachment, now_ms, next_id).map(Effect::Up));
+    }
+
+    /// A request was refused. Gives whether it was one for addresses.
+    pub(super) fn address_refused(&mut self, id: u64, why: &str, temporary: bool, now_ms: u64) -> bool {
+        let Some((attachment, is_new)) = self.addresses.refused(id, why, temporary, now_ms) else {
+            return false;
+        };
+        if is_new {
+            let why = why.to_owned();
+            self.effects.push(Effect::Tell(News::AddressRefused { attachment, why }));
+        }
+        true
+    }
+
     /// A tenant announced an address of its own: what was refused is asked for again at once.
     pub(super) fn announced(&mut self, key: Key, now_ms: u64) {
         if let Some(Registration::Refused { again_ms }) = self.registrations.get_mut(&key) {
@@ -46,11 +70,15 @@ impl Client {
         if whole {
             self.reported.clear();
         }
+        // The rest is for the next report: an authority hears so many in a second, and all of them when a session begins.
+        let most = if whole { NETWORKS_IN_ALL } else { NETWORKS };
         let gone = self.reported.keys().filter(|network| !self.networks.contains_key(network));
-        let mut detached: Vec<Network> = gone.copied().collect();
+        let mut detached: Vec<Network> = gone.take(most).copied().collect();
         let is_new = |(network, at): &(&Network, &AttachedNetwork)| self.reported.get(network) != Some(at);
         let new = self.networks.iter().filter(is_new).map(|(network, at)| (*network, at.clone()));
-        let mut new: Vec<(Network, AttachedNetwork)> = new.take(NETWORKS_IN_ALL).collect();
+        let mut new: Vec<(Network, AttachedNetwork)> = new.take(most - detached.len()).collect();
+        detached.iter().for_each(|network| _ = self.reported.remove(network));
+        self.reported.extend(new.iter().cloned());
         while whole || !new.is_empty() || !detached.is_empty() {
             let rest = new.split_off(new.len().min(NETWORKS));
             let networks = std::mem::replace(&mut new, rest);
@@ -58,6 +86,5 @@ impl Client {
             let report = AttachedNetworks { whole: std::mem::take(&mut whole), networks, detached };
             self.effects.push(Effect::Up(Up::Attached(report)));
         }
-        self.reported = self.networks.clone();
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::RefusedEntry;
 use crate::mapping::Digest;
 use crate::net::Mac;
+use crate::nva::addresses::AddressCounts;
 use crate::nva::blocks::OwnBlock;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
@@ -23,6 +24,8 @@ pub enum Input {
     Networks(BTreeMap<Network, AttachedNetwork>),
     /// A tenant asks who has this MAC address of its network.
     FindMac(Network, Mac),
+    /// The tenant of the attachment of this name asks for addresses by RARP, and is to get them.
+    AllocateAddress(String),
     /// A tenant announced that it has this identifier.
     Announced(Key),
     /// The stream is open.
@@ -80,6 +83,9 @@ pub enum Effect {
     Found(Network, Vec<FoundMac>),
     /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
     Moves(Arc<NodeMoves>),
+    /// Keep, over a restart, with which sequence this was registered, of which nothing else is kept; none: the node has it no
+    /// longer.
+    Own(Key, Option<u64>),
     /// Tell the operator.
     Tell(News),
 }
@@ -114,6 +120,13 @@ pub enum News {
     NoBlocks,
     /// The authority leases no block, and why.
     BlockRefused(String),
+    /// The authority allocates no addresses to an attachment whose tenant asks by RARP.
+    AddressRefused {
+        /// Its name.
+        attachment: String,
+        /// The rule and the way out.
+        why: String,
+    },
     /// The authority refuses an identifier.
     Refused {
         /// The identifier.
@@ -150,4 +163,6 @@ pub struct Status {
     pub cache: Counts,
     /// What came of asking by MAC address.
     pub macs: MacCounts,
+    /// What came of asking for addresses of tenants.
+    pub addresses: AddressCounts,
 }

@@ -6,6 +6,7 @@ use super::super::message::{
 };
 use super::super::model::Network;
 use super::super::v1;
+use super::fields::MAX_OBJECT_NAME;
 use crate::net::Mac;
 
 /// Longest prefix or address as text, in bytes.
@@ -29,6 +30,15 @@ pub(super) fn read_find(find: v1::FindMacs) -> Result<Up, Malformed> {
     macs.sort_unstable_by_key(|mac| mac.bits());
     macs.dedup();
     Ok(Up::FindMacs { id, network: (sir_prefix, vnid), macs })
+}
+
+pub(super) fn read_asked(
+    v1::AllocateAddress { id, attachment }: v1::AllocateAddress,
+) -> Result<Up, Malformed> {
+    match attachment.len() {
+        1..=MAX_OBJECT_NAME => Ok(Up::AllocateAddress { id, attachment }),
+        length => malformed(format!("AllocateAddress: a name of {length} bytes; 1 to {MAX_OBJECT_NAME}")),
+    }
 }
 
 pub(super) fn read_found(found: v1::FoundMacs) -> Result<Down, Malformed> {

@@ -2,7 +2,7 @@
 
 use crate::nva::catalogue::Change;
 use crate::nva::event::{By, Event, Kind};
-use crate::nva::message::{SessionId, Ticket};
+use crate::nva::message::{Down, Encoded, SessionId, Ticket};
 use crate::nva::mobility::MoveId;
 use crate::nva::model::{Key, ObjectKey, Transaction};
 use crate::nva::registry::moving::Step;
@@ -60,6 +60,16 @@ pub(super) struct Judged {
     pub(super) leased: Option<Leased>,
 }
 
+/// An NVE asks for the addresses of an attachment.
+#[derive(Debug, Clone)]
+pub(super) struct AddressRequest {
+    pub(super) session: SessionId,
+    pub(super) nve: Arc<str>,
+    /// What the answer repeats.
+    pub(super) number: u64,
+    pub(super) attachment: String,
+}
+
 /// What an operator wants.
 #[derive(Debug)]
 pub(super) enum Wanted {
@@ -108,7 +118,9 @@ impl Request {
         match self {
             Request::Register(claim) => Some(claim.key),
             Request::Unregister(key) => Some(*key),
-            Request::Complete | Request::LeaseBlock(..) | Request::ReturnBlock(_) => None,
+            Request::Complete | Request::LeaseBlock(..) | Request::ReturnBlock(_) | Request::Address(_) => {
+                None
+            }
         }
     }
 }
@@ -153,6 +165,8 @@ pub(super) struct Flight {
     pub(super) operators: Vec<(Ticket, Wanted, Result<u64, String>)>,
     /// What is released of the NVE that is emptied first.
     pub(super) emptied: Vec<Key>,
+    /// Addresses that an NVE asked for, with the sequence of the attachment or why not, and whether it changes that.
+    pub(super) address: Option<(AddressRequest, Result<u64, Refusal>, bool)>,
     /// Steps of moves, each with the move or why not.
     pub(super) steps: Vec<(Step, Result<MoveId, String>)>,
 }
@@ -173,7 +187,11 @@ impl Flight {
                 keys.insert(key, By::Session(*session, Some(nve.clone())));
             }
         }
-        let rest = self.operators.first().map_or(By::Authority, |(ticket, ..)| By::Operator(*ticket));
+        let rest = match (&self.address, self.operators.first()) {
+            (Some((request, ..)), _) => By::Session(request.session, Some(request.nve.clone())),
+            (None, Some((ticket, ..))) => By::Operator(*ticket),
+            (None, None) => By::Authority,
+        };
         let of_moves = self.steps.iter().filter_map(|(step, id)| Some((*id.as_ref().ok()?, step.by.clone())));
         Authors { keys, moves: of_moves.collect(), rest }
     }
@@ -182,3 +200,8 @@ impl Flight {
 /// What an operator wanted is durable: the sequence of a release, or how many identifiers were released, and the
 /// revision. Or why it is not.
 pub type Released = Result<(u64, u64), String>;
+
+/// Why a request changed nothing.
+pub(super) fn refused(id: u64, Refusal { owner, sequence, why, temporary }: Refusal) -> Down<Encoded> {
+    Down::Refused { id, owner, sequence, why, temporary }
+}

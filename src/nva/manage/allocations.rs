@@ -50,7 +50,7 @@ fn show(
     key: AllocationKey,
     allocation: &Allocation,
 ) -> v1::Allocation {
-    let Allocation { owner, sequence, reached, returned } = allocation.clone();
+    let Allocation { owner, sequence, reached, returned, lease_ms: _ } = allocation.clone();
     let sir_prefix = key.sir_prefix;
     let shown = v1::Allocation {
         sir_prefix: SirPrefix(sir_prefix).to_string(),

@@ -8,9 +8,9 @@ mod events;
 mod http;
 
 use super::gate::Gate;
+use super::inbox::{Author, AuthorityHandle};
 use super::listen::{Connection, Peer};
 use super::scope::Sight;
-use super::server::{Author, AuthorityHandle};
 use crate::config::{NvaEndpoint, OperatorRole, PageConfig};
 use http::{Body, Refusal, Route, judge, refuse};
 use hyper::body::Incoming;

@@ -107,9 +107,11 @@ impl Registry {
             }
         };
         let reached = self.allocated(draft, key(block)).map_or(0, |before| before.reached);
-        let allocation = Allocation { owner: nve.to_owned(), sequence, reached, returned: false };
+        let lease_ms = self.allocations.rules.block_lease_ms;
+        let owner = nve.to_owned();
+        let allocation = Allocation { owner, sequence, reached, returned: false, lease_ms };
         draft.allocations.insert(key(block), Some(allocation));
-        Ok(Leased { block, reached, lease_ms: self.allocations.rules.block_lease_ms, sequence })
+        Ok(Leased { block, reached, lease_ms, sequence })
     }
 
     /// Takes back the block of an NVE in a domain: it rests for as long as a released identifier.
@@ -217,7 +219,7 @@ impl Registry {
             LocatorChange::Allocate { nve, sir_prefix } => {
                 let key = self.free_locator(nve, *sir_prefix)?;
                 let owner = nve.clone();
-                (key, Some(Allocation { owner, sequence, reached: 0, returned: false }))
+                (key, Some(Allocation { owner, sequence, reached: 0, returned: false, lease_ms: 0 }))
             }
             LocatorChange::Free(locator) => (self.unused_locator(*locator)?, None),
         };

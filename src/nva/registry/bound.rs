@@ -38,8 +38,8 @@ impl Registry {
         }
     }
 
-    /// What somebody has of MAC addresses in a network. Of several NVEs that registered one, it is what the one has whose
-    /// record is the oldest.
+    /// What somebody has of MAC addresses in a network. Of several NVEs that registered one, it is what the one has that came
+    /// to have it first.
     #[must_use]
     pub fn find_macs(&self, network: Network, macs: &[Mac]) -> Vec<FoundMac> {
         let found = |mac: &Mac| {
@@ -54,7 +54,7 @@ impl Registry {
     /// The NVE that has had a MAC address of a network for longest.
     fn bearer(&self, network: Network, mac: Mac) -> Option<&str> {
         let records = self.bindings.of(network, mac).filter_map(|key| self.records.get(&key));
-        records.min_by_key(|record| record.sequence).map(|record| record.owner.as_str())
+        records.min_by_key(|record| record.since).map(|record| record.owner.as_str())
     }
 
     /// Whether an NVE may ask for MAC addresses of a network: it has tenants of it, or operators placed some there, or it is

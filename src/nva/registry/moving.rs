@@ -413,11 +413,9 @@ impl Registry {
             let is_held = before.is_some_and(Record::is_held);
             // It moves with its MAC address.
             let mac = before.and_then(|record| record.mac);
-            records.push((
-                *key,
-                is_held,
-                Record { choices, owner: to.clone(), sequence: self.next_sequence(*key), mac },
-            ));
+            let sequence = self.next_sequence(*key);
+            let since = before.map_or(sequence, |record| record.since);
+            records.push((*key, is_held, Record { choices, owner: to.clone(), sequence, mac, since }));
         }
         for (key, is_held, record) in records {
             if is_held {

@@ -7,19 +7,21 @@ use crate::ila::generate::Registrar;
 use crate::net::Mac;
 use crate::nva::model::{Allocation, AllocationKey, Object, ObjectKey, Record, Resource};
 
-/// The form of a record without a MAC address, and of one with it; another release may write another one. The first one
-/// is what releases wrote that knew no MAC addresses.
+/// The form of a record without a MAC address, of one with it, and of one that changed since it has it; another release may
+/// write another one. The first one is what releases wrote that knew no MAC addresses.
 const VERSION: u8 = 1;
 const VERSION_WITH_MAC: u8 = 2;
+const VERSION_WITH_MAC_SINCE: u8 = 3;
 
-/// Version, MAC address if there is one, sequence, length of the owner's name, the name, and the locators with priority
-/// and weight.
+/// Version, MAC address if there is one, since when if that is not the sequence, sequence, length of the owner's name, the
+/// name, and the locators with priority and weight.
 pub(super) fn write_record(record: &Record) -> Vec<u8> {
     let name = record.owner.as_bytes();
     let name = name.get(..usize::from(u8::MAX)).unwrap_or(name);
     let mut bytes = match record.mac {
         None => vec![VERSION],
-        Some(Mac(mac)) => [&[VERSION_WITH_MAC][..], &mac].concat(),
+        Some(Mac(mac)) if record.since == record.sequence => [&[VERSION_WITH_MAC][..], &mac].concat(),
+        Some(Mac(mac)) => [&[VERSION_WITH_MAC_SINCE][..], &mac, &record.since.to_be_bytes()].concat(),
     };
     bytes.extend(record.sequence.to_be_bytes());
     bytes.push(name.len() as u8);
@@ -29,22 +31,29 @@ pub(super) fn write_record(record: &Record) -> Vec<u8> {
 }
 
 pub(super) fn read_record(bytes: &[u8]) -> Option<Record> {
-    let (mac, rest) = match bytes.split_first()? {
-        (&VERSION, rest) => (None, rest),
+    let (mac, since, rest) = match bytes.split_first()? {
+        (&VERSION, rest) => (None, None, rest),
         (&VERSION_WITH_MAC, rest) => {
             let (mac, rest) = rest.split_first_chunk::<6>()?;
-            (Some(Mac(*mac)), rest)
+            (Some(Mac(*mac)), None, rest)
+        }
+        (&VERSION_WITH_MAC_SINCE, rest) => {
+            let (mac, rest) = rest.split_first_chunk::<6>()?;
+            let (since, rest) = rest.split_first_chunk::<8>()?;
+            (Some(Mac(*mac)), Some(u64::from_be_bytes(*since)), rest)
         }
         _ => return None,
     };
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let sequence = u64::from_be_bytes(*sequence);
     let (length, rest) = rest.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     Some(Record {
         choices: read_choices(rest)?,
         owner: String::from_utf8(name.to_vec()).ok()?,
-        sequence: u64::from_be_bytes(*sequence),
+        sequence,
         mac,
+        since: since.unwrap_or(sequence),
     })
 }
 
@@ -92,8 +101,9 @@ pub(super) fn read_object(bytes: &[u8]) -> Option<Object> {
     Some(Object { document, sequence: u64::from_be_bytes(*sequence) })
 }
 
-/// The form of an allocation.
-const ALLOCATION_VERSION: u8 = 1;
+/// The form of an allocation, and of one without the time of its lease.
+const ALLOCATION_VERSION: u8 = 2;
+const ALLOCATION_VERSION_WITHOUT_LEASE: u8 = 1;
 
 /// Kind, SIR prefix, and the number of a block or the upper half of a locator.
 pub(in crate::nva) fn write_allocation_key(key: &AllocationKey) -> String {
@@ -116,10 +126,11 @@ pub(in crate::nva) fn read_allocation_key(text: &str) -> Option<AllocationKey> {
     Some(AllocationKey { sir_prefix: u64::from_str_radix(sir_prefix, 16).ok()?, resource })
 }
 
-/// Version, sequence, the identifier that was reached, whether it was returned, and the owner's name.
+/// Version, the time of the lease, sequence, the identifier that was reached, whether it was returned, and the owner's name.
 pub(super) fn write_allocation(allocation: &Allocation) -> Vec<u8> {
-    let Allocation { owner, sequence, reached, returned } = allocation;
+    let Allocation { owner, sequence, reached, returned, lease_ms } = allocation;
     let mut bytes = vec![ALLOCATION_VERSION];
+    bytes.extend(lease_ms.to_be_bytes());
     bytes.extend(sequence.to_be_bytes());
     bytes.extend(reached.to_be_bytes());
     bytes.push(u8::from(*returned));
@@ -128,11 +139,18 @@ pub(super) fn write_allocation(allocation: &Allocation) -> Vec<u8> {
 }
 
 pub(super) fn read_allocation(bytes: &[u8]) -> Option<Allocation> {
-    let (version, rest) = bytes.split_first()?;
+    let (lease_ms, rest) = match bytes.split_first()? {
+        (&ALLOCATION_VERSION, rest) => {
+            let (lease_ms, rest) = rest.split_first_chunk::<8>()?;
+            (u64::from_be_bytes(*lease_ms), rest)
+        }
+        (&ALLOCATION_VERSION_WITHOUT_LEASE, rest) => (0, rest),
+        _ => return None,
+    };
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
     let (reached, rest) = rest.split_first_chunk::<8>()?;
     let (returned, owner) = rest.split_first()?;
-    if *version != ALLOCATION_VERSION || *returned > 1 {
+    if *returned > 1 {
         return None;
     }
     Some(Allocation {
@@ -140,6 +158,7 @@ pub(super) fn read_allocation(bytes: &[u8]) -> Option<Allocation> {
         sequence: u64::from_be_bytes(*sequence),
         reached: u64::from_be_bytes(*reached),
         returned: *returned == 1,
+        lease_ms,
     })
 }
 
@@ -151,7 +170,7 @@ mod tests {
 
     fn record(mac: Option<Mac>) -> Record {
         let choices = vec![Choice { locator: Locator(0xfd00 << 48), priority: 1, weight: 2 }];
-        Record { choices, owner: "nve1".to_owned(), sequence: 9, mac }
+        Record { choices, owner: "nve1".to_owned(), sequence: 9, mac, since: 9 }
     }
 
     #[test]
@@ -165,14 +184,20 @@ mod tests {
     #[test]
     fn a_mac_address_there_and_back_and_nothing_that_is_cut_is_read() {
         let mac = record(Some(Mac([2, 0, 0, 0, 0, 7])));
-        let bytes = write_record(&mac);
-        assert_eq!(read_record(&bytes), Some(mac));
-        // A record may have no locators: it was released.
-        let whole = [bytes.len() - 11, bytes.len()];
-        for length in 0..=bytes.len() {
-            assert_eq!(read_record(&bytes[..length]).is_some(), whole.contains(&length), "{length} bytes");
+        for record in [mac.clone(), Record { since: 3, ..mac }] {
+            let bytes = write_record(&record);
+            assert_eq!(read_record(&bytes), Some(record));
+            // A record may have no locators: it was released.
+            let whole = [bytes.len() - 11, bytes.len()];
+            for length in 0..=bytes.len() {
+                assert_eq!(
+                    read_record(&bytes[..length]).is_some(),
+                    whole.contains(&length),
+                    "{length} bytes"
+                );
+            }
+            assert_eq!(read_record(&[&[4], &bytes[1..]].concat()), None);
         }
-        assert_eq!(read_record(&[&[3], &bytes[1..]].concat()), None);
     }
 
     #[test]
@@ -187,9 +212,13 @@ mod tests {
         {
             assert_eq!(read_allocation_key(bad), None, "{bad}");
         }
-        let one = Allocation { owner: "nve1".to_owned(), sequence: 7, reached: u64::MAX, returned: true };
+        let (owner, reached) = ("nve1".to_owned(), u64::MAX);
+        let one = Allocation { owner, sequence: 7, reached, returned: true, lease_ms: 3_600_000 };
         let bytes = write_allocation(&one);
-        assert_eq!(read_allocation(&bytes), Some(one));
-        assert_eq!((read_allocation(&bytes[..17]), read_allocation(&[])), (None, None));
+        assert_eq!(read_allocation(&bytes), Some(one.clone()));
+        assert_eq!((read_allocation(&bytes[..25]), read_allocation(&[])), (None, None));
+        // One that was written before leases were.
+        let before = [&[ALLOCATION_VERSION_WITHOUT_LEASE], &bytes[9..]].concat();
+        assert_eq!(read_allocation(&before), Some(Allocation { lease_ms: 0, ..one }));
     }
 }

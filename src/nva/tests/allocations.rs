@@ -97,6 +97,26 @@ fn nobody_else_takes_identifiers_of_a_block_that_its_owner_did_not_come_to() {
 }
 
 #[test]
+fn a_lease_lasts_as_long_as_the_authority_said_that_gave_it() {
+    let (mut giver, mut other) = (empty(), empty());
+    // The other authority of the store leases for a second, and reads anew what is there.
+    other = other.with_allocations(AllocationRules { block_lease_ms: 1_000, ..rules() }, Vec::new(), 0);
+    let mut draft = Draft::default();
+    let leased = giver.lease_block(&mut draft, "nve1", SIR, None).unwrap();
+    let transaction = draft.finish().unwrap();
+    giver.apply(&transaction, 0);
+    other.apply(&transaction, 0);
+    let key = AllocationKey { sir_prefix: SIR, resource: Resource::Block(leased.block) };
+    let over = LEASE_MS + HOLD_DOWN_MS;
+    assert_eq!((leased.lease_ms, free_what_is_over(&mut other, over)), (LEASE_MS, vec![]));
+    let stored = transaction.allocations.iter().map(|(key, it)| (*key, it.clone().unwrap())).collect();
+    let mut later = empty().with_allocations(AllocationRules { block_lease_ms: 1_000, ..rules() }, stored, 0);
+    assert_eq!(free_what_is_over(&mut later, over), []);
+    assert_eq!(free_what_is_over(&mut later, over + 1), [key]);
+    assert_eq!(free_what_is_over(&mut other, over + 1), [key]);
+}
+
+#[test]
 fn a_block_is_free_only_after_its_lease_and_the_hold_down_and_when_nothing_of_it_is_known() {
     let mut registry = empty();
     let block = lease(&mut registry, 1, None, 100).unwrap().block;

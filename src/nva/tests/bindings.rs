@@ -84,7 +84,7 @@ impl Bench {
                 Effect::Found(network, found) => self.found.push((n, network, found)),
                 Effect::Compare => self.client(n, Input::Compared(Vec::new())),
                 Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
-                Effect::Blocks(_) | Effect::Moves(_) => {}
+                Effect::Blocks(_) | Effect::Moves(_) | Effect::Own(..) => {}
             }
         }
     }
@@ -194,6 +194,26 @@ fn another_mac_address_in_place_is_told_and_keeps_the_owner() {
 }
 
 #[test]
+fn who_had_a_mac_address_first_is_told_whatever_it_changes_of_its_records() {
+    let mut bench = Bench::new(3);
+    bench.attach(1, [(ipv4(RED, 5), own(1, 5))]);
+    bench.attach(2, [(ipv4(RED, 7), own(2, 5))]);
+    bench.attach(3, [(ipv4(RED, 9), own(3, 9))]);
+    let first = bench.record(ipv4(RED, 5)).unwrap().clone();
+    let elsewhere =
+        Binding { choices: vec![Choice { locator: locator(1, 1), priority: 0, weight: 1 }], ..own(1, 5) };
+    bench.attach(1, [(ipv4(RED, 5), elsewhere)]);
+    let now = bench.record(ipv4(RED, 5)).unwrap().clone();
+    let second = bench.record(ipv4(RED, 7)).unwrap();
+    assert!(now.sequence > second.sequence && now.since == first.sequence, "{now:?} {second:?}");
+    assert_eq!(bench.find(3, RED, mac(5)), [ipv4(RED, 5)]);
+    // Another MAC address meanwhile gives it away.
+    bench.attach(1, [(ipv4(RED, 5), own(1, 6))]);
+    bench.attach(1, [(ipv4(RED, 5), own(1, 5))]);
+    assert_eq!(bench.find(3, RED, mac(5)), [ipv4(RED, 7)]);
+}
+
+#[test]
 fn a_mac_address_of_two_nves_is_reported_and_the_first_one_is_told() {
     let mut bench = Bench::new(3);
     bench.attach(1, [(ipv4(RED, 5), own(1, 5)), (ipv6(RED, 5), own(1, 5))]);
@@ -256,7 +276,7 @@ fn questions_by_mac_address_are_bounded_for_each_nve() {
         moves: Modes::default(),
     };
     bench.authority(authority::Input::Up(id, hello));
-    let question = |number| Up::FindMacs { id: number, network: RED, macs: vec![mac(5); QUERY_KEYS] };
+    let question = |number| Up::FindMacs { id: number, network: RED, macs: vec![mac(5)] };
     bench.told.clear();
     for number in 0..10_000 {
         bench.authority(authority::Input::Up(id, question(number)));
@@ -412,8 +432,62 @@ fn reports_of_networks_are_few_and_who_makes_more_loses_its_session() {
     assert!(told <= 2, "{told}");
     assert_eq!(bench.authority.networks_after(None).count(), 0);
     let report = || crate::nva::message::AttachedNetworks { whole: true, ..Default::default() };
-    for _ in 0..200 {
+    for _ in 0..17_000 {
         bench.authority(authority::Input::Up(SessionId(1), Up::Attached(report())));
     }
     assert!(bench.closed[0].1.contains("more reports of attached networks"), "{:?}", bench.closed);
+}
+
+#[test]
+fn each_mac_address_of_a_question_counts_against_the_rate_of_questions() {
+    let mut bench = Bench::of(1, Registry::new(nves(2), Vec::new(), 0, (0, 0)));
+    let id = SessionId(9);
+    let up = |bench: &mut Bench, up| bench.authority(authority::Input::Up(id, up));
+    bench.authority(authority::Input::Opened(id, None));
+    let (versions, nve, moves) = (vec![1], name(2), Modes::default());
+    up(&mut bench, Up::Hello { versions, nve, boot: 1, asks: false, digests: false, moves });
+    up(&mut bench, Up::Register { id: 1, key: ipv4(RED, 7), choices: at(2), known: 0, mac: Some(mac(7)) });
+    bench.pass();
+    let answered =
+        |bench: &Bench| bench.told.iter().filter(|(_, down)| matches!(down, Down::FoundMacs { .. })).count();
+    let macs: Vec<Mac> = (0..QUERY_KEYS as u8).map(mac).collect();
+    for id in 0..40 {
+        up(&mut bench, Up::FindMacs { id, network: RED, macs: macs.clone() });
+    }
+    // 2,000 at once; what is beyond waits.
+    let at_once = answered(&bench);
+    assert_eq!(at_once, 2_000 / QUERY_KEYS);
+    bench.pass();
+    assert_eq!((answered(&bench), bench.closed.len()), (40, 0));
+}
+
+#[test]
+fn networks_in_reports_are_charged_each_and_an_nve_reports_so_many_at_once_as_it_may() {
+    let mut bench = Bench::new(1);
+    bench.pass();
+    let networks =
+        |from: u32, gateway| (from..from + 512).map(move |vnid| ((SIR, vnid), attached("n", gateway)));
+    let report = |from, gateway| {
+        let networks = networks(from, gateway).collect();
+        Up::Attached(crate::nva::message::AttachedNetworks { networks, ..Default::default() })
+    };
+    for n in 0..32_u8 {
+        assert!(bench.closed.is_empty(), "{n} reports");
+        bench.authority(authority::Input::Up(SessionId(1), report(1 + u32::from(n % 8) * 512, n)));
+    }
+    assert!(bench.closed[0].1.contains("more reports of attached networks"), "{:?}", bench.closed);
+    // A node whose networks change all at once goes on telling of them, and loses no session.
+    let mut bench = Bench::new(1);
+    bench.client(1, Input::Networks(networks(1, 1).chain(networks(513, 1)).collect()));
+    bench.pass();
+    assert_eq!(bench.authority.networks_after(None).count(), 1_024);
+    for gateway in 2..200 {
+        bench.client(1, Input::Networks(networks(1, gateway).chain(networks(513, gateway)).collect()));
+        bench.now_ms += 50;
+        bench.client(1, Input::Tick);
+    }
+    bench.client(1, Input::Networks(networks(600, 9).collect()));
+    bench.pass();
+    assert_eq!((bench.closed.len(), bench.authority.networks_after(None).count()), (0, 512));
+    assert!(bench.authority.networks_after(None).all(|one| one.at.gateway_mac == mac(9)));
 }

@@ -1,5 +1,7 @@
 //! Rules of an NVE that asks, and of what the authority answers it.
 
+mod redirects;
+
 use super::*;
 use crate::mapping::Scopes;
 use crate::nva::authority::{self, Authority, LIMITS, SessionId, Settings};
@@ -37,7 +39,7 @@ struct Bench {
 
 impl Bench {
     fn new(held: u64) -> Self {
-        let record = || Record { choices: at(1), owner: name(1), sequence: 1, mac: None };
+        let record = || Record { choices: at(1), owner: name(1), sequence: 1, mac: None, since: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
         let settings = with_sessions(settings(1, LIMITS), |sessions| sessions.lease_ms = 10_000_000);
@@ -135,6 +137,7 @@ impl Bench {
                 | Effect::Provision(_)
                 | Effect::Found(..)
                 | Effect::Blocks(_)
+                | Effect::Own(..)
                 | Effect::Moves(_) => {}
             }
         }
@@ -393,7 +396,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
     let mut bench = Bench::new(10);
     let registry = Registry::new(
         nves(3),
-        [(key(1), Record { choices: at(1), owner: name(1), sequence: 1, mac: None })],
+        [(key(1), Record { choices: at(1), owner: name(1), sequence: 1, mac: None, since: 1 })],
         1,
         (0, 0),
     );
@@ -487,6 +490,7 @@ fn queries_in_flight_are_bounded() {
         router: false,
         blocks: true,
         bindings: false,
+        addresses: false,
     };
     let _ = client.step(0, Input::Down(welcome));
     let effects = client.step(0, Input::Misses((1..=3_000).map(key).collect()));
@@ -515,98 +519,6 @@ fn a_node_that_cannot_take_what_was_told_begins_anew() {
 }
 
 /// nve2 has an identifier, and nve1, the router, sees packets from it to some destinations.
-fn triangular(bench: &mut Bench, source: u64, destinations: impl IntoIterator<Item = u64>) {
-    let triangle = |destination| Triangle { source: key(source), destination: key(destination) };
-    bench.other(1, Up::Triangular(destinations.into_iter().map(triangle).collect()));
-}
-
-const OWN: u64 = 200;
-
-fn redirecting(held: u64) -> Bench {
-    let mut bench = Bench::new(held);
-    bench.client(Input::Attached(BTreeMap::from([(key(OWN), at(2).into())])));
-    bench.wait(1_000);
-    bench.hello(1);
-    bench
-}
-
-#[test]
-fn who_sends_by_a_router_is_told_where_its_packets_go_and_what_changes_of_it() {
-    let mut bench = redirecting(10);
-    triangular(&mut bench, OWN, [1, 2, 1]);
-    assert_eq!((bench.knows(), bench.queries.len(), bench.counts().redirected), (vec![1, 2], 0, 2));
-    assert_eq!(bench.redirected, [1, 2]);
-    bench.other(1, Up::Unregister { id: 1, key: key(1) });
-    assert_eq!(bench.knows(), [2]);
-    // It has a lifetime, and is asked for again only if it is used.
-    bench.wait(LIFETIME_MS / 100 * 92);
-    assert_eq!(bench.marked.len(), 1);
-    bench.misses([2]);
-    bench.wait(LIFETIME_MS / 2);
-    assert_eq!((bench.knows(), bench.queries.len()), (vec![2], 1));
-}
-
-#[test]
-fn a_redirect_comes_once_a_second_and_only_for_what_it_is_of_use() {
-    let mut bench = redirecting(10);
-    triangular(&mut bench, OWN, [1]);
-    bench.now_ms += 999;
-    triangular(&mut bench, OWN, [1]);
-    assert_eq!(bench.redirected, [1]);
-    bench.now_ms += 1;
-    triangular(&mut bench, OWN, [1]);
-    assert_eq!(bench.redirected, [1, 1]);
-    // Nobody's source or destination; a source of an NVE that follows everything or has no session; its own destination.
-    triangular(&mut bench, 77, [2]);
-    triangular(&mut bench, OWN, [78, OWN]);
-    triangular(&mut bench, 3, [OWN]);
-    let other = Key { sir_prefix: OTHER_SIR, ..key(2) };
-    bench.other(1, Up::Triangular(vec![Triangle { source: key(OWN), destination: other }]));
-    assert_eq!((bench.knows(), bench.redirected.len()), (vec![1], 2));
-    let authority::Triangles { redirected, needless, unheard } = bench.authority.triangles();
-    assert_eq!((redirected, needless, unheard), (2, 6, 0));
-}
-
-#[test]
-fn a_router_is_heard_at_a_rate_and_who_is_none_loses_its_session() {
-    let mut bench = redirecting(100);
-    for _ in 0..10 {
-        triangular(&mut bench, OWN, 1..=64);
-    }
-    let authority::Triangles { redirected, needless, unheard } = bench.authority.triangles();
-    assert_eq!((redirected, needless, unheard), (64, 136, 440));
-    bench.hello(3);
-    let before = bench.authority.nves().count();
-    bench.other(3, Up::Triangular(vec![Triangle { source: key(OWN), destination: key(70) }]));
-    assert_eq!((bench.authority.nves().count(), bench.redirected.len()), (before - 1, 64));
-}
-
-#[test]
-fn a_router_tells_only_while_the_authority_says_that_it_is_one() {
-    for router in [true, false] {
-        let mut client = Client::new(name(1), 1, 1, 1, None);
-        let seen = || Input::Triangles(vec![Triangle { source: key(1), destination: key(2) }]);
-        let _ = client.step(0, Input::Tick);
-        let _ = client.step(0, Input::Opened);
-        assert_eq!(client.step(0, seen()), []);
-        let welcome = Down::Welcome {
-            version: 1,
-            epoch: vec![1],
-            revision: 0,
-            lease_ms: 60_000,
-            router,
-            bindings: false,
-            blocks: true,
-        };
-        let _ = client.step(0, Input::Down(welcome));
-        assert_eq!(client.status().router, router);
-        let told = client.step(0, seen());
-        assert_eq!(told.len(), usize::from(router), "{told:?}");
-        let _ = client.step(0, Input::Closed("broken".to_owned()));
-        assert!(!client.status().router && client.step(2_000, seen()).is_empty());
-    }
-}
-
 /// An authority and what it sent to a session that asks.
 struct Asked(Authority, Vec<Down<crate::nva::message::Encoded>>, Vec<String>);
 

@@ -39,6 +39,7 @@ impl Bench {
                 | Effect::Found(..)
                 | Effect::Provision(_)
                 | Effect::Blocks(_)
+                | Effect::Own(..)
                 | Effect::Moves(_) => {}
             }
         }
@@ -62,6 +63,7 @@ impl Bench {
             router: false,
             blocks: true,
             bindings: false,
+            addresses: false,
         });
         let subscribed = self.ups.drain(..).find_map(|up| match up {
             Up::Subscribe(known, _) => Some(known),

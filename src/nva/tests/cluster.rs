@@ -5,13 +5,13 @@
 use super::flaws::SharedFlaw;
 use super::simulation::{Chance, SMALL, Table, Trace, apply, digests, seeds};
 use super::*;
-use crate::nva::authority::{self, Authority, CommitRules, SessionId, Settings};
-use crate::nva::client::{self, Client};
+use crate::nva::authority::{self, Authority, CommitRules, SessionId, Settings, Ticket};
+use crate::nva::client::{self, Client, OwnBlock};
 use crate::nva::codec::{read_down, write_down};
 use crate::nva::commits::Commit;
 use crate::nva::message::{Down, Encoded, Extent, Told, Up};
-use crate::nva::model::Record;
-use crate::nva::registry::Registry;
+use crate::nva::model::{Allocation, AllocationKey, Record, Resource};
+use crate::nva::registry::{AllocationRules, LocatorChange, Pool, Registry};
 use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer, TOKEN};
 use crate::nva::store::{Report, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,6 +22,13 @@ const KEYS: u64 = 8;
 const LEASE_MS: u32 = 3_000;
 const EPOCH: [u8; 16] = [7; 16];
 type Held = BTreeMap<Key, (String, Vec<Choice>)>;
+type Allocated = BTreeMap<AllocationKey, Allocation>;
+
+/// The authorities lease blocks for different times, as when that is being changed at one after the other.
+fn allocations(authority: usize) -> AllocationRules {
+    let pool = Pool { sir_prefix: SIR, prefix: "fd00:9::/62".parse().unwrap() };
+    AllocationRules { block_lease_ms: 6_000 << authority, pools: vec![pool] }
+}
 
 /// What all authorities write and follow.
 struct Shared {
@@ -35,6 +42,9 @@ struct Shared {
     forgotten: usize,
     /// Who had what after each revision.
     history: Vec<Held>,
+    /// What is allocated, and what was after each revision.
+    allocated: Allocated,
+    allocations: Vec<Allocated>,
 }
 
 impl Shared {
@@ -49,6 +59,12 @@ impl Shared {
             self.head = Head { revision: self.head.revision + 1, ..offer.head };
             self.records.extend(offer.commit.transaction.writes.iter().cloned());
             offer.commit.transaction.deletes.iter().for_each(|key| _ = self.records.remove(key));
+            for (key, allocation) in &offer.commit.transaction.allocations {
+                match allocation {
+                    Some(allocation) => _ = self.allocated.insert(*key, allocation.clone()),
+                    None => _ = self.allocated.remove(key),
+                }
+            }
             self.sessions.extend(offer.commit.opened.iter().map(|nve| (nve.to_string(), format!("nva{of}"))));
             self.told.push((self.head, Commit::clone(&offer.commit), of));
             self.note();
@@ -60,6 +76,7 @@ impl Shared {
         let held = self.records.iter().filter(|(_, record)| record.is_held());
         let held = held.map(|(key, record)| (*key, (record.owner.clone(), record.choices.clone())));
         self.history.push(held.collect());
+        self.allocations.push(self.allocated.clone());
     }
 }
 
@@ -108,6 +125,8 @@ struct Nve {
     /// The last request about each identifier, and the revision of the store when it was made.
     asked: BTreeMap<Key, (u64, u64)>,
     acknowledged: BTreeSet<Key>,
+    /// What it makes identifiers from.
+    blocks: Vec<OwnBlock>,
 }
 
 struct Cluster {
@@ -134,16 +153,19 @@ impl Cluster {
             sessions: BTreeMap::new(),
             forgotten: 0,
             history: Vec::new(),
+            allocated: BTreeMap::new(),
+            allocations: Vec::new(),
         };
         shared.note();
         let nve = |n: usize| Nve {
-            client: Client::new(name(n as u64 + 1), 1, AUTHORITIES, seed ^ n as u64, None),
+            client: Client::new(name(n as u64 + 1), 1, AUTHORITIES, seed ^ n as u64, None).leasing([SIR]),
             attached: BTreeSet::new(),
             stream: None,
             table: BTreeMap::new(),
             applying: VecDeque::new(),
             asked: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            blocks: Vec::new(),
         };
         Cluster {
             flaw,
@@ -162,6 +184,8 @@ impl Cluster {
     fn start(&mut self, s: usize) {
         let (head, records) = (self.shared.head, self.shared.records.clone());
         let registry = Registry::new(nves(NVES as u64), records, head.revision, (self.now_ms, 0));
+        let stored = self.shared.allocated.clone().into_iter().collect();
+        let registry = registry.with_allocations(allocations(s), stored, self.now_ms);
         let commits = CommitRules { batch: 5, is_shared: self.flaw != Some(SharedFlaw::StaleAnswers) };
         let epoch = EPOCH.to_vec();
         let settings = with_sessions(Settings { epoch, commits, ..settings(1, SMALL) }, |sessions| {
@@ -264,8 +288,10 @@ impl Cluster {
             server.heard = self.shared.told.len();
             if server.sequencer.replaced(self.shared.head).unwrap() {
                 let records = self.shared.records.clone().into_iter().collect();
+                let allocations = self.shared.allocated.clone().into_iter().collect();
                 let revision = self.shared.head.revision;
-                server.reports.push_back(Report::Replaced(Stored { revision, records, ..Stored::default() }));
+                let stored = Stored { revision, records, allocations, ..Stored::default() };
+                server.reports.push_back(Report::Replaced(stored));
                 server.again = false;
             }
             return;
@@ -327,10 +353,11 @@ impl Cluster {
                     let own = digests(&nve.table);
                     self.client(n, client::Input::Compared(own));
                 }
+                client::Effect::Blocks(own) => nve.blocks = own,
                 client::Effect::Tell(_)
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
-                | client::Effect::Blocks(_)
+                | client::Effect::Own(..)
                 | client::Effect::Moves(_) => {}
             }
         }
@@ -468,6 +495,15 @@ impl Cluster {
             // The lease of its sessions ended.
             395 => self.authority(s, authority::Input::Forgotten),
             _ if self.servers[s].is_none() => self.start(s),
+            396 => {
+                let (nve, sir_prefix) = (name(n as u64 + 1), SIR);
+                let change = LocatorChange::Allocate { nve, sir_prefix };
+                self.authority(s, authority::Input::Locator(Ticket(0), change));
+            }
+            397 => {
+                let change = LocatorChange::Free(Locator(0xfd00_0009_0000_0000 | self.chance.below(4)));
+                self.authority(s, authority::Input::Locator(Ticket(0), change));
+            }
             _ => {}
         }
         self.check();
@@ -513,6 +549,11 @@ impl Cluster {
                 let is_there = record.is_some_and(|record| record.is_held() && record.owner == name(n));
                 assert!(is_there, "{key} was acknowledged to nve{n} and is {record:?}");
             }
+            for own in nve.blocks.iter().filter(|own| self.now_ms < own.until_ms) {
+                let of = AllocationKey { sir_prefix: SIR, resource: Resource::Block(own.block) };
+                let owner = self.shared.allocated.get(&of).map(|it| it.owner.as_str());
+                assert_eq!(owner, Some(&*name(n)), "nve{n} makes identifiers of {own:?}");
+            }
             let known = nve.client.known().map_or(0, |known| known.revision as usize);
             let shown = self.shared.history[known].iter().map(|(key, (_, choices))| (key, choices));
             assert!(nve.table.iter().eq(shown), "nve{n} at {known}: {:?}", nve.table);
@@ -524,6 +565,8 @@ impl Cluster {
             let was = &self.shared.history[registry.revision() as usize];
             let was = was.iter().map(|(key, (owner, choices))| (key, (owner, choices)));
             assert!(known.eq(was), "an authority at {}", registry.revision());
+            let was = self.shared.allocations[registry.revision() as usize].iter();
+            assert!(registry.allocations().iter().eq(was), "allocations at {}", registry.revision());
         }
     }
 
@@ -533,6 +576,7 @@ impl Cluster {
         for (nve, n) in self.nves.iter().zip(1..) {
             let known = nve.client.known().map(|known| known.revision);
             assert_eq!(known, Some(self.shared.head.revision), "nve{n}: {:?}", nve.client.status());
+            assert_eq!(nve.blocks.len(), 1, "nve{n} has no block");
             for key in &nve.attached {
                 assert!(held.contains_key(key), "{key} of nve{n} is free, and not registered");
             }

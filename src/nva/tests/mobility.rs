@@ -1,6 +1,7 @@
 //! Laws of moves: every transition, everything said twice, late or never, an authority that dies in each state, two moves
 //! at once, and NVEs that lie.
 
+mod mended;
 mod world;
 
 use super::provision::{attachment, delete, network, rules};

@@ -61,8 +61,13 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     let mappings = std::env::var("ILAGATE_MAPPINGS").map_or(MAPPINGS, |text| text.parse().unwrap());
     let before = resident();
     // Of two hundred NVEs, in the order in which a store reads them.
-    let record =
-        |n: u64| Record { choices: at(n % 200 + 1), owner: name(n % 200 + 1), sequence: 1, mac: None };
+    let record = |n: u64| Record {
+        choices: at(n % 200 + 1),
+        owner: name(n % 200 + 1),
+        sequence: 1,
+        mac: None,
+        since: 1,
+    };
     let registry = Registry::new(nves(200), (0..mappings).map(|n| (key(n << 16), record(n))), 1, (0, 0));
     let held = resident().saturating_sub(before);
     println!("registry: {} bytes a mapping", held / mappings as usize);

@@ -9,7 +9,9 @@ fn config(directory: &Path, rest: &str) -> Config {
 node: {{name: nve1, state_dir: "{}"}}
 dpdk: {{workers: [1]}}
 sir_domains: [{{name: tasks, prefix: "2001:db8:dddd::/64"}}]
-ports: [{{name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}}]
+ports:
+  - {{name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}}
+  - {{name: a, device: net_null1, role: access}}
 {rest}
 "#,
         directory.display()
@@ -184,4 +186,54 @@ fn what_is_older_than_the_grace_period_is_not_begun_with_if_it_is_to_go_then() {
         // And the session asks for everything.
         assert_eq!(before.known == Known::default(), count == 0, "{grace}");
     }
+}
+
+#[test]
+fn a_clock_that_was_set_while_the_machine_runs_makes_nothing_stale() {
+    let uptime = |boot: &str, seconds| Uptime { boot: boot.to_owned(), seconds };
+    let content = |live_s, uptime| Content { live_s, uptime, ..Content::default() };
+    let year_s = 365 * 24 * 3_600;
+    for now_s in [0, 1_000, 1_000 + year_s] {
+        let then = content(1_000, Some(uptime("a", 50)));
+        assert_eq!(stale_s(&then, now_s, Some(&uptime("a", 57))), 7, "at {now_s}");
+    }
+    // After its restart, or where nobody knows, the wall clock counts.
+    for (then, now) in [
+        (Some(uptime("a", 50)), Some(uptime("b", 3))),
+        (None, Some(uptime("a", 57))),
+        (Some(uptime("a", 50)), None),
+    ] {
+        assert_eq!(stale_s(&content(1_000, then.clone()), 1_060, now.as_ref()), 60);
+        assert_eq!(stale_s(&content(1_000, then), 900, now.as_ref()), 0);
+    }
+    assert_eq!(stale_s(&content(0, Some(uptime("a", 50))), year_s, Some(&uptime("b", 57))), 0);
+    assert!(super::uptime().is_some_and(|now| now.seconds > 0 && !now.boot.is_empty()));
+}
+
+#[test]
+fn what_is_attached_and_followed_by_nobody_here_is_known_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let scopes =
+        "nva: {endpoints: [\"unix:/run/nva.sock\"], scopes: [{prefix: \"2001:db8:dddd:0:2fff::/80\"}]}";
+    let attached = r#"
+  - {port: a, mac: "02:00:00:00:01:01", identifiers: ["2001:db8:dddd:0:2000::1", "2001:db8:dddd:0:2000::2"]}"#;
+    let text = |more: &str| {
+        format!("{scopes}\nlocators: [{{prefix: \"fd00:1:0:1::/64\", domain: tasks}}]\nattachments:{more}")
+    };
+    let with = |more: &str| {
+        let config = config(directory.path(), &text(more));
+        let mut before = Before::read(&config).unwrap();
+        before.keep_own(&config);
+        (config, before)
+    };
+    let key = |n| told(n).key;
+    let (_, mut before) = with(attached);
+    assert!(before.own.is_empty());
+    let keeper = before.keep(stats()).unwrap().unwrap();
+    for (n, sequence) in [(1, Some(7)), (2, Some(8)), (3, Some(9)), (2, None)] {
+        keeper.notes().note(Update::own(key(n), sequence));
+    }
+    keeper.stop();
+    // One that is attached no longer is not had any more.
+    assert_eq!(with(attached).1.own, BTreeMap::from([(key(1), 7)]));
 }

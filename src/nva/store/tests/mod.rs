@@ -28,7 +28,10 @@ fn restore(from: &Path, to: &Path, epoch: u8, now_s: u64) -> Result<(Summary, Op
 fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
     let mac = sequence.is_multiple_of(2).then_some(Mac([2, 0, 0, 0, 0, sequence as u8]));
-    Record { choices: (0..locators).map(choice).collect(), owner: format!("nve{sequence}"), sequence, mac }
+    // Some were written again after they came to have their MAC address.
+    let since = if sequence.is_multiple_of(4) { sequence / 2 } else { sequence };
+    let owner = format!("nve{sequence}");
+    Record { choices: (0..locators).map(choice).collect(), owner, sequence, mac, since }
 }
 
 fn key(n: u64) -> Key {
