@@ -77,6 +77,15 @@ def moving(this, name):
     return None
 
 
+def end(this, name):
+    """The attachment stays where it was."""
+    try:
+        if move := moving(this, name):
+            ilactl(this, "abort", "--id", str(move["id"]))
+    except Refused as why:
+        print(f"ilagate: {why}", file=sys.stderr)
+
+
 def begin(this, names):
     begun = []
     try:
@@ -84,12 +93,13 @@ def begin(this, names):
             old = [vm["nve"] for vm in ilactl(this, "list") if vm["name"] == name and vm["nve"] != this["nve"]]
             if len(old) != 1:
                 raise Refused(f"attachment {name} is at {', '.join(old) or 'no other NVE'}; it can come from one only")
+            if not moving(this, name):
+                begun.append(name)
             words = ["--vlan", vlan] if vlan else []
-            move = ilactl(this, "move", name, "--from", old[0], "--to", this["nve"], "--port", this["port"], *words)
-            begun.append(str(move["id"]))
+            ilactl(this, "move", name, "--from", old[0], "--to", this["nve"], "--port", this["port"], *words)
     except Refused:
-        for number in begun:
-            ilactl(this, "abort", "--id", number)
+        for name in begun:
+            end(this, name)
         raise
 
 
@@ -104,8 +114,8 @@ def hook(operation, reason, domain):
         begin(this, names)
         return
     for name, _ in names:
-        if reason == "failed" and (move := moving(this, name)):
-            ilactl(this, "abort", "--id", str(move["id"]))
+        if reason == "failed":
+            end(this, name)
         if reason == "migrated":
             for vm in ilactl(this, "list", "--moves"):
                 ours = [move for move in vm["moves"] if move["from"] == this["nve"] and move["state"] == "prepared"]

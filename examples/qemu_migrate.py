@@ -15,6 +15,8 @@ environment variables (ILACTL_NVA, ILACTL_TLS_CERT, ILACTL_TLS_KEY, ILACTL_TLS_C
 4. At the new host QEMU resumes it: `ilactl vm arrived`. The new host delivers what it held.
 
 Whatever fails before the guest runs at the new host ends the move (`ilactl vm abort`): the guest goes on where it was.
+It is never started there before it is certain that it cannot run at the new host, too; who cannot be asked is left to
+the operator, and the last line says so.
 """
 
 import argparse
@@ -41,6 +43,14 @@ class Failed(Exception):
     """The migration failed; the text says why."""
 
 
+class Ended(Failed):
+    """QEMU is there no more."""
+
+
+class Refused(Failed):
+    """The authority refuses it."""
+
+
 class Qmp:
     """The QEMU Machine Protocol on a Unix socket."""
 
@@ -62,17 +72,23 @@ class Qmp:
             except TimeoutError:
                 raise Failed(f"QEMU at {self.path} does not answer within {PROTOCOL_S} s") from None
             except OSError as why:
-                raise Failed(f"QEMU at {self.path}: {why}") from None
+                raise Ended(f"QEMU at {self.path} has ended: {why}") from None
             if not data:
-                raise Failed(f"QEMU at {self.path} has ended")
+                raise Ended(f"QEMU at {self.path} has ended")
             self.rest += data
         line, self.rest = self.rest.split(b"\n", 1)
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError as why:
+            raise Failed(f"QEMU at {self.path} says what is no JSON: {why}") from None
 
     def does(self, command, **arguments):
         """Runs a command; what it returns."""
         request = {"execute": command, "arguments": arguments} if arguments else {"execute": command}
-        self.socket.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            self.socket.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as why:
+            raise Ended(f"QEMU at {self.path} has ended: {why}") from None
         while True:
             answer = self._line()
             if "event" in answer:
@@ -112,8 +128,11 @@ class Move:
         except (OSError, subprocess.TimeoutExpired) as why:
             raise Failed(f"`{self.args.ilactl} vm {words[0]}`: {why}") from None
         if done.returncode != 0:
-            raise Failed(f"`{self.args.ilactl} vm {' '.join(words)}`: {done.stderr.strip() or done.stdout.strip()}")
-        return json.loads(done.stdout)
+            raise Refused(f"`{self.args.ilactl} vm {' '.join(words)}`: {done.stderr.strip() or done.stdout.strip()}")
+        try:
+            return json.loads(done.stdout)
+        except ValueError as why:
+            raise Failed(f"`{self.args.ilactl} vm {words[0]}` says what is no JSON: {why}") from None
 
     def say(self, word):
         """Tells the authority what has happened to the guest."""
@@ -124,7 +143,17 @@ class Move:
         args = self.args
         vlan = ["--vlan", args.vlan] if args.vlan else []
         words = ["--from", args.old, "--to", args.new, "--port", args.port, *vlan]
-        self.id = self.ilactl("move", args.vm, *words)["id"]
+        try:
+            self.id = self.ilactl("move", args.vm, *words)["id"]
+        except Refused:
+            raise
+        except Failed:
+            # It may have begun.
+            for vm in self.ilactl("list", "--moves"):
+                ours = [move for move in vm["moves"] if move["to"] == args.new and move["state"] in ("preparing", "prepared")]
+                if vm["name"] == args.vm and ours:
+                    self.ilactl("abort", "--id", str(ours[0]["id"]))
+            raise
 
     def leave(self):
         """Holds the copy back, until the old host sends on what comes for the guest."""
@@ -160,10 +189,39 @@ class Move:
             self.say("detached")
         self.say("arrived")
 
+    def runs_there(self):
+        """Whether the guest runs at the new host. If not, it never will when this returns."""
+        try:
+            # Before the copy is complete, this has it wait when it is.
+            self.target.does("stop")
+        except Ended:
+            return False
+        if self.target.happened("RESUME"):
+            self.target.does("cont")
+            return True
+        try:
+            self.target.does("quit")
+        except Ended:
+            pass
+        return False
+
     def fail(self):
-        """The guest goes on where it was, if it does not run at the new host."""
+        """The guest goes on where it was, unless it runs at the new host; whether it does."""
         try:
             self.source.does("migrate_cancel")
+        except Failed as why:
+            print(f"qemu_migrate: {why}", file=sys.stderr)
+        try:
+            if self.runs_there():
+                self.say("arrived")
+                return True
+        except Failed as why:
+            print(
+                f"qemu_migrate: {why}\nqemu_migrate: it is not known whether {self.args.vm} runs at {self.args.new}: end QEMU there, "
+                f"`cont` at {self.args.source}, and `ilactl vm abort --id {self.id}`", file=sys.stderr,
+            )  # fmt: skip
+            return False
+        try:
             if self.source.does("query-status")["status"] in ("paused", "postmigrate", "finish-migrate"):
                 self.source.does("cont")
         except Failed as why:
@@ -172,6 +230,7 @@ class Move:
             self.ilactl("abort", "--id", str(self.id))
         except Failed as why:
             print(f"qemu_migrate: {why}", file=sys.stderr)
+        return False
 
 
 def interrupted(number, _frame):
@@ -201,9 +260,12 @@ def main():
         move.copy()
         move.arrive()
     except Failed as why:
+        # Nothing interrupts what brings the guest back.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         print(f"qemu_migrate: {why}", file=sys.stderr)
-        if not move.target.happened("RESUME"):
-            move.fail()
+        if move.fail():
+            print(f"qemu_migrate: {args.vm} is at {args.new} all the same", file=sys.stderr)
         sys.exit(1)
     away = move.times["arrived"] - move.times["detached"]
     print(f"{args.vm} is at {args.new}: paused for {move.times['pause'] * 1000:.0f} ms, held for {away * 1000:.0f} ms")

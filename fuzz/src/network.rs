@@ -124,6 +124,7 @@ fn move_some(rib: &mut Rib) {
             tunnel,
             in_flight: Some(in_flight),
             until_ms: u64::MAX,
+            may_send: tunnel.is_some(),
         })
     };
     let tunnel = Some(TunnelEnds { from: own, to: other });

@@ -59,6 +59,7 @@ pub fn attachments() -> Vec<AttachmentView> {
                 .map(|(kind, packets)| RefusedView { kind: kind.into(), packets })
                 .into(),
             quarantined: true,
+            silent: Vec::new(),
             origin: "nva".into(),
         },
         AttachmentView {
@@ -71,6 +72,7 @@ pub fn attachments() -> Vec<AttachmentView> {
             identifiers: vec!["2001:db8:dddd:0:2000::4".into()],
             refused: Vec::new(),
             quarantined: false,
+            silent: Vec::new(),
             origin: "config".into(),
         },
     ]
