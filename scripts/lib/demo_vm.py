@@ -57,15 +57,19 @@ print("sent", sent, md5.hexdigest(), flush=True)
 """
 
 
-def migrates(net, vm, old, new):
-    """Runs the program that migrates a guest and moves its attachment; what it says."""
-    words = [
+def migration(net, vm, old, new):
+    """The command that migrates a guest and moves its attachment, to a QEMU that waits at the new host."""
+    return [
         "env", f"ILACTL_NVA={net.nva.endpoint}",
         "/usr/bin/python3", os.path.join(ROOT, "examples", "qemu_migrate.py"), "vm", "--from", net.names[old],
         "--to", net.names[new], "--port", "vm", "--source", vm.control(old), "--target", vm.control(new),
         "--uri", vm.expects(new), "--ilactl", binary("ilactl"),
     ]  # fmt: skip
-    said = net.fab.run(words).strip()
+
+
+def migrates(net, vm, old, new):
+    """Runs it; what it says."""
+    said = net.fab.run(migration(net, vm, old, new)).strip()
     vm.runs_at = new
     return said
 
