@@ -247,8 +247,7 @@ impl Manage for ManageService {
     ) -> Result<Response<v1::MoveAnswer>, Status> {
         let (author, sight) = self.admit(request.extensions(), OperatorRole::Operator)?;
         let said = moves::read_say(request.into_inner())?;
-        let asked = said.clone();
-        self.may(move |authority| rights::of_word(authority, &sight, &asked)).await?;
+        let said = self.may(move |authority| rights::of_word(authority, &sight, said)).await?;
         let (id, revision) =
             self.handle.say_of_move(said, author).await?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::MoveAnswer { id, revision }))

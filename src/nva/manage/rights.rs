@@ -43,7 +43,13 @@ pub(super) fn of_change(
     if sight.is_all() {
         return Ok(change);
     }
-    let before = authority.registry().catalogue().wanted(key);
+    let catalogue = authority.registry().catalogue();
+    // Whose an entry of a later release is, this one cannot tell.
+    let is_unread = catalogue.unread().any(|(unread, _)| unread == key);
+    if matches!(key.name, ObjectName::Network(_)) || is_unread {
+        return denied(key);
+    }
+    let before = catalogue.wanted(key);
     let new = match &change {
         Change::Add(entry, _) | Change::Set(entry, ..) => Some(entry),
         Change::Delete(_) => None,
@@ -57,11 +63,13 @@ pub(super) fn of_change(
     if !new.into_iter().chain(before.map(|(entry, _)| entry)).all(is_own) {
         return denied(key);
     }
-    let seen = before.map(|(_, sequence)| sequence);
-    Ok(match change {
-        Change::Set(entry, text, expected) => Change::Set(entry, text, expected.or(seen)),
-        Change::Delete(expected) => Change::Delete(expected.or(seen)),
-        change @ Change::Add(..) => change,
+    // What is not there yet may be made by somebody else before this is judged.
+    Ok(match (change, before.map(|(_, sequence)| sequence)) {
+        (Change::Set(entry, text, expected), Some(seen)) => Change::Set(entry, text, expected.or(Some(seen))),
+        (Change::Set(entry, text, None), None) => Change::Add(entry, text),
+        (Change::Delete(expected), Some(seen)) => Change::Delete(expected.or(Some(seen))),
+        (Change::Delete(_), None) => return Err(format!("there is no {key}")),
+        (change @ (Change::Add(..) | Change::Set(..)), _) => change,
     })
 }
 
@@ -77,22 +85,40 @@ pub(super) fn of_move(authority: &Authority, sight: &Sight, request: &MoveReques
     if sight.is_all() || is_own { Ok(()) } else { denied(key) }
 }
 
-/// Whether somebody may say something of a move.
+/// What somebody says of a move, if somebody may say that. An operator of some networks says it of the one that was looked
+/// at now, and not of one that others begin meanwhile.
 ///
 /// # Errors
-/// It may be one of others.
-pub(super) fn of_word(authority: &Authority, sight: &Sight, said: &MoveCommand) -> Result<(), String> {
-    let mut meant = authority.moves().iter().filter(|one| match &said.which {
+/// It may be one of others, or there is none.
+pub(super) fn of_word(
+    authority: &Authority,
+    sight: &Sight,
+    mut said: MoveCommand,
+) -> Result<MoveCommand, String> {
+    if sight.is_all() {
+        return Ok(said);
+    }
+    let meant = authority.moves().iter().filter(|one| match &said.which {
         Which::Id(id) => one.id == *id,
         Which::Of(attachment, nve) => {
             one.attachment == *attachment && nve.as_ref().is_none_or(|nve| one.role(nve).is_some())
         }
     });
     let is_own = |networks: &[String]| sight.of_all(&networks.iter().map(String::as_str).collect::<Vec<_>>());
-    match meant.find(|one| !sight.is_all() && !is_own(&one.networks)) {
-        Some(other) => denied(format!("the move of {}", other.attachment)),
-        None => Ok(()),
+    let meant: Vec<_> = meant.collect();
+    if let Some(other) = meant.iter().find(|one| !is_own(&one.networks)) {
+        return denied(format!("the move of {}", other.attachment));
     }
+    said.which = match meant[..] {
+        [] => {
+            return Err(
+                "there is no such move; `ilactl vm list --moves` shows those that are there".to_owned()
+            );
+        }
+        [one] => Which::Id(one.id),
+        [..] => return Err("several moves are meant; name one of them by --id".to_owned()),
+    };
+    Ok(said)
 }
 
 #[cfg(test)]
@@ -200,9 +226,16 @@ mod tests {
         let vm1 = attachment("vm1", "red");
         let delete = |expected| of_change(&authority, &own, &key(&vm1), Change::Delete(expected)).unwrap();
         assert_eq!((delete(None), delete(Some(3))), (Change::Delete(Some(8)), Change::Delete(Some(3))));
-        assert!(
-            of_change(&authority, &own, &key(&attachment("vm2", "green")), Change::Delete(None)).is_err()
-        );
+        for other in
+            [attachment("vm2", "green"), attachment("vm9", "red"), network("green", 3), network("x", 9)]
+        {
+            assert!(of_change(&authority, &own, &key(&other), Change::Delete(None)).is_err());
+        }
+        // What somebody else makes meanwhile is not replaced.
+        let new = attachment("vm9", "red");
+        let set = Change::Set(new.clone(), new.written().to_owned(), None);
+        let add = Change::Add(new.clone(), new.written().to_owned());
+        assert_eq!(of_change(&authority, &own, &key(&new), set), Ok(add));
     }
 
     #[test]
