@@ -59,6 +59,7 @@ fn hello(nve: &str) -> up::Message {
         asks: false,
         digests: false,
         moves: Vec::new(),
+        groups: false,
     })
 }
 

@@ -12,6 +12,7 @@ pub use super::blocks::OwnBlock;
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
+pub use super::failover::{GroupPart, GroupTold, NodeGroups};
 pub use super::finds::MacCounts;
 pub use super::message::Extent;
 pub use super::mobility::{NodeMoves, Sight};
@@ -21,6 +22,7 @@ pub use interface::{Effect, Input, News, Status};
 
 use super::blocks::Blocks;
 use super::cache::{Cache, Changes};
+use super::failover::ToldGroups;
 use super::finds::Finds;
 use super::follower::{Follower, Work};
 use super::message::{AttachedNetwork, Down, Modes, Up, VERSION};
@@ -127,6 +129,7 @@ pub struct Client {
     /// How attachments may move to the node and from it.
     modes: Modes,
     moves: Sightings,
+    groups: ToldGroups,
     /// How long what it follows is good without a session; without an end if there is none.
     grace: Option<GraceTimer>,
     /// Whether something of the cache is being applied.
@@ -168,6 +171,7 @@ impl Client {
             wanted_objects: None,
             modes: Modes::default(),
             moves: Sightings::default(),
+            groups: ToldGroups::default(),
             grace: None,
             applying: false,
             ticked_ms: None,
@@ -267,6 +271,7 @@ impl Client {
                     asks,
                     digests: true,
                     moves: self.modes,
+                    groups: self.wanted_objects.is_some(),
                 }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
@@ -309,6 +314,9 @@ impl Client {
         }
         self.effects.extend(self.blocks.take_changed().map(Effect::Blocks));
         self.follow_the_cache();
+        if let Some(groups) = self.groups.next() {
+            self.effects.push(Effect::Groups(groups));
+        }
         self.follow_the_operators();
         self.tell_of_networks(now_ms);
         self.follow_the_moves(now_ms);
@@ -383,7 +391,7 @@ impl Client {
             self.refusals.remove(&key);
             self.registrations.remove(&key);
             // What has moved is the other NVE's.
-            if self.moves.has_left(&key) {
+            if self.moves.has_left(&key) || self.groups.has(&key) {
                 continue;
             }
             // The authority may have it from before, whatever it answered last: to release it is never wrong.
@@ -443,6 +451,7 @@ impl Client {
                     self.effects.push(Effect::Tell(News::NoBlocks));
                 }
                 self.moves.begin();
+                self.groups.begin();
                 if let Some(wanted) = &mut self.wanted_objects {
                     wanted.begin(epoch.clone());
                     self.effects.push(Effect::Up(Up::Provision));
@@ -518,6 +527,7 @@ impl Client {
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
             (State::Live(_), Down::Moves(part)) if !self.modes.is_empty() => self.moves.receive(part),
+            (State::Live(_), Down::Groups(part)) if self.wanted_objects.is_some() => self.groups.receive(part),
             (State::Live(_), Down::Digest { revision, mappings, objects }) => {
                 let own = self.wanted_objects.as_ref().and_then(Wanted::word);
                 if let Some((told, own)) = objects.zip(own)

@@ -10,6 +10,7 @@ use super::event::{By, Event as Happened, Kind};
 use super::listen::{CALLS_IN_ALL, Peer};
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
+use super::failover::GroupWish;
 use super::registry::moving::{MoveCommand, MoveRequest};
 use super::registry::{LocatorChange, Registry};
 use super::store::{Order, Report, Running, Snapshot, StoreError};
@@ -153,6 +154,17 @@ impl AuthorityHandle {
         self.ask(Box::new(move |ticket| Input::MoveSaid(ticket, who, said)), author).await
     }
 
+    /// Does something to a group. Gives its sequence and the revision, or why not.
+    pub(super) async fn wish(&self, wish: GroupWish, author: Author) -> Result<Released, Gone> {
+        let who = author.who.clone();
+        self.ask(Box::new(move |ticket| Input::Group(ticket, who, wish)), author).await
+    }
+
+    /// Lets groups fail over although many NVEs vanished. Gives how many these are, or why not.
+    pub(super) async fn release_brake(&self, author: Author) -> Result<Released, Gone> {
+        self.ask(Box::new(Input::ReleaseBrake), author).await
+    }
+
     /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.
     pub(super) async fn change(
         &self,
@@ -235,7 +247,7 @@ pub struct Server {
 #[must_use]
 pub fn pair(
     Running { stored, rules: commits, orders, reports, thread }: Running,
-    Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
+    Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves, groups }: Configured,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -255,6 +267,7 @@ pub fn pair(
     let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
     let registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
     let registry = registry.with_moves(moves, stored.moves, (0, settings.began_unix_ms));
+    let registry = registry.with_groups(groups, stored.groups);
     let mut registry = registry.with_allocations(allocations, stored.allocations, 0);
     if stored.restored {
         registry = registry.restored(0);

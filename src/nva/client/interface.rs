@@ -8,6 +8,7 @@ use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
 use crate::nva::finds::MacCounts;
 use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, MoveId, Told, Triangle, Up};
+use crate::nva::failover::NodeGroups;
 use crate::nva::mobility::{NodeMoves, Sight};
 use crate::nva::model::{Binding, Key, Known, Network};
 use crate::nva::wanted::Objects;
@@ -80,6 +81,8 @@ pub enum Effect {
     Found(Network, Vec<FoundMac>),
     /// These are all moves that concern the node. One that was among them and is not is over. They stay without a session.
     Moves(Arc<NodeMoves>),
+    /// The node is a member of these groups.
+    Groups(Arc<NodeGroups>),
     /// Tell the operator.
     Tell(News),
 }

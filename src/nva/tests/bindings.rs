@@ -253,8 +253,7 @@ fn questions_by_mac_address_are_bounded_for_each_nve() {
         boot: 2,
         asks: false,
         digests: false,
-        moves: Modes::default(),
-    };
+        moves: Modes::default(), groups: false };
     bench.authority(authority::Input::Up(id, hello));
     let question = |number| Up::FindMacs { id: number, network: RED, macs: vec![mac(5); QUERY_KEYS] };
     bench.told.clear();

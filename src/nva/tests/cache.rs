@@ -70,8 +70,7 @@ impl Bench {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(),
-            },
+                moves: Modes::default(), groups: false },
         );
     }
 
@@ -344,8 +343,7 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
         boot: 1,
         asks: true,
         digests: false,
-        moves: Modes::default(),
-    };
+        moves: Modes::default(), groups: false };
     bench.authority(authority::Input::Up(SessionId(900), hello));
     bench.authority(authority::Input::Closed(SessionId(900)));
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
@@ -417,8 +415,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
             boot: 1,
             asks: true,
             digests: false,
-            moves: Modes::default(),
-        };
+            moves: Modes::default(), groups: false };
         bench.authority(authority::Input::Up(id, hello));
         bench.authority(authority::Input::Closed(id));
         bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0, mac: None });
@@ -622,8 +619,7 @@ impl Asked {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(),
-            },
+                moves: Modes::default(), groups: false },
         );
         asked
     }
@@ -701,8 +697,7 @@ fn a_session_follows_so_many_identifiers_and_the_oldest_leave() {
         boot: 1,
         asks: false,
         digests: false,
-        moves: Modes::default(),
-    };
+        moves: Modes::default(), groups: false };
     asked.step(now_ms, authority::Input::Up(SessionId(6), hello));
     let mut told = |number: u64| {
         let release = Up::Unregister { id: number, key: key(number) };

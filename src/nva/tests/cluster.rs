@@ -589,8 +589,7 @@ fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
         boot: 1,
         asks: false,
         digests: false,
-        moves: Modes::default(),
-    };
+        moves: Modes::default(), groups: false };
     assert_eq!(commits(up(hello)), 1);
     assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
     // Nothing that it asks for comes before it is open.

@@ -30,8 +30,7 @@ fn hello(authority: &mut Authority, id: SessionId) {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(),
-            },
+                moves: Modes::default(), groups: false },
         ),
     );
 }

@@ -85,8 +85,7 @@ impl Bench {
                 boot: 1,
                 asks: false,
                 digests,
-                moves: Modes::default(),
-            },
+                moves: Modes::default(), groups: false },
         );
     }
 
@@ -407,8 +406,7 @@ fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
             boot: 2,
             asks: false,
             digests: false,
-            moves: Modes::default(),
-        },
+            moves: Modes::default(), groups: false },
     );
     bench.up(9, Up::Complete);
     bench.step(Input::Committed(Ok(())));

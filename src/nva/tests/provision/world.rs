@@ -246,8 +246,7 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
                     boot: 1,
                     asks: false,
                     digests: false,
-                    moves: Modes::default(),
-                },
+                    moves: Modes::default(), groups: false },
             ),
         );
         ends
