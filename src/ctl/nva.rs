@@ -2,7 +2,7 @@
 
 pub(super) mod allocations;
 mod events;
-pub(super) mod groups;
+mod groups;
 mod locator;
 mod networks;
 pub(super) mod wanted;

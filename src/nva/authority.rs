@@ -480,7 +480,10 @@ impl Authority {
         let why = if self.registry.knows(&nve) {
             format!("{nve} is in nves and may come back; take it out there and reload, or release one by one")
         } else if let Some(group) = self.registry.groups().of(&nve).next() {
-            format!("{nve} is a member of group {0}; delete that first: ilactl nva group delete {0}", group.name)
+            format!(
+                "{nve} is a member of group {0}; delete that first: ilactl nva group delete {0}",
+                group.name
+            )
         } else if self.registry.count_of(&nve) == 0 {
             format!("`{nve}` has nothing registered; `ilactl nva nves` lists who has")
         } else {

@@ -527,7 +527,9 @@ impl Client {
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
             (State::Live(_), Down::Moves(part)) if !self.modes.is_empty() => self.moves.receive(part),
-            (State::Live(_), Down::Groups(part)) if self.wanted_objects.is_some() => self.groups.receive(part),
+            (State::Live(_), Down::Groups(part)) if self.wanted_objects.is_some() => {
+                self.groups.receive(part)
+            }
             (State::Live(_), Down::Digest { revision, mappings, objects }) => {
                 let own = self.wanted_objects.as_ref().and_then(Wanted::word);
                 if let Some((told, own)) = objects.zip(own)

@@ -11,8 +11,8 @@ mod node;
 mod silence;
 mod told;
 
-pub(in crate::nva) use brake::{Turn as BrakeTurn, Vanished};
 pub use brake::{Brake, BrakeRules, Braked};
+pub(in crate::nva) use brake::{Turn as BrakeTurn, Vanished};
 pub use groups::{GroupCounts, Groups};
 pub use model::{
     Cause, Group, GroupKind, GroupPart, GroupRequest, GroupRules, GroupTold, GroupWish, GroupsPart, Member,

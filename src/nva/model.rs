@@ -168,7 +168,8 @@ impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Transaction { writes, deletes, objects, moves, groups, ends_restoration, completed, allocations } = self;
+        let Transaction { writes, deletes, objects, moves, groups, ends_restoration, completed, allocations } =
+            self;
         let is_same = writes.is_empty() && deletes.is_empty() && objects.is_empty() && moves.is_empty();
         is_same && groups.is_empty() && completed.is_empty() && allocations.is_empty() && !ends_restoration
     }

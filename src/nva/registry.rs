@@ -592,7 +592,8 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, restored, completed, records, objects, moves, groups, allocations, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, moves, groups, allocations, .. } =
+            stored;
         let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
         let moves = self.moves.differences(moves);

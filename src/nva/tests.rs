@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod drift;
 mod events;
+mod failover;
 mod flaws;
 mod mirror;
 mod mobility;

@@ -1,9 +1,9 @@
 //! What to ask an authority.
 
 use super::ends::PolicyArgs;
+use super::groups::GroupCommand;
 use crate::config::NvaEndpoint;
 use crate::ctl::nva::allocations::AllocatedLocatorCommand;
-use crate::ctl::nva::groups::GroupCommand;
 use clap::Subcommand;
 use std::path::PathBuf;
 

@@ -2,99 +2,14 @@
 
 use crate::api::manage::manage_client::ManageClient;
 use crate::api::manage::{self as v1, group_write_request::What};
+use crate::ctl::args::{GroupCommand, GroupKind, GroupMember};
 use crate::ctl::client::ask;
 use crate::ctl::error::CtlError;
 use crate::ctl::events::time;
 use crate::ctl::output::{Output, Table, duration, or_dash};
-use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use std::time::Duration;
 use tonic::transport::Channel;
-
-/// Groups of NVEs at which an attachment stands for hot failover.
-#[derive(Debug, Subcommand)]
-pub enum GroupCommand {
-    /// List them, and whether nobody fails over
-    List {
-        /// Only those that this NVE is a member of
-        #[arg(long, value_name = "NVE")]
-        nve: Option<String>,
-    },
-    /// Show one, with what happened when
-    Show {
-        /// Its name
-        name: String,
-    },
-    /// Declare one for an attachment that is at its first member
-    Add {
-        /// Its name
-        name: String,
-        /// Name of the attachment, the same at all members
-        #[arg(long, value_name = "NAME")]
-        attachment: String,
-        /// An NVE, with the port and the VLAN tag there if they are others than at the first one, and its weight if it is
-        /// shared: NVE[:PORT[.VLAN]][=WEIGHT]. The first one is the primary
-        #[arg(long = "member", value_name = "MEMBER", required = true, value_parser = member)]
-        members: Vec<Member>,
-        /// Who has the identifiers
-        #[arg(long, value_enum, default_value_t = Kind::Primary)]
-        kind: Kind,
-    },
-    /// Declare one no longer; the attachment stays where it is
-    #[command(visible_alias = "del")]
-    Delete {
-        /// Its name
-        name: String,
-    },
-    /// Bring the identifiers of one back to its primary, or to all members that share them
-    Return {
-        /// Its name
-        name: String,
-        /// To this member instead
-        #[arg(long, value_name = "NVE")]
-        to: Option<String>,
-    },
-    /// Let groups fail over although too many NVEs vanished at once: they are lost
-    ReleaseBrake,
-}
-
-/// Who has the identifiers of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// The first member; the others are its standbys, in their order
-    Primary,
-    /// All members, by weight
-    Shared,
-}
-
-/// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    nve: String,
-    port: String,
-    vlan: Option<u16>,
-    weight: u16,
-}
-
-/// Reads `NVE[:PORT[.VLAN]][=WEIGHT]`.
-fn member(text: &str) -> Result<Member, String> {
-    let number = |what: &str, text: &str| {
-        text.parse::<u16>().map_err(|_| format!("`{text}` is no {what}; write a number"))
-    };
-    let (place, weight) = match text.rsplit_once('=') {
-        Some((place, weight)) => (place, number("weight", weight)?),
-        None => (text, 1),
-    };
-    let (nve, at) = place.split_once(':').unwrap_or((place, ""));
-    let (port, vlan) = match at.split_once('.') {
-        Some((port, vlan)) => (port, Some(number("VLAN tag", vlan)?)),
-        None => (at, None),
-    };
-    if nve.is_empty() || place.contains(':') && port.is_empty() {
-        return Err(format!("`{text}` is no member; write NVE[:PORT[.VLAN]][=WEIGHT]"));
-    }
-    Ok(Member { nve: nve.to_owned(), port: port.to_owned(), vlan, weight })
-}
 
 #[derive(Serialize)]
 struct MemberView {
@@ -183,10 +98,10 @@ pub(super) async fn run(
         }
         GroupCommand::Add { name, attachment, members, kind } => {
             let kind = match kind {
-                Kind::Primary => "primary",
-                Kind::Shared => "shared",
+                GroupKind::Primary => "primary",
+                GroupKind::Shared => "shared",
             };
-            let member = |Member { nve, port, vlan, weight }: Member| v1::GroupMemberWanted {
+            let member = |GroupMember { nve, port, vlan, weight }: GroupMember| v1::GroupMemberWanted {
                 nve,
                 port,
                 vlan: vlan.map(u32::from),
@@ -286,26 +201,4 @@ fn show(out: &mut Output<'_>, group: GroupView) -> Result<(), CtlError> {
         table.row(vec![time(*time_ms), what.clone(), who, how.escape_debug().to_string()]);
     }
     table.write(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_member_is_an_nve_with_its_place_and_its_weight() {
-        let of = |nve: &str, port: &str, vlan, weight| Member {
-            nve: nve.to_owned(),
-            port: port.to_owned(),
-            vlan,
-            weight,
-        };
-        assert_eq!(member("nve1"), Ok(of("nve1", "", None, 1)));
-        assert_eq!(member("nve1=3"), Ok(of("nve1", "", None, 3)));
-        assert_eq!(member("nve2:access0"), Ok(of("nve2", "access0", None, 1)));
-        assert_eq!(member("nve2:access0.22=7"), Ok(of("nve2", "access0", Some(22), 7)));
-        for wrong in ["", ":access0", "nve2:", "nve2:a.x", "nve2=x", "nve2:.22", "nve2:a.70000"] {
-            assert!(member(wrong).is_err(), "{wrong}");
-        }
-    }
 }

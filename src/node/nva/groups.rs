@@ -123,8 +123,7 @@ impl Members {
             match self.parts.get_mut(name) {
                 Some(part) => part.told = told.clone(),
                 None => {
-                    let part =
-                        Part { told: told.clone(), at: None, is_ordered: false, is_introduced: false };
+                    let part = Part { told: told.clone(), at: None, is_ordered: false, is_introduced: false };
                     self.parts.insert(name.clone(), part);
                 }
             }
@@ -161,7 +160,8 @@ impl Members {
         let is_there = |name: &String| config.attachments.iter().any(|one| one.name.as_ref() == Some(name));
         let is_wanted = |name: &String| wanted.all.contains_key(&ObjectName::Attachment(name.clone()));
         let parts = &self.parts;
-        let is_standby = |at: &AttachmentKey| parts.values().any(|part| part.at == Some(*at) && part.is_ordered);
+        let is_standby =
+            |at: &AttachmentKey| parts.values().any(|part| part.at == Some(*at) && part.is_ordered);
         let effects = &mut self.effects;
         self.over.retain(|(at, name)| {
             let waits = is_there(name) && !is_wanted(name);

@@ -7,7 +7,6 @@ use crate::nva::failover::{
 };
 use crate::nva::message::Ticket;
 use crate::nva::model::Transaction;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Authority {
@@ -59,7 +58,8 @@ impl Authority {
 
     /// Has the groups fail over whose members are lost, unless too many NVEs are.
     pub(super) fn fail_over(&mut self, now_ms: u64) {
-        if self.registry.groups().is_empty() {
+        // A registry that was restored may lack who has what.
+        if self.registry.groups().is_empty() || self.registry.restoration().is_some() {
             return;
         }
         let lost = self.lost(now_ms);
@@ -69,13 +69,12 @@ impl Authority {
         }
         let is_lost = |nve: &str| lost.iter().any(|(lost, _)| **lost == *nve);
         let is_there = |nve: &str| self.sessions.takes_groups(nve) || self.elsewhere.contains_key(nve);
-        let groups: BTreeSet<&str> = lost
-            .iter()
-            .flat_map(|(nve, _)| self.registry.groups().of(nve))
-            .filter(|group| self.registry.may_fail_over(group, &is_lost, &is_there))
-            .map(|group| group.name.as_str())
-            .collect();
-        groups.into_iter().for_each(|name| self.commits.fail_over(name, Cause::Lease));
+        for (nve, _) in &lost {
+            let cause = self.sessions.silence.cause(nve).unwrap_or(Cause::Lease);
+            let groups = self.registry.groups().of(nve).filter(|group| group.is_active(nve));
+            let groups = groups.filter(|group| self.registry.may_fail_over(group, &is_lost, &is_there));
+            groups.for_each(|group| self.commits.fail_over(&group.name, cause));
+        }
     }
 
     /// The members of groups whose lease is over, and when they were heard last.
@@ -88,11 +87,16 @@ impl Authority {
 
     fn judge_brake(&mut self, lost: &[Vanished], now_ms: u64) {
         // One that was never there did not vanish.
-        let was_there = |nve: &str| self.registry.count_of(nve) > 0 || self.registry.groups().count_of(nve) > 0;
-        let away = self.sessions.silence.iter().filter(|(nve, _)| was_there(nve));
+        let (registry, silence) = (&self.registry, &self.sessions.silence);
+        let was_there = |nve: &str| {
+            silence.cause(nve) == Some(Cause::Lease)
+                || registry.count_of(nve) > 0
+                || registry.groups().count_of(nve) > 0
+        };
+        let away = silence.iter().filter(|(nve, _)| was_there(nve));
         let mut vanished: Vec<Vanished> = away.map(|(nve, heard_ms)| (nve.clone(), heard_ms)).collect();
         vanished.extend(self.sessions.silent(now_ms));
-        let nves = self.sessions.count() + self.sessions.silence.iter().filter(|(nve, _)| was_there(nve)).count();
+        let nves = self.sessions.count() + silence.iter().filter(|(nve, _)| was_there(nve)).count();
         let rules = self.registry.groups().rules().brake;
         let turn = self.sessions.brake.judge(&rules, lost, &vanished, nves, now_ms);
         let event = match turn {

@@ -8,7 +8,9 @@ use crate::nva::model::Key;
 use crate::nva::v1;
 use std::sync::Arc;
 
-pub(super) fn read_part(v1::Groups { whole, last, groups, over }: v1::Groups) -> Result<GroupsPart, Malformed> {
+pub(super) fn read_part(
+    v1::Groups { whole, last, groups, over }: v1::Groups,
+) -> Result<GroupsPart, Malformed> {
     // What a later release has otherwise is not for this one.
     let groups = groups.into_iter().filter_map(|one| read_group(one).transpose());
     Ok(GroupsPart { whole, last, groups: groups.collect::<Result<_, _>>()?, over })

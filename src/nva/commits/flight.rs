@@ -92,9 +92,7 @@ impl Wanted {
             Wanted::Locator(LocatorChange::Allocate { nve, .. }) => {
                 Event { nve: Some(nve.as_str().into()), ..event }
             }
-            Wanted::Group(_, wish) => {
-                Event { why: format!("group {}: {}", wish.name(), event.why), ..event }
-            }
+            Wanted::Group(_, wish) => Event { why: format!("group {}: {}", wish.name(), event.why), ..event },
             Wanted::Locator(LocatorChange::Free(_)) | Wanted::Resume => event,
         }
     }

@@ -16,10 +16,10 @@ pub struct GroupCounts {
 impl GroupCounts {
     /// One failover more.
     pub(in crate::nva) fn failed_over(&mut self, cause: Cause) {
-        let [lease, probe] = &mut self.failovers;
+        let [lease, grace] = &mut self.failovers;
         *match cause {
             Cause::Lease => lease,
-            Cause::Probe => probe,
+            Cause::Grace => grace,
         } += 1;
     }
 }

@@ -72,20 +72,20 @@ impl MemberState {
 pub enum Cause {
     /// Nothing came from the NVE for as long as its lease is.
     Lease,
-    /// Nobody reaches it over the fabric.
-    Probe,
+    /// It did not come back in time after an authority had started, or ended.
+    Grace,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 2] = [Cause::Lease, Cause::Probe];
+    pub const ALL: [Cause; 2] = [Cause::Lease, Cause::Grace];
 
     /// Its name for programs.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Cause::Lease => "lease",
-            Cause::Probe => "probe",
+            Cause::Grace => "grace",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which NVEs count as lost: those without a session from which nothing came for as long as their lease is, on the clock of
 //! the authority that had their session last. A stream that is closed says nothing of an NVE.
 
+use super::model::Cause;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use std::sync::Arc;
 struct Away {
     /// When it was heard last, as far as is known.
     heard_ms: u64,
-    /// When it counts as lost.
+    /// When it counts as lost, and why.
     due_ms: u64,
+    cause: Cause,
 }
 
 /// NVEs that have a session neither here nor at another authority.
@@ -22,13 +24,15 @@ pub struct Silence {
 impl Silence {
     /// The session of an NVE ended. It was heard then, and its lease is so long.
     pub(in crate::nva) fn left(&mut self, nve: Arc<str>, heard_ms: u64, lease_ms: u32) {
-        self.away.insert(nve, Away { heard_ms, due_ms: heard_ms + u64::from(lease_ms) });
+        let due_ms = heard_ms + u64::from(lease_ms);
+        self.away.insert(nve, Away { heard_ms, due_ms, cause: Cause::Lease });
     }
 
     /// An NVE has no session, and when it had one is not known: the authority starts, or another one has it no more. It may
     /// take so long to come here.
     pub(in crate::nva) fn missing(&mut self, nve: Arc<str>, now_ms: u64, grace_ms: u64) {
-        self.away.insert(nve, Away { heard_ms: now_ms, due_ms: now_ms + grace_ms });
+        let (heard_ms, due_ms) = (now_ms, now_ms + grace_ms);
+        self.away.insert(nve, Away { heard_ms, due_ms, cause: Cause::Grace });
     }
 
     /// An NVE has a session, here or at another authority, which judges it from now on.
@@ -53,6 +57,12 @@ impl Silence {
     #[must_use]
     pub fn is_lost(&self, nve: &str, now_ms: u64) -> bool {
         self.away.get(nve).is_some_and(|away| now_ms >= away.due_ms)
+    }
+
+    /// Why an NVE counts as lost that has no session.
+    #[must_use]
+    pub fn cause(&self, nve: &str) -> Option<Cause> {
+        self.away.get(nve).map(|away| away.cause)
     }
 
     /// When an NVE without a session was heard last.

@@ -1,7 +1,7 @@
 //! What one NVE is told of the groups that it is a member of.
 
-use super::model::{Group, GroupPart, GroupTold, GroupsPart, MemberState};
 use super::Groups;
+use super::model::{Group, GroupPart, GroupTold, GroupsPart, MemberState};
 use crate::config::{Entry, ObjectName};
 use crate::nva::message::{Down, Encoded, PROVISION_BYTES};
 use std::collections::{BTreeMap, BTreeSet};

@@ -59,9 +59,9 @@ impl Registry {
     pub(super) fn is_of_no_group(&self, key: &ObjectKey) -> Result<(), String> {
         let ObjectName::Attachment(name) = &key.name else { return Ok(()) };
         match self.groups.of_attachment(&key.nve, name) {
-            Some(Group { name, .. }) => {
-                Err(format!("{key} is that of group {name}; delete that first: ilactl nva group delete {name}"))
-            }
+            Some(Group { name, .. }) => Err(format!(
+                "{key} is that of group {name}; delete that first: ilactl nva group delete {name}"
+            )),
             None => Ok(()),
         }
     }
@@ -142,7 +142,8 @@ impl Registry {
                 let members: Vec<&str> = group.members.iter().map(|member| member.nve.as_str()).collect();
                 let how = format!("{} at {}", group.kind.word(), members.join(", "));
                 group.note(moment("declared", how));
-                let before: BTreeSet<String> = group.members.iter().take(1).map(|it| it.nve.clone()).collect();
+                let before: BTreeSet<String> =
+                    group.members.iter().take(1).map(|it| it.nve.clone()).collect();
                 match group.kind {
                     GroupKind::Primary => changed.groups.push((group.name.clone(), Some(group))),
                     GroupKind::Shared => self.regroup(&mut changed, &before, group)?,
@@ -279,7 +280,10 @@ impl Registry {
             return Err(format!("{nve} is named twice; each NVE is one member"));
         }
         if let Some(other) = self.groups.of_attachment(nve, attachment) {
-            return Err(format!("{attachment} at {nve} is that of group {} already; delete it first", other.name));
+            return Err(format!(
+                "{attachment} at {nve} is that of group {} already; delete it first",
+                other.name
+            ));
         }
         let most = self.groups.rules().per_nve;
         if self.groups.count_of(nve) >= most {
@@ -364,7 +368,9 @@ impl Registry {
                 let locators = self.locators_in(&member.nve, key.sir_prefix);
                 let choice = |locator| Choice { locator, priority: 0, weight: member.weight };
                 match next.kind {
-                    GroupKind::Primary => choices.extend(locators.map(|it| Choice { weight: 1, ..choice(it) })),
+                    GroupKind::Primary => {
+                        choices.extend(locators.map(|it| Choice { weight: 1, ..choice(it) }))
+                    }
                     GroupKind::Shared => choices.extend(locators.min().map(choice)),
                 }
             }
@@ -412,9 +418,11 @@ fn without_lost(group: &Group, is_lost: IsThere<'_>, is_there: IsThere<'_>) -> O
     for member in next.members.iter_mut().filter(|member| lost.contains(&member.nve)) {
         member.state = MemberState::Standby;
     }
-    if group.kind == GroupKind::Primary {
-        let is_next =
-            |member: &&mut Member| !lost.contains(&member.nve) && !is_lost(&member.nve) && is_there(&member.nve);
+    // What is shared stays with those that are left; without any, a standby has it.
+    if next.active().next().is_none() {
+        let is_next = |member: &&mut Member| {
+            !lost.contains(&member.nve) && !is_lost(&member.nve) && is_there(&member.nve)
+        };
         next.members.iter_mut().find(is_next)?.state = MemberState::Active;
     }
     let now: Vec<&str> = next.active().map(|member| member.nve.as_str()).collect();
@@ -428,7 +436,9 @@ fn returned(group: &Group, to: Option<&str>, is_there: IsThere<'_>) -> Result<(G
     if let Some(to) = to
         && group.member(to).is_none()
     {
-        return Err(format!("{to} is no member of group {name}; `ilactl nva group show {name}` shows who is"));
+        return Err(format!(
+            "{to} is no member of group {name}; `ilactl nva group show {name}` shows who is"
+        ));
     }
     let first = group.members.first().map_or("", |member| member.nve.as_str());
     let wanted: Vec<&str> = match (group.kind, to) {
@@ -436,8 +446,11 @@ fn returned(group: &Group, to: Option<&str>, is_there: IsThere<'_>) -> Result<(G
         (GroupKind::Primary, None) => vec![first],
         (GroupKind::Shared, None) => group.members.iter().map(|member| member.nve.as_str()).collect(),
     };
-    let coming: Vec<&str> =
-        wanted.into_iter().filter(|nve| !group.is_active(nve)).filter(|nve| to.is_some() || is_there(nve)).collect();
+    let coming: Vec<&str> = wanted
+        .into_iter()
+        .filter(|nve| !group.is_active(nve))
+        .filter(|nve| to.is_some() || is_there(nve))
+        .collect();
     if let Some(away) = coming.iter().find(|nve| !is_there(nve)) {
         return Err(format!("{away} has no session; wait until it comes back"));
     }

@@ -40,9 +40,10 @@ impl Sessions {
 
     /// NVEs with a session from which nothing came for half of their lease, and when they were heard last.
     pub(in crate::nva) fn silent(&self, now_ms: u64) -> impl Iterator<Item = (Arc<str>, u64)> {
-        let silent = self.all.values().filter(move |session| {
-            now_ms >= session.heard_ms + u64::from(session.lease_ms) / 2
-        });
+        let silent = self
+            .all
+            .values()
+            .filter(move |session| now_ms >= session.heard_ms + u64::from(session.lease_ms) / 2);
         silent.filter_map(|session| Some((session.nve.clone()?, session.heard_ms)))
     }
 

@@ -333,7 +333,17 @@ fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stor
     progress("reading", all, all);
     let (objects, moves, allocations) = (read_objects(begun)?, read_moves(begun)?, read_allocations(begun)?);
     let groups = read_groups(begun)?;
-    Ok(Stored { epoch, revision, restored, records, objects, moves, groups, allocations, ..Stored::default() })
+    Ok(Stored {
+        epoch,
+        revision,
+        restored,
+        records,
+        objects,
+        moves,
+        groups,
+        allocations,
+        ..Stored::default()
+    })
 }
 
 /// A store that an older release made has none.

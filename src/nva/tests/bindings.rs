@@ -84,7 +84,7 @@ impl Bench {
                 Effect::Found(network, found) => self.found.push((n, network, found)),
                 Effect::Compare => self.client(n, Input::Compared(Vec::new())),
                 Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
-                Effect::Blocks(_) | Effect::Moves(_) => {}
+                Effect::Blocks(_) | Effect::Moves(_) | Effect::Groups(_) => {}
             }
         }
     }
@@ -253,7 +253,9 @@ fn questions_by_mac_address_are_bounded_for_each_nve() {
         boot: 2,
         asks: false,
         digests: false,
-        moves: Modes::default(), groups: false };
+        moves: Modes::default(),
+        groups: false,
+    };
     bench.authority(authority::Input::Up(id, hello));
     let question = |number| Up::FindMacs { id: number, network: RED, macs: vec![mac(5); QUERY_KEYS] };
     bench.told.clear();

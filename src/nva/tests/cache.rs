@@ -70,7 +70,9 @@ impl Bench {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(), groups: false },
+                moves: Modes::default(),
+                groups: false,
+            },
         );
     }
 
@@ -134,7 +136,8 @@ impl Bench {
                 | Effect::Provision(_)
                 | Effect::Found(..)
                 | Effect::Blocks(_)
-                | Effect::Moves(_) => {}
+                | Effect::Moves(_)
+                | Effect::Groups(_) => {}
             }
         }
     }
@@ -343,7 +346,9 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
         boot: 1,
         asks: true,
         digests: false,
-        moves: Modes::default(), groups: false };
+        moves: Modes::default(),
+        groups: false,
+    };
     bench.authority(authority::Input::Up(SessionId(900), hello));
     bench.authority(authority::Input::Closed(SessionId(900)));
     bench.other(1, Up::Unregister { id: 1, key: key(1) });
@@ -415,7 +420,9 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
             boot: 1,
             asks: true,
             digests: false,
-            moves: Modes::default(), groups: false };
+            moves: Modes::default(),
+            groups: false,
+        };
         bench.authority(authority::Input::Up(id, hello));
         bench.authority(authority::Input::Closed(id));
         bench.other(3, Up::Register { id: round, key: key(1), choices: at(3), known: 0, mac: None });
@@ -619,7 +626,9 @@ impl Asked {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(), groups: false },
+                moves: Modes::default(),
+                groups: false,
+            },
         );
         asked
     }
@@ -697,7 +706,9 @@ fn a_session_follows_so_many_identifiers_and_the_oldest_leave() {
         boot: 1,
         asks: false,
         digests: false,
-        moves: Modes::default(), groups: false };
+        moves: Modes::default(),
+        groups: false,
+    };
     asked.step(now_ms, authority::Input::Up(SessionId(6), hello));
     let mut told = |number: u64| {
         let release = Up::Unregister { id: number, key: key(number) };

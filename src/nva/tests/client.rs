@@ -39,7 +39,8 @@ impl Bench {
                 | Effect::Found(..)
                 | Effect::Provision(_)
                 | Effect::Blocks(_)
-                | Effect::Moves(_) => {}
+                | Effect::Moves(_)
+                | Effect::Groups(_) => {}
             }
         }
     }

@@ -331,7 +331,8 @@ impl Cluster {
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
                 | client::Effect::Blocks(_)
-                | client::Effect::Moves(_) => {}
+                | client::Effect::Moves(_)
+                | client::Effect::Groups(_) => {}
             }
         }
     }
@@ -589,7 +590,9 @@ fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
         boot: 1,
         asks: false,
         digests: false,
-        moves: Modes::default(), groups: false };
+        moves: Modes::default(),
+        groups: false,
+    };
     assert_eq!(commits(up(hello)), 1);
     assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);
     // Nothing that it asks for comes before it is open.

@@ -49,7 +49,9 @@ impl Bench {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(), groups: false },
+                moves: Modes::default(),
+                groups: false,
+            },
         );
     }
 
@@ -133,7 +135,9 @@ fn the_end_of_a_session_is_told_with_its_kind() {
             boot: 1,
             asks: false,
             digests: false,
-            moves: Modes::default(), groups: false },
+            moves: Modes::default(),
+            groups: false,
+        },
     );
     bench.step(Input::Opened(SessionId(9), None));
     bench.step(Input::Closed(SessionId(9)));
@@ -146,7 +150,9 @@ fn the_end_of_a_session_is_told_with_its_kind() {
             boot: 1,
             asks: false,
             digests: false,
-            moves: Modes::default(), groups: false },
+            moves: Modes::default(),
+            groups: false,
+        },
     );
     assert_eq!(kinds(&mut bench), [(Kind::SessionEnded, "1:nve1".to_owned())]);
     assert_eq!(bench.authority.away_ms().len(), 3);

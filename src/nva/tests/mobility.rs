@@ -436,7 +436,9 @@ fn what_a_move_brought_is_not_released_by_an_nve_that_begins_anew() {
         boot: 2,
         asks: false,
         digests: false,
-        moves: Modes::ALL, groups: false };
+        moves: Modes::ALL,
+        groups: false,
+    };
     for up in [hello, Up::Complete] {
         world.step(Input::Up(session, up));
         world.commits(true);

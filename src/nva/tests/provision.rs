@@ -132,7 +132,9 @@ fn changes_of_operators_and_requests_of_nves_take_turns() {
         boot: 1,
         asks: false,
         digests: false,
-        moves: Modes::default(), groups: false };
+        moves: Modes::default(),
+        groups: false,
+    };
     let id = SessionId(1);
     let register = |n| {
         authority::Input::Up(id, Up::Register { id: n, key: key(n), choices: at(1), known: 0, mac: None })

@@ -30,7 +30,9 @@ fn hello(authority: &mut Authority, id: SessionId) {
                 boot: 1,
                 asks: false,
                 digests: false,
-                moves: Modes::default(), groups: false },
+                moves: Modes::default(),
+                groups: false,
+            },
         ),
     );
 }

@@ -276,7 +276,8 @@ impl World {
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
                 | client::Effect::Blocks(_)
-                | client::Effect::Moves(_) => {}
+                | client::Effect::Moves(_)
+                | client::Effect::Groups(_) => {}
             }
         }
     }

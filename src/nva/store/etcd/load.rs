@@ -1,8 +1,8 @@
 //! Reads everything that the store held at one revision of etcd.
 
 use super::layout::{
-    Claim, Layout, Place, allocation, end_of, group, object, one_move, read_claim, read_head, read_mark, record,
-    write_head,
+    Claim, Layout, Place, allocation, end_of, group, object, one_move, read_claim, read_head, read_mark,
+    record, write_head,
 };
 use super::link::{Failure, answer};
 use crate::nva::store::interface::{Progress, Stored};
@@ -101,7 +101,8 @@ pub(super) async fn load(
     }
     progress("reading", SHARDS, SHARDS);
     let (epoch, revision) = (head.epoch, head.revision);
-    let stored = Stored { epoch, revision, restored, completed, records, objects, moves, groups, allocations };
+    let stored =
+        Stored { epoch, revision, restored, completed, records, objects, moves, groups, allocations };
     Ok(Loaded { head, at, stored, claims })
 }
 

@@ -1,6 +1,8 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
-use super::layout::{Claim, Layout, Place, allocation, group, object, one_move, read_claim, read_head, record};
+use super::layout::{
+    Claim, Layout, Place, allocation, group, object, one_move, read_claim, read_head, record,
+};
 use super::link::{CONNECT, Failure, Link, answer, in_words};
 use super::turns::Instance;
 use crate::config::EtcdConfig;
