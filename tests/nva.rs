@@ -61,6 +61,7 @@ fn hello(nve: &str) -> up::Message {
         asks: false,
         digests: false,
         moves: Vec::new(),
+        groups: false,
     })
 }
 

@@ -46,7 +46,7 @@ async fn session(authority: &Authority, nve: &str, modes: &[MoveMode]) -> Sessio
     let mut session = authority.open(&format!("nve-{nve}")).await.unwrap();
     let moves = modes.iter().map(|mode| (*mode).into()).collect();
     let (versions, name) = (vec![1], nve.to_owned());
-    let hello = v1::Hello { versions, nve: name, boot: 1, asks: false, digests: false, moves };
+    let hello = v1::Hello { versions, nve: name, boot: 1, asks: false, digests: false, moves, groups: false };
     session.say(up::Message::Hello(hello)).await;
     assert!(matches!(session.next().await, Ok(Some(down::Message::Welcome(_)))));
     if nve == "nve1" {

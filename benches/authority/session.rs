@@ -38,6 +38,7 @@ impl Nve {
             asks: false,
             digests: false,
             moves: Vec::new(),
+            groups: false,
         };
         up.try_send(v1::Up { message: Some(up::Message::Hello(hello)) }).map_err(|why| why.to_string())?;
         let downs =

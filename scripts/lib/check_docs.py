@@ -156,7 +156,7 @@ class Source:
         self.metrics = set(re.findall(r'= "(ilagate_[a-z_]+)";', text))
         self.tests = tests()
         self.commands = {
-            "ilactl": command_line("src/ctl/args.rs", "src/ctl/args/authority.rs", "src/ctl/args/vm.rs"), "ilagate": command_line("src/bin/ilagate.rs"),
+            "ilactl": command_line("src/ctl/args.rs", "src/ctl/args/authority.rs", "src/ctl/args/groups.rs", "src/ctl/args/vm.rs"), "ilagate": command_line("src/bin/ilagate.rs"),
         }  # fmt: skip
         self.config = configuration()
         self.keys = {key for path in self.config for key in path.split(".")}

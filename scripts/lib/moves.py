@@ -334,7 +334,10 @@ class MoveNetwork:
 
     def losses(self):
         """What the nodes say of packets that were lost at them, for the reader of a failure."""
-        for node in self.nodes:
+        yield from self.losses_of(*self.nodes)
+
+    def losses_of(self, *nodes):
+        for node in nodes:
             yield f"{node.ns.name}: {node.drops()}"
             words = ("unsent", "missed", "nombuf", "lost", "moves_packets")
             told = sorted(node.metrics().items())

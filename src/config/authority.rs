@@ -49,6 +49,8 @@ pub struct AuthorityConfig {
     pub freeze: AuthorityFreeze,
     /// How long states of moves last.
     pub moves: AuthorityMoves,
+    /// When nodes count as lost, and their groups fail over.
+    pub failover: AuthorityFailover,
     /// What virtual networks may have.
     pub quotas: Vec<AuthorityQuota>,
     /// The NVEs by name.
@@ -142,6 +144,21 @@ pub struct AuthorityMoves {
     pub per_nve: u32,
 }
 
+/// `failover` of `ila-nva`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorityFailover {
+    /// How long nodes may take to come back after the start of an authority.
+    pub grace_s: u32,
+    /// So many nodes may vanish at once in any case.
+    pub brake_nodes: u32,
+    /// Or so many of a hundred.
+    pub brake_percent: u32,
+    /// What at once means.
+    pub brake_within_s: u32,
+    /// Groups that one node is a member of.
+    pub per_nve: u32,
+}
+
 /// `freeze` of `ila-nva`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthorityFreeze {
@@ -211,6 +228,7 @@ impl AuthorityConfig {
             ("nves", self.nves != new.nves, true),
             ("freeze", self.freeze != new.freeze, true),
             ("moves", self.moves != new.moves, true),
+            ("failover", self.failover != new.failover, true),
             ("quotas", self.quotas != new.quotas, true),
             ("operators", self.operators != new.operators, true),
             ("page", self.page != new.page, false),
@@ -289,7 +307,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
     let locator_pools = locator_pools(check, raw, &domains);
     let nves = nves(check, raw, &domains);
     let quotas = quotas(check, raw, &domains);
-    let (freeze, moves) = (freeze(check, raw), moves(check, raw));
+    let (freeze, moves, failover) = (freeze(check, raw), moves(check, raw), failover(check, raw));
     let operators = operators(check, raw);
     let metrics = raw.metrics.as_ref().and_then(|metrics| {
         let mut s = check.scope("metrics", metrics.referenced);
@@ -316,6 +334,7 @@ fn judge(check: &mut Check, raw: &RawAuthority) -> AuthorityConfig {
         locator_pools,
         freeze,
         moves,
+        failover,
         quotas,
         nves,
         sir_domains: domains,
@@ -431,6 +450,19 @@ fn moves(check: &mut Check, raw: &RawAuthority) -> AuthorityMoves {
         drain_s: s.number("drain_s", moves.map_or(&None, |it| &it.drain_s), 1..=600, 60),
         abort_s: s.number("abort_s", moves.map_or(&None, |it| &it.abort_s), 1..=60, 5),
         per_nve: s.number("per_nve", moves.map_or(&None, |it| &it.per_nve), 1..=4096, 256),
+    }
+}
+
+fn failover(check: &mut Check, raw: &RawAuthority) -> AuthorityFailover {
+    let at = raw.failover.as_ref();
+    let mut s = check.scope("failover", at.map_or(serde_saphyr::Location::UNKNOWN, |at| at.referenced));
+    let it = at.map(|at| &at.value);
+    AuthorityFailover {
+        grace_s: s.number("grace_s", it.map_or(&None, |it| &it.grace_s), 1..=600, 30),
+        brake_nodes: s.number("brake_nodes", it.map_or(&None, |it| &it.brake_nodes), 1..=1_000, 2),
+        brake_percent: s.number("brake_percent", it.map_or(&None, |it| &it.brake_percent), 0..=100, 15),
+        brake_within_s: s.number("brake_within_s", it.map_or(&None, |it| &it.brake_within_s), 1..=600, 10),
+        per_nve: s.number("per_nve", it.map_or(&None, |it| &it.per_nve), 1..=16_384, 4_096),
     }
 }
 

@@ -298,6 +298,7 @@ raw! {
         quotas: List<RawQuota>,
         freeze: Option<Spanned<RawFreeze>>,
         moves: Option<Spanned<RawMoveTimers>>,
+        failover: Option<Spanned<RawAuthorityFailover>>,
         operators: List<RawOperator>,
         metrics: Option<Spanned<RawAuthorityMetrics>>,
         page: Option<Spanned<RawPage>>,
@@ -342,6 +343,14 @@ raw! {
         networks: Option<Text>,
         router: Option<Text>,
         vtep: Option<Text>,
+    }
+    /// `failover` of `ila-nva`
+    RawAuthorityFailover {
+        grace_s: Option<Text>,
+        brake_nodes: Option<Text>,
+        brake_percent: Option<Text>,
+        brake_within_s: Option<Text>,
+        per_nve: Option<Text>,
     }
     /// `moves` of `ila-nva`
     RawMoveTimers {

@@ -2,6 +2,7 @@
 
 mod authority;
 mod ends;
+mod groups;
 mod vm;
 
 pub(super) use authority::{
@@ -9,6 +10,7 @@ pub(super) use authority::{
     WantedPolicyCommand,
 };
 pub(super) use ends::PolicyArgs;
+pub(super) use groups::{GroupCommand, GroupKind, GroupMember};
 pub(super) use vm::{InFlight, Mode, MoveArgs, VmArgs, VmCommand, WhichMove};
 
 use crate::ila::SirPrefix;

@@ -2,6 +2,7 @@
 
 pub(super) mod allocations;
 mod events;
+mod groups;
 mod locator;
 mod networks;
 pub(super) mod wanted;
@@ -198,6 +199,7 @@ async fn ask_and_show(
             };
             events::watch(&mut client, out, request).await
         }
+        NvaCommand::Group(command) => groups::run(&mut client, out, command, timeout).await,
         NvaCommand::Blocks { nve } => allocations::blocks(&mut client, out, nve).await,
         NvaCommand::Locator(command) => allocations::locators(&mut client, out, command, timeout).await,
         NvaCommand::Backup { name } => {

@@ -4,6 +4,8 @@
 //! It decides nothing. While there is no session the node forwards on what it knows.
 
 mod behind;
+mod grouping;
+mod groups;
 mod keeper;
 mod left_out;
 mod mappings;
@@ -35,6 +37,7 @@ use crate::tls::client::Peer;
 use crate::tls::connect::connect_without;
 use crate::tls::{Identity, Role};
 use behind::Behind;
+use groups::Members;
 use keeper::{Keeper, LastLive, Notes, live_now};
 use left_out::{LeftOut, Missing};
 use mappings::{attached, attached_networks, forget_others, key, push};
@@ -116,10 +119,11 @@ impl Nva {
         if session.authorities.provision {
             session.client = session.client.provisioned(before.objects.clone()).moving(Modes::ALL);
             session.moves = Parts::new(before.objects.clone());
+            session.groups = Members::new(before.objects.clone());
         }
         (session.exchanges, session.identifiers) = (exchanges, identifiers);
         session.client = session.client.leasing(session.authorities.blocks.iter().copied());
-        session.kept_objects = before.objects.clone();
+        (session.kept_objects, session.wanted_objects) = (before.objects.clone(), before.objects.clone());
         session.notes = keeper.as_ref().map(Keeper::notes);
         session.last_live = LastLive::ago(before.stale_s);
         if session.authorities.mode == NvaMode::Full {
@@ -184,6 +188,8 @@ struct Session {
     notes: Option<Notes>,
     /// What operators want at the node, as it is kept.
     kept_objects: Arc<Objects>,
+    /// The same as it was told.
+    wanted_objects: Arc<Objects>,
     /// Whether workers look for triangular packets.
     is_router: bool,
     /// The queues from the workers.
@@ -197,6 +203,7 @@ struct Session {
     /// What of it is in force.
     provisioned: watch::Receiver<InForce>,
     moves: Parts,
+    groups: Members,
     /// Where VMs and tasks are, on the way to the control thread.
     presences: mpsc::UnboundedSender<(AttachmentKey, Presence)>,
     /// What of these is next, until it is sent off.
@@ -239,6 +246,7 @@ impl Session {
             away_told: false,
             notes: None,
             kept_objects: Arc::default(),
+            wanted_objects: Arc::default(),
             is_router: false,
             exchanges: Vec::new(),
             last_live: LastLive::ago(0),
@@ -247,6 +255,7 @@ impl Session {
             objects: watch::Sender::default(),
             provisioned: watch::Sender::default().subscribe(),
             moves: Parts::default(),
+            groups: Members::default(),
             presences,
             to_presences: Some(to_presences),
             told: mpsc::channel(1).1,
@@ -290,6 +299,9 @@ impl Session {
                     }
                     Event::Digests(number, digests) if number == self.compared => Input::Compared(digests),
                     Event::Presence(at, result) => {
+                        if result.is_ok() {
+                            self.group_on(groups::Input::InForce(at));
+                        }
                         self.move_on(moves::Input::InForce(at, result));
                         continue;
                     }
@@ -376,15 +388,16 @@ impl Session {
         let config = self.config.borrow_and_update().clone();
         self.domains = config.sir_domains.iter().map(|domain| domain.prefix.0).collect();
         let networks = attached_networks(&config);
+        self.group_on(groups::Input::Config(config.clone()));
         self.move_on(moves::Input::Config(config));
         self.steps([Input::Networks(networks), Input::Attached(self.attached())].into());
     }
 
     /// What is attached and here.
     fn attached(&self) -> BTreeMap<Key, Binding> {
-        let away = self.moves.not_here();
+        let (moved, standbys) = (self.moves.not_here(), self.groups.not_here());
         let mut attached = attached(&self.config.borrow());
-        attached.retain(|key, _| !away.contains(key));
+        attached.retain(|key, _| !moved.contains(key) && !standbys.contains(key));
         attached
     }
 
@@ -443,11 +456,9 @@ impl Session {
                     }
                     Effect::Compare => self.compare(),
                     Effect::Provision(objects) => {
-                        self.kept_objects = objects.clone();
-                        if let Some(notes) = &self.notes {
-                            notes.note(Update { objects: Some(objects.clone()), ..Update::default() });
-                        }
-                        inputs.extend(self.moved(moves::Input::Wanted(objects)));
+                        self.wanted_objects = objects.clone();
+                        self.keep_objects();
+                        inputs.extend(self.grouped(groups::Input::Wanted(objects)));
                     }
                     Effect::Blocks(blocks) => {
                         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -460,6 +471,11 @@ impl Session {
                     Effect::Moves(told) => {
                         inputs.extend(self.moved(moves::Input::Told(told)));
                         // What has become another's, or is here now.
+                        inputs.push_back(Input::Attached(self.attached()));
+                    }
+                    Effect::Groups(told) => {
+                        inputs.extend(self.grouped(groups::Input::Told(told)));
+                        self.keep_objects();
                         inputs.push_back(Input::Attached(self.attached()));
                     }
                     Effect::Tell(news) => self.tell(&news),

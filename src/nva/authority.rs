@@ -5,6 +5,7 @@
 //! under way go into the next one together.
 
 mod events;
+mod failover;
 mod interface;
 mod networks;
 mod moves;
@@ -18,6 +19,7 @@ use super::commits::{Authors, BATCH, Commits};
 use super::convergence::{Convergence, Convergences};
 use super::drift::Drift;
 use super::event::{By, Event, Kind};
+use super::failover::{Group, Grouping, Silence};
 use super::interest::Asked;
 use super::log::{Limits, Log, Pages};
 use super::message::{Down, Modes, Up, VERSION};
@@ -124,13 +126,16 @@ impl Authority {
     pub fn new(settings: Settings, registry: Registry) -> Self {
         let nves = registry.nves().map(|(nve, _)| nve);
         let absent = Absent::of_all(nves, settings.answered_before_ms);
+        let mut silence = Silence::default();
+        let grace_ms = registry.groups().rules().grace_ms;
+        registry.nves().for_each(|(nve, _)| silence.missing(nve.into(), 0, grace_ms));
         Authority {
             log: Log::new(registry.revision(), settings.limits),
             commits: Commits::new(settings.commits),
             settings,
             registry,
             pages: Pages::default(),
-            sessions: Sessions { absent, ..Sessions::default() },
+            sessions: Sessions { absent, silence, ..Sessions::default() },
             elsewhere: BTreeMap::new(),
             triangles: Triangles::default(),
             ticked_ms: None,
@@ -150,7 +155,10 @@ impl Authority {
     pub fn due_ms(&self) -> Option<u64> {
         match self.commits.is_ready() {
             true => Some(0),
-            false => self.news.waits.then_some(self.news.due_ms),
+            false => {
+                let news_ms = self.news.waits.then_some(self.news.due_ms);
+                news_ms.into_iter().chain(self.failover_due_ms()).min()
+            }
         }
     }
 
@@ -214,6 +222,8 @@ impl Authority {
                 self.effects.push(Effect::Released(ticket, unfrozen));
             }
             Input::Reconfigured(configured) => self.reconfigure(configured, now_ms),
+            Input::Group(ticket, who, wish) => self.wish_of_group(ticket, who, wish),
+            Input::ReleaseBrake(ticket) => self.release_brake(ticket, now_ms),
             Input::Move(ticket, who, request) => self.operate_move(ticket, who, StepWhat::Begin(request)),
             Input::MoveSaid(ticket, who, said) => self.operate_move(ticket, who, StepWhat::Command(said)),
             Input::Change(ticket, key, change) => self.commits.change(ticket, key, change),
@@ -231,18 +241,27 @@ impl Authority {
             Input::Replaced(stored) => self.replace(stored, now_ms),
             Input::AtOthers(all) => {
                 let before = std::mem::take(&mut self.elsewhere);
-                self.sessions.away.extend(before.into_keys().map(|nve| (nve.into(), now_ms)));
+                let grace_ms = self.registry.groups().rules().grace_ms;
+                for nve in before.into_keys().map(Arc::<str>::from) {
+                    self.sessions.silence.missing(nve.clone(), now_ms, grace_ms);
+                    self.sessions.away.insert(nve, now_ms);
+                }
                 all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
             }
             Input::Nowhere(nve) => {
-                self.elsewhere.remove(&nve);
-                self.sessions.away.insert(nve.into(), now_ms);
+                let nve: Arc<str> = nve.into();
+                // Who has a session here has none there since.
+                if self.elsewhere.remove(&*nve).is_some() {
+                    let grace_ms = self.registry.groups().rules().grace_ms;
+                    self.sessions.silence.missing(nve.clone(), now_ms, grace_ms);
+                }
+                self.sessions.away.insert(nve, now_ms);
             }
             Input::Forgotten => {
                 let open = self.sessions.all.iter().filter(|(_, session)| session.nve.is_some());
                 open.for_each(|(id, _)| self.commits.open(*id));
             }
-            Input::Due => {}
+            Input::Due => self.fail_over(now_ms),
             Input::Tick => self.tick(now_ms),
         }
         if self.news.waits {
@@ -315,6 +334,7 @@ impl Authority {
         }
         // It is told there what becomes of what it has.
         self.sessions.absent.forget(&nve);
+        self.sessions.silence.has_session(&nve);
         self.elsewhere.insert(nve, authority);
     }
 
@@ -323,6 +343,7 @@ impl Authority {
         let stood_still = now_ms.saturating_sub(self.ticked_ms.replace(now_ms).unwrap_or(now_ms));
         if stood_still > STANDSTILL_MS {
             self.sessions.all.values_mut().for_each(|session| session.heard_ms += stood_still);
+            self.sessions.silence.stood_still(stood_still);
         }
         let is_silent = |session: &Session| now_ms >= session.heard_ms + u64::from(session.lease_ms);
         let silent = self.sessions.all.iter().filter(|(_, session)| is_silent(session));
@@ -332,6 +353,7 @@ impl Authority {
         }
         self.commits.tick(now_ms);
         self.tick_moves(now_ms);
+        self.fail_over(now_ms);
         self.note_rest(now_ms);
         self.registry.tick(now_ms);
         if let Some(restoration) = self.registry.restoration()
@@ -355,8 +377,8 @@ impl Authority {
             self.sessions.due.insert(id);
         }
         let (number, request) = match (&session.nve, up) {
-            (None, Up::Hello { versions, nve, asks, digests, moves, .. }) => {
-                return self.greet(id, &versions, (&nve, asks, digests, moves), now_ms);
+            (None, Up::Hello { versions, nve, asks, digests, moves, groups, .. }) => {
+                return self.greet(id, &versions, (&nve, asks, digests, moves, groups), now_ms);
             }
             (None, _) => return self.end(id, "the first message is not Hello".to_owned(), now_ms),
             (Some(_), Up::Hello { .. }) => return self.end(id, "a second Hello".to_owned(), now_ms),
@@ -460,6 +482,11 @@ impl Authority {
     fn release_all(&mut self, ticket: Ticket, nve: String) {
         let why = if self.registry.knows(&nve) {
             format!("{nve} is in nves and may come back; take it out there and reload, or release one by one")
+        } else if let Some(group) = self.registry.groups().of(&nve).next() {
+            format!(
+                "{nve} is a member of group {0}; delete that first: ilactl nva group delete {0}",
+                group.name
+            )
         } else if self.registry.count_of(&nve) == 0 {
             format!("`{nve}` has nothing registered; `ilactl nva nves` lists who has")
         } else {
@@ -471,13 +498,18 @@ impl Authority {
     /// Takes over another configuration. What is registered stays.
     fn reconfigure(
         &mut self,
-        Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
+        Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves, groups }: Configured,
         now_ms: u64,
     ) {
         // Those that are new are away from now on.
-        let new = nves.keys().filter(|nve| !self.registry.knows(nve));
-        self.sessions.away.extend(new.map(|nve| (Arc::from(&**nve), now_ms)));
-        self.registry.reconfigure((nves, quotas, freeze), (rules, moves, allocations), limits.hold_down_ms);
+        let new = nves.keys().filter(|nve| !self.registry.knows(nve)).map(|nve| Arc::from(&**nve));
+        let new: Vec<Arc<str>> = new.collect();
+        for nve in new {
+            self.sessions.silence.missing(nve.clone(), now_ms, groups.grace_ms);
+            self.sessions.away.insert(nve, now_ms);
+        }
+        let rules = (rules, moves, groups, allocations);
+        self.registry.reconfigure((nves, quotas, freeze), rules, limits.hold_down_ms);
         self.sessions.touch_all();
         self.sessions.touch_moves();
         let drifts = self.sessions.all.values_mut().filter_map(|session| session.drift.as_mut());
@@ -485,6 +517,7 @@ impl Authority {
         self.settings.sessions = limits;
         self.sessions.allowances.retain(|nve, _| self.registry.knows(nve));
         self.sessions.away.retain(|nve, _| self.registry.knows(nve));
+        self.sessions.silence.retain(|nve| self.registry.knows(nve));
         self.sessions
             .allowances
             .values_mut()
@@ -500,7 +533,7 @@ impl Authority {
         &mut self,
         id: SessionId,
         versions: &[u32],
-        (nve, asks, digests, modes): (&str, bool, bool, Modes),
+        (nve, asks, digests, modes, groups): (&str, bool, bool, Modes, bool),
         now_ms: u64,
     ) {
         if !versions.contains(&VERSION) {
@@ -528,6 +561,7 @@ impl Authority {
         self.elsewhere.remove(nve);
         self.sessions.absent.is_back(nve);
         self.sessions.away.remove(nve);
+        self.sessions.silence.has_session(nve);
         let nve: Arc<str> = nve.into();
         let full = || Allowance {
             snapshots: Bucket::new(SNAPSHOTS.0, SNAPSHOTS.1),
@@ -549,6 +583,7 @@ impl Authority {
         if !modes.is_empty() {
             session.moving = Some(Box::<Moving>::default());
         }
+        session.grouping = groups.then(Box::<Grouping>::default);
         if digests {
             session.drift = Some(Box::new(Drift::new(id.0, self.settings.sessions.digest_ms, now_ms)));
         }
@@ -575,6 +610,10 @@ impl Authority {
     fn apply(&mut self, transaction: &Transaction, authors: &Authors, now_ms: u64) {
         self.note_transaction(transaction, authors, now_ms);
         self.tell_moves(transaction, authors);
+        self.tell_groups(transaction, &authors.rest());
+        let groups = transaction.groups.iter();
+        let groups: Vec<Group> =
+            groups.filter_map(|(name, _)| self.registry.groups().get(name).cloned()).collect();
         let old = transaction.moves.iter().filter_map(|(id, _)| self.registry.moves().get(*id).cloned());
         let old: Vec<Move> = old.collect();
         let touched = self.registry.touched(transaction);
@@ -587,6 +626,7 @@ impl Authority {
         }));
         self.sessions.note_touched(&touched, &self.registry);
         self.note_moves(transaction, &old);
+        self.note_groups(transaction, &groups);
         self.log.push(transaction, now_ms);
         self.sessions.note_changes(transaction.writes.iter().map(|(key, _)| *key));
         self.tell_followers(now_ms);
@@ -617,6 +657,7 @@ impl Authority {
         let (changed, touched) = self.registry.replace(stored, now_ms);
         self.sessions.note_touched(&touched, &self.registry);
         self.sessions.touch_moves();
+        self.sessions.touch_groups();
         self.spreading = Spreading::default();
         self.log = Log::new(revision, self.settings.limits);
         self.pages.clear();

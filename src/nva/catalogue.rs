@@ -1,6 +1,7 @@
 //! What operators want at NVEs: networks, policies between them, and attachments. It is judged by the rules of a node's
 //! file, and each NVE sees of it what it has a part in.
 
+mod groups;
 mod moving;
 
 use super::beside::Beside;

@@ -14,6 +14,7 @@ pub use super::blocks::OwnBlock;
 pub use super::cache::Counts;
 pub use super::catalogue::Seen;
 pub use super::comparison::DriftCounts;
+pub use super::failover::{GroupPart, GroupTold, NodeGroups};
 pub use super::finds::MacCounts;
 pub use super::message::Extent;
 pub use super::mobility::{NodeMoves, Sight};
@@ -24,6 +25,7 @@ pub use interface::{Effect, Input, News, Status};
 use super::addresses::Addresses;
 use super::blocks::Blocks;
 use super::cache::{Cache, Changes};
+use super::failover::ToldGroups;
 use super::finds::Finds;
 use super::follower::{Follower, Work};
 use super::message::{AttachedNetwork, Down, Modes, NETWORKS_IN_ALL, Up, VERSION};
@@ -131,6 +133,7 @@ pub struct Client {
     /// How attachments may move to the node and from it.
     modes: Modes,
     moves: Sightings,
+    groups: ToldGroups,
     /// How long what it follows is good without a session; without an end if there is none.
     grace: Option<GraceTimer>,
     /// Whether something of the cache is being applied.
@@ -173,6 +176,7 @@ impl Client {
             wanted_objects: None,
             modes: Modes::default(),
             moves: Sightings::default(),
+            groups: ToldGroups::default(),
             grace: None,
             applying: false,
             ticked_ms: None,
@@ -277,6 +281,7 @@ impl Client {
                     asks,
                     digests: true,
                     moves: self.modes,
+                    groups: self.wanted_objects.is_some(),
                 }));
             }
             Input::Closed(why) => self.closed(&why, now_ms),
@@ -319,6 +324,9 @@ impl Client {
         }
         self.effects.extend(self.blocks.take_changed().map(Effect::Blocks));
         self.follow_the_cache();
+        if let Some(groups) = self.groups.next() {
+            self.effects.push(Effect::Groups(groups));
+        }
         self.follow_the_operators();
         self.tell_of_networks(now_ms);
         self.follow_the_moves(now_ms);
@@ -441,6 +449,7 @@ impl Client {
                     self.effects.push(Effect::Tell(News::NoBlocks));
                 }
                 self.moves.begin();
+                self.groups.begin();
                 if let Some(wanted) = &mut self.wanted_objects {
                     wanted.begin(epoch.clone());
                     self.effects.push(Effect::Up(Up::Provision));
@@ -523,6 +532,9 @@ impl Client {
                 None => self.out_of_turn(&Down::Provision(part), now_ms),
             },
             (State::Live(_), Down::Moves(part)) if !self.modes.is_empty() => self.moves.receive(part),
+            (State::Live(_), Down::Groups(part)) if self.wanted_objects.is_some() => {
+                self.groups.receive(part)
+            }
             (State::Live(_), Down::Digest { revision, mappings, objects }) => {
                 let own = self.wanted_objects.as_ref().and_then(Wanted::word);
                 if let Some((told, own)) = objects.zip(own)

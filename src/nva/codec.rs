@@ -2,6 +2,7 @@
 
 mod bindings;
 mod fields;
+mod groups;
 mod moves;
 
 pub use super::malformed::Malformed;
@@ -34,11 +35,12 @@ const MAX_PARTS: usize = 32 * PARTS;
 pub fn read_up(message: v1::Up) -> Result<Up, Malformed> {
     Ok(match message.message {
         None => return malformed("an empty message"),
-        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves })) => {
+        Some(up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves, groups })) => {
             if nve.is_empty() || nve.len() > MAX_NAME || versions.len() > 16 {
                 return malformed(format!("Hello: a name of 1 to {MAX_NAME} bytes and at most 16 versions"));
             }
-            Up::Hello { versions, nve, boot, asks, digests, moves: moves::read_modes(&moves) }
+            let moves = moves::read_modes(&moves);
+            Up::Hello { versions, nve, boot, asks, digests, moves, groups }
         }
         Some(up::Message::Register(v1::Register { id, key, locators, known_sequence: known, mac })) => {
             let mac = (mac != 0).then(|| bindings::read_mac(mac)).transpose()?;
@@ -187,6 +189,7 @@ pub fn read_down_and_count(message: v1::Down, odd: &mut u64) -> Result<Down, Mal
             Down::BlockLeased { id, block: read_block(block)?, reached, lease_ms }
         }
         Some(down::Message::Moves(part)) => Down::Moves(moves::read_part(part)?),
+        Some(down::Message::Groups(part)) => Down::Groups(groups::read_part(part)?),
         Some(down::Message::Provision(v1::Provision { revision, whole, last, objects, deleted })) => {
             let mut part = Provision { revision, whole, last, ..Provision::default() };
             for v1::Object { name, sequence, sir_prefix, document } in objects {
@@ -357,9 +360,9 @@ fn write_choices(choices: &[Choice]) -> Vec<v1::Locator> {
 #[must_use]
 pub fn write_up(up: Up) -> v1::Up {
     let message = match up {
-        Up::Hello { versions, nve, boot, asks, digests, moves } => {
+        Up::Hello { versions, nve, boot, asks, digests, moves, groups } => {
             let moves = moves::write_modes(moves);
-            up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves })
+            up::Message::Hello(v1::Hello { versions, nve, boot, asks, digests, moves, groups })
         }
         Up::Register { id, key, choices, known, mac } => {
             let (key, locators) = (write_key(key), write_choices(&choices));
@@ -468,6 +471,7 @@ pub fn write_down(down: Down<Encoded>) -> v1::Down {
             down::Message::BlockLeased(v1::BlockLeased { id, block, reached, lease_ms })
         }
         Down::Moves(part) => down::Message::Moves(moves::write_part(part)),
+        Down::Groups(part) => down::Message::Groups(groups::write_part(part)),
         Down::Provision(Provision { revision, whole, last, objects, deleted, unread: _ }) => {
             let object = |Seen { name, sequence, sir_prefix, entry }| v1::Object {
                 name: write_name(name),

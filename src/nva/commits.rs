@@ -7,6 +7,7 @@
 //! for in an earlier session, at whichever authority, comes before that or never.
 
 mod addresses;
+mod failover;
 mod flight;
 
 pub(super) use flight::{Authors, BATCH};
@@ -15,6 +16,7 @@ pub use flight::{Commit, CommitRules, Released};
 use super::absent::Absent;
 use super::catalogue::Change;
 use super::event::By;
+use super::failover::{Cause, GroupCounts, GroupWish};
 use super::message::{Down, SessionId, Ticket};
 use super::mobility::{Fact, MoveId};
 use super::model::{Key, ObjectKey, Transaction};
@@ -58,6 +60,10 @@ pub(super) struct Commits {
     steps: VecDeque<Step>,
     /// Moves of which time, or the authority, wants something already.
     due: BTreeSet<MoveId>,
+    /// Groups that are to fail over, and why.
+    failovers: BTreeMap<String, Cause>,
+    /// What became of groups.
+    group_counts: GroupCounts,
     /// What operators are to be told.
     released: Vec<(Ticket, Released)>,
     /// NVEs of which operators want everything released.
@@ -100,6 +106,8 @@ impl Commits {
             addresses: Addresses::default(),
             steps: VecDeque::new(),
             due: BTreeSet::new(),
+            failovers: BTreeMap::new(),
+            group_counts: GroupCounts::default(),
             emptying: VecDeque::new(),
             resuming: None,
             completed: Vec::new(),
@@ -169,6 +177,16 @@ impl Commits {
         self.changes.push_back((ticket, Wanted::Locator(change)));
     }
 
+    /// An operator, by this name, wants something of groups.
+    pub(super) fn wish(&mut self, ticket: Ticket, who: String, wish: GroupWish) {
+        self.changes.push_back((ticket, Wanted::Group(who, wish)));
+    }
+
+    /// What became of groups.
+    pub(super) fn group_counts(&self) -> &GroupCounts {
+        &self.group_counts
+    }
+
     /// Somebody wants something of moves. Gives whether there is room for it.
     pub(super) fn step(&mut self, step: Step) -> bool {
         let is_room = self.steps.len() < STEPS;
@@ -188,8 +206,9 @@ impl Commits {
 
     /// Whether the next change of an operator, address or step of a move waits for nothing but the next step.
     pub(super) fn is_ready(&self) -> bool {
-        let has_one = !(self.changes.is_empty() && self.steps.is_empty() && self.addresses.is_empty());
-        self.flight.is_none() && !self.is_paused && has_one
+        let waits = !(self.changes.is_empty() && self.steps.is_empty());
+        let waits = waits || !(self.addresses.is_empty() && self.failovers.is_empty());
+        self.flight.is_none() && !self.is_paused && waits
     }
 
     /// What operators are to be told.
@@ -217,6 +236,10 @@ impl Commits {
             return None;
         }
         let revision = registry.revision() + 1;
+        // Before all others: traffic waits for them.
+        if let Some(flight) = self.next_failovers(sessions, registry, elsewhere, (now_ms, unix_ms)) {
+            return self.fly(flight);
+        }
         let mut operators = Vec::new();
         let others_first = std::mem::take(&mut self.was_change) && self.has_others();
         let has_changes = !(self.changes.is_empty() && self.addresses.is_empty());
@@ -241,7 +264,8 @@ impl Commits {
         }
         // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
         if !others_first && let Some((ticket, wanted)) = self.changes.pop_front() {
-            match wanted.judge(registry) {
+            let is_there = |nve: &str| sessions.takes_groups(nve) || elsewhere.contains_key(nve);
+            match wanted.judge(registry, unix_ms, &is_there) {
                 Ok((sequence, transaction)) => {
                     operators.push((ticket, wanted, Ok(sequence)));
                     let commit = Commit { revision, transaction, opened: Vec::new() };
@@ -512,11 +536,12 @@ impl Commits {
         if let Some((request, ..)) = flight.address {
             self.addresses.push_back_again(request);
         }
+        self.failovers.extend(flight.failed_over);
         flight.steps.into_iter().rev().for_each(|(step, _)| self.steps.push_front(step));
         for (ticket, wanted, _) in flight.operators.into_iter().rev() {
             match wanted {
                 Wanted::Release(key) => self.releases.push_front((ticket, key)),
-                wanted @ (Wanted::Change(..) | Wanted::Locator(_)) => {
+                wanted @ (Wanted::Change(..) | Wanted::Locator(_) | Wanted::Group(..)) => {
                     self.changes.push_front((ticket, wanted))
                 }
                 Wanted::Resume => self.resume(Some(ticket)),
@@ -594,6 +619,7 @@ impl Commits {
         }
         let emptied = flight.emptied.len() as u64;
         self.emptying.front_mut().into_iter().for_each(|first| first.released += emptied);
+        flight.failed_over.iter().for_each(|(_, cause)| self.group_counts.failed_over(*cause));
         for (step, judgement) in flight.steps {
             if let (By::Session(id, _), StepWhat::Report(_, report), Err(why)) =
                 (&step.by, &step.what, &judgement)
@@ -604,6 +630,9 @@ impl Commits {
             self.settle_step(&step, judgement.map(|id| id.0), revision);
         }
         for (ticket, wanted, judgement) in flight.operators {
+            if let (Wanted::Group(_, GroupWish::Return(..)), Ok(_)) = (&wanted, &judgement) {
+                self.group_counts.returns += 1;
+            }
             if let Err(why) = &judgement {
                 sessions.events.push(wanted.refused(ticket, why));
             }

@@ -114,6 +114,18 @@ kinds! {
     MoveFailed = "move_failed",
     /// what an NVE says of a move is refused
     MoveRefused = "move_refused",
+    /// a group for hot failover is declared
+    GroupDeclared = "group_declared",
+    /// a group for hot failover is declared no longer
+    GroupDeleted = "group_deleted",
+    /// an NVE is lost, and another member of its group has its identifiers
+    FailedOver = "failed_over",
+    /// the identifiers of a group returned
+    GroupReturned = "group_returned",
+    /// too many NVEs vanished at once: nobody fails over
+    FailoverBraked = "failover_braked",
+    /// groups fail over again
+    FailoverUnbraked = "failover_unbraked",
 }
 
 impl Kind {
@@ -141,6 +153,12 @@ impl Kind {
             | Kind::MoveAborting
             | Kind::MoveFailed
             | Kind::MoveRefused
+            | Kind::GroupDeclared
+            | Kind::GroupDeleted
+            | Kind::FailedOver
+            | Kind::GroupReturned
+            | Kind::FailoverBraked
+            | Kind::FailoverUnbraked
             | Kind::Reread => true,
             Kind::Started
             | Kind::SessionOpened

@@ -3,6 +3,7 @@
 use super::authority::{Authority, Configured, Input, Released, SessionId, Ticket};
 use super::catalogue::Change;
 use super::counts::Counts;
+use super::failover::GroupWish;
 use super::message::{Down, Encoded, Up};
 use super::model::{Key, ObjectKey};
 use super::registry::LocatorChange;
@@ -122,6 +123,17 @@ impl AuthorityHandle {
     pub(super) async fn say_of_move(&self, said: MoveCommand, author: Author) -> Result<Released, Gone> {
         let who = author.who.clone();
         self.ask(Box::new(move |ticket| Input::MoveSaid(ticket, who, said)), author).await
+    }
+
+    /// Does something to a group. Gives its sequence and the revision, or why not.
+    pub(super) async fn wish(&self, wish: GroupWish, author: Author) -> Result<Released, Gone> {
+        let who = author.who.clone();
+        self.ask(Box::new(move |ticket| Input::Group(ticket, who, wish)), author).await
+    }
+
+    /// Lets groups fail over although many NVEs vanished. Gives how many these are, or why not.
+    pub(super) async fn release_brake(&self, author: Author) -> Result<Released, Gone> {
+        self.ask(Box::new(Input::ReleaseBrake), author).await
     }
 
     /// Changes a network, a policy or an attachment. Gives its sequence and the revision, or why not.

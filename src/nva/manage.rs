@@ -2,6 +2,7 @@
 
 mod allocations;
 mod attached;
+pub(super) mod groups;
 pub(super) mod moves;
 pub(super) mod nves;
 pub(super) mod objects;
@@ -261,6 +262,36 @@ impl Manage for ManageService {
         let request = request.into_inner();
         let look = move |authority: &Authority| moves::list(authority, &request, &sight);
         Ok(Response::new(v1::MoveListResponse { moves: self.handle.look(look).await? }))
+    }
+
+    async fn group_write(
+        &self,
+        request: Request<v1::GroupWriteRequest>,
+    ) -> Result<Response<v1::GroupAnswer>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let wish = groups::read(request.into_inner())?;
+        let (sequence, revision) =
+            self.handle.wish(wish, author).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::GroupAnswer { sequence, revision }))
+    }
+
+    async fn group_list(
+        &self,
+        request: Request<v1::GroupListRequest>,
+    ) -> Result<Response<v1::GroupListResponse>, Status> {
+        let (_, sight) = self.admit(request.extensions(), OperatorRole::Viewer)?;
+        let request = request.into_inner();
+        let look = move |authority: &Authority| groups::list(authority, &request, &sight);
+        Ok(Response::new(self.handle.look(look).await?))
+    }
+
+    async fn brake_release(
+        &self,
+        request: Request<v1::BrakeReleaseRequest>,
+    ) -> Result<Response<v1::BrakeReleased>, Status> {
+        let (author, _) = self.admit(request.extensions(), OperatorRole::Operator)?;
+        let (nves, _) = self.handle.release_brake(author).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::BrakeReleased { nves }))
     }
 
     async fn allocation_list(

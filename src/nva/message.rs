@@ -10,6 +10,7 @@ use crate::net::Mac;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use super::failover::{GroupPart, GroupTold, GroupsPart};
 pub use super::mobility::{InFlight, Mode, Modes, MoveId, MoveState, Role, Sign, Token};
 
 /// The version of the protocol that this release speaks.
@@ -60,6 +61,8 @@ pub enum Up {
         digests: bool,
         /// How attachments may move to it and from it; with none, it is told of no [`Down::Moves`].
         moves: Modes,
+        /// Whether it takes [`Down::Groups`].
+        groups: bool,
     },
     /// It has this identifier at these locators.
     Register {
@@ -342,6 +345,8 @@ pub enum Down<M = Vec<Told>> {
     },
     /// Moves of attachments to the NVE and away from it: a part of them.
     Moves(MovesPart),
+    /// Groups that the NVE is a member of: a part of them.
+    Groups(GroupsPart),
     /// The session ends, and why.
     Error(String),
     /// The answer to [`Up::FindMacs`].
@@ -483,6 +488,7 @@ impl Down<Encoded> {
                     identifiers * size_of::<u64>() + why.as_ref().map_or(0, String::len)
                 }
                 Down::Moves(part) => part.weight(),
+                Down::Groups(part) => part.weight(),
                 Down::Welcome { .. }
                 | Down::Registered { .. }
                 | Down::BlockLeased { .. }

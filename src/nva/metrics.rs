@@ -3,6 +3,7 @@
 use super::addresses::AddressCounts;
 use super::authority::{Authority, Drifts, Triangles};
 use super::convergence::{BOUNDS_MS, Convergence};
+use super::failover::{Cause, GroupCounts};
 use super::inbox::AuthorityHandle;
 use super::interest::Asked;
 use super::mobility::{MoveCounts, MoveState};
@@ -68,6 +69,16 @@ families! {
     /// Triangular packets that ILA routers told of, by result: redirected (the NVE of the sender was told where to send),
     /// needless (it knows, or does not ask), or unheard (beyond the rate of one router).
     TRIANGULAR: Counter = "ila_nva_triangular_total";
+    /// Groups for hot failover: where they were declared to be, or elsewhere.
+    GROUPS: Gauge = "ila_nva_groups";
+    /// Groups whose identifiers went to another member because one was lost, by reason. Each authority counts its own.
+    FAILOVERS: Counter = "ila_nva_failovers_total";
+    /// Identifiers of groups that went back because an operator said so. Each authority counts its own.
+    GROUP_RETURNS: Counter = "ila_nva_group_returns_total";
+    /// Whether nobody fails over because too many NVEs vanished at once.
+    BRAKE: Gauge = "ila_nva_failover_brake";
+    /// How often that began.
+    BRAKES: Counter = "ila_nva_failover_brakes_total";
     /// Moves of attachments that are not over, by state.
     MOVES: Gauge = "ila_nva_moves";
     /// Those of them that left their NVE and are away for longer than they may.
@@ -148,6 +159,16 @@ impl Site for Endpoint {
         for (state, count) in MoveState::ALL.iter().zip(census.moves) {
             scrape.set(MOVES, &[("state", state.word())], count as f64);
         }
+        for (state, count) in ["as_declared", "elsewhere"].into_iter().zip(census.groups) {
+            scrape.set(GROUPS, &[("state", state)], count as f64);
+        }
+        for (cause, count) in Cause::ALL.iter().zip(census.regrouped.failovers) {
+            scrape.count(FAILOVERS, &[("reason", cause.word())], count);
+        }
+        scrape.count(GROUP_RETURNS, &[], census.regrouped.returns);
+        let (is_braked, brakes) = census.brake;
+        scrape.set(BRAKE, &[], f64::from(u8::from(is_braked)));
+        scrape.count(BRAKES, &[], brakes);
         scrape.set(MOVES_OVERDUE, &[], census.overdue as f64);
         scrape.count(MOVES_ENDED, &[("result", "done")], census.moved.done);
         scrape.count(MOVES_ENDED, &[("result", "aborted")], census.moved.aborted);
@@ -221,6 +242,10 @@ pub(super) struct Census {
     overdue: usize,
     moved: MoveCounts,
     refused_moves: u64,
+    /// Where they were declared to be, and elsewhere.
+    groups: [usize; 2],
+    regrouped: GroupCounts,
+    brake: (bool, u64),
 }
 
 impl Census {
@@ -234,6 +259,8 @@ impl Census {
                 *count += 1;
             }
         }
+        let as_declared = authority.groups().iter().filter(|group| group.is_as_declared()).count();
+        let (braked, brakes) = authority.brake();
         let elsewhere = authority.elsewhere().count();
         let longest_ms = authority.away_ms().into_values().max();
         Census {
@@ -257,6 +284,9 @@ impl Census {
             overdue: authority.moves().iter().filter(|one| one.overdue).count(),
             moved: *authority.moves().counts(),
             refused_moves: authority.refused_moves(),
+            groups: [as_declared, authority.groups().len() - as_declared],
+            regrouped: *authority.group_counts(),
+            brake: (braked.is_some(), brakes),
         }
     }
 }

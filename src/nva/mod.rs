@@ -10,6 +10,8 @@
 //!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take, `rates`
 //!   how often one identifier may change;
 //! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
+//! * `failover` is what gives an attachment to another NVE of its group when one is lost: the groups, who counts as lost,
+//!   the brake, and both halves of what is said of it;
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
 //!   asks for (`waiting`: in which order), `wanted` what operators want, `blocks` those of identifiers that it leases, `addresses` what it asks for
 //!   tenants without one.
@@ -43,6 +45,7 @@ mod counts;
 mod digests;
 mod drift;
 pub mod event;
+pub mod failover;
 mod gate;
 mod inbox;
 mod finds;

@@ -1,5 +1,6 @@
 //! What the registry holds and how it is changed.
 
+use super::failover::Group;
 use super::mobility::{Move, MoveId};
 use crate::config::ObjectName;
 use crate::ila::generate::Registrar;
@@ -165,14 +166,17 @@ pub struct Transaction {
     pub allocations: Vec<(AllocationKey, Option<Allocation>)>,
     /// Moves after it, each once; none: it is over.
     pub moves: Vec<(MoveId, Option<Move>)>,
+    /// Groups by their names after it, each once; none: it is declared no longer.
+    pub groups: Vec<(String, Option<Group>)>,
 }
 
 impl Transaction {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Transaction { writes, deletes, objects, moves, ends_restoration, completed, allocations } = self;
+        let Transaction { writes, deletes, objects, moves, groups, ends_restoration, completed, allocations } =
+            self;
         let is_same = writes.is_empty() && deletes.is_empty() && objects.is_empty() && moves.is_empty();
-        is_same && completed.is_empty() && allocations.is_empty() && !ends_restoration
+        is_same && groups.is_empty() && completed.is_empty() && allocations.is_empty() && !ends_restoration
     }
 }

@@ -9,14 +9,17 @@
 
 mod allocating;
 mod bound;
+pub mod groups;
 mod limits;
 pub mod moving;
 mod provisioning;
+mod releasing;
 
 use super::allocations::Allocations;
 use super::bindings::Bindings;
 use super::catalogue::{Catalogue, Seen, Touched};
 use super::digests::Digests;
+use super::failover::{GroupRules, Groups};
 use super::flaps::Flaps;
 use super::mobility::{MoveRules, Moves};
 use super::model::{Allocation, AllocationKey, Choice, Key, Network, Record, Transaction};
@@ -93,6 +96,7 @@ pub struct Registry {
     moves: Moves,
     /// Networks in which no address was free for a tenant that asked, until when that counts, and why.
     full: HashMap<String, (u64, String)>,
+    groups: Groups,
 }
 
 /// A transaction in the making: requests of a batch see those before them.
@@ -184,6 +188,7 @@ impl Registry {
             allocations: Allocations::default(),
             moves: Moves::default(),
             full: HashMap::new(),
+            groups: Groups::default(),
         }
     }
 
@@ -210,11 +215,12 @@ impl Registry {
     pub fn reconfigure(
         &mut self,
         (nves, quotas, freeze): (HashMap<String, Nve>, Quotas, FreezeRules),
-        (rules, moves, allocation): (ProvisionRules, MoveRules, AllocationRules),
+        (rules, moves, groups, allocation): (ProvisionRules, MoveRules, GroupRules, AllocationRules),
         hold_down_ms: u64,
     ) {
         self.catalogue.judge_by(rules);
         self.moves.judge_by(moves);
+        self.groups.judge_by(groups);
         self.allocations.rules = allocation;
         self.configured = configured(&nves);
         self.flaps.judge_by(freeze);
@@ -267,6 +273,7 @@ impl Registry {
             // It sees the networks of what it expects.
             touched.nves.extend(one.as_ref().or(self.moves.get(*id)).map(|one| one.to.clone()));
         }
+        touched.nves.extend(self.members_of(&transaction.groups));
         touched
     }
 
@@ -382,6 +389,9 @@ impl Registry {
         Claim { key, mut choices, known, mac }: Claim,
         now_ms: u64,
     ) -> Result<u64, Refusal> {
+        if let Some(sequence) = self.shared(draft, nve, key) {
+            return Ok(sequence);
+        }
         choices.sort_unstable();
         self.may_claim(nve, key, &choices)?;
         self.may_bind(nve, key, mac)?;
@@ -456,57 +466,6 @@ impl Registry {
         self.records.get(&key).map_or(0, |record| record.sequence).max(self.revision) + 1
     }
 
-    /// Judges a release and adds it to the draft. Releasing what nobody has is no error.
-    ///
-    /// # Errors
-    /// An identifier of another owner.
-    pub fn unregister(&self, draft: &mut Draft, nve: &str, key: Key) -> Result<u64, Refusal> {
-        match self.seen(draft, key) {
-            None => Ok(self.revision),
-            // It has it no longer, and need not say so.
-            Some(record) if record.owner != nve && self.moves.has_left(nve, key) => Ok(record.sequence),
-            Some(record) if record.owner != nve => {
-                let why = format!("{key} is registered by {}, which alone can release it", record.owner);
-                Err(Refusal {
-                    owner: Some(record.owner.clone()),
-                    sequence: record.sequence,
-                    why,
-                    temporary: false,
-                })
-            }
-            Some(record) if !record.is_held() => Ok(record.sequence),
-            // It has not heard yet that it has it again.
-            Some(record) if self.is_brought(nve, key) => Ok(record.sequence),
-            Some(_) => {
-                let sequence = self.next_sequence(key);
-                draft.count(nve, key, -1);
-                let owner = nve.to_owned();
-                draft
-                    .writes
-                    .insert(key, Record { choices: Vec::new(), owner, sequence, mac: None, since: sequence });
-                Ok(sequence)
-            }
-        }
-    }
-
-    /// Judges the release of an identifier by an operator, whoever has it, and adds it to the draft.
-    ///
-    /// # Errors
-    /// Nobody has it.
-    pub fn release(&self, draft: &mut Draft, key: Key) -> Result<u64, Refusal> {
-        match self.seen(draft, key).map(|record| record.owner.clone()) {
-            Some(owner) if self.seen(draft, key).is_some_and(Record::is_held) => {
-                self.unregister(draft, &owner, key)
-            }
-            owner => Err(Refusal {
-                owner,
-                sequence: 0,
-                why: format!("{key} is not registered; `ilactl nva records` lists what is"),
-                temporary: false,
-            }),
-        }
-    }
-
     /// The NVEs that may open a session, by name.
     pub fn nves(&self) -> impl Iterator<Item = (&str, &Nve)> {
         self.nves.iter().map(|(name, nve)| (name.as_str(), nve))
@@ -570,7 +529,8 @@ impl Registry {
         }
         self.catalogue.apply(&transaction.objects);
         self.allocations.apply(transaction, (now_ms, self.hold_down_ms));
-        let moved = self.apply_moves(&transaction.moves, now_ms);
+        let mut moved = self.apply_moves(&transaction.moves, now_ms);
+        moved.extend(self.apply_groups(&transaction.groups));
         for (key, record) in &transaction.writes {
             self.digests.add(*key, record);
             self.networks.add(*key, record);
@@ -616,20 +576,24 @@ impl Registry {
     /// Takes over everything that a store holds, when the transactions up to it are not known. Gives the identifiers that are
     /// others than before, and whose view changes.
     pub(super) fn replace(&mut self, stored: Stored, now_ms: u64) -> (Vec<Key>, Touched) {
-        let Stored { revision, restored, completed, records, objects, moves, allocations, .. } = stored;
+        let Stored { revision, restored, completed, records, objects, moves, groups, allocations, .. } =
+            stored;
         let restoration = self.restoration.take().filter(|_| restored);
         let objects = self.catalogue.differences(objects);
         let moves = self.moves.differences(moves);
-        let changes = Transaction { objects, moves, ..Transaction::default() };
+        let groups = self.groups.differences(groups);
+        let changes = Transaction { objects, moves, groups, ..Transaction::default() };
         let touched = self.touched(&changes);
         self.catalogue.apply(&changes.objects);
         self.apply_moves(&changes.moves, now_ms);
+        self.apply_groups(&changes.groups);
         let (nves, catalogue) = (std::mem::take(&mut self.nves), std::mem::take(&mut self.catalogue));
-        let moves = std::mem::take(&mut self.moves);
+        let (moves, groups) = (std::mem::take(&mut self.moves), std::mem::take(&mut self.groups));
         let now = Registry::new(nves, records, revision, (now_ms, self.hold_down_ms));
         let mut now = now.with_catalogue(catalogue);
         now.quotas = std::mem::take(&mut self.quotas);
         now.moves = moves;
+        now.groups = groups;
         now.flaps = std::mem::take(&mut self.flaps);
         now.allocations = std::mem::take(&mut self.allocations);
         now.allocations.replace(allocations, (now_ms, self.hold_down_ms));

@@ -2,6 +2,7 @@
 
 use super::authority::{Configured, SessionLimits};
 use super::event::{By, Event, Kind};
+use super::failover::{BrakeRules, GroupRules};
 use super::inbox::{Author, AuthorityHandle};
 use super::mobility::MoveRules;
 use super::registry::{AllocationRules, FreezeRules, Nve, Pool, Quotas};
@@ -32,6 +33,22 @@ pub(super) fn configured(config: &AuthorityConfig) -> Configured {
                 .collect(),
         },
         moves: moves(config),
+        groups: groups(config),
+    }
+}
+
+/// When nodes count as lost.
+fn groups(config: &AuthorityConfig) -> GroupRules {
+    let ms = |seconds: u32| u64::from(seconds) * 1000;
+    let it = config.failover;
+    GroupRules {
+        grace_ms: ms(it.grace_s.max(config.lease_s.into())),
+        brake: BrakeRules {
+            least: it.brake_nodes as usize,
+            percent: it.brake_percent as usize,
+            within_ms: ms(it.brake_within_s),
+        },
+        per_nve: it.per_nve as usize,
     }
 }
 

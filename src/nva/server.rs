@@ -78,7 +78,7 @@ pub struct Server {
 #[must_use]
 pub fn pair(
     Running { stored, rules: commits, orders, reports, thread }: Running,
-    Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves }: Configured,
+    Configured { nves, quotas, freeze, rules, sessions: limits, allocations, moves, groups }: Configured,
     trusted: Trusted,
 ) -> (Service, Server, JoinHandle<()>) {
     tracing::info!(revision = stored.revision, records = stored.records.len(), "registry");
@@ -98,6 +98,7 @@ pub fn pair(
     let registry = Registry::new(nves, stored.records, revision, (0, limits.hold_down_ms));
     let registry = registry.with_catalogue(catalogue).with_limits(quotas, freeze);
     let registry = registry.with_moves(moves, stored.moves, (0, settings.began_unix_ms));
+    let registry = registry.with_groups(groups, stored.groups);
     let mut registry = registry.with_allocations(allocations, stored.allocations, 0);
     if stored.restored {
         registry = registry.restored(0);

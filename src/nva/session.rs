@@ -1,9 +1,15 @@
 //! One session as the authority sees it, and what it is told next. It holds no mapping: a slow NVE costs a key or a
 //! revision, and what it is not told yet is read from the registry and the log when it has room.
 
+mod finds;
+mod groups;
+
+use finds::Find;
+
 use super::bucket::Bucket;
 use super::drift::{Drift, REPAIRED};
 use super::event::{By, Event, Kind};
+use super::failover::Grouping;
 use super::interest::{Asked, Interests, NEGATIVE_LIFETIME_MS, Watchers};
 use super::log::{Log, Pages};
 use super::message::{Down, Encoded, Modes, QUERIES, SessionId};
@@ -14,7 +20,6 @@ use super::registry::{Claim, Registry};
 use super::throttle::Throttle;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Parts, Scopes};
-use crate::net::Mac;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -76,16 +81,6 @@ pub(super) struct Shared<'a> {
     pub(super) has_looked: bool,
 }
 
-/// A question by MAC address.
-#[derive(Debug)]
-struct Find {
-    id: u64,
-    network: Network,
-    macs: Vec<Mac>,
-    /// Why it is told nothing.
-    why: Option<String>,
-}
-
 #[derive(Debug)]
 pub(super) struct Session {
     /// The name that a certificate proves.
@@ -120,6 +115,8 @@ pub(super) struct Session {
     pub(super) drift: Option<Box<Drift>>,
     /// If it takes moves.
     pub(super) moving: Option<Box<Moving>>,
+    /// If it takes groups.
+    pub(super) grouping: Option<Box<Grouping>>,
     /// Those that it takes.
     pub(super) modes: Modes,
     /// Everything up to this revision was sent.
@@ -156,6 +153,7 @@ impl Session {
             provisioning: None,
             drift: None,
             moving: None,
+            grouping: None,
             modes: Modes::default(),
             sent: 0,
             in_flight: 0,
@@ -266,32 +264,6 @@ impl Session {
             Following::Asked(interests) => interests.ask(id, keys),
             _ => false,
         }
-    }
-
-    /// Notes a question by MAC address, and why it is told nothing. `false`: too many wait.
-    pub(super) fn find_macs(
-        &mut self,
-        id: u64,
-        network: Network,
-        macs: Vec<Mac>,
-        why: Option<String>,
-    ) -> bool {
-        let has_room = self.finds.len() < QUERIES;
-        if has_room {
-            self.finds.push_back(Find { id, network, macs, why });
-        }
-        has_room
-    }
-
-    /// The answer to the oldest question by MAC address.
-    fn next_found(&mut self, registry: &Registry, asked: &mut Asked) -> Option<Down<Encoded>> {
-        let Find { id, network, macs, why } = self.finds.pop_front()?;
-        let found = if why.is_none() { registry.find_macs(network, &macs) } else { Vec::new() };
-        let missing = macs.len().saturating_sub(found.len()) as u64;
-        asked.macs_held += found.len() as u64;
-        *if why.is_none() { &mut asked.macs_nobody } else { &mut asked.macs_refused } += missing;
-        let (revision, negative_lifetime_ms) = (registry.revision(), NEGATIVE_LIFETIME_MS);
-        Some(Down::FoundMacs { id, revision, found, negative_lifetime_ms, why })
     }
 
     /// Whether it asks, and does not follow everything.
@@ -408,6 +380,12 @@ impl Session {
         allowance: &mut Allowance,
         now_ms: u64,
     ) -> Option<Down<Encoded>> {
+        // Before what operators want: who has it no more hears that first.
+        if let (Some(grouping), Some(nve)) = (&mut self.grouping, &self.nve)
+            && let Some(part) = grouping.next(nve, registry.groups())
+        {
+            return Some(part);
+        }
         if let (Some(provisioning), Some(nve)) = (&mut self.provisioning, &self.nve)
             && let Some(part) = provisioning.next(nve, registry)
         {

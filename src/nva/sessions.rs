@@ -4,6 +4,7 @@ use super::absent::Absent;
 use super::addresses::AddressCounts;
 use super::catalogue::Touched;
 use super::event::{By, Event, Kind};
+use super::failover::{Brake, Silence};
 use super::interest::{Asked, Watchers};
 use super::message::{Down, Encoded, SessionId};
 use super::mobility::{Move, MoveId};
@@ -26,6 +27,10 @@ pub(super) struct Sessions {
     pub(super) absent: Absent,
     /// Since when NVEs have no session that had one.
     pub(super) away: BTreeMap<Arc<str>, u64>,
+    /// Which of them count as lost.
+    pub(super) silence: Silence,
+    /// Whether nobody fails over.
+    pub(super) brake: Brake,
     /// What operators are to be told.
     pub(super) events: Vec<Event>,
     /// How much operators are told of what was refused to sessions that ended meanwhile.
@@ -56,6 +61,7 @@ impl Sessions {
         self.events.extend(session.untold(id, None));
         if let Some(nve) = &session.nve {
             self.away.insert(nve.clone(), now_ms);
+            self.silence.left(nve.clone(), session.heard_ms, session.lease_ms);
         }
         match (session.nve.clone(), session.interests_mut()) {
             (Some(nve), Some(interests)) => {

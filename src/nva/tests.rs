@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod drift;
 mod events;
+mod failover;
 mod flaws;
 mod gateways;
 mod mended;

@@ -190,7 +190,8 @@ impl Session {
     /// Says who it is, and whether it asks, and is welcomed.
     pub async fn greet(mut self, nve: &str, asks: bool) -> Session {
         let (versions, nve) = (vec![1], nve.to_owned());
-        let hello = v1::Hello { versions, nve, boot: 1, asks, digests: false, moves: Vec::new() };
+        let hello =
+            v1::Hello { versions, nve, boot: 1, asks, digests: false, moves: Vec::new(), groups: false };
         self.say(up::Message::Hello(hello)).await;
         assert!(matches!(self.next().await, Ok(Some(down::Message::Welcome(_)))));
         self

@@ -196,6 +196,26 @@ fn when_identifiers_are_frozen_has_defaults_and_bounds() {
 }
 
 #[test]
+fn when_nodes_count_as_lost_has_defaults_and_bounds() {
+    let parse = |more: &str| {
+        let text = format!(
+            "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n{more}\n"
+        );
+        AuthorityConfig::parse(&text, "nva.yaml")
+    };
+    let it = parse("").unwrap().failover;
+    assert_eq!((it.grace_s, it.brake_nodes, it.brake_percent, it.brake_within_s), (30, 2, 15, 10));
+    assert_eq!((it.per_nve, parse("failover: {per_nve: 16384}").unwrap().failover.per_nve), (4_096, 16_384));
+    for wrong in ["grace_s: 0", "brake_nodes: 0", "brake_percent: 101", "brake_within_s: 601", "per_nve: 0"] {
+        let errors = parse(&format!("failover: {{{wrong}}}")).unwrap_err().to_string();
+        let key = wrong.split(':').next().unwrap();
+        assert!(errors.contains(&format!("failover.{key}")), "{errors}");
+    }
+    let change = parse("").unwrap().changes(&parse("failover: {grace_s: 6}").unwrap());
+    assert!(matches!(&change[..], [change] if change.path == "failover" && change.reload));
+}
+
+#[test]
 fn states_of_moves_and_ends_of_tunnels_have_defaults_and_bounds() {
     let parse = |more: &str| {
         let text = format!(

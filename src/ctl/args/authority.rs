@@ -1,6 +1,7 @@
 //! What to ask an authority.
 
 use super::ends::PolicyArgs;
+use super::groups::GroupCommand;
 use crate::config::NvaEndpoint;
 use crate::ctl::nva::allocations::AllocatedLocatorCommand;
 use clap::Subcommand;
@@ -120,6 +121,9 @@ pub enum NvaCommand {
         #[arg(long, value_name = "NVE")]
         nve: Option<String>,
     },
+    /// Groups of NVEs at which an attachment stands for hot failover
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Locators that the authority allocates to NVEs, out of locator_pools
     #[command(subcommand)]
     Locator(AllocatedLocatorCommand),

@@ -14,6 +14,7 @@ use crate::nva::message::{MoveId, MoveState, MoveTold, Role};
 use crate::nva::model::Key;
 use crate::path;
 use crate::table::{AttachmentKey, PortId};
+pub(super) use part::place_of;
 use part::{Part, Traffic, place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

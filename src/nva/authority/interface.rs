@@ -5,6 +5,7 @@ use crate::nva::cache::GRACE;
 use crate::nva::catalogue::Change;
 use crate::nva::commits::{Commit, CommitRules, Released};
 use crate::nva::event::Event;
+use crate::nva::failover::{GroupRules, GroupWish};
 use crate::nva::interest::MARGIN_MS;
 use crate::nva::log::Limits;
 use crate::nva::message::{Down, Encoded, SessionId, Ticket, Up};
@@ -47,6 +48,11 @@ pub enum Input {
     Move(Ticket, String, MoveRequest),
     /// An operator, by this name, says something of a move. Answered in the same way.
     MoveSaid(Ticket, String, MoveCommand),
+    /// An operator, by this name, wants something of groups. Answered by [`Effect::Released`] with the sequence of the
+    /// group.
+    Group(Ticket, String, GroupWish),
+    /// An operator says that the NVEs that vanished are lost, and fail over. Answered by [`Effect::Released`].
+    ReleaseBrake(Ticket),
     /// The commit under way is durable, or nothing of it is there and why. Of one that writes nothing: the store held what
     /// it was judged by.
     Committed(Result<(), String>),
@@ -138,6 +144,8 @@ pub struct Configured {
     pub allocations: AllocationRules,
     /// How long states of moves last.
     pub moves: MoveRules,
+    /// When NVEs count as lost.
+    pub groups: GroupRules,
 }
 
 /// How it runs.

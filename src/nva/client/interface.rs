@@ -7,6 +7,7 @@ use crate::nva::addresses::AddressCounts;
 use crate::nva::blocks::OwnBlock;
 use crate::nva::cache::Counts;
 use crate::nva::comparison::DriftCounts;
+use crate::nva::failover::NodeGroups;
 use crate::nva::finds::MacCounts;
 use crate::nva::message::{AttachedNetwork, Down, Extent, FoundMac, MoveId, Told, Triangle, Up};
 use crate::nva::mobility::{NodeMoves, Sight};
@@ -86,6 +87,8 @@ pub enum Effect {
     /// Keep, over a restart, with which sequence this was registered, of which nothing else is kept; none: the node has it no
     /// longer.
     Own(Key, Option<u64>),
+    /// The node is a member of these groups.
+    Groups(Arc<NodeGroups>),
     /// Tell the operator.
     Tell(News),
 }

@@ -17,7 +17,7 @@ impl Client {
             self.registrations.remove(&key);
             self.keep_own(key, None);
             // What has moved is the other NVE's.
-            if self.moves.has_left(&key) {
+            if self.moves.has_left(&key) || self.groups.has(&key) {
                 continue;
             }
             // The authority may have it from before, whatever it answered last: to release it is never wrong.

@@ -2,9 +2,11 @@
 
 use crate::nva::catalogue::Change;
 use crate::nva::event::{By, Event, Kind};
+use crate::nva::failover::{Cause, GroupWish};
 use crate::nva::message::{Down, Encoded, SessionId, Ticket};
 use crate::nva::mobility::MoveId;
 use crate::nva::model::{Key, ObjectKey, Transaction};
+use crate::nva::registry::groups::IsThere;
 use crate::nva::registry::moving::Step;
 use crate::nva::registry::{Leased, LocatorChange, Refusal, Registry};
 use crate::nva::session::Request;
@@ -79,6 +81,8 @@ pub(super) enum Wanted {
     Change(ObjectKey, Change),
     /// A locator allocated or free.
     Locator(LocatorChange),
+    /// Something of groups, by an operator of this name.
+    Group(String, GroupWish),
     /// A restored registry to wait no longer.
     Resume,
 }
@@ -98,15 +102,22 @@ impl Wanted {
             Wanted::Locator(LocatorChange::Allocate { nve, .. }) => {
                 Event { nve: Some(nve.as_str().into()), ..event }
             }
+            Wanted::Group(_, wish) => Event { why: format!("group {}: {}", wish.name(), event.why), ..event },
             Wanted::Locator(LocatorChange::Free(_)) | Wanted::Resume => event,
         }
     }
 
     /// Judges what is a transaction of its own.
-    pub(super) fn judge(&self, registry: &mut Registry) -> Result<(u64, Transaction), String> {
+    pub(super) fn judge(
+        &self,
+        registry: &mut Registry,
+        unix_ms: u64,
+        is_there: IsThere<'_>,
+    ) -> Result<(u64, Transaction), String> {
         match self {
             Wanted::Change(key, change) => registry.provision(key.clone(), change.clone()),
             Wanted::Locator(change) => registry.change_locator(change),
+            Wanted::Group(who, wish) => registry.judge_group(wish, (who, unix_ms), is_there),
             Wanted::Release(_) | Wanted::Resume => Err("it is judged together with others".to_owned()),
         }
     }
@@ -169,6 +180,8 @@ pub(super) struct Flight {
     pub(super) address: Option<(AddressRequest, Result<u64, Refusal>, bool)>,
     /// Steps of moves, each with the move or why not.
     pub(super) steps: Vec<(Step, Result<MoveId, String>)>,
+    /// Groups that fail over, and why.
+    pub(super) failed_over: Vec<(String, Cause)>,
 }
 
 impl Flight {

@@ -264,6 +264,7 @@ impl Registry {
         let Some(entry) = self.catalogue.entry(&source) else {
             return Err(format!("no {source} is wanted; `ilactl nva attachment list` shows what is"));
         };
+        self.is_of_no_group(&source)?;
         if let Some(Move { to, state, .. }) = self.moves.leaving(from, attachment) {
             let state = state.word();
             return Err(format!(

@@ -52,6 +52,7 @@ impl Registry {
             change @ Change::Delete(_) => change,
         };
         self.may_change(&key)?;
+        self.is_of_no_group(&key)?;
         self.change(key, change)
     }
 

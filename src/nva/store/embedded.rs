@@ -5,8 +5,10 @@ use super::form::{
     read_allocation, read_allocation_key, read_object, read_object_key, read_record, write_allocation,
     write_allocation_key, write_object, write_object_key, write_record,
 };
+use super::group_form::{read_group, write_group};
 use super::interface::{CommitError, EPOCH, Progress, Snapshot, Store, StoreError, Stored};
 use super::move_form::{read_move, write_move};
+use crate::nva::failover::Group;
 use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Object, ObjectKey, Transaction};
 use redb::{
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 const RECORDS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("records");
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const ALLOCATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocations");
+const GROUPS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("groups");
 const MOVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("moves");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCH_KEY: &str = "epoch";
@@ -165,7 +168,7 @@ impl Embedded {
 
     /// Writes and deletes records, and writes the meta data, in one durable transaction.
     fn write(&self, meta: Meta, transaction: &Transaction) -> Result<(), StoreError> {
-        let Transaction { writes, deletes, objects, moves, allocations, .. } = transaction;
+        let Transaction { writes, deletes, objects, moves, groups, allocations, .. } = transaction;
         let mut begun = self.database()?.begin_write().map_err(|why| self.failed(why))?;
         begun.set_durability(Durability::Immediate).map_err(|why| self.failed(why))?;
         // After a crash a large file opens as fast as a small one; and see `settle`.
@@ -204,6 +207,16 @@ impl Embedded {
                     let done = match one {
                         Some(one) => table.insert(id, &write_move(one)[..]).map(drop),
                         None => table.remove(id).map(drop),
+                    };
+                    done.map_err(|why| self.failed(why))?;
+                }
+            }
+            if !groups.is_empty() {
+                let mut table = begun.open_table(GROUPS).map_err(|why| self.failed(why))?;
+                for (name, group) in groups {
+                    let done = match group {
+                        Some(group) => table.insert(&**name, &write_group(group)[..]).map(drop),
+                        None => table.remove(&**name).map(drop),
                     };
                     done.map_err(|why| self.failed(why))?;
                 }
@@ -248,8 +261,9 @@ impl Embedded {
         }
         let objects = stored.objects.iter().cloned().map(|(key, object)| (key, Some(object)));
         let allocations = stored.allocations.iter().cloned().map(|(key, it)| (key, Some(it)));
-        let (objects, allocations) = (objects.collect(), allocations.collect());
-        let last = Transaction { objects, allocations, ..Transaction::default() };
+        let groups = stored.groups.iter().cloned().map(|group| (group.name.clone(), Some(group)));
+        let (objects, allocations, groups) = (objects.collect(), allocations.collect(), groups.collect());
+        let last = Transaction { objects, allocations, groups, ..Transaction::default() };
         self.write(Meta { epoch, restored, revision }, &last)?;
         progress("writing", stored.records.len(), stored.records.len());
         Ok(())
@@ -318,7 +332,18 @@ fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stor
     }
     progress("reading", all, all);
     let (objects, moves, allocations) = (read_objects(begun)?, read_moves(begun)?, read_allocations(begun)?);
-    Ok(Stored { epoch, revision, restored, records, objects, moves, allocations, ..Stored::default() })
+    let groups = read_groups(begun)?;
+    Ok(Stored {
+        epoch,
+        revision,
+        restored,
+        records,
+        objects,
+        moves,
+        groups,
+        allocations,
+        ..Stored::default()
+    })
 }
 
 /// A store that an older release made has none.
@@ -373,6 +398,23 @@ fn read_moves(begun: &ReadTransaction) -> Result<Vec<(MoveId, Move)>, String> {
         moves.push((id, one));
     }
     Ok(moves)
+}
+
+/// A store in which nobody declared any has none.
+fn read_groups(begun: &ReadTransaction) -> Result<Vec<Group>, String> {
+    let table = match begun.open_table(GROUPS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut groups = Vec::new();
+    for entry in table.iter().map_err(|why| why.to_string())? {
+        let (name, value) = entry.map_err(|why| why.to_string())?;
+        let name = name.value();
+        let group = read_group(name, value.value());
+        groups.push(group.ok_or_else(|| format!("the group {} is damaged", name.escape_debug()))?);
+    }
+    Ok(groups)
 }
 
 fn in_words(why: &DatabaseError) -> String {

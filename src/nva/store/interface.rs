@@ -1,5 +1,6 @@
 //! What a store does, whichever it is.
 
+use crate::nva::failover::Group;
 use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Stored {
     pub allocations: Vec<(AllocationKey, Allocation)>,
     /// Moves that are not over, in the order of their names. Backups hold none.
     pub moves: Vec<(MoveId, Move)>,
+    /// Groups, in the order of their names.
+    pub groups: Vec<Group>,
 }
 
 /// What a store or a backup holds.

@@ -1,6 +1,7 @@
 //! A store that forgets everything when the process ends: for tests and simulations.
 
 use super::interface::{CommitError, Snapshot, Store, StoreError, Stored};
+use crate::nva::failover::Group;
 use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use std::collections::BTreeMap;
@@ -14,15 +15,17 @@ pub struct Memory {
     objects: BTreeMap<ObjectKey, Object>,
     allocations: BTreeMap<AllocationKey, Allocation>,
     moves: BTreeMap<MoveId, Move>,
+    groups: BTreeMap<String, Group>,
 }
 
 impl From<Stored> for Memory {
     /// A store that holds this. It has no epoch of its own.
     fn from(stored: Stored) -> Self {
-        let Stored { revision, restored, records, objects, moves, allocations, .. } = stored;
+        let Stored { revision, restored, records, objects, moves, groups, allocations, .. } = stored;
         let (records, objects) = (records.into_iter().collect(), objects.into_iter().collect());
         let (moves, allocations) = (moves.into_iter().collect(), allocations.into_iter().collect());
-        Memory { revision, restored, records, objects, moves, allocations }
+        let groups = groups.into_iter().map(|group| (group.name.clone(), group)).collect();
+        Memory { revision, restored, records, objects, moves, groups, allocations }
     }
 }
 
@@ -32,8 +35,9 @@ impl Store for Memory {
         let (objects, records) = (self.objects.clone().into_iter().collect(), records.collect());
         let moves = self.moves.clone().into_iter().collect();
         let allocations = self.allocations.clone().into_iter().collect();
+        let groups = self.groups.values().cloned().collect();
         let (revision, restored) = (self.revision, self.restored);
-        Ok(Stored { revision, restored, records, objects, moves, allocations, ..Stored::default() })
+        Ok(Stored { revision, restored, records, objects, moves, groups, allocations, ..Stored::default() })
     }
 
     fn commit(&mut self, revision: u64, transaction: &Transaction) -> Result<(), CommitError> {
@@ -63,6 +67,12 @@ impl Store for Memory {
             match one {
                 Some(one) => _ = self.moves.insert(*id, one.clone()),
                 None => _ = self.moves.remove(id),
+            }
+        }
+        for (name, group) in &transaction.groups {
+            match group {
+                Some(group) => _ = self.groups.insert(name.clone(), group.clone()),
+                None => _ = self.groups.remove(name),
             }
         }
         Ok(())

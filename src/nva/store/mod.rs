@@ -6,6 +6,7 @@ mod embedded;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 mod form;
+mod group_form;
 mod interface;
 mod memory;
 #[cfg(feature = "etcd")]

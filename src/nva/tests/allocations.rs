@@ -235,7 +235,7 @@ fn a_locator_that_the_configuration_gives_to_an_nve_is_that_ones_whatever_was_al
     others.get_mut("nve2").unwrap().locators.insert(locator, SIR);
     registry.reconfigure(
         (others, crate::nva::registry::Quotas::default(), crate::nva::registry::FreezeRules::default()),
-        (Default::default(), Default::default(), rules()),
+        (Default::default(), Default::default(), Default::default(), rules()),
         HOLD_DOWN_MS,
     );
     let choices = vec![Choice { locator, priority: 0, weight: 1 }];

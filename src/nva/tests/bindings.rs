@@ -84,7 +84,7 @@ impl Bench {
                 Effect::Found(network, found) => self.found.push((n, network, found)),
                 Effect::Compare => self.client(n, Input::Compared(Vec::new())),
                 Effect::Close | Effect::Tell(_) | Effect::Provision(_) => {}
-                Effect::Blocks(_) | Effect::Moves(_) | Effect::Own(..) => {}
+                Effect::Blocks(_) | Effect::Moves(_) | Effect::Own(..) | Effect::Groups(_) => {}
             }
         }
     }
@@ -274,6 +274,7 @@ fn questions_by_mac_address_are_bounded_for_each_nve() {
         asks: false,
         digests: false,
         moves: Modes::default(),
+        groups: false,
     };
     bench.authority(authority::Input::Up(id, hello));
     let question = |number| Up::FindMacs { id: number, network: RED, macs: vec![mac(5)] };

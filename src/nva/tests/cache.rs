@@ -73,6 +73,7 @@ impl Bench {
                 asks: false,
                 digests: false,
                 moves: Modes::default(),
+                groups: false,
             },
         );
     }
@@ -137,8 +138,7 @@ impl Bench {
                 | Effect::Provision(_)
                 | Effect::Found(..)
                 | Effect::Blocks(_)
-                | Effect::Own(..)
-                | Effect::Moves(_) => {}
+                | Effect::Own(..) | Effect::Moves(_) | Effect::Groups(_) => {}
             }
         }
     }
@@ -348,6 +348,7 @@ fn what_a_node_had_before_a_short_session_is_given_to_nobody_else_either() {
         asks: true,
         digests: false,
         moves: Modes::default(),
+        groups: false,
     };
     bench.authority(authority::Input::Up(SessionId(900), hello));
     bench.authority(authority::Input::Closed(SessionId(900)));
@@ -421,6 +422,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
             asks: true,
             digests: false,
             moves: Modes::default(),
+            groups: false,
         };
         bench.authority(authority::Input::Up(id, hello));
         bench.authority(authority::Input::Closed(id));
@@ -535,6 +537,7 @@ impl Asked {
                 asks: false,
                 digests: false,
                 moves: Modes::default(),
+                groups: false,
             },
         );
         asked
@@ -614,6 +617,7 @@ fn a_session_follows_so_many_identifiers_and_the_oldest_leave() {
         asks: false,
         digests: false,
         moves: Modes::default(),
+        groups: false,
     };
     asked.step(now_ms, authority::Input::Up(SessionId(6), hello));
     let mut told = |number: u64| {

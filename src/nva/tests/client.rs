@@ -39,8 +39,7 @@ impl Bench {
                 | Effect::Found(..)
                 | Effect::Provision(_)
                 | Effect::Blocks(_)
-                | Effect::Own(..)
-                | Effect::Moves(_) => {}
+                | Effect::Own(..) | Effect::Moves(_) | Effect::Groups(_) => {}
             }
         }
     }

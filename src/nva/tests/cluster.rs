@@ -357,8 +357,7 @@ impl Cluster {
                 client::Effect::Tell(_)
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
-                | client::Effect::Own(..)
-                | client::Effect::Moves(_) => {}
+                | client::Effect::Own(..) | client::Effect::Moves(_) | client::Effect::Blocks(_) | client::Effect::Groups(_) => {}
             }
         }
     }
@@ -634,6 +633,7 @@ fn a_store_that_refuses_a_session_is_asked_again_at_the_next_tick() {
         asks: false,
         digests: false,
         moves: Modes::default(),
+        groups: false,
     };
     assert_eq!(commits(up(hello)), 1);
     assert_eq!(commits(authority::Input::Committed(Err("full".to_owned()))), 0);

@@ -50,6 +50,7 @@ impl Bench {
                 asks: false,
                 digests: false,
                 moves: Modes::default(),
+                groups: false,
             },
         );
     }
@@ -135,6 +136,7 @@ fn the_end_of_a_session_is_told_with_its_kind() {
             asks: false,
             digests: false,
             moves: Modes::default(),
+            groups: false,
         },
     );
     bench.step(Input::Opened(SessionId(9), None));
@@ -149,6 +151,7 @@ fn the_end_of_a_session_is_told_with_its_kind() {
             asks: false,
             digests: false,
             moves: Modes::default(),
+            groups: false,
         },
     );
     assert_eq!(kinds(&mut bench), [(Kind::SessionEnded, "1:nve1".to_owned())]);

@@ -438,6 +438,7 @@ fn what_a_move_brought_is_not_released_by_an_nve_that_begins_anew() {
         asks: false,
         digests: false,
         moves: Modes::ALL,
+        groups: false,
     };
     for up in [hello, Up::Complete] {
         world.step(Input::Up(session, up));

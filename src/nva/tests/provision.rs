@@ -133,6 +133,7 @@ fn changes_of_operators_and_requests_of_nves_take_turns() {
         asks: false,
         digests: false,
         moves: Modes::default(),
+        groups: false,
     };
     let id = SessionId(1);
     let register = |n| {

@@ -31,6 +31,7 @@ fn hello(authority: &mut Authority, id: SessionId) {
                 asks: false,
                 digests: false,
                 moves: Modes::default(),
+                groups: false,
             },
         ),
     );

@@ -88,6 +88,7 @@ impl Bench {
                 asks: false,
                 digests,
                 moves: Modes::default(),
+                groups: false,
             },
         );
     }
@@ -143,6 +144,7 @@ fn word(down: Down<Encoded>) -> Option<String> {
         Down::Resync(why) => Some(format!("resync: {why}")),
         Down::Digest { revision, .. } => Some(format!("digest {revision}")),
         Down::Moves(part) => Some(format!("{} moves", part.moves.len())),
+        Down::Groups(part) => Some(format!("{} groups", part.groups.len())),
         Down::Repair(parts) => Some(format!("repair of {}", parts.len())),
         Down::Error(why) => Some(why),
         Down::FoundMacs { id, found, why, .. } => {
@@ -410,6 +412,7 @@ fn what_was_asked_for_before_and_is_durable_later_is_released_too() {
             asks: false,
             digests: false,
             moves: Modes::default(),
+            groups: false,
         },
     );
     bench.up(9, Up::Complete);

@@ -276,8 +276,7 @@ impl World {
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
                 | client::Effect::Blocks(_)
-                | client::Effect::Own(..)
-                | client::Effect::Moves(_) => {}
+                | client::Effect::Own(..) | client::Effect::Moves(_) | client::Effect::Groups(_) => {}
             }
         }
     }

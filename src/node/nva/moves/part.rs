@@ -2,7 +2,7 @@
 
 use super::probe::Probe;
 use super::{is_committed, is_owner};
-use crate::config::{Config, ObjectName, Role as PortRole};
+use crate::config::{Config, Entry, ObjectName, Role as PortRole};
 use crate::mapping::{Departure, InFlight, Presence, TunnelEnds, Tunnels};
 use crate::node::rib::attachment_key;
 use crate::nva::client::{Objects, Seen, Sight};
@@ -393,6 +393,11 @@ pub(super) fn place(config: &Config, told: &MoveTold) -> Option<AttachmentKey> {
         let one = config.attachments.iter().find(|one| one.name.as_ref() == Some(&told.attachment))?;
         return Some(attachment_key(one));
     };
+    place_of(config, entry)
+}
+
+/// Where an entry has its attachment.
+pub(in crate::node::nva) fn place_of(config: &Config, entry: &Entry) -> Option<AttachmentKey> {
     let summary = entry.summary();
     let port = config.ports.iter().position(|port| port.name == summary.port)?;
     let vlan = summary.vlan.map_or(Some(0), |vlan| vlan.parse().ok())?;

@@ -118,6 +118,9 @@ impl Filling {
             let put = batch.iter().map(|(key, it)| self.layout.put_allocation(key, it));
             self.write_marked(put.collect())?;
         }
+        for batch in stored.groups.chunks(OBJECTS) {
+            self.write_marked(batch.iter().map(|group| self.layout.put_group(group)).collect())?;
+        }
         progress("copying", all, all);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!   which no authority takes for a head.
 //! * `a/KEY`: what is allocated to NVEs.
 //! * `o/KEY`: what operators want at NVEs.
+//! * `g/GROUP`: a group of NVEs for an attachment.
 //! * `m/MOVE`: an attachment that moves from one NVE to another.
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
 //! * `restored`: the registry was filled, and waits for NVEs to say what they have.
@@ -13,6 +14,7 @@
 //!   lease of the authority.
 
 use super::turns::Instance;
+use crate::nva::failover::Group;
 use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
 use crate::nva::store::bytes::{read_key, write_key};
@@ -20,6 +22,7 @@ use crate::nva::store::form::{
     read_allocation, read_allocation_key, read_object, read_object_key, read_record, write_allocation,
     write_allocation_key, write_object, write_object_key, write_record,
 };
+use crate::nva::store::group_form::{read_group, write_group};
 use crate::nva::store::interface::EPOCH;
 use crate::nva::store::move_form::{read_move, write_move};
 use crate::nva::store::sequencer::{Head, Offer, TOKEN};
@@ -55,6 +58,7 @@ pub(super) enum Place {
     Object(ObjectKey),
     Allocation(AllocationKey),
     Move(MoveId),
+    Group(String),
     Session(String),
     Restored,
     Completed(Arc<str>),
@@ -114,6 +118,15 @@ impl Layout {
         format!("{}m/", self.prefix)
     }
 
+    /// What the keys of all groups begin with.
+    pub(super) fn groups(&self) -> String {
+        format!("{}g/", self.prefix)
+    }
+
+    fn group(&self, name: &str) -> String {
+        format!("{}{name}", self.groups())
+    }
+
     fn one_move(&self, id: MoveId) -> String {
         format!("{}{:016x}", self.moves(), id.0)
     }
@@ -143,6 +156,7 @@ impl Layout {
             Some(("m", hex)) => {
                 u64::from_str_radix(hex, 16).map_or(Place::Other, |id| Place::Move(MoveId(id)))
             }
+            Some(("g", name)) => Place::Group(name.to_owned()),
             Some(("s", nve)) => Place::Session(nve.to_owned()),
             Some(("w", hex)) => {
                 u64::from_str_radix(hex, 16).map_or(Place::Other, |it| Place::Wish(it.to_be_bytes()))
@@ -163,7 +177,7 @@ impl Layout {
         let lease = PutOptions::new().with_lease(lease);
         let opened = offer.commit.opened.iter();
         let opened = opened.map(|nve| TxnOp::put(self.session(nve), claim.clone(), Some(lease.clone())));
-        let Transaction { writes, deletes, objects, moves, ends_restoration, completed, allocations } =
+        let Transaction { writes, deletes, objects, moves, groups, ends_restoration, completed, allocations } =
             &offer.commit.transaction;
         let writes = writes.iter().map(|(key, record)| self.put_record(*key, record));
         let deletes = deletes.iter().map(|key| TxnOp::delete(self.record(*key), None));
@@ -179,12 +193,16 @@ impl Layout {
             Some(one) => TxnOp::put(self.one_move(*id), write_move(one), None),
             None => TxnOp::delete(self.one_move(*id), None),
         });
+        let groups = groups.iter().map(|(name, group)| match group {
+            Some(group) => self.put_group(group),
+            None => TxnOp::delete(self.group(name), None),
+        });
         let completed = completed.iter().map(|nve| TxnOp::put(self.completed(nve), "", None));
         let all_completed = || TxnOp::delete(self.completed(""), Some(DeleteOptions::new().with_prefix()));
         let ends = ends_restoration.then(|| [TxnOp::delete(self.restored(), None), all_completed()]);
         let head = TxnOp::put(self.head(), write_head(&offer.head), None);
         let changes = opened.chain(writes).chain(deletes).chain(objects).chain(moves).chain(allocations);
-        changes.chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
+        changes.chain(groups).chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
     }
 
     /// What an offer leaves that loses.
@@ -199,6 +217,10 @@ impl Layout {
 
     pub(super) fn put_object(&self, key: &ObjectKey, object: &Object) -> TxnOp {
         TxnOp::put(self.object(key), write_object(object), None)
+    }
+
+    pub(super) fn put_group(&self, group: &Group) -> TxnOp {
+        TxnOp::put(self.group(&group.name), write_group(group), None)
     }
 
     pub(super) fn put_allocation(&self, key: &AllocationKey, allocation: &Allocation) -> TxnOp {
@@ -227,6 +249,11 @@ pub(super) fn allocation(key: AllocationKey, bytes: &[u8]) -> Result<(Allocation
 /// A move as it stands in the store.
 pub(super) fn one_move(id: MoveId, bytes: &[u8]) -> Result<(MoveId, Move), String> {
     read_move(id, bytes).map(|one| (id, one)).ok_or_else(|| format!("move {} is damaged", id.0))
+}
+
+/// A group as it stands in the store.
+pub(super) fn group(name: &str, bytes: &[u8]) -> Result<Group, String> {
+    read_group(name, bytes).ok_or_else(|| format!("the group {} is damaged", name.escape_debug()))
 }
 
 pub(super) fn write_head(Head { epoch, revision, token }: &Head) -> String {
@@ -310,6 +337,7 @@ mod tests {
         assert_eq!(layout.place(layout.session("nve1").as_bytes()), Place::Session("nve1".to_owned()));
         assert_eq!(layout.one_move(MoveId(0x1f)), "/ilagate/lab/m/000000000000001f");
         assert_eq!(layout.place(layout.one_move(MoveId(0x1f)).as_bytes()), Place::Move(MoveId(0x1f)));
+        assert_eq!(layout.place(layout.group("db").as_bytes()), Place::Group("db".to_owned()));
         assert_eq!(layout.place(layout.restored().as_bytes()), Place::Restored);
         assert_eq!(layout.place(layout.completed("nve1").as_bytes()), Place::Completed("nve1".into()));
         let mark = Mark {

@@ -1,8 +1,8 @@
 //! Reads everything that the store held at one revision of etcd.
 
 use super::layout::{
-    Claim, Layout, Place, allocation, end_of, object, one_move, read_claim, read_head, read_mark, record,
-    write_head,
+    Claim, Layout, Place, allocation, end_of, group, object, one_move, read_claim, read_head, read_mark,
+    record, write_head,
 };
 use super::link::{Failure, answer};
 use crate::nva::store::interface::{Progress, Stored};
@@ -81,6 +81,11 @@ pub(super) async fn load(
         let Place::Move(id) = layout.place(value.key()) else { continue };
         moves.push(one_move(id, value.value()).map_err(Failure::Refused)?);
     }
+    let mut groups = Vec::new();
+    for value in range(client, &layout.groups(), OBJECTS, at).await? {
+        let Place::Group(name) = layout.place(value.key()) else { continue };
+        groups.push(group(&name, value.value()).map_err(Failure::Refused)?);
+    }
     for value in range(client, &layout.session(""), PAGE, at).await? {
         if let (Place::Session(nve), Some(claim)) = (layout.place(value.key()), read_claim(value.value())) {
             claims.push((nve, claim));
@@ -96,7 +101,8 @@ pub(super) async fn load(
     }
     progress("reading", SHARDS, SHARDS);
     let (epoch, revision) = (head.epoch, head.revision);
-    let stored = Stored { epoch, revision, restored, completed, records, objects, moves, allocations };
+    let stored =
+        Stored { epoch, revision, restored, completed, records, objects, moves, groups, allocations };
     Ok(Loaded { head, at, stored, claims })
 }
 

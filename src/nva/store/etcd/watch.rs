@@ -1,6 +1,8 @@
 //! Follows the store: transactions of all authorities as wholes, in their order, and sessions.
 
-use super::layout::{Claim, Layout, Place, allocation, object, one_move, read_claim, read_head, record};
+use super::layout::{
+    Claim, Layout, Place, allocation, group, object, one_move, read_claim, read_head, record,
+};
 use super::link::{CONNECT, Failure, Link, answer, in_words};
 use super::turns::Instance;
 use crate::config::EtcdConfig;
@@ -119,6 +121,17 @@ impl Assembler {
             },
             Place::Move(id) => {
                 self.transaction.moves.push((id, None));
+                None
+            }
+            Place::Group(name) if is_put => match group(&name, value.value()) {
+                Ok(group) => {
+                    self.transaction.groups.push((name, Some(group)));
+                    None
+                }
+                Err(why) => Some(Item::Damaged(why)),
+            },
+            Place::Group(name) => {
+                self.transaction.groups.push((name, None));
                 None
             }
             Place::Session(nve) if is_put => match read_claim(value.value()) {

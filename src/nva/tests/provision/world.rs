@@ -102,7 +102,7 @@ impl World {
                 client::Effect::Compare => self.client(n, client::Input::Compared(Vec::new())),
                 client::Effect::Close => self.streams[n] = None,
                 client::Effect::Tell(_) | client::Effect::Found(..) => {}
-                client::Effect::Moves(_) | client::Effect::Blocks(_) | client::Effect::Own(..) => {}
+                client::Effect::Moves(_) | client::Effect::Blocks(_) | client::Effect::Own(..) | client::Effect::Groups(_) => {}
             }
         }
     }
@@ -247,6 +247,7 @@ fn an_nve_that_does_not_ask_is_told_nothing_and_one_that_breaks_the_order_loses_
                     asks: false,
                     digests: false,
                     moves: Modes::default(),
+                    groups: false,
                 },
             ),
         );
