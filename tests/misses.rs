@@ -6,12 +6,14 @@ mod support;
 
 use ilagate::config::Config;
 use ilagate::ila::{Identifier, Locator};
-use ilagate::mapping::{Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin};
+use ilagate::mapping::{
+    Batch, Change, LocatorChoice, MappingRecord, MappingTarget, Origin, Presence, Tunnels,
+};
 use ilagate::net::ndp::{self, Envelope};
 use ilagate::net::{Mac, ethernet};
 use ilagate::node::rib::Rib;
 use ilagate::path::{Ctx, Limiter, Miss, Missed, Packet, Pipeline, Verdict, triangle};
-use ilagate::table::{DomainId, PortId, Tables};
+use ilagate::table::{AttachmentKey, DomainId, PortId, Tables};
 use support::packets::*;
 use support::tenants::*;
 use support::*;
@@ -117,6 +119,31 @@ fn what_tenants_send_to_and_ask_for_is_told_once() {
             let is_right = if is_question { matches!(alone, Verdict::Drop(_)) } else { alone == verdict };
             assert!(missed.is_empty() && is_right, "{alone:?}");
         }
+    }
+}
+
+#[test]
+fn what_goes_to_who_is_expected_here_is_held_and_asked_for_and_then_goes_where_that_is_still() {
+    let vm5 = "  - {name: vm5, port: access0, vlan: 5, mac: \"02:00:00:00:01:05\", network: red, addresses: [10.0.0.5]}\n";
+    let at = AttachmentKey { port: ACCESS, vlan: 5, mac: Mac([2, 0, 0, 0, 1, 5]) };
+    let frame = ipv4_frame(ANYCAST, VM1, &ipv4_packet([10, 0, 0, 1], [10, 0, 0, 5], 64, b"query"));
+    let identifier = Identifier::tenant_ipv4(100, 0x0a00_0005);
+    for more in ["", CACHE] {
+        let mut host = Host::new(L1, &Rules { more, attachments: vm5, ..Rules::default() });
+        host.rib.set_presence(at, Presence::Expected(Tunnels { to: 1, from: Vec::new() })).unwrap();
+        host.tables = host.rib.compile();
+        let (verdict, missed) = host.receive(ACCESS, &frame);
+        assert!(matches!(verdict, Verdict::Hold(_)), "{verdict:?}");
+        assert_eq!(missed, if more == CACHE { miss(identifier) } else { Vec::new() });
+        // The authority answers: it is at the other host still.
+        let choice = LocatorChoice { locator: Locator(0xfd00_0001_0000_0002), priority: 0, weight: 1 };
+        let target = MappingTarget::Locators(vec![choice]);
+        host.apply(Change::Upsert(MappingRecord { domain: 0, identifier, target }));
+        assert_eq!(host.receive(ACCESS, &frame), (Verdict::Forward(FABRIC), Vec::new()));
+        // And once it is here, it is delivered here.
+        host.rib.set_presence(at, Presence::default()).unwrap();
+        host.tables = host.rib.compile();
+        assert_eq!(host.receive(ACCESS, &frame), (Verdict::Forward(ACCESS), Vec::new()));
     }
 }
 

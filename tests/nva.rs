@@ -5,6 +5,8 @@
 mod support;
 #[path = "nva/claims.rs"]
 mod claims;
+#[path = "nva/operators.rs"]
+mod operators;
 
 use ilagate::api::manage::{self, manage_client::ManageClient};
 use ilagate::config::TlsFiles;
@@ -273,75 +275,6 @@ fn tls12() -> Vec<u8> {
     let mut record = vec![22, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
     record.extend(hello);
     record
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn operators_see_and_do_what_their_role_allows() {
-    let authority = Authority::start();
-    let mut own = authority.welcome("nve1").await;
-    assert!(matches!(own.register(TASK, locator(1)).await, down::Message::Registered(_)));
-    let ilactl = |who: &str, words: &[&str]| authority.ilactl(who, words);
-    let sir = "2001:db8:dddd:0:2000::1";
-    // A viewer sees.
-    let (seen, text) = ilactl("operator-victor", &["status"]);
-    assert!(seen && text.contains("identifiers  1 (0 released)\nsessions     1 of 2 NVEs"), "{text}");
-    let (seen, text) = ilactl("operator-victor", &["nves"]);
-    assert!(seen && text.contains("nve1  nva1"), "{text}");
-    let (seen, text) = ilactl("operator-victor", &["records", "--nve", "nve1", "--locator", "fd00:1::/64"]);
-    assert!(seen && text.contains(&format!("{sir}  nve1          1  -    fd00:1::/64")), "{text}");
-    for none in [&["--nve", "nve2"][..], &["--locator", "fd00:2::/64"], &["--sir", "2001:db8:dddd::2"]] {
-        let (seen, text) = ilactl("operator-victor", &[&["--json", "records"], none].concat());
-        assert!(seen && text == "[]\n", "{text}");
-    }
-    // And does nothing.
-    for (command, role) in [(["release", sir], "operator"), (["backup", "copy.redb"], "admin")] {
-        let (done, text) = ilactl("operator-victor", &command);
-        assert!(!done && text.contains(&format!("is a viewer, and this is for a role of {role}")), "{text}");
-    }
-    let (done, text) = ilactl("operator-victor", &["policy", "add", "red", "outside"]);
-    assert!(!done && text.contains("is a viewer, and this is for a role of operator"), "{text}");
-    let (seen, text) = ilactl("operator-victor", &["network", "list"]);
-    assert!(seen && text.starts_with("NETWORK  VNID"), "{text}");
-    // An operator changes what is wanted at NVEs, and releases what nobody comes back for, and nothing else.
-    let (done, text) = ilactl("operator-oscar", &["policy", "add", "red", "outside"]);
-    assert!(!done && text.contains("`red` is not the name of a virtual network"), "{text}");
-    let (done, text) = ilactl("operator-oscar", &["release", sir]);
-    assert!(!done && text.contains("is registered by nve1, which has a session; detach it there"), "{text}");
-    drop(own);
-    let released = || ilactl("operator-oscar", &["release", sir]);
-    let end = Instant::now() + TIMEOUT;
-    let text = loop {
-        match released() {
-            (true, text) => break text,
-            (false, text) => assert!(Instant::now() < end, "{text}"),
-        }
-    };
-    assert_eq!(text, format!("{sir}: released, sequence 2, revision 2\n"));
-    let (done, text) = released();
-    assert!(!done && text.contains("is not registered"), "{text}");
-    let (done, text) = ilactl("operator-oscar", &["backup", "copy.redb"]);
-    assert!(!done && text.contains("this is for a role of admin"), "{text}");
-    // An admin makes a backup of a running authority.
-    let (done, text) = ilactl("operator-alice", &["backup", "copy.redb"]);
-    assert!(done && text.contains("copy.redb: revision 2, 0 identifiers, 1 released"), "{text}");
-    let (done, text) = ilactl("operator-alice", &["backup", "copy.redb"]);
-    assert!(!done && text.contains("is there already"), "{text}");
-    for wrong in ["../copy", "", ".hidden", "a/b", "a b"] {
-        let (done, text) = ilactl("operator-alice", &["backup", wrong]);
-        assert!(!done && text.contains("is no name of a file"), "{text}");
-    }
-    // Who is no operator, or not one of this authority, sees nothing.
-    let (done, text) = ilactl("operator-nobody", &["status"]);
-    assert!(!done && text.contains("is not among the operators of this authority"), "{text}");
-    let (done, text) = ilactl("nve-nve1", &["status"]);
-    assert!(!done && text.contains("not of an operator"), "{text}");
-    let mut client = ManageClient::new(authority.connect("nve-nve1").await.unwrap());
-    let refused = client.status_get(manage::StatusGetRequest {}).await.unwrap_err();
-    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
-    let refused = client.object_write(manage::ObjectWriteRequest::default()).await.unwrap_err();
-    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
-    let refused = client.object_list(manage::ObjectListRequest::default()).await.unwrap_err();
-    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("is no operator"));
 }
 
 #[test]

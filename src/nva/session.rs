@@ -470,7 +470,9 @@ impl Session {
                 let news = interests.news(registry, most);
                 let news = news
                     .or_else(|| interests.redirected(id, (registry, watchers), (*lifetime_ms, most), now_ms));
-                match news.is_some() || !interests.is_asking() || !allowance.queries.take(now_ms) {
+                // A question by MAC address that waits for its part of the rate is not overtaken for ever.
+                let waits = news.is_some() || !interests.is_asking() || !self.finds.is_empty();
+                match waits || !allowance.queries.take(now_ms) {
                     true => news,
                     false => interests.answer(id, (registry, watchers, asked), *lifetime_ms, now_ms),
                 }

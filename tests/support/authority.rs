@@ -52,6 +52,7 @@ impl Authority {
             "nve/stranger",
             "operator/alice",
             "operator/oscar",
+            "operator/rita",
             "operator/victor",
             "operator/nobody",
         ] {
@@ -75,6 +76,7 @@ impl Authority {
              operators:\n\
              - {{name: alice, role: admin}}\n\
              - {{name: oscar, role: operator}}\n\
+             - {{name: rita, role: operator, networks: [red, blue]}}\n\
              - {{name: victor}}\n\
              sir_domains: [{{name: tasks, prefix: \"2001:db8:dddd::/64\"}}]\n\
              nves:\n\

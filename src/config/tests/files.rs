@@ -139,7 +139,7 @@ fn the_limits_of_nves_have_defaults_and_bounds() {
 }
 
 #[test]
-fn a_page_in_the_clear_stays_on_its_machine_and_a_viewer_may_be_of_some_networks() {
+fn a_page_in_the_clear_stays_on_its_machine_and_viewers_and_operators_may_be_of_some_networks() {
     let parse = |more: &str| {
         let text = format!(
             "nva: {{name: nva1}}\nlisten: [\"unix:/run/nva.sock\"]\nstore: {{path: /var/nva.redb}}\n\
@@ -154,7 +154,9 @@ fn a_page_in_the_clear_stays_on_its_machine_and_a_viewer_may_be_of_some_networks
         assert!(!page.listen.is_tls() && page.hosts.contains("nva1.example"));
     }
     let operators = |list: &str| parse(&format!("operators: [{list}]")).map(|config| config.operators);
-    let all = operators("{name: a}, {name: b, networks: [red, blue]}, {name: c, networks: []}").unwrap();
+    let all =
+        operators("{name: a}, {name: b, networks: [red, blue]}, {name: c, role: operator, networks: []}");
+    let all = all.unwrap();
     let seen = |name: &str| all[name].networks.as_ref().map(BTreeSet::len);
     assert_eq!(["a", "b", "c"].map(seen), [None, Some(2), Some(0)]);
     for (more, place, why) in [
@@ -163,7 +165,11 @@ fn a_page_in_the_clear_stays_on_its_machine_and_a_viewer_may_be_of_some_networks
         ("page: {listen: \"https://192.0.2.1:443\"}", "tls", "there is an https address"),
         ("page: {listen: \"http://127.0.0.1:9\", hosts: [\"a:1\"]}", "page.hosts[0]", "without a port"),
         ("page: {listen: \"http://127.0.0.1:9\", hosts: [\"A\"]}", "page.hosts[0]", "a-z"),
-        ("operators: [{name: a, role: operator, networks: [red]}]", "operators[0].networks", "role viewer"),
+        (
+            "operators: [{name: a, role: admin, networks: [red]}]",
+            "operators[0].networks",
+            "role viewer or operator",
+        ),
     ] {
         let errors = parse(more).unwrap_err().to_string();
         assert!(errors.contains(place) && errors.contains(why), "{more}: {errors}");

@@ -42,6 +42,8 @@ pub struct Before {
     file: Option<(PathBuf, Option<Mirror>)>,
     /// What of the mappings is followed.
     scopes: Scopes,
+    /// What was attached here, and is so no longer.
+    gone: Vec<Key>,
     /// Whether something failed already.
     failed: bool,
 }
@@ -77,7 +79,8 @@ impl Before {
                 let (known, mappings) = if keeps_mappings { (known, mappings) } else { Default::default() };
                 let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
                 let scopes = nva.scopes.clone();
-                Ok(Before { known, stale_s, mappings, own, objects, file, failed, scopes })
+                let gone = Vec::new();
+                Ok(Before { known, stale_s, mappings, own, objects, file, failed, scopes, gone })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
@@ -125,7 +128,9 @@ impl Before {
             .iter()
             .filter(|told| attached.get(&told.key).is_some_and(|own| own.choices == told.choices));
         // What is told is later than what was kept by itself.
-        self.own.retain(|key, _| attached.contains_key(key));
+        let (own_now, gone): (BTreeMap<Key, u64>, BTreeMap<Key, u64>) =
+            std::mem::take(&mut self.own).into_iter().partition(|(key, _)| attached.contains_key(key));
+        (self.own, self.gone) = (own_now, gone.into_keys().collect());
         self.own.extend(own.map(|told| (told.key, told.sequence)));
     }
 
@@ -139,6 +144,7 @@ impl Before {
             stats.nva.state_failed();
         }
         let notes = Notes(Arc::default());
+        self.gone.drain(..).for_each(|key| notes.note(Update::own(key, None)));
         let writer =
             Writer { path, mirror, scopes: self.scopes.clone(), notes: notes.clone(), failing: false };
         let work = move || writer.run(&stats);

@@ -6,6 +6,7 @@ use crate::config::{Entry, ObjectName};
 use crate::ila::Identifier;
 use crate::nva::authority::{self, Authority, LIMITS, SessionId, Ticket};
 use crate::nva::catalogue::{Catalogue, Change};
+use crate::nva::client::{self, Client};
 use crate::nva::codec::{read_down, read_up, write_down, write_up};
 use crate::nva::event::{Event, Kind};
 use crate::nva::message::{Down, Up};
@@ -373,4 +374,53 @@ fn who_left_is_not_answered_and_operators_and_nves_take_turns() {
     bench.step(authority::Input::Closed(SessionId(1)));
     bench.step(authority::Input::Due);
     assert!(bench.answer(9).is_some() || bench.commits.is_empty());
+}
+
+#[test]
+fn an_authority_of_an_earlier_release_is_asked_for_no_address_and_one_that_says_so_is() {
+    for addresses in [false, true] {
+        let mut client = Client::new(name(1), 1, 1, 7, None);
+        let asks = |client: &mut Client, now_ms| {
+            let effects = client.step(now_ms, client::Input::AllocateAddress("vm1".to_owned()));
+            let is_asked =
+                |effect: &client::Effect| matches!(effect, client::Effect::Up(Up::AllocateAddress { .. }));
+            effects.iter().filter(|effect| is_asked(effect)).count()
+        };
+        assert_eq!(asks(&mut client, 0), 0);
+        let _ = client.step(0, client::Input::Tick);
+        let _ = client.step(0, client::Input::Opened);
+        let welcome = Down::Welcome {
+            version: 1,
+            epoch: vec![1],
+            revision: 0,
+            lease_ms: 60_000,
+            router: false,
+            bindings: true,
+            blocks: true,
+            addresses,
+        };
+        let _ = client.step(0, client::Input::Down(welcome));
+        // Once at a time, and again in the next session.
+        assert_eq!((asks(&mut client, 1), asks(&mut client, 2)), (usize::from(addresses), 0));
+        let _ = client.step(3, client::Input::Closed("broken".to_owned()));
+        assert_eq!(asks(&mut client, 4), 0);
+    }
+}
+
+#[test]
+fn what_an_attachment_was_allocated_moves_with_it() {
+    let mut office = Office::new();
+    office.does(red()).unwrap();
+    office.does(asks("nve1", 1, "")).unwrap();
+    office.asked("nve1", 1, 0).unwrap();
+    let entry = office.0.catalogue().entry(&place("nve1", 1)).unwrap().placed("b", Some(22)).unwrap();
+    assert_eq!(entry.summary().addresses, ["on-rarp", "10.1.0.2", "2001:db8:a::2"]);
+    assert_eq!(office.0.catalogue().keys_of(&entry).unwrap().len(), 2);
+    // At its new NVE it asks, and is told what it has.
+    office.does(delete(asks("nve1", 1, ""), None)).unwrap();
+    office.does(add("nve2", Ok(entry.clone()))).unwrap_err();
+    let text = entry.written().to_owned();
+    let objects = vec![(place("nve2", 1), Some(Object { document: text, sequence: 9 }))];
+    office.0.apply(&Transaction { objects, ..Transaction::default() }, 0);
+    assert_eq!(office.asked("nve2", 1, 0), Ok(("on-rarp 10.1.0.2 2001:db8:a::2".to_owned(), false)));
 }

@@ -492,3 +492,38 @@ fn networks_in_reports_are_charged_each_and_an_nve_reports_so_many_at_once_as_it
     assert_eq!((bench.closed.len(), bench.authority.networks_after(None).count()), (0, 512));
     assert!(bench.authority.networks_after(None).all(|one| one.at.gateway_mac == mac(9)));
 }
+
+#[test]
+fn queries_do_not_overtake_a_question_by_mac_address_for_ever() {
+    let mut bench = Bench::of(1, Registry::new(nves(2), Vec::new(), 0, (0, 0)));
+    let id = SessionId(9);
+    let up = |bench: &mut Bench, up| bench.authority(authority::Input::Up(id, up));
+    bench.authority(authority::Input::Opened(id, None));
+    let (versions, nve, moves) = (vec![1], name(2), Modes::default());
+    up(&mut bench, Up::Hello { versions, nve, boot: 1, asks: true, digests: false, moves });
+    up(&mut bench, Up::Register { id: 1, key: ipv4(RED, 7), choices: at(2), known: 0, mac: Some(mac(7)) });
+    let count = |bench: &Bench, what: fn(&Down) -> bool| {
+        bench.told.iter().filter(|(to, down)| *to == 9 && what(down)).count()
+    };
+    let answers = |bench: &Bench| count(bench, |down| matches!(down, Down::Answer { .. }));
+    let mut asked = 0;
+    let mut ask = |bench: &mut Bench| {
+        asked += 1;
+        up(bench, Up::Query { id: asked, keys: vec![key(1)] });
+        asked as usize
+    };
+    while ask(&mut bench) < 2_000 {}
+    assert_eq!(answers(&bench), 2_000);
+    up(&mut bench, Up::FindMacs { id: 1, network: RED, macs: (0..QUERY_KEYS as u8).map(mac).collect() });
+    let mut sent = 2_000;
+    for _ in 0..100 {
+        bench.now_ms += 1;
+        // As many as may wait: each would take what came in the millisecond.
+        if sent - answers(&bench) < QUERIES {
+            sent = ask(&mut bench);
+        }
+        bench.authority(authority::Input::Tick);
+    }
+    assert_eq!(count(&bench, |down| matches!(down, Down::FoundMacs { .. })), 1);
+    assert!(bench.closed.is_empty() && answers(&bench) > 2_000, "{:?}", bench.closed);
+}

@@ -234,6 +234,10 @@ fn what_is_attached_and_followed_by_nobody_here_is_known_over_a_restart() {
         keeper.notes().note(Update::own(key(n), sequence));
     }
     keeper.stop();
-    // One that is attached no longer is not had any more.
-    assert_eq!(with(attached).1.own, BTreeMap::from([(key(1), 7)]));
+    // One that is attached no longer is not had any more, and forgotten.
+    let (_, mut before) = with(attached);
+    assert_eq!((&before.own, &before.gone), (&BTreeMap::from([(key(1), 7)]), &vec![key(3)]));
+    before.keep(stats()).unwrap().unwrap().stop();
+    let (_, before) = with(attached);
+    assert_eq!((before.own.len(), before.gone.len()), (1, 0));
 }
