@@ -7,7 +7,7 @@ mod behind;
 mod keeper;
 mod left_out;
 mod mappings;
-mod moves;
+pub(crate) mod moves;
 mod moving;
 
 pub use keeper::Before;
@@ -116,8 +116,10 @@ impl Nva {
         let mut session = Session::new(authorities, handle, config, stats.clone(), was);
         (session.provisioned, session.told) = (provisioned, told);
         if session.authorities.provision {
-            session.client = session.client.provisioned(before.objects.clone()).moving(Modes::ALL);
-            session.moves = Parts::new(before.objects.clone());
+            session.moves = before.moves;
+            let told = session.moves.told_of();
+            session.client =
+                session.client.provisioned(before.objects.clone()).moving(Modes::ALL).told_of(told);
         }
         (session.exchanges, session.identifiers) = (exchanges, identifiers);
         session.client = session.client.leasing(session.authorities.blocks.iter().copied());

@@ -3,6 +3,10 @@
 //! The file is a cache. It shows one state of the registry, an older one perhaps, and never a mixture of two: each
 //! update is one transaction, with the revision in it. A file that cannot be read is set aside and never overwritten.
 
+mod moves;
+
+pub use moves::KeptMove;
+
 use super::catalogue::Seen;
 use super::message::Told;
 use super::model::{Key, Known, ObjectKey};
@@ -51,6 +55,8 @@ pub struct Content {
     pub mappings: Vec<Told>,
     /// What operators want at the node. What this release cannot read is not among it.
     pub objects: Objects,
+    /// The node's part in moves, in the order of their names. What this release cannot read is not among them.
+    pub moves: Vec<KeptMove>,
 }
 
 /// What is to be written. Updates that wait are merged.
@@ -66,6 +72,8 @@ pub struct Update {
     pub live_s: Option<u64>,
     /// All that operators want at the node.
     pub objects: Option<Arc<Objects>>,
+    /// The node's part in all moves.
+    pub moves: Option<Arc<Vec<KeptMove>>>,
 }
 
 impl Update {
@@ -98,6 +106,7 @@ impl Update {
         self.known = later.known.or(self.known.take());
         self.live_s = later.live_s.or(self.live_s);
         self.objects = later.objects.or(self.objects.take());
+        self.moves = later.moves.or(self.moves.take());
     }
 
     /// Whether there is nothing to write.
@@ -273,6 +282,7 @@ impl Mirror {
             && *known == self.known
             && update.live_s.is_none()
             && update.objects.is_none()
+            && update.moves.is_none()
         {
             return Ok(0);
         }
@@ -290,6 +300,9 @@ impl Mirror {
                 write_objects(&mut begun.open_table(OBJECTS)?, objects)?;
                 meta.insert(OBJECTS_EPOCH_KEY, &objects.known.epoch[..])?;
                 meta.insert(OBJECTS_REVISION_KEY, &objects.known.revision.to_be_bytes()[..])?;
+            }
+            if let Some(moves) = &update.moves {
+                moves::write(&mut begun.open_table(moves::MOVES)?, moves)?;
             }
             write_known(&mut meta, known)?;
             if let Some(live_s) = update.live_s {
@@ -420,7 +433,8 @@ fn read_content(database: &Database) -> Result<Content, Fault> {
         known: Known { epoch, revision: number(OBJECTS_REVISION_KEY)? },
         all: Arc::new(read_objects(&begun)?),
     };
-    Ok(Content { known, live_s: number(LIVE_KEY)?, mappings, objects })
+    let moves = moves::read(&begun)?;
+    Ok(Content { known, live_s: number(LIVE_KEY)?, mappings, objects, moves })
 }
 
 /// Writes what differs.

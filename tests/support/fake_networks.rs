@@ -60,6 +60,7 @@ pub fn attachments() -> Vec<AttachmentView> {
                 .into(),
             quarantined: true,
             origin: "nva".into(),
+            presence: "departed".into(),
         },
         AttachmentView {
             name: "1".into(),
@@ -72,6 +73,7 @@ pub fn attachments() -> Vec<AttachmentView> {
             refused: Vec::new(),
             quarantined: false,
             origin: "config".into(),
+            presence: "here".into(),
         },
     ]
 }

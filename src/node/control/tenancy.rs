@@ -275,6 +275,7 @@ impl Control {
                 refused,
                 quarantined,
                 origin: origin(&self.config.provisioned.attachments, n),
+                presence: self.rib.presence(crate::node::rib::attachment_key(attachment)).word().to_owned(),
             }
         };
         self.config.attachments.iter().enumerate().map(view).collect()

@@ -10,6 +10,7 @@ use crate::nva::message::{
 };
 use crate::nva::model::Key;
 use crate::nva::v1::{self, MoveSign, move_report::What};
+use prost::Message;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -198,6 +199,16 @@ fn write_move(one: MoveTold) -> v1::Move {
         vtep: write_address(one.vtep),
         peer_done: one.peer_done,
     }
+}
+
+/// A move as a node keeps it.
+pub(in crate::nva) fn write_kept_move(one: MoveTold) -> Vec<u8> {
+    write_move(one).encode_to_vec()
+}
+
+/// What [`write_kept_move`] wrote; `None` for what this release does not understand.
+pub(in crate::nva) fn read_kept_move(bytes: &[u8]) -> Option<MoveTold> {
+    read_move(v1::Move::decode(bytes).ok()?).ok()?
 }
 
 fn read_address(bytes: &[u8]) -> Result<Option<IpAddr>, Malformed> {

@@ -52,6 +52,11 @@ pub struct Sightings {
 }
 
 impl Sightings {
+    /// The node knows of these moves from before its start, without their tokens.
+    pub(in crate::nva) fn of(moves: NodeMoves) -> Self {
+        Sightings { told: Arc::new(moves), ..Sightings::default() }
+    }
+
     /// A session begins: everything is told anew, and heard anew.
     pub(in crate::nva) fn begin(&mut self) {
         self.coming = None;
