@@ -108,7 +108,8 @@ async fn take_part(mut session: Session, noted: Arc<Noted>) {
                 (MoveState::Draining, false) => What::Drained(v1::MoveDrained {}),
                 _ => continue,
             };
-            session.say(up::Message::MoveReport(v1::MoveReport { id: one.id, what: Some(what) })).await;
+            let report = v1::MoveReport { id: one.id, what: Some(what), state: one.state };
+            session.say(up::Message::MoveReport(report)).await;
         }
     }
 }

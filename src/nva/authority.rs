@@ -18,6 +18,7 @@ use super::bucket::Bucket;
 use super::commits::{Authors, BATCH, Commits};
 use super::convergence::{Convergence, Convergences};
 use super::drift::Drift;
+use super::elsewhere::OtherSessions;
 use super::event::{By, Event, Kind};
 use super::interest::Asked;
 use super::log::{Limits, Log, Pages};
@@ -31,7 +32,6 @@ use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
 use super::throttle::Throttle;
 use crate::config::RefusedEntry;
-use elsewhere::OtherSessions;
 use std::sync::Arc;
 
 pub use super::commits::{Commit, CommitRules, Released};

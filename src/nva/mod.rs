@@ -7,8 +7,8 @@
 //!   `allocations` blocks of identifiers and locators;
 //! * `authority` has the sessions around them: `session` one of them, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
-//!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take, `rates`
-//!   how often one identifier may change;
+//!   may use, `triangles` what routers tell, `elsewhere` who is at another authority, `drift` when they compare what they
+//!   have, `bucket` what each may take, `rates` how often one identifier may change;
 //! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
 //! * `client` is the NVE's half of a session: `follower` what it is told, `comparison` what of it differs, `cache` what it
 //!   asks for, `wanted` what operators want, `blocks` those of identifiers that it leases.
@@ -40,6 +40,7 @@ pub mod convergence;
 mod counts;
 mod digests;
 mod drift;
+mod elsewhere;
 pub mod event;
 mod gate;
 mod finds;

@@ -64,6 +64,8 @@ pub(crate) struct Parts {
     parts: BTreeMap<MoveId, Part>,
     refused: BTreeMap<ObjectName, String>,
     traffic: Traffic,
+    /// How many orders of each attachment are not in force yet.
+    ordered: BTreeMap<AttachmentKey, usize>,
     /// Ports whose links went down, and since when they are.
     down: BTreeMap<PortId, u64>,
     /// Names and identifiers of what has left, until the configuration is without it.
@@ -155,12 +157,23 @@ impl Parts {
             Input::Link(port, true) => _ = self.down.remove(&port),
             Input::Link(port, false) => _ = self.down.entry(port).or_insert(now_ms),
             Input::InForce(at, result) => {
-                let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
-                parts.for_each(|part| part.in_force(&result));
+                // What was ordered since is not in force by that.
+                let left = self.ordered.remove(&at).map_or(0, |left| left - 1);
+                if left > 0 {
+                    self.ordered.insert(at, left);
+                } else {
+                    let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
+                    parts.for_each(|part| part.in_force(&result));
+                }
             }
             Input::Tick(packets) => self.traffic.see(now_ms, packets),
         }
         self.settle(now_ms);
+        for effect in &self.effects {
+            if let Effect::Presence(at, _) = effect {
+                *self.ordered.entry(*at).or_default() += 1;
+            }
+        }
         std::mem::take(&mut self.effects)
     }
 

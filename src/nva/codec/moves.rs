@@ -95,7 +95,8 @@ fn read_token(bytes: &[u8]) -> Result<Token, Malformed> {
     }
 }
 
-pub(super) fn read_report(v1::MoveReport { id, what }: v1::MoveReport) -> Result<MoveReport, Malformed> {
+pub(super) fn read_report(report: v1::MoveReport) -> Result<MoveReport, Malformed> {
+    let v1::MoveReport { id, what, state } = report;
     let what = match what {
         None => return malformed("MoveReport: nothing said"),
         Some(What::Ready(v1::MoveReady {})) => MoveWhat::Ready,
@@ -111,10 +112,10 @@ pub(super) fn read_report(v1::MoveReport { id, what }: v1::MoveReport) -> Result
         }
         Some(What::Drained(v1::MoveDrained {})) => MoveWhat::Drained,
     };
-    Ok(MoveReport { id: MoveId(id), what })
+    Ok(MoveReport { id: MoveId(id), what, state: read_state(state) })
 }
 
-pub(super) fn write_report(MoveReport { id, what }: MoveReport) -> v1::MoveReport {
+pub(super) fn write_report(MoveReport { id, what, state }: MoveReport) -> v1::MoveReport {
     let what = match what {
         MoveWhat::Ready => What::Ready(v1::MoveReady {}),
         MoveWhat::Failed(why) => What::Failed(v1::MoveFailed { why: shortened(why, MAX_WHY) }),
@@ -124,7 +125,7 @@ pub(super) fn write_report(MoveReport { id, what }: MoveReport) -> v1::MoveRepor
         }
         MoveWhat::Drained => What::Drained(v1::MoveDrained {}),
     };
-    v1::MoveReport { id: id.0, what: Some(what) }
+    v1::MoveReport { id: id.0, what: Some(what), state: state.map(write_state).unwrap_or_default() }
 }
 
 pub(super) fn read_part(v1::Moves { whole, last, moves, over }: v1::Moves) -> Result<MovesPart, Malformed> {

@@ -136,7 +136,7 @@ mod tests {
     use crate::nva::registry::moving::{MoveCommand, Which};
 
     fn report(nve: &str, id: u64) -> Step {
-        let report = MoveReport { id: MoveId(id), what: MoveWhat::Ready };
+        let report = MoveReport { id: MoveId(id), what: MoveWhat::Ready, state: None };
         Step { by: By::Authority, who: nve.to_owned(), what: StepWhat::Report(nve.to_owned(), report) }
     }
 

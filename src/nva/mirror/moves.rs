@@ -1,6 +1,5 @@
 //! A node's part in moves over its own restart.
 
-use super::Fault;
 use crate::config::{Entry, ObjectName};
 use crate::nva::codec::{read_kept_move, write_kept_move};
 use crate::nva::message::{MoveTold, Sign};
@@ -98,7 +97,7 @@ pub(super) fn write(table: &mut Table<'_, u64, &[u8]>, moves: &[KeptMove]) -> Re
 }
 
 /// Reads all of them.
-pub(super) fn read(begun: &ReadTransaction) -> Result<Vec<KeptMove>, Fault> {
+pub(super) fn read(begun: &ReadTransaction) -> Result<Vec<KeptMove>, redb::Error> {
     let table = match begun.open_table(MOVES) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),

@@ -129,7 +129,7 @@ impl Sightings {
             });
             if !is_said {
                 seen.said = Some((told.state, what.clone(), now_ms + AGAIN_MS));
-                reports.push(MoveReport { id: *id, what });
+                reports.push(MoveReport { id: *id, what, state: Some(told.state) });
             }
         }
         reports

@@ -204,7 +204,7 @@ impl Registry {
             StepWhat::Report(nve, report) => {
                 match fact_of(steps.seen(&self.moves, report.id), nve, report)? {
                     Some(fact) => (report.id, fact),
-                    // It is over: said late.
+                    // It is over, or in another state: said late.
                     None => return Ok(report.id),
                 }
             }
@@ -326,6 +326,11 @@ fn fact_of(one: Option<&Move>, nve: &str, report: &MoveReport) -> Result<Option<
     let id = report.id.0;
     let Some(one) = one else { return Ok(None) };
     let Some(role) = one.role(nve) else { return Err(format!("{nve} has no part in move {id}")) };
+    // The same word means something else in another state: it is late.
+    let is_of_a_state = matches!(report.what, MoveWhat::Ready | MoveWhat::Drained);
+    if is_of_a_state && report.state.is_some_and(|state| state != one.state) {
+        return Ok(None);
+    }
     Ok(Some(match (&report.what, role) {
         (MoveWhat::Ready, _) => Fact::Ready(role),
         (MoveWhat::Failed(why), _) => Fact::Failed(role, why.clone()),

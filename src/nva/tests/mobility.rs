@@ -1,7 +1,6 @@
 //! Laws of moves: every transition, everything said twice, late or never, an authority that dies in each state, two moves
 //! at once, and NVEs that lie.
 
-mod figures;
 mod places;
 mod several;
 mod words;
@@ -154,6 +153,26 @@ fn what_is_said_twice_or_late_or_by_the_wrong_nve_changes_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_node_that_was_ready_to_begin_does_not_send_on_by_that_word() {
+    let mut world = World::new();
+    let id = world.comes_to(1, 2, MoveState::Preparing);
+    world.sees(1, id, Sight::Ready);
+    world.sees(2, id, Sight::Ready);
+    let said = MoveCommand { which: Which::Id(id), fact: Fact::ToldDetached };
+    world.ask(|ticket| Input::MoveSaid(ticket, String::new(), said)).unwrap();
+    // What was said while preparing comes late, or twice.
+    let (session, ..) = world.nves[0].stream.as_ref().unwrap();
+    let session = *session;
+    let ready = |state| Up::Move(MoveReport { id, what: MoveWhat::Ready, state });
+    world.step(Input::Up(session, ready(Some(MoveState::Preparing))));
+    world.settle();
+    assert!(!world.at().moves().get(id).unwrap().said.old, "nobody waits any longer for what is sent on");
+    world.step(Input::Up(session, ready(Some(MoveState::Detached))));
+    world.settle();
+    assert!(world.at().moves().get(id).unwrap().said.old);
 }
 
 #[test]

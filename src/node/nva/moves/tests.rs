@@ -374,6 +374,18 @@ fn design_6_a_node_that_starts_in_the_middle_of_a_move_knows_its_part_at_once_an
 }
 
 #[test]
+fn what_is_in_force_of_an_earlier_order_is_not_taken_for_the_last_one() {
+    let mut node = Node::new(true);
+    let _ = node.is_told(Role::Old, MoveState::Detached);
+    // It stays, and leaves again, before the tables know of either.
+    let _ = node.is_told(Role::Old, MoveState::Aborting);
+    let again = MoveTold { id: MoveId(10), ..told(Role::Old, MoveState::Detached) };
+    let _ = node.learns(Input::Told(Arc::new(BTreeMap::from([(again.id, again)]))));
+    assert_eq!((node.in_force(), node.in_force()), (Vec::new(), Vec::new()));
+    assert_eq!(node.in_force(), [Effect::Say(MoveId(10), Sight::Ready)]);
+}
+
+#[test]
 fn a_clock_that_was_set_back_makes_no_time_longer() {
     use crate::mapping::InFlight::Auto;
     let mut node = Node::new(true);

@@ -118,12 +118,13 @@ fn a_flood_of_reports_delays_no_step_and_loses_none() {
     world.step(Input::Change(Ticket(700), key, change));
     assert!(world.commit.is_some());
     for n in 0..20_000 {
-        let report = MoveReport { id, what: MoveWhat::Failed(n.to_string()) };
+        let report = MoveReport { id, what: MoveWhat::Failed(n.to_string()), state: None };
         world.step(Input::Up(flooder, Up::Move(report)));
     }
     let (session, ..) = world.nves[0].stream.as_ref().unwrap();
     let session = *session;
-    world.step(Input::Up(session, Up::Move(MoveReport { id, what: MoveWhat::Detached(Sign::Carrier) })));
+    let what = MoveWhat::Detached(Sign::Carrier);
+    world.step(Input::Up(session, Up::Move(MoveReport { id, what, state: None })));
     let said = MoveCommand { which: Which::Id(id), fact: Fact::Renew };
     world.step(Input::MoveSaid(Ticket(701), "alice".to_owned(), said));
     // What was under way, and then one transaction with all of it.

@@ -319,7 +319,7 @@ impl World {
     pub(super) fn lies(&mut self, nve: u64, id: MoveId, what: MoveWhat) {
         let (session, ..) = self.nves[nve as usize - 1].stream.as_ref().unwrap();
         let session = *session;
-        self.step(Input::Up(session, Up::Move(MoveReport { id, what })));
+        self.step(Input::Up(session, Up::Move(MoveReport { id, what, state: None })));
         self.settle();
     }
 
