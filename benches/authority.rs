@@ -6,6 +6,8 @@
 
 #[path = "authority/lab.rs"]
 mod lab;
+#[path = "authority/moves.rs"]
+mod moves;
 #[path = "authority/session.rs"]
 mod session;
 
@@ -67,9 +69,12 @@ fn main() {
             "push" => push(&given).await,
             "snapshot" => snapshot(&given).await,
             "fan_out" => fan_out(&given).await,
+            "moves" => moves::moves(&given).await,
             "reconnect" => reconnect(&given).await,
             "stopped" => stopped(&given).await,
-            other => panic!("no case {other}: registrations, push, snapshot, fan_out, reconnect or stopped"),
+            other => {
+                panic!("no case {other}: registrations, push, snapshot, fan_out, moves, reconnect or stopped")
+            }
         }
     });
     println!("{result}");

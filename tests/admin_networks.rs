@@ -54,9 +54,9 @@ fn attachments_are_listed_and_shown() {
     let text = node.text(&["attachment", "list"]);
     assert_eq!(
         text,
-        "ATTACHMENT  PORT     VLAN  MAC                NETWORK  ORIGIN  ADDRESSES\n\
-         vm1         access0     7  02:00:00:00:00:0a  red      nva     10.0.0.1\n\
-         1           access0     -  02:00:00:00:00:0b  -        config  2001:db8:dddd:0:2000::4\n"
+        "ATTACHMENT  PORT     VLAN  MAC                NETWORK  ORIGIN  PRESENCE  ADDRESSES\n\
+         vm1         access0     7  02:00:00:00:00:0a  red      nva     departed  10.0.0.1\n\
+         1           access0     -  02:00:00:00:00:0b  -        config  here      2001:db8:dddd:0:2000::4\n"
     );
     assert_eq!(node.json(&["attachment", "list", "--network", "red"]).as_array().unwrap().len(), 1);
     assert_eq!(node.json(&["attachment", "list", "--network", "blue"]), json!([]));
@@ -68,7 +68,7 @@ fn attachments_are_listed_and_shown() {
     let text = node.text(&["attachment", "get", "vm1"]);
     assert!(
         text.contains(
-            "network      red\naddress      10.0.0.1\nidentifier   2001:db8:dddd:0:4000:64:a00:1\n\
+            "presence     departed\nnetwork      red\naddress      10.0.0.1\nidentifier   2001:db8:dddd:0:4000:64:a00:1\n\
              refused      35 copy_rate\nquarantine   yes\n"
         ),
         "{text}"

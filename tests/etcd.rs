@@ -11,6 +11,7 @@ mod store;
 mod support;
 
 use ilagate::config::ObjectName;
+use ilagate::nva::mobility::{InFlight, Mode, Move, MoveId, MoveState, Token};
 use ilagate::nva::model::{Object, ObjectKey, Transaction};
 use ilagate::nva::store::{EPOCH, Order, Report, Stored};
 use proxy::Proxy;
@@ -130,6 +131,84 @@ fn sessions_are_told_with_the_transaction_that_opens_them_and_end_with_their_aut
     first.end();
     second.end();
     hears(&mut third, gone("nve1"));
+}
+
+#[test]
+fn what_is_applied_at_an_authority_is_told_to_the_others_and_ends_with_it() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let (first, mut second) = (Store::open("nva1", etcd.client), Store::open("nva2", etcd.client));
+    let says = |revision| Report::AppliedAt("nva1".to_owned(), revision);
+    let hears = |store: &mut Store, expected: Report| {
+        let began = Instant::now();
+        while !store.sessions.contains(&expected) && began.elapsed() < TIMEOUT {
+            assert_eq!(store.within(Duration::from_millis(20)), None);
+        }
+        assert!(store.sessions.contains(&expected), "{:?}", store.sessions);
+    };
+    // However often: the last one counts, and it is no transaction.
+    (1..=500).for_each(|revision| first.running.orders.send(Order::Applied(revision)).unwrap());
+    hears(&mut second, says(Some(500)));
+    assert!(second.sessions.len() < 50, "{:?}", second.sessions);
+    second.commit(writes([1], 1));
+    assert_eq!(second.next(), Report::Durable);
+    first.end();
+    hears(&mut second, says(None));
+}
+
+#[test]
+fn an_attachment_comes_to_its_new_nve_only_from_the_old_one_and_only_once() {
+    let Some(etcd) = Etcd::start(&[]) else { return };
+    let mut store = Store::open("nva1", etcd.client);
+    let key = |nve: &str| ObjectKey { nve: nve.to_owned(), name: ObjectName::Attachment("vm1".to_owned()) };
+    let object = |sequence| Object { document: "{}".to_owned(), sequence };
+    let commits = |revision| Transaction {
+        objects: vec![(key("nve1"), None), (key("nve2"), Some(object(revision)))],
+        moves: vec![(MoveId(9), Some(moved(revision)))],
+        ..Transaction::default()
+    };
+    // It is not at the old one.
+    store.commit(commits(1));
+    assert!(matches!(store.next(), Report::Refused(why) if why.contains("not at the NVE that it leaves")));
+    let there = |nve| Transaction { objects: vec![(key(nve), Some(object(1)))], ..Transaction::default() };
+    store.commit(there("nve1"));
+    assert_eq!(store.next(), Report::Durable);
+    store.commit(there("nve2"));
+    assert_eq!(store.next(), Report::Durable);
+    // It is at the new one already.
+    store.commit(commits(3));
+    assert!(matches!(store.next(), Report::Refused(why) if why.contains("comes to already")));
+    store.commit(Transaction { objects: vec![(key("nve2"), None)], ..Transaction::default() });
+    assert_eq!(store.next(), Report::Durable);
+    store.commit(commits(4));
+    assert_eq!(store.next(), Report::Durable);
+    store.end();
+    let stored = Store::open("nva1", etcd.client).running.stored;
+    let at: Vec<&str> = stored.objects.iter().map(|(key, _)| key.nve.as_str()).collect();
+    assert_eq!((at, stored.moves.len()), (vec!["nve2"], 1));
+}
+
+/// A move whose commit is this revision.
+fn moved(committed: u64) -> Move {
+    Move {
+        id: MoveId(9),
+        attachment: "vm1".to_owned(),
+        from: "nve1".to_owned(),
+        to: "nve2".to_owned(),
+        document: "{}".to_owned(),
+        networks: Vec::new(),
+        keys: Vec::new(),
+        mode: Mode::Hot,
+        in_flight: InFlight::Auto,
+        token: Token([1; 16]),
+        state: MoveState::Spreading,
+        since_ms: 0,
+        said: Default::default(),
+        overdue: false,
+        sequence: committed,
+        committed,
+        seeded_ms: None,
+        timeline: Vec::new(),
+    }
 }
 
 #[test]

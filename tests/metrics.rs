@@ -318,6 +318,7 @@ fn the_dashboard_shows_what_is_exported() {
     collect(&dashboard, &["expr", "query", "definition"], &mut expressions);
     let exported: HashSet<String> = FAMILIES
         .iter()
+        .chain(ilagate::nva::metrics::FAMILIES)
         .flat_map(|family| {
             let parts: &[&str] = match family.kind {
                 Kind::Histogram => &["_bucket", "_sum", "_count"],

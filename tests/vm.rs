@@ -78,7 +78,7 @@ async fn hears(session: &mut Session, state: MoveState) -> v1::Move {
 }
 
 async fn says(session: &Session, id: u64, what: What) {
-    session.say(up::Message::MoveReport(v1::MoveReport { id, what: Some(what) })).await;
+    session.say(up::Message::MoveReport(v1::MoveReport { id, what: Some(what), state: 0 })).await;
 }
 
 async fn wants_vm1(authority: &Authority) {

@@ -1,8 +1,8 @@
 //! A running `ila-nva` with certificates for its NVEs, all in a directory that is gone afterwards.
 
-use ilagate::config::{NvaEndpoint, TlsFiles};
+use ilagate::config::{NvaEndpoint, ObjectName, TlsFiles};
 use ilagate::ila::Locator;
-use ilagate::nva::model::{Choice, Key, Record, Transaction};
+use ilagate::nva::model::{Choice, Key, Object, ObjectKey, Record, Transaction};
 use ilagate::nva::store::{Embedded, Store};
 use ilagate::tls::{Identity, Role, pki};
 use std::fmt::Write as _;
@@ -48,6 +48,11 @@ pub(super) struct Lab {
 impl Lab {
     /// Certificates and a configuration for so many NVEs, and a store with so many mappings of the first one.
     pub(super) fn new(nves: usize, mappings: u64) -> Lab {
+        Lab::with_vms(nves, mappings, 0)
+    }
+
+    /// The same with so many attachments at the first NVE, each with a mapping.
+    pub(super) fn with_vms(nves: usize, mappings: u64, vms: u64) -> Lab {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path();
         pki::make_authority(path, "lab", 2).expect("a certificate authority");
@@ -56,7 +61,7 @@ impl Lab {
         };
         issue(Role::Nva, "nva1");
         (0..nves).for_each(|nve| issue(Role::Nve, &name(nve)));
-        fill(&path.join("nva.redb"), mappings);
+        fill(&path.join("nva.redb"), mappings, vms);
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
         std::fs::write(path.join("nva.yaml"), config(path, address, nves)).expect("a file");
         let mut lab = Lab { directory, endpoint: NvaEndpoint::Tls(address), nves, process: None };
@@ -78,6 +83,11 @@ impl Lab {
         // It must never wait for a reader of its log.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         self.process = Some(process);
+    }
+
+    /// Where operators reach it.
+    pub(super) fn operators(&self) -> NvaEndpoint {
+        NvaEndpoint::Unix(self.directory.path().join("nva.sock"))
     }
 
     /// Kills the authority.
@@ -133,12 +143,13 @@ impl Drop for Lab {
 fn config(path: &Path, address: SocketAddr, nves: usize) -> String {
     let at = |name: &str| path.join(name).display().to_string();
     let mut text = format!(
-        "nva: {{name: nva1}}\nlisten: [\"https://{address}\"]\n\
+        "nva: {{name: nva1}}\nlisten: [\"https://{address}\", \"unix:{}\"]\n\
          tls: {{certificate: {}, key: {}, authorities: {}}}\n\
          store: {{path: {}}}\n\
          sessions: {{requests_per_second: 1000000}}\n\
          log: {{level: info}}\n\
          sir_domains: [{{name: tasks, prefix: \"2001:db8:dddd::/64\"}}]\nnves:\n",
+        at("nva.sock"),
         at("nva-nva1.pem"),
         at("nva-nva1.key"),
         at("ca.pem"),
@@ -153,7 +164,7 @@ fn config(path: &Path, address: SocketAddr, nves: usize) -> String {
 }
 
 /// Writes mappings of the first NVE into a new store.
-fn fill(file: &Path, mappings: u64) {
+fn fill(file: &Path, mappings: u64, vms: u64) {
     let mut store = Embedded::open(file, [7; 16]).expect("a store");
     let choice = Choice { locator: Locator(locator(0)), priority: 0, weight: 1 };
     let record = || Record { choices: vec![choice], owner: name(0), sequence: 1, mac: None, since: 1 };
@@ -162,6 +173,34 @@ fn fill(file: &Path, mappings: u64) {
         let transaction = Transaction { writes: portion.collect(), ..Transaction::default() };
         store.commit(n as u64 + 1, &transaction).expect("a commit");
     }
+    for vm in 0..vms {
+        let revision = mappings.div_ceil(PORTION) + vm + 1;
+        let place = ObjectKey { nve: name(0), name: ObjectName::Attachment(vm_name(vm)) };
+        let sir = std::net::Ipv6Addr::from(u128::from(SIR) << 64 | u128::from(vm_key(vm).identifier));
+        let document = format!(
+            "{{\"name\":\"{}\",\"port\":\"a\",\"mac\":\"02:00:00:01:{:02x}:{:02x}\",\"identifiers\":[\"{sir}\"]}}",
+            vm_name(vm),
+            vm >> 8,
+            vm & 0xff
+        );
+        let record = Record { sequence: revision, ..record() };
+        let transaction = Transaction {
+            writes: vec![(vm_key(vm), record)],
+            objects: vec![(place, Some(Object { document, sequence: revision }))],
+            ..Transaction::default()
+        };
+        store.commit(revision, &transaction).expect("a commit");
+    }
+}
+
+/// The name of an attachment.
+pub(super) fn vm_name(vm: u64) -> String {
+    format!("vm{vm}")
+}
+
+/// Its identifier.
+fn vm_key(vm: u64) -> Key {
+    key(1 << 50 | vm << 16)
 }
 
 /// Waits until something holds, and gives the time that it took.

@@ -18,12 +18,20 @@ pub(super) struct Nve {
     files: TlsFiles,
     name: String,
     locator: u64,
+    /// Moves that it takes.
+    moves: Vec<i32>,
 }
 
 impl Nve {
     /// That of an NVE of the lab.
     pub(super) fn of(lab: &Lab, nve: usize) -> Nve {
-        Nve { endpoint: lab.endpoint.clone(), files: lab.files(nve), name: name(nve), locator: locator(nve) }
+        let (endpoint, files) = (lab.endpoint.clone(), lab.files(nve));
+        Nve { endpoint, files, name: name(nve), locator: locator(nve), moves: Vec::new() }
+    }
+
+    /// The same, which takes hot moves.
+    pub(super) fn moving(self) -> Nve {
+        Nve { moves: vec![v1::MoveMode::Hot.into()], ..self }
     }
 
     /// A session that was welcomed.
@@ -37,7 +45,7 @@ impl Nve {
             boot: 1,
             asks: false,
             digests: false,
-            moves: Vec::new(),
+            moves: self.moves.clone(),
             groups: false,
         };
         up.try_send(v1::Up { message: Some(up::Message::Hello(hello)) }).map_err(|why| why.to_string())?;

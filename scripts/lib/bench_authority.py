@@ -37,6 +37,14 @@ CASES = {
         f"{got['ms']['p99']:.1f} ms (at most 250 ms); {got['cpu_us_an_update']:.1f} µs of a processor for each update of "
         f"each; an idle session takes {got['idle_session_bytes']} bytes (at most 65536)",
     ),
+    "moves": (
+        ("--sessions", "1000", "--seconds", "10"),
+        ("--sessions", "20", "--seconds", "1"),
+        lambda got: got["ms"]["p99"] <= 250 and got["refused"] == 0 and got["per_second"] >= 180,
+        lambda got: f"{got['per_second']:.0f} attachments move in a second (200 are begun; at least 180), {got['refused']} were "
+        f"refused; {got['sessions']} sessions hear of each commit: p50 {got['ms']['p50']:.1f}, p99 {got['ms']['p99']:.1f} ms "
+        f"after the arrival (at most 250 ms); {got['cpu_ms_a_move']:.1f} ms of a processor for each",
+    ),
     "reconnect": (
         ("--sessions", "1000"),
         ("--sessions", "20"),

@@ -100,7 +100,7 @@ same! {
     GroupView is Group { network, group, attachment, kind, expires_s, locators }
     PolicyView is Policy { from, to, via, origin }
     PeerView is Peer { network, address, to, of, origin }
-    AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers, refused, quarantined, silent, origin }
+    AttachmentView is Attachment { name, port, vlan, mac, network, addresses, identifiers, refused, quarantined, silent, origin, presence }
     RefusedView is Refused { kind, packets }
     NetworkView is Network { name, vnid, domain, mac, mtu, prefixes, attachments, mappings, counters, origin }
 }

@@ -102,7 +102,8 @@ pub(super) async fn attachments(
     if out.json() {
         return out.value(&views);
     }
-    let mut table = Table::new(&["ATTACHMENT", "PORT", ">VLAN", "MAC", "NETWORK", "ORIGIN", "ADDRESSES"]);
+    let mut table =
+        Table::new(&["ATTACHMENT", "PORT", ">VLAN", "MAC", "NETWORK", "ORIGIN", "PRESENCE", "ADDRESSES"]);
     for view in views {
         // A task is known by its SIR addresses, a tenant by those of its network.
         let addresses = if view.network.is_some() { view.addresses } else { view.identifiers };
@@ -113,6 +114,8 @@ pub(super) async fn attachments(
             view.mac,
             or_dash(view.network),
             view.origin,
+            // A node of an earlier release does not say.
+            or_dash((!view.presence.is_empty()).then_some(view.presence)),
             addresses.join(" "),
         ]);
     }
@@ -141,6 +144,9 @@ pub(super) async fn attachment(
     }
     out.line(&format!("mac          {}", view.mac))?;
     out.line(&format!("origin       {}", view.origin))?;
+    if !view.presence.is_empty() {
+        out.line(&format!("presence     {}", view.presence))?;
+    }
     if let Some(network) = &view.network {
         out.line(&format!("network      {network}"))?;
     }

@@ -46,6 +46,8 @@ struct MoveView {
 struct VmView {
     name: String,
     nve: String,
+    /// Its state by RFC 7666, as far as its moves tell.
+    state: &'static str,
     port: String,
     vlan: Option<String>,
     mac: String,
@@ -226,7 +228,10 @@ async fn vms(
             vm.moves.push(one);
         }
     }
-    vms.iter_mut().for_each(|vm| vm.moves.sort_by_key(|one| std::cmp::Reverse(one.id)));
+    for vm in &mut vms {
+        vm.moves.sort_by_key(|one| std::cmp::Reverse(one.id));
+        vm.state = vm_state(moving(vm));
+    }
     vms.retain(|vm| {
         nve.as_ref().is_none_or(|nve| vm.nve == *nve || moving(vm).is_some_and(|one| one.to == *nve))
     });
@@ -240,7 +245,17 @@ fn moving(vm: &VmView) -> Option<&MoveView> {
 
 fn vm(object: v1::Object) -> VmView {
     let v1::Object { name, nve, port, vlan, mac, network, addresses, .. } = object;
-    VmView { name, nve, port, vlan, mac, network, addresses, moves: Vec::new() }
+    let state = vm_state(None);
+    VmView { name, nve, state, port, vlan, mac, network, addresses, moves: Vec::new() }
+}
+
+/// The state of a VM by RFC 7666 (vmOperState): it migrates until it is at its new NVE, or stays at the old one. Which of
+/// the other states it has its hypervisor knows.
+fn vm_state(moving: Option<&MoveView>) -> &'static str {
+    match moving.map(|one| one.state.as_str()) {
+        Some("preparing" | "prepared" | "detached" | "aborting") => "migrating",
+        _ => "running",
+    }
 }
 
 fn view(one: v1::Move) -> MoveView {
@@ -269,8 +284,19 @@ fn show_list(out: &mut Output<'_>, vms: Vec<VmView>) -> Result<(), CtlError> {
     if out.json() {
         return out.value(&vms);
     }
-    let mut table =
-        Table::new(&["NAME", "NVE", "NETWORK", ">MOVE", "MODE", "FROM", "TO", "STATE", ">LEFT", "ADDRESSES"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "NVE",
+        "NETWORK",
+        "STATE",
+        ">MOVE",
+        "MODE",
+        "FROM",
+        "TO",
+        "MOVE STATE",
+        ">LEFT",
+        "ADDRESSES",
+    ]);
     for vm in vms {
         let one = moving(&vm);
         let of = |what: fn(&MoveView) -> String| or_dash(one.map(what));
@@ -278,6 +304,7 @@ fn show_list(out: &mut Output<'_>, vms: Vec<VmView>) -> Result<(), CtlError> {
             vm.name.clone(),
             vm.nve.clone(),
             or_dash(vm.network.clone()),
+            vm.state.to_owned(),
             of(|one| one.id.to_string()),
             of(|one| one.mode.clone()),
             of(|one| one.from.clone()),
@@ -308,6 +335,7 @@ fn show(out: &mut Output<'_>, vms: Vec<VmView>) -> Result<(), CtlError> {
         }
         out.line(&format!("name       {}", vm.name))?;
         out.line(&format!("nve        {}", vm.nve))?;
+        out.line(&format!("state      {}", vm.state))?;
         let vlan = vm.vlan.as_ref().map(|vlan| format!(", VLAN {vlan}")).unwrap_or_default();
         out.line(&format!("port       {}{vlan}", vm.port))?;
         out.line(&format!("mac        {}", vm.mac))?;

@@ -21,6 +21,18 @@ impl Default for Presence {
     }
 }
 
+impl Presence {
+    /// Its name for people and programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Presence::Here(_) => "here",
+            Presence::Expected(_) => "expected",
+            Presence::Departed(_) => "departed",
+        }
+    }
+}
+
 /// The tunnels to an attachment of this node: which NVEs may send packets for it through a tunnel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tunnels {

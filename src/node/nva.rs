@@ -9,7 +9,7 @@ mod groups;
 mod keeper;
 mod left_out;
 mod mappings;
-mod moves;
+pub(crate) mod moves;
 mod moving;
 mod revocation;
 
@@ -117,8 +117,10 @@ impl Nva {
         let mut session = Session::new(authorities, handle, config, stats.clone(), was);
         (session.provisioned, session.told) = (provisioned, told);
         if session.authorities.provision {
-            session.client = session.client.provisioned(before.objects.clone()).moving(Modes::ALL);
-            session.moves = Parts::new(before.objects.clone());
+            session.moves = before.moves;
+            let told = session.moves.told_of();
+            session.client =
+                session.client.provisioned(before.objects.clone()).moving(Modes::ALL).told_of(told);
             session.groups = Members::new(before.objects.clone());
         }
         (session.exchanges, session.identifiers) = (exchanges, identifiers);

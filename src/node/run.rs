@@ -95,8 +95,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let embedded = embedded.map(|path| Embedded::load(path, &config.node.name)).transpose()?;
     let mut before = Before::read(&config)?;
     let provision = config.nva.as_ref().is_some_and(|nva| nva.provision);
-    let provision =
-        provision.then(|| Provision::new(Arc::new(source), config.clone(), before.objects.clone()));
+    let (presences, objects) = before.resume(&config);
+    let provision = provision.then(|| Provision::new(Arc::new(source), config.clone(), objects));
     if let Some(objects) = provision.as_ref().map(|it| it.objects.all.len()).filter(|objects| *objects > 0) {
         tracing::warn!(
             objects,
@@ -138,6 +138,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         macs,
         mappings,
         learned: before.changes(&config, &stats),
+        presences,
         stats: stats.clone(),
         exchanges: exchanges.clone(),
         devices: Box::new(hardware),

@@ -92,6 +92,7 @@ impl Shell {
             links: links(parts.devices.as_ref(), parts.config.ports.len()),
             mappings: parts.mappings,
             learned: parts.learned,
+            presences: parts.presences,
             stats: parts.stats.clone(),
             workers: parts.exchanges.len(),
             table_seed: parts.table_seed,

@@ -4,6 +4,7 @@
 //! and no file: a shell feeds it. What is answered as registered is durable: requests that come while a commit is
 //! under way go into the next one together.
 
+mod elsewhere;
 mod events;
 mod failover;
 mod interface;
@@ -18,6 +19,7 @@ use super::bucket::Bucket;
 use super::commits::{Authors, BATCH, Commits};
 use super::convergence::{Convergence, Convergences};
 use super::drift::Drift;
+use super::elsewhere::OtherSessions;
 use super::event::{By, Event, Kind};
 use super::failover::{Group, Grouping, Silence};
 use super::interest::Asked;
@@ -33,7 +35,6 @@ use super::sessions::Sessions;
 use super::store::Stored;
 use super::throttle::Throttle;
 use crate::config::RefusedEntry;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use super::commits::{Commit, CommitRules, Released};
@@ -85,8 +86,8 @@ pub struct Authority {
     pages: Pages,
     sessions: Sessions,
     commits: Commits,
-    /// NVEs with a session at another authority, and its name.
-    elsewhere: BTreeMap<String, String>,
+    /// NVEs with a session at another authority.
+    elsewhere: OtherSessions,
     triangles: Triangles,
     /// When the last tick was.
     ticked_ms: Option<u64>,
@@ -136,7 +137,7 @@ impl Authority {
             registry,
             pages: Pages::default(),
             sessions: Sessions { absent, silence, ..Sessions::default() },
-            elsewhere: BTreeMap::new(),
+            elsewhere: OtherSessions::default(),
             triangles: Triangles::default(),
             ticked_ms: None,
             drifts: Drifts::default(),
@@ -239,25 +240,11 @@ impl Authority {
                 self.apply(&transaction, &Authors::default(), now_ms);
             }
             Input::Replaced(stored) => self.replace(stored, now_ms),
-            Input::AtOthers(all) => {
-                let before = std::mem::take(&mut self.elsewhere);
-                let grace_ms = self.registry.groups().rules().grace_ms;
-                for nve in before.into_keys().map(Arc::<str>::from) {
-                    self.sessions.silence.missing(nve.clone(), now_ms, grace_ms);
-                    self.sessions.away.insert(nve, now_ms);
-                }
-                all.into_iter().for_each(|(nve, authority)| self.leaves(nve, authority, now_ms));
-            }
-            Input::Nowhere(nve) => {
-                let nve: Arc<str> = nve.into();
-                // Who has a session here has none there since.
-                if self.elsewhere.remove(&*nve).is_some() {
-                    let grace_ms = self.registry.groups().rules().grace_ms;
-                    self.sessions.silence.missing(nve.clone(), now_ms, grace_ms);
-                }
-                self.sessions.away.insert(nve, now_ms);
-            }
+            Input::AtOthers(all) => self.all_elsewhere(all, now_ms),
+            Input::Nowhere(nve) => self.is_nowhere(nve, now_ms),
+            Input::AppliedAt(authority, revision) => self.hear_applied(authority, revision),
             Input::Forgotten => {
+                self.spreading.forgotten();
                 let open = self.sessions.all.iter().filter(|(_, session)| session.nve.is_some());
                 open.for_each(|(id, _)| self.commits.open(*id));
             }
@@ -269,7 +256,7 @@ impl Authority {
         }
         let times = (now_ms, self.unix_ms());
         let Authority { commits, sessions, registry, elsewhere, .. } = self;
-        if let Some(commit) = commits.next(sessions, registry, elsewhere, times) {
+        if let Some(commit) = commits.next(sessions, registry, elsewhere.nves(), times) {
             self.effects.push(Effect::Commit(commit));
         }
         self.commits.completed().iter().for_each(|nve| self.registry.completed(nve));
@@ -325,17 +312,6 @@ impl Authority {
         }
         self.spreading.left(id);
         self.sessions.remove(id, now_ms, self.settings.used_ms())
-    }
-
-    /// An NVE opened a session at another authority. What it asked for here and is not durable is void.
-    fn leaves(&mut self, nve: String, authority: String, now_ms: u64) {
-        if let Some(id) = self.sessions.of(&nve) {
-            self.end(id, format!("{nve} opened another session at {authority}"), now_ms);
-        }
-        // It is told there what becomes of what it has.
-        self.sessions.absent.forget(&nve);
-        self.sessions.silence.has_session(&nve);
-        self.elsewhere.insert(nve, authority);
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -658,7 +634,7 @@ impl Authority {
         self.sessions.note_touched(&touched, &self.registry);
         self.sessions.touch_moves();
         self.sessions.touch_groups();
-        self.spreading = Spreading::default();
+        self.begin_spreading_anew();
         self.log = Log::new(revision, self.settings.limits);
         self.pages.clear();
         self.sessions.note_changes(changed.into_iter());

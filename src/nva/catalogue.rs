@@ -342,8 +342,12 @@ impl Catalogue {
             let nve: String = key.nve.chars().take(64).collect();
             return Err(format!("`{}` is no NVE of this authority; add it to nves", nve.escape_debug()));
         }
-        if self.counts.get(&key.nve).is_some_and(|count| *count >= MAX_ATTACHMENTS) {
-            return Err(format!("{} has {MAX_ATTACHMENTS} attachments; an NVE has no more", key.nve));
+        let there = self.counts.get(&key.nve).copied().unwrap_or(0);
+        if there + self.expected_at(&key.nve).count() >= MAX_ATTACHMENTS {
+            return Err(format!(
+                "{} has {MAX_ATTACHMENTS} attachments, with those on their way there; an NVE has no more",
+                key.nve
+            ));
         }
         Ok(())
     }
@@ -364,10 +368,13 @@ impl Catalogue {
     /// Whether copies reach all hosts of the networks concerned.
     fn judge_hosts(&self, key: &ObjectKey, entry: &Entry) -> Result<(), String> {
         let is_over = |name: &str, entry: &Entry, nve: Option<&str>| {
-            let hosts = self.attached.get(name);
-            let more = nve.is_some_and(|nve| !hosts.is_some_and(|hosts| hosts.contains_key(nve)));
-            let hosts = hosts.map_or(0, BTreeMap::len);
-            let is_over = !entry.names_hosts() && hosts + usize::from(more) > MAX_HOSTS;
+            if entry.names_hosts() {
+                return Ok(());
+            }
+            let hosts = self.hosts_with_expected(name);
+            let more = nve.is_some_and(|nve| !hosts.contains(nve));
+            let hosts = hosts.len();
+            let is_over = hosts + usize::from(more) > MAX_HOSTS;
             match is_over && (more || nve.is_none()) {
                 false => Ok(()),
                 true => Err(format!(

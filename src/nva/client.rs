@@ -226,6 +226,13 @@ impl Client {
         self
     }
 
+    /// The same, and it was told of these moves before.
+    #[must_use]
+    pub fn told_of(mut self, moves: NodeMoves) -> Self {
+        self.moves = Sightings::of(moves);
+        self
+    }
+
     /// The same, with a grace period for what it knows without a session. The last one ended so long before the start.
     #[must_use]
     pub fn graced(mut self, grace: Grace, ago_ms: u64) -> Self {

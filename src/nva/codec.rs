@@ -18,6 +18,7 @@ use crate::ila::generate::Registrar;
 use crate::mapping::{Digest, MAX_SCOPES, PARTS, Parts, Scope, Scopes};
 use crate::net::Mac;
 use fields::{MAX_OBJECT_NAME, MAX_WHY, read_key, shortened, write_key};
+pub(super) use moves::{read_kept_move, write_kept_move};
 use prost::Message;
 use prost::bytes::BytesMut;
 use std::sync::Arc;

@@ -9,6 +9,7 @@
 mod addresses;
 mod failover;
 mod flight;
+mod steps;
 
 pub(super) use flight::{Authors, BATCH};
 pub use flight::{Commit, CommitRules, Released};
@@ -21,19 +22,18 @@ use super::message::{Down, SessionId, Ticket};
 use super::mobility::{Fact, MoveId};
 use super::model::{Key, ObjectKey, Transaction};
 use super::rates::Rates;
-use super::registry::moving::{Ability, Step, StepWhat, Steps};
+use super::registry::moving::{Ability, Judging, Step, StepWhat};
 use super::registry::{Draft, Leased, LocatorChange, Refusal, Registry};
 use super::session::Request;
 use super::sessions::Sessions;
 use addresses::{Addresses, answer_address};
 use flight::{AddressRequest, Flight, Judged, Wanted, refused};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use steps::{JUDGED, Steps};
 
 /// Ticks after which released identifiers are deleted although requests wait.
 const PUT_OFF: u32 = 5;
-/// Steps of moves that wait, at most: NVEs say again what is not heard.
-const STEPS: usize = 65_536;
 /// Requests of one session that are judged before those of the next one.
 const TURN: usize = 64;
 
@@ -57,9 +57,7 @@ pub(super) struct Commits {
     /// Addresses that NVEs ask for.
     addresses: Addresses,
     /// What somebody wants of moves.
-    steps: VecDeque<Step>,
-    /// Moves of which time, or the authority, wants something already.
-    due: BTreeSet<MoveId>,
+    steps: Steps,
     /// Groups that are to fail over, and why.
     failovers: BTreeMap<String, Cause>,
     /// What became of groups.
@@ -104,8 +102,7 @@ impl Commits {
             releases: VecDeque::new(),
             changes: VecDeque::new(),
             addresses: Addresses::default(),
-            steps: VecDeque::new(),
-            due: BTreeSet::new(),
+            steps: Steps::default(),
             failovers: BTreeMap::new(),
             group_counts: GroupCounts::default(),
             emptying: VecDeque::new(),
@@ -189,19 +186,12 @@ impl Commits {
 
     /// Somebody wants something of moves. Gives whether there is room for it.
     pub(super) fn step(&mut self, step: Step) -> bool {
-        let is_room = self.steps.len() < STEPS;
-        if is_room {
-            self.steps.push_back(step);
-        }
-        is_room
+        self.steps.push(step)
     }
 
     /// Something is to become of a move by itself, unless that waits already.
     pub(super) fn step_by_itself(&mut self, id: MoveId, fact: Fact) {
-        if self.due.insert(id) {
-            let what = StepWhat::Due(id, fact);
-            self.steps.push_back(Step { by: By::Authority, who: String::new(), what });
-        }
+        self.steps.push_due(id, fact);
     }
 
     /// Whether the next change of an operator, address or step of a move waits for nothing but the next step.
@@ -364,7 +354,9 @@ impl Commits {
                                 session.asked.push_front((None, Request::ReturnBlock(sir_prefix)));
                             }
                         }
-                        let others = registry.held_by(&nve).filter(|key| !claimed.contains(key));
+                        // What a move brought it has not heard of yet.
+                        let is_other = |key: &Key| !claimed.contains(key) && !registry.is_brought(&nve, *key);
+                        let others = registry.held_by(&nve).filter(is_other);
                         // Before what it asked for since.
                         others.for_each(|key| session.asked.push_front((None, Request::Unregister(key))));
                         continue;
@@ -438,8 +430,10 @@ impl Commits {
             None if elsewhere.contains_key(nve) => Ability::AtAnother,
             None => Ability::Away,
         };
-        let (mut steps, mut judged) = (Steps::default(), Vec::new());
-        while let Some(step) = self.steps.pop_front() {
+        let (mut steps, mut judged) = (Judging::default(), Vec::new());
+        while judged.len() < JUDGED
+            && let Some(step) = self.steps.pop()
+        {
             if steps.is_full_for(&step, self.rules.batch) {
                 self.steps.push_front(step);
                 break;
@@ -605,9 +599,7 @@ impl Commits {
 
     /// Nothing more is to become of a step.
     fn settle_step(&mut self, step: &Step, judgement: Result<u64, String>, revision: u64) {
-        if let StepWhat::Due(id, _) = &step.what {
-            self.due.remove(id);
-        }
+        self.steps.settled(step);
         if let By::Operator(ticket) = step.by {
             self.released.push((ticket, judgement.map(|id| (id, revision))));
         }

@@ -177,6 +177,8 @@ pub struct MoveReport {
     pub id: MoveId,
     /// What it says.
     pub what: MoveWhat,
+    /// The state that it was told when it said so; none: it is of an earlier release, which does not tell.
+    pub state: Option<MoveState>,
 }
 
 /// What an NVE may say of a move. What comes late or twice changes nothing.

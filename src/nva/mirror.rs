@@ -3,6 +3,10 @@
 //! The file is a cache. It shows one state of the registry, an older one perhaps, and never a mixture of two: each
 //! update is one transaction, with the revision in it. A file that cannot be read is set aside and never overwritten.
 
+mod moves;
+
+pub use moves::KeptMove;
+
 use super::catalogue::Seen;
 use super::message::Told;
 use super::model::{Key, Known, ObjectKey};
@@ -67,6 +71,8 @@ pub struct Content {
     pub mappings: Vec<Told>,
     /// What operators want at the node. What this release cannot read is not among it.
     pub objects: Objects,
+    /// The node's part in moves, in the order of their names. What this release cannot read is not among them.
+    pub moves: Vec<KeptMove>,
 }
 
 /// What is to be written. Updates that wait are merged.
@@ -86,6 +92,8 @@ pub struct Update {
     pub own: BTreeMap<Key, Option<u64>>,
     /// All that operators want at the node.
     pub objects: Option<Arc<Objects>>,
+    /// The node's part in all moves.
+    pub moves: Option<Arc<Vec<KeptMove>>>,
 }
 
 impl Update {
@@ -127,6 +135,7 @@ impl Update {
         }
         self.own.extend(later.own);
         self.objects = later.objects.or(self.objects.take());
+        self.moves = later.moves.or(self.moves.take());
     }
 
     /// Whether there is nothing to write.
@@ -303,6 +312,7 @@ impl Mirror {
             && update.live_s.is_none()
             && update.own.is_empty()
             && update.objects.is_none()
+            && update.moves.is_none()
         {
             return Ok(0);
         }
@@ -320,6 +330,9 @@ impl Mirror {
                 write_objects(&mut begun.open_table(OBJECTS)?, objects)?;
                 meta.insert(OBJECTS_EPOCH_KEY, &objects.known.epoch[..])?;
                 meta.insert(OBJECTS_REVISION_KEY, &objects.known.revision.to_be_bytes()[..])?;
+            }
+            if let Some(moves) = &update.moves {
+                moves::write(&mut begun.open_table(moves::MOVES)?, moves)?;
             }
             write_known(&mut meta, known)?;
             if let Some(live_s) = update.live_s {
@@ -472,7 +485,8 @@ fn read_content(database: &Database) -> Result<Content, Fault> {
         let boot = String::from_utf8(boot.to_vec()).ok()?;
         Some(Uptime { boot, seconds: u64::from_be_bytes(*seconds) })
     });
-    Ok(Content { known, live_s: number(LIVE_KEY)?, uptime, own: read_own(&begun)?, mappings, objects })
+    let (own, moves) = (read_own(&begun)?, moves::read(&begun)?);
+    Ok(Content { known, live_s: number(LIVE_KEY)?, uptime, own, mappings, objects, moves })
 }
 
 fn read_own(begun: &ReadTransaction) -> Result<BTreeMap<Key, u64>, Fault> {

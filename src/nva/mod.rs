@@ -7,8 +7,8 @@
 //!   `allocations` blocks of identifiers and locators;
 //! * `authority` has the sessions around them: `session` one of them, `sessions` all, `commits` what they ask for, `log` what they are
 //!   told, `interest` what they asked for, `provision` what operators want at them, `absent` what those without a session
-//!   may use, `triangles` what routers tell, `drift` when they compare what they have, `bucket` what each may take, `rates`
-//!   how often one identifier may change;
+//!   may use, `triangles` what routers tell, `elsewhere` who is at another authority, `drift` when they compare what they
+//!   have, `bucket` what each may take, `rates` how often one identifier may change;
 //! * `mobility` is what moves attachments from one NVE to another: its states, and both halves of what is said of it;
 //! * `failover` is what gives an attachment to another NVE of its group when one is lost: the groups, who counts as lost,
 //!   the brake, and both halves of what is said of it;
@@ -44,6 +44,7 @@ pub mod convergence;
 mod counts;
 mod digests;
 mod drift;
+mod elsewhere;
 pub mod event;
 pub mod failover;
 mod gate;

@@ -224,6 +224,7 @@ impl Server {
             Report::Replaced(stored) => Input::Replaced(stored),
             Report::AtOthers(all) => Input::AtOthers(all),
             Report::Nowhere(nve) => Input::Nowhere(nve),
+            Report::AppliedAt(authority, revision) => Input::AppliedAt(authority, revision),
             Report::Forgotten => Input::Forgotten,
             Report::Away(why) => {
                 match &why {
@@ -334,10 +335,9 @@ impl Server {
                         // A store that is gone tells nothing more, and that ends the authority.
                         let _ = self.orders.send(Order::Commit(commit));
                     }
-                    Effect::Left(nve) => {
-                        // A store that is gone needs to know nothing.
-                        let _ = self.orders.send(Order::Left(nve));
-                    }
+                    // A store that is gone needs to know nothing.
+                    Effect::Left(nve) => _ = self.orders.send(Order::Left(nve)),
+                    Effect::Applied(revision) => _ = self.orders.send(Order::Applied(revision)),
                 }
             }
             if let Some(id) = closed {

@@ -42,9 +42,12 @@ impl Store {
         let end = Instant::now() + time;
         while Instant::now() < end {
             match self.running.reports.try_recv() {
-                Ok(told @ (Report::AtOthers(_) | Report::Nowhere(_) | Report::Forgotten)) => {
-                    self.sessions.push(told)
-                }
+                Ok(
+                    told @ (Report::AtOthers(_)
+                    | Report::Nowhere(_)
+                    | Report::AppliedAt(..)
+                    | Report::Forgotten),
+                ) => self.sessions.push(told),
                 Ok(report) => {
                     if let Report::Durable | Report::Others(..) = report {
                         self.revision += 1;

@@ -61,6 +61,7 @@ pub fn attachments() -> Vec<AttachmentView> {
             quarantined: true,
             silent: Vec::new(),
             origin: "nva".into(),
+            presence: "departed".into(),
         },
         AttachmentView {
             name: "1".into(),
@@ -74,6 +75,7 @@ pub fn attachments() -> Vec<AttachmentView> {
             quarantined: false,
             silent: Vec::new(),
             origin: "config".into(),
+            presence: "here".into(),
         },
     ]
 }

@@ -49,7 +49,7 @@ def at_rest(net, *here):
 
 
 def leaves(net, name, old, pause_s=0.1):
-    net.vm("detached", name)
+    net.vm("detached", name, "--nve", net.names[old])
     net.machines[name].unplug(old)
     time.sleep(pause_s)
 
@@ -131,18 +131,18 @@ def test_a_move_that_is_aborted_loses_nothing_and_may_begin_again():
         sending = Sending(net)
         # Before it left, and after.
         net.move("vm", "nve1", "nve2")
-        net.vm("abort", "vm")
+        net.vm("abort", "vm", "--nve", net.names["nve1"])
         until(lambda: not net.moving(), "the first move to be over")
         net.move("vm", "nve1", "nve2")
         leaves(net, "vm", "nve1")
         net.machines["vm"].plug("nve1")
-        net.vm("abort", "vm")
+        net.vm("abort", "vm", "--nve", net.names["nve1"])
         until(lambda: not net.moving(), "the second move to be over")
         net.move("vm", "nve1", "nve2")
         leaves(net, "vm", "nve1")
         arrives(net, "vm", "nve2")
         # Nobody announces it, and it is silent.
-        net.vm("arrived", "vm")
+        net.vm("arrived", "vm", "--nve", net.names["nve2"])
         drains(net)
         sending.end()
         at_rest(net, ["task"], ["local", "vm"], ["peer", "blue"])

@@ -136,6 +136,8 @@ pub struct AttachmentView {
     pub silent: Vec<String>,
     /// Who made it: `config` or `nva`.
     pub origin: String,
+    /// Where its VM or task is: here, expected or departed.
+    pub presence: String,
 }
 
 /// Packets of a tenant that were refused as violations or beyond a limit, and ICMP errors that were not sent

@@ -89,7 +89,7 @@ pub struct WhichMove {
     /// Name of the attachment that moves
     #[arg(required_unless_present = "id")]
     pub name: Option<String>,
-    /// One of the NVEs of the move, if several attachments of this name move
+    /// The NVE that it left, stays at or has come to, if several moves are of this name
     #[arg(long, value_name = "NVE")]
     pub nve: Option<String>,
     /// The move itself, by the number that list and show tell

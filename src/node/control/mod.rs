@@ -117,6 +117,7 @@ impl Control {
             links,
             mappings,
             learned,
+            presences,
             stats,
             workers,
             table_seed,
@@ -126,6 +127,10 @@ impl Control {
         let (records, seen) = mappings.map_or((None, None), |(records, seen)| (Some(records), seen));
         if let Some(records) = records {
             rib.apply(updates::whole_file(records))?;
+        }
+        for (at, presence) in presences {
+            // Without its attachment it asks for no tunnel that could be refused.
+            let _ = rib.set_presence(at, presence);
         }
         // The files come first: they win.
         let (config, provision) = match provision {

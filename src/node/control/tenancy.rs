@@ -277,6 +277,7 @@ impl Control {
                 quarantined,
                 silent: self.scan.silent(attachment_key(attachment)).map(|it| it.to_string()).collect(),
                 origin: origin(&self.config.provisioned.attachments, n),
+                presence: self.rib.presence(crate::node::rib::attachment_key(attachment)).word().to_owned(),
             }
         };
         self.config.attachments.iter().enumerate().map(view).collect()

@@ -113,6 +113,7 @@ impl Bench {
             links: states([true; 2]),
             mappings,
             learned,
+            presences: Vec::new(),
             stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             workers: 1,
             table_seed: 1,

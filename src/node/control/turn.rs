@@ -246,6 +246,8 @@ pub struct Start {
     pub mappings: Option<(Vec<crate::mapping::MappingRecord>, Option<Fingerprint>)>,
     /// What the authority told before the start.
     pub learned: Vec<crate::mapping::Change>,
+    /// Where the VMs and tasks of attachments were that moved then.
+    pub presences: Vec<(crate::table::AttachmentKey, crate::mapping::Presence)>,
     /// Counters that workers and control share.
     pub stats: Arc<crate::node::stats::Stats>,
     /// Workers of the node.

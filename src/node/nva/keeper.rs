@@ -3,13 +3,15 @@
 //! The thread writes what waits in one transaction, and rests before the next one. The file may be behind what is in
 //! force, and never ahead of it. A node whose file cannot be written goes on without.
 
+use super::moves::Parts;
 use crate::config::{AfterGrace, Config};
-use crate::mapping::{Change, Scopes};
+use crate::mapping::{Change, Presence, Scopes};
 use crate::node::stats::Stats;
 use crate::nva::client::Objects;
 use crate::nva::message::Told;
-use crate::nva::mirror::{Content, Mirror, OpenError, Opened, Update, Uptime};
+use crate::nva::mirror::{Content, KeptMove, Mirror, OpenError, Opened, Update, Uptime};
 use crate::nva::model::{Key, Known};
+use crate::table::AttachmentKey;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,9 @@ pub struct Before {
     pub own: BTreeMap<Key, u64>,
     /// What operators want at the node.
     pub objects: Arc<Objects>,
+    /// The node's part in moves, and what of it was kept.
+    pub(super) moves: Parts,
+    kept: Vec<KeptMove>,
     file: Option<(PathBuf, Option<Mirror>)>,
     /// What of the mappings is followed.
     scopes: Scopes,
@@ -75,12 +80,13 @@ impl Before {
                 let failed = opened.set_aside.is_some();
                 let Opened { mirror, content, .. } = opened;
                 let stale_s = stale_s(&content, now_s(), uptime().as_ref());
-                let Content { known, mappings, objects, own, .. } = content;
+                let Content { known, mappings, objects, own, moves: kept, .. } = content;
                 let (known, mappings) = if keeps_mappings { (known, mappings) } else { Default::default() };
                 let (objects, file) = (Arc::new(objects), Some((path, Some(mirror))));
                 let scopes = nva.scopes.clone();
-                let gone = Vec::new();
-                Ok(Before { known, stale_s, mappings, own, objects, file, failed, scopes, gone })
+                let kept = if nva.provision { kept } else { Vec::new() };
+                let rest = Before { file, failed, scopes, ..Before::default() };
+                Ok(Before { known, stale_s, mappings, own, objects, kept, ..rest })
             }
             Err(why @ OpenError::Failed { .. }) => {
                 tracing::error!(%why, "what the authority told is not kept; the node starts with nothing");
@@ -89,6 +95,22 @@ impl Before {
             }
             Err(why) => Err(why),
         }
+    }
+
+    /// The node begins in the middle of the moves that it knew. Gives where the VMs and tasks of attachments are, and what
+    /// is to be in force of what operators want, with what stands beside it.
+    pub fn resume(&mut self, config: &Arc<Config>) -> (Vec<(AttachmentKey, Presence)>, Arc<Objects>) {
+        self.moves = Parts::new(self.objects.clone());
+        let kept = std::mem::take(&mut self.kept);
+        if kept.is_empty() {
+            return (Vec::new(), self.objects.clone());
+        }
+        let moves = kept.len();
+        tracing::warn!(
+            moves,
+            "the node begins in the middle of moves that it knew before the start, not confirmed yet"
+        );
+        self.moves.resume(config, kept, (0, now_ms()))
     }
 
     /// The mappings as changes to be applied before the first packet. Tells the operator of them.
@@ -188,6 +210,11 @@ fn uptime() -> Option<Uptime> {
 /// The time in seconds since 1970, by the wall clock.
 pub(super) fn now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The same in milliseconds.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 fn tell_of_set_aside(path: &Path, opened: &Opened) {

@@ -11,11 +11,12 @@ use crate::config::{Config, ObjectName, RefusedEntry};
 use crate::mapping::Presence;
 use crate::nva::client::{NodeMoves, Objects, Seen, Sight};
 use crate::nva::message::{MoveId, MoveState, MoveTold, Role};
+use crate::nva::mirror::KeptMove;
 use crate::nva::model::Key;
 use crate::path;
 use crate::table::{AttachmentKey, PortId};
 pub(super) use part::place_of;
-use part::{Part, Traffic, place};
+use part::{Mark, Part, Traffic, place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ const LATE_MS: u64 = 2_000;
 
 /// Something that the node learns.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// These are all moves that concern it.
     Told(Arc<NodeMoves>),
     /// This is what operators want at it.
@@ -47,7 +48,7 @@ pub(super) enum Input {
 
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// The VM or task of this attachment is there; one after the other for each attachment.
     Presence(AttachmentKey, Presence),
     /// Bring this into force: what operators want and what moves.
@@ -63,12 +64,14 @@ type Late = (String, u64, bool);
 
 /// All moves that concern the node.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     config: Option<Arc<Config>>,
     wanted: Option<Arc<Objects>>,
     parts: BTreeMap<MoveId, Part>,
     refused: BTreeMap<ObjectName, String>,
     traffic: Traffic,
+    /// How many orders of each attachment are not in force yet.
+    ordered: BTreeMap<AttachmentKey, usize>,
     /// Ports whose links went down, and since when they are.
     down: BTreeMap<PortId, u64>,
     /// Names and identifiers of what has left, until the configuration is without it.
@@ -77,19 +80,68 @@ pub(super) struct Parts {
     late: BTreeMap<AttachmentKey, Late>,
     /// What was brought into force last: what operators wanted, and what stands beside it.
     composed: Option<(Arc<Objects>, BTreeMap<ObjectName, Seen>)>,
+    /// What was kept last over a restart.
+    kept: Vec<Mark>,
     effects: Vec<Effect>,
 }
 
 impl Parts {
     /// Nothing moves yet. This is what operators want, and is in force.
-    pub(super) fn new(wanted: Arc<Objects>) -> Self {
+    pub(crate) fn new(wanted: Arc<Objects>) -> Self {
         let composed = Some((wanted.clone(), BTreeMap::new()));
         Parts { wanted: Some(wanted), composed, ..Parts::default() }
     }
 
+    /// The node starts in the middle of these moves, with the time that each has left, and knows its part in them before the
+    /// first packet, without the authority. Gives what is to be in force from the beginning: where the VMs and tasks of
+    /// attachments are, and what operators wanted with what stands beside it. It is `unix_ms` milliseconds since 1970.
+    pub(crate) fn resume(
+        &mut self,
+        file: &Arc<Config>,
+        moves: Vec<KeptMove>,
+        (now_ms, unix_ms): (u64, u64),
+    ) -> (Vec<(AttachmentKey, Presence)>, Arc<Objects>) {
+        let parts = moves.into_iter().map(|kept| (kept.told.id, Part::restored(kept, (now_ms, unix_ms))));
+        self.parts = parts.collect();
+        let mut presences = BTreeMap::new();
+        let mut objects = self.wanted.clone().unwrap_or_default();
+        let mut inputs = vec![Input::Config(file.clone())];
+        while let Some(input) = inputs.pop() {
+            for effect in self.step(now_ms, input) {
+                match effect {
+                    // It is so in the first snapshot.
+                    Effect::Presence(at, presence) => {
+                        presences.insert(at, presence);
+                        inputs.push(Input::InForce(at, Ok(())));
+                    }
+                    Effect::Objects(composed) => objects = composed,
+                    // There is no session to say it in. It is said again.
+                    Effect::Say(id, _) => self.parts.get_mut(&id).into_iter().for_each(Part::says_again),
+                }
+            }
+        }
+        (presences.into_iter().collect(), objects)
+    }
+
+    /// What of moves is to be kept over a restart, if it is another than before. The clock of this process was 0 at
+    /// `began_ms`, in milliseconds since 1970.
+    pub(crate) fn take_kept(&mut self, began_ms: u64) -> Option<Vec<KeptMove>> {
+        let marks = self.parts.values().map(Part::mark);
+        if marks.clone().eq(self.kept.iter().copied()) {
+            return None;
+        }
+        self.kept = marks.collect();
+        Some(self.parts.values().map(|part| part.to_keep(began_ms)).collect())
+    }
+
+    /// The moves that it has a part in.
+    pub(crate) fn told_of(&self) -> NodeMoves {
+        self.parts.iter().map(|(id, part)| (*id, part.told.clone())).collect()
+    }
+
     /// Learns one thing, and says what is to be done.
     #[must_use = "effects are to be carried out in their order"]
-    pub(super) fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+    pub(crate) fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Told(moves) => self.told(&moves, now_ms),
             Input::Wanted(objects) => self.wanted = Some(objects),
@@ -115,17 +167,28 @@ impl Parts {
             Input::Link(port, true) => _ = self.down.remove(&port),
             Input::Link(port, false) => _ = self.down.entry(port).or_insert(now_ms),
             Input::InForce(at, result) => {
-                let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
-                parts.for_each(|part| part.in_force(&result));
+                // What was ordered since is not in force by that.
+                let left = self.ordered.remove(&at).map_or(0, |left| left - 1);
+                if left > 0 {
+                    self.ordered.insert(at, left);
+                } else {
+                    let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
+                    parts.for_each(|part| part.in_force(&result));
+                }
             }
             Input::Tick(packets) => self.traffic.see(now_ms, packets),
         }
         self.settle(now_ms);
+        for effect in &self.effects {
+            if let Effect::Presence(at, _) = effect {
+                *self.ordered.entry(*at).or_default() += 1;
+            }
+        }
         std::mem::take(&mut self.effects)
     }
 
     /// Identifiers that are in the configuration and not to be registered: they are of what is not here yet, or any more.
-    pub(super) fn not_here(&self) -> BTreeSet<Key> {
+    pub(crate) fn not_here(&self) -> BTreeSet<Key> {
         let last = self.last_of_each();
         let away = last.values().filter_map(|id| self.parts.get(id)).filter(|part| part.is_of_the_other());
         let away = away.flat_map(|part| &part.told.keys);
@@ -134,7 +197,7 @@ impl Parts {
     }
 
     /// What of these is said of what operators want, and not of what is expected or gone.
-    pub(super) fn of_operators(&self, refused: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
+    pub(crate) fn of_operators(&self, refused: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
         let wanted = |name: &ObjectName| self.wanted.as_ref().is_none_or(|it| it.all.contains_key(name));
         refused.into_iter().filter(|it| wanted(&it.name)).collect()
     }
@@ -218,10 +281,10 @@ impl Parts {
         let Some(config) = self.config.clone() else { return };
         let deciding = self.deciding();
         for (id, part) in &mut self.parts {
-            if part.at.is_none() {
-                part.at = place(&config, &part.told);
-            }
             part.keep(self.wanted.as_ref());
+            if part.at.is_none() {
+                part.at = place(&config, &part.told, part.kept_entry());
+            }
             part.link(part.at.and_then(|at| self.down.get(&at.port).copied()));
             part.wait(now_ms);
             let presence = part.presence(&config, now_ms);

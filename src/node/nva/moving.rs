@@ -1,11 +1,13 @@
 //! The way between the session, the node's part in moves, and the control thread.
 
-use super::{Event, Session, moves};
+use super::{Event, Session, keeper, moves};
 use crate::mapping::Presence;
 use crate::node::handle::{ControlHandle, Request};
 use crate::nva::client::Input;
+use crate::nva::mirror::Update;
 use crate::table::AttachmentKey;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 impl Session {
@@ -37,7 +39,18 @@ impl Session {
                 moves::Effect::Say(id, sight) => inputs.push_back(Input::Move(id, sight)),
             }
         }
+        self.keep_moves(now_ms);
         inputs
+    }
+}
+
+impl Session {
+    /// Keeps the node's part in moves over its own restart.
+    fn keep_moves(&mut self, now_ms: u64) {
+        let Some(notes) = &self.notes else { return };
+        if let Some(kept) = self.moves.take_kept(keeper::now_ms().saturating_sub(now_ms)) {
+            notes.note(Update { moves: Some(Arc::new(kept)), ..Update::default() });
+        }
     }
 }
 

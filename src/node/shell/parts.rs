@@ -1,13 +1,13 @@
 //! What the shell is made of, and how it ends.
 
 use crate::config::{Config, Fingerprint, LogLevel};
-use crate::mapping::{Change, MappingRecord, Refusal};
+use crate::mapping::{Change, MappingRecord, Presence, Refusal};
 use crate::net::Mac;
 use crate::node::control::LinkState;
 use crate::node::exchange::Exchange;
 use crate::node::provision::Provision;
 use crate::node::stats::{DeviceCounters, Stats};
-use crate::table::PortId;
+use crate::table::{AttachmentKey, PortId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,6 +42,8 @@ pub struct Parts {
     pub mappings: Option<(Vec<MappingRecord>, Option<Fingerprint>)>,
     /// What the authority told before the start.
     pub learned: Vec<Change>,
+    /// Where the VMs and tasks of attachments were that moved then.
+    pub presences: Vec<(AttachmentKey, Presence)>,
     /// Where to count.
     pub stats: Arc<Stats>,
     /// The queues to and from each worker.

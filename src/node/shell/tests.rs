@@ -65,6 +65,7 @@ fn bench_of(dir: tempfile::TempDir, text: &str) -> Bench {
         macs: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
         mappings: None,
         learned: Vec::new(),
+        presences: Vec::new(),
         stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
         exchanges: vec![exchange.clone()],
         devices: Box::new(Fake),

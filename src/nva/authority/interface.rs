@@ -65,6 +65,9 @@ pub enum Input {
     AtOthers(Vec<(String, String)>),
     /// An NVE has no session at another authority any more.
     Nowhere(String),
+    /// All NVEs with a session at another authority, of this name, have applied what they are waited for up to this revision;
+    /// none: that authority is gone.
+    AppliedAt(String, Option<u64>),
     /// The store forgot which sessions are here.
     Forgotten,
     /// The time of [`Authority::due_ms`] is there.
@@ -86,6 +89,9 @@ pub enum Effect {
     Commit(Commit),
     /// Tell the other authorities of a shared store that this NVE has no session here any more.
     Left(Arc<str>),
+    /// Tell the other authorities of a shared store that all NVEs with a session here have applied everything up to this
+    /// revision that they are waited for. The last one counts.
+    Applied(u64),
     /// Tell operators that this happened. It comes before what else is to be done.
     Event(Event),
 }

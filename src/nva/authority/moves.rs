@@ -5,7 +5,7 @@ use crate::config::ObjectName;
 use crate::nva::commits::Authors;
 use crate::nva::event::{By, Event, Kind};
 use crate::nva::message::{MoveReport, SessionId, Ticket};
-use crate::nva::mobility::{Fact, Move, MoveId, MoveState, Moves, Role};
+use crate::nva::mobility::{Fact, Move, MoveId, MoveState, Moves, Role, Spreading};
 use crate::nva::model::{ObjectKey, Transaction};
 use crate::nva::registry::moving::{Step, StepWhat, why_not};
 
@@ -62,17 +62,34 @@ impl Authority {
         self.note_spread();
     }
 
-    /// Those that everybody has applied drain from now on. What others have applied only they know: it takes its time.
+    /// Those that everybody has applied drain from now on, and the other authorities hear of it. What those with sessions
+    /// elsewhere have applied their authorities say; as long as one does not, the move takes its time.
     pub(super) fn note_spread(&mut self) {
-        if self.elsewhere.is_empty() {
-            self.spreading.done().for_each(|id| self.commits.step_by_itself(id, Fact::Applied));
+        if self.spreading.is_empty() {
+            return;
         }
+        if let Some(applied) = self.spreading.next_to_tell().filter(|_| self.settings.commits.is_shared) {
+            self.effects.push(super::Effect::Applied(applied));
+        }
+        let elsewhere = self.elsewhere.all_applied();
+        self.spreading.done(elsewhere).for_each(|id| self.commits.step_by_itself(id, Fact::Applied));
+    }
+
+    /// The store was read anew: who has to apply what is known again.
+    pub(super) fn begin_spreading_anew(&mut self) {
+        self.spreading = Spreading::default();
+        let moves = self.registry.moves().iter().filter(|one| one.state == MoveState::Spreading);
+        for one in moves {
+            self.spreading.begin(one.id, one.committed, self.sessions.behind(one.committed));
+        }
+        self.note_spread();
     }
 
     /// Notes what a transaction did to moves. It is applied; `before` is what they were.
     pub(super) fn note_moves(&mut self, transaction: &Transaction, before: &[Move]) {
         let now = transaction.moves.iter().filter_map(|(_, one)| one.as_ref());
         self.sessions.note_moves(now.chain(before));
+        transaction.objects.iter().for_each(|(key, object)| self.judge_places(key, object.is_some()));
         for (id, one) in &transaction.moves {
             match one {
                 Some(one) if one.state == MoveState::Spreading => {
@@ -88,6 +105,23 @@ impl Authority {
             }
         }
         self.note_spread();
+    }
+
+    /// An attachment was made or deleted. An authority of an earlier release, before the same store, does so also with one
+    /// that moves: that ends its move, or is shown by it.
+    fn judge_places(&mut self, key: &ObjectKey, is_there: bool) {
+        let ObjectName::Attachment(name) = &key.name else { return };
+        let moves = self.registry.moves().of(&key.nve);
+        let role = if is_there { Role::New } else { Role::Old };
+        let is_hit = |one: &&Move| {
+            one.attachment == *name && one.state.is_before_commit() && one.nve(role) == key.nve.as_str()
+        };
+        let hit: Vec<MoveId> = moves.filter(is_hit).map(|one| one.id).collect();
+        for id in hit {
+            let what = if is_there { "made" } else { "deleted" };
+            let why = format!("somebody {what} {key} meanwhile");
+            self.commits.step_by_itself(id, Fact::Failed(role, why));
+        }
     }
 
     /// Whether those that have a session here take a move that begins.

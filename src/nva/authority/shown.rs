@@ -52,7 +52,7 @@ impl Authority {
     #[must_use]
     pub fn away_ms(&self) -> BTreeMap<&str, u64> {
         let here: BTreeSet<&str> = self.nves().map(|nve| nve.name).collect();
-        let is_away = |nve: &&str| !here.contains(nve) && !self.elsewhere.contains_key(*nve);
+        let is_away = |nve: &&str| !here.contains(nve) && !self.elsewhere.nves().contains_key(*nve);
         let since = |nve: &str| self.sessions.away.get(nve).copied().unwrap_or(0);
         let away = self.registry.nves().map(|(nve, _)| nve).filter(is_away);
         away.map(|nve| (nve, self.now_ms.saturating_sub(since(nve)))).collect()
@@ -94,6 +94,6 @@ impl Authority {
 
     /// NVEs with a session at another authority, and its name.
     pub fn elsewhere(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.elsewhere.iter().map(|(nve, authority)| (nve.as_str(), authority.as_str()))
+        self.elsewhere.nves().iter().map(|(nve, authority)| (nve.as_str(), authority.as_str()))
     }
 }

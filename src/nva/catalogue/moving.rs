@@ -4,7 +4,7 @@ use super::{Catalogue, Change};
 use crate::config::{Claim, Entry, ObjectName};
 use crate::ila::Identifier;
 use crate::nva::model::{Key, Nve, ObjectKey};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,6 +45,21 @@ impl Catalogue {
     #[cfg(test)]
     pub(in crate::nva) fn expected_count(&self) -> usize {
         self.expected.len()
+    }
+
+    /// The NVEs at which there is an attachment of this name.
+    pub(in crate::nva) fn nves_with(&self, attachment: &str) -> impl Iterator<Item = &str> {
+        let name = ObjectName::Attachment(attachment.to_owned());
+        let is_there = move |nve: &&String| {
+            self.objects.contains_key(&ObjectKey { nve: (*nve).clone(), name: name.clone() })
+        };
+        self.counts.keys().filter(is_there).map(String::as_str)
+    }
+
+    /// The NVEs with tenants in a network, and those at which some are expected.
+    pub(super) fn hosts_with_expected<'c>(&'c self, network: &'c str) -> BTreeSet<&'c str> {
+        let expected = self.expected.iter().filter(|(_, entry)| entry.networks().contains(&network));
+        self.nves_of(network).chain(expected.map(|(key, _)| key.nve.as_str())).collect()
     }
 
     /// What is on its way to an NVE.

@@ -10,6 +10,7 @@ use crate::nva::message::{
 };
 use crate::nva::model::Key;
 use crate::nva::v1::{self, MoveSign, move_report::What};
+use prost::Message;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -94,7 +95,8 @@ fn read_token(bytes: &[u8]) -> Result<Token, Malformed> {
     }
 }
 
-pub(super) fn read_report(v1::MoveReport { id, what }: v1::MoveReport) -> Result<MoveReport, Malformed> {
+pub(super) fn read_report(report: v1::MoveReport) -> Result<MoveReport, Malformed> {
+    let v1::MoveReport { id, what, state } = report;
     let what = match what {
         None => return malformed("MoveReport: nothing said"),
         Some(What::Ready(v1::MoveReady {})) => MoveWhat::Ready,
@@ -110,10 +112,10 @@ pub(super) fn read_report(v1::MoveReport { id, what }: v1::MoveReport) -> Result
         }
         Some(What::Drained(v1::MoveDrained {})) => MoveWhat::Drained,
     };
-    Ok(MoveReport { id: MoveId(id), what })
+    Ok(MoveReport { id: MoveId(id), what, state: read_state(state) })
 }
 
-pub(super) fn write_report(MoveReport { id, what }: MoveReport) -> v1::MoveReport {
+pub(super) fn write_report(MoveReport { id, what, state }: MoveReport) -> v1::MoveReport {
     let what = match what {
         MoveWhat::Ready => What::Ready(v1::MoveReady {}),
         MoveWhat::Failed(why) => What::Failed(v1::MoveFailed { why: shortened(why, MAX_WHY) }),
@@ -123,7 +125,7 @@ pub(super) fn write_report(MoveReport { id, what }: MoveReport) -> v1::MoveRepor
         }
         MoveWhat::Drained => What::Drained(v1::MoveDrained {}),
     };
-    v1::MoveReport { id: id.0, what: Some(what) }
+    v1::MoveReport { id: id.0, what: Some(what), state: state.map(write_state).unwrap_or_default() }
 }
 
 pub(super) fn read_part(v1::Moves { whole, last, moves, over }: v1::Moves) -> Result<MovesPart, Malformed> {
@@ -198,6 +200,16 @@ fn write_move(one: MoveTold) -> v1::Move {
         vtep: write_address(one.vtep),
         peer_done: one.peer_done,
     }
+}
+
+/// A move as a node keeps it.
+pub(in crate::nva) fn write_kept_move(one: MoveTold) -> Vec<u8> {
+    write_move(one).encode_to_vec()
+}
+
+/// What [`write_kept_move`] wrote; `None` for what this release does not understand.
+pub(in crate::nva) fn read_kept_move(bytes: &[u8]) -> Option<MoveTold> {
+    read_move(v1::Move::decode(bytes).ok()?).ok()?
 }
 
 fn read_address(bytes: &[u8]) -> Result<Option<IpAddr>, Malformed> {

@@ -4,7 +4,7 @@ use super::flight::Flight;
 use super::{Commit, Commits};
 use crate::nva::failover::Cause;
 use crate::nva::registry::Registry;
-use crate::nva::session::Sessions;
+use crate::nva::sessions::Sessions;
 use std::collections::BTreeMap;
 
 impl Commits {

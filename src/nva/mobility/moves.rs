@@ -30,6 +30,8 @@ pub struct Moves {
     ends_ms: BTreeMap<MoveId, u64>,
     first: BTreeSet<(u64, MoveId)>,
     of_nves: BTreeMap<String, BTreeSet<MoveId>>,
+    /// By the name of the attachment.
+    of_names: BTreeMap<String, BTreeSet<MoveId>>,
     ended: VecDeque<Move>,
     /// What became of them.
     counts: MoveCounts,
@@ -96,7 +98,19 @@ impl Moves {
         self.of_nves.get(nve).into_iter().flatten().filter_map(|id| self.all.get(id))
     }
 
-    /// How many these are.
+    /// Those of attachments of this name, wherever they are.
+    pub fn named<'m>(&'m self, attachment: &str) -> impl Iterator<Item = &'m Move> {
+        self.of_names.get(attachment).into_iter().flatten().filter_map(|id| self.all.get(id))
+    }
+
+    /// How many identifiers these bring to an NVE that they have not brought yet.
+    #[must_use]
+    pub fn coming_to(&self, nve: &str) -> usize {
+        let coming = self.of(nve).filter(|one| one.to == nve && one.state.is_before_commit());
+        coming.map(|one| one.keys.len()).sum()
+    }
+
+    /// How many an NVE has a part in.
     #[must_use]
     pub fn count_of(&self, nve: &str) -> usize {
         self.of_nves.get(nve).map_or(0, BTreeSet::len)
@@ -193,6 +207,7 @@ impl Moves {
         for nve in [&one.from, &one.to] {
             self.of_nves.entry(nve.clone()).or_default().insert(id);
         }
+        self.of_names.entry(one.attachment.clone()).or_default().insert(id);
         if let Some(ends_ms) = ends_ms {
             self.ends_ms.insert(id, ends_ms);
             self.first.insert((ends_ms, id));
@@ -206,13 +221,18 @@ impl Moves {
             self.first.remove(&(ends_ms, id));
         }
         for nve in [&one.from, &one.to] {
-            if let Some(ids) = self.of_nves.get_mut(nve) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.of_nves.remove(nve);
-                }
-            }
+            forget(&mut self.of_nves, nve, id);
         }
+        forget(&mut self.of_names, &one.attachment, id);
         Some(one)
+    }
+}
+
+fn forget(all: &mut BTreeMap<String, BTreeSet<MoveId>>, name: &str, id: MoveId) {
+    if let Some(ids) = all.get_mut(name) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            all.remove(name);
+        }
     }
 }

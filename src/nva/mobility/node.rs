@@ -52,6 +52,11 @@ pub struct Sightings {
 }
 
 impl Sightings {
+    /// The node knows of these moves from before its start, without their tokens.
+    pub(in crate::nva) fn of(moves: NodeMoves) -> Self {
+        Sightings { told: Arc::new(moves), ..Sightings::default() }
+    }
+
     /// A session begins: everything is told anew, and heard anew.
     pub(in crate::nva) fn begin(&mut self) {
         self.coming = None;
@@ -124,7 +129,7 @@ impl Sightings {
             });
             if !is_said {
                 seen.said = Some((told.state, what.clone(), now_ms + AGAIN_MS));
-                reports.push(MoveReport { id: *id, what });
+                reports.push(MoveReport { id: *id, what, state: Some(told.state) });
             }
         }
         reports

@@ -5,9 +5,9 @@ use crate::config::ObjectName;
 use crate::net::Mac;
 use crate::nva::authority::Authority;
 use crate::nva::inbox::{AuthorityHandle, Gone};
-use crate::nva::manage::nves;
 use crate::nva::manage::objects::Wanted;
 use crate::nva::manage::records::Filter;
+use crate::nva::manage::{moves, nves};
 use crate::nva::model::{Key, ObjectKey};
 use crate::nva::scope::Sight;
 use serde::Serialize;
@@ -21,6 +21,9 @@ const LOOKS: usize = 200;
 /// Networks of one answer, and their bytes, about: one look goes beyond them.
 const NETWORKS: usize = 5_000;
 const NETWORK_BYTES: usize = 4 << 20;
+
+/// Moves of one answer.
+const MOVES: usize = 1_000;
 
 /// The authority, and who looks at it.
 #[derive(Serialize)]
@@ -51,6 +54,21 @@ pub(super) struct Nves {
 
 pub(super) fn nves(authority: &Authority, name: &str, sight: &Sight) -> Nves {
     Nves { revision: authority.registry().revision(), nves: nves::list(authority, name, sight) }
+}
+
+/// Moves that are under way, the last ones that are over, and whether there are others.
+#[derive(Serialize)]
+pub(super) struct Moves {
+    moves: Vec<v1::Move>,
+    more: bool,
+}
+
+pub(super) fn moves(authority: &Authority, sight: &Sight) -> Moves {
+    let request = v1::MoveListRequest { ended: true, ..v1::MoveListRequest::default() };
+    let mut moves = moves::list(authority, &request, sight);
+    let more = moves.len() > MOVES;
+    moves.truncate(MOVES);
+    Moves { moves, more }
 }
 
 /// Virtual networks that operators made.

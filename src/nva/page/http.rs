@@ -31,6 +31,8 @@ pub(super) enum Route {
     Status,
     /// Its NVEs.
     Nves,
+    /// Moves of attachments.
+    Moves,
     /// Virtual networks.
     Networks,
     /// Mappings by what somebody typed, behind a SIR address.
@@ -107,6 +109,7 @@ fn route(uri: &Uri, headers: &HeaderMap) -> Result<Route, Refusal> {
         "/" => Ok(Route::Page),
         "/status" => Ok(Route::Status),
         "/nves" => Ok(Route::Nves),
+        "/moves" => Ok(Route::Moves),
         "/networks" => Ok(Route::Networks),
         "/mappings" => {
             let bad = |what: &str| Refusal::Bad(format!("{what}; write /mappings?q=TEXT&after=SIR"));

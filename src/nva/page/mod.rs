@@ -87,6 +87,10 @@ impl Page {
                 let look = self.handle.look(move |it| data::nves(it, &name, &sight));
                 http::json(&look.await.map_err(gone)?)
             }
+            Route::Moves => {
+                let look = self.handle.look(move |it| data::moves(it, &sight));
+                http::json(&look.await.map_err(gone)?)
+            }
             Route::Networks => http::json(&data::networks(&self.handle, sight).await.map_err(gone)?),
             Route::Mappings { text, after } => {
                 http::json(&data::mappings(&self.handle, sight, text, after).await.map_err(gone)?)

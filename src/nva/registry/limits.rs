@@ -78,12 +78,14 @@ impl Registry {
                 format!("{nve} released {released} identifiers that are kept for it; try {key} again later");
             return Err(Refusal { owner: None, sequence: 0, why, temporary: true });
         }
-        if held.saturating_add_signed(draft.more.get(nve).copied().unwrap_or(0)) < most {
+        // What is on its way there has its room already.
+        let coming = self.moves.coming_to(nve);
+        if (held + coming).saturating_add_signed(draft.more.get(nve).copied().unwrap_or(0)) < most {
             return Ok(());
         }
         let why = format!(
-            "{key} would be more than the {most} identifiers that {nve} may have; release some, or raise \
-             nves[].max_identifiers at the authority"
+            "{key} would be more than the {most} identifiers that {nve} may have, with those on their way there; release \
+             some, or raise nves[].max_identifiers at the authority"
         );
         Err(Refusal { owner: None, sequence: 0, why, temporary: false })
     }

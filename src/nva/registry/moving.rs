@@ -1,12 +1,15 @@
 //! Moves of attachments: what an operator may begin, what NVEs and operators say of it, and the one transaction that gives
 //! the identifiers to the new NVE. It needs the token, an operator's word, or nothing at all becomes of it.
 
+mod begin;
+mod words;
+
 use super::{Draft, Registry};
 use crate::config::ObjectName;
 use crate::nva::event::By;
 use crate::nva::message::{MoveReport, MoveWhat};
 use crate::nva::mobility::{
-    Fact, InFlight, Mode, Modes, Moment, Move, MoveId, MoveRules, MoveState, Moves, Next, Role, Stamp, Token,
+    Fact, InFlight, Mode, Modes, Move, MoveId, MoveRules, MoveState, Moves, Next, Role, Stamp, Token,
 };
 use crate::nva::model::{Choice, Key, MAX_LOCATORS, Object, ObjectKey, Record, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +45,8 @@ pub struct MoveRequest {
 pub enum Which {
     /// The one of this name.
     Id(MoveId),
-    /// The one of an attachment, from this NVE or to it if one is named, that is not over.
+    /// The only one of an attachment of this name that is not over; of those that came to this NVE, or leave it, if one is
+    /// named.
     Of(String, Option<String>),
 }
 
@@ -92,14 +96,14 @@ pub enum Ability {
 
 /// Steps of moves that become durable together: later ones see those before them.
 #[derive(Debug, Default)]
-pub struct Steps {
+pub struct Judging {
     draft: Draft,
     objects: Vec<(ObjectKey, Option<Object>)>,
     moves: BTreeMap<MoveId, Option<Move>>,
     began: bool,
 }
 
-impl Steps {
+impl Judging {
     /// Whether one more may not fit a transaction of so many writes, or must see what is durable.
     #[must_use]
     pub fn is_full_for(&self, step: &Step, most: usize) -> bool {
@@ -110,7 +114,7 @@ impl Steps {
     /// The transaction.
     #[must_use]
     pub fn finish(self) -> Transaction {
-        let Steps { draft, objects, moves, .. } = self;
+        let Judging { draft, objects, moves, .. } = self;
         let transaction = draft.finish().unwrap_or_default();
         Transaction { objects, moves: moves.into_iter().collect(), ..transaction }
     }
@@ -141,8 +145,8 @@ impl Registry {
     }
 
     /// Whether an identifier is that of an attachment that a move brought to an NVE a moment ago, and that operators want
-    /// there still. What the NVE says of it may be from before.
-    pub(super) fn is_brought(&self, nve: &str, key: Key) -> bool {
+    /// there still. What the NVE says of it may be from before that.
+    pub(in crate::nva) fn is_brought(&self, nve: &str, key: Key) -> bool {
         let mut brought = self.moves.of(nve).filter(|one| one.to == nve && !one.state.is_before_commit());
         brought.any(|one| {
             one.keys.contains(&key) && self.catalogue.entry(&place(nve, &one.attachment)).is_some()
@@ -188,7 +192,7 @@ impl Registry {
     /// What is wanted cannot be, or whoever wants it may not, with the way out. Nothing is added then.
     pub(in crate::nva) fn judge_step(
         &mut self,
-        steps: &mut Steps,
+        steps: &mut Judging,
         Step { who, what, .. }: &Step,
         ability: impl Fn(&str) -> Ability,
         unix_ms: u64,
@@ -196,11 +200,11 @@ impl Registry {
         let stamp = Stamp { at_ms: unix_ms, by: who.clone() };
         let (id, fact) = match what {
             StepWhat::Begin(request) => return self.begin_move(steps, request, ability, stamp),
-            StepWhat::Command(MoveCommand { which, fact }) => (self.find(steps, which)?, fact.clone()),
+            StepWhat::Command(MoveCommand { which, fact }) => (self.find(steps, which, fact)?, fact.clone()),
             StepWhat::Report(nve, report) => {
                 match fact_of(steps.seen(&self.moves, report.id), nve, report)? {
                     Some(fact) => (report.id, fact),
-                    // It is over: said late.
+                    // It is over, or in another state: said late.
                     None => return Ok(report.id),
                 }
             }
@@ -217,155 +221,7 @@ impl Registry {
         one.is_some_and(|one| one.next(&fact, self.moves.rules(), &Stamp::default()) == Ok(Next::Stays))
     }
 
-    fn find(&self, steps: &Steps, which: &Which) -> Result<MoveId, String> {
-        let nothing = |what: String| format!("{what}; `ilactl vm list --moves` shows what moves");
-        match which {
-            Which::Id(id) => match steps.seen(&self.moves, *id) {
-                Some(one) => Ok(one.id),
-                None => Err(nothing(format!("there is no move {}, or it is over", id.0))),
-            },
-            Which::Of(attachment, nve) => {
-                let is_it = |one: &&Move| {
-                    one.attachment == *attachment && nve.as_ref().is_none_or(|nve| one.role(nve).is_some())
-                };
-                let found: Vec<&Move> = self.moves.iter().filter(is_it).collect();
-                // One that drains is over but for what is late: who names the attachment means the next one.
-                let first: Vec<&Move> =
-                    found.iter().filter(|one| one.state.is_before_commit()).copied().collect();
-                match (&first[..], &found[..]) {
-                    ([one], _) | ([], [.., one]) => Ok(one.id),
-                    ([], []) => Err(nothing(format!("attachment {attachment} does not move"))),
-                    ([_, _, ..], _) => Err(nothing(format!(
-                        "{} attachments {attachment} move; name an NVE or the move",
-                        found.len()
-                    ))),
-                }
-            }
-        }
-    }
-
-    fn begin_move(
-        &mut self,
-        steps: &mut Steps,
-        request: &MoveRequest,
-        ability: impl Fn(&str) -> Ability,
-        Stamp { at_ms, by }: Stamp,
-    ) -> Result<MoveId, String> {
-        let MoveRequest { attachment, from, to, port, vlan, mode, token, .. } = request;
-        if self.restoration.is_some() {
-            return Err("the registry was restored from a backup and may lack who has what; wait: `ilactl nva status` \
-                        tells for whom"
-                .to_owned());
-        }
-        if from == to {
-            return Err(format!("{attachment} cannot move from {from} to itself; name another NVE"));
-        }
-        let (source, target) = (place(from, attachment), place(to, attachment));
-        let Some(entry) = self.catalogue.entry(&source) else {
-            return Err(format!("no {source} is wanted; `ilactl nva attachment list` shows what is"));
-        };
-        self.is_of_no_group(&source)?;
-        if let Some(Move { to, state, .. }) = self.moves.leaving(from, attachment) {
-            let state = state.word();
-            return Err(format!(
-                "{source} moves to {to} already and is {state}; `ilactl vm show {attachment}` tells more"
-            ));
-        }
-        let Some(new) = self.nves.get(to) else {
-            let to: String = to.chars().take(64).collect();
-            return Err(format!("`{}` is no NVE of this authority; add it to nves", to.escape_debug()));
-        };
-        for nve in [from, to] {
-            let most = self.moves.rules().per_nve;
-            if self.moves.count_of(nve) >= most {
-                return Err(format!(
-                    "{nve} has a part in {most} moves; wait for some of them, or raise moves.per_nve"
-                ));
-            }
-        }
-        let is_away = judge_ability(from, Role::Old, ability(from), *mode)?;
-        judge_ability(to, Role::New, ability(to), *mode)?;
-        let in_flight = request.in_flight.unwrap_or(match mode {
-            Mode::Hot => InFlight::Auto,
-            Mode::Warm | Mode::Cold => InFlight::Drop,
-        });
-        if in_flight == InFlight::Tunnel {
-            for nve in [from, to] {
-                if self.nves.get(nve).is_none_or(|nve| nve.vtep.is_none()) {
-                    return Err(format!(
-                        "{nve} has no end of tunnels; set nves[].vtep, or leave in_flight to auto"
-                    ));
-                }
-            }
-        }
-        let keys = self.catalogue.keys_of(entry)?;
-        if keys.is_empty() || keys.len() > MAX_KEYS {
-            let count = keys.len();
-            return Err(format!("{source} has {count} identifiers; one that moves has 1 to {MAX_KEYS}"));
-        }
-        for key in &keys {
-            match self.records.get(key).filter(|record| record.is_held()) {
-                Some(record) if record.owner == *from => {}
-                Some(Record { owner, .. }) => {
-                    return Err(format!(
-                        "{key} is registered by {owner}, and not by {from}; move it from there"
-                    ));
-                }
-                None => {
-                    return Err(format!(
-                        "{key} is not registered by {from} yet; wait until it is attached there, or take it out there and \
-                         add it at {to}"
-                    ));
-                }
-            }
-            if self.locators_in(to, key.sir_prefix).next().is_none() {
-                return Err(format!(
-                    "{to} has no locator in the SIR domain of {key}; add one to nves[].locators, or have one allocated: ilactl nva locator add {to}"
-                ));
-            }
-        }
-        let coming = self.moves.of(to).filter(|one| one.to == *to && one.state.is_before_commit());
-        let coming: usize = coming.map(|one| one.keys.len()).sum();
-        if self.count_of(to) + coming + keys.len() > new.max_identifiers {
-            return Err(format!(
-                "{to} would have more than the {} identifiers that it may have; raise nves[].max_identifiers",
-                new.max_identifiers
-            ));
-        }
-        let entry = entry.placed(port, *vlan)?;
-        self.catalogue.judge_target(&self.nves, (&source, &target), &entry, self.revision)?;
-        let revision = self.revision + 1;
-        let id = MoveId(revision);
-        let mut one = Move {
-            id,
-            attachment: attachment.clone(),
-            from: from.clone(),
-            to: to.clone(),
-            document: entry.written().to_owned(),
-            networks: entry.networks().into_iter().map(str::to_owned).collect(),
-            keys,
-            mode: *mode,
-            in_flight,
-            token: *token,
-            state: MoveState::Preparing,
-            since_ms: at_ms,
-            said: Default::default(),
-            overdue: false,
-            sequence: revision,
-            committed: 0,
-            seeded_ms: None,
-            timeline: Vec::new(),
-        };
-        // Nobody waits for one that is not there.
-        one.said.old = is_away;
-        let how = format!("{} from {from} to {to}", mode.word());
-        one.timeline.push(Moment { at_ms, what: MoveState::Preparing.word().to_owned(), by, how });
-        steps.began = true;
-        steps.set(one, revision);
-        Ok(id)
-    }
-
-    fn step_move(&self, steps: &mut Steps, id: MoveId, fact: &Fact, stamp: &Stamp) -> Result<(), String> {
+    fn step_move(&self, steps: &mut Judging, id: MoveId, fact: &Fact, stamp: &Stamp) -> Result<(), String> {
         let Some(one) = steps.seen(&self.moves, id) else { return Ok(()) };
         let revision = self.revision + 1;
         match one.next(fact, self.moves.rules(), stamp)? {
@@ -387,16 +243,24 @@ impl Registry {
     }
 
     /// What still drains to the old NVE of a move goes elsewhere from now on: no packet takes two tunnels.
-    fn end_chain(&self, steps: &mut Steps, one: &Move) {
+    fn end_chain(&self, steps: &mut Judging, one: &Move) {
         for before in self.moves.arrived(&one.from, &one.attachment) {
             steps.moves.insert(before.id, None);
         }
     }
 
-    fn commit_move(&self, steps: &mut Steps, one: &Move) -> Result<(), String> {
+    fn commit_move(&self, steps: &mut Judging, one: &Move) -> Result<(), String> {
         let Move { from, to, attachment, keys, document, .. } = one;
         if !self.nves.contains_key(to) {
             return Err(format!("`{to}` is no NVE of this authority any more; add it to nves again"));
+        }
+        // An authority of an earlier release, before the same store, knows nothing of what moves.
+        let (source, target) = (place(from, attachment), place(to, attachment));
+        if self.catalogue.entry(&source).is_none() {
+            return Err(format!("no {source} is wanted any more; abort the move"));
+        }
+        if self.catalogue.entry(&target).is_some() {
+            return Err(format!("there is a {target} already; delete that one, or abort the move"));
         }
         let mut records = Vec::new();
         for key in keys {
@@ -427,8 +291,8 @@ impl Registry {
         }
         let object = Object { document: document.clone(), sequence: self.revision + 1 };
         // It leaves before it comes: an address has one attachment.
-        steps.objects.push((place(from, attachment), None));
-        steps.objects.push((place(to, attachment), Some(object)));
+        steps.objects.push((source, None));
+        steps.objects.push((target, Some(object)));
         Ok(())
     }
 }
@@ -436,22 +300,6 @@ impl Registry {
 /// An attachment at an NVE.
 fn place(nve: &str, attachment: &str) -> ObjectKey {
     ObjectKey { nve: nve.to_owned(), name: ObjectName::Attachment(attachment.to_owned()) }
-}
-
-/// Whether an NVE can do its part. Gives whether it is away and nobody waits for it.
-fn judge_ability(nve: &str, role: Role, ability: Ability, mode: Mode) -> Result<bool, String> {
-    match ability {
-        Ability::AtAnother => Ok(false),
-        Ability::Here(modes) if modes.has(mode) => Ok(false),
-        Ability::Here(modes) => Err(why_not(nve, mode, modes)),
-        Ability::Away if role == Role::Old && mode == Mode::Cold => Ok(true),
-        Ability::Away if role == Role::Old => Err(format!(
-            "{nve} has no session; wait until it comes back, or shut down what moves and take mode cold"
-        )),
-        Ability::Away => {
-            Err(format!("{nve} has no session; wait until it comes back, or move to another NVE"))
-        }
-    }
 }
 
 /// Why an NVE does not take a move, and what another mode would cost.
@@ -476,6 +324,11 @@ fn fact_of(one: Option<&Move>, nve: &str, report: &MoveReport) -> Result<Option<
     let id = report.id.0;
     let Some(one) = one else { return Ok(None) };
     let Some(role) = one.role(nve) else { return Err(format!("{nve} has no part in move {id}")) };
+    // The same word means something else in another state: it is late.
+    let is_of_a_state = matches!(report.what, MoveWhat::Ready | MoveWhat::Drained);
+    if is_of_a_state && report.state.is_some_and(|state| state != one.state) {
+        return Ok(None);
+    }
     Ok(Some(match (&report.what, role) {
         (MoveWhat::Ready, _) => Fact::Ready(role),
         (MoveWhat::Failed(why), _) => Fact::Failed(role, why.clone()),

@@ -25,8 +25,15 @@ impl Registry {
                 })
             }
             Some(record) if !record.is_held() => Ok(record.sequence),
-            // It has not heard yet that it has it again.
-            Some(record) if self.is_brought(nve, key) => Ok(record.sequence),
+            // It may not have heard yet that it has it again.
+            Some(record) if self.is_brought(nve, key) => Err(Refusal {
+                owner: Some(record.owner.clone()),
+                sequence: record.sequence,
+                why: format!(
+                    "{key} came to {nve} by a move that is not over; delete its attachment there, or try again once it is"
+                ),
+                temporary: true,
+            }),
             Some(_) => {
                 let sequence = self.next_sequence(key);
                 draft.count(nve, key, -1);

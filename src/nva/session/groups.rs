@@ -1,6 +1,6 @@
 //! Groups, as sessions have part in them.
 
-use super::Sessions;
+use crate::nva::sessions::Sessions;
 use crate::nva::failover::Group;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -13,6 +13,9 @@ pub enum Order {
     Commit(Commit),
     /// Tell the other authorities that an NVE has no session here any more.
     Left(Arc<str>),
+    /// Tell the other authorities that all NVEs with a session here have applied everything up to this revision that they
+    /// are waited for. The last one counts.
+    Applied(u64),
     /// Copy everything.
     Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
 }
@@ -35,6 +38,9 @@ pub enum Report {
     AtOthers(Vec<(String, String)>),
     /// An NVE has no session at another authority any more.
     Nowhere(String),
+    /// All NVEs with a session at another authority have applied what they are waited for up to this revision; none: it is
+    /// gone.
+    AppliedAt(String, Option<u64>),
     /// The store forgot which sessions are here.
     Forgotten,
     /// The store cannot be reached, and why; or it can again.
@@ -78,7 +84,7 @@ impl Running {
                         }
                     }
                     // There is no other authority.
-                    Order::Left(_) => continue,
+                    Order::Left(_) | Order::Applied(_) => continue,
                     Order::Snapshot(tell) => {
                         // Whoever asked may be gone.
                         let _ = tell.send(store.snapshot());

@@ -106,7 +106,9 @@ impl Bench {
                 authority::Effect::Close(id, why) => self.closed.push((id.0, why)),
                 authority::Effect::Commit(_) => self.authority(authority::Input::Committed(Ok(()))),
                 authority::Effect::Event(event) => self.events.push(event),
-                authority::Effect::Released(..) | authority::Effect::Left(_) => {}
+                authority::Effect::Released(..)
+                | authority::Effect::Left(_)
+                | authority::Effect::Applied(_) => {}
             }
         }
     }

@@ -164,7 +164,9 @@ impl Bench {
                 authority::Effect::Commit(..) => {
                     self.authority(authority::Input::Committed(Ok(())));
                 }
-                authority::Effect::Released(..) | authority::Effect::Left(..) => {}
+                authority::Effect::Released(..)
+                | authority::Effect::Left(..)
+                | authority::Effect::Applied(_) => {}
                 authority::Effect::Event(event) if event.kind == Kind::Redirected => {
                     let By::Session(_, router) = event.by else { panic!("{event:?}") };
                     assert_eq!([router, event.nve].map(|it| it.unwrap().to_string()), [name(1), name(2)]);

@@ -221,6 +221,7 @@ impl Cluster {
                 authority::Effect::Commit(commit) => server.orders.push_back(commit),
                 authority::Effect::Released(..)
                 | authority::Effect::Event(_)
+                | authority::Effect::Applied(_)
                 | authority::Effect::Left(_) => {}
             }
         }

@@ -29,7 +29,7 @@ impl Bench {
                     Effect::Event(event) => self.events.push(event),
                     Effect::Commit(_) => inputs.push(Input::Committed(Ok(()))),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
-                    Effect::Close(..) | Effect::Released(..) | Effect::Left(_) => {}
+                    Effect::Close(..) | Effect::Released(..) | Effect::Left(_) | Effect::Applied(_) => {}
                 }
             }
         }

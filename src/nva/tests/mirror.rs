@@ -264,3 +264,60 @@ fn what_operators_want_is_kept_and_replaced_as_a_whole() {
         assert_eq!(content.mappings, expected.mappings);
     }
 }
+
+#[test]
+fn the_part_in_moves_is_there_after_a_restart_and_without_tokens() {
+    use crate::nva::message::{InFlight, Mode, MoveId, MoveState, MoveTold, Place, Role, Sign, Token};
+    use crate::nva::mirror::KeptMove;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("n.nva.redb");
+    let text = "{name: vm1, port: a, mac: '02:00:00:00:00:01', identifiers: ['2001:db8:dddd:0:2000::1']}";
+    let entry = Arc::new(Entry::attachment(text).unwrap());
+    let told = |id, role, has_entry: bool| MoveTold {
+        id: MoveId(id),
+        sequence: id + 3,
+        state: MoveState::Detached,
+        role,
+        attachment: "vm1".to_owned(),
+        entry: has_entry.then(|| entry.clone()),
+        keys: vec![key(1), key(2)],
+        peer: "nve2".to_owned(),
+        peer_locators: vec![Place { sir_prefix: SIR, locator: locator(2, 0) }],
+        peer_vtep: Some("2001:db8::2".parse().unwrap()),
+        vtep: Some("2001:db8::1".parse().unwrap()),
+        peer_done: true,
+        mode: Mode::Hot,
+        in_flight: InFlight::Retranslate,
+        token: None,
+        left_ms: Some(17),
+        overdue: true,
+        idle_ms: 2_000,
+    };
+    let kept = |id, role, has_entry, arrived, flags: (bool, bool)| KeptMove {
+        told: told(id, role, has_entry),
+        entry: Some(entry.clone()),
+        since_ms: 1_700_000_000_000 + id,
+        until_ms: 1_700_000_600_000 + id,
+        arrived,
+        alone: flags.0,
+        left: flags.1,
+    };
+    let all = vec![
+        kept(7, Role::New, true, Some(Sign::UnsolicitedNa), (true, false)),
+        kept(8, Role::Old, false, None, (false, true)),
+        KeptMove { entry: None, ..kept(9, Role::Old, false, None, (false, false)) },
+    ];
+    let mut opened = Mirror::open(&path).unwrap();
+    assert_eq!(opened.content.moves, []);
+    let update = |moves: &[KeptMove]| Update { moves: Some(Arc::new(moves.to_vec())), ..Update::default() };
+    let mut with_token = all.clone();
+    with_token[0].told.token = Some(Token([0x5a; 16]));
+    opened.mirror.write(&update(&with_token)).unwrap();
+    drop(opened);
+    assert!(!std::fs::read(&path).unwrap().windows(16).any(|bytes| bytes == [0x5a; 16]));
+    let mut opened = Mirror::open(&path).unwrap();
+    assert_eq!(opened.content.moves, all);
+    opened.mirror.write(&update(&all[1..2])).unwrap();
+    drop(opened);
+    assert_eq!(Mirror::open(&path).unwrap().content.moves, all[1..2]);
+}

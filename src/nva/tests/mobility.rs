@@ -2,6 +2,9 @@
 //! at once, and NVEs that lie.
 
 mod mended;
+mod places;
+mod several;
+mod words;
 mod world;
 
 use super::provision::{attachment, delete, network, rules};
@@ -151,6 +154,26 @@ fn what_is_said_twice_or_late_or_by_the_wrong_nve_changes_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_node_that_was_ready_to_begin_does_not_send_on_by_that_word() {
+    let mut world = World::new();
+    let id = world.comes_to(1, 2, MoveState::Preparing);
+    world.sees(1, id, Sight::Ready);
+    world.sees(2, id, Sight::Ready);
+    let said = MoveCommand { which: Which::Id(id), fact: Fact::ToldDetached };
+    world.ask(|ticket| Input::MoveSaid(ticket, String::new(), said)).unwrap();
+    // What was said while preparing comes late, or twice.
+    let (session, ..) = world.nves[0].stream.as_ref().unwrap();
+    let session = *session;
+    let ready = |state| Up::Move(MoveReport { id, what: MoveWhat::Ready, state });
+    world.step(Input::Up(session, ready(Some(MoveState::Preparing))));
+    world.settle();
+    assert!(!world.at().moves().get(id).unwrap().said.old, "nobody waits any longer for what is sent on");
+    world.step(Input::Up(session, ready(Some(MoveState::Detached))));
+    world.settle();
+    assert!(world.at().moves().get(id).unwrap().said.old);
 }
 
 #[test]
@@ -324,8 +347,9 @@ fn a_prepared_move_that_is_renewed_waits_on_and_shows_the_last_seed() {
 fn one_attachment_moves_once_at_a_time_and_again_while_the_first_move_drains() {
     let mut world = World::new();
     let first = world.comes_to(1, 2, MoveState::Prepared);
-    let why = world.begin(1, 2, Mode::Hot).unwrap_err();
-    assert!(why.contains("attachment vm1 at nve1 moves to nve2 already and is prepared"), "{why}");
+    let why = world.begin(1, 3, Mode::Cold).unwrap_err();
+    let words = format!("attachment vm1 at nve1 moves to nve2 already, as move {}, and is prepared", first.0);
+    assert!(why.contains(&words), "{why}");
     world.sees(2, first, Sight::Arrived(Sign::Frame));
     assert_eq!(world.state(first), Some(MoveState::Draining));
     // Back, while the first one drains.
@@ -575,8 +599,10 @@ fn whatever_breaks_an_attachment_is_at_one_nve_and_nothing_is_left_in_the_end() 
         }
         // What was said is heard; one of which nobody says more is for somebody to decide.
         world.wait(15_000);
-        if world.at().moves().iter().any(|one| one.state.is_before_commit()) {
-            world.says(Fact::Abort).unwrap();
+        let left = world.at().moves().iter().find(|one| one.state.is_before_commit()).map(|one| one.id);
+        if let Some(id) = left {
+            let said = MoveCommand { which: Which::Id(id), fact: Fact::Abort };
+            world.ask(|ticket| Input::MoveSaid(ticket, String::new(), said)).unwrap();
         }
         world.wait(10_000);
         let owner = world.owners()[0].clone().unwrap();

@@ -99,7 +99,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
                 match effect {
                     Effect::Down(id, down) if id == slow => unread += down.weight(),
                     Effect::Down(id, down) => inputs.push(Input::Ready(id, down.weight())),
-                    Effect::Released(..) | Effect::Event(_) | Effect::Left(..) => {}
+                    Effect::Released(..) | Effect::Event(_) | Effect::Left(..) | Effect::Applied(_) => {}
                     Effect::Commit(..) => inputs.push(Input::Committed(Ok(()))),
                     Effect::Close(id, why) => panic!("{id:?}: {why}"),
                 }

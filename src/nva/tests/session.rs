@@ -50,7 +50,7 @@ impl Bench {
                     Effect::Close(id, why) => self.closed.push((id, why)),
                     Effect::Released(ticket, released) => self.released.push((ticket, released)),
                     // Others are told of the end of a session.
-                    Effect::Event(_) | Effect::Left(_) => {}
+                    Effect::Event(_) | Effect::Left(_) | Effect::Applied(_) => {}
                     Effect::Commit(Commit { transaction, .. }) => {
                         self.commits.push(transaction);
                         if self.commits_at_once {

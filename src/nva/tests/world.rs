@@ -223,6 +223,7 @@ impl World {
                 }
                 authority::Effect::Released(..)
                 | authority::Effect::Event(_)
+                | authority::Effect::Applied(_)
                 | authority::Effect::Left(..) => {}
                 authority::Effect::Commit(Commit { transaction, .. }) => {
                     assert!(self.commit.replace(transaction).is_none(), "two commits at a time");

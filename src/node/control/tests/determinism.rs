@@ -63,6 +63,7 @@ impl Recorded {
             links: states([true; 2]),
             mappings: None,
             learned: Vec::new(),
+            presences: Vec::new(),
             stats: Arc::new(Stats::new("n".into(), facts, &[1], 1)),
             workers: 1,
             table_seed: 5,

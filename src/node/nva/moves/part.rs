@@ -6,7 +6,8 @@ use crate::config::{Config, Entry, ObjectName, Role as PortRole};
 use crate::mapping::{Departure, InFlight, Presence, TunnelEnds, Tunnels};
 use crate::node::rib::attachment_key;
 use crate::nva::client::{Objects, Seen, Sight};
-use crate::nva::message::{MoveState, MoveTold, Role, Sign};
+use crate::nva::message::{MoveId, MoveState, MoveTold, Role, Sign};
+use crate::nva::mirror::KeptMove;
 use crate::path;
 use crate::table::{AttachmentKey, PortId};
 use std::net::IpAddr;
@@ -38,6 +39,9 @@ impl Traffic {
     }
 }
 
+/// See [`Part::mark`].
+pub(super) type Mark = (MoveId, u64, u64, Option<usize>, bool, bool, bool);
+
 /// The node's part in one move.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -57,6 +61,10 @@ pub(super) struct Part {
     refused: Option<String>,
     /// Its entry, which is in force although operators do not want it here yet, or any more.
     kept: Option<Seen>,
+    /// The tunnels that were opened to it last, of this move and the one before.
+    opened: Tunnels,
+    /// Whether operators want it here since it came.
+    is_wanted: bool,
     /// What was seen of it, at the new NVE, and when.
     arrived: Option<(Sign, u64)>,
     /// Since when the link of its port is down.
@@ -84,6 +92,8 @@ impl Part {
             is_introduced: false,
             refused: None,
             kept: None,
+            opened: Tunnels::default(),
+            is_wanted: false,
             arrived: None,
             down_ms: None,
             left: false,
@@ -94,10 +104,53 @@ impl Part {
         if let Some(before) = before {
             // It never was away in between.
             (part.at, part.ordered, part.kept, part.is_in_force) = before.hand_over();
+            part.opened = before.opened.clone();
             part.is_introduced = true;
         }
         part.begin_state(now_ms);
         part
+    }
+
+    /// The part as it was before the node started, with the time that is left. It is `unix_ms` milliseconds since 1970.
+    pub(super) fn restored(kept: KeptMove, (now_ms, unix_ms): (u64, u64)) -> Self {
+        let KeptMove { told, entry, since_ms, until_ms, arrived, alone, left } = kept;
+        let mut part = Part::new(told, None, now_ms);
+        // A clock that was set back meanwhile makes it no longer than it was.
+        let left_ms = until_ms.saturating_sub(unix_ms.max(since_ms)).min(IN_FLIGHT_MS);
+        part.until_ms = now_ms + left_ms;
+        if let Some(entry) = entry {
+            let (name, sequence) = (part.name(), part.told.id.0);
+            part.kept = Some(Seen { name, sequence, sir_prefix: 0, entry });
+        }
+        (part.arrived, part.alone, part.left) = (arrived.map(|sign| (sign, now_ms)), alone, left);
+        part
+    }
+
+    /// What is kept of it over a restart. The clock of this process was 0 at `began_ms`, in milliseconds since 1970.
+    pub(super) fn to_keep(&self, began_ms: u64) -> KeptMove {
+        KeptMove {
+            told: MoveTold { token: None, ..self.told.clone() },
+            entry: self.kept.as_ref().map(|seen| seen.entry.clone()),
+            since_ms: began_ms + self.since_ms,
+            until_ms: began_ms + self.until_ms,
+            arrived: self.arrived.map(|(sign, _)| sign),
+            alone: self.alone,
+            left: self.left,
+        }
+    }
+
+    /// What of it is another one if something else is to be kept.
+    pub(super) fn mark(&self) -> Mark {
+        let entry = self.kept.as_ref().map(|seen| Arc::as_ptr(&seen.entry) as usize);
+        (
+            self.told.id,
+            self.told.sequence,
+            self.until_ms,
+            entry,
+            self.arrived.is_some(),
+            self.alone,
+            self.left,
+        )
     }
 
     /// It is this now.
@@ -133,13 +186,20 @@ impl Part {
         ObjectName::Attachment(self.told.attachment.clone())
     }
 
-    /// Keeps the entry that operators want here, for the time when they do not any more.
+    /// Keeps the entry that operators want here, for the time when they do not any more. What came here and is deleted
+    /// before the move is over is kept no longer.
     pub(super) fn keep(&mut self, wanted: Option<&Arc<Objects>>) {
-        if self.told.entry.is_none()
-            && let Some(seen) = wanted.and_then(|wanted| wanted.all.get(&self.name()))
-            && self.kept.as_ref() != Some(seen)
-        {
-            self.kept = Some(seen.clone());
+        let (None, Some(wanted)) = (&self.told.entry, wanted) else { return };
+        let has_come = self.told.role == Role::New && is_committed(&self.told);
+        match wanted.all.get(&self.name()) {
+            Some(seen) => {
+                self.is_wanted = has_come;
+                if self.kept.as_ref() != Some(seen) {
+                    self.kept = Some(seen.clone());
+                }
+            }
+            None if has_come && self.is_wanted => self.kept = None,
+            None => {}
         }
     }
 
@@ -150,6 +210,16 @@ impl Part {
         let is_back =
             self.told.state == MoveState::Aborting && self.told.role == Role::New && self.has_undone();
         self.kept.as_ref().filter(|_| is_known && !is_back)
+    }
+
+    /// Its entry, whether it is to be in force or not.
+    pub(super) fn kept_entry(&self) -> Option<&Seen> {
+        self.kept.as_ref()
+    }
+
+    /// What was said was not heard.
+    pub(super) fn says_again(&mut self) {
+        self.said = None;
     }
 
     /// Whether the identifiers are those of the other NVE.
@@ -222,6 +292,9 @@ impl Part {
 
     /// The tables are told this.
     pub(super) fn order(&mut self, presence: Presence, now_ms: u64) {
+        if let Presence::Here(tunnels) | Presence::Expected(tunnels) = &presence {
+            self.opened = tunnels.clone();
+        }
         (self.ordered, self.ordered_ms, self.is_in_force, self.refused) = (presence, now_ms, false, None);
     }
 
@@ -233,7 +306,8 @@ impl Part {
                 Presence::Here(self.tunnels())
             }
             (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
-            (Role::New, Spreading | Draining) | (Role::Old, Aborting) => Presence::Here(self.tunnels()),
+            (Role::New, Spreading | Draining) => Presence::Here(self.tunnels()),
+            (Role::Old, Aborting) => Presence::Here(self.tunnels_and_before()),
             (Role::Old, Prepared) if self.left => Presence::Departed(self.departure(config)),
             // Tunnels of the move before stay open for what is late.
             (Role::Old, Preparing | Prepared) => match &self.ordered {
@@ -272,6 +346,18 @@ impl Part {
 
     fn tunnels(&self) -> Tunnels {
         self.ends().map(|(own, peer)| Tunnels { to: own, from: vec![peer] }).unwrap_or_default()
+    }
+
+    /// The tunnels of this move, and those of the move before, which may not be over: its old node sends on through them.
+    fn tunnels_and_before(&self) -> Tunnels {
+        let mut tunnels = self.tunnels();
+        if tunnels.from.is_empty() {
+            return self.opened.clone();
+        }
+        let before = self.opened.from.iter().filter(|_| self.opened.to == tunnels.to);
+        let more: Vec<u128> = before.filter(|from| !tunnels.from.contains(from)).copied().collect();
+        tunnels.from.extend(more);
+        tunnels
     }
 
     fn departure(&self, config: &Config) -> Departure {
@@ -387,11 +473,13 @@ impl Part {
     }
 }
 
-/// The attachment of a move, if its port is known.
-pub(super) fn place(config: &Config, told: &MoveTold) -> Option<AttachmentKey> {
-    let Some(entry) = &told.entry else {
-        let one = config.attachments.iter().find(|one| one.name.as_ref() == Some(&told.attachment))?;
-        return Some(attachment_key(one));
+/// The attachment of a move, if its port is known: by the entry that is expected, or is in force, or was.
+pub(super) fn place(config: &Config, told: &MoveTold, kept: Option<&Seen>) -> Option<AttachmentKey> {
+    let there = config.attachments.iter().find(|one| one.name.as_ref() == Some(&told.attachment));
+    let entry = match (&told.entry, there) {
+        (Some(entry), _) => entry,
+        (None, Some(one)) => return Some(attachment_key(one)),
+        (None, None) => &kept?.entry,
     };
     place_of(config, entry)
 }

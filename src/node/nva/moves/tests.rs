@@ -225,6 +225,23 @@ fn who_is_about_to_leave_and_answers_no_more_has_left_if_that_is_configured() {
 }
 
 #[test]
+fn what_came_and_is_deleted_before_its_move_is_over_goes_at_once() {
+    for state in [MoveState::Spreading, MoveState::Draining] {
+        let mut node = Node::new(false);
+        let _ = node.is_told(Role::New, MoveState::Preparing);
+        let _ = node.in_force();
+        let _ = node.learns(Input::Config(config(true)));
+        let _ = node.is_told(Role::New, MoveState::Spreading);
+        let _ = node.in_force();
+        // The word that operators want it here may come late: until then it stays.
+        assert!(has_the_entry(&node.learns(Input::Wanted(wanted(false, 2)))));
+        assert!(has_the_entry(&node.learns(Input::Wanted(wanted(true, 3)))));
+        let _ = node.is_told(Role::New, state);
+        assert!(!has_the_entry(&node.learns(Input::Wanted(wanted(false, 4)))), "{state:?}");
+    }
+}
+
+#[test]
 fn what_leaves_gets_its_packets_sent_on_until_they_stop() {
     use crate::mapping::InFlight::Auto;
     let mut node = Node::new(true);
@@ -374,4 +391,102 @@ fn what_cannot_be_is_said_with_the_way_out() {
     node.1 = 4_000;
     let failed = node.learns(Input::Tick(0));
     assert_eq!(failed, says(Sight::Failed("no such network".to_owned())));
+}
+
+/// The parts in moves of a node that starts again so many milliseconds after it ended, and what is in force from the
+/// beginning.
+fn started_again(
+    mut node: Node,
+    after_ms: u64,
+    wanted: Arc<Objects>,
+) -> (Node, Vec<(AttachmentKey, Presence)>, Arc<Objects>) {
+    const BEGAN_MS: u64 = 1_700_000_000_000;
+    let kept = node.0.take_kept(BEGAN_MS).unwrap();
+    assert!(kept.iter().all(|one| one.told.token.is_none()), "a token is not for the disk");
+    assert_eq!(node.0.take_kept(BEGAN_MS), None);
+    let unix_ms = BEGAN_MS + node.1 + after_ms;
+    let mut again = Node(Parts::new(wanted), 0);
+    let (presences, objects) = again.0.resume(&config(false), kept, (0, unix_ms));
+    (again, presences, objects)
+}
+
+#[test]
+fn design_6_a_node_that_starts_in_the_middle_of_a_move_knows_its_part_at_once_and_the_time_left() {
+    use crate::mapping::InFlight::Auto;
+    let name = ObjectName::Attachment("vm".to_owned());
+    // What is expected is expected, whoever answers, and its entry is in force.
+    for state in [MoveState::Preparing, MoveState::Prepared, MoveState::Detached] {
+        let mut node = Node::new(false);
+        let _ = node.is_told(Role::New, state);
+        let _ = node.in_force();
+        let (again, presences, objects) = started_again(node, 5_000, wanted(false, 1));
+        assert_eq!(presences, [(at(), Presence::Expected(tunnels()))], "{state:?}");
+        assert!(objects.all.contains_key(&name));
+        assert_eq!(again.0.told_of()[&MoveId(9)].state, state);
+        assert_eq!(again.0.not_here().len(), 1);
+    }
+    // What has left is sent on, also once operators want it elsewhere, and no longer than before.
+    let mut node = Node::new(true);
+    for state in [MoveState::Preparing, MoveState::Prepared, MoveState::Detached] {
+        let _ = node.is_told(Role::Old, state);
+        let _ = node.in_force();
+    }
+    let _ = node.learns(Input::Wanted(wanted(false, 2)));
+    node.1 = 1_000;
+    let _ = node.is_told(Role::Old, MoveState::Draining);
+    node.1 = 2_000;
+    let (mut again, presences, objects) = started_again(node, 20_000, wanted(false, 2));
+    assert_eq!(presences, [(at(), departed(39_000, Auto))]);
+    assert!(objects.all.contains_key(&name));
+    // It says what it said before, and is told the end of it.
+    assert_eq!(again.learns(Input::Config(config(true))), []);
+    again.1 = 2_100;
+    assert_eq!(again.learns(Input::Tick(0)), says(Sight::Drained));
+    assert!(!has_the_entry(&again.learns(Input::Told(Arc::default()))));
+    // What came is here, without a word of the authority.
+    let mut node = Node::new(false);
+    let _ = node.is_told(Role::New, MoveState::Prepared);
+    let _ = node.in_force();
+    let _ = node.learns(Input::Seen(at(), path::Sign::Frame));
+    node.1 = 1_500;
+    let _ = node.learns(Input::Tick(0));
+    let (mut again, presences, _) = started_again(node, 100, wanted(false, 1));
+    assert_eq!(presences, [(at(), Presence::Here(tunnels()))]);
+    assert_eq!(again.learns(Input::Config(config(true))), says(Sight::Arrived(Sign::Frame)));
+}
+
+#[test]
+fn what_is_in_force_of_an_earlier_order_is_not_taken_for_the_last_one() {
+    let mut node = Node::new(true);
+    let _ = node.is_told(Role::Old, MoveState::Detached);
+    // It stays, and leaves again, before the tables know of either.
+    let _ = node.is_told(Role::Old, MoveState::Aborting);
+    let again = MoveTold { id: MoveId(10), ..told(Role::Old, MoveState::Detached) };
+    let _ = node.learns(Input::Told(Arc::new(BTreeMap::from([(again.id, again)]))));
+    assert_eq!((node.in_force(), node.in_force()), (Vec::new(), Vec::new()));
+    assert_eq!(node.in_force(), [Effect::Say(MoveId(10), Sight::Ready)]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_time_longer() {
+    use crate::mapping::InFlight::Auto;
+    let mut node = Node::new(true);
+    let _ = node.is_told(Role::Old, MoveState::Detached);
+    let _ = node.is_told(Role::Old, MoveState::Draining);
+    let kept = node.0.take_kept(1_700_000_000_000).unwrap();
+    let mut again = Node(Parts::new(wanted(true, 1)), 0);
+    let (presences, _) = again.0.resume(&config(false), kept, (0, 1_000));
+    assert_eq!(presences, [(at(), departed(60_000, Auto))]);
+}
+
+#[test]
+fn a_move_that_is_over_is_kept_no_longer() {
+    let mut node = Node::new(true);
+    assert_eq!(node.0.take_kept(0), None);
+    let _ = node.is_told(Role::Old, MoveState::Preparing);
+    assert_eq!(node.0.take_kept(0).unwrap().len(), 1);
+    let _ = node.learns(Input::Tick(0));
+    assert_eq!(node.0.take_kept(0), None);
+    let _ = node.learns(Input::Told(Arc::default()));
+    assert_eq!(node.0.take_kept(0), Some(Vec::new()));
 }

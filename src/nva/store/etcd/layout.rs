@@ -9,11 +9,14 @@
 //! * `r/SHARD/KEY`: a record. Shards make ranges of a bounded size for reading everything.
 //! * `restored`: the registry was filled, and waits for NVEs to say what they have.
 //! * `c/NVE`: an NVE that said so since then.
+//! * `v/AUTHORITY`: the revision up to which all NVEs with a session there have applied what they are waited for; with its
+//!   lease.
 //! * `w/INSTANCE`: an authority whose offers lost, and that wishes to go first; with its lease.
 //! * `s/NVE`: the authority at which an NVE has its session, and the token of the transaction that opened it; with the
 //!   lease of the authority.
 
 use super::turns::Instance;
+use crate::config::ObjectName;
 use crate::nva::failover::Group;
 use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Key, Object, ObjectKey, Record, Transaction};
@@ -26,7 +29,7 @@ use crate::nva::store::group_form::{read_group, write_group};
 use crate::nva::store::interface::EPOCH;
 use crate::nva::store::move_form::{read_move, write_move};
 use crate::nva::store::sequencer::{Head, Offer, TOKEN};
-use etcd_client::{DeleteOptions, PutOptions, TxnOp};
+use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, TxnOp};
 use std::sync::Arc;
 
 /// The form of the head; another release may write another one.
@@ -63,6 +66,7 @@ pub(super) enum Place {
     Restored,
     Completed(Arc<str>),
     Wish(Instance),
+    Applied(String),
     Other,
 }
 
@@ -158,6 +162,7 @@ impl Layout {
             }
             Some(("g", name)) => Place::Group(name.to_owned()),
             Some(("s", nve)) => Place::Session(nve.to_owned()),
+            Some(("v", authority)) => Place::Applied(authority.to_owned()),
             Some(("w", hex)) => {
                 u64::from_str_radix(hex, 16).map_or(Place::Other, |it| Place::Wish(it.to_be_bytes()))
             }
@@ -205,10 +210,32 @@ impl Layout {
         changes.chain(groups).chain(completed).chain(ends.into_iter().flatten()).chain([head]).collect()
     }
 
+    /// What must be so, besides the head, for an offer to take effect: an attachment that comes to its new NVE is at the
+    /// old one and not there yet. Whoever else wrote there, also without a transaction, makes no attachment of two or none.
+    pub(super) fn conditions(&self, offer: &Offer) -> Vec<Compare> {
+        let moves = offer.commit.transaction.moves.iter().filter_map(|(_, one)| one.as_ref());
+        let commits = moves.filter(|one| one.committed == offer.head.revision);
+        let place = |nve: &String, attachment: &String| {
+            let name = ObjectName::Attachment(attachment.clone());
+            self.object(&ObjectKey { nve: nve.clone(), name })
+        };
+        let pair = |Move { attachment, from, to, .. }: &Move| {
+            let source = Compare::create_revision(place(from, attachment), CompareOp::Greater, 0);
+            let target = Compare::create_revision(place(to, attachment), CompareOp::Equal, 0);
+            [source, target]
+        };
+        commits.flat_map(pair).collect()
+    }
+
     /// What an offer leaves that loses.
     pub(super) fn wish(&self, by: Instance, lease: i64) -> TxnOp {
         let key = format!("{}w/{:016x}", self.prefix, u64::from_be_bytes(by));
         TxnOp::put(key, "", Some(PutOptions::new().with_lease(lease)))
+    }
+
+    /// Where an authority says what is applied.
+    pub(super) fn applied(&self, authority: &str) -> String {
+        format!("{}v/{authority}", self.prefix)
     }
 
     pub(super) fn put_record(&self, key: Key, record: &Record) -> TxnOp {
@@ -335,6 +362,8 @@ mod tests {
         assert!(layout.record(key).starts_with(&layout.shard(0xb5)));
         assert_eq!(layout.place(layout.head().as_bytes()), Place::Head);
         assert_eq!(layout.place(layout.session("nve1").as_bytes()), Place::Session("nve1".to_owned()));
+        let applied = layout.applied("nva1");
+        assert_eq!(layout.place(applied.as_bytes()), Place::Applied("nva1".to_owned()));
         assert_eq!(layout.one_move(MoveId(0x1f)), "/ilagate/lab/m/000000000000001f");
         assert_eq!(layout.place(layout.one_move(MoveId(0x1f)).as_bytes()), Place::Move(MoveId(0x1f)));
         assert_eq!(layout.place(layout.group("db").as_bytes()), Place::Group("db".to_owned()));

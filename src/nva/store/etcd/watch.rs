@@ -23,6 +23,8 @@ pub(super) enum Item {
     Transaction(Whole, i64),
     /// An NVE has no session any more.
     Left(String),
+    /// All NVEs with a session at this authority have applied what they are waited for up to this revision; none: it is gone.
+    Applied(String, Option<u64>),
     /// An authority wishes to go first.
     Wish(Instance),
     /// What came next is not kept any more: everything is to be read.
@@ -150,6 +152,11 @@ impl Assembler {
                 // They go with the end of the restoration.
                 self.transaction.completed.extend(is_put.then_some(nve));
                 None
+            }
+            Place::Applied(authority) => {
+                // What a later release writes otherwise says nothing.
+                let revision = std::str::from_utf8(value.value()).ok().and_then(|text| text.parse().ok());
+                Some(Item::Applied(authority, revision.filter(|_| is_put)))
             }
             Place::Wish(by) => is_put.then_some(Item::Wish(by)),
             Place::Other => None,

@@ -10,7 +10,7 @@ use crate::config::EtcdConfig;
 use crate::nva::store::interface::StoreError;
 use crate::nva::store::running::{Order, Report};
 use crate::nva::store::sequencer::{Answer, Head, Offer, Seen, Sequencer, TOKEN};
-use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::pin::Pin;
@@ -26,6 +26,8 @@ const ITEMS: usize = 64;
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time in which the watch tells who came first. Then it is begun anew.
 const LAG: Duration = Duration::from_secs(2);
+/// Shortest time between two words of what is applied.
+const APPLIED: Duration = Duration::from_millis(20);
 /// Revisions of etcd that are kept for authorities that lag behind, and transactions between two compactions.
 const KEPT: i64 = 10_000;
 const COMPACTED: u64 = 1_000;
@@ -74,6 +76,11 @@ pub(super) struct Work {
     follower: Option<JoinHandle<()>>,
     offering: Call<Offered>,
     telling: Call<Told>,
+    /// Up to which revision all is applied here, until the others are told.
+    applied: Option<u64>,
+    marking: Call<Result<(), String>>,
+    /// When they may be told the next time.
+    marked: Option<Instant>,
     /// When what is not settled is offered again.
     again: Option<Instant>,
     /// When etcd is told again that sessions ended.
@@ -111,6 +118,9 @@ impl Work {
             follower: None,
             offering: None,
             telling: None,
+            applied: None,
+            marking: None,
+            marked: None,
             again: None,
             retold: None,
             is_behind: false,
@@ -135,6 +145,7 @@ impl Work {
         loop {
             self.offer().await;
             self.tell().await;
+            self.mark().await;
             let mut done = Ok(());
             tokio::select! {
                 order = orders.recv() => match order {
@@ -144,6 +155,8 @@ impl Work {
                 offered = done_of(&mut self.offering) => done = self.offered(offered),
                 (session, told) = done_of(&mut self.telling) => self.told(session, told),
                 item = self.items.recv() => done = self.learn(item).await,
+                marked = done_of(&mut self.marking) => self.marked(marked),
+                () = at(self.marked) => self.marked = None,
                 () = at(self.again) => self.offer_again(),
                 () = at(self.retold) => self.retold = None,
                 Ok(()) = lease.changed() => {
@@ -179,6 +192,7 @@ impl Work {
                 }
             }
             Order::Left(nve) => self.left.extend(self.here.remove_entry(&nve)),
+            Order::Applied(revision) => self.applied = Some(revision),
             Order::Snapshot(tell) => {
                 let why = "the registry is in etcd; `ila-nva backup` copies it into a file";
                 let _ = tell.send(Err(StoreError(why.to_owned())));
@@ -218,8 +232,8 @@ impl Work {
                     false => self.layout.operations(&offer, &self.name, lease),
                 };
                 let wish = self.turns.may_wish().then(|| self.layout.wish(self.turns.own(), lease));
-                let head = self.layout.head();
-                self.offering = Some(Box::pin(offered(client, head, offer, (writes, wish))));
+                let (head, conditions) = (self.layout.head(), self.layout.conditions(&offer));
+                self.offering = Some(Box::pin(offered(client, head, offer, (conditions, writes, wish))));
             }
             Err(why) => {
                 tracing::warn!(why = why.why(), "etcd cannot be asked");
@@ -319,6 +333,34 @@ impl Work {
         }
     }
 
+    /// Tells the other authorities what is applied here, if it is time: it is no transaction, and the last word counts.
+    async fn mark(&mut self) {
+        if self.marking.is_some() || self.marked.is_some() {
+            return;
+        }
+        let (Some(applied), Ok(lease)) = (self.applied, &self.lease) else { return };
+        let (key, lease) = (self.layout.applied(&self.name), PutOptions::new().with_lease(*lease));
+        self.applied = None;
+        self.marked = Some(Instant::now() + APPLIED);
+        let client = self.link.client().await;
+        self.marking = Some(Box::pin(async move {
+            let done = match client {
+                Ok(mut client) => answer(client.put(key, applied.to_string(), Some(lease))).await,
+                Err(why) => Err(why),
+            };
+            done.map(|_| ()).map_err(Failure::why)
+        }));
+    }
+
+    /// One that was not heard is not said again: the next one says more, and without one moves take their time.
+    fn marked(&mut self, marked: Result<(), String>) {
+        self.marking = None;
+        if let Err(why) = marked {
+            tracing::debug!(why, "the other authorities were not told what is applied here");
+            self.link.failed();
+        }
+    }
+
     /// Tells which sessions are elsewhere. Those of this run of this authority are here, or ended.
     fn report_elsewhere(&self, claims: Vec<(String, Claim)>) {
         let elsewhere = claims.into_iter().filter(|(_, claim)| !self.sequencer.is_own(claim.token));
@@ -356,6 +398,10 @@ impl Work {
                     Seen::Gap => self.read_anew().await?,
                 }
             }
+            Some(Item::Applied(authority, revision)) if authority != self.name => {
+                self.report(Report::AppliedAt(authority, revision));
+            }
+            Some(Item::Applied(..)) => {}
             Some(Item::Wish(by)) => self.turns.wished(by, Instant::now()),
             Some(Item::Left(nve)) => self.report(Report::Nowhere(nve)),
             Some(Item::Away(why)) => {
@@ -419,10 +465,12 @@ async fn offered(
     mut client: Client,
     head: String,
     offer: Offer,
-    (writes, wish): (Vec<TxnOp>, Option<TxnOp>),
+    (conditions, writes, wish): (Vec<Compare>, Vec<TxnOp>, Option<TxnOp>),
 ) -> Offered {
     let is_head = Compare::value(head.clone(), CompareOp::Equal, write_head(&offer.follows));
-    let transaction = Txn::new().when([is_head]).and_then(writes);
+    let is_conditional = !conditions.is_empty();
+    let transaction =
+        Txn::new().when([is_head].into_iter().chain(conditions).collect::<Vec<_>>()).and_then(writes);
     let transaction =
         transaction.or_else([TxnOp::get(head.clone(), None)].into_iter().chain(wish).collect::<Vec<_>>());
     match answer(client.txn(transaction)).await {
@@ -438,6 +486,15 @@ async fn offered(
                         _ => None,
                     }))
                 }
+            };
+            let answer = match answer {
+                // The head is what it follows: something else is not so.
+                Answer::Lost(Some(head)) if is_conditional && head == offer.follows => Answer::Refused(
+                    "an attachment is not at the NVE that it leaves, or at the one that it comes to already: who writes \
+                     below the prefix?"
+                        .to_owned(),
+                ),
+                answer => answer,
             };
             (offer, answer, Some((client, revision)))
         }

@@ -21,6 +21,10 @@ pub(super) struct World {
     pub(super) nves: Vec<SimNve>,
     pub(super) now_ms: u64,
     pub(super) events: Vec<Event>,
+    /// What the other authorities were told is applied here.
+    pub(super) applied: Vec<u64>,
+    /// Whether there are other authorities.
+    is_shared: bool,
     answers: BTreeMap<u64, Result<(u64, u64), String>>,
     sessions: u64,
     tickets: u64,
@@ -42,6 +46,15 @@ fn client(n: u64) -> Client {
 impl World {
     /// vm1 with both families is at nve1.
     pub(super) fn new() -> Self {
+        World::with(false)
+    }
+
+    /// The same, of an authority that is not alone.
+    pub(super) fn shared() -> Self {
+        World::with(true)
+    }
+
+    fn with(is_shared: bool) -> Self {
         let nve = |n| SimNve {
             client: client(n),
             stream: None,
@@ -57,6 +70,8 @@ impl World {
             nves: (1..=NVES).map(nve).collect(),
             now_ms: 0,
             events: Vec::new(),
+            applied: Vec::new(),
+            is_shared,
             answers: BTreeMap::new(),
             sessions: 0,
             tickets: 0,
@@ -79,14 +94,15 @@ impl World {
     /// An authority starts on the store.
     pub(super) fn start(&mut self) {
         let stored = self.store.load().unwrap();
-        let mut known = nves(NVES);
-        known.values_mut().for_each(|nve| nve.vtep = Some("192.0.2.1".parse().unwrap()));
+        let known = known();
         let catalogue = Catalogue::new(rules(), stored.objects);
         let registry = Registry::new(known, stored.records, stored.revision, (self.now_ms, 0))
             .with_catalogue(catalogue)
             .with_limits(Quotas::default(), FreezeRules { changes: 3, within_ms: 600_000, for_ms: 600_000 })
             .with_moves(MoveRules::default(), stored.moves, (self.now_ms, self.now_ms));
-        let settings = with_sessions(settings(1, LIMITS), |sessions| sessions.lease_ms = 60_000);
+        let commits = CommitRules { is_shared: self.is_shared, ..CommitRules::OWN };
+        let settings = Settings { commits, ..settings(1, LIMITS) };
+        let settings = with_sessions(settings, |sessions| sessions.lease_ms = 60_000);
         self.authority = Some(Authority::new(settings, registry));
     }
 
@@ -129,6 +145,7 @@ impl World {
                 Effect::Released(Ticket(ticket), told) => _ = self.answers.insert(ticket, told),
                 Effect::Event(event) => self.events.push(event),
                 Effect::Left(_) => {}
+                Effect::Applied(revision) => self.applied.push(revision),
                 Effect::Commit(commit) => assert!(self.commit.replace(commit).is_none()),
             }
         }
@@ -180,9 +197,9 @@ impl World {
 
     /// The commit under way ends.
     pub(super) fn commits(&mut self, is_done: bool) -> bool {
-        let Some(Commit { revision, transaction, .. }) = self.commit.take() else { return false };
-        if is_done && !transaction.is_empty() {
-            self.store.commit(revision, &transaction).unwrap();
+        let Some(commit) = self.commit.take() else { return false };
+        if is_done && !commit.is_empty() {
+            self.store.commit(commit.revision, &commit.transaction).unwrap();
         }
         self.step(Input::Committed(is_done.then_some(()).ok_or("refused".to_owned())));
         true
@@ -242,6 +259,22 @@ impl World {
         }
     }
 
+    /// What an operator was answered, if that was done.
+    pub(super) fn answer(&mut self, ticket: u64) -> Option<(u64, u64)> {
+        self.answers.remove(&ticket)?.ok()
+    }
+
+    /// An NVE may have so many identifiers from now on.
+    pub(super) fn most_identifiers(&mut self, nve: u64, most: usize) {
+        let mut known = known();
+        known.get_mut(&name(nve)).unwrap().max_identifiers = most;
+        let sessions = sessions(60_000, 10_000);
+        let (rules, moves) = (rules(), MoveRules::default());
+        let configured = Configured { nves: known, rules, moves, sessions, ..Configured::default() };
+        self.step(Input::Reconfigured(configured));
+        self.settle();
+    }
+
     /// An operator asks, and is answered.
     pub(super) fn ask(&mut self, input: impl FnOnce(Ticket) -> Input) -> Result<(u64, u64), String> {
         self.tickets += 1;
@@ -252,7 +285,7 @@ impl World {
     }
 
     pub(super) fn request(&mut self, from: u64, to: u64, mode: Mode) -> MoveRequest {
-        self.tokens += 1;
+        self.tokens = self.tokens.wrapping_add(1);
         MoveRequest {
             attachment: "vm1".to_owned(),
             from: name(from),
@@ -286,7 +319,7 @@ impl World {
     pub(super) fn lies(&mut self, nve: u64, id: MoveId, what: MoveWhat) {
         let (session, ..) = self.nves[nve as usize - 1].stream.as_ref().unwrap();
         let session = *session;
-        self.step(Input::Up(session, Up::Move(MoveReport { id, what })));
+        self.step(Input::Up(session, Up::Move(MoveReport { id, what, state: None })));
         self.settle();
     }
 
@@ -360,6 +393,13 @@ impl World {
             assert_eq!((attachments, networks), (is_there, is_there), "nve{}", n + 1);
         }
     }
+}
+
+/// The NVEs, each with an end of tunnels.
+fn known() -> HashMap<String, Nve> {
+    let mut known = nves(NVES);
+    known.values_mut().for_each(|nve| nve.vtep = Some("192.0.2.1".parse().unwrap()));
+    known
 }
 
 /// All locators of an NVE in the domain, as its node registers them.

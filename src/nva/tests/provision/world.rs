@@ -69,7 +69,7 @@ impl World {
                 authority::Effect::Close(_, why) => panic!("{why}"),
                 authority::Effect::Released(..) => self.answers += 1,
                 authority::Effect::Event(_) => {}
-                authority::Effect::Left(_) => panic!("{effect:?}"),
+                authority::Effect::Left(_) | authority::Effect::Applied(_) => panic!("{effect:?}"),
                 authority::Effect::Commit(commit) => self.commit = Some(commit.transaction),
             }
         }
