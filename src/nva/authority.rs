@@ -31,7 +31,7 @@ use super::registry::{Claim, Registry};
 use super::session::{Allowance, Request, Session, Sessions, Shared};
 use super::store::Stored;
 use super::throttle::Throttle;
-use crate::config::RefusedEntry;
+use crate::config::{ObjectName, RefusedEntry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -420,10 +420,12 @@ impl Authority {
                 session.provisioning = Some(Box::<Provisioning>::default());
                 return;
             }
-            (Some(_), Up::Provisioned { revision, refused }) => {
+            (Some(nve), Up::Provisioned { revision, refused }) => {
+                let groups = self.registry.groups();
+                let is_standby = |name: &ObjectName| matches!(name, ObjectName::Attachment(name) if groups.of_attachment(nve, name).is_some());
                 match &mut session.provisioning {
                     Some(provisioning) => {
-                        if provisioning.taken(revision.min(self.registry.revision()), refused) {
+                        if provisioning.taken(revision.min(self.registry.revision()), refused, is_standby) {
                             self.note_refused_objects(id, now_ms);
                         }
                     }

@@ -4,8 +4,6 @@
 mod finds;
 mod groups;
 
-use finds::Find;
-
 use super::absent::Absent;
 use super::bucket::Bucket;
 use super::catalogue::Touched;
@@ -22,6 +20,7 @@ use super::registry::{Claim, Refusal, Registry};
 use super::throttle::Throttle;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Parts, Scopes};
+use crate::net::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -268,6 +267,16 @@ pub(super) struct Shared<'a> {
     /// Whether a page of some parts was made in this step: it looks at many keys, and the next one waits until the one
     /// before has left.
     pub(super) has_looked: bool,
+}
+
+/// A question by MAC address.
+#[derive(Debug)]
+struct Find {
+    id: u64,
+    network: Network,
+    macs: Vec<Mac>,
+    /// Why it is told nothing.
+    why: Option<String>,
 }
 
 #[derive(Debug)]
