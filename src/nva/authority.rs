@@ -34,7 +34,8 @@ use super::session::{Allowance, Request, Session, Shared};
 use super::sessions::Sessions;
 use super::store::Stored;
 use super::throttle::Throttle;
-use crate::config::RefusedEntry;
+use crate::config::{ObjectName, RefusedEntry};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use super::commits::{Commit, CommitRules, Released};
@@ -398,10 +399,12 @@ impl Authority {
                 session.provisioning = Some(Box::<Provisioning>::default());
                 return;
             }
-            (Some(_), Up::Provisioned { revision, refused }) => {
+            (Some(nve), Up::Provisioned { revision, refused }) => {
+                let groups = self.registry.groups();
+                let is_standby = |name: &ObjectName| matches!(name, ObjectName::Attachment(name) if groups.of_attachment(nve, name).is_some());
                 match &mut session.provisioning {
                     Some(provisioning) => {
-                        if provisioning.taken(revision.min(self.registry.revision()), refused) {
+                        if provisioning.taken(revision.min(self.registry.revision()), refused, is_standby) {
                             self.note_refused_objects(id, now_ms);
                         }
                     }

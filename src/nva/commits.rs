@@ -254,8 +254,10 @@ impl Commits {
         }
         // Each by itself: the next one is judged by what this one leaves. One in each step, which may take long.
         if !others_first && let Some((ticket, wanted)) = self.changes.pop_front() {
-            let is_there = |nve: &str| sessions.takes_groups(nve) || elsewhere.contains_key(nve);
-            match wanted.judge(registry, unix_ms, &is_there) {
+            let takes = |nve: &str, attachment: &str| {
+                sessions.takes_group(nve, attachment) || elsewhere.contains_key(nve)
+            };
+            match wanted.judge(registry, unix_ms, &takes) {
                 Ok((sequence, transaction)) => {
                     operators.push((ticket, wanted, Ok(sequence)));
                     let commit = Commit { revision, transaction, opened: Vec::new() };

@@ -61,8 +61,13 @@ impl Provisioning {
     }
 
     /// It has this in force, and refuses that. Gives whether it refuses something else than before.
-    pub(super) fn taken(&mut self, revision: u64, mut refused: Vec<RefusedEntry>) -> bool {
-        refused.retain(|refused| self.told.contains_key(&refused.name));
+    pub(super) fn taken(
+        &mut self,
+        revision: u64,
+        mut refused: Vec<RefusedEntry>,
+        is_standby: impl Fn(&ObjectName) -> bool,
+    ) -> bool {
+        refused.retain(|refused| self.told.contains_key(&refused.name) || is_standby(&refused.name));
         self.revision = revision;
         let is_other = self.refused != refused;
         self.refused = refused;

@@ -4,8 +4,6 @@
 mod finds;
 mod groups;
 
-use finds::Find;
-
 use super::bucket::Bucket;
 use super::drift::{Drift, REPAIRED};
 use super::event::{By, Event, Kind};
@@ -79,6 +77,16 @@ pub(super) struct Shared<'a> {
     /// Whether a page of some parts was made in this step: it looks at many keys, and the next one waits until the one
     /// before has left.
     pub(super) has_looked: bool,
+}
+
+/// A question by MAC address.
+#[derive(Debug)]
+struct Find {
+    id: u64,
+    network: Network,
+    macs: Vec<Mac>,
+    /// Why it is told nothing.
+    why: Option<String>,
 }
 
 #[derive(Debug)]

@@ -17,6 +17,8 @@ struct MemberView {
     state: String,
     weight: u32,
     session: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    refused: String,
 }
 
 #[derive(Serialize)]
@@ -127,7 +129,13 @@ pub(super) async fn run(
 
 fn view(group: v1::Group) -> GroupView {
     let v1::Group { name, attachment, kind, members, sirs, networks, .. } = group;
-    let member = |v1::GroupMember { nve, state, weight, session }| MemberView { nve, state, weight, session };
+    let member = |v1::GroupMember { nve, state, weight, session, refused }| MemberView {
+        nve,
+        state,
+        weight,
+        session,
+        refused,
+    };
     let moment = |v1::MoveMoment { time_ms, what, who, how }| MomentView { time_ms, what, who, how };
     GroupView {
         name,
@@ -188,10 +196,16 @@ fn show(out: &mut Output<'_>, group: GroupView) -> Result<(), CtlError> {
     out.line(&format!("addresses   {}", group.sirs.join(" ")))?;
     out.line(&format!("failovers   {}", group.failovers))?;
     out.line("")?;
-    let mut table = Table::new(&["MEMBER", "STATE", ">WEIGHT", "SESSION"]);
-    for MemberView { nve, state, weight, session } in &group.members {
+    let mut table = Table::new(&["MEMBER", "STATE", ">WEIGHT", "SESSION", "REFUSES IT"]);
+    for MemberView { nve, state, weight, session, refused } in &group.members {
         let session = if *session { "yes" } else { "no" };
-        table.row(vec![nve.clone(), state.clone(), weight.to_string(), session.to_owned()]);
+        table.row(vec![
+            nve.clone(),
+            state.clone(),
+            weight.to_string(),
+            session.to_owned(),
+            or_dash((!refused.is_empty()).then(|| refused.clone())),
+        ]);
     }
     table.write(out)?;
     out.line("")?;

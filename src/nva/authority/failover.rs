@@ -34,6 +34,12 @@ impl Authority {
         self.sessions.of(nve).is_some() || self.elsewhere.contains_key(nve)
     }
 
+    /// Why an NVE refuses an attachment.
+    #[must_use]
+    pub fn refuses(&self, nve: &str, attachment: &str) -> Option<&str> {
+        self.sessions.refuses(nve, attachment)
+    }
+
     /// An operator wants something of groups.
     pub(super) fn wish_of_group(&mut self, ticket: Ticket, who: String, wish: GroupWish) {
         self.commits.wish(ticket, who, wish);
@@ -68,11 +74,13 @@ impl Authority {
             return;
         }
         let is_lost = |nve: &str| lost.iter().any(|(lost, _)| **lost == *nve);
-        let is_there = |nve: &str| self.sessions.takes_groups(nve) || self.elsewhere.contains_key(nve);
+        let takes = |nve: &str, attachment: &str| {
+            self.sessions.takes_group(nve, attachment) || self.elsewhere.contains_key(nve)
+        };
         for (nve, _) in &lost {
             let cause = self.sessions.silence.cause(nve).unwrap_or(Cause::Lease);
             let groups = self.registry.groups().of(nve).filter(|group| group.is_active(nve));
-            let groups = groups.filter(|group| self.registry.may_fail_over(group, &is_lost, &is_there));
+            let groups = groups.filter(|group| self.registry.may_fail_over(group, &is_lost, &takes));
             groups.for_each(|group| self.commits.fail_over(&group.name, cause));
         }
     }

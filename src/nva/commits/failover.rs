@@ -31,9 +31,11 @@ impl Commits {
                 && !elsewhere.contains_key(nve)
                 && sessions.silence.is_lost(nve, now_ms)
         };
-        let is_there = |nve: &str| sessions.takes_groups(nve) || elsewhere.contains_key(nve);
+        let takes = |nve: &str, attachment: &str| {
+            sessions.takes_group(nve, attachment) || elsewhere.contains_key(nve)
+        };
         let (transaction, failed_over, rest) =
-            registry.judge_failovers(wanted, (&is_lost, &is_there), self.rules.batch, unix_ms);
+            registry.judge_failovers(wanted, (&is_lost, &takes), self.rules.batch, unix_ms);
         self.failovers.extend(rest);
         let revision = registry.revision() + 1;
         let commit = Commit { revision, transaction, ..Commit::default() };

@@ -6,7 +6,7 @@ use crate::nva::failover::{Cause, GroupWish};
 use crate::nva::message::{Down, Encoded, SessionId, Ticket};
 use crate::nva::mobility::MoveId;
 use crate::nva::model::{Key, ObjectKey, Transaction};
-use crate::nva::registry::groups::IsThere;
+use crate::nva::registry::groups::Takes;
 use crate::nva::registry::moving::Step;
 use crate::nva::registry::{Leased, LocatorChange, Refusal, Registry};
 use crate::nva::session::Request;
@@ -112,12 +112,12 @@ impl Wanted {
         &self,
         registry: &mut Registry,
         unix_ms: u64,
-        is_there: IsThere<'_>,
+        takes: Takes<'_>,
     ) -> Result<(u64, Transaction), String> {
         match self {
             Wanted::Change(key, change) => registry.provision(key.clone(), change.clone()),
             Wanted::Locator(change) => registry.change_locator(change),
-            Wanted::Group(who, wish) => registry.judge_group(wish, (who, unix_ms), is_there),
+            Wanted::Group(who, wish) => registry.judge_group(wish, (who, unix_ms), takes),
             Wanted::Release(_) | Wanted::Resume => Err("it is judged together with others".to_owned()),
         }
     }

@@ -94,6 +94,7 @@ fn show(authority: &Authority, group: &Group) -> v1::Group {
         state: state.word().to_owned(),
         weight: (*weight).into(),
         session: authority.has_session(nve),
+        refused: authority.refuses(nve, &group.attachment).unwrap_or_default().to_owned(),
     };
     let moment = |Moment { at_ms, what, by, how }: &Moment| v1::MoveMoment {
         time_ms: *at_ms,

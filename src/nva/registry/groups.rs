@@ -17,8 +17,10 @@ const MAX_MEMBERS: usize = MAX_LOCATORS;
 /// What a change of one group writes at most.
 const GROUP_WRITES: usize = MAX_KEYS + MAX_MEMBERS + 1;
 
-/// Whether an NVE has a session, here or at another authority, and takes groups.
-pub(in crate::nva) type IsThere<'p> = &'p dyn Fn(&str) -> bool;
+/// Whether an NVE has a session, here or at another authority, takes groups, and does not refuse this attachment.
+pub(in crate::nva) type Takes<'p> = &'p dyn Fn(&str, &str) -> bool;
+/// Whether an NVE is lost.
+pub(in crate::nva) type IsLost<'p> = &'p dyn Fn(&str) -> bool;
 
 /// What a group becomes: records, objects and the group.
 #[derive(Debug, Default)]
@@ -127,7 +129,7 @@ impl Registry {
         &mut self,
         wish: &GroupWish,
         (who, unix_ms): (&str, u64),
-        is_there: IsThere<'_>,
+        takes: Takes<'_>,
     ) -> Result<(u64, Transaction), String> {
         let mut changed = Changed::default();
         let moment = |what: &str, how: String| Moment {
@@ -138,7 +140,7 @@ impl Registry {
         };
         match wish {
             GroupWish::Add(request) => {
-                let mut group = self.declared(request, unix_ms, is_there)?;
+                let mut group = self.declared(request, unix_ms, takes)?;
                 let members: Vec<&str> = group.members.iter().map(|member| member.nve.as_str()).collect();
                 let how = format!("{} at {}", group.kind.word(), members.join(", "));
                 group.note(moment("declared", how));
@@ -168,7 +170,7 @@ impl Registry {
             GroupWish::Return(name, member) => {
                 let group = self.group(name)?;
                 let before: BTreeSet<String> = group.active().map(|member| member.nve.clone()).collect();
-                let (next, how) = returned(group, member.as_deref(), is_there)?;
+                let (next, how) = returned(group, member.as_deref(), takes)?;
                 let mut next = next;
                 next.note(moment("returned", how));
                 next.since_ms = unix_ms;
@@ -186,12 +188,7 @@ impl Registry {
     }
 
     /// What an operator declares.
-    fn declared(
-        &mut self,
-        request: &GroupRequest,
-        unix_ms: u64,
-        is_there: IsThere<'_>,
-    ) -> Result<Group, String> {
+    fn declared(&mut self, request: &GroupRequest, unix_ms: u64, takes: Takes<'_>) -> Result<Group, String> {
         let GroupRequest { name, attachment, kind, members } = request;
         if self.restoration.is_some() {
             return Err("the registry was restored from a backup and may lack who has what; wait: `ilactl nva status` \
@@ -230,7 +227,7 @@ impl Registry {
         }
         let mut all = Vec::new();
         for (n, MemberRequest { nve, port, vlan, weight }) in members.iter().enumerate() {
-            self.judge_member(request, n, &keys, is_there)?;
+            self.judge_member(request, n, &keys, takes)?;
             let document = match (n, port) {
                 (0, _) => entry.written().to_owned(),
                 (_, port) => {
@@ -269,7 +266,7 @@ impl Registry {
         GroupRequest { attachment, members, .. }: &GroupRequest,
         n: usize,
         keys: &[Key],
-        is_there: IsThere<'_>,
+        takes: Takes<'_>,
     ) -> Result<(), String> {
         let Some(MemberRequest { nve, .. }) = members.get(n) else { return Ok(()) };
         let Some(known) = self.nves.get(nve) else {
@@ -289,7 +286,7 @@ impl Registry {
         if self.groups.count_of(nve) >= most {
             return Err(format!("{nve} is a member of {most} groups; delete some, or raise groups.per_nve"));
         }
-        if !is_there(nve) {
+        if !takes(nve, attachment) {
             return Err(format!(
                 "{nve} has no session, or is of a release without groups; wait until it comes back, or update it"
             ));
@@ -319,7 +316,7 @@ impl Registry {
     pub(in crate::nva) fn judge_failovers(
         &self,
         wanted: Vec<(String, Cause)>,
-        (is_lost, is_there): (IsThere<'_>, IsThere<'_>),
+        (is_lost, takes): (IsLost<'_>, Takes<'_>),
         most: usize,
         unix_ms: u64,
     ) -> (Transaction, Vec<(String, Cause)>, Vec<(String, Cause)>) {
@@ -330,7 +327,7 @@ impl Registry {
                 continue;
             }
             let Some(group) = self.groups.get(&name) else { continue };
-            let Some((mut next, how)) = without_lost(group, is_lost, is_there) else { continue };
+            let Some((mut next, how)) = without_lost(group, is_lost, takes) else { continue };
             let before: BTreeSet<String> = group.active().map(|member| member.nve.clone()).collect();
             next.failovers += 1;
             next.since_ms = unix_ms;
@@ -344,13 +341,8 @@ impl Registry {
     }
 
     /// Whether a group would fail over now.
-    pub(in crate::nva) fn may_fail_over(
-        &self,
-        group: &Group,
-        is_lost: IsThere<'_>,
-        is_there: IsThere<'_>,
-    ) -> bool {
-        without_lost(group, is_lost, is_there).is_some()
+    pub(in crate::nva) fn may_fail_over(&self, group: &Group, is_lost: IsLost<'_>, takes: Takes<'_>) -> bool {
+        without_lost(group, is_lost, takes).is_some()
     }
 
     /// Gives the identifiers of a group to those of its members that are to have them; `before` had them.
@@ -408,7 +400,7 @@ impl Registry {
 }
 
 /// A group without its lost members, if somebody is there who has the identifiers then; and what happens.
-fn without_lost(group: &Group, is_lost: IsThere<'_>, is_there: IsThere<'_>) -> Option<(Group, String)> {
+fn without_lost(group: &Group, is_lost: IsLost<'_>, takes: Takes<'_>) -> Option<(Group, String)> {
     let lost: Vec<String> =
         group.active().filter(|member| is_lost(&member.nve)).map(|member| member.nve.clone()).collect();
     if lost.is_empty() {
@@ -421,7 +413,7 @@ fn without_lost(group: &Group, is_lost: IsThere<'_>, is_there: IsThere<'_>) -> O
     // What is shared stays with those that are left; without any, a standby has it.
     if next.active().next().is_none() {
         let is_next = |member: &&mut Member| {
-            !lost.contains(&member.nve) && !is_lost(&member.nve) && is_there(&member.nve)
+            !lost.contains(&member.nve) && !is_lost(&member.nve) && takes(&member.nve, &group.attachment)
         };
         next.members.iter_mut().find(is_next)?.state = MemberState::Active;
     }
@@ -431,7 +423,7 @@ fn without_lost(group: &Group, is_lost: IsThere<'_>, is_there: IsThere<'_>) -> O
 }
 
 /// A group with its identifiers back where they were declared to be, or also at this member; and what happens.
-fn returned(group: &Group, to: Option<&str>, is_there: IsThere<'_>) -> Result<(Group, String), String> {
+fn returned(group: &Group, to: Option<&str>, takes: Takes<'_>) -> Result<(Group, String), String> {
     let name = &group.name;
     if let Some(to) = to
         && group.member(to).is_none()
@@ -449,10 +441,12 @@ fn returned(group: &Group, to: Option<&str>, is_there: IsThere<'_>) -> Result<(G
     let coming: Vec<&str> = wanted
         .into_iter()
         .filter(|nve| !group.is_active(nve))
-        .filter(|nve| to.is_some() || is_there(nve))
+        .filter(|nve| to.is_some() || takes(nve, &group.attachment))
         .collect();
-    if let Some(away) = coming.iter().find(|nve| !is_there(nve)) {
-        return Err(format!("{away} has no session; wait until it comes back"));
+    if let Some(away) = coming.iter().find(|nve| !takes(nve, &group.attachment)) {
+        return Err(format!(
+            "{away} has no session, or refuses it; wait until it comes back, or see `ilactl nva nves`"
+        ));
     }
     if coming.is_empty() {
         let why = if group.is_as_declared() || to.is_some() { "is there already" } else { "has no session" };

@@ -1,17 +1,7 @@
 //! Questions of a session by MAC address.
 
-use super::{Asked, Down, Encoded, NEGATIVE_LIFETIME_MS, Network, QUERIES, Registry, Session};
+use super::{Asked, Down, Encoded, Find, NEGATIVE_LIFETIME_MS, Network, QUERIES, Registry, Session};
 use crate::net::Mac;
-
-/// A question by MAC address.
-#[derive(Debug)]
-pub(super) struct Find {
-    id: u64,
-    network: Network,
-    macs: Vec<Mac>,
-    /// Why it is told nothing.
-    why: Option<String>,
-}
 
 impl Session {
     /// Notes a question by MAC address, and why it is told nothing. `false`: too many wait.

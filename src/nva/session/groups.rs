@@ -1,15 +1,24 @@
 //! Groups, as sessions have part in them.
 
+use crate::config::ObjectName;
 use crate::nva::sessions::Sessions;
 use crate::nva::failover::Group;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Sessions {
-    /// Whether an NVE has a session here, and takes groups.
-    pub(in crate::nva) fn takes_groups(&self, nve: &str) -> bool {
+    /// Whether an NVE has a session here, takes groups, and does not refuse this attachment.
+    pub(in crate::nva) fn takes_group(&self, nve: &str, attachment: &str) -> bool {
         let session = self.of(nve).and_then(|id| self.all.get(&id));
-        session.is_some_and(|session| session.grouping.is_some())
+        session.is_some_and(|session| session.grouping.is_some()) && self.refuses(nve, attachment).is_none()
+    }
+
+    /// Why an NVE with a session here refuses an attachment.
+    pub(in crate::nva) fn refuses(&self, nve: &str, attachment: &str) -> Option<&str> {
+        let session = self.of(nve).and_then(|id| self.all.get(&id))?;
+        let is_it = |name: &ObjectName| matches!(name, ObjectName::Attachment(name) if name == attachment);
+        let refused = &session.provisioning.as_ref()?.refused;
+        refused.iter().find(|refused| is_it(&refused.name)).map(|refused| refused.why.as_str())
     }
 
     /// Notes whom groups concern that changed or are over.
