@@ -200,7 +200,13 @@ impl Parts {
         let is_there = |name: &String| {
             config.iter().any(|config| config.attachments.iter().any(|one| one.name.as_ref() == Some(name)))
         };
-        let is_due = |(name, until_ms, stays): &Late| now_ms >= *until_ms && (*stays || !is_there(name));
+        let is_wanted = |name: &String| {
+            let name = ObjectName::Attachment(name.clone());
+            self.wanted.as_ref().is_some_and(|wanted| wanted.all.contains_key(&name))
+        };
+        let is_due = |(name, until_ms, stays): &Late| {
+            now_ms >= *until_ms && (*stays || !is_there(name) || is_wanted(name))
+        };
         let due: Vec<AttachmentKey> =
             self.late.iter().filter(|(_, late)| is_due(late)).map(|(at, _)| *at).collect();
         for at in due {

@@ -86,9 +86,11 @@ impl Presences {
         })
     }
 
-    /// An attachment is no more, and its mappings go next.
+    /// An attachment is no more, and its mappings go next. One that is expected may be on its way here again, and stays so
+    /// until something else is said of it.
     fn leave(&mut self, key: AttachmentKey, attachment: &Attachment) {
-        if let Some(known) = self.all.get_mut(&key) {
+        let known = self.all.get_mut(&key);
+        if let Some(known) = known.filter(|known| !matches!(known.presence, Presence::Expected(_))) {
             known.gone = Some(attachment.clone());
         }
     }
