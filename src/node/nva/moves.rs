@@ -72,6 +72,8 @@ pub(super) struct Parts {
     down: BTreeMap<PortId, u64>,
     /// Names and identifiers of what has left, until the configuration is without it.
     left: BTreeMap<String, Vec<Key>>,
+    /// Names of what goes out of the configuration. One that is to come again waits until it is gone.
+    going: BTreeSet<String>,
     /// Those whose move is over, and until when tunnels lead to them.
     late: BTreeMap<AttachmentKey, Late>,
     /// What was brought into force last: what operators wanted, and what stands beside it.
@@ -96,6 +98,7 @@ impl Parts {
                 let is_there =
                     |name: &String| config.attachments.iter().any(|one| one.name.as_ref() == Some(name));
                 self.left.retain(|name, _| is_there(name));
+                self.going.retain(is_there);
                 self.config = Some(config);
             }
             Input::Refused(refused) => {
@@ -200,13 +203,7 @@ impl Parts {
         let is_there = |name: &String| {
             config.iter().any(|config| config.attachments.iter().any(|one| one.name.as_ref() == Some(name)))
         };
-        let is_wanted = |name: &String| {
-            let name = ObjectName::Attachment(name.clone());
-            self.wanted.as_ref().is_some_and(|wanted| wanted.all.contains_key(&name))
-        };
-        let is_due = |(name, until_ms, stays): &Late| {
-            now_ms >= *until_ms && (*stays || !is_there(name) || is_wanted(name))
-        };
+        let is_due = |(name, until_ms, stays): &Late| now_ms >= *until_ms && (*stays || !is_there(name));
         let due: Vec<AttachmentKey> =
             self.late.iter().filter(|(_, late)| is_due(late)).map(|(at, _)| *at).collect();
         for at in due {
@@ -223,6 +220,7 @@ impl Parts {
         let Some(config) = self.config.clone() else { return };
         let deciding = self.deciding();
         for (id, part) in &mut self.parts {
+            part.waits(self.going.contains(&part.told.attachment));
             if part.at.is_none() {
                 part.at = place(&config, &part.told);
             }
@@ -231,7 +229,8 @@ impl Parts {
             part.wait(now_ms);
             let presence = part.presence(&config, now_ms);
             let decides = deciding.get(&part.told.attachment) == Some(id);
-            if let Some(at) = part.at.filter(|_| decides && presence != part.ordered) {
+            let at = part.at.filter(|_| decides && !part.is_waiting());
+            if let Some(at) = at.filter(|_| presence != part.ordered) {
                 part.order(presence.clone(), now_ms);
                 self.effects.push(Effect::Presence(at, presence));
             }
@@ -282,6 +281,22 @@ impl Parts {
                 Arc::new(Objects { known: wanted.known.clone(), all: Arc::new(all) })
             }
         };
+        let before = self.composed.iter().flat_map(|(_, beside)| beside.keys());
+        let is_in_force = |name: &String| {
+            let config = self.config.as_ref();
+            config.is_some_and(|config| config.attachments.iter().any(|one| one.name.as_ref() == Some(name)))
+        };
+        let gone = before.filter_map(|name| match name {
+            ObjectName::Attachment(name)
+                if !objects.all.contains_key(&ObjectName::Attachment(name.clone())) =>
+            {
+                Some(name.clone())
+            }
+            _ => None,
+        });
+        let gone: Vec<String> = gone.filter(is_in_force).collect();
+        self.going.extend(gone);
+        self.going.retain(|name| !objects.all.contains_key(&ObjectName::Attachment(name.clone())));
         self.composed = Some((wanted.clone(), beside));
         self.effects.push(Effect::Objects(objects));
     }

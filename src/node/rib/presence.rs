@@ -86,11 +86,9 @@ impl Presences {
         })
     }
 
-    /// An attachment is no more, and its mappings go next. One that is expected may be on its way here again, and stays so
-    /// until something else is said of it.
+    /// An attachment is no more, and its mappings go next.
     fn leave(&mut self, key: AttachmentKey, attachment: &Attachment) {
-        let known = self.all.get_mut(&key);
-        if let Some(known) = known.filter(|known| !matches!(known.presence, Presence::Expected(_))) {
+        if let Some(known) = self.all.get_mut(&key) {
             known.gone = Some(attachment.clone());
         }
     }

@@ -83,14 +83,14 @@ fn a_presence_is_answered_when_every_worker_has_it() {
 }
 
 #[test]
-fn who_is_expected_is_never_here_before_its_attachment_comes_nor_when_that_goes_and_comes_again() {
+fn who_is_expected_before_it_is_provisioned_is_never_here_and_is_forgotten_with_its_attachment() {
     let mut bench = Bench::with(SITE);
     bench.turn(1_000);
     let id = bench.set(at(0, VM), expected());
     bench.turn(1_001);
     assert_eq!((bench.is_set(id), bench.in_flight().len()), (Some(Ok(())), 0));
     for (text, moving) in
-        [(format!("{SITE}{ATTACHED}"), 1), (SITE.to_owned(), 0), (format!("{SITE}{ATTACHED}"), 1)]
+        [(format!("{SITE}{ATTACHED}"), 1), (SITE.to_owned(), 0), (format!("{SITE}{ATTACHED}"), 0)]
     {
         std::fs::write(&bench.control.path, text).unwrap();
         let id = bench.request(Request::Reload);
@@ -98,21 +98,6 @@ fn who_is_expected_is_never_here_before_its_attachment_comes_nor_when_that_goes_
         bench.input(1_002, loaded);
         for _ in 0..4 {
             bench.turn(1_002);
-        }
-        assert!(bench.reloaded(id).is_some_and(|result| result.is_ok()));
-        assert_eq!(bench.in_flight().len(), moving);
-    }
-    // Who has left is forgotten with its attachment.
-    let id = bench.set(at(0, VM), departed(None, 900_000));
-    bench.turn(1_003);
-    assert_eq!((bench.is_set(id), bench.in_flight().len()), (Some(Ok(())), 1));
-    for (text, moving) in [(SITE.to_owned(), 0), (format!("{SITE}{ATTACHED}"), 0)] {
-        std::fs::write(&bench.control.path, text).unwrap();
-        let id = bench.request(Request::Reload);
-        let loaded = bench.load();
-        bench.input(1_004, loaded);
-        for _ in 0..4 {
-            bench.turn(1_004);
         }
         assert!(bench.reloaded(id).is_some_and(|result| result.is_ok()));
         assert_eq!(bench.in_flight().len(), moving);
