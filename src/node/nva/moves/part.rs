@@ -59,6 +59,8 @@ pub(super) struct Part {
     /// Whether the tables know that it is not here yet, and its entry may be in force.
     is_introduced: bool,
     refused: Option<String>,
+    /// Its entry of a move before is on its way out of the configuration. It begins when that is gone.
+    is_waiting: bool,
     /// Its entry, which is in force although operators do not want it here yet, or any more.
     kept: Option<Seen>,
     /// The tunnels that were opened to it last, of this move and the one before.
@@ -91,6 +93,7 @@ impl Part {
             is_in_force: true,
             is_introduced: false,
             refused: None,
+            is_waiting: false,
             kept: None,
             opened: Tunnels::default(),
             is_wanted: false,
@@ -181,6 +184,16 @@ impl Part {
         }
     }
 
+    /// Whether the entry of a move before is still on its way out. One that was here already never waits.
+    pub(super) fn waits(&mut self, is_going: bool) {
+        let begins = self.told.role == Role::New && self.told.state == MoveState::Preparing;
+        self.is_waiting = is_going && begins;
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
     /// The name of the attachment's entry.
     pub(super) fn name(&self) -> ObjectName {
         ObjectName::Attachment(self.told.attachment.clone())
@@ -209,7 +222,7 @@ impl Part {
         // It goes once what was held is on its way back.
         let is_back =
             self.told.state == MoveState::Aborting && self.told.role == Role::New && self.has_undone();
-        self.kept.as_ref().filter(|_| is_known && !is_back)
+        self.kept.as_ref().filter(|_| is_known && !is_back && !self.is_waiting)
     }
 
     /// Its entry, whether it is to be in force or not.
@@ -425,7 +438,7 @@ impl Part {
                 }
                 let is_here =
                     config.attachments.iter().any(|one| one.name.as_ref() == Some(&self.told.attachment));
-                if is_here && self.is_in_force {
+                if is_here && self.is_in_force && !self.is_waiting {
                     return Some(Sight::Ready);
                 }
                 let why = refused.cloned().unwrap_or_else(|| "it is not in force".to_owned());

@@ -336,6 +336,13 @@ fn what_does_not_arrive_goes_back_with_what_was_held() {
     assert!(!has_the_entry(&undone));
     assert_eq!(undone[1..], says(Sight::Drained));
     assert_eq!(new.learns(Input::Told(Arc::default())), []);
+    // It is to come again at once: not before its entry is out of force, which would take along what is said of it.
+    assert_eq!(new.is_told(Role::New, MoveState::Preparing), []);
+    assert_eq!(new.learns(Input::Tick(0)), []);
+    let again = new.learns(Input::Config(config(false)));
+    assert_eq!(again, [Effect::Presence(at(), Presence::Expected(tunnels()))]);
+    assert!(has_the_entry(&new.in_force()));
+    assert_eq!(new.learns(Input::Config(config(true))), says(Sight::Ready));
 
     let mut old = Node::new(true);
     let _ = old.is_told(Role::Old, MoveState::Detached);
