@@ -35,7 +35,6 @@ use super::sessions::Sessions;
 use super::store::Stored;
 use super::throttle::Throttle;
 use crate::config::{ObjectName, RefusedEntry};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use super::commits::{Commit, CommitRules, Released};

@@ -18,6 +18,7 @@ use super::registry::{Claim, Registry};
 use super::throttle::Throttle;
 use crate::ila::generate::Registrar;
 use crate::mapping::{Parts, Scopes};
+use crate::net::Mac;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 

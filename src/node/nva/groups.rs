@@ -199,8 +199,13 @@ impl Members {
 /// Where the VM or task of a standby is, for the tables: elsewhere. What comes for it follows the mapping of the authority,
 /// and what it sends is dropped.
 fn standby() -> Presence {
-    let in_flight = Some(InFlight::Drop);
-    Presence::Departed(Departure { locators: Vec::new(), tunnel: None, in_flight, until_ms: 0 })
+    Presence::Departed(Departure {
+        locators: Vec::new(),
+        tunnel: None,
+        in_flight: Some(InFlight::Drop),
+        until_ms: 0,
+        may_send: false,
+    })
 }
 
 #[cfg(test)]

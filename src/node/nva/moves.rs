@@ -119,6 +119,8 @@ impl Parts {
                     Effect::Objects(composed) => objects = composed,
                     // There is no session to say it in. It is said again.
                     Effect::Say(id, _) => self.parts.get_mut(&id).into_iter().for_each(Part::says_again),
+                    // Nobody answers before the first packet. It is asked again.
+                    Effect::Probe(_) => {}
                 }
             }
         }

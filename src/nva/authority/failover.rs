@@ -31,7 +31,7 @@ impl Authority {
     /// Whether an NVE has a session, here or at another authority.
     #[must_use]
     pub fn has_session(&self, nve: &str) -> bool {
-        self.sessions.of(nve).is_some() || self.elsewhere.contains_key(nve)
+        self.sessions.of(nve).is_some() || self.elsewhere.nves().contains_key(nve)
     }
 
     /// Why an NVE refuses an attachment.
@@ -75,7 +75,7 @@ impl Authority {
         }
         let is_lost = |nve: &str| lost.iter().any(|(lost, _)| **lost == *nve);
         let takes = |nve: &str, attachment: &str| {
-            self.sessions.takes_group(nve, attachment) || self.elsewhere.contains_key(nve)
+            self.sessions.takes_group(nve, attachment) || self.elsewhere.nves().contains_key(nve)
         };
         for (nve, _) in &lost {
             let cause = self.sessions.silence.cause(nve).unwrap_or(Cause::Lease);
@@ -88,7 +88,7 @@ impl Authority {
     /// The members of groups whose lease is over, and when they were heard last.
     fn lost(&self, now_ms: u64) -> Vec<Vanished> {
         let silence = &self.sessions.silence;
-        let is_lost = |nve: &&str| silence.is_lost(nve, now_ms) && !self.elsewhere.contains_key(*nve);
+        let is_lost = |nve: &&str| silence.is_lost(nve, now_ms) && !self.elsewhere.nves().contains_key(*nve);
         let lost = self.registry.groups().nves().filter(is_lost);
         lost.filter_map(|nve| Some((Arc::from(nve), silence.heard_ms(nve)?))).collect()
     }

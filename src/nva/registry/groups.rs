@@ -374,7 +374,9 @@ impl Registry {
             let (mac, held) = (record.and_then(|it| it.mac), record.filter(|it| it.is_held()));
             let owner = next.owner().to_owned();
             let had = held.map(|it| it.owner.clone());
-            records.push((had, *key, Record { choices, owner, sequence: self.next_sequence(*key), mac }));
+            let sequence = self.next_sequence(*key);
+            let since = record.map_or(sequence, |record| record.since);
+            records.push((had, *key, Record { choices, owner, sequence, mac, since }));
         }
         for (had, key, record) in records {
             had.iter().for_each(|had| changed.draft.count(had, key, -1));

@@ -1,8 +1,8 @@
 //! Groups, as sessions have part in them.
 
 use crate::config::ObjectName;
-use crate::nva::sessions::Sessions;
 use crate::nva::failover::Group;
+use crate::nva::sessions::Sessions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

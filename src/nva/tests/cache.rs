@@ -138,7 +138,9 @@ impl Bench {
                 | Effect::Provision(_)
                 | Effect::Found(..)
                 | Effect::Blocks(_)
-                | Effect::Own(..) | Effect::Moves(_) | Effect::Groups(_) => {}
+                | Effect::Own(..)
+                | Effect::Moves(_)
+                | Effect::Groups(_) => {}
             }
         }
     }

@@ -39,7 +39,9 @@ impl Bench {
                 | Effect::Found(..)
                 | Effect::Provision(_)
                 | Effect::Blocks(_)
-                | Effect::Own(..) | Effect::Moves(_) | Effect::Groups(_) => {}
+                | Effect::Own(..)
+                | Effect::Moves(_)
+                | Effect::Groups(_) => {}
             }
         }
     }

@@ -358,7 +358,10 @@ impl Cluster {
                 client::Effect::Tell(_)
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
-                | client::Effect::Own(..) | client::Effect::Moves(_) | client::Effect::Blocks(_) | client::Effect::Groups(_) => {}
+                | client::Effect::Own(..)
+                | client::Effect::Moves(_)
+                | client::Effect::Blocks(_)
+                | client::Effect::Groups(_) => {}
             }
         }
     }

@@ -277,7 +277,9 @@ impl World {
                 | client::Effect::Provision(_)
                 | client::Effect::Found(..)
                 | client::Effect::Blocks(_)
-                | client::Effect::Own(..) | client::Effect::Moves(_) | client::Effect::Groups(_) => {}
+                | client::Effect::Own(..)
+                | client::Effect::Moves(_)
+                | client::Effect::Groups(_) => {}
             }
         }
     }

@@ -16,6 +16,7 @@ node: {name: n}
 dpdk: {workers: [1]}
 sir_domains: [{name: tasks, prefix: "2001:db8:dddd::/64"}]
 locators: [{prefix: "fd00:1:0:1::/64", domain: tasks}]
+moves: {scan_interval_s: 0}
 ports:
   - {name: f, device: net_null0, role: fabric, addresses: ["fd00:f::1/64"]}
   - {name: a, device: net_null1, role: access, addresses: ["2001:db8:2::1/64"], router_advertisement: {interval_s: 10, prefix: "2001:db8:dddd::/64"}}

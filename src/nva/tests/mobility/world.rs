@@ -182,7 +182,10 @@ impl World {
                     self.client(n, client::Input::Provisioned(objects.known.clone(), Vec::new()));
                 }
                 client::Effect::Moves(moves) => self.nves[n].moves = moves,
-                client::Effect::Blocks(_) | client::Effect::Found(..) | client::Effect::Own(..) | client::Effect::Groups(_) => {}
+                client::Effect::Blocks(_)
+                | client::Effect::Found(..)
+                | client::Effect::Own(..)
+                | client::Effect::Groups(_) => {}
                 client::Effect::Apply { .. } => self.nves[n].applying += 1,
                 client::Effect::Compare => self.client(n, client::Input::Compared(Vec::new())),
                 client::Effect::Close => {

@@ -102,7 +102,10 @@ impl World {
                 client::Effect::Compare => self.client(n, client::Input::Compared(Vec::new())),
                 client::Effect::Close => self.streams[n] = None,
                 client::Effect::Tell(_) | client::Effect::Found(..) => {}
-                client::Effect::Moves(_) | client::Effect::Blocks(_) | client::Effect::Own(..) | client::Effect::Groups(_) => {}
+                client::Effect::Moves(_)
+                | client::Effect::Blocks(_)
+                | client::Effect::Own(..)
+                | client::Effect::Groups(_) => {}
             }
         }
     }
