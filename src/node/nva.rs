@@ -359,10 +359,8 @@ impl Session {
             };
             self.step(input);
             if let Some(notes) = self.notes.as_ref().filter(|notes| notes.take_anew()) {
-                notes.note(Update { objects: Some(self.kept_objects.clone()), ..Update::default() });
-                self.step(Input::Unusable(
-                    "what was kept in node.state_dir was lost, and is kept anew".to_owned(),
-                ));
+                notes.note_anew(self.kept_objects.clone(), self.client.own());
+                self.step(Input::Unusable("what node.state_dir had was lost, and is kept anew".to_owned()));
             }
             if !self.is_applying && self.left_out.take_anew() {
                 let why = "there is another configuration, and mappings were left out before";

@@ -1,7 +1,7 @@
 //! Chooses what operators leave to the authority: addresses of tenants, VNIDs, and gateways of policies.
 
 use super::catalogue::Catalogue;
-use super::model::{Key, Nve, ObjectKey, Record};
+use super::model::{Key, ObjectKey, Record};
 use crate::config::{Claim, Entry, ObjectName, Room};
 use crate::ila::identifier::MAX_VNID;
 use crate::ila::{Identifier, Locator};
@@ -45,16 +45,16 @@ pub(super) fn chosen(
     entry.with_addresses(&addresses).map(Some)
 }
 
-/// A policy with the gateway that it leaves open; `None` if it leaves none open. Gateways are NVEs that are told of all
-/// networks and have a locator in the domain of the receivers: that with the fewest policies through it, or the one that
-/// the policy had `before`.
+/// A policy with the gateway that it leaves open; `None` if it leaves none open. `gateways` has NVEs that are told of all
+/// networks, with their locators in a SIR domain: it is the one with the fewest policies through it, or the locator that the
+/// policy had `before`.
 ///
 /// # Errors
 /// There is none, or the receivers are no network.
 pub(super) fn gateway(
     catalogue: &Catalogue,
-    nves: &HashMap<String, Nve>,
     (entry, before): (&Entry, Option<&Entry>),
+    gateways: impl Fn(u64) -> BTreeMap<String, BTreeSet<Locator>>,
 ) -> Result<Option<Entry>, String> {
     let (true, ObjectName::Policy { to, .. }) = (entry.wants_gateway(), entry.name()) else {
         return Ok(None);
@@ -62,23 +62,20 @@ pub(super) fn gateway(
     let Some((sir_prefix, _)) = catalogue.number_of(to) else {
         return Err(format!("`{to}` is not the name of a virtual network; a gateway is between two of them"));
     };
-    let locator = |(name, nve): (&String, &Nve)| -> Option<(String, Locator)> {
-        let own = nve.locators.iter().filter(|(_, sir)| **sir == sir_prefix).map(|(locator, _)| *locator);
-        Some((name.clone(), own.min().filter(|_| nve.all_networks)?))
-    };
-    let gateways: BTreeMap<String, Locator> = nves.iter().filter_map(locator).collect();
+    let gateways = gateways(sir_prefix);
     let via = |entry: &Entry| -> Option<Locator> { entry.summary().via?.parse().ok() };
-    if let Some(own) = before.and_then(via).filter(|own| gateways.values().any(|other| other == own)) {
+    if let Some(own) = before.and_then(via).filter(|own| gateways.values().any(|all| all.contains(own))) {
         return entry.through(own).map(Some);
     }
     let mut loads: HashMap<Locator, usize> = HashMap::new();
-    for (_, other, _) in catalogue.after(None) {
+    // What is of no NVE comes first.
+    for (_, other, _) in catalogue.after(None).take_while(|(key, ..)| key.nve.is_empty()) {
         if let Some(other) = via(other) {
             *loads.entry(other).or_default() += 1;
         }
     }
-    let load = |locator: &Locator| loads.get(locator).copied().unwrap_or(0);
-    match gateways.values().min_by_key(|locator| load(locator)) {
+    let load = |all: &BTreeSet<Locator>| all.iter().filter_map(|locator| loads.get(locator)).sum::<usize>();
+    match gateways.values().min_by_key(|all| load(all)).and_then(BTreeSet::first) {
         Some(locator) => entry.through(*locator).map(Some),
         None => Err(format!(
             "no gateway is there for the SIR domain of {to}: set `networks: all` under nves of one that has a locator \
@@ -104,26 +101,31 @@ pub(super) fn asked_by_rarp(
     }
 }
 
-/// An attachment that operators replace, with what its tenant was allocated: it keeps that in its network, unless they name
-/// others of the family. `None`: there is nothing to keep.
+/// An attachment as operators write it whose tenant asks by RARP, with what that was allocated, if there was one `before`:
+/// it keeps that in its network, unless they name another one of the family. What they name is in front of the word, and
+/// what was allocated behind it. `None`: it is so already, or asks for nothing.
 ///
 /// # Errors
 /// It cannot be written.
-pub(super) fn kept(before: &Entry, now: &Entry) -> Result<Option<Entry>, String> {
-    if !(before.asks_by_rarp() && now.asks_by_rarp() && before.networks() == now.networks()) {
+pub(super) fn kept(before: Option<&Entry>, now: &Entry) -> Result<Option<Entry>, String> {
+    if !now.asks_by_rarp() {
         return Ok(None);
     }
-    let addresses = |entry: &Entry| {
-        let of = |claim| match claim {
-            Claim::Tenant(_, address) => Some(address),
-            Claim::Task(_) => None,
-        };
-        entry.claims().into_iter().filter_map(of).collect::<Vec<IpAddr>>()
-    };
-    let named = addresses(now);
+    let before = before.filter(|before| before.networks() == now.networks());
+    let named = now.addresses();
     let is_named = |address: &IpAddr| named.iter().any(|other| other.is_ipv6() == address.is_ipv6());
-    let kept: Vec<IpAddr> = addresses(before).into_iter().filter(|address| !is_named(address)).collect();
-    if kept.is_empty() { Ok(None) } else { now.with_addresses(&kept).map(Some) }
+    let mut allocated = before.map(Entry::allocated).unwrap_or_default();
+    allocated.retain(|address| named.contains(address) || !is_named(address));
+    let kept = now.with_allocated(&allocated)?;
+    Ok(Some(kept).filter(|kept| kept != now))
+}
+
+/// Whether a network has a family of which an attachment has no address.
+pub(super) fn lacks_addresses(catalogue: &Catalogue, entry: &Entry, network: &str) -> bool {
+    let key = ObjectKey { nve: String::new(), name: ObjectName::Network(network.to_owned()) };
+    let room = catalogue.entry(&key).map(Entry::room).unwrap_or_default();
+    let has = |is_ipv6: bool| entry.addresses().iter().any(|address| address.is_ipv6() == is_ipv6);
+    room.iter().any(|room| !has(matches!(room, Room::V6 { .. })))
 }
 
 /// A free address of each family of its network that an attachment has none of.
@@ -153,11 +155,7 @@ fn free_addresses(
         is_single && !is_a_peer && !catalogue.is_claimed(&claim) && !records.contains_key(&key)
     };
     let mut named = [false; 2];
-    for claim in entry.claims() {
-        if let Claim::Tenant(_, address) = claim {
-            named[usize::from(address.is_ipv6())] = true;
-        }
-    }
+    entry.addresses().iter().for_each(|address| named[usize::from(address.is_ipv6())] = true);
     let room = network.room();
     let (ipv4, ipv6): (Vec<&Room>, Vec<&Room>) =
         room.iter().partition(|room| matches!(room, Room::V4 { .. }));

@@ -311,6 +311,7 @@ impl Authority {
             self.effects.push(Effect::Left(nve));
         }
         self.spreading.left(id);
+        self.commits.left(id);
         self.sessions.remove(id, now_ms, self.settings.used_ms())
     }
 

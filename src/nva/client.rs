@@ -271,7 +271,7 @@ impl Client {
     #[must_use = "effects are to be carried out in their order"]
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Attached(wanted) => self.attach(wanted),
+            Input::Attached(wanted) => self.attach(wanted, now_ms),
             Input::Networks(networks) => {
                 // An authority takes no more.
                 self.networks = networks.into_iter().take(NETWORKS_IN_ALL).collect();

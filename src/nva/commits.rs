@@ -26,7 +26,7 @@ use super::registry::moving::{Ability, Judging, Step, StepWhat};
 use super::registry::{Draft, Leased, LocatorChange, Refusal, Registry};
 use super::session::Request;
 use super::sessions::Sessions;
-use addresses::{Addresses, answer_address};
+use addresses::{Addresses, answer_address, refuse_address};
 use flight::{AddressRequest, Flight, Judged, Wanted, refused};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -127,6 +127,11 @@ impl Commits {
         if self.rules.is_shared {
             self.opening.push_back(id);
         }
+    }
+
+    /// A session is over.
+    pub(super) fn left(&mut self, id: SessionId) {
+        self.addresses.left(id);
     }
 
     /// An operator wants an identifier released.
@@ -280,7 +285,7 @@ impl Commits {
             return self.fly(Flight { commit: Commit { revision, ..flight.commit }, ..flight });
         }
         let absent = std::mem::take(&mut sessions.absent);
-        let (mut draft, mut judged) = (Draft::default(), Vec::new());
+        let (mut draft, mut judged, mut too_many) = (Draft::default(), Vec::new(), Vec::new());
         // Before anything that these ask for.
         let (mut opens, mut opened) = (Vec::new(), Vec::new());
         while opens.len() < self.rules.batch
@@ -382,8 +387,9 @@ impl Commits {
                     }
                     Request::Address(attachment) => {
                         if let Some(number) = number {
-                            let (nve, attachment) = (nve.clone(), attachment.clone());
-                            self.addresses.push(AddressRequest { session: id, nve, number, attachment });
+                            let (nve, attachment, networks) = (nve.clone(), attachment.clone(), Vec::new());
+                            let request = AddressRequest { session: id, nve, number, attachment, networks };
+                            too_many.extend(self.addresses.push(request));
                         }
                         continue;
                     }
@@ -400,6 +406,7 @@ impl Commits {
             }
         }
         sessions.absent = absent;
+        too_many.into_iter().for_each(|request| refuse_address(sessions, registry, request, now_ms));
         let is_answered = judged.iter().any(|it| it.number.is_some()) || !operators.is_empty();
         let room = most.saturating_sub(draft.len());
         let mut transaction = draft.finish().unwrap_or_default();

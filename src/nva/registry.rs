@@ -108,6 +108,8 @@ pub struct Draft {
     /// How many more each network has.
     more_in: BTreeMap<Network, isize>,
     allocations: BTreeMap<AllocationKey, Option<Allocation>>,
+    /// MAC addresses that it registers, also those that it takes back.
+    bindings: Bindings,
 }
 
 impl Draft {
@@ -450,14 +452,18 @@ impl Registry {
         }
         let sequence = self.next_sequence(key);
         let is_same = |before: &&Record| before.is_held() && before.owner == nve && before.mac == mac;
-        let since = before.filter(is_same).map_or(sequence, |before| before.since);
+        let had = before.filter(is_same).map(|before| before.since);
+        let since =
+            had.into_iter().chain(self.has_mac_since(draft, nve, (key, mac))).min().unwrap_or(sequence);
         if !before.is_some_and(Record::is_held) {
             self.may_have_more(draft, nve, key)?;
             self.network_may_have_more(draft, key)?;
             draft.count(nve, key, 1);
         }
         self.reach(draft, nve, key);
-        draft.writes.insert(key, Record { choices, owner: nve.to_owned(), sequence, mac, since });
+        let record = Record { choices, owner: nve.to_owned(), sequence, mac, since };
+        draft.bindings.add(key, &record);
+        draft.writes.insert(key, record);
         Ok(sequence)
     }
 
@@ -527,6 +533,7 @@ impl Registry {
         if transaction.ends_restoration {
             self.restoration = None;
         }
+        self.forget_full(transaction);
         self.catalogue.apply(&transaction.objects);
         self.allocations.apply(transaction, (now_ms, self.hold_down_ms));
         let mut moved = self.apply_moves(&transaction.moves, now_ms);

@@ -179,7 +179,7 @@ impl Sessions {
     pub(super) fn note_refused_address(
         &mut self,
         (id, nve): (SessionId, &Arc<str>),
-        object: ObjectKey,
+        (object, networks): (ObjectKey, Vec<String>),
         refusal: &Refusal,
         now_ms: u64,
     ) {
@@ -187,7 +187,7 @@ impl Sessions {
         if throttle.is_told(now_ms) {
             let new = Event::new(Kind::Refused, By::Session(id, Some(nve.clone())));
             let (nve, object, why) = (Some(nve.clone()), Some(object), refusal.why.clone());
-            self.events.push(Event { nve, object, why, ..new });
+            self.events.push(Event { nve, object, networks, why, ..new });
         }
     }
 

@@ -165,9 +165,9 @@ impl Met {
     }
 }
 
-/// The networks that have tenants here, with the first one of each and their number.
+/// The networks that have tenants here, with the number of each.
 #[derive(Debug, Default)]
-struct Company(Vec<(u16, String, usize)>);
+struct Company(Vec<(u16, usize)>);
 
 impl Company {
     /// Tenants of an exclusive network share the node with no other network's (VMM draft §10).
@@ -181,30 +181,33 @@ impl Company {
         let (Some(place), Some(its), Some(text)) = (network, rules.network(network), &raw.network) else {
             return;
         };
-        if let Some((_, _, count)) = self.0.iter_mut().find(|(known, ..)| *known == place) {
+        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| *known == place) {
             *count += 1;
             return;
         }
-        let others =
-            self.0.iter().filter_map(|(other, first, _)| Some((rules.network(Some(*other))?, first)));
-        let other = others.into_iter().find(|(other, _)| other.exclusive || its.exclusive);
-        if let Some((other, first)) = other {
-            let exclusive = if its.exclusive { its } else { other };
-            let message = format!(
-                "network {} is exclusive, and {first} is of network {}; a node has tenants of {} or of others: place \
-                 it on another node",
-                exclusive.name, other.name, exclusive.name
-            );
+        let mut others = self.0.iter().filter_map(|(other, _)| rules.network(Some(*other)));
+        if others.any(|other| other.exclusive || its.exclusive) {
+            // Whose these are is no matter of whoever places it: tenants do not hear of each other.
+            let message = match its.exclusive {
+                true => format!(
+                    "network {} is exclusive, and the node has tenants of others; place it on another node",
+                    its.name
+                ),
+                false => format!(
+                    "the node is not free for network {}: an exclusive network has tenants there; place it on another node",
+                    its.name
+                ),
+            };
             s.error("network", text.referenced, message);
         } else {
-            self.0.push((place, s.key(""), 1));
+            self.0.push((place, 1));
         }
     }
 
     fn forget(&mut self, network: u16) {
-        if let Some(at) = self.0.iter().position(|(known, ..)| *known == network) {
-            self.0[at].2 -= 1;
-            if self.0[at].2 == 0 {
+        if let Some(at) = self.0.iter().position(|(known, _)| *known == network) {
+            self.0[at].1 -= 1;
+            if self.0[at].1 == 0 {
                 self.0.remove(at);
             }
         }

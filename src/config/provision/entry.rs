@@ -319,6 +319,42 @@ impl Entry {
         matches!(&self.raw, Raw::Attachment(raw) if texts(&raw.value.addresses).any(|text| text == ON_RARP))
     }
 
+    /// The addresses that its tenant was allocated when it asked by RARP: those behind that word.
+    #[must_use]
+    pub fn allocated(&self) -> Vec<IpAddr> {
+        let Raw::Attachment(raw) = &self.raw else { return Vec::new() };
+        let behind = texts(&raw.value.addresses).skip_while(|text| *text != ON_RARP);
+        behind.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// The addresses of a tenant.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let of = |claim| match claim {
+            Claim::Tenant(_, address) => Some(address),
+            Claim::Task(_) => None,
+        };
+        self.claims().into_iter().filter_map(of).collect()
+    }
+
+    /// The same attachment, whose tenant asks by RARP and was allocated these of its addresses and no others.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn with_allocated(&self, allocated: &[IpAddr]) -> Result<Self, String> {
+        let mut raw = self.raw.clone();
+        if let Raw::Attachment(attachment) = &mut raw
+            && let Some(list) = &mut attachment.value.addresses
+        {
+            let is_allocated = |text: &str| text.parse().is_ok_and(|address| allocated.contains(&address));
+            list.value.retain(|text| text.value != ON_RARP && !is_allocated(&text.value));
+            let behind = std::iter::once(ON_RARP.to_owned()).chain(allocated.iter().map(IpAddr::to_string));
+            let text = |text: String| Spanned::new(text, list.referenced, list.defined);
+            list.value.extend(behind.map(text).collect::<Vec<_>>());
+        }
+        Self::of(self.name.clone(), raw, MAX_WRITTEN_BYTES)
+    }
+
     /// Whether it names an IPv4 address of its tenant.
     #[must_use]
     pub fn has_ipv4(&self) -> bool {

@@ -162,13 +162,13 @@ fn tenants_of_an_exclusive_network_share_a_node_with_nobody() {
     let (_, refused) = with("icmp: {}", &[exclusive.clone(), blue.clone(), vm1.clone(), vm2.clone()]);
     assert_eq!(
         why(&refused, "attachment vm2"),
-        "attachments[vm2].network: network red is exclusive, and attachments[vm1] is of network red; a node has tenants \
-         of red or of others: place it on another node"
+        "attachments[vm2].network: the node is not free for network blue: an exclusive network has tenants there; place \
+         it on another node"
     );
     let (_, refused) = with("icmp: {}", &[exclusive, blue, vm2, vm1]);
-    assert!(
-        why(&refused, "attachment vm1")
-            .contains("network red is exclusive, and attachments[vm2] is of network blue")
+    assert_eq!(
+        why(&refused, "attachment vm1"),
+        "attachments[vm1].network: network red is exclusive, and the node has tenants of others; place it on another node"
     );
     assert_eq!(refused.len(), 1);
 }

@@ -307,6 +307,12 @@ impl Notes {
         self.0.changed.notify_one();
     }
 
+    /// Adds what a file that was begun anew lacks, but for mappings.
+    pub fn note_anew(&self, objects: Arc<Objects>, own: impl Iterator<Item = (Key, u64)>) {
+        let own = own.map(|(key, sequence)| (key, Some(sequence))).collect();
+        self.note(Update { objects: Some(objects), own, ..Update::default() });
+    }
+
     /// Whether the file was begun anew since the last call, and everything must be told to it again.
     pub fn take_anew(&self) -> bool {
         self.0.is_anew.swap(false, Ordering::Relaxed)

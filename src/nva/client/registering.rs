@@ -3,14 +3,19 @@
 use super::{Client, Effect, Leaving, Registration, State};
 use crate::nva::message::Up;
 use crate::nva::model::{Binding, Key};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+/// A tenant that has another address than before has that registered first: its NVE has its MAC address all the while.
+const RENUMBERED_MS: u64 = 1_000;
 /// Requests that wait for an answer at the same time: a stream takes no more than it can hold.
 const ASKED: usize = 512;
 
 impl Client {
     /// This is attached from now on.
-    pub(super) fn attach(&mut self, wanted: BTreeMap<Key, Binding>) {
+    pub(super) fn attach(&mut self, wanted: BTreeMap<Key, Binding>, now_ms: u64) {
+        let of_mac = |(key, binding): (&Key, &Binding)| Some((key.network()?, binding.mac?));
+        let is_new = |(key, _): &(&Key, &Binding)| !self.wanted.contains_key(key);
+        let renumbered: BTreeSet<_> = wanted.iter().filter(is_new).filter_map(of_mac).collect();
         let gone: Vec<Key> = self.wanted.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
             self.refusals.remove(&key);
@@ -21,7 +26,10 @@ impl Client {
                 continue;
             }
             // The authority may have it from before, whatever it answered last: to release it is never wrong.
-            self.leaving.insert(key, Leaving::Due { at_ms: 0 });
+            let of_mac = self.wanted.get(&key).and_then(|binding| of_mac((&key, binding)));
+            let is_renumbered = of_mac.is_some_and(|it| renumbered.contains(&it));
+            let at_ms = if is_renumbered { now_ms + RENUMBERED_MS } else { 0 };
+            self.leaving.insert(key, Leaving::Due { at_ms });
         }
         // Those at other locators or with another MAC address than before are asked for again.
         for (key, binding) in &wanted {
@@ -34,9 +42,20 @@ impl Client {
         self.wanted = wanted;
     }
 
+    /// Whether the node keeps the sequence of an identifier by itself, and with no mapping.
+    fn is_kept_alone(&self, key: Key) -> bool {
+        self.cache.is_some() || !self.scopes.holds(key.sir_prefix, key.identifier)
+    }
+
+    /// All sequences that the node keeps with no mapping.
+    pub fn own(&self) -> impl Iterator<Item = (Key, u64)> {
+        let all = self.sequences.iter().map(|(key, sequence)| (*key, *sequence));
+        all.filter(|(key, _)| self.is_kept_alone(*key))
+    }
+
     /// Has the node keep a sequence that it does not keep with a mapping.
     pub(super) fn keep_own(&mut self, key: Key, sequence: Option<u64>) {
-        if self.cache.is_some() || !self.scopes.holds(key.sir_prefix, key.identifier) {
+        if self.is_kept_alone(key) {
             self.effects.push(Effect::Own(key, sequence));
         }
     }

@@ -70,6 +70,8 @@ pub(super) struct AddressRequest {
     /// What the answer repeats.
     pub(super) number: u64,
     pub(super) attachment: String,
+    /// The networks of the attachment, once it was judged.
+    pub(super) networks: Vec<String>,
 }
 
 /// What an operator wants.

@@ -1,6 +1,6 @@
 //! MAC addresses that NVEs register, and who may ask for them.
 
-use super::{Refusal, Registry};
+use super::{Draft, Refusal, Registry};
 use crate::ila::Identifier;
 use crate::net::Mac;
 use crate::nva::bindings::Shared;
@@ -55,6 +55,20 @@ impl Registry {
     fn bearer(&self, network: Network, mac: Mac) -> Option<&str> {
         let records = self.bindings.of(network, mac).filter_map(|key| self.records.get(&key));
         records.min_by_key(|record| record.since).map(|record| record.owner.as_str())
+    }
+
+    /// Since when an NVE has the MAC address that it registers with an identifier, by others that it holds in that network.
+    pub(super) fn has_mac_since(
+        &self,
+        draft: &Draft,
+        nve: &str,
+        (key, mac): (Key, Option<Mac>),
+    ) -> Option<u64> {
+        let (network, mac) = (key.network()?, mac?);
+        let others = self.bindings.of(network, mac).chain(draft.bindings.of(network, mac));
+        let others = others.filter(|other| *other != key).filter_map(|other| self.seen(draft, other));
+        let own = others.filter(|it| it.is_held() && it.owner == nve && it.mac == Some(mac));
+        own.map(|record| record.since).min()
     }
 
     /// Whether an NVE may ask for MAC addresses of a network: it has tenants of it, or operators placed some there, or it is

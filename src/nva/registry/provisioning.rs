@@ -2,9 +2,11 @@
 
 use super::{Refusal, Registry};
 use crate::config::ObjectName;
+use crate::ila::Locator;
 use crate::nva::allocate;
 use crate::nva::catalogue::Change;
 use crate::nva::model::{ObjectKey, Transaction};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why no address is allocated while others may have it.
 const RESTORED: &str = "the registry was restored from a backup and may lack who has which address";
@@ -32,23 +34,23 @@ impl Registry {
                     "`on-rarp` allocates the IPv4 address, and one is named; write one of both".to_owned()
                 );
             }
-            Change::Add(entry, text) => match allocate::chosen(&self.catalogue, &entry, &self.records)? {
-                Some(entry) => {
-                    let text = entry.written().to_owned();
-                    Change::Add(entry, text)
-                }
-                None => Change::Add(entry, text),
-            },
-            Change::Set(entry, text, sequence) => {
-                let before = self.catalogue.entry(&key);
-                match before.map(|before| allocate::kept(before, &entry)).transpose()?.flatten() {
+            Change::Add(entry, text) => {
+                let chosen = allocate::chosen(&self.catalogue, &entry, &self.records)?;
+                match chosen.map_or_else(|| allocate::kept(None, &entry), |chosen| Ok(Some(chosen)))? {
                     Some(entry) => {
                         let text = entry.written().to_owned();
-                        Change::Set(entry, text, sequence)
+                        Change::Add(entry, text)
                     }
-                    None => Change::Set(entry, text, sequence),
+                    None => Change::Add(entry, text),
                 }
             }
+            Change::Set(entry, text, sequence) => match allocate::kept(self.catalogue.entry(&key), &entry)? {
+                Some(entry) => {
+                    let text = entry.written().to_owned();
+                    Change::Set(entry, text, sequence)
+                }
+                None => Change::Set(entry, text, sequence),
+            },
             change @ Change::Delete(_) => change,
         };
         self.may_change(&key)?;
@@ -60,7 +62,18 @@ impl Registry {
     fn with_gateway(&self, key: &ObjectKey, change: Change) -> Result<Change, String> {
         let (Change::Add(entry, _) | Change::Set(entry, ..)) = &change else { return Ok(change) };
         let before = self.catalogue.entry(key);
-        let Some(chosen) = allocate::gateway(&self.catalogue, &self.nves, (entry, before))? else {
+        let gateways = |sir_prefix: u64| {
+            let all = self.nves.iter().filter(|(_, nve)| nve.all_networks);
+            let locators = |name: &str| -> BTreeSet<Locator> {
+                // One that the configuration gives to another NVE is that one's.
+                let is_own =
+                    |locator: &Locator| self.domain_of(name, *locator, sir_prefix) == Some(sir_prefix);
+                self.locators_in(name, sir_prefix).filter(is_own).collect()
+            };
+            let all = all.map(|(name, _)| (name.clone(), locators(name)));
+            all.filter(|(_, locators)| !locators.is_empty()).collect::<BTreeMap<_, _>>()
+        };
+        let Some(chosen) = allocate::gateway(&self.catalogue, (entry, before), gateways)? else {
             return Ok(change);
         };
         let text = chosen.written().to_owned();
@@ -96,6 +109,9 @@ impl Registry {
             );
             return Err(refuse(why, false));
         };
+        if !allocate::lacks_addresses(&self.catalogue, entry, network) {
+            return Ok((sequence, Transaction::default()));
+        }
         // Looking for a free address in a full network takes long, and its tenants ask again.
         let known = self.full.get(network).filter(|(until_ms, _)| now_ms < *until_ms);
         let chosen = match known {
@@ -120,6 +136,14 @@ impl Registry {
         self.may_change(&key).map_err(|why| refuse(why, true))?;
         let text = chosen.written().to_owned();
         self.change(key, Change::Set(chosen, text, Some(sequence))).map_err(|why| refuse(why, false))
+    }
+
+    /// Networks that these changes concern may have free addresses again. They are not applied yet.
+    pub(super) fn forget_full(&mut self, transaction: &Transaction) {
+        if !self.full.is_empty() {
+            let touched = self.catalogue.touched(&transaction.objects);
+            self.full.retain(|network, _| !touched.networks.contains(network));
+        }
     }
 
     fn change(&mut self, key: ObjectKey, change: Change) -> Result<(u64, Transaction), String> {

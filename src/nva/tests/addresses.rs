@@ -126,10 +126,15 @@ fn what_somebody_has_had_or_stands_for_another_is_not_allocated_and_an_exhausted
     let full = |office: &mut Office, now_ms| office.asked("nve2", 2, now_ms).unwrap_err();
     let (why, temporary) = full(&mut office, 0);
     assert!(!temporary && why.contains("attachment vm2 at nve2: network red has no free address"), "{why}");
-    // It is looked at again a second later, and not before.
-    office.does(delete(asks("nve2", 1, ""), None)).unwrap();
+    // It is looked at again a second later, and not before, unless operators change something of the network.
+    let deletes = vec![Key { sir_prefix: SIR, identifier: Identifier::tenant_ipv4(1, 0x0a01_0005).0 }];
+    office.0.apply(&Transaction { deletes, ..Transaction::default() }, 1);
     assert_eq!(full(&mut office, 999), (why, false));
-    assert_eq!(office.asked("nve2", 2, 1_000).unwrap().0, "on-rarp 10.1.0.6 2001:db8:a::2");
+    assert_eq!(office.asked("nve2", 2, 1_000).unwrap().0, "on-rarp 10.1.0.5 2001:db8:a::3");
+    office.does(asks("nve2", 3, "")).unwrap();
+    assert!(office.asked("nve2", 3, 1_001).is_err());
+    office.does(delete(asks("nve2", 1, ""), None)).unwrap();
+    assert_eq!(office.asked("nve2", 3, 1_002).unwrap().0, "on-rarp 10.1.0.6 2001:db8:a::2");
 }
 
 #[test]
@@ -166,11 +171,44 @@ fn an_attachment_that_is_replaced_keeps_what_it_was_allocated_unless_operators_n
     // As it is shown, it may be given back.
     office.does(set(attachment("nve1", "vm1", 15, "red", "on-rarp, 10.1.0.2, '2001:db8:a::2'"))).unwrap();
     office.does(set(asks("nve1", 1, ", 10.1.0.4"))).unwrap();
-    assert_eq!(office.addresses("nve1", 1), "on-rarp 10.1.0.4 2001:db8:a::2");
+    assert_eq!(office.addresses("nve1", 1), "10.1.0.4 on-rarp 2001:db8:a::2");
     // One that is made anew asks anew.
     office.does(delete(asks("nve1", 1, ""), None)).unwrap();
     office.does(asks("nve1", 1, "")).unwrap();
     assert_eq!(office.addresses("nve1", 1), "on-rarp");
+}
+
+#[test]
+fn what_operators_take_away_is_gone_and_what_was_allocated_is_theirs_to_end() {
+    let mut office = Office::new();
+    office.does(red()).unwrap();
+    office.does(asks("nve1", 1, ", '2001:db8:a::7'")).unwrap();
+    assert_eq!(office.addresses("nve1", 1), "2001:db8:a::7 on-rarp");
+    office.asked("nve1", 1, 0).unwrap();
+    // What they named goes when they name it no longer; what was allocated stays.
+    office.does(set(asks("nve1", 1, ""))).unwrap();
+    assert_eq!(office.addresses("nve1", 1), "on-rarp 10.1.0.2");
+    assert_eq!(office.asked("nve1", 1, 0).unwrap().0, "on-rarp 10.1.0.2 2001:db8:a::2");
+    // One of their own ends one that was allocated, and without the word all are ended.
+    office.does(set(asks("nve1", 1, ", '2001:db8:a::7'"))).unwrap();
+    assert_eq!(office.addresses("nve1", 1), "2001:db8:a::7 on-rarp 10.1.0.2");
+    office.does(set(attachment("nve1", "vm1", 11, "red", "'2001:db8:a::7'"))).unwrap();
+    assert_eq!(office.addresses("nve1", 1), "2001:db8:a::7");
+}
+
+#[test]
+fn who_has_its_addresses_hears_so_also_while_its_network_is_full() {
+    let mut office = Office::new();
+    office.does(add("", Entry::network(&RED.replace("/29", "/30")))).unwrap();
+    (1..=2).for_each(|vm| _ = office.does(asks("nve1", vm, "")).unwrap());
+    let has = "on-rarp 10.1.0.2 2001:db8:a::2".to_owned();
+    assert_eq!(office.asked("nve1", 1, 0), Ok((has.clone(), true)));
+    assert!(office.asked("nve1", 2, 10).unwrap_err().0.contains("no free address"));
+    assert_eq!(office.asked("nve1", 1, 20), Ok((has, false)));
+    // Another subnet is used at once.
+    let wider = RED.replace("/29", "/30").replace("}]}", "}, {prefix: 10.1.9.0/30, gateway: 10.1.9.1}]}");
+    office.does(set(add("", Entry::network(&wider)))).unwrap();
+    assert_eq!(office.asked("nve1", 2, 30).unwrap().0, "on-rarp 10.1.9.2 2001:db8:a::3");
 }
 
 #[test]
@@ -193,7 +231,7 @@ fn what_cannot_be_allocated_is_refused_when_it_is_written() {
         assert!(why.contains(words), "{why}");
     }
     office.does(asks("nve1", 1, ", '2001:db8:a::7'")).unwrap();
-    assert_eq!(office.asked("nve1", 1, 0).unwrap().0, "on-rarp 2001:db8:a::7 10.1.0.2");
+    assert_eq!(office.asked("nve1", 1, 0).unwrap().0, "2001:db8:a::7 on-rarp 10.1.0.2");
 }
 
 /// An authority of several, or one that has its store for itself, to whom NVEs speak as over the wire. What it wants made
@@ -216,21 +254,28 @@ impl Bench {
         let authority = Authority::new(settings, office.0);
         let (told, events, commits) = (Vec::new(), Vec::new(), Vec::new());
         let mut bench = Bench { authority, now_ms: 0, commits, told, events };
-        bench.step(authority::Input::Opened(SessionId(1), None));
-        let (versions, nve, modes) = (vec![1], name(1), Modes::default());
-        bench.up(Up::Hello {
-            versions,
-            nve,
-            boot: 1,
-            asks: false,
-            digests: false,
-            moves: modes,
-            groups: false,
-        });
+        bench.opens(1);
         bench.up(Up::Provision);
         bench.commit();
         bench.told.clear();
         bench
+    }
+
+    fn opens(&mut self, nve: u64) {
+        self.step(authority::Input::Opened(SessionId(nve), None));
+        let (versions, name, modes) = (vec![1], name(nve), Modes::default());
+        self.up_of(
+            nve,
+            Up::Hello {
+                versions,
+                nve: name,
+                boot: 1,
+                asks: false,
+                digests: false,
+                moves: modes,
+                groups: false,
+            },
+        );
     }
 
     fn step(&mut self, input: authority::Input) {
@@ -248,7 +293,11 @@ impl Bench {
     }
 
     fn up(&mut self, up: Up) {
-        self.step(authority::Input::Up(SessionId(1), read_up(write_up(up)).unwrap()));
+        self.up_of(1, up);
+    }
+
+    fn up_of(&mut self, nve: u64, up: Up) {
+        self.step(authority::Input::Up(SessionId(nve), read_up(write_up(up)).unwrap()));
     }
 
     fn asks(&mut self, id: u64, vm: u32) {
@@ -334,6 +383,49 @@ fn a_store_that_refuses_allocates_nothing_and_operators_hear_of_who_gets_none() 
     assert!(matches!(bench.answer(8), Some(Down::Refused { temporary: false, .. })));
     let refused: Vec<&Event> = bench.events.iter().filter(|event| event.kind == Kind::Refused).collect();
     assert!(refused.iter().any(|event| event.object == Some(place("nve1", 9))), "{refused:?}");
+}
+
+#[test]
+fn operators_of_a_network_hear_of_tenants_of_it_that_get_no_address() {
+    let mut bench = Bench::new(false);
+    let (key, change) = set(attachment("nve1", "vm1", 11, "red", "10.1.0.5"));
+    bench.step(authority::Input::Change(Ticket(1), key, change));
+    bench.commit();
+    bench.asks(7, 1);
+    let refused: Vec<&Event> = bench.events.iter().filter(|event| event.kind == Kind::Refused).collect();
+    let [event] = &refused[..] else { panic!("{refused:?}") };
+    assert_eq!((&event.object, &event.networks[..]), (&Some(place("nve1", 1)), &["red".to_owned()][..]));
+}
+
+#[test]
+fn an_nve_that_asks_for_many_addresses_keeps_nobody_back() {
+    // Where others may write the store, each is a transaction or a question of its own, also one that changes nothing.
+    let mut bench = Bench::new(true);
+    bench.opens(2);
+    let (key, change) = asks("nve2", 4, "");
+    bench.step(authority::Input::Change(Ticket(1), key, change));
+    bench.commit();
+    bench.told.clear();
+    // While the first one is under way, many more come.
+    bench.asks(1, 1);
+    (2..=201).for_each(|id| bench.up(Up::AllocateAddress { id, attachment: "vm2".to_owned() }));
+    bench.up_of(2, Up::AllocateAddress { id: 7, attachment: "vm4".to_owned() });
+    let registered = |bench: &Bench, nve: u64| {
+        let is_it = |(to, down): &&(u64, Down)| *to == nve && matches!(down, Down::Registered { .. });
+        bench.told.iter().filter(is_it).count()
+    };
+    while registered(&bench, 2) == 0 {
+        assert!(bench.commits.pop().is_some());
+        bench.step(authority::Input::Committed(Ok(())));
+        bench.step(authority::Input::Due);
+    }
+    assert_eq!(registered(&bench, 1), 2);
+    bench.commit();
+    let refused = |(to, down): &&(u64, Down)| match down {
+        Down::Refused { temporary, why, .. } => *to == 1 && *temporary && why.contains("wait already"),
+        _ => false,
+    };
+    assert_eq!((registered(&bench, 1), bench.told.iter().filter(refused).count()), (65, 136));
 }
 
 #[test]

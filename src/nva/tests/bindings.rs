@@ -216,6 +216,43 @@ fn who_had_a_mac_address_first_is_told_whatever_it_changes_of_its_records() {
 }
 
 #[test]
+fn who_had_a_mac_address_first_has_it_still_when_its_tenant_gets_another_address() {
+    let mut bench = Bench::new(3);
+    bench.attach(1, [(ipv4(RED, 5), own(1, 5))]);
+    bench.attach(2, [(ipv4(RED, 7), own(2, 5)), (ipv4(RED, 6), own(2, 6))]);
+    bench.attach(3, [(ipv4(RED, 9), own(3, 9))]);
+    let since = bench.record(ipv4(RED, 5)).unwrap().since;
+    bench.attach(1, [(ipv4(RED, 8), own(1, 5))]);
+    bench.pass();
+    assert!(bench.record(ipv4(RED, 5)).is_none());
+    assert_eq!(bench.record(ipv4(RED, 8)).unwrap().since, since);
+    assert_eq!(bench.find(3, RED, mac(5)), [ipv4(RED, 8)]);
+    // Also in one transaction, and not what it has of another MAC address or in another network.
+    let registry = bench.authority.registry();
+    let mut draft = Draft::default();
+    let claim = |key, n| Claim { mac: Some(mac(n)), ..claim(key, at(1)) };
+    for one in [
+        claim(ipv4(RED, 20), 7),
+        claim(ipv6(RED, 20), 7),
+        claim(ipv4(RED, 21), 6),
+        claim(ipv4((SIR, 101), 5), 5),
+        claim(ipv6(RED, 5), 5),
+    ] {
+        registry.register(&mut draft, "nve1", one, 0).unwrap();
+    }
+    let writes = draft.finish().unwrap().writes;
+    let since_of = |key| writes.iter().find(|(other, _)| *other == key).unwrap().1.since;
+    let now = registry.revision() + 1;
+    assert_eq!(since_of(ipv6(RED, 5)), since);
+    assert!(
+        [ipv4(RED, 20), ipv6(RED, 20), ipv4(RED, 21), ipv4((SIR, 101), 5)]
+            .map(since_of)
+            .iter()
+            .all(|it| *it >= now)
+    );
+}
+
+#[test]
 fn a_mac_address_of_two_nves_is_reported_and_the_first_one_is_told() {
     let mut bench = Bench::new(3);
     bench.attach(1, [(ipv4(RED, 5), own(1, 5)), (ipv6(RED, 5), own(1, 5))]);

@@ -1,6 +1,7 @@
 //! Rules of the NVE's half: where it goes on, and when it says what is in force.
 
 use super::*;
+use crate::mapping::{Scope, Scopes};
 use crate::nva::client::{Client, Effect, Grace, Input, News};
 use crate::nva::message::{Down, Extent, Told, Up};
 use crate::nva::model::Known;
@@ -322,4 +323,14 @@ fn what_is_applied_while_the_grace_period_ends_goes_next_unless_a_session_comes_
         bench.step(Input::Applied);
         assert_eq!(bench.client.known().is_some(), is_back);
     }
+}
+
+#[test]
+fn sequences_that_are_kept_with_no_mapping_are_those_of_what_is_not_followed() {
+    let own = BTreeMap::from([(key(1), 7), (key(9), 8)]);
+    let scope = Scope { sir_prefix: SIR, first: key(0).identifier, last: key(5).identifier };
+    let of = |client: Client| client.knowing(own.clone()).own().collect::<Vec<_>>();
+    assert_eq!(of(Client::new(name(1), 1, 1, 7, None)), []);
+    let following = Client::new(name(1), 1, 1, 7, None).following(Scopes::new(vec![scope]));
+    assert_eq!(of(following), [(key(9), 8)]);
 }

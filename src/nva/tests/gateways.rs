@@ -5,7 +5,7 @@ use super::*;
 use crate::config::{Entry, ObjectName, PolicyWords};
 use crate::nva::catalogue::{Catalogue, Change};
 use crate::nva::model::ObjectKey;
-use crate::nva::registry::Registry;
+use crate::nva::registry::{AllocationRules, LocatorChange, Pool, Registry};
 
 /// Networks n1 to n4, at NVEs of which the third and fourth are gateways.
 fn office() -> Office {
@@ -50,6 +50,39 @@ fn policies_are_spread_over_the_gateways_that_operators_have() {
     // One that operators name is theirs to choose.
     office.does(policy(2, 3, &gateways[0])).unwrap();
     assert_eq!(via(&office, 2, 3), gateways[0]);
+}
+
+#[test]
+fn a_gateway_with_several_locators_is_one_and_keeps_whichever_a_policy_has() {
+    let mut office = office();
+    let [other, first] = [locator(3, 1), locator(4, 0)].map(|it| it.to_string());
+    office.does(policy(1, 2, &other)).unwrap();
+    office.does(policy(1, 3, "auto")).unwrap();
+    assert_eq!(via(&office, 1, 3), first);
+    let (key, change) = policy(1, 2, "auto");
+    let Change::Add(entry, text) = change else { panic!() };
+    office.does((key, Change::Set(entry, text, None))).unwrap();
+    assert_eq!(via(&office, 1, 2), other);
+}
+
+#[test]
+fn a_gateway_whose_locator_was_allocated_from_a_pool_is_one() {
+    let mut known = nves(2);
+    let gateway = known.get_mut("nve2").unwrap();
+    gateway.all_networks = true;
+    gateway.locators.clear();
+    let pool = Pool { sir_prefix: SIR, prefix: "fd00:9::/62".parse().unwrap() };
+    let pools = AllocationRules { block_lease_ms: 1_000, pools: vec![pool] };
+    let registry = Registry::new(known, [], 0, (0, 0)).with_catalogue(Catalogue::new(rules(), []));
+    let mut office = Office(registry.with_allocations(pools, Vec::new(), 0));
+    (1..=2).for_each(|n| _ = office.does(network(&format!("n{n}"), n, "")).unwrap());
+    assert!(office.does(policy(1, 2, "auto")).unwrap_err().contains("no gateway is there"));
+    let change = LocatorChange::Allocate { nve: "nve2".to_owned(), sir_prefix: SIR };
+    let (_, transaction) = office.0.change_locator(&change).unwrap();
+    office.0.apply(&transaction, 0);
+    office.does(policy(1, 2, "auto")).unwrap();
+    let (_, allocated) = office.0.locators_allocated_to("nve2").next().unwrap();
+    assert_eq!(via(&office, 1, 2), allocated.to_string());
 }
 
 #[test]

@@ -305,13 +305,19 @@ fn a_placement_that_breaks_exclusivity_is_refused() {
     office.does(network("green", 3, ", exclusive: true")).unwrap();
     office.refuses(
         attachment("nve1", "vm9", 19, "green", "10.3.0.5"),
-        "network green is exclusive, and attachments[vm1] is of network red",
+        "network green is exclusive, and the node has tenants of others",
     );
     office.does(attachment("nve3", "vm9", 19, "green", "10.3.0.5")).unwrap();
-    office.refuses(attachment("nve3", "vm8", 18, "red", "10.1.0.8"), "network green is exclusive");
+    // Whose the others are, an operator of one network does not hear.
+    let (key, change) = attachment("nve3", "vm8", 18, "red", "10.1.0.8");
+    let why = office.does((key, change)).unwrap_err();
+    assert!(
+        why.contains("is not free for network red") && !why.contains("green") && !why.contains("vm9"),
+        "{why}"
+    );
     // One that becomes exclusive later, too.
     office.does(attachment("nve1", "vm4", 14, "blue", "10.2.0.7")).unwrap();
-    office.refuses(set(network("red", 1, ", exclusive: true"), None), "network red is exclusive");
+    office.refuses(set(network("red", 1, ", exclusive: true"), None), "is not free for network blue");
 }
 
 #[test]

@@ -162,8 +162,14 @@ fn a_file_that_must_be_begun_anew_while_the_node_runs_is_told_everything_again()
     let later = Update::applied(false, Vec::new(), Known { revision: 6, ..known.clone() });
     assert!(writer.write(&later).unwrap_err().contains("waits for a whole snapshot"));
     assert!(notes.take_anew() && !notes.take_anew());
-    writer.write(&Update::applied(true, Vec::new(), known)).unwrap();
+    let own = (told(1).key, 7);
+    notes.note_anew(Arc::default(), [own].into_iter());
+    notes.note(Update::applied(true, Vec::new(), known));
+    writer.write(&notes.take().0).unwrap();
     assert!(!notes.take_anew());
+    drop(writer);
+    // What it kept of itself alone is there again.
+    assert_eq!(Mirror::open(&path).unwrap().content.own, BTreeMap::from([own]));
 }
 
 #[test]
