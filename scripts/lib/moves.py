@@ -35,6 +35,11 @@ TASK = short(f"{SIR}2000::5")
 POLICIES = [("red", "blue"), ("blue", "red"), ("red", "outside"), ("outside", "red")]
 
 
+# What comes while a worker waits for its processor, which it shares with all of the laboratory and with whoever else is
+# busy on this machine, must find room.
+RING = "framecnt=4096"
+
+
 def vtep(nve):
     return f"fd00:f:{nve[-1]}::1"
 
@@ -269,12 +274,12 @@ class MoveNetwork:
     def _node(self, nve, ns, fabric_mtu):
         number = int(nve[-1])
         self.lab.wire(ns, "fab", self.fab, nve, fabric_mtu)
-        ports = [{"name": "fabric0", "device": "net_af_packet0,iface=fab", "role": "fabric", "mtu": fabric_mtu,
+        ports = [{"name": "fabric0", "device": f"net_af_packet0,iface=fab,{RING}", "role": "fabric", "mtu": fabric_mtu,
                   "addresses": [f"{vtep(nve)}/64"]}]  # fmt: skip
         here = [name for name, hosts in self.cables.items() if nve in hosts]
         for n, name in enumerate(here):
             self.machines[name].cable(self.lab, ns)
-            ports.append({"name": name, "device": f"net_af_packet{n + 1},iface={name}", "role": "access"})
+            ports.append({"name": name, "device": f"net_af_packet{n + 1},iface={name},{RING}", "role": "access"})
             if name == "task":
                 ports[-1]["router_advertisement"] = {"interval_s": 4}
         return self.lab.node(
