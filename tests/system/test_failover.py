@@ -22,7 +22,7 @@ class FailoverNetwork(MoveNetwork):
     def __init__(self, lab, **sessions):
         super().__init__(lab)
         self.nva.config["sessions"] = {"lease_s": LEASE_S, **sessions}
-        self.nva.config["failover"] = {"grace_s": 3, "brake_within_s": 5}
+        self.nva.config["failover"] = {"brake_within_s": 5}
 
     def pair(self, name="vm", kind="primary"):
         """Declares that it stands at nve1 and nve2."""
