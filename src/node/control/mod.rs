@@ -251,8 +251,7 @@ impl Control {
             }
             Request::Presence(at, presence) => return self.accept_presence(at, presence, id),
             Request::Probe(at) => {
-                self.probe(at);
-                Answer::Probe(())
+                Answer::Probe(self.probe(at))
             }
             Request::Digests => Answer::Digests(self.rib.digests()),
             Request::FoundMac(network, mac, identifiers) => {
