@@ -53,7 +53,7 @@ class Ours:
     def move(self, old, new, pause_s):
         self.net.move("vm", old, new)
         words = self.net.command()
-        away = moves(self.vm, old, new, pause_s, [words[0], "vm", *words[2:], "detached", "vm"])
+        away = moves(self.vm, old, new, pause_s, [words[0], "vm", *words[2:], "detached", "vm", "--nve", self.net.names[old]])
         until(lambda: "draining  " in self.net.vm("show", "vm") or "  done " in self.net.vm("show", "vm"), "the move")
         return away
 

@@ -170,7 +170,7 @@ def demo(lab):
     )
     until(lambda: not net.moving(), "the move to be over")
     net.move("vm", "nve2", "nve1", "warm")
-    net.vm("renew", "vm")
+    net.vm("renew", "vm", "--nve", net.names["nve2"])
     time.sleep(1)
     show("\n".join(line for line in net.vm("show", "vm").splitlines() if "seed" in line))
     vm.unplug("nve2")

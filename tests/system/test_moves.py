@@ -301,7 +301,7 @@ def test_the_hook_of_libvirt_begins_and_ends_the_moves_of_a_guest():
         expect(hook("nve2", "migrate", "begin") == (0, ""), "no second move was begun")
         expect(hook("nve1", "stopped", "end", "migrated") == (0, ""), "it was not said that it left")
         expect(begun()[0]["moves"][0]["state"] == "detached", "it has not left")
-        net.vm("abort", "vm")
+        net.vm("abort", "vm", "--nve", net.names["nve1"])
         until(lambda: not net.moving(), "the second move to be over")
         # What cannot be moved is refused, with the reason.
         status, said = hook("nve1", "migrate", "begin")

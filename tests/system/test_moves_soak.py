@@ -25,11 +25,11 @@ def one(net, chance, here):
     until(lambda: "prepar" not in net.vm("list", "--moves"), "the move before to be over")
     net.move("vm", here, there)
     if kind == "stays":
-        net.vm("abort", "vm")
+        net.vm("abort", "vm", "--nve", net.names[here])
     elif kind == "comes back":
         leaves(net, "vm", here, pause_s)
         net.machines["vm"].plug(here)
-        net.vm("abort", "vm")
+        net.vm("abort", "vm", "--nve", net.names[here])
     else:
         leaves(net, "vm", here, pause_s)
         if kind == "authority dies":

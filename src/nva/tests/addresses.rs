@@ -218,7 +218,15 @@ impl Bench {
         let mut bench = Bench { authority, now_ms: 0, commits, told, events };
         bench.step(authority::Input::Opened(SessionId(1), None));
         let (versions, nve, modes) = (vec![1], name(1), Modes::default());
-        bench.up(Up::Hello { versions, nve, boot: 1, asks: false, digests: false, moves: modes });
+        bench.up(Up::Hello {
+            versions,
+            nve,
+            boot: 1,
+            asks: false,
+            digests: false,
+            moves: modes,
+            groups: false,
+        });
         bench.up(Up::Provision);
         bench.commit();
         bench.told.clear();

@@ -448,7 +448,7 @@ fn each_mac_address_of_a_question_counts_against_the_rate_of_questions() {
     let up = |bench: &mut Bench, up| bench.authority(authority::Input::Up(id, up));
     bench.authority(authority::Input::Opened(id, None));
     let (versions, nve, moves) = (vec![1], name(2), Modes::default());
-    up(&mut bench, Up::Hello { versions, nve, boot: 1, asks: false, digests: false, moves });
+    up(&mut bench, Up::Hello { versions, nve, boot: 1, asks: false, digests: false, moves, groups: false });
     up(&mut bench, Up::Register { id: 1, key: ipv4(RED, 7), choices: at(2), known: 0, mac: Some(mac(7)) });
     bench.pass();
     let answered =
@@ -502,7 +502,7 @@ fn queries_do_not_overtake_a_question_by_mac_address_for_ever() {
     let up = |bench: &mut Bench, up| bench.authority(authority::Input::Up(id, up));
     bench.authority(authority::Input::Opened(id, None));
     let (versions, nve, moves) = (vec![1], name(2), Modes::default());
-    up(&mut bench, Up::Hello { versions, nve, boot: 1, asks: true, digests: false, moves });
+    up(&mut bench, Up::Hello { versions, nve, boot: 1, asks: true, digests: false, moves, groups: false });
     up(&mut bench, Up::Register { id: 1, key: ipv4(RED, 7), choices: at(2), known: 0, mac: Some(mac(7)) });
     let count = |bench: &Bench, what: fn(&Down) -> bool| {
         bench.told.iter().filter(|(to, down)| *to == 9 && what(down)).count()

@@ -360,7 +360,6 @@ impl Cluster {
                 | client::Effect::Found(..)
                 | client::Effect::Own(..)
                 | client::Effect::Moves(_)
-                | client::Effect::Blocks(_)
                 | client::Effect::Groups(_) => {}
             }
         }

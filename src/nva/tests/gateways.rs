@@ -60,7 +60,7 @@ fn a_gateway_that_is_none_any_more_is_replaced_when_the_policy_is_set() {
     known.get_mut("nve4").unwrap().all_networks = true;
     office.0.reconfigure(
         (known, Default::default(), Default::default()),
-        (rules(), Default::default(), Default::default()),
+        (rules(), Default::default(), Default::default(), Default::default()),
         0,
     );
     let (key, change) = policy(1, 2, "auto");

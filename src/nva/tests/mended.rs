@@ -9,7 +9,7 @@ use crate::nva::event::By;
 use crate::nva::message::{Down, Mode, MoveReport, MoveWhat, Sign, Token, Up};
 use crate::nva::mobility::{MoveRules, TOKEN_BYTES};
 use crate::nva::model::MAX_LOCATORS;
-use crate::nva::registry::moving::{Ability, MoveRequest, Step, StepWhat, Steps};
+use crate::nva::registry::moving::{Ability, Judging, MoveRequest, Step, StepWhat};
 use crate::nva::registry::{Draft, Registry};
 
 /// An authority with a store that answers at once, and sessions of nve1 and nve2.
@@ -25,7 +25,10 @@ impl Bench {
         for n in [1, 2] {
             bench.step(authority::Input::Opened(SessionId(n), None));
             let (versions, nve, moves) = (vec![1], name(n), Modes::default());
-            bench.up(n, Up::Hello { versions, nve, boot: 1, asks: false, digests: false, moves });
+            bench.up(
+                n,
+                Up::Hello { versions, nve, boot: 1, asks: false, digests: false, moves, groups: false },
+            );
         }
         bench
     }
@@ -98,7 +101,7 @@ fn what_moves_to_an_nve_with_many_locators_gets_as_many_as_a_record_has() {
         token,
     };
     let step = |office: &mut Office, what| {
-        let mut steps = Steps::default();
+        let mut steps = Judging::default();
         let step = Step { by: By::Operator(Ticket(1)), who: String::new(), what };
         let id = office.0.judge_step(&mut steps, &step, |_| Ability::Here(Modes::ALL), 0).unwrap();
         office.0.apply(&steps.finish(), 0);
@@ -106,7 +109,7 @@ fn what_moves_to_an_nve_with_many_locators_gets_as_many_as_a_record_has() {
     };
     let id = step(&mut office, StepWhat::Begin(request));
     let what = MoveWhat::Arrived(token, Sign::Frame);
-    step(&mut office, StepWhat::Report(name(2), MoveReport { id, what }));
+    step(&mut office, StepWhat::Report(name(2), MoveReport { id, what, state: None }));
     let record = office.0.record(moved).unwrap();
     assert_eq!((record.owner.as_str(), record.choices.len()), ("nve2", MAX_LOCATORS));
     // Every NVE can read it, and the new one registers just that.

@@ -417,7 +417,7 @@ fn started_again(
     assert!(kept.iter().all(|one| one.told.token.is_none()), "a token is not for the disk");
     assert_eq!(node.0.take_kept(BEGAN_MS), None);
     let unix_ms = BEGAN_MS + node.1 + after_ms;
-    let mut again = Node(Parts::new(wanted), 0);
+    let mut again = Node(Parts::new(wanted), 0, Vec::new());
     let (presences, objects) = again.0.resume(&config(false), kept, (0, unix_ms));
     (again, presences, objects)
 }
@@ -448,7 +448,7 @@ fn design_6_a_node_that_starts_in_the_middle_of_a_move_knows_its_part_at_once_an
     let _ = node.is_told(Role::Old, MoveState::Draining);
     node.1 = 2_000;
     let (mut again, presences, objects) = started_again(node, 20_000, wanted(false, 2));
-    assert_eq!(presences, [(at(), departed(39_000, Auto))]);
+    assert_eq!(presences, [(at(), departed(39_000, Auto, false))]);
     assert!(objects.all.contains_key(&name));
     // It says what it said before, and is told the end of it.
     assert_eq!(again.learns(Input::Config(config(true))), []);
@@ -486,9 +486,9 @@ fn a_clock_that_was_set_back_makes_no_time_longer() {
     let _ = node.is_told(Role::Old, MoveState::Detached);
     let _ = node.is_told(Role::Old, MoveState::Draining);
     let kept = node.0.take_kept(1_700_000_000_000).unwrap();
-    let mut again = Node(Parts::new(wanted(true, 1)), 0);
+    let mut again = Node(Parts::new(wanted(true, 1)), 0, Vec::new());
     let (presences, _) = again.0.resume(&config(false), kept, (0, 1_000));
-    assert_eq!(presences, [(at(), departed(60_000, Auto))]);
+    assert_eq!(presences, [(at(), departed(60_000, Auto, false))]);
 }
 
 #[test]

@@ -148,6 +148,7 @@ impl World {
                 }
                 Effect::Released(Ticket(ticket), told) => _ = self.answers.insert(ticket, told),
                 Effect::Event(event) => self.events.push(event),
+                Effect::Applied(_) => {}
                 Effect::Left(nve) => {
                     if self.servers.len() > 1 && self.nves[&*nve].session.is_none() {
                         let others = (0..self.servers.len()).filter(|other| *other != a);
