@@ -424,7 +424,8 @@ fn end_while_refused(_: &Path) {
     }
     node.received(LIMIT + 800);
     wait("nothing is held", || node.is_released());
-    let counted = |node: &Node| node.stats.workers.iter().flat_map(|it| &it.sent).map(|it| it.unsent.value()).sum();
+    let counted =
+        |node: &Node| node.stats.workers.iter().flat_map(|it| &it.sent).map(|it| it.unsent.value()).sum();
     let all = u64::from(2 * (LIMIT + 800));
     wait("each packet is delivered or counted", || {
         for (ring, came) in rings.iter_mut().zip(&mut came) {

@@ -39,10 +39,15 @@ impl Control {
     /// The configuration is another one: nobody is asked for an address, or shown as silent at one, that is bound to it no
     /// more.
     pub(super) fn scan_configured(&mut self) {
-        let bound: BTreeSet<Binding> = self.config.attachments.iter().flat_map(|it| {
-            let all = addresses(it, &self.config.sir_domains);
-            all.into_iter().map(|address| (attachment_key(it), address))
-        }).collect();
+        let bound: BTreeSet<Binding> = self
+            .config
+            .attachments
+            .iter()
+            .flat_map(|it| {
+                let all = addresses(it, &self.config.sir_domains);
+                all.into_iter().map(|address| (attachment_key(it), address))
+            })
+            .collect();
         self.scan.retain(|binding| bound.contains(binding));
     }
 

@@ -67,7 +67,8 @@ impl Bound<'_> {
                 if payload.get(ipv6::HEADER) == Some(&icmp6::kind::NEIGHBOUR_ADVERTISEMENT)
                     && header.next_header() == ipv6::next::ICMP6
                 {
-                    let Ok(ndp::Message::Advertisement { target, solicited, .. }) = ndp::parse(payload) else {
+                    let Ok(ndp::Message::Advertisement { target, solicited, .. }) = ndp::parse(payload)
+                    else {
                         return None;
                     };
                     let sign = if solicited { Sign::Answer } else { Sign::Announcement };

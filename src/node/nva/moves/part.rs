@@ -358,7 +358,9 @@ impl Part {
     }
 
     fn tunnels(&self) -> Tunnels {
-        self.ends().map(|(own, peer)| Tunnels { to: own, from: vec![peer], copies: false }).unwrap_or_default()
+        self.ends()
+            .map(|(own, peer)| Tunnels { to: own, from: vec![peer], copies: false })
+            .unwrap_or_default()
     }
 
     /// The same before everybody else hears that it is here: the old NVE gets the copies for it, and sends them on.
